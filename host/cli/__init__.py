@@ -2,10 +2,8 @@
 
 import importlib
 import sys
-from typing import Any
 
 import click
-import typer
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("host.cli.decode", "Decode DL/T 645 frames (2007 and 1997) to JSON or text."),
@@ -32,9 +30,8 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, summary = COMMANDS[cmd_name]
-        app: Any = importlib.import_module(module).app
-        command: click.Command = typer.main.get_command(app)
-        command.name, command.short_help = cmd_name, summary
+        command: click.Command = importlib.import_module(module).command
+        command.short_help = summary
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
