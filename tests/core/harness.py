@@ -30,7 +30,7 @@ def equal(actual: object, expected: object, what: object = "") -> None:
         raise AssertionError(str(what) + ": got " + repr(actual) + ", expected " + repr(expected))
 
 
-def raises(exception: type, function: object, *arguments: object) -> None:
+def raises(exception: type[BaseException], function: object, *arguments: object) -> None:
     """Fail unless `function(*arguments)` raises `exception`."""
     try:
         function(*arguments)  # type: ignore[operator]  # any callable; no typing on the device
@@ -44,11 +44,11 @@ class heap_locked:  # used like a function: `with heap_locked():`
 
     def __enter__(self) -> None:
         if ON_MICROPYTHON:
-            micropython.heap_lock()
+            micropython.heap_lock()  # type: ignore[attr-defined]  # MicroPython only
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if ON_MICROPYTHON:
-            micropython.heap_unlock()
+            micropython.heap_unlock()  # type: ignore[attr-defined]  # MicroPython only
 
 
 def _report(error: BaseException) -> None:

@@ -1,0 +1,98 @@
+"""Meter time (BCD, 2-digit years 2000..2099) and `t2000`: seconds since 2000-01-01, local.
+
+    wire   ss mm hh [WW] DD MM YY     each byte BCD, low byte first, WW the weekday (0 = Sunday)
+
+Results beyond January 2034 are big integers on a 32-bit board; until then nothing allocates.
+Spec: DL/T 645-2007 annex A, 04000101, 04000102, 0400010C.
+"""
+
+from micropython import const
+
+from dlt645.bcd import decode, encode
+
+BAD_TIME = const(-1)
+
+_DAY_S = const(86400)
+_CYCLE_DAYS = const(1461)
+
+# Formats of dlt645.table; 8, to the minute, is the remaining one.
+_DATE = const(5)
+_TIME = const(6)
+_DATE_TIME = const(7)
+
+
+def month_days(year: int, month: int) -> int:
+    """Days in `month` 1..12 of `year` 0..99 after 2000."""
+    if month == 2:
+        return 28 if year & 3 else 29
+    return 30 + ((month + (month >> 3)) & 1)
+
+
+def decode_date(data: bytearray, offset: int) -> int:
+    """Days since 2000-01-01 of DD MM YY at `offset`, or BAD_TIME."""
+    day = decode(data[offset])
+    month = decode(data[offset + 1])
+    year = decode(data[offset + 2])
+    if year < 0 or month < 1 or month > 12 or day < 1 or day > month_days(year, month):
+        return BAD_TIME
+    days = year * 365 + ((year + 3) >> 2) + (367 * month - 362) // 12 + day - 1
+    if month > 2:
+        days -= 2 if year & 3 else 1
+    return days
+
+
+def decode_minute(data: bytearray, offset: int) -> int:
+    """Second of the day of mm hh at `offset`, or BAD_TIME."""
+    minute = decode(data[offset])
+    hour = decode(data[offset + 1])
+    if minute < 0 or minute > 59 or hour < 0 or hour > 23:
+        return BAD_TIME
+    return hour * 3600 + minute * 60
+
+
+def decode_time(data: bytearray, offset: int) -> int:
+    """Second of the day of ss mm hh at `offset`, or BAD_TIME."""
+    second = decode(data[offset])
+    rest_s = decode_minute(data, offset + 1)
+    if second < 0 or second > 59 or rest_s < 0:
+        return BAD_TIME
+    return rest_s + second
+
+
+def encode_into(buf: bytearray, offset: int, t2000: int) -> None:
+    """Write ss mm hh DD MM YY of `t2000` (0 .. end of 2099) into six bytes at `offset`."""
+    days = t2000 // _DAY_S
+    second = t2000 % _DAY_S
+    buf[offset] = encode(second % 60)
+    buf[offset + 1] = encode(second // 60 % 60)
+    buf[offset + 2] = encode(second // 3600)
+    year = days // _CYCLE_DAYS * 4
+    days %= _CYCLE_DAYS
+    if days > 365:
+        year += (days - 1) // 365
+        days = (days - 1) % 365
+    month = 1
+    while days >= month_days(year, month):
+        days -= month_days(year, month)
+        month += 1
+    buf[offset + 3] = encode(days + 1)
+    buf[offset + 4] = encode(month)
+    buf[offset + 5] = encode(year)
+
+
+def decode_moment(form: int, data: bytearray, offset: int) -> int:
+    """Decode a field of the table's `form`: t2000, a second of the day, or BAD_TIME."""
+    if form == _TIME:
+        return decode_time(data, offset)
+    if form == _DATE:
+        second = 0
+        days = decode_date(data, offset + 1)
+    elif form == _DATE_TIME:
+        second = decode_time(data, offset)
+        days = decode_date(data, offset + 4)
+    else:
+        second = decode_minute(data, offset)
+        days = decode_date(data, offset + 2)
+    if second < 0 or days < 0:
+        return BAD_TIME
+    return days * _DAY_S + second

@@ -1,0 +1,44 @@
+"""Data identifiers by name, and decoders from reply bytes straight to integers.
+
+`decode(di, data, offset, size, out)` is what the device uses for every reply; its table is
+`dlt645.table`. It writes into a preallocated array('i') and returns how many values, or one of
+the refusals below zero: nothing allocates, nothing raises, whatever the meter sent.
+"""
+
+from micropython import const
+
+from dlt645 import fast
+
+NO_VALUE = fast.NO_VALUE
+BAD_VALUE = fast.BAD_VALUE
+BAD_SIZE = fast.BAD_SIZE
+UNKNOWN_DI = fast.UNKNOWN_DI
+
+ENERGY_COMBINED = const(0x0000FF00)
+ENERGY_FORWARD = const(0x0001FF00)
+MONEY = const(0x00900200)
+DATE = const(0x04000101)
+TIME = const(0x04000102)
+DATE_TIME = const(0x0400010C)
+STATUS_3 = const(0x04000503)
+DAY_FREEZE_TIME = const(0x05060001)
+DAY_FREEZE_FORWARD = const(0x05060101)
+ENERGY_1997 = const(0x9010)
+ENERGY_BLOCK_1997 = const(0x901F)
+DATE_1997 = const(0xC010)
+TIME_1997 = const(0xC011)
+
+_LONGEST_REPLY = const(200)
+
+decode = fast.decode
+
+
+def reply_size(di: int) -> int:
+    """Data bytes to expect after the identifier; for an unknown one the most there can be."""
+    row = fast.find_row(di)
+    return row & 0xFF if row >= 0 else _LONGEST_REPLY
+
+
+def knows(di: int) -> bool:
+    """True when `decode` can decode the identifier."""
+    return fast.find_row(di) >= 0

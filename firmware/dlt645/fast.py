@@ -1,0 +1,339 @@
+"""The byte loops: machine code (viper) on MicroPython, the same lines as plain Python on CPython.
+
+Viper checks no bounds and wraps modulo 2**32, so each function gets sizes its caller has checked
+and works on numbers below 2**30. Nothing allocates, no byte on the line raises.
+
+A receiver is two arrays, because a call costs more than the loop it makes and an attribute more
+than four bytes of one. `words` is an array('i'), of which this module owns the first eight:
+
+    0 start     first byte not yet judged      4 noise      bytes skipped, preamble excepted
+    1 end       first free byte                5 refused    candidates with a wrong sum or end
+    2 need      `end` at which to look again   6 dropped    bytes that found no room
+    3 found     0, or the frame held           7 unread     bytes nobody looked at
+
+    found = control | L << 8 | verdict << 16 | 1 << 18
+
+`box` is a bytearray:
+
+    0   asked address 6                        16  address of the frame held 6
+    6   size of the asked identifier           24  its data, less 33H: 255
+    7   asked identifier 4, low byte first     280 received bytes 512
+"""
+
+import sys
+
+import micropython
+from micropython import const
+
+from dlt645.clock import decode_moment
+from dlt645.table import TABLE, TABLE_SIZE
+
+BOX_SIZE = const(792)
+ASKED = const(0)
+ASKED_DI = const(7)
+ADDRESS = const(16)
+DATA = const(24)
+
+RECEIVED_SIZE = const(512)
+
+WORDS_SIZE = const(8)
+FOUND = const(3)
+NOISE = const(4)
+REFUSED = const(5)
+DROPPED = const(6)
+UNREAD = const(7)
+
+# What `receive` is called for: to take bytes, to look behind the frame held, to look behind it
+# and at what would be half a frame, because no more bytes will come.
+FEED = const(0)
+NEXT = const(1)
+LAST = const(2)
+
+# Verdict: the frame compared with what was asked.
+SAME = const(0)
+OTHER_ADDRESS = const(1)
+OTHER_DI = const(2)
+
+NO_VALUE = const(-0x40000000)
+BAD_VALUE = const(-1)
+BAD_SIZE = const(-2)
+UNKNOWN_DI = const(-3)
+
+_ASKED_SIZE = const(6)
+_RING = const(280)
+
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+
+    class ptr8(bytearray):
+        """A pointer to bytes, as viper has it."""
+
+        def __init__(self, buf: object) -> None: ...
+
+    class ptr32(ptr8):
+        """A pointer to 32-bit words."""
+
+elif sys.implementation.name != "micropython":
+
+    class _Pointer:
+        """What viper knows as `ptr8` and `ptr32`: elsewhere the buffer itself."""
+
+        def __new__(cls, buf: bytearray) -> bytearray:
+            return buf
+
+    ptr8 = ptr32 = _Pointer
+
+
+@micropython.viper
+def clear(state: ptr32) -> int:
+    """Forget all bytes received; return how many nobody had looked at. The counters stay."""
+    unread = state[1] - state[0]
+    state[7] += unread
+    state[0] = _RING
+    state[1] = _RING
+    state[2] = _RING
+    state[3] = 0
+    return unread
+
+
+@micropython.viper
+def ask(box: ptr8, address: ptr8, request: ptr8, di: int, di_size: int) -> int:
+    """Say what is asked: `address` and `di`; return `di_size`, the bytes of it in `request`.
+
+    AA in the address stands for any digits. Six times 99, to which some 1997 meters answer with
+    their own address, is noted as six times AA.
+    """
+    nines = 0
+    for index in range(6):
+        box[ASKED + index] = address[index]
+        if address[index] == 0x99:
+            nines += 1
+    if nines == 6:
+        for index in range(6):
+            box[ASKED + index] = 0xAA
+    box[_ASKED_SIZE] = di_size
+    for index in range(di_size):
+        box[ASKED_DI + index] = di & 0xFF
+        request[index] = di & 0xFF
+        di >>= 8
+    return di_size
+
+
+@micropython.viper
+def make_room(ring: ptr8, size: int, state: ptr32) -> int:
+    """Move the bytes down for `size` more, at most RECEIVED_SIZE; return how many are lost."""
+    start = state[0]
+    end = state[1]
+    lost = end - start + size - RECEIVED_SIZE
+    if lost < 0:
+        lost = 0
+    state[6] += lost
+    start += lost
+    for index in range(end - start):
+        ring[_RING + index] = ring[start + index]
+    state[0] = _RING
+    state[1] = _RING + end - start
+    state[2] = _RING
+    return lost
+
+
+@micropython.viper
+def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
+    """Append `size` bytes of `chunk`, look for a frame; return `found`, or -1: first make_room.
+
+    `ring` is the box, `state` its words. A frame found is held, its address and data in the box,
+    until NEXT or LAST. A candidate that fails is given up for its first byte only.
+    """
+    end = state[1]
+    if mode == 0:
+        if end + size > BOX_SIZE:
+            return -1
+        state[1] = end + size
+        # Loops count `size` down to 0: a parameter in a register, tested without a compare.
+        while size:
+            size -= 1
+            ring[end + size] = chunk[size]
+        end = state[1]
+        if state[3] or end < state[2]:
+            return state[3]
+    start = state[0]
+    need = 12
+    while start < end:
+        stop = 0
+        if ring[start] == 0x68 and (end - start < 8 or ring[start + 7] == 0x68):
+            size = 12
+            if end - start > 9:
+                size += ring[start + 9]
+            stop = start + size
+            if stop > end:
+                if mode != 2:
+                    need = size
+                    break
+                stop = 0
+            else:
+                total = 0
+                size -= 2
+                while size:
+                    size -= 1
+                    total += ring[start + size]
+                if (total & 0xFF) != ring[stop - 2] or ring[stop - 1] != 0x16:
+                    state[5] += 1
+                    stop = 0
+        if stop == 0:
+            if ring[start] != 0xFE:
+                state[4] += 1
+            start += 1
+            continue
+        state[0] = stop
+        state[2] = stop
+        start += 1
+        verdict = 0
+        size = 6
+        while size:
+            size -= 1
+            total = ring[start + size]
+            ring[ADDRESS + size] = total
+            if ring[ASKED + size] != total and ring[ASKED + size] != 0xAA:
+                verdict = 0x10000
+        start += 9
+        size = ring[start - 1]
+        while size:
+            size -= 1
+            ring[DATA + size] = (ring[start + size] - 0x33) & 0xFF
+        if verdict == 0:
+            size = ring[_ASKED_SIZE]
+            if ring[start - 1] < size:
+                verdict = 0x20000
+            while size:
+                size -= 1
+                if ring[ASKED_DI + size] != ring[DATA + size]:
+                    verdict = 0x20000
+        state[3] = ring[start - 2] | ring[start - 1] << 8 | verdict | 0x40000
+        return state[3]
+    if start == end:
+        start = _RING
+        state[1] = _RING
+    state[0] = start
+    state[2] = start + need
+    state[3] = 0
+    return 0
+
+
+@micropython.viper
+def encode_frame(buf: object, address: object, control: int, data: object, size: int) -> int:
+    """Write FE FE FE FE and the frame of `size` bytes of `data`; return the bytes written."""
+    target = ptr8(buf)
+    source = ptr8(address)
+    for index in range(4):
+        target[index] = 0xFE
+    target[4] = 0x68
+    target[11] = 0x68
+    target[12] = control
+    target[13] = size
+    total = 0x68 + 0x68 + control + size
+    for index in range(6):
+        byte = source[index]
+        target[5 + index] = byte
+        total += byte
+    source = ptr8(data)
+    for index in range(size):
+        byte = (source[index] + 0x33) & 0xFF
+        target[14 + index] = byte
+        total += byte
+    target[14 + size] = total & 0xFF
+    target[15 + size] = 0x16
+    return 16 + size
+
+
+@micropython.viper
+def find_row(di: int) -> int:
+    """Look `di` up in the table; return format << 8 | reply size, or -1."""
+    rows = ptr8(TABLE)
+    end = int(TABLE_SIZE)
+    low = di & 0xFF
+    row = 0
+    while row < end:
+        if (
+            rows[row + 1] == (di >> 8 & 0xFF)
+            and rows[row + 2] == (di >> 16 & 0xFF)
+            and rows[row + 3] == (di >> 24 & 0xFF)
+            and rows[row] <= low
+            and rows[row + 4] >= low
+        ):
+            return rows[row + 5] << 8 | rows[row + 6]
+        row += 7
+    return -1
+
+
+@micropython.viper
+def decode(di: int, data: object, offset: int, size: int, out: object) -> int:
+    """Decode data[offset:size] of `di` into the array('i') `out`: count of values or a refusal.
+
+    energy      total_wh, then one _wh for each rate, as many as `out` holds
+    money       _fen
+    status      the 16 bits
+    date, date and time, freeze time    _t2000
+    time        second of the day
+    A value of all FF is NO_VALUE. Refusals: UNKNOWN_DI, BAD_SIZE, BAD_VALUE; `out` is then
+    undefined.
+    """
+    source = ptr8(data)
+    target = ptr32(out)
+    form = int(find_row(di))
+    if form < 0:
+        return -3
+    left = size - offset
+    if form > 0x3FF:
+        if left != (form & 0xFF):
+            return -2
+        blank = 0xFF
+        for index in range(offset, size):
+            blank &= source[index]
+        if blank == 0xFF:
+            target[0] = 0 - 0x40000000
+            return 1
+        value = source[offset] | source[offset + 1] << 8
+        if form > 0x4FF:
+            moment = decode_moment(form >> 8, data, offset)  # type: ignore[arg-type]  # a buffer
+            value = int(moment)
+            if value < 0:
+                return -1
+        target[0] = value
+        return 1
+    # A 1997 block ends with AA.
+    if (left & 3) == 1 and source[size - 1] == 0xAA:
+        left -= 1
+    count = left >> 2
+    if left < 4 or left & 3:
+        return -2
+    room = int(len(out))  # type: ignore[arg-type]  # noqa: RUF046  # viper has an object here
+    if count > room:
+        count = room
+    for index in range(count):
+        place = offset + 3
+        byte = source[place]
+        value = 0
+        negative = 0
+        if (byte & source[offset] & source[offset + 1] & source[offset + 2]) == 0xFF:
+            value = 0 - 0x40000000
+        if byte > 0x7F and form > 0x1FF and form < 0x300:
+            negative = 1
+            byte -= 0x80
+        while value >= 0:
+            high = byte >> 4
+            byte &= 0x0F
+            if high > 9 or byte > 9:
+                return -1
+            value = value * 100 + high * 10 + byte
+            if place == offset:
+                if form < 0x300:
+                    value *= 10
+                break
+            place -= 1
+            byte = source[place]
+        if negative and value > 0:
+            value = 0 - value
+        target[index] = value
+        offset += 4
+    return count
