@@ -103,6 +103,10 @@ def test_bad_digits() -> None:
             data[index] = wrong
             equal(di.decode(di.ENERGY_FORWARD, data, 0, 20, out), di.BAD_VALUE, (index, wrong))
             data[index] = kept
+    for index in range(4):
+        data[0:4] = b"\xff\xff\xff\xff"
+        data[index] = 0
+        equal(di.decode(di.ENERGY_FORWARD, data, 0, 20, out), di.BAD_VALUE, index)
 
 
 def test_sizes() -> None:
@@ -127,6 +131,22 @@ def test_1997_block_ends_with_aa() -> None:
     equal(tuple(out[:2]), (100, 200))
     data[8] = 0xAB
     equal(di.decode(di.ENERGY_BLOCK_1997, data, 0, 9, out), di.BAD_SIZE)
+
+
+def test_status_word() -> None:
+    out = new_out(1)
+    equal(di.decode(di.STATUS_3, bytearray(b"\x50\x12"), 0, 2, out), 1)
+    equal(out[0], 0x1250)
+
+
+def test_first_second() -> None:
+    out = new_out(1)
+    midnight = bytearray(b"\x00\x00\x00\x06\x01\x01\x00")
+    equal(di.decode(di.TIME, midnight, 0, 3, out), 1)
+    equal(out[0], 0)
+    out[0] = 1
+    equal(di.decode(di.DATE_TIME, midnight, 0, 7, out), 1)
+    equal(out[0], 0)
 
 
 def test_impossible_times() -> None:

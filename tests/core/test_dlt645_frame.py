@@ -5,6 +5,8 @@ garbage, twice in a row and with every bit flipped; random garbage from fixed se
 path runs with the heap locked.
 """
 
+from array import array
+
 from dlt645 import fast
 from dlt645.errors import LocalError
 from dlt645.frame import Receiver, encode_into
@@ -177,6 +179,35 @@ def test_whole_and_byte_by_byte_agree() -> None:
     equal(whole.noise, single.noise)
 
 
+def test_machine_code_and_plain_python_agree() -> None:
+    receiver = Receiver()
+    out = array("i", bytes(36))
+    seed = 0xC0DE
+    total = 0
+    for _ in range(400):
+        chunk = bytearray(40)
+        for index in range(40):
+            seed = lcg(seed)
+            chunk[index] = b"\x68\xfe\x16\x09\x33\x01\x68\x77"[seed >> 13 & 7]
+        # Half of the frames verify; random BCD digits as their data.
+        for place in (0, 7):
+            chunk[place] = 0x68
+        chunk[9] = 8 + (seed >> 3 & 16)
+        chunk[10:14] = b"\x33\x32\x34\x33"
+        end = 10 + chunk[9]
+        chunk[end] = sum(chunk[:end]) & 0xFF
+        chunk[end + 1] = 0x16 + (seed & 1)
+        receiver.feed(chunk, 40)
+        while receiver.expire():
+            size = receiver.data_size
+            count = fast.decode(0x0001FF00, receiver.data, 4, size, out)
+            for index in range(9):
+                total = (total * 31 + out[index] % 65521 + count + size) & 0xFFFFF
+            receiver.release()
+        total = (total * 31 + receiver.noise + receiver.refused) & 0xFFFFF
+    equal(total, 483472)
+
+
 def test_held_frame_survives_more_bytes() -> None:
     receiver = Receiver()
     receiver.feed(GOOD, len(GOOD))
@@ -197,6 +228,27 @@ def test_endless_garbage_loses_the_oldest() -> None:
     expect_frame(receiver, GOOD, "held")
     expect_frame(receiver, GOOD, "after the garbage")
     raises(LocalError, receiver.feed, bytes(513), 513)
+
+
+def test_moving_down_loses_nothing() -> None:
+    frame = next(row[1] for row in FRAMES if row[0] == "c02")
+    receiver = Receiver()
+    head = bytes(400) + frame[:14]
+    receiver.feed(head, len(head))
+    rest = frame[14:]
+    receiver.feed(rest, len(rest))
+    equal(receiver.dropped, 0)
+    expect_frame(receiver, frame, "moved")
+
+
+def test_full_chunk() -> None:
+    receiver = Receiver()
+    receiver.feed(GOOD, len(GOOD))
+    chunk = bytes(512 - len(GOOD)) + GOOD
+    receiver.feed(chunk, 512)
+    equal(receiver.dropped, 0)
+    expect_frame(receiver, GOOD, "held")
+    expect_frame(receiver, GOOD, "at the end")
 
 
 def test_longest_frame() -> None:
@@ -262,6 +314,18 @@ def test_receiving_does_not_allocate() -> None:
         for _ in range(5):
             receiver.feed(block, 300)
     check(receiver.dropped > 0)
+
+
+def test_short_reply_does_not_borrow_the_last_identifier() -> None:
+    receiver = Receiver()
+    _, frame, address, _, _, _ = FRAMES[56]
+    fast.ask(receiver.box, address, bytearray(4), 0x0000FF00, 4)
+    receiver.feed(frame, len(frame))
+    receiver.release()
+    short = bytearray(32)
+    size = encode_into(short, bytearray(address), 0x91, bytearray(b"\x00\xff\x00"), 3)
+    receiver.feed(short, size)
+    equal(receiver.words[fast.FOUND] >> 16 & 3, fast.OTHER_DI)
 
 
 def test_verdict_compares_with_what_was_asked() -> None:

@@ -101,6 +101,15 @@ def test_read() -> None:
 FRAMES_REQUEST = reply(METER, 0x11, b"\x00\xff\x00\x00")[4:]
 
 
+def test_reply_of_odd_size() -> None:
+    line = Line(0)
+    equal(line.master.tx_size, 0)
+    line.answer(80, FRAMES[91][1])
+    line.master.start_read(bytearray(FRAMES[91][2]), di.TIME, line.ticks)
+    equal(line.run(), master.OK)
+    equal((line.master.data_offset, line.master.data_size), (4, 7))
+
+
 def test_read_1997() -> None:
     _, frame, address, _, identifier, values = FRAMES[14]
     line = Line(TICKS_MASK - 50)
@@ -117,6 +126,7 @@ def test_read_1997() -> None:
         link.start_read_1997(bytearray(asked), identifier, line.ticks)
         equal(line.run(), master.OK, asked)
         equal(bytes(link.address), address)
+        equal(line.sent[-1], reply(bytearray(asked), 0x01, b"\x10\x90"))
 
 
 def test_read_address() -> None:
@@ -185,9 +195,12 @@ def test_error_reply_is_not_retried() -> None:
     line.answer(80, reply(METER, 0xD1, b"\x02\x01"), reply(METER, 0xD1, b""))
     equal(line.read(0x02010100), master.ABNORMAL)
     equal(line.master.error, 0x102)
+    line.replies.insert(0, (80, reply(METER, 0xD1, b"\x04")))
+    equal(line.read(0x02010100), master.ABNORMAL)
+    equal(line.master.error, 4)
     equal(line.read(0x02010100), master.ABNORMAL)
     equal(line.master.error, 0)
-    line.expect(requests=3, abnormal=3)
+    line.expect(requests=4, abnormal=4)
 
 
 def test_garbled_reply() -> None:
@@ -351,6 +364,7 @@ def test_adapter_that_never_sends() -> None:
     ticks = TICKS_MASK
     while link.poll(ticks) == master.BUSY:
         ticks = ticks_add(ticks, 50)
+    check(ticks_diff(ticks, TICKS_MASK) >= 2 * 1183, "twice the frame's time and a second")
     equal(link.tx_size, 0)
     equal(link.count("unsent"), 2)
     equal(link.count("failures"), 1)
