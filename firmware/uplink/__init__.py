@@ -1,0 +1,1 @@
+"""From the journal to the head-end: framing, records, batches, authentication, the session."""

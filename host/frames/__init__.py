@@ -1,0 +1,1 @@
+"""Parsers and builders of every byte format, independent of the firmware."""

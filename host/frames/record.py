@@ -1,0 +1,234 @@
+"""The 64-byte records of the journal and the uplink, parsed from their specification.
+
+`parse` gives a `Record` with the payload's fields by name, `make` one from such fields, `build`
+the bytes again. `parse_segment` reads a whole journal file and says where it stops being one.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import construct as c
+
+RECORD_SIZE = 64
+PAYLOAD_SIZE = 48
+_HEADER_SIZE = 12
+_CRC_OFFSET = 60
+
+
+class RecordKind(IntEnum):
+    """What a record tells."""
+
+    METER = 1
+    READING = 2
+    TOP_UP = 3
+    RELAY = 4
+    POLICY = 5
+    ROLLOVER = 6
+    TARIFF = 7
+    START = 8
+    FAULT = 9
+    CARD = 10
+    LINE = 11
+    CLOCK = 12
+
+
+# Six bytes in wire order, low byte first, as the 12 digits on the meter's label.
+_ADDRESS = c.ExprAdapter(
+    c.Bytes(6),
+    decoder=lambda octets, _: octets[::-1].hex().upper(),
+    encoder=lambda digits, _: bytes.fromhex(digits)[::-1],
+)
+
+
+def _digits(size: int) -> Any:
+    """Bytes in reading order as hexadecimal digits: account numbers and card numbers."""
+    return c.ExprAdapter(
+        c.Bytes(size),
+        decoder=lambda octets, _: octets.hex().upper(),
+        encoder=lambda digits, _: bytes.fromhex(digits),
+    )
+
+
+_ACCOUNT = _digits(6)
+_UID = _digits(8)
+
+_PAYLOADS: dict[int, Any] = {
+    RecordKind.METER: c.Struct(
+        "address" / _ADDRESS,
+        "account" / _ACCOUNT,
+        "tariff" / c.Int8ul,
+        "line" / c.Int8ul,
+        "standard" / c.Int8ul,
+        "active" / c.Int8ul,
+    ),
+    RecordKind.READING: c.Struct(
+        "debit_fen" / c.Int32ul,
+        "residue_e7" / c.Int32ul,
+        "residue_e11" / c.Int16ul,
+        "status" / c.Int16ul,
+        "used_wh" / c.Int32ul,
+        "rates_wh" / c.Array(8, c.Int32ul),
+    ),
+    RecordKind.TOP_UP: c.Struct(
+        "order" / c.Int32ul,
+        "amount_fen" / c.Int32ul,
+        "credit_fen" / c.Int32ul,
+        "balance_fen" / c.Int32sl,
+        "uid" / _UID,
+        "source" / c.Int8ul,
+        "key_version" / c.Int8ul,
+    ),
+    RecordKind.RELAY: c.Struct(
+        "desired" / c.Int8ul,
+        "stage" / c.Int8ul,
+        "reason" / c.Int8ul,
+        c.Padding(1),
+        "status" / c.Int16ul,
+        "balance_fen" / c.Int32sl,
+    ),
+    RecordKind.POLICY: c.Struct(
+        "new" / c.Int8ul,
+        "old" / c.Int8ul,
+        "reason" / c.Int8ul,
+        c.Padding(1),
+        "balance_fen" / c.Int32sl,
+    ),
+    RecordKind.ROLLOVER: c.Struct(
+        "old_period" / c.Int32ul,
+        "new_period" / c.Int32ul,
+        "used_wh" / c.Int32ul,
+        "debit_fen" / c.Int32ul,
+    ),
+    RecordKind.TARIFF: c.Struct(
+        "number" / c.Int8ul, c.Padding(3), "image_crc32" / c.Int32ul, "size" / c.Int16ul
+    ),
+    RecordKind.START: c.Struct(
+        "cause" / c.Int8ul, c.Padding(3), "first_seq" / c.Int32ul, "records_lost" / c.Int32ul
+    ),
+    RecordKind.FAULT: c.Struct(
+        "reason" / c.Int8ul,
+        "stopped" / c.Int8ul,
+        c.Padding(2),
+        "value" / c.Int32ul,
+        "limit" / c.Int32ul,
+    ),
+    RecordKind.CARD: c.Struct(
+        "code" / c.Int8ul,
+        c.Padding(3),
+        "order" / c.Int32ul,
+        "amount_fen" / c.Int32ul,
+        "uid" / _UID,
+        "account" / _ACCOUNT,
+    ),
+    RecordKind.LINE: c.Struct("state" / c.Int8ul, c.Padding(1), "failures" / c.Int16ul),
+    RecordKind.CLOCK: c.Struct("old_t2000" / c.Int32ul, "new_t2000" / c.Int32ul),
+}
+
+_HEADER = c.Struct(
+    "seq" / c.Int32ul,
+    "t2000" / c.Int32ul,
+    "kind" / c.Int8ul,
+    "flags" / c.Int8ul,
+    "index" / c.Int16ul,
+)
+
+
+class RecordError(ValueError):
+    """The bytes are not a record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record. `fields` are the payload's by name, empty for a kind not known here."""
+
+    seq: int
+    t2000: int
+    kind: int
+    flags: int
+    index: int
+    payload: bytes
+    fields: dict[str, Any]
+
+    @property
+    def kind_name(self) -> str:
+        """The kind's name, or its number where this version does not know it."""
+        return RecordKind(self.kind).name if self.kind in _PAYLOADS else f"KIND_{self.kind}"
+
+
+def build_payload(kind: int, fields: Mapping[str, Any]) -> bytes:
+    """The 48 payload bytes of `kind`."""
+    return bytes(_PAYLOADS[kind].build(fields)).ljust(PAYLOAD_SIZE, b"\0")
+
+
+def parse_payload(kind: int, payload: bytes) -> dict[str, Any]:
+    """The payload's fields by name; a kind not known here has none."""
+    if kind not in _PAYLOADS:
+        return {}
+    parsed = _PAYLOADS[kind].parse(payload)
+    return {
+        name: list(value) if isinstance(value, list) else value
+        for name, value in parsed.items()
+        if not name.startswith("_")
+    }
+
+
+def make(
+    seq: int, t2000: int, kind: int, fields: Mapping[str, Any], *, flags: int = 0, index: int = 0
+) -> Record:
+    """A record of `fields`, as if parsed."""
+    payload = build_payload(kind, fields)
+    return Record(seq, t2000, kind, flags, index, payload, parse_payload(kind, payload))
+
+
+def build(record: Record) -> bytes:
+    """The 64 bytes of `record`, from its header fields and its payload."""
+    header = {name: getattr(record, name) for name in ("seq", "t2000", "kind", "flags", "index")}
+    covered = bytes(_HEADER.build(header)) + record.payload
+    return covered + zlib.crc32(covered).to_bytes(4, "little")
+
+
+def parse(data: bytes) -> Record:
+    """Parse exactly one record; RecordError says what is wrong with it."""
+    if len(data) != RECORD_SIZE:
+        raise RecordError(f"{len(data)} bytes, a record has {RECORD_SIZE}")
+    stored = int.from_bytes(data[_CRC_OFFSET:], "little")
+    computed = zlib.crc32(data[:_CRC_OFFSET])
+    if stored != computed:
+        raise RecordError(f"CRC {stored:08X}, computed {computed:08X}")
+    return parse_parts(data[:_HEADER_SIZE], data[_HEADER_SIZE:_CRC_OFFSET])
+
+
+def parse_parts(header: bytes, payload: bytes) -> Record:
+    """Parse a header and a whole payload whose CRC was verified elsewhere."""
+    head = _HEADER.parse(header)
+    if head.seq == 0:
+        raise RecordError("sequence number 0")
+    fields = parse_payload(head.kind, payload)
+    return Record(head.seq, head.t2000, head.kind, head.flags, head.index, payload, fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What a journal file held: the good records up to the first that is not one."""
+
+    records: list[Record]
+    good_size: int
+    trouble: str | None
+
+
+def parse_segment(data: bytes) -> Segment:
+    """Parse a journal file of records whose `seq` grows by 1 each."""
+    records: list[Record] = []
+    for offset in range(0, len(data), RECORD_SIZE):
+        try:
+            record = parse(data[offset : offset + RECORD_SIZE])
+        except RecordError as error:
+            return Segment(records, offset, f"at byte {offset}: {error}")
+        if records and record.seq != records[-1].seq + 1:
+            trouble = f"at byte {offset}: sequence {record.seq} after {records[-1].seq}"
+            return Segment(records, offset, trouble)
+        records.append(record)
+    return Segment(records, len(data), None)
