@@ -99,7 +99,8 @@ _NOISE_BEFORE = const(28)
 _HEARD_TICKS = const(29)
 _DEADLINE_TICKS = const(30)
 _ENDED_TICKS = const(31)
-_WORDS_SIZE = const(32)
+_OUTCOME = const(32)  # unless it was the expected reply at once
+_WORDS_SIZE = const(33)
 
 _FEED = const(0)
 _NEXT = const(1)
@@ -238,22 +239,25 @@ class Master:
         if not self.busy:
             return IDLE
         words = self._words
-        found = words[_FOUND]
-        if found and self.busy == _WAITING:
-            if found & _CONTROL_AND_VERDICT == words[_GOOD]:
-                self.data_size = found >> 8 & 0xFF
-                self.busy = 0
-                words[_ENDED_TICKS] = now_ticks
-                return OK
-            outcome = self._judge_all(now_ticks)
-            if outcome != BUSY:
-                return outcome
-        late_ms = (now_ticks - words[_DEADLINE_TICKS]) & _TICKS_MASK
-        if words[_HEARD_TICKS] != _NEVER and self.busy == _WAITING:
-            return self._listen(late_ms, now_ticks)
-        if late_ms >= _TICKS_HALF:
-            return BUSY
-        return self._expired(now_ticks)
+        if self.busy == _WAITING:
+            found = words[_FOUND]
+            if found:
+                if found & _CONTROL_AND_VERDICT == words[_GOOD]:
+                    self.data_size = found >> 8 & 0xFF
+                    self.busy = 0
+                    words[_ENDED_TICKS] = now_ticks
+                    return OK
+                if self._judge_all(now_ticks) != BUSY:
+                    return words[_OUTCOME]
+        if (now_ticks - words[_DEADLINE_TICKS]) & _TICKS_MASK < _TICKS_HALF:
+            return self._expired(now_ticks)
+        if (
+            self.busy == _WAITING
+            and words[_HEARD_TICKS] != _NEVER
+            and (now_ticks - words[_HEARD_TICKS]) & _TICKS_MASK >= words[_GAP_MS]
+        ):
+            return self._silence(now_ticks)
+        return BUSY
 
     def _make_room(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
         if size > fast.RECEIVED_SIZE:
@@ -355,17 +359,6 @@ class Master:
         self.more = control != expected
         return OK
 
-    def _listen(self, late_ms: int, now_ticks: int) -> int:
-        """Something was heard: wait on while bytes arrive, though not for ever."""
-        words = self._words
-        if (now_ticks - words[_HEARD_TICKS]) & _TICKS_MASK >= words[_GAP_MS]:
-            outcome = self._silence(now_ticks)
-            if outcome != BUSY:
-                return outcome
-        elif late_ms < words[_GAP_MS] + _LONGEST_FRAME * _BITS_PER_BYTE_1000 // words[_BAUD]:
-            return BUSY
-        return BUSY if late_ms >= _TICKS_HALF else self._expired(now_ticks)
-
     def _silence(self, now_ticks: int) -> int:
         """No byte for the longest gap, or too long at all: look behind what is half received."""
         words = self._words
@@ -376,6 +369,17 @@ class Master:
                 return self._end(outcome, now_ticks)
         return BUSY
 
+    def _still_arriving(self, now_ticks: int) -> bool:
+        """True while bytes arrive, but not for longer than the longest frame takes."""
+        words = self._words
+        if words[_HEARD_TICKS] == _NEVER:
+            return False
+        gap_ms = words[_GAP_MS]
+        late_ms = (now_ticks - words[_DEADLINE_TICKS]) & _TICKS_MASK
+        silent_ms = (now_ticks - words[_HEARD_TICKS]) & _TICKS_MASK
+        longest_ms = gap_ms + _LONGEST_FRAME * _BITS_PER_BYTE_1000 // words[_BAUD]
+        return silent_ms < gap_ms and late_ms < longest_ms
+
     def _expired(self, now_ticks: int) -> int:
         """The deadline of the phase has passed: send, try again, or give up."""
         words = self._words
@@ -385,10 +389,10 @@ class Master:
         if self.busy == _SENDING:
             words[_UNSENT] += 1
             self.tx_size = 0
-        else:
-            outcome = self._silence(now_ticks)
-            if outcome != BUSY:
-                return outcome
+        elif self._still_arriving(now_ticks):
+            return BUSY
+        elif self._silence(now_ticks) != BUSY:
+            return words[_OUTCOME]
         if words[_NOISE] != words[_NOISE_BEFORE]:
             self._fail_as(GARBLED)
         if words[_LEFT]:
@@ -405,6 +409,7 @@ class Master:
         words = self._words
         self.busy = 0
         words[_ENDED_TICKS] = now_ticks
+        words[_OUTCOME] = outcome
         if outcome != OK:
             words[_ABNORMAL if outcome == ABNORMAL else _FAILURES] += 1
         return outcome

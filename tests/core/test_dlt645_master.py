@@ -279,6 +279,21 @@ def test_endless_noise_ends() -> None:
     check(link.count("noise") > 0)
 
 
+def test_endless_foreign_replies_end() -> None:
+    link = Master(attempts=1)
+    link.start_read(METER, di.STATUS_3, 0)
+    link.sent(0)
+    foreign = reply(OTHER, 0x91, b"\x03\x05\x00\x04\x50\x00")
+    ticks = 0
+    outcome = link.poll(ticks)
+    while outcome == master.BUSY:
+        link.feed(foreign, len(foreign), ticks)
+        ticks += 20
+        check(ticks < 4000, "never ends")
+        outcome = link.poll(ticks)
+    equal(outcome, master.FOREIGN)
+
+
 def test_relay_is_sent_once() -> None:
     for answer, outcome in (
         (b"", master.TIMEOUT),

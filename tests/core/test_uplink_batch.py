@@ -1,0 +1,207 @@
+"""Goal: records and batches keep every byte, and nothing altered passes for genuine.
+
+Method: one record and one batch written out byte for byte; every bit of a record, of a sealed
+body and of its key flipped; batches at their limits; published HMAC-SHA256 vectors (RFC 4231).
+Packing runs with the heap locked.
+"""
+
+from binascii import hexlify, unhexlify
+
+from crypto import hmac_sha256_into, same
+from harness import check, equal, heap_locked
+from uplink import batch, envelope, record
+from uplink.batch import Batch
+from uplink.envelope import Envelope
+from uplink.record import RECORD_SIZE
+
+KEY = bytes(range(32))
+
+# RFC 4231, cases 1, 2, 3, 6 and 7: key, message, HMAC-SHA256.
+HMACS = (
+    (b"\x0b" * 20, b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+    (
+        b"Jefe",
+        b"what do ya want for nothing?",
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+    ),
+    (
+        b"\xaa" * 20,
+        b"\xdd" * 50,
+        "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+    ),
+    (
+        b"\xaa" * 131,
+        b"Test Using Larger Than Block-Size Key - Hash Key First",
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+    ),
+    (
+        b"\xaa" * 131,
+        b"This is a test using a larger than block-size key and a larger than block-size data. "
+        b"The key needs to be hashed before being used by the HMAC algorithm.",
+        "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
+    ),
+)
+
+
+def relay_record(seq: int) -> bytearray:
+    """A RELAY record: opened, confirmed, status 0010, balance -1 fen."""
+    buf = bytearray(RECORD_SIZE)
+    buf[12:22] = b"\x01\x02\x03\x00\x10\x00\xff\xff\xff\xff"
+    record.encode_into(buf, 0, seq, 0x1234ABCD, record.RELAY, 5, 300)
+    return buf
+
+
+def packed(records: "list[bytearray]") -> bytes:
+    """The batch of `records` as bytes."""
+    body = bytearray(2048)
+    one = Batch(body, 100, 1800)
+    one.begin(record.seq_at(records[0], 0))
+    for item in records:
+        check(one.add(item))
+    return bytes(body[100 : 100 + one.finish()])
+
+
+def test_hmac_vectors() -> None:
+    for key, message, expected in HMACS:
+        out = bytearray(32)
+        hmac_sha256_into(key, message + b"more", len(message), out)
+        equal(hexlify(out).decode(), expected)
+        short = bytearray(8)
+        hmac_sha256_into(key, message, len(message), short)
+        equal(short, out[:8])
+
+
+def test_same_compares_each_byte() -> None:
+    left = bytearray(b"xx0123456789")
+    check(same(left, 2, b"0123456789", 0, 10))
+    for index in range(2, 12):
+        left[index] ^= 0x80
+        check(not same(left, 2, b"0123456789", 0, 10), index)
+        left[index] ^= 0x80
+    check(same(left, 0, b"zz", 0, 0))
+
+
+def test_record_bytes() -> None:
+    expected = unhexlify("07000000cdab341204052c01" + "0102030010" + "00ffffffff" + "00" * 38)
+    buf = relay_record(7)
+    equal(bytes(buf[:60]), expected)
+    equal(bytes(buf[60:]), b"\x6b\x7c\xdf\x4c")
+    equal(record.seq_at(buf, 0), 7)
+    equal(record.t2000_at(buf, 0), 0x1234ABCD)
+    equal(record.kind_at(buf, 0), record.RELAY)
+    equal(record.flags_at(buf, 0), 5)
+    equal(record.index_at(buf, 0), 300)
+
+
+def test_record_at_an_offset() -> None:
+    buf = bytearray(3 * RECORD_SIZE)
+    buf[RECORD_SIZE : 2 * RECORD_SIZE] = relay_record(9)
+    check(record.verify(buf, RECORD_SIZE))
+    check(not record.verify(buf, 0), "sequence 0")
+    check(not record.verify(buf, 3 * RECORD_SIZE), "behind the end")
+    check(not record.verify(buf, 2 * RECORD_SIZE + 1), "cut")
+    equal(record.seq_at(buf, RECORD_SIZE), 9)
+
+
+def test_record_highest_values() -> None:
+    buf = bytearray(RECORD_SIZE)
+    record.encode_into(buf, 0, 0xFFFFFFFF, 0xFFFFFFFE, 255, 255, 65535)
+    check(record.verify(buf, 0))
+    equal(record.seq_at(buf, 0), 0xFFFFFFFF)
+    equal(record.t2000_at(buf, 0), 0xFFFFFFFE)
+    equal(record.index_at(buf, 0), 65535)
+
+
+def test_record_every_flipped_bit() -> None:
+    buf = relay_record(7)
+    for index in range(RECORD_SIZE):
+        for bit in range(8):
+            buf[index] ^= 1 << bit
+            check(not record.verify(buf, 0), (index, bit))
+            buf[index] ^= 1 << bit
+    check(record.verify(buf, 0))
+
+
+def test_batch_bytes() -> None:
+    first, second = relay_record(7), relay_record(8)
+    second[12:] = bytes(52)  # a record of zeros only: 8 bytes remain
+    expected = unhexlify(
+        "0700000002" + "12cdab341204052c01" + "010203001000ffffffff" + "08cdab341204052c01"
+    )
+    data = packed([first, second])
+    equal(data[:-4], expected)
+    equal(data[-4:], b"\x1c\x16\x44\xbf")
+
+
+def test_batch_of_a_full_payload() -> None:
+    buf = relay_record(1)
+    buf[59] = 1
+    data = packed([buf])
+    equal(data[5], 56)
+    equal(data[6:62], bytes(buf[4:60]))
+
+
+def test_batch_says_when_full() -> None:
+    body = bytearray(100)
+    one = Batch(body, 10, 5 + 3 * 19 + 4)
+    one.begin(7)
+    for seq in (7, 8, 9):
+        check(one.add(relay_record(seq)), seq)
+    check(not one.add(relay_record(10)))
+    equal(one.count, 3)
+    equal(one.finish(), 66)
+    equal(body[:10], bytes(10))
+    equal(body[76:], bytes(24))
+
+
+def test_batch_count_limit() -> None:
+    one = Batch(bytearray(4096), 0, 4096)
+    buf = bytearray(RECORD_SIZE)
+    one.begin(1)
+    for index in range(batch.COUNT_LIMIT):
+        check(one.add(buf), index)
+    check(not one.add(buf))
+    equal(one.count, 255)
+
+
+def test_packing_does_not_allocate() -> None:
+    one = Batch(bytearray(1024), 9, 1000)
+    buf = relay_record(7)
+    one.begin(7)
+    with heap_locked():
+        added = one.add(buf)
+        record.seq_at(buf, 0)
+        record.index_at(buf, 0)
+    check(added)
+
+
+def test_envelope_bytes() -> None:
+    body = bytearray(64)
+    body[9:13] = b"\x39\x30\x00\x00"
+    size = Envelope(KEY, 0x01020304).seal(0xA1, 258, body, 4)
+    equal(bytes(body[:13]), unhexlify("01" + "04030201" + "02010000" + "39300000"))
+    equal(hexlify(body[13:size]).decode(), "1e7d6dff2a0b85c8")
+    equal(envelope.number_at(body), 258)
+
+
+def test_envelope_refuses_every_flipped_bit() -> None:
+    sealer = Envelope(KEY, 77)
+    body = bytearray(40)
+    size = sealer.seal(0xA1, 5, body, 4)
+    equal(sealer.open(0xA1, body, size), 4)
+    for index in range(size):
+        for bit in range(8):
+            body[index] ^= 1 << bit
+            check(sealer.open(0xA1, body, size) < 0, (index, bit))
+            body[index] ^= 1 << bit
+    for short in range(size):
+        check(sealer.open(0xA1, body, short) < 0, short)
+    equal(sealer.open(0xA0, body, size), envelope.BAD_MAC, "another kind")
+    equal(Envelope(KEY, 78).open(0xA1, body, size), envelope.FOREIGN)
+    for index in range(len(KEY)):
+        key = bytearray(KEY)
+        key[index] ^= 1
+        equal(Envelope(key, 77).open(0xA1, body, size), envelope.BAD_MAC, index)
+    equal(sealer.open(0xA1, body, 16), envelope.TOO_SHORT)
+    body[0] = 2
+    equal(sealer.open(0xA1, body, size), envelope.BAD_VERSION)
