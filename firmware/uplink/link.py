@@ -42,6 +42,7 @@ _HUNT = const(-1)  # instead of a count: skip to the next flag
 class LinkReceiver:
     """Bytes in, verified frames out: `feed`, `poll`, read the fields, `release`.
 
+    held            a verified frame stands in the fields; `poll` returns the same
     kind, seq       of the frame held
     body            `body_size` bytes of it are valid until `release`
     refused         candidates given up: wrong FCS, too short, escape before the flag
@@ -61,7 +62,7 @@ class LinkReceiver:
         self._limit = limit + _OVERHEAD
         self._waiting = bytearray(waiting_limit)
         self._waiting_size = 0
-        self._held = False
+        self.held = False
         self._count = _HUNT
         self._escaped = False
         self._fcs = _FCS_START
@@ -69,7 +70,7 @@ class LinkReceiver:
     def feed(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
         """Take `size` bytes of `buf`."""
         start = 0
-        if not self._held:
+        if not self.held:
             start = self._decode(buf, 0, size)
         waiting = self._waiting
         end = self._waiting_size
@@ -84,11 +85,11 @@ class LinkReceiver:
 
     def poll(self) -> bool:
         """True when a verified frame stands in the fields."""
-        return self._held
+        return self.held
 
     def release(self) -> None:
         """Give the frame back; the fields are no longer valid, the next frame may follow."""
-        self._held = False
+        self.held = False
         size = self._waiting_size
         if size == 0:
             return
@@ -101,7 +102,7 @@ class LinkReceiver:
 
     def reset(self) -> None:
         """Forget all bytes received so far; the counters stay."""
-        self._held = False
+        self.held = False
         self._waiting_size = 0
         self._count = _HUNT
 
@@ -118,13 +119,13 @@ class LinkReceiver:
             if byte == _FLAG:
                 if count >= _OVERHEAD and not escaped and fcs == _FCS_GOOD:
                     self.body_size = count - _OVERHEAD
-                    self._held = True
+                    self.held = True
                 elif count > 0:
                     self.refused += 1
                 count = 0
                 escaped = False
                 fcs = _FCS_START
-                if self._held:
+                if self.held:
                     break
             elif count < 0:
                 continue

@@ -1,0 +1,68 @@
+"""HMAC-SHA256 for cards and the uplink, on the `hashlib` every port has.
+
+A message authentication costs two hash objects and two digests on the heap: once for a card or a
+batch, never in a receive path. Spec: RFC 2104, FIPS 180-4.
+"""
+
+from hashlib import sha256
+
+from micropython import const
+
+DIGEST_SIZE = const(32)
+_BLOCK_SIZE = const(64)
+_INNER = const(0x36)
+_OUTER = const(0x5C)
+
+
+class Hmac:
+    """One key, prepared once: `digest_into` for each message. The key itself is not kept."""
+
+    def __init__(self, key: "bytes | bytearray") -> None:
+        short = sha256(key).digest() if len(key) > _BLOCK_SIZE else key
+        self._inner = bytearray(_BLOCK_SIZE)
+        self._outer = bytearray(_BLOCK_SIZE)
+        for index in range(_BLOCK_SIZE):
+            byte = short[index] if index < len(short) else 0
+            self._inner[index] = byte ^ _INNER
+            self._outer[index] = byte ^ _OUTER
+
+    def digest_into(
+        self,
+        prefix: "bytes | bytearray",
+        message: "bytes | bytearray | memoryview",
+        size: int,
+        out: "bytearray | memoryview",
+    ) -> None:
+        """Put HMAC(prefix + message[:size]) into `out`, as many bytes as `out` has, at most 32."""
+        inner = sha256(self._inner)
+        inner.update(prefix)
+        inner.update(memoryview(message)[:size])
+        outer = sha256(self._outer)
+        outer.update(inner.digest())
+        digest = outer.digest()
+        for index in range(min(len(out), DIGEST_SIZE)):
+            out[index] = digest[index]
+
+
+def hmac_sha256_into(
+    key: "bytes | bytearray",
+    message: "bytes | bytearray | memoryview",
+    size: int,
+    out: "bytearray | memoryview",
+) -> None:
+    """Put HMAC-SHA256(key, message[:size]) into `out`, as many bytes as `out` has, at most 32."""
+    Hmac(key).digest_into(b"", message, size, out)
+
+
+def same(
+    left: "bytes | bytearray | memoryview",
+    left_offset: int,
+    right: "bytes | bytearray | memoryview",
+    right_offset: int,
+    size: int,
+) -> bool:
+    """Compare `size` bytes in a time that does not tell where they differ."""
+    difference = 0
+    for index in range(size):
+        difference |= left[left_offset + index] ^ right[right_offset + index]
+    return difference == 0

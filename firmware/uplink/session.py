@@ -1,0 +1,279 @@
+"""One concentrator's conversation with its head-end: what is durable here becomes known there.
+
+    device                              head-end
+    HELLO first_seq 4, next_seq 4   ->
+                                    <-  WELCOME acked_seq 4
+    BATCH                           ->
+                                    <-  ACK acked_seq 4      after its database commit
+
+`acked_seq` is cumulative: all records up to it are in the database, and only such may be deleted
+here. One message is on its way at a time. It is repeated, byte for byte, after a timeout that
+doubles; when that does not help the session steps back, for longer each time, and greets anew.
+
+Every new message has a higher number than any before it, and an answer counts only with the
+number of the message on its way. A head-end that knows a higher number (we were restarted)
+answers the HELLO with that number; the session continues from there and greets again.
+
+The session is sans-IO: `feed` bytes, `poll` time, send `tx[:tx_size]` and say `sent`. The
+adapter may take as long as it likes to hand `tx` over; it stays as it is until `sent`. It runs on
+a stream of bytes, TCP or serial. On TCP call `reset` when a connection stands, and make a new
+one when `stale`. Polling with nothing to send, and feeding, allocate nothing.
+"""
+
+from struct import pack_into
+
+from micropython import const
+
+from uplink import envelope
+from uplink.batch import Batch
+from uplink.envelope import Envelope, number_at
+from uplink.link import ACK, BATCH, HELLO, WELCOME, LinkReceiver, encode_into
+from uplink.record import RECORD_SIZE, u32_at
+
+# Outcomes of `poll`.
+IDLE = const(0)  # the head-end has everything that is durable
+BUSY = const(1)  # something is on its way, or being gathered
+ACKED = const(2)  # acked_seq has changed
+AWAY = const(3)  # no answer: waiting before the next attempt
+AHEAD = const(4)  # the head-end has records this journal never wrote: nothing is sent or deleted
+
+# States.
+GREET = const(0)
+GREETED = const(1)
+READY = const(2)
+SENT = const(3)
+BACK_OFF = const(4)
+
+BODY_SIZE = const(1024)
+TIMEOUT_MS = const(3000)
+TRIES_LIMIT = const(3)
+BACK_OFF_MS = const(2000)
+BACK_OFF_LIMIT_MS = const(120000)
+GATHER_MS = const(500)
+GATHER_COUNT = const(16)
+SKIP_LIMIT = const(16)  # unreadable records passed over in one poll
+
+_ANSWER_SIZE = const(64)
+_BODY_SHORTEST = const(256)
+_TICKS_MASK = const(0x1FFFFFFF)
+_SEQ_SIZE = const(4)
+
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Source(Protocol):
+        """The journal, as far as the session needs it."""
+
+        first_seq: int  # oldest record kept
+        durable_seq: int  # newest record that would survive a power cut; first_seq - 1: none
+
+        def read_into(self, seq: int, buf: bytearray) -> bool:
+            """Put the 64 verified bytes of record `seq` into `buf`; false: it cannot be read."""
+            ...
+
+
+class Session:
+    """Brings the records of `source` to the head-end.
+
+    acked_seq     all records up to here are in the head-end's database
+    known_seq     the same as the head-end last said it, even if the journal ends before it
+    stale         repeated messages went unanswered: the connection may be dead
+    refused       answers with a wrong MAC, version or concentrator, or malformed
+    late          genuine answers to something else than the message on its way
+    unreadable    records the source could not give, reported to the head-end as a gap
+    """
+
+    def __init__(
+        self,
+        source: "Source",
+        key: "bytes | bytearray",
+        concentrator: int,
+        first_number: int = 1,
+        body_size: int = BODY_SIZE,
+    ) -> None:
+        """`first_number`: random below 2**29 where the board has a source of randomness."""
+        if body_size < _BODY_SHORTEST:
+            raise ValueError("body of fewer than 256 bytes")
+        self.acked_seq = source.first_seq - 1
+        self.known_seq = 0
+        self.state = GREET
+        self.stale = False
+        self.tx = bytearray(body_size + body_size // 4)
+        self.tx_size = 0
+        self.refused = 0
+        self.late = 0
+        self.unreadable = 0
+        self._source = source
+        self._number = first_number - 1
+        self._receiver = LinkReceiver(_ANSWER_SIZE)
+        self._envelope = Envelope(key, concentrator)
+        self._body = bytearray(body_size)
+        self._batch = Batch(self._body, envelope.PAYLOAD, body_size - envelope.OVERHEAD)
+        self._record = bytearray(RECORD_SIZE)
+        self._frame_size = 0
+        self._first_seq = 0
+        self._tries = 0
+        self._since_ticks = 0
+        self._back_off_ms = BACK_OFF_MS
+        self._gathering = False
+        self._ahead = False
+
+    def reset(self) -> None:
+        """A new connection stands: forget what was on its way on the old one, and greet."""
+        self._receiver.reset()
+        self.tx_size = 0
+        self.stale = False
+        self._greet()
+
+    def feed(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
+        """Take `size` received bytes."""
+        self._receiver.feed(buf, size)
+
+    def sent(self, now_ticks: int) -> None:
+        """`tx` has been handed over; from now on an answer is waited for."""
+        self.tx_size = 0
+        self._since_ticks = now_ticks
+
+    def poll(self, now_ticks: int) -> int:
+        """Advance; return IDLE, BUSY, ACKED, AWAY or AHEAD."""
+        receiver = self._receiver
+        if receiver.held:
+            acked_seq = self.acked_seq
+            self._receive(now_ticks)
+            receiver.release()
+            if self.acked_seq != acked_seq:
+                return ACKED
+        state = self.state
+        if state == READY and self._source.durable_seq == self.acked_seq:
+            return IDLE
+        if self.tx_size:
+            return BUSY
+        if state == READY:
+            return self._gather(now_ticks)
+        if state == GREET:
+            self._send_hello()
+        elif state == BACK_OFF:
+            if (now_ticks - self._since_ticks) & _TICKS_MASK < self._back_off_ms:
+                return AHEAD if self._ahead else AWAY
+            self._back_off_ms = min(2 * self._back_off_ms, BACK_OFF_LIMIT_MS)
+            self._greet()
+        elif (now_ticks - self._since_ticks) & _TICKS_MASK >= TIMEOUT_MS << self._tries:
+            self._tries += 1
+            if self._tries == TRIES_LIMIT:
+                self.stale = True
+                self._step_back(now_ticks)
+                return AWAY
+            self.tx_size = self._frame_size
+        return BUSY
+
+    def _greet(self) -> None:
+        self.state = GREET
+        self._tries = 0
+        self._gathering = False
+
+    def _step_back(self, now_ticks: int) -> None:
+        self.state = BACK_OFF
+        self._since_ticks = now_ticks
+
+    def _receive(self, now_ticks: int) -> None:
+        """Judge the frame the receiver holds."""
+        receiver = self._receiver
+        kind = receiver.kind
+        body = receiver.body
+        if self._envelope.open(kind, body, receiver.body_size) != _SEQ_SIZE:
+            self.refused += 1
+            return
+        number = number_at(body)
+        if kind == WELCOME and self.state == GREETED and number >= self._number:
+            if number > self._number:
+                self._number = number
+                self.state = GREET
+                return
+        elif kind != ACK or self.state != SENT or number != self._number:
+            self.late += 1
+            return
+        self._take_acked(u32_at(body, envelope.PAYLOAD), now_ticks)
+
+    def _take_acked(self, acked_seq: int, now_ticks: int) -> None:
+        """The head-end has all up to `acked_seq`: go on behind it, or find out why not."""
+        source = self._source
+        self.known_seq = acked_seq
+        self._ahead = acked_seq > source.durable_seq
+        self.stale = False
+        stuck = self.state == SENT and acked_seq < self._batch.first_seq
+        if self._ahead or (stuck and acked_seq == self.acked_seq):
+            self._step_back(now_ticks)
+            return
+        self.acked_seq = acked_seq
+        if acked_seq + 1 < source.first_seq:
+            # It lost what is no longer kept here: the next HELLO tells it where we begin.
+            self._greet()
+            return
+        self._first_seq = 0
+        self._tries = 0
+        if self.state == SENT:
+            self._back_off_ms = BACK_OFF_MS
+        self.state = READY
+
+    def _gather(self, now_ticks: int) -> int:
+        """Give records a moment to come together, then send them."""
+        if self._source.durable_seq - self.acked_seq < GATHER_COUNT:
+            if not self._gathering:
+                self._gathering = True
+                self._since_ticks = now_ticks
+            if (now_ticks - self._since_ticks) & _TICKS_MASK < GATHER_MS:
+                return BUSY
+        self._gathering = False
+        self._send_batch()
+        return BUSY
+
+    def _send_hello(self) -> None:
+        source = self._source
+        first_seq = max(source.first_seq, self._first_seq)
+        pack_into("<II", self._body, envelope.PAYLOAD, first_seq, source.durable_seq + 1)
+        self._send(HELLO, 2 * _SEQ_SIZE)
+        self.state = GREETED
+
+    def _send_batch(self) -> None:
+        """Pack what follows `acked_seq`; half as much when the escapes make it too long."""
+        source = self._source
+        batch = self._batch
+        first_seq = self.acked_seq + 1
+        limit = source.durable_seq - self.acked_seq
+        while True:
+            batch.begin(first_seq)
+            while batch.count < limit and source.read_into(first_seq + batch.count, self._record):
+                if not batch.add(self._record):
+                    break
+            if batch.count == 0:
+                self._skip_unreadable(first_seq)
+                return
+            if self._send(BATCH, batch.finish()):
+                self.state = SENT
+                return
+            limit = batch.count >> 1
+
+    def _skip_unreadable(self, first_seq: int) -> None:
+        """Look for the next readable record; greet again, telling the head-end of the gap."""
+        source = self._source
+        seq = max(first_seq, self._first_seq)
+        end = min(seq + SKIP_LIMIT, source.durable_seq + 1)
+        while seq < end and not source.read_into(seq, self._record):
+            seq += 1
+        self._first_seq = seq
+        if seq > source.durable_seq or source.read_into(seq, self._record):
+            self.unreadable += seq - first_seq
+            self._greet()
+
+    def _send(self, kind: int, payload_size: int) -> bool:
+        """Seal and frame the payload in the body under the next number; false: no room."""
+        number = self._number + 1
+        size = self._envelope.seal(kind, number, self._body, payload_size)
+        self._frame_size = encode_into(self.tx, kind, number & 0xFF, self._body, size)
+        if self._frame_size == 0:
+            return False
+        self._number = number
+        self.tx_size = self._frame_size
+        return True

@@ -1,0 +1,400 @@
+"""Goal: every durable record reaches the head-end once and in order; nothing else counts as known.
+
+Method: the session against a scripted head-end in this file, in virtual time that starts near
+the wrap of the ticks: answers lost, late, repeated, forged, replayed; a head-end that is away,
+forgets or knows too much; records that cannot be read. Idle polling with the heap locked.
+"""
+
+from harness import check, equal, heap_locked
+from uplink import envelope, link, record, session
+from uplink.envelope import Envelope
+from uplink.record import RECORD_SIZE
+from uplink.session import Session
+
+KEY = b"k" * 32
+CONCENTRATOR = 0x01000007
+START_TICKS = 0x1FFFFFFF - 700
+
+
+class Journal:
+    """Records 1.. in memory; `durable(n)` makes n more durable, `lost` cannot be read."""
+
+    def __init__(self) -> None:
+        self.first_seq = 1
+        self.durable_seq = 0
+        self.lost: "set[int]" = set()
+        self.escapes = False
+
+    def record(self, seq: int) -> bytearray:
+        buf = bytearray(RECORD_SIZE)
+        if self.escapes:
+            buf[12:60] = b"\x7e" * 48
+        else:
+            buf[12] = seq & 0xFF
+        record.encode_into(buf, 0, seq, 800000000 + seq, record.READING, 0, seq & 7)
+        return buf
+
+    def read_into(self, seq: int, buf: bytearray) -> bool:
+        if seq in self.lost or not self.first_seq <= seq <= self.durable_seq:
+            return False
+        buf[:] = self.record(seq)
+        return True
+
+
+class HeadEnd:
+    """The other side, by the book; answers are kept in `answer` until the test delivers them."""
+
+    def __init__(self, key: bytes = KEY) -> None:
+        self.acked_seq = 0
+        self.number = 0
+        self.hellos: "list[tuple[int, int]]" = []
+        self.batches: "list[tuple[int, int]]" = []
+        self.answer = b""
+        self._envelope = Envelope(key, CONCENTRATOR)
+        self._receiver = link.LinkReceiver(2048)
+
+    def take(self, data: bytes) -> None:
+        self._receiver.feed(data, len(data))
+        check(self._receiver.poll(), "one whole frame")
+        body, size = self._receiver.body, self._receiver.body_size
+        kind = self._receiver.kind
+        check(self._envelope.open(kind, body, size) > 0, "genuine")
+        number = envelope.number_at(body)
+        first = record.u32_at(body, envelope.PAYLOAD)
+        if kind == link.HELLO:
+            following = record.u32_at(body, envelope.PAYLOAD + 4)
+            self._hello(number, first, following)
+        else:
+            self._batch(number, first, body[envelope.PAYLOAD + 4])
+        self._receiver.release()
+
+    def _hello(self, number: int, first: int, following: int) -> None:
+        if number < self.number:
+            self.answer = self.seal(link.WELCOME, self.number)
+            return
+        self.number = number
+        self.hellos.append((first, following))
+        if first > self.acked_seq + 1:
+            self.acked_seq = first - 1
+        self.answer = self.seal(link.WELCOME, number)
+
+    def _batch(self, number: int, first: int, count: int) -> None:
+        check(number >= self.number, "numbers grow")
+        self.number = number
+        self.batches.append((first, count))
+        if first <= self.acked_seq + 1:
+            self.acked_seq = max(self.acked_seq, first + count - 1)
+        self.answer = self.seal(link.ACK, number)
+
+    def seal(self, kind: int, number: int, acked_seq: int = -1) -> bytes:
+        body = bytearray(32)
+        acked = self.acked_seq if acked_seq < 0 else acked_seq
+        for index in range(4):
+            body[envelope.PAYLOAD + index] = acked >> 8 * index & 0xFF
+        size = self._envelope.seal(kind, number, body, 4)
+        buf = bytearray(80)
+        return bytes(buf[: link.encode_into(buf, kind, number & 0xFF, body, size)])
+
+
+class World:
+    """A journal, its session and a head-end, stepped by 100 ms."""
+
+    def __init__(self, durable: int = 0, first_number: int = 1) -> None:
+        self.journal = Journal()
+        self.journal.durable_seq = durable
+        self.head_end = HeadEnd()
+        self.first_number = first_number
+        self.now_ticks = START_TICKS
+        self.restart()
+
+    def restart(self) -> None:
+        self.session = Session(self.journal, KEY, CONCENTRATOR, self.first_number)
+
+    def step(self, deliver: bool = True, hear: bool = True) -> int:
+        """One poll; what it wants to send goes over, the answer comes back."""
+        self.now_ticks = (self.now_ticks + 100) & 0x1FFFFFFF
+        outcome = self.session.poll(self.now_ticks)
+        if self.session.tx_size:
+            sent = bytes(self.session.tx[: self.session.tx_size])
+            self.session.sent(self.now_ticks)
+            if deliver:
+                self.head_end.take(sent)
+                if hear:
+                    self.hear(self.head_end.answer)
+        return outcome
+
+    def hear(self, answer: bytes) -> None:
+        for index in range(len(answer)):
+            self.session.feed(answer[index : index + 1], 1)
+
+    def run(self, steps: int, deliver: bool = True, hear: bool = True) -> "set[int]":
+        return {self.step(deliver, hear) for _ in range(steps)}
+
+    def run_until_idle(self, limit: int = 600) -> int:
+        """Steps taken until the head-end has everything."""
+        for count in range(limit):
+            if self.step() == session.IDLE:
+                equal(self.session.acked_seq, self.journal.durable_seq)
+                return count
+        raise AssertionError("still not idle")
+
+
+def test_all_records_in_order_once() -> None:
+    world = World(durable=100)
+    world.run_until_idle()
+    equal(world.head_end.hellos, [(1, 101)])
+    following = 1
+    for first, count in world.head_end.batches:
+        equal(first, following)
+        following += count
+    equal(following, 101)
+    check(len(world.head_end.batches) < 6, world.head_end.batches)
+
+
+def test_small_numbers_are_gathered() -> None:
+    world = World()
+    world.run_until_idle()
+    for _ in range(3):
+        world.journal.durable_seq += 1
+        world.step()
+    world.run_until_idle()
+    equal(world.head_end.batches, [(1, 3)])
+
+
+def test_acked_is_reported_when_it_changes() -> None:
+    world = World(durable=3)
+    outcomes = [world.step() for _ in range(20)]
+    equal(outcomes.count(session.ACKED), 1)
+    equal(outcomes[-1], session.IDLE)
+    equal(outcomes[0], session.BUSY)
+
+
+def test_lost_acknowledgement_is_repeated_byte_for_byte() -> None:
+    world = World(durable=5)
+    world.step()
+    while not world.head_end.batches:
+        world.step(hear=False)
+    equal(world.session.acked_seq, 0)
+    world.run(40)
+    equal(world.head_end.batches, [(1, 5), (1, 5)])
+    equal(world.session.acked_seq, 5)
+    equal(world.session.state, session.READY)
+
+
+def test_late_second_answer_is_ignored() -> None:
+    world = World(durable=5)
+    world.run_until_idle()
+    old = world.head_end.answer
+    world.journal.durable_seq = 9
+    world.hear(old)
+    world.run_until_idle()
+    equal(world.session.late, 1)
+    equal(world.session.refused, 0)
+    equal(world.head_end.batches, [(1, 5), (6, 4)])
+
+
+def test_replayed_answers_free_nothing() -> None:
+    world = World(durable=5)
+    world.run_until_idle()
+    for kind in (link.ACK, link.WELCOME):
+        for number in (0, 1, 2, 3, 4, 1000):
+            world.hear(world.head_end.seal(kind, number, 5000))
+            world.step()
+    equal(world.session.acked_seq, 5)
+    world.journal.durable_seq = 6
+    while world.session.state != session.SENT:
+        world.step(deliver=False)
+    for number in (1, 2, 4, 5, 1000):
+        world.hear(world.head_end.seal(link.ACK, number, 6))
+        world.step(deliver=False)
+    equal(world.session.acked_seq, 5)
+
+
+def test_forged_answers_free_nothing() -> None:
+    world = World(durable=5)
+    forger = HeadEnd(b"x" * 32)
+    while world.session.state != session.SENT:
+        world.step(hear=world.session.state != session.READY)
+    world.hear(forger.seal(link.ACK, 2, 5))
+    genuine = bytearray(world.head_end.seal(link.ACK, 2, 5))
+    genuine[12] ^= 1
+    world.hear(bytes(genuine))
+    world.step(deliver=False)
+    equal(world.session.acked_seq, 0)
+    equal(world.session.refused, 1)
+
+
+def test_away_then_back() -> None:
+    world = World(durable=5)
+    outcomes = world.run(10 * 60 * 10, deliver=False)
+    equal(outcomes, {session.BUSY, session.AWAY})
+    check(world.session.stale)
+    world.run_until_idle(2000)
+    check(not world.session.stale)
+    equal(world.session.acked_seq, 5)
+
+
+def test_attempts_grow_rarer() -> None:
+    world = World(durable=5)
+    sent = 0
+    for _ in range(60 * 60 * 10):
+        world.now_ticks = (world.now_ticks + 100) & 0x1FFFFFFF
+        world.session.poll(world.now_ticks)
+        if world.session.tx_size:
+            sent += 1
+            world.session.sent(world.now_ticks)
+    check(70 < sent < 100, sent)
+
+
+def test_without_an_adapter_nothing_is_lost() -> None:
+    world = World(durable=5)
+    for _ in range(1000):
+        world.now_ticks = (world.now_ticks + 1000) & 0x1FFFFFFF
+        equal(world.session.poll(world.now_ticks), session.BUSY)
+    world.session.reset()
+    world.run_until_idle()
+
+
+def test_reset_in_the_middle_of_a_frame() -> None:
+    world = World(durable=5)
+    while world.session.state != session.SENT:
+        world.step(hear=world.session.state != session.READY)
+    world.hear(world.head_end.answer[:10])
+    world.session.reset()
+    equal(world.session.tx_size, 0)
+    world.run_until_idle()
+    equal(world.head_end.hellos, [(1, 6), (1, 6)])
+
+
+def test_restarted_device_learns_the_number() -> None:
+    world = World(durable=5)
+    world.run_until_idle()
+    for _ in range(3):
+        number = world.head_end.number
+        world.journal.durable_seq += 2
+        world.restart()
+        world.run_until_idle()
+        check(world.head_end.number > number)
+    equal(world.head_end.batches, [(1, 5), (6, 2), (8, 2), (10, 2)])
+
+
+def test_random_first_number() -> None:
+    world = World(durable=5, first_number=0x1FFFFFFF)
+    world.run_until_idle()
+    equal(world.head_end.number, 0x20000000)
+
+
+def test_head_end_that_forgot_gets_it_again() -> None:
+    world = World(durable=20)
+    world.run_until_idle()
+    world.head_end.acked_seq = 8
+    world.journal.durable_seq = 21
+    world.run_until_idle()
+    equal(world.head_end.acked_seq, 21)
+    equal(world.head_end.batches[-1], (9, 13))
+
+
+def test_head_end_that_forgot_what_is_gone() -> None:
+    world = World(durable=20)
+    world.run_until_idle()
+    world.head_end.acked_seq = 8
+    world.journal.first_seq = 15
+    world.journal.durable_seq = 21
+    world.run_until_idle()
+    equal(world.head_end.hellos, [(1, 21), (15, 22)])
+    equal(world.head_end.batches[-1], (15, 7))
+
+
+def test_head_end_that_stores_nothing_is_not_pestered() -> None:
+    world = World(durable=5)
+    world.step()
+    world.head_end.acked_seq = 0
+    taken = world.head_end._batch
+
+    def refuse(number: int, first: int, count: int) -> None:
+        taken(number, first, count)
+        world.head_end.acked_seq = 0
+        world.head_end.answer = world.head_end.seal(link.ACK, number)
+
+    world.head_end._batch = refuse  # type: ignore[method-assign]  # a head-end out of order
+    outcomes = world.run(1000)
+    check(session.AWAY in outcomes)
+    check(len(world.head_end.batches) < 10, len(world.head_end.batches))
+    equal(world.session.acked_seq, 0)
+
+
+def test_head_end_that_knows_too_much() -> None:
+    world = World(durable=5)
+    world.head_end.acked_seq = 500
+    outcomes = world.run(300)
+    check(session.AHEAD in outcomes)
+    equal(world.head_end.batches, [])
+    equal(world.session.acked_seq, 0)
+    equal(world.session.known_seq, 500)
+
+
+def test_unreadable_records_become_a_gap() -> None:
+    world = World(durable=60)
+    world.journal.lost = {1, 2, 10}
+    world.journal.lost.update(range(20, 55))
+    world.run_until_idle()
+    equal(world.session.unreadable, 38)
+    covered: "set[int]" = set()
+    for first, count in world.head_end.batches:
+        covered.update(range(first, first + count))
+    equal(covered | world.journal.lost, set(range(1, 61)))
+    equal(covered & world.journal.lost, set())
+
+
+def test_unreadable_to_the_end() -> None:
+    world = World(durable=30)
+    world.journal.lost = set(range(11, 31))
+    world.run_until_idle()
+    equal(world.session.unreadable, 20)
+    world.journal.durable_seq = 31
+    world.run_until_idle()
+    equal(world.head_end.batches, [(1, 10), (31, 1)])
+
+
+def test_batches_full_of_escapes_fit() -> None:
+    world = World(durable=40)
+    world.journal.escapes = True
+    world.run_until_idle()
+    equal(sum(count for _, count in world.head_end.batches), 40)
+
+
+def test_garbage_between_answers() -> None:
+    world = World(durable=50)
+    state = 3
+    junk = bytearray(40)
+    for _ in range(300):
+        for index in range(len(junk)):
+            state = (state * 1103 + 12345) & 0xFFFFFF
+            junk[index] = state >> 9 & 0xFF
+        world.session.feed(junk, len(junk))
+        world.step()
+    equal(world.session.acked_seq, 50)
+
+
+def test_small_body_is_refused() -> None:
+    refused = False
+    try:
+        Session(Journal(), KEY, CONCENTRATOR, 1, 255)
+    except ValueError:
+        refused = True
+    check(refused)
+
+
+def test_idle_polling_does_not_allocate() -> None:
+    world = World(durable=3)
+    world.run_until_idle()
+    one, junk = world.session, b"\x7e junk junk"
+    size = len(junk)
+    now_ticks = world.now_ticks
+    with heap_locked():
+        outcome = one.poll(now_ticks)
+        one.feed(junk, size)
+        again = one.poll(now_ticks)
+        world.journal.durable_seq = 4
+        gathering = one.poll(now_ticks)
+    equal((outcome, again, gathering), (session.IDLE, session.IDLE, session.BUSY))
