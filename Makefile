@@ -1,0 +1,42 @@
+# Dianka: one verb per job. Every verb prepares what it needs first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+SEEDS ?= 500
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check clean
+
+# help: print this list
+help:
+	@sed -n 's/^# \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
+
+# setup: make .venv, install the product into it and get a MicroPython; instant when done
+setup: $(READY)
+
+$(READY): pyproject.toml tools/bootstrap.py
+	@$(PYTHON) tools/bootstrap.py
+	@touch $@
+
+# demo: a day of eight households on a real MicroPython; ends 0 only if the money adds up
+demo: $(READY)
+	@$(BIN)/dianka demo
+
+# test: every test, on CPython and on MicroPython
+test: $(READY)
+	@$(BIN)/python -m pytest -n auto
+
+# check: style, types, rules of the code base and the fast tests, as CI runs them
+check: $(READY)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy host tools
+	@MYPYPATH=tools/typings $(BIN)/mypy --cache-dir .mypy_cache/device firmware
+	@$(BIN)/python -m tools.tidy
+	@$(BIN)/python -m pytest -n auto -m "not slow"
+
+# clean: remove .venv, the cache and everything that was built
+clean:
+	@rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist out
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
