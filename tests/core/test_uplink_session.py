@@ -22,7 +22,7 @@ class Journal:
     def __init__(self) -> None:
         self.first_seq = 1
         self.durable_seq = 0
-        self.lost: "set[int]" = set()
+        self.lost: set[int] = set()
         self.escapes = False
 
     def record(self, seq: int) -> bytearray:
@@ -47,8 +47,8 @@ class HeadEnd:
     def __init__(self, key: bytes = KEY) -> None:
         self.acked_seq = 0
         self.number = 0
-        self.hellos: "list[tuple[int, int]]" = []
-        self.batches: "list[tuple[int, int]]" = []
+        self.hellos: list[tuple[int, int]] = []
+        self.batches: list[tuple[int, int]] = []
         self.answer = b""
         self._envelope = Envelope(key, CONCENTRATOR)
         self._receiver = link.LinkReceiver(2048)
@@ -339,7 +339,7 @@ def test_unreadable_records_become_a_gap() -> None:
     world.journal.lost.update(range(20, 55))
     world.run_until_idle()
     equal(world.session.unreadable, 38)
-    covered: "set[int]" = set()
+    covered: set[int] = set()
     for first, count in world.head_end.batches:
         covered.update(range(first, first + count))
     equal(covered | world.journal.lost, set(range(1, 61)))

@@ -1,0 +1,239 @@
+"""`dianka headend`: receive and store what concentrators send, sell orders, reconcile."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from host.headend import keys
+from host.headend.ingest import Ingest
+from host.headend.reconcile import Household, Reconciliation, households, reconcile
+from host.headend.server import serve
+from host.headend.store import AMOUNT_LIMIT_FEN, Store, StoreError
+
+EPOCH = datetime(2000, 1, 1)
+RELAY_NAMES = {None: "?", 0: "closed", 1: "open"}
+
+_database = click.option(
+    "--db",
+    "path",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="SQLite database of the head-end.",
+)
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  dianka headend serve --db village.db --port 7645 --keys uplink.toml
+  dianka headend sell --db village.db --account 000000000001 --amount 50.00
+  dianka headend show --db village.db
+  dianka headend reconcile --db village.db --json
+"""
+)
+def command() -> None:
+    """Receive, store and acknowledge what concentrators send; sell; reconcile."""
+
+
+@command.command(
+    "serve",
+    epilog="""\b
+The key file is TOML, one line a concentrator:
+  [uplink]
+  7 = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+\b
+Example:
+  dianka headend serve --db village.db --port 7645 --keys uplink.toml
+""",
+)
+@_database
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=7645,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="TCP port; 0 takes a free one, printed once it listens.",
+)
+@click.option(
+    "--keys",
+    "keys_path",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with each concentrator's key.",
+)
+def serve_command(path: Path, host: str, port: int, keys_path: Path) -> None:
+    """Take records in over TCP, acknowledging each batch once it is committed."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        known = keys.load(keys_path)
+    except keys.KeysError as error:
+        raise click.ClickException(str(error)) from error
+    with _opened(path, create=True) as store:
+        ingest = Ingest(store, known)
+        try:
+            asyncio.run(serve(ingest, host, port, _say_ready))
+        except OSError as error:
+            hint = "choose another --port, or stop what uses it"
+            raise click.ClickException(
+                f"cannot listen on {host}:{port}: {error}; {hint}"
+            ) from error
+        for name, count in sorted(ingest.counters.items()):
+            click.echo(f"{name}: {count}")
+
+
+def _say_ready(host: str, port: int) -> None:
+    click.echo(f"listening on {host}:{port}")
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka headend sell --db village.db --account 000000000001 --amount 50.00
+"""
+)
+@_database
+@click.option("--account", required=True, help="Account number, 12 digits.")
+@click.option("--amount", required=True, help="Yuan, with at most two decimals.")
+@click.option("--new", is_flag=True, help="Sell although no concentrator has the account yet.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def sell(path: Path, account: str, amount: str, new: bool, as_json: bool) -> None:
+    """Note a sale and print its order number, to be written on a card."""
+    amount_fen = _parse_amount(amount)
+    if not re.fullmatch("[0-9]{12}", account):
+        raise click.UsageError(f"--account {account}: an account number has 12 digits")
+    with _opened(path, create=new) as store:
+        if not new and not store.has_account(account):
+            hint = "check the number, or use --new if its meter is still to come"
+            raise click.ClickException(f"no concentrator has account {account}: {hint}")
+        order = store.sell(account, amount_fen)
+    if as_json:
+        click.echo(json.dumps({"account": account, "order": order, "amount_fen": amount_fen}))
+    else:
+        click.echo(f"order {order} of account {account}: {_yuan(amount_fen)} yuan")
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka headend show --db village.db
+"""
+)
+@_database
+def show(path: Path) -> None:
+    """Print a table of all households: money, energy, relay, readings."""
+    with _opened(path) as store:
+        Console().print(household_table(households(store)))
+
+
+@command.command(
+    "reconcile",
+    epilog="""\b
+Example:
+  dianka headend reconcile --db village.db --json
+""",
+)
+@_database
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def reconcile_command(path: Path, as_json: bool) -> None:
+    """Compare orders, top-ups, charges, balances and readings; status 1 if anything differs."""
+    with _opened(path) as store:
+        result = reconcile(store)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        _print_reconciliation(result)
+    if not result.ok:
+        raise click.exceptions.Exit(1)
+
+
+def household_table(rows: list[Household]) -> Table:
+    """The households as a table for people."""
+    table = Table(title="Households")
+    table.add_column("account", no_wrap=True)
+    table.add_column("meter", no_wrap=True)
+    for name in ("bought", "charged", "balance", "used kWh"):
+        table.add_column(name, justify="right")
+    table.add_column("relay")
+    table.add_column("readings", justify="right")
+    table.add_column("last reading", no_wrap=True)
+    for one in rows:
+        table.add_row(
+            one.account or "(unknown)",
+            one.meter or "-",
+            _yuan(one.sold_fen),
+            _yuan(one.charged_fen),
+            _yuan(one.balance_fen),
+            f"{Decimal(one.used_wh).scaleb(-3):.3f}",
+            RELAY_NAMES.get(one.relay, "?"),
+            str(one.readings),
+            "-" if one.last_t2000 is None else str(EPOCH + timedelta(seconds=one.last_t2000)),
+        )
+    return table
+
+
+def summary(result: Reconciliation) -> list[str]:
+    """The sums as sentences."""
+    sold, charged = _yuan(result.total("sold_fen")), _yuan(result.total("charged_fen"))
+    balance, unredeemed = (
+        _yuan(result.total("balance_fen")),
+        _yuan(result.total("unredeemed_fen")),
+    )
+    readings = f"{result.readings_taken} readings taken, {result.readings_stored} stored"
+    return [
+        f"sold {sold} = charged {charged} + balances {balance} + not yet redeemed {unredeemed}",
+        f"orders: {result.orders_sold} sold, {result.orders_redeemed} redeemed",
+        f"{readings}, duplicates {result.duplicates}",
+        f"records: {result.records} stored, {result.records_lost} lost",
+    ]
+
+
+def _print_reconciliation(result: Reconciliation) -> None:
+    for line in summary(result):
+        click.echo(line)
+    for difference in result.differences:
+        click.secho(f"difference: {difference}", fg="red")
+    if result.ok:
+        click.secho("everything agrees, to the fen", fg="green")
+    else:
+        click.secho(f"{len(result.differences)} differences", fg="red", bold=True)
+
+
+def _parse_amount(text: str) -> int:
+    """Yuan as typed, in fen."""
+    try:
+        fen = Decimal(text).scaleb(2)
+    except ArithmeticError as error:
+        raise click.UsageError(f"--amount {text}: give yuan like 50 or 49.95") from error
+    if not fen.is_finite() or fen != fen.to_integral_value():
+        raise click.UsageError(f"--amount {text}: at most two decimals")
+    if not 0 < fen <= AMOUNT_LIMIT_FEN:
+        raise click.UsageError(f"--amount {text}: 0.01 to {_yuan(AMOUNT_LIMIT_FEN)} yuan")
+    return int(fen)
+
+
+def _yuan(fen: int) -> str:
+    return f"{Decimal(fen).scaleb(-2):.2f}"
+
+
+@contextmanager
+def _opened(path: Path, create: bool = False) -> Iterator[Store]:
+    """The database at `path`; a clear message where there is none."""
+    if not create and not path.exists():
+        hint = "`dianka headend serve` makes one"
+        raise click.ClickException(f"there is no database {path}; {hint}")
+    try:
+        with Store(path) as store:
+            yield store
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,188 @@
+"""Do the books agree? What was sold, what the devices took, charged and still hold; to the fen.
+
+Two independent sources are compared: the orders sold here, and the devices' own cumulative
+credits and debits. `sold = charged + balances + not yet redeemed` must hold for every account.
+"""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from host.frames.record import RecordKind
+from host.headend import schema
+from host.headend.store import Store
+
+
+@dataclass(slots=True)
+class Household:
+    """One account, as far as the head-end knows it; money in fen."""
+
+    account: str
+    meter: str = ""
+    concentrator: int | None = None
+    slot: int | None = None
+    sold_fen: int = 0
+    redeemed_fen: int = 0
+    credit_fen: int = 0
+    charged_fen: int = 0
+    balance_fen: int = 0
+    used_wh: int = 0
+    relay: int | None = None
+    policy: int | None = None
+    readings: int = 0
+    last_t2000: int | None = None
+
+    @property
+    def unredeemed_fen(self) -> int:
+        """Sold, but on a card that no device has reported yet."""
+        return self.sold_fen - self.redeemed_fen
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """All sums, and every difference as one sentence."""
+
+    households: list[Household]
+    records: int = 0
+    records_lost: int = 0
+    readings_taken: int = 0
+    readings_stored: int = 0
+    duplicates: int = 0
+    orders_sold: int = 0
+    orders_redeemed: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def total(self, name: str) -> int:
+        """Sum of a household's field."""
+        return sum(getattr(household, name) for household in self.households)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        sums = ("sold_fen", "redeemed_fen", "unredeemed_fen", "charged_fen", "balance_fen")
+        return {"ok": self.ok, **{name: self.total(name) for name in sums}, **asdict(self)}
+
+
+def households(store: Store) -> list[Household]:
+    """All accounts that have a meter, bought something or topped up, in order."""
+    found: dict[str, Household] = {}
+    for row in store.rows(sa.select(schema.accounts)):
+        found[row["account"]] = Household(
+            account=row["account"],
+            meter=row["meter"],
+            concentrator=row["concentrator"],
+            slot=row["slot"],
+            credit_fen=row["credit_fen"],
+            charged_fen=row["debit_fen"],
+            balance_fen=row["credit_fen"] - row["debit_fen"],
+            used_wh=row["used_wh"],
+            relay=row["relay"],
+            policy=row["policy"],
+            readings=row["readings"],
+            last_t2000=row["last_t2000"],
+        )
+    for name, table in (("sold_fen", schema.orders), ("redeemed_fen", schema.top_ups)):
+        total = sa.func.sum(table.c.amount_fen).label("fen")
+        for row in store.rows(sa.select(table.c.account, total).group_by(table.c.account)):
+            household = found.setdefault(row["account"], Household(row["account"]))
+            setattr(household, name, row["fen"])
+    return [found[name] for name in sorted(found)]
+
+
+def reconcile(store: Store) -> Reconciliation:
+    """Compare everything with everything."""
+    result = Reconciliation(households(store))
+    _compare_orders(store, result)
+    _compare_money(store, result)
+    _compare_records(store, result)
+    _compare_readings(store, result)
+    findings = store.rows(sa.select(schema.findings).order_by("concentrator", "seq"))
+    for row in findings:
+        place = f"concentrator {row['concentrator']}, record {row['seq']}"
+        result.differences.append(f"{place}: {row['what']}")
+    return result
+
+
+def _compare_orders(store: Store, result: Reconciliation) -> None:
+    """Each order redeemed was sold, for the same amount, and was redeemed once."""
+    sold = {
+        (row["account"], row["order"]): row["amount_fen"]
+        for row in store.rows(sa.select(schema.orders))
+    }
+    times: Counter[tuple[str, int]] = Counter()
+    for row in store.rows(sa.select(schema.top_ups)):
+        order = (row["account"], row["order"])
+        times[order] += 1
+        name = f"order {row['order']} of account {row['account'] or '(unknown)'}"
+        if order not in sold:
+            result.differences.append(f"{name}: {row['amount_fen']} fen redeemed, never sold")
+        elif sold[order] != row["amount_fen"]:
+            amounts = f"{sold[order]} fen sold, {row['amount_fen']} redeemed"
+            result.differences.append(f"{name}: {amounts}")
+        if times[order] == 2:
+            result.differences.append(f"{name}: redeemed more than once")
+    result.orders_sold = len(sold)
+    result.orders_redeemed = len(times)
+
+
+def _compare_money(store: Store, result: Reconciliation) -> None:
+    """sold = charged + balance + unredeemed for each account; balances as the devices said."""
+    for one in result.households:
+        there = one.charged_fen + one.balance_fen + one.unredeemed_fen
+        if one.sold_fen != there:
+            sums = f"{one.charged_fen} + {one.balance_fen} + {one.unredeemed_fen}"
+            what = f"{one.sold_fen} fen sold, {sums} charged, balance and unredeemed"
+            result.differences.append(f"account {one.account or '(unknown)'}: {what}")
+    table = schema.top_ups
+    query = sa.select(table).where(table.c.balance_fen != table.c.books_fen)
+    for row in store.rows(query):
+        place = f"concentrator {row['concentrator']}, record {row['seq']}"
+        what = f"{row['balance_fen']} fen after order {row['order']}, the books say"
+        result.differences.append(f"{place}: balance {what} {row['books_fen']}")
+
+
+def _compare_records(store: Store, result: Reconciliation) -> None:
+    """Every sequence number up to the newest acknowledged is stored."""
+    table = schema.records
+    count = sa.func.count().label("count")
+    stored = {
+        row["concentrator"]: row["count"]
+        for row in store.rows(sa.select(table.c.concentrator, count).group_by("concentrator"))
+    }
+    for row in store.rows(sa.select(schema.gaps)):
+        lost = row["last_seq"] - row["first_seq"] + 1
+        result.records_lost += lost
+        place = f"concentrator {row['concentrator']}"
+        numbers = f"{row['first_seq']} to {row['last_seq']}"
+        result.differences.append(f"{place}: records {numbers} are lost")
+    acked = sum(row["acked_seq"] for row in store.rows(sa.select(schema.concentrators)))
+    result.records = sum(stored.values())
+    if acked != result.records + result.records_lost:
+        what = f"{acked} records acknowledged, {result.records} stored"
+        result.differences.append(f"{what}, {result.records_lost} lost")
+
+
+def _compare_readings(store: Store, result: Reconciliation) -> None:
+    """Each reading taken is stored once."""
+    count = sa.func.count().label("count")
+    is_reading = schema.records.c.kind == int(RecordKind.READING)
+    taken = sa.select(count).select_from(schema.records).where(is_reading)
+    result.readings_taken = store.rows(taken)[0]["count"]
+    columns = schema.readings.c
+    result.readings_stored = store.rows(sa.select(count).select_from(schema.readings))[0]["count"]
+    again = (
+        sa.select(count)
+        .select_from(schema.readings)
+        .group_by(columns.concentrator, columns.seq)
+        .having(sa.func.count() > 1)
+    )
+    result.duplicates = sum(row["count"] - 1 for row in store.rows(again))
+    if result.readings_taken != result.readings_stored or result.duplicates:
+        what = f"{result.readings_taken} readings taken, {result.readings_stored} stored"
+        result.differences.append(f"{what}, {result.duplicates} of them twice")

@@ -1,0 +1,173 @@
+"""The head-end's tables.
+
+`records` keeps every record as it came, by (concentrator, seq); all else is derived from it in
+the same transaction. Times are t2000: seconds since 2000-01-01, local standard time, as the
+device gave them; money is in fen, energy in Wh. `books_fen` is the balance that the records
+before a top-up add up to, to be held against the balance the device reported.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+
+def _key(name: str, kind: Any = sa.Integer) -> sa.Column[Any]:
+    return sa.Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _number(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.Integer, nullable=False)
+
+
+def _text(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.String, nullable=False)
+
+
+concentrators = sa.Table(
+    "concentrators",
+    metadata,
+    _key("concentrator"),
+    _number("acked_seq"),
+    _number("last_number"),
+)
+
+records = sa.Table(
+    "records",
+    metadata,
+    _key("concentrator"),
+    _key("seq"),
+    _number("t2000"),
+    _number("kind"),
+    _number("flags"),
+    _number("slot"),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+gaps = sa.Table("gaps", metadata, _key("concentrator"), _key("first_seq"), _number("last_seq"))
+
+meters = sa.Table(
+    "meters",
+    metadata,
+    _key("concentrator"),
+    _key("slot"),
+    _text("address"),
+    _text("account"),
+    _number("tariff"),
+    _number("line"),
+    _number("standard"),
+    _number("active"),
+    _number("seq"),
+)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    _key("account", sa.String),
+    _number("concentrator"),
+    _number("slot"),
+    _text("meter"),
+    _number("credit_fen"),
+    _number("debit_fen"),
+    _number("residue_e7"),
+    _number("residue_e11"),
+    _number("used_wh"),
+    sa.Column("relay", sa.Integer),  # 0 closed, 1 open, none: not known yet
+    sa.Column("policy", sa.Integer),
+    _number("readings"),
+    sa.Column("last_t2000", sa.Integer),
+)
+
+readings = sa.Table(
+    "readings",
+    metadata,
+    _key("day"),
+    _key("meter", sa.String),
+    _key("t2000"),
+    _number("concentrator"),
+    _number("seq"),
+    _text("account"),
+    _number("debit_fen"),
+    _number("residue_e7"),
+    _number("residue_e11"),
+    _number("status"),
+    _number("used_wh"),
+    sa.Column("rates_wh", sa.JSON, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+top_ups = sa.Table(
+    "top_ups",
+    metadata,
+    _key("concentrator"),
+    _key("seq"),
+    _number("t2000"),
+    _text("account"),
+    _number("order"),
+    _number("amount_fen"),
+    _number("credit_fen"),
+    _number("balance_fen"),
+    _number("books_fen"),
+    _text("uid"),
+    _number("source"),
+    _number("key_version"),
+)
+
+relays = sa.Table(
+    "relays",
+    metadata,
+    _key("concentrator"),
+    _key("seq"),
+    _number("t2000"),
+    _text("account"),
+    _number("desired"),
+    _number("stage"),
+    _number("reason"),
+    _number("status"),
+    _number("balance_fen"),
+)
+
+policies = sa.Table(
+    "policies",
+    metadata,
+    _key("concentrator"),
+    _key("seq"),
+    _number("t2000"),
+    _text("account"),
+    _number("new"),
+    _number("old"),
+    _number("reason"),
+    _number("balance_fen"),
+)
+
+# Everything else a device reports: faults, cards refused, silent meters, starts, clock settings.
+alarms = sa.Table(
+    "alarms",
+    metadata,
+    _key("concentrator"),
+    _key("seq"),
+    _number("t2000"),
+    _text("kind"),
+    _text("account"),
+    sa.Column("detail", sa.JSON, nullable=False),
+)
+
+# What does not fit together, noticed while storing; reconciliation lists it.
+findings = sa.Table(
+    "findings",
+    metadata,
+    _key("concentrator"),
+    _key("seq"),
+    _key("what", sa.String),
+)
+
+orders = sa.Table(
+    "orders",
+    metadata,
+    _key("account", sa.String),
+    _key("order"),
+    _number("amount_fen"),
+    _text("sold_at"),
+)

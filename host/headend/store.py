@@ -1,0 +1,196 @@
+"""The database: SQLite in write-ahead mode, where a commit that returned survives a power cut."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import sqlalchemy as sa
+
+from host.frames.batch import Batch, Hello
+from host.frames.record import Record
+from host.headend import schema
+from host.headend.books import Books
+
+BUSY_TIMEOUT_S = 10
+AMOUNT_LIMIT_FEN = (1 << 30) - 1
+
+
+class StoreError(ValueError):
+    """What was asked of the database cannot be; the message says why."""
+
+
+class Conflict(StoreError):
+    """A record arrived under a sequence number that holds another record already."""
+
+
+class Replayed(StoreError):
+    """A message older than the newest one taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Answer to a HELLO. `number` above the HELLO's: it was not fresh, greet again from there."""
+
+    acked_seq: int
+    number: int
+    lost: int = 0  # records the device can no longer give, newly noticed
+    behind: bool = False  # the device's journal ends before what is stored here
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """Outcome of a batch after the commit."""
+
+    acked_seq: int
+    stored: int
+    duplicates: int
+    gap: bool = False
+
+
+class Store:
+    """One database file. Not for several threads; several processes may use the same file."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or create `path`."""
+        url = sa.URL.create("sqlite", database=str(path))
+        self.engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        sa.event.listen(self.engine, "connect", _prepare)
+        sa.event.listen(self.engine, "begin", _begin)
+        self._writer = self.engine.execution_options(writes=True)
+        try:
+            with self._writer.begin() as connection:
+                schema.metadata.create_all(connection)
+        except sa.exc.DatabaseError as error:
+            self.engine.dispose()
+            raise StoreError(f"cannot use {path} as a database: {error.orig}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def greet(self, concentrator: int, number: int, hello: Hello) -> Greeting:
+        """Take note of what a concentrator keeps; records it no longer has become a gap."""
+        with self._writer.begin() as connection:
+            acked_seq, last_number = _position(connection, concentrator)
+            if number < last_number:
+                return Greeting(acked_seq, last_number)
+            lost = max(0, hello.first_seq - 1 - acked_seq)
+            if lost:
+                gap = {"concentrator": concentrator, "first_seq": acked_seq + 1}
+                last_seq = hello.first_seq - 1
+                connection.execute(sa.insert(schema.gaps), {**gap, "last_seq": last_seq})
+                acked_seq = last_seq
+            _set_position(connection, concentrator, acked_seq, number)
+        return Greeting(acked_seq, number, lost, hello.next_seq <= acked_seq)
+
+    def ingest(self, concentrator: int, number: int, batch: Batch) -> Ingested:
+        """Store what is new of `batch`, all or nothing; on return it is committed."""
+        with self._writer.begin() as connection:
+            acked_seq, last_number = _position(connection, concentrator)
+            if number < last_number:
+                raise Replayed(f"message {number} after {last_number}")
+            if batch.first_seq > acked_seq + 1:
+                _set_position(connection, concentrator, acked_seq, number)
+                return Ingested(acked_seq, 0, 0, gap=True)
+            known = [record for record in batch.records if record.seq <= acked_seq]
+            fresh = batch.records[len(known) :]
+            _compare(connection, concentrator, known)
+            if fresh:
+                books = Books(connection, concentrator, fresh)
+                books.apply()
+                books.write()
+                acked_seq = fresh[-1].seq
+            _set_position(connection, concentrator, acked_seq, number)
+        return Ingested(acked_seq, len(fresh), len(known))
+
+    def sell(self, account: str, amount_fen: int) -> int:
+        """Note a sale and return its order number: 1, 2, 3.. for each account."""
+        if not 0 < amount_fen <= AMOUNT_LIMIT_FEN:
+            raise StoreError(f"{amount_fen} fen cannot be sold, 1 to {AMOUNT_LIMIT_FEN} can")
+        orders = schema.orders
+        with self._writer.begin() as connection:
+            newest = sa.select(sa.func.max(orders.c.order)).where(orders.c.account == account)
+            order = (connection.execute(newest).scalar() or 0) + 1
+            row = {"account": account, "order": order, "amount_fen": amount_fen}
+            sold_at = datetime.now(UTC).isoformat(timespec="seconds")
+            connection.execute(sa.insert(orders), {**row, "sold_at": sold_at})
+        return int(order)
+
+    def has_account(self, account: str) -> bool:
+        """Whether any concentrator has reported a meter of `account`."""
+        query = sa.select(schema.accounts.c.account).where(schema.accounts.c.account == account)
+        return bool(self.rows(query))
+
+    def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        """The rows of `query`, read in one go."""
+        with self.engine.begin() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _prepare(connection: Any, _: object) -> None:
+    """A new SQLite connection: transactions are begun by `_begin`, commits reach the disk."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    """A writer takes the lock at once, so that what it read stays true until it commits."""
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _position(connection: sa.Connection, concentrator: int) -> tuple[int, int]:
+    """(acked_seq, last_number) of a concentrator, (0, 0) of a new one."""
+    table = schema.concentrators
+    query = sa.select(table.c.acked_seq, table.c.last_number).where(
+        table.c.concentrator == concentrator
+    )
+    row = connection.execute(query).one_or_none()
+    return (0, 0) if row is None else (row.acked_seq, row.last_number)
+
+
+def _set_position(
+    connection: sa.Connection, concentrator: int, acked_seq: int, number: int
+) -> None:
+    table = schema.concentrators
+    values = {"acked_seq": acked_seq, "last_number": number}
+    changed = connection.execute(
+        sa.update(table).where(table.c.concentrator == concentrator).values(values)
+    )
+    if changed.rowcount == 0:
+        connection.execute(sa.insert(table), {"concentrator": concentrator, **values})
+
+
+def _compare(connection: sa.Connection, concentrator: int, known: Sequence[Record]) -> None:
+    """Raise Conflict if a record stored already differs from the one that came now."""
+    if not known:
+        return
+    table = schema.records
+    query = sa.select(table).where(
+        table.c.concentrator == concentrator,
+        table.c.seq.between(known[0].seq, known[-1].seq),
+    )
+    stored = {row.seq: row for row in connection.execute(query)}
+    for record in known:
+        row = stored.get(record.seq)
+        if row is None:
+            continue  # within a gap: the device has told before that it is lost
+        came = (record.t2000, record.kind, record.flags, record.index)
+        same_head = came == (row.t2000, row.kind, row.flags, row.slot)
+        if not same_head or record.payload.rstrip(b"\0") != row.payload:
+            raise Conflict(f"record {record.seq} differs from the one stored")

@@ -1,0 +1,285 @@
+"""Goal: records, batches and envelopes mean the same on both sides, and nothing altered passes.
+
+Method: the firmware encodes and the host parses, and the other way round, by hypothesis; each
+kind's payload by its published layout; every flipped bit of a record, batch and sealed body;
+journal files cut, torn and out of order.
+"""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uplink import envelope
+from uplink import record as device
+from uplink.batch import Batch as DeviceBatch
+from uplink.envelope import Envelope as DeviceEnvelope
+
+from host.frames import batch, record
+from host.frames.batch import UplinkError
+from host.frames.link import Kind
+from host.frames.record import Record, RecordError, RecordKind
+
+KEY = bytes(range(32))
+
+u8 = st.integers(0, 0xFF)
+u16 = st.integers(0, 0xFFFF)
+u32 = st.integers(0, 0xFFFFFFFF)
+i32 = st.integers(-0x80000000, 0x7FFFFFFF)
+# Payloads as they are: zeros at the end, sometimes full, sometimes empty.
+payloads = st.binary(max_size=48).map(lambda data: data.ljust(48, b"\0"))
+seqs = st.integers(1, 0xFFFFFFFF)
+
+
+@st.composite
+def headers(draw: st.DrawFn) -> tuple[int, int, int, int]:
+    """t2000, kind, flags, index."""
+    return draw(u32), draw(u8), draw(u8), draw(u16)
+
+
+def encoded(seq: int, header: tuple[int, int, int, int], payload: bytes) -> bytearray:
+    """The record as the firmware makes it."""
+    buf = bytearray(64)
+    buf[12:60] = payload
+    device.encode_into(buf, 0, seq, *header)
+    return buf
+
+
+def packed(records: list[bytearray]) -> bytes:
+    """The batch as the firmware makes it."""
+    body = bytearray(8192)
+    one = DeviceBatch(body, 0, len(body))
+    one.begin(device.seq_at(records[0], 0))
+    for item in records:
+        assert one.add(item)
+    return bytes(body[: one.finish()])
+
+
+@given(seqs, headers(), payloads)
+@settings(deadline=None)
+def test_record_both_ways(seq: int, header: tuple[int, int, int, int], payload: bytes) -> None:
+    data = encoded(seq, header, payload)
+    parsed = record.parse(bytes(data))
+    assert (parsed.seq, parsed.payload) == (seq, payload)
+    assert (parsed.t2000, parsed.kind, parsed.flags, parsed.index) == header
+    assert record.build(parsed) == data
+    assert device.verify(data, 0)
+
+
+SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
+    (
+        RecordKind.METER,
+        {"address": "000000983764", "account": "012345678901", "tariff": 2, "line": 1,
+         "standard": 1, "active": 1},
+        "643798000000" "012345678901" "02010101",
+    ),
+    (
+        RecordKind.READING,
+        {"debit_fen": 1, "residue_e7": 99999, "residue_e11": 9999, "status": 0x10,
+         "used_wh": 5, "rates_wh": [1, 2, 0, 0, 0, 0, 0, 0x3FFFFFFF]},
+        "01000000" "9f860100" "0f27" "1000" "05000000" "01000000" "02000000" + "00" * 20
+        + "ffffff3f",
+    ),
+    (
+        RecordKind.TOP_UP,
+        {"order": 3, "amount_fen": 5000, "credit_fen": 15000, "balance_fen": -1,
+         "uid": "04A1B2C3D4E5F600", "source": 1, "key_version": 2},
+        "03000000" "88130000" "983a0000" "ffffffff" "04a1b2c3d4e5f600" "0102",
+    ),
+    (
+        RecordKind.RELAY,
+        {"desired": 1, "stage": 2, "reason": 3, "status": 0x10, "balance_fen": -2},
+        "01020300" "1000" "feffffff",
+    ),
+    (
+        RecordKind.POLICY,
+        {"new": 1, "old": 2, "reason": 3, "balance_fen": 7},
+        "01020300" "07000000",
+    ),
+    (
+        RecordKind.ROLLOVER,
+        {"old_period": 1, "new_period": 2, "used_wh": 3, "debit_fen": 4},
+        "01000000" "02000000" "03000000" "04000000",
+    ),
+    (
+        RecordKind.TARIFF,
+        {"number": 1, "image_crc32": 0xDEADBEEF, "size": 300},
+        "01000000" "efbeadde" "2c01",
+    ),
+    (
+        RecordKind.START,
+        {"cause": 1, "first_seq": 65, "records_lost": 2},
+        "01000000" "41000000" "02000000",
+    ),
+    (
+        RecordKind.FAULT,
+        {"reason": 1, "stopped": 1, "value": 9, "limit": 8},
+        "01010000" "09000000" "08000000",
+    ),
+    (
+        RecordKind.CARD,
+        {"code": 4, "order": 3, "amount_fen": 5000, "uid": "04A1B2C3D4E5F600",
+         "account": "012345678901"},
+        "04000000" "03000000" "88130000" "04a1b2c3d4e5f600" "012345678901",
+    ),
+    (RecordKind.LINE, {"state": 1, "failures": 300}, "01002c01"),
+    (RecordKind.CLOCK, {"old_t2000": 1, "new_t2000": 2}, "01000000" "02000000"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "fields", "digits"), SAMPLES)
+def test_payload_layout(kind: RecordKind, fields: dict[str, Any], digits: str) -> None:
+    payload = bytes.fromhex(digits).ljust(48, b"\0")
+    assert record.build_payload(kind, fields) == payload
+    assert record.parse_payload(kind, payload) == fields
+    assert record.make(1, 2, kind, fields).kind_name == kind.name
+
+
+def test_every_kind_has_a_sample_and_the_firmware_s_number() -> None:
+    assert [kind for kind, _, _ in SAMPLES] == list(RecordKind)
+    for kind in RecordKind:
+        assert getattr(device, kind.name) == kind
+
+
+def test_unknown_kind_is_kept() -> None:
+    data = encoded(1, (2, 99, 4, 5), b"x".ljust(48, b"\0"))
+    parsed = record.parse(bytes(data))
+    assert (parsed.kind_name, parsed.fields, parsed.payload[:2]) == ("KIND_99", {}, b"x\0")
+
+
+@pytest.mark.parametrize("bit", range(8 * 64))
+def test_record_flipped_bit(bit: int) -> None:
+    data = encoded(7, (1, 4, 0, 3), b"\x01\x02".ljust(48, b"\0"))
+    data[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(RecordError):
+        record.parse(bytes(data))
+
+
+@given(st.integers(1, 1 << 31), st.lists(st.tuples(headers(), payloads), min_size=1, max_size=40))
+@settings(deadline=None, max_examples=60)
+def test_batch_both_ways(
+    first_seq: int, items: list[tuple[tuple[int, int, int, int], bytes]]
+) -> None:
+    made = [encoded(first_seq + place, *item) for place, item in enumerate(items)]
+    data = packed(made)
+    parsed = batch.parse_batch(data)
+    assert parsed.first_seq == first_seq
+    assert [record.build(one) for one in parsed.records] == [bytes(one) for one in made]
+    assert batch.build_batch(parsed.records) == data
+
+
+def sample_batch() -> bytes:
+    """A batch of three relay records."""
+    payload = b"\x01\x02\x03\x00\x10".ljust(48, b"\0")
+    return packed([encoded(seq, (1, 4, 0, 3), payload) for seq in (7, 8, 9)])
+
+
+def test_batch_flips_and_cuts() -> None:
+    data = sample_batch()
+    for bit in range(8 * len(data)):
+        broken = bytearray(data)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(UplinkError, match="CRC"):
+            batch.parse_batch(bytes(broken))
+    for size in range(len(data)):
+        with pytest.raises(UplinkError):
+            batch.parse_batch(data[:size])
+
+
+def with_crc(covered: bytes) -> bytes:
+    """A batch whose CRC is right whatever it holds."""
+    import zlib
+
+    return covered + zlib.crc32(covered).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    "covered",
+    [
+        b"\x01\0\0\0\0",  # no records
+        b"\x01\0\0\0\x01\x07" + bytes(7),  # a record too short
+        b"\x01\0\0\0\x01\x39" + bytes(57),  # a record too long
+        b"\x01\0\0\0\x02\x08" + bytes(8),  # fewer records than it says
+        b"\x01\0\0\0\x01\x08" + bytes(9),  # more bytes than it says
+        b"\0\0\0\0\x01\x08" + bytes(8),  # sequence 0
+        b"\xff\xff\xff\xff\x02\x08" + bytes(8) + b"\x08" + bytes(8),  # sequence over 32 bits
+    ],
+)
+def test_batch_malformed(covered: bytes) -> None:
+    with pytest.raises(UplinkError) as caught:
+        batch.parse_batch(with_crc(covered))
+    assert caught.value.reason == "malformed"
+
+
+@given(st.binary(max_size=200))
+@settings(deadline=None)
+def test_anything_gives_a_named_refusal(data: bytes) -> None:
+    for parse in (batch.parse_hello, batch.parse_ack):
+        if len(data) not in (4, 8):
+            with pytest.raises(UplinkError):
+                parse(data)
+    with pytest.raises((UplinkError, RecordError)):
+        batch.parse_batch(with_crc(data) if len(data) < 13 else data)
+    with pytest.raises(UplinkError):
+        batch.open_body(Kind.HELLO, data, KEY)
+
+
+@given(u32, u32, st.binary(max_size=100), st.sampled_from(list(Kind)))
+@settings(deadline=None)
+def test_envelope_both_ways(concentrator: int, number: int, payload: bytes, kind: Kind) -> None:
+    buf = bytearray(len(payload) + envelope.OVERHEAD)
+    buf[envelope.PAYLOAD : envelope.PAYLOAD + len(payload)] = payload
+    size = DeviceEnvelope(KEY, concentrator).seal(kind, number, buf, len(payload))
+    assert size == len(buf)
+    assert bytes(buf) == batch.seal_body(kind, concentrator, number, payload, KEY)
+    opened = batch.open_body(kind, bytes(buf), KEY)
+    assert (opened.concentrator, opened.number, opened.payload) == (concentrator, number, payload)
+    assert batch.peek_concentrator(bytes(buf)) == concentrator
+    assert DeviceEnvelope(KEY, concentrator).open(kind, buf, size) == len(payload)
+
+
+def test_envelope_flips_kinds_and_keys() -> None:
+    sealed = batch.seal_body(Kind.ACK, 7, 1, b"\x01\0\0\0", KEY)
+    for bit in range(8 * len(sealed)):
+        broken = bytearray(sealed)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(UplinkError):
+            batch.open_body(Kind.ACK, bytes(broken), KEY)
+    with pytest.raises(UplinkError, match="MAC"):
+        batch.open_body(Kind.WELCOME, sealed, KEY)
+    with pytest.raises(UplinkError, match="MAC"):
+        batch.open_body(Kind.ACK, sealed, KEY[::-1])
+
+
+def test_hello_that_contradicts_itself() -> None:
+    with pytest.raises(UplinkError):
+        batch.parse_hello(batch.build_hello(9, 8))
+    with pytest.raises(UplinkError):
+        batch.parse_hello(batch.build_hello(0, 8))
+    assert batch.parse_hello(batch.build_hello(8, 8)).next_seq == 8
+
+
+def segment(seqs: list[int]) -> bytes:
+    """A journal file of these records."""
+    payload = bytes(48)
+    return b"".join(bytes(encoded(seq, (1, 4, 0, 3), payload)) for seq in seqs)
+
+
+def numbers(records: list[Record]) -> list[int]:
+    """Their sequence numbers."""
+    return [one.seq for one in records]
+
+
+def test_segment() -> None:
+    data = segment([5, 6, 7])
+    whole = record.parse_segment(data)
+    assert (numbers(whole.records), whole.good_size, whole.trouble) == ([5, 6, 7], 192, None)
+    assert record.parse_segment(b"").records == []
+    for size in range(129, 192):
+        torn = record.parse_segment(data[:size])
+        assert (numbers(torn.records), torn.good_size) == ([5, 6], 128)
+        assert torn.trouble is not None
+    jump = record.parse_segment(segment([5, 7]))
+    assert (numbers(jump.records), jump.trouble) == ([5], "at byte 64: sequence 7 after 5")
+    empty = record.parse_segment(data + bytes(64))
+    assert (numbers(empty.records), empty.good_size) == ([5, 6, 7], 192)
