@@ -10,7 +10,8 @@ SEEDS ?= 500
 
 # help: print this list
 help:
-	@sed -n 's/^# \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
+	@sed -n 's/^# \([a-z-]*\): /\1\t/p' Makefile | \
+		awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
 
 # setup: make .venv, install the product into it and get a MicroPython; instant when done
 setup: $(READY)

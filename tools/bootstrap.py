@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools import debian, micropython  # noqa: E402 - the root is on the path only now
+from tools import debian, micropython  # noqa: E402 - needs the path above
 
 MINIMUM = (3, 11)
 
@@ -65,7 +65,7 @@ def _add_pip(python: Path) -> None:
             ) from error
         wheel = next(folder.glob("root/usr/share/python-wheels/pip-*.whl"))
         _run(
-            [str(python), f"{wheel}/pip", "install", "-q", "--no-index", str(wheel)],
+            [str(python), f"{wheel}/pip", "install", "-qq", "--no-index", str(wheel)],
             "could not install pip into .venv",
         )
 
@@ -88,7 +88,7 @@ def main() -> int:
     try:
         python = make_venv()
         print("setup: installing the product and its development tools into .venv", flush=True)
-        install = ["-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", ".[dev]"]
+        install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check", "-e", ".[dev]"]
         _run([str(python), *install], "could not install the packages")
         print(f"setup: MicroPython is {micropython.ensure()}")
     except (SetupError, debian.FetchError) as error:

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools.debian import FetchError, PrivateApt, unpack  # noqa: E402 - the root is on the path only now
+from tools.debian import FetchError, PrivateApt, unpack  # noqa: E402 - needs the path above
 
 CACHE = ROOT / ".cache" / "micropython"
 
@@ -96,6 +96,8 @@ def fetch(cache: Path = CACHE) -> Path:
     so an interrupted fetch leaves nothing that a later one could mistake for a runtime.
     """
     cache.mkdir(parents=True, exist_ok=True)
+    for leftover in cache.glob("fetch-*"):
+        shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as name:
         partial = Path(name)
         apt = PrivateApt(partial / "apt")

@@ -1,0 +1,135 @@
+"""Goal: the rules of the code base hold, and each rule can fail.
+
+Method: every rule gets snippets that break it and must be found at the right line, and snippets
+that look alike and must pass; then the checkout itself is checked.
+"""
+
+import pytest
+
+from tools import tidy
+
+# Rule, path, text, line of the finding, a part of what is said.
+BROKEN = [
+    ("layering", "firmware/dlt645/x.py", "import time\n", 1, "dlt645 may not import time"),
+    ("layering", "firmware/dlt645/x.py", "from prepay import ledger\n", 1, "prepay.ledger"),
+    ("layering", "firmware/prepay/x.py", "from crypto import Hmac\n", 1, "crypto.Hmac"),
+    ("layering", "firmware/card/x.py", "\nimport uplink.link\n", 2, "uplink.link"),
+    ("layering", "firmware/card/x.py", "from ..uplink import link\n", 1, "uplink.link"),
+    ("layering", "firmware/concentrator/app.py", "import asyncio\n", 1, "asyncio"),
+    ("layering", "firmware/concentrator/app.py", "import machine\n", 1, "machine"),
+    ("layering", "firmware/concentrator/run.py", "import os\n", 1, "os"),
+    (
+        "layering",
+        "firmware/boards/rp2.py",
+        "from concentrator import app\n",
+        1,
+        "concentrator.app",
+    ),
+    ("layering", "firmware/boards/rp2.py", "import dlt645.frame\n", 1, "dlt645.frame"),
+    ("layering", "firmware/prepay/x.py", "from typing import Final\n", 1, "typing.Final"),
+    ("layering", "host/frames/x.py", "from dlt645 import frame\n", 1, "dlt645.frame"),
+    ("layering", "host/frames/x.py", "import sqlalchemy\n", 1, "sqlalchemy"),
+    ("layering", "host/frames/x.py", "def f():\n    import serial\n", 2, "serial"),
+    ("layering", "host/sim/x.py", "import prepay.ledger\n", 1, "prepay.ledger"),
+    ("layering", "host/sim/x.py", "from host.rig import world\n", 1, "host.rig.world"),
+    ("layering", "host/headend/x.py", "from host import link\n", 1, "host.link"),
+    ("layering", "host/cli/x.py", "import serial\n", 1, "serial"),
+    ("layering", "host/strange.py", "\nimport os\n", 2, "no layer for host.strange"),
+    ("layering", "firmware/strange.py", "import sys\n", 1, "no layer for strange"),
+    ("layering", "firmware/card/x.py", "import strange\n", 1, "strange"),
+    ("integers_only", "firmware/prepay/x.py", "a = 1.5\n", 1, "float literal"),
+    ("integers_only", "firmware/prepay/x.py", "a = 1e3\n", 1, "float literal"),
+    ("integers_only", "firmware/prepay/x.py", "def f(a, b):\n    return a / b\n", 2, "//"),
+    ("integers_only", "firmware/prepay/x.py", "a = 4\na /= 2\n", 2, "//"),
+    ("integers_only", "firmware/prepay/x.py", "a = float('1')\n", 1, "float"),
+    ("raise_for_money", "firmware/card/x.py", "assert True\n", 1, "raise"),
+    (
+        "unit_suffixes",
+        "firmware/prepay/x.py",
+        "def f(amount: int): ...\n",
+        1,
+        "amount has no unit",
+    ),
+    ("unit_suffixes", "firmware/prepay/x.py", "def balance() -> int: ...\n", 1, "balance"),
+    ("unit_suffixes", "firmware/dlt645/x.py", "_TIMEOUT = const(500)\n", 1, "_TIMEOUT"),
+    ("unit_suffixes", "firmware/dlt645/x.py", "self.retry_delay = 5 * n\n", 1, "retry_delay"),
+    ("unit_suffixes", "firmware/dlt645/x.py", "overdraft_limit = -100\n", 1, "overdraft_limit"),
+    ("unit_suffixes", "host/link/x.py", "timeout: float | None = None\n", 1, "timeout"),
+    ("unit_suffixes", "host/sim/x.py", "def f(energy: 'int'): ...\n", 1, "energy"),
+    ("function_length", "host/x.py", "def f():\n" + "    pass\n" * 70, 1, "71 lines"),
+    ("line_length", "Makefile", "a\n" + "# long" * 20 + "\n", 2, "120 columns"),
+    ("module_docstring", "host/x.py", "import os\n", 1, "docstring"),
+    ("finished", "docs/X.md", "a\n" + "TO" + "DO later\n", 2, "do it or file it"),
+    ("finished", "host/x.py", "# FIX" + "ME\n", 1, "do it or file it"),
+    ("reasons", "host/x.py", "import os  # noqa\n", 1, "without its code"),
+    ("reasons", "host/x.py", "import os  # noqa: F401\n", 1, "without a reason"),
+    ("reasons", "host/x.py", "a = b  # type: ignore\n", 1, "without its code"),
+    ("reasons", "host/x.py", "a = b  # type: ignore[misc]\n", 1, "without a reason"),
+    ("no_mirror", ".ci/run", "curl deb" + ".example.org/debian\n", 1, "mirror"),
+    ("no_mirror", "docs/X.md", "see pypi" + ".example.org\n", 1, "mirror"),
+    ("no_mirror", "tools/x.py", 'A = "https' + '://acme.com/x"\n', 1, "names a host"),
+]
+
+KEPT = [
+    ("layering", "firmware/dlt645/x.py", "from micropython import const\nimport struct\n"),
+    ("layering", "firmware/dlt645/x.py", "from dlt645.frame import Receiver\nfrom . import bcd\n"),
+    ("layering", "firmware/uplink/x.py", "from crypto import Hmac\nfrom hashlib import sha256\n"),
+    ("layering", "firmware/prepay/x.py", "if TYPE_CHECKING:\n    from typing import Final\n"),
+    ("layering", "firmware/concentrator/run.py", "import asyncio\nfrom prepay import ledger\n"),
+    ("layering", "firmware/boards/rp2.py", "import machine\nfrom concentrator import ports\n"),
+    ("layering", "host/frames/x.py", "import enum\nimport construct as c\n"),
+    ("layering", "host/rig/x.py", "from host.sim import bus\nfrom prepay import ledger\n"),
+    ("layering", "host/link/x.py", "import serial\n"),
+    ("layering", "tests/host/test_x.py", "import serial\nimport dlt645.frame\n"),
+    ("integers_only", "firmware/prepay/x.py", "a = 7 // 2\nb = '1.5 / 2'\n"),
+    ("integers_only", "host/x.py", "a = 1 / 2.0\n"),
+    ("raise_for_money", "tests/core/test_x.py", "assert True\n"),
+    ("unit_suffixes", "host/x.py", "def f(amount_fen: int, timeout_ms: int) -> int: ...\n"),
+    ("unit_suffixes", "host/x.py", "def f(amount: str, balance: object): ...\n"),
+    ("unit_suffixes", "host/x.py", "TIMEOUT = const(3)\nenergy_offset = 4\n"),
+    ("function_length", "host/x.py", "def f():\n" + "    pass\n" * 69),
+    ("line_length", "docs/X.md", "word " * 40 + "\n"),
+    ("module_docstring", "host/x.py", '"""What it is for."""\n'),
+    ("module_docstring", "host/__init__.py", ""),
+    ("finished", "host/x.py", "METHODS = 1\n"),
+    ("reasons", "host/x.py", "import os  # noqa: F401 - the table wants it\n"),
+    ("reasons", "host/x.py", "a = b  # type: ignore[misc]  # construct has no types\n"),
+    ("reasons", "host/x.py", 'a = "# noqa"\n'),
+    ("no_mirror", "host/x.py", 'A = "http://127.0.0.1:8080/"\n'),
+    ("no_mirror", "docs/X.md", "see https" + "://acme.com/standard\n"),
+    ("no_mirror", "tests/host/test_x.py", "'http://meters.example/'\n"),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "text", "line", "part"), BROKEN)
+def test_a_broken_rule_is_found(rule: str, path: str, text: str, line: int, part: str) -> None:
+    found = list(getattr(tidy, rule)(tidy.Source(path, text)))
+
+    assert [finding.line for finding in found] == [line]
+    assert part in found[0].text
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), KEPT)
+def test_what_is_allowed_passes(rule: str, path: str, text: str) -> None:
+    assert not list(getattr(tidy, rule)(tidy.Source(path, text)))
+
+
+def test_every_rule_is_run_and_has_been_seen_to_fail() -> None:
+    assert {rule.__name__ for rule in tidy.RULES} == {row[0] for row in BROKEN}
+
+
+def test_a_finding_tells_its_place() -> None:
+    source = tidy.Source("firmware/prepay/x.py", '"""Doc."""\n\nhalf = 1 / 2\n')
+
+    assert tidy.check(source) == ["firmware/prepay/x.py:3: true division: use //"]
+
+
+def test_a_file_that_does_not_parse_is_a_finding() -> None:
+    assert tidy.check(tidy.Source("host/x.py", "def f(:\n"))[0].startswith("host/x.py:1: ")
+
+
+def test_the_checkout_is_tidy() -> None:
+    seen = list(tidy.sources())
+
+    assert {"Makefile", "tools/tidy.py", "tests/host/test_tidy.py"} <= {at.path for at in seen}
+    assert not [line for source in seen for line in tidy.check(source)]

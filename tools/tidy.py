@@ -1,0 +1,448 @@
+"""Hold the rules of the code base that no linter knows. `make check` and a test run it.
+
+    .venv/bin/python -m tools.tidy [FILE...]
+
+A rule is a function from one file to its findings, in the table at the end. A finding is printed
+as `path:line: what is wrong`.
+"""
+
+import ast
+import io
+import os
+import re
+import sys
+import tokenize
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LINE_COLUMNS = 99
+FUNCTION_LINES = 70
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: its path below the root, with slashes, and its text."""
+
+    path: str
+    text: str
+
+    @property
+    def is_python(self) -> bool:
+        """Whether the file has a syntax tree."""
+        return self.path.endswith(".py")
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines, without their ends."""
+        return self.text.splitlines()
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Every node of the syntax tree; none in a file that is no Python."""
+        return list(ast.walk(ast.parse(self.text))) if self.is_python else []
+
+    @property
+    def module(self) -> str:
+        """The name the file is imported by: the device's modules from firmware/, ours from ."""
+        parts = self.path.removesuffix(".py").split("/")
+        if parts[0] == "firmware":
+            parts = parts[1:]
+        if parts[-1] == "__init__":
+            parts = parts[:-1]
+        return ".".join(parts)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that one line breaks."""
+
+    line: int
+    text: str
+
+
+Rule = Callable[[Source], Iterable[Finding]]
+
+
+# --- layers -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What the modules at and under `name` may import.
+
+    `ours` are modules of the product, `foreign` are others. Without `device` the whole standard
+    library of CPython may be used as well.
+    """
+
+    name: str
+    ours: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
+    device: bool = False
+
+
+def _layer(name: str, ours: str = "", foreign: str = "", device: bool = False) -> Layer:
+    return Layer(name, frozenset(ours.split()), frozenset(foreign.split()), device)
+
+
+_PURE = "micropython struct binascii hashlib array"
+_BOARD = (
+    "machine os vfs network time asyncio sys gc json select socket termios errno neopixel esp32"
+)
+_CORE = "dlt645 prepay card uplink crypto"
+
+# The most specific name counts. A module that no row names may import nothing.
+LAYERS = (
+    _layer("dlt645", foreign=_PURE, device=True),
+    # The one module that chooses between machine code and plain Python.
+    _layer("dlt645.fast", ours="dlt645", foreign=f"{_PURE} sys", device=True),
+    _layer("prepay", foreign=_PURE, device=True),
+    _layer("crypto", foreign=_PURE, device=True),
+    _layer("card", ours="crypto", foreign=_PURE, device=True),
+    _layer("uplink", ours="crypto", foreign=_PURE, device=True),
+    _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
+    _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
+    _layer("boards", ours="concentrator.ports", foreign=f"{_PURE} {_BOARD}", device=True),
+    _layer("main", ours="boards concentrator", foreign="sys", device=True),
+    _layer("boot", foreign="sys gc machine micropython", device=True),
+    _layer("manifest", foreign="", device=True),
+    _layer("host.shim"),
+    _layer("host.frames", foreign="construct crcmod"),
+    _layer("host.sim", ours="host.frames", foreign="construct"),
+    _layer("host.rig", ours=f"host.sim host.frames {_CORE} concentrator"),
+    _layer("host.link", ours="host.frames", foreign="serial"),
+    _layer("host.headend", ours="host.frames", foreign="sqlalchemy pydantic"),
+    _layer(
+        "host.cli",
+        ours="host.link host.frames host.sim host.rig host.headend",
+        foreign="click rich matplotlib",
+    ),
+    _layer("tools", ours=f"host {_CORE} concentrator", foreign="serial"),
+)
+
+_OURS = frozenset(layer.name.partition(".")[0] for layer in LAYERS)
+
+
+def layering(source: Source) -> Iterator[Finding]:
+    """Each module imports only what its layer may."""
+    if not _in_product(source):
+        return
+    layer = _layer_of(source.module)
+    typing_only = _typing_only_lines(source)
+    for line, name in _imports(source):
+        if layer is None:
+            yield Finding(line, f"no layer for {source.module}: give it one in tools/tidy.py")
+            return
+        if _is_ours(name):
+            if not _under(name, layer.name) and not any(_under(name, at) for at in layer.ours):
+                yield Finding(line, f"{layer.name} may not import {name}")
+        elif not _foreign_allowed(layer, name) and line not in typing_only:
+            yield Finding(line, f"{layer.name} may not import {name}")
+
+
+def _in_product(source: Source) -> bool:
+    return source.is_python and source.path.startswith(("firmware/", "host/", "tools/"))
+
+
+def _layer_of(module: str) -> Layer | None:
+    rows = [layer for layer in LAYERS if _under(module, layer.name)]
+    return max(rows, key=lambda layer: len(layer.name), default=None)
+
+
+def _under(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether `name` is the product's; on a device `micropython` is not our tool of that name."""
+    return name.partition(".")[0] in _OURS
+
+
+def _foreign_allowed(layer: Layer, name: str) -> bool:
+    top = name.partition(".")[0]
+    if top in layer.foreign:
+        return True
+    return not layer.device and top in sys.stdlib_module_names
+
+
+def _imports(source: Source) -> Iterator[tuple[int, str]]:
+    """Yield the line and the full name of everything imported, wherever it is imported."""
+    package = source.module.split(".")
+    if not source.path.endswith("/__init__.py"):
+        package = package[:-1]
+    for node in source.nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            prefix = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield node.lineno, f"{prefix}.{alias.name}"
+
+
+def _typing_only_lines(source: Source) -> set[int]:
+    """Return the lines under `if TYPE_CHECKING:`, which a device never runs."""
+    lines: set[int] = set()
+    for node in source.nodes:
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            for child in node.body:
+                lines.update(range(child.lineno, (child.end_lineno or child.lineno) + 1))
+    return lines
+
+
+# --- integers only ----------------------------------------------------------------------------
+
+
+def integers_only(source: Source) -> Iterator[Finding]:
+    """firmware/ has no float: no literal, no true division, no call of float()."""
+    if not _on_device(source):
+        return
+    for node in source.nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, float | complex):
+            yield Finding(node.lineno, f"float literal {node.value}")
+        elif isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
+            yield Finding(node.lineno, "true division: use //")
+        elif isinstance(node, ast.Name) and node.id in ("float", "complex"):
+            yield Finding(node.lineno, f"{node.id} on a device without one")
+
+
+def raise_for_money(source: Source) -> Iterator[Finding]:
+    """The device's checks are raised: an assert is gone in an optimised image."""
+    if _on_device(source):
+        for node in source.nodes:
+            if isinstance(node, ast.Assert):
+                yield Finding(node.lineno, "assert is stripped by -O: use raise")
+
+
+def _on_device(source: Source) -> bool:
+    return source.is_python and source.path.startswith("firmware/")
+
+
+# --- names ------------------------------------------------------------------------------------
+
+_QUANTITIES = frozenset(
+    (
+        *("energy", "power", "voltage"),
+        *("price", "amount", "balance", "debit", "overdraft", "residue", "surcharge"),
+        *("timeout", "deadline", "delay", "interval", "duration", "elapsed"),
+    )
+)
+_QUALIFIERS = frozenset(["limit", "total", "sum", "min", "max", "threshold", "default"])
+_NUMBERS = frozenset(["int", "float"])
+
+
+def unit_suffixes(source: Source) -> Iterator[Finding]:
+    """A number that measures something says in which unit, last: balance_fen, timeout_ms.
+
+    Looked at are parameters, variables and attributes annotated as numbers, functions that return
+    one, and names set to a number or to arithmetic. Text, tables and objects need no unit, nor
+    does an outcome, which is one upper-case word: TIMEOUT.
+    """
+    if not _in_product(source):
+        return
+    for node in source.nodes:
+        for line, name in _numeric_names(node):
+            if _lacks_unit(name):
+                yield Finding(line, f"{name} has no unit: {name}_fen, _wh, _ms, _ticks, ...")
+
+
+def _lacks_unit(name: str) -> bool:
+    if name.isupper() and name.isalpha():
+        return False
+    words = name.lower().strip("_").split("_")
+    while len(words) > 1 and words[-1] in _QUALIFIERS:
+        words.pop()
+    return words[-1] in _QUANTITIES
+
+
+def _numeric_names(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the names that `node` gives to numbers, as far as the syntax tells."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if _is_number_type(node.returns):
+            yield node.lineno, node.name
+    elif isinstance(node, ast.arg):
+        if _is_number_type(node.annotation):
+            yield node.lineno, node.arg
+    elif isinstance(node, ast.AnnAssign):
+        if _is_number_type(node.annotation):
+            yield node.lineno, _target_name(node.target)
+    elif isinstance(node, ast.Assign) and _is_number_value(node.value):
+        for target in node.targets:
+            yield node.lineno, _target_name(target)
+
+
+def _target_name(target: ast.expr) -> str:
+    if isinstance(target, ast.Attribute):
+        return target.attr
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+def _is_number_type(annotation: ast.expr | None) -> bool:
+    """Whether the annotation is int or float, quoted or not, or one of them or None."""
+    if annotation is None:
+        return False
+    names = {word.strip(" '\"") for word in ast.unparse(annotation).split("|")}
+    return bool(names & _NUMBERS) and names <= _NUMBERS | {"None"}
+
+
+def _is_number_value(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "const":
+        return bool(value.args) and _is_number_value(value.args[0])
+    if isinstance(value, ast.UnaryOp):
+        return _is_number_value(value.operand)
+    if isinstance(value, ast.BinOp):
+        return _is_number_value(value.left) or _is_number_value(value.right)
+    return isinstance(value, ast.Constant) and type(value.value) in (int, float)
+
+
+# --- shape ------------------------------------------------------------------------------------
+
+
+def function_length(source: Source) -> Iterator[Finding]:
+    """A function fits on a screen."""
+    for node in source.nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            count = (node.end_lineno or node.lineno) - node.lineno + 1
+            if count > FUNCTION_LINES:
+                yield Finding(node.lineno, f"{node.name} has {count} lines, over {FUNCTION_LINES}")
+
+
+def line_length(source: Source) -> Iterator[Finding]:
+    """A line fits beside another. ruff holds Python to it; prose and data wrap as they like."""
+    if not source.path.endswith((*_WRAPPED, *_NAMES)):
+        return
+    for number, line in enumerate(source.lines, 1):
+        if len(line) > LINE_COLUMNS:
+            yield Finding(number, f"{len(line)} columns, over {LINE_COLUMNS}")
+
+
+def module_docstring(source: Source) -> Iterator[Finding]:
+    """Each module says what it is for, unless it is empty."""
+    if source.is_python and source.text.strip() and not ast.get_docstring(ast.parse(source.text)):
+        yield Finding(1, "no module docstring")
+
+
+# --- words ------------------------------------------------------------------------------------
+
+_UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")
+
+_NOQA = re.compile(r"#\s*noqa\b(?P<codes>:\s*[A-Z]+\d+(?:\s*,\s*[A-Z]+\d+)*)?(?P<reason>.*)")
+_IGNORE = re.compile(r"#\s*type:\s*ignore(?P<codes>\[[\w, -]+\])?(?P<reason>.*)")
+
+# Prose and test vectors may name a published document; programs and settings name no host.
+_ADDRESS = re.compile(r"\b(?:https?|ftp)://(?P<host>[\w.-]+\.[a-z]{2,})")
+_MIRROR = re.compile(
+    r"\b(?:deb|ftp\d*|mirrors?|snapshot|archive|security|pypi|registry|files|proxy)"
+    r"(?:\.[a-z0-9-]+)+\.(?:org|com|net|io|cn|edu)\b"
+)
+_KNOWN_HOSTS = (".example", "example.com", "github.com", "docs.micropython.org", "www.w3.org")
+
+
+def finished(source: Source) -> Iterator[Finding]:
+    """What is left to do is an issue, not a comment."""
+    for number, line in enumerate(source.lines, 1):
+        match = _UNFINISHED.search(line)
+        if match:
+            yield Finding(number, f"{match[0]}: do it or file it")
+
+
+def reasons(source: Source) -> Iterator[Finding]:
+    """A check that is silenced says which and why, on its line: `# noqa: E402 - the reason`."""
+    if not source.is_python:
+        return
+    for number, line in _comments(source):
+        for pattern in (_NOQA, _IGNORE):
+            match = pattern.search(line)
+            if match and not match["codes"]:
+                yield Finding(number, "a check is silenced without its code")
+            elif match and len(re.findall(r"\w+", match["reason"])) < 2:
+                yield Finding(number, "a check is silenced without a reason beside it")
+
+
+def _comments(source: Source) -> Iterator[tuple[int, str]]:
+    """Yield the line and text of each comment, leaving out strings that look like one."""
+    for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def no_mirror(source: Source) -> Iterator[Finding]:
+    """Where packages come from is the machine's own setting, never the repository's."""
+    prose = source.path.endswith((".md", ".jsonl"))
+    for number, line in enumerate(source.lines, 1):
+        match = _MIRROR.search(line)
+        if match:
+            yield Finding(number, f"{match[0]} names a package mirror")
+            continue
+        match = _ADDRESS.search(line)
+        if match and not prose and not match["host"].endswith(_KNOWN_HOSTS):
+            yield Finding(number, f"{match[0]} names a host")
+
+
+# --- running ----------------------------------------------------------------------------------
+
+_SUFFIXES = (".py", ".pyi", ".md", ".toml", ".json", ".jsonl", ".csv", ".sh", ".c", ".h", ".mk")
+_WRAPPED = (".pyi", ".sh", ".c", ".h", ".mk")
+_NAMES = ("Makefile", "run", ".gitignore")
+_SKIPPED = ("build", "dist", "out")
+
+RULES: tuple[Rule, ...] = (
+    layering,
+    integers_only,
+    raise_for_money,
+    unit_suffixes,
+    function_length,
+    line_length,
+    module_docstring,
+    finished,
+    reasons,
+    no_mirror,
+)
+
+
+def check(source: Source) -> list[str]:
+    """Return the findings of every rule, each with its place."""
+    try:
+        found = [finding for rule in RULES for finding in rule(source)]
+    except (SyntaxError, tokenize.TokenError) as error:
+        return [f"{source.path}:{getattr(error, 'lineno', None) or 1}: {error}"]
+    ordered = sorted(set(found), key=lambda finding: (finding.line, finding.text))
+    return [f"{source.path}:{finding.line}: {finding.text}" for finding in ordered]
+
+
+def sources(root: Path = ROOT) -> Iterator[Source]:
+    """Yield the text files of the checkout, leaving out what is built or fetched."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not _skipped(name))
+        for name in sorted(names):
+            path = Path(folder) / name
+            if path.suffix in _SUFFIXES or name in _NAMES:
+                yield Source(path.relative_to(root).as_posix(), path.read_text("utf-8"))
+
+
+def _skipped(folder: str) -> bool:
+    hidden = folder.startswith(".") and folder != ".ci"
+    return hidden or folder in _SKIPPED or folder.startswith("__") or folder.endswith(".egg-info")
+
+
+def main(arguments: list[str]) -> int:
+    """Check the named files, or the whole checkout; return 1 if a rule is broken."""
+    if arguments:
+        paths = [Path(argument).resolve() for argument in arguments]
+        chosen = (Source(path.relative_to(ROOT).as_posix(), path.read_text()) for path in paths)
+    else:
+        chosen = (source for source in sources())
+    found = [line for source in chosen for line in check(source)]
+    for line in found:
+        print(line)
+    if found:
+        print(f"tidy: {len(found)} findings", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
