@@ -66,12 +66,16 @@ if TYPE_CHECKING:
     class Source(Protocol):
         """The journal, as far as the session needs it."""
 
-        first_seq: int  # oldest record kept
-        durable_seq: int  # newest record that would survive a power cut; first_seq - 1: none
+        @property
+        def first_seq(self) -> int:
+            """Oldest record kept."""
+
+        @property
+        def durable_seq(self) -> int:
+            """Newest record that would survive a power cut; first_seq - 1: none."""
 
         def read_into(self, seq: int, buf: bytearray) -> bool:
             """Put the 64 verified bytes of record `seq` into `buf`; false: it cannot be read."""
-            ...
 
 
 class Session:

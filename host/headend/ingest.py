@@ -86,8 +86,8 @@ class Ingest:
         if greeting.behind:
             self.counters["behind"] += 1
             log.error(
-                "concentrator %d: its journal ends at %d but %d is stored: was its storage"
-                " replaced? Give it a new number",
+                "concentrator %d: its journal ends at %d, here %d is the last: "
+                "was its storage replaced? Give it a new number",
                 name,
                 hello.next_seq - 1,
                 greeting.acked_seq,

@@ -33,11 +33,7 @@ class Household:
     policy: int | None = None
     readings: int = 0
     last_t2000: int | None = None
-
-    @property
-    def unredeemed_fen(self) -> int:
-        """Sold, but on a card that no device has reported yet."""
-        return self.sold_fen - self.redeemed_fen
+    unredeemed_fen: int = 0  # sold, but no device has reported the order yet
 
 
 @dataclass(slots=True)
@@ -87,11 +83,16 @@ def households(store: Store) -> list[Household]:
             readings=row["readings"],
             last_t2000=row["last_t2000"],
         )
-    for name, table in (("sold_fen", schema.orders), ("redeemed_fen", schema.top_ups)):
-        total = sa.func.sum(table.c.amount_fen).label("fen")
-        for row in store.rows(sa.select(table.c.account, total).group_by(table.c.account)):
-            household = found.setdefault(row["account"], Household(row["account"]))
-            setattr(household, name, row["fen"])
+    redeemed: set[tuple[str, int]] = set()
+    for row in store.rows(sa.select(schema.top_ups)):
+        redeemed.add((row["account"], row["order"]))
+        one = found.setdefault(row["account"], Household(row["account"]))
+        one.redeemed_fen += row["amount_fen"]
+    for row in store.rows(sa.select(schema.orders)):
+        one = found.setdefault(row["account"], Household(row["account"]))
+        one.sold_fen += row["amount_fen"]
+        if (row["account"], row["order"]) not in redeemed:
+            one.unredeemed_fen += row["amount_fen"]
     return [found[name] for name in sorted(found)]
 
 

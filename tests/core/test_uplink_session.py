@@ -302,6 +302,7 @@ def test_head_end_that_forgot_what_is_gone() -> None:
     world.journal.durable_seq = 21
     world.run_until_idle()
     equal(world.head_end.hellos, [(1, 21), (15, 22)])
+    equal(world.session.unreadable, 0)
     equal(world.head_end.batches[-1], (15, 7))
 
 

@@ -1,0 +1,262 @@
+"""Goal: what is acknowledged is in the database, once; what is not genuine gets no answer.
+
+Method: frames to the ingest in this process: each refusal with its counter and its log line;
+then the firmware's session over a channel that loses, repeats, cuts and flips by seed, while
+both sides restart in mid-stream.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from host.frames import batch, link
+from host.frames.link import Frame, Kind, LinkReader
+from host.headend import schema
+from host.headend.ingest import Ingest
+from host.headend.reconcile import reconcile
+from host.headend.store import Store
+from tests.host.uplink_world import (
+    CONCENTRATOR,
+    KEY,
+    KEYS,
+    Device,
+    Village,
+    account_name,
+    acked,
+    frame,
+    village_of,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "test.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def ingest(store: Store) -> Ingest:
+    return Ingest(store, KEYS)
+
+
+def test_greeting_and_batches(ingest: Ingest) -> None:
+    village = village_of(2, 5)
+    hello = batch.build_hello(1, village.durable_seq + 1)
+    assert acked(ingest.answer(frame(Kind.HELLO, 1, hello), "test"), 1) == 0
+    assert acked(ingest.answer(frame(Kind.BATCH, 2, village.batch(1, 10)), "test"), 2) == 10
+    assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(11)), "test"), 3) == 16
+    assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(11)), "test"), 3) == 16
+    assert acked(ingest.answer(frame(Kind.HELLO, 4, hello), "test"), 4) == 16
+    assert ingest.counters == {"hellos": 2, "batches": 3, "records": 16, "duplicates": 6}
+
+
+def test_gap_is_not_stored_and_the_old_number_said(ingest: Ingest, store: Store) -> None:
+    village = village_of(2, 5)
+    assert acked(ingest.answer(frame(Kind.BATCH, 1, village.batch(1, 4)), "test"), 1) == 4
+    assert acked(ingest.answer(frame(Kind.BATCH, 2, village.batch(6)), "test"), 2) == 4
+    assert ingest.counters["gap"] == 1
+    assert reconcile(store).records == 4
+
+
+def test_lost_records_are_a_difference_not_a_stop(ingest: Ingest, store: Store) -> None:
+    village = village_of(2, 5)
+    ingest.answer(frame(Kind.BATCH, 1, village.batch(1, 4)), "test")
+    answer = ingest.answer(frame(Kind.HELLO, 2, batch.build_hello(9, 17)), "test")
+    assert acked(answer, 2) == 8
+    assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(9)), "test"), 3) == 16
+    assert ingest.counters["records_lost"] == 4
+    assert "concentrator 7: records 5 to 8 are lost" in reconcile(store).differences
+    # The record that is lost may still come again with a batch that reaches back.
+    assert acked(ingest.answer(frame(Kind.BATCH, 4, village.batch(3)), "test"), 4) == 16
+
+
+def test_restarted_device_is_told_its_number(ingest: Ingest) -> None:
+    village = village_of(1, 1)
+    ingest.answer(frame(Kind.BATCH, 50, village.batch()), "test")
+    answer = ingest.answer(frame(Kind.HELLO, 1, batch.build_hello(1, 2)), "test")
+    assert acked(answer, 50) == village.durable_seq
+    assert ingest.counters["restarts"] == 1
+
+
+def test_replaced_storage_is_said(ingest: Ingest, caplog: pytest.LogCaptureFixture) -> None:
+    village = village_of(1, 1)
+    ingest.answer(frame(Kind.BATCH, 1, village.batch()), "test")
+    ingest.answer(frame(Kind.HELLO, 2, batch.build_hello(1, 2)), "test")
+    assert ingest.counters["behind"] == 1
+    assert "its journal ends at 1, here 4 is the last" in caplog.text
+
+
+def broken_crc(payload: bytes) -> bytes:
+    """The batch with one bit of its CRC flipped, under a right MAC."""
+    return payload[:-1] + bytes((payload[-1] ^ 1,))
+
+
+PAYLOAD = village_of(1, 1).batch()
+REFUSED: list[tuple[str, Frame, str]] = [
+    ("bad_mac", frame(Kind.BATCH, 9, PAYLOAD, b"x" * 32), "wrong MAC from concentrator 7"),
+    ("bad_mac", Frame(Kind.HELLO, 9, frame(Kind.BATCH, 9, PAYLOAD).body), "wrong MAC"),
+    (
+        "unknown_concentrator",
+        frame(Kind.BATCH, 9, PAYLOAD, concentrator=8),
+        "no key for concentrator 8",
+    ),
+    ("bad_crc", frame(Kind.BATCH, 9, broken_crc(PAYLOAD)), "batch CRC"),
+    ("malformed", frame(Kind.HELLO, 9, b"short"), "HELLO of 5 bytes"),
+    ("malformed", frame(Kind.HELLO, 9, batch.build_hello(5, 4)), "HELLO of records 5 to 3"),
+    ("malformed", Frame(Kind.BATCH, 9, b"tiny"), "body of 4 bytes"),
+    ("bad_version", Frame(Kind.BATCH, 9, b"\x02" + bytes(30)), "version 2"),
+    ("unknown_kind", Frame(Kind.COMMAND, 9, b"help"), "frame of kind 01"),
+    ("unknown_kind", frame(Kind.ACK, 9, batch.build_ack(5)), "frame of kind A1"),
+    ("replayed", frame(Kind.BATCH, 4, PAYLOAD), "message 4 after 5"),
+    ("conflict", frame(Kind.BATCH, 9, village_of(2, 1).batch()), "record 2 differs"),
+]
+
+
+@pytest.mark.parametrize(("reason", "received", "said"), REFUSED)
+def test_refusals(
+    ingest: Ingest,
+    store: Store,
+    caplog: pytest.LogCaptureFixture,
+    reason: str,
+    received: Frame,
+    said: str,
+) -> None:
+    ingest.answer(frame(Kind.BATCH, 5, PAYLOAD), "test")
+    before = store.rows(sa.select(schema.records)), store.rows(sa.select(schema.concentrators))
+    assert ingest.answer(received, "10.0.0.9:1234") == b""
+    assert ingest.counters[reason] == 1
+    assert said in caplog.text
+    assert "10.0.0.9:1234: refused" in caplog.text
+    assert KEY.hex() not in caplog.text
+    after = store.rows(sa.select(schema.records)), store.rows(sa.select(schema.concentrators))
+    assert before == after
+
+
+def test_failing_database_gives_no_answer(ingest: Ingest, store: Store) -> None:
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE top_ups RENAME TO hidden")
+    assert ingest.answer(frame(Kind.BATCH, 1, PAYLOAD), "test") == b""
+    assert ingest.counters["store_failed"] == 1
+    assert store.rows(sa.select(schema.records)) == [], "all or nothing"
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE hidden RENAME TO top_ups")
+    assert acked(ingest.answer(frame(Kind.BATCH, 1, PAYLOAD), "test"), 1) == 4
+
+
+class Channel:
+    """Carries bytes between a device and the head-end, badly. One seed decides everything."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.path = path
+        self.village = village_of(3, 4)
+        self.device = Device(self.village)
+        self.recorded: list[bytes] = []
+        self.open_store()
+
+    def open_store(self) -> None:
+        self.store = Store(self.path)
+        self.ingest = Ingest(self.store, KEYS)
+        self.reader = LinkReader()
+
+    def spoil(self, data: bytes) -> bytes:
+        """What arrives of `data`."""
+        chance = self.random.random()
+        if chance < 0.6:
+            return data
+        if chance < 0.7:
+            return data[: self.random.randrange(len(data) + 1)]
+        if chance < 0.8:
+            place = self.random.randrange(len(data))
+            flipped = data[place] ^ 1 << self.random.randrange(8)
+            return data[:place] + bytes((flipped,)) + data[place + 1 :]
+        return data + data if chance < 0.9 else b""
+
+    def hand_over(self, data: bytes) -> None:
+        """To the head-end, and its answers back."""
+        for one in self.reader.feed(data):
+            answer = self.ingest.answer(one, "test")
+            if answer:
+                self.recorded.append(answer)
+                self.device.hear(self.spoil(answer))
+
+    def step(self) -> None:
+        if self.random.random() < 0.1 and len(self.village.records) < 400:
+            self.village.reading(self.random.randrange(3))
+        sent = self.device.step()
+        if sent:
+            self.recorded.append(sent)
+            self.hand_over(self.spoil(sent))
+        chance = self.random.random()
+        if chance < 0.01:
+            self.device = Device(self.village)
+        elif chance < 0.02:
+            self.store.close()
+            self.open_store()
+        elif chance < 0.04 and self.recorded:
+            replayed = self.random.choice(self.recorded)
+            self.device.hear(replayed)
+            self.hand_over(replayed)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_session_over_a_bad_channel(tmp_path: Path, seed: int) -> None:
+    channel = Channel(tmp_path / "test.db", seed)
+    for slot in range(3):
+        channel.store.sell(account_name(slot), 10000)
+    newest = sa.select(sa.func.max(schema.records.c.seq).label("seq"))
+    known = 0
+    for _ in range(3000):
+        channel.step()
+        if channel.device.session.acked_seq > known:
+            known = channel.device.session.acked_seq
+            assert known <= channel.store.rows(newest)[0]["seq"], "acknowledged, not stored"
+    channel.spoil = lambda data: data  # type: ignore[method-assign]  # the line is good again
+    for _ in range(3000):
+        channel.hand_over(channel.device.step())
+        if channel.device.idle:
+            break
+    result = reconcile(channel.store)
+    channel.store.close()
+    assert result.differences == []
+    assert result.records == len(channel.village.records) == channel.device.session.acked_seq
+    assert channel.ingest.counters["conflict"] == 0
+
+
+def test_acknowledgement_comes_after_the_commit(
+    ingest: Ingest, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen from another connection, the records are there when the answer is made."""
+    seen: list[int] = []
+    seal: Callable[..., bytes] = batch.seal_body
+
+    def watch(*arguments: object) -> bytes:
+        with Store(str(store.engine.url.database)) as other:
+            seen.append(len(other.rows(sa.select(schema.records))))
+        return seal(*arguments)
+
+    message = frame(Kind.BATCH, 1, PAYLOAD)
+    monkeypatch.setattr(batch, "seal_body", watch)
+    assert ingest.answer(message, "test")
+    assert seen == [4]
+
+
+def test_answers_are_ours_alone(ingest: Ingest) -> None:
+    answer = ingest.answer(frame(Kind.BATCH, 1, PAYLOAD), "test")
+    (one,) = LinkReader().feed(answer)
+    assert one.kind == Kind.ACK
+    assert batch.peek_concentrator(one.body) == CONCENTRATOR
+    assert link.build(one.kind, one.seq, one.body) == answer
+
+
+def test_empty_village_is_idle(ingest: Ingest) -> None:
+    device = Device(Village())
+    reader = LinkReader()
+    for _ in range(20):
+        for one in reader.feed(device.step()):
+            device.hear(ingest.answer(one, "test"))
+    assert device.idle
+    assert ingest.counters == {"hellos": 1}

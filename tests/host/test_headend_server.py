@@ -1,0 +1,235 @@
+"""Goal: over real TCP, through kills of the real process, nothing acknowledged is missing.
+
+Method: `dianka headend serve` as a process on loopback, the firmware's session as the device;
+the process is ended with SIGKILL in mid-stream again and again and started on the same file.
+"""
+
+import asyncio
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from host.frames import link
+from host.frames.link import Kind, LinkReader
+from host.headend import schema
+from host.headend.ingest import Ingest
+from host.headend.reconcile import reconcile
+from host.headend.server import REFUSED_LIMIT, serve
+from host.headend.store import Store
+from tests.host.uplink_world import (
+    CONCENTRATOR,
+    KEY,
+    KEYS,
+    Device,
+    account_name,
+    acked,
+    frame,
+    village_of,
+)
+
+PATIENCE_S = 30
+
+
+class HeadEnd:
+    """The process, its database and its port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.db = folder / "village.db"
+        self.keys = folder / "keys.toml"
+        self.keys.write_text(f'[uplink]\n{CONCENTRATOR} = "{KEY.hex()}"\n')
+        self.log = folder / "log.txt"
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        main = "from host.cli import main; main()"
+        options = ["--db", str(self.db), "--port", str(self.port), "--keys", str(self.keys)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", main, "headend", "serve", *options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=Path(__file__).parents[2],
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("listening on 127.0.0.1:"), self.log.read_text()
+        self.port = int(line.rsplit(":", 1)[1])
+
+    def end(self, number: signal.Signals) -> str:
+        """Send the signal, wait, return what it still printed."""
+        self.process.send_signal(number)
+        rest, _ = self.process.communicate(timeout=PATIENCE_S)
+        return rest
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S)
+
+    def stored_seq(self) -> int:
+        with Store(self.db) as store:
+            (row,) = store.rows(sa.select(sa.func.max(schema.records.c.seq).label("seq")))
+            return row["seq"] or 0
+
+
+@pytest.fixture
+def head_end(tmp_path: Path) -> Iterator[HeadEnd]:
+    running = HeadEnd(tmp_path)
+    yield running
+    if running.process.poll() is None:
+        running.end(signal.SIGKILL)
+
+
+def answers(sock: socket.socket, count: int = 1) -> list[link.Frame]:
+    """The next frames from the head-end."""
+    reader = LinkReader()
+    frames: list[link.Frame] = []
+    while len(frames) < count:
+        data = sock.recv(4096)
+        assert data, "closed"
+        frames += reader.feed(data)
+    return frames
+
+
+def test_device_brings_everything_and_goes_idle(head_end: HeadEnd) -> None:
+    village = village_of(5, 20)
+    with Store(head_end.db) as store:
+        for slot in range(5):
+            store.sell(account_name(slot), 10000)
+    device = Device(village)
+    with head_end.connect() as sock:
+        converse(device, sock, until_idle=True)
+    assert device.session.acked_seq == village.durable_seq == head_end.stored_seq()
+    with Store(head_end.db) as store:
+        assert reconcile(store).differences == []
+    assert "records: 115" in head_end.end(signal.SIGTERM)
+    assert head_end.process.returncode == 0
+
+
+def converse(
+    device: Device, sock: socket.socket, until_idle: bool = False, limit: int = 0
+) -> None:
+    """Carry bytes until the device is idle or has heard `limit` answers.
+
+    The session's time runs by what happens, not by the wall clock: it stands while an answer is
+    awaited.
+    """
+    heard = 0
+    while not (until_idle and device.idle):
+        sent = device.step()
+        if not sent:
+            continue
+        sock.sendall(sent)
+        if heard == limit and not until_idle:
+            return
+        for one in answers(sock):
+            device.hear(link.build(one.kind, one.seq, one.body))
+            heard += 1
+
+
+def test_killed_in_mid_stream_again_and_again(head_end: HeadEnd) -> None:
+    village = village_of(10, 30)
+    device = Device(village)
+    chance = random.Random(1)
+    with Store(head_end.db) as store:
+        for slot in range(10):
+            store.sell(account_name(slot), 10000)
+    for _ in range(5):
+        with head_end.connect() as sock:
+            device.session.reset()
+            converse(device, sock, limit=chance.randrange(1, 4))
+            # A batch is on its way or being committed now.
+            time.sleep(chance.random() * 0.01)
+            head_end.end(signal.SIGKILL)
+        assert device.session.acked_seq <= head_end.stored_seq()
+        head_end.start()
+    with head_end.connect() as sock:
+        device.session.reset()
+        converse(device, sock, until_idle=True)
+    with Store(head_end.db) as store:
+        result = reconcile(store)
+    assert result.differences == []
+    assert result.records == village.durable_seq == device.session.acked_seq
+    assert head_end.end(signal.SIGTERM)
+
+
+def test_whole_and_byte_by_byte_and_junk_over_tcp(head_end: HeadEnd) -> None:
+    village = village_of(1, 1)
+    message = frame(Kind.BATCH, 1, village.batch())
+    data = link.build(message.kind, message.seq, message.body)
+    with head_end.connect() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(b"\x00junk\x7e\x7d\x7e")
+        for index in range(len(data)):
+            sock.sendall(data[index : index + 1])
+        (one,) = answers(sock)
+        assert acked(link.build(one.kind, one.seq, one.body), 1) == village.durable_seq
+        sock.sendall(data * 3)
+        assert len(answers(sock, 3)) == 3
+    assert "broken_frames: 1" in head_end.end(signal.SIGINT)
+
+
+def test_forged_frames_get_no_answer_and_do_no_harm(head_end: HeadEnd) -> None:
+    village = village_of(1, 1)
+    forged = frame(Kind.BATCH, 1, village.batch(), b"x" * 32)
+    genuine = frame(Kind.HELLO, 1, b"\x01\0\0\0\x01\0\0\0")
+    with head_end.connect() as sock:
+        for one in (forged, forged, genuine):
+            sock.sendall(link.build(one.kind, one.seq, one.body))
+        (answer,) = answers(sock)
+        assert answer.kind == Kind.WELCOME
+    assert head_end.stored_seq() == 0
+    assert "bad_mac: 2" in head_end.end(signal.SIGTERM)
+    assert "wrong MAC from concentrator 7" in head_end.log.read_text()
+
+
+def test_endless_garbage_is_hung_up_on(head_end: HeadEnd) -> None:
+    with head_end.connect() as sock:
+        sock.sendall(b"\x7eabc" * (2 * REFUSED_LIMIT))
+        assert sock.recv(10) == b""
+    with head_end.connect() as sock:
+        one = frame(Kind.HELLO, 1, b"\x01\0\0\0\x01\0\0\0")
+        sock.sendall(link.build(one.kind, one.seq, one.body))
+        assert len(answers(sock)) == 1
+
+
+def test_two_devices_at_once(head_end: HeadEnd) -> None:
+    """The second connection of the same concentrator goes on where the first one was."""
+    village = village_of(2, 10)
+    first, second = Device(village), Device(village)
+    with head_end.connect() as one, head_end.connect() as other:
+        converse(first, one, limit=1)
+        converse(second, other, until_idle=True)
+    assert second.session.acked_seq == village.durable_seq
+
+
+def test_serve_stops_on_a_signal_with_connections_open(tmp_path: Path) -> None:
+    async def scenario() -> int:
+        with Store(tmp_path / "test.db") as store:
+            address: list[int] = []
+            ready = asyncio.Event()
+
+            def listening(_: str, port: int) -> None:
+                address.append(port)
+                ready.set()
+
+            task = asyncio.create_task(serve(Ingest(store, KEYS), "127.0.0.1", 0, listening))
+            await ready.wait()
+            reader, writer = await asyncio.open_connection("127.0.0.1", address[0])
+            writer.write(b"\x7e")
+            await writer.drain()
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.wait_for(task, PATIENCE_S)
+            rest = await reader.read()
+            writer.close()
+            return len(rest)
+
+    assert asyncio.run(scenario()) == 0

@@ -1,0 +1,331 @@
+"""Goal: every record is kept, the accounts follow from them, and no difference goes unnoticed.
+
+Method: a small village written by a device's rules; then, one at a time, each thing that can be
+wrong with orders, money, records or readings, which reconciliation has to name.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from host.frames.batch import parse_batch
+from host.frames.record import RecordKind
+from host.headend import schema
+from host.headend.ingest import Ingest
+from host.headend.reconcile import reconcile
+from host.headend.store import AMOUNT_LIMIT_FEN, Conflict, Replayed, Store, StoreError
+from tests.host.uplink_world import (
+    CONCENTRATOR,
+    KEYS,
+    START_T2000,
+    Village,
+    account_name,
+    deliver,
+    meter_address,
+    village_of,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "test.db") as opened:
+        yield opened
+
+
+def ingest_all(store: Store, village: Village, number: int = 1) -> None:
+    """Bring the village's records in at once."""
+    assert deliver(Ingest(store, KEYS), village, number) == village.durable_seq
+
+
+def sold_village(store: Store) -> Village:
+    """Two households whose orders were sold here, records not yet in."""
+    village = village_of(2, 5)
+    for slot in range(2):
+        assert store.sell(account_name(slot), 10000) == 1
+    return village
+
+
+def differences(store: Store) -> list[str]:
+    """What reconciliation says."""
+    return reconcile(store).differences
+
+
+def test_a_village_that_agrees(store: Store) -> None:
+    village = sold_village(store)
+    assert store.sell(account_name(1), 2500) == 2
+    ingest_all(store, village)
+    result = reconcile(store)
+    assert result.differences == []
+    assert result.ok
+    assert (result.total("sold_fen"), result.total("redeemed_fen")) == (22500, 20000)
+    assert (result.total("charged_fen"), result.total("unredeemed_fen")) == (35, 2500)
+    assert result.total("balance_fen") == 20000 - 35
+    assert (result.readings_taken, result.readings_stored, result.duplicates) == (12, 12, 0)
+    assert (result.orders_sold, result.orders_redeemed) == (3, 2)
+    assert (result.records, result.records_lost) == (16, 0)
+    first = result.households[0]
+    assert (first.account, first.meter) == (account_name(0), meter_address(0))
+    assert (first.readings, first.used_wh, first.relay) == (6, 300, 0)
+    assert first.last_t2000 == START_T2000 + 60 * 15
+    assert result.to_dict()["ok"] is True
+
+
+def test_durability_settings(store: Store) -> None:
+    with store.engine.begin() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_readings_are_kept_by_day_meter_and_time(store: Store) -> None:
+    ingest_all(store, sold_village(store))
+    columns = [column.name for column in schema.readings.primary_key]
+    assert columns == ["day", "meter", "t2000"]
+    (row, *_) = store.rows(sa.select(schema.readings).order_by("seq"))
+    assert row["day"] == row["t2000"] // 86400
+    assert (row["meter"], row["seq"], row["rates_wh"]) == (meter_address(0), 3, [])
+    last = store.rows(sa.select(schema.readings).order_by("seq"))[-1]
+    assert (last["debit_fen"], last["rates_wh"]) == (20, [300, 100])
+
+
+def test_records_come_back_as_they_were(store: Store) -> None:
+    village = sold_village(store)
+    ingest_all(store, village)
+    for row, one in zip(store.rows(sa.select(schema.records)), village.records, strict=True):
+        assert (row["seq"], row["t2000"], row["kind"]) == (one.seq, one.t2000, one.kind)
+        assert (row["flags"], row["slot"]) == (one.flags, one.index)
+        assert row["payload"].ljust(48, b"\0") == one.payload
+
+
+def test_relay_and_policy_states(store: Store) -> None:
+    village = sold_village(store)
+    village.relay(0, 1, stage=1)
+    policy = {"new": 3, "old": 1, "reason": 2, "balance_fen": -5}
+    village.write(RecordKind.POLICY, policy, 1)
+    ingest_all(store, village)
+    relays = [one.relay for one in reconcile(store).households]
+    assert relays == [0, 0], "an intent is not yet a state"
+    assert [one.policy for one in reconcile(store).households] == [None, 3]
+    village.relay(0, 1)
+    village.relay(1, 1, stage=3)
+    ingest_all(store, village, 2)
+    assert [one.relay for one in reconcile(store).households] == [1, 0]
+    village.reading(0, 0, status=0x0000)
+    village.reading(1, 0, status=0x0010)
+    ingest_all(store, village, 3)
+    assert [one.relay for one in reconcile(store).households] == [0, 1]
+    village.reading(1, 0, status=0xFFFF)
+    ingest_all(store, village, 4)
+    assert [one.relay for one in reconcile(store).households] == [0, 1], "FFFF: not known"
+    assert len(store.rows(sa.select(schema.relays))) == 3
+    assert store.rows(sa.select(schema.policies))[0]["account"] == account_name(1)
+
+
+def test_alarms_keep_their_detail(store: Store) -> None:
+    village = sold_village(store)
+    card = {"code": 4, "order": 1, "amount_fen": 5, "uid": "0" * 16, "account": "999999999999"}
+    village.write(RecordKind.CARD, card, 0xFFFF)
+    village.write(RecordKind.LINE, {"state": 1, "failures": 9}, 1)
+    ingest_all(store, village)
+    first, second = store.rows(sa.select(schema.alarms))
+    assert (first["kind"], first["account"], first["detail"]["code"]) == (
+        "CARD",
+        card["account"],
+        4,
+    )
+    assert (second["kind"], second["account"]) == ("LINE", account_name(1))
+    assert second["detail"] == {"state": 1, "failures": 9}
+    assert differences(store) == []
+
+
+def test_one_batch_may_do_everything(store: Store) -> None:
+    """A meter reported, read and moved to another account within one transaction."""
+    village = Village()
+    village.meter(0)
+    village.reading(0, 5)
+    village.meter(0, account="000000000099")
+    village.debit_fen[0] = 0
+    village.reading(0, 7)
+    ingest_all(store, village)
+    rows = {one.account: one for one in reconcile(store).households}
+    assert rows[account_name(0)].charged_fen == 5
+    assert rows["000000000099"].charged_fen == 7
+
+
+def test_order_numbers_grow_for_each_account(store: Store) -> None:
+    assert [store.sell("000000000001", 100) for _ in range(3)] == [1, 2, 3]
+    assert store.sell("000000000002", 100) == 1
+    with Store(str(store.engine.url.database)) as other:
+        assert other.sell("000000000001", 100) == 4
+    assert store.sell("000000000001", AMOUNT_LIMIT_FEN) == 5
+
+
+def test_two_tills_at_once(store: Store) -> None:
+    path = str(store.engine.url.database)
+
+    def till(_: int) -> list[int]:
+        with Store(path) as own:
+            return [own.sell("000000000001", 100) for _ in range(40)]
+
+    with ThreadPoolExecutor(4) as pool:
+        sold = list(pool.map(till, range(4)))
+    assert sorted(order for orders in sold for order in orders) == list(range(1, 161))
+    assert all(orders == sorted(orders) for orders in sold)
+
+
+@pytest.mark.parametrize("amount_fen", [0, -1, AMOUNT_LIMIT_FEN + 1])
+def test_amounts_that_cannot_be_sold(store: Store, amount_fen: int) -> None:
+    with pytest.raises(StoreError, match="cannot be sold"):
+        store.sell("000000000001", amount_fen)
+
+
+def test_duplicates_are_compared_and_not_stored_again(store: Store) -> None:
+    village = sold_village(store)
+    ingest_all(store, village)
+    outcome = store.ingest(CONCENTRATOR, 2, parse_batch(village.batch(5, 9)))
+    assert (outcome.acked_seq, outcome.stored, outcome.duplicates) == (16, 0, 5)
+    village.reading(0)
+    outcome = store.ingest(CONCENTRATOR, 3, parse_batch(village.batch(12)))
+    assert (outcome.acked_seq, outcome.stored, outcome.duplicates) == (17, 1, 5)
+    assert differences(store) == []
+
+
+def test_conflict_and_replay_store_nothing(store: Store) -> None:
+    village = sold_village(store)
+    ingest_all(store, village, 10)
+    village.reading(0)
+    other = village_of(2, 5)
+    other.debit_fen[0] += 96
+    other.records.pop()
+    other.reading(0)
+    other.reading(0)
+    with pytest.raises(Conflict, match="record 16 differs"):
+        store.ingest(CONCENTRATOR, 11, parse_batch(other.batch()))
+    with pytest.raises(Replayed):
+        store.ingest(CONCENTRATOR, 9, parse_batch(village.batch()))
+    assert reconcile(store).records == 16
+
+
+def test_sold_to_nobody_and_redeemed_unsold(store: Store) -> None:
+    village = village_of(1, 2)
+    ingest_all(store, village)
+    found = differences(store)
+    assert f"order 1 of account {account_name(0)}: 10000 fen redeemed, never sold" in found
+    assert any("0 fen sold" in line for line in found)
+
+
+def test_redeemed_for_another_amount(store: Store) -> None:
+    village = village_of(1, 2)
+    store.sell(account_name(0), 9999)
+    ingest_all(store, village)
+    assert any("9999 fen sold, 10000 redeemed" in line for line in differences(store))
+
+
+def test_redeemed_twice(store: Store) -> None:
+    village = sold_village(store)
+    village.orders[0] = 0
+    village.top_up(0, 10000)
+    ingest_all(store, village)
+    assert any("redeemed more than once" in line for line in differences(store))
+
+
+def test_balance_that_does_not_follow(store: Store) -> None:
+    village = sold_village(store)
+    store.sell(account_name(0), 500)
+    balance_fen = village.credit_fen[0] + 500 - village.debit_fen[0]
+    village.top_up(0, 500, balance_fen=balance_fen + 1)
+    ingest_all(store, village)
+    (line,) = differences(store)
+    assert f"balance {balance_fen + 1} fen after order 2, the books say {balance_fen}" in line
+
+
+def test_credit_that_jumps(store: Store) -> None:
+    village = sold_village(store)
+    store.sell(account_name(0), 500)
+    village.credit_fen[0] += 7
+    village.top_up(0, 500)
+    ingest_all(store, village)
+    found = differences(store)
+    assert any("credit of account" in line for line in found)
+    assert any("charged, balance and unredeemed" in line for line in found)
+
+
+def test_debit_that_goes_back(store: Store) -> None:
+    village = sold_village(store)
+    village.reading(0, -1)
+    ingest_all(store, village)
+    assert any("went back from 15 to 14 fen" in line for line in differences(store))
+
+
+def test_two_readings_in_one_second(store: Store) -> None:
+    village = sold_village(store)
+    ingest_all(store, village)
+    extra = village.reading(0)
+    village.records[-1] = type(extra)(
+        extra.seq, extra.t2000 - 120, extra.kind, 0, 0, extra.payload, extra.fields
+    )
+    ingest_all(store, village, 2)
+    found = differences(store)
+    assert any("at the same second" in line for line in found)
+    assert "13 readings taken, 12 stored, 0 of them twice" in found
+
+
+def test_slot_without_a_meter(store: Store) -> None:
+    village = sold_village(store)
+    village.reading(5)
+    village.top_up(6, 100)
+    ingest_all(store, village)
+    found = differences(store)
+    assert any("READING of slot 5, no meter known there" in line for line in found)
+    assert any("TOP_UP of slot 6, no meter known there" in line for line in found)
+    assert any("order 1 of account (unknown)" in line for line in found)
+
+
+def test_account_at_two_places(store: Store) -> None:
+    village = sold_village(store)
+    village.meter(1, account=account_name(0))
+    ingest_all(store, village)
+    assert any("moved here from concentrator 7 slot 0" in line for line in differences(store))
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("DELETE FROM records WHERE seq = 9", "16 records acknowledged, 15 stored, 0 lost"),
+        ("DELETE FROM readings WHERE seq = 9", "12 readings taken, 11 stored, 0 of them twice"),
+        ("DELETE FROM top_ups WHERE seq = 4", "10000 fen sold"),
+        ("DELETE FROM orders WHERE account = '000000000001'", "never sold"),
+        ("UPDATE accounts SET credit_fen = credit_fen + 1", "10000 fen sold"),
+        (
+            "INSERT INTO readings SELECT day + 1, meter, t2000, concentrator, seq, account,"
+            " debit_fen, residue_e7, residue_e11, status, used_wh, rates_wh FROM readings"
+            " WHERE seq = 9",
+            "12 readings taken, 13 stored, 1 of them twice",
+        ),
+    ],
+)
+def test_rows_altered_behind_our_back(store: Store, statement: str, expected: str) -> None:
+    ingest_all(store, sold_village(store))
+    assert differences(store) == []
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    assert any(expected in line for line in differences(store)), differences(store)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"not a database, but long enough to be looked at" * 100)
+    with pytest.raises(StoreError, match="cannot use"):
+        Store(path)
+
+
+def test_looking_does_not_wait_for_a_writer(store: Store) -> None:
+    other = sqlite3.connect(str(store.engine.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert reconcile(store).ok
+    other.execute("COMMIT")
+    other.close()
+    assert store.sell("000000000001", 1) == 1

@@ -1,0 +1,163 @@
+"""A village for the head-end's tests: records as a device would write them, and their sender."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from uplink.session import IDLE, Session
+
+from host.frames import batch, link, record
+from host.frames.link import Kind, LinkReader
+from host.frames.record import Record, RecordKind
+from host.headend.ingest import Ingest
+
+CONCENTRATOR = 7
+KEY = bytes(range(32))
+KEYS = {CONCENTRATOR: KEY}
+START_T2000 = 820_000_000
+STEP_MS = 100
+
+
+def account_name(slot: int) -> str:
+    """Account number of the household at `slot`."""
+    return f"{slot + 1:012d}"
+
+
+def meter_address(slot: int) -> str:
+    """Address of its meter."""
+    return f"{slot + 983764:012d}"
+
+
+@dataclass
+class Village:
+    """Writes records that add up. It is also the `source` of a Session."""
+
+    records: list[Record] = field(default_factory=list)
+    first_seq: int = 1
+    debit_fen: dict[int, int] = field(default_factory=dict)
+    credit_fen: dict[int, int] = field(default_factory=dict)
+    orders: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def durable_seq(self) -> int:
+        return self.first_seq - 1 + len(self.records)
+
+    def read_into(self, seq: int, buf: bytearray) -> bool:
+        buf[:] = record.build(self.records[seq - self.first_seq])
+        return True
+
+    def write(self, kind: RecordKind, fields: Mapping[str, Any], slot: int = 0) -> Record:
+        """Append a record, one minute after the one before."""
+        seq = self.durable_seq + 1
+        one = record.make(seq, START_T2000 + 60 * seq, kind, fields, index=slot)
+        self.records.append(one)
+        return one
+
+    def meter(self, slot: int, account: str | None = None) -> Record:
+        return self.write(
+            RecordKind.METER,
+            {
+                "address": meter_address(slot),
+                "account": account or account_name(slot),
+                "tariff": 1,
+                "line": 0,
+                "standard": 0,
+                "active": 1,
+            },
+            slot,
+        )
+
+    def reading(self, slot: int, charge_fen: int = 3, status: int = 0) -> Record:
+        debit_fen = self.debit_fen[slot] = self.debit_fen.get(slot, 0) + charge_fen
+        return self.write(
+            RecordKind.READING,
+            {
+                "debit_fen": debit_fen,
+                "residue_e7": 12345,
+                "residue_e11": 678,
+                "status": status,
+                "used_wh": debit_fen * 20,
+                "rates_wh": [debit_fen * 15, debit_fen * 5, 0, 0, 0, 0, 0, 0],
+            },
+            slot,
+        )
+
+    def top_up(self, slot: int, amount_fen: int, **changes: Any) -> Record:
+        order = self.orders[slot] = self.orders.get(slot, 0) + 1
+        credit_fen = self.credit_fen[slot] = self.credit_fen.get(slot, 0) + amount_fen
+        fields = {
+            "order": order,
+            "amount_fen": amount_fen,
+            "credit_fen": credit_fen,
+            "balance_fen": credit_fen - self.debit_fen.get(slot, 0),
+            "uid": "04A1B2C3D4E5F600",
+            "source": 1,
+            "key_version": 1,
+        }
+        return self.write(RecordKind.TOP_UP, {**fields, **changes}, slot)
+
+    def relay(self, slot: int, desired: int, stage: int = 2) -> Record:
+        fields = {"desired": desired, "stage": stage, "reason": 1, "status": desired << 4}
+        return self.write(RecordKind.RELAY, {**fields, "balance_fen": 0}, slot)
+
+    def batch(self, first_seq: int = 1, last_seq: int | None = None) -> bytes:
+        """BATCH payload of these records."""
+        start = first_seq - self.first_seq
+        end = len(self.records) if last_seq is None else last_seq - self.first_seq + 1
+        return batch.build_batch(self.records[start:end])
+
+
+def village_of(households: int, rounds: int) -> Village:
+    """Households with a top-up of 100 yuan and `rounds` readings each."""
+    village = Village()
+    for slot in range(households):
+        village.meter(slot)
+    for slot in range(households):
+        village.reading(slot, 0)
+        village.top_up(slot, 10000)
+    for _ in range(rounds):
+        for slot in range(households):
+            village.reading(slot, 3 + slot)
+    return village
+
+
+def frame(
+    kind: Kind, number: int, payload: bytes, key: bytes = KEY, concentrator: int = CONCENTRATOR
+) -> link.Frame:
+    """A frame as the head-end gets it."""
+    return link.Frame(
+        kind, number & 0xFF, batch.seal_body(kind, concentrator, number, payload, key)
+    )
+
+
+def acked(answer: bytes, number: int) -> int:
+    """The acked_seq of an answer to message `number`."""
+    (one,) = LinkReader().feed(answer)
+    opened = batch.open_body(one.kind, one.body, KEY)
+    assert (opened.concentrator, opened.number) == (CONCENTRATOR, number)
+    return batch.parse_ack(opened.payload)
+
+
+def deliver(ingest: Ingest, village: Village, number: int = 1) -> int:
+    """Bring all records in by one message; return what is acknowledged."""
+    return acked(ingest.answer(frame(Kind.BATCH, number, village.batch()), "test"), number)
+
+
+class Device:
+    """A session in virtual time; `step` returns the bytes it sends."""
+
+    def __init__(self, village: Village, first_number: int = 1) -> None:
+        self.session = Session(village, KEY, CONCENTRATOR, first_number)
+        self.now_ticks = 0x1FFFFFFF - 5000
+        self.idle = False
+
+    def step(self) -> bytes:
+        self.now_ticks = (self.now_ticks + STEP_MS) & 0x1FFFFFFF
+        self.idle = self.session.poll(self.now_ticks) == IDLE
+        sent = bytes(self.session.tx[: self.session.tx_size])
+        if sent:
+            self.session.sent(self.now_ticks)
+        return sent
+
+    def hear(self, data: bytes) -> None:
+        self.session.feed(data, len(data))
