@@ -109,7 +109,7 @@ Example:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def sell(path: Path, account: str, amount: str, new: bool, as_json: bool) -> None:
     """Note a sale and print its order number, to be written on a card."""
-    amount_fen = _parse_amount(amount)
+    amount_fen = _parse_amount_fen(amount)
     if not re.fullmatch("[0-9]{12}", account):
         raise click.UsageError(f"--account {account}: an account number has 12 digits")
     with _opened(path, create=new) as store:
@@ -209,7 +209,7 @@ def _print_reconciliation(result: Reconciliation) -> None:
         click.secho(f"{len(result.differences)} differences", fg="red", bold=True)
 
 
-def _parse_amount(text: str) -> int:
+def _parse_amount_fen(text: str) -> int:
     """Yuan as typed, in fen."""
     try:
         fen = Decimal(text).scaleb(2)
