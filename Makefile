@@ -3,15 +3,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-SEEDS ?= 500
+BOARD ?= qemu
+PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test test-qemu check image clean
 
 # help: print this list
 help:
 	@sed -n 's/^# \([a-z-]*\): /\1\t/p' Makefile | \
-		awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
+		awk -F '\t' '{printf "make %-10s %s\n", $$1, $$2}'
 
 # setup: make .venv, install the product into it and get a MicroPython; instant when done
 setup: $(READY)
@@ -26,7 +27,11 @@ demo: $(READY)
 
 # test: every test, on CPython and on MicroPython
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest $(PARALLEL)
+
+# test-qemu: the part of the tests that runs on an emulated Cortex-M3
+test-qemu: $(READY)
+	@$(BIN)/python -m pytest -rs tests/host/test_emulator.py
 
 # check: style, types, rules of the code base and the fast tests, as CI runs them
 check: $(READY)
@@ -35,7 +40,11 @@ check: $(READY)
 	@$(BIN)/mypy host tools
 	@MYPYPATH=tools/typings $(BIN)/mypy --cache-dir .mypy_cache/device firmware
 	@$(BIN)/python -m tools.tidy
-	@$(BIN)/python -m pytest -n auto -m "not slow"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+# image: build BOARD=qemu, or BOARD=esp32|rp2|stm32 from your MicroPython in MPY_DIR=...
+image: $(READY)
+	@$(BIN)/python -m tools.image $(BOARD) $(if $(MPY_DIR),--mpy-dir $(MPY_DIR))
 
 # clean: remove .venv, the cache and everything that was built
 clean:

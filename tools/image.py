@@ -1,0 +1,243 @@
+"""Build a MicroPython image with the product frozen in.
+
+    .venv/bin/python -m tools.image qemu [--no-float] [--tests]
+    .venv/bin/python -m tools.image esp32|rp2|stm32 --mpy-dir DIR [--port-board NAME]
+
+The emulated board is built from the source package of Debian's next release, fetched once; real
+boards are built from the user's own checkout of MicroPython, because the package leaves out the
+chip makers' libraries. The path of the finished image is printed, and nothing else, on stdout.
+"""
+
+import argparse
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.debian import FetchError, PrivateApt
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache" / "image"
+MANIFEST = ROOT / "firmware" / "manifest.py"
+
+
+class ImageError(Exception):
+    """The image cannot be built; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """How one of MicroPython's ports is built: its board, its tools and what comes out."""
+
+    board: str
+    product: str
+    tools: tuple[str, ...]
+
+
+PORTS = {
+    "qemu": Port("MPS2_AN385", "firmware.elf", ("arm-none-eabi-gcc",)),
+    "esp32": Port("ESP32_GENERIC", "micropython.bin", ("idf.py",)),
+    "rp2": Port("RPI_PICO_W", "firmware.uf2", ("arm-none-eabi-gcc", "cmake")),
+    "stm32": Port("PYBV11", "firmware.hex", ("arm-none-eabi-gcc",)),
+}
+
+# Each command that a build for the emulator runs, with Debian's package of it.
+EMULATOR_PACKAGES = {
+    "make": "make",
+    "gcc": "gcc libc6-dev",
+    "dpkg-source": "dpkg-dev",
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "qemu-system-arm": "qemu-system-arm",
+}
+
+# Included instead of the port's own configuration, which it keeps but for the floats.
+_NO_FLOAT = """\
+#include <mpconfigport.h>
+#undef MICROPY_FLOAT_IMPL
+#define MICROPY_FLOAT_IMPL (MICROPY_FLOAT_IMPL_NONE)
+"""
+
+# What a surrounding make hands down, above all its BOARD=, is not for these builds.
+_MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "BOARD", "MPY_DIR", "V")
+
+_TEST_MANIFEST = """\
+include("{manifest}")
+for name in {names}:
+    module(name, base_path="{folder}", opt=0)
+"""
+
+
+def install_emulator() -> None:
+    """Make sure that everything a build for the emulator runs is on this machine.
+
+    As root on a Debian the missing packages are installed; otherwise ImageError names them.
+    """
+    missing = [name for name in EMULATOR_PACKAGES if shutil.which(name) is None]
+    if not missing:
+        return
+    packages = [package for name in missing for package in EMULATOR_PACKAGES[name].split()]
+    if os.getuid() != 0 or shutil.which("apt-get") is None:
+        raise ImageError(
+            f"the emulated board needs {', '.join(missing)}: "
+            f"install with: apt-get install {' '.join(packages)}"
+        )
+    _say(f"installing {' '.join(packages)}")
+    environment = {"DEBIAN_FRONTEND": "noninteractive"}
+    _run(["apt-get", "update", "-q"], environment=environment)
+    install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages]
+    _run(install, environment=environment)
+
+
+def build_emulated(
+    floats: bool = True,
+    tests: bool = False,
+    mpy_dir: Path | None = None,
+    manifest: Path = MANIFEST,
+    cache: Path = CACHE,
+) -> Path:
+    """Build the emulated board's image and return it; quick when nothing changed.
+
+    Without `floats` the interpreter has none, so that a float anywhere is an error. With `tests`
+    the core tests are frozen as well. `manifest` names the modules that are frozen.
+    """
+    install_emulator()
+    with _locked(cache):
+        source = mpy_dir or fetch_source(cache)
+        build = cache / ("qemu" + ("" if floats else "-no-float") + ("-tests" if tests else ""))
+        build.mkdir(parents=True, exist_ok=True)
+        extra = [f"BOARD={PORTS['qemu'].board}"]
+        if not floats:
+            header = build / "no_float.h"
+            _write_if_new(header, _NO_FLOAT)
+            extra.append(f"CFLAGS_EXTRA=-DMP_CONFIGFILE='\"{header}\"'")
+        if tests:
+            manifest = _write_test_manifest(build, manifest)
+        _build_port(source, "qemu", build, manifest, extra)
+        return build / PORTS["qemu"].product
+
+
+def build_board(name: str, mpy_dir: Path | None, port_board: str | None) -> Path:
+    """Build a real board's image from the MicroPython checkout in `mpy_dir` and return it."""
+    port = PORTS[name]
+    if mpy_dir is None:
+        raise ImageError(
+            f"an image for {name} is built from your own MicroPython checkout, its submodules "
+            f"included: make image BOARD={name} MPY_DIR=/path/to/micropython"
+        )
+    if not (mpy_dir / "ports" / name / "Makefile").exists():
+        raise ImageError(f"{mpy_dir} is no MicroPython checkout: it has no ports/{name}/Makefile")
+    missing = [tool for tool in port.tools if shutil.which(tool) is None]
+    if missing:
+        raise ImageError(f"building for {name} needs {', '.join(missing)} on PATH")
+    board = port_board or port.board
+    build = CACHE / f"{name}-{board}"
+    with _locked(CACHE):
+        _build_port(mpy_dir, name, build, MANIFEST, [f"BOARD={board}"])
+    return build / port.product
+
+
+def fetch_source(cache: Path = CACHE) -> Path:
+    """Return MicroPython's source tree, fetched and unpacked once."""
+    place = cache / "source"
+    if place.exists():
+        return place
+    _say("fetching the source of MicroPython")
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as name:
+        partial = Path(name)
+        apt = PrivateApt(partial / "apt", sources=True)
+        apt.update()
+        description = apt.download_source("micropython", partial / "packages")
+        tree = partial / "source"
+        _run(["dpkg-source", "--no-check", "-x", str(description), str(tree)])
+        tree.rename(place)
+    return place
+
+
+def _build_port(source: Path, name: str, build: Path, manifest: Path, extra: list[str]) -> None:
+    """Build the cross compiler of `source` and then its port `name` into `build`."""
+    if not manifest.exists():
+        raise ImageError(f"{manifest} is missing: nothing says what to freeze")
+    _say(f"building {build.name}")
+    jobs = f"-j{os.cpu_count() or 1}"
+    _run(["make", jobs, "-C", str(source / "mpy-cross")])
+    settings = [f"BUILD={build}", f"FROZEN_MANIFEST={manifest}", *extra]
+    _run(["make", jobs, "-C", str(source / "ports" / name), *settings])
+
+
+def _write_test_manifest(build: Path, manifest: Path) -> Path:
+    """Write a manifest that freezes what `manifest` does and the core tests; return it."""
+    folder = ROOT / "tests" / "core"
+    names = sorted(path.name for path in folder.glob("*.py") if path.name != "conftest.py")
+    text = _TEST_MANIFEST.format(manifest=manifest, names=names, folder=folder)
+    _write_if_new(build / "manifest.py", text)
+    return build / "manifest.py"
+
+
+def _write_if_new(path: Path, text: str) -> None:
+    """Write `text` unless it is there already, so that make sees no change."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Run a command quietly; ImageError with the end of what it printed if it fails."""
+    inherited = {name: at for name, at in os.environ.items() if name not in _MAKE_VARIABLES}
+    done = subprocess.run(
+        command,
+        env={**inherited, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        end = "\n".join(done.stdout.splitlines()[-20:])
+        raise ImageError(f"{' '.join(command)} failed:\n{end}")
+
+
+def _say(text: str) -> None:
+    print(f"image: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    """Hold `cache` alone, so that two builds do not write into each other."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="tools.image", description="Build a board's image.")
+    parser.add_argument("board", choices=sorted(PORTS))
+    parser.add_argument("--no-float", action="store_true", help="an interpreter without floats")
+    parser.add_argument("--tests", action="store_true", help="freeze the core tests as well")
+    parser.add_argument("--mpy-dir", type=Path, help="a checkout of MicroPython")
+    parser.add_argument("--port-board", help="the port's own name of the board")
+    options = parser.parse_args(arguments)
+    mpy_dir = options.mpy_dir.resolve() if options.mpy_dir else None
+    try:
+        if options.board == "qemu":
+            image = build_emulated(not options.no_float, options.tests, mpy_dir)
+        else:
+            image = build_board(options.board, mpy_dir, options.port_board)
+    except (ImageError, FetchError) as error:
+        print(f"image: {error}", file=sys.stderr)
+        return 1
+    print(image)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
