@@ -142,9 +142,10 @@ class Board:
     def instructions(self, statement: str, setup: str = "", count: int = 100) -> int:
         """Return how many instructions one run of `statement` costs, without an empty call.
 
-        `setup` runs once before; the statement may use its globals. Rounded to a timer tick over
-        `count` runs.
+        `setup` runs once before; the statement may use its globals. Measured in a restarted
+        interpreter, because what was there before changes the cost of looking up a name.
         """
+        self.soft_reset()
         self.run(_TIMER)
         code = _MEASURE.format(setup=setup, statement=statement, count=count)
         ticks = int(self.run(code, 120.0).split()[-1])
