@@ -1,4 +1,4 @@
-"""The `dianka` command: one table of command groups, each in its own file, loaded only when used."""
+"""The `dianka` command: a table of command groups, each in its own file, loaded when used."""
 
 import importlib
 import sys
