@@ -13,6 +13,9 @@ than four bytes of one. `words` is an array('i'), of which this module owns the 
 
     found = control | L << 8 | verdict << 16 | 1 << 18
 
+A frame found is held, its address and data in the box, until `receive` is called for the NEXT or
+the LAST. A candidate that fails is given up for its first byte only. Its `ring` is the box.
+
 `box` is a bytearray:
 
     0   asked address 6                        16  address of the frame held 6
@@ -140,11 +143,7 @@ def make_room(ring: ptr8, size: int, state: ptr32) -> int:
 
 @micropython.viper
 def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
-    """Append `size` bytes of `chunk`, look for a frame; return `found`, or -1: first make_room.
-
-    `ring` is the box, `state` its words. A frame found is held, its address and data in the box,
-    until NEXT or LAST. A candidate that fails is given up for its first byte only.
-    """
+    """Append `size` bytes of `chunk`, look for a frame; return `found`, or -1: first make_room."""
     end = state[1]
     if mode == 0:
         if end + size > BOX_SIZE:
@@ -160,64 +159,57 @@ def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
     start = state[0]
     need = 12
     while start < end:
-        stop = 0
         if ring[start] == 0x68 and (end - start < 8 or ring[start + 7] == 0x68):
             size = 12
             if end - start > 9:
                 size += ring[start + 9]
             stop = start + size
-            if stop > end:
-                if mode != 2:
-                    need = size
-                    break
-                stop = 0
-            else:
+            if stop <= end:
                 total = 0
                 size -= 2
                 while size:
                     size -= 1
                     total += ring[start + size]
-                if (total & 0xFF) != ring[stop - 2] or ring[stop - 1] != 0x16:
-                    state[5] += 1
-                    stop = 0
-        if stop == 0:
-            if ring[start] != 0xFE:
-                state[4] += 1
-            start += 1
-            continue
-        state[0] = stop
-        state[2] = stop
+                if (total & 0xFF) == ring[stop - 2] and ring[stop - 1] == 0x16:
+                    need = verdict = 0
+                    break
+                state[5] += 1
+            elif mode != 2:
+                need = size
+                break
+        if ring[start] != 0xFE:
+            state[4] += 1
         start += 1
-        verdict = 0
-        size = 6
+    if need:
+        if start == end:
+            start = state[1] = _RING
+        state[0] = start
+        state[2] = start + need
+        state[3] = 0
+        return 0
+    state[0] = state[2] = stop
+    size = 6
+    while size:
+        size -= 1
+        total = ring[start + size + 1]
+        ring[ADDRESS + size] = total
+        if ring[ASKED + size] != total and ring[ASKED + size] != 0xAA:
+            verdict = 0x10000
+    start += 10
+    size = ring[start - 1]
+    while size:
+        size -= 1
+        ring[DATA + size] = (ring[start + size] - 0x33) & 0xFF
+    if verdict == 0:
+        size = ring[_ASKED_SIZE]
+        if ring[start - 1] < size:
+            verdict = 0x20000
         while size:
             size -= 1
-            total = ring[start + size]
-            ring[ADDRESS + size] = total
-            if ring[ASKED + size] != total and ring[ASKED + size] != 0xAA:
-                verdict = 0x10000
-        start += 9
-        size = ring[start - 1]
-        while size:
-            size -= 1
-            ring[DATA + size] = (ring[start + size] - 0x33) & 0xFF
-        if verdict == 0:
-            size = ring[_ASKED_SIZE]
-            if ring[start - 1] < size:
+            if ring[ASKED_DI + size] != ring[DATA + size]:
                 verdict = 0x20000
-            while size:
-                size -= 1
-                if ring[ASKED_DI + size] != ring[DATA + size]:
-                    verdict = 0x20000
-        state[3] = ring[start - 2] | ring[start - 1] << 8 | verdict | 0x40000
-        return state[3]
-    if start == end:
-        start = _RING
-        state[1] = _RING
-    state[0] = start
-    state[2] = start + need
-    state[3] = 0
-    return 0
+    state[3] = ring[start - 2] | ring[start - 1] << 8 | verdict | 0x40000
+    return state[3]
 
 
 @micropython.viper
