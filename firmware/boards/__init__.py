@@ -1,0 +1,1 @@
+"""Boards: the only code that touches machine, os, network and time."""

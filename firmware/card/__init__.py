@@ -1,0 +1,1 @@
+"""IC cards: the image, its authentication, redemption in two phases."""

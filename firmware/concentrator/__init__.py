@@ -1,0 +1,1 @@
+"""The concentrator: registry, poller, journal, console and the one step that decides."""

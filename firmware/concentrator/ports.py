@@ -1,0 +1,48 @@
+"""What the core asks of the world: storage and channels. Boards and the simulator provide them.
+
+A name of storage is a file without a folder, at most 16 characters. A power cut at any operation
+leaves of `replace` the old or the new content, and of `append` what was there before, at worst
+with part of the new bytes behind it.
+"""
+
+from micropython import const
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Storage(Protocol):
+        """Small files on flash. Failure is an answer, never an exception."""
+
+        def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
+            """Read `size` bytes at `offset`; return how many there were, 0 without the file."""
+
+        def append(self, name: str, buf: "bytearray | memoryview", size: int) -> bool:
+            """Add bytes to the file, made if need be; true once they would survive a cut."""
+
+        def replace(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
+            """Give the file new content, all or nothing; true once it would survive a cut."""
+
+        def remove(self, name: str) -> bool:
+            """Delete the file; true also when there was none."""
+
+        def names(self, prefix: str) -> "list[str]":
+            """Names of the files that begin with `prefix`, in order."""
+
+        def size(self, name: str) -> int:
+            """Bytes in the file, -1 without one."""
+
+    class Channel(Protocol):
+        """A line, a console or a connection, never waiting."""
+
+        # Grows by one with each new connection; a serial port stays at 1; 0: not connected.
+        connection: int
+
+        def read_into(self, buf: bytearray) -> int:
+            """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
+
+        def write(self, buf: memoryview) -> int:
+            """Send; return how many bytes were taken, 0: try again later."""
+
+        def close(self) -> None:
+            """Give the connection up; the next call of `read_into` makes a new one."""

@@ -1,0 +1,1 @@
+"""Prepaid money, integers only: tariffs, the ledger, the policy of supply."""

@@ -1,0 +1,1 @@
+"""Simulated meters, lines, storage and head-end: the world around a concentrator."""
