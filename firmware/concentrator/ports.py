@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
         # Grows by one with each new connection; a serial port stays at 1; 0: not connected.
         connection: int
+        # Not 0: `read_into` has something to give. The board's own loop keeps it up to date, so
+        # that a step with nothing to do costs a look at a number.
+        waiting: int
 
         def read_into(self, buf: bytearray) -> int:
             """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
