@@ -1,0 +1,44 @@
+"""Results of an inserted card, one byte each: shown, noted in CARD records, written on the card.
+
+Numbers up to 21 are those card meters have in common. A meter shows the family: Err-31 device,
+Err-32 card not genuine, Err-33 not for this place, Err-34 content, Err-35 contact, Err-36 limit.
+Words for people, and what to do next, are in host/frames/card.py.
+"""
+
+from micropython import const
+
+OK = const(0)
+COMPLETED = const(1)  # credited before, or no money to credit: the card is marked now
+
+# Err-31
+STORAGE = const(2)
+NO_KEY = const(3)
+NO_CLOCK = const(29)
+# Err-32
+KEY_VERSION = const(6)
+BLANK = const(7)
+WRONG_TYPE = const(8)
+MAC = const(10)
+TOO_MANY = const(22)
+# Err-33
+METER = const(11)
+ACCOUNT = const(12)
+SERIAL = const(13)
+DISTRICT = const(23)
+# Err-34
+FORMAT = const(14)
+NOT_OPENED = const(15)
+NOTHING_TO_REPLACE = const(16)
+ORDER_AHEAD = const(17)
+USED = const(18)
+ORDER_BEHIND = const(24)
+OPENED = const(25)
+EXPIRED = const(26)
+BOOKS_BEHIND = const(27)
+# Err-35
+COMMUNICATION = const(19)
+PULLED = const(20)
+NOT_MARKED = const(28)  # credited, but the card could not be marked
+# Err-36
+HOARDING = const(21)
+OVERFLOW = const(30)

@@ -1,0 +1,120 @@
+"""The image on a card, 224 bytes from byte 32 of its memory on: what was sold, what became of it.
+
+      0  magic 2, version 1, suite 1, kind 1, key version 1, flags 1, 0
+      8  district 4, account 6, meter 6, uid 8
+     32  order 4, amount_fen 4, issued t2000 4, valid until t2000 4
+     48  32 bytes by kind: alarm_1_fen, alarm_2_fen, overdraft_fen, hoarding_fen, close_fen 4 each,
+         tariff from t2000 4, tariff CRC-32 4, tariff number 1, 0 0 0
+     80  MAC 8 over 0..79
+     88  marker 1, code 1, state 1, relay 1, order 4, balance_fen 4, credit_fen 4, overdraft_fen 4,
+         used_wh 4, tier 1, rates 1, illegal cards 2, rates_wh 4 x 4, t2000 4, concentrator 4,
+         key version 1, 0 0 0
+    144  MAC 8 over 88..143
+    152  0 .. 223
+
+Little-endian. The issuer writes 0..87, the concentrator 88..151, the write-back: an order equal to
+or above the header's there means that the card is used up. Spec: docs/SPEC.md, "Card".
+"""
+
+from struct import pack_into, unpack_from
+
+from crypto import same
+from micropython import const
+
+from card import codes
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from card.keys import Keys
+
+IMAGE = const(32)  # where the image begins in the memory of the card
+IMAGE_SIZE = const(224)
+CARD_SIZE = const(256)
+
+VERSION = const(1)
+# Kinds.
+OPEN = const(1)
+PURCHASE = const(2)
+REPLACEMENT = const(3)
+
+ACCOUNT = const(12)
+METER = const(18)
+UID = const(24)
+HEADER_SIZE = const(80)
+WRITE_BACK = const(88)
+WRITE_BACK_SIZE = const(64)
+
+ORDER_LIMIT = const(0x3FFFFFFF)
+AMOUNT_LIMIT_FEN = const(99999999)
+
+_MAGIC_0 = const(0x44)  # "DK"
+_MAGIC_1 = const(0x4B)
+_MARKER = const(0x5A)
+_WRITE_BACK_BODY = const(56)
+
+
+class Image:
+    """One image in `buf`, IMAGE_SIZE bytes. The numbers of the header are valid after `load`."""
+
+    def __init__(self) -> None:
+        self.buf = bytearray(IMAGE_SIZE)
+        self.kind = 0
+        self.flags = 0
+        self.order = 0
+        self.amount_fen = 0
+        self.issued_t2000 = 0
+        self.valid_until_t2000 = 0
+        # Order of a genuine write-back, -1 without one.
+        self.written_order = -1
+
+    def load(self, keys: "Keys", uid: "bytes | bytearray") -> int:
+        """Judge all that the card and the keys tell, fill the fields; return a code of codes.py.
+
+        Nothing of an image that is not OK may be believed.
+        """
+        buf = self.buf
+        self.order = self.amount_fen = 0
+        self.written_order = -1
+        if buf[0] != _MAGIC_0 or buf[1] != _MAGIC_1:
+            return codes.BLANK
+        if buf[2] != VERSION:
+            return codes.FORMAT
+        if not keys.has_suite(buf[3]) or not OPEN <= buf[4] <= REPLACEMENT:
+            return codes.WRONG_TYPE
+        if not keys.version:
+            return codes.NO_KEY
+        if unpack_from("<I", buf, 8)[0] != keys.district:
+            return codes.DISTRICT
+        if buf[5] != keys.version:
+            return codes.KEY_VERSION
+        if not keys.is_genuine(buf, 0, HEADER_SIZE):
+            return codes.MAC
+        if not same(buf, UID, uid, 0, len(uid)):
+            return codes.SERIAL
+        self.kind = buf[4]
+        self.flags = buf[6]
+        fields = unpack_from("<IIII", buf, 32)
+        self.order, self.amount_fen, self.issued_t2000, self.valid_until_t2000 = fields
+        if self.order > ORDER_LIMIT or self.amount_fen > AMOUNT_LIMIT_FEN:
+            return codes.FORMAT
+        if buf[WRITE_BACK] == _MARKER and keys.is_genuine(buf, WRITE_BACK, _WRITE_BACK_BODY):
+            self.written_order = unpack_from("<I", buf, WRITE_BACK + 4)[0]
+        return codes.OK
+
+    def account_into(self, account: bytearray) -> None:
+        """Copy the 6 bytes of the account number."""
+        for position in range(len(account)):
+            account[position] = self.buf[ACCOUNT + position]
+
+    def is_for_meter(self, address: "bytes | bytearray") -> bool:
+        """Whether the 6 bytes of the meter, low byte first, are the header's."""
+        return same(self.buf, METER, address, 0, 6)
+
+    def seal_write_back(self, keys: "Keys", code: int, illegal: int, t2000: int) -> None:
+        """Finish the write-back, whose bytes 2..25 and 28..51 the books have filled."""
+        buf = self.buf
+        pack_into("<BB", buf, WRITE_BACK, _MARKER, code)
+        pack_into("<H", buf, WRITE_BACK + 26, illegal)
+        pack_into("<I", buf, WRITE_BACK + 44, max(0, t2000))
+        pack_into("<I", buf, WRITE_BACK + 52, keys.version)
+        keys.seal(buf, WRITE_BACK, _WRITE_BACK_BODY)

@@ -1,0 +1,66 @@
+"""Keys of cards: a concentrator holds its district's, and derives that of each account.
+
+    K_district = HMAC(K_issuer, "dianka/key/district/1" 00 | district 4 | key version 1), 16 bytes
+    K_account  = HMAC(K_district, "dianka/key/account/1" 00 | account 6), 16 bytes
+    MAC        = HMAC(K_account, "dianka/card/1" 00 | part 1 | uid 8 | bytes), 8 bytes
+
+HMAC-SHA256, truncated to the first bytes. The part is "I" for the header and "W" for the
+write-back. K_issuer never leaves the issuer: a stolen concentrator gives one district away.
+"""
+
+from crypto import Hmac, same
+from micropython import const
+
+from card.image import ACCOUNT, UID
+
+KEY_SIZE = const(16)
+MAC_SIZE = const(8)
+SUITE_HMAC_SHA256 = const(1)
+
+_DERIVE = b"dianka/key/account/1\0"
+_ACCOUNT_SIZE = const(6)
+_UID_SIZE = const(8)
+_PREFIX = b"dianka/card/1\0?" + bytes(8)
+_PART = const(14)
+_PART_HEADER = const(0x49)
+_PART_WRITE_BACK = const(0x57)
+
+
+class Keys:
+    """The key of one district's cards in one version. Version 0: there is none.
+
+    Each MAC allocates a few objects; a card has two.
+    """
+
+    def __init__(self, district: int, version: int, key: "bytes | bytearray") -> None:
+        self.district = district
+        self.version = version if key else 0
+        self._district = Hmac(key)
+        self._account_key = bytearray(KEY_SIZE)
+        self._prefix = bytearray(_PREFIX)
+        self._mac = bytearray(MAC_SIZE)
+
+    def has_suite(self, suite: int) -> bool:
+        """Whether MACs of `suite` can be made here."""
+        return suite == SUITE_HMAC_SHA256
+
+    def is_genuine(self, buf: bytearray, start: int, size: int) -> bool:
+        """Whether `buf[start : start + size]` of an image is followed by its MAC."""
+        self._authenticate(buf, start, size)
+        return same(buf, start + size, self._mac, 0, MAC_SIZE)
+
+    def seal(self, buf: bytearray, start: int, size: int) -> None:
+        """Put the MAC behind `buf[start : start + size]` of an image."""
+        self._authenticate(buf, start, size)
+        for position in range(MAC_SIZE):
+            buf[start + size + position] = self._mac[position]
+
+    def _authenticate(self, buf: bytearray, start: int, size: int) -> None:
+        image = memoryview(buf)
+        account = image[ACCOUNT : ACCOUNT + _ACCOUNT_SIZE]
+        self._district.digest_into(_DERIVE, account, _ACCOUNT_SIZE, self._account_key)
+        prefix = self._prefix
+        prefix[_PART] = _PART_WRITE_BACK if start else _PART_HEADER
+        for position in range(_UID_SIZE):
+            prefix[_PART + 1 + position] = buf[UID + position]
+        Hmac(self._account_key).digest_into(prefix, image[start:], size, self._mac)

@@ -1,0 +1,284 @@
+"""A card from insertion to result, in two phases: the money first, then the mark on the card.
+
+    WAIT -> READ -> judge -> credit, durable -> WRITE -> CHECK -> WAIT for the next card
+                      |                          ^  |______| tries
+                      `-- refused ---------------'
+                          (or straight to the result where the card is not genuine)
+
+The order number is what makes money count once: the books take last + 1 and nothing else, and it
+is durable with the money. So the card may be torn or the power cut at any byte: before the credit
+is durable nothing has happened; after it the same card is known as used, and inserting it again
+only brings the mark that is missing. A mark that was erased brings no money back.
+
+Checks in order: form, type, key, district, key version, MAC, card number, validity, account,
+meter, state of the account, order, hoarding, overflow.
+
+Sans-IO: `poll` it with the time. Allocates while it judges a card, not while it waits for one.
+"""
+
+from crypto import same
+from micropython import const
+
+from card import carrier as port
+from card import codes, image
+from card.image import Image
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from card.carrier import Carrier
+    from card.keys import Keys
+
+    class Books(Protocol):
+        """The accounts, as far as a redemption needs them."""
+
+        def find_account(self, account: bytearray) -> int:
+            """Index of the account whose number is these 6 bytes, -1 without one."""
+
+        def meter_of(self, index: int) -> "bytes | bytearray":
+            """Address of its meter, 6 bytes, low byte first."""
+
+        def last_order(self, index: int) -> int:
+            """Order number credited last, 0: none yet, -1: not known since a restore."""
+
+        def judge_credit(self, index: int, amount_fen: int) -> int:
+            """codes.OK, or HOARDING or OVERFLOW when the account may not hold so much."""
+
+        def credit(
+            self, index: int, order: int, amount_fen: int, uid: bytearray, key_version: int
+        ) -> bool:
+            """Make the top-up durable and apply it. False: refused, and nothing happened."""
+
+        def note_card(
+            self,
+            code: int,
+            index: int,
+            order: int,
+            amount_fen: int,
+            uid: bytearray,
+            account: bytearray,
+        ) -> None:
+            """Record a card that was refused or not marked; index -1: of no account here."""
+
+        def fill_write_back(self, index: int, buf: bytearray, offset: int) -> None:
+            """Fill bytes 2..25, 28..43, 48..51 of the write-back at `offset` (card/image.py)."""
+
+
+TRIES_LIMIT = const(3)
+# After so many cards in a row that are not genuine, none is looked at for a while.
+FAILURES_LIMIT = const(5)
+LOCK_MS = const(60000)
+
+_TICKS_MASK = const(0x1FFFFFFF)
+_U16_LIMIT = const(0xFFFF)
+
+_WAIT = const(0)
+_READ = const(1)
+_WRITE = const(2)
+_CHECK = const(3)
+
+
+class Redemption:
+    """Redeems the cards of one reader.
+
+    done        cards finished: the fields below belong to the newest
+    code        what became of it, of card/codes.py
+    credited    its money was credited at this insertion
+    index       its account, -1 where none was found
+    order, amount_fen    as the card says, 0 where it is not genuine
+    uid         its serial number
+    illegal     cards that were not genuine, since the counter was set
+    keys        may be replaced between two cards
+    """
+
+    def __init__(self, carrier: "Carrier", books: "Books", keys: "Keys") -> None:
+        self.keys = keys
+        self.done = 0
+        self.code = codes.OK
+        self.credited = False
+        self.index = -1
+        self.order = 0
+        self.amount_fen = 0
+        self.illegal = 0
+        self.uid = bytearray(port.UID_SIZE)
+        self._carrier = carrier
+        self._books = books
+        self._image = Image()
+        self._account = bytearray(6)
+        self._mark = memoryview(self._image.buf)[image.WRITE_BACK :]
+        self._state = _WAIT
+        self._present = 0
+        self._tries = 0
+        self._failures = 0
+        self._locked = False
+        self._since_ticks = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a card is being worked on."""
+        return self._state != _WAIT
+
+    def poll(self, now_ticks: int, now_t2000: int) -> bool:
+        """Go on with the card in the reader; true when one was finished. t2000 -1: no clock."""
+        carrier = self._carrier
+        done = self.done
+        if self._locked and (now_ticks - self._since_ticks) & _TICKS_MASK >= LOCK_MS:
+            self._locked = False
+            self._failures = 0
+        if carrier.present != self._present:
+            if self._state != _WAIT:
+                self._finish(codes.NOT_MARKED if self.credited else codes.PULLED, now_ticks)
+            self._present = carrier.present
+            if self._present:
+                self._begin(now_ticks)
+        elif self._state != _WAIT:
+            outcome = carrier.poll(now_ticks)
+            if outcome != port.BUSY:
+                self._go_on(outcome == port.OK, now_ticks, now_t2000)
+        return self.done != done
+
+    def _begin(self, now_ticks: int) -> None:
+        self.index = -1
+        self.order = self.amount_fen = 0
+        self.credited = False
+        self._tries = 0
+        for position in range(port.UID_SIZE):
+            self.uid[position] = self._carrier.uid[position]
+        for position in range(len(self._account)):
+            self._account[position] = 0
+        if self._locked:
+            self._finish(codes.TOO_MANY, now_ticks)
+        elif self._carrier.size < image.CARD_SIZE:
+            self._finish(codes.WRONG_TYPE, now_ticks)
+        else:
+            self._state = _READ
+            self._carrier.start_read(image.IMAGE, image.IMAGE_SIZE)
+
+    def _go_on(self, good: bool, now_ticks: int, now_t2000: int) -> None:
+        """An operation of the reader has ended, `good` or not."""
+        if self._state == _READ and good:
+            self._redeem(now_ticks, now_t2000)
+        elif self._state == _WRITE and good:
+            self._state = _CHECK
+            at = image.IMAGE + image.WRITE_BACK
+            self._carrier.start_read(at, image.WRITE_BACK_SIZE)
+        elif self._state == _CHECK and good and self._is_marked():
+            self._finish(self.code, now_ticks)
+        elif self._tries < TRIES_LIMIT:
+            self._tries += 1
+            if self._state == _READ:
+                self._carrier.start_read(image.IMAGE, image.IMAGE_SIZE)
+            else:
+                self._start_mark()
+        elif self._state == _READ:
+            self._finish(codes.COMMUNICATION, now_ticks)
+        else:
+            # A refusal says why; that its write-back is missing matters less.
+            accepted = self.code in (codes.OK, codes.COMPLETED)
+            self._finish(codes.NOT_MARKED if accepted else self.code, now_ticks)
+
+    def _redeem(self, now_ticks: int, now_t2000: int) -> None:
+        """The image is read: credit it or not, then mark the card if it is an account's own."""
+        card = self._image
+        for position in range(image.IMAGE_SIZE):
+            card.buf[position] = self._carrier.data[position]
+        code = card.load(self.keys, self.uid)
+        if code == codes.OK:
+            self._failures = 0
+            self.order = card.order
+            self.amount_fen = card.amount_fen
+            code = self._find(now_t2000)
+        if code == codes.OK:
+            code = self._judge()
+        if code == codes.OK:
+            code = self._credit()
+        self.code = code
+        if self.index < 0 or code == codes.STORAGE or self._has_mark(code):
+            self._finish(code, now_ticks)
+            return
+        self._tries = 0
+        self._books.fill_write_back(self.index, card.buf, image.WRITE_BACK)
+        card.seal_write_back(self.keys, code, self.illegal, now_t2000)
+        self._start_mark()
+
+    def _find(self, now_t2000: int) -> int:
+        """Find whose card it is; `index` is set only if meter and validity are right as well."""
+        card = self._image
+        if card.valid_until_t2000:
+            if now_t2000 < 0:
+                return codes.NO_CLOCK
+            if now_t2000 > card.valid_until_t2000:
+                return codes.EXPIRED
+        card.account_into(self._account)
+        index = self._books.find_account(self._account)
+        if index < 0:
+            return codes.ACCOUNT
+        if not card.is_for_meter(self._books.meter_of(index)):
+            return codes.METER
+        self.index = index
+        return codes.OK
+
+    def _judge(self) -> int:
+        """Whether the account may take this order now."""
+        card = self._image
+        last = self._books.last_order(self.index)
+        # A card marked for an order that the books do not have: they are older than the card.
+        if last < 0 or card.written_order > last:
+            return codes.BOOKS_BEHIND
+        if last == 0 and card.kind == image.PURCHASE:
+            return codes.NOT_OPENED
+        if last == 0 and card.kind == image.REPLACEMENT:
+            return codes.NOTHING_TO_REPLACE
+        if card.order == last:
+            return codes.USED if card.written_order >= card.order else codes.COMPLETED
+        if card.order < last:
+            return codes.ORDER_BEHIND
+        if last and card.kind == image.OPEN:
+            return codes.OPENED
+        if card.order != last + 1:
+            return codes.ORDER_AHEAD
+        return self._books.judge_credit(self.index, card.amount_fen)
+
+    def _credit(self) -> int:
+        """Phase one: on return the money is durable and in the account, or nothing happened."""
+        card = self._image
+        self.credited = self._books.credit(
+            self.index, card.order, card.amount_fen, self.uid, self.keys.version
+        )
+        return codes.OK if self.credited else codes.STORAGE
+
+    def _has_mark(self, code: int) -> bool:
+        """Whether the card already bears all that a write-back would tell."""
+        if code == codes.BOOKS_BEHIND:
+            return True  # what stands there is newer than all that is known here
+        used = code in (codes.USED, codes.ORDER_BEHIND)
+        return used and self._image.written_order >= self.order
+
+    def _start_mark(self) -> None:
+        """Phase two: mark the card."""
+        self._state = _WRITE
+        at = image.IMAGE + image.WRITE_BACK
+        self._carrier.start_write(at, self._mark, image.WRITE_BACK_SIZE)
+
+    def _is_marked(self) -> bool:
+        """Whether the write-back reads as it was written."""
+        return same(self._carrier.data, 0, self._mark, 0, image.WRITE_BACK_SIZE)
+
+    def _finish(self, code: int, now_ticks: int) -> None:
+        """Note what has to be noted, tell the reader and wait for the next card."""
+        self._state = _WAIT
+        self.code = code
+        if code in (codes.KEY_VERSION, codes.MAC, codes.SERIAL):
+            self.illegal = min(self.illegal + 1, _U16_LIMIT)
+            self._failures += 1
+            if self._failures >= FAILURES_LIMIT:
+                self._locked = True
+                self._since_ticks = now_ticks
+        # Locked out, a flood of cards must not fill the journal.
+        if code not in (codes.OK, codes.COMPLETED, codes.TOO_MANY):
+            self._books.note_card(
+                code, self.index, self.order, self.amount_fen, self.uid, self._account
+            )
+        self.done += 1
+        self._carrier.show(code, self.credited, self.index)

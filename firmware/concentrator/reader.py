@@ -1,0 +1,152 @@
+"""A card reader on the far side of the console's serial line, in frames of uplink/link.py.
+
+    far side                                        device
+    CARD_PRESENT  uid 8, size 2                 ->
+                                                <-  CARD_READ   offset 2, size 2
+    CARD_DATA     status 1, bytes               ->
+                                                <-  CARD_WRITE  offset 2, bytes
+    CARD_WRITTEN  status 1                      ->
+                                                <-  CARD_RESULT code 1, credited 1, account index 2
+    CARD_GONE                                   ->
+
+`seq` of CARD_PRESENT numbers the insertion: the same one again is the same card still waiting,
+whose result is repeated if there is one; CARD_RESULT bears it. CARD_READ and CARD_WRITE have a
+`seq` of the device's, and the answer repeats it. Status 0 is good. Little-endian.
+
+The console hands CARD_* frames to `take` and sends what `encode_into` gives. Nothing allocates.
+"""
+
+from struct import pack_into
+
+from card import carrier as port
+from card.image import IMAGE_SIZE
+from micropython import const
+from uplink import link
+
+TIMEOUT_MS = const(500)
+TRIES_LIMIT = const(3)
+
+_TICKS_MASK = const(0x1FFFFFFF)
+_NONE = const(-1)
+_RESULT_SIZE = const(4)
+
+
+class LinkCarrier:
+    """The Carrier of card/carrier.py over link frames."""
+
+    def __init__(self) -> None:
+        self.present = 0
+        self.uid = bytearray(port.UID_SIZE)
+        self.size = 0
+        self.data = bytearray(IMAGE_SIZE)
+        self._inserted = 0  # cards so far
+        self._insertion = _NONE  # seq of the newest CARD_PRESENT
+        self._request = _NONE  # kind of the frame that waits for an answer
+        self._seq = 0
+        self._body = bytearray(2 + IMAGE_SIZE)
+        self._body_size = 0
+        self._read_size = 0
+        self._outcome = port.IDLE
+        self._due = False
+        self._tries = 0
+        self._since_ticks = 0
+        self._result = bytearray(_RESULT_SIZE)
+        self._has_result = False
+        self._result_due = False
+
+    def start_read(self, offset: int, size: int) -> None:
+        """Ask for `size` bytes at `offset`."""
+        pack_into("<HH", self._body, 0, offset, size)
+        self._read_size = size
+        self._start(link.CARD_READ, 4)
+
+    def start_write(self, offset: int, buf: "bytearray | memoryview", size: int) -> None:
+        """Send `buf[:size]` to be written at `offset`."""
+        body = self._body
+        pack_into("<H", body, 0, offset)
+        for position in range(size):
+            body[2 + position] = buf[position]
+        self._start(link.CARD_WRITE, 2 + size)
+
+    def poll(self, now_ticks: int) -> int:
+        """BUSY, then once OK or FAILED; what is not answered in time is asked again."""
+        outcome = self._outcome
+        if outcome != port.BUSY:
+            self._outcome = port.IDLE
+            return outcome
+        if self._due:
+            self._since_ticks = now_ticks
+        elif (now_ticks - self._since_ticks) & _TICKS_MASK >= TIMEOUT_MS:
+            if self._tries == TRIES_LIMIT:
+                self._end(False)
+                return self.poll(now_ticks)
+            self._tries += 1
+            self._due = True
+        return port.BUSY
+
+    def show(self, code: int, credited: bool, index: int) -> None:
+        """Tell the far side what became of its card."""
+        pack_into("<BBH", self._result, 0, code, 1 if credited else 0, index & 0xFFFF)
+        self._has_result = self._result_due = True
+
+    def take(self, kind: int, seq: int, body: bytearray, body_size: int) -> None:
+        """Take a CARD_* frame; one that answers nothing is passed over."""
+        if kind == link.CARD_PRESENT:
+            if body_size == port.UID_SIZE + 2:
+                self._insert(seq, body)
+        elif kind == link.CARD_GONE:
+            self.reset()
+        elif self._outcome == port.BUSY and seq == self._seq and body_size:
+            if kind == link.CARD_WRITTEN and self._request == link.CARD_WRITE:
+                self._end(body[0] == 0)
+            elif kind == link.CARD_DATA and self._request == link.CARD_READ:
+                size = self._read_size
+                good = body[0] == 0 and body_size == 1 + size
+                if good:
+                    for position in range(size):
+                        self.data[position] = body[1 + position]
+                self._end(good)
+
+    def encode_into(self, buf: bytearray) -> int:
+        """Put the frame that is due into `buf`; return its size, 0: none."""
+        if self._result_due:
+            self._result_due = False
+            return link.encode_into(
+                buf, link.CARD_RESULT, self._insertion, self._result, _RESULT_SIZE
+            )
+        if not self._due:
+            return 0
+        self._due = False
+        return link.encode_into(buf, self._request, self._seq, self._body, self._body_size)
+
+    def reset(self) -> None:
+        """The card is gone, or the connection is a new one."""
+        self.present = 0
+        self._insertion = _NONE
+        self._has_result = self._result_due = False
+        if self._outcome == port.BUSY:
+            self._end(False)
+
+    def _insert(self, seq: int, body: bytearray) -> None:
+        if self.present and seq == self._insertion:
+            self._result_due = self._has_result
+            return
+        self.reset()
+        self._insertion = seq
+        for position in range(port.UID_SIZE):
+            self.uid[position] = body[position]
+        self.size = body[8] | body[9] << 8
+        self._inserted += 1
+        self.present = self._inserted
+
+    def _start(self, kind: int, body_size: int) -> None:
+        self._request = kind
+        self._body_size = body_size
+        self._seq = (self._seq + 1) & 0xFF
+        self._outcome = port.BUSY
+        self._tries = 1
+        self._due = True
+
+    def _end(self, good: bool) -> None:
+        self._outcome = port.OK if good else port.FAILED
+        self._due = False

@@ -1,0 +1,212 @@
+"""A card, its reader, the accounts and an issuer for the core tests of cards, all in memory.
+
+The issuer here writes the bytes out from docs/SPEC.md with its own HMAC, not with the firmware's.
+"""
+
+from hashlib import sha256
+from struct import pack
+
+from card import carrier, codes
+from card.keys import Keys
+
+DISTRICT = 4711
+VERSION = 2
+DISTRICT_KEY = bytes(range(16))
+ACCOUNT = b"\x00\x00\x00\x00\x00\x17"
+METER = b"\x64\x37\x98\x00\x00\x00"
+UID = b"\x04\xa1\xb2\xc3\xd4\xe5\xf6\x00"
+IMAGE = 32
+WRITE_BACK = 32 + 88
+NOW = 820000000
+
+
+def hmac(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA256 as RFC 2104 writes it."""
+    padded = key + bytes(64 - len(key))
+    inner = sha256(bytes([byte ^ 0x36 for byte in padded]) + message).digest()
+    return sha256(bytes([byte ^ 0x5C for byte in padded]) + inner).digest()
+
+
+def mac(part: bytes, account: bytes, uid: bytes, body: bytes, key: bytes) -> bytes:
+    """The MAC of a part of the image under a district's key."""
+    account_key = hmac(key, b"dianka/key/account/1\0" + account)[:16]
+    return hmac(account_key, b"dianka/card/1\0" + part + uid + body)[:8]
+
+
+def header(
+    order: int = 1,
+    amount_fen: int = 5000,
+    kind: int = 2,
+    account: bytes = ACCOUNT,
+    meter: bytes = METER,
+    uid: bytes = UID,
+    district: int = DISTRICT,
+    version: int = VERSION,
+    suite: int = 1,
+    valid_until: int = 0,
+    key: bytes = DISTRICT_KEY,
+) -> bytes:
+    """The first 88 bytes of an image, MAC included."""
+    body = b"DK" + bytes([1, suite, kind, version, 0, 0]) + pack("<I", district)
+    body += account + meter + uid + pack("<IIII", order, amount_fen, NOW - 1000, valid_until)
+    body += bytes(32)
+    return body + mac(b"I", account, uid, body, key)
+
+
+def memory(head: bytes) -> bytearray:
+    """256 bytes of a card with this header and nothing written back."""
+    return bytearray(bytes(32) + head + bytes(136))
+
+
+def keys() -> Keys:
+    """The keys of the concentrator."""
+    return Keys(DISTRICT, VERSION, DISTRICT_KEY)
+
+
+class FakeCarrier:
+    """A reader with a card of 256 bytes. Each operation takes one poll.
+
+    fail_reads, fail_writes    so many operations fail from now on
+    tear_at                    at this byte of all written so far the card is pulled, -1: never
+    shown                      what was shown: (code, credited, index)
+    """
+
+    def __init__(self) -> None:
+        self.present = 0
+        self.uid = bytearray(8)
+        self.size = 256
+        self.data = bytearray(224)
+        self.memory = bytearray(256)
+        self.fail_reads = 0
+        self.fail_writes = 0
+        self.tear_at = -1
+        self.written = 0
+        self.shown = []  # type: ignore[var-annotated]  # no typing on the device
+        self._count = 0
+        self._outcome = carrier.IDLE
+
+    def insert(self, card: bytearray, uid: bytes = UID) -> None:
+        """Put a card in."""
+        self._count += 1
+        self.present = self._count
+        self.memory = card
+        self.uid[:] = uid
+        self.tear_at = -1
+        self.written = 0
+
+    def pull(self) -> None:
+        """Take the card out."""
+        self.present = 0
+
+    def start_read(self, offset: int, size: int) -> None:
+        """Read from the memory."""
+        self._outcome = carrier.OK
+        if self.fail_reads:
+            self.fail_reads -= 1
+            self._outcome = carrier.FAILED
+            return
+        self.data[:size] = self.memory[offset : offset + size]
+
+    def start_write(self, offset: int, buf: "bytearray | memoryview", size: int) -> None:
+        """Write byte by byte, as a memory card does."""
+        self._outcome = carrier.OK
+        for position in range(size):
+            if self.written == self.tear_at:
+                self.pull()
+                self._outcome = carrier.FAILED
+                return
+            self.memory[offset + position] = buf[position]
+            self.written += 1
+        if self.fail_writes:
+            self.fail_writes -= 1
+            self._outcome = carrier.FAILED
+
+    def poll(self, now_ticks: int) -> int:
+        """The outcome of the operation, once."""
+        outcome = self._outcome
+        self._outcome = carrier.IDLE
+        return outcome
+
+    def show(self, code: int, credited: bool, index: int) -> None:
+        """Keep it."""
+        self.shown.append((code, credited, index))
+
+
+class PowerCut(Exception):
+    """The device lost its power here."""
+
+
+class FakeBooks:
+    """Accounts whose journal survives: `credits` is what is durable.
+
+    refuse     the storage takes nothing
+    cut        "before" or "after" the next credit is durable the power fails
+    notes      the CARD records
+    """
+
+    def __init__(self, account: bytes = ACCOUNT, meter: bytes = METER, last: int = 0) -> None:
+        self.account = account
+        self.meter = meter
+        self.last = last
+        self.credits = []  # type: ignore[var-annotated]  # no typing on the device
+        self.notes = []  # type: ignore[var-annotated]  # no typing on the device
+        self.refuse = False
+        self.cut = ""
+        self.hoarding_fen = 99999999
+        self.limit_calls = 0
+
+    def balance_fen(self) -> int:
+        """All that was credited."""
+        return sum([amount_fen for _, amount_fen in self.credits])
+
+    def find_account(self, account: bytearray) -> int:
+        """There is one, at index 7."""
+        return 7 if bytes(account) == self.account else -1
+
+    def meter_of(self, index: int) -> bytes:
+        """Its meter."""
+        return self.meter
+
+    def last_order(self, index: int) -> int:
+        """The newest order credited."""
+        return self.last
+
+    def judge_credit(self, index: int, amount_fen: int) -> int:
+        """Hoarding only."""
+        self.limit_calls += 1
+        too_much = self.balance_fen() + amount_fen > self.hoarding_fen
+        return codes.HOARDING if too_much else codes.OK
+
+    def credit(
+        self, index: int, order: int, amount_fen: int, uid: bytearray, key_version: int
+    ) -> bool:
+        """Make it durable, unless the power fails first."""
+        if self.refuse:
+            return False
+        cut = self.cut
+        self.cut = ""
+        if cut == "before":
+            raise PowerCut
+        self.credits.append((order, amount_fen))
+        self.last = order
+        if cut == "after":
+            raise PowerCut
+        return True
+
+    def note_card(
+        self,
+        code: int,
+        index: int,
+        order: int,
+        amount_fen: int,
+        uid: bytearray,
+        account: bytearray,
+    ) -> None:
+        """Keep it."""
+        self.notes.append((code, index, order, amount_fen, bytes(uid), bytes(account)))
+
+    def fill_write_back(self, index: int, buf: bytearray, offset: int) -> None:
+        """Order, balance and a concentrator number."""
+        buf[offset + 4 : offset + 8] = pack("<I", max(0, self.last))
+        buf[offset + 8 : offset + 12] = pack("<i", self.balance_fen())
+        buf[offset + 48 : offset + 52] = pack("<I", 99)
