@@ -10,14 +10,11 @@ Spec: DL/T 645-2007 chapter 7 and annex A.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from host.sim import wire
+from host.frames import dlt645
+from host.frames.dlt645 import ABNORMAL, BROADCAST, FROM_METER, MORE, Frame
 from host.sim.clock import DAY_S, DEFAULT_START_T2000, to_datetime
 from host.sim.load import RATES, TWO_RATES, Load, Registers, segments
-from host.sim.values import read_date, read_moment, write_date, write_moment, write_time
-from host.sim.wire import ERROR, MORE, REPLY, Frame
-
-BROADCAST = "99" * 6
-ANY = "AA" * 6
+from host.sim.values import bcd, read_date, read_moment, write_date, write_moment, write_time
 
 # The error word of 91H.. replies.
 ERR_OTHER = 0x01
@@ -190,10 +187,12 @@ class Meter:
 
     def answer(self, frame: Frame, t2000: int) -> bytes | None:
         """The bytes of the reply to `frame`, None where the meter stays silent."""
-        self.advance(t2000)
         broadcast = frame.address == BROADCAST
+        if not (broadcast or matches(frame.address, self.address)):
+            return None
+        self.advance(t2000)
         function = self._functions.get(frame.control)
-        if function is None or not (broadcast or wire.matches(frame.address, self.address)):
+        if function is None:
             return None
         if broadcast and frame.control not in (0x08, 0x16):
             return None
@@ -206,13 +205,13 @@ class Meter:
             return None
         except Refusal as refusal:
             word = refusal.word.to_bytes(refusal.size, "little")
-            control = frame.control | REPLY | ERROR
+            control = frame.control | FROM_METER | ABNORMAL
             return None if broadcast else self._build(control, word)
-        control = frame.control | REPLY | (MORE if self._more else 0)
+        control = frame.control | FROM_METER | (MORE if self._more else 0)
         return None if broadcast else self._build(control, data)
 
     def _build(self, control: int, data: bytes) -> bytes:
-        return wire.build(self.address, control, data, self.preamble)
+        return dlt645.build(self.address, control, data, self.preamble)
 
     def _read(self, frame: Frame) -> bytes:
         if len(frame.data) < 4:
@@ -277,7 +276,7 @@ class Meter:
 
     def _write_address(self, frame: Frame) -> bytes:
         new = frame.data[::-1].hex()
-        if frame.address != ANY or len(new) != 12 or not new.isdecimal():
+        if frame.address != dlt645.WILDCARD or len(new) != 12 or not new.isdecimal():
             raise Silent
         self.address = new
         return b""
@@ -420,12 +419,22 @@ class Meter:
         return self.load.power_w(day, second // 3600)
 
 
+def matches(pattern: str, address: str) -> bool:
+    """Whether a request to `pattern` is meant for `address`: AA stands for any two digits."""
+    if pattern == address:
+        return True
+    if "AA" not in pattern:
+        return False
+    pairs = zip(range(0, 12, 2), range(2, 14, 2), strict=True)
+    return all(pattern[at:end] in ("AA", address[at:end]) for at, end in pairs)
+
+
 def energy_block(rates_wh: Sequence[int], rate: int) -> bytes | None:
     """Registers as on the wire, 0.01 kWh: total (0), one rate (1..) or all of them (FF)."""
     values = [sum(rates_wh), *rates_wh]
     if rate == 0xFF:
-        return b"".join(wire.bcd(wh // 10 % 10**8, 4) for wh in values)
-    return wire.bcd(values[rate] // 10 % 10**8, 4) if rate < len(values) else None
+        return b"".join(bcd(wh // 10 % 10**8, 4) for wh in values)
+    return bcd(values[rate] // 10 % 10**8, 4) if rate < len(values) else None
 
 
 _SINGLE_VALUES: dict[int, Callable[[Meter], bytes]] = {
@@ -436,8 +445,8 @@ _SINGLE_VALUES: dict[int, Callable[[Meter], bytes]] = {
     0x04000402: lambda meter: bytes.fromhex(meter.address)[::-1],
     0x04000503: lambda meter: meter.status_3.to_bytes(2, "little"),
     0x040005FF: lambda meter: bytes(4) + meter.status_3.to_bytes(2, "little") + bytes(8),
-    0x02010100: lambda meter: wire.bcd(2200, 2),
-    0x02020100: lambda meter: wire.bcd(meter._current_ma(), 3),
-    0x02030000: lambda meter: wire.bcd(meter._power_w() * 10, 3),
-    0x02060000: lambda meter: wire.bcd(1000, 2),
+    0x02010100: lambda meter: bcd(2200, 2),
+    0x02020100: lambda meter: bcd(meter._current_ma(), 3),
+    0x02030000: lambda meter: bcd(meter._power_w() * 10, 3),
+    0x02060000: lambda meter: bcd(1000, 2),
 }

@@ -1,4 +1,4 @@
-"""Moments of time as a meter sends them: BCD, low byte first, years 2000 to 2099.
+"""Numbers and moments of time as a meter sends them: BCD, low byte first, years 2000 to 2099.
 
 date       WW DD MM YY        time       ss mm hh        moment     ss mm hh DD MM YY
 """
@@ -6,7 +6,20 @@ date       WW DD MM YY        time       ss mm hh        moment     ss mm hh DD 
 from datetime import datetime
 
 from host.sim.clock import EPOCH, to_datetime, to_t2000
-from host.sim.wire import bcd, unbcd
+
+
+def bcd(value: int, size: int) -> bytes:
+    """`value` as `size` bytes of BCD, low byte first."""
+    digits = f"{value:0{2 * size}d}"
+    if value < 0 or len(digits) > 2 * size:
+        raise ValueError(f"{value} does not fit {size} bytes of BCD")
+    return bytes.fromhex(digits)[::-1]
+
+
+def unbcd(data: bytes) -> int | None:
+    """The value of BCD bytes, low byte first; None where a nibble is no digit."""
+    digits = data[::-1].hex()
+    return int(digits) if digits.isdecimal() else None
 
 
 def write_date(t2000: int) -> bytes:
