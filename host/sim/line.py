@@ -1,0 +1,291 @@
+"""A half-duplex RS-485 line: one master, its meters, and what goes wrong between them.
+
+Every byte takes its time at the speed it is sent with (11 bits), and is heard when it is over.
+Whoever sends while another sends spoils both. A meter hears what the master sends at the meter's
+own speed, and answers after its delay. All chances come from one `Random`, in the order of
+events, so that a seed repeats everything.
+
+    master  write(bytes) -->  |=======|           -->  meters: Meter.answer
+            read() <--                 delay |========|
+
+Spec: DL/T 645-2007 5.2 (character), 5.3 (delay and gap).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Protocol
+
+from host.frames import dlt645
+from host.frames.dlt645 import Frame, Reader
+from host.sim.clock import Clock
+
+BITS_PER_BYTE = 11
+GAP_LIMIT_US = 500_000
+_US = 1_000_000
+_MASTER = -1
+_LOST = -1  # a byte nobody hears
+
+
+class Answering(Protocol):
+    """A meter, as the line sees it."""
+
+    address: str
+    baud: int
+    reply_delay_ms: int
+
+    def answer(self, frame: Frame, t2000: int) -> bytes | None:
+        """The bytes of the reply, None where there is none."""
+
+
+@dataclass(frozen=True)
+class LineFaults:
+    """How likely each trouble is, 0 to 1, for one request or one reply if nothing else is said."""
+
+    drop_byte: float = 0.0  # of each byte, in both directions
+    flip_bit: float = 0.0  # in each byte, in both directions
+    lost_request: float = 0.0  # no meter hears it
+    lost_reply: float = 0.0  # the meter has acted, and nobody hears
+    late_reply: float = 0.0  # by up to `late_limit_ms` more
+    foreign_reply: float = 0.0  # carries the address of no meter here
+    stale_reply: float = 0.0  # is the one before, once more
+    cut_reply: float = 0.0  # ends too early
+    doubled_start: float = 0.0  # its first 68 comes twice
+    noise: float = 0.0  # up to 12 bytes of anything before it
+    babble: float = 0.0  # up to 400 bytes of anything behind it
+    silent_meter: float = 0.0  # the meter answers nothing for up to `silent_limit_s`
+    jitter_ms: int = 0  # each reply is up to this much later
+    late_limit_ms: int = 3000
+    silent_limit_s: int = 3600
+
+
+@dataclass(slots=True)
+class _Burst:
+    """Bytes one speaker sends without a pause; a value below 0 is lost."""
+
+    source: int
+    start_us: int
+    baud: int
+    values: list[int]
+    taken: int = 0
+
+    def end_us(self, index: int) -> int:
+        """When byte `index` is over; 0 has passed at the start where `baud` is 0."""
+        return self.start_us + ((index + 1) * BITS_PER_BYTE * _US // self.baud if self.baud else 0)
+
+    @property
+    def over_us(self) -> int:
+        return self.end_us(len(self.values) - 1)
+
+
+@dataclass
+class Line:
+    """The line of `meters`; a change of `baud` is the master's, for what it sends and reads.
+
+    baud        0: the bytes come and go at once, because something else gives them their time
+    echo        the master hears itself
+    counters    each fault by its name, and requests, replies, collisions, wrong_speed
+    wire_us     time that bytes took so far
+    delay_us    time that meters took before they answered
+    """
+
+    clock: Clock
+    meters: Sequence[Answering]
+    faults: LineFaults = LineFaults()
+    random: Random = field(default_factory=lambda: Random(0))
+    baud: int = 2400
+    echo: bool = False
+
+    def __post_init__(self) -> None:
+        self.counters: Counter[str] = Counter()
+        self.wire_us = 0
+        self.delay_us = 0
+        self._reader = Reader()
+        self._heard_us = 0  # when the meters last heard something
+        self._requests: list[_Burst] = []  # not yet heard by the meters
+        self._bursts: list[_Burst] = []  # not yet read by the master
+        self._silent_until_us: dict[int, int] = {}
+        self._replies: dict[int, bytes] = {}  # the last of each meter
+
+    # --- the master's side ---------------------------------------------------------------------
+
+    def write(self, data: bytes) -> int:
+        """Send, behind what is still being sent; return how many bytes were taken: all."""
+        if data:
+            self._advance()
+            start_us = self.clock.now_us()
+            if self._requests:
+                start_us = max(start_us, self._requests[-1].over_us)
+            burst = _Burst(_MASTER, start_us, self.baud, list(data))
+            self._requests.append(burst)
+            self._put(burst)
+        return len(data)
+
+    def read(self) -> bytes:
+        """What has arrived by now, in order."""
+        self._advance()
+        now_us = self.clock.now_us()
+        heard: list[tuple[int, int]] = []
+        for burst in self._bursts:
+            while burst.taken < len(burst.values):
+                at_us = burst.end_us(burst.taken)
+                if at_us > now_us:
+                    break
+                value = burst.values[burst.taken]
+                burst.taken += 1
+                if value != _LOST and (burst.source != _MASTER or self.echo):
+                    heard.append((at_us, self._at_speed(value, burst.baud)))
+        self._bursts = [burst for burst in self._bursts if burst.over_us > now_us]
+        heard.sort(key=lambda byte: byte[0])
+        return bytes(value for _, value in heard)
+
+    def next_us(self) -> int | None:
+        """When the next request or reply is over, None while the line is quiet.
+
+        Who jumps there misses nothing; who looks in between hears the bytes up to then.
+        """
+        if not self._requests and not self._bursts:
+            return None
+        next_us = min(burst.over_us for burst in (*self._requests, *self._bursts))
+        return max(next_us, self.clock.now_us())
+
+    # --- the wire ------------------------------------------------------------------------------
+
+    def _happens(self, fault: str) -> bool:
+        chance: float = getattr(self.faults, fault)
+        happens = chance > 0 and self.random.random() < chance
+        if happens:
+            self.counters[fault] += 1
+        return happens
+
+    def _at_speed(self, value: int, baud: int) -> int:
+        if baud == self.baud:
+            return value
+        self.counters["wrong_speed"] += 1
+        return self.random.randrange(256)
+
+    def _put(self, burst: _Burst) -> None:
+        """On the wire; spoil what it meets."""
+        self.wire_us += burst.over_us - burst.start_us
+        for other in self._bursts:
+            if other.source != burst.source and burst.baud and other.baud:
+                self._collide(other, burst)
+        self._bursts.append(burst)
+
+    def _collide(self, one: _Burst, two: _Burst) -> None:
+        """Where bytes meet, one is heard: both at once as wired-and, else anything."""
+        if one.over_us <= two.start_us or two.over_us <= one.start_us:
+            return
+        self.counters["collisions"] += 1
+        bit_us = _US // one.baud
+        first = 0
+        for index in range(len(two.values)):
+            start_us, end_us = two.end_us(index - 1), two.end_us(index)
+            while first < len(one.values) and one.end_us(first) <= start_us:
+                first += 1
+            if first == len(one.values):
+                return
+            if one.end_us(first - 1) >= end_us:
+                continue
+            if abs(one.end_us(first) - end_us) * 4 < bit_us:
+                one.values[first] &= two.values[index]
+            else:
+                one.values[first] = self.random.randrange(256)
+            two.values[index] = _LOST
+
+    def _spoil(self, values: list[int]) -> None:
+        """Drop bytes and turn bits, as the chances are.
+
+        Bits that deceive the checksum are seen by the parity of their characters: the receiver
+        drops those.
+        """
+        if not self.faults.drop_byte and not self.faults.flip_bit:
+            return
+        sent = _frames(values)
+        turned = []
+        for index, value in enumerate(values):
+            if self._happens("flip_bit"):
+                values[index] = value ^ 1 << self.random.randrange(8)
+                turned.append(index)
+            if self._happens("drop_byte"):
+                values[index] = _LOST
+        while turned and not _frames(values) <= sent:
+            values[turned.pop()] = _LOST
+
+    # --- the meters' side ----------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Let the meters hear the requests that are over by now."""
+        now_us = self.clock.now_us()
+        while self._requests and self._requests[0].over_us <= now_us:
+            self._hear(self._requests.pop(0))
+
+    def _hear(self, burst: _Burst) -> None:
+        if burst.start_us - self._heard_us > GAP_LIMIT_US:
+            self._reader.silence()
+        self._heard_us = burst.over_us
+        if self._happens("lost_request"):
+            return
+        values = list(burst.values)
+        self._spoil(values)
+        for frame in self._reader.feed(_heard(values)):
+            self.counters["requests"] += 1
+            for index, meter in enumerate(self.meters):
+                if meter.baud == burst.baud or not burst.baud:
+                    self._ask(index, frame, burst)
+
+    def _ask(self, index: int, frame: Frame, burst: _Burst) -> None:
+        meter = self.meters[index]
+        heard_us = burst.over_us
+        if self._silent_until_us.get(index, 0) > heard_us:
+            return
+        reply = meter.answer(frame, self.clock.now_t2000())
+        if reply is None:
+            return
+        if self._happens("silent_meter"):
+            silent_us = self.random.randrange(self.faults.silent_limit_s * _US)
+            self._silent_until_us[index] = heard_us + silent_us
+            return
+        if self._happens("lost_reply"):
+            return
+        delay_us = meter.reply_delay_ms * 1000
+        if self.faults.jitter_ms:
+            delay_us += self.random.randrange(self.faults.jitter_ms * 1000)
+        self.delay_us += delay_us
+        if self._happens("late_reply"):
+            delay_us += self.random.randrange(self.faults.late_limit_ms * 1000)
+        before = self._replies.get(index, reply)
+        self._replies[index] = reply
+        values = list(self._altered(before if self._happens("stale_reply") else reply))
+        self._spoil(values)
+        self.counters["replies"] += 1
+        # A new speed counts from the next request on: the reply leaves as the request came.
+        self._put(_Burst(index, heard_us + delay_us, burst.baud, values))
+
+    def _altered(self, reply: bytes) -> bytes:
+        """The reply with the faults that change it as a whole."""
+        if self._happens("foreign_reply"):
+            frame = dlt645.parse(reply)
+            address = f"{self.random.randrange(10**12):012d}"
+            reply = dlt645.build(address, frame.control, frame.data)
+        if self._happens("cut_reply"):
+            reply = reply[: self.random.randrange(1, len(reply))]
+        if self._happens("doubled_start"):
+            start = reply.find(dlt645.START)
+            reply = reply[: start + 1] + reply[start:] if start >= 0 else reply
+        if self._happens("noise"):
+            reply = self.random.randbytes(self.random.randrange(1, 13)) + reply
+        if self._happens("babble"):
+            reply += self.random.randbytes(self.random.randrange(1, 401))
+        return reply
+
+
+def _heard(values: list[int]) -> bytes:
+    return bytes(value for value in values if value != _LOST)
+
+
+def _frames(values: list[int]) -> set[bytes]:
+    """The frames that a reader finds in these bytes."""
+    reader = Reader()
+    return {frame.raw for frame in (*reader.feed(_heard(values)), *reader.silence())}
