@@ -1,0 +1,117 @@
+"""Storage that loses power: what the port allows, and nothing else.
+
+Method: every kind of change is cut with every share kept, what survives is compared with the two
+or the many contents the port's docstring names; room and failures are filled up and switched on.
+"""
+
+from random import Random
+
+import pytest
+
+from host.sim.storage import BLOCK_SIZE, PowerCut, Storage, StorageFaults
+
+
+def read(storage: Storage, name: str, offset: int = 0, size: int = 100) -> bytes:
+    buf = bytearray(size)
+    return bytes(buf[: storage.read_into(name, offset, buf, size)])
+
+
+def test_files_grow_are_replaced_and_removed() -> None:
+    storage = Storage()
+    assert storage.size("a") == -1
+    assert storage.append("a", bytearray(b"one.."), 3)
+    assert storage.append("a", memoryview(b"two"), 3)
+    assert read(storage, "a") == b"onetwo"
+    assert read(storage, "a", 4, 100) == b"wo"
+    assert read(storage, "a", 9) == b""
+    assert storage.replace("b", b"new", 2)
+    assert storage.names("") == ["a", "b"]
+    assert storage.names("b") == ["b"]
+    assert (storage.size("a"), storage.size("b")) == (6, 2)
+    assert storage.remove("a")
+    assert storage.remove("a")
+    assert storage.size("a") == -1
+    assert storage.changes == 5
+
+
+@pytest.mark.parametrize("kept_percent", range(0, 101, 10))
+def test_a_cut_append_leaves_a_part_of_its_own_bytes(kept_percent: int) -> None:
+    storage = Storage({"a": b"old"})
+    storage.plan_cut(0, kept_percent)
+    with pytest.raises(PowerCut):
+        storage.append("a", b"0123456789", 10)
+    assert storage.content["a"] == b"old" + b"0123456789"[: kept_percent // 10]
+
+
+@pytest.mark.parametrize(
+    ("kept_percent", "left"), [(0, b"old"), (49, b"old"), (50, b"new"), (100, b"new")]
+)
+def test_a_cut_replacement_leaves_the_old_or_the_new(kept_percent: int, left: bytes) -> None:
+    storage = Storage({"a": b"old"})
+    storage.plan_cut(0, kept_percent)
+    with pytest.raises(PowerCut):
+        storage.replace("a", b"new", 3)
+    assert storage.content == {"a": left}
+
+
+@pytest.mark.parametrize(("kept_percent", "left"), [(0, {"a": b"old"}), (100, {})])
+def test_a_cut_removal_is_done_or_not(kept_percent: int, left: dict[str, bytes]) -> None:
+    storage = Storage({"a": b"old"})
+    storage.plan_cut(0, kept_percent)
+    with pytest.raises(PowerCut):
+        storage.remove("a")
+    assert storage.content == left
+
+
+def test_the_cut_comes_in_the_change_it_is_planned_for() -> None:
+    storage = Storage()
+    storage.append("a", b"1", 1)
+    storage.plan_cut(2, 0)
+    storage.append("a", b"2", 1)
+    storage.append("a", b"3", 1)
+    with pytest.raises(PowerCut):
+        storage.append("a", b"4", 1)
+    again = storage.reopened()
+    assert read(again, "a") == b"123"
+    assert again.append("a", b"4", 1)
+    assert storage.content["a"] == b"123"
+
+
+def test_a_full_flash_refuses_and_keeps_what_it_has() -> None:
+    storage = Storage(blocks=2)
+    assert storage.append("a", bytes(BLOCK_SIZE), BLOCK_SIZE)
+    assert storage.append("b", b"1", 1)
+    assert not storage.append("a", b"1", 1)
+    assert not storage.replace("c", b"", 0)
+    assert storage.append("b", bytes(BLOCK_SIZE - 1), BLOCK_SIZE - 1)
+    assert not storage.append("b", b"1", 1)
+    assert storage.counters["full"] == 3
+    assert storage.used_blocks == 2
+    assert storage.remove("a")
+    assert storage.replace("c", b"", 0)
+
+
+def test_operations_fail_while_they_are_told_to() -> None:
+    storage = Storage({"a": b"old"}, failing={"read", "append", "replace", "remove"})
+    assert read(storage, "a") == b""
+    assert not storage.append("a", b"1", 1)
+    assert not storage.replace("a", b"1", 1)
+    assert not storage.remove("a")
+    storage.failing.clear()
+    assert read(storage, "a") == b"old"
+    assert storage.counters["append_failed"] == 1
+
+
+def test_operations_fail_by_chance_and_the_same_for_a_seed() -> None:
+    def outcomes(seed: int) -> list[bool]:
+        storage = Storage(faults=StorageFaults(append=0.5), random=Random(seed))
+        return [storage.append("a", b"1", 1) for _ in range(50)]
+
+    assert outcomes(1) == outcomes(1)
+    assert 10 < sum(outcomes(1)) < 40
+
+
+@pytest.mark.parametrize("name", ["", "seventeen_letters", "a/b"])
+def test_a_name_that_the_port_forbids_is_a_mistake_of_the_device(name: str) -> None:
+    with pytest.raises(ValueError, match="no name"):
+        Storage().append(name, b"", 0)
