@@ -1,0 +1,199 @@
+"""A head-end that commits and answers, and now and then does not: the far end of the uplink.
+
+It takes the frames of one concentrator, verifies them, keeps the records and acknowledges what it
+has, in virtual time. Faults lie on both sides of the commit: a message lost before it, an answer
+lost, late or doubled behind it, a connection that breaks, a head-end that is away.
+
+`connection` grows with each new connection and is 0 while there is none.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+from host.frames import batch, link
+from host.frames.batch import Envelope, UplinkError
+from host.frames.link import Frame, Kind, LinkReader
+from host.frames.record import Record, RecordError
+from host.sim.clock import Clock
+
+
+@dataclass(frozen=True)
+class HeadEndFaults:
+    """How likely each trouble is, 0 to 1, for one message or its answer."""
+
+    lost_message: float = 0.0  # before the commit
+    lost_ack: float = 0.0  # behind it
+    late_ack: float = 0.0  # by up to `late_limit_ms` more
+    doubled_ack: float = 0.0
+    broken_ack: float = 0.0  # a bit of it turned
+    disconnect: float = 0.0  # behind the commit, the answer with it
+    away: float = 0.0  # for up to `away_limit_s`, from this message on
+    late_limit_ms: int = 20_000
+    away_limit_s: int = 7200
+
+
+class Inconsistent(Exception):
+    """A record came under the number of another one: the device broke its promise."""
+
+
+@dataclass
+class HeadEnd:
+    """One concentrator's head-end.
+
+    records     what is committed, by sequence number
+    acked_seq   everything up to here is in `records` or told lost
+    lost        records the concentrator said it has no longer
+    """
+
+    clock: Clock
+    concentrator: int
+    key: bytes
+    faults: HeadEndFaults = HeadEndFaults()
+    random: Random = field(default_factory=lambda: Random(0))
+    answer_ms: int = 100
+
+    def __post_init__(self) -> None:
+        self.counters: Counter[str] = Counter()
+        self.records: dict[int, Record] = {}
+        self.acked_seq = 0
+        self.lost = 0
+        self._last_number = 0
+        self._connections = 0
+        self._connected = False
+        self._away_until_us = 0
+        self._reader = LinkReader()
+        self._answers: list[tuple[int, bytes]] = []  # (when, what), in order
+
+    # --- the concentrator's side ---------------------------------------------------------------
+
+    @property
+    def connection(self) -> int:
+        """Number of the connection, 0 without one."""
+        return self._connections if self._connected else 0
+
+    def connect(self) -> bool:
+        """Make a new connection; false while the head-end is away."""
+        self.close()
+        if self.clock.now_us() < self._away_until_us:
+            self.counters["refused_connections"] += 1
+            return False
+        self._connected = True
+        self._connections += 1
+        return True
+
+    def close(self) -> None:
+        """Give the connection up, with all that is on its way."""
+        self._connected = False
+        self._answers.clear()
+        self._reader = LinkReader()
+
+    def write(self, data: bytes) -> int:
+        """Send; return how many bytes were taken, 0 without a connection."""
+        if not self._connected:
+            return 0
+        for frame in self._reader.feed(data):
+            self._take(frame)
+        return len(data)
+
+    def read(self) -> bytes:
+        """What has come back by now."""
+        now_us = self.clock.now_us()
+        arrived = b""
+        while self._answers and self._answers[0][0] <= now_us:
+            arrived += self._answers.pop(0)[1]
+        return arrived
+
+    def next_us(self) -> int | None:
+        """When the next answer arrives, None when none is on its way."""
+        return self._answers[0][0] if self._answers else None
+
+    def go_away(self, duration_us: int) -> None:
+        """No connection for so long."""
+        self.close()
+        self._away_until_us = self.clock.now_us() + duration_us
+
+    # --- the head-end's side -------------------------------------------------------------------
+
+    def _happens(self, fault: str) -> bool:
+        chance: float = getattr(self.faults, fault)
+        happens = chance > 0 and self.random.random() < chance
+        if happens:
+            self.counters[fault] += 1
+        return happens
+
+    def _take(self, frame: Frame) -> None:
+        if not self._connected or self._happens("lost_message"):
+            return
+        if self._happens("away"):
+            self.go_away(self.random.randrange(self.faults.away_limit_s * 1_000_000))
+            return
+        try:
+            answer = self._answer(frame)
+        except (UplinkError, RecordError) as error:
+            self.counters[getattr(error, "reason", "malformed")] += 1
+            return
+        if self._happens("disconnect"):
+            self.close()
+        elif not self._happens("lost_ack"):
+            self._send(answer)
+
+    def _send(self, answer: bytes) -> None:
+        delay_ms = self.answer_ms
+        if self._happens("late_ack"):
+            delay_ms += self.random.randrange(self.faults.late_limit_ms)
+        if self._happens("broken_ack"):
+            spoiled = bytearray(answer)
+            spoiled[self.random.randrange(len(answer))] ^= 1 << self.random.randrange(8)
+            answer = bytes(spoiled)
+        if self._happens("doubled_ack"):
+            answer += answer
+        self._answers.append((self.clock.now_us() + delay_ms * 1000, answer))
+        self._answers.sort(key=lambda one: one[0])
+
+    def _answer(self, frame: Frame) -> bytes:
+        if frame.kind not in (Kind.HELLO, Kind.BATCH):
+            raise UplinkError("unknown_kind", f"frame of kind {frame.kind:02X}")
+        envelope = batch.open_body(frame.kind, frame.body, self.key)
+        if envelope.concentrator != self.concentrator:
+            raise UplinkError("unknown_concentrator", f"from {envelope.concentrator}")
+        if frame.kind == Kind.HELLO:
+            kind, number = Kind.WELCOME, self._greet(envelope)
+        else:
+            kind, number = Kind.ACK, self._commit(envelope)
+        payload = batch.build_ack(self.acked_seq)
+        body = batch.seal_body(kind, self.concentrator, number, payload, self.key)
+        return link.build(kind, frame.seq, body)
+
+    def _greet(self, envelope: Envelope) -> int:
+        """Take note of what the device keeps; return the number its next HELLO must exceed."""
+        hello = batch.parse_hello(envelope.payload)
+        self.counters["hellos"] += 1
+        if envelope.number < self._last_number:
+            return self._last_number
+        self._last_number = envelope.number
+        lost = hello.first_seq - 1 - self.acked_seq
+        if lost > 0:
+            self.lost += lost
+            self.acked_seq = hello.first_seq - 1
+        if hello.next_seq <= self.acked_seq:
+            self.counters["behind"] += 1
+        return envelope.number
+
+    def _commit(self, envelope: Envelope) -> int:
+        """Keep what is new of a batch."""
+        parsed = batch.parse_batch(envelope.payload)
+        if envelope.number < self._last_number:
+            raise UplinkError("replayed", f"message {envelope.number} after {self._last_number}")
+        self._last_number = envelope.number
+        self.counters["batches"] += 1
+        if parsed.first_seq > self.acked_seq + 1:
+            self.counters["gaps"] += 1
+            return envelope.number
+        for record in parsed.records:
+            known = self.records.setdefault(record.seq, record)
+            if known != record:
+                raise Inconsistent(f"record {record.seq} came as {known} and as {record}")
+            self.counters["duplicates" if record.seq <= self.acked_seq else "records"] += 1
+            self.acked_seq = max(self.acked_seq, record.seq)
+        return envelope.number

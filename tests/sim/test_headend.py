@@ -1,0 +1,152 @@
+"""The world's head-end against the device's own session: nothing lost, nothing twice.
+
+Method: a village's records go through uplink.session to the simulated head-end under each fault,
+in virtual time; in the end it must hold exactly the records the device wrote, and the device must
+know that. What breaks a promise of the device must be refused or raise.
+"""
+
+from random import Random
+
+import pytest
+from uplink.session import IDLE, Session
+
+from host.frames import batch, link, record
+from host.frames.link import Kind
+from host.frames.record import RecordKind
+from host.sim.clock import VirtualClock
+from host.sim.headend import HeadEnd, HeadEndFaults, Inconsistent
+
+KEY = bytes(range(32))
+STEP_US = 50_000
+
+
+class Source:
+    """Records as a journal would keep them."""
+
+    first_seq = 1
+
+    def __init__(self, count: int) -> None:
+        self.records = [
+            record.make(seq, 800_000_000 + seq, RecordKind.LINE, {"state": 1, "failures": seq})
+            for seq in range(1, count + 1)
+        ]
+
+    @property
+    def durable_seq(self) -> int:
+        return len(self.records)
+
+    def read_into(self, seq: int, buf: bytearray) -> bool:
+        buf[:] = record.build(self.records[seq - 1])
+        return True
+
+
+def exchange(source: Source, headend: HeadEnd, hours: int = 24) -> Session:
+    """Run the session until all is acknowledged; reconnect whenever the connection is gone."""
+    session = Session(source, KEY, 7)
+    clock = headend.clock
+    assert isinstance(clock, VirtualClock)
+    connection = 0
+    for _ in range(hours * 3_600_000_000 // STEP_US):
+        if (not headend.connection or session.stale) and not headend.connect():
+            clock.advance_us(10_000_000)
+            continue
+        if headend.connection != connection:
+            connection = headend.connection
+            session.reset()
+        arrived = headend.read()
+        session.feed(arrived, len(arrived))
+        now_ticks = clock.now_us() // 1000 & 0x1FFFFFFF
+        if session.poll(now_ticks) == IDLE:
+            break
+        if session.tx_size:
+            headend.write(bytes(session.tx[: session.tx_size]))
+            session.sent(now_ticks)
+        clock.advance_us(STEP_US)
+    return session
+
+
+FAULTS = {
+    "none": HeadEndFaults(),
+    "lost_message": HeadEndFaults(lost_message=0.3),
+    "lost_ack": HeadEndFaults(lost_ack=0.3),
+    "late_ack": HeadEndFaults(late_ack=0.3),
+    "doubled_ack": HeadEndFaults(doubled_ack=0.5),
+    "broken_ack": HeadEndFaults(broken_ack=0.3),
+    "disconnect": HeadEndFaults(disconnect=0.3),
+    "away": HeadEndFaults(away=0.4, away_limit_s=600),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_record_arrives_once(name: str, seed: int) -> None:
+    source = Source(200)
+    headend = HeadEnd(VirtualClock(), 7, KEY, FAULTS[name], Random(seed))
+    session = exchange(source, headend)
+    assert session.acked_seq == headend.acked_seq == 200
+    assert list(headend.records.values()) == source.records
+    assert headend.counters["records"] == 200
+    assert name == "none" or headend.counters[name] > 0
+
+
+def test_a_lost_ack_brings_duplicates_that_are_counted() -> None:
+    headend = HeadEnd(VirtualClock(), 7, KEY, HeadEndFaults(lost_ack=0.5), Random(2))
+    exchange(Source(200), headend)
+    assert headend.counters["duplicates"] > 0
+
+
+def frame(kind: Kind, number: int, payload: bytes, key: bytes = KEY, name: int = 7) -> bytes:
+    return link.build(kind, number & 0xFF, batch.seal_body(kind, name, number, payload, key))
+
+
+def connected() -> HeadEnd:
+    headend = HeadEnd(VirtualClock(), 7, KEY)
+    assert headend.connect()
+    return headend
+
+
+def test_what_is_not_genuine_is_refused() -> None:
+    headend = connected()
+    payload = batch.build_batch(Source(3).records)
+    headend.write(frame(Kind.BATCH, 1, payload, bytes(32)))
+    headend.write(frame(Kind.BATCH, 1, payload, KEY, 8))
+    headend.write(frame(Kind.ACK, 1, payload))
+    headend.write(frame(Kind.BATCH, 1, payload[:-1]))
+    assert headend.records == {}
+    assert headend.next_us() is None
+    assert {name: headend.counters[name] for name in ("bad_mac", "unknown_kind", "bad_crc")} == {
+        "bad_mac": 1,
+        "unknown_kind": 1,
+        "bad_crc": 1,
+    }
+
+
+def test_a_gap_is_not_stored_until_the_device_says_it_lost_the_records() -> None:
+    headend = connected()
+    records = Source(6).records
+    headend.write(frame(Kind.BATCH, 1, batch.build_batch(records[3:])))
+    assert headend.acked_seq == 0
+    headend.write(frame(Kind.HELLO, 2, batch.build_hello(4, 7)))
+    headend.write(frame(Kind.BATCH, 3, batch.build_batch(records[3:])))
+    assert (headend.acked_seq, headend.lost) == (6, 3)
+    assert sorted(headend.records) == [4, 5, 6]
+
+
+def test_another_record_under_the_same_number_is_a_broken_promise() -> None:
+    headend = connected()
+    headend.write(frame(Kind.BATCH, 1, batch.build_batch(Source(2).records)))
+    other = record.make(2, 1, RecordKind.LINE, {"state": 0, "failures": 9})
+    with pytest.raises(Inconsistent, match="record 2"):
+        headend.write(frame(Kind.BATCH, 2, batch.build_batch([other])))
+
+
+def test_nobody_hears_while_it_is_away() -> None:
+    headend = connected()
+    headend.go_away(5_000_000)
+    assert headend.connection == 0
+    assert headend.write(b"\x7e") == 0
+    assert not headend.connect()
+    assert isinstance(headend.clock, VirtualClock)
+    headend.clock.advance_us(5_000_000)
+    assert headend.connect()
+    assert headend.connection == 2
