@@ -1,0 +1,133 @@
+"""`dianka sim`: simulated meters on a pty, a serial port or TCP."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from host.sim.clock import DEFAULT_START_T2000, AcceleratedClock, to_datetime, to_t2000
+from host.sim.plan import (
+    FAULT_NAMES,
+    Plan,
+    PlanError,
+    build_line,
+    build_meters,
+    load_plan,
+    plan_of,
+)
+from host.sim.serve import Port, PtyPort, SerialPort, ServeError, Stop, TcpPort, Trace, serve
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  dianka sim meters --count 8 --link /tmp/line
+  dianka sim meters --file village.yaml --tcp 127.0.0.1:7000
+"""
+)
+def command() -> None:
+    """Simulated meters on a line, and seeded worlds of faults."""
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  dianka sim meters --count 8 --link /tmp/line --trace meters.jsonl
+  dianka sim meters --count 64 --speed 600 --fault late_reply=0.01
+  dianka sim meters --file village.yaml --tcp 127.0.0.1:7000
+  dianka sim meters --file village.yaml --port /dev/ttyUSB0
+\b
+A file tells each meter's address and, if need be, its load, speed, delay ...:
+  baud: 2400
+  faults: {late_reply: 0.01}
+  meters:
+    - address: "000000000001"
+      load: {percent: 250}
+    - address: "000000000010"
+      count: 5
+      clock_offset_s: -30
+"""
+)
+@click.option("--count", default=8, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--first-address", default="000000000001", show_default=True, help="12 digits.")
+@click.option(
+    "--file",
+    "plan_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="YAML file with the meters, instead of --count.",
+)
+@click.option("--link", type=click.Path(path_type=Path), help="Name to give the pty.")
+@click.option("--port", "serial_path", help="Serial port to answer on, instead of a pty.")
+@click.option("--tcp", help="HOST:PORT to listen on, instead of a pty; port 0 takes a free one.")
+@click.option("--baud", type=int, help="Speed of the line and the meters.  [default: 2400]")
+@click.option(
+    "--start",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]),
+    default=str(to_datetime(DEFAULT_START_T2000)),
+    show_default=True,
+    help="Time of day of the meters at the epoch.",
+)
+@click.option("--epoch", type=float, help="Unix time of --start.  [default: now]")
+@click.option("--speed", default=1, show_default=True, type=click.IntRange(1, 1_000_000))
+@click.option("--trace", type=click.File("w"), help="File for what happens in the meters (JSON).")
+@click.option("--seed", default=0, show_default=True, help="Of the faults.")
+@click.option("--fault", "faults", multiple=True, help=f"NAME=CHANCE of {', '.join(FAULT_NAMES)}.")
+def meters(
+    count: int,
+    first_address: str,
+    plan_path: Path | None,
+    link: Path | None,
+    serial_path: str | None,
+    tcp: str | None,
+    baud: int | None,
+    start: datetime,
+    epoch: float | None,
+    speed: int,
+    trace: TextIO | None,
+    seed: int,
+    faults: tuple[str, ...],
+) -> None:
+    """Answer as meters do, until interrupted."""
+    if sum(one is not None for one in (link, serial_path, tcp)) > 1:
+        raise click.UsageError("--link is for a pty: take one of --link, --port and --tcp")
+    clock = AcceleratedClock(to_t2000(start), speed, epoch)
+    try:
+        plan = load_plan(plan_path) if plan_path else plan_of(count, first_address, baud or 2400)
+        plan = _changed(plan, baud, faults)
+        served = build_meters(plan, clock.now_t2000())
+        line = build_line(plan, served, clock, seed, paced=serial_path is not None)
+        with Stop().on_signals() as stop:
+            port = _open(link, serial_path, tcp, plan.baud)
+            try:
+                click.echo(f"serving {len(served)} meters on {port.name}")
+                serve(port, line, Trace(trace, clock, served), stop)
+            finally:
+                port.close()
+    except (PlanError, ServeError) as error:
+        raise click.ClickException(str(error)) from error
+    for name, number in sorted(line.counters.items()):
+        click.echo(f"{name}: {number}")
+
+
+def _changed(plan: Plan, baud: int | None, faults: tuple[str, ...]) -> Plan:
+    """The plan with what the command line says otherwise."""
+    chances = dict(plan.faults)
+    for one in faults:
+        name, _, chance = one.partition("=")
+        try:
+            chances[name] = float(chance)
+        except ValueError:
+            raise click.UsageError(f"--fault {one}: write it as late_reply=0.01") from None
+    return plan.model_copy(update={"faults": chances, "baud": baud or plan.baud})
+
+
+def _open(link: Path | None, serial_path: str | None, tcp: str | None, baud: int) -> Port:
+    if serial_path is not None:
+        return SerialPort(serial_path, baud)
+    if tcp is None:
+        return PtyPort(link)
+    host, _, number = tcp.rpartition(":")
+    if not host or not number.isdigit() or int(number) > 65535:
+        raise click.UsageError(f"--tcp {tcp}: write it as 127.0.0.1:7000")
+    return TcpPort(host, int(number))

@@ -1,0 +1,173 @@
+"""Which meters are on a simulated line: from a YAML file, checked, or so many of one kind.
+
+    baud: 2400
+    faults: {late_reply: 0.01}
+    meters:
+      - address: "000000000001"
+        load: {percent: 250}
+      - address: "000000000010"
+        count: 5
+        clock_offset_s: -30
+
+A meter's keys are those of `MeterPlan`; `count` makes so many with addresses that follow.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from random import Random
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from host.sim.clock import Clock
+from host.sim.line import Line, LineFaults
+from host.sim.load import RATES, Load
+from host.sim.meter import BAUD_CODES, Meter
+
+METERS_LIMIT = 1024
+FAULT_NAMES = tuple(one.name for one in fields(LineFaults))
+
+
+class PlanError(ValueError):
+    """The file or the settings cannot be used; the message says where and why."""
+
+
+def _known_baud(baud: int) -> int:
+    if baud not in BAUD_CODES.values():
+        raise ValueError(f"{baud} is no speed of a meter: {sorted(BAUD_CODES.values())}")
+    return baud
+
+
+Baud = Annotated[int, pydantic.AfterValidator(_known_baud)]
+
+
+def _twelve_digits(address: str) -> str:
+    if len(address) != 12 or not (address.isascii() and address.isdigit()):
+        raise ValueError(f"address {address!r}: 12 digits are needed")
+    return address
+
+
+Address = Annotated[str, pydantic.AfterValidator(_twelve_digits)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class LoadPlan(_Model):
+    """What the household draws; a `seed` left out is the meter's place on the line."""
+
+    seed: int | None = None
+    percent: int = Field(default=100, ge=0, le=10_000)
+    watts_by_hour: list[int] | None = Field(default=None, min_length=24, max_length=24)
+
+
+class MeterPlan(_Model):
+    """One meter, or `count` of them. `password` is PA P0 P1 P2 in hexadecimal digits."""
+
+    address: Address
+    count: int = Field(default=1, ge=1, le=METERS_LIMIT)
+    load: LoadPlan = LoadPlan()
+    start_wh: list[int] | None = Field(default=None, min_length=RATES, max_length=RATES)
+    rate_of_hour: list[Annotated[int, Field(ge=0, lt=RATES)]] | None = Field(
+        default=None, min_length=24, max_length=24
+    )
+    clock_offset_s: int | None = None
+    reply_delay_ms: int | None = Field(default=None, ge=0, le=10_000)
+    preamble: int | None = Field(default=None, ge=0, le=16)
+    baud: Baud | None = None
+    password: str | None = Field(default=None, pattern="^[0-9A-Fa-f]{8}$")
+    button: bool | None = None
+    zero_expiry: bool | None = None
+    faulty_relay: bool | None = None
+
+
+class Plan(_Model):
+    """A line and its meters."""
+
+    baud: Baud = 2400
+    echo: bool = False
+    faults: dict[str, float] = {}
+    meters: list[MeterPlan] = Field(min_length=1)
+
+
+def _first_of(error: pydantic.ValidationError) -> str:
+    """The first finding, with its place."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the file"
+    number = isinstance(first["input"], int) and first["type"] == "string_type"
+    hint = ", not a number: write it in quotes" if number else ""
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}{hint}"
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a YAML file; PlanError says what is wrong with it."""
+    import yaml  # only a file needs it
+
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+        return Plan.model_validate(content)
+    except OSError as error:
+        raise PlanError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path} is not YAML: {error}") from error
+    except pydantic.ValidationError as error:
+        raise PlanError(f"{path}: {_first_of(error)}") from error
+
+
+def plan_of(count: int, first_address: str, baud: int) -> Plan:
+    """`count` plain meters with addresses from `first_address` on."""
+    try:
+        return Plan(baud=baud, meters=[MeterPlan(address=first_address, count=count)])
+    except pydantic.ValidationError as error:
+        raise PlanError(_first_of(error)) from error
+
+
+def build_meters(plan: Plan, start_t2000: int) -> list[Meter]:
+    """The meters of a plan, standing at `start_t2000`."""
+    meters: list[Meter] = []
+    for one in plan.meters:
+        if int(one.address) + one.count > 10**12:
+            raise PlanError(f"there are no {one.count} addresses from {one.address} on")
+        values = one.model_dump(exclude_none=True, exclude={"address", "count", "load"})
+        values.setdefault("baud", plan.baud)
+        if "password" in values:
+            values["password"] = bytes.fromhex(values["password"])
+        for number in range(int(one.address), int(one.address) + one.count):
+            load = _load_of(one.load, len(meters))
+            address = f"{number:012d}"
+            meters.append(Meter(address, load=load, start_t2000=start_t2000, **values))
+    addresses = [meter.address for meter in meters]
+    twice = {address for address in addresses if addresses.count(address) > 1}
+    if twice:
+        raise PlanError(f"address {min(twice)} is there twice: give each meter its own")
+    return meters
+
+
+def _load_of(plan: LoadPlan, place: int) -> Load:
+    seed = place if plan.seed is None else plan.seed
+    if plan.watts_by_hour is None:
+        return Load(seed, plan.percent)
+    return Load(seed, plan.percent, tuple(plan.watts_by_hour))
+
+
+def build_line(plan: Plan, meters: list[Meter], clock: Clock, seed: int, *, paced: bool) -> Line:
+    """The line of a plan; `paced`: the port already gives the bytes their time."""
+    faults = faults_of(plan.faults)
+    baud = 0 if paced else plan.baud
+    return Line(clock, meters, faults, Random(seed), baud, plan.echo)
+
+
+def faults_of(values: dict[str, float]) -> LineFaults:
+    """The faults of a plan: chances are 0 to 1, times whole; PlanError names what is not."""
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in FAULT_NAMES:
+            raise PlanError(f"there is no fault {name!r}; there are {', '.join(FAULT_NAMES)}")
+        is_time = name.endswith(("_ms", "_s"))
+        if value < 0 or (value != int(value) if is_time else value > 1):
+            wanted = "a whole number" if is_time else "a chance from 0 to 1"
+            raise PlanError(f"fault {name} of {value}: {wanted} is needed")
+        checked[name] = int(value) if is_time else value
+    return LineFaults(**checked)

@@ -1,0 +1,173 @@
+"""`dianka sim meters` on a pty and on TCP, as its own process: asked, traced, stopped by SIGTERM.
+
+Method: the real command is started, a client opens what it prints and asks with frames built by
+host.frames. Nothing depends on how fast it goes: the client waits for a whole frame, up to a
+limit far above any reply.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from host.cli.sim import command
+from host.frames import dlt645
+from host.frames.dlt645 import Frame, Reader
+
+LIMIT_S = 30
+TRIP = bytes.fromhex("02000000000000001A00000000010199")
+STATUS_3 = bytes.fromhex("03050004")
+CONTROL_RELAY, READ = 0x1C, 0x11
+
+
+@contextmanager
+def served(*options: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """The running command, and the name of its port."""
+    code = "from host.cli import main; main()"
+    words = [sys.executable, "-c", code, "sim", "meters", "--baud", "19200", *options]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("serving "), line + process.stdout.read()
+        yield line.split(" on ")[1].strip(), process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def ask(handle: int, address: str, control: int, data: bytes) -> Frame:
+    """Send a request over an open file and wait for the frame that answers it."""
+    os.write(handle, dlt645.build(address, control, data))
+    reader = Reader()
+    while select.select([handle], [], [], LIMIT_S)[0]:
+        frames = reader.feed(os.read(handle, 4096))
+        if frames:
+            return frames[0]
+    raise AssertionError("no reply")
+
+
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    handle = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    try:
+        tty.setraw(handle)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def test_a_pty_answers_again_and_again_and_the_trace_shows_the_relay(tmp_path: Path) -> None:
+    link, trace = tmp_path / "line", tmp_path / "trace.jsonl"
+    options = ("--count", "3", "--link", str(link), "--trace", str(trace), "--speed", "1000")
+    with served(*options) as (name, process):
+        assert name == str(link)
+        with opened(name) as handle:
+            reply = ask(handle, "000000000002", CONTROL_RELAY, TRIP)
+            assert (reply.control, reply.data) == (0x9C, b"")
+        # Another master after the first one: the line has not gone with it.
+        with opened(name) as handle:
+            reply = ask(handle, "000000000002", READ, STATUS_3)
+            assert reply.data == STATUS_3 + b"\x50\x00"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_S) == 0
+    assert not link.is_symlink()
+    events = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert [event["event"] for event in events] == ["start"] * 3 + ["relay"] + ["end"] * 3
+    assert events[3]["meter"] == "000000000002"
+    assert events[3]["open"] is True
+    ended = {event["meter"]: event for event in events[4:]}
+    assert ended["000000000002"]["open"] is True
+    assert ended["000000000001"]["open"] is False
+    assert len(ended["000000000001"]["rates_wh"]) == 4
+    assert events[-1]["t2000"] >= events[0]["t2000"]
+
+
+def test_tcp_serves_one_master_after_another() -> None:
+    with served("--tcp", "127.0.0.1:0", "--count", "1") as (name, process):
+        assert name.startswith("socket://127.0.0.1:")
+        address = ("127.0.0.1", int(name.rpartition(":")[2]))
+        for _ in range(2):
+            with socket.create_connection(address, LIMIT_S) as connection:
+                reply = ask(connection.fileno(), "AAAAAAAAAAAA", 0x13, b"")
+                assert reply.address == "000000000001"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT_S) == 0
+
+
+def test_a_file_tells_the_meters(tmp_path: Path) -> None:
+    plan = tmp_path / "meters.yaml"
+    plan.write_text(
+        """
+baud: 9600
+meters:
+  - address: "000000000001"
+    start_wh: [1000, 2000, 0, 0]
+    load: {percent: 0}
+  - address: "000000000098"
+    count: 2
+""",
+        "utf-8",
+    )
+    with served("--file", str(plan)) as (name, _), opened(name) as handle:
+        reply = ask(handle, "000000000001", READ, bytes.fromhex("00FF0100"))
+        assert reply.data[4:].hex() == "0003000000010000000200000000000000000000"[:40]
+        assert ask(handle, "000000000099", READ, STATUS_3).address == "000000000099"
+
+
+BAD_PLANS = {
+    "meters: []": "meters: List should have at least 1 item",
+    "meters: [{address: 000000000010}]": "write it in quotes",
+    "meters: [{address: '1'}]": "meters.0.address",
+    "meters: [{address: '000000000001', colour: red}]": "meters.0.colour",
+    "meters: [{address: '000000000001'}, {address: '000000000001'}]": "there twice",
+    "{baud: 1234, meters: [{address: '000000000001'}]}": "1234 is no speed",
+    "{faults: {x: 1.0}, meters: [{address: '000000000001'}]}": "no fault 'x'",
+    "{faults: {noise: 1.5}, meters: [{address: '000000000001'}]}": "a chance from 0 to 1",
+    "{faults: {jitter_ms: 1.5}, meters: [{address: '000000000001'}]}": "a whole number",
+    "- a\n b: c": "is not YAML",
+    "just words": "the file",
+}
+
+
+@pytest.mark.parametrize("content", BAD_PLANS)
+def test_a_bad_file_is_refused_with_its_place(content: str, tmp_path: Path) -> None:
+    plan = tmp_path / "meters.yaml"
+    plan.write_text(content, "utf-8")
+    result = CliRunner().invoke(command, ["meters", "--file", str(plan)])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert BAD_PLANS[content] in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--file", "/nowhere/meters.yaml"], "cannot read /nowhere/meters.yaml"),
+        (["--first-address", "12"], "12 digits are needed"),
+        (["--first-address", "999999999999", "--count", "2"], "no 2 addresses"),
+        (["--fault", "noise"], "write it as"),
+        (["--baud", "1234"], "1234 is no speed"),
+        (["--tcp", "7000"], "write it as 127.0.0.1:7000"),
+        (["--tcp", "127.0.0.1:0", "--port", "/dev/null"], "take one of"),
+        (["--port", "/nowhere/tty"], "cannot open /nowhere/tty"),
+        (["--link", "/nowhere/line"], "cannot make the link"),
+    ],
+)
+def test_bad_options_are_refused_with_the_next_step(options: list[str], message: str) -> None:
+    result = CliRunner().invoke(command, ["meters", *options])
+    assert result.exit_code in (1, 2)
+    assert message in result.output
+    assert "Traceback" not in result.output
