@@ -1,0 +1,204 @@
+"""The data identifiers, functions and flag words of DL/T 645, read from `identifiers.csv`.
+
+A row names one identifier, or a family of them in brackets: `0001[01-3F]00` has two digits from
+01 to 3F, `9[159]10` one of three; `{1}` in a name stands for what the first bracket holds. A row
+with a `profile` goes before the one without for meters of that profile. Rows that begin with @
+name layouts, rows like `2007:1C` are the functions: `request -> reply`, where DI and DATA stand
+for the identifier and the data it defines.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+from host.frames.values import Layout, compile_layout
+
+FILE = "identifiers.csv"
+_BRACKET = re.compile(r"\[([0-9A-F]+)(?:-([0-9A-F]+))?\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the catalogue as it stands in the file."""
+
+    pattern: str
+    access: str
+    layout: str
+    unit: str
+    name_en: str
+    name_zh: str
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """One identifier: `access` is r, w or rw; `request` and `reply` lay out its data."""
+
+    di: str
+    access: str
+    unit: str
+    name_en: str
+    name_zh: str
+    request: Layout
+    reply: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function: the layouts before and behind the identifier's own data, by direction."""
+
+    name_en: str
+    name_zh: str
+    request: tuple["Part", ...]
+    reply: tuple["Part", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One variant of a function's data: fields, the identifier, fields, its data, fields."""
+
+    before: Layout
+    has_di: bool
+    between: Layout
+    has_data: bool
+    after: Layout
+
+
+class Pattern:
+    """The identifiers of one row."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.digits = len(_BRACKET.sub(lambda match: "0" * len(_first(match)), row.pattern))
+        self.choices: list[tuple[int, range | list[int]]] = []
+        self.mask = self.value = 0
+        at = 0
+        for part in re.findall(r"\[[^]]*\]|[0-9A-F]", row.pattern):
+            match = _BRACKET.fullmatch(part)
+            width = len(_first(match)) if match else 1
+            at += width
+            shift = 4 * (self.digits - at)
+            if match is None:
+                self.mask |= 0xF << shift
+                self.value |= int(part, 16) << shift
+            else:
+                self.choices.append((shift | width << 8, _choice(match)))
+
+    def match(self, di: int) -> tuple[int, ...] | None:
+        """What the brackets hold in `di`, or None where it is none of them."""
+        found = []
+        for place, choice in self.choices:
+            held = di >> (place & 0xFF) & ((1 << 4 * (place >> 8)) - 1)
+            if held not in choice:
+                return None
+            found.append(held)
+        return tuple(found)
+
+    def expand(self) -> Iterator[int]:
+        """Every identifier of the row."""
+        found = [self.value]
+        for place, choice in self.choices:
+            found = [di | held << (place & 0xFF) for di in found for held in choice]
+        yield from found
+
+
+def _first(match: re.Match[str]) -> str:
+    """The digits one bracket stands for, as an example of their number."""
+    return match[1] if match[2] else match[1][0]
+
+
+def _choice(match: re.Match[str]) -> range | list[int]:
+    if match[2]:
+        return range(int(match[1], 16), int(match[2], 16) + 1)
+    return [int(digit, 16) for digit in match[1]]
+
+
+class Catalogue:
+    """Finds identifiers and functions; what was found once is found at once."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.named = {row.pattern: row.layout for row in rows if row.pattern[0] == "@"}
+        self._layouts: dict[tuple[str, str], Layout] = {}
+        self.patterns = [
+            Pattern(row) for row in rows if row.pattern[0] != "@" and ":" not in row.pattern
+        ]
+        self.functions = {row.pattern: self._function(row) for row in rows if ":" in row.pattern}
+        self._tables: dict[tuple[int, str], dict[int, dict[int, list[Pattern]]]] = {}
+        for pattern in self.patterns:
+            table = self._tables.setdefault((pattern.digits, pattern.row.profile), {})
+            table.setdefault(pattern.mask, {}).setdefault(pattern.value, []).append(pattern)
+        self._found: dict[tuple[str, str], Identifier] = {}
+
+    def find(self, di: str, profile: str = "") -> Identifier | None:
+        """The identifier of 4 or 8 digits, as a meter of `profile` means it."""
+        found = self._found.get((di, profile))
+        if found is None:
+            found = self._look_up(di, profile)
+            if found is not None:
+                self._found[di, profile] = found
+        return found
+
+    def layout(self, name: str) -> Layout:
+        """The layout the catalogue calls @`name`."""
+        return self._compile(f"@{name}", "")
+
+    def _look_up(self, di: str, profile: str) -> Identifier | None:
+        number = int(di, 16)
+        for name in (profile, "") if profile else ("",):
+            masks = self._tables.get((len(di), name), {})
+            for mask in sorted(masks, key=int.bit_count, reverse=True):
+                for pattern in masks[mask].get(number & mask, ()):
+                    held = pattern.match(number)
+                    if held is not None:
+                        return self._identifier(di, pattern.row, held)
+        return None
+
+    def _identifier(self, di: str, row: Row, held: tuple[int, ...]) -> Identifier:
+        numbers = ("", *held)
+        request, arrow, reply = row.layout.format(*numbers).partition("->")
+        layout = self._compile(request.strip(), row.unit)
+        answer = self._compile(reply.strip(), row.unit) if arrow else layout
+        return Identifier(
+            di,
+            row.access,
+            row.unit,
+            row.name_en.format(*numbers),
+            row.name_zh.format(*numbers),
+            layout,
+            answer,
+        )
+
+    def _compile(self, text: str, unit: str) -> Layout:
+        layout = self._layouts.get((text, unit))
+        if layout is None:
+            layout = self._layouts[text, unit] = compile_layout(text, unit, self.named)
+        return layout
+
+    def _function(self, row: Row) -> Function:
+        request, _, reply = row.layout.partition("->")
+        return Function(
+            row.name_en, row.name_zh, self._parts(request.strip()), self._parts(reply.strip())
+        )
+
+    def _parts(self, text: str) -> tuple[Part, ...]:
+        return tuple(self._part(variant.strip()) for variant in text.split(" / "))
+
+    def _part(self, text: str) -> Part:
+        terms = text.split(";")
+        at_di = terms.index("DI") if "DI" in terms else -1
+        at_data = terms.index("DATA") if "DATA" in terms else len(terms)
+        pieces = terms[: max(at_di, 0)], terms[at_di + 1 : at_data], terms[at_data + 1 :]
+        layouts = [self._compile(";".join(piece), "") for piece in pieces]
+        return Part(layouts[0], at_di >= 0, layouts[1], at_data < len(terms), layouts[2])
+
+
+@lru_cache(maxsize=1)
+def load() -> Catalogue:
+    """The catalogue of the installed file, read once."""
+    text = resources.files("host.frames").joinpath(FILE).read_text(encoding="utf-8")
+    lines = csv.reader(text.splitlines())
+    next(lines)
+    return Catalogue([Row(*line) for line in lines])

@@ -1,0 +1,201 @@
+"""Goal: the catalogue covers the identifiers of both standards, and the device's table agrees.
+
+Method: every row is expanded and looked up; layouts are decoded from made data; the device's
+table (firmware/dlt645/table.py) is read row by row and compared with what the catalogue says.
+"""
+
+import csv
+from collections import Counter
+from importlib import resources
+
+import pytest
+from dlt645.table import TABLE, TABLE_SIZE
+
+from host.frames import catalogue
+from host.frames.values import LayoutError, compile_layout
+
+FOUND = catalogue.load()
+# Formats of the device's table and the layout each is in the catalogue.
+DEVICE_FORMATS = {
+    1: {"NNNNNN.NN", "N*NNNNNN.NN"},
+    2: {"sNNNNNN.NN", "N*sNNNNNN.NN"},
+    3: {"NNNNNN.NN"},
+    4: {"@status_3"},
+    5: {"YYMMDDWW"},
+    6: {"hhmmss"},
+    7: {"YYMMDDWWhhmmss"},
+    8: {"YYMMDDhhmm"},
+}
+
+
+def row_of(di: str) -> catalogue.Row:
+    """The row that defines `di` for a meter without a profile."""
+    number = int(di, 16)
+    fits = [
+        pattern
+        for pattern in FOUND.patterns
+        if pattern.digits == len(di)
+        and not pattern.row.profile
+        and number & pattern.mask == pattern.value
+        and pattern.match(number) is not None
+    ]
+    return max(fits, key=lambda pattern: pattern.mask.bit_count()).row
+
+
+def every() -> list[tuple[str, catalogue.Row]]:
+    """Each identifier with its row."""
+    return [
+        (f"{di:0{pattern.digits}X}", pattern.row)
+        for pattern in FOUND.patterns
+        for di in pattern.expand()
+    ]
+
+
+def test_every_identifier_is_found_with_both_names() -> None:
+    count = 0
+    for di, row in every():
+        found = FOUND.find(di, row.profile)
+        assert found is not None, di
+        assert found.di == di
+        assert found.name_en, di
+        assert found.name_zh, di
+        assert not set("{}") & set(found.name_en + found.name_zh), di
+        assert found.access in ("r", "w", "rw"), di
+        count += 1
+    assert count > 24_000
+
+
+def test_rows_do_not_claim_the_same_identifier_with_the_same_rank() -> None:
+    """An exact row may stand inside a family, two rows of one rank may not meet."""
+    claims = Counter(
+        (di, row.profile, catalogue.Pattern(row).mask.bit_count()) for di, row in every()
+    )
+    assert [claim for claim, count in claims.items() if count > 1] == []
+
+
+def test_english_names_are_unique_within_a_standard() -> None:
+    found = [FOUND.find(di, row.profile) for di, row in every()]
+    names = Counter((len(one.di), one.name_en) for one in found if one)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_file_has_one_line_of_seven_cells_a_row() -> None:
+    text = resources.files("host.frames").joinpath(catalogue.FILE).read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for number, cells in enumerate(csv.reader(lines), 1):
+        assert len(cells) == 7, f"line {number}"
+    assert all(len(line) < 1000 for line in lines)
+
+
+def test_device_table_agrees_with_the_catalogue() -> None:
+    """Each identifier of each row: the same kind of value, and the reply size a variant has."""
+    seen = 0
+    for at in range(0, TABLE_SIZE, 7):
+        lowest, di1, di2, di3, highest, form, size = TABLE[at : at + 7]
+        for di0 in range(lowest, highest + 1):
+            di = f"{di3:02X}{di2:02X}{di1:02X}{di0:02X}"
+            terminator = 0
+            if di3 == di2 == 0 and 0x90 <= di1 <= 0xCF:
+                di = di[4:]
+                terminator = int(di == "901F")
+            found = FOUND.find(di)
+            assert found is not None, di
+            assert row_of(di).layout in DEVICE_FORMATS[form], di
+            assert found.reply.fields(size - terminator), di
+            seen += 1
+    assert seen > 150
+
+
+@pytest.mark.parametrize(
+    ("layout", "data", "values"),
+    [
+        ("sNN.NNNN", "452381", ["-1.2345"]),
+        ("sNNN.NNN", "000080", ["0.000"]),
+        ("sNN.NNNN", "FFFFFF", [None]),
+        ("NNNNNN.NN", "00000080", ["800000.00"]),
+        ("NNNNNN.NN", "26060220", ["200206.26"]),
+        ("NNNN", "0000", ["0"]),
+        ("NNN", "0001", ["100"]),
+        ("N*NN.NN", "0100FFFF9999", ["0.01", None, "99.99"]),
+        ("YYMMDDhhmmss", "592415260116", ["2016-01-26 15:24:59"]),
+        ("YYMMDDhhmmss", "FFFFFFFFFFFF", [None]),
+        ("A6", "005A2D383831", ["188-Z"]),
+        ("A4", "00000000", [""]),
+        ("H4", "78563412", ["12345678"]),
+        ("B3", "123456", ["123456"]),
+        ("U4.2", "10270000", ["100.00"]),
+        ("U4.2", "05000000", ["0.05"]),
+        ("a=NN;b=YYMMDDhhmm / a=NN", "15", ["15"]),
+    ],
+)
+def test_formats(layout: str, data: str, values: list[str | None]) -> None:
+    items = compile_layout(layout, "u", {}).decode(bytes.fromhex(data))
+
+    assert items is not None
+    assert [item["value"] for item in items] == values
+
+
+@pytest.mark.parametrize(
+    ("layout", "data"),
+    [("NNNNNN.NN", "0000000A"), ("NNN", "0010"), ("hhmmss", "5A0000"), ("A4", "80414141")],
+)
+def test_what_is_not_of_its_format_is_raw(layout: str, data: str) -> None:
+    octets = bytes.fromhex(data)
+    items = compile_layout(layout, "u", {}).decode(octets)
+
+    assert items == [{"value": octets[::-1].hex().upper(), "unit": "raw"}]
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 5, 9])
+def test_a_wrong_width_has_no_items(size: int) -> None:
+    assert compile_layout("N*NNNNNN.NN", "kWh", {}).decode(bytes(size)) is None
+
+
+@pytest.mark.parametrize("layout", ["NN.Y", "@nowhere", "H*;NN", "YYDDMM"])
+def test_a_layout_that_means_nothing_names_itself(layout: str) -> None:
+    with pytest.raises(LayoutError):
+        compile_layout(layout, "", {})
+
+
+def test_record_layouts_have_the_published_sizes() -> None:
+    sizes = {
+        "03010101": 131,
+        "030B0101": 115,
+        "03070001": 76,
+        "03090001": 78,
+        "03300101": 106,
+        "03300201": 202,
+        "03300D01": 60,
+        "03360001": 29,
+        "1001FF01": 195,
+        "1801FF01": 179,
+        "1400FF01": 140,
+        "1600FF01": 143,
+        "1D00FF01": 34,
+        "1F00FF01": 44,
+    }
+    for di, size in sizes.items():
+        found = FOUND.find(di)
+        assert found is not None
+        assert found.reply.fields(size), di
+
+
+def test_items_of_a_long_record_are_those_of_its_block() -> None:
+    """1001nn01 is term nn of the block 1001FF01: 37 the end, 10 the voltage of phase A."""
+    end, voltage = FOUND.find("10012501"), FOUND.find("10010A01")
+    assert end is not None
+    assert voltage is not None
+
+    (item,) = end.reply.decode(bytes.fromhex("592415260116")) or [{}]
+    assert item == {"name": "end", "value": "2016-01-26 15:24:59", "unit": ""}
+    (item,) = voltage.reply.decode(bytes.fromhex("9921")) or [{}]
+    assert item == {"name": "A voltage", "value": "219.9", "unit": "V"}
+
+
+def test_a_profile_goes_before_the_standard() -> None:
+    plain, private = FOUND.find("03300601"), FOUND.find("03300601", "private")
+    assert plain is not None
+    assert private is not None
+    assert plain.name_en == "season table programming record 1"
+    assert private.reply.decode(bytes(4)) == [{"value": "0.00", "unit": ""}]
+    assert FOUND.find("00010000", "private") == FOUND.find("00010000")
