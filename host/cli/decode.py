@@ -1,0 +1,55 @@
+"""`dianka decode`: DL/T 645 frames to JSON, one object a frame."""
+
+import json
+import sys
+from collections.abc import Iterator
+
+import click
+
+from host.frames.describe import STANDARDS, describe_hex
+
+# The shortest frame has 12 bytes; shorter arguments are the bytes of one frame.
+_SHORTEST = 24
+
+_EPILOG = """\b
+Examples:
+  dianka decode 684422940000006891083A333433333333330316
+  dianka decode 68 44 22 94 00 00 00 68 D1 01 35 D1 16
+  grep -o '68[0-9A-F]*16' line.log | dianka decode --json -
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--json", "compact", is_flag=True, help="One line a frame.")
+@click.option(
+    "--standard",
+    type=click.Choice(("auto", *STANDARDS)),
+    default="auto",
+    help="Read as this standard; auto judges by the function code.",
+)
+@click.argument("frames", metavar="HEX...", nargs=-1, required=True)
+def command(compact: bool, standard: str, frames: tuple[str, ...]) -> None:
+    """Decode DL/T 645 frames (2007 and 1997), given in hexadecimal, to JSON objects.
+
+    With - in place of HEX, each line of standard input is a frame. Ends with status 1 if a
+    frame did not verify.
+    """
+    indent = None if compact or not sys.stdout.isatty() else 2
+    good = True
+    for text in _texts(frames):
+        said = describe_hex(text, standard)
+        good = good and said["ok"]
+        click.echo(json.dumps(said, ensure_ascii=False, indent=indent))
+    if not good:
+        sys.exit(1)
+
+
+def _texts(frames: tuple[str, ...]) -> Iterator[str]:
+    if frames == ("-",):
+        for line in sys.stdin:
+            if line.strip():
+                yield line
+    elif len(frames) > 1 and all(len(text) < _SHORTEST for text in frames):
+        yield "".join(frames)
+    else:
+        yield from frames

@@ -1,0 +1,88 @@
+"""Goal: `dianka decode` prints one object a frame and ends with a status that can be trusted.
+
+Method: the command through click's runner, on arguments and on standard input.
+"""
+
+import json
+
+from click.testing import CliRunner, Result
+
+from host.cli.decode import command
+
+BLOCK = "6864379800000068911833323333B4387433333333335A5A443333C55A3386B934332C16"
+BAD = "6812907856341268910833333433896745335516"
+REFUSAL = "6844229400000068D10135D116"
+
+
+def run(*args: str, text: str = "") -> Result:
+    """Run the command."""
+    return CliRunner().invoke(command, list(args), input=text)
+
+
+def test_block_in_the_published_shape() -> None:
+    result = run("--json", BLOCK)
+    values = ("4105.81", "0.00", "1127.27", "2792.00", "186.53")
+
+    assert result.exit_code == 0
+    assert json.loads(result.output) == {
+        "ok": True,
+        "standard": "2007",
+        "direction": "response",
+        "address": "000000983764",
+        "control": "91",
+        "function": "read",
+        "di": "0000FF00",
+        "name_en": "block: total + tariffs, present, combined active",
+        "name_zh": "(当前)组合有功电能数据块",
+        "items": [{"value": value, "unit": "kWh"} for value in values],
+        "more": False,
+        "error": None,
+    }
+
+
+def test_refusal_names_its_flags() -> None:
+    said = json.loads(run(REFUSAL).output)
+
+    assert said["error"] == {"code": "02", "flags": ["no such data"]}
+    assert said["items"] == []
+
+
+def test_bad_frame_ends_with_status_1_after_the_good_ones() -> None:
+    result = run("--json", BAD, BLOCK)
+    first, second = map(json.loads, result.output.splitlines())
+
+    assert result.exit_code == 1
+    assert first == {"ok": False, "reason": "checksum 55, computed 54", "hex": BAD}
+    assert second["ok"]
+
+
+def test_lines_of_standard_input() -> None:
+    result = run("--json", "-", text=f"{BLOCK}\n\n  {REFUSAL.lower()} \nzz\n")
+    good, refusal, bad = map(json.loads, result.output.splitlines())
+
+    assert result.exit_code == 1
+    assert (good["di"], refusal["control"]) == ("0000FF00", "D1")
+    assert bad == {"ok": False, "reason": "not hexadecimal", "hex": "zz"}
+
+
+def test_bytes_as_separate_arguments_are_one_frame() -> None:
+    pairs = [REFUSAL[at : at + 2] for at in range(0, len(REFUSAL), 2)]
+
+    assert json.loads(run(*pairs).output)["control"] == "D1"
+
+
+def test_standard_by_choice() -> None:
+    """C=08 is broadcast time in both; only the choice can tell them apart."""
+    frame = "FEFEFEFE689999999999996808065539456443584616"
+
+    assert json.loads(run(frame).output)["standard"] == "2007"
+    said = json.loads(run("--standard", "1997", frame).output)
+    assert said["standard"] == "1997"
+    assert said["items"] == [{"name": "time", "value": "2025-10-31 12:06:22", "unit": ""}]
+
+
+def test_no_frame_is_a_mistake_of_use() -> None:
+    result = run()
+
+    assert result.exit_code == 2
+    assert "HEX" in result.output
