@@ -1,0 +1,325 @@
+"""The policy: from the balance to the relay, as a table of states, with a reason for each step.
+
+A trip that falls due is held back while something forbids it: the guard, a doubtful reading, the
+final notice, grace for the station's good payers, hours and days without cuts. What is held back
+is judged again with every reading and whenever time passes.
+"""
+
+from micropython import const
+
+from prepay.calendar import DAY_S, day_number, month_of, weekday_of, year_of
+from prepay.ledger import GUARD, STOPPED
+
+NORMAL = const(0)
+ALARM_1 = const(1)
+ALARM_2 = const(2)
+ZERO = const(3)  # living on the overdraft
+EMERGENCY = const(4)  # living on emergency credit, which the user asked for
+HELD = const(5)  # the cut is due and held back
+CUT = const(6)
+OVERLOAD = const(7)  # cut for a while: too much power while living on credit
+REMOTE = const(8)  # cut by order
+STATE_NAMES = (
+    "normal",
+    "alarm 1",
+    "alarm 2",
+    "overdraft",
+    "emergency credit",
+    "cut held back",
+    "cut",
+    "overload",
+    "remote trip",
+)
+
+# Causes: what happened.
+READING = const(1)
+TOP_UP = const(2)
+CARD = const(3)  # a card without money, or the button
+TIME = const(4)
+PARAMETERS = const(5)
+ORDER_TRIP = const(6)
+ORDER_CLOSE = const(7)
+
+# Intents: what the relay is to do.
+NONE = const(0)
+TRIP = const(1)
+CLOSE = const(2)
+PERMIT = const(3)  # the user closes by the button
+
+# Reasons, also of POLICY and RELAY records.
+R_LEVEL = const(1)
+R_WARNING = const(2)
+R_USED_UP = const(3)
+R_TOP_UP = const(4)
+R_RESUMED = const(5)
+R_EMERGENCY = const(6)
+R_OVERLOAD = const(7)
+R_LOAD_OVER = const(8)
+R_ORDER = const(9)
+R_DOUBT = const(10)
+R_GUARD = const(11)
+R_NOTICE = const(12)
+R_GRACE = const(13)
+R_NO_CUT_TIME = const(14)
+R_NO_CLOCK = const(15)
+REASON_NAMES = (
+    "",
+    "balance",
+    "warning",
+    "credit used up",
+    "top-up",
+    "resumed by the user",
+    "emergency credit",
+    "overload",
+    "overload over",
+    "order",
+    "doubtful reading",
+    "guard",
+    "final notice",
+    "grace",
+    "time without cuts",
+    "clock not set",
+)
+
+# What a level of the balance (row) means to each state (column, in the order above):
+# "." go there   k keep the state   w go there with a warning trip   c go there and close
+# t trip, or hold the trip back     o stay open as CUT, or close if the trip would be held back
+_MOVES = (
+    b"..cc..ccc",  # NORMAL
+    b"..cc..ccc",  # ALARM_1
+    b"ww.c..ccc",  # ALARM_2
+    b"www.k.ccc",  # ZERO
+    b"ttttttooo",  # CUT
+)
+_LEVELS = (NORMAL, ALARM_1, ALARM_2, ZERO, CUT)
+_CUT_LEVEL = const(4)
+_KEEP = const(0x6B)
+_WARN = const(0x77)
+_CLOSE = const(0x63)
+_TRIP = const(0x74)
+_OPEN = const(0x6F)
+
+
+class Policy:
+    """The parameters, whole numbers; `check` says which make no sense together.
+
+    An amount of 0 turns off what it belongs to.
+    """
+
+    def __init__(self) -> None:
+        self.alarm_1_fen = 1000
+        self.alarm_2_fen = 0
+        self.overdraft_fen = 0
+        self.emergency_fen = 0
+        # To leave CUT by a top-up the balance must be above this.
+        self.close_fen = 0
+        # 1: after a cut the user closes by the button.
+        self.permit_only = 0
+        self.notice_minutes = 0
+        # From and to the same hour: none.
+        self.no_cut_from_hour = 0
+        self.no_cut_to_hour = 0
+        # Bit 0 is Sunday.
+        self.no_cut_weekdays = 0
+        # Both inclusive, 1103 is November 3rd; may span the new year.
+        self.no_cut_from_mmdd = 0
+        self.no_cut_to_mmdd = 0
+        # Inclusive, 260131 is 2026-01-31: a heat wave, a holiday.
+        self.no_cut_until_yymmdd = 0
+        self.grace_1_hours = 0
+        self.grace_1_fen = 0
+        self.grace_2_hours = 0
+        self.grace_2_fen = 0
+        self.grace_3_hours = 0
+        self.grace_3_fen = 0
+        self.load_limit_w = 0
+        self.load_wait_s = 300
+        self.debt_percent = 0
+        self.debt_week_limit_fen = 0
+
+    def names(self) -> "list[str]":
+        """All parameters, in order."""
+        return sorted(self.__dict__)
+
+    def check(self) -> str:
+        """What makes no sense, or ""."""
+        for name in self.names():
+            if getattr(self, name) < 0:
+                return name + " is below 0"
+        if 0 < self.alarm_1_fen <= self.alarm_2_fen:
+            return "alarm_1_fen must be above alarm_2_fen, or alarm 1 never comes"
+        if self.no_cut_from_hour > 23 or self.no_cut_to_hour > 23:
+            return "an hour is 0 to 23"
+        if self.no_cut_weekdays > 127:
+            return "no_cut_weekdays has 7 bits"
+        if self.no_cut_weekdays == 127:
+            return "no_cut_weekdays leaves no day to cut"
+        if (self.no_cut_from_mmdd == 0) != (self.no_cut_to_mmdd == 0):
+            return "no_cut_from_mmdd and no_cut_to_mmdd go together"
+        for mmdd in (self.no_cut_from_mmdd, self.no_cut_to_mmdd, self.no_cut_until_yymmdd % 10000):
+            if mmdd and not (1 <= mmdd // 100 <= 12 and 1 <= mmdd % 100 <= 31):
+                return "there is no date " + str(mmdd)
+        if self.permit_only > 1:
+            return "permit_only is 0 or 1"
+        if self.debt_percent > 90:
+            return "debt_percent is at most 90: a top-up must restore the supply"
+        return ""
+
+    def judge(
+        self,
+        state: int,
+        balance_fen: int,
+        cause: int,
+        t2000: int,
+        flags: int = 0,
+        grade: int = 0,
+        since_t2000: int = 0,
+        power_w: int = 0,
+    ) -> int:
+        """Return new state | intent << 8 | reason << 16; reason 0: nothing changes.
+
+        `flags`, `grade` and `since_t2000` are the ledger's, `power_w` the mean since the last
+        reading. `cause` may be told again: what was done is not done twice.
+        """
+        reason = self._reason_to_hold(state, t2000, flags, grade, since_t2000)
+        if cause == ORDER_TRIP:
+            if state == REMOTE or flags & GUARD:
+                return state
+            return REMOTE | TRIP << 8 | R_ORDER << 16
+        level = self._level(state, balance_fen, grade)
+        if cause == CARD:
+            return self._card(state, balance_fen, grade)
+        if self._overloads(state, power_w) and not flags & (GUARD | STOPPED):
+            return OVERLOAD | TRIP << 8 | R_OVERLOAD << 16
+        if not self._may_leave(state, level, balance_fen, cause, t2000, since_t2000):
+            return state
+        return self._move(state, level, cause, reason)
+
+    def _level(self, state: int, balance_fen: int, grade: int) -> int:
+        """Row of the table."""
+        if balance_fen > max(self.alarm_1_fen, self.alarm_2_fen, 0):
+            return NORMAL
+        if balance_fen > self.alarm_2_fen:
+            return ALARM_1
+        if balance_fen > 0:
+            return ALARM_2
+        credit_fen = self.overdraft_fen + self._grace_fen(grade)
+        if state == EMERGENCY:
+            credit_fen += self.emergency_fen
+        return ZERO if -balance_fen < credit_fen else _CUT_LEVEL
+
+    def _move(self, state: int, level: int, cause: int, reason: int) -> int:
+        """Look the step up; `reason` is why a trip would be held back, 0: it would not."""
+        move = _MOVES[level][state]
+        new = _LEVELS[level]
+        intent = NONE
+        why = R_TOP_UP if cause == TOP_UP else R_LEVEL
+        if move == _WARN and reason == 0:
+            intent = TRIP
+            why = R_WARNING
+        elif move == _CLOSE:
+            intent = CLOSE
+        elif move in (_TRIP, _OPEN):
+            why = reason or R_USED_UP
+            if reason:
+                new = HELD
+                intent = CLOSE if move == _OPEN else NONE
+            elif move == _TRIP:
+                intent = TRIP
+        if move == _KEEP or new == state:
+            return state
+        if cause == ORDER_CLOSE:
+            why = R_ORDER
+        elif state == OVERLOAD and cause == TIME:
+            why = R_LOAD_OVER
+        if intent == CLOSE and self.permit_only:
+            intent = PERMIT
+        return new | intent << 8 | why << 16
+
+    def _card(self, state: int, balance_fen: int, grade: int) -> int:
+        """The user asks for supply without paying."""
+        if state in (ALARM_2, ZERO):
+            return state | CLOSE << 8 | R_RESUMED << 16
+        credit_fen = self.overdraft_fen + self._grace_fen(grade) + self.emergency_fen
+        if state == CUT and self.emergency_fen and -balance_fen < credit_fen:
+            return EMERGENCY | CLOSE << 8 | R_EMERGENCY << 16
+        return state
+
+    def _may_leave(
+        self, state: int, level: int, balance_fen: int, cause: int, t2000: int, since_t2000: int
+    ) -> bool:
+        """Whether `cause` can end a state in which the supply is cut; true in all others."""
+        if state == CUT:
+            if cause == TOP_UP:
+                return balance_fen > self.close_fen
+            return cause == ORDER_CLOSE or (cause == PARAMETERS and level != _CUT_LEVEL)
+        if state == OVERLOAD:
+            if cause == TOP_UP:
+                return level < ZERO
+            return cause == ORDER_CLOSE or (
+                cause in (TIME, READING) and t2000 - since_t2000 >= self.load_wait_s
+            )
+        return state != REMOTE or cause == ORDER_CLOSE
+
+    def _overloads(self, state: int, power_w: int) -> bool:
+        return power_w > self.load_limit_w > 0 and state in (ZERO, EMERGENCY, HELD)
+
+    def _grace_fen(self, grade: int) -> int:
+        if grade < 2:
+            return self.grace_1_fen if grade else 0
+        return self.grace_2_fen if grade == 2 else self.grace_3_fen
+
+    def _grace_hours(self, grade: int) -> int:
+        if grade < 2:
+            return self.grace_1_hours if grade else 0
+        return self.grace_2_hours if grade == 2 else self.grace_3_hours
+
+    def _reason_to_hold(
+        self, state: int, t2000: int, flags: int, grade: int, since_t2000: int
+    ) -> int:
+        """Why no trip may happen now, or 0."""
+        if flags & STOPPED:
+            return R_DOUBT
+        if flags & GUARD:
+            return R_GUARD
+        if t2000 <= 0:
+            return R_NO_CLOCK
+        due_s = t2000 - since_t2000 if state == HELD else 0
+        if due_s < self.notice_minutes * 60:
+            return R_NOTICE
+        if due_s < self._grace_hours(grade) * 3600:
+            return R_GRACE
+        return R_NO_CUT_TIME if self._no_cut_at(t2000) else 0
+
+    def _no_cut_at(self, t2000: int) -> bool:
+        """Whether the hour or the day is one without cuts."""
+        hour = t2000 % DAY_S // 3600
+        if self.no_cut_from_hour != self.no_cut_to_hour and _in_circle(
+            hour, self.no_cut_from_hour, self.no_cut_to_hour - 1
+        ):
+            return True
+        days = t2000 // DAY_S
+        if self.no_cut_weekdays >> weekday_of(days) & 1:
+            return True
+        year = year_of(days)
+        month = month_of(year, days)
+        mmdd = month * 100 + days - day_number(year, month, 1) + 1
+        if year * 10000 + mmdd <= self.no_cut_until_yymmdd:
+            return True
+        return self.no_cut_from_mmdd > 0 and _in_circle(
+            mmdd, self.no_cut_from_mmdd, self.no_cut_to_mmdd
+        )
+
+    def repaid_fen(self, amount_fen: int, debt_fen: int, week_fen: int) -> int:
+        """What of a top-up goes to the debt, when `week_fen` did so this week already."""
+        repaid_fen = min(debt_fen, amount_fen * self.debt_percent // 100)
+        if self.debt_week_limit_fen:
+            repaid_fen = min(repaid_fen, max(0, self.debt_week_limit_fen - week_fen))
+        return repaid_fen
+
+
+def _in_circle(value: int, first: int, last: int) -> bool:
+    """Whether `value` is in first..last, both included, which may go past the end."""
+    if first <= last:
+        return first <= value <= last
+    return value >= first or value <= last

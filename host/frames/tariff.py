@@ -1,0 +1,518 @@
+"""Tariff files (JSON, decimal strings) and the binary image a device is given.
+
+    {"name": "...", "source": "...", "tier_period": "month|year|none",
+     "tier_reset": ["01-01 00"],            MM-DD hh of a year; of a month DD hh counts
+     "rates": ["peak", "valley"],           in the order of the meter's registers
+     "tiers": [{"upto_kwh": "2760", "prices": ["0.568", "0.288"]}, ...,  {"prices": [...]}],
+     "standing_yuan_per_day": "0.1",
+     "seasons": [{"from": "05-01", "tiers": [...], "table": "...", "rest_table": "..."}, ...],
+     "households": {"large": {"extra_kwh": ["100", "0"]}, "low income": {"free_kwh": "15"}},
+     "schedule": {"tables": {"day": [["00:00", "valley"], ["08:00", "peak"]]}, "table": "day",
+                  "rest_table": "...", "rest_days": ["sat", "sun"],
+                  "holidays": {"2026-10-01": "..."}},
+     "next": [{"from": "2026-07-01 00", ...}]}
+
+Only `name`, `tier_period` and `tiers` must stand. A season takes what it does not say from the
+tariff, a set of `next` from the set before it. The first kind of household is the ordinary one.
+The image is laid out in firmware/prepay/tariff.py and docs/SPEC.md; nothing here knows that code.
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import construct as c
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+EPOCH = datetime(2000, 1, 1)
+NO_LIMIT_WH = 0x3FFFFFFF
+RATES_LIMIT = 8
+TIERS_LIMIT = 8
+IMAGE_LIMIT = 4096
+ORDINARY = "ordinary"
+
+_PRICE_DECIMALS = 8
+_STANDING_DECIMALS = 7
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_PERIODS = ("none", "month", "year")
+_MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+class TariffError(ValueError):
+    """The file is not a tariff that can be honoured exactly; the text names field and value."""
+
+
+def _decimal(value: object) -> Decimal:
+    """A decimal string, as exact as it is written."""
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        raise ValueError('write a decimal number of 0 or more as a string, such as "0.568"')
+    return Decimal(value)
+
+
+Number = Annotated[Decimal, BeforeValidator(_decimal)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tier(_Model):
+    """One step of a ladder; only the last has no upper limit."""
+
+    upto_kwh: Number | None = None
+    prices: list[Number]
+
+
+class Season(_Model):
+    """What begins at 00:00 of `from` every year."""
+
+    begins: Annotated[str, Field(alias="from")]
+    tiers: list[Tier] | None = None
+    table: str | None = None
+    rest_table: str | None = None
+
+
+class Household(_Model):
+    """How a kind of household differs: higher limits, or energy that costs nothing."""
+
+    extra_kwh: list[Number] | None = None
+    free_kwh: Number | None = None
+
+
+class Schedule(_Model):
+    """Day tables for meters with one register: the clock tells the rate."""
+
+    tables: dict[str, list[tuple[str, str]]]
+    table: str
+    rest_table: str | None = None
+    rest_days: list[Literal["sun", "mon", "tue", "wed", "thu", "fri", "sat"]] = []
+    holidays: dict[date, str] = {}
+
+
+class _Terms(_Model):
+    tier_period: Literal["month", "year", "none"]
+    tier_reset: list[str] | None = None
+    tiers: list[Tier]
+    standing_yuan_per_day: Number = Decimal(0)
+    seasons: list[Season] = []
+
+
+class Next(_Model):
+    """A set of terms from a time on; what it leaves out stays."""
+
+    begins: Annotated[str, Field(alias="from")]
+    tier_period: Literal["month", "year", "none"] | None = None
+    tier_reset: list[str] | None = None
+    tiers: list[Tier] | None = None
+    standing_yuan_per_day: Number | None = None
+    seasons: list[Season] | None = None
+
+
+class TariffFile(_Terms):
+    """A whole tariff file."""
+
+    name: str
+    source: str = ""
+    note: str = ""
+    rates: Annotated[list[str], Field(min_length=1, max_length=RATES_LIMIT)] = ["flat"]
+    households: dict[str, Household] = {}
+    schedule: Schedule | None = None
+    next: list[Next] = []
+
+    @property
+    def household_names(self) -> list[str]:
+        """Kinds of household by number."""
+        return [ORDINARY, *self.households]
+
+    @property
+    def has_free_tier(self) -> bool:
+        """Whether tier 0 of the image is the energy that costs nothing."""
+        return any(kind.free_kwh is not None for kind in self.households.values())
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Upper limits (kWh, inclusive, of all tiers but the last) and yuan per tier and rate."""
+
+    limits_kwh: tuple[Decimal, ...]
+    prices: tuple[tuple[Decimal, ...], ...]
+
+
+@dataclass(frozen=True)
+class SeasonTerms:
+    """A season of a set: month, day, one ladder for each kind of household, day tables."""
+
+    month: int
+    day: int
+    ladders: tuple[Ladder, ...]
+    table: str | None
+    rest_table: str | None
+
+
+@dataclass(frozen=True)
+class SetTerms:
+    """Terms from `start` on, with nothing left out. `settlements` are (month or 0, day, hour)."""
+
+    start: datetime
+    period: str
+    settlements: tuple[tuple[int, int, int], ...]
+    standing_yuan: Decimal
+    seasons: tuple[SeasonTerms, ...]
+
+
+def load(path: Path) -> TariffFile:
+    """Read and check a tariff file; TariffError with the file's name."""
+    try:
+        return read(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TariffError(f"{path}: cannot be read: {error}") from error
+    except TariffError as error:
+        raise TariffError(f"{path}: {error}") from error
+
+
+def read(text: str) -> TariffFile:
+    """Read and check the text of a tariff file."""
+    try:
+        tariff = TariffFile.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first["loc"])
+        value = "" if first["type"] in ("missing", "json_invalid") else f" {first['input']!r}"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise TariffError(f"{place.lstrip('.') or 'file'}{value}: {reason}") from error
+    build(tariff)
+    return tariff
+
+
+def sets_of(tariff: TariffFile) -> list[SetTerms]:
+    """All sets, the first from the beginning of time; TariffError names what cannot be."""
+    if len(set(tariff.rates)) < len(tariff.rates):
+        raise TariffError(f"rates {tariff.rates}: two have the same name")
+    terms: _Terms = tariff
+    sets = [_set_terms(tariff, terms, EPOCH, "")]
+    for at, following in enumerate(tariff.next):
+        place = f"next[{at}]."
+        start = _moment(following.begins, f"{place}from")
+        if start <= sets[-1].start:
+            raise TariffError(f"{place}from {following.begins!r}: not after the set before")
+        changed = following.model_dump(exclude_none=True, exclude={"begins"}, by_alias=True)
+        if "tier_period" in changed and "tier_reset" not in changed:
+            changed["tier_reset"] = None
+        kept = {name: getattr(terms, name) for name in _Terms.model_fields}
+        fresh = {name: getattr(following, name) for name in changed}
+        terms = _Terms.model_construct(**{**kept, **fresh})
+        sets.append(_set_terms(tariff, terms, start, place))
+    return sets
+
+
+def _set_terms(tariff: TariffFile, terms: _Terms, start: datetime, place: str) -> SetTerms:
+    standing = terms.standing_yuan_per_day
+    _check_decimals(standing, _STANDING_DECIMALS, 100, f"{place}standing_yuan_per_day")
+    schedule = tariff.schedule
+    table = schedule.table if schedule else None
+    rest_table = (schedule.rest_table or table) if schedule else None
+    seasons = []
+    for at, season in enumerate(terms.seasons):
+        within = f"{place}seasons[{at}]."
+        month, day = _month_day(season.begins, f"{within}from")
+        tiers = f"{within}tiers" if season.tiers else f"{place}tiers"
+        ladders = _ladders(tariff, season.tiers or terms.tiers, tiers)
+        own = season.table or table
+        if schedule is None and (season.table or season.rest_table):
+            raise TariffError(f"{within}table: there is no schedule")
+        rest = season.rest_table or (season.table and own) or rest_table
+        seasons.append(SeasonTerms(month, day, ladders, own, rest))
+    ladders = _ladders(tariff, terms.tiers, f"{place}tiers")
+    if not seasons:
+        seasons = [SeasonTerms(1, 1, ladders, table, rest_table)]
+    if len({(season.month, season.day) for season in seasons}) < len(seasons):
+        raise TariffError(f"{place}seasons: two begin on the same day")
+    settlements = _settlements(terms, place)
+    return SetTerms(start, terms.tier_period, settlements, standing, tuple(seasons))
+
+
+def _settlements(terms: _Terms, place: str) -> tuple[tuple[int, int, int], ...]:
+    resets = terms.tier_reset
+    place = f"{place}tier_reset"
+    if terms.tier_period == "none":
+        if resets:
+            raise TariffError(f"{place} {resets}: nothing is reset with tier_period none")
+        return ()
+    if resets is None:
+        resets = ["01-01 00"]
+    found = []
+    for at, text in enumerate(resets):
+        match = re.fullmatch(r"(?:([0-9]{2})-)?([0-9]{2})(?: ([0-9]{2}))?", text)
+        if not match or (terms.tier_period == "year" and not match[1]):
+            raise TariffError(f'{place}[{at}] {text!r}: write MM-DD hh, such as "01-01 00"')
+        month, day, hour = int(match[1] or 0), int(match[2]), int(match[3] or 0)
+        if terms.tier_period == "month":
+            month = 0
+        elif not 1 <= month <= 12:
+            raise TariffError(f"{place}[{at}] {text!r}: a month is 01 to 12")
+        if not 1 <= day <= 28 or hour > 23:
+            raise TariffError(f"{place}[{at}] {text!r}: a day is 01 to 28, an hour 00 to 23")
+        found.append((month, day, hour))
+    limit = 1 if terms.tier_period == "month" else 6
+    if not 1 <= len(found) <= limit or len(set(found)) < len(found):
+        raise TariffError(
+            f"{place} {resets}: a {terms.tier_period} has 1 to {limit}, all different"
+        )
+    return tuple(found)
+
+
+def _ladders(tariff: TariffFile, tiers: Sequence[Tier], place: str) -> tuple[Ladder, ...]:
+    """The ladder of each kind of household, all with the same number of tiers."""
+    limits: list[Decimal] = []
+    for at, tier in enumerate(tiers):
+        if len(tier.prices) != len(tariff.rates):
+            raise TariffError(
+                f"{place}[{at}].prices: {len(tier.prices)} prices for {len(tariff.rates)} rates"
+            )
+        for rate, price in enumerate(tier.prices):
+            _check_decimals(price, _PRICE_DECIMALS, 100000, f"{place}[{at}].prices[{rate}]")
+        last = at == len(tiers) - 1
+        if last != (tier.upto_kwh is None):
+            reason = "the last tier has no limit" if last else "only the last tier may lack it"
+            raise TariffError(f"{place}[{at}].upto_kwh {tier.upto_kwh}: {reason}")
+        if tier.upto_kwh is not None:
+            _check_decimals(tier.upto_kwh, 3, 1000000, f"{place}[{at}].upto_kwh")
+            if tier.upto_kwh <= (limits[-1] if limits else 0):
+                raise TariffError(f"{place}[{at}].upto_kwh {tier.upto_kwh}: limits must grow")
+            limits.append(tier.upto_kwh)
+    if not tiers:
+        raise TariffError(f"{place}: there must be at least one")
+    prices = tuple(tuple(tier.prices) for tier in tiers)
+    kinds = [Household(), *tariff.households.values()]
+    names = tariff.household_names
+    return tuple(
+        _household_ladder(tariff, kind, Ladder(tuple(limits), prices), f"households.{name}")
+        for kind, name in zip(kinds, names, strict=True)
+    )
+
+
+def _household_ladder(tariff: TariffFile, kind: Household, base: Ladder, place: str) -> Ladder:
+    limits = base.limits_kwh
+    if kind.extra_kwh is not None:
+        if len(kind.extra_kwh) != len(limits):
+            raise TariffError(
+                f"{place}.extra_kwh: {len(kind.extra_kwh)} values for {len(limits)} limits"
+            )
+        for extra in kind.extra_kwh:
+            _check_decimals(extra, 3, 1000000, f"{place}.extra_kwh")
+        limits = tuple(limit + extra for limit, extra in zip(limits, kind.extra_kwh, strict=True))
+        if list(limits) != sorted(set(limits)):
+            raise TariffError(f"{place}.extra_kwh: the limits no longer grow")
+    prices = base.prices
+    if tariff.has_free_tier:
+        free = kind.free_kwh or Decimal(0)
+        _check_decimals(free, 3, 1000000, f"{place}.free_kwh")
+        if limits and free > limits[0]:
+            raise TariffError(f"{place}.free_kwh {free}: above the first limit {limits[0]}")
+        limits = (free, *limits)
+        prices = (tuple(Decimal(0) for _ in tariff.rates), *prices)
+    return Ladder(limits, prices)
+
+
+def _check_decimals(value: Decimal, decimals: int, limit: int, place: str) -> None:
+    exponent = value.normalize().as_tuple().exponent
+    if not isinstance(exponent, int) or -exponent > decimals:
+        raise TariffError(f"{place} {value}: more than {decimals} decimals cannot be honoured")
+    if value >= limit:
+        raise TariffError(f"{place} {value}: must be below {limit}")
+
+
+def _month_day(text: str, place: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{2})-([0-9]{2})", text)
+    month, day = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= month <= 12 or not 1 <= day <= _MONTH_DAYS[month - 1]:
+        raise TariffError(f'{place} {text!r}: write a day of every year as MM-DD, such as "05-01"')
+    return month, day
+
+
+def _moment(text: str, place: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d %H")
+    except ValueError:
+        hint = 'write YYYY-MM-DD hh, such as "2026-07-01 00"'
+        raise TariffError(f"{place} {text!r}: {hint}") from None
+
+
+# --- the image ----------------------------------------------------------------------------------
+
+_LADDER = c.Struct(
+    "limits_wh" / c.Array(c.this._.tiers - 1, c.Int32ul),
+    "prices"
+    / c.Array(c.this._.tiers * c.this._.rates, c.Struct("e4" / c.Int32ul, "e8_low" / c.Int16ul)),
+)
+_SET = c.Struct(
+    "start_t2000" / c.Int32ul,
+    "standing_e7" / c.Int32ul,
+    "period" / c.Int8ul,
+    "settlement_count" / c.Rebuild(c.Int8ul, c.len_(c.this.settlements)),
+    "season_count" / c.Rebuild(c.Int8ul, c.len_(c.this.seasons)),
+    "rest_days" / c.Int8ul,
+    "settlements" / c.Array(c.this.settlement_count, c.Byte[3]),
+    "seasons" / c.Array(c.this.season_count, c.Byte[5]),
+)
+_SLOT = c.Struct("minute" / c.Int16ul, "rate" / c.Int8ul)
+IMAGE = c.Struct(
+    "magic" / c.Const(b"DT\x01"),
+    "number" / c.Int8ul,
+    "rates" / c.Int8ul,
+    "tiers" / c.Int8ul,
+    "households" / c.Int8ul,
+    "ladder_count" / c.Int8ul,
+    "set_count" / c.Rebuild(c.Int8ul, c.len_(c.this.sets)),
+    "table_count" / c.Rebuild(c.Int8ul, c.len_(c.this.tables)),
+    "holiday_count" / c.Rebuild(c.Int8ul, c.len_(c.this.holidays)),
+    c.Padding(1),
+    "ladders" / c.Array(c.this.ladder_count * c.this.households, _LADDER),
+    "sets" / c.Array(c.this.set_count, _SET),
+    "tables" / c.Array(c.this.table_count, c.PrefixedArray(c.Int8ul, _SLOT)),
+    "holidays" / c.Array(c.this.holiday_count, c.Struct("day" / c.Int16ul, "table" / c.Int8ul)),
+)
+
+
+def build(tariff: TariffFile, number: int = 1) -> bytes:
+    """The image of `tariff` as number 1..255; TariffError if it cannot be honoured exactly."""
+    sets = sets_of(tariff)
+    seasons = [season for terms in sets for season in terms.seasons]
+    tiers = {len(season.ladders[0].prices) for season in seasons}
+    if len(tiers) > 1 or max(tiers) > TIERS_LIMIT:
+        raise TariffError(
+            f"tiers: {sorted(tiers)} tiers; all seasons and sets need the same number, "
+            f"at most {TIERS_LIMIT}"
+        )
+    ladders = list(dict.fromkeys(season.ladders for season in seasons))
+    tables = _tables(tariff)
+    names = list(tables)
+    fields: dict[str, Any] = {
+        "number": number,
+        "rates": len(tariff.rates),
+        "tiers": tiers.pop(),
+        "households": len(tariff.household_names),
+        "ladder_count": len(ladders),
+        "ladders": [_ladder_fields(ladder) for kinds in ladders for ladder in kinds],
+        "sets": [_set_fields(terms, ladders, names, tariff.schedule) for terms in sets],
+        "tables": list(tables.values()),
+        "holidays": _holidays(tariff, names),
+    }
+    _check_count("kinds of households", len(tariff.household_names), 4)
+    _check_count("different ladders", len(ladders), 16)
+    _check_count("sets of terms", len(sets), 4)
+    _check_count("day tables", len(tables), 16)
+    _check_count("holidays", len(fields["holidays"]), 64)
+    body = bytes(IMAGE.build(fields))
+    image = body + zlib.crc32(body).to_bytes(4, "little")
+    if len(image) > IMAGE_LIMIT:
+        raise TariffError(f"the image has {len(image)} bytes, at most {IMAGE_LIMIT}")
+    return image
+
+
+def _check_count(what: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise TariffError(f"{count} {what}: at most {limit}")
+
+
+def parse(image: bytes) -> Any:
+    """The fields of an image; TariffError when it is none."""
+    if len(image) < 16 or zlib.crc32(image[:-4]) != int.from_bytes(image[-4:], "little"):
+        raise TariffError("the CRC-32 of the image is wrong")
+    try:
+        return IMAGE.parse(image[:-4])
+    except c.ConstructError as error:
+        raise TariffError(f"no image of a tariff: {error}") from error
+
+
+def _ladder_fields(ladder: Ladder) -> dict[str, Any]:
+    prices = [int(price.scaleb(8)) for row in ladder.prices for price in row]
+    return {
+        "limits_wh": [int(limit * 1000) for limit in ladder.limits_kwh],
+        "prices": [{"e4": price // 10000, "e8_low": price % 10000} for price in prices],
+    }
+
+
+def _set_fields(
+    terms: SetTerms,
+    ladders: Sequence[tuple[Ladder, ...]],
+    names: Sequence[str],
+    schedule: Schedule | None,
+) -> dict[str, Any]:
+    rest_days = 0
+    for name in schedule.rest_days if schedule else []:
+        rest_days |= 1 << _WEEKDAYS.index(name)
+    return {
+        "start_t2000": t2000_of(terms.start),
+        "standing_e7": int(terms.standing_yuan.scaleb(7)),
+        "period": _PERIODS.index(terms.period),
+        "rest_days": rest_days,
+        "settlements": terms.settlements,
+        "seasons": [
+            (
+                season.month,
+                season.day,
+                ladders.index(season.ladders),
+                _table_number(names, season.table),
+                _table_number(names, season.rest_table),
+            )
+            for season in terms.seasons
+        ],
+    }
+
+
+def _table_number(names: Sequence[str], table: str | None) -> int:
+    if table is None:
+        return 0
+    if table not in names:
+        raise TariffError(f"schedule: there is no table {table!r}, only {', '.join(names)}")
+    return names.index(table) + 1
+
+
+def _tables(tariff: TariffFile) -> dict[str, list[dict[str, int]]]:
+    schedule = tariff.schedule
+    tables: dict[str, list[dict[str, int]]] = {}
+    for name, slots in schedule.tables.items() if schedule else ():
+        place = f"schedule.tables.{name}"
+        rows = []
+        for at, (time, rate) in enumerate(slots):
+            match = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", time)
+            if not match:
+                raise TariffError(f"{place}[{at}] {time!r}: write hh:mm")
+            if rate not in tariff.rates:
+                raise TariffError(f"{place}[{at}] {rate!r}: no rate of {tariff.rates}")
+            minute = int(match[1]) * 60 + int(match[2])
+            rows.append({"minute": minute, "rate": tariff.rates.index(rate)})
+        minutes = [row["minute"] for row in rows]
+        if not rows or minutes[0] or minutes != sorted(set(minutes)) or len(rows) > 48:
+            raise TariffError(f"{place}: 1 to 48 slots, from 00:00 on, in order")
+        tables[name] = rows
+    return tables
+
+
+def _holidays(tariff: TariffFile, names: Sequence[str]) -> list[dict[str, int]]:
+    holidays = tariff.schedule.holidays if tariff.schedule else {}
+    return [
+        {"day": (day - EPOCH.date()).days, "table": _table_number(names, table)}
+        for day, table in sorted(holidays.items())
+    ]
+
+
+def t2000_of(moment: datetime) -> int:
+    """Seconds since 2000-01-01 00:00, local standard time."""
+    return int((moment - EPOCH).total_seconds())
+
+
+def parse_kwh(text: str) -> Decimal:
+    """Kilowatt-hours as typed, to the watt-hour; ValueError with what to write."""
+    try:
+        value = _decimal(text)
+        _check_decimals(value, 3, 1000000, "energy")
+    except (InvalidOperation, ValueError) as error:
+        raise ValueError(f"{text!r}: {error}") from error
+    return value

@@ -1,0 +1,410 @@
+"""Goal: every watt-hour is charged once, at its own price, to the last digit, or not at all.
+
+Method: published bills and small ladders whose charge can be worked out by hand; the same energy
+in one reading and in many; every doubtful reading; restarts from the journal's own fields. A
+reading on eight-decimal prices is charged with the heap locked.
+"""
+
+from array import array
+
+from harness import check, equal, heap_locked
+from prepay import ledger as books
+from prepay.calendar import day_number
+from prepay.ledger import Ledger
+from prepay.tariff import Tariff
+from tariff_images import (
+    ENDLESS,
+    MONTHLY,
+    flat,
+    guangzhou,
+    image,
+    ladder,
+    loaded,
+    shandong,
+    simple,
+    terms,
+    zhejiang,
+)
+
+DAY_S = 86400
+# 2026-03-02 00:00
+START = day_number(26, 3, 2) * DAY_S
+
+
+class Account:
+    """Account 1 of a ledger of 3, read at `t2000`."""
+
+    def __init__(self, tariff: Tariff, registers_wh: "tuple[int, ...]" = (), t2000: int = START):
+        self.ledger = Ledger(3, 4, 12)
+        self.ledger.power_limit_w = 10**9
+        self.tariff = tariff
+        self.t2000 = t2000
+        self.registers_wh = array("i", registers_wh or (0,) * tariff.registers)
+        equal(self.prepare(), books.FIRST)
+        self.ledger.commit(1)
+
+    def prepare(self) -> int:
+        return self.ledger.prepare(1, self.tariff, self.registers_wh, self.t2000)
+
+    def use(self, wh: int, rate: int = 0, after_s: int = 900) -> int:
+        """Read again after `wh` more at `rate`; commit what can be; return the outcome."""
+        self.registers_wh[rate] += wh
+        self.t2000 += after_s
+        outcome = self.prepare()
+        if outcome == books.CHARGED:
+            self.ledger.commit(1)
+        return outcome
+
+    @property
+    def charged_e11(self) -> int:
+        """Everything charged, in 1e-11 yuan."""
+        one = self.ledger
+        fen_e7 = one.debit_fen[1] * 100000 + one.residue_e7[1]
+        return fen_e7 * 10000 + one.residue_e11[1]
+
+    @property
+    def cells_wh(self) -> "list[int]":
+        at = self.ledger.cells_limit
+        return [self.ledger.cells_wh[at + cell] for cell in range(self.tariff.cells)]
+
+
+def yuan_e11(text: str) -> int:
+    """Yuan with decimals in 1e-11 yuan."""
+    whole, _, part = text.partition(".")
+    return int(whole) * 10**11 + int((part + "0" * 11)[:11])
+
+
+def test_a_published_bill() -> None:
+    account = Account(zhejiang())
+    account.use(10760, 0)
+    account.use(7530, 1)
+    equal(account.charged_e11, yuan_e11("8.28032"))
+    equal(account.ledger.debit_fen[1], 828)
+    equal(account.ledger.used_wh[1], 18290)
+
+
+def test_a_tier_limit_belongs_to_the_lower_tier() -> None:
+    account = Account(zhejiang())
+    account.ledger.used_wh[1] = 2730000
+    account.use(30000, 0)
+    equal(account.cells_wh, [30000, 0, 0, 0, 0, 0])
+    account.use(20000, 0)
+    account.use(40000, 1)
+    equal(account.cells_wh, [30000, 0, 20000, 40000, 0, 0])
+    equal(account.charged_e11, yuan_e11("42.92"))
+
+
+def test_rates_use_up_a_tier_in_the_order_of_the_registers() -> None:
+    account = Account(zhejiang())
+    account.ledger.used_wh[1] = 2730000
+    account.registers_wh[1] += 40000
+    account.use(50000, 0)
+    equal(account.charged_e11, yuan_e11("42.92"))
+
+
+def test_shandong_for_every_split() -> None:
+    for wh in (100, 1000, 7777, 5000000):
+        account = Account(shandong())
+        used_wh = 0
+        while used_wh < 5000000:
+            step_wh = min(wh, 5000000 - used_wh)
+            account.use(step_wh, 0, 60)
+            used_wh += step_wh
+        equal(account.charged_e11, yuan_e11("2908.50"), wh)
+        equal(account.ledger.debit_fen[1], 290850, wh)
+        equal(account.cells_wh, [2520000, 2280000, 200000], wh)
+
+
+def test_eight_decimals_are_carried() -> None:
+    for count, wh in ((1, 300000), (300, 1000), (30000, 10)):
+        account = Account(guangzhou())
+        for _ in range(count):
+            account.use(wh, 1, 60)
+        equal(account.charged_e11, yuan_e11("178.660625"), count)
+
+
+def test_a_normal_charge_allocates_nothing() -> None:
+    account = Account(guangzhou())
+    account.ledger.used_wh[1] = 259990
+    account.ledger.residue_e7[1] = 99999
+    account.ledger.residue_e11[1] = 9999
+    for rate in range(3):
+        account.registers_wh[rate] += 3000
+    one = account.ledger
+    tariff = account.tariff
+    registers_wh = account.registers_wh
+    t2000 = account.t2000 + 900
+    with heap_locked():
+        outcome = one.prepare(1, tariff, registers_wh, t2000)
+        one.commit(1)
+    equal(outcome, books.CHARGED)
+    equal(account.cells_wh, [10, 0, 0, 2990, 3000, 3000, 0, 0, 0])
+
+
+def test_nothing_happens_before_commit() -> None:
+    account = Account(zhejiang())
+    before = [bytes(column) for column in account.ledger.columns()]
+    account.registers_wh[0] += 5000000
+    account.t2000 += 900
+    equal(account.prepare(), books.CHARGED)
+    equal([bytes(column) for column in account.ledger.columns()], before)
+    equal(account.prepare(), books.CHARGED)
+    account.ledger.commit(1)
+    equal(account.cells_wh, [2760000, 0, 2040000, 0, 200000, 0])
+    equal(account.prepare(), books.CHARGED)
+    equal(account.ledger.new_debit_fen, account.ledger.debit_fen[1], "the same reading again")
+
+
+def test_doubtful_readings_charge_nothing() -> None:
+    account = Account(zhejiang(), (5000, 5000))
+    account.ledger.power_limit_w = 10000
+    before = [bytes(column) for column in account.ledger.columns()]
+    for wh, after_s, outcome in (
+        (-10, 900, books.BACK),
+        (3510, 900, books.TOO_MUCH),
+        (-5001, 900, books.NO_VALUE),
+        (10, -3601, books.EARLIER),
+        (10, -START, books.NO_TIME),
+        (10, -START - 1, books.NO_TIME),
+    ):
+        account.registers_wh[0] += wh
+        account.t2000 += after_s
+        equal(account.prepare(), outcome)
+        account.registers_wh[0] -= wh
+        account.t2000 -= after_s
+        equal([bytes(column) for column in account.ledger.columns()], before)
+    equal(account.use(3500), books.CHARGED)
+
+
+def test_what_was_too_much_is_told() -> None:
+    account = Account(zhejiang(), (5000, 5000))
+    equal(account.use(-10), books.BACK)
+    equal((account.ledger.fault_value, account.ledger.fault_limit), (4990, 5000))
+    account.ledger.stop(1)
+    equal(account.use(10), books.BILLING_STOPPED)
+
+
+def test_a_clock_set_back_a_little_charges_at_the_ledgers_time() -> None:
+    account = Account(zhejiang())
+    equal(account.use(1000, 0, -3600), books.CHARGED)
+    equal(account.ledger.read_t2000[1], START)
+    equal(account.charged_e11, yuan_e11("0.568"))
+
+
+def test_registers_begin_again_after_the_last_digit() -> None:
+    account = Account(zhejiang(), (999999990, 0))
+    account.registers_wh[0] = 20
+    equal(account.use(0), books.CHARGED)
+    equal(account.ledger.used_wh[1], 30)
+
+
+def test_another_meter_charges_nothing_of_its_own() -> None:
+    account = Account(zhejiang(), (700000, 300000))
+    account.use(1000)
+    account.registers_wh[0] = 12
+    account.registers_wh[1] = 990000
+    account.t2000 += 900
+    one = account.ledger
+    equal(one.prepare(1, account.tariff, account.registers_wh, account.t2000, True), books.CHARGED)
+    one.commit(1)
+    equal(one.used_wh[1], 1000)
+    account.use(500, 1)
+    equal(account.charged_e11, yuan_e11("0.568") + yuan_e11("0.144"))
+
+
+def test_a_multiplier_counts_for_tiers_too() -> None:
+    account = Account(simple((1000000,), (50000000, 60000000)))
+    account.ledger.multiplier[1] = 40
+    account.use(30000)
+    equal(account.cells_wh, [1000000, 200000])
+    equal(account.charged_e11, yuan_e11("620"))
+
+
+def test_a_settlement_changes_the_tiers_and_not_the_balance() -> None:
+    tariff = simple((200000,), (50000000, 80000000), MONTHLY)
+    settled = day_number(26, 4, 1) * DAY_S
+    account = Account(tariff, (0,), settled - 7200)
+    account.use(250000, 0, 7200)
+    equal(account.t2000, settled)
+    check(not account.ledger.rolled)
+    equal(account.charged_e11, yuan_e11("140"))
+    account.use(100000, 0, 900)
+    check(account.ledger.rolled)
+    check(not account.ledger.estimated)
+    equal(account.ledger.closed_wh, 250000)
+    equal(account.ledger.closed_debit_fen, 14000)
+    equal(account.ledger.period_t2000[1], settled)
+    equal(account.charged_e11, yuan_e11("190"))
+    equal(account.cells_wh, [100000, 0])
+
+
+def test_a_settlement_missed_is_made_up() -> None:
+    tariff = simple((200000,), (50000000, 80000000), MONTHLY)
+    account = Account(tariff, (0,), day_number(26, 3, 30) * DAY_S)
+    account.use(190000, 0, DAY_S)
+    # From the 31st to the 2nd, half on each side.
+    account.use(40000, 0, 2 * DAY_S)
+    check(account.ledger.rolled)
+    check(account.ledger.estimated)
+    equal(account.ledger.closed_wh, 210000)
+    equal(account.ledger.used_wh[1], 20000)
+    equal(account.charged_e11, yuan_e11("118"))
+
+
+def test_a_freeze_at_the_settlement_divides_exactly() -> None:
+    tariff = simple((200000,), (50000000, 80000000), MONTHLY)
+    settled = day_number(26, 4, 1) * DAY_S
+    account = Account(tariff, (0,), settled - 30 * DAY_S)
+    equal(tariff.change_after(START), settled)
+    account.use(199000, 0, 30 * DAY_S)
+    account.use(90000, 0, 5 * DAY_S)
+    check(not account.ledger.estimated)
+    equal(account.ledger.closed_wh, 199000)
+    equal(account.charged_e11, yuan_e11("144.5"))
+
+
+def test_a_price_change_in_a_gap() -> None:
+    change = START + 3600
+    ladders = (ladder((), (50000000,)), ladder((), (70000000,)))
+    tariff = loaded(
+        image(1, 1, ladders, (terms(0, ENDLESS), terms(change, ENDLESS, ((1, 1, 1, 0, 0),))))
+    )
+    account = Account(tariff)
+    account.use(4001, 0, 4 * 3600)
+    check(account.ledger.estimated)
+    check(not account.ledger.rolled)
+    equal(account.charged_e11, yuan_e11("0.5") + yuan_e11("2.1007"))
+
+
+def test_the_clock_tells_the_rate_of_a_single_register() -> None:
+    prices = (50000000, 30000000)
+    tables = (((0, 1), (480, 0), (1320, 1)), ((0, 1),))
+    seasons = ((1, 1, 0, 1, 2),)
+    # Rest days are Sundays; 2026-03-03 is a holiday.
+    tariff = loaded(
+        image(
+            2,
+            1,
+            (ladder((), prices),),
+            (terms(0, ENDLESS, seasons, 0, 1),),
+            tables,
+            ((day_number(26, 3, 3), 2),),
+        )
+    )
+    equal(tariff.registers, 1)
+    account = Account(tariff)
+    for hour in range(48):
+        account.use(1000 if hour % 24 < 12 else 10, 0, 3600)
+    check(not account.ledger.estimated)
+    # Monday: 8 + 4 at 8.., 0.12; the holiday all at night's price; nothing is lost.
+    equal(account.cells_wh, [4000 + 100, 8000 + 20 + 12000 + 120])
+
+
+def test_a_standing_charge_is_due_at_every_midnight() -> None:
+    sets = (terms(0, ENDLESS, ((1, 1, 0, 0, 0),), 1234567),)
+    tariff = loaded(image(1, 1, (ladder((), (0,)),), sets))
+    account = Account(tariff, (0,), START + 1)
+    account.use(0, 0, DAY_S - 2)
+    equal(account.charged_e11, 0)
+    account.use(0, 0, 1)
+    equal(account.charged_e11, 0)
+    account.use(0, 0, 1)
+    equal(account.charged_e11, 1234567 * 10000)
+    account.use(0, 0, 10 * DAY_S)
+    equal(account.charged_e11, 11 * 1234567 * 10000)
+
+
+def test_kinds_of_household() -> None:
+    ladders = (
+        ladder((0, 100000), (0, 50000000, 60000000)),
+        ladder((0, 200000), (0, 50000000, 60000000)),
+        ladder((15000, 100000), (0, 50000000, 60000000)),
+    )
+    tariff = loaded(image(1, 3, ladders, (terms(0, MONTHLY),), households=3))
+    for household, yuan in ((0, "110"), (1, "100"), (2, "102.5")):
+        account = Account(tariff)
+        account.ledger.household[1] = household
+        account.use(200000)
+        equal(account.charged_e11, yuan_e11(yuan), household)
+    account.ledger.household[1] = 3
+    equal(account.use(10), books.MISFIT)
+
+
+def test_big_numbers_are_exact() -> None:
+    account = Account(flat(129999999))
+    account.registers_wh[0] = 499999999
+    equal(account.use(0, 0, 400 * DAY_S), books.CHARGED)
+    equal(account.charged_e11, 499999999 * 129999999)
+    account.use(499999999 + 1, 0, 400 * DAY_S)
+    equal(account.charged_e11, 999999999 * 129999999)
+
+
+def test_more_money_than_fits_is_refused() -> None:
+    account = Account(flat(10**8))
+    account.ledger.debit_fen[1] = 0x3FFFFFFF
+    account.ledger.residue_e7[1] = 99999
+    equal(account.use(0), books.CHARGED)
+    equal(account.use(1), books.OVERFLOW)
+
+
+def test_a_top_up_counts_once() -> None:
+    one = Ledger(2)
+    check(one.top_up(1, 1, 5000))
+    check(not one.top_up(1, 1, 5000))
+    check(not one.top_up(1, 0, 5000))
+    check(one.top_up(1, 3, 100))
+    equal((one.credit_fen[1], one.order[1], one.amount_fen[1]), (5100, 3, 100))
+    equal(one.balance_fen(1), 5100)
+    equal(one.balance_fen(0), 0)
+
+
+def test_a_repaid_debt_leaves_the_balance() -> None:
+    one = Ledger(1)
+    one.debt_fen[0] = 3000
+    check(one.top_up(0, 1, 5000, 1000))
+    equal((one.balance_fen(0), one.debt_fen[0]), (4000, 2000))
+
+
+def test_recovery_from_a_reading() -> None:
+    live = Account(zhejiang())
+    replayed = Account(zhejiang())
+    for step in range(40):
+        live.use(90000 + step, step & 1, 86400)
+        one = live.ledger
+        check(
+            replayed.ledger.take_reading(
+                1,
+                replayed.tariff,
+                live.registers_wh,
+                live.t2000,
+                one.debit_fen[1],
+                one.residue_e7[1],
+                one.residue_e11[1],
+                one.used_wh[1],
+            )
+        )
+    for column in range(len(live.ledger.columns())):
+        equal(replayed.ledger.columns()[column], live.ledger.columns()[column], column)
+
+
+def test_a_recovered_reading_counts_as_it_was_written() -> None:
+    account = Account(flat(50000000))
+    registers_wh = array("i", (700000,))
+    check(not account.ledger.take_reading(1, account.tariff, registers_wh, START + 9, 77, 5, 6, 9))
+    one = account.ledger
+    equal((one.debit_fen[1], one.residue_e7[1], one.residue_e11[1]), (77, 5, 6))
+    equal((one.used_wh[1], one.registers_wh[4], one.read_t2000[1]), (9, 700000, START + 9))
+
+
+def test_accounts_do_not_touch_each_other() -> None:
+    account = Account(zhejiang())
+    account.ledger.top_up(1, 1, 7)
+    account.use(3000000)
+    account.ledger.enter(1, 5, 9)
+    for column in account.ledger.columns():
+        width = len(column) // 3
+        for at in list(range(width)) + list(range(2 * width, 3 * width)):
+            equal(column[at], 0)
+    account.ledger.clear(1)
+    for column in account.ledger.columns():
+        equal(sum(column), 0)
