@@ -101,26 +101,35 @@ def clear(state: ptr32) -> int:
 
 
 @micropython.viper
-def ask(box: ptr8, address: ptr8, request: ptr8, di: int, di_size: int) -> int:
-    """Say what is asked: `address` and `di`; return `di_size`, the bytes of it in `request`.
+def put_di(request: ptr8, di: int, size: int) -> int:
+    """Write `size` bytes of `di`, low byte first; return `size`."""
+    for index in range(size):
+        request[index] = di & 0xFF
+        di >>= 8
+    return size
+
+
+@micropython.viper
+def ask(box: ptr8, address: ptr8, data: ptr8, size: int) -> int:
+    """Say what is asked: `address`, and the `size` bytes of `data` that a reply repeats.
 
     AA in the address stands for any digits. Six times 99, to which some 1997 meters answer with
-    their own address, is noted as six times AA.
+    their own address, is noted as six times AA; returned is 1 for it, else 0.
     """
     nines = 0
     for index in range(6):
         box[ASKED + index] = address[index]
         if address[index] == 0x99:
             nines += 1
+    everyone = 0
     if nines == 6:
+        everyone = 1
         for index in range(6):
             box[ASKED + index] = 0xAA
-    box[_ASKED_SIZE] = di_size
-    for index in range(di_size):
-        box[ASKED_DI + index] = di & 0xFF
-        request[index] = di & 0xFF
-        di >>= 8
-    return di_size
+    box[_ASKED_SIZE] = size
+    for index in range(size):
+        box[ASKED_DI + index] = data[index]
+    return everyone
 
 
 @micropython.viper

@@ -3,13 +3,15 @@
     idle --start--> pause --tx_size > 0--> sending --sent()--> waiting --poll()--> outcome, idle
 
 The adapter sends `tx[:tx_size]` and calls `sent`; it feeds what arrives. `poll` decides, and
-gives each outcome once. Reads are repeated; a relay command leaves the device once only, and
-whoever sent it confirms it by reading status word 3. Our own echo, replies of other meters and
-late replies to other questions are counted and passed over. No byte on the line raises or
-allocates.
+gives each outcome once. Reads are repeated; anything else leaves the device once only, unless
+its caller knows better, and whoever sent it confirms it by reading. Our own echo, replies of
+other meters and late replies to other questions are counted and passed over. No byte on the line
+raises or allocates.
 
-Reply deadline: wire time of request and expected reply, and the meter's delay (500 ms). While
-bytes still arrive it waits on, until the longest frame there is would have passed.
+Reply deadline: wire time of request and expected reply, and the meter's delay. That is what
+dlt645.patience learned of it while another attempt follows, then 500 ms. While bytes still
+arrive it waits on, until the longest frame there is would have passed. Each further attempt
+comes after a longer pause.
 Spec: DL/T 645-2007 5.3 (reply delay and gap, each at most 500 ms), chapter 7.
 """
 
@@ -17,7 +19,7 @@ from array import array
 
 from micropython import const
 
-from dlt645 import clock, fast
+from dlt645 import clock, fast, patience
 from dlt645.errors import LocalError
 from dlt645.fast import find_row, receive
 
@@ -65,11 +67,30 @@ _PAUSE = const(1)
 _SENDING = const(2)
 _WAITING = const(3)
 
-_READ = const(0x11)
-_READ_ADDRESS = const(0x13)
-_RELAY = const(0x1C)
 _READ_1997 = const(0x01)
+_RE_READ = const(0x03)
+_BROADCAST_TIME = const(0x08)
+_READ = const(0x11)
+_FOLLOW_UP = const(0x12)
+_READ_ADDRESS = const(0x13)
+_FREEZE = const(0x16)
+_RELAY = const(0x1C)
 _ANY_METER = b"\xaa\xaa\xaa\xaa\xaa\xaa"
+
+# For each function 00..1F: how many bytes of the request its reply repeats; 8: it may be asked
+# again. 03 is both security, which repeats four bytes, and the re-read of 1997, which has none.
+_FUNCTIONS = (
+    b"\x00\x0a\x02\x04\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00"
+    b"\x00\x0c\x0c\x08\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01\x00\x00"
+)
+_REPEATED = const(7)
+_REPEATABLE = const(8)
+
+# Kinds of transactions: what ends them.
+_ONE_REPLY = const(0)
+_NO_REPLY = const(1)  # a broadcast: it has left
+_REPLIES = const(2)  # its time is over
+_REPLY_HELD = const(3)  # the same, and `poll` has just given a reply
 
 # The state: eight words of dlt645.fast, the other counters, then our own.
 _FOUND = const(3)
@@ -100,7 +121,14 @@ _HEARD_TICKS = const(29)
 _DEADLINE_TICKS = const(30)
 _ENDED_TICKS = const(31)
 _OUTCOME = const(32)  # unless it was the expected reply at once
-_WORDS_SIZE = const(33)
+_KIND = const(33)
+_SEQUENCE = const(34)  # with which a follow-up has to end, or -1
+_SENT_TICKS = const(35)
+_ATTEMPT = const(36)
+_LEARNED_MS = const(37)  # of this meter, 0: nothing
+_NEXT_NOTE = const(38)  # for the transaction that starts next
+_SILENCE_MS = const(39)  # between transactions
+_WORDS_SIZE = const(40)
 
 _FEED = const(0)
 _NEXT = const(1)
@@ -112,13 +140,16 @@ _FOUND_REPLY = const(0x40080)
 _TICKS_MASK = const(0x1FFFFFFF)
 _TICKS_HALF = const(0x10000000)
 _NEVER = const(-1)
-_TX_SIZE = const(64)
+_DATA_LIMIT = const(200)
 _FRAME_OVERHEAD = const(16)
+_WAKE_UP_SIZE = const(4)
 _LONGEST_FRAME = const(271)
+_USUAL_REPLY = const(20)
 _LONGEST_REPLY = const(200)
 _BITS_PER_BYTE_1000 = const(11000)
 _ADAPTER_MS = const(1000)
 _LONGEST_GAP_MS = const(500)
+_BACK_OFF_MS = const(20)
 
 
 class Master:
@@ -130,20 +161,27 @@ class Master:
     more        true when the meter has follow-up data (12H)
     error       the meter's error word after ABNORMAL
     tx, tx_size what the adapter has to send
+    baud        the speed it has to have set before
 
-    The numbers are in one array of words: a crowd of attributes makes each of them slow.
+    The numbers are in one array of words: a crowd of attributes makes each of them slow, and one
+    property all of them.
     """
 
     def __init__(
         self, baud: int = 2400, attempts: int = 3, pause_ms: int = 20, reply_ms: int = 500
     ) -> None:
+        """`pause_ms` lies between a reply and the first 68 of the next request.
+
+        The wake-up bytes before that are part of it, one silent character at least is not.
+        """
         self.busy = 0
         self.data_offset = 0
         self.data_size = 0
         self.more = False
         self.error = 0
-        self.tx = bytearray(_TX_SIZE)
+        self.tx = bytearray(_FRAME_OVERHEAD + _DATA_LIMIT)
         self.tx_size = 0
+        self.baud = baud
         self._words = words = array("i", bytes(4 * _WORDS_SIZE))
         self._box = bytearray(fast.BOX_SIZE)
         view = memoryview(self._box)
@@ -151,12 +189,12 @@ class Master:
         self.data = view[fast.DATA : fast.DATA + 255]
         self._request = bytearray(16)
         fast.clear(words)
-        words[_BAUD] = baud
         words[_ATTEMPTS] = attempts
         words[_PAUSE_MS] = pause_ms
         words[_REPLY_MS] = reply_ms
         words[_GAP_MS] = _LONGEST_GAP_MS
         words[_ENDED_TICKS] = _NEVER
+        self.set_baud(baud)
 
     def count(self, name: str) -> int:
         """The counter called `name`, one of COUNTER_NAMES."""
@@ -164,26 +202,118 @@ class Master:
 
     def set_baud(self, baud: int) -> None:
         """Another speed from the next transaction on; the adapter changes the port."""
-        self._words[_BAUD] = baud
+        self.baud = baud
+        words = self._words
+        words[_BAUD] = baud
+        silence_ms = words[_PAUSE_MS] - _WAKE_UP_SIZE * _BITS_PER_BYTE_1000 // baud
+        byte_ms = _BITS_PER_BYTE_1000 // baud + 1
+        words[_SILENCE_MS] = silence_ms if silence_ms > byte_ms else byte_ms
+
+    def expect(self, note: int) -> None:
+        """Start the next transaction knowing of its meter what `learn` returned, 0: nothing."""
+        self._words[_NEXT_NOTE] = note
+
+    def learn(self, note: int, outcome: int) -> int:
+        """The meter's note, now that a transaction with it has ended with `outcome`."""
+        words = self._words
+        if outcome not in (OK, ABNORMAL):
+            return patience.missed(note)
+        if words[_ATTEMPT] > 1:
+            return patience.late(note)
+        size = words[_FRAME_SIZE] + _FRAME_OVERHEAD + self.data_size
+        wire_ms = size * _BITS_PER_BYTE_1000 // words[_BAUD]
+        passed_ms = (words[_ENDED_TICKS] - words[_SENT_TICKS]) & _TICKS_MASK
+        return patience.answered(note, passed_ms - wire_ms)
+
+    def start(
+        self,
+        address: "bytearray | memoryview | bytes",
+        control: int,
+        data: "bytearray | memoryview | bytes",
+        size: int,
+        now_ticks: int,
+        attempts: int = 0,
+    ) -> None:
+        """Send any function of either standard with the first `size` bytes of `data`, plain.
+
+        The address is in wire order, AA for any digits. It is sent `attempts` times, or as often
+        as is safe. After a broadcast, 08H or 16H to six times 99, OK says that it has been sent.
+        The follow-up 12H must be answered with its own number, which `data_size` leaves out.
+        """
+        if self.busy:
+            raise LocalError("transaction under way")
+        if size > _DATA_LIMIT:
+            raise LocalError("more than 200 data bytes")
+        words = self._words
+        function = _FUNCTIONS[control & 0x1F]
+        repeated = function & _REPEATED
+        if repeated > size:
+            repeated = size
+        everyone = fast.ask(self._box, address, data, repeated)
+        note = words[_NEXT_NOTE]
+        words[_NEXT_NOTE] = 0
+        learned_ms = patience.delay_ms(note)
+        if function & _REPEATABLE or (control == _RE_READ and not size):
+            attempts = attempts or patience.attempts(note, words[_ATTEMPTS])
+        elif learned_ms < words[_REPLY_MS]:
+            learned_ms = 0  # other functions take a meter longer than a read
+        words[_LEFT] = attempts or 1
+        words[_LEARNED_MS] = learned_ms
+        words[_GOOD] = control | _FOUND_REPLY
+        words[_LEAST_SIZE] = repeated
+        words[_SEQUENCE] = -1
+        words[_KIND] = _ONE_REPLY
+        if control == _READ_ADDRESS:
+            words[_GOOD] = 0
+            words[_LEAST_SIZE] = 6
+        elif control == _FOLLOW_UP:
+            words[_GOOD] = 0
+            words[_LEAST_SIZE] = size
+            words[_SEQUENCE] = data[size - 1]
+        elif control == _BROADCAST_TIME or (control == _FREEZE and everyone):
+            words[_KIND] = _NO_REPLY
+        frame_size = fast.encode_frame(self.tx, address, control, data, size)
+        words[_FRAME_SIZE] = frame_size
+        words[_WIRE_SIZE] = frame_size + _FRAME_OVERHEAD + repeated + _USUAL_REPLY
+        words[_CONTROL] = control
+        words[_FAILURE] = TIMEOUT
+        words[_NOISE_BEFORE] = words[_NOISE]
+        words[_REQUESTS] += 1
+        words[_ATTEMPT] = 0
+        self.data_offset = repeated
+        self.data_size = 0
+        self.more = False
+        self._pause(words[_ENDED_TICKS], words[_SILENCE_MS], now_ticks)
+
+    def start_listening(
+        self,
+        address: "bytearray | memoryview | bytes",
+        control: int,
+        data: "bytearray | memoryview | bytes",
+        size: int,
+        now_ticks: int,
+    ) -> None:
+        """Ask once whoever may answer, and hear all of them until their time is over.
+
+        `poll` returns OK or ABNORMAL for each reply, valid until the next poll, and stays busy;
+        the outcome is TIMEOUT, or GARBLED when there was something that is no frame as well.
+        """
+        self.start(address, control, data, size, now_ticks, 1)
+        words = self._words
+        words[_GOOD] = 0
+        words[_KIND] = _REPLIES
 
     def start_read(self, address: bytearray, di: int, now_ticks: int) -> None:
         """Read `di` (11H) of the meter at `address`, wire order, AA for any digits."""
-        self._start_read(address, di, 4, _READ, now_ticks)
+        self._start_read(address, _READ, di, 4, now_ticks)
 
     def start_read_1997(self, address: bytearray, di: int, now_ticks: int) -> None:
         """Read the 2-byte `di` (01H) of a DL/T 645-1997 meter."""
-        self._start_read(address, di, 2, _READ_1997, now_ticks)
+        self._start_read(address, _READ_1997, di, 2, now_ticks)
 
     def start_read_address(self, now_ticks: int) -> None:
         """Ask the only meter of the line for its address (13H); the reply is data[0:6]."""
-        self._check_idle()
-        fast.ask(self._box, _ANY_METER, self._request, 0, 0)
-        words = self._words
-        words[_LEFT] = words[_ATTEMPTS]
-        words[_GOOD] = 0
-        words[_LEAST_SIZE] = 6
-        words[_WIRE_SIZE] = 6
-        self._start(_ANY_METER, _READ_ADDRESS, 0, now_ticks)
+        self.start(_ANY_METER, _READ_ADDRESS, _ANY_METER, 0, now_ticks)
 
     def start_relay(
         self,
@@ -200,7 +330,6 @@ class Master:
         expiry that has passed; NO_EXPIRY sends zeros, as some private meters want.
         Spec: DL/T 645-2007, function 1CH.
         """
-        self._check_idle()
         request = self._request
         for index in range(4):
             request[index] = password[index]
@@ -210,13 +339,7 @@ class Master:
             request[index] = 0
         if expiry_t2000 != NO_EXPIRY:
             clock.encode_into(request, 10, expiry_t2000)
-        fast.ask(self._box, address, request, 0, 0)
-        words = self._words
-        words[_LEFT] = 1
-        words[_GOOD] = _RELAY | _FOUND_REPLY
-        words[_LEAST_SIZE] = 0
-        words[_WIRE_SIZE] = 0
-        self._start(address, _RELAY, 16, now_ticks)
+        self.start(address, _RELAY, request, 16, now_ticks)
 
     def feed(self, buf: "bytearray | memoryview | bytes", size: int, now_ticks: int) -> None:
         """Take `size` received bytes, at most 512; outside a transaction they only count."""
@@ -231,8 +354,17 @@ class Master:
         if self.busy == _SENDING:
             self.busy = _WAITING
             words = self._words
-            wire_ms = words[_WIRE_SIZE] * _BITS_PER_BYTE_1000 // words[_BAUD] + 1
-            words[_DEADLINE_TICKS] = (now_ticks + words[_REPLY_MS] + wire_ms) & _TICKS_MASK
+            words[_SENT_TICKS] = now_ticks
+            size = words[_WIRE_SIZE]
+            wait_ms = words[_REPLY_MS]
+            learned_ms = words[_LEARNED_MS]
+            if words[_KIND] == _NO_REPLY:
+                size = words[_FRAME_SIZE]
+                wait_ms = 0
+            elif learned_ms > wait_ms or (learned_ms and words[_ATTEMPT] == 1 and words[_LEFT]):
+                wait_ms = learned_ms
+            wait_ms += size * _BITS_PER_BYTE_1000 // words[_BAUD] + 1
+            words[_DEADLINE_TICKS] = (now_ticks + wait_ms) & _TICKS_MASK
 
     def poll(self, now_ticks: int) -> int:
         """Advance; return IDLE, BUSY, or, once, the outcome."""
@@ -251,12 +383,8 @@ class Master:
                     return words[_OUTCOME]
         if (now_ticks - words[_DEADLINE_TICKS]) & _TICKS_MASK < _TICKS_HALF:
             return self._expired(now_ticks)
-        if (
-            self.busy == _WAITING
-            and words[_HEARD_TICKS] != _NEVER
-            and (now_ticks - words[_HEARD_TICKS]) & _TICKS_MASK >= words[_GAP_MS]
-        ):
-            return self._silence(now_ticks)
+        if words[_HEARD_TICKS] != _NEVER:
+            return self._heard(now_ticks)
         return BUSY
 
     def _make_room(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
@@ -265,48 +393,22 @@ class Master:
         fast.make_room(self._box, size, self._words)
         receive(self._box, buf, size, self._words, _FEED)
 
-    def _check_idle(self) -> None:
-        if self.busy:
-            raise LocalError("transaction under way")
-
     def _start_read(
-        self, address: bytearray, di: int, di_size: int, control: int, now_ticks: int
+        self, address: bytearray, control: int, di: int, di_size: int, now_ticks: int
     ) -> None:
-        self._check_idle()
-        fast.ask(self._box, address, self._request, di, di_size)
-        words = self._words
-        words[_LEFT] = words[_ATTEMPTS]
-        words[_GOOD] = control | _FOUND_REPLY
-        words[_LEAST_SIZE] = di_size
+        request = self._request
+        self.start(address, control, request, fast.put_di(request, di, di_size), now_ticks)
         row = find_row(di)
-        words[_WIRE_SIZE] = di_size + (row & 0xFF if row >= 0 else _LONGEST_REPLY)
-        self._start(address, control, di_size, now_ticks)
+        reply_size = row & 0xFF if row >= 0 else _LONGEST_REPLY
+        self._words[_WIRE_SIZE] += reply_size - _USUAL_REPLY
 
-    def _start(
-        self, address: "bytearray | bytes", control: int, size: int, now_ticks: int
-    ) -> None:
-        """Encode the `size` bytes of the request; send them when the line has had its pause."""
-        words = self._words
-        frame_size = fast.encode_frame(self.tx, address, control, self._request, size)
-        words[_FRAME_SIZE] = frame_size
-        words[_WIRE_SIZE] += frame_size + _FRAME_OVERHEAD
-        words[_CONTROL] = control
-        words[_FAILURE] = TIMEOUT
-        words[_NOISE_BEFORE] = words[_NOISE]
-        words[_REQUESTS] += 1
-        self.data_offset = size if control in (_READ, _READ_1997) else 0
-        self.data_size = 0
-        self.more = False
-        self._pause(now_ticks)
-
-    def _pause(self, now_ticks: int) -> None:
-        """Send now, or when the pause after the last transaction is over."""
+    def _pause(self, since_ticks: int, silence_ms: int, now_ticks: int) -> None:
+        """Send now, or when the line has been silent for long enough."""
         self.busy = _PAUSE
         words = self._words
         words[_HEARD_TICKS] = _NEVER
-        ended_ticks = words[_ENDED_TICKS]
-        if ended_ticks != _NEVER and (now_ticks - ended_ticks) & _TICKS_MASK < words[_PAUSE_MS]:
-            words[_DEADLINE_TICKS] = (ended_ticks + words[_PAUSE_MS]) & _TICKS_MASK
+        if since_ticks != _NEVER and (now_ticks - since_ticks) & _TICKS_MASK < silence_ms:
+            words[_DEADLINE_TICKS] = (since_ticks + silence_ms) & _TICKS_MASK
         else:
             self._send(now_ticks)
 
@@ -314,6 +416,7 @@ class Master:
         words = self._words
         fast.clear(words)
         words[_LEFT] -= 1
+        words[_ATTEMPT] += 1
         words[_HEARD_TICKS] = _NEVER
         words[_DEADLINE_TICKS] = (
             now_ticks + 2 * words[_FRAME_SIZE] * _BITS_PER_BYTE_1000 // words[_BAUD] + _ADAPTER_MS
@@ -325,6 +428,9 @@ class Master:
         """Judge the frames received until one ends the transaction, else BUSY."""
         words = self._words
         found = words[_FOUND]
+        if words[_KIND] == _REPLY_HELD:
+            words[_KIND] = _REPLIES
+            found = receive(self._box, self._box, 0, words, _NEXT)
         while found:
             outcome = self._judge(found)
             if outcome != BUSY:
@@ -341,6 +447,7 @@ class Master:
         expected = words[_CONTROL] | 0x80
         if control < 0x80:
             words[_ECHOES] += 1
+            words[_HEARD_TICKS] = _NEVER
             return BUSY
         if verdict == _OTHER_ADDRESS:
             words[_FOREIGN] += 1
@@ -355,9 +462,27 @@ class Master:
             words[_STALE] += 1
             self._fail_as(BAD_REPLY)
             return BUSY
+        if words[_SEQUENCE] >= 0:
+            size -= 1
+            if self.data[size] != words[_SEQUENCE]:
+                words[_STALE] += 1
+                self._fail_as(BAD_REPLY)
+                return BUSY
         self.data_size = size
         self.more = control != expected
         return OK
+
+    def _heard(self, now_ticks: int) -> int:
+        """Bytes came, but no reply: look behind them, or for a late one in a pause."""
+        words = self._words
+        if self.busy == _PAUSE and words[_ATTEMPT]:
+            if words[_FOUND] and self._judge_all(now_ticks) != BUSY:
+                return words[_OUTCOME]
+            return BUSY
+        silent_ms = (now_ticks - words[_HEARD_TICKS]) & _TICKS_MASK
+        if self.busy == _WAITING and silent_ms >= words[_GAP_MS]:
+            return self._silence(now_ticks)
+        return BUSY
 
     def _silence(self, now_ticks: int) -> int:
         """No byte for the longest gap, or too long at all: look behind what is half received."""
@@ -384,11 +509,15 @@ class Master:
         """The deadline of the phase has passed: send, try again, or give up."""
         words = self._words
         if self.busy == _PAUSE:
-            self._send(now_ticks)
+            # A late reply may just be arriving.
+            if not words[_ATTEMPT] or not self._still_arriving(now_ticks):
+                self._send(now_ticks)
             return BUSY
         if self.busy == _SENDING:
             words[_UNSENT] += 1
             self.tx_size = 0
+        elif words[_KIND] == _NO_REPLY:
+            return self._end(OK, now_ticks)
         elif self._still_arriving(now_ticks):
             return BUSY
         elif self._silence(now_ticks) != BUSY:
@@ -397,7 +526,7 @@ class Master:
             self._fail_as(GARBLED)
         if words[_LEFT]:
             words[_RETRIES] += 1
-            self._pause(now_ticks)
+            self._pause(now_ticks, _BACK_OFF_MS * words[_ATTEMPT], now_ticks)
             return BUSY
         return self._end(words[_FAILURE], now_ticks)
 
@@ -406,7 +535,12 @@ class Master:
             self._words[_FAILURE] = failure
 
     def _end(self, outcome: int, now_ticks: int) -> int:
+        """End the transaction; one that hears many replies goes on with each of them."""
         words = self._words
+        if words[_KIND] == _REPLIES and outcome in (OK, ABNORMAL):
+            words[_KIND] = _REPLY_HELD
+            words[_OUTCOME] = outcome
+            return outcome
         self.busy = 0
         words[_ENDED_TICKS] = now_ticks
         words[_OUTCOME] = outcome

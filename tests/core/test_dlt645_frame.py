@@ -319,7 +319,7 @@ def test_receiving_does_not_allocate() -> None:
 def test_short_reply_does_not_borrow_the_last_identifier() -> None:
     receiver = Receiver()
     _, frame, address, _, _, _ = FRAMES[56]
-    fast.ask(receiver.box, address, bytearray(4), 0x0000FF00, 4)
+    fast.ask(receiver.box, address, b"\x00\xff\x00\x00", 4)
     receiver.feed(frame, len(frame))
     receiver.release()
     short = bytearray(32)
@@ -343,6 +343,6 @@ def test_verdict_compares_with_what_was_asked() -> None:
     request = bytearray(4)
     for asked, di, verdict in cases:
         receiver.reset()
-        fast.ask(receiver.box, asked, request, di, 4)
+        fast.ask(receiver.box, asked, request, fast.put_di(request, di, 4))
         receiver.feed(frame, len(frame))
         equal(receiver.words[fast.FOUND] >> 16 & 3, verdict, (asked, di))

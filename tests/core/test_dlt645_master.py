@@ -8,79 +8,19 @@ from array import array
 
 from dlt645 import codes, di, master
 from dlt645.errors import LocalError
-from dlt645.frame import encode_into
 from dlt645.master import Master
 from dlt645.ticks import TICKS_MASK, ticks_add, ticks_diff
+from dlt645_line import METER, OTHER, Line, reply
 from harness import check, equal, heap_locked, raises
 from vectors_dlt645 import FRAMES
 
-METER = bytearray(b"\x64\x37\x98\x00\x00\x00")
-OTHER = bytearray(b"\x65\x37\x98\x00\x00\x00")
 BLOCK = FRAMES[56][1]  # 0000FF00 of 000000983764
 PASSWORD = bytearray(b"\x02\x00\x00\x00")
 OPERATOR = bytearray(b"\x78\x56\x34\x12")
 STARTS = (0, TICKS_MASK - 10, TICKS_MASK - 300, TICKS_MASK - 900, 0x10000000 - 300)
 
 
-def reply(address: bytearray, control: int, data: bytes) -> bytes:
-    """A reply frame with its preamble."""
-    buf = bytearray(16 + len(data))
-    encode_into(buf, address, control, bytearray(data), len(data))
-    return bytes(buf)
-
-
 STATUS = reply(METER, 0x91, b"\x03\x05\x00\x04\x50\x00")
-
-
-class Line:
-    """Virtual time around a master: steps of 10 ms, what it sends is kept, replies come late."""
-
-    def __init__(self, ticks: int, echo: bool = False) -> None:
-        self.master = Master()
-        self.ticks = ticks
-        self.echo = echo
-        self.sent: list[bytes] = []
-        self.replies: list[tuple[int, bytes]] = []
-
-    def answer(self, delay_ms: int, *chunks: bytes) -> None:
-        """To each further request one of `chunks` comes, `delay_ms` after it was sent."""
-        for chunk in chunks:
-            self.replies.append((delay_ms, chunk))
-
-    def run(self) -> int:
-        """Run until the transaction ends; return its outcome, checked to come only once."""
-        link = self.master
-        pending: list[tuple[int, bytes]] = []
-        for _ in range(2000):
-            if link.tx_size:
-                frame = bytes(link.tx[: link.tx_size])
-                self.sent.append(frame)
-                if self.echo:
-                    link.feed(frame, len(frame), self.ticks)
-                link.sent(self.ticks)
-                if self.replies:
-                    delay_ms, chunk = self.replies.pop(0)
-                    pending.append((ticks_add(self.ticks, delay_ms), chunk))
-            while pending and ticks_diff(self.ticks, pending[0][0]) >= 0:
-                chunk = pending.pop(0)[1]
-                link.feed(chunk, len(chunk), self.ticks)
-            outcome = link.poll(self.ticks)
-            if outcome != master.BUSY:
-                equal(link.poll(self.ticks), master.IDLE, "the outcome comes once")
-                equal(link.busy, 0)
-                return outcome
-            self.ticks = ticks_add(self.ticks, 10)
-        raise AssertionError("the transaction never ends")
-
-    def read(self, identifier: int) -> int:
-        """Start a read of METER and run it."""
-        self.master.start_read(METER, identifier, self.ticks)
-        return self.run()
-
-    def expect(self, **counts: int) -> None:
-        """Every counter named has its value, all others are zero."""
-        for name in master.COUNTER_NAMES:
-            equal(self.master.count(name), counts.get(name, 0), name)
 
 
 def test_read() -> None:
@@ -147,9 +87,10 @@ def test_silence_is_timeout_and_retried() -> None:
         began = line.ticks
         equal(line.read(di.STATUS_3), master.TIMEOUT)
         equal(len(line.sent), 3)
-        # Three times 500 ms and the wire time of 20 + 22 bytes at 2400 bps, 193 ms.
+        # Three times 500 ms and the wire time of 20 + 22 bytes at 2400 bps, 193 ms; pauses of
+        # 20 and 40 ms before the second and the third.
         passed_ms = ticks_diff(line.ticks, began)
-        check(3 * 693 <= passed_ms <= 3 * 693 + 60, passed_ms)
+        check(3 * 693 + 60 <= passed_ms <= 3 * 693 + 120, passed_ms)
         line.expect(requests=1, failures=1, retries=2)
 
 
@@ -162,9 +103,17 @@ def test_second_attempt_answers() -> None:
 
 def test_reply_of_the_first_attempt_during_the_second() -> None:
     line = Line(TICKS_MASK - 400)
-    line.answer(720, STATUS)
+    line.answer(750, STATUS)
     equal(line.read(di.STATUS_3), master.OK)
     equal(len(line.sent), 2)
+
+
+def test_reply_of_the_first_attempt_before_the_second() -> None:
+    line = Line(TICKS_MASK - 400)
+    line.answer(710, STATUS)
+    equal(line.read(di.STATUS_3), master.OK)
+    equal(len(line.sent), 1)
+    line.expect(requests=1, retries=1)
 
 
 def test_late_reply_does_not_answer_the_next_question() -> None:
@@ -346,20 +295,22 @@ def test_follow_up_is_flagged() -> None:
 
 
 def test_pause_between_transactions() -> None:
-    for start in STARTS:
-        link = Master(pause_ms=20)
-        link.start_read(METER, di.STATUS_3, start)
-        check(link.tx_size > 0, "nothing to wait for at first")
-        link.sent(start)
-        now = ticks_add(start, 100)
-        link.feed(STATUS, len(STATUS), now)
-        equal(link.poll(now), master.OK)
-        link.start_read(METER, di.STATUS_3, ticks_add(now, 1))
-        equal(link.tx_size, 0)
-        equal(link.poll(ticks_add(now, 19)), master.BUSY)
-        equal(link.tx_size, 0)
-        equal(link.poll(ticks_add(now, 20)), master.BUSY)
-        check(link.tx_size > 0)
+    # The four wake-up bytes are 18 ms of the 20 at 2400 bps; one silent character is left.
+    for baud, silence_ms in ((600, 19), (1200, 10), (2400, 5), (9600, 16), (115200, 20)):
+        for start in STARTS:
+            link = Master(baud, pause_ms=20)
+            link.start_read(METER, di.STATUS_3, start)
+            check(link.tx_size > 0, "nothing to wait for at first")
+            link.sent(start)
+            now = ticks_add(start, 100)
+            link.feed(STATUS, len(STATUS), now)
+            equal(link.poll(now), master.OK)
+            link.start_read(METER, di.STATUS_3, ticks_add(now, 1))
+            equal(link.tx_size, 0)
+            equal(link.poll(ticks_add(now, silence_ms - 1)), master.BUSY)
+            equal(link.tx_size, 0)
+            equal(link.poll(ticks_add(now, silence_ms)), master.BUSY)
+            check(link.tx_size > 0, baud)
 
 
 def test_days_of_silence_do_not_block_the_line() -> None:
