@@ -114,10 +114,11 @@ LAYERS = (
     _layer("host.sim", ours="host.frames", foreign="construct pydantic serial yaml"),
     _layer("host.rig", ours=f"host.sim host.frames {_CORE} concentrator"),
     _layer("host.link", ours="host.frames", foreign="serial"),
+    _layer("host.cards", ours="host.frames host.link", foreign="cryptography"),
     _layer("host.headend", ours="host.frames", foreign="sqlalchemy pydantic"),
     _layer(
         "host.cli",
-        ours="host.link host.frames host.sim host.rig host.headend",
+        ours="host.cards host.link host.frames host.sim host.rig host.headend",
         foreign="click rich matplotlib",
     ),
     _layer("tools", ours=f"host {_CORE} concentrator", foreign="serial"),

@@ -281,4 +281,6 @@ class Redemption:
                 code, self.index, self.order, self.amount_fen, self.uid, self._account
             )
         self.done += 1
-        self._carrier.show(code, self.credited, self.index)
+        # Whoever put another card in meanwhile must not take this result for its own.
+        if self._carrier.present in (0, self._present):
+            self._carrier.show(code, self.credited, self.index)

@@ -87,7 +87,7 @@ class LinkCarrier:
     def show(self, code: int, credited: bool, index: int) -> None:
         """Tell the far side what became of its card."""
         pack_into("<BBH", self._result, 0, code, 1 if credited else 0, index & 0xFFFF)
-        self._has_result = self._result_due = True
+        self._has_result = self._result_due = self.present != 0
 
     def take(self, kind: int, seq: int, body: bytearray, body_size: int) -> None:
         """Take a CARD_* frame; one that answers nothing is passed over."""

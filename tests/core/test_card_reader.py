@@ -134,6 +134,9 @@ def test_the_result_is_repeated_to_who_asks_again() -> None:
     equal(due(reader), result)
     present(reader, 10)
     equal(due(reader), None, "another card has its own")
+    answer(reader, link.CARD_GONE, 10, b"")
+    reader.show(codes.PULLED, False, -1)
+    equal(due(reader), None, "nobody is there to be told")
 
 
 def test_card_gone_in_mid_operation() -> None:

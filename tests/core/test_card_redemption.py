@@ -359,9 +359,11 @@ def test_swapped_between_the_two_phases() -> None:
         world.carrier.insert(mine)
         world.run(polls_limit=polls)
         world.carrier.insert(theirs, OTHER_UID)
-        world.run()
-        world.run()
+        while world.redemption.order != 1:
+            world.run()
         equal(theirs, before, polls)
+        equal(world.carrier.shown[-1], (codes.ACCOUNT, False, -1))
+        equal(len([one for one in world.carrier.shown if one[1]]), 1 if polls > 3 else 0, polls)
         world.redeem(mine)
         equal(world.books.credits, [(5, 5000)], polls)
         equal(written_back(mine)[1], 5)

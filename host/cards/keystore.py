@@ -1,0 +1,191 @@
+"""The issuer's keys in one file, sealed with a passphrase; never printed, never an argument.
+
+    [sealed]                        or, unsealed:   [card]
+    memory_kib = 65536                              issuer_key = "64 hexadecimal digits"
+    passes = 3                                      district = 4711
+    salt = "..."                                    key_version = 1
+    nonce = "..."
+    content = "..."
+
+The content is the other form, under AES-256-GCM with a key that Argon2id makes of the passphrase.
+A counter of one district holds `district_key`, 32 digits, in place of `issuer_key`.
+"""
+
+import os
+import secrets
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from host.frames.card import DISTRICT_LIMIT, KEY_SIZE, district_key
+
+ISSUER_KEY_SIZE = 32
+SALT_SIZE = 16
+NONCE_SIZE = 12
+MEMORY_KIB = 65_536
+MEMORY_KIB_LIMIT = 1 << 20
+PASSES = 3
+PASSES_LIMIT = 16
+PASSPHRASE_SHORTEST = 8
+_CONTEXT = b"dianka/keystore/1"
+
+
+class KeystoreError(ValueError):
+    """The key file cannot be used; the message says why, never a key."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CardKeys:
+    """Either the issuer's key, or the key of `district` in `key_version` alone."""
+
+    district: int
+    key_version: int
+    issuer_key: bytes = b""
+    own_key: bytes = b""
+
+    def key_of(self, district: int, key_version: int) -> bytes:
+        """The district's key in that version; KeystoreError where this file cannot make it."""
+        if self.issuer_key:
+            return district_key(self.issuer_key, district, key_version)
+        if (district, key_version) == (self.district, self.key_version):
+            return self.own_key
+        held = f"only district {self.district} in version {self.key_version}"
+        raise KeystoreError(
+            f"no key for district {district} in version {key_version}: this file holds {held}"
+        )
+
+    def handed_down(self, district: int, key_version: int) -> "CardKeys":
+        """The keys a counter of that district needs, and no more."""
+        own_key = self.key_of(district, key_version)
+        return CardKeys(district, key_version, own_key=own_key)
+
+
+def new(district: int) -> CardKeys:
+    """Keys of a new issuer."""
+    return CardKeys(district, 1, issuer_key=secrets.token_bytes(ISSUER_KEY_SIZE))
+
+
+def save(path: Path, keys: CardKeys, passphrase: str | None) -> None:
+    """Write a new file that its owner alone may read; without a passphrase it is not sealed."""
+    text = _to_toml(keys)
+    if passphrase is not None:
+        text = _seal(text, passphrase)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(handle)
+    except FileExistsError as error:
+        raise KeystoreError(
+            f"{path} exists and is not overwritten: choose another name"
+        ) from error
+    except OSError as error:
+        raise KeystoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def load(path: Path, passphrase: Callable[[], str]) -> CardKeys:
+    """Read a file of either form; `passphrase` is asked only where it is sealed."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = "`dianka card keys new` makes one" if not path.exists() else "check its rights"
+        raise KeystoreError(f"cannot read key file {path}: {error.strerror}; {hint}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise KeystoreError(f"{path} is not TOML: {error}") from error
+    if "sealed" in content:
+        text = _unseal(content["sealed"], passphrase(), path)
+        content = tomllib.loads(text)
+    section = content.get("card")
+    if not isinstance(section, dict):
+        raise KeystoreError(f"{path} has no [card] section; `dianka card keys new` makes one")
+    return _from_section(section, path)
+
+
+def _to_toml(keys: CardKeys) -> str:
+    name, key = (
+        ("issuer_key", keys.issuer_key) if keys.issuer_key else ("district_key", keys.own_key)
+    )
+    lines = (
+        "[card]",
+        f'{name} = "{key.hex()}"',
+        f"district = {keys.district}",
+        f"key_version = {keys.key_version}",
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _from_section(section: dict[str, Any], path: Path) -> CardKeys:
+    district = _number(section, "district", DISTRICT_LIMIT, path)
+    key_version = _number(section, "key_version", 255, path)
+    if ("issuer_key" in section) == ("district_key" in section):
+        raise KeystoreError(f"{path}: [card] needs issuer_key or district_key, one of them")
+    if "issuer_key" in section:
+        issuer_key = _key(section["issuer_key"], "issuer_key", ISSUER_KEY_SIZE, path)
+        return CardKeys(district, key_version, issuer_key=issuer_key)
+    own_key = _key(section["district_key"], "district_key", KEY_SIZE, path)
+    return CardKeys(district, key_version, own_key=own_key)
+
+
+def _number(section: dict[str, Any], name: str, limit: int, path: Path) -> int:
+    value = section.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
+        raise KeystoreError(f"{path}: {name} must be a number from 1 to {limit}")
+    return value
+
+
+def _key(value: object, name: str, size: int, path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(value) if isinstance(value, str) else b""
+    except ValueError:
+        key = b""
+    if len(key) != size:
+        raise KeystoreError(f"{path}: {name} is not {2 * size} hexadecimal digits")
+    return key
+
+
+def _seal(text: str, passphrase: str) -> str:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    if len(passphrase) < PASSPHRASE_SHORTEST:
+        raise KeystoreError(f"a passphrase has at least {PASSPHRASE_SHORTEST} characters")
+    salt, nonce = secrets.token_bytes(SALT_SIZE), secrets.token_bytes(NONCE_SIZE)
+    key = _stretch(passphrase, salt, MEMORY_KIB, PASSES)
+    content = AESGCM(key).encrypt(nonce, text.encode(), _CONTEXT)
+    lines = (
+        "[sealed]",
+        f"memory_kib = {MEMORY_KIB}",
+        f"passes = {PASSES}",
+        f'salt = "{salt.hex()}"',
+        f'nonce = "{nonce.hex()}"',
+        f'content = "{content.hex()}"',
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _unseal(section: Any, passphrase: str, path: Path) -> str:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    try:
+        memory_kib, passes = int(section["memory_kib"]), int(section["passes"])
+        salt, nonce, content = (bytes.fromhex(section[n]) for n in ("salt", "nonce", "content"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise KeystoreError(f"{path}: the [sealed] section is damaged") from error
+    in_range = 8 <= memory_kib <= MEMORY_KIB_LIMIT and 1 <= passes <= PASSES_LIMIT
+    if not in_range or len(nonce) != NONCE_SIZE or len(salt) < 8:
+        raise KeystoreError(f"{path}: the [sealed] section is damaged")
+    try:
+        key = _stretch(passphrase, salt, memory_kib, passes)
+        return bytes(AESGCM(key).decrypt(nonce, content, _CONTEXT)).decode()
+    except InvalidTag as error:
+        raise KeystoreError(f"{path}: wrong passphrase, or the file was changed") from error
+
+
+def _stretch(passphrase: str, salt: bytes, memory_kib: int, passes: int) -> bytes:
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+    kdf = Argon2id(salt=salt, length=32, iterations=passes, lanes=1, memory_cost=memory_kib)
+    return bytes(kdf.derive(passphrase.encode()))

@@ -1,0 +1,86 @@
+"""A card that can be read and written, wherever it is: in a file, in a reader, in memory."""
+
+import secrets
+from pathlib import Path
+from typing import Protocol
+
+from host.frames.card import CARD_SIZE, SERIAL_OFFSET, UID_SIZE, serial_of
+
+CARD_SIZE_LIMIT = 65_535
+
+
+class CardIoError(OSError):
+    """The card cannot be read or written; the message says why and what to try."""
+
+
+class CardMemory(Protocol):
+    """A card within reach. Both methods raise CardIoError."""
+
+    @property
+    def uid(self) -> str:
+        """Its serial number, 16 hexadecimal digits."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes at `offset`."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write `data` at `offset`."""
+
+
+class FileCard:
+    """A card's memory in a file. Its serial number stands in the chip's part, bytes 8..15."""
+
+    def __init__(self, path: Path, create: bool = False) -> None:
+        self._path = path
+        try:
+            if create and not path.exists():
+                path.write_bytes(blank(CARD_SIZE))
+            self._memory = bytearray(path.read_bytes())
+        except OSError as error:
+            hint = "`dianka card issue` makes one" if not path.exists() else "check its rights"
+            raise CardIoError(f"cannot use card {path}: {error.strerror}; {hint}") from error
+        if not CARD_SIZE <= len(self._memory) <= CARD_SIZE_LIMIT:
+            sizes = f"a card has {CARD_SIZE} to {CARD_SIZE_LIMIT}"
+            raise CardIoError(f"{path} is no card: it has {len(self._memory)} bytes, {sizes}")
+
+    @property
+    def uid(self) -> str:
+        """The serial number in the memory."""
+        return serial_of(self._memory)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return len(self._memory)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the memory."""
+        _check_range(self, offset, size)
+        return bytes(self._memory[offset : offset + size])
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Change the memory, and the file with it."""
+        _check_range(self, offset, len(data))
+        self._memory[offset : offset + len(data)] = data
+        try:
+            with self._path.open("r+b") as file:
+                file.seek(offset)
+                file.write(data)
+        except OSError as error:
+            raise CardIoError(f"cannot write card {self._path}: {error.strerror}") from error
+
+
+def blank(size: int) -> bytes:
+    """The memory of a new card, with a serial number of its own."""
+    memory = bytearray(b"\xff" * size)
+    memory[SERIAL_OFFSET : SERIAL_OFFSET + UID_SIZE] = secrets.token_bytes(UID_SIZE)
+    return bytes(memory)
+
+
+def _check_range(card: CardMemory, offset: int, size: int) -> None:
+    if offset < 0 or offset + size > card.size:
+        raise CardIoError(f"bytes {offset} to {offset + size} are outside a card of {card.size}")

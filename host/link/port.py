@@ -1,0 +1,72 @@
+"""A device's console line: a serial port, a pseudo terminal, or `socket://host:port`."""
+
+from types import TracebackType
+from typing import Self
+
+import serial
+
+BAUD = 115_200
+READ_SIZE = 4096
+_AT_ONCE_S = 0.0
+
+
+class PortError(Exception):
+    """The line cannot be used; the message says why and what to try."""
+
+
+class Port:
+    """An open line. PortError where it cannot be opened or is lost."""
+
+    def __init__(self, name: str, baud: int = BAUD) -> None:
+        self.name = name
+        try:
+            self._serial = serial.serial_for_url(name, baudrate=baud, timeout=0)
+        except (OSError, ValueError) as error:
+            raise PortError(f"cannot open {name}: {_reason(error)}; {_hint(name)}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the line up."""
+        self._serial.close()
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`."""
+        try:
+            self._serial.write(data)
+            self._serial.flush()
+        except OSError as error:
+            raise PortError(f"{self.name} was lost: {_reason(error)}") from error
+
+    def read(self, timeout_s: float) -> bytes:
+        """What arrives within `timeout_s`, as soon as something does; empty: nothing."""
+        try:
+            self._serial.timeout = timeout_s
+            data = self._serial.read(1)
+            if data:
+                self._serial.timeout = _AT_ONCE_S
+                data += self._serial.read(READ_SIZE)
+        except OSError as error:
+            raise PortError(f"{self.name} was lost: {_reason(error)}") from error
+        return bytes(data)
+
+
+def _reason(error: Exception) -> str:
+    inner = error.__cause__ or error.__context__ or error
+    text = getattr(inner, "strerror", None) or str(inner)
+    return text if isinstance(text, str) else str(error)
+
+
+def _hint(name: str) -> str:
+    if "://" in name:
+        return "is the concentrator listening there? The form is socket://HOST:PORT"
+    return "is the cable in, and may you use it (group dialout)?"

@@ -1,0 +1,119 @@
+"""A concentrator's card desk on a TCP port for tests: the firmware's reader and redemption."""
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from card.keys import Keys
+from card.redemption import Redemption
+from concentrator.reader import LinkCarrier
+from uplink import link
+from uplink.link import LinkReceiver
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
+
+from card_world import FakeBooks
+
+
+class CardDesk:
+    """One account, and a console that only knows what is in `settings`.
+
+    lose    so many of the next answers never reach the far side
+    """
+
+    def __init__(self, books: FakeBooks, keys: Keys) -> None:
+        self.books = books
+        self.settings: dict[str, str] = {}
+        self.lose = 0
+        self.commands: list[str] = []
+        self.reader = LinkCarrier()
+        self.redemption = Redemption(self.reader, books, keys)
+        self._frames = LinkReceiver(320, 2048)
+        self._out = bytearray(700)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes, give bytes."""
+        self._frames.feed(data, len(data))
+        sent = b""
+        while self._frames.poll():
+            kind, seq = self._frames.kind, self._frames.seq
+            if kind == link.COMMAND:
+                text = bytes(self._frames.body[: self._frames.body_size]).decode()
+                sent += self._command(seq, text)
+            else:
+                self.reader.take(kind, seq, self._frames.body, self._frames.body_size)
+            self._frames.release()
+        ticks = time.monotonic_ns() // 1_000_000 & 0x1FFFFFFF
+        for _ in range(4):
+            self.redemption.poll(ticks, 820_000_000)
+        size = self.reader.encode_into(self._out)
+        sent += bytes(self._out[:size])
+        if sent and self.lose:
+            self.lose -= 1
+            return b""
+        return sent
+
+    def _command(self, seq: int, text: str) -> bytes:
+        self.commands.append(text)
+        word, *rest = text.split()
+        if word == "settings":
+            parts = [(link.PART, f"{name}={value}") for name, value in self.settings.items()]
+            return self._frame_all(seq, [*parts, (link.REPLY, "\0")])
+        if word == "set":
+            self.settings[rest[0]] = rest[1]
+            return self._frame_all(seq, [(link.REPLY, "\0")])
+        return self._frame_all(seq, [(link.REPLY, f"\1no command {word}, try help")])
+
+    def _frame_all(self, seq: int, frames: list[tuple[int, str]]) -> bytes:
+        sent = b""
+        for kind, text in frames:
+            body = text.encode()
+            size = link.encode_into(self._out, kind, seq, body, len(body))
+            sent += bytes(self._out[:size])
+        return sent
+
+
+@contextmanager
+def served(desk: CardDesk) -> Iterator[str]:
+    """The desk on a port of its own; gives the name of the line."""
+    server = socket.create_server(("127.0.0.1", 0))
+    stopping = threading.Event()
+
+    def serve() -> None:
+        server.settimeout(0.05)
+        while not stopping.is_set():
+            try:
+                peer, _ = server.accept()
+            except TimeoutError:
+                continue
+            with peer:
+                peer.settimeout(0.01)
+                _converse(desk, peer, stopping)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"socket://127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        stopping.set()
+        thread.join()
+        server.close()
+
+
+def _converse(desk: CardDesk, peer: socket.socket, stopping: threading.Event) -> None:
+    while not stopping.is_set():
+        try:
+            data = peer.recv(4096)
+            if not data:
+                return
+        except TimeoutError:
+            data = b""
+        except ConnectionError:
+            return
+        answer = desk.feed(data)
+        if answer:
+            peer.sendall(answer)

@@ -1,0 +1,231 @@
+"""Goal: issuer and concentrator agree on every byte of a card, and on what becomes of it.
+
+Method: the host's builder against the firmware's reader and the other way, by hypothesis; the
+host's judgement against a whole redemption in the firmware; the results' table against the codes.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from card import codes
+from card.image import Image
+from card.keys import Keys
+from card.redemption import Redemption
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from host.frames import card as frames
+from host.frames.card import CardKind, Header, Place
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
+
+import card_world
+from card_world import FakeBooks, FakeCarrier
+
+ISSUER_KEY = bytes(range(32))
+NOW = 820_000_000
+UID = "04A1B2C3D4E5F600"
+BASE = Header(
+    kind=CardKind.PURCHASE,
+    key_version=2,
+    district=4711,
+    account="000000000017",
+    meter="000000983764",
+    uid=UID,
+    order=5,
+    amount_fen=5000,
+    issued_t2000=NOW - 1000,
+)
+KEY = frames.district_key(ISSUER_KEY, 4711, 2)
+PLACE = Place(4711, 2, KEY, BASE.account, BASE.meter, last_order=4, now_t2000=NOW)
+
+u32 = st.integers(0, 2**32 - 1)
+digits12 = st.integers(0, 10**12 - 1).map(lambda number: f"{number:012d}")
+headers = st.builds(
+    Header,
+    kind=st.sampled_from(list(CardKind)),
+    key_version=st.integers(1, 255),
+    district=st.integers(1, frames.DISTRICT_LIMIT),
+    account=digits12,
+    meter=digits12,
+    uid=st.binary(min_size=8, max_size=8).map(lambda uid: uid.hex().upper()),
+    order=st.integers(1, frames.ORDER_LIMIT),
+    amount_fen=st.integers(0, frames.AMOUNT_LIMIT_FEN),
+    issued_t2000=u32,
+    valid_until_t2000=u32,
+    flags=st.integers(0, 255),
+    tariff=st.integers(0, 255),
+    tariff_crc32=u32,
+    alarm_1_fen=u32,
+)
+
+
+def memory(header: Header, key: bytes = KEY) -> bytearray:
+    """A card's memory with this header and no mark."""
+    return bytearray(bytes(32) + frames.build(header, key) + bytes(136))
+
+
+def firmware_keys(place: Place) -> Keys:
+    return Keys(place.district, place.key_version, place.key)
+
+
+def redeemed(card: bytearray, uid: str, place: Place) -> str:
+    """Name of what the firmware makes of the card."""
+    carrier = FakeCarrier()
+    account, meter = bytes.fromhex(place.account), bytes.fromhex(place.meter)[::-1]
+    books = FakeBooks(account, meter, place.last_order)
+    books.hoarding_fen = place.room_fen
+    redemption = Redemption(carrier, books, firmware_keys(place))
+    carrier.insert(card, bytes.fromhex(uid))
+    for _ in range(60):
+        if redemption.poll(0, place.now_t2000):
+            return frames.OUTCOMES[redemption.code].name
+    raise AssertionError("the redemption never ended")
+
+
+def test_written_out_by_hand() -> None:
+    key = card_world.DISTRICT_KEY
+    head = card_world.header(order=5, amount_fen=5000)
+    assert frames.build(BASE, key) == head
+    card = frames.parse(bytes(card_world.memory(head)), key)
+    assert (card.trouble, card.genuine, card.header) == ("", True, BASE)
+
+
+@given(headers)
+@settings(deadline=None)
+def test_the_firmware_reads_what_the_issuer_wrote(header: Header) -> None:
+    image = Image()
+    image.buf[:] = memory(header)[32:256]
+    keys = Keys(header.district, header.key_version, KEY)
+    assert image.load(keys, bytes.fromhex(header.uid)) == codes.OK
+    assert (image.order, image.amount_fen) == (header.order, header.amount_fen)
+    assert image.valid_until_t2000 == header.valid_until_t2000
+    assert frames.parse(bytes(memory(header)), KEY).header == header
+
+
+@given(st.integers(0, 2**31), st.integers(0, 65535), st.integers(-1, NOW))
+@settings(deadline=None)
+def test_the_issuer_reads_what_the_firmware_wrote(order: int, illegal: int, t2000: int) -> None:
+    image = Image()
+    image.buf[:] = memory(BASE)[32:256]
+    keys = firmware_keys(PLACE)
+    books = FakeBooks(last=order)
+    books.fill_write_back(7, image.buf, 88)
+    image.seal_write_back(keys, codes.OK, illegal, t2000)
+    card = frames.parse(bytes(32) + bytes(image.buf), KEY)
+    assert card.write_back_genuine
+    mark = card.write_back
+    assert mark is not None
+    assert (mark.order, mark.illegal, mark.t2000) == (order, illegal, max(0, t2000))
+    assert (mark.key_version, mark.concentrator) == (2, 99)
+    assert card.used == (order >= BASE.order)
+    assert frames.build_write_back(mark, BASE, KEY) == bytes(image.buf[88:152])
+
+
+CHANGES: list[dict[str, Any]] = [
+    {},
+    {"order": 6},
+    {"order": 7},
+    {"order": 1, "kind": CardKind.OPEN},
+    {"kind": CardKind.REPLACEMENT},
+    {"kind": CardKind.OPEN},
+    {"account": "000000000018"},
+    {"meter": "000000983765"},
+    {"district": 1},
+    {"key_version": 1},
+    {"valid_until_t2000": NOW - 1},
+    {"valid_until_t2000": NOW},
+    {"amount_fen": 6000},
+]
+
+
+@given(
+    st.sampled_from(CHANGES),
+    st.sampled_from([-1, 0, 1, 3, 4, 5, 6]),
+    st.sampled_from([5000, 5500]),
+    st.sampled_from([-1, NOW]),
+    st.sampled_from([KEY, bytes(16)]),
+    st.sampled_from([UID, "0000000000000001"]),
+    st.one_of(st.none(), st.integers(0, 8 * 256 - 1)),
+    st.one_of(st.none(), st.integers(0, 7)),
+)
+@settings(deadline=None, max_examples=400)
+def test_both_judge_alike(
+    change: dict[str, Any],
+    last: int,
+    room_fen: int,
+    now: int,
+    key: bytes,
+    uid: str,
+    flip: int | None,
+    marked: int | None,
+) -> None:
+    header = replace(BASE, **change)
+    card = memory(header, key)
+    if marked is not None:
+        image = Image()
+        image.buf[:] = card[32:256]
+        FakeBooks(last=marked).fill_write_back(7, image.buf, 88)
+        image.seal_write_back(firmware_keys(PLACE), 0, 0, 0)
+        card[32:256] = image.buf
+    if flip is not None:
+        card[flip // 8] ^= 1 << flip % 8
+    place = replace(PLACE, last_order=last, room_fen=room_fen, now_t2000=now)
+    assert frames.judge(bytes(card), uid, place) == redeemed(card, uid, place)
+
+
+@pytest.mark.parametrize("bit", range(88 * 8))
+def test_no_flipped_bit_is_taken(bit: int) -> None:
+    card = memory(BASE)
+    card[32 + bit // 8] ^= 1 << bit % 8
+    assert frames.judge(bytes(card), UID, PLACE) not in ("OK", "COMPLETED")
+
+
+def test_keys_are_diversified() -> None:
+    found = {
+        frames.district_key(ISSUER_KEY, 4711, 2),
+        frames.district_key(ISSUER_KEY, 4711, 3),
+        frames.district_key(ISSUER_KEY, 4712, 2),
+        frames.account_key(KEY, "000000000017"),
+        frames.account_key(KEY, "000000000018"),
+    }
+    assert len(found) == 5
+    assert {len(key) for key in found} == {16}
+
+
+def test_a_card_too_small_is_told() -> None:
+    assert frames.judge(bytes(255), UID, PLACE) == "WRONG_TYPE"
+    assert frames.judge(b"", UID, PLACE) == "WRONG_TYPE"
+    assert frames.judge(bytes(70000), UID, PLACE) == "BLANK"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"order": 2**30}, "order"),
+        ({"amount_fen": 10**8}, "amount_fen"),
+        ({"district": 2**24}, "district"),
+        ({"key_version": 256}, "key_version"),
+        ({"account": "17"}, "account"),
+        ({"uid": "00"}, "uid"),
+        ({"meter": "00000098376X"}, "make no card"),
+    ],
+)
+def test_what_makes_no_card(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(frames.CardError, match=said):
+        frames.build(replace(BASE, **change), KEY)
+
+
+def test_one_table_of_results() -> None:
+    named = {name: value for name, value in vars(codes).items() if name.isupper()}
+    assert named == frames.CODES
+    assert all(outcome.shown[:5] in ("Good", "Err-3") for outcome in frames.OUTCOMES.values())
+    texts = [
+        text
+        for one in frames.OUTCOMES.values()
+        for text in (one.english, one.chinese, one.next_english, one.next_chinese)
+    ]
+    assert all(texts)
