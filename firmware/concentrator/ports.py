@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
             """Read `size` bytes at `offset`; return how many there were, 0 without the file."""
 
-        def append(self, name: str, buf: "bytearray | memoryview", size: int) -> bool:
+        def append(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
             """Add bytes to the file, made if need be; true once they would survive a cut."""
 
         def replace(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
@@ -49,3 +49,17 @@ if TYPE_CHECKING:
 
         def close(self) -> None:
             """Give the connection up; the next call of `read_into` makes a new one."""
+
+    class Board(Protocol):
+        """What the concentrator is built on."""
+
+        storage: Storage
+        lines: "list[Channel]"
+        console: "Channel | None"
+        uplink: "Channel | None"
+
+        def set_t2000(self, t2000: int) -> None:
+            """Set the clock, local standard time in seconds since 2000."""
+
+        def random(self) -> int:
+            """A number below 2**29 that nobody can guess, as far as the board has one."""

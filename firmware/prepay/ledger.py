@@ -365,6 +365,19 @@ class Ledger:
         """Stop billing the account after a doubtful reading; its supply stays as it is."""
         self.flags[index] |= STOPPED
 
+    def resume(self, index: int) -> None:
+        """Bill the account again; its next reading is a new start, nothing before is charged."""
+        self.flags[index] &= 0xFF ^ STOPPED
+        self.read_t2000[index] = 0
+
+    def tier_of(self, index: int, tariff: "Tariff") -> int:
+        """Tier from 0 on in which the next watt-hour falls."""
+        ladder = (tariff.ladder * tariff.households + self.household[index]) * tariff.tiers
+        tier = 0
+        while self.used_wh[index] >= tariff.limits_wh[ladder + tier]:
+            tier += 1
+        return tier
+
     def enter(self, index: int, state: int, t2000: int) -> None:
         """Note the policy's state of the account, and since when."""
         if self.state[index] != state:

@@ -62,6 +62,7 @@ R_NOTICE = const(12)
 R_GRACE = const(13)
 R_NO_CUT_TIME = const(14)
 R_NO_CLOCK = const(15)
+R_MISMATCH = const(16)  # the relay was found otherwise than it was left
 REASON_NAMES = (
     "",
     "balance",
@@ -79,6 +80,7 @@ REASON_NAMES = (
     "grace",
     "time without cuts",
     "clock not set",
+    "relay found otherwise",
 )
 
 # What a level of the balance (row) means to each state (column, in the order above):

@@ -1,0 +1,285 @@
+"""The concentrator: composed of its parts, recovered from flash, driven by `step`.
+
+One step does in this order: receive and decode (lines, console), ledger, journal, relay, outbox.
+It never waits and never reads a clock. A step with nothing to do looks at a few numbers only.
+"""
+
+from card.keys import Keys
+from card.redemption import Redemption
+from dlt645.master import COUNTER_NAMES
+from micropython import const
+from prepay.ledger import Ledger
+from uplink import session as uplink
+from uplink.record import RECORD_SIZE
+from uplink.session import Session
+
+from concentrator.books import Books
+from concentrator.checkpoint import Checkpoint
+from concentrator.commands import Commands
+from concentrator.console import Console
+from concentrator.journal import Journal
+from concentrator.poller import Poller
+from concentrator.registry import Registry
+from concentrator.settings import Settings
+from concentrator.tariffs import Tariffs
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.ports import Board
+
+# Waiting readings become durable together, when so many wait or the first has waited so long.
+SYNC_COUNT = const(16)
+SYNC_MS = const(10000)
+# A checkpoint lets older segments go: after so many records, or when segments become few.
+CHECKPOINT_RECORDS = const(2048)
+CHECKPOINT_ROOM = const(64)
+# The longest time for which a step may promise that nothing is due.
+QUIET_MS = const(5000)
+# While an answer is waited for, on a line or from above.
+_LINE_MS = const(5)
+_UPLINK_MS = const(50)
+_AUDIT_ROWS = const(8)
+
+_TICKS_MASK = const(0x1FFFFFFF)
+_FAR_T2000 = const(0x3FFFFFFF)
+
+
+class App:
+    """The whole of it. `limit` meters, `rates` registers and `cells` of tier and rate each."""
+
+    def __init__(self, board: "Board", limit: int = 512, rates: int = 4, cells: int = 12) -> None:
+        """Recover everything from the board's storage."""
+        storage = board.storage
+        self.board = board
+        self.settings = Settings(storage)
+        self.settings.load()
+        self.journal = Journal(storage)
+        self.registry = Registry(limit)
+        self.ledger = Ledger(limit, rates, cells)
+        self.tariffs = Tariffs(storage)
+        self.books = Books(
+            self.journal, self.registry, self.ledger, self.tariffs, self.settings.policy()
+        )
+        columns = (self.tariffs.crcs, *self.registry.columns(), *self.ledger.columns())
+        self.checkpoint = Checkpoint(storage, columns)
+        self.pollers: list[Poller] = []
+        for channel in board.lines:
+            self.pollers.append(Poller(len(self.pollers), channel, self.books))
+        self.session: Session | None = None
+        self.console: Console | None = None
+        self.redemption: Redemption | None = None
+        self._channels = list(board.lines)
+        self._connection = 0
+        self._chunk = bytearray(256)
+        self._tx_sent = 0
+        self._waits_ticks = -1
+        self._quiet_ticks = 0
+        self._quiet_t2000 = -1
+        self._quiet = False
+        self._audit_index = 0
+        if board.console is not None:
+            self._channels.append(board.console)
+            self.console = Console(board.console, Commands(self).run)
+            self.redemption = Redemption(self.console.carrier, self.books, Keys(0, 0, b""))
+        if board.uplink is not None:
+            self._channels.append(board.uplink)
+        self._recover()
+        self.configure()
+
+    # --- start ----------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Bring the tables to where the journal ends."""
+        journal = self.journal
+        count = self.checkpoint.load()
+        self.registry.recount(count)
+        self.tariffs.load()
+        journal.recover()
+        if journal.durable_seq < self.checkpoint.seq:
+            journal.continue_at(self.checkpoint.seq + 1)
+        buf = bytearray(RECORD_SIZE)
+        lost = 0
+        for seq in range(max(journal.first_seq, self.checkpoint.seq + 1), journal.durable_seq + 1):
+            if journal.read_into(seq, buf):
+                self.books.replay(buf)
+            else:
+                lost += 1
+        self.books.note_start(journal.first_seq, lost)
+
+    def configure(self) -> None:
+        """Take the settings over; the console calls it when one has changed."""
+        settings = self.settings
+        self.books.policy = settings.policy()
+        self.books.hoarding_limit_fen = settings.number("hoarding_limit_fen")
+        for poller in self.pollers:
+            poller.interval_s = settings.number("interval_s")
+            poller.password[:] = settings.key("password")
+            poller.operator[:] = settings.key("operator")
+        if self.redemption is not None:
+            version = settings.number("card_key_version")
+            district = settings.number("district")
+            self.redemption.keys = Keys(district, version, settings.key("card_key"))
+        key = settings.key("uplink_key")
+        number = self.books.number = settings.number("id")
+        self.session = None
+        if key and number and self.board.uplink is not None:
+            self.session = Session(self.journal, key, number, self.board.random() | 1)
+            self._connection = 0
+        self._quiet = False
+
+    # --- one step -------------------------------------------------------------------------------
+
+    def step(self, now_ticks: int, now_t2000: int) -> int:
+        """Do what is due; return for how many ms nothing will be, 0: call again at once."""
+        if self._quiet and now_t2000 < self._quiet_t2000:
+            quiet_ms = QUIET_MS - ((now_ticks - self._quiet_ticks) & _TICKS_MASK)
+            if quiet_ms > 0:
+                for channel in self._channels:
+                    if channel.waiting:
+                        break
+                else:
+                    return quiet_ms
+        self._quiet = False
+        return self._work(now_ticks, now_t2000)
+
+    def _work(self, now_ticks: int, now_t2000: int) -> int:
+        self.books.t2000 = now_t2000
+        idle_ms = QUIET_MS
+        for poller in self.pollers:
+            idle_ms = min(idle_ms, poller.step(now_ticks))
+        if self.console is not None:
+            idle_ms = min(idle_ms, self._serve_console(now_ticks, now_t2000))
+        self._keep(now_ticks)
+        if self.session is not None:
+            idle_ms = min(idle_ms, self._bring_up(now_ticks))
+        if idle_ms == QUIET_MS:
+            self._rest(now_ticks, now_t2000)
+        return idle_ms
+
+    def _rest(self, now_ticks: int, now_t2000: int) -> None:
+        """Note until when there is nothing to do."""
+        quiet_t2000 = _FAR_T2000
+        for poller in self.pollers:
+            due_t2000 = poller.due_t2000
+            if due_t2000 < quiet_t2000:
+                quiet_t2000 = due_t2000
+        self._quiet_t2000 = quiet_t2000
+        self._quiet_ticks = now_ticks
+        self._quiet = True
+        if now_t2000 >= 0:
+            self._audit()
+
+    def _audit(self) -> None:
+        """Judge a few accounts again: holds end and graces run out without a reading."""
+        count = self.registry.count
+        for _ in range(min(_AUDIT_ROWS, count)):
+            index = self._audit_index
+            self._audit_index = index + 1 if index + 1 < count else 0
+            if index < count and self.registry.active[index]:
+                self.books.look_after(index)
+
+    def _serve_console(self, now_ticks: int, now_t2000: int) -> int:
+        console = self.console
+        redemption = self.redemption
+        if console is None or redemption is None:
+            return QUIET_MS
+        busy = console.step()
+        if redemption.poll(now_ticks, now_t2000):
+            busy = True
+        if console.step() or busy:
+            return 0
+        return _LINE_MS if redemption.busy else QUIET_MS
+
+    # --- journal and outbox ---------------------------------------------------------------------
+
+    def _keep(self, now_ticks: int) -> None:
+        """Make what waits durable in time; let go what is known above and in a checkpoint."""
+        journal = self.journal
+        count = journal.count
+        if count == 0:
+            self._waits_ticks = -1
+        elif self._waits_ticks < 0:
+            self._waits_ticks = now_ticks
+        elif count >= SYNC_COUNT or (now_ticks - self._waits_ticks) & _TICKS_MASK >= SYNC_MS:
+            journal.sync()
+            self._waits_ticks = -1
+        if self.session is not None:
+            seq = min(self.session.acked_seq, self.checkpoint.seq)
+            if journal.first_seq <= seq:
+                journal.drop(seq)
+        unkept = journal.durable_seq - self.checkpoint.seq
+        if unkept >= CHECKPOINT_RECORDS or (journal.room < CHECKPOINT_ROOM and unkept >= 64):
+            self.save()
+
+    def save(self) -> bool:
+        """Write a checkpoint of everything; false where the storage refuses."""
+        journal = self.journal
+        if not journal.sync():
+            return False
+        if not self.checkpoint.save(journal.durable_seq, self.registry.count):
+            return False
+        self.tariffs.sweep()
+        return True
+
+    def _bring_up(self, now_ticks: int) -> int:
+        """Serve the uplink; return for how many ms it needs nothing."""
+        session = self.session
+        channel = self.board.uplink
+        if session is None or channel is None or channel.connection == 0:
+            return QUIET_MS
+        if channel.connection != self._connection:
+            self._connection = channel.connection
+            self._tx_sent = 0
+            session.reset()
+        if channel.waiting:
+            size = channel.read_into(self._chunk)
+            if size > 0:
+                session.feed(self._chunk, size)
+        outcome = session.poll(now_ticks)
+        if session.stale:
+            channel.close()
+            return 0
+        if session.tx_size:
+            self._send_up(now_ticks)
+        if outcome == uplink.ACKED:
+            return 0
+        return _UPLINK_MS if outcome == uplink.BUSY else QUIET_MS
+
+    def _send_up(self, now_ticks: int) -> None:
+        session = self.session
+        channel = self.board.uplink
+        if session is None or channel is None:
+            return
+        view = memoryview(session.tx)
+        taken = channel.write(view[self._tx_sent : session.tx_size])
+        self._tx_sent += taken
+        if self._tx_sent >= session.tx_size:
+            self._tx_sent = 0
+            session.sent(now_ticks)
+
+    def counters(self) -> "list[tuple[str, int]]":
+        """What happened since the start, by name."""
+        journal = self.journal
+        found = [
+            ("records", journal.durable_seq),
+            ("records waiting", journal.count),
+            ("records lost", journal.lost),
+            ("storage failures", journal.failures),
+            ("readings", self.books.readings),
+            ("readings refused", self.books.refused),
+        ]
+        if self.session is not None:
+            found.append(("records at the head-end", self.session.acked_seq))
+            found.append(("answers refused", self.session.refused))
+            found.append(("answers late", self.session.late))
+        if self.redemption is not None:
+            found.append(("cards", self.redemption.done))
+            found.append(("cards not genuine", self.redemption.illegal))
+        for poller in self.pollers:
+            prefix = "line " + str(poller.number) + " "
+            found.append((prefix + "rounds", poller.rounds))
+            found.append((prefix + "rounds unfinished", poller.unfinished))
+            found.append((prefix + "meters fell silent", poller.silent))
+            for name in COUNTER_NAMES:
+                found.append((prefix + name, poller.master.count(name)))
+        return found

@@ -1,0 +1,472 @@
+"""Every effect on money and supply: first a record in the journal, then the tables.
+
+Readings may wait in memory for others before they are durable: what is lost with the power is
+read again from the meter's registers. Money and relay intents are durable before anything acts
+on them; where the storage refuses, nothing has happened. Records that belong together are joined:
+recovery takes all of them or none. `replay` gives the tables the same effects again.
+"""
+
+from array import array
+from struct import pack_into
+
+from card import codes
+from micropython import const
+from prepay import ledger as outcomes
+from prepay import policy as rules
+from uplink import record
+from uplink.record import PAYLOAD, u32_at
+
+from concentrator import registry as meters
+from concentrator.journal import JOINED, PENDING_LIMIT, SEGMENTS_RESERVE
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from prepay.ledger import Ledger
+    from prepay.policy import Policy
+
+    from concentrator.journal import Journal
+    from concentrator.registry import Registry
+    from concentrator.tariffs import Tariffs
+
+# Outcomes of `take_reading` besides those of the ledger.
+NOT_BILLED = const(100)  # no usable tariff: nothing is written, supply stays
+REFUSED = const(101)  # no room in the journal: the registers are read again later
+
+STATUS_UNKNOWN = const(0xFFFF)
+_STATUS_OPEN = const(0x10)
+_RATES = const(8)
+_GROUP_LIMIT = const(5)
+_U32 = const(0xFFFFFFFF)
+_NO_INDEX = const(0xFFFF)
+_CARD_RATES = const(4)
+
+
+class Books:
+    """All that is kept, and the only one who writes it.
+
+    t2000       now, in seconds since 2000, -1: not known; whoever steps sets it
+    number      of this concentrator, 0: not set
+    readings    taken and written since the start; `refused` of them found no room
+    """
+
+    def __init__(
+        self,
+        journal: "Journal",
+        registry: "Registry",
+        ledger: "Ledger",
+        tariffs: "Tariffs",
+        policy: "Policy",
+    ) -> None:
+        self.journal = journal
+        self.registry = registry
+        self.ledger = ledger
+        self.tariffs = tariffs
+        self.policy = policy
+        self.t2000 = -1
+        self.readings = 0
+        self.refused = 0
+        self.number = 0
+        self.hoarding_limit_fen = 0
+        self._rates = array("i", bytes(4 * _RATES))
+        self._record = bytearray(record.RECORD_SIZE)
+
+    # --- meters and tariffs ---------------------------------------------------------------------
+
+    def set_meter(self, index: int, row: bytearray) -> bool:
+        """Register, change or remove the meter of row `index`: 16 bytes as in a METER record."""
+        offset = self._place()
+        if offset < 0:
+            return False
+        self.journal.buf[offset : offset + len(row)] = row
+        self.journal.add(self._time(), record.METER, index)
+        if not self._settle(1):
+            return False
+        self._take_meter(index, row, 0)
+        return True
+
+    def _take_meter(self, index: int, payload: bytearray, offset: int) -> None:
+        """Another meter than before: its first reading is a new start."""
+        if self.registry.set_row(index, payload, offset):
+            self.ledger.resume(index)
+
+    def set_tariff(self, number: int, image_crc32: int, size: int) -> bool:
+        """Put a stored tariff in force."""
+        offset = self._place()
+        if offset < 0:
+            return False
+        pack_into("<IIH", self.journal.buf, offset, number, image_crc32, size)
+        self.journal.add(self._time(), record.TARIFF, 0)
+        return self._settle(1) and self.tariffs.activate(number, image_crc32)
+
+    # --- readings -------------------------------------------------------------------------------
+
+    def take_reading(self, index: int, values: "array[int]", count: int, status: int) -> int:
+        """Charge a reading of `count` values, total first, then the rates; return the outcome."""
+        ledger = self.ledger
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        if tariff is None or self.t2000 < 0:
+            return NOT_BILLED
+        rates = self._rates
+        for rate in range(_RATES):
+            rates[rate] = 0
+        if tariff.registers == 1:
+            rates[0] = values[0]
+        elif tariff.registers >= count:
+            return NOT_BILLED
+        else:
+            for rate in range(tariff.registers):
+                rates[rate] = values[rate + 1]
+        outcome = ledger.prepare(index, tariff, rates, self.t2000)
+        if outcome >= outcomes.EARLIER:
+            self._stop(index, outcome)
+            return outcome
+        if outcome > outcomes.FIRST:
+            return outcome
+        if self.journal.room < SEGMENTS_RESERVE or not self._write_reading(index, status):
+            self.refused += 1
+            return REFUSED
+        ledger.commit(index)
+        self.readings += 1
+        self._judge(index, rules.READING)
+        if status != STATUS_UNKNOWN:
+            self._compare_relay(index, status)
+        return outcome
+
+    def _write_reading(self, index: int, status: int) -> bool:
+        """Put the prepared charge into the journal, with the period's end before it."""
+        ledger = self.ledger
+        buf = self.journal.buf
+        if ledger.rolled:
+            offset = self._place()
+            if offset < 0:
+                return False
+            old_t2000 = ledger.period_t2000[index]
+            pack_into("<II", buf, offset, old_t2000, ledger.new_period_t2000)
+            pack_into("<II", buf, offset + 8, ledger.closed_wh, ledger.closed_debit_fen)
+            self.journal.add(self.t2000, record.ROLLOVER, index, JOINED)
+        offset = self.journal.place() if ledger.rolled else self._place()
+        if offset < 0:
+            return False
+        pack_into("<II", buf, offset, ledger.new_debit_fen, ledger.new_residue_e7)
+        pack_into("<HHI", buf, offset + 8, ledger.new_residue_e11, status, ledger.new_used_wh)
+        rates = self._rates
+        pack_into("<IIII", buf, offset + 16, rates[0], rates[1], rates[2], rates[3])
+        pack_into("<IIII", buf, offset + 32, rates[4], rates[5], rates[6], rates[7])
+        self.journal.add(self.t2000, record.READING, index)
+        return True
+
+    def _stop(self, index: int, reason: int) -> None:
+        """A doubtful reading: no more billing of this account until somebody has looked."""
+        if self._write_fault(index, reason, 1, self.ledger.fault_value, self.ledger.fault_limit):
+            self.ledger.stop(index)
+
+    def resume(self, index: int) -> bool:
+        """Bill the account again; the next reading is its new start."""
+        if not self._write_fault(index, 0, 0, 0, 0):
+            return False
+        self.ledger.resume(index)
+        return True
+
+    def _write_fault(self, index: int, reason: int, stopped: int, value: int, limit: int) -> bool:
+        offset = self._place()
+        if offset < 0:
+            return False
+        buf = self.journal.buf
+        pack_into("<BBHII", buf, offset, reason, stopped, 0, value & _U32, limit & _U32)
+        self.journal.add(self._time(), record.FAULT, index)
+        return self._settle(1)
+
+    def note_line(self, index: int, state: int, failures: int) -> None:
+        """A meter fell silent, or answers again."""
+        offset = self._place()
+        if offset >= 0:
+            pack_into("<BBH", self.journal.buf, offset, state, 0, failures)
+            self.journal.add(self._time(), record.LINE, index)
+
+    def note_clock(self, old_t2000: int, new_t2000: int) -> None:
+        """Somebody set the clock."""
+        offset = self._place()
+        if offset >= 0:
+            pack_into("<II", self.journal.buf, offset, max(old_t2000, 0), new_t2000)
+            self.journal.add(new_t2000, record.CLOCK, 0)
+            self.journal.sync()
+
+    # --- supply ---------------------------------------------------------------------------------
+
+    def look_after(self, index: int) -> None:
+        """Judge the account again because time has passed."""
+        self._judge(index, rules.TIME)
+
+    def _judge(self, index: int, cause: int) -> None:
+        """Let the policy decide; what it wants is durable before anything acts on it.
+
+        An account that never bought is not open yet: it is read and charged, and nothing cuts it.
+        """
+        ledger = self.ledger
+        if ledger.order[index] == 0:
+            return
+        state = ledger.state[index]
+        verdict = self.policy.judge(
+            state,
+            ledger.balance_fen(index),
+            cause,
+            self.t2000,
+            ledger.flags[index],
+            ledger.grade[index],
+            ledger.since_t2000[index],
+        )
+        if verdict == state:
+            return
+        count = self._write_verdict(index, verdict)
+        if count and self._settle(count):
+            self._apply_verdict(index, verdict)
+
+    def _write_verdict(self, index: int, verdict: int) -> int:
+        """Write POLICY and, where the relay has to move, RELAY behind it; return how many."""
+        buf = self.journal.buf
+        intent = verdict >> 8 & 0xFF
+        reason = verdict >> 16
+        balance_fen = self.ledger.balance_fen(index)
+        offset = self._place()
+        if offset < 0:
+            return 0
+        state = self.ledger.state[index]
+        pack_into("<BBBBi", buf, offset, verdict & 0xFF, state, reason, 0, balance_fen)
+        self.journal.add(self.t2000, record.POLICY, index, JOINED if intent else 0)
+        if not intent:
+            return 1
+        if not self._write_relay(index, _desired(intent), record.STAGE_INTENT, reason, 0):
+            self.journal.withdraw(1)
+            return 0
+        return 2
+
+    def _apply_verdict(self, index: int, verdict: int) -> None:
+        self.ledger.enter(index, verdict & 0xFF, self.t2000)
+        intent = verdict >> 8 & 0xFF
+        if intent:
+            self._want_relay(index, _desired(intent))
+
+    def _want_relay(self, index: int, desired: int) -> None:
+        stage = meters.RELAY_LOOK
+        if desired == record.RELAY_OPEN:
+            stage |= meters.DESIRED_OPEN
+        self.registry.set_relay(index, stage)
+
+    def _write_relay(self, index: int, desired: int, stage: int, reason: int, status: int) -> bool:
+        offset = self.journal.place()
+        if offset < 0:
+            return False
+        balance_fen = self.ledger.balance_fen(index)
+        buf = self.journal.buf
+        pack_into("<BBBBHi", buf, offset, desired, stage, reason, 0, status, balance_fen)
+        self.journal.add(self._time(), record.RELAY, index)
+        return True
+
+    def _compare_relay(self, index: int, status: int) -> None:
+        """The meter told its relay's state: is it what was wanted last?"""
+        relay = self.registry.relay[index]
+        stage = relay & meters.RELAY_STAGE
+        is_open = status & _STATUS_OPEN != 0
+        wants_open = relay & meters.DESIRED_OPEN != 0
+        if is_open == wants_open:
+            if stage == meters.RELAY_FAILED:
+                self.relay_done(index, record.STAGE_CONFIRMED, status)
+            return
+        # A supply that should be cut is cut again. One that should be on but is off is only
+        # switched on when it was ours to do: somebody may work on the line.
+        if stage == meters.RELAY_FAILED or (wants_open and stage == meters.RELAY_IDLE):
+            desired = record.RELAY_OPEN if wants_open else record.RELAY_CLOSED
+            intent = record.STAGE_INTENT
+            if (
+                self._place() >= 0
+                and self._write_relay(index, desired, intent, rules.R_MISMATCH, status)
+                and self._settle(1)
+            ):
+                self._want_relay(index, desired)
+
+    def relay_done(self, index: int, stage: int, status: int) -> None:
+        """A relay command ended: record.STAGE_CONFIRMED or STAGE_FAILED, with the status word."""
+        wants_open = self.registry.relay[index] & meters.DESIRED_OPEN
+        desired = record.RELAY_OPEN if wants_open else record.RELAY_CLOSED
+        if self._place() < 0 or not self._write_relay(index, desired, stage, 0, status):
+            return
+        ended = meters.RELAY_IDLE if stage == record.STAGE_CONFIRMED else meters.RELAY_FAILED
+        self.registry.set_relay(index, ended | wants_open)
+
+    # --- top-ups: what a redemption asks for ----------------------------------------------------
+
+    def find_account(self, account: "bytes | bytearray | memoryview") -> int:
+        """Row of the account number, -1: not ours."""
+        return self.registry.find_account(account)
+
+    def last_order(self, index: int) -> int:
+        """Number of the newest order credited."""
+        return self.ledger.order[index]
+
+    def meter_of(self, index: int) -> bytearray:
+        """Address of the account's meter, wire order."""
+        address = bytearray(meters.ADDRESS_SIZE)
+        self.registry.address_into(index, address)
+        return address
+
+    def judge_credit(self, index: int, amount_fen: int) -> int:
+        """Whether the account may hold so much more: a code of card/codes.py."""
+        ledger = self.ledger
+        if ledger.credit_fen[index] + amount_fen > outcomes.MONEY_LIMIT_FEN:
+            return codes.OVERFLOW
+        if amount_fen and ledger.balance_fen(index) + amount_fen > self.hoarding_limit_fen:
+            return codes.HOARDING
+        return codes.OK
+
+    def credit(
+        self,
+        index: int,
+        order: int,
+        amount_fen: int,
+        uid: "bytes | bytearray | memoryview",
+        key_version: int,
+    ) -> bool:
+        """Credit an order: durable and applied on return. False: nothing happened."""
+        ledger = self.ledger
+        offset = self._place()
+        if offset < 0:
+            return False
+        buf = self.journal.buf
+        credit_fen = ledger.credit_fen[index] + amount_fen
+        balance_fen = credit_fen - ledger.debit_fen[index]
+        pack_into("<IIIi", buf, offset, order, amount_fen, credit_fen, balance_fen)
+        buf[offset + 16 : offset + 24] = uid
+        buf[offset + 24] = record.SOURCE_CARD
+        buf[offset + 25] = key_version
+        self.journal.add(self._time(), record.TOP_UP, index)
+        if not self._settle(1):
+            return False
+        ledger.top_up(index, order, amount_fen)
+        self._judge(index, rules.TOP_UP)
+        return True
+
+    def fill_write_back(self, index: int, buf: bytearray, offset: int) -> None:
+        """What a card takes home; the layout is in card/image.py."""
+        ledger = self.ledger
+        balance_fen = ledger.balance_fen(index)
+        relay = 1 if self.registry.relay[index] & meters.DESIRED_OPEN else 0
+        pack_into("<BB", buf, offset + 2, ledger.state[index], relay)
+        pack_into(
+            "<IiI", buf, offset + 4, ledger.order[index], balance_fen, ledger.credit_fen[index]
+        )
+        pack_into("<II", buf, offset + 16, max(0, -balance_fen), ledger.used_wh[index])
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        rates = min(tariff.registers, _CARD_RATES) if tariff is not None else 0
+        tier = ledger.tier_of(index, tariff) if tariff is not None else 0
+        pack_into("<BB", buf, offset + 24, tier, rates)
+        for rate in range(_CARD_RATES):
+            at = index * ledger.rates_limit + rate
+            wh = ledger.registers_wh[at] if rate < rates else 0
+            pack_into("<I", buf, offset + 28 + 4 * rate, wh)
+        pack_into("<I", buf, offset + 48, self.number)
+
+    def note_card(
+        self,
+        code: int,
+        index: int,
+        order: int,
+        amount_fen: int,
+        uid: "bytes | bytearray | memoryview",
+        account: "bytes | bytearray | memoryview",
+    ) -> None:
+        """A card was refused: who, what and why, for the head-end."""
+        offset = self._place()
+        if offset < 0:
+            return
+        buf = self.journal.buf
+        pack_into("<III", buf, offset, code, order, amount_fen)
+        buf[offset + 12 : offset + 20] = uid
+        buf[offset + 20 : offset + 26] = account
+        self.journal.add(self._time(), record.CARD, index & _NO_INDEX)
+
+    def note_start(self, first_seq: int, lost: int) -> None:
+        """The concentrator has started and recovered."""
+        offset = self._place()
+        if offset >= 0:
+            pack_into("<III", self.journal.buf, offset, 0, first_seq, lost)
+            self.journal.add(self._time(), record.START, 0)
+
+    # --- recovery -------------------------------------------------------------------------------
+
+    def replay(self, buf: bytearray) -> None:
+        """Give the tables the effect of one record of the journal."""
+        kind = record.kind_at(buf, 0)
+        index = record.index_at(buf, 0)
+        ledger = self.ledger
+        if kind == record.TARIFF:
+            self.tariffs.activate(u32_at(buf, PAYLOAD), u32_at(buf, PAYLOAD + 4))
+        elif index >= self.registry.limit:
+            return
+        elif kind == record.READING:
+            self._replay_reading(buf, index)
+        elif kind == record.TOP_UP:
+            ledger.top_up(index, u32_at(buf, PAYLOAD), u32_at(buf, PAYLOAD + 4))
+        elif kind == record.METER:
+            self._take_meter(index, buf, PAYLOAD)
+        elif kind == record.POLICY:
+            ledger.enter(index, buf[PAYLOAD], record.t2000_at(buf, 0))
+        elif kind == record.RELAY:
+            self._replay_relay(index, buf[PAYLOAD], buf[PAYLOAD + 1])
+        elif kind == record.FAULT:
+            if buf[PAYLOAD + 1]:
+                ledger.stop(index)
+            else:
+                ledger.resume(index)
+
+    def _replay_reading(self, buf: bytearray, index: int) -> None:
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        if tariff is None:
+            # Its image was there when this was written: flash has lost more than we can know.
+            self.ledger.stop(index)
+            return
+        rates = self._rates
+        for rate in range(_RATES):
+            rates[rate] = u32_at(buf, PAYLOAD + 16 + 4 * rate)
+        self.ledger.take_reading(
+            index,
+            tariff,
+            rates,
+            record.t2000_at(buf, 0),
+            u32_at(buf, PAYLOAD),
+            u32_at(buf, PAYLOAD + 4),
+            buf[PAYLOAD + 8] | buf[PAYLOAD + 9] << 8,
+            u32_at(buf, PAYLOAD + 12),
+        )
+
+    def _replay_relay(self, index: int, desired: int, stage: int) -> None:
+        if stage == record.STAGE_INTENT:
+            self._want_relay(index, desired)
+            return
+        ended = meters.RELAY_IDLE if stage == record.STAGE_CONFIRMED else meters.RELAY_FAILED
+        wants_open = meters.DESIRED_OPEN if desired == record.RELAY_OPEN else 0
+        self.registry.set_relay(index, ended | wants_open)
+
+    # --- the journal ----------------------------------------------------------------------------
+
+    def _time(self) -> int:
+        return max(self.t2000, 0)
+
+    def _place(self) -> int:
+        """Place for the first record of a group; makes room for all of the group."""
+        if self.journal.count + _GROUP_LIMIT > PENDING_LIMIT and not self.journal.sync():
+            return -1
+        return self.journal.place()
+
+    def _settle(self, count: int) -> bool:
+        """Make the newest `count` records durable; where that fails, take them back."""
+        if self.journal.sync():
+            return True
+        # Joined records are durable together: either all of them are waiting, or none.
+        if self.journal.count < count:
+            return True
+        self.journal.withdraw(count)
+        return False
+
+
+def _desired(intent: int) -> int:
+    return record.RELAY_OPEN if intent == rules.TRIP else record.RELAY_CLOSED

@@ -1,0 +1,336 @@
+"""What a technician can type: one row a command, its words checked before anything is touched.
+
+Answers are lines of text, tables as `name value` or columns with blanks between. What is wrong is
+said with what to try next.
+"""
+
+from binascii import hexlify, unhexlify
+
+from dlt645 import clock
+from micropython import const
+from prepay.ledger import STOPPED
+from prepay.policy import STATE_NAMES
+from uplink import record
+from uplink.record import RECORD_SIZE
+
+from concentrator import registry as meters
+from concentrator.console import Refusal
+from concentrator.registry import ACCOUNT_SIZE, parse_digits, reversed_digits
+from concentrator.tariffs import NUMBER_LIMIT
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.app import App
+
+_RECORDS_LIMIT = const(32)
+_IMAGE_LIMIT = const(4096)
+_DAY_S = const(86400)
+
+
+class Commands:
+    """The commands, on one concentrator."""
+
+    def __init__(self, app: "App") -> None:
+        self._app = app
+
+    def run(self, text: str) -> "list[str]":
+        """Carry a command line out; Refusal says what is wrong with it."""
+        words = text.split()
+        for size in (2, 1):
+            name = " ".join(words[:size])
+            for row in _COMMANDS:
+                if row[0] == name:
+                    arguments = words[size:]
+                    if not row[1] <= len(arguments) <= row[2]:
+                        raise Refusal("usage: " + name + " " + row[3])
+                    lines: list[str] = getattr(self, "_" + name.replace(" ", "_"))(arguments)
+                    return lines
+        raise Refusal("unknown command, `help` lists them")
+
+    # --- about the concentrator -----------------------------------------------------------------
+
+    def _help(self, arguments: "list[str]") -> "list[str]":
+        return [(row[0] + " " + row[3]).strip() for row in _COMMANDS]
+
+    def _status(self, arguments: "list[str]") -> "list[str]":
+        app = self._app
+        books = app.books
+        registry = app.registry
+        active = 0
+        silent = 0
+        stopped = 0
+        for index in range(registry.count):
+            if registry.active[index]:
+                active += 1
+                silent += 1 if registry.failures[index] >= 3 else 0
+                stopped += 1 if app.ledger.flags[index] & STOPPED else 0
+        return [
+            "number " + str(books.number),
+            "time " + time_text(books.t2000),
+            "meters " + str(active) + " of " + str(registry.limit),
+            "meters_silent " + str(silent),
+            "accounts_stopped " + str(stopped),
+            "relays_pending " + str(registry.pending),
+            "journal " + str(app.journal.first_seq) + " " + str(app.journal.durable_seq),
+            "checkpoint " + str(app.checkpoint.seq),
+            "acked " + str(app.session.acked_seq if app.session is not None else 0),
+        ]
+
+    def _counters(self, arguments: "list[str]") -> "list[str]":
+        return [name.replace(" ", "_") + " " + str(value) for name, value in self._app.counters()]
+
+    def _time(self, arguments: "list[str]") -> "list[str]":
+        books = self._app.books
+        if not arguments:
+            return [time_text(books.t2000)]
+        if len(arguments) != 2:
+            raise Refusal("usage: time [YYYY-MM-DD hh:mm:ss]")
+        t2000 = parse_time(arguments[0], arguments[1])
+        old_t2000 = books.t2000
+        self._app.board.set_t2000(t2000)
+        books.t2000 = t2000
+        books.note_clock(old_t2000, t2000)
+        return [time_text(t2000)]
+
+    def _settings(self, arguments: "list[str]") -> "list[str]":
+        settings = self._app.settings
+        return [name + " " + settings.text(name) for name in settings.names()]
+
+    def _set(self, arguments: "list[str]") -> "list[str]":
+        trouble = self._app.settings.change(arguments[0], arguments[1])
+        if trouble:
+            raise Refusal(trouble)
+        self._app.configure()
+        return [arguments[0] + " " + self._app.settings.text(arguments[0])]
+
+    def _save(self, arguments: "list[str]") -> "list[str]":
+        if not self._app.save():
+            raise Refusal("flash full or failing, `counters` tells more")
+        return ["checkpoint " + str(self._app.checkpoint.seq)]
+
+    def _journal(self, arguments: "list[str]") -> "list[str]":
+        seq = _number(arguments[0], 1, 0x3FFFFFFF, "record")
+        count = _number(arguments[1], 1, _RECORDS_LIMIT, "count")
+        self._app.journal.sync()
+        buf = bytearray(RECORD_SIZE)
+        lines = []
+        while count and self._app.journal.read_into(seq, buf):
+            lines.append(hexlify(buf).decode())
+            seq += 1
+            count -= 1
+        return lines
+
+    # --- meters and accounts --------------------------------------------------------------------
+
+    def _meter_add(self, arguments: "list[str]") -> "list[str]":
+        app = self._app
+        registry = app.registry
+        address = reversed_digits(_digits(arguments[0], "a meter address"))
+        account = _digits(arguments[1], "an account number")
+        tariff = _number(arguments[2], 1, NUMBER_LIMIT, "tariff")
+        line = _number(arguments[3] if len(arguments) > 3 else "0", 0, 255, "line")
+        standard = arguments[4] if len(arguments) > 4 else "2007"
+        if standard not in ("2007", "1997"):
+            raise Refusal("the standard is 2007 or 1997")
+        if line >= len(app.pollers):
+            raise Refusal("there is no line " + str(line))
+        if app.tariffs.find(tariff) is None:
+            raise Refusal("there is no tariff " + str(tariff) + ", load it first")
+        if registry.find_address(address) >= 0:
+            raise Refusal("meter " + arguments[0] + " is registered already")
+        if registry.find_account(account) >= 0:
+            raise Refusal("account " + arguments[1] + " has a meter already")
+        index = registry.find_removed(account)
+        if index < 0:
+            index = registry.count
+        if index == registry.limit:
+            raise Refusal("no room: " + str(registry.limit) + " meters are the most")
+        old = standard == "1997"
+        row = bytearray(address + account)
+        row.append(tariff)
+        row.append(line)
+        row.append(record.STANDARD_1997 if old else record.STANDARD_2007)
+        row.append(1)
+        if not app.books.set_meter(index, row):
+            raise Refusal("flash full or failing, nothing was changed")
+        return [self._row(index)]
+
+    def _meter_remove(self, arguments: "list[str]") -> "list[str]":
+        registry = self._app.registry
+        index = self._find(arguments[0])
+        start = index * ACCOUNT_SIZE
+        row = registry.addresses[start : start + 6] + registry.accounts[start : start + 6]
+        row.append(registry.tariff[index])
+        row.append(registry.line[index])
+        row.append(registry.standard[index])
+        row.append(0)
+        if not self._app.books.set_meter(index, row):
+            raise Refusal("flash full or failing, nothing was changed")
+        return ["removed " + arguments[0]]
+
+    def _meter_list(self, arguments: "list[str]") -> "list[str]":
+        registry = self._app.registry
+        lines = ["meter account tariff line standard failures"]
+        for index in range(registry.count):
+            if registry.active[index]:
+                lines.append(self._row(index))
+        return lines
+
+    def _row(self, index: int) -> str:
+        registry = self._app.registry
+        old = registry.standard[index] == record.STANDARD_1997
+        return " ".join(
+            (
+                registry.address_text(index),
+                registry.account_text(index),
+                str(registry.tariff[index]),
+                str(registry.line[index]),
+                "1997" if old else "2007",
+                str(registry.failures[index]),
+            )
+        )
+
+    def _account(self, arguments: "list[str]") -> "list[str]":
+        app = self._app
+        ledger = app.ledger
+        index = self._find(arguments[0])
+        relay = app.registry.relay[index]
+        stage = relay & meters.RELAY_STAGE
+        wanted = "open" if relay & meters.DESIRED_OPEN else "closed"
+        lines = [
+            "account " + app.registry.account_text(index),
+            "meter " + app.registry.address_text(index),
+            "tariff " + str(app.registry.tariff[index]),
+            "credit_fen " + str(ledger.credit_fen[index]),
+            "debit_fen " + str(ledger.debit_fen[index]),
+            "residue_e7 " + str(ledger.residue_e7[index]),
+            "residue_e11 " + str(ledger.residue_e11[index]),
+            "balance_fen " + str(ledger.balance_fen(index)),
+            "used_wh " + str(ledger.used_wh[index]),
+            "order " + str(ledger.order[index]),
+            "state " + STATE_NAMES[ledger.state[index]].replace(" ", "_"),
+            "relay " + wanted,
+            "relay_stage " + ("idle", "look", "send", "confirm", "failed")[stage],
+            "billing " + ("stopped" if ledger.flags[index] & STOPPED else "on"),
+            "read " + time_text(ledger.read_t2000[index] or -1),
+        ]
+        at = index * ledger.rates_limit
+        for rate in range(ledger.rates_limit):
+            lines.append("register_" + str(rate) + "_wh " + str(ledger.registers_wh[at + rate]))
+        return lines
+
+    def _account_resume(self, arguments: "list[str]") -> "list[str]":
+        index = self._find(arguments[0])
+        if not self._app.ledger.flags[index] & STOPPED:
+            raise Refusal("account " + arguments[0] + " is being billed")
+        if not self._app.books.resume(index):
+            raise Refusal("flash full or failing, nothing was changed")
+        return ["billing on"]
+
+    def _find(self, text: str) -> int:
+        index = self._app.registry.find_account(_digits(text, "an account number"))
+        if index < 0:
+            raise Refusal("no account " + text + ", `meter list` names them")
+        return index
+
+    # --- tariffs --------------------------------------------------------------------------------
+
+    def _tariff_begin(self, arguments: "list[str]") -> "list[str]":
+        size = _number(arguments[0], 1, _IMAGE_LIMIT, "size")
+        self._app.tariffs.begin(size)
+        return [str(size)]
+
+    def _tariff_data(self, arguments: "list[str]") -> "list[str]":
+        offset = _number(arguments[0], 0, _IMAGE_LIMIT, "offset")
+        try:
+            part = unhexlify(arguments[1])
+        except ValueError:
+            raise Refusal("a part of an image is hexadecimal digits") from None
+        if not self._app.tariffs.put(offset, part):
+            raise Refusal("a part at " + str(offset) + " does not follow what is here")
+        return [str(offset + len(part))]
+
+    def _tariff_commit(self, arguments: "list[str]") -> "list[str]":
+        app = self._app
+        number = _number(arguments[0], 1, NUMBER_LIMIT, "tariff")
+        try:
+            image_crc32 = int(arguments[1], 16)
+        except ValueError:
+            raise Refusal("the CRC is 8 hexadecimal digits") from None
+        trouble = app.tariffs.store(number, image_crc32)
+        if trouble:
+            raise Refusal(trouble)
+        if not app.books.set_tariff(number, image_crc32, app.tariffs.stored_size):
+            raise Refusal("flash full or failing, nothing was changed")
+        return ["tariff " + str(number) + " in force"]
+
+    def _tariff_list(self, arguments: "list[str]") -> "list[str]":
+        lines = ["number crc tiers rates"]
+        for number in range(1, NUMBER_LIMIT + 1):
+            tariff = self._app.tariffs.find(number)
+            if tariff is not None:
+                crc = hex(self._app.tariffs.crcs[number])[2:]
+                sizes = str(tariff.tiers) + " " + str(tariff.rates)
+                lines.append(str(number) + " " + crc + " " + sizes)
+        return lines
+
+
+# Name, fewest and most arguments, what they are.
+_COMMANDS = (
+    ("help", 0, 0, ""),
+    ("status", 0, 0, ""),
+    ("counters", 0, 0, ""),
+    ("time", 0, 2, "[YYYY-MM-DD hh:mm:ss]"),
+    ("settings", 0, 0, ""),
+    ("set", 2, 2, "NAME VALUE"),
+    ("save", 0, 0, ""),
+    ("journal", 2, 2, "FIRST_RECORD COUNT"),
+    ("meter add", 3, 5, "ADDRESS ACCOUNT TARIFF [LINE [1997|2007]]"),
+    ("meter remove", 1, 1, "ACCOUNT"),
+    ("meter list", 0, 0, ""),
+    ("account", 1, 1, "ACCOUNT"),
+    ("account resume", 1, 1, "ACCOUNT"),
+    ("tariff begin", 1, 1, "SIZE"),
+    ("tariff data", 2, 2, "OFFSET HEX"),
+    ("tariff commit", 2, 2, "NUMBER CRC"),
+    ("tariff list", 0, 0, ""),
+)
+
+
+def _number(text: str, least: int, greatest: int, what: str) -> int:
+    if not text.isdigit() or not least <= int(text) <= greatest:
+        raise Refusal(what + " is a number from " + str(least) + " to " + str(greatest))
+    return int(text)
+
+
+def _digits(text: str, what: str) -> bytes:
+    digits = parse_digits(text)
+    if not digits:
+        raise Refusal(what + " has up to 12 digits, not " + text)
+    return digits
+
+
+def time_text(t2000: int) -> str:
+    """YYYY-MM-DD hh:mm:ss, or "unknown" below 0."""
+    if t2000 < 0:
+        return "unknown"
+    fields = bytearray(6)
+    clock.encode_into(fields, 0, t2000)
+    # The fields are BCD: their hexadecimal digits are the decimal ones.
+    pairs = [hexlify(fields[at : at + 1]).decode() for at in range(6)]
+    return f"20{pairs[5]}-{pairs[4]}-{pairs[3]} {pairs[2]}:{pairs[1]}:{pairs[0]}"
+
+
+def parse_time(date: str, time: str) -> int:
+    """Seconds since 2000 of YYYY-MM-DD and hh:mm:ss; Refusal where there is no such moment."""
+    try:
+        digits = unhexlify(date.replace("-", "") + time.replace(":", ""))
+    except ValueError:
+        digits = b""
+    if len(digits) == 7 and digits[0] == 0x20:
+        # ss mm hh WW DD MM YY
+        wire = bytearray((digits[6], digits[5], digits[4], 0, digits[3], digits[2], digits[1]))
+        t2000 = clock.decode_moment(7, wire, 0)
+        if t2000 >= 0:
+            return t2000
+    raise Refusal("a time is like 2026-11-25 08:30:00")

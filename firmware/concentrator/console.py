@@ -1,0 +1,124 @@
+"""The technician's serial line: commands as text in frames, and the card reader on its far side.
+
+    far side                         device
+    COMMAND  text                ->
+                                 <-  PART   a line of the answer, as many as it takes
+                                 <-  REPLY  status 1, text       0: done, 1: refused, and why
+
+The answer repeats the `seq` of its command. A command that comes again with the same `seq` and
+text is answered again but not carried out again: a technician's program repeats what was not
+answered, and begins with a random `seq`. CARD_* frames belong to concentrator/reader.py.
+"""
+
+from micropython import const
+from uplink import link
+from uplink.link import LinkReceiver
+
+from concentrator.reader import LinkCarrier
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from concentrator.ports import Channel
+
+BODY_LIMIT = const(320)
+LINE_LIMIT = const(200)
+
+_FRAME_SIZE = const(660)
+_CHUNK_SIZE = const(128)
+_DONE = const(0)
+_REFUSED = const(1)
+_NO_SEQ = const(-1)
+
+
+class Refusal(Exception):
+    """A command is not carried out; the text says why, and what to try."""
+
+
+class Console:
+    """One console on `channel`; `run(text)` carries a command out and gives lines of text.
+
+    carrier     the card reader on the far side
+    """
+
+    def __init__(self, channel: "Channel", run: "Callable[[str], list[str]]") -> None:
+        self.carrier = LinkCarrier()
+        self._channel = channel
+        self._run = run
+        self._connection = 0
+        self._receiver = LinkReceiver(BODY_LIMIT)
+        self._chunk = bytearray(_CHUNK_SIZE)
+        self._tx = bytearray(_FRAME_SIZE)
+        self._tx_view = memoryview(self._tx)
+        self._tx_size = 0
+        self._tx_sent = 0
+        self._seq = _NO_SEQ
+        self._command = b""
+        # Lines still to be sent, the last one being the REPLY, and all of them for a repeat.
+        self._answer: list[bytes] = []
+        self._next = 0
+
+    def step(self) -> bool:
+        """Take what has arrived, send what is due; false: nothing to do."""
+        channel = self._channel
+        if channel.connection != self._connection:
+            self._connection = channel.connection
+            self._receiver.reset()
+            self.carrier.reset()
+            self._tx_size = self._tx_sent = 0
+            self._answer = []
+            self._seq = _NO_SEQ
+        if channel.waiting:
+            size = channel.read_into(self._chunk)
+            if size > 0:
+                self._receiver.feed(self._chunk, size)
+        receiver = self._receiver
+        if receiver.held and self._next >= len(self._answer):
+            if receiver.kind == link.COMMAND:
+                self._take(receiver.seq, bytes(receiver.body[: receiver.body_size]))
+            else:
+                self.carrier.take(receiver.kind, receiver.seq, receiver.body, receiver.body_size)
+            receiver.release()
+        return self._send()
+
+    def _take(self, seq: int, command: bytes) -> None:
+        self._next = 0
+        if seq == self._seq and command == self._command:
+            return
+        self._seq = seq
+        self._command = command
+        self._answer = []
+        try:
+            lines = self._run(str(command, "utf-8"))
+            status = _DONE
+        except UnicodeError:
+            lines = ["the command is no UTF-8 text"]
+            status = _REFUSED
+        except Refusal as refusal:
+            lines = [str(refusal)]
+            status = _REFUSED
+        last = lines[-1] if lines else ""
+        for text in lines[:-1]:
+            self._answer.append(text.encode()[:LINE_LIMIT])
+        self._answer.append(bytes((status,)) + last.encode()[:LINE_LIMIT])
+
+    def _send(self) -> bool:
+        """Go on sending; false when nothing is left."""
+        if self._tx_size == 0 and not self._fill():
+            return False
+        self._tx_sent += self._channel.write(self._tx_view[self._tx_sent : self._tx_size])
+        if self._tx_sent >= self._tx_size:
+            self._tx_size = self._tx_sent = 0
+        return True
+
+    def _fill(self) -> bool:
+        """Encode the next frame that is due."""
+        if self._next < len(self._answer):
+            body = self._answer[self._next]
+            self._next += 1
+            kind = link.PART if self._next < len(self._answer) else link.REPLY
+            self._tx_size = link.encode_into(self._tx, kind, self._seq, body, len(body))
+        else:
+            self._tx_size = self.carrier.encode_into(self._tx)
+        return self._tx_size > 0

@@ -1,0 +1,153 @@
+"""Which meter hangs where: one row of columns per account, all of them made once.
+
+A row is found by its index, which is also the `index` of journal records and of the ledger. Rows
+are given out from 0 on and never move; a removed meter leaves an inactive row.
+"""
+
+from binascii import hexlify, unhexlify
+
+from micropython import const
+
+ADDRESS_SIZE = const(6)
+ACCOUNT_SIZE = const(6)
+
+# Stages of a relay command, of `relay`. DESIRED_OPEN is added while the supply is to be cut.
+RELAY_IDLE = const(0)
+RELAY_LOOK = const(1)  # read the status word first: it may be done already
+RELAY_SEND = const(2)  # the relay is not as desired: send the command
+RELAY_CONFIRM = const(3)  # sent: look again when the meter has had its time
+RELAY_FAILED = const(4)  # given up until the next reading
+RELAY_STAGE = const(0x0F)
+DESIRED_OPEN = const(0x10)
+
+
+class Registry:
+    """The meters.
+
+    count       rows in use, active or not
+    active      1 for a meter that is asked and billed
+    tariff      number of its tariff
+    line        index of the line it hangs on
+    standard    record.STANDARD_2007 or _1997
+    failures    readings failed in a row, at most 255
+    relay       stage of the relay command, RELAY_..., and DESIRED_OPEN
+    pending     rows whose relay stage is LOOK, SEND or CONFIRM
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = 0
+        self.pending = 0
+        self.addresses = bytearray(ADDRESS_SIZE * limit)
+        self.accounts = bytearray(ACCOUNT_SIZE * limit)
+        self.active = bytearray(limit)
+        self.tariff = bytearray(limit)
+        self.line = bytearray(limit)
+        self.standard = bytearray(limit)
+        self.failures = bytearray(limit)
+        self.relay = bytearray(limit)
+
+    def columns(self) -> "tuple[bytearray, ...]":
+        """What a checkpoint keeps, in order."""
+        return (
+            self.addresses,
+            self.accounts,
+            self.active,
+            self.tariff,
+            self.line,
+            self.standard,
+            self.relay,
+        )
+
+    def address_into(self, index: int, buf: bytearray) -> None:
+        """Copy the meter's address, wire order."""
+        start = index * ADDRESS_SIZE
+        for position in range(ADDRESS_SIZE):
+            buf[position] = self.addresses[start + position]
+
+    def find_account(self, account: "bytes | bytearray | memoryview") -> int:
+        """Row of the active account number (6 bytes, reading order), or -1."""
+        return self._find(self.accounts, account, 1)
+
+    def find_removed(self, account: "bytes | bytearray | memoryview") -> int:
+        """Row that the account had before its meter was removed, or -1."""
+        return self._find(self.accounts, account, 0)
+
+    def find_address(self, address: "bytes | bytearray | memoryview") -> int:
+        """Row of the active meter address (6 bytes, wire order), or -1."""
+        return self._find(self.addresses, address, 1)
+
+    def _find(
+        self, column: bytearray, wanted: "bytes | bytearray | memoryview", active: int
+    ) -> int:
+        for index in range(self.count):
+            start = index * ADDRESS_SIZE
+            if column[start] == wanted[0] and self.active[index] == active:
+                position = 1
+                while position < ADDRESS_SIZE and column[start + position] == wanted[position]:
+                    position += 1
+                if position == ADDRESS_SIZE:
+                    return index
+        return -1
+
+    def set_row(self, index: int, payload: "bytearray | memoryview", offset: int) -> bool:
+        """Take a row from the payload of a METER record; true when it is another meter."""
+        start = index * ADDRESS_SIZE
+        other = False
+        for position in range(ADDRESS_SIZE):
+            if self.addresses[start + position] != payload[offset + position]:
+                other = True
+            self.addresses[start + position] = payload[offset + position]
+            self.accounts[start + position] = payload[offset + 6 + position]
+        self.tariff[index] = payload[offset + 12]
+        self.line[index] = payload[offset + 13]
+        self.standard[index] = payload[offset + 14]
+        self.active[index] = payload[offset + 15]
+        self.failures[index] = 0
+        self.set_relay(index, RELAY_IDLE)
+        self.count = max(self.count, index + 1)
+        return other
+
+    def set_relay(self, index: int, stage: int) -> None:
+        """Set stage and DESIRED_OPEN of the relay command, and keep `pending` right."""
+        self.pending += _is_pending(stage) - _is_pending(self.relay[index])
+        self.relay[index] = stage
+
+    def recount(self, count: int) -> None:
+        """After a checkpoint was read: `count` rows are in use."""
+        self.count = count
+        self.pending = 0
+        for index in range(count):
+            self.pending += _is_pending(self.relay[index])
+
+    def address_text(self, index: int) -> str:
+        """The address as printed on the meter."""
+        start = index * ADDRESS_SIZE
+        digits = bytearray(ADDRESS_SIZE)
+        for position in range(ADDRESS_SIZE):
+            digits[ADDRESS_SIZE - 1 - position] = self.addresses[start + position]
+        return hexlify(digits).decode()
+
+    def account_text(self, index: int) -> str:
+        """The account number, 12 digits."""
+        start = index * ACCOUNT_SIZE
+        return hexlify(self.accounts[start : start + ACCOUNT_SIZE]).decode()
+
+
+def _is_pending(relay: int) -> int:
+    return 1 if RELAY_IDLE < relay & RELAY_STAGE < RELAY_FAILED else 0
+
+
+def parse_digits(text: str) -> bytes:
+    """Up to 12 decimal digits as 6 bytes in reading order; empty when it is no such number."""
+    if not text.isdigit() or len(text) > 12:
+        return b""
+    return unhexlify("0" * (12 - len(text)) + text)
+
+
+def reversed_digits(digits: bytes) -> bytearray:
+    """The same 6 bytes in wire order."""
+    turned = bytearray(len(digits))
+    for position in range(len(digits)):
+        turned[len(digits) - 1 - position] = digits[position]
+    return turned

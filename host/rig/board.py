@@ -1,0 +1,153 @@
+"""A board in virtual time: what `concentrator.ports` asks for, made of simulated parts.
+
+Each restart is a new `Board` on the same parts, as a process or a chip begins anew; what survives
+is in the storage.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Protocol
+
+from host.sim.clock import VirtualClock
+from host.sim.headend import HeadEnd
+from host.sim.line import Line
+from host.sim.storage import Storage
+
+TICKS_MASK = 0x1FFFFFFF
+
+
+class Stream(Protocol):
+    """Something with two ends that bytes go through."""
+
+    def write(self, data: bytes) -> int:
+        """Send; return how many bytes were taken."""
+
+    def read(self) -> bytes:
+        """What has arrived by now."""
+
+    def next_us(self) -> int | None:
+        """When more arrives, as far as it is known."""
+
+
+class StreamChannel:
+    """A `Channel` on a stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.connection = 1
+        self._stream = stream
+        self._held = b""
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that have arrived."""
+        self._held += self._stream.read()
+        return len(self._held)
+
+    def read_into(self, buf: bytearray) -> int:
+        """Put what has arrived into `buf`."""
+        self._held += self._stream.read()
+        size = min(len(buf), len(self._held))
+        buf[:size] = self._held[:size]
+        self._held = self._held[size:]
+        return size
+
+    def write(self, buf: memoryview) -> int:
+        """Send."""
+        return self._stream.write(bytes(buf))
+
+    def close(self) -> None:
+        """A line is not given up."""
+
+
+class HeadEndChannel(StreamChannel):
+    """The connection to a head-end, made anew a second after it broke."""
+
+    RECONNECT_US = 1_000_000
+
+    def __init__(self, headend: HeadEnd, clock: VirtualClock) -> None:
+        super().__init__(headend)
+        self._headend = headend
+        self._clock = clock
+        self._retry_us = 0
+        self._headend.close()
+        self.look()
+
+    def look(self) -> None:
+        """Connect if it is time to."""
+        if self._headend.connection == 0 and self._clock.now_us() >= self._retry_us:
+            self._held = b""
+            self._headend.connect()
+            self._retry_us = self._clock.now_us() + self.RECONNECT_US
+        self.connection = self._headend.connection
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._headend.close()
+        self._retry_us = self._clock.now_us() + self.RECONNECT_US
+        self.connection = 0
+
+
+class Board:
+    """The parts as `App` takes them."""
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        storage: Storage,
+        lines: list[Line],
+        headend: HeadEnd | None,
+        random: Random,
+        console: StreamChannel | None = None,
+        start_ticks: int = TICKS_MASK - 60_000,
+    ) -> None:
+        """Ticks begin one minute before they wrap."""
+        self.storage = storage
+        self.lines = [StreamChannel(line) for line in lines]
+        self.console = console
+        self.uplink = HeadEndChannel(headend, clock) if headend else None
+        self.moved_s = 0
+        self._clock = clock
+        self._streams: list[Stream] = [*lines, *([headend] if headend else [])]
+        self._random = random
+        self._start_ticks = start_ticks
+
+    def now_ticks(self) -> int:
+        """Milliseconds, modulo 2**29."""
+        return self._start_ticks + self._clock.now_us() // 1000 & TICKS_MASK
+
+    def now_t2000(self) -> int:
+        """Seconds since 2000 by the board's own clock."""
+        return self._clock.now_t2000() + self.moved_s
+
+    def set_t2000(self, t2000: int) -> None:
+        """Set the board's clock."""
+        self.moved_s = t2000 - self._clock.now_t2000()
+
+    def random(self) -> int:
+        """A number below 2**29."""
+        return self._random.randrange(1 << 29)
+
+    def look(self) -> None:
+        """Do what a real board does between two steps."""
+        if self.uplink is not None:
+            self.uplink.look()
+
+    def sleep(self, idle_ms: int, until_us: int) -> None:
+        """Let time pass: to the next byte, at most `idle_ms` and not beyond `until_us`."""
+        now_us = self._clock.now_us()
+        next_us = now_us + max(1, idle_ms) * 1000
+        for stream in self._streams:
+            at_us = stream.next_us()
+            if at_us is not None:
+                next_us = min(next_us, max(at_us, now_us + 1))
+        self._clock.advance_us(min(next_us, max(until_us, now_us + 1)) - now_us)
+
+
+def drive(
+    app_step: Callable[[int, int], int], board: Board, until_us: int, clock: VirtualClock
+) -> None:
+    """Step until virtual time `until_us`."""
+    while clock.now_us() < until_us:
+        board.look()
+        idle_ms = app_step(board.now_ticks(), board.now_t2000())
+        board.sleep(idle_ms, until_us)
