@@ -60,7 +60,7 @@ class App:
         self.books = Books(
             self.journal, self.registry, self.ledger, self.tariffs, self.settings.policy()
         )
-        columns = (self.tariffs.crcs, *self.registry.columns(), *self.ledger.columns())
+        columns = self.tariffs.columns() + self.registry.columns() + self.ledger.columns()
         self.checkpoint = Checkpoint(storage, columns)
         self.pollers: list[Poller] = []
         for channel in board.lines:

@@ -37,6 +37,10 @@ class Tariffs:
         self._image = bytearray()
         self._received = 0
 
+    def columns(self) -> "tuple[array[int], ...]":
+        """What a checkpoint keeps."""
+        return (self.crcs,)
+
     def find(self, number: int) -> "Tariff | None":
         """The tariff in force under `number`, None where there is none that can be used."""
         return self._loaded[number] if number <= NUMBER_LIMIT else None
