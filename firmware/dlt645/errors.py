@@ -42,7 +42,7 @@ def error_text(control: int, word: int) -> str:
     names = _NAMES_2007
     if function == 0x03:
         names = _NAMES_SECURITY
-    elif function in (0x01, 0x02, 0x04):
+    elif function < 0x11:
         names = _NAMES_1997
     found = []
     for bit in range(16):

@@ -268,11 +268,34 @@ def find_row(di: int) -> int:
 
 
 @micropython.viper
+def _decode_field(form: int, data: object, offset: int, size: int, out: object) -> int:
+    """Decode the only value of a status word, a date or a time."""
+    source = ptr8(data)
+    target = ptr32(out)
+    if size - offset != (form & 0xFF):
+        return -2
+    blank = 0xFF
+    for index in range(offset, size):
+        blank &= source[index]
+    value = source[offset] | source[offset + 1] << 8
+    if blank == 0xFF:
+        value = 0 - 0x40000000
+    elif form > 0x4FF:
+        moment = decode_moment(form >> 8, data, offset)  # type: ignore[arg-type]  # a buffer
+        value = int(moment)
+        if value < 0:
+            return -1
+    target[0] = value
+    return 1
+
+
+@micropython.viper
 def decode(di: int, data: object, offset: int, size: int, out: object) -> int:
     """Decode data[offset:size] of `di` into the array('i') `out`: count of values or a refusal.
 
     energy      total_wh, then one _wh for each rate, as many as `out` holds
     money       _fen
+    numbers     one for each phase, in units of the lowest digit
     status      the 16 bits
     date, date and time, freeze time    _t2000
     time        second of the day
@@ -285,47 +308,42 @@ def decode(di: int, data: object, offset: int, size: int, out: object) -> int:
     if form < 0:
         return -3
     left = size - offset
-    if form > 0x3FF:
-        if left != (form & 0xFF):
-            return -2
-        blank = 0xFF
-        for index in range(offset, size):
-            blank &= source[index]
-        if blank == 0xFF:
-            target[0] = 0 - 0x40000000
-            return 1
-        value = source[offset] | source[offset + 1] << 8
-        if form > 0x4FF:
-            moment = decode_moment(form >> 8, data, offset)  # type: ignore[arg-type]  # a buffer
-            value = int(moment)
-            if value < 0:
-                return -1
-        target[0] = value
-        return 1
-    # A 1997 block ends with AA.
-    if (left & 3) == 1 and source[size - 1] == 0xAA:
-        left -= 1
-    count = left >> 2
-    if left < 4 or left & 3:
+    item = 4
+    if form > 0xFFF:
+        item = (form >> 8) & 0x0F
+    elif form > 0x3FF:
+        return int(_decode_field(form, data, offset, size, out))
+    elif (left & 3) == 1 and source[size - 1] == 0xAA:
+        left -= 1  # a 1997 block ends with AA
+    count = 0
+    while left >= item:
+        left -= item
+        count += 1
+    if left or count == 0:
         return -2
     room = int(len(out))  # type: ignore[arg-type]  # noqa: RUF046  # viper has an object here
     if count > room:
         count = room
     for index in range(count):
-        place = offset + 3
+        place = offset + item - 1
         byte = source[place]
         value = 0
         negative = 0
-        if (byte & source[offset] & source[offset + 1] & source[offset + 2]) == 0xFF:
-            value = 0 - 0x40000000
-        if byte > 0x7F and form > 0x1FF and form < 0x300:
+        if byte > 0x7F and (form > 0x1FFF or (form > 0x1FF and form < 0x300)):
             negative = 1
             byte -= 0x80
-        while value >= 0:
+        while True:
             high = byte >> 4
             byte &= 0x0F
             if high > 9 or byte > 9:
-                return -1
+                blank = 0xFF
+                for place in range(offset, offset + item):
+                    blank &= source[place]
+                if blank != 0xFF:
+                    return -1
+                value = 0 - 0x40000000
+                negative = 0
+                break
             value = value * 100 + high * 10 + byte
             if place == offset:
                 if form < 0x300:
@@ -333,8 +351,8 @@ def decode(di: int, data: object, offset: int, size: int, out: object) -> int:
                 break
             place -= 1
             byte = source[place]
-        if negative and value > 0:
+        if negative:
             value = 0 - value
         target[index] = value
-        offset += 4
+        offset += item
     return count

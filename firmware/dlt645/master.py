@@ -32,6 +32,8 @@ GARBLED = const(4)  # bytes, but no frame
 FOREIGN = const(5)  # a frame of another address
 BAD_REPLY = const(6)  # a frame of this meter that answers something else
 ABNORMAL = const(7)  # the meter refused; its word in `error`
+# Of dlt645.long_read only.
+TOO_LONG = const(8)
 
 OUTCOME_NAMES = (
     "idle",
@@ -42,6 +44,7 @@ OUTCOME_NAMES = (
     "foreign",
     "bad reply",
     "abnormal",
+    "too long",
 )
 
 # Words 4 to 15 of the state: what `count` knows by name.
@@ -274,7 +277,8 @@ class Master:
             words[_KIND] = _NO_REPLY
         frame_size = fast.encode_frame(self.tx, address, control, data, size)
         words[_FRAME_SIZE] = frame_size
-        words[_WIRE_SIZE] = frame_size + _FRAME_OVERHEAD + repeated + _USUAL_REPLY
+        reply_size = _LONGEST_REPLY if function & _REPEATED > 1 else _USUAL_REPLY
+        words[_WIRE_SIZE] = frame_size + _FRAME_OVERHEAD + reply_size
         words[_CONTROL] = control
         words[_FAILURE] = TIMEOUT
         words[_NOISE_BEFORE] = words[_NOISE]
@@ -302,6 +306,7 @@ class Master:
         words = self._words
         words[_GOOD] = 0
         words[_KIND] = _REPLIES
+        words[_WIRE_SIZE] = words[_FRAME_SIZE] + _FRAME_OVERHEAD + _USUAL_REPLY
 
     def start_read(self, address: bytearray, di: int, now_ticks: int) -> None:
         """Read `di` (11H) of the meter at `address`, wire order, AA for any digits."""
@@ -400,7 +405,7 @@ class Master:
         self.start(address, control, request, fast.put_di(request, di, di_size), now_ticks)
         row = find_row(di)
         reply_size = row & 0xFF if row >= 0 else _LONGEST_REPLY
-        self._words[_WIRE_SIZE] += reply_size - _USUAL_REPLY
+        self._words[_WIRE_SIZE] += di_size + reply_size - _LONGEST_REPLY
 
     def _pause(self, since_ticks: int, silence_ms: int, now_ticks: int) -> None:
         """Send now, or when the line has been silent for long enough."""

@@ -113,25 +113,27 @@ class Bus:
 
     def run(self, job: "Job") -> int:
         """Run until `job` is no longer busy; return its last outcome."""
-        link = self.master
         for _ in range(500000):
-            if link.tx_size:
-                self._send(bytes(link.tx[: link.tx_size]), 11000 // link.baud + 1)
-                link.sent(self.ticks)
-            outcome = job.poll(self.ticks)
+            outcome = self.step(job)
             if not job.busy:
                 return outcome
-            step_ms = self._pending[0][1] if self._pending else 20
-            if step_ms > 20:
-                step_ms = 20
-            self.ticks = ticks_add(self.ticks, step_ms)
-            self._pending = [
-                (at - step_ms, end - step_ms, what) for at, end, what in self._pending
-            ]
-            while self._pending and self._pending[0][1] <= 0:
-                chunk = self._pending.pop(0)[2]
-                link.feed(chunk, len(chunk), self.ticks)
         raise AssertionError("it never ends")
+
+    def step(self, job: "Job") -> int:
+        """Serve the master, poll `job`, and let 20 ms pass or as much as a reply still takes."""
+        link = self.master
+        if link.tx_size:
+            self._send(bytes(link.tx[: link.tx_size]), 11000 // link.baud + 1)
+            link.sent(self.ticks)
+        outcome = job.poll(self.ticks)
+        step_ms = min(20, self._pending[0][1]) if self._pending else 20
+        self.ticks = ticks_add(self.ticks, step_ms)
+        pending = self._pending
+        self._pending = [(at - step_ms, end - step_ms, chunk) for at, end, chunk in pending]
+        while self._pending and self._pending[0][1] <= 0:
+            chunk = self._pending.pop(0)[2]
+            link.feed(chunk, len(chunk), self.ticks)
+        return outcome
 
     def _send(self, frame: bytes, byte_ms: int) -> None:
         self.requests += 1
@@ -152,17 +154,25 @@ class Bus:
                 at_ms = len(frame) * byte_ms + meter.delay_ms
                 replies.append((at_ms, at_ms + len(chunk) * byte_ms, chunk))
         replies.sort()
-        self._pending = _collide(replies)
+        self._pending = _collide(replies, byte_ms)
 
 
-def _collide(replies: "list[tuple[int, int, bytes]]") -> "list[tuple[int, int, bytes]]":
-    """Join the replies, sorted by their start, that overlap."""
+def _collide(
+    replies: "list[tuple[int, int, bytes]]", byte_ms: int
+) -> "list[tuple[int, int, bytes]]":
+    """Join the replies, sorted by their start, that overlap: as the bits of both."""
     joined: list[tuple[int, int, bytes]] = []
     for at, end, chunk in replies:
-        if joined and at < joined[-1][1]:
-            first_at, first_end, first = joined.pop()
-            mixed = bytes([first[i] & chunk[i] for i in range(min(len(first), len(chunk)))])
-            joined.append((first_at, max(first_end, end), mixed))
-        else:
+        if not joined or at >= joined[-1][1]:
             joined.append((at, end, chunk))
+            continue
+        first_at, first_end, first = joined.pop()
+        skipped = (at - first_at) // byte_ms
+        mixed = bytearray(first)
+        for index in range(len(chunk)):
+            if skipped + index < len(mixed):
+                mixed[skipped + index] &= chunk[index]
+            else:
+                mixed.append(chunk[index])
+        joined.append((first_at, max(first_end, end), bytes(mixed)))
     return joined

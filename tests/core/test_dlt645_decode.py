@@ -35,7 +35,7 @@ def test_vectors() -> None:
             count = di.decode(identifier, receiver.data, offset, receiver.data_size, out)
         equal(tuple(out[:count]), values, name)
         receiver.release()
-    equal(known, 45)
+    equal(known, 75)
 
 
 def test_table_and_names_agree() -> None:
@@ -58,7 +58,7 @@ def test_table_and_names_agree() -> None:
     for identifier, size in sizes:
         check(di.knows(identifier), hex(identifier))
         equal(di.reply_size(identifier), size, hex(identifier))
-    for identifier in (0x0001FF0D, 0x05060100, 0x0506013F, 0x04000504, 0x1D000001, 0x9011):
+    for identifier in (0x0001FF0D, 0x05060100, 0x0506013F, 0x04000508, 0x1D000002, 0x9011):
         check(not di.knows(identifier), hex(identifier))
         equal(di.reply_size(identifier), 200)
 
@@ -94,6 +94,30 @@ def test_signs() -> None:
     equal(out[0], 0, "minus nothing")
 
 
+def test_numbers() -> None:
+    out = new_out(4)
+    cases = (
+        (0x0201FF00, b"\x56\x22\xff\xff\x00\x00", (2256, di.NO_VALUE, 0)),
+        (0x02010100, b"\x99\x99", (9999,)),
+        (0x0202FF00, b"\x00\x15\x80\xff\xff\xff\x40\x00\x03", (-1500, di.NO_VALUE, 30040)),
+        (0x02030000, b"\x45\x23\x81", (-12345,)),
+        (0x02060000, b"\x00\x90", (-1000,)),
+        (0x02800002, b"\x03\x50", (5003,)),
+        (0x02800020, b"\x83\x52\x00\x00", (5283,)),
+        (0x03330201, b"\x07\x00", (7,)),
+        (0x03300D00, b"\x99\x99\x99", (999999,)),
+        (0xB611, b"\x20\x02", (220,)),
+        (0x0201FF00, b"\x5a\x22", di.BAD_VALUE),
+        (0x0201FF00, b"\xff\x22", di.BAD_VALUE),
+        (0x02030000, b"\x45\x23\xff", di.BAD_VALUE),
+        (0x0201FF00, b"\x56\x22\x00", di.BAD_SIZE),
+        (0x03330201, b"", di.BAD_SIZE),
+    )
+    for identifier, data, expected in cases:
+        count = di.decode(identifier, bytearray(data), 0, len(data), out)
+        equal(tuple(out[:count]) if count > 0 else count, expected, hex(identifier))
+
+
 def test_bad_digits() -> None:
     out = new_out(9)
     data = bytearray(b"\x81\x05\x41\x00" * 5)
@@ -121,7 +145,7 @@ def test_sizes() -> None:
             if size != di.reply_size(identifier):
                 equal(di.decode(identifier, data, 0, size, out), di.BAD_SIZE, (identifier, size))
     equal(di.decode(di.MONEY, data, 4, 3, out), di.BAD_SIZE, "size below offset")
-    equal(di.decode(0x02010100, data, 0, 4, out), di.UNKNOWN_DI)
+    equal(di.decode(0x02010400, data, 0, 4, out), di.UNKNOWN_DI)
 
 
 def test_1997_block_ends_with_aa() -> None:
@@ -170,21 +194,21 @@ def test_impossible_times() -> None:
 
 
 def test_random_replies() -> None:
-    out = new_out(10)
+    out = new_out(15)
     data = bytearray(40)
     seed = 0xD17
     for row in range(0, len(TABLE), 7):
         identifier = TABLE[row] | TABLE[row + 1] << 8 | TABLE[row + 2] << 16 | TABLE[row + 3] << 24
         for size in range(30):
-            for _ in range(8):
+            for _ in range(3):
                 for index in range(40):
                     seed = (seed * 1103 + 12345) & 0xFFFFFF
                     data[index] = (seed >> 9 & 0x77) | (seed >> 20 & 0x88 & seed)
-                out[9] = 0x1234567
+                out[14] = 0x1234567
                 result = di.decode(identifier, data, 4, 4 + size, out)
-                check(di.UNKNOWN_DI < result <= 10 and result != 0, (identifier, size, result))
-                if size < 36:
-                    equal(out[9], 0x1234567)
+                check(di.UNKNOWN_DI < result <= 15 and result != 0, (identifier, size, result))
+                if result < 15:
+                    equal(out[14], 0x1234567, identifier)
 
 
 def test_clock_both_ways() -> None:
@@ -226,6 +250,8 @@ def test_error_words_have_names() -> None:
     equal(error_text(0xD1, 0x02), "no such data")
     equal(error_text(0xDC, 0x04), "password wrong or not authorised")
     equal(error_text(0xC1, 0x02), "bad data identifier")
+    equal(error_text(0xCC, 0x02), "bad data identifier")
+    equal(error_text(0xD7, 0x08), "baud rate cannot change")
     equal(error_text(0xC3, 0x22), "repeated recharge, recharge count wrong")
     equal(error_text(0xD1, 0x80), "bit 7")
     equal(error_text(0xD1, 0), "no reason given")

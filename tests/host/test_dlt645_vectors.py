@@ -20,16 +20,18 @@ COPY = ROOT / "tests" / "core" / "vectors_dlt645.py"
 
 # Identifiers the device knows, and the kind of their published value.
 KINDS = {
-    r"000[01]0000|000[01]FF00|000[01]000[1-9A-C]|050601..": "energy",
+    r"000[012](00|FF)0[0-9A-C]|05060[12]..": "energy",
     r"9010|901F": "energy",
     r"0090020[01]": "money",
-    r"04000503": "bits",
+    r"0400050[1-7]": "bits",
+    r"020[123]FF00|020[12]0100|020[36]0000|03110000|03300D00|1D000001|B611": "number",
     r"04000101|C010": "date",
     r"04000102|C011": "time",
     r"0400010C": "date time",
     r"050600..": "minute",
 }
 EPOCH = datetime(2000, 1, 1)
+NO_VALUE = -0x40000000
 
 
 def kind_of(di: str) -> str:
@@ -48,6 +50,10 @@ def expected(kind: str, text: str) -> tuple[int, ...]:
     if kind == "money":
         parts = re.findall(r"-?\d+\.\d+", text)
         return tuple(int(Decimal(part) * 100) for part in parts)
+    if kind == "number":
+        # A reply of the wrong size is published as its bytes.
+        parts = [] if text.endswith("raw") else re.findall(r"invalid|-?\d+(?:\.\d+)?", text)
+        return tuple(NO_VALUE if one == "invalid" else int(one.replace(".", "")) for one in parts)
     if kind == "bits":
         return (int(text, 16),)
     if kind == "time":

@@ -1,0 +1,118 @@
+"""Find the meters of a line that nobody listed: a tree search with AA for unknown digits.
+
+    AA AA AA AA AA AA     asked, high byte first: everybody answers
+    AA AA AA AA AA 07     whose number ends with 07
+    AA AA AA AA 42 07     whose number ends with 42 07, ...
+
+Each question is listened to until the longest reply delay is over, because several may answer
+one after the other. Answers that collide open a hundred questions with two more digits. A
+question whose answer was garbled is asked again, in case it was noise: where nobody answers the
+second time, or the same happens without noise a second and a third time.
+
+Spec: DL/T 645-2007 7.1.3 (address field, AA), 5.3.
+"""
+
+from micropython import const
+
+from dlt645 import bcd, master
+from dlt645.job import Job
+
+_LEVELS = const(6)
+_WILD = const(0xAA)
+_ADDRESS_SIZE = const(6)
+_QUESTIONS_LIMIT = const(20_000)
+
+
+class Discovery(Job):
+    """One search.
+
+    addresses       6 bytes in wire order for each meter found, in the order of finding
+    count           meters found
+    questions       transactions used
+    conflicts       full addresses at which answers still collide: two meters share the address
+    dropped         replies of meters for which `addresses` has no room
+    """
+
+    def __init__(self, link: "master.Master", limit: int) -> None:
+        super().__init__(link)
+        self.addresses = bytearray(_ADDRESS_SIZE * limit)
+        self.count = 0
+        self.questions = 0
+        self.conflicts = 0
+        self.dropped = 0
+        self._control = 0
+        self._request = bytearray(4)
+        self._size = 0
+        self._pattern = bytearray(_ADDRESS_SIZE)
+        self._digits = bytearray(_LEVELS)
+        self._level = 0  # how many low bytes are asked for
+        self._repeats = 0
+        self._heard = False
+
+    def start(self, control: int, request: "bytearray | bytes", size: int, now_ticks: int) -> None:
+        """Search with a read that any meter answers: 11H, 01H, or 13H, which has no request.
+
+        A meter that refuses it is found as well. The outcome is OK, or GARBLED when noise would
+        have let the search never end.
+        """
+        self._control = control
+        self._request[:size] = request[:size]
+        self._size = size
+        self.count = self.questions = self.conflicts = self.dropped = 0
+        self._level = 0
+        self.busy = 1
+        self._ask(0, now_ticks)
+
+    def _next(self, outcome: int, now_ticks: int) -> int:
+        if self._link.busy:
+            self._heard = True
+            self._note(self._link.address)
+            return master.BUSY
+        if self.questions >= _QUESTIONS_LIMIT:
+            return master.GARBLED
+        repeats = self._repeats
+        garbled = outcome == master.GARBLED
+        if (garbled and repeats == 0) or (self._heard and not garbled and repeats == 1):
+            self._ask(repeats + 1, now_ticks)
+            return master.BUSY
+        digits = self._digits
+        if garbled:
+            if self._level < _LEVELS:
+                digits[self._level] = 0
+                self._level += 1
+                self._ask(0, now_ticks)
+                return master.BUSY
+            self.conflicts += 1
+        while self._level and digits[self._level - 1] == 99:
+            self._level -= 1
+        if not self._level:
+            return master.OK
+        digits[self._level - 1] += 1
+        self._ask(0, now_ticks)
+        return master.BUSY
+
+    def _ask(self, repeats: int, now_ticks: int) -> None:
+        self._repeats = repeats
+        self._heard = False
+        self.questions += 1
+        pattern = self._pattern
+        for index in range(_ADDRESS_SIZE):
+            pattern[index] = bcd.encode(self._digits[index]) if index < self._level else _WILD
+        self._link.start_listening(pattern, self._control, self._request, self._size, now_ticks)
+
+    def _note(self, address: "bytearray | memoryview") -> None:
+        """Keep an address that is new."""
+        addresses = self.addresses
+        for place in range(0, self.count * _ADDRESS_SIZE, _ADDRESS_SIZE):
+            same = 0
+            while same < _ADDRESS_SIZE and addresses[place + same] == address[same]:
+                same += 1
+            if same == _ADDRESS_SIZE:
+                return
+        place = self.count * _ADDRESS_SIZE
+        if place == len(addresses):
+            self.dropped += 1
+            return
+        for index in range(_ADDRESS_SIZE):
+            addresses[place + index] = address[index]
+        self.count += 1

@@ -1,0 +1,85 @@
+"""Which standard and which speed does a meter speak? Its owner remembers the answer.
+
+At each speed a meter of 2007 is asked first, then one of 1997, which is deaf to the other's
+questions. A refusal is an answer too. A meter whose address nobody knows, alone on its line, is
+asked for that.
+"""
+
+from micropython import const
+
+from dlt645 import master, patience
+from dlt645.job import Job
+
+BAUDS = (2400, 1200, 9600, 4800, 600, 19200)
+
+_READ = const(0x11)
+_READ_1997 = const(0x01)
+_READ_ADDRESS = const(0x13)
+_WILD = const(0xAA)
+_TOTAL = const(0x00010000)
+_TOTAL_1997 = const(0x9010)
+
+
+class Probe(Job):
+    """One search at several speeds.
+
+    standard    2007 or 1997 after OK, else 0
+    address     6 bytes of the meter that answered
+    The speed is then that of the master; where nobody answered it is the one before.
+    """
+
+    def __init__(self, link: "master.Master") -> None:
+        super().__init__(link)
+        self.standard = 0
+        self.address = bytearray(6)
+        self._asked = bytearray(6)
+        self._bauds: tuple[int, ...] = BAUDS
+        self._place = 0
+        self._control = 0
+        self._first_baud = 0
+
+    def start(
+        self, address: "bytearray | bytes", bauds: "tuple[int, ...]", now_ticks: int
+    ) -> None:
+        """Try `bauds` in that order; `address` may be six times AA."""
+        self._asked[:] = address
+        self._bauds = bauds
+        self._place = 0
+        self._first_baud = self._link.baud
+        self.standard = 0
+        self.busy = 1
+        self._try_speed(now_ticks)
+
+    def _try_speed(self, now_ticks: int) -> None:
+        self._link.set_baud(self._bauds[self._place])
+        unknown = self._asked[0] == _WILD
+        self._ask(_READ_ADDRESS if unknown else _READ, now_ticks)
+
+    def _ask(self, control: int, now_ticks: int) -> None:
+        self._control = control
+        link = self._link
+        link.expect(patience.missed(0))  # one attempt
+        if control == _READ_ADDRESS:
+            link.start_read_address(now_ticks)
+        elif control == _READ:
+            link.start_read(self._asked, _TOTAL, now_ticks)
+        else:
+            link.start_read_1997(self._asked, _TOTAL_1997, now_ticks)
+
+    def _next(self, outcome: int, now_ticks: int) -> int:
+        if outcome in (master.OK, master.ABNORMAL):
+            self.standard = 1997 if self._control == _READ_1997 else 2007
+            self.address[:] = self._link.address
+            return master.OK
+        if self._control == _READ_ADDRESS:
+            self._ask(_READ, now_ticks)
+            return master.BUSY
+        if self._control == _READ:
+            self._ask(_READ_1997, now_ticks)
+            return master.BUSY
+        self._place += 1
+        if self._place < len(self._bauds):
+            self._try_speed(now_ticks)
+            return master.BUSY
+        self._link.set_baud(self._first_baud)
+        return outcome

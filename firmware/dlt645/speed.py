@@ -1,0 +1,87 @@
+"""Change a meter's speed (17H, 0CH of 1997) so that it is never lost.
+
+The meter answers at the old speed, then both change. Whether it has changed is only known once it
+answers a read: it is asked at the new speed, then at the old one. What follows from each outcome:
+
+    OK          it answers at the new speed
+    ABNORMAL    it refused, and is where it was; the word is the master's `error`
+    BAD_REPLY   it answers at the old speed still
+    TIMEOUT     it answers at neither; the master stays at the old one
+Spec: DL/T 645-2007, function 17H.
+"""
+
+from micropython import const
+
+from dlt645 import master
+from dlt645.job import Job
+
+_CHANGE_1997 = const(0x0C)
+_TOTAL = const(0x00010000)
+_TOTAL_1997 = const(0x9010)
+_SLOWEST_BAUD = const(600)
+_SLOWEST_CODE = const(0x02)
+_FASTEST_CODE = const(0x40)
+
+# Steps.
+_CHANGE = const(0)
+_AT_NEW = const(1)
+_AT_OLD = const(2)
+
+
+def code_of(baud: int) -> int:
+    """The byte Z of 2007 for a speed of 600..19200, or 0."""
+    code = _SLOWEST_CODE
+    speed = _SLOWEST_BAUD
+    while code < _FASTEST_CODE and speed < baud:
+        code <<= 1
+        speed <<= 1
+    return code if speed == baud else 0
+
+
+class SpeedChange(Job):
+    """One change; the master's speed is the meter's afterwards, as far as it can be known."""
+
+    def __init__(self, link: "master.Master") -> None:
+        super().__init__(link)
+        self._address = bytearray(6)
+        self._request = bytearray(1)
+        self._control = 0
+        self._old_baud = 0
+        self._new_baud = 0
+        self._step = _CHANGE
+
+    def start(
+        self, address: "bytearray | bytes", control: int, code: int, baud: int, now_ticks: int
+    ) -> None:
+        """Send `code`, which means `baud` to this meter, with `control` 17H or 0CH."""
+        self._address[:] = address
+        self._request[0] = code
+        self._control = control
+        self._old_baud = self._link.baud
+        self._new_baud = baud
+        self._step = _CHANGE
+        self.busy = 1
+        self._link.start(self._address, control, self._request, 1, now_ticks)
+
+    def _next(self, outcome: int, now_ticks: int) -> int:
+        answers = outcome in (master.OK, master.ABNORMAL)
+        if self._step == _CHANGE:
+            if outcome == master.ABNORMAL:
+                return outcome
+            self._ask(_AT_NEW, self._new_baud, now_ticks)
+            return master.BUSY
+        if self._step == _AT_NEW:
+            if answers:
+                return master.OK
+            self._ask(_AT_OLD, self._old_baud, now_ticks)
+            return master.BUSY
+        return master.BAD_REPLY if answers else master.TIMEOUT
+
+    def _ask(self, step: int, baud: int, now_ticks: int) -> None:
+        """Is the meter at this speed?"""
+        self._step = step
+        self._link.set_baud(baud)
+        if self._control == _CHANGE_1997:
+            self._link.start_read_1997(self._address, _TOTAL_1997, now_ticks)
+        else:
+            self._link.start_read(self._address, _TOTAL, now_ticks)
