@@ -1,0 +1,441 @@
+"""The unix port as a board: its flash is a file, its lines are terminals, its uplink is TCP.
+
+    micropython firmware/main.py --flash FILE --line PATH [--line PATH ..] [--console PATH]
+        [--uplink HOST:PORT] [--start T2000 --epoch UNIX_S --speed N]
+
+Time is the machine's own, or runs `speed` times as fast since the moment `epoch`, at which it was
+`start`: other programs that are told the same three numbers agree on it.
+"""
+
+import errno
+import os
+import select
+import socket
+import sys
+import termios
+import time
+
+from micropython import const
+
+from boards.littlefs import LittleStorage, StorageError, open_filesystem
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from typing import Any
+
+    from concentrator.ports import Channel, Storage
+
+_BLOCK_SIZE = const(4096)
+_FLASH_SIZE = const(4194304)
+_MASK = const(0x1FFFFFFF)
+_T2000_S = const(946684800)  # 2000-01-01 00:00 UTC
+_CLOCK_SET_S = const(1577836800)  # a machine that says less than 2020 does not know the time
+_REOPEN_MS = const(1000)
+_WRITE_SIZE = const(256)  # a terminal that is ready takes so many bytes without waiting
+
+# Fields of tcgetattr, and Linux's values for 8E1 at the speeds in use.
+_I_FLAG = const(0)
+_O_FLAG = const(1)
+_C_FLAG = const(2)
+_L_FLAG = const(3)
+_IN_SPEED = const(4)
+_OUT_SPEED = const(5)
+_CC = const(6)
+_V_TIME = const(5)
+_V_MIN = const(6)
+_8_BITS = const(0o4260)  # CS8 CREAD CLOCAL
+_EVEN = const(0o400)
+_B2400 = const(0o13)
+_B115200 = const(0o10002)
+
+_GONE = select.POLLHUP | select.POLLERR
+
+_USAGE = (
+    "usage: micropython firmware/main.py --flash FILE --line PATH [--line PATH ..]"
+    " [--console PATH] [--uplink HOST:PORT] [--start T2000 --epoch UNIX_S --speed N]"
+)
+
+
+class BoardError(Exception):
+    """The board cannot start; the text says what is wrong and what to do."""
+
+
+class FileFlash:
+    """A block device in a file. Data written is in the kernel's hands: a kill loses nothing."""
+
+    def __init__(self, path: str) -> None:
+        """Open the flash, or make an empty one of 4 MiB."""
+        try:
+            size = os.stat(path)[6]
+        except OSError:
+            size = 0
+        with open(path, "r+b" if size else "w+b") as file:
+            if size == 0:
+                file.seek(_FLASH_SIZE - 1)
+                file.write(b"\0")
+                size = _FLASH_SIZE
+        if size % _BLOCK_SIZE or size < 4 * _BLOCK_SIZE:
+            raise StorageError("is no flash: its size is not a number of 4096 byte blocks")
+        self._file = open(path, "r+b")  # noqa: SIM115 - open as long as the board runs
+        self._count = size // _BLOCK_SIZE
+
+    def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
+        """Fill `buf` from `offset` in `block`."""
+        self._file.seek(block * _BLOCK_SIZE + offset)
+        self._file.readinto(buf)
+        return 0
+
+    def writeblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
+        """Write `buf` at `offset` in `block`."""
+        self._file.seek(block * _BLOCK_SIZE + offset)
+        self._file.write(buf)
+        return 0
+
+    def ioctl(self, operation: int, argument: int) -> int:
+        """Answer littlefs: 4 the number of blocks, 5 their size; erasing needs no work."""
+        if operation == 4:
+            return self._count
+        return _BLOCK_SIZE if operation == 5 else 0
+
+
+class Terminal:
+    """A `Channel` on a serial port or a pseudo terminal; opened anew when it went away."""
+
+    def __init__(self, path: str, speed: int, even: bool) -> None:
+        self.connection = 1
+        self.waiting = 0
+        self._ready = 0
+        self._path = path
+        self._speed = speed
+        self._even = even
+        self._poll = select.poll()
+        self._lost_ticks = 0
+        self._file: Any = None
+        self._open()
+
+    def look(self) -> None:
+        """Bring `waiting` up to date."""
+        if self._file is None:
+            self._open_again()
+            return
+        self._ready = _events(self._poll)
+        if self._ready & _GONE:
+            self._lose()
+        elif self._ready & select.POLLIN:
+            self.waiting = 1
+
+    def read_into(self, buf: bytearray) -> int:
+        """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
+        self.waiting = 0
+        if self._file is None:
+            return 0
+        try:
+            return self._file.readinto(buf) or 0
+        except OSError:
+            self._lose()
+            return 0
+
+    def write(self, buf: memoryview) -> int:
+        """Send; return how many bytes were taken, 0: try again later."""
+        if not self._ready & select.POLLOUT:
+            return 0
+        self._ready = 0
+        try:
+            return self._file.write(buf[:_WRITE_SIZE]) or 0
+        except OSError:
+            self._lose()
+            return 0
+
+    def close(self) -> None:
+        """A port is not given up."""
+
+    def _open(self) -> None:
+        """OSError without the port, or when it is no terminal."""
+        file = open(self._path, "r+b")  # noqa: SIM115 - open as long as the port is there
+        try:
+            number = file.fileno()
+            attributes = termios.tcgetattr(number)
+            # Raw; without termios.setraw, which throws away what has already arrived.
+            attributes[_I_FLAG] = attributes[_O_FLAG] = attributes[_L_FLAG] = 0
+            attributes[_C_FLAG] = _8_BITS
+            attributes[_IN_SPEED] = attributes[_OUT_SPEED] = self._speed
+            # A read returns at once with what is there.
+            attributes[_CC][_V_TIME] = attributes[_CC][_V_MIN] = 0
+            if self._even:
+                self._set_even(number, attributes)
+            termios.tcsetattr(number, termios.TCSANOW, attributes)
+        except OSError:
+            file.close()
+            raise
+        self._file = file
+        self._poll.register(file, select.POLLIN | select.POLLOUT)
+
+    def _set_even(self, number: int, attributes: "list[Any]") -> None:
+        """Ask for even parity; a pseudo terminal has none, and may say so."""
+        attributes[_C_FLAG] = _8_BITS | _EVEN
+        try:
+            termios.tcsetattr(number, termios.TCSANOW, attributes)
+        except OSError:
+            attributes[_C_FLAG] = _8_BITS
+
+    def _lose(self) -> None:
+        self._poll.unregister(self._file)
+        self._file.close()
+        self._file = None
+        self.waiting = self._ready = 0
+        self._lost_ticks = time.ticks_ms()
+
+    def _open_again(self) -> None:
+        """Try the port again, now and then."""
+        now_ticks = time.ticks_ms()
+        if time.ticks_diff(now_ticks, self._lost_ticks) < _REOPEN_MS:
+            return
+        self._lost_ticks = now_ticks
+        try:
+            self._open()
+        except OSError:
+            self._file = None
+
+
+class TcpClient:
+    """A `Channel` that keeps connecting to one address and never waits for it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.connection = 0
+        self.waiting = 0
+        self._ready = 0
+        self._host = host
+        self._port = port
+        self._count = 0
+        self._address: object = None
+        self._socket: socket.socket | None = None
+        self._poll = select.poll()
+        self._next_ticks = time.ticks_ms()
+
+    def look(self) -> None:
+        """Bring the connection on, and `waiting` up to date."""
+        if self._socket is None:
+            if time.ticks_diff(time.ticks_ms(), self._next_ticks) >= 0:
+                self._begin()
+            return
+        self._ready = _events(self._poll)
+        if self.connection:
+            if self._ready & (select.POLLIN | _GONE):
+                self.waiting = 1
+        elif self._ready & _GONE:
+            self.close()
+        elif self._ready & select.POLLOUT:
+            self._count += 1
+            self.connection = self._count
+
+    def read_into(self, buf: bytearray) -> int:
+        """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
+        self.waiting = 0
+        if self._socket is None or self.connection == 0:
+            return 0
+        try:
+            size = self._socket.readinto(buf)
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                self.close()
+            return 0
+        if size == 0:
+            self.close()
+        return size or 0
+
+    def write(self, buf: memoryview) -> int:
+        """Send; return how many bytes were taken, 0: try again later."""
+        if self._socket is None or self.connection == 0:
+            return 0
+        try:
+            return self._socket.send(buf)
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                self.close()
+            return 0
+
+    def close(self) -> None:
+        """Give the connection up; `look` makes a new one."""
+        if self._socket is not None:
+            self._poll.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
+        self.connection = self.waiting = self._ready = 0
+        self._next_ticks = time.ticks_add(time.ticks_ms(), _REOPEN_MS)
+
+    def _begin(self) -> None:
+        """Start a connection; a name is looked up until it was found once."""
+        self._socket = socket.socket()
+        self._poll.register(self._socket, select.POLLIN | select.POLLOUT)
+        try:
+            if self._address is None:
+                self._address = socket.getaddrinfo(self._host, self._port)[0][-1]
+            self._socket.setblocking(False)
+            self._socket.connect(self._address)
+        except OSError as error:
+            if error.errno != errno.EINPROGRESS:
+                self.close()
+
+
+def _events(poll: select.poll) -> int:
+    """What the one thing registered is ready for."""
+    events = poll.poll(0)
+    return events[0][1] if events else 0
+
+
+class Clock:
+    """The machine's local standard time, or a faster one that began at an agreed moment."""
+
+    def __init__(self, start_t2000: int, epoch_ns: int, speed: int) -> None:
+        """`speed` 0: the machine's own time."""
+        self._start_t2000 = start_t2000
+        self._epoch_ns = epoch_ns
+        self._speed = speed
+        self._moved_s = 0
+        now_s = time.time_ns() // 1000000000
+        # The machine's zone, from a moment told once as UTC and once as local time.
+        self._offset_s = now_s - int(time.mktime(time.gmtime(now_s))) - _T2000_S
+
+    def now_t2000(self) -> int:
+        """Seconds since 2000, -1 when nobody knows."""
+        now_ns = time.time_ns()
+        if self._speed:
+            elapsed_us = (now_ns - self._epoch_ns) // 1000
+            return self._start_t2000 + elapsed_us * self._speed // 1000000 + self._moved_s
+        now_s = now_ns // 1000000000
+        return now_s + self._offset_s + self._moved_s if now_s >= _CLOCK_SET_S else -1
+
+    def set(self, t2000: int) -> None:
+        """Let it be `t2000` now, for as long as this process runs."""
+        self._moved_s += t2000 - self.now_t2000()
+
+
+class Board:
+    """What main.py builds the concentrator on.
+
+    storage, lines, console, uplink     as concentrator.ports has them; console and uplink may
+                                        be None
+    signals                             what the lamps show, printed when it changes
+    """
+
+    def __init__(self) -> None:
+        """Read sys.argv. BoardError: the user's mistake, in one line."""
+        options = _parse(sys.argv[1:])
+        path = options["--flash"][0]
+        try:
+            self.storage: Storage = LittleStorage(open_filesystem(FileFlash(path)))
+        except StorageError as error:
+            raise BoardError("--flash " + path + " " + str(error)) from None
+        except OSError as error:
+            raise BoardError("--flash " + path + ": " + _why(error)) from None
+        self.lines: list[Channel] = [
+            _terminal("--line", path, _B2400, True) for path in options["--line"]
+        ]
+        self.console: Channel | None = None
+        if options["--console"]:
+            self.console = _terminal("--console", options["--console"][0], _B115200, False)
+        self.uplink: Channel | None = None
+        if options["--uplink"]:
+            self.uplink = _tcp_client(options["--uplink"][0])
+        self._channels: list[Any] = list(self.lines)
+        for channel in (self.console, self.uplink):
+            if channel:
+                self._channels.append(channel)
+        self.signals = 0
+        self._clock = _clock(options)
+
+    def now_ticks(self) -> int:
+        """Milliseconds, modulo 2**29."""
+        return time.ticks_ms() & _MASK
+
+    def now_t2000(self) -> int:
+        """Local standard time in seconds since 2000, -1 when it is not known."""
+        return self._clock.now_t2000()
+
+    def set_t2000(self, t2000: int) -> None:
+        """Set the clock."""
+        self._clock.set(t2000)
+
+    def look(self) -> None:
+        """Bring `waiting` of every channel up to date."""
+        for channel in self._channels:
+            channel.look()
+
+    def random(self) -> int:
+        """A number below 2**29 that nobody can guess."""
+        return int.from_bytes(os.urandom(4), "little") & _MASK
+
+    def feed(self) -> None:
+        """The work makes progress; a process has no watchdog."""
+
+    def signal(self, signals: int) -> None:
+        """Show `signals`, a bit for each lamp."""
+        if signals != self.signals:
+            self.signals = signals
+            print("signals", signals)
+
+
+def _parse(arguments: "list[str]") -> "dict[str, list[str]]":
+    """The values of each option; BoardError for what is unknown, missing or given twice."""
+    options: dict[str, list[str]] = {}
+    for name in ("--flash", "--line", "--console", "--uplink", "--start", "--epoch", "--speed"):
+        options[name] = []
+    index = 0
+    while index < len(arguments):
+        name = arguments[index]
+        if name not in options:
+            raise BoardError("unknown argument " + name + "\n" + _USAGE)
+        if index + 1 == len(arguments):
+            raise BoardError(name + " needs a value\n" + _USAGE)
+        if options[name] and name != "--line":
+            raise BoardError(name + " is given twice")
+        options[name].append(arguments[index + 1])
+        index += 2
+    for name in ("--flash", "--line"):
+        if not options[name]:
+            raise BoardError(name + " is missing\n" + _USAGE)
+    return options
+
+
+def _terminal(option: str, path: str, speed: int, even: bool) -> Terminal:
+    try:
+        return Terminal(path, speed, even)
+    except OSError as error:
+        why = "is no terminal" if error.errno == 25 else _why(error)
+        raise BoardError(option + " " + path + ": " + why) from None
+
+
+def _tcp_client(address: str) -> TcpClient:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise BoardError("--uplink " + address + ": expected HOST:PORT")
+    return TcpClient(host, int(port))
+
+
+def _clock(options: "dict[str, list[str]]") -> Clock:
+    """The clock that --start, --epoch and --speed ask for: all three or none."""
+    given = [name for name in ("--start", "--epoch", "--speed") if options[name]]
+    if not given:
+        return Clock(0, 0, 0)
+    if len(given) < 3:
+        raise BoardError("--start, --epoch and --speed belong together")
+    whole, _, decimals = options["--epoch"][0].partition(".")
+    numbers = (options["--start"][0], whole, decimals or "0", options["--speed"][0])
+    for number in numbers:
+        if not number.isdigit():
+            raise BoardError(number + " is no number: see --start, --epoch and --speed")
+    epoch_ns = int(whole) * 1000000000 + int((decimals + "000000000")[:9])
+    speed = int(numbers[3])
+    if not 0 < speed <= 100000:
+        raise BoardError("--speed " + numbers[3] + ": expected 1 to 100000")
+    return Clock(int(numbers[0]), epoch_ns, speed)
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "does not exist"
+    if error.errno == errno.EACCES:
+        return "permission denied"
+    if error.errno == errno.EISDIR:
+        return "is a folder"
+    return "error " + str(error.errno)

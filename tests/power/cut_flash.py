@@ -1,0 +1,82 @@
+"""A flash in memory whose power fails at a chosen operation, in the middle of what it writes."""
+
+from boards.littlefs import LittleStorage, open_filesystem
+
+BLOCK_SIZE = 4096
+BLOCKS = 24
+
+# What the operation at which the power fails has done: nothing, its first half, or its first
+# half with the byte behind it neither old nor new.
+TEARS = ("nothing", "half", "noise")
+
+
+class PowerCut(BaseException):
+    """The power is gone. No error of the flash: nothing that runs may catch it."""
+
+
+class Flash:
+    """A block device on `data`; writes and erasures are counted in `operations`."""
+
+    def __init__(self, data: bytearray, cut_at: int = -1, tear: str = "nothing") -> None:
+        """`cut_at`: the operation, from 0, that is not completed; -1: none."""
+        self.data = data
+        self.operations = 0
+        self.fails = False
+        # A file that is collected after the cut is closed, and must find nothing to write to.
+        self._dead = False
+        self._cut_at = cut_at
+        self._tear = tear
+
+    def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
+        if self._dead:
+            return -5
+        start = block * BLOCK_SIZE + offset
+        buf[:] = memoryview(self.data)[start : start + len(buf)]
+        return 0
+
+    def writeblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
+        if self.fails or self._dead:
+            return -5
+        start = block * BLOCK_SIZE + offset
+        size = self._allowed(len(buf))
+        self.data[start : start + size] = memoryview(buf)[:size]
+        if size < len(buf) and self._tear == "noise":
+            self.data[start + size] = buf[size] & 0x5A
+        self._count()
+        return 0
+
+    def ioctl(self, operation: int, argument: int) -> int:
+        if operation == 4:
+            return BLOCKS
+        if operation == 5:
+            return BLOCK_SIZE
+        if operation == 6:
+            if self.fails or self._dead:
+                return -5
+            start = argument * BLOCK_SIZE
+            size = self._allowed(BLOCK_SIZE)
+            self.data[start : start + size] = b"\xff" * size
+            self._count()
+        return 0
+
+    def _allowed(self, size: int) -> int:
+        """How much of this operation is done."""
+        if self.operations != self._cut_at:
+            return size
+        return 0 if self._tear == "nothing" else size // 2
+
+    def _count(self) -> None:
+        self.operations += 1
+        if self.operations - 1 == self._cut_at:
+            self._dead = True
+            raise PowerCut
+
+
+def blank() -> bytearray:
+    """The content of a flash that was never written."""
+    return bytearray(b"\xff" * (BLOCKS * BLOCK_SIZE))
+
+
+def mounted(flash: Flash) -> LittleStorage:
+    """The storage on `flash`, as after a start."""
+    return LittleStorage(open_filesystem(flash))

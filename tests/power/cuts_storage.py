@@ -1,0 +1,182 @@
+"""Goal: whatever the power does, a file is what was reported, and a failing flash is an answer.
+
+Method: a script of appends, replacements and removals runs again and again on a flash whose power
+fails at its first, second, third, .. block operation, torn in three ways; after each the flash is
+mounted anew and compared with what the calls had answered until then. Then a flash that is full,
+one that refuses every write, and one with foreign content.
+"""
+
+from boards.littlefs import LittleStorage, StorageError, open_filesystem
+from cut_flash import BLOCK_SIZE, BLOCKS, TEARS, Flash, PowerCut, blank, mounted
+from harness import check, equal, raises
+
+CHUNK = 64
+
+
+def pattern(number: int, size: int) -> bytes:
+    """Bytes that differ for each number."""
+    return bytes((number * 31 + index * 7 + (index >> 8)) & 0xFF for index in range(size))
+
+
+class Script:
+    """Calls of a storage and what each file may hold if the power fails now."""
+
+    def __init__(self, storage: LittleStorage) -> None:
+        self.storage = storage
+        # name -> the contents that are right: one between calls, two during a call.
+        self.allowed: dict[str, list[bytes]] = {}
+        # During an append the old content may have any part of the new bytes behind it.
+        self.growing = ""
+
+    def content(self, name: str) -> bytes:
+        return self.allowed.get(name, [b""])[0]
+
+    def append(self, name: str, data: bytes) -> None:
+        old = self.content(name)
+        self.allowed[name] = [old, old + data]
+        self.growing = name
+        check(self.storage.append(name, data, len(data)), name)
+        self.growing = ""
+        self.allowed[name] = [old + data]
+
+    def replace(self, name: str, data: bytes) -> None:
+        self.allowed[name] = [self.content(name), data]
+        check(self.storage.replace(name, data, len(data)), name)
+        self.allowed[name] = [data]
+
+    def remove(self, name: str) -> None:
+        self.allowed[name] = [self.content(name), b""]
+        check(self.storage.remove(name), name)
+        self.allowed[name] = [b""]
+
+    def run(self) -> None:
+        for number in range(10):
+            self.append("j1", pattern(number, CHUNK))
+            self.append("j2", pattern(number + 50, 9 * CHUNK))
+            if number % 3 == 0:
+                self.replace("small", pattern(number, 40))
+                self.replace("large", pattern(number, 5000))
+            if number == 6:
+                self.remove("j1")
+        self.remove("large")
+
+    def verify(self, storage: LittleStorage, what: object) -> None:
+        for name in self.allowed:
+            found = whole(storage, name)
+            fine = found in self.allowed[name]
+            if name == self.growing:
+                old, new = self.allowed[name]
+                fine = new[: len(found)] == found and len(found) >= len(old)
+            check(fine, (what, name, len(found)))
+        for name in storage.names(""):
+            check(name in self.allowed, (what, name))
+
+
+def whole(storage: LittleStorage, name: str) -> bytes:
+    size = storage.size(name)
+    buf = bytearray(max(size, 0) + 8)
+    equal(storage.read_into(name, 0, buf, len(buf)), max(size, 0), name)
+    return bytes(memoryview(buf)[: max(size, 0)])
+
+
+def test_a_cut_at_every_operation() -> None:
+    start = blank()
+    mounted(Flash(start))
+    rehearsal = Flash(bytearray(start))
+    Script(mounted(rehearsal)).run()
+    check(rehearsal.operations > 100, rehearsal.operations)
+    for cut_at in range(rehearsal.operations):
+        for tear in TEARS:
+            data = bytearray(start)
+            flash = Flash(data, cut_at, tear)
+            script = Script(mounted(flash))
+            raises(PowerCut, script.run)
+            storage = mounted(Flash(data))
+            script.verify(storage, (cut_at, tear))
+            # And it is a flash to go on with.
+            check(storage.replace("small", b"after", 5), cut_at)
+            equal(whole(storage, "small"), b"after", cut_at)
+
+
+def test_a_cut_while_it_is_made() -> None:
+    rehearsal = Flash(blank())
+    mounted(rehearsal)
+    for cut_at in range(rehearsal.operations):
+        for tear in TEARS:
+            data = blank()
+            raises(PowerCut, mounted, Flash(data, cut_at, tear))
+            check(mounted(Flash(data)).append("j1", b"new", 3), (cut_at, tear))
+
+
+def test_reading_a_part() -> None:
+    storage = mounted(Flash(blank()))
+    check(storage.append("j1", pattern(1, 300), 300))
+    buf = bytearray(b"." * 20)
+    equal(storage.read_into("j1", 290, buf, 20), 10)
+    equal(bytes(buf), pattern(1, 300)[290:] + b"." * 10)
+    equal(storage.read_into("j1", 0, buf, 3), 3)
+    equal(storage.read_into("j1", 300, buf, 20), 0)
+    equal(storage.read_into("j1", 999, buf, 20), 0)
+    equal(storage.read_into("none", 0, buf, 20), 0)
+    equal(storage.size("none"), -1)
+    check(storage.remove("none"))
+    equal(storage.failures, 0)
+
+
+def test_names_are_those_asked_for_in_order() -> None:
+    storage = mounted(Flash(blank()))
+    for name in ("j10", "j02", "tariff", "j01"):
+        check(storage.append(name, b"x", 1))
+    equal(storage.names("j"), ["j01", "j02", "j10"])
+    equal(storage.names("t"), ["tariff"])
+    equal(storage.names("x"), [])
+
+
+def test_a_folder_beside_a_program() -> None:
+    filesystem = open_filesystem(Flash(blank()))
+    file = filesystem.open("/main.mpy", "wb")
+    file.write(b"program")
+    file.close()
+    for _ in range(2):
+        storage = LittleStorage(filesystem, "/journal")
+        check(storage.replace("state", b"kept", 4))
+    equal(storage.names(""), ["state"])
+    equal(filesystem.stat("/main.mpy")[6], 7)
+
+
+def test_a_full_flash_refuses_and_keeps() -> None:
+    data = blank()
+    storage = mounted(Flash(data))
+    kept = 0
+    while storage.append("j" + str(kept), pattern(kept, BLOCK_SIZE), BLOCK_SIZE):
+        kept += 1
+        check(kept < BLOCKS, kept)
+    check(kept > BLOCKS // 2, kept)
+    check(not storage.replace("large", pattern(0, BLOCK_SIZE), BLOCK_SIZE))
+    check(storage.failures >= 2, storage.failures)
+    for storage in (storage, mounted(Flash(data))):  # noqa: B020 - before and after
+        for number in range(kept):
+            equal(whole(storage, "j" + str(number)), pattern(number, BLOCK_SIZE), number)
+        equal(storage.size("large"), -1)
+    check(storage.remove("j0"))
+    check(storage.append("j99", pattern(99, BLOCK_SIZE), BLOCK_SIZE))
+
+
+def test_a_flash_that_refuses_writes() -> None:
+    data = blank()
+    flash = Flash(data)
+    storage = mounted(flash)
+    check(storage.append("j1", pattern(1, 100), 100))
+    flash.fails = True
+    check(not storage.append("j1", pattern(2, 100), 100))
+    check(not storage.replace("j1", pattern(2, 100), 100))
+    equal(whole(mounted(Flash(data)), "j1"), pattern(1, 100))
+    check(storage.failures > 0)
+
+
+def test_foreign_content_is_not_overwritten() -> None:
+    data = blank()
+    data[:16] = b"somebody's data!"
+    before = bytes(data)
+    raises(StorageError, open_filesystem, Flash(data))
+    equal(bytes(data), before)
