@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
-from host.frames.values import Layout, compile_layout
+from host.frames.layouts import Layout, compile_layout
 
 FILE = "identifiers.csv"
 _BRACKET = re.compile(r"\[([0-9A-F]+)(?:-([0-9A-F]+))?\]")
@@ -65,6 +65,12 @@ class Part:
     between: Layout
     has_data: bool
     after: Layout
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the identifier and its data, nothing else."""
+        around = self.before.size + self.between.size + self.after.size
+        return self.has_di and self.has_data and not around
 
 
 class Pattern:
@@ -131,6 +137,7 @@ class Catalogue:
             table = self._tables.setdefault((pattern.digits, pattern.row.profile), {})
             table.setdefault(pattern.mask, {}).setdefault(pattern.value, []).append(pattern)
         self._found: dict[tuple[str, str], Identifier] = {}
+        self._found_wire: dict[tuple[bytes, str], Identifier] = {}
 
     def find(self, di: str, profile: str = "") -> Identifier | None:
         """The identifier of 4 or 8 digits, as a meter of `profile` means it."""
@@ -139,6 +146,15 @@ class Catalogue:
             found = self._look_up(di, profile)
             if found is not None:
                 self._found[di, profile] = found
+        return found
+
+    def find_wire(self, octets: bytes, profile: str = "") -> Identifier | None:
+        """The identifier whose 2 or 4 bytes are `octets`, low byte first."""
+        found = self._found_wire.get((octets, profile))
+        if found is None:
+            found = self.find(octets[::-1].hex().upper(), profile)
+            if found is not None:
+                self._found_wire[octets, profile] = found
         return found
 
     def layout(self, name: str) -> Layout:

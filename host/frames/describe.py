@@ -9,10 +9,21 @@ weekday `weekday`. What has no known format is an item with the unit `raw` and a
 the items says why. A frame that does not verify is {"ok": false, "reason": .., "hex": ..}.
 """
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from host.frames import catalogue, values
-from host.frames.dlt645 import Frame, FrameError, parse
+from host.frames.dlt645 import (
+    ABNORMAL,
+    FROM_METER,
+    FUNCTION_MASK,
+    MORE,
+    Frame,
+    FrameError,
+    parse,
+)
+from host.frames.layouts import Layout
 
 STANDARDS = ("2007", "1997")
 _DI_SIZE = {"2007": 4, "1997": 2}
@@ -50,37 +61,41 @@ def describe(frame: Frame, standard: str = "auto", profile: str = "") -> dict[st
     """Describe a verified frame; `standard` is 2007, 1997 or auto."""
     if standard == "auto":
         standard = guess_standard(frame)
-    found = catalogue.load()
-    function = found.functions.get(f"{standard}:{frame.function:02X}")
+    head = _head(standard, frame.control)
+    items = found = None
+    if head.reading:
+        # The common case, in one step.
+        found = catalogue.load().find_wire(frame.data[: head.di_size], profile)
+        if found is not None:
+            items = found.reply.decode(frame.data[head.di_size :])
+    named = found if items is not None else None
     said: dict[str, Any] = {
         "ok": True,
         "standard": standard,
-        "direction": "response" if frame.from_meter else "request",
+        "direction": head.direction,
         "address": frame.address,
-        "control": f"{frame.control:02X}",
-        "function": function.name_en if function else f"function {frame.function:02X}",
-        "di": "",
-        "name_en": "",
-        "name_zh": "",
-        "items": [],
-        "more": frame.more,
+        "control": head.control,
+        "function": head.function,
+        "di": named.di if named else "",
+        "name_en": named.name_en if named else "",
+        "name_zh": named.name_zh if named else "",
+        "items": [] if items is None else items,
+        "more": head.more,
         "error": None,
     }
-    if frame.abnormal:
-        said["error"] = _error(found, frame, standard)
-    elif function is not None:
-        _Reader(found, frame, standard, profile, said).read(function)
-    elif frame.data:
-        said["items"].append(values.raw(frame.data))
-        said["note"] = "a function this catalogue does not know"
+    if head.error is not None:
+        said["error"] = _error(head.error, frame.data)
+    elif items is None:
+        _say_parts(said, head, frame.data, profile)
     return said
 
 
 def guess_standard(frame: Frame) -> str:
     """The standard a function belongs to; 03 is a re-read or the security command by its data."""
-    if frame.function in _FUNCTIONS_1997:
+    function = frame.control & FUNCTION_MASK
+    if function in _FUNCTIONS_1997:
         return "1997"
-    if frame.function != _SECURITY or frame.more:
+    if function != _SECURITY or frame.more:
         return "2007"
     if frame.abnormal:
         return "1997" if len(frame.data) == 1 else "2007"
@@ -90,110 +105,126 @@ def guess_standard(frame: Frame) -> str:
     return "2007" if security or len(frame.data) < _DI_SIZE["1997"] else "1997"
 
 
-def _error(found: catalogue.Catalogue, frame: Frame, standard: str) -> dict[str, Any]:
-    name = f"error_{standard}"
-    if standard == "2007" and frame.function == _SECURITY:
-        name = "error_security"
-    item = found.layout(name).decode(frame.data)
-    if item is None:
-        return {"code": frame.data[::-1].hex().upper(), "flags": []}
-    return {"code": item[0]["value"], "flags": item[0]["flags"]}
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the control byte alone tells; a `reading` is an identifier and its data."""
+
+    direction: str
+    control: str
+    function: str
+    more: bool
+    error: Layout | None
+    parts: tuple[catalogue.Part, ...]
+    reading: bool
+    di_size: int
+    terminated: bool
+    in_parts: bool
+    protected: bool
 
 
-class _Reader:
-    """Fills `said` from the data of one frame."""
+@lru_cache(maxsize=512)
+def _head(standard: str, control: int) -> _Head:
+    found = catalogue.load()
+    code = control & FUNCTION_MASK
+    function = found.functions.get(f"{standard}:{code:02X}")
+    reply = bool(control & FROM_METER)
+    abnormal = reply and bool(control & ABNORMAL)
+    word = "security" if (standard, code) == ("2007", _SECURITY) else standard
+    parts: tuple[catalogue.Part, ...] = ()
+    if function is not None:
+        parts = function.reply if reply else function.request
+    return _Head(
+        direction="response" if reply else "request",
+        control=f"{control:02X}",
+        function=function.name_en if function else f"function {code:02X}",
+        more=bool(control & MORE),
+        error=found.layout(f"error_{word}") if abnormal else None,
+        parts=parts,
+        reading=reply and not abnormal and len(parts) == 1 and parts[0].plain,
+        di_size=_DI_SIZE[standard],
+        terminated=standard == "1997",
+        in_parts=bool(control & MORE) or code == _FOLLOW_UP,
+        protected=(standard, control) == ("2007", _WRITE),
+    )
 
-    def __init__(
-        self,
-        found: catalogue.Catalogue,
-        frame: Frame,
-        standard: str,
-        profile: str,
-        said: dict[str, Any],
-    ) -> None:
-        self._catalogue = found
-        self._frame = frame
-        self._standard = standard
-        self._profile = profile
-        self._said = said
 
-    def read(self, function: catalogue.Function) -> None:
-        """Take the first variant of the function's data that fits."""
-        data = self._frame.data
-        for part in function.reply if self._frame.from_meter else function.request:
-            if self._take(part, data):
-                return
-        if data:
-            self._said["items"].append(values.raw(data))
-            self._said["note"] = f"{len(data)} data bytes do not fit {function.name_en}"
+def _error(layout: Layout, data: bytes) -> dict[str, Any]:
+    (item,) = layout.decode(data) or [{**values.raw(data), "flags": []}]
+    return {"code": item["value"], "flags": item["flags"]}
 
-    def _take(self, part: catalogue.Part, data: bytes) -> bool:
-        items = self._said["items"]
-        head = part.before.size
-        if not part.has_di:
-            found = part.between.decode(data)
-            items.extend(found or ())
-            return found is not None
-        size = _DI_SIZE[self._standard]
-        middle = head + size
-        if len(data) < middle:
-            return False
-        di = data[head:middle][::-1].hex().upper()
-        if not part.has_data:
-            found = part.between.decode(data[middle:])
-            if found is not None:
-                self._name(di)
-                items.extend(found)
-            return found is not None
-        first = middle + part.between.size
-        last = len(data) - part.after.size
-        if last < first:
-            return False
-        items.extend(part.before.decode(data[:head]) or ())
-        items.extend(part.between.decode(data[middle:first]) or ())
-        self._read_data(self._name(di), data[first:last])
-        items.extend(part.after.decode(data[last:]) or ())
-        return True
 
-    def _name(self, di: str) -> catalogue.Identifier | None:
-        identifier = self._catalogue.find(di, self._profile)
-        self._said["di"] = di
-        if identifier is not None:
-            self._said["name_en"] = identifier.name_en
-            self._said["name_zh"] = identifier.name_zh
-        return identifier
-
-    def _read_data(self, identifier: catalogue.Identifier | None, data: bytes) -> None:
-        said = self._said
-        level = said["items"][0]["value"] if self._frame.control == _WRITE else ""
-        if level in _ENCIPHERED:
-            said["items"].append(values.raw(data[:-_MAC_SIZE], "cipher"))
-            said["items"].append(values.raw(data[-_MAC_SIZE:], "MAC"))
+def _say_parts(said: dict[str, Any], head: _Head, data: bytes, profile: str) -> None:
+    """Take the first variant of the function's data that fits."""
+    for part in head.parts:
+        if _say_part(said, head, part, data, profile):
             return
-        mac = b""
+    if data:
+        said["items"].append(values.raw(data))
+        said["note"] = f"{len(data)} data bytes do not fit {said['function']}"
+
+
+def _say_part(
+    said: dict[str, Any], head: _Head, part: catalogue.Part, data: bytes, profile: str
+) -> bool:
+    at = part.before.size
+    behind = at + head.di_size if part.has_di else at
+    end = len(data) - part.after.size
+    until = behind + part.between.size if part.has_data else end
+    if end < until or until < behind:
+        return False
+    before, between = part.before.decode(data[:at]), part.between.decode(data[behind:until])
+    after = part.after.decode(data[end:])
+    if before is None or between is None or after is None:
+        return False
+    said["items"] += before + between
+    if part.has_data:
+        _say_data(said, head, data[at:behind], data[until:end], profile)
+    elif part.has_di:
+        _say_name(said, data[at:behind], profile)
+    said["items"] += after
+    return True
+
+
+def _say_name(said: dict[str, Any], wire_di: bytes, profile: str) -> catalogue.Identifier | None:
+    identifier = catalogue.load().find_wire(wire_di, profile)
+    if identifier is None:
+        said["di"] = wire_di[::-1].hex().upper()
+        return None
+    said["di"] = identifier.di
+    said["name_en"] = identifier.name_en
+    said["name_zh"] = identifier.name_zh
+    return identifier
+
+
+def _say_data(
+    said: dict[str, Any], head: _Head, wire_di: bytes, data: bytes, profile: str
+) -> None:
+    """Name the identifier and add its data, or as digits with a note where it has no format."""
+    identifier = _say_name(said, wire_di, profile)
+    items = said["items"]
+    mac = b""
+    if head.protected:
+        level = items[0]["value"]
+        if level in _ENCIPHERED:
+            items.append(values.raw(data[:-_MAC_SIZE], "cipher"))
+            items.append(values.raw(data[-_MAC_SIZE:], "MAC"))
+            return
         if level in _WITH_MAC:
             data, mac = data[:-_MAC_SIZE], data[-_MAC_SIZE:]
-        if identifier is not None:
-            layout = identifier.reply if self._frame.from_meter else identifier.request
-            items = self._fit(layout, data)
-            if items is not None:
-                said["items"].extend(items)
-                data = b""
-            else:
-                said["note"] = (
-                    "a part of a longer answer"
-                    if self._frame.more or self._frame.function == _FOLLOW_UP
-                    else f"{len(data)} data bytes do not fit the format of {said['di']}"
-                )
-        else:
-            said["note"] = "an identifier this catalogue does not know"
-        if data:
-            said["items"].append(values.raw(data))
-        if mac:
-            said["items"].append(values.raw(mac, "MAC"))
-
-    def _fit(self, layout: values.Layout, data: bytes) -> list[values.Item] | None:
-        items = layout.decode(data)
-        if items is None and self._standard == "1997" and data[-1:] == _TERMINATOR_1997:
-            return layout.decode(data[:-1])
-        return items
+    if identifier is None:
+        said["note"] = "an identifier this catalogue does not know"
+        found = None
+    else:
+        layout = identifier.reply if head.direction == "response" else identifier.request
+        found = layout.decode(data)
+        if found is None and head.terminated and data[-1:] == _TERMINATOR_1997:
+            found = layout.decode(data[:-1])
+        if found is None:
+            size = f"{len(data)} data bytes do not fit the format of {identifier.di}"
+            said["note"] = "a part of a longer answer" if head.in_parts else size
+    if found is not None:
+        items += found
+    elif data:
+        items.append(values.raw(data))
+    if mac:
+        items.append(values.raw(mac, "MAC"))

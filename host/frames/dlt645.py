@@ -8,7 +8,7 @@ from the first 68 to the byte before it, modulo 256. `FRAME` is the layout as co
 up with a line (a test holds both equal).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import construct as c
 
@@ -27,7 +27,8 @@ FUNCTION_MASK = 0x1F
 WILDCARD = "AAAAAAAAAAAA"
 BROADCAST = "999999999999"
 
-_TO_PLAIN = bytes((byte - OFFSET) & 0xFF for byte in range(256))
+# Takes the 33H off data bytes by `bytes.translate`.
+FROM_WIRE = bytes((byte - OFFSET) & 0xFF for byte in range(256))
 _TO_WIRE = bytes((byte + OFFSET) & 0xFF for byte in range(256))
 
 _ADDRESS = c.ExprAdapter(
@@ -37,7 +38,7 @@ _ADDRESS = c.ExprAdapter(
 )
 _DATA = c.ExprAdapter(
     c.Prefixed(c.Byte, c.GreedyBytes),
-    decoder=lambda octets, _: octets.translate(_TO_PLAIN),
+    decoder=lambda octets, _: octets.translate(FROM_WIRE),
     encoder=lambda octets, _: octets.translate(_TO_WIRE),
 )
 
@@ -61,8 +62,7 @@ class FrameError(ValueError):
     """The bytes are not a frame; the text says why, as `checksum 55, computed 54`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One verified frame.
 
     `address` has 12 digits as printed on the meter (AA for a wildcard byte), `data` is plain,
@@ -112,24 +112,33 @@ def build(address: str, control: int, data: bytes = b"", preamble: int = 4) -> b
 def parse(octets: bytes) -> Frame:
     """Parse exactly one frame, with or without wake-up bytes before it; raises FrameError."""
     raw = octets.lstrip(b"\xfe")
+    if (
+        len(raw) < OVERHEAD_SIZE
+        or len(raw) != OVERHEAD_SIZE + raw[9]
+        or not raw[0] == raw[7] == START
+        or raw[-1] != END
+        or raw[-2] != sum(raw[:-2]) & 0xFF
+    ):
+        raise FrameError(_why_bad(raw))
+    return Frame(raw[6:0:-1].hex().upper(), raw[8], raw[10:-2].translate(FROM_WIRE), raw)
+
+
+def _why_bad(raw: bytes) -> str:
     size = len(raw)
     if size < OVERHEAD_SIZE:
-        raise FrameError(_why_too_short(raw))
+        return _why_too_short(raw)
     if raw[0] != START:
-        raise FrameError(f"starts with {raw[0]:02X}, not 68")
+        return f"starts with {raw[0]:02X}, not 68"
     if raw[7] != START:
-        raise FrameError(f"{raw[7]:02X} after the address, not 68")
+        return f"{raw[7]:02X} after the address, not 68"
     need = OVERHEAD_SIZE + raw[9]
     if size < need:
-        raise FrameError(f"length {raw[9]} needs {need} bytes, {size} present")
+        return f"length {raw[9]} needs {need} bytes, {size} present"
     if size > need:
-        raise FrameError(f"{size - need} bytes after the end: {raw[need:].hex().upper()[:40]}")
+        return f"{size - need} bytes after the end: {raw[need:].hex().upper()[:40]}"
     if raw[-1] != END:
-        raise FrameError(f"ends with {raw[-1]:02X}, not 16")
-    computed = sum(raw[:-2]) & 0xFF
-    if raw[-2] != computed:
-        raise FrameError(f"checksum {raw[-2]:02X}, computed {computed:02X}")
-    return Frame(raw[6:0:-1].hex().upper(), raw[8], raw[10:-2].translate(_TO_PLAIN), raw)
+        return f"ends with {raw[-1]:02X}, not 16"
+    return f"checksum {raw[-2]:02X}, computed {sum(raw[:-2]) & 0xFF:02X}"
 
 
 def _why_too_short(raw: bytes) -> str:

@@ -12,7 +12,8 @@ import pytest
 from dlt645.table import TABLE, TABLE_SIZE
 
 from host.frames import catalogue
-from host.frames.values import LayoutError, compile_layout
+from host.frames.layouts import compile_layout
+from host.frames.values import FormatError
 
 FOUND = catalogue.load()
 # Formats of the device's table and the layout each is in the catalogue.
@@ -153,7 +154,7 @@ def test_a_wrong_width_has_no_items(size: int) -> None:
 
 @pytest.mark.parametrize("layout", ["NN.Y", "@nowhere", "H*;NN", "YYDDMM"])
 def test_a_layout_that_means_nothing_names_itself(layout: str) -> None:
-    with pytest.raises(LayoutError):
+    with pytest.raises(FormatError):
         compile_layout(layout, "", {})
 
 

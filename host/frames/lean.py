@@ -1,0 +1,76 @@
+"""The address and the value of a reading, and nothing else: for whoever reads millions of them.
+
+All checks of `dlt645.parse` are made; names, units and the items behind the first are left out.
+"""
+
+from host.frames import catalogue, values
+from host.frames.describe import describe
+from host.frames.dlt645 import END, FROM_WIRE, OVERHEAD_SIZE, START, Frame, parse
+from host.frames.values import Field
+
+_READ_REPLY = 0x91
+_LENGTH = 9
+_DATA = 14
+# The size of the identifier that a reading begins with, by control byte.
+_DI_SIZES = {_READ_REPLY: 4, 0x81: 2}
+_KNOWN_LIMIT = 10_000
+
+# What readings begin with, by length and identifier as they are sent, and where it ends.
+_known: dict[bytes, tuple[int, Field]] = {}
+
+
+def read_value(octets: bytes) -> tuple[str, int | str | None]:
+    """The address, and the first value, of the one frame `octets` holds.
+
+    A number is an integer of its format's last decimal (kWh with two: 0.01 kWh), anything else
+    the text `describe` gives it, None what the meter does not know or does not tell.
+    Raises FrameError for bytes that are no frame.
+    """
+    raw = octets.lstrip(b"\xfe")
+    known = _known.get(raw[_LENGTH:_DATA])
+    if (
+        known
+        and raw[8] == _READ_REPLY
+        and raw[0] == START == raw[7]
+        and len(raw) == OVERHEAD_SIZE + raw[_LENGTH]
+        and raw[-1] == END
+        and raw[-2] == sum(raw[:-2]) & 0xFF
+    ):
+        end, field = known
+        data = raw[_DATA:end].translate(FROM_WIRE)
+        if field.number:
+            digits = data[::-1].hex()
+            # Up to 7 there is no sign in the highest digit.
+            if digits < "8" and digits.isdecimal():
+                return raw[6:0:-1].hex().upper(), int(digits)
+        return raw[6:0:-1].hex().upper(), _value(field, data)
+    return _read_any(parse(octets))
+
+
+def _read_any(frame: Frame) -> tuple[str, int | str | None]:
+    size = _DI_SIZES.get(frame.control, 0)
+    field = _first_field(frame, size) if size else None
+    if field is None:
+        items = describe(frame)["items"]
+        return frame.address, items[0]["value"] if items else None
+    if frame.control == _READ_REPLY and len(_known) < _KNOWN_LIMIT:
+        _known[frame.raw[_LENGTH:_DATA]] = (_DATA + field.size, field)
+    return frame.address, _value(field, frame.data[size : size + field.size])
+
+
+def _value(field: Field, data: bytes) -> int | str | None:
+    item = field.decode(data)
+    text: str | None = item["value"]
+    if field.number is None or text is None or item["unit"] == values.RAW:
+        return text
+    return int(text.replace(".", ""))
+
+
+def _first_field(frame: Frame, size: int) -> Field | None:
+    """What a reading begins with behind its identifier of `size`; None where there is nothing."""
+    left = len(frame.data) - size
+    if left <= 0:
+        return None
+    identifier = catalogue.load().find_wire(frame.data[:size])
+    fields = identifier.reply.fields(left) if identifier else None
+    return fields[0] if fields else Field(left, values.raw)
