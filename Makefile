@@ -7,7 +7,7 @@ BOARD ?= qemu
 PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-qemu check image clean
+.PHONY: help setup demo test test-qemu check bench image clean
 
 # help: print this list
 help:
@@ -41,6 +41,10 @@ check: $(READY)
 	@MYPYPATH=tools/typings $(BIN)/mypy --cache-dir .mypy_cache/device firmware
 	@$(BIN)/python -m tools.tidy
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+# bench: frames per second of decoding beside other people's libraries
+bench: $(READY)
+	@$(BIN)/python -m tools.bench_decode
 
 # image: build BOARD=qemu, or BOARD=esp32|rp2|stm32 from your MicroPython in MPY_DIR=...
 image: $(READY)
