@@ -16,6 +16,7 @@ from host.sim.plan import (
     load_plan,
     plan_of,
 )
+from host.sim.profile import PROFILES
 from host.sim.serve import Port, PtyPort, SerialPort, ServeError, Stop, TcpPort, Trace, serve
 
 
@@ -38,7 +39,7 @@ Examples:
   dianka sim meters --file village.yaml --tcp 127.0.0.1:7000
   dianka sim meters --file village.yaml --port /dev/ttyUSB0
 \b
-A file tells each meter's address and, if need be, its load, speed, delay ...:
+A file tells each meter's address and, if need be, its profile, load, speed, delay ...:
   baud: 2400
   faults: {late_reply: 0.01}
   meters:
@@ -46,11 +47,13 @@ A file tells each meter's address and, if need be, its load, speed, delay ...:
       load: {percent: 250}
     - address: "000000000010"
       count: 5
+      profile: state-grid
       clock_offset_s: -30
 """
 )
 @click.option("--count", default=8, show_default=True, type=click.IntRange(1, 1024))
 @click.option("--first-address", default="000000000001", show_default=True, help="12 digits.")
+@click.option("--profile", default="plain", show_default=True, type=click.Choice([*PROFILES]))
 @click.option(
     "--file",
     "plan_path",
@@ -76,6 +79,7 @@ A file tells each meter's address and, if need be, its load, speed, delay ...:
 def meters(
     count: int,
     first_address: str,
+    profile: str,
     plan_path: Path | None,
     link: Path | None,
     serial_path: str | None,
@@ -93,7 +97,10 @@ def meters(
         raise click.UsageError("--link is for a pty: take one of --link, --port and --tcp")
     clock = AcceleratedClock(to_t2000(start), speed, epoch)
     try:
-        plan = load_plan(plan_path) if plan_path else plan_of(count, first_address, baud or 2400)
+        if plan_path:
+            plan = load_plan(plan_path)
+        else:
+            plan = plan_of(count, first_address, baud or 2400, profile)
         plan = _changed(plan, baud, faults)
         served = build_meters(plan, clock.now_t2000())
         line = build_line(plan, served, clock, seed, paced=serial_path is not None)

@@ -38,6 +38,9 @@ class Answering(Protocol):
     def answer(self, frame: Frame, t2000: int) -> bytes | None:
         """The bytes of the reply, None where there is none."""
 
+    def unheard(self, duration_us: int) -> None:
+        """Nothing at the meter's speed was heard for so long."""
+
 
 @dataclass(frozen=True)
 class LineFaults:
@@ -107,6 +110,7 @@ class Line:
         self._bursts: list[_Burst] = []  # not yet read by the master
         self._silent_until_us: dict[int, int] = {}
         self._replies: dict[int, bytes] = {}  # the last of each meter
+        self._understood_us: dict[int, int] = {}  # when a meter last heard its own speed
 
     # --- the master's side ---------------------------------------------------------------------
 
@@ -225,6 +229,11 @@ class Line:
         if burst.start_us - self._heard_us > GAP_LIMIT_US:
             self._reader.silence()
         self._heard_us = burst.over_us
+        for index, meter in enumerate(self.meters):
+            if meter.baud != burst.baud and burst.baud:
+                meter.unheard(burst.start_us - self._understood_us.get(index, 0))
+            if meter.baud == burst.baud:
+                self._understood_us[index] = burst.over_us
         if self._happens("lost_request"):
             return
         values = list(burst.values)

@@ -8,7 +8,7 @@ so the rates always sum to the total, and reading often or seldom gives the same
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from host.sim.clock import DAY_S, HOUR_S
+from host.sim.clock import HOUR_S
 
 RATES = 4
 UNIT_WH = 10
@@ -57,15 +57,3 @@ class Registers:
     def rates_wh(self) -> tuple[int, ...]:
         """What the meter shows for each rate, in Wh, always a multiple of 10."""
         return tuple(ws // _UNIT_WS * UNIT_WH for ws in self._rates_ws)
-
-
-def segments(start_t2000: int, end_t2000: int) -> list[tuple[int, int, int]]:
-    """Cut a time span at the hours: (day, hour, seconds) each."""
-    cut: list[tuple[int, int, int]] = []
-    at_t2000 = start_t2000
-    while at_t2000 < end_t2000:
-        day, second = divmod(at_t2000, DAY_S)
-        next_t2000 = min(end_t2000, at_t2000 + HOUR_S - second % HOUR_S)
-        cut.append((day, second // HOUR_S, next_t2000 - at_t2000))
-        at_t2000 = next_t2000
-    return cut

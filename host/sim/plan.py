@@ -23,7 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from host.sim.clock import Clock
 from host.sim.line import Line, LineFaults
 from host.sim.load import RATES, Load
-from host.sim.meter import BAUD_CODES, Meter
+from host.sim.meter import Meter
+from host.sim.profile import PROFILES
+from host.sim.speaker import BAUD_CODES
 
 METERS_LIMIT = 1024
 FAULT_NAMES = tuple(one.name for one in fields(LineFaults))
@@ -55,6 +57,12 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _known_profile(name: str) -> str:
+    if name not in PROFILES:
+        raise ValueError(f"there is no profile {name!r}; there are {', '.join(PROFILES)}")
+    return name
+
+
 class LoadPlan(_Model):
     """What the household draws; a `seed` left out is the meter's place on the line."""
 
@@ -68,6 +76,7 @@ class MeterPlan(_Model):
 
     address: Address
     count: int = Field(default=1, ge=1, le=METERS_LIMIT)
+    profile: Annotated[str, pydantic.AfterValidator(_known_profile)] = "plain"
     load: LoadPlan = LoadPlan()
     start_wh: list[int] | None = Field(default=None, min_length=RATES, max_length=RATES)
     rate_of_hour: list[Annotated[int, Field(ge=0, lt=RATES)]] | None = Field(
@@ -81,6 +90,8 @@ class MeterPlan(_Model):
     button: bool | None = None
     zero_expiry: bool | None = None
     faulty_relay: bool | None = None
+    programming: bool | None = None
+    complete: bool | None = None
 
 
 class Plan(_Model):
@@ -116,10 +127,11 @@ def load_plan(path: Path) -> Plan:
         raise PlanError(f"{path}: {_first_of(error)}") from error
 
 
-def plan_of(count: int, first_address: str, baud: int) -> Plan:
-    """`count` plain meters with addresses from `first_address` on."""
+def plan_of(count: int, first_address: str, baud: int, profile: str) -> Plan:
+    """`count` meters of one profile with addresses from `first_address` on."""
     try:
-        return Plan(baud=baud, meters=[MeterPlan(address=first_address, count=count)])
+        meters = MeterPlan(address=first_address, count=count, profile=profile)
+        return Plan(baud=baud, meters=[meters])
     except pydantic.ValidationError as error:
         raise PlanError(_first_of(error)) from error
 
@@ -130,7 +142,8 @@ def build_meters(plan: Plan, start_t2000: int) -> list[Meter]:
     for one in plan.meters:
         if int(one.address) + one.count > 10**12:
             raise PlanError(f"there are no {one.count} addresses from {one.address} on")
-        values = one.model_dump(exclude_none=True, exclude={"address", "count", "load"})
+        values = one.model_dump(exclude_none=True, exclude={"address", "count", "load", "profile"})
+        values["profile"] = PROFILES[one.profile]
         values.setdefault("baud", plan.baud)
         if "password" in values:
             values["password"] = bytes.fromhex(values["password"])

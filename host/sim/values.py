@@ -55,3 +55,16 @@ def read_moment(data: bytes) -> int | None:
         return to_t2000(datetime(EPOCH.year + year, month, day, hour, minute, second))
     except ValueError:
         return None
+
+
+def signed_bcd(value: int, size: int) -> bytes:
+    """`value` as BCD whose highest bit is the sign."""
+    data = bytearray(bcd(abs(value), size))
+    if value < 0:
+        data[-1] |= 0x80
+    return bytes(data)
+
+
+def text(characters: str, size: int) -> bytes:
+    """ASCII, last character first, behind zeros."""
+    return characters.encode("ascii").ljust(size, b"\0")[::-1]

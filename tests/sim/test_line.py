@@ -129,6 +129,17 @@ def test_another_speed_is_not_understood_and_comes_back_when_it_fits() -> None:
     assert dlt645.parse(ask(line, "000000000001")).control == 0x91
 
 
+def test_a_new_speed_counts_behind_the_reply_and_is_given_up_when_nobody_uses_it() -> None:
+    line = village()
+    assert dlt645.parse(ask(line, "000000000001", 0x17, b"\x20")).control == 0x97
+    assert ask(line, "000000000001") == b""
+    line.baud = 9600
+    assert dlt645.parse(ask(line, "000000000001")).control == 0x91
+    line.baud = 2400
+    clock_of(line).advance_us(61_000_000)
+    assert dlt645.parse(ask(line, "000000000001")).control == 0x91
+
+
 def test_a_reply_at_another_speed_is_anything() -> None:
     line = village()
     line.write(dlt645.build("000000000001", 0x11, ENERGY))

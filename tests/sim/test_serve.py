@@ -118,13 +118,16 @@ meters:
     load: {percent: 0}
   - address: "000000000098"
     count: 2
+    profile: relay-1997
+    password: "02123456"
 """,
         "utf-8",
     )
     with served("--file", str(plan)) as (name, _), opened(name) as handle:
         reply = ask(handle, "000000000001", READ, bytes.fromhex("00FF0100"))
         assert reply.data[4:].hex() == "0003000000010000000200000000000000000000"[:40]
-        assert ask(handle, "000000000099", READ, STATUS_3).address == "000000000099"
+        trip = bytes.fromhex("28C0021234565533")
+        assert ask(handle, "000000000099", 0x04, trip).control == 0x84
 
 
 BAD_PLANS = {
@@ -133,6 +136,7 @@ BAD_PLANS = {
     "meters: [{address: '1'}]": "meters.0.address",
     "meters: [{address: '000000000001', colour: red}]": "meters.0.colour",
     "meters: [{address: '000000000001'}, {address: '000000000001'}]": "there twice",
+    "meters: [{address: '000000000001', profile: x}]": "no profile 'x'; there are plain",
     "{baud: 1234, meters: [{address: '000000000001'}]}": "1234 is no speed",
     "{faults: {x: 1.0}, meters: [{address: '000000000001'}]}": "no fault 'x'",
     "{faults: {noise: 1.5}, meters: [{address: '000000000001'}]}": "a chance from 0 to 1",
