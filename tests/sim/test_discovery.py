@@ -1,0 +1,76 @@
+"""Goal: the search finds every meter of a line, 64 with random addresses among them, and says how
+many questions it took; noise costs questions, not meters.
+
+Method: the firmware's search on the byte-accurate line, where answers that meet spoil each other.
+The addresses come from seeds; each meter's delay is its own, or changes with every answer.
+"""
+
+from random import Random
+
+import pytest
+from dlt645 import master, ticks
+from dlt645.discovery import Discovery
+
+from host.rig.wire import Wire
+from host.sim.clock import VirtualClock
+from host.sim.line import Line, LineFaults
+from host.sim.meter import Meter
+
+TOTAL = b"\x00\x00\x01\x00"
+
+
+def search(meters: list[Meter], faults: LineFaults, seed: int) -> tuple[Discovery, int]:
+    """A finished search and the seconds it took."""
+    clock = VirtualClock()
+    line = Line(clock, meters, faults, Random(seed))
+    wire = Wire(line, clock, step_ms=5, start_ticks=ticks.TICKS_MASK - 3000)
+    job = Discovery(wire.master, 100)
+    job.start(0x11, TOTAL, len(TOTAL), wire.now_ticks)
+    assert wire.run(job) == master.OK
+    return job, clock.now_us() // 1_000_000
+
+
+def found(job: Discovery) -> list[str]:
+    addresses = [bytes(job.addresses[at * 6 : at * 6 + 6]) for at in range(job.count)]
+    return sorted(address[::-1].hex() for address in addresses)
+
+
+def random_meters(seed: int, count: int) -> list[Meter]:
+    random = Random(seed)
+    numbers = random.sample(range(10**12), count)
+    return [
+        Meter(f"{number:012d}", reply_delay_ms=random.randrange(20, 500)) for number in numbers
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("jitter_ms", [0, 100])
+def test_64_meters_with_random_addresses(seed: int, jitter_ms: int) -> None:
+    meters = random_meters(seed, 64)
+
+    job, duration_s = search(meters, LineFaults(jitter_ms=jitter_ms), seed)
+
+    assert found(job) == sorted(meter.address for meter in meters)
+    assert (job.conflicts, job.dropped) == (0, 0)
+    # About 14 of the hundred pairs of last digits are shared: each opens another hundred.
+    assert 100 < job.questions < 3000, job.questions
+    assert duration_s < 3000
+
+
+def test_64_meters_of_one_batch_need_a_hundred_questions() -> None:
+    meters = [Meter(f"{202501230000 + at:012d}") for at in range(64)]
+
+    job, duration_s = search(meters, LineFaults(), 0)
+
+    assert found(job) == sorted(meter.address for meter in meters)
+    assert job.questions == 102
+    assert duration_s < 100
+
+
+def test_noise_costs_questions_not_meters() -> None:
+    meters = random_meters(7, 12)
+
+    job, _ = search(meters, LineFaults(noise=0.05, doubled_start=0.05), 7)
+
+    assert found(job) == sorted(meter.address for meter in meters)
+    assert job.questions < 1500
