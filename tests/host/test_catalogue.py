@@ -16,17 +16,16 @@ from host.frames.layouts import compile_layout
 from host.frames.values import FormatError
 
 FOUND = catalogue.load()
-# Formats of the device's table and the layout each is in the catalogue.
+# Layouts of the device's formats that are no numbers.
 DEVICE_FORMATS = {
-    1: {"NNNNNN.NN", "N*NNNNNN.NN"},
-    2: {"sNNNNNN.NN", "N*sNNNNNN.NN"},
-    3: {"NNNNNN.NN"},
-    4: {"@status_3"},
+    4: {"@status_1", "@status_2", "@status_3", "@status_phase", "@status_7"},
     5: {"YYMMDDWW"},
     6: {"hhmmss"},
     7: {"YYMMDDWWhhmmss"},
     8: {"YYMMDDhhmm"},
 }
+# Size and sign of those that are; from 10H on the size is in the low digit.
+DEVICE_NUMBERS = {1: (4, False), 2: (4, True), 3: (4, False)}
 
 
 def row_of(di: str) -> catalogue.Row:
@@ -101,8 +100,15 @@ def test_device_table_agrees_with_the_catalogue() -> None:
                 terminator = int(di == "901F")
             found = FOUND.find(di)
             assert found is not None, di
-            assert row_of(di).layout in DEVICE_FORMATS[form], di
-            assert found.reply.fields(size - terminator), di
+            fields = found.reply.fields(size - terminator)
+            assert fields, di
+            if form in DEVICE_FORMATS:
+                assert row_of(di).layout in DEVICE_FORMATS[form], di
+            else:
+                wanted = DEVICE_NUMBERS.get(form, (form & 0x0F, form >= 0x20))
+                numbers = [field.number for field in fields if field.number]
+                assert len(numbers) == len(fields), di
+                assert {(number.size, number.signed) for number in numbers} == {wanted}, di
             seen += 1
     assert seen > 150
 
