@@ -3,8 +3,9 @@
       0  magic 2, version 1, suite 1, kind 1, key version 1, flags 1, 0
       8  district 4, account 6, meter 6, uid 8
      32  order 4, amount_fen 4, issued t2000 4, valid until t2000 4
-     48  32 bytes by kind: alarm_1_fen, alarm_2_fen, overdraft_fen, hoarding_fen, close_fen 4 each,
+     48  alarm_1_fen, alarm_2_fen, overdraft_fen, hoarding_fen, close_fen 4 each,
          tariff from t2000 4, tariff CRC-32 4, tariff number 1, 0 0 0
+         of a key card: new version 1, 0 0 0, new key 16, wrapped, 0 ..
      80  MAC 8 over 0..79
      88  marker 1, code 1, state 1, relay 1, order 4, balance_fen 4, credit_fen 4, overdraft_fen 4,
          used_wh 4, tier 1, rates 1, illegal cards 2, rates_wh 4 x 4, t2000 4, concentrator 4,
@@ -36,11 +37,20 @@ VERSION = const(1)
 OPEN = const(1)
 PURCHASE = const(2)
 REPLACEMENT = const(3)
+PRESET = const(4)  # limits of the whole concentrator
+INSPECT = const(5)  # takes the account's state home, changes nothing
+CLEAR = const(6)  # lets an account be billed again, sets the count of illegal cards to 0
+KEY = const(7)  # the district's next key
+TEST = const(8)  # reader and key work
 
+SUITE = const(3)
 ACCOUNT = const(12)
 METER = const(18)
 UID = const(24)
 HEADER_SIZE = const(80)
+LIMITS = const(48)
+NEW_VERSION = const(48)
+WRAPPED_KEY = const(52)
 WRITE_BACK = const(88)
 WRITE_BACK_SIZE = const(64)
 
@@ -79,7 +89,7 @@ class Image:
             return codes.BLANK
         if buf[2] != VERSION:
             return codes.FORMAT
-        if not keys.has_suite(buf[3]) or not OPEN <= buf[4] <= REPLACEMENT:
+        if not keys.has_suite(buf[3]) or not OPEN <= buf[4] <= TEST:
             return codes.WRONG_TYPE
         if not keys.version:
             return codes.NO_KEY

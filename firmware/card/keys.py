@@ -2,21 +2,25 @@
 
     K_district = HMAC(K_issuer, "dianka/key/district/1" 00 | district 4 | key version 1), 16 bytes
     K_account  = HMAC(K_district, "dianka/key/account/1" 00 | account 6), 16 bytes
-    MAC        = HMAC(K_account, "dianka/card/1" 00 | part 1 | uid 8 | bytes), 8 bytes
+    MAC        = MAC(K_account, "dianka/card/1" 00 | part 1 | uid 8 | bytes), 8 bytes
+    wrapped    = new key XOR HMAC(K_district, "dianka/key/wrap/1" 00 | uid 8 | order 4), 16 bytes
 
-HMAC-SHA256, truncated to the first bytes. The part is "I" for the header and "W" for the
-write-back. K_issuer never leaves the issuer: a stolen concentrator gives one district away.
+HMAC is HMAC-SHA256, truncated to its first bytes; MAC is the suite's. The part is "I" for the
+header and "W" for the write-back. K_issuer never leaves the issuer: a stolen concentrator gives
+one district away.
 """
 
 from crypto import Hmac, same
 from micropython import const
 
-from card.image import ACCOUNT, UID
+from card.cmac import cipher_of, cmac_into
+from card.image import ACCOUNT, SUITE, UID
 
 KEY_SIZE = const(16)
 MAC_SIZE = const(8)
 SUITE_HMAC_SHA256 = const(1)
 
+_WRAP = b"dianka/key/wrap/1\0"
 _DERIVE = b"dianka/key/account/1\0"
 _ACCOUNT_SIZE = const(6)
 _UID_SIZE = const(8)
@@ -42,7 +46,15 @@ class Keys:
 
     def has_suite(self, suite: int) -> bool:
         """Whether MACs of `suite` can be made here."""
-        return suite == SUITE_HMAC_SHA256
+        return suite == SUITE_HMAC_SHA256 or cipher_of(suite, self._account_key) is not None
+
+    def unwrap(self, buf: bytearray, start: int) -> bytearray:
+        """The key that stands wrapped at `start` of an image."""
+        key = bytearray(KEY_SIZE)
+        self._district.digest_into(_WRAP, memoryview(buf)[UID:], _UID_SIZE + 4, key)
+        for position in range(KEY_SIZE):
+            key[position] ^= buf[start + position]
+        return key
 
     def is_genuine(self, buf: bytearray, start: int, size: int) -> bool:
         """Whether `buf[start : start + size]` of an image is followed by its MAC."""
@@ -63,4 +75,9 @@ class Keys:
         prefix[_PART] = _PART_WRITE_BACK if start else _PART_HEADER
         for position in range(_UID_SIZE):
             prefix[_PART + 1 + position] = buf[UID + position]
-        Hmac(self._account_key).digest_into(prefix, image[start:], size, self._mac)
+        # `has_suite` was asked before: what is no cipher's is HMAC's.
+        cipher = cipher_of(buf[SUITE], self._account_key)
+        if cipher is None:
+            Hmac(self._account_key).digest_into(prefix, image[start:], size, self._mac)
+        else:
+            cmac_into(cipher, bytes(prefix) + bytes(image[start : start + size]), self._mac)

@@ -13,6 +13,9 @@ only brings the mark that is missing. A mark that was erased brings no money bac
 Checks in order: form, type, key, district, key version, MAC, card number, validity, account,
 meter, state of the account, order, hoarding, overflow.
 
+An operator's card (preset, clear, key) counts once at each concentrator: its order number must be
+above that of any before it, and is durable with what it changes.
+
 Sans-IO: `poll` it with the time. Allocates while it judges a card, not while it waits for one.
 """
 
@@ -64,6 +67,18 @@ if TYPE_CHECKING:
         def fill_write_back(self, index: int, buf: bytearray, offset: int) -> None:
             """Fill bytes 2..25, 28..43, 48..51 of the write-back at `offset` (card/image.py)."""
 
+    class Operator(Protocol):
+        """What an operator's cards may change."""
+
+        # Order number of the newest operator's card that was taken.
+        number: int
+
+        def operate(self, card: Image, index: int, keys: Keys) -> int:
+            """Do what the genuine card says, durable with its number; return a code.
+
+            `index` is the account the card names, -1: it names none.
+            """
+
 
 TRIES_LIMIT = const(3)
 # After so many cards in a row that are not genuine, none is looked at for a while.
@@ -92,7 +107,14 @@ class Redemption:
     keys        may be replaced between two cards
     """
 
-    def __init__(self, carrier: "Carrier", books: "Books", keys: "Keys") -> None:
+    def __init__(
+        self,
+        carrier: "Carrier",
+        books: "Books",
+        keys: "Keys",
+        operator: "Operator | None" = None,
+    ) -> None:
+        """Without an `operator` its cards are of a wrong type."""
         self.keys = keys
         self.done = 0
         self.code = codes.OK
@@ -104,6 +126,7 @@ class Redemption:
         self.uid = bytearray(port.UID_SIZE)
         self._carrier = carrier
         self._books = books
+        self._operator = operator
         self._image = Image()
         self._account = bytearray(6)
         self._mark = memoryview(self._image.buf)[image.WRITE_BACK :]
@@ -188,11 +211,7 @@ class Redemption:
             self._failures = 0
             self.order = card.order
             self.amount_fen = card.amount_fen
-            code = self._find(now_t2000)
-        if code == codes.OK:
-            code = self._judge()
-        if code == codes.OK:
-            code = self._credit()
+            code = self._take(now_t2000)
         self.code = code
         if self.index < 0 or code == codes.STORAGE or self._has_mark(code):
             self._finish(code, now_ticks)
@@ -202,8 +221,8 @@ class Redemption:
         card.seal_write_back(self.keys, code, self.illegal, now_t2000)
         self._start_mark()
 
-    def _find(self, now_t2000: int) -> int:
-        """Find whose card it is; `index` is set only if meter and validity are right as well."""
+    def _take(self, now_t2000: int) -> int:
+        """The card is genuine: do what its kind says; return the result."""
         card = self._image
         if card.valid_until_t2000:
             if now_t2000 < 0:
@@ -211,13 +230,38 @@ class Redemption:
             if now_t2000 > card.valid_until_t2000:
                 return codes.EXPIRED
         card.account_into(self._account)
+        if card.kind == image.TEST:
+            return codes.COMPLETED
+        for_all = not any(self._account)
+        if for_all and card.kind in (image.PRESET, image.CLEAR, image.KEY):
+            return self._operate(-1)
         index = self._books.find_account(self._account)
         if index < 0:
             return codes.ACCOUNT
         if not card.is_for_meter(self._books.meter_of(index)):
             return codes.METER
+        if card.kind == image.CLEAR:
+            return self._operate(index)
+        if card.kind > image.INSPECT or card.kind == image.PRESET:
+            return codes.WRONG_TYPE
         self.index = index
-        return codes.OK
+        if card.kind == image.INSPECT:
+            return codes.COMPLETED
+        code = self._judge()
+        return self._credit() if code == codes.OK else code
+
+    def _operate(self, index: int) -> int:
+        """An operator's card, which is not written back: it serves many concentrators."""
+        operator = self._operator
+        card = self._image
+        if operator is None:
+            return codes.WRONG_TYPE
+        if card.order <= operator.number:
+            return codes.USED
+        code = operator.operate(card, index, self.keys)
+        if code == codes.OK and card.kind == image.CLEAR:
+            self.illegal = 0
+        return code
 
     def _judge(self) -> int:
         """Whether the account may take this order now."""
