@@ -111,7 +111,7 @@ LAYERS = (
     _layer("boot", foreign="sys gc machine micropython", device=True),
     _layer("manifest", foreign="", device=True),
     _layer("host.shim"),
-    _layer("host.frames", foreign="construct crcmod pydantic"),
+    _layer("host.frames", foreign="construct crcmod cryptography pydantic"),
     _layer("host.sim", ours="host.frames", foreign="construct pydantic serial yaml"),
     _layer("host.rig", ours=f"host.sim host.frames {_CORE} concentrator"),
     _layer("host.link", ours="host.frames", foreign="serial"),

@@ -70,8 +70,9 @@ if TYPE_CHECKING:
     class Operator(Protocol):
         """What an operator's cards may change."""
 
-        # Order number of the newest operator's card that was taken.
-        number: int
+        @property
+        def number(self) -> int:
+            """Order number of the newest operator's card that was taken."""
 
         def operate(self, card: Image, index: int, keys: Keys) -> int:
             """Do what the genuine card says, durable with its number; return a code.

@@ -17,7 +17,9 @@ from concentrator.books import Books
 from concentrator.checkpoint import Checkpoint
 from concentrator.commands import Commands
 from concentrator.console import Console
+from concentrator.guard import Guard
 from concentrator.journal import Journal
+from concentrator.operator import Operator
 from concentrator.poller import Poller
 from concentrator.registry import Registry
 from concentrator.settings import Settings
@@ -66,6 +68,7 @@ class App:
         for channel in board.lines:
             self.pollers.append(Poller(len(self.pollers), channel, self.books))
         self.session: Session | None = None
+        self.guard = Guard(board.random)
         self.console: Console | None = None
         self.redemption: Redemption | None = None
         self._channels = list(board.lines)
@@ -79,8 +82,10 @@ class App:
         self._audit_index = 0
         if board.console is not None:
             self._channels.append(board.console)
-            self.console = Console(board.console, Commands(self).run)
-            self.redemption = Redemption(self.console.carrier, self.books, Keys(0, 0, b""))
+            self.console = Console(board.console, Commands(self).run, self.guard)
+            operator = Operator(self.settings, self.books, self.configure)
+            keys = Keys(0, 0, b"")
+            self.redemption = Redemption(self.console.carrier, self.books, keys, operator)
         if board.uplink is not None:
             self._channels.append(board.uplink)
         self._recover()
@@ -109,6 +114,7 @@ class App:
     def configure(self) -> None:
         """Take the settings over; the console calls it when one has changed."""
         settings = self.settings
+        self.guard.key = settings.key("console_key")
         self.books.policy = settings.policy()
         self.books.hoarding_limit_fen = settings.number("hoarding_limit_fen")
         for poller in self.pollers:
@@ -183,6 +189,7 @@ class App:
         redemption = self.redemption
         if console is None or redemption is None:
             return QUIET_MS
+        self.guard.step(now_ticks)
         busy = console.step()
         if redemption.poll(now_ticks, now_t2000):
             busy = True
@@ -275,6 +282,7 @@ class App:
         if self.redemption is not None:
             found.append(("cards", self.redemption.done))
             found.append(("cards not genuine", self.redemption.illegal))
+            found.append(("logins refused", self.guard.refused))
         for poller in self.pollers:
             prefix = "line " + str(poller.number) + " "
             found.append((prefix + "rounds", poller.rounds))

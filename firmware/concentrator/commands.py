@@ -13,6 +13,7 @@ from prepay.policy import STATE_NAMES
 from uplink import record
 from uplink.record import RECORD_SIZE
 
+from concentrator import guard
 from concentrator import registry as meters
 from concentrator.console import Refusal
 from concentrator.registry import ACCOUNT_SIZE, parse_digits, reversed_digits
@@ -43,9 +44,28 @@ class Commands:
                     arguments = words[size:]
                     if not row[1] <= len(arguments) <= row[2]:
                         raise Refusal("usage: " + name + " " + row[3])
+                    looks = row[0] in _LOOKS and not (row[0] == "time" and arguments)
+                    if not self._app.guard.allows() and not looks:
+                        raise Refusal("log in with the console key first")
                     lines: list[str] = getattr(self, "_" + name.replace(" ", "_"))(arguments)
                     return lines
         raise Refusal("unknown command, `help` lists them")
+
+    def _login(self, arguments: "list[str]") -> "list[str]":
+        if not arguments:
+            return [self._app.guard.challenge()]
+        outcome = self._app.guard.answer(arguments[0])
+        if outcome == guard.GOOD:
+            return ["logged in"]
+        if outcome == guard.LOCKED:
+            raise Refusal("too many wrong answers, try again in a minute")
+        if outcome == guard.WRONG:
+            raise Refusal("wrong answer: is it the key of this concentrator?")
+        raise Refusal("ask for a challenge first" if self._app.guard.key else "no key is set")
+
+    def _logout(self, arguments: "list[str]") -> "list[str]":
+        self._app.guard.close()
+        return ["logged out"]
 
     # --- about the concentrator -----------------------------------------------------------------
 
@@ -275,9 +295,17 @@ class Commands:
         return lines
 
 
+# Commands that change nothing: all others need a session where a console key is set.
+_LOOKS = (
+    *("help", "login", "logout", "status", "counters", "time", "settings", "journal"),
+    *("meter list", "account", "tariff list"),
+)
+
 # Name, fewest and most arguments, what they are.
 _COMMANDS = (
     ("help", 0, 0, ""),
+    ("login", 0, 1, "[RESPONSE]"),
+    ("logout", 0, 0, ""),
     ("status", 0, 0, ""),
     ("counters", 0, 0, ""),
     ("time", 0, 2, "[YYYY-MM-DD hh:mm:ss]"),

@@ -20,6 +20,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from concentrator.guard import Guard
     from concentrator.ports import Channel
 
 BODY_LIMIT = const(320)
@@ -39,11 +40,16 @@ class Refusal(Exception):
 class Console:
     """One console on `channel`; `run(text)` carries a command out and gives lines of text.
 
+    A new connection ends the session of `guard`.
+
     carrier     the card reader on the far side
     """
 
-    def __init__(self, channel: "Channel", run: "Callable[[str], list[str]]") -> None:
+    def __init__(
+        self, channel: "Channel", run: "Callable[[str], list[str]]", guard: "Guard"
+    ) -> None:
         self.carrier = LinkCarrier()
+        self._guard = guard
         self._channel = channel
         self._run = run
         self._connection = 0
@@ -66,6 +72,7 @@ class Console:
             self._connection = channel.connection
             self._receiver.reset()
             self.carrier.reset()
+            self._guard.close()
             self._tx_size = self._tx_sent = 0
             self._answer = []
             self._seq = _NO_SEQ

@@ -12,6 +12,8 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.ports import Storage
 
+STORAGE_TROUBLE = "flash full or failing"
+
 _FILE = "settings"
 _LIMIT = const(2048)
 
@@ -25,6 +27,8 @@ TABLE = (
     ("district", _NUMBER, "0", 1, 0xFFFFFF, "district whose cards are accepted"),
     ("card_key", _KEY, "", 16, 32, "key of the district's cards"),
     ("card_key_version", _NUMBER, "1", 1, 255, "version of that key"),
+    ("operator_order", _NUMBER, "0", 0, 0x3FFFFFFF, "number of the newest operator's card"),
+    ("console_key", _KEY, "", 16, 32, "key of who may change things over the console"),
     ("interval_s", _NUMBER, "900", 60, 86400, "time from reading to reading"),
     ("password", _KEY, "02000000", 4, 4, "PA P0 P1 P2 for relay commands"),
     ("operator", _KEY, "00000000", 4, 4, "C0 C1 C2 C3 for relay commands"),
@@ -64,18 +68,23 @@ class Settings:
 
     def change(self, name: str, value: str) -> str:
         """Set and keep one value; return what is wrong with it, "" when it was taken."""
-        if name not in self._values:
-            return "no setting " + name + ", `settings` lists them"
-        trouble = _trouble(name, value)
-        if trouble:
-            return trouble
-        old = self._values[name]
-        self._values[name] = value
-        trouble = self.policy().check()
+        return self.change_all([(name, value)])
+
+    def change_all(self, pairs: "list[tuple[str, str]]") -> str:
+        """Set and keep values together; return what is wrong, "" when all were taken."""
+        old = self._values
+        self._values = old.copy()
+        trouble = ""
+        for name, value in pairs:
+            if name not in old:
+                trouble = "no setting " + name + ", `settings` lists them"
+            trouble = trouble or _trouble(name, value)
+            self._values[name] = value
+        trouble = trouble or self.policy().check()
         if not trouble and not self._save():
-            trouble = "flash full or failing"
+            trouble = STORAGE_TROUBLE
         if trouble:
-            self._values[name] = old
+            self._values = old
         return trouble
 
     def policy(self) -> Policy:

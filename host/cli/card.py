@@ -470,7 +470,8 @@ def _place(
 
 
 def _facts(header: Header) -> dict[str, Any]:
-    return {name: getattr(header, name) for name in header.__slots__}
+    names = [name for name in header.__slots__ if name != "content"]
+    return {name: getattr(header, name) for name in names}
 
 
 @dataclass(frozen=True)

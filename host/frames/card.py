@@ -1,6 +1,6 @@
 """The image on a card, built and parsed from its specification, and what its results mean.
 
-    byte 32 of the card's memory on: header 80, MAC 8, write-back 56, MAC 8, zeros to 224
+    byte 32 of the card's memory on: header 80, MAC 8, write-back 56, MAC 8, then nothing
 
 `build` makes a header, `parse` takes a card's memory apart, `judge` says what a concentrator
 would answer. Keys come down from the issuer's: one for each district, one for each account.
@@ -32,7 +32,11 @@ MARKER = 0x5A
 ORDER_LIMIT = 0x3FFF_FFFF
 AMOUNT_LIMIT_FEN = 99_999_999
 DISTRICT_LIMIT = 0xFF_FFFF
-SUITES = {1: "HMAC-SHA256"}
+SUITES = {1: "HMAC-SHA256", 2: "AES-CMAC", 3: "SM4-CMAC"}
+CONTENT_SIZE = 32
+KEEP = 0xFFFF_FFFF
+NOBODY = "000000000000"
+FLAG_SPARE_TARIFF = 1
 
 
 class CardKind(IntEnum):
@@ -41,6 +45,15 @@ class CardKind(IntEnum):
     OPEN = 1
     PURCHASE = 2
     REPLACEMENT = 3
+    PRESET = 4
+    INSPECT = 5
+    CLEAR = 6
+    KEY = 7
+    TEST = 8
+
+
+MONEY_KINDS = frozenset({CardKind.OPEN, CardKind.PURCHASE, CardKind.REPLACEMENT})
+OPERATOR_KINDS = frozenset({CardKind.PRESET, CardKind.CLEAR, CardKind.KEY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +244,25 @@ def _hmac(key: bytes, message: bytes) -> bytes:
     return hmac.new(key, message, hashlib.sha256).digest()
 
 
-def _mac(key: bytes, part: bytes, account: str, uid: str, body: bytes) -> bytes:
-    message = b"dianka/card/1\0" + part + bytes.fromhex(uid) + body
-    return _hmac(account_key(key, account), message)[:MAC_SIZE]
+def _mac(key: bytes, header: "Header", part: bytes, body: bytes) -> bytes:
+    """The MAC of a part of the image, under the suite of the header."""
+    message = b"dianka/card/1\0" + part + bytes.fromhex(header.uid) + body
+    own_key = account_key(key, header.account)
+    if header.suite == 1:
+        return _hmac(own_key, message)[:MAC_SIZE]
+    from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
+    from cryptography.hazmat.primitives.cmac import CMAC
+
+    cmac = CMAC({2: AES, 3: SM4}[header.suite](own_key))
+    cmac.update(message)
+    return bytes(cmac.finalize())[:MAC_SIZE]
+
+
+def wrap_key(key: bytes, new_key: bytes, uid: str, order: int) -> bytes:
+    """A district's next key under its present one, for one card; the same call unwraps it."""
+    label = b"dianka/key/wrap/1\0" + bytes.fromhex(uid) + order.to_bytes(4, "little")
+    mask = _hmac(key, label)[:KEY_SIZE]
+    return bytes(one ^ other for one, other in zip(new_key, mask, strict=True))
 
 
 def _digits(size: int, reverse: bool = False) -> Any:
@@ -245,7 +274,16 @@ def _digits(size: int, reverse: bool = False) -> Any:
     )
 
 
-_LIMITS = ("alarm_1_fen", "alarm_2_fen", "overdraft_fen", "hoarding_fen", "close_fen")
+LIMITS = ("alarm_1_fen", "alarm_2_fen", "overdraft_fen", "hoarding_limit_fen", "close_fen")
+_LIMITS = c.Struct(*(name / c.Int32ul for name in LIMITS))
+_TARIFF = c.Struct(
+    c.Padding(20),
+    "from_t2000" / c.Int32ul,
+    "crc32" / c.Int32ul,
+    "number" / c.Int8ul,
+    c.Padding(3),
+)
+_NEW_KEY = c.Struct("version" / c.Int8ul, c.Padding(3), "wrapped" / c.Bytes(KEY_SIZE))
 _HEADER = c.Struct(
     "magic" / c.Const(MAGIC),
     "version" / c.Int8ul,
@@ -262,11 +300,7 @@ _HEADER = c.Struct(
     "amount_fen" / c.Int32ul,
     "issued_t2000" / c.Int32ul,
     "valid_until_t2000" / c.Int32ul,
-    *(name / c.Int32ul for name in _LIMITS),
-    "tariff_t2000" / c.Int32ul,
-    "tariff_crc32" / c.Int32ul,
-    "tariff" / c.Int8ul,
-    c.Padding(3),
+    "content" / c.Bytes(CONTENT_SIZE),
 )
 _WRITE_BACK = c.Struct(
     "marker" / c.Const(MARKER, c.Int8ul),
@@ -306,14 +340,7 @@ class Header:
     flags: int = 0
     suite: int = 1
     version: int = VERSION
-    alarm_1_fen: int = 0
-    alarm_2_fen: int = 0
-    overdraft_fen: int = 0
-    hoarding_fen: int = 0
-    close_fen: int = 0
-    tariff_t2000: int = 0
-    tariff_crc32: int = 0
-    tariff: int = 0
+    content: bytes = bytes(CONTENT_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +381,38 @@ class Card:
         return bool(mark and self.header and mark.order >= self.header.order)
 
 
+def preset_content(limits: Mapping[str, int]) -> bytes:
+    """The content of a preset card; a limit that is not named stays as it is."""
+    limits = {name: limits.get(name, KEEP) for name in LIMITS}
+    return bytes(_LIMITS.build(limits)).ljust(CONTENT_SIZE, b"\0")
+
+
+def tariff_content(number: int, crc32: int, from_t2000: int) -> bytes:
+    """The content of a purchase card that names the account's next tariff."""
+    fields = {"number": number, "crc32": crc32, "from_t2000": from_t2000}
+    return bytes(_TARIFF.build(fields))
+
+
+def key_content(version: int, wrapped: bytes) -> bytes:
+    """The content of a key card."""
+    fields = {"version": version, "wrapped": wrapped}
+    return bytes(_NEW_KEY.build(fields)).ljust(CONTENT_SIZE, b"\0")
+
+
+def parse_content(header: Header) -> dict[str, Any]:
+    """What the content says, by name: limits, a tariff, a new key, or nothing."""
+    if header.kind == CardKind.PRESET:
+        found = dict(_LIMITS.parse(header.content))
+        return {name: found[name] for name in LIMITS if found[name] != KEEP}
+    if header.kind == CardKind.KEY:
+        found = dict(_NEW_KEY.parse(header.content))
+        return {name: found[name] for name in ("version", "wrapped")}
+    if header.flags & FLAG_SPARE_TARIFF:
+        found = dict(_TARIFF.parse(header.content))
+        return {name: found[name] for name in ("number", "crc32", "from_t2000")}
+    return {}
+
+
 def build(header: Header, key: bytes) -> bytes:
     """The 88 bytes of a header with its MAC under the district's key; CardError: out of range."""
     trouble = _range_trouble(header)
@@ -364,14 +423,14 @@ def build(header: Header, key: bytes) -> bytes:
         body = bytes(_HEADER.build(fields))
     except (c.ConstructError, ValueError) as error:
         raise CardError(f"the fields make no card: {error}") from error
-    return body + _mac(key, b"I", header.account, header.uid, body)
+    return body + _mac(key, header, b"I", body)
 
 
 def build_write_back(mark: WriteBack, header: Header, key: bytes) -> bytes:
     """The 64 bytes of a write-back on the card of `header`."""
     fields: dict[str, Any] = {name: getattr(mark, name) for name in mark.__slots__}
     body = bytes(_WRITE_BACK.build(fields))
-    return body + _mac(key, b"W", header.account, header.uid, body)
+    return body + _mac(key, header, b"W", body)
 
 
 def _range_trouble(header: Header) -> str:
@@ -421,7 +480,7 @@ def _is_genuine(
     image: bytes, header: Header, key: bytes, part: bytes, start: int, size: int
 ) -> bool:
     body, mac = image[start : start + size], image[start + size : start + size + MAC_SIZE]
-    return hmac.compare_digest(mac, _mac(key, part, header.account, header.uid, body))
+    return hmac.compare_digest(mac, _mac(key, header, part, body))
 
 
 def _header(parsed: Mapping[str, Any]) -> Header:
@@ -445,6 +504,8 @@ class Place:
     last_order: int
     now_t2000: int = -1
     room_fen: int = AMOUNT_LIMIT_FEN
+    operator_order: int = 0
+    suites: frozenset[int] = frozenset(SUITES)
 
 
 def judge(memory: bytes, uid: str, place: Place) -> str:
@@ -453,29 +514,55 @@ def judge(memory: bytes, uid: str, place: Place) -> str:
     header = card.header
     if card.trouble or header is None:
         return card.trouble
-    order, last = header.order, place.last_order
-    mark_order = card.write_back.order if card.write_back and card.write_back_genuine else -1
     valid_until = header.valid_until_t2000
-    unopened = {CardKind.PURCHASE: "NOT_OPENED", CardKind.REPLACEMENT: "NOTHING_TO_REPLACE"}
     checks = (
+        (header.suite not in place.suites, "WRONG_TYPE"),
         (header.district != place.district, "DISTRICT"),
         (header.key_version != place.key_version, "KEY_VERSION"),
         (not card.genuine, "MAC"),
         (header.uid != uid, "SERIAL"),
-        (order > ORDER_LIMIT or header.amount_fen > AMOUNT_LIMIT_FEN, "FORMAT"),
+        (header.order > ORDER_LIMIT or header.amount_fen > AMOUNT_LIMIT_FEN, "FORMAT"),
         (valid_until and place.now_t2000 < 0, "NO_CLOCK"),
         (valid_until and place.now_t2000 > valid_until, "EXPIRED"),
-        (header.account != place.account, "ACCOUNT"),
-        (header.meter != place.meter, "METER"),
+    )
+    wrong = next((name for fails, name in checks if fails), "")
+    return wrong or _judge_genuine(card, header, place)
+
+
+def _judge_genuine(card: Card, header: Header, place: Place) -> str:
+    """Name of the result of a card that is what it says it is."""
+    kind = CardKind(header.kind)
+    if kind == CardKind.TEST:
+        return "COMPLETED"
+    operated = "USED" if header.order <= place.operator_order else "OK"
+    if header.account == NOBODY and kind in OPERATOR_KINDS:
+        return operated
+    if header.account != place.account:
+        return "ACCOUNT"
+    if header.meter != place.meter:
+        return "METER"
+    if kind == CardKind.CLEAR:
+        return operated
+    if kind in OPERATOR_KINDS:
+        return "WRONG_TYPE"
+    return "COMPLETED" if kind == CardKind.INSPECT else _judge_money(card, header, place)
+
+
+def _judge_money(card: Card, header: Header, place: Place) -> str:
+    """Name of the result of an order on the account's own card."""
+    order, last, kind = header.order, place.last_order, CardKind(header.kind)
+    mark_order = card.write_back.order if card.write_back and card.write_back_genuine else -1
+    unopened = {CardKind.PURCHASE: "NOT_OPENED", CardKind.REPLACEMENT: "NOTHING_TO_REPLACE"}
+    checks = (
         (last < 0 or mark_order > last, "BOOKS_BEHIND"),
-        (last == 0 and header.kind in unopened, unopened.get(CardKind(header.kind), "")),
+        (last == 0 and kind in unopened, unopened.get(kind, "")),
         (order == last, "USED" if mark_order >= order else "COMPLETED"),
         (order < last, "ORDER_BEHIND"),
-        (last and header.kind == CardKind.OPEN, "OPENED"),
+        (last and kind == CardKind.OPEN, "OPENED"),
         (order != last + 1, "ORDER_AHEAD"),
         (header.amount_fen > place.room_fen, "HOARDING"),
     )
-    return next((name for wrong, name in checks if wrong), "OK")
+    return next((name for fails, name in checks if fails), "OK")
 
 
 def serial_of(memory: bytes | bytearray) -> str:

@@ -45,11 +45,12 @@ def header(
     suite: int = 1,
     valid_until: int = 0,
     key: bytes = DISTRICT_KEY,
+    content: bytes = bytes(32),
 ) -> bytes:
-    """The first 88 bytes of an image, MAC included."""
+    """The first 88 bytes of an image, MAC included; `content`: what depends on the kind."""
     body = b"DK" + bytes([1, suite, kind, version, 0, 0]) + pack("<I", district)
     body += account + meter + uid + pack("<IIII", order, amount_fen, NOW - 1000, valid_until)
-    body += bytes(32)
+    body += content
     return body + mac(b"I", account, uid, body, key)
 
 

@@ -1,0 +1,68 @@
+"""What an operator's cards change here: limits, stopped accounts, the district's key.
+
+The number of the card is kept with what it changes, so that no card works twice. Clearing an
+account comes before its number: a power cut between the two lets the card be used again, which
+does no harm.
+"""
+
+from binascii import hexlify
+from struct import unpack_from
+
+from card import codes, image
+from micropython import const
+
+from concentrator.settings import STORAGE_TROUBLE
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from card.image import Image
+    from card.keys import Keys
+
+    from concentrator.books import Books
+    from concentrator.settings import Settings
+
+# In the order of the image; a value of FFFFFFFF leaves the setting as it is.
+_LIMITS = ("alarm_1_fen", "alarm_2_fen", "overdraft_fen", "hoarding_limit_fen", "close_fen")
+_KEEP = const(0xFFFFFFFF)
+
+
+class Operator:
+    """The Operator of card/redemption.py; `changed` is called when settings have changed."""
+
+    def __init__(
+        self, settings: "Settings", books: "Books", changed: "Callable[[], object]"
+    ) -> None:
+        self._settings = settings
+        self._books = books
+        self._changed = changed
+
+    @property
+    def number(self) -> int:
+        """Order number of the newest operator's card that was taken."""
+        return self._settings.number("operator_order")
+
+    def operate(self, card: "Image", index: int, keys: "Keys") -> int:
+        """Do what the card says; return a code of card/codes.py."""
+        changes = [("operator_order", str(card.order))]
+        buf = card.buf
+        if card.kind == image.PRESET:
+            values = unpack_from("<IIIII", buf, image.LIMITS)
+            for position in range(len(_LIMITS)):
+                if values[position] != _KEEP:
+                    changes.append((_LIMITS[position], str(values[position])))
+        elif card.kind == image.KEY:
+            version = buf[image.NEW_VERSION]
+            if version <= keys.version:
+                return codes.FORMAT
+            key = keys.unwrap(buf, image.WRAPPED_KEY)
+            changes.append(("card_key", hexlify(key).decode()))
+            changes.append(("card_key_version", str(version)))
+        elif index >= 0 and not self._books.resume(index):
+            return codes.STORAGE
+        trouble = self._settings.change_all(changes)
+        if trouble:
+            return codes.STORAGE if trouble == STORAGE_TROUBLE else codes.FORMAT
+        self._changed()
+        return codes.OK

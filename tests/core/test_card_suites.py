@@ -1,0 +1,89 @@
+"""Goal: the MACs of all suites are the published ones, and a board without a cipher says so.
+
+Method: the vectors of RFC 4493 and GB/T 32907, and a CMAC under SM4; an image under each suite.
+AES is tried where the port has `cryptolib`; where it has none, the suite has to be refused.
+"""
+
+from binascii import hexlify, unhexlify
+
+from card import codes
+from card.cmac import SUITE_AES_CMAC, SUITE_SM4_CMAC, cipher_of, cmac_into
+from card.image import Image
+from card.sm4 import Sm4
+from card_world import DISTRICT_KEY, UID, header, hmac, keys
+from harness import check, equal
+
+AES_KEY = unhexlify("2b7e151628aed2a6abf7158809cf4f3c")
+SM4_KEY = unhexlify("0123456789abcdeffedcba9876543210")
+TEXT = unhexlify(
+    "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"
+    "30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710"
+)
+AES_VECTORS = (
+    (0, "bb1d6929e95937287fa37d129b756746"),
+    (16, "070a16b46b4d4144f79bdd9dd04a287c"),
+    (40, "dfa66747de9ae63030ca32611497c827"),
+    (64, "51f0bebf7e3b9d92fc49741779363cfe"),
+)
+
+
+def cmac(suite: int, key: bytes, message: bytes) -> str:
+    """The whole CMAC as hexadecimal digits, "" where the cipher is missing."""
+    out = bytearray(16)
+    cipher = cipher_of(suite, key)
+    if cipher is None:
+        return ""
+    cmac_into(cipher, message, out)
+    return hexlify(out).decode()
+
+
+def image_under(suite: int) -> Image:
+    """A header under `suite`, its MAC made by the CMAC that the vectors hold."""
+    image = Image()
+    image.buf[:88] = header(5, suite=suite)
+    account_key = hmac(DISTRICT_KEY, b"dianka/key/account/1\0" + bytes(image.buf[12:18]))[:16]
+    message = b"dianka/card/1\0I" + UID + bytes(image.buf[:80])
+    image.buf[80:88] = unhexlify(cmac(suite, account_key, message)[:16])
+    return image
+
+
+def test_sm4_block() -> None:
+    block = bytearray(SM4_KEY)
+    Sm4(SM4_KEY).encrypt_into(block)
+    equal(hexlify(block), b"681edf34d206965e86b3e94f536e4246")
+
+
+def test_sm4_cmac() -> None:
+    equal(cmac(SUITE_SM4_CMAC, SM4_KEY, b"abc"), "8e75238ac2672a6aee408c1e251854d8")
+
+
+def test_aes_cmac_or_none() -> None:
+    if not cmac(SUITE_AES_CMAC, AES_KEY, b""):
+        check(not keys().has_suite(SUITE_AES_CMAC))
+        image = Image()
+        image.buf[:88] = header(5, suite=SUITE_AES_CMAC)
+        equal(image.load(keys(), UID), codes.WRONG_TYPE)
+        return
+    for size, expected in AES_VECTORS:
+        equal(cmac(SUITE_AES_CMAC, AES_KEY, TEXT[:size]), expected, size)
+    equal(image_under(SUITE_AES_CMAC).load(keys(), UID), codes.OK)
+
+
+def test_an_image_under_sm4() -> None:
+    image = image_under(SUITE_SM4_CMAC)
+    equal(image.load(keys(), UID), codes.OK)
+    image.buf[36] ^= 1
+    equal(image.load(keys(), UID), codes.MAC)
+
+
+def test_a_mac_of_another_suite_is_none() -> None:
+    image = Image()
+    image.buf[:88] = header(5)
+    image.buf[3] = SUITE_SM4_CMAC
+    equal(image.load(keys(), UID), codes.MAC)
+
+
+def test_unknown_suites() -> None:
+    for suite in (0, 4, 255):
+        check(not keys().has_suite(suite))
+        equal(cmac(suite, AES_KEY, b""), "")
