@@ -79,7 +79,7 @@ class At24:
             yield
         return OK
 
-    def write(self, offset: int, size: int, buf: bytearray) -> "Steps":
+    def write(self, offset: int, size: int, buf: "Bytes") -> "Steps":
         """Write buf[:size] page by page, each awaited to its end."""
         if not 0 <= offset <= offset + size <= self.size:
             return OUT_OF_RANGE

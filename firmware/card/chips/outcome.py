@@ -98,7 +98,7 @@ if TYPE_CHECKING:
         def read(self, offset: int, size: int, buf: bytearray) -> Steps:
             """Fill buf[:size]."""
 
-        def write(self, offset: int, size: int, buf: bytearray) -> Steps:
+        def write(self, offset: int, size: int, buf: Bytes) -> Steps:
             """Write buf[:size]; the caller reads it back."""
 
         def release(self) -> None:

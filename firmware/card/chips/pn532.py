@@ -82,8 +82,7 @@ class Pn532:
 
     kind            of card found by `connect`
     status          of the last exchange: the chip's own error, or SW1 SW2 of `transmit`
-    command         CLA INS P1 P2 P3 and data, for `transmit`
-    exchange        what `call_card` sends: data[:size]
+    command         for `transmit` CLA INS P1 P2 P3 and data, for `call_card` all that is sent
     reply           reply[:reply_size], valid until the next call
     """
 
@@ -94,7 +93,7 @@ class Pn532:
         self._channel = channel
         self._tx = bytearray(_TX_SIZE)
         self._rx = bytearray(_RX_SIZE)
-        self.exchange = self.command = memoryview(self._tx)[_HEAD + 1 : -2]
+        self.command = memoryview(self._tx)[_HEAD + 1 : -2]
         self.reply = memoryview(self._rx)[3:]
         self.reply_size = 0
         self._in = bytearray(32)
@@ -129,7 +128,7 @@ class Pn532:
         return outcome
 
     def call_card(self, size: int) -> "Steps":
-        """Send exchange[:size] to the card; its answer is reply[:reply_size]."""
+        """Send command[:size] to the card; its answer is reply[:reply_size]."""
         self._tx[_HEAD] = 1
         outcome = yield from self._call(_DATA_EXCHANGE, size + 1, _EXCHANGE_MS)
         if outcome != OK:
@@ -159,7 +158,7 @@ class Pn532:
         if outcome != OK:
             return outcome
         size = self.reply_size - 2
-        if size < 0 or size > reply_limit:
+        if size < 0:
             return WRONG_SIZE
         self.reply_size = size
         self.status = self.reply[size] << 8 | self.reply[size + 1]
@@ -317,7 +316,6 @@ class Pn532:
         return _IS_BROKEN if self._sum & 0xFF else _IS_ANSWER
 
 
-_REVERSED = const(0)
 _STATUS_READ = const(0x02)
 _DATA_WRITE = const(0x01)
 _DATA_READ = const(0x03)
@@ -329,8 +327,6 @@ class SpiChannel:
 
     One transfer takes a whole frame out of the chip, because letting `cs` go ends it.
     """
-
-    connection = 1
 
     def __init__(self, spi: "Spi", cs: "Pin") -> None:
         self._spi = spi

@@ -139,7 +139,7 @@ class Sle4442:
             yield
         return OK
 
-    def write(self, offset: int, size: int, buf: bytearray) -> "Steps":
+    def write(self, offset: int, size: int, buf: "Bytes") -> "Steps":
         """Write what differs of buf[:size], the PSC before the first byte of an insertion."""
         if not _OURS <= offset <= offset + size <= _SIZE:
             return OUT_OF_RANGE

@@ -1,0 +1,157 @@
+"""A reader of our own: any chip of this package as the Carrier that a redemption works with.
+
+    look for a card -> there: serve what is asked, see from time to time that it still is -> gone
+
+The chip goes on in `step`, a few milliseconds at a time. What is written is read back. After an
+operation that failed the card has to prove that it is there, or it is gone; one that was put
+back is a new insertion.
+"""
+
+from micropython import const
+
+from card import carrier as port
+from card.chips.outcome import ABSENT, MISMATCH, OK, OUT_OF_RANGE, reached, ticks_after
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from card.chips.outcome import Bytes, Medium, Steps
+
+    # What shows a result to who holds the card: its code, whether money was credited, the account.
+    Display = Callable[[int, bool, int], object]
+
+DATA_SIZE = const(224)
+SEARCH_MS = const(250)
+CHECK_MS = const(500)
+
+_NOTHING = const(0)
+_READING = const(1)
+_WRITING = const(2)
+
+
+class LocalCarrier:
+    """The Carrier of card/carrier.py over a chip; its owner calls `step` all the time.
+
+    trouble     how the last search or operation ended, of card/chips/outcome.py
+    """
+
+    def __init__(self, medium: "Medium", display: "Display | None" = None) -> None:
+        self.present = 0
+        self.uid = bytearray(port.UID_SIZE)
+        self.size = 0
+        self.data = bytearray(DATA_SIZE)
+        self.trouble = OK
+        self._medium = medium
+        self._display = display
+        self._inserted = 0  # cards so far
+        self._task = _NOTHING
+        self._offset = 0
+        self._size = 0
+        self._source: Bytes = self.data
+        self._outcome = port.IDLE
+        self._byte = bytearray(1)
+        self._life = self._live()
+        next(self._life)
+
+    def start_read(self, offset: int, size: int) -> None:
+        """Begin to read `size` bytes at `offset` into `data`."""
+        self._start(_READING, offset, size)
+
+    def start_write(self, offset: int, buf: "bytearray | memoryview", size: int) -> None:
+        """Begin to write `buf[:size]` at `offset`."""
+        self._source = buf
+        self._start(_WRITING, offset, size)
+
+    def poll(self, now_ticks: int) -> int:
+        """BUSY, then once OK or FAILED."""
+        outcome = self._outcome
+        if outcome != port.BUSY:
+            self._outcome = port.IDLE
+        return outcome
+
+    def show(self, code: int, credited: bool, index: int) -> None:
+        """Hand the result to the display."""
+        if self._display is not None:
+            self._display(code, credited, index)
+
+    def step(self, now_ticks: int) -> None:
+        """Go on with the chip."""
+        self._life.send(now_ticks)
+
+    def _start(self, task: int, offset: int, size: int) -> None:
+        self._offset = offset
+        self._size = size
+        self._task = task
+        self._outcome = port.BUSY
+
+    def _live(self) -> "Steps":
+        """Look for a card, serve it while it is there, for ever."""
+        medium = self._medium
+        now_ticks = yield
+        while True:
+            self.trouble = yield from medium.connect()
+            # What was asked of a card that is gone is not for the next one.
+            self._end(False)
+            if self.trouble == OK:
+                self._arrive()
+                self.trouble = yield from self._serve()
+                self.present = 0
+            medium.release()
+            now_ticks = yield
+            search_ticks = ticks_after(now_ticks, SEARCH_MS)
+            while not reached(now_ticks, search_ticks):
+                self._end(False)
+                now_ticks = yield
+
+    def _serve(self) -> "Steps":
+        """Serve the card until it is gone."""
+        medium = self._medium
+        now_ticks = yield
+        check_ticks = ticks_after(now_ticks, CHECK_MS)
+        outcome = OK
+        while medium.there():
+            if self._task != _NOTHING:
+                outcome = self.trouble = yield from self._work()
+                self._end(outcome == OK)
+                now_ticks = yield
+                check_ticks = ticks_after(now_ticks, CHECK_MS)
+            if outcome != OK or reached(now_ticks, check_ticks):
+                # Any byte proves that the card is there; another card does not answer.
+                outcome = yield from medium.read(0, 1, self._byte)
+                if outcome != OK:
+                    return outcome
+                now_ticks = yield
+                check_ticks = ticks_after(now_ticks, CHECK_MS)
+            else:
+                now_ticks = yield
+        return ABSENT
+
+    def _work(self) -> "Steps":
+        """Do what was asked."""
+        medium = self._medium
+        if self._size > DATA_SIZE:
+            return OUT_OF_RANGE
+        if self._task == _WRITING:
+            outcome = yield from medium.write(self._offset, self._size, self._source)
+            if outcome != OK:
+                return outcome
+        outcome = yield from medium.read(self._offset, self._size, self.data)
+        if outcome == OK and self._task == _WRITING:
+            for index in range(self._size):
+                if self.data[index] != self._source[index]:
+                    return MISMATCH
+        return outcome
+
+    def _arrive(self) -> None:
+        for index in range(port.UID_SIZE):
+            self.uid[index] = self._medium.uid[index]
+        self.size = self._medium.size
+        self._inserted += 1
+        self.present = self._inserted
+
+    def _end(self, good: bool) -> None:
+        """The operation asked for is over, if there is one."""
+        if self._task != _NOTHING:
+            self._task = _NOTHING
+            self._outcome = port.OK if good else port.FAILED
