@@ -227,7 +227,7 @@ class T0:
         if follows & 4:
             value = answer[at + (follows & 1) + (follows >> 1 & 1)]
             if level == 1 and value != 0xFF:
-                self._guard_ms = value * _BIT_US // 1000 + 1 if value else 0
+                self._guard_ms = value * _BIT_US // 1000 + _TURN_MS if value else 0
             elif level == 2 and value:
                 self._wait_ms = min(_WAIT_MS * (value + 1), _WAIT_LIMIT_MS)
 

@@ -1,0 +1,420 @@
+"""Goal: any chip is a reader for redemptions: a card's money counts once, whenever it is pulled,
+whichever chip it is, and what was asked of one card is never done to the next.
+
+Method: the real redemption and the real drivers with simulated chips in virtual time, a step a
+millisecond; the card is pulled at moments through the whole redemption and put in again, swapped
+between the phases, and chips lie about what they wrote.
+"""
+
+from card import carrier as port
+from card import codes
+from card.chips import outcome
+from card.chips.at24 import At24
+from card.chips.contactless import Contactless
+from card.chips.cpu import CpuFile
+from card.chips.local import LocalCarrier
+from card.chips.pn532 import Pn532, SpiChannel
+from card.chips.sle4442 import Sle4442
+from card.chips.t0 import T0
+from card.chips.tag import Tag
+from card.redemption import Redemption
+from card_world import IMAGE, NOW, WRITE_BACK, FakeBooks, header, keys
+from harness import check, equal
+from silicon import Time
+from silicon_at24 import Silicon as At24Silicon
+from silicon_cpu import Card, Socket, respond
+from silicon_pn532 import Classic, Ntag, Reader, SpiBus
+from silicon_sle4442 import Silicon as Sle4442Silicon
+
+KEY = b"card key"
+SERIAL = b"DK000001"
+PATH = (b"DIANKA", b"\x00\x01")
+
+
+def cipher(challenge: bytearray, response: bytearray) -> None:
+    response[:] = respond(KEY, challenge[:8])
+
+
+class Bench:
+    """A reader with its redemption and books; a subclass has the chip."""
+
+    uid = SERIAL
+
+    def __init__(self) -> None:
+        self.time = Time()
+        self.shown = []
+        self.carrier = LocalCarrier(
+            self.make(), lambda code, credited, index: self.shown.append((code, credited))
+        )
+        self.books = FakeBooks(last=4)
+        self.redemption = Redemption(self.carrier, self.books, keys())
+        self.longest_us = 0
+
+    def step(self) -> bool:
+        """A millisecond of the device; true when a card was finished."""
+        before_us = self.time.now_us
+        self.carrier.step(self.time.ticks())
+        self.longest_us = max(self.longest_us, self.time.now_us - before_us)
+        done = self.redemption.poll(self.time.ticks(), NOW)
+        self.time.now_us += 1000
+        return done
+
+    def run(self, limit: int = 20000) -> int:
+        """Until a card is finished; return its code, -1: none was."""
+        for _ in range(limit):
+            if self.step():
+                return self.redemption.code
+        return -1
+
+    def wait(self, delay_ms: int) -> None:
+        for _ in range(delay_ms):
+            self.step()
+
+    def redeem(self) -> int:
+        """Insert, wait for the result, pull."""
+        self.insert()
+        code = self.run()
+        self.pull()
+        self.wait(1500)
+        equal(self.carrier.present, 0)
+        return code
+
+    def sell(self, order: int = 5, uid: "bytes | None" = None) -> None:
+        """Issue a card and leave it outside."""
+        card = self.card()
+        image = header(order, uid=self.uid if uid is None else uid)
+        card[IMAGE : IMAGE + 224] = image + bytes(224 - len(image))
+        self.fill(card)
+
+    def mark(self) -> bytes:
+        """The order number written back."""
+        return bytes(self.card()[WRITE_BACK + 4 : WRITE_BACK + 8])
+
+
+class Sle4442Bench(Bench):
+    """Memory behind contacts, with a serial number."""
+
+    def make(self) -> object:
+        self.chip = chip = Sle4442Silicon(self.time)
+        chip.inserted = 0
+        chip.memory[8:16] = SERIAL
+        chip.protected[8:16] = bytes(8)
+        return Sle4442(chip.io, chip.clk, chip.rst, chip.detect, chip.power, self.time.delay_us)
+
+    def card(self) -> bytearray:
+        return bytearray(self.chip.memory)
+
+    def fill(self, card: bytearray) -> None:
+        self.chip.memory[32:] = card[32:]
+
+    def insert(self) -> None:
+        self.chip.insert()
+
+    def pull(self) -> None:
+        self.chip.pull()
+
+
+class At24Bench(Bench):
+    """Memory on I2C, without a number."""
+
+    uid = bytes(8)
+
+    def make(self) -> object:
+        self.chip = At24Silicon(self.time)
+        self.chip.inserted = 0
+        return At24(self.chip)
+
+    def card(self) -> bytearray:
+        return bytearray(self.chip.memory)
+
+    def fill(self, card: bytearray) -> None:
+        self.chip.memory[:] = card
+
+    def insert(self) -> None:
+        self.chip.inserted = 1
+
+    def pull(self) -> None:
+        self.chip.inserted = 0
+
+
+class NtagBench(Bench):
+    """A tag, at a PN532's UART."""
+
+    def make(self) -> object:
+        self.reader = Reader(self.time)
+        self.tag = self.make_card()
+        self.uid = self.tag.uid + bytes(8 - len(self.tag.uid))
+        pn532 = Pn532(self.channel())
+        return Contactless(pn532, Tag(pn532), CpuFile(pn532, PATH, 256, 1, cipher))
+
+    def make_card(self) -> object:
+        return Ntag()
+
+    def channel(self) -> object:
+        return self.reader
+
+    def card(self) -> bytearray:
+        return self.tag.memory[16:]
+
+    def fill(self, card: bytearray) -> None:
+        self.tag.memory[16:] = card
+
+    def insert(self) -> None:
+        self.reader.card = self.tag
+
+    def pull(self) -> None:
+        self.reader.take_card()
+
+
+class SpiBench(NtagBench):
+    """The same at SPI."""
+
+    def channel(self) -> object:
+        self.bus = SpiBus(self.reader)
+        return SpiChannel(self.bus, self.bus.cs)
+
+
+class ClassicBench(NtagBench):
+    """A MIFARE Classic."""
+
+    def make_card(self) -> object:
+        return Classic()
+
+    def card(self) -> bytearray:
+        data = b""
+        for block in range(64):
+            if block and block % 4 != 3:
+                data += bytes(self.tag.memory[block * 16 : block * 16 + 16])
+        return bytearray(data)
+
+    def fill(self, card: bytearray) -> None:
+        at = 0
+        for block in range(64):
+            if block and block % 4 != 3:
+                self.tag.memory[block * 16 : block * 16 + 16] = card[at : at + 16]
+                at += 16
+
+
+class IsoDepBench(NtagBench):
+    """A CPU card in the field."""
+
+    def make_card(self) -> object:
+        return Card(key=KEY)
+
+    def card(self) -> bytearray:
+        return bytearray(self.tag.file)
+
+    def fill(self, card: bytearray) -> None:
+        self.tag.file[:] = card
+
+
+class ContactBench(Bench):
+    """A CPU card at its contacts."""
+
+    uid = b"KSERIAL9"
+
+    def make(self) -> object:
+        self.tag = Card(key=KEY)
+        self.socket = socket = Socket(self.time, self.tag)
+        socket.inserted = 0
+        link = T0(socket, socket.reset, socket.detect, socket.power)
+        return CpuFile(link, PATH, 256, 1, cipher)
+
+    def card(self) -> bytearray:
+        return bytearray(self.tag.file)
+
+    def fill(self, card: bytearray) -> None:
+        self.tag.file[:] = card
+
+    def insert(self) -> None:
+        self.socket.inserted = 1
+
+    def pull(self) -> None:
+        self.socket.pull()
+
+
+BENCHES = (
+    Sle4442Bench,
+    At24Bench,
+    NtagBench,
+    SpiBench,
+    ClassicBench,
+    IsoDepBench,
+    ContactBench,
+)
+
+
+def test_each_chip_redeems_once_and_is_marked() -> None:
+    for make in BENCHES:
+        bench = make()
+        bench.wait(600)
+        equal(bench.carrier.present, 0, make)
+        bench.sell()
+        equal(bench.redeem(), codes.OK, make)
+        equal(bench.books.credits, [(5, 5000)], make)
+        equal(bench.mark(), b"\x05\0\0\0", make)
+        equal(bench.shown, [(codes.OK, True)])
+        equal(bench.redeem(), codes.USED, make)
+        bench.sell(6)
+        equal(bench.redeem(), codes.OK, make)
+        equal(bench.books.credits, [(5, 5000), (6, 5000)], make)
+
+
+def test_a_card_left_in_is_redeemed_once() -> None:
+    for make in BENCHES:
+        bench = make()
+        bench.sell()
+        bench.insert()
+        equal(bench.run(), codes.OK, make)
+        present = bench.carrier.present
+        equal(bench.run(3000), -1, make)
+        equal(bench.carrier.present, present)
+
+
+def test_no_step_keeps_the_device_long() -> None:
+    # 30 ms at 2400 baud are 7 bytes of a meter's reply, which a UART buffers.
+    for make in BENCHES:
+        bench = make()
+        bench.sell()
+        bench.redeem()
+        check(bench.longest_us < 30000, (make, bench.longest_us))
+
+
+def test_pulled_at_any_moment_it_counts_once() -> None:
+    for make in BENCHES:
+        bench = make()
+        bench.sell()
+        bench.insert()
+        start_us = bench.time.now_us
+        bench.run()
+        length_ms = (bench.time.now_us - start_us) // 1000
+        counts = [0, 0]
+        for moment in range(1, length_ms, max(1, length_ms // 25)):
+            bench = make()
+            bench.sell()
+            bench.insert()
+            bench.wait(moment)
+            bench.pull()
+            bench.wait(3000)
+            before = len(bench.books.credits)
+            counts[before] += 1
+            for _ in range(3):
+                bench.redeem()
+            equal(bench.books.credits, [(5, 5000)], (make, moment))
+            equal(bench.redemption.code, codes.USED, (make, moment))
+            equal(bench.mark(), b"\x05\0\0\0", (make, moment))
+        check(counts[0] > 0, "some pulls came before the credit")
+        check(counts[1] > 0, "some pulls came after it")
+
+
+def test_swapped_between_the_phases_the_other_card_is_left_alone() -> None:
+    bench = NtagBench()
+    bench.sell()
+    bench.insert()
+    while not bench.books.credits:
+        bench.step()
+    other = Ntag(uid=b"\x04\x99\x88\x77\x66\x55\x44")
+    before = bytes(other.memory)
+    bench.reader.take_card()
+    bench.reader.card = other
+    equal(bench.run(), codes.NOT_MARKED)
+    equal(bench.run(), codes.BLANK)
+    equal(bytes(other.memory), before)
+    bench.reader.take_card()
+    bench.wait(1000)
+    equal(bench.redeem(), codes.COMPLETED)
+    equal(bench.books.credits, [(5, 5000)])
+
+
+def test_copy_on_another_card_is_refused() -> None:
+    bench = Sle4442Bench()
+    bench.sell(uid=b"DK000002")
+    equal(bench.redeem(), codes.SERIAL)
+    equal(bench.books.credits, [])
+
+
+def test_a_card_that_cannot_be_written_is_told_and_counts_once() -> None:
+    bench = Sle4442Bench()
+    bench.chip.counter = 1
+    bench.sell()
+    for expected in (codes.NOT_MARKED, codes.NOT_MARKED):
+        bench.insert()
+        equal(bench.run(), expected)
+        equal(bench.carrier.trouble, outcome.LOCKED)
+        bench.pull()
+        bench.wait(1500)
+    equal(bench.books.credits, [(5, 5000)])
+    equal(bench.chip.heard, [])
+
+
+def test_a_card_that_only_pretends_to_write_is_found_out() -> None:
+    bench = IsoDepBench()
+    bench.sell()
+    obey = bench.tag.obey
+    bench.tag.obey = lambda head, data, le: (
+        (b"", 0x9000) if head[1] == 0xD6 else obey(head, data, le)
+    )
+    bench.insert()
+    equal(bench.run(), codes.NOT_MARKED)
+    equal(bench.carrier.trouble, outcome.MISMATCH)
+    equal(bench.carrier.present, 1, "but it is there")
+
+
+def test_unknown_and_broken_cards_are_no_cards() -> None:
+    bench = Sle4442Bench()
+    bench.chip.memory[0] = 0x92
+    bench.insert()
+    equal(bench.run(2000), -1)
+    equal(bench.carrier.trouble, outcome.UNKNOWN)
+    bench.chip.level = 0
+    equal(bench.run(2000), -1)
+    equal(bench.carrier.trouble, outcome.STUCK)
+    bench.pull()
+    bench.wait(500)
+    equal(bench.carrier.trouble, outcome.ABSENT)
+    bench = NtagBench()
+    bench.tag.listing = lambda: b"\x00\x04\x01\x04\x01\x02\x03\x04"
+    bench.insert()
+    equal(bench.run(2000), -1)
+    equal(bench.carrier.trouble, outcome.UNKNOWN)
+
+
+def test_what_was_asked_of_a_card_that_is_gone_fails() -> None:
+    bench = Sle4442Bench()
+    carrier = bench.carrier
+    carrier.start_read(0, 10)
+    equal(carrier.poll(0), port.BUSY)
+    bench.wait(1)
+    bench.carrier.step(bench.time.ticks())
+    equal(carrier.poll(0), port.FAILED)
+    equal(carrier.poll(0), port.IDLE)
+    bench.insert()
+    while not carrier.present:
+        carrier.step(bench.time.ticks())
+        bench.time.now_us += 1000
+    carrier.start_read(0, 225)
+    for _ in range(100):
+        carrier.step(bench.time.ticks())
+    equal(carrier.poll(0), port.FAILED)
+    equal(carrier.trouble, outcome.OUT_OF_RANGE)
+    carrier.start_read(250, 7)
+    for _ in range(100):
+        carrier.step(bench.time.ticks())
+    equal(carrier.poll(0), port.FAILED)
+    carrier.start_read(0, 4)
+    for _ in range(100):
+        carrier.step(bench.time.ticks())
+    equal(carrier.poll(0), port.OK)
+    equal(bytes(carrier.data[:4]), b"\xa2\x13\x10\x91")
+
+
+def test_a_reader_that_restarts_finds_its_card_again() -> None:
+    bench = NtagBench()
+    bench.sell()
+    equal(bench.redeem(), codes.OK)
+    bench.reader.restart()
+    equal(bench.redeem(), codes.USED)
+    bench.reader.deaf = True
+    bench.wait(2000)
+    bench.reader.deaf = False
+    equal(bench.redeem(), codes.USED)
