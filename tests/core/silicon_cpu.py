@@ -204,6 +204,7 @@ class Socket:
         self.card.field_off()
         self._state = _OFF
         self._wire = []
+        self._taken = 0
         self._got = bytearray()
         self._stored = b""
 
@@ -212,9 +213,17 @@ class Socket:
     def read_into(self, buf: bytearray) -> int:
         """What has been heard until now."""
         count = 0
-        while self._wire and count < len(buf) and self._wire[0][0] <= self.time.now_us:
-            buf[count] = self._wire.pop(0)[1]
-            count += 1
+        while self._wire and count < len(buf):
+            begun_us, data = self._wire[0]
+            if self._taken == len(data):
+                self._wire.pop(0)
+                self._taken = 0
+            elif begun_us + (self._taken + 1) * CHARACTER_US > self.time.now_us:
+                break
+            else:
+                buf[count] = data[self._taken]
+                self._taken += 1
+                count += 1
         return count
 
     def write(self, buf: "bytes | memoryview") -> int:
@@ -226,11 +235,9 @@ class Socket:
             self.early += 1
         self._from_card = False
         at_us = max(now_us, self._free_us)
-        for byte in data:
-            at_us += CHARACTER_US
-            if self.echo:
-                self._wire.append((at_us, byte))
-        self._free_us = at_us
+        if self.echo and data:
+            self._wire.append((at_us, data))
+        self._free_us = at_us + len(data) * CHARACTER_US
         if self._state != _OFF and not self.mute and not self.card.dead:
             for byte in data:
                 self._hear(byte)
@@ -241,10 +248,8 @@ class Socket:
         if self.spoil and not first:
             data = self.spoil(data)
         at_us = max(self.time.now_us, self._free_us) + TURN_US
-        for byte in data:
-            at_us += CHARACTER_US
-            self._wire.append((at_us, byte))
-        self._free_us = at_us
+        self._wire.append((at_us, data))
+        self._free_us = at_us + len(data) * CHARACTER_US
         self._from_card = True
 
     # --- the card ---

@@ -6,6 +6,8 @@ millisecond; the card is pulled at moments through the whole redemption and put 
 between the phases, and chips lie about what they wrote.
 """
 
+import sys
+
 from card import carrier as port
 from card import codes
 from card.chips import outcome
@@ -29,6 +31,7 @@ from silicon_sle4442 import Silicon as Sle4442Silicon
 KEY = b"card key"
 SERIAL = b"DK000001"
 PATH = (b"DIANKA", b"\x00\x01")
+MOMENTS = 12 if sys.maxsize < 1 << 32 else 60  # an emulated board is slow
 
 
 def cipher(challenge: bytearray, response: bytearray) -> None:
@@ -67,8 +70,10 @@ class Bench:
         return -1
 
     def wait(self, delay_ms: int) -> None:
-        for _ in range(delay_ms):
+        """Let time pass, in longer steps while nothing happens."""
+        for _ in range(delay_ms // 10):
             self.step()
+            self.time.now_us += 9000
 
     def redeem(self) -> int:
         """Insert, wait for the result, pull."""
@@ -289,17 +294,19 @@ def test_pulled_at_any_moment_it_counts_once() -> None:
         bench.run()
         length_ms = (bench.time.now_us - start_us) // 1000
         counts = [0, 0]
-        for moment in range(1, length_ms, max(1, length_ms // 25)):
+        for moment in range(1, length_ms, max(1, length_ms // MOMENTS)):
             bench = make()
             bench.sell()
             bench.insert()
-            bench.wait(moment)
+            for _ in range(moment):
+                bench.step()
             bench.pull()
             bench.wait(3000)
             before = len(bench.books.credits)
             counts[before] += 1
             for _ in range(3):
-                bench.redeem()
+                if bench.redeem() == codes.USED:
+                    break
             equal(bench.books.credits, [(5, 5000)], (make, moment))
             equal(bench.redemption.code, codes.USED, (make, moment))
             equal(bench.mark(), b"\x05\0\0\0", (make, moment))

@@ -6,6 +6,8 @@ error counter, protection, the card pulled at clocks through a whole write, held
 chip and one that never gets ready.
 """
 
+import sys
+
 from card.chips import outcome
 from card.chips.sle4442 import Sle4442
 from harness import check, equal
@@ -14,6 +16,7 @@ from silicon_sle4442 import ATR, Silicon
 
 PSC = b"\x12\x34\x56"
 OURS = 32
+STEP = 37 if sys.maxsize < 1 << 32 else 1  # an emulated board is slow
 
 
 class Bench:
@@ -155,7 +158,7 @@ def test_pulled_at_any_clock_changes_one_byte_at_most() -> None:
     equal(bench.write(0, new), outcome.OK)
     clocks = bench.chip.clocks - start
     torn = 0
-    for cut in range(1, clocks, 5):
+    for cut in range(1, clocks, STEP):
         bench = Bench()
         chip = bench.chip
         chip.memory[32:35] = old
@@ -179,7 +182,7 @@ def test_pulled_at_any_clock_changes_one_byte_at_most() -> None:
         equal(bench.write(0, new), outcome.OK, cut)
         equal(bytes(chip.memory[32:35]), new)
         equal(chip.counter, 7)
-    check(torn > 50, "the cuts fell into erasing and writing")
+    check(torn > 100 // STEP, "the cuts fell into erasing and writing")
 
 
 def test_absent_and_bouncing() -> None:
