@@ -23,7 +23,7 @@ $(READY): pyproject.toml tools/bootstrap.py
 
 # demo: a day of eight households on a real MicroPython; ends 0 only if the money adds up
 demo: $(READY)
-	@$(BIN)/dianka demo
+	@$(BIN)/dianka demo --micropython "$$($(BIN)/python -m tools.micropython path)"
 
 # test: every test, on CPython and on MicroPython
 test: $(READY)

@@ -118,8 +118,13 @@ LAYERS = (
     _layer("host.cards", ours="host.frames host.link", foreign="cryptography"),
     _layer("host.headend", ours="host.frames", foreign="sqlalchemy pydantic"),
     _layer(
+        "host.demo",
+        ours="host.cards host.link host.frames host.sim host.headend",
+        foreign="sqlalchemy matplotlib",
+    ),
+    _layer(
         "host.cli",
-        ours="host.cards host.link host.frames host.sim host.rig host.headend",
+        ours="host.cards host.demo host.link host.frames host.sim host.rig host.headend",
         foreign="click rich matplotlib",
     ),
     _layer("tools", ours=f"host {_CORE} concentrator", foreign="serial"),

@@ -345,6 +345,11 @@ class Books:
         self._judge(index, rules.TOP_UP)
         return True
 
+    def tier_of(self, index: int) -> int:
+        """Tier from 0 on that the account has reached; 0 also without a tariff."""
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        return self.ledger.tier_of(index, tariff) if tariff is not None else 0
+
     def fill_write_back(self, index: int, buf: bytearray, offset: int) -> None:
         """What a card takes home; the layout is in card/image.py."""
         ledger = self.ledger
@@ -357,8 +362,7 @@ class Books:
         pack_into("<II", buf, offset + 16, max(0, -balance_fen), ledger.used_wh[index])
         tariff = self.tariffs.find(self.registry.tariff[index])
         rates = min(tariff.registers, _CARD_RATES) if tariff is not None else 0
-        tier = ledger.tier_of(index, tariff) if tariff is not None else 0
-        pack_into("<BB", buf, offset + 24, tier, rates)
+        pack_into("<BB", buf, offset + 24, self.tier_of(index), rates)
         for rate in range(_CARD_RATES):
             at = index * ledger.rates_limit + rate
             wh = ledger.registers_wh[at] if rate < rates else 0

@@ -227,6 +227,7 @@ class Commands:
             "residue_e11 " + str(ledger.residue_e11[index]),
             "balance_fen " + str(ledger.balance_fen(index)),
             "used_wh " + str(ledger.used_wh[index]),
+            "tier " + str(app.books.tier_of(index) + 1),
             "order " + str(ledger.order[index]),
             "state " + STATE_NAMES[ledger.state[index]].replace(" ", "_"),
             "relay " + wanted,

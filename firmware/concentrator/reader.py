@@ -74,13 +74,14 @@ class LinkCarrier:
         if outcome != port.BUSY:
             self._outcome = port.IDLE
             return outcome
-        if self._due:
+        if self._since_ticks == _NONE:
             self._since_ticks = now_ticks
         elif (now_ticks - self._since_ticks) & _TICKS_MASK >= TIMEOUT_MS:
             if self._tries == TRIES_LIMIT:
                 self._end(False)
                 return self.poll(now_ticks)
             self._tries += 1
+            self._since_ticks = now_ticks
             self._due = True
         return port.BUSY
 
@@ -145,6 +146,7 @@ class LinkCarrier:
         self._seq = (self._seq + 1) & 0xFF
         self._outcome = port.BUSY
         self._tries = 1
+        self._since_ticks = _NONE
         self._due = True
 
     def _end(self, good: bool) -> None:

@@ -1,0 +1,5 @@
+"""`python -m host.cli`: the `dianka` command without its script."""
+
+from host.cli import main
+
+main()

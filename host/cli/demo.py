@@ -1,0 +1,151 @@
+"""`dianka demo`: the whole chain on a real MicroPython, checked at every step."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from host.cli.headend import RELAY_NAMES
+from host.demo import story
+from host.demo.plot import plot
+from host.demo.processes import DemoError, Village
+from host.demo.story import Ending, Story
+from host.link.console import ConsoleError
+from host.link.port import PortError
+from host.link.reader import ReaderError
+from host.rig import device_root
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dianka demo
+  dianka demo --micropython /usr/bin/micropython --plot day.png
+"""
+)
+@click.option(
+    "--micropython",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The interpreter, 1.24 or later.  [default: the one on PATH]",
+)
+@click.option(
+    "--plot",
+    "plot_path",
+    default="out/demo.png",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to put the picture of the day.",
+)
+@click.option("--keep", is_flag=True, help="Keep flash, database, cards and logs.")
+def command(micropython: Path | None, plot_path: Path, keep: bool) -> None:
+    """A day of eight households in under 90 seconds: cards, alarm, cut, reclose, a crash."""
+    interpreter = micropython or _find()
+    folder = Path(tempfile.mkdtemp(prefix="dianka-demo-"))
+    console = Console()
+    started_s = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[cyan]{time.monotonic() - started_s:5.1f} s[/cyan]  {text}")
+
+    say(f"MicroPython is {_version(interpreter)}")
+    main = device_root() / "main.py"
+    village = Village(folder, interpreter, main, story.START_T2000, story.SPEED)
+    played = Story(village, say)
+    try:
+        ending = played.run()
+        plot_path.parent.mkdir(parents=True, exist_ok=True)
+        plot(played.store, plot_path)
+    except (DemoError, ConsoleError, PortError, ReaderError) as error:
+        keep = True
+        raise click.ClickException(f"{error}; the logs are in {folder}") from error
+    finally:
+        played.close()
+        village.close()
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    console.print(_table(ending))
+    troubles = _troubles(ending)
+    for trouble in troubles:
+        console.print(f"[red]does not hold:[/red] {trouble}")
+    _conclude(console, ending, plot_path)
+    if keep:
+        console.print(f"kept: {folder}")
+    if troubles:
+        raise click.exceptions.Exit(1)
+
+
+def _find() -> Path:
+    found = shutil.which("micropython")
+    if found is None:
+        hint = "install MicroPython 1.24 or later, name one with --micropython, or run `make demo`"
+        raise click.ClickException(f"there is no micropython on PATH: {hint}")
+    return Path(found)
+
+
+def _version(interpreter: Path) -> str:
+    command = [str(interpreter), "-c", "import sys; print(sys.version)"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise click.ClickException(f"{interpreter} is no MicroPython: {error}") from error
+    return done.stdout.strip()
+
+
+def _table(ending: Ending) -> Table:
+    table = Table(title="The households at the end of the day")
+    table.add_column("account 户号", no_wrap=True)
+    for name in ("bought 购电", "charged 电费", "balance 余额", "tier 阶梯"):
+        table.add_column(name, justify="right")
+    table.add_column("relay 继电器")
+    table.add_column("readings 抄表", justify="right")
+    for one in ending.households:
+        table.add_row(
+            one.account,
+            _yuan(one.sold_fen),
+            _yuan(one.charged_fen),
+            _yuan(one.balance_fen),
+            str(ending.tiers.get(one.account, "?")),
+            RELAY_NAMES.get(one.relay, "?"),
+            str(one.readings),
+        )
+    return table
+
+
+def _troubles(ending: Ending) -> list[str]:
+    """What had to hold at the end and does not."""
+    result = ending.reconciliation
+    troubles = list(result.differences)
+    sold, charged = result.total("sold_fen"), result.total("charged_fen")
+    if sold != charged + result.total("balance_fen"):
+        troubles.append("sold is not charged + balances")
+    if result.readings_taken != result.readings_stored or result.duplicates:
+        troubles.append("readings taken are not readings stored")
+    if ending.journal_records != ending.acked_records or result.records_lost:
+        troubles.append("not every record of the concentrator is at the head-end")
+    is_open = {row["meter"]: row["open"] for row in ending.meters}
+    for one in ending.households:
+        if is_open.get(one.meter) is not bool(one.relay):
+            troubles.append(f"meter {one.meter} and head-end differ about the relay")
+    return troubles
+
+
+def _conclude(console: Console, ending: Ending, plot_path: Path) -> None:
+    result = ending.reconciliation
+    sold, charged = _yuan(result.total("sold_fen")), _yuan(result.total("charged_fen"))
+    money = f"sold {sold} = charged {charged} + balances {_yuan(result.total('balance_fen'))}"
+    taken, stored = result.readings_taken, result.readings_stored
+    readings = f"readings taken {taken} = readings stored {stored}"
+    console.print(
+        f"[bold]{money}, to the fen; {readings}, duplicates {result.duplicates}[/bold]",
+        soft_wrap=True,
+    )
+    console.print(f"the picture of the day is {plot_path}")
+
+
+def _yuan(fen: int) -> str:
+    return f"{fen // 100}.{fen % 100:02d}" if fen >= 0 else f"-{_yuan(-fen)}"

@@ -1,0 +1,92 @@
+"""The day of the village as a picture: balances over time, and what happened to whom."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import sqlalchemy as sa
+
+from host.headend import schema
+from host.headend.store import Store
+from host.sim.clock import to_datetime
+
+matplotlib.use("Agg")
+
+from matplotlib import dates, pyplot
+
+_EVENTS = {
+    "top-up": ("^", "tab:green"),
+    "alarm": ("o", "tab:orange"),
+    "cut": ("v", "tab:red"),
+    "on again": ("P", "tab:blue"),
+    "card refused": ("x", "tab:purple"),
+}
+
+
+def plot(store: Store, path: Path) -> None:
+    """Write the picture as PNG."""
+    figure, axes = pyplot.subplots(figsize=(11, 6), layout="constrained")
+    curves = _balances(store)
+    for account, points in sorted(curves.items()):
+        times = _times(points)
+        axes.step(times, [fen / 100 for _, fen in points], where="post", label=account.lstrip("0"))
+    for name, events in _events(store).items():
+        marker, color = _EVENTS[name]
+        # A forged card is nobody's.
+        events = [one for one in events if one[1] in curves]
+        times = _times(events)
+        heights = [_height(curves[account], t2000) for t2000, account in events]
+        axes.scatter(times, heights, marker=marker, color=color, s=70, zorder=3, label=name)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_title("Balances of the households")
+    axes.set_ylabel("yuan")
+    axes.xaxis_date()
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _balances(store: Store) -> dict[str, list[tuple[int, int]]]:
+    """(t2000, balance in fen) of each account, in the order of the records."""
+    rows: list[tuple[int, int, str, str, int]] = []
+    for row in store.rows(sa.select(schema.readings)):
+        rows.append((row["seq"], row["t2000"], row["account"], "debit", row["debit_fen"]))
+    for row in store.rows(sa.select(schema.top_ups)):
+        rows.append((row["seq"], row["t2000"], row["account"], "credit", row["credit_fen"]))
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: {"debit": 0, "credit": 0})
+    curves: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for _, t2000, account, side, fen in sorted(rows):
+        sums[account][side] = fen
+        curves[account].append((t2000, sums[account]["credit"] - sums[account]["debit"]))
+    return curves
+
+
+def _events(store: Store) -> dict[str, list[tuple[int, str]]]:
+    """(t2000, account) of each kind of event."""
+    events: dict[str, list[tuple[int, str]]] = defaultdict(list)
+
+    def add(name: str, query: sa.Select[Any]) -> None:
+        for row in store.rows(query):
+            events[name].append((row["t2000"], row["account"]))
+
+    confirmed = schema.relays.c.stage == 2
+    add("top-up", sa.select(schema.top_ups))
+    add("alarm", sa.select(schema.policies).where(schema.policies.c.new == 1))
+    add("cut", sa.select(schema.relays).where(confirmed, schema.relays.c.desired == 1))
+    add("on again", sa.select(schema.relays).where(confirmed, schema.relays.c.desired == 0))
+    add("card refused", sa.select(schema.alarms).where(schema.alarms.c.kind == "CARD"))
+    return events
+
+
+def _times(rows: Sequence[tuple[int, Any]]) -> list[Any]:
+    """The moments as matplotlib's own numbers, for which it has types."""
+    return [dates.date2num(to_datetime(row[0])) for row in rows]  # type: ignore[no-untyped-call]  # matplotlib has no types for dates
+
+
+def _height(points: list[tuple[int, int]], t2000: int) -> float:
+    """Balance in yuan at a time."""
+    before = [fen for at, fen in points if at <= t2000]
+    return (before[-1] if before else 0) / 100

@@ -1,0 +1,28 @@
+"""What a technician does when a concentrator is put up, over its console."""
+
+import zlib
+from collections.abc import Mapping
+
+from host.link.console import Console
+
+PART_SIZE = 96
+
+
+def send_settings(console: Console, settings: Mapping[str, str]) -> None:
+    """Set every name to its value; ConsoleError says which one was refused and why."""
+    for name, value in settings.items():
+        console.command(f"set {name} {value}")
+
+
+def send_tariff(console: Console, number: int, image: bytes) -> None:
+    """Load a tariff's image and put it in force under `number`."""
+    console.command(f"tariff begin {len(image)}")
+    for offset in range(0, len(image), PART_SIZE):
+        part = image[offset : offset + PART_SIZE]
+        console.command(f"tariff data {offset} {part.hex()}")
+    console.command(f"tariff commit {number} {zlib.crc32(image):08x}")
+
+
+def fields_of(lines: list[str]) -> dict[str, str]:
+    """An answer of `name value` lines by name."""
+    return dict(line.split(" ", 1) for line in lines if " " in line)
