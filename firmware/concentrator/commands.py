@@ -298,8 +298,17 @@ class Commands:
 
 # Commands that change nothing: all others need a session where a console key is set.
 _LOOKS = (
-    *("help", "login", "logout", "status", "counters", "time", "settings", "journal"),
-    *("meter list", "account", "tariff list"),
+    "help",
+    "login",
+    "logout",
+    "status",
+    "counters",
+    "time",
+    "settings",
+    "journal",
+    "meter list",
+    "account",
+    "tariff list",
 )
 
 # Name, fewest and most arguments, what they are.
