@@ -15,14 +15,11 @@ Rules where a reading does not say which kilowatt-hour came first:
 
 from array import array
 
+import micropython
 from micropython import const
 
 from prepay.calendar import DAY_S
-from prepay.tariff import RATES_LIMIT
-
-TYPE_CHECKING = const(False)
-if TYPE_CHECKING:
-    from prepay.tariff import Tariff
+from prepay.tariff import NO_LIMIT, RATES_LIMIT, Tariff
 
 # Outcomes of `prepare`; those from EARLIER on are doubtful: stop billing, keep the supply, report.
 CHARGED = const(0)
@@ -51,6 +48,8 @@ OUTCOME_NAMES = (
 # Bits of `flags`.
 STOPPED = const(0x01)  # billing, after a doubtful reading
 GUARD = const(0x02)  # nothing may cut the supply
+SCALED = const(0x04)  # `multiplier` is not 1
+HOUSEHOLD = const(4)  # number of the first bit
 
 REGISTER_MODULUS_WH = const(1000000000)
 MONEY_LIMIT_FEN = const(0x3FFFFFFF)
@@ -59,9 +58,17 @@ MONEY_LIMIT_FEN = const(0x3FFFFFFF)
 _BACK_LIMIT_S = const(3600)
 # What a register may show above the greatest power times the time: its steps, late answers.
 _SLACK_WH = const(1000)
+# Above it a reading is no normal one.
+_LONG_S = const(14400)
+_UNUSUAL = const(0x05)
+_ADDED_CELLS = const(-1)
+_FRESH_CELLS = const(-2)  # those of a new tier period
 # Half the registers' range: beyond it nobody could tell forward from back.
 _DELTA_LIMIT_WH = const(500000000)
 _DEFAULT_POWER_LIMIT_W = const(60000)
+
+
+_NO_TARIFF = Tariff()
 
 
 class Ledger:
@@ -75,7 +82,9 @@ class Ledger:
     debt_fen                    owed from before, repaid as a share of top-ups
     debt_week, debt_week_fen    the week of the last repayment, and what was repaid in it
     multiplier                  CT x PT: energy is the registers' times this
-    household                   which of the tariff's kinds, grade the station's of its payers
+    grade                       the station's of its payers, see the policy
+    flags                       STOPPED, GUARD, SCALED, and from bit HOUSEHOLD on which of the
+                                tariff's kinds of household
     state, since_t2000          of the policy, and since when
     registers_wh                [index * rates_limit + rate] of the last reading
     cells_wh                    [index * cells_limit + tier * rates + rate] in the tier period
@@ -104,7 +113,6 @@ class Ledger:
         self.debt_week = array("H", bytes(2 * count))
         self.debt_week_fen = array("I", bytes(4 * count))
         self.multiplier = array("H", bytes(2 * count))
-        self.household = bytearray(count)
         self.grade = bytearray(count)
         self.flags = bytearray(count)
         self.state = bytearray(count)
@@ -125,11 +133,12 @@ class Ledger:
         self.fault_value = 0
         self.fault_limit = 0
         self._registers = array("i")
-        self._register_count = 0
-        self._energy_wh = array("I", bytes(4 * RATES_LIMIT))
-        self._part_wh = array("I", bytes(4 * RATES_LIMIT))
-        self._new_cells_wh = array("I", bytes(4 * cells_limit))
-        self._cells = 0
+        self._fitting = _NO_TARIFF
+        # By register: what is being charged, and of the whole reading.
+        self._energy_wh = array("I", bytes(8 * RATES_LIMIT))
+        # What `commit` adds to the cells: the registers' energy from this one on, or `_added_wh`.
+        self._cell = _ADDED_CELLS
+        self._added_wh = array("I", bytes(4 * cells_limit))
 
     def columns(self) -> "tuple[array[int] | bytearray, ...]":
         """All columns in the order of a checkpoint."""
@@ -147,7 +156,6 @@ class Ledger:
             self.debt_week,
             self.debt_week_fen,
             self.multiplier,
-            self.household,
             self.grade,
             self.flags,
             self.state,
@@ -160,195 +168,234 @@ class Ledger:
         """Credits less debits, rounded up to the fen: only whole fen are debited."""
         return self.credit_fen[index] - self.debit_fen[index]
 
-    def misfit(self, index: int, tariff: "Tariff") -> str:
+    def misfit(self, index: int, tariff: Tariff) -> str:
         """Why the account cannot be charged by `tariff`, or ""."""
         if tariff.registers > self.rates_limit:
             return "the tariff has more rates than accounts have registers"
         if tariff.cells > self.cells_limit:
             return "the tariff has more tiers and rates than accounts have cells"
-        if self.household[index] >= tariff.households:
+        if self.flags[index] >> HOUSEHOLD >= tariff.households:
             return "the tariff has no such kind of household"
         return ""
 
-    def prepare(
-        self,
-        index: int,
-        tariff: "Tariff",
-        registers_wh: "array[int]",
-        t2000: int,
-        exchanged: bool = False,
-    ) -> int:
+    @micropython.native
+    def prepare(self, index: int, tariff: Tariff, registers_wh: "array[int]", t2000: int) -> int:
         """Compute the charge of a reading without effect; return the outcome.
 
         `registers_wh` has a value for each of the tariff's registers, -1 where the meter sent
-        none; it must stay as it is until `commit`. With `exchanged` they are the first ones of
-        another meter: time passes, no energy is charged. Allocates nothing below 2**30.
+        none; it must stay as it is until `commit`. Allocates nothing in the normal case, which
+        stands here once more in short: energy of one tier at prices that did not change.
         """
+        flags = self.flags[index]
+        start_t2000 = self.read_t2000[index]
+        used_wh = self.used_wh[index]
+        elapsed_s = t2000 - start_t2000
+        if (
+            flags & _UNUSUAL
+            or tariff is not self._fitting
+            or not 0 < elapsed_s <= _LONG_S
+            or flags >> HOUSEHOLD >= tariff.households
+            or start_t2000 < tariff.plain_from_t2000
+            or t2000 > tariff.until_t2000
+            or self.period_t2000[index] != tariff.period_t2000
+        ):
+            return self._prepare_any(index, tariff, registers_wh, t2000, False)
+        limits_wh = tariff.limits_wh
+        row = tariff.row + (flags >> HOUSEHOLD) * tariff.tiers
+        rates = tariff.rates
+        cell = 0
+        while limits_wh[row] <= used_wh:
+            row += 1
+            cell += rates
+        price = row * rates
+        limit_wh = elapsed_s * self.power_limit_w // 3600 + _SLACK_WH
+        old_wh = self.registers_wh
+        prices_e4 = tariff.prices_e4
+        prices_e8_low = tariff.prices_e8_low
+        residue_e7 = self.residue_e7[index]
+        residue_e11 = self.residue_e11[index]
+        at = index * self.rates_limit
+        for rate in range(rates):
+            wh = registers_wh[rate] - old_wh[at + rate]
+            if wh:
+                if wh < 0 or wh > limit_wh:
+                    return self._prepare_any(index, tariff, registers_wh, t2000, False)
+                residue_e7 += wh * prices_e4[price + rate]
+                residue_e11 += wh * prices_e8_low[price + rate]
+                used_wh += wh
+        if used_wh >= limits_wh[row]:
+            return self._prepare_any(index, tariff, registers_wh, t2000, False)
+        residue_e7 += residue_e11 // 10000
+        self.new_residue_e11 = residue_e11 % 10000
+        self.new_residue_e7 = residue_e7 % 100000
+        debit_fen = self.debit_fen[index] + residue_e7 // 100000
+        self.new_debit_fen = debit_fen
+        self.new_used_wh = used_wh
+        self.new_read_t2000 = t2000
+        self._registers = registers_wh
+        self._cell = cell
+        self.rolled = self.estimated = False
+        return OVERFLOW if debit_fen > MONEY_LIMIT_FEN else CHARGED
+
+    def prepare_exchange(
+        self, index: int, tariff: Tariff, registers_wh: "array[int]", t2000: int
+    ) -> int:
+        """Like `prepare` for the first registers of another meter: no energy is charged."""
+        return self._prepare_any(index, tariff, registers_wh, t2000, True)
+
+    def _prepare_any(
+        self, index: int, tariff: Tariff, registers_wh: "array[int]", t2000: int, fresh: bool
+    ) -> int:
+        """`prepare` for every case."""
         if self.flags[index] & STOPPED:
             return BILLING_STOPPED
         if t2000 <= 0:
             return NO_TIME
-        count = tariff.registers
-        for rate in range(count):
-            if registers_wh[rate] < 0:
-                return NO_VALUE
-        if (
-            count > self.rates_limit
-            or tariff.cells > self.cells_limit
-            or self.household[index] >= tariff.households
-        ):
+        if self.misfit(index, tariff):
             return MISFIT
+        self._fitting = tariff
         self._registers = registers_wh
-        self._register_count = count
-        self._begin(index, tariff)
-        start_t2000 = self.new_read_t2000
-        if start_t2000 == 0:
-            self.new_read_t2000 = t2000
-            self.new_period_t2000 = tariff.period_at(t2000)
-            return FIRST
+        start_t2000 = self.read_t2000[index] or t2000
         elapsed_s = t2000 - start_t2000
         if elapsed_s < 0:
+            self.fault_value = t2000
+            self.fault_limit = start_t2000
             if elapsed_s < -_BACK_LIMIT_S:
-                self.fault_value = t2000
-                self.fault_limit = start_t2000
                 return EARLIER
             elapsed_s = 0
-            t2000 = start_t2000
-        outcome = self._measure(index, count, elapsed_s, exchanged)
+        first = self.read_t2000[index] == 0
+        outcome = self._measure(index, elapsed_s, fresh or first)
         if outcome:
             return outcome
-        self.new_read_t2000 = t2000
-        if t2000 <= tariff.change_after(start_t2000):
-            self._charge(index, tariff, self._energy_wh, start_t2000, t2000)
-        else:
-            self._divide(index, tariff, start_t2000, t2000)
-        return OVERFLOW if self.new_debit_fen > MONEY_LIMIT_FEN else CHARGED
-
-    def _begin(self, index: int, tariff: "Tariff") -> None:
+        self.rolled = self.estimated = False
+        self._begin_cells(first)
         self.new_debit_fen = self.debit_fen[index]
         self.new_residue_e7 = self.residue_e7[index]
         self.new_residue_e11 = self.residue_e11[index]
         self.new_used_wh = self.used_wh[index]
         self.new_period_t2000 = self.period_t2000[index]
-        self.new_read_t2000 = self.read_t2000[index]
-        self.estimated = False
-        self.rolled = False
-        if self._cells:
-            # The charge before was never committed.
-            self._clear_cells()
-        self._cells = tariff.cells
+        self.new_read_t2000 = start_t2000 + elapsed_s
+        if first:
+            self.new_period_t2000 = tariff.period_at(t2000)
+            return FIRST
+        self._divide(index, tariff, start_t2000, elapsed_s)
+        return OVERFLOW if self.new_debit_fen > MONEY_LIMIT_FEN else CHARGED
 
-    def _clear_cells(self) -> None:
-        for cell in range(self._cells):
-            self._new_cells_wh[cell] = 0
-
-    def _measure(self, index: int, count: int, elapsed_s: int, exchanged: bool) -> int:
-        """Set the energy of each register since the last reading."""
-        multiplier = self.multiplier[index] or 1
-        limit_wh = min(elapsed_s // 60 * self.power_limit_w // 60 + _SLACK_WH, _DELTA_LIMIT_WH)
-        energy_wh = self._energy_wh
-        registers_wh = self._registers
-        at = index * self.rates_limit
-        for rate in range(count):
-            if exchanged:
-                energy_wh[rate] = 0
-                continue
-            delta_wh = registers_wh[rate] - self.registers_wh[at + rate]
-            outcome = TOO_MUCH
+    def _measure(self, index: int, elapsed_s: int, fresh: bool) -> int:
+        """Set the energy of each register since the last reading; return the outcome."""
+        limit_wh = min(elapsed_s * self.power_limit_w // 3600 + _SLACK_WH, _DELTA_LIMIT_WH)
+        for register in range(self._fitting.registers):
+            value_wh = self._registers[register]
+            if value_wh < 0:
+                return NO_VALUE
+            old_wh = self.registers_wh[index * self.rates_limit + register]
+            delta_wh = 0 if fresh else value_wh - old_wh
             if delta_wh < 0:
                 delta_wh += REGISTER_MODULUS_WH
-                outcome = BACK
             if delta_wh > limit_wh:
-                self.fault_value = registers_wh[rate]
-                self.fault_limit = self.registers_wh[at + rate]
-                return outcome
-            energy_wh[rate] = delta_wh * multiplier
+                self.fault_value = value_wh
+                self.fault_limit = old_wh
+                return BACK if value_wh < old_wh else TOO_MUCH
+            if self.flags[index] & SCALED:
+                delta_wh *= self.multiplier[index]
+                if delta_wh > NO_LIMIT:
+                    return OVERFLOW
+            self._energy_wh[RATES_LIMIT + register] = delta_wh
         return CHARGED
 
-    def _charge(
-        self, index: int, tariff: "Tariff", energy_wh: "array[int]", start_t2000: int, t2000: int
-    ) -> None:
-        """Charge energy of a time within which prices and tier period stay the same."""
-        period_t2000 = tariff.period_at(start_t2000)
-        used_wh = self.new_used_wh
-        if period_t2000 != self.new_period_t2000:
-            self.rolled = True
-            self.closed_wh = used_wh
-            self.closed_debit_fen = self.new_debit_fen
-            self.new_period_t2000 = period_t2000
-            used_wh = 0
-            self._clear_cells()
-        ladder = (tariff.ladder * tariff.households + self.household[index]) * tariff.tiers
-        rates = tariff.rates
-        limits_wh = tariff.limits_wh
-        charge_e7 = 0
-        charge_e11 = 0
+    def _divide(self, index: int, tariff: Tariff, start_t2000: int, elapsed_s: int) -> None:
+        """Charge the energy, across changes each part in proportion to its time."""
+        end_t2000 = start_t2000 + elapsed_s
+        from_t2000 = start_t2000
+        while True:
+            until_t2000 = min(end_t2000, tariff.change_after(from_t2000))
+            for register in range(tariff.registers):
+                wh = self._energy_wh[RATES_LIMIT + register]
+                if until_t2000 - from_t2000 < elapsed_s:
+                    self.estimated |= wh > 0
+                    # Differences of a running total, so that the shares add up.
+                    before_wh = wh * (from_t2000 - start_t2000) // elapsed_s
+                    wh = wh * (until_t2000 - start_t2000) // elapsed_s - before_wh
+                self._energy_wh[register] = wh
+            if tariff.period_t2000 != self.new_period_t2000:
+                self.rolled = True
+                self.closed_wh = self.new_used_wh
+                self.closed_debit_fen = self.new_debit_fen
+                self.new_period_t2000 = tariff.period_t2000
+                self.new_used_wh = 0
+                self._begin_cells(True)
+            self._charge(index, tariff)
+            # Each local midnight charges the day that it begins.
+            days = (until_t2000 + DAY_S - 1) // DAY_S - (from_t2000 + DAY_S - 1) // DAY_S
+            self._carry(days * tariff.standing_e7, 0)
+            if until_t2000 == end_t2000:
+                return
+            from_t2000 = until_t2000
+
+    def _charge(self, index: int, tariff: Tariff) -> None:
+        """Charge a share of the energy at the prices that `tariff` has found."""
+        row = tariff.row + (self.flags[index] >> HOUSEHOLD) * tariff.tiers
         tier = 0
-        for register in range(self._register_count):
-            wh = energy_wh[register]
+        for register in range(tariff.registers):
+            wh = self._energy_wh[register]
             rate = register if tariff.rate < 0 else tariff.rate
-            while wh:
-                step_wh = limits_wh[ladder + tier] - used_wh
+            while wh > 0:
+                step_wh = wh
+                if tier < tariff.tiers - 1:
+                    step_wh = min(wh, tariff.limits_wh[row + tier] - self.new_used_wh)
                 if step_wh <= 0:
                     tier += 1
                     continue
-                if step_wh > wh:
-                    step_wh = wh
-                at = (ladder + tier) * rates + rate
-                charge_e7 += step_wh * tariff.prices_e4[at]
-                charge_e11 += step_wh * tariff.prices_e8_low[at]
-                self._new_cells_wh[tier * rates + rate] += step_wh
-                used_wh += step_wh
+                at = (row + tier) * tariff.rates + rate
+                self._carry(step_wh * tariff.prices_e4[at], step_wh * tariff.prices_e8_low[at])
+                self._added_wh[tier * tariff.rates + rate] += step_wh
+                # In the last tier it no longer matters how much it was.
+                self.new_used_wh = min(self.new_used_wh + step_wh, NO_LIMIT - 1)
                 wh -= step_wh
-        self.new_used_wh = used_wh
-        if tariff.standing_e7:
-            # Each local midnight charges the day that it begins.
-            days = (t2000 + DAY_S - 1) // DAY_S - (start_t2000 + DAY_S - 1) // DAY_S
-            charge_e7 += days * tariff.standing_e7
+
+    def _carry(self, charge_e7: int, charge_e11: int) -> None:
+        """Add a charge to debit and residue."""
         charge_e11 += self.new_residue_e11
         charge_e7 += self.new_residue_e7 + charge_e11 // 10000
         self.new_residue_e11 = charge_e11 % 10000
         self.new_residue_e7 = charge_e7 % 100000
         self.new_debit_fen += charge_e7 // 100000
 
-    def _divide(self, index: int, tariff: "Tariff", start_t2000: int, t2000: int) -> None:
-        """Charge a reading across changes, each part in proportion to its time."""
-        elapsed_s = t2000 - start_t2000
-        part_wh = self._part_wh
-        from_t2000 = start_t2000
-        while from_t2000 < t2000:
-            until_t2000 = min(t2000, tariff.change_after(from_t2000))
-            for register in range(self._register_count):
-                wh = self._energy_wh[register]
-                # Differences of a running total, so that the parts add up.
-                before_wh = wh * (from_t2000 - start_t2000) // elapsed_s
-                part_wh[register] = wh * (until_t2000 - start_t2000) // elapsed_s - before_wh
-                if wh:
-                    self.estimated = True
-            self._charge(index, tariff, part_wh, from_t2000, until_t2000)
-            from_t2000 = until_t2000
+    def _begin_cells(self, fresh: bool) -> None:
+        self._cell = _FRESH_CELLS if fresh else _ADDED_CELLS
+        for cell in range(self.cells_limit):
+            self._added_wh[cell] = 0
 
+    @micropython.native
     def commit(self, index: int) -> None:
         """Make the account what `prepare` computed."""
         self.debit_fen[index] = self.new_debit_fen
         self.residue_e7[index] = self.new_residue_e7
         self.residue_e11[index] = self.new_residue_e11
         self.used_wh[index] = self.new_used_wh
-        self.period_t2000[index] = self.new_period_t2000
         self.read_t2000[index] = self.new_read_t2000
+        registers_wh = self._registers
+        old_wh = self.registers_wh
         at = index * self.rates_limit
-        for rate in range(self._register_count):
-            self.registers_wh[at + rate] = self._registers[rate]
+        cell = self._cell
+        if cell < 0:
+            self._commit_cells(index)
+        else:
+            cell += index * self.cells_limit
+        for rate in range(self._fitting.registers):
+            value_wh = registers_wh[rate]
+            if cell >= 0:
+                wh = value_wh - old_wh[at + rate]
+                if wh:
+                    self.cells_wh[cell + rate] += wh
+            old_wh[at + rate] = value_wh
+
+    def _commit_cells(self, index: int) -> None:
+        self.period_t2000[index] = self.new_period_t2000
         at = index * self.cells_limit
-        if self.rolled:
-            for cell in range(self.cells_limit):
-                self.cells_wh[at + cell] = 0
-        new_cells_wh = self._new_cells_wh
-        for cell in range(self._cells):
-            if new_cells_wh[cell]:
-                self.cells_wh[at + cell] += new_cells_wh[cell]
-                new_cells_wh[cell] = 0
-        self._cells = 0
+        for cell in range(self.cells_limit):
+            wh = 0 if self._cell == _FRESH_CELLS else self.cells_wh[at + cell]
+            self.cells_wh[at + cell] = min(wh + self._added_wh[cell], NO_LIMIT)
 
     def top_up(self, index: int, order: int, amount_fen: int, repaid_fen: int = 0) -> bool:
         """Credit a purchase, of which `repaid_fen` goes to the debt; false: it was before."""
@@ -360,6 +407,15 @@ class Ledger:
         self.debit_fen[index] += repaid_fen
         self.debt_fen[index] -= repaid_fen
         return True
+
+    def describe(self, index: int, household: int, grade: int = 0, multiplier: int = 1) -> None:
+        """Say what kind of household it is, its grade, and CT x PT of its meter, 1..65535."""
+        self.flags[index] &= STOPPED | GUARD
+        self.flags[index] |= household << HOUSEHOLD
+        if multiplier > 1:
+            self.flags[index] |= SCALED
+        self.grade[index] = grade
+        self.multiplier[index] = multiplier
 
     def stop(self, index: int) -> None:
         """Stop billing the account after a doubtful reading; its supply stays as it is."""
@@ -387,7 +443,7 @@ class Ledger:
     def take_reading(
         self,
         index: int,
-        tariff: "Tariff",
+        tariff: Tariff,
         registers_wh: "array[int]",
         t2000: int,
         debit_fen: int,
@@ -404,11 +460,13 @@ class Ledger:
         agreed = outcome <= FIRST and self.new_debit_fen == debit_fen
         agreed = agreed and self.new_used_wh == used_wh
         if outcome > FIRST:
-            self._begin(index, tariff)
+            if self.misfit(index, tariff):
+                return False
+            self._fitting = tariff
             self._registers = registers_wh
-            self._register_count = tariff.registers
             self.new_read_t2000 = t2000
             self.new_period_t2000 = tariff.period_at(t2000)
+            self._begin_cells(self.new_period_t2000 != self.period_t2000[index])
         self.new_debit_fen = debit_fen
         self.new_residue_e7 = residue_e7
         self.new_residue_e11 = residue_e11

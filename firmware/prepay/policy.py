@@ -183,36 +183,38 @@ class Policy:
         `flags`, `grade` and `since_t2000` are the ledger's, `power_w` the mean since the last
         reading. `cause` may be told again: what was done is not done twice.
         """
-        reason = self._reason_to_hold(state, t2000, flags, grade, since_t2000)
         if cause == ORDER_TRIP:
             if state == REMOTE or flags & GUARD:
                 return state
             return REMOTE | TRIP << 8 | R_ORDER << 16
-        level = self._level(state, balance_fen, grade)
         if cause == CARD:
             return self._card(state, balance_fen, grade)
+        level = self._level(state, balance_fen, grade)
+        if state == level < ZERO:
+            return state
         if self._overloads(state, power_w) and not flags & (GUARD | STOPPED):
             return OVERLOAD | TRIP << 8 | R_OVERLOAD << 16
         if not self._may_leave(state, level, balance_fen, cause, t2000, since_t2000):
             return state
-        return self._move(state, level, cause, reason)
+        move = _MOVES[level][state]
+        reason = 0
+        if move in (_WARN, _TRIP, _OPEN):
+            reason = self._reason_to_hold(state, t2000, flags, grade, since_t2000)
+        return self._move(state, level, move, cause, reason)
 
     def _level(self, state: int, balance_fen: int, grade: int) -> int:
         """Row of the table."""
-        if balance_fen > max(self.alarm_1_fen, self.alarm_2_fen, 0):
-            return NORMAL
-        if balance_fen > self.alarm_2_fen:
-            return ALARM_1
         if balance_fen > 0:
-            return ALARM_2
+            if balance_fen <= self.alarm_2_fen:
+                return ALARM_2
+            return ALARM_1 if balance_fen <= self.alarm_1_fen else NORMAL
         credit_fen = self.overdraft_fen + self._grace_fen(grade)
         if state == EMERGENCY:
             credit_fen += self.emergency_fen
         return ZERO if -balance_fen < credit_fen else _CUT_LEVEL
 
-    def _move(self, state: int, level: int, cause: int, reason: int) -> int:
-        """Look the step up; `reason` is why a trip would be held back, 0: it would not."""
-        move = _MOVES[level][state]
+    def _move(self, state: int, level: int, move: int, cause: int, reason: int) -> int:
+        """Make the step; `reason` is why a trip would be held back, 0: it would not."""
         new = _LEVELS[level]
         intent = NONE
         why = R_TOP_UP if cause == TOP_UP else R_LEVEL
@@ -303,6 +305,8 @@ class Policy:
         days = t2000 // DAY_S
         if self.no_cut_weekdays >> weekday_of(days) & 1:
             return True
+        if self.no_cut_until_yymmdd == 0 and self.no_cut_from_mmdd == 0:
+            return False
         year = year_of(days)
         month = month_of(year, days)
         mmdd = month * 100 + days - day_number(year, month, 1) + 1

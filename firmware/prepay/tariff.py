@@ -68,15 +68,16 @@ class Tariff:
     number, rates, tiers, households, ladders   as in the image
     cells           tiers x rates
     registers       of the meter that are read: one for each rate, or 1 with day tables
-    limits_wh       [(ladder x households + household) x tiers + tier], of the last NO_LIMIT
+    limits_wh       [row + household x tiers + tier], of the last NO_LIMIT
     prices_e4, prices_e8_low   [that x rates + rate]
 
     `seek` sets, for the time asked for:
 
     from_t2000, until_t2000   within which all below stays the same
-    ladder, standing_e7
+    row, standing_e7
     period_t2000    settlement that began the tier period, 0 without a period
     rate            of all energy, or FROM_REGISTERS
+    plain_from_t2000    like from_t2000, but never when the clock tells the rate or days cost
     """
 
     def __init__(self) -> None:
@@ -92,10 +93,11 @@ class Tariff:
         self.prices_e8_low = array("H")
         self.from_t2000 = 0
         self.until_t2000 = 0
-        self.ladder = 0
+        self.row = 0
         self.standing_e7 = 0
         self.period_t2000 = 0
         self.rate = FROM_REGISTERS
+        self.plain_from_t2000 = NO_LIMIT
         self._image = b""
         self._sets = array("H")
         self._tables = array("H")
@@ -107,8 +109,10 @@ class Tariff:
     def load(self, image: "bytes | bytearray | memoryview", size: int) -> str:
         """Become the tariff of the first `size` bytes, copied; "" or why it is refused.
 
-        After a refusal this object is of no use.
+        Once: who holds a tariff may rely on its rates and tiers.
         """
+        if self.number:
+            return "it is loaded"
         if not _HEADER + _CRC_SIZE < size <= min(len(image), IMAGE_LIMIT):
             return "no tariff has that size"
         self._image = bytes(image[:size])
@@ -120,16 +124,16 @@ class Tariff:
             return "no tariff of format 1"
         try:
             self._parse()
+            self.number = self._image[3]
         except Refused as refused:
             return str(refused)
         except IndexError:
             return "the image is cut short"
-        self.from_t2000 = self.until_t2000 = 0
         return ""
 
     def _parse(self) -> None:
         image = self._image
-        self.number = _within(image[3], 1, 255, "number")
+        _within(image[3], 1, 255, "number")
         self.rates = _within(image[4], 1, RATES_LIMIT, "rates")
         self.tiers = _within(image[5], 1, TIERS_LIMIT, "tiers")
         self.households = _within(image[6], 1, _HOUSEHOLDS_LIMIT, "kinds of household")
@@ -166,7 +170,7 @@ class Tariff:
         for _ in range(count):
             below_wh = 0
             for _ in range(self.tiers - 1):
-                below_wh = _within(_u32(image, at), below_wh, NO_LIMIT, "limit of a tier")
+                below_wh = _within(_u32(image, at), below_wh, NO_LIMIT - 2, "limit of a tier")
                 self.limits_wh.append(below_wh)
                 at += 4
             self.limits_wh.append(NO_LIMIT)
@@ -244,10 +248,13 @@ class Tariff:
         if image[at + 10] > 1:
             season += self._bracket(season, _SEASON, image[at + 10], t2000) * _SEASON
             self._narrow(self._since_t2000, self._next_t2000)
-        self.ladder = image[season + 2]
+        self.row = image[season + 2] * self.households * self.tiers
         self.rate = FROM_REGISTERS
         if len(self._tables):
             self._seek_slot(season, image[at + 11], t2000)
+        self.plain_from_t2000 = self.from_t2000
+        if self.standing_e7 or self.rate != FROM_REGISTERS:
+            self.plain_from_t2000 = NO_LIMIT
 
     def _narrow(self, from_t2000: int, until_t2000: int) -> None:
         """Keep what lies within both spans."""

@@ -125,6 +125,7 @@ def test_eight_decimals_are_carried() -> None:
 
 def test_a_normal_charge_allocates_nothing() -> None:
     account = Account(guangzhou())
+    account.ledger.power_limit_w = 60000
     account.ledger.used_wh[1] = 259990
     account.ledger.residue_e7[1] = 99999
     account.ledger.residue_e11[1] = 9999
@@ -205,7 +206,9 @@ def test_another_meter_charges_nothing_of_its_own() -> None:
     account.registers_wh[1] = 990000
     account.t2000 += 900
     one = account.ledger
-    equal(one.prepare(1, account.tariff, account.registers_wh, account.t2000, True), books.CHARGED)
+    equal(
+        one.prepare_exchange(1, account.tariff, account.registers_wh, account.t2000), books.CHARGED
+    )
     one.commit(1)
     equal(one.used_wh[1], 1000)
     account.use(500, 1)
@@ -214,7 +217,7 @@ def test_another_meter_charges_nothing_of_its_own() -> None:
 
 def test_a_multiplier_counts_for_tiers_too() -> None:
     account = Account(simple((1000000,), (50000000, 60000000)))
-    account.ledger.multiplier[1] = 40
+    account.ledger.describe(1, 0, 0, 40)
     account.use(30000)
     equal(account.cells_wh, [1000000, 200000])
     equal(account.charged_e11, yuan_e11("620"))
@@ -323,10 +326,10 @@ def test_kinds_of_household() -> None:
     tariff = loaded(image(1, 3, ladders, (terms(0, MONTHLY),), households=3))
     for household, yuan in ((0, "110"), (1, "100"), (2, "102.5")):
         account = Account(tariff)
-        account.ledger.household[1] = household
+        account.ledger.describe(1, household)
         account.use(200000)
         equal(account.charged_e11, yuan_e11(yuan), household)
-    account.ledger.household[1] = 3
+    account.ledger.describe(1, 3)
     equal(account.use(10), books.MISFIT)
 
 

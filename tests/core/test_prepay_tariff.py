@@ -132,7 +132,7 @@ def test_seasons_go_around_the_year() -> None:
     ):
         for hour in (0, 23):
             tariff.seek(at(year, month, day, hour))
-            equal(tariff.ladder, number, (year, month, day))
+            equal(tariff.row, number * 2, (year, month, day))
 
 
 def test_a_new_set_with_another_period_settles() -> None:
@@ -155,7 +155,7 @@ def test_a_new_set_with_the_same_period_does_not() -> None:
     sets = (terms(0, YEARLY), terms(at(26, 7, 9, 5), YEARLY, ((1, 1, 1, 0, 0),)))
     tariff = loaded(image(1, 2, ladders, sets))
     equal(tariff.period_at(at(26, 7, 9, 5)), at(26, 1, 1))
-    equal(tariff.ladder, 1)
+    equal(tariff.row, 2)
 
 
 def test_day_tables() -> None:
@@ -185,11 +185,11 @@ def test_a_span_says_what_holds_all_through_it() -> None:
     while t2000 < at(26, 12, 30):
         tariff.seek(t2000)
         until_t2000 = tariff.until_t2000
-        found = (tariff.ladder, tariff.standing_e7, tariff.period_t2000, tariff.rate)
+        found = (tariff.row, tariff.standing_e7, tariff.period_t2000, tariff.rate)
         check(tariff.from_t2000 <= t2000 < until_t2000, t2000)
         for moment in (tariff.from_t2000, (t2000 + until_t2000) // 2, until_t2000 - 1):
             tariff.seek(moment)
-            again = (tariff.ladder, tariff.standing_e7, tariff.period_t2000, tariff.rate)
+            again = (tariff.row, tariff.standing_e7, tariff.period_t2000, tariff.rate)
             equal(again, found, moment)
         t2000 = until_t2000
 
@@ -235,7 +235,7 @@ def test_what_cannot_be_honoured_is_named() -> None:
         (image(1, 9, (ladder((5,) * 8, (1,) * 9),), good), "tiers 9, can be 1 to 8"),
         (
             image(1, 3, (ladder((5, 4), (1, 2, 3)),), good),
-            "limit of a tier 4, can be 5 to 1073741823",
+            "limit of a tier 4, can be 5 to 1073741821",
         ),
         (image(1, 1, one, (terms(5, ENDLESS),)), "sets do not start one after the other"),
         (image(1, 1, one, good + good), "sets do not start one after the other"),
@@ -283,3 +283,9 @@ def test_what_cannot_be_honoured_is_named() -> None:
     data = image(1, 1, one, scheduled, (((0, 0),),), ((5, 2),))
     equal(Tariff().load(data, len(data)), "day table of a holiday 2, can be 1 to 1")
     equal(refusal(b"DT\x02" + RICH[3:-4]), "no tariff of format 1")
+
+
+def test_a_tariff_is_loaded_once() -> None:
+    tariff = zhejiang()
+    equal(tariff.load(RICH, len(RICH)), "it is loaded")
+    equal((tariff.rates, tariff.tiers), (2, 3))
