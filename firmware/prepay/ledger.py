@@ -268,7 +268,7 @@ class Ledger:
         if outcome:
             return outcome
         self.rolled = self.estimated = False
-        self._begin_cells(first)
+        self._begin_cells(False)
         self.new_debit_fen = self.debit_fen[index]
         self.new_residue_e7 = self.residue_e7[index]
         self.new_residue_e11 = self.residue_e11[index]
@@ -276,6 +276,8 @@ class Ledger:
         self.new_period_t2000 = self.period_t2000[index]
         self.new_read_t2000 = start_t2000 + elapsed_s
         if first:
+            if self.new_period_t2000:
+                self._enter_period(tariff.period_at(t2000))
             self.new_period_t2000 = tariff.period_at(t2000)
             return FIRST
         self._divide(index, tariff, start_t2000, elapsed_s)
@@ -317,13 +319,7 @@ class Ledger:
                     before_wh = wh * (from_t2000 - start_t2000) // elapsed_s
                     wh = wh * (until_t2000 - start_t2000) // elapsed_s - before_wh
                 self._energy_wh[register] = wh
-            if tariff.period_t2000 != self.new_period_t2000:
-                self.rolled = True
-                self.closed_wh = self.new_used_wh
-                self.closed_debit_fen = self.new_debit_fen
-                self.new_period_t2000 = tariff.period_t2000
-                self.new_used_wh = 0
-                self._begin_cells(True)
+            self._enter_period(tariff.period_t2000)
             self._charge(index, tariff)
             # Each local midnight charges the day that it begins.
             days = (until_t2000 + DAY_S - 1) // DAY_S - (from_t2000 + DAY_S - 1) // DAY_S
@@ -360,6 +356,17 @@ class Ledger:
         self.new_residue_e11 = charge_e11 % 10000
         self.new_residue_e7 = charge_e7 % 100000
         self.new_debit_fen += charge_e7 // 100000
+
+    def _enter_period(self, period_t2000: int) -> None:
+        """Begin another tier period, if it is one: only what counts the tiers changes."""
+        if period_t2000 == self.new_period_t2000:
+            return
+        self.rolled = True
+        self.closed_wh = self.new_used_wh
+        self.closed_debit_fen = self.new_debit_fen
+        self.new_used_wh = 0
+        self.new_period_t2000 = period_t2000
+        self._begin_cells(True)
 
     def _begin_cells(self, fresh: bool) -> None:
         self._cell = _FRESH_CELLS if fresh else _ADDED_CELLS
@@ -426,11 +433,11 @@ class Ledger:
         self.flags[index] &= 0xFF ^ STOPPED
         self.read_t2000[index] = 0
 
-    def tier_of(self, index: int, tariff: "Tariff") -> int:
+    def tier_of(self, index: int, tariff: Tariff) -> int:
         """Tier from 0 on in which the next watt-hour falls."""
-        ladder = (tariff.ladder * tariff.households + self.household[index]) * tariff.tiers
+        row = tariff.row + (self.flags[index] >> HOUSEHOLD) * tariff.tiers
         tier = 0
-        while self.used_wh[index] >= tariff.limits_wh[ladder + tier]:
+        while self.used_wh[index] >= tariff.limits_wh[row + tier]:
             tier += 1
         return tier
 

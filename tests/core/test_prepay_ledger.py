@@ -411,3 +411,32 @@ def test_accounts_do_not_touch_each_other() -> None:
     account.ledger.clear(1)
     for column in account.ledger.columns():
         equal(sum(column), 0)
+
+
+def test_billing_resumed_begins_anew_in_the_same_period() -> None:
+    account = Account(zhejiang())
+    account.use(1000)
+    one = account.ledger
+    one.stop(1)
+    equal(account.use(2000), books.BILLING_STOPPED)
+    one.resume(1)
+    equal(account.prepare(), books.FIRST)
+    one.commit(1)
+    equal((one.used_wh[1], account.cells_wh[0], one.rolled), (1000, 1000, False))
+    account.use(10)
+    equal((one.used_wh[1], account.cells_wh[0]), (1010, 1010))
+    one.resume(1)
+    account.t2000 += 365 * DAY_S
+    equal(account.prepare(), books.FIRST)
+    equal((one.rolled, one.closed_wh), (True, 1010))
+    one.commit(1)
+    equal((one.used_wh[1], account.cells_wh[0]), (0, 0))
+
+
+def test_energy_used_before_the_account_counts_for_the_tiers() -> None:
+    one = Ledger(1)
+    one.used_wh[0] = 2759990
+    registers_wh = array("i", (0, 0))
+    equal(one.prepare(0, zhejiang(), registers_wh, START), books.FIRST)
+    one.commit(0)
+    equal(one.used_wh[0], 2759990)
