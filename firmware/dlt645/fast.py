@@ -151,73 +151,111 @@ def make_room(ring: ptr8, size: int, state: ptr32) -> int:
 
 
 @micropython.viper
-def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
-    """Append `size` bytes of `chunk`, look for a frame; return `found`, or -1: first make_room."""
+def _keep(ring: ptr8, chunk: ptr8, start: int, end: int, state: ptr32) -> int:
+    """Keep what nobody has judged of a chunk that was looked at in its place."""
+    for index in range(end - start):
+        ring[_RING + index] = chunk[start + index]
+    state[1] = _RING + end - start
+    return _RING
+
+
+@micropython.viper
+def _append(ring: ptr8, chunk: ptr8, size: int, state: ptr32) -> int:
+    """Keep all of a chunk behind what is kept; return 1 when it is time to look at it."""
     end = state[1]
-    if mode == 0:
-        if end + size > BOX_SIZE:
-            return -1
-        state[1] = end + size
-        # Loops count `size` down to 0: a parameter in a register, tested without a compare.
-        while size:
-            size -= 1
-            ring[end + size] = chunk[size]
-        end = state[1]
-        if state[3] or end < state[2]:
-            return state[3]
-    start = state[0]
-    need = 12
-    while start < end:
-        if ring[start] == 0x68 and (end - start < 8 or ring[start + 7] == 0x68):
-            size = 12
-            if end - start > 9:
-                size += ring[start + 9]
-            stop = start + size
-            if stop <= end:
-                total = 0
-                size -= 2
-                while size:
-                    size -= 1
-                    total += ring[start + size]
-                if (total & 0xFF) == ring[stop - 2] and ring[stop - 1] == 0x16:
-                    need = verdict = 0
-                    break
-                state[5] += 1
-            elif mode != 2:
-                need = size
-                break
-        if ring[start] != 0xFE:
-            state[4] += 1
-        start += 1
-    if need:
-        if start == end:
-            start = state[1] = _RING
-        state[0] = start
-        state[2] = start + need
-        state[3] = 0
+    state[1] = end + size
+    while size:
+        size -= 1
+        ring[end + size] = chunk[size]
+    if state[3] or state[1] < state[2]:
         return 0
-    state[0] = state[2] = stop
+    return 1
+
+
+@micropython.viper
+def _accept(ring: ptr8, chunk: ptr8, start: int) -> int:
+    """Take the address of a good frame whose data is in the box; return `found`."""
+    verdict = 0
     size = 6
     while size:
         size -= 1
-        total = ring[start + size + 1]
-        ring[ADDRESS + size] = total
-        if ring[ASKED + size] != total and ring[ASKED + size] != 0xAA:
+        byte = chunk[start + size + 1]
+        ring[ADDRESS + size] = byte
+        if ring[ASKED + size] != byte and ring[ASKED + size] != 0xAA:
             verdict = 0x10000
-    start += 10
-    size = ring[start - 1]
-    while size:
-        size -= 1
-        ring[DATA + size] = (ring[start + size] - 0x33) & 0xFF
     if verdict == 0:
         size = ring[_ASKED_SIZE]
-        if ring[start - 1] < size:
+        if chunk[start + 9] < size:
             verdict = 0x20000
         while size:
             size -= 1
             if ring[ASKED_DI + size] != ring[DATA + size]:
                 verdict = 0x20000
-    state[3] = ring[start - 2] | ring[start - 1] << 8 | verdict | 0x40000
+    return chunk[start + 8] | chunk[start + 9] << 8 | verdict | 0x40000
+
+
+@micropython.viper
+def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
+    """Append `size` bytes of `chunk`, look for a frame; return `found`, or -1: first make_room.
+
+    Where nothing is kept the chunk is looked at in its place, and only its rest is copied.
+    """
+    start = state[0]
+    end = state[1]
+    in_place = 0
+    if mode == 0:
+        if start == end and state[3] == 0 and size <= RECEIVED_SIZE:
+            in_place = 1
+            start = 0
+            end = size
+        else:
+            if end + size > BOX_SIZE:
+                return -1
+            if int(_append(ring, chunk, size, state)) == 0:
+                return state[3]
+            end = state[1]
+            chunk = ring
+    need = 12
+    while start < end:
+        if chunk[start] == 0x68 and (end - start < 8 or chunk[start + 7] == 0x68):
+            size = 12
+            if end - start > 9:
+                size += chunk[start + 9]
+            stop = start + size
+            if stop <= end:
+                # Loops count `size` down to 0: a parameter in a register, tested without a
+                # compare. The data is taken on the way; only a good frame's is looked at.
+                total = 0
+                size -= 12
+                while size:
+                    size -= 1
+                    byte = chunk[start + size + 10]
+                    ring[DATA + size] = (byte - 0x33) & 0xFF
+                    total += byte
+                size = 10
+                while size:
+                    size -= 1
+                    total += chunk[start + size]
+                if (total & 0xFF) == chunk[stop - 2] and chunk[stop - 1] == 0x16:
+                    state[3] = int(_accept(ring, chunk, start))
+                    start = stop
+                    need = 0
+                    break
+                state[5] += 1
+            elif mode != 2:
+                need = size
+                break
+        if chunk[start] != 0xFE:
+            state[4] += 1
+        start += 1
+    if need:
+        state[3] = 0
+    if start == end:
+        start = state[1] = _RING
+    elif in_place:
+        start = int(_keep(ring, chunk, start, end, state))
+    state[0] = start
+    state[2] = start + need
     return state[3]
 
 
@@ -334,8 +372,7 @@ def decode(di: int, data: object, offset: int, size: int, out: object) -> int:
             byte -= 0x80
         while True:
             high = byte >> 4
-            byte &= 0x0F
-            if high > 9 or byte > 9:
+            if high > 9 or (byte & 0x0F) > 9:
                 blank = 0xFF
                 for place in range(offset, offset + item):
                     blank &= source[place]
@@ -344,7 +381,7 @@ def decode(di: int, data: object, offset: int, size: int, out: object) -> int:
                 value = 0 - 0x40000000
                 negative = 0
                 break
-            value = value * 100 + high * 10 + byte
+            value = value * 100 + byte - 6 * high
             if place == offset:
                 if form < 0x300:
                     value *= 10

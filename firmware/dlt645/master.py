@@ -120,18 +120,17 @@ _WIRE_SIZE = const(25)  # of request and reply
 _LEFT = const(26)  # attempts
 _FAILURE = const(27)  # the worst so far
 _NOISE_BEFORE = const(28)
-_HEARD_TICKS = const(29)
+_HEARD_TICKS = const(29)  # the last byte, or the end of the transaction
 _DEADLINE_TICKS = const(30)
-_ENDED_TICKS = const(31)
-_OUTCOME = const(32)  # unless it was the expected reply at once
-_KIND = const(33)
-_SEQUENCE = const(34)  # with which a follow-up has to end, or -1
-_SENT_TICKS = const(35)
-_ATTEMPT = const(36)
-_LEARNED_MS = const(37)  # of this meter, 0: nothing
-_NEXT_NOTE = const(38)  # for the transaction that starts next
-_SILENCE_MS = const(39)  # between transactions
-_WORDS_SIZE = const(40)
+_OUTCOME = const(31)  # unless it was the expected reply at once
+_KIND = const(32)
+_SEQUENCE = const(33)  # with which a follow-up has to end, or -1
+_SENT_TICKS = const(34)
+_ATTEMPT = const(35)
+_LEARNED_MS = const(36)  # of this meter, 0: nothing
+_NEXT_NOTE = const(37)  # for the transaction that starts next
+_SILENCE_MS = const(38)  # between transactions
+_WORDS_SIZE = const(39)
 
 _FEED = const(0)
 _NEXT = const(1)
@@ -196,7 +195,7 @@ class Master:
         words[_PAUSE_MS] = pause_ms
         words[_REPLY_MS] = reply_ms
         words[_GAP_MS] = _LONGEST_GAP_MS
-        words[_ENDED_TICKS] = _NEVER
+        words[_HEARD_TICKS] = _NEVER
         self.set_baud(baud)
 
     def count(self, name: str) -> int:
@@ -225,7 +224,7 @@ class Master:
             return patience.late(note)
         size = words[_FRAME_SIZE] + _FRAME_OVERHEAD + self.data_size
         wire_ms = size * _BITS_PER_BYTE_1000 // words[_BAUD]
-        passed_ms = (words[_ENDED_TICKS] - words[_SENT_TICKS]) & _TICKS_MASK
+        passed_ms = (words[_HEARD_TICKS] - words[_SENT_TICKS]) & _TICKS_MASK
         return patience.answered(note, passed_ms - wire_ms)
 
     def start(
@@ -287,7 +286,7 @@ class Master:
         self.data_offset = repeated
         self.data_size = 0
         self.more = False
-        self._pause(words[_ENDED_TICKS], words[_SILENCE_MS], now_ticks)
+        self._pause(words[_HEARD_TICKS], words[_SILENCE_MS], now_ticks)
 
     def start_listening(
         self,
@@ -373,8 +372,6 @@ class Master:
 
     def poll(self, now_ticks: int) -> int:
         """Advance; return IDLE, BUSY, or, once, the outcome."""
-        if not self.busy:
-            return IDLE
         words = self._words
         if self.busy == _WAITING:
             found = words[_FOUND]
@@ -382,10 +379,11 @@ class Master:
                 if found & _CONTROL_AND_VERDICT == words[_GOOD]:
                     self.data_size = found >> 8 & 0xFF
                     self.busy = 0
-                    words[_ENDED_TICKS] = now_ticks
                     return OK
                 if self._judge_all(now_ticks) != BUSY:
                     return words[_OUTCOME]
+        elif not self.busy:
+            return IDLE
         if (now_ticks - words[_DEADLINE_TICKS]) & _TICKS_MASK < _TICKS_HALF:
             return self._expired(now_ticks)
         if words[_HEARD_TICKS] != _NEVER:
@@ -547,7 +545,7 @@ class Master:
             words[_OUTCOME] = outcome
             return outcome
         self.busy = 0
-        words[_ENDED_TICKS] = now_ticks
+        words[_HEARD_TICKS] = now_ticks
         words[_OUTCOME] = outcome
         if outcome != OK:
             words[_ABNORMAL if outcome == ABNORMAL else _FAILURES] += 1

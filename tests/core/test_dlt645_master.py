@@ -214,6 +214,26 @@ def test_reply_longer_than_expected_is_waited_for() -> None:
     equal(link.data_size, len(data))
 
 
+def test_no_garbage_makes_a_master_deaf() -> None:
+    seed = 0x645
+    line = Line(TICKS_MASK - 5000)
+    for round_number in range(60):
+        chunk = bytearray(40)
+        for index in range(40):
+            seed = (seed * 1103 + 12345) & 0xFFFFFF
+            chunk[index] = b"\x68\xfe\x16\x0c\x91\x37\x68\x00"[seed >> 13 & 7]
+        size = seed >> 4 & 31
+        # Outside a transaction, before a reply, and instead of the first reply.
+        line.master.feed(chunk, size, line.ticks)
+        if round_number & 1:
+            line.answer(80, bytes(chunk[:size]) + STATUS)
+        else:
+            line.answer(80, bytes(chunk[:size]), STATUS)
+        equal(line.read(di.STATUS_3), master.OK, round_number)
+        equal(line.master.data_size, 6)
+        line.replies.clear()
+
+
 def test_endless_noise_ends() -> None:
     link = Master(attempts=1)
     link.start_read(METER, di.ENERGY_FORWARD, 0)
