@@ -63,7 +63,7 @@ def describe(frame: Frame, standard: str = "auto", profile: str = "") -> dict[st
         standard = guess_standard(frame)
     head = _head(standard, frame.control)
     items = found = None
-    if head.reading:
+    if head.reading and len(frame.data) >= head.di_size:
         # The common case, in one step.
         found = catalogue.load().find_wire(frame.data[: head.di_size], profile)
         if found is not None:
