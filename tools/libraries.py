@@ -1,4 +1,4 @@
-"""Other people's DL/T 645 libraries, each in an environment of its own under .cache/libraries.
+"""Other people's libraries, each in an environment of its own under .cache/libraries.
 
 They share module names (`dlt645` both) and want their own dependencies, so none of them ever
 enters our .venv. An environment is made once and kept; an interrupted one is made again.
@@ -12,6 +12,7 @@ from tools.bootstrap import ROOT, SetupError, make_venv
 
 DLT645 = "dlt645==3.2.0"
 PYTHON_DLT645 = "python-dlt645==0.1.4"
+ATHERIS = "atheris==3.0.0"
 
 _FOLDER = ROOT / ".cache" / "libraries"
 
