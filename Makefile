@@ -7,7 +7,7 @@ BOARD ?= qemu
 PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-qemu check bench image clean
+.PHONY: help setup demo test test-qemu check bench soak image clean
 
 # help: print this list
 help:
@@ -45,6 +45,10 @@ check: $(READY)
 # bench: frames per second of decoding beside other people's libraries
 bench: $(READY)
 	@$(BIN)/python -m tools.bench_decode
+
+# soak: ten million mutated frames against every decoder, on both sides
+soak: $(READY)
+	@$(BIN)/python -m tools.fuzz
 
 # image: build BOARD=qemu, or BOARD=esp32|rp2|stm32 from your MicroPython in MPY_DIR=...
 image: $(READY)
