@@ -43,7 +43,7 @@ VECTORS = ROOT / "tests" / "vectors"
 BATCH = 20_000
 # Feeding four receivers costs ten times the rest: one case of so many gets it.
 STREAMS_EVERY = 10
-KEYS = {
+KEYS: dict[str, type | tuple[type, ...]] = {
     "ok": bool,
     "standard": str,
     "direction": str,
@@ -181,7 +181,7 @@ def _shape(said: dict[str, Any], octets: bytes) -> str:
         good = set(said) == {"ok", "reason", "hex"} and said["reason"]
         return "" if good and said["hex"] == octets.hex().upper() else f"refusal {said}"
     for key, kind in KEYS.items():
-        if not isinstance(said.get(key), kind):  # type: ignore[arg-type]
+        if not isinstance(said.get(key), kind):
             return f"{key} is {said.get(key)!r}"
     if set(said) - set(KEYS) - {"note"}:
         return f"keys {sorted(said)}"
