@@ -25,6 +25,7 @@ BITS_PER_BYTE = 11
 GAP_LIMIT_US = 500_000
 _US = 1_000_000
 _MASTER = -1
+_STRANGER = -2
 _LOST = -1  # a byte nobody hears
 
 
@@ -57,10 +58,13 @@ class LineFaults:
     doubled_start: float = 0.0  # its first 68 comes twice
     noise: float = 0.0  # up to 12 bytes of anything before it
     babble: float = 0.0  # up to 400 bytes of anything behind it
+    stray_noise: float = 0.0  # up to 40 bytes of anything, within 2 s of the request
+    jabber: float = 0.0  # something sends without end, for up to `jabber_limit_s`
     silent_meter: float = 0.0  # the meter answers nothing for up to `silent_limit_s`
     jitter_ms: int = 0  # each reply is up to this much later
     late_limit_ms: int = 3000
     silent_limit_s: int = 3600
+    jabber_limit_s: int = 20
 
 
 @dataclass(slots=True)
@@ -80,6 +84,15 @@ class _Burst:
     @property
     def over_us(self) -> int:
         return self.end_us(len(self.values) - 1)
+
+    def over_by(self, now_us: int) -> int:
+        """How many bytes are over by `now_us`."""
+        count = len(self.values)
+        if self.baud and now_us < self.over_us:
+            # The most bytes whose end, rounded down as in `end_us`, is not behind now.
+            elapsed_us = now_us - self.start_us
+            count = ((elapsed_us + 1) * self.baud - 1) // (BITS_PER_BYTE * _US)
+        return max(0, count)
 
 
 @dataclass
@@ -132,17 +145,17 @@ class Line:
         now_us = self.clock.now_us()
         heard: list[tuple[int, int]] = []
         for burst in self._bursts:
-            while burst.taken < len(burst.values):
-                at_us = burst.end_us(burst.taken)
-                if at_us > now_us:
-                    break
-                value = burst.values[burst.taken]
-                burst.taken += 1
-                if value != _LOST and (burst.source != _MASTER or self.echo):
-                    heard.append((at_us, self._at_speed(value, burst.baud)))
+            if burst.source == _MASTER and not self.echo:
+                continue
+            count = burst.over_by(now_us)
+            for index in range(burst.taken, count):
+                value = burst.values[index]
+                if value != _LOST:
+                    heard.append((burst.end_us(index), self._at_speed(value, burst.baud)))
+            burst.taken = count
         self._bursts = [burst for burst in self._bursts if burst.over_us > now_us]
         heard.sort(key=lambda byte: byte[0])
-        return bytes(value for _, value in heard)
+        return bytes([value for _, value in heard])
 
     def next_us(self) -> int | None:
         """When the next request or reply is over, None while the line is quiet.
@@ -217,6 +230,19 @@ class Line:
         while turned and not _frames(values) <= sent:
             values[turned.pop()] = _LOST
 
+    def _disturb(self, burst: _Burst) -> None:
+        """Let a stranger send, around the replies to this request."""
+        size = delay_us = 0
+        if self._happens("stray_noise"):
+            size = self.random.randrange(1, 41)
+            delay_us = self.random.randrange(2 * _US)
+        if self._happens("jabber"):
+            bits = self.faults.jabber_limit_s * (burst.baud or 2400)
+            size = 1 + self.random.randrange(bits) // BITS_PER_BYTE
+        if size:
+            values = list(self.random.randbytes(size))
+            self._put(_Burst(_STRANGER, burst.over_us + delay_us, burst.baud, values))
+
     # --- the meters' side ----------------------------------------------------------------------
 
     def _advance(self) -> None:
@@ -234,6 +260,7 @@ class Line:
                 meter.unheard(burst.start_us - self._understood_us.get(index, 0))
             if meter.baud == burst.baud:
                 self._understood_us[index] = burst.over_us
+        self._disturb(burst)
         if self._happens("lost_request"):
             return
         values = list(burst.values)
@@ -291,7 +318,7 @@ class Line:
 
 
 def _heard(values: list[int]) -> bytes:
-    return bytes(value for value in values if value != _LOST)
+    return bytes([value for value in values if value != _LOST])
 
 
 def _frames(values: list[int]) -> set[bytes]:

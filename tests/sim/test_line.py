@@ -243,6 +243,28 @@ def test_babble_comes_behind_the_reply() -> None:
     assert len(heard) > len(plain)
 
 
+def test_a_jabber_spoils_replies_and_requests_until_it_ends() -> None:
+    line = village(faults=LineFaults(jabber=1.0, jabber_limit_s=5), seed=4)
+    line.write(dlt645.build("000000000001", 0x11, ENERGY))
+    clock_of(line).advance_us(int(REQUEST_SIZE * BYTE_US) + 1)
+    line.read()
+    line.faults = NONE
+    assert Reader().feed(run(line)) == []
+    assert line.counters["collisions"] == 1
+    assert line.clock.now_us() > (REQUEST_SIZE + REPLY_SIZE) * BYTE_US + 60_000
+    assert dlt645.parse(ask(line, "000000000001")).control == 0x91
+
+
+def test_stray_noise_comes_by_itself() -> None:
+    """Some of it meets the reply and spoils it, all of it is bytes that nobody asked for."""
+    good = 0
+    for seed in range(20):
+        heard = ask(village(faults=LineFaults(stray_noise=1.0), seed=seed), "000000000001")
+        good += len(Reader().feed(heard))
+        assert len(heard) != REPLY_SIZE
+    assert 5 < good < 20
+
+
 def test_one_seed_gives_the_same_bytes_again() -> None:
     faults = LineFaults(drop_byte=0.02, flip_bit=0.02, noise=0.3, late_reply=0.2, jitter_ms=30)
 
