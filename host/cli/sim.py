@@ -51,9 +51,21 @@ A file tells each meter's address and, if need be, its profile, load, speed, del
       clock_offset_s: -30
 """
 )
-@click.option("--count", default=8, show_default=True, type=click.IntRange(1, 1024))
+@click.option(
+    "--count",
+    default=8,
+    show_default=True,
+    type=click.IntRange(1, 1024),
+    help="Meters, with addresses that follow.",
+)
 @click.option("--first-address", default="000000000001", show_default=True, help="12 digits.")
-@click.option("--profile", default="plain", show_default=True, type=click.Choice([*PROFILES]))
+@click.option(
+    "--profile",
+    default="plain",
+    show_default=True,
+    type=click.Choice([*PROFILES]),
+    help="Kind of the meters.",
+)
 @click.option(
     "--file",
     "plan_path",
@@ -69,10 +81,18 @@ A file tells each meter's address and, if need be, its profile, load, speed, del
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]),
     default=str(to_datetime(DEFAULT_START_T2000)),
     show_default=True,
-    help="Time of day of the meters at the epoch.",
+    metavar="TIME",
+    help="The meters' clock at the epoch, 2026-01-02 or 2026-01-02T00:00:00.",
 )
 @click.option("--epoch", type=float, help="Unix time of --start.  [default: now]")
-@click.option("--speed", default=1, show_default=True, type=click.IntRange(1, 1_000_000))
+@click.option(
+    "--speed",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="Seconds of the meters' day in a real one.",
+)
+@click.option("--follow-baud", is_flag=True, help="The line has the speed set on the pty.")
 @click.option("--trace", type=click.File("w"), help="File for what happens in the meters (JSON).")
 @click.option("--seed", default=0, show_default=True, help="Of the faults.")
 @click.option("--fault", "faults", multiple=True, help=f"NAME=CHANCE of {', '.join(FAULT_NAMES)}.")
@@ -88,6 +108,7 @@ def meters(
     start: datetime,
     epoch: float | None,
     speed: int,
+    follow_baud: bool,
     trace: TextIO | None,
     seed: int,
     faults: tuple[str, ...],
@@ -95,6 +116,8 @@ def meters(
     """Answer as meters do, until interrupted."""
     if sum(one is not None for one in (link, serial_path, tcp)) > 1:
         raise click.UsageError("--link is for a pty: take one of --link, --port and --tcp")
+    if follow_baud and (serial_path or tcp):
+        raise click.UsageError("--follow-baud is for a pty: leave --port and --tcp out")
     clock = AcceleratedClock(to_t2000(start), speed, epoch)
     try:
         if plan_path:
@@ -108,7 +131,7 @@ def meters(
             port = _open(link, serial_path, tcp, plan.baud)
             try:
                 click.echo(f"serving {len(served)} meters on {port.name}")
-                serve(port, line, Trace(trace, clock, served), stop)
+                serve(port, line, Trace(trace, clock, served), stop, follow=follow_baud)
             finally:
                 port.close()
     except (PlanError, ServeError) as error:

@@ -25,9 +25,9 @@ from host.sim.line import Line, LineFaults
 from host.sim.load import RATES, Load
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
-from host.sim.speaker import BAUD_CODES
 
 METERS_LIMIT = 1024
+SPEEDS = (600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 FAULT_NAMES = tuple(one.name for one in fields(LineFaults))
 
 
@@ -36,8 +36,8 @@ class PlanError(ValueError):
 
 
 def _known_baud(baud: int) -> int:
-    if baud not in BAUD_CODES.values():
-        raise ValueError(f"{baud} is no speed of a meter: {sorted(BAUD_CODES.values())}")
+    if baud not in SPEEDS:
+        raise ValueError(f"{baud} is no speed of a line: {', '.join(map(str, SPEEDS))}")
     return baud
 
 

@@ -8,7 +8,7 @@ itself.
 
     {"t2000":820540800,"meter":"000000000001","event":"relay","open":true}
 
-Events: start, relay, address, baud, end. `start` and `end` tell the whole state of a meter.
+Events: start, relay, address, baud, top_up, end. `start` and `end` tell the whole state.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import os
 import select
 import signal
 import socket
+import termios
 import tty
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,10 @@ from host.sim.meter import Meter
 READ_SIZE = 4096
 _WAIT_LIMIT_S = 0.2
 _US = 1_000_000
+_SPEEDS = {
+    getattr(termios, f"B{baud}"): baud
+    for baud in (600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+}
 
 
 class ServeError(Exception):
@@ -43,6 +48,13 @@ class Port(Protocol):
 
     name: str
     paced: bool  # the port gives the bytes their time on the wire
+
+    @property
+    def baud(self) -> int:
+        """The speed that the master's side has set, 0 where there is no such thing."""
+
+    def set_baud(self, baud: int) -> None:
+        """Speak at another speed from now on, where the port has one."""
 
     def read(self, wait_s: float) -> bytes:
         """What has come, after `wait_s` at the latest."""
@@ -81,6 +93,13 @@ class PtyPort:
             hint = "choose another --link"
             raise ServeError(f"cannot make the link {link}: {error.strerror}; {hint}") from error
 
+    @property
+    def baud(self) -> int:
+        return _SPEEDS.get(termios.tcgetattr(self._slave)[5], 0)
+
+    def set_baud(self, baud: int) -> None:
+        """The line itself keeps the time."""
+
     def read(self, wait_s: float) -> bytes:
         return os.read(self._master, READ_SIZE) if _readable(self._master, wait_s) else b""
 
@@ -109,6 +128,15 @@ class SerialPort:
             hint = "check the path and that nobody else uses it"
             raise ServeError(f"cannot open {path}: {error}; {hint}") from error
 
+    @property
+    def baud(self) -> int:
+        return 0
+
+    def set_baud(self, baud: int) -> None:
+        if self._port.baudrate != baud:
+            self._port.flush()
+            self._port.baudrate = baud
+
     def read(self, wait_s: float) -> bytes:
         if not _readable(self._port.fileno(), wait_s):
             return b""
@@ -136,6 +164,13 @@ class TcpPort:
             ) from error
         self.name = f"socket://{host}:{self._server.getsockname()[1]}"
         self._peer: socket.socket | None = None
+
+    @property
+    def baud(self) -> int:
+        return 0
+
+    def set_baud(self, baud: int) -> None:
+        """The line itself keeps the time."""
 
     def read(self, wait_s: float) -> bytes:
         if not _readable(self._server.fileno() if self._peer is None else self._peer, wait_s):
@@ -192,7 +227,7 @@ class Trace:
             now, before = _visible(meter), self._known[index]
             if now != before:
                 self._known[index] = now
-                for event, name in (("relay", "open"), ("address", "address"), ("baud", "baud")):
+                for event, name in _EVENTS:
                     if now[name] != before[name]:
                         self._write(str(before["address"]), event, {name: now[name]})
 
@@ -208,6 +243,7 @@ class Trace:
                 "open": meter.relay.open,
                 "rates_wh": list(meter.rates_wh),
                 "operations": meter.relay.operations,
+                "balance_fen": meter.balance_fen,
                 "clock_t2000": meter.clock_t2000,
             }
             self._write(meter.address, event, state)
@@ -219,8 +255,16 @@ class Trace:
             self._stream.flush()
 
 
+_EVENTS = (("relay", "open"), ("address", "address"), ("baud", "baud"), ("top_up", "count"))
+
+
 def _visible(meter: Meter) -> dict[str, object]:
-    return {"open": meter.relay.open, "address": meter.address, "baud": meter.baud}
+    return {
+        "open": meter.relay.open,
+        "address": meter.address,
+        "baud": meter.baud,
+        "count": meter.wallet.count,
+    }
 
 
 class Stop:
@@ -247,8 +291,12 @@ class Stop:
         self.asked = True
 
 
-def serve(port: Port, line: Line, trace: Trace, stop: Stop) -> None:
-    """Serve until `stop` is true; ServeError when the port breaks."""
+def serve(port: Port, line: Line, trace: Trace, stop: Stop, *, follow: bool = False) -> None:
+    """Serve until `stop` is true; ServeError when the port breaks.
+
+    `follow`: the line has the speed that the master's side sets on the port. A port that keeps
+    the time itself takes the speed that all meters have agreed on.
+    """
     trace.start()
     try:
         while not stop():
@@ -256,10 +304,16 @@ def serve(port: Port, line: Line, trace: Trace, stop: Stop) -> None:
             wait_s = _WAIT_LIMIT_S
             if next_us is not None:
                 wait_s = min(wait_s, max(0, next_us - line.clock.now_us()) / _US)
-            line.write(port.read(wait_s))
+            data = port.read(wait_s)
+            if follow and port.baud:
+                line.baud = port.baud
+            line.write(data)
             reply = line.read()
             if reply:
                 port.write(reply)
+            speeds = {meter.baud for meter in line.meters}
+            if port.paced and len(speeds) == 1 and line.next_us() is None:
+                port.set_baud(speeds.pop())
             trace.look()
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "error")

@@ -6,14 +6,19 @@ limit far above any reply.
 """
 
 import json
+import os
 import signal
 import socket
+import termios
+import tty
 from pathlib import Path
 
 import pytest
+import serial
 from click.testing import CliRunner
 
 from host.cli.sim import command
+from host.frames import dlt645
 from tests.sim.serving import LIMIT_S, ask, opened, served
 
 TRIP = bytes.fromhex("02000000000000001A00000000010199")
@@ -45,6 +50,39 @@ def test_a_pty_answers_again_and_again_and_the_trace_shows_the_relay(tmp_path: P
     assert ended["000000000001"]["open"] is False
     assert len(ended["000000000001"]["rates_wh"]) == 4
     assert events[-1]["t2000"] >= events[0]["t2000"]
+
+
+def test_the_line_follows_the_speed_of_the_pty() -> None:
+    """17H as a technician does it: both change, and what is asked at the old speed is lost."""
+    with (
+        served("--follow-baud", "--count", "1") as (name, _),
+        serial.Serial(name, 19200, timeout=LIMIT_S) as port,
+    ):
+        assert ask(port.fileno(), "000000000001", 0x17, b"\x20").data == b"\x20"
+        port.baudrate = 9600
+        assert ask(port.fileno(), "000000000001", READ, STATUS_3).control == 0x91
+        port.baudrate = 19200
+        port.timeout = 0.5
+        port.write(dlt645.build("000000000001", READ, STATUS_3))
+        assert port.read(1) == b""
+
+
+def test_a_serial_port_is_served_and_changes_its_speed() -> None:
+    """A pty plays the serial port: the other end of it is the cable."""
+    cable, end = os.openpty()
+    try:
+        tty.setraw(end)
+        os.set_blocking(cable, False)
+        with served("--port", os.ttyname(end), "--count", "1") as (name, process):
+            assert name == os.ttyname(end)
+            assert ask(cable, "000000000001", 0x17, b"\x20").data == b"\x20"
+            assert ask(cable, "000000000001", READ, STATUS_3).control == 0x91
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LIMIT_S) == 0
+            assert termios.tcgetattr(end)[5] == termios.B9600
+    finally:
+        os.close(cable)
+        os.close(end)
 
 
 def test_tcp_serves_one_master_after_another() -> None:
@@ -118,6 +156,7 @@ def test_a_bad_file_is_refused_with_its_place(content: str, tmp_path: Path) -> N
         (["--baud", "1234"], "1234 is no speed"),
         (["--tcp", "7000"], "write it as 127.0.0.1:7000"),
         (["--tcp", "127.0.0.1:0", "--port", "/dev/null"], "take one of"),
+        (["--follow-baud", "--tcp", "127.0.0.1:0"], "--follow-baud is for a pty"),
         (["--port", "/nowhere/tty"], "cannot open /nowhere/tty"),
         (["--link", "/nowhere/line"], "cannot make the link"),
     ],
