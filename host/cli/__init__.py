@@ -9,6 +9,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("host.cli.decode", "Decode DL/T 645 frames (2007 and 1997) to JSON or text."),
     "bill": ("host.cli.bill", "Price kilowatt-hours under a tariff file, exactly."),
     "card": ("host.cli.card", "Issue, show and redeem prepaid IC cards."),
+    "console": ("host.cli.console", "Talk to a concentrator: set it up, ask it, load tariffs."),
     "sim": ("host.cli.sim", "Simulated meters on a line, and seeded worlds of faults."),
     "headend": ("host.cli.headend", "Receive, store and acknowledge readings."),
     "demo": ("host.cli.demo", "The whole chain on real MicroPython, in under 90 seconds."),

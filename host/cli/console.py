@@ -1,0 +1,66 @@
+"""`dianka console`: a technician's commands to a concentrator, over its serial line."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from host.frames import tariff
+from host.link import setup
+from host.link.console import Console, ConsoleError
+from host.link.port import Port, PortError
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dianka console --port /dev/ttyUSB0 help
+  dianka console --port /dev/ttyUSB0 status
+  dianka console --port /dev/ttyUSB0 --tariff tariffs/zhejiang-tou.json --number 1
+  dianka console --port /dev/ttyUSB0 meter add 983764 17 1
+  dianka console --port socket://127.0.0.1:7646 account 17
+Without a command, one line of input after another is carried out.
+"""
+)
+@click.option("--port", required=True, help="/dev/ttyUSB0, or socket://HOST:PORT.")
+@click.option(
+    "--tariff",
+    "tariff_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Load this tariff file before anything else.",
+)
+@click.option(
+    "--number", default=1, show_default=True, type=click.IntRange(1, 8), help="Of the tariff."
+)
+@click.argument("words", nargs=-1)
+def command(port: str, tariff_path: Path | None, number: int, words: tuple[str, ...]) -> None:
+    """Ask a concentrator, set it up, load tariffs; `help` lists its own commands."""
+    try:
+        image = tariff.build(tariff.load(tariff_path), number) if tariff_path else b""
+        with Port(port) as line:
+            console = Console(line)
+            if image:
+                setup.send_tariff(console, number, image)
+                click.echo(f"tariff {number} in force")
+            if words:
+                _say(console.command(" ".join(words)))
+            elif not image:
+                _converse(console)
+    except (PortError, ConsoleError, tariff.TariffError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _converse(console: Console) -> None:
+    """Carry out each line of input; a refusal is said, and the next line follows."""
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        try:
+            _say(console.command(line.strip()))
+        except ConsoleError as error:
+            click.secho(str(error), err=True, fg="red")

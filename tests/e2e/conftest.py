@@ -1,0 +1,6 @@
+"""Let pytest find `device`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
