@@ -14,6 +14,7 @@ BAD_TIME = const(-1)
 
 _DAY_S = const(86400)
 _CYCLE_DAYS = const(1461)
+_LAST_DAY = const(24854)  # 2068-01-18: t2000 fits 32 bits with a sign
 
 # Formats of dlt645.table; 8, to the minute, is the remaining one.
 _DATE = const(5)
@@ -93,6 +94,6 @@ def decode_moment(form: int, data: bytearray, offset: int) -> int:
     else:
         second = decode_minute(data, offset)
         days = decode_date(data, offset + 2)
-    if second < 0 or days < 0:
+    if second < 0 or days < 0 or days > _LAST_DAY:
         return BAD_TIME
     return days * _DAY_S + second

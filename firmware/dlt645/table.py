@@ -55,7 +55,6 @@ TABLE = (
     b"\x00\x00\x35\x03\x00\x13\x03"  # 03350000 magnetic disturbances
     b"\x01\x00\x00\x1d\x01\x13\x03"  # 1D000001 trips of the relay
     b"\x01\x00\x00\x1e\x01\x13\x03"  # 1E000001 closings of the relay
-    b"\x11\xb6\x00\x00\x13\x12\x02"  # B611..13 (1997) voltages, V
     b"\x30\xb6\x00\x00\x30\x13\x03"  # B630 (1997) active power, 0.1 W
 )
 TABLE_SIZE = len(TABLE)
