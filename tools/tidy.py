@@ -114,7 +114,7 @@ LAYERS = (
     _layer("host.frames", foreign="construct crcmod cryptography pydantic"),
     _layer("host.sim", ours="host.frames", foreign="construct pydantic serial yaml"),
     _layer("host.rig", ours=f"host.sim host.frames {_CORE} concentrator"),
-    _layer("host.link", ours="host.frames", foreign="serial"),
+    _layer("host.link", ours="host.frames", foreign="serial smartcard"),
     _layer("host.cards", ours="host.frames host.link", foreign="cryptography"),
     _layer("host.headend", ours="host.frames", foreign="sqlalchemy pydantic"),
     _layer(

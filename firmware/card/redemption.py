@@ -148,8 +148,7 @@ class Redemption:
         carrier = self._carrier
         done = self.done
         if self._locked and (now_ticks - self._since_ticks) & _TICKS_MASK >= LOCK_MS:
-            self._locked = False
-            self._failures = 0
+            self.unlock()
         if carrier.present != self._present:
             if self._state != _WAIT:
                 self._finish(codes.NOT_MARKED if self.credited else codes.PULLED, now_ticks)
@@ -161,6 +160,11 @@ class Redemption:
             if outcome != port.BUSY:
                 self._go_on(outcome == port.OK, now_ticks, now_t2000)
         return self.done != done
+
+    def unlock(self) -> None:
+        """Look at cards again after too many that were not genuine."""
+        self._locked = False
+        self._failures = 0
 
     def _begin(self, now_ticks: int) -> None:
         self.index = -1

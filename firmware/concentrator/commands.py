@@ -248,6 +248,12 @@ class Commands:
             raise Refusal("flash full or failing, nothing was changed")
         return ["billing on"]
 
+    def _card_unlock(self, arguments: "list[str]") -> "list[str]":
+        if self._app.redemption is None:
+            raise Refusal("there is no card reader")
+        self._app.redemption.unlock()
+        return ["cards are looked at"]
+
     def _find(self, text: str) -> int:
         index = self._app.registry.find_account(_digits(text, "an account number"))
         if index < 0:
@@ -328,6 +334,7 @@ _COMMANDS = (
     ("meter list", 0, 0, ""),
     ("account", 1, 1, "ACCOUNT"),
     ("account resume", 1, 1, "ACCOUNT"),
+    ("card unlock", 0, 0, ""),
     ("tariff begin", 1, 1, "SIZE"),
     ("tariff data", 2, 2, "OFFSET HEX"),
     ("tariff commit", 2, 2, "NUMBER CRC"),

@@ -1,11 +1,13 @@
-"""Orders onto cards: written, read back, and never over money that was not redeemed."""
+"""Orders onto cards: noted before, written, read back; no order twice, no money overwritten."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from host.cards.audit import AuditLog
 from host.frames import card as frames
-from host.frames.card import Header
+from host.frames.card import MONEY_KINDS, Card, CardKind, Header
 from host.link.card import CardIoError, CardMemory
 
 EPOCH = datetime(2000, 1, 1)
@@ -26,29 +28,102 @@ def to_datetime(t2000: int) -> datetime:
     return EPOCH + timedelta(seconds=t2000)
 
 
-def issue(memory: CardMemory, header: Header, key: bytes, force: bool = False) -> Header:
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Writes cards under `key_of(district, key_version)` and notes them in `log`."""
+
+    key_of: Callable[[int, int], bytes]
+    log: AuditLog
+
+    def issue(self, memory: CardMemory, header: Header, force: bool = False) -> Header:
+        """As `issue`, once: IssueError where the order is on another card, unless `force`."""
+        if not force and header.kind in MONEY_KINDS:
+            self._check_once(replace(header, uid=memory.uid))
+        key = self.key_of(header.district, header.key_version)
+        return issue(memory, header, key, force, self.log)
+
+    def repair(self, memory: CardMemory) -> str:
+        """Put back what was written last on this card where it is damaged; say what was done."""
+        image = self.log.image_of(memory.uid)
+        if image is None:
+            raise IssueError(
+                f"the log {self.log.path} does not know card {memory.uid}, nothing to put back: "
+                "`dianka card replace` makes another card"
+            )
+        at = frames.IMAGE_OFFSET
+        if memory.read(at, len(image)) == image:
+            return "the header is as it was issued; nothing was changed"
+        rest = memory.read(at + len(image), frames.IMAGE_SIZE - len(image))
+        write(memory, at, image + rest)
+        return "the header was damaged and is as it was issued again"
+
+    def _check_once(self, header: Header) -> None:
+        known = self.log.find(header.account, header.order)
+        if known is None or known.uid == header.uid:
+            return
+        what = f"order {header.order} of account {header.account}"
+        if known.done:
+            raise IssueError(
+                f"{what} was issued on card {known.uid} at {known.at}: it is not issued twice; "
+                "for a lost card use `dianka card replace`"
+            )
+        raise IssueError(
+            f"{what} was begun on card {known.uid} at {known.at}: go on with that card, "
+            "or give it up with --force"
+        )
+
+
+def issue(
+    memory: CardMemory,
+    header: Header,
+    key: bytes,
+    force: bool = False,
+    log: AuditLog | None = None,
+) -> Header:
     """Write `header`, bound to this card, and read it back; return it as it stands there.
 
     A mark of the same account stays: it tells the concentrator which order came before.
     IssueError: the card bears an order that was not redeemed, unless `force`.
     """
     header = replace(header, uid=memory.uid)
-    image = memory.read(0, frames.CARD_SIZE)
-    held = frames.parse(image, key)
-    old = held.header if held.genuine else None
-    if old and old.uid == header.uid and not held.used and old.order and not force:
-        amount = f"{Decimal(old.amount_fen).scaleb(-2):.2f} yuan"
-        what = f"order {old.order} of account {old.account}, {amount}"
-        raise IssueError(
-            f"the card bears {what}, not redeemed yet: redeem it first, or give it up with --force"
-        )
-    size = frames.IMAGE_SIZE - frames.WRITE_BACK_OFFSET
-    rest = bytes(size)
-    if old and held.write_back_genuine and (old.account, old.uid) == (header.account, header.uid):
+    if header.kind == CardKind.KEY:
+        header = _wrapped(header, key)
+    held = frames.parse(memory.read(0, frames.CARD_SIZE), key)
+    if not force:
+        _check_unredeemed(held, header)
+    image = frames.build(header, key)
+    rest = bytes(frames.IMAGE_SIZE - frames.WRITE_BACK_OFFSET)
+    old = held.header if held.genuine and held.write_back_genuine else None
+    if old and (old.account, old.uid) == (header.account, header.uid):
         at = frames.IMAGE_OFFSET + frames.WRITE_BACK_OFFSET
-        rest = image[at : at + size]
-    write(memory, frames.IMAGE_OFFSET, frames.build(header, key) + rest)
+        rest = memory.read(at, len(rest))
+    if log is not None:
+        log.begin(header, image)
+    write(memory, frames.IMAGE_OFFSET, image + rest)
+    if log is not None:
+        log.finish(header, image)
     return header
+
+
+def _wrapped(header: Header, key: bytes) -> Header:
+    """A key card's new key is given in the clear and leaves wrapped for this card."""
+    found = frames.parse_content(header)
+    wrapped = frames.wrap_key(key, found["wrapped"], header.uid, header.order)
+    return replace(header, content=frames.key_content(found["version"], wrapped))
+
+
+def _check_unredeemed(held: Card, header: Header) -> None:
+    """IssueError where other money than the order to be written stands on the card."""
+    old = held.header if held.genuine else None
+    if old is None or old.kind not in MONEY_KINDS or held.used or old.uid != header.uid:
+        return
+    if (old.account, old.order) == (header.account, header.order) or not old.amount_fen:
+        return
+    amount = f"{Decimal(old.amount_fen).scaleb(-2):.2f} yuan"
+    raise IssueError(
+        f"the card bears order {old.order} of account {old.account}, {amount}, not redeemed yet: "
+        "redeem it first, or give it up with --force"
+    )
 
 
 def write(memory: CardMemory, offset: int, data: bytes) -> None:

@@ -8,18 +8,19 @@
     content = "..."
 
 The content is the other form, under AES-256-GCM with a key that Argon2id makes of the passphrase.
-A counter of one district holds `district_key`, 32 digits, in place of `issuer_key`.
+A counter of one district holds `district_key` and `console_key`, 32 digits each, in place of
+`issuer_key`.
 """
 
 import os
 import secrets
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from host.frames.card import DISTRICT_LIMIT, KEY_SIZE, district_key
+from host.frames.card import DISTRICT_LIMIT, KEY_SIZE, console_key, district_key
 
 ISSUER_KEY_SIZE = 32
 SALT_SIZE = 16
@@ -44,6 +45,14 @@ class CardKeys:
     key_version: int
     issuer_key: bytes = b""
     own_key: bytes = b""
+    own_console_key: bytes = b""
+
+    @property
+    def console_key(self) -> bytes:
+        """The key that opens the console of the district's concentrators."""
+        if not self.issuer_key:
+            return self.own_console_key
+        return console_key(self.issuer_key, self.district)
 
     def key_of(self, district: int, key_version: int) -> bytes:
         """The district's key in that version; KeystoreError where this file cannot make it."""
@@ -59,7 +68,8 @@ class CardKeys:
     def handed_down(self, district: int, key_version: int) -> "CardKeys":
         """The keys a counter of that district needs, and no more."""
         own_key = self.key_of(district, key_version)
-        return CardKeys(district, key_version, own_key=own_key)
+        console = replace(self, district=district).console_key
+        return CardKeys(district, key_version, own_key=own_key, own_console_key=console)
 
 
 def new(district: int) -> CardKeys:
@@ -67,23 +77,28 @@ def new(district: int) -> CardKeys:
     return CardKeys(district, 1, issuer_key=secrets.token_bytes(ISSUER_KEY_SIZE))
 
 
-def save(path: Path, keys: CardKeys, passphrase: str | None) -> None:
-    """Write a new file that its owner alone may read; without a passphrase it is not sealed."""
+def save(path: Path, keys: CardKeys, passphrase: str | None, overwrite: bool = False) -> None:
+    """Write a file that its owner alone may read; without a passphrase it is not sealed."""
     text = _to_toml(keys)
     if passphrase is not None:
         text = _seal(text, passphrase)
+    if path.exists() and not overwrite:
+        raise KeystoreError(f"{path} exists and is not overwritten: choose another name")
+    whole = path.with_name(path.name + ".new")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(handle)
-    except FileExistsError as error:
-        raise KeystoreError(
-            f"{path} exists and is not overwritten: choose another name"
-        ) from error
+        whole.replace(path)
     except OSError as error:
         raise KeystoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the file has to be opened with a passphrase."""
+    return "[sealed]" in path.read_text(encoding="utf-8")
 
 
 def load(path: Path, passphrase: Callable[[], str]) -> CardKeys:
@@ -105,15 +120,12 @@ def load(path: Path, passphrase: Callable[[], str]) -> CardKeys:
 
 
 def _to_toml(keys: CardKeys) -> str:
-    name, key = (
-        ("issuer_key", keys.issuer_key) if keys.issuer_key else ("district_key", keys.own_key)
-    )
-    lines = (
-        "[card]",
-        f'{name} = "{key.hex()}"',
-        f"district = {keys.district}",
-        f"key_version = {keys.key_version}",
-    )
+    lines = ["[card]", f"district = {keys.district}", f"key_version = {keys.key_version}"]
+    if keys.issuer_key:
+        lines.append(f'issuer_key = "{keys.issuer_key.hex()}"')
+    else:
+        lines.append(f'district_key = "{keys.own_key.hex()}"')
+        lines.append(f'console_key = "{keys.own_console_key.hex()}"')
     return "\n".join(lines) + "\n"
 
 
@@ -126,7 +138,8 @@ def _from_section(section: dict[str, Any], path: Path) -> CardKeys:
         issuer_key = _key(section["issuer_key"], "issuer_key", ISSUER_KEY_SIZE, path)
         return CardKeys(district, key_version, issuer_key=issuer_key)
     own_key = _key(section["district_key"], "district_key", KEY_SIZE, path)
-    return CardKeys(district, key_version, own_key=own_key)
+    console = _key(section.get("console_key"), "console_key", KEY_SIZE, path)
+    return CardKeys(district, key_version, own_key=own_key, own_console_key=console)
 
 
 def _number(section: dict[str, Any], name: str, limit: int, path: Path) -> int:

@@ -1,70 +1,58 @@
-"""`dianka card`: keys of the issuer, and cards issued, shown, judged and redeemed."""
+"""`dianka card`: keys of the issuer; cards issued, shown, judged, redeemed, repaired."""
 
 import json
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
-from host.cards import issuing, keystore
+from host.cards import batch, keystore
+from host.cards.audit import AuditLog
 from host.cards.issuing import IssueError
-from host.cards.keystore import CardKeys, KeystoreError
+from host.cli.card_parts import (
+    AMOUNT,
+    DIGITS,
+    LIMIT,
+    SUITES,
+    Desk,
+    Source,
+    account_option,
+    card_option,
+    clear_errors,
+    console_of,
+    desk_options,
+    force_option,
+    json_option,
+    meter_option,
+    new_passphrase,
+    now_t2000,
+    passphrase,
+    port_option,
+    valid_option,
+    yuan,
+)
+from host.cli.card_view import (
+    describe,
+    facts,
+    for_people,
+    label,
+    outcome_of,
+    plain,
+    say_outcome,
+    table_of,
+)
 from host.frames import card as frames
-from host.frames.card import CardKind, Header, Outcome, Place
-from host.link import console as link_console
+from host.frames.card import CardKind, Header
 from host.link import reader
-from host.link.card import CardIoError, FileCard
-from host.link.port import Port, PortError
+from host.link.card import CardMemory, FileCard
+from host.link.port import Port
 
-KINDS = {kind.name.lower(): kind for kind in CardKind}
-PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
-_TROUBLES = (
-    KeystoreError,
-    IssueError,
-    CardIoError,
-    PortError,
-    reader.ReaderError,
-    link_console.ConsoleError,
-)
-
-_file = click.option(
-    "--file",
-    "path",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The card's memory in a file.",
-)
-_port = click.option(
-    "--port",
-    required=True,
-    help="The concentrator's console: /dev/ttyUSB0, or socket://HOST:PORT.",
-)
-_keys = click.option(
-    "--keys",
-    "keys_path",
-    default="card-keys.toml",
-    show_default=True,
-    envvar="DIANKA_CARD_KEYS",
-    show_envvar=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Key file; its passphrase is asked for, or taken from DIANKA_CARD_PASSPHRASE.",
-)
-_district = click.option(
-    "--district", type=click.IntRange(1, frames.DISTRICT_LIMIT), help="Default: the key file's."
-)
-_key_version = click.option(
-    "--key-version", type=click.IntRange(1, 255), help="Default: the key file's."
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+ISSUED_KINDS = ("open", "purchase", "replacement", "inspect", "test")
 
 
 @click.group(
@@ -81,9 +69,12 @@ def command() -> None:
     """Issue, show, judge and redeem prepaid IC cards."""
 
 
+# --- keys -------------------------------------------------------------------------------------
+
+
 @command.group()
 def keys() -> None:
-    """Make key files, and hand down what a district needs."""
+    """Make key files, hand down what a district needs, bring keys to concentrators."""
 
 
 @keys.command(
@@ -93,15 +84,55 @@ Example:
   dianka card keys new --district 4711
 """,
 )
-@_keys
-@click.option("--district", required=True, type=click.IntRange(1, frames.DISTRICT_LIMIT))
+@desk_options
 @click.option("--unsealed", is_flag=True, help="Without a passphrase: for tests and demos.")
-def keys_new(keys_path: Path, district: int, unsealed: bool) -> None:
+def keys_new(desk: Desk, unsealed: bool) -> None:
     """Make the keys of a new issuer."""
-    with _clear_errors():
-        passphrase = None if unsealed else _new_passphrase()
-        keystore.save(keys_path, keystore.new(district), passphrase)
-    click.echo(f"made {keys_path}: keep a copy offline, whoever has it can make money")
+    if desk.district_given is None:
+        raise click.UsageError("say for which --district most cards will be")
+    with clear_errors():
+        made = keystore.new(desk.district_given)
+        keystore.save(desk.keys_path, made, None if unsealed else new_passphrase())
+    click.echo(f"made {desk.keys_path}: keep a copy offline, whoever has it can make money")
+
+
+@keys.command(
+    "hand-down",
+    epilog="""\b
+Example:
+  dianka card keys hand-down --district 4711 --out counter-4711.toml
+""",
+)
+@desk_options
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+def keys_hand_down(desk: Desk, out: Path) -> None:
+    """Make the key file of a counter that works for one district."""
+    with clear_errors():
+        part = desk.held.handed_down(desk.district, desk.key_version)
+        keystore.save(out, part, new_passphrase())
+    click.echo(f"made {out}: district {part.district} in key version {part.key_version} alone")
+
+
+@keys.command(
+    "advance",
+    epilog="""\b
+Example:
+  dianka card keys advance
+""",
+)
+@desk_options
+def keys_advance(desk: Desk) -> None:
+    """Issue under the next key version from now on, once all concentrators have its key."""
+    with clear_errors():
+        held = desk.held
+        if not held.issuer_key:
+            raise IssueError("this file holds one version only: have the next one handed down")
+        if held.key_version == 255:
+            raise IssueError("there is no key version after 255: begin with new keys")
+        sealed = passphrase() if keystore.is_sealed(desk.keys_path) else None
+        moved = replace(held, key_version=held.key_version + 1)
+        keystore.save(desk.keys_path, moved, sealed, overwrite=True)
+    click.echo(f"{desk.keys_path}: key version {moved.key_version}")
 
 
 @keys.command(
@@ -111,24 +142,21 @@ Example:
   dianka card keys install --port /dev/ttyUSB0
 """,
 )
-@_keys
-@_district
-@_key_version
-@_port
-def keys_install(
-    keys_path: Path, district: int | None, key_version: int | None, port: str
-) -> None:
-    """Give a concentrator the key of its district, over its console."""
-    with _clear_errors():
-        held = _load(keys_path)
-        district, key_version = district or held.district, key_version or held.key_version
-        key = held.key_of(district, key_version)
-        with Port(port) as line:
-            console = link_console.Console(line)
-            console.command(f"set district {district}")
+@desk_options
+@port_option
+def keys_install(desk: Desk, port: str) -> None:
+    """Give a concentrator the key of its district and of its console."""
+    with clear_errors():
+        key, console_key = desk.key, desk.held.console_key
+        with console_of(port, console_key) as console:
+            console.command(f"set district {desk.district}")
             console.command(f"set card_key {key.hex()}")
-            console.command(f"set card_key_version {key_version}")
-    click.echo(f"{port} takes cards of district {district} in key version {key_version}")
+            console.command(f"set card_key_version {desk.key_version}")
+            console.command(f"set console_key {console_key.hex()}")
+    click.echo(f"{port} takes cards of district {desk.district}, key version {desk.key_version}")
+
+
+# --- orders -----------------------------------------------------------------------------------
 
 
 @command.command(
@@ -137,78 +165,309 @@ Examples:
   dianka card issue --file card.bin --account 000000000017 --meter 000000983764 \\
       --order 2 --amount 49.95
   dianka card issue --file card.bin --account 000000000017 --db village.db
+  dianka card issue --csv orders.csv --folder cards
 """
 )
-@_file
-@_keys
-@_district
-@_key_version
-@click.option("--account", required=True, help="Account number, 12 digits.")
-@click.option("--meter", help="Meter address, 12 digits.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The card's memory in a file.",
+)
+@click.option(
+    "--pcsc",
+    "reader_name",
+    is_flag=False,
+    flag_value="",
+    help="The card in a PC/SC reader; with a part of the reader's name, in that one.",
+)
+@desk_options
+@click.option("--account", type=DIGITS, help="Account number, 12 digits.")
+@click.option("--meter", type=DIGITS, help="Its meter, 12 digits.")
 @click.option("--order", type=click.IntRange(1, frames.ORDER_LIMIT), help="Order number.")
-@click.option("--amount", help="Yuan, with at most two decimals.")
+@click.option("--amount", "amount_fen", type=AMOUNT, help="Yuan, with at most two decimals.")
 @click.option(
     "--db",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Take order, amount and meter from this database of the head-end.",
 )
 @click.option(
-    "--kind",
-    type=click.Choice(list(KINDS)),
-    help="Default: open for order 1, else purchase.",
+    "--csv",
+    "csv_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Issue all orders of this file: account,meter,order,amount.",
 )
 @click.option(
-    "--valid-until", help="Last day it may be redeemed, YYYY-MM-DD.  [default: no limit]"
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --csv: a card file for each order, in this folder.",
 )
-@click.option("--force", is_flag=True, help="Give up an order on the card that was not redeemed.")
-@_json
+@click.option(
+    "--kind",
+    type=click.Choice(ISSUED_KINDS),
+    help="Default: open for order 1, else purchase.",
+)
+@click.option("--suite", type=click.Choice(list(SUITES)), default="hmac", show_default=True)
+@valid_option
+@force_option
+@json_option
 def issue(
-    path: Path,
-    keys_path: Path,
-    district: int | None,
-    key_version: int | None,
-    account: str,
+    path: Path | None,
+    reader_name: str | None,
+    desk: Desk,
+    account: str | None,
     meter: str | None,
     order: int | None,
-    amount: str | None,
+    amount_fen: int | None,
     db: Path | None,
+    csv_path: Path | None,
+    folder: Path | None,
     kind: str | None,
-    valid_until: str | None,
+    suite: str,
+    valid_until_t2000: int | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write an order on a card, and read it back."""
-    _check_digits("--account", account)
+    """Write orders on cards, and read them back. No order is issued twice."""
+    if csv_path is not None:
+        _issue_csv(desk, csv_path, folder, reader_name, SUITES[suite])
+        return
+    if (path is None) == (reader_name is None):
+        raise click.UsageError("say where the card is: --file card.bin, --pcsc, or --csv for many")
+    source = Source(path, reader_name)
+    moneyless = kind in ("inspect", "test")
+    if kind == "test":
+        account = meter = frames.NOBODY
+    if account is None:
+        raise click.UsageError("whose card is it? Give --account")
     if db is not None:
         order, amount_fen, meter = _sold(db, account, order, meter)
-    elif order is None or amount is None or meter is None:
+    elif moneyless:
+        order, amount_fen = 0, 0
+    if order is None or amount_fen is None or meter is None:
         raise click.UsageError("give --order, --amount and --meter, or --db to look them up")
-    else:
-        amount_fen = parse_amount_fen(amount)
-    _check_digits("--meter", meter)
-    with _clear_errors():
-        held = _load(keys_path)
-        district, key_version = district or held.district, key_version or held.key_version
-        default = CardKind.OPEN if order == 1 else CardKind.PURCHASE
-        header = Header(
-            kind=KINDS[kind] if kind else default,
-            key_version=key_version,
-            district=district,
+    default = CardKind.OPEN if order == 1 else CardKind.PURCHASE
+    with clear_errors():
+        header = _header(
+            desk,
+            CardKind[kind.upper()] if kind else default,
             account=account,
             meter=meter,
-            uid="",
             order=order,
             amount_fen=amount_fen,
-            issued_t2000=issuing.to_t2000(datetime.now()),
-            valid_until_t2000=_end_of_day_t2000(valid_until),
+            valid_until_t2000=valid_until_t2000 or 0,
+            suite=SUITES[suite],
         )
-        key = held.key_of(district, key_version)
-        header = issuing.issue(FileCard(path, create=True), header, key, force)
-    if as_json:
-        click.echo(json.dumps(_facts(header)))
-    else:
-        what = f"order {header.order} of account {account}, {yuan(amount_fen)} yuan"
-        click.echo(f"{path}: {what}, {CardKind(header.kind).name.lower()} card {header.uid}")
+        _issue(desk, source, header, force, as_json)
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka card topup --file card.bin --amount 49.95
+"""
+)
+@card_option
+@desk_options
+@click.option("--amount", "amount_fen", required=True, type=AMOUNT, help="Yuan.")
+@click.option(
+    "--order",
+    type=click.IntRange(1, frames.ORDER_LIMIT),
+    help="Order number.  [default: the one after the card's]",
+)
+@valid_option
+@force_option
+@json_option
+def topup(
+    source: Source,
+    desk: Desk,
+    amount_fen: int,
+    order: int | None,
+    valid_until_t2000: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write the next order of the household whose card this is."""
+    with clear_errors():
+        image = source.open().read(0, frames.CARD_SIZE)
+        old = _genuine(desk, image)
+        header = _header(
+            desk,
+            CardKind.PURCHASE,
+            account=old.account,
+            meter=old.meter,
+            order=order or old.order + 1,
+            amount_fen=amount_fen,
+            valid_until_t2000=valid_until_t2000 or 0,
+            suite=old.suite,
+        )
+        _issue(desk, source, header, force, as_json)
+
+
+@command.command(
+    "replace",
+    epilog="""\b
+Example:
+  dianka card replace --file new.bin --account 000000000017 --meter 000000983764 \\
+      --order 5 --amount 50.00
+""",
+)
+@card_option
+@desk_options
+@account_option
+@meter_option
+@click.option(
+    "--order",
+    required=True,
+    type=click.IntRange(1, frames.ORDER_LIMIT),
+    help="The newest order sold: it is credited if it was not redeemed yet.",
+)
+@click.option("--amount", "amount_fen", required=True, type=AMOUNT, help="Yuan of that order.")
+@force_option
+@json_option
+def replace_command(
+    source: Source,
+    desk: Desk,
+    account: str,
+    meter: str,
+    order: int,
+    amount_fen: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Make another card for one that was lost or does not work any more."""
+    with clear_errors():
+        header = _header(
+            desk,
+            CardKind.REPLACEMENT,
+            account=account,
+            meter=meter,
+            order=order,
+            amount_fen=amount_fen,
+        )
+        _issue(desk, source, header, force, as_json)
+
+
+# --- operators' cards ---------------------------------------------------------------------------
+
+number_option = click.option(
+    "--number",
+    type=click.IntRange(1, frames.ORDER_LIMIT),
+    help="Above that of any operator's card before.  [default: seconds since 2000]",
+)
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka card preset --file preset.bin --alarm-1 30 --alarm-2 10 --overdraft 20
+"""
+)
+@card_option
+@desk_options
+@click.option("--alarm-1", "alarm_1_fen", type=LIMIT, help="First alarm, yuan.")
+@click.option("--alarm-2", "alarm_2_fen", type=LIMIT, help="Second alarm, below the first.")
+@click.option("--overdraft", "overdraft_fen", type=LIMIT, help="Lowest balance, below zero.")
+@click.option("--hoarding", "hoarding_fen", type=AMOUNT, help="The most an account may hold.")
+@click.option("--close", "close_fen", type=LIMIT, help="A cut supply comes back above it.")
+@number_option
+@force_option
+@json_option
+def preset(
+    source: Source,
+    desk: Desk,
+    alarm_1_fen: int | None,
+    alarm_2_fen: int | None,
+    overdraft_fen: int | None,
+    hoarding_fen: int | None,
+    close_fen: int | None,
+    number: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Make a card that sets limits on the concentrators it is inserted into."""
+    values = (alarm_1_fen, alarm_2_fen, overdraft_fen, hoarding_fen, close_fen)
+    given = zip(frames.LIMITS, values, strict=True)
+    limits = {name: value for name, value in given if value is not None}
+    if not limits:
+        raise click.UsageError("name at least one limit, e.g. --alarm-1 30")
+    with clear_errors():
+        header = _header(desk, CardKind.PRESET, order=number or now_t2000())
+        header = replace(header, content=frames.preset_content(limits))
+        _issue(desk, source, header, force, as_json)
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  dianka card clear --file clear.bin --account 000000000017 --meter 000000983764
+  dianka card clear --file clear.bin --all
+"""
+)
+@card_option
+@desk_options
+@click.option("--account", type=DIGITS, help="Account whose billing was stopped.")
+@click.option("--meter", type=DIGITS, help="Its meter.")
+@click.option("--all", "for_all", is_flag=True, help="Only set the count of illegal cards to 0.")
+@number_option
+@force_option
+@json_option
+def clear(
+    source: Source,
+    desk: Desk,
+    account: str | None,
+    meter: str | None,
+    for_all: bool,
+    number: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Make a card that lets a stopped account be billed again. It clears no money."""
+    if for_all:
+        account = meter = frames.NOBODY
+    if account is None or meter is None:
+        raise click.UsageError("give --account and --meter, or --all")
+    with clear_errors():
+        order = number or now_t2000()
+        header = _header(desk, CardKind.CLEAR, account=account, meter=meter, order=order)
+        _issue(desk, source, header, force, as_json)
+
+
+@command.command(
+    "change-key",
+    epilog="""\b
+Example:
+  dianka card change-key --file key.bin
+""",
+)
+@card_option
+@desk_options
+@click.option(
+    "--new-version", type=click.IntRange(2, 255), help="Default: one above the present version."
+)
+@number_option
+@force_option
+@json_option
+def change_key(
+    source: Source,
+    desk: Desk,
+    new_version: int | None,
+    number: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Make a card that brings a district's concentrators its next key. Old cards die with it."""
+    with clear_errors():
+        version = new_version or desk.key_version + 1
+        if version <= desk.key_version:
+            raise IssueError(f"version {version} is not above the present {desk.key_version}")
+        new_key = desk.held.key_of(desk.district, version)
+        header = _header(desk, CardKind.KEY, order=number or now_t2000())
+        header = replace(header, content=frames.key_content(version, new_key))
+        _issue(desk, source, header, force, as_json)
+
+
+# --- looking ------------------------------------------------------------------------------------
 
 
 @command.command(
@@ -218,41 +477,36 @@ Examples:
   dianka card show --file card.bin --account 000000000017 --meter 000000983764 --last-order 4
 """
 )
-@_file
-@_keys
-@click.option("--account", help="Say whether this account would take the card.")
-@click.option("--meter", help="Address of its meter.")
+@card_option
+@desk_options
+@click.option("--account", type=DIGITS, help="Say whether this account would take the card.")
+@click.option("--meter", type=DIGITS, help="Address of its meter.  [default: the card's]")
 @click.option("--last-order", type=int, default=0, show_default=True, help="Its newest order.")
-@_json
+@json_option
 def show(
-    path: Path,
-    keys_path: Path,
+    source: Source,
+    desk: Desk,
     account: str | None,
     meter: str | None,
     last_order: int,
     as_json: bool,
 ) -> None:
     """Explain every field of a card, and say whether an account would take it."""
-    with _clear_errors():
-        memory = FileCard(path)
-        image = memory.read(0, memory.size)
-        held = _load(keys_path) if keys_path.exists() else None
-        key = _key_for(held, frames.parse(image).header)
-    card = frames.parse(image, key)
-    found = _described(card, key is not None)
-    if account and held and card.header:
-        _check_digits("--account", account)
-        place = _place(held, account, meter or card.header.meter, last_order, None, None)
-        found["would be"] = frames.OUTCOMES[frames.CODES[frames.judge(image, memory.uid, place)]]
+    with clear_errors():
+        memory = source.open()
+        image = memory.read(0, frames.CARD_SIZE)
+        key = desk.key_for(frames.parse(image).header)
+        card = frames.parse(image, key)
+        found = describe(card, key is not None)
+        if account and card.header:
+            place = desk.place(account, meter or card.header.meter, last_order)
+            name = frames.judge(image, memory.uid, place)
+            found["would be"] = frames.OUTCOMES[frames.CODES[name]]
     if as_json:
-        click.echo(json.dumps({name: _plain(value) for name, value in found.items()}, indent=2))
+        plain_fields = {name: plain(value) for name, value in found.items()}
+        click.echo(json.dumps(plain_fields, indent=2, ensure_ascii=False))
         return
-    table = Table(title=f"Card {memory.uid}", show_header=False)
-    table.add_column(style="bold")
-    table.add_column()
-    for name, value in found.items():
-        table.add_row(name, _for_people(name, value))
-    Console().print(table)
+    Console().print(table_of(f"Card {memory.uid}", found))
 
 
 @command.command(
@@ -261,20 +515,16 @@ Example:
   dianka card verify --file card.bin --account 000000000017 --meter 000000983764 --last-order 4
 """
 )
-@_file
-@_keys
-@_district
-@_key_version
-@click.option("--account", required=True, help="Account number, 12 digits.")
-@click.option("--meter", required=True, help="Address of its meter, 12 digits.")
+@card_option
+@desk_options
+@account_option
+@meter_option
 @click.option("--last-order", required=True, type=int, help="Order it redeemed last, 0: none.")
 @click.option("--uid", help="Serial number the reader sees, where the file has another.")
-@_json
+@json_option
 def verify(
-    path: Path,
-    keys_path: Path,
-    district: int | None,
-    key_version: int | None,
+    source: Source,
+    desk: Desk,
     account: str,
     meter: str,
     last_order: int,
@@ -282,12 +532,11 @@ def verify(
     as_json: bool,
 ) -> None:
     """Say whether an account would credit the card now; status 1 when it would not."""
-    _check_digits("--account", account)
-    _check_digits("--meter", meter)
-    with _clear_errors():
-        memory = FileCard(path)
-        place = _place(_load(keys_path), account, meter, last_order, district, key_version)
-        name = frames.judge(memory.read(0, memory.size), (uid or memory.uid).upper(), place)
+    with clear_errors():
+        memory = source.open()
+        place = desk.place(account, meter, last_order)
+        image = memory.read(0, frames.CARD_SIZE)
+        name = frames.judge(image, (uid or memory.uid).upper(), place)
     # A card whose money counted already brings none, marked or not.
     outcome = frames.OUTCOMES[frames.CODES["USED" if name == "COMPLETED" else name]]
     accepted = outcome.name == "OK"
@@ -296,9 +545,96 @@ def verify(
         answer = {"accepted": accepted, "code": label(outcome), "reason": reason}
         click.echo(json.dumps(answer, ensure_ascii=False))
     else:
-        _say_outcome(outcome)
+        say_outcome(outcome)
     if not accepted:
         raise click.exceptions.Exit(1)
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  dianka card dump --file card.bin
+  dianka card dump --pcsc --out card.bin
+"""
+)
+@card_option
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Copy it to a file.")
+def dump(source: Source, out: Path | None) -> None:
+    """Print a card's bytes by part, or copy them to a file for a later look."""
+    with clear_errors():
+        memory = source.open()
+        image = memory.read(0, memory.size)
+    if out is not None:
+        if out.exists():
+            raise click.ClickException(f"{out} exists and is not overwritten")
+        out.write_bytes(image)
+        click.echo(f"{len(image)} bytes of card {memory.uid} in {out}")
+        return
+    mark = frames.IMAGE_OFFSET + frames.WRITE_BACK_OFFSET
+    parts = {0: "chip", frames.IMAGE_OFFSET: "header", mark - 8: "MAC", mark: "write-back"}
+    parts |= {mark + frames.WRITE_BACK_SIZE: "MAC", mark + frames.WRITE_BACK_SIZE + 8: "rest"}
+    starts = sorted({*range(0, len(image), 16), *parts})
+    for start, end in zip(starts, [*starts[1:], len(image)], strict=True):
+        click.echo(f"{start:4d}  {image[start:end].hex(' '):47}  {parts.get(start, '')}".rstrip())
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka card diff before.bin after.bin
+"""
+)
+@click.argument("first", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("second", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@desk_options
+def diff(first: Path, second: Path, desk: Desk) -> None:
+    """Say which fields differ between two card files; status 1 when some do."""
+    with clear_errors():
+        images = [FileCard(path).read(0, frames.CARD_SIZE) for path in (first, second)]
+        cards = [frames.parse(image, desk.key_for(frames.parse(image).header)) for image in images]
+    left, right = (describe(card, card.genuine) for card in cards)
+    table = Table("field", first.name, second.name)
+    for name in dict.fromkeys((*left, *right)):
+        one, other = (for_people(side[name]) if name in side else "-" for side in (left, right))
+        if one != other:
+            table.add_row(name, one, other)
+    if images[0] == images[1]:
+        click.echo("the cards are the same, byte for byte")
+        return
+    if table.row_count:
+        Console().print(table)
+    count = sum(one != other for one, other in zip(*images, strict=True))
+    click.echo(f"{count} bytes differ")
+    raise click.exceptions.Exit(1)
+
+
+@command.command(
+    "log",
+    epilog="""\b
+Example:
+  dianka card log --account 000000000017
+""",
+)
+@desk_options
+@click.option("--account", type=DIGITS, help="Only cards of this account.")
+def log_command(desk: Desk, account: str | None) -> None:
+    """Show the log of every card written; status 1 when it was changed afterwards."""
+    with clear_errors():
+        log = AuditLog(desk.log_path)
+        table = Table("at", "by", "stage", "kind", "account", "order", "yuan", "card")
+        for entry in log.entries():
+            if account in (None, entry["account"]):
+                kind = CardKind(entry["kind"]).name.lower()
+                row = (entry["at"], entry["by"], entry["stage"], kind, entry["account"])
+                money = (str(entry["order"]), yuan(entry["amount_fen"]), entry["uid"])
+                table.add_row(*row, *money)
+    Console().print(table)
+    if log.broken_at is not None:
+        raise click.ClickException(f"{log.path} was changed at or before line {log.broken_at}")
+    click.echo(f"{log.lines} lines, none of them changed")
+
+
+# --- doing --------------------------------------------------------------------------------------
 
 
 @command.command(
@@ -307,18 +643,18 @@ Example:
   dianka card redeem --file card.bin --port socket://127.0.0.1:7646
 """
 )
-@_file
-@_port
+@card_option
+@port_option
 @click.option("--timeout", "timeout_s", default=reader.TIMEOUT_S, show_default=True, type=float)
-@_json
-def redeem(path: Path, port: str, timeout_s: float, as_json: bool) -> None:
+@json_option
+def redeem(source: Source, port: str, timeout_s: float, as_json: bool) -> None:
     """Insert a card into a concentrator over its console; status 1 when it is refused."""
-    with _clear_errors():
-        memory = FileCard(path)
+    with clear_errors():
+        memory = source.open()
         with Port(port) as line:
             result = reader.redeem(line, memory, timeout_s)
+        card = frames.parse(memory.read(0, frames.CARD_SIZE))
     outcome = outcome_of(result.code)
-    card = frames.parse(memory.read(0, memory.size))
     header, mark = card.header, card.write_back
     if as_json:
         answer: dict[str, Any] = {
@@ -331,7 +667,7 @@ def redeem(path: Path, port: str, timeout_s: float, as_json: bool) -> None:
         }
         click.echo(json.dumps(answer, ensure_ascii=False))
     else:
-        _say_outcome(outcome)
+        say_outcome(outcome)
         if header and result.credited:
             click.echo(f"order {header.order}: {yuan(header.amount_fen)} yuan credited")
         if mark:
@@ -340,67 +676,140 @@ def redeem(path: Path, port: str, timeout_s: float, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def label(outcome: Outcome) -> str:
-    """What a meter shows and the number behind it: "Err-34.18", of a good card "OK"."""
-    return "OK" if outcome.code in frames.ACCEPTED else f"{outcome.shown}.{outcome.code:02d}"
+@command.command(
+    epilog="""\b
+Example:
+  dianka card unlock --port /dev/ttyUSB0
+"""
+)
+@desk_options
+@port_option
+def unlock(desk: Desk, port: str) -> None:
+    """Have a concentrator look at cards again that it locked out after too many illegal ones."""
+    with clear_errors(), console_of(port, desk.held.console_key) as console:
+        console.command("card unlock")
+    click.echo(f"{port} looks at cards again")
 
 
-def outcome_of(code: int) -> Outcome:
-    """The row of the table, also for a code that this version does not know."""
-    unknown = Outcome(
-        code,
-        "UNKNOWN",
-        "Err",
-        f"code {code} is not known to this version",
-        f"未知代码 {code}",
-        "update this tool",
-        "升级本工具",
+@command.command(
+    epilog="""\b
+Example:
+  dianka card repair --file card.bin
+"""
+)
+@card_option
+@desk_options
+def repair(source: Source, desk: Desk) -> None:
+    """Put back what was issued on this card, by the log, where it was damaged."""
+    with clear_errors():
+        said = desk.issuer().repair(source.open())
+    click.echo(f"{source.name}: {said}")
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def _header(
+    desk: Desk,
+    kind: CardKind,
+    account: str = frames.NOBODY,
+    meter: str = frames.NOBODY,
+    order: int = 0,
+    amount_fen: int = 0,
+    valid_until_t2000: int = 0,
+    suite: int = 1,
+) -> Header:
+    """A header of the desk's district, not yet bound to a card."""
+    return Header(
+        kind=kind,
+        key_version=desk.key_version,
+        district=desk.district,
+        account=account,
+        meter=meter,
+        uid="",
+        order=order,
+        amount_fen=amount_fen,
+        issued_t2000=now_t2000(),
+        valid_until_t2000=valid_until_t2000,
+        suite=suite,
     )
-    return frames.OUTCOMES.get(code, unknown)
 
 
-def _say_outcome(outcome: Outcome) -> None:
-    good = outcome.code in frames.ACCEPTED
-    click.secho(
-        f"{label(outcome)} {outcome.english} {outcome.chinese}", fg="green" if good else "red"
-    )
-    if not good:
-        click.echo(f"next: {outcome.next_english} {outcome.next_chinese}")
+def _issue(desk: Desk, source: Source, header: Header, force: bool, as_json: bool) -> None:
+    """Write one card and say so."""
+    issuer = desk.issuer()
+    header = issuer.issue(source.open(create=True), header, force)
+    if as_json:
+        click.echo(json.dumps(facts(header)))
+        return
+    kind = CardKind(header.kind).name.lower()
+    if header.kind in frames.MONEY_KINDS:
+        what = f"order {header.order} of account {header.account}, {yuan(header.amount_fen)} yuan"
+        click.echo(f"{source.name}: {what}, {kind} card {header.uid}")
+    else:
+        click.echo(f"{source.name}: {kind} card {header.uid}")
 
 
-def parse_amount_fen(text: str) -> int:
-    """Yuan as typed, in fen."""
-    try:
-        fen = Decimal(text).scaleb(2)
-    except ArithmeticError as error:
-        raise click.UsageError(f"--amount {text}: give yuan like 50 or 49.95") from error
-    if not fen.is_finite() or fen != fen.to_integral_value():
-        raise click.UsageError(f"--amount {text}: at most two decimals")
-    if not 0 < fen <= frames.AMOUNT_LIMIT_FEN:
-        limit = yuan(frames.AMOUNT_LIMIT_FEN)
-        raise click.UsageError(f"--amount {text}: 0.01 to {limit} yuan")
-    return int(fen)
+def _issue_csv(
+    desk: Desk, csv_path: Path, folder: Path | None, reader_name: str | None, suite: int
+) -> None:
+    """Issue a whole list, going on where it stopped."""
+    if (folder is None) == (reader_name is None):
+        raise click.UsageError("say where the cards come from: --folder cards, or --pcsc")
+    with clear_errors():
+        orders = batch.read_orders(csv_path)
+        issuer = desk.issuer()
+        magazine = batch.Folder(folder) if folder is not None else _Hand(reader_name or "")
+        written = skipped = 0
+        with Progress(disable=not os.isatty(1)) as progress:
+            task = progress.add_task("cards", total=len(orders))
+
+            def told(order: batch.Order) -> None:
+                nonlocal skipped
+                skipped += 1
+                progress.advance(task)
+
+            district, version = desk.district, desk.key_version
+            for _ in batch.issue_all(issuer, orders, magazine, district, version, suite, told):
+                written += 1
+                progress.advance(task)
+    click.echo(f"{written} cards issued, {skipped} were issued before, {len(orders)} orders")
 
 
-def yuan(fen: int) -> str:
-    """Money as people write it."""
-    return f"{Decimal(fen).scaleb(-2):.2f}"
+class _Hand:
+    """Cards put into a PC/SC reader by hand, one after another."""
+
+    def __init__(self, reader_name: str) -> None:
+        self._reader_name = reader_name
+        self._done: set[str] = set()
+
+    def take(self, order: batch.Order, uid: str | None) -> CardMemory:
+        """Ask for a card until one is there that this batch has not written yet."""
+        from host.link.pcsc import WAIT_S, PcscCard
+
+        which = f"card {uid}, which was begun" if uid else "the next card"
+        while True:
+            click.echo(f"insert {which} for account {order.account}, order {order.order}")
+            card = PcscCard(self._reader_name, WAIT_S)
+            if card.uid not in self._done and uid in (None, card.uid):
+                self._card = card
+                return card
+            card.close()
+            click.pause("that is another card; change it and press any key")
+
+    def put(self, order: batch.Order) -> None:
+        """The card may be taken out."""
+        self._done.add(self._card.uid)
+        self._card.close()
 
 
-def _check_digits(option: str, value: str) -> None:
-    if not re.fullmatch("[0-9]{12}", value):
-        raise click.UsageError(f"{option} {value}: 12 digits are needed")
-
-
-def _end_of_day_t2000(day: str | None) -> int:
-    """The last second of a day, 0 without one."""
-    if day is None:
-        return 0
-    try:
-        moment = datetime.strptime(day, "%Y-%m-%d")
-    except ValueError as error:
-        raise click.UsageError(f"--valid-until {day}: give a day as YYYY-MM-DD") from error
-    return issuing.to_t2000(moment.replace(hour=23, minute=59, second=59))
+def _genuine(desk: Desk, image: bytes) -> Header:
+    """The header of a card that this desk could have made."""
+    held = frames.parse(image)
+    card = frames.parse(image, desk.key_for(held.header))
+    if card.header is None or not card.genuine or card.header.kind not in frames.MONEY_KINDS:
+        raise IssueError("this is no household's card of ours: `dianka card issue` makes one")
+    return card.header
 
 
 def _sold(db: Path, account: str, order: int | None, meter: str | None) -> tuple[int, int, str]:
@@ -421,142 +830,3 @@ def _sold(db: Path, account: str, order: int | None, meter: str | None) -> tuple
     if meter is None:
         raise click.ClickException(f"{db} knows no meter of account {account}: give --meter")
     return sold.order, sold.amount_fen, meter
-
-
-def _load(path: Path) -> CardKeys:
-    return keystore.load(path, _passphrase)
-
-
-def _passphrase() -> str:
-    given = os.environ.get(PASSPHRASE_VARIABLE)
-    return given if given else str(click.prompt("passphrase", hide_input=True, err=True))
-
-
-def _new_passphrase() -> str:
-    given = os.environ.get(PASSPHRASE_VARIABLE)
-    if given:
-        return given
-    return str(click.prompt("new passphrase", hide_input=True, confirmation_prompt=True, err=True))
-
-
-def _key_for(held: CardKeys | None, header: Header | None) -> bytes | None:
-    """The key that made the card, where the key file has it."""
-    if held is None or header is None:
-        return None
-    try:
-        return held.key_of(header.district, header.key_version)
-    except KeystoreError:
-        return None
-
-
-def _place(
-    held: CardKeys,
-    account: str,
-    meter: str,
-    last_order: int,
-    district: int | None,
-    key_version: int | None,
-) -> Place:
-    district, key_version = district or held.district, key_version or held.key_version
-    return Place(
-        district=district,
-        key_version=key_version,
-        key=held.key_of(district, key_version),
-        account=account,
-        meter=meter,
-        last_order=last_order,
-        now_t2000=issuing.to_t2000(datetime.now()),
-    )
-
-
-def _facts(header: Header) -> dict[str, Any]:
-    names = [name for name in header.__slots__ if name != "content"]
-    return {name: getattr(header, name) for name in names}
-
-
-@dataclass(frozen=True)
-class _Yuan:
-    """An amount, shown in yuan."""
-
-    fen: int
-
-
-@dataclass(frozen=True)
-class _Time:
-    """A moment, shown as a date and time."""
-
-    t2000: int
-
-
-def _described(card: frames.Card, has_key: bool) -> dict[str, Any]:
-    """The card's fields by the names people read, in their order."""
-    header = card.header
-    if header is None:
-        return {"state": frames.OUTCOMES[frames.CODES[card.trouble]]}
-    verdicts = {True: "genuine", False: "NOT genuine: forged or changed"}
-    found: dict[str, Any] = {
-        "kind": CardKind(header.kind).name.lower() if header.kind in list(CardKind) else "unknown",
-        "genuine": verdicts[card.genuine] if has_key else "not known without the key file",
-        "state": "redeemed" if card.used else "not marked as redeemed",
-        "account": header.account,
-        "meter": header.meter,
-        "district": header.district,
-        "bound to card": header.uid,
-        "order": header.order,
-        "amount": _Yuan(header.amount_fen),
-        "issued": _Time(header.issued_t2000),
-        "valid until": _Time(header.valid_until_t2000) if header.valid_until_t2000 else "no limit",
-        "suite": frames.SUITES.get(header.suite, f"unknown suite {header.suite}"),
-        "key version": header.key_version,
-    }
-    mark = card.write_back
-    if mark is None:
-        return {**found, "write-back": "none"}
-    known = verdicts[card.write_back_genuine] if has_key else "not known without the key file"
-    rates = [f"{Decimal(wh).scaleb(-3):.2f} kWh" for wh in mark.rates_wh[: mark.rates or None]]
-    return {
-        **found,
-        "write-back": known,
-        "written at": _Time(mark.t2000) if mark.t2000 else "clock not set",
-        "result": outcome_of(mark.code),
-        "newest order": mark.order,
-        "balance": _Yuan(mark.balance_fen),
-        "bought in total": _Yuan(mark.credit_fen),
-        "overdraft": _Yuan(mark.overdraft_fen),
-        "used in period": f"{Decimal(mark.used_wh).scaleb(-3):.3f} kWh",
-        "tier": mark.tier,
-        "registers": ", ".join(rates),
-        "relay": {0: "closed", 1: "open"}.get(mark.relay, "not known"),
-        "policy state": mark.state,
-        "illegal cards": mark.illegal,
-        "concentrator": mark.concentrator,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """A described value for JSON."""
-    if isinstance(value, _Yuan):
-        return yuan(value.fen)
-    if isinstance(value, _Time):
-        return str(issuing.to_datetime(value.t2000))
-    if isinstance(value, Outcome):
-        return {"code": label(value), "reason": value.english}
-    return value
-
-
-def _for_people(name: str, value: Any) -> str:
-    if isinstance(value, Outcome):
-        color = "green" if value.code in frames.ACCEPTED else "red"
-        return f"[{color}]{label(value)}[/] {value.english} {value.chinese}"
-    if isinstance(value, _Yuan):
-        return f"{yuan(value.fen)} yuan"
-    return str(_plain(value))
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Trouble with keys, cards and lines as one line for the user."""
-    try:
-        yield
-    except (*_TROUBLES, frames.CardError) as error:
-        raise click.ClickException(str(error)) from error

@@ -235,6 +235,11 @@ def district_key(issuer_key: bytes, district: int, key_version: int) -> bytes:
     ]
 
 
+def console_key(issuer_key: bytes, district: int) -> bytes:
+    """The key that opens the consoles of a district's concentrators."""
+    return _hmac(issuer_key, b"dianka/key/console/1\0" + district.to_bytes(4, "little"))[:KEY_SIZE]
+
+
 def account_key(key: bytes, account: str) -> bytes:
     """The key of one account's cards, from its district's."""
     return _hmac(key, b"dianka/key/account/1\0" + bytes.fromhex(account))[:KEY_SIZE]

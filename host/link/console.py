@@ -7,6 +7,8 @@
 A command that stays without answer is sent again with the same `seq`.
 """
 
+import hashlib
+import hmac
 import random
 import time
 
@@ -15,6 +17,8 @@ from host.link.port import Port
 
 TIMEOUT_S = 3.0
 TRIES = 3
+RESPONSE_SIZE = 8
+NO_KEY_SET = "no key is set"  # everything is allowed
 
 
 class ConsoleError(Exception):
@@ -47,6 +51,17 @@ class Console:
             f"no answer on {self._port.name} within {silence_s:g} s: is it the console of a "
             "running concentrator?"
         )
+
+    def login(self, key: bytes) -> None:
+        """Answer the device's challenge; ConsoleError: it does not take the key."""
+        (challenge,) = self.command("login") or [""]
+        message = b"dianka/console/1\0" + bytes.fromhex(challenge)
+        response = hmac.new(key, message, hashlib.sha256).digest()[:RESPONSE_SIZE]
+        try:
+            self.command(f"login {response.hex()}")
+        except ConsoleError as error:
+            if str(error) != NO_KEY_SET:
+                raise
 
     def _answer(self) -> list[str] | None:
         """The answer's lines; None when the line falls silent before its end."""

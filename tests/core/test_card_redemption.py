@@ -409,6 +409,11 @@ def test_rate_limit_after_forgeries() -> None:
     equal(world.redemption.illegal, FAILURES_LIMIT)
     world.ticks = (world.ticks + LOCK_MS) & 0x1FFFFFFF
     equal(world.redeem(good), codes.OK)
+    for _ in range(FAILURES_LIMIT):
+        world.redeem(forged)
+    equal(world.redeem(good), codes.TOO_MANY)
+    world.redemption.unlock()
+    equal(world.redeem(good), codes.USED)
     for _ in range(FAILURES_LIMIT - 1):
         world.redeem(forged)
     equal(world.redeem(good), codes.USED, "a genuine card begins the count anew")

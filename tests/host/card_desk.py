@@ -1,5 +1,6 @@
 """A concentrator's card desk on a TCP port for tests: the firmware's reader and redemption."""
 
+import secrets
 import socket
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from card.keys import Keys
 from card.redemption import Redemption
+from concentrator.guard import GOOD, NO_CHALLENGE, Guard
 from concentrator.reader import LinkCarrier
 from uplink import link
 from uplink.link import LinkReceiver
@@ -28,6 +30,7 @@ class CardDesk:
     def __init__(self, books: FakeBooks, keys: Keys) -> None:
         self.books = books
         self.settings: dict[str, str] = {}
+        self.guard = Guard(lambda: secrets.randbelow(1 << 29))
         self.lose = 0
         self.commands: list[str] = []
         self.reader = LinkCarrier()
@@ -60,6 +63,13 @@ class CardDesk:
     def _command(self, seq: int, text: str) -> bytes:
         self.commands.append(text)
         word, *rest = text.split()
+        if word == "login":
+            return self._frame_all(seq, [(link.REPLY, self._login(rest))])
+        if not self.guard.allows() and word != "settings":
+            return self._frame_all(seq, [(link.REPLY, "\1log in with the console key first")])
+        if text == "card unlock":
+            self.redemption.unlock()
+            return self._frame_all(seq, [(link.REPLY, "\0cards are looked at")])
         if word == "settings":
             parts = [(link.PART, f"{name}={value}") for name, value in self.settings.items()]
             return self._frame_all(seq, [*parts, (link.REPLY, "\0")])
@@ -67,6 +77,12 @@ class CardDesk:
             self.settings[rest[0]] = rest[1]
             return self._frame_all(seq, [(link.REPLY, "\0")])
         return self._frame_all(seq, [(link.REPLY, f"\1no command {word}, try help")])
+
+    def _login(self, rest: list[str]) -> str:
+        if not rest:
+            return "\0" + self.guard.challenge()
+        said = {GOOD: "\0logged in", NO_CHALLENGE: "\1no key is set"}
+        return said.get(self.guard.answer(rest[0]), "\1wrong answer: is it the key?")
 
     def _frame_all(self, seq: int, frames: list[tuple[int, str]]) -> bytes:
         sent = b""

@@ -187,14 +187,27 @@ def test_keys_install(shop: Path) -> None:
     assert done.exit_code == 0, done.output
     held = keystore.load(shop / "card-keys.toml", lambda: "")
     key = held.key_of(4711, 1).hex()
-    assert one.settings == {"district": "4711", "card_key": key, "card_key_version": "1"}
+    console_key = held.console_key.hex()
+    assert one.settings == {
+        "district": "4711",
+        "card_key": key,
+        "card_key_version": "1",
+        "console_key": console_key,
+    }
     assert not re.search("[0-9a-f]{32}", done.output), "no key is printed"
+    one.guard.key = bytes.fromhex(console_key)
+    with served(one) as port:
+        assert run("keys", "install", "--port", port).exit_code == 0
+        one.guard.key = bytes(16)
+        done = run("keys", "install", "--port", port)
+    assert done.exit_code == 1
+    assert "wrong answer" in done.output
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--account", "17"), "--account 17: 12 digits are needed"),
+        (("--account", "17"), "17: 12 digits are needed"),
         (("--meter", "00000098376X"), "12 digits are needed"),
         (("--amount", "1.234"), "at most two decimals"),
         (("--amount", "0"), "0.01 to"),

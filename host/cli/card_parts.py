@@ -1,0 +1,299 @@
+"""What the commands of `dianka card` share: where the card is, whose keys, how errors are told."""
+
+import functools
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from host.cards import keystore
+from host.cards.audit import AuditError, AuditLog
+from host.cards.batch import BatchError
+from host.cards.issuing import IssueError, Issuer, to_t2000
+from host.cards.keystore import CardKeys, KeystoreError
+from host.frames import card as frames
+from host.frames.card import Header, Place
+from host.link.card import CardIoError, CardMemory, FileCard
+from host.link.console import Console, ConsoleError
+from host.link.port import Port, PortError
+from host.link.reader import ReaderError
+
+PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
+SUITES = {"hmac": 1, "aes": 2, "sm4": 3}
+_TROUBLES = (
+    *(KeystoreError, IssueError, AuditError, BatchError, frames.CardError),
+    *(CardIoError, PortError, ReaderError, ConsoleError),
+)
+
+Command = Callable[..., Any]
+
+
+def _amount_fen(text: str) -> int:
+    """Yuan as typed, in fen; above 0."""
+    fen = _limit_fen(text)
+    if not fen:
+        raise click.BadParameter(f"{text}: 0.01 to {yuan(frames.AMOUNT_LIMIT_FEN)} yuan")
+    return fen
+
+
+def _limit_fen(text: str) -> int:
+    """Yuan as typed, in fen; may be 0."""
+    try:
+        fen = Decimal(text).scaleb(2)
+    except ArithmeticError as error:
+        raise click.BadParameter(f"{text}: give yuan like 50 or 49.95") from error
+    if not fen.is_finite() or fen != fen.to_integral_value():
+        raise click.BadParameter(f"{text}: at most two decimals")
+    if not 0 <= fen <= frames.AMOUNT_LIMIT_FEN:
+        raise click.BadParameter(f"{text}: 0.01 to {yuan(frames.AMOUNT_LIMIT_FEN)} yuan")
+    return int(fen)
+
+
+def _digits(text: str) -> str:
+    """12 decimal digits."""
+    if not re.fullmatch("[0-9]{12}", text):
+        raise click.BadParameter(f"{text}: 12 digits are needed")
+    return text
+
+
+def _last_day_t2000(text: str) -> int:
+    """A day, as its last second in seconds since 2000."""
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d")
+    except ValueError as error:
+        raise click.BadParameter(f"{text}: give a day as YYYY-MM-DD") from error
+    return to_t2000(day.replace(hour=23, minute=59, second=59))
+
+
+def _kind(name: str, parse: Callable[[str], Any]) -> Any:
+    kind = click.types.FuncParamType(parse)
+    kind.name = name
+    return kind
+
+
+AMOUNT = _kind("yuan", _amount_fen)
+LIMIT = _kind("yuan", _limit_fen)
+DIGITS = _kind("digits", _digits)
+DAY = _kind("day", _last_day_t2000)
+
+account_option = click.option(
+    "--account", required=True, type=DIGITS, help="Account number, 12 digits."
+)
+meter_option = click.option("--meter", required=True, type=DIGITS, help="Its meter, 12 digits.")
+port_option = click.option(
+    "--port",
+    required=True,
+    help="The concentrator's console: /dev/ttyUSB0, or socket://HOST:PORT.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+force_option = click.option(
+    "--force", is_flag=True, help="Give up an order on the card that was not redeemed."
+)
+valid_option = click.option(
+    "--valid-until",
+    "valid_until_t2000",
+    type=DAY,
+    default=None,
+    help="Last day it may be redeemed, YYYY-MM-DD.  [default: no limit]",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the card is: in a file, or in a PC/SC reader."""
+
+    path: Path | None
+    reader_name: str | None
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        return str(self.path) if self.path else "the card"
+
+    def open(self, create: bool = False) -> CardMemory:
+        """The card; CardIoError where there is none."""
+        if self.path is not None:
+            return FileCard(self.path, create)
+        from host.link.pcsc import WAIT_S, PcscCard
+
+        return PcscCard(self.reader_name or "", WAIT_S)
+
+
+def card_option(function: Command) -> Command:
+    """Give the command a `source`."""
+
+    @click.option(
+        "--file",
+        "path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The card's memory in a file.",
+    )
+    @click.option(
+        "--pcsc",
+        "reader_name",
+        is_flag=False,
+        flag_value="",
+        help="The card in a PC/SC reader; with a part of the reader's name, in that one.",
+    )
+    @functools.wraps(function)
+    def wrapped(*args: Any, path: Path | None, reader_name: str | None, **named: Any) -> Any:
+        if (path is None) == (reader_name is None):
+            raise click.UsageError("say where the card is: --file card.bin, or --pcsc")
+        return function(*args, source=Source(path, reader_name), **named)
+
+    return wrapped
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The counter: its key file, its log, the district it works for."""
+
+    keys_path: Path
+    log_path: Path
+    district_given: int | None
+    key_version_given: int | None
+
+    @cached_property
+    def held(self) -> CardKeys:
+        """The keys; the passphrase is asked for once."""
+        return keystore.load(self.keys_path, passphrase)
+
+    @property
+    def district(self) -> int:
+        """As typed, else the key file's."""
+        return self.district_given or self.held.district
+
+    @property
+    def key_version(self) -> int:
+        """As typed, else the key file's."""
+        return self.key_version_given or self.held.key_version
+
+    @property
+    def key(self) -> bytes:
+        """The district's key."""
+        return self.held.key_of(self.district, self.key_version)
+
+    def issuer(self) -> Issuer:
+        """Who writes cards."""
+        log = AuditLog(self.log_path)
+        if log.broken_at is not None:
+            click.echo(
+                f"warning: {log.path} was changed at line {log.broken_at}, "
+                "`dianka card log` tells more",
+                err=True,
+            )
+        return Issuer(self.held.key_of, log)
+
+    def key_for(self, header: Header | None) -> bytes | None:
+        """The key that made a card, where the key file is there and has it."""
+        if header is None or not self.keys_path.exists():
+            return None
+        try:
+            return self.held.key_of(header.district, header.key_version)
+        except KeystoreError:
+            return None
+
+    def place(self, account: str, meter: str, last_order: int) -> Place:
+        """A concentrator of the district with that account."""
+        return Place(
+            district=self.district,
+            key_version=self.key_version,
+            key=self.key,
+            account=account,
+            meter=meter,
+            last_order=last_order,
+            now_t2000=now_t2000(),
+        )
+
+
+def desk_options(function: Command) -> Command:
+    """Give the command a `desk`."""
+
+    @click.option(
+        "--keys",
+        "keys_path",
+        default="card-keys.toml",
+        show_default=True,
+        envvar="DIANKA_CARD_KEYS",
+        show_envvar=True,
+        type=click.Path(dir_okay=False, path_type=Path),
+        help=f"Key file; its passphrase is asked for, or taken from {PASSPHRASE_VARIABLE}.",
+    )
+    @click.option(
+        "--log",
+        "log_path",
+        default="card-log.jsonl",
+        show_default=True,
+        envvar="DIANKA_CARD_LOG",
+        show_envvar=True,
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Log of every card written.",
+    )
+    @click.option(
+        "--district",
+        type=click.IntRange(1, frames.DISTRICT_LIMIT),
+        help="Default: the key file's.",
+    )
+    @click.option("--key-version", type=click.IntRange(1, 255), help="Default: the key file's.")
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any,
+        keys_path: Path,
+        log_path: Path,
+        district: int | None,
+        key_version: int | None,
+        **named: Any,
+    ) -> Any:
+        return function(*args, desk=Desk(keys_path, log_path, district, key_version), **named)
+
+    return wrapped
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Trouble with keys, cards and lines as one line for the user."""
+    try:
+        yield
+    except _TROUBLES as error:
+        raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def console_of(port: str, key: bytes) -> Iterator[Console]:
+    """The console on `port`, logged in."""
+    with Port(port) as line:
+        console = Console(line)
+        console.login(key)
+        yield console
+
+
+def passphrase() -> str:
+    """The passphrase of the key file, from the environment or as typed."""
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    return given if given else str(click.prompt("passphrase", hide_input=True, err=True))
+
+
+def new_passphrase() -> str:
+    """The same, typed twice."""
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    if given:
+        return given
+    return str(click.prompt("new passphrase", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def now_t2000() -> int:
+    """Local time, in seconds since 2000."""
+    return to_t2000(datetime.now())
+
+
+def yuan(fen: int) -> str:
+    """Money as people write it."""
+    return f"{Decimal(fen).scaleb(-2):.2f}"

@@ -1,0 +1,150 @@
+"""A card in a PC/SC reader: a CPU card with a file for the image. Needs the extra `pcsc`.
+
+    SELECT 3F00, DF01, 0081, then READ BINARY and UPDATE BINARY
+
+61xx is answered with GET RESPONSE, 6Cxx by asking again, as T=0 wants it. The serial number is
+the reader's (FF CA), or the last 8 historical bytes of the ATR.
+"""
+
+import time
+from typing import Any
+
+from host.frames.card import CARD_SIZE, UID_SIZE
+from host.link.card import CardIoError
+
+PATH = (bytes.fromhex("3F00"), bytes.fromhex("DF01"), bytes.fromhex("0081"))
+CHUNK = 128
+ROUNDS_LIMIT = 8
+WAIT_S = 30.0
+_POLL_S = 0.05
+_DONE = 0x9000
+_INSTALL = "install it with: pip install 'dianka[pcsc]'"
+
+
+class PcscCard:
+    """The card in a reader, connected; CardIoError when it does not answer any more."""
+
+    def __init__(self, reader_name: str = "", wait_s: float = 0.0) -> None:
+        """`reader_name`: a part of it, else the first reader with a card. Waits for a card."""
+        self._connection = _connect(reader_name, wait_s)
+        self._uid = ""
+        try:
+            for name in PATH:
+                self._transmit(bytes((0x00, 0xA4, 0x00, 0x00, len(name))) + name)
+            self._uid = self._read_uid()
+        except CardIoError:
+            self.close()
+            raise
+
+    @property
+    def uid(self) -> str:
+        """The serial number, padded with zeros."""
+        return self._uid
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that are used."""
+        return CARD_SIZE
+
+    def read(self, offset: int, size: int) -> bytes:
+        """READ BINARY, as often as it takes."""
+        data = b""
+        while len(data) < size:
+            count = min(CHUNK, size - len(data))
+            at = offset + len(data)
+            part = self._transmit(bytes((0x00, 0xB0, at >> 8, at & 0xFF, count)))
+            if len(part) != count:
+                raise CardIoError(f"the card gave {len(part)} bytes of {count} asked for")
+            data += part
+        return data
+
+    def write(self, offset: int, data: bytes) -> None:
+        """UPDATE BINARY, as often as it takes."""
+        for start in range(0, len(data), CHUNK):
+            part = data[start : start + CHUNK]
+            at = offset + start
+            self._transmit(bytes((0x00, 0xD6, at >> 8, at & 0xFF, len(part))) + part)
+
+    def close(self) -> None:
+        """Let the card go."""
+        self._connection.disconnect()
+
+    def _read_uid(self) -> str:
+        try:
+            uid = self._transmit(bytes.fromhex("FFCA000000"))
+        except _Refused:
+            uid = _historical(bytes(self._connection.getATR()))
+        if not uid:
+            raise CardIoError("the card has no serial number to bind an order to")
+        return uid[:UID_SIZE].ljust(UID_SIZE, b"\0").hex().upper()
+
+    def _transmit(self, command: bytes) -> bytes:
+        """The answer to one command; _Refused with the card's word."""
+        from smartcard.Exceptions import SmartcardException
+
+        answer = b""
+        for _ in range(ROUNDS_LIMIT):
+            try:
+                data, high, low = self._connection.transmit(list(command))
+            except SmartcardException as error:
+                raise CardIoError("the card does not answer: was it pulled?") from error
+            answer += bytes(data)
+            if high == 0x61:
+                command = bytes((0x00, 0xC0, 0x00, 0x00, low))
+            elif high == 0x6C:
+                command = command[:4] + bytes((low,))
+            elif high << 8 | low == _DONE:
+                return answer
+            else:
+                raise _Refused(f"the card refuses {command[:4].hex(' ')}: {high:02X}{low:02X}")
+        raise CardIoError("the card does not come to an end")
+
+
+class _Refused(CardIoError):
+    """The card answered with a status word that is no success."""
+
+
+def _historical(atr: bytes) -> bytes:
+    """The last 8 of the ATR's historical bytes, as far as there are."""
+    count = atr[1] & 0x0F
+    indicated = atr[1] >> 4
+    at = 2
+    has_check = False
+    while indicated:
+        at += (indicated & 1) + (indicated >> 1 & 1) + (indicated >> 2 & 1)
+        if not indicated & 8 or at >= len(atr):
+            break
+        has_check = has_check or atr[at] & 0x0F != 0
+        indicated = atr[at] >> 4
+        at += 1
+    return atr[at : at + count][-UID_SIZE:]
+
+
+def _connect(reader_name: str, wait_s: float) -> Any:
+    """A connection to the first card found within `wait_s`."""
+    try:
+        from smartcard.Exceptions import SmartcardException
+        from smartcard.System import readers
+    except ImportError as error:
+        raise CardIoError(f"PC/SC needs pyscard; {_INSTALL}") from error
+    ends_s = time.monotonic() + wait_s
+    while True:
+        try:
+            found = readers()
+        except SmartcardException as error:
+            hint = "is pcscd running?"
+            raise CardIoError(f"PC/SC does not answer: {error}; {hint}") from error
+        wanted = [one for one in found if reader_name.lower() in str(one).lower()]
+        if not wanted:
+            names = ", ".join(map(str, found)) or "none"
+            raise CardIoError(f"no reader {reader_name!r}; there are: {names}")
+        for one in wanted:
+            connection = one.createConnection()
+            try:
+                connection.connect()
+            except SmartcardException:
+                continue
+            return connection
+        if time.monotonic() >= ends_s:
+            raise CardIoError("no card in the reader: insert one")
+        time.sleep(_POLL_S)

@@ -1,0 +1,434 @@
+"""Goal: the counter issues each order once, whatever jams, and its log tells all that was written.
+
+Method: batches interrupted at every step and begun again; orders tried twice; cards damaged and
+repaired; lines of the log changed. Operators' cards against the real settings of a concentrator.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from card import codes
+from click.testing import Result
+from concentrator.operator import Operator
+
+from host.cards import batch, keystore
+from host.cards.audit import AuditError, AuditLog
+from host.cards.issuing import Issuer
+from host.frames import card as frames
+from host.link.card import CardIoError, FileCard
+from host.sim.card import VirtualCard
+from tests.host.card_desk import CardDesk, served
+from tests.host.test_card_cli import ACCOUNT, METER, desk_for, issue, run, verify
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a key file in it."""
+    monkeypatch.chdir(tmp_path)
+    assert run("keys", "new", "--district", 4711, "--unsealed").exit_code == 0
+    return tmp_path
+
+
+def orders_file(count: int, name: str = "orders.csv") -> Path:
+    """Orders 2 of so many accounts."""
+    rows = [f"{number:012d},{METER},2,{number}.50" for number in range(1, count + 1)]
+    path = Path(name)
+    path.write_text("\n".join(["account,meter,order,amount", *rows]) + "\n")
+    return path
+
+
+def issue_csv(*words: object) -> Result:
+    return run("issue", "--csv", "orders.csv", "--folder", "cards", *words)
+
+
+def issuer() -> Issuer:
+    return Issuer(keystore.load(Path("card-keys.toml"), lambda: "").key_of, AuditLog(Path("log")))
+
+
+def card_of(path: Path) -> frames.Card:
+    key = keystore.load(Path("card-keys.toml"), lambda: "").key_of(4711, 1)
+    return frames.parse(path.read_bytes(), key)
+
+
+# --- batches ------------------------------------------------------------------------------------
+
+
+def test_a_batch(shop: Path) -> None:
+    orders_file(7)
+    done = issue_csv()
+    assert (done.exit_code, done.output) == (
+        0,
+        "7 cards issued, 0 were issued before, 7 orders\n",
+    )
+    files = sorted(Path("cards").iterdir())
+    assert len(files) == 7
+    cards = [card_of(path) for path in files]
+    assert all(card.genuine for card in cards)
+    assert [card.header.amount_fen for card in cards if card.header] == [
+        100 * number + 50 for number in range(1, 8)
+    ]
+    before = [path.read_bytes() for path in files]
+    assert issue_csv().output == "0 cards issued, 7 were issued before, 7 orders\n"
+    assert [path.read_bytes() for path in files] == before
+
+
+class Jam(Exception):
+    """The printer stopped."""
+
+
+class JammingCard(FileCard):
+    """Stops before the write of number `left`."""
+
+    left = 0
+
+    def write(self, offset: int, data: bytes) -> None:
+        if JammingCard.left == 0:
+            raise Jam
+        JammingCard.left -= 1
+        super().write(offset, data)
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_a_jammed_batch_goes_on_without_issuing_an_order_twice(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    orders_file(5)
+    orders = batch.read_orders(Path("orders.csv"))
+    with monkeypatch.context() as patched:
+        patched.setattr(batch, "FileCard", JammingCard)
+        JammingCard.left = writes
+        magazine = batch.Folder(Path("cards"))
+        try:
+            list(batch.issue_all(issuer(), orders, magazine, 4711, 1))
+            assert writes == 5
+        except Jam:
+            pass
+    one = issuer()
+    written = list(batch.issue_all(one, orders, batch.Folder(Path("cards")), 4711, 1))
+    assert len(written) == 5 - writes
+    found = [card_of(path).header for path in Path("cards").iterdir()]
+    assert sorted(header.account for header in found if header) == [
+        f"{number:012d}" for number in range(1, 6)
+    ]
+    assert all(one.log.find(order.account, 2).done for order in orders)  # type: ignore[union-attr]  # a missing one fails as well
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "no column account"),
+        ("account,meter,order\n", "no column amount"),
+        ("account,meter,order,amount\n", "has no orders"),
+        ("account,meter,order,amount\n17,000000983764,1,5\n", "line 2: account '17'"),
+        ("account,meter,order,amount\n000000000017,1,1,5\n", "line 2: meter '1'"),
+        ("account,meter,order,amount\n000000000017,000000983764,0,5\n", "line 2: order '0'"),
+        ("account,meter,order,amount\n000000000017,000000983764,1,5.001\n", "amount '5.001'"),
+        ("account,meter,order,amount\n000000000017,000000983764,1,0\n", "out of range"),
+        ("account,meter,order,amount\n000000000017,000000983764,1\n", "amount ''"),
+        (
+            "account,meter,order,amount\n" + "000000000017,000000983764,1,5\n" * 2,
+            "line 3: the same account and order as in line 2",
+        ),
+        ("account,meter,order,amount\n" + "x,y,z,w\n" * 20, "and 10 more"),
+        ("\0\xff", "no column account"),
+    ],
+)
+def test_a_wrong_list_issues_nothing(shop: Path, content: str, said: str) -> None:
+    Path("orders.csv").write_text(content)
+    done = issue_csv()
+    assert done.exit_code == 1
+    assert said in done.output
+    assert not Path("cards").exists()
+    assert not Path("card-log.jsonl").exists()
+
+
+def test_a_batch_needs_a_place_for_its_cards(shop: Path) -> None:
+    orders_file(1)
+    done = run("issue", "--csv", "orders.csv")
+    assert done.exit_code == 2
+    assert "--folder cards, or --pcsc" in done.output
+
+
+def test_500_cards_to_the_virtual_reader(shop: Path) -> None:
+    """Each on a card of its own, read back and noted; `pytest -rP` prints how fast."""
+    orders_file(500)
+    begin_s = time.perf_counter()
+    done = issue_csv()
+    lasted_s = time.perf_counter() - begin_s
+    assert "500 cards issued" in done.output
+    print(f"{500 / lasted_s:.0f} cards a second")
+
+
+# --- once ---------------------------------------------------------------------------------------
+
+
+def test_an_order_is_not_issued_on_a_second_card(shop: Path) -> None:
+    assert issue(5).exit_code == 0
+    assert issue(5).exit_code == 0, "the same card may be written again"
+    done = issue(5, file="other.bin")
+    assert done.exit_code == 1
+    assert "was issued on card" in done.output
+    assert "`dianka card replace`" in done.output
+    assert issue(5, "--force", file="other.bin").exit_code == 0
+
+
+def test_a_begun_order_goes_on_with_its_card(shop: Path) -> None:
+    one = issuer()
+    order = batch.Order(ACCOUNT, METER, 5, 100)
+    card = VirtualCard("00000000000000AA")
+    card.tear_at_byte = 40
+    with pytest.raises(OSError, match="pulled at byte"):
+        list(batch.issue_all(one, [order], _Tray(card), 4711, 1))
+    done = run(*issue_words(5), "--file", "other.bin", "--log", "log")
+    assert done.exit_code == 1
+    assert "was begun on card 00000000000000AA" in done.output
+    card.insert()
+    assert len(list(batch.issue_all(issuer(), [order], _Tray(card), 4711, 1))) == 1
+
+
+class _Tray:
+    """One card."""
+
+    def __init__(self, card: VirtualCard) -> None:
+        self._card = card
+
+    def take(self, order: batch.Order, uid: str | None) -> VirtualCard:
+        return self._card
+
+    def put(self, order: batch.Order) -> None:
+        pass
+
+
+def issue_words(order: int) -> tuple[object, ...]:
+    who = ("--account", ACCOUNT, "--meter", METER)
+    return ("issue", *who, "--order", order, "--amount", "1")
+
+
+@pytest.mark.parametrize("byte", range(0, 224, 3))
+def test_torn_while_issued(shop: Path, byte: int) -> None:
+    order = batch.Order(ACCOUNT, METER, 5, 100)
+    card = VirtualCard("00000000000000AA")
+    card.tear_at_byte = byte
+    with pytest.raises(OSError, match="pulled"):
+        list(batch.issue_all(issuer(), [order], _Tray(card), 4711, 1))
+    card.insert()
+    key = keystore.load(Path("card-keys.toml"), lambda: "").key_of(4711, 1)
+    torn = frames.parse(bytes(card.memory), key)
+    assert torn.genuine == (byte >= 88)
+    assert len(list(batch.issue_all(issuer(), [order], _Tray(card), 4711, 1))) == 1
+    assert frames.parse(bytes(card.memory), key).genuine
+
+
+# --- kinds --------------------------------------------------------------------------------------
+
+
+def test_topup_takes_the_household_from_the_card(shop: Path) -> None:
+    assert issue(1).exit_code == 0
+    done = run("topup", "--file", "card.bin", "--amount", "20")
+    assert done.exit_code == 1
+    assert "bears order 1" in done.output
+    with served(desk_for(shop)) as port:
+        run("redeem", "--file", "card.bin", "--port", port)
+        done = run("topup", "--file", "card.bin", "--amount", "20")
+        assert "order 2 of account 000000000017, 20.00 yuan, purchase" in done.output
+        done = run("redeem", "--file", "card.bin", "--port", port)
+    assert "balance 70.00 yuan" in done.output
+    done = run("topup", "--file", "none.bin", "--amount", "20")
+    assert "there is no card" in done.output or "cannot use card" in done.output
+
+
+def test_replace_a_lost_card(shop: Path) -> None:
+    assert issue(5).exit_code == 0
+    who = ("--account", ACCOUNT, "--meter", METER)
+    done = run("replace", "--file", "new.bin", *who, "--order", 5, "--amount", "50")
+    assert "was issued on card" in done.output, "the order is not on two cards by mistake"
+    done = run("replace", "--file", "new.bin", *who, "--order", 5, "--amount", "50", "--force")
+    assert done.exit_code == 0, done.output
+    desk = desk_for(shop, last=4)
+    with served(desk) as port:
+        assert run("redeem", "--file", "new.bin", "--port", port).exit_code == 0
+        assert run("redeem", "--file", "card.bin", "--port", port).exit_code == 0
+        done = run("redeem", "--file", "card.bin", "--port", port)
+    assert "Err-34.18" in done.output
+    assert desk.books.credits == [(5, 5000)]
+
+
+class Settings:
+    """What a preset or key card changes."""
+
+    def __init__(self) -> None:
+        self.values = {"operator_order": "0"}
+
+    def number(self, name: str) -> int:
+        return int(self.values[name])
+
+    def change_all(self, pairs: list[tuple[str, str]]) -> str:
+        self.values.update(pairs)
+        return ""
+
+
+def with_operator(folder: Path) -> tuple[CardDesk, Settings]:
+    desk, settings = desk_for(folder, last=4), Settings()
+    desk.books.resume = lambda index: True
+    operator = Operator(settings, desk.books, lambda: None)  # type: ignore[arg-type]  # fakes of both
+    desk.redemption._operator = operator
+    return desk, settings
+
+
+def test_preset_card(shop: Path) -> None:
+    done = run("preset", "--file", "p.bin", "--alarm-1", "30", "--close", "0")
+    assert done.exit_code == 0, done.output
+    assert "30.00 yuan" in run("show", "--file", "p.bin").output
+    desk, settings = with_operator(shop)
+    with served(desk) as port:
+        assert run("redeem", "--file", "p.bin", "--port", port).exit_code == 0
+        assert "Err-34.18" in run("redeem", "--file", "p.bin", "--port", port).output
+    assert settings.values["alarm_1_fen"] == "3000"
+    assert settings.values["close_fen"] == "0"
+    assert "alarm_2_fen" not in settings.values
+    assert run("preset", "--file", "p.bin").exit_code == 2
+
+
+def test_key_card(shop: Path) -> None:
+    held = keystore.load(shop / "card-keys.toml", lambda: "")
+    assert issue(5).exit_code == 0
+    assert run("change-key", "--file", "k.bin").exit_code == 0
+    assert held.key_of(4711, 2) not in Path("k.bin").read_bytes()
+    assert held.key_of(4711, 2).hex() not in Path("card-log.jsonl").read_text()
+    assert "for concentrators only" in run("show", "--file", "k.bin").output
+    desk, settings = with_operator(shop)
+    with served(desk) as port:
+        assert run("redeem", "--file", "k.bin", "--port", port).exit_code == 0
+    assert settings.values["card_key"] == held.key_of(4711, 2).hex()
+    assert settings.values["card_key_version"] == "2"
+    assert run("keys", "advance").exit_code == 0
+    assert verify(4)[1]["code"] == "Err-32.06", "the old card is dead"
+    assert run("change-key", "--file", "k2.bin", "--new-version", 2).exit_code == 1
+    assert issue(5, "--force").exit_code == 0
+    assert verify(4)[0] == 0
+
+
+def test_clear_inspect_and_test_cards(shop: Path) -> None:
+    who = ("--account", ACCOUNT, "--meter", METER)
+    assert run("clear", "--file", "c.bin", *who).exit_code == 0
+    assert run("clear", "--file", "c2.bin", "--all").exit_code == 0
+    assert run("clear", "--file", "c3.bin").exit_code == 2
+    assert run("issue", "--file", "i.bin", "--kind", "inspect", *who).exit_code == 0
+    assert run("issue", "--file", "t.bin", "--kind", "test").exit_code == 0
+    desk, _ = with_operator(shop)
+    desk.redemption.illegal = 3
+    with served(desk) as port:
+        for name in ("c.bin", "i.bin", "i.bin", "t.bin", "t.bin"):
+            done = run("redeem", "--file", name, "--port", port)
+            assert done.exit_code == 0, (name, done.output)
+    assert desk.redemption.illegal == 0
+    assert "newest order" in run("show", "--file", "i.bin").output
+    assert desk.books.credits == []
+
+
+def test_unlock(shop: Path) -> None:
+    desk = desk_for(shop, last=4)
+    assert issue(5).exit_code == 0
+    Path("bad.bin").write_bytes(bytes(32) + Path("card.bin").read_bytes()[32:])
+    desk.guard.key = keystore.load(shop / "card-keys.toml", lambda: "").console_key
+    with served(desk) as port:
+        for _ in range(5):
+            assert "Err-33.13" in run("redeem", "--file", "bad.bin", "--port", port).output
+        assert "Err-32.22" in run("redeem", "--file", "card.bin", "--port", port).output
+        assert run("unlock", "--port", port).exit_code == 0
+        assert run("redeem", "--file", "card.bin", "--port", port).exit_code == 0
+    assert desk.redemption.illegal == 5
+    assert [note[0] for note in desk.books.notes] == [codes.SERIAL] * 5
+
+
+@pytest.mark.parametrize("suite", ["hmac", "aes", "sm4"])
+def test_suites(shop: Path, suite: str) -> None:
+    assert issue(5, "--suite", suite).exit_code == 0
+    assert verify(4)[0] == 0
+    image = bytearray(Path("card.bin").read_bytes())
+    image[32 + 36] ^= 1
+    Path("card.bin").write_bytes(image)
+    assert verify(4)[1]["code"] == "Err-32.10"
+
+
+# --- repair, dump, diff, log --------------------------------------------------------------------
+
+
+def test_repair(shop: Path) -> None:
+    assert issue(5).exit_code == 0
+    good = Path("card.bin").read_bytes()
+    assert "nothing was changed" in run("repair", "--file", "card.bin").output
+    for position in range(32, 120, 7):
+        image = bytearray(good)
+        image[position] ^= 0x55
+        Path("card.bin").write_bytes(image)
+        done = run("repair", "--file", "card.bin")
+        assert "is as it was issued again" in done.output
+        assert Path("card.bin").read_bytes() == good
+    FileCard(Path("other.bin"), create=True)
+    done = run("repair", "--file", "other.bin")
+    assert done.exit_code == 1
+    assert "does not know card" in done.output
+
+
+def test_dump_and_diff(shop: Path) -> None:
+    assert issue(5).exit_code == 0
+    done = run("dump", "--file", "card.bin")
+    assert "  32  44 4b 01 01 02 01" in done.output
+    assert "header" in done.output
+    assert run("dump", "--file", "card.bin", "--out", "copy.bin").exit_code == 0
+    assert run("dump", "--file", "card.bin", "--out", "copy.bin").exit_code == 1
+    done = run("diff", "card.bin", "copy.bin")
+    assert (done.exit_code, "byte for byte" in done.output) == (0, True)
+    with served(desk_for(shop, last=4)) as port:
+        run("redeem", "--file", "card.bin", "--port", port)
+    done = run("diff", "copy.bin", "card.bin")
+    assert done.exit_code == 1
+    for text in ("balance", "50.00 yuan", "redeemed", "bytes differ"):
+        assert text in done.output, text
+
+
+def test_the_log_tells_when_it_was_changed(shop: Path) -> None:
+    for order in (5, 6):
+        assert issue(order, "--force").exit_code == 0
+    done = run("log")
+    assert (done.exit_code, "4 lines, none of them changed" in done.output) == (0, True)
+    assert "50.00" in done.output
+    lines = Path("card-log.jsonl").read_text().splitlines()
+    for changed in (
+        [lines[0].replace("5000", "5001"), *lines[1:]],
+        lines[1:],
+        [lines[0], *lines[2:]],
+    ):
+        Path("card-log.jsonl").write_text("\n".join(changed) + "\n")
+        done = run("log")
+        assert done.exit_code == 1
+        assert "was changed at or before line" in done.output
+    Path("card-log.jsonl").write_text("{}\n")
+    assert "line 1 is damaged" in run("log").output
+    with pytest.raises(AuditError, match="damaged"):
+        AuditLog(Path("card-log.jsonl"))
+
+
+def test_two_counters_share_a_log(shop: Path) -> None:
+    first, second = issuer(), issuer()
+    orders = [batch.Order(f"{number:012d}", METER, 2, 100) for number in range(1, 5)]
+    for at, order in enumerate(orders):
+        one = (first, second)[at % 2]
+        list(batch.issue_all(one, [order], batch.Folder(Path("cards")), 4711, 1))
+    log = AuditLog(Path("log"))
+    assert (log.lines, log.broken_at) == (8, None)
+    assert json.loads(Path("log").read_text().splitlines()[-1])["account"] == "000000000004"
+
+
+def test_a_card_that_does_not_keep_what_is_written(shop: Path) -> None:
+    class Worn(VirtualCard):
+        def write(self, offset: int, data: bytes) -> None:
+            super().write(offset, data[:-1] + bytes((data[-1] ^ 1,)))
+
+    order = batch.Order(ACCOUNT, METER, 5, 100)
+    with pytest.raises(CardIoError, match="clean its contacts"):
+        list(batch.issue_all(issuer(), [order], _Tray(Worn("00000000000000AA")), 4711, 1))
+    assert not AuditLog(Path("log")).find(ACCOUNT, 5).done  # type: ignore[union-attr]  # a missing one fails as well
