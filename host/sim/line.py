@@ -87,12 +87,11 @@ class _Burst:
 
     def over_by(self, now_us: int) -> int:
         """How many bytes are over by `now_us`."""
-        count = len(self.values)
-        if self.baud and now_us < self.over_us:
-            # The most bytes whose end, rounded down as in `end_us`, is not behind now.
-            elapsed_us = now_us - self.start_us
-            count = ((elapsed_us + 1) * self.baud - 1) // (BITS_PER_BYTE * _US)
-        return max(0, count)
+        if now_us >= self.over_us:
+            return len(self.values)
+        # The most bytes whose end, rounded down as in `end_us`, is not behind now.
+        elapsed_us = now_us - self.start_us
+        return max(0, ((elapsed_us + 1) * self.baud - 1) // (BITS_PER_BYTE * _US))
 
 
 @dataclass

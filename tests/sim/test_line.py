@@ -160,11 +160,14 @@ def test_an_echo_comes_before_the_reply() -> None:
     assert dlt645.parse(heard[len(request) :]).control == 0x91
 
 
-def test_without_a_speed_of_its_own_the_line_answers_at_once() -> None:
+def test_without_a_speed_of_its_own_the_line_answers_after_the_delay_alone() -> None:
     line = village()
     line.baud = 0
-    line.meters[0].reply_delay_ms = 0
     line.write(dlt645.build("000000000001", 0x11, ENERGY))
+    assert line.read() == b""
+    clock_of(line).advance_us(59_999)
+    assert line.read() == b""
+    clock_of(line).advance_us(1)
     assert dlt645.parse(line.read()).control == 0x91
 
 
