@@ -7,7 +7,12 @@
              | [name " "] "@" layout named elsewhere ["[" number of one term "]"]
     count    = a number, or N for as many as the data holds
 
-The formats are those of `values`.
+The formats are those of `values`. A layout `records:variant|variant|..` is that of load records:
+
+    A0 A0 | size 1 | time 5 | class 1 | AA | class 2 | AA | .. | sum 1 | E5     once or more
+
+where the first variant is the time and each class is as its variant says, or empty. The size
+counts from the time to the last AA, the sum is taken from the first A0 to it.
 """
 
 import re
@@ -19,6 +24,9 @@ from host.frames.values import BYTES, Decoder, Field, FormatError, Item, field, 
 _TERM = re.compile(r"(?:(\d+|N)\*)?(?:(\(.*\))|(?:([^=@]*)=)?(.*))", re.DOTALL)
 _REFERENCE = re.compile(r"(?:(.*) )?(@\w+)(?:\[(\d+)\])?")
 _REST = ("H*", "B*")
+_RECORDS = "records:"
+_RECORD_START, _RECORD_END, _SEPARATOR = b"\xa0\xa0", b"\xe5", b"\xaa"
+_RECORD_HEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +113,57 @@ def _decoder(fields: tuple[Field, ...] | None) -> Callable[[bytes], list[Item] |
     return numbers(number, len(fields), decode)
 
 
+class Records(Layout):
+    """Load records; which of the classes each has only the data tell."""
+
+    def __init__(self, classes: list[Layout]) -> None:
+        super().__init__((_Variant((), None),))
+        self._classes = classes
+
+    def fields(self, size: int) -> tuple[Field, ...] | None:
+        """None: the size does not tell."""
+        return None
+
+    def decode(self, data: bytes) -> list[Item] | None:
+        """The items of all records one after another, or None where one is broken."""
+        items: list[Item] = []
+        while data:
+            size = _RECORD_HEAD + data[2] if len(data) > _RECORD_HEAD else len(data)
+            record, data = data[: size + 2], data[size + 2 :]
+            if (record[:2], record[size + 1 :]) != (_RECORD_START, _RECORD_END):
+                return None
+            found = self._one(record[_RECORD_HEAD:size])
+            if found is None or record[size] != sum(record[:size]) & 0xFF:
+                return None
+            items += found
+        return items or None
+
+    def _one(self, body: bytes) -> list[Item] | None:
+        time = self._classes[0]
+        items = time.decode(body[: time.size])
+        at = time.size
+        for one in self._classes[1:]:
+            if body[at : at + 1] != _SEPARATOR:
+                found = one.decode(body[at : at + one.size])
+                at += one.size
+                if items is None or found is None:
+                    return None
+                items += found
+            if body[at : at + 1] != _SEPARATOR:
+                return None
+            at += 1
+        return items if at == len(body) else None
+
+
 def compile_layout(text: str, unit: str, named: Mapping[str, str]) -> Layout:
     """Compile `text`; `unit` is that of numbers without one, `named` the texts behind @names.
 
     Raises FormatError.
     """
+    text = named.get(text, text) if named.get(text, "").startswith(_RECORDS) else text
+    if text.startswith(_RECORDS):
+        classes = text.removeprefix(_RECORDS).split("|")
+        return Records([compile_layout(one, unit, named) for one in classes])
     variants = []
     for part in text.split(" / "):
         compiler = _Compiler(unit, named)

@@ -3,10 +3,10 @@
 All checks of `dlt645.parse` are made; names, units and the items behind the first are left out.
 """
 
-from host.frames import catalogue, values
+from host.frames import catalogue
 from host.frames.describe import describe
 from host.frames.dlt645 import END, FROM_WIRE, OVERHEAD_SIZE, START, Frame, parse
-from host.frames.values import Field
+from host.frames.values import RAW, Field
 
 _READ_REPLY = 0x91
 _LENGTH = 9
@@ -61,16 +61,15 @@ def _read_any(frame: Frame) -> tuple[str, int | str | None]:
 def _value(field: Field, data: bytes) -> int | str | None:
     item = field.decode(data)
     text: str | None = item["value"]
-    if field.number is None or text is None or item["unit"] == values.RAW:
+    if field.number is None or text is None or item["unit"] == RAW:
         return text
     return int(text.replace(".", ""))
 
 
 def _first_field(frame: Frame, size: int) -> Field | None:
-    """What a reading begins with behind its identifier of `size`; None where there is nothing."""
-    left = len(frame.data) - size
-    if left <= 0:
+    """What a reading begins with behind its identifier of `size`; None where it has no format."""
+    if len(frame.data) < size:
         return None
     identifier = catalogue.load().find_wire(frame.data[:size])
-    fields = identifier.reply.fields(left) if identifier else None
-    return fields[0] if fields else Field(left, values.raw)
+    fields = identifier.reply.fields(len(frame.data) - size) if identifier else None
+    return fields[0] if fields else None

@@ -206,3 +206,48 @@ def test_a_profile_goes_before_the_standard() -> None:
     assert plain.name_en == "season table programming record 1"
     assert private.reply.decode(bytes(4)) == [{"value": "0.00", "unit": ""}]
     assert FOUND.find("00010000", "private") == FOUND.find("00010000")
+
+
+def load_record(*classes: str) -> bytes:
+    """A load record of 2016-01-26 15:24 with the classes given in hexadecimal."""
+    body = bytes.fromhex("2415260116" + "".join(one + "AA" for one in classes))
+    record = b"\xa0\xa0" + bytes((len(body),)) + body
+    return record + bytes((sum(record) & 0xFF,)) + b"\xe5"
+
+
+def test_load_records_have_the_classes_they_carry() -> None:
+    found = FOUND.find("06010000")
+    assert found is not None
+    first = load_record("9921FFFFFFFF" + "040003" + "FF" * 6 + "0350", *[""] * 5)
+    last = load_record("", "", "", "", "", "000181" + "000000")
+
+    items = found.reply.decode(first + last)
+
+    assert items is not None
+    assert [(item["name"], item["value"]) for item in items] == [
+        ("time", "2016-01-26 15:24"),
+        ("voltage A", "219.9"),
+        ("voltage B", None),
+        ("voltage C", None),
+        ("current A", "30.004"),
+        ("current B", None),
+        ("current C", None),
+        ("frequency", "50.03"),
+        ("time", "2016-01-26 15:24"),
+        ("active demand", "-1.0100"),
+        ("reactive demand", "0.0000"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [{0: 0xA1}, {2: 0xFF}, {2: 0}, {9: 0xAB}, {-1: 0x16}, {-2: 0x00}, {8: 0x99}]
+)
+def test_a_broken_load_record_is_refused(change: dict[int, int]) -> None:
+    found = FOUND.find("06000002")
+    assert found is not None
+    record = bytearray(load_record(*[""] * 6))
+    assert found.reply.decode(bytes(record))
+    for at, value in change.items():
+        record[at] = value
+    assert found.reply.decode(bytes(record)) is None
+    assert found.reply.decode(b"") is None
