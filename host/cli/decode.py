@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from host.frames import catalogue
 from host.frames.describe import STANDARDS, describe_hex
 
 # The shortest frame has 12 bytes; shorter arguments are the bytes of one frame.
@@ -27,8 +28,14 @@ Examples:
     default="auto",
     help="Read as this standard; auto judges by the function code.",
 )
+@click.option(
+    "--profile",
+    type=click.Choice(catalogue.profiles()),
+    default="",
+    help="Where meters disagree, read as this kind does; without it as State Grid's do.",
+)
 @click.argument("frames", metavar="HEX...", nargs=-1, required=True)
-def command(compact: bool, standard: str, frames: tuple[str, ...]) -> None:
+def command(compact: bool, standard: str, profile: str, frames: tuple[str, ...]) -> None:
     """Decode DL/T 645 frames (2007 and 1997), given in hexadecimal, to JSON objects.
 
     With - in place of HEX, each line of standard input is a frame. Ends with status 1 if a
@@ -37,7 +44,7 @@ def command(compact: bool, standard: str, frames: tuple[str, ...]) -> None:
     indent = None if compact or not sys.stdout.isatty() else 2
     good = True
     for text in _texts(frames):
-        said = describe_hex(text, standard)
+        said = describe_hex(text, standard, profile)
         good = good and said["ok"]
         click.echo(json.dumps(said, ensure_ascii=False, indent=indent))
     if not good:

@@ -2,7 +2,7 @@
 
 A row names one identifier, or a family of them in brackets: `0001[01-3F]00` has two digits from
 01 to 3F, `9[159]10` one of three; `{1}` in a name stands for what the first bracket holds. A row
-with a `profile` goes before the one without for meters of that profile. Rows that begin with @
+with profiles counts for meters of these and goes before the one without. Rows that begin with @
 name layouts, rows like `2007:1C` are the functions: `request -> reply`, where DI and DATA stand
 for the identifier and the data it defines.
 """
@@ -93,6 +93,11 @@ class Pattern:
             else:
                 self.choices.append((shift | width << 8, _choice(match)))
 
+    @property
+    def rank(self) -> int:
+        """How many bits it fixes: the more, the earlier it is asked."""
+        return self.mask.bit_count()
+
     def match(self, di: int) -> tuple[int, ...] | None:
         """What the brackets hold in `di`, or None where it is none of them."""
         found = []
@@ -123,53 +128,61 @@ def _choice(match: re.Match[str]) -> range | list[int]:
 
 
 class Catalogue:
-    """Finds identifiers and functions; what was found once is found at once."""
+    """Finds identifiers and functions as meters of one profile mean them.
 
-    def __init__(self, rows: list[Row]) -> None:
-        self.named = {row.pattern: row.layout for row in rows if row.pattern[0] == "@"}
+    What was found once is found at once.
+    """
+
+    def __init__(self, rows: list[Row], profile: str = "") -> None:
+        # A row of the profile replaces the one of the same pattern, or goes before its family.
+        chosen = {row.pattern: row for row in rows if not row.profile}
+        own = {row.pattern: row for row in rows if profile in row.profile.split()}
+        chosen.update(own)
+        self.named = {name: row.layout for name, row in chosen.items() if name[0] == "@"}
         self._layouts: dict[tuple[str, str], Layout] = {}
+        self.functions = {name: self._function(row) for name, row in chosen.items() if ":" in name}
         self.patterns = [
-            Pattern(row) for row in rows if row.pattern[0] != "@" and ":" not in row.pattern
+            Pattern(row) for name, row in chosen.items() if name[0] != "@" and ":" not in name
         ]
-        self.functions = {row.pattern: self._function(row) for row in rows if ":" in row.pattern}
-        self._tables: dict[tuple[int, str], dict[int, dict[int, list[Pattern]]]] = {}
-        for pattern in self.patterns:
-            table = self._tables.setdefault((pattern.digits, pattern.row.profile), {})
-            table.setdefault(pattern.mask, {}).setdefault(pattern.value, []).append(pattern)
-        self._found: dict[tuple[str, str], Identifier] = {}
-        self._found_wire: dict[tuple[bytes, str], Identifier] = {}
+        self.patterns.sort(key=lambda one: (one.row.pattern in own, one.rank), reverse=True)
+        self._tables: dict[tuple[int, bool, int], dict[int, list[Pattern]]] = {}
+        for one in self.patterns:
+            table = self._tables.setdefault((one.digits, one.row.pattern in own, one.mask), {})
+            table.setdefault(one.value, []).append(one)
+        self._found: dict[str, Identifier] = {}
+        self._found_wire: dict[bytes, Identifier] = {}
 
-    def find(self, di: str, profile: str = "") -> Identifier | None:
-        """The identifier of 4 or 8 digits, as a meter of `profile` means it."""
-        found = self._found.get((di, profile))
+    def find(self, di: str) -> Identifier | None:
+        """The identifier of 4 or 8 digits."""
+        found = self._found.get(di)
         if found is None:
-            found = self._look_up(di, profile)
+            found = self._look_up(di)
             if found is not None:
-                self._found[di, profile] = found
+                self._found[di] = found
         return found
 
-    def find_wire(self, octets: bytes, profile: str = "") -> Identifier | None:
+    def find_wire(self, octets: bytes) -> Identifier | None:
         """The identifier whose 2 or 4 bytes are `octets`, low byte first."""
-        found = self._found_wire.get((octets, profile))
+        found = self._found_wire.get(octets)
         if found is None:
-            found = self.find(octets[::-1].hex().upper(), profile)
+            found = self.find(octets[::-1].hex().upper())
             if found is not None:
-                self._found_wire[octets, profile] = found
+                self._found_wire[octets] = found
         return found
 
     def layout(self, name: str) -> Layout:
         """The layout the catalogue calls @`name`."""
         return self._compile(f"@{name}", "")
 
-    def _look_up(self, di: str, profile: str) -> Identifier | None:
+    def _look_up(self, di: str) -> Identifier | None:
         number = int(di, 16)
-        for name in (profile, "") if profile else ("",):
-            masks = self._tables.get((len(di), name), {})
-            for mask in sorted(masks, key=int.bit_count, reverse=True):
-                for pattern in masks[mask].get(number & mask, ()):
-                    held = pattern.match(number)
-                    if held is not None:
-                        return self._identifier(di, pattern.row, held)
+        for (digits, _, mask), table in self._tables.items():
+            if digits != len(di):
+                continue
+            for pattern in table.get(number & mask, ()):
+                held = pattern.match(number)
+                if held is not None:
+                    return self._identifier(di, pattern.row, held)
         return None
 
     def _identifier(self, di: str, row: Row, held: tuple[int, ...]) -> Identifier:
@@ -211,10 +224,20 @@ class Catalogue:
         return Part(layouts[0], at_di >= 0, layouts[1], at_data < len(terms), layouts[2])
 
 
-@lru_cache(maxsize=1)
-def load() -> Catalogue:
-    """The catalogue of the installed file, read once."""
+@lru_cache(maxsize=32)
+def load(profile: str = "") -> Catalogue:
+    """The catalogue as meters of `profile` mean it; a name no row has is the standard's."""
+    return Catalogue(rows(), profile)
+
+
+def rows() -> list[Row]:
+    """The rows of the installed file."""
     text = resources.files("host.frames").joinpath(FILE).read_text(encoding="utf-8")
     lines = csv.reader(text.splitlines())
     next(lines)
-    return Catalogue([Row(*line) for line in lines])
+    return [Row(*cells) for cells in lines]
+
+
+def profiles() -> list[str]:
+    """The profiles that rows name."""
+    return sorted({profile for row in rows() for profile in row.profile.split()})

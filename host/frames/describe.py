@@ -61,11 +61,11 @@ def describe(frame: Frame, standard: str = "auto", profile: str = "") -> dict[st
     """Describe a verified frame; `standard` is 2007, 1997 or auto."""
     if standard == "auto":
         standard = guess_standard(frame)
-    head = _head(standard, frame.control)
+    head = _head(standard, frame.control, profile)
     items = found = None
     if head.reading and len(frame.data) >= head.di_size:
         # The common case, in one step.
-        found = catalogue.load().find_wire(frame.data[: head.di_size], profile)
+        found = head.found.find_wire(frame.data[: head.di_size])
         if found is not None:
             items = found.reply.decode(frame.data[head.di_size :])
     named = found if items is not None else None
@@ -86,7 +86,7 @@ def describe(frame: Frame, standard: str = "auto", profile: str = "") -> dict[st
     if head.error is not None:
         said["error"] = _error(head.error, frame.data)
     elif items is None:
-        _say_parts(said, head, frame.data, profile)
+        _say_parts(said, head, frame.data)
     return said
 
 
@@ -109,6 +109,7 @@ def guess_standard(frame: Frame) -> str:
 class _Head:
     """What the control byte alone tells; a `reading` is an identifier and its data."""
 
+    found: catalogue.Catalogue
     direction: str
     control: str
     function: str
@@ -122,9 +123,9 @@ class _Head:
     protected: bool
 
 
-@lru_cache(maxsize=512)
-def _head(standard: str, control: int) -> _Head:
-    found = catalogue.load()
+@lru_cache(maxsize=2048)
+def _head(standard: str, control: int, profile: str) -> _Head:
+    found = catalogue.load(profile)
     code = control & FUNCTION_MASK
     function = found.functions.get(f"{standard}:{code:02X}")
     reply = bool(control & FROM_METER)
@@ -134,6 +135,7 @@ def _head(standard: str, control: int) -> _Head:
     if function is not None:
         parts = function.reply if reply else function.request
     return _Head(
+        found=found,
         direction="response" if reply else "request",
         control=f"{control:02X}",
         function=function.name_en if function else f"function {code:02X}",
@@ -153,19 +155,17 @@ def _error(layout: Layout, data: bytes) -> dict[str, Any]:
     return {"code": item["value"], "flags": item["flags"]}
 
 
-def _say_parts(said: dict[str, Any], head: _Head, data: bytes, profile: str) -> None:
+def _say_parts(said: dict[str, Any], head: _Head, data: bytes) -> None:
     """Take the first variant of the function's data that fits."""
     for part in head.parts:
-        if _say_part(said, head, part, data, profile):
+        if _say_part(said, head, part, data):
             return
     if data:
         said["items"].append(values.raw(data))
         said["note"] = f"{len(data)} data bytes do not fit {said['function']}"
 
 
-def _say_part(
-    said: dict[str, Any], head: _Head, part: catalogue.Part, data: bytes, profile: str
-) -> bool:
+def _say_part(said: dict[str, Any], head: _Head, part: catalogue.Part, data: bytes) -> bool:
     at = part.before.size
     behind = at + head.di_size if part.has_di else at
     end = len(data) - part.after.size
@@ -178,15 +178,15 @@ def _say_part(
         return False
     said["items"] += before + between
     if part.has_data:
-        _say_data(said, head, data[at:behind], data[until:end], profile)
+        _say_data(said, head, data[at:behind], data[until:end])
     elif part.has_di:
-        _say_name(said, data[at:behind], profile)
+        _say_name(said, head, data[at:behind])
     said["items"] += after
     return True
 
 
-def _say_name(said: dict[str, Any], wire_di: bytes, profile: str) -> catalogue.Identifier | None:
-    identifier = catalogue.load().find_wire(wire_di, profile)
+def _say_name(said: dict[str, Any], head: _Head, wire_di: bytes) -> catalogue.Identifier | None:
+    identifier = head.found.find_wire(wire_di)
     if identifier is None:
         said["di"] = wire_di[::-1].hex().upper()
         return None
@@ -196,11 +196,9 @@ def _say_name(said: dict[str, Any], wire_di: bytes, profile: str) -> catalogue.I
     return identifier
 
 
-def _say_data(
-    said: dict[str, Any], head: _Head, wire_di: bytes, data: bytes, profile: str
-) -> None:
+def _say_data(said: dict[str, Any], head: _Head, wire_di: bytes, data: bytes) -> None:
     """Name the identifier and add its data, or as digits with a note where it has no format."""
-    identifier = _say_name(said, wire_di, profile)
+    identifier = _say_name(said, head, wire_di)
     items = said["items"]
     mac = b""
     if head.protected:

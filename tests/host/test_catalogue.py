@@ -35,15 +35,14 @@ def row_of(di: str) -> catalogue.Row:
         pattern
         for pattern in FOUND.patterns
         if pattern.digits == len(di)
-        and not pattern.row.profile
         and number & pattern.mask == pattern.value
         and pattern.match(number) is not None
     ]
-    return max(fits, key=lambda pattern: pattern.mask.bit_count()).row
+    return max(fits, key=lambda pattern: pattern.rank).row
 
 
 def every() -> list[tuple[str, catalogue.Row]]:
-    """Each identifier with its row."""
+    """Each identifier of the standard with its row."""
     return [
         (f"{di:0{pattern.digits}X}", pattern.row)
         for pattern in FOUND.patterns
@@ -53,8 +52,8 @@ def every() -> list[tuple[str, catalogue.Row]]:
 
 def test_every_identifier_is_found_with_both_names() -> None:
     count = 0
-    for di, row in every():
-        found = FOUND.find(di, row.profile)
+    for di, _ in every():
+        found = FOUND.find(di)
         assert found is not None, di
         assert found.di == di
         assert found.name_en, di
@@ -67,14 +66,12 @@ def test_every_identifier_is_found_with_both_names() -> None:
 
 def test_rows_do_not_claim_the_same_identifier_with_the_same_rank() -> None:
     """An exact row may stand inside a family, two rows of one rank may not meet."""
-    claims = Counter(
-        (di, row.profile, catalogue.Pattern(row).mask.bit_count()) for di, row in every()
-    )
+    claims = Counter((di, catalogue.Pattern(row).rank) for di, row in every())
     assert [claim for claim, count in claims.items() if count > 1] == []
 
 
 def test_english_names_are_unique_within_a_standard() -> None:
-    found = [FOUND.find(di, row.profile) for di, row in every()]
+    found = [FOUND.find(di) for di, _ in every()]
     names = Counter((len(one.di), one.name_en) for one in found if one)
     assert [name for name, count in names.items() if count > 1] == []
 
@@ -200,12 +197,38 @@ def test_items_of_a_long_record_are_those_of_its_block() -> None:
 
 
 def test_a_profile_goes_before_the_standard() -> None:
-    plain, private = FOUND.find("03300601"), FOUND.find("03300601", "private")
+    private = catalogue.load("private")
+    plain, other = FOUND.find("03300601"), private.find("03300601")
     assert plain is not None
-    assert private is not None
+    assert other is not None
     assert plain.name_en == "season table programming record 1"
-    assert private.reply.decode(bytes(4)) == [{"value": "0.00", "unit": ""}]
-    assert FOUND.find("00010000", "private") == FOUND.find("00010000")
+    assert other.reply.decode(bytes(4)) == [{"value": "0.00", "unit": ""}]
+    assert private.find("03300602") is not None
+    assert private.find("ABABAB01") is not None
+    assert FOUND.find("ABABAB01") is None
+
+
+def test_a_name_no_row_has_is_the_standard() -> None:
+    plain = catalogue.load("state-grid")
+    assert [one.row for one in plain.patterns] == [one.row for one in FOUND.patterns]
+
+
+def test_every_profile_can_be_looked_up() -> None:
+    """Each row of a profile counts in its catalogue."""
+    for name in catalogue.profiles():
+        own = catalogue.load(name)
+        for row in catalogue.rows():
+            if name not in row.profile.split():
+                continue
+            if row.pattern[0] == "@":
+                assert own.named[row.pattern] == row.layout
+            elif ":" in row.pattern:
+                assert own.functions[row.pattern].name_en == row.name_en
+            else:
+                di = next(catalogue.Pattern(row).expand())
+                found = own.find(f"{di:0{catalogue.Pattern(row).digits}X}")
+                assert found is not None
+                assert found.unit == row.unit
 
 
 def load_record(*classes: str) -> bytes:

@@ -81,6 +81,17 @@ def test_standard_by_choice() -> None:
     assert said["items"] == [{"name": "time", "value": "2025-10-31 12:06:22", "unit": ""}]
 
 
+def test_profile_decides_where_meters_disagree() -> None:
+    """The same enciphered relay command: one block, or cipher and MAC each for itself."""
+    frame = "68111111111111681C1CCB333333AB8967451E64F436A4F5830A0B3DFCB113771D0039DD8EB97D16"
+    names = [item["name"] for item in json.loads(run(frame).output)["items"]]
+    assert names == ["level", "password", "operator", "cipher"]
+
+    said = json.loads(run("--profile", "southern-grid", frame).output)
+    assert [item["name"] for item in said["items"]] == [*names, "MAC"]
+    assert said["items"][-1]["value"] == "865BAA06"
+
+
 def test_no_frame_is_a_mistake_of_use() -> None:
     result = run()
 
