@@ -113,7 +113,8 @@ LAYERS = (
     _layer("host.shim"),
     _layer("host.frames", foreign="construct crcmod cryptography pydantic"),
     _layer("host.sim", ours="host.frames", foreign="construct pydantic serial yaml"),
-    _layer("host.rig", ours=f"host.sim host.frames {_CORE} concentrator"),
+    _layer("host.billing", ours="host.frames", foreign="pydantic"),
+    _layer("host.rig", ours=f"host.billing host.sim host.frames {_CORE} concentrator"),
     _layer("host.link", ours="host.frames", foreign="serial smartcard"),
     _layer("host.cards", ours="host.frames host.link", foreign="cryptography"),
     _layer("host.headend", ours="host.frames", foreign="sqlalchemy pydantic"),
@@ -124,7 +125,8 @@ LAYERS = (
     ),
     _layer(
         "host.cli",
-        ours="host.cards host.demo host.link host.frames host.sim host.rig host.headend",
+        ours="host.billing host.cards host.demo host.link host.frames host.sim host.rig "
+        "host.headend",
         foreign="click rich matplotlib",
     ),
     _layer("tools", ours=f"host {_CORE} concentrator", foreign="serial"),

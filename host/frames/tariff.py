@@ -12,6 +12,7 @@
                   "holidays": {"2026-10-01": "..."}},
      "next": [{"from": "2026-07-01 00", ...}]}
 
+Day tables with `"in_meter": true` only say when the meter switches its own registers.
 Only `name`, `tier_period` and `tiers` must stand. A season takes what it does not say from the
 tariff, a set of `next` from the set before it. The first kind of household is the ordinary one.
 The image is laid out in firmware/prepay/tariff.py and docs/SPEC.md; nothing here knows that code.
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -85,8 +87,9 @@ class Household(_Model):
 
 
 class Schedule(_Model):
-    """Day tables for meters with one register: the clock tells the rate."""
+    """Day tables: of the clock, for meters with one register, or what the meter does itself."""
 
+    in_meter: bool = False
     tables: dict[str, list[tuple[str, str]]]
     table: str
     rest_table: str | None = None
@@ -121,8 +124,13 @@ class TariffFile(_Terms):
     note: str = ""
     rates: Annotated[list[str], Field(min_length=1, max_length=RATES_LIMIT)] = ["flat"]
     households: dict[str, Household] = {}
-    schedule: Schedule | None = None
+    schedule: Annotated[Schedule | None, BeforeValidator(lambda value: value or None)] = None
     next: list[Next] = []
+
+    @property
+    def clock_tells_rate(self) -> bool:
+        """Whether the meter has one register and the device's day tables tell the rate."""
+        return self.schedule is not None and not self.schedule.in_meter
 
     @property
     def household_names(self) -> list[str]:
@@ -403,6 +411,8 @@ def build(tariff: TariffFile, number: int = 1) -> bytes:
         "tables": list(tables.values()),
         "holidays": _holidays(tariff, names),
     }
+    if not tariff.clock_tells_rate:
+        _leave_out_tables(fields)
     _check_count("kinds of households", len(tariff.household_names), 4)
     _check_count("different ladders", len(ladders), 16)
     _check_count("sets of terms", len(sets), 4)
@@ -413,6 +423,15 @@ def build(tariff: TariffFile, number: int = 1) -> bytes:
     if len(image) > IMAGE_LIMIT:
         raise TariffError(f"the image has {len(image)} bytes, at most {IMAGE_LIMIT}")
     return image
+
+
+def _leave_out_tables(fields: dict[str, Any]) -> None:
+    """What the meter does itself, once checked, is no business of the device."""
+    fields["tables"] = []
+    fields["holidays"] = []
+    for terms in fields["sets"]:
+        terms["rest_days"] = 0
+        terms["seasons"] = [(*season[:3], 0, 0) for season in terms["seasons"]]
 
 
 def _check_count(what: str, count: int, limit: int) -> None:
@@ -501,6 +520,28 @@ def _holidays(tariff: TariffFile, names: Sequence[str]) -> list[dict[str, int]]:
         {"day": (day - EPOCH.date()).days, "table": _table_number(names, table)}
         for day, table in sorted(holidays.items())
     ]
+
+
+@lru_cache(maxsize=1024)
+def _minutes(slots: tuple[tuple[str, str], ...], rates: tuple[str, ...]) -> tuple[int, ...]:
+    """The rate of each minute of a day."""
+    starts = [int(time[:2]) * 60 + int(time[3:]) for time, _ in slots]
+    found = []
+    for at, (_, rate) in enumerate(slots):
+        end = starts[at + 1] if at + 1 < len(slots) else 1440
+        found += [rates.index(rate)] * (end - starts[at])
+    return tuple(found)
+
+
+def slots_of(tariff: TariffFile, season: SeasonTerms, day: date) -> tuple[int, ...]:
+    """The rate of each minute of `day`, by the day tables."""
+    schedule = tariff.schedule
+    if schedule is None:
+        raise TariffError("schedule: the tariff has none, so no hour has a rate")
+    weekday = _WEEKDAYS[(day.weekday() + 1) % 7]
+    table = season.rest_table if weekday in schedule.rest_days else season.table
+    table = schedule.holidays.get(day, table)
+    return _minutes(tuple(schedule.tables[table or ""]), tuple(tariff.rates))
 
 
 def t2000_of(moment: datetime) -> int:

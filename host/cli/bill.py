@@ -1,0 +1,323 @@
+"""`dianka bill`: what kilowatt-hours cost under a tariff file, by the device's own arithmetic."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from host.billing.pricing import Calendar
+from host.billing.profile import Profile, ProfileError
+from host.frames.tariff import TariffError, TariffFile, load, parse_kwh
+from host.rig.bill import BillError, Cell, DeviceBill
+from host.rig.compare import Year, price_year
+
+_FEN = Decimal("0.01")
+# Any day will do where prices are the same all year.
+_ANY_DAY = date(2026, 1, 15)
+_BAR = 40
+
+
+class _BillGroup(click.Group):
+    """Commands, and without the name of one the pricing of steps."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "-h", "--help"):
+            args = ["price", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=_BillGroup,
+    epilog="""\b
+Examples:
+  dianka bill tariffs/zhejiang-tou.json --used-before 2730 peak=50 valley=40
+  dianka bill tariffs/guangzhou.json --on 2026-07-15 --household large 700 --json
+  dianka bill compare tariffs/*.json --profile tariffs/profiles/family.toml
+""",
+)
+def command() -> None:
+    """Price kilowatt-hours under a tariff file, exactly: dianka bill TARIFF STEP..."""
+
+
+@command.command(
+    "price",
+    epilog="""\b
+A STEP is KWH, or RATE=KWH; steps are priced in the order given.
+\b
+Examples:
+  dianka bill tariffs/zhejiang-tou.json --used-before 2730 peak=50 valley=40
+  dianka bill tariffs/shandong.json 5000 --json
+""",
+)
+@click.argument("path", metavar="TARIFF", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("steps", metavar="STEP...", nargs=-1, required=True)
+@click.option(
+    "--used-before",
+    metavar="KWH",
+    default="0",
+    show_default=True,
+    help="Used before in the tier period; below 0: paid for before.",
+)
+@click.option("--household", metavar="KIND", help="A kind of household named in the tariff.")
+@click.option("--on", "day", metavar="YYYY-MM-DD", help="The day, where seasons differ.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def price(
+    path: Path,
+    steps: tuple[str, ...],
+    used_before: str,
+    household: str | None,
+    day: str | None,
+    as_json: bool,
+) -> None:
+    """Price STEPs under TARIFF, exactly; only the last figure is rounded, half up to the fen."""
+    with _clear_errors():
+        tariff = load(path)
+        kind = _household(tariff, household)
+        start = datetime.combine(_day(tariff, day), time(12))
+        sign, paid = used_before.startswith("-"), used_before.removeprefix("-")
+        used_wh = _parse_wh(paid, "--used-before")
+        parsed = [_parse_step(tariff, step) for step in steps]
+        if sign:
+            parsed = _after(used_wh, parsed)
+            used_wh = 0
+        # Steps name their rate, so nothing is left for the device's clock to tell.
+        by_rate = tariff.model_copy(update={"schedule": None, "seasons": _without_tables(tariff)})
+        bill = DeviceBill(by_rate, kind, start, used_wh)
+        for rate, wh in parsed:
+            bill.use(rate, wh)
+        ladder = Calendar(by_rate).season_at(start).ladders[kind]
+        cells = bill.cells(ladder.prices)
+        if sum((cell.yuan for cell in cells), Decimal(0)) != bill.exact_yuan:
+            raise BillError(f"the lines do not add up to {plain(bill.exact_yuan)} yuan")
+    if as_json:
+        click.echo(json.dumps(_bill_fields(tariff, bill.exact_yuan, cells), ensure_ascii=False))
+    else:
+        _print_bill(tariff, bill.exact_yuan, cells)
+
+
+def _bill_fields(tariff: TariffFile, exact_yuan: Decimal, cells: list[Cell]) -> dict[str, object]:
+    return {
+        "tariff": tariff.name,
+        "exact_yuan": plain(exact_yuan),
+        "yuan": rounded(exact_yuan),
+        "kwh": plain(sum((cell.kwh for cell in cells), Decimal(0))),
+        "cells": [
+            {
+                "tier": cell.tier,
+                "rate": cell.rate,
+                "kwh": plain(cell.kwh),
+                "price": plain(cell.price),
+                "yuan": plain(cell.yuan),
+            }
+            for cell in cells
+        ],
+    }
+
+
+def _print_bill(tariff: TariffFile, exact_yuan: Decimal, cells: list[Cell]) -> None:
+    table = Table(title=tariff.name, title_justify="left")
+    table.add_column("tier")
+    table.add_column("rate")
+    for name in ("kWh", "yuan/kWh", "yuan"):
+        table.add_column(name, justify="right")
+    for cell in cells:
+        numbers = (plain(cell.kwh), plain(cell.price), plain(cell.yuan))
+        table.add_row(str(cell.tier) if cell.tier else "free", cell.rate, *numbers)
+    Console().print(table)
+    click.echo(f"{plain(exact_yuan)} yuan, rounded {rounded(exact_yuan)}")
+
+
+@command.command(
+    epilog="""\b
+A profile says how much a household uses in each month, and when in the day:
+  name = "family of three"
+  year = 2026
+  month_kwh = ["210", "190", "160", ...]        twelve
+  hour_weights = [3, 2, 2, 2, 2, 3, 6, 9, ...]  twenty-four
+\b
+Example:
+  dianka bill compare tariffs/*.json --profile tariffs/profiles/family.toml --plot year.png
+"""
+)
+@click.argument(
+    "paths",
+    metavar="TARIFF...",
+    nargs=-1,
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--profile",
+    "profile_path",
+    metavar="FILE",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The household's year (TOML).",
+)
+@click.option("--household", metavar="KIND", help="Kind of household, where a tariff has it.")
+@click.option("--plot", metavar="PNG", type=click.Path(path_type=Path), help="Draw it as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a tariff.")
+def compare(
+    paths: tuple[Path, ...],
+    profile_path: Path,
+    household: str | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Show a household's year, hour by hour, under several tariffs."""
+    years = []
+    with _clear_errors():
+        profile = Profile.load(profile_path)
+        for path in paths:
+            tariff = load(path)
+            known = household in tariff.household_names
+            kind = tariff.household_names.index(household) if household and known else 0
+            years.append(price_year(tariff, kind, profile))
+    years.sort(key=lambda year: year.exact_yuan)
+    if as_json:
+        for year in years:
+            click.echo(json.dumps(_year_fields(year), ensure_ascii=False))
+    else:
+        _print_years(profile, years)
+    if plot:
+        with _clear_errors():
+            _draw(profile, years, plot)
+
+
+def _year_fields(year: Year) -> dict[str, object]:
+    return {
+        "tariff": year.tariff.name,
+        "exact_yuan": plain(year.exact_yuan),
+        "yuan": rounded(year.exact_yuan),
+        "tier_kwh": [plain(kwh) for kwh in year.tier_kwh],
+        "rate_kwh": {name: plain(kwh) for name, kwh in year.rate_kwh.items()},
+        "month_yuan": [plain(yuan) for yuan in year.month_yuan],
+    }
+
+
+def _print_years(profile: Profile, years: list[Year]) -> None:
+    table = Table(title=f"{profile.name}: {plain(profile.total_kwh)} kWh in {profile.year}")
+    table.add_column("tariff")
+    for name in ("yuan", "yuan/kWh", "kWh by tier", "kWh by rate"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    dearest = max((year.exact_yuan for year in years), default=Decimal(0)) or Decimal(1)
+    for year in years:
+        mean = (year.exact_yuan / profile.total_kwh).quantize(Decimal("0.0001"))
+        tiers = " ".join(f"{kwh:.0f}" for kwh in year.tier_kwh)
+        rates = " ".join(f"{name} {kwh:.0f}" for name, kwh in year.rate_kwh.items())
+        bar = "█" * int(year.exact_yuan * _BAR / dearest)
+        table.add_row(year.tariff.name, rounded(year.exact_yuan), str(mean), tiers, rates, bar)
+    Console().print(table)
+
+
+def _draw(profile: Profile, years: list[Year], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 5), layout="constrained")
+    for year in years:
+        spent = [float(sum(year.month_yuan[: month + 1])) for month in range(12)]
+        # The fonts that come with matplotlib have no Chinese.
+        label = re.sub(r"[^\x20-\x7e]+", "", year.tariff.name).strip(" .") or "tariff"
+        axes.plot(range(1, 13), spent, marker="o", markersize=3, label=label)
+    axes.set_xticks(range(1, 13))
+    axes.set(xlabel="month", ylabel="yuan since January", title=f"{profile.year}: the same year")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"cannot draw to {path}: {error}") from error
+    finally:
+        pyplot.close(figure)
+    click.echo(f"drawn to {path}", err=True)
+
+
+def _household(tariff: TariffFile, name: str | None) -> int:
+    names = tariff.household_names
+    if name is None:
+        return 0
+    if name not in names:
+        raise TariffError(f"--household {name}: the tariff has {', '.join(names)}")
+    return names.index(name)
+
+
+def _day(tariff: TariffFile, text: str | None) -> date:
+    calendar = Calendar(tariff)
+    seasons = {season.ladders for terms in calendar.sets for season in terms.seasons}
+    if text is None:
+        if len(seasons) > 1:
+            raise TariffError("prices differ within the year: add --on YYYY-MM-DD")
+        return _ANY_DAY
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise TariffError(f"--on {text}: write a day as YYYY-MM-DD") from None
+    if not date(2000, 1, 2) <= day < date(2100, 1, 1):
+        raise TariffError(f"--on {text}: a day of 2000 to 2099")
+    return day
+
+
+def _parse_wh(text: str, where: str) -> int:
+    try:
+        return int(parse_kwh(text) * 1000)
+    except ValueError as error:
+        raise TariffError(f"{where} {error}") from error
+
+
+def _parse_step(tariff: TariffFile, step: str) -> tuple[int, int]:
+    """Rate and Wh of a STEP."""
+    name, sign, amount = step.partition("=")
+    if not sign:
+        if len(tariff.rates) > 1:
+            example = f"{tariff.rates[0]}={step}"
+            raise TariffError(f"STEP {step}: say at which rate, such as {example}")
+        return 0, _parse_wh(step, "STEP")
+    if name not in tariff.rates:
+        raise TariffError(f"STEP {step}: the rates are {', '.join(tariff.rates)}")
+    return tariff.rates.index(name), _parse_wh(amount, f"STEP {name}")
+
+
+def _after(paid_wh: int, steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What is left of the steps once the first `paid_wh` are taken off."""
+    left = []
+    for rate, wh in steps:
+        taken_wh = min(wh, paid_wh)
+        paid_wh -= taken_wh
+        left.append((rate, wh - taken_wh))
+    return left
+
+
+def _without_tables(tariff: TariffFile) -> list[object]:
+    tables = {"table": None, "rest_table": None}
+    return [season.model_copy(update=tables) for season in tariff.seasons]
+
+
+def plain(value: Decimal) -> str:
+    """All its digits, without zeros behind them."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def rounded(value: Decimal) -> str:
+    """Yuan, half up to the fen: for people, never for the books."""
+    return str(value.quantize(_FEN, ROUND_HALF_UP))
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """A user's mistake ends with one line."""
+    try:
+        yield
+    except (TariffError, ProfileError, BillError) as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,326 @@
+"""Goal: a tariff file means on the device what it says, and one that cannot be honoured exactly is
+refused by field and value.
+
+Method: one wrong thing at a time in a good file; every shipped file through the builder, the
+parser and the device's reader; random files, whose terms at random moments must be the same by
+the device's calendar and by the host's.
+"""
+
+import copy
+import json
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from host.billing.pricing import Calendar
+from host.frames.tariff import (
+    EPOCH,
+    TariffError,
+    TariffFile,
+    build,
+    load,
+    parse,
+    read,
+    slots_of,
+    t2000_of,
+)
+from host.rig.bill import Tariff
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "tariffs").glob("*.json"))
+
+GOOD: dict[str, Any] = {
+    "name": "good",
+    "source": "made for this test",
+    "tier_period": "year",
+    "tier_reset": ["01-01 00"],
+    "rates": ["peak", "valley"],
+    "tiers": [
+        {"upto_kwh": "100", "prices": ["0.5", "0.3"]},
+        {"upto_kwh": "200", "prices": ["0.55", "0.35"]},
+        {"prices": ["0.8", "0.58866875"]},
+    ],
+    "standing_yuan_per_day": "0.1",
+    "seasons": [
+        {"from": "05-01", "table": "night"},
+        {
+            "from": "11-01",
+            "tiers": [
+                {"upto_kwh": "90", "prices": ["0.4", "0.2"]},
+                {"upto_kwh": "150", "prices": ["0.4", "0.2"]},
+                {"prices": ["0.7", "0.5"]},
+            ],
+        },
+    ],
+    "households": {"large": {"extra_kwh": ["10", "0"]}, "poor": {"free_kwh": "5"}},
+    "schedule": {
+        "tables": {
+            "day": [["00:00", "valley"], ["08:00", "peak"], ["22:30", "valley"]],
+            "night": [["00:00", "valley"]],
+        },
+        "table": "day",
+        "rest_table": "night",
+        "rest_days": ["sat", "sun"],
+        "holidays": {"2026-10-01": "night"},
+    },
+    "next": [
+        {"from": "2026-07-01 00", "tier_period": "month", "tier_reset": ["15 08"]},
+        {"from": "2027-01-01 00", "standing_yuan_per_day": "0"},
+    ],
+}
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """GOOD with one thing changed; the value ... removes it."""
+    fields = copy.deepcopy(GOOD)
+    at: Any = fields
+    names: list[Any] = [int(name) if name.isdigit() else name for name in path.split("/")]
+    for name in names[:-1]:
+        at = at[name]
+    if value is ...:
+        del at[names[-1]]
+    else:
+        at[names[-1]] = value
+    return fields
+
+
+def on_device(tariff: TariffFile) -> Tariff:
+    device = Tariff()
+    image = build(tariff, 7)
+    assert device.load(image, len(image)) == ""
+    return device
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_shipped_files_reach_the_device(path: Path) -> None:
+    tariff = load(path)
+    device = on_device(tariff)
+    image = parse(build(tariff, 7))
+    assert (device.number, device.rates, device.tiers) == (7, image.rates, image.tiers)
+    first = tariff.tiers[-1].prices[-1]
+    last = device.tiers * device.rates - 1
+    price = Decimal(device.prices_e4[last]).scaleb(-4)
+    assert price + Decimal(device.prices_e8_low[last]).scaleb(-8) == first
+
+
+def test_a_good_file_with_everything() -> None:
+    tariff = read(json.dumps(GOOD))
+    device = on_device(tariff)
+    assert (device.registers, device.households, device.tiers) == (1, 3, 4)
+    assert list(device.limits_wh[:12]) == [
+        *(0, 100000, 200000, 0x3FFFFFFF),
+        *(0, 110000, 200000, 0x3FFFFFFF),
+        *(5000, 100000, 200000, 0x3FFFFFFF),
+    ]
+
+
+def test_an_empty_schedule_and_a_month_named_by_a_day_of_the_year() -> None:
+    fields = {**GOOD, "schedule": {}, "seasons": [], "tier_period": "month", "next": []}
+    device = on_device(read(json.dumps(fields)))
+    assert device.registers == 2
+    assert device.period_at(t2000_of(datetime(2026, 3, 5))) == t2000_of(datetime(2026, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("name", ..., "name: Field required"),
+        ("tiers", ..., "tiers: Field required"),
+        ("tiers", [], "tiers: there must be at least one"),
+        ("tier_period", "week", "tier_period 'week': Input should be 'month', 'year' or 'none'"),
+        ("colour", "red", "colour 'red': Extra inputs are not permitted"),
+        ("tiers/0/prices/1", 0.3, "tiers[0].prices[1] 0.3: write a decimal number"),
+        ("tiers/0/prices/1", "0,3", "tiers[0].prices[1] '0,3': write a decimal number"),
+        ("tiers/0/prices/1", "-0.3", "tiers[0].prices[1] '-0.3': write a decimal number"),
+        ("tiers/0/prices/1", "NaN", "tiers[0].prices[1] 'NaN': write a decimal number"),
+        (
+            "tiers/0/prices/1",
+            "0.123456789",
+            "tiers[0].prices[1] 0.123456789: more than 8 decimals",
+        ),
+        ("tiers/0/prices/1", "100000", "tiers[0].prices[1] 100000: must be below 100000"),
+        ("tiers/0/prices", ["0.5"], "tiers[0].prices: 1 prices for 2 rates"),
+        ("tiers/1/upto_kwh", "100", "tiers[1].upto_kwh 100: limits must grow"),
+        ("tiers/1/upto_kwh", "100.0001", "tiers[1].upto_kwh 100.0001: more than 3 decimals"),
+        ("tiers/1/upto_kwh", ..., "tiers[1].upto_kwh None: only the last tier may lack it"),
+        ("tiers/2/upto_kwh", "300", "tiers[2].upto_kwh 300: the last tier has no limit"),
+        ("tiers/0/upto_kwh", "0", "tiers[0].upto_kwh 0: limits must grow"),
+        ("rates", [], "rates []: List should have at least 1 item"),
+        ("rates", ["a"] * 9, "List should have at most 8 items"),
+        ("rates", ["peak", "peak"], "two have the same name"),
+        ("tier_reset", [], "tier_reset []: a year has 1 to 6"),
+        ("tier_reset", ["1-1"], "tier_reset[0] '1-1': write MM-DD hh"),
+        ("tier_reset", ["13-01 00"], "tier_reset[0] '13-01 00': a month is 01 to 12"),
+        ("tier_reset", ["01-29 00"], "tier_reset[0] '01-29 00': a day is 01 to 28"),
+        ("tier_reset", ["01-01 24"], "an hour 00 to 23"),
+        ("tier_reset", ["01-01 00"] * 2, "all different"),
+        ("tier_reset", [f"{month:02}-01 00" for month in range(1, 8)], "a year has 1 to 6"),
+        ("tier_period", "none", "nothing is reset with tier_period none"),
+        ("standing_yuan_per_day", "0.12345678", "standing_yuan_per_day 0.12345678: more than 7"),
+        ("seasons/0/from", "02-29", "seasons[0].from '02-29': write a day of every year"),
+        ("seasons/0/from", "11-01", "two begin on the same day"),
+        ("seasons/0/table", "dusk", "there is no table 'dusk', only day, night"),
+        ("schedule/tables/day/0/0", "24:00", "schedule.tables.day[0] '24:00': write hh:mm"),
+        ("schedule/tables/day/0/0", "00:30", "schedule.tables.day: 1 to 48 slots, from 00:00 on"),
+        ("schedule/tables/day/0/1", "dusk", "schedule.tables.day[0] 'dusk': no rate of"),
+        ("schedule/table", "dusk", "there is no table 'dusk'"),
+        ("schedule/rest_days", ["noday"], "schedule.rest_days[0] 'noday'"),
+        ("schedule/holidays", {"2026-02-30": "day"}, "schedule.holidays"),
+        ("schedule/holidays", {"2026-02-20": "dusk"}, "there is no table 'dusk'"),
+        ("schedule", ..., "seasons[0].table: there is no schedule"),
+        (
+            "households/large/extra_kwh",
+            ["10"],
+            "households.large.extra_kwh: 1 values for 2 limits",
+        ),
+        ("households/large/extra_kwh", ["100", "0"], "the limits no longer grow"),
+        ("households/poor/free_kwh", "101", "households.poor.free_kwh 101: above the first limit"),
+        ("households", {str(kind): {} for kind in range(4)}, "5 kinds of households: at most 4"),
+        ("next/0/from", "soon", "next[0].from 'soon': write YYYY-MM-DD hh"),
+        ("next/1/from", "2026-07-01 00", "next[1].from '2026-07-01 00': not after the set before"),
+        (
+            "next",
+            [{"from": f"20{at}-01-01 00"} for at in range(27, 31)],
+            "5 sets of terms: at most",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(path: str, value: object, complaint: str) -> None:
+    with pytest.raises(TariffError) as caught:
+        read(json.dumps(changed(path, value)))
+    assert complaint in str(caught.value)
+
+
+def test_every_season_has_the_same_number_of_tiers() -> None:
+    fields = {**changed("seasons/1/tiers", GOOD["tiers"][1:]), "households": {}}
+    with pytest.raises(TariffError, match="all seasons and sets need the same number"):
+        read(json.dumps(fields))
+
+
+def test_what_is_no_json_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "tariff.json"
+    path.write_text("{")
+    with pytest.raises(TariffError, match=r"tariff\.json: file: Invalid JSON"):
+        load(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(TariffError, match="cannot be read"):
+        load(path)
+
+
+def test_a_broken_image_is_refused() -> None:
+    image = build(read(json.dumps(GOOD)))
+    for index in range(len(image)):
+        broken = bytearray(image)
+        broken[index] ^= 1
+        with pytest.raises(TariffError):
+            parse(bytes(broken))
+
+
+def ladders(tiers: int, rates: int) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Tiers of a tariff file."""
+    price = st.integers(0, 2 * 10**8).map(lambda e8: f"{Decimal(e8).scaleb(-8):f}")
+    row = st.lists(price, min_size=rates, max_size=rates)
+    steps = st.lists(st.integers(1, 400), min_size=tiers - 1, max_size=tiers - 1)
+
+    def rows(parts: tuple[list[list[str]], list[int]]) -> list[dict[str, Any]]:
+        prices, widths = parts
+        found: list[dict[str, Any]] = [{"prices": one} for one in prices]
+        for at in range(tiers - 1):
+            found[at]["upto_kwh"] = str(sum(widths[: at + 1]))
+        return found
+
+    return st.tuples(st.lists(row, min_size=tiers, max_size=tiers), steps).map(rows)
+
+
+@st.composite
+def tariff_files(draw: st.DrawFn) -> TariffFile:
+    """Any tariff the format can say, small ladders so that limits are met."""
+    tiers = draw(st.integers(1, 4))
+    rates = draw(st.integers(1, 4))
+    names = [f"rate {at}" for at in range(rates)]
+    period = draw(st.sampled_from(["none", "month", "year"]))
+
+    def reset(kind: str) -> list[str]:
+        day = st.tuples(st.integers(1, 12), st.integers(1, 28), st.integers(0, 23))
+        count = 1 if kind == "month" else 6
+        rows = draw(st.lists(day, min_size=1, max_size=count, unique=True))
+        return [f"{month:02}-{day:02} {hour:02}" for month, day, hour in rows]
+
+    fields: dict[str, Any] = {
+        "name": "random",
+        "tier_period": period,
+        "rates": names,
+        "tiers": draw(ladders(tiers, rates)),
+        "standing_yuan_per_day": draw(st.sampled_from(["0", "0", "0.1234567"])),
+    }
+    if period != "none":
+        fields["tier_reset"] = reset(period)
+    begins = st.tuples(st.integers(1, 12), st.integers(1, 28))
+    fields["seasons"] = [
+        {"from": f"{month:02}-{day:02}", "tiers": draw(ladders(tiers, rates))}
+        for month, day in draw(st.lists(begins, max_size=4, unique=True))
+    ]
+    if draw(st.booleans()):
+        minutes = draw(st.lists(st.integers(1, 1439), max_size=6, unique=True))
+        slots = [
+            [f"{at // 60:02}:{at % 60:02}", draw(st.sampled_from(names))]
+            for at in (0, *sorted(minutes))
+        ]
+        fields["schedule"] = {
+            "in_meter": draw(st.booleans()),
+            "tables": {"a": slots, "b": [["00:00", names[-1]]]},
+            "table": "a",
+            "rest_table": "b",
+            "rest_days": draw(st.sampled_from([[], ["sun"], ["sat", "sun"]])),
+            "holidays": {"2026-05-01": "b", "2026-12-31": "b"},
+        }
+    fields["next"] = []
+    for start in draw(st.lists(st.integers(0, 600 * 24), max_size=3, unique=True).map(sorted)):
+        moment = datetime(2026, 1, 1) + timedelta(hours=start)
+        following: dict[str, Any] = {"from": f"{moment:%Y-%m-%d %H}"}
+        if draw(st.booleans()):
+            following["tiers"] = draw(ladders(tiers, rates))
+            following["seasons"] = []
+        if draw(st.booleans()):
+            following["tier_period"] = draw(st.sampled_from(["month", "year"]))
+            following["tier_reset"] = reset(following["tier_period"])
+        fields["next"].append(following)
+    return read(json.dumps(fields))
+
+
+@settings(deadline=None, max_examples=60)
+@given(tariff_files(), st.lists(st.integers(0, 800 * 86400), min_size=1, max_size=20))
+def test_device_and_host_agree_on_what_holds_when(tariff: TariffFile, after: list[int]) -> None:
+    device = on_device(tariff)
+    calendar = Calendar(tariff)
+    for second in after:
+        moment = datetime(2025, 12, 1) + timedelta(seconds=second)
+        device.seek(t2000_of(moment))
+        season = calendar.season_at(moment)
+        for household in range(device.households):
+            ladder = season.ladders[household]
+            row = device.row + household * device.tiers
+            limits = [int(limit * 1000) for limit in ladder.limits_kwh]
+            assert list(device.limits_wh[row : row + device.tiers - 1]) == limits
+            for at, price in enumerate(price for tier in ladder.prices for price in tier):
+                place = row * device.rates + at
+                found = Decimal(device.prices_e4[place]).scaleb(-4)
+                found += Decimal(device.prices_e8_low[place]).scaleb(-8)
+                assert found == price
+        period = calendar.period_at(moment)
+        assert device.period_t2000 == (t2000_of(period) if period else 0)
+        standing = calendar.terms_at(moment).standing_yuan
+        assert Decimal(device.standing_e7).scaleb(-7) == standing
+        rate = -1
+        if tariff.clock_tells_rate:
+            rate = slots_of(tariff, season, moment.date())[moment.hour * 60 + moment.minute]
+        assert device.rate == rate
+        until = EPOCH + timedelta(seconds=device.until_t2000)
+        changes = list(calendar.changes(moment, min(until, moment + timedelta(days=40))))
+        # What the host calls a change of rate is only one where the rate differs.
+        assert not changes or (tariff.clock_tells_rate and changes[0] == until)
