@@ -11,6 +11,8 @@ from host.frames.describe import STANDARDS, describe_hex
 
 # The shortest frame has 12 bytes; shorter arguments are the bytes of one frame.
 _SHORTEST = 24
+# The profile no row of the catalogue needs.
+_STATE_GRID = "state-grid"
 
 _EPILOG = """\b
 Examples:
@@ -30,9 +32,10 @@ Examples:
 )
 @click.option(
     "--profile",
-    type=click.Choice(catalogue.profiles()),
-    default="",
-    help="Where meters disagree, read as this kind does; without it as State Grid's do.",
+    type=click.Choice((_STATE_GRID, *catalogue.profiles())),
+    default=_STATE_GRID,
+    show_default=True,
+    help="Read as this kind of meter means it, where meters disagree.",
 )
 @click.argument("frames", metavar="HEX...", nargs=-1, required=True)
 def command(compact: bool, standard: str, profile: str, frames: tuple[str, ...]) -> None:
