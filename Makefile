@@ -42,9 +42,10 @@ check: $(READY)
 	@$(BIN)/python -m tools.tidy
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-# bench: frames per second of decoding beside other people's libraries
+# bench: decoding and the use of a line, beside other people's libraries
 bench: $(READY)
 	@$(BIN)/python -m tools.bench_decode
+	@$(BIN)/python -m tools.bench_line
 
 # soak: ten million mutated frames against every decoder, on both sides
 soak: $(READY)
