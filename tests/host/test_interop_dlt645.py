@@ -20,10 +20,10 @@ from dlt645.master import ABNORMAL, OK, Master
 from host.frames import describe
 from tests.host.interop import SCRIPTS, library, run
 from tests.sim.serving import LIMIT_S, served
+from tools.libraries import DLT645
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("interop")]
 
-NAME, VERSION = "dlt645", "3.2.0"
 PLAN = """
 baud: 19200
 meters:
@@ -46,7 +46,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     options = ("--file", str(plan), "--tcp", "127.0.0.1:0", "--start", START)
     with served(*options, "--trace", str(trace)) as (name, process):
         port = name.rpartition(":")[2]
-        result = run(library(NAME, VERSION), "dlt645_client.py", "127.0.0.1", port, NOW)
+        result = run(library(DLT645), "dlt645_client.py", "127.0.0.1", port, NOW)
         process.terminate()
         process.wait(LIMIT_S)
     result["end"] = json.loads(trace.read_text().splitlines()[-1])
@@ -129,7 +129,7 @@ def test_its_speeds_passwords_and_clearings_are_others(told: dict[str, Any]) -> 
 
 @pytest.fixture(scope="module")
 def server_port() -> Iterator[int]:
-    python = library(NAME, VERSION)
+    python = library(DLT645)
     script: Path = SCRIPTS / "dlt645_server.py"
     process = subprocess.Popen(
         [str(python), str(script), "000000000017"],

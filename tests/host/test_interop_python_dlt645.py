@@ -13,10 +13,10 @@ import pytest
 from host.frames import dlt645
 from tests.host.interop import library, run
 from tests.sim.serving import served
+from tools.libraries import PYTHON_DLT645
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("interop")]
 
-NAME, VERSION = "python-dlt645", "0.1.4"
 PLAIN = "000000000017"
 ENERGY = bytes(4) + bytes.fromhex("23010000")
 
@@ -45,7 +45,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     Path(plan).write_text(f"meters:\n{meters}", "utf-8")
     with served("--file", str(plan), "--tcp", "127.0.0.1:0") as (name, _):
         port = name.rpartition(":")[2]
-        python = library(NAME, VERSION)
+        python = library(PYTHON_DLT645)
         return run(python, "python_dlt645_client.py", "127.0.0.1", port, *ADDRESSES)
 
 
