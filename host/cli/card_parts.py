@@ -124,7 +124,9 @@ class Source:
             return FileCard(self.path, create)
         from host.link.pcsc import WAIT_S, PcscCard
 
-        return PcscCard(self.reader_name or "", WAIT_S)
+        card = PcscCard(self.reader_name or "", WAIT_S)
+        click.get_current_context().call_on_close(card.close)
+        return card
 
 
 def card_option(function: Command) -> Command:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from host.cards import keystore
+from host.cli.card_parts import passphrase
 from host.frames import tariff
 from host.link import setup
 from host.link.console import Console, ConsoleError
@@ -32,13 +34,27 @@ Without a command, one line of input after another is carried out.
 @click.option(
     "--number", default=1, show_default=True, type=click.IntRange(1, 8), help="Of the tariff."
 )
+@click.option(
+    "--keys",
+    "keys_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Log in with the console key of this key file first.",
+)
 @click.argument("words", nargs=-1)
-def command(port: str, tariff_path: Path | None, number: int, words: tuple[str, ...]) -> None:
+def command(
+    port: str,
+    tariff_path: Path | None,
+    number: int,
+    keys_path: Path | None,
+    words: tuple[str, ...],
+) -> None:
     """Ask a concentrator, set it up, load tariffs; `help` lists its own commands."""
     try:
         image = tariff.build(tariff.load(tariff_path), number) if tariff_path else b""
         with Port(port) as line:
             console = Console(line)
+            if keys_path is not None:
+                console.login(keystore.load(keys_path, passphrase).console_key)
             if image:
                 setup.send_tariff(console, number, image)
                 click.echo(f"tariff {number} in force")
@@ -46,7 +62,7 @@ def command(port: str, tariff_path: Path | None, number: int, words: tuple[str, 
                 _say(console.command(" ".join(words)))
             elif not image:
                 _converse(console)
-    except (PortError, ConsoleError, tariff.TariffError) as error:
+    except (PortError, ConsoleError, keystore.KeystoreError, tariff.TariffError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -6,6 +6,7 @@
 the reader's (FF CA), or the last 8 historical bytes of the ATR.
 """
 
+import contextlib
 import time
 from typing import Any
 
@@ -26,15 +27,24 @@ class PcscCard:
 
     def __init__(self, reader_name: str = "", wait_s: float = 0.0) -> None:
         """`reader_name`: a part of it, else the first reader with a card. Waits for a card."""
-        self._connection = _connect(reader_name, wait_s)
         self._uid = ""
-        try:
-            for name in PATH:
-                self._transmit(bytes((0x00, 0xA4, 0x00, 0x00, len(name))) + name)
-            self._uid = self._read_uid()
-        except CardIoError:
-            self.close()
-            raise
+        ends_s = time.monotonic() + wait_s
+        while True:
+            self._connection = _connect(reader_name)
+            try:
+                if self._connection is None:
+                    raise CardIoError("no card in the reader: insert one")
+                self._open()
+                return
+            except _Refused:
+                self.close()
+                raise
+            except CardIoError:
+                # The service notices late that a card was pulled, or another one put in.
+                self.close()
+                if time.monotonic() >= ends_s:
+                    raise
+            time.sleep(_POLL_S)
 
     @property
     def uid(self) -> str:
@@ -67,7 +77,19 @@ class PcscCard:
 
     def close(self) -> None:
         """Let the card go."""
-        self._connection.disconnect()
+        if self._connection is not None:
+            from smartcard.Exceptions import SmartcardException
+
+            connection, self._connection = self._connection, None
+            for let_go in (connection.disconnect, connection.release):
+                with contextlib.suppress(SmartcardException):
+                    let_go()
+
+    def _open(self) -> None:
+        """Select the file, learn the serial number."""
+        for name in PATH:
+            self._transmit(bytes((0x00, 0xA4, 0x00, 0x00, len(name))) + name)
+        self._uid = self._read_uid()
 
     def _read_uid(self) -> str:
         try:
@@ -120,31 +142,26 @@ def _historical(atr: bytes) -> bytes:
     return atr[at : at + count][-UID_SIZE:]
 
 
-def _connect(reader_name: str, wait_s: float) -> Any:
-    """A connection to the first card found within `wait_s`."""
+def _connect(reader_name: str) -> Any:
+    """A connection to the first card found, None where there is none."""
     try:
         from smartcard.Exceptions import SmartcardException
         from smartcard.System import readers
     except ImportError as error:
         raise CardIoError(f"PC/SC needs pyscard; {_INSTALL}") from error
-    ends_s = time.monotonic() + wait_s
-    while True:
+    try:
+        found = readers()
+    except SmartcardException as error:
+        raise _Refused(f"PC/SC does not answer: {error}; is pcscd running?") from error
+    wanted = [one for one in found if reader_name.lower() in str(one).lower()]
+    if not wanted:
+        names = ", ".join(map(str, found)) or "none"
+        raise _Refused(f"no reader {reader_name!r}; there are: {names}")
+    for one in wanted:
+        connection = one.createConnection()
         try:
-            found = readers()
-        except SmartcardException as error:
-            hint = "is pcscd running?"
-            raise CardIoError(f"PC/SC does not answer: {error}; {hint}") from error
-        wanted = [one for one in found if reader_name.lower() in str(one).lower()]
-        if not wanted:
-            names = ", ".join(map(str, found)) or "none"
-            raise CardIoError(f"no reader {reader_name!r}; there are: {names}")
-        for one in wanted:
-            connection = one.createConnection()
-            try:
-                connection.connect()
-            except SmartcardException:
-                continue
-            return connection
-        if time.monotonic() >= ends_s:
-            raise CardIoError("no card in the reader: insert one")
-        time.sleep(_POLL_S)
+            connection.connect()
+        except SmartcardException:
+            continue
+        return connection
+    return None

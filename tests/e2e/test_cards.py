@@ -1,0 +1,166 @@
+"""Goal: a card goes the whole way: issued, redeemed by the firmware, shown with what it took home.
+
+Method: the real command line and the firmware on a real MicroPython over a pseudo terminal; the
+card in a file, then a virtual CPU card in a PC/SC reader. The device is killed and started again.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import device
+import pytest
+import virtual_reader
+from click.testing import CliRunner, Result
+from device import Device
+
+from host.cards import keystore
+from host.cli import cli
+from host.frames import card as frames
+from host.sim.card import VirtualCard
+from host.sim.cpu_card import CpuCard, VpcdSlot
+
+pytestmark = pytest.mark.xdist_group("pcsc")
+
+TARIFF = Path(__file__).resolve().parents[2] / "host" / "demo" / "tariff.json"
+ACCOUNT = "000000000017"
+METER = "000000983764"
+WHO = ("--account", ACCOUNT, "--meter", METER)
+
+
+def dianka(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words], env={"COLUMNS": "120"})
+
+
+def good(*words: object) -> str:
+    done = dianka(*words)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    good("card", "keys", "new", "--district", 4711, "--unsealed")
+    return tmp_path
+
+
+@pytest.fixture
+def home(shop: Path) -> Iterator[Device]:
+    """A concentrator with one household and the keys of its district."""
+    with device.running(shop / "flash.bin") as running:
+        set_up(running)
+        yield running
+
+
+def set_up(running: Device) -> None:
+    console = ("console", "--port", running.url)
+    good(*console, "--tariff", TARIFF)
+    good(*console, "meter", "add", METER, ACCOUNT, "1")
+    good("card", "keys", "install", "--port", running.url)
+
+
+def redeem(running: Device, *where: object) -> dict[str, object]:
+    done = dianka("card", "redeem", *where, "--port", running.url, "--json")
+    answer: dict[str, object] = json.loads(done.output)
+    assert done.exit_code == (0 if answer["accepted"] else 1)
+    return answer
+
+
+def balance(running: Device) -> str:
+    return good("console", "--port", running.url, "account", ACCOUNT)
+
+
+def test_issued_redeemed_on_micropython_and_shown(home: Device) -> None:
+    """`issue` -> `redeem` on the firmware over a pty -> `show` displays the write-back."""
+    file = ("--file", "card.bin")
+    good("card", "issue", *file, *WHO, "--order", 1, "--amount", "50.00")
+    answer = redeem(home, *file)
+    assert (answer["credited"], answer["balance_fen"], answer["code"]) == (True, 5000, "OK")
+    shown = good("card", "show", *file)
+    for text in ("50.00 yuan", "newest order", "redeemed", "genuine", "concentrator"):
+        assert text in shown, text
+    assert "balance_fen 5000" in balance(home)
+
+    assert redeem(home, *file)["code"] == "Err-34.18"
+    forged = bytearray(Path("card.bin").read_bytes())
+    forged[32 + 36] ^= 1
+    Path("forged.bin").write_bytes(forged)
+    assert redeem(home, "--file", "forged.bin")["code"] == "Err-32.10"
+    good("card", "topup", *file, "--amount", "0.01")
+    assert redeem(home, *file)["balance_fen"] == 5001
+    assert "order 2\n" in balance(home)
+
+
+def test_the_same_through_pcsc(home: Device, tmp_path: Path) -> None:
+    """The virtual CPU card is issued, redeemed and shown in a PC/SC reader."""
+    card = VirtualCard("0102030405060708")
+    with virtual_reader.pcsc_service(tmp_path / "pcscd.log"):
+        slot = VpcdSlot(lambda: CpuCard(card))
+        try:
+            said = good("card", "issue", "--pcsc", *WHO, "--order", 1, "--amount", "50.00")
+            assert "open card 0102030405060708" in said
+            answer = redeem(home, "--pcsc")
+            assert (answer["credited"], answer["balance_fen"]) == (True, 5000)
+            shown = good("card", "show", "--pcsc", "Virtual")
+            assert "50.00 yuan" in shown
+            assert redeem(home, "--pcsc")["code"] == "Err-34.18"
+        finally:
+            slot.close()
+    key = keystore.load(Path("card-keys.toml"), lambda: "").key_of(4711, 1)
+    assert frames.parse(bytes(card.memory), key).used
+
+
+def test_killed_and_started_again(shop: Path) -> None:
+    """What was credited stays, what was used stays used, the next order counts."""
+    file = ("--file", "card.bin")
+    flash = shop / "flash.bin"
+    with device.running(flash) as running:
+        set_up(running)
+        good("card", "issue", *file, *WHO, "--order", 1, "--amount", "50.00")
+        fresh = Path("card.bin").read_bytes()
+        assert redeem(running, *file)["credited"]
+        running.process.kill()
+        running.process.wait()
+    with device.running(flash) as running:
+        assert redeem(running, *file)["code"] == "Err-34.18"
+        Path("card.bin").write_bytes(fresh)
+        assert redeem(running, *file) == {
+            "accepted": True,
+            "credited": False,
+            "code": "OK",
+            "reason": frames.OUTCOMES[1].english,
+            "amount_fen": 0,
+            "balance_fen": 5000,
+        }
+        good("card", "topup", *file, "--amount", "1")
+        assert redeem(running, *file)["balance_fen"] == 5100
+
+
+def test_the_console_is_closed_to_strangers(home: Device) -> None:
+    """With the console key installed nothing changes without it, and all can be looked at."""
+    console = ("console", "--port", home.url)
+    good("card", "unlock", "--port", home.url)
+    good(*console, "logout")
+    good(*console, "status")
+    for words in (("set", "interval_s", "600"), ("meter", "remove", ACCOUNT), ("save",)):
+        done = dianka(*console, *words)
+        assert done.exit_code == 1
+        assert "log in with the console key first" in done.output
+    assert dianka(*console, "login", "00" * 8).exit_code == 1
+    assert "interval_s 600" in good(
+        *console, "--keys", "card-keys.toml", "set", "interval_s", "600"
+    )
+
+
+def test_a_key_card_kills_old_cards(home: Device) -> None:
+    good("card", "issue", "--file", "card.bin", *WHO, "--order", 1, "--amount", "50.00")
+    good("card", "change-key", "--file", "key.bin")
+    assert redeem(home, "--file", "key.bin")["code"] == "OK"
+    assert redeem(home, "--file", "card.bin")["code"] == "Err-32.06"
+    good("card", "keys", "advance")
+    good("card", "issue", "--file", "card.bin", *WHO, "--order", 1, "--amount", "50", "--force")
+    assert redeem(home, "--file", "card.bin")["balance_fen"] == 5000
+    good("card", "preset", "--file", "preset.bin", "--alarm-1", "30")
+    assert redeem(home, "--file", "preset.bin")["code"] == "OK"
+    assert "alarm_1_fen 3000" in good("console", "--port", home.url, "settings")

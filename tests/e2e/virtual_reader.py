@@ -1,0 +1,52 @@
+"""A PC/SC service with a virtual reader for tests: pcscd and vsmartcard's vpcd, from Debian."""
+
+import contextlib
+import importlib.util
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from host.sim.cpu_card import VPCD_PORT
+
+_DRIVER = Path("/etc/reader.conf.d/vpcd")
+_WAIT_S = 10.0
+NEEDED = "needs: apt install pcscd vsmartcard-vpcd, pip install 'dianka[pcsc]'"
+
+
+def why_not() -> str:
+    """What is missing for a virtual reader, "" when nothing is."""
+    there = shutil.which("pcscd") and _DRIVER.exists() and importlib.util.find_spec("smartcard")
+    return "" if there else NEEDED
+
+
+@contextlib.contextmanager
+def pcsc_service(log: Path) -> Iterator[None]:
+    """Run pcscd until the end of the block; skips the test where it cannot run."""
+    if why_not():
+        pytest.skip(why_not())
+    with log.open("wb") as output:
+        process = subprocess.Popen(["pcscd", "--foreground"], stdout=output, stderr=output)
+    try:
+        ends_s = time.monotonic() + _WAIT_S
+        while not _listens():
+            if process.poll() is not None or time.monotonic() > ends_s:
+                pytest.skip(f"pcscd does not run here: {log.read_text(errors='replace')[-300:]}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens() -> bool:
+    """Whether the reader waits for a card. Asking is a card that is pulled at once."""
+    try:
+        socket.create_connection(("127.0.0.1", VPCD_PORT), 1).close()
+    except OSError:
+        return False
+    return True
