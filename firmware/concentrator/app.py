@@ -193,6 +193,8 @@ class App:
         busy = console.step()
         if redemption.poll(now_ticks, now_t2000):
             busy = True
+            if redemption.index >= 0 and not redemption.credited:
+                self.books.show_card(redemption.index)
         if console.step() or busy:
             return 0
         return _LINE_MS if redemption.busy else QUIET_MS
@@ -288,6 +290,7 @@ class App:
             found.append((prefix + "rounds", poller.rounds))
             found.append((prefix + "rounds unfinished", poller.unfinished))
             found.append((prefix + "meters fell silent", poller.silent))
+            found.append((prefix + "freezes not had", poller.unfrozen))
             for name in COUNTER_NAMES:
                 found.append((prefix + name, poller.master.count(name)))
         return found

@@ -14,10 +14,10 @@ from micropython import const
 from prepay import ledger as outcomes
 from prepay import policy as rules
 from uplink import record
-from uplink.record import PAYLOAD, u32_at
+from uplink.record import ESTIMATED, JOINED, PAYLOAD, u32_at
 
 from concentrator import registry as meters
-from concentrator.journal import JOINED, PENDING_LIMIT, SEGMENTS_RESERVE
+from concentrator.journal import PENDING_LIMIT, SEGMENTS_RESERVE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _GROUP_LIMIT = const(5)
 _U32 = const(0xFFFFFFFF)
 _NO_INDEX = const(0xFFFF)
 _CARD_RATES = const(4)
+_DAY_S = const(86400)
+_WEEK_S = const(604800)
 
 
 class Books:
@@ -98,41 +100,88 @@ class Books:
         self.journal.add(self._time(), record.TARIFF, 0)
         return self._settle(1) and self.tariffs.activate(number, image_crc32)
 
+    def set_terms(
+        self, index: int, household: int, grade: int, multiplier: int, guard: int, debt_fen: int
+    ) -> bool:
+        """Say what kind of account it is; false where the storage refuses."""
+        offset = self._place()
+        if offset < 0:
+            return False
+        buf = self.journal.buf
+        pack_into("<BBHII", buf, offset, household, grade, multiplier, guard, debt_fen)
+        row = buf[offset : offset + 12]
+        self.journal.add(self._time(), record.ACCOUNT, index)
+        if not self._settle(1):
+            return False
+        self._take_terms(index, row, 0)
+        self._judge(index, rules.PARAMETERS)
+        return True
+
+    def _take_terms(self, index: int, payload: bytearray, offset: int) -> None:
+        ledger = self.ledger
+        multiplier = payload[offset + 2] | payload[offset + 3] << 8
+        ledger.describe(index, payload[offset], payload[offset + 1], multiplier)
+        ledger.flags[index] &= 0xFF ^ outcomes.GUARD
+        if payload[offset + 4]:
+            ledger.flags[index] |= outcomes.GUARD
+        ledger.debt_fen[index] = u32_at(payload, offset + 8)
+
     # --- readings -------------------------------------------------------------------------------
 
     def take_reading(self, index: int, values: "array[int]", count: int, status: int) -> int:
         """Charge a reading of `count` values, total first, then the rates; return the outcome."""
-        ledger = self.ledger
-        tariff = self.tariffs.find(self.registry.tariff[index])
-        if tariff is None or self.t2000 < 0:
+        if self.t2000 < 0 or not self._pick(index, values, count):
             return NOT_BILLED
+        outcome = self._charge(index, self.t2000, status)
+        if outcome <= outcomes.FIRST:
+            self._judge(index, rules.READING)
+            if status != STATUS_UNKNOWN:
+                self._compare_relay(index, status)
+        return outcome
+
+    def take_last(self, index: int, values: "array[int]") -> int:
+        """Charge the last reading of a meter that is exchanged, total first; the outcome."""
+        if self.t2000 < 0 or not self._pick(index, values, len(values)):
+            return outcomes.MISFIT
+        return self._charge(index, self.t2000, STATUS_UNKNOWN)
+
+    def _pick(self, index: int, values: "array[int]", count: int) -> bool:
+        """Take from a reading what the account's tariff charges; false: it is not in there."""
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        if tariff is None:
+            return False
         rates = self._rates
         for rate in range(_RATES):
             rates[rate] = 0
         if tariff.registers == 1:
             rates[0] = values[0]
-        elif tariff.registers >= count:
+            return True
+        if tariff.registers >= count:
+            return False
+        for rate in range(tariff.registers):
+            rates[rate] = values[rate + 1]
+        return True
+
+    def _charge(self, index: int, t2000: int, status: int) -> int:
+        """Charge what was picked, as read at `t2000`."""
+        ledger = self.ledger
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        if tariff is None:
             return NOT_BILLED
-        else:
-            for rate in range(tariff.registers):
-                rates[rate] = values[rate + 1]
-        outcome = ledger.prepare(index, tariff, rates, self.t2000)
+        outcome = ledger.prepare(index, tariff, self._rates, t2000)
         if outcome >= outcomes.EARLIER:
             self._stop(index, outcome)
             return outcome
         if outcome > outcomes.FIRST:
             return outcome
-        if self.journal.room < SEGMENTS_RESERVE or not self._write_reading(index, status):
+        if self.journal.room < SEGMENTS_RESERVE or not self._write_reading(index, t2000, status):
             self.refused += 1
             return REFUSED
         ledger.commit(index)
         self.readings += 1
-        self._judge(index, rules.READING)
-        if status != STATUS_UNKNOWN:
-            self._compare_relay(index, status)
         return outcome
 
-    def _write_reading(self, index: int, status: int) -> bool:
+    def _write_reading(self, index: int, t2000: int, status: int) -> bool:
         """Put the prepared charge into the journal, with the period's end before it."""
         ledger = self.ledger
         buf = self.journal.buf
@@ -143,7 +192,7 @@ class Books:
             old_t2000 = ledger.period_t2000[index]
             pack_into("<II", buf, offset, old_t2000, ledger.new_period_t2000)
             pack_into("<II", buf, offset + 8, ledger.closed_wh, ledger.closed_debit_fen)
-            self.journal.add(self.t2000, record.ROLLOVER, index, JOINED)
+            self.journal.add(t2000, record.ROLLOVER, index, JOINED)
         offset = self.journal.place() if ledger.rolled else self._place()
         if offset < 0:
             return False
@@ -152,8 +201,39 @@ class Books:
         rates = self._rates
         pack_into("<IIII", buf, offset + 16, rates[0], rates[1], rates[2], rates[3])
         pack_into("<IIII", buf, offset + 32, rates[4], rates[5], rates[6], rates[7])
-        self.journal.add(self.t2000, record.READING, index)
+        flags = ESTIMATED if ledger.estimated else 0
+        self.journal.add(t2000, record.READING, index, flags)
         return True
+
+    def dividing_day(self, index: int) -> int:
+        """Day whose midnight freeze would divide what was used since the last reading, 0: none.
+
+        Prices, season or tier period changed at that midnight.
+        """
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        read_t2000 = self.ledger.read_t2000[index]
+        if tariff is None or read_t2000 == 0:
+            return 0
+        change_t2000 = tariff.change_after(read_t2000)
+        if change_t2000 >= self.t2000 or change_t2000 % _DAY_S:
+            return 0
+        return change_t2000 // _DAY_S
+
+    def take_freeze(self, index: int, t2000: int, values: "array[int]", count: int) -> None:
+        """Record the registers frozen at midnight `t2000`; charge them if they are news."""
+        offset = self._place()
+        if self.journal.room < SEGMENTS_RESERVE or offset < 0:
+            self.refused += 1
+            return
+        buf = self.journal.buf
+        pack_into("<I", buf, offset, t2000)
+        for place in range(1, count):
+            pack_into("<I", buf, offset + 4 * place, max(0, values[place]))
+        self.journal.add(self.t2000, record.FREEZE, index)
+        self.registry.freeze_day[index] = t2000 // _DAY_S
+        read_t2000 = self.ledger.read_t2000[index]
+        if 0 < read_t2000 < t2000 and self._pick(index, values, count):
+            self._charge(index, t2000, STATUS_UNKNOWN)
 
     def _stop(self, index: int, reason: int) -> None:
         """A doubtful reading: no more billing of this account until somebody has looked."""
@@ -197,13 +277,24 @@ class Books:
         """Judge the account again because time has passed."""
         self._judge(index, rules.TIME)
 
+    def show_card(self, index: int) -> None:
+        """A card that brings no money was inserted: its holder asks for supply."""
+        self._judge(index, rules.CARD)
+
+    def order_supply(self, index: int, cut: bool) -> bool:
+        """Cut or restore by order of the station; false when the policy or the storage refuses."""
+        state = self.ledger.state[index]
+        self._judge(index, rules.ORDER_TRIP if cut else rules.ORDER_CLOSE)
+        return self.ledger.state[index] != state
+
     def _judge(self, index: int, cause: int) -> None:
         """Let the policy decide; what it wants is durable before anything acts on it.
 
-        An account that never bought is not open yet: it is read and charged, and nothing cuts it.
+        An account that never bought is not open yet: it is read and charged, and nothing but an
+        order cuts it.
         """
         ledger = self.ledger
-        if ledger.order[index] == 0:
+        if ledger.order[index] == 0 and cause < rules.ORDER_TRIP:
             return
         state = ledger.state[index]
         verdict = self.policy.judge(
@@ -303,6 +394,25 @@ class Books:
         """Number of the newest order credited."""
         return self.ledger.order[index]
 
+    def _repaid_fen(self, index: int, amount_fen: int) -> int:
+        """What of a top-up goes to the account's debt."""
+        ledger = self.ledger
+        week_fen = 0
+        if ledger.debt_week[index] == self._time() // _WEEK_S:
+            week_fen = ledger.debt_week_fen[index]
+        return self.policy.repaid_fen(amount_fen, ledger.debt_fen[index], week_fen)
+
+    def _take_top_up(
+        self, index: int, order: int, amount_fen: int, repaid_fen: int, t2000: int
+    ) -> None:
+        ledger = self.ledger
+        ledger.top_up(index, order, amount_fen, repaid_fen)
+        week = t2000 // _WEEK_S
+        if ledger.debt_week[index] != week:
+            ledger.debt_week[index] = week
+            ledger.debt_week_fen[index] = 0
+        ledger.debt_week_fen[index] += repaid_fen
+
     def meter_of(self, index: int) -> bytearray:
         """Address of the account's meter, wire order."""
         address = bytearray(meters.ADDRESS_SIZE)
@@ -334,14 +444,17 @@ class Books:
         buf = self.journal.buf
         credit_fen = ledger.credit_fen[index] + amount_fen
         balance_fen = credit_fen - ledger.debit_fen[index]
+        repaid_fen = self._repaid_fen(index, amount_fen)
+        balance_fen -= repaid_fen
         pack_into("<IIIi", buf, offset, order, amount_fen, credit_fen, balance_fen)
         buf[offset + 16 : offset + 24] = uid
         buf[offset + 24] = record.SOURCE_CARD
         buf[offset + 25] = key_version
+        pack_into("<I", buf, offset + 28, repaid_fen)
         self.journal.add(self._time(), record.TOP_UP, index)
         if not self._settle(1):
             return False
-        ledger.top_up(index, order, amount_fen)
+        self._take_top_up(index, order, amount_fen, repaid_fen, self._time())
         self._judge(index, rules.TOP_UP)
         return True
 
@@ -409,7 +522,17 @@ class Books:
         elif kind == record.READING:
             self._replay_reading(buf, index)
         elif kind == record.TOP_UP:
-            ledger.top_up(index, u32_at(buf, PAYLOAD), u32_at(buf, PAYLOAD + 4))
+            self._take_top_up(
+                index,
+                u32_at(buf, PAYLOAD),
+                u32_at(buf, PAYLOAD + 4),
+                u32_at(buf, PAYLOAD + 28),
+                record.t2000_at(buf, 0),
+            )
+        elif kind == record.ACCOUNT:
+            self._take_terms(index, buf, PAYLOAD)
+        elif kind == record.FREEZE:
+            self.registry.freeze_day[index] = u32_at(buf, PAYLOAD) // _DAY_S
         elif kind == record.METER:
             self._take_meter(index, buf, PAYLOAD)
         elif kind == record.POLICY:

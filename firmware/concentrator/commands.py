@@ -4,11 +4,21 @@ Answers are lines of text, tables as `name value` or columns with blanks between
 said with what to try next.
 """
 
+from array import array
 from binascii import hexlify, unhexlify
 
 from dlt645 import clock
+from dlt645.master import OUTCOME_NAMES as OUTCOME_NAMES_LINE
 from micropython import const
-from prepay.ledger import STOPPED
+from prepay.ledger import (
+    FIRST,
+    GUARD,
+    HOUSEHOLD,
+    MONEY_LIMIT_FEN,
+    OUTCOME_NAMES,
+    REGISTER_MODULUS_WH,
+    STOPPED,
+)
 from prepay.policy import STATE_NAMES
 from uplink import record
 from uplink.record import RECORD_SIZE
@@ -16,16 +26,21 @@ from uplink.record import RECORD_SIZE
 from concentrator import guard
 from concentrator import registry as meters
 from concentrator.console import Refusal
-from concentrator.registry import ACCOUNT_SIZE, parse_digits, reversed_digits
+from concentrator.exchange import DATA_LIMIT, DONE
+from concentrator.poller import SILENT_MISSES
+from concentrator.registry import ADDRESS_SIZE, parse_digits, reversed_digits
+from concentrator.settings import STORAGE_TROUBLE
 from concentrator.tariffs import NUMBER_LIMIT
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.app import App
+    from concentrator.poller import Poller
 
 _RECORDS_LIMIT = const(32)
 _IMAGE_LIMIT = const(4096)
-_DAY_S = const(86400)
+_DIGITS_A_LINE = const(160)
+_BUSY = "another question is under way on this line, `line answer` tells of it"
 
 
 class Commands:
@@ -82,7 +97,7 @@ class Commands:
         for index in range(registry.count):
             if registry.active[index]:
                 active += 1
-                silent += 1 if registry.failures[index] >= 3 else 0
+                silent += 1 if registry.misses(index) >= SILENT_MISSES else 0
                 stopped += 1 if app.ledger.flags[index] & STOPPED else 0
         return [
             "number " + str(books.number),
@@ -125,7 +140,7 @@ class Commands:
 
     def _save(self, arguments: "list[str]") -> "list[str]":
         if not self._app.save():
-            raise Refusal("flash full or failing, `counters` tells more")
+            raise Refusal(STORAGE_TROUBLE)
         return ["checkpoint " + str(self._app.checkpoint.seq)]
 
     def _journal(self, arguments: "list[str]") -> "list[str]":
@@ -172,29 +187,49 @@ class Commands:
         row.append(record.STANDARD_1997 if old else record.STANDARD_2007)
         row.append(1)
         if not app.books.set_meter(index, row):
-            raise Refusal("flash full or failing, nothing was changed")
+            raise Refusal(STORAGE_TROUBLE)
         return [self._row(index)]
 
     def _meter_remove(self, arguments: "list[str]") -> "list[str]":
-        registry = self._app.registry
         index = self._find(arguments[0])
-        start = index * ACCOUNT_SIZE
-        row = registry.addresses[start : start + 6] + registry.accounts[start : start + 6]
-        row.append(registry.tariff[index])
-        row.append(registry.line[index])
-        row.append(registry.standard[index])
-        row.append(0)
-        if not self._app.books.set_meter(index, row):
-            raise Refusal("flash full or failing, nothing was changed")
+        if not self._app.books.set_meter(index, self._meter_row(index, 0)):
+            raise Refusal(STORAGE_TROUBLE)
         return ["removed " + arguments[0]]
 
     def _meter_list(self, arguments: "list[str]") -> "list[str]":
         registry = self._app.registry
-        lines = ["meter account tariff line standard failures"]
+        lines = ["meter account tariff line standard misses"]
         for index in range(registry.count):
             if registry.active[index]:
                 lines.append(self._row(index))
         return lines
+
+    def _meter_exchange(self, arguments: "list[str]") -> "list[str]":
+        registry = self._app.registry
+        index = self._find(arguments[0])
+        address = reversed_digits(_digits(arguments[1], "a meter address"))
+        if registry.find_address(address) >= 0:
+            raise Refusal("meter " + arguments[1] + " is registered already")
+        values = array("i", [_energy_wh(text) for text in arguments[2:]])
+        outcome = self._app.books.take_last(index, values)
+        if outcome > FIRST:
+            raise Refusal("the last reading is not taken: " + OUTCOME_NAMES[outcome])
+        row = self._meter_row(index, 1)
+        row[:ADDRESS_SIZE] = address
+        if not self._app.books.set_meter(index, row):
+            raise Refusal(STORAGE_TROUBLE)
+        return [self._row(index)]
+
+    def _meter_row(self, index: int, active: int) -> bytearray:
+        """The row of a meter as a METER record has it."""
+        registry = self._app.registry
+        start = index * ADDRESS_SIZE
+        row = registry.addresses[start : start + 6] + registry.accounts[start : start + 6]
+        row.append(registry.tariff[index])
+        row.append(registry.line[index])
+        row.append(registry.standard[index])
+        row.append(active)
+        return row
 
     def _row(self, index: int) -> str:
         registry = self._app.registry
@@ -206,7 +241,7 @@ class Commands:
                 str(registry.tariff[index]),
                 str(registry.line[index]),
                 "1997" if old else "2007",
-                str(registry.failures[index]),
+                str(registry.misses(index)),
             )
         )
 
@@ -240,12 +275,50 @@ class Commands:
             lines.append("register_" + str(rate) + "_wh " + str(ledger.registers_wh[at + rate]))
         return lines
 
+    def _account_set(self, arguments: "list[str]") -> "list[str]":
+        ledger = self._app.ledger
+        index = self._find(arguments[0])
+        flags = ledger.flags[index]
+        terms = {
+            "household": flags >> HOUSEHOLD,
+            "grade": ledger.grade[index],
+            "multiplier": ledger.multiplier[index] or 1,
+            "guard": 1 if flags & GUARD else 0,
+            "debt_fen": ledger.debt_fen[index],
+        }
+        limits = {"household": 3, "grade": 3, "multiplier": 65535, "guard": 1}
+        name = arguments[1]
+        if name not in terms:
+            raise Refusal("an account has " + ", ".join(sorted(terms)))
+        least = 1 if name == "multiplier" else 0
+        terms[name] = _number(arguments[2], least, limits.get(name, MONEY_LIMIT_FEN), name)
+        if not self._app.books.set_terms(
+            index,
+            terms["household"],
+            terms["grade"],
+            terms["multiplier"],
+            terms["guard"],
+            terms["debt_fen"],
+        ):
+            raise Refusal(STORAGE_TROUBLE)
+        return [name + " " + str(terms[name])]
+
+    def _supply(self, arguments: "list[str]") -> "list[str]":
+        index = self._find(arguments[0])
+        if arguments[1] not in ("cut", "restore"):
+            raise Refusal("usage: supply ACCOUNT cut|restore")
+        cut = arguments[1] == "cut"
+        if not self._app.books.order_supply(index, cut):
+            state = STATE_NAMES[self._app.ledger.state[index]]
+            raise Refusal("the supply stays as it is, the account is: " + state)
+        return ["state " + STATE_NAMES[self._app.ledger.state[index]].replace(" ", "_")]
+
     def _account_resume(self, arguments: "list[str]") -> "list[str]":
         index = self._find(arguments[0])
         if not self._app.ledger.flags[index] & STOPPED:
             raise Refusal("account " + arguments[0] + " is being billed")
         if not self._app.books.resume(index):
-            raise Refusal("flash full or failing, nothing was changed")
+            raise Refusal(STORAGE_TROUBLE)
         return ["billing on"]
 
     def _card_unlock(self, arguments: "list[str]") -> "list[str]":
@@ -259,6 +332,55 @@ class Commands:
         if index < 0:
             raise Refusal("no account " + text + ", `meter list` names them")
         return index
+
+    # --- a technician's questions on a line ---------------------------------------------------
+
+    def _line_ask(self, arguments: "list[str]") -> "list[str]":
+        poller = self._line(arguments[0])
+        try:
+            address = reversed_digits(unhexlify(arguments[1]))
+            control = unhexlify(arguments[2])
+            data = unhexlify(arguments[3]) if len(arguments) > 3 else b""
+        except ValueError:
+            raise Refusal("address, control and data are hexadecimal digits") from None
+        if len(address) != ADDRESS_SIZE or len(control) != 1 or len(data) > DATA_LIMIT:
+            raise Refusal("an address has 12 digits, a control 2, data at most 400")
+        if not poller.exchange.put(address, control[0], data):
+            raise Refusal(_BUSY)
+        return []
+
+    def _line_scan(self, arguments: "list[str]") -> "list[str]":
+        poller = self._line(arguments[0])
+        standard = _number(arguments[1] if len(arguments) > 1 else "2007", 1997, 2007, "standard")
+        if not poller.exchange.put_search(poller.master, standard):
+            raise Refusal(_BUSY)
+        return []
+
+    def _line_answer(self, arguments: "list[str]") -> "list[str]":
+        exchange = self._line(arguments[0]).exchange
+        state = ("none", "waiting", "asked", "done")[exchange.state]
+        outcome = OUTCOME_NAMES_LINE[exchange.outcome].replace(" ", "_")
+        lines = ["state " + state]
+        search = exchange.search
+        if search is not None:
+            lines.append("questions " + str(search.questions))
+            lines.append("conflicts " + str(search.conflicts))
+            for at in range(0, search.count * ADDRESS_SIZE, ADDRESS_SIZE):
+                wire = bytes(search.addresses[at : at + ADDRESS_SIZE])
+                lines.append("found " + hexlify(reversed_digits(wire)).decode())
+        elif exchange.state == DONE:
+            lines.append("outcome " + outcome)
+            lines.append("address " + hexlify(reversed_digits(bytes(exchange.address))).decode())
+            lines.append("error " + str(exchange.error))
+            lines.append("more " + str(int(exchange.more)))
+            digits = hexlify(exchange.data).decode()
+            for at in range(0, len(digits), _DIGITS_A_LINE):
+                lines.append("data " + digits[at : at + _DIGITS_A_LINE])
+        return lines
+
+    def _line(self, text: str) -> "Poller":
+        pollers = self._app.pollers
+        return pollers[_number(text, 0, len(pollers) - 1, "line")]
 
     # --- tariffs --------------------------------------------------------------------------------
 
@@ -288,7 +410,7 @@ class Commands:
         if trouble:
             raise Refusal(trouble)
         if not app.books.set_tariff(number, image_crc32, app.tariffs.stored_size):
-            raise Refusal("flash full or failing, nothing was changed")
+            raise Refusal(STORAGE_TROUBLE)
         return ["tariff " + str(number) + " in force"]
 
     def _tariff_list(self, arguments: "list[str]") -> "list[str]":
@@ -315,6 +437,7 @@ _LOOKS = (
     "meter list",
     "account",
     "tariff list",
+    "line answer",
 )
 
 # Name, fewest and most arguments, what they are.
@@ -332,8 +455,14 @@ _COMMANDS = (
     ("meter add", 3, 5, "ADDRESS ACCOUNT TARIFF [LINE [1997|2007]]"),
     ("meter remove", 1, 1, "ACCOUNT"),
     ("meter list", 0, 0, ""),
+    ("meter exchange", 3, 11, "ACCOUNT NEW_ADDRESS LAST_KWH [LAST_KWH_OF_EACH_RATE ..]"),
     ("account", 1, 1, "ACCOUNT"),
     ("account resume", 1, 1, "ACCOUNT"),
+    ("account set", 3, 3, "ACCOUNT household|grade|multiplier|guard|debt_fen VALUE"),
+    ("supply", 2, 2, "ACCOUNT cut|restore"),
+    ("line ask", 3, 4, "LINE ADDRESS CONTROL [DATA]"),
+    ("line scan", 1, 2, "LINE [1997|2007]"),
+    ("line answer", 1, 1, "LINE"),
     ("card unlock", 0, 0, ""),
     ("tariff begin", 1, 1, "SIZE"),
     ("tariff data", 2, 2, "OFFSET HEX"),
@@ -346,6 +475,17 @@ def _number(text: str, least: int, greatest: int, what: str) -> int:
     if not text.isdigit() or not least <= int(text) <= greatest:
         raise Refusal(what + " is a number from " + str(least) + " to " + str(greatest))
     return int(text)
+
+
+def _energy_wh(text: str) -> int:
+    """A register as it is shown, kWh with at most two decimals, in Wh."""
+    whole, _, decimals = text.partition(".")
+    if not whole.isdigit() or not (decimals or "0").isdigit() or len(decimals) > 2:
+        raise Refusal("a register is kWh like 1234.56, not " + text)
+    wh = int(whole) * 1000 + int((decimals + "00")[:2]) * 10
+    if wh >= REGISTER_MODULUS_WH:
+        raise Refusal("no register shows " + text)
+    return wh
 
 
 def _digits(text: str, what: str) -> bytes:

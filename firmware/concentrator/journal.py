@@ -18,7 +18,7 @@ from array import array
 
 from micropython import const
 from uplink import record
-from uplink.record import PAYLOAD, PAYLOAD_SIZE, RECORD_SIZE
+from uplink.record import JOINED, PAYLOAD, PAYLOAD_SIZE, RECORD_SIZE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ SEGMENTS_LIMIT = const(256)
 # Room only money may use: readings are refused before, and taken later from the registers.
 SEGMENTS_RESERVE = const(16)
 PENDING_LIMIT = const(32)
-JOINED = const(1)
 
 _WINDOW_RECORDS = const(16)
 _PREFIX = "j"

@@ -1,18 +1,23 @@
 """One meter line: what is asked next, and what an answer means.
 
-    relay commands first, then the meters in turn, once in each interval
+    a technician's question | relay commands | registers of all meters, once in each interval,
+    and behind a meter's registers its status word, and from 00:05 on its daily freeze
 
 A reading is two questions, the energy registers and status word 3; a meter of DL/T 645-1997 has
-no status word. A meter that is down is asked less and less often, so that it costs little, and a
-round that could not be finished goes on where it stopped, so that no meter starves.
+no status word. Where a price, a season or a tier period changed at midnight between two readings,
+the meter's freeze of that midnight divides them exactly. Freezes of the last days that are
+missing are caught up with, the oldest first, one a round.
+
+A meter that is down is asked less and less often, so that it costs little, and a round that could
+not be finished goes on where it stopped, so that no meter starves.
 
 A relay command is never sent blindly: the status word is read first, the command goes out once,
-and the status word says what became of it. Spec: DL/T 645-2007 04000503, 1CH.
+and the status word says what became of it. Spec: DL/T 645-2007 04000503, 1CH, 050600xx, 050601xx.
 """
 
 from array import array
 
-from dlt645 import codes, di
+from dlt645 import codes, di, patience
 from dlt645 import master as line
 from dlt645.master import NO_EXPIRY, Master
 from micropython import const
@@ -20,6 +25,7 @@ from uplink import record
 
 from concentrator import registry as meters
 from concentrator.books import STATUS_UNKNOWN
+from concentrator.exchange import WAITING, Exchange
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -33,21 +39,28 @@ _STATUS = const(2)
 _RELAY_LOOK = const(3)
 _RELAY_SEND = const(4)
 _RELAY_CONFIRM = const(5)
+_FREEZE_TIME = const(6)
+_FREEZE_REGISTERS = const(7)
+_EXCHANGE = const(8)
 
 # A meter judges its relay some seconds after a command; it is asked when it has had its time.
 CONFIRM_MS = const(1000)
 SENDS_LIMIT = const(3)
 RELAY_EXPIRY_S = const(3600)
-# A meter that failed so often is asked only in every 2nd, 4th, .. 16th round.
-FAILURES_LIMIT = const(3)
-_SKIP_SHIFT_LIMIT = const(4)
+# So many misses in a row are reported, once.
+SILENT_MISSES = const(3)
+FREEZE_DAYS = const(7)
+# Meters have frozen their registers when so much of the day is over.
+FREEZE_AFTER_S = const(300)
 _SKIPS_A_STEP = const(16)
 
 _ANSWER_MS = const(5)
 _IDLE_MS = const(5000)
 _CHUNK_SIZE = const(256)
+_DAY_S = const(86400)
 _TICKS_MASK = const(0x1FFFFFFF)
 _NO_ROW = const(-1)
+_VALUES = const(5)
 
 
 class Poller:
@@ -55,6 +68,8 @@ class Poller:
 
     rounds      intervals begun; `unfinished` of them before the last was through
     silent      times a meter fell silent
+    unfrozen    daily freezes that a meter did not have
+    exchange    a technician's question
     due_t2000   when the next interval begins
     """
 
@@ -65,6 +80,8 @@ class Poller:
         self.rounds = 0
         self.unfinished = 0
         self.silent = 0
+        self.unfrozen = 0
+        self.exchange = Exchange()
         self.due_t2000 = 0
         self.interval_s = 900
         self.password = bytearray(4)
@@ -75,12 +92,15 @@ class Poller:
         self._tx_view = memoryview(self.master.tx)
         self._tx_sent = 0
         self._window = self._tx_view[:0]
-        self._values = array("i", bytes(4 * 5))
+        self._values = array("i", bytes(4 * _VALUES))
+        self._frozen = array("i", bytes(4 * _VALUES))
         self._word = array("i", bytes(4))
         self._address = bytearray(6)
         self._job = _NOTHING
         self._index = 0
         self._value_count = 0
+        self._freeze_day = 0
+        self._divides = False
         self._round = -1
         self._cursor = 0
         self._left = 0
@@ -100,7 +120,10 @@ class Poller:
             size = channel.read_into(self._chunk)
             if size > 0:
                 master.feed(self._chunk, size, now_ticks)
-        if master.busy:
+        if self._job == _EXCHANGE:
+            if self.exchange.poll(master, now_ticks):
+                self._job = _NOTHING
+        elif master.busy:
             outcome = master.poll(now_ticks)
             if outcome > line.BUSY:
                 self._take(outcome, now_ticks)
@@ -134,8 +157,12 @@ class Poller:
     def _ask(self, now_ticks: int) -> bool:
         """Start the next transaction, if there is one."""
         self._tx_sent = 0
-        if self._job == _STATUS:
-            self._start(di.STATUS_3, now_ticks)
+        if self._job != _NOTHING:
+            self._go_on(now_ticks)
+            return True
+        if self.exchange.state == WAITING:
+            self._job = _EXCHANGE
+            self.exchange.start(self.master, now_ticks)
             return True
         if self._registry.pending and self._ask_relay(now_ticks):
             return True
@@ -149,9 +176,19 @@ class Poller:
             self.rounds += 1
             self.unfinished += 1 if self._left else 0
             self._left = self._registry.count
-        return self._left > 0 and self._ask_energy(now_ticks)
+        return self._left > 0 and self._ask_registers(now_ticks)
 
-    def _ask_energy(self, now_ticks: int) -> bool:
+    def _go_on(self, now_ticks: int) -> None:
+        """The next question to the same meter, as the job says."""
+        if self._job == _STATUS:
+            self._start(di.STATUS_3, now_ticks)
+            return
+        # Freeze 1 is that of the midnight before now.
+        number = self._books.t2000 // _DAY_S - self._freeze_day + 1
+        of_what = di.DAY_FREEZE_TIME if self._job == _FREEZE_TIME else di.DAY_FREEZE_FORWARD
+        self._start(of_what - 1 + number, now_ticks)
+
+    def _ask_registers(self, now_ticks: int) -> bool:
         """Read the next meter of this line whose turn it is."""
         registry = self._registry
         skips = _SKIPS_A_STEP
@@ -171,6 +208,7 @@ class Poller:
                 self._job = _REGISTERS
                 if registry.standard[index] == record.STANDARD_1997:
                     registry.address_into(index, self._address)
+                    self.master.expect(registry.notes[index])
                     self.master.start_read_1997(self._address, di.ENERGY_BLOCK_1997, now_ticks)
                 else:
                     self._start(di.ENERGY_FORWARD, now_ticks)
@@ -178,14 +216,14 @@ class Poller:
         return self._left > 0
 
     def _is_resting(self, index: int) -> bool:
-        failures = self._registry.failures[index]
-        if failures < FAILURES_LIMIT:
+        rest_s = patience.rest_s(self._registry.notes[index])
+        if rest_s == 0:
             return False
-        shift = min(failures - FAILURES_LIMIT + 1, _SKIP_SHIFT_LIMIT)
-        return (self._round + index) & ((1 << shift) - 1) != 0
+        return (self._round + index) % (rest_s // self.interval_s + 1) != 0
 
     def _start(self, identifier: int, now_ticks: int) -> None:
         self._registry.address_into(self._index, self._address)
+        self.master.expect(self._registry.notes[self._index])
         self.master.start_read(self._address, identifier, now_ticks)
 
     # --- what came of it ------------------------------------------------------------------------
@@ -193,49 +231,107 @@ class Poller:
     def _take(self, outcome: int, now_ticks: int) -> None:
         """The transaction has ended."""
         job = self._job
+        index = self._index
+        notes = self._registry.notes
         self._job = _NOTHING
+        missed = notes[index] >> 8
+        if job != _RELAY_SEND:
+            notes[index] = self.master.learn(notes[index], outcome)
         if job == _REGISTERS:
-            self._take_energy(outcome)
+            self._take_registers(outcome, missed)
         elif job == _STATUS:
             status = self._status() if outcome == line.OK else STATUS_UNKNOWN
-            self._books.take_reading(self._index, self._values, self._value_count, status)
-        elif job >= _RELAY_LOOK:
+            self._books.take_reading(index, self._values, self._value_count, status)
+            self._catch_up(index)
+        elif job == _FREEZE_TIME:
+            self._take_freeze_time(outcome)
+        elif job == _FREEZE_REGISTERS:
+            self._take_freeze(outcome)
+        elif job != _NOTHING:
             self._take_relay(job, outcome, now_ticks)
 
-    def _take_energy(self, outcome: int) -> None:
+    def _take_registers(self, outcome: int, missed: int) -> None:
         index = self._index
-        registry = self._registry
-        old_standard = registry.standard[index] == record.STANDARD_1997
+        old_standard = self._registry.standard[index] == record.STANDARD_1997
         count = 0
         if outcome == line.OK:
-            master = self.master
             identifier = di.ENERGY_BLOCK_1997 if old_standard else di.ENERGY_FORWARD
-            count = di.decode(
-                identifier, master.data, master.data_offset, master.data_size, self._values
-            )
-        failures = registry.failures[index]
+            count = self._decode(identifier, self._values)
         if count <= 0:
-            if failures < 255:
-                registry.failures[index] = failures + 1
-            if failures + 1 == FAILURES_LIMIT:
+            if self._registry.misses(index) == SILENT_MISSES != missed:
                 self.silent += 1
-                self._books.note_line(index, record.LINE_SILENT, failures + 1)
+                self._books.note_line(index, record.LINE_SILENT, SILENT_MISSES)
             return
-        if failures >= FAILURES_LIMIT:
-            self._books.note_line(index, record.LINE_ANSWERS, failures)
-        registry.failures[index] = 0
+        if missed >= SILENT_MISSES:
+            self._books.note_line(index, record.LINE_ANSWERS, missed)
         self._value_count = count
         if old_standard:
             self._books.take_reading(index, self._values, count, STATUS_UNKNOWN)
-        else:
-            self._job = _STATUS
+            return
+        self._job = _STATUS
+        day = self._books.dividing_day(index)
+        if day:
+            t2000 = self._books.t2000
+            if t2000 - day * _DAY_S < FREEZE_AFTER_S:
+                self._job = _NOTHING  # too early for its freeze: the next round has both
+            elif t2000 // _DAY_S - day < FREEZE_DAYS:
+                self._divides = True
+                self._freeze_day = day
+                self._job = _FREEZE_TIME
+
+    def _decode(self, identifier: int, values: "array[int]") -> int:
+        master = self.master
+        return di.decode(identifier, master.data, master.data_offset, master.data_size, values)
 
     def _status(self) -> int:
         """Status word 3 of the reply, or STATUS_UNKNOWN."""
-        master = self.master
         word = self._word
-        count = di.decode(di.STATUS_3, master.data, master.data_offset, master.data_size, word)
+        count = self._decode(di.STATUS_3, word)
         return word[0] if count == 1 and word[0] >= 0 else STATUS_UNKNOWN
+
+    # --- daily freezes ------------------------------------------------------------------------
+
+    def _catch_up(self, index: int) -> None:
+        """Behind a reading: ask for the oldest daily freeze that is missing, if there is one."""
+        t2000 = self._books.t2000
+        today = t2000 // _DAY_S
+        known_day = self._registry.freeze_day[index]
+        if known_day >= today or t2000 % _DAY_S < FREEZE_AFTER_S:
+            return
+        first_day = today if known_day == 0 else known_day + 1
+        self._freeze_day = max(first_day, today - FREEZE_DAYS + 1)
+        self._divides = False
+        self._job = _FREEZE_TIME
+
+    def _take_freeze_time(self, outcome: int) -> None:
+        """The registers count only if they were frozen at the midnight they are wanted for."""
+        word = self._word
+        if outcome == line.OK and self._decode(di.DAY_FREEZE_TIME, word) == 1:
+            if word[0] == self._freeze_day * _DAY_S:
+                self._job = _FREEZE_REGISTERS
+                return
+            outcome = line.ABNORMAL
+        self._end_freeze(outcome, 0)
+
+    def _take_freeze(self, outcome: int) -> None:
+        count = 0
+        if outcome == line.OK:
+            count = self._decode(di.DAY_FREEZE_FORWARD, self._frozen)
+        self._end_freeze(outcome, max(0, count))
+
+    def _end_freeze(self, outcome: int, count: int) -> None:
+        """Record the freeze; one that the meter does not have is not asked for again."""
+        index = self._index
+        if count:
+            self._books.take_freeze(index, self._freeze_day * _DAY_S, self._frozen, count)
+        elif outcome == line.ABNORMAL or outcome == line.OK:
+            self.unfrozen += 1
+            self._registry.freeze_day[index] = self._freeze_day
+        if self._divides:
+            day = self._books.dividing_day(index)
+            again = count > 0 and day > self._freeze_day
+            self._freeze_day = day
+            self._job = _FREEZE_TIME if again else _STATUS
 
     # --- relays ---------------------------------------------------------------------------------
 
@@ -281,6 +377,7 @@ class Poller:
     def _send_relay(self, index: int, now_ticks: int) -> None:
         self._job = _RELAY_SEND
         self._index = index
+        self.master.expect(self._registry.notes[index])
         self._relay_sends += 1
         self._registry.address_into(index, self._address)
         action = codes.TRIP

@@ -4,6 +4,7 @@ A row is found by its index, which is also the `index` of journal records and of
 are given out from 0 on and never move; a removed meter leaves an inactive row.
 """
 
+from array import array
 from binascii import hexlify, unhexlify
 
 from micropython import const
@@ -29,7 +30,8 @@ class Registry:
     tariff      number of its tariff
     line        index of the line it hangs on
     standard    record.STANDARD_2007 or _1997
-    failures    readings failed in a row, at most 255
+    notes       what its line remembers of it, see dlt645.patience: delay, misses in a row
+    freeze_day  the newest day whose daily freeze is recorded, days since 2000
     relay       stage of the relay command, RELAY_..., and DESIRED_OPEN
     pending     rows whose relay stage is LOOK, SEND or CONFIRM
     """
@@ -44,10 +46,11 @@ class Registry:
         self.tariff = bytearray(limit)
         self.line = bytearray(limit)
         self.standard = bytearray(limit)
-        self.failures = bytearray(limit)
+        self.notes = array("H", bytes(2 * limit))
+        self.freeze_day = array("H", bytes(2 * limit))
         self.relay = bytearray(limit)
 
-    def columns(self) -> "tuple[bytearray, ...]":
+    def columns(self) -> "tuple[array[int] | bytearray, ...]":
         """What a checkpoint keeps, in order."""
         return (
             self.addresses,
@@ -57,7 +60,12 @@ class Registry:
             self.line,
             self.standard,
             self.relay,
+            self.freeze_day,
         )
+
+    def misses(self, index: int) -> int:
+        """Transactions in a row that the meter did not answer."""
+        return self.notes[index] >> 8
 
     def address_into(self, index: int, buf: bytearray) -> None:
         """Copy the meter's address, wire order."""
@@ -103,7 +111,7 @@ class Registry:
         self.line[index] = payload[offset + 13]
         self.standard[index] = payload[offset + 14]
         self.active[index] = payload[offset + 15]
-        self.failures[index] = 0
+        self.notes[index] = 0
         self.set_relay(index, RELAY_IDLE)
         self.count = max(self.count, index + 1)
         return other

@@ -8,7 +8,8 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
 
     METER     address 6, account 6, tariff 1, line 1, standard 1, active 1
     READING   debit_fen 4, residue_e7 4, residue_e11 2, status 2, used_wh 4, rates_wh 8 x 4
-    TOP_UP    order 4, amount_fen 4, credit_fen 4, balance_fen 4, uid 8, source 1, key version 1
+    TOP_UP    order 4, amount_fen 4, credit_fen 4, balance_fen 4, uid 8, source 1, key version 1,
+              0 0, repaid_fen 4
     RELAY     desired 1, stage 1, reason 1, 0, status 2, balance_fen 4
     POLICY    new 1, old 1, reason 1, 0, balance_fen 4
     ROLLOVER  old period 4, new period 4, used_wh 4, debit_fen 4
@@ -18,6 +19,8 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6
     LINE      state 1, 0, failures 2
     CLOCK     old t2000 4, new t2000 4
+    ACCOUNT   household 1, grade 1, multiplier 2, guard 1, 0 0 0, debt_fen 4
+    FREEZE    frozen t2000 4, rates_wh 8 x 4
 
 CRC-32 values above 2**30 and the window they are taken over are heap objects on 32-bit boards:
 writing and verifying a record allocates a few dozen bytes, reading its fields does not.
@@ -44,6 +47,12 @@ FAULT = const(9)
 CARD = const(10)
 LINE = const(11)
 CLOCK = const(12)
+ACCOUNT = const(13)
+FREEZE = const(14)
+
+# Flags: the record behind this one belongs to it; a READING was divided by time.
+JOINED = const(0x01)
+ESTIMATED = const(0x02)
 
 # TOP_UP.source
 SOURCE_CARD = const(1)

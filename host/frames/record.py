@@ -33,6 +33,8 @@ class RecordKind(IntEnum):
     CARD = 10
     LINE = 11
     CLOCK = 12
+    ACCOUNT = 13
+    FREEZE = 14
 
 
 # Six bytes in wire order, low byte first, as the 12 digits on the meter's label.
@@ -80,6 +82,8 @@ _PAYLOADS: dict[int, Any] = {
         "uid" / _UID,
         "source" / c.Int8ul,
         "key_version" / c.Int8ul,
+        c.Padding(2),
+        "repaid_fen" / c.Int32ul,
     ),
     RecordKind.RELAY: c.Struct(
         "desired" / c.Int8ul,
@@ -125,6 +129,15 @@ _PAYLOADS: dict[int, Any] = {
     ),
     RecordKind.LINE: c.Struct("state" / c.Int8ul, c.Padding(1), "failures" / c.Int16ul),
     RecordKind.CLOCK: c.Struct("old_t2000" / c.Int32ul, "new_t2000" / c.Int32ul),
+    RecordKind.ACCOUNT: c.Struct(
+        "household" / c.Int8ul,
+        "grade" / c.Int8ul,
+        "multiplier" / c.Int16ul,
+        "guard" / c.Int8ul,
+        c.Padding(3),
+        "debt_fen" / c.Int32ul,
+    ),
+    RecordKind.FREEZE: c.Struct("frozen_t2000" / c.Int32ul, "rates_wh" / c.Array(8, c.Int32ul)),
 }
 
 _HEADER = c.Struct(

@@ -29,6 +29,7 @@ class Books:
         self._rows: defaultdict[sa.Table, list[dict[str, Any]]] = defaultdict(list)
         self._meters: dict[int, dict[str, Any]] = {}
         self._accounts: dict[str, dict[str, Any]] = {}
+        self._freezes: dict[tuple[int, str], dict[str, Any]] = {}
         self._load()
 
     def apply(self) -> None:
@@ -44,6 +45,8 @@ class Books:
                 self._relay(record)
             elif record.kind == RecordKind.POLICY:
                 self._policy(record)
+            elif record.kind == RecordKind.FREEZE:
+                self._freeze(record)
             else:
                 self._alarm(record)
 
@@ -62,6 +65,7 @@ class Books:
         self._write_readings(self._rows.pop(schema.readings, []))
         for table, table_rows in self._rows.items():
             self._connection.execute(sa.insert(table), table_rows)
+        self._upsert(schema.freezes, list(self._freezes.values()))
         self._upsert(schema.meters, list(self._meters.values()))
         self._upsert(schema.accounts, list(self._accounts.values()))
 
@@ -122,9 +126,7 @@ class Books:
         account["last_t2000"] = record.t2000
         if fields["status"] != _STATUS_UNKNOWN:
             account["relay"] = int(bool(fields["status"] & _STATUS_RELAY_OPEN))
-        rates_wh = list(fields["rates_wh"])
-        while rates_wh and rates_wh[-1] == 0:
-            rates_wh.pop()
+        rates_wh = _trimmed(fields["rates_wh"])
         self._add(
             schema.readings,
             record,
@@ -170,6 +172,8 @@ class Books:
                 said = f"{fields['credit_fen']} fen, expected {expected_fen}"
                 self._find(record, f"credit of account {account['account']} is {said}")
             account["credit_fen"] = fields["credit_fen"]
+            account["debit_fen"] += fields["repaid_fen"]
+            debit_fen = account["debit_fen"]
         self._add(
             schema.top_ups,
             record,
@@ -178,6 +182,20 @@ class Books:
             account=_name(account),
             books_fen=fields["credit_fen"] - debit_fen,
         )
+
+    def _freeze(self, record: Record) -> None:
+        account = self._account(record)
+        if account is None:
+            return
+        key = {"day": record.fields["frozen_t2000"] // SECONDS_A_DAY, "account": _name(account)}
+        row = {
+            **key,
+            "concentrator": self._concentrator,
+            "seq": record.seq,
+            "meter": account["meter"],
+            "rates_wh": _trimmed(record.fields["rates_wh"]),
+        }
+        self._freezes[key["day"], key["account"]] = row
 
     def _relay(self, record: Record) -> None:
         account = self._account(record)
@@ -217,6 +235,14 @@ class Books:
             if column.name not in keys
         }
         self._connection.execute(statement.on_conflict_do_update(keys, set_=values), rows)
+
+
+def _trimmed(rates_wh: Sequence[int]) -> list[int]:
+    """Registers without the zeros behind them."""
+    kept = list(rates_wh)
+    while kept and kept[-1] == 0:
+        kept.pop()
+    return kept
 
 
 def _name(account: dict[str, Any] | None) -> str:

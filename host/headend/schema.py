@@ -113,6 +113,20 @@ top_ups = sa.Table(
     _text("uid"),
     _number("source"),
     _number("key_version"),
+    _number("repaid_fen"),
+)
+
+# Registers as the meters froze them at midnight.
+freezes = sa.Table(
+    "freezes",
+    metadata,
+    _key("day"),
+    _key("account", sa.String),
+    _number("concentrator"),
+    _number("seq"),
+    _text("meter"),
+    sa.Column("rates_wh", sa.JSON, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 relays = sa.Table(

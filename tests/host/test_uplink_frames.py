@@ -83,8 +83,10 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     (
         RecordKind.TOP_UP,
         {"order": 3, "amount_fen": 5000, "credit_fen": 15000, "balance_fen": -1,
-         "uid": "04A1B2C3D4E5F600", "source": 1, "key_version": 2},
-        "03000000" "88130000" "983a0000" "ffffffff" "04a1b2c3d4e5f600" "0102",
+         "uid": "04A1B2C3D4E5F600", "source": 1, "key_version": 2,
+         "repaid_fen": 100},
+        "03000000" "88130000" "983a0000" "ffffffff" "04a1b2c3d4e5f600" "01020000"
+        "64000000",
     ),
     (
         RecordKind.RELAY,
@@ -124,6 +126,16 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     ),
     (RecordKind.LINE, {"state": 1, "failures": 300}, "01002c01"),
     (RecordKind.CLOCK, {"old_t2000": 1, "new_t2000": 2}, "01000000" "02000000"),
+    (
+        RecordKind.ACCOUNT,
+        {"household": 1, "grade": 2, "multiplier": 300, "guard": 1, "debt_fen": 5},
+        "01022c01" "01000000" "05000000",
+    ),
+    (
+        RecordKind.FREEZE,
+        {"frozen_t2000": 86400, "rates_wh": [1, 2, 0, 0, 0, 0, 0, 3]},
+        "80510100" "01000000" "02000000" + "00" * 20 + "03000000",
+    ),
 ]  # fmt: skip
 
 

@@ -93,6 +93,7 @@ class Village:
             "uid": "04A1B2C3D4E5F600",
             "source": 1,
             "key_version": 1,
+            "repaid_fen": 0,
         }
         return self.write(RecordKind.TOP_UP, {**fields, **changes}, slot)
 
