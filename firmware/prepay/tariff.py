@@ -17,8 +17,8 @@ Image, little-endian, at most 4096 bytes; host/frames/tariff.py builds it from a
           seasons x (month 1, day 1, ladder 1, day table 1, day table of rest days 1)
     ..  day tables x (count 1, count x (minute 2, rate 1))
     ..  holidays x (day since 2000-01-01 2, day table 1)
-    ..  CRC-32         4   of all before
 
+Whoever stores or names an image does so by its CRC-32, and has checked it before it comes here.
 A day table 0 means that the meter's own registers tell the rates. Day tables are numbered from 1;
 with them the meter has one register and the clock tells the rate.
 
@@ -41,7 +41,6 @@ FROM_REGISTERS = const(-1)
 
 _FORMAT = const(1)
 _HEADER = const(12)
-_CRC_SIZE = const(4)
 _HOUSEHOLDS_LIMIT = const(4)
 _LADDERS_LIMIT = const(16)
 _SETS_LIMIT = const(4)
@@ -113,13 +112,10 @@ class Tariff:
         """
         if self.number:
             return "it is loaded"
-        if not _HEADER + _CRC_SIZE < size <= min(len(image), IMAGE_LIMIT):
+        if not _HEADER < size <= min(len(image), IMAGE_LIMIT):
             return "no tariff has that size"
         self._image = bytes(image[:size])
-        self.image_crc32 = _u32(self._image, size - _CRC_SIZE)
-        self._image = self._image[: size - _CRC_SIZE]
-        if self.image_crc32 != crc32(self._image):
-            return "the CRC-32 is wrong"
+        self.image_crc32 = crc32(self._image)
         if self._image[:3] != b"DT\x01":
             return "no tariff of format 1"
         try:

@@ -8,6 +8,7 @@ import click
 COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("host.cli.decode", "Decode DL/T 645 frames (2007 and 1997) to JSON or text."),
     "bill": ("host.cli.bill", "Price kilowatt-hours under a tariff file, exactly."),
+    "explain": ("host.cli.explain", "Explain and recompute an account out of a journal."),
     "card": ("host.cli.card", "Issue, show and redeem prepaid IC cards."),
     "console": ("host.cli.console", "Talk to a concentrator: set it up, ask it, load tariffs."),
     "sim": ("host.cli.sim", "Simulated meters on a line, and seeded worlds of faults."),

@@ -384,6 +384,7 @@ IMAGE = c.Struct(
     "sets" / c.Array(c.this.set_count, _SET),
     "tables" / c.Array(c.this.table_count, c.PrefixedArray(c.Int8ul, _SLOT)),
     "holidays" / c.Array(c.this.holiday_count, c.Struct("day" / c.Int16ul, "table" / c.Int8ul)),
+    c.Terminated,
 )
 
 
@@ -418,8 +419,7 @@ def build(tariff: TariffFile, number: int = 1) -> bytes:
     _check_count("sets of terms", len(sets), 4)
     _check_count("day tables", len(tables), 16)
     _check_count("holidays", len(fields["holidays"]), 64)
-    body = bytes(IMAGE.build(fields))
-    image = body + zlib.crc32(body).to_bytes(4, "little")
+    image = bytes(IMAGE.build(fields))
     if len(image) > IMAGE_LIMIT:
         raise TariffError(f"the image has {len(image)} bytes, at most {IMAGE_LIMIT}")
     return image
@@ -439,12 +439,15 @@ def _check_count(what: str, count: int, limit: int) -> None:
         raise TariffError(f"{count} {what}: at most {limit}")
 
 
+def image_crc32(image: bytes) -> int:
+    """By which a device and its journal name an image."""
+    return zlib.crc32(image)
+
+
 def parse(image: bytes) -> Any:
     """The fields of an image; TariffError when it is none."""
-    if len(image) < 16 or zlib.crc32(image[:-4]) != int.from_bytes(image[-4:], "little"):
-        raise TariffError("the CRC-32 of the image is wrong")
     try:
-        return IMAGE.parse(image[:-4])
+        return IMAGE.parse(image)
     except c.ConstructError as error:
         raise TariffError(f"no image of a tariff: {error}") from error
 

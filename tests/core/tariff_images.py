@@ -3,7 +3,6 @@
 Prices are whole numbers of 1e-8 yuan, limits Wh.
 """
 
-from binascii import crc32
 from struct import pack
 
 from prepay.tariff import Tariff
@@ -60,7 +59,7 @@ def image(
             out += pack("<HB", minute, rate)
     for day, table_number in holidays:
         out += pack("<HB", day, table_number)
-    return out + pack("<I", crc32(out))
+    return out
 
 
 def loaded(data: bytes) -> Tariff:

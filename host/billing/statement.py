@@ -1,0 +1,261 @@
+"""A journal read as one household's account, each deduction explained and computed again.
+
+The device's figures come from its records, ours from `Account` and the tariff files; they must be
+the same to 1e-11 yuan. After a difference the device's figure counts, so that each is told once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from host.billing.pricing import Account, Line
+from host.frames.record import Record, RecordKind
+from host.frames.tariff import EPOCH, TariffFile, build, image_crc32
+
+
+class StatementError(Exception):
+    """The journal cannot be explained; the text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one record did. `lines` are the charge of a reading; `balance_yuan` may be unknown."""
+
+    seq: int
+    moment: datetime
+    kind: str
+    lines: list[Line] = field(default_factory=list)
+    charged_yuan: Fraction = Fraction(0)
+    paid_yuan: Fraction = Fraction(0)
+    balance_yuan: Fraction | None = None
+    note: str = ""
+
+
+@dataclass
+class Statement:
+    """All entries of an account in order; `readings` were computed again, `differences` told."""
+
+    account: str
+    entries: list[Entry] = field(default_factory=list)
+    tariffs: list[TariffFile] = field(default_factory=list)
+    readings: int = 0
+    differences: list[str] = field(default_factory=list)
+
+
+class Explainer:
+    """Takes records in order. `row` and `number` help where METER records are gone."""
+
+    def __init__(
+        self,
+        account: str,
+        tariffs: Sequence[TariffFile],
+        row: int | None = None,
+        number: int | None = None,
+    ) -> None:
+        self.statement = Statement(account)
+        self._tariffs = tariffs
+        self._crcs: dict[int, int] = {}
+        self._row = row
+        self._number = number
+        self._meter: dict[str, object] = {}
+        self._household = 0
+        self._multiplier = 1
+        self._engine: Account | None = None
+        self._registers_wh = [0] * 8
+        self._anew = True
+        self._debit_yuan = Fraction(0)
+        self._credit_yuan: Fraction | None = None
+
+    def take(self, records: Iterable[Record]) -> Statement:
+        """Explain `records`; StatementError when there is nothing of the account."""
+        for record in records:
+            if record.kind == RecordKind.TARIFF:
+                self._crcs[record.fields["number"]] = record.fields["image_crc32"]
+            elif record.kind == RecordKind.METER:
+                self._take_meter(record)
+            elif record.index == self._row and record.kind in _TAKERS:
+                _TAKERS[RecordKind(record.kind)](self, record)
+        if not self.statement.entries:
+            if self._row is None:
+                hint = "check the number, or name its row with --row and its tariff with --number"
+                raise StatementError(f"no meter of account {self.statement.account}: {hint}")
+            raise StatementError(f"nothing happened to account {self.statement.account}")
+        return self.statement
+
+    def _take_meter(self, record: Record) -> None:
+        fields = record.fields
+        if fields["account"] != self.statement.account:
+            return
+        if not fields["active"]:
+            self._add(record, "meter removed")
+            return
+        changed = self._row is not None and fields["address"] != self._meter.get("address")
+        if self._meter and changed:
+            self._anew = True
+        self._row = record.index
+        self._number = fields["tariff"]
+        self._meter = dict(fields)
+        self._household = fields.get("household", 0)
+        self._multiplier = fields.get("multiplier", 1) or 1
+        self._add(record, "meter", note=f"{fields['address']}, tariff {fields['tariff']}")
+
+    def _take_reading(self, record: Record) -> None:
+        fields = record.fields
+        moment = moment_of(record)
+        tariff = self._tariff()
+        count = 1 if tariff.clock_tells_rate else len(tariff.rates)
+        registers_wh = fields["rates_wh"][:count]
+        engine = self._engine_for(tariff)
+        debit_yuan = _debit_yuan(fields)
+        lines: list[Line] = []
+        note = ""
+        if engine.moment is None:
+            # The journal's first reading is where the explanation starts.
+            engine.start(moment, registers_wh)
+            engine.used_wh = fields["used_wh"]
+            self._debit_yuan = debit_yuan
+            note = "start"
+        elif self._anew:
+            engine.start(moment, registers_wh)
+            note = "new start of the registers"
+        else:
+            engine.registers_wh = self._registers_wh[:count]
+            lines = engine.read(moment, registers_wh)
+            self.statement.readings += 1
+        self._anew = False
+        self._registers_wh[:count] = registers_wh
+        charged_yuan = sum((line.yuan for line in lines), Fraction(0))
+        self._compare(record, "debit", debit_yuan, self._debit_yuan + charged_yuan)
+        self._compare(record, "used kWh", _kwh(fields["used_wh"]), _kwh(engine.used_wh))
+        engine.used_wh = fields["used_wh"]
+        self._debit_yuan = debit_yuan
+        self._add(record, "reading", lines=lines, charged_yuan=charged_yuan, note=note)
+
+    def _compare(self, record: Record, what: str, device: Fraction, ours: Fraction) -> None:
+        if device != ours:
+            self.statement.differences.append(
+                f"record {record.seq}, {moment_of(record)}: {what} {decimals(device)}, "
+                f"recomputed {decimals(ours)}"
+            )
+
+    def _engine_for(self, tariff: TariffFile) -> Account:
+        """The account as it stands, under `tariff`."""
+        engine = self._engine
+        if engine is None or engine.calendar.tariff is not tariff:
+            fresh = Account(tariff, self._household, self._multiplier)
+            if engine is not None:
+                fresh.used_wh, fresh.period = engine.used_wh, engine.period
+                fresh.moment = engine.moment
+            self._engine = engine = fresh
+            if tariff not in self.statement.tariffs:
+                self.statement.tariffs.append(tariff)
+        engine.household, engine.multiplier = self._household, self._multiplier
+        return engine
+
+    def _tariff(self) -> TariffFile:
+        """The file whose image is in force for the account."""
+        number = self._number
+        if number is None:
+            if len(self._tariffs) == 1:
+                return self._tariffs[0]
+            raise StatementError("name the number of the account's tariff with --number")
+        crc32 = self._crcs.get(number)
+        if crc32 is None:
+            if len(self._tariffs) == 1:
+                return self._tariffs[0]
+            raise StatementError(
+                f"the journal does not say which image tariff {number} is: give one --tariff only"
+            )
+        for tariff in self._tariffs:
+            if image_crc32(build(tariff, number)) == crc32:
+                return tariff
+        raise StatementError(
+            f"no tariff file makes image {crc32:08X} of tariff {number}: add it with --tariff"
+        )
+
+    def _take_top_up(self, record: Record) -> None:
+        fields = record.fields
+        amount_yuan = Fraction(fields["amount_fen"], 100)
+        self._credit_yuan = Fraction(fields["credit_fen"], 100)
+        # What the balance says was debited beyond the charges went to a debt.
+        fen = self._debit_yuan * 100 // 1
+        repaid_fen = fields["credit_fen"] - fields["balance_fen"] - fen
+        note = f"order {fields['order']}"
+        if repaid_fen > 0 and self._engine is not None:
+            self._debit_yuan += Fraction(repaid_fen, 100)
+            note += f", {decimals(Fraction(repaid_fen, 100))} yuan to the debt"
+        self._add(record, "top-up", paid_yuan=amount_yuan, note=note)
+
+    def _take_fault(self, record: Record) -> None:
+        if record.fields["stopped"]:
+            self._add(record, "billing stopped", note=f"reason {record.fields['reason']}")
+        else:
+            self._anew = True
+            self._add(record, "billing resumed")
+
+    def _take_rollover(self, record: Record) -> None:
+        used = decimals(_kwh(record.fields["used_wh"]))
+        begun = EPOCH + timedelta(seconds=record.fields["new_period"])
+        self._add(record, "tier period", note=f"{used} kWh in the one before; began {begun}")
+
+    def _add(
+        self,
+        record: Record,
+        kind: str,
+        lines: list[Line] | None = None,
+        charged_yuan: Fraction = Fraction(0),
+        paid_yuan: Fraction = Fraction(0),
+        note: str = "",
+    ) -> None:
+        balance_yuan = None
+        if self._credit_yuan is not None and self._engine is not None:
+            balance_yuan = self._credit_yuan - self._debit_yuan
+        self.statement.entries.append(
+            Entry(
+                record.seq,
+                moment_of(record),
+                kind,
+                lines or [],
+                charged_yuan,
+                paid_yuan,
+                balance_yuan,
+                note,
+            )
+        )
+
+
+_TAKERS = {
+    RecordKind.READING: Explainer._take_reading,
+    RecordKind.TOP_UP: Explainer._take_top_up,
+    RecordKind.FAULT: Explainer._take_fault,
+    RecordKind.ROLLOVER: Explainer._take_rollover,
+}
+
+
+def moment_of(record: Record) -> datetime:
+    """Local time of the record."""
+    return EPOCH + timedelta(seconds=record.t2000)
+
+
+def _debit_yuan(fields: dict[str, int]) -> Fraction:
+    """The debit with its residue."""
+    return (
+        Fraction(fields["debit_fen"], 10**2)
+        + Fraction(fields["residue_e7"], 10**7)
+        + Fraction(fields["residue_e11"], 10**11)
+    )
+
+
+def _kwh(wh: int) -> Fraction:
+    return Fraction(wh, 1000)
+
+
+def decimals(value: Fraction) -> str:
+    """All digits of a value that has at most eleven decimals."""
+    scaled = value * 10**11
+    if scaled.denominator != 1:
+        return f"{value} (not a decimal)"
+    sign = "-" if value < 0 else ""
+    whole, part = divmod(abs(scaled.numerator), 10**11)
+    return f"{sign}{whole}.{part:011}".rstrip("0").rstrip(".")

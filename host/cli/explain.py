@@ -1,0 +1,221 @@
+"""`dianka explain`: a household's account out of a journal, each deduction computed again."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from host.billing.statement import Entry, Explainer, Statement, StatementError, decimals
+from host.frames.record import Record, parse_payload, parse_segment
+from host.frames.tariff import TariffError, load
+
+_SQLITE = b"SQLite format 3\0"
+
+
+@dataclass
+class Row:
+    """A day or a tier period of the statement; cells are (tier, rate, price): (Wh, yuan)."""
+
+    cells: dict[tuple[int, str, Fraction], tuple[int, Fraction]] = field(default_factory=dict)
+    charged_yuan: Fraction = Fraction(0)
+    paid_yuan: Fraction = Fraction(0)
+    balance_yuan: Fraction | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@click.command(
+    epilog="""\b
+JOURNAL is a folder of the device's segment files (j00000001 ...), one file of records, or a
+head-end's database.
+\b
+Examples:
+  dianka explain journal/ 000000000001 --tariff tariffs/zhejiang-tou.json
+  dianka explain village.db 000000000001 --tariff tariffs/zhejiang-tou.json --by period
+"""
+)
+@click.argument("journal", type=click.Path(exists=True, path_type=Path))
+@click.argument("account")
+@click.option(
+    "--tariff",
+    "paths",
+    metavar="FILE",
+    multiple=True,
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A tariff file that was in force; may be repeated.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["day", "period"]),
+    default="day",
+    show_default=True,
+    help="One line a day, or a tier period.",
+)
+@click.option("--row", type=int, help="Row of the account, where its METER record is gone.")
+@click.option("--number", type=int, help="Number of its tariff, where that record is gone.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(
+    context: click.Context,
+    journal: Path,
+    account: str,
+    paths: tuple[Path, ...],
+    by: str,
+    row: int | None,
+    number: int | None,
+    as_json: bool,
+) -> None:
+    """Print ACCOUNT's bill out of JOURNAL, recomputed; one differing digit is an error."""
+    try:
+        tariffs = [load(path) for path in paths]
+        statement = Explainer(account, tariffs, row, number).take(_records(journal, account))
+    except (TariffError, StatementError) as error:
+        raise click.ClickException(str(error)) from error
+    rows = _rows(statement, by)
+    if as_json:
+        click.echo(json.dumps(_fields(statement, rows), ensure_ascii=False))
+    else:
+        _print(statement, rows)
+    if statement.differences:
+        context.exit(1)
+
+
+def _records(journal: Path, account: str) -> Iterator[Record]:
+    """All records of the journal in order; StatementError when it is none."""
+    try:
+        if journal.is_dir():
+            files = sorted(journal.glob("j[0-9a-f]*"))
+        elif journal.open("rb").read(len(_SQLITE)) == _SQLITE:
+            yield from _stored(journal, account)
+            return
+        else:
+            files = [journal]
+        contents = [(path, path.read_bytes()) for path in files]
+    except OSError as error:
+        raise StatementError(f"{journal}: cannot be read: {error}") from error
+    if not contents:
+        raise StatementError(f"{journal}: no segment files j00000001 ... in it")
+    last = 0
+    for path, content in contents:
+        segment = parse_segment(content)
+        if not segment.records:
+            raise StatementError(f"{path}: no journal: {segment.trouble or 'it is empty'}")
+        for record in segment.records:
+            # After a torn write a newer file begins again where the good records ended.
+            if record.seq > last:
+                last = record.seq
+                yield record
+
+
+def _stored(journal: Path, account: str) -> Iterator[Record]:
+    """The records of the account's concentrator in a head-end's database."""
+    database = sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        home = database.execute(
+            "SELECT concentrator FROM accounts WHERE account = ?", (account,)
+        ).fetchone()
+        if home is None:
+            raise StatementError(f"{journal}: no account {account}")
+        rows = database.execute(
+            "SELECT seq, t2000, kind, flags, slot, payload FROM records"
+            " WHERE concentrator = ? ORDER BY seq",
+            home,
+        )
+        for seq, t2000, kind, flags, slot, payload in rows:
+            whole = payload.ljust(48, b"\0")
+            yield Record(seq, t2000, kind, flags, slot, whole, parse_payload(kind, whole))
+    except sqlite3.Error as error:
+        raise StatementError(f"{journal}: not a head-end's database: {error}") from error
+    finally:
+        database.close()
+
+
+def _rows(statement: Statement, by: str) -> dict[str, Row]:
+    """The statement's lines by day or tier period."""
+    rows: dict[str, Row] = {}
+    names = {id(tariff): tariff.rates for tariff in statement.tariffs}
+    rates = names[id(statement.tariffs[0])] if statement.tariffs else []
+    current = "before"
+    for entry in statement.entries:
+        for line in entry.lines:
+            if by == "day":
+                current = f"{line.start:%Y-%m-%d}"
+            else:
+                current = f"from {line.period:%Y-%m-%d %H:%M}" if line.period else "all"
+            row = rows.setdefault(current, Row())
+            rate = "standing charge" if line.rate is None else _rate_name(rates, line.rate)
+            wh, yuan = row.cells.get((line.tier, rate, line.price), (0, Fraction(0)))
+            row.cells[line.tier, rate, line.price] = (wh + line.wh, yuan + line.yuan)
+            row.charged_yuan += line.yuan
+        if by == "day":
+            current = f"{entry.moment:%Y-%m-%d}" if not entry.lines else current
+        _note(rows.setdefault(current, Row()), entry)
+    return rows
+
+
+def _rate_name(rates: list[str], rate: int) -> str:
+    return rates[rate] if rate < len(rates) else f"rate {rate + 1}"
+
+
+def _note(row: Row, entry: Entry) -> None:
+    row.paid_yuan += entry.paid_yuan
+    row.balance_yuan = entry.balance_yuan
+    if entry.kind != "reading" or entry.note:
+        row.notes.append(f"{entry.kind} {entry.note}".strip())
+
+
+def _fields(statement: Statement, rows: dict[str, Row]) -> dict[str, object]:
+    return {
+        "account": statement.account,
+        "readings": statement.readings,
+        "differences": statement.differences,
+        "rows": [
+            {
+                "when": when,
+                "cells": [
+                    {
+                        "tier": tier + 1,
+                        "rate": rate,
+                        "kwh": decimals(Fraction(wh, 1000)),
+                        "price": decimals(price),
+                        "yuan": decimals(yuan),
+                    }
+                    for (tier, rate, price), (wh, yuan) in sorted(row.cells.items())
+                ],
+                "charged_yuan": decimals(row.charged_yuan),
+                "paid_yuan": decimals(row.paid_yuan),
+                "balance_yuan": None if row.balance_yuan is None else decimals(row.balance_yuan),
+                "notes": row.notes,
+            }
+            for when, row in rows.items()
+        ],
+    }
+
+
+def _print(statement: Statement, rows: dict[str, Row]) -> None:
+    table = Table(title=f"account {statement.account}")
+    for name in ("when", "tier", "rate"):
+        table.add_column(name)
+    for name in ("kWh", "yuan/kWh", "yuan", "paid", "balance"):
+        table.add_column(name, justify="right")
+    table.add_column("what happened")
+    for when, row in rows.items():
+        for (tier, rate, price), (wh, yuan) in sorted(row.cells.items()):
+            energy = decimals(Fraction(wh, 1000)) if wh else ""
+            table.add_row(when, str(tier + 1), rate, energy, decimals(price), decimals(yuan))
+        paid = decimals(row.paid_yuan) if row.paid_yuan else ""
+        balance = "" if row.balance_yuan is None else decimals(row.balance_yuan)
+        charged = decimals(row.charged_yuan)
+        notes = "; ".join(row.notes)
+        table.add_row(when, "", "all", "", "", charged, paid, balance, notes, style="bold")
+    Console().print(table)
+    for difference in statement.differences:
+        click.echo(f"DIFFERENT: {difference}")
+    verdict = f"{len(statement.differences)} differences" if statement.differences else "the same"
+    click.echo(f"{statement.readings} charges recomputed: {verdict}, to 1e-11 yuan")
