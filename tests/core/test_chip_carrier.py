@@ -31,7 +31,7 @@ from silicon_sle4442 import Silicon as Sle4442Silicon
 KEY = b"card key"
 SERIAL = b"DK000001"
 PATH = (b"DIANKA", b"\x00\x01")
-MOMENTS = 12 if sys.maxsize < 1 << 32 else 60  # an emulated board is slow
+MOMENTS = 12 if sys.maxsize < 1 << 32 else 40  # an emulated board is slow
 
 
 def cipher(challenge: bytearray, response: bytearray) -> None:

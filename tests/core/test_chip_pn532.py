@@ -7,6 +7,7 @@ card leaves between any two frames.
 """
 
 from card.chips import outcome, pn532
+from card.chips.contactless import Contactless
 from card.chips.pn532 import Pn532, SpiChannel
 from card.chips.tag import Tag
 from harness import check, equal
@@ -24,7 +25,7 @@ class Bench:
         self.bus = SpiBus(self.chip)
         channel = SpiChannel(self.bus, self.bus.cs) if spi else self.chip
         self.reader = Pn532(channel)
-        self.tag = Tag(self.reader)
+        self.tag = Contactless(self.reader, Tag(self.reader))
 
     def connect(self) -> int:
         return run(self.time, self.tag.connect())

@@ -39,6 +39,7 @@ OUTCOME_NAMES = (
 
 _TICKS_MASK = const(0x1FFFFFFF)
 _TICKS_HALF = const(0x10000000)
+_DRAIN_LIMIT = const(512)
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -122,3 +123,29 @@ def pause(delay_ms: int) -> "Steps":
     while not reached(now_ticks, deadline_ticks):
         now_ticks = yield
     return OK
+
+
+class Inlet:
+    """The bytes that come in on a channel, one by one."""
+
+    def __init__(self, channel: "Channel") -> None:
+        self._channel = channel
+        self._buf = bytearray(32)
+        self._at = 0
+        self._size = 0
+
+    def take(self) -> int:
+        """The next byte, -1: none has come."""
+        if self._at >= self._size:
+            self._at = 0
+            self._size = self._channel.read_into(self._buf)
+            if not self._size:
+                return -1
+        self._at += 1
+        return self._buf[self._at - 1]
+
+    def drain(self) -> None:
+        """Forget what has come, as far as it does not come faster than it is forgotten."""
+        for _ in range(_DRAIN_LIMIT):
+            if self.take() < 0:
+                break

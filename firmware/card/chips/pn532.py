@@ -20,6 +20,7 @@ from card.chips.outcome import (
     SILENT,
     UNKNOWN,
     WRONG_SIZE,
+    Inlet,
     pause,
     reached,
     ticks_after,
@@ -96,9 +97,7 @@ class Pn532:
         self.command = memoryview(self._tx)[_HEAD + 1 : -2]
         self.reply = memoryview(self._rx)[3:]
         self.reply_size = 0
-        self._in = bytearray(32)
-        self._in_at = 0
-        self._in_size = 0
+        self._inlet = Inlet(channel)
         self._awake = False
         self._state = 0
         self._last = 0xFF
@@ -212,7 +211,9 @@ class Pn532:
 
     def _call(self, code: int, size: int, timeout_ms: int) -> "Steps":
         """Send a command with the `size` bytes behind its head; wait for ACK and answer."""
-        self._drain()
+        self._inlet.drain()
+        self._state = 0
+        self._last = 0xFF
         self._send(code, size)
         outcome = yield from self._await(_IS_ACK, code, _ACK_MS)
         if outcome != OK:
@@ -244,29 +245,17 @@ class Pn532:
         tx[end + 1] = 0
         self._channel.write(memoryview(tx)[: end + 2])
 
-    def _drain(self) -> None:
-        """Forget what has arrived, at most what a chip may ever say."""
-        self._in_size = self._state = 0
-        self._last = 0xFF
-        for _ in range(_BYTE_LIMIT // len(self._in)):
-            if not self._channel.read_into(self._in):
-                break
-
     def _await(self, wanted: int, code: int, timeout_ms: int) -> "Steps":
         """Wait for an ACK, or for the answer to `code`; pass over frames that are neither."""
         now_ticks = yield
         deadline_ticks = ticks_after(now_ticks, timeout_ms)
         for _ in range(_BYTE_LIMIT):
-            while self._in_at >= self._in_size:
-                self._in_at = 0
-                self._in_size = self._channel.read_into(self._in)
-                if self._in_size:
-                    break
+            byte = self._inlet.take()
+            while byte < 0:
                 if reached(now_ticks, deadline_ticks):
                     return SILENT
                 now_ticks = yield
-            byte = self._in[self._in_at]
-            self._in_at += 1
+                byte = self._inlet.take()
             found = self._decode(byte)
             if found == _IS_BROKEN:
                 return GARBLED

@@ -21,6 +21,7 @@ from card.chips.outcome import (
     STUCK,
     UNKNOWN,
     WRONG_SIZE,
+    Inlet,
     pause,
     reached,
     ticks_after,
@@ -82,9 +83,7 @@ class T0:
         self._mode = self._first = self._offered = 0
         self._back = bytearray(_COMMAND_LIMIT)
         self._view = memoryview(self.command)
-        self._in = bytearray(32)
-        self._in_at = 0
-        self._in_size = 0
+        self._inlet = Inlet(channel)
         self._now_ticks = 0
         self._guard_ms = 0
         self._wait_ms = _CHARACTER_MS
@@ -108,10 +107,7 @@ class T0:
             return ABSENT
         self._power(1)
         yield from pause(_POWER_MS)
-        for _ in range(8):
-            if not self._channel.read_into(self._in):
-                break
-        self._in_at = self._in_size = 0
+        self._inlet.drain()
         self._guard_ms = 0
         self._wait_ms = _CHARACTER_MS
         self._reset(1)
@@ -286,17 +282,14 @@ class T0:
         now_ticks = yield
         deadline_ticks = ticks_after(now_ticks, wait_ms)
         while size:
-            if self._in_at >= self._in_size:
-                self._in_at = 0
-                self._in_size = self._channel.read_into(self._in)
-                if not self._in_size:
-                    if reached(now_ticks, deadline_ticks):
-                        return SILENT
-                    now_ticks = yield
-                    continue
-                deadline_ticks = ticks_after(now_ticks, wait_ms)
-            buf[at] = self._in[self._in_at]
-            self._in_at += 1
+            byte = self._inlet.take()
+            if byte < 0:
+                if reached(now_ticks, deadline_ticks):
+                    return SILENT
+                now_ticks = yield
+                continue
+            deadline_ticks = ticks_after(now_ticks, wait_ms)
+            buf[at] = byte
             at += 1
             size -= 1
         self._now_ticks = now_ticks

@@ -35,7 +35,7 @@ _AUTHENTICATION = const(0x14)
 
 
 class Tag:
-    """The tag that `reader` has found; `key` opens the sectors of a Classic."""
+    """The tag that `reader` has found, for Contactless; `key` opens the sectors of a Classic."""
 
     def __init__(self, reader: "Pn532", key: "Bytes" = b"\xff\xff\xff\xff\xff\xff") -> None:
         self.uid = reader.uid
@@ -45,21 +45,6 @@ class Tag:
         self._unit = _PAGE
         self._sector = _NONE
         self._old = bytearray(_BLOCK)
-
-    def there(self) -> bool:
-        """True: only an exchange tells."""
-        return True
-
-    def release(self) -> None:
-        """Give the tag up."""
-        self._reader.release()
-
-    def connect(self) -> "Steps":
-        """Look for a tag."""
-        outcome = yield from self._reader.connect()
-        if outcome != OK:
-            return outcome
-        return (yield from self.open())
 
     def open(self) -> "Steps":
         """Use the tag that the reader has just found."""
