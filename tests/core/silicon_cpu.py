@@ -139,6 +139,8 @@ class Socket:
     nulls       pleas for time before each procedure byte; -1: for ever
     single      bytes of data are taken and given one at a time
     spoil       called with each chunk the card sends (bytes); returns what is sent instead
+    slow_us     before each answer of the card
+    collide     someone else pulls the line low while we send
     mute        the card says nothing after its ATR
     takes       bytes the UART takes at once
     pps         what the card answers to a PPS, b"" if nothing
@@ -155,6 +157,8 @@ class Socket:
         self.nulls = 0
         self.single = False
         self.spoil = None
+        self.slow_us = 0
+        self.collide = False
         self.mute = False
         self.takes = 256
         self.pps: bytes | None = b""
@@ -236,7 +240,8 @@ class Socket:
         self._from_card = False
         at_us = max(now_us, self._free_us)
         if self.echo and data:
-            self._wire.append((at_us, data))
+            back = data[:-1] + bytes((data[-1] & 0xF8,)) if self.collide else data
+            self._wire.append((at_us, back))
         self._free_us = at_us + len(data) * CHARACTER_US
         if self._state != _OFF and not self.mute and not self.card.dead:
             for byte in data:
@@ -247,7 +252,7 @@ class Socket:
         """The card sends."""
         if self.spoil and not first:
             data = self.spoil(data)
-        at_us = max(self.time.now_us, self._free_us) + TURN_US
+        at_us = max(self.time.now_us, self._free_us) + TURN_US + self.slow_us
         self._wire.append((at_us, data))
         self._free_us = at_us + len(data) * CHARACTER_US
         self._from_card = True

@@ -39,6 +39,7 @@ class Reader:
         self._awake = False
         self._normal = False
         self._listed = False
+        self._off_us = 0
         self._received = b""
         self._queue: list[tuple[int, bytes]] = []  # when, what
         self._answer = b""
@@ -138,13 +139,14 @@ class Reader:
         elif code == 0x32 and len(data) >= 2:
             if data[0] == 1 and not data[1] & 1:
                 self._listed = False
-                if self.card:
-                    self.card.field_off()
+                self._off_us = self.time.now_us
             body = b""
         elif code == 0x4A and len(data) == 2 and self._normal:
             delay_us = 30000
             body = b"\x00"
-            if self.card:
+            # After less than 5 ms without a field a card is as it was, and does not answer.
+            if self.card and self.time.now_us - self._off_us >= 5000:
+                self.card.field_off()
                 self._listed = True
                 body = b"\x01\x01" + self.card.listing()
         elif code == 0x40 and len(data) >= 1:
@@ -167,11 +169,13 @@ class SpiBus:
     """The same chip at SPI, lowest bit first, as machine.SPI and the pin that selects it.
 
     broken      frames of which the host did not take all
+    beyond      bytes it took behind them
     """
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.broken = 0
+        self.beyond = 0
         self._selected = False
         self._in = bytearray()
         self._out = b""
@@ -208,6 +212,8 @@ class SpiBus:
             elif self._at < len(self._out):
                 byte = self._out[self._at]
                 self._at += 1
+            else:
+                self.beyond += 1
             buf[index] = mirrored(byte)
 
 

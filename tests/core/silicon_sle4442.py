@@ -32,6 +32,7 @@ class Silicon:
     updates     bytes whose content was worked on
     pull_at     the clock at which the card is pulled out
     level       None, or the level at which the data line is held
+    powered     the socket is on
     deaf        the chip ignores commands
     endless     processing never ends
     heard       the codes that were presented
@@ -55,7 +56,7 @@ class Silicon:
         self.endless = False
         self.heard: list[int] = []
         self._mode = _OFF
-        self._powered = 0
+        self.powered = 0
         self._out = 1
         self._host = 1
         self._clk = 0
@@ -71,7 +72,7 @@ class Silicon:
 
     def power(self, value: int = 0) -> int:
         """The supply of the socket."""
-        self._powered = value
+        self.powered = value
         self._off()
         if value and self.inserted:
             self._mode = _IDLE

@@ -314,6 +314,29 @@ def test_pulled_at_any_moment_it_counts_once() -> None:
         check(counts[1] > 0, "some pulls came after it")
 
 
+def test_a_card_that_goes_while_it_is_read_is_told_as_pulled() -> None:
+    for make in BENCHES:
+        bench = make()
+        bench.sell()
+        bench.insert()
+        while not bench.carrier.present:
+            bench.step()
+        bench.pull()
+        equal(bench.run(), codes.PULLED, make)
+        equal(bench.books.credits, [])
+
+
+def test_no_card_no_power() -> None:
+    bench = Sle4442Bench()
+    bench.sell()
+    bench.insert()
+    bench.run()
+    equal(bench.chip.powered, 1)
+    bench.pull()
+    bench.wait(100)
+    equal(bench.chip.powered, 0)
+
+
 def test_swapped_between_the_phases_the_other_card_is_left_alone() -> None:
     bench = NtagBench()
     bench.sell()

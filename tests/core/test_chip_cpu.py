@@ -33,13 +33,14 @@ class Bench:
 
     def __init__(self, atr: bytes = ATR, echo: bool = True, answer: object = cipher) -> None:
         self.time = Time()
+        self.step_us = 1000
         self.card = Card(key=KEY)
         self.socket = socket = Socket(self.time, self.card, atr, echo)
         self.link = T0(socket, socket.reset, socket.detect, socket.power, echo)
         self.file = CpuFile(self.link, PATH, 256, 1, answer)
 
     def connect(self) -> int:
-        return run(self.time, self.file.connect())
+        return run(self.time, self.file.connect(), self.step_us)
 
     def read(self, offset: int, size: int) -> "bytes | int":
         """What is read, or the outcome."""
@@ -48,7 +49,8 @@ class Bench:
         return bytes(buf) if ended == outcome.OK else ended
 
     def write(self, offset: int, data: bytes) -> int:
-        return run(self.time, self.file.write(offset, len(data), bytearray(data)))
+        steps = self.file.write(offset, len(data), bytearray(data))
+        return run(self.time, steps, self.step_us)
 
 
 class Contactless(Bench):
@@ -56,6 +58,7 @@ class Contactless(Bench):
 
     def __init__(self, answer: object = cipher) -> None:
         self.time = Time()
+        self.step_us = 1000
         self.card = Card(key=KEY)
         self.chip = Reader(self.time)
         self.chip.card = self.card
@@ -95,6 +98,7 @@ def test_line_is_turned_and_guarded() -> None:
     for extra in (0, 1, 20, 254, 255):
         bench = Bench(atr=b"\x3b\x40" + bytes((extra,)))
         bench.socket.guard_us = extra * 104 if extra != 255 else 0
+        bench.step_us = 200
         equal(bench.connect(), outcome.OK, extra)
         equal(bench.write(32, image()[:20]), outcome.OK)
         equal(bench.read(32, 20), image()[:20])
@@ -138,6 +142,7 @@ def test_answers_to_reset() -> None:
         b"\x3b\x80\x01\x81",
         b"\x3b\x90\x96\x10\x00",
         b"\x3b\x90\x11\x10\x10",
+        b"\x3b\x80\x10\x01",  # T=1 for good
         b"\x3f\x00",
     ):
         equal(start(atr)[0], outcome.UNKNOWN, atr)
@@ -292,6 +297,7 @@ FLOODS = (outcome.FLOOD, outcome.GARBLED, outcome.WRONG_SIZE, outcome.REFUSED, o
 def test_floods_end() -> None:
     equal(hostile(lambda chunk: b"\x60" * 20000), outcome.FLOOD, "pleas for time")
     equal(hostile(lambda chunk: b"\xb0" * 20000), outcome.WRONG_SIZE)
+    equal(hostile(lambda chunk: b"\x42" * 20000), outcome.GARBLED)
     equal(hostile(lambda chunk: b"\x4f\x00" * 10000), outcome.WRONG_SIZE)
     equal(hostile(lambda chunk: b"\x61\x40" * 200), outcome.WRONG_SIZE)
     equal(hostile(lambda chunk: b"\x61\x01"), outcome.FLOOD, "there is always one more byte")
@@ -302,6 +308,40 @@ def test_floods_end() -> None:
     equal(hostile(lambda chunk: b"\x6f\x00"), outcome.REFUSED)
     for byte in range(256):
         check(hostile(lambda chunk, byte=byte: bytes((byte,)) * 500) in FLOODS, byte)
+
+
+def test_a_card_that_asks_for_time_every_second_for_ever() -> None:
+    bench = Bench()
+    bench.connect()
+    since_us = [bench.time.now_us]
+
+    def plead(buf: bytearray) -> int:
+        if bench.time.now_us - since_us[0] < 1000000:
+            return 0
+        since_us[0] = bench.time.now_us
+        buf[0] = 0x60
+        return 1
+
+    socket = bench.socket
+    bench.link = T0(socket, socket.reset, socket.detect, socket.power, False)
+    socket.read_into = plead
+    before_us = bench.time.now_us
+    equal(run(bench.time, bench.link.transmit(0, 8)), outcome.FLOOD)
+    check(bench.time.now_us - before_us < 12000000)
+
+
+def test_the_card_s_own_waiting_time() -> None:
+    for atr, delay_us, expected in (
+        (ATR, 900000, outcome.OK),
+        (ATR, 1300000, outcome.SILENT),
+        (b"\x3b\x80\x40\x14", 1300000, outcome.OK),
+        (b"\x3b\x80\x40\x01", 900000, outcome.SILENT),
+        (b"\x3b\x80\x40\xff", 3000000, outcome.SILENT),
+    ):
+        bench = Bench(atr)
+        equal(run(bench.time, bench.link.connect()), outcome.OK)
+        bench.socket.slow_us = delay_us
+        equal(run(bench.time, CpuCard(bench.link).select(PATH[0])), expected, (atr, delay_us))
 
 
 def test_each_bit_of_an_answer_flipped() -> None:
@@ -332,6 +372,9 @@ def test_a_line_without_its_echo_or_with_another() -> None:
     equal(run(bench.time, bench.link.connect()), outcome.OK)
     card = CpuCard(bench.link)
     check(run(bench.time, card.select(PATH[0])) in (outcome.SILENT, outcome.GARBLED))
+    bench = Bench()
+    bench.socket.collide = True
+    equal(bench.connect(), outcome.GARBLED)
     bench = Bench()
     bench.socket.takes = 0
     equal(bench.connect(), outcome.STUCK)

@@ -54,6 +54,7 @@ def test_ntag_both_ways() -> None:
         equal(bench.read(32, 224), data)
         equal(bench.read(500, 4), bytes(4))
         equal(bench.bus.broken, 0)
+        equal(bench.bus.beyond, 0)
 
 
 def test_ntag_keeps_what_shares_a_page() -> None:
@@ -88,6 +89,15 @@ def test_classic_both_ways_and_its_trailers_untouched() -> None:
         if block == 0 or block % 4 == 3:
             equal(bytes(card.memory[block * 16 : block * 16 + 16]), bytes(16), block)
     equal(bench.read(27, 224), data[27:251])
+
+
+def test_classic_is_shown_the_key_again_when_it_comes_again() -> None:
+    card = Classic()
+    bench = Bench(card)
+    for _ in range(3):
+        equal(bench.connect(), outcome.OK)
+        equal(bench.read(0, 1), b"\x00")
+    equal(card.keys_shown, 3)
 
 
 def test_classic_with_another_key() -> None:
@@ -206,11 +216,9 @@ def test_each_bit_of_an_answer_flipped_once_is_repaired() -> None:
                 return bytes(answer)
 
             bench, found = spoilt(flip, 1)
-            # Lost bytes are not asked for again: the caller does it all anew.
             right = bytes(range(1, 17))
-            check(
-                found == right or found in (outcome.SILENT, outcome.GARBLED), (index, bit, found)
-            )
+            # Without its start a frame was never there.
+            equal(found, outcome.SILENT if index in (1, 2) else right, (index, bit))
             bench.chip.spoil = None
             equal(bench.read(0, 16), right, (index, bit))
 
@@ -251,6 +259,20 @@ def test_endless_answers_end() -> None:
         bench.chip.spoil = None
         equal(bench.connect(), outcome.OK)
         equal(bench.read(0, 4), bytes(range(1, 5)))
+
+
+def test_a_line_that_never_rests() -> None:
+    bench = Bench(Ntag())
+    bench.connect()
+
+    def noise(buf: bytearray) -> int:
+        buf[0] = 0
+        buf[1] = 0x55
+        return 2
+
+    bench.chip.read_into = noise
+    equal(bench.read(0, 1), outcome.FLOOD)
+    equal(bench.connect(), outcome.FLOOD)
 
 
 def test_sizes_that_are_wrong() -> None:

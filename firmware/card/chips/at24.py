@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _ONE_BYTE_LIMIT = const(2048)
 _CHUNK = const(32)
 _WRITE_MS = const(20)  # data sheets say 5 or 10
-_POLL_LIMIT = const(200)
 
 
 class At24:
@@ -108,13 +107,11 @@ class At24:
         """Wait until the chip acknowledges again."""
         now_ticks = yield
         deadline_ticks = ticks_after(now_ticks, _WRITE_MS)
-        for _ in range(_POLL_LIMIT):
-            if self._set_address(0):
-                return OK
+        while not self._set_address(0):
             if reached(now_ticks, deadline_ticks):
-                break
+                return SILENT
             now_ticks = yield
-        return SILENT
+        return OK
 
     def _set_address(self, at: int) -> bool:
         """Set the chip's address counter; false when it does not acknowledge."""

@@ -10,7 +10,7 @@ back is a new insertion.
 from micropython import const
 
 from card import carrier as port
-from card.chips.outcome import ABSENT, MISMATCH, OK, OUT_OF_RANGE, reached, ticks_after
+from card.chips.outcome import ABSENT, MISMATCH, OK, OUT_OF_RANGE, pause, reached, ticks_after
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class LocalCarrier:
     def _live(self) -> "Steps":
         """Look for a card, serve it while it is there, for ever."""
         medium = self._medium
-        now_ticks = yield
+        yield
         while True:
             self.trouble = yield from medium.connect()
             # What was asked of a card that is gone is not for the next one.
@@ -97,34 +97,31 @@ class LocalCarrier:
                 self._arrive()
                 self.trouble = yield from self._serve()
                 self.present = 0
-            medium.release()
-            now_ticks = yield
-            search_ticks = ticks_after(now_ticks, SEARCH_MS)
-            while not reached(now_ticks, search_ticks):
                 self._end(False)
-                now_ticks = yield
+            medium.release()
+            yield from pause(SEARCH_MS)
 
     def _serve(self) -> "Steps":
-        """Serve the card until it is gone."""
+        """Serve the card until it is gone; return how that was seen."""
         medium = self._medium
         now_ticks = yield
         check_ticks = ticks_after(now_ticks, CHECK_MS)
-        outcome = OK
         while medium.there():
-            if self._task != _NOTHING:
+            outcome = OK
+            asked = self._task != _NOTHING
+            if asked:
                 outcome = self.trouble = yield from self._work()
-                self._end(outcome == OK)
+            elif not reached(now_ticks, check_ticks):
                 now_ticks = yield
-                check_ticks = ticks_after(now_ticks, CHECK_MS)
-            if outcome != OK or reached(now_ticks, check_ticks):
+                continue
+            if outcome != OK or not asked:
                 # Any byte proves that the card is there; another card does not answer.
-                outcome = yield from medium.read(0, 1, self._byte)
-                if outcome != OK:
-                    return outcome
-                now_ticks = yield
-                check_ticks = ticks_after(now_ticks, CHECK_MS)
-            else:
-                now_ticks = yield
+                gone = yield from medium.read(0, 1, self._byte)
+                if gone != OK:
+                    return gone
+            self._end(outcome == OK)
+            now_ticks = yield
+            check_ticks = ticks_after(now_ticks, CHECK_MS)
         return ABSENT
 
     def _work(self) -> "Steps":

@@ -1,0 +1,65 @@
+"""Goal: what all drivers of chips share keeps time across the wrap and ends on an endless line.
+
+Method: waits at many starts in steps of a tenth of a millisecond; channels that never rest.
+"""
+
+from card.chips import outcome
+from card.chips.outcome import Inlet, pause, reached, ticks_after
+from harness import check, equal
+from silicon import TICKS_MASK, Time, run
+
+
+class Noise:
+    """A channel on which bytes come as fast as they are taken."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def read_into(self, buf: bytearray) -> int:
+        """Three more."""
+        for index in range(3):
+            buf[index] = (self.count + index) & 0xFF
+        self.count += 3
+        return 3
+
+
+def test_each_code_has_its_name() -> None:
+    codes = []
+    for name in dir(outcome):
+        value = getattr(outcome, name)
+        if name[0] != "_" and isinstance(value, int) and name != "TYPE_CHECKING":
+            codes.append(value)
+    equal(sorted(codes), list(range(len(outcome.OUTCOME_NAMES))))
+    equal(outcome.OUTCOME_NAMES[outcome.LOCKED], "locked")
+
+
+def test_deadlines_across_the_wrap() -> None:
+    for start in (0, 5, TICKS_MASK - 5, TICKS_MASK):
+        deadline = ticks_after(start, 10)
+        check(0 <= deadline <= TICKS_MASK)
+        check(not reached(start, deadline))
+        check(not reached(ticks_after(start, 9), deadline))
+        check(reached(deadline, deadline))
+        check(reached(ticks_after(start, 1000), deadline))
+
+
+def test_a_pause_is_never_short() -> None:
+    for delay_ms in (1, 2, 10, 200):
+        for offset_us in range(0, 1000, 100):
+            time = Time()
+            time.now_us = offset_us
+            equal(run(time, pause(delay_ms), 100), outcome.OK)
+            passed_us = time.now_us - offset_us
+            check(delay_ms * 1000 <= passed_us < delay_ms * 1000 + 2200, (delay_ms, passed_us))
+
+
+def test_bytes_one_by_one() -> None:
+    noise = Noise()
+    inlet = Inlet(noise)
+    equal([inlet.take() for _ in range(10)], list(range(10)))
+    inlet.drain()
+    check(noise.count < 2000)
+    noise.read_into = lambda buf: 0
+    while inlet.take() >= 0:
+        pass
+    equal(inlet.take(), -1)
