@@ -97,7 +97,6 @@ class LocalCarrier:
                 self._arrive()
                 self.trouble = yield from self._serve()
                 self.present = 0
-                self._end(False)
             medium.release()
             yield from pause(SEARCH_MS)
 

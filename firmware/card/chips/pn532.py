@@ -371,10 +371,9 @@ class SpiChannel:
             left -= 1
             if byte == 0xFF and end > 1 and frame[end - 2] == 0 and left < _START_LIMIT:
                 size = frame[end] = self._get()
-                check = frame[end + 1] = self._get()
+                frame[end + 1] = self._get()
                 end += 2
-                # Data and checksum; nothing behind an ACK or a size that is none.
-                left = size + 1 if size + check & 0xFF == 0 else 0
+                left = size + 1  # data and checksum
                 break
         while left and end < len(frame):
             frame[end] = self._get()
