@@ -4,10 +4,12 @@ The issuer here writes the bytes out from docs/SPEC.md with its own HMAC, not wi
 """
 
 from hashlib import sha256
-from struct import pack
+from struct import pack, unpack
 
 from card import carrier, codes
 from card.keys import Keys
+from card.redemption import Redemption
+from harness import equal
 
 DISTRICT = 4711
 VERSION = 2
@@ -18,6 +20,8 @@ UID = b"\x04\xa1\xb2\xc3\xd4\xe5\xf6\x00"
 IMAGE = 32
 WRITE_BACK = 32 + 88
 NOW = 820000000
+TICKS = 0x1FFFFF00  # near the wrap
+OTHER_UID = b"\x04\x00\x00\x00\x00\x00\x00\x01"
 
 
 def hmac(key: bytes, message: bytes) -> bytes:
@@ -57,6 +61,17 @@ def header(
 def memory(head: bytes) -> bytearray:
     """256 bytes of a card with this header and nothing written back."""
     return bytearray(bytes(32) + head + bytes(136))
+
+
+def written_back(card: bytearray) -> "tuple[int, int, int]":
+    """(code, order, balance) of a write-back, whose MAC must be right."""
+    body = bytes(card[WRITE_BACK : WRITE_BACK + 56])
+    equal(
+        bytes(card[WRITE_BACK + 56 : WRITE_BACK + 64]), mac(b"W", ACCOUNT, UID, body, DISTRICT_KEY)
+    )
+    equal(body[0], 0x5A)
+    order, balance_fen = unpack("<Ii", body[4:12])
+    return body[1], order, balance_fen
 
 
 def keys() -> Keys:
@@ -211,3 +226,36 @@ class FakeBooks:
         buf[offset + 4 : offset + 8] = pack("<I", max(0, self.last))
         buf[offset + 8 : offset + 12] = pack("<i", self.balance_fen())
         buf[offset + 48 : offset + 52] = pack("<I", 99)
+
+
+class World:
+    """One reader, one account, one redemption that can be restarted."""
+
+    def __init__(self, last: int = 0) -> None:
+        self.carrier = FakeCarrier()
+        self.books = FakeBooks(last=last)
+        self.keys = keys()
+        self.ticks = TICKS
+        self.polls = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """The device starts anew; books and card stay, the reader finds the card again."""
+        self.redemption = Redemption(self.carrier, self.books, self.keys)
+
+    def run(self, t2000: int = NOW, polls_limit: int = 60) -> int:
+        """Poll until the card is done; return its code, -1 if it never was."""
+        for _ in range(polls_limit):
+            self.polls += 1
+            if self.redemption.poll(self.ticks, t2000):
+                return self.redemption.code
+            self.ticks = (self.ticks + 1) & 0x1FFFFFFF
+        return -1
+
+    def redeem(self, card: bytearray, uid: bytes = UID, t2000: int = NOW) -> int:
+        """Insert, wait for the result, pull."""
+        self.carrier.insert(card, uid)
+        code = self.run(t2000)
+        self.carrier.pull()
+        self.redemption.poll(self.ticks, t2000)
+        return code

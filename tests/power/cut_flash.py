@@ -27,6 +27,11 @@ class Flash:
         self._cut_at = cut_at
         self._tear = tear
 
+    def cut_after(self, operations: int, tear: str) -> None:
+        """Have the power fail after so many more operations."""
+        self._cut_at = self.operations + operations
+        self._tear = tear
+
     def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
         if self._dead:
             return -5
