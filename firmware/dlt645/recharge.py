@@ -1,16 +1,18 @@
 """Pay into a meter so that the money arrives once, whatever is lost on the line.
 
 The meter counts its purchases, and the command carries the number it will have: one more. So it
-is asked for its count first, and again after every command, good or lost:
+is asked for its money and its count first, and again after every command, good, refused or lost:
 
-    count = ours - 1    not booked: send the command, at most three times
-    count = ours        booked, now or before: read the money, done
+    count = ours        booked, now or before: done
+    count = ours - 1    not booked: send the command
     anything else       somebody else sold to it, or it is another meter: send nothing
 
-SERR b1, repeated recharge, means booked already; any other refusal ends it. Of a meter that
-does not tell its count, a command is believed that it accepted or called repeated, and sent
-again only where the meter itself refuses a second one, which is what 03H does; refused for
-another reason after one was lost, it may have been booked.
+Money is asked before the count each time, so that no late or doubled reply to the same question
+is taken for the answer. A lost 03H is sent again, at most three times, because the meter refuses
+a second one: SERR b1, repeated recharge, means booked already. Plain money (14H) is sent once.
+
+Of a meter that does not tell its count, a command is believed that it accepted or called
+repeated; refused for another reason after one was lost, it may have been booked.
 Spec: DL/T 645-2007, function 03H, identifiers 070101FF and 070102FF, 03330201, 00900200.
 """
 
@@ -31,19 +33,24 @@ _SENDS_LIMIT = const(3)
 _DATA_LIMIT = const(200)
 
 # Steps.
-_ASK_COUNT = const(0)
-_SEND = const(1)
-_ASK_MONEY = const(2)
+_ASK_MONEY = const(0)
+_ASK_COUNT = const(1)
+_SEND = const(2)
+
+# What the meter said to the last command.
+_NOTHING = const(0)
+_ACCEPTED = const(1)
+_REFUSED = const(2)
 
 
 class Recharge(Job):
     """One payment.
 
     Outcomes: OK is booked; ABNORMAL refused by the meter, see `error`; BAD_REPLY the meter's count
-    is neither ours nor ours less one; any other: unknown, the same may be started again.
+    is neither ours nor ours less one; TIMEOUT unknown, the same may be started again later.
     count           the meter's count as last read, or NOT_TOLD
-    balance_fen     the meter's money after OK, or NOT_TOLD
-    error           SERR of a refusal
+    balance_fen     the meter's money as last read, or NOT_TOLD
+    error           SERR or ERR of a refusal
     sends           commands that left
     """
 
@@ -58,7 +65,8 @@ class Recharge(Job):
         self._size = 0
         self._control = 0
         self._order = 0
-        self._step = _ASK_COUNT
+        self._step = _ASK_MONEY
+        self._said = _NOTHING
         self._out = array("i", (0,))
 
     def start(
@@ -79,62 +87,58 @@ class Recharge(Job):
         self._data[:size] = data[:size]
         self._size = size
         self._order = order
+        self._said = _NOTHING
         self.count = self.balance_fen = NOT_TOLD
         self.error = self.sends = 0
         self.busy = 1
-        self._ask(_ASK_COUNT, now_ticks)
+        self._ask(_ASK_MONEY, now_ticks)
 
     def _ask(self, step: int, now_ticks: int) -> int:
         self._step = step
         link = self._link
         if step == _SEND:
             self.sends += 1
+            self._said = _NOTHING
             link.start(self._address, self._control, self._data, self._size, now_ticks)
         else:
             link.start_read(self._address, _COUNT if step == _ASK_COUNT else _MONEY, now_ticks)
         return master.BUSY
 
     def _next(self, outcome: int, now_ticks: int) -> int:
-        if self._step == _ASK_COUNT:
-            return self._counted(outcome, now_ticks)
         if self._step == _SEND:
-            return self._sent(outcome, now_ticks)
-        if outcome == master.OK and self._decode(_MONEY):
-            self.balance_fen = self._out[0]
-        return master.OK
+            if outcome == master.OK:
+                self._said = _ACCEPTED
+            elif outcome == master.ABNORMAL:
+                self.error = self._link.error
+                repeated = self._control == _SECURITY and self.error & _REPEATED
+                self._said = _ACCEPTED if repeated else _REFUSED
+            return self._ask(_ASK_MONEY, now_ticks)
+        if outcome not in (master.OK, master.ABNORMAL):
+            return master.TIMEOUT
+        if self._step == _ASK_MONEY:
+            self.balance_fen = self._value(_MONEY, outcome)
+            return self._ask(_ASK_COUNT, now_ticks)
+        self.count = self._value(_COUNT, outcome)
+        outcome = self._judge_count()
+        return self._ask(_SEND, now_ticks) if outcome == master.BUSY else outcome
 
-    def _decode(self, di: int) -> bool:
+    def _value(self, di: int, outcome: int) -> int:
+        """What the meter told, or NOT_TOLD."""
         link = self._link
         out = self._out
+        if outcome != master.OK:
+            return NOT_TOLD
         count = fast.decode(di, link.data, link.data_offset, link.data_size, out)
-        return count == 1 and out[0] != fast.NO_VALUE
+        return out[0] if count == 1 and out[0] != fast.NO_VALUE else NOT_TOLD
 
-    def _counted(self, outcome: int, now_ticks: int) -> int:
-        """The meter told its count, or would not."""
-        if outcome == master.OK and self._decode(_COUNT):
-            self.count = self._out[0]
-            if self.count == self._order:
-                return self._ask(_ASK_MONEY, now_ticks)
-            if self.count != self._order - 1:
-                return master.BAD_REPLY
-            if self.sends == _SENDS_LIMIT:
-                return master.TIMEOUT
-            return self._ask(_SEND, now_ticks)
-        if outcome not in (master.OK, master.ABNORMAL):
-            return outcome
-        if self.sends == _SENDS_LIMIT or (self.sends and self._control != _SECURITY):
-            return master.TIMEOUT
-        return self._ask(_SEND, now_ticks)
-
-    def _sent(self, outcome: int, now_ticks: int) -> int:
-        """The command was answered, refused or lost."""
-        repeated = False
-        if outcome == master.ABNORMAL:
-            self.error = self._link.error
-            repeated = self._control == _SECURITY and self.error & _REPEATED != 0
-            if not repeated:
-                unknown = self.count == NOT_TOLD and self.sends > 1
-                return master.TIMEOUT if unknown else outcome
-        if self.count == NOT_TOLD and (repeated or outcome == master.OK):
-            return self._ask(_ASK_MONEY, now_ticks)
-        return self._ask(_ASK_COUNT, now_ticks)
+    def _judge_count(self) -> int:
+        """The outcome, or BUSY when the command has to be sent."""
+        told = self.count != NOT_TOLD
+        if self.count == self._order or (not told and self._said == _ACCEPTED):
+            return master.OK
+        if self._said == _REFUSED:
+            return master.ABNORMAL if told or self.sends == 1 else master.TIMEOUT
+        if told and self.count != self._order - 1:
+            return master.BAD_REPLY
+        limit = _SENDS_LIMIT if self._control == _SECURITY else 1
+        return master.BUSY if self.sends < limit else master.TIMEOUT

@@ -260,7 +260,7 @@ def test_a_payment_on_a_quiet_line() -> None:
     bus = Bus([meter])
     outcome, job = pay(bus)
     equal((outcome, job.sends, job.count, job.balance_fen), (master.OK, 1, 7, 11500))
-    equal(bus.requests, 4, "count, command, count, money")
+    equal(bus.requests, 5, "money, count, command, money, count")
     outcome, job = pay(bus)
     equal((outcome, job.sends, job.balance_fen), (master.OK, 0, 11500))
 
@@ -283,11 +283,11 @@ def test_a_refusal_after_a_loss_is_not_believed_of_a_meter_without_count() -> No
     meter = PaidMeter()
     meter.tells = False
     bus = Bus([meter])
-    bus.lost = {2}
+    bus.lost = {3}
     job = Recharge(bus.master)
     job.start(METER, 0x03, PAYMENT, len(PAYMENT), 7, bus.ticks)
-    while bus.requests < 3:
-        if bus.requests == 2:
+    while bus.requests < 4:
+        if bus.requests == 3:
             meter.refusal = 0x08
         bus.step(job)
     equal(bus.run(job), master.TIMEOUT)
@@ -297,9 +297,9 @@ def test_a_refusal_after_a_loss_is_not_believed_of_a_meter_without_count() -> No
 def test_plain_money_is_not_sent_twice_without_a_count() -> None:
     for tells, lost, outcome, bookings in (
         (True, 0, master.OK, 1),
-        (True, 2, master.OK, 1),
+        (True, 3, master.OK, 1),
         (False, 0, master.OK, 1),
-        (False, 2, master.TIMEOUT, 1),
+        (False, 3, master.TIMEOUT, 1),
     ):
         meter = PaidMeter()
         meter.plain = True
