@@ -67,6 +67,17 @@ def test_64_meters_of_one_batch_need_a_hundred_questions() -> None:
     assert duration_s < 100
 
 
+def test_our_own_echo_is_no_answer() -> None:
+    clock = VirtualClock()
+    line = Line(clock, random_meters(3, 3), echo=True)
+    wire = Wire(line, clock, step_ms=5)
+    job = Discovery(wire.master, 10)
+    job.start(0x11, TOTAL, len(TOTAL), wire.now_ticks)
+    assert wire.run(job) == master.OK
+    assert found(job) == sorted(meter.address for meter in random_meters(3, 3))
+    assert wire.master.count("echoes") == job.questions
+
+
 def test_noise_costs_questions_not_meters() -> None:
     meters = random_meters(7, 12)
 

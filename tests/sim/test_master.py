@@ -162,6 +162,20 @@ def test_the_functions_of_1997_do_what_they_are_for() -> None:
     assert meter.address == "000000654321"
 
 
+@pytest.mark.parametrize("baud", [600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200])
+@pytest.mark.parametrize("echo", [False, True])
+def test_any_speed_with_and_without_our_echo(baud: int, echo: bool) -> None:
+    world = World(baud=baud)
+    world.line.baud = baud
+    world.line.echo = echo
+    world.link.set_baud(baud)
+    for di in (0x0001FF00, 0x04000503, 0x0400010C):
+        world.read(di)
+    link = world.link
+    assert link.count("retries") == link.count("noise") == link.count("stale") == 0
+    assert link.count("echoes") == (3 if echo else 0)
+
+
 # --- jobs -------------------------------------------------------------------------------------
 
 
