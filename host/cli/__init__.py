@@ -7,6 +7,7 @@ import click
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("host.cli.decode", "Decode DL/T 645 frames (2007 and 1997) to JSON or text."),
+    "sniff": ("host.cli.sniff", "Decode a live meter line: when, who, how fast and what."),
     "bill": ("host.cli.bill", "Price kilowatt-hours under a tariff file, exactly."),
     "explain": ("host.cli.explain", "Explain and recompute an account out of a journal."),
     "card": ("host.cli.card", "Issue, show and redeem prepaid IC cards."),

@@ -174,6 +174,11 @@ class Reader:
         self.skipped = 0
         self._part = bytearray()
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that may still become a frame."""
+        return len(self._part)
+
     def feed(self, octets: bytes) -> list[Frame]:
         """Return the frames completed by `octets`."""
         part = self._part

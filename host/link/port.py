@@ -1,5 +1,6 @@
 """A device's console line: a serial port, a pseudo terminal, or `socket://host:port`."""
 
+import os
 from types import TracebackType
 from typing import Self
 
@@ -7,7 +8,6 @@ import serial
 
 BAUD = 115_200
 READ_SIZE = 4096
-_AT_ONCE_S = 0.0
 
 
 class PortError(Exception):
@@ -17,10 +17,12 @@ class PortError(Exception):
 class Port:
     """An open line. PortError where it cannot be opened or is lost."""
 
-    def __init__(self, name: str, baud: int = BAUD) -> None:
+    def __init__(self, name: str, baud: int = BAUD, parity: str = serial.PARITY_NONE) -> None:
         self.name = name
+        if _is_pseudo_terminal(name):
+            parity = serial.PARITY_NONE  # the kernel refuses any other there
         try:
-            self._serial = serial.serial_for_url(name, baudrate=baud, timeout=0)
+            self._serial = serial.serial_for_url(name, baudrate=baud, parity=parity, timeout=0)
         except (OSError, ValueError) as error:
             raise PortError(f"cannot open {name}: {_reason(error)}; {_hint(name)}") from error
 
@@ -49,15 +51,20 @@ class Port:
 
     def read(self, timeout_s: float) -> bytes:
         """What arrives within `timeout_s`, as soon as something does; empty: nothing."""
+        data = b""
         try:
             self._serial.timeout = timeout_s
             data = self._serial.read(1)
-            if data:
-                self._serial.timeout = _AT_ONCE_S
-                data += self._serial.read(READ_SIZE)
+            while data and len(data) < READ_SIZE and (waiting := self._serial.in_waiting):
+                data += self._serial.read(waiting)
         except OSError as error:
-            raise PortError(f"{self.name} was lost: {_reason(error)}") from error
+            if not data:
+                raise PortError(f"{self.name} was lost: {_reason(error)}") from error
         return bytes(data)
+
+
+def _is_pseudo_terminal(name: str) -> bool:
+    return os.path.realpath(name).startswith("/dev/pts/")
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,177 @@
+"""`dianka sniff`: decode a live meter line, with times, turnarounds and who spoke."""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from host.frames import catalogue
+from host.frames.describe import STANDARDS, describe
+from host.link.port import Port, PortError
+from host.link.sniffer import Event, Kind, MeterCounts, Sniffer
+
+_WAIT_S = 0.05
+_SHOWN_ITEMS = 6
+_SHOWN_NOISE_BYTES = 16
+_STATE_GRID = "state-grid"
+_PARITIES = {"even": "E", "none": "N", "odd": "O"}
+
+_EPILOG = """\b
+Examples:
+  dianka sniff /dev/ttyUSB0
+  dianka sniff /dev/ttyUSB0 --baud 1200 --json > line.jsonl
+  dianka sniff socket://192.168.1.20:8899 --seconds 60
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("port")
+@click.option("--baud", default=2400, show_default=True, type=click.IntRange(300, 921_600))
+@click.option("--parity", default="even", show_default=True, type=click.Choice([*_PARITIES]))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object an event.")
+@click.option(
+    "--standard", type=click.Choice(("auto", *STANDARDS)), default="auto", show_default=True
+)
+@click.option(
+    "--profile",
+    type=click.Choice((_STATE_GRID, *catalogue.profiles())),
+    default=_STATE_GRID,
+    show_default=True,
+    help="Read as this kind of meter means it, where meters disagree.",
+)
+@click.option("--frames", type=click.IntRange(1), help="Stop after so many frames.")
+@click.option("--seconds", type=click.FloatRange(0), help="Stop after so long.")
+def command(
+    port: str,
+    baud: int,
+    parity: str,
+    as_json: bool,
+    standard: str,
+    profile: str,
+    frames: int | None,
+    seconds: float | None,
+) -> None:
+    """Show what is said on the meter line at PORT, without saying anything.
+
+    PORT is a serial port, a pseudo terminal or socket://HOST:PORT. Each line tells when, who
+    spoke, how long after the request, and what. Ctrl-C ends it with a table of the meters heard.
+    """
+    sniffer = Sniffer(baud)
+    try:
+        with Port(port, baud, _PARITIES[parity]) as line:
+            for at, event in _listen(line, sniffer, frames, seconds):
+                said = describe(event.frame, standard, profile) if event.frame else None
+                click.echo(_as_json(at, event, said) if as_json else _as_text(at, event, said))
+    except PortError as error:
+        click.echo(f"dianka sniff: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        pass
+    if not as_json:
+        _show_meters(sniffer)
+
+
+def _listen(
+    line: Port, sniffer: Sniffer, frames: int | None, seconds: float | None
+) -> Iterator[tuple[datetime, Event]]:
+    """Events with their times, until enough of them came."""
+    clock, started = datetime.now(), time.monotonic()
+    heard = 0
+    while seconds is None or time.monotonic() - started < seconds:
+        octets = line.read(_WAIT_S)
+        now_s = time.monotonic()
+        for event in sniffer.feed(octets, now_s) if octets else sniffer.idle(now_s):
+            yield clock + timedelta(seconds=event.start_s - started), event
+            heard += event.kind in (Kind.REQUEST, Kind.RESPONSE)
+            if heard == frames:
+                return
+
+
+def _as_json(at: datetime, event: Event, said: dict[str, Any] | None) -> str:
+    told: dict[str, Any] = {
+        "time": at.isoformat(" ", "milliseconds"),
+        "kind": event.kind.value,
+        "speaker": _speaker(event),
+        "duration_ms": _ms(event.end_s - event.start_s),
+        "turnaround_ms": None if event.turnaround_s is None else _ms(event.turnaround_s),
+        "preamble": event.preamble,
+        "hex": event.octets.hex().upper(),
+    }
+    if event.kind in (Kind.REQUEST, Kind.RESPONSE):
+        told["frame"] = said
+    elif said:
+        told["address"] = said["address"]
+    return json.dumps(told, ensure_ascii=False)
+
+
+def _as_text(at: datetime, event: Event, said: dict[str, Any] | None) -> str:
+    when = at.strftime("%H:%M:%S.%f")[:-3]
+    wait = "" if event.turnaround_s is None else f"+{_ms(event.turnaround_s)} ms"
+    if said is None:
+        octets = event.octets[:_SHOWN_NOISE_BYTES].hex(" ").upper()
+        more = " .." if len(event.octets) > _SHOWN_NOISE_BYTES else ""
+        what = f"{len(event.octets)} bytes that belong to no frame: {octets}{more}"
+        return f"{when} {wait:>9}  noise         {what}"
+    address = said["address"]
+    if event.kind is Kind.NO_ANSWER:
+        return f"{when} {wait:>9}  nobody        {address} did not answer to {said['function']}"
+    speaker = f"master        to {address}" if event.kind is Kind.REQUEST else f"{address} "
+    named = " ".join(part for part in (said["function"], said["di"], said["name_en"]) if part)
+    return f"{when} {wait:>9}  {speaker} {named}{_content(said)}"
+
+
+def _content(said: dict[str, Any]) -> str:
+    """What a frame carries, shortened."""
+    if said["error"]:
+        return ": refused, " + (", ".join(said["error"]["flags"]) or "no reason given")
+    words = []
+    for item in said["items"][:_SHOWN_ITEMS]:
+        value = "-" if item["value"] is None else item["value"]
+        extra = item.get("text") or ", ".join(item.get("flags", ()))
+        parts = (item.get("name", ""), value, item["unit"], f"({extra})" if extra else "")
+        words.append(" ".join(part for part in parts if part))
+    if len(said["items"]) > _SHOWN_ITEMS:
+        words.append(f".. {len(said['items'])} items")
+    more = " (more follows)" if said["more"] else ""
+    return (": " + "; ".join(words) if words else "") + more
+
+
+def _speaker(event: Event) -> str | None:
+    if event.kind is Kind.REQUEST:
+        return "master"
+    if event.kind is Kind.RESPONSE and event.frame:
+        return event.frame.address
+    return None
+
+
+def _show_meters(sniffer: Sniffer) -> None:
+    table = Table(title=f"{sniffer.noise_bytes} bytes of noise" if sniffer.noise_bytes else None)
+    table.add_column("meter")
+    for name in ("requests", "answers", "refusals", "no answer", "turnaround ms"):
+        table.add_column(name, justify="right")
+    for address, counts in sorted(sniffer.meters.items()):
+        table.add_row(
+            address,
+            *map(str, (counts.requests, counts.responses, counts.refusals, counts.unanswered)),
+            _turnarounds(counts),
+        )
+    Console(stderr=True).print(table)
+
+
+def _turnarounds(counts: MeterCounts) -> str:
+    """Least, median and most."""
+    if not counts.turnarounds_s:
+        return "-"
+    found = counts.turnarounds_s
+    return " / ".join(str(_ms(one)) for one in (min(found), statistics.median(found), max(found)))
+
+
+def _ms(duration_s: float) -> int:
+    return round(duration_s * 1000)
