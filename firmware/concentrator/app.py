@@ -133,6 +133,10 @@ class App:
             self._connection = 0
         self._quiet = False
 
+    def wake(self) -> None:
+        """Something has changed from outside: the next step looks at everything."""
+        self._quiet = False
+
     # --- one step -------------------------------------------------------------------------------
 
     def step(self, now_ticks: int, now_t2000: int) -> int:

@@ -1,0 +1,184 @@
+"""Goal: a card in the board's own reader is credited by the whole concentrator, kept across a
+restart, and marked; power cut at any moment, it counts once.
+
+Method: the real application on a storage in memory, the real driver on a simulated SLE4442, in
+virtual time; the device is restarted from its storage, the card stays in or is put in again.
+"""
+
+import sys
+
+from card import codes
+from card.chips.local import LocalCarrier
+from card.chips.sle4442 import Sle4442
+from card.image import OPEN
+from card_world import ACCOUNT, DISTRICT, DISTRICT_KEY, IMAGE, METER, NOW, VERSION, header
+from concentrator.app import App
+from concentrator.local import LocalReader
+from harness import check, equal
+from silicon import Time
+from silicon_sle4442 import Silicon
+
+SERIAL = b"DK000001"
+MOMENTS = 4 if sys.maxsize < 1 << 32 else 40  # an emulated board is slow
+
+
+class MemoryStorage:
+    """Files in memory; each operation is whole."""
+
+    def __init__(self) -> None:
+        self.files = {}
+
+    def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
+        """Read from a file."""
+        data = self.files.get(name, b"")[offset : offset + size]
+        buf[: len(data)] = data
+        return len(data)
+
+    def append(self, name: str, buf: bytearray, size: int) -> bool:
+        """Add to a file."""
+        self.files[name] = self.files.get(name, b"") + bytes(buf[:size])
+        return True
+
+    def replace(self, name: str, buf: bytearray, size: int) -> bool:
+        """Give a file new content."""
+        self.files[name] = bytes(buf[:size])
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Delete a file."""
+        self.files.pop(name, None)
+        return True
+
+    def names(self, prefix: str) -> "list[str]":
+        """Names in order."""
+        return sorted([name for name in self.files if name.startswith(prefix)])
+
+    def size(self, name: str) -> int:
+        """Size of a file."""
+        return len(self.files[name]) if name in self.files else -1
+
+
+class Board:
+    """A board with nothing but its storage."""
+
+    def __init__(self) -> None:
+        self.storage = MemoryStorage()
+        self.lines = []
+        self.console = None
+        self.uplink = None
+
+    def set_t2000(self, t2000: int) -> None:
+        """Nobody sets it here."""
+
+    def random(self) -> int:
+        """Not used here."""
+        return 7
+
+
+class Bench:
+    """A concentrator with one account, and a card."""
+
+    def __init__(self) -> None:
+        self.time = Time()
+        self.board = Board()
+        self.chip = Silicon(self.time)
+        self.chip.inserted = 0
+        self.chip.memory[8:16] = SERIAL
+        self.chip.protected[8:16] = bytes(8)
+        self.shown = []
+        self.start()
+        settings = self.app.settings
+        equal(settings.change("district", str(DISTRICT)), "")
+        equal(settings.change("card_key_version", str(VERSION)), "")
+        equal(settings.change("card_key", DISTRICT_KEY.hex()), "")
+        check(self.app.books.set_meter(0, bytearray(METER + ACCOUNT + b"\x01\x00\x00\x01")))
+
+    def start(self) -> None:
+        """The device starts, from what is on its storage."""
+        chip = self.chip
+        driver = Sle4442(chip.io, chip.clk, chip.rst, chip.detect, chip.power, self.time.delay_us)
+        carrier = LocalCarrier(driver, lambda code, credited, index: self.shown.append(code))
+        self.app = App(self.board, 4)
+        self.reader = LocalReader(self.app, carrier)
+
+    def sell(self, order: int, kind: int = 2) -> None:
+        """Put an image on the card."""
+        head = header(order, 5000, kind, uid=SERIAL)
+        self.chip.memory[IMAGE : IMAGE + len(head)] = head
+
+    def run(self, delay_ms: int = 8000) -> None:
+        """Let time pass until a result is shown, as the device's own pace wants."""
+        count = len(self.shown)
+        while delay_ms > 0 and len(self.shown) == count:
+            idle_ms = max(1, self.reader.step(self.time.ticks(), NOW))
+            self.time.now_us += idle_ms * 1000
+            delay_ms -= idle_ms
+
+    def pull(self) -> None:
+        """Take the card out."""
+        self.chip.pull()
+        self.run(700)
+
+
+def test_a_card_is_credited_kept_and_marked() -> None:
+    bench = Bench()
+    for order, kind in ((1, OPEN), (2, 2)):
+        bench.sell(order, kind)
+        bench.chip.insert()
+        bench.run()
+        equal(bench.shown, [codes.OK] * order)
+        equal(bench.app.ledger.balance_fen(0), 5000 * order)
+        equal(bench.chip.memory[IMAGE + 88 + 4], order)
+        bench.pull()
+        bench.start()
+        equal(bench.app.ledger.balance_fen(0), 5000 * order, "after a restart")
+    bench.chip.insert()
+    bench.run()
+    equal(bench.shown[-1], codes.USED)
+    equal(bench.app.ledger.balance_fen(0), 10000)
+
+
+def test_a_key_that_was_changed_counts_from_the_next_card_on() -> None:
+    bench = Bench()
+    bench.sell(1, OPEN)
+    bench.app.settings.change("card_key_version", str(VERSION + 1))
+    bench.chip.insert()
+    bench.run()
+    equal(bench.shown, [codes.KEY_VERSION])
+    equal(bench.app.ledger.balance_fen(0), 0)
+    bench.pull()
+    bench.app.settings.change("card_key_version", str(VERSION))
+    bench.chip.insert()
+    bench.run()
+    equal(bench.shown[-1], codes.OK)
+
+
+def test_power_cut_at_any_moment_counts_once() -> None:
+    bench = Bench()
+    bench.sell(1, OPEN)
+    bench.chip.insert()
+    begun_us = bench.time.now_us
+    bench.run()
+    length_ms = (bench.time.now_us - begun_us) // 1000
+    before = after = 0
+    for moment in range(1, length_ms, max(1, length_ms // MOMENTS)):
+        bench = Bench()
+        bench.sell(1, OPEN)
+        bench.chip.insert()
+        bench.run(moment)
+        if bench.app.ledger.balance_fen(0):
+            after += 1
+        else:
+            before += 1
+        bench.chip.power(0)
+        bench.start()
+        bench.run()
+        check(bench.shown[-1] in (codes.OK, codes.COMPLETED, codes.USED), bench.shown)
+        bench.pull()
+        bench.chip.insert()
+        bench.run()
+        equal(bench.shown[-1], codes.USED, moment)
+        equal(bench.app.ledger.balance_fen(0), 5000, moment)
+        equal(bench.chip.memory[IMAGE + 88 + 4], 1, moment)
+    check(before > 0)
+    check(after > 0)
