@@ -199,7 +199,7 @@ class Ledger:
             or t2000 > tariff.until_t2000
             or self.period_t2000[index] != tariff.period_t2000
         ):
-            return self._prepare_any(index, tariff, registers_wh, t2000, False)
+            return self._prepare_any(index, tariff, registers_wh, t2000)
         limits_wh = tariff.limits_wh
         row = tariff.row + (flags >> HOUSEHOLD) * tariff.tiers
         rates = tariff.rates
@@ -219,12 +219,12 @@ class Ledger:
             wh = registers_wh[rate] - old_wh[at + rate]
             if wh:
                 if wh < 0 or wh > limit_wh:
-                    return self._prepare_any(index, tariff, registers_wh, t2000, False)
+                    return self._prepare_any(index, tariff, registers_wh, t2000)
                 residue_e7 += wh * prices_e4[price + rate]
                 residue_e11 += wh * prices_e8_low[price + rate]
                 used_wh += wh
         if used_wh >= limits_wh[row]:
-            return self._prepare_any(index, tariff, registers_wh, t2000, False)
+            return self._prepare_any(index, tariff, registers_wh, t2000)
         residue_e7 += residue_e11 // 10000
         self.new_residue_e11 = residue_e11 % 10000
         self.new_residue_e7 = residue_e7 % 100000
@@ -237,14 +237,8 @@ class Ledger:
         self.rolled = self.estimated = False
         return OVERFLOW if debit_fen > MONEY_LIMIT_FEN else CHARGED
 
-    def prepare_exchange(
-        self, index: int, tariff: Tariff, registers_wh: "array[int]", t2000: int
-    ) -> int:
-        """Like `prepare` for the first registers of another meter: no energy is charged."""
-        return self._prepare_any(index, tariff, registers_wh, t2000, True)
-
     def _prepare_any(
-        self, index: int, tariff: Tariff, registers_wh: "array[int]", t2000: int, fresh: bool
+        self, index: int, tariff: Tariff, registers_wh: "array[int]", t2000: int
     ) -> int:
         """`prepare` for every case."""
         if self.flags[index] & STOPPED:
@@ -264,7 +258,7 @@ class Ledger:
                 return EARLIER
             elapsed_s = 0
         first = self.read_t2000[index] == 0
-        outcome = self._measure(index, elapsed_s, fresh or first)
+        outcome = self._measure(index, elapsed_s, first)
         if outcome:
             return outcome
         self.rolled = self.estimated = False
@@ -283,7 +277,7 @@ class Ledger:
         self._divide(index, tariff, start_t2000, elapsed_s)
         return OVERFLOW if self.new_debit_fen > MONEY_LIMIT_FEN else CHARGED
 
-    def _measure(self, index: int, elapsed_s: int, fresh: bool) -> int:
+    def _measure(self, index: int, elapsed_s: int, first: bool) -> int:
         """Set the energy of each register since the last reading; return the outcome."""
         limit_wh = min(elapsed_s * self.power_limit_w // 3600 + _SLACK_WH, _DELTA_LIMIT_WH)
         for register in range(self._fitting.registers):
@@ -291,7 +285,7 @@ class Ledger:
             if value_wh < 0:
                 return NO_VALUE
             old_wh = self.registers_wh[index * self.rates_limit + register]
-            delta_wh = 0 if fresh else value_wh - old_wh
+            delta_wh = 0 if first else value_wh - old_wh
             if delta_wh < 0:
                 delta_wh += REGISTER_MODULUS_WH
             if delta_wh > limit_wh:
@@ -429,7 +423,10 @@ class Ledger:
         self.flags[index] |= STOPPED
 
     def resume(self, index: int) -> None:
-        """Bill the account again; its next reading is a new start, nothing before is charged."""
+        """Bill the account again, or another meter's registers: the next reading is a new start.
+
+        Nothing used before is charged; the tier period goes on.
+        """
         self.flags[index] &= 0xFF ^ STOPPED
         self.read_t2000[index] = 0
 

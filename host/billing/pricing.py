@@ -37,6 +37,8 @@ class Calendar:
     def __init__(self, tariff: TariffFile) -> None:
         self.tariff = tariff
         self.sets = sets_of(tariff)
+        # Between both nothing changes: most readings need not look.
+        self._quiet = (EPOCH, EPOCH)
 
     def terms_at(self, moment: datetime) -> SetTerms:
         """The set in force."""
@@ -66,8 +68,16 @@ class Calendar:
                 period = max(period, terms.start)
         return period
 
-    def changes(self, start: datetime, end: datetime) -> Iterator[datetime]:
+    def changes(self, start: datetime, end: datetime) -> list[datetime]:
         """Every moment between both at which a reading has to be divided."""
+        if self._quiet[0] <= start and end <= self._quiet[1]:
+            return []
+        found = list(self._changes(start, end))
+        if not found:
+            self._quiet = (start, min(self._changes(start, end + 31 * _DAY), default=end))
+        return found
+
+    def _changes(self, start: datetime, end: datetime) -> Iterator[datetime]:
         found = {terms.start for terms in self.sets}
         for terms in self.sets:
             for year in range(start.year, end.year + 1):

@@ -56,6 +56,7 @@ class Explainer:
         self.statement = Statement(account)
         self._tariffs = tariffs
         self._crcs: dict[int, int] = {}
+        self._found: dict[tuple[int, int], TariffFile] = {}
         self._row = row
         self._number = number
         self._meter: dict[str, object] = {}
@@ -96,8 +97,6 @@ class Explainer:
         self._row = record.index
         self._number = fields["tariff"]
         self._meter = dict(fields)
-        self._household = fields.get("household", 0)
-        self._multiplier = fields.get("multiplier", 1) or 1
         self._add(record, "meter", note=f"{fields['address']}, tariff {fields['tariff']}")
 
     def _take_reading(self, record: Record) -> None:
@@ -167,25 +166,39 @@ class Explainer:
             raise StatementError(
                 f"the journal does not say which image tariff {number} is: give one --tariff only"
             )
-        for tariff in self._tariffs:
-            if image_crc32(build(tariff, number)) == crc32:
-                return tariff
-        raise StatementError(
-            f"no tariff file makes image {crc32:08X} of tariff {number}: add it with --tariff"
-        )
+        if (number, crc32) not in self._found:
+            made = [one for one in self._tariffs if image_crc32(build(one, number)) == crc32]
+            if not made:
+                raise StatementError(
+                    f"no tariff file makes image {crc32:08X} of tariff {number}: "
+                    "add it with --tariff"
+                )
+            self._found[number, crc32] = made[0]
+        return self._found[number, crc32]
 
     def _take_top_up(self, record: Record) -> None:
         fields = record.fields
         amount_yuan = Fraction(fields["amount_fen"], 100)
         self._credit_yuan = Fraction(fields["credit_fen"], 100)
-        # What the balance says was debited beyond the charges went to a debt.
-        fen = self._debit_yuan * 100 // 1
-        repaid_fen = fields["credit_fen"] - fields["balance_fen"] - fen
         note = f"order {fields['order']}"
-        if repaid_fen > 0 and self._engine is not None:
-            self._debit_yuan += Fraction(repaid_fen, 100)
-            note += f", {decimals(Fraction(repaid_fen, 100))} yuan to the debt"
+        repaid_yuan = Fraction(fields["repaid_fen"], 100)
+        if repaid_yuan:
+            self._debit_yuan += repaid_yuan
+            note += f", {decimals(repaid_yuan)} yuan to the debt"
+        if self._engine is not None:
+            balance_fen = self._credit_yuan * 100 - self._debit_yuan * 100 // 1
+            self._compare(record, "balance fen", Fraction(fields["balance_fen"]), balance_fen)
         self._add(record, "top-up", paid_yuan=amount_yuan, note=note)
+
+    def _take_account(self, record: Record) -> None:
+        fields = record.fields
+        self._household = fields["household"]
+        self._multiplier = fields["multiplier"] or 1
+        debt = decimals(Fraction(fields["debt_fen"], 100))
+        note = f"household {self._household}, grade {fields['grade']}, debt {debt} yuan"
+        if self._multiplier > 1:
+            note += f", CT x PT {self._multiplier}"
+        self._add(record, "terms", note=note)
 
     def _take_fault(self, record: Record) -> None:
         if record.fields["stopped"]:
@@ -228,6 +241,7 @@ class Explainer:
 _TAKERS = {
     RecordKind.READING: Explainer._take_reading,
     RecordKind.TOP_UP: Explainer._take_top_up,
+    RecordKind.ACCOUNT: Explainer._take_account,
     RecordKind.FAULT: Explainer._take_fault,
     RecordKind.ROLLOVER: Explainer._take_rollover,
 }

@@ -205,12 +205,10 @@ def test_another_meter_charges_nothing_of_its_own() -> None:
     account.registers_wh[0] = 12
     account.registers_wh[1] = 990000
     account.t2000 += 900
-    one = account.ledger
-    equal(
-        one.prepare_exchange(1, account.tariff, account.registers_wh, account.t2000), books.CHARGED
-    )
-    one.commit(1)
-    equal(one.used_wh[1], 1000)
+    account.ledger.resume(1)
+    equal(account.prepare(), books.FIRST)
+    account.ledger.commit(1)
+    equal(account.ledger.used_wh[1], 1000)
     account.use(500, 1)
     equal(account.charged_e11, yuan_e11("0.568") + yuan_e11("0.144"))
 

@@ -1,0 +1,355 @@
+"""Goal: a statement shows what every deduction was made of, agrees with the device to the last
+digit for a year of all our tariffs, and shouts where one digit differs.
+
+Method: journals written by the firmware's ledger, read back as segment files, as one file and out
+of a head-end's database; one digit of one record changed; every way a journal can lack something.
+"""
+
+import json
+import random
+from array import array
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from host.billing.pricing import Calendar
+from host.billing.statement import Explainer
+from host.cli import cli
+from host.frames.batch import Batch
+from host.frames.record import Record, RecordKind, build, make
+from host.frames.tariff import TariffFile, image_crc32, load, slots_of, t2000_of
+from host.frames.tariff import build as build_image
+from host.headend.store import Store
+from host.rig.bill import CHARGED, FIRST, Ledger, Tariff
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "tariffs").glob("*.json"))
+ACCOUNT = "000000000001"
+START = datetime(2026, 1, 5, 12)
+
+
+class Device:
+    """A ledger that writes its journal, one account a row."""
+
+    def __init__(self, count: int) -> None:
+        self.ledger = Ledger(count, 4, 12)
+        self.records: list[Record] = []
+        self.tariffs: dict[int, Tariff] = {}
+        self.registers_wh = [array("i", [0] * 8) for _ in range(count)]
+
+    def write(self, moment: datetime, kind: RecordKind, index: int = 0, **fields: Any) -> None:
+        seq = len(self.records) + 1
+        self.records.append(make(seq, t2000_of(moment), kind, fields, index=index))
+
+    def set_tariff(self, moment: datetime, number: int, tariff: TariffFile) -> None:
+        image = build_image(tariff, number)
+        self.tariffs[number] = Tariff()
+        assert self.tariffs[number].load(image, len(image)) == ""
+        crc32 = image_crc32(image)
+        self.write(moment, RecordKind.TARIFF, number=number, image_crc32=crc32, size=len(image))
+
+    def add_meter(self, moment: datetime, index: int, number: int, address: int = 1) -> None:
+        self.write(
+            moment,
+            RecordKind.METER,
+            index,
+            address=f"{address:012}",
+            account=f"{index + 1:012}",
+            tariff=number,
+            line=0,
+            standard=0,
+            active=1,
+        )
+
+    def read(self, moment: datetime, index: int, number: int) -> int:
+        ledger = self.ledger
+        tariff = self.tariffs[number]
+        registers_wh = self.registers_wh[index]
+        outcome = int(ledger.prepare(index, tariff, registers_wh, t2000_of(moment)))
+        if outcome > FIRST:
+            return outcome
+        if ledger.rolled:
+            self.write(
+                moment,
+                RecordKind.ROLLOVER,
+                index,
+                old_period=ledger.period_t2000[index],
+                new_period=ledger.new_period_t2000,
+                used_wh=ledger.closed_wh,
+                debit_fen=ledger.closed_debit_fen,
+            )
+        self.write(
+            moment,
+            RecordKind.READING,
+            index,
+            debit_fen=ledger.new_debit_fen,
+            residue_e7=ledger.new_residue_e7,
+            residue_e11=ledger.new_residue_e11,
+            status=0,
+            used_wh=ledger.new_used_wh,
+            rates_wh=list(registers_wh[: tariff.registers]) + [0] * (8 - tariff.registers),
+        )
+        ledger.commit(index)
+        return outcome
+
+    def top_up(self, moment: datetime, index: int, order: int, fen: int, repaid: int = 0) -> None:
+        assert self.ledger.top_up(index, order, fen, repaid)
+        self.write(
+            moment,
+            RecordKind.TOP_UP,
+            index,
+            order=order,
+            amount_fen=fen,
+            credit_fen=self.ledger.credit_fen[index],
+            balance_fen=self.ledger.balance_fen(index),
+            uid="00" * 8,
+            source=1,
+            key_version=1,
+            repaid_fen=repaid,
+        )
+
+    def save(self, folder: Path) -> Path:
+        """As segment files."""
+        folder.mkdir()
+        for at in range(0, len(self.records), 64):
+            part = self.records[at : at + 64]
+            name = f"j{part[0].seq:08x}"
+            (folder / name).write_bytes(b"".join(build(record) for record in part))
+        return folder
+
+
+def run(*words: object) -> Result:
+    """`dianka explain WORDS`."""
+    return CliRunner().invoke(cli, ["explain", *map(str, words)], env={"COLUMNS": "160"})
+
+
+def small() -> Device:
+    """One household of Zhejiang over a new year, a tariff change, a stop and a debt."""
+    device = Device(1)
+    zhejiang = load(ROOT / "tariffs" / "zhejiang-tou.json")
+    other = zhejiang.model_copy(update={"standing_yuan_per_day": Decimal("0.1")})
+    moment = datetime(2025, 12, 31, 20)
+    device.set_tariff(moment, 1, zhejiang)
+    device.add_meter(moment, 0, 1)
+    device.ledger.debt_fen[0] = 5000
+    device.ledger.used_wh[0] = 2759000
+    device.read(moment, 0, 1)
+    device.top_up(moment, 0, 1, 10000, 2000)
+    for step in range(30):
+        moment += timedelta(minutes=15)
+        device.registers_wh[0][step & 1] += 310
+        assert device.read(moment, 0, 1) == CHARGED
+    device.set_tariff(moment, 1, other)
+    moment += timedelta(days=2)
+    device.registers_wh[0][0] += 5555
+    assert device.read(moment, 0, 1) == CHARGED
+    device.write(moment, RecordKind.FAULT, reason=6, stopped=1, value=1, limit=2)
+    device.ledger.stop(0)
+    device.write(moment, RecordKind.FAULT, reason=0, stopped=0, value=0, limit=0)
+    device.ledger.resume(0)
+    device.registers_wh[0][0] += 12340
+    assert device.read(moment, 0, 1) == FIRST
+    device.add_meter(moment, 0, 1, 2)
+    device.ledger.resume(0)
+    device.registers_wh[0][0] = 7
+    assert device.read(moment, 0, 1) == FIRST
+    moment += timedelta(minutes=15)
+    device.registers_wh[0][1] += 1000
+    assert device.read(moment, 0, 1) == CHARGED
+    return device
+
+
+def second_tariff(folder: Path) -> Path:
+    """The file of the changed tariff of `small`."""
+    fields = json.loads((ROOT / "tariffs" / "zhejiang-tou.json").read_text("utf-8"))
+    path = folder / "standing.json"
+    path.write_text(json.dumps({**fields, "standing_yuan_per_day": "0.1"}))
+    return path
+
+
+def options(folder: Path) -> list[object]:
+    first = ROOT / "tariffs" / "zhejiang-tou.json"
+    return ["--tariff", first, "--tariff", second_tariff(folder)]
+
+
+def test_a_statement_by_day(tmp_path: Path) -> None:
+    device = small()
+    result = run(device.save(tmp_path / "journal"), ACCOUNT, *options(tmp_path), "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert found["differences"] == []
+    assert found["readings"] == 32
+    first = found["rows"][0]
+    assert first["when"] == "2025-12-31"
+    # 16 quarters before midnight: 1 kWh is left in the first tier.
+    assert first["cells"][0] == {
+        "tier": 1,
+        "rate": "peak",
+        "kwh": "0.62",
+        "price": "0.568",
+        "yuan": "0.35216",
+    }
+    assert sum(Decimal(cell["kwh"]) for cell in first["cells"]) == Decimal("0.31") * 16
+    assert first["paid_yuan"] == "100"
+    assert "top-up order 1, 20 yuan to the debt" in first["notes"]
+    last = found["rows"][-1]
+    ledger = device.ledger
+    balance = Decimal(ledger.balance_fen(0)).scaleb(-2)
+    balance -= Decimal(ledger.residue_e7[0]).scaleb(-7)
+    assert Decimal(last["balance_yuan"]) == balance
+    assert any(cell["rate"] == "standing charge" for row in found["rows"] for cell in row["cells"])
+    notes = " ".join(note for row in found["rows"] for note in row["notes"])
+    for word in ("billing stopped", "billing resumed", "new start", "tier period 2763.96 kWh"):
+        assert word in notes
+
+
+def test_a_statement_for_people(tmp_path: Path) -> None:
+    journal = small().save(tmp_path / "journal")
+    result = run(journal, ACCOUNT, *options(tmp_path), "--by", "period")
+    assert result.exit_code == 0, result.output
+    assert "from 2025-01-01 00:00" in result.output
+    assert "from 2026-01-01 00:00" in result.output
+    assert "32 charges recomputed: the same, to 1e-11 yuan" in result.output
+
+
+def test_one_file_and_a_head_end(tmp_path: Path) -> None:
+    device = small()
+    path = tmp_path / "journal.bin"
+    path.write_bytes(b"".join(build(record) for record in device.records))
+    expected = run(path, ACCOUNT, *options(tmp_path), "--json")
+    assert expected.exit_code == 0, expected.output
+    database = tmp_path / "village.db"
+    with Store(database) as store:
+        store.ingest(7, 1, Batch(1, device.records))
+    result = run(database, ACCOUNT, *options(tmp_path), "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output) == json.loads(expected.output)
+
+
+@pytest.mark.parametrize("name", ["debit_fen", "residue_e7", "residue_e11", "used_wh"])
+def test_one_digit_is_an_error(tmp_path: Path, name: str) -> None:
+    device = small()
+    at = [record.kind for record in device.records].index(RecordKind.READING) + 9
+    record = device.records[at]
+    assert record.kind == RecordKind.READING
+    fields = {**record.fields, name: record.fields[name] + 1}
+    device.records[at] = make(record.seq, record.t2000, record.kind, fields)
+    result = run(device.save(tmp_path / "journal"), ACCOUNT, *options(tmp_path))
+    assert result.exit_code == 1
+    assert f"DIFFERENT: record {record.seq}, " in result.output
+    assert "differences, to 1e-11 yuan" in result.output
+
+
+def test_a_charge_left_out_is_an_error(tmp_path: Path) -> None:
+    device = small()
+    record = device.records[-1]
+    fields = {**record.fields, "debit_fen": record.fields["debit_fen"] - 28}
+    device.records[-1] = make(record.seq, record.t2000, record.kind, fields)
+    result = run(device.save(tmp_path / "journal"), ACCOUNT, *options(tmp_path))
+    assert result.exit_code == 1
+
+
+def test_what_a_journal_can_lack(tmp_path: Path) -> None:
+    device = small()
+    journal = device.save(tmp_path / "journal")
+    tariffs = options(tmp_path)
+    for words, complaint in (
+        ([journal, "000000000009", *tariffs], "no meter of account 000000000009"),
+        ([journal, ACCOUNT, *tariffs[2:]], "no tariff file makes image"),
+        ([tmp_path, ACCOUNT, *tariffs], "no segment files"),
+        ([tmp_path / "standing.json", ACCOUNT, *tariffs], "no journal: "),
+        ([journal, ACCOUNT, "--tariff", tmp_path / "none.json"], "cannot be read"),
+    ):
+        result = run(*words)
+        assert result.exit_code == 1, complaint
+        assert complaint in result.output
+        assert "Traceback" not in result.output
+    database = tmp_path / "other.db"
+    database.write_bytes(b"SQLite format 3\0" + bytes(100))
+    assert "not a head-end's database" in run(database, ACCOUNT, *tariffs).output
+
+
+def test_a_journal_whose_beginning_is_gone(tmp_path: Path) -> None:
+    device = small()
+    del device.records[:10]
+    path = tmp_path / "journal.bin"
+    path.write_bytes(b"".join(build(record) for record in device.records[:20]))
+    first = ROOT / "tariffs" / "zhejiang-tou.json"
+    assert "name its row" in run(path, ACCOUNT, "--tariff", first).output
+    result = run(path, ACCOUNT, "--tariff", first, "--row", 0)
+    assert result.exit_code == 0, result.output
+    assert "18 charges recomputed: the same" in result.output
+
+
+def test_a_torn_segment(tmp_path: Path) -> None:
+    device = small()
+    content = b"".join(build(record) for record in device.records)
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    (folder / "j00000001").write_bytes(content[: 64 * 10 + 5])
+    (folder / "j0000000b").write_bytes(content[64 * 10 :])
+    result = run(folder, ACCOUNT, *options(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "32 charges recomputed" in result.output
+
+
+def play_year(households: int, hours: int, seed: int) -> tuple[Device, list[TariffFile]]:
+    """A year of `households`, spread over all shipped tariffs, read about every `hours`."""
+    chance = random.Random(seed)
+    device = Device(households)
+    device.ledger.power_limit_w = 200000
+    tariffs = [load(path) for path in FILES]
+    calendars = [Calendar(tariff) for tariff in tariffs]
+    for number, tariff in enumerate(tariffs, 1):
+        device.set_tariff(START, number, tariff)
+    for index in range(households):
+        number = index % len(tariffs) + 1
+        tariff = tariffs[number - 1]
+        device.add_meter(START, index, number, index)
+        device.read(START, index, number)
+        moment = START
+        size_wh = chance.randrange(50, 3000)
+        while moment < START + timedelta(days=366):
+            gap = chance.choice((1.0,) * (1200 // hours) + (0.01, 3.0, 960.0 / hours)) * hours
+            moment += timedelta(seconds=int(gap * 3600 * chance.uniform(0.5, 1.5)))
+            register = 0
+            if tariff.schedule:
+                minutes = slots_of(tariff, calendars[number - 1].season_at(moment), moment.date())
+                register = minutes[moment.hour * 60]
+            for rate in range(len(tariff.rates)):
+                share = 1 if rate == register else chance.randrange(2)
+                used_wh = int(gap * size_wh * share * chance.random()) // 10 * 10
+                device.registers_wh[index][rate] += used_wh
+            assert device.read(moment, index, number) == CHARGED
+    return device, tariffs
+
+
+def check_year(households: int, hours: int, seed: int) -> None:
+    device, tariffs = play_year(households, hours, seed)
+    for index in range(households):
+        statement = Explainer(f"{index + 1:012}", tariffs).take(device.records)
+        assert statement.differences == []
+        assert statement.readings > 2000 // hours
+        ledger = device.ledger
+        charged = sum((entry.charged_yuan for entry in statement.entries), Fraction(0))
+        assert charged * 10**11 == (
+            ledger.debit_fen[index] * 10**9
+            + ledger.residue_e7[index] * 10**4
+            + ledger.residue_e11[index]
+        )
+        cells_wh = ledger.cells_wh[index * 12 : index * 12 + 12]
+        assert sum(cells_wh) == ledger.used_wh[index]
+
+
+def test_a_year_of_every_tariff() -> None:
+    check_year(len(FILES), 24, 1)
+
+
+@pytest.mark.slow
+def test_a_year_of_64_households() -> None:
+    check_year(64, 12, 2)
