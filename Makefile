@@ -47,9 +47,10 @@ bench: $(READY)
 	@$(BIN)/python -m tools.bench_decode
 	@$(BIN)/python -m tools.bench_line
 
-# soak: ten million mutated frames against every decoder, on both sides
+# soak: ten million mutated frames to every decoder, then worlds of faults, SEEDS=1-500
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
+	@$(BIN)/dianka sim run --seeds $(or $(SEEDS),1-500) --days 3 --meters 6
 
 # image: build BOARD=qemu, or BOARD=esp32|rp2|stm32 from your MicroPython in MPY_DIR=...
 image: $(READY)

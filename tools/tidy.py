@@ -114,7 +114,10 @@ LAYERS = (
     _layer("host.frames", foreign="construct crcmod cryptography pydantic"),
     _layer("host.sim", ours="host.frames", foreign="construct pydantic serial yaml"),
     _layer("host.billing", ours="host.frames", foreign="pydantic"),
-    _layer("host.rig", ours=f"host.billing host.sim host.frames {_CORE} concentrator"),
+    _layer(
+        "host.rig",
+        ours=f"host.billing host.cards host.link host.sim host.frames {_CORE} concentrator",
+    ),
     _layer("host.link", ours="host.frames", foreign="serial smartcard"),
     _layer("host.cards", ours="host.frames host.link", foreign="cryptography"),
     _layer("host.headend", ours="host.frames", foreign="sqlalchemy pydantic"),

@@ -40,7 +40,8 @@ QUIET_MS = const(5000)
 # While an answer is waited for, on a line or from above.
 _LINE_MS = const(5)
 _UPLINK_MS = const(50)
-_AUDIT_ROWS = const(8)
+# An audit looks at one account of so many: at all of them in some minutes.
+_AUDIT_SHIFT = const(6)
 
 _TICKS_MASK = const(0x1FFFFFFF)
 _FAR_T2000 = const(0x3FFFFFFF)
@@ -176,13 +177,12 @@ class App:
         self._quiet_t2000 = quiet_t2000
         self._quiet_ticks = now_ticks
         self._quiet = True
-        if now_t2000 >= 0:
-            self._audit()
+        self._audit()
 
     def _audit(self) -> None:
         """Judge a few accounts again: holds end and graces run out without a reading."""
         count = self.registry.count
-        for _ in range(min(_AUDIT_ROWS, count)):
+        for _ in range((count >> _AUDIT_SHIFT) + 1):
             index = self._audit_index
             self._audit_index = index + 1 if index + 1 < count else 0
             if index < count and self.registry.active[index]:

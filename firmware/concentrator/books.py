@@ -297,9 +297,13 @@ class Books:
         if ledger.order[index] == 0 and cause < rules.ORDER_TRIP:
             return
         state = ledger.state[index]
+        balance_fen = ledger.balance_fen(index)
+        if state == rules.CUT and balance_fen > self.policy.close_fen:
+            # Who has money is cut only if the verdict on his top-up was lost on its way to flash.
+            cause = rules.TOP_UP
         verdict = self.policy.judge(
             state,
-            ledger.balance_fen(index),
+            balance_fen,
             cause,
             self.t2000,
             ledger.flags[index],
@@ -307,6 +311,9 @@ class Books:
             ledger.since_t2000[index],
         )
         if verdict == state:
+            return
+        if self.t2000 < 0 and verdict >> 8 & 0xFF not in (rules.CLOSE, rules.PERMIT):
+            # Without a clock nothing but a supply that comes back can be decided.
             return
         count = self._write_verdict(index, verdict)
         if count and self._settle(count):
@@ -323,7 +330,7 @@ class Books:
             return 0
         state = self.ledger.state[index]
         pack_into("<BBBBi", buf, offset, verdict & 0xFF, state, reason, 0, balance_fen)
-        self.journal.add(self.t2000, record.POLICY, index, JOINED if intent else 0)
+        self.journal.add(self._time(), record.POLICY, index, JOINED if intent else 0)
         if not intent:
             return 1
         if not self._write_relay(index, _desired(intent), record.STAGE_INTENT, reason, 0):
@@ -332,7 +339,7 @@ class Books:
         return 2
 
     def _apply_verdict(self, index: int, verdict: int) -> None:
-        self.ledger.enter(index, verdict & 0xFF, self.t2000)
+        self.ledger.enter(index, verdict & 0xFF, self._time())
         intent = verdict >> 8 & 0xFF
         if intent:
             self._want_relay(index, _desired(intent))

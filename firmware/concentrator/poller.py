@@ -54,7 +54,8 @@ FREEZE_DAYS = const(7)
 FREEZE_AFTER_S = const(300)
 _SKIPS_A_STEP = const(16)
 
-_ANSWER_MS = const(5)
+_UNSENT_MS = const(5)
+_WAIT_LIMIT_MS = const(1000)
 _IDLE_MS = const(5000)
 _CHUNK_SIZE = const(256)
 _DAY_S = const(86400)
@@ -134,7 +135,7 @@ class Poller:
             self._send(now_ticks)
         if not master.busy or channel.waiting:
             return 0
-        return _ANSWER_MS
+        return _UNSENT_MS if master.tx_size else min(master.wait_ms(now_ticks), _WAIT_LIMIT_MS)
 
     def _send(self, now_ticks: int) -> None:
         master = self.master

@@ -390,6 +390,15 @@ class Master:
             return self._heard(now_ticks)
         return BUSY
 
+    def wait_ms(self, now_ticks: int) -> int:
+        """For how many ms `poll` decides nothing, unless bytes come or `sent` is called."""
+        words = self._words
+        left_ms = (words[_DEADLINE_TICKS] - now_ticks) & _TICKS_MASK
+        if words[_HEARD_TICKS] != _NEVER:
+            gap_ms = (words[_HEARD_TICKS] + words[_GAP_MS] - now_ticks) & _TICKS_MASK
+            left_ms = min(left_ms, gap_ms)
+        return left_ms if 0 < left_ms < _TICKS_HALF else 1
+
     def _make_room(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
         if size > fast.RECEIVED_SIZE:
             raise LocalError("more than 512 bytes at once")

@@ -6,6 +6,7 @@ from typing import TextIO
 
 import click
 
+from host.cli.sim_run import run
 from host.sim.clock import DEFAULT_START_T2000, AcceleratedClock, to_datetime, to_t2000
 from host.sim.plan import (
     FAULT_NAMES,
@@ -29,6 +30,9 @@ Examples:
 )
 def command() -> None:
     """Simulated meters on a line, and seeded worlds of faults."""
+
+
+command.add_command(run)
 
 
 @command.command(

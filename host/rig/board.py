@@ -4,14 +4,16 @@ Each restart is a new `Board` on the same parts, as a process or a chip begins a
 is in the storage.
 """
 
-from collections.abc import Callable
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from host.sim.clock import VirtualClock
 from host.sim.headend import HeadEnd
 from host.sim.line import Line
 from host.sim.storage import Storage
+
+if TYPE_CHECKING:
+    from concentrator import ports
 
 TICKS_MASK = 0x1FFFFFFF
 
@@ -30,25 +32,26 @@ class Stream(Protocol):
 
 
 class StreamChannel:
-    """A `Channel` on a stream."""
+    """A `Channel` on a stream; `waiting` is as true as the newest `look`."""
 
     def __init__(self, stream: Stream) -> None:
         self.connection = 1
+        self.waiting = 0
         self._stream = stream
         self._held = b""
 
-    @property
-    def waiting(self) -> int:
-        """Bytes that have arrived."""
-        self._held += self._stream.read()
-        return len(self._held)
+    def look(self) -> None:
+        """Take what has arrived by now."""
+        if self._stream.next_us() is not None:
+            self._held += self._stream.read()
+            self.waiting = len(self._held)
 
     def read_into(self, buf: bytearray) -> int:
         """Put what has arrived into `buf`."""
-        self._held += self._stream.read()
         size = min(len(buf), len(self._held))
         buf[:size] = self._held[:size]
         self._held = self._held[size:]
+        self.waiting = len(self._held)
         return size
 
     def write(self, buf: memoryview) -> int:
@@ -73,12 +76,14 @@ class HeadEndChannel(StreamChannel):
         self.look()
 
     def look(self) -> None:
-        """Connect if it is time to."""
+        """Connect if it is time to, and take what has arrived."""
         if self._headend.connection == 0 and self._clock.now_us() >= self._retry_us:
             self._held = b""
+            self.waiting = 0
             self._headend.connect()
             self._retry_us = self._clock.now_us() + self.RECONNECT_US
         self.connection = self._headend.connection
+        super().look()
 
     def close(self) -> None:
         """Give the connection up."""
@@ -88,7 +93,10 @@ class HeadEndChannel(StreamChannel):
 
 
 class Board:
-    """The parts as `App` takes them."""
+    """The parts as `App` takes them.
+
+    moved_s     what the board's own clock is ahead of the world's, None: it is not set
+    """
 
     def __init__(
         self,
@@ -97,27 +105,39 @@ class Board:
         lines: list[Line],
         headend: HeadEnd | None,
         random: Random,
-        console: StreamChannel | None = None,
+        console: Stream | None = None,
         start_ticks: int = TICKS_MASK - 60_000,
     ) -> None:
         """Ticks begin one minute before they wrap."""
-        self.storage = storage
-        self.lines = [StreamChannel(line) for line in lines]
-        self.console = console
-        self.uplink = HeadEndChannel(headend, clock) if headend else None
-        self.moved_s = 0
+        self.storage: ports.Storage = storage
+        self.lines: list[ports.Channel] = []
+        self.console: ports.Channel | None = None
+        self.uplink: ports.Channel | None = None
+        self.moved_s: int | None = 0
         self._clock = clock
-        self._streams: list[Stream] = [*lines, *([headend] if headend else [])]
+        self._streams: list[Stream] = []
+        self._channels: list[StreamChannel] = []
+        for line in lines:
+            self.lines.append(self._attach(line, StreamChannel(line)))
+        if console is not None:
+            self.console = self._attach(console, StreamChannel(console))
+        if headend is not None:
+            self.uplink = self._attach(headend, HeadEndChannel(headend, clock))
         self._random = random
         self._start_ticks = start_ticks
+
+    def _attach(self, stream: Stream, channel: StreamChannel) -> StreamChannel:
+        self._streams.append(stream)
+        self._channels.append(channel)
+        return channel
 
     def now_ticks(self) -> int:
         """Milliseconds, modulo 2**29."""
         return self._start_ticks + self._clock.now_us() // 1000 & TICKS_MASK
 
     def now_t2000(self) -> int:
-        """Seconds since 2000 by the board's own clock."""
-        return self._clock.now_t2000() + self.moved_s
+        """Seconds since 2000 by the board's own clock, -1 when it is not set."""
+        return -1 if self.moved_s is None else self._clock.now_t2000() + self.moved_s
 
     def set_t2000(self, t2000: int) -> None:
         """Set the board's clock."""
@@ -129,8 +149,8 @@ class Board:
 
     def look(self) -> None:
         """Do what a real board does between two steps."""
-        if self.uplink is not None:
-            self.uplink.look()
+        for channel in self._channels:
+            channel.look()
 
     def sleep(self, idle_ms: int, until_us: int) -> None:
         """Let time pass: to the next byte, at most `idle_ms` and not beyond `until_us`."""
@@ -141,13 +161,3 @@ class Board:
             if at_us is not None:
                 next_us = min(next_us, max(at_us, now_us + 1))
         self._clock.advance_us(min(next_us, max(until_us, now_us + 1)) - now_us)
-
-
-def drive(
-    app_step: Callable[[int, int], int], board: Board, until_us: int, clock: VirtualClock
-) -> None:
-    """Step until virtual time `until_us`."""
-    while clock.now_us() < until_us:
-        board.look()
-        idle_ms = app_step(board.now_ticks(), board.now_t2000())
-        board.sleep(idle_ms, until_us)

@@ -121,6 +121,19 @@ def test_silence_is_asked_again_and_ends() -> None:
     equal(due(reader), first, "the same request again, to be answered from memory")
 
 
+def test_the_time_of_an_answer_begins_when_the_request_has_left() -> None:
+    """Found by a seed: sent before the next poll, a request was taken for unanswered at once."""
+    reader = LinkCarrier()
+    present(reader)
+    reader.start_read(0, 4)
+    check(due(reader))
+    equal(reader.poll(TICKS), carrier.BUSY)
+    equal(reader.poll(TICKS + TIMEOUT_MS - 1), carrier.BUSY)
+    equal(due(reader), None)
+    equal(reader.poll(LATER), carrier.BUSY)
+    check(due(reader))
+
+
 def test_the_result_is_repeated_to_who_asks_again() -> None:
     reader = LinkCarrier()
     present(reader, 9)

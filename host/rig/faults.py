@@ -1,0 +1,109 @@
+"""How much goes wrong in a simulated world: named chances, drawn from its seed."""
+
+from dataclasses import dataclass, field, fields
+from random import Random
+from typing import Any
+
+from host.sim.headend import HeadEndFaults
+from host.sim.line import LineFaults
+from host.sim.storage import StorageFaults
+
+# The worst a seed draws of each; most seeds draw less, and every second one nothing.
+_LINE = {
+    "drop_byte": 0.001,
+    "flip_bit": 0.001,
+    "lost_request": 0.05,
+    "lost_reply": 0.05,
+    "late_reply": 0.05,
+    "foreign_reply": 0.02,
+    "stale_reply": 0.02,
+    "cut_reply": 0.05,
+    "doubled_start": 0.05,
+    "noise": 0.1,
+    "babble": 0.02,
+    "silent_meter": 0.003,
+}
+_JITTER_MS = 200
+_HEADEND = {
+    "lost_message": 0.1,
+    "lost_ack": 0.1,
+    "late_ack": 0.1,
+    "doubled_ack": 0.1,
+    "broken_ack": 0.1,
+    "disconnect": 0.1,
+    "away": 0.02,
+}
+_STORAGE = {"append": 0.02, "replace": 0.02, "remove": 0.02}
+_OURS = {
+    "spoil": 0.05,
+    "cuts_a_day": 6.0,
+    "restarts_a_day": 4.0,
+    "failures_a_day": 2.0,
+    "clock_loss": 0.5,
+    "clock_steps_a_day": 2.0,
+    "bad_cards_a_day": 6.0,
+    "pulled_card": 0.3,
+    "lost_card": 0.1,
+}
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Troubles of the parts, and those of the world around them.
+
+    spoil               of each piece of bytes on the console's line
+    cuts_a_day          power cuts in the middle of a change of the flash
+    restarts_a_day      between two steps
+    failures_a_day      the flash refuses an operation for up to 40 minutes
+    clock_loss          of each restart: the clock is not set afterwards
+    clock_steps_a_day   somebody sets the clock wrong
+    bad_cards_a_day     replayed, copied, forged
+    pulled_card         of each insertion: pulled too early, or torn at some byte
+    lost_card           of each sale: the card is replaced before it is inserted
+    """
+
+    line: LineFaults = field(default_factory=LineFaults)
+    headend: HeadEndFaults = field(default_factory=HeadEndFaults)
+    storage: StorageFaults = field(default_factory=StorageFaults)
+    spoil: float = 0.0
+    cuts_a_day: float = 0.0
+    restarts_a_day: float = 0.0
+    failures_a_day: float = 0.0
+    clock_loss: float = 0.0
+    clock_steps_a_day: float = 0.0
+    bad_cards_a_day: float = 0.0
+    pulled_card: float = 0.0
+    lost_card: float = 0.0
+
+
+NO_FAULTS = Faults()
+
+
+def draw(random: Random) -> Faults:
+    """The troubles of one world."""
+    jitter_ms = random.randrange(_JITTER_MS)
+    line = LineFaults(**_draw(random, _LINE), jitter_ms=jitter_ms)
+    headend = HeadEndFaults(**_draw(random, _HEADEND))
+    storage = StorageFaults(**_draw(random, _STORAGE))
+    return Faults(line, headend, storage, **_draw(random, _OURS))
+
+
+def _draw(random: Random, worst: dict[str, float]) -> dict[str, Any]:
+    return {
+        name: limit * random.random() if random.random() < 0.5 else 0.0
+        for name, limit in worst.items()
+    }
+
+
+def named(faults: Faults) -> dict[str, float]:
+    """All chances above 0, by name."""
+    found: dict[str, float] = {}
+    for one in fields(faults):
+        value = getattr(faults, one.name)
+        if isinstance(value, float | int):
+            found[one.name] = value
+        else:
+            for part in fields(value):
+                if not part.name.endswith("limit_ms") and not part.name.endswith("limit_s"):
+                    found[f"{one.name} {part.name}"] = getattr(value, part.name)
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,222 @@
+"""The people of a simulated world: households that run down and buy, a counter, and thieves."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+from host.cards.issuing import IssueError, issue
+from host.frames import card as frames
+from host.frames.card import CardKind, Header
+from host.link.reader import Redeemed
+from host.rig.agenda import Agenda
+from host.rig.checkers import CUT, Checkers, Order
+from host.rig.far_side import GIVE_UP_US, FarSide
+from host.rig.faults import Faults
+from host.sim.card import VirtualCard
+from host.sim.meter import Meter
+
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+DISTRICT = 4711
+KEY = bytes(range(16))
+KEY_VERSION = 1
+_OTHER_KEY = bytes(range(1, 17))
+_TAKEN = (frames.CODES["OK"], frames.CODES["COMPLETED"], frames.CODES["USED"])
+_AMOUNTS_FEN = (50, 1500)
+_SHORT_FEN = 300
+
+
+@dataclass
+class Household:
+    """One account. `thrift` is how likely it buys when it is looked after, 0 to 1."""
+
+    index: int
+    account: str
+    meter: Meter
+    card: VirtualCard
+    thrift: float
+    number: int = 0  # of the newest order
+    images: list[VirtualCard] = field(default_factory=list)  # what a thief has copied
+    inserting: bool = False
+
+
+class People:
+    """All of them; `sold` are the orders by account index and number.
+
+    results     of insertions, by name
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        random: Random,
+        console: FarSide,
+        meters: list[Meter],
+        sold: dict[tuple[int, int], Order],
+    ) -> None:
+        self.results: Counter[str] = Counter()
+        self.faults = Faults()
+        self._sold = sold
+        self._agenda = agenda
+        self._random = random
+        self._console = console
+        self.households = [
+            Household(index, f"{index + 1:012d}", meter, self._new_card(), random.random())
+            for index, meter in enumerate(meters)
+        ]
+
+    def begin(self, checkers: Checkers) -> None:
+        """Everybody opens an account within some hours, and looks after it from then on."""
+        self._checkers = checkers
+        for one in self.households:
+            self._agenda.after(self._random.randrange(4 * HOUR_US), self._visitor(one))
+
+    def hurry(self) -> None:
+        """Nobody keeps a card that has not been taken."""
+        self.faults = Faults()
+        for one in self.households:
+            if self._order_of(one) < one.number and not one.inserting:
+                self._insert(one)
+
+    @property
+    def owed(self) -> bool:
+        """Whether a card was sold and has not been taken yet."""
+        return any(self._order_of(one) < one.number or one.inserting for one in self.households)
+
+    # --- households ----------------------------------------------------------------------------
+
+    def _visitor(self, one: Household) -> "_Visit":
+        return _Visit(self, one)
+
+    def visit(self, one: Household) -> None:
+        """The household looks at its balance, buys or not, and comes back in some hours."""
+        account = self._checkers.accounts.get(one.index)
+        buys = account is None or account.order == 0
+        if account is not None and not buys:
+            short = account.balance_fen < _SHORT_FEN or account.state == CUT
+            buys = short and self._random.random() < max(0.2, one.thrift)
+        if buys and not one.inserting:
+            if self._order_of(one) == one.number:
+                self._sell(one)
+            self._agenda.after(self._random.randrange(2 * HOUR_US), lambda: self._insert(one))
+        self._agenda.after(self._random.randrange(HOUR_US, 8 * HOUR_US), self._visitor(one))
+
+    def _order_of(self, one: Household) -> int:
+        account = self._checkers.accounts.get(one.index)
+        return account.order if account else 0
+
+    def _new_card(self) -> VirtualCard:
+        return VirtualCard(self._random.randbytes(8).hex().upper())
+
+    def _sell(self, one: Household) -> None:
+        """The counter writes the next order on the household's card."""
+        number = one.number + 1
+        amount_fen = self._random.randrange(*_AMOUNTS_FEN)
+        kind = CardKind.OPEN if number == 1 else CardKind.PURCHASE
+        one.card.insert()
+        try:
+            issue(one.card, self._header(one, kind, number, amount_fen), KEY)
+        except IssueError:
+            # The card bears an order that was credited and not marked: that comes first.
+            self.results["not issued"] += 1
+            return
+        one.number = number
+        self._sold[(one.index, number)] = Order(number, amount_fen, {one.card.uid})
+        one.images.append(self._copy(one.card))
+        if number > 1 and self._random.random() < self.faults.lost_card:
+            one.card = self._new_card()
+            replacement = self._header(one, CardKind.REPLACEMENT, number, amount_fen)
+            issue(one.card, replacement, KEY)
+            self._sold[(one.index, number)].uids.add(one.card.uid)
+            self.results["replaced"] += 1
+
+    def _header(self, one: Household, kind: CardKind, number: int, amount_fen: int) -> Header:
+        meter = one.meter.address
+        issued_t2000 = self._agenda.clock.now_t2000()
+        return Header(
+            *(kind, KEY_VERSION, DISTRICT, one.account, meter, "", number, amount_fen),
+            issued_t2000,
+        )
+
+    def _insert(self, one: Household) -> None:
+        if one.inserting or one.number == 0:
+            return
+        one.inserting = True
+        card = one.card
+        card.insert()
+        give_up_us = GIVE_UP_US
+        if self._random.random() < self.faults.pulled_card:
+            if self._random.random() < 0.5:
+                card.tear_at_byte = self._random.randrange(140)
+            else:
+                give_up_us = self._random.randrange(2_000_000)
+            if self._random.random() < 0.3:
+                card.flip_bit = self._random.randrange(8 * frames.IMAGE_SIZE)
+        number = one.number
+        self._console.insert(card, lambda result: self._taken(one, number, result), give_up_us)
+
+    def _taken(self, one: Household, number: int, result: Redeemed | None) -> None:
+        """The card is out again; without the right result the household comes back."""
+        one.inserting = False
+        name = "no result"
+        if result is not None:
+            name = frames.OUTCOMES[result.code].name
+            if result.credited or result.code in _TAKEN:
+                self._checkers.card_done(one.index, number, name)
+        self.results[name] += 1
+        if result is None or result.code not in _TAKEN:
+            wait_us = self._random.randrange(5 * MINUTE_US, HOUR_US)
+            self._agenda.after(wait_us, lambda: self._insert(one))
+
+    # --- thieves -------------------------------------------------------------------------------
+
+    def attack(self) -> None:
+        """Somebody inserts a card that is not good, or no longer."""
+        one = self._random.choice(self.households)
+        images = one.images
+        if not images:
+            return
+        card = self._copy(self._random.choice(images))
+        kind = self._random.choice(("replay", "copy", "flip", "key", "garbage"))
+        if kind == "copy":
+            self._move(card, self._new_card().uid)
+        elif kind == "flip":
+            at = self._random.randrange(frames.IMAGE_OFFSET, frames.IMAGE_OFFSET + 88)
+            card.memory[at] ^= 1 << self._random.randrange(8)
+        elif kind == "key":
+            number, fen = one.number + 1, 9999
+            forged = frames.build(self._forged(one, card.uid, number, fen), _OTHER_KEY)
+            card.memory[frames.IMAGE_OFFSET : frames.IMAGE_OFFSET + len(forged)] = forged
+        elif kind == "garbage":
+            card.memory[frames.IMAGE_OFFSET :] = self._random.randbytes(frames.IMAGE_SIZE)
+        self._console.insert(card, lambda result: self._attacked(kind, result))
+
+    def _attacked(self, kind: str, result: Redeemed | None) -> None:
+        name = frames.OUTCOMES[result.code].name if result else "no result"
+        self.results[f"{kind} {name}"] += 1
+
+    def _forged(self, one: Household, uid: str, number: int, amount_fen: int) -> Header:
+        header = self._header(one, CardKind.PURCHASE, number, amount_fen)
+        return Header(**{**{n: getattr(header, n) for n in header.__slots__}, "uid": uid})
+
+    @staticmethod
+    def _copy(card: VirtualCard) -> VirtualCard:
+        copy = VirtualCard(card.uid)
+        copy.memory[:] = card.memory
+        return copy
+
+    @staticmethod
+    def _move(card: VirtualCard, uid: str) -> None:
+        """The same content, on a chip with another serial number."""
+        at = frames.SERIAL_OFFSET
+        card.uid = uid
+        card.memory[at : at + frames.UID_SIZE] = bytes.fromhex(uid)
+
+
+@dataclass(frozen=True)
+class _Visit:
+    people: People
+    household: Household
+
+    def __call__(self) -> None:
+        self.people.visit(self.household)

@@ -1,0 +1,411 @@
+"""A small world in one seed: the unchanged firmware core on CPython, in virtual time.
+
+    households, thieves ... cards --+                             +-- line -- meters with relays
+    technician ------------ console +-- concentrator (App) -------+
+                                              |                   +-- head-end
+                                        flash, clock
+
+One thread; every chance comes from one `Random`, divided among the parts, so that a seed repeats
+the whole world. A power cut is an exception out of the flash: what runs is thrown away, and a new
+`App` is built on what the flash has kept. The checkers look after every step.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from concentrator.app import App
+
+from host.frames import tariff
+from host.rig.agenda import Agenda
+from host.rig.board import Board
+from host.rig.charges import Bill
+from host.rig.checkers import Checkers, Order, Terms, Violation
+from host.rig.far_side import FarSide
+from host.rig.faults import NO_FAULTS, Faults, draw, named
+from host.rig.people import DISTRICT, HOUR_US, KEY, KEY_VERSION, MINUTE_US, People
+from host.sim.clock import DAY_S, DEFAULT_START_T2000, VirtualClock, to_datetime
+from host.sim.headend import HeadEnd, HeadEndFaults, Inconsistent
+from host.sim.line import Line, LineFaults
+from host.sim.load import Load
+from host.sim.meter import Meter, Relay
+from host.sim.storage import PowerCut, Storage, StorageFaults
+
+CONCENTRATOR = 7
+UPLINK_KEY = bytes(range(32))
+DAY_US = DAY_S * 1_000_000
+# Rounds of quiet at the end within which everything must come right.
+SETTLE_ROUNDS = 40
+_PART_SIZE = 64
+_TICK_US = 10 * MINUTE_US
+
+_TARIFFS = (
+    """{"name": "monthly, two rates", "tier_period": "month", "tier_reset": ["01 00"],
+    "rates": ["peak", "valley"], "tiers": [
+    {"upto_kwh": "10", "prices": ["0.568", "0.288"]},
+    {"upto_kwh": "30", "prices": ["0.618", "0.338"]}, {"prices": ["0.868", "0.588"]}]}""",
+    """{"name": "eight decimals", "tier_period": "year", "tier_reset": ["02-01 10", "07-01 00"],
+    "rates": ["peak", "valley"], "tiers": [
+    {"upto_kwh": "26", "prices": ["0.99500875", "0.22914475"]},
+    {"upto_kwh": "60.5", "prices": ["1.04500875", "0.27914475"]},
+    {"prices": ["1.29500875", "0.52914475"]}]}""",
+    """{"name": "one price", "tier_period": "none", "rates": ["flat"],
+    "tiers": [{"prices": ["0.52886875"]}], "standing_yuan_per_day": "0.1234567"}""",
+)
+# Days after 2026-01-02 on which a world may begin: an ordinary one, and two before a new month.
+_START_DAYS = (0, 28, 29)
+
+
+_LOOKS = ("save", "status", "counters", "meter list", "journal 1 9")
+
+
+@dataclass
+class WatchedRelay(Relay):
+    """A relay that tells when it moves."""
+
+    moved: Callable[[bool], None] | None = None
+
+    def set(self, is_open: bool) -> bool:
+        """Switch, and tell."""
+        moves = super().set(is_open)
+        if moves and self.moved is not None:
+            self.moved(is_open)
+        return moves
+
+
+class World:
+    """One concentrator, its line, its people, for `days`; `faults` None: as the seed draws them.
+
+    Raises Violation from `run` when an invariant does not hold.
+    """
+
+    def __init__(self, seed: int, days: int, meters: int, faults: Faults | None = None) -> None:
+        self.seed = seed
+        self.days = days
+        self._root = Random(seed)
+        self._random = self._branch()
+        self.faults = draw(self._branch()) if faults is None else faults
+        start_t2000 = DEFAULT_START_T2000 + self._random.choice(_START_DAYS) * DAY_S
+        self.clock = VirtualClock(start_t2000 + self._random.randrange(24) * 3600)
+        self.agenda = Agenda(self.clock)
+        self.meters = self._make_meters(meters)
+        self.line = Line(self.clock, self.meters, random=self._branch())
+        self.headend = HeadEnd(self.clock, CONCENTRATOR, UPLINK_KEY, random=self._branch())
+        self.storage = Storage(random=self._branch())
+        self.console = FarSide(self.agenda, self._branch())
+        sold: dict[tuple[int, int], Order] = {}
+        self.people = People(self.agenda, self._branch(), self.console, self.meters, sold)
+        self.settings = self._draw_settings()
+        self.terms = self._terms()
+        self.checkers = Checkers(self.terms, self.meters, self.headend, sold)
+        self.restarts = 0
+        self.app: App | None = None
+        self.board: Board | None = None
+        self._moved_s: int | None = 0
+        self._power_on_us = 0
+        self._calm = True
+        self._trouble = ""
+
+    def _branch(self) -> Random:
+        """Chances of its own for a part: what one part draws changes nothing for the others."""
+        return Random(self._root.getrandbits(64))
+
+    def _make_meters(self, count: int) -> list[Meter]:
+        made = []
+        for index in range(count):
+            load = Load(self._random.getrandbits(32), self._random.choice((40, 100, 200, 400)))
+            relay = WatchedRelay(moved=self._mover(index))
+            start_wh = [self._random.randrange(10**6) * 10 for _ in range(4)]
+            address = f"{self._random.randrange(10**8) * 10_000 + index:012d}"
+            meter = Meter(address, load, self.clock.now_t2000(), start_wh, relay=relay)
+            made.append(meter)
+        return made
+
+    def _mover(self, index: int) -> Callable[[bool], None]:
+        def moved(is_open: bool) -> None:
+            self.checkers.relay_moved(index, is_open, self.clock.now_us())
+
+        return moved
+
+    def _draw_settings(self) -> dict[str, int]:
+        random = self._random
+        settings = {
+            "interval_s": random.choice((900, 900, 1800)),
+            "overdraft_fen": random.choice((0, 0, 200)),
+            "close_fen": random.choice((0, 0, 40)),
+            "notice_minutes": random.choice((0, 0, 60)),
+            "alarm_1_fen": 500,
+        }
+        if random.random() < 0.25:
+            settings.update(no_cut_from_hour=22, no_cut_to_hour=6)
+        return settings
+
+    def _terms(self) -> Terms:
+        settings = self.settings
+        hours = settings.get("no_cut_from_hour", 0), settings.get("no_cut_to_hour", 0)
+        quiet_s = (hours[1] - hours[0]) % 24 * 3600
+        return Terms(
+            {number: Bill(tariff.read(text)) for number, text in enumerate(_TARIFFS, 1)},
+            settings["overdraft_fen"],
+            settings["close_fen"],
+            hours,
+            settings["interval_s"],
+            quiet_s + 60 * settings["notice_minutes"],
+        )
+
+    # --- the course of it ------------------------------------------------------------------------
+
+    def run(self, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
+        """Live through it and return what happened; `progress` is told each day that is over."""
+        try:
+            self._boot()
+            self._set_up()
+            self._let_loose()
+            for day in range(1, self.days + 1):
+                self._live_until(day * DAY_US)
+                if progress is not None:
+                    progress(day)
+            self._settle()
+        except Inconsistent as error:
+            raise Violation("journal", str(error)) from error
+        return self.report()
+
+    def _live_until(self, until_us: int) -> None:
+        agenda = self.agenda
+        clock = self.clock
+        while clock.now_us() < until_us:
+            agenda.run_due()
+            event_us = agenda.next_us()
+            stop_us = until_us if event_us is None else min(until_us, event_us)
+            if self.app is None:
+                stop_us = min(stop_us, max(self._power_on_us, clock.now_us()))
+                clock.advance_us(max(0, stop_us - clock.now_us()))
+                if clock.now_us() >= self._power_on_us:
+                    self._boot()
+            else:
+                self._step(stop_us)
+
+    def _step(self, stop_us: int) -> None:
+        app, board = self.app, self.board
+        if app is None or board is None:
+            return
+        board.look()
+        try:
+            idle_ms = app.step(board.now_ticks(), board.now_t2000())
+        except PowerCut:
+            self._power_off("power cuts in a change")
+            return
+        healthy = not self.storage.failing and board.moved_s is not None
+        self.checkers.look(app, self.storage.content, self.clock.now_us(), healthy)
+        board.sleep(idle_ms, stop_us)
+
+    # --- power -----------------------------------------------------------------------------------
+
+    def _power_off(self, why: str) -> None:
+        """What runs is gone; it starts again in a while."""
+        if self.app is None:
+            return
+        self.checkers.counters[why] += 1
+        if self.board is not None:
+            self._moved_s = self.board.moved_s
+        self.app = self.board = None
+        long = self._random.random() < 0.2
+        self._power_on_us = self.clock.now_us() + self._random.randrange(
+            3 * HOUR_US if long else MINUTE_US
+        )
+
+    def _boot(self) -> None:
+        """A new board on the old flash, as often as the power fails again while it recovers."""
+        self.console.read()
+        while True:
+            self.storage = self.storage.reopened()
+            if not self._calm and self._random.random() < 0.1:
+                self.storage.plan_cut(self._random.randrange(3), self._random.randrange(100))
+            board = Board(
+                *(self.clock, self.storage, [self.line], self.headend, self._branch()),
+                self.console,
+                self._random.getrandbits(29),
+            )
+            board.moved_s = self._moved_s
+            if not self._calm and self._random.random() < self.faults.clock_loss:
+                board.moved_s = None
+                self.checkers.counters["clocks lost"] += 1
+                self.agenda.after(self._random.randrange(2 * HOUR_US), self._set_clock)
+            try:
+                self.app = App(board, limit=len(self.meters) + 1)
+            except PowerCut:
+                self.checkers.counters["power cuts in a recovery"] += 1
+                continue
+            self.board = board
+            self.restarts += 1
+            self.checkers.restarted(self.app, self.storage.content, self.clock.now_us())
+            return
+
+    # --- the technician --------------------------------------------------------------------------
+
+    def _type(self, text: str, must: bool = False) -> None:
+        def answered(lines: list[str] | None) -> None:
+            bad = lines is None or (lines and lines[0].startswith("refused"))
+            self.checkers.counters["commands"] += 1
+            if bad:
+                self.checkers.counters["commands refused or unanswered"] += 1
+            if bad and must:
+                self._trouble = f"{text}: {lines}"
+
+        self.console.command(text, answered)
+
+    def _set_up(self) -> None:
+        """What a technician types on a new concentrator."""
+        values: dict[str, object] = {"id": CONCENTRATOR, "uplink_key": UPLINK_KEY.hex()}
+        values |= {"district": DISTRICT, "card_key": KEY.hex(), "card_key_version": KEY_VERSION}
+        for name, value in (values | self.settings).items():
+            self._type(f"set {name} {value}", must=True)
+        for number, text in enumerate(_TARIFFS, 1):
+            image = tariff.build(tariff.read(text), number)
+            self._type(f"tariff begin {len(image)}", must=True)
+            for at in range(0, len(image), _PART_SIZE):
+                part = image[at : at + _PART_SIZE].hex()
+                self._type(f"tariff data {at} {part}", must=True)
+            self._type(f"tariff commit {number} {zlib.crc32(image):08x}", must=True)
+        for one in self.people.households:
+            number = 1 + one.index % len(_TARIFFS)
+            self._type(f"meter add {one.meter.address} {one.account} {number}", must=True)
+        while not self.console.idle:
+            self._live_until(self.clock.now_us() + 1_000_000)
+        if self._trouble:
+            raise RuntimeError(f"the concentrator cannot be set up: {self._trouble}")
+
+    def _set_clock(self) -> None:
+        moment = to_datetime(self.clock.now_t2000() + 1)
+        self._type(f"time {moment:%Y-%m-%d %H:%M:%S}")
+
+    def _set_clock_wrong(self) -> None:
+        """By some minutes, seldom by hours; it is noticed some hours later."""
+        random = self._random
+        step_s = random.randrange(-3000, 3000)
+        if random.random() < 0.2:
+            step_s = random.randrange(-20_000, 20_000)
+        moment = to_datetime(self.clock.now_t2000() + step_s)
+        self._type(f"time {moment:%Y-%m-%d %H:%M:%S}")
+        self.agenda.after(random.randrange(6 * HOUR_US), self._set_clock)
+
+    def _visit(self) -> None:
+        """The technician looks for what needs him."""
+        for index, account in self.checkers.accounts.items():
+            if account.stopped:
+                self._type(f"account resume {self.people.households[index].account}")
+        self._type(
+            self._random.choice(("save", "status", "counters", "meter list", "journal 1 9"))
+        )
+
+    # --- troubles --------------------------------------------------------------------------------
+
+    def _let_loose(self) -> None:
+        """From now on everything may go wrong."""
+        faults = self.faults
+        self._calm = False
+        self.line.faults = faults.line
+        self.headend.faults = faults.headend
+        self.storage.faults = faults.storage
+        self.console.spoil = faults.spoil
+        self.people.faults = faults
+        self.people.begin(self.checkers)
+        self._often(faults.cuts_a_day, self._plan_cut)
+        self._often(faults.restarts_a_day, lambda: self._power_off("restarts"))
+        self._often(faults.failures_a_day, self._fail_storage)
+        self._often(faults.clock_steps_a_day, self._set_clock_wrong)
+        self._often(faults.bad_cards_a_day, self.people.attack)
+        self._often(3.0, self._visit)
+        self._tick()
+
+    def _often(self, times_a_day: float, do: Callable[[], None]) -> None:
+        """Have `do` called so many times a day, at random, while the world is not calm."""
+        if times_a_day <= 0:
+            return
+
+        def again() -> None:
+            if not self._calm:
+                do()
+                wait()
+
+        def wait() -> None:
+            self.agenda.after(1 + int(self._random.expovariate(times_a_day / DAY_US)), again)
+
+        wait()
+
+    def _plan_cut(self) -> None:
+        self.storage.plan_cut(self._random.randrange(4), self._random.randrange(101))
+
+    def _fail_storage(self) -> None:
+        storage = self.storage
+        operation = self._random.choice(("append", "append", "replace", "remove"))
+        storage.failing.add(operation)
+        wait_us = self._random.randrange(40 * MINUTE_US)
+        self.agenda.after(wait_us, lambda: storage.failing.discard(operation))
+
+    def _tick(self) -> None:
+        self.checkers.tick(self.clock.now_us())
+        self.agenda.after(_TICK_US, self._tick)
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Nothing fails any more: everything must come right within some rounds."""
+        self._calm = True
+        self.faults, faults = NO_FAULTS, self.faults
+        self.line.faults = LineFaults()
+        self.headend.faults = HeadEndFaults()
+        self.storage.faults = StorageFaults()
+        self.storage.failing.clear()
+        self.storage.plan_cut(1 << 40, 0)
+        self.console.spoil = 0.0
+        self._set_clock()
+        self.people.hurry()
+        since_t2000 = self.clock.now_t2000()
+        interval_us = self.terms.interval_s * 1_000_000
+        for _ in range(SETTLE_ROUNDS):
+            self._live_until(self.clock.now_us() + interval_us)
+            if self._is_settled(since_t2000):
+                break
+            self._visit()
+            self.people.hurry()
+        self.faults = faults
+        if self.app is None:
+            raise Violation("recovery", "the concentrator does not start")
+        addresses = {index: meter.address for index, meter in enumerate(self.meters)}
+        self.checkers.finish(self.app, addresses)
+        self._power_off("restarts")
+        self._boot()
+
+    def _is_settled(self, since_t2000: int) -> bool:
+        app = self.app
+        if app is None or app.session is None or not self.console.idle or self.people.owed:
+            return False
+        if app.journal.count or app.session.acked_seq != app.journal.durable_seq:
+            return False
+        if app.registry.pending:
+            return False
+        return all(
+            account.charges.read_t2000 >= since_t2000 and account.stage == 0
+            for account in self.checkers.accounts.values()
+        )
+
+    def report(self) -> dict[str, Any]:
+        """What happened, in numbers, and what identifies this course of the world."""
+        journal = b"".join(self.checkers.raw[seq] for seq in sorted(self.checkers.raw))
+        return {
+            "seed": self.seed,
+            "days": self.days,
+            "meters": len(self.meters),
+            "settings": self.settings,
+            "faults": named(self.faults),
+            "restarts": self.restarts - 1,
+            "world": dict(sorted(self.checkers.counters.items())),
+            "cards": dict(sorted(self.people.results.items())),
+            "line": dict(sorted(self.line.counters.items())),
+            "head-end": dict(sorted(self.headend.counters.items())),
+            "flash": dict(sorted(self.storage.counters.items())),
+            "journal_crc32": f"{zlib.crc32(journal):08x}",
+        }
