@@ -105,8 +105,8 @@ class Maker:
         chance = self.random
         pattern = chance.choice(self._patterns)
         number = pattern.value
-        for place, choice in pattern.choices:
-            number |= chance.choice(list(choice)) << (place & 0xFF)
+        for bracket in pattern.brackets:
+            number |= chance.choice(bracket.held) << bracket.shift
         di = number.to_bytes(pattern.digits // 2, "little")
         control = chance.choice((0x91, 0x81) if chance.random() < 0.7 else range(256))
         size = chance.choice((1, 2, 3, 4, 5, 6, 7, 8, 14, 18, 20, 21, chance.randrange(200)))

@@ -1,10 +1,10 @@
 """The data identifiers, functions and flag words of DL/T 645, read from `identifiers.csv`.
 
 A row names one identifier, or a family of them in brackets: `0001[01-3F]00` has two digits from
-01 to 3F, `9[159]10` one of three; `{1}` in a name stands for what the first bracket holds. A row
-with profiles counts for meters of these and goes before the one without. Rows that begin with @
-name layouts, rows like `2007:1C` are the functions: `request -> reply`, where DI and DATA stand
-for the identifier and the data it defines.
+01 to 3F; `{1}` in a name stands for the number in the first bracket. A row with profiles counts
+for meters of these and goes before the one without. Rows that begin with @ name layouts, rows
+like `2007:1C` are the functions: `request -> reply`, where DI and DATA stand for the identifier
+and the data it defines.
 """
 
 import csv
@@ -17,7 +17,6 @@ from importlib import resources
 from host.frames.layouts import Layout, compile_layout
 
 FILE = "identifiers.csv"
-_BRACKET = re.compile(r"\[([0-9A-F]+)(?:-([0-9A-F]+))?\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +72,35 @@ class Part:
         return self.has_di and self.has_data and not around
 
 
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """One `[01-3F]`: the digits it stands for end `shift` bits above the lowest."""
+
+    shift: int
+    mask: int
+    held: range
+
+
 class Pattern:
     """The identifiers of one row."""
 
     def __init__(self, row: Row) -> None:
+        parts = re.findall(r"\[[^]]*\]|[0-9A-F]", row.pattern)
         self.row = row
-        self.digits = len(_BRACKET.sub(lambda match: "0" * len(_first(match)), row.pattern))
-        self.choices: list[tuple[int, range | list[int]]] = []
+        self.digits = sum(_width(part) for part in parts)
+        self.brackets: list[Bracket] = []
         self.mask = self.value = 0
-        at = 0
-        for part in re.findall(r"\[[^]]*\]|[0-9A-F]", row.pattern):
-            match = _BRACKET.fullmatch(part)
-            width = len(_first(match)) if match else 1
-            at += width
-            shift = 4 * (self.digits - at)
-            if match is None:
+        shift = 4 * self.digits
+        for part in parts:
+            shift -= 4 * _width(part)
+            if part[0] == "[":
+                low, _, high = part[1:-1].partition("-")
+                mask = (1 << 4 * _width(part)) - 1
+                held = range(int(low, 16), int(high, 16) + 1)
+                self.brackets.append(Bracket(shift, mask, held))
+            else:
                 self.mask |= 0xF << shift
                 self.value |= int(part, 16) << shift
-            else:
-                self.choices.append((shift | width << 8, _choice(match)))
 
     @property
     def rank(self) -> int:
@@ -100,31 +109,21 @@ class Pattern:
 
     def match(self, di: int) -> tuple[int, ...] | None:
         """What the brackets hold in `di`, or None where it is none of them."""
-        found = []
-        for place, choice in self.choices:
-            held = di >> (place & 0xFF) & ((1 << 4 * (place >> 8)) - 1)
-            if held not in choice:
-                return None
-            found.append(held)
-        return tuple(found)
+        found = tuple(di >> bracket.shift & bracket.mask for bracket in self.brackets)
+        fits = all(one in bracket.held for one, bracket in zip(found, self.brackets, strict=True))
+        return found if fits else None
 
     def expand(self) -> Iterator[int]:
         """Every identifier of the row."""
         found = [self.value]
-        for place, choice in self.choices:
-            found = [di | held << (place & 0xFF) for di in found for held in choice]
+        for bracket in self.brackets:
+            found = [di | one << bracket.shift for di in found for one in bracket.held]
         yield from found
 
 
-def _first(match: re.Match[str]) -> str:
-    """The digits one bracket stands for, as an example of their number."""
-    return match[1] if match[2] else match[1][0]
-
-
-def _choice(match: re.Match[str]) -> range | list[int]:
-    if match[2]:
-        return range(int(match[1], 16), int(match[2], 16) + 1)
-    return [int(digit, 16) for digit in match[1]]
+def _width(part: str) -> int:
+    """The digits of an identifier that a part of a pattern stands for."""
+    return part.index("-") - 1 if part[0] == "[" else 1
 
 
 class Catalogue:

@@ -7,6 +7,7 @@ table (firmware/dlt645/table.py) is read row by row and compared with what the c
 import csv
 from collections import Counter
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from dlt645.table import TABLE, TABLE_SIZE
@@ -14,6 +15,7 @@ from dlt645.table import TABLE, TABLE_SIZE
 from host.frames import catalogue
 from host.frames.layouts import compile_layout
 from host.frames.values import FormatError
+from tools import identifiers
 
 FOUND = catalogue.load()
 # Layouts of the device's formats that are no numbers.
@@ -274,3 +276,10 @@ def test_a_broken_load_record_is_refused(change: dict[int, int]) -> None:
         record[at] = value
     assert found.reply.decode(bytes(record)) is None
     assert found.reply.decode(b"") is None
+
+
+def test_the_listing_for_people_is_the_catalogue() -> None:
+    listing = Path(__file__).parents[2] / "docs" / "IDENTIFIERS.md"
+    wanted = f"{identifiers.render()}\n"
+
+    assert listing.read_text(encoding="utf-8") == wanted, "make it again: see tools/identifiers.py"
