@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bill": ("host.cli.bill", "Price kilowatt-hours under a tariff file, exactly."),
     "explain": ("host.cli.explain", "Explain and recompute an account out of a journal."),
     "card": ("host.cli.card", "Issue, show and redeem prepaid IC cards."),
+    "meter": ("host.cli.meter", "Find, read, write, set and switch meters on a line."),
     "console": ("host.cli.console", "Talk to a concentrator: set it up, ask it, load tariffs."),
     "sim": ("host.cli.sim", "Simulated meters on a line, and seeded worlds of faults."),
     "headend": ("host.cli.headend", "Receive, store and acknowledge readings."),

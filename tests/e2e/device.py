@@ -15,32 +15,31 @@ from tools import micropython
 
 @dataclass
 class Device:
-    """`url` is the console's, for --port; `line` the meters'."""
+    """`url` is the console's, for --port."""
 
     url: str
-    line: PtyPort
     process: subprocess.Popen[bytes]
 
 
 @contextlib.contextmanager
-def running(flash: Path, *arguments: str) -> Iterator[Device]:
-    """Run a concentrator on `flash` until the end of the block."""
-    console, line = PtyPort(), PtyPort()
+def running(flash: Path, line: str | None = None) -> Iterator[Device]:
+    """Run a concentrator on `flash` until the end of the block; `line` is where its meters are."""
+    console, nobody = PtyPort(), PtyPort()
     server = socket.create_server(("127.0.0.1", 0))
     bridge = threading.Thread(target=_bridge, args=(server, console), daemon=True)
     bridge.start()
     command = [str(micropython.ensure()), str(device_root() / "main.py"), "--flash", str(flash)]
-    command += ["--line", line.name, "--console", console.name, *arguments]
+    command += ["--line", line or nobody.name, "--console", console.name]
     process = subprocess.Popen(command)
     try:
-        yield Device(f"socket://127.0.0.1:{server.getsockname()[1]}", line, process)
+        yield Device(f"socket://127.0.0.1:{server.getsockname()[1]}", process)
     finally:
         process.kill()
         process.wait()
         server.close()
         bridge.join(5)
         console.close()
-        line.close()
+        nobody.close()
 
 
 def _bridge(server: socket.socket, console: PtyPort) -> None:

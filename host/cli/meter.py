@@ -1,0 +1,423 @@
+"""`dianka meter`: a technician's questions and orders to meters, direct or by a concentrator."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console as Screen
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from host.frames import write
+from host.frames.describe import describe
+from host.frames.dlt645 import BROADCAST, WILDCARD, Frame
+from host.link.console import Console
+from host.link.meters import AskError, MeterLine, ThroughConcentrator
+from host.link.port import Port, PortError
+from host.rig.meters import DirectLine
+
+PASSWORD_VARIABLE = "DIANKA_METER_PASSWORD"
+OPERATOR = bytes(4)
+RELAY_ACTIONS = {
+    "trip": 0x1A,
+    "permit": 0x1B,
+    "close": 0x1C,
+    "alarm-on": 0x2A,
+    "alarm-off": 0x2B,
+    "guard-on": 0x3A,
+    "guard-off": 0x3B,
+}
+FREEZES = {
+    "instant": "99999999",
+    "hourly": "999999{mm}",
+    "daily": "9999{hh}{mm}",
+    "monthly": "99{DD}{hh}{mm}",
+}
+CLEARS = {"demand": 0x19, "meter": 0x1A, "events": 0x1B}
+STATUS_3 = "04000503"
+EXPIRY_S = 3600
+
+
+@dataclass(slots=True)
+class Session:
+    """How the meters are reached, and how answers are shown."""
+
+    port: str
+    console: str
+    line: int
+    baud: int
+    standard: str
+    profile: str
+    as_json: bool
+
+    @contextmanager
+    def opened(self) -> Iterator[MeterLine]:
+        """The line; what goes wrong on it becomes one clear sentence."""
+        try:
+            if self.console:
+                with Port(self.console) as port:
+                    yield ThroughConcentrator(Console(port), self.line)
+            else:
+                with Port(self.port, self.baud, "E") as port:
+                    yield DirectLine(port, self.baud)
+        except (AskError, PortError, write.WriteError) as error:
+            raise click.ClickException(str(error)) from error
+
+    def show(self, frames: list[Frame], title: str) -> None:
+        """Answers as a table or as JSON; status 1 when a meter refused."""
+        said = [describe(frame, self.standard, self.profile) for frame in frames]
+        if self.as_json:
+            click.echo(json.dumps(said if len(said) > 1 else said[0], ensure_ascii=False))
+        else:
+            _print_table(said, title)
+        if any(one["error"] for one in said):
+            raise click.exceptions.Exit(1)
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  dianka meter --port /dev/ttyUSB0 scan
+  dianka meter --port /dev/ttyUSB0 read 983764 voltage 0001FF00
+  dianka meter --console /dev/ttyACM0 --line 1 read 983764 电压数据块
+  dianka meter --port socket://10.0.0.7:7000 --baud 9600 time 983764
+  dianka meter --port /dev/ttyUSB0 relay 983764 trip --yes
+An address has up to 12 digits; `any` is whatever meter is alone on the line. The password, PA P0
+P1 P2 as 8 digits, is asked for, or taken from DIANKA_METER_PASSWORD.
+"""
+)
+@click.option("--port", default="", help="The line: /dev/ttyUSB0 (8E1) or socket://HOST:PORT.")
+@click.option("--console", default="", help="Through the concentrator with this console.")
+@click.option("--line", default=0, show_default=True, help="Which of the concentrator's lines.")
+@click.option("--baud", default=2400, show_default=True, type=click.IntRange(300, 115200))
+@click.option("--standard", default="2007", show_default=True, type=click.Choice(["2007", "1997"]))
+@click.option("--profile", default="", help="What meters disagree about: see `dianka decode`.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(
+    context: click.Context,
+    port: str,
+    console: str,
+    line: int,
+    baud: int,
+    standard: str,
+    profile: str,
+    as_json: bool,
+) -> None:
+    """Find meters, read and write them, set time, freeze, switch, clear."""
+    if bool(port) == bool(console):
+        raise click.UsageError("give --port for a line, or --console for a concentrator")
+    context.obj = Session(port, console, line, baud, standard, profile, as_json)
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka meter --port /dev/ttyUSB0 scan
+"""
+)
+@click.pass_obj
+def scan(session: Session) -> None:
+    """Find all meters of a line, known to nobody, by a search that copes with collisions."""
+    asked = 0
+    with session.opened() as line, _progress() as told:
+        task = told.add_task("", total=None)
+
+        def heard(questions: int, found: int) -> None:
+            nonlocal asked
+            asked = questions
+            told.update(task, description=f"{questions} questions, {found} meters")
+
+        addresses = line.search(session.standard, heard)
+    if session.as_json:
+        click.echo(json.dumps({"addresses": addresses, "questions": asked}))
+        return
+    for address in addresses:
+        click.echo(address)
+    click.echo(f"{len(addresses)} meters, {asked} questions", err=True)
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  dianka meter --port /dev/ttyUSB0 read 983764 voltage
+  dianka meter --port /dev/ttyUSB0 --json read any 0001FF00 04000503
+"""
+)
+@click.argument("address")
+@click.argument("items", nargs=-1, required=True)
+@click.pass_obj
+def read(session: Session, address: str, items: tuple[str, ...]) -> None:
+    """Read identifiers, by digits or by name."""
+    address = _address(address)
+    control = 0x11 if session.standard == "2007" else 0x01
+    with session.opened() as line:
+        wanted = [write.find(item, session.standard, session.profile) for item in items]
+        frames = [line.ask(address, control, _wire(one.di)) for one in wanted]
+    session.show(frames, f"Meter {frames[0].address}")
+
+
+@command.command(
+    "write",
+    epilog="""\b
+Examples:
+  dianka meter --port /dev/ttyUSB0 write 983764 04001001 20.00 --yes
+  dianka meter --port /dev/ttyUSB0 write 983764 04000401 --hex 643798000000 --yes
+""",
+)
+@click.argument("address")
+@click.argument("item")
+@click.argument("value", required=False)
+@click.option("--hex", "digits", help="The data as it stands on the wire, low byte first.")
+@click.option(
+    "--size", type=click.IntRange(1, 8), help="Bytes of the number, if there are several."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def write_command(
+    session: Session,
+    address: str,
+    item: str,
+    value: str | None,
+    digits: str | None,
+    size: int | None,
+    yes: bool,
+) -> None:
+    """Write an identifier: a number as people write it, or --hex."""
+    address = _address(address)
+    if (value is None) == (digits is None):
+        raise click.UsageError("give a VALUE or --hex")
+    try:
+        found = write.find(item, session.standard, session.profile)
+        sizes = [size] if size else write.sizes_of(found)
+        octets = _hex(digits) if digits else write.encode(found, value or "", (sizes or [4])[0])
+    except write.WriteError as error:
+        raise click.ClickException(str(error)) from error
+    _sure(yes, f"Write {found.di} {found.name_en} of meter {address}?")
+    password = _password()
+    head = _wire(found.di) + password + (OPERATOR if session.standard == "2007" else b"")
+    control = 0x14 if session.standard == "2007" else 0x04
+    _order(session, address, control, head + octets, f"{found.di} written")
+
+
+@command.command(
+    "time",
+    epilog="""\b
+Examples:
+  dianka meter --port /dev/ttyUSB0 time 983764
+  dianka meter --port /dev/ttyUSB0 time 983764 --set
+  dianka meter --port /dev/ttyUSB0 time any --broadcast
+""",
+)
+@click.argument("address")
+@click.option("--set", "set_it", is_flag=True, help="Write this machine's time, with password.")
+@click.option("--broadcast", is_flag=True, help="To all meters: within 5 minutes, once a day.")
+@click.pass_obj
+def time_command(session: Session, address: str, set_it: bool, broadcast: bool) -> None:
+    """Compare a meter's clock with this machine's; set it, then read it back."""
+    address = _address(address)
+    with session.opened() as line:
+        if broadcast:
+            now = datetime.now()
+            line.ask(BROADCAST, 0x08, bytes.fromhex(f"{now:%y%m%d%H%M%S}")[::-1])
+        elif set_it:
+            _set_clock(session, line, address)
+        date, clock = _clock_items(session)
+        answers = [_said(session, line, address, di) for di in (date, clock)]
+    texts = [one["items"][0]["value"] for one in answers if one["items"] and not one["error"]]
+    if len(texts) < 2 or None in texts:
+        raise click.ClickException(f"meter {address} does not tell its clock")
+    shown = datetime.strptime(" ".join(texts), "%Y-%m-%d %H:%M:%S")
+    ahead_s = round((shown - datetime.now()).total_seconds())
+    if session.as_json:
+        click.echo(
+            json.dumps({"meter": answers[0]["address"], "time": str(shown), "ahead_s": ahead_s})
+        )
+    else:
+        click.echo(f"meter {answers[0]['address']} shows {shown}, {ahead_s:+d} s")
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  dianka meter --port /dev/ttyUSB0 freeze 983764
+  dianka meter --port /dev/ttyUSB0 freeze all --kind daily --at "01 00:30"
+"""
+)
+@click.argument("address")
+@click.option("--kind", default="instant", show_default=True, type=click.Choice(list(FREEZES)))
+@click.option("--at", default="01 00:00", show_default=True, help='When: "DD hh:mm".')
+@click.pass_obj
+def freeze(session: Session, address: str, kind: str, at: str) -> None:
+    """Keep the registers of one meter, or of `all`: at once, or every hour, day or month."""
+    try:
+        moment = datetime.strptime(f"2000-01-{at}", "%Y-%m-%d %H:%M")
+    except ValueError as error:
+        raise click.UsageError(f'--at {at}: a time is like "01 00:30"') from error
+    digits = FREEZES[kind].format(mm=f"{moment:%M}", hh=f"{moment:%H}", DD=f"{moment:%d}")
+    everyone = address == "all"
+    address = BROADCAST if everyone else _address(address)
+    data = bytes.fromhex(digits)[::-1]
+    _order(session, address, 0x16, data, "sent to all" if everyone else f"{kind} freeze set")
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  dianka meter --port /dev/ttyUSB0 relay 983764 trip
+  dianka meter --port /dev/ttyUSB0 relay 983764 close --yes
+"""
+)
+@click.argument("address")
+@click.argument("action", type=click.Choice(list(RELAY_ACTIONS)))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def relay(session: Session, address: str, action: str, yes: bool) -> None:
+    """Switch a supply, its alarm or its guard; sent once, then status word 3 is read."""
+    address = _address(address)
+    _sure(yes, f"{action} for meter {address}?")
+    expiry = datetime.fromtimestamp(datetime.now().timestamp() + EXPIRY_S)
+    data = _password() + OPERATOR + bytes((RELAY_ACTIONS[action], 0))
+    data += bytes.fromhex(f"{expiry:%y%m%d%H%M%S}")[::-1]
+    with session.opened() as line:
+        frames = [line.ask(address, 0x1C, data), line.ask(address, 0x11, _wire(STATUS_3))]
+    session.show(frames, f"Meter {frames[0].address}: {action}")
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka meter --port /dev/ttyUSB0 clear 983764 demand
+"""
+)
+@click.argument("address")
+@click.argument("what", type=click.Choice(list(CLEARS)))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def clear(session: Session, address: str, what: str, yes: bool) -> None:
+    """Clear a meter's demand, all its registers, or its event records. There is no way back."""
+    address = _address(address)
+    _sure(yes, f"Clear {what} of meter {address}? There is no way back.")
+    data = _password() + OPERATOR + (b"\xff" * 4 if what == "events" else b"")
+    _order(session, address, CLEARS[what], data, f"{what} cleared")
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka meter --port /dev/ttyUSB0 password 983764 --level 2
+"""
+)
+@click.argument("address")
+@click.option("--level", default=2, show_default=True, type=click.IntRange(0, 9))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def password(session: Session, address: str, level: int, yes: bool) -> None:
+    """Change a password of a meter; the new one is asked for, or DIANKA_METER_NEW_PASSWORD."""
+    address = _address(address)
+    _sure(yes, f"Change password {level} of meter {address}?")
+    data = _wire(f"04000C{level + 1:02X}") + _password() + _password("NEW_")
+    _order(session, address, 0x18, data, "password changed")
+
+
+def _order(session: Session, address: str, control: int, data: bytes, done: str) -> None:
+    """Send something that is answered with no more than yes or no."""
+    with session.opened() as line:
+        frame = line.ask(address, control, data)
+    if frame.abnormal or session.as_json:
+        session.show([frame], f"Meter {frame.address}")
+    else:
+        click.echo(f"meter {frame.address}: {done}")
+
+
+def _said(session: Session, line: MeterLine, address: str, di: str) -> dict[str, Any]:
+    control = 0x11 if session.standard == "2007" else 0x01
+    return describe(line.ask(address, control, _wire(di)), session.standard, session.profile)
+
+
+def _clock_items(session: Session) -> tuple[str, str]:
+    return ("04000101", "04000102") if session.standard == "2007" else ("C010", "C011")
+
+
+def _set_clock(session: Session, line: MeterLine, address: str) -> None:
+    now = datetime.now()
+    weekday = now.isoweekday() % 7
+    values = (f"{now:%y%m%d}{weekday:02d}", f"{now:%H%M%S}")
+    key, operator = _password(), OPERATOR if session.standard == "2007" else b""
+    control = 0x14 if session.standard == "2007" else 0x04
+    for di, digits in zip(_clock_items(session), values, strict=True):
+        data = _wire(di) + key + operator + bytes.fromhex(digits)[::-1]
+        frame = line.ask(address, control, data)
+        if frame.abnormal:
+            session.show([frame], f"Meter {frame.address}")
+
+
+def _address(text: str) -> str:
+    if text == "any":
+        return WILDCARD
+    digits = text.upper()
+    if not digits or len(digits) > 12 or not set(digits) <= set("0123456789A"):
+        raise click.UsageError(f"address {text}: up to 12 digits, or `any`")
+    return digits.zfill(12)
+
+
+def _wire(di: str) -> bytes:
+    return bytes.fromhex(di)[::-1]
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise write.WriteError(f"--hex {text}: pairs of hexadecimal digits") from error
+
+
+def _password(kind: str = "") -> bytes:
+    """PA P0 P1 P2 as on the wire; never an argument."""
+    name = PASSWORD_VARIABLE.replace("PASSWORD", f"{kind}PASSWORD")
+    text = os.environ.get(name)
+    if text is None:
+        what = "New password" if kind else "Password"
+        text = click.prompt(f"{what} (PA P0 P1 P2, 8 digits)", hide_input=True)
+    digits = "".join(text.split())
+    if len(digits) != 8 or not set(digits.lower()) <= set("0123456789abcdef"):
+        raise click.ClickException(f"a password is PA P0 P1 P2, 8 digits: see {name}")
+    return bytes.fromhex(digits)
+
+
+def _sure(yes: bool, question: str) -> None:
+    if not yes:
+        click.confirm(question, abort=True)
+
+
+def _progress() -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    return Progress(*columns, console=Screen(file=sys.stderr), transient=True)
+
+
+def _print_table(said: list[dict[str, Any]], title: str) -> None:
+    table = Table(title=title)
+    for name in ("identifier 标识", "name 名称", "value 数据"):
+        table.add_column(name)
+    table.add_column("unit 单位")
+    for one in said:
+        head = (one["di"] or one["function"], f"{one['name_en']} {one['name_zh']}".strip())
+        if one["error"]:
+            flags = ", ".join(one["error"]["flags"]) or one["error"]["code"]
+            table.add_row(*head, f"[red]refused: {flags}[/red]", "")
+            continue
+        for place, item in enumerate(one["items"]):
+            value = item["value"] if item["value"] is not None else "-"
+            value = ", ".join(item["flags"]) or "none" if "flags" in item else value
+            label = item.get("name", "")
+            first = head if place == 0 else ("", "")
+            table.add_row(first[0], f"{first[1]} {label}".strip(), value, item.get("unit", ""))
+        if not one["items"]:
+            table.add_row(*head, "done", "")
+    Screen().print(table)

@@ -1,0 +1,90 @@
+"""Values and names as people type them, for a request: the way back from `describe`."""
+
+import re
+from decimal import Decimal, InvalidOperation
+
+from host.frames import catalogue
+from host.frames.catalogue import Identifier
+
+_CANDIDATES = 8
+
+
+class WriteError(ValueError):
+    """What was typed is no identifier or no value of it; the message says what would be."""
+
+
+def find(text: str, standard: str = "2007", profile: str = "") -> Identifier:
+    """The identifier that `text` names: its digits, or words of its English or Chinese name.
+
+    Of several the one with the fewest other words counts, and blocks before single items.
+    """
+    known = catalogue.load(profile)
+    digits = 8 if standard == "2007" else 4
+    if re.fullmatch(f"[0-9A-Fa-f]{{{digits}}}", text):
+        found = known.find(text.upper())
+        if found is None:
+            raise WriteError(f"no identifier {text.upper()} in the catalogue, see docs")
+        return found
+    wanted = text.lower().split()
+    hits: list[tuple[int, int, str]] = []
+    for pattern in known.patterns:
+        row = pattern.row
+        if pattern.digits != digits or "[" in row.pattern:
+            continue
+        words = re.findall(r"[\w.]+", row.name_en.lower())
+        if all(word in words for word in wanted):
+            others = [word for word in words if word not in wanted and len(word) > 1]
+            others = [word for word in others if word != "block"]
+            hits.append((len(others), 0 if "block" in words else 1, row.pattern))
+        elif text in row.name_zh:
+            hits.append((len(row.name_zh) - len(text), 1, row.pattern))
+    if not hits:
+        raise WriteError(f"no identifier is called {text!r}: give its {digits} digits")
+    hits.sort()
+    best = [hit for hit in hits if hit[:2] == hits[0][:2]]
+    if len(best) > 1:
+        names = [f"{di} {_name(known, di)}" for _, _, di in hits[:_CANDIDATES]]
+        raise WriteError(f"{text!r} may be one of: {'; '.join(names)}")
+    found = known.find(best[0][2])
+    if found is None:
+        raise WriteError(f"no identifier {best[0][2]}")
+    return found
+
+
+def _name(known: catalogue.Catalogue, di: str) -> str:
+    found = known.find(di)
+    return found.name_en if found else ""
+
+
+def encode(identifier: Identifier, text: str, size: int) -> bytes:
+    """The `size` data bytes of a number typed as `text`, low byte first.
+
+    WriteError where it is not of the identifier's format; what is no single number has no text.
+    """
+    fields = identifier.request.fields(size)
+    number = fields[0].number if fields and len(fields) == 1 else None
+    if number is None:
+        raise WriteError(f"{identifier.di} {identifier.name_en} is no single number: use --hex")
+    try:
+        value = Decimal(text).scaleb(number.decimals)
+    except InvalidOperation as error:
+        raise WriteError(f"{text} is no number") from error
+    limit = 10 ** (2 * number.size)
+    if value != value.to_integral_value() or not 0 <= abs(value) < limit:
+        raise WriteError(f"{text}: {identifier.name_en} has {number.decimals} decimals")
+    if value < 0 and not number.signed:
+        raise WriteError(f"{text}: {identifier.name_en} is never below 0")
+    octets = bytearray(bytes.fromhex(f"{abs(int(value)):0{2 * number.size}d}"))
+    if value < 0:
+        octets[0] |= 0x80
+    return bytes(octets[::-1])
+
+
+def sizes_of(identifier: Identifier) -> list[int]:
+    """Sizes in which the identifier is one number."""
+    found = []
+    for size in range(1, 9):
+        fields = identifier.request.fields(size)
+        if fields and len(fields) == 1 and fields[0].number is not None:
+            found.append(size)
+    return found

@@ -1,0 +1,100 @@
+"""Questions to meters on a line, whoever asks them: this PC itself, or a concentrator for it.
+
+An answer is a verified frame, a refusal included; AskError says that there is none.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from host.frames import dlt645
+from host.frames.dlt645 import ABNORMAL, FROM_METER, MORE, Frame
+from host.link.console import Console, ConsoleError
+from host.link.setup import fields_of
+
+WAIT_S = 30.0
+SEARCH_S = 3600.0
+_POLL_S = 0.1
+_SECURITY = 0x03
+
+Progress = Callable[[int, int], None]
+
+
+class AskError(Exception):
+    """No answer; the message says what was heard instead and what to try."""
+
+
+class MeterLine(Protocol):
+    """A line with meters."""
+
+    def ask(self, address: str, control: int, data: bytes = b"") -> Frame:
+        """The answer to one question; `address` has 12 digits, AA for any, `data` is plain."""
+
+    def search(self, standard: str, progress: Progress) -> list[str]:
+        """Addresses of all meters of a standard; `progress` hears (questions, found so far)."""
+
+
+def answer(address: str, control: int, data: bytes, outcome: str, error: int, more: bool) -> Frame:
+    """The frame behind an outcome of the master, ok or abnormal; AskError for all others."""
+    if outcome == "ok":
+        control |= FROM_METER | (MORE if more else 0)
+    elif outcome == "abnormal":
+        data = error.to_bytes(2 if control == _SECURITY else 1, "little")
+        control |= FROM_METER | ABNORMAL
+    else:
+        raise AskError(f"{_WHY.get(outcome, outcome)} (meter {address})")
+    return dlt645.parse(dlt645.build(address, control, data, preamble=0))
+
+
+_WHY = {
+    "timeout": "no answer: check address, wiring A/B, speed (--baud) and --standard",
+    "garbled": "bytes came, but no frame: check speed and parity, or several meters answered",
+    "foreign": "another meter answered: check the address",
+    "bad reply": "the meter answered something else, try again",
+}
+
+
+class ThroughConcentrator:
+    """A line of a concentrator, over its console; its own work goes on meanwhile."""
+
+    def __init__(self, console: Console, line: int = 0) -> None:
+        self._console = console
+        self._line = line
+
+    def ask(self, address: str, control: int, data: bytes = b"") -> Frame:
+        """The answer to one question."""
+        words = f"line ask {self._line} {address} {control:02x} {data.hex()}"
+        fields, digits = self._wait(words.strip(), WAIT_S, lambda asked, found: None)
+        return answer(
+            fields["address"].upper(),
+            control,
+            bytes.fromhex(digits),
+            fields["outcome"].replace("_", " "),
+            int(fields["error"]),
+            fields["more"] == "1",
+        )
+
+    def search(self, standard: str, progress: Progress) -> list[str]:
+        """Addresses of all meters."""
+        words = f"line scan {self._line} {standard}"
+        found = self._wait(words, SEARCH_S, progress)[0]["found"]
+        return sorted(found.split())
+
+    def _wait(self, words: str, limit_s: float, progress: Progress) -> tuple[dict[str, str], str]:
+        """Put a question and wait until it is done: its fields, and its data in digits."""
+        try:
+            self._console.command(words)
+            ends_s = time.monotonic() + limit_s
+            while time.monotonic() < ends_s:
+                lines = self._console.command(f"line answer {self._line}")
+                fields = fields_of(lines)
+                found = [line[6:] for line in lines if line.startswith("found ")]
+                progress(int(fields.get("questions", 0)), len(found))
+                if fields["state"] == "done":
+                    fields["found"] = " ".join(found)
+                    data = "".join(line[5:] for line in lines if line.startswith("data "))
+                    return fields, data
+                time.sleep(_POLL_S)
+        except ConsoleError as error:
+            raise AskError(f"the concentrator refuses: {error}") from error
+        raise AskError(f"the concentrator had no answer within {limit_s:g} s: is its line busy?")
