@@ -4,6 +4,7 @@ Method: the host's builder against the firmware's reader and the other way, by h
 host's judgement against a whole redemption in the firmware; the results' table against the codes.
 """
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -290,3 +291,23 @@ def test_one_table_of_results() -> None:
         for text in (one.english, one.chinese, one.next_english, one.next_chinese)
     ]
     assert all(texts)
+
+
+def test_the_table_in_the_documents_is_the_same() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "CARDS.md").read_text()
+    for one in frames.OUTCOMES.values():
+        shown = "OK" if one.code in frames.ACCEPTED else f"{one.shown}.{one.code:02d}"
+        cells = (shown, f"{one.code} {one.name}", one.english, one.chinese)
+        row = " | ".join((*cells, one.next_english, one.next_chinese))
+        assert f"| {row} |" in text, one.name
+    assert text.count("\n| Err-3") == len(frames.OUTCOMES) - len(frames.ACCEPTED)
+
+
+def test_every_test_the_documents_name_is_there() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "CARDS.md").read_text()
+    files = {path.stem: path.read_text() for path in (root / "tests").rglob("test_*.py")}
+    names = set(re.findall(r"\btest_[a-z0-9_]+[a-z0-9]\b", text))
+    assert len(names) > 20
+    functions = "".join(files.values())
+    assert [one for one in names if one not in files and f"def {one}(" not in functions] == []
