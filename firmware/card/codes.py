@@ -35,6 +35,7 @@ ORDER_BEHIND = const(24)
 OPENED = const(25)
 EXPIRED = const(26)
 BOOKS_BEHIND = const(27)
+NO_TARIFF = const(31)
 # Err-35
 COMMUNICATION = const(19)
 PULLED = const(20)

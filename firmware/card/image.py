@@ -33,6 +33,8 @@ IMAGE_SIZE = const(224)
 CARD_SIZE = const(256)
 
 VERSION = const(1)
+# Flags.
+SPARE_TARIFF = const(1)  # the card names the account's next tariff
 # Kinds.
 OPEN = const(1)
 PURCHASE = const(2)
@@ -49,6 +51,9 @@ METER = const(18)
 UID = const(24)
 HEADER_SIZE = const(80)
 LIMITS = const(48)
+SPARE_T2000 = const(68)
+SPARE_CRC = const(72)
+SPARE_NUMBER = const(76)
 NEW_VERSION = const(48)
 WRAPPED_KEY = const(52)
 WRITE_BACK = const(88)

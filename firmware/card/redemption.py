@@ -11,13 +11,18 @@ is durable nothing has happened; after it the same card is known as used, and in
 only brings the mark that is missing. A mark that was erased brings no money back.
 
 Checks in order: form, type, key, district, key version, MAC, card number, validity, account,
-meter, state of the account, order, hoarding, overflow.
+meter, state of the account, order, hoarding, overflow, tariff.
+
+A purchase card may name the account's next tariff, and nothing else may be changed by one. The
+plan is made before the money, with the last order as well: it does no harm to make it twice.
 
 An operator's card (preset, clear, key) counts once at each concentrator: its order number must be
 above that of any before it, and is durable with what it changes.
 
 Sans-IO: `poll` it with the time. Allocates while it judges a card, not while it waits for one.
 """
+
+from struct import unpack_from
 
 from crypto import same
 from micropython import const
@@ -52,6 +57,18 @@ if TYPE_CHECKING:
             self, index: int, order: int, amount_fen: int, uid: bytearray, key_version: int
         ) -> bool:
             """Make the top-up durable and apply it. False: refused, and nothing happened."""
+
+        def has_tariff(self, index: int, number: int, image_crc32: int) -> bool:
+            """Whether the account could be charged by that image of tariff `number`."""
+
+        def plan_tariff(self, index: int, number: int, from_t2000: int) -> bool:
+            """Charge by tariff `number` from then on, durable on return; false: refused."""
+
+        def show_card(self, index: int) -> None:
+            """The account's own card was inserted and brought no money."""
+
+        def event_before(self, index: int, seq: int, buf: bytearray) -> int:
+            """Put the account's newest record before `seq` into `buf`; return its seq, 0: none."""
 
         def note_card(
             self,
@@ -93,6 +110,11 @@ _WAIT = const(0)
 _READ = const(1)
 _WRITE = const(2)
 _CHECK = const(3)
+_EVENT = const(4)
+
+_EVENT_SIZE = const(64)
+_EVENTS_END = const(768)  # 8 records behind the image
+_NEWEST = const(0x3FFFFFFF)
 
 
 class Redemption:
@@ -131,6 +153,9 @@ class Redemption:
         self._image = Image()
         self._account = bytearray(6)
         self._mark = memoryview(self._image.buf)[image.WRITE_BACK :]
+        self._event = bytearray(_EVENT_SIZE)
+        self._event_seq = 0
+        self._event_at = 0
         self._state = _WAIT
         self._present = 0
         self._tries = 0
@@ -151,7 +176,7 @@ class Redemption:
             self.unlock()
         if carrier.present != self._present:
             if self._state != _WAIT:
-                self._finish(codes.NOT_MARKED if self.credited else codes.PULLED, now_ticks)
+                self._finish(self._code_of_pull(), now_ticks)
             self._present = carrier.present
             if self._present:
                 self._begin(now_ticks)
@@ -160,6 +185,12 @@ class Redemption:
             if outcome != port.BUSY:
                 self._go_on(outcome == port.OK, now_ticks, now_t2000)
         return self.done != done
+
+    def _code_of_pull(self) -> int:
+        """What became of a card that was pulled before it was done."""
+        if self._state == _EVENT:
+            return self.code
+        return codes.NOT_MARKED if self.credited else codes.PULLED
 
     def unlock(self) -> None:
         """Look at cards again after too many that were not genuine."""
@@ -192,7 +223,15 @@ class Redemption:
             at = image.IMAGE + image.WRITE_BACK
             self._carrier.start_read(at, image.WRITE_BACK_SIZE)
         elif self._state == _CHECK and good and self._is_marked():
-            self._finish(self.code, now_ticks)
+            self._event_seq = _NEWEST
+            self._event_at = image.CARD_SIZE
+            self._take_home(now_ticks)
+        elif self._state == _EVENT:
+            # The money is safe and the card marked: what is missing here is only told no more.
+            if good:
+                self._take_home(now_ticks)
+            else:
+                self._finish(self.code, now_ticks)
         elif self._tries < TRIES_LIMIT:
             self._tries += 1
             if self._state == _READ:
@@ -206,6 +245,19 @@ class Redemption:
             accepted = self.code in (codes.OK, codes.COMPLETED)
             self._finish(codes.NOT_MARKED if accepted else self.code, now_ticks)
 
+    def _take_home(self, now_ticks: int) -> None:
+        """Write the account's next newest record behind the image, or be done."""
+        record = self._event
+        at = self._event_at
+        if at + len(record) <= min(self._carrier.size, _EVENTS_END):
+            self._event_seq = self._books.event_before(self.index, self._event_seq, record)
+            if self._event_seq:
+                self._state = _EVENT
+                self._event_at = at + len(record)
+                self._carrier.start_write(at, record, len(record))
+                return
+        self._finish(self.code, now_ticks)
+
     def _redeem(self, now_ticks: int, now_t2000: int) -> None:
         """The image is read: credit it or not, then mark the card if it is an account's own."""
         card = self._image
@@ -218,6 +270,8 @@ class Redemption:
             self.amount_fen = card.amount_fen
             code = self._take(now_t2000)
         self.code = code
+        if self.index >= 0 and not self.credited:
+            self._books.show_card(self.index)
         if self.index < 0 or code == codes.STORAGE or self._has_mark(code):
             self._finish(code, now_ticks)
             return
@@ -253,7 +307,20 @@ class Redemption:
         if card.kind == image.INSPECT:
             return codes.COMPLETED
         code = self._judge()
+        if code in (codes.OK, codes.COMPLETED) and card.flags & image.SPARE_TARIFF:
+            code = self._plan_tariff(code)
         return self._credit() if code == codes.OK else code
+
+    def _plan_tariff(self, code: int) -> int:
+        """Note the account's next tariff; return `code`, or why the card is not taken."""
+        buf = self._image.buf
+        number = buf[image.SPARE_NUMBER]
+        image_crc32 = unpack_from("<I", buf, image.SPARE_CRC)[0]
+        if not self._books.has_tariff(self.index, number, image_crc32):
+            return codes.NO_TARIFF
+        from_t2000 = unpack_from("<I", buf, image.SPARE_T2000)[0]
+        planned = self._books.plan_tariff(self.index, number, from_t2000)
+        return code if planned else codes.STORAGE
 
     def _operate(self, index: int) -> int:
         """An operator's card, which is not written back: it serves many concentrators."""

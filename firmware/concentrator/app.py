@@ -254,9 +254,24 @@ class App:
             return 0
         if session.tx_size:
             self._send_up(now_ticks)
+        if outcome == uplink.AHEAD:
+            self.books.behind = True
         if outcome == uplink.ACKED:
             return 0
         return _UPLINK_MS if outcome == uplink.BUSY else QUIET_MS
+
+    def restored(self) -> bool:
+        """Go on behind the head-end's records, after what it knows was taken over; false: cannot.
+
+        From then on cards are taken again.
+        """
+        if not self.journal.sync():
+            return False
+        if self.session is not None:
+            self.journal.continue_at(self.session.known_seq + 1)
+        self.books.behind = False
+        self.configure()
+        return True
 
     def _send_up(self, now_ticks: int) -> None:
         session = self.session

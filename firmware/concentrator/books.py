@@ -41,6 +41,7 @@ _NO_INDEX = const(0xFFFF)
 _CARD_RATES = const(4)
 _DAY_S = const(86400)
 _WEEK_S = const(604800)
+_EVENTS_WINDOW = const(512)
 
 
 class Books:
@@ -48,6 +49,7 @@ class Books:
 
     t2000       now, in seconds since 2000, -1: not known; whoever steps sets it
     number      of this concentrator, 0: not set
+    behind      the head-end knows more than these books: no card is taken
     readings    taken and written since the start; `refused` of them found no room
     """
 
@@ -68,6 +70,7 @@ class Books:
         self.readings = 0
         self.refused = 0
         self.number = 0
+        self.behind = False
         self.hoarding_limit_fen = 0
         self._rates = array("i", bytes(4 * _RATES))
         self._record = bytearray(record.RECORD_SIZE)
@@ -99,6 +102,35 @@ class Books:
         pack_into("<IIH", self.journal.buf, offset, number, image_crc32, size)
         self.journal.add(self._time(), record.TARIFF, 0)
         return self._settle(1) and self.tariffs.activate(number, image_crc32)
+
+    def has_tariff(self, index: int, number: int, image_crc32: int) -> bool:
+        """Whether that image is in force and reads the same registers as the account's tariff."""
+        new = self.tariffs.find(number)
+        old = self.tariffs.find(self.registry.tariff[index])
+        if new is None or old is None or new.registers != old.registers:
+            return False
+        return self.tariffs.crcs[number] == image_crc32
+
+    def plan_tariff(self, index: int, number: int, from_t2000: int) -> bool:
+        """Have the account charged by tariff `number` from then on; 0: from now on."""
+        if from_t2000 <= self.t2000:
+            from_t2000 = 0
+        offset = self._place()
+        if offset < 0:
+            return False
+        pack_into("<II", self.journal.buf, offset, number, from_t2000)
+        self.journal.add(self._time(), record.PLAN, index)
+        if not self._settle(1):
+            return False
+        self._take_plan(index, number, from_t2000)
+        return True
+
+    def _take_plan(self, index: int, number: int, from_t2000: int) -> None:
+        registry = self.registry
+        registry.planned[index] = number if from_t2000 else 0
+        registry.planned_t2000[index] = from_t2000
+        if not from_t2000:
+            registry.tariff[index] = number
 
     def set_terms(
         self, index: int, household: int, grade: int, multiplier: int, guard: int, debt_fen: int
@@ -274,7 +306,10 @@ class Books:
     # --- supply ---------------------------------------------------------------------------------
 
     def look_after(self, index: int) -> None:
-        """Judge the account again because time has passed."""
+        """Judge the account again because time has passed; change its tariff when it is due."""
+        planned = self.registry.planned[index]
+        if planned and self.registry.planned_t2000[index] <= self.t2000:
+            self.plan_tariff(index, planned, 0)
         self._judge(index, rules.TIME)
 
     def show_card(self, index: int) -> None:
@@ -398,8 +433,8 @@ class Books:
         return self.registry.find_account(account)
 
     def last_order(self, index: int) -> int:
-        """Number of the newest order credited."""
-        return self.ledger.order[index]
+        """Number of the newest order credited, -1: the head-end may know a newer one."""
+        return -1 if self.behind else self.ledger.order[index]
 
     def _repaid_fen(self, index: int, amount_fen: int) -> int:
         """What of a top-up goes to the account's debt."""
@@ -444,18 +479,41 @@ class Books:
         key_version: int,
     ) -> bool:
         """Credit an order: durable and applied on return. False: nothing happened."""
+        repaid_fen = self._repaid_fen(index, amount_fen)
+        source = record.SOURCE_CARD
+        return self._top_up(index, order, amount_fen, repaid_fen, source, uid, key_version)
+
+    def restore(self, index: int, order: int, credit_fen: int) -> bool:
+        """Take the newest order and all the money bought from the head-end; false: not now.
+
+        What was charged meanwhile follows by itself from the meter's registers.
+        """
+        ledger = self.ledger
+        amount_fen = credit_fen - ledger.credit_fen[index]
+        if amount_fen < 0 or order < ledger.order[index]:
+            return False
+        return self._top_up(index, order, amount_fen, 0, record.SOURCE_RESTORED, bytes(8), 0)
+
+    def _top_up(
+        self,
+        index: int,
+        order: int,
+        amount_fen: int,
+        repaid_fen: int,
+        source: int,
+        uid: "bytes | bytearray | memoryview",
+        key_version: int,
+    ) -> bool:
         ledger = self.ledger
         offset = self._place()
         if offset < 0:
             return False
         buf = self.journal.buf
         credit_fen = ledger.credit_fen[index] + amount_fen
-        balance_fen = credit_fen - ledger.debit_fen[index]
-        repaid_fen = self._repaid_fen(index, amount_fen)
-        balance_fen -= repaid_fen
+        balance_fen = credit_fen - ledger.debit_fen[index] - repaid_fen
         pack_into("<IIIi", buf, offset, order, amount_fen, credit_fen, balance_fen)
         buf[offset + 16 : offset + 24] = uid
-        buf[offset + 24] = record.SOURCE_CARD
+        buf[offset + 24] = source
         buf[offset + 25] = key_version
         pack_into("<I", buf, offset + 28, repaid_fen)
         self.journal.add(self._time(), record.TOP_UP, index)
@@ -508,6 +566,20 @@ class Books:
         buf[offset + 20 : offset + 26] = account
         self.journal.add(self._time(), record.CARD, index & _NO_INDEX)
 
+    def event_before(self, index: int, seq: int, buf: bytearray) -> int:
+        """Put the newest record of the account before `seq` into `buf`; return its seq, 0: none.
+
+        Looks back over a few hundred records only.
+        """
+        journal = self.journal
+        seq = min(seq, journal.durable_seq + 1)
+        first_seq = max(journal.first_seq, seq - _EVENTS_WINDOW)
+        while seq > first_seq:
+            seq -= 1
+            if journal.read_into(seq, buf) and record.index_at(buf, 0) == index:
+                return seq
+        return 0
+
     def note_start(self, first_seq: int, lost: int) -> None:
         """The concentrator has started and recovered."""
         offset = self._place()
@@ -540,6 +612,8 @@ class Books:
             self._take_terms(index, buf, PAYLOAD)
         elif kind == record.FREEZE:
             self.registry.freeze_day[index] = u32_at(buf, PAYLOAD) // _DAY_S
+        elif kind == record.PLAN:
+            self._take_plan(index, buf[PAYLOAD], u32_at(buf, PAYLOAD + 4))
         elif kind == record.METER:
             self._take_meter(index, buf, PAYLOAD)
         elif kind == record.POLICY:

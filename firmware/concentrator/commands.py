@@ -321,6 +321,19 @@ class Commands:
             raise Refusal(STORAGE_TROUBLE)
         return ["billing on"]
 
+    def _account_restore(self, arguments: "list[str]") -> "list[str]":
+        index = self._find(arguments[0])
+        order = _number(arguments[1], 0, 0x3FFFFFFF, "order")
+        credit_fen = _number(arguments[2], 0, 0x3FFFFFFF, "credit in fen")
+        if not self._app.books.restore(index, order, credit_fen):
+            raise Refusal("the books here know a newer order or more money, or flash is full")
+        return ["order " + str(order)]
+
+    def _restored(self, arguments: "list[str]") -> "list[str]":
+        if not self._app.restored():
+            raise Refusal("flash full or failing, `counters` tells more")
+        return ["cards are taken"]
+
     def _card_unlock(self, arguments: "list[str]") -> "list[str]":
         if self._app.redemption is None:
             raise Refusal("there is no card reader")
@@ -463,6 +476,8 @@ _COMMANDS = (
     ("line ask", 3, 4, "LINE ADDRESS CONTROL [DATA]"),
     ("line scan", 1, 2, "LINE [1997|2007]"),
     ("line answer", 1, 1, "LINE"),
+    ("account restore", 3, 3, "ACCOUNT ORDER CREDIT_FEN"),
+    ("restored", 0, 0, ""),
     ("card unlock", 0, 0, ""),
     ("tariff begin", 1, 1, "SIZE"),
     ("tariff data", 2, 2, "OFFSET HEX"),

@@ -31,6 +31,7 @@ class Registry:
     line        index of the line it hangs on
     standard    record.STANDARD_2007 or _1997
     notes       what its line remembers of it, see dlt645.patience: delay, misses in a row
+    planned     number of its next tariff, 0: none, and in `planned_t2000` from when on
     freeze_day  the newest day whose daily freeze is recorded, days since 2000
     relay       stage of the relay command, RELAY_..., and DESIRED_OPEN
     pending     rows whose relay stage is LOOK, SEND or CONFIRM
@@ -48,6 +49,8 @@ class Registry:
         self.standard = bytearray(limit)
         self.notes = array("H", bytes(2 * limit))
         self.freeze_day = array("H", bytes(2 * limit))
+        self.planned = bytearray(limit)
+        self.planned_t2000 = array("I", bytes(4 * limit))
         self.relay = bytearray(limit)
 
     def columns(self) -> "tuple[array[int] | bytearray, ...]":
@@ -61,6 +64,8 @@ class Registry:
             self.standard,
             self.relay,
             self.freeze_day,
+            self.planned,
+            self.planned_t2000,
         )
 
     def misses(self, index: int) -> int:

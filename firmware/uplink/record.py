@@ -21,6 +21,7 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     CLOCK     old t2000 4, new t2000 4
     ACCOUNT   household 1, grade 1, multiplier 2, guard 1, 0 0 0, debt_fen 4
     FREEZE    frozen t2000 4, rates_wh 8 x 4
+    PLAN      tariff 1, 0 0 0, from t2000 4
 
 CRC-32 values above 2**30 and the window they are taken over are heap objects on 32-bit boards:
 writing and verifying a record allocates a few dozen bytes, reading its fields does not.
@@ -49,6 +50,7 @@ LINE = const(11)
 CLOCK = const(12)
 ACCOUNT = const(13)
 FREEZE = const(14)
+PLAN = const(15)
 
 # Flags: the record behind this one belongs to it; a READING was divided by time.
 JOINED = const(0x01)
@@ -56,6 +58,7 @@ ESTIMATED = const(0x02)
 
 # TOP_UP.source
 SOURCE_CARD = const(1)
+SOURCE_RESTORED = const(2)  # what the head-end knew before a concentrator was replaced
 # RELAY.desired and RELAY.stage
 RELAY_CLOSED = const(0)
 RELAY_OPEN = const(1)

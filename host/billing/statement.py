@@ -75,6 +75,10 @@ class Explainer:
                 self._crcs[record.fields["number"]] = record.fields["image_crc32"]
             elif record.kind == RecordKind.METER:
                 self._take_meter(record)
+            elif record.kind == RecordKind.PLAN and not record.fields["from_t2000"]:
+                if record.index == self._row:
+                    self._number = record.fields["tariff"]
+                    self._add(record, "tariff", note=f"tariff {self._number} from here on")
             elif record.index == self._row and record.kind in _TAKERS:
                 _TAKERS[RecordKind(record.kind)](self, record)
         if not self.statement.entries:

@@ -30,6 +30,7 @@ from host.cli.card_parts import (
     json_option,
     meter_option,
     new_passphrase,
+    next_tariff_options,
     now_t2000,
     passphrase,
     port_option,
@@ -209,6 +210,7 @@ Examples:
 )
 @click.option("--suite", type=click.Choice(list(SUITES)), default="hmac", show_default=True)
 @valid_option
+@next_tariff_options
 @force_option
 @json_option
 def issue(
@@ -225,6 +227,7 @@ def issue(
     kind: str | None,
     suite: str,
     valid_until_t2000: int | None,
+    next_tariff: bytes | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -257,6 +260,7 @@ def issue(
             amount_fen=amount_fen,
             valid_until_t2000=valid_until_t2000 or 0,
             suite=SUITES[suite],
+            next_tariff=next_tariff,
         )
         _issue(desk, source, header, force, as_json)
 
@@ -276,6 +280,7 @@ Example:
     help="Order number.  [default: the one after the card's]",
 )
 @valid_option
+@next_tariff_options
 @force_option
 @json_option
 def topup(
@@ -284,6 +289,7 @@ def topup(
     amount_fen: int,
     order: int | None,
     valid_until_t2000: int | None,
+    next_tariff: bytes | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -300,6 +306,7 @@ def topup(
             amount_fen=amount_fen,
             valid_until_t2000=valid_until_t2000 or 0,
             suite=old.suite,
+            next_tariff=next_tariff,
         )
         _issue(desk, source, header, force, as_json)
 
@@ -718,6 +725,7 @@ def _header(
     amount_fen: int = 0,
     valid_until_t2000: int = 0,
     suite: int = 1,
+    next_tariff: bytes | None = None,
 ) -> Header:
     """A header of the desk's district, not yet bound to a card."""
     return Header(
@@ -732,6 +740,8 @@ def _header(
         issued_t2000=now_t2000(),
         valid_until_t2000=valid_until_t2000,
         suite=suite,
+        flags=frames.FLAG_SPARE_TARIFF if next_tariff else 0,
+        content=next_tariff or bytes(frames.CONTENT_SIZE),
     )
 
 

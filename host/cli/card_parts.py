@@ -20,6 +20,7 @@ from host.cards.batch import BatchError
 from host.cards.issuing import IssueError, Issuer, to_t2000
 from host.cards.keystore import CardKeys, KeystoreError
 from host.frames import card as frames
+from host.frames import tariff
 from host.frames.card import Header, Place
 from host.link.card import CardIoError, CardMemory, FileCard
 from host.link.console import Console, ConsoleError
@@ -27,6 +28,7 @@ from host.link.port import Port, PortError
 from host.link.reader import ReaderError
 
 PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
+DAY_S = 86_400
 SUITES = {"hmac": 1, "aes": 2, "sm4": 3}
 _TROUBLES = (
     *(KeystoreError, IssueError, AuditError, BatchError, frames.CardError),
@@ -83,6 +85,7 @@ AMOUNT = _kind("yuan", _amount_fen)
 LIMIT = _kind("yuan", _limit_fen)
 DIGITS = _kind("digits", _digits)
 DAY = _kind("day", _last_day_t2000)
+DAY_BEGIN = _kind("day", lambda text: _last_day_t2000(text) - DAY_S + 1)
 
 account_option = click.option(
     "--account", required=True, type=DIGITS, help="Account number, 12 digits."
@@ -104,6 +107,46 @@ valid_option = click.option(
     default=None,
     help="Last day it may be redeemed, YYYY-MM-DD.  [default: no limit]",
 )
+
+
+def next_tariff_options(function: Command) -> Command:
+    """Give the command a `next_tariff`: None, or the content that names it."""
+
+    @click.option(
+        "--next-tariff",
+        "tariff_path",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Tariff file the account will be charged by; the concentrator has to have it.",
+    )
+    @click.option(
+        "--next-number",
+        default=1,
+        show_default=True,
+        type=click.IntRange(1, 8),
+        help="Its number on the concentrator.",
+    )
+    @click.option("--next-from", type=DAY_BEGIN, help="First day of it, YYYY-MM-DD.")
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any,
+        tariff_path: Path | None,
+        next_number: int,
+        next_from: int | None,
+        **named: Any,
+    ) -> Any:
+        content = None
+        if tariff_path is not None:
+            if next_from is None:
+                raise click.UsageError("say from when on the tariff counts: --next-from")
+            try:
+                image = tariff.build(tariff.load(tariff_path), next_number)
+            except tariff.TariffError as error:
+                raise click.ClickException(str(error)) from error
+            crc32 = tariff.image_crc32(image)
+            content = frames.tariff_content(next_number, crc32, next_from)
+        return function(*args, next_tariff=content, **named)
+
+    return wrapped
 
 
 @dataclass(frozen=True)

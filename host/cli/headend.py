@@ -14,11 +14,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from host.cards import keystore
+from host.cli.card_parts import clear_errors, passphrase
 from host.headend import keys
 from host.headend.ingest import Ingest
+from host.headend.orders import standings
 from host.headend.reconcile import Household, Reconciliation, households, reconcile
 from host.headend.server import serve
 from host.headend.store import AMOUNT_LIMIT_FEN, Store, StoreError
+from host.link import console as link_console
+from host.link.port import Port
 
 EPOCH = datetime(2000, 1, 1)
 RELAY_NAMES = {None: "?", 0: "closed", 1: "open"}
@@ -134,6 +139,38 @@ def show(path: Path) -> None:
     """Print a table of all households: money, energy, relay, readings."""
     with _opened(path) as store:
         Console().print(household_table(households(store)))
+
+
+@command.command(
+    "restore",
+    epilog="""\b
+Example:
+  dianka headend restore --db village.db --concentrator 7 --port /dev/ttyUSB0
+""",
+)
+@_database
+@click.option("--concentrator", required=True, type=int, help="Number of the concentrator.")
+@click.option("--port", required=True, help="Its console: /dev/ttyUSB0, or socket://HOST:PORT.")
+@click.option(
+    "--keys",
+    "keys_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Log in with the console key of this key file.",
+)
+def restore_command(path: Path, concentrator: int, port: str, keys_path: Path | None) -> None:
+    """Tell a replaced concentrator each account's newest order and money; then it takes cards."""
+    with _opened(path) as store:
+        known = standings(store, concentrator)
+    if not known:
+        raise click.ClickException(f"{path} knows no top-ups of concentrator {concentrator}")
+    with clear_errors(), Port(port) as line:
+        console = link_console.Console(line)
+        if keys_path is not None:
+            console.login(keystore.load(keys_path, passphrase).console_key)
+        for one in known:
+            console.command(f"account restore {one.account} {one.order} {one.credit_fen}")
+        console.command("restored")
+    click.echo(f"{len(known)} accounts restored, cards are taken again")
 
 
 @command.command(

@@ -194,6 +194,14 @@ OUTCOMES = _outcomes(
         *("restore the order numbers from the head-end", "从主站恢复购电次数"),
     ),
     (
+        *(31, "NO_TARIFF", "Err-34"),
+        *(
+            "the card names a tariff that the concentrator does not have",
+            "卡内电价方案集中器未装载",
+        ),
+        *("load the tariff, then insert the card again", "装载电价方案后重新插卡"),
+    ),
+    (
         *(19, "COMMUNICATION", "Err-35"),
         *("the card cannot be read", "与卡通信失败"),
         *("clean the contacts, insert the card again", "清洁触点后重新插卡"),
@@ -510,6 +518,7 @@ class Place:
     now_t2000: int = -1
     room_fen: int = AMOUNT_LIMIT_FEN
     operator_order: int = 0
+    tariffs: frozenset[tuple[int, int]] | None = None  # number and CRC-32; None: any may be there
     suites: frozenset[int] = frozenset(SUITES)
 
 
@@ -567,7 +576,13 @@ def _judge_money(card: Card, header: Header, place: Place) -> str:
         (order != last + 1, "ORDER_AHEAD"),
         (header.amount_fen > place.room_fen, "HOARDING"),
     )
-    return next((name for fails, name in checks if fails), "OK")
+    name = next((name for fails, name in checks if fails), "OK")
+    names_tariff = name in ("OK", "COMPLETED") and header.flags & FLAG_SPARE_TARIFF
+    if names_tariff and place.tariffs is not None:
+        tariff = parse_content(header)
+        if (tariff["number"], tariff["crc32"]) not in place.tariffs:
+            return "NO_TARIFF"
+    return name
 
 
 def serial_of(memory: bytes | bytearray) -> str:

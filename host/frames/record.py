@@ -35,6 +35,7 @@ class RecordKind(IntEnum):
     CLOCK = 12
     ACCOUNT = 13
     FREEZE = 14
+    PLAN = 15
 
 
 # Six bytes in wire order, low byte first, as the 12 digits on the meter's label.
@@ -138,6 +139,7 @@ _PAYLOADS: dict[int, Any] = {
         "debt_fen" / c.Int32ul,
     ),
     RecordKind.FREEZE: c.Struct("frozen_t2000" / c.Int32ul, "rates_wh" / c.Array(8, c.Int32ul)),
+    RecordKind.PLAN: c.Struct("tariff" / c.Int8ul, c.Padding(3), "from_t2000" / c.Int32ul),
 }
 
 _HEADER = c.Struct(

@@ -15,6 +15,7 @@ UNKNOWN_ACCOUNT = ""
 _STATUS_UNKNOWN = 0xFFFF
 _STATUS_RELAY_OPEN = 0x10  # status word 3, bit 4
 _STAGE_CONFIRMED = 2
+_SOURCE_RESTORED = 2
 
 
 class Books:
@@ -47,6 +48,8 @@ class Books:
                 self._policy(record)
             elif record.kind == RecordKind.FREEZE:
                 self._freeze(record)
+            elif record.kind == RecordKind.PLAN:
+                self._plan(record)
             else:
                 self._alarm(record)
 
@@ -167,13 +170,18 @@ class Books:
         debit_fen = 0
         if account is not None:
             debit_fen = account["debit_fen"]
-            expected_fen = account["credit_fen"] + fields["amount_fen"]
+            expected_fen = account["credit_fen"]
+            # What was restored came from here and was counted before.
+            if fields["source"] != _SOURCE_RESTORED:
+                expected_fen += fields["amount_fen"]
             if fields["credit_fen"] != expected_fen:
                 said = f"{fields['credit_fen']} fen, expected {expected_fen}"
                 self._find(record, f"credit of account {account['account']} is {said}")
             account["credit_fen"] = fields["credit_fen"]
             account["debit_fen"] += fields["repaid_fen"]
             debit_fen = account["debit_fen"]
+        if fields["source"] == _SOURCE_RESTORED:
+            return
         self._add(
             schema.top_ups,
             record,
@@ -182,6 +190,13 @@ class Books:
             account=_name(account),
             books_fen=fields["credit_fen"] - debit_fen,
         )
+
+    def _plan(self, record: Record) -> None:
+        """Another tariff, from now on or planned: kept where people look."""
+        meter = self._meters.get(record.index)
+        if meter is not None and not record.fields["from_t2000"]:
+            meter["tariff"] = record.fields["tariff"]
+        self._alarm(record)
 
     def _freeze(self, record: Record) -> None:
         account = self._account(record)

@@ -18,6 +18,32 @@ class SoldOrder:
     meter: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a concentrator has to know of an account before it takes cards again."""
+
+    account: str
+    order: int
+    credit_fen: int
+
+
+def standings(store: Store, concentrator: int) -> list[Standing]:
+    """The newest order redeemed and all the money bought, for each account of a concentrator."""
+    accounts, top_ups = schema.accounts.c, schema.top_ups.c
+    newest = (
+        sa.select(top_ups.account, sa.func.max(top_ups.order).label("order"))
+        .group_by(top_ups.account)
+        .subquery()
+    )
+    query = (
+        sa.select(accounts.account, accounts.credit_fen, newest.c.order)
+        .join(newest, newest.c.account == accounts.account)
+        .where(accounts.concentrator == concentrator)
+        .order_by(accounts.account)
+    )
+    return [Standing(**row) for row in store.rows(query)]
+
+
 def find_order(store: Store, account: str, order: int | None = None) -> SoldOrder | None:
     """That order of `account`, or its oldest that is not redeemed; None where there is none."""
     orders, top_ups, accounts = schema.orders.c, schema.top_ups.c, schema.accounts.c

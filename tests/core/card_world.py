@@ -50,9 +50,10 @@ def header(
     valid_until: int = 0,
     key: bytes = DISTRICT_KEY,
     content: bytes = bytes(32),
+    flags: int = 0,
 ) -> bytes:
     """The first 88 bytes of an image, MAC included; `content`: what depends on the kind."""
-    body = b"DK" + bytes([1, suite, kind, version, 0, 0]) + pack("<I", district)
+    body = b"DK" + bytes([1, suite, kind, version, flags, 0]) + pack("<I", district)
     body += account + meter + uid + pack("<IIII", order, amount_fen, NOW - 1000, valid_until)
     body += content
     return body + mac(b"I", account, uid, body, key)
@@ -170,6 +171,9 @@ class FakeBooks:
         self.cut = ""
         self.hoarding_fen = 99999999
         self.limit_calls = 0
+        self.looks = 0
+        self.plans = []  # type: ignore[var-annotated]  # no typing on the device
+        self.events = []  # type: ignore[var-annotated]  # no typing on the device
 
     def balance_fen(self) -> int:
         """All that was credited."""
@@ -208,6 +212,27 @@ class FakeBooks:
         if cut == "after":
             raise PowerCut
         return True
+
+    def has_tariff(self, index: int, number: int, image_crc32: int) -> bool:
+        """Number 2 with one CRC."""
+        return (number, image_crc32) == (2, 0xCAFE0002)
+
+    def plan_tariff(self, index: int, number: int, from_t2000: int) -> bool:
+        """Keep it, where the storage takes it."""
+        if not self.refuse:
+            self.plans.append((number, from_t2000))
+        return not self.refuse
+
+    def show_card(self, index: int) -> None:
+        """Count it."""
+        self.looks += 1
+
+    def event_before(self, index: int, seq: int, buf: bytearray) -> int:
+        """Records 1.. of `events`."""
+        seq = min(seq - 1, len(self.events))
+        if seq:
+            buf[:] = self.events[seq - 1]
+        return seq
 
     def note_card(
         self,

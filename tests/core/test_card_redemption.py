@@ -5,10 +5,10 @@ name; bad contacts; the power cut on both sides of the credit and at every poll,
 inserted again. What a thief would try is in test_card_attacks.py.
 """
 
-from struct import unpack
+from struct import pack, unpack
 
 from card import codes
-from card.image import OPEN, PURCHASE, REPLACEMENT
+from card.image import INSPECT, OPEN, PURCHASE, REPLACEMENT
 from card.keys import Keys
 from card_world import (
     DISTRICT,
@@ -214,3 +214,76 @@ def test_waiting_allocates_nothing() -> None:
         for ticks in range(20):
             redemption.poll(ticks, NOW)
     equal(redemption.done, 0)
+
+
+def naming(number: int, image_crc32: int, from_t2000: int, order: int = 5) -> bytes:
+    """A purchase card that names the account's next tariff."""
+    content = bytes(20) + pack("<III", from_t2000, image_crc32, number)
+    return header(order, flags=1, content=content)
+
+
+def test_a_purchase_card_names_the_next_tariff() -> None:
+    world = World(last=4)
+    card = memory(naming(2, 0xCAFE0002, NOW + 5))
+    equal(world.redeem(card), codes.OK)
+    equal((world.books.plans, world.books.credits), ([(2, NOW + 5)], [(5, 5000)]))
+    equal(world.redeem(card), codes.USED)
+    equal(len(world.books.plans), 1, "a used card changes nothing more")
+    card[120:184] = bytes(64)
+    equal(world.redeem(card), codes.COMPLETED)
+    equal(world.books.plans, [(2, NOW + 5)] * 2, "the last order may say it again")
+    equal(world.redeem(memory(naming(2, 0xCAFE0002, NOW, 4))), codes.ORDER_BEHIND)
+    equal(world.redeem(memory(naming(2, 0xCAFE0002, NOW, 7))), codes.ORDER_AHEAD)
+    equal(len(world.books.plans), 2, "no other order may")
+
+
+def test_a_tariff_that_is_not_here_keeps_the_money_on_the_card() -> None:
+    for number, image_crc32 in ((2, 0xCAFE0003), (3, 0xCAFE0002), (255, 0)):
+        world = World(last=4)
+        equal(world.redeem(memory(naming(number, image_crc32, NOW))), codes.NO_TARIFF)
+        equal((world.books.plans, world.books.credits), ([], []))
+    world = World(last=4)
+    world.books.refuse = True
+    equal(world.redeem(memory(naming(2, 0xCAFE0002, NOW))), codes.STORAGE)
+    equal((world.books.plans, world.books.credits), ([], []))
+
+
+def test_the_account_s_own_card_is_a_sign_of_its_holder() -> None:
+    world = World(last=4)
+    card = memory(header(5))
+    world.redeem(card)
+    equal(world.books.looks, 0, "money is judged by itself")
+    world.redeem(card)
+    world.redeem(memory(header(0, kind=INSPECT)))
+    equal(world.books.looks, 2)
+    world.redeem(memory(header(6, account=b"\0\0\0\0\0\x18")))
+    world.redeem(memory(header(6, key=b"forged")))
+    equal(world.books.looks, 2)
+
+
+def large(size: int) -> "tuple[World, bytearray]":
+    """A card of `size` bytes at a concentrator with 20 records of the account."""
+    world = World(last=4)
+    world.books.events = [bytes([number]) * 64 for number in range(1, 21)]
+    world.carrier.size = size
+    return world, bytearray(bytes(memory(header(5))) + bytes(size - 256))
+
+
+def test_a_larger_card_takes_the_newest_records_home() -> None:
+    for size, count in ((256, 0), (319, 0), (320, 1), (512, 4), (768, 8), (8192, 8)):
+        world, card = large(size)
+        equal(world.redeem(card), codes.OK, size)
+        taken = [card[256 + 64 * at] for at in range((size - 256) // 64)]
+        expected = [20 - at for at in range(count)]
+        equal(taken, expected + [0] * (len(taken) - count), size)
+        equal(written_back(card)[1], 5)
+
+
+def test_what_is_torn_behind_the_image_costs_nothing() -> None:
+    for byte in range(64, 64 + 4 * 64, 13):
+        world, card = large(512)
+        world.carrier.insert(card)
+        world.carrier.tear_at = byte
+        equal(world.run(), codes.OK, byte)
+        equal(world.redeem(card), codes.USED)
+        equal((world.books.credits, world.books.notes[0][0]), ([(5, 5000)], codes.USED))

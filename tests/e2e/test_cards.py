@@ -17,8 +17,11 @@ from device import Device
 from host.cards import keystore
 from host.cli import cli
 from host.frames import card as frames
+from host.headend.ingest import Ingest
+from host.headend.store import Store
 from host.sim.card import VirtualCard
 from host.sim.cpu_card import CpuCard, VpcdSlot
+from tests.host.uplink_world import KEYS, account_name, deliver, village_of
 
 pytestmark = pytest.mark.xdist_group("pcsc")
 
@@ -164,3 +167,30 @@ def test_a_key_card_kills_old_cards(home: Device) -> None:
     good("card", "preset", "--file", "preset.bin", "--alarm-1", "30")
     assert redeem(home, "--file", "preset.bin")["code"] == "OK"
     assert "alarm_1_fen 3000" in good("console", "--port", home.url, "settings")
+
+
+def test_a_replaced_concentrator_learns_from_the_head_end_what_was_redeemed(shop: Path) -> None:
+    """An empty one is told each account's newest order and money before it takes cards."""
+    name = account_name(0)
+    with Store(Path("village.db")) as store:
+        store.sell(name, 10000)
+        deliver(Ingest(store, KEYS), village_of(1, 5))
+    file = ("--file", "card.bin")
+    who = ("--account", name, "--meter", METER)
+    good("card", "issue", *file, *who, "--order", 1, "--amount", "100.00")
+    with device.running(shop / "flash.bin") as running:
+        console = ("console", "--port", running.url)
+        good(*console, "--tariff", TARIFF)
+        good(*console, "meter", "add", METER, name, "1")
+        good("card", "keys", "install", "--port", running.url)
+        restore = ("headend", "restore", "--db", "village.db", "--port", running.url)
+        refused = dianka(*restore, "--concentrator", 7)
+        assert (refused.exit_code, "log in with the console key" in refused.output) == (1, True)
+        number = next(iter(KEYS))
+        said = good(*restore, "--concentrator", number, "--keys", "card-keys.toml")
+        assert "1 accounts restored" in said
+        assert "credit_fen 10000" in good(*console, "account", name)
+        answer = redeem(running, *file)
+        assert (answer["credited"], answer["balance_fen"]) == (False, 10000)
+        good("card", "topup", *file, "--amount", "1")
+        assert redeem(running, *file)["balance_fen"] == 10100

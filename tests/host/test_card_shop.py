@@ -6,6 +6,7 @@ repaired; lines of the log changed. Operators' cards against the real settings o
 
 import json
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ from host.cards import batch, keystore
 from host.cards.audit import AuditError, AuditLog
 from host.cards.issuing import Issuer
 from host.frames import card as frames
+from host.frames import tariff
 from host.link.card import CardIoError, FileCard
 from host.sim.card import VirtualCard
 from tests.host.card_desk import CardDesk, served
 from tests.host.test_card_cli import ACCOUNT, METER, desk_for, issue, run, verify
+
+TARIFF = Path(__file__).resolve().parents[2] / "host" / "demo" / "tariff.json"
 
 
 @pytest.fixture
@@ -351,6 +355,28 @@ def test_suites(shop: Path, suite: str) -> None:
     image[32 + 36] ^= 1
     Path("card.bin").write_bytes(image)
     assert verify(4)[1]["code"] == "Err-32.10"
+
+
+def test_a_card_names_the_next_tariff(shop: Path) -> None:
+    named = ("--next-tariff", TARIFF, "--next-number", 2)
+    done = issue(5, *named)
+    assert done.exit_code == 2
+    assert "--next-from" in done.output
+    done = issue(5, *named, "--next-from", "2027-01-01")
+    assert done.exit_code == 0, done.output
+    shown = run("show", "--file", "card.bin").output
+    assert "2027-01-01 00:00:00" in shown
+    header = card_of(Path("card.bin")).header
+    assert header is not None
+    crc32 = zlib.crc32(tariff.build(tariff.load(TARIFF), 2))
+    assert frames.parse_content(header)["crc32"] == crc32
+    assert verify(4)[0] == 0
+    desk = desk_for(shop, last=4)
+    with served(desk) as port:
+        done = run("redeem", "--file", "card.bin", "--port", port)
+    assert "Err-34.31" in done.output
+    assert "load the tariff" in done.output
+    assert desk.books.credits == []
 
 
 # --- repair, dump, diff, log --------------------------------------------------------------------

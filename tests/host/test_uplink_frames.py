@@ -136,6 +136,7 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
         {"frozen_t2000": 86400, "rates_wh": [1, 2, 0, 0, 0, 0, 0, 3]},
         "80510100" "01000000" "02000000" + "00" * 20 + "03000000",
     ),
+    (RecordKind.PLAN, {"tariff": 2, "from_t2000": 86400}, "02000000" "80510100"),
 ]  # fmt: skip
 
 
