@@ -132,6 +132,19 @@ def test_a_gap_is_not_stored_until_the_device_says_it_lost_the_records() -> None
     assert sorted(headend.records) == [4, 5, 6]
 
 
+def test_a_message_older_than_the_newest_is_a_replay() -> None:
+    headend = connected()
+    records = Source(4).records
+    headend.write(frame(Kind.BATCH, 5, batch.build_batch(records[:2])))
+    headend.write(frame(Kind.BATCH, 4, batch.build_batch(records)))
+    assert (headend.acked_seq, headend.counters["replayed"]) == (2, 1)
+    # A greeting that is not fresh is told the number to go on from.
+    headend.write(frame(Kind.HELLO, 3, batch.build_hello(1, 5)))
+    headend.clock.advance_us(200_000)
+    answers = link.LinkReader().feed(headend.read())
+    assert batch.open_body(answers[-1].kind, answers[-1].body, KEY).number == 5
+
+
 def test_another_record_under_the_same_number_is_a_broken_promise() -> None:
     headend = connected()
     headend.write(frame(Kind.BATCH, 1, batch.build_batch(Source(2).records)))

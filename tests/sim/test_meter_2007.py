@@ -158,6 +158,17 @@ def test_the_instant_values_of_a_single_phase() -> None:
     assert master.read(0x02800002) == bcd(5000, 2)
 
 
+def test_load_records_read_as_the_catalogue_says() -> None:
+    master = master_of(load=STEADY)
+    for di in (0x06000002, 0x06010002, 0x06020002, 0x06030002, 0x06040002, 0x06060002):
+        value = master.read(di, b"\x01")
+        told = describe.describe_bytes(
+            dlt645.build(ADDRESS, 0x91, di.to_bytes(4, "little") + value)
+        )
+        assert told["items"][0]["value"] == "2026-01-02 12:00"
+        assert "raw" not in [item["unit"] for item in told["items"]]
+
+
 def test_load_records_from_a_time_on_and_the_newest() -> None:
     master = master_of(load=STEADY)
     from_t2000 = DEFAULT_START_T2000 + 3 * HOUR_S
@@ -347,6 +358,9 @@ def test_timed_freezes_come_hourly_daily_and_monthly(pattern: str, expected: lis
         wanted = text.replace("2026", "26")
         assert digits == "".join(character for character in wanted if character.isdigit())
         assert len(master.read(0x05000100 + number)) == 20
+    if len(expected) == 1:
+        with pytest.raises(Refused, match="02"):
+            master.read(0x05000002)
 
 
 @pytest.mark.parametrize("pattern", ["", "999999", "60999999", "00249999", "00003099", "0000AA99"])

@@ -91,6 +91,14 @@ def test_a_full_flash_refuses_and_keeps_what_it_has() -> None:
     assert storage.replace("c", b"", 0)
 
 
+def test_a_cut_on_a_full_flash_leaves_what_was_there() -> None:
+    storage = Storage({"a": bytes(BLOCK_SIZE)}, blocks=1)
+    storage.plan_cut(0, 100)
+    with pytest.raises(PowerCut):
+        storage.append("a", b"1", 1)
+    assert storage.content == {"a": bytes(BLOCK_SIZE)}
+
+
 def test_operations_fail_while_they_are_told_to() -> None:
     storage = Storage({"a": b"old"}, failing={"read", "append", "replace", "remove"})
     assert read(storage, "a") == b""
