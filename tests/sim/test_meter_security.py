@@ -7,13 +7,21 @@ the meter is read back. A top-up is repeated in every way a lost reply can lead 
 
 import pytest
 
-from host.frames import describe
+from host.frames import describe, dlt645
 from host.sim.clock import DAY_S
 from host.sim.esam import Utility
 from host.sim.load import Load
 from host.sim.values import bcd, write_moment
 from host.sim.wallet import Wallet
-from tests.sim.meter_world import ADDRESS, NOON_T2000, OPERATOR, Master, Refused, master_of
+from tests.sim.meter_world import (
+    ADDRESS,
+    AUTHORITY,
+    NOON_T2000,
+    OPERATOR,
+    Master,
+    Refused,
+    master_of,
+)
 
 AUTH, VALIDITY, CANCEL = 0x070000FF, 0x070001FF, 0x070002FF
 OPEN, TOP_UP, INIT = 0x070101FF, 0x070102FF, 0x070103FF
@@ -327,6 +335,17 @@ def test_a_private_meter_takes_money_in_plain_text() -> None:
     assert secure(master, 0xABABAB01, bcd(2, 4) + bcd(700, 4)) == b""
     assert refused(master, 0xABABAB01, bcd(2, 4) + bcd(700, 4)) == REPEATED
     assert balance_fen(master) == 5_700
+
+
+def test_the_catalogue_has_the_count_of_a_plain_top_up_first() -> None:
+    """PMC340 reverses amount and count as one block of 8 bytes."""
+    value = bytes.fromhex("0000500000000001")[::-1]
+    request = dlt645.build(ADDRESS, 0x14, (0x04900000).to_bytes(4, "little") + AUTHORITY + value)
+    items = describe.describe_bytes(request)["items"]
+    assert [(one["value"], one["unit"]) for one in items[-2:]] == [
+        ("1", "times"),
+        ("50.00", "yuan"),
+    ]
 
 
 def test_another_profile_takes_no_money_in_plain_text() -> None:
