@@ -292,7 +292,7 @@ class Classic:
         block = data[1]
         if data[0] == 0x60 and len(data) == 12:
             self.keys_shown += 1
-            if data[2:8] != self.key or data[8:] != self.uid:
+            if data[2:8] != self.key or data[8:] != self.uid[-4:]:
                 self._halted = True
                 return b"\x14"
             self._sector = block // 4

@@ -91,6 +91,13 @@ def test_classic_both_ways_and_its_trailers_untouched() -> None:
     equal(bench.read(27, 224), data[27:251])
 
 
+def test_classic_with_a_longer_or_a_made_up_number() -> None:
+    for uid in (b"\x04\x11\x22\x33\x44\x55\x66", b"\x08\x11\x22\x33"):
+        bench = Bench(Classic(uid))
+        equal(bench.connect(), outcome.OK)
+        equal(bench.read(0, 4), bytes(4), uid)
+
+
 def test_classic_is_shown_the_key_again_when_it_comes_again() -> None:
     card = Classic()
     bench = Bench(card)

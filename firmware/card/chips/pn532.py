@@ -82,6 +82,7 @@ class Pn532:
     """The chip behind `channel`, a UART at 115200 8N1 or a SpiChannel; a Link to a CPU card.
 
     kind            of card found by `connect`
+    uid_end         the last 4 bytes of its UID, also of one that is made up
     status          of the last exchange: the chip's own error, or SW1 SW2 of `transmit`
     command         for `transmit` CLA INS P1 P2 P3 and data, for `call_card` all that is sent
     reply           reply[:reply_size], valid until the next call
@@ -89,6 +90,7 @@ class Pn532:
 
     def __init__(self, channel: "Channel") -> None:
         self.uid = bytearray(8)
+        self.uid_end = bytearray(4)
         self.kind = OTHER
         self.status = 0
         self._channel = channel
@@ -200,6 +202,8 @@ class Pn532:
         known = size if size > 4 or rx[8] != 0x08 else 0
         for index in range(8):
             uid[index] = rx[8 + index] if index < known else 0
+        for index in range(4):
+            self.uid_end[index] = rx[4 + size + index]
         select = rx[6]
         if select & 0x20:
             self.kind = ISO_DEP

@@ -38,7 +38,6 @@ class Tag:
     """The tag that `reader` has found, for Contactless; `key` opens the sectors of a Classic."""
 
     def __init__(self, reader: "Pn532", key: "Bytes" = b"\xff\xff\xff\xff\xff\xff") -> None:
-        self.uid = reader.uid
         self.size = 0
         self._reader = reader
         self._key = key
@@ -152,7 +151,7 @@ class Tag:
         for index in range(6):
             command[2 + index] = self._key[index]
         for index in range(4):
-            command[8 + index] = self.uid[index]
+            command[8 + index] = reader.uid_end[index]
         outcome = yield from reader.call_card(12)
         if outcome == REFUSED and reader.status == _AUTHENTICATION:
             return WRONG_CODE
