@@ -10,6 +10,7 @@ so that the decoders behind the frame see nonsense too. What is stated of each:
 - `describe_bytes` gives an object of its published shape, or a reason; `ok` exactly when an
   independent look at length, starts, sum and end says so;
 - `read_value` tells the same address and value, or refuses the same bytes;
+- the device's `decode` gives the same numbers and moments, or a refusal;
 - `Reader` and the device's `Receiver`, fed whole and byte by byte, find the same frames, and a
   good frame behind any garbage is always found.
 
@@ -23,19 +24,22 @@ import random
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import host.rig  # noqa: F401 - makes the device's modules importable
 
 # isort: split
+from dlt645 import di, fast
 from dlt645.frame import Receiver
 
 from host.frames import catalogue
 from host.frames.describe import describe_bytes
-from host.frames.dlt645 import FrameError, Reader, build
+from host.frames.dlt645 import FrameError, Reader, build, parse
 from host.frames.lean import read_value
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +61,14 @@ KEYS: dict[str, type | tuple[type, ...]] = {
     "more": bool,
     "error": (dict, type(None)),
 }
+READ_REPLY = "91"
+DI_SIZE = 4
+# Formats of firmware/dlt645/table.py: energy in 0.01 kWh is told in Wh.
+FORMS_ENERGY = (1, 2)
+FORM_BITS = 4
+FORM_TIME = 6
+FORMS_MOMENT = (5, 7, 8)
+EPOCH = datetime(2000, 1, 1)
 EXTRAS = {"name": str, "flags": list, "text": str, "weekday": int}
 GOOD = build("000000000001", 0x91, bytes.fromhex("0000010056341200"), preamble=1)
 
@@ -169,7 +181,7 @@ def is_frame(octets: bytes) -> bool:
 def trouble(octets: bytes, streams: bool = True) -> str:
     """What is wrong with how the decoders take `octets`; "" is nothing."""
     said = describe_bytes(octets)
-    found = _shape(said, octets) or _lean(said, octets)
+    found = _shape(said, octets) or _lean(said, octets) or _device(said, octets)
     return found or (_streams(octets) if streams else "")
 
 
@@ -209,6 +221,39 @@ def _lean(said: dict[str, Any], octets: bytes) -> str:
         if address != said["address"] or value != wanted:
             return f"read_value says {address} {value!r}, not {first!r}"
     return ""
+
+
+def _device(said: dict[str, Any], octets: bytes) -> str:
+    """The device's integers beside the items of a reading."""
+    if said.get("control") != READ_REPLY or not said["di"]:
+        return ""
+    data = parse(octets).data
+    number = int(said["di"], 16)
+    out = array("i", bytes(4 * 64))
+    count = di.decode(number, data, DI_SIZE, len(data), out)
+    if count == 0 or count < di.UNKNOWN_DI:
+        return f"the device answers {count}"
+    if count < 0 or "note" in said:
+        # It knows less, and takes as many numbers as there are whatever the identifier.
+        return ""
+    told = [None if one == di.NO_VALUE else one for one in out[:count]]
+    wanted = [_as_device(fast.find_row(number) >> 8, item) for item in said["items"][:count]]
+    return "" if told == wanted else f"the device reads {told}, not {wanted}"
+
+
+def _as_device(form: int, item: dict[str, Any]) -> int | None:
+    """An item as the integer the device makes of it, by the format in its table."""
+    text = item["value"]
+    if text is None:
+        return None
+    if form == FORM_BITS:
+        return int(text, 16)
+    if form == FORM_TIME:
+        hours, minutes, seconds = map(int, text.split(":"))
+        return hours * 3600 + minutes * 60 + seconds
+    if form in FORMS_MOMENT:
+        return int((datetime.fromisoformat(text) - EPOCH).total_seconds())
+    return int(text.replace(".", "")) * (10 if form in FORMS_ENERGY else 1)
 
 
 def _streams(octets: bytes) -> str:

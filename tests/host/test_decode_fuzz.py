@@ -44,6 +44,15 @@ def test_a_deaf_reader_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fuzz.trouble(half) == "Reader lost the good frame behind it"
 
 
+def test_a_device_that_reads_otherwise_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fuzz.trouble(fuzz.GOOD) == ""
+
+    monkeypatch.setattr(fuzz.di, "decode", lambda di, data, offset, size, out: 1)
+    assert fuzz.trouble(fuzz.GOOD) == "the device reads [0], not [1234560]"
+    monkeypatch.setattr(fuzz.di, "decode", lambda di, data, offset, size, out: -4)
+    assert fuzz.trouble(fuzz.GOOD) == "the device answers -4"
+
+
 @pytest.mark.parametrize("data", ["", "10", "1090", "109000", "AA"])
 @pytest.mark.parametrize("control", [0x91, 0x81, 0x83, 0x92, 0x11, 0x14, 0xD1, 0xC3])
 def test_short_data_is_no_identifier(control: int, data: str) -> None:
