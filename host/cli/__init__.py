@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 _EPILOG = """\b
 Examples:
-  dianka decode 68643798000000689106333434353562448A16
+  dianka decode 6864379800000068910633343435CC548A16
   dianka bill tariffs/zhejiang-tou.json --used-before 2730 peak=50 valley=40
   dianka sim run --seed 7 --days 3 --meters 8
 """

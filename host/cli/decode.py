@@ -11,8 +11,6 @@ from host.frames.describe import STANDARDS, describe_hex
 
 # The shortest frame has 12 bytes; shorter arguments are the bytes of one frame.
 _SHORTEST = 24
-# The profile no row of the catalogue needs.
-_STATE_GRID = "state-grid"
 
 _EPILOG = """\b
 Examples:
@@ -32,8 +30,8 @@ Examples:
 )
 @click.option(
     "--profile",
-    type=click.Choice((_STATE_GRID, *catalogue.profiles())),
-    default=_STATE_GRID,
+    type=click.Choice(catalogue.profiles()),
+    default=catalogue.STATE_GRID,
     show_default=True,
     help="Read as this kind of meter means it, where meters disagree.",
 )

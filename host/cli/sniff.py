@@ -20,7 +20,6 @@ from host.link.sniffer import Event, Kind, MeterCounts, Sniffer
 _WAIT_S = 0.05
 _SHOWN_ITEMS = 6
 _SHOWN_NOISE_BYTES = 16
-_STATE_GRID = "state-grid"
 _PARITIES = {"even": "E", "none": "N", "odd": "O"}
 
 _EPILOG = """\b
@@ -41,8 +40,8 @@ Examples:
 )
 @click.option(
     "--profile",
-    type=click.Choice((_STATE_GRID, *catalogue.profiles())),
-    default=_STATE_GRID,
+    type=click.Choice(catalogue.profiles()),
+    default=catalogue.STATE_GRID,
     show_default=True,
     help="Read as this kind of meter means it, where meters disagree.",
 )

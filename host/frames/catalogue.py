@@ -17,6 +17,8 @@ from importlib import resources
 from host.frames.layouts import Layout, compile_layout
 
 FILE = "identifiers.csv"
+# The profile of rows without one: the standard, read as State Grid's meters do.
+STATE_GRID = "state-grid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class Catalogue:
     What was found once is found at once.
     """
 
-    def __init__(self, rows: list[Row], profile: str = "") -> None:
+    def __init__(self, rows: list[Row], profile: str = STATE_GRID) -> None:
         # A row of the profile replaces the one of the same pattern, or goes before its family.
         chosen = {row.pattern: row for row in rows if not row.profile}
         own = {row.pattern: row for row in rows if profile in row.profile.split()}
@@ -224,7 +226,7 @@ class Catalogue:
 
 
 @lru_cache(maxsize=32)
-def load(profile: str = "") -> Catalogue:
+def load(profile: str = STATE_GRID) -> Catalogue:
     """The catalogue as meters of `profile` mean it; a name no row has is the standard's."""
     return Catalogue(rows(), profile)
 
@@ -238,5 +240,5 @@ def rows() -> list[Row]:
 
 
 def profiles() -> list[str]:
-    """The profiles that rows name."""
-    return sorted({profile for row in rows() for profile in row.profile.split()})
+    """All profiles: that of the rows without one, and those that rows name."""
+    return [STATE_GRID, *sorted({name for row in rows() for name in row.profile.split()})]

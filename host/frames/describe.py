@@ -9,6 +9,7 @@ weekday `weekday`. What has no known format is an item with the unit `raw` and a
 the items says why. A frame that does not verify is {"ok": false, "reason": .., "hex": ..}.
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -36,19 +37,26 @@ _TERMINATOR_1997 = b"\xaa"
 _ENCIPHERED = frozenset(("98", "96"))
 _WITH_MAC = frozenset(("99", "97"))
 _MAC_SIZE = 4
+_NOT_HEX = re.compile(r"[^0-9A-Fa-f]")
 
 
-def describe_hex(text: str, standard: str = "auto", profile: str = "") -> dict[str, Any]:
-    """Describe the frame whose bytes `text` gives in hexadecimal; blanks between are allowed."""
+def describe_hex(
+    text: str, standard: str = "auto", profile: str = catalogue.STATE_GRID
+) -> dict[str, Any]:
+    """Describe the frame whose bytes `text` gives in hexadecimal, with or without blanks."""
     digits = "".join(text.split())
-    try:
-        octets = bytes.fromhex(digits)
-    except ValueError:
-        return {"ok": False, "reason": "not hexadecimal", "hex": text.strip()}
-    return describe_bytes(octets, standard, profile)
+    wrong = _NOT_HEX.search(digits)
+    if wrong:
+        reason = f"{wrong[0]!r} is no hexadecimal digit"
+        return {"ok": False, "reason": reason, "hex": digits}
+    if len(digits) % 2:
+        return {"ok": False, "reason": f"{len(digits)} digits, half a byte", "hex": digits}
+    return describe_bytes(bytes.fromhex(digits), standard, profile)
 
 
-def describe_bytes(octets: bytes, standard: str = "auto", profile: str = "") -> dict[str, Any]:
+def describe_bytes(
+    octets: bytes, standard: str = "auto", profile: str = catalogue.STATE_GRID
+) -> dict[str, Any]:
     """Describe the one frame `octets` holds, or say why it is none."""
     try:
         frame = parse(octets)
@@ -57,7 +65,9 @@ def describe_bytes(octets: bytes, standard: str = "auto", profile: str = "") -> 
     return describe(frame, standard, profile)
 
 
-def describe(frame: Frame, standard: str = "auto", profile: str = "") -> dict[str, Any]:
+def describe(
+    frame: Frame, standard: str = "auto", profile: str = catalogue.STATE_GRID
+) -> dict[str, Any]:
     """Describe a verified frame; `standard` is 2007, 1997 or auto."""
     if standard == "auto":
         standard = guess_standard(frame)

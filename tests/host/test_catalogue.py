@@ -211,7 +211,7 @@ def test_a_profile_goes_before_the_standard() -> None:
 
 
 def test_a_name_no_row_has_is_the_standard() -> None:
-    plain = catalogue.load("state-grid")
+    plain = catalogue.load("plain")
     assert [one.row for one in plain.patterns] == [one.row for one in FOUND.patterns]
 
 

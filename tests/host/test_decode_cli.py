@@ -4,7 +4,10 @@ Method: the command through click's runner, on arguments and on standard input.
 """
 
 import json
+import re
+from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from host.cli.decode import command
@@ -62,7 +65,7 @@ def test_lines_of_standard_input() -> None:
 
     assert result.exit_code == 1
     assert (good["di"], refusal["control"]) == ("0000FF00", "D1")
-    assert bad == {"ok": False, "reason": "not hexadecimal", "hex": "zz"}
+    assert bad == {"ok": False, "reason": "'z' is no hexadecimal digit", "hex": "zz"}
 
 
 def test_bytes_as_separate_arguments_are_one_frame() -> None:
@@ -90,6 +93,33 @@ def test_profile_decides_where_meters_disagree() -> None:
     said = json.loads(run("--profile", "southern-grid", frame).output)
     assert [item["name"] for item in said["items"]] == [*names, "MAC"]
     assert said["items"][-1]["value"] == "865BAA06"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no bytes but wake-up bytes"),
+        ("686", "3 digits, half a byte"),
+        ("0x68", "'x' is no hexadecimal digit"),
+        ("六八", "'六' is no hexadecimal digit"),
+        ("68" * 3, "a frame has at least 12 bytes, 3 present"),
+    ],
+)
+def test_what_is_no_frame_says_why(text: str, reason: str) -> None:
+    result = run(text)
+
+    assert result.exit_code == 1
+    assert json.loads(result.output) == {"ok": False, "reason": reason, "hex": text}
+
+
+@pytest.mark.parametrize("path", ["README.md", "README.zh-CN.md", "host/cli/__init__.py"])
+def test_the_example_of_the_documents_decodes(path: str) -> None:
+    text = (Path(__file__).parents[2] / path).read_text(encoding="utf-8")
+    examples = re.findall(r"dianka decode ([0-9A-F]+)", text)
+
+    assert examples
+    for example in examples:
+        assert run(example).exit_code == 0, example
 
 
 def test_no_frame_is_a_mistake_of_use() -> None:
