@@ -43,6 +43,11 @@ _UPLINK_MS = const(50)
 # An audit looks at one account of so many: at all of them in some minutes.
 _AUDIT_SHIFT = const(6)
 
+# First numbers of the columns in a checkpoint; a table appends, it never reorders.
+_TARIFF_COLUMNS = const(0)
+_REGISTRY_COLUMNS = const(16)
+_LEDGER_COLUMNS = const(64)
+
 _TICKS_MASK = const(0x1FFFFFFF)
 _FAR_T2000 = const(0x3FFFFFFF)
 
@@ -63,8 +68,10 @@ class App:
         self.books = Books(
             self.journal, self.registry, self.ledger, self.tariffs, self.settings.policy()
         )
-        columns = self.tariffs.columns() + self.registry.columns() + self.ledger.columns()
-        self.checkpoint = Checkpoint(storage, columns)
+        self.checkpoint = Checkpoint(storage, limit)
+        self.checkpoint.add(_TARIFF_COLUMNS, self.tariffs.columns(), False)
+        self.checkpoint.add(_REGISTRY_COLUMNS, self.registry.columns())
+        self.checkpoint.add(_LEDGER_COLUMNS, self.ledger.columns())
         self.pollers: list[Poller] = []
         for channel in board.lines:
             self.pollers.append(Poller(len(self.pollers), channel, self.books))
@@ -81,6 +88,8 @@ class App:
         self._quiet_t2000 = -1
         self._quiet = False
         self._audit_index = 0
+        # Images are swept when both checkpoints name the ones in force.
+        self._saved_changes = -1
         if board.console is not None:
             self._channels.append(board.console)
             self.console = Console(board.console, Commands(self).run, self.guard)
@@ -104,7 +113,8 @@ class App:
         if journal.durable_seq < self.checkpoint.seq:
             journal.continue_at(self.checkpoint.seq + 1)
         buf = bytearray(RECORD_SIZE)
-        lost = 0
+        # Without a checkpoint, what the journal has let go is not known any more.
+        lost = 0 if self.checkpoint.seq else journal.first_seq - 1
         for seq in range(max(journal.first_seq, self.checkpoint.seq + 1), journal.durable_seq + 1):
             if journal.read_into(seq, buf):
                 self.books.replay(buf)
@@ -217,7 +227,7 @@ class App:
             journal.sync()
             self._waits_ticks = -1
         if self.session is not None:
-            seq = min(self.session.acked_seq, self.checkpoint.seq)
+            seq = min(self.session.acked_seq, self.checkpoint.older_seq)
             if journal.first_seq <= seq:
                 journal.drop(seq)
         unkept = journal.durable_seq - self.checkpoint.seq
@@ -231,7 +241,9 @@ class App:
             return False
         if not self.checkpoint.save(journal.durable_seq, self.registry.count):
             return False
-        self.tariffs.sweep()
+        if self._saved_changes == self.tariffs.changes:
+            self.tariffs.sweep()
+        self._saved_changes = self.tariffs.changes
         return True
 
     def _bring_up(self, now_ticks: int) -> int:

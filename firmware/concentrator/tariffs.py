@@ -28,10 +28,15 @@ def file_name(number: int, image_crc32: int) -> str:
 
 
 class Tariffs:
-    """Tariffs by number 1 to 8; `crcs` of those in force, 0: none, is their column."""
+    """Tariffs by number 1 to 8.
+
+    crcs        of those in force, 0: none; their column
+    changes     tariffs put in force since the start
+    """
 
     def __init__(self, storage: "Storage") -> None:
         self.crcs = array("I", bytes(4 * (NUMBER_LIMIT + 1)))
+        self.changes = 0
         self._storage = storage
         self._loaded: list[Tariff | None] = [None] * (NUMBER_LIMIT + 1)
         self._image = bytearray()
@@ -80,6 +85,7 @@ class Tariffs:
 
     def activate(self, number: int, image_crc32: int) -> bool:
         """Put the stored image in force; false where its file is not there or not usable."""
+        self.changes += 1
         self.crcs[number] = image_crc32
         self._loaded[number] = None
         self._image = bytearray()
