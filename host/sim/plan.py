@@ -27,6 +27,8 @@ from host.sim.meter import Meter
 from host.sim.profile import PROFILES
 
 METERS_LIMIT = 1024
+# No two meters answer bit on bit: replies that meet so would be heard as one good frame.
+JITTER_MS = 5
 SPEEDS = (600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 FAULT_NAMES = tuple(one.name for one in fields(LineFaults))
 
@@ -167,7 +169,7 @@ def _load_of(plan: LoadPlan, place: int) -> Load:
 
 def build_line(plan: Plan, meters: list[Meter], clock: Clock, seed: int, *, paced: bool) -> Line:
     """The line of a plan; `paced`: the port already gives the bytes their time."""
-    faults = faults_of(plan.faults)
+    faults = faults_of({"jitter_ms": JITTER_MS, **plan.faults})
     baud = 0 if paced else plan.baud
     return Line(clock, meters, faults, Random(seed), baud, plan.echo)
 
