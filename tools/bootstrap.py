@@ -21,6 +21,7 @@ from tools import debian, micropython  # noqa: E402 - needs the path above
 MINIMUM = (3, 11)
 
 VENV = ROOT / ".venv"
+_PCSC_HEADER = Path("/usr/include/PCSC/winscard.h")
 
 
 class SetupError(Exception):
@@ -70,6 +71,11 @@ def _add_pip(python: Path) -> None:
         )
 
 
+def _can_build_pcsc() -> bool:
+    """Whether PC/SC readers can be had: their package is compiled against Debian's headers."""
+    return bool(shutil.which("swig") and shutil.which("gcc")) and _PCSC_HEADER.exists()
+
+
 def _run(command: list[str], failure: str) -> None:
     """Run a command that prints its own errors; SetupError with `failure` if it fails."""
     if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
@@ -88,8 +94,9 @@ def main() -> int:
     try:
         python = make_venv()
         print("setup: installing the product and its development tools into .venv", flush=True)
-        install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check", "-e", ".[dev]"]
-        _run([str(python), *install], "could not install the packages")
+        extras = "dev,pcsc" if _can_build_pcsc() else "dev"
+        install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+        _run([str(python), *install, "-e", f".[{extras}]"], "could not install the packages")
         print(f"setup: MicroPython is {micropython.ensure()}")
     except (SetupError, debian.FetchError) as error:
         print(f"setup: {error}.", file=sys.stderr)
