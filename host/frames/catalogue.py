@@ -154,7 +154,7 @@ class Catalogue:
         self._found_wire: dict[bytes, Identifier] = {}
 
     def find(self, di: str) -> Identifier | None:
-        """The identifier of 4 or 8 digits."""
+        """The identifier of 4 or 8 digits; of any other number of digits there is none."""
         found = self._found.get(di)
         if found is None:
             found = self._look_up(di)
@@ -176,10 +176,10 @@ class Catalogue:
         return self._compile(f"@{name}", "")
 
     def _look_up(self, di: str) -> Identifier | None:
-        number = int(di, 16)
         for (digits, _, mask), table in self._tables.items():
             if digits != len(di):
                 continue
+            number = int(di, 16)
             for pattern in table.get(number & mask, ()):
                 held = pattern.match(number)
                 if held is not None:

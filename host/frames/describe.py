@@ -29,6 +29,8 @@ from host.frames.layouts import Layout
 STANDARDS = ("2007", "1997")
 _DI_SIZE = {"2007": 4, "1997": 2}
 _SECURITY = 0x03
+# DI3 of the identifiers of 03H: the standard's, and that of private meters.
+_SECURITY_CLASSES = (0x07, 0xAB)
 _FOLLOW_UP = 0x12
 _WRITE = 0x14
 _FUNCTIONS_1997 = frozenset((0x01, 0x02, 0x04, 0x0A, 0x0C, 0x0F, 0x10))
@@ -111,13 +113,21 @@ def guess_standard(frame: Frame) -> str:
         return "1997" if len(frame.data) == 1 else "2007"
     if not frame.from_meter:
         return "1997" if len(frame.data) == _DI_SIZE["1997"] else "2007"
-    security = len(frame.data) >= _DI_SIZE["2007"] and frame.data[3] == 0x07
-    return "2007" if security or len(frame.data) < _DI_SIZE["1997"] else "1997"
+    if len(frame.data) >= _DI_SIZE["2007"] and frame.data[3] in _SECURITY_CLASSES:
+        return "2007"
+    return "1997" if catalogue.load().find_wire(frame.data[: _DI_SIZE["1997"]]) else "2007"
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What the control byte alone tells; a `reading` is an identifier and its data."""
+    """What the control byte alone tells.
+
+    error       the layout of the error word, of a refusal
+    reading     the data are an identifier and what it defines, nothing else
+    terminated  a block may end with AA
+    in_parts    the data may be a part of what the identifier defines
+    protected   the data may be enciphered or followed by a MAC
+    """
 
     found: catalogue.Catalogue
     direction: str

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from host.cli.decode import command
+from host.frames.dlt645 import build
 
 BLOCK = "6864379800000068911833323333B4387433333333335A5A443333C55A3386B934332C16"
 BAD = "6812907856341268910833333433896745335516"
@@ -82,6 +83,28 @@ def test_standard_by_choice() -> None:
     said = json.loads(run("--standard", "1997", frame).output)
     assert said["standard"] == "1997"
     assert said["items"] == [{"name": "time", "value": "2025-10-31 12:06:22", "unit": ""}]
+
+
+@pytest.mark.parametrize(
+    ("control", "data", "standard"),
+    [
+        (0x03, "1090", "1997"),
+        (0x03, "FF020107785634120000", "2007"),
+        (0x83, "109056341200", "1997"),
+        (0x83, "FF028107", "2007"),
+        (0x83, "01ABABAB", "2007"),
+        (0x83, "0102030405", "2007"),
+        (0x83, "", "2007"),
+        (0xC3, "02", "1997"),
+        (0xC3, "0200", "2007"),
+    ],
+)
+def test_a_security_command_is_told_from_a_repeated_read(
+    control: int, data: str, standard: str
+) -> None:
+    frame = build("1", control, bytes.fromhex(data)).hex()
+
+    assert json.loads(run(frame).output)["standard"] == standard
 
 
 def test_profile_decides_where_meters_disagree() -> None:
