@@ -79,6 +79,7 @@ class App:
         self.guard = Guard(board.random)
         self.console: Console | None = None
         self.redemption: Redemption | None = None
+        self.local: Redemption | None = None  # set by concentrator/local.py
         self._channels = list(board.lines)
         self._connection = 0
         self._chunk = bytearray(256)
@@ -207,8 +208,6 @@ class App:
         busy = console.step()
         if redemption.poll(now_ticks, now_t2000):
             busy = True
-            if redemption.index >= 0 and not redemption.credited:
-                self.books.show_card(redemption.index)
         if console.step() or busy:
             return 0
         return _LINE_MS if redemption.busy else QUIET_MS
@@ -312,9 +311,11 @@ class App:
             found.append(("records at the head-end", self.session.acked_seq))
             found.append(("answers refused", self.session.refused))
             found.append(("answers late", self.session.late))
-        if self.redemption is not None:
-            found.append(("cards", self.redemption.done))
-            found.append(("cards not genuine", self.redemption.illegal))
+        for name, redemption in (("cards", self.redemption), ("own cards", self.local)):
+            if redemption is not None:
+                found.append((name, redemption.done))
+                found.append((name + " not genuine", redemption.illegal))
+        if self.console is not None:
             found.append(("logins refused", self.guard.refused))
         for poller in self.pollers:
             prefix = "line " + str(poller.number) + " "

@@ -334,10 +334,19 @@ class Commands:
             raise Refusal("flash full or failing, `counters` tells more")
         return ["cards are taken"]
 
+    def _card(self, arguments: "list[str]") -> "list[str]":
+        console = self._app.console
+        if console is None or console.programmer is None:
+            raise Refusal("this board has no card reader of its own")
+        carrier = console.programmer.carrier
+        if not carrier.present:
+            raise Refusal("no card in the reader: insert one")
+        return [hexlify(carrier.uid).decode() + " " + str(carrier.size)]
+
     def _card_unlock(self, arguments: "list[str]") -> "list[str]":
-        if self._app.redemption is None:
-            raise Refusal("there is no card reader")
-        self._app.redemption.unlock()
+        for redemption in (self._app.redemption, self._app.local):
+            if redemption is not None:
+                redemption.unlock()
         return ["cards are looked at"]
 
     def _find(self, text: str) -> int:
@@ -439,6 +448,7 @@ class Commands:
 
 # Commands that change nothing: all others need a session where a console key is set.
 _LOOKS = (
+    "card",
     "help",
     "login",
     "logout",
@@ -478,6 +488,7 @@ _COMMANDS = (
     ("line answer", 1, 1, "LINE"),
     ("account restore", 3, 3, "ACCOUNT ORDER CREDIT_FEN"),
     ("restored", 0, 0, ""),
+    ("card", 0, 0, ""),
     ("card unlock", 0, 0, ""),
     ("tariff begin", 1, 1, "SIZE"),
     ("tariff data", 2, 2, "OFFSET HEX"),

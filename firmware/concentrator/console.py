@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from concentrator.guard import Guard
     from concentrator.ports import Channel
+    from concentrator.programmer import Programmer
 
 BODY_LIMIT = const(320)
 LINE_LIMIT = const(200)
 
 _FRAME_SIZE = const(660)
 _CHUNK_SIZE = const(128)
+_ASKED = (link.CARD_READ, link.CARD_WRITE)
 _DONE = const(0)
 _REFUSED = const(1)
 _NO_SEQ = const(-1)
@@ -43,12 +45,14 @@ class Console:
     A new connection ends the session of `guard`.
 
     carrier     the card reader on the far side
+    programmer  serves the far side with the board's own reader, None: it has none
     """
 
     def __init__(
         self, channel: "Channel", run: "Callable[[str], list[str]]", guard: "Guard"
     ) -> None:
         self.carrier = LinkCarrier()
+        self.programmer: Programmer | None = None
         self._guard = guard
         self._channel = channel
         self._run = run
@@ -84,6 +88,10 @@ class Console:
         if receiver.held and self._next >= len(self._answer):
             if receiver.kind == link.COMMAND:
                 self._take(receiver.seq, bytes(receiver.body[: receiver.body_size]))
+            elif self.programmer is not None and receiver.kind in _ASKED:
+                self.programmer.take(
+                    receiver.kind, receiver.seq, receiver.body, receiver.body_size
+                )
             else:
                 self.carrier.take(receiver.kind, receiver.seq, receiver.body, receiver.body_size)
             receiver.release()
@@ -128,4 +136,6 @@ class Console:
             self._tx_size = link.encode_into(self._tx, kind, self._seq, body, len(body))
         else:
             self._tx_size = self.carrier.encode_into(self._tx)
+            if self._tx_size == 0 and self.programmer is not None:
+                self._tx_size = self.programmer.encode_into(self._tx)
         return self._tx_size > 0

@@ -9,6 +9,7 @@ from card.redemption import Redemption
 from micropython import const
 
 from concentrator.operator import Operator
+from concentrator.programmer import Programmer
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -22,11 +23,18 @@ _SEARCH_MS = const(20)
 
 
 class LocalReader:
-    """Redeems the cards of `carrier` into the books of `app`, and steps both."""
+    """Redeems the cards of `carrier` into the books of `app`, and steps both.
+
+    programmer      lets a technician's PC read and write them
+    """
 
     def __init__(self, app: "App", carrier: "LocalCarrier") -> None:
         operator = Operator(app.settings, app.books, app.configure)
         self.redemption = Redemption(carrier, app.books, Keys(0, 0, b""), operator)
+        self.programmer = Programmer(carrier, app.guard)
+        app.local = self.redemption
+        if app.console is not None:
+            app.console.programmer = self.programmer
         self._app = app
         self._carrier = carrier
         self._present = 0
@@ -42,8 +50,8 @@ class LocalReader:
             self._take_keys()
         app.books.t2000 = now_t2000
         if redemption.poll(now_ticks, now_t2000):
-            if redemption.index >= 0 and not redemption.credited:
-                app.books.show_card(redemption.index)
+            app.wake()
+        if self.programmer.poll(now_ticks, redemption.busy):
             app.wake()
         longest_ms = _CARD_MS if carrier.present else _SEARCH_MS
         return min(longest_ms, app.step(now_ticks, now_t2000))

@@ -33,6 +33,7 @@ from host.cli.card_parts import (
     next_tariff_options,
     now_t2000,
     passphrase,
+    pc_card_option,
     port_option,
     valid_option,
     yuan,
@@ -169,20 +170,8 @@ Examples:
   dianka card issue --csv orders.csv --folder cards
 """
 )
-@click.option(
-    "--file",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The card's memory in a file.",
-)
-@click.option(
-    "--pcsc",
-    "reader_name",
-    is_flag=False,
-    flag_value="",
-    help="The card in a PC/SC reader; with a part of the reader's name, in that one.",
-)
 @desk_options
+@card_option
 @click.option("--account", type=DIGITS, help="Account number, 12 digits.")
 @click.option("--meter", type=DIGITS, help="Its meter, 12 digits.")
 @click.option("--order", type=click.IntRange(1, frames.ORDER_LIMIT), help="Order number.")
@@ -214,8 +203,7 @@ Examples:
 @force_option
 @json_option
 def issue(
-    path: Path | None,
-    reader_name: str | None,
+    source: Source,
     desk: Desk,
     account: str | None,
     meter: str | None,
@@ -233,11 +221,8 @@ def issue(
 ) -> None:
     """Write orders on cards, and read them back. No order is issued twice."""
     if csv_path is not None:
-        _issue_csv(desk, csv_path, folder, reader_name, SUITES[suite])
+        _issue_csv(desk, csv_path, folder, source, SUITES[suite])
         return
-    if (path is None) == (reader_name is None):
-        raise click.UsageError("say where the card is: --file card.bin, --pcsc, or --csv for many")
-    source = Source(path, reader_name)
     moneyless = kind in ("inspect", "test")
     if kind == "test":
         account = meter = frames.NOBODY
@@ -271,8 +256,8 @@ Example:
   dianka card topup --file card.bin --amount 49.95
 """
 )
-@card_option
 @desk_options
+@card_option
 @click.option("--amount", "amount_fen", required=True, type=AMOUNT, help="Yuan.")
 @click.option(
     "--order",
@@ -319,8 +304,8 @@ Example:
       --order 5 --amount 50.00
 """,
 )
-@card_option
 @desk_options
+@card_option
 @account_option
 @meter_option
 @click.option(
@@ -370,8 +355,8 @@ Example:
   dianka card preset --file preset.bin --alarm-1 30 --alarm-2 10 --overdraft 20
 """
 )
-@card_option
 @desk_options
+@card_option
 @click.option("--alarm-1", "alarm_1_fen", type=LIMIT, help="First alarm, yuan.")
 @click.option("--alarm-2", "alarm_2_fen", type=LIMIT, help="Second alarm, below the first.")
 @click.option("--overdraft", "overdraft_fen", type=LIMIT, help="Lowest balance, below zero.")
@@ -411,8 +396,8 @@ Examples:
   dianka card clear --file clear.bin --all
 """
 )
-@card_option
 @desk_options
+@card_option
 @click.option("--account", type=DIGITS, help="Account whose billing was stopped.")
 @click.option("--meter", type=DIGITS, help="Its meter.")
 @click.option("--all", "for_all", is_flag=True, help="Only set the count of illegal cards to 0.")
@@ -447,8 +432,8 @@ Example:
   dianka card change-key --file key.bin
 """,
 )
-@card_option
 @desk_options
+@card_option
 @click.option(
     "--new-version", type=click.IntRange(2, 255), help="Default: one above the present version."
 )
@@ -484,8 +469,8 @@ Examples:
   dianka card show --file card.bin --account 000000000017 --meter 000000983764 --last-order 4
 """
 )
-@card_option
 @desk_options
+@card_option
 @click.option("--account", type=DIGITS, help="Say whether this account would take the card.")
 @click.option("--meter", type=DIGITS, help="Address of its meter.  [default: the card's]")
 @click.option("--last-order", type=int, default=0, show_default=True, help="Its newest order.")
@@ -522,8 +507,8 @@ Example:
   dianka card verify --file card.bin --account 000000000017 --meter 000000983764 --last-order 4
 """
 )
-@card_option
 @desk_options
+@card_option
 @account_option
 @meter_option
 @click.option("--last-order", required=True, type=int, help="Order it redeemed last, 0: none.")
@@ -564,9 +549,10 @@ Examples:
   dianka card dump --pcsc --out card.bin
 """
 )
+@desk_options
 @card_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Copy it to a file.")
-def dump(source: Source, out: Path | None) -> None:
+def dump(source: Source, desk: Desk, out: Path | None) -> None:
     """Print a card's bytes by part, or copy them to a file for a later look."""
     with clear_errors():
         memory = source.open()
@@ -650,7 +636,7 @@ Example:
   dianka card redeem --file card.bin --port socket://127.0.0.1:7646
 """
 )
-@card_option
+@pc_card_option
 @port_option
 @click.option("--timeout", "timeout_s", default=reader.TIMEOUT_S, show_default=True, type=float)
 @json_option
@@ -704,8 +690,8 @@ Example:
   dianka card repair --file card.bin
 """
 )
-@card_option
 @desk_options
+@card_option
 def repair(source: Source, desk: Desk) -> None:
     """Put back what was issued on this card, by the log, where it was damaged."""
     with clear_errors():
@@ -761,15 +747,15 @@ def _issue(desk: Desk, source: Source, header: Header, force: bool, as_json: boo
 
 
 def _issue_csv(
-    desk: Desk, csv_path: Path, folder: Path | None, reader_name: str | None, suite: int
+    desk: Desk, csv_path: Path, folder: Path | None, source: Source, suite: int
 ) -> None:
     """Issue a whole list, going on where it stopped."""
-    if (folder is None) == (reader_name is None):
+    if (folder is None) == (source.reader_name is None) or source.port or source.path:
         raise click.UsageError("say where the cards come from: --folder cards, or --pcsc")
     with clear_errors():
         orders = batch.read_orders(csv_path)
         issuer = desk.issuer()
-        magazine = batch.Folder(folder) if folder is not None else _Hand(reader_name or "")
+        magazine = batch.Folder(folder) if folder is not None else _Hand(source.reader_name or "")
         written = skipped = 0
         with Progress(disable=not os.isatty(1)) as progress:
             task = progress.add_task("cards", total=len(orders))

@@ -25,6 +25,7 @@ from host.frames.card import Header, Place
 from host.link.card import CardIoError, CardMemory, FileCard
 from host.link.console import Console, ConsoleError
 from host.link.port import Port, PortError
+from host.link.programmer import PortCard
 from host.link.reader import ReaderError
 
 PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
@@ -149,22 +150,34 @@ def next_tariff_options(function: Command) -> Command:
     return wrapped
 
 
-@dataclass(frozen=True)
+@dataclass
 class Source:
-    """Where the card is: in a file, or in a PC/SC reader."""
+    """Where the card is: in a file, in a PC/SC reader, or in the reader of a board."""
 
-    path: Path | None
-    reader_name: str | None
+    path: Path | None = None
+    reader_name: str | None = None
+    port: str | None = None
+    console_key: Callable[[], bytes | None] = lambda: None
+    _card: CardMemory | None = None
 
     @property
     def name(self) -> str:
         """As people call it."""
-        return str(self.path) if self.path else "the card"
+        return str(self.path) if self.path else "the card in the reader"
 
     def open(self, create: bool = False) -> CardMemory:
-        """The card; CardIoError where there is none."""
+        """The card, always the same one; CardIoError where there is none."""
+        if self._card is None:
+            self._card = self._find(create)
+        return self._card
+
+    def _find(self, create: bool) -> CardMemory:
         if self.path is not None:
             return FileCard(self.path, create)
+        if self.port is not None:
+            line = Port(self.port)
+            click.get_current_context().call_on_close(line.close)
+            return PortCard(line, self.console_key())
         from host.link.pcsc import WAIT_S, PcscCard
 
         card = PcscCard(self.reader_name or "", WAIT_S)
@@ -172,29 +185,67 @@ class Source:
         return card
 
 
-def card_option(function: Command) -> Command:
-    """Give the command a `source`."""
+_file_option = click.option(
+    "--file",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The card's memory in a file.",
+)
+_pcsc_option = click.option(
+    "--pcsc",
+    "reader_name",
+    is_flag=False,
+    flag_value="",
+    help="The card in a PC/SC reader; with a part of the reader's name, in that one.",
+)
 
-    @click.option(
-        "--file",
-        "path",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="The card's memory in a file.",
-    )
-    @click.option(
-        "--pcsc",
-        "reader_name",
-        is_flag=False,
-        flag_value="",
-        help="The card in a PC/SC reader; with a part of the reader's name, in that one.",
-    )
+
+def pc_card_option(function: Command) -> Command:
+    """Give the command the `source` of a card that is at this PC."""
+
+    @_file_option
+    @_pcsc_option
     @functools.wraps(function)
     def wrapped(*args: Any, path: Path | None, reader_name: str | None, **named: Any) -> Any:
-        if (path is None) == (reader_name is None):
-            raise click.UsageError("say where the card is: --file card.bin, or --pcsc")
-        return function(*args, source=Source(path, reader_name), **named)
+        source = _one_source(Source(path, reader_name))
+        return function(*args, source=source, **named)
 
     return wrapped
+
+
+def card_option(function: Command) -> Command:
+    """Give the command a `source`; it has a `desk` as well, with the key of a board's console."""
+
+    @_file_option
+    @_pcsc_option
+    @click.option(
+        "--port",
+        help="The card in the reader of a board on this console: /dev/ttyUSB0, socket://HOST:PORT.",
+    )
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any,
+        path: Path | None,
+        reader_name: str | None,
+        port: str | None,
+        desk: "Desk",
+        **named: Any,
+    ) -> Any:
+        source = Source(path, reader_name, port, desk.console_key)
+        if not named.get("csv_path"):
+            _one_source(source)
+        return function(*args, source=source, desk=desk, **named)
+
+    return wrapped
+
+
+def _one_source(source: Source) -> Source:
+    places = (source.path, source.reader_name, source.port)
+    if sum(place is not None for place in places) != 1:
+        raise click.UsageError(
+            "say where the card is: --file card.bin, --pcsc, or --port of a board"
+        )
+    return source
 
 
 @dataclass(frozen=True)
@@ -225,6 +276,10 @@ class Desk:
     def key(self) -> bytes:
         """The district's key."""
         return self.held.key_of(self.district, self.key_version)
+
+    def console_key(self) -> bytes | None:
+        """The key of the console, where there is a key file."""
+        return self.held.console_key if self.keys_path.exists() else None
 
     def issuer(self) -> Issuer:
         """Who writes cards."""

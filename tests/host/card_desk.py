@@ -12,13 +12,14 @@ from pathlib import Path
 from card.keys import Keys
 from card.redemption import Redemption
 from concentrator.guard import GOOD, NO_CHALLENGE, Guard
+from concentrator.programmer import Programmer
 from concentrator.reader import LinkCarrier
 from uplink import link
 from uplink.link import LinkReceiver
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 
-from card_world import FakeBooks
+from card_world import FakeBooks, FakeCarrier
 
 
 class CardDesk:
@@ -35,6 +36,8 @@ class CardDesk:
         self.commands: list[str] = []
         self.reader = LinkCarrier()
         self.redemption = Redemption(self.reader, books, keys)
+        self.own = FakeCarrier()
+        self.programmer = Programmer(self.own, self.guard)
         self._frames = LinkReceiver(320, 2048)
         self._out = bytearray(700)
 
@@ -47,14 +50,19 @@ class CardDesk:
             if kind == link.COMMAND:
                 text = bytes(self._frames.body[: self._frames.body_size]).decode()
                 sent += self._command(seq, text)
+            elif kind in (link.CARD_READ, link.CARD_WRITE):
+                body, size = self._frames.body, self._frames.body_size
+                self.programmer.take(kind, seq, body, size)
             else:
                 self.reader.take(kind, seq, self._frames.body, self._frames.body_size)
             self._frames.release()
         ticks = time.monotonic_ns() // 1_000_000 & 0x1FFFFFFF
         for _ in range(4):
             self.redemption.poll(ticks, 820_000_000)
-        size = self.reader.encode_into(self._out)
-        sent += bytes(self._out[:size])
+            self.programmer.poll(ticks, False)
+        for one in (self.reader, self.programmer):
+            size = one.encode_into(self._out)
+            sent += bytes(self._out[:size])
         if sent and self.lose:
             self.lose -= 1
             return b""
@@ -67,6 +75,10 @@ class CardDesk:
             return self._frame_all(seq, [(link.REPLY, self._login(rest))])
         if not self.guard.allows() and word != "settings":
             return self._frame_all(seq, [(link.REPLY, "\1log in with the console key first")])
+        if text == "card":
+            there = f"\0{self.own.uid.hex()} {self.own.size}"
+            answer = there if self.own.present else "\1no card in the reader: insert one"
+            return self._frame_all(seq, [(link.REPLY, answer)])
         if text == "card unlock":
             self.redemption.unlock()
             return self._frame_all(seq, [(link.REPLY, "\0cards are looked at")])

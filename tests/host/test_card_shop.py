@@ -379,6 +379,35 @@ def test_a_card_names_the_next_tariff(shop: Path) -> None:
     assert desk.books.credits == []
 
 
+def test_a_card_in_the_reader_of_a_board(shop: Path) -> None:
+    desk = desk_for(shop)
+    memory = bytearray(256)
+    desk.own.insert(memory, bytes.fromhex("00000000000000AB"))
+    desk.guard.key = keystore.load(shop / "card-keys.toml", lambda: "").console_key
+    who = ("--account", ACCOUNT, "--meter", METER)
+    with served(desk) as port:
+        done = run("issue", "--port", port, *who, "--order", 5, "--amount", "1")
+        assert done.exit_code == 0, done.output
+        assert "card 00000000000000AB" in done.output
+        assert "1.00 yuan" in run("show", "--port", port).output
+        assert run("verify", "--port", port, *who, "--last-order", 4).exit_code == 0
+        assert run("dump", "--port", port, "--out", "copy.bin").exit_code == 0
+        assert Path("copy.bin").read_bytes() == memory
+        desk.lose = 1
+        assert run("verify", "--port", port, *who, "--last-order", 5).exit_code == 1
+        desk.own.fail_writes = 99
+        done = run("topup", "--port", port, "--amount", "1", "--force")
+        assert "does not answer: clean its contacts" in done.output
+        desk.own.pull()
+        done = run("show", "--port", port)
+        assert "no card in the reader: insert one" in done.output
+        desk.own.insert(memory, bytes.fromhex("00000000000000AB"))
+        desk.guard.key = bytes(16)
+        done = run("show", "--port", port)
+    assert done.exit_code == 1
+    assert "wrong answer" in done.output
+
+
 # --- repair, dump, diff, log --------------------------------------------------------------------
 
 

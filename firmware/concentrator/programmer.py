@@ -1,0 +1,120 @@
+"""The board's own card reader in the hands of a technician's PC, over the console.
+
+    far side                                device
+    CARD_READ  offset 2, size 2         ->
+                                        <-  CARD_DATA    status 1, bytes
+    CARD_WRITE offset 2, bytes          ->
+                                        <-  CARD_WRITTEN status 1
+
+The frames of concentrator/reader.py the other way round: here the far side asks. `seq` is the
+far side's, and the answer repeats it. What was asked again is done again, which does no harm.
+Only who is logged in is served, and only while no card is being redeemed.
+"""
+
+from card import carrier as port
+from card.image import IMAGE_SIZE
+from micropython import const
+from uplink import link
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from card.carrier import Carrier
+
+    from concentrator.guard import Guard
+
+# Status of an answer.
+GOOD = const(0)
+FAILED = const(1)
+LOG_IN = const(2)
+IN_USE = const(3)
+NO_CARD = const(4)
+OUTSIDE = const(5)
+
+_NOTHING = const(0)
+
+
+class Programmer:
+    """Reads and writes the card at `carrier` for the far side."""
+
+    def __init__(self, carrier: "Carrier", guard: "Guard") -> None:
+        self.carrier = carrier
+        self._guard = guard
+        self._kind = _NOTHING  # of the request that is being served
+        self._seq = 0
+        self._offset = 0
+        self._size = 0
+        self._present = 0
+        self._started = False
+        self._source = bytearray(IMAGE_SIZE)
+        self._body = bytearray(1 + IMAGE_SIZE)
+        self._body_size = 0
+        self._due = False
+
+    def take(self, kind: int, seq: int, body: bytearray, body_size: int) -> None:
+        """Take a CARD_READ or CARD_WRITE; while one is served another is passed over."""
+        writes = kind == link.CARD_WRITE
+        if self._kind != _NOTHING or body_size < (3 if writes else 4):
+            return
+        self._kind = kind
+        self._seq = seq
+        self._started = False
+        self._offset = body[0] | body[1] << 8
+        self._size = size = body_size - 2 if writes else body[2] | body[3] << 8
+        if writes and size <= IMAGE_SIZE:
+            for position in range(size):
+                self._source[position] = body[2 + position]
+
+    def poll(self, now_ticks: int, in_use: bool) -> bool:
+        """Go on with a request; true when its answer is due.
+
+        `in_use`: a card is being redeemed, so the carrier is not ours.
+        """
+        if self._kind == _NOTHING or self._due:
+            return self._due
+        carrier = self.carrier
+        if in_use:
+            self._answer(IN_USE)
+        elif not self._started:
+            self._start()
+        elif carrier.present != self._present:
+            self._answer(NO_CARD)
+        else:
+            outcome = carrier.poll(now_ticks)
+            if outcome != port.BUSY:
+                self._answer(GOOD if outcome == port.OK else FAILED)
+        return self._due
+
+    def _start(self) -> None:
+        carrier = self.carrier
+        size = self._size
+        self._started = True
+        self._present = carrier.present
+        if not self._guard.allows():
+            self._answer(LOG_IN)
+        elif not self._present:
+            self._answer(NO_CARD)
+        elif size > IMAGE_SIZE or self._offset + size > carrier.size:
+            self._answer(OUTSIDE)
+        elif self._kind == link.CARD_WRITE:
+            carrier.start_write(self._offset, self._source, size)
+        else:
+            carrier.start_read(self._offset, size)
+
+    def _answer(self, status: int) -> None:
+        body = self._body
+        body[0] = status
+        self._body_size = 1
+        if status == GOOD and self._kind == link.CARD_READ:
+            for position in range(self._size):
+                body[1 + position] = self.carrier.data[position]
+            self._body_size = 1 + self._size
+        self._due = True
+
+    def encode_into(self, buf: bytearray) -> int:
+        """Put the answer that is due into `buf`; return its size, 0: none."""
+        if not self._due:
+            return 0
+        kind = link.CARD_WRITTEN if self._kind == link.CARD_WRITE else link.CARD_DATA
+        self._due = False
+        self._kind = _NOTHING
+        return link.encode_into(buf, kind, self._seq, self._body, self._body_size)

@@ -1,0 +1,108 @@
+"""A card in the reader of a board, which serves as programmer over its console.
+
+    card                        ->
+                                <-  serial number, size
+    CARD_READ  offset 2, size 2 ->
+                                <-  CARD_DATA    status 1, bytes
+    CARD_WRITE offset 2, bytes  ->
+                                <-  CARD_WRITTEN status 1
+
+A request without answer is sent again with the same `seq`; reading and writing again do no harm.
+"""
+
+import random
+import time
+
+from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
+from host.link.card import CardIoError
+from host.link.console import Console, ConsoleError
+from host.link.port import Port
+
+CHUNK = 128
+TIMEOUT_S = 2.0
+TRIES = 3
+STATUS = {
+    1: "the card does not answer: clean its contacts, insert it again",
+    2: "the board wants the console key: is it the right key file?",
+    3: "the card is being redeemed: wait, then try again",
+    4: "no card in the reader: insert one",
+    5: "that is outside the card's memory",
+}
+_IN_USE = 3
+
+
+class PortCard:
+    """The card in the reader of the board on `port`; CardIoError says what is wrong."""
+
+    def __init__(self, port: Port, key: bytes | None = None) -> None:
+        """`key` of the console, where the board may have one set."""
+        self._port = port
+        self._frames = LinkReader(CONSOLE_BODY_LIMIT)
+        self._seq = random.randrange(256)
+        console = Console(port)
+        try:
+            if key is not None:
+                console.login(key)
+            (line,) = console.command("card")
+            self._uid, size = line.split()
+            self._size = int(size)
+        except ConsoleError as error:
+            raise CardIoError(f"{port.name}: {error}") from error
+
+    @property
+    def uid(self) -> str:
+        """The serial number."""
+        return self._uid.upper()
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return self._size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """In parts that fit a frame."""
+        data = b""
+        while len(data) < size:
+            count = min(CHUNK, size - len(data))
+            at = offset + len(data)
+            body = at.to_bytes(2, "little") + count.to_bytes(2, "little")
+            part = self._ask(Kind.CARD_READ, Kind.CARD_DATA, body)
+            if len(part) != count:
+                raise CardIoError(f"the board gave {len(part)} bytes of {count} asked for")
+            data += part
+        return data
+
+    def write(self, offset: int, data: bytes) -> None:
+        """In parts that fit a frame."""
+        for start in range(0, len(data), CHUNK):
+            body = (offset + start).to_bytes(2, "little") + data[start : start + CHUNK]
+            self._ask(Kind.CARD_WRITE, Kind.CARD_WRITTEN, body)
+
+    def close(self) -> None:
+        """Give the line up."""
+        self._port.close()
+
+    def _ask(self, kind: Kind, answer: Kind, body: bytes) -> bytes:
+        """What follows the status of a good answer."""
+        status = _IN_USE
+        for _ in range(TRIES):
+            self._seq = (self._seq + 1) & 0xFF
+            found = self._exchange(build(kind, self._seq, body), answer)
+            status = found[0]
+            if status == 0:
+                return found[1:]
+            if status != _IN_USE:
+                break
+            # A card just inserted is looked at by the board first.
+            time.sleep(TIMEOUT_S / TRIES)
+        raise CardIoError(STATUS.get(status, f"the board answers with status {status}"))
+
+    def _exchange(self, frame: bytes, answer: Kind) -> bytes:
+        for _ in range(TRIES):
+            self._port.write(frame)
+            ends_s = time.monotonic() + TIMEOUT_S
+            while (left_s := ends_s - time.monotonic()) > 0:
+                for one in self._frames.feed(self._port.read(left_s)):
+                    if (one.kind, one.seq) == (answer, self._seq) and one.body:
+                        return one.body
+        raise CardIoError(f"no answer on {self._port.name}: is it the console of a running board?")
