@@ -72,8 +72,11 @@ def describe(
 ) -> dict[str, Any]:
     """Describe a verified frame; `standard` is 2007, 1997 or auto."""
     if standard == "auto":
-        standard = guess_standard(frame)
-    head = _head(standard, frame.control, profile)
+        head = _sure_head(frame.control, profile) or _head(
+            _standard_of_03(frame), frame.control, profile
+        )
+    else:
+        head = _head(standard, frame.control, profile)
     items = found = None
     if head.reading and len(frame.data) >= head.di_size:
         # The common case, in one step.
@@ -83,7 +86,7 @@ def describe(
     named = found if items is not None else None
     said: dict[str, Any] = {
         "ok": True,
-        "standard": standard,
+        "standard": head.standard,
         "direction": head.direction,
         "address": frame.address,
         "control": head.control,
@@ -102,12 +105,9 @@ def describe(
     return said
 
 
-def guess_standard(frame: Frame) -> str:
-    """The standard a function belongs to; 03 is a re-read or the security command by its data."""
-    function = frame.control & FUNCTION_MASK
-    if function in _FUNCTIONS_1997:
-        return "1997"
-    if function != _SECURITY or frame.more:
+def _standard_of_03(frame: Frame) -> str:
+    """A repeated read of 1997 or the security command of 2007: the data tell."""
+    if frame.more:
         return "2007"
     if frame.abnormal:
         return "1997" if len(frame.data) == 1 else "2007"
@@ -130,6 +130,7 @@ class _Head:
     """
 
     found: catalogue.Catalogue
+    standard: str
     direction: str
     control: str
     function: str
@@ -141,6 +142,15 @@ class _Head:
     terminated: bool
     in_parts: bool
     protected: bool
+
+
+@lru_cache(maxsize=2048)
+def _sure_head(control: int, profile: str) -> _Head | None:
+    """The head where the function belongs to one standard, or is the same in both."""
+    function = control & FUNCTION_MASK
+    if function == _SECURITY:
+        return None
+    return _head("1997" if function in _FUNCTIONS_1997 else "2007", control, profile)
 
 
 @lru_cache(maxsize=2048)
@@ -156,6 +166,7 @@ def _head(standard: str, control: int, profile: str) -> _Head:
         parts = function.reply if reply else function.request
     return _Head(
         found=found,
+        standard=standard,
         direction="response" if reply else "request",
         control=f"{control:02X}",
         function=function.name_en if function else f"function {code:02X}",

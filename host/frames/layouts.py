@@ -67,7 +67,12 @@ class _Variant:
 
 
 class Layout:
-    """Decodes data of any size that one of its variants has."""
+    """Decodes data of any size that one of its variants has.
+
+    is_sized    the size of the data tells its fields
+    """
+
+    is_sized = True
 
     def __init__(self, variants: tuple[_Variant, ...]) -> None:
         self._variants = variants
@@ -115,6 +120,8 @@ def _decoder(fields: tuple[Field, ...] | None) -> Callable[[bytes], list[Item] |
 
 class Records(Layout):
     """Load records; which of the classes each has only the data tell."""
+
+    is_sized = False
 
     def __init__(self, classes: list[Layout]) -> None:
         super().__init__((_Variant((), None),))

@@ -6,7 +6,8 @@ All checks of `dlt645.parse` are made; names, units and the items behind the fir
 from host.frames import catalogue
 from host.frames.describe import describe
 from host.frames.dlt645 import END, FROM_WIRE, OVERHEAD_SIZE, START, Frame, parse
-from host.frames.values import RAW, Field
+from host.frames.values import RAW, Decoder, Field, Item
+from host.frames.values import raw as raw_item
 
 _READ_REPLY = 0x91
 _LENGTH = 9
@@ -16,7 +17,7 @@ _DI_SIZES = {_READ_REPLY: 4, 0x81: 2}
 _KNOWN_LIMIT = 10_000
 
 # What readings begin with, by length and identifier as they are sent, and where it ends.
-_known: dict[bytes, tuple[int, Field]] = {}
+_known: dict[bytes, tuple[int, bool, Decoder]] = {}
 
 
 def read_value(octets: bytes) -> tuple[str, int | str | None]:
@@ -36,14 +37,15 @@ def read_value(octets: bytes) -> tuple[str, int | str | None]:
         and raw[-1] == END
         and raw[-2] == sum(raw[:-2]) & 0xFF
     ):
-        end, field = known
+        end, is_number, decode = known
         data = raw[_DATA:end].translate(FROM_WIRE)
-        if field.number:
+        if is_number:
             digits = data[::-1].hex()
             # Up to 7 there is no sign in the highest digit.
             if digits < "8" and digits.isdecimal():
                 return raw[6:0:-1].hex().upper(), int(digits)
-        return raw[6:0:-1].hex().upper(), _value(field, data)
+            return raw[6:0:-1].hex().upper(), _value(decode(data))
+        return raw[6:0:-1].hex().upper(), decode(data)["value"]
     return _read_any(parse(octets))
 
 
@@ -53,23 +55,24 @@ def _read_any(frame: Frame) -> tuple[str, int | str | None]:
     if field is None:
         items = describe(frame)["items"]
         return frame.address, items[0]["value"] if items else None
+    is_number = field.number is not None
     if frame.control == _READ_REPLY and len(_known) < _KNOWN_LIMIT:
-        _known[frame.raw[_LENGTH:_DATA]] = (_DATA + field.size, field)
-    return frame.address, _value(field, frame.data[size : size + field.size])
+        _known[frame.raw[_LENGTH:_DATA]] = (_DATA + field.size, is_number, field.decode)
+    item = field.decode(frame.data[size : size + field.size])
+    return frame.address, _value(item) if is_number else item["value"]
 
 
-def _value(field: Field, data: bytes) -> int | str | None:
-    item = field.decode(data)
+def _value(item: Item) -> int | str | None:
+    """The value of a number: none, an integer, or the digits of what is no number after all."""
     text: str | None = item["value"]
-    if field.number is None or text is None or item["unit"] == RAW:
-        return text
-    return int(text.replace(".", ""))
+    return text if text is None or item["unit"] == RAW else int(text.replace(".", ""))
 
 
 def _first_field(frame: Frame, size: int) -> Field | None:
-    """What a reading begins with behind its identifier of `size`; None where it has no format."""
-    if len(frame.data) < size:
+    """What a reading begins with behind its identifier of `size`; None where that is not known."""
+    left = len(frame.data) - size
+    identifier = catalogue.load().find_wire(frame.data[:size]) if left > 0 else None
+    if identifier is None or not identifier.reply.is_sized:
         return None
-    identifier = catalogue.load().find_wire(frame.data[:size])
-    fields = identifier.reply.fields(len(frame.data) - size) if identifier else None
-    return fields[0] if fields else None
+    fields = identifier.reply.fields(left)
+    return fields[0] if fields else Field(left, raw_item)

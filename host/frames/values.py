@@ -115,6 +115,9 @@ def numbers(
         for at in range(2 * size * (count - 1), -1, -2 * size)
     ]
     point = cuts[0][1]
+    # Most registers of most meters were never used.
+    zeros = "0" * (2 * size)
+    zero = f"0.{zeros[: number.decimals]}"
 
     def decode_one(data: bytes) -> list[Item]:
         text = data[::-1].hex()
@@ -127,7 +130,12 @@ def numbers(
         if not text.isdecimal() or (signed and max(data[size - 1 :: size]) >= _SIGN):
             return one_by_one(data)
         return [
-            {"value": f"{text[start:point].lstrip('0') or '0'}.{text[point:end]}", "unit": unit}
+            {
+                "value": zero
+                if text[start:end] == zeros
+                else f"{text[start:point].lstrip('0') or '0'}.{text[point:end]}",
+                "unit": unit,
+            }
             for start, point, end in cuts
         ]
 
