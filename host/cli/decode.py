@@ -54,9 +54,9 @@ def command(compact: bool, standard: str, profile: str, frames: tuple[str, ...])
 
 def _texts(frames: tuple[str, ...]) -> Iterator[str]:
     if frames == ("-",):
-        for line in sys.stdin:
+        for line in sys.stdin.buffer:
             if line.strip():
-                yield line
+                yield line.decode("utf-8", "replace")
     elif len(frames) > 1 and all(len(text) < _SHORTEST for text in frames):
         yield "".join(frames)
     else:

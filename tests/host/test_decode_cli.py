@@ -69,6 +69,15 @@ def test_lines_of_standard_input() -> None:
     assert bad == {"ok": False, "reason": "'z' is no hexadecimal digit", "hex": "zz"}
 
 
+def test_bytes_that_are_no_text_are_no_frame() -> None:
+    result = CliRunner().invoke(command, ["-"], input=b"\xff\x68\n" + BLOCK.encode())
+    bad, good = map(json.loads, result.output.splitlines())
+
+    assert result.exit_code == 1
+    assert bad["reason"] == "'\ufffd' is no hexadecimal digit"
+    assert good["ok"]
+
+
 def test_bytes_as_separate_arguments_are_one_frame() -> None:
     pairs = [REFUSAL[at : at + 2] for at in range(0, len(REFUSAL), 2)]
 
