@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 
-from host.frames.tariff import EPOCH, SeasonTerms, SetTerms, TariffFile, sets_of, slots_of
+from host.frames.tariff import EPOCH, SeasonTerms, SetTerms, TariffFile, rate_at, sets_of, slots_of
 
 REGISTER_MODULUS_WH = 10**9
 # A clock set back by up to this much does not move the account's time.
@@ -87,9 +87,8 @@ class Calendar:
         if self.tariff.clock_tells_rate:
             day = datetime.combine(start.date(), datetime.min.time())
             while day < end:
-                minutes = slots_of(self.tariff, self.season_at(day), day.date())
-                changed = [at for at in range(1440) if at == 0 or minutes[at] != minutes[at - 1]]
-                found.update(day + timedelta(minutes=at) for at in changed)
+                slots = slots_of(self.tariff, self.season_at(day), day.date())
+                found.update(day + timedelta(minutes=minute) for minute, _ in slots)
                 day += _DAY
         # Only what belongs to the terms in force divides.
         return (at for at in sorted(found) if start < at < end and self._divides(at))
@@ -171,8 +170,7 @@ class Account:
         for register, left_wh in enumerate(share_wh):
             rate = register
             if calendar.tariff.clock_tells_rate:
-                minutes = slots_of(calendar.tariff, season, start.date())
-                rate = minutes[start.hour * 60 + start.minute]
+                rate = rate_at(calendar.tariff, season, start)
             while left_wh:
                 tier = sum(limit <= self.used_wh for limit in limits)
                 wh = min([left_wh, *(limit - self.used_wh for limit in limits[tier : tier + 1])])

@@ -525,26 +525,29 @@ def _holidays(tariff: TariffFile, names: Sequence[str]) -> list[dict[str, int]]:
     ]
 
 
-@lru_cache(maxsize=1024)
-def _minutes(slots: tuple[tuple[str, str], ...], rates: tuple[str, ...]) -> tuple[int, ...]:
-    """The rate of each minute of a day."""
-    starts = [int(time[:2]) * 60 + int(time[3:]) for time, _ in slots]
-    found = []
-    for at, (_, rate) in enumerate(slots):
-        end = starts[at + 1] if at + 1 < len(slots) else 1440
-        found += [rates.index(rate)] * (end - starts[at])
-    return tuple(found)
+def rate_at(tariff: TariffFile, season: SeasonTerms, moment: datetime) -> int:
+    """The rate by the day tables; TariffError where the tariff has none."""
+    minute = moment.hour * 60 + moment.minute
+    slots = slots_of(tariff, season, moment.date())
+    return [rate for start, rate in slots if start <= minute][-1]
 
 
-def slots_of(tariff: TariffFile, season: SeasonTerms, day: date) -> tuple[int, ...]:
-    """The rate of each minute of `day`, by the day tables."""
+def slots_of(tariff: TariffFile, season: SeasonTerms, day: date) -> tuple[tuple[int, int], ...]:
+    """First minute and rate of each slot of `day`, by the day tables."""
     schedule = tariff.schedule
     if schedule is None:
         raise TariffError("schedule: the tariff has none, so no hour has a rate")
     weekday = _WEEKDAYS[(day.weekday() + 1) % 7]
     table = season.rest_table if weekday in schedule.rest_days else season.table
     table = schedule.holidays.get(day, table)
-    return _minutes(tuple(schedule.tables[table or ""]), tuple(tariff.rates))
+    return _slots(tuple(schedule.tables[table or ""]), tuple(tariff.rates))
+
+
+@lru_cache(maxsize=1024)
+def _slots(
+    rows: tuple[tuple[str, str], ...], rates: tuple[str, ...]
+) -> tuple[tuple[int, int], ...]:
+    return tuple((int(time[:2]) * 60 + int(time[3:]), rates.index(rate)) for time, rate in rows)
 
 
 def t2000_of(moment: datetime) -> int:

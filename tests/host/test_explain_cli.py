@@ -22,7 +22,7 @@ from host.billing.statement import Explainer
 from host.cli import cli
 from host.frames.batch import Batch
 from host.frames.record import Record, RecordKind, build, make
-from host.frames.tariff import TariffFile, image_crc32, load, slots_of, t2000_of
+from host.frames.tariff import TariffFile, image_crc32, load, rate_at, t2000_of
 from host.frames.tariff import build as build_image
 from host.headend.store import Store
 from host.rig.bill import CHARGED, FIRST, Ledger, Tariff
@@ -319,8 +319,7 @@ def play_year(households: int, hours: int, seed: int) -> tuple[Device, list[Tari
             moment += timedelta(seconds=int(gap * 3600 * chance.uniform(0.5, 1.5)))
             register = 0
             if tariff.schedule:
-                minutes = slots_of(tariff, calendars[number - 1].season_at(moment), moment.date())
-                register = minutes[moment.hour * 60]
+                register = rate_at(tariff, calendars[number - 1].season_at(moment), moment)
             for rate in range(len(tariff.rates)):
                 share = 1 if rate == register else chance.randrange(2)
                 used_wh = int(gap * size_wh * share * chance.random()) // 10 * 10

@@ -1,0 +1,82 @@
+"""Random tariffs, for the tests of the tariff file and of the properties of a charge."""
+
+import json
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+
+from host.frames.tariff import TariffFile, read
+
+
+def ladders(tiers: int, rates: int) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Tiers of a tariff file."""
+    price = st.integers(0, 2 * 10**8).map(lambda e8: f"{Decimal(e8).scaleb(-8):f}")
+    row = st.lists(price, min_size=rates, max_size=rates)
+    steps = st.lists(st.integers(1, 400), min_size=tiers - 1, max_size=tiers - 1)
+
+    def rows(parts: tuple[list[list[str]], list[int]]) -> list[dict[str, Any]]:
+        prices, widths = parts
+        found: list[dict[str, Any]] = [{"prices": one} for one in prices]
+        for at in range(tiers - 1):
+            found[at]["upto_kwh"] = str(sum(widths[: at + 1]))
+        return found
+
+    return st.tuples(st.lists(row, min_size=tiers, max_size=tiers), steps).map(rows)
+
+
+@st.composite
+def tariff_files(draw: st.DrawFn) -> TariffFile:
+    """Any tariff the format can say, small ladders so that limits are met."""
+    tiers = draw(st.integers(1, 4))
+    rates = draw(st.integers(1, 4))
+    names = [f"rate {at}" for at in range(rates)]
+    period = draw(st.sampled_from(["none", "month", "year"]))
+
+    def reset(kind: str) -> list[str]:
+        day = st.tuples(st.integers(1, 12), st.integers(1, 28), st.integers(0, 23))
+        count = 1 if kind == "month" else 6
+        rows = draw(st.lists(day, min_size=1, max_size=count, unique=True))
+        return [f"{month:02}-{day:02} {hour:02}" for month, day, hour in rows]
+
+    fields: dict[str, Any] = {
+        "name": "random",
+        "tier_period": period,
+        "rates": names,
+        "tiers": draw(ladders(tiers, rates)),
+        "standing_yuan_per_day": draw(st.sampled_from(["0", "0", "0.1234567"])),
+    }
+    if period != "none":
+        fields["tier_reset"] = reset(period)
+    begins = st.tuples(st.integers(1, 12), st.integers(1, 28))
+    fields["seasons"] = [
+        {"from": f"{month:02}-{day:02}", "tiers": draw(ladders(tiers, rates))}
+        for month, day in draw(st.lists(begins, max_size=4, unique=True))
+    ]
+    if draw(st.booleans()):
+        minutes = draw(st.lists(st.integers(1, 1439), max_size=6, unique=True))
+        slots = [
+            [f"{at // 60:02}:{at % 60:02}", draw(st.sampled_from(names))]
+            for at in (0, *sorted(minutes))
+        ]
+        fields["schedule"] = {
+            "in_meter": draw(st.booleans()),
+            "tables": {"a": slots, "b": [["00:00", names[-1]]]},
+            "table": "a",
+            "rest_table": "b",
+            "rest_days": draw(st.sampled_from([[], ["sun"], ["sat", "sun"]])),
+            "holidays": {"2026-05-01": "b", "2026-12-31": "b"},
+        }
+    fields["next"] = []
+    for start in draw(st.lists(st.integers(0, 600 * 24), max_size=3, unique=True).map(sorted)):
+        moment = datetime(2026, 1, 1) + timedelta(hours=start)
+        following: dict[str, Any] = {"from": f"{moment:%Y-%m-%d %H}"}
+        if draw(st.booleans()):
+            following["tiers"] = draw(ladders(tiers, rates))
+            following["seasons"] = []
+        if draw(st.booleans()):
+            following["tier_period"] = draw(st.sampled_from(["month", "year"]))
+            following["tier_reset"] = reset(following["tier_period"])
+        fields["next"].append(following)
+    return read(json.dumps(fields))

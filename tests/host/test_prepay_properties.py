@@ -1,0 +1,385 @@
+"""Goal: the properties that public billing engines broke hold for any tariff and any readings.
+
+Method: hypothesis draws tariffs (sets, seasons, periods, day tables, standing charges), readings,
+gaps, clock steps and top-ups; the firmware's ledger must agree, digit for digit, with the
+fractions of host.billing, and each property is then checked by itself. P1 to P12 are the names of
+docs/PREPAYMENT.md.
+"""
+
+from array import array
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from host.billing.pricing import Account, Calendar
+from host.frames.tariff import EPOCH, Ladder, TariffFile, build, t2000_of
+from host.rig.bill import CHARGED, FIRST, Ledger, Tariff
+from tests.host.tariff_strategies import tariff_files
+
+START = datetime(2026, 1, 31, 23, 59, 30)
+# Seconds between readings: mostly a quarter of an hour, sometimes a power cut of weeks.
+GAPS = st.one_of(st.sampled_from([1, 60, 900, 900, 900, 3600, 86400]), st.integers(1, 40 * 86400))
+ENERGY = st.one_of(st.integers(0, 40000), st.sampled_from([0, 10, 1000, 2**30 // 3000, 400000]))
+READINGS = st.lists(st.tuples(GAPS, st.lists(ENERGY, min_size=4, max_size=4)), max_size=8)
+# What one tier limit more or less decides.
+STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 300000)), min_size=1, max_size=8)
+
+lasting = settings(deadline=None, max_examples=25)
+
+
+class Household:
+    """The firmware's ledger and the fractions, reading the same meter."""
+
+    def __init__(self, tariff: TariffFile, start: datetime = START, used_wh: int = 0) -> None:
+        image = build(tariff)
+        self.file = tariff
+        self.tariff = Tariff()
+        assert self.tariff.load(image, len(image)) == ""
+        self.ledger = Ledger(2, 4, 20)
+        self.ledger.power_limit_w = 10**12
+        self.ledger.used_wh[1] = used_wh
+        self.registers_wh = array("i", [0] * self.tariff.registers)
+        self.now = start
+        self.other = Account(tariff)
+        self.other.start(start, list(self.registers_wh))
+        self.other.used_wh = used_wh
+        assert self.prepare() == FIRST
+        self.ledger.commit(1)
+
+    def prepare(self) -> int:
+        return int(self.ledger.prepare(1, self.tariff, self.registers_wh, t2000_of(self.now)))
+
+    def read(self, gap_s: int, used_wh: list[int]) -> int:
+        """Read after `gap_s`, both sides; return the device's outcome."""
+        self.now += timedelta(seconds=gap_s)
+        for register in range(len(self.registers_wh)):
+            self.registers_wh[register] += used_wh[register]
+        outcome = self.prepare()
+        if outcome == CHARGED:
+            self.ledger.commit(1)
+            self.other.read(self.now, list(self.registers_wh))
+        return outcome
+
+    @property
+    def charged_yuan(self) -> Fraction:
+        one = self.ledger
+        fen_e7 = one.debit_fen[1] * 10**5 + one.residue_e7[1]
+        return Fraction(fen_e7 * 10**4 + one.residue_e11[1], 10**11)
+
+    @property
+    def cells_wh(self) -> list[int]:
+        return list(self.ledger.cells_wh[20 : 20 + self.tariff.cells])
+
+    def limits_wh(self) -> list[int]:
+        """Of the tiers now, the last without one."""
+        self.tariff.seek(t2000_of(self.now))
+        return list(self.tariff.limits_wh[self.tariff.row : self.tariff.row + self.tariff.tiers])
+
+
+def steady(tariff: TariffFile) -> TariffFile:
+    """The tariff without anything that changes with time."""
+    return tariff.model_copy(
+        update={"seasons": [], "next": [], "schedule": None, "standing_yuan_per_day": Decimal(0)}
+    )
+
+
+steady_files = tariff_files().map(
+    lambda tariff: steady(tariff).model_copy(update={"tier_period": "none", "tier_reset": None})
+)
+
+
+@lasting
+@given(tariff_files(), READINGS)
+def test_the_device_agrees_with_fractions(
+    tariff: TariffFile, readings: list[tuple[int, list[int]]]
+) -> None:
+    one = Household(tariff)
+    for gap_s, used_wh in readings:
+        assert one.read(gap_s, used_wh) == CHARGED
+        assert one.charged_yuan == one.other.charged_yuan
+        assert one.ledger.used_wh[1] == one.other.used_wh
+        period = one.other.period
+        assert one.ledger.period_t2000[1] == (t2000_of(period) if period else 0)
+
+
+@lasting
+@given(tariff_files(), READINGS, st.lists(st.integers(1, 10**6), max_size=12))
+def test_p1_conservation(
+    tariff: TariffFile, readings: list[tuple[int, list[int]]], top_ups: list[int]
+) -> None:
+    one = Household(tariff)
+    paid_fen = 0
+    for order, (gap_s, used_wh) in enumerate(readings, 1):
+        if order <= len(top_ups):
+            assert one.ledger.top_up(1, order, top_ups[order - 1])
+            paid_fen += top_ups[order - 1]
+        one.read(gap_s, used_wh)
+        residue_yuan = one.charged_yuan - Fraction(one.ledger.debit_fen[1], 100)
+        balance_yuan = Fraction(one.ledger.balance_fen(1), 100) - residue_yuan
+        assert balance_yuan == Fraction(paid_fen, 100) - one.other.charged_yuan
+        assert 0 <= residue_yuan < Fraction(1, 100)
+
+
+@lasting
+@given(steady_files, STEPS, st.integers(1, 9))
+def test_p2_splitting_changes_nothing(
+    tariff: TariffFile, steps: list[tuple[int, int]], parts: int
+) -> None:
+    whole = Household(tariff)
+    split = Household(tariff)
+    for register, wh in steps:
+        register %= len(whole.registers_wh)
+        used_wh = [0] * 4
+        used_wh[register] = wh
+        whole.read(900, used_wh)
+        for part in range(parts):
+            used_wh[register] = wh * (part + 1) // parts - wh * part // parts
+            split.read(60, used_wh)
+    assert split.charged_yuan == whole.charged_yuan
+    assert split.cells_wh == whole.cells_wh
+
+
+@lasting
+@given(tariff_files(), READINGS, st.integers(0, 10**6))
+def test_p3_more_energy_never_costs_less(
+    tariff: TariffFile, readings: list[tuple[int, list[int]]], more_wh: int
+) -> None:
+    one = Household(tariff)
+    for gap_s, used_wh in readings:
+        before_yuan = one.charged_yuan
+        one.read(gap_s, used_wh)
+        assert one.charged_yuan >= before_yuan
+    one.now += timedelta(seconds=1)
+    assert one.prepare() == CHARGED
+    less_fen = one.ledger.new_debit_fen
+    one.registers_wh[0] += more_wh
+    assert one.prepare() == CHARGED
+    assert one.ledger.new_debit_fen >= less_fen
+
+
+@lasting
+@given(steady_files, STEPS)
+def test_p4_parts_add_up_and_p5_tiers_are_filled_in_order(
+    tariff: TariffFile, steps: list[tuple[int, int]]
+) -> None:
+    one = Household(tariff)
+    count = len(one.registers_wh)
+    for register, wh in steps:
+        used_wh = [0] * 4
+        used_wh[register % count] = wh
+        one.read(900, used_wh)
+    used_wh_total = sum(wh for _, wh in steps)
+    cells = one.cells_wh
+    assert sum(cells) == used_wh_total == one.ledger.used_wh[1] == sum(one.registers_wh)
+    for rate in range(count):
+        assert sum(cells[rate::count]) == one.registers_wh[rate]
+    ladder = Calendar(tariff).season_at(START).ladders[0]
+    prices = [Fraction(price) for row in ladder.prices for price in row]
+    assert one.charged_yuan == sum(
+        (price * wh / 1000 for price, wh in zip(prices, cells, strict=True)), Fraction(0)
+    )
+    below_wh = 0
+    for tier, limit_wh in enumerate(one.limits_wh()):
+        in_tier = sum(cells[tier * count : (tier + 1) * count])
+        assert in_tier == max(0, min(used_wh_total, limit_wh) - below_wh)
+        below_wh = limit_wh
+
+
+@lasting
+@given(tariff_files(), READINGS, st.integers(0, 400 * 86400))
+def test_p6_a_settlement_only_begins_the_tiers_anew(
+    tariff: TariffFile, readings: list[tuple[int, list[int]]], gap_s: int
+) -> None:
+    one = Household(steady(tariff))
+    for reading in readings:
+        one.read(*reading)
+    balance_fen = one.ledger.balance_fen(1)
+    residue = (one.ledger.residue_e7[1], one.ledger.residue_e11[1])
+    used_wh = one.ledger.used_wh[1]
+    period = one.ledger.period_t2000[1]
+    assert one.read(gap_s, [0] * 4) == CHARGED
+    assert one.ledger.balance_fen(1) == balance_fen
+    assert (one.ledger.residue_e7[1], one.ledger.residue_e11[1]) == residue
+    if one.ledger.period_t2000[1] == period:
+        assert one.ledger.used_wh[1] == used_wh
+    else:
+        assert one.ledger.rolled
+        assert one.ledger.closed_wh == (used_wh if period else 0) or one.ledger.closed_wh == 0
+        assert one.ledger.used_wh[1] == 0
+        assert sum(one.cells_wh) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 10**6)), max_size=20))
+def test_p7_a_top_up_counts_once(orders: list[tuple[int, int]]) -> None:
+    ledger = Ledger(1)
+    newest = expected_fen = 0
+    for order, amount_fen in orders:
+        taken = ledger.top_up(0, order, amount_fen)
+        assert taken == (order > newest)
+        if taken:
+            newest = order
+            expected_fen += amount_fen
+        assert not ledger.top_up(0, order, amount_fen)
+        assert ledger.credit_fen[0] == expected_fen
+
+
+@lasting
+@given(tariff_files(), READINGS, st.data())
+def test_p8_a_restart_anywhere_charges_nothing_twice(
+    tariff: TariffFile, readings: list[tuple[int, list[int]]], data: st.DataObject
+) -> None:
+    """A reading whose record was lost is charged by the next one; one that was kept, never again.
+
+    What was lost is one longer gap, so both are held against the fractions of what was kept.
+    """
+    one = Household(tariff)
+    for gap_s, used_wh in readings:
+        kept = data.draw(st.booleans())
+        one.now += timedelta(seconds=gap_s)
+        for register in range(len(one.registers_wh)):
+            one.registers_wh[register] += used_wh[register]
+        before = [bytes(column) for column in one.ledger.columns()]
+        assert one.prepare() == CHARGED
+        assert [bytes(column) for column in one.ledger.columns()] == before
+        if not kept:
+            continue
+        ledger = one.ledger
+        fields = (
+            ledger.new_debit_fen,
+            ledger.new_residue_e7,
+            ledger.new_residue_e11,
+            ledger.new_used_wh,
+        )
+        # The power goes before `commit`; the record in the journal brings it all back.
+        assert ledger.take_reading(1, one.tariff, one.registers_wh, t2000_of(one.now), *fields)
+        one.other.read(one.now, list(one.registers_wh))
+        assert one.charged_yuan == one.other.charged_yuan
+        assert not any(sum(column) for column in _rows(ledger, 0))
+
+
+def _rows(ledger: Ledger, index: int) -> list[list[int]]:
+    """The columns of one account."""
+    found = []
+    for column in ledger.columns():
+        width = len(column) // ledger.count
+        found.append(list(column[index * width : (index + 1) * width]))
+    return found
+
+
+@lasting
+@given(tariff_files(), READINGS, st.integers(1, 10**6), st.integers(0, 12))
+def test_p9_a_top_up_and_a_charge_commute(
+    tariff: TariffFile, readings: list[tuple[int, list[int]]], amount_fen: int, place: int
+) -> None:
+    early = Household(tariff)
+    late = Household(tariff)
+    early.ledger.top_up(1, 1, amount_fen)
+    for at, reading in enumerate(readings):
+        if at == place:
+            late.ledger.top_up(1, 1, amount_fen)
+        early.read(*reading)
+        late.read(*reading)
+    late.ledger.top_up(1, 1, amount_fen)
+    assert _rows(early.ledger, 1) == _rows(late.ledger, 1)
+
+
+@lasting
+@given(tariff_files(), st.integers(0, 30 * 86400), st.lists(ENERGY, min_size=4, max_size=4))
+def test_p10_what_was_used_before_a_change_has_the_old_price(
+    tariff: TariffFile, later_s: int, used_wh: list[int]
+) -> None:
+    exact = Household(tariff)
+    change = EPOCH + timedelta(seconds=exact.tariff.change_after(t2000_of(START)))
+    if change > START + timedelta(days=400):
+        return
+    # Read at the change itself, all of it is old; nothing is an estimate.
+    gap_s = int((change - START).total_seconds())
+    exact.read(gap_s, used_wh)
+    assert not exact.ledger.estimated
+    ladder = exact.other.calendar.season_at(START).ladders[0]
+    alone = Household(_alone(tariff, ladder), change)
+    alone.read(1, _by_rate(exact, used_wh))
+    standing = exact.charged_yuan - alone.charged_yuan
+    per_day = Fraction(exact.other.calendar.terms_at(START).standing_yuan)
+    days = (change - EPOCH - timedelta(seconds=1)).days - (START - EPOCH).days
+    assert standing == per_day * days
+    # Read late, the division is in proportion to time, marked, and the fractions say the same.
+    late = Household(tariff)
+    late.read(gap_s + later_s, used_wh)
+    assert late.charged_yuan == late.other.charged_yuan
+    assert late.ledger.estimated == (later_s > 0 and any(used_wh[: len(late.registers_wh)]))
+
+
+def _alone(tariff: TariffFile, ladder: Ladder) -> TariffFile:
+    """Only one ladder, for ever."""
+    tiers = [
+        {"upto_kwh": limit, "prices": list(row)}
+        for row, limit in zip(ladder.prices, [*ladder.limits_kwh, None], strict=True)
+    ]
+    plain = steady(tariff).model_copy(update={"tier_period": "none", "tier_reset": None})
+    kept = tariff.tiers[0].__class__
+    return plain.model_copy(update={"tiers": [kept.model_construct(**tier) for tier in tiers]})
+
+
+def _by_rate(one: Household, used_wh: list[int]) -> list[int]:
+    """The energy by rate, where a single register was read."""
+    one.tariff.seek(t2000_of(START))
+    if one.tariff.rate < 0:
+        return used_wh
+    found = [0] * 4
+    found[one.tariff.rate] = used_wh[0]
+    return found
+
+
+@lasting
+@given(
+    tariff_files(),
+    st.lists(st.tuples(st.integers(-7200, 40 * 86400), st.integers(0, 900)), max_size=8),
+)
+def test_p11_clock_steps_charge_nothing_twice(
+    tariff: TariffFile, readings: list[tuple[int, int]]
+) -> None:
+    one = Household(tariff)
+    ended = 0
+    used = 0
+    for gap_s, wh in readings:
+        before_wh = list(one.registers_wh)
+        period = one.ledger.period_t2000[1]
+        outcome = one.read(gap_s, [wh] * 4)
+        if outcome != CHARGED:
+            # Too far back: told, and nothing of it charged.
+            assert one.ledger.fault_value < one.ledger.fault_limit - 3600
+            one.now -= timedelta(seconds=gap_s)
+            one.registers_wh[:] = array("i", before_wh)
+            continue
+        used += wh * len(one.registers_wh)
+        assert one.ledger.period_t2000[1] >= period
+        assert one.ledger.rolled == (one.ledger.period_t2000[1] != period)
+        if one.ledger.rolled:
+            ended += 1
+        assert one.charged_yuan == one.other.charged_yuan
+        assert sum(one.cells_wh) == one.ledger.used_wh[1] <= used
+    if not ended:
+        assert one.ledger.used_wh[1] == used
+
+
+@lasting
+@given(tariff_files(), st.integers(0, 2**30), st.integers(0, 2**30 - 1), READINGS)
+def test_p12_every_number_keeps_its_width(
+    tariff: TariffFile, used_wh: int, debit_fen: int, readings: list[tuple[int, list[int]]]
+) -> None:
+    """`array` raises where a column overflows; every refusal is an outcome."""
+    one = Household(tariff, used_wh=min(used_wh, 2**30 - 3))
+    one.ledger.debit_fen[1] = debit_fen
+    for gap_s, energy_wh in readings:
+        outcome = one.read(gap_s, [wh * 9000 % 400_000_000 for wh in energy_wh])
+        assert 0 <= outcome <= 9
+        if outcome != CHARGED:
+            break
+        assert one.ledger.debit_fen[1] < 2**30
+        assert one.ledger.residue_e7[1] < 10**5
+        assert one.ledger.residue_e11[1] < 10**4
+        assert one.ledger.used_wh[1] < 2**30
