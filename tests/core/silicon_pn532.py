@@ -148,7 +148,7 @@ class Reader:
             if self.card and self.time.now_us - self._off_us >= 5000:
                 self.card.field_off()
                 self._listed = True
-                body = b"\x01\x01" + self.card.listing()
+                body = b"\x01\x01" + self.card.listing()[:60]
         elif code == 0x40 and len(data) >= 1:
             delay_us = 8000
             body = self._exchange(data[1:]) if data[0] == 1 else b"\x27"
