@@ -143,7 +143,9 @@ def test_a_reader_chip_that_says_anything() -> None:
                 if dice.roll(4):
                     return dice.spoil(answer)
                 # A good frame around bytes that are none.
-                return frame(b"\xd5" + bytes((dice.roll(256),)) + dice.bytes(120))
+                code = (0x41, 0x41, 0x4B, 0x33)[dice.roll(4)]
+                body = b"\xd5" + bytes((code,)) + dice.bytes((3, 30, 240)[dice.roll(3)])
+                return frame(body)
 
             bench.reader.spoil = spoil
             go(bench, seed)
@@ -166,7 +168,7 @@ def test_a_card_in_the_field_that_says_anything() -> None:
                 if kind == 2:
                     return dice.bytes(100)
                 status = (b"\x90\x00", b"\x61\x20", b"\x6c\x07", b"\x63\xc1")[dice.roll(4)]
-                return b"\x00" + dice.bytes(80) + status
+                return b"\x00" + dice.bytes((0, 70, 230)[dice.roll(3)]) + status
 
             bench.tag.exchange = lie
             bench.tag.listing = lambda listing=listing, dice=dice: dice.spoil(listing())
@@ -192,7 +194,9 @@ def test_answers_to_reset_of_every_kind() -> None:
     for seed in range(ROUNDS * 4):
         dice = Dice(seed + 1000)
         bench = ContactBench()
-        bench.socket.atr = b"\x3b" + dice.bytes(40)
+        # Many of the bytes promise four more.
+        tail = bytes([dice.roll(256) | 0xF0 * dice.roll(2) for _ in range(60)])
+        bench.socket.atr = b"\x3b" + tail
         bench.socket.pps = dice.bytes(4)
         bench.insert()
         bench.wait(4000)
