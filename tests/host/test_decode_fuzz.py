@@ -44,6 +44,19 @@ def test_a_deaf_reader_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fuzz.trouble(half) == "Reader lost the good frame behind it"
 
 
+def test_a_longer_frame_may_take_the_place_of_the_good_one() -> None:
+    """Found by coverage: garbage that verifies together with the frame behind it."""
+    octets = bytes.fromhex(
+        "68686868E168686868686868686868686868686868256868686868686868686868683868686868686868"
+        "85C868166868686868686868686868686885C8681668686868682E686868686868686834366868686868"
+        "6801000000683436369F16"
+    )
+    found = dlt645.Reader().feed(octets + fuzz.GOOD)
+
+    assert [frame.raw for frame in found] == [octets + fuzz.GOOD]
+    assert fuzz.trouble(octets) == ""
+
+
 def test_a_device_that_reads_otherwise_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fuzz.trouble(fuzz.GOOD) == ""
 
