@@ -66,11 +66,17 @@ if TYPE_CHECKING:
     class Link(Protocol):
         """A way to a CPU card: commands out, replies back."""
 
-        command: "bytearray | memoryview"  # CLA INS P1 P2 P3 and data
-        reply: "bytearray | memoryview"  # data of the reply, without its status
         reply_size: int
         status: int  # SW1 SW2
         uid: bytearray  # 8 bytes, zero padded; zeros: it has none
+
+        @property
+        def command(self) -> bytearray | memoryview:
+            """CLA INS P1 P2 P3 and data."""
+
+        @property
+        def reply(self) -> bytearray | memoryview:
+            """Data of the reply, without its status."""
 
         def there(self) -> bool:
             """False once the card is known to be out."""
