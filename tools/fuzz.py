@@ -340,14 +340,14 @@ def run_guided(seconds: int) -> int:
         "with atheris.instrument_imports(include=['host.frames']):\n"
         "    from tools import fuzz\n"
         "def one(octets):\n"
-        "    found = fuzz.trouble(octets)\n"
+        "    found = fuzz.trouble(octets, sum(octets) % fuzz.STREAMS_EVERY == 0)\n"
         "    if found:\n"
         "        raise RuntimeError(found)\n"
         "atheris.Setup(sys.argv, one)\n"
         "atheris.Fuzz()\n"
     )
-    options = [f"-max_total_time={seconds}", "-max_len=280", str(corpus)]
-    command = [str(python_with(ATHERIS)), "-c", script, *options]
+    options = [f"-max_total_time={seconds}", "-max_len=280", f"-artifact_prefix={corpus}/"]
+    command = [str(python_with(ATHERIS)), "-c", script, *options, str(corpus)]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
