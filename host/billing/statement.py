@@ -204,6 +204,15 @@ class Explainer:
             note += f", CT x PT {self._multiplier}"
         self._add(record, "terms", note=note)
 
+    def _take_plan(self, record: Record) -> None:
+        fields = record.fields
+        begins = ""
+        if fields["from_t2000"]:
+            begins = f" from {EPOCH + timedelta(seconds=fields['from_t2000'])}"
+        else:
+            self._number = fields["tariff"]
+        self._add(record, "tariff", note=f"{fields['tariff']}{begins}")
+
     def _take_fault(self, record: Record) -> None:
         if record.fields["stopped"]:
             self._add(record, "billing stopped", note=f"reason {record.fields['reason']}")
@@ -245,6 +254,7 @@ class Explainer:
 _TAKERS = {
     RecordKind.READING: Explainer._take_reading,
     RecordKind.TOP_UP: Explainer._take_top_up,
+    RecordKind.PLAN: Explainer._take_plan,
     RecordKind.ACCOUNT: Explainer._take_account,
     RecordKind.FAULT: Explainer._take_fault,
     RecordKind.ROLLOVER: Explainer._take_rollover,
