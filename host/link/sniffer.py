@@ -4,6 +4,7 @@ It only listens, so it works on a line between any master and any meters. The ti
 when its last bit arrived; what came in one piece is spread back over the time it took to send.
 """
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -70,13 +71,18 @@ class Sniffer:
         self._octets = bytearray()
         self._times_s: list[float] = []
         self._asked: Event | None = None
+        self._last_s = self._told_s = -math.inf  # the last byte taken, the last in an event
 
     def feed(self, octets: bytes, now_s: float) -> list[Event]:
         """Take bytes of which the last arrived at `now_s`."""
-        events = self.idle(now_s - self._byte_s * len(octets))
-        for at, octet in enumerate(octets, 1 - len(octets)):
+        # Through a network bytes may come faster than the line sends them: never before the last.
+        start_s = max(now_s - self._byte_s * len(octets), self._last_s)
+        byte_s = (now_s - start_s) / max(len(octets), 1)
+        self._last_s = now_s
+        events = self.idle(start_s)
+        for at, octet in enumerate(octets, 1):
             self._octets.append(octet)
-            self._times_s.append(now_s + self._byte_s * at)
+            self._times_s.append(start_s + byte_s * at)
             for frame in self._reader.feed(bytes((octet,))):
                 events += self._take(frame)
         if len(self._octets) > _KEPT_BYTES:
@@ -104,8 +110,7 @@ class Sniffer:
         events = self._noise(first)
         preamble = start - first
         size = preamble + len(frame.raw)
-        start_s = self._times_s[0] - self._byte_s
-        end_s = self._times_s[size - 1]
+        start_s, end_s = self._span(size)
         del self._octets[:size], self._times_s[:size]
         if frame.from_meter:
             events.append(self._answer(frame, start_s, end_s, preamble))
@@ -138,12 +143,21 @@ class Sniffer:
 
     def _noise(self, size: int) -> list[Event]:
         """The first `size` bytes belong to no frame; wake-up bytes alone are no news."""
-        octets, times_s = bytes(self._octets[:size]), self._times_s[:size]
+        octets = bytes(self._octets[:size])
+        if not octets:
+            return []
+        start_s, end_s = self._span(size)
         del self._octets[:size], self._times_s[:size]
         if not octets.strip(bytes((WAKE_UP,))):
             return []
         self.noise_bytes += len(octets)
-        return [Event(Kind.NOISE, times_s[0] - self._byte_s, times_s[-1], octets)]
+        return [Event(Kind.NOISE, start_s, end_s, octets)]
+
+    def _span(self, size: int) -> tuple[float, float]:
+        """When the first of `size` bytes began and the last ended."""
+        start_s = max(self._times_s[0] - self._byte_s, self._told_s)
+        self._told_s = self._times_s[size - 1]
+        return start_s, self._told_s
 
     def _counts(self, address: str) -> MeterCounts:
         return self.meters.setdefault(address, MeterCounts())

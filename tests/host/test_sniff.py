@@ -74,6 +74,16 @@ def test_pieces_make_the_same_events() -> None:
     assert whole.meters[METER].refusals == 1
 
 
+def test_time_does_not_run_backwards_where_a_network_brings_bytes_at_once() -> None:
+    sniffer = Sniffer(2400)
+    events = sniffer.feed(ASK, 10.0) + sniffer.feed(ANSWER, 10.001) + sniffer.feed(ASK, 10.3)
+
+    assert kinds(events) == ["request", "response", "request"]
+    times = [moment for event in events for moment in (event.start_s, event.end_s)]
+    assert times == sorted(times)
+    assert events[1].turnaround_s == pytest.approx(0)
+
+
 def test_a_meter_that_does_not_answer_is_named() -> None:
     sniffer = Sniffer(2400)
     events = sniffer.feed(*sent(ASK, 0.0)) + sniffer.idle(0.6) + sniffer.idle(1.2)
