@@ -72,6 +72,8 @@ class Books:
         self.number = 0
         self.behind = False
         self.hoarding_limit_fen = 0
+        # Of the account read last, where there is a load limit.
+        self._power_w = 0
         self._rates = array("i", bytes(4 * _RATES))
         self._record = bytearray(record.RECORD_SIZE)
 
@@ -209,6 +211,8 @@ class Books:
         if self.journal.room < SEGMENTS_RESERVE or not self._write_reading(index, t2000, status):
             self.refused += 1
             return REFUSED
+        if self.policy.load_limit_w:
+            self._power_w = ledger.mean_power_w(index)
         ledger.commit(index)
         self.readings += 1
         return outcome
@@ -344,6 +348,7 @@ class Books:
             ledger.flags[index],
             ledger.grade[index],
             ledger.since_t2000[index],
+            self._power_w if cause == rules.READING else 0,
         )
         if verdict == state:
             return

@@ -398,6 +398,14 @@ class Ledger:
             wh = 0 if self._cell == _FRESH_CELLS else self.cells_wh[at + cell]
             self.cells_wh[at + cell] = min(wh + self._added_wh[cell], NO_LIMIT)
 
+    def mean_power_w(self, index: int) -> int:
+        """Mean power since the last reading, of a charge that is prepared and not committed."""
+        elapsed_s = self.new_read_t2000 - self.read_t2000[index]
+        wh = self.new_used_wh - self.used_wh[index]
+        if self.rolled:
+            wh += self.closed_wh
+        return wh * 3600 // elapsed_s if elapsed_s > 0 else 0
+
     def top_up(self, index: int, order: int, amount_fen: int, repaid_fen: int = 0) -> bool:
         """Credit a purchase, of which `repaid_fen` goes to the debt; false: it was before."""
         if order <= self.order[index]:

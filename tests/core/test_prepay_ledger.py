@@ -252,6 +252,24 @@ def test_a_settlement_missed_is_made_up() -> None:
     equal(account.charged_e11, yuan_e11("118"))
 
 
+def test_the_mean_power_of_a_charge() -> None:
+    tariff = simple((200000,), (50000000, 80000000), MONTHLY)
+    account = Account(tariff, (0,), day_number(26, 3, 31) * DAY_S)
+    account.registers_wh[0] = 1500
+    account.t2000 += 900
+    equal(account.prepare(), books.CHARGED)
+    equal(account.ledger.mean_power_w(1), 6000)
+    account.ledger.commit(1)
+    account.registers_wh[0] += 5000
+    account.t2000 += 2 * DAY_S
+    equal(account.prepare(), books.CHARGED)
+    check(account.ledger.rolled)
+    equal(account.ledger.mean_power_w(1), 5000 // 48)
+    account.ledger.commit(1)
+    equal(account.prepare(), books.CHARGED)
+    equal(account.ledger.mean_power_w(1), 0)
+
+
 def test_a_freeze_at_the_settlement_divides_exactly() -> None:
     tariff = simple((200000,), (50000000, 80000000), MONTHLY)
     settled = day_number(26, 4, 1) * DAY_S
