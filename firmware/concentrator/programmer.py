@@ -43,7 +43,6 @@ class Programmer:
         self._seq = 0
         self._offset = 0
         self._size = 0
-        self._present = 0
         self._started = False
         self._source = bytearray(IMAGE_SIZE)
         self._body = bytearray(1 + IMAGE_SIZE)
@@ -76,8 +75,6 @@ class Programmer:
             self._answer(IN_USE)
         elif not self._started:
             self._start()
-        elif carrier.present != self._present:
-            self._answer(NO_CARD)
         else:
             outcome = carrier.poll(now_ticks)
             if outcome != port.BUSY:
@@ -88,10 +85,9 @@ class Programmer:
         carrier = self.carrier
         size = self._size
         self._started = True
-        self._present = carrier.present
         if not self._guard.allows():
             self._answer(LOG_IN)
-        elif not self._present:
+        elif not carrier.present:
             self._answer(NO_CARD)
         elif size > IMAGE_SIZE or self._offset + size > carrier.size:
             self._answer(OUTSIDE)

@@ -1,5 +1,8 @@
 """Orders onto cards: noted before, written, read back; no order twice, no money overwritten."""
 
+import contextlib
+import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,6 +15,8 @@ from host.link.card import CardIoError, CardMemory
 
 EPOCH = datetime(2000, 1, 1)
 WRITE_TRIES = 3
+NAMELESS = ("0" * 16, "F" * 16)
+SERIAL_WAIT_S = 5.0
 
 
 class IssueError(Exception):
@@ -86,6 +91,11 @@ def issue(
     IssueError: the card bears an order that was not redeemed, unless `force`.
     """
     header = replace(header, uid=memory.uid)
+    if not force and header.uid in NAMELESS:
+        raise IssueError(
+            "the card has no serial number, so what is written could be copied to another: "
+            "give it one with `dianka card serial`, or use --force where that does not matter"
+        )
     if header.kind == CardKind.KEY:
         header = _wrapped(header, key)
     held = frames.parse(memory.read(0, frames.CARD_SIZE), key)
@@ -133,3 +143,21 @@ def write(memory: CardMemory, offset: int, data: bytes) -> None:
         if memory.read(offset, len(data)) == data:
             return
     raise CardIoError("the card does not keep what is written: clean its contacts, or replace it")
+
+
+def give_serial(memory: CardMemory, reopen: Callable[[], CardMemory]) -> str:
+    """Give a card without a serial number a random one, which it keeps for ever; return it.
+
+    The reader sees the card anew afterwards: `reopen` says who it is then.
+    """
+    if memory.uid not in NAMELESS:
+        raise IssueError(f"the card has a serial number, {memory.uid}, and keeps it")
+    serial = secrets.token_bytes(frames.UID_SIZE)
+    memory.write(frames.SERIAL_OFFSET, serial)
+    ends_s = time.monotonic() + SERIAL_WAIT_S
+    while time.monotonic() < ends_s:
+        with contextlib.suppress(CardIoError):
+            if reopen().uid == serial.hex().upper():
+                return serial.hex().upper()
+        time.sleep(SERIAL_WAIT_S / 20)
+    raise CardIoError("the card does not keep a serial number: use cards that have one")

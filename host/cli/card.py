@@ -13,7 +13,7 @@ from rich.table import Table
 
 from host.cards import batch, keystore
 from host.cards.audit import AuditLog
-from host.cards.issuing import IssueError
+from host.cards.issuing import IssueError, give_serial
 from host.cli.card_parts import (
     AMOUNT,
     DIGITS,
@@ -53,6 +53,7 @@ from host.frames.card import CardKind, Header
 from host.link import reader
 from host.link.card import CardMemory, FileCard
 from host.link.port import Port
+from host.link.programmer import PortCard
 
 ISSUED_KINDS = ("open", "purchase", "replacement", "inspect", "test")
 
@@ -682,6 +683,23 @@ def unlock(desk: Desk, port: str) -> None:
     with clear_errors(), console_of(port, desk.held.console_key) as console:
         console.command("card unlock")
     click.echo(f"{port} looks at cards again")
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka card serial --port /dev/ttyUSB0
+"""
+)
+@desk_options
+@card_option
+def serial(source: Source, desk: Desk) -> None:
+    """Give a new memory card its serial number, for ever; orders are bound to it."""
+    with clear_errors():
+        memory = source.open()
+        reopen = memory.look if isinstance(memory, PortCard) else lambda: memory
+        said = give_serial(memory, reopen)
+    click.echo(f"{source.name}: serial number {said}")
 
 
 @command.command(

@@ -39,15 +39,23 @@ class PortCard:
         self._port = port
         self._frames = LinkReader(CONSOLE_BODY_LIMIT)
         self._seq = random.randrange(256)
-        console = Console(port)
+        self._console = Console(port)
         try:
             if key is not None:
-                console.login(key)
-            (line,) = console.command("card")
-            self._uid, size = line.split()
-            self._size = int(size)
+                self._console.login(key)
         except ConsoleError as error:
             raise CardIoError(f"{port.name}: {error}") from error
+        self.look()
+
+    def look(self) -> "PortCard":
+        """See which card is in the reader now."""
+        try:
+            (line,) = self._console.command("card")
+        except ConsoleError as error:
+            raise CardIoError(f"{self._port.name}: {error}") from error
+        self._uid, size = line.split()
+        self._size = int(size)
+        return self
 
     @property
     def uid(self) -> str:

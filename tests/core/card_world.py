@@ -104,6 +104,7 @@ class FakeCarrier:
 
     def insert(self, card: bytearray, uid: bytes = UID) -> None:
         """Put a card in."""
+        self._lose()
         self._count += 1
         self.present = self._count
         self.memory = card
@@ -113,7 +114,13 @@ class FakeCarrier:
 
     def pull(self) -> None:
         """Take the card out."""
+        self._lose()
         self.present = 0
+
+    def _lose(self) -> None:
+        """What was asked of a card that is gone has failed."""
+        if self._outcome != carrier.IDLE:
+            self._outcome = carrier.FAILED
 
     def start_read(self, offset: int, size: int) -> None:
         """Read from the memory."""

@@ -95,7 +95,7 @@ def test_no_card_and_one_that_is_exchanged() -> None:
     check(desk.programmer.poll(0, False))
     buf = bytearray(64)
     check(desk.programmer.encode_into(buf) > 0)
-    equal(buf[3], status.NO_CARD)
+    equal(buf[3], status.FAILED)
 
 
 def test_while_a_card_is_redeemed() -> None:

@@ -36,6 +36,9 @@ def running(flash: Path, line: str | None = None) -> Iterator[Device]:
     finally:
         process.kill()
         process.wait()
+        # Closing alone does not wake who waits for a connection.
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
         server.close()
         bridge.join(5)
         console.close()

@@ -286,7 +286,9 @@ def test_a_short_passphrase(tmp_path: Path) -> None:
         keystore.save(tmp_path / "k.toml", keystore.new(1), "short")
 
 
-@pytest.mark.parametrize("name", ["issue", "show", "verify", "redeem", "keys new", "keys install"])
+@pytest.mark.parametrize(
+    "name", ["issue", "show", "verify", "redeem", "serial", "keys new", "keys install"]
+)
 def test_help_has_an_example(name: str) -> None:
     done = run(*name.split(), "--help")
     assert done.exit_code == 0

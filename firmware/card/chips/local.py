@@ -26,6 +26,8 @@ SEARCH_MS = const(250)
 CHECK_MS = const(500)
 
 _NOTHING = const(0)
+_SERIAL = const(8)
+_SERIAL_SIZE = const(8)
 _READING = const(1)
 _WRITING = const(2)
 
@@ -43,6 +45,8 @@ class LocalCarrier:
         self.data = bytearray(DATA_SIZE)
         self.trouble = OK
         self._medium = medium
+        # Gives a card without a serial number one, for ever; few chips can.
+        self._name: Callable[[bytes], Steps] | None = getattr(medium, "write_serial", None)
         self._display = display
         self._inserted = 0  # cards so far
         self._task = _NOTHING
@@ -118,7 +122,10 @@ class LocalCarrier:
                 gone = yield from medium.read(0, 1, self._byte)
                 if gone != OK:
                     return gone
+            named = outcome == OK and self._names_card()
             self._end(outcome == OK)
+            if named:
+                return ABSENT  # it comes again, under its name
             now_ticks = yield
             check_ticks = ticks_after(now_ticks, CHECK_MS)
         return ABSENT
@@ -129,7 +136,10 @@ class LocalCarrier:
         if self._size > DATA_SIZE:
             return OUT_OF_RANGE
         if self._task == _WRITING:
-            outcome = yield from medium.write(self._offset, self._size, self._source)
+            if self._name is not None and self._names_card():
+                outcome = yield from self._name(bytes(self._source[:_SERIAL_SIZE]))
+            else:
+                outcome = yield from medium.write(self._offset, self._size, self._source)
             if outcome != OK:
                 return outcome
         outcome = yield from medium.read(self._offset, self._size, self.data)
@@ -138,6 +148,12 @@ class LocalCarrier:
                 if self.data[index] != self._source[index]:
                     return MISMATCH
         return outcome
+
+    def _names_card(self) -> bool:
+        """Whether a write is the serial number of a card that has none yet and can keep one."""
+        at_serial = self._offset == _SERIAL and self._size == _SERIAL_SIZE
+        nameless = self._name is not None and not any(self.uid)
+        return self._task == _WRITING and at_serial and nameless
 
     def _arrive(self) -> None:
         for index in range(port.UID_SIZE):
