@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from host.billing.shipped import shipped
 from host.billing.statement import Entry, Explainer, Statement, StatementError, decimals
 from host.frames.record import Record, parse_payload, parse_segment
 from host.frames.tariff import TariffError, load
@@ -35,7 +36,7 @@ JOURNAL is a folder of the device's segment files (j00000001 ...), one file of r
 head-end's database.
 \b
 Examples:
-  dianka explain journal/ 000000000001 --tariff tariffs/zhejiang-tou.json
+  dianka explain journal/ 000000000001
   dianka explain village.db 000000000001 --tariff tariffs/zhejiang-tou.json --by period
 """
 )
@@ -46,9 +47,8 @@ Examples:
     "paths",
     metavar="FILE",
     multiple=True,
-    required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A tariff file that was in force; may be repeated.",
+    help="A tariff file that was in force; may be repeated. Without it: those shipped.",
 )
 @click.option(
     "--by",
@@ -73,7 +73,7 @@ def command(
 ) -> None:
     """Print ACCOUNT's bill out of JOURNAL, recomputed; one differing digit is an error."""
     try:
-        tariffs = [load(path) for path in paths]
+        tariffs = [load(path) for path in paths or shipped()]
         statement = Explainer(account, tariffs, row, number).take(_records(journal, account))
     except (TariffError, StatementError) as error:
         raise click.ClickException(str(error)) from error

@@ -217,6 +217,14 @@ def test_a_statement_for_people(tmp_path: Path) -> None:
     assert "32 charges recomputed: the same, to 1e-11 yuan" in result.output
 
 
+def test_a_shipped_tariff_need_not_be_named(tmp_path: Path) -> None:
+    device = small()
+    device.records = device.records[:20]
+    result = run(device.save(tmp_path / "journal"), ACCOUNT)
+    assert result.exit_code == 0, result.output
+    assert "recomputed: the same" in result.output
+
+
 def test_one_file_and_a_head_end(tmp_path: Path) -> None:
     device = small()
     path = tmp_path / "journal.bin"
