@@ -190,12 +190,17 @@ class Line:
         self._bursts.append(burst)
 
     def _collide(self, one: _Burst, two: _Burst) -> None:
-        """Where bytes meet, one is heard: both at once as wired-and, else anything."""
+        """Where bytes meet, one is heard: bit on bit as wired-and, else anything.
+
+        The first of the others is lost, as its stop bit is: what remains is too short to pass
+        for a frame.
+        """
         if one.over_us <= two.start_us or two.over_us <= one.start_us:
             return
         self.counters["collisions"] += 1
         bit_us = _US // one.baud
         first = 0
+        met = False
         for index in range(len(two.values)):
             start_us, end_us = two.end_us(index - 1), two.end_us(index)
             while first < len(one.values) and one.end_us(first) <= start_us:
@@ -207,7 +212,8 @@ class Line:
             if abs(one.end_us(first) - end_us) * 4 < bit_us:
                 one.values[first] &= two.values[index]
             else:
-                one.values[first] = self.random.randrange(256)
+                one.values[first] = self.random.randrange(256) if met else _LOST
+                met = True
             two.values[index] = _LOST
 
     def _spoil(self, values: list[int]) -> None:
@@ -221,7 +227,7 @@ class Line:
         sent = _frames(values)
         turned = []
         for index, value in enumerate(values):
-            if self._happens("flip_bit"):
+            if value != _LOST and self._happens("flip_bit"):
                 values[index] = value ^ 1 << self.random.randrange(8)
                 turned.append(index)
             if self._happens("drop_byte"):

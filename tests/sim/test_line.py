@@ -111,6 +111,19 @@ def test_replies_bit_on_bit_are_heard_as_wired_and() -> None:
     assert heard == bytes(one & two for one, two in zip(*alone, strict=True))
 
 
+def test_bytes_that_meet_never_pass_for_another_frame() -> None:
+    """Random bytes have the right checksum once in 256 times; on a line parity would tell."""
+    plain = dlt645.parse(ask(village(), "000000000001")).raw
+    faults = LineFaults(stray_noise=1.0, flip_bit=0.01, drop_byte=0.01)
+    collisions = 0
+    for seed in range(2000):
+        line = village(1, faults, seed)
+        heard = Reader().feed(ask(line, "000000000001"))
+        collisions += line.counters["collisions"]
+        assert [frame for frame in heard if frame.raw != plain] == []
+    assert collisions > 100
+
+
 def test_a_late_reply_and_the_next_request_spoil_each_other() -> None:
     line = village()
     line.meters[0].reply_delay_ms = 400
