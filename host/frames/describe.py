@@ -182,8 +182,8 @@ def _head(standard: str, control: int, profile: str) -> _Head:
 
 
 def _error(layout: Layout, data: bytes) -> dict[str, Any]:
-    (item,) = layout.decode(data) or [{**values.raw(data), "flags": []}]
-    return {"code": item["value"], "flags": item["flags"]}
+    items = layout.decode(data)
+    return {"code": data[::-1].hex().upper(), "flags": items[0]["flags"] if items else []}
 
 
 def _say_parts(said: dict[str, Any], head: _Head, data: bytes) -> None:

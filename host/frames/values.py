@@ -180,16 +180,21 @@ def _number(number: Number) -> Decoder:
 
 
 def _time(form: str, name: str) -> Decoder:
+    """A weekday that is none spoils no date."""
     write = _TIMES[form]
-    weekday = form.find("WW")
+    at = form.find("WW")
 
     def decode(data: bytes) -> Item:
         text = data[::-1].hex()
+        weekday = text[at : at + 2] if at >= 0 else ""
         if not text.isdecimal():
-            return raw(data, name) if text.strip("f") else _item(name, None)
+            if not text.strip("f"):
+                return _item(name, None)
+            if not (text[:at] + text[at + 2 :]).isdecimal() or not weekday:
+                return raw(data, name)
         item = _item(name, write(text))
-        if weekday >= 0:
-            item["weekday"] = int(text[weekday : weekday + 2])
+        if weekday.isdecimal():
+            item["weekday"] = int(weekday)
         return item
 
     return decode
@@ -277,8 +282,9 @@ def _bits(size: int, flags: Mapping[int, str], name: str) -> Decoder:
 
     def decode(data: bytes) -> Item:
         word = int.from_bytes(data, "little")
-        item = _item(name, data[::-1].hex().upper())
-        item["flags"] = [text for mask, text in texts if word & mask] if word else []
+        known = bool(data.strip(b"\xff"))
+        item = _item(name, data[::-1].hex().upper() if known else None)
+        item["flags"] = [text for mask, text in texts if word & mask] if word and known else []
         return item
 
     return decode

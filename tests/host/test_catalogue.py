@@ -75,6 +75,7 @@ def test_file_has_one_line_of_seven_cells_a_row() -> None:
         ("N*NN.NN", "0100FFFF9999", ["0.01", None, "99.99"]),
         ("YYMMDDhhmmss", "592415260116", ["2016-01-26 15:24:59"]),
         ("YYMMDDhhmmss", "FFFFFFFFFFFF", [None]),
+        ("YYMMDDWW", "FF110116", ["2016-01-11"]),
         ("A6", "005A2D383831", ["188-Z"]),
         ("A4", "00000000", [""]),
         ("H4", "78563412", ["12345678"]),
@@ -93,7 +94,13 @@ def test_formats(layout: str, data: str, values: list[str | None]) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "data"),
-    [("NNNNNN.NN", "0000000A"), ("NNN", "0010"), ("hhmmss", "5A0000"), ("A4", "80414141")],
+    [
+        ("YYMMDDWW", "0111011F"),
+        ("NNNNNN.NN", "0000000A"),
+        ("NNN", "0010"),
+        ("hhmmss", "5A0000"),
+        ("A4", "80414141"),
+    ],
 )
 def test_what_is_not_of_its_format_is_raw(layout: str, data: str) -> None:
     octets = bytes.fromhex(data)

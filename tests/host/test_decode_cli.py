@@ -51,6 +51,35 @@ def test_refusal_names_its_flags() -> None:
     assert said["items"] == []
 
 
+@pytest.mark.parametrize(
+    ("control", "data", "error"),
+    [
+        (
+            0xD1,
+            "06",
+            {"code": "06", "flags": ["no such data", "password wrong or not authorised"]},
+        ),
+        (0xD1, "80", {"code": "80", "flags": ["bit 7"]}),
+        (0xD1, "", {"code": "", "flags": []}),
+        (0xD1, "0102", {"code": "0201", "flags": []}),
+        (0xC3, "0200", {"code": "0002", "flags": ["repeated recharge"]}),
+        (0xC4, "02", {"code": "02", "flags": ["bad data identifier"]}),
+        (0xDF, "02", {"code": "02", "flags": ["no such data"]}),
+    ],
+)
+def test_refusals(control: int, data: str, error: dict[str, object]) -> None:
+    frame = build("1", control, bytes.fromhex(data)).hex()
+
+    assert json.loads(run(frame).output)["error"] == error
+
+
+def test_a_status_word_of_all_ff_is_no_value() -> None:
+    frame = build("1", 0x91, bytes.fromhex("03050004FFFF")).hex()
+    (item,) = json.loads(run(frame).output)["items"]
+
+    assert item == {"value": None, "unit": "", "flags": []}
+
+
 def test_bad_frame_ends_with_status_1_after_the_good_ones() -> None:
     result = run("--json", BAD, BLOCK)
     first, second = map(json.loads, result.output.splitlines())
