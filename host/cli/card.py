@@ -51,7 +51,7 @@ from host.cli.card_view import (
 from host.frames import card as frames
 from host.frames.card import CardKind, Header
 from host.link import reader
-from host.link.card import CardMemory, FileCard
+from host.link.card import CardMemory, FileCard, NoCardError
 from host.link.port import Port
 from host.link.programmer import PortCard
 
@@ -526,10 +526,13 @@ def verify(
 ) -> None:
     """Say whether an account would credit the card now; status 1 when it would not."""
     with clear_errors():
-        memory = source.open()
         place = desk.place(account, meter, last_order)
-        image = memory.read(0, frames.CARD_SIZE)
-        name = frames.judge(image, (uid or memory.uid).upper(), place)
+        try:
+            memory = source.open()
+            image = memory.read(0, frames.CARD_SIZE)
+            name = frames.judge(image, (uid or memory.uid).upper(), place)
+        except NoCardError:
+            name = "WRONG_TYPE"
     # A card whose money counted already brings none, marked or not.
     outcome = frames.OUTCOMES[frames.CODES["USED" if name == "COMPLETED" else name]]
     accepted = outcome.name == "OK"

@@ -61,10 +61,10 @@ def _limit_fen(text: str) -> int:
 
 
 def _digits(text: str) -> str:
-    """12 decimal digits."""
-    if not re.fullmatch("[0-9]{12}", text):
-        raise click.BadParameter(f"{text}: 12 digits are needed")
-    return text
+    """Up to 12 decimal digits, filled with zeros in front as on a meter's label."""
+    if not re.fullmatch("[0-9]{1,12}", text):
+        raise click.BadParameter(f"{text}: up to 12 digits are needed")
+    return text.zfill(12)
 
 
 def _last_day_t2000(text: str) -> int:

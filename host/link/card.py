@@ -13,6 +13,10 @@ class CardIoError(OSError):
     """The card cannot be read or written; the message says why and what to try."""
 
 
+class NoCardError(CardIoError):
+    """What was found has not the size of a card."""
+
+
 class CardMemory(Protocol):
     """A card within reach. Both methods raise CardIoError."""
 
@@ -45,7 +49,7 @@ class FileCard:
             raise CardIoError(f"cannot use card {path}: {error.strerror}; {hint}") from error
         if not CARD_SIZE <= len(self._memory) <= CARD_SIZE_LIMIT:
             sizes = f"a card has {CARD_SIZE} to {CARD_SIZE_LIMIT}"
-            raise CardIoError(f"{path} is no card: it has {len(self._memory)} bytes, {sizes}")
+            raise NoCardError(f"{path} is no card: it has {len(self._memory)} bytes, {sizes}")
 
     @property
     def uid(self) -> str:

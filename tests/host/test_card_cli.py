@@ -116,6 +116,20 @@ def test_a_changed_image_is_refused(shop: Path) -> None:
         assert verify(4)[1]["code"] == "Err-32.07"
 
 
+def test_what_is_no_card_at_all_is_refused(shop: Path) -> None:
+    for content in (b"", b"x", bytes(255), bytes(70_000)):
+        Path("card.bin").write_bytes(content)
+        status, answer = verify(4)
+        assert (status, answer["accepted"], answer["code"]) == (1, False, "Err-32.08")
+
+
+def test_numbers_may_be_short(shop: Path) -> None:
+    who = ("--account", "17", "--meter", "983764")
+    done = run("issue", "--file", "card.bin", *who, "--order", 5, "--amount", 50)
+    assert "order 5 of account 000000000017" in done.output
+    assert verify(4)[0] == 0
+
+
 def test_an_unredeemed_order_is_not_overwritten(shop: Path) -> None:
     assert issue(5).exit_code == 0
     before = Path("card.bin").read_bytes()
@@ -207,8 +221,9 @@ def test_keys_install(shop: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--account", "17"), "17: 12 digits are needed"),
-        (("--meter", "00000098376X"), "12 digits are needed"),
+        (("--account", "1234567890123"), "up to 12 digits are needed"),
+        (("--account", "-17"), "up to 12 digits are needed"),
+        (("--meter", "00000098376X"), "up to 12 digits are needed"),
         (("--amount", "1.234"), "at most two decimals"),
         (("--amount", "0"), "0.01 to"),
         (("--amount", "1e99"), "0.01 to"),
