@@ -166,7 +166,7 @@ class Books:
         """Charge a reading of `count` values, total first, then the rates; return the outcome."""
         if self.t2000 < 0 or not self._pick(index, values, count):
             return NOT_BILLED
-        outcome = self._charge(index, self.t2000, status)
+        outcome = self._charge(index, self.t2000, status, True)
         if outcome <= outcomes.FIRST:
             self._judge(index, rules.READING)
             if status != STATUS_UNKNOWN:
@@ -177,7 +177,7 @@ class Books:
         """Charge the last reading of a meter that is exchanged, total first; the outcome."""
         if self.t2000 < 0 or not self._pick(index, values, len(values)):
             return outcomes.MISFIT
-        return self._charge(index, self.t2000, STATUS_UNKNOWN)
+        return self._charge(index, self.t2000, STATUS_UNKNOWN, True)
 
     def _pick(self, index: int, values: "array[int]", count: int) -> bool:
         """Take from a reading what the account's tariff charges; false: it is not in there."""
@@ -196,17 +196,16 @@ class Books:
             rates[rate] = values[rate + 1]
         return True
 
-    def _charge(self, index: int, t2000: int, status: int) -> int:
-        """Charge what was picked, as read at `t2000`."""
+    def _charge(self, index: int, t2000: int, status: int, stops: bool) -> int:
+        """Charge what was picked, as read at `t2000`; a doubt `stops` the billing, or not."""
         ledger = self.ledger
         tariff = self.tariffs.find(self.registry.tariff[index])
         if tariff is None:
             return NOT_BILLED
         outcome = ledger.prepare(index, tariff, self._rates, t2000)
-        if outcome >= outcomes.EARLIER:
-            self._stop(index, outcome)
-            return outcome
         if outcome > outcomes.FIRST:
+            if stops and outcome >= outcomes.EARLIER:
+                self._stop(index, outcome)
             return outcome
         if self.journal.room < SEGMENTS_RESERVE or not self._write_reading(index, t2000, status):
             self.refused += 1
@@ -269,7 +268,9 @@ class Books:
         self.registry.freeze_day[index] = t2000 // _DAY_S
         read_t2000 = self.ledger.read_t2000[index]
         if 0 < read_t2000 < t2000 and self._pick(index, values, count):
-            self._charge(index, t2000, STATUS_UNKNOWN)
+            # One that does not fit behind the last reading, because the clock was set meanwhile,
+            # divides nothing; the registers as they are now are judged for themselves.
+            self._charge(index, t2000, STATUS_UNKNOWN, False)
 
     def _stop(self, index: int, reason: int) -> None:
         """A doubtful reading: no more billing of this account until somebody has looked."""

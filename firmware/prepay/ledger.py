@@ -279,7 +279,9 @@ class Ledger:
 
     def _measure(self, index: int, elapsed_s: int, first: bool) -> int:
         """Set the energy of each register since the last reading; return the outcome."""
-        limit_wh = min(elapsed_s * self.power_limit_w // 3600 + _SLACK_WH, _DELTA_LIMIT_WH)
+        # The clock may have been set back meanwhile, by as much as is no doubt.
+        passed_s = max(elapsed_s, _BACK_LIMIT_S)
+        limit_wh = min(passed_s * self.power_limit_w // 3600 + _SLACK_WH, _DELTA_LIMIT_WH)
         for register in range(self._fitting.registers):
             value_wh = self._registers[register]
             if value_wh < 0:

@@ -162,7 +162,8 @@ def test_doubtful_readings_charge_nothing() -> None:
     before = [bytes(column) for column in account.ledger.columns()]
     for wh, after_s, outcome in (
         (-10, 900, books.BACK),
-        (3510, 900, books.TOO_MUCH),
+        (11010, 900, books.TOO_MUCH),
+        (21010, 7200, books.TOO_MUCH),
         (-5001, 900, books.NO_VALUE),
         (10, -3601, books.EARLIER),
         (10, -START, books.NO_TIME),
@@ -174,7 +175,19 @@ def test_doubtful_readings_charge_nothing() -> None:
         account.registers_wh[0] -= wh
         account.t2000 -= after_s
         equal([bytes(column) for column in account.ledger.columns()], before)
-    equal(account.use(3500), books.CHARGED)
+    equal(account.use(11000), books.CHARGED)
+
+
+def test_a_clock_set_back_is_no_doubt_about_the_energy() -> None:
+    """Found by seed 79: what was used while the clock went through the same hour again."""
+    account = Account(zhejiang(), (5000, 5000))
+    account.ledger.power_limit_w = 10000
+    for after_s, wh in ((-3600, 1200), (900, 2400), (2701, 7000)):
+        account.t2000 += after_s
+        account.registers_wh[0] += wh
+        equal(account.prepare(), books.CHARGED)
+        account.ledger.commit(1)
+    equal(account.ledger.used_wh[1], 10600)
 
 
 def test_what_was_too_much_is_told() -> None:
