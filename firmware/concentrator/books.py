@@ -169,8 +169,8 @@ class Books:
         outcome = self._charge(index, self.t2000, status, True)
         if outcome <= outcomes.FIRST:
             self._judge(index, rules.READING)
-            if status != STATUS_UNKNOWN:
-                self._compare_relay(index, status)
+        if status != STATUS_UNKNOWN:
+            self._compare_relay(index, status)
         return outcome
 
     def take_last(self, index: int, values: "array[int]") -> int:
@@ -411,8 +411,10 @@ class Books:
             if stage == meters.RELAY_FAILED:
                 self.relay_done(index, record.STAGE_CONFIRMED, status)
             return
-        # A supply that should be cut is cut again. One that should be on but is off is only
-        # switched on when it was ours to do: somebody may work on the line.
+        # A supply that should be cut is cut again, unless there is a doubt. One that should be on
+        # but is off is only switched on when it was ours to do: somebody may work on the line.
+        if wants_open and self.ledger.flags[index] & outcomes.STOPPED:
+            return
         if stage == meters.RELAY_FAILED or (wants_open and stage == meters.RELAY_IDLE):
             desired = record.RELAY_OPEN if wants_open else record.RELAY_CLOSED
             intent = record.STAGE_INTENT

@@ -351,9 +351,10 @@ class Poller:
             # Its order was withdrawn meanwhile.
             self._relay_index = _NO_ROW
             return False
+        if self._relay_sends and (now_ticks - self._relay_ticks) & _TICKS_MASK < CONFIRM_MS:
+            # Also when the opposite is wanted meanwhile: what was sent may still act.
+            return False
         if stage == meters.RELAY_CONFIRM:
-            if (now_ticks - self._relay_ticks) & _TICKS_MASK < CONFIRM_MS:
-                return False
             self._job = _RELAY_CONFIRM
         elif stage == meters.RELAY_LOOK:
             self._job = _RELAY_LOOK
@@ -400,6 +401,8 @@ class Poller:
             self._relay_ticks = now_ticks
             registry.set_relay(index, meters.RELAY_CONFIRM | wants_open)
             return
+        if job == _RELAY_LOOK:
+            self._relay_sends = 0
         status = self._status() if outcome == line.OK else STATUS_UNKNOWN
         if status != STATUS_UNKNOWN and self._is_as_wanted(status, wants_open):
             self._end_relay(record.STAGE_CONFIRMED, status)

@@ -117,7 +117,11 @@ class Registry:
         self.standard[index] = payload[offset + 14]
         self.active[index] = payload[offset + 15]
         self.notes[index] = 0
-        self.set_relay(index, RELAY_IDLE)
+        relay = self.relay[index]
+        if relay != RELAY_IDLE:
+            # What was wanted of the supply is wanted of this meter too, once it is there.
+            stage = RELAY_LOOK if self.active[index] else RELAY_FAILED
+            self.set_relay(index, stage | relay & DESIRED_OPEN)
         self.count = max(self.count, index + 1)
         return other
 
@@ -127,11 +131,16 @@ class Registry:
         self.relay[index] = stage
 
     def recount(self, count: int) -> None:
-        """After a checkpoint was read: `count` rows are in use."""
+        """After a checkpoint was read: `count` rows are in use.
+
+        Relay commands begin anew: nobody knows what was sent since.
+        """
         self.count = count
         self.pending = 0
         for index in range(count):
-            self.pending += _is_pending(self.relay[index])
+            if _is_pending(self.relay[index]):
+                self.relay[index] = RELAY_LOOK | self.relay[index] & DESIRED_OPEN
+                self.pending += 1
 
     def address_text(self, index: int) -> str:
         """The address as printed on the meter."""

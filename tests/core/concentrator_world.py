@@ -1,0 +1,376 @@
+"""A board in memory for the core tests of the whole application: flash that loses power, a line
+with meters, a card reader on the far side of the console; in virtual time.
+"""
+
+from binascii import crc32, unhexlify
+
+from card_world import ACCOUNT, DISTRICT, DISTRICT_KEY, METER, UID, VERSION, header, memory
+from concentrator.app import App
+from dlt645.frame import Receiver, encode_into
+from harness import check, equal
+from tariff_images import ENDLESS, image, ladder, terms
+from uplink import link
+from uplink.link import LinkReceiver
+
+START_TICKS = 0x1FFFF000  # four seconds before the wrap
+START_T2000 = 820540800
+TICKS_MASK = 0x1FFFFFFF
+INTERVAL_S = 900
+# 0.5 yuan at the first rate, 0.25 at the second: 1 fen for 20 Wh and for 40 Wh.
+TARIFF = image(2, 1, (ladder((), (50000000, 25000000)),), (terms(0, ENDLESS),))
+TRIP, CLOSE = 0x1A, 0x1C
+_ENERGY = b"\x00\xff\x01\x00"
+_STATUS = b"\x03\x05\x00\x04"
+
+
+class PowerCut(Exception):
+    """The device lost its power in a change of the flash."""
+
+
+class Storage:
+    """Files in memory. `cut` changes from now the power fails, keeping `kept_percent` of it.
+
+    failing     changes fail; only those of files whose name begins so
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.cut = -1
+        self.kept_percent = 0
+        self.failing = ""
+        self.changes = 0
+
+    def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
+        """Read."""
+        part = self.files.get(name, b"")[offset : offset + size]
+        buf[: len(part)] = part
+        return len(part)
+
+    def append(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
+        """Add."""
+        old = self.files.get(name, b"")
+        if self._cuts():
+            self.files[name] = old + bytes(buf[: size * self.kept_percent // 100])
+            raise PowerCut
+        if self._fails(name):
+            return False
+        self.files[name] = old + bytes(buf[:size])
+        return True
+
+    def replace(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
+        """Write anew."""
+        cuts = self._cuts()
+        if self._fails(name):
+            return False
+        if not cuts or self.kept_percent >= 50:
+            self.files[name] = bytes(buf[:size])
+        if cuts:
+            raise PowerCut
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Delete."""
+        cuts = self._cuts()
+        if self._fails(name):
+            return False
+        if name in self.files and (not cuts or self.kept_percent >= 50):
+            del self.files[name]
+        if cuts:
+            raise PowerCut
+        return True
+
+    def names(self, prefix: str) -> "list[str]":
+        """In order."""
+        return sorted([name for name in self.files if name.startswith(prefix)])
+
+    def size(self, name: str) -> int:
+        """Bytes."""
+        return len(self.files[name]) if name in self.files else -1
+
+    def _cuts(self) -> bool:
+        self.changes += 1
+        self.cut -= 1
+        return self.cut == -1
+
+    def _fails(self, name: str) -> bool:
+        return self.failing != "" and name.startswith(self.failing)
+
+
+class Meter:
+    """A meter; `wh` are its two registers, `commands` the relay commands it took.
+
+    lag_ms      after a command the relay moves so much later
+    """
+
+    def __init__(self, address: bytes) -> None:
+        self.address = bytearray(address)
+        self.wh = [1000, 500]
+        self.open = False
+        self.silent = False
+        self.lag_ms = 0
+        self.commands: list[int] = []
+        self._moves_ms = 0
+        self._opens = False
+
+    def look(self, now_ms: int) -> None:
+        """Let the relay move if its time has come."""
+        if self._moves_ms and now_ms >= self._moves_ms:
+            self._moves_ms = 0
+            self.open = self._opens
+
+    def answer(self, control: int, data: bytes, now_ms: int) -> "tuple[int, bytes]":
+        """Control and data of the reply."""
+        if control == 0x1C:
+            self.commands.append(data[8])
+            self._opens = data[8] == TRIP
+            self._moves_ms = now_ms + self.lag_ms
+            self.look(now_ms)
+            return 0x9C, b""
+        if data == _ENERGY:
+            values = [self.wh[0] + self.wh[1], self.wh[0], self.wh[1], 0, 0]
+            return 0x91, data + b"".join([_bcd(wh) for wh in values])
+        if data == _STATUS:
+            return 0x91, data + bytes((0x50 if self.open else 0, 0))
+        return 0xD1, b"\x02"
+
+
+def _bcd(wh: int) -> bytes:
+    digits = str(wh // 10)
+    return bytes(reversed(unhexlify("0" * (8 - len(digits)) + digits)))
+
+
+class Channel:
+    """A port of the board; `due` are bytes and the moment they arrive."""
+
+    def __init__(self) -> None:
+        self.connection = 1
+        self.waiting = 0
+        self.due: list[tuple[int, bytes]] = []
+        self._held = bytearray(600)
+
+    def look(self, now_ms: int) -> None:
+        """Take what has arrived by now."""
+        while self.due and self.due[0][0] <= now_ms:
+            chunk = self.due.pop(0)[1]
+            self._held[self.waiting : self.waiting + len(chunk)] = chunk
+            self.waiting += len(chunk)
+
+    def read_into(self, buf: bytearray) -> int:
+        """Give what has arrived, without an allocation."""
+        size = min(self.waiting, len(buf))
+        held = self._held
+        for index in range(size):
+            buf[index] = held[index]
+        self.waiting -= size
+        for index in range(self.waiting):
+            held[index] = held[size + index]
+        return size
+
+    def close(self) -> None:
+        """A line is not given up."""
+
+
+class Line(Channel):
+    """The meters' line: each request is kept and answered when `bench` asks for it."""
+
+    def __init__(self, meters: "list[Meter]") -> None:
+        super().__init__()
+        self.meters = meters
+        self._request = bytearray(300)
+        self._size = 0
+        self._receiver = Receiver()
+
+    def write(self, buf: memoryview) -> int:
+        """Keep the request, without an allocation."""
+        for index in range(len(buf)):
+            self._request[index] = buf[index]
+        self._size = len(buf)
+        return len(buf)
+
+    def serve(self, now_ms: int) -> None:
+        """Let the meter that was asked answer."""
+        if not self._size:
+            return
+        receiver = self._receiver
+        receiver.feed(self._request, self._size)
+        self._size = 0
+        check(receiver.poll())
+        address = bytes(receiver.address)
+        control, data = receiver.control, bytes(receiver.data[: receiver.data_size])
+        receiver.release()
+        for meter in self.meters:
+            if meter.address == address and not meter.silent:
+                reply_control, reply_data = meter.answer(control, data, now_ms)
+                buf = bytearray(300)
+                size = encode_into(
+                    buf, meter.address, reply_control, bytearray(reply_data), len(reply_data)
+                )
+                self.due.append((now_ms + 300, bytes(buf[:size])))
+
+
+class Console(Channel):
+    """The far side of the console: a reader with one card, or none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.card: bytearray | None = None
+        self.result: tuple[int, int] | None = None  # code, credited
+        self._receiver = LinkReceiver(320, 600)
+        self._sent: list[bytes] = []
+
+    def write(self, buf: memoryview) -> int:
+        """Keep what the device sends."""
+        self._sent.append(bytes(buf))
+        return len(buf)
+
+    def serve(self, now_ms: int) -> None:
+        """Answer as a reader does."""
+        receiver = self._receiver
+        while self._sent:
+            chunk = self._sent.pop(0)
+            receiver.feed(chunk, len(chunk))
+            while receiver.poll():
+                body = bytes(receiver.body[: receiver.body_size])
+                kind, seq = receiver.kind, receiver.seq
+                receiver.release()
+                self._answer(kind, seq, body, now_ms)
+
+    def _answer(self, kind: int, seq: int, body: bytes, now_ms: int) -> None:
+        card = self.card
+        if kind == link.CARD_RESULT:
+            self.result = (body[0], body[1])
+        elif card is not None and kind == link.CARD_READ:
+            offset, size = body[0] | body[1] << 8, body[2] | body[3] << 8
+            self.say(link.CARD_DATA, seq, b"\0" + bytes(card[offset : offset + size]), now_ms)
+        elif card is not None and kind == link.CARD_WRITE:
+            offset = body[0] | body[1] << 8
+            card[offset : offset + len(body) - 2] = body[2:]
+            self.say(link.CARD_WRITTEN, seq, b"\0", now_ms)
+
+    def say(self, kind: int, seq: int, body: bytes, now_ms: int) -> None:
+        """Send a frame to the device."""
+        buf = bytearray(700)
+        size = link.encode_into(buf, kind, seq, body, len(body))
+        self.due.append((now_ms + 20, bytes(buf[:size])))
+
+
+class Bench:
+    """The board and, from `start` on, the application; the concentrator is set up and empty.
+
+    now_ms      of the world; `moved_s` is what the board's clock is ahead, None: not set
+    """
+
+    def __init__(self, meters: int = 1) -> None:
+        self.storage = Storage()
+        self.meters = [Meter(bytes((METER[0] + at,)) + METER[1:]) for at in range(meters)]
+        self.now_ms = 0
+        self.moved_s: int | None = 0
+        self.uplink = None
+        self._insertion = 0
+        self.start()
+        self._set_up()
+
+    def start(self) -> None:
+        """Begin anew on what the flash has kept."""
+        self.storage.cut = -1
+        self.lines = [Line(self.meters)]
+        self.console = Console()
+        self.app = App(self, 4)  # type: ignore[arg-type]  # what it needs of a board
+
+    def _set_up(self) -> None:
+        settings = self.app.settings
+        for name, value in (
+            ("district", str(DISTRICT)),
+            ("card_key_version", str(VERSION)),
+            ("card_key", DISTRICT_KEY.hex()),
+            ("alarm_1_fen", "100"),
+        ):
+            equal(settings.change(name, value), "")
+        self.app.configure()
+        app = self.app
+        app.tariffs.begin(len(TARIFF))
+        app.tariffs.put(0, TARIFF)
+        crc = crc32(TARIFF)
+        equal(app.tariffs.store(1, crc), "")
+        check(app.books.set_tariff(1, crc, len(TARIFF)))
+        for index, meter in enumerate(self.meters):
+            account = ACCOUNT[:5] + bytes((ACCOUNT[5] + index,))
+            row = bytearray(bytes(meter.address) + account + b"\x01\x00\x00\x01")
+            check(app.books.set_meter(index, row))
+
+    def set_t2000(self, t2000: int) -> None:
+        """Set the board's clock."""
+        self.moved_s = t2000 - START_T2000 - self.now_ms // 1000
+
+    def random(self) -> int:
+        """Somebody could guess it."""
+        return 7
+
+    @property
+    def ticks(self) -> int:
+        """The board's ticks."""
+        return (START_TICKS + self.now_ms) & TICKS_MASK
+
+    @property
+    def t2000(self) -> int:
+        """The board's clock."""
+        return -1 if self.moved_s is None else START_T2000 + self.moved_s + self.now_ms // 1000
+
+    def look(self) -> None:
+        """What a board does between two steps."""
+        now_ms = self.now_ms
+        for meter in self.meters:
+            meter.look(now_ms)
+        for channel in (self.lines[0], self.console):
+            channel.serve(now_ms)
+            channel.look(now_ms)
+
+    def step(self) -> int:
+        """One step, and the time until the next."""
+        self.look()
+        idle_ms = self.app.step(self.ticks, self.t2000)
+        self.look()
+        wait_ms = max(1, idle_ms)
+        for channel in (self.lines[0], self.console):
+            if channel.due:
+                wait_ms = max(1, min(wait_ms, channel.due[0][0] - self.now_ms))
+        self.now_ms += wait_ms
+        return idle_ms
+
+    def run(self, duration_s: int) -> None:
+        """Let time pass."""
+        end_ms = self.now_ms + 1000 * duration_s
+        while self.now_ms < end_ms:
+            self.step()
+
+    def read_all(self) -> None:
+        """Let the next round of readings pass."""
+        self.run(INTERVAL_S - self.now_ms // 1000 % INTERVAL_S + 30)
+
+    def restart(self) -> None:
+        """The device is switched off and on; what was not durable yet is lost."""
+        self.start()
+
+    # --- cards ---------------------------------------------------------------------------------
+
+    def card(self, order: int, amount_fen: int) -> bytearray:
+        """A card of the first account."""
+        return memory(header(order, amount_fen, 1 if order == 1 else 2))
+
+    def insert(self, card: bytearray) -> "tuple[int, int]":
+        """Insert a card; return the result's code and whether it was credited."""
+        self._insertion += 1
+        console = self.console
+        console.card = card
+        console.result = None
+        body = UID + b"\x00\x01"
+        console.say(link.CARD_PRESENT, self._insertion & 0xFF, body, self.now_ms)
+        end_ms = self.now_ms + 20000
+        while console.result is None:
+            check(self.now_ms < end_ms, "no result")
+            self.step()
+        console.say(link.CARD_GONE, self._insertion & 0xFF, b"", self.now_ms)
+        console.card = None
+        result = console.result
+        self.run(1)
+        return result
