@@ -82,6 +82,8 @@ class Checkpoint:
 
     def save(self, seq: int, count: int) -> bool:
         """Write the first `count` rows as of record `seq`; false: the storage refuses."""
+        if seq == self.seq:
+            return True  # it stands there, and must not be missing while it is written again
         storage = self._storage
         self._file = file_name(seq)
         self._crc = 0

@@ -212,7 +212,9 @@ def test_a_trip_that_acts_late_does_not_outlive_the_money() -> None:
     meter.lag_ms = 900
     meter.wh[0] += 2000
     while bench.app.registry.relay[INDEX] & meters.RELAY_STAGE != meters.RELAY_CONFIRM:
-        bench.step()
+        bench.look()
+        bench.app.step(bench.ticks, bench.t2000)
+        bench.now_ms += 100
     equal((meter.commands, meter.open), ([TRIP], False))
     check(bench.app.books.credit(INDEX, 2, 500, bytes(8), 1))
     bench.run(30)
