@@ -233,7 +233,10 @@ def time_command(session: Session, address: str, set_it: bool, broadcast: bool) 
     texts = [one["items"][0]["value"] for one in answers if one["items"] and not one["error"]]
     if len(texts) < 2 or None in texts:
         raise click.ClickException(f"meter {address} does not tell its clock")
-    shown = datetime.strptime(" ".join(texts), "%Y-%m-%d %H:%M:%S")
+    try:
+        shown = datetime.strptime(" ".join(texts), "%Y-%m-%d %H:%M:%S")
+    except ValueError as error:
+        raise click.ClickException(f"meter {address} shows no time: {' '.join(texts)}") from error
     ahead_s = round((shown - datetime.now()).total_seconds())
     if session.as_json:
         click.echo(
