@@ -7,12 +7,12 @@ BOARD ?= qemu
 PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-qemu check bench soak image clean
+.PHONY: budget budget-json help setup demo test test-qemu check bench soak image clean
 
 # help: print this list
 help:
 	@sed -n 's/^# \([a-z-]*\): /\1\t/p' Makefile | \
-		awk -F '\t' '{printf "make %-10s %s\n", $$1, $$2}'
+		awk -F '\t' '{printf "make %-11s %s\n", $$1, $$2}'
 
 # setup: make .venv, install the product into it and get a MicroPython; instant when done
 setup: $(READY)
@@ -55,6 +55,14 @@ soak: $(READY)
 # image: build BOARD=qemu, or BOARD=esp32|rp2|stm32 from your MicroPython in MPY_DIR=...
 image: $(READY)
 	@$(BIN)/python -m tools.image $(BOARD) $(if $(MPY_DIR),--mpy-dir $(MPY_DIR))
+
+# budget: what the firmware costs on a 32-bit board, held against tools/budget.csv
+budget: $(READY)
+	@$(BIN)/python -m tools.budget
+
+# budget-json: the same as one JSON object: make -s budget-json
+budget-json: $(READY)
+	@$(BIN)/python -m tools.budget --json
 
 # clean: remove .venv, the cache and everything that was built
 clean:

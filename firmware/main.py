@@ -2,22 +2,21 @@
 
 import sys
 
+from boards import BoardError, module_of
+
 
 def main() -> int:
-    """Run until interrupted; 2 for the user's mistake, in one line."""
-    from boards.unix import Board, BoardError
-
-    try:
-        board = Board()
-    except BoardError as error:
-        print("dianka:", error, file=sys.stderr)
-        return 2
+    """Run until interrupted; 2 when the board cannot start, with why in one line."""
     from concentrator import run
     from concentrator.app import App
 
-    app = App(board)
     try:
-        run.run(app, board)
+        board = module_of(sys.platform).Board()
+    except BoardError as error:
+        print("dianka:", error)
+        return 2
+    try:
+        run.run(App(board, *board.capacity), board)
     except KeyboardInterrupt:
         print("dianka: stopped")
     return 0

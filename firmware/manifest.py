@@ -3,6 +3,10 @@
 MicroPython's build runs this file with `package` and `module` already defined.
 """
 
-for _name in ("dlt645", "prepay", "card", "uplink", "concentrator", "boards"):
+for _name in ("dlt645", "prepay", "card", "uplink", "concentrator"):
     package(_name)  # noqa: F821 - the build defines it
-module("crypto.py")  # noqa: F821 - the build defines it
+# All but boards/unix.py, which no image is built for.
+for _name in ("__init__.py", "littlefs.py", "qemu.py"):
+    module("boards/" + _name)  # noqa: F821 - the build defines it
+for _name in ("crypto.py", "main.py"):
+    module(_name)  # noqa: F821 - the build defines it

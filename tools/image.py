@@ -66,11 +66,8 @@ _NO_FLOAT = """\
 # What a surrounding make hands down, above all its BOARD=, is not for these builds.
 _MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "BOARD", "MPY_DIR", "V")
 
-_TEST_MANIFEST = """\
-include("{manifest}")
-for name in {names}:
-    module(name, base_path="{folder}", opt=0)
-"""
+# littlefs, with which the port builds once what it lacks is added.
+_LITTLEFS = ("MICROPY_VFS_LFS2=1", f"USER_C_MODULES={ROOT / 'tools' / 'emulated'}")
 
 
 def install_emulator() -> None:
@@ -103,21 +100,23 @@ def build_emulated(
 ) -> Path:
     """Build the emulated board's image and return it; quick when nothing changed.
 
-    Without `floats` the interpreter has none, so that a float anywhere is an error. With `tests`
-    the core tests are frozen as well. `manifest` names the modules that are frozen.
+    Without `floats` the interpreter has none, so that a float anywhere is an error, and no
+    littlefs. With `tests` those of tests/core and tests/emulated are frozen as well. `manifest`
+    names the modules that are frozen.
     """
     install_emulator()
     with _locked(cache):
         source = mpy_dir or fetch_source(cache)
         build = cache / ("qemu" + ("" if floats else "-no-float") + ("-tests" if tests else ""))
-        build.mkdir(parents=True, exist_ok=True)
         extra = [f"BOARD={PORTS['qemu'].board}"]
         if not floats:
-            header = build / "no_float.h"
+            header = cache / "no_float.h"
             _write_if_new(header, _NO_FLOAT)
             extra.append(f"CFLAGS_EXTRA=-DMP_CONFIGFILE='\"{header}\"'")
+        else:
+            extra.extend(_LITTLEFS)
         if tests:
-            manifest = _write_test_manifest(build, manifest)
+            manifest = _write_test_manifest(cache, manifest)
         _build_port(source, "qemu", build, manifest, extra)
         return build / PORTS["qemu"].product
 
@@ -168,16 +167,24 @@ def _build_port(source: Path, name: str, build: Path, manifest: Path, extra: lis
     jobs = f"-j{os.cpu_count() or 1}"
     _run(["make", jobs, "-C", str(source / "mpy-cross")])
     settings = [f"BUILD={build}", f"FROZEN_MANIFEST={manifest}", *extra]
+    # make looks at the age of files only: what was built with other settings is of no use.
+    noted = build / "settings"
+    if not noted.exists() or noted.read_text() != "\n".join(settings):
+        shutil.rmtree(build, ignore_errors=True)
+        build.mkdir(parents=True)
+        noted.write_text("\n".join(settings))
     _run(["make", jobs, "-C", str(source / "ports" / name), *settings])
 
 
-def _write_test_manifest(build: Path, manifest: Path) -> Path:
-    """Write a manifest that freezes what `manifest` does and the core tests; return it."""
-    folder = ROOT / "tests" / "core"
-    names = sorted(path.name for path in folder.glob("*.py") if path.name != "conftest.py")
-    text = _TEST_MANIFEST.format(manifest=manifest, names=names, folder=folder)
-    _write_if_new(build / "manifest.py", text)
-    return build / "manifest.py"
+def _write_test_manifest(folder: Path, manifest: Path) -> Path:
+    """Write a manifest into `folder`: all of `manifest` and the tests of a board; return it."""
+    text = f'include("{manifest}")\n'
+    for tests in (ROOT / "tests" / "core", ROOT / "tests" / "emulated"):
+        for path in sorted(tests.glob("*.py")):
+            if path.name != "conftest.py":
+                text += f'module("{path.name}", base_path="{tests}", opt=0)\n'
+    _write_if_new(folder / "test_manifest.py", text)
+    return folder / "test_manifest.py"
 
 
 def _write_if_new(path: Path, text: str) -> None:

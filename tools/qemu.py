@@ -3,8 +3,9 @@
     .venv/bin/python -m tools.qemu -c 'print(1)'
     .venv/bin/python -m tools.qemu script.py
 
-Every instruction takes one nanosecond of the board's time, so its timer counts instructions: the
-same number on every run and on every machine.
+A `counting` board takes one nanosecond of its time for every instruction, so its timer counts
+instructions: the same number on every run and on every machine. It is slower; otherwise the timer
+tells real time.
 
     REPL  UART0, a socket that this module listens on; or the address given, for mpremote
     lines UART1 RS-485, UART2 card and console, UART3 uplink: any of QEMU's character devices
@@ -67,11 +68,21 @@ class Board:
 
     `image` is an ELF file of tools.image. `lines` are QEMU character devices for UART1 and up,
     such as "tcp:127.0.0.1:7001,server=on,wait=off", "unix:/tmp/line" or "null". With `repl` the
-    prompt is at that character device and `run` cannot be used.
+    prompt is at that character device and `run` cannot be used. `memory` is a file that keeps the
+    memory which serves as flash, so that it outlasts the emulator.
     """
 
-    def __init__(self, image: Path, lines: tuple[str, ...] = (), repl: str | None = None) -> None:
+    def __init__(
+        self,
+        image: Path,
+        lines: tuple[str, ...] = (),
+        repl: str | None = None,
+        counting: bool = False,
+        memory: Path | None = None,
+    ) -> None:
         self._image = image
+        self._counting = counting
+        self._memory = memory
         self._lines = lines
         self._repl = repl
         self._process: subprocess.Popen[bytes] | None = None
@@ -154,8 +165,12 @@ class Board:
     def _spawn(self, repl: str) -> None:
         lines = [*self._lines, *["null"] * (UART_COUNT - 1 - len(self._lines))]
         command = ["qemu-system-arm", "-machine", "mps2-an385", "-display", "none"]
-        command += ["-monitor", "none", "-icount", "shift=0", "-semihosting"]
-        command += ["-kernel", str(self._image)]
+        command += ["-monitor", "none", "-semihosting", "-kernel", str(self._image)]
+        if self._counting:
+            command += ["-icount", "shift=0"]
+        if self._memory is not None:
+            backend = f"memory-backend-file,id=flash,size=16M,share=on,mem-path={self._memory}"
+            command += ["-object", backend, "-machine", "memory-backend=flash"]
         for device in (repl, *lines):
             command += ["-serial", device]
         try:
@@ -223,7 +238,7 @@ def main(arguments: list[str]) -> int:
         code = options.code or options.script.read_text()
         install_emulator()
         image = options.image or build_emulated(not options.no_float, options.tests)
-        with Board(image) as board:
+        with Board(image, counting=True) as board:
             print(board.run(code, options.timeout_s), end="")
     except (BoardError, ImageError, OSError) as error:
         print(f"qemu: {error}", file=sys.stderr)

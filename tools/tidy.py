@@ -90,7 +90,8 @@ def _layer(name: str, ours: str = "", foreign: str = "", device: bool = False) -
 
 _PURE = "micropython struct binascii hashlib array"
 _BOARD = (
-    "machine os vfs network time asyncio sys gc json select socket termios errno neopixel esp32"
+    "machine os vfs network time asyncio sys gc json select socket termios errno uctypes neopixel"
+    " esp32 rp2 pyb"
 )
 _CORE = "dlt645 prepay card uplink crypto"
 

@@ -1,1 +1,26 @@
-"""Boards: the only code that touches machine, os, network and time."""
+"""Boards: the only code that touches machine, os, network and time.
+
+Each module has a class `Board` as concentrator.ports describes it. A new board is one file, and a
+row here where sys.platform has another name for it.
+"""
+
+from micropython import const
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from typing import Any
+
+_MODULES = {"linux": "unix", "darwin": "unix", "pyboard": "stm32"}
+
+
+class BoardError(Exception):
+    """The board cannot start; the text says what is wrong and what to do."""
+
+
+def module_of(platform: str) -> "Any":
+    """The module for `platform`; BoardError when there is none."""
+    name = _MODULES.get(platform, platform)
+    try:
+        return __import__("boards." + name, None, None, ("Board",))
+    except ImportError:
+        raise BoardError("no board for " + platform + ": add boards/" + name + ".py") from None

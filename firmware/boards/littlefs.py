@@ -9,11 +9,14 @@ import errno
 import vfs
 from micropython import const
 
+from boards import BoardError
+
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from vfs import BlockDevice, VfsLfs2
 
-# A page of the flash chips in use: littlefs holds four of them in memory for each open file.
+# Half a page of the flash: littlefs holds four of them for each open file, and twice more. What
+# marks a new file system fits in one, so that it is there or not.
 _PROGRAM_SIZE = const(128)
 _TEMPORARY = "~"
 _FILE = const(0x8000)
@@ -21,19 +24,17 @@ _STAT_SIZE = const(6)
 _BLANK_SIZE = const(64)
 
 
-class StorageError(Exception):
-    """The flash cannot be used; the text says why and what to do."""
-
-
 def open_filesystem(device: "BlockDevice") -> "VfsLfs2":
-    """The littlefs on `device`, made first where it is blank; StorageError if it is neither."""
+    """The littlefs on `device`, made first where it is blank; BoardError if it is neither."""
     try:
         filesystem = vfs.VfsLfs2(
             device, readsize=_PROGRAM_SIZE, progsize=_PROGRAM_SIZE, mtime=False
         )
     except OSError:
         if not _is_blank(device):
-            raise StorageError("holds something else than a littlefs; erase it first") from None
+            raise BoardError(
+                "flash holds something else than a littlefs; erase it first"
+            ) from None
         vfs.VfsLfs2.mkfs(device, readsize=_PROGRAM_SIZE, progsize=_PROGRAM_SIZE)
         filesystem = vfs.VfsLfs2(
             device, readsize=_PROGRAM_SIZE, progsize=_PROGRAM_SIZE, mtime=False
@@ -59,7 +60,7 @@ class LittleStorage:
     """
 
     def __init__(self, filesystem: "VfsLfs2", folder: str = "") -> None:
-        """`folder`: "" for the root, or "/name", made if need be. StorageError: unreadable."""
+        """`folder`: "" for the root, or "/name", made if need be. BoardError: unreadable."""
         self.failures = 0
         self._filesystem = filesystem
         self._folder = folder + "/"
@@ -70,7 +71,7 @@ class LittleStorage:
             for _ in filesystem.ilistdir(self._folder):
                 pass
         except OSError as error:
-            raise StorageError("cannot be read: error " + str(error.errno)) from None
+            raise BoardError("flash cannot be read: error " + str(error.errno)) from None
 
     def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
         """Read `size` bytes at `offset`; return how many there were, 0 without the file."""

@@ -17,7 +17,8 @@ import time
 
 from micropython import const
 
-from boards.littlefs import LittleStorage, StorageError, open_filesystem
+from boards import BoardError
+from boards.littlefs import LittleStorage, open_filesystem
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -56,10 +57,6 @@ _USAGE = (
 )
 
 
-class BoardError(Exception):
-    """The board cannot start; the text says what is wrong and what to do."""
-
-
 class FileFlash:
     """A block device in a file. Data written is in the kernel's hands: a kill loses nothing."""
 
@@ -75,7 +72,7 @@ class FileFlash:
                 file.write(b"\0")
                 size = _FLASH_SIZE
         if size % _BLOCK_SIZE or size < 4 * _BLOCK_SIZE:
-            raise StorageError("is no flash: its size is not a number of 4096 byte blocks")
+            raise BoardError("is no flash: its size is not a number of 4096 byte blocks")
         self._file = open(path, "r+b")  # noqa: SIM115 - open as long as the board runs
         self._count = size // _BLOCK_SIZE
 
@@ -316,7 +313,10 @@ class Board:
     storage, lines, console, uplink     as concentrator.ports has them; console and uplink may
                                         be None
     signals                             what the lamps show, printed when it changes
+    capacity                            meters, registers of each, cells of tier and rate of each
     """
+
+    capacity = (512, 4, 12)
 
     def __init__(self) -> None:
         """Read sys.argv. BoardError: the user's mistake, in one line."""
@@ -324,8 +324,8 @@ class Board:
         path = options["--flash"][0]
         try:
             self.storage: Storage = LittleStorage(open_filesystem(FileFlash(path)))
-        except StorageError as error:
-            raise BoardError("--flash " + path + " " + str(error)) from None
+        except BoardError as error:
+            raise BoardError("--flash " + path + ": " + str(error)) from None
         except OSError as error:
             raise BoardError("--flash " + path + ": " + _why(error)) from None
         self.lines: list[Channel] = [
@@ -341,6 +341,7 @@ class Board:
         for channel in (self.console, self.uplink):
             if channel:
                 self._channels.append(channel)
+        self.waiting = 0
         self.signals = 0
         self._clock = _clock(options)
 
@@ -357,9 +358,12 @@ class Board:
         self._clock.set(t2000)
 
     def look(self) -> None:
-        """Bring `waiting` of every channel up to date."""
+        """Bring every `waiting` up to date."""
+        waiting = 0
         for channel in self._channels:
             channel.look()
+            waiting |= channel.waiting
+        self.waiting = waiting
 
     def random(self) -> int:
         """A number below 2**29 that nobody can guess."""

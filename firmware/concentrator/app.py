@@ -4,6 +4,8 @@ One step does in this order: receive and decode (lines, console), ledger, journa
 It never waits and never reads a clock. A step with nothing to do looks at a few numbers only.
 """
 
+from array import array
+
 from card.keys import Keys
 from card.redemption import Redemption
 from dlt645.master import COUNTER_NAMES
@@ -48,6 +50,10 @@ _TARIFF_COLUMNS = const(0)
 _REGISTRY_COLUMNS = const(16)
 _LEDGER_COLUMNS = const(64)
 
+# Places in `_quiet`.
+_UNTIL_T2000 = const(0)
+_SINCE_TICKS = const(1)
+
 _TICKS_MASK = const(0x1FFFFFFF)
 _FAR_T2000 = const(0x3FFFFFFF)
 
@@ -80,25 +86,20 @@ class App:
         self.console: Console | None = None
         self.redemption: Redemption | None = None
         self.local: Redemption | None = None  # set by concentrator/local.py
-        self._channels = list(board.lines)
         self._connection = 0
         self._chunk = bytearray(256)
         self._tx_sent = 0
         self._waits_ticks = -1
-        self._quiet_ticks = 0
-        self._quiet_t2000 = -1
-        self._quiet = False
+        # Until what t2000 nothing is due, and since what ticks: one attribute is quicker than two.
+        self._quiet = array("i", (-1, 0))
         self._audit_index = 0
         # Images are swept when both checkpoints name the ones in force.
         self._saved_changes = -1
         if board.console is not None:
-            self._channels.append(board.console)
             self.console = Console(board.console, Commands(self).run, self.guard)
             operator = Operator(self.settings, self.books, self.configure)
             keys = Keys(0, 0, b"")
             self.redemption = Redemption(self.console.carrier, self.books, keys, operator)
-        if board.uplink is not None:
-            self._channels.append(board.uplink)
         self._recover()
         self.configure()
 
@@ -143,25 +144,22 @@ class App:
         if key and number and self.board.uplink is not None:
             self.session = Session(self.journal, key, number, self.board.random() | 1)
             self._connection = 0
-        self._quiet = False
+        self._quiet[_UNTIL_T2000] = -1
 
     def wake(self) -> None:
         """Something has changed from outside: the next step looks at everything."""
-        self._quiet = False
+        self._quiet[_UNTIL_T2000] = -1
 
     # --- one step -------------------------------------------------------------------------------
 
     def step(self, now_ticks: int, now_t2000: int) -> int:
         """Do what is due; return for how many ms nothing will be, 0: call again at once."""
-        if self._quiet and now_t2000 < self._quiet_t2000:
-            quiet_ms = QUIET_MS - ((now_ticks - self._quiet_ticks) & _TICKS_MASK)
+        quiet = self._quiet
+        if now_t2000 < quiet[_UNTIL_T2000] and not self.board.waiting:
+            quiet_ms = QUIET_MS - ((now_ticks - quiet[_SINCE_TICKS]) & _TICKS_MASK)
             if quiet_ms > 0:
-                for channel in self._channels:
-                    if channel.waiting:
-                        break
-                else:
-                    return quiet_ms
-        self._quiet = False
+                return quiet_ms
+        quiet[_UNTIL_T2000] = -1
         return self._work(now_ticks, now_t2000)
 
     def _work(self, now_ticks: int, now_t2000: int) -> int:
@@ -185,9 +183,8 @@ class App:
             due_t2000 = poller.due_t2000
             if due_t2000 < quiet_t2000:
                 quiet_t2000 = due_t2000
-        self._quiet_t2000 = quiet_t2000
-        self._quiet_ticks = now_ticks
-        self._quiet = True
+        self._quiet[_UNTIL_T2000] = quiet_t2000
+        self._quiet[_SINCE_TICKS] = now_ticks
         self._audit()
 
     def _audit(self) -> None:

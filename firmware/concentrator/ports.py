@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 
         # Grows by one with each new connection; a serial port stays at 1; 0: not connected.
         connection: int
-        # Not 0: `read_into` has something to give. The board's own loop keeps it up to date, so
-        # that a step with nothing to do costs a look at a number.
+        # Not 0: `read_into` has something to give. The board's own loop keeps it up to date.
         waiting: int
 
         def read_into(self, buf: bytearray) -> int:
@@ -57,6 +56,8 @@ if TYPE_CHECKING:
         lines: "list[Channel]"
         console: "Channel | None"
         uplink: "Channel | None"
+        # Not 0: a channel has something waiting; a step with nothing to do looks at it alone.
+        waiting: int
 
         def set_t2000(self, t2000: int) -> None:
             """Set the clock, local standard time in seconds since 2000."""

@@ -4,7 +4,10 @@ The only asyncio of the product. The watchdog is fed as long as the work goes on
 else: a step that hangs, or that is never called again, ends in a restart.
 """
 
-import asyncio
+try:
+    import asyncio
+except ImportError:
+    asyncio = None  # type: ignore[assignment]  # the emulated board has none
 
 from micropython import const
 
@@ -50,15 +53,13 @@ class Runner:
         self._app = app
         self._board = board
 
-    async def work(self) -> None:
-        """Step, and sleep while there is nothing to do."""
-        app = self._app
+    def turn(self) -> int:
+        """Make one step; return for how many ms the next may wait."""
         board = self._board
-        while True:
-            board.look()
-            idle_ms = app.step(board.now_ticks(), board.now_t2000())
-            self.steps = (self.steps + 1) & 0xFFFFFF
-            await asyncio.sleep_ms(min(idle_ms, IDLE_LIMIT_MS))
+        board.look()
+        idle_ms = self._app.step(board.now_ticks(), board.now_t2000())
+        self.steps = (self.steps + 1) & 0xFFFFFF
+        return idle_ms if idle_ms < IDLE_LIMIT_MS else IDLE_LIMIT_MS
 
     async def guard(self) -> None:
         """Feed the watchdog while `steps` grows."""
@@ -69,15 +70,21 @@ class Runner:
                 self._board.feed()
             await asyncio.sleep_ms(GUARD_MS)
 
-    async def run(self) -> None:
-        """Run until the work raises or is interrupted; the watchdog then starves."""
+    async def work(self) -> None:
+        """Step until something raises; the watchdog then starves."""
         guard = asyncio.create_task(self.guard())
         try:
-            await self.work()
+            while True:
+                await asyncio.sleep_ms(self.turn())
         finally:
             guard.cancel()
 
 
 def run(app: "Stepper", board: "Timing") -> None:
-    """Run until something raises."""
-    asyncio.run(Runner(app, board).run())
+    """Run until something raises; on a port without asyncio in a bare loop."""
+    runner = Runner(app, board)
+    if asyncio is None:
+        while True:
+            runner.turn()
+            board.feed()
+    asyncio.run(runner.work())

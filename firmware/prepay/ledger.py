@@ -100,6 +100,9 @@ class Ledger:
         self.rates_limit = rates_limit
         self.cells_limit = cells_limit
         self.power_limit_w = _DEFAULT_POWER_LIMIT_W
+        # The largest first: making a column takes twice its size for a moment.
+        cells_wh = array("I", bytes(4 * count * cells_limit))
+        registers_wh = array("I", bytes(4 * count * rates_limit))
         self.credit_fen = array("I", bytes(4 * count))
         self.debit_fen = array("I", bytes(4 * count))
         self.residue_e7 = array("I", bytes(4 * count))
@@ -117,8 +120,8 @@ class Ledger:
         self.flags = bytearray(count)
         self.state = bytearray(count)
         self.since_t2000 = array("I", bytes(4 * count))
-        self.registers_wh = array("I", bytes(4 * count * rates_limit))
-        self.cells_wh = array("I", bytes(4 * count * cells_limit))
+        self.registers_wh = registers_wh
+        self.cells_wh = cells_wh
 
         self.new_debit_fen = 0
         self.new_residue_e7 = 0

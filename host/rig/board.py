@@ -113,6 +113,7 @@ class Board:
         self.lines: list[ports.Channel] = []
         self.console: ports.Channel | None = None
         self.uplink: ports.Channel | None = None
+        self.waiting = 0
         self.moved_s: int | None = 0
         self._clock = clock
         self._streams: list[Stream] = []
@@ -149,8 +150,10 @@ class Board:
 
     def look(self) -> None:
         """Do what a real board does between two steps."""
+        self.waiting = 0
         for channel in self._channels:
             channel.look()
+            self.waiting |= channel.waiting
 
     def sleep(self, idle_ms: int, until_us: int) -> None:
         """Let time pass: to the next byte, at most `idle_ms` and not beyond `until_us`."""

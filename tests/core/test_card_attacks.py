@@ -202,6 +202,7 @@ def test_every_bit_of_the_write_back_flipped() -> None:
         card[WRITE_BACK + bit // 8] ^= 1 << bit % 8
         equal(world.redeem(card), codes.COMPLETED, bit)
         equal(written_back(card)[:2], (codes.COMPLETED, 5))
+        world.carrier.shown.clear()
     equal(world.books.credits, [(5, 5000)])
 
 

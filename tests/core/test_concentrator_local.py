@@ -66,6 +66,7 @@ class Board:
         self.lines = []
         self.console = None
         self.uplink = None
+        self.waiting = 0
 
     def set_t2000(self, t2000: int) -> None:
         """Nobody sets it here."""

@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LOOP = """\
 import sys
 sys.path.insert(0, "firmware")
-from boards.unix import Board, BoardError
+from boards import BoardError
+from boards.unix import Board
 try:
     board = Board()
 except BoardError as error:

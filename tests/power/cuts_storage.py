@@ -6,7 +6,8 @@ mounted anew and compared with what the calls had answered until then. Then a fl
 one that refuses every write, and one with foreign content.
 """
 
-from boards.littlefs import LittleStorage, StorageError, open_filesystem
+from boards import BoardError
+from boards.littlefs import LittleStorage, open_filesystem
 from cut_flash import BLOCK_SIZE, BLOCKS, TEARS, Flash, PowerCut, blank, mounted
 from harness import check, equal, raises
 
@@ -178,5 +179,5 @@ def test_foreign_content_is_not_overwritten() -> None:
     data = blank()
     data[:16] = b"somebody's data!"
     before = bytes(data)
-    raises(StorageError, open_filesystem, Flash(data))
+    raises(BoardError, open_filesystem, Flash(data))
     equal(bytes(data), before)

@@ -1,0 +1,173 @@
+"""What is measured in instructions: each part is (prepare, act), of which `act` is counted.
+
+The timer counts 40 instructions a tick on an emulator that counts; what an empty act costs is
+taken off.
+"""
+
+from array import array
+
+import machine
+from card_world import UID, header, memory
+from dlt645 import di, fast
+from dlt645.master import Master
+from tariff_images import loaded
+from uplink import record
+from uplink.batch import Batch
+from village import START_T2000, Village, tariff_image
+
+_TICK_INSTRUCTIONS = 40
+_TIMER = 0x40000000
+_TOP = 0x3FFFFFFF
+_COUNT = 50
+
+ADDRESS = bytearray(b"\x64\x37\x98\x00\x00\x00")
+
+
+def cost(name: str) -> int:
+    """Instructions of the part called `name`, on average."""
+    prepare, act = PARTS[name]()
+    for register, value in ((0, 0), (8, _TOP), (4, _TOP), (0, 1)):
+        machine.mem32[_TIMER + register] = value
+    _ticks(prepare, act, 3)
+    counted = _ticks(prepare, act, _COUNT)
+    # Last, for a part may notice that nothing was done.
+    return (counted - _ticks(_nothing, _nothing, _COUNT)) // _COUNT
+
+
+def _ticks(prepare, act, count: int) -> int:  # type: ignore[no-untyped-def]  # two functions
+    memory32 = machine.mem32
+    total = 0
+    for _ in range(count):
+        prepare()
+        before = memory32[_TIMER + 4]
+        act()
+        total += (before - memory32[_TIMER + 4]) & _TOP
+    return total * _TICK_INSTRUCTIONS
+
+
+def _nothing() -> None:
+    pass
+
+
+def reading():  # type: ignore[no-untyped-def]  # as all below: two functions
+    """From the first byte of an energy reply to the five values."""
+    master = Master()
+    values = array("i", bytes(4 * 5))
+    data = bytearray((di.ENERGY_FORWARD & 0xFF, 0xFF, 1, 0)) + bytes.fromhex("00123400") * 5
+    reply = bytearray(64)
+    size = fast.encode_frame(reply, ADDRESS, 0x91, data, len(data))
+    # Looked up once, as the names of the test are none of the firmware's cost.
+    decode = di.decode
+    identifier = di.ENERGY_FORWARD
+    received = master.data
+
+    def prepare() -> None:
+        master.busy = 0
+        master.start_read(ADDRESS, di.ENERGY_FORWARD, 0)
+        while not master.tx_size:
+            master.poll(1000)
+        master.sent(1000)
+
+    def act() -> None:
+        master.feed(reply, size, 1100)
+        if master.poll(1100) <= 1:
+            raise ValueError("no reply")
+        decode(identifier, received, master.data_offset, master.data_size, values)
+
+    return prepare, act
+
+
+def charge():  # type: ignore[no-untyped-def]  # two functions
+    """One reading of peak and valley energy, computed and applied."""
+    from prepay.ledger import Ledger
+
+    ledger = Ledger(4)
+    tariff = loaded(tariff_image())
+    registers_wh = array("i", (100000, 50000))
+    ledger.prepare(1, tariff, registers_wh, START_T2000)
+    ledger.commit(1)
+    t2000 = START_T2000 + 900
+
+    def prepare() -> None:
+        if ledger.registers_wh[4] != registers_wh[0]:
+            raise ValueError("not charged")
+        registers_wh[0] += 210
+        registers_wh[1] += 90
+        ledger.read_t2000[1] = START_T2000
+
+    def act() -> None:
+        ledger.prepare(1, tariff, registers_wh, t2000)
+        ledger.commit(1)
+
+    return prepare, act
+
+
+def redemption():  # type: ignore[no-untyped-def]  # two functions
+    """A card from its insertion to its mark, the credit durable in between."""
+    from card.keys import Keys
+    from card.redemption import Redemption
+    from card_world import DISTRICT, DISTRICT_KEY, VERSION, FakeCarrier
+
+    village = Village(1)
+    account = bytes(village.app.registry.accounts[:6])
+    meter = bytes(village.app.registry.addresses[:6])
+    carrier = FakeCarrier()
+    redeemer = Redemption(carrier, village.app.books, Keys(DISTRICT, VERSION, DISTRICT_KEY))
+    order = array("i", (0,))
+
+    def prepare() -> None:
+        order[0] += 1
+        carrier.pull()
+        redeemer.poll(0, START_T2000)
+        carrier.shown.clear()
+        kind = 1 if order[0] == 1 else 2
+        carrier.insert(memory(header(order[0], 100, kind, account, meter)), UID)
+
+    def act() -> None:
+        for _ in range(60):
+            if redeemer.poll(0, START_T2000):
+                break
+
+    return prepare, act
+
+
+def pack():  # type: ignore[no-untyped-def]  # two functions
+    """A reading's record made and put into a batch."""
+    body = bytearray(1024)
+    batch = Batch(body, 16, 900)
+    buf = bytearray(record.RECORD_SIZE)
+    for index in range(36):
+        buf[record.PAYLOAD + index] = index | 1
+    seq = array("i", (0,))
+
+    def prepare() -> None:
+        seq[0] += 1
+        if seq[0] % 8 == 1:
+            batch.begin(seq[0])
+
+    def act() -> None:
+        record.encode_into(buf, 0, seq[0], START_T2000, record.READING, 0, 7)
+        if not batch.add(buf):
+            raise ValueError("no room")
+
+    return prepare, act
+
+
+def idle_step():  # type: ignore[no-untyped-def]  # two functions
+    """A step of a concentrator of 16 meters when nothing is due."""
+    village = Village(16)
+    village.round()
+    app = village.app
+    village.board.waiting = 0
+    ticks = village.ticks
+    t2000 = village.t2000
+    return _nothing, lambda: app.step(ticks, t2000)
+
+
+PARTS = {
+    "reading": reading,
+    "charge": charge,
+    "redemption": redemption,
+    "pack": pack,
+    "idle_step": idle_step,
+}

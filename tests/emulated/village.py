@@ -1,0 +1,187 @@
+"""A concentrator and its meters in one small memory: the whole App, its line answered in place.
+
+Frozen beside the product into the image for tests. The flash is the board's own, erased first.
+"""
+
+from array import array
+from binascii import crc32
+
+import uctypes
+from boards.littlefs import LittleStorage, open_filesystem
+from boards.qemu import Board as Emulated
+from boards.qemu import Flash
+from concentrator.app import App
+from concentrator.commands import Commands
+from dlt645 import di, fast
+from tariff_images import MONTHLY, image, ladder, terms
+
+# Friday 2026-01-02 00:00; ticks start near their wrap.
+START_T2000 = 820540800
+START_TICKS = 0x1FFFF000
+HOUR_S = 3600
+WATTS = 400
+_REPLY = 0x80
+_READ = 0x11
+_RELAY = 0x1C
+_FLASH = 0x21000000
+_ERASED = 65536
+
+
+class Meters:
+    """A line of meters that draw WATTS each and answer at once; a `Channel`."""
+
+    def __init__(self) -> None:
+        self.connection = 1
+        self.waiting = 0
+        self.t2000 = START_T2000
+        self.opened = {}  # type: ignore[var-annotated]  # no typing on the device
+        self._reply = bytearray(64)
+        self._data = bytearray(24)
+        self._request = bytearray(64)
+        self._bits = array("i", bytes(4 * 8))
+
+    def write(self, buf: memoryview) -> int:
+        """Take a whole request and have the answer ready."""
+        start = 0
+        while buf[start] == 0xFE:
+            start += 1
+        self._address = address = buf[start + 1 : start + 7]
+        control = buf[start + 8]
+        size = buf[start + 9]
+        data = self._data
+        for index in range(min(size, 4)):
+            data[index] = (buf[start + 10 + index] - 0x33) & 0xFF
+        identifier = data[0] | data[1] << 8 | data[2] << 16 | data[3] << 24
+        if control == _RELAY:
+            self.opened[bytes(address)] = (buf[start + 18] - 0x33) & 0xFF == 0x1A
+            size = 0
+        elif identifier == di.ENERGY_FORWARD:
+            size = 4 + self._put_energy(data)
+        else:
+            data[4] = 0x10 if self.opened.get(bytes(address)) else 0
+            data[5] = 0
+            size = 6
+        self.waiting = fast.encode_frame(self._reply, address, control | _REPLY, data, size)
+        return len(buf)
+
+    def _put_energy(self, data: bytearray) -> int:
+        """Total and four rates, of which the first two share what was used."""
+        units = (self.t2000 - START_T2000) * WATTS // HOUR_S // 10
+        for index, value in enumerate((units, units - units // 3, units // 3, 0, 0)):
+            for place in range(4):
+                pair = value // 100**place % 100
+                data[4 + 4 * index + place] = pair // 10 << 4 | pair % 10
+        return 20
+
+    def read_into(self, buf: bytearray) -> int:
+        """Give the answer."""
+        size = self.waiting
+        for index in range(size):
+            buf[index] = self._reply[index]
+        self.waiting = 0
+        return size
+
+    def close(self) -> None:
+        """A line is not given up."""
+
+
+class Quiet:
+    """A `Channel` at which nobody is; `connection` 0: and which knows it."""
+
+    def __init__(self, connection: int) -> None:
+        self.connection = connection
+        self.waiting = 0
+
+    def read_into(self, buf: bytearray) -> int:
+        """Nothing."""
+        return 0
+
+    def write(self, buf: memoryview) -> int:
+        """Everything is taken."""
+        return len(buf)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Board:
+    """What the App is built on: the emulated flash, the line above, a quiet console and uplink."""
+
+    def __init__(self) -> None:
+        self.storage = LittleStorage(open_filesystem(Flash()))
+        self.meters = Meters()
+        self.lines = [self.meters]
+        self.console = Quiet(1)
+        self.uplink = Quiet(0)
+        self.waiting = 0
+
+    def set_t2000(self, t2000: int) -> None:
+        """The test moves the time."""
+
+    def random(self) -> int:
+        """No test guesses it."""
+        return 12345
+
+
+def erase() -> None:
+    """Make the flash one that was never written."""
+    memory = memoryview(uctypes.bytearray_at(_FLASH, _ERASED))
+    blank = b"\xff" * 4096
+    for start in range(0, _ERASED, 4096):
+        memory[start : start + 4096] = blank
+
+
+def tariff_image() -> bytes:
+    """Three tiers a month, peak and valley."""
+    prices = (56800000, 28800000, 61800000, 33800000, 86800000, 58800000)
+    return image(2, 3, (ladder((230000, 400000), prices),), (terms(0, MONTHLY),))
+
+
+class Village:
+    """`count` meters registered with a concentrator, as many as it has room for."""
+
+    def __init__(self, count: int) -> None:
+        erase()
+        self.board = Board()
+        self.app = App(self.board, count, *Emulated.capacity[1:])
+        self.ticks = START_TICKS
+        self.t2000 = START_T2000
+        self.steps = 0
+        self._run = Commands(self.app).run
+        for line in ("id 7", "uplink_key " + "5a" * 32, "card_key " + "a5" * 16):
+            self._run("set " + line)
+        self._run("set interval_s 3600")
+        self._load_tariff()
+        self.app.step(self.ticks, self.t2000)
+        for number in range(count):
+            self._run(f"meter add {983764 + number:012d} {310000000001 + number:012d} 1")
+
+    def _load_tariff(self) -> None:
+        data = tariff_image()
+        self._run(f"tariff begin {len(data)}")
+        self._run("tariff data 0 " + data.hex())
+        self._run(f"tariff commit 1 {crc32(data):08x}")
+
+    def round(self) -> None:
+        """An hour later: read every meter and bring the journal to rest."""
+        self.t2000 += HOUR_S
+        self.board.meters.t2000 = self.t2000
+        before = self.app.books.readings
+        limit = self.steps + 40 * self.app.registry.count + 100
+        while self.app.books.readings < before + self.app.registry.count:
+            self.turn()
+            if self.steps > limit:
+                raise ValueError("the round does not end")
+        self.rest()
+
+    def rest(self) -> None:
+        """Step until nothing is due."""
+        while self.turn() < 1000:
+            pass
+
+    def turn(self) -> int:
+        """One step, 5 ms after the one before."""
+        self.steps += 1
+        self.ticks = (self.ticks + 5) & 0x1FFFFFFF
+        self.board.waiting = self.board.meters.waiting
+        return self.app.step(self.ticks, self.t2000)

@@ -1,0 +1,58 @@
+"""Goal: the firmware stays within what a 32-bit board has, and a figure beyond its budget is told.
+
+Method: the figures of the emulated board against tools/budget.csv; the comparison itself with
+tables made up here.
+"""
+
+import pytest
+
+from tools import budget, image
+from tools.budget import Row
+
+REQUIRED = {
+    "frozen_bytes": 160 * 1024,
+    "import_heap_bytes": 40 * 1024,
+    "free_heap_512_meters_bytes": 32 * 1024,
+    "instructions_reading": 12_000,
+    "instructions_charge": 15_000,
+    "instructions_idle_step": 2_000,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("emulator")
+def test_the_firmware_keeps_its_budgets() -> None:
+    try:
+        image.install_emulator()
+    except image.ImageError as error:
+        pytest.skip(str(error))
+    figures = budget.measure()
+
+    assert not budget.passed(budget.read_table(), figures)
+    assert figures.keys() >= {*REQUIRED, "instructions_redemption", "instructions_pack"}
+
+
+def test_the_budgets_are_those_promised() -> None:
+    rows = {row.name: row for row in budget.read_table()}
+
+    assert {name: rows[name].budget for name in REQUIRED} == REQUIRED
+    assert [row.name for row in rows.values() if row.floor] == [
+        "free_heap_256_meters_bytes",
+        "free_heap_512_meters_bytes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("floor", "figure", "said"),
+    [
+        (False, 10, []),
+        (False, 11, ["a is 11, over its budget of 10"]),
+        (True, 10, []),
+        (True, 9, ["a is 9, below its floor of 10"]),
+    ],
+)
+def test_a_figure_beyond_its_budget_is_told(floor: bool, figure: int, said: list[str]) -> None:
+    rows = [Row("a", 10, 8, floor)]
+
+    assert budget.passed(rows, {"a": figure}) == said
+    assert ("OVER" in budget.show(rows, {"a": figure})) is bool(said)

@@ -1,0 +1,217 @@
+"""What the firmware costs on a 32-bit board, held against tools/budget.csv.
+
+    .venv/bin/python -m tools.budget [--json] [--note]
+
+Figures are exact and the same on every machine: bytes of the frozen image by the linker's table,
+bytes of heap and instructions on the emulated Cortex-M3, one instruction a nanosecond. With
+--note the figures are written into the table as the ones known; a budget is changed by hand, in
+the commit that explains why.
+"""
+
+import argparse
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.debian import FetchError
+from tools.image import ImageError, build_emulated
+from tools.qemu import Board, BoardError
+
+TABLE = Path(__file__).with_suffix(".csv")
+FIRMWARE = Path(__file__).resolve().parent.parent / "firmware"
+
+# Imported in this order, each takes what it and nothing before it needs.
+_IMPORTS = """\
+import gc
+def _cost(name):
+    gc.collect()
+    before = gc.mem_free()
+    __import__(name)
+    gc.collect()
+    return before - gc.mem_free()
+print([(name, _cost(name)) for name in {names!r}])
+"""
+
+_FREE = """\
+import gc
+from village import Village
+v = Village({count})
+for _ in range(3):
+    v.round()
+gc.collect()
+print(gc.mem_free())
+"""
+
+_MEASURE = """\
+import gc
+from parts import cost
+print(cost({name!r}))
+"""
+
+# What a module may grow by, beyond the half of its size, before somebody has to look.
+_ROOM = 512
+
+_SYMBOL = re.compile(r"^[0-9a-f]+ (?P<size>[0-9a-f]+) \w (?P<name>[\w.]+)$")
+_KIND = r"(?:fun_data|const_\w+_table_data|const_obj|proto_fun|children|frozen_module)_"
+
+
+class BudgetError(Exception):
+    """A figure cannot be taken; the text says why."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. A `floor` is a budget that the figure must not fall below."""
+
+    name: str
+    budget: int
+    known: int
+    floor: bool
+
+
+def read_table(path: Path = TABLE) -> list[Row]:
+    """The rows of the table."""
+    with path.open(newline="") as file:
+        return [
+            Row(row["name"], int(row["budget"]), int(row["known"]), row["limit"] == "floor")
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_table(figures: dict[str, int], path: Path = TABLE) -> None:
+    """Note the figures as known; a new one gets a budget with room to grow."""
+    rows = {row.name: row for row in read_table(path)}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("name", "budget", "known", "limit"))
+        for name, figure in figures.items():
+            row = rows.get(name, Row(name, figure + figure // 2 + _ROOM, figure, False))
+            writer.writerow((name, row.budget, figure, "floor" if row.floor else "ceiling"))
+
+
+def passed(rows: list[Row], figures: dict[str, int]) -> list[str]:
+    """What is wrong: figures beyond their budget."""
+    wrong = []
+    for row in rows:
+        figure = figures.get(row.name)
+        if figure is None:
+            continue
+        if row.floor and figure < row.budget:
+            wrong.append(f"{row.name} is {figure}, below its floor of {row.budget}")
+        elif not row.floor and figure > row.budget:
+            wrong.append(f"{row.name} is {figure}, over its budget of {row.budget}")
+    return wrong
+
+
+def measure() -> dict[str, int]:
+    """Every figure, by name."""
+    figures = {}
+    by_module = frozen_bytes(build_emulated().with_name("frozen_content.o"))
+    figures["frozen_bytes"] = sum(by_module.values())
+    image = build_emulated(tests=True)
+    with Board(image) as board:
+        imports = import_heap(board, sorted(filter(None, by_module)))
+        figures["import_heap_bytes"] = sum(imports.values())
+        for count in (256, 512):
+            board.soft_reset()
+            free = int(board.run(_FREE.format(count=count), 600.0))
+            figures[f"free_heap_{count}_meters_bytes"] = free
+    with Board(image, counting=True) as board:
+        for name in ("reading", "charge", "redemption", "pack", "idle_step"):
+            board.soft_reset()
+            figures[f"instructions_{name}"] = int(board.run(_MEASURE.format(name=name), 600.0))
+    for name, size in sorted(by_module.items()):
+        figures[f"frozen_bytes {name or '(shared)'}"] = size
+    for name, size in imports.items():
+        figures[f"import_heap_bytes {name}"] = size
+    return figures
+
+
+def frozen_bytes(content: Path) -> dict[str, int]:
+    """Bytes of the frozen code of each module, "" for the names and strings that they share.
+
+    `content` is what MicroPython's build made of all frozen modules.
+    """
+    modules = dict(_modules())
+    longest_first = "|".join(sorted(modules, key=len, reverse=True))
+    marks = re.compile(f"{_KIND}(?P<mark>{longest_first})(?:_|$)")
+    sizes: Counter[str] = Counter()
+    for line in _printed("arm-none-eabi-nm", "--print-size", str(content)).splitlines():
+        symbol = _SYMBOL.match(line)
+        match = symbol and marks.match(symbol["name"])
+        if symbol and match:
+            sizes[modules[match["mark"]]] += int(symbol["size"], 16)
+    text, data = _printed("arm-none-eabi-size", str(content)).splitlines()[1].split()[:2]
+    sizes[""] = int(text) + int(data) - sum(sizes.values())
+    return dict(sizes)
+
+
+def _printed(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BudgetError(f"{' '.join(command)}: {error}") from error
+
+
+def _modules() -> Iterator[tuple[str, str]]:
+    """Yield how the linker's table names each module of the product, and its own name."""
+    for path in sorted(FIRMWARE.rglob("*.py")):
+        place = path.relative_to(FIRMWARE).with_suffix("")
+        yield "_".join(place.parts), ".".join(place.parts).removesuffix(".__init__")
+
+
+def import_heap(board: Board, modules: list[str]) -> dict[str, int]:
+    """Bytes of heap that importing each module takes."""
+    board.soft_reset()
+    printed = board.run(_IMPORTS.format(names=modules))
+    pairs = re.findall(r"\('([\w.]+)', (\d+)\)", printed)
+    return {name: int(size) for name, size in pairs}
+
+
+def show(rows: list[Row], figures: dict[str, int]) -> str:
+    """The table: figure, budget, room, and how the figure differs from the one known."""
+    known = {row.name: row for row in rows}
+    lines = [f"{'':44}{'figure':>9}{'budget':>9}{'known':>9}{'change':>8}"]
+    for name, figure in figures.items():
+        row = known.get(name)
+        if row is None:
+            lines.append(f"{name:44}{figure:9}{'none':>9}")
+            continue
+        mark = "  OVER" if passed([row], {name: figure}) else ""
+        change = figure - row.known
+        lines.append(f"{name:44}{figure:9}{row.budget:9}{row.known:9}{change:+8}{mark}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line; 1 when a figure is beyond its budget."""
+    parser = argparse.ArgumentParser(prog="tools.budget", description="What the firmware costs.")
+    parser.add_argument("--json", action="store_true", help="one JSON object and nothing else")
+    parser.add_argument("--note", action="store_true", help="write the figures into the table")
+    options = parser.parse_args(arguments)
+    try:
+        figures = measure()
+    except (BudgetError, BoardError, FetchError, ImageError) as error:
+        print(f"budget: {error}", file=sys.stderr)
+        return 1
+    rows = read_table()
+    if options.note:
+        write_table(figures)
+    if options.json:
+        print(json.dumps({name: figure for name, figure in figures.items() if " " not in name}))
+        return 0
+    print(show(rows, figures))
+    wrong = passed(rows, figures)
+    for line in wrong:
+        print(f"budget: {line}", file=sys.stderr)
+    return 1 if wrong and not options.note else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

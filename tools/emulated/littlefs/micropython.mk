@@ -1,0 +1,4 @@
+# littlefs for the emulated board, whose port was never built with it.
+SRC_USERMOD_C += $(USERMOD_DIR)/time.c
+# The port's linker script has no place for unwinding tables, and nothing unwinds.
+LDFLAGS_USERMOD += -Wl,-T,$(USERMOD_DIR)/discard.ld
