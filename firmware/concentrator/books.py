@@ -42,6 +42,7 @@ _CARD_RATES = const(4)
 _DAY_S = const(86400)
 _WEEK_S = const(604800)
 _EVENTS_WINDOW = const(512)
+_NOTES_RESERVE = const(64)  # segments that refused cards leave to all else
 
 
 class Books:
@@ -115,8 +116,12 @@ class Books:
 
     def plan_tariff(self, index: int, number: int, from_t2000: int) -> bool:
         """Have the account charged by tariff `number` from then on; 0: from now on."""
+        registry = self.registry
         if from_t2000 <= self.t2000:
             from_t2000 = 0
+        now = registry.planned[index] if from_t2000 else registry.tariff[index]
+        if now == number and registry.planned_t2000[index] == from_t2000:
+            return True  # it stands in the journal already
         offset = self._place()
         if offset < 0:
             return False
@@ -564,9 +569,12 @@ class Books:
         uid: "bytes | bytearray | memoryview",
         account: "bytes | bytearray | memoryview",
     ) -> None:
-        """A card was refused: who, what and why, for the head-end."""
+        """A card was refused: who, what and why, for the head-end.
+
+        Whoever inserts it again and again must not take the room of readings and money.
+        """
         offset = self._place()
-        if offset < 0:
+        if self.journal.room < _NOTES_RESERVE or offset < 0:
             return
         buf = self.journal.buf
         pack_into("<III", buf, offset, code, order, amount_fen)

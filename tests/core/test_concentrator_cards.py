@@ -195,3 +195,25 @@ def test_a_larger_card_takes_real_records_home() -> None:
     equal(kinds[0], record.TOP_UP)
     equal(seqs, sorted(seqs, reverse=True))
     equal(record.index_at(world.card, 256), INDEX)
+
+
+def test_a_plan_that_stands_is_not_written_again() -> None:
+    for from_t2000 in (NOW, NOW + 1000):
+        world = World()
+        equal(world.redeem(world.naming(2, from_t2000)), codes.OK)
+        written = world.journal.durable_seq
+        for _ in range(3):
+            equal(world.redeem(world.naming(2, from_t2000)), codes.COMPLETED)
+        equal(world.journal.durable_seq, written, from_t2000)
+
+
+def test_refused_cards_leave_the_room_of_money() -> None:
+    world = World()
+    world.journal = world.books.journal = Journal(world.storage, 66)  # type: ignore[arg-type]  # a fake
+    world.journal.recover()
+    forged = header(2, 100, key=b"forged")
+    for _ in range(300):
+        world.books.note_card(codes.USED, INDEX, 1, 100, bytearray(8), bytearray(ACCOUNT))
+    check(world.journal.room >= 63, world.journal.room)
+    equal(world.redeem(forged), codes.MAC)
+    equal(world.redeem(header(2, 100)), codes.OK)
