@@ -30,6 +30,7 @@ class Entry:
     paid_yuan: Fraction = Fraction(0)
     balance_yuan: Fraction | None = None
     note: str = ""
+    tariff: TariffFile | None = None
 
 
 @dataclass
@@ -38,7 +39,6 @@ class Statement:
 
     account: str
     entries: list[Entry] = field(default_factory=list)
-    tariffs: list[TariffFile] = field(default_factory=list)
     readings: int = 0
     differences: list[str] = field(default_factory=list)
 
@@ -151,8 +151,6 @@ class Explainer:
                 fresh.used_wh, fresh.period = engine.used_wh, engine.period
                 fresh.moment = engine.moment
             self._engine = engine = fresh
-            if tariff not in self.statement.tariffs:
-                self.statement.tariffs.append(tariff)
         engine.household, engine.multiplier = self._household, self._multiplier
         return engine
 
@@ -247,6 +245,7 @@ class Explainer:
                 paid_yuan,
                 balance_yuan,
                 note,
+                self._engine.calendar.tariff if self._engine else None,
             )
         )
 

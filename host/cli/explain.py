@@ -21,7 +21,10 @@ _SQLITE = b"SQLite format 3\0"
 
 @dataclass
 class Row:
-    """A day or a tier period of the statement; cells are (tier, rate, price): (Wh, yuan)."""
+    """A day or a tier period of the statement; cells are (tier, rate, price): (Wh, yuan).
+
+    Tiers count from 1 on; 0 is what costs nothing.
+    """
 
     cells: dict[tuple[int, str, Fraction], tuple[int, Fraction]] = field(default_factory=dict)
     charged_yuan: Fraction = Fraction(0)
@@ -139,28 +142,26 @@ def _stored(journal: Path, account: str) -> Iterator[Record]:
 def _rows(statement: Statement, by: str) -> dict[str, Row]:
     """The statement's lines by day or tier period."""
     rows: dict[str, Row] = {}
-    names = {id(tariff): tariff.rates for tariff in statement.tariffs}
-    rates = names[id(statement.tariffs[0])] if statement.tariffs else []
     current = "before"
     for entry in statement.entries:
+        tariff = entry.tariff
+        rates = tariff.rates if tariff else []
+        first = 0 if tariff and tariff.has_free_tier else 1
         for line in entry.lines:
             if by == "day":
                 current = f"{line.start:%Y-%m-%d}"
             else:
                 current = f"from {line.period:%Y-%m-%d %H:%M}" if line.period else "all"
             row = rows.setdefault(current, Row())
-            rate = "standing charge" if line.rate is None else _rate_name(rates, line.rate)
-            wh, yuan = row.cells.get((line.tier, rate, line.price), (0, Fraction(0)))
-            row.cells[line.tier, rate, line.price] = (wh + line.wh, yuan + line.yuan)
+            rate = "standing charge" if line.rate is None else rates[line.rate]
+            place = (line.tier + first, rate, line.price)
+            wh, yuan = row.cells.get(place, (0, Fraction(0)))
+            row.cells[place] = (wh + line.wh, yuan + line.yuan)
             row.charged_yuan += line.yuan
         if by == "day":
             current = f"{entry.moment:%Y-%m-%d}" if not entry.lines else current
         _note(rows.setdefault(current, Row()), entry)
     return rows
-
-
-def _rate_name(rates: list[str], rate: int) -> str:
-    return rates[rate] if rate < len(rates) else f"rate {rate + 1}"
 
 
 def _note(row: Row, entry: Entry) -> None:
@@ -180,7 +181,7 @@ def _fields(statement: Statement, rows: dict[str, Row]) -> dict[str, object]:
                 "when": when,
                 "cells": [
                     {
-                        "tier": tier + 1,
+                        "tier": tier,
                         "rate": rate,
                         "kwh": decimals(Fraction(wh, 1000)),
                         "price": decimals(price),
@@ -208,7 +209,7 @@ def _print(statement: Statement, rows: dict[str, Row]) -> None:
     for when, row in rows.items():
         for (tier, rate, price), (wh, yuan) in sorted(row.cells.items()):
             energy = decimals(Fraction(wh, 1000)) if wh else ""
-            table.add_row(when, str(tier + 1), rate, energy, decimals(price), decimals(yuan))
+            table.add_row(when, str(tier), rate, energy, decimals(price), decimals(yuan))
         paid = decimals(row.paid_yuan) if row.paid_yuan else ""
         balance = "" if row.balance_yuan is None else decimals(row.balance_yuan)
         charged = decimals(row.charged_yuan)
