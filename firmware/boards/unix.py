@@ -24,7 +24,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 
-    from concentrator.ports import Channel, Storage
+    from concentrator.ports import Channel, Line, Storage
 
 _BLOCK_SIZE = const(4096)
 _FLASH_SIZE = const(4194304)
@@ -46,8 +46,18 @@ _V_TIME = const(5)
 _V_MIN = const(6)
 _8_BITS = const(0o4260)  # CS8 CREAD CLOCAL
 _EVEN = const(0o400)
-_B2400 = const(0o13)
 _B115200 = const(0o10002)
+_SPEEDS = {
+    600: 0o10,
+    1200: 0o11,
+    2400: 0o13,
+    4800: 0o14,
+    9600: 0o15,
+    19200: 0o16,
+    38400: 0o17,
+    57600: 0o10001,
+    115200: _B115200,
+}
 
 _GONE = select.POLLHUP | select.POLLERR
 
@@ -142,6 +152,19 @@ class Terminal:
         except OSError:
             self._lose()
             return 0
+
+    def set_baud(self, baud: int) -> None:
+        """Send and hear at another speed; a pseudo terminal has none, and does not mind."""
+        self._speed = _SPEEDS[baud]
+        if self._file is None:
+            return
+        try:
+            number = self._file.fileno()
+            attributes = termios.tcgetattr(number)
+            attributes[_IN_SPEED] = attributes[_OUT_SPEED] = self._speed
+            termios.tcsetattr(number, termios.TCSANOW, attributes)
+        except OSError:
+            self._lose()
 
     def close(self) -> None:
         """A port is not given up."""
@@ -328,8 +351,8 @@ class Board:
             raise BoardError("--flash " + path + ": " + str(error)) from None
         except OSError as error:
             raise BoardError("--flash " + path + ": " + _why(error)) from None
-        self.lines: list[Channel] = [
-            _terminal("--line", path, _B2400, True) for path in options["--line"]
+        self.lines: list[Line] = [
+            _terminal("--line", path, _SPEEDS[2400], True) for path in options["--line"]
         ]
         self.console: Channel | None = None
         if options["--console"]:

@@ -8,7 +8,6 @@ from array import array
 
 from card.keys import Keys
 from card.redemption import Redemption
-from dlt645.master import COUNTER_NAMES
 from micropython import const
 from prepay.ledger import Ledger
 from uplink import session as uplink
@@ -131,9 +130,7 @@ class App:
         self.books.policy = settings.policy()
         self.books.hoarding_limit_fen = settings.number("hoarding_limit_fen")
         for poller in self.pollers:
-            poller.interval_s = settings.number("interval_s")
-            poller.password[:] = settings.key("password")
-            poller.operator[:] = settings.key("operator")
+            poller.configure(settings)
         if self.redemption is not None:
             version = settings.number("card_key_version")
             district = settings.number("district")
@@ -180,7 +177,7 @@ class App:
         """Note until when there is nothing to do."""
         quiet_t2000 = _FAR_T2000
         for poller in self.pollers:
-            due_t2000 = poller.due_t2000
+            due_t2000 = poller.readings.due_t2000
             if due_t2000 < quiet_t2000:
                 quiet_t2000 = due_t2000
         self._quiet[_UNTIL_T2000] = quiet_t2000
@@ -316,10 +313,6 @@ class App:
             found.append(("logins refused", self.guard.refused))
         for poller in self.pollers:
             prefix = "line " + str(poller.number) + " "
-            found.append((prefix + "rounds", poller.rounds))
-            found.append((prefix + "rounds unfinished", poller.unfinished))
-            found.append((prefix + "meters fell silent", poller.silent))
-            found.append((prefix + "freezes not had", poller.unfrozen))
-            for name in COUNTER_NAMES:
-                found.append((prefix + name, poller.master.count(name)))
+            for name, count in poller.counts():
+                found.append((prefix + name, count))
         return found

@@ -34,6 +34,7 @@ REFUSED = const(101)  # no room in the journal: the registers are read again lat
 
 STATUS_UNKNOWN = const(0xFFFF)
 _STATUS_OPEN = const(0x10)
+_STATUS_GUARD = const(0x1000)
 _RATES = const(8)
 _GROUP_LIMIT = const(5)
 _U32 = const(0xFFFFFFFF)
@@ -81,7 +82,7 @@ class Books:
     # --- meters and tariffs ---------------------------------------------------------------------
 
     def set_meter(self, index: int, row: bytearray) -> bool:
-        """Register, change or remove the meter of row `index`: 16 bytes as in a METER record."""
+        """Register, change or remove the meter of row `index`: 17 bytes as in a METER record."""
         offset = self._place()
         if offset < 0:
             return False
@@ -298,12 +299,24 @@ class Books:
         self.journal.add(self._time(), record.FAULT, index)
         return self._settle(1)
 
-    def note_line(self, index: int, state: int, failures: int) -> None:
-        """A meter fell silent, or answers again."""
+    def note_line(self, index: int, state: int, failures: int, ahead_s: int = 0) -> None:
+        """A meter fell silent, or answers again, or its clock is wrong."""
         offset = self._place()
         if offset >= 0:
-            pack_into("<BBH", self.journal.buf, offset, state, 0, failures)
+            pack_into("<BBHi", self.journal.buf, offset, state, 0, failures, ahead_s)
             self.journal.add(self._time(), record.LINE, index)
+
+    def note_item(self, index: int, identifier: int, values: "array[int]", count: int) -> None:
+        """What a meter told beside its registers; dropped where room is short."""
+        offset = self._place()
+        if self.journal.room < SEGMENTS_RESERVE or offset < 0:
+            self.refused += 1
+            return
+        buf = self.journal.buf
+        pack_into("<IB", buf, offset, identifier, count)
+        for place in range(count):
+            pack_into("<i", buf, offset + 8 + 4 * place, values[place])
+        self.journal.add(self._time(), record.ITEM, index)
 
     def note_clock(self, old_t2000: int, new_t2000: int) -> None:
         """Somebody set the clock."""
@@ -420,6 +433,8 @@ class Books:
         # but is off is only switched on when it was ours to do: somebody may work on the line.
         if wants_open and self.ledger.flags[index] & outcomes.STOPPED:
             return
+        if wants_open and status & _STATUS_GUARD:
+            return  # the meter would refuse: its supply is guarded
         if stage == meters.RELAY_FAILED or (wants_open and stage == meters.RELAY_IDLE):
             desired = record.RELAY_OPEN if wants_open else record.RELAY_CLOSED
             intent = record.STAGE_INTENT

@@ -9,6 +9,7 @@ from binascii import hexlify, unhexlify
 
 from dlt645 import clock
 from dlt645.master import OUTCOME_NAMES as OUTCOME_NAMES_LINE
+from dlt645.probe import BAUDS
 from micropython import const
 from prepay.ledger import (
     FIRST,
@@ -25,9 +26,9 @@ from uplink.record import RECORD_SIZE
 
 from concentrator import guard
 from concentrator import registry as meters
+from concentrator.asker import SILENT_MISSES
 from concentrator.console import Refusal
 from concentrator.exchange import DATA_LIMIT, DONE
-from concentrator.poller import SILENT_MISSES
 from concentrator.registry import ADDRESS_SIZE, parse_digits, reversed_digits
 from concentrator.settings import STORAGE_TROUBLE
 from concentrator.tariffs import NUMBER_LIMIT
@@ -36,6 +37,9 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.app import App
     from concentrator.poller import Poller
+
+# By their number in a METER record.
+STANDARDS = ("2007", "1997", "auto")
 
 _RECORDS_LIMIT = const(32)
 _IMAGE_LIMIT = const(4096)
@@ -164,9 +168,9 @@ class Commands:
         account = _digits(arguments[1], "an account number")
         tariff = _number(arguments[2], 1, NUMBER_LIMIT, "tariff")
         line = _number(arguments[3] if len(arguments) > 3 else "0", 0, 255, "line")
-        standard = arguments[4] if len(arguments) > 4 else "2007"
-        if standard not in ("2007", "1997"):
-            raise Refusal("the standard is 2007 or 1997")
+        standard = arguments[4] if len(arguments) > 4 else "auto"
+        if standard not in STANDARDS:
+            raise Refusal("the standard is 2007, 1997 or auto")
         if line >= len(app.pollers):
             raise Refusal("there is no line " + str(line))
         if app.tariffs.find(tariff) is None:
@@ -180,25 +184,27 @@ class Commands:
             index = registry.count
         if index == registry.limit:
             raise Refusal("no room: " + str(registry.limit) + " meters are the most")
-        old = standard == "1997"
         row = bytearray(address + account)
         row.append(tariff)
         row.append(line)
-        row.append(record.STANDARD_1997 if old else record.STANDARD_2007)
+        row.append(STANDARDS.index(standard))
         row.append(1)
+        row.append(0)
         if not app.books.set_meter(index, row):
             raise Refusal(STORAGE_TROUBLE)
         return [self._row(index)]
 
     def _meter_remove(self, arguments: "list[str]") -> "list[str]":
         index = self._find(arguments[0])
-        if not self._app.books.set_meter(index, self._meter_row(index, 0)):
+        row = self._app.registry.row(index)
+        row[meters.ROW_ACTIVE] = 0
+        if not self._app.books.set_meter(index, row):
             raise Refusal(STORAGE_TROUBLE)
         return ["removed " + arguments[0]]
 
     def _meter_list(self, arguments: "list[str]") -> "list[str]":
         registry = self._app.registry
-        lines = ["meter account tariff line standard misses"]
+        lines = ["meter account tariff line standard baud misses"]
         for index in range(registry.count):
             if registry.active[index]:
                 lines.append(self._row(index))
@@ -214,33 +220,25 @@ class Commands:
         outcome = self._app.books.take_last(index, values)
         if outcome > FIRST:
             raise Refusal("the last reading is not taken: " + OUTCOME_NAMES[outcome])
-        row = self._meter_row(index, 1)
+        row = registry.row(index)
         row[:ADDRESS_SIZE] = address
+        row[meters.ROW_STANDARD] = record.STANDARD_AUTO
+        row[meters.ROW_ACTIVE] = 1
         if not self._app.books.set_meter(index, row):
             raise Refusal(STORAGE_TROUBLE)
         return [self._row(index)]
 
-    def _meter_row(self, index: int, active: int) -> bytearray:
-        """The row of a meter as a METER record has it."""
-        registry = self._app.registry
-        start = index * ADDRESS_SIZE
-        row = registry.addresses[start : start + 6] + registry.accounts[start : start + 6]
-        row.append(registry.tariff[index])
-        row.append(registry.line[index])
-        row.append(registry.standard[index])
-        row.append(active)
-        return row
-
     def _row(self, index: int) -> str:
         registry = self._app.registry
-        old = registry.standard[index] == record.STANDARD_1997
+        speech = registry.speech[index]
         return " ".join(
             (
                 registry.address_text(index),
                 registry.account_text(index),
                 str(registry.tariff[index]),
                 str(registry.line[index]),
-                "1997" if old else "2007",
+                STANDARDS[speech & meters.STANDARD],
+                str(BAUDS[speech >> meters.SPEED_SHIFT]),
                 str(registry.misses(index)),
             )
         )
@@ -374,9 +372,18 @@ class Commands:
     def _line_scan(self, arguments: "list[str]") -> "list[str]":
         poller = self._line(arguments[0])
         standard = _number(arguments[1] if len(arguments) > 1 else "2007", 1997, 2007, "standard")
-        if not poller.exchange.put_search(poller.master, standard):
+        if not poller.exchange.put_search(standard):
             raise Refusal(_BUSY)
         return []
+
+    def _line_speed(self, arguments: "list[str]") -> "list[str]":
+        exchange = self._line(arguments[0]).exchange
+        if len(arguments) > 1:
+            baud = _number(arguments[1], BAUDS[4], BAUDS[-1], "speed")
+            if baud not in BAUDS:
+                raise Refusal("speeds are " + ", ".join([str(one) for one in sorted(BAUDS)]))
+            exchange.place = BAUDS.index(baud)
+        return [str(BAUDS[exchange.place])]
 
     def _line_answer(self, arguments: "list[str]") -> "list[str]":
         exchange = self._line(arguments[0]).exchange
@@ -475,7 +482,7 @@ _COMMANDS = (
     ("set", 2, 2, "NAME VALUE"),
     ("save", 0, 0, ""),
     ("journal", 2, 2, "FIRST_RECORD COUNT"),
-    ("meter add", 3, 5, "ADDRESS ACCOUNT TARIFF [LINE [1997|2007]]"),
+    ("meter add", 3, 5, "ADDRESS ACCOUNT TARIFF [LINE [1997|2007|auto]]"),
     ("meter remove", 1, 1, "ACCOUNT"),
     ("meter list", 0, 0, ""),
     ("meter exchange", 3, 11, "ACCOUNT NEW_ADDRESS LAST_KWH [LAST_KWH_OF_EACH_RATE ..]"),
@@ -486,6 +493,7 @@ _COMMANDS = (
     ("line ask", 3, 4, "LINE ADDRESS CONTROL [DATA]"),
     ("line scan", 1, 2, "LINE [1997|2007]"),
     ("line answer", 1, 1, "LINE"),
+    ("line speed", 1, 2, "LINE [BAUD_OF_METERS_NOT_REGISTERED]"),
     ("account restore", 3, 3, "ACCOUNT ORDER CREDIT_FEN"),
     ("restored", 0, 0, ""),
     ("card", 0, 0, ""),

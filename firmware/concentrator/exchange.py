@@ -1,7 +1,8 @@
 """A technician's question to a meter, on a line with other work: put in, asked, taken out.
 
 The console gives the request and comes back for the reply; the poller asks it before anything
-else. A search for unknown meters takes the line the same way, for as long as it lasts.
+else. A search for unknown meters takes the line the same way, for as long as it lasts. A meter
+that is registered is asked at its own speed, all others at that of `place`.
 """
 
 from dlt645 import master as line
@@ -10,7 +11,7 @@ from micropython import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from dlt645.master import Master
+    from concentrator.asker import Asker, Polled
 
 # States.
 EMPTY = const(0)
@@ -29,16 +30,18 @@ _TOTAL_1997 = b"\x10\x90"
 
 
 class Exchange:
-    """The question and its answer.
+    """The question and its answer: a task of the poller.
 
     state       EMPTY, WAITING for the line, ASKED, DONE
     outcome     of the master, when DONE; `error` the meter's word after ABNORMAL
     address     who answered, wire order
     data        plain, identifier included
     search      the search under way or ended, None: a question was put
+    place       in dlt645.probe.BAUDS: the speed of meters that are not registered
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asker: "Asker") -> None:
+        self.job: Polled = asker.master
         self.state = EMPTY
         self.outcome = line.IDLE
         self.error = 0
@@ -46,6 +49,8 @@ class Exchange:
         self.address = bytearray(_ADDRESS_SIZE)
         self.data = b""
         self.search: Discovery | None = None
+        self.place = 0
+        self._asker = asker
         self._standard = 2007
         self._control = 0
         self._request = b""
@@ -58,34 +63,42 @@ class Exchange:
         self._control = control
         self._request = data
         self.search = None
+        self.job = self._asker.master
         self.state = WAITING
         return True
 
-    def put_search(self, master: "Master", standard: int) -> bool:
+    def put_search(self, standard: int) -> bool:
         """Search for all meters of a standard; false while another question is under way."""
         if self.state in (WAITING, ASKED):
             return False
-        self.search = Discovery(master, FOUND_LIMIT)
+        self.job = self.search = Discovery(self._asker.master, FOUND_LIMIT)
         self._standard = standard
         self.state = WAITING
         return True
 
-    def start(self, master: "Master", now_ticks: int) -> None:
-        """The line is free."""
+    def ask(self, now_ticks: int) -> bool:
+        """Start what waits, now that the line is free."""
+        if self.state != WAITING:
+            return False
         self.state = ASKED
+        asker = self._asker
+        index = -1 if self.search is not None else asker.registry.find_address(self.address)
+        if index >= 0 and asker.is_mine(index):
+            asker.meet(index)
+        else:
+            asker.tune(self.place)
         if self.search is None:
             size = len(self._request)
-            master.start(self.address, self._control, self._request, size, now_ticks)
+            asker.master.start(self.address, self._control, self._request, size, now_ticks)
         elif self._standard == 1997:
             self.search.start(_READ_1997, _TOTAL_1997, len(_TOTAL_1997), now_ticks)
         else:
             self.search.start(_READ, _TOTAL, len(_TOTAL), now_ticks)
+        return True
 
-    def poll(self, master: "Master", now_ticks: int) -> bool:
-        """Go on; true when it is done and the line is free again."""
-        outcome = (self.search or master).poll(now_ticks)
-        if outcome == line.BUSY:
-            return False
+    def take(self, outcome: int, now_ticks: int) -> bool:
+        """It is done and the line is free again."""
+        master = self._asker.master
         self.outcome = outcome
         self.error = master.error
         self.more = master.more
@@ -94,4 +107,4 @@ class Exchange:
                 self.address[:] = master.address
             self.data = bytes(master.data[: master.data_size])
         self.state = DONE
-        return True
+        return False

@@ -49,11 +49,21 @@ if TYPE_CHECKING:
         def close(self) -> None:
             """Give the connection up; the next call of `read_into` makes a new one."""
 
+    class Line(Channel, Protocol):
+        """A line with meters, 8E1, half duplex: who drives it says how fast."""
+
+        def set_baud(self, baud: int) -> None:
+            """Send and hear at 600 to 115200 bps from the next `write` on; it begins with 2400.
+
+            Called between transactions, when nothing is on its way. A channel that has no speed
+            of its own, as a connection to a converter, does nothing.
+            """
+
     class Board(Protocol):
         """What the concentrator is built on."""
 
         storage: Storage
-        lines: "list[Channel]"
+        lines: "list[Line]"
         console: "Channel | None"
         uplink: "Channel | None"
         # Not 0: a channel has something waiting; a step with nothing to do looks at it alone.

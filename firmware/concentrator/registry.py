@@ -7,7 +7,9 @@ are given out from 0 on and never move; a removed meter leaves an inactive row.
 from array import array
 from binascii import hexlify, unhexlify
 
+from dlt645.probe import BAUDS
 from micropython import const
+from uplink.record import STANDARD_AUTO
 
 ADDRESS_SIZE = const(6)
 ACCOUNT_SIZE = const(6)
@@ -21,6 +23,16 @@ RELAY_FAILED = const(4)  # given up until the next reading
 RELAY_STAGE = const(0x0F)
 DESIRED_OPEN = const(0x10)
 
+# Parts of `speech`.
+STANDARD = const(0x0F)
+SPEED_SHIFT = const(4)
+
+# Places in a row, which is the payload of a METER record.
+ROW_SIZE = const(17)
+ROW_STANDARD = const(14)
+ROW_ACTIVE = const(15)
+ROW_SPEED = const(16)
+
 
 class Registry:
     """The meters.
@@ -29,7 +41,8 @@ class Registry:
     active      1 for a meter that is asked and billed
     tariff      number of its tariff
     line        index of the line it hangs on
-    standard    record.STANDARD_2007 or _1997
+    speech      record.STANDARD_2007, _1997 or _AUTO, and the place of its speed in BAUDS << 4
+    unknown     rows in use whose standard is not known
     notes       what its line remembers of it, see dlt645.patience: delay, misses in a row
     planned     number of its next tariff, 0: none, and in `planned_t2000` from when on
     freeze_day  the newest day whose daily freeze is recorded, days since 2000
@@ -41,12 +54,13 @@ class Registry:
         self.limit = limit
         self.count = 0
         self.pending = 0
+        self.unknown = 0
         self.addresses = bytearray(ADDRESS_SIZE * limit)
         self.accounts = bytearray(ACCOUNT_SIZE * limit)
         self.active = bytearray(limit)
         self.tariff = bytearray(limit)
         self.line = bytearray(limit)
-        self.standard = bytearray(limit)
+        self.speech = bytearray(limit)
         self.notes = array("H", bytes(2 * limit))
         self.freeze_day = array("H", bytes(2 * limit))
         self.planned = bytearray(limit)
@@ -61,7 +75,7 @@ class Registry:
             self.active,
             self.tariff,
             self.line,
-            self.standard,
+            self.speech,
             self.relay,
             self.freeze_day,
             self.planned,
@@ -114,8 +128,13 @@ class Registry:
             self.accounts[start + position] = payload[offset + 6 + position]
         self.tariff[index] = payload[offset + 12]
         self.line[index] = payload[offset + 13]
-        self.standard[index] = payload[offset + 14]
-        self.active[index] = payload[offset + 15]
+        place = payload[offset + ROW_SPEED]
+        if place >= len(BAUDS):
+            place = 0
+        self.unknown -= self._is_unknown(index)
+        self.speech[index] = payload[offset + ROW_STANDARD] & STANDARD | place << SPEED_SHIFT
+        self.active[index] = payload[offset + ROW_ACTIVE]
+        self.unknown += self._is_unknown(index)
         self.notes[index] = 0
         relay = self.relay[index]
         if relay != RELAY_IDLE:
@@ -136,11 +155,29 @@ class Registry:
         Relay commands begin anew: nobody knows what was sent since.
         """
         self.count = count
-        self.pending = 0
+        self.pending = self.unknown = 0
         for index in range(count):
             if _is_pending(self.relay[index]):
                 self.relay[index] = RELAY_LOOK | self.relay[index] & DESIRED_OPEN
                 self.pending += 1
+            self.unknown += self._is_unknown(index)
+
+    def row(self, index: int) -> bytearray:
+        """The row as a METER record has it."""
+        start = index * ADDRESS_SIZE
+        row = bytearray(ROW_SIZE)
+        row[:6] = self.addresses[start : start + 6]
+        row[6:12] = self.accounts[start : start + 6]
+        row[12] = self.tariff[index]
+        row[13] = self.line[index]
+        row[ROW_STANDARD] = self.speech[index] & STANDARD
+        row[ROW_ACTIVE] = self.active[index]
+        row[ROW_SPEED] = self.speech[index] >> SPEED_SHIFT
+        return row
+
+    def _is_unknown(self, index: int) -> int:
+        is_auto = self.speech[index] & STANDARD == STANDARD_AUTO
+        return 1 if is_auto and self.active[index] else 0
 
     def address_text(self, index: int) -> str:
         """The address as printed on the meter."""

@@ -32,6 +32,8 @@ TABLE = (
     ("interval_s", _NUMBER, "900", 60, 86400, "time from reading to reading"),
     ("password", _KEY, "02000000", 4, 4, "PA P0 P1 P2 for relay commands"),
     ("operator", _KEY, "00000000", 4, 4, "C0 C1 C2 C3 for relay commands"),
+    ("relay_1997", _NUMBER, "0", 0, 1, "1: meters of 1997 have the vendor's relay C028"),
+    ("clock_limit_s", _NUMBER, "10", 3, 300, "a meter's clock may differ by so much"),
     ("hoarding_limit_fen", _NUMBER, "9999999", 1, 99999999, "most money an account may hold"),
 )
 

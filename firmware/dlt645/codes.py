@@ -17,6 +17,7 @@ READ_ADDRESS = const(0x13)
 RELAY = const(0x1C)
 # DL/T 645-1997
 READ_1997 = const(0x01)
+WRITE_1997 = const(0x04)
 
 # N1 of the relay control 1CH.
 TRIP = const(0x1A)

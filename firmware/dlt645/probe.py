@@ -10,7 +10,8 @@ from micropython import const
 from dlt645 import master, patience
 from dlt645.job import Job
 
-BAUDS = (2400, 1200, 9600, 4800, 600, 19200)
+# What a meter may speak, the likeliest first. Places in it are kept in records: it only grows.
+BAUDS = (2400, 1200, 9600, 4800, 600, 19200, 38400, 57600, 115200)
 
 _READ = const(0x11)
 _READ_1997 = const(0x01)

@@ -6,7 +6,7 @@
 Little-endian; the CRC-32 (IEEE) covers the first 60 bytes; unused payload bytes are 0. `seq`
 starts at 1, grows by 1 and is never reused. Payloads by kind:
 
-    METER     address 6, account 6, tariff 1, line 1, standard 1, active 1
+    METER     address 6, account 6, tariff 1, line 1, standard 1, active 1, speed 1
     READING   debit_fen 4, residue_e7 4, residue_e11 2, status 2, used_wh 4, rates_wh 8 x 4
     TOP_UP    order 4, amount_fen 4, credit_fen 4, balance_fen 4, uid 8, source 1, key version 1,
               0 0, repaid_fen 4
@@ -17,11 +17,14 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     START     cause 1, 0 0 0, first seq kept 4, records lost 4
     FAULT     reason 1, stopped 1, 0 0, value 4, limit 4
     CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6
-    LINE      state 1, 0, failures 2
+    LINE      state 1, 0, failures 2, ahead_s 4
     CLOCK     old t2000 4, new t2000 4
     ACCOUNT   household 1, grade 1, multiplier 2, guard 1, 0 0 0, debt_fen 4
     FREEZE    frozen t2000 4, rates_wh 8 x 4
     PLAN      tariff 1, 0 0 0, from t2000 4
+    ITEM      identifier 4, count 1, 0 0 0, values 4 x count
+
+The speed is a place in dlt645.probe.BAUDS. ahead_s, of a meter's clock, and values have a sign.
 
 CRC-32 values above 2**30 and the window they are taken over are heap objects on 32-bit boards:
 writing and verifying a record allocates a few dozen bytes, reading its fields does not.
@@ -51,6 +54,7 @@ CLOCK = const(12)
 ACCOUNT = const(13)
 FREEZE = const(14)
 PLAN = const(15)
+ITEM = const(16)
 
 # Flags: the record behind this one belongs to it; a READING was divided by time.
 JOINED = const(0x01)
@@ -68,9 +72,11 @@ STAGE_FAILED = const(3)
 # METER.standard
 STANDARD_2007 = const(0)
 STANDARD_1997 = const(1)
+STANDARD_AUTO = const(2)  # not known yet: it is found out
 # LINE.state
 LINE_SILENT = const(1)
 LINE_ANSWERS = const(2)
+LINE_CLOCK = const(3)  # its clock is wrong and cannot be set by broadcast
 
 _CRC = const(60)
 

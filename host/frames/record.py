@@ -16,6 +16,10 @@ RECORD_SIZE = 64
 PAYLOAD_SIZE = 48
 _HEADER_SIZE = 12
 _CRC_OFFSET = 60
+# The speeds that METER.speed stands for, by their place.
+BAUDS = (2400, 1200, 9600, 4800, 600, 19200, 38400, 57600, 115200)
+ITEM_VALUES_LIMIT = 10
+_NO_VALUE = -0x40000000
 
 
 class RecordKind(IntEnum):
@@ -36,6 +40,7 @@ class RecordKind(IntEnum):
     ACCOUNT = 13
     FREEZE = 14
     PLAN = 15
+    ITEM = 16
 
 
 # Six bytes in wire order, low byte first, as the 12 digits on the meter's label.
@@ -57,6 +62,17 @@ def _digits(size: int) -> Any:
 
 _ACCOUNT = _digits(6)
 _UID = _digits(8)
+_IDENTIFIER = c.ExprAdapter(
+    c.Int32ul,
+    decoder=lambda number, _: f"{number:08X}",
+    encoder=lambda digits, _: int(digits, 16),
+)
+# A number in units of its lowest digit, None where the meter has no value.
+_VALUE = c.ExprAdapter(
+    c.Int32sl,
+    decoder=lambda number, _: None if number == _NO_VALUE else number,
+    encoder=lambda number, _: _NO_VALUE if number is None else number,
+)
 
 _PAYLOADS: dict[int, Any] = {
     RecordKind.METER: c.Struct(
@@ -66,6 +82,7 @@ _PAYLOADS: dict[int, Any] = {
         "line" / c.Int8ul,
         "standard" / c.Int8ul,
         "active" / c.Int8ul,
+        "speed" / c.Default(c.Int8ul, 0),
     ),
     RecordKind.READING: c.Struct(
         "debit_fen" / c.Int32ul,
@@ -128,7 +145,12 @@ _PAYLOADS: dict[int, Any] = {
         "uid" / _UID,
         "account" / _ACCOUNT,
     ),
-    RecordKind.LINE: c.Struct("state" / c.Int8ul, c.Padding(1), "failures" / c.Int16ul),
+    RecordKind.LINE: c.Struct(
+        "state" / c.Int8ul,
+        c.Padding(1),
+        "failures" / c.Int16ul,
+        "ahead_s" / c.Default(c.Int32sl, 0),
+    ),
     RecordKind.CLOCK: c.Struct("old_t2000" / c.Int32ul, "new_t2000" / c.Int32ul),
     RecordKind.ACCOUNT: c.Struct(
         "household" / c.Int8ul,
@@ -140,6 +162,12 @@ _PAYLOADS: dict[int, Any] = {
     ),
     RecordKind.FREEZE: c.Struct("frozen_t2000" / c.Int32ul, "rates_wh" / c.Array(8, c.Int32ul)),
     RecordKind.PLAN: c.Struct("tariff" / c.Int8ul, c.Padding(3), "from_t2000" / c.Int32ul),
+    RecordKind.ITEM: c.Struct(
+        "identifier" / _IDENTIFIER,
+        "count" / c.Int8ul,
+        c.Padding(3),
+        "values" / c.Array(lambda this: min(this.count, ITEM_VALUES_LIMIT), _VALUE),
+    ),
 }
 
 _HEADER = c.Struct(

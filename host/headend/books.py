@@ -50,6 +50,8 @@ class Books:
                 self._freeze(record)
             elif record.kind == RecordKind.PLAN:
                 self._plan(record)
+            elif record.kind == RecordKind.ITEM:
+                self._item(record)
             else:
                 self._alarm(record)
 
@@ -226,6 +228,17 @@ class Books:
             account["policy"] = record.fields["new"]
         self._add(
             schema.policies, record, **record.fields, t2000=record.t2000, account=_name(account)
+        )
+
+    def _item(self, record: Record) -> None:
+        fields = record.fields
+        self._add(
+            schema.items,
+            record,
+            t2000=record.t2000,
+            account=_name(self._account(record)),
+            identifier=fields["identifier"],
+            values=fields["values"],
         )
 
     def _alarm(self, record: Record) -> None:

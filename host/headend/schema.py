@@ -59,6 +59,7 @@ meters = sa.Table(
     _number("line"),
     _number("standard"),
     _number("active"),
+    _number("speed"),
     _number("seq"),
 )
 
@@ -154,6 +155,18 @@ policies = sa.Table(
     _number("old"),
     _number("reason"),
     _number("balance_fen"),
+)
+
+# What meters tell beside their registers; values in units of their lowest digit, null: none.
+items = sa.Table(
+    "items",
+    metadata,
+    _key("concentrator"),
+    _key("seq"),
+    _number("t2000"),
+    _text("account"),
+    _text("identifier"),
+    sa.Column("values", sa.JSON, nullable=False),
 )
 
 # Everything else a device reports: faults, cards refused, silent meters, starts, clock settings.

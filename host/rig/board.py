@@ -62,6 +62,19 @@ class StreamChannel:
         """A line is not given up."""
 
 
+class LineChannel(StreamChannel):
+    """A line with meters; its speed is the master's."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__(line)
+        self._line = line
+        line.baud = 2400
+
+    def set_baud(self, baud: int) -> None:
+        """Send and hear at another speed."""
+        self._line.baud = baud
+
+
 class HeadEndChannel(StreamChannel):
     """The connection to a head-end, made anew a second after it broke."""
 
@@ -110,7 +123,7 @@ class Board:
     ) -> None:
         """Ticks begin one minute before they wrap."""
         self.storage: ports.Storage = storage
-        self.lines: list[ports.Channel] = []
+        self.lines: list[ports.Line] = []
         self.console: ports.Channel | None = None
         self.uplink: ports.Channel | None = None
         self.waiting = 0
@@ -119,7 +132,9 @@ class Board:
         self._streams: list[Stream] = []
         self._channels: list[StreamChannel] = []
         for line in lines:
-            self.lines.append(self._attach(line, StreamChannel(line)))
+            channel = LineChannel(line)
+            self._attach(line, channel)
+            self.lines.append(channel)
         if console is not None:
             self.console = self._attach(console, StreamChannel(console))
         if headend is not None:

@@ -70,8 +70,8 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     (
         RecordKind.METER,
         {"address": "000000983764", "account": "012345678901", "tariff": 2, "line": 1,
-         "standard": 1, "active": 1},
-        "643798000000" "012345678901" "02010101",
+         "standard": 1, "active": 1, "speed": 2},
+        "643798000000" "012345678901" "0201010102",
     ),
     (
         RecordKind.READING,
@@ -124,7 +124,7 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
          "account": "012345678901"},
         "04000000" "03000000" "88130000" "04a1b2c3d4e5f600" "012345678901",
     ),
-    (RecordKind.LINE, {"state": 1, "failures": 300}, "01002c01"),
+    (RecordKind.LINE, {"state": 3, "failures": 300, "ahead_s": -2}, "03002c01" "feffffff"),
     (RecordKind.CLOCK, {"old_t2000": 1, "new_t2000": 2}, "01000000" "02000000"),
     (
         RecordKind.ACCOUNT,
@@ -137,6 +137,11 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
         "80510100" "01000000" "02000000" + "00" * 20 + "03000000",
     ),
     (RecordKind.PLAN, {"tariff": 2, "from_t2000": 86400}, "02000000" "80510100"),
+    (
+        RecordKind.ITEM,
+        {"identifier": "0201FF00", "count": 3, "values": [2301, None, -1]},
+        "00ff0102" "03000000" "fd080000" "000000c0" "ffffffff",
+    ),
 ]  # fmt: skip
 
 

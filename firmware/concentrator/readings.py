@@ -1,0 +1,181 @@
+"""The billing registers of all meters of a line, once in each interval.
+
+A reading is two questions: the energy registers, and what tells of the relay. Where a price, a
+season or a tier period changed at midnight between two readings, the meter's freeze of that
+midnight is read between the two and divides them exactly.
+
+A meter that is down is asked less and less often, so that it costs little, and a round that could
+not be finished goes on where it stopped, so that no meter starves.
+"""
+
+from array import array
+
+from dlt645 import di
+from micropython import const
+from uplink import record
+
+from concentrator import freezes
+from concentrator import registry as meters
+from concentrator.books import STATUS_UNKNOWN
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.asker import Asker
+    from concentrator.freezes import Freeze
+    from concentrator.relays import Relays
+    from concentrator.search import Search
+
+# Steps of a reading.
+_REGISTERS = const(0)
+_FREEZE = const(1)
+_STATUS = const(2)
+
+_VALUES = const(5)
+_DAY_S = const(86400)
+
+
+class Readings:
+    """The task.
+
+    rounds      intervals begun; `unfinished` of them before the last was through
+    round       number of this interval since 2000
+    due_t2000   when the next one begins
+    """
+
+    def __init__(
+        self, asker: "Asker", freeze: "Freeze", relays: "Relays", search: "Search"
+    ) -> None:
+        self.job = asker.master
+        self.rounds = 0
+        self.unfinished = 0
+        self.round = -1
+        self.due_t2000 = 0
+        self._asker = asker
+        self._freeze = freeze
+        self._relays = relays
+        self._search = search
+        self._values = array("i", bytes(4 * _VALUES))
+        self._count = 0
+        self._step = _REGISTERS
+        self._index = 0
+        self._cursor = 0
+        self._left = 0
+        self._day = 0
+
+    def begin(self) -> bool:
+        """Begin an interval if it is time to."""
+        asker = self._asker
+        this_round = asker.books.t2000 // asker.interval_s
+        if this_round == self.round:
+            return False
+        self.round = this_round
+        self.due_t2000 = (this_round + 1) * asker.interval_s
+        self.rounds += 1
+        self.unfinished += 1 if self._left else 0
+        self._left = asker.registry.count
+        return True
+
+    def ask(self, now_ticks: int) -> bool:
+        """Start the next question."""
+        step = self._step
+        if step == _REGISTERS:
+            if not self._find():
+                return False
+            self._asker.start_read(self._index, self._registers(), now_ticks)
+        elif step == _FREEZE:
+            self._freeze.ask(now_ticks)
+        else:
+            self._relays.ask_status(self._index, now_ticks)
+        return True
+
+    def take(self, outcome: int, now_ticks: int) -> bool:
+        """The question has ended; true: the next one to the same meter follows at once."""
+        step = self._step
+        index = self._index
+        if step == _FREEZE:
+            if not self._freeze.take(outcome) and not self._divide():
+                self._step = _STATUS
+            return True
+        self._asker.learn(index, outcome)
+        if step == _REGISTERS:
+            return self._take_registers(outcome)
+        self._end(self._relays.status(index, outcome))
+        return False
+
+    def _find(self) -> bool:
+        """Turn to the next meter of this line; false: the round is over."""
+        asker = self._asker
+        registry = asker.registry
+        while self._left:
+            self._left -= 1
+            index = self._cursor if self._cursor < registry.count else 0
+            self._cursor = index + 1
+            # Whose standard is not known yet is searched for first.
+            if (
+                asker.is_mine(index)
+                and registry.speech[index] & meters.STANDARD != record.STANDARD_AUTO
+                and not asker.is_resting(index, self.round)
+            ):
+                self._index = index
+                return True
+        index = self._search.take_found()
+        if index < 0:
+            return False
+        self._index = index
+        return True
+
+    def _registers(self) -> int:
+        standard = self._asker.registry.speech[self._index] & meters.STANDARD
+        return di.ENERGY_BLOCK_1997 if standard == record.STANDARD_1997 else di.ENERGY_FORWARD
+
+    def _take_registers(self, outcome: int) -> bool:
+        asker = self._asker
+        index = self._index
+        count = asker.decode(self._registers(), outcome)
+        if count == 0:
+            self._search.missed(index)
+            return False
+        for place in range(_VALUES):
+            self._values[place] = asker.values[place]
+        self._count = min(count, _VALUES)
+        if self._divide():
+            self._step = _FREEZE
+            return True
+        if self._too_early():
+            return False
+        if not self._relays.has_status(index):
+            self._end(STATUS_UNKNOWN)
+            return False
+        self._step = _STATUS
+        return True
+
+    def _too_early(self) -> bool:
+        """Whether the freeze that divides this reading is not there yet: next time it is."""
+        asker = self._asker
+        if asker.registry.speech[self._index] & meters.STANDARD != record.STANDARD_2007:
+            return False
+        day = asker.books.dividing_day(self._index)
+        return day != 0 and asker.books.t2000 - day * _DAY_S < freezes.AFTER_S
+
+    def _divide(self) -> bool:
+        """Want the freeze that divides this reading, if there is another one."""
+        asker = self._asker
+        index = self._index
+        if asker.registry.speech[index] & meters.STANDARD != record.STANDARD_2007:
+            return False
+        day = asker.books.dividing_day(index)
+        again = self._step == _FREEZE
+        if again and (not self._freeze.got or day <= self._day):
+            return False
+        t2000 = asker.books.t2000
+        if day == 0 or t2000 - day * _DAY_S < freezes.AFTER_S:
+            return False
+        if t2000 // _DAY_S - day >= freezes.DAYS:
+            return False
+        self._day = day
+        self._freeze.begin(index, day)
+        return True
+
+    def _end(self, status: int) -> None:
+        self._step = _REGISTERS
+        self._asker.books.take_reading(self._index, self._values, self._count, status)

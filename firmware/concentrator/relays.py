@@ -1,0 +1,201 @@
+"""Relay commands of a line: looked at, sent, confirmed.
+
+A relay command is never sent blindly: what the meter says of its relay is read first, the command
+goes out once, and what the meter says then tells what became of it. One that the meter would
+refuse because its supply is guarded is not sent.
+
+Meters of 1997 have no status word. Where a vendor gave them a relay, C028 switches it and C029
+tells of it; one that does not tell is sent the command once, and that is reported as failed.
+Spec: DL/T 645-2007 04000503, 1CH; 1997: vendor.
+"""
+
+from dlt645 import codes, di
+from dlt645 import master as line
+from dlt645.master import NO_EXPIRY
+from micropython import const
+from uplink import record
+
+from concentrator import registry as meters
+from concentrator.books import STATUS_UNKNOWN
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.asker import Asker
+
+# A meter judges its relay some seconds after a command; it is asked when it has had its time.
+CONFIRM_MS = const(1000)
+SENDS_LIMIT = const(3)
+EXPIRY_S = const(3600)
+
+# C028 3355 or 9966 behind a password, as on the wire.
+_REQUEST_1997_SIZE = const(8)
+_TRIP_1997 = const(0x3355)
+_CLOSE_1997 = const(0x9966)
+
+_TICKS_MASK = const(0x1FFFFFFF)
+_NO_ROW = const(-1)
+
+
+class Relays:
+    """The task: one relay at a time, until it is as wanted or given up.
+
+    password, operator      PA P0 P1 P2 and C0..C3 for the commands, as on the wire
+    old_relays              meters of 1997 have the vendor's relay
+    index                   whose turn it is, -1: nobody's
+    """
+
+    def __init__(self, asker: "Asker") -> None:
+        self.job = asker.master
+        self.password = bytearray(4)
+        self.operator = bytearray(4)
+        self.old_relays = False
+        self.index = _NO_ROW
+        self._asker = asker
+        self._cursor = 0
+        self._sends = 0
+        self._is_sent = False
+        self._sent_ticks = 0
+
+    # --- what a meter says of its relay ---------------------------------------------------------
+
+    def has_status(self, index: int) -> bool:
+        """Whether the meter can be asked for its relay."""
+        return self.old_relays or not self._is_old(index)
+
+    def ask_status(self, index: int, now_ticks: int) -> None:
+        """Ask for it."""
+        identifier = di.RELAY_STATUS_1997 if self._is_old(index) else di.STATUS_3
+        self._asker.start_read(index, identifier, now_ticks)
+
+    def status(self, index: int, outcome: int) -> int:
+        """Status word 3 of the reply, or STATUS_UNKNOWN; of a 1997 meter what matters of it."""
+        asker = self._asker
+        if self._is_old(index):
+            master = asker.master
+            if outcome != line.OK or master.data_size - master.data_offset != 1:
+                return STATUS_UNKNOWN
+            closed = master.data[master.data_offset] == 0
+            return 0 if closed else codes.STATUS_OPEN | codes.STATUS_COMMANDED_TRIP
+        count = asker.decode(di.STATUS_3, outcome)
+        return asker.values[0] if count == 1 and asker.values[0] >= 0 else STATUS_UNKNOWN
+
+    def _is_old(self, index: int) -> bool:
+        speech = self._asker.registry.speech[index]
+        return speech & meters.STANDARD == record.STANDARD_1997
+
+    # --- the task -------------------------------------------------------------------------------
+
+    def ask(self, now_ticks: int) -> bool:
+        """Go on with a relay of this line, if it is time to."""
+        registry = self._asker.registry
+        if not registry.pending:
+            self.index = _NO_ROW
+            return False
+        index = self.index
+        if index == _NO_ROW:
+            index = self._find()
+            if index == _NO_ROW:
+                return False
+            self.index = index
+            self._sends = 0
+        stage = registry.relay[index] & meters.RELAY_STAGE
+        if not meters.RELAY_IDLE < stage < meters.RELAY_FAILED:
+            # Its order was withdrawn meanwhile.
+            self.index = _NO_ROW
+            return False
+        if registry.speech[index] & meters.STANDARD == record.STANDARD_AUTO or (
+            not self.has_status(index)
+        ):
+            self._end(record.STAGE_FAILED, STATUS_UNKNOWN)
+            return False
+        if self._sends and (now_ticks - self._sent_ticks) & _TICKS_MASK < CONFIRM_MS:
+            # Also when the opposite is wanted meanwhile: what was sent may still act.
+            return False
+        if stage == meters.RELAY_SEND:
+            self._send(index, now_ticks)
+            return True
+        self.ask_status(index, now_ticks)
+        return True
+
+    def take(self, outcome: int, now_ticks: int) -> bool:
+        """The transaction has ended."""
+        registry = self._asker.registry
+        index = self.index
+        relay = registry.relay[index]
+        stage = relay & meters.RELAY_STAGE
+        wants_open = relay & meters.DESIRED_OPEN
+        if self._is_sent:
+            # Whatever the answer: only the meter's status tells what the relay did.
+            self._is_sent = False
+            self._sent_ticks = now_ticks
+            if stage == meters.RELAY_SEND:
+                registry.set_relay(index, meters.RELAY_CONFIRM | wants_open)
+            return False
+        self._asker.learn(index, outcome)
+        if stage == meters.RELAY_LOOK:
+            self._sends = 0
+        status = self.status(index, outcome)
+        # A meter that does not tell of its relay gets its command all the same, once.
+        mute = status == STATUS_UNKNOWN and outcome == line.ABNORMAL and self._is_old(index)
+        if status != STATUS_UNKNOWN and self._is_as_wanted(status, wants_open):
+            self._end(record.STAGE_CONFIRMED, status)
+        elif mute and self._sends == 0:
+            registry.set_relay(index, meters.RELAY_SEND | wants_open)
+        elif (
+            status == STATUS_UNKNOWN
+            or self._sends >= SENDS_LIMIT
+            or (wants_open and status & codes.STATUS_GUARD)
+        ):
+            self._end(record.STAGE_FAILED, status)
+        else:
+            registry.set_relay(index, meters.RELAY_SEND | wants_open)
+        return False
+
+    def _find(self) -> int:
+        registry = self._asker.registry
+        for _ in range(registry.count):
+            index = self._cursor
+            self._cursor = index + 1 if index + 1 < registry.count else 0
+            stage = registry.relay[index] & meters.RELAY_STAGE
+            if meters.RELAY_IDLE < stage < meters.RELAY_FAILED and self._asker.is_mine(index):
+                return index
+        return _NO_ROW
+
+    def _send(self, index: int, now_ticks: int) -> None:
+        asker = self._asker
+        asker.meet(index)
+        self._is_sent = True
+        self._sends += 1
+        opens = asker.registry.relay[index] & meters.DESIRED_OPEN
+        if self._is_old(index):
+            self._send_1997(_TRIP_1997 if opens else _CLOSE_1997, now_ticks)
+            return
+        action = codes.TRIP
+        if not opens:
+            action = codes.PERMIT_CLOSE if asker.books.policy.permit_only else codes.CLOSE
+        t2000 = asker.books.t2000
+        expiry_t2000 = NO_EXPIRY if t2000 < 0 else t2000 + EXPIRY_S
+        asker.master.start_relay(
+            asker.address, action, self.password, self.operator, expiry_t2000, now_ticks
+        )
+
+    def _send_1997(self, action: int, now_ticks: int) -> None:
+        request = bytearray(_REQUEST_1997_SIZE)
+        request[0] = di.RELAY_1997 & 0xFF
+        request[1] = di.RELAY_1997 >> 8
+        request[2:6] = self.password
+        request[6] = action & 0xFF
+        request[7] = action >> 8
+        master = self._asker.master
+        master.start(self._asker.address, codes.WRITE_1997, request, len(request), now_ticks)
+
+    def _is_as_wanted(self, status: int, wants_open: int) -> bool:
+        if wants_open:
+            return status & codes.STATUS_OPEN != 0
+        # With the button it is the user who closes; we are done when the meter lets him.
+        permit = self._asker.books.policy.permit_only and not self._is_old(self.index)
+        return status & (codes.STATUS_COMMANDED_TRIP if permit else codes.STATUS_OPEN) == 0
+
+    def _end(self, stage: int, status: int) -> None:
+        self._asker.books.relay_done(self.index, stage, status)
+        self.index = _NO_ROW

@@ -1,0 +1,130 @@
+"""Which standard and which speed a meter speaks: found out, and remembered in its METER record.
+
+Searched for are meters registered as `auto`, before their first reading, and those that have not
+answered for long: perhaps somebody has put another meter there, or changed its speed. One speed
+at a time is tried, and others have the line in between. The speed of the meter found last comes
+first.
+"""
+
+from dlt645 import master as line
+from dlt645.probe import BAUDS, Probe
+from micropython import const
+from uplink import record
+
+from concentrator import registry as meters
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.asker import Asker
+
+# After so many questions in a row without an answer, and after as many again.
+MISSES = const(8)
+
+_NO_ROW = const(-1)
+
+
+class Search:
+    """The task.
+
+    found       meters found
+    """
+
+    def __init__(self, asker: "Asker") -> None:
+        self.job = Probe(asker.master)
+        self.found = 0
+        self._asker = asker
+        self._index = _NO_ROW
+        self._missed = _NO_ROW
+        self._ready = _NO_ROW
+        self._left = 0
+        self._cursor = 0
+        self._time = 0
+        self._step = 0
+        self._place = 0
+
+    def begin(self, time: int) -> None:
+        """Look again for meters whose standard is not known; `time` is the number of the round."""
+        self._time = time
+        self._left = self._asker.registry.count if self._asker.registry.unknown else 0
+
+    def missed(self, index: int) -> None:
+        """A meter did not answer, or nothing that can be understood."""
+        misses = self._asker.registry.misses(index)
+        if misses and misses % MISSES == 0:
+            self._missed = index
+
+    def take_found(self) -> int:
+        """Row of a meter just found, whose first reading is due; -1: none. Given once."""
+        index = self._ready
+        self._ready = _NO_ROW
+        return index
+
+    def ask(self, now_ticks: int) -> bool:
+        """Try the next speed."""
+        asker = self._asker
+        if self._index != _NO_ROW and not asker.is_mine(self._index):
+            self._index = _NO_ROW
+        if self._index == _NO_ROW and not self._find():
+            return False
+        asker.registry.address_into(self._index, asker.address)
+        place = self._place_of(self._step)
+        asker.tune(place)
+        self.job.start(asker.address, (BAUDS[place],), now_ticks)
+        return True
+
+    def take(self, outcome: int, now_ticks: int) -> bool:
+        """The meter was asked at one speed."""
+        if outcome == line.OK or outcome == line.ABNORMAL:
+            self._remember()
+            return False
+        self._step += 1
+        if self._step >= len(BAUDS):
+            notes = self._asker.registry.notes
+            if self._is_unknown(self._index):
+                notes[self._index] = self._asker.master.learn(notes[self._index], line.TIMEOUT)
+            self._index = _NO_ROW
+        return False
+
+    def _find(self) -> bool:
+        """Turn to the next meter that has to be searched for."""
+        asker = self._asker
+        self._step = 0
+        self._index = self._missed
+        self._missed = _NO_ROW
+        while self._left and self._index == _NO_ROW:
+            self._left -= 1
+            index = self._cursor if self._cursor < asker.registry.count else 0
+            self._cursor = index + 1
+            if (
+                self._is_unknown(index)
+                and asker.is_mine(index)
+                and not asker.is_resting(index, self._time)
+            ):
+                self._index = index
+        return self._index != _NO_ROW
+
+    def _is_unknown(self, index: int) -> bool:
+        speech = self._asker.registry.speech[index]
+        return speech & meters.STANDARD == record.STANDARD_AUTO
+
+    def _place_of(self, step: int) -> int:
+        """The speed of each step: first that of the meter found last, then all others in order."""
+        if step == 0:
+            return self._place
+        return step - 1 if step <= self._place else step
+
+    def _remember(self) -> None:
+        """The meter has answered."""
+        asker = self._asker
+        registry = asker.registry
+        index = self._index
+        self._place = self._place_of(self._step)
+        is_old = self.job.standard == 1997
+        standard = record.STANDARD_1997 if is_old else record.STANDARD_2007
+        row = registry.row(index)
+        row[meters.ROW_STANDARD] = standard
+        row[meters.ROW_SPEED] = self._place
+        self._index = _NO_ROW
+        if asker.books.set_meter(index, row):
+            self.found += 1
+            self._ready = index

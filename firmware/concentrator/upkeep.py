@@ -1,0 +1,212 @@
+"""Once a day for each meter: its clock, and the items of plan.py.
+
+    look at all clocks, and read the items | set the clocks by broadcast | look at all clocks again
+
+A clock that differs by more than `limit_s` is set, all together by the broadcast 08H, which nobody
+answers and which a meter takes once a day, within five minutes, and not near midnight. What is
+still wrong when looked at again is reported. Where most meters of the line differ from us, it is
+our own clock that is doubtful: then nothing is set.
+
+All of it happens between ten past and ten to, far from midnight and from a whole hour.
+Spec: DL/T 645-2007 0400010C, 04000101, 04000102, 08H; 1997 C010, C011, 08H.
+"""
+
+from dlt645 import clock, codes, di
+from dlt645 import master as line
+from micropython import const
+from uplink import record
+
+from concentrator import registry as meters
+from concentrator.plan import ITEMS
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.asker import Asker
+
+# A meter's clock is set by broadcast if it differs by no more.
+SET_LIMIT_S = const(300)
+# Fewer meters than this are no majority against us.
+MAJORITY_LEAST = const(3)
+
+# Phases of a day.
+_LOOK = const(0)
+_SET = const(1)
+_LOOK_AGAIN = const(2)
+_OVER = const(3)
+
+# Steps with one meter; from _ITEMS on the items.
+_CLOCK = const(0)
+_DATE = const(1)
+_TIME = const(2)
+_ITEMS = const(3)
+
+_BEGINS_S = const(600)
+_ENDS_S = const(3000)
+_HOUR_S = const(3600)
+_DAY_S = const(86400)
+_TIME_SIZE = const(6)
+_NO_ROW = const(-1)
+_EVERYBODY = b"\x99\x99\x99\x99\x99\x99"
+
+
+class Upkeep:
+    """The task.
+
+    limit_s     a clock may differ by so much
+    wrong       clocks reported as wrong since the start; `sets` broadcasts sent
+    """
+
+    def __init__(self, asker: "Asker") -> None:
+        self.job = asker.master
+        self.limit_s = 10
+        self.wrong = 0
+        self.sets = 0
+        self._asker = asker
+        self._day = -1
+        self._phase = _OVER
+        self._index = _NO_ROW
+        self._left = 0
+        self._step = _CLOCK
+        self._date_t2000 = 0
+        self._seen = 0  # clocks looked at
+        self._differ = 0  # of them
+        self._speeds = 0  # of those that can be set, a bit for each place in dlt645.probe.BAUDS
+
+    def ask(self, now_ticks: int) -> bool:
+        """Start the next question, or the broadcast."""
+        asker = self._asker
+        t2000 = asker.books.t2000
+        if t2000 < 0 or not _BEGINS_S <= t2000 % _HOUR_S < _ENDS_S:
+            return False
+        today = t2000 // _DAY_S
+        if today != self._day:
+            self._day = today
+            self._begin(_LOOK)
+        while self._phase != _OVER:
+            if self._phase == _SET:
+                if self._speeds:
+                    self._send_time(now_ticks)
+                    return True
+                self._begin(_LOOK_AGAIN)
+            elif self._find():
+                asker.start_read(self._index, self._identifier(), now_ticks)
+                return True
+            elif self._phase == _LOOK and self._differ:
+                self._begin(_SET)
+            else:
+                self._phase = _OVER
+        return False
+
+    def take(self, outcome: int, now_ticks: int) -> bool:
+        """The transaction has ended; true: the second half of a clock follows at once."""
+        if self._phase == _SET:
+            return False
+        asker = self._asker
+        index = self._index
+        asker.learn(index, outcome)
+        if outcome != line.OK and outcome != line.ABNORMAL:
+            # It is silent: tomorrow again.
+            self._index = _NO_ROW
+            return False
+        identifier = self._identifier()
+        count = asker.decode(identifier, outcome)
+        step = self._step
+        if step >= _ITEMS:
+            if count:
+                asker.books.note_item(index, identifier, asker.values, count)
+            self._step = step + 1
+            return False
+        if count != 1:
+            # Few meters tell date and time together; and there are some without a clock.
+            self._step = _DATE if step == _CLOCK else _ITEMS
+            return False
+        if step == _DATE:
+            self._date_t2000 = asker.values[0]
+            self._step = _TIME
+            return True
+        self._step = _ITEMS
+        moment = asker.values[0] + (self._date_t2000 if step == _TIME else 0)
+        self._judge(index, moment - asker.books.t2000)
+        return False
+
+    def _begin(self, phase: int) -> None:
+        self._phase = phase
+        self._left = self._asker.registry.count
+        self._index = _NO_ROW
+        if phase == _LOOK:
+            self._seen = self._differ = self._speeds = 0
+        elif phase == _SET and self._differ * 2 > self._seen >= MAJORITY_LEAST:
+            self._speeds = 0
+
+    def _find(self) -> bool:
+        """Turn to the next item, or the next meter; false: all are through."""
+        registry = self._asker.registry
+        while True:
+            if self._index != _NO_ROW and self._find_step():
+                return True
+            self._index = _NO_ROW
+            if self._left == 0:
+                return False
+            self._left -= 1
+            index = self._left
+            speech = registry.speech[index] & meters.STANDARD
+            if (
+                self._asker.is_mine(index)
+                and registry.misses(index) == 0
+                and speech != record.STANDARD_AUTO
+            ):
+                self._index = index
+                self._step = _DATE if speech == record.STANDARD_1997 else _CLOCK
+
+    def _find_step(self) -> bool:
+        """Whether there is something to ask this meter, from this step on."""
+        if self._step < _ITEMS:
+            return True
+        if self._phase != _LOOK:
+            return False
+        while self._step - _ITEMS < len(ITEMS):
+            row = ITEMS[self._step - _ITEMS]
+            # Seldom items are spread over the days.
+            if self._identifier() and (self._day + self._index) % row[2] == 0:
+                return True
+            self._step += 1
+        return False
+
+    def _identifier(self) -> int:
+        speech = self._asker.registry.speech[self._index] & meters.STANDARD
+        is_old = speech == record.STANDARD_1997
+        step = self._step
+        if step >= _ITEMS:
+            row = ITEMS[step - _ITEMS]
+            return row[1] if is_old else row[0]
+        if step == _CLOCK:
+            return di.DATE_TIME
+        if step == _DATE:
+            return di.DATE_1997 if is_old else di.DATE
+        return di.TIME_1997 if is_old else di.TIME
+
+    def _judge(self, index: int, ahead_s: int) -> None:
+        """The meter's clock is so much ahead of ours."""
+        self._seen += 1
+        if -self.limit_s <= ahead_s <= self.limit_s:
+            return
+        if self._phase == _LOOK_AGAIN:
+            self.wrong += 1
+            self._asker.books.note_line(index, record.LINE_CLOCK, 0, ahead_s)
+            return
+        self._differ += 1
+        if -SET_LIMIT_S <= ahead_s <= SET_LIMIT_S:
+            self._speeds |= 1 << (self._asker.registry.speech[index] >> meters.SPEED_SHIFT)
+
+    def _send_time(self, now_ticks: int) -> None:
+        """Tell all meters of one speed what time it is."""
+        asker = self._asker
+        place = 0
+        while not self._speeds >> place & 1:
+            place += 1
+        self._speeds &= ~(1 << place)
+        asker.tune(place)
+        moment = bytearray(_TIME_SIZE)
+        clock.encode_into(moment, 0, asker.books.t2000)
+        self.sets += 1
+        asker.master.start(_EVERYBODY, codes.BROADCAST_TIME, moment, _TIME_SIZE, now_ticks)

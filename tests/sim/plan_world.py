@@ -1,0 +1,147 @@
+"""Meters on lines with a concentrator in virtual time, and what was asked of whom and when."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from random import Random
+
+from concentrator.app import App
+from concentrator.commands import Commands
+
+from host.frames import record, tariff
+from host.frames.record import Record, RecordKind
+from host.rig.board import Board
+from host.rig.checkers import records_of
+from host.sim.clock import DAY_S, DEFAULT_START_T2000, VirtualClock
+from host.sim.line import Line
+from host.sim.load import Load
+from host.sim.meter import Meter
+from host.sim.storage import Storage
+
+US = 1_000_000
+_TARIFF = """{"name": "one price", "tier_period": "none", "rates": ["flat"],
+    "tiers": [{"prices": ["0.5"]}]}"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request on the wire."""
+
+    at_us: int
+    baud: int
+    address: str
+    control: int
+    data: bytes
+
+
+@dataclass
+class WatchedLine(Line):
+    """Keeps every request."""
+
+    asked: list[Asked] = field(default_factory=list)
+
+    def write(self, data: bytes) -> int:
+        """Send."""
+        frame = data[data.index(0x68) :]
+        address, body = frame[1:7][::-1].hex(), frame[10:-2]
+        plain = bytes((byte - 0x33) & 0xFF for byte in body)
+        one = Asked(self.clock.now_us(), self.baud, address, frame[8], plain)
+        self.asked.append(one)
+        return super().write(data)
+
+
+def meter(number: int, baud: int = 2400, delay_ms: int = 60, **more: object) -> Meter:
+    """A meter with that number and registers of its own, in use since yesterday."""
+    return Meter(
+        f"{number:012d}",
+        Load(number, 200),
+        DEFAULT_START_T2000 - DAY_S,
+        start_wh=(number * 1000, 0, 0, 0),
+        baud=baud,
+        reply_delay_ms=delay_ms,
+        **more,  # type: ignore[arg-type]  # fields of a meter
+    )
+
+
+class Site:
+    """A concentrator with `lines` of meters; those in `down` are registered and not there."""
+
+    def __init__(
+        self,
+        *lines: Sequence[Meter],
+        down: Sequence[Meter] = (),
+        start_s: int = 0,
+        standard: str = "2007",
+        **values: int,
+    ) -> None:
+        """Begins `start_s` after midnight; `values` are settings."""
+        self.clock = VirtualClock(DEFAULT_START_T2000 + start_s)
+        self.meters = [one for line in lines for one in line]
+        self.lines = [
+            WatchedLine(self.clock, [one for one in line if one not in down]) for line in lines
+        ]
+        self.storage = Storage()
+        self.start()
+        for name, value in ({"id": 7} | values).items():
+            self.run(f"set {name} {value}")
+        image = tariff.build(tariff.read(_TARIFF), 1)
+        self.run(f"tariff begin {len(image)}")
+        for at in range(0, len(image), 64):
+            self.run(f"tariff data {at} {image[at : at + 64].hex()}")
+        self.run(f"tariff commit 1 {zlib.crc32(image):08x}")
+        for number, line in enumerate(lines):
+            for one in line:
+                self.run(f"meter add {one.address} {account(one)} 1 {number} {standard}")
+
+    def start(self) -> None:
+        """Power on."""
+        lines: list[Line] = list(self.lines)
+        self.board = Board(self.clock, self.storage, lines, None, Random(1))
+        self.app = App(self.board, limit=80)
+
+    def run(self, text: str) -> list[str]:
+        """Type a command."""
+        self.app.wake()
+        return Commands(self.app).run(text)
+
+    def live(self, duration_s: float) -> None:
+        """Let time pass."""
+        until_us = self.clock.now_us() + int(duration_s * US)
+        while self.clock.now_us() < until_us:
+            self.step(until_us)
+
+    def step(self, until_us: int) -> None:
+        """One step of the concentrator."""
+        board = self.board
+        board.look()
+        idle_ms = self.app.step(board.now_ticks(), board.now_t2000())
+        board.sleep(idle_ms, until_us)
+
+    def records(self, kind: RecordKind) -> list[Record]:
+        """The durable records of a kind, all accounts."""
+        self.app.journal.sync()
+        parsed = (record.parse(raw) for raw in records_of(self.storage.content).values())
+        return [one for one in parsed if one.kind == kind]
+
+    def index(self, one: Meter) -> int:
+        """Row of a meter."""
+        return self.app.registry.find_address(bytes.fromhex(one.address)[::-1])
+
+    def count(self, name: str, line: int = 0) -> int:
+        """A counter of a line."""
+        return dict(self.app.pollers[line].counts())[name]
+
+    def busy_us(self, line: int, addresses: set[str]) -> int:
+        """For how long the line waited for these: from each request to the next of anybody."""
+        asked = self.lines[line].asked
+        return sum(
+            min(after.at_us - one.at_us, 2 * US)
+            for one, after in pairwise(asked)
+            if one.address in addresses
+        )
+
+
+def account(one: Meter) -> str:
+    """The account number of a meter."""
+    return f"9{one.address[1:]}"
