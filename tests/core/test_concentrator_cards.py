@@ -76,7 +76,7 @@ class World:
         self.restart()
         for number, data in ((1, ONE_RATE), (2, DEARER), (3, TWO_RATES)):
             self.load(number, data)
-        check(self.books.set_meter(INDEX, bytearray(METER + ACCOUNT + b"\1\0\0\1")))
+        check(self.books.set_meter(INDEX, bytearray(METER + ACCOUNT + b"\1\0\0\1\0")))
         equal(self.redeem(header(1, 100, OPEN)), codes.OK)
 
     def load(self, number: int, data: bytes) -> None:

@@ -92,7 +92,7 @@ class Bench:
         equal(settings.change("district", str(DISTRICT)), "")
         equal(settings.change("card_key_version", str(VERSION)), "")
         equal(settings.change("card_key", DISTRICT_KEY.hex()), "")
-        check(self.app.books.set_meter(0, bytearray(METER + ACCOUNT + b"\x01\x00\x00\x01")))
+        check(self.app.books.set_meter(0, bytearray(METER + ACCOUNT + b"\x01\x00\x00\x01\x00")))
 
     def start(self) -> None:
         """The device starts, from what is on its storage."""

@@ -38,7 +38,7 @@ def test_a_household_is_set_up(concentrator: Device) -> None:
     assert loaded.output == "tariff 2 in force\n"
 
     added = ask(concentrator, "meter", "add", "983764", "17", "2")
-    assert added.output.startswith("000000983764 000000000017 2 0 2007")
+    assert added.output.startswith("000000983764 000000000017 2 0 auto 2400")
 
     account = ask(concentrator, "account", "17").output
     assert "balance_fen 0\n" in account

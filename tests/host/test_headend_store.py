@@ -137,7 +137,7 @@ def test_alarms_keep_their_detail(store: Store) -> None:
         4,
     )
     assert (second["kind"], second["account"]) == ("LINE", account_name(1))
-    assert second["detail"] == {"state": 1, "failures": 9}
+    assert second["detail"] == {"state": 1, "failures": 9, "ahead_s": 0}
     assert differences(store) == []
 
 

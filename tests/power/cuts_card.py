@@ -56,7 +56,7 @@ def prepared(opened: bool) -> bytearray:
     data = blank()
     carrier = FakeCarrier()
     device = Device(Flash(data), carrier)
-    row = bytearray(METER + ACCOUNT + b"\1\0\0\1")
+    row = bytearray(METER + ACCOUNT + b"\1\0\0\1\0")
     check(device.books.set_meter(INDEX, row), "meter")
     if opened:
         carrier.insert(memory(header(1, FIRST_AMOUNT, OPEN)))
