@@ -87,6 +87,9 @@ class Relays:
 
     def ask(self, now_ticks: int) -> bool:
         """Go on with a relay of this line, if it is time to."""
+        if self._sends and (now_ticks - self._sent_ticks) & _TICKS_MASK < CONFIRM_MS:
+            # Also when the opposite is wanted meanwhile: what was sent may still act.
+            return False
         registry = self._asker.registry
         if not registry.pending:
             self.index = _NO_ROW
@@ -107,9 +110,6 @@ class Relays:
             not self.has_status(index)
         ):
             self._end(record.STAGE_FAILED, STATUS_UNKNOWN)
-            return False
-        if self._sends and (now_ticks - self._sent_ticks) & _TICKS_MASK < CONFIRM_MS:
-            # Also when the opposite is wanted meanwhile: what was sent may still act.
             return False
         if stage == meters.RELAY_SEND:
             self._send(index, now_ticks)
@@ -199,3 +199,4 @@ class Relays:
     def _end(self, stage: int, status: int) -> None:
         self._asker.books.relay_done(self.index, stage, status)
         self.index = _NO_ROW
+        self._sends = 0
