@@ -16,7 +16,7 @@ from boards.littlefs import LittleStorage, open_filesystem
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.ports import Channel, Storage
+    from concentrator.ports import Channel, Line, Storage
 
     class ptr8(bytearray):
         """A pointer to bytes, as viper has it."""
@@ -106,6 +106,9 @@ class Uart:
         """Send; return how many bytes were taken, 0: try again later."""
         return _write(self._base, buf, len(buf))
 
+    def set_baud(self, baud: int) -> None:
+        """The wires of an emulator have no speed."""
+
     def close(self) -> None:
         """Begin anew on the same wires."""
         self.connection += 1
@@ -146,7 +149,7 @@ class Board:
         """The time is `start_t2000` now and runs `speed` times as fast as the ticks; -1: unset."""
         self.storage: Storage = LittleStorage(open_filesystem(Flash()))
         self._channels = [Uart(1), Uart(2), Uart(3)]
-        self.lines: list[Channel] = [self._channels[0]]
+        self.lines: list[Line] = [self._channels[0]]
         self.console: Channel | None = self._channels[1]
         self.uplink: Channel | None = self._channels[2]
         self.waiting = 0

@@ -132,6 +132,8 @@ class Relays:
                 registry.set_relay(index, meters.RELAY_CONFIRM | wants_open)
             return False
         self._asker.learn(index, outcome)
+        if not meters.RELAY_IDLE < stage < meters.RELAY_FAILED:
+            return False  # its order was withdrawn meanwhile
         if stage == meters.RELAY_LOOK:
             self._sends = 0
         status = self.status(index, outcome)
