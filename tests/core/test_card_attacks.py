@@ -5,7 +5,7 @@ test_chip_*.py, on the console in test_concentrator_guard.py; docs/CARDS.md list
 """
 
 from card import codes
-from card.image import OPEN, PURCHASE, REPLACEMENT
+from card.image import INSPECT, OPEN, PURCHASE, REPLACEMENT
 from card.redemption import FAILURES_LIMIT, LOCK_MS
 from card_world import (
     ACCOUNT,
@@ -219,6 +219,18 @@ def test_torn_write_at_every_byte() -> None:
             equal(written_back(card)[1:], (order, 5000))
             equal(world.redeem(card), codes.USED, byte)
             equal(world.books.credits, [(order, 5000)], byte)
+
+
+def test_torn_write_of_an_inspection_card_at_every_byte() -> None:
+    for byte in range(64):
+        world = World(last=4)
+        card = memory(header(0, 0, INSPECT))
+        world.carrier.insert(card)
+        world.carrier.tear_at = byte
+        equal(world.run(), codes.PULLED, byte)
+        equal(world.redeem(card), codes.COMPLETED, byte)
+        equal(written_back(card)[1], 4)
+        equal(world.books.credits, [])
 
 
 def test_torn_write_over_an_older_mark() -> None:

@@ -7,6 +7,7 @@ repaired; lines of the log changed. Operators' cards against the real settings o
 import json
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from card import codes
 from click.testing import Result
 from concentrator.operator import Operator
 
-from host.cards import batch, keystore
+from host.cards import batch, issuing, keystore
 from host.cards.audit import AuditError, AuditLog
 from host.cards.issuing import Issuer
 from host.frames import card as frames
@@ -23,6 +24,7 @@ from host.link.card import CardIoError, FileCard
 from host.sim.card import VirtualCard
 from tests.host.card_desk import CardDesk, served
 from tests.host.test_card_cli import ACCOUNT, METER, desk_for, issue, run, verify
+from tests.host.test_card_frames import BASE
 
 TARIFF = Path(__file__).resolve().parents[2] / "host" / "demo" / "tariff.json"
 
@@ -210,7 +212,7 @@ def issue_words(order: int) -> tuple[object, ...]:
     return ("issue", *who, "--order", order, "--amount", "1")
 
 
-@pytest.mark.parametrize("byte", range(0, 224, 3))
+@pytest.mark.parametrize("byte", range(0, 224, 37))
 def test_torn_while_issued(shop: Path, byte: int) -> None:
     order = batch.Order(ACCOUNT, METER, 5, 100)
     card = VirtualCard("00000000000000AA")
@@ -223,6 +225,26 @@ def test_torn_while_issued(shop: Path, byte: int) -> None:
     assert torn.genuine == (byte >= 88)
     assert len(list(batch.issue_all(issuer(), [order], _Tray(card), 4711, 1))) == 1
     assert frames.parse(bytes(card.memory), key).genuine
+
+
+@pytest.mark.parametrize("kind", list(frames.CardKind))
+def test_torn_write_of_each_kind_at_every_byte(kind: frames.CardKind) -> None:
+    """What is half written is not genuine, or is the whole header; writing again mends it."""
+    key = frames.district_key(bytes(32), 4711, 1)
+    content = frames.key_content(2, bytes(16)) if kind == frames.CardKind.KEY else bytes(32)
+    header = replace(BASE, kind=kind, key_version=1, content=content)
+    for byte in range(224):
+        card = VirtualCard("00000000000000AA")
+        card.tear_at_byte = byte
+        with pytest.raises(OSError, match="pulled"):
+            issuing.issue(card, header, key)
+        card.insert()
+        torn = frames.parse(bytes(card.memory), key)
+        assert torn.genuine == (byte >= 88), byte
+        assert not torn.write_back_genuine
+        written = issuing.issue(card, header, key)
+        mended = frames.parse(bytes(card.memory), key)
+        assert (mended.genuine, mended.header) == (True, written)
 
 
 # --- kinds --------------------------------------------------------------------------------------
