@@ -271,8 +271,12 @@ class Tariff:
         self._narrow(self._since_t2000, self._next_t2000)
         # Before the first settlement after 1999 a period has no time of its own.
         self.period_t2000 = max(1, self._since_t2000)
-        if position and self._settles_otherwise(at, self._sets[position - 1]):
-            self.period_t2000 = max(self.period_t2000, _u32(image, at))
+        # The first of the sets that settle alike: where it began, it settled.
+        while position and not self._settles_otherwise(at, self._sets[position - 1]):
+            position -= 1
+        start_t2000 = _u32(image, self._sets[position])
+        if start_t2000 > self.period_t2000:
+            self.period_t2000 = start_t2000
 
     def _settles_otherwise(self, at: int, before: int) -> bool:
         """Whether two sets differ in their periods: then the later one's start settles."""

@@ -62,11 +62,10 @@ class Calendar:
         begun = [one for one in _settlements(terms, moment.year) if one <= moment]
         begun += [max(_settlements(terms, moment.year - 1))]
         period = max(*begun, EPOCH + timedelta(seconds=1))
-        if position:
-            before = self.sets[position - 1]
-            if (before.period, before.settlements) != (terms.period, terms.settlements):
-                period = max(period, terms.start)
-        return period
+        # A set that settles in another way than the one before it settles when it begins.
+        settling = [(one.period, one.settlements) for one in self.sets]
+        changed = [at for at in range(1, position + 1) if settling[at] != settling[at - 1]]
+        return max([period, *(self.sets[at].start for at in changed[-1:])])
 
     def changes(self, start: datetime, end: datetime) -> list[datetime]:
         """Every moment between both at which a reading has to be divided."""

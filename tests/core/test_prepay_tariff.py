@@ -158,6 +158,20 @@ def test_a_new_set_with_the_same_period_does_not() -> None:
     equal(tariff.row, 2)
 
 
+def test_sets_that_settle_alike_share_the_start_of_the_first() -> None:
+    ladders = (ladder((5,), (1, 2)),)
+    starts = (at(26, 1, 1, 2), at(26, 2, 1), at(27, 3, 1))
+    sets = [terms(0, MONTHLY)]
+    for start in starts:
+        sets.append(terms(start, YEARLY))
+    tariff = loaded(image(1, 2, ladders, tuple(sets)))
+    equal(tariff.period_at(starts[0] - 1), at(26, 1, 1))
+    for t2000 in (starts[0], starts[1] - 1, starts[1], at(26, 12, 31)):
+        equal(tariff.period_at(t2000), starts[0])
+    for t2000 in (at(27, 1, 1), starts[2], at(27, 12, 31)):
+        equal(tariff.period_at(t2000), at(27, 1, 1))
+
+
 def test_day_tables() -> None:
     tariff = Tariff()
     tariff.load(RICH, len(RICH))
