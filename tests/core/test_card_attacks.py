@@ -198,6 +198,7 @@ def test_every_bit_of_the_write_back_flipped() -> None:
     used = memory(header(5))
     equal(world.redeem(used), codes.OK)
     for bit in range(64 * 8):
+        world.carrier.shown.clear()
         card = bytearray(used)
         card[WRITE_BACK + bit // 8] ^= 1 << bit % 8
         equal(world.redeem(card), codes.COMPLETED, bit)
