@@ -227,7 +227,7 @@ class Redemption:
             self._event_at = image.CARD_SIZE
             self._take_home(now_ticks)
         elif self._state == _EVENT:
-            # The money is safe and the card marked: what is missing here is only told no more.
+            # The money is safe and the card marked: a record that fails ends it, no more.
             if good:
                 self._take_home(now_ticks)
             else:
