@@ -143,7 +143,7 @@ class Board:
     """What main.py builds the concentrator on; the heap of 140 KiB is its `capacity`."""
 
     # Meters, registers of each, cells of each: three tiers of two rates.
-    capacity = (512, 4, 6)
+    capacity = (512, 2, 6)
 
     def __init__(self, start_t2000: int = -1, speed: int = 1, start_ticks: int = 0) -> None:
         """The time is `start_t2000` now and runs `speed` times as fast as the ticks; -1: unset."""

@@ -2,10 +2,14 @@
 floats and on an interpreter that has none.
 
 Method: the real build and the real emulator, at its serial prompt. Each core test module runs in
-an interpreter of its own, restarted in between. Without the emulator's tools, and without the
-right to install them, these tests are left out and say what to install.
+an interpreter of its own, restarted in between. A concentrator lives there through thirty days,
+its memory looked at each night; mpremote copies and runs programs. Without the emulator's tools,
+and without the right to install them, these tests are left out and say what to install.
 """
 
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,3 +114,56 @@ def check_module(on: qemu.Board, module: str) -> None:
     assert "core: " in printed, printed
     assert ", 0 failed" in printed, printed
     assert "core: 0 passed" not in printed, printed
+
+
+def test_thirty_days_take_no_memory(board: qemu.Board) -> None:
+    board.soft_reset()
+    printed = board.run(_THIRTY_DAYS, timeout_s=900)
+    free = [int(word) for word in printed.split()]
+
+    assert len(free) == 30
+    assert free[-1] >= free[1], free
+
+
+def test_mpremote_drives_the_board_and_its_flash_survives_a_reset(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = tmp_path / "count.py"
+    program.write_text("import note\nprint('counted', note.count)\n")
+    note = tmp_path / "note.py"
+    note.write_text("count = 41 + 1\n")
+    mounted = "exec", _MOUNT
+    repl = f"tcp:127.0.0.1:{port},server=on,wait=off"
+    with qemu.Board(build(floats=True), repl=repl):
+        mpremote(port, *mounted, "+", "fs", "cp", str(note), ":/flash/note.py")
+        assert "counted 42" in mpremote(port, "resume", "run", str(program))
+        mpremote(port, "soft-reset")
+        assert "counted 42" in mpremote(port, *mounted, "+", "run", str(program))
+
+
+def mpremote(port: int, *words: str) -> str:
+    """What mpremote prints, connected to the board."""
+    command = [sys.executable, "-m", "mpremote", "connect", f"socket://127.0.0.1:{port}", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+_THIRTY_DAYS = """\\
+import gc
+from village import Village
+v = Village(2)
+for day in range(30):
+    for hour in range(24):
+        v.round()
+    gc.collect()
+    print(gc.mem_free())
+"""
+
+_MOUNT = """\\
+import sys, vfs
+from boards.littlefs import open_filesystem
+from boards.qemu import Flash
+vfs.mount(open_filesystem(Flash()), '/flash')
+sys.path.append('/flash')
+"""
