@@ -4,11 +4,14 @@ import sys
 
 from boards import BoardError, module_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 def main() -> int:
     """Run until interrupted; 2 when the board cannot start, with why in one line."""
     from concentrator import run
-    from concentrator.app import App
 
     try:
         board = module_of(sys.platform).Board()
@@ -16,10 +19,24 @@ def main() -> int:
         print("dianka:", error)
         return 2
     try:
-        run.run(App(board, *board.capacity), board)
+        run.run(build(board), board)
     except KeyboardInterrupt:
         print("dianka: stopped")
     return 0
+
+
+def build(board: "Any") -> "Any":
+    """The concentrator on `board`, with the board's own card reader before it if it has one."""
+    from concentrator.app import App
+
+    app = App(board, *board.capacity)
+    if board.card is None:
+        return app
+    from card.chips.local import LocalCarrier
+    from card.chips.sle4442 import Sle4442
+    from concentrator.local import LocalReader
+
+    return LocalReader(app, LocalCarrier(Sle4442(*board.card), board.show_card))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ LAYERS = (
     _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
     _layer("boards", ours="concentrator.ports", foreign=f"{_PURE} {_BOARD}", device=True),
-    _layer("main", ours="boards concentrator", foreign="sys", device=True),
+    _layer("main", ours="boards concentrator card", foreign="sys typing", device=True),
     _layer("boot", foreign="sys gc machine micropython", device=True),
     _layer("manifest", foreign="", device=True),
     _layer("host.shim"),

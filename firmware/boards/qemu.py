@@ -144,6 +144,7 @@ class Board:
 
     # Meters, registers of each, cells of each: three tiers of two rates.
     capacity = (512, 2, 6)
+    card = None
 
     def __init__(self, start_t2000: int = -1, speed: int = 1, start_ticks: int = 0) -> None:
         """The time is `start_t2000` now and runs `speed` times as fast as the ticks; -1: unset."""

@@ -10,7 +10,6 @@ Time is the machine's own, or runs `speed` times as fast since the moment `epoch
 import errno
 import os
 import select
-import socket
 import sys
 import termios
 import time
@@ -19,6 +18,7 @@ from micropython import const
 
 from boards import BoardError
 from boards.littlefs import LittleStorage, open_filesystem
+from boards.tcp import GONE, TcpClient, events_of
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -58,8 +58,6 @@ _SPEEDS = {
     57600: 0o10001,
     115200: _B115200,
 }
-
-_GONE = select.POLLHUP | select.POLLERR
 
 _USAGE = (
     "usage: micropython firmware/main.py --flash FILE --line PATH [--line PATH ..]"
@@ -125,8 +123,8 @@ class Terminal:
         if self._file is None:
             self._open_again()
             return
-        self._ready = _events(self._poll)
-        if self._ready & _GONE:
+        self._ready = events_of(self._poll)
+        if self._ready & GONE:
             self._lose()
         elif self._ready & select.POLLIN:
             self.waiting = 1
@@ -217,92 +215,6 @@ class Terminal:
             self._file = None
 
 
-class TcpClient:
-    """A `Channel` that keeps connecting to one address and never waits for it."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.connection = 0
-        self.waiting = 0
-        self._ready = 0
-        self._host = host
-        self._port = port
-        self._count = 0
-        self._address: object = None
-        self._socket: socket.socket | None = None
-        self._poll = select.poll()
-        self._next_ticks = time.ticks_ms()
-
-    def look(self) -> None:
-        """Bring the connection on, and `waiting` up to date."""
-        if self._socket is None:
-            if time.ticks_diff(time.ticks_ms(), self._next_ticks) >= 0:
-                self._begin()
-            return
-        self._ready = _events(self._poll)
-        if self.connection:
-            if self._ready & (select.POLLIN | _GONE):
-                self.waiting = 1
-        elif self._ready & _GONE:
-            self.close()
-        elif self._ready & select.POLLOUT:
-            self._count += 1
-            self.connection = self._count
-
-    def read_into(self, buf: bytearray) -> int:
-        """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
-        self.waiting = 0
-        if self._socket is None or self.connection == 0:
-            return 0
-        try:
-            size = self._socket.readinto(buf)
-        except OSError as error:
-            if error.errno != errno.EAGAIN:
-                self.close()
-            return 0
-        if size == 0:
-            self.close()
-        return size or 0
-
-    def write(self, buf: memoryview) -> int:
-        """Send; return how many bytes were taken, 0: try again later."""
-        if self._socket is None or self.connection == 0:
-            return 0
-        try:
-            return self._socket.send(buf)
-        except OSError as error:
-            if error.errno != errno.EAGAIN:
-                self.close()
-            return 0
-
-    def close(self) -> None:
-        """Give the connection up; `look` makes a new one."""
-        if self._socket is not None:
-            self._poll.unregister(self._socket)
-            self._socket.close()
-            self._socket = None
-        self.connection = self.waiting = self._ready = 0
-        self._next_ticks = time.ticks_add(time.ticks_ms(), _REOPEN_MS)
-
-    def _begin(self) -> None:
-        """Start a connection; a name is looked up until it was found once."""
-        self._socket = socket.socket()
-        self._poll.register(self._socket, select.POLLIN | select.POLLOUT)
-        try:
-            if self._address is None:
-                self._address = socket.getaddrinfo(self._host, self._port)[0][-1]
-            self._socket.setblocking(False)
-            self._socket.connect(self._address)
-        except OSError as error:
-            if error.errno != errno.EINPROGRESS:
-                self.close()
-
-
-def _events(poll: select.poll) -> int:
-    """What the one thing registered is ready for."""
-    events = poll.poll(0)
-    return events[0][1] if events else 0
-
-
 class Clock:
     """The machine's local standard time, or a faster one that began at an agreed moment."""
 
@@ -340,6 +252,7 @@ class Board:
     """
 
     capacity = (512, 4, 12)
+    card = None
 
     def __init__(self) -> None:
         """Read sys.argv. BoardError: the user's mistake, in one line."""

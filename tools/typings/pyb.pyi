@@ -1,0 +1,3 @@
+from typing import Any
+
+def Flash(*, start: int) -> Any: ...
