@@ -36,13 +36,16 @@ SYNC_MS = const(10000)
 # A checkpoint lets older segments go: after so many records, or when segments become few.
 CHECKPOINT_RECORDS = const(2048)
 CHECKPOINT_ROOM = const(64)
-# The longest time for which a step may promise that nothing is due.
-QUIET_MS = const(5000)
+# The longest time for which a step may promise that nothing is due, and the shortest worth it.
+QUIET_MS = const(30000)
+_REST_MS = const(1000)
 # While an answer is waited for, on a line or from above.
 _LINE_MS = const(5)
 _UPLINK_MS = const(50)
+# While the head-end is away: its return is noticed so soon.
+_AWAY_MS = const(2000)
 # An audit looks at one account of so many: at all of them in some minutes.
-_AUDIT_SHIFT = const(6)
+_AUDIT_SHIFT = const(4)
 
 # First numbers of the columns in a checkpoint; a table appends, it never reorders.
 _TARIFF_COLUMNS = const(0)
@@ -52,6 +55,7 @@ _LEDGER_COLUMNS = const(64)
 # Places in `_quiet`.
 _UNTIL_T2000 = const(0)
 _SINCE_TICKS = const(1)
+_FOR_MS = const(2)
 
 _TICKS_MASK = const(0x1FFFFFFF)
 _FAR_T2000 = const(0x3FFFFFFF)
@@ -89,8 +93,9 @@ class App:
         self._chunk = bytearray(256)
         self._tx_sent = 0
         self._waits_ticks = -1
-        # Until what t2000 nothing is due, and since what ticks: one attribute is quicker than two.
-        self._quiet = array("i", (-1, 0))
+        # Until what t2000 nothing is due, since what ticks and for how many ms: one attribute is
+        # quicker than three.
+        self._quiet = array("i", (-1, 0, 0))
         self._audit_index = 0
         # Images are swept when both checkpoints name the ones in force.
         self._saved_changes = -1
@@ -153,7 +158,7 @@ class App:
         """Do what is due; return for how many ms nothing will be, 0: call again at once."""
         quiet = self._quiet
         if now_t2000 < quiet[_UNTIL_T2000] and not self.board.waiting:
-            quiet_ms = QUIET_MS - ((now_ticks - quiet[_SINCE_TICKS]) & _TICKS_MASK)
+            quiet_ms = quiet[_FOR_MS] - ((now_ticks - quiet[_SINCE_TICKS]) & _TICKS_MASK)
             if quiet_ms > 0:
                 return quiet_ms
         quiet[_UNTIL_T2000] = -1
@@ -166,23 +171,29 @@ class App:
             idle_ms = min(idle_ms, poller.step(now_ticks))
         if self.console is not None:
             idle_ms = min(idle_ms, self._serve_console(now_ticks, now_t2000))
-        self._keep(now_ticks)
+        idle_ms = min(idle_ms, self._keep(now_ticks))
         if self.session is not None:
             idle_ms = min(idle_ms, self._bring_up(now_ticks))
-        if idle_ms == QUIET_MS:
-            self._rest(now_ticks, now_t2000)
-        return idle_ms
+        return self._rest(idle_ms, now_ticks, now_t2000) if idle_ms >= _REST_MS else idle_ms
 
-    def _rest(self, now_ticks: int, now_t2000: int) -> None:
-        """Note until when there is nothing to do."""
+    def _rest(self, idle_ms: int, now_ticks: int, now_t2000: int) -> int:
+        """Note until when there is nothing to do, and look after some accounts meanwhile."""
         quiet_t2000 = _FAR_T2000
         for poller in self.pollers:
             due_t2000 = poller.readings.due_t2000
             if due_t2000 < quiet_t2000:
                 quiet_t2000 = due_t2000
+        left_s = quiet_t2000 - now_t2000
+        if 0 < left_s < QUIET_MS // 1000:
+            idle_ms = min(idle_ms, 1000 * left_s)
+        pending = self.registry.pending
+        self._audit()
+        if self.registry.pending > pending:
+            return 0
         self._quiet[_UNTIL_T2000] = quiet_t2000
         self._quiet[_SINCE_TICKS] = now_ticks
-        self._audit()
+        self._quiet[_FOR_MS] = idle_ms
+        return idle_ms
 
     def _audit(self) -> None:
         """Judge a few accounts again: holds end and graces run out without a reading."""
@@ -208,8 +219,11 @@ class App:
 
     # --- journal and outbox ---------------------------------------------------------------------
 
-    def _keep(self, now_ticks: int) -> None:
-        """Make what waits durable in time; let go what is known above and in a checkpoint."""
+    def _keep(self, now_ticks: int) -> int:
+        """Make what waits durable in time; let go what is known above and in a checkpoint.
+
+        Return for how many ms there is nothing to do.
+        """
         journal = self.journal
         count = journal.count
         if count == 0:
@@ -226,6 +240,11 @@ class App:
         unkept = journal.durable_seq - self.checkpoint.seq
         if unkept >= CHECKPOINT_RECORDS or (journal.room < CHECKPOINT_ROOM and unkept >= 64):
             self.save()
+        if journal.count == 0:
+            return QUIET_MS
+        if self._waits_ticks < 0:
+            return _REST_MS
+        return max(_REST_MS, SYNC_MS - ((now_ticks - self._waits_ticks) & _TICKS_MASK))
 
     def save(self) -> bool:
         """Write a checkpoint of everything; false where the storage refuses."""
@@ -263,7 +282,9 @@ class App:
             self.books.behind = True
         if outcome == uplink.ACKED:
             return 0
-        return _UPLINK_MS if outcome == uplink.BUSY else QUIET_MS
+        if outcome == uplink.BUSY:
+            return _UPLINK_MS
+        return QUIET_MS if outcome == uplink.IDLE else _AWAY_MS
 
     def restored(self) -> bool:
         """Go on behind the head-end's records, after what it knows was taken over; false: cannot.

@@ -22,6 +22,8 @@ _LINE = {
     "noise": 0.1,
     "babble": 0.02,
     "silent_meter": 0.003,
+    "stray_noise": 0.02,
+    "jabber": 0.002,
 }
 _JITTER_MS = 200
 _HEADEND = {

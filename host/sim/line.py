@@ -76,14 +76,14 @@ class _Burst:
     baud: int
     values: list[int]
     taken: int = 0
+    over_us: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.over_us = self.end_us(len(self.values) - 1)
 
     def end_us(self, index: int) -> int:
         """When byte `index` is over; 0 has passed at the start where `baud` is 0."""
         return self.start_us + ((index + 1) * BITS_PER_BYTE * _US // self.baud if self.baud else 0)
-
-    @property
-    def over_us(self) -> int:
-        return self.end_us(len(self.values) - 1)
 
     def over_by(self, now_us: int) -> int:
         """How many bytes are over by `now_us`."""
@@ -142,6 +142,8 @@ class Line:
         """What has arrived by now, in order."""
         self._advance()
         now_us = self.clock.now_us()
+        if len(self._bursts) == 1 and self._bursts[0].over_us <= now_us:
+            return self._read_last()
         heard: list[tuple[int, int]] = []
         for burst in self._bursts:
             if burst.source == _MASTER and not self.echo:
@@ -155,6 +157,18 @@ class Line:
         self._bursts = [burst for burst in self._bursts if burst.over_us > now_us]
         heard.sort(key=lambda byte: byte[0])
         return bytes([value for _, value in heard])
+
+    def _read_last(self) -> bytes:
+        """The rest of the only one that spoke: nothing to be put in order."""
+        burst = self._bursts.pop()
+        if burst.source == _MASTER and not self.echo:
+            return b""
+        values = burst.values[burst.taken :]
+        if burst.baud != self.baud:
+            values = [
+                value if value == _LOST else self._at_speed(value, burst.baud) for value in values
+            ]
+        return _heard(values)
 
     def next_us(self) -> int | None:
         """When the next request or reply is over, None while the line is quiet.
