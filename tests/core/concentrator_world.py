@@ -266,6 +266,7 @@ class Bench:
         self.now_ms = 0
         self.moved_s: int | None = 0
         self.uplink = None
+        self.waiting = 0
         self._insertion = 0
         self.start()
         self._set_up()
@@ -295,7 +296,7 @@ class Bench:
         check(app.books.set_tariff(1, crc, len(TARIFF)))
         for index, meter in enumerate(self.meters):
             account = ACCOUNT[:5] + bytes((ACCOUNT[5] + index,))
-            row = bytearray(bytes(meter.address) + account + b"\x01\x00\x00\x01")
+            row = bytearray(bytes(meter.address) + account + b"\x01\x00\x00\x01\x00")
             check(app.books.set_meter(index, row))
 
     def set_t2000(self, t2000: int) -> None:
@@ -321,9 +322,11 @@ class Bench:
         now_ms = self.now_ms
         for meter in self.meters:
             meter.look(now_ms)
+        self.waiting = 0
         for channel in (self.lines[0], self.console):
             channel.serve(now_ms)
             channel.look(now_ms)
+            self.waiting |= channel.waiting
 
     def step(self) -> int:
         """One step, and the time until the next."""
