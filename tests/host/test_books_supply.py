@@ -47,7 +47,7 @@ class Station:
         crc32 = image_crc32(image)
         self.storage.content[f"t01-{crc32:08x}"] = image
         assert self.books.set_tariff(1, crc32, len(image))
-        assert self.books.set_meter(0, bytearray(METER + ACCOUNT + b"\x01\x00\x00\x01"))
+        assert self.books.set_meter(0, bytearray(METER + ACCOUNT + b"\x01\x00\x00\x01\x00"))
         self.values = array("i", [0] * 5)
         self.read(0)
 

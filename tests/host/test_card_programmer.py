@@ -132,7 +132,7 @@ def test_a_new_card_is_named_issued_and_redeemed(tmp_path: Path) -> None:
         f"set console_key {keys.console_key.hex()}",
     ):
         console.command(command)
-    row = bytearray(bytes.fromhex(METER)[::-1] + bytes.fromhex(ACCOUNT) + b"\1\0\0\1")
+    row = bytearray(bytes.fromhex(METER)[::-1] + bytes.fromhex(ACCOUNT) + b"\1\0\0\1\0")
     assert bench.app.books.set_meter(0, row)
     bench.chip.memory[8:16] = b"\xff" * 8
 
