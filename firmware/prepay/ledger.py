@@ -38,7 +38,7 @@ OUTCOME_NAMES = (
     "billing is stopped",
     "the clock is not set",
     "the meter has no value",
-    "the clock went back",
+    "the clock went back, or far ahead",
     "a register went back",
     "more energy than can be",
     "more money than can be",
@@ -56,6 +56,8 @@ MONEY_LIMIT_FEN = const(0x3FFFFFFF)
 
 # A clock set back by less than this is no doubt: the ledger waits at its own time.
 _BACK_LIMIT_S = const(3600)
+# A year and a month: longer, either the clock is wrong or nobody lives there.
+_AHEAD_LIMIT_S = const(34560000)
 # What a register may show above the greatest power times the time: its steps, late answers.
 _SLACK_WH = const(1000)
 # Above it a reading is no normal one.
@@ -232,13 +234,15 @@ class Ledger:
         self.new_residue_e11 = residue_e11 % 10000
         self.new_residue_e7 = residue_e7 % 100000
         debit_fen = self.debit_fen[index] + residue_e7 // 100000
+        if debit_fen > MONEY_LIMIT_FEN:
+            return self._prepare_any(index, tariff, registers_wh, t2000)
         self.new_debit_fen = debit_fen
         self.new_used_wh = used_wh
         self.new_read_t2000 = t2000
         self._registers = registers_wh
         self._cell = cell
         self.rolled = self.estimated = False
-        return OVERFLOW if debit_fen > MONEY_LIMIT_FEN else CHARGED
+        return CHARGED
 
     def _prepare_any(
         self, index: int, tariff: Tariff, registers_wh: "array[int]", t2000: int
@@ -249,17 +253,17 @@ class Ledger:
         if t2000 <= 0:
             return NO_TIME
         if self.misfit(index, tariff):
+            self.fault_value = self.fault_limit = 0
             return MISFIT
         self._fitting = tariff
         self._registers = registers_wh
         start_t2000 = self.read_t2000[index] or t2000
         elapsed_s = t2000 - start_t2000
-        if elapsed_s < 0:
-            self.fault_value = t2000
-            self.fault_limit = start_t2000
-            if elapsed_s < -_BACK_LIMIT_S:
-                return EARLIER
-            elapsed_s = 0
+        self.fault_value = t2000
+        self.fault_limit = start_t2000
+        if elapsed_s < -_BACK_LIMIT_S or elapsed_s > _AHEAD_LIMIT_S:
+            return EARLIER
+        elapsed_s = max(elapsed_s, 0)
         first = self.read_t2000[index] == 0
         outcome = self._measure(index, elapsed_s, first)
         if outcome:
@@ -278,6 +282,8 @@ class Ledger:
             self.new_period_t2000 = tariff.period_at(t2000)
             return FIRST
         self._divide(index, tariff, start_t2000, elapsed_s)
+        self.fault_value = self.new_debit_fen
+        self.fault_limit = MONEY_LIMIT_FEN
         return OVERFLOW if self.new_debit_fen > MONEY_LIMIT_FEN else CHARGED
 
     def _measure(self, index: int, elapsed_s: int, first: bool) -> int:
@@ -293,9 +299,9 @@ class Ledger:
             delta_wh = 0 if first else value_wh - old_wh
             if delta_wh < 0:
                 delta_wh += REGISTER_MODULUS_WH
+            self.fault_value = value_wh
+            self.fault_limit = old_wh
             if delta_wh > limit_wh:
-                self.fault_value = value_wh
-                self.fault_limit = old_wh
                 return BACK if value_wh < old_wh else TOO_MUCH
             if self.flags[index] & SCALED:
                 delta_wh *= self.multiplier[index]
@@ -490,10 +496,3 @@ class Ledger:
         self.new_used_wh = used_wh
         self.commit(index)
         return agreed
-
-    def clear(self, index: int) -> None:
-        """Begin the account anew: it belongs to another household."""
-        for column in self.columns():
-            width = len(column) // self.count
-            for at in range(index * width, (index + 1) * width):
-                column[at] = 0

@@ -35,8 +35,9 @@ from prepay.calendar import DAY_S, day_number, month_of, weekday_of, year_of
 IMAGE_LIMIT = const(4096)
 RATES_LIMIT = const(8)
 TIERS_LIMIT = const(8)
-# Above every energy and every time: the limit of the last tier, the end of the last set.
+# Above every energy, and every time before 2034: the limit of the last tier, the end of all sets.
 NO_LIMIT = const(0x3FFFFFFF)
+_FAR_T2000 = const(0xFFFFFFFF)
 FROM_REGISTERS = const(-1)
 
 _FORMAT = const(1)
@@ -235,7 +236,7 @@ class Tariff:
             position -= 1
         at = self._sets[position]
         self.from_t2000 = _u32(image, at)
-        self.until_t2000 = NO_LIMIT
+        self.until_t2000 = NO_LIMIT if t2000 < NO_LIMIT else _FAR_T2000
         if position + 1 < len(self._sets):
             self.until_t2000 = _u32(image, self._sets[position + 1])
         self.standing_e7 = _u32(image, at + 4)
@@ -250,7 +251,7 @@ class Tariff:
             self._seek_slot(season, image[at + 11], t2000)
         self.plain_from_t2000 = self.from_t2000
         if self.standing_e7 or self.rate != FROM_REGISTERS:
-            self.plain_from_t2000 = NO_LIMIT
+            self.plain_from_t2000 = self.until_t2000
 
     def _narrow(self, from_t2000: int, until_t2000: int) -> None:
         """Keep what lies within both spans."""

@@ -166,6 +166,7 @@ def test_doubtful_readings_charge_nothing() -> None:
         (21010, 7200, books.TOO_MUCH),
         (-5001, 900, books.NO_VALUE),
         (10, -3601, books.EARLIER),
+        (10, 400 * DAY_S + 1, books.EARLIER),
         (10, -START, books.NO_TIME),
         (10, -START - 1, books.NO_TIME),
     ):
@@ -437,9 +438,6 @@ def test_accounts_do_not_touch_each_other() -> None:
         width = len(column) // 3
         for at in list(range(width)) + list(range(2 * width, 3 * width)):
             equal(column[at], 0)
-    account.ledger.clear(1)
-    for column in account.ledger.columns():
-        equal(sum(column), 0)
 
 
 def test_billing_resumed_begins_anew_in_the_same_period() -> None:
@@ -469,3 +467,27 @@ def test_energy_used_before_the_account_counts_for_the_tiers() -> None:
     equal(one.prepare(0, zhejiang(), registers_wh, START), books.FIRST)
     one.commit(0)
     equal(one.used_wh[0], 2759990)
+
+
+def test_beyond_2034_all_goes_on() -> None:
+    """Seconds no longer fit 30 bits then."""
+    sets = (terms(0, ENDLESS, ((1, 1, 0, 0, 0),), 1000),)
+    daily = loaded(image(1, 1, (ladder((), (50000000,)),), sets))
+    starts = [0x3FFFFFFF - 100, 0x3FFFFFFF, 0x3FFFFFFF + 1]
+    for year in (34, 50, 67, 98):
+        starts.append(day_number(year, 6, 30) * DAY_S + 100)
+    for t2000 in starts:
+        for tariff in (flat(50000000), simple((9000,), (50000000, 60000000)), daily):
+            account = Account(tariff, (0,), t2000)
+            account.use(1000)
+            account.use(1000, 0, 2 * DAY_S)
+            days_e11 = 2 * 1000 * 10000 if tariff is daily else 0
+            equal(account.charged_e11, yuan_e11("1") + days_e11, t2000)
+            check(tariff.change_after(account.t2000) > account.t2000)
+
+
+def test_what_is_too_much_money_is_told() -> None:
+    account = Account(flat(10**8))
+    account.ledger.debit_fen[1] = 0x3FFFFFFF
+    equal(account.use(1000), books.OVERFLOW)
+    equal((account.ledger.fault_value, account.ledger.fault_limit), (0x3FFFFFFF + 100, 0x3FFFFFFF))
