@@ -195,23 +195,26 @@ class Ledger:
         start_t2000 = self.read_t2000[index]
         used_wh = self.used_wh[index]
         elapsed_s = t2000 - start_t2000
+        row = tariff.row
+        if flags:
+            if flags & _UNUSUAL or flags >> HOUSEHOLD >= tariff.households:
+                return self._prepare_any(index, tariff, registers_wh, t2000)
+            row += (flags >> HOUSEHOLD) * tariff.tiers
         if (
-            flags & _UNUSUAL
-            or tariff is not self._fitting
+            tariff is not self._fitting
             or not 0 < elapsed_s <= _LONG_S
-            or flags >> HOUSEHOLD >= tariff.households
             or start_t2000 < tariff.plain_from_t2000
             or t2000 > tariff.until_t2000
             or self.period_t2000[index] != tariff.period_t2000
         ):
             return self._prepare_any(index, tariff, registers_wh, t2000)
-        limits_wh = tariff.limits_wh
-        row = tariff.row + (flags >> HOUSEHOLD) * tariff.tiers
         rates = tariff.rates
         cell = 0
-        while limits_wh[row] <= used_wh:
+        tier_limit_wh = tariff.limits_wh[row]
+        while tier_limit_wh <= used_wh:
             row += 1
             cell += rates
+            tier_limit_wh = tariff.limits_wh[row]
         price = row * rates
         limit_wh = elapsed_s * self.power_limit_w // 3600 + _SLACK_WH
         old_wh = self.registers_wh
@@ -228,7 +231,7 @@ class Ledger:
                 residue_e7 += wh * prices_e4[price + rate]
                 residue_e11 += wh * prices_e8_low[price + rate]
                 used_wh += wh
-        if used_wh >= limits_wh[row]:
+        if used_wh >= tier_limit_wh:
             return self._prepare_any(index, tariff, registers_wh, t2000)
         residue_e7 += residue_e11 // 10000
         self.new_residue_e11 = residue_e11 % 10000
@@ -394,13 +397,13 @@ class Ledger:
             self._commit_cells(index)
         else:
             cell += index * self.cells_limit
+        cells_wh = self.cells_wh
         for rate in range(self._fitting.registers):
-            value_wh = registers_wh[rate]
-            if cell >= 0:
-                wh = value_wh - old_wh[at + rate]
-                if wh:
-                    self.cells_wh[cell + rate] += wh
-            old_wh[at + rate] = value_wh
+            wh = registers_wh[rate] - old_wh[at + rate]
+            if wh:
+                old_wh[at + rate] = registers_wh[rate]
+                if cell >= 0:
+                    cells_wh[cell + rate] += wh
 
     def _commit_cells(self, index: int) -> None:
         self.period_t2000[index] = self.new_period_t2000
