@@ -154,7 +154,7 @@ class Village:
         self._load_tariff()
         self.app.step(self.ticks, self.t2000)
         for number in range(count):
-            self._run(f"meter add {983764 + number:012d} {310000000001 + number:012d} 1")
+            self._run(f"meter add {983764 + number:012d} {310000000001 + number:012d} 1 0 2007")
 
     def _load_tariff(self) -> None:
         data = tariff_image()

@@ -1,0 +1,310 @@
+"""Goal: the tasks of a line ask the right meter the right thing at its speed, and a round of
+readings allocates nothing.
+
+Method: the poller on books that only note what they are told, and a line whose meters answer
+between two steps; while a step runs, the heap can be locked.
+"""
+
+from concentrator.poller import Poller
+from concentrator.registry import RELAY_LOOK, Registry
+from dlt645 import codes, master
+from dlt645.clock import encode_into
+from dlt645.frame import Receiver
+from dlt645.ticks import TICKS_MASK
+from dlt645_line import reply
+from harness import check, equal, heap_locked
+from prepay.policy import Policy
+from uplink import record
+
+# Friday 2026-01-02 10:20, far from midnight and from a whole hour.
+NOW = 820540800 + 37200
+DAY_S = 86400
+
+
+class Meter:
+    """Answers reads of both kinds by its standard, and takes relay commands."""
+
+    def __init__(self, number: int, standard: int = 2007, baud: int = 2400) -> None:
+        self.address = bytes((number, 0, 0, 0, 0, 0))
+        self.standard = standard
+        self.baud = baud
+        self.ahead_s = 0
+        self.status = 0
+        self.written = b""
+        self.tells_relay = True
+
+    def answer(self, control: int, data: bytes, t2000: int) -> "tuple[int, bytes] | None":
+        """Control and data of the reply, None: silence."""
+        is_old = self.standard == 1997
+        if control == codes.BROADCAST_TIME:
+            self.ahead_s = 0 if -300 <= self.ahead_s <= 300 else self.ahead_s
+            return None
+        if control == codes.WRITE_1997 and is_old:
+            self.written += data
+            self.status = 1 if data[6:] == b"\x55\x33" else 0
+            return 0x84, b""
+        if control == codes.RELAY and not is_old:
+            self.written += data
+            self.status = 0x50
+            return 0x9C, b""
+        if control != (codes.READ_1997 if is_old else codes.READ):
+            return None
+        value = self._value(data, t2000)
+        if not value:
+            return control | 0xC0, b"\2"
+        return control | 0x80, data + value
+
+    def _value(self, data: bytes, t2000: int) -> bytes:
+        if data in (b"\x00\x00\x01\x00", b"\x10\x90"):
+            return bytes(4)
+        if data in (b"\x00\xff\x01\x00", b"\x1f\x90"):
+            return b"\x78\x56\x34\x12" * 5 + (b"\xaa" if self.standard == 1997 else b"")
+        if data == b"\x03\x05\x00\x04":
+            return bytes((self.status & 0xFF, self.status >> 8))
+        if data == b"\x29\xc0" and self.tells_relay:
+            return bytes((self.status,))
+        moment = bytearray(6)
+        encode_into(moment, 0, t2000 + self.ahead_s)
+        if data in (b"\x01\x01\x00\x04", b"\x10\xc0"):
+            return b"\5" + bytes(moment[3:])
+        return bytes(moment[:3]) if data in (b"\x02\x01\x00\x04", b"\x11\xc0") else b""
+
+
+class Wire:
+    """A line; what is written waits until `answer` is called, outside a step."""
+
+    def __init__(self, meters: "list[Meter]") -> None:
+        self.connection = 1
+        self.waiting = 0
+        self.baud = 2400
+        self.meters = meters
+        self.asked: list[tuple[int, int, bytes]] = []
+        self._size = 0
+        self._buf = bytearray(256)
+        self._reply = b""
+        self._receiver = Receiver()
+
+    def read_into(self, buf: bytearray) -> int:
+        """The reply, whole."""
+        for index in range(self.waiting):
+            buf[index] = self._reply[index]
+        size = self.waiting
+        self.waiting = 0
+        return size
+
+    def write(self, buf: memoryview) -> int:
+        """Take a request."""
+        for index in range(len(buf)):
+            self._buf[index] = buf[index]
+        self._size = len(buf)
+        return self._size
+
+    def set_baud(self, baud: int) -> None:
+        """Another speed."""
+        self.baud = baud
+
+    def close(self) -> None:
+        """Not used."""
+
+    def answer(self, t2000: int) -> None:
+        """Let the meters hear what was written."""
+        if not self._size:
+            return
+        receiver = self._receiver
+        receiver.feed(self._buf, self._size)
+        self._size = 0
+        address, control = bytes(receiver.address), receiver.control
+        data = bytes(receiver.data[: receiver.data_size])
+        receiver.release()
+        self.asked.append((address[0], control, data))
+        for meter in self.meters:
+            if meter.baud == self.baud and address in (meter.address, b"\x99" * 6):
+                answer = meter.answer(control, data, t2000)
+                if answer is not None:
+                    self._reply = reply(meter.address, answer[0], answer[1])
+                    self.waiting = len(self._reply)
+
+
+class Books:
+    """What the tasks need of the books; they note what they are told."""
+
+    def __init__(self, count: int) -> None:
+        self.registry = Registry(count)
+        self.policy = Policy()
+        self.t2000 = NOW
+        self.readings = 0
+        self.statuses: list[int] = []
+        self.lines: list[tuple[int, int, int]] = []
+        self.items: list[tuple[int, int]] = []
+        self.relays: list[tuple[int, int]] = []
+
+    def set_meter(self, index: int, row: bytearray) -> bool:
+        """A METER record."""
+        self.registry.set_row(index, row, 0)
+        return True
+
+    def dividing_day(self, index: int) -> int:
+        """No price changes."""
+        return 0
+
+    def take_reading(self, index: int, values: object, count: int, status: int) -> int:
+        """A reading."""
+        self.readings += 1
+        return 0
+
+    def take_freeze(self, index: int, t2000: int, values: object, count: int) -> None:
+        """No meter here has one."""
+
+    def note_line(self, index: int, state: int, failures: int, ahead_s: int = 0) -> None:
+        """A LINE record."""
+        self.lines.append((index, state, ahead_s))
+
+    def note_item(self, index: int, identifier: int, values: object, count: int) -> None:
+        """An ITEM record."""
+        self.items.append((index, identifier))
+
+    def relay_done(self, index: int, stage: int, status: int) -> None:
+        """A RELAY record."""
+        self.relays.append((stage, status))
+        self.registry.set_relay(index, 0)
+
+
+class Bench:
+    """A poller with its meters, all registered with `standard`; ticks begin near their wrap."""
+
+    def __init__(self, meters: "list[Meter]", standard: int) -> None:
+        self.books = Books(len(meters))
+        self.wire = Wire(meters)
+        self.poller = Poller(0, self.wire, self.books)  # type: ignore[arg-type]  # a part of them
+        self.ticks = TICKS_MASK - 500
+        for index in range(len(meters)):
+            row = bytearray(meters[index].address) + bytes(6) + bytes((1, 0, standard, 1, 0))
+            self.books.set_meter(index, row)
+            self.books.registry.freeze_day[index] = NOW // DAY_S
+
+    def turn(self) -> int:
+        """One step, and what the meters say to it, 5 ms later."""
+        idle_ms = self.poller.step(self.ticks)
+        self.wire.answer(self.books.t2000)
+        self.ticks = (self.ticks + 5) & TICKS_MASK
+        return idle_ms
+
+    def rest(self, limit: int = 20000) -> None:
+        """Until nothing is to be done."""
+        while self.turn() < 5000:
+            limit -= 1
+            check(limit, "it never rests")
+
+
+def test_a_round_allocates_nothing() -> None:
+    bench = Bench([Meter(number) for number in (1, 2, 3)], record.STANDARD_2007)
+    bench.rest()
+    equal(bench.books.readings, 3)
+    bench.books.t2000 += 900 + 2400  # at the beginning of an hour, when only readings are due
+    poller = bench.poller
+    while bench.books.readings < 6:
+        with heap_locked():
+            poller.step(bench.ticks)
+        bench.wire.answer(bench.books.t2000)
+        bench.ticks = (bench.ticks + 5) & TICKS_MASK
+
+
+def test_standard_and_speed_are_found() -> None:
+    kinds = ((2007, 2400), (1997, 1200), (2007, 115200), (1997, 9600), (1997, 9600))
+    meters = [Meter(number, *kinds[number]) for number in range(len(kinds))]
+    bench = Bench(meters, record.STANDARD_AUTO)
+    bench.rest()
+    registry = bench.books.registry
+    rows = [registry.row(index) for index in range(len(kinds))]
+    equal([row[14] for row in rows], [0, 1, 0, 1, 1])
+    equal([row[16] for row in rows], [0, 1, 8, 2, 2])
+    equal(registry.unknown, 0)
+    check(bench.books.readings >= len(kinds))
+    equal(bench.poller.search.found, len(kinds))
+    # The last of them has the speed of the one before.
+    probes = [data for number, control, data in bench.wire.asked if number == 4]
+    equal(probes[:3], [b"\0\0\1\0", b"\x10\x90", b"\x1f\x90"])
+
+
+def test_nobody_there_is_left_alone() -> None:
+    bench = Bench([], record.STANDARD_AUTO)
+    bench.rest()
+    bench = Bench([Meter(1)], record.STANDARD_AUTO)
+    bench.wire.meters = []
+    bench.rest()
+    equal(bench.books.registry.unknown, 1)
+    equal(bench.books.registry.misses(0), 1)
+    asked = len(bench.wire.asked)
+    bench.rest()
+    equal(len(bench.wire.asked), asked)
+
+
+def relay(bench: Bench, desired: int) -> "list[tuple[int, int]]":
+    """Order a relay and see what comes of it."""
+    bench.books.registry.set_relay(0, RELAY_LOOK | desired)
+    bench.rest()
+    return bench.books.relays
+
+
+def test_a_relay_of_each_standard() -> None:
+    for standard, number in ((2007, 0), (1997, 1)):
+        meter = Meter(1, standard)
+        bench = Bench([meter], number)
+        bench.poller.relays.old_relays = True
+        equal(relay(bench, 0x10), [(record.STAGE_CONFIRMED, 0x50)])
+        equal(len(meter.written), 16 if standard == 2007 else 8)
+
+
+def test_a_relay_that_cannot_be_confirmed_is_sent_once() -> None:
+    meter = Meter(1, 1997)
+    meter.tells_relay = False
+    bench = Bench([meter], record.STANDARD_1997)
+    bench.poller.relays.old_relays = True
+    equal(relay(bench, 0x10), [(record.STAGE_FAILED, 0xFFFF)])
+    equal(len(meter.written), 8)
+    bench.poller.relays.old_relays = False
+    equal(relay(bench, 0)[-1], (record.STAGE_FAILED, 0xFFFF))
+    equal(len(meter.written), 8, "not set, not sent")
+
+
+def test_a_guarded_relay_is_not_sent_a_trip() -> None:
+    meter = Meter(1)
+    meter.status = codes.STATUS_GUARD
+    bench = Bench([meter], record.STANDARD_2007)
+    equal(relay(bench, 0x10), [(record.STAGE_FAILED, codes.STATUS_GUARD)])
+    equal(meter.written, b"")
+
+
+def test_clocks_are_set_and_looked_at_again() -> None:
+    meters = [Meter(number, 1997 if number > 2 else 2007) for number in range(5)]
+    bench = Bench(meters, record.STANDARD_AUTO)
+    meters[1].ahead_s = 100
+    meters[4].ahead_s = -3600
+    bench.rest()
+    equal([meter.ahead_s for meter in meters], [0, 0, 0, 0, -3600])
+    sets = [1 for _, control, _ in bench.wire.asked if control == codes.BROADCAST_TIME]
+    equal(len(sets), 1)
+    equal(bench.books.lines, [(4, record.LINE_CLOCK, -3600)])
+    bench.books.t2000 += 900
+    bench.rest()
+    equal(len(bench.books.lines), 1, "once a day")
+
+
+def test_a_majority_against_us_sets_nothing() -> None:
+    meters = [Meter(number) for number in range(3)]
+    meters[0].ahead_s = meters[1].ahead_s = 60
+    bench = Bench(meters, record.STANDARD_2007)
+    bench.rest()
+    equal(bench.poller.upkeep.sets, 0)
+    equal(sorted(bench.books.lines), [(0, 3, 60), (1, 3, 60)])
+
+
+def test_a_technician_leaves_every_other_turn() -> None:
+    bench = Bench([Meter(number) for number in range(1, 9)], record.STANDARD_2007)
+    exchange = bench.poller.exchange
+    while bench.books.readings < 8:
+        exchange.put(bytearray((1, 0, 0, 0, 0, 0)), codes.READ, b"\0\0\1\0")
+        bench.turn()
+    asked = [data for _, _, data in bench.wire.asked]
+    check(asked.count(b"\0\0\1\0") in (7, 8, 9), asked.count(b"\0\0\1\0"))
+    equal(exchange.outcome, master.OK)
