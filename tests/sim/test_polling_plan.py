@@ -57,6 +57,7 @@ def test_everybody_is_read_in_time_whatever_else_is_to_be_done() -> None:
         if second % 60 == 30 and second < 1800:
             one = meters[20 + second // 60]
             site.run(f"supply {account(one)} cut")
+        site.app.wake()
         if exchange.put(bytearray.fromhex(meters[30].address)[::-1], 0x11, b"\0\0\1\0"):
             asked += 1
         site.live(1)
