@@ -35,7 +35,7 @@ _HEADEND = {
     "disconnect": 0.1,
     "away": 0.02,
 }
-_STORAGE = {"append": 0.02, "replace": 0.02, "remove": 0.02}
+_STORAGE = {"append": 0.02, "torn_append": 0.02, "replace": 0.02, "remove": 0.02}
 _OURS = {
     "spoil": 0.05,
     "cuts_a_day": 6.0,

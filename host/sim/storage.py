@@ -22,10 +22,14 @@ class PowerCut(Exception):
 
 @dataclass(frozen=True)
 class StorageFaults:
-    """How likely each operation fails, 0 to 1, leaving everything as it was."""
+    """How likely each operation fails, 0 to 1, leaving everything as it was.
+
+    torn_append     an append fails and leaves any part of its bytes, all of them at worst
+    """
 
     read: float = 0.0
     append: float = 0.0
+    torn_append: float = 0.0
     replace: float = 0.0
     remove: float = 0.0
 
@@ -83,12 +87,19 @@ class Storage:
         return len(data)
 
     def append(self, name: str, buf: bytes | bytearray | memoryview, size: int) -> bool:
-        """Add the first `size` bytes of `buf`; false: nothing was added."""
+        """Add the first `size` bytes of `buf`; false: they do not count, wherever they end."""
         old = self.content.get(name, b"")
         new = old + bytes(buf[:size])
         if self._begins(name):
             kept_size = size * self._kept_percent // 100
             self._lose_power(name, new[: len(old) + kept_size])
+        chance = self.faults.torn_append
+        if chance > 0 and self.random.random() < chance:
+            self.counters["append_torn"] += 1
+            part = new[: len(old) + self.random.randrange(size + 1)]
+            if self._has_room(name, part):
+                self._put(name, part)
+            return False
         return self._ends("append", name, new)
 
     def replace(self, name: str, buf: bytes | bytearray | memoryview, size: int) -> bool:

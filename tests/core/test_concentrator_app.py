@@ -6,6 +6,7 @@ card that is read and written; the power is cut at every change of the flash.
 """
 
 import sys
+from array import array
 
 from card import codes
 from concentrator import registry as meters
@@ -261,6 +262,19 @@ def test_nobody_is_cut_on_a_doubtful_reading() -> None:
     bench.read_all()
     check(bench.app.ledger.flags[INDEX] & 1, "billing stopped")
     equal((bench.meters[0].commands, balance_fen(bench)), ([], 100))
+
+
+def test_a_freeze_older_than_the_last_reading_divides_nothing() -> None:
+    """Found by seed 105: the clock was set back in the hour after a midnight that divides."""
+    bench = supplied()
+    use(bench, 400)
+    ledger = bench.app.ledger
+    wh = bench.meters[0].wh
+    later_t2000 = ledger.read_t2000[INDEX] + 60
+    for more_wh, charged_fen in ((-100, 20), (200, 30)):
+        frozen = array("i", (0, wh[0] + more_wh, wh[1], 0, 0))
+        bench.app.books.take_freeze(INDEX, later_t2000, frozen, 5)
+        equal((balance_fen(bench), ledger.flags[INDEX] & 1), (200 - charged_fen, 0))
 
 
 # --- the heap -----------------------------------------------------------------------------------

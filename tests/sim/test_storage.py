@@ -119,6 +119,17 @@ def test_operations_fail_by_chance_and_the_same_for_a_seed() -> None:
     assert 10 < sum(outcomes(1)) < 40
 
 
+def test_a_torn_append_leaves_any_part_of_its_bytes_and_says_that_it_failed() -> None:
+    storage = Storage(faults=StorageFaults(torn_append=1.0), random=Random(1))
+    left = set()
+    for _ in range(200):
+        storage.content["a"] = b"old"
+        assert not storage.append("a", b"0123", 4)
+        left.add(storage.content["a"])
+    assert left == {b"old" + b"0123"[:size] for size in range(5)}
+    assert storage.counters["append_torn"] == 200
+
+
 @pytest.mark.parametrize("name", ["", "seventeen_letters", "a/b"])
 def test_a_name_that_the_port_forbids_is_a_mistake_of_the_device(name: str) -> None:
     with pytest.raises(ValueError, match="no name"):
