@@ -31,6 +31,7 @@ from host.sim.headend import HeadEnd, HeadEndFaults, Inconsistent
 from host.sim.line import Line, LineFaults
 from host.sim.load import Load
 from host.sim.meter import Meter, Relay
+from host.sim.profile import PROFILES
 from host.sim.storage import PowerCut, Storage, StorageFaults
 
 CONCENTRATOR = 7
@@ -58,6 +59,13 @@ _TARIFFS = (
 _START_DAYS = (0, 28, 29)
 
 
+# Profile and speed of meters; every second one is ordinary.
+_KINDS = (
+    *(("plain", 2400),) * 3,
+    ("plain", 9600),
+    ("relay-1997", 1200),
+    ("relay-1997", 2400),
+)
 _LOOKS = ("save", "status", "counters", "meter list", "journal 1 9")
 
 
@@ -113,13 +121,20 @@ class World:
         return Random(self._root.getrandbits(64))
 
     def _make_meters(self, count: int) -> list[Meter]:
+        kinds = self._branch()
         made = []
         for index in range(count):
             load = Load(self._random.getrandbits(32), self._random.choice((40, 100, 200, 400)))
             relay = WatchedRelay(moved=self._mover(index))
             start_wh = [self._random.randrange(10**6) * 10 for _ in range(4)]
             address = f"{self._random.randrange(10**8) * 10_000 + index:012d}"
-            meter = Meter(address, load, self.clock.now_t2000(), start_wh, relay=relay)
+            profile, baud = kinds.choice(_KINDS)
+            meter = Meter(
+                *(address, load, self.clock.now_t2000(), start_wh),
+                baud=baud,
+                profile=PROFILES[profile],
+                relay=relay,
+            )
             made.append(meter)
         return made
 
@@ -260,6 +275,7 @@ class World:
         """What a technician types on a new concentrator."""
         values: dict[str, object] = {"id": CONCENTRATOR, "uplink_key": UPLINK_KEY.hex()}
         values |= {"district": DISTRICT, "card_key": KEY.hex(), "card_key_version": KEY_VERSION}
+        values |= {"relay_1997": 1}
         for name, value in (values | self.settings).items():
             self._type(f"set {name} {value}", must=True)
         for number, text in enumerate(_TARIFFS, 1):
