@@ -1,13 +1,14 @@
 """A household's year under a tariff, by the device's core and by the fractions beside it."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 from host.billing.pricing import Account, Line
 from host.billing.profile import HOUR, Profile
-from host.frames.tariff import TariffFile, rate_at, t2000_of
+from host.frames.tariff import TariffFile, slots_of, t2000_of
 from host.rig.bill import BillError, DeviceBill
 
 
@@ -56,12 +57,13 @@ def _by_register(tariff: TariffFile, account: Account, start: datetime, wh: int)
     """The energy of an hour by the meter's registers, in proportion to its minutes."""
     if len(tariff.rates) == 1 or tariff.clock_tells_rate:
         return [wh]
-    season = account.calendar.season_at(start)
+    slots = slots_of(tariff, account.calendar.season_at(start), start.date())
     counted = [0] * len(tariff.rates)
     found = [0] * len(tariff.rates)
     done_wh = 0
-    for minute in range(60):
-        counted[rate_at(tariff, season, start + timedelta(minutes=minute))] += 1
+    first = start.hour * 60
+    for (minute, rate), (end, _) in pairwise([*slots, (1440, 0)]):
+        counted[rate] += max(0, min(end, first + 60) - max(minute, first))
     for rate, count in enumerate(counted):
         found[rate] = wh * sum(counted[: rate + 1]) // 60 - done_wh if count else 0
         done_wh += found[rate]

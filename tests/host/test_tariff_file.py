@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from host.billing.pricing import Calendar
@@ -222,7 +222,12 @@ def test_a_cut_image_is_refused() -> None:
         parse(image + b"\0")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(tariff_files(), st.lists(st.integers(0, 800 * 86400), min_size=1, max_size=20))
 def test_device_and_host_agree_on_what_holds_when(tariff: TariffFile, after: list[int]) -> None:
     device = on_device(tariff)
