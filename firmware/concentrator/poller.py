@@ -34,7 +34,7 @@ SHARE = const(8)
 _UNSENT_MS = const(5)
 _WAIT_LIMIT_MS = const(1000)
 _IDLE_MS = const(60000)
-_CHUNK_SIZE = const(256)
+_CHUNK_SIZE = const(64)
 _FIRST_BAUD = const(2400)
 _DAY_S = const(86400)
 

@@ -62,7 +62,7 @@ class Session:
         try:
             if self.console:
                 with Port(self.console) as port:
-                    yield ThroughConcentrator(Console(port), self.line)
+                    yield ThroughConcentrator(Console(port), self.line, self.baud)
             else:
                 with Port(self.port, self.baud, "E") as port:
                     yield DirectLine(port, self.baud)

@@ -55,11 +55,15 @@ _WHY = {
 
 
 class ThroughConcentrator:
-    """A line of a concentrator, over its console; its own work goes on meanwhile."""
+    """A line of a concentrator, over its console; its own work goes on meanwhile.
 
-    def __init__(self, console: Console, line: int = 0) -> None:
+    Meters that it has registered are asked at their own speed, all others at `baud`.
+    """
+
+    def __init__(self, console: Console, line: int = 0, baud: int = 2400) -> None:
         self._console = console
         self._line = line
+        self._baud = baud
 
     def ask(self, address: str, control: int, data: bytes = b"") -> Frame:
         """The answer to one question."""
@@ -83,6 +87,7 @@ class ThroughConcentrator:
     def _wait(self, words: str, limit_s: float, progress: Progress) -> tuple[dict[str, str], str]:
         """Put a question and wait until it is done: its fields, and its data in digits."""
         try:
+            self._console.command(f"line speed {self._line} {self._baud}")
             self._console.command(words)
             ends_s = time.monotonic() + limit_s
             while time.monotonic() < ends_s:
