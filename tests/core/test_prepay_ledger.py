@@ -491,3 +491,34 @@ def test_what_is_too_much_money_is_told() -> None:
     account.ledger.debit_fen[1] = 0x3FFFFFFF
     equal(account.use(1000), books.OVERFLOW)
     equal((account.ledger.fault_value, account.ledger.fault_limit), (0x3FFFFFFF + 100, 0x3FFFFFFF))
+
+
+def test_a_settlement_found_first_by_another_account() -> None:
+    tariff = simple((200000,), (50000000, 80000000), MONTHLY)
+    settled = day_number(26, 4, 1) * DAY_S
+    account = Account(tariff, (0,), settled - 7200)
+    account.use(1000, 0, 7200)
+    tariff.seek(settled + 10)
+    account.use(500)
+    check(account.ledger.rolled)
+    equal((account.ledger.closed_wh, account.ledger.used_wh[1]), (1000, 500))
+
+
+def test_the_greatest_energy_that_is_believed() -> None:
+    for after_s, most_wh in ((7200, 21000), (3600, 11000), (60, 11000)):
+        account = Account(zhejiang())
+        account.ledger.power_limit_w = 10000
+        account.registers_wh[0] = most_wh + 1
+        account.t2000 += after_s
+        equal(account.prepare(), books.TOO_MUCH, after_s)
+        account.registers_wh[0] = most_wh
+        equal(account.prepare(), books.CHARGED, after_s)
+
+
+def test_in_the_last_tier_it_no_longer_matters_how_much_it_was() -> None:
+    account = Account(simple((1000,), (50000000, 60000000), ENDLESS))
+    account.ledger.used_wh[1] = 0x3FFFFFFF - 6
+    account.use(1000)
+    account.use(1000)
+    equal(account.ledger.used_wh[1], 0x3FFFFFFF - 1)
+    equal(account.charged_e11, yuan_e11("1.2"))
