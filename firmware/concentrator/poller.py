@@ -132,15 +132,14 @@ class Poller:
 
     def _next(self, now_ticks: int) -> "Task | None":
         """Whose turn it is; his question has started."""
-        last = self._last
-        exchange = self.exchange
-        if last is not exchange and exchange.ask(now_ticks):
-            return exchange
+        if self.exchange.ask(now_ticks):
+            # His next one cannot be here before somebody else had the line.
+            return self.exchange
         if self.relays.ask(now_ticks):
             return self.relays
         if self.asker.books.t2000 >= 0:
             self._begin()
-            if last is not self.search and self.search.ask(now_ticks):
+            if self._last is not self.search and self.search.ask(now_ticks):
                 return self.search
             if self._since >= SHARE:
                 self._since = 0
@@ -155,7 +154,7 @@ class Poller:
                 return task
             if self.search.ask(now_ticks):
                 return self.search
-        return exchange if exchange.ask(now_ticks) else None
+        return None
 
     def _rest(self, now_ticks: int) -> "Task | None":
         """What stands behind the readings."""

@@ -12,6 +12,7 @@ from micropython import const
 from uplink import record
 
 from concentrator import registry as meters
+from concentrator.asker import SILENT_MISSES
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -121,10 +122,16 @@ class Search:
         self._place = self._place_of(self._step)
         is_old = self.job.standard == 1997
         standard = record.STANDARD_1997 if is_old else record.STANDARD_2007
+        missed = registry.misses(index)
         row = registry.row(index)
+        is_news = row[meters.ROW_STANDARD] != standard or row[meters.ROW_SPEED] != self._place
         row[meters.ROW_STANDARD] = standard
         row[meters.ROW_SPEED] = self._place
         self._index = _NO_ROW
-        if asker.books.set_meter(index, row):
-            self.found += 1
-            self._ready = index
+        if is_news and not asker.books.set_meter(index, row):
+            return
+        registry.notes[index] = 0
+        self.found += 1
+        self._ready = index
+        if missed >= SILENT_MISSES:
+            asker.books.note_line(index, record.LINE_ANSWERS, missed)

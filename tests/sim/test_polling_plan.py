@@ -296,6 +296,8 @@ def test_a_meter_that_has_changed_its_speed_is_found_again() -> None:
     assert "115200" in site.run("meter list")[2]
     until = site.clock.now_t2000()
     assert until - read_times(site)[1][-1] <= 60
+    told = [one.fields["state"] for one in site.records(RecordKind.LINE)]
+    assert told == [1, 2]  # silent, and answers again
 
 
 # --- once a day ----------------------------------------------------------------------------------
