@@ -41,6 +41,8 @@ DAY_US = DAY_S * 1_000_000
 SETTLE_ROUNDS = 40
 _PART_SIZE = 64
 _TICK_US = 10 * MINUTE_US
+# Less than the concentrator waits before it asks what became of a command.
+_RELAY_LAG_US = 900_000
 
 _TARIFFS = (
     """{"name": "monthly, two rates", "tier_period": "month", "tier_reset": ["01 00"],
@@ -71,16 +73,24 @@ _LOOKS = ("save", "status", "counters", "meter list", "journal 1 9")
 
 @dataclass
 class WatchedRelay(Relay):
-    """A relay that tells when it moves."""
+    """A relay that tells when it moves, and takes its time, if `later` has it called."""
 
     moved: Callable[[bool], None] | None = None
+    later: Callable[[Callable[[], None]], None] | None = None
 
     def set(self, is_open: bool) -> bool:
-        """Switch, and tell."""
-        moves = super().set(is_open)
-        if moves and self.moved is not None:
-            self.moved(is_open)
+        """Take the command; true where it moves the relay."""
+        self.commanded_open = is_open
+        moves = self.open != is_open
+        if self.later is None:
+            self._move(is_open)
+        else:
+            self.later(lambda: self._move(is_open))
         return moves
+
+    def _move(self, is_open: bool) -> None:
+        if super().set(is_open) and self.moved is not None:
+            self.moved(is_open)
 
 
 class World:
@@ -125,7 +135,7 @@ class World:
         made = []
         for index in range(count):
             load = Load(self._random.getrandbits(32), self._random.choice((40, 100, 200, 400)))
-            relay = WatchedRelay(moved=self._mover(index))
+            relay = WatchedRelay(moved=self._mover(index), later=self._delay())
             start_wh = [self._random.randrange(10**6) * 10 for _ in range(4)]
             address = f"{self._random.randrange(10**8) * 10_000 + index:012d}"
             profile, baud = kinds.choice(_KINDS)
@@ -135,6 +145,7 @@ class World:
                 profile=PROFILES[profile],
                 relay=relay,
             )
+            meter.reply_delay_ms = self._random.randrange(20, 400)
             made.append(meter)
         return made
 
@@ -143,6 +154,13 @@ class World:
             self.checkers.relay_moved(index, is_open, self.clock.now_us())
 
         return moved
+
+    def _delay(self) -> Callable[[Callable[[], None]], None] | None:
+        """How a relay takes its time: every second one acts at once."""
+        if self._random.random() < 0.5:
+            return None
+        lag_us = self._random.randrange(_RELAY_LAG_US)
+        return lambda move: self.agenda.after(lag_us, move)
 
     def _draw_settings(self) -> dict[str, int]:
         random = self._random
@@ -362,7 +380,8 @@ class World:
         self.agenda.after(wait_us, lambda: storage.failing.discard(operation))
 
     def _tick(self) -> None:
-        self.checkers.tick(self.clock.now_us())
+        if self.app is not None:
+            self.checkers.tick(self.clock.now_us())
         self.agenda.after(_TICK_US, self._tick)
 
     # --- the end ---------------------------------------------------------------------------------
