@@ -98,7 +98,7 @@ def test_a_cut_of_somebody_with_money_is_seen(monkeypatch: pytest.MonkeyPatch) -
     right = Policy._level
 
     def wrong(self: Policy, state: int, balance_fen: int, grade: int) -> int:
-        return right(self, state, balance_fen - 100, grade)
+        return right(self, state, balance_fen - 400, grade)
 
     monkeypatch.setattr(Policy, "_level", wrong)
 
