@@ -44,6 +44,8 @@ _LINE_MS = const(5)
 _UPLINK_MS = const(50)
 # While the head-end is away: its return is noticed so soon.
 _AWAY_MS = const(2000)
+# Bytes of a batch, some eight records: it stands in memory twice.
+_BODY_SIZE = const(512)
 # An audit looks at one account of so many: at all of them in some minutes.
 _AUDIT_SHIFT = const(4)
 
@@ -90,7 +92,7 @@ class App:
         self.redemption: Redemption | None = None
         self.local: Redemption | None = None  # set by concentrator/local.py
         self._connection = 0
-        self._chunk = bytearray(256)
+        self._chunk = bytearray(128)
         self._tx_sent = 0
         self._waits_ticks = -1
         # Until what t2000 nothing is due, since what ticks and for how many ms: one attribute is
@@ -144,7 +146,8 @@ class App:
         number = self.books.number = settings.number("id")
         self.session = None
         if key and number and self.board.uplink is not None:
-            self.session = Session(self.journal, key, number, self.board.random() | 1)
+            first = self.board.random() | 1
+            self.session = Session(self.journal, key, number, first, _BODY_SIZE)
             self._connection = 0
         self._quiet[_UNTIL_T2000] = -1
 

@@ -28,9 +28,9 @@ SEGMENT_RECORDS = const(64)
 SEGMENTS_LIMIT = const(256)
 # Room only money may use: readings are refused before, and taken later from the registers.
 SEGMENTS_RESERVE = const(16)
-PENDING_LIMIT = const(32)
+PENDING_LIMIT = const(24)
 
-_WINDOW_RECORDS = const(16)
+_WINDOW_RECORDS = const(8)
 _PREFIX = "j"
 
 

@@ -6,7 +6,7 @@ random bytes under every identifier the device knows, with `out` guarded behind 
 
 from array import array
 
-from dlt645 import clock, di
+from dlt645 import clock, di, fast
 from dlt645.bcd import decode, encode
 from dlt645.errors import error_text
 from dlt645.frame import Receiver
@@ -257,3 +257,7 @@ def test_error_words_have_names() -> None:
     equal(error_text(0xC3, 0x22), "repeated recharge, recharge count wrong")
     equal(error_text(0xD1, 0x80), "bit 7")
     equal(error_text(0xD1, 0), "no reason given")
+
+
+def test_the_identifier_asked_most_is_known_without_a_search() -> None:
+    equal(fast.find_row(di.ENERGY_FORWARD), 0x114)
