@@ -7,7 +7,7 @@ BOARD ?= qemu
 PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: budget budget-json help setup demo test test-qemu check bench soak image clean
+.PHONY: budget budget-json mpy help setup demo test test-qemu check bench soak image clean
 
 # help: print this list
 help:
@@ -63,6 +63,10 @@ budget: $(READY)
 # budget-json: the same as one JSON object: make -s budget-json
 budget-json: $(READY)
 	@$(BIN)/python -m tools.budget --json
+
+# mpy: compile to .mpy files for a board with MicroPython's own image: ARCH=armv6m and others
+mpy: $(READY)
+	@$(BIN)/python -m tools.mpy $(if $(ARCH),--arch $(ARCH))
 
 # clean: remove .venv, the cache and everything that was built
 clean:
