@@ -70,8 +70,9 @@ def _refuse(text: str) -> NoReturn:
 def _live(seed: int, days: int, meters: int, quiet: bool) -> dict[str, Any]:
     """Run one world; the report of a failed one names the invariant."""
     world = World(seed, days, meters)
-    console = Console(stderr=True, quiet=quiet)
-    with Progress(console=console, transient=True) as progress:
+    console = Console(stderr=True)
+    hidden = quiet or not console.is_terminal
+    with Progress(console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task(f"seed {seed}", total=days)
         try:
             report = world.run(lambda day: progress.update(task, completed=day))
