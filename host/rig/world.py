@@ -327,6 +327,8 @@ class World:
 
     def _visit(self) -> None:
         """The technician looks for what needs him."""
+        if self.board is not None and self.board.moved_s is None:
+            self._set_clock()
         for index, account in self.checkers.accounts.items():
             if account.stopped:
                 self._type(f"account resume {self.people.households[index].account}")
