@@ -1,15 +1,12 @@
 """A concentrator and its meters in one small memory: the whole App, its line answered in place.
 
-Frozen beside the product into the image for tests. The flash is the board's own, erased first.
+Frozen beside the product into the image for tests, where the flash is the board's own, erased
+first. With another storage it runs anywhere.
 """
 
 from array import array
 from binascii import crc32
 
-import uctypes
-from boards.littlefs import LittleStorage, open_filesystem
-from boards.qemu import Board as Emulated
-from boards.qemu import Flash
 from concentrator.app import App
 from concentrator.commands import Commands
 from dlt645 import di, fast
@@ -107,8 +104,8 @@ class Quiet:
 class Board:
     """What the App is built on: the emulated flash, the line above, a quiet console and uplink."""
 
-    def __init__(self) -> None:
-        self.storage = LittleStorage(open_filesystem(Flash()))
+    def __init__(self, storage) -> None:  # type: ignore[no-untyped-def]  # any Storage
+        self.storage = storage
         self.meters = Meters()
         self.lines = [self.meters]
         self.console = Quiet(1)
@@ -123,12 +120,17 @@ class Board:
         return 12345
 
 
-def erase() -> None:
-    """Make the flash one that was never written."""
+def blank_flash():  # type: ignore[no-untyped-def]  # the emulated board's Storage
+    """The emulated board's flash as one that was never written."""
+    import uctypes
+    from boards.littlefs import LittleStorage, open_filesystem
+    from boards.qemu import Flash
+
     memory = memoryview(uctypes.bytearray_at(_FLASH, _ERASED))
     blank = b"\xff" * 4096
     for start in range(0, _ERASED, 4096):
         memory[start : start + 4096] = blank
+    return LittleStorage(open_filesystem(Flash()))
 
 
 def tariff_image() -> bytes:
@@ -140,10 +142,10 @@ def tariff_image() -> bytes:
 class Village:
     """`count` meters registered with a concentrator, as many as it has room for."""
 
-    def __init__(self, count: int) -> None:
-        erase()
-        self.board = Board()
-        self.app = App(self.board, count, *Emulated.capacity[1:])
+    def __init__(self, count: int, storage=None) -> None:  # type: ignore[no-untyped-def]  # any storage will do
+        self.board = Board(storage or blank_flash())
+        # Registers and cells as boards/qemu.py has them.
+        self.app = App(self.board, count, 2, 6)
         self.ticks = START_TICKS
         self.t2000 = START_T2000
         self.steps = 0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import image, qemu
+from tools import image, micropython, qemu
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
 
@@ -166,4 +166,74 @@ from boards.littlefs import open_filesystem
 from boards.qemu import Flash
 vfs.mount(open_filesystem(Flash()), '/flash')
 sys.path.append('/flash')
+"""
+
+
+def test_a_day_ends_with_the_same_ledger_everywhere(board: qemu.Board) -> None:
+    board.soft_reset()
+    on_the_board = board.run("storage = None\n" + _DAY, timeout_s=600)
+    elsewhere = [
+        subprocess.run(
+            [*interpreter, "-c", _PATHS + _STORAGE + _DAY],
+            cwd=image.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=True,
+        ).stdout
+        for interpreter in ([sys.executable], [str(micropython.ensure())])
+    ]
+
+    rows = on_the_board.splitlines()
+    assert elsewhere == [on_the_board, on_the_board]
+    assert len(rows) == 9
+    # Some ran out of money and were cut, others did not.
+    assert len({row.split()[5] for row in rows[:8]}) > 1
+
+
+_PATHS = """\
+import sys
+sys.path[:0] = ["firmware", "host/shim", "tests/core", "tests/emulated"]
+if sys.implementation.name == "micropython":
+    sys.path.remove("host/shim")
+"""
+
+_STORAGE = """\
+class Storage:
+    def __init__(self):
+        self.files = {}
+    def read_into(self, name, offset, buf, size):
+        part = self.files.get(name, b"")[offset : offset + size]
+        buf[: len(part)] = part
+        return len(part)
+    def append(self, name, buf, size):
+        self.files[name] = self.files.get(name, b"") + bytes(buf[:size])
+        return True
+    def replace(self, name, buf, size):
+        self.files[name] = bytes(buf[:size])
+        return True
+    def remove(self, name):
+        self.files.pop(name, None)
+        return True
+    def names(self, prefix):
+        return sorted(name for name in self.files if name.startswith(prefix))
+    def size(self, name):
+        return len(self.files[name]) if name in self.files else -1
+storage = Storage()
+"""
+
+# Eight households that bought for a few hours or for the day, which is read hourly.
+_DAY = """\
+from village import Village
+v = Village(8, storage)
+v.round()
+for index in range(8):
+    v.app.books.credit(index, 1, 60 * (index + 1), bytes(8), 1)
+for hour in range(23):
+    v.round()
+one = v.app.ledger
+for index in range(8):
+    print(one.credit_fen[index], one.debit_fen[index], one.residue_e7[index],
+        one.residue_e11[index], one.used_wh[index], one.state[index], one.order[index])
+print(sorted(v.board.meters.opened.items()))
 """
