@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,18 +29,28 @@ def pcsc_service(log: Path) -> Iterator[None]:
     """Run pcscd until the end of the block; skips the test where it cannot run."""
     if why_not():
         pytest.skip(why_not())
+    _wait_until(lambda: not _listens(), "another pcscd has the reader")
     with log.open("wb") as output:
         process = subprocess.Popen(["pcscd", "--foreground"], stdout=output, stderr=output)
     try:
-        ends_s = time.monotonic() + _WAIT_S
-        while not _listens():
-            if process.poll() is not None or time.monotonic() > ends_s:
-                pytest.skip(f"pcscd does not run here: {log.read_text(errors='replace')[-300:]}")
-            time.sleep(0.05)
+        _wait_until(
+            lambda: process.poll() is not None or _listens(), "pcscd offers no reader here"
+        )
+        if process.poll() is not None:
+            pytest.skip(f"pcscd does not run here: {log.read_text(errors='replace')[-300:]}")
         yield
     finally:
         process.terminate()
         process.wait()
+
+
+def _wait_until(done: Callable[[], bool], why: str) -> None:
+    """Wait for `done`; skip the test and say why where it does not come."""
+    ends_s = time.monotonic() + _WAIT_S
+    while not done():
+        if time.monotonic() > ends_s:
+            pytest.skip(why)
+        time.sleep(0.05)
 
 
 def _listens() -> bool:

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from host.cli.sniff import command
 from host.frames.dlt645 import build
+from host.link.port import Port
 from host.link.sniffer import Event, Kind, Sniffer
 
 METER = "000000983764"
@@ -182,11 +183,21 @@ def test_the_command_on_a_pseudo_terminal(terminal: tuple[int, str]) -> None:
     assert response["turnaround_ms"] is not None
 
 
-def test_the_command_on_a_socket_that_closes() -> None:
+def test_the_command_on_a_socket_that_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
+    # pyserial drops what has arrived before it is done opening.
+    opened = threading.Event()
+    real_read = Port.read
+
+    def read(port: Port, timeout_s: float) -> bytes:
+        opened.set()
+        return real_read(port, timeout_s)
+
+    monkeypatch.setattr(Port, "read", read)
 
     def serve() -> None:
         connection, _ = listener.accept()
+        opened.wait(30)
         with connection:
             connection.sendall(ASK + ANSWER + ASK + REFUSAL)
 
