@@ -146,12 +146,13 @@ def _connect(reader_name: str) -> Any:
     """A connection to the first card found, None where there is none."""
     try:
         from smartcard.Exceptions import SmartcardException
+        from smartcard.pcsc.PCSCExceptions import BaseSCardException
         from smartcard.System import readers
     except ImportError as error:
         raise CardIoError(f"PC/SC needs pyscard; {_INSTALL}") from error
     try:
         found = readers()
-    except SmartcardException as error:
+    except (SmartcardException, BaseSCardException) as error:
         raise _Refused(f"PC/SC does not answer: {error}; is pcscd running?") from error
     wanted = [one for one in found if reader_name.lower() in str(one).lower()]
     if not wanted:
