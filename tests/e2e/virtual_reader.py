@@ -1,10 +1,12 @@
 """A PC/SC service with a virtual reader for tests: pcscd and vsmartcard's vpcd, from Debian."""
 
 import contextlib
+import fcntl
 import importlib.util
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from host.sim.cpu_card import VPCD_PORT
 
 _DRIVER = Path("/etc/reader.conf.d/vpcd")
+_LOCK = Path(tempfile.gettempdir()) / "dianka-virtual-reader.lock"
 _WAIT_S = 10.0
 NEEDED = "needs: apt install pcscd vsmartcard-vpcd, pip install 'dianka[pcsc]'"
 
@@ -29,6 +32,15 @@ def pcsc_service(log: Path) -> Iterator[None]:
     """Run pcscd until the end of the block; skips the test where it cannot run."""
     if why_not():
         pytest.skip(why_not())
+    # There is one virtual reader on a machine: one test at a time, whichever process runs it.
+    with _LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _running(log):
+            yield
+
+
+@contextlib.contextmanager
+def _running(log: Path) -> Iterator[None]:
     _wait_until(lambda: not _listens(), "another pcscd has the reader")
     with log.open("wb") as output:
         process = subprocess.Popen(["pcscd", "--foreground"], stdout=output, stderr=output)
