@@ -18,7 +18,7 @@ help:
 setup: $(READY)
 
 $(READY): pyproject.toml tools/bootstrap.py
-	@$(PYTHON) tools/bootstrap.py
+	@$(PYTHON) tools/bootstrap.py >&2
 	@touch $@
 
 # demo: a day of eight households on a real MicroPython; ends 0 only if the money adds up
