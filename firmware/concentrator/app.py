@@ -6,6 +6,7 @@ It never waits and never reads a clock. A step with nothing to do looks at a few
 
 from array import array
 
+import micropython
 from card.keys import Keys
 from card.redemption import Redemption
 from micropython import const
@@ -56,8 +57,7 @@ _LEDGER_COLUMNS = const(64)
 
 # Places in `_quiet`.
 _UNTIL_T2000 = const(0)
-_SINCE_TICKS = const(1)
-_FOR_MS = const(2)
+_UNTIL_TICKS = const(1)
 
 _TICKS_MASK = const(0x1FFFFFFF)
 _FAR_T2000 = const(0x3FFFFFFF)
@@ -95,9 +95,8 @@ class App:
         self._chunk = bytearray(128)
         self._tx_sent = 0
         self._waits_ticks = -1
-        # Until what t2000 nothing is due, since what ticks and for how many ms: one attribute is
-        # quicker than three.
-        self._quiet = array("i", (-1, 0, 0))
+        # Until what t2000 and what ticks nothing is due: one attribute is quicker than two.
+        self._quiet = array("i", (-1, 0))
         self._audit_index = 0
         # Images are swept when both checkpoints name the ones in force.
         self._saved_changes = -1
@@ -157,12 +156,13 @@ class App:
 
     # --- one step -------------------------------------------------------------------------------
 
+    @micropython.native
     def step(self, now_ticks: int, now_t2000: int) -> int:
         """Do what is due; return for how many ms nothing will be, 0: call again at once."""
         quiet = self._quiet
         if now_t2000 < quiet[_UNTIL_T2000] and not self.board.waiting:
-            quiet_ms = quiet[_FOR_MS] - ((now_ticks - quiet[_SINCE_TICKS]) & _TICKS_MASK)
-            if quiet_ms > 0:
+            quiet_ms = (quiet[_UNTIL_TICKS] - now_ticks) & _TICKS_MASK
+            if 0 < quiet_ms <= QUIET_MS:
                 return quiet_ms
         quiet[_UNTIL_T2000] = -1
         return self._work(now_ticks, now_t2000)
@@ -194,8 +194,7 @@ class App:
         if self.registry.pending > pending:
             return 0
         self._quiet[_UNTIL_T2000] = quiet_t2000
-        self._quiet[_SINCE_TICKS] = now_ticks
-        self._quiet[_FOR_MS] = idle_ms
+        self._quiet[_UNTIL_TICKS] = now_ticks + idle_ms
         return idle_ms
 
     def _audit(self) -> None:
