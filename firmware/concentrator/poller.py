@@ -4,10 +4,10 @@
     registers of all meters, once in each interval
     daily freezes, from 00:05 on | clocks and other items, once a day
 
-What stands first is asked first. Nothing starves: a technician and a search leave every other
-turn to the rest, and where registers fill the whole interval, one turn in nine is left to what
-stands behind them. Questions that belong together follow each other; everything else comes in
-between.
+What stands first is asked first. Nothing starves: a technician, relays and a search leave every
+other turn to the rest, and where registers fill the whole interval, one turn in nine is left to
+what stands behind them. Questions that belong together follow each other; everything else comes
+in between.
 """
 
 from dlt645 import master as line
@@ -17,7 +17,7 @@ from concentrator.asker import Asker
 from concentrator.exchange import Exchange
 from concentrator.freezes import AFTER_S, Freeze, Freezes
 from concentrator.readings import Readings
-from concentrator.relays import CONFIRM_MS, Relays
+from concentrator.relays import Relays
 from concentrator.search import Search
 from concentrator.upkeep import Upkeep
 
@@ -33,7 +33,6 @@ SHARE = const(8)
 
 _UNSENT_MS = const(5)
 _WAIT_LIMIT_MS = const(1000)
-_IDLE_MS = const(60000)
 _CHUNK_SIZE = const(64)
 _FIRST_BAUD = const(2400)
 _DAY_S = const(86400)
@@ -66,6 +65,7 @@ class Poller:
         self._last: Task | None = None
         self._since = 0  # readings since something behind them had its turn
         self._day = 0
+        self._relays_had_it = False  # the turn before this one
 
     def configure(self, settings: "Settings") -> None:
         """Take the settings over."""
@@ -94,8 +94,7 @@ class Poller:
                     self._task = None
                 task = None
         if task is None and not self._ask(now_ticks):
-            # A relay that has to be looked at again, or nothing at all.
-            return CONFIRM_MS if self.relays.index >= 0 else _IDLE_MS
+            return self.relays.wait_ms
         if master.tx_size:
             self._send(now_ticks)
         if not master.busy or channel.waiting:
@@ -135,7 +134,10 @@ class Poller:
         if self.exchange.ask(now_ticks):
             # His next one cannot be here before somebody else had the line.
             return self.exchange
-        if self.relays.ask(now_ticks):
+        if self._relays_had_it:
+            self._relays_had_it = False
+        elif self.relays.ask(now_ticks):
+            self._relays_had_it = True
             return self.relays
         if self.asker.books.t2000 >= 0:
             self._begin()

@@ -146,7 +146,7 @@ class Registry:
 
     def set_relay(self, index: int, stage: int) -> None:
         """Set stage and DESIRED_OPEN of the relay command, and keep `pending` right."""
-        self.pending += _is_pending(stage) - _is_pending(self.relay[index])
+        self.pending += is_pending(stage) - is_pending(self.relay[index])
         self.relay[index] = stage
 
     def recount(self, count: int) -> None:
@@ -157,7 +157,7 @@ class Registry:
         self.count = count
         self.pending = self.unknown = 0
         for index in range(count):
-            if _is_pending(self.relay[index]):
+            if is_pending(self.relay[index]):
                 self.relay[index] = RELAY_LOOK | self.relay[index] & DESIRED_OPEN
                 self.pending += 1
             self.unknown += self._is_unknown(index)
@@ -193,7 +193,8 @@ class Registry:
         return hexlify(self.accounts[start : start + ACCOUNT_SIZE]).decode()
 
 
-def _is_pending(relay: int) -> int:
+def is_pending(relay: int) -> int:
+    """1 where a relay command is on its way: LOOK, SEND or CONFIRM; else 0."""
     return 1 if RELAY_IDLE < relay & RELAY_STAGE < RELAY_FAILED else 0
 
 

@@ -4,10 +4,15 @@ A relay command is never sent blindly: what the meter says of its relay is read 
 goes out once, and what the meter says then tells what became of it. One that the meter would
 refuse because its supply is guarded is not sent.
 
+A motor moves the relay: some meters tell of it seconds after the command, and say until then what
+it was. So they are asked several times, and the line is free in between, also for other relays.
+
 Meters of 1997 have no status word. Where a vendor gave them a relay, C028 switches it and C029
 tells of it; one that does not tell is sent the command once, and that is reported as failed.
 Spec: DL/T 645-2007 04000503, 1CH; 1997: vendor.
 """
+
+from array import array
 
 from dlt645 import codes, di
 from dlt645 import master as line
@@ -22,10 +27,14 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.asker import Asker
 
-# A meter judges its relay some seconds after a command; it is asked when it has had its time.
-CONFIRM_MS = const(1000)
+# When a meter is asked what became of a command, since it was sent. With the last look every
+# relay has come to rest: only then is the command repeated, or judged if it was withdrawn.
+LOOKS_MS = (1000, 3000, 7000)
 SENDS_LIMIT = const(3)
 EXPIRY_S = const(3600)
+# So many relays at once; others wait until one of them has ended.
+PLACES = const(8)
+QUIET_MS = const(60000)
 
 # C028 3355 or 9966 behind a password, as on the wire.
 _REQUEST_1997_SIZE = const(8)
@@ -33,15 +42,20 @@ _TRIP_1997 = const(0x3355)
 _CLOSE_1997 = const(0x9966)
 
 _TICKS_MASK = const(0x1FFFFFFF)
-_NO_ROW = const(-1)
+_NO_ROW = const(0xFFFF)
+_NO_PLACE = const(-1)
+# Of `_tries`: looks since the last command, and commands sent << 4.
+_LOOKS = const(0x0F)
+_SEND = const(0x10)
+_LAST_LOOK = const(2)
 
 
 class Relays:
-    """The task: one relay at a time, until it is as wanted or given up.
+    """The task: every relay of the line until it is as wanted or given up.
 
     password, operator      PA P0 P1 P2 and C0..C3 for the commands, as on the wire
     old_relays              meters of 1997 have the vendor's relay
-    index                   whose turn it is, -1: nobody's
+    wait_ms                 until one of them has to be looked at again; QUIET_MS: none
     """
 
     def __init__(self, asker: "Asker") -> None:
@@ -49,12 +63,14 @@ class Relays:
         self.password = bytearray(4)
         self.operator = bytearray(4)
         self.old_relays = False
-        self.index = _NO_ROW
+        self.wait_ms = QUIET_MS
         self._asker = asker
         self._cursor = 0
-        self._sends = 0
         self._is_sent = False
-        self._sent_ticks = 0
+        self._place = 0  # whose turn it is
+        self._rows = array("H", [_NO_ROW] * PLACES)
+        self._sent_ticks = array("I", bytes(4 * PLACES))
+        self._tries = bytearray(PLACES)
 
     # --- what a meter says of its relay ---------------------------------------------------------
 
@@ -87,87 +103,132 @@ class Relays:
 
     def ask(self, now_ticks: int) -> bool:
         """Go on with a relay of this line, if it is time to."""
-        if self._sends and (now_ticks - self._sent_ticks) & _TICKS_MASK < CONFIRM_MS:
-            # Also when the opposite is wanted meanwhile: what was sent may still act.
-            return False
         registry = self._asker.registry
         if not registry.pending:
-            self.index = _NO_ROW
+            self.wait_ms = QUIET_MS
             return False
-        index = self.index
-        if index == _NO_ROW:
-            index = self._find()
-            if index == _NO_ROW:
-                return False
-            self.index = index
-            self._sends = 0
-        stage = registry.relay[index] & meters.RELAY_STAGE
-        if not meters.RELAY_IDLE < stage < meters.RELAY_FAILED:
-            # Its order was withdrawn meanwhile.
-            self.index = _NO_ROW
+        place = self._choose(now_ticks)
+        if place == _NO_PLACE:
             return False
+        self.wait_ms = 0
+        self._place = place
+        index = self._rows[place]
         if registry.speech[index] & meters.STANDARD == record.STANDARD_AUTO or (
             not self.has_status(index)
         ):
             self._end(record.STAGE_FAILED, STATUS_UNKNOWN)
             return False
-        if stage == meters.RELAY_SEND:
+        if registry.relay[index] & meters.RELAY_STAGE == meters.RELAY_SEND:
             self._send(index, now_ticks)
-            return True
-        self.ask_status(index, now_ticks)
+        else:
+            self.ask_status(index, now_ticks)
         return True
 
     def take(self, outcome: int, now_ticks: int) -> bool:
-        """The transaction has ended."""
+        """The transaction has ended; true: the command follows at once."""
         registry = self._asker.registry
-        index = self.index
+        place = self._place
+        index = self._rows[place]
         relay = registry.relay[index]
         stage = relay & meters.RELAY_STAGE
         wants_open = relay & meters.DESIRED_OPEN
         if self._is_sent:
             # Whatever the answer: only the meter's status tells what the relay did.
             self._is_sent = False
-            self._sent_ticks = now_ticks
+            self._sent_ticks[place] = now_ticks
             if stage == meters.RELAY_SEND:
                 registry.set_relay(index, meters.RELAY_CONFIRM | wants_open)
             return False
         self._asker.learn(index, outcome)
-        if not meters.RELAY_IDLE < stage < meters.RELAY_FAILED:
+        if not meters.is_pending(relay):
             return False  # its order was withdrawn meanwhile
         if stage == meters.RELAY_LOOK:
-            self._sends = 0
+            self._tries[place] = 0
+        tries = self._tries[place]
         status = self.status(index, outcome)
         # A meter that does not tell of its relay gets its command all the same, once.
         mute = status == STATUS_UNKNOWN and outcome == line.ABNORMAL and self._is_old(index)
-        if status != STATUS_UNKNOWN and self._is_as_wanted(status, wants_open):
+        guarded = wants_open and status != STATUS_UNKNOWN and status & codes.STATUS_GUARD
+        if status != STATUS_UNKNOWN and self._is_as_wanted(index, status, wants_open):
             self._end(record.STAGE_CONFIRMED, status)
-        elif mute and self._sends == 0:
-            registry.set_relay(index, meters.RELAY_SEND | wants_open)
-        elif (
-            status == STATUS_UNKNOWN
-            or self._sends >= SENDS_LIMIT
-            or (wants_open and status & codes.STATUS_GUARD)
-        ):
+            return False
+        if guarded or (mute and tries >= _SEND):
             self._end(record.STAGE_FAILED, status)
-        else:
-            registry.set_relay(index, meters.RELAY_SEND | wants_open)
-        return False
+            return False
+        if stage == meters.RELAY_CONFIRM and tries & _LOOKS < _LAST_LOOK:
+            self._tries[place] = tries + 1
+            return False
+        if (status == STATUS_UNKNOWN and not mute) or tries >= SENDS_LIMIT * _SEND:
+            self._end(record.STAGE_FAILED, status)
+            return False
+        registry.set_relay(index, meters.RELAY_SEND | wants_open)
+        return True
+
+    def _choose(self, now_ticks: int) -> int:
+        """The place of a relay whose time it is, the one of the last turn first; NO_PLACE: none.
+
+        Where there is room, one that waits gets its place.
+        """
+        registry = self._asker.registry
+        free = _NO_PLACE
+        self.wait_ms = QUIET_MS
+        for step in range(PLACES):
+            place = (self._place + step) % PLACES
+            index = self._rows[place]
+            if index != _NO_ROW and not meters.is_pending(registry.relay[index]):
+                # Its order was withdrawn meanwhile.
+                self._rows[place] = index = _NO_ROW
+            if index == _NO_ROW:
+                free = place
+                continue
+            left_ms = self._left_ms(place, now_ticks)
+            if left_ms <= 0:
+                return place
+            self.wait_ms = min(self.wait_ms, left_ms)
+        if free == _NO_PLACE:
+            return _NO_PLACE
+        index = self._find()
+        if index == _NO_ROW:
+            return _NO_PLACE
+        self._rows[free] = index
+        self._tries[free] = 0
+        return free
+
+    def _left_ms(self, place: int, now_ticks: int) -> int:
+        """Until it is time for the next step of this relay; 0 or less: it is."""
+        stage = self._asker.registry.relay[self._rows[place]] & meters.RELAY_STAGE
+        tries = self._tries[place]
+        if tries < _SEND or stage == meters.RELAY_SEND:
+            return 0
+        # Where another thing is wanted meanwhile, what was sent may still act.
+        look = tries & _LOOKS if stage == meters.RELAY_CONFIRM else _LAST_LOOK
+        return LOOKS_MS[look] - ((now_ticks - self._sent_ticks[place]) & _TICKS_MASK)
 
     def _find(self) -> int:
+        """Row of a relay of this line that waits for a place, or NO_ROW."""
         registry = self._asker.registry
         for _ in range(registry.count):
             index = self._cursor
             self._cursor = index + 1 if index + 1 < registry.count else 0
-            stage = registry.relay[index] & meters.RELAY_STAGE
-            if meters.RELAY_IDLE < stage < meters.RELAY_FAILED and self._asker.is_mine(index):
+            if (
+                meters.is_pending(registry.relay[index])
+                and self._asker.is_mine(index)
+                and not self._has_place(index)
+            ):
                 return index
         return _NO_ROW
+
+    def _has_place(self, index: int) -> bool:
+        place = 0
+        while place < PLACES and self._rows[place] != index:
+            place += 1
+        return place < PLACES
 
     def _send(self, index: int, now_ticks: int) -> None:
         asker = self._asker
         asker.meet(index)
         self._is_sent = True
-        self._sends += 1
+        self._tries[self._place] = (self._tries[self._place] & ~_LOOKS) + _SEND
         opens = asker.registry.relay[index] & meters.DESIRED_OPEN
         if self._is_old(index):
             self._send_1997(_TRIP_1997 if opens else _CLOSE_1997, now_ticks)
@@ -191,14 +252,13 @@ class Relays:
         master = self._asker.master
         master.start(self._asker.address, codes.WRITE_1997, request, len(request), now_ticks)
 
-    def _is_as_wanted(self, status: int, wants_open: int) -> bool:
+    def _is_as_wanted(self, index: int, status: int, wants_open: int) -> bool:
         if wants_open:
             return status & codes.STATUS_OPEN != 0
         # With the button it is the user who closes; we are done when the meter lets him.
-        permit = self._asker.books.policy.permit_only and not self._is_old(self.index)
+        permit = self._asker.books.policy.permit_only and not self._is_old(index)
         return status & (codes.STATUS_COMMANDED_TRIP if permit else codes.STATUS_OPEN) == 0
 
     def _end(self, stage: int, status: int) -> None:
-        self._asker.books.relay_done(self.index, stage, status)
-        self.index = _NO_ROW
-        self._sends = 0
+        self._asker.books.relay_done(self._rows[self._place], stage, status)
+        self._rows[self._place] = _NO_ROW

@@ -41,8 +41,8 @@ DAY_US = DAY_S * 1_000_000
 SETTLE_ROUNDS = 40
 _PART_SIZE = 64
 _TICK_US = 10 * MINUTE_US
-# Less than the concentrator waits before it asks what became of a command.
-_RELAY_LAG_US = 900_000
+# Motors take up to four seconds.
+_RELAY_LAG_US = 4_000_000
 
 _TARIFFS = (
     """{"name": "monthly, two rates", "tier_period": "month", "tier_reset": ["01 00"],

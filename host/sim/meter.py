@@ -57,8 +57,10 @@ class Demand:
 
 @dataclass
 class Meter:
-    """One meter. `faulty_relay` leaves the relay where it is, whatever is commanded.
+    """One meter.
 
+    faulty_relay      the relay stays where it is, whatever is commanded
+    relay_delay_s     the relay moves so much later than commanded, and is told of only then
     reply_delay_ms    from the end of the request to the first byte of the reply
     password          PA P0 P1 P2 as on the wire; other levels have none until 18H gives one
     button            closing is only permitted by the bus: somebody presses the button
@@ -83,6 +85,7 @@ class Meter:
     button: bool = False
     zero_expiry: bool = False
     faulty_relay: bool = False
+    relay_delay_s: int = 0
     programming: bool = True
     complete: bool = False
     profile: Profile = PLAIN
@@ -105,6 +108,7 @@ class Meter:
         self.wallet.base_wh = sum(self.start_wh)
         self._first_baud = self.baud
         self._advanced_t2000 = self.start_t2000
+        self._moves: list[tuple[int, bool]] = []  # of the relay: when, and whether it opens
         is_1997 = self.profile.standard == 1997
         defaults = PARAMETERS_1997 if is_1997 else PARAMETERS
         self.parameters = {**defaults, **self.parameters}
@@ -116,13 +120,21 @@ class Meter:
         """Count energy and keep the freezes up to `t2000` of the world; never back."""
         end_t2000 = t2000 + self.clock_offset_s
         while (clock_t2000 := self.clock_t2000) < end_t2000:
+            self._move()
             keep_t2000 = self.history.next_t2000(clock_t2000)
-            next_t2000 = min(end_t2000, keep_t2000)
+            moves = [moves_t2000 + self.clock_offset_s for moves_t2000, _ in self._moves]
+            next_t2000 = min(end_t2000, keep_t2000, *moves)
             day, second = divmod(clock_t2000, DAY_S)
             self._draw(day, second // HOUR_S, next_t2000 - clock_t2000)
             self._advanced_t2000 += next_t2000 - clock_t2000
             if next_t2000 == keep_t2000:
                 self.history.keep(self.snapshot())
+        self._move()
+
+    def _move(self) -> None:
+        """Let the relay move where its time has come."""
+        while self._moves and self._moves[0][0] <= self._advanced_t2000:
+            self.relay.set(self._moves.pop(0)[1])
 
     def _draw(self, day: int, hour: int, duration_s: int) -> None:
         if self.relay.open:
@@ -171,11 +183,15 @@ class Meter:
             self.switch(False)
 
     def switch(self, is_open: bool) -> bool:
-        """Open or close the supply; true where that moved the relay."""
+        """Open or close the supply; true where that moves the relay."""
+        if not self.faulty_relay and not self.relay_delay_s:
+            return self.relay.set(is_open)
+        self.relay.commanded_open = is_open
         if self.faulty_relay:
-            self.relay.commanded_open = is_open
             return False
-        return self.relay.set(is_open)
+        will_be_open = self._moves[-1][1] if self._moves else self.relay.open
+        self._moves.append((self._advanced_t2000 + self.relay_delay_s, is_open))
+        return will_be_open != is_open
 
     @property
     def status_3(self) -> int:

@@ -92,6 +92,7 @@ class MeterPlan(_Model):
     button: bool | None = None
     zero_expiry: bool | None = None
     faulty_relay: bool | None = None
+    relay_delay_s: int | None = Field(default=None, ge=0, le=60)
     programming: bool | None = None
     complete: bool | None = None
 

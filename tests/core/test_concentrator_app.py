@@ -207,10 +207,34 @@ def test_a_relay_command_is_looked_at_before_it_is_sent_again() -> None:
 # --- relays that are slow, refuse, or are others ------------------------------------------------
 
 
+def test_a_relay_that_moves_late_is_sent_one_command() -> None:
+    """Asked after 1, 3 and 7 s, it still tells the old state the first two times."""
+    bench = supplied(100)
+    meter = bench.meters[0]
+    meter.lag_ms = 4000
+    use(bench, 2000)
+    equal((meter.open, meter.commands), (True, [TRIP]))
+    equal(bench.app.registry.relay[INDEX], meters.RELAY_IDLE | meters.DESIRED_OPEN)
+
+
+def test_a_relay_that_does_not_move_is_sent_three_commands() -> None:
+    bench = supplied(100)
+    meter = bench.meters[0]
+    meter.lag_ms = 100000
+    meter.wh[0] += 2000
+    while not meter.commands:
+        bench.step()
+    bench.run(20)
+    equal(bench.app.registry.relay[INDEX] & meters.RELAY_STAGE, meters.RELAY_CONFIRM)
+    bench.run(4)
+    equal(meter.commands, [TRIP] * 3)
+    equal(bench.app.registry.relay[INDEX], meters.RELAY_FAILED | meters.DESIRED_OPEN)
+
+
 def test_a_trip_that_acts_late_does_not_outlive_the_money() -> None:
     bench = supplied(100)
     meter = bench.meters[0]
-    meter.lag_ms = 900
+    meter.lag_ms = 4000
     meter.wh[0] += 2000
     while bench.app.registry.relay[INDEX] & meters.RELAY_STAGE != meters.RELAY_CONFIRM:
         bench.look()

@@ -543,6 +543,31 @@ def test_a_faulty_relay_says_yes_and_stays() -> None:
     assert master.read(0x04000503) == b"\x40\x00"
 
 
+def test_a_slow_relay_moves_later_and_is_told_of_only_then() -> None:
+    """Until then energy is counted; of two commands in that time the last one counts."""
+    master = master_of(relay_delay_s=4, load=Load(watts_by_hour=(9000,) * 24))
+    meter = master.meter
+    master.read(0x04000503)
+    before_wh = meter.total_wh
+    master.relay(0x1A)
+    for after_s, word in (
+        (0, b"\x40\x00"),
+        (3, b"\x40\x00"),
+        (4, b"\x50\x00"),
+        (999, b"\x50\x00"),
+    ):
+        master.t2000 = NOON_T2000 + after_s
+        assert master.read(0x04000503) == word
+    assert meter.total_wh - before_wh == 9000 * 4 // 3600
+
+    master.relay(0x1C)
+    master.t2000 += 2
+    master.relay(0x1A)
+    master.t2000 += 4
+    master.read(0x04000503)
+    assert (meter.relay.open, meter.relay.operations) == (True, 3)
+
+
 def test_private_meters_take_an_expiry_of_zeros_and_none_at_all() -> None:
     master = master_of("private")
     master.relay(0x1A, bytes(6))

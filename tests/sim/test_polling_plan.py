@@ -135,8 +135,10 @@ def test_a_relay_waits_for_few_transactions() -> None:
     assert len(trips) == len(meters)
 
 
-def test_many_relays_leave_the_line_to_readings_in_between() -> None:
-    meters = village(40)
+@pytest.mark.parametrize("delay_s", [0, 4])
+def test_many_relays_leave_the_line_to_readings_in_between(delay_s: int) -> None:
+    """Also slow ones, and while they are waited for other relays have their turn."""
+    meters = village(40, relay_delay_s=delay_s)
     site = Site(meters, start_s=3600, interval_s=60)
     site.live(120)
     for one in meters:
@@ -148,8 +150,34 @@ def test_many_relays_leave_the_line_to_readings_in_between() -> None:
     times = read_times(site)
     read = [index for index, moments in times.items() if any(since <= t for t in moments)]
     assert len(read) == len(meters)
+    until = site.clock.now_t2000()
+    assert max(longest_gap(moments, since - 60, until) for moments in times.values()) <= 2 * 60
     confirmed = [one for one in site.records(RecordKind.RELAY) if one.fields["stage"] == 2]
     assert len(confirmed) == len(meters)
+    # Each was sent to once, however long it took.
+    trips = [asked for asked in site.lines[0].asked if asked.control == TRIP]
+    assert len(trips) == len(meters)
+
+
+def test_relays_that_do_not_move_are_waited_for_by_nobody() -> None:
+    """Seven stay where they are; the last place serves all others, and no reading is late."""
+    meters = village(24)
+    for one in meters[:7]:
+        one.faulty_relay = True
+    site = Site(meters, start_s=3600, interval_s=60)
+    site.live(120)
+    for one in meters:
+        site.run(f"supply {account(one)} cut")
+    since = site.clock.now_t2000()
+    site.live(60)
+    assert all(one.relay.open for one in meters[7:])
+    until = site.clock.now_t2000()
+    gaps = [longest_gap(moments, since - 60, until) for moments in read_times(site).values()]
+    assert max(gaps) <= 2 * 60
+    failed = [one.index for one in site.records(RecordKind.RELAY) if one.fields["stage"] == 3]
+    assert sorted(failed) == [site.index(one) for one in meters[:7]]
+    sent = [asked.address for asked in site.lines[0].asked if asked.control == TRIP]
+    assert [sent.count(one.address) for one in meters] == [3] * 7 + [1] * 17
 
 
 def test_a_guarded_meter_is_not_sent_what_it_would_refuse() -> None:
