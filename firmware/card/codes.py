@@ -7,6 +7,10 @@ Words for people, and what to do next, are in host/frames/card.py.
 
 from micropython import const
 
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from array import array
+
 OK = const(0)
 COMPLETED = const(1)  # credited before, or no money to credit: the card is marked now
 
@@ -43,3 +47,21 @@ NOT_MARKED = const(28)  # credited, but the card could not be marked
 # Err-36
 HOARDING = const(21)
 OVERFLOW = const(30)
+
+# Places in the counts of cards that are not genuine: all since an operator's card set it to 0,
+# and those in a row.
+ILLEGAL = const(0)
+IN_A_ROW = const(1)
+
+_U16_LIMIT = const(0xFFFF)
+
+
+def is_illegal(code: int) -> bool:
+    """Whether a card with this result counts as one that is not genuine."""
+    return code in (KEY_VERSION, MAC, SERIAL)
+
+
+def count_illegal(counts: "array[int]") -> None:
+    """Count one of them."""
+    for place in (ILLEGAL, IN_A_ROW):
+        counts[place] = min(counts[place] + 1, _U16_LIMIT)

@@ -33,6 +33,7 @@ from card.image import Image
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from array import array
     from typing import Protocol
 
     from card.carrier import Carrier
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 
     class Books(Protocol):
         """The accounts, as far as a redemption needs them."""
+
+        @property
+        def illegal(self) -> "array[int]":
+            """Cards that were not genuine, counted in codes.ILLEGAL and codes.IN_A_ROW."""
 
         def find_account(self, account: bytearray) -> int:
             """Index of the account whose number is these 6 bytes, -1 without one."""
@@ -79,7 +84,9 @@ if TYPE_CHECKING:
             uid: bytearray,
             account: bytearray,
         ) -> None:
-            """Record a card that was refused or not marked; index -1: of no account here."""
+            """Record a card that was refused or not marked, OK: that set the count of illegal
+            cards to 0; index -1: of no account here.
+            """
 
         def fill_write_back(self, index: int, buf: bytearray, offset: int) -> None:
             """Fill bytes 2..25, 28..43, 48..51 of the write-back at `offset` (card/image.py)."""
@@ -104,7 +111,7 @@ FAILURES_LIMIT = const(5)
 LOCK_MS = const(60000)
 
 _TICKS_MASK = const(0x1FFFFFFF)
-_U16_LIMIT = const(0xFFFF)
+_FROM_NOW = const(-1)
 
 _WAIT = const(0)
 _READ = const(1)
@@ -126,7 +133,6 @@ class Redemption:
     index       its account, -1 where none was found
     order, amount_fen    as the card says, 0 where it is not genuine
     uid         its serial number
-    illegal     cards that were not genuine, since the counter was set
     keys        may be replaced between two cards
     """
 
@@ -145,7 +151,6 @@ class Redemption:
         self.index = -1
         self.order = 0
         self.amount_fen = 0
-        self.illegal = 0
         self.uid = bytearray(port.UID_SIZE)
         self._carrier = carrier
         self._books = books
@@ -159,9 +164,9 @@ class Redemption:
         self._state = _WAIT
         self._present = 0
         self._tries = 0
-        self._failures = 0
-        self._locked = False
-        self._since_ticks = 0
+        # Switching the power off and on does not end the lock: it begins anew.
+        self._locked = books.illegal[codes.IN_A_ROW] >= FAILURES_LIMIT
+        self._since_ticks = _FROM_NOW
 
     @property
     def busy(self) -> bool:
@@ -172,6 +177,8 @@ class Redemption:
         """Go on with the card in the reader; true when one was finished. t2000 -1: no clock."""
         carrier = self._carrier
         done = self.done
+        if self._since_ticks == _FROM_NOW:
+            self._since_ticks = now_ticks
         if self._locked and (now_ticks - self._since_ticks) & _TICKS_MASK >= LOCK_MS:
             self.unlock()
         if carrier.present != self._present:
@@ -195,7 +202,7 @@ class Redemption:
     def unlock(self) -> None:
         """Look at cards again after too many that were not genuine."""
         self._locked = False
-        self._failures = 0
+        self._books.illegal[codes.IN_A_ROW] = 0
 
     def _begin(self, now_ticks: int) -> None:
         self.index = -1
@@ -265,7 +272,7 @@ class Redemption:
             card.buf[position] = self._carrier.data[position]
         code = card.load(self.keys, self.uid)
         if code == codes.OK:
-            self._failures = 0
+            self._books.illegal[codes.IN_A_ROW] = 0
             self.order = card.order
             self.amount_fen = card.amount_fen
             code = self._take(now_t2000)
@@ -277,7 +284,7 @@ class Redemption:
             return
         self._tries = 0
         self._books.fill_write_back(self.index, card.buf, image.WRITE_BACK)
-        card.seal_write_back(self.keys, code, self.illegal, now_t2000)
+        card.seal_write_back(self.keys, code, self._books.illegal[codes.ILLEGAL], now_t2000)
         self._start_mark()
 
     def _take(self, now_t2000: int) -> int:
@@ -332,7 +339,8 @@ class Redemption:
             return codes.USED
         code = operator.operate(card, index, self.keys)
         if code == codes.OK and card.kind == image.CLEAR:
-            self.illegal = 0
+            self._books.illegal[codes.ILLEGAL] = 0
+            self._note(codes.OK)
         return code
 
     def _judge(self) -> int:
@@ -385,18 +393,20 @@ class Redemption:
         """Note what has to be noted, tell the reader and wait for the next card."""
         self._state = _WAIT
         self.code = code
-        if code in (codes.KEY_VERSION, codes.MAC, codes.SERIAL):
-            self.illegal = min(self.illegal + 1, _U16_LIMIT)
-            self._failures += 1
-            if self._failures >= FAILURES_LIMIT:
+        if codes.is_illegal(code):
+            codes.count_illegal(self._books.illegal)
+            if self._books.illegal[codes.IN_A_ROW] >= FAILURES_LIMIT:
                 self._locked = True
                 self._since_ticks = now_ticks
         # Locked out, a flood of cards must not fill the journal.
         if code not in (codes.OK, codes.COMPLETED, codes.TOO_MANY):
-            self._books.note_card(
-                code, self.index, self.order, self.amount_fen, self.uid, self._account
-            )
+            self._note(code)
         self.done += 1
         # Whoever put another card in meanwhile must not take this result for its own.
         if self._carrier.present in (0, self._present):
             self._carrier.show(code, self.credited, self.index)
+
+    def _note(self, code: int) -> None:
+        self._books.note_card(
+            code, self.index, self.order, self.amount_fen, self.uid, self._account
+        )

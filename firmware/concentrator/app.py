@@ -7,6 +7,7 @@ It never waits and never reads a clock. A step with nothing to do looks at a few
 from array import array
 
 import micropython
+from card import codes
 from card.keys import Keys
 from card.redemption import Redemption
 from micropython import const
@@ -53,6 +54,7 @@ _AUDIT_SHIFT = const(4)
 # First numbers of the columns in a checkpoint; a table appends, it never reorders.
 _TARIFF_COLUMNS = const(0)
 _REGISTRY_COLUMNS = const(16)
+_CARD_COLUMNS = const(48)
 _LEDGER_COLUMNS = const(64)
 
 # Places in `_quiet`.
@@ -82,6 +84,7 @@ class App:
         self.checkpoint = Checkpoint(storage, limit)
         self.checkpoint.add(_TARIFF_COLUMNS, self.tariffs.columns(), False)
         self.checkpoint.add(_REGISTRY_COLUMNS, self.registry.columns())
+        self.checkpoint.add(_CARD_COLUMNS, (self.books.illegal,), False)
         self.checkpoint.add(_LEDGER_COLUMNS, self.ledger.columns())
         self.pollers: list[Poller] = []
         for channel in board.lines:
@@ -100,12 +103,12 @@ class App:
         self._audit_index = 0
         # Images are swept when both checkpoints name the ones in force.
         self._saved_changes = -1
+        self._recover()
         if board.console is not None:
             self.console = Console(board.console, Commands(self).run, self.guard)
             operator = Operator(self.settings, self.books, self.configure)
             keys = Keys(0, 0, b"")
             self.redemption = Redemption(self.console.carrier, self.books, keys, operator)
-        self._recover()
         self.configure()
 
     # --- start ----------------------------------------------------------------------------------
@@ -331,7 +334,7 @@ class App:
         for name, redemption in (("cards", self.redemption), ("own cards", self.local)):
             if redemption is not None:
                 found.append((name, redemption.done))
-                found.append((name + " not genuine", redemption.illegal))
+        found.append(("cards not genuine", self.books.illegal[codes.ILLEGAL]))
         if self.console is not None:
             found.append(("logins refused", self.guard.refused))
         for poller in self.pollers:

@@ -51,6 +51,7 @@ class Books:
 
     t2000       now, in seconds since 2000, -1: not known; whoever steps sets it
     number      of this concentrator, 0: not set
+    illegal     cards that were not genuine: codes.ILLEGAL, codes.IN_A_ROW
     behind      the head-end knows more than these books: no card is taken
     readings    taken and written since the start; `refused` of them found no room
     """
@@ -72,6 +73,7 @@ class Books:
         self.readings = 0
         self.refused = 0
         self.number = 0
+        self.illegal = array("H", (0, 0))
         self.behind = False
         self.hoarding_limit_fen = 0
         # Of the account read last, where there is a load limit.
@@ -584,7 +586,7 @@ class Books:
         uid: "bytes | bytearray | memoryview",
         account: "bytes | bytearray | memoryview",
     ) -> None:
-        """A card was refused: who, what and why, for the head-end.
+        """A card was refused: who, what and why, for the head-end and to count it again.
 
         Whoever inserts it again and again must not take the room of readings and money.
         """
@@ -627,6 +629,8 @@ class Books:
         ledger = self.ledger
         if kind == record.TARIFF:
             self.tariffs.activate(u32_at(buf, PAYLOAD), u32_at(buf, PAYLOAD + 4))
+        elif kind == record.CARD:
+            self._replay_card(buf[PAYLOAD], u32_at(buf, PAYLOAD + 4))
         elif index >= self.registry.limit:
             return
         elif kind == record.READING:
@@ -639,6 +643,7 @@ class Books:
                 u32_at(buf, PAYLOAD + 28),
                 record.t2000_at(buf, 0),
             )
+            self.illegal[codes.IN_A_ROW] = 0
         elif kind == record.ACCOUNT:
             self._take_terms(index, buf, PAYLOAD)
         elif kind == record.FREEZE:
@@ -676,6 +681,14 @@ class Books:
             buf[PAYLOAD + 8] | buf[PAYLOAD + 9] << 8,
             u32_at(buf, PAYLOAD + 12),
         )
+
+    def _replay_card(self, code: int, order: int) -> None:
+        if codes.is_illegal(code):
+            codes.count_illegal(self.illegal)
+        elif order:
+            self.illegal[codes.IN_A_ROW] = 0
+        if code == codes.OK:
+            self.illegal[codes.ILLEGAL] = 0
 
     def _replay_relay(self, index: int, desired: int, stage: int) -> None:
         if stage == record.STAGE_INTENT:

@@ -3,6 +3,7 @@
 The issuer here writes the bytes out from docs/SPEC.md with its own HMAC, not with the firmware's.
 """
 
+from array import array
 from hashlib import sha256
 from struct import pack, unpack
 
@@ -174,6 +175,7 @@ class FakeBooks:
         self.last = last
         self.credits = []  # type: ignore[var-annotated]  # no typing on the device
         self.notes = []  # type: ignore[var-annotated]  # no typing on the device
+        self.illegal = array("H", (0, 0))
         self.refuse = False
         self.cut = ""
         self.hoarding_fen = 99999999

@@ -141,7 +141,7 @@ def test_replay_on_another_card() -> None:
     equal(world.redeem(card), codes.OK)
     equal(world.redeem(bytearray(card), OTHER_UID), codes.SERIAL)
     equal(world.books.credits, [(5, 5000)])
-    equal(world.redemption.illegal, 2)
+    equal(world.books.illegal[codes.ILLEGAL], 2)
 
 
 def test_two_cards_with_the_same_order_in_turn() -> None:
@@ -278,7 +278,7 @@ def test_guessing_is_locked_out() -> None:
         equal(world.redeem(forged), codes.MAC)
     equal(world.redeem(good), codes.TOO_MANY)
     equal(len(world.books.notes), FAILURES_LIMIT, "a flood does not fill the journal")
-    equal(world.redemption.illegal, FAILURES_LIMIT)
+    equal(world.books.illegal[codes.ILLEGAL], FAILURES_LIMIT)
     world.ticks = (world.ticks + LOCK_MS) & 0x1FFFFFFF
     equal(world.redeem(good), codes.OK)
     for _ in range(FAILURES_LIMIT):

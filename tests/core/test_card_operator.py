@@ -193,15 +193,17 @@ def test_key_version_never_goes_back() -> None:
 
 def test_clear() -> None:
     world = World()
-    world.redemption.illegal = 9
+    world.books.illegal[codes.ILLEGAL] = 9
     equal(world.redeem(header(1, 0, CLEAR)), codes.OK)
-    equal((world.books.stopped, world.redemption.illegal), (False, 0))
+    equal((world.books.stopped, world.books.illegal[codes.ILLEGAL]), (False, 0))
     world.books.stopped = True
     equal(world.redeem(header(1, 0, CLEAR)), codes.USED)
     check(world.books.stopped)
-    world.redemption.illegal = 9
+    world.books.illegal[codes.ILLEGAL] = 9
     equal(world.redeem(header(2, 0, CLEAR, account=NOBODY, meter=NOBODY)), codes.OK)
-    equal((world.books.stopped, world.redemption.illegal), (True, 0))
+    equal((world.books.stopped, world.books.illegal[codes.ILLEGAL]), (True, 0))
+    noted = [note[:3] for note in world.books.notes if note[0] == codes.OK]
+    equal(noted, [(codes.OK, -1, 1), (codes.OK, -1, 2)], "a restart counts from here on")
     equal(world.redeem(header(3, 0, CLEAR, account=b"\0\0\0\0\0\x99")), codes.ACCOUNT)
     equal(world.redeem(header(3, 0, CLEAR, meter=NOBODY)), codes.METER)
 

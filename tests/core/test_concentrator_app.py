@@ -9,6 +9,7 @@ import sys
 from array import array
 
 from card import codes
+from card_world import header, memory
 from concentrator import registry as meters
 from concentrator.checkpoint import file_name
 from concentrator_world import CLOSE, TRIP, Bench, PowerCut
@@ -202,6 +203,22 @@ def test_a_relay_command_is_looked_at_before_it_is_sent_again() -> None:
     bench.restart()
     bench.run(60)
     equal((meter.commands, meter.open), ([TRIP], True))
+
+
+def test_illegal_cards_are_counted_across_checkpoints_and_restarts() -> None:
+    bench = supplied(100)
+    forged = memory(header(2, 500, key=b"forged"))
+    equal(bench.insert(forged), (codes.MAC, 0))
+    check(bench.app.save())
+    bench.restart()
+    equal(bench.insert(forged), (codes.MAC, 0))
+    bench.run(20)
+    bench.restart()
+    equal(list(bench.app.books.illegal), [2, 2])
+    equal(bench.insert(bench.card(2, 500)), (codes.OK, 1))
+    check(bench.app.save())
+    bench.restart()
+    equal(list(bench.app.books.illegal), [2, 0])
 
 
 # --- relays that are slow, refuse, or are others ------------------------------------------------

@@ -8,7 +8,7 @@ from struct import pack
 
 from card import codes
 from card.image import OPEN
-from card.redemption import Redemption
+from card.redemption import FAILURES_LIMIT, LOCK_MS, Redemption
 from card_world import ACCOUNT, METER, NOW, FakeCarrier, header, keys, memory
 from concentrator.books import Books
 from concentrator.journal import Journal
@@ -72,6 +72,7 @@ class World:
     def __init__(self) -> None:
         self.storage = Storage()
         self.carrier = FakeCarrier()
+        self.ticks = 0
         self.crcs = {}  # type: ignore[var-annotated]  # no typing on the device
         self.restart()
         for number, data in ((1, ONE_RATE), (2, DEARER), (3, TWO_RATES)):
@@ -112,10 +113,10 @@ class World:
         self.card = bytearray(bytes(memory(head)) + bytes(size - 256))
         self.carrier.size = size
         self.carrier.insert(self.card)
-        while not self.redemption.poll(0, self.books.t2000):
+        while not self.redemption.poll(self.ticks, self.books.t2000):
             pass
         self.carrier.pull()
-        self.redemption.poll(0, self.books.t2000)
+        self.redemption.poll(self.ticks, self.books.t2000)
         return self.redemption.code
 
     def naming(self, number: int, from_t2000: int, order: int = 2) -> bytes:
@@ -205,6 +206,32 @@ def test_a_plan_that_stands_is_not_written_again() -> None:
         for _ in range(3):
             equal(world.redeem(world.naming(2, from_t2000)), codes.COMPLETED)
         equal(world.journal.durable_seq, written, from_t2000)
+
+
+def test_cards_that_are_not_genuine_are_counted_again_after_a_restart() -> None:
+    world = World()
+    forged = header(2, 100, key=b"forged")
+    for _ in range(FAILURES_LIMIT - 1):
+        equal(world.redeem(forged), codes.MAC)
+    equal(list(world.books.illegal), [4, 4])
+    check(world.journal.sync())
+    world.restart()
+    equal(list(world.books.illegal), [4, 4])
+    equal(world.redeem(forged), codes.MAC)
+    check(world.journal.sync())
+    world.restart()
+    equal(list(world.books.illegal), [5, 5])
+    equal(world.redeem(header(2, 100)), codes.TOO_MANY, "switched off and on, and still locked")
+    world.ticks += LOCK_MS
+    equal(world.redeem(header(2, 100)), codes.OK)
+    world.restart()
+    equal(list(world.books.illegal), [5, 0], "a genuine card begins the row anew")
+    equal(world.redeem(forged), codes.MAC)
+    equal(world.redeem(header(2, 100)), codes.COMPLETED)
+    world.books.note_card(codes.OK, -1, 9, 0, bytearray(8), bytearray(6))
+    check(world.journal.sync())
+    world.restart()
+    equal(list(world.books.illegal), [0, 0], "an operator's card set it to 0")
 
 
 def test_refused_cards_leave_the_room_of_money() -> None:

@@ -344,12 +344,12 @@ def test_clear_inspect_and_test_cards(shop: Path) -> None:
     assert run("issue", "--file", "i.bin", "--kind", "inspect", *who).exit_code == 0
     assert run("issue", "--file", "t.bin", "--kind", "test").exit_code == 0
     desk, _ = with_operator(shop)
-    desk.redemption.illegal = 3
+    desk.books.illegal[codes.ILLEGAL] = 3
     with served(desk) as port:
         for name in ("c.bin", "i.bin", "i.bin", "t.bin", "t.bin"):
             done = run("redeem", "--file", name, "--port", port)
             assert done.exit_code == 0, (name, done.output)
-    assert desk.redemption.illegal == 0
+    assert desk.books.illegal[codes.ILLEGAL] == 0
     assert "newest order" in run("show", "--file", "i.bin").output
     assert desk.books.credits == []
 
@@ -365,7 +365,7 @@ def test_unlock(shop: Path) -> None:
         assert "Err-32.22" in run("redeem", "--file", "card.bin", "--port", port).output
         assert run("unlock", "--port", port).exit_code == 0
         assert run("redeem", "--file", "card.bin", "--port", port).exit_code == 0
-    assert desk.redemption.illegal == 5
+    assert desk.books.illegal[codes.ILLEGAL] == 5
     assert [note[0] for note in desk.books.notes] == [codes.SERIAL] * 5
 
 
