@@ -1,7 +1,7 @@
 """What the boards with a chip share: everything that board.json tells, on MicroPython's machine.
 
     {
-      "capacity": [256, 4, 12],
+      "capacity": [256, 4],
       "lines":   [{"uart": 1, "tx": 17, "rx": 16, "direction": 4}],
       "console": {"uart": 2, "tx": 25, "rx": 26, "baud": 115200},
       "uplink":  {"host": "192.168.1.2", "port": 7645, "ssid": "station", "key": "..."},
@@ -119,7 +119,7 @@ class Board:
     def __init__(self, device: "BlockDevice") -> None:
         """`device`: the flash of the port's own file system, which is mounted anew."""
         options = _load()
-        self.capacity = tuple(options.get("capacity", (256, 4, 12)))
+        self.capacity = tuple(options.get("capacity", (256, 4)))
         self.storage: Storage = LittleStorage(_mount(device), "/journal")
         channels: list[Any] = [Uart(line, 2400, 0) for line in options["lines"]]
         self.lines: list[Channel] = channels[:]

@@ -142,8 +142,8 @@ class Flash:
 class Board:
     """What main.py builds the concentrator on; the heap of 140 KiB is its `capacity`."""
 
-    # Meters, registers of each, cells of each: three tiers of two rates.
-    capacity = (512, 2, 6)
+    # Meters, and registers of each.
+    capacity = (512, 4)
     card = None
 
     def __init__(self, start_t2000: int = -1, speed: int = 1, start_ticks: int = 0) -> None:

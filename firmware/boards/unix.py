@@ -248,10 +248,10 @@ class Board:
     storage, lines, console, uplink     as concentrator.ports has them; console and uplink may
                                         be None
     signals                             what the lamps show, printed when it changes
-    capacity                            meters, registers of each, cells of tier and rate of each
+    capacity                            meters, registers of each
     """
 
-    capacity = (512, 4, 12)
+    capacity = (512, 4)
     card = None
 
     def __init__(self) -> None:

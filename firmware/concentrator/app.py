@@ -66,9 +66,9 @@ _FAR_T2000 = const(0x3FFFFFFF)
 
 
 class App:
-    """The whole of it. `limit` meters, `rates` registers and `cells` of tier and rate each."""
+    """The whole of it: `limit` meters with `rates` registers each."""
 
-    def __init__(self, board: "Board", limit: int = 512, rates: int = 4, cells: int = 12) -> None:
+    def __init__(self, board: "Board", limit: int = 512, rates: int = 4) -> None:
         """Recover everything from the board's storage."""
         storage = board.storage
         self.board = board
@@ -76,7 +76,7 @@ class App:
         self.settings.load()
         self.journal = Journal(storage)
         self.registry = Registry(limit)
-        self.ledger = Ledger(limit, rates, cells)
+        self.ledger = Ledger(limit, rates)
         self.tariffs = Tariffs(storage)
         self.books = Books(
             self.journal, self.registry, self.ledger, self.tariffs, self.settings.policy()

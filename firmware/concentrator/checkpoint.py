@@ -2,7 +2,7 @@
 
     k00000041       as of record 65: seq of the last record taken into account, hexadecimal
 
-    "DKK2" 4 | seq 4 | rows 2 | columns 2 | columns x (number 1, width 1, items 1, 0, rows 2)
+    "DKK3" 4 | seq 4 | rows 2 | columns 2 | columns x (number 1, width 1, items 1, 0, rows 2)
     | each column | CRC-32 4
 
 A checkpoint is written into a file of its own and counts only when the right CRC stands behind
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Column = Any  # array[int] | bytearray: a slice of either takes only its own kind
 
 _PREFIX = "k"
-_MAGIC = b"DKK2"
+_MAGIC = b"DKK3"
 _HEAD_SIZE = const(12)
 _ENTRY_SIZE = const(6)
 _CRC_SIZE = const(4)
@@ -65,7 +65,7 @@ class Checkpoint:
         self._numbers = bytearray()
         self._columns: list[Column] = []
         self._rows: list[int] = []
-        self._chunk = bytearray(_CHUNK_SIZE)
+        self._chunk = bytearray()  # while loading
         self._file = ""
         self._crc = 0
 
@@ -130,6 +130,7 @@ class Checkpoint:
         touched.
         """
         self.seq = self.older_seq = 0
+        self._chunk = bytearray(_CHUNK_SIZE)
         count = 0
         for name in reversed(self._storage.names(_PREFIX)):
             if self.older_seq or not self._check(name):
@@ -142,6 +143,7 @@ class Checkpoint:
                     raise TooManyRows(str(count) + " meters, room for " + str(self._limit))
                 self.seq = u32_at(self._chunk, 4)
                 self._fill(name)
+        self._chunk = bytearray()
         return count
 
     def _check(self, name: str) -> bool:

@@ -63,8 +63,6 @@ _SLACK_WH = const(1000)
 # Above it a reading is no normal one.
 _LONG_S = const(14400)
 _UNUSUAL = const(0x05)
-_ADDED_CELLS = const(-1)
-_FRESH_CELLS = const(-2)  # those of a new tier period
 # Half the registers' range: beyond it nobody could tell forward from back.
 _DELTA_LIMIT_WH = const(500000000)
 _DEFAULT_POWER_LIMIT_W = const(60000)
@@ -80,7 +78,7 @@ class Ledger:
     residue_e7, residue_e11     charged above debit_fen, below 1 fen: 1e-7 and 1e-11 yuan
     used_wh                     in the tier period that began at period_t2000
     read_t2000                  of the last reading, 0: none yet
-    order, amount_fen           the last top-up
+    order                       of the last top-up
     debt_fen                    owed from before, repaid as a share of top-ups
     debt_week, debt_week_fen    the week of the last repayment, and what was repaid in it
     multiplier                  CT x PT: energy is the registers' times this
@@ -89,7 +87,6 @@ class Ledger:
                                 tariff's kinds of household
     state, since_t2000          of the policy, and since when
     registers_wh                [index * rates_limit + rate] of the last reading
-    cells_wh                    [index * cells_limit + tier * rates + rate] in the tier period
 
     After `prepare` gave CHARGED or FIRST the `new_*` hold what `commit` will make of the account,
     `estimated` whether the reading was divided by time, `rolled` whether a tier period ended in
@@ -97,13 +94,11 @@ class Ledger:
     `fault_limit` say what was too much.
     """
 
-    def __init__(self, count: int, rates_limit: int = 4, cells_limit: int = 12) -> None:
+    def __init__(self, count: int, rates_limit: int = 4) -> None:
         self.count = count
         self.rates_limit = rates_limit
-        self.cells_limit = cells_limit
         self.power_limit_w = _DEFAULT_POWER_LIMIT_W
         # The largest first: making a column takes twice its size for a moment.
-        cells_wh = array("I", bytes(4 * count * cells_limit))
         registers_wh = array("I", bytes(4 * count * rates_limit))
         self.credit_fen = array("I", bytes(4 * count))
         self.debit_fen = array("I", bytes(4 * count))
@@ -113,7 +108,6 @@ class Ledger:
         self.period_t2000 = array("I", bytes(4 * count))
         self.read_t2000 = array("I", bytes(4 * count))
         self.order = array("I", bytes(4 * count))
-        self.amount_fen = array("I", bytes(4 * count))
         self.debt_fen = array("I", bytes(4 * count))
         self.debt_week = array("H", bytes(2 * count))
         self.debt_week_fen = array("I", bytes(4 * count))
@@ -123,7 +117,6 @@ class Ledger:
         self.state = bytearray(count)
         self.since_t2000 = array("I", bytes(4 * count))
         self.registers_wh = registers_wh
-        self.cells_wh = cells_wh
 
         self.new_debit_fen = 0
         self.new_residue_e7 = 0
@@ -141,9 +134,6 @@ class Ledger:
         self._fitting = _NO_TARIFF
         # By register: what is being charged, and of the whole reading.
         self._energy_wh = array("I", bytes(8 * RATES_LIMIT))
-        # What `commit` adds to the cells: the registers' energy from this one on, or `_added_wh`.
-        self._cell = _ADDED_CELLS
-        self._added_wh = array("I", bytes(4 * cells_limit))
 
     def columns(self) -> "tuple[array[int] | bytearray, ...]":
         """All columns in the order of a checkpoint."""
@@ -156,7 +146,6 @@ class Ledger:
             self.period_t2000,
             self.read_t2000,
             self.order,
-            self.amount_fen,
             self.debt_fen,
             self.debt_week,
             self.debt_week_fen,
@@ -166,7 +155,6 @@ class Ledger:
             self.state,
             self.since_t2000,
             self.registers_wh,
-            self.cells_wh,
         )
 
     def balance_fen(self, index: int) -> int:
@@ -177,8 +165,6 @@ class Ledger:
         """Why the account cannot be charged by `tariff`, or ""."""
         if tariff.registers > self.rates_limit:
             return "the tariff has more rates than accounts have registers"
-        if tariff.cells > self.cells_limit:
-            return "the tariff has more tiers and rates than accounts have cells"
         if self.flags[index] >> HOUSEHOLD >= tariff.households:
             return "the tariff has no such kind of household"
         return ""
@@ -209,11 +195,9 @@ class Ledger:
         ):
             return self._prepare_any(index, tariff, registers_wh, t2000)
         rates = tariff.rates
-        cell = 0
         tier_limit_wh = tariff.limits_wh[row]
         while tier_limit_wh <= used_wh:
             row += 1
-            cell += rates
             tier_limit_wh = tariff.limits_wh[row]
         price = row * rates
         limit_wh = elapsed_s * self.power_limit_w // 3600 + _SLACK_WH
@@ -241,9 +225,9 @@ class Ledger:
             return self._prepare_any(index, tariff, registers_wh, t2000)
         self.new_debit_fen = debit_fen
         self.new_used_wh = used_wh
+        self.new_period_t2000 = tariff.period_t2000
         self.new_read_t2000 = t2000
         self._registers = registers_wh
-        self._cell = cell
         self.rolled = self.estimated = False
         return CHARGED
 
@@ -272,7 +256,6 @@ class Ledger:
         if outcome:
             return outcome
         self.rolled = self.estimated = False
-        self._begin_cells(False)
         self.new_debit_fen = self.debit_fen[index]
         self.new_residue_e7 = self.residue_e7[index]
         self.new_residue_e11 = self.residue_e11[index]
@@ -352,7 +335,6 @@ class Ledger:
                     continue
                 at = (row + tier) * tariff.rates + rate
                 self._carry(step_wh * tariff.prices_e4[at], step_wh * tariff.prices_e8_low[at])
-                self._added_wh[tier * tariff.rates + rate] += step_wh
                 # In the last tier it no longer matters how much it was.
                 self.new_used_wh = min(self.new_used_wh + step_wh, NO_LIMIT - 1)
                 wh -= step_wh
@@ -374,12 +356,6 @@ class Ledger:
         self.closed_debit_fen = self.new_debit_fen
         self.new_used_wh = 0
         self.new_period_t2000 = period_t2000
-        self._begin_cells(True)
-
-    def _begin_cells(self, fresh: bool) -> None:
-        self._cell = _FRESH_CELLS if fresh else _ADDED_CELLS
-        for cell in range(self.cells_limit):
-            self._added_wh[cell] = 0
 
     @micropython.native
     def commit(self, index: int) -> None:
@@ -388,29 +364,13 @@ class Ledger:
         self.residue_e7[index] = self.new_residue_e7
         self.residue_e11[index] = self.new_residue_e11
         self.used_wh[index] = self.new_used_wh
+        self.period_t2000[index] = self.new_period_t2000
         self.read_t2000[index] = self.new_read_t2000
-        registers_wh = self._registers
+        new_wh = self._registers
         old_wh = self.registers_wh
         at = index * self.rates_limit
-        cell = self._cell
-        if cell < 0:
-            self._commit_cells(index)
-        else:
-            cell += index * self.cells_limit
-        cells_wh = self.cells_wh
-        for rate in range(self._fitting.registers):
-            wh = registers_wh[rate] - old_wh[at + rate]
-            if wh:
-                old_wh[at + rate] = registers_wh[rate]
-                if cell >= 0:
-                    cells_wh[cell + rate] += wh
-
-    def _commit_cells(self, index: int) -> None:
-        self.period_t2000[index] = self.new_period_t2000
-        at = index * self.cells_limit
-        for cell in range(self.cells_limit):
-            wh = 0 if self._cell == _FRESH_CELLS else self.cells_wh[at + cell]
-            self.cells_wh[at + cell] = min(wh + self._added_wh[cell], NO_LIMIT)
+        for register in range(self._fitting.registers):
+            old_wh[at + register] = new_wh[register]
 
     def mean_power_w(self, index: int) -> int:
         """Mean power since the last reading, of a charge that is prepared and not committed."""
@@ -426,7 +386,6 @@ class Ledger:
             return False
         self.credit_fen[index] += amount_fen
         self.order[index] = order
-        self.amount_fen[index] = amount_fen
         self.debit_fen[index] += repaid_fen
         self.debt_fen[index] -= repaid_fen
         return True
@@ -479,8 +438,7 @@ class Ledger:
     ) -> bool:
         """Apply a journalled reading at recovery; its money counts, whatever we compute.
 
-        False: our own charge differs, as after a change of the tariff; the cells of the tier
-        period are then incomplete.
+        False: our own charge differs, as after a change of the tariff.
         """
         outcome = self.prepare(index, tariff, registers_wh, t2000)
         agreed = outcome <= FIRST and self.new_debit_fen == debit_fen
@@ -492,7 +450,6 @@ class Ledger:
             self._registers = registers_wh
             self.new_read_t2000 = t2000
             self.new_period_t2000 = tariff.period_at(t2000)
-            self._begin_cells(self.new_period_t2000 != self.period_t2000[index])
         self.new_debit_fen = debit_fen
         self.new_residue_e7 = residue_e7
         self.new_residue_e11 = residue_e11

@@ -1,12 +1,13 @@
 """A bill by the device's own core: the ledger and the tariff image of the firmware."""
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from prepay.ledger import CHARGED, FIRST, MONEY_LIMIT_FEN, OUTCOME_NAMES, Ledger
+from prepay.ledger import CHARGED, FIRST, HOUSEHOLD, MONEY_LIMIT_FEN, OUTCOME_NAMES, Ledger
 from prepay.tariff import NO_LIMIT, Tariff
 
 from host.frames.tariff import TariffFile, build, t2000_of
@@ -41,7 +42,7 @@ class DeviceBill:
         trouble = self.tariff.load(image, len(image))
         if trouble:
             raise BillError(f"the device refuses the tariff: {trouble}")
-        self.ledger = Ledger(1, 8, 64)
+        self.ledger = Ledger(1, 8)
         self.ledger.power_limit_w = _POWER_LIMIT_W
         self.ledger.describe(0, household)
         self.ledger.used_wh[0] = used_wh
@@ -49,12 +50,14 @@ class DeviceBill:
         self.t2000 = t2000_of(start)
         self._free = tariff.has_free_tier
         self._rates = tariff.rates
+        self._cells_wh: Counter[tuple[int, int]] = Counter()
         self._take(FIRST)
 
     def use(self, register: int, wh: int) -> None:
         """Charge `wh` more on a register, read a second later."""
         if self.ledger.used_wh[0] + wh > NO_LIMIT - 1:
             raise BillError(f"more than {NO_LIMIT // 1000} kWh in one tier period")
+        self._count(register, wh)
         used_wh = [0] * self.tariff.registers
         while wh:
             used_wh[register] = min(wh, _STEP_LIMIT_WH)
@@ -67,6 +70,18 @@ class DeviceBill:
             self.registers_wh[register] = (self.registers_wh[register] + wh) % _REGISTER_MODULUS_WH
         self.t2000 = t2000
         self._take(CHARGED)
+
+    def _count(self, register: int, wh: int) -> None:
+        """Note into which tiers the energy falls."""
+        used_wh = self.ledger.used_wh[0]
+        tier = self.ledger.tier_of(0, self.tariff)
+        row = self.tariff.row + (self.ledger.flags[0] >> HOUSEHOLD) * self.tariff.tiers
+        while wh:
+            step_wh = min(wh, self.tariff.limits_wh[row + tier] - used_wh)
+            self._cells_wh[tier, register] += step_wh
+            used_wh += step_wh
+            wh -= step_wh
+            tier += 1
 
     def _take(self, expected: int) -> None:
         outcome = self.ledger.prepare(0, self.tariff, self.registers_wh, self.t2000)
@@ -90,7 +105,7 @@ class DeviceBill:
         found = []
         for tier, row in enumerate(prices):
             for rate, price in enumerate(row):
-                kwh = Decimal(self.ledger.cells_wh[tier * len(row) + rate]).scaleb(-3)
+                kwh = Decimal(self._cells_wh[tier, rate]).scaleb(-3)
                 if kwh:
                     number = tier if self._free else tier + 1
                     found.append(Cell(number, self._rates[rate], kwh, price, kwh * price))

@@ -61,7 +61,6 @@ class Meter:
     period_t2000: int = 0
     read_t2000: int = 0
     registers_wh: list[int] = field(default_factory=list)
-    cells_wh: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def read(self, bill: Bill, registers_wh: Sequence[int], t2000: int) -> None:
         """Charge up to a reading; the first one only begins."""
@@ -103,7 +102,6 @@ class Meter:
         if period_t2000 != self.period_t2000:
             self.period_t2000 = period_t2000
             self.used_wh = 0
-            self.cells_wh.clear()
 
     def _charge(self, bill: Bill, energy_wh: list[int]) -> None:
         for rate, wh in enumerate(energy_wh):
@@ -118,6 +116,4 @@ class Meter:
                     # wh x 1e-8 yuan/kWh is 1e-11 yuan.
                     self.charge_e11 += step_wh * prices_e8[rate]
                     self.used_wh += step_wh
-                    cell = (tier, rate)
-                    self.cells_wh[cell] = self.cells_wh.get(cell, 0) + step_wh
                     left_wh -= step_wh

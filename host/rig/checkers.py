@@ -445,10 +445,6 @@ def _table_rows(
         rates = terms.bills[account.tariff].rates
         at = index * ledger.rates_limit
         rows["registers"] = (list(ledger.registers_wh[at : at + rates]), charges.registers_wh)
-        at = index * ledger.cells_limit
-        for (tier, rate), wh in charges.cells_wh.items():
-            cell = at + tier * rates + rate
-            rows[f"cell {tier} {rate}"] = (ledger.cells_wh[cell], wh)
     return rows
 
 

@@ -35,7 +35,7 @@ class Account:
     """Account 1 of a ledger of 3, read at `t2000`."""
 
     def __init__(self, tariff: Tariff, registers_wh: "tuple[int, ...]" = (), t2000: int = START):
-        self.ledger = Ledger(3, 4, 12)
+        self.ledger = Ledger(3)
         self.ledger.power_limit_w = 10**9
         self.tariff = tariff
         self.t2000 = t2000
@@ -62,10 +62,13 @@ class Account:
         fen_e7 = one.debit_fen[1] * 100000 + one.residue_e7[1]
         return fen_e7 * 10000 + one.residue_e11[1]
 
-    @property
-    def cells_wh(self) -> "list[int]":
-        at = self.ledger.cells_limit
-        return [self.ledger.cells_wh[at + cell] for cell in range(self.tariff.cells)]
+    def priced_e11(self, cells_wh: "list[int]") -> int:
+        """The price of so much in each tier and rate, in 1e-11 yuan."""
+        total_e11 = 0
+        for cell in range(len(cells_wh)):
+            price_e8 = self.tariff.prices_e4[cell] * 10000 + self.tariff.prices_e8_low[cell]
+            total_e11 += cells_wh[cell] * price_e8
+        return total_e11
 
 
 def yuan_e11(text: str) -> int:
@@ -87,10 +90,10 @@ def test_a_tier_limit_belongs_to_the_lower_tier() -> None:
     account = Account(zhejiang())
     account.ledger.used_wh[1] = 2730000
     account.use(30000, 0)
-    equal(account.cells_wh, [30000, 0, 0, 0, 0, 0])
+    equal(account.charged_e11, account.priced_e11([30000, 0, 0, 0, 0, 0]))
     account.use(20000, 0)
     account.use(40000, 1)
-    equal(account.cells_wh, [30000, 0, 20000, 40000, 0, 0])
+    equal(account.charged_e11, account.priced_e11([30000, 0, 20000, 40000, 0, 0]))
     equal(account.charged_e11, yuan_e11("42.92"))
 
 
@@ -112,7 +115,6 @@ def test_shandong_for_every_split() -> None:
             used_wh += step_wh
         equal(account.charged_e11, yuan_e11("2908.50"), wh)
         equal(account.ledger.debit_fen[1], 290850, wh)
-        equal(account.cells_wh, [2520000, 2280000, 200000], wh)
 
 
 def test_eight_decimals_are_carried() -> None:
@@ -129,6 +131,7 @@ def test_a_normal_charge_allocates_nothing() -> None:
     account.ledger.used_wh[1] = 259990
     account.ledger.residue_e7[1] = 99999
     account.ledger.residue_e11[1] = 9999
+    before_e11 = account.charged_e11
     for rate in range(3):
         account.registers_wh[rate] += 3000
     one = account.ledger
@@ -139,7 +142,8 @@ def test_a_normal_charge_allocates_nothing() -> None:
         outcome = one.prepare(1, tariff, registers_wh, t2000)
         one.commit(1)
     equal(outcome, books.CHARGED)
-    equal(account.cells_wh, [10, 0, 0, 2990, 3000, 3000, 0, 0, 0])
+    charged_e11 = account.charged_e11 - before_e11
+    equal(charged_e11, account.priced_e11([10, 0, 0, 2990, 3000, 3000, 0, 0, 0]))
 
 
 def test_nothing_happens_before_commit() -> None:
@@ -151,7 +155,7 @@ def test_nothing_happens_before_commit() -> None:
     equal([bytes(column) for column in account.ledger.columns()], before)
     equal(account.prepare(), books.CHARGED)
     account.ledger.commit(1)
-    equal(account.cells_wh, [2760000, 0, 2040000, 0, 200000, 0])
+    equal(account.charged_e11, account.priced_e11([2760000, 0, 2040000, 0, 200000, 0]))
     equal(account.prepare(), books.CHARGED)
     equal(account.ledger.new_debit_fen, account.ledger.debit_fen[1], "the same reading again")
 
@@ -231,7 +235,7 @@ def test_a_multiplier_counts_for_tiers_too() -> None:
     account = Account(simple((1000000,), (50000000, 60000000)))
     account.ledger.describe(1, 0, 0, 40)
     account.use(30000)
-    equal(account.cells_wh, [1000000, 200000])
+    equal(account.ledger.used_wh[1], 1200000)
     equal(account.charged_e11, yuan_e11("620"))
 
 
@@ -250,7 +254,7 @@ def test_a_settlement_changes_the_tiers_and_not_the_balance() -> None:
     equal(account.ledger.closed_debit_fen, 14000)
     equal(account.ledger.period_t2000[1], settled)
     equal(account.charged_e11, yuan_e11("190"))
-    equal(account.cells_wh, [100000, 0])
+    equal(account.ledger.used_wh[1], 100000)
 
 
 def test_a_settlement_missed_is_made_up() -> None:
@@ -330,7 +334,8 @@ def test_the_clock_tells_the_rate_of_a_single_register() -> None:
         account.use(1000 if hour % 24 < 12 else 10, 0, 3600)
     check(not account.ledger.estimated)
     # Monday: 8 + 4 at 8.., 0.12; the holiday all at night's price; nothing is lost.
-    equal(account.cells_wh, [4000 + 100, 8000 + 20 + 12000 + 120])
+    cells_wh = [4000 + 100, 8000 + 20 + 12000 + 120]
+    equal(account.charged_e11, account.priced_e11(cells_wh))
 
 
 def test_a_standing_charge_is_due_at_every_midnight() -> None:
@@ -386,7 +391,7 @@ def test_a_top_up_counts_once() -> None:
     check(not one.top_up(1, 1, 5000))
     check(not one.top_up(1, 0, 5000))
     check(one.top_up(1, 3, 100))
-    equal((one.credit_fen[1], one.order[1], one.amount_fen[1]), (5100, 3, 100))
+    equal((one.credit_fen[1], one.order[1]), (5100, 3))
     equal(one.balance_fen(1), 5100)
     equal(one.balance_fen(0), 0)
 
@@ -449,15 +454,15 @@ def test_billing_resumed_begins_anew_in_the_same_period() -> None:
     one.resume(1)
     equal(account.prepare(), books.FIRST)
     one.commit(1)
-    equal((one.used_wh[1], account.cells_wh[0], one.rolled), (1000, 1000, False))
+    equal((one.used_wh[1], one.rolled), (1000, False))
     account.use(10)
-    equal((one.used_wh[1], account.cells_wh[0]), (1010, 1010))
+    equal(one.used_wh[1], 1010)
     one.resume(1)
     account.t2000 += 365 * DAY_S
     equal(account.prepare(), books.FIRST)
     equal((one.rolled, one.closed_wh), (True, 1010))
     one.commit(1)
-    equal((one.used_wh[1], account.cells_wh[0]), (0, 0))
+    equal(one.used_wh[1], 0)
 
 
 def test_energy_used_before_the_account_counts_for_the_tiers() -> None:

@@ -144,8 +144,8 @@ class Village:
 
     def __init__(self, count: int, storage=None) -> None:  # type: ignore[no-untyped-def]  # any storage will do
         self.board = Board(storage or blank_flash())
-        # Registers and cells as boards/qemu.py has them.
-        self.app = App(self.board, count, 2, 6)
+        # Registers as boards/qemu.py has them.
+        self.app = App(self.board, count, 4)
         self.ticks = START_TICKS
         self.t2000 = START_T2000
         self.steps = 0
