@@ -1,6 +1,8 @@
 """`dianka headend`: receive and store what concentrators send, sell orders, reconcile."""
 
 import asyncio
+import csv
+import io
 import json
 import logging
 import re
@@ -9,15 +11,18 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from host.cards import keystore
-from host.cli.card_parts import clear_errors, passphrase
+from host.cli.card_parts import DAY_BEGIN, DIGITS, clear_errors, json_option, passphrase
+from host.frames.items import Told, tell
 from host.headend import keys
 from host.headend.ingest import Ingest
+from host.headend.items import StoredItem, stored_items
 from host.headend.orders import standings
 from host.headend.reconcile import Household, Reconciliation, households, reconcile
 from host.headend.server import serve
@@ -43,6 +48,7 @@ Examples:
   dianka headend serve --db village.db --port 7645 --keys uplink.toml
   dianka headend sell --db village.db --account 000000000001 --amount 50.00
   dianka headend show --db village.db
+  dianka headend items --db village.db --account 000000000001
   dianka headend reconcile --db village.db --json
 """
 )
@@ -142,6 +148,98 @@ def show(path: Path) -> None:
 
 
 @command.command(
+    "items",
+    epilog="""\b
+Examples:
+  dianka headend items --db village.db --account 000000000001
+  dianka headend items --db village.db --identifier 0201FF00 --since 2026-01-01 --all --csv
+""",
+)
+@_database
+@click.option("--account", type=DIGITS, help="Only this account.")
+@click.option("--identifier", help="Only this identifier, 8 digits, or 4 of a meter of 1997.")
+@click.option("--since", "since_t2000", type=DAY_BEGIN, default=None, help="From this day on.")
+@click.option("--all", "is_all", is_flag=True, help="Every answer, not the newest of each alone.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a value.")
+@json_option
+def items_command(
+    path: Path,
+    account: str | None,
+    identifier: str | None,
+    since_t2000: int | None,
+    is_all: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Print what meters told beside their registers: status words, counts, voltages."""
+    if as_csv and as_json:
+        raise click.UsageError("give --csv or --json, not both")
+    if identifier is not None:
+        identifier = _identifier(identifier)
+    with _opened(path) as store:
+        found = stored_items(store, account, identifier, since_t2000 or 0, not is_all)
+    rows = [(one, tell(one.identifier, one.values)) for one in found]
+    if as_json:
+        click.echo(json.dumps({"items": [_item_fields(*row) for row in rows]}, ensure_ascii=False))
+    elif as_csv:
+        _print_items_csv(rows)
+    elif rows:
+        Console().print(_item_table(rows))
+    else:
+        click.echo("no meter has told any: concentrators ask once a day, and once a week")
+
+
+def _identifier(text: str) -> str:
+    """An identifier as the database has it."""
+    if not re.fullmatch("[0-9A-Fa-f]{4}|[0-9A-Fa-f]{8}", text):
+        hint = "give 8 digits like 0201FF00, or 4 like B630; `docs/IDENTIFIERS.md` lists them"
+        raise click.UsageError(f"--identifier {text}: {hint}")
+    return text.upper().zfill(8)
+
+
+def _item_fields(stored: StoredItem, told: Told) -> dict[str, Any]:
+    return {
+        "account": stored.account,
+        "time": _time(stored.t2000),
+        "identifier": told.di,
+        "name_en": told.name_en,
+        "name_zh": told.name_zh,
+        "items": told.items,
+    }
+
+
+def _print_items_csv(rows: list[tuple[StoredItem, Told]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("account", "time", "identifier", "name", "place", "value", "unit", "flags"))
+    for stored, told in rows:
+        head = (stored.account, _time(stored.t2000), told.di, told.name_en)
+        for place, item in enumerate(told.items):
+            flags = " | ".join(item.get("flags", ()))
+            writer.writerow((*head, place, item["value"], item["unit"], flags))
+    click.echo(text.getvalue(), nl=False)
+
+
+def _item_table(rows: list[tuple[StoredItem, Told]]) -> Table:
+    table = Table(title="What meters told")
+    table.add_column("account", no_wrap=True)
+    table.add_column("time", no_wrap=True)
+    table.add_column("identifier", no_wrap=True)
+    table.add_column("name")
+    table.add_column("values")
+    for stored, told in rows:
+        words = " / ".join(_item_words(item) for item in told.items)
+        table.add_row(stored.account, _time(stored.t2000), told.di, told.name_en, words)
+    return table
+
+
+def _item_words(item: dict[str, Any]) -> str:
+    if "flags" in item:
+        return ", ".join(item["flags"]) or "nothing set"
+    return "-" if item["value"] is None else f"{item['value']} {item['unit']}".strip()
+
+
+@command.command(
     "restore",
     epilog="""\b
 Example:
@@ -214,7 +312,7 @@ def household_table(rows: list[Household]) -> Table:
             f"{Decimal(one.used_wh).scaleb(-3):.3f}",
             RELAY_NAMES.get(one.relay, "?"),
             str(one.readings),
-            "-" if one.last_t2000 is None else str(EPOCH + timedelta(seconds=one.last_t2000)),
+            "-" if one.last_t2000 is None else _time(one.last_t2000),
         )
     return table
 
@@ -257,6 +355,10 @@ def _parse_amount_fen(text: str) -> int:
     if not 0 < fen <= AMOUNT_LIMIT_FEN:
         raise click.UsageError(f"--amount {text}: 0.01 to {_yuan(AMOUNT_LIMIT_FEN)} yuan")
     return int(fen)
+
+
+def _time(t2000: int) -> str:
+    return str(EPOCH + timedelta(seconds=t2000))
 
 
 def _yuan(fen: int) -> str:

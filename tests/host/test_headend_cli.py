@@ -3,6 +3,7 @@
 Method: the commands as a user types them, on a small village's database.
 """
 
+import csv
 import json
 import stat
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from host.cli import cli
+from host.frames.record import RecordKind
 from host.headend import keys
 from host.headend.ingest import Ingest
 from host.headend.store import Store
@@ -110,7 +112,84 @@ def test_reconcile_differences(db: Path) -> None:
     assert found["households"][0]["account"] == account_name(0)
 
 
-@pytest.mark.parametrize("name", ["show", "reconcile"])
+@pytest.fixture
+def told(db: Path) -> Path:
+    """The first household's meter was asked twice, the second's once, in both standards."""
+    village = village_of(2, 5)
+    for slot, identifier, values in (
+        (0, "0201FF00", [2198, None, None]),
+        (0, "0201FF00", [2201, 2305, None]),
+        (0, "04000501", [4]),
+        (0, "04000507", [0]),
+        (1, "0000B630", [12345]),
+        (1, "00020000", [1230]),
+        (1, "12345678", [-7]),
+    ):
+        fields = {"identifier": identifier, "count": len(values), "values": values}
+        village.write(RecordKind.ITEM, fields, slot)
+    with Store(db) as store:
+        deliver(Ingest(store, KEYS), village)
+    return db
+
+
+def test_items_are_told_with_names_decimals_and_units(told: Path) -> None:
+    result = run("items", "--db", told)
+    assert result.exit_code == 0
+    rows = [line for line in result.output.splitlines() if "0000000" in line]
+    for row, cells in zip(
+        rows,
+        (
+            (account_name(0), "0201FF00", "voltage", "220.1 V / 230.5 V / -"),
+            ("04000501", "run status word 1", "clock battery low"),
+            ("04000507", "nothing set"),
+            (account_name(1), "B630", "1.2345 kW"),
+            ("00020000", "reverse", "1.23 kWh"),
+            ("12345678", "unknown", "-7 raw"),
+        ),
+        strict=True,
+    ):
+        assert all(cell in row for cell in cells), (row, cells)
+
+
+def test_items_as_json_and_csv(told: Path) -> None:
+    found = json.loads(run("items", "--db", told, "--json").output)["items"]
+    assert len(found) == 6
+    assert found[0]["identifier"] == "0201FF00"
+    assert found[0]["items"][1:] == [
+        {"value": "230.5", "unit": "V"},
+        {"value": None, "unit": "V"},
+    ]
+    assert found[1]["items"][0]["flags"] == ["clock battery low"]
+    words = ("--all", "--account", "1", "--identifier", "0201ff00", "--csv")
+    rows = list(csv.DictReader(run("items", "--db", told, *words).output.splitlines()))
+    values = [(row["place"], row["value"], row["unit"]) for row in rows]
+    assert values == [
+        *(("0", "219.8", "V"), ("1", "", "V"), ("2", "", "V")),
+        *(("0", "220.1", "V"), ("1", "230.5", "V"), ("2", "", "V")),
+    ]
+    assert all(row["account"] == account_name(0) for row in rows)
+
+
+def test_items_are_chosen(told: Path, db: Path) -> None:
+    def count(*words: str) -> int:
+        return len(json.loads(run("items", "--db", told, "--json", *words).output)["items"])
+
+    assert count("--all") == 7
+    assert count("--identifier", "b630") == 1
+    assert count("--since", "2020-01-01") == 6
+    assert count("--since", "2030-01-01") == 0
+    assert "no meter has told any" in run("items", "--db", db, "--account", "9").output
+    for words, said in (
+        (("--identifier", "voltage"), "give 8 digits like 0201FF00"),
+        (("--since", "tomorrow"), "give a day as YYYY-MM-DD"),
+        (("--csv", "--json"), "not both"),
+    ):
+        result = run("items", "--db", db, *words)
+        assert result.exit_code == 2
+        assert said in result.output
+
+
+@pytest.mark.parametrize("name", ["show", "items", "reconcile"])
 def test_no_database(tmp_path: Path, name: str) -> None:
     result = run(name, "--db", tmp_path / "none.db")
     assert result.exit_code == 1
