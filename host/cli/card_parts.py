@@ -16,9 +16,9 @@ import click
 
 from host.cards import keystore
 from host.cards.audit import AuditError, AuditLog
-from host.cards.batch import BatchError
 from host.cards.issuing import IssueError, Issuer, to_t2000
 from host.cards.keystore import CardKeys, KeystoreError
+from host.cards.rows import RowsError
 from host.frames import card as frames
 from host.frames import tariff
 from host.frames.card import Header, Place
@@ -32,7 +32,7 @@ PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
 DAY_S = 86_400
 SUITES = {"hmac": 1, "aes": 2, "sm4": 3}
 _TROUBLES = (
-    *(KeystoreError, IssueError, AuditError, BatchError, frames.CardError),
+    *(KeystoreError, IssueError, AuditError, RowsError, frames.CardError),
     *(CardIoError, PortError, ReaderError, ConsoleError),
 )
 

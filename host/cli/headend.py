@@ -18,7 +18,18 @@ from rich.console import Console
 from rich.table import Table
 
 from host.cards import keystore
-from host.cli.card_parts import DAY_BEGIN, DIGITS, clear_errors, json_option, passphrase
+from host.cards.batch import COLUMNS as ORDER_COLUMNS
+from host.cards.rows import amount_fen as row_amount_fen
+from host.cards.rows import digits, read_rows, tell_troubles
+from host.cli.card_parts import (
+    AMOUNT,
+    DAY_BEGIN,
+    DIGITS,
+    clear_errors,
+    json_option,
+    passphrase,
+    yuan,
+)
 from host.frames.items import Told, tell
 from host.headend import keys
 from host.headend.ingest import Ingest
@@ -26,11 +37,12 @@ from host.headend.items import StoredItem, stored_items
 from host.headend.orders import standings
 from host.headend.reconcile import Household, Reconciliation, households, reconcile
 from host.headend.server import serve
-from host.headend.store import AMOUNT_LIMIT_FEN, Store, StoreError
+from host.headend.store import Sale, SalesError, Sold, Store, StoreError
 from host.link import console as link_console
 from host.link.port import Port
 
 EPOCH = datetime(2000, 1, 1)
+REFERENCE_LIMIT = 64
 RELAY_NAMES = {None: "?", 0: "closed", 1: "open"}
 
 _database = click.option(
@@ -47,6 +59,7 @@ _database = click.option(
 Examples:
   dianka headend serve --db village.db --port 7645 --keys uplink.toml
   dianka headend sell --db village.db --account 000000000001 --amount 50.00
+  dianka headend sell --db village.db --file sales.csv --out orders.csv
   dianka headend show --db village.db
   dianka headend items --db village.db --account 000000000001
   dianka headend reconcile --db village.db --json
@@ -109,18 +122,49 @@ def _say_ready(host: str, port: int) -> None:
 
 @command.command(
     epilog="""\b
-Example:
+Examples:
   dianka headend sell --db village.db --account 000000000001 --amount 50.00
+  dianka headend sell --db village.db --file sales.csv --out orders.csv
+  dianka card issue --csv orders.csv --folder cards
+\b
+A file of sales, each with a reference of its maker's own, a receipt number say:
+  account,amount,reference
+  000000000001,50.00,2026-07-0001
+All of it is sold or nothing; what was sold under its reference before is not sold again.
 """
 )
 @_database
-@click.option("--account", required=True, help="Account number, 12 digits.")
-@click.option("--amount", required=True, help="Yuan, with at most two decimals.")
+@click.option("--account", help="Account number, 12 digits.")
+@click.option("--amount", "amount_fen", type=AMOUNT, help="Yuan, with at most two decimals.")
+@click.option(
+    "--file",
+    "csv_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Many sales: CSV with the columns account, amount, reference.",
+)
+@click.option(
+    "--out",
+    "out_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --file: write the orders here, for `dianka card issue --csv`.",
+)
 @click.option("--new", is_flag=True, help="Sell although no concentrator has the account yet.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def sell(path: Path, account: str, amount: str, new: bool, as_json: bool) -> None:
-    """Note a sale and print its order number, to be written on a card."""
-    amount_fen = _parse_amount_fen(amount)
+@json_option
+def sell(
+    path: Path,
+    account: str | None,
+    amount_fen: int | None,
+    csv_path: Path | None,
+    out_path: Path | None,
+    new: bool,
+    as_json: bool,
+) -> None:
+    """Note a sale and print its order number, to be written on a card; or many, from a file."""
+    if csv_path is not None and account is None and amount_fen is None:
+        _sell_file(path, csv_path, out_path, new, as_json)
+        return
+    if csv_path is not None or out_path is not None or account is None or amount_fen is None:
+        raise click.UsageError("give --account and --amount, or --file with or without --out")
     if not re.fullmatch("[0-9]{12}", account):
         raise click.UsageError(f"--account {account}: an account number has 12 digits")
     with _opened(path, create=new) as store:
@@ -131,7 +175,70 @@ def sell(path: Path, account: str, amount: str, new: bool, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps({"account": account, "order": order, "amount_fen": amount_fen}))
     else:
-        click.echo(f"order {order} of account {account}: {_yuan(amount_fen)} yuan")
+        click.echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan")
+
+
+def _sell_file(
+    path: Path, csv_path: Path, out_path: Path | None, new: bool, as_json: bool
+) -> None:
+    """Sell all that a file lists, or nothing of it."""
+    key = ("reference", lambda sale: sale.reference)
+    with clear_errors():
+        sales = read_rows(csv_path, ("account", "amount", "reference"), _sale, key)
+    with _opened(path, create=new) as store:
+        try:
+            sold = store.sell_all(list(sales.values()), new)
+        except SalesError as error:
+            lines = list(sales)
+            troubles = {lines[place]: why for place, why in error.troubles.items()}
+            text = tell_troubles(csv_path, troubles)
+            raise click.ClickException(text) from error
+    if out_path is not None:
+        _write_orders(out_path, csv_path, sold)
+    if as_json:
+        click.echo(json.dumps({"orders": [_sold_fields(one) for one in sold]}))
+        return
+    fresh = [one.sale.amount_fen for one in sold if not one.before]
+    click.echo(
+        f"{len(fresh)} orders sold for {yuan(sum(fresh))} yuan, "
+        f"{len(sold) - len(fresh)} were sold before, {len(sold)} rows"
+    )
+    if out_path is not None and (homeless := sum(not one.meter for one in sold)):
+        click.echo(f"{homeless} accounts have no meter yet: fill it in, in {out_path}")
+
+
+def _sale(row: dict[str, str]) -> Sale:
+    reference = row["reference"]
+    if not 0 < len(reference) <= REFERENCE_LIMIT or not reference.isprintable():
+        raise ValueError(f"reference {reference!r} has not 1 to {REFERENCE_LIMIT} characters")
+    return Sale(digits(row, "account"), row_amount_fen(row), reference)
+
+
+def _sold_fields(one: Sold) -> dict[str, Any]:
+    return {
+        "account": one.sale.account,
+        "meter": one.meter or None,
+        "order": one.order,
+        "amount_fen": one.sale.amount_fen,
+        "reference": one.sale.reference,
+        "sold_before": one.before,
+    }
+
+
+def _write_orders(out_path: Path, csv_path: Path, sold: list[Sold]) -> None:
+    """The orders as `dianka card issue --csv` takes them."""
+    try:
+        with out_path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(ORDER_COLUMNS)
+            for one in sold:
+                sale = one.sale
+                writer.writerow((sale.account, one.meter, one.order, yuan(sale.amount_fen)))
+    except OSError as error:
+        hint = (
+            f"all of {csv_path} is sold; the same command with another --out sells nothing twice"
+        )
+        raise click.ClickException(f"cannot write {out_path}: {error.strerror}; {hint}") from error
 
 
 @command.command(
@@ -306,9 +413,9 @@ def household_table(rows: list[Household]) -> Table:
         table.add_row(
             one.account or "(unknown)",
             one.meter or "-",
-            _yuan(one.sold_fen),
-            _yuan(one.charged_fen),
-            _yuan(one.balance_fen),
+            yuan(one.sold_fen),
+            yuan(one.charged_fen),
+            yuan(one.balance_fen),
             f"{Decimal(one.used_wh).scaleb(-3):.3f}",
             RELAY_NAMES.get(one.relay, "?"),
             str(one.readings),
@@ -319,10 +426,10 @@ def household_table(rows: list[Household]) -> Table:
 
 def summary(result: Reconciliation) -> list[str]:
     """The sums as sentences."""
-    sold, charged = _yuan(result.total("sold_fen")), _yuan(result.total("charged_fen"))
+    sold, charged = yuan(result.total("sold_fen")), yuan(result.total("charged_fen"))
     balance, unredeemed = (
-        _yuan(result.total("balance_fen")),
-        _yuan(result.total("unredeemed_fen")),
+        yuan(result.total("balance_fen")),
+        yuan(result.total("unredeemed_fen")),
     )
     readings = f"{result.readings_taken} readings taken, {result.readings_stored} stored"
     return [
@@ -344,25 +451,8 @@ def _print_reconciliation(result: Reconciliation) -> None:
         click.secho(f"{len(result.differences)} differences", fg="red", bold=True)
 
 
-def _parse_amount_fen(text: str) -> int:
-    """Yuan as typed, in fen."""
-    try:
-        fen = Decimal(text).scaleb(2)
-    except ArithmeticError as error:
-        raise click.UsageError(f"--amount {text}: give yuan like 50 or 49.95") from error
-    if not fen.is_finite() or fen != fen.to_integral_value():
-        raise click.UsageError(f"--amount {text}: at most two decimals")
-    if not 0 < fen <= AMOUNT_LIMIT_FEN:
-        raise click.UsageError(f"--amount {text}: 0.01 to {_yuan(AMOUNT_LIMIT_FEN)} yuan")
-    return int(fen)
-
-
 def _time(t2000: int) -> str:
     return str(EPOCH + timedelta(seconds=t2000))
-
-
-def _yuan(fen: int) -> str:
-    return f"{Decimal(fen).scaleb(-2):.2f}"
 
 
 @contextmanager

@@ -190,6 +190,15 @@ findings = sa.Table(
     _key("what", sa.String),
 )
 
+# Sales of a list by the reference its maker gave each: what was sold once is not sold again.
+sales = sa.Table(
+    "sales",
+    metadata,
+    _key("reference", sa.String),
+    _text("account"),
+    _number("order"),
+)
+
 orders = sa.Table(
     "orders",
     metadata,

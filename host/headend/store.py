@@ -1,8 +1,9 @@
 """The database: SQLite in write-ahead mode, where a commit that returned survives a power cut."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,16 +11,24 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from host.frames.batch import Batch, Hello
+from host.frames.card import AMOUNT_LIMIT_FEN
 from host.frames.record import Record
 from host.headend import schema
 from host.headend.books import Books
 
 BUSY_TIMEOUT_S = 10
-AMOUNT_LIMIT_FEN = (1 << 30) - 1
 
 
 class StoreError(ValueError):
     """What was asked of the database cannot be; the message says why."""
+
+
+class SalesError(StoreError):
+    """A list of sales that cannot be; `troubles` says why of each place in it."""
+
+    def __init__(self, troubles: dict[int, str]) -> None:
+        super().__init__(f"{len(troubles)} of the sales cannot be")
+        self.troubles = troubles
 
 
 class Conflict(StoreError):
@@ -28,6 +37,25 @@ class Conflict(StoreError):
 
 class Replayed(StoreError):
     """A message older than the newest one taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """One row of a list of sales; whoever made the list gives each a `reference` of its own."""
+
+    account: str
+    amount_fen: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """What became of a sale; `meter` "": no concentrator has reported one."""
+
+    sale: Sale
+    order: int
+    before: bool  # an earlier run had sold it
+    meter: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +149,27 @@ class Store:
         """Note a sale and return its order number: 1, 2, 3.. for each account."""
         if not 0 < amount_fen <= AMOUNT_LIMIT_FEN:
             raise StoreError(f"{amount_fen} fen cannot be sold, 1 to {AMOUNT_LIMIT_FEN} can")
-        orders = schema.orders
         with self._writer.begin() as connection:
-            newest = sa.select(sa.func.max(orders.c.order)).where(orders.c.account == account)
-            order = (connection.execute(newest).scalar() or 0) + 1
-            row = {"account": account, "order": order, "amount_fen": amount_fen}
-            sold_at = datetime.now(UTC).isoformat(timespec="seconds")
-            connection.execute(sa.insert(orders), {**row, "sold_at": sold_at})
-        return int(order)
+            return _sell(connection, account, amount_fen)
+
+    def sell_all(self, sales: Sequence[Sale], new: bool = False) -> list[Sold]:
+        """Note all sales or none; what was sold under its reference before is not sold again.
+
+        SalesError: an account no concentrator has, unless `new`; a reference that is taken.
+        """
+        with self._writer.begin() as connection:
+            meters = dict(map(tuple, connection.execute(_METERS)))
+            known = {row.reference: row for row in connection.execute(_SOLD)}
+            found = ((sale, known.get(sale.reference)) for sale in sales)
+            reasons = [_refusal(sale, before, meters, new) for sale, before in found]
+            if any(reasons):
+                raise SalesError({at: why for at, why in enumerate(reasons) if why})
+            done = []
+            for sale in sales:
+                before = known.get(sale.reference)
+                order = before.order if before else _sell_once(connection, sale)
+                done.append(Sold(sale, order, before is not None, meters.get(sale.account, "")))
+        return done
 
     def has_account(self, account: str) -> bool:
         """Whether any concentrator has reported a meter of `account`."""
@@ -139,6 +180,44 @@ class Store:
         """The rows of `query`, read in one go."""
         with self.engine.begin() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+
+_METERS = sa.select(schema.accounts.c.account, schema.accounts.c.meter)
+_SOLD = sa.select(schema.sales, schema.orders.c.amount_fen).join(
+    schema.orders,
+    (schema.orders.c.account == schema.sales.c.account)
+    & (schema.orders.c.order == schema.sales.c.order),
+)
+
+
+def _refusal(sale: Sale, before: Any, meters: Mapping[str, str], new: bool) -> str:
+    """Why a sale cannot be, "": it can; `before` is what was sold under its reference."""
+    if before is None:
+        unknown = not new and sale.account not in meters
+        return f"account {sale.account!r} is known to no concentrator" if unknown else ""
+    was = f"reference {sale.reference!r} was order {before.order} of account {before.account}"
+    if before.account != sale.account:
+        return was
+    if before.amount_fen != sale.amount_fen:
+        return f"amount differs: {was} for {Decimal(before.amount_fen).scaleb(-2):.2f} yuan"
+    return ""
+
+
+def _sell(connection: sa.Connection, account: str, amount_fen: int) -> int:
+    orders = schema.orders
+    newest = sa.select(sa.func.max(orders.c.order)).where(orders.c.account == account)
+    order = int(connection.execute(newest).scalar() or 0) + 1
+    row = {"account": account, "order": order, "amount_fen": amount_fen}
+    sold_at = datetime.now(UTC).isoformat(timespec="seconds")
+    connection.execute(sa.insert(orders), {**row, "sold_at": sold_at})
+    return order
+
+
+def _sell_once(connection: sa.Connection, sale: Sale) -> int:
+    order = _sell(connection, sale.account, sale.amount_fen)
+    row = {"reference": sale.reference, "account": sale.account, "order": order}
+    connection.execute(sa.insert(schema.sales), row)
+    return order
 
 
 def _prepare(connection: Any, _: object) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from host.cards.batch import Order, read_orders
 from host.cli import cli
 from host.frames.record import RecordKind
 from host.headend import keys
 from host.headend.ingest import Ingest
 from host.headend.store import Store
-from tests.host.uplink_world import KEYS, account_name, deliver, village_of
+from tests.host.uplink_world import KEYS, account_name, deliver, meter_address, village_of
 
 
 @pytest.fixture
@@ -80,6 +81,123 @@ def test_sell_mistakes(db: Path, account: str, amount: str, said: str) -> None:
     assert said in result.output
     with Store(db) as store:
         assert store.sell("000000000001", 1) == 2, "nothing was sold"
+
+
+HEAD = "account,amount,reference\n"
+
+
+def sales_file(tmp_path: Path, text: str | bytes) -> Path:
+    """A list of sales."""
+    path = tmp_path / "sales.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_a_list_is_sold_once_however_often_it_is_given(db: Path, tmp_path: Path) -> None:
+    """Its orders are a list that `dianka card issue --csv` takes."""
+    lines = ["000000000001,50.00,R-1", "000000000002,0.01,R-2", "000000000001,7.5,R-3"]
+    path = sales_file(tmp_path, HEAD + "\n".join(lines) + "\n")
+    out = tmp_path / "orders.csv"
+    words = ("sell", "--db", db, "--file", path, "--out", out)
+    assert run(*words).output == "3 orders sold for 57.51 yuan, 0 were sold before, 3 rows\n"
+    assert run("sell", "--db", db, "--account", account_name(0), "--amount", "1").exit_code == 0
+    written = out.read_text()
+    assert run(*words).output == "0 orders sold for 0.00 yuan, 3 were sold before, 3 rows\n"
+    assert out.read_text() == written
+    assert read_orders(out) == [
+        Order(account_name(0), meter_address(0), 2, 5000),
+        Order(account_name(1), meter_address(1), 2, 1),
+        Order(account_name(0), meter_address(0), 3, 750),
+    ]
+    sales_file(tmp_path, HEAD + "\n".join([*lines, "000000000002,9,R-4"]))
+    found = json.loads(run(*words[:-2], "--json").output)["orders"]
+    assert [one["sold_before"] for one in found] == [True, True, True, False]
+    assert found[3] == {
+        "account": account_name(1),
+        "meter": meter_address(1),
+        "order": 3,
+        "amount_fen": 900,
+        "reference": "R-4",
+        "sold_before": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no column account: its first line is account,amount,reference"),
+        ("account,amount\n", "has no column reference"),
+        (HEAD, "has no orders"),
+        (HEAD + "1,5,R\n", "line 2: account '1' has not 12 digits"),
+        (HEAD + "000000000001,5,R\n000000000001,-5,S\n", "line 3: amount '-5' is not yuan"),
+        (HEAD + "000000000001,9999999.99,R\n", "line 2: amount '9999999.99' is out of range"),
+        (HEAD + "000000000001,1e3,R\n", "line 2: amount '1e3' is not yuan"),
+        (HEAD + "000000000001,5\n", "line 2: reference '' has not 1 to 64 characters"),
+        (HEAD + "000000000001,5,\n", "line 2: reference ''"),
+        (HEAD + "000000000001,5,R,x\n", "line 2: more cells than columns"),
+        (HEAD + '"0000\n",5,R\n1,5,S\n', "line 4: account '1'"),
+        (HEAD + "000000000001,5,R\n" * 2, "line 3: the same reference as in line 2"),
+        (HEAD + "000000000001,5,R\n000000000009,5,S\n", "line 3: account '000000000009' is known"),
+        (HEAD + "000000000001,5,R\n" + "x,y,z\n" * 20, "and 10 more"),
+        (b"account,amount,reference\n\xff\xfe,1,1\n", "is no CSV file in UTF-8"),
+        (HEAD + '"000000000001,5,R\n', "is no CSV file in UTF-8"),
+        (HEAD + "0" * 200_000 + ",5,R\n", "is no CSV file in UTF-8"),
+    ],
+)
+def test_a_wrong_list_sells_nothing(
+    db: Path, tmp_path: Path, text: str | bytes, said: str
+) -> None:
+    result = run("sell", "--db", db, "--file", sales_file(tmp_path, text))
+    assert result.exit_code == 1
+    assert said in result.output
+    with Store(db) as store:
+        assert store.sell("000000000001", 1) == 2, "nothing was sold"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("000000000001,51,R-1", "line 2: amount differs: reference 'R-1' was order 2"),
+        ("000000000002,50,R-1", "reference 'R-1' was order 2 of account 000000000001"),
+    ],
+)
+def test_a_reference_stands_for_one_sale(db: Path, tmp_path: Path, row: str, said: str) -> None:
+    path = sales_file(tmp_path, HEAD + "000000000001,50,R-1\n")
+    assert run("sell", "--db", db, "--file", path).exit_code == 0
+    sales_file(tmp_path, HEAD + row + "\n000000000002,5,R-2\n")
+    result = run("sell", "--db", db, "--file", path)
+    assert result.exit_code == 1
+    assert said in result.output
+    with Store(db) as store:
+        assert store.sell("000000000002", 1) == 2, "R-2 was not sold"
+
+
+def test_a_list_for_meters_still_to_come(tmp_path: Path) -> None:
+    path = sales_file(tmp_path, HEAD + "000000000009,5,R-1\n")
+    words = ("sell", "--db", tmp_path / "new.db", "--file", path, "--out", tmp_path / "o.csv")
+    assert "there is no database" in run(*words).output
+    result = run(*words, "--new")
+    assert result.exit_code == 0
+    assert "1 accounts have no meter yet: fill it in" in result.output
+    result = run(*words[:-1], tmp_path / "none" / "o.csv", "--new")
+    assert result.exit_code == 1
+    assert "sells nothing twice" in result.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--account", "000000000001"),
+        ("--amount", "5"),
+        ("--account", "000000000001", "--amount", "5", "--file", "sales.csv"),
+        ("--account", "000000000001", "--amount", "5", "--out", "orders.csv"),
+    ],
+)
+def test_one_sale_or_a_list(db: Path, words: tuple[str, ...]) -> None:
+    result = run("sell", "--db", db, *words)
+    assert result.exit_code == 2
+    assert "give --account and --amount, or --file" in result.output
 
 
 def test_show(db: Path) -> None:

@@ -1,0 +1,103 @@
+"""A CSV file that is taken whole or not at all: every row that is wrong is named with its column.
+
+The first line names the columns; others than those wanted are passed over.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Hashable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+from host.frames.card import AMOUNT_LIMIT_FEN
+
+TROUBLES_SHOWN = 10
+
+Row = TypeVar("Row")
+
+
+class RowsError(Exception):
+    """The file cannot be taken; the message names the lines."""
+
+
+def read_rows(
+    path: Path,
+    columns: Sequence[str],
+    parse: Callable[[dict[str, str]], Row],
+    key: tuple[str, Callable[[Row], Hashable]],
+) -> dict[int, Row]:
+    """The rows by line. `parse` makes one of its cells, ValueError: why it cannot.
+
+    `key` names what no two rows may share. RowsError names every line that is wrong.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                wanted = ",".join(columns)
+                raise RowsError(f"{path} has no column {missing[0]}: its first line is {wanted}")
+            lines = [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise RowsError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RowsError(f"{path} is no CSV file in UTF-8: {error}") from error
+    if not lines:
+        raise RowsError(f"{path} has no orders")
+    return _checked(path, lines, columns, parse, key)
+
+
+def _checked(
+    path: Path,
+    lines: list[tuple[int, dict[str, str]]],
+    columns: Sequence[str],
+    parse: Callable[[dict[str, str]], Row],
+    key: tuple[str, Callable[[Row], Hashable]],
+) -> dict[int, Row]:
+    what, key_of = key
+    rows: dict[int, Row] = {}
+    troubles: dict[int, str] = {}
+    seen: dict[Hashable, int] = {}
+    for line, cells in lines:
+        try:
+            if None in cells:
+                raise ValueError("more cells than columns")
+            row = parse({name: (cells[name] or "").strip() for name in columns})
+        except ValueError as error:
+            troubles[line] = str(error)
+            continue
+        first = seen.setdefault(key_of(row), line)
+        if first != line:
+            troubles[line] = f"the same {what} as in line {first}"
+        rows[line] = row
+    if troubles:
+        raise RowsError(tell_troubles(path, troubles))
+    return rows
+
+
+def tell_troubles(path: Path, troubles: dict[int, str]) -> str:
+    """What is wrong with a file, by line."""
+    shown = [f"line {line}: {trouble}" for line, trouble in sorted(troubles.items())]
+    more = len(shown) - TROUBLES_SHOWN
+    if more > 0:
+        shown[TROUBLES_SHOWN:] = [f"and {more} more"]
+    return "\n  ".join([f"{path}: nothing was taken, mend these lines and start again", *shown])
+
+
+def digits(row: dict[str, str], column: str) -> str:
+    """The 12 digits in that column; ValueError."""
+    if not re.fullmatch("[0-9]{12}", row[column]):
+        raise ValueError(f"{column} {row[column]!r} has not 12 digits")
+    return row[column]
+
+
+def amount_fen(row: dict[str, str]) -> int:
+    """The yuan in column `amount`, in fen; ValueError."""
+    amount = row["amount"]
+    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,2})?", amount):
+        raise ValueError(f"amount {amount!r} is not yuan like 50 or 49.95")
+    fen = int(Decimal(amount).scaleb(2))
+    if not 0 < fen <= AMOUNT_LIMIT_FEN:
+        raise ValueError(f"amount {amount!r} is out of range")
+    return fen
