@@ -1,12 +1,14 @@
-"""Goal: the MACs of all suites are the published ones, and a board without a cipher says so.
+"""Goal: the MACs of all suites are the published ones, with and without a port's own AES.
 
-Method: the vectors of RFC 4493 and GB/T 32907, and a CMAC under SM4; an image under each suite.
-AES is tried where the port has `cryptolib`; where it has none, the suite has to be refused.
+Method: the vectors of FIPS 197, RFC 4493 and GB/T 32907, and a CMAC under SM4; an image under
+each suite, and under one whose cipher was left out.
 """
 
+import sys
 from binascii import hexlify, unhexlify
 
 from card import codes
+from card.aes import Aes
 from card.cmac import SUITE_AES_CMAC, SUITE_SM4_CMAC, cipher_of, cmac_into
 from card.image import Image
 from card.sm4 import Sm4
@@ -18,6 +20,18 @@ SM4_KEY = unhexlify("0123456789abcdeffedcba9876543210")
 TEXT = unhexlify(
     "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"
     "30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710"
+)
+AES_BLOCKS = (
+    (
+        "2b7e151628aed2a6abf7158809cf4f3c",
+        "3243f6a8885a308d313198a2e0370734",
+        "3925841d02dc09fbdc118597196a0b32",
+    ),
+    (
+        "000102030405060708090a0b0c0d0e0f",
+        "00112233445566778899aabbccddeeff",
+        "69c4e0d86a7b0430d8cdb78070b4c55a",
+    ),
 )
 AES_VECTORS = (
     (0, "bb1d6929e95937287fa37d129b756746"),
@@ -57,16 +71,42 @@ def test_sm4_cmac() -> None:
     equal(cmac(SUITE_SM4_CMAC, SM4_KEY, b"abc"), "8e75238ac2672a6aee408c1e251854d8")
 
 
-def test_aes_cmac_or_none() -> None:
-    if not cmac(SUITE_AES_CMAC, AES_KEY, b""):
-        check(not keys().has_suite(SUITE_AES_CMAC))
-        image = Image()
-        image.buf[:88] = header(5, suite=SUITE_AES_CMAC)
-        equal(image.load(keys(), UID), codes.WRONG_TYPE)
+def test_aes_block() -> None:
+    """FIPS 197, appendices B and C.1; again, because the key is expanded once."""
+    for key, plain, expected in AES_BLOCKS:
+        cipher = Aes(unhexlify(key))
+        for _ in range(2):
+            block = bytearray(unhexlify(plain))
+            cipher.encrypt_into(block)
+            equal(hexlify(block).decode(), expected)
+
+
+def test_aes_is_the_one_of_the_port() -> None:
+    """Both give the same for a thousand blocks, each made of the one before."""
+    try:
+        from cryptolib import aes
+    except ImportError:
         return
+    ours, own = Aes(AES_KEY), aes(AES_KEY, 1)
+    block = bytearray(16)
+    other = bytearray(16)
+    for count in range(1000):
+        ours.encrypt_into(block)
+        own.encrypt(other, other)
+        equal(block, other, count)
+
+
+def test_aes_cmac() -> None:
     for size, expected in AES_VECTORS:
         equal(cmac(SUITE_AES_CMAC, AES_KEY, TEXT[:size]), expected, size)
     equal(image_under(SUITE_AES_CMAC).load(keys(), UID), codes.OK)
+
+
+def test_aes_cmac_without_the_ports_own() -> None:
+    for size, expected in AES_VECTORS:
+        out = bytearray(16)
+        cmac_into(Aes(AES_KEY), TEXT[:size], out)
+        equal(hexlify(out).decode(), expected, size)
 
 
 def test_an_image_under_sm4() -> None:
@@ -81,6 +121,25 @@ def test_a_mac_of_another_suite_is_none() -> None:
     image.buf[:88] = header(5)
     image.buf[3] = SUITE_SM4_CMAC
     equal(image.load(keys(), UID), codes.MAC)
+
+
+def test_a_cipher_that_was_left_out() -> None:
+    left_out = ("cryptolib", "card.aes", "card.sm4")
+    kept = [(name, sys.modules[name]) for name in left_out if name in sys.modules]
+    try:
+        for name in left_out:
+            sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
+        for suite in (SUITE_AES_CMAC, SUITE_SM4_CMAC):
+            check(not keys().has_suite(suite))
+            image = Image()
+            image.buf[:88] = header(5, suite=suite)
+            equal(image.load(keys(), UID), codes.WRONG_TYPE)
+    finally:
+        for name in left_out:
+            del sys.modules[name]
+        for name, module in kept:
+            sys.modules[name] = module
+    check(keys().has_suite(SUITE_AES_CMAC) and keys().has_suite(SUITE_SM4_CMAC))
 
 
 def test_unknown_suites() -> None:
