@@ -31,7 +31,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 
-    from concentrator.ports import Channel, Storage
+    from concentrator.ports import Channel, Line, Storage
     from vfs import BlockDevice, VfsLfs2
 
 _MASK = const(0x1FFFFFFF)
@@ -54,14 +54,9 @@ class Uart:
         self.connection = 1
         self.waiting = 0
         self._baud = options.get("baud", baud)
+        self._parity = options.get("parity", parity)
         self._port = machine.UART(
-            options["uart"],
-            self._baud,
-            8,
-            options.get("parity", parity),
-            1,
-            timeout=0,
-            **_pins(options),
+            options["uart"], self._baud, 8, self._parity, 1, timeout=0, **_pins(options)
         )
         self._direction: machine.Pin | None = None
         if "direction" in options:
@@ -103,6 +98,13 @@ class Uart:
         self._end_ticks = time.ticks_add(begins_ticks, sent_ms)
         return size
 
+    def set_baud(self, baud: int) -> None:
+        """Send and hear at another speed, once what was written before has left."""
+        self._port.flush()
+        self._baud = baud
+        # All of it: STM32 takes its defaults for what is not said.
+        self._port.init(baud, 8, self._parity, 1, timeout=0)
+
     def close(self) -> None:
         """Begin anew on the same wires."""
         self.connection += 1
@@ -122,7 +124,7 @@ class Board:
         self.capacity = tuple(options.get("capacity", (256, 4)))
         self.storage: Storage = LittleStorage(_mount(device), "/journal")
         channels: list[Any] = [Uart(line, 2400, 0) for line in options["lines"]]
-        self.lines: list[Channel] = channels[:]
+        self.lines: list[Line] = channels[:]
         self.console: Channel | None = None
         self.uplink: Channel | None = None
         if "console" in options:

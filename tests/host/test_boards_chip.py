@@ -36,7 +36,7 @@ class Uart:
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.options = (arguments, options)
         self.received = b""
-        self.sent = b""
+        self.sent = self.left = b""
 
     def any(self) -> int:
         return len(self.received)
@@ -53,6 +53,14 @@ class Uart:
 
     def txdone(self) -> bool:
         return True
+
+    def flush(self) -> None:
+        self.left = self.sent
+
+    def init(self, *arguments: Any, **options: Any) -> None:
+        assert self.left == self.sent, "what was written would leave at the new speed"
+        assert not {"tx", "rx"} & options.keys()
+        self.options = (self.options[0][:1] + arguments, options)
 
 
 class Pin:
@@ -152,6 +160,25 @@ def test_an_answer_is_heard_when_sending_has_ended(world: World) -> None:
     assert board.waiting
     assert line.read_into(buf) == 6
     assert bytes(buf[:6]) == b"answer"
+
+
+def test_a_line_changes_its_speed_and_nothing_else(world: World) -> None:
+    board = board_of(lines=[LINE])
+    line = board.lines[0]
+    assert line._port.options[0] == (1, 2400, 8, 0, 1)
+    line.write(memoryview(b"broadcast"))
+    line.set_baud(19200)
+
+    assert line._port.options == ((1, 19200, 8, 0, 1), {"timeout": 0})
+    world.ms += 100
+    board.look()
+    line.write(memoryview(bytes(20)))
+    # 20 characters of 11 bits and one more at 19200 baud take 12 ms.
+    for _ in range(13):
+        assert line._direction.level == 1
+        world.ms += 1
+        board.look()
+    assert line._direction.level == 0
 
 
 @pytest.mark.parametrize("epoch_s", [0, EPOCH_1970_S])
