@@ -182,6 +182,7 @@ class Ledger:
         used_wh = self.used_wh[index]
         elapsed_s = t2000 - start_t2000
         row = tariff.row
+        period_t2000 = tariff.period_t2000
         if flags:
             if flags & _UNUSUAL or flags >> HOUSEHOLD >= tariff.households:
                 return self._prepare_any(index, tariff, registers_wh, t2000)
@@ -191,7 +192,7 @@ class Ledger:
             or not 0 < elapsed_s <= _LONG_S
             or start_t2000 < tariff.plain_from_t2000
             or t2000 > tariff.until_t2000
-            or self.period_t2000[index] != tariff.period_t2000
+            or self.period_t2000[index] != period_t2000
         ):
             return self._prepare_any(index, tariff, registers_wh, t2000)
         rates = tariff.rates
@@ -225,7 +226,7 @@ class Ledger:
             return self._prepare_any(index, tariff, registers_wh, t2000)
         self.new_debit_fen = debit_fen
         self.new_used_wh = used_wh
-        self.new_period_t2000 = tariff.period_t2000
+        self.new_period_t2000 = period_t2000
         self.new_read_t2000 = t2000
         self._registers = registers_wh
         self.rolled = self.estimated = False
