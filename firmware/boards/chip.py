@@ -6,7 +6,7 @@
       "console": {"uart": 2, "tx": 25, "rx": 26, "baud": 115200},
       "uplink":  {"host": "192.168.1.2", "port": 7645, "ssid": "station", "key": "..."},
       "card":    {"io": 18, "clk": 19, "rst": 21, "detect": 22, "power": 23},
-      "lamps":   [2, 5],
+      "lamps":   [2, 5, 12, 14],
       "buzzer":  15,
       "button":  0,
       "watchdog_ms": 8000
@@ -41,6 +41,9 @@ _YEAR_SET = const(2025)
 _BITS = const(11)
 _CHUNK = const(64)
 _SHOW_MS = const(150)
+# Codes of a card that was taken end here; one that was refused beeps three times.
+_TAKEN = const(1)
+_REFUSED_CHANGES = const(5)
 
 
 class Uart:
@@ -139,6 +142,11 @@ class Board:
         self._lamps = [_output(pin) for pin in options.get("lamps", ())]
         self._buzzer = _output(options["buzzer"]) if "buzzer" in options else None
         self._buzzer_ticks = 0
+        # Changes of the buzzer still to come: the last one turns it off.
+        self._changes = 0
+        self._signals = 0
+        self.pressed = False
+        self._held = False
         self._button = None
         if "button" in options:
             self._button = machine.Pin(options["button"], machine.Pin.IN, machine.Pin.PULL_UP)
@@ -183,14 +191,18 @@ class Board:
         return int.from_bytes(os.urandom(4), "little") & _MASK
 
     def look(self) -> None:
-        """Bring every `waiting` up to date; end a beep."""
+        """Bring every `waiting` up to date; go on with a beep, see to the button."""
         waiting = 0
         for channel in self._channels:
             channel.look()
             waiting |= channel.waiting
         self.waiting = waiting
-        if self._buzzer and time.ticks_diff(time.ticks_ms(), self._buzzer_ticks) >= _SHOW_MS:
-            self._buzzer(0)
+        if self._changes:
+            self._beep()
+        if self._button is not None and self._held == bool(self._button()):
+            self._held = not self._held
+            self.pressed |= self._held
+            self.signal(self._signals)
 
     def feed(self) -> None:
         """The work makes progress: the watchdog may wait again."""
@@ -199,16 +211,27 @@ class Board:
 
     def signal(self, signals: int) -> None:
         """Show `signals`, a bit for each lamp; all of them while the button is held."""
-        if self._button is not None and not self._button():
+        self._signals = signals
+        if self._held:
             signals = -1
         for index, lamp in enumerate(self._lamps):
             lamp(signals >> index & 1)
 
     def show_card(self, code: int, credited: bool, index: int) -> None:
-        """A card was served: beep."""
+        """Beep: once for a card that was taken, three times for one that was not."""
         if self._buzzer is not None:
             self._buzzer(1)
             self._buzzer_ticks = time.ticks_ms()
+            self._changes = 1 if code <= _TAKEN else _REFUSED_CHANGES
+
+    def _beep(self) -> None:
+        """Turn the buzzer off, or on again."""
+        if self._buzzer is not None and (
+            time.ticks_diff(time.ticks_ms(), self._buzzer_ticks) >= _SHOW_MS
+        ):
+            self._buzzer_ticks = time.ticks_ms()
+            self._changes -= 1
+            self._buzzer(self._changes & 1)
 
 
 def _load() -> "dict[str, Any]":

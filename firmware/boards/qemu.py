@@ -155,6 +155,7 @@ class Board:
         self.uplink: Channel | None = self._channels[2]
         self.waiting = 0
         self.signals = 0
+        self.pressed = False
         self._prompt = Uart(0)
         self._key = bytearray(1)
         self._ticks = start_ticks
@@ -207,6 +208,9 @@ class Board:
 
     def feed(self) -> None:
         """The work makes progress; the emulator has no watchdog."""
+
+    def show_card(self, code: int, credited: bool, index: int) -> None:
+        """The emulator has no buzzer."""
 
     def signal(self, signals: int) -> None:
         """Show `signals`, a bit for each lamp."""

@@ -247,7 +247,7 @@ class Board:
 
     storage, lines, console, uplink     as concentrator.ports has them; console and uplink may
                                         be None
-    signals                             what the lamps show, printed when it changes
+    signals                             what lamps would show; there are none, nor a button
     capacity                            meters, registers of each
     """
 
@@ -279,6 +279,7 @@ class Board:
                 self._channels.append(channel)
         self.waiting = 0
         self.signals = 0
+        self.pressed = False
         self._clock = _clock(options)
 
     def now_ticks(self) -> int:
@@ -308,11 +309,12 @@ class Board:
     def feed(self) -> None:
         """The work makes progress; a process has no watchdog."""
 
+    def show_card(self, code: int, credited: bool, index: int) -> None:
+        """A process has no buzzer."""
+
     def signal(self, signals: int) -> None:
-        """Show `signals`, a bit for each lamp."""
-        if signals != self.signals:
-            self.signals = signals
-            print("signals", signals)
+        """Keep `signals`, a bit for each lamp."""
+        self.signals = signals
 
 
 def _parse(arguments: "list[str]") -> "dict[str, list[str]]":

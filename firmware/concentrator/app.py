@@ -22,6 +22,7 @@ from concentrator.commands import Commands
 from concentrator.console import Console
 from concentrator.guard import Guard
 from concentrator.journal import Journal
+from concentrator.lamps import Lamps
 from concentrator.operator import Operator
 from concentrator.poller import Poller
 from concentrator.registry import Registry
@@ -46,6 +47,8 @@ _LINE_MS = const(5)
 _UPLINK_MS = const(50)
 # While the head-end is away: its return is noticed so soon.
 _AWAY_MS = const(2000)
+# A message that the connection does not take for so long never leaves.
+_UNTAKEN_MS = const(30000)
 # Bytes of a batch, some eight records: it stands in memory twice.
 _BODY_SIZE = const(512)
 # An audit looks at one account of so many: at all of them in some minutes.
@@ -57,11 +60,18 @@ _REGISTRY_COLUMNS = const(16)
 _CARD_COLUMNS = const(48)
 _LEDGER_COLUMNS = const(64)
 
+# Tasks behind those of the lines.
+CONSOLE = const(0)
+UPLINK = const(1)
+JOURNAL = const(2)
+OWN_READER = const(3)
+
 # Places in `_quiet`.
 _UNTIL_T2000 = const(0)
 _UNTIL_TICKS = const(1)
 
 _TICKS_MASK = const(0x1FFFFFFF)
+_MOVES_MASK = const(0xFFFF)
 _FAR_T2000 = const(0x3FFFFFFF)
 
 
@@ -81,7 +91,7 @@ class App:
         self.books = Books(
             self.journal, self.registry, self.ledger, self.tariffs, self.settings.policy()
         )
-        self.checkpoint = Checkpoint(storage, limit)
+        self.checkpoint = Checkpoint(storage, limit, board.feed)
         self.checkpoint.add(_TARIFF_COLUMNS, self.tariffs.columns(), False)
         self.checkpoint.add(_REGISTRY_COLUMNS, self.registry.columns())
         self.checkpoint.add(_CARD_COLUMNS, (self.books.illegal,), False)
@@ -94,9 +104,13 @@ class App:
         self.console: Console | None = None
         self.redemption: Redemption | None = None
         self.local: Redemption | None = None  # set by concentrator/local.py
+        self.tasks = len(self.pollers) + OWN_READER
+        self._moves = array("H", bytes(2 * (OWN_READER + 1)))
+        self._lamps = Lamps(self)
         self._connection = 0
         self._chunk = bytearray(128)
         self._tx_sent = 0
+        self._taken_ticks = 0
         self._waits_ticks = -1
         # Until what t2000 and what ticks nothing is due: one attribute is quicker than two.
         self._quiet = array("i", (-1, 0))
@@ -105,7 +119,8 @@ class App:
         self._saved_changes = -1
         self._recover()
         if board.console is not None:
-            self.console = Console(board.console, Commands(self).run, self.guard)
+            run = Commands(self).run
+            self.console = Console(board.console, run, self.guard, board.show_card)
             operator = Operator(self.settings, self.books, self.configure)
             keys = Keys(0, 0, b"")
             self.redemption = Redemption(self.console.carrier, self.books, keys, operator)
@@ -126,6 +141,7 @@ class App:
         # Without a checkpoint, what the journal has let go is not known any more.
         lost = 0 if self.checkpoint.seq else journal.first_seq - 1
         for seq in range(max(journal.first_seq, self.checkpoint.seq + 1), journal.durable_seq + 1):
+            self.board.feed()
             if journal.read_into(seq, buf):
                 self.books.replay(buf)
             else:
@@ -157,6 +173,34 @@ class App:
         """Something has changed from outside: the next step looks at everything."""
         self._quiet[_UNTIL_T2000] = -1
 
+    def press(self) -> None:
+        """Somebody pressed the button: ask every meter and call the head-end now."""
+        for poller in self.pollers:
+            poller.readings.hurry()
+        if self.session is not None:
+            self.session.hurry()
+        self.wake()
+
+    # --- what the guard of concentrator/run.py asks ---------------------------------------------
+
+    def moves(self, task: int) -> int:
+        """A number that changes as long as task `task` of `tasks` goes on.
+
+        The lines come first, then CONSOLE and the cards at it, UPLINK, JOURNAL, and OWN_READER on
+        a board with a card reader. A task with nothing to do goes on as well: no later than
+        QUIET_MS after the last time its number is another one.
+        """
+        lines = len(self.pollers)
+        return self.pollers[task].moves if task < lines else self._moves[task - lines]
+
+    def note_move(self, task: int) -> None:
+        """Task CONSOLE, UPLINK, JOURNAL or OWN_READER goes on."""
+        self._moves[task] = (self._moves[task] + 1) & _MOVES_MASK
+
+    def signals(self) -> int:
+        """What the lamps show: bits of concentrator/lamps.py. Called once a second or so."""
+        return self._lamps.look()
+
     # --- one step -------------------------------------------------------------------------------
 
     @micropython.native
@@ -175,11 +219,9 @@ class App:
         idle_ms = QUIET_MS
         for poller in self.pollers:
             idle_ms = min(idle_ms, poller.step(now_ticks))
-        if self.console is not None:
-            idle_ms = min(idle_ms, self._serve_console(now_ticks, now_t2000))
+        idle_ms = min(idle_ms, self._serve_console(now_ticks, now_t2000))
         idle_ms = min(idle_ms, self._keep(now_ticks))
-        if self.session is not None:
-            idle_ms = min(idle_ms, self._bring_up(now_ticks))
+        idle_ms = min(idle_ms, self._bring_up(now_ticks))
         return self._rest(idle_ms, now_ticks, now_t2000) if idle_ms >= _REST_MS else idle_ms
 
     def _rest(self, idle_ms: int, now_ticks: int, now_t2000: int) -> int:
@@ -213,11 +255,14 @@ class App:
         console = self.console
         redemption = self.redemption
         if console is None or redemption is None:
+            self.note_move(CONSOLE)
             return QUIET_MS
         self.guard.step(now_ticks)
         busy = console.step()
         if redemption.poll(now_ticks, now_t2000):
             busy = True
+        if not redemption.busy:
+            self.note_move(CONSOLE)
         if console.step() or busy:
             return 0
         return _LINE_MS if redemption.busy else QUIET_MS
@@ -233,11 +278,13 @@ class App:
         count = journal.count
         if count == 0:
             self._waits_ticks = -1
+            self.note_move(JOURNAL)
         elif self._waits_ticks < 0:
             self._waits_ticks = now_ticks
         elif count >= SYNC_COUNT or (now_ticks - self._waits_ticks) & _TICKS_MASK >= SYNC_MS:
             journal.sync()
             self._waits_ticks = -1
+            self.note_move(JOURNAL)
         if self.session is not None:
             seq = min(self.session.acked_seq, self.checkpoint.older_seq)
             if journal.first_seq <= seq:
@@ -268,11 +315,14 @@ class App:
         session = self.session
         channel = self.board.uplink
         if session is None or channel is None or channel.connection == 0:
+            self.note_move(UPLINK)
             return QUIET_MS
         if channel.connection != self._connection:
             self._connection = channel.connection
             self._tx_sent = 0
-            session.reset()
+            session.reset()  # nothing is left to be sent
+        if session.tx_size == 0:
+            self._taken_ticks = now_ticks
         if channel.waiting:
             size = channel.read_into(self._chunk)
             if size > 0:
@@ -283,6 +333,8 @@ class App:
             return 0
         if session.tx_size:
             self._send_up(now_ticks)
+        if outcome != uplink.BUSY:
+            self.note_move(UPLINK)
         if outcome == uplink.AHEAD:
             self.books.behind = True
         if outcome == uplink.ACKED:
@@ -311,7 +363,14 @@ class App:
             return
         view = memoryview(session.tx)
         taken = channel.write(view[self._tx_sent : session.tx_size])
-        self._tx_sent += taken
+        if taken:
+            self._tx_sent += taken
+            self._taken_ticks = now_ticks
+            self.note_move(UPLINK)
+        elif (now_ticks - self._taken_ticks) & _TICKS_MASK >= _UNTAKEN_MS:
+            # The far side reads no more: only another connection can help.
+            channel.close()
+            self.note_move(UPLINK)
         if self._tx_sent >= session.tx_size:
             self._tx_sent = 0
             session.sent(now_ticks)

@@ -23,6 +23,7 @@ from uplink.record import u32_at
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from concentrator.ports import Storage
@@ -56,11 +57,12 @@ class Checkpoint:
     older_seq   what the one before includes: records up to here are not needed any more
     """
 
-    def __init__(self, storage: "Storage", limit: int) -> None:
-        """Tables have `limit` rows."""
+    def __init__(self, storage: "Storage", limit: int, feed: "Callable[[], None]") -> None:
+        """Tables have `limit` rows. `feed` is called after each of the writes of a checkpoint."""
         self.seq = 0
         self.older_seq = 0
         self._storage = storage
+        self._feed = feed
         self._limit = limit
         self._numbers = bytearray()
         self._columns: list[Column] = []
@@ -121,6 +123,7 @@ class Checkpoint:
 
     def _put(self, part: "bytes | bytearray") -> bool:
         self._crc = crc32(part, self._crc)
+        self._feed()
         return self._storage.append(self._file, part, len(part))
 
     def load(self) -> int:

@@ -20,6 +20,8 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from card.chips.local import Display
+
     from concentrator.guard import Guard
     from concentrator.ports import Channel
     from concentrator.programmer import Programmer
@@ -49,9 +51,13 @@ class Console:
     """
 
     def __init__(
-        self, channel: "Channel", run: "Callable[[str], list[str]]", guard: "Guard"
+        self,
+        channel: "Channel",
+        run: "Callable[[str], list[str]]",
+        guard: "Guard",
+        display: "Display | None" = None,
     ) -> None:
-        self.carrier = LinkCarrier()
+        self.carrier = LinkCarrier(display)
         self.programmer: Programmer | None = None
         self._guard = guard
         self._channel = channel

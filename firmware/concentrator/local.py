@@ -8,6 +8,7 @@ from card.keys import Keys
 from card.redemption import Redemption
 from micropython import const
 
+from concentrator.app import OWN_READER
 from concentrator.operator import Operator
 from concentrator.programmer import Programmer
 
@@ -33,6 +34,11 @@ class LocalReader:
         self.redemption = Redemption(carrier, app.books, Keys(0, 0, b""), operator)
         self.programmer = Programmer(carrier, app.guard)
         app.local = self.redemption
+        app.tasks += 1
+        self.tasks = app.tasks
+        self.moves = app.moves
+        self.signals = app.signals
+        self.press = app.press
         if app.console is not None:
             app.console.programmer = self.programmer
         self._app = app
@@ -53,6 +59,8 @@ class LocalReader:
             app.wake()
         if self.programmer.poll(now_ticks, redemption.busy):
             app.wake()
+        if not redemption.busy and not self.programmer.busy:
+            app.note_move(OWN_READER)
         longest_ms = _CARD_MS if carrier.present else _SEARCH_MS
         return min(longest_ms, app.step(now_ticks, now_t2000))
 

@@ -36,16 +36,20 @@ _WAIT_LIMIT_MS = const(1000)
 _CHUNK_SIZE = const(64)
 _FIRST_BAUD = const(2400)
 _DAY_S = const(86400)
+_MOVES_MASK = const(0xFFFF)
 
 
 class Poller:
     """The meters of line `number` on `channel`.
 
     exchange    a technician's question
+    moves       grows as long as the line goes on: something was sent, a transaction has ended,
+                or there is nothing to ask
     """
 
     def __init__(self, number: int, channel: "Line", books: "Books") -> None:
         self.number = number
+        self.moves = 0
         self.asker = asker = Asker(number, books)
         self.master = asker.master
         self.exchange = Exchange(asker)
@@ -90,10 +94,12 @@ class Poller:
         if task is not None:
             outcome = task.job.poll(now_ticks)
             if outcome > line.BUSY:
+                self._move()
                 if not task.take(outcome, now_ticks):
                     self._task = None
                 task = None
         if task is None and not self._ask(now_ticks):
+            self._move()
             return self.relays.wait_ms
         if master.tx_size:
             self._send(now_ticks)
@@ -114,11 +120,16 @@ class Poller:
             if self._tx_sent == 0:
                 self._window = window
         taken = self._channel.write(window)
+        if taken:
+            self._move()
         if taken >= size:
             self._tx_sent = 0
             master.sent(now_ticks)
         elif taken > 0:
             self._tx_sent += taken
+
+    def _move(self) -> None:
+        self.moves = (self.moves + 1) & _MOVES_MASK
 
     def _ask(self, now_ticks: int) -> bool:
         """Start the next transaction, if there is one."""

@@ -74,3 +74,9 @@ if TYPE_CHECKING:
 
         def random(self) -> int:
             """A number below 2**29 that nobody can guess, as far as the board has one."""
+
+        def feed(self) -> None:
+            """Feed the watchdog: something long, such as a checkpoint, has got on a little."""
+
+        def show_card(self, code: int, credited: bool, index: int) -> None:
+            """Tell who inserted a card what became of it: a result of card/codes.py."""

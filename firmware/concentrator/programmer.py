@@ -34,7 +34,10 @@ _NOTHING = const(0)
 
 
 class Programmer:
-    """Reads and writes the card at `carrier` for the far side."""
+    """Reads and writes the card at `carrier` for the far side.
+
+    busy        a request has begun and is not answered yet
+    """
 
     def __init__(self, carrier: "Carrier", guard: "Guard") -> None:
         self.carrier = carrier
@@ -43,7 +46,7 @@ class Programmer:
         self._seq = 0
         self._offset = 0
         self._size = 0
-        self._started = False
+        self.busy = False
         self._source = bytearray(IMAGE_SIZE)
         self._body = bytearray(1 + IMAGE_SIZE)
         self._body_size = 0
@@ -56,7 +59,7 @@ class Programmer:
             return
         self._kind = kind
         self._seq = seq
-        self._started = False
+        self.busy = False
         self._offset = body[0] | body[1] << 8
         self._size = size = body_size - 2 if writes else body[2] | body[3] << 8
         if writes and size <= IMAGE_SIZE:
@@ -73,7 +76,7 @@ class Programmer:
         carrier = self.carrier
         if in_use:
             self._answer(IN_USE)
-        elif not self._started:
+        elif not self.busy:
             self._start()
         else:
             outcome = carrier.poll(now_ticks)
@@ -84,7 +87,7 @@ class Programmer:
     def _start(self) -> None:
         carrier = self.carrier
         size = self._size
-        self._started = True
+        self.busy = True
         if not self._guard.allows():
             self._answer(LOG_IN)
         elif not carrier.present:
@@ -105,6 +108,7 @@ class Programmer:
                 body[1 + position] = self.carrier.data[position]
             self._body_size = 1 + self._size
         self._due = True
+        self.busy = False
 
     def encode_into(self, buf: bytearray) -> int:
         """Put the answer that is due into `buf`; return its size, 0: none."""

@@ -23,6 +23,10 @@ from card.image import IMAGE_SIZE
 from micropython import const
 from uplink import link
 
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from card.chips.local import Display
+
 TIMEOUT_MS = const(500)
 TRIES_LIMIT = const(3)
 
@@ -34,11 +38,13 @@ _RESULT_SIZE = const(4)
 class LinkCarrier:
     """The Carrier of card/carrier.py over link frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, display: "Display | None" = None) -> None:
+        """`display` tells who stands at the device what the far side is told of a card."""
         self.present = 0
         self.uid = bytearray(port.UID_SIZE)
         self.size = 0
         self.data = bytearray(IMAGE_SIZE)
+        self._display = display
         self._inserted = 0  # cards so far
         self._insertion = _NONE  # seq of the newest CARD_PRESENT
         self._request = _NONE  # kind of the frame that waits for an answer
@@ -89,6 +95,8 @@ class LinkCarrier:
         """Tell the far side what became of its card."""
         pack_into("<BBH", self._result, 0, code, 1 if credited else 0, index & 0xFFFF)
         self._has_result = self._result_due = self.present != 0
+        if self._display is not None:
+            self._display(code, credited, index)
 
     def take(self, kind: int, seq: int, body: bytearray, body_size: int) -> None:
         """Take a CARD_* frame; one that answers nothing is passed over."""

@@ -31,6 +31,7 @@ _FREEZE = const(1)
 _STATUS = const(2)
 
 _VALUES = const(5)
+_NO_ROUND = const(-1)
 _DAY_S = const(86400)
 
 
@@ -48,7 +49,7 @@ class Readings:
         self.job = asker.master
         self.rounds = 0
         self.unfinished = 0
-        self.round = -1
+        self.round = _NO_ROUND
         self.due_t2000 = 0
         self._asker = asker
         self._freeze = freeze
@@ -68,12 +69,17 @@ class Readings:
         this_round = asker.books.t2000 // asker.interval_s
         if this_round == self.round:
             return False
+        asker.hurried = self.round == _NO_ROUND
         self.round = this_round
         self.due_t2000 = (this_round + 1) * asker.interval_s
         self.rounds += 1
         self.unfinished += 1 if self._left else 0
         self._left = asker.registry.count
         return True
+
+    def hurry(self) -> None:
+        """Begin another round at once, in which no meter is left alone."""
+        self.round = _NO_ROUND
 
     def ask(self, now_ticks: int) -> bool:
         """Start the next question."""

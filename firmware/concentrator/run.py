@@ -1,8 +1,12 @@
-"""The tasks of a concentrator: the work itself, and the guard that feeds the watchdog.
+"""Drives the concentrator on its board, and watches it: only a content guard feeds the watchdog.
 
-The only asyncio of the product. The watchdog is fed as long as the work goes on, and by nothing
-else: a step that hangs, or that is never called again, ends in a restart.
+The only asyncio of the product. Once a second the guard asks whether every task goes on: each
+line, the console with its cards, the uplink, the journal, the board's own card reader. One that
+has not moved for a minute, as one whose step never ends or is never called, starves the watchdog,
+and the board restarts. A port without asyncio runs the same turns in a bare loop.
 """
+
+from array import array
 
 try:
     import asyncio
@@ -18,11 +22,26 @@ if TYPE_CHECKING:
     class Stepper(Protocol):
         """The concentrator, as far as it is driven."""
 
+        # How many tasks there are.
+        tasks: int
+
         def step(self, now_ticks: int, now_t2000: int) -> int:
             """Do what is due; return for how many ms nothing will be, 0: call again at once."""
 
+        def moves(self, task: int) -> int:
+            """A number that changes as long as the task goes on."""
+
+        def signals(self) -> int:
+            """What the lamps show, BEAT aside."""
+
+        def press(self) -> None:
+            """Somebody pressed the button."""
+
     class Timing(Protocol):
         """The board, as far as it drives."""
+
+        # The button was pressed since somebody set it to False.
+        pressed: bool
 
         def now_ticks(self) -> int:
             """Milliseconds, modulo 2**29."""
@@ -36,48 +55,77 @@ if TYPE_CHECKING:
         def feed(self) -> None:
             """Feed the watchdog."""
 
+        def signal(self, signals: int) -> None:
+            """Light the lamps, a bit for each."""
+
 
 # What arrives meanwhile waits in the buffers of the ports: 2400 baud fill 5 bytes in that time.
 IDLE_LIMIT_MS = const(20)
 GUARD_MS = const(1000)
+# Twice what a step may promise to be quiet, and more than any answer is waited for.
+STUCK_MS = const(60000)
+# The first lamp; the others are in concentrator/lamps.py.
+BEAT = const(0x01)
+
+_TICKS_MASK = const(0x1FFFFFFF)
 
 
 class Runner:
     """Drives `app` on `board`.
 
-    steps    steps made: what the guard watches
+    content_s   seconds in a row in which the guard has been content
     """
 
     def __init__(self, app: "Stepper", board: "Timing") -> None:
-        self.steps = 0
+        self.content_s = 0
         self._app = app
         self._board = board
+        self._guard_ticks = now_ticks = board.now_ticks()
+        # Of each task: its moves when last looked at, and when they last were others.
+        self._seen = array("i", [-1] * app.tasks)
+        self._since_ticks = array("i", [now_ticks] * app.tasks)
+        self._beat = 0
 
     def turn(self) -> int:
-        """Make one step; return for how many ms the next may wait."""
+        """Make one step, with the guard when it is time; return for how many ms to wait."""
         board = self._board
         board.look()
-        idle_ms = self._app.step(board.now_ticks(), board.now_t2000())
-        self.steps = (self.steps + 1) & 0xFFFFFF
+        now_ticks = board.now_ticks()
+        if board.pressed:
+            board.pressed = False
+            self._app.press()
+        idle_ms = self._app.step(now_ticks, board.now_t2000())
+        if (now_ticks - self._guard_ticks) & _TICKS_MASK >= GUARD_MS:
+            self._guard_ticks = now_ticks
+            self._guard(now_ticks)
         return idle_ms if idle_ms < IDLE_LIMIT_MS else IDLE_LIMIT_MS
 
-    async def guard(self) -> None:
-        """Feed the watchdog while `steps` grows."""
-        seen = -1
-        while True:
-            if self.steps != seen:
-                seen = self.steps
-                self._board.feed()
-            await asyncio.sleep_ms(GUARD_MS)
+    def _guard(self, now_ticks: int) -> None:
+        """Feed the watchdog if every task goes on, and light the lamps."""
+        board = self._board
+        if self._is_content(now_ticks):
+            board.feed()
+            self.content_s += 1
+            self._beat ^= BEAT
+        else:
+            self.content_s = 0
+        board.signal(self._app.signals() | self._beat)
+
+    def _is_content(self, now_ticks: int) -> bool:
+        content = True
+        for task in range(self._app.tasks):
+            moves = self._app.moves(task)
+            if moves != self._seen[task]:
+                self._seen[task] = moves
+                self._since_ticks[task] = now_ticks
+            elif (now_ticks - self._since_ticks[task]) & _TICKS_MASK >= STUCK_MS:
+                content = False
+        return content
 
     async def work(self) -> None:
-        """Step until something raises; the watchdog then starves."""
-        guard = asyncio.create_task(self.guard())
-        try:
-            while True:
-                await asyncio.sleep_ms(self.turn())
-        finally:
-            guard.cancel()
+        """Turn until something raises; the watchdog then starves."""
+        while True:
+            await asyncio.sleep_ms(self.turn())
 
 
 def run(app: "Stepper", board: "Timing") -> None:
@@ -86,5 +134,4 @@ def run(app: "Stepper", board: "Timing") -> None:
     if asyncio is None:
         while True:
             runner.turn()
-            board.feed()
     asyncio.run(runner.work())

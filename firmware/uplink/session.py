@@ -131,6 +131,12 @@ class Session:
         self.stale = False
         self._greet()
 
+    def hurry(self) -> None:
+        """Somebody stands there and waits: try again at once."""
+        if self.state == BACK_OFF:
+            self._back_off_ms = BACK_OFF_MS
+            self._greet()
+
     def feed(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
         """Take `size` received bytes."""
         self._receiver.feed(buf, size)

@@ -258,6 +258,8 @@ class Bench:
     """The board and, from `start` on, the application; the concentrator is set up and empty.
 
     now_ms      of the world; `moved_s` is what the board's clock is ahead, None: not set
+    fed_ms      when the watchdog was fed last, `longest_ms` how long it had to wait at most
+    shown       results of cards that were beeped for
     """
 
     def __init__(self, meters: int = 1) -> None:
@@ -268,6 +270,8 @@ class Bench:
         self.uplink = None
         self.waiting = 0
         self._insertion = 0
+        self.fed_ms = self.longest_ms = 0
+        self.shown = []
         self.start()
         self._set_up()
 
@@ -306,6 +310,15 @@ class Bench:
     def random(self) -> int:
         """Somebody could guess it."""
         return 7
+
+    def feed(self) -> None:
+        """The watchdog is fed."""
+        self.longest_ms = max(self.longest_ms, self.now_ms - self.fed_ms)
+        self.fed_ms = self.now_ms
+
+    def show_card(self, code: int, credited: bool, index: int) -> None:
+        """Somebody stands before the device."""
+        self.shown.append(code)
 
     @property
     def ticks(self) -> int:

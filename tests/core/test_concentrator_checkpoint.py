@@ -10,6 +10,10 @@ from concentrator.checkpoint import Checkpoint, TooManyRows, file_name
 from harness import check, equal, raises
 
 
+def _nothing() -> None:
+    """There is no watchdog."""
+
+
 class Storage:
     """Files in a dictionary."""
 
@@ -47,7 +51,7 @@ class Tables:
         self.money = array("I", bytes(4 * limit))
         self.flags = bytearray(limit)
         self.cells = array("H", bytes(2 * limit * items))
-        self.checkpoint = Checkpoint(storage, limit)  # type: ignore[arg-type]  # a port in memory
+        self.checkpoint = Checkpoint(storage, limit, _nothing)  # type: ignore[arg-type]  # a port in memory
         self.checkpoint.add(0, (self.single,), False)
         self.checkpoint.add(16, (self.money, self.flags))
         self.checkpoint.add(64, (self.cells,))

@@ -197,22 +197,71 @@ def test_a_clock_that_was_never_set_is_no_time(world: World) -> None:
     assert board_of(lines=[LINE]).now_t2000() == -1
 
 
-def test_lamps_buzzer_button_and_watchdog(world: World) -> None:
-    board = board_of(lines=[LINE], lamps=[2, 5], buzzer=15, button=0, watchdog_ms=8000)
-    board._button.level = 1
+def test_lamps_and_watchdog(world: World) -> None:
+    board = board_of(lines=[LINE], lamps=[2, 5], watchdog_ms=8000)
     board.signal(2)
     assert [lamp.level for lamp in board._lamps] == [0, 1]
-    board._button.level = 0
-    board.signal(0)
-    assert [lamp.level for lamp in board._lamps] == [1, 1]
-    board.show_card(1, True, 0)
-    board.look()
-    assert board._buzzer.level == 1
-    world.ms += 200
-    board.look()
-    assert board._buzzer.level == 0
     board.feed()
     assert world.told == ["fed"]
+
+
+def beeps(world: World, board: Any) -> list[int]:
+    """How long the buzzer sounds and is silent, in turns of 10 ms."""
+    spans = [0]
+    level = 1
+    for _ in range(120):
+        if board._buzzer.level != level:
+            level = board._buzzer.level
+            spans.append(0)
+        spans[-1] += 1
+        world.ms += 10
+        board.look()
+    return spans[:-1]
+
+
+def test_a_card_that_is_taken_beeps_once_and_one_that_is_refused_three_times(world: World) -> None:
+    board = board_of(lines=[LINE], buzzer=15)
+
+    board.show_card(0, True, 0)
+    assert beeps(world, board) == [15]
+    # Marked now, credited before: its holder need not come again.
+    board.show_card(1, False, 0)
+    assert beeps(world, board) == [15]
+    board.show_card(10, False, -1)
+    assert beeps(world, board) == [15, 15, 15, 15, 15]
+
+
+def test_a_board_without_buzzer_lamps_and_button_is_quiet(world: World) -> None:
+    board = board_of(lines=[LINE])
+
+    board.show_card(0, True, 0)
+    board.signal(3)
+    board.look()
+    assert not board.pressed
+
+
+def test_the_button_is_pressed_once_and_lights_all_lamps_as_long_as_it_is_held(
+    world: World,
+) -> None:
+    board = board_of(lines=[LINE], lamps=[2, 5, 6], button=0)
+    board._button.level = 1
+    board.look()
+    board.signal(2)
+    assert not board.pressed
+
+    board._button.level = 0
+    board.look()
+    assert board.pressed
+    assert [lamp.level for lamp in board._lamps] == [1, 1, 1]
+    board.pressed = False
+    board.signal(1)
+    board.look()
+    assert not board.pressed
+    assert [lamp.level for lamp in board._lamps] == [1, 1, 1]
+    board._button.level = 1
+    board.look()
+    assert not board.pressed
+    assert [lamp.level for lamp in board._lamps] == [1, 0, 0]
 
 
 @pytest.mark.parametrize(

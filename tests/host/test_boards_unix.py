@@ -36,6 +36,7 @@ except BoardError as error:
     sys.exit(2)
 from concentrator import run
 class Echo:
+    tasks = 0
     def __init__(self):
         self.buf = bytearray(64)
         self.view = memoryview(self.buf)
@@ -45,6 +46,8 @@ class Echo:
             size = source.read_into(self.buf)
             if size:
                 target.write(self.view[:size])
+    def signals(self):
+        return 0
     def step(self, now_ticks, now_t2000):
         self.move(board.lines[0], board.uplink)
         self.move(board.uplink, board.lines[0])

@@ -1,0 +1,79 @@
+"""What the lamps tell whoever stands before the concentrator, one bit each.
+
+bit 0             the guard is content: it blinks, and is concentrator/run.py's
+bit 1   LOOK      a technician is needed: no clock, flash full or failing, books behind the
+                  head-end's, a meter silent, an account not billed, a relay not obeying
+bit 2   REACHED   the head-end answers
+bit 3   CUT       somebody is without supply, as the books want it
+"""
+
+from micropython import const
+from prepay.ledger import STOPPED
+from uplink import session as uplink
+
+from concentrator import registry as meters
+from concentrator.asker import SILENT_MISSES
+from concentrator.journal import SEGMENTS_RESERVE
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.app import App
+
+LOOK = const(0x02)
+REACHED = const(0x04)
+CUT = const(0x08)
+
+# Meters looked at in a second: with 512 a lamp is a quarter of a minute behind.
+_SHARE = const(32)
+
+
+class Lamps:
+    """The lamps of `app`."""
+
+    def __init__(self, app: "App") -> None:
+        self._app = app
+        self._index = 0
+        # Of the meters: in this round, and in the whole one before.
+        self._seen = 0
+        self._shown = 0
+
+    def look(self) -> int:
+        """Look at some meters; return all bits but the first. Called once a second."""
+        app = self._app
+        registry = app.registry
+        for _ in range(_SHARE):
+            if self._index >= registry.count:
+                self._index = 0
+                self._shown = self._seen
+                self._seen = 0
+                break
+            self._seen |= self._signals_of(self._index)
+            self._index += 1
+        signals = self._shown
+        journal = app.journal
+        if (
+            app.books.t2000 < 0
+            or app.books.behind
+            or journal.failures
+            or journal.room < SEGMENTS_RESERVE
+        ):
+            signals |= LOOK
+        if app.session is not None and app.session.state in (uplink.READY, uplink.SENT):
+            signals |= REACHED
+        return signals
+
+    def _signals_of(self, index: int) -> int:
+        """What one meter shows."""
+        app = self._app
+        registry = app.registry
+        if not registry.active[index]:
+            return 0
+        relay = registry.relay[index]
+        signals = CUT if relay & meters.DESIRED_OPEN else 0
+        if (
+            registry.misses(index) >= SILENT_MISSES
+            or app.ledger.flags[index] & STOPPED
+            or relay & meters.RELAY_STAGE == meters.RELAY_FAILED
+        ):
+            signals |= LOOK
+        return signals
