@@ -47,6 +47,7 @@ NOT_MARKED = const(28)  # credited, but the card could not be marked
 # Err-36
 HOARDING = const(21)
 OVERFLOW = const(30)
+NOT_COVERED = const(32)  # a refund of more than there is
 
 # Places in the counts of cards that are not genuine: all since an operator's card set it to 0,
 # and those in a row.

@@ -44,6 +44,7 @@ INSPECT = const(5)  # takes the account's state home, changes nothing
 CLEAR = const(6)  # lets an account be billed again, sets the count of illegal cards to 0
 KEY = const(7)  # the district's next key
 TEST = const(8)  # reader and key work
+REFUND = const(9)  # takes money off the account: the order's amount
 
 SUITE = const(3)
 ACCOUNT = const(12)
@@ -94,7 +95,7 @@ class Image:
             return codes.BLANK
         if buf[2] != VERSION:
             return codes.FORMAT
-        if not keys.has_suite(buf[3]) or not OPEN <= buf[4] <= TEST:
+        if not keys.has_suite(buf[3]) or not OPEN <= buf[4] <= REFUND:
             return codes.WRONG_TYPE
         if not keys.version:
             return codes.NO_KEY

@@ -11,10 +11,13 @@ is durable nothing has happened; after it the same card is known as used, and in
 only brings the mark that is missing. A mark that was erased brings no money back.
 
 Checks in order: form, type, key, district, key version, MAC, card number, validity, account,
-meter, state of the account, order, hoarding, overflow, tariff.
+meter, state of the account, order, hoarding, overflow or cover of a refund, tariff.
 
 A purchase card may name the account's next tariff, and nothing else may be changed by one. The
 plan is made before the money, with the last order as well: it does no harm to make it twice.
+
+A refund is an order like a purchase, and takes its amount off the account: once, in turn, and
+never more than there is. Its mark tells the counter that it may pay out.
 
 An operator's card (preset, clear, key) counts once at each concentrator: its order number must be
 above that of any before it, and is durable with what it changes.
@@ -56,12 +59,14 @@ if TYPE_CHECKING:
             """Order number credited last, 0: none yet, -1: not known since a restore."""
 
         def judge_credit(self, index: int, amount_fen: int) -> int:
-            """codes.OK, or HOARDING or OVERFLOW when the account may not hold so much."""
+            """codes.OK, HOARDING or OVERFLOW when the account may not hold so much, NOT_COVERED
+            when it does not have what is taken off it.
+            """
 
         def credit(
             self, index: int, order: int, amount_fen: int, uid: bytearray, key_version: int
         ) -> bool:
-            """Make the top-up durable and apply it. False: refused, and nothing happened."""
+            """Make the top-up, below 0 the refund, durable and apply it. False: nothing happened."""
 
         def has_tariff(self, index: int, number: int, image_crc32: int) -> bool:
             """Whether the account could be charged by that image of tariff `number`."""
@@ -129,7 +134,7 @@ class Redemption:
 
     done        cards finished: the fields below belong to the newest
     code        what became of it, of card/codes.py
-    credited    its money was credited at this insertion
+    credited    its order was taken at this insertion: money credited, or refunded
     index       its account, -1 where none was found
     order, amount_fen    as the card says, 0 where it is not genuine
     uid         its serial number
@@ -308,7 +313,7 @@ class Redemption:
             return codes.METER
         if card.kind == image.CLEAR:
             return self._operate(index)
-        if card.kind > image.INSPECT or card.kind == image.PRESET:
+        if card.kind in (image.PRESET, image.KEY):
             return codes.WRONG_TYPE
         self.index = index
         if card.kind == image.INSPECT:
@@ -350,7 +355,7 @@ class Redemption:
         # A card marked for an order that the books do not have: they are older than the card.
         if last < 0 or card.written_order > last:
             return codes.BOOKS_BEHIND
-        if last == 0 and card.kind == image.PURCHASE:
+        if last == 0 and card.kind in (image.PURCHASE, image.REFUND):
             return codes.NOT_OPENED
         if last == 0 and card.kind == image.REPLACEMENT:
             return codes.NOTHING_TO_REPLACE
@@ -362,15 +367,20 @@ class Redemption:
             return codes.OPENED
         if card.order != last + 1:
             return codes.ORDER_AHEAD
-        return self._books.judge_credit(self.index, card.amount_fen)
+        return self._books.judge_credit(self.index, self._money_fen())
 
     def _credit(self) -> int:
         """Phase one: on return the money is durable and in the account, or nothing happened."""
         card = self._image
         self.credited = self._books.credit(
-            self.index, card.order, card.amount_fen, self.uid, self.keys.version
+            self.index, card.order, self._money_fen(), self.uid, self.keys.version
         )
         return codes.OK if self.credited else codes.STORAGE
+
+    def _money_fen(self) -> int:
+        """What the order adds to the account."""
+        card = self._image
+        return -card.amount_fen if card.kind == image.REFUND else card.amount_fen
 
     def _has_mark(self, code: int) -> bool:
         """Whether the card already bears all that a write-back would tell."""

@@ -53,6 +53,8 @@ _UNTAKEN_MS = const(30000)
 _BODY_SIZE = const(512)
 # An audit looks at one account of so many: at all of them in some minutes.
 _AUDIT_SHIFT = const(4)
+# After a change of the policy so many of them are judged in a step.
+_REVIEWS = const(8)
 
 # First numbers of the columns in a checkpoint; a table appends, it never reorders.
 _TARIFF_COLUMNS = const(0)
@@ -115,6 +117,9 @@ class App:
         # Until what t2000 and what ticks nothing is due: one attribute is quicker than two.
         self._quiet = array("i", (-1, 0))
         self._audit_index = 0
+        # Accounts still to be judged because the policy has changed.
+        self._review_left = 0
+        self._review_cause = 0
         # Images are swept when both checkpoints name the ones in force.
         self._saved_changes = -1
         self._recover()
@@ -152,7 +157,12 @@ class App:
         """Take the settings over; the console calls it when one has changed."""
         settings = self.settings
         self.guard.key = settings.key("console_key")
-        self.books.policy = settings.policy()
+        policy = settings.policy()
+        cause = policy.cause_of_change(self.books.policy)
+        if cause:
+            self._review_left = self.registry.count
+            self._review_cause = max(self._review_cause, cause)
+            self.books.policy = policy
         self.books.hoarding_limit_fen = settings.number("hoarding_limit_fen")
         for poller in self.pollers:
             poller.configure(settings)
@@ -220,6 +230,9 @@ class App:
         for poller in self.pollers:
             idle_ms = min(idle_ms, poller.step(now_ticks))
         idle_ms = min(idle_ms, self._serve_console(now_ticks, now_t2000))
+        if self._review_left:
+            self._review()
+            idle_ms = 0
         idle_ms = min(idle_ms, self._keep(now_ticks))
         idle_ms = min(idle_ms, self._bring_up(now_ticks))
         return self._rest(idle_ms, now_ticks, now_t2000) if idle_ms >= _REST_MS else idle_ms
@@ -250,6 +263,15 @@ class App:
             self._audit_index = index + 1 if index + 1 < count else 0
             if index < count and self.registry.active[index]:
                 self.books.look_after(index)
+
+    def _review(self) -> None:
+        """Judge some accounts by the policy that was set."""
+        for _ in range(min(self._review_left, _REVIEWS)):
+            self._review_left -= 1
+            if self.registry.active[self._review_left]:
+                self.books.look_after(self._review_left, self._review_cause)
+        if not self._review_left:
+            self._review_cause = 0
 
     def _serve_console(self, now_ticks: int, now_t2000: int) -> int:
         console = self.console

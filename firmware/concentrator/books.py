@@ -97,8 +97,12 @@ class Books:
 
     def _take_meter(self, index: int, payload: bytearray, offset: int) -> None:
         """Another meter than before: its first reading is a new start."""
-        if self.registry.set_row(index, payload, offset):
+        registry = self.registry
+        if registry.set_row(index, payload, offset):
             self.ledger.resume(index)
+            if self.ledger.order[index] and registry.relay[index] == meters.RELAY_IDLE:
+                # Nobody knows how its relay was left: its first reading puts it right.
+                registry.set_relay(index, meters.RELAY_FAILED)
 
     def set_tariff(self, number: int, image_crc32: int, size: int) -> bool:
         """Put a stored tariff in force."""
@@ -330,12 +334,12 @@ class Books:
 
     # --- supply ---------------------------------------------------------------------------------
 
-    def look_after(self, index: int) -> None:
+    def look_after(self, index: int, cause: int = rules.TIME) -> None:
         """Judge the account again because time has passed; change its tariff when it is due."""
         planned = self.registry.planned[index]
         if planned and self.registry.planned_t2000[index] <= self.t2000:
             self.plan_tariff(index, planned, 0)
-        self._judge(index, rules.TIME)
+        self._judge(index, cause)
 
     def show_card(self, index: int) -> None:
         """A card that brings no money was inserted: its holder asks for supply."""
@@ -411,14 +415,16 @@ class Books:
             stage |= meters.DESIRED_OPEN
         self.registry.set_relay(index, stage)
 
-    def _write_relay(self, index: int, desired: int, stage: int, reason: int, status: int) -> bool:
+    def _write_relay(
+        self, index: int, desired: int, stage: int, reason: int, status: int, flags: int = 0
+    ) -> bool:
         offset = self.journal.place()
         if offset < 0:
             return False
         balance_fen = self.ledger.balance_fen(index)
         buf = self.journal.buf
         pack_into("<BBBBHi", buf, offset, desired, stage, reason, 0, status, balance_fen)
-        self.journal.add(self._time(), record.RELAY, index)
+        self.journal.add(self._time(), record.RELAY, index, flags)
         return True
 
     def _compare_relay(self, index: int, status: int) -> None:
@@ -439,13 +445,17 @@ class Books:
             return  # the meter would refuse: its supply is guarded
         if stage == meters.RELAY_FAILED or (wants_open and stage == meters.RELAY_IDLE):
             desired = record.RELAY_OPEN if wants_open else record.RELAY_CLOSED
-            intent = record.STAGE_INTENT
-            if (
-                self._place() >= 0
-                and self._write_relay(index, desired, intent, rules.R_MISMATCH, status)
-                and self._settle(1)
-            ):
-                self._want_relay(index, desired)
+            self._order_relay(index, desired, rules.R_MISMATCH, status)
+
+    def _order_relay(self, index: int, desired: int, reason: int, status: int) -> None:
+        """Want the relay so, once that is durable."""
+        intent = record.STAGE_INTENT
+        if (
+            self._place() >= 0
+            and self._write_relay(index, desired, intent, reason, status)
+            and self._settle(1)
+        ):
+            self._want_relay(index, desired)
 
     def relay_done(self, index: int, stage: int, status: int) -> None:
         """A relay command ended: record.STAGE_CONFIRMED or STAGE_FAILED, with the status word."""
@@ -492,8 +502,15 @@ class Books:
         return address
 
     def judge_credit(self, index: int, amount_fen: int) -> int:
-        """Whether the account may hold so much more: a code of card/codes.py."""
+        """Whether the account may hold so much more, or has so much: a code of card/codes.py."""
         ledger = self.ledger
+        if amount_fen < 0:
+            # What is charged and no whole fen yet counts as one; who is in doubt gets nothing.
+            left_fen = ledger.balance_fen(index) + amount_fen
+            if ledger.residue_e7[index] or ledger.residue_e11[index]:
+                left_fen -= 1
+            doubt = ledger.flags[index] & outcomes.STOPPED
+            return codes.NOT_COVERED if doubt or left_fen < 0 else codes.OK
         if ledger.credit_fen[index] + amount_fen > outcomes.MONEY_LIMIT_FEN:
             return codes.OVERFLOW
         if amount_fen and ledger.balance_fen(index) + amount_fen > self.hoarding_limit_fen:
@@ -508,8 +525,8 @@ class Books:
         uid: "bytes | bytearray | memoryview",
         key_version: int,
     ) -> bool:
-        """Credit an order: durable and applied on return. False: nothing happened."""
-        repaid_fen = self._repaid_fen(index, amount_fen)
+        """Credit an order, or refund it: durable and applied on return. False: nothing happened."""
+        repaid_fen = self._repaid_fen(index, max(0, amount_fen))
         source = record.SOURCE_CARD
         return self._top_up(index, order, amount_fen, repaid_fen, source, uid, key_version)
 
@@ -520,7 +537,9 @@ class Books:
         """
         ledger = self.ledger
         amount_fen = credit_fen - ledger.credit_fen[index]
-        if amount_fen < 0 or order < ledger.order[index]:
+        behind = ledger.order[index] - order
+        # Only an order that is not known here can have been a refund.
+        if behind > 0 or (behind == 0 and amount_fen < 0):
             return False
         return self._top_up(index, order, amount_fen, 0, record.SOURCE_RESTORED, bytes(8), 0)
 
@@ -538,19 +557,28 @@ class Books:
         offset = self._place()
         if offset < 0:
             return False
+        # Whoever lived there before may have left the relay open.
+        opens = not ledger.order[index] and not self.registry.relay[index] & meters.DESIRED_OPEN
+        if opens:
+            closed = record.RELAY_CLOSED
+            self._write_relay(index, closed, record.STAGE_INTENT, rules.R_TOP_UP, 0, JOINED)
+            offset = self.journal.place()
         buf = self.journal.buf
         credit_fen = ledger.credit_fen[index] + amount_fen
         balance_fen = credit_fen - ledger.debit_fen[index] - repaid_fen
-        pack_into("<IIIi", buf, offset, order, amount_fen, credit_fen, balance_fen)
+        pack_into("<IIIi", buf, offset, order, abs(amount_fen), credit_fen, balance_fen)
         buf[offset + 16 : offset + 24] = uid
         buf[offset + 24] = source
         buf[offset + 25] = key_version
         pack_into("<I", buf, offset + 28, repaid_fen)
-        self.journal.add(self._time(), record.TOP_UP, index)
-        if not self._settle(1):
+        kind = record.TOP_UP if amount_fen >= 0 else record.REFUND
+        self.journal.add(self._time(), kind, index)
+        if not self._settle(2 if opens else 1):
             return False
+        if opens:
+            self._want_relay(index, record.RELAY_CLOSED)
         self._take_top_up(index, order, amount_fen, repaid_fen, self._time())
-        self._judge(index, rules.TOP_UP)
+        self._judge(index, rules.TOP_UP if amount_fen >= 0 else rules.REFUND)
         return True
 
     def tier_of(self, index: int) -> int:
@@ -635,11 +663,12 @@ class Books:
             return
         elif kind == record.READING:
             self._replay_reading(buf, index)
-        elif kind == record.TOP_UP:
+        elif kind == record.TOP_UP or kind == record.REFUND:
+            amount_fen = u32_at(buf, PAYLOAD + 4)
             self._take_top_up(
                 index,
                 u32_at(buf, PAYLOAD),
-                u32_at(buf, PAYLOAD + 4),
+                amount_fen if kind == record.TOP_UP else -amount_fen,
                 u32_at(buf, PAYLOAD + 28),
                 record.t2000_at(buf, 0),
             )

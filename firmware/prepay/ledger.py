@@ -1,6 +1,6 @@
 """The ledger: money and energy of every account, in arrays made once. Nothing else is a balance.
 
-Credits and debits only grow; what is not yet a whole fen is carried as a residue, so a charge
+Debits only grow, credits with each top-up; what is not yet a whole fen is carried as a residue, so a charge
 split into many readings is, digit for digit, the charge of one. A charge comes from the meter's
 registers alone and in two steps: `prepare` computes it, `commit` applies it once it stands in the
 journal.
@@ -74,11 +74,12 @@ _NO_TARIFF = Tariff()
 class Ledger:
     """Accounts by index. All columns may be read; only the methods write them.
 
-    credit_fen, debit_fen       paid in and charged since the account began, below 2**30
+    credit_fen, debit_fen       paid in less refunded, and charged, since the account began,
+                                below 2**30
     residue_e7, residue_e11     charged above debit_fen, below 1 fen: 1e-7 and 1e-11 yuan
     used_wh                     in the tier period that began at period_t2000
     read_t2000                  of the last reading, 0: none yet
-    order                       of the last top-up
+    order                       of the last top-up or refund
     debt_fen                    owed from before, repaid as a share of top-ups
     debt_week, debt_week_fen    the week of the last repayment, and what was repaid in it
     multiplier                  CT x PT: energy is the registers' times this
@@ -382,7 +383,10 @@ class Ledger:
         return wh * 3600 // elapsed_s if elapsed_s > 0 else 0
 
     def top_up(self, index: int, order: int, amount_fen: int, repaid_fen: int = 0) -> bool:
-        """Credit a purchase, of which `repaid_fen` goes to the debt; false: it was before."""
+        """Credit a purchase, of which `repaid_fen` goes to the debt; below 0 it is a refund.
+
+        False: it was before.
+        """
         if order <= self.order[index]:
             return False
         self.credit_fen[index] += amount_fen

@@ -39,6 +39,7 @@ TIME = const(4)
 PARAMETERS = const(5)
 ORDER_TRIP = const(6)
 ORDER_CLOSE = const(7)
+REFUND = const(8)
 
 # Intents: what the relay is to do.
 NONE = const(0)
@@ -93,6 +94,7 @@ _MOVES = (
     b"www.k.ccc",  # ZERO
     b"ttttttooo",  # CUT
 )
+_CREDITS = ("overdraft_fen", "grace_1_fen", "grace_2_fen", "grace_3_fen")
 _LEVELS = (NORMAL, ALARM_1, ALARM_2, ZERO, CUT)
 _CUT_LEVEL = const(4)
 _KEEP = const(0x6B)
@@ -166,6 +168,17 @@ class Policy:
         if self.debt_percent > 90:
             return "debt_percent is at most 90: a top-up must restore the supply"
         return ""
+
+    def cause_of_change(self, old: "Policy") -> int:
+        """Cause for which accounts have to be judged when this follows `old`, 0: it is the same.
+
+        PARAMETERS only where credit has changed: all else leaves who is cut to his next top-up.
+        """
+        cause = 0
+        for name in self.names():
+            if getattr(self, name) != getattr(old, name):
+                cause = max(cause, PARAMETERS if name in _CREDITS else TIME)
+        return cause
 
     def judge(
         self,

@@ -23,6 +23,7 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     FREEZE    frozen t2000 4, rates_wh 8 x 4
     PLAN      tariff 1, 0 0 0, from t2000 4
     ITEM      identifier 4, count 1, 0 0 0, values 4 x count
+    REFUND    as TOP_UP, amount_fen is paid back
 
 The speed is a place in dlt645.probe.BAUDS. ahead_s, of a meter's clock, and values have a sign.
 
@@ -55,12 +56,13 @@ ACCOUNT = const(13)
 FREEZE = const(14)
 PLAN = const(15)
 ITEM = const(16)
+REFUND = const(17)
 
 # Flags: the record behind this one belongs to it; a READING was divided by time.
 JOINED = const(0x01)
 ESTIMATED = const(0x02)
 
-# TOP_UP.source
+# TOP_UP.source, REFUND.source
 SOURCE_CARD = const(1)
 SOURCE_RESTORED = const(2)  # what the head-end knew before a concentrator was replaced
 # RELAY.desired and RELAY.stage

@@ -13,6 +13,8 @@ from host.billing.pricing import Account, Line
 from host.frames.record import Record, RecordKind
 from host.frames.tariff import EPOCH, TariffFile, build, image_crc32
 
+_SOURCE_RESTORED = 2  # what the head-end knew of before
+
 
 class StatementError(Exception):
     """The journal cannot be explained; the text says what is missing."""
@@ -181,6 +183,12 @@ class Explainer:
     def _take_top_up(self, record: Record) -> None:
         fields = record.fields
         amount_yuan = Fraction(fields["amount_fen"], 100)
+        refunds = record.kind == RecordKind.REFUND
+        if refunds:
+            amount_yuan = -amount_yuan
+        if self._credit_yuan is not None and fields["source"] != _SOURCE_RESTORED:
+            credit_yuan = self._credit_yuan + amount_yuan
+            self._compare(record, "credit", Fraction(fields["credit_fen"], 100), credit_yuan)
         self._credit_yuan = Fraction(fields["credit_fen"], 100)
         note = f"order {fields['order']}"
         repaid_yuan = Fraction(fields["repaid_fen"], 100)
@@ -190,7 +198,7 @@ class Explainer:
         if self._engine is not None:
             balance_fen = self._credit_yuan * 100 - self._debit_yuan * 100 // 1
             self._compare(record, "balance fen", Fraction(fields["balance_fen"]), balance_fen)
-        self._add(record, "top-up", paid_yuan=amount_yuan, note=note)
+        self._add(record, "refund" if refunds else "top-up", paid_yuan=amount_yuan, note=note)
 
     def _take_account(self, record: Record) -> None:
         fields = record.fields
@@ -253,6 +261,7 @@ class Explainer:
 _TAKERS = {
     RecordKind.READING: Explainer._take_reading,
     RecordKind.TOP_UP: Explainer._take_top_up,
+    RecordKind.REFUND: Explainer._take_top_up,
     RecordKind.PLAN: Explainer._take_plan,
     RecordKind.ACCOUNT: Explainer._take_account,
     RecordKind.FAULT: Explainer._take_fault,

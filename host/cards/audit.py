@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from host.frames.card import MONEY_KINDS, Header
+from host.frames.card import MONEY_KINDS, CardKind, Header
 
 BEGUN = "begun"
 DONE = "done"
@@ -37,6 +37,7 @@ class Written:
     uid: str
     done: bool
     at: str
+    refunds: bool = False
 
 
 class AuditLog:
@@ -137,7 +138,8 @@ class AuditLog:
 
     def _take(self, entry: dict[str, Any]) -> None:
         if entry["kind"] in MONEY_KINDS:
-            written = Written(entry["uid"], entry["stage"] == DONE, entry["at"])
+            refunds = entry["kind"] == CardKind.REFUND
+            written = Written(entry["uid"], entry["stage"] == DONE, entry["at"], refunds)
             self._orders[entry["account"], entry["order"]] = written
         self._images[entry["uid"]] = bytes.fromhex(entry["image"])
 

@@ -42,8 +42,10 @@ class Issuer:
 
     def issue(self, memory: CardMemory, header: Header, force: bool = False) -> Header:
         """As `issue`, once: IssueError where the order is on another card, unless `force`."""
-        if not force and header.kind in MONEY_KINDS:
-            self._check_once(replace(header, uid=memory.uid))
+        if header.kind in MONEY_KINDS:
+            self._check_sign(header)
+            if not force:
+                self._check_once(replace(header, uid=memory.uid))
         key = self.key_of(header.district, header.key_version)
         return issue(memory, header, key, force, self.log)
 
@@ -61,6 +63,16 @@ class Issuer:
         rest = memory.read(at + len(image), frames.IMAGE_SIZE - len(image))
         write(memory, at, image + rest)
         return "the header was damaged and is as it was issued again"
+
+    def _check_sign(self, header: Header) -> None:
+        """No refund becomes a purchase because its card was lost, and no purchase a refund."""
+        known = self.log.find(header.account, header.order)
+        if known is not None and known.refunds != (header.kind == CardKind.REFUND):
+            was, other = ("refund", "--kind refund") if known.refunds else ("purchase", "another")
+            raise IssueError(
+                f"order {header.order} of account {header.account} was issued as a {was} at "
+                f"{known.at}: use `dianka card issue` with {other}"
+            )
 
     def _check_once(self, header: Header) -> None:
         known = self.log.find(header.account, header.order)

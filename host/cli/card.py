@@ -55,7 +55,7 @@ from host.link.card import CardMemory, FileCard, NoCardError
 from host.link.port import Port
 from host.link.programmer import PortCard
 
-ISSUED_KINDS = ("open", "purchase", "replacement", "inspect", "test")
+ISSUED_KINDS = ("open", "purchase", "replacement", "refund", "inspect", "test")
 
 
 @click.group(
@@ -196,7 +196,7 @@ Examples:
 @click.option(
     "--kind",
     type=click.Choice(ISSUED_KINDS),
-    help="Default: open for order 1, else purchase.",
+    help="Default: refund for one of --db, open for order 1, else purchase.",
 )
 @click.option("--suite", type=click.Choice(list(SUITES)), default="hmac", show_default=True)
 @valid_option
@@ -236,6 +236,10 @@ def issue(
     if order is None or amount_fen is None or meter is None:
         raise click.UsageError("give --order, --amount and --meter, or --db to look them up")
     default = CardKind.OPEN if order == 1 else CardKind.PURCHASE
+    if amount_fen < 0:  # the head-end's way to say that it is to be paid back
+        default, amount_fen = CardKind.REFUND, -amount_fen
+        if kind not in (None, "refund"):
+            raise click.UsageError(f"order {order} is a refund: leave --kind out")
     with clear_errors():
         header = _header(
             desk,
@@ -666,7 +670,8 @@ def redeem(source: Source, port: str, timeout_s: float, as_json: bool) -> None:
     else:
         say_outcome(outcome)
         if header and result.credited:
-            click.echo(f"order {header.order}: {yuan(header.amount_fen)} yuan credited")
+            done = "refunded" if header.kind == CardKind.REFUND else "credited"
+            click.echo(f"order {header.order}: {yuan(header.amount_fen)} yuan {done}")
         if mark:
             click.echo(f"balance {yuan(mark.balance_fen)} yuan")
     if not result.credited and result.code not in frames.ACCEPTED:

@@ -60,6 +60,7 @@ Examples:
   dianka headend serve --db village.db --port 7645 --keys uplink.toml
   dianka headend sell --db village.db --account 000000000001 --amount 50.00
   dianka headend sell --db village.db --file sales.csv --out orders.csv
+  dianka headend refund --db village.db --account 000000000001 --amount 20.00
   dianka headend show --db village.db
   dianka headend items --db village.db --account 000000000001
   dianka headend reconcile --db village.db --json
@@ -176,6 +177,35 @@ def sell(
         click.echo(json.dumps({"account": account, "order": order, "amount_fen": amount_fen}))
     else:
         click.echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan")
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka headend refund --db village.db --account 000000000001 --amount 20.00
+  dianka card issue --file card.bin --account 000000000001 --db village.db
+"""
+)
+@_database
+@click.option("--account", required=True, type=DIGITS, help="Account number, 12 digits.")
+@click.option("--amount", "amount_fen", required=True, type=AMOUNT, help="Yuan to pay back.")
+@json_option
+def refund(path: Path, account: str, amount_fen: int, as_json: bool) -> None:
+    """Note a refund and print its order number, to be written on a card.
+
+    The concentrator takes it off the account, and the card's mark, or the record that follows,
+    says that it did: pay out then, not before.
+    """
+    with _opened(path) as store:
+        try:
+            order = store.refund(account, amount_fen)
+        except StoreError as error:
+            hint = "refund less, or redeem first what was bought"
+            raise click.ClickException(f"no refund: {error}; {hint}") from error
+    if as_json:
+        click.echo(json.dumps({"account": account, "order": order, "amount_fen": -amount_fen}))
+    else:
+        click.echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan to pay back")
 
 
 def _sell_file(

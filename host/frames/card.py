@@ -50,9 +50,10 @@ class CardKind(IntEnum):
     CLEAR = 6
     KEY = 7
     TEST = 8
+    REFUND = 9
 
 
-MONEY_KINDS = frozenset({CardKind.OPEN, CardKind.PURCHASE, CardKind.REPLACEMENT})
+MONEY_KINDS = frozenset({CardKind.OPEN, CardKind.PURCHASE, CardKind.REPLACEMENT, CardKind.REFUND})
 OPERATOR_KINDS = frozenset({CardKind.PRESET, CardKind.CLEAR, CardKind.KEY})
 
 
@@ -225,6 +226,14 @@ OUTCOMES = _outcomes(
         *(30, "OVERFLOW", "Err-36"),
         *("the account cannot hold so much", "余额溢出"),
         *("insert the card again when the balance is lower", "余额降低后再插卡"),
+    ),
+    (
+        *(32, "NOT_COVERED", "Err-36"),
+        *(
+            "the balance does not cover the refund, or its billing is stopped",
+            "余额不足，不能退费",
+        ),
+        *("give the refund up, or refund less", "取消退费，或减少退费金额"),
     ),
 )
 ACCEPTED = frozenset({0, 1})
@@ -517,6 +526,7 @@ class Place:
     last_order: int
     now_t2000: int = -1
     room_fen: int = AMOUNT_LIMIT_FEN
+    cover_fen: int = AMOUNT_LIMIT_FEN  # what a refund may take
     operator_order: int = 0
     tariffs: frozenset[tuple[int, int]] | None = None  # number and CRC-32; None: any may be there
     suites: frozenset[int] = frozenset(SUITES)
@@ -567,6 +577,8 @@ def _judge_money(card: Card, header: Header, place: Place) -> str:
     order, last, kind = header.order, place.last_order, CardKind(header.kind)
     mark_order = card.write_back.order if card.write_back and card.write_back_genuine else -1
     unopened = {CardKind.PURCHASE: "NOT_OPENED", CardKind.REPLACEMENT: "NOTHING_TO_REPLACE"}
+    unopened[CardKind.REFUND] = "NOT_OPENED"
+    refunds = kind == CardKind.REFUND
     checks = (
         (last < 0 or mark_order > last, "BOOKS_BEHIND"),
         (last == 0 and kind in unopened, unopened.get(kind, "")),
@@ -574,7 +586,8 @@ def _judge_money(card: Card, header: Header, place: Place) -> str:
         (order < last, "ORDER_BEHIND"),
         (last and kind == CardKind.OPEN, "OPENED"),
         (order != last + 1, "ORDER_AHEAD"),
-        (header.amount_fen > place.room_fen, "HOARDING"),
+        (refunds and header.amount_fen > place.cover_fen, "NOT_COVERED"),
+        (not refunds and header.amount_fen > place.room_fen, "HOARDING"),
     )
     name = next((name for fails, name in checks if fails), "OK")
     names_tariff = name in ("OK", "COMPLETED") and header.flags & FLAG_SPARE_TARIFF

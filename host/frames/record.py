@@ -41,6 +41,7 @@ class RecordKind(IntEnum):
     FREEZE = 14
     PLAN = 15
     ITEM = 16
+    REFUND = 17
 
 
 # Six bytes in wire order, low byte first, as the 12 digits on the meter's label.
@@ -169,6 +170,8 @@ _PAYLOADS: dict[int, Any] = {
         "values" / c.Array(lambda this: min(this.count, ITEM_VALUES_LIMIT), _VALUE),
     ),
 }
+
+_PAYLOADS[RecordKind.REFUND] = _PAYLOADS[RecordKind.TOP_UP]
 
 _HEADER = c.Struct(
     "seq" / c.Int32ul,

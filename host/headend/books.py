@@ -40,7 +40,7 @@ class Books:
                 self._meter(record)
             elif record.kind == RecordKind.READING:
                 self._reading(record)
-            elif record.kind == RecordKind.TOP_UP:
+            elif record.kind in (RecordKind.TOP_UP, RecordKind.REFUND):
                 self._top_up(record)
             elif record.kind == RecordKind.RELAY:
                 self._relay(record)
@@ -167,8 +167,11 @@ class Books:
         return False
 
     def _top_up(self, record: Record) -> None:
+        """A purchase, or a refund: one below 0."""
         account = self._account(record)
-        fields = record.fields
+        fields = dict(record.fields)
+        if record.kind == RecordKind.REFUND:
+            fields["amount_fen"] = -fields["amount_fen"]
         debit_fen = 0
         if account is not None:
             debit_fen = account["debit_fen"]

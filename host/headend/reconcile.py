@@ -1,7 +1,8 @@
 """Do the books agree? What was sold, what the devices took, charged and still hold; to the fen.
 
-Two independent sources are compared: the orders sold here, and the devices' own cumulative
-credits and debits. `sold = charged + balances + not yet redeemed` must hold for every account.
+Two independent sources are compared: the orders sold here, refunds below 0, and the devices' own
+cumulative credits and debits. `sold = charged + balances + not yet redeemed` must hold for every
+account.
 """
 
 from collections import Counter

@@ -3,7 +3,8 @@
 `records` keeps every record as it came, by (concentrator, seq); all else is derived from it in
 the same transaction. Times are t2000: seconds since 2000-01-01, local standard time, as the
 device gave them; money is in fen, energy in Wh. `books_fen` is the balance that the records
-before a top-up add up to, to be held against the balance the device reported.
+before a top-up add up to, to be held against the balance the device reported. A refund is an order
+and a top-up below 0.
 """
 
 from typing import Any

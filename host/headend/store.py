@@ -152,6 +152,31 @@ class Store:
         with self._writer.begin() as connection:
             return _sell(connection, account, amount_fen)
 
+    def refund(self, account: str, amount_fen: int) -> int:
+        """Note that `amount_fen` is to be taken off the account; return its order number.
+
+        StoreError: an earlier order is not redeemed, or the newest balance does not cover it.
+        """
+        if not 0 < amount_fen <= AMOUNT_LIMIT_FEN:
+            raise StoreError(f"{amount_fen} fen cannot be refunded, 1 to {AMOUNT_LIMIT_FEN} can")
+        accounts = schema.accounts.c
+        query = sa.select(accounts.credit_fen - accounts.debit_fen).where(
+            accounts.account == account
+        )
+        with self._writer.begin() as connection:
+            balance_fen = connection.execute(query).scalar()
+            if balance_fen is None:
+                raise StoreError(f"account {account} is known to no concentrator")
+            waiting = _unredeemed(connection, account)
+            if waiting is not None:
+                raise StoreError(f"order {waiting} of account {account} is not redeemed yet")
+            if amount_fen > balance_fen:
+                raise StoreError(
+                    f"account {account} had {Decimal(balance_fen).scaleb(-2):.2f} yuan when "
+                    "its concentrator told last"
+                )
+            return _sell(connection, account, -amount_fen)
+
     def sell_all(self, sales: Sequence[Sale], new: bool = False) -> list[Sold]:
         """Note all sales or none; what was sold under its reference before is not sold again.
 
@@ -201,6 +226,17 @@ def _refusal(sale: Sale, before: Any, meters: Mapping[str, str], new: bool) -> s
     if before.amount_fen != sale.amount_fen:
         return f"amount differs: {was} for {Decimal(before.amount_fen).scaleb(-2):.2f} yuan"
     return ""
+
+
+def _unredeemed(connection: sa.Connection, account: str) -> int | None:
+    """The oldest order of `account` that no concentrator has reported, None: there is none."""
+    orders, top_ups = schema.orders.c, schema.top_ups.c
+    redeemed = sa.select(top_ups.order).where(top_ups.account == account)
+    query = sa.select(sa.func.min(orders.order)).where(
+        orders.account == account, orders.order.not_in(redeemed)
+    )
+    oldest: int | None = connection.execute(query).scalar()
+    return oldest
 
 
 def _sell(connection: sa.Connection, account: str, amount_fen: int) -> int:

@@ -178,7 +178,7 @@ class FakeBooks:
         self.illegal = array("H", (0, 0))
         self.refuse = False
         self.cut = ""
-        self.hoarding_fen = 99999999
+        self.hoarding_fen = self.cover_fen = 99999999
         self.limit_calls = 0
         self.looks = 0
         self.plans = []  # type: ignore[var-annotated]  # no typing on the device
@@ -201,8 +201,10 @@ class FakeBooks:
         return self.last
 
     def judge_credit(self, index: int, amount_fen: int) -> int:
-        """Hoarding only."""
+        """Hoarding, and cover of a refund."""
         self.limit_calls += 1
+        if amount_fen < 0:
+            return codes.OK if -amount_fen <= self.cover_fen else codes.NOT_COVERED
         too_much = self.balance_fen() + amount_fen > self.hoarding_fen
         return codes.HOARDING if too_much else codes.OK
 

@@ -4,19 +4,21 @@ Method: the real books and journal on a storage in memory, a new start from it a
 the whole redemption against them.
 """
 
-from struct import pack
+from array import array
+from struct import pack, unpack_from
 
 from card import codes
-from card.image import OPEN
+from card.image import OPEN, PURCHASE, REFUND
 from card.redemption import FAILURES_LIMIT, LOCK_MS, Redemption
 from card_world import ACCOUNT, METER, NOW, FakeCarrier, header, keys, memory
+from concentrator import registry as meters
 from concentrator.books import Books
 from concentrator.journal import Journal
-from concentrator.registry import Registry
+from concentrator.registry import DESIRED_OPEN, Registry
 from concentrator.tariffs import Tariffs
 from harness import check, equal
 from prepay.ledger import Ledger
-from prepay.policy import Policy
+from prepay.policy import ALARM_1, CUT, Policy
 from tariff_images import ENDLESS, image, ladder, terms
 from uplink import record
 from uplink.record import RECORD_SIZE
@@ -175,12 +177,145 @@ def test_behind_the_head_end_no_card_is_taken() -> None:
 def test_restoring_never_goes_back() -> None:
     world = World()
     check(world.books.restore(INDEX, 5, 900))
-    for order, credit_fen in ((4, 900), (5, 899), (6, 0)):
+    for order, credit_fen in ((4, 900), (5, 899), (4, 0)):
         check(not world.books.restore(INDEX, order, credit_fen), (order, credit_fen))
     check(world.books.restore(INDEX, 5, 900), "saying it again does no harm")
     world.storage.full = True
     check(not world.books.restore(INDEX, 9, 9000))
     equal((world.ledger.order[INDEX], world.ledger.credit_fen[INDEX]), (5, 900))
+
+
+def test_a_refund_that_was_lost_is_restored() -> None:
+    world = World()
+    check(world.books.restore(INDEX, 3, 900))
+    check(world.books.restore(INDEX, 4, 650), "the head-end knows of a refund")
+    equal(kind_of_newest(world), record.REFUND)
+    world.restart()
+    equal((world.ledger.order[INDEX], world.ledger.credit_fen[INDEX]), (4, 650))
+
+
+def kind_of_newest(world: World) -> int:
+    buf = bytearray(RECORD_SIZE)
+    check(world.journal.read_into(world.journal.durable_seq, buf))
+    return record.kind_at(buf, 0)
+
+
+def test_a_refund_counts_once_and_in_turn() -> None:
+    world = World()
+    equal(world.redeem(header(2, 900)), codes.OK)
+    equal(world.redeem(header(4, 300, REFUND)), codes.ORDER_AHEAD)
+    equal(world.redeem(header(3, 300, REFUND)), codes.OK)
+    check(world.redemption.credited)
+    equal(unpack_from("<Ii", world.card, 32 + 88 + 4), (3, 700), "order and balance go home")
+    equal(kind_of_newest(world), record.REFUND)
+    card = bytes(world.card)
+    for _ in range(2):
+        equal(world.ledger.credit_fen[INDEX], 700)
+        world.restart()
+        equal((world.ledger.order[INDEX], world.ledger.credit_fen[INDEX]), (3, 700))
+        # A mark that was erased takes no money again.
+        equal(world.redeem(header(3, 300, REFUND)), codes.COMPLETED)
+    world.carrier.insert(bytearray(card))
+    while not world.redemption.poll(world.ticks, world.books.t2000):
+        pass
+    equal(world.redemption.code, codes.USED)
+    equal(world.redeem(header(4, 100)), codes.OK, "and purchases go on")
+    equal(world.ledger.balance_fen(INDEX), 800)
+
+
+def test_a_refund_never_takes_more_than_there_is() -> None:
+    world = World()
+    ledger = world.ledger
+    equal(world.redeem(header(2, 101, REFUND)), codes.NOT_COVERED)
+    equal(unpack_from("<Ii", world.card, 32 + 88 + 4), (1, 100), "the card says what there is")
+    for column in (ledger.residue_e7, ledger.residue_e11):
+        column[INDEX] = 1
+        equal(world.redeem(header(2, 100, REFUND)), codes.NOT_COVERED, "less than a fen is owed")
+        column[INDEX] = 0
+    ledger.stop(INDEX)
+    equal(world.redeem(header(2, 50, REFUND)), codes.NOT_COVERED, "the balance is in doubt")
+    ledger.resume(INDEX)
+    world.storage.full = True
+    equal(world.redeem(header(2, 50, REFUND)), codes.STORAGE)
+    equal((ledger.order[INDEX], ledger.balance_fen(INDEX)), (1, 100))
+    world.storage.full = False
+    ledger.residue_e7[INDEX] = 1
+    equal(world.redeem(header(2, 99, REFUND)), codes.OK)
+    equal(ledger.balance_fen(INDEX), 1)
+
+
+def test_nothing_is_refunded_before_the_account_is_open() -> None:
+    world = World()
+    world.ledger.order[INDEX] = 0
+    equal(world.redeem(header(1, 0, REFUND)), codes.NOT_OPENED)
+
+
+def test_a_refund_of_all_that_there_is_cuts_and_leaves_no_debt() -> None:
+    world = World()
+    equal(world.redeem(header(2, 100, REFUND)), codes.OK)
+    equal((world.ledger.state[INDEX], world.ledger.balance_fen(INDEX)), (CUT, 0))
+    check(world.registry.relay[INDEX] & DESIRED_OPEN)
+    equal(world.redeem(header(3, 100)), codes.OK)
+    equal(world.ledger.state[INDEX], ALARM_1)
+
+
+def test_p1_at_every_record_of_the_journal() -> None:
+    """P1 and P7: what the records say was paid in, less refunds and charges, is the balance."""
+    world = World()
+    for step in range(60):
+        order = world.ledger.order[INDEX] + 1
+        world.books.t2000 += 900
+        values = array("i", (step * step * 40, 0, 0, 0, 0))
+        world.books.take_reading(INDEX, values, 5, 0)
+        if step % 3:
+            world.redeem(header(order, 137 * step % 701, REFUND))
+        else:
+            world.redeem(header(order, 500, PURCHASE))
+        if step % 20 == 19:
+            check(world.journal.sync())
+            world.restart()
+    check(world.journal.sync())
+    paid_fen = refunds = 0
+    debit_fen = 0
+    buf = bytearray(RECORD_SIZE)
+    for seq in range(1, world.journal.durable_seq + 1):
+        check(world.journal.read_into(seq, buf))
+        kind = record.kind_at(buf, 0)
+        if kind == record.READING:
+            debit_fen = record.u32_at(buf, 12)
+        if kind in (record.TOP_UP, record.REFUND):
+            amount_fen = record.u32_at(buf, 16)
+            refunds += kind == record.REFUND
+            paid_fen += amount_fen if kind == record.TOP_UP else -amount_fen
+            equal(unpack_from("<Ii", buf, 20), (paid_fen, paid_fen - debit_fen), seq)
+            check(kind == record.TOP_UP or paid_fen >= debit_fen, "no refund ends in overdraft")
+    check(5 < refunds < 40, refunds)
+    equal(world.ledger.balance_fen(INDEX), paid_fen - world.ledger.debit_fen[INDEX])
+
+
+def test_a_relay_left_open_is_closed_when_the_account_is_opened() -> None:
+    world = World()
+    check(meters.is_pending(world.registry.relay[INDEX]), "looked at first, closed if need be")
+    world.restart()
+    check(meters.is_pending(world.registry.relay[INDEX]))
+    check(not world.registry.relay[INDEX] & DESIRED_OPEN)
+    world.books.relay_done(INDEX, record.STAGE_CONFIRMED, 0)
+    equal(world.redeem(header(2, 100)), codes.OK)
+    equal(world.registry.relay[INDEX], meters.RELAY_IDLE, "a purchase moves no relay")
+
+
+def test_an_exchanged_meter_that_came_open_is_closed_at_its_first_reading() -> None:
+    world = World()
+    world.books.relay_done(INDEX, record.STAGE_CONFIRMED, 0)
+    row = world.registry.row(INDEX)
+    row[0] ^= 1
+    check(world.books.set_meter(INDEX, row))
+    check(world.journal.sync())
+    world.restart()
+    values = array("i", (1000, 0, 0, 0, 0))
+    world.books.take_reading(INDEX, values, 5, 0x10)
+    check(meters.is_pending(world.registry.relay[INDEX]))
+    check(not world.registry.relay[INDEX] & DESIRED_OPEN)
 
 
 def test_a_larger_card_takes_real_records_home() -> None:

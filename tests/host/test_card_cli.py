@@ -176,6 +176,26 @@ def test_an_order_from_the_head_end(shop: Path) -> None:
     assert not Path("b.bin").exists()
 
 
+def test_a_refund_of_the_head_end_is_never_a_purchase(shop: Path) -> None:
+    with Store(Path("village.db")) as store:
+        store.sell(account_name(0), 10000)
+        deliver(Ingest(store, KEYS), village_of(1, 5))
+        assert store.refund(account_name(0), 777) == 2
+    who = ("--account", account_name(0))
+    words = ("issue", "--file", "card.bin", *who, "--db", "village.db")
+    assert run(*words, "--kind", "purchase").exit_code == 2
+    done = run(*words, "--json")
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.output)
+    assert (made["order"], made["amount_fen"], made["kind"]) == (2, 777, 9)
+    lost = (*who, "--meter", "000000983764", "--order", 2, "--amount", "7.77", "--force")
+    done = run("replace", "--file", "new.bin", *lost)
+    assert done.exit_code == 1
+    assert "was issued as a refund" in done.output
+    done = run("issue", "--file", "new.bin", *lost, "--kind", "refund")
+    assert done.exit_code == 0, done.output
+
+
 def test_keys_of_a_sealed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = run("keys", "new", "--district", 4711, given="correct horse\ncorrect horse\n")

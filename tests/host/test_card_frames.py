@@ -99,6 +99,7 @@ def redeemed(card: bytearray, uid: str, place: Place) -> str:
     account, meter = bytes.fromhex(place.account), bytes.fromhex(place.meter)[::-1]
     books = FakeBooks(account, meter, place.last_order)
     books.hoarding_fen = place.room_fen
+    books.cover_fen = place.cover_fen
     operator = Operator(place.operator_order)
     redemption = Redemption(carrier, books, firmware_keys(place), operator)
     carrier.insert(card, bytes.fromhex(uid))
@@ -153,6 +154,9 @@ CHANGES: list[dict[str, Any]] = [
     {"order": 7},
     {"order": 1, "kind": CardKind.OPEN},
     {"kind": CardKind.REPLACEMENT},
+    {"kind": CardKind.REFUND},
+    {"kind": CardKind.REFUND, "amount_fen": 5400},
+    {"kind": CardKind.REFUND, "order": 4, "amount_fen": 6000},
     {"kind": CardKind.OPEN},
     {"account": "000000000018"},
     {"meter": "000000983765"},
@@ -207,7 +211,8 @@ def test_both_judge_alike(
         card[32:256] = image.buf
     if flip is not None:
         card[flip // 8] ^= 1 << flip % 8
-    place = replace(PLACE, last_order=last, room_fen=room_fen, now_t2000=now)
+    limits = {"room_fen": room_fen, "cover_fen": 10_400 - room_fen}
+    place = replace(PLACE, last_order=last, now_t2000=now, **limits)
     assert frames.judge(bytes(card), uid, place) == redeemed(card, uid, place)
 
 

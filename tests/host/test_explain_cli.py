@@ -101,10 +101,10 @@ class Device:
         assert self.ledger.top_up(index, order, fen, repaid)
         self.write(
             moment,
-            RecordKind.TOP_UP,
+            RecordKind.TOP_UP if fen > 0 else RecordKind.REFUND,
             index,
             order=order,
-            amount_fen=fen,
+            amount_fen=abs(fen),
             credit_fen=self.ledger.credit_fen[index],
             balance_fen=self.ledger.balance_fen(index),
             uid="00" * 8,
@@ -206,6 +206,24 @@ def test_a_statement_by_day(tmp_path: Path) -> None:
     notes = " ".join(note for row in found["rows"] for note in row["notes"])
     for word in ("billing stopped", "billing resumed", "new start", "tier period 2763.96 kWh"):
         assert word in notes
+
+
+def test_a_refund_is_told_and_taken_off(tmp_path: Path) -> None:
+    device = small()
+    moment = datetime(2026, 1, 3)
+    device.top_up(moment, 0, 2, -1234)
+    journal = device.save(tmp_path / "journal")
+    done = run(journal, ACCOUNT, *options(tmp_path), "--json")
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.output)["rows"]
+    assert rows[-1]["paid_yuan"] == "-12.34"
+    assert rows[-1]["notes"][-1] == "refund order 2"
+    last = device.records[-1]
+    wrong = {**last.fields, "credit_fen": last.fields["credit_fen"] - 1}
+    device.records[-1] = make(last.seq, last.t2000, last.kind, wrong)
+    done = run(device.save(tmp_path / "wrong"), ACCOUNT, *options(tmp_path))
+    assert done.exit_code == 1
+    assert "credit 87.65, recomputed 87.66" in done.output
 
 
 def test_a_statement_for_people(tmp_path: Path) -> None:

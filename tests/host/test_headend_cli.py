@@ -13,11 +13,13 @@ from click.testing import CliRunner, Result
 
 from host.cards.batch import Order, read_orders
 from host.cli import cli
+from host.frames.batch import parse_batch
 from host.frames.record import RecordKind
 from host.headend import keys
 from host.headend.ingest import Ingest
+from host.headend.orders import standings
 from host.headend.store import Store
-from tests.host.uplink_world import KEYS, account_name, deliver, meter_address, village_of
+from tests.host.uplink_world import KEYS, Village, account_name, deliver, meter_address, village_of
 
 
 @pytest.fixture
@@ -228,6 +230,49 @@ def test_reconcile_differences(db: Path) -> None:
     assert (found["ok"], found["sold_fen"], found["charged_fen"]) == (False, 20000, 35)
     assert len(found["differences"]) == 1
     assert found["households"][0]["account"] == account_name(0)
+
+
+def test_a_refund_is_reconciled(db: Path) -> None:
+    who = ("--db", db, "--account", account_name(0))
+    result = run("refund", *who, "--amount", "40")
+    assert result.output == "order 2 of account 000000000001: 40.00 yuan to pay back\n"
+    result = run("reconcile", "--db", db)
+    assert (
+        "sold 160.00 = charged 0.35 + balances 199.65 + not yet redeemed -40.00" in result.output
+    )
+    result = run("refund", *who, "--amount", "1")
+    assert result.exit_code == 1
+    assert "order 2 of account 000000000001 is not redeemed yet" in result.output
+    village = village_of(2, 5)
+    known = len(village.records)
+    refunded(village, 4000)
+    with Store(db) as store:
+        store.ingest(7, 2, parse_batch(village.batch(known + 1)))
+        assert standings(store, 7)[0].credit_fen == 6000
+    result = run("reconcile", "--db", db)
+    assert result.exit_code == 0, result.output
+    assert "sold 160.00 = charged 0.35 + balances 159.65 + not yet redeemed 0.00" in result.output
+    assert "orders: 3 sold, 3 redeemed" in result.output
+    result = run("refund", *who, "--amount", "59.86", "--json")
+    assert result.exit_code == 1
+    assert "had 59.85 yuan when its concentrator told last" in result.output
+    result = run("refund", *who, "--amount", "59.85", "--json")
+    assert json.loads(result.output)["amount_fen"] == -5985
+    refunded(village, 5000)
+    with Store(db) as store:
+        store.ingest(7, 3, parse_batch(village.batch(known + 2)))
+    result = run("reconcile", "--db", db)
+    assert result.exit_code == 1
+    assert "order 3 of account 000000000001: -5985 fen sold, -5000 redeemed" in result.output
+
+
+def refunded(village: Village, amount_fen: int) -> None:
+    """A REFUND record of the first household's next order."""
+    village.top_up(0, 0)
+    fields = village.records.pop().fields
+    left = {name: fields[name] - amount_fen for name in ("credit_fen", "balance_fen")}
+    village.credit_fen[0] -= amount_fen
+    village.write(RecordKind.REFUND, {**fields, **left, "amount_fen": amount_fen})
 
 
 @pytest.fixture

@@ -108,16 +108,18 @@ def test_the_device_agrees_with_fractions(
 
 
 @lasting
-@given(tariff_files(), READINGS, st.lists(st.integers(1, 10**6), max_size=12))
+@given(tariff_files(), READINGS, st.lists(st.integers(-(10**6), 10**6), max_size=12))
 def test_p1_conservation(
-    tariff: TariffFile, readings: list[tuple[int, list[int]]], top_ups: list[int]
+    tariff: TariffFile, readings: list[tuple[int, list[int]]], orders: list[int]
 ) -> None:
+    """Orders below 0 are refunds, of at most what there is."""
     one = Household(tariff)
     paid_fen = 0
     for order, (gap_s, used_wh) in enumerate(readings, 1):
-        if order <= len(top_ups):
-            assert one.ledger.top_up(1, order, top_ups[order - 1])
-            paid_fen += top_ups[order - 1]
+        if order <= len(orders):
+            amount_fen = max(orders[order - 1], -max(0, one.ledger.balance_fen(1)))
+            assert one.ledger.top_up(1, order, amount_fen)
+            paid_fen += amount_fen
         one.read(gap_s, used_wh)
         residue_yuan = one.charged_yuan - Fraction(one.ledger.debit_fen[1], 100)
         balance_yuan = Fraction(one.ledger.balance_fen(1), 100) - residue_yuan

@@ -142,6 +142,12 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
         {"identifier": "0201FF00", "count": 3, "values": [2301, None, -1]},
         "00ff0102" "03000000" "fd080000" "000000c0" "ffffffff",
     ),
+    (
+        RecordKind.REFUND,
+        {"order": 3, "amount_fen": 300, "credit_fen": 700, "balance_fen": 100,
+         "uid": "04A1B2C3D4E5F600", "source": 1, "key_version": 2, "repaid_fen": 0},
+        "03000000" "2c010000" "bc020000" "64000000" "04a1b2c3d4e5f600" "01020000" "00000000",
+    ),
 ]  # fmt: skip
 
 
