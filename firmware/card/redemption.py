@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         def credit(
             self, index: int, order: int, amount_fen: int, uid: bytearray, key_version: int
         ) -> bool:
-            """Make the top-up, below 0 the refund, durable and apply it. False: nothing happened."""
+            """Make the top-up, below 0 the refund, durable and apply it. False: refused."""
 
         def has_tariff(self, index: int, number: int, image_crc32: int) -> bool:
             """Whether the account could be charged by that image of tariff `number`."""

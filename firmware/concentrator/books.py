@@ -525,7 +525,7 @@ class Books:
         uid: "bytes | bytearray | memoryview",
         key_version: int,
     ) -> bool:
-        """Credit an order, or refund it: durable and applied on return. False: nothing happened."""
+        """Credit an order or refund it: durable and applied on return. False: nothing happened."""
         repaid_fen = self._repaid_fen(index, max(0, amount_fen))
         source = record.SOURCE_CARD
         return self._top_up(index, order, amount_fen, repaid_fen, source, uid, key_version)

@@ -1,9 +1,9 @@
 """The ledger: money and energy of every account, in arrays made once. Nothing else is a balance.
 
-Debits only grow, credits with each top-up; what is not yet a whole fen is carried as a residue, so a charge
-split into many readings is, digit for digit, the charge of one. A charge comes from the meter's
-registers alone and in two steps: `prepare` computes it, `commit` applies it once it stands in the
-journal.
+Debits only grow, and credits but for refunds; what is not yet a whole fen is carried as a residue,
+so a charge split into many readings is, digit for digit, the charge of one. A charge comes from
+the meter's registers alone and in two steps: `prepare` computes it, `commit` applies it once it
+stands in the journal.
 
 Rules where a reading does not say which kilowatt-hour came first:
 

@@ -279,6 +279,67 @@ def test_an_exchanged_meter_is_cut_as_the_old_one_was() -> None:
     check(meter.open)
 
 
+def set_to(bench: Bench, name: str, value: int) -> None:
+    """A technician's `set`."""
+    equal(bench.app.settings.change(name, str(value)), "")
+    bench.app.configure()
+
+
+def test_a_policy_that_was_set_judges_all_accounts_at_once() -> None:
+    bench = supplied(150)
+    ledger = bench.app.ledger
+    set_to(bench, "alarm_1_fen", 149)
+    bench.run(1)
+    equal(ledger.state[INDEX], rules.NORMAL)
+    set_to(bench, "alarm_1_fen", 150)
+    bench.run(1)
+    equal(ledger.state[INDEX], rules.ALARM_1)
+    use(bench, 3400)
+    equal((balance_fen(bench), ledger.state[INDEX]), (-20, rules.CUT))
+    written = bench.app.journal.durable_seq
+    for name, value in (("alarm_1_fen", 50), ("close_fen", 0), ("interval_s", 900)):
+        set_to(bench, name, value)
+        bench.run(1)
+    equal((ledger.state[INDEX], bench.app.journal.durable_seq), (rules.CUT, written))
+    set_to(bench, "overdraft_fen", 21)
+    bench.run(30)
+    equal((ledger.state[INDEX], bench.meters[0].open), (rules.ZERO, False))
+    set_to(bench, "overdraft_fen", 20)
+    bench.run(30)
+    equal((ledger.state[INDEX], bench.meters[0].open), (rules.CUT, True))
+
+
+def test_a_close_limit_that_was_lowered_frees_nobody_but_who_is_above_it() -> None:
+    """Whoever is cut with money below the close limit waits for his next top-up."""
+    bench = supplied(100)
+    set_to(bench, "close_fen", 100)
+    use(bench, 2000)
+    equal(bench.insert(bench.card(2, 100)), (codes.OK, 1))
+    state = bench.app.ledger.state
+    equal((balance_fen(bench), state[INDEX]), (100, rules.CUT))
+    set_to(bench, "load_wait_s", 200)
+    bench.run(30)
+    equal(state[INDEX], rules.CUT)
+    bench.restart()
+    bench.run(30)
+    state = bench.app.ledger.state
+    equal(state[INDEX], rules.CUT, "a restart is no change of the policy")
+    set_to(bench, "close_fen", 99)
+    bench.run(30)
+    equal((state[INDEX], bench.meters[0].open), (rules.ALARM_1, False))
+
+
+def test_a_meter_that_an_old_account_left_open_is_closed_for_the_new_one() -> None:
+    bench = Bench()
+    meter = bench.meters[0]
+    meter.open = True
+    bench.read_all()
+    equal((meter.open, meter.commands), (True, []), "nobody has paid for it")
+    equal(bench.insert(bench.card(1, 200)), (codes.OK, 1))
+    bench.run(30)
+    equal((meter.open, meter.commands), (False, [CLOSE]))
+
+
 def test_a_stopped_account_gets_its_supply_back() -> None:
     """Billing stops while the meter does not take the command to close."""
     bench = supplied(100)
