@@ -19,7 +19,9 @@ def main() -> int:
         print("dianka:", error)
         return 2
     try:
-        run.run(build(board), board)
+        # Who started us from a slot wants to know that it works; a frozen product has no slots.
+        boot = sys.modules.get("boot")
+        run.run(build(board), board, boot.confirm if boot else None)
     except KeyboardInterrupt:
         print("dianka: stopped")
     return 0

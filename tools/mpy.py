@@ -28,7 +28,8 @@ ARCHITECTURES = {
     "xtensawin": "ESP32, ESP32-S2, ESP32-S3",
     "rv32imc": "ESP32-C3, ESP32-C6",
 }
-_NOT_ON_A_CHIP = ("manifest.py", "boards/unix.py", "boards/qemu.py")
+# boot.py is for slots, which `dianka flash` makes.
+_NOT_ON_A_CHIP = ("manifest.py", "boot.py", "boards/unix.py", "boards/qemu.py")
 
 
 class CompileError(Exception):

@@ -109,7 +109,7 @@ LAYERS = (
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
     _layer("boards", ours="concentrator.ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer("main", ours="boards concentrator card", foreign="sys typing", device=True),
-    _layer("boot", foreign="sys gc machine micropython", device=True),
+    _layer("boot", ours="main", foreign="os sys machine micropython", device=True),
     _layer("manifest", foreign="", device=True),
     _layer("host.shim"),
     _layer("host.frames", foreign="construct crcmod cryptography pydantic"),

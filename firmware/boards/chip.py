@@ -121,11 +121,10 @@ class Board:
 
     first_weekday = 0
 
-    def __init__(self, device: "BlockDevice") -> None:
-        """`device`: the flash of the port's own file system, which is mounted anew."""
+    def __init__(self, storage: "Storage") -> None:
         options = _load()
         self.capacity = tuple(options.get("capacity", (256, 4)))
-        self.storage: Storage = LittleStorage(_mount(device), "/journal")
+        self.storage = storage
         channels: list[Any] = [Uart(line, 2400, 0) for line in options["lines"]]
         self.lines: list[Line] = channels[:]
         self.console: Channel | None = None
@@ -234,6 +233,11 @@ class Board:
             self._buzzer(self._changes & 1)
 
 
+def open_storage(device: "BlockDevice") -> "Storage":
+    """The journal on `device`, the flash of the port's own file system, which is mounted anew."""
+    return LittleStorage(_mount(device), "/journal")
+
+
 def _load() -> "dict[str, Any]":
     """What board.json says; BoardError when it cannot be used."""
     try:
@@ -249,13 +253,15 @@ def _load() -> "dict[str, Any]":
 
 
 def _mount(device: "BlockDevice") -> "VfsLfs2":
-    """The file system of `device`, at / as the port had it."""
+    """The file system of `device`, where the port had it: two at once would spoil each other."""
+    place = os.getcwd()
     try:  # noqa: SIM105 - MicroPython has no contextlib
-        vfs.umount("/")
+        vfs.umount(place)
     except OSError:
         pass  # nothing was mounted, as on a flash that the port could not read
     filesystem = open_filesystem(device)
-    vfs.mount(filesystem, "/")
+    vfs.mount(filesystem, place)
+    os.chdir(place)
     return filesystem
 
 

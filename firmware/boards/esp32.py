@@ -1,12 +1,22 @@
 """The ESP32 family: its partition "vfs" holds programs and journal."""
 
 from esp32 import Partition
+from micropython import const
 
 from boards import chip
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.ports import Storage
+
+
+def open_storage() -> "Storage":
+    """The journal, beside the programs."""
+    return chip.open_storage(Partition.find(Partition.TYPE_DATA, label="vfs")[0])
 
 
 class Board(chip.Board):
     """What main.py builds the concentrator on."""
 
     def __init__(self) -> None:
-        super().__init__(Partition.find(Partition.TYPE_DATA, label="vfs")[0])
+        super().__init__(open_storage())

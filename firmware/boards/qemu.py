@@ -139,6 +139,11 @@ class Flash:
         return _BLOCK_SIZE if operation == 5 else 0
 
 
+def open_storage() -> "Storage":
+    """The journal, which has all of the flash."""
+    return LittleStorage(open_filesystem(Flash()))
+
+
 class Board:
     """What main.py builds the concentrator on; the heap of 140 KiB is its `capacity`."""
 
@@ -148,7 +153,7 @@ class Board:
 
     def __init__(self, start_t2000: int = -1, speed: int = 1, start_ticks: int = 0) -> None:
         """The time is `start_t2000` now and runs `speed` times as fast as the ticks; -1: unset."""
-        self.storage: Storage = LittleStorage(open_filesystem(Flash()))
+        self.storage = open_storage()
         self._channels = [Uart(1), Uart(2), Uart(3)]
         self.lines: list[Line] = [self._channels[0]]
         self.console: Channel | None = self._channels[1]

@@ -1,12 +1,22 @@
 """RP2040 and RP2350: the flash behind the firmware holds programs and journal."""
 
 import rp2
+from micropython import const
 
 from boards import chip
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.ports import Storage
+
+
+def open_storage() -> "Storage":
+    """The journal, beside the programs."""
+    return chip.open_storage(rp2.Flash())
 
 
 class Board(chip.Board):
     """What main.py builds the concentrator on."""
 
     def __init__(self) -> None:
-        super().__init__(rp2.Flash())
+        super().__init__(open_storage())

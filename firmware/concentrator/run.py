@@ -17,6 +17,7 @@ from micropython import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     class Stepper(Protocol):
@@ -64,6 +65,8 @@ IDLE_LIMIT_MS = const(20)
 GUARD_MS = const(1000)
 # Twice what a step may promise to be quiet, and more than any answer is waited for.
 STUCK_MS = const(60000)
+# A product that works; longer than STUCK_MS, so that one which never got going is found out.
+HEALTHY_S = const(90)
 # The first lamp; the others are in concentrator/lamps.py.
 BEAT = const(0x01)
 
@@ -76,8 +79,12 @@ class Runner:
     content_s   seconds in a row in which the guard has been content
     """
 
-    def __init__(self, app: "Stepper", board: "Timing") -> None:
+    def __init__(
+        self, app: "Stepper", board: "Timing", report: "Callable[[], object] | None" = None
+    ) -> None:
+        """`report` is called once the guard has been content for HEALTHY_S."""
         self.content_s = 0
+        self._report = report
         self._app = app
         self._board = board
         self._guard_ticks = now_ticks = board.now_ticks()
@@ -107,6 +114,9 @@ class Runner:
             board.feed()
             self.content_s += 1
             self._beat ^= BEAT
+            if self.content_s == HEALTHY_S and self._report is not None:
+                self._report()
+                self._report = None
         else:
             self.content_s = 0
         board.signal(self._app.signals() | self._beat)
@@ -128,9 +138,9 @@ class Runner:
             await asyncio.sleep_ms(self.turn())
 
 
-def run(app: "Stepper", board: "Timing") -> None:
+def run(app: "Stepper", board: "Timing", report: "Callable[[], object] | None" = None) -> None:
     """Run until something raises; on a port without asyncio in a bare loop."""
-    runner = Runner(app, board)
+    runner = Runner(app, board, report)
     if asyncio is None:
         while True:
             runner.turn()

@@ -11,7 +11,7 @@ from card import codes
 from concentrator import lamps
 from concentrator.journal import SEGMENTS_RESERVE
 from concentrator.local import LocalReader
-from concentrator.run import BEAT, IDLE_LIMIT_MS, STUCK_MS, Runner
+from concentrator.run import BEAT, HEALTHY_S, IDLE_LIMIT_MS, STUCK_MS, Runner
 from concentrator_world import INTERVAL_S, Bench
 from dlt645 import master as line
 from harness import check, equal
@@ -81,7 +81,8 @@ class Drive:
         bench.fed_ms = bench.now_ms
 
     def drive(self, app) -> None:  # type: ignore[no-untyped-def]  # whatever steps
-        self.runner = Runner(app, self.board)
+        self.reports: list[int] = []
+        self.runner = Runner(app, self.board, lambda: self.reports.append(self.bench.now_ms))
 
     def turn(self, pause_ms: int = 0) -> None:
         idle_ms = self.runner.turn()
@@ -132,6 +133,28 @@ def test_hours_of_reading_and_rest_feed_in_time() -> None:
     check(drive.live(2 * INTERVAL_S + 60) < 2000)
     check(drive.bench.app.books.readings > 3)
     check(drive.runner.content_s > INTERVAL_S)
+
+
+def test_a_product_that_works_reports_once() -> None:
+    drive = Drive()
+    drive.live(HEALTHY_S - 5)
+    equal(drive.reports, [])
+    drive.live(10)
+    equal(len(drive.reports), 1)
+    drive.live(3 * HEALTHY_S)
+    equal(len(drive.reports), 1)
+
+
+def test_one_that_never_gets_going_does_not_report() -> None:
+    drive = Drive()
+    app = drive.bench.app
+    moves = app.moves
+    put(app, "moves", lambda task: 7 if task == 0 else moves(task))
+    drive.live(4 * HEALTHY_S)
+    equal(drive.reports, [])
+    put(app, "moves", moves)
+    drive.live(HEALTHY_S + 10)
+    equal(len(drive.reports), 1)
 
 
 def test_a_clock_that_is_not_set_feeds_in_time() -> None:

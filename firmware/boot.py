@@ -1,0 +1,173 @@
+"""Choose what the board runs: one of two slots, folders a and b, each the whole product.
+
+    SLOT/files      what was installed; written last: a slot without it is not whole
+    SLOT/healthy    a number: the slot that reported healthy last has the greatest
+    trial           "SLOT LEFT": that slot is on trial, and has so many starts left
+    hold            start nothing this once: somebody is going to install over the cable
+
+A new product is on trial. It has a few starts to report that it is healthy; then the one that did
+last starts again. Every file is replaced by renaming, so that a cut leaves the old or the new.
+Where nothing was installed in slots, nothing is changed.
+"""
+
+import os
+import sys
+
+from micropython import const
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    import machine
+
+SLOTS = ("a", "b")
+# How often a new product may start before it has to have reported.
+STARTS = const(3)
+# Longer than a start with a full journal and the time until a healthy product reports.
+DEADLINE_MS = const(300000)
+
+_TEMPORARY = "~"
+_TEXT_LIMIT = const(32)
+
+# What `choose` chose, "" for nothing, and what restarts a board that stays silent on trial.
+running = ""
+_timer: "machine.Timer | None" = None
+
+
+def choose() -> str:
+    """Put the slot to run first on the path; return it, "" if there is none."""
+    global running
+    running = ""
+    if _remove("hold"):
+        return running
+    slot, left = trial()
+    # A start that cannot be counted is not made: it could be the hundredth.
+    if left and is_whole(slot) and _put("trial", slot + " " + str(left - 1)):
+        running = slot
+    else:
+        running = proven()
+    if running:
+        sys.path.insert(0, os.getcwd().rstrip("/") + "/" + running)
+    return running
+
+
+def start() -> None:
+    """Run the chosen slot; on trial, one that fails or stays silent restarts the board."""
+    if not running:
+        print("dianka: no slot to start")
+        return
+    status = 1
+    if trial()[0] == running:
+        print("dianka: slot", running, "is on trial,", trial()[1], "more starts")
+        _limit_time()
+    try:
+        import main
+
+        status = main.main()
+    except Exception as error:
+        sys.print_exception(error)  # type: ignore[attr-defined]  # MicroPython only
+    finally:
+        # Also when ^C ends it: whoever is at the prompt may take his time.
+        _end_limit()
+    if status and trial()[0] == running:
+        import machine
+
+        machine.reset()
+
+
+def confirm() -> bool:
+    """Take the running slot as healthy; false if that could not be kept."""
+    _end_limit()
+    if not running or (trial()[0] != running and proven() == running and _number(running)):
+        return True
+    number = max(_number("a"), _number("b")) + 1
+    done = _put(running + "/healthy", str(number))
+    if done:
+        _remove("trial")
+        print("dianka: slot", running, "is healthy")
+    return done
+
+
+def trial() -> "tuple[str, int]":
+    """The slot on trial, "" for none, and how many starts it has left."""
+    words = _get("trial").split()
+    if len(words) == 2 and words[0] in SLOTS and words[1].isdigit() and int(words[1]) <= STARTS:
+        return words[0], int(words[1])
+    return "", 0
+
+
+def proven() -> str:
+    """The whole slot that reported healthy last, or else any that is whole; "" for none."""
+    found = ""
+    for slot in SLOTS:
+        if is_whole(slot) and (not found or _number(slot) > _number(found)):
+            found = slot
+    return found
+
+
+def is_whole(slot: str) -> bool:
+    """Whether everything that belongs in the slot was written."""
+    try:
+        os.stat(slot + "/files")
+    except OSError:
+        return False
+    return True
+
+
+def _number(slot: str) -> int:
+    text = _get(slot + "/healthy")
+    return int(text) if text.isdigit() else 0
+
+
+def _limit_time() -> None:
+    """Restart the board when the time is over, on a port that has timers."""
+    global _timer
+    import machine
+
+    if hasattr(machine, "Timer"):
+        _timer = machine.Timer(0 if sys.platform == "esp32" else -1)
+        _timer.init(
+            mode=machine.Timer.ONE_SHOT, period=DEADLINE_MS, callback=lambda _: machine.reset()
+        )
+
+
+def _end_limit() -> None:
+    global _timer
+    if _timer is not None:
+        _timer.deinit()
+        _timer = None
+
+
+def _get(name: str) -> str:
+    """What the file holds; "" when it is missing, unreadable or no text."""
+    try:
+        with open(name) as file:
+            return file.read(_TEXT_LIMIT)
+    except (OSError, ValueError):
+        return ""
+
+
+def _put(name: str, text: str) -> bool:
+    """Give the file new content, all or nothing; false if the flash refused."""
+    try:
+        with open(name + _TEMPORARY, "w") as file:
+            file.write(text)
+        os.rename(name + _TEMPORARY, name)
+    except OSError:
+        return False
+    return True
+
+
+def _remove(name: str) -> bool:
+    """Delete the file; false if there was none."""
+    try:
+        os.remove(name)
+    except OSError:
+        return False
+    return True
+
+
+# MicroPython runs this file first; main.py and the product meet it again as a module.
+if __name__ == "__main__":
+    import boot
+
+    boot.choose()
