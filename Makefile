@@ -7,7 +7,8 @@ BOARD ?= qemu
 PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: budget budget-json mpy help setup demo test test-qemu check bench soak image clean
+.PHONY: help setup demo demo-qemu test test-qemu check bench soak image budget budget-json mpy
+.PHONY: clean
 
 # help: print this list
 help:
@@ -25,13 +26,17 @@ $(READY): pyproject.toml tools/bootstrap.py
 demo: $(READY)
 	@$(BIN)/dianka demo --micropython "$$($(BIN)/python -m tools.micropython path)"
 
+# demo-qemu: the same day on an emulated Cortex-M3, its flash kept while QEMU is killed
+demo-qemu: $(READY)
+	@$(BIN)/dianka demo --board qemu --image "$$($(BIN)/python -m tools.image qemu)"
+
 # test: every test, on CPython and on MicroPython
 test: $(READY)
 	@$(BIN)/python -m pytest $(PARALLEL)
 
 # test-qemu: the part of the tests that runs on an emulated Cortex-M3
 test-qemu: $(READY)
-	@$(BIN)/python -m pytest -rs tests/host/test_emulator.py
+	@$(BIN)/python -m pytest -rs tests/host/test_emulator.py tests/host/test_day.py
 
 # check: style, types, rules of the code base and the fast tests, as CI runs them
 check: $(READY)

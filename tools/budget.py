@@ -19,9 +19,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.link.emulator import BoardError
 from tools.debian import FetchError
 from tools.image import ImageError, build_emulated
-from tools.qemu import Board, BoardError
+from tools.qemu import Board
 
 TABLE = Path(__file__).with_suffix(".csv")
 FIRMWARE = Path(__file__).resolve().parent.parent / "firmware"

@@ -124,7 +124,7 @@ LAYERS = (
     _layer("host.headend", ours="host.frames", foreign="sqlalchemy pydantic"),
     _layer(
         "host.demo",
-        ours="host.cards host.link host.frames host.sim host.headend",
+        ours="host.billing host.cards host.link host.frames host.sim host.headend",
         foreign="sqlalchemy matplotlib",
     ),
     _layer(

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,9 +13,11 @@ from rich.table import Table
 
 from host.cli.headend import RELAY_NAMES
 from host.demo import story
+from host.demo.devices import Maker, emulated, program
 from host.demo.plot import plot
-from host.demo.processes import DemoError, Village
+from host.demo.processes import DemoError
 from host.demo.story import Ending, Story
+from host.demo.village import Village
 from host.link.console import ConsoleError
 from host.link.port import PortError
 from host.link.reader import ReaderError
@@ -26,12 +29,32 @@ from host.rig import device_root
 Examples:
   dianka demo
   dianka demo --micropython /usr/bin/micropython --plot day.png
+  dianka demo --board qemu --image .cache/image/qemu/firmware.elf
 """
+)
+@click.option(
+    "--board",
+    default="unix",
+    show_default=True,
+    type=click.Choice(["unix", "qemu", "cpython"]),
+    help="What the firmware runs on: MicroPython here, a Cortex-M3 in QEMU, this Python.",
 )
 @click.option(
     "--micropython",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The interpreter, 1.24 or later.  [default: the one on PATH]",
+)
+@click.option(
+    "--image",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The emulated board's image, from `make image BOARD=qemu`.",
+)
+@click.option(
+    "--speed",
+    default=story.SPEED,
+    show_default=True,
+    type=click.IntRange(60, 3600),
+    help="Seconds of the day in a real one.",
 )
 @click.option(
     "--plot",
@@ -42,9 +65,16 @@ Examples:
     help="Where to put the picture of the day.",
 )
 @click.option("--keep", is_flag=True, help="Keep flash, database, cards and logs.")
-def command(micropython: Path | None, plot_path: Path, keep: bool) -> None:
+def command(
+    board: str,
+    micropython: Path | None,
+    image: Path | None,
+    speed: int,
+    plot_path: Path,
+    keep: bool,
+) -> None:
     """A day of eight households in under 90 seconds: cards, alarm, cut, reclose, a crash."""
-    interpreter = micropython or _find()
+    what, maker = _device(board, micropython, image)
     folder = Path(tempfile.mkdtemp(prefix="dianka-demo-"))
     console = Console()
     started_s = time.monotonic()
@@ -52,9 +82,8 @@ def command(micropython: Path | None, plot_path: Path, keep: bool) -> None:
     def say(text: str) -> None:
         console.print(f"[cyan]{time.monotonic() - started_s:5.1f} s[/cyan]  {text}")
 
-    say(f"MicroPython is {_version(interpreter)}")
-    main = device_root() / "main.py"
-    village = Village(folder, interpreter, main, story.START_T2000, story.SPEED)
+    say(what)
+    village = Village(folder, maker, story.START_T2000, speed)
     played = Story(village, say)
     try:
         ending = played.run()
@@ -77,6 +106,23 @@ def command(micropython: Path | None, plot_path: Path, keep: bool) -> None:
         console.print(f"kept: {folder}")
     if troubles:
         raise click.exceptions.Exit(1)
+
+
+def _device(board: str, micropython: Path | None, image: Path | None) -> tuple[str, Maker]:
+    """What the firmware runs on, in words and as it is started."""
+    if board == "cpython":
+        return f"Python is {sys.version}", program(sys.executable, "-m", "host.rig.live")
+    if board == "unix":
+        interpreter = micropython or _find()
+        main = device_root() / "main.py"
+        return f"MicroPython is {_version(interpreter)}", program(str(interpreter), str(main))
+    if image is None:
+        hint = "build it in a checkout with `make image BOARD=qemu`, or run `make demo-qemu`"
+        raise click.ClickException(f"the emulated board needs an --image: {hint}")
+    try:
+        return f"the board is a Cortex-M3 in QEMU with {image}", emulated(image)
+    except DemoError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _find() -> Path:
@@ -127,6 +173,13 @@ def _troubles(ending: Ending) -> list[str]:
         troubles.append("readings taken are not readings stored")
     if ending.journal_records != ending.acked_records or result.records_lost:
         troubles.append("not every record of the concentrator is at the head-end")
+    for number in range(story.HOUSEHOLDS):
+        account = story.account_of(number)
+        bill, tier = story.bill_of(number)
+        if ending.told.get(account) != bill or ending.tiers.get(account) != tier:
+            troubles.append(f"account {account} is not charged as computed apart from it")
+    if ending.stored != ending.told:
+        troubles.append("concentrator and head-end differ about a ledger")
     is_open = {row["meter"]: row["open"] for row in ending.meters}
     for one in ending.households:
         if is_open.get(one.meter) is not bool(one.relay):

@@ -20,7 +20,7 @@ _EVENTS = {
     "top-up": ("^", "tab:green"),
     "alarm": ("o", "tab:orange"),
     "cut": ("v", "tab:red"),
-    "on again": ("P", "tab:blue"),
+    "supply on": ("P", "tab:blue"),
     "card refused": ("x", "tab:purple"),
 }
 
@@ -75,8 +75,13 @@ def _events(store: Store) -> dict[str, list[tuple[int, str]]]:
     confirmed = schema.relays.c.stage == 2
     add("top-up", sa.select(schema.top_ups))
     add("alarm", sa.select(schema.policies).where(schema.policies.c.new == 1))
-    add("cut", sa.select(schema.relays).where(confirmed, schema.relays.c.desired == 1))
-    add("on again", sa.select(schema.relays).where(confirmed, schema.relays.c.desired == 0))
+    # Before the first purchase no supply is cut, it is not on yet.
+    bought = sa.select(sa.func.min(schema.top_ups.c.seq)).where(
+        schema.top_ups.c.account == schema.relays.c.account
+    )
+    cut = schema.relays.c.seq > bought.scalar_subquery()
+    add("cut", sa.select(schema.relays).where(confirmed, schema.relays.c.desired == 1, cut))
+    add("supply on", sa.select(schema.relays).where(confirmed, schema.relays.c.desired == 0))
     add("card refused", sa.select(schema.alarms).where(schema.alarms.c.kind == "CARD"))
     return events
 

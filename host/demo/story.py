@@ -2,20 +2,26 @@
 
 A relay is believed when the meter itself tells it, money when head-end, concentrator and card
 agree, a refusal by its code. Any step that does not hold ends the story with a DemoError.
+
+At whatever moment a meter is read, a relay moves or the concentrator dies, the day ends with the
+same ledger: a supply is off until its account is open, and then each household needs so much
+energy, all of the peak's before any of the valley's. What that costs, host.billing knows.
 """
 
 import json
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from host.billing.pricing import Account
 from host.cards import issuing, keystore
-from host.demo.processes import DemoError, Village, wait_for
+from host.demo.processes import DemoError, wait_for
+from host.demo.village import Village
 from host.frames import card as frames
 from host.frames import tariff
 from host.frames.card import CardKind, Header
@@ -24,9 +30,9 @@ from host.headend.reconcile import Household, Reconciliation, households, reconc
 from host.headend.store import Store
 from host.link import reader, setup
 from host.link.card import FileCard
-from host.link.console import Console
+from host.link.console import Console, ConsoleError
 from host.link.reader import Redeemed
-from host.sim.clock import to_t2000
+from host.sim.clock import to_datetime, to_t2000
 
 HOUSEHOLDS = 8
 DISTRICT = 4711
@@ -36,22 +42,46 @@ SPEED = 1800
 INTERVAL_S = 3600
 DAY_S = 86_400
 
+# What each household needs in Wh, of the peak and of the valley. Tiers end at 10 and 20 kWh.
+NEEDS_WH = (
+    *((3000, 400), (5000, 700), (12000, 9000), (9000, 1300)),
+    *((11000, 1600), (13000, 1900), (15000, 2200), (17000, 2500)),
+)
+
 # The household that runs down: what it draws and buys.
 POOR = 2
-POOR_PERCENT = 450
-FIRST_FEN, POOR_FEN, SECOND_FEN = 3000, 700, 2500
+POOR_W = 1500
+FIRST_FEN, POOR_FEN, SECOND_FEN = 3000, 500, 2500
 ALARM_FEN = 400
 
 _TARIFF = Path(__file__).with_name("tariff.json")
-_STEP_LIMIT_S = 60.0
+_STEP_LIMIT_S = 120.0
+_CONFIRMED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """An account's money and energy, to the last digit that is kept."""
+
+    credit_fen: int
+    debit_fen: int
+    residue_e7: int
+    residue_e11: int
+    used_wh: int
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What the demonstration shows at its end."""
+    """What the demonstration shows at its end; ledgers and tiers by account.
+
+    told        ledgers as the concentrator tells them
+    stored      ledgers as the head-end has them
+    """
 
     households: list[Household]
     reconciliation: Reconciliation
+    told: dict[str, Ledger]
+    stored: dict[str, Ledger]
     tiers: dict[str, int]
     journal_records: int
     acked_records: int
@@ -67,7 +97,6 @@ class Story:
         self._console = Console(village.console)
         self._keys = keystore.new(DISTRICT)
         self._uplink_key = secrets.token_hex(32)
-        self._port = 0
         self._store: Store | None = None
 
     @property
@@ -89,22 +118,24 @@ class Story:
         self.set_up()
         for number in range(HOUSEHOLDS):
             self.buy(number, POOR_FEN if number == POOR else FIRST_FEN)
-        self._say(f"{HOUSEHOLDS} cards sold and redeemed")
+            self._console.command(f"supply {account_of(number)} restore")
+        self._say(f"{HOUSEHOLDS} cards sold and redeemed, the supplies go on")
         self.run_down()
         card = self.buy(POOR, SECOND_FEN)
         self.expect_relay(POOR, False)
         self._say("a new card: the supply is on again, the meter says so itself")
         self.refuse(card, "USED", "the same card again")
         self.refuse(self._forged(card), "MAC", "a forged card")
+        self.lose_headend()
         return self.end()
 
     def set_up(self) -> None:
         """Start everything and tell the concentrator what it needs."""
         village = self._village
         keys = f'[uplink]\n{CONCENTRATOR} = "{self._uplink_key}"\n'
-        self._port = village.start_headend(keys)
+        port = village.start_headend(keys)
         village.start_meters(_plan())
-        village.start_concentrator(self._port)
+        village.start_concentrator(port)
         self._wait("concentrator", lambda: self._ask("status"))
         self._say("head-end, meters and concentrator are up")
         setup.send_settings(
@@ -126,6 +157,12 @@ class Story:
             "accounts at the head-end",
             lambda: all(self.store.has_account(account_of(n)) for n in range(HOUSEHOLDS)),
         )
+        accounts = [account_of(number) for number in range(HOUSEHOLDS)]
+        self._wait("first readings", lambda: all(map(self._is_read, accounts)))
+        for account in accounts:
+            self._console.command(f"supply {account} cut")
+        self._wait("supplies that are off", lambda: all(map(self._is_off, accounts)))
+        self._say("every meter is read once; its supply stays off until the account is open")
 
     def buy(self, number: int, amount_fen: int) -> Path:
         """Sell an order, write it on the household's card, redeem it; return the card."""
@@ -153,15 +190,21 @@ class Story:
     def run_down(self) -> None:
         """One household uses up its money; meanwhile the concentrator dies and comes back."""
         account = account_of(POOR)
-        self._wait("first readings", lambda: self._readings() >= 3 * HOUSEHOLDS)
+        self._wait("alarm", lambda: self._policy(account, 1))
+        self._say(f"account {account} is low on money: alarm")
         self._say("the concentrator is killed (SIGKILL) and started again")
         self._village.crash_concentrator()
         self._wait("concentrator after the kill", lambda: self._ask("status"))
-        self._wait("alarm", lambda: self._policy(account, 1))
-        self._say(f"account {account} is low on money: alarm")
         self.expect_relay(POOR, True)
         self._wait("cut known at the head-end", lambda: self._is_confirmed(account, 1))
         self._say("its money is used up: the supply is cut, the meter says so itself")
+
+    def lose_headend(self) -> None:
+        """The head-end dies and comes back; readings arrive as before."""
+        self._say("the head-end is killed and started again")
+        before = self._readings()
+        self._village.crash_headend()
+        self._wait("readings after that", lambda: self._readings() > before + HOUSEHOLDS)
 
     def refuse(self, path: Path, code: str, what: str) -> None:
         """Insert a card that must be refused with this code and bring no money."""
@@ -176,23 +219,29 @@ class Story:
 
     def end(self) -> Ending:
         """Let the day end, bring everything to the head-end and compare."""
-        end_t2000 = START_T2000 + DAY_S
+        village, store = self._village, self.store
         self._say("the day goes on")
-        self._wait("end of the day", lambda: self._village.now_t2000() >= end_t2000, 90.0)
+        # Who could not draw all he needed while the peak lasted does so the day after.
+        limit_s = _STEP_LIMIT_S + 2 * DAY_S / village.clock.speed
+        end_t2000 = village.clock.start_t2000 + DAY_S
+        self._wait("end of the day", lambda: village.now_t2000() >= end_t2000, limit_s)
+        self._wait("readings of all that was needed", self._are_all_read, limit_s)
         self._console.command("save")
         status = self._wait("all records at the head-end", self._drained)
-        tiers = {}
-        for number in range(HOUSEHOLDS):
-            fields = setup.fields_of(self._console.command(f"account {account_of(number)}"))
-            tiers[account_of(number)] = int(fields["tier"])
-        self._village.stop_meters()
+        accounts = {
+            account_of(number): self._ask(f"account {account_of(number)}")
+            for number in range(HOUSEHOLDS)
+        }
+        village.stop_meters()
         return Ending(
-            households(self.store),
-            reconcile(self.store),
-            tiers,
+            households(store),
+            reconcile(store),
+            {account: _ledger_of(fields) for account, fields in accounts.items()},
+            {row["account"]: _ledger_of(row) for row in store.rows(sa.select(schema.accounts))},
+            {account: int(fields["tier"]) for account, fields in accounts.items()},
             int(status["journal"].split()[1]),
             int(status["acked"]),
-            self._village.meter_events("end"),
+            village.meter_events("end"),
         )
 
     # --- looking -------------------------------------------------------------------------------
@@ -210,7 +259,10 @@ class Story:
     def _wait(self, what: str, done: Callable[[], Any], limit_s: float = _STEP_LIMIT_S) -> Any:
         def checked() -> Any:
             self._village.check()
-            return done()
+            try:
+                return done()
+            except ConsoleError:
+                return None  # it is still starting, or has ended: the next look tells
 
         return wait_for(what, limit_s, checked)
 
@@ -220,6 +272,20 @@ class Story:
     def _drained(self) -> dict[str, str] | None:
         status = self._ask("status")
         return status if status["acked"] == status["journal"].split()[1] else None
+
+    def _is_read(self, account: str) -> bool:
+        return self._ask(f"account {account}")["read"] != "unknown"
+
+    def _is_off(self, account: str) -> bool:
+        fields = self._ask(f"account {account}")
+        return (fields["relay"], fields["relay_stage"]) == ("open", "idle")
+
+    def _are_all_read(self) -> bool:
+        for number, needs_wh in enumerate(NEEDS_WH):
+            fields = self._ask(f"account {account_of(number)}")
+            if any(int(fields[f"register_{rate}_wh"]) != wh for rate, wh in enumerate(needs_wh)):
+                return False
+        return True
 
     def _redeem(self, path: Path) -> Redeemed:
         return reader.redeem(self._village.console, FileCard(path))
@@ -237,11 +303,13 @@ class Story:
         return bool(self.store.rows(query))
 
     def _is_confirmed(self, account: str, desired: int) -> bool:
-        columns = schema.relays.c
-        query = sa.select(columns.seq).where(
-            columns.account == account, columns.desired == desired, columns.stage == 2
+        """Whether the relay moved last to where `desired` says."""
+        relays = schema.relays
+        query = sa.select(relays.c.desired).where(
+            relays.c.account == account, relays.c.stage == _CONFIRMED
         )
-        return bool(self.store.rows(query))
+        rows = self.store.rows(query.order_by(relays.c.seq.desc()).limit(1))
+        return bool(rows) and rows[0]["desired"] == desired
 
     def _forged(self, card: Path) -> Path:
         """The next order for nothing: amount and order changed, the MAC is the old one."""
@@ -263,14 +331,30 @@ def meter_of(number: int) -> str:
     return f"{98_3764 + number:012d}"
 
 
+def bill_of(number: int) -> tuple[Ledger, int]:
+    """What a household's account must end with, and in which tier it then is."""
+    bill, opened = Account(tariff.load(_TARIFF)), to_datetime(START_T2000)
+    bill.start(opened, (0, 0))
+    bill.read(opened, NEEDS_WH[number])
+    debit_fen, rest = divmod(bill.charged_yuan * 100, 1)
+    residue_e7, rest = divmod(rest * 100_000, 1)
+    credit_fen = POOR_FEN + SECOND_FEN if number == POOR else FIRST_FEN
+    limits_kwh = bill.calendar.season_at(opened).ladders[0].limits_kwh
+    tier = 1 + sum(limit_kwh * 1000 <= bill.used_wh for limit_kwh in limits_kwh)
+    return Ledger(credit_fen, debit_fen, residue_e7, int(rest * 10_000), bill.used_wh), tier
+
+
+def _ledger_of(values: Mapping[str, Any]) -> Ledger:
+    return Ledger(*(int(values[one.name]) for one in fields(Ledger)))
+
+
 def _plan() -> str:
     """The meters as a file of `dianka sim meters`; JSON is YAML."""
-    meters = [
-        {
-            "address": meter_of(number),
-            "load": {"percent": POOR_PERCENT if number == POOR else 60 + 20 * number},
-            "reply_delay_ms": 20,
-        }
-        for number in range(HOUSEHOLDS)
-    ]
+    meters = []
+    for number, needs_wh in enumerate(NEEDS_WH):
+        load: dict[str, Any] = {"percent": 100 + 40 * number, "needs_wh": needs_wh}
+        if number == POOR:
+            load = {"watts_by_hour": [POOR_W] * 24, "needs_wh": needs_wh}
+        meter = {"address": meter_of(number), "load": load, "supply_off": True}
+        meters.append({**meter, "reply_delay_ms": 20})
     return json.dumps({"baud": 19200, "meters": meters})

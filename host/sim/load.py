@@ -26,11 +26,16 @@ TWO_RATES = (1,) * 8 + (0,) * 14 + (1,) * 2
 
 @dataclass(frozen=True)
 class Load:
-    """Watts at any hour. `percent` scales the household, `seed` makes each one different."""
+    """Watts at any hour. `percent` scales the household, `seed` makes each one different.
+
+    needs_wh    energy under each rate after which nothing is drawn any more, one rate after the
+                other: what is used, and in which order, then hangs on no moment; (): no end
+    """
 
     seed: int = 0
     percent: int = 100
     watts_by_hour: tuple[int, ...] = _HOUSEHOLD_W
+    needs_wh: tuple[int, ...] = ()
 
     def power_w(self, day: int, hour: int) -> int:
         """Watts drawn in `hour` of `day` (days since 2000): 70 to 130 % of the usual."""
@@ -38,16 +43,27 @@ class Load:
         usual_w = self.watts_by_hour[hour] * self.percent // 100
         return usual_w * (70 + (mixed >> 16) % 61) // 100
 
+    def left_ws(self, rate: int, drawn_ws: Sequence[int]) -> int | None:
+        """What may still be drawn under `rate`, in watt-seconds; None: there is no end."""
+        if not self.needs_wh:
+            return None
+        lefts_ws = [wh * HOUR_S - ws for wh, ws in zip(self.needs_wh, drawn_ws, strict=False)]
+        if rate >= len(lefts_ws) or any(lefts_ws[:rate]):
+            return 0
+        return lefts_ws[rate]
+
 
 class Registers:
     """Forward active energy of one meter by rate, since it was made."""
 
     def __init__(self, start_wh: Sequence[int] = (0,) * RATES) -> None:
         self._rates_ws = [wh * HOUR_S for wh in start_wh]
+        self.drawn_ws = [0] * RATES  # of it since it was made
 
     def add(self, rate: int, energy_ws: int) -> None:
         """Count `energy_ws` watt-seconds under `rate` 0..3."""
         self._rates_ws[rate] += energy_ws
+        self.drawn_ws[rate] += energy_ws
 
     def clear(self) -> None:
         """Set all to zero."""

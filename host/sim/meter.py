@@ -59,6 +59,7 @@ class Demand:
 class Meter:
     """One meter.
 
+    supply_off        switched off by whoever installed it
     faulty_relay      the relay stays where it is, whatever is commanded
     relay_delay_s     the relay moves so much later than commanded, and is told of only then
     reply_delay_ms    from the end of the request to the first byte of the reply
@@ -84,6 +85,7 @@ class Meter:
     password: bytes = b"\x02\x00\x00\x00"
     button: bool = False
     zero_expiry: bool = False
+    supply_off: bool = False
     faulty_relay: bool = False
     relay_delay_s: int = 0
     programming: bool = True
@@ -100,6 +102,8 @@ class Meter:
         if len(self.address) != 12 or not self.address.isdecimal():
             raise ValueError(f"meter address {self.address!r}: 12 digits are needed")
         self.registers = Registers(self.start_wh)
+        if self.supply_off:
+            self.relay = Relay(open=True, commanded_open=True)
         self.history = History()
         self.demand = Demand()
         self.passwords = {self.password[0]: self.password[1:]}
@@ -137,12 +141,22 @@ class Meter:
             self.relay.set(self._moves.pop(0)[1])
 
     def _draw(self, day: int, hour: int, duration_s: int) -> None:
-        if self.relay.open:
+        power_w, left_ws = self._power(day, hour)
+        if not power_w:
             return
-        power_w = self.load.power_w(day, hour)
-        self.registers.add(self.rate_of_hour[hour], power_w * duration_s)
+        energy_ws = power_w * duration_s
+        if left_ws is not None:
+            energy_ws = min(energy_ws, left_ws)
+        self.registers.add(self.rate_of_hour[hour], energy_ws)
         if power_w > self.demand.power_w:
             self.demand = Demand(power_w, day * DAY_S + hour * HOUR_S)
+
+    def _power(self, day: int, hour: int) -> tuple[int, int | None]:
+        """Watts drawn in that hour, and the watt-seconds that are left of it, None: no end."""
+        left_ws = self.load.left_ws(self.rate_of_hour[hour], self.registers.drawn_ws)
+        if self.relay.open or left_ws == 0:
+            return 0, 0
+        return self.load.power_w(day, hour), left_ws
 
     def snapshot(self) -> Freeze:
         """The registers as they are."""
@@ -166,10 +180,8 @@ class Meter:
     @property
     def power_w(self) -> int:
         """What is drawn now."""
-        if self.relay.open:
-            return 0
         day, second = divmod(self.clock_t2000, DAY_S)
-        return self.load.power_w(day, second // HOUR_S)
+        return self._power(day, second // HOUR_S)[0]
 
     def set_clock(self, clock_t2000: int) -> None:
         """Set the meter's own clock."""

@@ -12,7 +12,7 @@
 A meter's keys are those of `MeterPlan`; `count` makes so many with addresses that follow.
 """
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
@@ -71,6 +71,7 @@ class LoadPlan(_Model):
     seed: int | None = None
     percent: int = Field(default=100, ge=0, le=10_000)
     watts_by_hour: list[int] | None = Field(default=None, min_length=24, max_length=24)
+    needs_wh: list[Annotated[int, Field(ge=0)]] = Field(default=[], max_length=RATES)
 
 
 class MeterPlan(_Model):
@@ -91,6 +92,7 @@ class MeterPlan(_Model):
     password: str | None = Field(default=None, pattern="^[0-9A-Fa-f]{8}$")
     button: bool | None = None
     zero_expiry: bool | None = None
+    supply_off: bool | None = None
     faulty_relay: bool | None = None
     relay_delay_s: int | None = Field(default=None, ge=0, le=60)
     programming: bool | None = None
@@ -163,9 +165,10 @@ def build_meters(plan: Plan, start_t2000: int) -> list[Meter]:
 
 def _load_of(plan: LoadPlan, place: int) -> Load:
     seed = place if plan.seed is None else plan.seed
+    load = Load(seed, plan.percent, needs_wh=tuple(plan.needs_wh))
     if plan.watts_by_hour is None:
-        return Load(seed, plan.percent)
-    return Load(seed, plan.percent, tuple(plan.watts_by_hour))
+        return load
+    return replace(load, watts_by_hour=tuple(plan.watts_by_hour))
 
 
 def build_line(plan: Plan, meters: list[Meter], clock: Clock, seed: int, *, paced: bool) -> Line:

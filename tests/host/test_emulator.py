@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from host.demo.processes import wait_for
 from tools import image, micropython, qemu
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
@@ -63,6 +64,20 @@ def test_silence_is_told(board: qemu.Board) -> None:
     board.start()
 
     assert board.run("print(2)") == "2\n"
+
+
+def test_the_end_of_a_program_begun_is_noticed(board: qemu.Board) -> None:
+    board.begin("import sys\nsys.stdin.read(1)\nprint('read')\n1 // 0")
+    assert board.ended() is None
+    board._send(b"x")
+    wait_for("its end", 20, board.ended)
+
+    ended = board.ended() or ""
+    assert ended.startswith("read")
+    assert ended.endswith("ZeroDivisionError: divide by zero")
+    board.stop()
+    assert board.ended() is None
+    board.start()
 
 
 def test_a_soft_reset_forgets(board: qemu.Board) -> None:

@@ -53,6 +53,33 @@ def test_nothing_is_drawn_while_the_relay_is_open() -> None:
     assert master.number(0x00010000) > int(before[3::-1].hex())
 
 
+@pytest.mark.parametrize("cuts", [(), (1,), (2, 9, 30)])
+def test_what_is_needed_is_drawn_rate_after_rate_whenever_the_supply_was_off(
+    cuts: tuple[int, ...],
+) -> None:
+    master = master_of(load=replace(STEADY, needs_wh=(9_000, 2_500)))
+    seen = []
+    for hour in range(72):
+        master.t2000 += HOUR_S
+        if hour in cuts:
+            master.relay(0x1A)
+        elif hour - 5 in cuts:
+            master.relay(0x1C)
+        seen.append((master.number(0x00010100), master.number(0x00010200)))
+    assert seen[-1] == (900, 250)
+    assert all(peak == 900 or valley == 0 for peak, valley in seen)
+    assert master.read(0x02030000) == bytes(3)
+
+
+def test_a_supply_that_was_switched_off_draws_nothing_until_it_is_on() -> None:
+    master = master_of(load=STEADY, supply_off=True)
+    master.t2000 += 5 * HOUR_S
+    assert master.number(0x00010000) == 0
+    master.relay(0x1C)
+    master.t2000 += HOUR_S
+    assert master.number(0x00010000) > 0
+
+
 def test_a_month_leaves_62_days_and_a_settlement() -> None:
     master = master_of()
     master.t2000 += 90 * DAY_S

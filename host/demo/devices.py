@@ -1,0 +1,117 @@
+"""What the concentrator of the demonstration runs on: a program on this machine, or the emulator.
+
+A device is wired to the village's line, console and head-end, started, killed, and started again
+on the same flash.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from host.demo.processes import DemoError, Process
+from host.link import emulator
+from host.sim.clock import AcceleratedClock
+
+# What the emulated board is told at its prompt: it has no clock and no arguments.
+_PROGRAM = """\
+import main
+from boards.qemu import Board
+from concentrator import run
+board = Board({t2000}, {speed})
+run.run(main.build(board), board)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What it is connected to. `line` and `console` are terminals, `folder` holds its flash."""
+
+    folder: Path
+    line: str
+    console: str
+    headend_port: int
+    clock: AcceleratedClock
+
+
+class Device(Protocol):
+    """One concentrator."""
+
+    def start(self) -> None:
+        """Start it; what it knows is in its flash alone."""
+
+    def check(self) -> None:
+        """DemoError when it has ended by itself."""
+
+    def kill(self) -> None:
+        """SIGKILL: no farewell, nothing saved."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+Maker = Callable[[Wiring], Device]
+
+
+def program(*command: str) -> Maker:
+    """The firmware as a program that takes the arguments of boards/unix.py."""
+
+    def make(wiring: Wiring) -> Device:
+        clock = wiring.clock
+        arguments = ["--flash", str(wiring.folder / "flash")]
+        arguments += ["--line", wiring.line, "--console", wiring.console]
+        arguments += ["--uplink", f"127.0.0.1:{wiring.headend_port}"]
+        arguments += ["--start", str(clock.start_t2000)]
+        arguments += ["--epoch", f"{clock.epoch_s:.3f}", "--speed", str(clock.speed)]
+        return Process("concentrator", [*command, *arguments], wiring.folder)
+
+    return make
+
+
+def emulated(image: Path) -> Maker:
+    """The firmware on a Cortex-M3 in QEMU; DemoError without the emulator."""
+    if shutil.which(emulator.PROGRAM) is None:
+        raise DemoError(
+            f"there is no {emulator.PROGRAM} on PATH: install it, on Debian with "
+            "`apt-get install qemu-system-arm`"
+        )
+    return lambda wiring: Emulated(image, wiring)
+
+
+class Emulated:
+    """The emulated board, its UARTs at the village's terminals and the head-end's port."""
+
+    def __init__(self, image: Path, wiring: Wiring) -> None:
+        self._clock = wiring.clock
+        self._board = emulator.Board(
+            image,
+            (
+                str(Path(wiring.line).resolve()),
+                wiring.console,
+                f"tcp:127.0.0.1:{wiring.headend_port},reconnect=1,nodelay=on",
+            ),
+            memory=wiring.folder / "flash",
+        )
+
+    def start(self) -> None:
+        """Start the emulator, and the firmware at its prompt with the time it is now."""
+        clock = self._clock
+        try:
+            self._board.start()
+            code = _PROGRAM.format(t2000=clock.now_t2000(), speed=clock.speed)
+            self._board.begin(code)
+        except emulator.BoardError as error:
+            raise DemoError(f"emulated board: {error}") from error
+
+    def check(self) -> None:
+        """DemoError when the firmware or the emulator has ended."""
+        ended = self._board.ended()
+        if ended is not None:
+            raise DemoError(f"emulated board: {' | '.join(ended.splitlines()[-3:])}")
+
+    def kill(self) -> None:
+        """SIGKILL to the emulator."""
+        self._board.stop()
+
+    stop = kill

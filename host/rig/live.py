@@ -1,0 +1,234 @@
+"""The unchanged firmware on CPython in real time, as a process of its own.
+
+    python -m host.rig.live --flash FOLDER --line PATH --console PATH --uplink HOST:PORT
+        --start T2000 --epoch UNIX_S --speed N
+
+The arguments are those of boards/unix.py; the flash is a folder, a file for each of its files.
+What a process has written survives its kill, so `append` and `replace` are durable at once.
+"""
+
+import argparse
+import contextlib
+import os
+import select
+import socket
+import time
+import tty
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from concentrator.app import App
+from concentrator.run import Runner
+
+from host.sim.clock import AcceleratedClock
+
+if TYPE_CHECKING:
+    from concentrator import ports
+
+TICKS_MASK = 0x1FFFFFFF
+CAPACITY = (512, 4)
+RECONNECT_S = 1.0
+
+
+class FolderStorage:
+    """The `Storage` of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
+        """Read `size` bytes at `offset`; return how many there were, 0 without the file."""
+        if self.size(name) < 0:
+            return 0
+        data = (self._folder / name).read_bytes()[offset : offset + size]
+        buf[: len(data)] = data
+        return len(data)
+
+    def append(self, name: str, buf: bytearray | memoryview | bytes, size: int) -> bool:
+        """Add bytes to the file, made if need be."""
+        with (self._folder / name).open("ab") as file:
+            file.write(bytes(buf[:size]))
+        return True
+
+    def replace(self, name: str, buf: bytearray | memoryview | bytes, size: int) -> bool:
+        """Give the file new content, all or nothing."""
+        temporary = self._folder / "~"
+        temporary.write_bytes(bytes(buf[:size]))
+        temporary.replace(self._folder / name)
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Delete the file; true also when there was none."""
+        (self._folder / name).unlink(missing_ok=True)
+        return True
+
+    def names(self, prefix: str) -> list[str]:
+        """Names of the files that begin with `prefix`, in order."""
+        names = [path.name for path in self._folder.iterdir()]
+        return sorted(name for name in names if name != "~" and name.startswith(prefix))
+
+    def size(self, name: str) -> int:
+        """Bytes in the file, -1 without one."""
+        path = self._folder / name
+        return path.stat().st_size if path.exists() else -1
+
+
+class Terminal:
+    """A `Line` on a pseudo terminal, which has no speed."""
+
+    def __init__(self, path: str) -> None:
+        self.connection = 1
+        self.waiting = 0
+        self._handle = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        tty.setraw(self._handle)
+
+    def look(self) -> None:
+        """Bring `waiting` up to date."""
+        self.waiting = len(select.select([self._handle], [], [], 0)[0])
+
+    def read_into(self, buf: bytearray) -> int:
+        """Put what has arrived into `buf`."""
+        self.waiting = 0
+        with contextlib.suppress(BlockingIOError):
+            return os.readv(self._handle, [buf])
+        return 0
+
+    def write(self, buf: memoryview) -> int:
+        """Send; return how many bytes were taken."""
+        with contextlib.suppress(BlockingIOError):
+            return os.write(self._handle, buf)
+        return 0
+
+    def set_baud(self, baud: int) -> None:
+        """A pseudo terminal has none, and does not mind."""
+
+    def close(self) -> None:
+        """A port is not given up."""
+
+
+class TcpClient:
+    """A `Channel` that keeps connecting to an address of this machine."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.connection = 0
+        self.waiting = 0
+        self._address = (host, port)
+        self._count = 0
+        self._next_s = 0.0
+        self._socket: socket.socket | None = None
+
+    def look(self) -> None:
+        """Bring the connection on, and `waiting` up to date."""
+        if self._socket is not None:
+            self.waiting = len(select.select([self._socket], [], [], 0)[0])
+        elif time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + RECONNECT_S
+            with contextlib.suppress(OSError):
+                self._socket = socket.create_connection(self._address, RECONNECT_S)
+                self._socket.setblocking(False)
+                self._count += 1
+                self.connection = self._count
+
+    def read_into(self, buf: bytearray) -> int:
+        """Put what has arrived into `buf`."""
+        self.waiting = 0
+        if self._socket is None:
+            return 0
+        try:
+            size = self._socket.recv_into(buf)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            size = 0
+        if size == 0:
+            self.close()
+        return size
+
+    def write(self, buf: memoryview) -> int:
+        """Send; return how many bytes were taken."""
+        if self._socket is None:
+            return 0
+        try:
+            return self._socket.send(buf)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.close()
+            return 0
+
+    def close(self) -> None:
+        """Give the connection up; `look` makes a new one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self.connection = self.waiting = 0
+
+
+class Board:
+    """What `App` is built on."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        host, _, port = options.uplink.rpartition(":")
+        line, console = Terminal(options.line), Terminal(options.console)
+        uplink = TcpClient(host, int(port))
+        self.storage: ports.Storage = FolderStorage(options.flash)
+        self.lines: list[ports.Line] = [line]
+        self.console: ports.Channel | None = console
+        self.uplink: ports.Channel | None = uplink
+        self.waiting = 0
+        self.pressed = False
+        self.clock = AcceleratedClock(options.start, options.speed, options.epoch)
+        self._moved_s = 0
+        self._channels = (line, console, uplink)
+
+    def now_ticks(self) -> int:
+        """Milliseconds, modulo 2**29."""
+        return time.monotonic_ns() // 1_000_000 & TICKS_MASK
+
+    def now_t2000(self) -> int:
+        """Local standard time in seconds since 2000."""
+        return self.clock.now_t2000() + self._moved_s
+
+    def set_t2000(self, t2000: int) -> None:
+        """Set the clock, for as long as this process runs."""
+        self._moved_s += t2000 - self.now_t2000()
+
+    def random(self) -> int:
+        """A number below 2**29 that nobody can guess."""
+        return int.from_bytes(os.urandom(4), "little") & TICKS_MASK
+
+    def look(self) -> None:
+        """Bring every `waiting` up to date."""
+        self.waiting = 0
+        for channel in self._channels:
+            channel.look()
+            self.waiting |= channel.waiting
+
+    def feed(self) -> None:
+        """A process has no watchdog."""
+
+    def signal(self, signals: int) -> None:
+        """It has no lamps."""
+
+    def show_card(self, code: int, credited: bool, index: int) -> None:
+        """It has no buzzer."""
+
+
+def main() -> None:
+    """Run until killed."""
+    parser = argparse.ArgumentParser(prog="python -m host.rig.live")
+    parser.add_argument("--flash", type=Path, required=True)
+    parser.add_argument("--start", type=int, required=True)
+    parser.add_argument("--epoch", type=float, required=True)
+    parser.add_argument("--speed", type=int, required=True)
+    for name in ("--line", "--console", "--uplink"):
+        parser.add_argument(name, required=True)
+    board = Board(parser.parse_args())
+    runner = Runner(App(board, *CAPACITY), board)
+    while True:
+        time.sleep(runner.turn() / 1000)
+
+
+if __name__ == "__main__":
+    main()
