@@ -457,6 +457,10 @@ class Books:
         ):
             self._want_relay(index, desired)
 
+    def alarms(self, index: int) -> bool:
+        """Whether the account's meter is to show an alarm: money runs out, or has."""
+        return rules.NORMAL < self.ledger.state[index] < rules.REMOTE
+
     def relay_done(self, index: int, stage: int, status: int) -> None:
         """A relay command ended: record.STAGE_CONFIRMED or STAGE_FAILED, with the status word."""
         wants_open = self.registry.relay[index] & meters.DESIRED_OPEN

@@ -1,6 +1,7 @@
 """The billing registers of all meters of a line, once in each interval.
 
-A reading is two questions: the energy registers, and what tells of the relay. Where a price, a
+A reading is two questions: the energy registers, and what tells of the relay; where that tells of
+an alarm that should be otherwise, the meter is told. Where a price, a
 season or a tier period changed at midnight between two readings, the meter's freeze of that
 midnight is read between the two and divides them exactly.
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _REGISTERS = const(0)
 _FREEZE = const(1)
 _STATUS = const(2)
+_ALARM = const(3)
 
 _VALUES = const(5)
 _NO_ROUND = const(-1)
@@ -90,6 +92,8 @@ class Readings:
             self._asker.start_read(self._index, self._registers(), now_ticks)
         elif step == _FREEZE:
             self._freeze.ask(now_ticks)
+        elif step == _ALARM:
+            self._relays.send_alarm(self._index, now_ticks)
         else:
             self._relays.ask_status(self._index, now_ticks)
         return True
@@ -105,8 +109,16 @@ class Readings:
         self._asker.learn(index, outcome)
         if step == _REGISTERS:
             return self._take_registers(outcome)
-        self._end(self._relays.status(index, outcome))
-        return False
+        if step == _ALARM:
+            self._relays.take_alarm(index, outcome)
+            self._step = _REGISTERS
+            return False
+        status = self._relays.status(index, outcome)
+        self._end(status)
+        if not self._relays.wants_alarm(index, status):
+            return False
+        self._step = _ALARM
+        return True
 
     def _find(self) -> bool:
         """Turn to the next meter of this line; false: the round is over."""

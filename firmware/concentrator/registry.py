@@ -47,6 +47,7 @@ class Registry:
     planned     number of its next tariff, 0: none, and in `planned_t2000` from when on
     freeze_day  the newest day whose daily freeze is recorded, days since 2000
     relay       stage of the relay command, RELAY_..., and DESIRED_OPEN
+    alarm       what the meter was told last of its alarm, see relays.py; 0: nothing yet
     pending     rows whose relay stage is LOOK, SEND or CONFIRM
     """
 
@@ -66,6 +67,7 @@ class Registry:
         self.planned = bytearray(limit)
         self.planned_t2000 = array("I", bytes(4 * limit))
         self.relay = bytearray(limit)
+        self.alarm = bytearray(limit)
 
     def columns(self) -> "tuple[array[int] | bytearray, ...]":
         """What a checkpoint keeps, in order."""
@@ -136,6 +138,7 @@ class Registry:
         self.active[index] = payload[offset + ROW_ACTIVE]
         self.unknown += self._is_unknown(index)
         self.notes[index] = 0
+        self.alarm[index] = 0
         relay = self.relay[index]
         if relay != RELAY_IDLE:
             # What was wanted of the supply is wanted of this meter too, once it is there.

@@ -7,6 +7,10 @@ refuse because its supply is guarded is not sent.
 A motor moves the relay: some meters tell of it seconds after the command, and say until then what
 it was. So they are asked several times, and the line is free in between, also for other relays.
 
+The meter's own alarm, a lamp or a word on its display, follows the account's state with each
+reading: where status word 3 tells it to be otherwise it is switched, once; again only after the
+meter has told that it was as wanted, or where it did not answer.
+
 Meters of 1997 have no status word. Where a vendor gave them a relay, C028 switches it and C029
 tells of it; one that does not tell is sent the command once, and that is reported as failed.
 Spec: DL/T 645-2007 04000503, 1CH; 1997: vendor.
@@ -48,6 +52,10 @@ _NO_PLACE = const(-1)
 _LOOKS = const(0x0F)
 _SEND = const(0x10)
 _LAST_LOOK = const(2)
+# Of `registry.alarm`.
+_ALARM_OFF = const(1)
+_ALARM_ON = const(2)
+_ALARM_SEEN = const(4)  # the meter has told so
 
 
 class Relays:
@@ -67,6 +75,7 @@ class Relays:
         self._asker = asker
         self._cursor = 0
         self._is_sent = False
+        self._told = 0  # the alarm sent last
         self._place = 0  # whose turn it is
         self._rows = array("H", [_NO_ROW] * PLACES)
         self._sent_ticks = array("I", bytes(4 * PLACES))
@@ -98,6 +107,34 @@ class Relays:
     def _is_old(self, index: int) -> bool:
         speech = self._asker.registry.speech[index]
         return speech & meters.STANDARD == record.STANDARD_1997
+
+    # --- the meter's alarm ----------------------------------------------------------------------
+
+    def wants_alarm(self, index: int, status: int) -> bool:
+        """Whether the meter, with this status, has to be told of its alarm."""
+        if status == STATUS_UNKNOWN or self._is_old(index):
+            return False
+        alarm = self._asker.registry.alarm
+        wanted = self._alarm(index)
+        shown = _ALARM_ON if status & codes.STATUS_ALARM else _ALARM_OFF
+        if shown == wanted:
+            alarm[index] = wanted | _ALARM_SEEN
+        return shown != wanted and alarm[index] != wanted
+
+    def send_alarm(self, index: int, now_ticks: int) -> None:
+        """Tell it."""
+        self._asker.meet(index)
+        self._told = self._alarm(index)
+        is_on = self._told == _ALARM_ON
+        self._command(codes.ALARM_ON if is_on else codes.ALARM_OFF, now_ticks)
+
+    def take_alarm(self, index: int, outcome: int) -> None:
+        """It was told: a meter that refuses is not told again, one that was silent is."""
+        if outcome == line.OK or outcome == line.ABNORMAL:
+            self._asker.registry.alarm[index] = self._told
+
+    def _alarm(self, index: int) -> int:
+        return _ALARM_ON if self._asker.books.alarms(index) else _ALARM_OFF
 
     # --- the task -------------------------------------------------------------------------------
 
@@ -236,6 +273,10 @@ class Relays:
         action = codes.TRIP
         if not opens:
             action = codes.PERMIT_CLOSE if asker.books.policy.permit_only else codes.CLOSE
+        self._command(action, now_ticks)
+
+    def _command(self, action: int, now_ticks: int) -> None:
+        asker = self._asker
         t2000 = asker.books.t2000
         expiry_t2000 = NO_EXPIRY if t2000 < 0 else t2000 + EXPIRY_S
         asker.master.start_relay(

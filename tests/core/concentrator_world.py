@@ -19,6 +19,7 @@ INTERVAL_S = 900
 # 0.5 yuan at the first rate, 0.25 at the second: 1 fen for 20 Wh and for 40 Wh.
 TARIFF = image(2, 1, (ladder((), (50000000, 25000000)),), (terms(0, ENDLESS),))
 TRIP, CLOSE = 0x1A, 0x1C
+ALARM_ON, ALARM_OFF = 0x2A, 0x2B
 _ENERGY = b"\x00\xff\x01\x00"
 _STATUS = b"\x03\x05\x00\x04"
 
@@ -99,6 +100,8 @@ class Storage:
 class Meter:
     """A meter; `wh` are its two registers, `commands` the relay commands it took.
 
+    alarms      the commands of the alarm that it took; `has_alarm`: it tells of it
+    deaf_to     a control that it does not answer
     lag_ms      after a command the relay moves so much later
     """
 
@@ -107,8 +110,12 @@ class Meter:
         self.wh = [1000, 500]
         self.open = False
         self.silent = False
+        self.deaf_to = -1
         self.lag_ms = 0
         self.commands: list[int] = []
+        self.alarm = False
+        self.has_alarm = True
+        self.alarms: list[int] = []
         self._moves_ms = 0
         self._opens = False
 
@@ -120,6 +127,11 @@ class Meter:
 
     def answer(self, control: int, data: bytes, now_ms: int) -> "tuple[int, bytes]":
         """Control and data of the reply."""
+        if control == 0x1C and data[8] in (ALARM_ON, ALARM_OFF):
+            self.alarms.append(data[8])
+            if self.has_alarm:
+                self.alarm = data[8] == ALARM_ON
+            return 0x9C, b""
         if control == 0x1C:
             self.commands.append(data[8])
             self._opens = data[8] == TRIP
@@ -130,7 +142,7 @@ class Meter:
             values = [self.wh[0] + self.wh[1], self.wh[0], self.wh[1], 0, 0]
             return 0x91, data + b"".join([_bcd(wh) for wh in values])
         if data == _STATUS:
-            return 0x91, data + bytes((0x50 if self.open else 0, 0))
+            return 0x91, data + bytes((0x50 * self.open | 0x80 * self.alarm, 0))
         return 0xD1, b"\x02"
 
 
@@ -199,7 +211,7 @@ class Line(Channel):
         control, data = receiver.control, bytes(receiver.data[: receiver.data_size])
         receiver.release()
         for meter in self.meters:
-            if meter.address == address and not meter.silent:
+            if meter.address == address and not meter.silent and control != meter.deaf_to:
                 reply_control, reply_data = meter.answer(control, data, now_ms)
                 buf = bytearray(300)
                 size = encode_into(

@@ -12,7 +12,7 @@ from card import codes
 from card_world import header, memory
 from concentrator import registry as meters
 from concentrator.checkpoint import file_name
-from concentrator_world import CLOSE, TRIP, Bench, PowerCut
+from concentrator_world import ALARM_OFF, ALARM_ON, CLOSE, TRIP, Bench, PowerCut
 from harness import check, equal, heap_locked
 from prepay import policy as rules
 
@@ -338,6 +338,58 @@ def test_a_meter_that_an_old_account_left_open_is_closed_for_the_new_one() -> No
     equal(bench.insert(bench.card(1, 200)), (codes.OK, 1))
     bench.run(30)
     equal((meter.open, meter.commands), (False, [CLOSE]))
+
+
+def test_the_meters_own_alarm_follows_the_account() -> None:
+    bench = supplied(200)
+    meter = bench.meters[0]
+    bench.read_all()
+    equal(meter.alarms, [], "what is as it should be is not told")
+    use(bench, 2000)
+    equal((bench.app.ledger.state[INDEX], meter.alarms), (rules.ALARM_1, [ALARM_ON]))
+    for _ in range(2):
+        bench.read_all()
+    equal(meter.alarms, [ALARM_ON], "once")
+    meter.alarm = False
+    bench.read_all()
+    equal(meter.alarms, [ALARM_ON, ALARM_ON], "it had told that it was on, and lost it")
+    bench.read_all()
+    bench.restart()
+    bench.read_all()
+    equal(len(meter.alarms), 2, "nor after a restart")
+    equal(bench.insert(bench.card(2, 500)), (codes.OK, 1))
+    bench.read_all()
+    equal((meter.alarm, meter.alarms[2:]), (False, [ALARM_OFF]))
+    equal(meter.commands, [], "no relay was moved for it")
+
+
+def test_a_meter_without_an_alarm_is_told_once_for_each_change() -> None:
+    bench = supplied(200)
+    meter = bench.meters[0]
+    meter.has_alarm = False
+    use(bench, 2000)
+    for _ in range(3):
+        bench.read_all()
+    equal(meter.alarms, [ALARM_ON])
+    equal(bench.insert(bench.card(2, 500)), (codes.OK, 1))
+    for _ in range(3):
+        bench.read_all()
+    equal(meter.alarms, [ALARM_ON], "it never showed one, so none has to be taken back")
+    use(bench, 10000)
+    for _ in range(2):
+        bench.read_all()
+    equal(meter.alarms, [ALARM_ON, ALARM_ON])
+
+
+def test_an_alarm_that_was_not_answered_is_told_again() -> None:
+    bench = supplied(200)
+    meter = bench.meters[0]
+    meter.deaf_to = 0x1C
+    use(bench, 2000)
+    equal((bench.app.ledger.state[INDEX], meter.alarm), (rules.ALARM_1, False))
+    meter.deaf_to = -1
+    bench.read_all()
+    equal((meter.alarm, meter.alarms), (True, [ALARM_ON]))
 
 
 def test_a_stopped_account_gets_its_supply_back() -> None:

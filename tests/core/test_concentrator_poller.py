@@ -163,6 +163,10 @@ class Books:
         """An ITEM record."""
         self.items.append((index, identifier))
 
+    def alarms(self, index: int) -> bool:
+        """Nobody runs out of money."""
+        return False
+
     def relay_done(self, index: int, stage: int, status: int) -> None:
         """A RELAY record."""
         self.relays.append((stage, status))
