@@ -16,6 +16,7 @@ from prepay import policy as rules
 from uplink import record
 from uplink.record import ESTIMATED, JOINED, PAYLOAD, u32_at
 
+from concentrator import freezes
 from concentrator import registry as meters
 from concentrator.journal import PENDING_LIMIT, SEGMENTS_RESERVE
 
@@ -40,6 +41,7 @@ _GROUP_LIMIT = const(5)
 _U32 = const(0xFFFFFFFF)
 _NO_INDEX = const(0xFFFF)
 _CARD_RATES = const(4)
+_HOUR_S = const(3600)
 _DAY_S = const(86400)
 _WEEK_S = const(604800)
 _EVENTS_WINDOW = const(512)
@@ -252,37 +254,53 @@ class Books:
         self.journal.add(t2000, record.READING, index, flags)
         return True
 
-    def dividing_day(self, index: int) -> int:
-        """Day whose midnight freeze would divide what was used since the last reading, 0: none.
+    def dividing_t2000(self, index: int) -> int:
+        """The whole hour whose freeze would divide what was used since the last reading, 0: none.
 
-        Prices, season or tier period changed at that midnight.
+        Prices, season, tier period or slot of a day table changed then.
         """
         tariff = self.tariffs.find(self.registry.tariff[index])
         read_t2000 = self.ledger.read_t2000[index]
         if tariff is None or read_t2000 == 0:
             return 0
         change_t2000 = tariff.change_after(read_t2000)
-        if change_t2000 >= self.t2000 or change_t2000 % _DAY_S:
+        if change_t2000 >= self.t2000 or change_t2000 % _HOUR_S:
             return 0
-        return change_t2000 // _DAY_S
+        return change_t2000
+
+    def dividing_kinds(self, index: int, t2000: int) -> bytes:
+        """Kinds of freezes that may have the moment `dividing_t2000` gave, and all it takes."""
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        by_clock = tariff is not None and tariff.rate >= 0
+        if t2000 % _DAY_S == 0:
+            return freezes.DAILY if by_clock else freezes.DAILY_OR_SWITCH
+        if tariff is None or tariff.registers > 1:
+            return freezes.SWITCHES
+        # Slots of a day table are no switch, and come several times a day.
+        return freezes.HOURLY if by_clock else freezes.HOURLY_OR_SWITCH
 
     def take_freeze(self, index: int, t2000: int, values: "array[int]", count: int) -> None:
-        """Record the registers frozen at midnight `t2000`; charge them if they are news."""
+        """Record the registers frozen at `t2000`, a total or rates too; charge what is news."""
         offset = self._place()
         if self.journal.room < SEGMENTS_RESERVE or offset < 0:
             self.refused += 1
             return
         buf = self.journal.buf
-        pack_into("<I", buf, offset, t2000)
+        pack_into("<II", buf, offset, t2000, max(0, values[0]) if count == 1 else 0)
         for place in range(1, count):
             pack_into("<I", buf, offset + 4 * place, max(0, values[place]))
         self.journal.add(self.t2000, record.FREEZE, index)
-        self.registry.freeze_day[index] = t2000 // _DAY_S
+        self._note_freeze(index, t2000)
         read_t2000 = self.ledger.read_t2000[index]
         if 0 < read_t2000 < t2000 and self._pick(index, values, count):
             # One that does not fit behind the last reading, because the clock was set meanwhile,
             # divides nothing; the registers as they are now are judged for themselves.
             self._charge(index, t2000, STATUS_UNKNOWN, False)
+
+    def _note_freeze(self, index: int, t2000: int) -> None:
+        """One of a midnight need not be asked for again."""
+        if t2000 % _DAY_S == 0:
+            self.registry.freeze_day[index] = t2000 // _DAY_S
 
     def _stop(self, index: int, reason: int) -> None:
         """A doubtful reading: no more billing of this account until somebody has looked."""
@@ -680,7 +698,7 @@ class Books:
         elif kind == record.ACCOUNT:
             self._take_terms(index, buf, PAYLOAD)
         elif kind == record.FREEZE:
-            self.registry.freeze_day[index] = u32_at(buf, PAYLOAD) // _DAY_S
+            self._note_freeze(index, u32_at(buf, PAYLOAD))
         elif kind == record.PLAN:
             self._take_plan(index, buf[PAYLOAD], u32_at(buf, PAYLOAD + 4))
         elif kind == record.METER:

@@ -1,9 +1,12 @@
-"""Daily freezes: the registers as a meter kept them at midnight.
+"""Freezes: the registers as a meter kept them at a midnight, a whole hour or a switch.
 
     Freeze      one of them: when it was frozen, then its registers
-    Freezes     the task: from 00:05 on each meter's newest, and those of the days that are missing
+    Freezes     the task: from 00:05 on each meter's newest daily freeze, and those of the days
+                that are missing
 
-Freeze 1 is that of the midnight before now. Spec: DL/T 645-2007 050600xx, 050601xx.
+Freeze 1 of a kind is the newest: of the midnight, the hour, the switch before now. An hourly
+freeze has the total alone. Where several kinds may have the moment, the first that has it counts.
+Spec: DL/T 645-2007 05kk00nn its time, 05kk01nn forward active energy.
 """
 
 from dlt645 import di
@@ -17,17 +20,30 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.asker import Asker
 
-# Of so many days they are wanted.
+# Kinds, as kk: those of a switch are of prices, seasons, day tables and tiers.
+DAILY = b"\x06"
+HOURLY = b"\x04"
+SWITCHES = b"\x05\x02\x03\x07"
+DAILY_OR_SWITCH = b"\x06\x05\x02\x03\x07"
+HOURLY_OR_SWITCH = b"\x04\x05\x02\x03\x07"
+# Of so many days daily ones are wanted.
 DAYS = const(7)
-# Meters have frozen their registers when so much of the day is over.
+# Meters have frozen their registers when so much of the day, or the hour, is over.
 AFTER_S = const(300)
 
+_DAILY = const(6)
+_HOURLY = const(4)
+_DAYS_LIMIT = const(62)
+_HOURS_LIMIT = const(254)
+_HOUR_S = const(3600)
 _DAY_S = const(86400)
 _NO_ROW = const(-1)
+_KIND_SHIFT = const(16)
+_REGISTERS = const(0x0100)
 
 
 class Freeze:
-    """The freeze of one day of one meter.
+    """The freeze of one moment of one meter.
 
     got         it was recorded
     unfrozen    freezes that a meter did not have
@@ -38,44 +54,72 @@ class Freeze:
         self.unfrozen = 0
         self._asker = asker
         self._index = 0
-        self._day = 0
+        self._t2000 = 0
+        self._kinds = DAILY
+        self._at = 0
         self._times = False
 
-    def begin(self, index: int, day: int) -> None:
-        """Want the freeze of the midnight with which `day` began."""
+    def begin(self, index: int, t2000: int, kinds: bytes) -> bool:
+        """Want the freeze of that moment; false where no meter keeps one for so long."""
         self._index = index
-        self._day = day
-        self._times = True
+        self._t2000 = t2000
+        self._kinds = kinds
+        self._at = -1
         self.got = False
+        return self._turn()
+
+    def _turn(self) -> bool:
+        """Turn to the next kind, false: there is none."""
+        self._times = True
+        while self._at + 1 < len(self._kinds):
+            self._at += 1
+            if self._number():
+                return True
+        return False
 
     def ask(self, now_ticks: int) -> None:
         """Start the next of its two questions."""
         self._asker.start_read(self._index, self._identifier(), now_ticks)
 
     def take(self, outcome: int) -> bool:
-        """The question has ended so; true: the other one follows."""
+        """The question has ended so; true: another one follows."""
         asker = self._asker
         index = self._index
         asker.learn(index, outcome)
         count = asker.decode(self._identifier(), outcome)
         if self._times:
-            # The registers count only if they were frozen at the midnight they are wanted for.
-            if count == 1 and asker.values[0] == self._day * _DAY_S:
+            # The registers count only if they were frozen at the moment they are wanted for.
+            if count == 1 and asker.values[0] == self._t2000:
                 self._times = False
                 return True
             count = 0
         if count:
-            asker.books.take_freeze(index, self._day * _DAY_S, asker.values, count)
+            asker.books.take_freeze(index, self._t2000, asker.values, count)
             self.got = True
-        elif outcome == line.OK or outcome == line.ABNORMAL:
+            return False
+        if outcome != line.OK and outcome != line.ABNORMAL:
+            return False
+        if self._kinds[self._at] == _DAILY:
             # What the meter does not have is not asked for again.
             self.unfrozen += 1
-            asker.registry.freeze_day[index] = self._day
-        return False
+            asker.registry.freeze_day[index] = self._t2000 // _DAY_S
+        return self._turn()
+
+    def _number(self) -> int:
+        """Which of its kind it is, 1 the newest; 0: none any more."""
+        kind = self._kinds[self._at]
+        now_t2000 = self._asker.books.t2000
+        if kind == _DAILY:
+            number = 1 + now_t2000 // _DAY_S - self._t2000 // _DAY_S
+            return number if number <= _DAYS_LIMIT else 0
+        if kind == _HOURLY:
+            number = 1 + now_t2000 // _HOUR_S - self._t2000 // _HOUR_S
+            return number if number <= _HOURS_LIMIT else 0
+        return 1
 
     def _identifier(self) -> int:
-        first = di.DAY_FREEZE_TIME if self._times else di.DAY_FREEZE_FORWARD
-        return first + self._asker.books.t2000 // _DAY_S - self._day
+        first = di.FREEZES | self._kinds[self._at] << _KIND_SHIFT
+        return (first if self._times else first | _REGISTERS) + self._number()
 
 
 class Freezes:
@@ -132,6 +176,6 @@ class Freezes:
                 continue
             first_day = today if known_day == 0 else known_day + 1
             self._index = index
-            self._freeze.begin(index, max(first_day, today - DAYS + 1))
-            return True
+            first_day = max(first_day, today - DAYS + 1)
+            return self._freeze.begin(index, first_day * _DAY_S, DAILY)
         return False

@@ -1,9 +1,9 @@
 """The billing registers of all meters of a line, once in each interval.
 
 A reading is two questions: the energy registers, and what tells of the relay; where that tells of
-an alarm that should be otherwise, the meter is told. Where a price, a
-season or a tier period changed at midnight between two readings, the meter's freeze of that
-midnight is read between the two and divides them exactly.
+an alarm that should be otherwise, the meter is told. Where a price, a season, a tier period or a
+slot of a day table changed at a whole hour between two readings, the meter's freeze of that
+moment is read between the two and divides them exactly.
 
 A meter that is down is asked less and less often, so that it costs little, and a round that could
 not be finished goes on where it stopped, so that no meter starves.
@@ -33,8 +33,8 @@ _STATUS = const(2)
 _ALARM = const(3)
 
 _VALUES = const(5)
+_HOUR_S = const(3600)
 _NO_ROUND = const(-1)
-_DAY_S = const(86400)
 
 
 class Readings:
@@ -63,7 +63,7 @@ class Readings:
         self._index = 0
         self._cursor = 0
         self._left = 0
-        self._day = 0
+        self._frozen_t2000 = 0
 
     def begin(self) -> bool:
         """Begin an interval if it is time to."""
@@ -103,9 +103,9 @@ class Readings:
         step = self._step
         index = self._index
         if step == _FREEZE:
-            if not self._freeze.take(outcome) and not self._divide():
-                self._step = _STATUS
-            return True
+            if self._freeze.take(outcome) or self._divide():
+                return True
+            return self._go_on()
         self._asker.learn(index, outcome)
         if step == _REGISTERS:
             return self._take_registers(outcome)
@@ -159,7 +159,13 @@ class Readings:
         if self._divide():
             self._step = _FREEZE
             return True
+        return self._go_on()
+
+    def _go_on(self) -> bool:
+        """After the registers and what divides them; true: the relay's status follows."""
+        index = self._index
         if self._too_early():
+            self._step = _REGISTERS
             return False
         if not self._relays.has_status(index):
             self._end(STATUS_UNKNOWN)
@@ -172,8 +178,14 @@ class Readings:
         asker = self._asker
         if asker.registry.speech[self._index] & meters.STANDARD != record.STANDARD_2007:
             return False
-        day = asker.books.dividing_day(self._index)
-        return day != 0 and asker.books.t2000 - day * _DAY_S < freezes.AFTER_S
+        t2000 = asker.books.dividing_t2000(self._index)
+        return t2000 != 0 and not self._is_there(t2000)
+
+    def _is_there(self, t2000: int) -> bool:
+        """Whether that freeze is there, and keeps its number until it is read."""
+        now_t2000 = self._asker.books.t2000
+        left_s = _HOUR_S - now_t2000 % _HOUR_S
+        return min(now_t2000 - t2000, left_s) >= freezes.AFTER_S
 
     def _divide(self) -> bool:
         """Want the freeze that divides this reading, if there is another one."""
@@ -181,18 +193,15 @@ class Readings:
         index = self._index
         if asker.registry.speech[index] & meters.STANDARD != record.STANDARD_2007:
             return False
-        day = asker.books.dividing_day(index)
+        books = asker.books
+        t2000 = books.dividing_t2000(index)
         again = self._step == _FREEZE
-        if again and (not self._freeze.got or day <= self._day):
+        if again and (not self._freeze.got or t2000 <= self._frozen_t2000):
             return False
-        t2000 = asker.books.t2000
-        if day == 0 or t2000 - day * _DAY_S < freezes.AFTER_S:
+        if t2000 == 0 or not self._is_there(t2000):
             return False
-        if t2000 // _DAY_S - day >= freezes.DAYS:
-            return False
-        self._day = day
-        self._freeze.begin(index, day)
-        return True
+        self._frozen_t2000 = t2000
+        return self._freeze.begin(index, t2000, books.dividing_kinds(index, t2000))
 
     def _end(self, status: int) -> None:
         self._step = _REGISTERS

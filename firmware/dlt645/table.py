@@ -37,6 +37,14 @@ TABLE = (
     b"\x01\x00\x01\x05\x03\x08\x05"  # 05010001..03 instant freeze, its time
     b"\x01\x01\x04\x05\xfe\x01\x04"  # 05040101..FE hourly freeze, forward active total
     b"\x01\x00\x04\x05\xfe\x08\x05"  # 05040001..FE hourly freeze, its time
+    b"\x01\x01\x05\x05\x02\x01\x14"  # 05050101..02 switch of prices, forward active
+    b"\x01\x00\x05\x05\x02\x08\x05"  # 05050001..02 switch of prices, its time
+    b"\x01\x01\x02\x05\x02\x01\x14"  # 05020101..02 switch of seasons, forward active
+    b"\x01\x00\x02\x05\x02\x08\x05"  # 05020001..02 switch of seasons, its time
+    b"\x01\x01\x03\x05\x02\x01\x14"  # 05030101..02 switch of day tables, forward active
+    b"\x01\x00\x03\x05\x02\x08\x05"  # 05030001..02 switch of day tables, its time
+    b"\x01\x01\x07\x05\x02\x01\x14"  # 05070101..02 switch of tiers, forward active
+    b"\x01\x00\x07\x05\x02\x08\x05"  # 05070001..02 switch of tiers, its time
     b"\x00\xff\x01\x02\x00\x12\x06"  # 0201FF00 voltages, 0.1 V
     b"\x00\x01\x01\x02\x00\x12\x02"  # 02010100 voltage of phase A
     b"\x00\xff\x02\x02\x00\x23\x09"  # 0202FF00 currents, mA

@@ -205,7 +205,8 @@ class Books:
 
     def _freeze(self, record: Record) -> None:
         account = self._account(record)
-        if account is None:
+        # Those of other moments divide a charge and are no day's: the record is enough.
+        if account is None or record.fields["frozen_t2000"] % SECONDS_A_DAY:
             return
         key = {"day": record.fields["frozen_t2000"] // SECONDS_A_DAY, "account": _name(account)}
         row = {

@@ -6,6 +6,7 @@ from binascii import crc32, unhexlify
 
 from card_world import ACCOUNT, DISTRICT, DISTRICT_KEY, METER, UID, VERSION, header, memory
 from concentrator.app import App
+from dlt645 import clock
 from dlt645.frame import Receiver, encode_into
 from harness import check, equal
 from tariff_images import ENDLESS, image, ladder, terms
@@ -100,6 +101,7 @@ class Storage:
 class Meter:
     """A meter; `wh` are its two registers, `commands` the relay commands it took.
 
+    kept        freezes by their kind and number: when, and the registers
     alarms      the commands of the alarm that it took; `has_alarm`: it tells of it
     deaf_to     a control that it does not answer
     lag_ms      after a command the relay moves so much later
@@ -113,6 +115,7 @@ class Meter:
         self.deaf_to = -1
         self.lag_ms = 0
         self.commands: list[int] = []
+        self.kept: dict[tuple[int, int], tuple[int, tuple[int, ...]]] = {}
         self.alarm = False
         self.has_alarm = True
         self.alarms: list[int] = []
@@ -139,11 +142,24 @@ class Meter:
             self.look(now_ms)
             return 0x9C, b""
         if data == _ENERGY:
-            values = [self.wh[0] + self.wh[1], self.wh[0], self.wh[1], 0, 0]
-            return 0x91, data + b"".join([_bcd(wh) for wh in values])
+            return 0x91, data + _registers((self.wh[0] + self.wh[1], self.wh[0], self.wh[1], 0, 0))
+        if data[3] == 5 and (data[2], data[0]) in self.kept:
+            t2000, wh = self.kept[data[2], data[0]]
+            return 0x91, data + (_minute(t2000) if data[1] == 0 else _registers(wh))
         if data == _STATUS:
             return 0x91, data + bytes((0x50 * self.open | 0x80 * self.alarm, 0))
         return 0xD1, b"\x02"
+
+
+def _registers(values: "tuple[int, ...]") -> bytes:
+    return b"".join([_bcd(wh) for wh in values])
+
+
+def _minute(t2000: int) -> bytes:
+    """YYMMDDhhmm, on the wire mm first."""
+    moment = bytearray(6)
+    clock.encode_into(moment, 0, t2000)
+    return bytes(moment[1:])
 
 
 def _bcd(wh: int) -> bytes:

@@ -7,14 +7,28 @@ card that is read and written; the power is cut at every change of the flash.
 
 import sys
 from array import array
+from binascii import crc32
 
 from card import codes
 from card_world import header, memory
 from concentrator import registry as meters
 from concentrator.checkpoint import file_name
-from concentrator_world import ALARM_OFF, ALARM_ON, CLOSE, TRIP, Bench, PowerCut
+from concentrator.freezes import HOURLY, SWITCHES
+from concentrator_world import (
+    ALARM_OFF,
+    ALARM_ON,
+    CLOSE,
+    INTERVAL_S,
+    START_T2000,
+    TRIP,
+    Bench,
+    PowerCut,
+)
 from harness import check, equal, heap_locked
 from prepay import policy as rules
+from prepay.calendar import day_number, month_of, year_of
+from tariff_images import ENDLESS, image, ladder, terms
+from uplink import record
 
 INDEX = 0
 SMALL = sys.maxsize < 1 << 32  # an emulated board is slow
@@ -429,6 +443,111 @@ def test_a_freeze_older_than_the_last_reading_divides_nothing() -> None:
         frozen = array("i", (0, wh[0] + more_wh, wh[1], 0, 0))
         bench.app.books.take_freeze(INDEX, later_t2000, frozen, 5)
         equal((balance_fen(bench), ledger.flags[INDEX] & 1), (200 - charged_fen, 0))
+
+
+HOUR_S = 3600
+
+
+def readings_of(bench: Bench, change_t2000: int, tariff: bytes) -> "list[tuple[int, int]]":
+    """How a reading across `change_t2000` stands in the journal: (t2000, flags) of each record.
+
+    The bench's meter used 1000 Wh before the change and 3000 Wh after it.
+    """
+    app = bench.app
+    crc = crc32(tariff)
+    app.tariffs.begin(len(tariff))
+    app.tariffs.put(0, tariff)
+    equal(app.tariffs.store(2, crc), "")
+    check(app.books.set_tariff(2, crc, len(tariff)))
+    check(app.books.plan_tariff(INDEX, 2, 0))
+    check(app.books.resume(INDEX), "it may charge another register than the one before")
+    bench.now_ms = 1000 * (change_t2000 - START_T2000 - 2 * INTERVAL_S)
+    bench.read_all()
+    meter = bench.meters[0]
+    seq = app.journal.durable_seq + app.journal.count
+    meter.silent = True
+    while bench.t2000 < change_t2000:
+        bench.run(10)
+    meter.wh[0] += 4000
+    bench.run(INTERVAL_S // 2)
+    meter.silent = False
+    bench.read_all()
+    check(app.journal.sync())
+    found = []
+    buf = bytearray(record.RECORD_SIZE)
+    while app.journal.read_into(seq + 1, buf):
+        seq += 1
+        if record.kind_at(buf, 0) in (record.READING, record.FREEZE):
+            found.append((record.t2000_at(buf, 0) - change_t2000, record.flags_at(buf, 0)))
+    return found
+
+
+def priced_from(change_t2000: int) -> bytes:
+    """Half a yuan before, a yuan from then on, at two rates."""
+    first = terms(0, ENDLESS)
+    second = terms(change_t2000, ENDLESS, ((1, 1, 1, 0, 0),))
+    ladders = (ladder((), (50000000, 25000000)), ladder((), (100000000, 50000000)))
+    return image(2, 1, ladders, (first, second))
+
+
+def test_a_price_switch_at_an_hour_is_divided_by_the_meters_switch_freeze() -> None:
+    change_t2000 = START_T2000 + 5 * HOUR_S
+    for kind in SWITCHES:
+        bench = supplied(900)
+        wh = bench.meters[0].wh
+        bench.meters[0].kept[kind, 1] = (change_t2000, (sum(wh) + 1000, wh[0] + 1000, wh[1], 0, 0))
+        found = readings_of(bench, change_t2000, priced_from(change_t2000))
+        equal([flags for _, flags in found], [0, 0, 0], kind)
+        equal(found[1][0], 0, "a reading at the switch itself")
+        equal(balance_fen(bench), 900 - 50 - 300)
+
+
+def test_without_its_freeze_a_price_switch_is_divided_by_time_and_marked() -> None:
+    change_t2000 = START_T2000 + 5 * HOUR_S
+    bench = supplied(900)
+    meter = bench.meters[0]
+    # Another switch, and the registers of the hour: neither is of that moment and has the rates.
+    meter.kept[SWITCHES[0], 1] = (change_t2000 - 60, (9000, 8000, 1000, 0, 0))
+    found = readings_of(bench, change_t2000, priced_from(change_t2000))
+    equal(len(found), 1)
+    equal(found[0][1], record.ESTIMATED)
+    check(500 < balance_fen(bench) < 700, "by time: later than the half of it")
+
+
+def test_a_settlement_at_an_hour_is_divided_by_the_hourly_freeze() -> None:
+    change_t2000 = START_T2000 + 5 * HOUR_S
+    days = change_t2000 // 86400
+    year = year_of(days)
+    month = month_of(year, days)
+    day = days - day_number(year, month, 1) + 1
+    yearly = (2, ((month, day, change_t2000 % 86400 // HOUR_S),))
+    tariff = image(1, 2, (ladder((2000,), (50000000, 100000000)),), (terms(0, yearly),))
+    bench = supplied(900)
+    total = sum(bench.meters[0].wh)
+    for number in (1, 2):
+        bench.meters[0].kept[HOURLY[0], number] = (change_t2000, (total + 1000,))
+    found = readings_of(bench, change_t2000, tariff)
+    equal([flags for _, flags in found if not flags & record.JOINED], [0, 0, 0])
+    equal((found[1][0], bench.app.ledger.used_wh[INDEX]), (0, 3000))
+    equal(balance_fen(bench), 900 - 50 - 100 - 100)
+    bench.app.registry.freeze_day[INDEX] = 5
+    bench.app.books.take_freeze(INDEX, change_t2000, array("i", (total,)), 1)
+    equal(bench.app.registry.freeze_day[INDEX], 5, "an hour is no day")
+
+
+def test_a_slot_of_a_day_table_is_divided_by_the_hourly_freeze_alone() -> None:
+    change_t2000 = START_T2000 + 5 * HOUR_S
+    minute = change_t2000 % 86400 // 60
+    tables = (((0, 0), (minute, 1)),)
+    terms_of = terms(0, ENDLESS, ((1, 1, 0, 1, 1),))
+    tariff = image(2, 1, (ladder((), (50000000, 100000000)),), (terms_of,), tables)
+    bench = supplied(900)
+    total = sum(bench.meters[0].wh)
+    bench.meters[0].kept[SWITCHES[0], 1] = (change_t2000, (total + 4000,))
+    bench.meters[0].kept[HOURLY[0], 1] = (change_t2000, (total + 1000,))
+    found = readings_of(bench, change_t2000, tariff)
+    equal([flags for _, flags in found], [0, 0, 0])
+    equal(balance_fen(bench), 900 - 50 - 300)
 
 
 # --- the heap -----------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ class Books:
         self.registry.set_row(index, row, 0)
         return True
 
-    def dividing_day(self, index: int) -> int:
+    def dividing_t2000(self, index: int) -> int:
         """No price changes."""
         return 0
 

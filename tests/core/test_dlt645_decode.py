@@ -15,6 +15,8 @@ from dlt645.ticks import TICKS_MASK, ticks_add, ticks_diff
 from harness import check, equal, heap_locked
 from vectors_dlt645 import FRAMES
 
+DAY_FREEZE_TIME = di.FREEZES + 0x060001
+
 
 def new_out(count: int) -> "array[int]":
     """An array for `count` values."""
@@ -48,8 +50,11 @@ def test_table_and_names_agree() -> None:
         (di.TIME, 3),
         (di.DATE_TIME, 7),
         (di.STATUS_3, 2),
-        (di.DAY_FREEZE_TIME, 5),
-        (di.DAY_FREEZE_FORWARD + 61, 20),
+        (DAY_FREEZE_TIME, 5),
+        (di.FREEZES + 0x06013E, 20),
+        (di.FREEZES + 0x0401FE, 4),
+        (di.FREEZES + 0x050102, 20),
+        (di.FREEZES + 0x070001, 5),
         (di.ENERGY_1997, 4),
         (di.ENERGY_BLOCK_1997, 21),
         (di.DATE_1997, 4),
@@ -66,7 +71,7 @@ def test_table_and_names_agree() -> None:
 def test_all_ff_is_no_value() -> None:
     out = new_out(9)
     blank = bytearray(b"\xff" * 24)
-    for identifier in (di.DATE, di.TIME, di.DATE_TIME, di.STATUS_3, di.DAY_FREEZE_TIME, di.MONEY):
+    for identifier in (di.DATE, di.TIME, di.DATE_TIME, di.STATUS_3, DAY_FREEZE_TIME, di.MONEY):
         size = di.reply_size(identifier)
         equal(di.decode(identifier, blank, 4, 4 + size, out), 1, hex(identifier))
         equal(out[0], di.NO_VALUE, hex(identifier))
@@ -140,7 +145,7 @@ def test_sizes() -> None:
         count = di.decode(di.ENERGY_FORWARD, data, 0, size, out)
         good = size >= 4 and size % 4 == 0
         equal(count, min(size // 4, 3) if good else di.BAD_SIZE, size)
-    for identifier in (di.DATE, di.TIME, di.DATE_TIME, di.STATUS_3, di.DAY_FREEZE_TIME):
+    for identifier in (di.DATE, di.TIME, di.DATE_TIME, di.STATUS_3, DAY_FREEZE_TIME):
         for size in range(12):
             if size != di.reply_size(identifier):
                 equal(di.decode(identifier, data, 0, size, out), di.BAD_SIZE, (identifier, size))
