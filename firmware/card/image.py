@@ -32,7 +32,7 @@ IMAGE = const(32)  # where the image begins in the memory of the card
 IMAGE_SIZE = const(224)
 CARD_SIZE = const(256)
 
-VERSION = const(1)
+_VERSION = const(1)
 # Flags.
 SPARE_TARIFF = const(1)  # the card names the account's next tariff
 # Kinds.
@@ -48,9 +48,9 @@ REFUND = const(9)  # takes money off the account: the order's amount
 
 SUITE = const(3)
 ACCOUNT = const(12)
-METER = const(18)
+_METER = const(18)
 UID = const(24)
-HEADER_SIZE = const(80)
+_HEADER_SIZE = const(80)
 LIMITS = const(48)
 SPARE_T2000 = const(68)
 SPARE_CRC = const(72)
@@ -60,8 +60,8 @@ WRAPPED_KEY = const(52)
 WRITE_BACK = const(88)
 WRITE_BACK_SIZE = const(64)
 
-ORDER_LIMIT = const(0x3FFFFFFF)
-AMOUNT_LIMIT_FEN = const(99999999)
+_ORDER_LIMIT = const(0x3FFFFFFF)
+_AMOUNT_LIMIT_FEN = const(99999999)
 
 _MAGIC_0 = const(0x44)  # "DK"
 _MAGIC_1 = const(0x4B)
@@ -93,7 +93,7 @@ class Image:
         self.written_order = -1
         if buf[0] != _MAGIC_0 or buf[1] != _MAGIC_1:
             return codes.BLANK
-        if buf[2] != VERSION:
+        if buf[2] != _VERSION:
             return codes.FORMAT
         if not keys.has_suite(buf[3]) or not OPEN <= buf[4] <= REFUND:
             return codes.WRONG_TYPE
@@ -103,7 +103,7 @@ class Image:
             return codes.DISTRICT
         if buf[5] != keys.version:
             return codes.KEY_VERSION
-        if not keys.is_genuine(buf, 0, HEADER_SIZE):
+        if not keys.is_genuine(buf, 0, _HEADER_SIZE):
             return codes.MAC
         if not same(buf, UID, uid, 0, len(uid)):
             return codes.SERIAL
@@ -111,7 +111,7 @@ class Image:
         self.flags = buf[6]
         fields = unpack_from("<IIII", buf, 32)
         self.order, self.amount_fen, self.issued_t2000, self.valid_until_t2000 = fields
-        if self.order > ORDER_LIMIT or self.amount_fen > AMOUNT_LIMIT_FEN:
+        if self.order > _ORDER_LIMIT or self.amount_fen > _AMOUNT_LIMIT_FEN:
             return codes.FORMAT
         if buf[WRITE_BACK] == _MARKER and keys.is_genuine(buf, WRITE_BACK, _WRITE_BACK_BODY):
             self.written_order = unpack_from("<I", buf, WRITE_BACK + 4)[0]
@@ -124,7 +124,7 @@ class Image:
 
     def is_for_meter(self, address: "bytes | bytearray") -> bool:
         """Whether the 6 bytes of the meter, low byte first, are the header's."""
-        return same(self.buf, METER, address, 0, 6)
+        return same(self.buf, _METER, address, 0, 6)
 
     def seal_write_back(self, keys: "Keys", code: int, illegal: int, t2000: int) -> None:
         """Finish the write-back, whose bytes 2..25 and 28..51 the books have filled."""

@@ -16,9 +16,9 @@ from micropython import const
 from card.cmac import cipher_of, cmac_into
 from card.image import ACCOUNT, SUITE, UID
 
-KEY_SIZE = const(16)
-MAC_SIZE = const(8)
-SUITE_HMAC_SHA256 = const(1)
+_KEY_SIZE = const(16)
+_MAC_SIZE = const(8)
+_SUITE_HMAC_SHA256 = const(1)
 
 _WRAP = b"dianka/key/wrap/1\0"
 _DERIVE = b"dianka/key/account/1\0"
@@ -40,31 +40,31 @@ class Keys:
         self.district = district
         self.version = version if key else 0
         self._district = Hmac(key)
-        self._account_key = bytearray(KEY_SIZE)
+        self._account_key = bytearray(_KEY_SIZE)
         self._prefix = bytearray(_PREFIX)
-        self._mac = bytearray(MAC_SIZE)
+        self._mac = bytearray(_MAC_SIZE)
 
     def has_suite(self, suite: int) -> bool:
         """Whether MACs of `suite` can be made here."""
-        return suite == SUITE_HMAC_SHA256 or cipher_of(suite, self._account_key) is not None
+        return suite == _SUITE_HMAC_SHA256 or cipher_of(suite, self._account_key) is not None
 
     def unwrap(self, buf: bytearray, start: int) -> bytearray:
         """The key that stands wrapped at `start` of an image."""
-        key = bytearray(KEY_SIZE)
+        key = bytearray(_KEY_SIZE)
         self._district.digest_into(_WRAP, memoryview(buf)[UID:], _UID_SIZE + 4, key)
-        for position in range(KEY_SIZE):
+        for position in range(_KEY_SIZE):
             key[position] ^= buf[start + position]
         return key
 
     def is_genuine(self, buf: bytearray, start: int, size: int) -> bool:
         """Whether `buf[start : start + size]` of an image is followed by its MAC."""
         self._authenticate(buf, start, size)
-        return same(buf, start + size, self._mac, 0, MAC_SIZE)
+        return same(buf, start + size, self._mac, 0, _MAC_SIZE)
 
     def seal(self, buf: bytearray, start: int, size: int) -> None:
         """Put the MAC behind `buf[start : start + size]` of an image."""
         self._authenticate(buf, start, size)
-        for position in range(MAC_SIZE):
+        for position in range(_MAC_SIZE):
             buf[start + size + position] = self._mac[position]
 
     def _authenticate(self, buf: bytearray, start: int, size: int) -> None:

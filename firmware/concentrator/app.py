@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from concentrator.ports import Board
 
 # Waiting readings become durable together, when so many wait or the first has waited so long.
-SYNC_COUNT = const(16)
-SYNC_MS = const(10000)
+_SYNC_COUNT = const(16)
+_SYNC_MS = const(10000)
 # A checkpoint lets older segments go: after so many records, or when segments become few.
-CHECKPOINT_RECORDS = const(2048)
-CHECKPOINT_ROOM = const(64)
+_CHECKPOINT_RECORDS = const(2048)
+_CHECKPOINT_ROOM = const(64)
 # The longest time for which a step may promise that nothing is due, and the shortest worth it.
 QUIET_MS = const(30000)
 _REST_MS = const(1000)
@@ -63,9 +63,9 @@ _CARD_COLUMNS = const(48)
 _LEDGER_COLUMNS = const(64)
 
 # Tasks behind those of the lines.
-CONSOLE = const(0)
-UPLINK = const(1)
-JOURNAL = const(2)
+_CONSOLE = const(0)
+_UPLINK = const(1)
+_JOURNAL = const(2)
 OWN_READER = const(3)
 
 # Places in `_quiet`.
@@ -196,15 +196,15 @@ class App:
     def moves(self, task: int) -> int:
         """A number that changes as long as task `task` of `tasks` goes on.
 
-        The lines come first, then CONSOLE and the cards at it, UPLINK, JOURNAL, and OWN_READER on
-        a board with a card reader. A task with nothing to do goes on as well: no later than
-        QUIET_MS after the last time its number is another one.
+        The lines come first, then the console with its cards, the uplink, the journal, and
+        OWN_READER on a board with a card reader. A task with nothing to do goes on as well: no
+        later than QUIET_MS after the last time its number is another one.
         """
         lines = len(self.pollers)
         return self.pollers[task].moves if task < lines else self._moves[task - lines]
 
     def note_move(self, task: int) -> None:
-        """Task CONSOLE, UPLINK, JOURNAL or OWN_READER goes on."""
+        """Task `task` behind those of the lines goes on."""
         self._moves[task] = (self._moves[task] + 1) & _MOVES_MASK
 
     def signals(self) -> int:
@@ -277,14 +277,14 @@ class App:
         console = self.console
         redemption = self.redemption
         if console is None or redemption is None:
-            self.note_move(CONSOLE)
+            self.note_move(_CONSOLE)
             return QUIET_MS
         self.guard.step(now_ticks)
         busy = console.step()
         if redemption.poll(now_ticks, now_t2000):
             busy = True
         if not redemption.busy:
-            self.note_move(CONSOLE)
+            self.note_move(_CONSOLE)
         if console.step() or busy:
             return 0
         return _LINE_MS if redemption.busy else QUIET_MS
@@ -300,25 +300,25 @@ class App:
         count = journal.count
         if count == 0:
             self._waits_ticks = -1
-            self.note_move(JOURNAL)
+            self.note_move(_JOURNAL)
         elif self._waits_ticks < 0:
             self._waits_ticks = now_ticks
-        elif count >= SYNC_COUNT or (now_ticks - self._waits_ticks) & _TICKS_MASK >= SYNC_MS:
+        elif count >= _SYNC_COUNT or (now_ticks - self._waits_ticks) & _TICKS_MASK >= _SYNC_MS:
             journal.sync()
             self._waits_ticks = -1
-            self.note_move(JOURNAL)
+            self.note_move(_JOURNAL)
         if self.session is not None:
             seq = min(self.session.acked_seq, self.checkpoint.older_seq)
             if journal.first_seq <= seq:
                 journal.drop(seq)
         unkept = journal.durable_seq - self.checkpoint.seq
-        if unkept >= CHECKPOINT_RECORDS or (journal.room < CHECKPOINT_ROOM and unkept >= 64):
+        if unkept >= _CHECKPOINT_RECORDS or (journal.room < _CHECKPOINT_ROOM and unkept >= 64):
             self.save()
         if journal.count == 0:
             return QUIET_MS
         if self._waits_ticks < 0:
             return _REST_MS
-        return max(_REST_MS, SYNC_MS - ((now_ticks - self._waits_ticks) & _TICKS_MASK))
+        return max(_REST_MS, _SYNC_MS - ((now_ticks - self._waits_ticks) & _TICKS_MASK))
 
     def save(self) -> bool:
         """Write a checkpoint of everything; false where the storage refuses."""
@@ -337,7 +337,7 @@ class App:
         session = self.session
         channel = self.board.uplink
         if session is None or channel is None or channel.connection == 0:
-            self.note_move(UPLINK)
+            self.note_move(_UPLINK)
             return QUIET_MS
         if channel.connection != self._connection:
             self._connection = channel.connection
@@ -356,7 +356,7 @@ class App:
         if session.tx_size:
             self._send_up(now_ticks)
         if outcome != uplink.BUSY:
-            self.note_move(UPLINK)
+            self.note_move(_UPLINK)
         if outcome == uplink.AHEAD:
             self.books.behind = True
         if outcome == uplink.ACKED:
@@ -388,11 +388,11 @@ class App:
         if taken:
             self._tx_sent += taken
             self._taken_ticks = now_ticks
-            self.note_move(UPLINK)
+            self.note_move(_UPLINK)
         elif (now_ticks - self._taken_ticks) & _TICKS_MASK >= _UNTAKEN_MS:
             # The far side reads no more: only another connection can help.
             channel.close()
-            self.note_move(UPLINK)
+            self.note_move(_UPLINK)
         if self._tx_sent >= session.tx_size:
             self._tx_sent = 0
             session.sent(now_ticks)

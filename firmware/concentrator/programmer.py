@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from concentrator.guard import Guard
 
 # Status of an answer.
-GOOD = const(0)
-FAILED = const(1)
-LOG_IN = const(2)
-IN_USE = const(3)
-NO_CARD = const(4)
-OUTSIDE = const(5)
+_GOOD = const(0)
+_FAILED = const(1)
+_LOG_IN = const(2)
+_IN_USE = const(3)
+_NO_CARD = const(4)
+_OUTSIDE = const(5)
 
 _NOTHING = const(0)
 
@@ -75,13 +75,13 @@ class Programmer:
             return self._due
         carrier = self.carrier
         if in_use:
-            self._answer(IN_USE)
+            self._answer(_IN_USE)
         elif not self.busy:
             self._start()
         else:
             outcome = carrier.poll(now_ticks)
             if outcome != port.BUSY:
-                self._answer(GOOD if outcome == port.OK else FAILED)
+                self._answer(_GOOD if outcome == port.OK else _FAILED)
         return self._due
 
     def _start(self) -> None:
@@ -89,11 +89,11 @@ class Programmer:
         size = self._size
         self.busy = True
         if not self._guard.allows():
-            self._answer(LOG_IN)
+            self._answer(_LOG_IN)
         elif not carrier.present:
-            self._answer(NO_CARD)
+            self._answer(_NO_CARD)
         elif size > IMAGE_SIZE or self._offset + size > carrier.size:
-            self._answer(OUTSIDE)
+            self._answer(_OUTSIDE)
         elif self._kind == link.CARD_WRITE:
             carrier.start_write(self._offset, self._source, size)
         else:
@@ -103,7 +103,7 @@ class Programmer:
         body = self._body
         body[0] = status
         self._body_size = 1
-        if status == GOOD and self._kind == link.CARD_READ:
+        if status == _GOOD and self._kind == link.CARD_READ:
             for position in range(self._size):
                 body[1 + position] = self.carrier.data[position]
             self._body_size = 1 + self._size

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 # When a meter is asked what became of a command, since it was sent. With the last look every
 # relay has come to rest: only then is the command repeated, or judged if it was withdrawn.
 LOOKS_MS = (1000, 3000, 7000)
-SENDS_LIMIT = const(3)
-EXPIRY_S = const(3600)
+_SENDS_LIMIT = const(3)
+_EXPIRY_S = const(3600)
 # So many relays at once; others wait until one of them has ended.
-PLACES = const(8)
-QUIET_MS = const(60000)
+_PLACES = const(8)
+_QUIET_MS = const(60000)
 
 # C028 3355 or 9966 behind a password, as on the wire.
 _REQUEST_1997_SIZE = const(8)
@@ -63,7 +63,7 @@ class Relays:
 
     password, operator      PA P0 P1 P2 and C0..C3 for the commands, as on the wire
     old_relays              meters of 1997 have the vendor's relay
-    wait_ms                 until one of them has to be looked at again; QUIET_MS: none
+    wait_ms                 until one of them has to be looked at again, many: none
     """
 
     def __init__(self, asker: "Asker") -> None:
@@ -71,15 +71,15 @@ class Relays:
         self.password = bytearray(4)
         self.operator = bytearray(4)
         self.old_relays = False
-        self.wait_ms = QUIET_MS
+        self.wait_ms = _QUIET_MS
         self._asker = asker
         self._cursor = 0
         self._is_sent = False
         self._told = 0  # the alarm sent last
         self._place = 0  # whose turn it is
-        self._rows = array("H", [_NO_ROW] * PLACES)
-        self._sent_ticks = array("I", bytes(4 * PLACES))
-        self._tries = bytearray(PLACES)
+        self._rows = array("H", [_NO_ROW] * _PLACES)
+        self._sent_ticks = array("I", bytes(4 * _PLACES))
+        self._tries = bytearray(_PLACES)
 
     # --- what a meter says of its relay ---------------------------------------------------------
 
@@ -142,7 +142,7 @@ class Relays:
         """Go on with a relay of this line, if it is time to."""
         registry = self._asker.registry
         if not registry.pending:
-            self.wait_ms = QUIET_MS
+            self.wait_ms = _QUIET_MS
             return False
         place = self._choose(now_ticks)
         if place == _NO_PLACE:
@@ -195,7 +195,7 @@ class Relays:
         if stage == meters.RELAY_CONFIRM and tries & _LOOKS < _LAST_LOOK:
             self._tries[place] = tries + 1
             return False
-        if (status == STATUS_UNKNOWN and not mute) or tries >= SENDS_LIMIT * _SEND:
+        if (status == STATUS_UNKNOWN and not mute) or tries >= _SENDS_LIMIT * _SEND:
             self._end(record.STAGE_FAILED, status)
             return False
         registry.set_relay(index, meters.RELAY_SEND | wants_open)
@@ -208,9 +208,9 @@ class Relays:
         """
         registry = self._asker.registry
         free = _NO_PLACE
-        self.wait_ms = QUIET_MS
-        for step in range(PLACES):
-            place = (self._place + step) % PLACES
+        self.wait_ms = _QUIET_MS
+        for step in range(_PLACES):
+            place = (self._place + step) % _PLACES
             index = self._rows[place]
             if index != _NO_ROW and not meters.is_pending(registry.relay[index]):
                 # Its order was withdrawn meanwhile.
@@ -257,9 +257,9 @@ class Relays:
 
     def _has_place(self, index: int) -> bool:
         place = 0
-        while place < PLACES and self._rows[place] != index:
+        while place < _PLACES and self._rows[place] != index:
             place += 1
-        return place < PLACES
+        return place < _PLACES
 
     def _send(self, index: int, now_ticks: int) -> None:
         asker = self._asker
@@ -278,7 +278,7 @@ class Relays:
     def _command(self, action: int, now_ticks: int) -> None:
         asker = self._asker
         t2000 = asker.books.t2000
-        expiry_t2000 = NO_EXPIRY if t2000 < 0 else t2000 + EXPIRY_S
+        expiry_t2000 = NO_EXPIRY if t2000 < 0 else t2000 + _EXPIRY_S
         asker.master.start_relay(
             asker.address, action, self.password, self.operator, expiry_t2000, now_ticks
         )

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from concentrator.asker import Asker
 
 # A meter's clock is set by broadcast if it differs by no more.
-SET_LIMIT_S = const(300)
+_SET_LIMIT_S = const(300)
 # Fewer meters than this are no majority against us.
-MAJORITY_LEAST = const(3)
+_MAJORITY_LEAST = const(3)
 
 # Phases of a day.
 _LOOK = const(0)
@@ -135,7 +135,7 @@ class Upkeep:
         self._index = _NO_ROW
         if phase == _LOOK:
             self._seen = self._differ = self._speeds = 0
-        elif phase == _SET and self._differ * 2 > self._seen >= MAJORITY_LEAST:
+        elif phase == _SET and self._differ * 2 > self._seen >= _MAJORITY_LEAST:
             self._speeds = 0
 
     def _find(self) -> bool:
@@ -195,7 +195,7 @@ class Upkeep:
             self._asker.books.note_line(index, record.LINE_CLOCK, 0, ahead_s)
             return
         self._differ += 1
-        if -SET_LIMIT_S <= ahead_s <= SET_LIMIT_S:
+        if -_SET_LIMIT_S <= ahead_s <= _SET_LIMIT_S:
             self._speeds |= 1 << (self._asker.registry.speech[index] >> meters.SPEED_SHIFT)
 
     def _send_time(self, now_ticks: int) -> None:

@@ -5,15 +5,15 @@ control C   D7 from the meter | D6 error reply | D5 more data follows | D4..D0 f
 
 from micropython import const
 
-REPLY = const(0x80)
-MORE = const(0x20)
-ERROR = const(0x40)
-FUNCTION_MASK = const(0x1F)
+_REPLY = const(0x80)
+_MORE = const(0x20)
+_ERROR = const(0x40)
+_FUNCTION_MASK = const(0x1F)
 
 # DL/T 645-2007
 BROADCAST_TIME = const(0x08)
 READ = const(0x11)
-READ_ADDRESS = const(0x13)
+_READ_ADDRESS = const(0x13)
 RELAY = const(0x1C)
 # DL/T 645-1997
 READ_1997 = const(0x01)

@@ -32,8 +32,8 @@ from dlt645.clock import decode_moment
 from dlt645.table import TABLE, TABLE_SIZE
 
 BOX_SIZE = const(792)
-ASKED = const(0)
-ASKED_DI = const(7)
+_ASKED = const(0)
+_ASKED_DI = const(7)
 ADDRESS = const(16)
 DATA = const(24)
 
@@ -44,7 +44,7 @@ FOUND = const(3)
 NOISE = const(4)
 REFUSED = const(5)
 DROPPED = const(6)
-UNREAD = const(7)
+_UNREAD = const(7)
 
 # What `receive` is called for: to take bytes, to look behind the frame held, to look behind it
 # and at what would be half a frame, because no more bytes will come.
@@ -121,17 +121,17 @@ def ask(box: ptr8, address: ptr8, data: ptr8, size: int) -> int:
     """
     nines = 0
     for index in range(6):
-        box[ASKED + index] = address[index]
+        box[_ASKED + index] = address[index]
         if address[index] == 0x99:
             nines += 1
     everyone = 0
     if nines == 6:
         everyone = 1
         for index in range(6):
-            box[ASKED + index] = 0xAA
+            box[_ASKED + index] = 0xAA
     box[_ASKED_SIZE] = size
     for index in range(size):
-        box[ASKED_DI + index] = data[index]
+        box[_ASKED_DI + index] = data[index]
     return everyone
 
 
@@ -184,7 +184,7 @@ def _accept(ring: ptr8, chunk: ptr8, start: int) -> int:
         size -= 1
         byte = chunk[start + size + 1]
         ring[ADDRESS + size] = byte
-        if ring[ASKED + size] != byte and ring[ASKED + size] != 0xAA:
+        if ring[_ASKED + size] != byte and ring[_ASKED + size] != 0xAA:
             verdict = 0x10000
     if verdict == 0:
         size = ring[_ASKED_SIZE]
@@ -192,7 +192,7 @@ def _accept(ring: ptr8, chunk: ptr8, start: int) -> int:
             verdict = 0x20000
         while size:
             size -= 1
-            if ring[ASKED_DI + size] != ring[DATA + size]:
+            if ring[_ASKED_DI + size] != ring[DATA + size]:
                 verdict = 0x20000
     return chunk[start + 8] | chunk[start + 9] << 8 | verdict | 0x40000
 

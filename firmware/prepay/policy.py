@@ -48,21 +48,21 @@ CLOSE = const(2)
 PERMIT = const(3)  # the user closes by the button
 
 # Reasons, also of POLICY and RELAY records.
-R_LEVEL = const(1)
-R_WARNING = const(2)
-R_USED_UP = const(3)
+_R_LEVEL = const(1)
+_R_WARNING = const(2)
+_R_USED_UP = const(3)
 R_TOP_UP = const(4)
-R_RESUMED = const(5)
-R_EMERGENCY = const(6)
-R_OVERLOAD = const(7)
-R_LOAD_OVER = const(8)
-R_ORDER = const(9)
-R_DOUBT = const(10)
-R_GUARD = const(11)
-R_NOTICE = const(12)
-R_GRACE = const(13)
-R_NO_CUT_TIME = const(14)
-R_NO_CLOCK = const(15)
+_R_RESUMED = const(5)
+_R_EMERGENCY = const(6)
+_R_OVERLOAD = const(7)
+_R_LOAD_OVER = const(8)
+_R_ORDER = const(9)
+_R_DOUBT = const(10)
+_R_GUARD = const(11)
+_R_NOTICE = const(12)
+_R_GRACE = const(13)
+_R_NO_CUT_TIME = const(14)
+_R_NO_CLOCK = const(15)
 R_MISMATCH = const(16)  # the relay was found otherwise than it was left
 REASON_NAMES = (
     "",
@@ -199,14 +199,14 @@ class Policy:
         if cause == ORDER_TRIP:
             if state == REMOTE or flags & GUARD:
                 return state
-            return REMOTE | TRIP << 8 | R_ORDER << 16
+            return REMOTE | TRIP << 8 | _R_ORDER << 16
         if cause == CARD:
             return self._card(state, balance_fen, grade)
         level = self._level(state, balance_fen, grade)
         if state == level < ZERO:
             return state
         if self._overloads(state, power_w) and not flags & (GUARD | STOPPED):
-            return OVERLOAD | TRIP << 8 | R_OVERLOAD << 16
+            return OVERLOAD | TRIP << 8 | _R_OVERLOAD << 16
         if not self._may_leave(state, level, balance_fen, cause, t2000, since_t2000):
             return state
         move = _MOVES[level][state]
@@ -230,14 +230,14 @@ class Policy:
         """Make the step; `reason` is why a trip would be held back, 0: it would not."""
         new = _LEVELS[level]
         intent = NONE
-        why = R_TOP_UP if cause == TOP_UP else R_LEVEL
+        why = R_TOP_UP if cause == TOP_UP else _R_LEVEL
         if move == _WARN and reason == 0:
             intent = TRIP
-            why = R_WARNING
+            why = _R_WARNING
         elif move == _CLOSE:
             intent = CLOSE
         elif move in (_TRIP, _OPEN):
-            why = reason or R_USED_UP
+            why = reason or _R_USED_UP
             if reason:
                 new = HELD
                 intent = CLOSE if move == _OPEN else NONE
@@ -246,9 +246,9 @@ class Policy:
         if move == _KEEP or new == state:
             return state
         if cause == ORDER_CLOSE:
-            why = R_ORDER
+            why = _R_ORDER
         elif state == OVERLOAD and cause == TIME:
-            why = R_LOAD_OVER
+            why = _R_LOAD_OVER
         if intent == CLOSE and self.permit_only:
             intent = PERMIT
         return new | intent << 8 | why << 16
@@ -256,10 +256,10 @@ class Policy:
     def _card(self, state: int, balance_fen: int, grade: int) -> int:
         """The user asks for supply without paying."""
         if state in (ALARM_2, ZERO):
-            return state | CLOSE << 8 | R_RESUMED << 16
+            return state | CLOSE << 8 | _R_RESUMED << 16
         credit_fen = self.overdraft_fen + self._grace_fen(grade) + self.emergency_fen
         if state == CUT and self.emergency_fen and -balance_fen < credit_fen:
-            return EMERGENCY | CLOSE << 8 | R_EMERGENCY << 16
+            return EMERGENCY | CLOSE << 8 | _R_EMERGENCY << 16
         return state
 
     def _may_leave(
@@ -296,17 +296,17 @@ class Policy:
     ) -> int:
         """Why no trip may happen now, or 0."""
         if flags & STOPPED:
-            return R_DOUBT
+            return _R_DOUBT
         if flags & GUARD:
-            return R_GUARD
+            return _R_GUARD
         if t2000 <= 0:
-            return R_NO_CLOCK
+            return _R_NO_CLOCK
         due_s = t2000 - since_t2000 if state == HELD else 0
         if due_s < self.notice_minutes * 60:
-            return R_NOTICE
+            return _R_NOTICE
         if due_s < self._grace_hours(grade) * 3600:
-            return R_GRACE
-        return R_NO_CUT_TIME if self._no_cut_at(t2000) else 0
+            return _R_GRACE
+        return _R_NO_CUT_TIME if self._no_cut_at(t2000) else 0
 
     def _no_cut_at(self, t2000: int) -> bool:
         """Whether the hour or the day is one without cuts."""

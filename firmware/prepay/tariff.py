@@ -32,9 +32,9 @@ from micropython import const
 
 from prepay.calendar import DAY_S, day_number, month_of, weekday_of, year_of
 
-IMAGE_LIMIT = const(4096)
+_IMAGE_LIMIT = const(4096)
 RATES_LIMIT = const(8)
-TIERS_LIMIT = const(8)
+_TIERS_LIMIT = const(8)
 # Above every energy, and every time before 2034: the limit of the last tier, the end of all sets.
 NO_LIMIT = const(0x3FFFFFFF)
 _FAR_T2000 = const(0xFFFFFFFF)
@@ -113,7 +113,7 @@ class Tariff:
         """
         if self.number:
             return "it is loaded"
-        if not _HEADER < size <= min(len(image), IMAGE_LIMIT):
+        if not _HEADER < size <= min(len(image), _IMAGE_LIMIT):
             return "no tariff has that size"
         self._image = bytes(image[:size])
         self.image_crc32 = crc32(self._image)
@@ -132,7 +132,7 @@ class Tariff:
         image = self._image
         _within(image[3], 1, 255, "number")
         self.rates = _within(image[4], 1, RATES_LIMIT, "rates")
-        self.tiers = _within(image[5], 1, TIERS_LIMIT, "tiers")
+        self.tiers = _within(image[5], 1, _TIERS_LIMIT, "tiers")
         self.households = _within(image[6], 1, _HOUSEHOLDS_LIMIT, "kinds of household")
         ladders = _within(image[7], 1, _LADDERS_LIMIT, "ladders")
         self.cells = self.tiers * self.rates

@@ -16,7 +16,7 @@ from micropython import const
 from uplink.record import u32_at
 
 PAYLOAD = const(9)
-MAC_SIZE = const(8)
+_MAC_SIZE = const(8)
 OVERHEAD = const(17)
 
 # Outcomes of `open` below 0; 0 and above is the payload's size.
@@ -35,7 +35,7 @@ class Envelope:
     def __init__(self, key: "bytes | bytearray", concentrator: int) -> None:
         self._hmac = Hmac(key)
         self._prefix = bytearray(_PREFIX)
-        self._mac = bytearray(MAC_SIZE)
+        self._mac = bytearray(_MAC_SIZE)
         self._concentrator = concentrator
 
     def seal(self, kind: int, number: int, body: bytearray, payload_size: int) -> int:
@@ -43,13 +43,13 @@ class Envelope:
         pack_into("<BII", body, 0, _VERSION, self._concentrator, number)
         end = PAYLOAD + payload_size
         self._authenticate(kind, body, end)
-        for index in range(MAC_SIZE):
+        for index in range(_MAC_SIZE):
             body[end + index] = self._mac[index]
-        return end + MAC_SIZE
+        return end + _MAC_SIZE
 
     def open(self, kind: int, body: bytearray, size: int) -> int:
         """Return the size of the payload at PAYLOAD of a genuine body, or a refusal below 0."""
-        end = size - MAC_SIZE
+        end = size - _MAC_SIZE
         if end < PAYLOAD:
             return TOO_SHORT
         if body[0] != _VERSION:
@@ -57,7 +57,7 @@ class Envelope:
         if u32_at(body, 1) != self._concentrator:
             return FOREIGN
         self._authenticate(kind, body, end)
-        if not same(body, end, self._mac, 0, MAC_SIZE):
+        if not same(body, end, self._mac, 0, _MAC_SIZE):
             return BAD_MAC
         return end - PAYLOAD
 

@@ -44,14 +44,14 @@ READY = const(2)
 SENT = const(3)
 BACK_OFF = const(4)
 
-BODY_SIZE = const(1024)
-TIMEOUT_MS = const(3000)
-TRIES_LIMIT = const(3)
-BACK_OFF_MS = const(2000)
-BACK_OFF_LIMIT_MS = const(120000)
-GATHER_MS = const(500)
-GATHER_COUNT = const(16)
-SKIP_LIMIT = const(16)  # unreadable records passed over in one poll
+_BODY_SIZE = const(1024)
+_TIMEOUT_MS = const(3000)
+_TRIES_LIMIT = const(3)
+_BACK_OFF_MS = const(2000)
+_BACK_OFF_LIMIT_MS = const(120000)
+_GATHER_MS = const(500)
+_GATHER_COUNT = const(16)
+_SKIP_LIMIT = const(16)  # unreadable records passed over in one poll
 
 _ANSWER_SIZE = const(64)
 _BODY_SHORTEST = const(256)
@@ -95,7 +95,7 @@ class Session:
         key: "bytes | bytearray",
         concentrator: int,
         first_number: int = 1,
-        body_size: int = BODY_SIZE,
+        body_size: int = _BODY_SIZE,
     ) -> None:
         """`first_number`: random below 2**29 where the board has a source of randomness."""
         if body_size < _BODY_SHORTEST:
@@ -120,7 +120,7 @@ class Session:
         self._first_seq = 0
         self._tries = 0
         self._since_ticks = 0
-        self._back_off_ms = BACK_OFF_MS
+        self._back_off_ms = _BACK_OFF_MS
         self._gathering = False
         self._ahead = False
 
@@ -134,7 +134,7 @@ class Session:
     def hurry(self) -> None:
         """Somebody stands there and waits: try again at once."""
         if self.state == BACK_OFF:
-            self._back_off_ms = BACK_OFF_MS
+            self._back_off_ms = _BACK_OFF_MS
             self._greet()
 
     def feed(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
@@ -167,11 +167,11 @@ class Session:
         elif state == BACK_OFF:
             if (now_ticks - self._since_ticks) & _TICKS_MASK < self._back_off_ms:
                 return AHEAD if self._ahead else AWAY
-            self._back_off_ms = min(2 * self._back_off_ms, BACK_OFF_LIMIT_MS)
+            self._back_off_ms = min(2 * self._back_off_ms, _BACK_OFF_LIMIT_MS)
             self._greet()
-        elif (now_ticks - self._since_ticks) & _TICKS_MASK >= TIMEOUT_MS << self._tries:
+        elif (now_ticks - self._since_ticks) & _TICKS_MASK >= _TIMEOUT_MS << self._tries:
             self._tries += 1
-            if self._tries == TRIES_LIMIT:
+            if self._tries == _TRIES_LIMIT:
                 self.stale = True
                 self._step_back(now_ticks)
                 return AWAY
@@ -224,16 +224,16 @@ class Session:
         self._first_seq = 0
         self._tries = 0
         if self.state == SENT:
-            self._back_off_ms = BACK_OFF_MS
+            self._back_off_ms = _BACK_OFF_MS
         self.state = READY
 
     def _gather(self, now_ticks: int) -> int:
         """Give records a moment to come together, then send them."""
-        if self._source.durable_seq - self.acked_seq < GATHER_COUNT:
+        if self._source.durable_seq - self.acked_seq < _GATHER_COUNT:
             if not self._gathering:
                 self._gathering = True
                 self._since_ticks = now_ticks
-            if (now_ticks - self._since_ticks) & _TICKS_MASK < GATHER_MS:
+            if (now_ticks - self._since_ticks) & _TICKS_MASK < _GATHER_MS:
                 return BUSY
         self._gathering = False
         self._send_batch()
@@ -269,7 +269,7 @@ class Session:
         """Look for the next readable record; greet again, telling the head-end of the gap."""
         source = self._source
         seq = max(first_seq, self._first_seq)
-        end = min(seq + SKIP_LIMIT, source.durable_seq + 1)
+        end = min(seq + _SKIP_LIMIT, source.durable_seq + 1)
         while seq < end and not source.read_into(seq, self._record):
             seq += 1
         self._first_seq = seq

@@ -25,6 +25,10 @@ STATES = (NORMAL, ALARM_1, ALARM_2, ZERO, EMERGENCY, HELD, CUT, OVERLOAD, REMOTE
 LETTERS = "n12zehcor"  # of the states above
 # 2026-03-02 12:00, a Monday
 NOON = day_number(26, 3, 2) * 86400 + 43200
+# Reasons, by their place in REASON_NAMES.
+R_LEVEL, R_WARNING, R_USED_UP, R_TOP_UP, R_RESUMED, R_EMERGENCY, R_OVERLOAD = range(1, 8)
+R_LOAD_OVER, R_ORDER, R_DOUBT, R_GUARD, R_NOTICE, R_GRACE, R_NO_CUT_TIME = range(8, 15)
+R_NO_CLOCK = 15
 
 # Balances at the edges of each level, with the parameters of `policy` below.
 NORMAL_FEN = (2001, 99999999)
@@ -177,18 +181,18 @@ def test_judging_allocates_nothing() -> None:
 def test_reasons() -> None:
     one = policy()
     for state, balance_fen, cause, reason in (
-        (NORMAL, 1000, rules.READING, rules.R_LEVEL),
-        (ALARM_1, 100, rules.READING, rules.R_WARNING),
-        (ALARM_2, 0, rules.READING, rules.R_WARNING),
-        (ZERO, -300, rules.READING, rules.R_USED_UP),
-        (CUT, 3000, rules.TOP_UP, rules.R_TOP_UP),
-        (ALARM_2, 100, rules.CARD, rules.R_RESUMED),
-        (CUT, -400, rules.CARD, rules.R_EMERGENCY),
-        (NORMAL, 3000, rules.ORDER_TRIP, rules.R_ORDER),
-        (REMOTE, 3000, rules.ORDER_CLOSE, rules.R_ORDER),
+        (NORMAL, 1000, rules.READING, R_LEVEL),
+        (ALARM_1, 100, rules.READING, R_WARNING),
+        (ALARM_2, 0, rules.READING, R_WARNING),
+        (ZERO, -300, rules.READING, R_USED_UP),
+        (CUT, 3000, rules.TOP_UP, R_TOP_UP),
+        (ALARM_2, 100, rules.CARD, R_RESUMED),
+        (CUT, -400, rules.CARD, R_EMERGENCY),
+        (NORMAL, 3000, rules.ORDER_TRIP, R_ORDER),
+        (REMOTE, 3000, rules.ORDER_CLOSE, R_ORDER),
     ):
         equal(parts(one.judge(state, balance_fen, cause, NOON))[2], reason, state)
-    equal(rules.REASON_NAMES[rules.R_NO_CLOCK], "clock not set")
+    equal(rules.REASON_NAMES[R_NO_CLOCK], "clock not set")
     equal(len(rules.STATE_NAMES), len(STATES))
 
 
@@ -265,29 +269,29 @@ def test_days_without_cuts() -> None:
         equal(cut_at(one, day_number(26, month, day) * 86400), reason, (month, day))
     one.no_cut_from_mmdd = one.no_cut_to_mmdd = 0
     one.no_cut_until_yymmdd = 260302
-    equal(cut_at(one, NOON), rules.R_NO_CUT_TIME)
-    equal(cut_at(one, NOON + 43199), rules.R_NO_CUT_TIME)
+    equal(cut_at(one, NOON), R_NO_CUT_TIME)
+    equal(cut_at(one, NOON + 43199), R_NO_CUT_TIME)
     equal(cut_at(one, NOON + 43200), 0)
 
 
 def test_a_cut_held_back_is_made_when_its_time_comes() -> None:
     one = policy()
     one.no_cut_to_hour = 13
-    equal(cut_at(one, NOON), rules.R_NO_CUT_TIME)
+    equal(cut_at(one, NOON), R_NO_CUT_TIME)
     equal(parts(one.judge(HELD, -5000, rules.TIME, NOON + 3599, 0, 0, NOON)), (HELD, 0, 0))
     judged = one.judge(HELD, -5000, rules.TIME, NOON + 3600, 0, 0, NOON)
-    equal(parts(judged), (CUT, rules.TRIP, rules.R_USED_UP))
+    equal(parts(judged), (CUT, rules.TRIP, R_USED_UP))
     equal(parts(one.judge(HELD, 1, rules.TOP_UP, NOON + 9, 0, 0, NOON))[:2], (ALARM_2, 0))
 
 
 def test_the_final_notice() -> None:
     one = policy()
     one.notice_minutes = 30
-    equal(cut_at(one, NOON), rules.R_NOTICE)
+    equal(cut_at(one, NOON), R_NOTICE)
     equal(parts(one.judge(HELD, -5000, rules.READING, NOON + 1799, 0, 0, NOON)), (HELD, 0, 0))
     equal(cut_at(one, NOON + 1800, HELD, NOON), 0)
     # Another notice for another cut.
-    equal(cut_at(one, NOON + 1800, ALARM_2, NOON - 86400), rules.R_NOTICE)
+    equal(cut_at(one, NOON + 1800, ALARM_2, NOON - 86400), R_NOTICE)
 
 
 def test_grace_of_the_good_payers() -> None:
@@ -296,7 +300,7 @@ def test_grace_of_the_good_payers() -> None:
     one.grace_2_hours = 72
     one.grace_3_fen = 5000
     for grade, hours in ((1, 24), (2, 72)):
-        equal(cut_at(one, NOON, ALARM_1, 0, grade), rules.R_GRACE)
+        equal(cut_at(one, NOON, ALARM_1, 0, grade), R_GRACE)
         judged = one.judge(HELD, -5000, rules.TIME, NOON + hours * 3600 - 1, 0, grade, NOON)
         equal(parts(judged), (HELD, 0, 0))
         equal(cut_at(one, NOON + hours * 3600, HELD, NOON, grade), 0)
@@ -307,13 +311,13 @@ def test_grace_of_the_good_payers() -> None:
 
 
 def test_without_a_clock_nothing_is_cut() -> None:
-    equal(cut_at(policy(), -1), rules.R_NO_CLOCK)
+    equal(cut_at(policy(), -1), R_NO_CLOCK)
 
 
 def test_emergency_credit_is_asked_for_and_repaid_first() -> None:
     one = policy()
     judged = one.judge(CUT, -300, rules.CARD, NOON)
-    equal(parts(judged), (EMERGENCY, rules.CLOSE, rules.R_EMERGENCY))
+    equal(parts(judged), (EMERGENCY, rules.CLOSE, R_EMERGENCY))
     equal(parts(one.judge(EMERGENCY, -499, rules.READING, NOON)), (EMERGENCY, 0, 0))
     equal(parts(one.judge(EMERGENCY, -500, rules.READING, NOON))[:2], (CUT, rules.TRIP))
     equal(parts(one.judge(CUT, -500, rules.CARD, NOON)), (CUT, 0, 0))
@@ -334,12 +338,12 @@ def test_the_load_limit() -> None:
         new = parts(one.judge(state, -100, rules.READING, NOON, 0, 0, NOON, 1000))[0]
         equal(new == OVERLOAD, state == OVERLOAD, state)
     judged = one.judge(ZERO, -100, rules.READING, NOON, 0, 0, NOON, 1001)
-    equal(parts(judged), (OVERLOAD, rules.TRIP, rules.R_OVERLOAD))
+    equal(parts(judged), (OVERLOAD, rules.TRIP, R_OVERLOAD))
     equal(parts(one.judge(ZERO, -100, rules.READING, NOON, GUARD, 0, NOON, 1001)), (ZERO, 0, 0))
     for cause in (rules.TIME, rules.READING):
         equal(parts(one.judge(OVERLOAD, -100, cause, NOON + 299, 0, 0, NOON)), (OVERLOAD, 0, 0))
     judged = one.judge(OVERLOAD, -100, rules.TIME, NOON + 300, 0, 0, NOON)
-    equal(parts(judged), (ZERO, rules.CLOSE, rules.R_LOAD_OVER))
+    equal(parts(judged), (ZERO, rules.CLOSE, R_LOAD_OVER))
     judged = one.judge(OVERLOAD, -5000, rules.TIME, NOON + 300, 0, 0, NOON)
     equal(parts(judged)[:2], (CUT, rules.NONE))
 

@@ -69,7 +69,7 @@ def station() -> Station:
 
 
 def test_an_overload_on_credit_is_cut_for_a_while(station: Station) -> None:
-    from prepay.policy import OVERLOAD, R_LOAD_OVER, R_OVERLOAD, ZERO
+    from prepay.policy import OVERLOAD, REASON_NAMES, ZERO
 
     station.policy.load_limit_w = 2000
     station.policy.overdraft_fen = 5000
@@ -86,7 +86,7 @@ def test_an_overload_on_credit_is_cut_for_a_while(station: Station) -> None:
     station.books.look_after(0)
     assert station.ledger.state[0] == ZERO
     reasons = [record.fields["reason"] for record in station.records(RecordKind.POLICY)]
-    assert reasons[-2:] == [R_OVERLOAD, R_LOAD_OVER]
+    assert [REASON_NAMES[reason] for reason in reasons[-2:]] == ["overload", "overload over"]
     desired = [record.fields["desired"] for record in station.records(RecordKind.RELAY)]
     assert desired[-2:] == [1, 0]
 

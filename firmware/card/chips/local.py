@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     # What shows a result to who holds the card: its code, whether money was credited, the account.
     Display = Callable[[int, bool, int], object]
 
-DATA_SIZE = const(224)
-SEARCH_MS = const(250)
-CHECK_MS = const(500)
+_DATA_SIZE = const(224)
+_SEARCH_MS = const(250)
+_CHECK_MS = const(500)
 
 _NOTHING = const(0)
 _SERIAL = const(8)
@@ -42,7 +42,7 @@ class LocalCarrier:
         self.present = 0
         self.uid = bytearray(port.UID_SIZE)
         self.size = 0
-        self.data = bytearray(DATA_SIZE)
+        self.data = bytearray(_DATA_SIZE)
         self.trouble = OK
         self._medium = medium
         # Gives a card without a serial number one, for ever; few chips can.
@@ -102,13 +102,13 @@ class LocalCarrier:
                 self.trouble = yield from self._serve()
                 self.present = 0
             medium.release()
-            yield from pause(SEARCH_MS)
+            yield from pause(_SEARCH_MS)
 
     def _serve(self) -> "Steps":
         """Serve the card until it is gone; return how that was seen."""
         medium = self._medium
         now_ticks = yield
-        check_ticks = ticks_after(now_ticks, CHECK_MS)
+        check_ticks = ticks_after(now_ticks, _CHECK_MS)
         while medium.there():
             outcome = OK
             asked = self._task != _NOTHING
@@ -127,13 +127,13 @@ class LocalCarrier:
             if named:
                 return ABSENT  # it comes again, under its name
             now_ticks = yield
-            check_ticks = ticks_after(now_ticks, CHECK_MS)
+            check_ticks = ticks_after(now_ticks, _CHECK_MS)
         return ABSENT
 
     def _work(self) -> "Steps":
         """Do what was asked."""
         medium = self._medium
-        if self._size > DATA_SIZE:
+        if self._size > _DATA_SIZE:
             return OUT_OF_RANGE
         if self._task == _WRITING:
             if self._name is not None and self._names_card():
