@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from host.cli import cli
 
-pytestmark = pytest.mark.xdist_group("console")
+pytestmark = pytest.mark.xdist_group("meter-cli")
 
 PASSWORD = {"DIANKA_METER_PASSWORD": "02000000", "DIANKA_METER_NEW_PASSWORD": "02123456"}
 WRONG = {"DIANKA_METER_PASSWORD": "02999999"}

@@ -6,7 +6,6 @@ import importlib.util
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 from host.sim.cpu_card import VPCD_PORT
 
 _DRIVER = Path("/etc/reader.conf.d/vpcd")
-_LOCK = Path(tempfile.gettempdir()) / "dianka-virtual-reader.lock"
 _WAIT_S = 10.0
 NEEDED = "needs: apt install pcscd vsmartcard-vpcd, pip install 'dianka[pcsc]'"
 
@@ -32,8 +30,8 @@ def pcsc_service(log: Path) -> Iterator[None]:
     """Run pcscd until the end of the block; skips the test where it cannot run."""
     if why_not():
         pytest.skip(why_not())
-    # There is one virtual reader on a machine: one test at a time, whichever process runs it.
-    with _LOCK.open("w") as lock:
+    # There is one virtual reader on a machine, also for another checkout whose tests run now.
+    with _DRIVER.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with _running(log):
             yield

@@ -78,6 +78,8 @@ def test_pulled(cards: list[VirtualCard]) -> None:
     with pytest.raises(CardIoError):
         card.read(0, 1)
     card.close()
+    with pytest.raises(CardIoError, match=r"no card in the reader|is pcscd running"):
+        PcscCard("", 3.0)
 
 
 @needs_pcsc
