@@ -24,6 +24,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from prepay.ledger import Ledger
     from prepay.policy import Policy
+    from prepay.tariff import Tariff
 
     from concentrator.journal import Journal
     from concentrator.registry import Registry
@@ -98,9 +99,14 @@ class Books:
         return True
 
     def _take_meter(self, index: int, payload: bytearray, offset: int) -> None:
-        """Another meter than before: its first reading is a new start."""
+        """Another meter than before, or other registers: the first reading is a new start."""
         registry = self.registry
-        if registry.set_row(index, payload, offset):
+        old = self.tariffs.find(registry.tariff[index])
+        other = registry.set_row(index, payload, offset)
+        new = self.tariffs.find(registry.tariff[index])
+        if old is not None and new is not None and old.registers != new.registers:
+            self.ledger.resume(index)
+        if other:
             self.ledger.resume(index)
             if self.ledger.order[index] and registry.relay[index] == meters.RELAY_IDLE:
                 # Nobody knows how its relay was left: its first reading puts it right.
@@ -115,11 +121,28 @@ class Books:
         self.journal.add(self._time(), record.TARIFF, 0)
         return self._settle(1) and self.tariffs.activate(number, image_crc32)
 
+    def tariff_trouble(self, number: int, new: "Tariff") -> str:
+        """Why `new` cannot take the place of tariff `number`, or ""."""
+        registry = self.registry
+        old = self.tariffs.find(number)
+        for index in range(registry.count):
+            used = number in (registry.tariff[index], registry.planned[index])
+            if not used or not registry.active[index]:
+                continue
+            trouble = self.ledger.misfit(index, new)
+            if old is not None and old.registers != new.registers:
+                trouble = "it reads other registers, give it another number"
+            if trouble:
+                return "account " + registry.account_text(index) + " is charged by it: " + trouble
+        return ""
+
     def has_tariff(self, index: int, number: int, image_crc32: int) -> bool:
         """Whether that image is in force and reads the same registers as the account's tariff."""
         new = self.tariffs.find(number)
         old = self.tariffs.find(self.registry.tariff[index])
         if new is None or old is None or new.registers != old.registers:
+            return False
+        if self.ledger.misfit(index, new):
             return False
         return self.tariffs.crcs[number] == image_crc32
 
@@ -499,8 +522,9 @@ class Books:
         return -1 if self.behind else self.ledger.order[index]
 
     def _repaid_fen(self, index: int, amount_fen: int) -> int:
-        """What of a top-up goes to the account's debt."""
+        """What of a top-up goes to the account's debt; first comes what lies below zero."""
         ledger = self.ledger
+        amount_fen = max(0, amount_fen + min(0, ledger.balance_fen(index)))
         week_fen = 0
         if ledger.debt_week[index] == self._time() // _WEEK_S:
             week_fen = ledger.debt_week_fen[index]
@@ -548,7 +572,7 @@ class Books:
         key_version: int,
     ) -> bool:
         """Credit an order or refund it: durable and applied on return. False: nothing happened."""
-        repaid_fen = self._repaid_fen(index, max(0, amount_fen))
+        repaid_fen = self._repaid_fen(index, amount_fen)
         source = record.SOURCE_CARD
         return self._top_up(index, order, amount_fen, repaid_fen, source, uid, key_version)
 

@@ -173,7 +173,8 @@ class Commands:
             raise Refusal("the standard is 2007, 1997 or auto")
         if line >= len(app.pollers):
             raise Refusal("there is no line " + str(line))
-        if app.tariffs.find(tariff) is None:
+        terms = app.tariffs.find(tariff)
+        if terms is None:
             raise Refusal("there is no tariff " + str(tariff) + ", load it first")
         if registry.find_address(address) >= 0:
             raise Refusal("meter " + arguments[0] + " is registered already")
@@ -184,6 +185,9 @@ class Commands:
             index = registry.count
         if index == registry.limit:
             raise Refusal("no room: " + str(registry.limit) + " meters are the most")
+        trouble = app.ledger.misfit(index, terms)
+        if trouble:
+            raise Refusal("tariff " + str(tariff) + " cannot charge it: " + trouble)
         row = bytearray(address + account)
         row.append(tariff)
         row.append(line)
@@ -290,6 +294,11 @@ class Commands:
             raise Refusal("an account has " + ", ".join(sorted(terms)))
         least = 1 if name == "multiplier" else 0
         terms[name] = _number(arguments[2], least, limits.get(name, MONEY_LIMIT_FEN), name)
+        tariff = self._app.tariffs.find(self._app.registry.tariff[index])
+        if tariff is not None and terms["household"] >= tariff.households:
+            raise Refusal(
+                "its tariff has " + str(tariff.households) + " kinds of household, from 0"
+            )
         if not self._app.books.set_terms(
             index,
             terms["household"],
@@ -436,6 +445,7 @@ class Commands:
         except ValueError:
             raise Refusal("the CRC is 8 hexadecimal digits") from None
         trouble = app.tariffs.store(number, image_crc32)
+        trouble = trouble or app.books.tariff_trouble(number, app.tariffs.stored)
         if trouble:
             raise Refusal(trouble)
         if not app.books.set_tariff(number, image_crc32, app.tariffs.stored_size):

@@ -32,11 +32,13 @@ class Tariffs:
 
     crcs        of those in force, 0: none; their column
     changes     tariffs put in force since the start
+    stored      the one stored last, until it is in force
     """
 
     def __init__(self, storage: "Storage") -> None:
         self.crcs = array("I", bytes(4 * (NUMBER_LIMIT + 1)))
         self.changes = 0
+        self.stored = Tariff()
         self._storage = storage
         self._loaded: list[Tariff | None] = [None] * (NUMBER_LIMIT + 1)
         self._image = bytearray()
@@ -71,7 +73,8 @@ class Tariffs:
             return str(len(image) - self._received) + " bytes of the image are missing"
         if crc32(image) != image_crc32:
             return "the image does not have this CRC"
-        trouble = Tariff().load(image, len(image))
+        self.stored = Tariff()
+        trouble = self.stored.load(image, len(image))
         if trouble:
             return trouble
         if not self._storage.replace(file_name(number, image_crc32), image, len(image)):
@@ -87,6 +90,7 @@ class Tariffs:
         """Put the stored image in force; false where its file is not there or not usable."""
         self.changes += 1
         self.crcs[number] = image_crc32
+        self.stored = Tariff()
         self._loaded[number] = None
         self._image = bytearray()
         name = file_name(number, image_crc32)

@@ -66,6 +66,7 @@ class Explainer:
         self._multiplier = 1
         self._engine: Account | None = None
         self._registers_wh = [0] * 8
+        self._count = 0
         self._anew = True
         self._debit_yuan = Fraction(0)
         self._credit_yuan: Fraction | None = None
@@ -111,6 +112,9 @@ class Explainer:
         tariff = self._tariff()
         count = 1 if tariff.clock_tells_rate else len(tariff.rates)
         registers_wh = fields["rates_wh"][:count]
+        # Another tariff that reads other registers begins them anew, as the device does.
+        self._anew |= count != self._count > 0
+        self._count = count
         engine = self._engine_for(tariff)
         debit_yuan = _debit_yuan(fields)
         lines: list[Line] = []

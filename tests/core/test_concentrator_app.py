@@ -7,12 +7,14 @@ card that is read and written; the power is cut at every change of the flash.
 
 import sys
 from array import array
-from binascii import crc32
+from binascii import crc32, hexlify
 
 from card import codes
 from card_world import header, memory
 from concentrator import registry as meters
 from concentrator.checkpoint import file_name
+from concentrator.commands import Commands
+from concentrator.console import Refusal
 from concentrator.freezes import HOURLY, SWITCHES
 from concentrator_world import (
     ALARM_OFF,
@@ -443,6 +445,75 @@ def test_a_freeze_older_than_the_last_reading_divides_nothing() -> None:
         frozen = array("i", (0, wh[0] + more_wh, wh[1], 0, 0))
         bench.app.books.take_freeze(INDEX, later_t2000, frozen, 5)
         equal((balance_fen(bench), ledger.flags[INDEX] & 1), (200 - charged_fen, 0))
+
+
+def said(bench: Bench, text: str) -> str:
+    """The last line of a console command, or why it was refused."""
+    try:
+        return Commands(bench.app).run(text)[-1]
+    except Refusal as refusal:
+        return str(refusal)
+
+
+def load(bench: Bench, number: int, data: bytes) -> str:
+    """Send a tariff by the console."""
+    said(bench, "tariff begin " + str(len(data)))
+    for at in range(0, len(data), 100):
+        said(bench, "tariff data " + str(at) + " " + hexlify(data[at : at + 100]).decode())
+    return said(bench, "tariff commit " + str(number) + " " + hex(crc32(data)))
+
+
+def test_a_tariff_that_an_account_cannot_be_charged_by_is_refused() -> None:
+    bench = supplied()
+    one = image(1, 1, (ladder((), (60000000,)),), (terms(0, ENDLESS),))
+    dearer = image(2, 1, (ladder((), (60000000, 30000000)),), (terms(0, ENDLESS),))
+    five = image(5, 1, (ladder((), (60000000,) * 5),), (terms(0, ENDLESS),))
+    check("reads other registers" in load(bench, 1, one))
+    equal(load(bench, 1, dearer), "tariff 1 in force")
+    equal(load(bench, 2, five), "tariff 2 in force")
+    new = "meter add 5 9 "
+    end = " 0 2007"
+    equal(
+        said(bench, new + "2" + end),
+        "tariff 2 cannot charge it: the tariff has more rates than accounts have registers",
+    )
+    check(said(bench, new + "1" + end).startswith("000000000005 000000000009 1"))
+    account = "000000000017"
+    check("kinds of household" in said(bench, "account set " + account + " household 1"))
+    equal(said(bench, "account set " + account + " household 0"), "household 0")
+    use(bench, 1000)
+    equal((balance_fen(bench), bench.app.ledger.flags[INDEX]), (140, 0))
+
+
+def test_a_meter_that_is_added_again_under_other_registers_begins_anew() -> None:
+    bench = supplied()
+    one = image(1, 1, (ladder((), (60000000,)),), (terms(0, ENDLESS),))
+    equal(load(bench, 2, one), "tariff 2 in force")
+    said(bench, "meter remove 17")
+    said(bench, "meter add 983764 17 2 0 2007")
+    for again in (False, True):
+        if again:
+            bench.restart()
+        bench.read_all()
+        equal((balance_fen(bench), bench.app.ledger.flags[INDEX]), (200, 0))
+    use(bench, 1000)
+    equal(balance_fen(bench), 140)
+
+
+def test_a_top_up_repays_emergency_credit_before_the_debt() -> None:
+    bench = supplied(100)
+    for name, value in (("emergency_fen", 100), ("debt_percent", 50)):
+        set_to(bench, name, value)
+    ledger = bench.app.ledger
+    use(bench, 2000)
+    equal(bench.insert(memory(header(0, 0, 5))), (codes.COMPLETED, 0))
+    use(bench, 1600)
+    equal((ledger.state[INDEX], balance_fen(bench)), (rules.EMERGENCY, -80))
+    equal(said(bench, "account set 17 debt_fen 1000"), "debt_fen 1000")
+    equal(bench.insert(bench.card(2, 50)), (codes.OK, 1))
+    equal((balance_fen(bench), ledger.debt_fen[INDEX]), (-30, 1000))
+    equal(bench.insert(bench.card(3, 50)), (codes.OK, 1))
+    equal((balance_fen(bench), ledger.debt_fen[INDEX]), (10, 990))
 
 
 HOUR_S = 3600

@@ -131,6 +131,10 @@ def test_a_deduction() -> None:
     expect(DEDUCTION, rules.READING)
 
 
+def test_a_refund_is_a_deduction_and_ends_no_cut() -> None:
+    expect(DEDUCTION, rules.REFUND)
+
+
 def test_a_top_up() -> None:
     expect(TOP_UP, rules.TOP_UP)
 
