@@ -45,10 +45,10 @@ class Village:
         return port
 
     def start_meters(self, plan: str) -> None:
-        """Start the meters of a YAML plan on a pseudo terminal."""
+        """Start the meters of a YAML plan on a pseudo terminal: the day begins."""
         plan_file = self.folder / "village.yaml"
         plan_file.write_text(plan)
-        clock = self.clock
+        self.clock = clock = AcceleratedClock(self.clock.start_t2000, self.clock.speed)
         arguments = ["sim", "meters", "--file", str(plan_file), "--link", str(self._line)]
         arguments += [
             "--start",
