@@ -191,6 +191,7 @@ def test_a_slow_flash_is_no_reason_to_starve() -> None:
     bench.longest_ms = 0
     check(bench.app.save())
     check(bench.now_ms - began_ms > WATCHDOG_MS, "a checkpoint that takes long")
+    bench.feed()
     check(bench.longest_ms < 2000)
 
 
@@ -213,6 +214,7 @@ def test_a_long_recovery_is_no_reason_to_starve() -> None:
     bench.longest_ms = 0
     bench.start()
     check(bench.now_ms - began_ms > WATCHDOG_MS, "a start that takes long")
+    bench.feed()
     check(bench.longest_ms < WATCHDOG_MS)
 
 
