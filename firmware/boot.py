@@ -57,8 +57,10 @@ def start() -> None:
         return
     status = 1
     if trial()[0] == running:
-        print("dianka: slot", running, "is on trial,", trial()[1], "more starts")
+        print("dianka: slot", running, "starts on trial,", trial()[1], "more")
         _limit_time()
+    else:
+        print("dianka: slot", running, "starts")
     try:
         import main
 

@@ -69,6 +69,9 @@ _MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "BOARD",
 # littlefs, with which the port builds once what it lacks is added.
 _LITTLEFS = ("MICROPY_VFS_LFS2=1", f"USER_C_MODULES={ROOT / 'tools' / 'emulated'}")
 
+STOCK_MANIFEST = ROOT / "tools" / "emulated" / "stock" / "manifest.py"
+_STOCK = ("DIANKA_STOCK=1", "MICROPY_HEAP_SIZE=1048576")
+
 
 def install_emulator() -> None:
     """Make sure that everything a build for the emulator runs is on this machine.
@@ -118,6 +121,20 @@ def build_emulated(
         if tests:
             manifest = _write_test_manifest(cache, manifest)
         _build_port(source, "qemu", build, manifest, extra)
+        return build / PORTS["qemu"].product
+
+
+def build_stock(cache: Path = CACHE) -> Path:
+    """Build an emulated board as one buys it: MicroPython, a file system, nothing of ours.
+
+    It starts boot.py and main.py from its flash, as real ports do. Its heap is that of a large
+    board, because programs that are not frozen live there.
+    """
+    install_emulator()
+    with _locked(cache):
+        build = cache / "qemu-stock"
+        extra = [f"BOARD={PORTS['qemu'].board}", *_LITTLEFS, *_STOCK]
+        _build_port(fetch_source(cache), "qemu", build, STOCK_MANIFEST, extra)
         return build / PORTS["qemu"].product
 
 

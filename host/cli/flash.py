@@ -1,0 +1,261 @@
+"""`dianka flash`: the product on a board with MicroPython's own image, in two slots."""
+
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console as Screen
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from host.cards import keystore
+from host.cli.card_parts import passphrase
+from host.flash import product as products
+from host.flash import slots
+from host.flash.board import Board, BoardError
+from host.headend import keys as uplink
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for."""
+
+    firmware: Path | None
+    arch: str | None
+    board_json: bytes
+    settings: dict[str, str]
+    time: bool
+    wait_s: int
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dianka flash /dev/ttyACM0 --board board.json --time
+  dianka flash /dev/ttyACM0 --keys counter.toml --uplink-keys uplink.toml --id 7
+  dianka flash /dev/ttyACM0 --set interval_s=900
+  dianka flash /dev/ttyACM0 --status
+  dianka flash /dev/ttyACM0 --rollback
+The new product is on trial: if it does not report healthy, the old one starts again.
+"""
+)
+@click.argument("port")
+@click.option("--status", is_flag=True, help="Show what both slots hold, and change nothing.")
+@click.option("--rollback", is_flag=True, help="Start the product that was there before.")
+@click.option("--board", "board_path", type=_FILE, help="Pins: the board.json to put there.")
+@click.option("--time", "wants_time", is_flag=True, help="Set the clock, to local standard time.")
+@click.option("--keys", "keys_path", type=_FILE, help="Card keys, console key and district.")
+@click.option("--uplink-keys", "uplink_path", type=_FILE, help="The head-end's keys, for --id.")
+@click.option("--id", "number", type=click.IntRange(1, 0x3FFFFFFF), help="Of this concentrator.")
+@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Any other setting.")
+@click.option("--wait", "wait_s", default=300, show_default=True, help="Seconds for its report.")
+@click.option("--arch", help="Machine code, if the board does not say it itself.")
+@click.option(
+    "--firmware",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Sources, if not those that came with this command.",
+)
+def command(
+    port: str,
+    status: bool,
+    rollback: bool,
+    board_path: Path | None,
+    wants_time: bool,
+    keys_path: Path | None,
+    uplink_path: Path | None,
+    number: int | None,
+    sets: tuple[str, ...],
+    wait_s: int,
+    arch: str | None,
+    firmware: Path | None,
+) -> None:
+    """Install the firmware on the board at PORT: /dev/ttyACM0, COM3 or socket://HOST:PORT."""
+    if status and rollback:
+        raise click.UsageError("--status changes nothing, --rollback does: ask for one of them")
+    try:
+        settings = _settings(keys_path, uplink_path, number, sets)
+        wanted = Wanted(firmware, arch, _board_json(board_path), settings, wants_time, wait_s)
+        with Board(port) as board:
+            if status:
+                _show(board)
+            elif rollback:
+                _roll_back(board, wait_s)
+            else:
+                _install(board, wanted)
+    except (BoardError, products.ProductError, keystore.KeystoreError, uplink.KeysError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _show(board: Board) -> None:
+    now = slots.state(board)
+    for name in slots.SLOTS:
+        runs = "  runs" if name == now.running else ""
+        click.echo(f"slot {name}  {now.describe(name)}{runs}")
+    slots.resume(board, now)
+    board.release()
+
+
+def _roll_back(board: Board, wait_s: int) -> None:
+    now = slots.state(board)
+    other = "b" if now.proven == "a" else "a"
+    if now.left and now.trial != now.proven:
+        slots.end_trial(board)
+        click.echo(f"slot {now.trial} is no longer on trial, slot {now.proven} starts")
+        board.release()
+        return
+    if not now.slots[other].version or not now.slots[other].healthy:
+        slots.resume(board, now)
+        board.release()
+        raise BoardError("there is no older product that was healthy: install one instead")
+    slots.put_on_trial(board, other)
+    click.echo(f"slot {other} ({now.slots[other].version}) starts")
+    _await(board, other, wait_s)
+
+
+def _install(board: Board, wanted: Wanted) -> None:
+    """Everything from looking at the board to its report; on an error it runs as before."""
+    now = slots.state(board)
+    slots.hold(board)
+    try:
+        slot = _prepare(board, now, wanted)
+        slots.put_on_trial(board, slot)
+    except BaseException:
+        with contextlib.suppress(BoardError):
+            slots.resume(board, now)
+            board.release()
+        raise
+    _await(board, slot, wanted.wait_s)
+
+
+def _prepare(board: Board, now: slots.State, wanted: Wanted) -> str:
+    """Fill the slot that may be lost, and set what is to be set; return it."""
+    found = slots.facts(board)
+    slots.check(found)
+    arch = wanted.arch or found.arch
+    if not arch:
+        known = ", ".join(products.ARCHITECTURES)
+        raise BoardError(f"the board does not say its machine code: name it with --arch ({known})")
+    if found.platform != "qemu" and not wanted.board_json and not slots.has_board_json(board):
+        raise BoardError("the board has no board.json: give one with --board FILE")
+    firmware = wanted.firmware or products.firmware()
+    slot = slots.target(now)
+    with _progress() as progress, tempfile.TemporaryDirectory() as build:
+        task = progress.add_task(f"compiling for {found.platform}, {arch}")
+        product = products.make(
+            firmware,
+            found.platform,
+            arch,
+            Path(build),
+            lambda done, whole: progress.update(task, completed=done, total=whole),
+        )
+        slots.check_room(board, slot, found, product)
+        task = progress.add_task(f"writing slot {slot}")
+        boot = (firmware / "boot.py").read_bytes()
+        aside = slots.install(
+            board,
+            slot,
+            product,
+            boot,
+            lambda done, whole: progress.update(task, completed=done, total=whole),
+        )
+    for name in aside:
+        click.echo(f"the board had a {name} of its own; it is {name}.old now", err=True)
+    click.echo(f"slot {slot} holds {product.version}, every file checked")
+    if wanted.board_json:
+        board.replace("board.json", wanted.board_json)
+    if wanted.settings:
+        slots.change_settings(board, slot, wanted.settings)
+        click.echo(f"set {', '.join(wanted.settings)}")
+    if wanted.time:
+        _set_clock(board)
+    slots.finish(board, slot, product)
+    return slot
+
+
+def _await(board: Board, slot: str, wait_s: int) -> None:
+    """Let the board run and wait for its report; without one, have the old product start."""
+    last = ""
+    with _progress() as progress:
+        progress.add_task(f"waiting for slot {slot} to report healthy", total=None)
+        for line in slots.await_report(board.let_run(wait_s), slot):
+            last = line
+    if last == slots.healthy_line(slot):
+        click.echo(f"slot {slot} is healthy")
+        return
+    if not wait_s:
+        return
+    board.interrupt()
+    now = slots.state(board)
+    if now.proven == slot and now.slots[slot].healthy and now.trial != slot:
+        click.echo(f"slot {slot} is healthy")
+        board.release()
+        return
+    slots.end_trial(board)
+    board.release()
+    again = f"slot {now.proven} starts again" if now.proven != slot else "there is no other"
+    raise BoardError(f"slot {slot} did not report healthy within {wait_s} s, {again}")
+
+
+def _set_clock(board: Board) -> None:
+    """Local standard time: the zone's, without summer time."""
+    moment = time.gmtime(time.time() - time.timezone)
+    fields = (*moment[:3], moment.tm_wday, *moment[3:6])
+    if slots.set_clock(board, fields):
+        click.echo(time.strftime("clock set to %Y-%m-%d %H:%M:%S", moment))
+    else:
+        click.echo("this board has no clock: set it with `dianka console`: time", err=True)
+
+
+def _board_json(path: Path | None) -> bytes:
+    """The file, looked at as far as one can from here; empty: the board keeps its own."""
+    if path is None:
+        return b""
+    try:
+        data = path.read_bytes()
+        content = json.loads(data)
+    except OSError as error:
+        raise BoardError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise BoardError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict) or not content.get("lines"):
+        raise BoardError(f"{path} names no lines: docs/HARDWARE.md shows a board.json")
+    return data
+
+
+def _settings(
+    keys_path: Path | None, uplink_path: Path | None, number: int | None, sets: tuple[str, ...]
+) -> dict[str, str]:
+    """What the firmware is to be set to, by the names that it has for it."""
+    settings = {}
+    if number is not None:
+        settings["id"] = str(number)
+    if keys_path is not None:
+        keys = keystore.load(keys_path, passphrase)
+        settings["district"] = str(keys.district)
+        settings["card_key"] = keys.key_of(keys.district, keys.key_version).hex()
+        settings["card_key_version"] = str(keys.key_version)
+        if keys.console_key:
+            settings["console_key"] = keys.console_key.hex()
+    if uplink_path is not None:
+        key = uplink.load(uplink_path).get(number or 0)
+        if key is None:
+            which = f"none for concentrator {number}" if number else "it needs --id as well"
+            raise BoardError(f"no key from {uplink_path}: {which}")
+        settings["uplink_key"] = key.hex()
+    for pair in sets:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise BoardError(f"--set {pair}: write NAME=VALUE")
+        settings[name] = value
+    return settings
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Screen(file=sys.stderr), transient=True)

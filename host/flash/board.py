@@ -1,0 +1,208 @@
+"""A board at its MicroPython prompt, by way of mpremote: run code there, write and check files.
+
+Whoever connects interrupts what runs; `begin_anew` leaves the board at its prompt with nothing
+started, `let_run` starts what boot.py chooses and listens to what the board says.
+"""
+
+import base64
+import contextlib
+import hashlib
+import io
+import struct
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+TIMEOUT_S = 10
+# A board on USB leaves the computer while it restarts.
+RETURN_S = 20
+CHUNK = 3072
+_HEAR_S = 1.0
+_CTRL_B = b"\r\x02"
+_CTRL_D = b"\x04"
+
+_WRITE = """\
+import binascii
+with open({name!r}, {mode!r}) as file:
+    file.write(binascii.a2b_base64({text!r}))
+"""
+
+_HASH = """\
+import hashlib
+digest = hashlib.sha256()
+buf = bytearray(512)
+with open({name!r}, "rb") as file:
+    while True:
+        size = file.readinto(buf)
+        if not size:
+            break
+        digest.update(memoryview(buf)[:size])
+print(str(binascii.hexlify(digest.digest()), "ascii"))
+"""
+
+
+class BoardError(Exception):
+    """The board cannot be used so; the text says why and what to try."""
+
+
+class Board:
+    """A board that has been interrupted and waits for code."""
+
+    def __init__(self, port: str) -> None:
+        try:
+            from mpremote import transport, transport_serial
+        except ImportError:
+            raise BoardError("mpremote is missing: pip install 'dianka[flash]'") from None
+        self.port = port
+        self._open = transport_serial.SerialTransport
+        self._told = transport.TransportExecError
+        self._lost = (transport.TransportError, OSError, struct.error)
+        self._transport: Any = None
+        self._connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the port up; what is on the board stays as it is."""
+        if self._transport is not None:
+            with contextlib.suppress(*self._lost):
+                self._transport.close()
+            self._transport = None
+
+    def run(self, code: str) -> str:
+        """Run code and return what it printed; BoardError with the last line if it raised."""
+        with self._speaking():
+            printed: bytes = self._transport.exec(code)
+            return printed.decode(errors="replace").replace("\r\n", "\n")
+
+    def ask(self, expression: str) -> Any:
+        """The value of an expression that is made of plain things."""
+        with self._speaking():
+            return self._transport.eval(expression)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file and have the board compare its SHA-256; BoardError if it differs."""
+        mode = "wb"
+        for start in range(0, len(data) or 1, CHUNK):
+            text = base64.b64encode(data[start : start + CHUNK])
+            code = _WRITE.format(name=name, mode=mode, text=text)
+            mode = "ab"
+            is_last = start + CHUNK >= len(data)
+            said = self.run(code + _HASH.format(name=name) if is_last else code)
+        if said.strip() != hashlib.sha256(data).hexdigest():
+            raise BoardError(f"{name} did not arrive as it was sent: try again")
+
+    def replace(self, name: str, data: bytes) -> None:
+        """The same with a file that must be the old or the new one, whatever happens."""
+        self.write(f"{name}~", data)
+        self.run(f"import os\nos.rename({name + '~'!r}, {name!r})")
+
+    def begin_anew(self, hard: bool) -> None:
+        """Restart the interpreter and stay at its prompt; `hard`: the whole board."""
+        with self._speaking():
+            if not hard:
+                self._transport.enter_raw_repl(soft_reset=True, timeout_overall=TIMEOUT_S)
+                return
+            self._transport.exec_raw_no_follow("import machine\nmachine.reset()")
+        self.close()
+        deadline_s = time.monotonic() + RETURN_S
+        time.sleep(1)
+        while True:
+            try:
+                self._connect()
+                return
+            except BoardError:
+                if time.monotonic() > deadline_s:
+                    raise
+            time.sleep(1)
+
+    def let_run(self, timeout_s: float) -> Iterator[str]:
+        """Start the board as after power-up, its clock kept, and yield each line it says.
+
+        An empty line now and then says that time has passed. It takes a second at least: what
+        was sent is lost if the port is closed before it arrives.
+        """
+        with self._speaking():
+            self._transport.serial.write(_CTRL_B + _CTRL_D)
+        deadline_s = time.monotonic() + max(timeout_s, _HEAR_S)
+        heard = b""
+        while time.monotonic() < deadline_s:
+            heard += self._hear()
+            *lines, heard = heard.split(b"\n")
+            yield from (one.decode(errors="replace").strip() for one in lines)
+            if not lines:
+                yield ""
+
+    def release(self) -> None:
+        """Start the board as after power-up, and leave it alone."""
+        for _ in self.let_run(0):
+            pass
+
+    def interrupt(self) -> None:
+        """Get the prompt back from what runs."""
+        self._connect()
+
+    def _hear(self) -> bytes:
+        """What arrives within a second or so; a port that was lost is opened again."""
+        try:
+            if self._transport is None:
+                self._transport = self._open(self.port, timeout=_HEAR_S)
+            self._transport.serial.timeout = _HEAR_S
+            data: bytes = self._transport.serial.read(1)
+            while data and self._transport.serial.in_waiting:
+                data += self._transport.serial.read(1)
+            return data
+        except self._lost:
+            self.close()
+            time.sleep(1)
+            return b""
+
+    def _connect(self) -> None:
+        """Interrupt what runs and get the prompt that programs use."""
+        self.close()
+        with self._speaking():
+            self._transport = self._open(self.port, timeout=TIMEOUT_S)
+            try:
+                self._transport.enter_raw_repl(soft_reset=False, timeout_overall=TIMEOUT_S)
+            except BaseException:
+                self.close()
+                raise
+
+    @contextlib.contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """What goes wrong between us and the board, in one line and with the next step."""
+        try:
+            # mpremote prints what it did not expect.
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield
+        except self._told as error:
+            raise BoardError(_reason(error.error_output)) from error
+        except self._lost as error:
+            if self._transport is None:
+                raise BoardError(
+                    f"{self.port} cannot be opened, or no MicroPython answers there: look at the "
+                    "cable and the port's name, press reset, and close what else uses the port"
+                ) from error
+            text = _reason(str(error))
+            raise BoardError(f"{self.port}: {text}") from error
+
+
+def _reason(trace: str) -> str:
+    """The last line of a board's traceback, in words where it is a usual one."""
+    lines = trace.strip().splitlines() or ["it does not answer any more: try again"]
+    last = lines[-1].strip()
+    if "ENOSPC" in last or last == "OSError: 28":
+        return "the board's flash is full: remove files that are not needed"
+    if last.startswith("MemoryError"):
+        return "the board has too little memory for it: freeze the product into an image instead"
+    return f"the board says: {last}"

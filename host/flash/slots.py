@@ -1,0 +1,397 @@
+"""Install the product in one of a board's two slots, put it on trial, go back to the old one.
+
+    what is done                         what starts if the cable is pulled then
+    the slot that is not proven: emptied, written, each file checked     the proven one
+    boot.py and main.py of the root, when they differ                    the proven one
+    pins, settings, clock                                                the proven one
+    the slot's list of files                                             the proven one
+    trial                                                                the new one, a few times
+
+firmware/boot.py tells what the files mean.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from host.flash.board import Board, BoardError
+from host.flash.product import Product
+
+SLOTS = ("a", "b")
+STARTS = 3
+MICROPYTHON_OLDEST = (1, 24)
+_MPY = (6, 3)
+# By number in sys.implementation._mpy.
+_ARCHS = (
+    *("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
+    *("xtensa", "xtensawin", "rv32imc"),
+)
+
+_STARTS_PROVEN = re.compile("dianka: slot ([ab]) starts")
+
+MAIN = b'''\
+"""Start what boot.py chose."""
+
+import boot
+
+boot.start()
+'''
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a board is: MicroPython's port and version, machine code, heap and flash free."""
+
+    platform: str
+    version: tuple[int, ...]
+    arch: str
+    heap_free: int
+    flash_free: int
+    block_size: int
+    is_frozen: bool
+    can_replace: bool
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One slot: the version it holds, "" when it is not whole; 0: it never was healthy."""
+
+    version: str
+    healthy: int
+
+
+@dataclass(frozen=True)
+class State:
+    """Both slots, who is on trial with how many starts left, and who was started ("": none)."""
+
+    slots: dict[str, Slot]
+    trial: str
+    left: int
+    running: str
+
+    @property
+    def proven(self) -> str:
+        """The slot that starts when no trial does, "" for none; as boot.py finds it."""
+        whole = [name for name in SLOTS if self.slots[name].version]
+        return max(whole, key=lambda name: self.slots[name].healthy, default="")
+
+    def describe(self, name: str) -> str:
+        """What there is to say of a slot."""
+        slot = self.slots[name]
+        if not slot.version:
+            return "empty"
+        words = [slot.version]
+        if name == self.trial:
+            words.append(f"on trial, {self.left} more starts" if self.left else "lost its trial")
+        elif name == self.proven:
+            words.append("healthy" if slot.healthy else "not yet healthy")
+        else:
+            words.append("was healthy, --rollback starts it" if slot.healthy else "never started")
+        return "  ".join(words)
+
+
+_FACTS = """\
+import gc, os, sys
+def frozen():
+    kept = sys.path[:]
+    sys.path[:] = [".frozen"]
+    try:
+        __import__("concentrator")
+        return True
+    except ImportError:
+        return False
+    finally:
+        sys.path[:] = kept
+def replaces():
+    try:
+        for name in ("trial~", "probe~"):
+            open(name, "w").close()
+        os.rename("trial~", "probe~")
+        os.remove("probe~")
+        return True
+    except OSError:
+        return False
+gc.collect()
+s = os.statvfs("")
+i = sys.implementation
+print(repr((sys.platform, tuple(i.version[:3]), getattr(i, "_mpy", 0), gc.mem_free(),
+    s[0] * s[3], s[0], frozen(), replaces())))
+"""
+
+_STATE = """\
+import sys
+def text(name):
+    try:
+        with open(name) as file:
+            return file.readline().strip()
+    except (OSError, ValueError):
+        return ""
+print(repr((text("trial"), [(text(s + "/files"), text(s + "/healthy")) for s in "ab"],
+    getattr(sys.modules.get("boot"), "running", ""))))
+"""
+
+_EMPTY = """\
+import os
+def empty(folder):
+    for entry in list(os.ilistdir(folder)):
+        path = folder + "/" + entry[0]
+        if entry[1] == 0x4000:
+            empty(path)
+            os.rmdir(path)
+        else:
+            os.remove(path)
+try:
+    os.mkdir({slot!r})
+except OSError:
+    pass
+for name in ("/files", "/healthy"):
+    try:
+        os.remove({slot!r} + name)
+    except OSError:
+        pass
+empty({slot!r})
+for folder in {folders!r}:
+    os.mkdir({slot!r} + "/" + folder)
+"""
+
+_SIZE = """\
+import os
+def size(folder):
+    count = 0
+    for entry in os.ilistdir(folder):
+        path = folder + "/" + entry[0]
+        if entry[1] == 0x4000:
+            count += size(path)
+        else:
+            count += -(-os.stat(path)[6] // {block}) * {block}
+    return count
+try:
+    print(size({slot!r}))
+except OSError:
+    print(0)
+"""
+
+_SHOW = """\
+try:
+    with open({name!r}) as file:
+        print(file.read(), end="")
+except (OSError, ValueError):
+    pass
+"""
+
+_REMOVE = """\
+import os
+try:
+    os.remove({name!r})
+except OSError:
+    pass
+"""
+
+_SETTINGS = """\
+import os, sys
+sys.path.insert(0, os.getcwd().rstrip("/") + "/" + {slot!r})
+from boards import module_of
+from concentrator.settings import Settings
+s = Settings(module_of(sys.platform).open_storage())
+s.load()
+print(s.change_all({pairs!r}))
+"""
+
+_KEEP = """\
+import os
+try:
+    with open({name!r}, "rb") as file:
+        foreign = file.read({size}) != {data!r}
+except OSError:
+    foreign = None
+if foreign:
+    os.rename({name!r}, {name!r} + ".old")
+print(foreign)
+"""
+
+
+def facts(board: Board) -> Facts:
+    """Look at a board; BoardError when nothing can be installed there."""
+    platform, version, mpy, heap, flash, block, frozen, replaces = ast.literal_eval(
+        board.run(_FACTS)
+    )
+    number = mpy >> 10 & 0x0F
+    arch = _ARCHS[number] if number < len(_ARCHS) else ""
+    found = Facts(platform, version, arch, heap, flash, block, frozen, replaces)
+    name = ".".join(str(part) for part in version)
+    if tuple(version) < MICROPYTHON_OLDEST or (mpy & 0xFF, mpy >> 8 & 3) != _MPY:
+        oldest = ".".join(str(part) for part in MICROPYTHON_OLDEST)
+        raise BoardError(
+            f"MicroPython {name} on the board does not take .mpy files of version {_MPY[0]}."
+            f"{_MPY[1]}: put {oldest} or newer on it"
+        )
+    return found
+
+
+def check(found: Facts) -> None:
+    """BoardError when no slots can be made on such a board."""
+    if found.is_frozen:
+        raise BoardError(
+            "the product is frozen into the board's image: flash a new image, or put "
+            "MicroPython's own image on it first"
+        )
+    if not found.can_replace:
+        raise BoardError(
+            "the board's file system cannot replace a file in one step, as FAT: "
+            "format it as littlefs (docs/HARDWARE.md tells how)"
+        )
+
+
+def state(board: Board) -> State:
+    """What the board's files say."""
+    trial, slots, running = ast.literal_eval(board.run(_STATE))
+    words = trial.split()
+    is_trial = len(words) == 2 and words[0] in SLOTS and words[1].isdigit()
+    name, left = (words[0], int(words[1])) if is_trial and int(words[1]) <= STARTS else ("", 0)
+    return State(
+        {
+            slot: Slot(version, int(healthy) if healthy.isdigit() else 0)
+            for slot, (version, healthy) in zip(SLOTS, slots, strict=True)
+        },
+        name,
+        left,
+        running,
+    )
+
+
+def hold(board: Board) -> None:
+    """Have the board restart with nothing started, so that all its heap is free.
+
+    A watchdog that the product has started runs on: then only a restart of the board stops it.
+    """
+    has_watchdog = "watchdog_ms" in board.run(_SHOW.format(name="board.json"))
+    board.run("open('hold', 'w').close()")
+    board.begin_anew(hard=has_watchdog)
+    board.run(_REMOVE.format(name="hold"))
+
+
+def target(now: State) -> str:
+    """The slot to write to: never the one that starts when a trial fails."""
+    return "b" if now.proven == "a" else "a"
+
+
+def install(
+    board: Board, slot: str, product: Product, boot: bytes, told: Callable[[int, int], None]
+) -> list[str]:
+    """Fill `slot` and see that boot.py starts there; return which old files were put aside.
+
+    `told` learns how many bytes of how many are written. The slot is not whole yet.
+    """
+    parts = {name.rpartition("/")[0] for name in product.files}
+    folders = sorted(set(_with_parents(parts)))
+    board.run(_EMPTY.format(slot=slot, folders=folders))
+    size = sum(len(data) for data in product.files.values())
+    written = 0
+    for name, data in product.files.items():
+        told(written, size)
+        board.write(f"{slot}/{name}", data)
+        written += len(data)
+    told(written, size)
+    root = (("boot.py", boot), ("main.py", MAIN))
+    return [name for name, data in root if _put_in_root(board, name, data)]
+
+
+def check_room(board: Board, slot: str, found: Facts, product: Product) -> None:
+    """BoardError when the product does not fit beside what is not in `slot`."""
+    block = found.block_size
+    needed = sum(-(-len(data) // block) * block for data in product.files.values())
+    there = int(board.run(_SIZE.format(slot=slot, block=block)))
+    if needed > found.flash_free + there:
+        raise BoardError(
+            f"the board's flash has {(found.flash_free + there) // 1024} KiB free, the product "
+            f"takes {needed // 1024}: remove files that are not needed, or freeze it into an image"
+        )
+
+
+def has_board_json(board: Board) -> bool:
+    """Whether the board knows its pins."""
+    return bool(board.run(_SHOW.format(name="board.json")).strip())
+
+
+def finish(board: Board, slot: str, product: Product) -> None:
+    """Say that everything that belongs in `slot` is there."""
+    board.replace(f"{slot}/files", product.listing)
+
+
+def put_on_trial(board: Board, slot: str) -> None:
+    """Have `slot` start next, so many times until it has reported healthy."""
+    board.replace("trial", f"{slot} {STARTS}".encode())
+
+
+def end_trial(board: Board) -> None:
+    """Have the proven slot start next."""
+    board.run(_REMOVE.format(name="trial"))
+
+
+def resume(board: Board, now: State) -> None:
+    """Give a product on trial that was interrupted its start back."""
+    if now.trial and now.trial == now.running:
+        board.replace("trial", f"{now.trial} {min(now.left + 1, STARTS)}".encode())
+
+
+def change_settings(board: Board, slot: str, pairs: dict[str, str]) -> None:
+    """Have the product in `slot` take settings; BoardError with what it refuses and why."""
+    trouble = board.run(_SETTINGS.format(slot=slot, pairs=list(pairs.items()))).strip()
+    if trouble:
+        raise BoardError(f"settings were not taken: {trouble}")
+
+
+def set_clock(board: Board, moment: tuple[int, ...]) -> bool:
+    """Set the chip's clock to year, month, day, weekday from 0, h, m, s; false if it has none."""
+    year, month, day, weekday, hour, minute, second = moment
+    code = "import machine, sys\nprint(hasattr(machine, 'RTC'))"
+    if board.run(code).strip() != "True":
+        return False
+    first = 1 if board.ask("__import__('sys').platform") == "pyboard" else 0
+    fields = (year, month, day, weekday + first, hour, minute, second, 0)
+    board.run(f"machine.RTC().datetime({fields!r})")
+    return True
+
+
+def await_report(lines: Iterator[str], slot: str) -> Iterator[str]:
+    """Yield what the board says until `slot` is healthy; BoardError when it lost its trial.
+
+    Where neither is said, the last line is another one.
+    """
+    said = ""
+    for line in lines:
+        yield line
+        if line == healthy_line(slot):
+            return
+        lost = _STARTS_PROVEN.fullmatch(line)
+        if lost:
+            again = f"slot {lost[1]} runs again" if lost[1] != slot else "there is no other"
+            raise BoardError(
+                f"slot {slot} did not report healthy and lost its trial, {again}; "
+                f"the last it said: {said or 'nothing'}"
+            )
+        if line and not line.startswith("dianka: slot "):
+            said = line
+
+
+def healthy_line(slot: str) -> str:
+    """What boot.py says when `slot` has reported healthy."""
+    return f"dianka: slot {slot} is healthy"
+
+
+def _put_in_root(board: Board, name: str, data: bytes) -> bool:
+    """Have `name` in the root be `data`; true if somebody's own file was put aside for it."""
+    if board.run(_SHOW.format(name=name)).encode() == data:
+        return False
+    mark = data[: data.index(b"\n")]
+    foreign = ast.literal_eval(board.run(_KEEP.format(name=name, size=len(mark), data=mark)))
+    board.replace(name, data)
+    return bool(foreign)
+
+
+def _with_parents(folders: set[str]) -> Iterator[str]:
+    for folder in folders:
+        while folder:
+            yield folder
+            folder = folder.rpartition("/")[0]
