@@ -279,3 +279,14 @@ def test_a_wrong_board_json_is_told(world: World, text: str | None, said: str) -
 
     with pytest.raises(BoardError, match=said):
         importlib.import_module("boards.chip").Board(None)
+
+
+def test_the_flash_is_mounted_anew_where_the_port_had_it(world: World) -> None:
+    told: list[tuple[str, str]] = []
+    vars(sys.modules["vfs"]).update(
+        umount=lambda path: told.append(("umount", path)),
+        mount=lambda fs, path: told.append(("mount", path)),
+    )
+    importlib.import_module("boards.chip").open_storage(object())
+
+    assert told == [("umount", str(Path.cwd())), ("mount", str(Path.cwd()))]
