@@ -36,7 +36,8 @@ test: $(READY)
 
 # test-qemu: the part of the tests that runs on an emulated Cortex-M3
 test-qemu: $(READY)
-	@$(BIN)/python -m pytest -rs tests/host/test_emulator.py tests/host/test_day.py
+	@$(BIN)/python -m pytest -rs tests/host/test_emulator.py \
+		tests/host/test_flash.py tests/host/test_day.py
 
 # check: style, types, rules of the code base and the fast tests, as CI runs them
 check: $(READY)

@@ -268,3 +268,36 @@ def test_a_product_that_fails_on_trial_restarts_the_board() -> None:
     equal(start_with("def main():\n    raise OSError(5)"), 1)
     equal(start_with("def main():\n    return 0"), 0)
     equal(start_with("import boot\nboot.confirm()\n1 // 0"), 0)
+
+
+class Timer:
+    """The only timer of a board; `callback` is what it will do, None: it was stopped."""
+
+    ONE_SHOT = 0
+    callback: object = None
+
+    def __init__(self, number: int) -> None: ...
+
+    def init(self, mode: int, period: int, callback: object) -> None:
+        equal((mode, period), (Timer.ONE_SHOT, boot.DEADLINE_MS))
+        Timer.callback = callback
+
+    def deinit(self) -> None:
+        Timer.callback = None
+
+
+def test_a_silent_trial_is_restarted_where_there_are_timers() -> None:
+    Machine.Timer = Timer  # type: ignore[attr-defined]  # of some boards only
+    try:
+        silent = "import machine\ndef main():\n    machine.Timer.callback(0)\n    return 0"
+        equal(start_with(silent), 1)
+        equal(Timer.callback, None)
+        # Who reported healthy, or is at the prompt, has no deadline.
+        report = (
+            "import boot\nboot.confirm()\nimport machine\nassert machine.Timer.callback is None"
+        )
+        equal(start_with(report + "\ndef main():\n    return 0"), 0)
+        equal(start_with("def main():\n    return 0"), 0)
+        equal(Timer.callback, None)
+    finally:
+        del Machine.Timer  # type: ignore[attr-defined]  # of some boards only
