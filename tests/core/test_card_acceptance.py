@@ -18,6 +18,7 @@ from uplink import record
 
 INDEX = 0
 NOBODY = bytes(6)
+BALANCE = rules.REASON_NAMES.index("balance")
 KEEP = 0xFFFFFFFF
 MARK = 32 + image.WRITE_BACK
 
@@ -111,6 +112,21 @@ def test_opening_with_money_notes_order_amount_before_and_after() -> None:
     equal(unpack_from("<IiI", card, MARK + 4), (1, 5000, 5000), "and the card takes it home")
 
 
+def test_opening_that_the_flash_refuses_leaves_nothing_waiting() -> None:
+    bench = Bench()
+    bench.read_all()
+    check(bench.app.journal.sync())
+    bench.storage.failing = "j"
+    equal(bench.insert(bench.card(1, 5000))[1], 0)
+    buf = bench.app.journal.buf
+    waiting = [record.kind_at(buf, at * 64) for at in range(bench.app.journal.count)]
+    check(record.RELAY not in waiting and record.TOP_UP not in waiting, waiting)
+    equal((money(bench), bench.app.registry.relay[INDEX]), ((0, 0, 0), 0))
+    bench.storage.failing = ""
+    equal(bench.insert(bench.card(1, 5000)), (codes.OK, 1))
+    equal(money(bench), (1, 5000, 5000))
+
+
 def test_opening_again_changes_nothing() -> None:
     bench = opened()
     equal(bench.insert(bench.card(2, 1000)), (codes.OK, 1))
@@ -191,6 +207,13 @@ def test_a_refund_is_taken_off_and_told() -> None:
     equal(bench.insert(card), (codes.USED, 0))
     bench.restart()
     equal(money(bench), (2, 3500, 3500))
+
+
+def test_a_refund_that_alarms_gives_the_balance_as_its_reason() -> None:
+    bench = opened(5000)
+    equal(bench.insert(memory(header(2, 4950, image.REFUND))), (codes.OK, 1))
+    equal(bench.app.ledger.state[INDEX], rules.ALARM_1)
+    equal(newest(bench, record.POLICY)[record.PAYLOAD + 2], BALANCE)
 
 
 def test_a_replacement_brings_the_order_of_a_lost_card_once() -> None:

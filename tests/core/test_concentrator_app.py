@@ -15,7 +15,7 @@ from concentrator import registry as meters
 from concentrator.checkpoint import file_name
 from concentrator.commands import Commands
 from concentrator.console import Refusal
-from concentrator.freezes import HOURLY, SWITCHES
+from concentrator.freezes import AFTER_S, HOURLY, SWITCHES
 from concentrator_world import (
     ALARM_OFF,
     ALARM_ON,
@@ -571,6 +571,28 @@ def test_a_price_switch_at_an_hour_is_divided_by_the_meters_switch_freeze() -> N
         equal([flags for _, flags in found], [0, 0, 0], kind)
         equal(found[1][0], 0, "a reading at the switch itself")
         equal(balance_fen(bench), 900 - 50 - 300)
+
+
+def test_a_reading_waits_for_a_freeze_that_may_not_be_there_or_may_be_renumbered() -> None:
+    change_t2000 = START_T2000 + 5 * HOUR_S
+    bench = supplied(900)
+    equal(load(bench, 1, priced_from(change_t2000)), "tariff 1 in force")
+    # Rounds 800 s before the change and 200 s after it.
+    set_to(bench, "interval_s", 1000)
+    bench.now_ms = 1000 * (5 * HOUR_S - 900)
+    bench.run(200)
+    bench.meters[0].wh[0] += 4000
+    read_t2000 = bench.app.ledger.read_t2000[INDEX]
+    check(change_t2000 - 800 <= read_t2000 < change_t2000)
+    bench.run(950)
+    check(change_t2000 + 200 < bench.t2000 < change_t2000 + AFTER_S)
+    equal(bench.app.ledger.read_t2000[INDEX], read_t2000, "too early: it is read again")
+    bench.run(1000)
+    check(bench.app.ledger.read_t2000[INDEX] > change_t2000 + 1000)
+    readings = bench.app.pollers[0].readings
+    for after_s, is_there in ((299, 0), (300, 1), (3300, 1), (3301, 0), (3600, 0), (3900, 1)):
+        bench.app.books.t2000 = change_t2000 + after_s
+        equal(int(readings._is_there(change_t2000)), is_there, after_s)
 
 
 def test_without_its_freeze_a_price_switch_is_divided_by_time_and_marked() -> None:
