@@ -179,13 +179,7 @@ class Readings:
         if asker.registry.speech[self._index] & meters.STANDARD != record.STANDARD_2007:
             return False
         t2000 = asker.books.dividing_t2000(self._index)
-        return t2000 != 0 and not self._is_there(t2000)
-
-    def _is_there(self, t2000: int) -> bool:
-        """Whether that freeze is there, and keeps its number until it is read."""
-        now_t2000 = self._asker.books.t2000
-        left_s = _HOUR_S - now_t2000 % _HOUR_S
-        return min(now_t2000 - t2000, left_s) >= freezes.AFTER_S
+        return t2000 != 0 and asker.books.t2000 - t2000 < freezes.AFTER_S
 
     def _divide(self) -> bool:
         """Want the freeze that divides this reading, if there is another one."""
@@ -198,8 +192,10 @@ class Readings:
         again = self._step == _FREEZE
         if again and (not self._freeze.got or t2000 <= self._frozen_t2000):
             return False
-        if t2000 == 0 or not self._is_there(t2000):
+        if t2000 == 0 or books.t2000 - t2000 < freezes.AFTER_S:
             return False
+        if _HOUR_S - books.t2000 % _HOUR_S < freezes.AFTER_S:
+            return False  # a meter may number its freezes anew between the two questions
         self._frozen_t2000 = t2000
         return self._freeze.begin(index, t2000, books.dividing_kinds(index, t2000))
 
