@@ -34,7 +34,7 @@ _SECURITY_CLASSES = (0x07, 0xAB)
 _FOLLOW_UP = 0x12
 _WRITE = 0x14
 _FUNCTIONS_1997 = frozenset((0x01, 0x02, 0x04, 0x0A, 0x0C, 0x0F, 0x10))
-_TERMINATOR_1997 = b"\xaa"
+TERMINATOR_1997 = b"\xaa"
 # Levels of a write whose data is not plain: enciphered, or followed by a MAC.
 _ENCIPHERED = frozenset(("98", "96"))
 _WITH_MAC = frozenset(("99", "97"))
@@ -246,7 +246,7 @@ def _say_data(said: dict[str, Any], head: _Head, wire_di: bytes, data: bytes) ->
     else:
         layout = identifier.reply if head.direction == "response" else identifier.request
         found = layout.decode(data)
-        if found is None and head.terminated and data[-1:] == _TERMINATOR_1997:
+        if found is None and head.terminated and data[-1:] == TERMINATOR_1997:
             found = layout.decode(data[:-1])
         if found is None:
             size = f"{len(data)} data bytes do not fit the format of {identifier.di}"

@@ -4,7 +4,7 @@ All checks of `dlt645.parse` are made; names, units and the items behind the fir
 """
 
 from host.frames import catalogue
-from host.frames.describe import describe
+from host.frames.describe import TERMINATOR_1997, describe
 from host.frames.dlt645 import END, FROM_WIRE, OVERHEAD_SIZE, START, Frame, parse
 from host.frames.values import RAW, Decoder, Field, Item
 from host.frames.values import raw as raw_item
@@ -75,4 +75,8 @@ def _first_field(frame: Frame, size: int) -> Field | None:
     if identifier is None or not identifier.reply.is_sized:
         return None
     fields = identifier.reply.fields(left)
-    return fields[0] if fields else Field(left, raw_item)
+    if fields is None and frame.control != _READ_REPLY and frame.data[-1:] == TERMINATOR_1997:
+        fields = identifier.reply.fields(left - 1)
+    if fields is None:
+        return Field(left, raw_item)
+    return fields[0] if fields else None

@@ -61,6 +61,22 @@ def test_values(di: str, data: str, value: object) -> None:
         assert read_value(reading(di, data)) == ("000000000001", value)
 
 
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        ("5634120078563412AA", 123456),  # a block of 1997 may end so
+        ("5634120078563412", 123456),
+        ("AA", "AA"),
+    ],
+)
+def test_end_of_a_block_of_1997(data: str, value: object) -> None:
+    octets = build("000000000001", 0x81, b"\x1f\x90" + bytes.fromhex(data))
+    items = describe_bytes(octets)["items"]
+    for _ in range(2):
+        assert read_value(octets) == ("000000000001", value)
+    assert items[0]["value"] == (value if value == "AA" else "1234.56")
+
+
 def test_no_flipped_bit_is_read() -> None:
     octets = reading("00010000", "56341200")[4:]
     assert read_value(octets) == ("000000000001", 123456)
