@@ -2,12 +2,12 @@
 
 Method: real books and a real journal on a flash whose power fails at each block operation of a
 redemption, torn in three ways, while the card may be torn at a byte of its own; for each kind of
-card that brings money. After each cut the device starts anew with the card still, or again, in
-the reader: the money is there once, the card is marked, and it is refused from then on.
+card that brings or takes money. After each cut the device starts anew with the card still, or
+again, in the reader: the money is there once, the card is marked, and it is refused from then on.
 """
 
 from card import codes
-from card.image import OPEN, PURCHASE, REPLACEMENT
+from card.image import OPEN, PURCHASE, REFUND, REPLACEMENT
 from card.redemption import Redemption
 from card_world import ACCOUNT, METER, NOW, FakeCarrier, header, keys, memory, written_back
 from concentrator.books import Books
@@ -23,6 +23,7 @@ from uplink.record import RECORD_SIZE
 INDEX = 0
 AMOUNT = 5000
 FIRST_AMOUNT = 100
+REFUND_AMOUNT = 60
 
 
 class Device:
@@ -79,8 +80,10 @@ def sweep(kind: int, opened: bool) -> int:
     """Cut everywhere; return how many times."""
     start = prepared(opened)
     order = 2 if opened else 1
-    expected_fen = AMOUNT + (FIRST_AMOUNT if opened else 0)
-    head = header(order, AMOUNT, kind)
+    amount_fen = REFUND_AMOUNT if kind == REFUND else AMOUNT
+    expected_fen = -amount_fen if kind == REFUND else amount_fen
+    expected_fen += FIRST_AMOUNT if opened else 0
+    head = header(order, amount_fen, kind)
     operations = operations_of(start, head)
     check(operations > 0, "a redemption writes")
     count = 0
@@ -124,6 +127,10 @@ def test_purchase_card() -> None:
 
 def test_replacement_card() -> None:
     check(sweep(REPLACEMENT, True) > 0, "nothing was cut")
+
+
+def test_refund_card() -> None:
+    check(sweep(REFUND, True) > 0, "nothing was cut")
 
 
 def test_a_failing_flash_credits_nothing() -> None:
