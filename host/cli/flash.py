@@ -258,4 +258,5 @@ def _settings(
 
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Screen(file=sys.stderr), transient=True)
+    screen = Screen(file=sys.stderr)
+    return Progress(*columns, console=screen, transient=True, disable=not sys.stderr.isatty())

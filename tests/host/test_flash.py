@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_a_life_in_two_slots(port: str, tmp_path: Path) -> None:
     assert "slot a  empty" in flash(port, "--status")
     assert "no older product" in flash(port, "--rollback", status=1)
     assert "settings were not taken: district" in flash(
-        *(port, "--firmware", str(bad_settings(tmp_path, first)), "--set", "district=0"), status=1
+        *(port, "--firmware", str(bad_settings(tmp_path)), "--set", "district=0"), status=1
     )
 
     said = flash(port, "--firmware", str(first), "--board", str(pins), "--time", "--set", "id=7")
@@ -141,12 +142,14 @@ def test_a_life_in_two_slots(port: str, tmp_path: Path) -> None:
     cut_everywhere(port)
 
 
-def bad_settings(tmp_path: Path, folder: Path) -> Path:
-    """The sources with a main.py that must not be started."""
-    copied = tmp_path / "5"
-    shutil.copytree(folder, copied)
-    (copied / "main.py").write_text("raise ValueError('was started')")
-    return copied
+def bad_settings(tmp_path: Path) -> Path:
+    """What checks settings, and a main.py that must not be started."""
+    folder = bad(tmp_path / "5", "raise ValueError('was started')")
+    for name in ("boards", "prepay", "concentrator/__init__.py", "concentrator/settings.py"):
+        source, copied = products.firmware() / name, folder / name
+        copied.parent.mkdir(exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, copied)
+    return folder
 
 
 class Cable(Board):
@@ -214,9 +217,9 @@ def test_a_board_too_old_or_unfit_is_refused() -> None:
     fit = slots.Facts("rp2", (1, 25, 0), "armv6m", 200000, 900000, 4096, False, True)
     slots.check(fit)
     with pytest.raises(BoardError, match="frozen"):
-        slots.check(slots.Facts(*[*vars(fit).values()][:6], True, True))
+        slots.check(replace(fit, is_frozen=True))
     with pytest.raises(BoardError, match="littlefs"):
-        slots.check(slots.Facts(*[*vars(fit).values()][:6], False, False))
+        slots.check(replace(fit, can_replace=False))
 
 
 def test_only_the_modules_of_the_port_are_taken() -> None:
