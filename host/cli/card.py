@@ -236,7 +236,7 @@ def issue(
     if order is None or amount_fen is None or meter is None:
         raise click.UsageError("give --order, --amount and --meter, or --db to look them up")
     default = CardKind.OPEN if order == 1 else CardKind.PURCHASE
-    if amount_fen < 0:  # the head-end's way to say that it is to be paid back
+    if db is not None and amount_fen <= 0:  # the head-end says that it is to be paid back
         default, amount_fen = CardKind.REFUND, -amount_fen
         if kind not in (None, "refund"):
             raise click.UsageError(f"order {order} is a refund: leave --kind out")

@@ -25,6 +25,7 @@ from host.cli.card_parts import (
     AMOUNT,
     DAY_BEGIN,
     DIGITS,
+    LIMIT,
     clear_errors,
     json_option,
     passphrase,
@@ -188,13 +189,14 @@ Example:
 )
 @_database
 @click.option("--account", required=True, type=DIGITS, help="Account number, 12 digits.")
-@click.option("--amount", "amount_fen", required=True, type=AMOUNT, help="Yuan to pay back.")
+@click.option("--amount", "amount_fen", required=True, type=LIMIT, help="Yuan to pay back.")
 @json_option
 def refund(path: Path, account: str, amount_fen: int, as_json: bool) -> None:
     """Note a refund and print its order number, to be written on a card.
 
     The concentrator takes it off the account, and the card's mark, or the record that follows,
-    says that it did: pay out then, not before.
+    says that it did: pay out then, not before. A refund that was not redeemed yet is changed to
+    this amount; with 0 it is given up, and the card still has to be inserted.
     """
     with _opened(path) as store:
         try:

@@ -155,11 +155,10 @@ class Store:
     def refund(self, account: str, amount_fen: int) -> int:
         """Note that `amount_fen` is to be taken off the account; return its order number.
 
-        StoreError: an earlier order is not redeemed, or the newest balance does not cover it.
+        A refund that is not redeemed yet is changed to this amount, 0: given up. StoreError: a
+        purchase is not redeemed yet, or the newest balance does not cover it.
         """
-        if not 0 < amount_fen <= AMOUNT_LIMIT_FEN:
-            raise StoreError(f"{amount_fen} fen cannot be refunded, 1 to {AMOUNT_LIMIT_FEN} can")
-        accounts = schema.accounts.c
+        orders, accounts = schema.orders.c, schema.accounts.c
         query = sa.select(accounts.credit_fen - accounts.debit_fen).where(
             accounts.account == account
         )
@@ -168,14 +167,23 @@ class Store:
             if balance_fen is None:
                 raise StoreError(f"account {account} is known to no concentrator")
             waiting = _unredeemed(connection, account)
-            if waiting is not None:
-                raise StoreError(f"order {waiting} of account {account} is not redeemed yet")
+            if waiting and waiting.amount_fen > 0:
+                raise StoreError(f"order {waiting.order} of account {account} is not redeemed yet")
+            if not (0 if waiting else 1) <= amount_fen <= AMOUNT_LIMIT_FEN:
+                limits = f"1 to {AMOUNT_LIMIT_FEN} can"
+                raise StoreError(f"{amount_fen} fen cannot be refunded, {limits}")
             if amount_fen > balance_fen:
                 raise StoreError(
                     f"account {account} had {Decimal(balance_fen).scaleb(-2):.2f} yuan when "
                     "its concentrator told last"
                 )
-            return _sell(connection, account, -amount_fen)
+            if not waiting:
+                return _sell(connection, account, -amount_fen)
+            changed = sa.update(schema.orders).values(amount_fen=-amount_fen)
+            connection.execute(
+                changed.where(orders.account == account, orders.order == waiting.order)
+            )
+            return int(waiting.order)
 
     def sell_all(self, sales: Sequence[Sale], new: bool = False) -> list[Sold]:
         """Note all sales or none; what was sold under its reference before is not sold again.
@@ -228,15 +236,13 @@ def _refusal(sale: Sale, before: Any, meters: Mapping[str, str], new: bool) -> s
     return ""
 
 
-def _unredeemed(connection: sa.Connection, account: str) -> int | None:
+def _unredeemed(connection: sa.Connection, account: str) -> Any:
     """The oldest order of `account` that no concentrator has reported, None: there is none."""
     orders, top_ups = schema.orders.c, schema.top_ups.c
     redeemed = sa.select(top_ups.order).where(top_ups.account == account)
-    query = sa.select(sa.func.min(orders.order)).where(
-        orders.account == account, orders.order.not_in(redeemed)
-    )
-    oldest: int | None = connection.execute(query).scalar()
-    return oldest
+    query = sa.select(orders.order, orders.amount_fen).order_by(orders.order).limit(1)
+    query = query.where(orders.account == account, orders.order.not_in(redeemed))
+    return connection.execute(query).one_or_none()
 
 
 def _sell(connection: sa.Connection, account: str, amount_fen: int) -> int:

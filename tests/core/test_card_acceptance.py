@@ -209,6 +209,15 @@ def test_a_refund_is_taken_off_and_told() -> None:
     equal(money(bench), (2, 3500, 3500))
 
 
+def test_a_refund_that_was_given_up_lets_the_next_order_in() -> None:
+    bench = opened(100)
+    equal(bench.insert(memory(header(2, 101, image.REFUND))), (codes.NOT_COVERED, 0))
+    equal(bench.insert(bench.card(3, 500)), (codes.ORDER_AHEAD, 0))
+    equal(bench.insert(memory(header(2, 0, image.REFUND))), (codes.OK, 1))
+    equal(bench.insert(bench.card(3, 500)), (codes.OK, 1))
+    equal(money(bench), (3, 600, 600))
+
+
 def test_a_refund_that_alarms_gives_the_balance_as_its_reason() -> None:
     bench = opened(5000)
     equal(bench.insert(memory(header(2, 4950, image.REFUND))), (codes.OK, 1))

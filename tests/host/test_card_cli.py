@@ -188,6 +188,10 @@ def test_a_refund_of_the_head_end_is_never_a_purchase(shop: Path) -> None:
     assert done.exit_code == 0, done.output
     made = json.loads(done.output)
     assert (made["order"], made["amount_fen"], made["kind"]) == (2, 777, 9)
+    with Store(Path("village.db")) as store:
+        assert store.refund(account_name(0), 0) == 2
+    made = json.loads(run(*words, "--json").output)
+    assert (made["order"], made["amount_fen"], made["kind"]) == (2, 0, 9), "given up"
     lost = (*who, "--meter", "000000983764", "--order", 2, "--amount", "7.77", "--force")
     done = run("replace", "--file", "new.bin", *lost)
     assert done.exit_code == 1

@@ -240,9 +240,16 @@ def test_a_refund_is_reconciled(db: Path) -> None:
     assert (
         "sold 160.00 = charged 0.35 + balances 199.65 + not yet redeemed -40.00" in result.output
     )
-    result = run("refund", *who, "--amount", "1")
-    assert result.exit_code == 1
-    assert "order 2 of account 000000000001 is not redeemed yet" in result.output
+    assert run("sell", *who, "--amount", "1").exit_code == 0
+    for amount, left in (("199.00", None), ("0", "0.00"), ("40", "-40.00")):
+        result = run("refund", *who, "--amount", amount)
+        assert result.exit_code == (1 if left is None else 0)
+        assert left is None or "order 2 of account 000000000001" in result.output
+        if left is not None:
+            total = f"not yet redeemed {float(left) + 1:.2f}"
+            assert total in run("reconcile", "--db", db).output
+    with Store(db) as store, store.engine.begin() as connection:
+        connection.exec_driver_sql('DELETE FROM orders WHERE "order" = 3')
     village = village_of(2, 5)
     known = len(village.records)
     refunded(village, 4000)
@@ -264,6 +271,15 @@ def test_a_refund_is_reconciled(db: Path) -> None:
     result = run("reconcile", "--db", db)
     assert result.exit_code == 1
     assert "order 3 of account 000000000001: -5985 fen sold, -5000 redeemed" in result.output
+
+
+def test_nothing_is_refunded_before_what_was_bought_is_redeemed(db: Path) -> None:
+    who = ("--db", db, "--account", account_name(0))
+    assert run("refund", *who, "--amount", "0").exit_code == 1
+    assert run("sell", *who, "--amount", "1").exit_code == 0
+    result = run("refund", *who, "--amount", "1")
+    assert result.exit_code == 1
+    assert "order 2 of account 000000000001 is not redeemed yet" in result.output
 
 
 def refunded(village: Village, amount_fen: int) -> None:
