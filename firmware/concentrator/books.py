@@ -184,8 +184,9 @@ class Books:
         self.journal.add(self._time(), record.ACCOUNT, index)
         if not self._settle(1):
             return False
+        cause = rules.TIME if self.ledger.grade[index] == grade else rules.PARAMETERS
         self._take_terms(index, row, 0)
-        self._judge(index, rules.PARAMETERS)
+        self._judge(index, cause)
         return True
 
     def _take_terms(self, index: int, payload: bytearray, offset: int) -> None:

@@ -334,6 +334,7 @@ def test_a_close_limit_that_was_lowered_frees_nobody_but_who_is_above_it() -> No
     state = bench.app.ledger.state
     equal((balance_fen(bench), state[INDEX]), (100, rules.CUT))
     set_to(bench, "load_wait_s", 200)
+    equal(said(bench, "account set 17 debt_fen 5"), "debt_fen 5")
     bench.run(30)
     equal(state[INDEX], rules.CUT)
     bench.restart()
