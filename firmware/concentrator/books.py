@@ -212,7 +212,10 @@ class Books:
         return outcome
 
     def take_last(self, index: int, values: "array[int]") -> int:
-        """Charge the last reading of a meter that is exchanged, total first; the outcome."""
+        """Charge a reading off the display of a meter that is exchanged, total first; the outcome.
+
+        It is the old one's last, or, once the new one is registered, its first.
+        """
         if self.t2000 < 0 or not self._pick(index, values, len(values)):
             return outcomes.MISFIT
         return self._charge(index, self.t2000, STATUS_UNKNOWN, True)
@@ -479,12 +482,14 @@ class Books:
             if stage == meters.RELAY_FAILED:
                 self.relay_done(index, record.STAGE_CONFIRMED, status)
             return
-        # A supply that should be cut is cut again, unless there is a doubt. One that should be on
-        # but is off is only switched on when it was ours to do: somebody may work on the line.
-        if wants_open and self.ledger.flags[index] & outcomes.STOPPED:
+        # A supply that should be cut is cut again, unless something forbids it. One that should
+        # be on but is off is only switched on when it was ours to do: somebody may work there.
+        if wants_open and (
+            self.ledger.flags[index] & (outcomes.STOPPED | outcomes.GUARD)
+            or status & _STATUS_GUARD  # the meter would refuse
+            or self.policy.no_cut_at(self.t2000)
+        ):
             return
-        if wants_open and status & _STATUS_GUARD:
-            return  # the meter would refuse: its supply is guarded
         if stage == meters.RELAY_FAILED or (wants_open and stage == meters.RELAY_IDLE):
             desired = record.RELAY_OPEN if wants_open else record.RELAY_CLOSED
             self._order_relay(index, desired, rules.R_MISMATCH, status)
@@ -526,19 +531,23 @@ class Books:
         """What of a top-up goes to the account's debt; first comes what lies below zero."""
         ledger = self.ledger
         amount_fen = max(0, amount_fen + min(0, ledger.balance_fen(index)))
-        week_fen = 0
-        if ledger.debt_week[index] == self._time() // _WEEK_S:
-            week_fen = ledger.debt_week_fen[index]
+        week_fen = ledger.debt_week_fen[index] if self._in_week(index, self._time()) else 0
         return self.policy.repaid_fen(amount_fen, ledger.debt_fen[index], week_fen)
+
+    def _in_week(self, index: int, t2000: int) -> bool:
+        """Whether the week of the account's last repayment still counts.
+
+        Neither without a clock nor with one set back into the week before it begins anew.
+        """
+        return t2000 == 0 or 0 <= self.ledger.debt_week[index] - t2000 // _WEEK_S <= 1
 
     def _take_top_up(
         self, index: int, order: int, amount_fen: int, repaid_fen: int, t2000: int
     ) -> None:
         ledger = self.ledger
         ledger.top_up(index, order, amount_fen, repaid_fen)
-        week = t2000 // _WEEK_S
-        if ledger.debt_week[index] != week:
-            ledger.debt_week[index] = week
+        if not self._in_week(index, t2000):
+            ledger.debt_week[index] = t2000 // _WEEK_S
             ledger.debt_week_fen[index] = 0
         ledger.debt_week_fen[index] += repaid_fen
 

@@ -220,7 +220,11 @@ class Commands:
         address = reversed_digits(_digits(arguments[1], "a meter address"))
         if registry.find_address(address) >= 0:
             raise Refusal("meter " + arguments[1] + " is registered already")
-        values = array("i", [_energy_wh(text) for text in arguments[2:]])
+        slash = arguments.index("/") if "/" in arguments else len(arguments)
+        values = array("i", [_energy_wh(text) for text in arguments[2:slash]])
+        first = array("i", [_energy_wh(text) for text in arguments[slash + 1 :]])
+        if len(first) not in (0, len(values)):
+            raise Refusal("the new meter's first registers are as many as the old one's last")
         outcome = self._app.books.take_last(index, values)
         if outcome > FIRST:
             raise Refusal("the last reading is not taken: " + OUTCOME_NAMES[outcome])
@@ -230,6 +234,8 @@ class Commands:
         row[meters.ROW_ACTIVE] = 1
         if not self._app.books.set_meter(index, row):
             raise Refusal(STORAGE_TROUBLE)
+        if len(first):
+            self._app.books.take_last(index, first)
         return [self._row(index)]
 
     def _row(self, index: int) -> str:
@@ -495,7 +501,7 @@ _COMMANDS = (
     ("meter add", 3, 5, "ADDRESS ACCOUNT TARIFF [LINE [1997|2007|auto]]"),
     ("meter remove", 1, 1, "ACCOUNT"),
     ("meter list", 0, 0, ""),
-    ("meter exchange", 3, 11, "ACCOUNT NEW_ADDRESS LAST_KWH [LAST_KWH_OF_EACH_RATE ..]"),
+    ("meter exchange", 3, 21, "ACCOUNT NEW_ADDRESS LAST_KWH [OF_EACH_RATE ..] [/ FIRST_KWH ..]"),
     ("account", 1, 1, "ACCOUNT"),
     ("account resume", 1, 1, "ACCOUNT"),
     ("account set", 3, 3, "ACCOUNT household|grade|multiplier|guard|debt_fen VALUE"),

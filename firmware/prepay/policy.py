@@ -306,9 +306,9 @@ class Policy:
             return _R_NOTICE
         if due_s < self._grace_hours(grade) * 3600:
             return _R_GRACE
-        return _R_NO_CUT_TIME if self._no_cut_at(t2000) else 0
+        return _R_NO_CUT_TIME if self.no_cut_at(t2000) else 0
 
-    def _no_cut_at(self, t2000: int) -> bool:
+    def no_cut_at(self, t2000: int) -> bool:
         """Whether the hour or the day is one without cuts."""
         hour = t2000 % DAY_S // 3600
         if self.no_cut_from_hour != self.no_cut_to_hour and _in_circle(

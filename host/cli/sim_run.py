@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from host.rig.checkers import Violation
+from host.rig.account import Violation
 from host.rig.world import World
 
 _SECTIONS = ("world", "cards", "line", "head-end", "flash")

@@ -46,6 +46,11 @@ _OURS = {
     "bad_cards_a_day": 6.0,
     "pulled_card": 0.3,
     "lost_card": 0.1,
+    "exchanges_a_day": 1.5,
+    "jumps_a_day": 1.0,
+    "blanks_a_day": 2.0,
+    "guards_a_day": 1.5,
+    "dark_midnight": 0.5,
 }
 
 
@@ -62,6 +67,11 @@ class Faults:
     bad_cards_a_day     replayed, copied, forged
     pulled_card         of each insertion: pulled too early, or torn at some byte
     lost_card           of each sale: the card is replaced before it is inserted
+    exchanges_a_day     a meter breaks and is exchanged
+    jumps_a_day         a register leaps ahead, or back
+    blanks_a_day        a meter sends FF for its energy, for hours
+    guards_a_day        an account is put under guard, or out of it
+    dark_midnight       of each midnight: the power is off over it
     """
 
     line: LineFaults = field(default_factory=LineFaults)
@@ -76,6 +86,11 @@ class Faults:
     bad_cards_a_day: float = 0.0
     pulled_card: float = 0.0
     lost_card: float = 0.0
+    exchanges_a_day: float = 0.0
+    jumps_a_day: float = 0.0
+    blanks_a_day: float = 0.0
+    guards_a_day: float = 0.0
+    dark_midnight: float = 0.0
 
 
 NO_FAULTS = Faults()

@@ -8,8 +8,9 @@ from host.cards.issuing import IssueError, issue
 from host.frames import card as frames
 from host.frames.card import CardKind, Header
 from host.link.reader import Redeemed
+from host.rig.account import CUT, OPEN, Order
 from host.rig.agenda import Agenda
-from host.rig.checkers import CUT, Checkers, Order
+from host.rig.checkers import Checkers
 from host.rig.far_side import GIVE_UP_US, FarSide
 from host.rig.faults import Faults
 from host.sim.card import VirtualCard
@@ -99,6 +100,9 @@ class People:
             if self._order_of(one) == one.number:
                 self._sell(one)
             self._agenda.after(self._random.randrange(2 * HOUR_US), lambda: self._insert(one))
+        elif account is not None and account.desired == OPEN:
+            # Whoever is cut and does not pay asks for what he may have without.
+            self._insert(one)
         self._agenda.after(self._random.randrange(HOUR_US, 8 * HOUR_US), self._visitor(one))
 
     def _order_of(self, one: Household) -> int:
@@ -129,6 +133,14 @@ class People:
             issue(one.card, replacement, KEY)
             self._sold[(one.index, number)].uids.add(one.card.uid)
             self.results["replaced"] += 1
+
+    def _write_again(self, one: Household) -> None:
+        """The meter was exchanged since the card was sold: the counter gives another."""
+        sold = self._sold[(one.index, one.number)]
+        one.card = self._new_card()
+        kind = CardKind.OPEN if one.number == 1 else CardKind.REPLACEMENT
+        issue(one.card, self._header(one, kind, one.number, sold.amount_fen), KEY)
+        sold.uids.add(one.card.uid)
 
     def _header(self, one: Household, kind: CardKind, number: int, amount_fen: int) -> Header:
         meter = one.meter.address
@@ -164,6 +176,8 @@ class People:
             if result.credited or result.code in _TAKEN:
                 self._checkers.card_done(one.index, number, name)
         self.results[name] += 1
+        if name == "METER" and number == one.number:
+            self._write_again(one)
         if result is None or result.code not in _TAKEN:
             wait_us = self._random.randrange(5 * MINUTE_US, HOUR_US)
             self._agenda.after(wait_us, lambda: self._insert(one))

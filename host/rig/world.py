@@ -12,21 +12,29 @@ the whole world. A power cut is an exception out of the flash: what runs is thro
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
 
 from concentrator.app import App
 
 from host.frames import tariff
+from host.rig.account import Order, Violation
 from host.rig.agenda import Agenda
 from host.rig.board import Board
-from host.rig.charges import Bill
-from host.rig.checkers import Checkers, Order, Terms, Violation
+from host.rig.checkers import Checkers
 from host.rig.far_side import FarSide
 from host.rig.faults import NO_FAULTS, Faults, draw, named
+from host.rig.mishaps import Mishaps, draw_registers
 from host.rig.people import DISTRICT, HOUR_US, KEY, KEY_VERSION, MINUTE_US, People
-from host.sim.clock import DAY_S, DEFAULT_START_T2000, VirtualClock, to_datetime
+from host.rig.terms import (
+    CLOCK_STEP_S,
+    Terms,
+    draw_kinds,
+    draw_settings,
+    read_tariffs,
+)
+from host.sim.clock import DAY_S, DEFAULT_START_T2000, HOUR_S, VirtualClock, to_datetime
 from host.sim.headend import HeadEnd, HeadEndFaults, Inconsistent
 from host.sim.line import Line, LineFaults
 from host.sim.load import Load
@@ -44,19 +52,6 @@ _TICK_US = 10 * MINUTE_US
 # Motors take up to four seconds.
 _RELAY_LAG_US = 4_000_000
 
-_TARIFFS = (
-    """{"name": "monthly, two rates", "tier_period": "month", "tier_reset": ["01 00"],
-    "rates": ["peak", "valley"], "tiers": [
-    {"upto_kwh": "10", "prices": ["0.568", "0.288"]},
-    {"upto_kwh": "30", "prices": ["0.618", "0.338"]}, {"prices": ["0.868", "0.588"]}]}""",
-    """{"name": "eight decimals", "tier_period": "year", "tier_reset": ["02-01 10", "07-01 00"],
-    "rates": ["peak", "valley"], "tiers": [
-    {"upto_kwh": "26", "prices": ["0.99500875", "0.22914475"]},
-    {"upto_kwh": "60.5", "prices": ["1.04500875", "0.27914475"]},
-    {"prices": ["1.29500875", "0.52914475"]}]}""",
-    """{"name": "one price", "tier_period": "none", "rates": ["flat"],
-    "tiers": [{"prices": ["0.52886875"]}], "standing_yuan_per_day": "0.1234567"}""",
-)
 # Days after 2026-01-02 on which a world may begin: an ordinary one, and two before a new month.
 _START_DAYS = (0, 28, 29)
 
@@ -108,6 +103,7 @@ class World:
         start_t2000 = DEFAULT_START_T2000 + self._random.choice(_START_DAYS) * DAY_S
         self.clock = VirtualClock(start_t2000 + self._random.randrange(24) * 3600)
         self.agenda = Agenda(self.clock)
+        self._made = 0
         self.meters = self._make_meters(meters)
         self.line = Line(self.clock, self.meters, random=self._branch())
         self.headend = HeadEnd(self.clock, CONCENTRATOR, UPLINK_KEY, random=self._branch())
@@ -115,9 +111,15 @@ class World:
         self.console = FarSide(self.agenda, self._branch())
         sold: dict[tuple[int, int], Order] = {}
         self.people = People(self.agenda, self._branch(), self.console, self.meters, sold)
-        self.settings = self._draw_settings()
-        self.terms = self._terms()
+        self.kinds = draw_kinds(self._branch(), meters)
+        self.settings = draw_settings(self._branch())
+        stepped = self.faults.clock_steps_a_day > 0
+        self.terms = Terms(read_tariffs(), self.settings, stepped)
         self.checkers = Checkers(self.terms, self.meters, self.headend, sold)
+        self.mishaps = Mishaps(
+            *(self.agenda, self._branch(), self.console, self.people),
+            *(self.meters, self._make_meter),
+        )
         self.restarts = 0
         self.app: App | None = None
         self.board: Board | None = None
@@ -131,26 +133,34 @@ class World:
         return Random(self._root.getrandbits(64))
 
     def _make_meters(self, count: int) -> list[Meter]:
-        kinds = self._branch()
-        made = []
-        for index in range(count):
-            load = Load(self._random.getrandbits(32), self._random.choice((40, 100, 200, 400)))
-            relay = WatchedRelay(moved=self._mover(index), later=self._delay())
-            start_wh = [self._random.randrange(10**6) * 10 for _ in range(4)]
-            address = f"{self._random.randrange(10**8) * 10_000 + index:012d}"
-            profile, baud = kinds.choice(_KINDS)
-            meter = Meter(
-                *(address, load, self.clock.now_t2000(), start_wh),
-                baud=baud,
-                profile=PROFILES[profile],
-                relay=relay,
-            )
-            meter.reply_delay_ms = self._random.randrange(20, 400)
-            made.append(meter)
-        return made
+        loads = [
+            Load(self._random.getrandbits(32), self._random.choice((40, 100, 200, 400)))
+            for _ in range(count)
+        ]
+        self._loads = loads
+        return [self._make_meter(index) for index in range(count)]
 
-    def _mover(self, index: int) -> Callable[[bool], None]:
+    def _make_meter(self, index: int) -> Meter:
+        """A meter for a household, another each time."""
+        random = self._random
+        relay = WatchedRelay(later=self._delay())
+        relay.moved = self._mover(index, relay)
+        profile, baud = random.choice(_KINDS)
+        self._made += 1
+        meter = Meter(
+            f"{random.randrange(10**8) * 10_000 + self._made:012d}",
+            *(self._loads[index], self.clock.now_t2000(), draw_registers(random)),
+            baud=baud,
+            profile=PROFILES[profile],
+            relay=relay,
+        )
+        meter.reply_delay_ms = random.randrange(20, 400)
+        return meter
+
+    def _mover(self, index: int, relay: Relay) -> Callable[[bool], None]:
         def moved(is_open: bool) -> None:
+            if self.meters[index].relay is not relay:
+                return  # it was taken down meanwhile
             self.checkers.relay_moved(index, is_open, self.clock.now_us())
 
         return moved
@@ -161,32 +171,6 @@ class World:
             return None
         lag_us = self._random.randrange(_RELAY_LAG_US)
         return lambda move: self.agenda.after(lag_us, move)
-
-    def _draw_settings(self) -> dict[str, int]:
-        random = self._random
-        settings = {
-            "interval_s": random.choice((900, 900, 1800)),
-            "overdraft_fen": random.choice((0, 0, 200)),
-            "close_fen": random.choice((0, 0, 40)),
-            "notice_minutes": random.choice((0, 0, 60)),
-            "alarm_1_fen": 500,
-        }
-        if random.random() < 0.25:
-            settings.update(no_cut_from_hour=22, no_cut_to_hour=6)
-        return settings
-
-    def _terms(self) -> Terms:
-        settings = self.settings
-        hours = settings.get("no_cut_from_hour", 0), settings.get("no_cut_to_hour", 0)
-        quiet_s = (hours[1] - hours[0]) % 24 * 3600
-        return Terms(
-            {number: Bill(tariff.read(text)) for number, text in enumerate(_TARIFFS, 1)},
-            settings["overdraft_fen"],
-            settings["close_fen"],
-            hours,
-            settings["interval_s"],
-            quiet_s + 60 * settings["notice_minutes"],
-        )
 
     # --- the course of it ------------------------------------------------------------------------
 
@@ -296,16 +280,17 @@ class World:
         values |= {"relay_1997": 1}
         for name, value in (values | self.settings).items():
             self._type(f"set {name} {value}", must=True)
-        for number, text in enumerate(_TARIFFS, 1):
-            image = tariff.build(tariff.read(text), number)
+        for number, one_tariff in self.terms.tariffs.items():
+            image = tariff.build(one_tariff, number)
             self._type(f"tariff begin {len(image)}", must=True)
             for at in range(0, len(image), _PART_SIZE):
                 part = image[at : at + _PART_SIZE].hex()
                 self._type(f"tariff data {at} {part}", must=True)
             self._type(f"tariff commit {number} {zlib.crc32(image):08x}", must=True)
-        for one in self.people.households:
-            number = 1 + one.index % len(_TARIFFS)
-            self._type(f"meter add {one.meter.address} {one.account} {number}", must=True)
+        for one, kind in zip(self.people.households, self.kinds, strict=True):
+            self._type(f"meter add {one.meter.address} {one.account} {kind.tariff}", must=True)
+            for text in kind.commands(one.account):
+                self._type(text, must=True)
         while not self.console.idle:
             self._live_until(self.clock.now_us() + 1_000_000)
         if self._trouble:
@@ -320,7 +305,7 @@ class World:
         random = self._random
         step_s = random.randrange(-3000, 3000)
         if random.random() < 0.2:
-            step_s = random.randrange(-20_000, 20_000)
+            step_s = random.randrange(-CLOCK_STEP_S, CLOCK_STEP_S)
         moment = to_datetime(self.clock.now_t2000() + step_s)
         self._type(f"time {moment:%Y-%m-%d %H:%M:%S}")
         self.agenda.after(random.randrange(6 * HOUR_US), self._set_clock)
@@ -353,6 +338,12 @@ class World:
         self._often(faults.failures_a_day, self._fail_storage)
         self._often(faults.clock_steps_a_day, self._set_clock_wrong)
         self._often(faults.bad_cards_a_day, self.people.attack)
+        self.mishaps.begin(self.checkers)
+        self._often(faults.exchanges_a_day, self.mishaps.exchange)
+        self._often(faults.jumps_a_day, self.mishaps.jump)
+        self._often(faults.blanks_a_day, self.mishaps.blank)
+        self._often(faults.guards_a_day, self.mishaps.guard)
+        self._before_midnight()
         self._often(3.0, self._visit)
         self._tick()
 
@@ -370,6 +361,21 @@ class World:
             self.agenda.after(1 + int(self._random.expovariate(times_a_day / DAY_US)), again)
 
         wait()
+
+    def _before_midnight(self) -> None:
+        """Now and then the power is off over a midnight, when tier periods and seasons end."""
+        now_t2000 = self.clock.now_t2000()
+        wait_s = DAY_S - now_t2000 % DAY_S - self._random.randrange(1, HOUR_S)
+        wait_s += DAY_S if wait_s <= 0 else 0
+        self.agenda.after(wait_s * 1_000_000, self._at_midnight)
+
+    def _at_midnight(self) -> None:
+        if not self._calm and self._random.random() < self.faults.dark_midnight:
+            self._power_off("power off over midnight")
+            left_us = (DAY_S - self.clock.now_t2000() % DAY_S) * 1_000_000
+            dark_us = left_us + self._random.randrange(2 * HOUR_US)
+            self._power_on_us = self.clock.now_us() + dark_us
+        self.agenda.after(HOUR_US, self._before_midnight)
 
     def _plan_cut(self) -> None:
         self.storage.plan_cut(self._random.randrange(4), self._random.randrange(101))
@@ -399,9 +405,10 @@ class World:
         self.storage.plan_cut(1 << 40, 0)
         self.console.spoil = 0.0
         self._set_clock()
+        self.mishaps.calm()
         self.people.hurry()
         since_t2000 = self.clock.now_t2000()
-        interval_us = self.terms.interval_s * 1_000_000
+        interval_us = self.settings["interval_s"] * 1_000_000
         for _ in range(SETTLE_ROUNDS):
             self._live_until(self.clock.now_us() + interval_us)
             if self._is_settled(since_t2000):
@@ -411,8 +418,7 @@ class World:
         self.faults = faults
         if self.app is None:
             raise Violation("recovery", "the concentrator does not start")
-        addresses = {index: meter.address for index, meter in enumerate(self.meters)}
-        self.checkers.finish(self.app, addresses)
+        self.checkers.finish(self.app)
         self._power_off("restarts")
         self._boot()
 
@@ -420,12 +426,14 @@ class World:
         app = self.app
         if app is None or app.session is None or not self.console.idle or self.people.owed:
             return False
+        if self.mishaps.pending:
+            return False
         if app.journal.count or app.session.acked_seq != app.journal.durable_seq:
             return False
         if app.registry.pending:
             return False
         return all(
-            account.charges.read_t2000 >= since_t2000 and account.stage == 0
+            account.read_t2000 >= since_t2000 and account.stage == 0
             for account in self.checkers.accounts.values()
         )
 
@@ -437,6 +445,7 @@ class World:
             "days": self.days,
             "meters": len(self.meters),
             "settings": self.settings,
+            "accounts": [asdict(kind) for kind in self.kinds],
             "faults": named(self.faults),
             "restarts": self.restarts - 1,
             "world": dict(sorted(self.checkers.counters.items())),

@@ -70,7 +70,8 @@ class Items:
             return None
         if kind > 0x08:
             return None
-        return energy_block(rates_wh if kind <= 1 else (0,) * len(rates_wh), rate)
+        block = energy_block(rates_wh if kind <= 1 else (0,) * len(rates_wh), rate)
+        return b"\xff" * len(block) if block and self._meter.blank else block
 
     def _money(self, di: int) -> bytes | None:
         balance_fen = self._meter.balance_fen

@@ -61,6 +61,8 @@ class Meter:
 
     supply_off        switched off by whoever installed it
     faulty_relay      the relay stays where it is, whatever is commanded
+    blank             its registers of energy cannot be read: it sends FF for them
+    broken            it neither counts nor answers
     relay_delay_s     the relay moves so much later than commanded, and is told of only then
     reply_delay_ms    from the end of the request to the first byte of the reply
     password          PA P0 P1 P2 as on the wire; other levels have none until 18H gives one
@@ -87,6 +89,8 @@ class Meter:
     zero_expiry: bool = False
     supply_off: bool = False
     faulty_relay: bool = False
+    blank: bool = False
+    broken: bool = False
     relay_delay_s: int = 0
     programming: bool = True
     complete: bool = False
@@ -142,7 +146,7 @@ class Meter:
 
     def _draw(self, day: int, hour: int, duration_s: int) -> None:
         power_w, left_ws = self._power(day, hour)
-        if not power_w:
+        if not power_w or self.broken:
             return
         energy_ws = power_w * duration_s
         if left_ws is not None:
@@ -224,7 +228,9 @@ class Meter:
 
     def answer(self, frame: Frame, t2000: int) -> bytes | None:
         """The bytes of the reply to `frame`, None where the meter stays silent."""
-        if frame.address != BROADCAST and not matches(frame.address, self.address):
+        if self.broken or (
+            frame.address != BROADCAST and not matches(frame.address, self.address)
+        ):
             return None
         self.advance(t2000)
         return self._speaker.answer(frame)

@@ -120,6 +120,8 @@ class Speaker1997(Speaker):
         if reactive or direction == 2:
             rates_wh = (0,) * len(rates_wh)
         values = [bcd(wh // 10 % 10**8, 4) for wh in (sum(rates_wh), *rates_wh)]
+        if self.meter.blank:
+            values = [b"\xff" * 4] * len(values)
         if rate == 0xF:
             return b"".join(values) + self.meter.profile.block_end
         return values[rate] if rate < len(values) else None

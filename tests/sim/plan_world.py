@@ -12,7 +12,7 @@ from concentrator.commands import Commands
 from host.frames import record, tariff
 from host.frames.record import Record, RecordKind
 from host.rig.board import Board
-from host.rig.checkers import records_of
+from host.rig.flash import records_of
 from host.sim.clock import DAY_S, DEFAULT_START_T2000, VirtualClock
 from host.sim.line import Line
 from host.sim.load import Load

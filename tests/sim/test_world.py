@@ -7,24 +7,27 @@ each invariant is broken once on purpose.
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from card import codes
 from card.redemption import Redemption
 from click.testing import CliRunner, Result
+from concentrator.asker import Asker
 from concentrator.books import Books
 from concentrator.journal import Journal
 from dlt645 import codes as codes_645
 from dlt645.di import STATUS_3
 from dlt645.master import Master
-from prepay.ledger import Ledger
-from prepay.policy import Policy
+from prepay.ledger import BACK, STOPPED, TOO_MUCH, Ledger
+from prepay.policy import EMERGENCY, ORDER_TRIP, OVERLOAD, Policy
 from uplink.session import Session
 
 from host.cli import cli
 from host.frames.record import RecordKind
-from host.rig.checkers import Violation
+from host.rig.account import Violation
 from host.rig.faults import NO_FAULTS, Faults
 from host.rig.world import World
 
@@ -56,7 +59,8 @@ def test_seeds_bring_every_trouble() -> None:
 def test_without_faults_nothing_is_refused() -> None:
     report = World(1, days=1, meters=3, faults=NO_FAULTS).run()
 
-    assert set(report["cards"]) == {"OK"}
+    # A household that was cut and does not pay asks with the card it has used.
+    assert set(report["cards"]) <= {"OK", "USED"}
     # Before a meter's standard and speed are found, few questions find nobody.
     assert 0 <= report["line"]["requests"] - report["line"]["replies"] <= 3 * 4
     assert report["faults"] == {}
@@ -70,7 +74,7 @@ def broken(faults: Faults = NO_FAULTS) -> Violation:
     """The violation of a world in which something of the firmware was replaced."""
     # The first world in which nothing holds a cut back.
     worlds = (World(seed, days=1, meters=3, faults=faults) for seed in SEEDS)
-    world = next(one for one in worlds if one.terms.held_s == 0)
+    world = next(one for one in worlds if not one.terms.held_s(0))
     with pytest.raises(Violation) as caught:
         world.run()
     return caught.value
@@ -123,7 +127,7 @@ def test_a_relay_that_nobody_ordered_is_seen(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(Master, "start_read", wrong)
 
-    assert "opened without an order" in broken().what
+    assert "opened without an order" in village().what
 
 
 def test_records_that_are_not_on_the_flash_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +152,176 @@ def test_money_that_a_restart_forgets_is_seen(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Books, "replay", wrong)
 
     assert broken(Faults(restarts_a_day=6)).invariant == "recovery"
+
+
+def village(
+    faults: Faults = NO_FAULTS, settings: dict[str, int] | None = None, **kind: int
+) -> Violation:
+    """The violation of a village whose accounts are all of one kind and know no quiet hours."""
+    world = World(3, days=2, meters=4, faults=faults)
+    world.settings.update(
+        overdraft_fen=0, notice_minutes=0, no_cut_from_hour=0, no_cut_to_hour=0, no_cut_weekdays=0
+    )
+    world.settings.update(settings or {})
+    world.kinds = [replace(one, **kind) for one in world.kinds]
+    with pytest.raises(Violation) as caught:
+        world.run()
+    return caught.value
+
+
+def test_more_of_a_debt_than_the_share_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "repaid_fen", lambda self, amount, debt, week: min(amount, debt))
+
+    assert re.search(r"takes \d+ fen, \d+ this week", village(debt_fen=900).what)
+
+
+def test_more_of_a_debt_than_the_cap_of_a_week_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Policy.repaid_fen
+    monkeypatch.setattr(Policy, "repaid_fen", lambda self, *of: right(self, *of[:2], 0))
+
+    assert "this week" in village(settings={"debt_week_limit_fen": 100}, debt_fen=5000).what
+
+
+def test_a_debt_that_falls_by_less_than_was_taken_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Ledger.top_up
+
+    def wrong(self: Ledger, index: int, order: int, amount_fen: int, repaid_fen: int) -> bool:
+        taken = right(self, index, order, amount_fen, repaid_fen)
+        self.debt_fen[index] += repaid_fen > 0
+        return taken
+
+    monkeypatch.setattr(Ledger, "top_up", wrong)
+
+    assert "debt of account" in village(debt_fen=900).what
+
+
+def test_a_cut_of_somebody_guarded_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "_reason_to_hold", lambda self, *of: 0)
+
+    assert "guard True" in village(guard=1).what
+
+
+def test_a_cut_before_the_grace_is_over_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "_grace_hours", lambda self, grade: 0)
+
+    assert "for reason 3" in village(settings={"grace_2_hours": 5}, grade=2).what
+
+
+def test_a_cut_at_a_quiet_hour_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "no_cut_at", lambda self, t2000: False)
+    quiet = {"no_cut_from_hour": 1, "no_cut_to_hour": 0}
+
+    assert "cuts account" in village(settings=quiet).what
+
+
+def test_emergency_credit_that_is_forgotten_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Policy._level
+
+    def wrong(self: Policy, state: int, balance_fen: int, grade: int) -> int:
+        return right(self, state, balance_fen + 100 * (state == EMERGENCY), grade)
+
+    monkeypatch.setattr(Policy, "_level", wrong)
+
+    assert "forgets emergency credit" in village(settings={"emergency_fen": 80}).what
+
+
+def test_a_cut_for_power_below_the_limit_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Policy._overloads
+    monkeypatch.setattr(Policy, "_overloads", lambda self, *of: right(self, of[0], of[1] + 900))
+    found = village(settings={"load_limit_w": 900, "overdraft_fen": 900})
+
+    assert "for reason 7" in found.what
+
+
+def test_an_account_that_stays_cut_for_its_power_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Policy._may_leave
+    monkeypatch.setattr(
+        Policy, "_may_leave", lambda self, *of: of[0] != OVERLOAD and right(self, *of)
+    )
+    found = village(settings={"load_limit_w": 100, "overdraft_fen": 900})
+
+    assert "stays cut for too much power" in found.what
+
+
+def test_a_register_that_went_back_unseen_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Ledger._measure
+
+    def wrong(self: Ledger, index: int, elapsed_s: int, first: bool) -> int:
+        return min(right(self, index, elapsed_s, first), 0)
+
+    monkeypatch.setattr(Ledger, "_measure", wrong)
+    monkeypatch.setattr(Ledger, "prepare", Ledger._prepare_any)
+    right_any = Ledger._prepare_any
+
+    def believes(self: Ledger, *of: Any) -> int:
+        outcome = right_any(self, *of)
+        return 0 if outcome in (BACK, TOO_MUCH) else outcome
+
+    monkeypatch.setattr(Ledger, "prepare", believes)
+
+    assert village(Faults(jumps_a_day=20)).invariant == "money"
+
+
+def test_a_doubt_that_cuts_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Books._stop
+
+    def wrong(self: Books, index: int, reason: int) -> None:
+        right(self, index, reason)
+        self.ledger.flags[index] &= 0xFF ^ STOPPED
+        self._judge(index, ORDER_TRIP)
+        self.ledger.flags[index] |= STOPPED
+
+    monkeypatch.setattr(Books, "_stop", wrong)
+
+    assert "stopped True" in village(Faults(jumps_a_day=20)).what
+
+
+def test_a_right_meter_that_is_doubted_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ledger, "prepare", lambda self, *of: BACK)
+
+    assert "doubts a meter that is right" in village().what
+
+
+def test_missing_energy_that_counts_as_none_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Asker.decode
+
+    def wrong(self: Asker, *of: Any) -> int:
+        count = right(self, *of)
+        for at in range(count):
+            self.values[at] = max(0, self.values[at])
+        return count
+
+    monkeypatch.setattr(Asker, "decode", wrong)
+
+    assert village(Faults(blanks_a_day=20)).invariant == "money"
+
+
+def test_the_last_energy_of_an_exchanged_meter_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Books, "take_last", lambda self, index, values: 0)
+
+    assert "it was taken down at" in village(Faults(exchanges_a_day=20)).what
+
+
+def test_exchanges_begin_where_the_new_meter_began() -> None:
+    report = World(5, days=2, meters=4, faults=Faults(exchanges_a_day=20)).run()
+
+    assert report["world"]["meters exchanged"] > 5
+    assert "exchanges begun late" not in report["world"]
+
+
+def test_what_may_befall_accounts_and_meters_does() -> None:
+    """Checkers of what never happens would check nothing."""
+    faults = Faults(
+        jumps_a_day=3, exchanges_a_day=3, blanks_a_day=3, guards_a_day=3, dark_midnight=0.5
+    )
+    seen: Counter[str] = Counter()
+    for seed in (3, 5, 9, 11, 12, 14):
+        seen.update(World(seed, days=3, meters=6, faults=faults).run()["world"])
+
+    wanted = [f"cuts for reason {reason}" for reason in (2, 3, 7)]
+    wanted += ["cuts held back", "emergency credits", "fen of debts repaid", "doubts"]
+    wanted += ["meters exchanged", "registers rolled over", "power off over midnight"]
+    assert [name for name in wanted if not seen[name]] == []
 
 
 # --- the command --------------------------------------------------------------------------------

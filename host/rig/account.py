@@ -1,0 +1,127 @@
+"""One account as the durable records leave it, and what its energy costs in fractions."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from fractions import Fraction
+
+from host.billing.pricing import Account as Pricing
+from host.frames.record import Record
+from host.frames.tariff import EPOCH, TariffFile
+
+CLOSED, OPEN = 0, 1
+NORMAL, ALARM_1, ALARM_2, ZERO, EMERGENCY, HELD, CUT, OVERLOAD, REMOTE = range(9)
+FEN_E11 = 1_000_000_000
+_YUAN_E11 = 100 * FEN_E11
+
+
+class Violation(Exception):
+    """An invariant does not hold. `invariant` is its name in the list of `checkers`."""
+
+    def __init__(self, invariant: str, what: str) -> None:
+        super().__init__(f"{invariant}: {what}")
+        self.invariant = invariant
+        self.what = what
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a counter sold: the order `number` of an account, on the card `uids` of them."""
+
+    number: int
+    amount_fen: int
+    uids: set[str]
+
+
+@dataclass
+class Account:
+    """Money, energy and supply of one account.
+
+    fresh           the next reading begins anew and charges nothing
+    meddled         its meter's registers have jumped since the last new beginning
+    power_w         mean power of the newest reading
+    """
+
+    address: str = ""
+    tariff: int = 0
+    active: bool = False
+    household: int = 0
+    grade: int = 0
+    multiplier: int = 1
+    guard: bool = False
+
+    pricing: Pricing | None = None
+    fresh: bool = True
+    meddled: bool = False
+    charge_e11: int = 0
+    power_w: Fraction = Fraction(0)
+    credit_fen: int = 0
+    order: int = 0
+    debt_fen: int = 0
+    repaid_fen: int = 0
+    repaid_by_week: dict[int, int] = field(default_factory=dict)
+
+    state: int = NORMAL
+    left_state: int = NORMAL  # the one before
+    stopped: bool = False
+    held_t2000: int = 0  # since when the cut is due and held back
+    desired: int = CLOSED
+    stage: int = 0
+    warned: bool = False  # cut as a warning, until somebody asks for supply
+    open_until_us: int = -1  # an open command may act until then
+    cut_due_us: int = -1  # since when a cut is due
+    close_due_us: int = -1
+    overload_us: int = -1  # since when it is cut for too much power
+    mismatches: int = 0  # readings in a row that found the relay otherwise than wanted
+
+    @property
+    def debit_e11(self) -> int:
+        """Charged, and repaid of the debt, in 1e-11 yuan."""
+        return self.charge_e11 + self.repaid_fen * FEN_E11
+
+    @property
+    def balance_fen(self) -> int:
+        """Paid in less whole fen debited."""
+        return self.credit_fen - self.debit_e11 // FEN_E11
+
+    @property
+    def used_wh(self) -> int:
+        """Energy in the tier period."""
+        return self.pricing.used_wh if self.pricing else 0
+
+    @property
+    def period_t2000(self) -> int:
+        """When the tier period began, 0 without one."""
+        period = self.pricing.period if self.pricing else None
+        return int((period - EPOCH).total_seconds()) if period else 0
+
+    @property
+    def read_t2000(self) -> int:
+        """When the last reading was, 0: the next one begins anew."""
+        moment = self.pricing.moment if self.pricing else None
+        return int((moment - EPOCH).total_seconds()) if moment and not self.fresh else 0
+
+    @property
+    def registers_wh(self) -> list[int]:
+        """Of the last reading."""
+        return self.pricing.registers_wh if self.pricing else []
+
+    def read(self, tariff: TariffFile, one: Record, registers_wh: list[int]) -> None:
+        """Charge a reading by the tariff file; the first one only begins."""
+        pricing = self.pricing
+        if pricing is None:
+            pricing = self.pricing = Pricing(tariff)
+        pricing.household, pricing.multiplier = self.household, self.multiplier
+        moment = EPOCH + timedelta(seconds=one.t2000)
+        if self.fresh:
+            pricing.start(moment, registers_wh)
+            self.fresh = False
+            return
+        start_t2000 = self.read_t2000
+        lines = pricing.read(moment, registers_wh)
+        charge_e11 = sum((line.yuan for line in lines), Fraction(0)) * _YUAN_E11
+        if charge_e11.denominator != 1:
+            raise Violation("money", f"record {one.seq}: {charge_e11} e-11 yuan is not whole")
+        self.charge_e11 += charge_e11.numerator
+        elapsed_s = self.read_t2000 - start_t2000
+        energy_wh = sum(line.wh for line in lines)
+        self.power_w = Fraction(3600 * energy_wh, elapsed_s) if elapsed_s else Fraction(0)

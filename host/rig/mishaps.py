@@ -1,0 +1,143 @@
+"""What befalls the meters of a simulated world, and what a technician does about it.
+
+exchange    a meter is broken, says nothing for a while, and is exchanged: its last registers
+            are read off its display, the new one begins with others
+jump        what a register shows leaps ahead, or back
+blank       a meter knows no energy for a while and sends FF
+guard       the station puts an account under guard, or takes the guard away
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from host.rig.agenda import Agenda
+from host.rig.checkers import Checkers
+from host.rig.far_side import FarSide
+from host.rig.people import HOUR_US, MINUTE_US, People
+from host.sim.load import RATES
+from host.sim.meter import Meter
+
+_BROKEN_US = 4 * HOUR_US
+_BLANK_US = 5 * HOUR_US
+_RETRY_US = 7 * MINUTE_US
+_BACK_WH = (20_000, 200_000)
+_AHEAD_WH = (4_000_000, 9_000_000)
+
+
+class Mishaps:
+    """All that happens to `meters`; `make` gives a new meter for the household of an index."""
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        random: Random,
+        console: FarSide,
+        people: People,
+        meters: list[Meter],
+        make: Callable[[int], Meter],
+    ) -> None:
+        self._agenda = agenda
+        self._random = random
+        self._console = console
+        self._people = people
+        self._meters = meters
+        self._make = make
+        self._under_way: set[int] = set()
+
+    def begin(self, checkers: Checkers) -> None:
+        """From now on they may be called."""
+        self._checkers = checkers
+
+    @property
+    def pending(self) -> bool:
+        """Whether an exchange has begun that the concentrator does not know yet."""
+        return bool(self._under_way)
+
+    def calm(self) -> None:
+        """Nothing new happens; what has begun is brought to its end."""
+        for meter in self._meters:
+            meter.blank = False
+
+    def exchange(self) -> None:
+        """A meter breaks, and is exchanged some hours later."""
+        index = self._random.randrange(len(self._meters))
+        if index in self._under_way:
+            return
+        self._under_way.add(index)
+        self._advance(index)
+        self._meters[index].broken = True
+        wait_us = self._random.randrange(_BROKEN_US)
+        self._agenda.after(wait_us, lambda: self._take_down(index))
+
+    def _take_down(self, index: int) -> None:
+        old = self._meters[index]
+        new = self._meters[index] = self._make(index)
+        household = self._people.households[index]
+        household.meter = new
+        last_wh = [old.total_wh, *old.rates_wh]
+        first_wh = [new.total_wh, *new.rates_wh]
+        self._checkers.money.meters[new.address] = new
+        self._checkers.money.exchanges[new.address] = (last_wh, first_wh)
+        shown = " ".join(map(_kwh, last_wh)) + " / " + " ".join(map(_kwh, first_wh))
+        self._tell(index, f"meter exchange {household.account} {new.address} {shown}")
+
+    def _tell(self, index: int, text: str) -> None:
+        """Type it until the concentrator has taken it."""
+
+        def answered(lines: list[str] | None) -> None:
+            account = self._checkers.accounts.get(index)
+            if account and account.address == self._meters[index].address:
+                self._under_way.discard(index)
+                return
+            if lines and lines[0].startswith("refused: the last reading"):
+                household = self._people.households[index]
+                self._console.command(f"account resume {household.account}", lambda _: None)
+            self._agenda.after(_RETRY_US, lambda: self._tell(index, text))
+
+        self._console.command(text, answered)
+
+    def jump(self) -> None:
+        """What a register shows is suddenly another."""
+        index = self._random.randrange(len(self._meters))
+        if index in self._under_way:
+            return
+        self._advance(index)
+        self._checkers.registers_jumped(index)
+        back = self._random.random() < 0.5
+        wh = self._random.randrange(*(_BACK_WH if back else _AHEAD_WH))
+        self._meters[index].registers.add(0, (-wh if back else wh) * 3600)
+        self._checkers.counters["registers jumped"] += 1
+
+    def blank(self) -> None:
+        """A meter knows nothing for a while."""
+        meter = self._random.choice(self._meters)
+        meter.blank = True
+        self._checkers.counters["meters without energy"] += 1
+
+        def over() -> None:
+            meter.blank = False
+
+        self._agenda.after(self._random.randrange(_BLANK_US), over)
+
+    def guard(self) -> None:
+        """The station guards an account, or no longer does."""
+        household = self._random.choice(self._people.households)
+        account = self._checkers.accounts.get(household.index)
+        value = 0 if account and account.guard else 1
+        self._console.command(f"account set {household.account} guard {value}", lambda _: None)
+
+    def _advance(self, index: int) -> None:
+        self._meters[index].advance(self._agenda.clock.now_t2000())
+
+
+def draw_registers(random: Random) -> list[int]:
+    """What a meter shows when it begins: any energy, or nearly all that its digits can."""
+    start_wh = [random.randrange(10**6) * 10 for _ in range(RATES)]
+    if random.random() < 0.25:
+        start_wh = [10**9 - random.randrange(1, 1000) * 10, 0, 0, 0]
+    return start_wh
+
+
+def _kwh(wh: int) -> str:
+    shown = wh % 10**9 // 10
+    return f"{shown // 100}.{shown % 100:02}"

@@ -1,0 +1,237 @@
+"""Money and energy of a simulated world: every fen, every watt-hour, every order.
+
+readings    are what the meter shows, and cost what the tariff file says, to 1e-11 yuan
+top-ups     are orders that were sold, each once; of each no more than its share, and no more
+            than the cap of the week, goes to the debt
+exchanges   end with the old meter's last registers and begin with the new one's first
+doubts      only where the world gave cause for them, and always where it did
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from host.frames.record import Record
+from host.rig.account import FEN_E11, Account, Order, Violation
+from host.rig.terms import Terms
+
+if TYPE_CHECKING:
+    from host.sim.meter import Meter
+
+REGISTER_MODULUS_WH = 10**9
+CLOCK_BACK, BACK, TOO_MUCH = 5, 6, 7  # reasons of FAULT
+_BACK_LIMIT_S = 3600
+_AHEAD_LIMIT_S = 400 * 86400
+_POWER_LIMIT_W = 60_000
+_SLACK_WH = 1000
+# From one reading to the true registers: further they are behind, not ahead.
+_FORWARD_LIMIT_WH = REGISTER_MODULUS_WH // 10
+_BEHIND_LIMIT_WH = 10_000
+_WEEK_S = 7 * 86400
+
+
+class Money:
+    """Follows the records that move money or energy.
+
+    meters      by address, those that were taken down too
+    exchanges   by the new meter's address: the old one's last registers and the new one's first,
+                total and rates
+    """
+
+    def __init__(
+        self, terms: Terms, meters: "list[Meter]", sold: "dict[Any, Order]", counters: Counter[str]
+    ) -> None:
+        self.meters = {meter.address: meter for meter in meters}
+        self.exchanges: dict[str, tuple[list[int], list[int]]] = {}
+        self._terms = terms
+        self._sold = sold
+        self._counters = counters
+        self._first_wh: dict[int, list[int]] = {}  # what the next new beginning has to show
+
+    # --- registers -------------------------------------------------------------------------------
+
+    def shown_wh(self, account: Account) -> list[int]:
+        """What the account's meter shows of what its tariff reads."""
+        meter = self.meters[account.address]
+        return self._read_by(account, [meter.total_wh, *meter.rates_wh])
+
+    def _read_by(self, account: Account, values_wh: list[int]) -> list[int]:
+        """What the account's tariff reads of a total and rates."""
+        count = self._terms.registers(account.tariff)
+        picked = values_wh[:1] if count == 1 else values_wh[1 : count + 1]
+        return [wh % REGISTER_MODULUS_WH for wh in picked]
+
+    def apply_meter(self, account: Account, one: Record) -> None:
+        """A meter was registered, or exchanged for another."""
+        fields = one.fields
+        if account.address != fields["address"]:
+            if account.address:
+                self._exchange(account, one)
+            account.fresh = True
+            account.meddled = account.stopped = False
+        account.address = fields["address"]
+        account.tariff = fields["tariff"]
+        account.active = bool(fields["active"])
+
+    def _exchange(self, account: Account, one: Record) -> None:
+        self._counters["meters exchanged"] += 1
+        last_wh, first_wh = self.exchanges[one.fields["address"]]
+        wanted_wh = self._read_by(account, last_wh)
+        if account.registers_wh and account.registers_wh != wanted_wh:
+            raise Violation(
+                "money",
+                f"record {one.seq} exchanges a meter charged to {account.registers_wh}, "
+                f"it was taken down at {wanted_wh}",
+            )
+        self._first_wh[one.index] = self._read_by(account, first_wh)
+
+    def apply_reading(self, account: Account, one: Record) -> None:
+        """A reading is right, and so is its charge."""
+        fields = one.fields
+        registers_wh = fields["rates_wh"][: self._terms.registers(account.tariff)]
+        if account.stopped:
+            raise Violation("money", f"record {one.seq} charges a stopped account")
+        if account.fresh:
+            first_wh = self._first_wh.pop(one.index, registers_wh)
+            if first_wh != registers_wh:
+                # The power went between the exchange and its first reading.
+                self._counters["exchanges begun late"] += 1
+        else:
+            self._check_step(account, one, registers_wh)
+        self._check_true(account, one, registers_wh)
+        account.read(self._terms.tariffs[account.tariff], one, registers_wh)
+        told_e11 = fields["debit_fen"] * FEN_E11 + fields["residue_e7"] * 10_000
+        told_e11 += fields["residue_e11"]
+        if (told_e11, fields["used_wh"]) != (account.debit_e11, account.used_wh):
+            raise Violation(
+                "money",
+                f"record {one.seq} charges account {one.index} {told_e11} e-11 yuan in all, "
+                f"{account.debit_e11} is right; tier period {fields['used_wh']} Wh, "
+                f"{account.used_wh} is right",
+            )
+
+    def _check_step(self, account: Account, one: Record, registers_wh: list[int]) -> None:
+        """No more than a meter can count since the reading before."""
+        elapsed_s = max(one.t2000 - account.read_t2000, _BACK_LIMIT_S)
+        limit_wh = elapsed_s * _POWER_LIMIT_W // 3600 + _SLACK_WH
+        for new, old in zip(registers_wh, account.registers_wh, strict=True):
+            if (new - old) % REGISTER_MODULUS_WH > limit_wh:
+                raise Violation("money", f"record {one.seq} charges from {old} to {new} Wh")
+            if new < old:
+                self._counters["registers rolled over"] += 1
+
+    def _check_true(self, account: Account, one: Record, registers_wh: list[int]) -> None:
+        """No more than the meter shows by now."""
+        true_wh = self.shown_wh(account)
+        ahead = [
+            (true - new) % REGISTER_MODULUS_WH > _FORWARD_LIMIT_WH
+            for true, new in zip(true_wh, registers_wh, strict=True)
+        ]
+        if any(ahead) and not account.meddled:
+            raise Violation("money", f"record {one.seq} reads {registers_wh}, true {true_wh}")
+
+    # --- doubts ----------------------------------------------------------------------------------
+
+    def apply_fault(self, account: Account, one: Record) -> None:
+        """Billing stops because of a doubt, or goes on."""
+        fields = one.fields
+        if not fields["stopped"]:
+            account.stopped = account.meddled = False
+            account.fresh = True
+            return
+        self._counters["doubts"] += 1
+        ahead_s = fields["value"] - fields["limit"]
+        stepped = not -_BACK_LIMIT_S <= ahead_s <= _AHEAD_LIMIT_S
+        caused = {CLOCK_BACK: stepped, BACK: account.meddled, TOO_MUCH: account.meddled}
+        if not caused.get(fields["reason"], False):
+            raise Violation("money", f"record {one.seq} doubts a meter that is right: {one}")
+        account.stopped = True
+        account.cut_due_us = -1
+
+    # --- money paid in ---------------------------------------------------------------------------
+
+    def apply_top_up(self, account: Account, one: Record) -> None:
+        """An order that was sold, the next one of its account."""
+        fields = one.fields
+        order = fields["order"]
+        sold = self._sold.get((one.index, order))
+        if sold is None or sold.amount_fen != fields["amount_fen"]:
+            raise Violation("once", f"record {one.seq} credits {fields}, sold was {sold}")
+        if fields["uid"] not in sold.uids:
+            raise Violation("once", f"record {one.seq} credits card {fields['uid']}, not {sold}")
+        if order != account.order + 1:
+            raise Violation("once", f"record {one.seq} credits {order} after {account.order}")
+        account.order = order
+        # What lies below zero comes first.
+        above_fen = max(0, sold.amount_fen + min(0, account.balance_fen))
+        account.credit_fen += sold.amount_fen
+        self._repay(account, one, above_fen)
+        self.check_balance(account, one)
+        if fields["credit_fen"] != account.credit_fen:
+            raise Violation("money", f"record {one.seq} has {fields}, not {account.credit_fen}")
+
+    def _repay(self, account: Account, one: Record, above_fen: int) -> None:
+        """No more of the debt is taken than the share, and than what the week still allows."""
+        repaid_fen = one.fields["repaid_fen"]
+        percent, cap_fen = self._terms["debt_percent"], self._terms["debt_week_limit_fen"]
+        # Without a clock the last week known goes on.
+        week = one.t2000 // _WEEK_S or max(account.repaid_by_week, default=0)
+        this_week_fen = account.repaid_by_week.get(week, 0) + repaid_fen
+        if (
+            100 * repaid_fen > percent * above_fen
+            or repaid_fen > account.debt_fen
+            or 0 < cap_fen < this_week_fen
+        ):
+            raise Violation(
+                "money", f"record {one.seq} takes {repaid_fen} fen, {this_week_fen} this week"
+            )
+        left_fen = account.debt_fen - repaid_fen
+        if left_fen and repaid_fen < percent * above_fen // 100 and not cap_fen:
+            raise Violation("money", f"record {one.seq} takes {repaid_fen} fen of a debt only")
+        account.repaid_by_week[week] = this_week_fen
+        account.debt_fen = left_fen
+        account.repaid_fen += repaid_fen
+        self._counters["fen of debts repaid"] += repaid_fen
+
+    def apply_terms(self, account: Account, one: Record) -> None:
+        """What kind of account it is; of a debt nothing changes once something was paid in."""
+        fields = one.fields
+        if account.order and fields["debt_fen"] != account.debt_fen:
+            raise Violation(
+                "money", f"record {one.seq} sets a debt of {account.debt_fen} to {fields}"
+            )
+        account.household, account.grade = fields["household"], fields["grade"]
+        account.multiplier = fields["multiplier"] or 1
+        account.guard = bool(fields["guard"])
+        account.debt_fen = fields["debt_fen"]
+
+    @staticmethod
+    def check_balance(account: Account, one: Record) -> None:
+        """The balance that a record tells is right."""
+        if one.fields["balance_fen"] != account.balance_fen:
+            raise Violation(
+                "money",
+                f"record {one.seq} says {one.fields['balance_fen']} fen, "
+                f"{account.balance_fen} are right",
+            )
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def finish(self, index: int, account: Account) -> None:
+        """All that the meter has counted is charged, but for what the newest reading missed."""
+        shown_wh = self.shown_wh(account)
+        behind_wh = [
+            (true - read) % REGISTER_MODULUS_WH
+            for true, read in zip(shown_wh, account.registers_wh, strict=True)
+        ]
+        if any(wh > _BEHIND_LIMIT_WH for wh in behind_wh):
+            raise Violation("money", f"account {index} is {behind_wh} Wh behind its meter")
+
+    def finish_orders(self, accounts: Mapping[int, Account]) -> None:
+        """Every order that was paid is credited."""
+        for (index, number), order in self._sold.items():
+            if accounts[index].order < number:
+                raise Violation(
+                    "once",
+                    f"order {number} of account {index} was paid and never credited: {order}",
+                )

@@ -1,0 +1,203 @@
+"""Supply in a simulated world: who may be cut, who must be, and who has to be switched on again.
+
+Written from docs/PREPAYMENT.md without the firmware's table of states: of each step of the
+supply it asks whether money, guard, doubt, hour and waiting allow or demand it.
+"""
+
+from collections import Counter
+
+from host.frames.record import Record
+from host.rig.account import (
+    ALARM_2,
+    CLOSED,
+    CUT,
+    EMERGENCY,
+    HELD,
+    NORMAL,
+    OPEN,
+    OVERLOAD,
+    ZERO,
+    Account,
+    Violation,
+)
+from host.rig.money import Money
+from host.rig.terms import Terms
+from host.sim.meter import Meter
+
+INTENT, CONFIRMED, FAILED = 1, 2, 3
+# Reasons of POLICY and RELAY.
+WARNING, USED_UP, TOP_UP, FOUND_EMERGENCY, TOO_MUCH_POWER, MISMATCH = 2, 3, 4, 6, 7, 16
+_STATUS_OPEN = 0x10
+_STATUS_UNKNOWN = 0xFFFF
+_US = 1_000_000
+# A verdict that a storage failure or a power cut swallowed comes again within this time.
+VERDICT_LIMIT_S = 900
+# Relay commands fail on a bad line; each reading that tells is followed by another attempt.
+MISMATCHES_LIMIT = 12
+# An intent may have changed while the command that it replaces was on the line.
+LATE_COMMAND_S = 30
+
+
+class Supply:
+    """Follows the records that decide about relays, and the relays themselves."""
+
+    def __init__(self, terms: Terms, counters: Counter[str]) -> None:
+        self._terms = terms
+        self._counters = counters
+
+    def limit_fen(self, account: Account, state: int) -> int:
+        """How far below 0 the account may be in a state."""
+        limit_fen = self._terms.grace_fen(account.grade)
+        return limit_fen + (self._terms["emergency_fen"] if state == EMERGENCY else 0)
+
+    def is_used_up(self, account: Account, state: int) -> bool:
+        """Whether nothing is left that the account may use."""
+        return account.balance_fen <= 0 and -account.balance_fen >= self.limit_fen(account, state)
+
+    # --- records ---------------------------------------------------------------------------------
+
+    def apply_reading(self, account: Account, one: Record, now_us: int) -> None:
+        """From a reading on that finds all used up a cut is due."""
+        may_be_cut = account.order and account.desired == CLOSED and not account.guard
+        if not may_be_cut or not self.is_used_up(account, account.state):
+            account.cut_due_us = -1
+        elif account.cut_due_us < 0:
+            account.cut_due_us = now_us
+        status = one.fields["status"]
+        if status == _STATUS_UNKNOWN:
+            return
+        # A relay that the meter tells to be otherwise than wanted is soon put right.
+        held = account.desired == OPEN and self._may_not_cut(account, one.t2000)
+        if bool(status & _STATUS_OPEN) == (account.desired == OPEN):
+            account.mismatches = 0
+            return
+        account.mismatches += not held
+        if account.mismatches > MISMATCHES_LIMIT:
+            raise Violation(
+                "supply",
+                f"account {one.index} should be {'cut' if account.desired == OPEN else 'supplied'}"
+                f", {account.mismatches} readings say it is not",
+            )
+
+    def apply_top_up(self, account: Account, now_us: int) -> None:
+        """Who has paid enough is to be switched on."""
+        if account.state == CUT and account.balance_fen > self._terms["close_fen"]:
+            account.close_due_us = now_us
+
+    def apply_terms(self, account: Account) -> None:
+        """Nobody who is guarded is due to be cut."""
+        if account.guard:
+            account.cut_due_us = -1
+
+    def apply_policy(self, account: Account, one: Record, now_us: int) -> None:
+        """A step to another state."""
+        Money.check_balance(account, one)
+        old, new = one.fields["old"], one.fields["new"]
+        if old != account.state:
+            raise Violation("supply", f"record {one.seq} leaves a state that was not: {one}")
+        if old == EMERGENCY and NORMAL <= new <= ZERO and account.balance_fen <= 0:
+            raise Violation("supply", f"record {one.seq} forgets emergency credit: {one}")
+        if new == EMERGENCY:
+            self._counters["emergency credits"] += 1
+            limit_fen = self.limit_fen(account, EMERGENCY)
+            if not self._terms["emergency_fen"] or -account.balance_fen >= limit_fen:
+                raise Violation("supply", f"record {one.seq} lends more than there is: {one}")
+        account.left_state, account.state = old, new
+        account.held_t2000 = one.t2000 if new == HELD else account.held_t2000
+        account.overload_us = now_us if new == OVERLOAD else -1
+        self._counters["cuts held back"] += new == HELD
+
+    def apply_relay(self, account: Account, one: Record, now_us: int) -> None:
+        """The relay is to move, or has."""
+        fields = one.fields
+        desired, stage = fields["desired"], fields["stage"]
+        if stage != INTENT:
+            if desired != account.desired:
+                raise Violation("supply", f"record {one.seq} ends what nobody wanted: {fields}")
+            account.stage = 0 if stage == CONFIRMED else 4
+            self._counters["relay commands failed"] += stage == FAILED
+            return
+        account.stage = 1
+        Money.check_balance(account, one)
+        again = desired == account.desired
+        account.desired = desired
+        if desired == OPEN:
+            account.open_until_us = 1 << 62
+            account.cut_due_us = -1
+            self._check_cut(account, one, again)
+            return
+        # An account that opens has its relay closed just before the money stands there.
+        if fields["reason"] == TOP_UP and account.order and account.balance_fen <= 0:
+            raise Violation("supply", f"record {one.seq} supplies who has nothing: {one}")
+        account.close_due_us = -1
+        account.warned = False
+        account.open_until_us = min(account.open_until_us, now_us + LATE_COMMAND_S * _US)
+
+    def _may_not_cut(self, account: Account, t2000: int) -> bool:
+        return account.stopped or account.guard or not self._terms.may_cut_at(t2000)
+
+    def _check_cut(self, account: Account, one: Record, again: bool) -> None:
+        """Whether the household may be cut now, for the reason that is given."""
+        reason = one.fields["reason"]
+        balance_fen = account.balance_fen
+        self._counters[f"cuts for reason {reason}"] += 1
+        if reason == TOO_MUCH_POWER:
+            wrong = account.stopped or account.guard or balance_fen > 0
+            wrong |= account.power_w <= self._terms["load_limit_w"] or account.state != OVERLOAD
+        else:
+            wrong = self._may_not_cut(account, one.t2000)
+        if reason == MISMATCH:
+            wrong |= not again
+        elif reason == WARNING:
+            account.warned = True
+            wrong |= balance_fen > max(0, self._terms["alarm_2_fen"])
+            wrong |= account.state not in (ALARM_2, ZERO)
+        elif reason == USED_UP:
+            wait_s = self._terms.wait_s(account.grade)
+            early = account.left_state != HELD or one.t2000 - account.held_t2000 < wait_s
+            wrong |= not self.is_used_up(account, account.left_state) or (wait_s > 0 and early)
+        elif reason != TOO_MUCH_POWER:
+            wrong = True
+        if wrong:
+            raise Violation(
+                "supply",
+                f"record {one.seq} cuts account {one.index} with {balance_fen} fen for reason "
+                f"{reason}, in state {account.state}, guard {account.guard}, "
+                f"stopped {account.stopped}",
+            )
+
+    # --- relays and time -------------------------------------------------------------------------
+
+    def relay_moved(self, index: int, account: Account | None, is_open: bool, now_us: int) -> None:
+        """The relay of the account's meter has moved."""
+        self._counters["relays opened" if is_open else "relays closed"] += 1
+        if is_open and (account is None or account.open_until_us < now_us):
+            raise Violation("supply", f"the relay of account {index} opened without an order")
+
+    def tick(self, index: int, account: Account, now_us: int, healthy_us: int) -> None:
+        """No verdict is overdue; what could not be done before `healthy_us` is no fault."""
+
+        def overdue(since_us: int, limit_s: int) -> bool:
+            return since_us >= 0 and now_us - max(healthy_us, since_us) > limit_s * _US
+
+        terms = self._terms
+        if overdue(account.close_due_us, VERDICT_LIMIT_S):
+            raise Violation("supply", f"account {index} has paid and is not switched on")
+        limit_s = 2 * terms["interval_s"] + VERDICT_LIMIT_S
+        if overdue(account.cut_due_us, limit_s + terms.held_s(account.grade)):
+            raise Violation("supply", f"account {index} has no money and is not cut")
+        limit_s += terms["load_wait_s"] + terms.slack_s
+        if overdue(account.overload_us, limit_s):
+            raise Violation("supply", f"account {index} stays cut for too much power")
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def finish(self, index: int, account: Account, meter: Meter) -> None:
+        """Who has money is supplied, who has none is not, if nothing holds the cut back."""
+        used_up = self.is_used_up(account, account.state)
+        has_money = not used_up and account.balance_fen > self._terms["close_fen"]
+        if has_money and meter.relay.open and not account.warned:
+            raise Violation("supply", f"account {index} is cut with {account.balance_fen} fen")
+        held = account.stopped or account.guard or self._terms.held_s(account.grade)
+        if used_up and account.order and not held and not meter.relay.open:
+            raise Violation("supply", f"account {index} has no money and is supplied")
