@@ -62,6 +62,7 @@ class Checkers:
             RecordKind.ACCOUNT: self._apply_terms,
             RecordKind.READING: self._apply_reading,
             RecordKind.TOP_UP: self._apply_top_up,
+            RecordKind.REFUND: self.money.apply_refund,
             RecordKind.POLICY: self._apply_policy,
             RecordKind.RELAY: self._apply_relay,
             RecordKind.FAULT: self.money.apply_fault,

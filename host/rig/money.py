@@ -152,23 +152,40 @@ class Money:
 
     def apply_top_up(self, account: Account, one: Record) -> None:
         """An order that was sold, the next one of its account."""
+        amount_fen = self._take_order(account, one, one.fields["amount_fen"])
+        # What lies below zero comes first.
+        above_fen = max(0, amount_fen + min(0, account.balance_fen))
+        account.credit_fen += amount_fen
+        self._repay(account, one, above_fen)
+        self._check_credit(account, one)
+
+    def apply_refund(self, account: Account, one: Record) -> None:
+        """An order below zero: never more than there is, and nothing of it goes to a debt."""
+        account.credit_fen += self._take_order(account, one, -one.fields["amount_fen"])
+        self._check_credit(account, one)
+        self._counters["fen refunded"] += one.fields["amount_fen"]
+        left_e11 = account.credit_fen * FEN_E11 - account.debit_e11
+        if left_e11 < 0 or account.stopped or one.fields["repaid_fen"]:
+            raise Violation("money", f"record {one.seq} refunds what is not there: {one}")
+
+    def _take_order(self, account: Account, one: Record, amount_fen: int) -> int:
+        """The amount of the order, which was sold for it and is the account's next."""
         fields = one.fields
         order = fields["order"]
         sold = self._sold.get((one.index, order))
-        if sold is None or sold.amount_fen != fields["amount_fen"]:
+        if sold is None or sold.amount_fen != amount_fen:
             raise Violation("once", f"record {one.seq} credits {fields}, sold was {sold}")
         if fields["uid"] not in sold.uids:
             raise Violation("once", f"record {one.seq} credits card {fields['uid']}, not {sold}")
         if order != account.order + 1:
             raise Violation("once", f"record {one.seq} credits {order} after {account.order}")
         account.order = order
-        # What lies below zero comes first.
-        above_fen = max(0, sold.amount_fen + min(0, account.balance_fen))
-        account.credit_fen += sold.amount_fen
-        self._repay(account, one, above_fen)
+        return amount_fen
+
+    def _check_credit(self, account: Account, one: Record) -> None:
         self.check_balance(account, one)
-        if fields["credit_fen"] != account.credit_fen:
-            raise Violation("money", f"record {one.seq} has {fields}, not {account.credit_fen}")
+        if one.fields["credit_fen"] != account.credit_fen:
+            raise Violation("money", f"record {one.seq}: {account.credit_fen} is right, {one}")
 
     def _repay(self, account: Account, one: Record, above_fen: int) -> None:
         """No more of the debt is taken than the share, and than what the week still allows."""

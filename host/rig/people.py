@@ -25,6 +25,7 @@ _OTHER_KEY = bytes(range(1, 17))
 _TAKEN = (frames.CODES["OK"], frames.CODES["COMPLETED"], frames.CODES["USED"])
 _AMOUNTS_FEN = (50, 1500)
 _SHORT_FEN = 300
+_REFUND_CHANCE = 0.08  # of each visit
 
 
 @dataclass
@@ -96,6 +97,8 @@ class People:
         if account is not None and not buys:
             short = account.balance_fen < _SHORT_FEN or account.state == CUT
             buys = short and self._random.random() < max(0.2, one.thrift)
+        if account is not None and self._random.random() < _REFUND_CHANCE:
+            self._refund(one, account.balance_fen)
         if buys and not one.inserting:
             if self._order_of(one) == one.number:
                 self._sell(one)
@@ -139,8 +142,30 @@ class People:
         sold = self._sold[(one.index, one.number)]
         one.card = self._new_card()
         kind = CardKind.OPEN if one.number == 1 else CardKind.REPLACEMENT
-        issue(one.card, self._header(one, kind, one.number, sold.amount_fen), KEY)
+        kind = CardKind.REFUND if sold.amount_fen < 0 else kind
+        issue(one.card, self._header(one, kind, one.number, abs(sold.amount_fen)), KEY)
         sold.uids.add(one.card.uid)
+
+    def _refund(self, one: Household, balance_fen: int) -> None:
+        """The counter takes money back, by an order below zero; seldom more than there is."""
+        if one.inserting or self._order_of(one) != one.number or balance_fen < 100:
+            return
+        amount_fen = self._random.randrange(1, balance_fen * 5 // 4)
+        if self._write_refund(one, one.number + 1, amount_fen):
+            one.number += 1
+            self._insert(one)
+
+    def _write_refund(self, one: Household, number: int, amount_fen: int) -> bool:
+        one.card.insert()
+        # Only what nobody has redeemed yet is written over.
+        again = number == one.number
+        try:
+            issue(one.card, self._header(one, CardKind.REFUND, number, amount_fen), KEY, again)
+        except IssueError:
+            self.results["not issued"] += 1
+            return False
+        self._sold[(one.index, number)] = Order(number, -amount_fen, {one.card.uid})
+        return True
 
     def _header(self, one: Household, kind: CardKind, number: int, amount_fen: int) -> Header:
         meter = one.meter.address
@@ -178,6 +203,8 @@ class People:
         self.results[name] += 1
         if name == "METER" and number == one.number:
             self._write_again(one)
+        if name == "NOT_COVERED" and number == one.number:
+            self._write_refund(one, number, 0)  # given up
         if result is None or result.code not in _TAKEN:
             wait_us = self._random.randrange(5 * MINUTE_US, HOUR_US)
             self._agenda.after(wait_us, lambda: self._insert(one))

@@ -27,6 +27,7 @@ from uplink.session import Session
 
 from host.cli import cli
 from host.frames.record import RecordKind
+from host.rig import people
 from host.rig.account import Violation
 from host.rig.faults import NO_FAULTS, Faults
 from host.rig.world import World
@@ -60,7 +61,7 @@ def test_without_faults_nothing_is_refused() -> None:
     report = World(1, days=1, meters=3, faults=NO_FAULTS).run()
 
     # A household that was cut and does not pay asks with the card it has used.
-    assert set(report["cards"]) <= {"OK", "USED"}
+    assert set(report["cards"]) <= {"OK", "USED", "NOT_COVERED"}
     # Before a meter's standard and speed are found, few questions find nobody.
     assert 0 <= report["line"]["requests"] - report["line"]["replies"] <= 3 * 4
     assert report["faults"] == {}
@@ -180,6 +181,13 @@ def test_more_of_a_debt_than_the_cap_of_a_week_is_seen(monkeypatch: pytest.Monke
     monkeypatch.setattr(Policy, "repaid_fen", lambda self, *of: right(self, *of[:2], 0))
 
     assert "this week" in village(settings={"debt_week_limit_fen": 100}, debt_fen=5000).what
+
+
+def test_a_refund_of_more_than_there_is_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Books, "judge_credit", lambda self, index, amount_fen: codes.OK)
+    monkeypatch.setattr(people, "_REFUND_CHANCE", 1.0)
+
+    assert "refunds what is not there" in village().what
 
 
 def test_a_debt_that_falls_by_less_than_was_taken_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,6 +329,7 @@ def test_what_may_befall_accounts_and_meters_does() -> None:
     wanted = [f"cuts for reason {reason}" for reason in (2, 3, 7)]
     wanted += ["cuts held back", "emergency credits", "fen of debts repaid", "doubts"]
     wanted += ["meters exchanged", "registers rolled over", "power off over midnight"]
+    wanted += ["fen refunded"]
     assert [name for name in wanted if not seen[name]] == []
 
 
