@@ -1,4 +1,4 @@
-"""Freezes: the registers as a meter kept them at a midnight, a whole hour or a switch.
+"""Freezes: the registers as a meter kept them at a midnight, a whole hour, a switch, a settlement.
 
     Freeze      one of them: when it was frozen, then its registers
     Freezes     the task: from 00:05 on each meter's newest daily freeze, and those of the days
@@ -6,12 +6,15 @@
 
 Freeze 1 of a kind is the newest: of the midnight, the hour, the switch before now. An hourly
 freeze has the total alone. Where several kinds may have the moment, the first that has it counts.
-Spec: DL/T 645-2007 05kk00nn its time, 05kk01nn forward active energy.
+The registers of a settlement have no time of their own: the meter's settlement days tell it.
+Spec: DL/T 645-2007 05kk00nn its time, 05kk01nn forward active energy; 0001FF01 at the last
+settlement, 04000B01..03 the settlement days.
 """
 
 from dlt645 import di
 from dlt645 import master as line
 from micropython import const
+from prepay.calendar import day_number, month_of, year_of
 from uplink import record
 
 from concentrator import registry as meters
@@ -20,12 +23,12 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.asker import Asker
 
-# Kinds, as kk: those of a switch are of prices, seasons, day tables and tiers.
+# Kinds, as kk: those of a switch are of prices, seasons, day tables and tiers; 0: of a settlement.
 DAILY = b"\x06"
 HOURLY = b"\x04"
-SWITCHES = b"\x05\x02\x03\x07"
-DAILY_OR_SWITCH = b"\x06\x05\x02\x03\x07"
-HOURLY_OR_SWITCH = b"\x04\x05\x02\x03\x07"
+SWITCHES = b"\x05\x02\x03\x07\x00"
+DAILY_OR_SWITCH = b"\x06\x05\x02\x03\x07\x00"
+HOURLY_OR_SWITCH = b"\x04\x05\x02\x03\x07\x00"
 # Of so many days daily ones are wanted.
 DAYS = const(7)
 # Meters have frozen their registers when so much of the day, or the hour, is over.
@@ -33,8 +36,13 @@ AFTER_S = const(300)
 
 _DAILY = const(6)
 _HOURLY = const(4)
+_SETTLEMENT = const(0)
 _DAYS_LIMIT = const(62)
 _HOURS_LIMIT = const(254)
+# So long after it no other settlement of that day of the month has been.
+_SETTLEMENT_S = const(2419200)
+_SETTLEMENT_DAYS = const(3)
+_UNUSED_DAY = const(9999)
 _HOUR_S = const(3600)
 _DAY_S = const(86400)
 _NO_ROW = const(-1)
@@ -57,7 +65,7 @@ class Freeze:
         self._t2000 = 0
         self._kinds = DAILY
         self._at = 0
-        self._times = False
+        self._times = 0  # questions for its time that are left
 
     def begin(self, index: int, t2000: int, kinds: bytes) -> bool:
         """Want the freeze of that moment; false where no meter keeps one for so long."""
@@ -70,15 +78,17 @@ class Freeze:
 
     def _turn(self) -> bool:
         """Turn to the next kind, false: there is none."""
-        self._times = True
         while self._at + 1 < len(self._kinds):
             self._at += 1
             if self._number():
+                self._times = 1
+                if self._kinds[self._at] == _SETTLEMENT:
+                    self._times = _SETTLEMENT_DAYS
                 return True
         return False
 
     def ask(self, now_ticks: int) -> None:
-        """Start the next of its two questions."""
+        """Start the next of its questions."""
         self._asker.start_read(self._index, self._identifier(), now_ticks)
 
     def take(self, outcome: int) -> bool:
@@ -89,8 +99,8 @@ class Freeze:
         count = asker.decode(self._identifier(), outcome)
         if self._times:
             # The registers count only if they were frozen at the moment they are wanted for.
-            if count == 1 and asker.values[0] == self._t2000:
-                self._times = False
+            if count == 1 and asker.values[0] == self._moment():
+                self._times -= 1
                 return True
             count = 0
         if count:
@@ -115,10 +125,28 @@ class Freeze:
         if kind == _HOURLY:
             number = 1 + now_t2000 // _HOUR_S - self._t2000 // _HOUR_S
             return number if number <= _HOURS_LIMIT else 0
+        if kind == _SETTLEMENT and now_t2000 - self._t2000 >= _SETTLEMENT_S:
+            return 0
         return 1
 
+    def _moment(self) -> int:
+        """What the meter has to answer to the question for the time."""
+        if self._kinds[self._at] != _SETTLEMENT:
+            return self._t2000
+        if self._times < _SETTLEMENT_DAYS:
+            return _UNUSED_DAY  # another day could have had a settlement since
+        days = self._t2000 // _DAY_S
+        year = year_of(days)
+        day = days - day_number(year, month_of(year, days), 1) + 1
+        return day * 100 + self._t2000 % _DAY_S // _HOUR_S
+
     def _identifier(self) -> int:
-        first = di.FREEZES | self._kinds[self._at] << _KIND_SHIFT
+        kind = self._kinds[self._at]
+        if kind == _SETTLEMENT:
+            if not self._times:
+                return di.ENERGY_FORWARD + 1
+            return di.SETTLEMENT_DAYS + 1 + _SETTLEMENT_DAYS - self._times
+        first = di.FREEZES | kind << _KIND_SHIFT
         return (first if self._times else first | _REGISTERS) + self._number()
 
 

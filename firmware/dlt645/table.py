@@ -45,6 +45,7 @@ TABLE = (
     b"\x01\x00\x03\x05\x02\x08\x05"  # 05030001..02 switch of day tables, its time
     b"\x01\x01\x07\x05\x02\x01\x14"  # 05070101..02 switch of tiers, forward active
     b"\x01\x00\x07\x05\x02\x08\x05"  # 05070001..02 switch of tiers, its time
+    b"\x01\x0b\x00\x04\x03\x12\x02"  # 04000B01..03 settlement day and hour, DDhh
     b"\x00\xff\x01\x02\x00\x12\x06"  # 0201FF00 voltages, 0.1 V
     b"\x00\x01\x01\x02\x00\x12\x02"  # 02010100 voltage of phase A
     b"\x00\xff\x02\x02\x00\x23\x09"  # 0202FF00 currents, mA

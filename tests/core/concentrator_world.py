@@ -23,6 +23,8 @@ TRIP, CLOSE = 0x1A, 0x1C
 ALARM_ON, ALARM_OFF = 0x2A, 0x2B
 _ENERGY = b"\x00\xff\x01\x00"
 _STATUS = b"\x03\x05\x00\x04"
+_SETTLED = b"\x01\xff\x01\x00"
+_SETTLEMENT_DAYS = b"\x0b\x00\x04"
 
 
 class PowerCut(Exception):
@@ -102,6 +104,7 @@ class Meter:
     """A meter; `wh` are its two registers, `commands` the relay commands it took.
 
     kept        freezes by their kind and number: when, and the registers
+    settled     its settlement days, DDhh, and the registers at the last settlement
     alarms      the commands of the alarm that it took; `has_alarm`: it tells of it
     deaf_to     a control that it does not answer
     lag_ms      after a command the relay moves so much later
@@ -116,6 +119,7 @@ class Meter:
         self.lag_ms = 0
         self.commands: list[int] = []
         self.kept: dict[tuple[int, int], tuple[int, tuple[int, ...]]] = {}
+        self.settled: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
         self.alarm = False
         self.has_alarm = True
         self.alarms: list[int] = []
@@ -146,6 +150,11 @@ class Meter:
         if data[3] == 5 and (data[2], data[0]) in self.kept:
             t2000, wh = self.kept[data[2], data[0]]
             return 0x91, data + (_minute(t2000) if data[1] == 0 else _registers(wh))
+        days, wh = self.settled
+        if data[1:] == _SETTLEMENT_DAYS and 0 < data[0] <= len(days):
+            return 0x91, data + bytes(reversed(unhexlify(f"{days[data[0] - 1]:04}")))
+        if data == _SETTLED and wh:
+            return 0x91, data + _registers(wh)
         if data == _STATUS:
             return 0x91, data + bytes((0x50 * self.open | 0x80 * self.alarm, 0))
         return 0xD1, b"\x02"

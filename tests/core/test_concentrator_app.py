@@ -564,7 +564,7 @@ def priced_from(change_t2000: int) -> bytes:
 
 def test_a_price_switch_at_an_hour_is_divided_by_the_meters_switch_freeze() -> None:
     change_t2000 = START_T2000 + 5 * HOUR_S
-    for kind in SWITCHES:
+    for kind in SWITCHES[:-1]:
         bench = supplied(900)
         wh = bench.meters[0].wh
         bench.meters[0].kept[kind, 1] = (change_t2000, (sum(wh) + 1000, wh[0] + 1000, wh[1], 0, 0))
@@ -616,13 +616,42 @@ def test_without_its_freeze_a_price_switch_is_divided_by_time_and_marked() -> No
     check(500 < balance_fen(bench) < 700, "by time: later than the half of it")
 
 
-def test_a_settlement_at_an_hour_is_divided_by_the_hourly_freeze() -> None:
-    change_t2000 = START_T2000 + 5 * HOUR_S
-    days = change_t2000 // 86400
+def settled_at(t2000: int) -> "tuple[int, int, int]":
+    """Month, day and hour of a settlement."""
+    days = t2000 // 86400
     year = year_of(days)
     month = month_of(year, days)
-    day = days - day_number(year, month, 1) + 1
-    yearly = (2, ((month, day, change_t2000 % 86400 // HOUR_S),))
+    return month, days - day_number(year, month, 1) + 1, t2000 % 86400 // HOUR_S
+
+
+def test_a_settlement_of_several_rates_is_divided_by_the_meters_last_settlement() -> None:
+    change_t2000 = START_T2000 + 5 * HOUR_S
+    month, day, hour = settled_at(change_t2000)
+    ladders = (ladder((2000,), (50000000, 25000000, 100000000, 50000000)),)
+    tariff = image(2, 2, ladders, (terms(0, (2, ((month, day, hour),))),))
+    moment = day * 100 + hour
+    for days, divides in (
+        ((moment, 9999, 9999), True),
+        ((moment, 2812, 9999), False),  # which settlement was the last is not known
+        ((moment, 9999, 100), False),
+        ((moment - 1, 9999, 9999), False),
+        ((moment, 9999), False),
+        ((), False),
+    ):
+        bench = supplied(900)
+        wh = bench.meters[0].wh
+        bench.meters[0].settled = (days, (sum(wh) + 1000, wh[0] + 1000, wh[1], 0, 0))
+        found = readings_of(bench, change_t2000, tariff)
+        kinds = [flags for _, flags in found if not flags & record.JOINED]
+        equal(kinds, [0, 0, 0] if divides else [record.ESTIMATED], days)
+        if divides:
+            equal((found[1][0], bench.app.ledger.used_wh[INDEX]), (0, 3000))
+            equal(balance_fen(bench), 900 - 50 - 100 - 100)
+
+
+def test_a_settlement_at_an_hour_is_divided_by_the_hourly_freeze() -> None:
+    change_t2000 = START_T2000 + 5 * HOUR_S
+    yearly = (2, (settled_at(change_t2000),))
     tariff = image(1, 2, (ladder((2000,), (50000000, 100000000)),), (terms(0, yearly),))
     bench = supplied(900)
     total = sum(bench.meters[0].wh)

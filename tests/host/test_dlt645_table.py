@@ -65,7 +65,8 @@ def device_value(form: int, value: str | None) -> int:
         return t2000 if t2000 < 2**31 - 86400 else di.BAD_VALUE
     if form <= 3:
         return int(Decimal(value) * (100 if form == 3 else 1000))
-    return int(re.sub(r"\.", "", value))
+    # A settlement day and its hour, "01 12:00", are DDhh.
+    return int(re.sub(r"\.| |:00$", "", value))
 
 
 @pytest.mark.parametrize(("identifier", "form", "size"), KNOWN, ids=lambda value: f"{value:X}")
