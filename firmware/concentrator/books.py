@@ -300,11 +300,11 @@ class Books:
         tariff = self.tariffs.find(self.registry.tariff[index])
         by_clock = tariff is not None and tariff.rate >= 0
         if t2000 % _DAY_S == 0:
-            return freezes.DAILY if by_clock else freezes.DAILY_OR_SWITCH
+            return freezes.DAILY if by_clock else freezes.DAILY_OR_CHANGE
         if tariff is None or tariff.registers > 1:
-            return freezes.SWITCHES
+            return freezes.CHANGES
         # Slots of a day table are no switch, and come several times a day.
-        return freezes.HOURLY if by_clock else freezes.HOURLY_OR_SWITCH
+        return freezes.HOURLY if by_clock else freezes.HOURLY_OR_CHANGE
 
     def take_freeze(self, index: int, t2000: int, values: "array[int]", count: int) -> None:
         """Record the registers frozen at `t2000`, a total or rates too; charge what is news."""

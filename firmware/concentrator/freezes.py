@@ -14,7 +14,7 @@ settlement, 04000B01..03 the settlement days.
 from dlt645 import di
 from dlt645 import master as line
 from micropython import const
-from prepay.calendar import day_number, month_of, year_of
+from prepay.calendar import mmdd_of, year_of
 from uplink import record
 
 from concentrator import registry as meters
@@ -23,12 +23,12 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.asker import Asker
 
-# Kinds, as kk: those of a switch are of prices, seasons, day tables and tiers; 0: of a settlement.
+# Kinds, as kk: at a change of prices, seasons, day tables and tiers; 0 is a settlement's.
 DAILY = b"\x06"
 HOURLY = b"\x04"
-SWITCHES = b"\x05\x02\x03\x07\x00"
-DAILY_OR_SWITCH = b"\x06\x05\x02\x03\x07\x00"
-HOURLY_OR_SWITCH = b"\x04\x05\x02\x03\x07\x00"
+CHANGES = b"\x05\x02\x03\x07\x00"
+DAILY_OR_CHANGE = b"\x06\x05\x02\x03\x07\x00"
+HOURLY_OR_CHANGE = b"\x04\x05\x02\x03\x07\x00"
 # Of so many days daily ones are wanted.
 DAYS = const(7)
 # Meters have frozen their registers when so much of the day, or the hour, is over.
@@ -136,8 +136,7 @@ class Freeze:
         if self._times < _SETTLEMENT_DAYS:
             return _UNUSED_DAY  # another day could have had a settlement since
         days = self._t2000 // _DAY_S
-        year = year_of(days)
-        day = days - day_number(year, month_of(year, days), 1) + 1
+        day = mmdd_of(year_of(days), days) % 100
         return day * 100 + self._t2000 % _DAY_S // _HOUR_S
 
     def _identifier(self) -> int:

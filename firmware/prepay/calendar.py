@@ -35,6 +35,12 @@ def month_of(year: int, days: int) -> int:
     return month
 
 
+def mmdd_of(year: int, days: int) -> int:
+    """Month and day of the day, which lies in `year`: 1103 is November 3rd."""
+    month = month_of(year, days)
+    return month * 100 + days - day_number(year, month, 1) + 1
+
+
 def weekday_of(days: int) -> int:
     """0 = Sunday, as meters count."""
     return (days + 6) % 7

@@ -7,7 +7,7 @@ is judged again with every reading and whenever time passes.
 
 from micropython import const
 
-from prepay.calendar import DAY_S, day_number, month_of, weekday_of, year_of
+from prepay.calendar import DAY_S, mmdd_of, weekday_of, year_of
 from prepay.ledger import GUARD, STOPPED
 
 NORMAL = const(0)
@@ -321,8 +321,7 @@ class Policy:
         if self.no_cut_until_yymmdd == 0 and self.no_cut_from_mmdd == 0:
             return False
         year = year_of(days)
-        month = month_of(year, days)
-        mmdd = month * 100 + days - day_number(year, month, 1) + 1
+        mmdd = mmdd_of(year, days)
         if year * 10000 + mmdd <= self.no_cut_until_yymmdd:
             return True
         return self.no_cut_from_mmdd > 0 and _in_circle(

@@ -15,7 +15,7 @@ from concentrator import registry as meters
 from concentrator.checkpoint import file_name
 from concentrator.commands import Commands
 from concentrator.console import Refusal
-from concentrator.freezes import AFTER_S, HOURLY, SWITCHES
+from concentrator.freezes import AFTER_S, CHANGES, HOURLY
 from concentrator_world import (
     ALARM_OFF,
     ALARM_ON,
@@ -28,7 +28,7 @@ from concentrator_world import (
 )
 from harness import check, equal, heap_locked
 from prepay import policy as rules
-from prepay.calendar import day_number, month_of, year_of
+from prepay.calendar import mmdd_of, year_of
 from tariff_images import ENDLESS, image, ladder, terms
 from uplink import record
 
@@ -564,7 +564,7 @@ def priced_from(change_t2000: int) -> bytes:
 
 def test_a_price_switch_at_an_hour_is_divided_by_the_meters_switch_freeze() -> None:
     change_t2000 = START_T2000 + 5 * HOUR_S
-    for kind in SWITCHES[:-1]:
+    for kind in CHANGES[:-1]:
         bench = supplied(900)
         wh = bench.meters[0].wh
         bench.meters[0].kept[kind, 1] = (change_t2000, (sum(wh) + 1000, wh[0] + 1000, wh[1], 0, 0))
@@ -609,7 +609,7 @@ def test_without_its_freeze_a_price_switch_is_divided_by_time_and_marked() -> No
     bench = supplied(900)
     meter = bench.meters[0]
     # Another switch, and the registers of the hour: neither is of that moment and has the rates.
-    meter.kept[SWITCHES[0], 1] = (change_t2000 - 60, (9000, 8000, 1000, 0, 0))
+    meter.kept[CHANGES[0], 1] = (change_t2000 - 60, (9000, 8000, 1000, 0, 0))
     found = readings_of(bench, change_t2000, priced_from(change_t2000))
     equal(len(found), 1)
     equal(found[0][1], record.ESTIMATED)
@@ -619,9 +619,8 @@ def test_without_its_freeze_a_price_switch_is_divided_by_time_and_marked() -> No
 def settled_at(t2000: int) -> "tuple[int, int, int]":
     """Month, day and hour of a settlement."""
     days = t2000 // 86400
-    year = year_of(days)
-    month = month_of(year, days)
-    return month, days - day_number(year, month, 1) + 1, t2000 % 86400 // HOUR_S
+    mmdd = mmdd_of(year_of(days), days)
+    return mmdd // 100, mmdd % 100, t2000 % 86400 // HOUR_S
 
 
 def test_a_settlement_of_several_rates_is_divided_by_the_meters_last_settlement() -> None:
@@ -674,7 +673,7 @@ def test_a_slot_of_a_day_table_is_divided_by_the_hourly_freeze_alone() -> None:
     tariff = image(2, 1, (ladder((), (50000000, 100000000)),), (terms_of,), tables)
     bench = supplied(900)
     total = sum(bench.meters[0].wh)
-    bench.meters[0].kept[SWITCHES[0], 1] = (change_t2000, (total + 4000,))
+    bench.meters[0].kept[CHANGES[0], 1] = (change_t2000, (total + 4000,))
     bench.meters[0].kept[HOURLY[0], 1] = (change_t2000, (total + 1000,))
     found = readings_of(bench, change_t2000, tariff)
     equal([flags for _, flags in found], [0, 0, 0])
