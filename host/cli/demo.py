@@ -18,10 +18,10 @@ from host.demo.plot import plot
 from host.demo.processes import DemoError
 from host.demo.story import Ending, Story
 from host.demo.village import Village
+from host.device import device_root
 from host.link.console import ConsoleError
 from host.link.port import PortError
 from host.link.reader import ReaderError
-from host.rig import device_root
 
 
 @click.command(
@@ -111,7 +111,7 @@ def command(
 def _device(board: str, micropython: Path | None, image: Path | None) -> tuple[str, Maker]:
     """What the firmware runs on, in words and as it is started."""
     if board == "cpython":
-        return f"Python is {sys.version}", program(sys.executable, "-m", "host.rig.live")
+        return f"Python is {sys.version}", program(sys.executable, "-m", "host.device.process")
     if board == "unix":
         interpreter = micropython or _find()
         main = device_root() / "main.py"

@@ -14,13 +14,13 @@ from rich.console import Console as Screen
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from host.device.line import DirectLine
 from host.frames import write
 from host.frames.describe import describe
 from host.frames.dlt645 import BROADCAST, WILDCARD, Frame
 from host.link.console import Console
 from host.link.meters import AskError, MeterLine, ThroughConcentrator
 from host.link.port import Port, PortError
-from host.rig.meters import DirectLine
 
 PASSWORD_VARIABLE = "DIANKA_METER_PASSWORD"
 OPERATOR = bytes(4)

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from host.rig.account import Violation
-from host.rig.world import World
+from host.world.checks.account import Violation
+from host.world.world import World
 
 _SECTIONS = ("world", "cards", "line", "head-end", "flash")
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.device import device_root
 from host.link.pty import PtyPort
-from host.rig import device_root
 from tools import micropython
 
 

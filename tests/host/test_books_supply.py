@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import host.rig
+import host.device
 from host.frames.record import Record, RecordKind, parse_segment
 from host.frames.tariff import build, image_crc32, load, t2000_of
 from host.sim.storage import Storage
@@ -20,7 +20,7 @@ NOW = t2000_of(datetime(2026, 3, 2, 12))
 ACCOUNT = bytes.fromhex("000000000001")
 METER = b"\x01\x00\x00\x00\x00\x00"
 
-assert host.rig.device_root().is_dir()
+assert host.device.device_root().is_dir()
 
 
 class Station:

@@ -22,7 +22,7 @@ from host.demo import story
 from host.demo.devices import Maker, emulated, program
 from host.demo.story import Ending, Ledger, Story
 from host.demo.village import Village
-from host.rig import device_root
+from host.device import device_root
 from tools import image, micropython
 
 # Slower than the demonstration: a machine that is busy has more of its own time for an hour.
@@ -35,7 +35,7 @@ def unix() -> Maker:
 
 
 def cpython() -> Maker:
-    return program(sys.executable, "-m", "host.rig.live")
+    return program(sys.executable, "-m", "host.device.process")
 
 
 def qemu() -> Maker:

@@ -20,12 +20,12 @@ from click.testing import CliRunner, Result
 from host.billing.pricing import Calendar
 from host.billing.statement import Explainer
 from host.cli import cli
+from host.device.bill import CHARGED, FIRST, Ledger, Tariff
 from host.frames.batch import Batch
 from host.frames.record import Record, RecordKind, build, make
 from host.frames.tariff import TariffFile, image_crc32, load, rate_at, t2000_of
 from host.frames.tariff import build as build_image
 from host.headend.store import Store
-from host.rig.bill import CHARGED, FIRST, Ledger, Tariff
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "tariffs").glob("*.json"))

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from host.billing.pricing import Account, Calendar
+from host.device.bill import CHARGED, FIRST, Ledger, Tariff
 from host.frames.tariff import EPOCH, Ladder, TariffFile, build, t2000_of
-from host.rig.bill import CHARGED, FIRST, Ledger, Tariff
 from tests.host.tariff_strategies import tariff_files
 
 START = datetime(2026, 1, 31, 23, 59, 30)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-import host.rig
+import host.device
 from host.cli import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "PREPAYMENT.md").read_text("utf-8")
 
-assert host.rig.device_root().is_dir()
+assert host.device.device_root().is_dir()
 
 
 def rows(header: str) -> list[list[str]]:

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from host.billing.pricing import Calendar
+from host.device.bill import Tariff
 from host.frames.tariff import (
     EPOCH,
     TariffError,
@@ -29,7 +30,6 @@ from host.frames.tariff import (
     read,
     t2000_of,
 )
-from host.rig.bill import Tariff
 from tests.host.tariff_strategies import tariff_files
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,10 +11,10 @@ import pytest
 from dlt645 import master, ticks
 from dlt645.discovery import Discovery
 
-from host.rig.wire import Wire
 from host.sim.clock import VirtualClock
 from host.sim.line import Line, LineFaults
 from host.sim.meter import Meter
+from host.world.wire import Wire
 
 TOTAL = b"\x00\x00\x01\x00"
 

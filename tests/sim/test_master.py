@@ -15,12 +15,12 @@ from dlt645.probe import BAUDS, Probe
 from dlt645.recharge import NOT_TOLD, Recharge
 from dlt645.speed import SpeedChange, code_of
 
-from host.rig.wire import Wire
 from host.sim.clock import VirtualClock
 from host.sim.esam import Utility
 from host.sim.line import Line, LineFaults
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
+from host.world.wire import Wire
 
 ADDRESS = "202501234567"
 OCTETS = bytes.fromhex(ADDRESS)[::-1]

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from host.rig.faults import Faults
-from host.rig.world import World
+from host.world.faults import Faults
+from host.world.world import World
 
 
 @pytest.mark.parametrize("seed", [33, 34])

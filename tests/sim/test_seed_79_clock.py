@@ -6,8 +6,8 @@ billing stopped because an hour's energy came in what the clock called no time.
 
 import pytest
 
-from host.rig.faults import Faults
-from host.rig.world import World
+from host.world.faults import Faults
+from host.world.world import World
 
 
 @pytest.mark.parametrize("seed", [79, 105])

@@ -1,6 +1,6 @@
 """Goal: whatever goes wrong, money, supply, journal and head-end stay right, in 50 worlds.
 
-Method: each seed is a world of its own (host/rig/world.py); the checkers raise Violation. The
+Method: each seed is a world of its own (host/world/world.py); the checkers raise Violation. The
 same seed must give the same journal, byte for byte, and the checkers must see what they are for:
 each invariant is broken once on purpose.
 """
@@ -27,10 +27,10 @@ from uplink.session import Session
 
 from host.cli import cli
 from host.frames.record import RecordKind
-from host.rig import people
-from host.rig.account import Violation
-from host.rig.faults import NO_FAULTS, Faults
-from host.rig.world import World
+from host.world import households
+from host.world.checks.account import Violation
+from host.world.faults import NO_FAULTS, Faults
+from host.world.world import World
 
 SEEDS = range(1, 51)
 
@@ -185,7 +185,7 @@ def test_more_of_a_debt_than_the_cap_of_a_week_is_seen(monkeypatch: pytest.Monke
 
 def test_a_refund_of_more_than_there_is_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Books, "judge_credit", lambda self, index, amount_fen: codes.OK)
-    monkeypatch.setattr(people, "_REFUND_CHANCE", 1.0)
+    monkeypatch.setattr(households, "_REFUND_CHANCE", 1.0)
 
     assert "refunds what is not there" in village().what
 

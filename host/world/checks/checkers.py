@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from host.frames import record
 from host.frames.record import Record, RecordError, RecordKind
-from host.rig.account import FEN_E11, OPEN, Account, Order, Violation
-from host.rig.flash import read_from, records_of
-from host.rig.money import Money
-from host.rig.supply import Supply
-from host.rig.terms import Terms
+from host.world.checks.account import FEN_E11, OPEN, Account, Order, Violation
+from host.world.checks.flash import read_from, records_of
+from host.world.checks.money import Money
+from host.world.checks.supply import Supply
+from host.world.terms import Terms
 
 if TYPE_CHECKING:
     from concentrator.app import App

@@ -19,21 +19,6 @@ from typing import Any
 from concentrator.app import App
 
 from host.frames import tariff
-from host.rig.account import Order, Violation
-from host.rig.agenda import Agenda
-from host.rig.board import Board
-from host.rig.checkers import Checkers
-from host.rig.far_side import FarSide
-from host.rig.faults import NO_FAULTS, Faults, draw, named
-from host.rig.mishaps import Mishaps, draw_registers
-from host.rig.people import DISTRICT, HOUR_US, KEY, KEY_VERSION, MINUTE_US, People
-from host.rig.terms import (
-    CLOCK_STEP_S,
-    Terms,
-    draw_kinds,
-    draw_settings,
-    read_tariffs,
-)
 from host.sim.clock import DAY_S, DEFAULT_START_T2000, HOUR_S, VirtualClock, to_datetime
 from host.sim.headend import HeadEnd, HeadEndFaults, Inconsistent
 from host.sim.line import Line, LineFaults
@@ -41,6 +26,21 @@ from host.sim.load import Load
 from host.sim.meter import Meter, Relay
 from host.sim.profile import PROFILES
 from host.sim.storage import PowerCut, Storage, StorageFaults
+from host.world.agenda import Agenda
+from host.world.board import Board
+from host.world.checks.account import Order, Violation
+from host.world.checks.checkers import Checkers
+from host.world.console_side import ConsoleSide
+from host.world.faults import NO_FAULTS, Faults, draw, named
+from host.world.households import DISTRICT, HOUR_US, KEY, KEY_VERSION, MINUTE_US, Households
+from host.world.incidents import Incidents, draw_registers
+from host.world.terms import (
+    CLOCK_STEP_S,
+    Terms,
+    draw_kinds,
+    draw_settings,
+    read_tariffs,
+)
 
 CONCENTRATOR = 7
 UPLINK_KEY = bytes(range(32))
@@ -108,16 +108,16 @@ class World:
         self.line = Line(self.clock, self.meters, random=self._branch())
         self.headend = HeadEnd(self.clock, CONCENTRATOR, UPLINK_KEY, random=self._branch())
         self.storage = Storage(random=self._branch())
-        self.console = FarSide(self.agenda, self._branch())
+        self.console = ConsoleSide(self.agenda, self._branch())
         sold: dict[tuple[int, int], Order] = {}
-        self.people = People(self.agenda, self._branch(), self.console, self.meters, sold)
+        self.households = Households(self.agenda, self._branch(), self.console, self.meters, sold)
         self.kinds = draw_kinds(self._branch(), meters)
         self.settings = draw_settings(self._branch())
         stepped = self.faults.clock_steps_a_day > 0
         self.terms = Terms(read_tariffs(), self.settings, stepped)
         self.checkers = Checkers(self.terms, self.meters, self.headend, sold)
-        self.mishaps = Mishaps(
-            *(self.agenda, self._branch(), self.console, self.people),
+        self.incidents = Incidents(
+            *(self.agenda, self._branch(), self.console, self.households),
             *(self.meters, self._make_meter),
         )
         self.restarts = 0
@@ -287,7 +287,7 @@ class World:
                 part = image[at : at + _PART_SIZE].hex()
                 self._type(f"tariff data {at} {part}", must=True)
             self._type(f"tariff commit {number} {zlib.crc32(image):08x}", must=True)
-        for one, kind in zip(self.people.households, self.kinds, strict=True):
+        for one, kind in zip(self.households.households, self.kinds, strict=True):
             self._type(f"meter add {one.meter.address} {one.account} {kind.tariff}", must=True)
             for text in kind.commands(one.account):
                 self._type(text, must=True)
@@ -316,7 +316,7 @@ class World:
             self._set_clock()
         for index, account in self.checkers.accounts.items():
             if account.stopped:
-                self._type(f"account resume {self.people.households[index].account}")
+                self._type(f"account resume {self.households.households[index].account}")
         self._type(
             self._random.choice(("save", "status", "counters", "meter list", "journal 1 9"))
         )
@@ -331,18 +331,18 @@ class World:
         self.headend.faults = faults.headend
         self.storage.faults = faults.storage
         self.console.spoil = faults.spoil
-        self.people.faults = faults
-        self.people.begin(self.checkers)
+        self.households.faults = faults
+        self.households.begin(self.checkers)
         self._often(faults.cuts_a_day, self._plan_cut)
         self._often(faults.restarts_a_day, lambda: self._power_off("restarts"))
         self._often(faults.failures_a_day, self._fail_storage)
         self._often(faults.clock_steps_a_day, self._set_clock_wrong)
-        self._often(faults.bad_cards_a_day, self.people.attack)
-        self.mishaps.begin(self.checkers)
-        self._often(faults.exchanges_a_day, self.mishaps.exchange)
-        self._often(faults.jumps_a_day, self.mishaps.jump)
-        self._often(faults.blanks_a_day, self.mishaps.blank)
-        self._often(faults.guards_a_day, self.mishaps.guard)
+        self._often(faults.bad_cards_a_day, self.households.attack)
+        self.incidents.begin(self.checkers)
+        self._often(faults.exchanges_a_day, self.incidents.exchange)
+        self._often(faults.jumps_a_day, self.incidents.jump)
+        self._often(faults.blanks_a_day, self.incidents.blank)
+        self._often(faults.guards_a_day, self.incidents.guard)
         self._before_midnight()
         self._often(3.0, self._visit)
         self._tick()
@@ -405,8 +405,8 @@ class World:
         self.storage.plan_cut(1 << 40, 0)
         self.console.spoil = 0.0
         self._set_clock()
-        self.mishaps.calm()
-        self.people.hurry()
+        self.incidents.calm()
+        self.households.hurry()
         since_t2000 = self.clock.now_t2000()
         interval_us = self.settings["interval_s"] * 1_000_000
         for _ in range(SETTLE_ROUNDS):
@@ -414,7 +414,7 @@ class World:
             if self._is_settled(since_t2000):
                 break
             self._visit()
-            self.people.hurry()
+            self.households.hurry()
         self.faults = faults
         if self.app is None:
             raise Violation("recovery", "the concentrator does not start")
@@ -424,9 +424,9 @@ class World:
 
     def _is_settled(self, since_t2000: int) -> bool:
         app = self.app
-        if app is None or app.session is None or not self.console.idle or self.people.owed:
+        if app is None or app.session is None or not self.console.idle or self.households.owed:
             return False
-        if self.mishaps.pending:
+        if self.incidents.pending:
             return False
         if app.journal.count or app.session.acked_seq != app.journal.durable_seq:
             return False
@@ -449,7 +449,7 @@ class World:
             "faults": named(self.faults),
             "restarts": self.restarts - 1,
             "world": dict(sorted(self.checkers.counters.items())),
-            "cards": dict(sorted(self.people.results.items())),
+            "cards": dict(sorted(self.households.results.items())),
             "line": dict(sorted(self.line.counters.items())),
             "head-end": dict(sorted(self.headend.counters.items())),
             "flash": dict(sorted(self.storage.counters.items())),

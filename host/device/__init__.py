@@ -1,4 +1,4 @@
-"""Both sides in one process: the unchanged firmware core on CPython, against `host.sim`.
+"""The firmware core of this checkout on CPython: bills, a line of meters, a device as a process.
 
 Importing this package puts the device's root on the path, so that `import dlt645` means the same
 here as on a board.

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
 from host.link.reader import CardReader, Redeemed
-from host.rig.agenda import Agenda
 from host.sim.card import VirtualCard
+from host.world.agenda import Agenda
 
 REPEAT_US = 1_000_000
 GIVE_UP_US = 15_000_000
@@ -100,7 +100,7 @@ class _Insertion:
         return self._reader.gone()
 
 
-class FarSide:
+class ConsoleSide:
     """A stream for a `StreamChannel`; `spoil` is how likely a piece of bytes is spoilt."""
 
     def __init__(self, agenda: Agenda, random: Random, spoil: float = 0.0) -> None:

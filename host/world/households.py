@@ -8,13 +8,13 @@ from host.cards.issuing import IssueError, issue
 from host.frames import card as frames
 from host.frames.card import CardKind, Header
 from host.link.reader import Redeemed
-from host.rig.account import CUT, OPEN, Order
-from host.rig.agenda import Agenda
-from host.rig.checkers import Checkers
-from host.rig.far_side import GIVE_UP_US, FarSide
-from host.rig.faults import Faults
 from host.sim.card import VirtualCard
 from host.sim.meter import Meter
+from host.world.agenda import Agenda
+from host.world.checks.account import CUT, OPEN, Order
+from host.world.checks.checkers import Checkers
+from host.world.console_side import GIVE_UP_US, ConsoleSide
+from host.world.faults import Faults
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
@@ -42,7 +42,7 @@ class Household:
     inserting: bool = False
 
 
-class People:
+class Households:
     """All of them; `sold` are the orders by account index and number.
 
     results     of insertions, by name
@@ -52,7 +52,7 @@ class People:
         self,
         agenda: Agenda,
         random: Random,
-        console: FarSide,
+        console: ConsoleSide,
         meters: list[Meter],
         sold: dict[tuple[int, int], Order],
     ) -> None:
@@ -256,8 +256,8 @@ class People:
 
 @dataclass(frozen=True)
 class _Visit:
-    people: People
+    households: Households
     household: Household
 
     def __call__(self) -> None:
-        self.people.visit(self.household)
+        self.households.visit(self.household)

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from host.billing.pricing import Account, Line
 from host.billing.profile import HOUR, Profile
+from host.device.bill import BillError, DeviceBill
 from host.frames.tariff import TariffFile, slots_of, t2000_of
-from host.rig.bill import BillError, DeviceBill
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from host.frames.record import Record
-from host.rig.account import FEN_E11, Account, Order, Violation
-from host.rig.terms import Terms
+from host.world.checks.account import FEN_E11, Account, Order, Violation
+from host.world.terms import Terms
 
 if TYPE_CHECKING:
     from host.sim.meter import Meter

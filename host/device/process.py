@@ -1,6 +1,6 @@
 """The unchanged firmware on CPython in real time, as a process of its own.
 
-    python -m host.rig.live --flash FOLDER --line PATH --console PATH --uplink HOST:PORT
+    python -m host.device.process --flash FOLDER --line PATH --console PATH --uplink HOST:PORT
         --start T2000 --epoch UNIX_S --speed N
 
 The arguments are those of boards/unix.py; the flash is a folder, a file for each of its files.
@@ -217,7 +217,7 @@ class Board:
 
 def main() -> None:
     """Run until killed."""
-    parser = argparse.ArgumentParser(prog="python -m host.rig.live")
+    parser = argparse.ArgumentParser(prog="python -m host.device.process")
     parser.add_argument("--flash", type=Path, required=True)
     parser.add_argument("--start", type=int, required=True)
     parser.add_argument("--epoch", type=float, required=True)

@@ -7,7 +7,8 @@ supply it asks whether money, guard, doubt, hour and waiting allow or demand it.
 from collections import Counter
 
 from host.frames.record import Record
-from host.rig.account import (
+from host.sim.meter import Meter
+from host.world.checks.account import (
     ALARM_2,
     CLOSED,
     CUT,
@@ -20,9 +21,8 @@ from host.rig.account import (
     Account,
     Violation,
 )
-from host.rig.money import Money
-from host.rig.terms import Terms
-from host.sim.meter import Meter
+from host.world.checks.money import Money
+from host.world.terms import Terms
 
 INTENT, CONFIRMED, FAILED = 1, 2, 3
 # Reasons of POLICY and RELAY.

@@ -10,12 +10,12 @@ guard       the station puts an account under guard, or takes the guard away
 from collections.abc import Callable
 from random import Random
 
-from host.rig.agenda import Agenda
-from host.rig.checkers import Checkers
-from host.rig.far_side import FarSide
-from host.rig.people import HOUR_US, MINUTE_US, People
 from host.sim.load import RATES
 from host.sim.meter import Meter
+from host.world.agenda import Agenda
+from host.world.checks.checkers import Checkers
+from host.world.console_side import ConsoleSide
+from host.world.households import HOUR_US, MINUTE_US, Households
 
 _BROKEN_US = 4 * HOUR_US
 _BLANK_US = 5 * HOUR_US
@@ -24,22 +24,22 @@ _BACK_WH = (20_000, 200_000)
 _AHEAD_WH = (4_000_000, 9_000_000)
 
 
-class Mishaps:
+class Incidents:
     """All that happens to `meters`; `make` gives a new meter for the household of an index."""
 
     def __init__(
         self,
         agenda: Agenda,
         random: Random,
-        console: FarSide,
-        people: People,
+        console: ConsoleSide,
+        households: Households,
         meters: list[Meter],
         make: Callable[[int], Meter],
     ) -> None:
         self._agenda = agenda
         self._random = random
         self._console = console
-        self._people = people
+        self._households = households
         self._meters = meters
         self._make = make
         self._under_way: set[int] = set()
@@ -72,7 +72,7 @@ class Mishaps:
     def _take_down(self, index: int) -> None:
         old = self._meters[index]
         new = self._meters[index] = self._make(index)
-        household = self._people.households[index]
+        household = self._households.households[index]
         household.meter = new
         last_wh = [old.total_wh, *old.rates_wh]
         first_wh = [new.total_wh, *new.rates_wh]
@@ -90,7 +90,7 @@ class Mishaps:
                 self._under_way.discard(index)
                 return
             if lines and lines[0].startswith("refused: the last reading"):
-                household = self._people.households[index]
+                household = self._households.households[index]
                 self._console.command(f"account resume {household.account}", lambda _: None)
             self._agenda.after(_RETRY_US, lambda: self._tell(index, text))
 
@@ -121,7 +121,7 @@ class Mishaps:
 
     def guard(self) -> None:
         """The station guards an account, or no longer does."""
-        household = self._random.choice(self._people.households)
+        household = self._random.choice(self._households.households)
         account = self._checkers.accounts.get(household.index)
         value = 0 if account and account.guard else 1
         self._console.command(f"account set {household.account} guard {value}", lambda _: None)

@@ -1,0 +1,1 @@
+"""What always holds in a seeded world; one file a subject."""
