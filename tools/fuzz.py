@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import host.device  # noqa: F401 - makes the device's modules importable
+from host.units import to_t2000
 
 # isort: split
 from dlt645 import di, fast
@@ -68,7 +69,6 @@ FORMS_ENERGY = (1, 2)
 FORM_BITS = 4
 FORM_TIME = 6
 FORMS_MOMENT = (5, 7, 8)
-EPOCH = datetime(2000, 1, 1)
 EXTRAS = {"name": str, "flags": list, "text": str, "weekday": int}
 GOOD = build("000000000001", 0x91, bytes.fromhex("0000010056341200"), preamble=1)
 
@@ -252,7 +252,7 @@ def _as_device(form: int, item: dict[str, Any]) -> int | None:
         hours, minutes, seconds = map(int, text.split(":"))
         return hours * 3600 + minutes * 60 + seconds
     if form in FORMS_MOMENT:
-        return int((datetime.fromisoformat(text) - EPOCH).total_seconds())
+        return to_t2000(datetime.fromisoformat(text))
     return int(text.replace(".", "")) * (10 if form in FORMS_ENERGY else 1)
 
 

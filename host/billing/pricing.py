@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 
-from host.frames.tariff import EPOCH, SeasonTerms, SetTerms, TariffFile, rate_at, sets_of, slots_of
+from host.frames.tariff import SeasonTerms, SetTerms, TariffFile, rate_at, sets_of, slots_of
+from host.units import EPOCH
 
 REGISTER_MODULUS_WH = 10**9
 # A clock set back by up to this much does not move the account's time.

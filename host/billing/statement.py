@@ -6,12 +6,13 @@ the same to 1e-11 yuan. After a difference the device's figure counts, so that e
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
 
 from host.billing.pricing import Account, Line
 from host.frames.record import Record, RecordKind
-from host.frames.tariff import EPOCH, TariffFile, build, image_crc32
+from host.frames.tariff import TariffFile, build, image_crc32
+from host.units import to_datetime
 
 _SOURCE_RESTORED = 2  # what the head-end knew of before
 
@@ -218,7 +219,7 @@ class Explainer:
         fields = record.fields
         begins = ""
         if fields["from_t2000"]:
-            begins = f" from {EPOCH + timedelta(seconds=fields['from_t2000'])}"
+            begins = f" from {to_datetime(fields['from_t2000'])}"
         else:
             self._number = fields["tariff"]
         self._add(record, "tariff", note=f"{fields['tariff']}{begins}")
@@ -232,7 +233,7 @@ class Explainer:
 
     def _take_rollover(self, record: Record) -> None:
         used = decimals(_kwh(record.fields["used_wh"]))
-        begun = EPOCH + timedelta(seconds=record.fields["new_period"])
+        begun = to_datetime(record.fields["new_period"])
         self._add(record, "tier period", note=f"{used} kWh in the one before; began {begun}")
 
     def _add(
@@ -275,7 +276,7 @@ _TAKERS = {
 
 def moment_of(record: Record) -> datetime:
     """Local time of the record."""
-    return EPOCH + timedelta(seconds=record.t2000)
+    return to_datetime(record.t2000)
 
 
 def _debit_yuan(fields: dict[str, int]) -> Fraction:

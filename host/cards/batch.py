@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from host.cards import rows
-from host.cards.issuing import Issuer, to_t2000
+from host.cards.issuing import Issuer
 from host.frames.card import ORDER_LIMIT, CardKind, Header
 from host.link.card import CardMemory, FileCard
+from host.units import to_t2000
 
 COLUMNS = ("account", "meter", "order", "amount")
 

@@ -5,15 +5,13 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from decimal import Decimal
 
 from host.cards.audit import AuditLog
 from host.frames import card as frames
 from host.frames.card import MONEY_KINDS, Card, CardKind, Header
 from host.link.card import CardIoError, CardMemory
+from host.units import yuan
 
-EPOCH = datetime(2000, 1, 1)
 WRITE_TRIES = 3
 NAMELESS = ("0" * 16, "F" * 16)
 SERIAL_WAIT_S = 5.0
@@ -21,16 +19,6 @@ SERIAL_WAIT_S = 5.0
 
 class IssueError(Exception):
     """The card was not issued; the message says why and what to do."""
-
-
-def to_t2000(moment: datetime) -> int:
-    """Local standard time as seconds since 2000."""
-    return int((moment - EPOCH).total_seconds())
-
-
-def to_datetime(t2000: int) -> datetime:
-    """Seconds since 2000 as local standard time."""
-    return EPOCH + timedelta(seconds=t2000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +129,7 @@ def _check_unredeemed(held: Card, header: Header) -> None:
         return
     if (old.account, old.order) == (header.account, header.order) or not old.amount_fen:
         return
-    amount = f"{Decimal(old.amount_fen).scaleb(-2):.2f} yuan"
+    amount = f"{yuan(old.amount_fen)} yuan"
     raise IssueError(
         f"the card bears order {old.order} of account {old.account}, {amount}, not redeemed yet: "
         "redeem it first, or give it up with --force"

@@ -36,7 +36,6 @@ from host.cli.card_parts import (
     pc_card_option,
     port_option,
     valid_option,
-    yuan,
 )
 from host.cli.card_view import (
     describe,
@@ -54,6 +53,7 @@ from host.link import reader
 from host.link.card import CardMemory, FileCard, NoCardError
 from host.link.port import Port
 from host.link.programmer import PortCard
+from host.units import yuan
 
 ISSUED_KINDS = ("open", "purchase", "replacement", "refund", "inspect", "test")
 

@@ -16,7 +16,7 @@ import click
 
 from host.cards import keystore
 from host.cards.audit import AuditError, AuditLog
-from host.cards.issuing import IssueError, Issuer, to_t2000
+from host.cards.issuing import IssueError, Issuer
 from host.cards.keystore import CardKeys, KeystoreError
 from host.cards.rows import RowsError
 from host.frames import card as frames
@@ -27,9 +27,9 @@ from host.link.console import Console, ConsoleError
 from host.link.port import Port, PortError
 from host.link.programmer import PortCard
 from host.link.reader import ReaderError
+from host.units import DAY_S, to_t2000, yuan
 
 PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
-DAY_S = 86_400
 SUITES = {"hmac": 1, "aes": 2, "sm4": 3}
 _TROUBLES = (
     *(KeystoreError, IssueError, AuditError, RowsError, frames.CardError),
@@ -392,8 +392,3 @@ def new_passphrase() -> str:
 def now_t2000() -> int:
     """Local time, in seconds since 2000."""
     return to_t2000(datetime.now())
-
-
-def yuan(fen: int) -> str:
-    """Money as people write it."""
-    return f"{Decimal(fen).scaleb(-2):.2f}"

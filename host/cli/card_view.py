@@ -1,16 +1,14 @@
 """A card's fields in the words people read, for a table or for JSON."""
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import click
 from rich.table import Table
 
-from host.cards.issuing import to_datetime
-from host.cli.card_parts import yuan
 from host.frames import card as frames
 from host.frames.card import Card, CardKind, Header, Outcome, WriteBack
+from host.units import kwh, to_datetime, yuan
 
 # As in firmware/prepay/policy.py.
 STATES = (
@@ -117,7 +115,7 @@ def _described_header(header: Header, genuine: bool | None) -> dict[str, Any]:
 
 
 def _described_mark(mark: WriteBack, genuine: bool | None) -> dict[str, Any]:
-    rates = [f"{Decimal(wh).scaleb(-3):.2f} kWh" for wh in mark.rates_wh[: mark.rates]]
+    rates = [f"{kwh(wh, 2)} kWh" for wh in mark.rates_wh[: mark.rates]]
     state = STATES[mark.state] if mark.state < len(STATES) else f"state {mark.state}"
     return {
         "write-back": _verdict(genuine),
@@ -127,7 +125,7 @@ def _described_mark(mark: WriteBack, genuine: bool | None) -> dict[str, Any]:
         "balance": Yuan(mark.balance_fen),
         "bought in total": Yuan(mark.credit_fen),
         "overdraft": Yuan(mark.overdraft_fen),
-        "used in period": f"{Decimal(mark.used_wh).scaleb(-3):.3f} kWh",
+        "used in period": f"{kwh(mark.used_wh)} kWh",
         "tier": mark.tier,
         "registers": ", ".join(rates) or "none",
         "relay": {0: "closed", 1: "open"}.get(mark.relay, "not known"),

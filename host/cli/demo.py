@@ -22,6 +22,7 @@ from host.device import device_root
 from host.link.console import ConsoleError
 from host.link.port import PortError
 from host.link.reader import ReaderError
+from host.units import yuan
 
 
 @click.command(
@@ -152,9 +153,9 @@ def _table(ending: Ending) -> Table:
     for one in ending.households:
         table.add_row(
             one.account,
-            _yuan(one.sold_fen),
-            _yuan(one.charged_fen),
-            _yuan(one.balance_fen),
+            yuan(one.sold_fen),
+            yuan(one.charged_fen),
+            yuan(one.balance_fen),
             str(ending.tiers.get(one.account, "?")),
             RELAY_NAMES.get(one.relay, "?"),
             str(one.readings),
@@ -189,8 +190,8 @@ def _troubles(ending: Ending) -> list[str]:
 
 def _conclude(console: Console, ending: Ending, plot_path: Path) -> None:
     result = ending.reconciliation
-    sold, charged = _yuan(result.total("sold_fen")), _yuan(result.total("charged_fen"))
-    money = f"sold {sold} = charged {charged} + balances {_yuan(result.total('balance_fen'))}"
+    sold, charged = yuan(result.total("sold_fen")), yuan(result.total("charged_fen"))
+    money = f"sold {sold} = charged {charged} + balances {yuan(result.total('balance_fen'))}"
     taken, stored = result.readings_taken, result.readings_stored
     readings = f"readings taken {taken} = readings stored {stored}"
     console.print(
@@ -198,7 +199,3 @@ def _conclude(console: Console, ending: Ending, plot_path: Path) -> None:
         soft_wrap=True,
     )
     console.print(f"the picture of the day is {plot_path}")
-
-
-def _yuan(fen: int) -> str:
-    return f"{fen // 100}.{fen % 100:02d}" if fen >= 0 else f"-{_yuan(-fen)}"

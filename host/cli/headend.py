@@ -8,8 +8,6 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,6 @@ from host.cli.card_parts import (
     clear_errors,
     json_option,
     passphrase,
-    yuan,
 )
 from host.frames.items import Told, tell
 from host.headend import keys
@@ -41,8 +38,8 @@ from host.headend.server import serve
 from host.headend.store import Sale, SalesError, Sold, Store, StoreError
 from host.link import console as link_console
 from host.link.port import Port
+from host.units import kwh, to_datetime, yuan
 
-EPOCH = datetime(2000, 1, 1)
 REFERENCE_LIMIT = 64
 RELAY_NAMES = {None: "?", 0: "closed", 1: "open"}
 
@@ -448,7 +445,7 @@ def household_table(rows: list[Household]) -> Table:
             yuan(one.sold_fen),
             yuan(one.charged_fen),
             yuan(one.balance_fen),
-            f"{Decimal(one.used_wh).scaleb(-3):.3f}",
+            kwh(one.used_wh),
             RELAY_NAMES.get(one.relay, "?"),
             str(one.readings),
             "-" if one.last_t2000 is None else _time(one.last_t2000),
@@ -484,7 +481,7 @@ def _print_reconciliation(result: Reconciliation) -> None:
 
 
 def _time(t2000: int) -> str:
-    return str(EPOCH + timedelta(seconds=t2000))
+    return str(to_datetime(t2000))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TextIO
 import click
 
 from host.cli.sim_run import run
-from host.sim.clock import DEFAULT_START_T2000, AcceleratedClock, to_datetime, to_t2000
+from host.sim.clock import DEFAULT_START_T2000, AcceleratedClock
 from host.sim.plan import (
     FAULT_NAMES,
     Plan,
@@ -19,6 +19,7 @@ from host.sim.plan import (
 )
 from host.sim.profile import PROFILES
 from host.sim.serve import Port, PtyPort, SerialPort, ServeError, Stop, TcpPort, Trace, serve
+from host.units import to_datetime, to_t2000
 
 
 @click.group(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from host.headend import schema
 from host.headend.store import Store
-from host.sim.clock import to_datetime
+from host.units import to_datetime
 
 matplotlib.use("Agg")
 

@@ -32,7 +32,7 @@ from host.link import reader, setup
 from host.link.card import FileCard
 from host.link.console import Console, ConsoleError
 from host.link.reader import Redeemed
-from host.sim.clock import to_datetime, to_t2000
+from host.units import DAY_S, to_datetime, to_t2000
 
 HOUSEHOLDS = 8
 DISTRICT = 4711
@@ -40,7 +40,6 @@ CONCENTRATOR = 7
 START_T2000 = to_t2000(datetime(2026, 1, 2, 6, 0))
 SPEED = 1800
 INTERVAL_S = 3600
-DAY_S = 86_400
 
 # What each household needs in Wh, of the peak and of the valley. Tiers end at 10 and 20 kWh.
 NEEDS_WH = (

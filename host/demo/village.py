@@ -9,7 +9,8 @@ from typing import Any
 from host.demo.devices import Device, Maker, Wiring
 from host.demo.processes import DemoError, Process, wait_for
 from host.link.pty import PtyPort
-from host.sim.clock import AcceleratedClock, to_datetime
+from host.sim.clock import AcceleratedClock
+from host.units import to_datetime
 
 START_LIMIT_S = 30.0
 

@@ -10,7 +10,8 @@ from decimal import Decimal
 from prepay.ledger import CHARGED, FIRST, HOUSEHOLD, MONEY_LIMIT_FEN, OUTCOME_NAMES, Ledger
 from prepay.tariff import NO_LIMIT, Tariff
 
-from host.frames.tariff import TariffFile, build, t2000_of
+from host.frames.tariff import TariffFile, build
+from host.units import to_t2000, yuan
 
 # More than any household draws: what is asked for is priced, not doubted.
 _POWER_LIMIT_W = 10**15
@@ -47,7 +48,7 @@ class DeviceBill:
         self.ledger.describe(0, household)
         self.ledger.used_wh[0] = used_wh
         self.registers_wh = array("i", [0] * self.tariff.registers)
-        self.t2000 = t2000_of(start)
+        self.t2000 = to_t2000(start)
         self._free = tariff.has_free_tier
         self._rates = tariff.rates
         self._cells_wh: Counter[tuple[int, int]] = Counter()
@@ -86,7 +87,7 @@ class DeviceBill:
     def _take(self, expected: int) -> None:
         outcome = self.ledger.prepare(0, self.tariff, self.registers_wh, self.t2000)
         if outcome != expected:
-            limit = f", at most {MONEY_LIMIT_FEN / 100:.2f} yuan" if expected == CHARGED else ""
+            limit = f", at most {yuan(MONEY_LIMIT_FEN)} yuan" if expected == CHARGED else ""
             raise BillError(f"the device does not charge this: {OUTCOME_NAMES[outcome]}{limit}")
         self.ledger.commit(0)
 

@@ -9,7 +9,8 @@ from itertools import pairwise
 from host.billing.pricing import Account, Line
 from host.billing.profile import HOUR, Profile
 from host.device.bill import BillError, DeviceBill
-from host.frames.tariff import TariffFile, slots_of, t2000_of
+from host.frames.tariff import TariffFile, slots_of
+from host.units import to_t2000
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def price_year(tariff: TariffFile, household: int, profile: Profile) -> Year:
     before_yuan = Decimal(0)
     for hour in profile.hours():
         end = hour.start + HOUR
-        device.read(_by_register(tariff, other, hour.start, hour.wh), t2000_of(end))
+        device.read(_by_register(tariff, other, hour.start, hour.wh), to_t2000(end))
         lines += other.read(end, list(device.registers_wh))
         month_yuan[hour.start.month - 1] += device.exact_yuan - before_yuan
         before_yuan = device.exact_yuan

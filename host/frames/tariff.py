@@ -31,7 +31,8 @@ from typing import Annotated, Any, Literal
 import construct as c
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-EPOCH = datetime(2000, 1, 1)
+from host.units import EPOCH, to_t2000
+
 NO_LIMIT_WH = 0x3FFFFFFF
 RATES_LIMIT = 8
 TIERS_LIMIT = 8
@@ -470,7 +471,7 @@ def _set_fields(
     for name in schedule.rest_days if schedule else []:
         rest_days |= 1 << _WEEKDAYS.index(name)
     return {
-        "start_t2000": t2000_of(terms.start),
+        "start_t2000": to_t2000(terms.start),
         "standing_e7": int(terms.standing_yuan.scaleb(7)),
         "period": _PERIODS.index(terms.period),
         "rest_days": rest_days,
@@ -548,11 +549,6 @@ def _slots(
     rows: tuple[tuple[str, str], ...], rates: tuple[str, ...]
 ) -> tuple[tuple[int, int], ...]:
     return tuple((int(time[:2]) * 60 + int(time[3:]), rates.index(rate)) for time, rate in rows)
-
-
-def t2000_of(moment: datetime) -> int:
-    """Seconds since 2000-01-01 00:00, local standard time."""
-    return int((moment - EPOCH).total_seconds())
 
 
 def parse_kwh(text: str) -> Decimal:

@@ -9,8 +9,8 @@ from sqlalchemy.dialects.sqlite import insert
 
 from host.frames.record import Record, RecordKind
 from host.headend import schema
+from host.units import DAY_S
 
-SECONDS_A_DAY = 86400
 UNKNOWN_ACCOUNT = ""
 _STATUS_UNKNOWN = 0xFFFF
 _STATUS_RELAY_OPEN = 0x10  # status word 3, bit 4
@@ -136,7 +136,7 @@ class Books:
             schema.readings,
             record,
             **{**fields, "rates_wh": rates_wh},
-            day=record.t2000 // SECONDS_A_DAY,
+            day=record.t2000 // DAY_S,
             meter=account["meter"],
             t2000=record.t2000,
             account=account["account"],
@@ -206,9 +206,9 @@ class Books:
     def _freeze(self, record: Record) -> None:
         account = self._account(record)
         # Those of other moments divide a charge and are no day's: the record is enough.
-        if account is None or record.fields["frozen_t2000"] % SECONDS_A_DAY:
+        if account is None or record.fields["frozen_t2000"] % DAY_S:
             return
-        key = {"day": record.fields["frozen_t2000"] // SECONDS_A_DAY, "account": _name(account)}
+        key = {"day": record.fields["frozen_t2000"] // DAY_S, "account": _name(account)}
         row = {
             **key,
             "concentrator": self._concentrator,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +14,7 @@ from host.frames.card import AMOUNT_LIMIT_FEN
 from host.frames.record import Record
 from host.headend import schema
 from host.headend.books import Books
+from host.units import yuan
 
 BUSY_TIMEOUT_S = 10
 
@@ -174,7 +174,7 @@ class Store:
                 raise StoreError(f"{amount_fen} fen cannot be refunded, {limits}")
             if amount_fen > balance_fen:
                 raise StoreError(
-                    f"account {account} had {Decimal(balance_fen).scaleb(-2):.2f} yuan when "
+                    f"account {account} had {yuan(balance_fen)} yuan when "
                     "its concentrator told last"
                 )
             if not waiting:
@@ -232,7 +232,7 @@ def _refusal(sale: Sale, before: Any, meters: Mapping[str, str], new: bool) -> s
     if before.account != sale.account:
         return was
     if before.amount_fen != sale.amount_fen:
-        return f"amount differs: {was} for {Decimal(before.amount_fen).scaleb(-2):.2f} yuan"
+        return f"amount differs: {was} for {yuan(before.amount_fen)} yuan"
     return ""
 
 

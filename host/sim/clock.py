@@ -4,14 +4,13 @@
 """
 
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
-EPOCH = datetime(2000, 1, 1)
-DAY_S = 86_400
-HOUR_S = 3_600
+from host.units import to_t2000
+
 # Friday 2026-01-02 00:00, where nothing else is said.
-DEFAULT_START_T2000 = int((datetime(2026, 1, 2) - EPOCH).total_seconds())
+DEFAULT_START_T2000 = to_t2000(datetime(2026, 1, 2))
 
 
 class Clock(Protocol):
@@ -70,13 +69,3 @@ class AcceleratedClock:
     def now_t2000(self) -> int:
         """Seconds since 2000."""
         return self.start_t2000 + int((time.time() - self.epoch_s) * self.speed)
-
-
-def to_datetime(t2000: int) -> datetime:
-    """The moment as a date and time."""
-    return EPOCH + timedelta(seconds=t2000)
-
-
-def to_t2000(moment: datetime) -> int:
-    """The moment as seconds since 2000."""
-    return int((moment - EPOCH).total_seconds())

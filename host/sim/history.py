@@ -11,7 +11,7 @@ Times are the meter's own clock.
 
 from dataclasses import dataclass, field
 
-from host.sim.clock import DAY_S, HOUR_S, to_datetime
+from host.units import DAY_S, HOUR_S, to_datetime
 
 SETTLEMENTS_LIMIT = 12
 DAYS_LIMIT = 62

@@ -8,7 +8,7 @@ so the rates always sum to the total, and reading often or seldom gives the same
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from host.sim.clock import HOUR_S
+from host.units import HOUR_S
 
 RATES = 4
 UNIT_WH = 10

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from host.frames.dlt645 import BROADCAST, Frame
-from host.sim.clock import DAY_S, DEFAULT_START_T2000, HOUR_S
+from host.sim.clock import DEFAULT_START_T2000
 from host.sim.esam import DEFAULT_KEY
 from host.sim.history import Freeze, History
 from host.sim.load import RATES, TWO_RATES, Load, Registers
@@ -20,6 +20,7 @@ from host.sim.speaker import Speaker, matches
 from host.sim.speaker_1997 import Speaker1997
 from host.sim.speaker_2007 import Speaker2007
 from host.sim.wallet import Wallet
+from host.units import DAY_S, HOUR_S
 
 FALL_BACK_US = 60_000_000
 EVENTS_LIMIT = 10

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from host.sim import profile as kinds
-from host.sim.clock import DAY_S
 from host.sim.esam import MAC_SIZE, Esam, factor_of
 from host.sim.speaker import Refusal
 from host.sim.values import bcd, unbcd
 from host.sim.wallet import SERR_CHECK, SERR_CUSTOMER, SERR_IDENTITY, SERR_OTHER
+from host.units import DAY_S
 
 if TYPE_CHECKING:
     from host.sim.meter import Meter

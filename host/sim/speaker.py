@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from host.frames import dlt645
 from host.frames.dlt645 import ABNORMAL, BROADCAST, FROM_METER, MORE, Frame
-from host.sim.clock import DAY_S
 from host.sim.values import read_date, read_moment, write_moment
+from host.units import DAY_S
 
 if TYPE_CHECKING:
     from host.sim.meter import Meter

@@ -5,7 +5,7 @@ date       WW DD MM YY        time       ss mm hh        moment     ss mm hh DD 
 
 from datetime import datetime
 
-from host.sim.clock import EPOCH, to_datetime, to_t2000
+from host.units import EPOCH, to_datetime, to_t2000
 
 
 def bcd(value: int, size: int) -> bytes:

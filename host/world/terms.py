@@ -6,11 +6,10 @@ supply, read as docs/PREPAYMENT.md tells it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from random import Random
 
-from host.frames.tariff import EPOCH, TariffFile, read
-from host.sim.clock import DAY_S, HOUR_S
+from host.frames.tariff import TariffFile, read
+from host.units import DAY_S, HOUR_S, to_datetime
 
 # Who steps the clock moves it by at most this much, either way.
 CLOCK_STEP_S = 20_000
@@ -102,7 +101,7 @@ class Terms:
 
     def may_cut_at(self, t2000: int) -> bool:
         """Whether it is an hour and a day for cuts."""
-        moment = EPOCH + timedelta(seconds=t2000)
+        moment = to_datetime(t2000)
         if self["no_cut_weekdays"] >> moment.isoweekday() % 7 & 1:
             return False
         first, end = self["no_cut_from_hour"], self["no_cut_to_hour"]

@@ -19,13 +19,14 @@ from typing import Any
 from concentrator.app import App
 
 from host.frames import tariff
-from host.sim.clock import DAY_S, DEFAULT_START_T2000, HOUR_S, VirtualClock, to_datetime
+from host.sim.clock import DEFAULT_START_T2000, VirtualClock
 from host.sim.headend import HeadEnd, HeadEndFaults, Inconsistent
 from host.sim.line import Line, LineFaults
 from host.sim.load import Load
 from host.sim.meter import Meter, Relay
 from host.sim.profile import PROFILES
 from host.sim.storage import PowerCut, Storage, StorageFaults
+from host.units import DAY_S, HOUR_S, to_datetime
 from host.world.agenda import Agenda
 from host.world.board import Board
 from host.world.checks.account import Order, Violation

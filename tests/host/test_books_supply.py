@@ -12,11 +12,12 @@ import pytest
 
 import host.device
 from host.frames.record import Record, RecordKind, parse_segment
-from host.frames.tariff import build, image_crc32, load, t2000_of
+from host.frames.tariff import build, image_crc32, load
 from host.sim.storage import Storage
+from host.units import to_t2000
 
 ROOT = Path(__file__).resolve().parents[2]
-NOW = t2000_of(datetime(2026, 3, 2, 12))
+NOW = to_t2000(datetime(2026, 3, 2, 12))
 ACCOUNT = bytes.fromhex("000000000001")
 METER = b"\x01\x00\x00\x00\x00\x00"
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from host.frames import dlt645
 from host.frames.describe import describe
+from host.units import to_t2000
 
-EPOCH = datetime(2000, 1, 1)
 ROWS = [TABLE[at : at + 7] for at in range(0, len(TABLE), 7)]
 KNOWN = sorted(
     {
@@ -61,7 +61,7 @@ def device_value(form: int, value: str | None) -> int:
             moment = datetime.fromisoformat(value)
         except ValueError:
             return di.BAD_VALUE
-        t2000 = int((moment - EPOCH).total_seconds())
+        t2000 = to_t2000(moment)
         return t2000 if t2000 < 2**31 - 86400 else di.BAD_VALUE
     if form <= 3:
         return int(Decimal(value) * (100 if form == 3 else 1000))

@@ -14,6 +14,8 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+from host.units import to_t2000
+
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "tests" / "vectors"
 COPY = ROOT / "tests" / "core" / "vectors_dlt645.py"
@@ -30,7 +32,6 @@ KINDS = {
     r"0400010C": "date time",
     r"050600..": "minute",
 }
-EPOCH = datetime(2000, 1, 1)
 NO_VALUE = -0x40000000
 
 
@@ -61,7 +62,7 @@ def expected(kind: str, text: str) -> tuple[int, ...]:
         return (hour * 3600 + minute * 60 + second,)
     form = {"date": "%Y-%m-%d", "minute": "%Y-%m-%d %H:%M", "date time": "%Y-%m-%d %H:%M:%S"}
     moment = datetime.strptime(re.sub(r" wk\d\d", "", text), form[kind])
-    return (int((moment - EPOCH).total_seconds()),)
+    return (to_t2000(moment),)
 
 
 def rows(name: str) -> Iterator[dict[str, str]]:

@@ -23,9 +23,10 @@ from host.cli import cli
 from host.device.bill import CHARGED, FIRST, Ledger, Tariff
 from host.frames.batch import Batch
 from host.frames.record import Record, RecordKind, build, make
-from host.frames.tariff import TariffFile, image_crc32, load, rate_at, t2000_of
+from host.frames.tariff import TariffFile, image_crc32, load, rate_at
 from host.frames.tariff import build as build_image
 from host.headend.store import Store
+from host.units import to_t2000
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "tariffs").glob("*.json"))
@@ -44,7 +45,7 @@ class Device:
 
     def write(self, moment: datetime, kind: RecordKind, index: int = 0, **fields: Any) -> None:
         seq = len(self.records) + 1
-        self.records.append(make(seq, t2000_of(moment), kind, fields, index=index))
+        self.records.append(make(seq, to_t2000(moment), kind, fields, index=index))
 
     def set_tariff(self, moment: datetime, number: int, tariff: TariffFile) -> None:
         image = build_image(tariff, number)
@@ -70,7 +71,7 @@ class Device:
         ledger = self.ledger
         tariff = self.tariffs[number]
         registers_wh = self.registers_wh[index]
-        outcome = int(ledger.prepare(index, tariff, registers_wh, t2000_of(moment)))
+        outcome = int(ledger.prepare(index, tariff, registers_wh, to_t2000(moment)))
         if outcome > FIRST:
             return outcome
         if ledger.rolled:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from host.billing.pricing import Account, Calendar
 from host.device.bill import CHARGED, FIRST, Ledger, Tariff
-from host.frames.tariff import EPOCH, Ladder, TariffFile, build, t2000_of
+from host.frames.tariff import Ladder, TariffFile, build
+from host.units import EPOCH, to_t2000
 from tests.host.tariff_strategies import tariff_files
 
 START = datetime(2026, 1, 31, 23, 59, 30)
@@ -56,7 +57,7 @@ class Household:
         self.ledger.commit(1)
 
     def prepare(self) -> int:
-        return int(self.ledger.prepare(1, self.tariff, self.registers_wh, t2000_of(self.now)))
+        return int(self.ledger.prepare(1, self.tariff, self.registers_wh, to_t2000(self.now)))
 
     def read(self, gap_s: int, used_wh: list[int]) -> int:
         """Read after `gap_s`, both sides; return the device's outcome."""
@@ -77,7 +78,7 @@ class Household:
 
     def limits_wh(self) -> list[int]:
         """Of the tiers now, the last without one."""
-        self.tariff.seek(t2000_of(self.now))
+        self.tariff.seek(to_t2000(self.now))
         return list(self.tariff.limits_wh[self.tariff.row : self.tariff.row + self.tariff.tiers])
 
 
@@ -104,7 +105,7 @@ def test_the_device_agrees_with_fractions(
         assert one.charged_yuan == one.other.charged_yuan
         assert one.ledger.used_wh[1] == one.other.used_wh
         period = one.other.period
-        assert one.ledger.period_t2000[1] == (t2000_of(period) if period else 0)
+        assert one.ledger.period_t2000[1] == (to_t2000(period) if period else 0)
 
 
 @lasting
@@ -255,7 +256,7 @@ def test_p8_a_restart_anywhere_charges_nothing_twice(
             ledger.new_used_wh,
         )
         # The power goes before `commit`; the record in the journal brings it all back.
-        assert ledger.take_reading(1, one.tariff, one.registers_wh, t2000_of(one.now), *fields)
+        assert ledger.take_reading(1, one.tariff, one.registers_wh, to_t2000(one.now), *fields)
         one.other.read(one.now, list(one.registers_wh))
         assert one.charged_yuan == one.other.charged_yuan
         assert not any(sum(column) for column in _rows(ledger, 0))
@@ -293,7 +294,7 @@ def test_p10_what_was_used_before_a_change_has_the_old_price(
     tariff: TariffFile, later_s: int, used_wh: list[int]
 ) -> None:
     exact = Household(tariff)
-    change = EPOCH + timedelta(seconds=exact.tariff.change_after(t2000_of(START)))
+    change = EPOCH + timedelta(seconds=exact.tariff.change_after(to_t2000(START)))
     if change > START + timedelta(days=400):
         return
     # Read at the change itself, all of it is old; nothing is an estimate.
@@ -327,7 +328,7 @@ def _alone(tariff: TariffFile, ladder: Ladder) -> TariffFile:
 
 def _by_rate(one: Household, used_wh: list[int]) -> list[int]:
     """The energy by rate, where a single register was read."""
-    one.tariff.seek(t2000_of(START))
+    one.tariff.seek(to_t2000(START))
     if one.tariff.rate < 0:
         return used_wh
     found = [0] * 4

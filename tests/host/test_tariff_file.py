@@ -19,17 +19,8 @@ from hypothesis import strategies as st
 
 from host.billing.pricing import Calendar
 from host.device.bill import Tariff
-from host.frames.tariff import (
-    EPOCH,
-    TariffError,
-    TariffFile,
-    build,
-    load,
-    parse,
-    rate_at,
-    read,
-    t2000_of,
-)
+from host.frames.tariff import TariffError, TariffFile, build, load, parse, rate_at, read
+from host.units import EPOCH, to_t2000
 from tests.host.tariff_strategies import tariff_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +115,7 @@ def test_an_empty_schedule_and_a_month_named_by_a_day_of_the_year() -> None:
     fields = {**GOOD, "schedule": {}, "seasons": [], "tier_period": "month", "next": []}
     device = on_device(read(json.dumps(fields)))
     assert device.registers == 2
-    assert device.period_at(t2000_of(datetime(2026, 3, 5))) == t2000_of(datetime(2026, 3, 1))
+    assert device.period_at(to_t2000(datetime(2026, 3, 5))) == to_t2000(datetime(2026, 3, 1))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +225,7 @@ def test_device_and_host_agree_on_what_holds_when(tariff: TariffFile, after: lis
     calendar = Calendar(tariff)
     for second in after:
         moment = datetime(2025, 12, 1) + timedelta(seconds=second)
-        device.seek(t2000_of(moment))
+        device.seek(to_t2000(moment))
         season = calendar.season_at(moment)
         for household in range(device.households):
             ladder = season.ladders[household]
@@ -247,7 +238,7 @@ def test_device_and_host_agree_on_what_holds_when(tariff: TariffFile, after: lis
                 found += Decimal(device.prices_e8_low[place]).scaleb(-8)
                 assert found == price
         period = calendar.period_at(moment)
-        assert device.period_t2000 == (t2000_of(period) if period else 0)
+        assert device.period_t2000 == (to_t2000(period) if period else 0)
         standing = calendar.terms_at(moment).standing_yuan
         assert Decimal(device.standing_e7).scaleb(-7) == standing
         rate = -1

@@ -5,10 +5,11 @@ from typing import Any
 
 from host.frames import dlt645
 from host.frames.dlt645 import ABNORMAL, FROM_METER, MORE, Frame
-from host.sim.clock import DAY_S, DEFAULT_START_T2000
+from host.sim.clock import DEFAULT_START_T2000
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
 from host.sim.values import write_moment
+from host.units import DAY_S
 
 ADDRESS = "000000000017"
 PASSWORD = bytes.fromhex("02123456")

@@ -11,11 +11,12 @@ from concentrator.commands import Commands
 
 from host.frames import record, tariff
 from host.frames.record import Record, RecordKind
-from host.sim.clock import DAY_S, DEFAULT_START_T2000, VirtualClock
+from host.sim.clock import DEFAULT_START_T2000, VirtualClock
 from host.sim.line import Line
 from host.sim.load import Load
 from host.sim.meter import Meter
 from host.sim.storage import Storage
+from host.units import DAY_S
 from host.world.board import Board
 from host.world.checks.flash import records_of
 

@@ -9,11 +9,11 @@ from random import Random
 import pytest
 
 from host.frames import catalogue, describe, dlt645
-from host.sim.clock import DAY_S, HOUR_S
 from host.sim.load import Load
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
 from host.sim.values import bcd, write_date, write_moment, write_time
+from host.units import DAY_S, HOUR_S
 from tests.sim.meter_world import ADDRESS, NOON_T2000, PASSWORD, Master, Refused, master_of
 
 EVERYBODY = dlt645.BROADCAST

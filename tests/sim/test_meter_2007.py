@@ -11,9 +11,10 @@ from random import Random
 import pytest
 
 from host.frames import catalogue, describe, dlt645
-from host.sim.clock import DAY_S, DEFAULT_START_T2000, HOUR_S
+from host.sim.clock import DEFAULT_START_T2000
 from host.sim.load import Load
 from host.sim.values import bcd, write_date, write_moment, write_time
+from host.units import DAY_S, HOUR_S
 from tests.sim.meter_world import ADDRESS, AUTHORITY, NOON_T2000, OPERATOR, Refused, master_of
 
 BROADCAST = dlt645.BROADCAST

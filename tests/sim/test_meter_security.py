@@ -8,11 +8,11 @@ the meter is read back. A top-up is repeated in every way a lost reply can lead 
 import pytest
 
 from host.frames import describe, dlt645
-from host.sim.clock import DAY_S
 from host.sim.esam import Utility
 from host.sim.load import Load
 from host.sim.values import bcd, write_moment
 from host.sim.wallet import Wallet
+from host.units import DAY_S
 from tests.sim.meter_world import (
     ADDRESS,
     AUTHORITY,

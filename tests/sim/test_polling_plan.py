@@ -11,9 +11,10 @@ from itertools import pairwise
 import pytest
 
 from host.frames.record import RecordKind
-from host.sim.clock import DAY_S, DEFAULT_START_T2000
+from host.sim.clock import DEFAULT_START_T2000
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
+from host.units import DAY_S
 from tests.sim.plan_world import US, Site, account, meter
 
 # What may be on the line before a relay's turn: one transaction of another kind and what belongs

@@ -1,12 +1,12 @@
 """One account as the durable records leave it, and what its energy costs in fractions."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from fractions import Fraction
 
 from host.billing.pricing import Account as Pricing
 from host.frames.record import Record
-from host.frames.tariff import EPOCH, TariffFile
+from host.frames.tariff import TariffFile
+from host.units import to_datetime, to_t2000
 
 CLOSED, OPEN = 0, 1
 NORMAL, ALARM_1, ALARM_2, ZERO, EMERGENCY, HELD, CUT, OVERLOAD, REMOTE = range(9)
@@ -92,13 +92,13 @@ class Account:
     def period_t2000(self) -> int:
         """When the tier period began, 0 without one."""
         period = self.pricing.period if self.pricing else None
-        return int((period - EPOCH).total_seconds()) if period else 0
+        return to_t2000(period) if period else 0
 
     @property
     def read_t2000(self) -> int:
         """When the last reading was, 0: the next one begins anew."""
         moment = self.pricing.moment if self.pricing else None
-        return int((moment - EPOCH).total_seconds()) if moment and not self.fresh else 0
+        return to_t2000(moment) if moment and not self.fresh else 0
 
     @property
     def registers_wh(self) -> list[int]:
@@ -111,7 +111,7 @@ class Account:
         if pricing is None:
             pricing = self.pricing = Pricing(tariff)
         pricing.household, pricing.multiplier = self.household, self.multiplier
-        moment = EPOCH + timedelta(seconds=one.t2000)
+        moment = to_datetime(one.t2000)
         if self.fresh:
             pricing.start(moment, registers_wh)
             self.fresh = False

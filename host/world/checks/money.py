@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from host.frames.record import Record
+from host.units import DAY_S, HOUR_S
 from host.world.checks.account import FEN_E11, Account, Order, Violation
 from host.world.terms import Terms
 
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 REGISTER_MODULUS_WH = 10**9
 CLOCK_BACK, BACK, TOO_MUCH = 5, 6, 7  # reasons of FAULT
-_BACK_LIMIT_S = 3600
-_AHEAD_LIMIT_S = 400 * 86400
+_BACK_LIMIT_S = HOUR_S
+_AHEAD_LIMIT_S = 400 * DAY_S
 _POWER_LIMIT_W = 60_000
 _SLACK_WH = 1000
 # From one reading to the true registers: further they are behind, not ahead.
 _FORWARD_LIMIT_WH = REGISTER_MODULUS_WH // 10
 _BEHIND_LIMIT_WH = 10_000
-_WEEK_S = 7 * 86400
+_WEEK_S = 7 * DAY_S
 
 
 class Money:
