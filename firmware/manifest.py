@@ -3,7 +3,7 @@
 MicroPython's build runs this file with `package` and `module` already defined.
 """
 
-for _name in ("dlt645", "prepay", "card", "uplink", "concentrator"):
+for _name in ("crypto", "dlt645", "prepay", "card", "uplink", "concentrator"):
     package(_name)  # noqa: F821 - the build defines it
 # All but boards/unix.py, which no image is built for.
 for _name in (
@@ -17,5 +17,5 @@ for _name in (
     "qemu.py",
 ):
     module("boards/" + _name)  # noqa: F821 - the build defines it
-for _name in ("crypto.py", "main.py"):
+for _name in ("main.py",):
     module(_name)  # noqa: F821 - the build defines it

@@ -103,7 +103,7 @@ LAYERS = (
     _layer("prepay", foreign=_PURE, device=True),
     _layer("crypto", foreign=_PURE, device=True),
     _layer("card", ours="crypto", foreign=_PURE, device=True),
-    _layer("card.cmac", ours="card", foreign="micropython cryptolib", device=True),
+    _layer("crypto.cmac", ours="crypto", foreign="micropython cryptolib", device=True),
     _layer("uplink", ours="crypto", foreign=_PURE, device=True),
     _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),

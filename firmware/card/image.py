@@ -19,7 +19,7 @@ or above the header's there means that the card is used up. Spec: docs/SPEC.md, 
 
 from struct import pack_into, unpack_from
 
-from crypto import same
+from crypto.hmac import same
 from micropython import const
 
 from card import codes

@@ -10,10 +10,10 @@ header and "W" for the write-back. K_issuer never leaves the issuer: a stolen co
 one district away.
 """
 
-from crypto import Hmac, same
+from crypto.cmac import cipher_of, cmac_into
+from crypto.hmac import Hmac, same
 from micropython import const
 
-from card.cmac import cipher_of, cmac_into
 from card.image import ACCOUNT, SUITE, UID
 
 _KEY_SIZE = const(16)

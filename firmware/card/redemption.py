@@ -27,7 +27,7 @@ Sans-IO: `poll` it with the time. Allocates while it judges a card, not while it
 
 from struct import unpack_from
 
-from crypto import same
+from crypto.hmac import same
 from micropython import const
 
 from card import carrier as port

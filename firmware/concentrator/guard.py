@@ -10,7 +10,7 @@ commands, or by `logout`. Without a key, on a new device, everything is allowed.
 from binascii import hexlify, unhexlify
 from struct import pack
 
-from crypto import Hmac, same
+from crypto.hmac import Hmac, same
 from micropython import const
 
 TYPE_CHECKING = const(False)

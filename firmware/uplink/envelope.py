@@ -10,7 +10,7 @@ neither side takes an old message for a new one. Little-endian.
 
 from struct import pack_into
 
-from crypto import Hmac, same
+from crypto.hmac import Hmac, same
 from micropython import const
 
 from uplink.record import u32_at

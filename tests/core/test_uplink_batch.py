@@ -7,7 +7,7 @@ Packing runs with the heap locked.
 
 from binascii import hexlify, unhexlify
 
-from crypto import hmac_sha256_into, same
+from crypto.hmac import hmac_sha256_into, same
 from harness import check, equal, heap_locked
 from uplink import batch, envelope, record
 from uplink.batch import Batch

@@ -1,6 +1,6 @@
 """CMAC under AES or SM4: suites 2 and 3 of cards.
 
-AES is that of `cryptolib` where the port has it, else that of card/aes.py; SM4 is card/sm4.py.
+AES is that of `cryptolib` where the port has it, else that of crypto/aes.py; SM4 is crypto/sm4.py.
 An image may leave either file out: a board without the cipher has no such suite.
 Spec: NIST SP 800-38B, RFC 4493.
 """
@@ -46,11 +46,11 @@ def cipher_of(suite: int, key: "bytes | bytearray") -> "Cipher | None":
             try:
                 return _Aes(key)
             except ImportError:
-                from card.aes import Aes
+                from crypto.aes import Aes
 
                 return Aes(key)
         if suite == SUITE_SM4_CMAC:
-            from card.sm4 import Sm4
+            from crypto.sm4 import Sm4
 
             return Sm4(key)
     except ImportError:

@@ -1,0 +1,1 @@
+"""Hashes, ciphers and MACs, without IO: what the ports of MicroPython lack or hide."""
