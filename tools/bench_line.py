@@ -88,7 +88,7 @@ def poll_ours(line: Any, clock: Any, addresses: Sequence[str], mark: Any) -> int
 
     A meter that stays silent is asked for one item of the five.
     """
-    from dlt645 import master, patience
+    from dlt645 import master, reply_delay
 
     from host.world.wire import Wire
 
@@ -107,7 +107,7 @@ def poll_ours(line: Any, clock: Any, addresses: Sequence[str], mark: Any) -> int
                 outcome = wire.run(link)
                 notes[address] = link.learn(notes[address], outcome)
                 answered += outcome == master.OK
-                if patience.rest_s(notes[address]):
+                if reply_delay.rest_s(notes[address]):
                     break
     return answered
 

@@ -93,18 +93,21 @@ _BOARD = (
     "machine os vfs network time asyncio sys gc json select socket termios errno uctypes neopixel"
     " esp32 rp2 pyb"
 )
-_CORE = "dlt645 prepay card uplink crypto"
+_GROUND = "civil ticks crypto"
+_CORE = f"dlt645 prepay card uplink {_GROUND}"
 
 # The most specific name counts. A module that no row names may import nothing.
 LAYERS = (
-    _layer("dlt645", foreign=_PURE, device=True),
+    _layer("civil", foreign=_PURE, device=True),
+    _layer("ticks", foreign=_PURE, device=True),
+    _layer("dlt645", ours="civil ticks", foreign=_PURE, device=True),
     # The one module that chooses between machine code and plain Python.
     _layer("dlt645.fast", ours="dlt645", foreign=f"{_PURE} sys", device=True),
-    _layer("prepay", foreign=_PURE, device=True),
+    _layer("prepay", ours="civil ticks", foreign=_PURE, device=True),
     _layer("crypto", foreign=_PURE, device=True),
-    _layer("card", ours="crypto", foreign=_PURE, device=True),
+    _layer("card", ours="ticks crypto", foreign=_PURE, device=True),
     _layer("crypto.cmac", ours="crypto", foreign="micropython cryptolib", device=True),
-    _layer("uplink", ours="crypto", foreign=_PURE, device=True),
+    _layer("uplink", ours="ticks crypto", foreign=_PURE, device=True),
     _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
     _layer("boards", ours="concentrator.ports", foreign=f"{_PURE} {_BOARD}", device=True),

@@ -9,7 +9,7 @@ A task is what wants to know something of the meters:
 
 from array import array
 
-from dlt645 import di, patience
+from dlt645 import di, reply_delay
 from dlt645 import master as line
 from dlt645.master import Master
 from dlt645.probe import BAUDS
@@ -78,7 +78,7 @@ class Asker:
 
     def is_resting(self, index: int, time: int) -> bool:
         """Whether a meter that was silent is left alone in the interval number `time`."""
-        rest_s = 0 if self.hurried else patience.rest_s(self.registry.notes[index])
+        rest_s = 0 if self.hurried else reply_delay.rest_s(self.registry.notes[index])
         return rest_s != 0 and (time + index) % (rest_s // self.interval_s + 1) != 0
 
     def meet(self, index: int) -> int:

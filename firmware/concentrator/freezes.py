@@ -11,10 +11,10 @@ Spec: DL/T 645-2007 05kk00nn its time, 05kk01nn forward active energy; 0001FF01 
 settlement, 04000B01..03 the settlement days.
 """
 
+from civil import mmdd_of, year_of
 from dlt645 import di
 from dlt645 import master as line
 from micropython import const
-from prepay.calendar import mmdd_of, year_of
 from uplink import record
 
 from concentrator import registry as meters

@@ -43,7 +43,7 @@ class Registry:
     line        index of the line it hangs on
     speech      record.STANDARD_2007, _1997 or _AUTO, and the place of its speed in BAUDS << 4
     unknown     rows in use whose standard is not known
-    notes       what its line remembers of it, see dlt645.patience: delay, misses in a row
+    notes       what its line remembers of it, see dlt645.reply_delay: delay, misses in a row
     planned     number of its next tariff, 0: none, and in `planned_t2000` from when on
     freeze_day  the newest day whose daily freeze is recorded, days since 2000
     relay       stage of the relay command, RELAY_..., and DESIRED_OPEN

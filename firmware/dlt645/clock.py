@@ -6,6 +6,7 @@ Results beyond January 2034 are big integers on a 32-bit board; until then nothi
 Spec: DL/T 645-2007 annex A, 04000101, 04000102, 0400010C.
 """
 
+from civil import day_number
 from micropython import const
 
 from dlt645.bcd import decode, encode
@@ -36,10 +37,7 @@ def decode_date(data: bytearray, offset: int) -> int:
     year = decode(data[offset + 2])
     if year < 0 or month < 1 or month > 12 or day < 1 or day > month_days(year, month):
         return BAD_TIME
-    days = year * 365 + ((year + 3) >> 2) + (367 * month - 362) // 12 + day - 1
-    if month > 2:
-        days -= 2 if year & 3 else 1
-    return days
+    return day_number(year, month, day)
 
 
 def decode_minute(data: bytearray, offset: int) -> int:

@@ -9,7 +9,7 @@ other meters and late replies to other questions are counted and passed over. No
 raises or allocates.
 
 Reply deadline: wire time of request and expected reply, and the meter's delay. That is what
-dlt645.patience learned of it while another attempt follows, then 500 ms. While bytes still
+dlt645.reply_delay learned of it while another attempt follows, then 500 ms. While bytes still
 arrive it waits on, until the longest frame there is would have passed. Each further attempt
 comes after a longer pause.
 Spec: DL/T 645-2007 5.3 (reply delay and gap, each at most 500 ms), chapter 7.
@@ -19,7 +19,7 @@ from array import array
 
 from micropython import const
 
-from dlt645 import clock, fast, patience
+from dlt645 import clock, fast, reply_delay
 from dlt645.errors import LocalError
 from dlt645.fast import find_row, receive
 
@@ -219,13 +219,13 @@ class Master:
         """The meter's note, now that a transaction with it has ended with `outcome`."""
         words = self._words
         if outcome not in (OK, ABNORMAL):
-            return patience.missed(note)
+            return reply_delay.missed(note)
         if words[_ATTEMPT] > 1:
-            return patience.late(note)
+            return reply_delay.late(note)
         size = words[_FRAME_SIZE] + _FRAME_OVERHEAD + self.data_size
         wire_ms = size * _BITS_PER_BYTE_1000 // words[_BAUD]
         passed_ms = (words[_HEARD_TICKS] - words[_SENT_TICKS]) & _TICKS_MASK
-        return patience.answered(note, passed_ms - wire_ms)
+        return reply_delay.answered(note, passed_ms - wire_ms)
 
     def start(
         self,
@@ -254,9 +254,9 @@ class Master:
         everyone = fast.ask(self._box, address, data, repeated)
         note = words[_NEXT_NOTE]
         words[_NEXT_NOTE] = 0
-        learned_ms = patience.delay_ms(note)
+        learned_ms = reply_delay.delay_ms(note)
         if function & _REPEATABLE or (control == _RE_READ and not size):
-            attempts = attempts or patience.attempts(note, words[_ATTEMPTS])
+            attempts = attempts or reply_delay.attempts(note, words[_ATTEMPTS])
         elif learned_ms < words[_REPLY_MS]:
             learned_ms = 0  # other functions take a meter longer than a read
         words[_LEFT] = attempts or 1

@@ -7,7 +7,7 @@ asked for that.
 
 from micropython import const
 
-from dlt645 import master, patience
+from dlt645 import master, reply_delay
 from dlt645.job import Job
 
 # What a meter may speak, the likeliest first. Places in it are kept in records: it only grows.
@@ -59,7 +59,7 @@ class Probe(Job):
     def _ask(self, control: int, now_ticks: int) -> None:
         self._control = control
         link = self._link
-        link.expect(patience.missed(0))  # one attempt
+        link.expect(reply_delay.missed(0))  # one attempt
         if control == _READ_ADDRESS:
             link.start_read_address(now_ticks)
         elif control == _READ:

@@ -16,9 +16,9 @@ Rules where a reading does not say which kilowatt-hour came first:
 from array import array
 
 import micropython
+from civil import DAY_S
 from micropython import const
 
-from prepay.calendar import DAY_S
 from prepay.tariff import NO_LIMIT, RATES_LIMIT, Tariff
 
 # Outcomes of `prepare`; those from EARLIER on are doubtful: stop billing, keep the supply, report.

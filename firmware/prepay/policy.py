@@ -5,9 +5,9 @@ final notice, grace for the station's good payers, hours and days without cuts. 
 is judged again with every reading and whenever time passes.
 """
 
+from civil import DAY_S, mmdd_of, weekday_of, year_of
 from micropython import const
 
-from prepay.calendar import DAY_S, mmdd_of, weekday_of, year_of
 from prepay.ledger import GUARD, STOPPED
 
 NORMAL = const(0)

@@ -28,9 +28,8 @@ Money is in two limbs: `wh * price_e4` is in 1e-7 yuan, `wh * price_e8_low` in 1
 from array import array
 from binascii import crc32
 
+from civil import DAY_S, day_number, month_of, weekday_of, year_of
 from micropython import const
-
-from prepay.calendar import DAY_S, day_number, month_of, weekday_of, year_of
 
 _IMAGE_LIMIT = const(4096)
 RATES_LIMIT = const(8)

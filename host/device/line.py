@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from dlt645 import ticks
+import ticks
 from dlt645.discovery import Discovery
 from dlt645.master import BUSY, OUTCOME_NAMES, Master
 

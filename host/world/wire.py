@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from dlt645 import ticks
+import ticks
 from dlt645.master import Master
 
 from host.sim.clock import VirtualClock

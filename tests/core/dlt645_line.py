@@ -3,8 +3,8 @@
 from dlt645 import master
 from dlt645.frame import Receiver, encode_into
 from dlt645.master import Master
-from dlt645.ticks import ticks_add, ticks_diff
 from harness import equal
+from ticks import ticks_add, ticks_diff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from binascii import crc32, hexlify
 
 from card import codes
 from card_world import header, memory
+from civil import mmdd_of, year_of
 from concentrator import registry as meters
 from concentrator.checkpoint import file_name
 from concentrator.commands import Commands
@@ -28,7 +29,6 @@ from concentrator_world import (
 )
 from harness import check, equal, heap_locked
 from prepay import policy as rules
-from prepay.calendar import mmdd_of, year_of
 from tariff_images import ENDLESS, image, ladder, terms
 from uplink import record
 

@@ -10,10 +10,10 @@ from concentrator.registry import RELAY_LOOK, Registry
 from dlt645 import codes, master
 from dlt645.clock import encode_into
 from dlt645.frame import Receiver
-from dlt645.ticks import TICKS_MASK
 from dlt645_line import reply
 from harness import check, equal, heap_locked
 from prepay.policy import Policy
+from ticks import TICKS_MASK
 from uplink import record
 
 # Friday 2026-01-02 10:20, far from midnight and from a whole hour.

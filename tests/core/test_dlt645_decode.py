@@ -11,8 +11,8 @@ from dlt645.bcd import decode, encode
 from dlt645.errors import error_text
 from dlt645.frame import Receiver
 from dlt645.table import TABLE
-from dlt645.ticks import TICKS_MASK, ticks_add, ticks_diff
 from harness import check, equal, heap_locked
+from ticks import TICKS_MASK, ticks_add, ticks_diff
 from vectors_dlt645 import FRAMES
 
 DAY_FREEZE_TIME = di.FREEZES + 0x060001

@@ -7,9 +7,9 @@ random addresses, on the byte-accurate line, is tests/sim/test_discovery.py.
 
 from dlt645 import master
 from dlt645.discovery import Discovery
-from dlt645.ticks import TICKS_MASK
 from dlt645_line import Bus, FakeMeter
 from harness import equal
+from ticks import TICKS_MASK
 
 TOTAL = b"\x00\x00\x01\x00"
 

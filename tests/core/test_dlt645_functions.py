@@ -7,12 +7,12 @@ what the vectors do not have, the functions of 1997 and broadcasts, as bytes wri
 
 from array import array
 
-from dlt645 import clock, master, patience
+from dlt645 import clock, master, reply_delay
 from dlt645.errors import LocalError, error_text
 from dlt645.frame import Receiver
-from dlt645.ticks import TICKS_MASK, ticks_add, ticks_diff
 from dlt645_line import METER, OTHER, Line, reply
 from harness import check, equal, heap_locked, raises
+from ticks import TICKS_MASK, ticks_add, ticks_diff
 from vectors_dlt645 import FRAMES
 
 BY_NAME = {row[0]: row[1] for row in FRAMES if row[0][0] == "c"}
@@ -309,24 +309,25 @@ def test_a_slow_meter_is_learnt() -> None:
 
 def test_patience() -> None:
     with heap_locked():
-        note = patience.answered(0, 0)
-        note = patience.answered(note, 5000)
+        note = reply_delay.answered(0, 0)
+        note = reply_delay.answered(note, 5000)
         top = note
-        note = patience.missed(patience.late(note))
+        note = reply_delay.missed(reply_delay.late(note))
         for _ in range(300):
-            note = patience.missed(note)
+            note = reply_delay.missed(note)
     equal(top, 255)
     equal(note, 0xFFFF)
-    equal(patience.rest_s(note), 3600)
+    equal(reply_delay.rest_s(note), 3600)
     equal(
-        [patience.rest_s(misses << 8) for misses in range(8)], [0, 0, 60, 120, 240, 480, 960, 1920]
+        [reply_delay.rest_s(misses << 8) for misses in range(8)],
+        [0, 0, 60, 120, 240, 480, 960, 1920],
     )
-    equal(patience.attempts(0x0010, 3), 3)
-    equal(patience.attempts(0x0110, 3), 1)
-    equal(patience.delay_ms(0x0300), 0)
+    equal(reply_delay.attempts(0x0010, 3), 3)
+    equal(reply_delay.attempts(0x0110, 3), 1)
+    equal(reply_delay.delay_ms(0x0300), 0)
     note = 200
     for _ in range(100):
-        note = patience.answered(note, 40)
+        note = reply_delay.answered(note, 40)
     equal(note, 11, "forgotten in the end")
     notes = array("H", (0xFFFF,))
-    notes[0] = patience.missed(notes[0])
+    notes[0] = reply_delay.missed(notes[0])

@@ -11,9 +11,9 @@ from dlt645.long_read import LongRead
 from dlt645.probe import BAUDS, Probe
 from dlt645.recharge import NOT_TOLD, Recharge
 from dlt645.speed import SpeedChange, code_of
-from dlt645.ticks import TICKS_MASK
 from dlt645_line import METER, OTHER, Bus, FakeMeter
 from harness import check, equal
+from ticks import TICKS_MASK
 
 ANY = b"\xaa" * 6
 TOTAL = b"\x00\x00\x01\x00"

@@ -9,9 +9,9 @@ from array import array
 from dlt645 import codes, di, master
 from dlt645.errors import LocalError
 from dlt645.master import Master
-from dlt645.ticks import TICKS_MASK, ticks_add, ticks_diff
 from dlt645_line import METER, OTHER, Line, reply
 from harness import check, equal, heap_locked, raises
+from ticks import TICKS_MASK, ticks_add, ticks_diff
 from vectors_dlt645 import FRAMES
 
 BLOCK = FRAMES[56][1]  # 0000FF00 of 000000983764

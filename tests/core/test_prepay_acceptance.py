@@ -7,9 +7,9 @@ that does what the policy intends; one test for each case of the bench.
 
 from array import array
 
+from civil import day_number
 from harness import check, equal
 from prepay import policy as rules
-from prepay.calendar import day_number
 from prepay.ledger import CHARGED, GUARD, Ledger
 from prepay.policy import Policy
 from prepay.tariff import Tariff

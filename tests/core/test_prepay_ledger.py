@@ -7,9 +7,9 @@ reading on eight-decimal prices is charged with the heap locked.
 
 from array import array
 
+from civil import day_number
 from harness import check, equal, heap_locked
 from prepay import ledger as books
-from prepay.calendar import day_number
 from prepay.ledger import Ledger
 from prepay.tariff import Tariff
 from tariff_images import (

@@ -4,9 +4,9 @@ Method: each cell of (old state x balance) written out by hand for a deduction, 
 parameter and an order; then each reason to hold a cut back, at the second it begins and ends.
 """
 
+from civil import day_number
 from harness import check, equal, heap_locked
 from prepay import policy as rules
-from prepay.calendar import day_number
 from prepay.ledger import GUARD, STOPPED
 from prepay.policy import (
     ALARM_1,

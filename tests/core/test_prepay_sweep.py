@@ -7,9 +7,9 @@ fell into. Numbers near 2**30 and 2**31 stand beside small ones.
 
 from array import array
 
+from civil import day_number
 from harness import check, equal
 from prepay import ledger as books
-from prepay.calendar import day_number
 from prepay.ledger import Ledger
 from prepay.tariff import Tariff
 from tariff_images import ENDLESS, MONTHLY, image, ladder, loaded, simple, terms

@@ -7,8 +7,8 @@ every byte and with every bit flipped.
 
 from binascii import crc32
 
+from civil import day_number, month_of, weekday_of, year_of
 from harness import check, equal, heap_locked
-from prepay.calendar import day_number, month_of, weekday_of, year_of
 from prepay.tariff import FROM_REGISTERS, Tariff
 from tariff_images import (
     ENDLESS,

@@ -8,7 +8,8 @@ The addresses come from seeds; each meter's delay is its own, or changes with ev
 from random import Random
 
 import pytest
-from dlt645 import master, ticks
+import ticks
+from dlt645 import master
 from dlt645.discovery import Discovery
 
 from host.sim.clock import VirtualClock

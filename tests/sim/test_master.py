@@ -8,8 +8,9 @@ the faults come from seeds, and what the meter holds afterwards is compared with
 from random import Random
 
 import pytest
+import ticks
 from dlt645 import clock as bcd_clock
-from dlt645 import master, ticks
+from dlt645 import master
 from dlt645.long_read import LongRead
 from dlt645.probe import BAUDS, Probe
 from dlt645.recharge import NOT_TOLD, Recharge
