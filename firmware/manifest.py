@@ -17,5 +17,5 @@ for _name in (
     "qemu.py",
 ):
     module("boards/" + _name)  # noqa: F821 - the build defines it
-for _name in ("civil.py", "ticks.py", "main.py"):
+for _name in ("civil.py", "ticks.py", "ports.py", "main.py"):
     module(_name)  # noqa: F821 - the build defines it

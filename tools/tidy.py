@@ -94,12 +94,13 @@ _BOARD = (
     " esp32 rp2 pyb"
 )
 _GROUND = "civil ticks crypto"
-_CORE = f"dlt645 prepay card uplink {_GROUND}"
+_CORE = f"dlt645 prepay card uplink ports {_GROUND}"
 
 # The most specific name counts. A module that no row names may import nothing.
 LAYERS = (
     _layer("civil", foreign=_PURE, device=True),
     _layer("ticks", foreign=_PURE, device=True),
+    _layer("ports", foreign="micropython typing", device=True),
     _layer("dlt645", ours="civil ticks", foreign=_PURE, device=True),
     # The one module that chooses between machine code and plain Python.
     _layer("dlt645.fast", ours="dlt645", foreign=f"{_PURE} sys", device=True),
@@ -107,10 +108,11 @@ LAYERS = (
     _layer("crypto", foreign=_PURE, device=True),
     _layer("card", ours="ticks crypto", foreign=_PURE, device=True),
     _layer("crypto.cmac", ours="crypto", foreign="micropython cryptolib", device=True),
+    _layer("card.chips", ours="card ports", foreign=_PURE, device=True),
     _layer("uplink", ours="ticks crypto", foreign=_PURE, device=True),
     _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
-    _layer("boards", ours="concentrator.ports", foreign=f"{_PURE} {_BOARD}", device=True),
+    _layer("boards", ours="ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer("main", ours="boards concentrator card", foreign="sys typing", device=True),
     _layer("boot", ours="main", foreign="os sys machine micropython", device=True),
     _layer("manifest", foreign="", device=True),

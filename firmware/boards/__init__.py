@@ -1,6 +1,6 @@
 """Boards: the only code that touches machine, os, network and time.
 
-Each module has a class `Board` as concentrator.ports describes it. A new board is one file, and a
+Each module has a class `Board` as ports.py describes it. A new board is one file, and a
 row here where sys.platform has another name for it.
 """
 

@@ -31,7 +31,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 
-    from concentrator.ports import Channel, Line, Storage
+    from ports import Channel, Line, Storage
     from vfs import BlockDevice, VfsLfs2
 
 _MASK = const(0x1FFFFFFF)

@@ -16,7 +16,7 @@ from boards.littlefs import LittleStorage, open_filesystem
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.ports import Channel, Line, Storage
+    from ports import Channel, Line, Storage
 
     class ptr8(bytearray):
         """A pointer to bytes, as viper has it."""

@@ -7,7 +7,7 @@ from boards import chip
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.ports import Storage
+    from ports import Storage
 
 
 def open_storage() -> "Storage":

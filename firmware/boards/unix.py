@@ -24,7 +24,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 
-    from concentrator.ports import Channel, Line, Storage
+    from ports import Channel, Line, Storage
 
 _BLOCK_SIZE = const(4096)
 _FLASH_SIZE = const(4194304)
@@ -245,7 +245,7 @@ class Clock:
 class Board:
     """What main.py builds the concentrator on.
 
-    storage, lines, console, uplink     as concentrator.ports has them; console and uplink may
+    storage, lines, console, uplink     as ports.py has them; console and uplink may
                                         be None
     signals                             what lamps would show; there are none, nor a button
     capacity                            meters, registers of each

@@ -31,7 +31,7 @@ from concentrator.tariffs import Tariffs
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.ports import Board
+    from ports import Board
 
 # Waiting readings become durable together, when so many wait or the first has waited so long.
 _SYNC_COUNT = const(16)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from concentrator.ports import Storage
+    from ports import Storage
 
     Column = Any  # array[int] | bytearray: a slice of either takes only its own kind
 

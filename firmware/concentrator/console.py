@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from card.chips.local import Display
+    from ports import Channel
 
     from concentrator.guard import Guard
-    from concentrator.ports import Channel
     from concentrator.programmer import Programmer
 
 BODY_LIMIT = const(320)

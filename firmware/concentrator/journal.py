@@ -22,7 +22,7 @@ from uplink.record import JOINED, PAYLOAD, PAYLOAD_SIZE, RECORD_SIZE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.ports import Storage
+    from ports import Storage
 
 SEGMENT_RECORDS = const(64)
 SEGMENTS_LIMIT = const(256)

@@ -23,9 +23,10 @@ from concentrator.upkeep import Upkeep
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from ports import Line
+
     from concentrator.asker import Task
     from concentrator.books import Books
-    from concentrator.ports import Line
     from concentrator.settings import Settings
 
 # So many readings, then one turn of what stands behind them.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from ports import Timing
+
     class Stepper(Protocol):
         """The concentrator, as far as it is driven."""
 
@@ -37,27 +39,6 @@ if TYPE_CHECKING:
 
         def press(self) -> None:
             """Somebody pressed the button."""
-
-    class Timing(Protocol):
-        """The board, as far as it drives."""
-
-        # The button was pressed since somebody set it to False.
-        pressed: bool
-
-        def now_ticks(self) -> int:
-            """Milliseconds, modulo 2**29."""
-
-        def now_t2000(self) -> int:
-            """Local standard time, -1 when it is not known."""
-
-        def look(self) -> None:
-            """Bring `waiting` of every channel up to date."""
-
-        def feed(self) -> None:
-            """Feed the watchdog."""
-
-        def signal(self, signals: int) -> None:
-            """Light the lamps, a bit for each."""
 
 
 # What arrives meanwhile waits in the buffers of the ports: 2400 baud fill 5 bytes in that time.

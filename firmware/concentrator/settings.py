@@ -10,7 +10,7 @@ from prepay.policy import Policy
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.ports import Storage
+    from ports import Storage
 
 STORAGE_TROUBLE = "flash full or failing"
 

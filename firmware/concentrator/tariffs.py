@@ -15,7 +15,7 @@ from prepay.tariff import Tariff
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.ports import Storage
+    from ports import Storage
 
 NUMBER_LIMIT = const(8)
 _PREFIX = "t"

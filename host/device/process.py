@@ -23,7 +23,7 @@ from concentrator.run import Runner
 from host.sim.clock import AcceleratedClock
 
 if TYPE_CHECKING:
-    from concentrator import ports
+    import ports
 
 TICKS_MASK = 0x1FFFFFFF
 CAPACITY = (512, 4)

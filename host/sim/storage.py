@@ -1,4 +1,4 @@
-"""Flash in memory that loses power: what `concentrator.ports.Storage` promises, and nothing more.
+"""Flash in memory that loses power: what the firmware's `ports.Storage` promises and no more.
 
 Changes (append, replace, remove) are counted. A cut planned for one of them raises PowerCut there
 and leaves what the port allows: of `replace` and `remove` all or nothing, of `append` any part of

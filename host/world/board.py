@@ -1,4 +1,4 @@
-"""A board in virtual time: what `concentrator.ports` asks for, made of simulated parts.
+"""A board in virtual time: what `ports` asks for, made of simulated parts.
 
 Each restart is a new `Board` on the same parts, as a process or a chip begins anew; what survives
 is in the storage.
@@ -13,7 +13,7 @@ from host.sim.line import Line
 from host.sim.storage import Storage
 
 if TYPE_CHECKING:
-    from concentrator import ports
+    import ports
 
 TICKS_MASK = 0x1FFFFFFF
 

@@ -76,7 +76,7 @@ KEPT = [
     ("layering", "firmware/uplink/x.py", "from crypto import Hmac\nfrom hashlib import sha256\n"),
     ("layering", "firmware/prepay/x.py", "if TYPE_CHECKING:\n    from typing import Final\n"),
     ("layering", "firmware/concentrator/run.py", "import asyncio\nfrom prepay import ledger\n"),
-    ("layering", "firmware/boards/rp2.py", "import machine\nfrom concentrator import ports\n"),
+    ("layering", "firmware/boards/rp2.py", "import machine\nfrom ports import Line\n"),
     ("layering", "host/frames/x.py", "import enum\nimport construct as c\n"),
     ("layering", "host/world/x.py", "from host.sim import bus\nfrom prepay import ledger\n"),
     ("layering", "host/link/x.py", "import serial\n"),

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Protocol
 
+    from ports import Stream
+
     # An operation in progress; what it returns is its outcome.
     Steps = Generator[None, int, int]
     Bytes = bytes | bytearray | memoryview
@@ -53,15 +55,6 @@ if TYPE_CHECKING:
     # As machine.Pin, which without a value is read; as time.sleep_us.
     Pin = Callable[..., int]
     Wait = Callable[[int], object]
-
-    class Channel(Protocol):
-        """A UART that never waits, as concentrator.ports.Channel."""
-
-        def read_into(self, buf: bytearray) -> int:
-            """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
-
-        def write(self, buf: memoryview) -> int:
-            """Send; return how many bytes were taken."""
 
     class Link(Protocol):
         """A way to a CPU card: commands out, replies back."""
@@ -134,7 +127,7 @@ def pause(delay_ms: int) -> "Steps":
 class Inlet:
     """The bytes that come in on a channel, one by one."""
 
-    def __init__(self, channel: "Channel") -> None:
+    def __init__(self, channel: "Stream") -> None:
         self._channel = channel
         self._buf = bytearray(32)
         self._at = 0

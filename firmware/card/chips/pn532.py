@@ -30,7 +30,9 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from card.chips.outcome import Channel, Pin, Steps
+    from ports import Stream
+
+    from card.chips.outcome import Pin, Steps
 
     class Spi(Protocol):
         """As machine.SPI in mode 0, at most 5 MHz, most significant bit first."""
@@ -88,7 +90,7 @@ class Pn532:
     reply           reply[:reply_size], valid until the next call
     """
 
-    def __init__(self, channel: "Channel") -> None:
+    def __init__(self, channel: "Stream") -> None:
         self.uid = bytearray(8)
         self.uid_end = bytearray(4)
         self.kind = OTHER

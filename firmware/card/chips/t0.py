@@ -29,7 +29,9 @@ from card.chips.outcome import (
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from card.chips.outcome import Channel, Pin, Steps
+    from ports import Stream
+
+    from card.chips.outcome import Pin, Steps
 
 _ATR_LIMIT = const(33)
 _COMMAND_LIMIT = const(69)
@@ -66,7 +68,7 @@ class T0:
     """
 
     def __init__(
-        self, channel: "Channel", reset: "Pin", detect: "Pin", power: "Pin", echo: bool = True
+        self, channel: "Stream", reset: "Pin", detect: "Pin", power: "Pin", echo: bool = True
     ) -> None:
         self.command = bytearray(_COMMAND_LIMIT)
         self.reply = bytearray(_REPLY_LIMIT)

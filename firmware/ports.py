@@ -32,19 +32,22 @@ if TYPE_CHECKING:
         def size(self, name: str) -> int:
             """Bytes in the file, -1 without one."""
 
-    class Channel(Protocol):
-        """A line, a console or a connection, never waiting."""
-
-        # Grows by one with each new connection; a serial port stays at 1; 0: not connected.
-        connection: int
-        # Not 0: `read_into` has something to give. The board's own loop keeps it up to date.
-        waiting: int
+    class Stream(Protocol):
+        """Bytes in and out, never waiting."""
 
         def read_into(self, buf: bytearray) -> int:
             """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
 
         def write(self, buf: memoryview) -> int:
             """Send; return how many bytes were taken, 0: try again later."""
+
+    class Channel(Stream, Protocol):
+        """A line, a console or a connection."""
+
+        # Grows by one with each new connection; a serial port stays at 1; 0: not connected.
+        connection: int
+        # Not 0: `read_into` has something to give. The board's own loop keeps it up to date.
+        waiting: int
 
         def close(self) -> None:
             """Give the connection up; the next call of `read_into` makes a new one."""
@@ -80,3 +83,24 @@ if TYPE_CHECKING:
 
         def show_card(self, code: int, credited: bool, index: int) -> None:
             """Tell who inserted a card what became of it: a result of card/codes.py."""
+
+    class Timing(Protocol):
+        """The board, as far as it drives."""
+
+        # The button was pressed since somebody set it to False.
+        pressed: bool
+
+        def now_ticks(self) -> int:
+            """Milliseconds, modulo 2**29."""
+
+        def now_t2000(self) -> int:
+            """Local standard time, -1 when it is not known."""
+
+        def look(self) -> None:
+            """Bring `waiting` of every channel up to date."""
+
+        def feed(self) -> None:
+            """Feed the watchdog."""
+
+        def signal(self, signals: int) -> None:
+            """Light the lamps, a bit for each."""
