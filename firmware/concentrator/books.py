@@ -18,7 +18,7 @@ from uplink.record import ESTIMATED, JOINED, PAYLOAD, u32_at
 
 from concentrator import freezes
 from concentrator import registry as meters
-from concentrator.journal import PENDING_LIMIT, SEGMENTS_RESERVE
+from concentrator.storage.journal import PENDING_LIMIT, SEGMENTS_RESERVE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from prepay.policy import Policy
     from prepay.tariff import Tariff
 
-    from concentrator.journal import Journal
     from concentrator.registry import Registry
+    from concentrator.storage.journal import Journal
     from concentrator.tariffs import Tariffs
 
 # Outcomes of `take_reading` besides those of the ledger.

@@ -13,7 +13,7 @@ from uplink import session as uplink
 
 from concentrator import registry as meters
 from concentrator.asker import SILENT_MISSES
-from concentrator.journal import SEGMENTS_RESERVE
+from concentrator.storage.journal import SEGMENTS_RESERVE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from card import codes
 from card_world import header, memory
 from civil import mmdd_of, year_of
 from concentrator import registry as meters
-from concentrator.checkpoint import file_name
 from concentrator.commands import Commands
 from concentrator.console import Refusal
 from concentrator.freezes import AFTER_S, CHANGES, HOURLY
+from concentrator.storage.checkpoint import file_name
 from concentrator_world import (
     ALARM_OFF,
     ALARM_ON,

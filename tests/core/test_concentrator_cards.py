@@ -13,8 +13,8 @@ from card.redemption import FAILURES_LIMIT, LOCK_MS, Redemption
 from card_world import ACCOUNT, METER, NOW, FakeCarrier, header, keys, memory
 from concentrator import registry as meters
 from concentrator.books import Books
-from concentrator.journal import Journal
 from concentrator.registry import DESIRED_OPEN, Registry
+from concentrator.storage.journal import Journal
 from concentrator.tariffs import Tariffs
 from harness import check, equal
 from prepay.ledger import Ledger

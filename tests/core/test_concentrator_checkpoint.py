@@ -6,7 +6,7 @@ Method: a storage in memory; every byte of a file turned once, every cut of it t
 
 from array import array
 
-from concentrator.checkpoint import Checkpoint, TooManyRows, file_name
+from concentrator.storage.checkpoint import Checkpoint, TooManyRows, file_name
 from harness import check, equal, raises
 
 

@@ -9,9 +9,9 @@ other is broken on purpose, and mended.
 from card import carrier as port
 from card import codes
 from concentrator import lamps
-from concentrator.journal import SEGMENTS_RESERVE
 from concentrator.local import LocalReader
 from concentrator.run import BEAT, HEALTHY_S, IDLE_LIMIT_MS, STUCK_MS, Runner
+from concentrator.storage.journal import SEGMENTS_RESERVE
 from concentrator_world import INTERVAL_S, Bench
 from dlt645 import master as line
 from harness import check, equal

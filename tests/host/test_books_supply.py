@@ -29,8 +29,8 @@ class Station:
 
     def __init__(self) -> None:
         from concentrator.books import Books
-        from concentrator.journal import Journal
         from concentrator.registry import Registry
+        from concentrator.storage.journal import Journal
         from concentrator.tariffs import Tariffs
         from prepay.ledger import Ledger
         from prepay.policy import Policy

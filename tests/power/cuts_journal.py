@@ -6,7 +6,7 @@ is recovered on the flash mounted anew. What it holds is compared with what was 
 reported; then it goes on, loses power once more while it does, and is recovered again.
 """
 
-from concentrator.journal import JOINED, Journal, segment_name
+from concentrator.storage.journal import JOINED, Journal, segment_name
 from cut_flash import TEARS, Flash, PowerCut, blank, mounted
 from harness import check, equal, raises
 from uplink import record

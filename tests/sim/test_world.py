@@ -17,7 +17,7 @@ from card.redemption import Redemption
 from click.testing import CliRunner, Result
 from concentrator.asker import Asker
 from concentrator.books import Books
-from concentrator.journal import Journal
+from concentrator.storage.journal import Journal
 from dlt645 import codes as codes_645
 from dlt645.di import STATUS_3
 from dlt645.master import Master

@@ -1,0 +1,1 @@
+"""What the concentrator keeps on flash: the journal of records and the checkpoint."""
