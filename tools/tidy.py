@@ -112,6 +112,7 @@ LAYERS = (
     _layer("uplink", ours="ticks crypto", foreign=_PURE, device=True),
     _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
     _layer("concentrator.storage", ours=_CORE, foreign=_PURE, device=True),
+    _layer("concentrator.books", ours=f"{_CORE} concentrator.storage", foreign=_PURE, device=True),
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
     _layer("boards", ours="ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer("main", ours="boards concentrator card", foreign="sys typing", device=True),

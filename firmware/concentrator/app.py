@@ -16,18 +16,18 @@ from uplink import session as uplink
 from uplink.record import RECORD_SIZE
 from uplink.session import Session
 
-from concentrator.books import Books
+from concentrator.books.books import Books
+from concentrator.books.registry import Registry
+from concentrator.books.tariffs import Tariffs
 from concentrator.commands import Commands
 from concentrator.console import Console
 from concentrator.guard import Guard
 from concentrator.lamps import Lamps
 from concentrator.operator import Operator
 from concentrator.poller import Poller
-from concentrator.registry import Registry
 from concentrator.settings import Settings
 from concentrator.storage.checkpoint import Checkpoint
 from concentrator.storage.journal import Journal
-from concentrator.tariffs import Tariffs
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from dlt645.probe import BAUDS
 from micropython import const
 from uplink import record
 
-from concentrator import registry as meters
+from concentrator.books import registry as meters
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from concentrator.books import Books
+    from concentrator.books.books import Books
 
     class Task(Protocol):
         """Something to ask the meters of a line."""

@@ -25,13 +25,13 @@ from uplink import record
 from uplink.record import RECORD_SIZE
 
 from concentrator import guard
-from concentrator import registry as meters
 from concentrator.asker import SILENT_MISSES
+from concentrator.books import registry as meters
+from concentrator.books.registry import ADDRESS_SIZE, parse_digits, reversed_digits
+from concentrator.books.tariffs import NUMBER_LIMIT
 from concentrator.console import Refusal
 from concentrator.exchange import DATA_LIMIT, DONE
-from concentrator.registry import ADDRESS_SIZE, parse_digits, reversed_digits
 from concentrator.settings import STORAGE_TROUBLE
-from concentrator.tariffs import NUMBER_LIMIT
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ from dlt645 import master as line
 from micropython import const
 from uplink import record
 
-from concentrator import registry as meters
+from concentrator.books import registry as meters
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.asker import Asker
+    from concentrator.books.books import Books
 
 # Kinds, as kk: at a change of prices, seasons, day tables and tiers; 0 is a settlement's.
 DAILY = b"\x06"
@@ -48,6 +49,18 @@ _DAY_S = const(86400)
 _NO_ROW = const(-1)
 _KIND_SHIFT = const(16)
 _REGISTERS = const(0x0100)
+
+
+def dividing_kinds(books: "Books", index: int, t2000: int) -> bytes:
+    """Kinds of freezes that may have the moment `books.dividing_t2000` gave, and all it takes."""
+    tariff = books.tariffs.find(books.registry.tariff[index])
+    by_clock = tariff is not None and tariff.rate >= 0
+    if t2000 % _DAY_S == 0:
+        return DAILY if by_clock else DAILY_OR_CHANGE
+    if tariff is None or tariff.registers > 1:
+        return CHANGES
+    # Slots of a day table are no switch, and come several times a day.
+    return HOURLY if by_clock else HOURLY_OR_CHANGE
 
 
 class Freeze:

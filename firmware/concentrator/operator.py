@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from card.image import Image
     from card.keys import Keys
 
-    from concentrator.books import Books
+    from concentrator.books.books import Books
     from concentrator.settings import Settings
 
 # In the order of the image; a value of FFFFFFFF leaves the setting as it is.

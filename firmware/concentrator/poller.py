@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ports import Line
 
     from concentrator.asker import Task
-    from concentrator.books import Books
+    from concentrator.books.books import Books
     from concentrator.settings import Settings
 
 # So many readings, then one turn of what stands behind them.

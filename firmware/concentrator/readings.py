@@ -16,8 +16,8 @@ from micropython import const
 from uplink import record
 
 from concentrator import freezes
-from concentrator import registry as meters
-from concentrator.books import STATUS_UNKNOWN
+from concentrator.books import registry as meters
+from concentrator.books.books import STATUS_UNKNOWN
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Readings:
         if _HOUR_S - books.t2000 % _HOUR_S < freezes.AFTER_S:
             return False  # a meter may number its freezes anew between the two questions
         self._frozen_t2000 = t2000
-        return self._freeze.begin(index, t2000, books.dividing_kinds(index, t2000))
+        return self._freeze.begin(index, t2000, freezes.dividing_kinds(books, index, t2000))
 
     def _end(self, status: int) -> None:
         self._step = _REGISTERS

@@ -24,8 +24,8 @@ from dlt645.master import NO_EXPIRY
 from micropython import const
 from uplink import record
 
-from concentrator import registry as meters
-from concentrator.books import STATUS_UNKNOWN
+from concentrator.books import registry as meters
+from concentrator.books.books import STATUS_UNKNOWN
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:

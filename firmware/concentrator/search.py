@@ -11,8 +11,8 @@ from dlt645.probe import BAUDS, Probe
 from micropython import const
 from uplink import record
 
-from concentrator import registry as meters
 from concentrator.asker import SILENT_MISSES
+from concentrator.books import registry as meters
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:

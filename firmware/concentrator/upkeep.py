@@ -16,7 +16,7 @@ from dlt645 import master as line
 from micropython import const
 from uplink import record
 
-from concentrator import registry as meters
+from concentrator.books import registry as meters
 from concentrator.plan import ITEMS
 
 TYPE_CHECKING = const(False)

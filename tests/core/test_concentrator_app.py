@@ -12,7 +12,7 @@ from binascii import crc32, hexlify
 from card import codes
 from card_world import header, memory
 from civil import mmdd_of, year_of
-from concentrator import registry as meters
+from concentrator.books import registry as meters
 from concentrator.commands import Commands
 from concentrator.console import Refusal
 from concentrator.freezes import AFTER_S, CHANGES, HOURLY

@@ -11,11 +11,11 @@ from card import codes
 from card.image import OPEN, PURCHASE, REFUND
 from card.redemption import FAILURES_LIMIT, LOCK_MS, Redemption
 from card_world import ACCOUNT, METER, NOW, FakeCarrier, header, keys, memory
-from concentrator import registry as meters
-from concentrator.books import Books
-from concentrator.registry import DESIRED_OPEN, Registry
+from concentrator.books import registry as meters
+from concentrator.books.books import Books
+from concentrator.books.registry import DESIRED_OPEN, Registry
+from concentrator.books.tariffs import Tariffs
 from concentrator.storage.journal import Journal
-from concentrator.tariffs import Tariffs
 from harness import check, equal
 from prepay.ledger import Ledger
 from prepay.policy import ALARM_1, CUT, Policy

@@ -5,8 +5,8 @@ Method: the poller on books that only note what they are told, and a line whose 
 between two steps; while a step runs, the heap can be locked.
 """
 
+from concentrator.books.registry import RELAY_LOOK, Registry
 from concentrator.poller import Poller
-from concentrator.registry import RELAY_LOOK, Registry
 from dlt645 import codes, master
 from dlt645.clock import encode_into
 from dlt645.frame import Receiver

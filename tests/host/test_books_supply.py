@@ -28,10 +28,10 @@ class Station:
     """The books of one account under the tariff of Zhejiang."""
 
     def __init__(self) -> None:
-        from concentrator.books import Books
-        from concentrator.registry import Registry
+        from concentrator.books.books import Books
+        from concentrator.books.registry import Registry
+        from concentrator.books.tariffs import Tariffs
         from concentrator.storage.journal import Journal
-        from concentrator.tariffs import Tariffs
         from prepay.ledger import Ledger
         from prepay.policy import Policy
 

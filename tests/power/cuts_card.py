@@ -10,10 +10,10 @@ from card import codes
 from card.image import OPEN, PURCHASE, REFUND, REPLACEMENT
 from card.redemption import Redemption
 from card_world import ACCOUNT, METER, NOW, FakeCarrier, header, keys, memory, written_back
-from concentrator.books import Books
-from concentrator.registry import Registry
+from concentrator.books.books import Books
+from concentrator.books.registry import Registry
+from concentrator.books.tariffs import Tariffs
 from concentrator.storage.journal import Journal
-from concentrator.tariffs import Tariffs
 from cut_flash import TEARS, Flash, PowerCut, blank, mounted
 from harness import check, equal
 from prepay.ledger import Ledger

@@ -16,7 +16,7 @@ from card import codes
 from card.redemption import Redemption
 from click.testing import CliRunner, Result
 from concentrator.asker import Asker
-from concentrator.books import Books
+from concentrator.books.books import Books
 from concentrator.storage.journal import Journal
 from dlt645 import codes as codes_645
 from dlt645.di import STATUS_3

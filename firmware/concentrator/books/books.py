@@ -16,8 +16,7 @@ from prepay import policy as rules
 from uplink import record
 from uplink.record import ESTIMATED, JOINED, PAYLOAD, u32_at
 
-from concentrator import freezes
-from concentrator import registry as meters
+from concentrator.books import registry as meters
 from concentrator.storage.journal import PENDING_LIMIT, SEGMENTS_RESERVE
 
 TYPE_CHECKING = const(False)
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
     from prepay.policy import Policy
     from prepay.tariff import Tariff
 
-    from concentrator.registry import Registry
+    from concentrator.books.registry import Registry
+    from concentrator.books.tariffs import Tariffs
     from concentrator.storage.journal import Journal
-    from concentrator.tariffs import Tariffs
 
 # Outcomes of `take_reading` besides those of the ledger.
 NOT_BILLED = const(100)  # no usable tariff: nothing is written, supply stays
@@ -294,17 +293,6 @@ class Books:
         if change_t2000 >= self.t2000 or change_t2000 % _HOUR_S:
             return 0
         return change_t2000
-
-    def dividing_kinds(self, index: int, t2000: int) -> bytes:
-        """Kinds of freezes that may have the moment `dividing_t2000` gave, and all it takes."""
-        tariff = self.tariffs.find(self.registry.tariff[index])
-        by_clock = tariff is not None and tariff.rate >= 0
-        if t2000 % _DAY_S == 0:
-            return freezes.DAILY if by_clock else freezes.DAILY_OR_CHANGE
-        if tariff is None or tariff.registers > 1:
-            return freezes.CHANGES
-        # Slots of a day table are no switch, and come several times a day.
-        return freezes.HOURLY if by_clock else freezes.HOURLY_OR_CHANGE
 
     def take_freeze(self, index: int, t2000: int, values: "array[int]", count: int) -> None:
         """Record the registers frozen at `t2000`, a total or rates too; charge what is news."""

@@ -1,0 +1,1 @@
+"""Meters, accounts, tariffs and money: every change is a record before it is an effect."""
