@@ -113,6 +113,12 @@ LAYERS = (
     _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
     _layer("concentrator.storage", ours=_CORE, foreign=_PURE, device=True),
     _layer("concentrator.books", ours=f"{_CORE} concentrator.storage", foreign=_PURE, device=True),
+    _layer(
+        "concentrator.line",
+        ours=f"{_CORE} concentrator.storage concentrator.books concentrator.settings",
+        foreign=_PURE,
+        device=True,
+    ),
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
     _layer("boards", ours="ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer("main", ours="boards concentrator card", foreign="sys typing", device=True),

@@ -23,8 +23,8 @@ from concentrator.commands import Commands
 from concentrator.console import Console
 from concentrator.guard import Guard
 from concentrator.lamps import Lamps
+from concentrator.line.poller import Poller
 from concentrator.operator import Operator
-from concentrator.poller import Poller
 from concentrator.settings import Settings
 from concentrator.storage.checkpoint import Checkpoint
 from concentrator.storage.journal import Journal

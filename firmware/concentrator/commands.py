@@ -25,18 +25,18 @@ from uplink import record
 from uplink.record import RECORD_SIZE
 
 from concentrator import guard
-from concentrator.asker import SILENT_MISSES
 from concentrator.books import registry as meters
 from concentrator.books.registry import ADDRESS_SIZE, parse_digits, reversed_digits
 from concentrator.books.tariffs import NUMBER_LIMIT
 from concentrator.console import Refusal
-from concentrator.exchange import DATA_LIMIT, DONE
+from concentrator.line.exchange import DATA_LIMIT, DONE
+from concentrator.line.meters import SILENT_MISSES
 from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.app import App
-    from concentrator.poller import Poller
+    from concentrator.line.poller import Poller
 
 # By their number in a METER record.
 STANDARDS = ("2007", "1997", "auto")

@@ -11,8 +11,8 @@ from micropython import const
 from prepay.ledger import STOPPED
 from uplink import session as uplink
 
-from concentrator.asker import SILENT_MISSES
 from concentrator.books import registry as meters
+from concentrator.line.meters import SILENT_MISSES
 from concentrator.storage.journal import SEGMENTS_RESERVE
 
 TYPE_CHECKING = const(False)

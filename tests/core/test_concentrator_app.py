@@ -15,7 +15,7 @@ from civil import mmdd_of, year_of
 from concentrator.books import registry as meters
 from concentrator.commands import Commands
 from concentrator.console import Refusal
-from concentrator.freezes import AFTER_S, CHANGES, HOURLY
+from concentrator.line.freezes import AFTER_S, CHANGES, HOURLY
 from concentrator.storage.checkpoint import file_name
 from concentrator_world import (
     ALARM_OFF,

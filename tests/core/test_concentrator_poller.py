@@ -6,7 +6,7 @@ between two steps; while a step runs, the heap can be locked.
 """
 
 from concentrator.books.registry import RELAY_LOOK, Registry
-from concentrator.poller import Poller
+from concentrator.line.poller import Poller
 from dlt645 import codes, master
 from dlt645.clock import encode_into
 from dlt645.frame import Receiver
@@ -224,7 +224,7 @@ def test_standard_and_speed_are_found() -> None:
     equal([row[16] for row in rows], [0, 1, 8, 2, 2])
     equal(registry.unknown, 0)
     check(bench.books.readings >= len(kinds))
-    equal(bench.poller.search.found, len(kinds))
+    equal(bench.poller.identify.found, len(kinds))
     # The last of them has the speed of the one before.
     probes = [data for number, control, data in bench.wire.asked if number == 4]
     equal(probes[:3], [b"\0\0\1\0", b"\x10\x90", b"\x1f\x90"])
@@ -299,7 +299,7 @@ def test_a_majority_against_us_sets_nothing() -> None:
     meters[0].ahead_s = meters[1].ahead_s = 60
     bench = Bench(meters, record.STANDARD_2007)
     bench.rest()
-    equal(bench.poller.upkeep.sets, 0)
+    equal(bench.poller.daily.sets, 0)
     equal(sorted(bench.books.lines), [(0, 3, 60), (1, 3, 60)])
 
 

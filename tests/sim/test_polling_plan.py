@@ -2,7 +2,7 @@
 is missing is caught up with, and meters that are down cost little.
 
 Method: the whole concentrator on byte-accurate lines in virtual time. The bounds below are what
-the module docstring of concentrator/poller.py promises.
+the module docstring of concentrator/line/poller.py promises.
 """
 
 from collections import defaultdict
@@ -79,7 +79,7 @@ def test_a_line_that_is_too_slow_starves_nobody() -> None:
     """No round fits into its interval: registers take turns, and freezes have their share."""
     meters = village(64, baud=600)
     site = Site(meters, start_s=3600, standard="auto", interval_s=60)
-    site.app.pollers[0].search._place = 4  # the line is known to run at 600 bps
+    site.app.pollers[0].identify._place = 4  # the line is known to run at 600 bps
     site.live(3600)
 
     until = site.clock.now_t2000()

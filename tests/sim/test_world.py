@@ -15,8 +15,8 @@ import pytest
 from card import codes
 from card.redemption import Redemption
 from click.testing import CliRunner, Result
-from concentrator.asker import Asker
 from concentrator.books.books import Books
+from concentrator.line.meters import LineMeters
 from concentrator.storage.journal import Journal
 from dlt645 import codes as codes_645
 from dlt645.di import STATUS_3
@@ -291,15 +291,15 @@ def test_a_right_meter_that_is_doubted_is_seen(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_missing_energy_that_counts_as_none_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = Asker.decode
+    right = LineMeters.decode
 
-    def wrong(self: Asker, *of: Any) -> int:
+    def wrong(self: LineMeters, *of: Any) -> int:
         count = right(self, *of)
         for at in range(count):
             self.values[at] = max(0, self.values[at])
         return count
 
-    monkeypatch.setattr(Asker, "decode", wrong)
+    monkeypatch.setattr(LineMeters, "decode", wrong)
 
     assert village(Faults(blanks_a_day=20)).invariant == "money"
 

@@ -3,7 +3,7 @@
     identifier of 2007, of 1997, every how many days; 0: that standard has no such item
 
 The registers, the relay's status, the daily freeze and the clock decide about money, supply and
-time: readings.py, relays.py, freezes.py and upkeep.py ask for them by name. The items here only
+time: readings.py, relays.py, freezes.py and daily.py ask for them by name. The items here only
 go up to the head-end, each as an ITEM record with its values as dlt645.table has them.
 """
 

@@ -29,7 +29,7 @@ from concentrator.books.books import STATUS_UNKNOWN
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.asker import Asker
+    from concentrator.line.meters import LineMeters
 
 # When a meter is asked what became of a command, since it was sent. With the last look every
 # relay has come to rest: only then is the command repeated, or judged if it was withdrawn.
@@ -66,13 +66,13 @@ class Relays:
     wait_ms                 until one of them has to be looked at again, many: none
     """
 
-    def __init__(self, asker: "Asker") -> None:
-        self.job = asker.master
+    def __init__(self, line_meters: "LineMeters") -> None:
+        self.job = line_meters.master
         self.password = bytearray(4)
         self.operator = bytearray(4)
         self.old_relays = False
         self.wait_ms = _QUIET_MS
-        self._asker = asker
+        self._line_meters = line_meters
         self._cursor = 0
         self._is_sent = False
         self._told = 0  # the alarm sent last
@@ -90,22 +90,24 @@ class Relays:
     def ask_status(self, index: int, now_ticks: int) -> None:
         """Ask for it."""
         identifier = di.RELAY_STATUS_1997 if self._is_old(index) else di.STATUS_3
-        self._asker.start_read(index, identifier, now_ticks)
+        self._line_meters.start_read(index, identifier, now_ticks)
 
     def status(self, index: int, outcome: int) -> int:
         """Status word 3 of the reply, or STATUS_UNKNOWN; of a 1997 meter what matters of it."""
-        asker = self._asker
+        line_meters = self._line_meters
         if self._is_old(index):
-            master = asker.master
+            master = line_meters.master
             if outcome != line.OK or master.data_size - master.data_offset != 1:
                 return STATUS_UNKNOWN
             closed = master.data[master.data_offset] == 0
             return 0 if closed else codes.STATUS_OPEN | codes.STATUS_COMMANDED_TRIP
-        count = asker.decode(di.STATUS_3, outcome)
-        return asker.values[0] if count == 1 and asker.values[0] >= 0 else STATUS_UNKNOWN
+        count = line_meters.decode(di.STATUS_3, outcome)
+        return (
+            line_meters.values[0] if count == 1 and line_meters.values[0] >= 0 else STATUS_UNKNOWN
+        )
 
     def _is_old(self, index: int) -> bool:
-        speech = self._asker.registry.speech[index]
+        speech = self._line_meters.registry.speech[index]
         return speech & meters.STANDARD == record.STANDARD_1997
 
     # --- the meter's alarm ----------------------------------------------------------------------
@@ -114,7 +116,7 @@ class Relays:
         """Whether the meter, with this status, has to be told of its alarm."""
         if status == STATUS_UNKNOWN or self._is_old(index):
             return False
-        alarm = self._asker.registry.alarm
+        alarm = self._line_meters.registry.alarm
         wanted = self._alarm(index)
         shown = _ALARM_ON if status & codes.STATUS_ALARM else _ALARM_OFF
         if shown == wanted:
@@ -123,7 +125,7 @@ class Relays:
 
     def send_alarm(self, index: int, now_ticks: int) -> None:
         """Tell it."""
-        self._asker.meet(index)
+        self._line_meters.meet(index)
         self._told = self._alarm(index)
         is_on = self._told == _ALARM_ON
         self._command(codes.ALARM_ON if is_on else codes.ALARM_OFF, now_ticks)
@@ -131,16 +133,16 @@ class Relays:
     def take_alarm(self, index: int, outcome: int) -> None:
         """It was told: a meter that refuses is not told again, one that was silent is."""
         if outcome == line.OK or outcome == line.ABNORMAL:
-            self._asker.registry.alarm[index] = self._told
+            self._line_meters.registry.alarm[index] = self._told
 
     def _alarm(self, index: int) -> int:
-        return _ALARM_ON if self._asker.books.alarms(index) else _ALARM_OFF
+        return _ALARM_ON if self._line_meters.books.alarms(index) else _ALARM_OFF
 
     # --- the task -------------------------------------------------------------------------------
 
     def ask(self, now_ticks: int) -> bool:
         """Go on with a relay of this line, if it is time to."""
-        registry = self._asker.registry
+        registry = self._line_meters.registry
         if not registry.pending:
             self.wait_ms = _QUIET_MS
             return False
@@ -163,7 +165,7 @@ class Relays:
 
     def take(self, outcome: int, now_ticks: int) -> bool:
         """The transaction has ended; true: the command follows at once."""
-        registry = self._asker.registry
+        registry = self._line_meters.registry
         place = self._place
         index = self._rows[place]
         relay = registry.relay[index]
@@ -176,7 +178,7 @@ class Relays:
             if stage == meters.RELAY_SEND:
                 registry.set_relay(index, meters.RELAY_CONFIRM | wants_open)
             return False
-        self._asker.learn(index, outcome)
+        self._line_meters.learn(index, outcome)
         if not meters.is_pending(relay):
             return False  # its order was withdrawn meanwhile
         if stage == meters.RELAY_LOOK:
@@ -206,7 +208,7 @@ class Relays:
 
         Where there is room, one that waits gets its place.
         """
-        registry = self._asker.registry
+        registry = self._line_meters.registry
         free = _NO_PLACE
         self.wait_ms = _QUIET_MS
         for step in range(_PLACES):
@@ -233,7 +235,7 @@ class Relays:
 
     def _left_ms(self, place: int, now_ticks: int) -> int:
         """Until it is time for the next step of this relay; 0 or less: it is."""
-        stage = self._asker.registry.relay[self._rows[place]] & meters.RELAY_STAGE
+        stage = self._line_meters.registry.relay[self._rows[place]] & meters.RELAY_STAGE
         tries = self._tries[place]
         if tries < _SEND or stage == meters.RELAY_SEND:
             return 0
@@ -243,13 +245,13 @@ class Relays:
 
     def _find(self) -> int:
         """Row of a relay of this line that waits for a place, or NO_ROW."""
-        registry = self._asker.registry
+        registry = self._line_meters.registry
         for _ in range(registry.count):
             index = self._cursor
             self._cursor = index + 1 if index + 1 < registry.count else 0
             if (
                 meters.is_pending(registry.relay[index])
-                and self._asker.is_mine(index)
+                and self._line_meters.is_mine(index)
                 and not self._has_place(index)
             ):
                 return index
@@ -262,25 +264,25 @@ class Relays:
         return place < _PLACES
 
     def _send(self, index: int, now_ticks: int) -> None:
-        asker = self._asker
-        asker.meet(index)
+        line_meters = self._line_meters
+        line_meters.meet(index)
         self._is_sent = True
         self._tries[self._place] = (self._tries[self._place] & ~_LOOKS) + _SEND
-        opens = asker.registry.relay[index] & meters.DESIRED_OPEN
+        opens = line_meters.registry.relay[index] & meters.DESIRED_OPEN
         if self._is_old(index):
             self._send_1997(_TRIP_1997 if opens else _CLOSE_1997, now_ticks)
             return
         action = codes.TRIP
         if not opens:
-            action = codes.PERMIT_CLOSE if asker.books.policy.permit_only else codes.CLOSE
+            action = codes.PERMIT_CLOSE if line_meters.books.policy.permit_only else codes.CLOSE
         self._command(action, now_ticks)
 
     def _command(self, action: int, now_ticks: int) -> None:
-        asker = self._asker
-        t2000 = asker.books.t2000
+        line_meters = self._line_meters
+        t2000 = line_meters.books.t2000
         expiry_t2000 = NO_EXPIRY if t2000 < 0 else t2000 + _EXPIRY_S
-        asker.master.start_relay(
-            asker.address, action, self.password, self.operator, expiry_t2000, now_ticks
+        line_meters.master.start_relay(
+            line_meters.address, action, self.password, self.operator, expiry_t2000, now_ticks
         )
 
     def _send_1997(self, action: int, now_ticks: int) -> None:
@@ -290,16 +292,16 @@ class Relays:
         request[2:6] = self.password
         request[6] = action & 0xFF
         request[7] = action >> 8
-        master = self._asker.master
-        master.start(self._asker.address, codes.WRITE_1997, request, len(request), now_ticks)
+        master = self._line_meters.master
+        master.start(self._line_meters.address, codes.WRITE_1997, request, len(request), now_ticks)
 
     def _is_as_wanted(self, index: int, status: int, wants_open: int) -> bool:
         if wants_open:
             return status & codes.STATUS_OPEN != 0
         # With the button it is the user who closes; we are done when the meter lets him.
-        permit = self._asker.books.policy.permit_only and not self._is_old(index)
+        permit = self._line_meters.books.policy.permit_only and not self._is_old(index)
         return status & (codes.STATUS_COMMANDED_TRIP if permit else codes.STATUS_OPEN) == 0
 
     def _end(self, stage: int, status: int) -> None:
-        self._asker.books.relay_done(self._rows[self._place], stage, status)
+        self._line_meters.books.relay_done(self._rows[self._place], stage, status)
         self._rows[self._place] = _NO_ROW

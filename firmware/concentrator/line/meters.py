@@ -50,7 +50,7 @@ SILENT_MISSES = const(3)
 _VALUES = const(8)
 
 
-class Asker:
+class LineMeters:
     """The meters of line `number`.
 
     values      of the newest reply that was decoded

@@ -21,8 +21,8 @@ from concentrator.books import registry as meters
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.asker import Asker
     from concentrator.books.books import Books
+    from concentrator.line.meters import LineMeters
 
 # Kinds, as kk: at a change of prices, seasons, day tables and tiers; 0 is a settlement's.
 DAILY = b"\x06"
@@ -70,10 +70,10 @@ class Freeze:
     unfrozen    freezes that a meter did not have
     """
 
-    def __init__(self, asker: "Asker") -> None:
+    def __init__(self, line_meters: "LineMeters") -> None:
         self.got = False
         self.unfrozen = 0
-        self._asker = asker
+        self._line_meters = line_meters
         self._index = 0
         self._t2000 = 0
         self._kinds = DAILY
@@ -102,22 +102,22 @@ class Freeze:
 
     def ask(self, now_ticks: int) -> None:
         """Start the next of its questions."""
-        self._asker.start_read(self._index, self._identifier(), now_ticks)
+        self._line_meters.start_read(self._index, self._identifier(), now_ticks)
 
     def take(self, outcome: int) -> bool:
         """The question has ended so; true: another one follows."""
-        asker = self._asker
+        line_meters = self._line_meters
         index = self._index
-        asker.learn(index, outcome)
-        count = asker.decode(self._identifier(), outcome)
+        line_meters.learn(index, outcome)
+        count = line_meters.decode(self._identifier(), outcome)
         if self._times:
             # The registers count only if they were frozen at the moment they are wanted for.
-            if count == 1 and asker.values[0] == self._moment():
+            if count == 1 and line_meters.values[0] == self._moment():
                 self._times -= 1
                 return True
             count = 0
         if count:
-            asker.books.take_freeze(index, self._t2000, asker.values, count)
+            line_meters.books.take_freeze(index, self._t2000, line_meters.values, count)
             self.got = True
             return False
         if outcome != line.OK and outcome != line.ABNORMAL:
@@ -125,13 +125,13 @@ class Freeze:
         if self._kinds[self._at] == _DAILY:
             # What the meter does not have is not asked for again.
             self.unfrozen += 1
-            asker.registry.freeze_day[index] = self._t2000 // _DAY_S
+            line_meters.registry.freeze_day[index] = self._t2000 // _DAY_S
         return self._turn()
 
     def _number(self) -> int:
         """Which of its kind it is, 1 the newest; 0: none any more."""
         kind = self._kinds[self._at]
-        now_t2000 = self._asker.books.t2000
+        now_t2000 = self._line_meters.books.t2000
         if kind == _DAILY:
             number = 1 + now_t2000 // _DAY_S - self._t2000 // _DAY_S
             return number if number <= _DAYS_LIMIT else 0
@@ -165,9 +165,9 @@ class Freeze:
 class Freezes:
     """The task: one freeze of each meter a turn, the oldest first, until nothing is missing."""
 
-    def __init__(self, asker: "Asker", freeze: Freeze) -> None:
-        self.job = asker.master
-        self._asker = asker
+    def __init__(self, line_meters: "LineMeters", freeze: Freeze) -> None:
+        self.job = line_meters.master
+        self._line_meters = line_meters
         self._freeze = freeze
         self._index = _NO_ROW
         self._left = 0
@@ -175,7 +175,7 @@ class Freezes:
 
     def begin(self) -> None:
         """Look again for what is missing, from where the last turn ended."""
-        self._left = self._asker.registry.count
+        self._left = self._line_meters.registry.count
 
     def ask(self, now_ticks: int) -> bool:
         """Start the next question."""
@@ -198,8 +198,8 @@ class Freezes:
         """Turn to the next meter that lacks a freeze; false: this turn is over."""
         if self._left == 0:
             return False
-        registry = self._asker.registry
-        t2000 = self._asker.books.t2000
+        registry = self._line_meters.registry
+        t2000 = self._line_meters.books.t2000
         if t2000 < 0 or t2000 % _DAY_S < AFTER_S:
             return False
         today = t2000 // _DAY_S
@@ -208,7 +208,7 @@ class Freezes:
             index = self._cursor
             self._cursor = index + 1 if index + 1 < registry.count else 0
             known_day = registry.freeze_day[index]
-            if known_day >= today or not self._asker.is_mine(index):
+            if known_day >= today or not self._line_meters.is_mine(index):
                 continue
             # Who was silent last is not asked for more; 1997 has no such freezes.
             speech = registry.speech[index] & meters.STANDARD

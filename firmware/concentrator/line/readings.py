@@ -15,16 +15,16 @@ from dlt645 import di
 from micropython import const
 from uplink import record
 
-from concentrator import freezes
 from concentrator.books import registry as meters
 from concentrator.books.books import STATUS_UNKNOWN
+from concentrator.line import freezes
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.asker import Asker
-    from concentrator.freezes import Freeze
-    from concentrator.relays import Relays
-    from concentrator.search import Search
+    from concentrator.line.freezes import Freeze
+    from concentrator.line.identify import Identify
+    from concentrator.line.meters import LineMeters
+    from concentrator.line.relays import Relays
 
 # Steps of a reading.
 _REGISTERS = const(0)
@@ -46,17 +46,17 @@ class Readings:
     """
 
     def __init__(
-        self, asker: "Asker", freeze: "Freeze", relays: "Relays", search: "Search"
+        self, line_meters: "LineMeters", freeze: "Freeze", relays: "Relays", identify: "Identify"
     ) -> None:
-        self.job = asker.master
+        self.job = line_meters.master
         self.rounds = 0
         self.unfinished = 0
         self.round = _NO_ROUND
         self.due_t2000 = 0
-        self._asker = asker
+        self._line_meters = line_meters
         self._freeze = freeze
         self._relays = relays
-        self._search = search
+        self._identify = identify
         self._values = array("i", bytes(4 * _VALUES))
         self._count = 0
         self._step = _REGISTERS
@@ -67,16 +67,16 @@ class Readings:
 
     def begin(self) -> bool:
         """Begin an interval if it is time to."""
-        asker = self._asker
-        this_round = asker.books.t2000 // asker.interval_s
+        line_meters = self._line_meters
+        this_round = line_meters.books.t2000 // line_meters.interval_s
         if this_round == self.round:
             return False
-        asker.hurried = self.round == _NO_ROUND
+        line_meters.hurried = self.round == _NO_ROUND
         self.round = this_round
-        self.due_t2000 = (this_round + 1) * asker.interval_s
+        self.due_t2000 = (this_round + 1) * line_meters.interval_s
         self.rounds += 1
         self.unfinished += 1 if self._left else 0
-        self._left = asker.registry.count
+        self._left = line_meters.registry.count
         return True
 
     def hurry(self) -> None:
@@ -89,7 +89,7 @@ class Readings:
         if step == _REGISTERS:
             if not self._find():
                 return False
-            self._asker.start_read(self._index, self._registers(), now_ticks)
+            self._line_meters.start_read(self._index, self._registers(), now_ticks)
         elif step == _FREEZE:
             self._freeze.ask(now_ticks)
         elif step == _ALARM:
@@ -106,7 +106,7 @@ class Readings:
             if self._freeze.take(outcome) or self._divide():
                 return True
             return self._go_on()
-        self._asker.learn(index, outcome)
+        self._line_meters.learn(index, outcome)
         if step == _REGISTERS:
             return self._take_registers(outcome)
         if step == _ALARM:
@@ -122,39 +122,39 @@ class Readings:
 
     def _find(self) -> bool:
         """Turn to the next meter of this line; false: the round is over."""
-        asker = self._asker
-        registry = asker.registry
+        line_meters = self._line_meters
+        registry = line_meters.registry
         while self._left:
             self._left -= 1
             index = self._cursor if self._cursor < registry.count else 0
             self._cursor = index + 1
             # Whose standard is not known yet is searched for first.
             if (
-                asker.is_mine(index)
+                line_meters.is_mine(index)
                 and registry.speech[index] & meters.STANDARD != record.STANDARD_AUTO
-                and not asker.is_resting(index, self.round)
+                and not line_meters.is_resting(index, self.round)
             ):
                 self._index = index
                 return True
-        index = self._search.take_found()
+        index = self._identify.take_found()
         if index < 0:
             return False
         self._index = index
         return True
 
     def _registers(self) -> int:
-        standard = self._asker.registry.speech[self._index] & meters.STANDARD
+        standard = self._line_meters.registry.speech[self._index] & meters.STANDARD
         return di.ENERGY_BLOCK_1997 if standard == record.STANDARD_1997 else di.ENERGY_FORWARD
 
     def _take_registers(self, outcome: int) -> bool:
-        asker = self._asker
+        line_meters = self._line_meters
         index = self._index
-        count = asker.decode(self._registers(), outcome)
+        count = line_meters.decode(self._registers(), outcome)
         if count == 0:
-            self._search.missed(index)
+            self._identify.missed(index)
             return False
         for place in range(_VALUES):
-            self._values[place] = asker.values[place]
+            self._values[place] = line_meters.values[place]
         self._count = min(count, _VALUES)
         if self._divide():
             self._step = _FREEZE
@@ -175,19 +175,19 @@ class Readings:
 
     def _too_early(self) -> bool:
         """Whether the freeze that divides this reading is not there yet: next time it is."""
-        asker = self._asker
-        if asker.registry.speech[self._index] & meters.STANDARD != record.STANDARD_2007:
+        line_meters = self._line_meters
+        if line_meters.registry.speech[self._index] & meters.STANDARD != record.STANDARD_2007:
             return False
-        t2000 = asker.books.dividing_t2000(self._index)
-        return t2000 != 0 and asker.books.t2000 - t2000 < freezes.AFTER_S
+        t2000 = line_meters.books.dividing_t2000(self._index)
+        return t2000 != 0 and line_meters.books.t2000 - t2000 < freezes.AFTER_S
 
     def _divide(self) -> bool:
         """Want the freeze that divides this reading, if there is another one."""
-        asker = self._asker
+        line_meters = self._line_meters
         index = self._index
-        if asker.registry.speech[index] & meters.STANDARD != record.STANDARD_2007:
+        if line_meters.registry.speech[index] & meters.STANDARD != record.STANDARD_2007:
             return False
-        books = asker.books
+        books = line_meters.books
         t2000 = books.dividing_t2000(index)
         again = self._step == _FREEZE
         if again and (not self._freeze.got or t2000 <= self._frozen_t2000):
@@ -201,4 +201,4 @@ class Readings:
 
     def _end(self, status: int) -> None:
         self._step = _REGISTERS
-        self._asker.books.take_reading(self._index, self._values, self._count, status)
+        self._line_meters.books.take_reading(self._index, self._values, self._count, status)

@@ -11,7 +11,7 @@ from micropython import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.asker import Asker, Polled
+    from concentrator.line.meters import LineMeters, Polled
 
 # States.
 EMPTY = const(0)
@@ -40,8 +40,8 @@ class Exchange:
     place       in dlt645.probe.BAUDS: the speed of meters that are not registered
     """
 
-    def __init__(self, asker: "Asker") -> None:
-        self.job: Polled = asker.master
+    def __init__(self, line_meters: "LineMeters") -> None:
+        self.job: Polled = line_meters.master
         self.state = EMPTY
         self.outcome = line.IDLE
         self.error = 0
@@ -50,7 +50,7 @@ class Exchange:
         self.data = b""
         self.search: Discovery | None = None
         self.place = 0
-        self._asker = asker
+        self._line_meters = line_meters
         self._standard = 2007
         self._control = 0
         self._request = b""
@@ -63,7 +63,7 @@ class Exchange:
         self._control = control
         self._request = data
         self.search = None
-        self.job = self._asker.master
+        self.job = self._line_meters.master
         self.state = WAITING
         return True
 
@@ -71,7 +71,7 @@ class Exchange:
         """Search for all meters of a standard; false while another question is under way."""
         if self.state in (WAITING, ASKED):
             return False
-        self.job = self.search = Discovery(self._asker.master, FOUND_LIMIT)
+        self.job = self.search = Discovery(self._line_meters.master, FOUND_LIMIT)
         self._standard = standard
         self.state = WAITING
         return True
@@ -81,15 +81,15 @@ class Exchange:
         if self.state != WAITING:
             return False
         self.state = ASKED
-        asker = self._asker
-        index = -1 if self.search is not None else asker.registry.find_address(self.address)
-        if index >= 0 and asker.is_mine(index):
-            asker.meet(index)
+        line_meters = self._line_meters
+        index = -1 if self.search is not None else line_meters.registry.find_address(self.address)
+        if index >= 0 and line_meters.is_mine(index):
+            line_meters.meet(index)
         else:
-            asker.tune(self.place)
+            line_meters.tune(self.place)
         if self.search is None:
             size = len(self._request)
-            asker.master.start(self.address, self._control, self._request, size, now_ticks)
+            line_meters.master.start(self.address, self._control, self._request, size, now_ticks)
         elif self._standard == 1997:
             self.search.start(_READ_1997, _TOTAL_1997, len(_TOTAL_1997), now_ticks)
         else:
@@ -98,7 +98,7 @@ class Exchange:
 
     def take(self, outcome: int, now_ticks: int) -> bool:
         """It is done and the line is free again."""
-        master = self._asker.master
+        master = self._line_meters.master
         self.outcome = outcome
         self.error = master.error
         self.more = master.more

@@ -17,11 +17,11 @@ from micropython import const
 from uplink import record
 
 from concentrator.books import registry as meters
-from concentrator.plan import ITEMS
+from concentrator.line.items import ITEMS
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.asker import Asker
+    from concentrator.line.meters import LineMeters
 
 # A meter's clock is set by broadcast if it differs by no more.
 _SET_LIMIT_S = const(300)
@@ -49,19 +49,19 @@ _NO_ROW = const(-1)
 _EVERYBODY = b"\x99\x99\x99\x99\x99\x99"
 
 
-class Upkeep:
+class Daily:
     """The task.
 
     limit_s     a clock may differ by so much
     wrong       clocks reported as wrong since the start; `sets` broadcasts sent
     """
 
-    def __init__(self, asker: "Asker") -> None:
-        self.job = asker.master
+    def __init__(self, line_meters: "LineMeters") -> None:
+        self.job = line_meters.master
         self.limit_s = 10
         self.wrong = 0
         self.sets = 0
-        self._asker = asker
+        self._line_meters = line_meters
         self._day = -1
         self._phase = _OVER
         self._index = _NO_ROW
@@ -74,8 +74,8 @@ class Upkeep:
 
     def ask(self, now_ticks: int) -> bool:
         """Start the next question, or the broadcast."""
-        asker = self._asker
-        t2000 = asker.books.t2000
+        line_meters = self._line_meters
+        t2000 = line_meters.books.t2000
         if t2000 < 0 or not _BEGINS_S <= t2000 % _HOUR_S < _ENDS_S:
             return False
         today = t2000 // _DAY_S
@@ -89,7 +89,7 @@ class Upkeep:
                     return True
                 self._begin(_LOOK_AGAIN)
             elif self._find():
-                asker.start_read(self._index, self._identifier(), now_ticks)
+                line_meters.start_read(self._index, self._identifier(), now_ticks)
                 return True
             elif self._phase == _LOOK and self._differ:
                 self._begin(_SET)
@@ -101,19 +101,19 @@ class Upkeep:
         """The transaction has ended; true: the second half of a clock follows at once."""
         if self._phase == _SET:
             return False
-        asker = self._asker
+        line_meters = self._line_meters
         index = self._index
-        asker.learn(index, outcome)
+        line_meters.learn(index, outcome)
         if outcome != line.OK and outcome != line.ABNORMAL:
             # It is silent: tomorrow again.
             self._index = _NO_ROW
             return False
         identifier = self._identifier()
-        count = asker.decode(identifier, outcome)
+        count = line_meters.decode(identifier, outcome)
         step = self._step
         if step >= _ITEMS:
             if count:
-                asker.books.note_item(index, identifier, asker.values, count)
+                line_meters.books.note_item(index, identifier, line_meters.values, count)
             self._step = step + 1
             return False
         if count != 1:
@@ -121,17 +121,17 @@ class Upkeep:
             self._step = _DATE if step == _CLOCK else _ITEMS
             return False
         if step == _DATE:
-            self._date_t2000 = asker.values[0]
+            self._date_t2000 = line_meters.values[0]
             self._step = _TIME
             return True
         self._step = _ITEMS
-        moment = asker.values[0] + (self._date_t2000 if step == _TIME else 0)
-        self._judge(index, moment - asker.books.t2000)
+        moment = line_meters.values[0] + (self._date_t2000 if step == _TIME else 0)
+        self._judge(index, moment - line_meters.books.t2000)
         return False
 
     def _begin(self, phase: int) -> None:
         self._phase = phase
-        self._left = self._asker.registry.count
+        self._left = self._line_meters.registry.count
         self._index = _NO_ROW
         if phase == _LOOK:
             self._seen = self._differ = self._speeds = 0
@@ -140,7 +140,7 @@ class Upkeep:
 
     def _find(self) -> bool:
         """Turn to the next item, or the next meter; false: all are through."""
-        registry = self._asker.registry
+        registry = self._line_meters.registry
         while True:
             if self._index != _NO_ROW and self._find_step():
                 return True
@@ -151,7 +151,7 @@ class Upkeep:
             index = self._left
             speech = registry.speech[index] & meters.STANDARD
             if (
-                self._asker.is_mine(index)
+                self._line_meters.is_mine(index)
                 and registry.misses(index) == 0
                 and speech != record.STANDARD_AUTO
             ):
@@ -173,7 +173,7 @@ class Upkeep:
         return False
 
     def _identifier(self) -> int:
-        speech = self._asker.registry.speech[self._index] & meters.STANDARD
+        speech = self._line_meters.registry.speech[self._index] & meters.STANDARD
         is_old = speech == record.STANDARD_1997
         step = self._step
         if step >= _ITEMS:
@@ -192,21 +192,21 @@ class Upkeep:
             return
         if self._phase == _LOOK_AGAIN:
             self.wrong += 1
-            self._asker.books.note_line(index, record.LINE_CLOCK, 0, ahead_s)
+            self._line_meters.books.note_line(index, record.LINE_CLOCK, 0, ahead_s)
             return
         self._differ += 1
         if -_SET_LIMIT_S <= ahead_s <= _SET_LIMIT_S:
-            self._speeds |= 1 << (self._asker.registry.speech[index] >> meters.SPEED_SHIFT)
+            self._speeds |= 1 << (self._line_meters.registry.speech[index] >> meters.SPEED_SHIFT)
 
     def _send_time(self, now_ticks: int) -> None:
         """Tell all meters of one speed what time it is."""
-        asker = self._asker
+        line_meters = self._line_meters
         place = 0
         while not self._speeds >> place & 1:
             place += 1
         self._speeds &= ~(1 << place)
-        asker.tune(place)
+        line_meters.tune(place)
         moment = bytearray(_TIME_SIZE)
-        clock.encode_into(moment, 0, asker.books.t2000)
+        clock.encode_into(moment, 0, line_meters.books.t2000)
         self.sets += 1
-        asker.master.start(_EVERYBODY, codes.BROADCAST_TIME, moment, _TIME_SIZE, now_ticks)
+        line_meters.master.start(_EVERYBODY, codes.BROADCAST_TIME, moment, _TIME_SIZE, now_ticks)

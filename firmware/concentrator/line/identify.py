@@ -11,12 +11,12 @@ from dlt645.probe import BAUDS, Probe
 from micropython import const
 from uplink import record
 
-from concentrator.asker import SILENT_MISSES
 from concentrator.books import registry as meters
+from concentrator.line.meters import SILENT_MISSES
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.asker import Asker
+    from concentrator.line.meters import LineMeters
 
 # After so many questions in a row without an answer, and after as many again.
 MISSES = const(8)
@@ -24,16 +24,16 @@ MISSES = const(8)
 _NO_ROW = const(-1)
 
 
-class Search:
+class Identify:
     """The task.
 
     found       meters found
     """
 
-    def __init__(self, asker: "Asker") -> None:
-        self.job = Probe(asker.master)
+    def __init__(self, line_meters: "LineMeters") -> None:
+        self.job = Probe(line_meters.master)
         self.found = 0
-        self._asker = asker
+        self._line_meters = line_meters
         self._index = _NO_ROW
         self._missed = _NO_ROW
         self._ready = _NO_ROW
@@ -46,11 +46,11 @@ class Search:
     def begin(self, time: int) -> None:
         """Look again for meters whose standard is not known; `time` is the number of the round."""
         self._time = time
-        self._left = self._asker.registry.count if self._asker.registry.unknown else 0
+        self._left = self._line_meters.registry.count if self._line_meters.registry.unknown else 0
 
     def missed(self, index: int) -> None:
         """A meter did not answer, or nothing that can be understood."""
-        misses = self._asker.registry.misses(index)
+        misses = self._line_meters.registry.misses(index)
         if misses and misses % MISSES == 0:
             self._missed = index
 
@@ -62,15 +62,15 @@ class Search:
 
     def ask(self, now_ticks: int) -> bool:
         """Try the next speed."""
-        asker = self._asker
-        if self._index != _NO_ROW and not asker.is_mine(self._index):
+        line_meters = self._line_meters
+        if self._index != _NO_ROW and not line_meters.is_mine(self._index):
             self._index = _NO_ROW
         if self._index == _NO_ROW and not self._find():
             return False
-        asker.registry.address_into(self._index, asker.address)
+        line_meters.registry.address_into(self._index, line_meters.address)
         place = self._place_of(self._step)
-        asker.tune(place)
-        self.job.start(asker.address, (BAUDS[place],), now_ticks)
+        line_meters.tune(place)
+        self.job.start(line_meters.address, (BAUDS[place],), now_ticks)
         return True
 
     def take(self, outcome: int, now_ticks: int) -> bool:
@@ -80,32 +80,34 @@ class Search:
             return False
         self._step += 1
         if self._step >= len(BAUDS):
-            notes = self._asker.registry.notes
+            notes = self._line_meters.registry.notes
             if self._is_unknown(self._index):
-                notes[self._index] = self._asker.master.learn(notes[self._index], line.TIMEOUT)
+                notes[self._index] = self._line_meters.master.learn(
+                    notes[self._index], line.TIMEOUT
+                )
             self._index = _NO_ROW
         return False
 
     def _find(self) -> bool:
         """Turn to the next meter that has to be searched for."""
-        asker = self._asker
+        line_meters = self._line_meters
         self._step = 0
         self._index = self._missed
         self._missed = _NO_ROW
         while self._left and self._index == _NO_ROW:
             self._left -= 1
-            index = self._cursor if self._cursor < asker.registry.count else 0
+            index = self._cursor if self._cursor < line_meters.registry.count else 0
             self._cursor = index + 1
             if (
                 self._is_unknown(index)
-                and asker.is_mine(index)
-                and not asker.is_resting(index, self._time)
+                and line_meters.is_mine(index)
+                and not line_meters.is_resting(index, self._time)
             ):
                 self._index = index
         return self._index != _NO_ROW
 
     def _is_unknown(self, index: int) -> bool:
-        speech = self._asker.registry.speech[index]
+        speech = self._line_meters.registry.speech[index]
         return speech & meters.STANDARD == record.STANDARD_AUTO
 
     def _place_of(self, step: int) -> int:
@@ -116,8 +118,8 @@ class Search:
 
     def _remember(self) -> None:
         """The meter has answered."""
-        asker = self._asker
-        registry = asker.registry
+        line_meters = self._line_meters
+        registry = line_meters.registry
         index = self._index
         self._place = self._place_of(self._step)
         is_old = self.job.standard == 1997
@@ -128,10 +130,10 @@ class Search:
         row[meters.ROW_STANDARD] = standard
         row[meters.ROW_SPEED] = self._place
         self._index = _NO_ROW
-        if is_news and not asker.books.set_meter(index, row):
+        if is_news and not line_meters.books.set_meter(index, row):
             return
         registry.notes[index] = 0
         self.found += 1
         self._ready = index
         if missed >= SILENT_MISSES:
-            asker.books.note_line(index, record.LINE_ANSWERS, missed)
+            line_meters.books.note_line(index, record.LINE_ANSWERS, missed)

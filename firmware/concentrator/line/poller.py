@@ -13,20 +13,20 @@ in between.
 from dlt645 import master as line
 from micropython import const
 
-from concentrator.asker import Asker
-from concentrator.exchange import Exchange
-from concentrator.freezes import AFTER_S, Freeze, Freezes
-from concentrator.readings import Readings
-from concentrator.relays import Relays
-from concentrator.search import Search
-from concentrator.upkeep import Upkeep
+from concentrator.line.daily import Daily
+from concentrator.line.exchange import Exchange
+from concentrator.line.freezes import AFTER_S, Freeze, Freezes
+from concentrator.line.identify import Identify
+from concentrator.line.meters import LineMeters
+from concentrator.line.readings import Readings
+from concentrator.line.relays import Relays
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from ports import Line
 
-    from concentrator.asker import Task
     from concentrator.books.books import Books
+    from concentrator.line.meters import Task
     from concentrator.settings import Settings
 
 # So many readings, then one turn of what stands behind them.
@@ -51,15 +51,15 @@ class Poller:
     def __init__(self, number: int, channel: "Line", books: "Books") -> None:
         self.number = number
         self.moves = 0
-        self.asker = asker = Asker(number, books)
-        self.master = asker.master
-        self.exchange = Exchange(asker)
-        self.relays = Relays(asker)
-        self.search = Search(asker)
-        self.freeze = Freeze(asker)
-        self.readings = Readings(asker, self.freeze, self.relays, self.search)
-        self.freezes = Freezes(asker, self.freeze)
-        self.upkeep = Upkeep(asker)
+        self.line_meters = line_meters = LineMeters(number, books)
+        self.master = line_meters.master
+        self.exchange = Exchange(line_meters)
+        self.relays = Relays(line_meters)
+        self.identify = Identify(line_meters)
+        self.freeze = Freeze(line_meters)
+        self.readings = Readings(line_meters, self.freeze, self.relays, self.identify)
+        self.freezes = Freezes(line_meters, self.freeze)
+        self.daily = Daily(line_meters)
         self._channel = channel
         self._baud = _FIRST_BAUD
         self._chunk = bytearray(_CHUNK_SIZE)
@@ -74,11 +74,11 @@ class Poller:
 
     def configure(self, settings: "Settings") -> None:
         """Take the settings over."""
-        self.asker.interval_s = settings.number("interval_s")
+        self.line_meters.interval_s = settings.number("interval_s")
         self.relays.password[:] = settings.key("password")
         self.relays.operator[:] = settings.key("operator")
         self.relays.old_relays = settings.number("relay_1997") != 0
-        self.upkeep.limit_s = settings.number("clock_limit_s")
+        self.daily.limit_s = settings.number("clock_limit_s")
 
     def step(self, now_ticks: int) -> int:
         """Move bytes, take an answer, ask the next question.
@@ -151,10 +151,10 @@ class Poller:
         elif self.relays.ask(now_ticks):
             self._relays_had_it = True
             return self.relays
-        if self.asker.books.t2000 >= 0:
+        if self.line_meters.books.t2000 >= 0:
             self._begin()
-            if self._last is not self.search and self.search.ask(now_ticks):
-                return self.search
+            if self._last is not self.identify and self.identify.ask(now_ticks):
+                return self.identify
             if self._since >= SHARE:
                 self._since = 0
                 task = self._rest(now_ticks)
@@ -166,32 +166,32 @@ class Poller:
             task = self._rest(now_ticks)
             if task is not None:
                 return task
-            if self.search.ask(now_ticks):
-                return self.search
+            if self.identify.ask(now_ticks):
+                return self.identify
         return None
 
     def _rest(self, now_ticks: int) -> "Task | None":
         """What stands behind the readings."""
         if self.freezes.ask(now_ticks):
             return self.freezes
-        return self.upkeep if self.upkeep.ask(now_ticks) else None
+        return self.daily if self.daily.ask(now_ticks) else None
 
     def _begin(self) -> None:
         """Begin a round, and with each round and each day to look for what is missing."""
-        day = (self.asker.books.t2000 - AFTER_S) // _DAY_S
+        day = (self.line_meters.books.t2000 - AFTER_S) // _DAY_S
         if self.readings.begin() or day != self._day:
             self._day = day
             self.freezes.begin()
-            self.search.begin(self.readings.round)
+            self.identify.begin(self.readings.round)
 
     def counts(self) -> "list[tuple[str, int]]":
         """What happened on this line since the start, by name."""
         return [
             ("rounds", self.readings.rounds),
             ("rounds unfinished", self.readings.unfinished),
-            ("meters found", self.search.found),
-            ("meters fell silent", self.asker.silent),
+            ("meters found", self.identify.found),
+            ("meters fell silent", self.line_meters.silent),
             ("freezes not had", self.freeze.unfrozen),
-            ("clocks set", self.upkeep.sets),
-            ("clocks wrong", self.upkeep.wrong),
+            ("clocks set", self.daily.sets),
+            ("clocks wrong", self.daily.wrong),
         ] + [(name, self.master.count(name)) for name in line.COUNTER_NAMES]
