@@ -119,6 +119,13 @@ LAYERS = (
         foreign=_PURE,
         device=True,
     ),
+    _layer(
+        "concentrator.cards",
+        ours=f"{_CORE} concentrator.storage concentrator.books concentrator.settings"
+        " concentrator.guard",
+        foreign=_PURE,
+        device=True,
+    ),
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
     _layer("boards", ours="ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer("main", ours="boards concentrator card", foreign="sys typing", device=True),

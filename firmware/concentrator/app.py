@@ -19,12 +19,12 @@ from uplink.session import Session
 from concentrator.books.books import Books
 from concentrator.books.registry import Registry
 from concentrator.books.tariffs import Tariffs
+from concentrator.cards.operator import Operator
 from concentrator.commands import Commands
 from concentrator.console import Console
 from concentrator.guard import Guard
 from concentrator.lamps import Lamps
 from concentrator.line.poller import Poller
-from concentrator.operator import Operator
 from concentrator.settings import Settings
 from concentrator.storage.checkpoint import Checkpoint
 from concentrator.storage.journal import Journal

@@ -7,14 +7,14 @@
 
 The answer repeats the `seq` of its command. A command that comes again with the same `seq` and
 text is answered again but not carried out again: a technician's program repeats what was not
-answered, and begins with a random `seq`. CARD_* frames belong to concentrator/reader.py.
+answered, and begins with a random `seq`. CARD_* frames belong to cards/link_carrier.py.
 """
 
 from micropython import const
 from uplink import link
 from uplink.link import LinkReceiver
 
-from concentrator.reader import LinkCarrier
+from concentrator.cards.link_carrier import LinkCarrier
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from card.chips.local import Display
     from ports import Channel
 
+    from concentrator.cards.programmer import Programmer
     from concentrator.guard import Guard
-    from concentrator.programmer import Programmer
 
 BODY_LIMIT = const(320)
 LINE_LIMIT = const(200)

@@ -9,8 +9,8 @@ from card.redemption import Redemption
 from micropython import const
 
 from concentrator.app import OWN_READER
-from concentrator.operator import Operator
-from concentrator.programmer import Programmer
+from concentrator.cards.operator import Operator
+from concentrator.cards.programmer import Programmer
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:

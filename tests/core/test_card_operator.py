@@ -25,7 +25,7 @@ from card_world import (
     hmac,
     memory,
 )
-from concentrator.operator import Operator
+from concentrator.cards.operator import Operator
 from concentrator.settings import Settings
 from harness import check, equal
 

@@ -9,7 +9,7 @@ from struct import pack
 from card import carrier, codes
 from card.redemption import Redemption
 from card_world import UID, FakeBooks, header, keys, memory
-from concentrator.reader import TIMEOUT_MS, TRIES_LIMIT, LinkCarrier
+from concentrator.cards.link_carrier import TIMEOUT_MS, TRIES_LIMIT, LinkCarrier
 from harness import check, equal, heap_locked
 from uplink import link
 from uplink.link import LinkReceiver

@@ -5,8 +5,8 @@ outside it, while a card is redeemed, with a card that fails or is exchanged.
 """
 
 from card_world import OTHER_UID, FakeCarrier, hmac
+from concentrator.cards.programmer import Programmer
 from concentrator.guard import Guard
-from concentrator.programmer import Programmer
 from harness import check, equal
 from uplink import link
 from uplink.link import LinkReceiver

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from card.keys import Keys
 from card.redemption import Redemption
+from concentrator.cards.link_carrier import LinkCarrier
+from concentrator.cards.programmer import Programmer
 from concentrator.guard import GOOD, NO_CHALLENGE, Guard
-from concentrator.programmer import Programmer
-from concentrator.reader import LinkCarrier
 from uplink import link
 from uplink.link import LinkReceiver
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from card import codes
 from click.testing import Result
-from concentrator.operator import Operator
+from concentrator.cards.operator import Operator
 
 from host.cards import batch, issuing, keystore
 from host.cards.audit import AuditError, AuditLog

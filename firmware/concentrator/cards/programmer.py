@@ -6,8 +6,8 @@
     CARD_WRITE offset 2, bytes          ->
                                         <-  CARD_WRITTEN status 1
 
-The frames of concentrator/reader.py the other way round: here the far side asks. `seq` is the
-far side's, and the answer repeats it. What was asked again is done again, which does no harm.
+The frames of link_carrier.py the other way round: here the far side asks. `seq` is the far
+side's, and the answer repeats it. What was asked again is done again, which does no harm.
 Only who is logged in is served, and only while no card is being redeemed.
 """
 

@@ -1,0 +1,1 @@
+"""Where cards are held and what they may do: readers, the programmer, operators' cards."""
