@@ -43,7 +43,7 @@ print([(name, _cost(name)) for name in {names!r}])
 _FREE = """\
 import gc
 import boards.qemu, concentrator.run, main
-import concentrator.app, concentrator.commands
+import concentrator.app, concentrator.console.commands
 gc.collect()
 free = gc.mem_free()
 import village

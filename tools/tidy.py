@@ -112,7 +112,12 @@ LAYERS = (
     _layer("uplink", ours="ticks crypto", foreign=_PURE, device=True),
     _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
     _layer("concentrator.storage", ours=_CORE, foreign=_PURE, device=True),
-    _layer("concentrator.books", ours=f"{_CORE} concentrator.storage", foreign=_PURE, device=True),
+    _layer(
+        "concentrator.books",
+        ours=f"{_CORE} concentrator.storage",
+        foreign=_PURE,
+        device=True,
+    ),
     _layer(
         "concentrator.line",
         ours=f"{_CORE} concentrator.storage concentrator.books concentrator.settings",
@@ -122,10 +127,12 @@ LAYERS = (
     _layer(
         "concentrator.cards",
         ours=f"{_CORE} concentrator.storage concentrator.books concentrator.settings"
-        " concentrator.guard",
+        " concentrator.login",
         foreign=_PURE,
         device=True,
     ),
+    # The commands reach every part of the application.
+    _layer("concentrator.console", ours=f"{_CORE} concentrator", foreign=_PURE, device=True),
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
     _layer("boards", ours="ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer("main", ours="boards concentrator card", foreign="sys typing", device=True),

@@ -20,11 +20,11 @@ from concentrator.books.books import Books
 from concentrator.books.registry import Registry
 from concentrator.books.tariffs import Tariffs
 from concentrator.cards.operator import Operator
-from concentrator.commands import Commands
-from concentrator.console import Console
-from concentrator.guard import Guard
+from concentrator.console.commands import Commands
+from concentrator.console.console import Console
 from concentrator.lamps import Lamps
 from concentrator.line.poller import Poller
+from concentrator.login import Login
 from concentrator.settings import Settings
 from concentrator.storage.checkpoint import Checkpoint
 from concentrator.storage.journal import Journal
@@ -102,7 +102,7 @@ class App:
         for channel in board.lines:
             self.pollers.append(Poller(len(self.pollers), channel, self.books))
         self.session: Session | None = None
-        self.guard = Guard(board.random)
+        self.login = Login(board.random)
         self.console: Console | None = None
         self.redemption: Redemption | None = None
         self.local: Redemption | None = None  # set by concentrator/local.py
@@ -125,7 +125,7 @@ class App:
         self._recover()
         if board.console is not None:
             run = Commands(self).run
-            self.console = Console(board.console, run, self.guard, board.show_card)
+            self.console = Console(board.console, run, self.login, board.show_card)
             operator = Operator(self.settings, self.books, self.configure)
             keys = Keys(0, 0, b"")
             self.redemption = Redemption(self.console.carrier, self.books, keys, operator)
@@ -156,7 +156,7 @@ class App:
     def configure(self) -> None:
         """Take the settings over; the console calls it when one has changed."""
         settings = self.settings
-        self.guard.key = settings.key("console_key")
+        self.login.key = settings.key("console_key")
         policy = settings.policy()
         cause = policy.cause_of_change(self.books.policy)
         if cause:
@@ -191,7 +191,7 @@ class App:
             self.session.hurry()
         self.wake()
 
-    # --- what the guard of concentrator/run.py asks ---------------------------------------------
+    # --- what the watchdog check of concentrator/run.py asks -------------------------------------
 
     def moves(self, task: int) -> int:
         """A number that changes as long as task `task` of `tasks` goes on.
@@ -279,7 +279,7 @@ class App:
         if console is None or redemption is None:
             self.note_move(_CONSOLE)
             return QUIET_MS
-        self.guard.step(now_ticks)
+        self.login.step(now_ticks)
         busy = console.step()
         if redemption.poll(now_ticks, now_t2000):
             busy = True
@@ -417,7 +417,7 @@ class App:
                 found.append((name, redemption.done))
         found.append(("cards not genuine", self.books.illegal[codes.ILLEGAL]))
         if self.console is not None:
-            found.append(("logins refused", self.guard.refused))
+            found.append(("logins refused", self.login.refused))
         for poller in self.pollers:
             prefix = "line " + str(poller.number) + " "
             for name, count in poller.counts():

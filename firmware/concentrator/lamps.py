@@ -1,6 +1,6 @@
 """What the lamps tell whoever stands before the concentrator, one bit each.
 
-bit 0             the guard is content: it blinks, and is concentrator/run.py's
+bit 0             every task goes on: it blinks, and is concentrator/run.py's
 bit 1   LOOK      a technician is needed: no clock, flash full or failing, books behind the
                   head-end's, a meter silent, an account not billed, a relay not obeying
 bit 2   REACHED   the head-end answers

@@ -32,7 +32,7 @@ class LocalReader:
     def __init__(self, app: "App", carrier: "LocalCarrier") -> None:
         operator = Operator(app.settings, app.books, app.configure)
         self.redemption = Redemption(carrier, app.books, Keys(0, 0, b""), operator)
-        self.programmer = Programmer(carrier, app.guard)
+        self.programmer = Programmer(carrier, app.login)
         app.local = self.redemption
         app.tasks += 1
         self.tasks = app.tasks

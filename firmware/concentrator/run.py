@@ -1,6 +1,6 @@
-"""Drives the concentrator on its board, and watches it: only a content guard feeds the watchdog.
+"""Drives the concentrator on its board, and feeds the watchdog while every task goes on.
 
-The only asyncio of the product. Once a second the guard asks whether every task goes on: each
+The only asyncio of the product. Once a second it is asked whether every task goes on: each
 line, the console with its cards, the uplink, the journal, the board's own card reader. One that
 has not moved for a minute, as one whose step never ends or is never called, starves the watchdog,
 and the board restarts. A port without asyncio runs the same turns in a bare loop.
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # What arrives meanwhile waits in the buffers of the ports: 2400 baud fill 5 bytes in that time.
 IDLE_LIMIT_MS = const(20)
-GUARD_MS = const(1000)
+CHECK_MS = const(1000)
 # Twice what a step may promise to be quiet, and more than any answer is waited for.
 STUCK_MS = const(60000)
 # A product that works; longer than STUCK_MS, so that one which never got going is found out.
@@ -57,25 +57,25 @@ _TICKS_MASK = const(0x1FFFFFFF)
 class Runner:
     """Drives `app` on `board`.
 
-    content_s   seconds in a row in which the guard has been content
+    content_s   seconds in a row in which every task has gone on
     """
 
     def __init__(
         self, app: "Stepper", board: "Timing", report: "Callable[[], object] | None" = None
     ) -> None:
-        """`report` is called once the guard has been content for HEALTHY_S."""
+        """`report` is called once every task has gone on for HEALTHY_S."""
         self.content_s = 0
         self._report = report
         self._app = app
         self._board = board
-        self._guard_ticks = now_ticks = board.now_ticks()
+        self._checked_ticks = now_ticks = board.now_ticks()
         # Of each task: its moves when last looked at, and when they last were others.
         self._seen = array("i", [-1] * app.tasks)
         self._since_ticks = array("i", [now_ticks] * app.tasks)
         self._beat = 0
 
     def turn(self) -> int:
-        """Make one step, with the guard when it is time; return for how many ms to wait."""
+        """Make one step, and the watchdog check when it is due; return for how many ms to wait."""
         board = self._board
         board.look()
         now_ticks = board.now_ticks()
@@ -83,12 +83,12 @@ class Runner:
             board.pressed = False
             self._app.press()
         idle_ms = self._app.step(now_ticks, board.now_t2000())
-        if (now_ticks - self._guard_ticks) & _TICKS_MASK >= GUARD_MS:
-            self._guard_ticks = now_ticks
-            self._guard(now_ticks)
+        if (now_ticks - self._checked_ticks) & _TICKS_MASK >= CHECK_MS:
+            self._checked_ticks = now_ticks
+            self._check(now_ticks)
         return idle_ms if idle_ms < IDLE_LIMIT_MS else IDLE_LIMIT_MS
 
-    def _guard(self, now_ticks: int) -> None:
+    def _check(self, now_ticks: int) -> None:
         """Feed the watchdog if every task goes on, and light the lamps."""
         board = self._board
         if self._is_content(now_ticks):

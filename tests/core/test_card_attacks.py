@@ -1,7 +1,7 @@
 """Goal: every known attack on a card is refused with its code; ledger and card stay consistent.
 
 Method: one test an attack, named after it, against the whole redemption. Attacks on a chip are in
-test_chip_*.py, on the console in test_concentrator_guard.py; docs/CARDS.md lists them all.
+test_chip_*.py, on the console in test_concentrator_login.py; docs/CARDS.md lists them all.
 """
 
 from card import codes

@@ -13,8 +13,8 @@ from card import codes
 from card_world import header, memory
 from civil import mmdd_of, year_of
 from concentrator.books import registry as meters
-from concentrator.commands import Commands
-from concentrator.console import Refusal
+from concentrator.console.commands import Commands
+from concentrator.console.console import Refusal
 from concentrator.line.freezes import AFTER_S, CHANGES, HOURLY
 from concentrator.storage.checkpoint import file_name
 from concentrator_world import (

@@ -6,7 +6,7 @@ outside it, while a card is redeemed, with a card that fails or is exchanged.
 
 from card_world import OTHER_UID, FakeCarrier, hmac
 from concentrator.cards.programmer import Programmer
-from concentrator.guard import Guard
+from concentrator.login import Login
 from harness import check, equal
 from uplink import link
 from uplink.link import LinkReceiver
@@ -23,8 +23,8 @@ class Desk:
         self.carrier = FakeCarrier()
         self.card = bytearray(CARD)
         self.carrier.insert(self.card)
-        self.guard = Guard(lambda: 7)
-        self.programmer = Programmer(self.carrier, self.guard)
+        self.login = Login(lambda: 7)
+        self.programmer = Programmer(self.carrier, self.login)
         self.seq = 250
 
     def ask(self, kind: int, body: bytes, in_use: bool = False) -> "tuple[int, bytes]":
@@ -65,14 +65,14 @@ def test_read_and_write() -> None:
 
 def test_only_who_is_logged_in() -> None:
     desk = Desk()
-    desk.guard.key = b"sixteen bytes..."
+    desk.login.key = b"sixteen bytes..."
     equal(desk.read(0, 1), (LOG_IN, b""))
     equal(desk.write(0, b"x"), LOG_IN)
     equal(desk.card, CARD)
-    mac = hmac(desk.guard.key, b"dianka/console/1\0" + bytes.fromhex(desk.guard.challenge()))
-    desk.guard.answer(mac[:8].hex())
+    mac = hmac(desk.login.key, b"dianka/console/1\0" + bytes.fromhex(desk.login.challenge()))
+    desk.login.answer(mac[:8].hex())
     equal(desk.read(0, 1), (GOOD, b"\0"))
-    desk.guard.close()
+    desk.login.close()
     equal(desk.read(0, 1), (LOG_IN, b""))
 
 

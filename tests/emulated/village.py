@@ -8,7 +8,7 @@ from array import array
 from binascii import crc32
 
 from concentrator.app import App
-from concentrator.commands import Commands
+from concentrator.console.commands import Commands
 from dlt645 import di, fast
 from tariff_images import MONTHLY, image, ladder, terms
 

@@ -13,7 +13,7 @@ from card.keys import Keys
 from card.redemption import Redemption
 from concentrator.cards.link_carrier import LinkCarrier
 from concentrator.cards.programmer import Programmer
-from concentrator.guard import GOOD, NO_CHALLENGE, Guard
+from concentrator.login import GOOD, NO_CHALLENGE, Login
 from uplink import link
 from uplink.link import LinkReceiver
 
@@ -31,13 +31,13 @@ class CardDesk:
     def __init__(self, books: FakeBooks, keys: Keys) -> None:
         self.books = books
         self.settings: dict[str, str] = {}
-        self.guard = Guard(lambda: secrets.randbelow(1 << 29))
+        self.login = Login(lambda: secrets.randbelow(1 << 29))
         self.lose = 0
         self.commands: list[str] = []
         self.reader = LinkCarrier()
         self.redemption = Redemption(self.reader, books, keys)
         self.own = FakeCarrier()
-        self.programmer = Programmer(self.own, self.guard)
+        self.programmer = Programmer(self.own, self.login)
         self._frames = LinkReceiver(320, 2048)
         self._out = bytearray(700)
 
@@ -73,7 +73,7 @@ class CardDesk:
         word, *rest = text.split()
         if word == "login":
             return self._frame_all(seq, [(link.REPLY, self._login(rest))])
-        if not self.guard.allows() and word != "settings":
+        if not self.login.allows() and word != "settings":
             return self._frame_all(seq, [(link.REPLY, "\1log in with the console key first")])
         if text == "card":
             there = f"\0{self.own.uid.hex()} {self.own.size}"
@@ -92,9 +92,9 @@ class CardDesk:
 
     def _login(self, rest: list[str]) -> str:
         if not rest:
-            return "\0" + self.guard.challenge()
+            return "\0" + self.login.challenge()
         said = {GOOD: "\0logged in", NO_CHALLENGE: "\1no key is set"}
-        return said.get(self.guard.answer(rest[0]), "\1wrong answer: is it the key?")
+        return said.get(self.login.answer(rest[0]), "\1wrong answer: is it the key?")
 
     def _frame_all(self, seq: int, frames: list[tuple[int, str]]) -> bytes:
         sent = b""

@@ -233,10 +233,10 @@ def test_keys_install(shop: Path) -> None:
         "console_key": console_key,
     }
     assert not re.search("[0-9a-f]{32}", done.output), "no key is printed"
-    one.guard.key = bytes.fromhex(console_key)
+    one.login.key = bytes.fromhex(console_key)
     with served(one) as port:
         assert run("keys", "install", "--port", port).exit_code == 0
-        one.guard.key = bytes(16)
+        one.login.key = bytes(16)
         done = run("keys", "install", "--port", port)
     assert done.exit_code == 1
     assert "wrong answer" in done.output

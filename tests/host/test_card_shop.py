@@ -358,7 +358,7 @@ def test_unlock(shop: Path) -> None:
     desk = desk_for(shop, last=4)
     assert issue(5).exit_code == 0
     Path("bad.bin").write_bytes(bytes(32) + Path("card.bin").read_bytes()[32:])
-    desk.guard.key = keystore.load(shop / "card-keys.toml", lambda: "").console_key
+    desk.login.key = keystore.load(shop / "card-keys.toml", lambda: "").console_key
     with served(desk) as port:
         for _ in range(5):
             assert "Err-33.13" in run("redeem", "--file", "bad.bin", "--port", port).output
@@ -405,7 +405,7 @@ def test_a_card_in_the_reader_of_a_board(shop: Path) -> None:
     desk = desk_for(shop)
     memory = bytearray(256)
     desk.own.insert(memory, bytes.fromhex("00000000000000AB"))
-    desk.guard.key = keystore.load(shop / "card-keys.toml", lambda: "").console_key
+    desk.login.key = keystore.load(shop / "card-keys.toml", lambda: "").console_key
     who = ("--account", ACCOUNT, "--meter", METER)
     with served(desk) as port:
         done = run("issue", "--port", port, *who, "--order", 5, "--amount", "1")
@@ -424,7 +424,7 @@ def test_a_card_in_the_reader_of_a_board(shop: Path) -> None:
         done = run("show", "--port", port)
         assert "no card in the reader: insert one" in done.output
         desk.own.insert(memory, bytes.fromhex("00000000000000AB"))
-        desk.guard.key = bytes(16)
+        desk.login.key = bytes(16)
         done = run("show", "--port", port)
     assert done.exit_code == 1
     assert "wrong answer" in done.output

@@ -7,7 +7,7 @@ from itertools import pairwise
 from random import Random
 
 from concentrator.app import App
-from concentrator.commands import Commands
+from concentrator.console.commands import Commands
 
 from host.frames import record, tariff
 from host.frames.record import Record, RecordKind

@@ -20,7 +20,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from card.carrier import Carrier
 
-    from concentrator.guard import Guard
+    from concentrator.login import Login
 
 # Status of an answer.
 _GOOD = const(0)
@@ -39,9 +39,9 @@ class Programmer:
     busy        a request has begun and is not answered yet
     """
 
-    def __init__(self, carrier: "Carrier", guard: "Guard") -> None:
+    def __init__(self, carrier: "Carrier", login: "Login") -> None:
         self.carrier = carrier
-        self._guard = guard
+        self._login = login
         self._kind = _NOTHING  # of the request that is being served
         self._seq = 0
         self._offset = 0
@@ -88,7 +88,7 @@ class Programmer:
         carrier = self.carrier
         size = self._size
         self.busy = True
-        if not self._guard.allows():
+        if not self._login.allows():
             self._answer(_LOG_IN)
         elif not carrier.present:
             self._answer(_NO_CARD)

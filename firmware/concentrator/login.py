@@ -32,7 +32,7 @@ _SIZE = const(8)
 _TICKS_MASK = const(0x1FFFFFFF)
 
 
-class Guard:
+class Login:
     """The gate before commands that change something.
 
     key         of the console, empty: none set

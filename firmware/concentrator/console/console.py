@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ports import Channel
 
     from concentrator.cards.programmer import Programmer
-    from concentrator.guard import Guard
+    from concentrator.login import Login
 
 BODY_LIMIT = const(320)
 LINE_LIMIT = const(200)
@@ -44,7 +44,7 @@ class Refusal(Exception):
 class Console:
     """One console on `channel`; `run(text)` carries a command out and gives lines of text.
 
-    A new connection ends the session of `guard`.
+    A new connection ends the session of `login`.
 
     carrier     the card reader on the far side
     programmer  serves the far side with the board's own reader, None: it has none
@@ -54,12 +54,12 @@ class Console:
         self,
         channel: "Channel",
         run: "Callable[[str], list[str]]",
-        guard: "Guard",
+        login: "Login",
         display: "Display | None" = None,
     ) -> None:
         self.carrier = LinkCarrier(display)
         self.programmer: Programmer | None = None
-        self._guard = guard
+        self._login = login
         self._channel = channel
         self._run = run
         self._connection = 0
@@ -82,7 +82,7 @@ class Console:
             self._connection = channel.connection
             self._receiver.reset()
             self.carrier.reset()
-            self._guard.close()
+            self._login.close()
             self._tx_size = self._tx_sent = 0
             self._answer = []
             self._seq = _NO_SEQ

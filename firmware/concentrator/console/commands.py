@@ -24,11 +24,11 @@ from prepay.policy import STATE_NAMES
 from uplink import record
 from uplink.record import RECORD_SIZE
 
-from concentrator import guard
+from concentrator import login
 from concentrator.books import registry as meters
 from concentrator.books.registry import ADDRESS_SIZE, parse_digits, reversed_digits
 from concentrator.books.tariffs import NUMBER_LIMIT
-from concentrator.console import Refusal
+from concentrator.console.console import Refusal
 from concentrator.line.exchange import DATA_LIMIT, DONE
 from concentrator.line.meters import SILENT_MISSES
 from concentrator.settings import STORAGE_TROUBLE
@@ -64,7 +64,7 @@ class Commands:
                     if not row[1] <= len(arguments) <= row[2]:
                         raise Refusal("usage: " + name + " " + row[3])
                     looks = row[0] in _LOOKS and not (row[0] == "time" and arguments)
-                    if not self._app.guard.allows() and not looks:
+                    if not self._app.login.allows() and not looks:
                         raise Refusal("log in with the console key first")
                     lines: list[str] = getattr(self, "_" + name.replace(" ", "_"))(arguments)
                     return lines
@@ -72,18 +72,18 @@ class Commands:
 
     def _login(self, arguments: "list[str]") -> "list[str]":
         if not arguments:
-            return [self._app.guard.challenge()]
-        outcome = self._app.guard.answer(arguments[0])
-        if outcome == guard.GOOD:
+            return [self._app.login.challenge()]
+        outcome = self._app.login.answer(arguments[0])
+        if outcome == login.GOOD:
             return ["logged in"]
-        if outcome == guard.LOCKED:
+        if outcome == login.LOCKED:
             raise Refusal("too many wrong answers, try again in a minute")
-        if outcome == guard.WRONG:
+        if outcome == login.WRONG:
             raise Refusal("wrong answer: is it the key of this concentrator?")
-        raise Refusal("ask for a challenge first" if self._app.guard.key else "no key is set")
+        raise Refusal("ask for a challenge first" if self._app.login.key else "no key is set")
 
     def _logout(self, arguments: "list[str]") -> "list[str]":
-        self._app.guard.close()
+        self._app.login.close()
         return ["logged out"]
 
     # --- about the concentrator -----------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The technician's line: frames, commands and their words."""
