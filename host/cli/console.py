@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from host.cards import keystore
-from host.cli.card_parts import passphrase
+from host.cli.options import passphrase
 from host.frames import tariff
 from host.link import setup
 from host.link.console import Console, ConsoleError

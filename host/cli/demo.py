@@ -11,7 +11,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from host.cli.headend import RELAY_NAMES
 from host.demo import story
 from host.demo.devices import Maker, emulated, program
 from host.demo.plot import plot
@@ -19,6 +18,7 @@ from host.demo.processes import DemoError
 from host.demo.story import Ending, Story
 from host.demo.village import Village
 from host.device import device_root
+from host.headend.reconcile import RELAY_NAMES
 from host.link.console import ConsoleError
 from host.link.port import PortError
 from host.link.reader import ReaderError

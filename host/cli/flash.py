@@ -13,7 +13,7 @@ from rich.console import Console as Screen
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from host.cards import keystore
-from host.cli.card_parts import passphrase
+from host.cli.options import passphrase
 from host.flash import product as products
 from host.flash import slots
 from host.flash.board import Board, BoardError

@@ -15,6 +15,8 @@ from host.frames.record import RecordKind
 from host.headend import schema
 from host.headend.store import Store
 
+RELAY_NAMES = {None: "?", 0: "closed", 1: "open"}
+
 
 @dataclass(slots=True)
 class Household:

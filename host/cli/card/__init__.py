@@ -1,0 +1,1 @@
+"""`dianka card`: keys, orders, operators' cards, looking at cards, and a card in a reader."""

@@ -1,0 +1,95 @@
+"""`dianka card keys`: make key files, hand them down, bring keys to concentrators."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from host.cards import keystore
+from host.cards.issuing import IssueError
+from host.cli.card.desk import Desk, desk_options
+from host.cli.options import clear_errors, console_of, new_passphrase, passphrase, port_option
+
+
+@click.group()
+def keys() -> None:
+    """Make key files, hand down what a district needs, bring keys to concentrators."""
+
+
+@keys.command(
+    "new",
+    epilog="""\b
+Example:
+  dianka card keys new --district 4711
+""",
+)
+@desk_options
+@click.option("--unsealed", is_flag=True, help="Without a passphrase: for tests and demos.")
+def keys_new(desk: Desk, unsealed: bool) -> None:
+    """Make the keys of a new issuer."""
+    if desk.district_given is None:
+        raise click.UsageError("say for which --district most cards will be")
+    with clear_errors():
+        made = keystore.new(desk.district_given)
+        keystore.save(desk.keys_path, made, None if unsealed else new_passphrase())
+    click.echo(f"made {desk.keys_path}: keep a copy offline, whoever has it can make money")
+
+
+@keys.command(
+    "hand-down",
+    epilog="""\b
+Example:
+  dianka card keys hand-down --district 4711 --out counter-4711.toml
+""",
+)
+@desk_options
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+def keys_hand_down(desk: Desk, out: Path) -> None:
+    """Make the key file of a counter that works for one district."""
+    with clear_errors():
+        part = desk.held.handed_down(desk.district, desk.key_version)
+        keystore.save(out, part, new_passphrase())
+    click.echo(f"made {out}: district {part.district} in key version {part.key_version} alone")
+
+
+@keys.command(
+    "advance",
+    epilog="""\b
+Example:
+  dianka card keys advance
+""",
+)
+@desk_options
+def keys_advance(desk: Desk) -> None:
+    """Issue under the next key version from now on, once all concentrators have its key."""
+    with clear_errors():
+        held = desk.held
+        if not held.issuer_key:
+            raise IssueError("this file holds one version only: have the next one handed down")
+        if held.key_version == 255:
+            raise IssueError("there is no key version after 255: begin with new keys")
+        sealed = passphrase() if keystore.is_sealed(desk.keys_path) else None
+        moved = replace(held, key_version=held.key_version + 1)
+        keystore.save(desk.keys_path, moved, sealed, overwrite=True)
+    click.echo(f"{desk.keys_path}: key version {moved.key_version}")
+
+
+@keys.command(
+    "install",
+    epilog="""\b
+Example:
+  dianka card keys install --port /dev/ttyUSB0
+""",
+)
+@desk_options
+@port_option
+def keys_install(desk: Desk, port: str) -> None:
+    """Give a concentrator the key of its district and of its console."""
+    with clear_errors():
+        key, console_key = desk.key, desk.held.console_key
+        with console_of(port, console_key) as console:
+            console.command(f"set district {desk.district}")
+            console.command(f"set card_key {key.hex()}")
+            console.command(f"set card_key_version {desk.key_version}")
+            console.command(f"set console_key {console_key.hex()}")
+    click.echo(f"{port} takes cards of district {desk.district}, key version {desk.key_version}")

@@ -1,0 +1,185 @@
+"""`dianka card show`, `verify`, `dump`, `diff` and `log`: cards and their log, looked at."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from host.cards.audit import AuditLog
+from host.cli.card.desk import Desk, Source, card_option, desk_options
+from host.cli.card.view import describe, for_people, label, plain, say_outcome, table_of
+from host.cli.options import DIGITS, account_option, clear_errors, json_option, meter_option
+from host.frames import card as frames
+from host.frames.card import CardKind
+from host.link.card import FileCard, NoCardError
+from host.units import yuan
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dianka card show --file card.bin
+  dianka card show --file card.bin --account 000000000017 --meter 000000983764 --last-order 4
+"""
+)
+@desk_options
+@card_option
+@click.option("--account", type=DIGITS, help="Say whether this account would take the card.")
+@click.option("--meter", type=DIGITS, help="Address of its meter.  [default: the card's]")
+@click.option("--last-order", type=int, default=0, show_default=True, help="Its newest order.")
+@json_option
+def show(
+    source: Source,
+    desk: Desk,
+    account: str | None,
+    meter: str | None,
+    last_order: int,
+    as_json: bool,
+) -> None:
+    """Explain every field of a card, and say whether an account would take it."""
+    with clear_errors():
+        memory = source.open()
+        image = memory.read(0, frames.CARD_SIZE)
+        key = desk.key_for(frames.parse(image).header)
+        card = frames.parse(image, key)
+        found = describe(card, key is not None)
+        if account and card.header:
+            place = desk.place(account, meter or card.header.meter, last_order)
+            name = frames.judge(image, memory.uid, place)
+            found["would be"] = frames.OUTCOMES[frames.CODES[name]]
+    if as_json:
+        plain_fields = {name: plain(value) for name, value in found.items()}
+        click.echo(json.dumps(plain_fields, indent=2, ensure_ascii=False))
+        return
+    Console().print(table_of(f"Card {memory.uid}", found))
+
+
+@click.command(
+    epilog="""\b
+Example:
+  dianka card verify --file card.bin --account 000000000017 --meter 000000983764 --last-order 4
+"""
+)
+@desk_options
+@card_option
+@account_option
+@meter_option
+@click.option("--last-order", required=True, type=int, help="Order it redeemed last, 0: none.")
+@click.option("--uid", help="Serial number the reader sees, where the file has another.")
+@json_option
+def verify(
+    source: Source,
+    desk: Desk,
+    account: str,
+    meter: str,
+    last_order: int,
+    uid: str | None,
+    as_json: bool,
+) -> None:
+    """Say whether an account would credit the card now; status 1 when it would not."""
+    with clear_errors():
+        place = desk.place(account, meter, last_order)
+        try:
+            memory = source.open()
+            image = memory.read(0, frames.CARD_SIZE)
+            name = frames.judge(image, (uid or memory.uid).upper(), place)
+        except NoCardError:
+            name = "WRONG_TYPE"
+    # A card whose money counted already brings none, marked or not.
+    outcome = frames.OUTCOMES[frames.CODES["USED" if name == "COMPLETED" else name]]
+    accepted = outcome.name == "OK"
+    if as_json:
+        reason = "would be credited" if accepted else outcome.english
+        answer = {"accepted": accepted, "code": label(outcome), "reason": reason}
+        click.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        say_outcome(outcome)
+    if not accepted:
+        raise click.exceptions.Exit(1)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dianka card dump --file card.bin
+  dianka card dump --pcsc --out card.bin
+"""
+)
+@desk_options
+@card_option
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Copy it to a file.")
+def dump(source: Source, desk: Desk, out: Path | None) -> None:
+    """Print a card's bytes by part, or copy them to a file for a later look."""
+    with clear_errors():
+        memory = source.open()
+        image = memory.read(0, memory.size)
+    if out is not None:
+        if out.exists():
+            raise click.ClickException(f"{out} exists and is not overwritten")
+        out.write_bytes(image)
+        click.echo(f"{len(image)} bytes of card {memory.uid} in {out}")
+        return
+    mark = frames.IMAGE_OFFSET + frames.WRITE_BACK_OFFSET
+    parts = {0: "chip", frames.IMAGE_OFFSET: "header", mark - 8: "MAC", mark: "write-back"}
+    parts |= {mark + frames.WRITE_BACK_SIZE: "MAC", mark + frames.WRITE_BACK_SIZE + 8: "rest"}
+    starts = sorted({*range(0, len(image), 16), *parts})
+    for start, end in zip(starts, [*starts[1:], len(image)], strict=True):
+        click.echo(f"{start:4d}  {image[start:end].hex(' '):47}  {parts.get(start, '')}".rstrip())
+
+
+@click.command(
+    epilog="""\b
+Example:
+  dianka card diff before.bin after.bin
+"""
+)
+@click.argument("first", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("second", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@desk_options
+def diff(first: Path, second: Path, desk: Desk) -> None:
+    """Say which fields differ between two card files; status 1 when some do."""
+    with clear_errors():
+        images = [FileCard(path).read(0, frames.CARD_SIZE) for path in (first, second)]
+        cards = [frames.parse(image, desk.key_for(frames.parse(image).header)) for image in images]
+    left, right = (describe(card, card.genuine) for card in cards)
+    table = Table("field", first.name, second.name)
+    for name in dict.fromkeys((*left, *right)):
+        one, other = (for_people(side[name]) if name in side else "-" for side in (left, right))
+        if one != other:
+            table.add_row(name, one, other)
+    if images[0] == images[1]:
+        click.echo("the cards are the same, byte for byte")
+        return
+    if table.row_count:
+        Console().print(table)
+    count = sum(one != other for one, other in zip(*images, strict=True))
+    click.echo(f"{count} bytes differ")
+    raise click.exceptions.Exit(1)
+
+
+@click.command(
+    "log",
+    epilog="""\b
+Example:
+  dianka card log --account 000000000017
+""",
+)
+@desk_options
+@click.option("--account", type=DIGITS, help="Only cards of this account.")
+def log_command(desk: Desk, account: str | None) -> None:
+    """Show the log of every card written; status 1 when it was changed afterwards."""
+    with clear_errors():
+        log = AuditLog(desk.log_path)
+        table = Table("at", "by", "stage", "kind", "account", "order", "yuan", "card")
+        for entry in log.entries():
+            if account in (None, entry["account"]):
+                kind = CardKind(entry["kind"]).name.lower()
+                row = (entry["at"], entry["by"], entry["stage"], kind, entry["account"])
+                money = (str(entry["order"]), yuan(entry["amount_fen"]), entry["uid"])
+                table.add_row(*row, *money)
+    Console().print(table)
+    if log.broken_at is not None:
+        raise click.ClickException(f"{log.path} was changed at or before line {log.broken_at}")
+    click.echo(f"{log.lines} lines, none of them changed")

@@ -1,0 +1,1 @@
+"""`dianka headend`: the server, sales, and what the database knows."""

@@ -1,0 +1,121 @@
+"""`dianka headend`: receive and store what concentrators send, sell orders, reconcile."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import click
+
+from host.cards import keystore
+from host.cli.headend import sales, show
+from host.cli.headend.database import database_option, opened
+from host.cli.options import clear_errors, passphrase
+from host.headend import keys
+from host.headend.ingest import Ingest
+from host.headend.orders import standings
+from host.headend.server import serve
+from host.link import console as link_console
+from host.link.port import Port
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  dianka headend serve --db village.db --port 7645 --keys uplink.toml
+  dianka headend sell --db village.db --account 000000000001 --amount 50.00
+  dianka headend sell --db village.db --file sales.csv --out orders.csv
+  dianka headend refund --db village.db --account 000000000001 --amount 20.00
+  dianka headend show --db village.db
+  dianka headend items --db village.db --account 000000000001
+  dianka headend reconcile --db village.db --json
+"""
+)
+def command() -> None:
+    """Receive, store and acknowledge what concentrators send; sell; reconcile."""
+
+
+@command.command(
+    "serve",
+    epilog="""\b
+The key file is TOML, one line a concentrator:
+  [uplink]
+  7 = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+\b
+Example:
+  dianka headend serve --db village.db --port 7645 --keys uplink.toml
+""",
+)
+@database_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=7645,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="TCP port; 0 takes a free one, printed once it listens.",
+)
+@click.option(
+    "--keys",
+    "keys_path",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with each concentrator's key.",
+)
+def serve_command(path: Path, host: str, port: int, keys_path: Path) -> None:
+    """Take records in over TCP, acknowledging each batch once it is committed."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        known = keys.load(keys_path)
+    except keys.KeysError as error:
+        raise click.ClickException(str(error)) from error
+    with opened(path, create=True) as store:
+        ingest = Ingest(store, known)
+        try:
+            asyncio.run(serve(ingest, host, port, _say_ready))
+        except OSError as error:
+            hint = "choose another --port, or stop what uses it"
+            raise click.ClickException(
+                f"cannot listen on {host}:{port}: {error}; {hint}"
+            ) from error
+        for name, count in sorted(ingest.counters.items()):
+            click.echo(f"{name}: {count}")
+
+
+def _say_ready(host: str, port: int) -> None:
+    click.echo(f"listening on {host}:{port}")
+
+
+@command.command(
+    "restore",
+    epilog="""\b
+Example:
+  dianka headend restore --db village.db --concentrator 7 --port /dev/ttyUSB0
+""",
+)
+@database_option
+@click.option("--concentrator", required=True, type=int, help="Number of the concentrator.")
+@click.option("--port", required=True, help="Its console: /dev/ttyUSB0, or socket://HOST:PORT.")
+@click.option(
+    "--keys",
+    "keys_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Log in with the console key of this key file.",
+)
+def restore_command(path: Path, concentrator: int, port: str, keys_path: Path | None) -> None:
+    """Tell a replaced concentrator each account's newest order and money; then it takes cards."""
+    with opened(path) as store:
+        known = standings(store, concentrator)
+    if not known:
+        raise click.ClickException(f"{path} knows no top-ups of concentrator {concentrator}")
+    with clear_errors(), Port(port) as line:
+        console = link_console.Console(line)
+        if keys_path is not None:
+            console.login(keystore.load(keys_path, passphrase).console_key)
+        for one in known:
+            console.command(f"account restore {one.account} {one.order} {one.credit_fen}")
+        console.command("restored")
+    click.echo(f"{len(known)} accounts restored, cards are taken again")
+
+
+for _one in (sales.sell, sales.refund, show.show, show.items_command, show.reconcile_command):
+    command.add_command(_one)

@@ -1,0 +1,170 @@
+"""`dianka headend sell` and `refund`: orders of households, one or a file of them."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from host.cards.batch import COLUMNS as ORDER_COLUMNS
+from host.cards.rows import amount_fen as row_amount_fen
+from host.cards.rows import digits, read_rows, tell_troubles
+from host.cli.headend.database import database_option, opened
+from host.cli.options import AMOUNT, DIGITS, LIMIT, clear_errors, json_option
+from host.headend.store import Sale, SalesError, Sold, StoreError
+from host.units import yuan
+
+REFERENCE_LIMIT = 64
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dianka headend sell --db village.db --account 000000000001 --amount 50.00
+  dianka headend sell --db village.db --file sales.csv --out orders.csv
+  dianka card issue --csv orders.csv --folder cards
+\b
+A file of sales, each with a reference of its maker's own, a receipt number say:
+  account,amount,reference
+  000000000001,50.00,2026-07-0001
+All of it is sold or nothing; what was sold under its reference before is not sold again.
+"""
+)
+@database_option
+@click.option("--account", help="Account number, 12 digits.")
+@click.option("--amount", "amount_fen", type=AMOUNT, help="Yuan, with at most two decimals.")
+@click.option(
+    "--file",
+    "csv_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Many sales: CSV with the columns account, amount, reference.",
+)
+@click.option(
+    "--out",
+    "out_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --file: write the orders here, for `dianka card issue --csv`.",
+)
+@click.option("--new", is_flag=True, help="Sell although no concentrator has the account yet.")
+@json_option
+def sell(
+    path: Path,
+    account: str | None,
+    amount_fen: int | None,
+    csv_path: Path | None,
+    out_path: Path | None,
+    new: bool,
+    as_json: bool,
+) -> None:
+    """Note a sale and print its order number, to be written on a card; or many, from a file."""
+    if csv_path is not None and account is None and amount_fen is None:
+        _sell_file(path, csv_path, out_path, new, as_json)
+        return
+    if csv_path is not None or out_path is not None or account is None or amount_fen is None:
+        raise click.UsageError("give --account and --amount, or --file with or without --out")
+    if not re.fullmatch("[0-9]{12}", account):
+        raise click.UsageError(f"--account {account}: an account number has 12 digits")
+    with opened(path, create=new) as store:
+        if not new and not store.has_account(account):
+            hint = "check the number, or use --new if its meter is still to come"
+            raise click.ClickException(f"no concentrator has account {account}: {hint}")
+        order = store.sell(account, amount_fen)
+    if as_json:
+        click.echo(json.dumps({"account": account, "order": order, "amount_fen": amount_fen}))
+    else:
+        click.echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan")
+
+
+@click.command(
+    epilog="""\b
+Example:
+  dianka headend refund --db village.db --account 000000000001 --amount 20.00
+  dianka card issue --file card.bin --account 000000000001 --db village.db
+"""
+)
+@database_option
+@click.option("--account", required=True, type=DIGITS, help="Account number, 12 digits.")
+@click.option("--amount", "amount_fen", required=True, type=LIMIT, help="Yuan to pay back.")
+@json_option
+def refund(path: Path, account: str, amount_fen: int, as_json: bool) -> None:
+    """Note a refund and print its order number, to be written on a card.
+
+    The concentrator takes it off the account, and the card's mark, or the record that follows,
+    says that it did: pay out then, not before. A refund that was not redeemed yet is changed to
+    this amount; with 0 it is given up, and the card still has to be inserted.
+    """
+    with opened(path) as store:
+        try:
+            order = store.refund(account, amount_fen)
+        except StoreError as error:
+            hint = "refund less, or redeem first what was bought"
+            raise click.ClickException(f"no refund: {error}; {hint}") from error
+    if as_json:
+        click.echo(json.dumps({"account": account, "order": order, "amount_fen": -amount_fen}))
+    else:
+        click.echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan to pay back")
+
+
+def _sell_file(
+    path: Path, csv_path: Path, out_path: Path | None, new: bool, as_json: bool
+) -> None:
+    """Sell all that a file lists, or nothing of it."""
+    key = ("reference", lambda sale: sale.reference)
+    with clear_errors():
+        sales = read_rows(csv_path, ("account", "amount", "reference"), _sale, key)
+    with opened(path, create=new) as store:
+        try:
+            sold = store.sell_all(list(sales.values()), new)
+        except SalesError as error:
+            lines = list(sales)
+            troubles = {lines[place]: why for place, why in error.troubles.items()}
+            text = tell_troubles(csv_path, troubles)
+            raise click.ClickException(text) from error
+    if out_path is not None:
+        _write_orders(out_path, csv_path, sold)
+    if as_json:
+        click.echo(json.dumps({"orders": [_sold_fields(one) for one in sold]}))
+        return
+    fresh = [one.sale.amount_fen for one in sold if not one.before]
+    click.echo(
+        f"{len(fresh)} orders sold for {yuan(sum(fresh))} yuan, "
+        f"{len(sold) - len(fresh)} were sold before, {len(sold)} rows"
+    )
+    if out_path is not None and (homeless := sum(not one.meter for one in sold)):
+        click.echo(f"{homeless} accounts have no meter yet: fill it in, in {out_path}")
+
+
+def _sale(row: dict[str, str]) -> Sale:
+    reference = row["reference"]
+    if not 0 < len(reference) <= REFERENCE_LIMIT or not reference.isprintable():
+        raise ValueError(f"reference {reference!r} has not 1 to {REFERENCE_LIMIT} characters")
+    return Sale(digits(row, "account"), row_amount_fen(row), reference)
+
+
+def _sold_fields(one: Sold) -> dict[str, Any]:
+    return {
+        "account": one.sale.account,
+        "meter": one.meter or None,
+        "order": one.order,
+        "amount_fen": one.sale.amount_fen,
+        "reference": one.sale.reference,
+        "sold_before": one.before,
+    }
+
+
+def _write_orders(out_path: Path, csv_path: Path, sold: list[Sold]) -> None:
+    """The orders as `dianka card issue --csv` takes them."""
+    try:
+        with out_path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(ORDER_COLUMNS)
+            for one in sold:
+                sale = one.sale
+                writer.writerow((sale.account, one.meter, one.order, yuan(sale.amount_fen)))
+    except OSError as error:
+        hint = (
+            f"all of {csv_path} is sold; the same command with another --out sells nothing twice"
+        )
+        raise click.ClickException(f"cannot write {out_path}: {error.strerror}; {hint}") from error

@@ -1,0 +1,201 @@
+"""`dianka headend show`, `items` and `reconcile`: what the database knows, for people."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from host.cli.headend.database import database_option, opened
+from host.cli.options import DAY_BEGIN, DIGITS, json_option
+from host.frames.items import Told, tell
+from host.headend.items import StoredItem, stored_items
+from host.headend.reconcile import RELAY_NAMES, Household, Reconciliation, households, reconcile
+from host.units import kwh, to_datetime, yuan
+
+
+@click.command(
+    epilog="""\b
+Example:
+  dianka headend show --db village.db
+"""
+)
+@database_option
+def show(path: Path) -> None:
+    """Print a table of all households: money, energy, relay, readings."""
+    with opened(path) as store:
+        Console().print(household_table(households(store)))
+
+
+@click.command(
+    "items",
+    epilog="""\b
+Examples:
+  dianka headend items --db village.db --account 000000000001
+  dianka headend items --db village.db --identifier 0201FF00 --since 2026-01-01 --all --csv
+""",
+)
+@database_option
+@click.option("--account", type=DIGITS, help="Only this account.")
+@click.option("--identifier", help="Only this identifier, 8 digits, or 4 of a meter of 1997.")
+@click.option("--since", "since_t2000", type=DAY_BEGIN, default=None, help="From this day on.")
+@click.option("--all", "is_all", is_flag=True, help="Every answer, not the newest of each alone.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a value.")
+@json_option
+def items_command(
+    path: Path,
+    account: str | None,
+    identifier: str | None,
+    since_t2000: int | None,
+    is_all: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Print what meters told beside their registers: status words, counts, voltages."""
+    if as_csv and as_json:
+        raise click.UsageError("give --csv or --json, not both")
+    if identifier is not None:
+        identifier = _identifier(identifier)
+    with opened(path) as store:
+        found = stored_items(store, account, identifier, since_t2000 or 0, not is_all)
+    rows = [(one, tell(one.identifier, one.values)) for one in found]
+    if as_json:
+        click.echo(json.dumps({"items": [_item_fields(*row) for row in rows]}, ensure_ascii=False))
+    elif as_csv:
+        _print_items_csv(rows)
+    elif rows:
+        Console().print(_item_table(rows))
+    else:
+        click.echo("no meter has told any: concentrators ask once a day, and once a week")
+
+
+def _identifier(text: str) -> str:
+    """An identifier as the database has it."""
+    if not re.fullmatch("[0-9A-Fa-f]{4}|[0-9A-Fa-f]{8}", text):
+        hint = "give 8 digits like 0201FF00, or 4 like B630; `docs/IDENTIFIERS.md` lists them"
+        raise click.UsageError(f"--identifier {text}: {hint}")
+    return text.upper().zfill(8)
+
+
+def _item_fields(stored: StoredItem, told: Told) -> dict[str, Any]:
+    return {
+        "account": stored.account,
+        "time": _time(stored.t2000),
+        "identifier": told.di,
+        "name_en": told.name_en,
+        "name_zh": told.name_zh,
+        "items": told.items,
+    }
+
+
+def _print_items_csv(rows: list[tuple[StoredItem, Told]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("account", "time", "identifier", "name", "place", "value", "unit", "flags"))
+    for stored, told in rows:
+        head = (stored.account, _time(stored.t2000), told.di, told.name_en)
+        for place, item in enumerate(told.items):
+            flags = " | ".join(item.get("flags", ()))
+            writer.writerow((*head, place, item["value"], item["unit"], flags))
+    click.echo(text.getvalue(), nl=False)
+
+
+def _item_table(rows: list[tuple[StoredItem, Told]]) -> Table:
+    table = Table(title="What meters told")
+    table.add_column("account", no_wrap=True)
+    table.add_column("time", no_wrap=True)
+    table.add_column("identifier", no_wrap=True)
+    table.add_column("name")
+    table.add_column("values")
+    for stored, told in rows:
+        words = " / ".join(_item_words(item) for item in told.items)
+        table.add_row(stored.account, _time(stored.t2000), told.di, told.name_en, words)
+    return table
+
+
+def _item_words(item: dict[str, Any]) -> str:
+    if "flags" in item:
+        return ", ".join(item["flags"]) or "nothing set"
+    return "-" if item["value"] is None else f"{item['value']} {item['unit']}".strip()
+
+
+@click.command(
+    "reconcile",
+    epilog="""\b
+Example:
+  dianka headend reconcile --db village.db --json
+""",
+)
+@database_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def reconcile_command(path: Path, as_json: bool) -> None:
+    """Compare orders, top-ups, charges, balances and readings; status 1 if anything differs."""
+    with opened(path) as store:
+        result = reconcile(store)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        _print_reconciliation(result)
+    if not result.ok:
+        raise click.exceptions.Exit(1)
+
+
+def household_table(rows: list[Household]) -> Table:
+    """The households as a table for people."""
+    table = Table(title="Households")
+    table.add_column("account", no_wrap=True)
+    table.add_column("meter", no_wrap=True)
+    for name in ("bought", "charged", "balance", "used kWh"):
+        table.add_column(name, justify="right")
+    table.add_column("relay")
+    table.add_column("readings", justify="right")
+    table.add_column("last reading", no_wrap=True)
+    for one in rows:
+        table.add_row(
+            one.account or "(unknown)",
+            one.meter or "-",
+            yuan(one.sold_fen),
+            yuan(one.charged_fen),
+            yuan(one.balance_fen),
+            kwh(one.used_wh),
+            RELAY_NAMES.get(one.relay, "?"),
+            str(one.readings),
+            "-" if one.last_t2000 is None else _time(one.last_t2000),
+        )
+    return table
+
+
+def summary(result: Reconciliation) -> list[str]:
+    """The sums as sentences."""
+    sold, charged = yuan(result.total("sold_fen")), yuan(result.total("charged_fen"))
+    balance, unredeemed = (
+        yuan(result.total("balance_fen")),
+        yuan(result.total("unredeemed_fen")),
+    )
+    readings = f"{result.readings_taken} readings taken, {result.readings_stored} stored"
+    return [
+        f"sold {sold} = charged {charged} + balances {balance} + not yet redeemed {unredeemed}",
+        f"orders: {result.orders_sold} sold, {result.orders_redeemed} redeemed",
+        f"{readings}, duplicates {result.duplicates}",
+        f"records: {result.records} stored, {result.records_lost} lost",
+    ]
+
+
+def _print_reconciliation(result: Reconciliation) -> None:
+    for line in summary(result):
+        click.echo(line)
+    for difference in result.differences:
+        click.secho(f"difference: {difference}", fg="red")
+    if result.ok:
+        click.secho("everything agrees, to the fen", fg="green")
+    else:
+        click.secho(f"{len(result.differences)} differences", fg="red", bold=True)
+
+
+def _time(t2000: int) -> str:
+    return str(to_datetime(t2000))
