@@ -15,10 +15,10 @@ help:
 	@sed -n 's/^# \([a-z-]*\): /\1\t/p' Makefile | \
 		awk -F '\t' '{printf "make %-11s %s\n", $$1, $$2}'
 
-# setup: make .venv, install the product into it and get a MicroPython; instant when done
+# setup: make .venv, install the product, fetch stubs and a MicroPython; instant when done
 setup: $(READY)
 
-$(READY): pyproject.toml tools/bootstrap.py
+$(READY): pyproject.toml tools/bootstrap.py tools/stubs.py
 	@$(PYTHON) tools/bootstrap.py >&2
 	@touch $@
 
@@ -44,7 +44,7 @@ check: $(READY)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy host tools
-	@MYPYPATH=tools/typings $(BIN)/mypy --cache-dir .mypy_cache/device firmware
+	@$(BIN)/python -m tools.stubs
 	@$(BIN)/python -m tools.tidy
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 

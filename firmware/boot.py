@@ -66,7 +66,7 @@ def start() -> None:
 
         status = main.main()
     except Exception as error:
-        sys.print_exception(error)  # type: ignore[attr-defined]  # MicroPython only
+        sys.print_exception(error)
     finally:
         # Also when ^C ends it: whoever is at the prompt may take his time.
         _end_limit()
@@ -143,7 +143,8 @@ def _get(name: str) -> str:
     """What the file holds; "" when it is missing, unreadable or no text."""
     try:
         with open(name) as file:
-            return file.read(_TEXT_LIMIT)
+            text: str = file.read(_TEXT_LIMIT)
+            return text
     except (OSError, ValueError):
         return ""
 

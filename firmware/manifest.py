@@ -10,6 +10,7 @@ for _name in (
     "__init__.py",
     "littlefs.py",
     "tcp.py",
+    "wifi.py",
     "chip.py",
     "esp32.py",
     "rp2.py",

@@ -1,4 +1,4 @@
-"""Prepare a checkout: .venv with the product and its development tools, and a MicroPython.
+"""Prepare a checkout: .venv with the product and its tools, type stubs, and a MicroPython.
 
     python3 tools/bootstrap.py
 
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools import debian, micropython  # noqa: E402 - needs the path above
+from tools import debian, micropython, stubs  # noqa: E402 - needs the path above
 
 MINIMUM = (3, 11)
 
@@ -97,8 +97,9 @@ def main() -> int:
         extras = "dev,pcsc" if _can_build_pcsc() else "dev"
         install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         _run([str(python), *install, "-e", f".[{extras}]"], "could not install the packages")
+        stubs.ensure(python)
         print(f"setup: MicroPython is {micropython.ensure()}")
-    except (SetupError, debian.FetchError) as error:
+    except (SetupError, stubs.StubsError, debian.FetchError) as error:
         print(f"setup: {error}.", file=sys.stderr)
         return 1
     return 0

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ports import Channel, Line, Storage
-    from vfs import BlockDevice, VfsLfs2
+    from vfs import AbstractBlockDev, VfsLfs2
 
 _MASK = const(0x1FFFFFFF)
 _EPOCH_1970_S = const(946684800)
@@ -157,15 +157,19 @@ class Board:
     def _open_uplink(self, options: "dict[str, Any]") -> "Channel":
         if "uart" in options:
             return Uart(options, 115200, None)
-        from boards.tcp import TcpClient
-
+        try:
+            from boards.tcp import TcpClient
+        except ImportError:
+            raise BoardError(
+                "board.json: uplink.host: this port has no sockets; give the uplink a uart"
+            ) from None
         if "ssid" in options:
-            import network
-
-            station = network.WLAN(network.STA_IF)
-            station.active(True)
-            station.connect(options["ssid"], options["key"])
+            self.join(options["ssid"], options["key"])
         return TcpClient(options["host"], options["port"])
+
+    def join(self, ssid: str, key: str) -> None:
+        """Join a Wi-Fi; a port whose chip may have a radio does."""
+        raise BoardError("board.json: uplink.ssid: this port has no Wi-Fi")
 
     def now_ticks(self) -> int:
         """Milliseconds, modulo 2**29."""
@@ -233,7 +237,7 @@ class Board:
             self._buzzer(self._changes & 1)
 
 
-def open_storage(device: "BlockDevice") -> "Storage":
+def open_storage(device: "AbstractBlockDev") -> "Storage":
     """The journal on `device`, the flash of the port's own file system, which is mounted anew."""
     return LittleStorage(_mount(device), "/journal")
 
@@ -252,7 +256,7 @@ def _load() -> "dict[str, Any]":
     return options
 
 
-def _mount(device: "BlockDevice") -> "VfsLfs2":
+def _mount(device: "AbstractBlockDev") -> "VfsLfs2":
     """The file system of `device`, where the port had it: two at once would spoil each other."""
     place = os.getcwd()
     try:  # noqa: SIM105 - MicroPython has no contextlib

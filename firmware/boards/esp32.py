@@ -20,3 +20,9 @@ class Board(chip.Board):
 
     def __init__(self) -> None:
         super().__init__(open_storage())
+
+    def join(self, ssid: str, key: str) -> None:
+        """Join a Wi-Fi."""
+        from boards.wifi import join
+
+        join(ssid, key)

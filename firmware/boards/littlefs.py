@@ -13,7 +13,7 @@ from boards import BoardError
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from vfs import BlockDevice, VfsLfs2
+    from vfs import AbstractBlockDev, VfsLfs2
 
 # Half a page of the flash: littlefs holds four of them for each open file, and twice more. What
 # marks a new file system fits in one, so that it is there or not.
@@ -24,7 +24,7 @@ _STAT_SIZE = const(6)
 _BLANK_SIZE = const(64)
 
 
-def open_filesystem(device: "BlockDevice") -> "VfsLfs2":
+def open_filesystem(device: "AbstractBlockDev") -> "VfsLfs2":
     """The littlefs on `device`, made first where it is blank; BoardError if it is neither."""
     try:
         filesystem = vfs.VfsLfs2(
@@ -42,7 +42,7 @@ def open_filesystem(device: "BlockDevice") -> "VfsLfs2":
     return filesystem
 
 
-def _is_blank(device: "BlockDevice") -> bool:
+def _is_blank(device: "AbstractBlockDev") -> bool:
     """Whether the start of the first two blocks, where littlefs begins, was never written."""
     buf = bytearray(_BLANK_SIZE)
     for block in (0, 1):

@@ -209,7 +209,8 @@ class Board:
 
     def random(self) -> int:
         """A number below 2**29 from the timer: this board has no source of randomness."""
-        return machine.mem32[_TIMER + 4] & _MASK
+        value: int = machine.mem32[_TIMER + 4]
+        return value & _MASK
 
     def feed(self) -> None:
         """The work makes progress; the emulator has no watchdog."""

@@ -21,7 +21,7 @@ class TcpClient:
         self._host = host
         self._port = port
         self._count = 0
-        self._address: object = None
+        self._address: tuple[str, int] | tuple[str, int, int, int] | None = None
         self._socket: socket.socket | None = None
         self._poll = select.poll()
         self._next_ticks = time.ticks_ms()

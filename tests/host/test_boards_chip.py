@@ -290,3 +290,19 @@ def test_the_flash_is_mounted_anew_where_the_port_had_it(world: World) -> None:
     importlib.import_module("boards.chip").open_storage(object())
 
     assert told == [("umount", str(Path.cwd())), ("mount", str(Path.cwd()))]
+
+
+def test_a_port_that_cannot_reach_the_uplink_says_which_key_to_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boards import BoardError, wifi
+
+    uplink = {"host": "192.168.1.2", "port": 7645}
+    with pytest.raises(BoardError, match=r"^board\.json: uplink\.ssid: this port has no Wi-Fi"):
+        board_of(lines=[LINE], uplink={**uplink, "ssid": "station", "key": "secret"})
+    monkeypatch.setitem(sys.modules, "network", None)
+    with pytest.raises(BoardError, match=r"^board\.json: uplink\.ssid: this chip has no radio"):
+        wifi.join("station", "secret")
+    monkeypatch.setitem(sys.modules, "boards.tcp", None)
+    with pytest.raises(BoardError, match=r"^board\.json: uplink\.host: this port has no sockets"):
+        board_of(lines=[LINE], uplink=uplink)
