@@ -11,7 +11,7 @@ from tools.budget import Row
 
 REQUIRED = {
     "frozen_bytes": 160 * 1024,
-    "import_heap_bytes": 40 * 1024,
+    "import_heap_bytes": 45 * 1024,
     "free_heap_512_meters_bytes": 32 * 1024,
     "instructions_reading": 12_000,
     "instructions_charge": 15_000,
