@@ -2,7 +2,7 @@
 
 Numbers up to 21 are those card meters have in common. A meter shows the family: Err-31 device,
 Err-32 card not genuine, Err-33 not for this place, Err-34 content, Err-35 contact, Err-36 limit.
-Words for people, and what to do next, are in host/frames/card.py.
+Words for people, and what to do next, are in host/frames/card_results.csv.
 """
 
 from micropython import const

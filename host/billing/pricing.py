@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 
-from host.frames.tariff import SeasonTerms, SetTerms, TariffFile, rate_at, sets_of, slots_of
+from host.frames.tariff_terms import SeasonTerms, SetTerms, TariffFile, rate_at, sets_of, slots_of
 from host.units import EPOCH
 
 REGISTER_MODULUS_WH = 10**9

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from host.frames.tariff import Number
+from host.frames.tariff_terms import Number
 
 HOUR = timedelta(hours=1)
 

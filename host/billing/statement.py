@@ -11,7 +11,8 @@ from fractions import Fraction
 
 from host.billing.pricing import Account, Line
 from host.frames.record import Record, RecordKind
-from host.frames.tariff import TariffFile, build, image_crc32
+from host.frames.tariff import build, image_crc32
+from host.frames.tariff_terms import TariffFile
 from host.units import to_datetime
 
 _SOURCE_RESTORED = 2  # what the head-end knew of before

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from host.cards.audit import AuditLog
 from host.frames import card as frames
 from host.frames.card import MONEY_KINDS, Card, CardKind, Header
+from host.frames.card_keys import wrap_key
 from host.link.card import CardIoError, CardMemory
 from host.units import yuan
 
@@ -118,7 +119,7 @@ def issue(
 def _wrapped(header: Header, key: bytes) -> Header:
     """A key card's new key is given in the clear and leaves wrapped for this card."""
     found = frames.parse_content(header)
-    wrapped = frames.wrap_key(key, found["wrapped"], header.uid, header.order)
+    wrapped = wrap_key(key, found["wrapped"], header.uid, header.order)
     return replace(header, content=frames.key_content(found["version"], wrapped))
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from host.frames.card import DISTRICT_LIMIT, KEY_SIZE, console_key, district_key
+from host.frames.card import DISTRICT_LIMIT
+from host.frames.card_keys import KEY_SIZE, console_key, district_key
 
 ISSUER_KEY_SIZE = 32
 SALT_SIZE = 16

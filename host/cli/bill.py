@@ -16,7 +16,8 @@ from host.billing.pricing import Calendar
 from host.billing.profile import Profile, ProfileError
 from host.device.bill import BillError, Cell, DeviceBill
 from host.device.year import Year, price_year
-from host.frames.tariff import TariffError, TariffFile, load, parse_kwh
+from host.frames.tariff import load
+from host.frames.tariff_terms import TariffError, TariffFile, parse_kwh
 
 _FEN = Decimal("0.01")
 # Any day will do where prices are the same all year.

@@ -8,6 +8,7 @@ import click
 from host.cards import keystore
 from host.cli.options import passphrase
 from host.frames import tariff
+from host.frames.tariff_terms import TariffError
 from host.link import setup
 from host.link.console import Console, ConsoleError
 from host.link.port import Port, PortError
@@ -62,7 +63,7 @@ def command(
                 _say(console.command(" ".join(words)))
             elif not image:
                 _converse(console)
-    except (PortError, ConsoleError, keystore.KeystoreError, tariff.TariffError) as error:
+    except (PortError, ConsoleError, keystore.KeystoreError, TariffError) as error:
         raise click.ClickException(str(error)) from error
 
 

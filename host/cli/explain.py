@@ -14,7 +14,8 @@ from rich.table import Table
 from host.billing.shipped import shipped
 from host.billing.statement import Entry, Explainer, Statement, StatementError, decimals
 from host.frames.record import Record, parse_payload, parse_segment
-from host.frames.tariff import TariffError, load
+from host.frames.tariff import load
+from host.frames.tariff_terms import TariffError
 
 _SQLITE = b"SQLite format 3\0"
 

@@ -25,6 +25,7 @@ from host.demo.village import Village
 from host.frames import card as frames
 from host.frames import tariff
 from host.frames.card import CardKind, Header
+from host.frames.card_results import CODES, OUTCOMES
 from host.headend import schema
 from host.headend.reconcile import Household, Reconciliation, households, reconcile
 from host.headend.store import Store
@@ -180,8 +181,8 @@ class Story:
         )
         issuing.issue(FileCard(path, create=True), header, self._keys.key_of(DISTRICT, 1))
         result = self._redeem(path)
-        if not result.credited or result.code != frames.CODES["OK"]:
-            raise DemoError(f"card of account {account}: {frames.OUTCOMES[result.code]}")
+        if not result.credited or result.code != CODES["OK"]:
+            raise DemoError(f"card of account {account}: {OUTCOMES[result.code]}")
         if not frames.parse(path.read_bytes(), self._keys.key_of(DISTRICT, 1)).used:
             raise DemoError(f"card of account {account} was credited but is not marked as used")
         return path
@@ -209,7 +210,7 @@ class Story:
         """Insert a card that must be refused with this code and bring no money."""
         before = self._balance_fen(POOR)
         result = self._redeem(path)
-        outcome = frames.OUTCOMES[result.code]
+        outcome = OUTCOMES[result.code]
         if result.credited or outcome.name != code:
             raise DemoError(f"{what} was not refused with {code} but gave {outcome.name}")
         if self._balance_fen(POOR) > before:

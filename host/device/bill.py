@@ -10,7 +10,8 @@ from decimal import Decimal
 from prepay.ledger import CHARGED, FIRST, HOUSEHOLD, MONEY_LIMIT_FEN, OUTCOME_NAMES, Ledger
 from prepay.tariff import NO_LIMIT, Tariff
 
-from host.frames.tariff import TariffFile, build
+from host.frames.tariff import build
+from host.frames.tariff_terms import TariffFile
 from host.units import to_t2000, yuan
 
 # More than any household draws: what is asked for is priced, not doubted.

@@ -9,7 +9,7 @@ from itertools import pairwise
 from host.billing.pricing import Account, Line
 from host.billing.profile import HOUR, Profile
 from host.device.bill import BillError, DeviceBill
-from host.frames.tariff import TariffFile, slots_of
+from host.frames.tariff_terms import TariffFile, slots_of
 from host.units import to_t2000
 
 

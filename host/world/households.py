@@ -7,6 +7,7 @@ from random import Random
 from host.cards.issuing import IssueError, issue
 from host.frames import card as frames
 from host.frames.card import CardKind, Header
+from host.frames.card_results import CODES, OUTCOMES
 from host.link.reader import Redeemed
 from host.sim.card import VirtualCard
 from host.sim.meter import Meter
@@ -22,7 +23,7 @@ DISTRICT = 4711
 KEY = bytes(range(16))
 KEY_VERSION = 1
 _OTHER_KEY = bytes(range(1, 17))
-_TAKEN = (frames.CODES["OK"], frames.CODES["COMPLETED"], frames.CODES["USED"])
+_TAKEN = (CODES["OK"], CODES["COMPLETED"], CODES["USED"])
 _AMOUNTS_FEN = (50, 1500)
 _SHORT_FEN = 300
 _REFUND_CHANCE = 0.08  # of each visit
@@ -197,7 +198,7 @@ class Households:
         one.inserting = False
         name = "no result"
         if result is not None:
-            name = frames.OUTCOMES[result.code].name
+            name = OUTCOMES[result.code].name
             if result.credited or result.code in _TAKEN:
                 self._checkers.card_done(one.index, number, name)
         self.results[name] += 1
@@ -233,7 +234,7 @@ class Households:
         self._console.insert(card, lambda result: self._attacked(kind, result))
 
     def _attacked(self, kind: str, result: Redeemed | None) -> None:
-        name = frames.OUTCOMES[result.code].name if result else "no result"
+        name = OUTCOMES[result.code].name if result else "no result"
         self.results[f"{kind} {name}"] += 1
 
     def _forged(self, one: Household, uid: str, number: int, amount_fen: int) -> Header:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-from host.frames.tariff import TariffFile, read
+from host.frames.tariff import read
+from host.frames.tariff_terms import TariffFile
 from host.units import DAY_S, HOUR_S, to_datetime
 
 # Who steps the clock moves it by at most this much, either way.

@@ -17,6 +17,7 @@ from device import Device
 from host.cards import keystore
 from host.cli import cli
 from host.frames import card as frames
+from host.frames.card_results import OUTCOMES
 from host.headend.ingest import Ingest
 from host.headend.store import Store
 from host.sim.card import VirtualCard
@@ -132,7 +133,7 @@ def test_killed_and_started_again(shop: Path) -> None:
             "accepted": True,
             "credited": False,
             "code": "OK",
-            "reason": frames.OUTCOMES[1].english,
+            "reason": OUTCOMES[1].english,
             "amount_fen": 0,
             "balance_fen": 5000,
         }

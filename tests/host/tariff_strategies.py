@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from host.frames.tariff import TariffFile, read
+from host.frames.tariff import read
+from host.frames.tariff_terms import TariffFile
 
 
 def ladders(tiers: int, rates: int) -> st.SearchStrategy[list[dict[str, Any]]]:

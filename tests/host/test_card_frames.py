@@ -18,8 +18,11 @@ from card.redemption import Redemption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host.cards.judging import Place, judge
 from host.frames import card as frames
-from host.frames.card import CardKind, Header, Place
+from host.frames.card import CardKind, Header
+from host.frames.card_keys import account_key, district_key, wrap_key
+from host.frames.card_results import ACCEPTED, CODES, OUTCOMES
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 
@@ -40,7 +43,7 @@ BASE = Header(
     amount_fen=5000,
     issued_t2000=NOW - 1000,
 )
-KEY = frames.district_key(ISSUER_KEY, 4711, 2)
+KEY = district_key(ISSUER_KEY, 4711, 2)
 PLACE = Place(
     district=4711,
     key_version=2,
@@ -105,7 +108,7 @@ def redeemed(card: bytearray, uid: str, place: Place) -> str:
     carrier.insert(card, bytes.fromhex(uid))
     for _ in range(60):
         if redemption.poll(0, place.now_t2000):
-            return frames.OUTCOMES[redemption.code].name
+            return OUTCOMES[redemption.code].name
     raise AssertionError("the redemption never ended")
 
 
@@ -213,23 +216,23 @@ def test_both_judge_alike(
         card[flip // 8] ^= 1 << flip % 8
     limits = {"room_fen": room_fen, "cover_fen": 10_400 - room_fen}
     place = replace(PLACE, last_order=last, now_t2000=now, **limits)
-    assert frames.judge(bytes(card), uid, place) == redeemed(card, uid, place)
+    assert judge(bytes(card), uid, place) == redeemed(card, uid, place)
 
 
 @pytest.mark.parametrize("bit", range(88 * 8))
 def test_no_flipped_bit_is_taken(bit: int) -> None:
     card = memory(BASE)
     card[32 + bit // 8] ^= 1 << bit % 8
-    assert frames.judge(bytes(card), UID, PLACE) not in ("OK", "COMPLETED")
+    assert judge(bytes(card), UID, PLACE) not in ("OK", "COMPLETED")
 
 
 def test_keys_are_diversified() -> None:
     found = {
-        frames.district_key(ISSUER_KEY, 4711, 2),
-        frames.district_key(ISSUER_KEY, 4711, 3),
-        frames.district_key(ISSUER_KEY, 4712, 2),
-        frames.account_key(KEY, "000000000017"),
-        frames.account_key(KEY, "000000000018"),
+        district_key(ISSUER_KEY, 4711, 2),
+        district_key(ISSUER_KEY, 4711, 3),
+        district_key(ISSUER_KEY, 4712, 2),
+        account_key(KEY, "000000000017"),
+        account_key(KEY, "000000000018"),
     }
     assert len(found) == 5
     assert {len(key) for key in found} == {16}
@@ -239,7 +242,7 @@ def test_contents() -> None:
     limits = {"alarm_1_fen": 3000, "close_fen": 0}
     preset = replace(BASE, kind=CardKind.PRESET, content=frames.preset_content(limits))
     assert frames.parse_content(preset) == limits
-    wrapped = frames.wrap_key(KEY, bytes(range(16)), UID, 5)
+    wrapped = wrap_key(KEY, bytes(range(16)), UID, 5)
     card = replace(BASE, kind=CardKind.KEY, content=frames.key_content(3, wrapped))
     assert frames.parse_content(card) == {"version": 3, "wrapped": wrapped}
     image = Image()
@@ -257,16 +260,16 @@ def test_aes_cmac_of_a_published_key() -> None:
     from cryptography.hazmat.primitives.cmac import CMAC
 
     header = replace(BASE, suite=2)
-    cmac = CMAC(AES(frames.account_key(KEY, header.account)))
+    cmac = CMAC(AES(account_key(KEY, header.account)))
     built = frames.build(header, KEY)
     cmac.update(b"dianka/card/1\0I" + bytes.fromhex(UID) + built[:80])
     assert built[80:] == cmac.finalize()[:8]
 
 
 def test_a_card_too_small_is_told() -> None:
-    assert frames.judge(bytes(255), UID, PLACE) == "WRONG_TYPE"
-    assert frames.judge(b"", UID, PLACE) == "WRONG_TYPE"
-    assert frames.judge(bytes(70000), UID, PLACE) == "BLANK"
+    assert judge(bytes(255), UID, PLACE) == "WRONG_TYPE"
+    assert judge(b"", UID, PLACE) == "WRONG_TYPE"
+    assert judge(bytes(70000), UID, PLACE) == "BLANK"
 
 
 @pytest.mark.parametrize(
@@ -289,11 +292,11 @@ def test_what_makes_no_card(change: dict[str, Any], said: str) -> None:
 def test_one_table_of_results() -> None:
     named = {name: value for name, value in vars(codes).items() if name[0].isupper()}
     assert set(named) > NO_RESULTS
-    assert {name: named[name] for name in set(named) - NO_RESULTS} == frames.CODES
-    assert all(outcome.shown[:5] in ("Good", "Err-3") for outcome in frames.OUTCOMES.values())
+    assert {name: named[name] for name in set(named) - NO_RESULTS} == CODES
+    assert all(outcome.shown[:5] in ("Good", "Err-3") for outcome in OUTCOMES.values())
     texts = [
         text
-        for one in frames.OUTCOMES.values()
+        for one in OUTCOMES.values()
         for text in (one.english, one.chinese, one.next_english, one.next_chinese)
     ]
     assert all(texts)
@@ -301,12 +304,12 @@ def test_one_table_of_results() -> None:
 
 def test_the_table_in_the_documents_is_the_same() -> None:
     text = (Path(__file__).parents[2] / "docs" / "CARDS.md").read_text()
-    for one in frames.OUTCOMES.values():
-        shown = "OK" if one.code in frames.ACCEPTED else f"{one.shown}.{one.code:02d}"
+    for one in OUTCOMES.values():
+        shown = "OK" if one.code in ACCEPTED else f"{one.shown}.{one.code:02d}"
         cells = (shown, f"{one.code} {one.name}", one.english, one.chinese)
         row = " | ".join((*cells, one.next_english, one.next_chinese))
         assert f"| {row} |" in text, one.name
-    assert text.count("\n| Err-3") == len(frames.OUTCOMES) - len(frames.ACCEPTED)
+    assert text.count("\n| Err-3") == len(OUTCOMES) - len(ACCEPTED)
 
 
 def test_every_test_the_documents_name_is_there() -> None:

@@ -18,6 +18,7 @@ from host.cards.audit import AuditLog
 from host.cards.issuing import IssueError, Issuer, give_serial
 from host.frames import card as frames
 from host.frames.card import CardKind, Header
+from host.frames.card_results import CODES
 from host.link.card import CardIoError
 from host.link.console import Console
 from host.link.programmer import PortCard
@@ -157,7 +158,7 @@ def test_a_new_card_is_named_issued_and_redeemed(tmp_path: Path) -> None:
     assert frames.serial_of(bytes(bench.chip.memory)) == serial
     bench.shown.clear()
     bench.reinsert()
-    assert bench.shown == [(frames.CODES["OK"], True)]
+    assert bench.shown == [(CODES["OK"], True)]
     assert bench.app.ledger.balance_fen(0) == 5000
     found = frames.parse(card.look().read(0, 256), keys.key_of(4711, 1))
     assert found.used

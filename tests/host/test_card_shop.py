@@ -20,6 +20,7 @@ from host.cards.audit import AuditError, AuditLog
 from host.cards.issuing import Issuer
 from host.frames import card as frames
 from host.frames import tariff
+from host.frames.card_keys import district_key
 from host.link.card import CardIoError, FileCard
 from host.sim.card import VirtualCard
 from tests.host.card_desk import CardDesk, served
@@ -230,7 +231,7 @@ def test_torn_while_issued(shop: Path, byte: int) -> None:
 @pytest.mark.parametrize("kind", list(frames.CardKind))
 def test_torn_write_of_each_kind_at_every_byte(kind: frames.CardKind) -> None:
     """What is half written is not genuine, or is the whole header; writing again mends it."""
-    key = frames.district_key(bytes(32), 4711, 1)
+    key = district_key(bytes(32), 4711, 1)
     content = frames.key_content(2, bytes(16)) if kind == frames.CardKind.KEY else bytes(32)
     header = replace(BASE, kind=kind, key_version=1, content=content)
     for byte in range(224):

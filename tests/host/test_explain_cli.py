@@ -23,8 +23,9 @@ from host.cli import cli
 from host.device.bill import CHARGED, FIRST, Ledger, Tariff
 from host.frames.batch import Batch
 from host.frames.record import Record, RecordKind, build, make
-from host.frames.tariff import TariffFile, image_crc32, load, rate_at
 from host.frames.tariff import build as build_image
+from host.frames.tariff import image_crc32, load
+from host.frames.tariff_terms import TariffFile, rate_at
 from host.headend.store import Store
 from host.units import to_t2000
 

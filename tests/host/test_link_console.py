@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from host.frames import card as frames
+from host.frames.card_results import CODES
 from host.link import card as link_card
 from host.link import reader
 from host.link.card import CardIoError, FileCard
@@ -140,8 +141,8 @@ def test_pulled_out_of_the_pc_s_reader(byte: int) -> None:
     card.tear_at_byte = byte
     assert insert(one, card, 1) == -1
     card.insert()
-    assert insert(one, card, 2) == frames.CODES["COMPLETED"]
-    assert insert(one, card, 3) == frames.CODES["USED"]
+    assert insert(one, card, 2) == CODES["COMPLETED"]
+    assert insert(one, card, 3) == CODES["USED"]
     assert one.books.credits == [(5, 5000)]
 
 
@@ -150,8 +151,8 @@ def test_a_bit_flipped_in_a_read_costs_one_insertion() -> None:
     card = VirtualCard(UID)
     card.memory[32:] = memory(BASE)[32:]
     card.flip_bit = 300
-    assert insert(one, card, 1) == frames.CODES["MAC"]
-    assert insert(one, card, 2) == frames.CODES["OK"]
+    assert insert(one, card, 1) == CODES["MAC"]
+    assert insert(one, card, 2) == CODES["OK"]
 
 
 def test_no_concentrator_answers() -> None:

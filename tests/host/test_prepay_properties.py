@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from host.billing.pricing import Account, Calendar
 from host.device.bill import CHARGED, FIRST, Ledger, Tariff
-from host.frames.tariff import Ladder, TariffFile, build
+from host.frames.tariff import build
+from host.frames.tariff_terms import Ladder, TariffFile
 from host.units import EPOCH, to_t2000
 from tests.host.tariff_strategies import tariff_files
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from host.billing.pricing import Calendar
 from host.device.bill import Tariff
-from host.frames.tariff import TariffError, TariffFile, build, load, parse, rate_at, read
+from host.frames.tariff import build, load, parse, read
+from host.frames.tariff_terms import TariffError, TariffFile, rate_at
 from host.units import EPOCH, to_t2000
 from tests.host.tariff_strategies import tariff_files
 

@@ -12,11 +12,13 @@ import click
 from host.cards import keystore
 from host.cards.audit import AuditLog
 from host.cards.issuing import Issuer
+from host.cards.judging import Place
 from host.cards.keystore import CardKeys, KeystoreError
 from host.cli.options import DAY, DAY_BEGIN, PASSPHRASE_VARIABLE, Command, now_t2000, passphrase
 from host.frames import card as frames
 from host.frames import tariff
-from host.frames.card import Header, Place
+from host.frames.card import Header
+from host.frames.tariff_terms import TariffError
 from host.link.card import CardMemory, FileCard
 from host.link.port import Port
 from host.link.programmer import PortCard
@@ -65,7 +67,7 @@ def next_tariff_options(function: Command) -> Command:
                 raise click.UsageError("say from when on the tariff counts: --next-from")
             try:
                 image = tariff.build(tariff.load(tariff_path), next_number)
-            except tariff.TariffError as error:
+            except TariffError as error:
                 raise click.ClickException(str(error)) from error
             crc32 = tariff.image_crc32(image)
             content = frames.tariff_content(next_number, crc32, next_from)

@@ -8,11 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from host.cards.audit import AuditLog
+from host.cards.judging import judge
 from host.cli.card.desk import Desk, Source, card_option, desk_options
 from host.cli.card.view import describe, for_people, label, plain, say_outcome, table_of
 from host.cli.options import DIGITS, account_option, clear_errors, json_option, meter_option
 from host.frames import card as frames
 from host.frames.card import CardKind
+from host.frames.card_results import CODES, OUTCOMES
 from host.link.card import FileCard, NoCardError
 from host.units import yuan
 
@@ -47,8 +49,8 @@ def show(
         found = describe(card, key is not None)
         if account and card.header:
             place = desk.place(account, meter or card.header.meter, last_order)
-            name = frames.judge(image, memory.uid, place)
-            found["would be"] = frames.OUTCOMES[frames.CODES[name]]
+            name = judge(image, memory.uid, place)
+            found["would be"] = OUTCOMES[CODES[name]]
     if as_json:
         plain_fields = {name: plain(value) for name, value in found.items()}
         click.echo(json.dumps(plain_fields, indent=2, ensure_ascii=False))
@@ -84,11 +86,11 @@ def verify(
         try:
             memory = source.open()
             image = memory.read(0, frames.CARD_SIZE)
-            name = frames.judge(image, (uid or memory.uid).upper(), place)
+            name = judge(image, (uid or memory.uid).upper(), place)
         except NoCardError:
             name = "WRONG_TYPE"
     # A card whose money counted already brings none, marked or not.
-    outcome = frames.OUTCOMES[frames.CODES["USED" if name == "COMPLETED" else name]]
+    outcome = OUTCOMES[CODES["USED" if name == "COMPLETED" else name]]
     accepted = outcome.name == "OK"
     if as_json:
         reason = "would be credited" if accepted else outcome.english

@@ -11,6 +11,7 @@ from host.cli.card.view import label, outcome_of, say_outcome
 from host.cli.options import clear_errors, console_of, json_option, port_option
 from host.frames import card as frames
 from host.frames.card import CardKind
+from host.frames.card_results import ACCEPTED
 from host.link import reader
 from host.link.port import Port
 from host.link.programmer import PortCard
@@ -38,7 +39,7 @@ def redeem(source: Source, port: str, timeout_s: float, as_json: bool) -> None:
     header, mark = card.header, card.write_back
     if as_json:
         answer: dict[str, Any] = {
-            "accepted": result.code in frames.ACCEPTED,
+            "accepted": result.code in ACCEPTED,
             "credited": result.credited,
             "code": label(outcome),
             "reason": outcome.english,
@@ -53,7 +54,7 @@ def redeem(source: Source, port: str, timeout_s: float, as_json: bool) -> None:
             click.echo(f"order {header.order}: {yuan(header.amount_fen)} yuan {done}")
         if mark:
             click.echo(f"balance {yuan(mark.balance_fen)} yuan")
-    if not result.credited and result.code not in frames.ACCEPTED:
+    if not result.credited and result.code not in ACCEPTED:
         raise click.exceptions.Exit(1)
 
 

@@ -7,7 +7,8 @@ import click
 from rich.table import Table
 
 from host.frames import card as frames
-from host.frames.card import Card, CardKind, Header, Outcome, WriteBack
+from host.frames.card import Card, CardKind, Header, WriteBack
+from host.frames.card_results import ACCEPTED, CODES, OUTCOMES, Outcome
 from host.units import kwh, to_datetime, yuan
 
 # As in firmware/prepay/policy.py.
@@ -40,7 +41,7 @@ class Time:
 
 def label(outcome: Outcome) -> str:
     """What a meter shows and the number behind it: "Err-34.18", of a good card "OK"."""
-    return "OK" if outcome.code in frames.ACCEPTED else f"{outcome.shown}.{outcome.code:02d}"
+    return "OK" if outcome.code in ACCEPTED else f"{outcome.shown}.{outcome.code:02d}"
 
 
 def outcome_of(code: int) -> Outcome:
@@ -54,12 +55,12 @@ def outcome_of(code: int) -> Outcome:
         "update this tool",
         "升级本工具",
     )
-    return frames.OUTCOMES.get(code, unknown)
+    return OUTCOMES.get(code, unknown)
 
 
 def say_outcome(outcome: Outcome) -> None:
     """A result in color, and what to do next."""
-    good = outcome.code in frames.ACCEPTED
+    good = outcome.code in ACCEPTED
     text = f"{label(outcome)} {outcome.english} {outcome.chinese}"
     click.secho(text, fg="green" if good else "red")
     if not good:
@@ -70,7 +71,7 @@ def describe(card: Card, has_key: bool) -> dict[str, Any]:
     """The card's fields by the names people read, in their order."""
     header = card.header
     if header is None:
-        return {"state": frames.OUTCOMES[frames.CODES[card.trouble]]}
+        return {"state": OUTCOMES[CODES[card.trouble]]}
     found = {**_described_header(header, card.genuine if has_key else None)}
     if header.kind in frames.MONEY_KINDS:
         found["redeemed"] = "yes" if card.used else "not marked as redeemed"
@@ -149,7 +150,7 @@ def plain(value: Any) -> Any:
 def for_people(value: Any) -> str:
     """A described value for the table."""
     if isinstance(value, Outcome):
-        color = "green" if value.code in frames.ACCEPTED else "red"
+        color = "green" if value.code in ACCEPTED else "red"
         return f"[{color}]{label(value)}[/] {value.english} {value.chinese}"
     if isinstance(value, Yuan):
         return f"{yuan(value.fen)} yuan"

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from host.billing.pricing import Account as Pricing
 from host.frames.record import Record
-from host.frames.tariff import TariffFile
+from host.frames.tariff_terms import TariffFile
 from host.units import to_datetime, to_t2000
 
 CLOSED, OPEN = 0, 1

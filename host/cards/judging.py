@@ -1,0 +1,101 @@
+"""What a concentrator would answer to a card: the result of every check, made a second time."""
+
+from dataclasses import dataclass
+
+from host.frames.card import (
+    AMOUNT_LIMIT_FEN,
+    FLAG_SPARE_TARIFF,
+    NOBODY,
+    OPERATOR_KINDS,
+    ORDER_LIMIT,
+    SUITES,
+    Card,
+    CardKind,
+    Header,
+    parse,
+    parse_content,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A concentrator and one account of it, as far as they decide about a card."""
+
+    district: int
+    key_version: int
+    key: bytes
+    account: str
+    meter: str
+    last_order: int
+    now_t2000: int = -1
+    room_fen: int = AMOUNT_LIMIT_FEN
+    cover_fen: int = AMOUNT_LIMIT_FEN  # what a refund may take
+    operator_order: int = 0
+    tariffs: frozenset[tuple[int, int]] | None = None  # number and CRC-32; None: any may be there
+    suites: frozenset[int] = frozenset(SUITES)
+
+
+def judge(memory: bytes, uid: str, place: Place) -> str:
+    """Name of the result that the card would have there, e.g. "OK" or "USED"."""
+    card = parse(memory, place.key)
+    header = card.header
+    if card.trouble or header is None:
+        return card.trouble
+    valid_until = header.valid_until_t2000
+    checks = (
+        (header.suite not in place.suites, "WRONG_TYPE"),
+        (header.district != place.district, "DISTRICT"),
+        (header.key_version != place.key_version, "KEY_VERSION"),
+        (not card.genuine, "MAC"),
+        (header.uid != uid, "SERIAL"),
+        (header.order > ORDER_LIMIT or header.amount_fen > AMOUNT_LIMIT_FEN, "FORMAT"),
+        (valid_until and place.now_t2000 < 0, "NO_CLOCK"),
+        (valid_until and place.now_t2000 > valid_until, "EXPIRED"),
+    )
+    wrong = next((name for fails, name in checks if fails), "")
+    return wrong or _judge_genuine(card, header, place)
+
+
+def _judge_genuine(card: Card, header: Header, place: Place) -> str:
+    """Name of the result of a card that is what it says it is."""
+    kind = CardKind(header.kind)
+    if kind == CardKind.TEST:
+        return "COMPLETED"
+    operated = "USED" if header.order <= place.operator_order else "OK"
+    if header.account == NOBODY and kind in OPERATOR_KINDS:
+        return operated
+    if header.account != place.account:
+        return "ACCOUNT"
+    if header.meter != place.meter:
+        return "METER"
+    if kind == CardKind.CLEAR:
+        return operated
+    if kind in OPERATOR_KINDS:
+        return "WRONG_TYPE"
+    return "COMPLETED" if kind == CardKind.INSPECT else _judge_money(card, header, place)
+
+
+def _judge_money(card: Card, header: Header, place: Place) -> str:
+    """Name of the result of an order on the account's own card."""
+    order, last, kind = header.order, place.last_order, CardKind(header.kind)
+    mark_order = card.write_back.order if card.write_back and card.write_back_genuine else -1
+    unopened = {CardKind.PURCHASE: "NOT_OPENED", CardKind.REPLACEMENT: "NOTHING_TO_REPLACE"}
+    unopened[CardKind.REFUND] = "NOT_OPENED"
+    refunds = kind == CardKind.REFUND
+    checks = (
+        (last < 0 or mark_order > last, "BOOKS_BEHIND"),
+        (last == 0 and kind in unopened, unopened.get(kind, "")),
+        (order == last, "USED" if mark_order >= order else "COMPLETED"),
+        (order < last, "ORDER_BEHIND"),
+        (last and kind == CardKind.OPEN, "OPENED"),
+        (order != last + 1, "ORDER_AHEAD"),
+        (refunds and header.amount_fen > place.cover_fen, "NOT_COVERED"),
+        (not refunds and header.amount_fen > place.room_fen, "HOARDING"),
+    )
+    name = next((name for fails, name in checks if fails), "OK")
+    names_tariff = name in ("OK", "COMPLETED") and header.flags & FLAG_SPARE_TARIFF
+    if names_tariff and place.tariffs is not None:
+        tariff = parse_content(header)
+        if (tariff["number"], tariff["crc32"]) not in place.tariffs:
+            return "NO_TARIFF"
+    return name

@@ -1,0 +1,42 @@
+"""The keys of cards, each made from the one above it.
+
+An issuer's key makes a district's key and the console key of that district's concentrators; a
+district's key makes the key of each account, which signs the parts of its cards.
+"""
+
+import hashlib
+import hmac
+
+KEY_SIZE = 16
+
+
+def district_key(issuer_key: bytes, district: int, key_version: int) -> bytes:
+    """The key a district's concentrator holds."""
+    label = b"dianka/key/district/1\0"
+    return hmac_sha256(issuer_key, label + district.to_bytes(4, "little") + bytes((key_version,)))[
+        :KEY_SIZE
+    ]
+
+
+def console_key(issuer_key: bytes, district: int) -> bytes:
+    """The key that opens the consoles of a district's concentrators."""
+    return hmac_sha256(issuer_key, b"dianka/key/console/1\0" + district.to_bytes(4, "little"))[
+        :KEY_SIZE
+    ]
+
+
+def account_key(key: bytes, account: str) -> bytes:
+    """The key of one account's cards, from its district's."""
+    return hmac_sha256(key, b"dianka/key/account/1\0" + bytes.fromhex(account))[:KEY_SIZE]
+
+
+def wrap_key(key: bytes, new_key: bytes, uid: str, order: int) -> bytes:
+    """A district's next key under its present one, for one card; the same call unwraps it."""
+    label = b"dianka/key/wrap/1\0" + bytes.fromhex(uid) + order.to_bytes(4, "little")
+    mask = hmac_sha256(key, label)[:KEY_SIZE]
+    return bytes(one ^ other for one, other in zip(new_key, mask, strict=True))
+
+
+def hmac_sha256(key: bytes, message: bytes) -> bytes:
+    """Return the 32 bytes of HMAC-SHA256."""
+    return hmac.new(key, message, hashlib.sha256).digest()
