@@ -1,0 +1,111 @@
+"""Commands about accounts: what they hold, their terms, supply and billing."""
+
+from micropython import const
+from prepay.ledger import GUARD, HOUSEHOLD, MONEY_LIMIT_FEN, STOPPED
+from prepay.policy import STATE_NAMES
+
+from concentrator.books import registry as meters
+from concentrator.console.console import Refusal
+from concentrator.console.words import find_account, number_of, time_text
+from concentrator.settings import STORAGE_TROUBLE
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.console.words import App
+
+
+def account(app: "App", arguments: "list[str]") -> "list[str]":
+    ledger = app.ledger
+    index = find_account(app, arguments[0])
+    relay = app.registry.relay[index]
+    stage = relay & meters.RELAY_STAGE
+    wanted = "open" if relay & meters.DESIRED_OPEN else "closed"
+    lines = [
+        "account " + app.registry.account_text(index),
+        "meter " + app.registry.address_text(index),
+        "tariff " + str(app.registry.tariff[index]),
+        "credit_fen " + str(ledger.credit_fen[index]),
+        "debit_fen " + str(ledger.debit_fen[index]),
+        "residue_e7 " + str(ledger.residue_e7[index]),
+        "residue_e11 " + str(ledger.residue_e11[index]),
+        "balance_fen " + str(ledger.balance_fen(index)),
+        "used_wh " + str(ledger.used_wh[index]),
+        "tier " + str(app.books.tier_of(index) + 1),
+        "order " + str(ledger.order[index]),
+        "state " + STATE_NAMES[ledger.state[index]].replace(" ", "_"),
+        "relay " + wanted,
+        "relay_stage " + ("idle", "look", "send", "confirm", "failed")[stage],
+        "billing " + ("stopped" if ledger.flags[index] & STOPPED else "on"),
+        "read " + time_text(ledger.read_t2000[index] or -1),
+    ]
+    at = index * ledger.rates_limit
+    for rate in range(ledger.rates_limit):
+        lines.append("register_" + str(rate) + "_wh " + str(ledger.registers_wh[at + rate]))
+    return lines
+
+
+def account_set(app: "App", arguments: "list[str]") -> "list[str]":
+    ledger = app.ledger
+    index = find_account(app, arguments[0])
+    flags = ledger.flags[index]
+    terms = {
+        "household": flags >> HOUSEHOLD,
+        "grade": ledger.grade[index],
+        "multiplier": ledger.multiplier[index] or 1,
+        "guard": 1 if flags & GUARD else 0,
+        "debt_fen": ledger.debt_fen[index],
+    }
+    limits = {"household": 3, "grade": 3, "multiplier": 65535, "guard": 1}
+    name = arguments[1]
+    if name not in terms:
+        raise Refusal("an account has " + ", ".join(sorted(terms)))
+    least = 1 if name == "multiplier" else 0
+    terms[name] = number_of(arguments[2], least, limits.get(name, MONEY_LIMIT_FEN), name)
+    tariff = app.tariffs.find(app.registry.tariff[index])
+    if tariff is not None and terms["household"] >= tariff.households:
+        raise Refusal("its tariff has " + str(tariff.households) + " kinds of household, from 0")
+    if not app.books.set_terms(
+        index,
+        terms["household"],
+        terms["grade"],
+        terms["multiplier"],
+        terms["guard"],
+        terms["debt_fen"],
+    ):
+        raise Refusal(STORAGE_TROUBLE)
+    return [name + " " + str(terms[name])]
+
+
+def supply(app: "App", arguments: "list[str]") -> "list[str]":
+    index = find_account(app, arguments[0])
+    if arguments[1] not in ("cut", "restore"):
+        raise Refusal("usage: supply ACCOUNT cut|restore")
+    cut = arguments[1] == "cut"
+    if not app.books.order_supply(index, cut):
+        state = STATE_NAMES[app.ledger.state[index]]
+        raise Refusal("the supply stays as it is, the account is: " + state)
+    return ["state " + STATE_NAMES[app.ledger.state[index]].replace(" ", "_")]
+
+
+def account_resume(app: "App", arguments: "list[str]") -> "list[str]":
+    index = find_account(app, arguments[0])
+    if not app.ledger.flags[index] & STOPPED:
+        raise Refusal("account " + arguments[0] + " is being billed")
+    if not app.books.resume(index):
+        raise Refusal(STORAGE_TROUBLE)
+    return ["billing on"]
+
+
+def account_restore(app: "App", arguments: "list[str]") -> "list[str]":
+    index = find_account(app, arguments[0])
+    order = number_of(arguments[1], 0, 0x3FFFFFFF, "order")
+    credit_fen = number_of(arguments[2], 0, 0x3FFFFFFF, "credit in fen")
+    if not app.books.restore(index, order, credit_fen):
+        raise Refusal("the books here know a newer order or more money, or flash is full")
+    return ["order " + str(order)]
+
+
+def restored(app: "App", arguments: "list[str]") -> "list[str]":
+    if not app.restored():
+        raise Refusal("flash full or failing, `counters` tells more")
+    return ["cards are taken"]

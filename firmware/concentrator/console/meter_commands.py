@@ -1,0 +1,186 @@
+"""Commands about meters and lines: what is registered, and a technician's questions."""
+
+from array import array
+from binascii import hexlify, unhexlify
+
+from dlt645.master import OUTCOME_NAMES as OUTCOME_NAMES_LINE
+from dlt645.probe import BAUDS
+from micropython import const
+from prepay.ledger import FIRST, OUTCOME_NAMES
+from uplink import record
+
+from concentrator.books import registry as meters
+from concentrator.books.registry import ADDRESS_SIZE, reversed_digits
+from concentrator.books.tariffs import NUMBER_LIMIT
+from concentrator.console.console import Refusal
+from concentrator.console.words import digits_of, energy_wh_of, find_account, number_of
+from concentrator.line.exchange import DATA_LIMIT, DONE
+from concentrator.settings import STORAGE_TROUBLE
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.console.words import App
+    from concentrator.line.poller import Poller
+
+# By their number in a METER record.
+STANDARDS = ("2007", "1997", "auto")
+
+_DIGITS_A_LINE = const(160)
+_BUSY = "another question is under way on this line, `line answer` tells of it"
+
+
+def meter_add(app: "App", arguments: "list[str]") -> "list[str]":
+    registry = app.registry
+    address = reversed_digits(digits_of(arguments[0], "a meter address"))
+    account = digits_of(arguments[1], "an account number")
+    tariff = number_of(arguments[2], 1, NUMBER_LIMIT, "tariff")
+    line = number_of(arguments[3] if len(arguments) > 3 else "0", 0, 255, "line")
+    standard = arguments[4] if len(arguments) > 4 else "auto"
+    if standard not in STANDARDS:
+        raise Refusal("the standard is 2007, 1997 or auto")
+    if line >= len(app.pollers):
+        raise Refusal("there is no line " + str(line))
+    terms = app.tariffs.find(tariff)
+    if terms is None:
+        raise Refusal("there is no tariff " + str(tariff) + ", load it first")
+    if registry.find_address(address) >= 0:
+        raise Refusal("meter " + arguments[0] + " is registered already")
+    if registry.find_account(account) >= 0:
+        raise Refusal("account " + arguments[1] + " has a meter already")
+    index = registry.find_removed(account)
+    if index < 0:
+        index = registry.count
+    if index == registry.limit:
+        raise Refusal("no room: " + str(registry.limit) + " meters are the most")
+    trouble = app.ledger.misfit(index, terms)
+    if trouble:
+        raise Refusal("tariff " + str(tariff) + " cannot charge it: " + trouble)
+    row = bytearray(address + account)
+    row.append(tariff)
+    row.append(line)
+    row.append(STANDARDS.index(standard))
+    row.append(1)
+    row.append(0)
+    if not app.books.set_meter(index, row):
+        raise Refusal(STORAGE_TROUBLE)
+    return [_row(app, index)]
+
+
+def meter_remove(app: "App", arguments: "list[str]") -> "list[str]":
+    index = find_account(app, arguments[0])
+    row = app.registry.row(index)
+    row[meters.ROW_ACTIVE] = 0
+    if not app.books.set_meter(index, row):
+        raise Refusal(STORAGE_TROUBLE)
+    return ["removed " + arguments[0]]
+
+
+def meter_list(app: "App", arguments: "list[str]") -> "list[str]":
+    registry = app.registry
+    lines = ["meter account tariff line standard baud misses"]
+    for index in range(registry.count):
+        if registry.active[index]:
+            lines.append(_row(app, index))
+    return lines
+
+
+def meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
+    registry = app.registry
+    index = find_account(app, arguments[0])
+    address = reversed_digits(digits_of(arguments[1], "a meter address"))
+    if registry.find_address(address) >= 0:
+        raise Refusal("meter " + arguments[1] + " is registered already")
+    slash = arguments.index("/") if "/" in arguments else len(arguments)
+    values = array("i", [energy_wh_of(text) for text in arguments[2:slash]])
+    first = array("i", [energy_wh_of(text) for text in arguments[slash + 1 :]])
+    if len(first) not in (0, len(values)):
+        raise Refusal("the new meter's first registers are as many as the old one's last")
+    outcome = app.books.take_last(index, values)
+    if outcome > FIRST:
+        raise Refusal("the last reading is not taken: " + OUTCOME_NAMES[outcome])
+    row = registry.row(index)
+    row[:ADDRESS_SIZE] = address
+    row[meters.ROW_STANDARD] = record.STANDARD_AUTO
+    row[meters.ROW_ACTIVE] = 1
+    if not app.books.set_meter(index, row):
+        raise Refusal(STORAGE_TROUBLE)
+    if len(first):
+        app.books.take_last(index, first)
+    return [_row(app, index)]
+
+
+def _row(app: "App", index: int) -> str:
+    registry = app.registry
+    speech = registry.speech[index]
+    return " ".join(
+        (
+            registry.address_text(index),
+            registry.account_text(index),
+            str(registry.tariff[index]),
+            str(registry.line[index]),
+            STANDARDS[speech & meters.STANDARD],
+            str(BAUDS[speech >> meters.SPEED_SHIFT]),
+            str(registry.misses(index)),
+        )
+    )
+
+
+def line_ask(app: "App", arguments: "list[str]") -> "list[str]":
+    poller = _line(app, arguments[0])
+    try:
+        address = reversed_digits(unhexlify(arguments[1]))
+        control = unhexlify(arguments[2])
+        data = unhexlify(arguments[3]) if len(arguments) > 3 else b""
+    except ValueError:
+        raise Refusal("address, control and data are hexadecimal digits") from None
+    if len(address) != ADDRESS_SIZE or len(control) != 1 or len(data) > DATA_LIMIT:
+        raise Refusal("an address has 12 digits, a control 2, data at most 400")
+    if not poller.exchange.put(address, control[0], data):
+        raise Refusal(_BUSY)
+    return []
+
+
+def line_scan(app: "App", arguments: "list[str]") -> "list[str]":
+    poller = _line(app, arguments[0])
+    standard = number_of(arguments[1] if len(arguments) > 1 else "2007", 1997, 2007, "standard")
+    if not poller.exchange.put_search(standard):
+        raise Refusal(_BUSY)
+    return []
+
+
+def line_speed(app: "App", arguments: "list[str]") -> "list[str]":
+    exchange = _line(app, arguments[0]).exchange
+    if len(arguments) > 1:
+        baud = number_of(arguments[1], BAUDS[4], BAUDS[-1], "speed")
+        if baud not in BAUDS:
+            raise Refusal("speeds are " + ", ".join([str(one) for one in sorted(BAUDS)]))
+        exchange.place = BAUDS.index(baud)
+    return [str(BAUDS[exchange.place])]
+
+
+def line_answer(app: "App", arguments: "list[str]") -> "list[str]":
+    exchange = _line(app, arguments[0]).exchange
+    state = ("none", "waiting", "asked", "done")[exchange.state]
+    outcome = OUTCOME_NAMES_LINE[exchange.outcome].replace(" ", "_")
+    lines = ["state " + state]
+    search = exchange.search
+    if search is not None:
+        lines.append("questions " + str(search.questions))
+        lines.append("conflicts " + str(search.conflicts))
+        for at in range(0, search.count * ADDRESS_SIZE, ADDRESS_SIZE):
+            wire = bytes(search.addresses[at : at + ADDRESS_SIZE])
+            lines.append("found " + hexlify(reversed_digits(wire)).decode())
+    elif exchange.state == DONE:
+        lines.append("outcome " + outcome)
+        lines.append("address " + hexlify(reversed_digits(bytes(exchange.address))).decode())
+        lines.append("error " + str(exchange.error))
+        lines.append("more " + str(int(exchange.more)))
+        digits = hexlify(exchange.data).decode()
+        for at in range(0, len(digits), _DIGITS_A_LINE):
+            lines.append("data " + digits[at : at + _DIGITS_A_LINE])
+    return lines
+
+
+def _line(app: "App", text: str) -> "Poller":
+    pollers = app.pollers
+    return pollers[number_of(text, 0, len(pollers) - 1, "line")]

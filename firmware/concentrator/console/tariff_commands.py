@@ -1,0 +1,59 @@
+"""Commands about tariffs: an image comes in parts and is put in force."""
+
+from binascii import unhexlify
+
+from micropython import const
+
+from concentrator.books.tariffs import NUMBER_LIMIT
+from concentrator.console.console import Refusal
+from concentrator.console.words import number_of
+from concentrator.settings import STORAGE_TROUBLE
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from concentrator.console.words import App
+
+_IMAGE_LIMIT = const(4096)
+
+
+def tariff_begin(app: "App", arguments: "list[str]") -> "list[str]":
+    size = number_of(arguments[0], 1, _IMAGE_LIMIT, "size")
+    app.tariffs.begin(size)
+    return [str(size)]
+
+
+def tariff_data(app: "App", arguments: "list[str]") -> "list[str]":
+    offset = number_of(arguments[0], 0, _IMAGE_LIMIT, "offset")
+    try:
+        part = unhexlify(arguments[1])
+    except ValueError:
+        raise Refusal("a part of an image is hexadecimal digits") from None
+    if not app.tariffs.put(offset, part):
+        raise Refusal("a part at " + str(offset) + " does not follow what is here")
+    return [str(offset + len(part))]
+
+
+def tariff_commit(app: "App", arguments: "list[str]") -> "list[str]":
+    number = number_of(arguments[0], 1, NUMBER_LIMIT, "tariff")
+    try:
+        image_crc32 = int(arguments[1], 16)
+    except ValueError:
+        raise Refusal("the CRC is 8 hexadecimal digits") from None
+    trouble = app.tariffs.store(number, image_crc32)
+    trouble = trouble or app.books.tariff_trouble(number, app.tariffs.stored)
+    if trouble:
+        raise Refusal(trouble)
+    if not app.books.set_tariff(number, image_crc32, app.tariffs.stored_size):
+        raise Refusal(STORAGE_TROUBLE)
+    return ["tariff " + str(number) + " in force"]
+
+
+def tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
+    lines = ["number crc tiers rates"]
+    for number in range(1, NUMBER_LIMIT + 1):
+        tariff = app.tariffs.find(number)
+        if tariff is not None:
+            crc = hex(app.tariffs.crcs[number])[2:]
+            sizes = str(tariff.tiers) + " " + str(tariff.rates)
+            lines.append(str(number) + " " + crc + " " + sizes)
+    return lines
