@@ -285,9 +285,9 @@ class App:
             busy = True
         if not redemption.busy:
             self.note_move(_CONSOLE)
-        if console.step() or busy:
-            return 0
-        return _LINE_MS if redemption.busy else QUIET_MS
+        if not busy and not redemption.busy and not console.waiting:
+            return QUIET_MS
+        return 0 if console.step() or busy else _LINE_MS
 
     # --- journal and outbox ---------------------------------------------------------------------
 

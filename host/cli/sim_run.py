@@ -1,7 +1,13 @@
 """`dianka sim run`: worlds of faults from seeds, checked; how many went well, and what did not."""
 
 import json
+import multiprocessing
+import os
 import time
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any, NoReturn
 
 import click
@@ -15,11 +21,16 @@ from host.world.world import World
 _SECTIONS = ("world", "cards", "line", "head-end", "flash")
 
 
+def _cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
 @click.command(
     epilog="""\b
 Examples:
   dianka sim run --seed 7 --days 3 --meters 8
-  dianka sim run --seeds 1-50 --days 2 --meters 4
+  dianka sim run --seeds 1-50 --days 2 --meters 4 -j 2
   dianka sim run --seed 7 --days 7 --json
 \b
 One seed decides everything: what the households draw, buy and lose, every flipped bit, every
@@ -30,30 +41,65 @@ power cut. The same seed, days and meters repeat the same world.
 @click.option("--seeds", metavar="A-B", help="All these seeds, instead of --seed.")
 @click.option("--days", default=2, show_default=True, type=click.IntRange(1, 3660))
 @click.option("--meters", default=8, show_default=True, type=click.IntRange(1, 256))
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    default=_cores,
+    show_default="as many as there are processors",
+    help="Run this many seeds at the same time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a seed.")
-def run(seed: int, seeds: str | None, days: int, meters: int, as_json: bool) -> None:
+def run(seed: int, seeds: str | None, days: int, meters: int, jobs: int, as_json: bool) -> None:
     """Run the concentrator against a simulated world, with every fault and every checker.
 
     Ends with status 1 when an invariant did not hold, and says which and how to see it again.
     """
     first, last = _range(seeds) if seeds else (seed, seed)
     failed = []
-    for one in range(first, last + 1):
-        began_s = time.monotonic()
-        report = _live(one, days, meters, quiet=as_json)
-        took_s = time.monotonic() - began_s
+    all_cpu_s = 0.0
+    for report, cpu_s in _reports(range(first, last + 1), days, meters, jobs, as_json):
+        all_cpu_s += cpu_s
         if not report["ok"]:
-            failed.append(one)
+            failed.append(report["seed"])
         if as_json:
             click.echo(json.dumps(report))
         elif report["ok"] and first == last:
-            _show(report, took_s)
+            _show(report, cpu_s)
         else:
-            _tell(report, took_s)
-    if failed and first != last and not as_json:
-        click.echo(f"{len(failed)} of {last - first + 1} seeds failed: {failed}", err=True)
+            _tell(report, cpu_s)
+    count = last - first + 1
+    if failed and count > 1 and not as_json:
+        click.echo(f"{len(failed)} of {count} seeds failed: {failed}", err=True)
+    meter_days = count * days * meters
+    click.echo(
+        f"{meter_days} meter-days in {all_cpu_s:.1f} CPU-seconds: "
+        f"{meter_days / all_cpu_s:.1f} meter-days a CPU-second",
+        err=True,
+    )
     if failed:
         raise SystemExit(1)
+
+
+def _reports(
+    seeds: range, days: int, meters: int, jobs: int, quiet: bool
+) -> Iterator[tuple[dict[str, Any], float]]:
+    """Run the worlds, and give the report and the CPU seconds of each in the seeds' order."""
+    jobs = min(jobs, len(seeds))
+    if jobs == 1:
+        for one in seeds:
+            yield _live(one, days, meters, quiet)
+        return
+    # A fork shares what is imported; a platform without it starts fresh processes.
+    ways = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("fork" if "fork" in ways else None)
+    live = partial(_live, days=days, meters=meters, quiet=True)
+    with ProcessPoolExecutor(jobs, context) as pool:
+        try:
+            yield from pool.map(live, seeds)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _range(text: str) -> tuple[int, int]:
@@ -67,38 +113,47 @@ def _refuse(text: str) -> NoReturn:
     raise click.UsageError(f"--seeds {text}: write it as 1-50")
 
 
-def _live(seed: int, days: int, meters: int, quiet: bool) -> dict[str, Any]:
-    """Run one world; the report of a failed one names the invariant."""
+def _live(seed: int, days: int, meters: int, quiet: bool) -> tuple[dict[str, Any], float]:
+    """Run one world; return its report and the CPU seconds it took."""
+    began_s = time.process_time()
     world = World(seed, days, meters)
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
     with Progress(console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task(f"seed {seed}", total=days)
         try:
-            report = world.run(lambda day: progress.update(task, completed=day))
+            report = {"ok": True} | world.run(lambda day: progress.update(task, completed=day))
         except Violation as violation:
-            failed = {"ok": False, "invariant": violation.invariant, "what": violation.what}
-            replay = f"dianka sim run --seed {seed} --days {days} --meters {meters}"
-            when = {"t2000": world.clock.now_t2000(), "replay": replay}
-            return failed | when | world.report()
-    return {"ok": True} | report
+            report = _failed(world, violation.invariant, violation.what)
+        except Exception as error:  # an error out of the firmware is as bad as a violation
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{os.path.basename(place.filename)}:{place.lineno}"
+            report = _failed(world, "crash", f"{type(error).__name__} at {where}: {error}")
+    return report, time.process_time() - began_s
 
 
-def _tell(report: dict[str, Any], took_s: float) -> None:
+def _failed(world: World, invariant: str, what: str) -> dict[str, Any]:
+    """The report of a world in which something does not hold, and how to see it again."""
+    replay = f"dianka sim run --seed {world.seed} --days {world.days} --meters {len(world.meters)}"
+    failed = {"ok": False, "invariant": invariant, "what": what}
+    return failed | {"t2000": world.clock.now_t2000(), "replay": replay} | world.report()
+
+
+def _tell(report: dict[str, Any], cpu_s: float) -> None:
     """One line a seed, more where it failed."""
     if report["ok"]:
         readings = report["world"].get("records READING", 0)
-        click.echo(f"seed {report['seed']}: {readings} readings, all holds ({took_s:.1f} s)")
+        click.echo(f"seed {report['seed']}: {readings} readings, all holds ({cpu_s:.1f} s)")
         return
     click.echo(f"seed {report['seed']}: {report['invariant']} does not hold", err=True)
     click.echo(f"  {report['what']}", err=True)
     click.echo(f"  see it again: {report['replay']}", err=True)
 
 
-def _show(report: dict[str, Any], took_s: float) -> None:
+def _show(report: dict[str, Any], cpu_s: float) -> None:
     """All counters of one world."""
     days, meters = report["days"], report["meters"]
-    table = Table(title=f"seed {report['seed']}: {days} days, {meters} meters, {took_s:.1f} s")
+    table = Table(title=f"seed {report['seed']}: {days} days, {meters} meters, {cpu_s:.1f} s")
     table.add_column("part")
     table.add_column("what")
     table.add_column("times", justify="right")

@@ -12,6 +12,8 @@ from typing import Any
 
 import construct as c
 
+from host.frames.quick import quick
+
 RECORD_SIZE = 64
 PAYLOAD_SIZE = 48
 _HEADER_SIZE = 12
@@ -180,6 +182,8 @@ _HEADER = c.Struct(
     "flags" / c.Int8ul,
     "index" / c.Int16ul,
 )
+_QUICK = {kind: quick(layout) for kind, layout in _PAYLOADS.items()}
+_QUICK_HEADER = quick(_HEADER)
 
 
 class RecordError(ValueError):
@@ -211,14 +215,7 @@ def build_payload(kind: int, fields: Mapping[str, Any]) -> bytes:
 
 def parse_payload(kind: int, payload: bytes) -> dict[str, Any]:
     """The payload's fields by name; a kind not known here has none."""
-    if kind not in _PAYLOADS:
-        return {}
-    parsed = _PAYLOADS[kind].parse(payload)
-    return {
-        name: list(value) if isinstance(value, list) else value
-        for name, value in parsed.items()
-        if not name.startswith("_")
-    }
+    return _QUICK[kind](payload) if kind in _QUICK else {}
 
 
 def make(
@@ -249,11 +246,10 @@ def parse(data: bytes) -> Record:
 
 def parse_parts(header: bytes, payload: bytes) -> Record:
     """Parse a header and a whole payload whose CRC was verified elsewhere."""
-    head = _HEADER.parse(header)
-    if head.seq == 0:
+    head = _QUICK_HEADER(header)
+    if head["seq"] == 0:
         raise RecordError("sequence number 0")
-    fields = parse_payload(head.kind, payload)
-    return Record(head.seq, head.t2000, head.kind, head.flags, head.index, payload, fields)
+    return Record(**head, payload=payload, fields=parse_payload(head["kind"], payload))
 
 
 @dataclass(frozen=True, slots=True)

@@ -368,6 +368,28 @@ def test_a_failed_world_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch
     assert "2 of 2 seeds failed: [2, 3]" in result.stderr
 
 
+def test_several_processes_tell_the_same_in_the_same_order() -> None:
+    worlds = ("--seeds", "1-4", "--days", "1", "--meters", "1", "--json")
+
+    assert run(*worlds, "-j", "2").stdout == run(*worlds, "-j", "1").stdout
+
+
+def test_the_command_tells_its_speed() -> None:
+    result = run("--days", "1", "--meters", "1")
+
+    assert re.search(r"1 meter-days in \d+\.\d CPU-seconds: \d+", result.stderr)
+
+
+def test_an_error_of_the_firmware_is_a_failed_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Books, "take_reading", lambda self, *of: {}["no such thing"])
+
+    result = run("--seed", "2", "--days", "1", "--meters", "1")
+
+    assert result.exit_code == 1
+    assert "seed 2: crash does not hold" in result.stderr
+    assert "KeyError at test_world.py" in result.stderr
+
+
 def test_seeds_that_are_no_range_are_refused() -> None:
     result = run("--seeds", "9-2")
 

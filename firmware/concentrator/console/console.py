@@ -75,6 +75,11 @@ class Console:
         self._answer: list[bytes] = []
         self._next = 0
 
+    @property
+    def waiting(self) -> bool:
+        """Whether more has arrived than `step` has taken."""
+        return self._channel.waiting != 0
+
     def step(self) -> bool:
         """Take what has arrived, send what is due; false: nothing to do."""
         channel = self._channel
