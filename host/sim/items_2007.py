@@ -9,14 +9,11 @@ Spec: DL/T 645-2007 annex A.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from host.frames import catalogue
 from host.sim.history import Freeze
+from host.sim.meter import Meter
 from host.sim.values import bcd, read_moment, signed_bcd, write_date, write_moment, write_time
-
-if TYPE_CHECKING:
-    from host.sim.meter import Meter
 
 VOLTAGE_V = 220
 _NONE = b"\xff"
@@ -31,7 +28,7 @@ _START, _END, _SEPARATOR = b"\xa0\xa0", b"\xe5", b"\xaa"
 class Items:
     """The values of one meter."""
 
-    def __init__(self, meter: "Meter") -> None:
+    def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._groups: dict[int, Callable[[int], bytes | None]] = {
             0x00: self._energy_or_money,

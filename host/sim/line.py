@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol
 
 from host.frames import dlt645
 from host.frames.dlt645 import Frame, Reader
 from host.sim.clock import Clock
+from host.sim.meter import Meter
+from host.sim.responder import Responder
 
 BITS_PER_BYTE = 11
 GAP_LIMIT_US = 500_000
@@ -27,20 +28,6 @@ _US = 1_000_000
 _MASTER = -1
 _STRANGER = -2
 _LOST = -1  # a byte nobody hears
-
-
-class Answering(Protocol):
-    """A meter, as the line sees it."""
-
-    address: str
-    baud: int
-    reply_delay_ms: int
-
-    def answer(self, frame: Frame, t2000: int) -> bytes | None:
-        """The bytes of the reply, None where there is none."""
-
-    def unheard(self, duration_us: int) -> None:
-        """Nothing at the meter's speed was heard for so long."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +93,7 @@ class Line:
     """
 
     clock: Clock
-    meters: Sequence[Answering]
+    meters: Sequence[Meter]
     faults: LineFaults = LineFaults()
     random: Random = field(default_factory=lambda: Random(0))
     baud: int = 2400
@@ -121,6 +108,7 @@ class Line:
         self._requests: list[_Burst] = []  # not yet heard by the meters
         self._bursts: list[_Burst] = []  # not yet read by the master
         self._silent_until_us: dict[int, int] = {}
+        self._responders: dict[int, Responder] = {}
         self._replies: dict[int, bytes] = {}  # the last of each meter
         self._understood_us: dict[int, int] = {}  # when a meter last heard its own speed
 
@@ -295,7 +283,7 @@ class Line:
         heard_us = burst.over_us
         if self._silent_until_us.get(index, 0) > heard_us:
             return
-        reply = meter.answer(frame, self.clock.now_t2000())
+        reply = self._responder(index).answer(frame, self.clock.now_t2000())
         if reply is None:
             return
         if self._happens("silent_meter"):
@@ -317,6 +305,13 @@ class Line:
         self.counters["replies"] += 1
         # A new speed counts from the next request on: the reply leaves as the request came.
         self._put(_Burst(index, heard_us + delay_us, burst.baud, values))
+
+    def _responder(self, index: int) -> Responder:
+        """Return what answers at that place, a new one where the meter was exchanged."""
+        known = self._responders.get(index)
+        if known is None or known.meter is not self.meters[index]:
+            known = self._responders[index] = Responder(self.meters[index])
+        return known
 
     def _altered(self, reply: bytes) -> bytes:
         """The reply with the faults that change it as a whole."""

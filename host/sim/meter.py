@@ -2,23 +2,19 @@
 
 Time comes with each call, as `t2000` of the world; the meter's own clock differs from it by
 `clock_offset_s`. Energy is counted up to that moment before anything is answered, and only while
-the relay is closed. Nothing here knows how bytes travel: `answer` takes a verified request. What
-the meter says is in `speaker_2007` and `speaker_1997`; how meters differ is in `profile`.
+the relay is closed. Nothing here knows of frames: `responder` answers them for a meter. How meters
+differ is in `profile`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from host.frames.dlt645 import BROADCAST, Frame
 from host.sim.clock import DEFAULT_START_T2000
 from host.sim.esam import DEFAULT_KEY
 from host.sim.history import Freeze, History
 from host.sim.load import RATES, TWO_RATES, Load, Registers
 from host.sim.parameters import PARAMETERS, PARAMETERS_1997
 from host.sim.profile import PLAIN, Profile
-from host.sim.speaker import Speaker, matches
-from host.sim.speaker_1997 import Speaker1997
-from host.sim.speaker_2007 import Speaker2007
 from host.sim.wallet import Wallet
 from host.units import DAY_S, HOUR_S
 
@@ -113,6 +109,7 @@ class Meter:
         self.demand = Demand()
         self.passwords = {self.password[0]: self.password[1:]}
         self.time_set_day = -1
+        self.authenticated_until_t2000 = -1
         self.terminal_output = 0
         self.wallet.base_wh = sum(self.start_wh)
         self._first_baud = self.baud
@@ -121,7 +118,6 @@ class Meter:
         is_1997 = self.profile.standard == 1997
         defaults = PARAMETERS_1997 if is_1997 else PARAMETERS
         self.parameters = {**defaults, **self.parameters}
-        self._speaker: Speaker = Speaker1997(self) if is_1997 else Speaker2007(self)
 
     # --- time and energy -----------------------------------------------------------------------
 
@@ -188,6 +184,11 @@ class Meter:
         day, second = divmod(self.clock_t2000, DAY_S)
         return self._power(day, second // HOUR_S)[0]
 
+    @property
+    def authenticated(self) -> bool:
+        """Whether the utility has proven its identity, and that is still valid."""
+        return self.clock_t2000 <= self.authenticated_until_t2000
+
     def set_clock(self, clock_t2000: int) -> None:
         """Set the meter's own clock."""
         self.clock_offset_s = clock_t2000 - self._advanced_t2000
@@ -215,7 +216,7 @@ class Meter:
         """Status word 3, 04000503."""
         relay = self.relay
         word = relay.open << 4 | relay.commanded_open << 6 | relay.alarm << 7 | relay.guard << 12
-        word |= self.profile.prepay << 8 | self._speaker.authenticated << 13
+        word |= self.profile.prepay << 8 | self.authenticated << 13
         if self.profile.prepay and not self.wallet.customer:
             word |= 3 << 14  # neither a local nor a remote account is open
         return word
@@ -225,20 +226,7 @@ class Meter:
         """The money in the meter, below 0: overdraft."""
         return self.wallet.balance_fen(self.total_wh)
 
-    # --- requests ------------------------------------------------------------------------------
-
-    def answer(self, frame: Frame, t2000: int) -> bytes | None:
-        """The bytes of the reply to `frame`, None where the meter stays silent."""
-        if self.broken or (
-            frame.address != BROADCAST and not matches(frame.address, self.address)
-        ):
-            return None
-        self.advance(t2000)
-        return self._speaker.answer(frame)
-
-    def value_of(self, di: int) -> bytes | None:
-        """The data bytes of an identifier, None where this meter has none."""
-        return self._speaker.value_of(di)
+    # --- what is kept, and the speed ------------------------------------------------------------
 
     def note(self, group: int, record: bytes) -> None:
         """Keep an event record under the identifier's first six digits."""

@@ -8,17 +8,14 @@ the meter until the next.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from host.sim import profile as kinds
 from host.sim.esam import MAC_SIZE, Esam, factor_of
+from host.sim.meter import Meter
 from host.sim.speaker import Refusal
 from host.sim.values import bcd, unbcd
 from host.sim.wallet import SERR_CHECK, SERR_CUSTOMER, SERR_IDENTITY, SERR_OTHER
 from host.units import DAY_S
-
-if TYPE_CHECKING:
-    from host.sim.meter import Meter
 
 FAILURES_LIMIT = 15
 DEFAULT_VALIDITY_MIN = 5
@@ -28,11 +25,10 @@ _SERIAL = bytes.fromhex("0011223344556677")
 class Security:
     """The state of one meter's security module."""
 
-    def __init__(self, meter: "Meter") -> None:
+    def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._esam = Esam(meter.esam_key)
         self._validity_min = DEFAULT_VALIDITY_MIN
-        self._valid_until_t2000 = -1
         self._random2 = bytes(4)
         self._count = 0
         self._failures = 0
@@ -51,11 +47,6 @@ class Security:
             kinds.PLAIN_TOP_UP: self._top_up_plain,
         }
 
-    @property
-    def authenticated(self) -> bool:
-        """Whether the utility has proven its identity, and that is still valid."""
-        return self._meter.clock_t2000 <= self._valid_until_t2000
-
     def perform(self, data: bytes) -> bytes:
         """Do what `data` asks; return the data of the reply. Raises Refusal."""
         action = self._meter.profile.security_actions.get(int.from_bytes(data[:4], "little"))
@@ -65,7 +56,7 @@ class Security:
 
     def opened(self, body: bytes, *, ciphered: bool) -> bytes | None:
         """`body` of a sealed command without its seal; None where that is wrong."""
-        if not self.authenticated:
+        if not self._meter.authenticated:
             return None
         if not ciphered:
             value, mac = body[:-MAC_SIZE], body[-MAC_SIZE:][::-1]
@@ -91,7 +82,7 @@ class Security:
             raise _refused(SERR_CHECK if right_meter else SERR_IDENTITY)
         self._count += 1
         self._random2 = self._esam.random2(self._count)
-        self._valid_until_t2000 = self._meter.clock_t2000 + 60 * self._validity_min
+        self._meter.authenticated_until_t2000 = self._meter.clock_t2000 + 60 * self._validity_min
         reply = self._random2[::-1] + _SERIAL[::-1]
         return reply + (bcd(self._validity_min, 2) if self._meter.profile.auth_validity else b"")
 
@@ -102,17 +93,17 @@ class Security:
         if not number:
             raise _refused(SERR_OTHER)
         self._validity_min = number
-        self._valid_until_t2000 = self._meter.clock_t2000 + 60 * number
+        self._meter.authenticated_until_t2000 = self._meter.clock_t2000 + 60 * number
         return b""
 
     def _cancel(self, blocks: bytes) -> bytes:
         _cut(blocks)
-        self._valid_until_t2000 = -1
+        self._meter.authenticated_until_t2000 = -1
         count = self._meter.wallet.count.to_bytes(4, "little")
         return self._customer() + self._money() + count + self.key_info[::-1]
 
     def _check(self, data: bytes, mac: bytes) -> None:
-        if not self.authenticated:
+        if not self._meter.authenticated:
             raise _refused(SERR_IDENTITY)
         if mac != self._esam.mac(self._random2, data):
             raise _refused(SERR_CHECK)

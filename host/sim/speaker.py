@@ -1,14 +1,10 @@
 """What the two standards share: whom a request is meant for, refusals, and the frame around it."""
 
-from typing import TYPE_CHECKING
-
 from host.frames import dlt645
 from host.frames.dlt645 import ABNORMAL, BROADCAST, FROM_METER, MORE, Frame
+from host.sim.meter import Meter
 from host.sim.values import read_date, read_moment, write_moment
 from host.units import DAY_S
-
-if TYPE_CHECKING:
-    from host.sim.meter import Meter
 
 # The error word's bit 0 in both standards: data that means nothing.
 ERR_OTHER = 0x01
@@ -33,14 +29,9 @@ class Silent(Exception):
 class Speaker:
     """Answers for one meter. `more` is set by a function whose reply is followed up."""
 
-    def __init__(self, meter: "Meter") -> None:
+    def __init__(self, meter: Meter) -> None:
         self.meter = meter
         self.more = False
-
-    @property
-    def authenticated(self) -> bool:
-        """Whether the utility has proven its identity, and that is still valid."""
-        return False
 
     def answer(self, frame: Frame) -> bytes | None:
         """The bytes of the reply to `frame`, None where the meter stays silent."""
@@ -121,13 +112,3 @@ class Speaker:
             raise Refusal(error)
         self.meter.baud = baud
         return data
-
-
-def matches(pattern: str, address: str) -> bool:
-    """Whether a request to `pattern` is meant for `address`: AA stands for any two digits."""
-    if pattern == address:
-        return True
-    if "AA" not in pattern:
-        return False
-    pairs = zip(range(0, 12, 2), range(2, 14, 2), strict=True)
-    return all(pattern[at:end] in ("AA", address[at:end]) for at, end in pairs)

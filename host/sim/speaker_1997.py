@@ -10,15 +10,12 @@ Spec: DL/T 645-1997.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from host.frames import dlt645
 from host.frames.dlt645 import BROADCAST, Frame
+from host.sim.meter import Meter
 from host.sim.speaker import ERR_OTHER, Refusal, Silent, Speaker
 from host.sim.values import bcd, write_date, write_moment, write_time
-
-if TYPE_CHECKING:
-    from host.sim.meter import Meter
 
 ERR_DI = 0x02
 ERR_PASSWORD = 0x04
@@ -33,7 +30,7 @@ _EVERYBODY = (BROADCAST, dlt645.WILDCARD)
 class Speaker1997(Speaker):
     """Answers for one meter of the 1997 standard."""
 
-    def __init__(self, meter: "Meter") -> None:
+    def __init__(self, meter: Meter) -> None:
         super().__init__(meter)
         self._rest: tuple[int, bytes] = (0, b"")
         self._last = b""

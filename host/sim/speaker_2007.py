@@ -11,18 +11,15 @@ Spec: DL/T 645-2007 chapter 7 and annex A.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from host.frames import dlt645
 from host.frames.dlt645 import BROADCAST, Frame
 from host.sim.history import Schedule
 from host.sim.items_2007 import Items
+from host.sim.meter import Meter
 from host.sim.security import Security
 from host.sim.speaker import ERR_OTHER, Refusal, Silent, Speaker
 from host.sim.values import bcd, read_moment, unbcd, write_moment
-
-if TYPE_CHECKING:
-    from host.sim.meter import Meter
 
 # The error word of D1H.. replies, with ERR_OTHER.
 ERR_NO_DATA = 0x02
@@ -49,7 +46,7 @@ _ANY = 0x99
 class Speaker2007(Speaker):
     """Answers for one meter of the 2007 standard."""
 
-    def __init__(self, meter: "Meter") -> None:
+    def __init__(self, meter: Meter) -> None:
         super().__init__(meter)
         self.items = Items(meter)
         self.security = Security(meter)
@@ -71,11 +68,6 @@ class Speaker2007(Speaker):
             0x1C: self._control_relay,
             0x1D: self._set_terminal,
         }
-
-    @property
-    def authenticated(self) -> bool:
-        """Whether 070000FF was taken and is still valid."""
-        return self.security.authenticated
 
     def value_of(self, di: int) -> bytes | None:
         """The data bytes of an identifier, None where this meter has none."""
@@ -176,7 +168,7 @@ class Speaker2007(Speaker):
                 raise Refusal(ERR_OTHER)
             meter.parameters[di] = value
         else:
-            known = meter.value_of(di) is not None
+            known = self.value_of(di) is not None
             raise Refusal(ERR_PASSWORD if known else ERR_NO_DATA)
         self._note_programming(data[8:12], di)
         return b""

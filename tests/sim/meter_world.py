@@ -8,6 +8,7 @@ from host.frames.dlt645 import ABNORMAL, FROM_METER, MORE, Frame
 from host.sim.clock import DEFAULT_START_T2000
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
+from host.sim.responder import Responder
 from host.sim.values import write_moment
 from host.units import DAY_S
 
@@ -33,9 +34,12 @@ class Master:
     meter: Meter
     t2000: int = NOON_T2000
 
+    def __post_init__(self) -> None:
+        self.responder = Responder(self.meter)
+
     def send(self, control: int, data: bytes = b"", address: str | None = None) -> Frame | None:
         request = dlt645.build(address or self.meter.address, control, data)
-        reply = self.meter.answer(dlt645.parse(request), self.t2000)
+        reply = self.responder.answer(dlt645.parse(request), self.t2000)
         return None if reply is None else dlt645.parse(reply)
 
     def ask(self, control: int, data: bytes = b"", address: str | None = None) -> bytes:

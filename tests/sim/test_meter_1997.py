@@ -12,6 +12,7 @@ from host.frames import catalogue, describe, dlt645
 from host.sim.load import Load
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
+from host.sim.responder import Responder
 from host.sim.values import bcd, write_date, write_moment, write_time
 from host.units import DAY_S, HOUR_S
 from tests.sim.meter_world import ADDRESS, NOON_T2000, PASSWORD, Master, Refused, master_of
@@ -57,7 +58,7 @@ def test_a_published_request_is_answered_as_published() -> None:
         profile=PROFILES["plain-1997"],
     )
     request = dlt645.build(meter.address, 0x01, bytes.fromhex("1090"), 2)
-    reply = meter.answer(dlt645.parse(request), NOON_T2000)
+    reply = Responder(meter).answer(dlt645.parse(request), NOON_T2000)
     assert reply == bytes.fromhex("6854071300801368810643C3343333332B16")
 
 
@@ -108,7 +109,7 @@ def test_everything_it_sends_reads_as_the_catalogue_says() -> None:
         if pattern.digits != 4:
             continue
         for di in pattern.expand():
-            value = master.meter.value_of(di)
+            value = master.responder.value_of(di)
             if value is None:
                 continue
             seen += 1

@@ -257,7 +257,7 @@ def test_what_it_sends_reads_as_its_catalogue_says() -> None:
         if pattern.digits != 8 or pattern.row.profile:
             continue
         for di in list(pattern.expand())[:3]:
-            value = master.meter.value_of(di)
+            value = master.responder.value_of(di)
             if value is None or not any(value) or len(value) > 196:
                 continue
             request = dlt645.build(ADDRESS, 0x91, di.to_bytes(4, "little") + value)
