@@ -28,17 +28,17 @@ def main() -> int:
 
 
 def build(board: "Any") -> "Any":
-    """The concentrator on `board`, with the board's own card reader before it if it has one."""
+    """The concentrator on `board`, with the board's own card reader if it has one."""
     from concentrator.app import App
 
-    app = App(board, *board.capacity)
-    if board.card is None:
-        return app
-    from card.chips.local import LocalCarrier
-    from card.chips.sle4442 import Sle4442
-    from concentrator.local import LocalReader
+    carrier = None
+    if board.card is not None:
+        from card.chips.local import LocalCarrier
+        from card.chips.sle4442 import Sle4442
 
-    return LocalReader(app, LocalCarrier(Sle4442(*board.card), board.show_card))
+        carrier = LocalCarrier(Sle4442(*board.card), board.show_card)
+    limit, rates = board.capacity
+    return App(board, limit, rates, carrier)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,12 @@ from card.keys import Keys
 from card.redemption import Redemption
 from micropython import const
 from prepay.ledger import Ledger
-from uplink import session as uplink
-from uplink.record import RECORD_SIZE
-from uplink.session import Session
 
 from concentrator.books.books import Books
 from concentrator.books.registry import Registry
 from concentrator.books.tariffs import Tariffs
 from concentrator.cards.operator import Operator
+from concentrator.cards.programmer import Programmer
 from concentrator.console.commands import Commands
 from concentrator.console.console import Console
 from concentrator.lamps import Lamps
@@ -28,29 +26,23 @@ from concentrator.login import Login
 from concentrator.settings import Settings
 from concentrator.storage.checkpoint import Checkpoint
 from concentrator.storage.journal import Journal
+from concentrator.storage.keeper import Keeper
+from concentrator.uplink import Uplink
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from card.carrier import Carrier
+    from card.chips.local import LocalCarrier
     from ports import Board
 
-# Waiting readings become durable together, when so many wait or the first has waited so long.
-_SYNC_COUNT = const(16)
-_SYNC_MS = const(10000)
-# A checkpoint lets older segments go: after so many records, or when segments become few.
-_CHECKPOINT_RECORDS = const(2048)
-_CHECKPOINT_ROOM = const(64)
 # The longest time for which a step may promise that nothing is due, and the shortest worth it.
 QUIET_MS = const(30000)
 _REST_MS = const(1000)
-# While an answer is waited for, on a line or from above.
-_LINE_MS = const(5)
-_UPLINK_MS = const(50)
-# While the head-end is away: its return is noticed so soon.
-_AWAY_MS = const(2000)
-# A message that the connection does not take for so long never leaves.
-_UNTAKEN_MS = const(30000)
-# Bytes of a batch, some eight records: it stands in memory twice.
-_BODY_SIZE = const(512)
+# While the far side of the console is waited for.
+_CONSOLE_MS = const(5)
+# From step to step with a card in the board's own reader, and without.
+_CARD_MS = const(2)
+_SEARCH_MS = const(20)
 # An audit looks at one account of so many: at all of them in some minutes.
 _AUDIT_SHIFT = const(4)
 # After a change of the policy so many of them are judged in a step.
@@ -78,10 +70,20 @@ _FAR_T2000 = const(0x3FFFFFFF)
 
 
 class App:
-    """The whole of it: `limit` meters with `rates` registers each."""
+    """The whole of it: `limit` meters with `rates` registers each.
 
-    def __init__(self, board: "Board", limit: int = 512, rates: int = 4) -> None:
-        """Recover everything from the board's storage."""
+    redemption  of cards on the far side of the console, None: the board has no console
+    local       of cards in the board's own reader, None: it has none
+    """
+
+    def __init__(
+        self,
+        board: "Board",
+        limit: int = 512,
+        rates: int = 4,
+        carrier: "LocalCarrier | None" = None,
+    ) -> None:
+        """Recover everything from the board's storage. `carrier` is the board's own reader."""
         storage = board.storage
         self.board = board
         self.settings = Settings(storage)
@@ -98,60 +100,44 @@ class App:
         self.checkpoint.add(_REGISTRY_COLUMNS, self.registry.columns())
         self.checkpoint.add(_CARD_COLUMNS, (self.books.illegal,), False)
         self.checkpoint.add(_LEDGER_COLUMNS, self.ledger.columns())
+        self.keeper = Keeper(self.journal, self.checkpoint, self.registry, self.tariffs)
         self.pollers: list[Poller] = []
         for channel in board.lines:
             self.pollers.append(Poller(len(self.pollers), channel, self.books))
-        self.session: Session | None = None
+        self.uplink = Uplink(board.uplink, self.books)
         self.login = Login(board.random)
         self.console: Console | None = None
         self.redemption: Redemption | None = None
-        self.local: Redemption | None = None  # set by concentrator/local.py
+        self.local: Redemption | None = None
         self.tasks = len(self.pollers) + OWN_READER
         self._moves = array("H", bytes(2 * (OWN_READER + 1)))
-        self._lamps = Lamps(self)
-        self._connection = 0
-        self._chunk = bytearray(128)
-        self._tx_sent = 0
-        self._taken_ticks = 0
-        self._waits_ticks = -1
+        self._lamps = Lamps(self.books, self.uplink)
         # Until what t2000 and what ticks nothing is due: one attribute is quicker than two.
         self._quiet = array("i", (-1, 0))
         self._audit_index = 0
         # Accounts still to be judged because the policy has changed.
         self._review_left = 0
         self._review_cause = 0
-        # Images are swept when both checkpoints name the ones in force.
-        self._saved_changes = -1
-        self._recover()
+        lost = self.keeper.recover(self.books.replay, board.feed)
+        self.books.note_start(self.journal.first_seq, lost)
         if board.console is not None:
             run = Commands(self).run
             self.console = Console(board.console, run, self.login, board.show_card)
-            operator = Operator(self.settings, self.books, self.configure)
-            keys = Keys(0, 0, b"")
-            self.redemption = Redemption(self.console.carrier, self.books, keys, operator)
+            self.redemption = self._redemption_of(self.console.carrier)
+        self._carrier = carrier
+        self._present = 0
+        self._programmer: Programmer | None = None
+        if carrier is not None:
+            self.tasks += 1
+            self.local = self._redemption_of(carrier)
+            self._programmer = Programmer(carrier, self.login)
+            if self.console is not None:
+                self.console.programmer = self._programmer
         self.configure()
 
-    # --- start ----------------------------------------------------------------------------------
-
-    def _recover(self) -> None:
-        """Bring the tables to where the journal ends."""
-        journal = self.journal
-        count = self.checkpoint.load()
-        self.registry.recount(count)
-        self.tariffs.load()
-        journal.recover()
-        if journal.durable_seq < self.checkpoint.seq:
-            journal.continue_at(self.checkpoint.seq + 1)
-        buf = bytearray(RECORD_SIZE)
-        # Without a checkpoint, what the journal has let go is not known any more.
-        lost = 0 if self.checkpoint.seq else journal.first_seq - 1
-        for seq in range(max(journal.first_seq, self.checkpoint.seq + 1), journal.durable_seq + 1):
-            self.board.feed()
-            if journal.read_into(seq, buf):
-                self.books.replay(buf)
-            else:
-                lost += 1
-        self.books.note_start(journal.first_seq, lost)
+    def _redemption_of(self, carrier: "Carrier") -> Redemption:
+        operator = Operator(self.settings, self.books, self.configure)
+        return Redemption(carrier, self.books, Keys(0, 0, b""), operator)
 
     def configure(self) -> None:
         """Take the settings over; the console calls it when one has changed."""
@@ -167,17 +153,15 @@ class App:
         for poller in self.pollers:
             poller.configure(settings)
         if self.redemption is not None:
-            version = settings.number("card_key_version")
-            district = settings.number("district")
-            self.redemption.keys = Keys(district, version, settings.key("card_key"))
-        key = settings.key("uplink_key")
+            self.redemption.keys = self._keys()
         number = self.books.number = settings.number("id")
-        self.session = None
-        if key and number and self.board.uplink is not None:
-            first = self.board.random() | 1
-            self.session = Session(self.journal, key, number, first, _BODY_SIZE)
-            self._connection = 0
+        self.uplink.configure(settings.key("uplink_key"), number, self.board.random() | 1)
         self._quiet[_UNTIL_T2000] = -1
+
+    def _keys(self) -> Keys:
+        settings = self.settings
+        version = settings.number("card_key_version")
+        return Keys(settings.number("district"), version, settings.key("card_key"))
 
     def wake(self) -> None:
         """Something has changed from outside: the next step looks at everything."""
@@ -187,8 +171,7 @@ class App:
         """Somebody pressed the button: ask every meter and call the head-end now."""
         for poller in self.pollers:
             poller.readings.hurry()
-        if self.session is not None:
-            self.session.hurry()
+        self.uplink.hurry()
         self.wake()
 
     # --- what the watchdog check of concentrator/run.py asks -------------------------------------
@@ -201,10 +184,15 @@ class App:
         later than QUIET_MS after the last time its number is another one.
         """
         lines = len(self.pollers)
-        return self.pollers[task].moves if task < lines else self._moves[task - lines]
+        if task < lines:
+            return self.pollers[task].moves
+        if task == lines + _UPLINK:
+            return self.uplink.moves
+        if task == lines + _JOURNAL:
+            return self.keeper.moves
+        return self._moves[task - lines]
 
-    def note_move(self, task: int) -> None:
-        """Task `task` behind those of the lines goes on."""
+    def _note_move(self, task: int) -> None:
         self._moves[task] = (self._moves[task] + 1) & _MOVES_MASK
 
     def signals(self) -> int:
@@ -216,13 +204,16 @@ class App:
     @micropython.native
     def step(self, now_ticks: int, now_t2000: int) -> int:
         """Do what is due; return for how many ms nothing will be, 0: call again at once."""
+        reader_ms = QUIET_MS
+        if self._carrier is not None:
+            reader_ms = self._serve_reader(now_ticks, now_t2000)
         quiet = self._quiet
         if now_t2000 < quiet[_UNTIL_T2000] and not self.board.waiting:
             quiet_ms = (quiet[_UNTIL_TICKS] - now_ticks) & _TICKS_MASK
             if 0 < quiet_ms <= QUIET_MS:
-                return quiet_ms
+                return quiet_ms if quiet_ms < reader_ms else reader_ms
         quiet[_UNTIL_T2000] = -1
-        return self._work(now_ticks, now_t2000)
+        return min(reader_ms, self._work(now_ticks, now_t2000))
 
     def _work(self, now_ticks: int, now_t2000: int) -> int:
         self.books.t2000 = now_t2000
@@ -233,8 +224,8 @@ class App:
         if self._review_left:
             self._review()
             idle_ms = 0
-        idle_ms = min(idle_ms, self._keep(now_ticks))
-        idle_ms = min(idle_ms, self._bring_up(now_ticks))
+        idle_ms = min(idle_ms, self.keeper.step(now_ticks, self.uplink.acked_seq))
+        idle_ms = min(idle_ms, self.uplink.step(now_ticks))
         return self._rest(idle_ms, now_ticks, now_t2000) if idle_ms >= _REST_MS else idle_ms
 
     def _rest(self, idle_ms: int, now_ticks: int, now_t2000: int) -> int:
@@ -277,93 +268,37 @@ class App:
         console = self.console
         redemption = self.redemption
         if console is None or redemption is None:
-            self.note_move(_CONSOLE)
+            self._note_move(_CONSOLE)
             return QUIET_MS
         self.login.step(now_ticks)
         busy = console.step()
         if redemption.poll(now_ticks, now_t2000):
             busy = True
         if not redemption.busy:
-            self.note_move(_CONSOLE)
+            self._note_move(_CONSOLE)
         if not busy and not redemption.busy and not console.waiting:
             return QUIET_MS
-        return 0 if console.step() or busy else _LINE_MS
+        return 0 if console.step() or busy else _CONSOLE_MS
 
-    # --- journal and outbox ---------------------------------------------------------------------
-
-    def _keep(self, now_ticks: int) -> int:
-        """Make what waits durable in time; let go what is known above and in a checkpoint.
-
-        Return for how many ms there is nothing to do.
-        """
-        journal = self.journal
-        count = journal.count
-        if count == 0:
-            self._waits_ticks = -1
-            self.note_move(_JOURNAL)
-        elif self._waits_ticks < 0:
-            self._waits_ticks = now_ticks
-        elif count >= _SYNC_COUNT or (now_ticks - self._waits_ticks) & _TICKS_MASK >= _SYNC_MS:
-            journal.sync()
-            self._waits_ticks = -1
-            self.note_move(_JOURNAL)
-        if self.session is not None:
-            seq = min(self.session.acked_seq, self.checkpoint.older_seq)
-            if journal.first_seq <= seq:
-                journal.drop(seq)
-        unkept = journal.durable_seq - self.checkpoint.seq
-        if unkept >= _CHECKPOINT_RECORDS or (journal.room < _CHECKPOINT_ROOM and unkept >= 64):
-            self.save()
-        if journal.count == 0:
+    def _serve_reader(self, now_ticks: int, now_t2000: int) -> int:
+        """Serve the board's own reader; return for how many ms it needs nothing."""
+        carrier = self._carrier
+        redemption = self.local
+        programmer = self._programmer
+        if carrier is None or redemption is None or programmer is None:
             return QUIET_MS
-        if self._waits_ticks < 0:
-            return _REST_MS
-        return max(_REST_MS, _SYNC_MS - ((now_ticks - self._waits_ticks) & _TICKS_MASK))
-
-    def save(self) -> bool:
-        """Write a checkpoint of everything; false where the storage refuses."""
-        journal = self.journal
-        if not journal.sync():
-            return False
-        if not self.checkpoint.save(journal.durable_seq, self.registry.count):
-            return False
-        if self._saved_changes == self.tariffs.changes:
-            self.tariffs.sweep()
-        self._saved_changes = self.tariffs.changes
-        return True
-
-    def _bring_up(self, now_ticks: int) -> int:
-        """Serve the uplink; return for how many ms it needs nothing."""
-        session = self.session
-        channel = self.board.uplink
-        if session is None or channel is None or channel.connection == 0:
-            self.note_move(_UPLINK)
-            return QUIET_MS
-        if channel.connection != self._connection:
-            self._connection = channel.connection
-            self._tx_sent = 0
-            session.reset()  # nothing is left to be sent
-        if session.tx_size == 0:
-            self._taken_ticks = now_ticks
-        if channel.waiting:
-            size = channel.read_into(self._chunk)
-            if size > 0:
-                session.feed(self._chunk, size)
-        outcome = session.poll(now_ticks)
-        if session.stale:
-            channel.close()
-            return 0
-        if session.tx_size:
-            self._send_up(now_ticks)
-        if outcome != uplink.BUSY:
-            self.note_move(_UPLINK)
-        if outcome == uplink.AHEAD:
-            self.books.behind = True
-        if outcome == uplink.ACKED:
-            return 0
-        if outcome == uplink.BUSY:
-            return _UPLINK_MS
-        return QUIET_MS if outcome == uplink.IDLE else _AWAY_MS
+        carrier.step(now_ticks)
+        if carrier.present != self._present:
+            self._present = carrier.present
+            redemption.keys = self._keys()
+        self.books.t2000 = now_t2000
+        if redemption.poll(now_ticks, now_t2000):
+            self.wake()
+        if programmer.poll(now_ticks, redemption.busy):
+            self.wake()
+        if not redemption.busy and not programmer.busy:
+            self._note_move(OWN_READER)
+        return _CARD_MS if carrier.present else _SEARCH_MS
 
     def restored(self) -> bool:
         """Go on behind the head-end's records, after what it knows was taken over; false: cannot.
@@ -372,30 +307,12 @@ class App:
         """
         if not self.journal.sync():
             return False
-        if self.session is not None:
-            self.journal.continue_at(self.session.known_seq + 1)
+        session = self.uplink.session
+        if session is not None:
+            self.journal.continue_at(session.known_seq + 1)
         self.books.behind = False
         self.configure()
         return True
-
-    def _send_up(self, now_ticks: int) -> None:
-        session = self.session
-        channel = self.board.uplink
-        if session is None or channel is None:
-            return
-        view = memoryview(session.tx)
-        taken = channel.write(view[self._tx_sent : session.tx_size])
-        if taken:
-            self._tx_sent += taken
-            self._taken_ticks = now_ticks
-            self.note_move(_UPLINK)
-        elif (now_ticks - self._taken_ticks) & _TICKS_MASK >= _UNTAKEN_MS:
-            # The far side reads no more: only another connection can help.
-            channel.close()
-            self.note_move(_UPLINK)
-        if self._tx_sent >= session.tx_size:
-            self._tx_sent = 0
-            session.sent(now_ticks)
 
     def counters(self) -> "list[tuple[str, int]]":
         """What happened since the start, by name."""
@@ -408,10 +325,11 @@ class App:
             ("readings", self.books.readings),
             ("readings refused", self.books.refused),
         ]
-        if self.session is not None:
-            found.append(("records at the head-end", self.session.acked_seq))
-            found.append(("answers refused", self.session.refused))
-            found.append(("answers late", self.session.late))
+        session = self.uplink.session
+        if session is not None:
+            found.append(("records at the head-end", session.acked_seq))
+            found.append(("answers refused", session.refused))
+            found.append(("answers late", session.late))
         for name, redemption in (("cards", self.redemption), ("own cards", self.local)):
             if redemption is not None:
                 found.append((name, redemption.done))

@@ -9,7 +9,6 @@ bit 3   CUT       somebody is without supply, as the books want it
 
 from micropython import const
 from prepay.ledger import STOPPED
-from uplink import session as uplink
 
 from concentrator.books import registry as meters
 from concentrator.line.meters import SILENT_MISSES
@@ -17,7 +16,8 @@ from concentrator.storage.journal import SEGMENTS_RESERVE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.app import App
+    from concentrator.books.books import Books
+    from concentrator.uplink import Uplink
 
 LOOK = const(0x02)
 REACHED = const(0x04)
@@ -28,10 +28,11 @@ _SHARE = const(32)
 
 
 class Lamps:
-    """The lamps of `app`."""
+    """The lamps, as `books` and `uplink` are."""
 
-    def __init__(self, app: "App") -> None:
-        self._app = app
+    def __init__(self, books: "Books", uplink: "Uplink") -> None:
+        self._books = books
+        self._uplink = uplink
         self._index = 0
         # Of the meters: in this round, and in the whole one before.
         self._seen = 0
@@ -39,8 +40,8 @@ class Lamps:
 
     def look(self) -> int:
         """Look at some meters; return all bits but the first. Called once a second."""
-        app = self._app
-        registry = app.registry
+        books = self._books
+        registry = books.registry
         for _ in range(_SHARE):
             if self._index >= registry.count:
                 self._index = 0
@@ -50,29 +51,24 @@ class Lamps:
             self._seen |= self._signals_of(self._index)
             self._index += 1
         signals = self._shown
-        journal = app.journal
-        if (
-            app.books.t2000 < 0
-            or app.books.behind
-            or journal.failures
-            or journal.room < SEGMENTS_RESERVE
-        ):
+        journal = books.journal
+        if books.t2000 < 0 or books.behind or journal.failures or journal.room < SEGMENTS_RESERVE:
             signals |= LOOK
-        if app.session is not None and app.session.state in (uplink.READY, uplink.SENT):
+        if self._uplink.reached:
             signals |= REACHED
         return signals
 
     def _signals_of(self, index: int) -> int:
         """What one meter shows."""
-        app = self._app
-        registry = app.registry
+        books = self._books
+        registry = books.registry
         if not registry.active[index]:
             return 0
         relay = registry.relay[index]
         signals = CUT if relay & meters.DESIRED_OPEN else 0
         if (
             registry.misses(index) >= SILENT_MISSES
-            or app.ledger.flags[index] & STOPPED
+            or books.ledger.flags[index] & STOPPED
             or relay & meters.RELAY_STAGE == meters.RELAY_FAILED
         ):
             signals |= LOOK

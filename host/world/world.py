@@ -425,11 +425,16 @@ class World:
 
     def _is_settled(self, since_t2000: int) -> bool:
         app = self.app
-        if app is None or app.session is None or not self.console.idle or self.households.owed:
+        if (
+            app is None
+            or app.uplink.session is None
+            or not self.console.idle
+            or self.households.owed
+        ):
             return False
         if self.incidents.pending:
             return False
-        if app.journal.count or app.session.acked_seq != app.journal.durable_seq:
+        if app.journal.count or app.uplink.session.acked_seq != app.journal.durable_seq:
             return False
         if app.registry.pending:
             return False

@@ -299,12 +299,13 @@ class Bench:
     shown       results of cards that were beeped for
     """
 
-    def __init__(self, meters: int = 1) -> None:
+    def __init__(self, meters: int = 1, uplink=None, carrier=None) -> None:  # type: ignore[no-untyped-def]  # parts of tests
         self.storage = Storage()
         self.meters = [Meter(bytes((METER[0] + at,)) + METER[1:]) for at in range(meters)]
         self.now_ms = 0
         self.moved_s: int | None = 0
-        self.uplink = None
+        self.uplink = uplink
+        self.carrier = carrier
         self.waiting = 0
         self._insertion = 0
         self.fed_ms = self.longest_ms = 0
@@ -317,7 +318,7 @@ class Bench:
         self.storage.cut = -1
         self.lines = [Line(self.meters)]
         self.console = Console()
-        self.app = App(self, 4)  # type: ignore[arg-type]  # what it needs of a board
+        self.app = App(self, 4, carrier=self.carrier)  # type: ignore[arg-type]  # what it needs of a board
 
     def _set_up(self) -> None:
         settings = self.app.settings

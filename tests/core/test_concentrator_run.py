@@ -9,7 +9,6 @@ other is broken on purpose, and mended.
 from card import carrier as port
 from card import codes
 from concentrator import lamps
-from concentrator.local import LocalReader
 from concentrator.run import BEAT, HEALTHY_S, IDLE_LIMIT_MS, STUCK_MS, Runner
 from concentrator.storage.journal import SEGMENTS_RESERVE
 from concentrator_world import INTERVAL_S, Bench
@@ -69,20 +68,16 @@ class Uplink:
 class Drive:
     """A bench that somebody drives."""
 
-    def __init__(self, meters: int = 1) -> None:
-        self.bench = bench = Bench(meters)
+    def __init__(self, meters: int = 1, carrier: "StuckReader | None" = None) -> None:
         self.uplink = Uplink()
-        bench.uplink = self.uplink  # type: ignore[assignment]  # a bench has none of its own
+        self.bench = bench = Bench(meters, self.uplink, carrier)
         for name, value in (("id", "7"), ("uplink_key", "5a" * 32)):
             equal(bench.app.settings.change(name, value), "")
         bench.app.configure()
         self.board = Board(bench)
-        self.drive(bench.app)
-        bench.fed_ms = bench.now_ms
-
-    def drive(self, app) -> None:  # type: ignore[no-untyped-def]  # whatever steps
         self.reports: list[int] = []
-        self.runner = Runner(app, self.board, lambda: self.reports.append(self.bench.now_ms))
+        self.runner = Runner(bench.app, self.board, lambda: self.reports.append(self.bench.now_ms))
+        bench.fed_ms = bench.now_ms
 
     def turn(self, pause_ms: int = 0) -> None:
         idle_ms = self.runner.turn()
@@ -189,7 +184,7 @@ def test_a_slow_flash_is_no_reason_to_starve() -> None:
     put(bench.storage, "append", slow)
     bench.fed_ms = bench.now_ms
     bench.longest_ms = 0
-    check(bench.app.save())
+    check(bench.app.keeper.save())
     check(bench.now_ms - began_ms > WATCHDOG_MS, "a checkpoint that takes long")
     bench.feed()
     check(bench.longest_ms < 2000)
@@ -245,13 +240,13 @@ def test_a_line_that_takes_no_request_is_no_reason_to_restart() -> None:
 
 def test_an_uplink_that_is_never_served_starves_the_watchdog() -> None:
     drive = Drive()
-    put(drive.bench.app, "_bring_up", lambda now_ticks: 30000)
+    put(drive.bench.app.uplink, "step", lambda now_ticks: 30000)
     starves(drive)
 
 
 def test_an_uplink_that_waits_for_ever_starves_the_watchdog() -> None:
     drive = Drive()
-    session = drive.bench.app.session
+    session = drive.bench.app.uplink.session
     poll = session.poll
     put(session, "poll", lambda now_ticks: up.BUSY)
     starves(drive)
@@ -289,7 +284,7 @@ def test_a_card_that_is_never_done_starves_the_watchdog() -> None:
 
 def test_a_journal_that_is_never_kept_starves_the_watchdog() -> None:
     drive = Drive()
-    put(drive.bench.app, "_keep", lambda now_ticks: 30000)
+    put(drive.bench.app.keeper, "step", lambda now_ticks, acked_seq: 30000)
     starves(drive)
 
 
@@ -324,9 +319,8 @@ class StuckReader:
 
 
 def test_a_reader_of_the_boards_own_that_is_stuck_starves_the_watchdog() -> None:
-    drive = Drive()
     carrier = StuckReader()
-    drive.drive(LocalReader(drive.bench.app, carrier))  # type: ignore[arg-type]  # what is used of it
+    drive = Drive(carrier=carrier)
     starves(drive)
     carrier.outcome = port.FAILED
     recovers(drive)
@@ -347,8 +341,8 @@ def test_lamps() -> None:
 
     drive.live(INTERVAL_S + 30)
     equal(shown(), 0)
-    app.session.state = up.READY
-    app.session.acked_seq = app.journal.durable_seq
+    app.uplink.session.state = up.READY
+    app.uplink.session.acked_seq = app.journal.durable_seq
     equal(shown(), lamps.REACHED)
     bench.moved_s, moved_s = None, bench.moved_s
     equal(shown(), lamps.LOOK | lamps.REACHED)
@@ -373,7 +367,7 @@ def test_lamps() -> None:
     equal(shown() & lamps.LOOK, lamps.LOOK, "the flash is full")
 
 
-def test_the_first_lamp_beats_as_long_as_the_guard_is_content() -> None:
+def test_the_first_lamp_beats_as_long_as_all_tasks_go_on() -> None:
     drive = Drive()
     app = drive.bench.app
     changes = 0
@@ -382,7 +376,7 @@ def test_the_first_lamp_beats_as_long_as_the_guard_is_content() -> None:
         drive.live(1, 50)
         changes += before != drive.board.shown & BEAT
     check(16 <= changes <= 20, changes)
-    put(app, "_keep", lambda now_ticks: 30000)
+    put(app.keeper, "step", lambda now_ticks, acked_seq: 30000)
     drive.live(STUCK_MS // 1000 + 2)
     before = drive.board.shown
     for _ in range(5):
@@ -418,7 +412,7 @@ def test_a_press_asks_at_once_who_was_left_alone() -> None:
 
 def test_a_press_calls_the_head_end_at_once() -> None:
     drive = Drive()
-    session = drive.bench.app.session
+    session = drive.bench.app.uplink.session
     while session.state != up.BACK_OFF:
         drive.turn(200)
     drive.board.pressed = True

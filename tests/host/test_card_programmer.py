@@ -11,7 +11,6 @@ import pytest
 from card.chips.local import LocalCarrier
 from card.chips.sle4442 import Sle4442
 from concentrator.app import App
-from concentrator.local import LocalReader
 
 from host.cards import keystore
 from host.cards.audit import AuditLog
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 
 from silicon import Time
 from silicon_sle4442 import Silicon
-from test_concentrator_local import Board
+from test_concentrator_reader import Board
 
 NOW = 820_000_000
 ACCOUNT = "000000000017"
@@ -88,13 +87,12 @@ class Bench:
         carrier = LocalCarrier(
             driver, lambda code, credited, index: self.shown.append((code, credited))
         )
-        self.app = App(board, 4)
-        self.reader = LocalReader(self.app, carrier)
+        self.app = App(board, 4, carrier=carrier)
         self.wire.run = self.step
         self.pass_ms(1500)
 
     def step(self) -> None:
-        idle_ms = max(1, self.reader.step(self.time.ticks(), NOW))
+        idle_ms = max(1, self.app.step(self.time.ticks(), NOW))
         self.time.now_us += idle_ms * 1000
 
     def pass_ms(self, delay_ms: int) -> None:

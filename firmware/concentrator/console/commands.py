@@ -89,7 +89,7 @@ def _status(app: "App", arguments: "list[str]") -> "list[str]":
         "relays_pending " + str(registry.pending),
         "journal " + str(app.journal.first_seq) + " " + str(app.journal.durable_seq),
         "checkpoint " + str(app.checkpoint.seq),
-        "acked " + str(app.session.acked_seq if app.session is not None else 0),
+        "acked " + str(max(0, app.uplink.acked_seq)),
     ]
 
 
@@ -125,7 +125,7 @@ def _set(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _save(app: "App", arguments: "list[str]") -> "list[str]":
-    if not app.save():
+    if not app.keeper.save():
         raise Refusal(STORAGE_TROUBLE)
     return ["checkpoint " + str(app.checkpoint.seq)]
 

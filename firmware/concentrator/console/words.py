@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from card.redemption import Redemption
     from ports import Board
     from prepay.ledger import Ledger
-    from uplink.session import Session
 
     from concentrator.books.books import Books
     from concentrator.books.registry import Registry
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from concentrator.settings import Settings
     from concentrator.storage.checkpoint import Checkpoint
     from concentrator.storage.journal import Journal
+    from concentrator.storage.keeper import Keeper
+    from concentrator.uplink import Uplink
 
     class App(Protocol):
         """The concentrator, as far as commands look at it and change it."""
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
         books: Books
         checkpoint: Checkpoint
         pollers: "list[Poller]"
-        session: "Session | None"
+        keeper: Keeper
+        uplink: Uplink
         login: Login
         console: "Console | None"
         redemption: "Redemption | None"
@@ -51,9 +53,6 @@ if TYPE_CHECKING:
 
         def configure(self) -> None:
             """Take the settings over."""
-
-        def save(self) -> bool:
-            """Write a checkpoint of everything; false where the storage refuses."""
 
         def restored(self) -> bool:
             """Go on behind the head-end's records; false: cannot."""

@@ -13,7 +13,6 @@ from card.chips.sle4442 import Sle4442
 from card.image import OPEN
 from card_world import ACCOUNT, DISTRICT, DISTRICT_KEY, IMAGE, METER, NOW, VERSION, header
 from concentrator.app import App
-from concentrator.local import LocalReader
 from harness import check, equal
 from silicon import Time
 from silicon_sle4442 import Silicon
@@ -105,8 +104,7 @@ class Bench:
         chip = self.chip
         driver = Sle4442(chip.io, chip.clk, chip.rst, chip.detect, chip.power, self.time.delay_us)
         carrier = LocalCarrier(driver, lambda code, credited, index: self.shown.append(code))
-        self.app = App(self.board, 4)
-        self.reader = LocalReader(self.app, carrier)
+        self.app = App(self.board, 4, carrier=carrier)
 
     def sell(self, order: int, kind: int = 2) -> None:
         """Put an image on the card."""
@@ -117,7 +115,7 @@ class Bench:
         """Let time pass until a result is shown, as the device's own pace wants."""
         count = len(self.shown)
         while delay_ms > 0 and len(self.shown) == count:
-            idle_ms = max(1, self.reader.step(self.time.ticks(), NOW))
+            idle_ms = max(1, self.app.step(self.time.ticks(), NOW))
             self.time.now_us += idle_ms * 1000
             delay_ms -= idle_ms
 

@@ -1,0 +1,123 @@
+"""Moves bytes between the head-end's connection and the session that speaks its dialect.
+
+Another dialect is another session: what this needs of one is what uplink.session.Session has.
+"""
+
+from micropython import const
+from uplink import session as dialect
+from uplink.session import Session
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from ports import Channel
+
+    from concentrator.books.books import Books
+
+# Bytes of a batch, some eight records: it stands in memory twice.
+_BODY_SIZE = const(512)
+_CHUNK_SIZE = const(128)
+# While an answer from above is waited for.
+_ANSWER_MS = const(50)
+# While the head-end is away: its return is noticed so soon.
+_AWAY_MS = const(2000)
+# A message that the connection does not take for so long never leaves.
+_UNTAKEN_MS = const(30000)
+
+_QUIET_MS = const(30000)
+_TICKS_MASK = const(0x1FFFFFFF)
+_MOVES_MASK = const(0xFFFF)
+
+
+class Uplink:
+    """Brings the records of `books` up through `channel`, None: the board has no connection.
+
+    session     None: no key or no number is set
+    moves       changes as long as messages are answered, or there is nothing to bring
+    """
+
+    def __init__(self, channel: "Channel | None", books: "Books") -> None:
+        self.session: Session | None = None
+        self.moves = 0
+        self._channel = channel
+        self._books = books
+        self._connection = 0
+        self._chunk = bytearray(_CHUNK_SIZE)
+        self._sent = 0  # bytes of the message on its way
+        self._taken_ticks = 0
+
+    def configure(self, key: bytes, number: int, first_number: int) -> None:
+        """Begin a session of the concentrator `number`; without a key or a number there is none.
+
+        `first_number` of its messages is random below 2**29.
+        """
+        self.session = None
+        if key and number and self._channel is not None:
+            self.session = Session(self._books.journal, key, number, first_number, _BODY_SIZE)
+            self._connection = 0
+
+    @property
+    def acked_seq(self) -> int:
+        """All records up to here are in the head-end's database; -1: there is no session."""
+        return -1 if self.session is None else self.session.acked_seq
+
+    @property
+    def reached(self) -> bool:
+        """Whether the head-end answers."""
+        session = self.session
+        return session is not None and session.state in (dialect.READY, dialect.SENT)
+
+    def hurry(self) -> None:
+        """Try again at once."""
+        if self.session is not None:
+            self.session.hurry()
+
+    def step(self, now_ticks: int) -> int:
+        """Serve the connection; return for how many ms it needs nothing."""
+        session = self.session
+        channel = self._channel
+        if session is None or channel is None or channel.connection == 0:
+            self._move()
+            return _QUIET_MS
+        if channel.connection != self._connection:
+            self._connection = channel.connection
+            self._sent = 0
+            session.reset()  # nothing is left to be sent
+        if session.tx_size == 0:
+            self._taken_ticks = now_ticks
+        if channel.waiting:
+            size = channel.read_into(self._chunk)
+            if size > 0:
+                session.feed(self._chunk, size)
+        outcome = session.poll(now_ticks)
+        if session.stale:
+            channel.close()
+            return 0
+        if session.tx_size:
+            self._send(session, channel, now_ticks)
+        if outcome != dialect.BUSY:
+            self._move()
+        if outcome == dialect.AHEAD:
+            self._books.behind = True
+        if outcome == dialect.ACKED:
+            return 0
+        if outcome == dialect.BUSY:
+            return _ANSWER_MS
+        return _QUIET_MS if outcome == dialect.IDLE else _AWAY_MS
+
+    def _send(self, session: Session, channel: "Channel", now_ticks: int) -> None:
+        view = memoryview(session.tx)
+        taken = channel.write(view[self._sent : session.tx_size])
+        if taken:
+            self._sent += taken
+            self._taken_ticks = now_ticks
+            self._move()
+        elif (now_ticks - self._taken_ticks) & _TICKS_MASK >= _UNTAKEN_MS:
+            # The far side reads no more: only another connection can help.
+            channel.close()
+            self._move()
+        if self._sent >= session.tx_size:
+            self._sent = 0
+            session.sent(now_ticks)
+
+    def _move(self) -> None:
+        self.moves = (self.moves + 1) & _MOVES_MASK
