@@ -113,7 +113,7 @@ class Explainer:
         moment = moment_of(record)
         tariff = self._tariff()
         count = 1 if tariff.clock_tells_rate else len(tariff.rates)
-        registers_wh = fields["rates_wh"][:count]
+        registers_wh = fields["registers_wh"][:count]
         # Another tariff that reads other registers begins them anew, as the device does.
         self._anew |= count != self._count > 0
         self._count = count

@@ -125,7 +125,7 @@ _WRITE_BACK = c.Struct(
     "tier" / c.Int8ul,
     "rates" / c.Int8ul,
     "illegal" / c.Int16ul,
-    "rates_wh" / c.Array(4, c.Int32ul),
+    "registers_wh" / c.Array(4, c.Int32ul),
     "t2000" / c.Int32ul,
     "concentrator" / c.Int32ul,
     "key_version" / c.Int8ul,
@@ -155,7 +155,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class WriteBack:
-    """What the concentrator put on a card; `rates_wh` are the registers of its `rates`."""
+    """What the concentrator put on a card; `registers_wh` are the registers of its `rates`."""
 
     code: int
     state: int
@@ -168,7 +168,7 @@ class WriteBack:
     tier: int
     rates: int
     illegal: int
-    rates_wh: tuple[int, ...]
+    registers_wh: tuple[int, ...]
     t2000: int
     concentrator: int
     key_version: int
@@ -299,7 +299,7 @@ def _header(parsed: Mapping[str, Any]) -> Header:
 
 def _write_back(parsed: Mapping[str, Any]) -> WriteBack:
     fields = {name: parsed[name] for name in WriteBack.__slots__}
-    return WriteBack(**{**fields, "rates_wh": tuple(parsed["rates_wh"])})
+    return WriteBack(**{**fields, "registers_wh": tuple(parsed["registers_wh"])})
 
 
 def serial_of(memory: bytes | bytearray) -> str:

@@ -93,7 +93,7 @@ _PAYLOADS: dict[int, Any] = {
         "residue_e11" / c.Int16ul,
         "status" / c.Int16ul,
         "used_wh" / c.Int32ul,
-        "rates_wh" / c.Array(8, c.Int32ul),
+        "registers_wh" / c.Array(8, c.Int32ul),
     ),
     RecordKind.TOP_UP: c.Struct(
         "order" / c.Int32ul,
@@ -163,7 +163,9 @@ _PAYLOADS: dict[int, Any] = {
         c.Padding(3),
         "debt_fen" / c.Int32ul,
     ),
-    RecordKind.FREEZE: c.Struct("frozen_t2000" / c.Int32ul, "rates_wh" / c.Array(8, c.Int32ul)),
+    RecordKind.FREEZE: c.Struct(
+        "frozen_t2000" / c.Int32ul, "registers_wh" / c.Array(8, c.Int32ul)
+    ),
     RecordKind.PLAN: c.Struct("tariff" / c.Int8ul, c.Padding(3), "from_t2000" / c.Int32ul),
     RecordKind.ITEM: c.Struct(
         "identifier" / _IDENTIFIER,

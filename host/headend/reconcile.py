@@ -25,7 +25,7 @@ class Household:
     account: str
     meter: str = ""
     concentrator: int | None = None
-    slot: int | None = None
+    row: int | None = None
     sold_fen: int = 0
     redeemed_fen: int = 0
     credit_fen: int = 0
@@ -76,7 +76,7 @@ def households(store: Store) -> list[Household]:
             account=row["account"],
             meter=row["meter"],
             concentrator=row["concentrator"],
-            slot=row["slot"],
+            row=row["row"],
             credit_fen=row["credit_fen"],
             charged_fen=row["debit_fen"],
             balance_fen=row["credit_fen"] - row["debit_fen"],

@@ -42,7 +42,7 @@ records = sa.Table(
     _number("t2000"),
     _number("kind"),
     _number("flags"),
-    _number("slot"),
+    _number("row"),
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -53,7 +53,7 @@ meters = sa.Table(
     "meters",
     metadata,
     _key("concentrator"),
-    _key("slot"),
+    _key("row"),
     _text("address"),
     _text("account"),
     _number("tariff"),
@@ -69,7 +69,7 @@ accounts = sa.Table(
     metadata,
     _key("account", sa.String),
     _number("concentrator"),
-    _number("slot"),
+    _number("row"),
     _text("meter"),
     _number("credit_fen"),
     _number("debit_fen"),
@@ -96,7 +96,7 @@ readings = sa.Table(
     _number("residue_e11"),
     _number("status"),
     _number("used_wh"),
-    sa.Column("rates_wh", sa.JSON, nullable=False),
+    sa.Column("registers_wh", sa.JSON, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -127,7 +127,7 @@ freezes = sa.Table(
     _number("concentrator"),
     _number("seq"),
     _text("meter"),
-    sa.Column("rates_wh", sa.JSON, nullable=False),
+    sa.Column("registers_wh", sa.JSON, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -208,3 +208,36 @@ orders = sa.Table(
     _number("amount_fen"),
     _text("sold_at"),
 )
+
+# What columns were called in databases of older versions.
+_OLD_NAMES = {"slot": "row", "rates_wh": "registers_wh"}
+
+
+def bring_up(connection: sa.Connection) -> None:
+    """Make the tables that are missing; give columns of an older database today's names."""
+    for table, old in _old_columns(connection):
+        names = f"COLUMN {old} TO {_OLD_NAMES[old]}"
+        connection.exec_driver_sql(f"ALTER TABLE {table} RENAME {names}")
+    metadata.create_all(connection)
+
+
+def trouble(connection: sa.Connection) -> str:
+    """Say why the database cannot be read as it is, "": it can."""
+    there = set(sa.inspect(connection).get_table_names())
+    if not there >= set(metadata.tables):
+        return "not a head-end's database"
+    if any(_old_columns(connection)):
+        return "made by an older version: `dianka headend show` brings it up to date"
+    return ""
+
+
+def _old_columns(connection: sa.Connection) -> list[tuple[str, str]]:
+    """Return table and name of each column that has an old name."""
+    found = sa.inspect(connection)
+    return [
+        (table, column["name"])
+        for table in found.get_table_names()
+        if table in metadata.tables
+        for column in found.get_columns(table)
+        if column["name"] in _OLD_NAMES
+    ]

@@ -13,7 +13,7 @@ from host.frames.batch import Batch, Hello
 from host.frames.card import AMOUNT_LIMIT_FEN
 from host.frames.record import Record
 from host.headend import schema
-from host.headend.books import Books
+from host.headend.posting import Posting
 from host.units import yuan
 
 BUSY_TIMEOUT_S = 10
@@ -81,19 +81,35 @@ class Ingested:
 class Store:
     """One database file. Not for several threads; several processes may use the same file."""
 
-    def __init__(self, path: Path | str) -> None:
-        """Open or create `path`."""
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        """Open or create `path`, or with `read_only` change nothing; StoreError."""
         url = sa.URL.create("sqlite", database=str(path))
+        if read_only:
+            address = f"{Path(path).resolve().as_uri()}?mode=ro&uri=true"
+            url = sa.make_url(f"sqlite:///{address}")
         self.engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
-        sa.event.listen(self.engine, "connect", _prepare)
+        sa.event.listen(self.engine, "connect", _share if read_only else _prepare)
         sa.event.listen(self.engine, "begin", _begin)
         self._writer = self.engine.execution_options(writes=True)
         try:
-            with self._writer.begin() as connection:
-                schema.metadata.create_all(connection)
+            if read_only:
+                self._check(path)
+            else:
+                self._bring_up()
         except sa.exc.DatabaseError as error:
             self.engine.dispose()
             raise StoreError(f"cannot use {path} as a database: {error.orig}") from error
+
+    def _bring_up(self) -> None:
+        with self._writer.begin() as connection:
+            schema.bring_up(connection)
+
+    def _check(self, path: Path | str) -> None:
+        with self.engine.begin() as connection:
+            trouble = schema.trouble(connection)
+        if trouble:
+            self.engine.dispose()
+            raise StoreError(f"{path}: {trouble}")
 
     def __enter__(self) -> Self:
         return self
@@ -138,9 +154,9 @@ class Store:
             fresh = batch.records[len(known) :]
             _compare(connection, concentrator, known)
             if fresh:
-                books = Books(connection, concentrator, fresh)
-                books.apply()
-                books.write()
+                posting = Posting(connection, concentrator, fresh)
+                posting.apply()
+                posting.write()
                 acked_seq = fresh[-1].seq
             _set_position(connection, concentrator, acked_seq, number)
         return Ingested(acked_seq, len(fresh), len(known))
@@ -262,8 +278,13 @@ def _sell_once(connection: sa.Connection, sale: Sale) -> int:
     return order
 
 
+def _share(connection: Any, _: object) -> None:
+    """A new SQLite connection: transactions are begun by `_begin`."""
+    connection.isolation_level = None
+
+
 def _prepare(connection: Any, _: object) -> None:
-    """A new SQLite connection: transactions are begun by `_begin`, commits reach the disk."""
+    """A new SQLite connection for writing: commits reach the disk."""
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}").close()
@@ -312,6 +333,6 @@ def _compare(connection: sa.Connection, concentrator: int, known: Sequence[Recor
         if row is None:
             continue  # within a gap: the device has told before that it is lost
         came = (record.t2000, record.kind, record.flags, record.index)
-        same_head = came == (row.t2000, row.kind, row.flags, row.slot)
+        same_head = came == (row.t2000, row.kind, row.flags, row.row)
         if not same_head or record.payload.rstrip(b"\0") != row.payload:
             raise Conflict(f"record {record.seq} differs from the one stored")

@@ -25,7 +25,7 @@ class Freeze:
     """Registers kept at a moment of the meter's own clock."""
 
     t2000: int
-    rates_wh: tuple[int, ...]
+    registers_wh: tuple[int, ...]
     power_w: int = 0
 
 

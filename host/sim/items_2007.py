@@ -60,14 +60,14 @@ class Items:
             return self._money(di)
         kind, rate, month = di >> 16 & 0xFF, di >> 8 & 0xFF, di & 0xFF
         if month == 0:
-            rates_wh = self._meter.rates_wh
+            registers_wh = self._meter.registers_wh
         elif month <= len(self._meter.history.settlements):
-            rates_wh = self._meter.history.settlements[month - 1].rates_wh
+            registers_wh = self._meter.history.settlements[month - 1].registers_wh
         else:
             return None
         if kind > 0x08:
             return None
-        block = energy_block(rates_wh if kind <= 1 else (0,) * len(rates_wh), rate)
+        block = energy_block(registers_wh if kind <= 1 else (0,) * len(registers_wh), rate)
         return b"\xff" * len(block) if block and self._meter.blank else block
 
     def _money(self, di: int) -> bytes | None:
@@ -87,7 +87,7 @@ class Items:
 
     def _demand(self, di: int) -> bytes | None:
         kind, rate, month = di >> 16 & 0xFF, di >> 8 & 0xFF, di & 0xFF
-        rates = len(self._meter.rates_wh)
+        rates = len(self._meter.registers_wh)
         if not 1 <= kind <= 8 or month > 12:
             return None
         total = self.demand(month) if kind == 1 else bytes(8)
@@ -250,11 +250,11 @@ class Items:
 
 
 def _frozen(kept: Freeze, kind: int) -> bytes | None:
-    rates = len(kept.rates_wh)
+    rates = len(kept.registers_wh)
     if kind == 0x00:
         return write_moment(kept.t2000)[1:]
     if kind == 0x01:
-        return energy_block(kept.rates_wh, 0xFF)
+        return energy_block(kept.registers_wh, 0xFF)
     if kind <= 0x08:
         return bytes(4 * (1 + rates))
     if kind <= 0x0A:
@@ -272,7 +272,7 @@ def load_record(kept: Freeze, kind: int) -> bytes:
     """One load record with class `kind` of data, 0: all six."""
     power = bcd(kept.power_w * 10, 3)
     amperes = bcd(kept.power_w * 1000 // VOLTAGE_V, 3)
-    total = bcd(sum(kept.rates_wh) // 10 % 10**8, 4)
+    total = bcd(sum(kept.registers_wh) // 10 % 10**8, 4)
     classes = (
         bcd(VOLTAGE_V * 10, 2) + _NONE * 4 + amperes + _NONE * 6 + bcd(5000, 2),
         power * 2 + _NONE * 6 + bytes(6) + _NONE * 6,
@@ -287,9 +287,9 @@ def load_record(kept: Freeze, kind: int) -> bytes:
     return record + bytes((sum(record) & 0xFF,)) + _END
 
 
-def energy_block(rates_wh: Sequence[int], rate: int) -> bytes | None:
+def energy_block(registers_wh: Sequence[int], rate: int) -> bytes | None:
     """Registers as on the wire, 0.01 kWh: total (0), one rate (1..) or all of them (FF)."""
-    values = [sum(rates_wh), *rates_wh]
+    values = [sum(registers_wh), *registers_wh]
     if rate == 0xFF:
         return b"".join(bcd(wh // 10 % 10**8, 4) for wh in values)
     return bcd(values[rate] // 10 % 10**8, 4) if rate < len(values) else None

@@ -70,6 +70,6 @@ class Registers:
         self._rates_ws = [0] * len(self._rates_ws)
 
     @property
-    def rates_wh(self) -> tuple[int, ...]:
+    def registers_wh(self) -> tuple[int, ...]:
         """What the meter shows for each rate, in Wh, always a multiple of 10."""
         return tuple(ws // _UNIT_WS * UNIT_WH for ws in self._rates_ws)

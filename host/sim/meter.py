@@ -161,7 +161,7 @@ class Meter:
 
     def snapshot(self) -> Freeze:
         """The registers as they are."""
-        return Freeze(self.clock_t2000, self.rates_wh, self.power_w)
+        return Freeze(self.clock_t2000, self.registers_wh, self.power_w)
 
     @property
     def clock_t2000(self) -> int:
@@ -169,14 +169,14 @@ class Meter:
         return self._advanced_t2000 + self.clock_offset_s
 
     @property
-    def rates_wh(self) -> tuple[int, ...]:
+    def registers_wh(self) -> tuple[int, ...]:
         """What the meter shows for each rate, as of the last advance."""
-        return self.registers.rates_wh
+        return self.registers.registers_wh
 
     @property
     def total_wh(self) -> int:
         """What the meter shows in all."""
-        return sum(self.rates_wh)
+        return sum(self.registers_wh)
 
     @property
     def power_w(self) -> int:

@@ -241,7 +241,7 @@ class Trace:
         for meter in self._meters:
             state = {
                 "open": meter.relay.open,
-                "rates_wh": list(meter.rates_wh),
+                "registers_wh": list(meter.registers_wh),
                 "operations": meter.relay.operations,
                 "balance_fen": meter.balance_fen,
                 "clock_t2000": meter.clock_t2000,

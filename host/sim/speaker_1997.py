@@ -111,12 +111,14 @@ class Speaker1997(Speaker):
         if reactive > 1 or month > 2 or direction not in (1, 2):
             return None
         if month == 0:
-            rates_wh = self.meter.rates_wh
+            registers_wh = self.meter.registers_wh
         else:
-            rates_wh = settlements[month - 1].rates_wh if month <= len(settlements) else (0,) * 4
+            registers_wh = (
+                settlements[month - 1].registers_wh if month <= len(settlements) else (0,) * 4
+            )
         if reactive or direction == 2:
-            rates_wh = (0,) * len(rates_wh)
-        values = [bcd(wh // 10 % 10**8, 4) for wh in (sum(rates_wh), *rates_wh)]
+            registers_wh = (0,) * len(registers_wh)
+        values = [bcd(wh // 10 % 10**8, 4) for wh in (sum(registers_wh), *registers_wh)]
         if self.meter.blank:
             values = [b"\xff" * 4] * len(values)
         if rate == 0xF:

@@ -74,8 +74,8 @@ class Incidents:
         new = self._meters[index] = self._make(index)
         household = self._households.households[index]
         household.meter = new
-        last_wh = [old.total_wh, *old.rates_wh]
-        first_wh = [new.total_wh, *new.rates_wh]
+        last_wh = [old.total_wh, *old.registers_wh]
+        first_wh = [new.total_wh, *new.registers_wh]
         self._checkers.money.meters[new.address] = new
         self._checkers.money.exchanges[new.address] = (last_wh, first_wh)
         shown = " ".join(map(_kwh, last_wh)) + " / " + " ".join(map(_kwh, first_wh))

@@ -161,8 +161,8 @@ def test_valid_until(shop: Path) -> None:
 
 def test_an_order_from_the_head_end(shop: Path) -> None:
     with Store(Path("village.db")) as store:
-        for slot in range(2):
-            store.sell(account_name(slot), 10000)
+        for row in range(2):
+            store.sell(account_name(row), 10000)
         deliver(Ingest(store, KEYS), village_of(2, 5))
         store.sell(account_name(0), 777)
     words = ("issue", "--file", "card.bin", "--account", account_name(0), "--db", "village.db")

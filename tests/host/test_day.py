@@ -74,7 +74,7 @@ def test_the_day_ends_with_the_ledger_that_was_computed_before(
     assert ending.reconciliation.records_lost == 0
     assert ending.reconciliation.duplicates == 0
     assert ending.acked_records == ending.journal_records
-    assert {row["meter"]: tuple(row["rates_wh"][:2]) for row in ending.meters} == {
+    assert {row["meter"]: tuple(row["registers_wh"][:2]) for row in ending.meters} == {
         story.meter_of(number): needs for number, needs in enumerate(story.NEEDS_WH)
     }
     assert not any(row["open"] for row in ending.meters)

@@ -7,6 +7,7 @@ of a head-end's database; one digit of one record changed; every way a journal c
 
 import json
 import random
+import sqlite3
 from array import array
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -94,7 +95,7 @@ class Device:
             residue_e11=ledger.new_residue_e11,
             status=0,
             used_wh=ledger.new_used_wh,
-            rates_wh=list(registers_wh[: tariff.registers]) + [0] * (8 - tariff.registers),
+            registers_wh=list(registers_wh[: tariff.registers]) + [0] * (8 - tariff.registers),
         )
         ledger.commit(index)
         return outcome
@@ -299,7 +300,17 @@ def test_what_a_journal_can_lack(tmp_path: Path) -> None:
         assert "Traceback" not in result.output
     database = tmp_path / "other.db"
     database.write_bytes(b"SQLite format 3\0" + bytes(100))
-    assert "not a head-end's database" in run(database, ACCOUNT, *tariffs).output
+    assert "cannot use" in run(database, ACCOUNT, *tariffs).output
+    database.unlink()
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE notes (text)")
+    result = run(database, ACCOUNT, *tariffs)
+    assert result.exit_code == 1
+    assert "not a head-end's database" in result.output
+    with Store(tmp_path / "village.db"):
+        pass
+    result = run(tmp_path / "village.db", ACCOUNT, *tariffs)
+    assert f"no account {ACCOUNT}" in result.output
 
 
 def test_a_journal_whose_beginning_is_gone(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ def db(tmp_path: Path) -> Path:
     """Two households, 100 yuan each, of which 15 and 20 fen are charged."""
     path = tmp_path / "village.db"
     with Store(path) as store:
-        for slot in range(2):
-            store.sell(account_name(slot), 10000)
+        for row in range(2):
+            store.sell(account_name(row), 10000)
         deliver(Ingest(store, KEYS), village_of(2, 5))
     return path
 
@@ -295,7 +295,7 @@ def refunded(village: Village, amount_fen: int) -> None:
 def told(db: Path) -> Path:
     """The first household's meter was asked twice, the second's once, in both standards."""
     village = village_of(2, 5)
-    for slot, identifier, values in (
+    for row, identifier, values in (
         (0, "0201FF00", [2198, None, None]),
         (0, "0201FF00", [2201, 2305, None]),
         (0, "04000501", [4]),
@@ -305,7 +305,7 @@ def told(db: Path) -> Path:
         (1, "12345678", [-7]),
     ):
         fields = {"identifier": identifier, "count": len(values), "values": values}
-        village.write(RecordKind.ITEM, fields, slot)
+        village.write(RecordKind.ITEM, fields, row)
     with Store(db) as store:
         deliver(Ingest(store, KEYS), village)
     return db

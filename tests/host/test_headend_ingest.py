@@ -205,8 +205,8 @@ class Channel:
 @pytest.mark.parametrize("seed", range(8))
 def test_session_over_a_bad_channel(tmp_path: Path, seed: int) -> None:
     channel = Channel(tmp_path / "test.db", seed)
-    for slot in range(3):
-        channel.store.sell(account_name(slot), 10000)
+    for row in range(3):
+        channel.store.sell(account_name(row), 10000)
     newest = sa.select(sa.func.max(schema.records.c.seq).label("seq"))
     known = 0
     for _ in range(3000):

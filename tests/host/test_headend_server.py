@@ -102,8 +102,8 @@ def answers(sock: socket.socket, count: int = 1) -> list[link.Frame]:
 def test_device_brings_everything_and_goes_idle(head_end: HeadEnd) -> None:
     village = village_of(5, 20)
     with Store(head_end.db) as store:
-        for slot in range(5):
-            store.sell(account_name(slot), 10000)
+        for row in range(5):
+            store.sell(account_name(row), 10000)
     device = Device(village)
     with head_end.connect() as sock:
         converse(device, sock, until_idle=True)
@@ -140,8 +140,8 @@ def test_killed_in_mid_stream_again_and_again(head_end: HeadEnd) -> None:
     device = Device(village)
     chance = random.Random(1)
     with Store(head_end.db) as store:
-        for slot in range(10):
-            store.sell(account_name(slot), 10000)
+        for row in range(10):
+            store.sell(account_name(row), 10000)
     for _ in range(5):
         with head_end.connect() as sock:
             device.session.reset()

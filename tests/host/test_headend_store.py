@@ -29,6 +29,8 @@ from tests.host.uplink_world import (
     village_of,
 )
 
+TABLES = schema.metadata.tables
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
@@ -44,8 +46,8 @@ def ingest_all(store: Store, village: Village, number: int = 1) -> None:
 def sold_village(store: Store) -> Village:
     """Two households whose orders were sold here, records not yet in."""
     village = village_of(2, 5)
-    for slot in range(2):
-        assert store.sell(account_name(slot), 10000) == 1
+    for row in range(2):
+        assert store.sell(account_name(row), 10000) == 1
     return village
 
 
@@ -86,9 +88,9 @@ def test_readings_are_kept_by_day_meter_and_time(store: Store) -> None:
     assert columns == ["day", "meter", "t2000"]
     (row, *_) = store.rows(sa.select(schema.readings).order_by("seq"))
     assert row["day"] == row["t2000"] // 86400
-    assert (row["meter"], row["seq"], row["rates_wh"]) == (meter_address(0), 3, [])
+    assert (row["meter"], row["seq"], row["registers_wh"]) == (meter_address(0), 3, [])
     last = store.rows(sa.select(schema.readings).order_by("seq"))[-1]
-    assert (last["debit_fen"], last["rates_wh"]) == (20, [300, 100])
+    assert (last["debit_fen"], last["registers_wh"]) == (20, [300, 100])
 
 
 def test_records_come_back_as_they_were(store: Store) -> None:
@@ -96,7 +98,7 @@ def test_records_come_back_as_they_were(store: Store) -> None:
     ingest_all(store, village)
     for row, one in zip(store.rows(sa.select(schema.records)), village.records, strict=True):
         assert (row["seq"], row["t2000"], row["kind"]) == (one.seq, one.t2000, one.kind)
-        assert (row["flags"], row["slot"]) == (one.flags, one.index)
+        assert (row["flags"], row["row"]) == (one.flags, one.index)
         assert row["payload"].ljust(48, b"\0") == one.payload
 
 
@@ -279,8 +281,8 @@ def test_slot_without_a_meter(store: Store) -> None:
     village.top_up(6, 100)
     ingest_all(store, village)
     found = differences(store)
-    assert any("READING of slot 5, no meter known there" in line for line in found)
-    assert any("TOP_UP of slot 6, no meter known there" in line for line in found)
+    assert any("READING of row 5, no meter known there" in line for line in found)
+    assert any("TOP_UP of row 6, no meter known there" in line for line in found)
     assert any("order 1 of account (unknown)" in line for line in found)
 
 
@@ -288,7 +290,7 @@ def test_account_at_two_places(store: Store) -> None:
     village = sold_village(store)
     village.meter(1, account=account_name(0))
     ingest_all(store, village)
-    assert any("moved here from concentrator 7 slot 0" in line for line in differences(store))
+    assert any("moved here from concentrator 7 row 0" in line for line in differences(store))
 
 
 @pytest.mark.parametrize(
@@ -301,7 +303,7 @@ def test_account_at_two_places(store: Store) -> None:
         ("UPDATE accounts SET credit_fen = credit_fen + 1", "10000 fen sold"),
         (
             "INSERT INTO readings SELECT day + 1, meter, t2000, concentrator, seq, account,"
-            " debit_fen, residue_e7, residue_e11, status, used_wh, rates_wh FROM readings"
+            " debit_fen, residue_e7, residue_e11, status, used_wh, registers_wh FROM readings"
             " WHERE seq = 9",
             "12 readings taken, 13 stored, 1 of them twice",
         ),
@@ -329,3 +331,24 @@ def test_looking_does_not_wait_for_a_writer(store: Store) -> None:
     other.execute("COMMIT")
     other.close()
     assert store.sell("000000000001", 1) == 1
+
+
+def test_a_database_of_an_older_version_keeps_all_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with Store(path) as store:
+        ingest_all(store, sold_village(store))
+        before = {name: store.rows(sa.select(table)) for name, table in TABLES.items()}
+    with sqlite3.connect(path) as connection:
+        for table in ("records", "meters", "accounts"):
+            connection.execute(f"ALTER TABLE {table} RENAME COLUMN row TO slot")
+        for table in ("readings", "freezes"):
+            connection.execute(f"ALTER TABLE {table} RENAME COLUMN registers_wh TO rates_wh")
+    with pytest.raises(StoreError, match="made by an older version"):
+        Store(path, read_only=True)
+    with Store(path) as store:
+        assert {name: store.rows(sa.select(table)) for name, table in TABLES.items()} == before
+        assert differences(store) == []
+    with Store(path, read_only=True) as store:
+        assert store.rows(sa.select(schema.records)) == before["records"]
+        with pytest.raises(sa.exc.OperationalError, match="readonly"):
+            store.sell(account_name(0), 100)

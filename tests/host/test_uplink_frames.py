@@ -76,7 +76,7 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     (
         RecordKind.READING,
         {"debit_fen": 1, "residue_e7": 99999, "residue_e11": 9999, "status": 0x10,
-         "used_wh": 5, "rates_wh": [1, 2, 0, 0, 0, 0, 0, 0x3FFFFFFF]},
+         "used_wh": 5, "registers_wh": [1, 2, 0, 0, 0, 0, 0, 0x3FFFFFFF]},
         "01000000" "9f860100" "0f27" "1000" "05000000" "01000000" "02000000" + "00" * 20
         + "ffffff3f",
     ),
@@ -133,7 +133,7 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     ),
     (
         RecordKind.FREEZE,
-        {"frozen_t2000": 86400, "rates_wh": [1, 2, 0, 0, 0, 0, 0, 3]},
+        {"frozen_t2000": 86400, "registers_wh": [1, 2, 0, 0, 0, 0, 0, 3]},
         "80510100" "01000000" "02000000" + "00" * 20 + "03000000",
     ),
     (RecordKind.PLAN, {"tariff": 2, "from_t2000": 86400}, "02000000" "80510100"),

@@ -18,14 +18,14 @@ START_T2000 = 820_000_000
 STEP_MS = 100
 
 
-def account_name(slot: int) -> str:
-    """Account number of the household at `slot`."""
-    return f"{slot + 1:012d}"
+def account_name(row: int) -> str:
+    """Account number of the household at `row`."""
+    return f"{row + 1:012d}"
 
 
-def meter_address(slot: int) -> str:
+def meter_address(row: int) -> str:
     """Address of its meter."""
-    return f"{slot + 983764:012d}"
+    return f"{row + 983764:012d}"
 
 
 @dataclass
@@ -46,29 +46,29 @@ class Village:
         buf[:] = record.build(self.records[seq - self.first_seq])
         return True
 
-    def write(self, kind: RecordKind, fields: Mapping[str, Any], slot: int = 0) -> Record:
+    def write(self, kind: RecordKind, fields: Mapping[str, Any], row: int = 0) -> Record:
         """Append a record, one minute after the one before."""
         seq = self.durable_seq + 1
-        one = record.make(seq, START_T2000 + 60 * seq, kind, fields, index=slot)
+        one = record.make(seq, START_T2000 + 60 * seq, kind, fields, index=row)
         self.records.append(one)
         return one
 
-    def meter(self, slot: int, account: str | None = None) -> Record:
+    def meter(self, row: int, account: str | None = None) -> Record:
         return self.write(
             RecordKind.METER,
             {
-                "address": meter_address(slot),
-                "account": account or account_name(slot),
+                "address": meter_address(row),
+                "account": account or account_name(row),
                 "tariff": 1,
                 "line": 0,
                 "standard": 0,
                 "active": 1,
             },
-            slot,
+            row,
         )
 
-    def reading(self, slot: int, charge_fen: int = 3, status: int = 0) -> Record:
-        debit_fen = self.debit_fen[slot] = self.debit_fen.get(slot, 0) + charge_fen
+    def reading(self, row: int, charge_fen: int = 3, status: int = 0) -> Record:
+        debit_fen = self.debit_fen[row] = self.debit_fen.get(row, 0) + charge_fen
         return self.write(
             RecordKind.READING,
             {
@@ -77,29 +77,29 @@ class Village:
                 "residue_e11": 678,
                 "status": status,
                 "used_wh": debit_fen * 20,
-                "rates_wh": [debit_fen * 15, debit_fen * 5, 0, 0, 0, 0, 0, 0],
+                "registers_wh": [debit_fen * 15, debit_fen * 5, 0, 0, 0, 0, 0, 0],
             },
-            slot,
+            row,
         )
 
-    def top_up(self, slot: int, amount_fen: int, **changes: Any) -> Record:
-        order = self.orders[slot] = self.orders.get(slot, 0) + 1
-        credit_fen = self.credit_fen[slot] = self.credit_fen.get(slot, 0) + amount_fen
+    def top_up(self, row: int, amount_fen: int, **changes: Any) -> Record:
+        order = self.orders[row] = self.orders.get(row, 0) + 1
+        credit_fen = self.credit_fen[row] = self.credit_fen.get(row, 0) + amount_fen
         fields = {
             "order": order,
             "amount_fen": amount_fen,
             "credit_fen": credit_fen,
-            "balance_fen": credit_fen - self.debit_fen.get(slot, 0),
+            "balance_fen": credit_fen - self.debit_fen.get(row, 0),
             "uid": "04A1B2C3D4E5F600",
             "source": 1,
             "key_version": 1,
             "repaid_fen": 0,
         }
-        return self.write(RecordKind.TOP_UP, {**fields, **changes}, slot)
+        return self.write(RecordKind.TOP_UP, {**fields, **changes}, row)
 
-    def relay(self, slot: int, desired: int, stage: int = 2) -> Record:
+    def relay(self, row: int, desired: int, stage: int = 2) -> Record:
         fields = {"desired": desired, "stage": stage, "reason": 1, "status": desired << 4}
-        return self.write(RecordKind.RELAY, {**fields, "balance_fen": 0}, slot)
+        return self.write(RecordKind.RELAY, {**fields, "balance_fen": 0}, row)
 
     def batch(self, first_seq: int = 1, last_seq: int | None = None) -> bytes:
         """BATCH payload of these records."""
@@ -111,14 +111,14 @@ class Village:
 def village_of(households: int, rounds: int) -> Village:
     """Households with a top-up of 100 yuan and `rounds` readings each."""
     village = Village()
-    for slot in range(households):
-        village.meter(slot)
-    for slot in range(households):
-        village.reading(slot, 0)
-        village.top_up(slot, 10000)
+    for row in range(households):
+        village.meter(row)
+    for row in range(households):
+        village.reading(row, 0)
+        village.top_up(row, 10000)
     for _ in range(rounds):
-        for slot in range(households):
-            village.reading(slot, 3 + slot)
+        for row in range(households):
+            village.reading(row, 3 + row)
     return village
 
 

@@ -48,7 +48,7 @@ def test_a_pty_answers_again_and_again_and_the_trace_shows_the_relay(tmp_path: P
     ended = {event["meter"]: event for event in events[4:]}
     assert ended["000000000002"]["open"] is True
     assert ended["000000000001"]["open"] is False
-    assert len(ended["000000000001"]["rates_wh"]) == 4
+    assert len(ended["000000000001"]["registers_wh"]) == 4
     assert events[-1]["t2000"] >= events[0]["t2000"]
 
 

@@ -116,7 +116,7 @@ def _described_header(header: Header, genuine: bool | None) -> dict[str, Any]:
 
 
 def _described_mark(mark: WriteBack, genuine: bool | None) -> dict[str, Any]:
-    rates = [f"{kwh(wh, 2)} kWh" for wh in mark.rates_wh[: mark.rates]]
+    rates = [f"{kwh(wh, 2)} kWh" for wh in mark.registers_wh[: mark.rates]]
     state = STATES[mark.state] if mark.state < len(STATES) else f"state {mark.state}"
     return {
         "write-back": _verdict(genuine),

@@ -54,7 +54,7 @@ class Money:
     def shown_wh(self, account: Account) -> list[int]:
         """What the account's meter shows of what its tariff reads."""
         meter = self.meters[account.address]
-        return self._read_by(account, [meter.total_wh, *meter.rates_wh])
+        return self._read_by(account, [meter.total_wh, *meter.registers_wh])
 
     def _read_by(self, account: Account, values_wh: list[int]) -> list[int]:
         """What the account's tariff reads of a total and rates."""
@@ -89,7 +89,7 @@ class Money:
     def apply_reading(self, account: Account, one: Record) -> None:
         """A reading is right, and so is its charge."""
         fields = one.fields
-        registers_wh = fields["rates_wh"][: self._terms.registers(account.tariff)]
+        registers_wh = fields["registers_wh"][: self._terms.registers(account.tariff)]
         if account.stopped:
             raise Violation("money", f"record {one.seq} charges a stopped account")
         if account.fresh:

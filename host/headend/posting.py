@@ -18,8 +18,8 @@ _STAGE_CONFIRMED = 2
 _SOURCE_RESTORED = 2
 
 
-class Books:
-    """Applies consecutive records of one concentrator; `write` puts the result down."""
+class Posting:
+    """Posts consecutive records of one concentrator; `write` puts the result down."""
 
     def __init__(
         self, connection: sa.Connection, concentrator: int, batch: Sequence[Record]
@@ -64,7 +64,7 @@ class Books:
                 t2000=record.t2000,
                 kind=record.kind,
                 flags=record.flags,
-                slot=record.index,
+                row=record.index,
                 payload=record.payload.rstrip(b"\0"),
             )
         self._write_readings(self._rows.pop(schema.readings, []))
@@ -76,13 +76,13 @@ class Books:
 
     def _load(self) -> None:
         """Fetch the meters and accounts this batch is about."""
-        slots = {record.index for record in self._batch}
+        rows = {record.index for record in self._batch}
         meters = schema.meters
         query = sa.select(meters).where(
-            meters.c.concentrator == self._concentrator, meters.c.slot.in_(slots)
+            meters.c.concentrator == self._concentrator, meters.c.row.in_(rows)
         )
-        for row in self._connection.execute(query).mappings():
-            self._meters[row["slot"]] = dict(row)
+        for meter in self._connection.execute(query).mappings():
+            self._meters[meter["row"]] = dict(meter)
         names = {meter["account"] for meter in self._meters.values()}
         names |= {r.fields["account"] for r in self._batch if r.kind == RecordKind.METER}
         accounts = schema.accounts
@@ -98,23 +98,23 @@ class Books:
         self._add(schema.findings, record, what=what)
 
     def _account(self, record: Record) -> dict[str, Any] | None:
-        """The account of the record's slot; none is a finding, the record itself is kept."""
+        """The account of the record's row; none is a finding, the record itself is kept."""
         meter = self._meters.get(record.index)
         if meter is None:
-            self._find(record, f"{record.kind_name} of slot {record.index}, no meter known there")
+            self._find(record, f"{record.kind_name} of row {record.index}, no meter known there")
             return None
         return self._accounts[meter["account"]]
 
     def _meter(self, record: Record) -> None:
         fields = dict(record.fields)
-        where = {"concentrator": self._concentrator, "slot": record.index}
+        where = {"concentrator": self._concentrator, "row": record.index}
         self._meters[record.index] = {**fields, **where, "seq": record.seq}
         name, address = fields["account"], fields["address"]
         account = self._accounts.get(name)
         if account is None:
             account = _new_account(name)
-        elif (account["concentrator"], account["slot"]) != (self._concentrator, record.index):
-            old = f"{account['concentrator']} slot {account['slot']}"
+        elif (account["concentrator"], account["row"]) != (self._concentrator, record.index):
+            old = f"{account['concentrator']} row {account['row']}"
             self._find(record, f"account {name} moved here from concentrator {old}")
         self._accounts[name] = {**account, **where, "meter": address}
 
@@ -131,11 +131,11 @@ class Books:
         account["last_t2000"] = record.t2000
         if fields["status"] != _STATUS_UNKNOWN:
             account["relay"] = int(bool(fields["status"] & _STATUS_RELAY_OPEN))
-        rates_wh = _trimmed(fields["rates_wh"])
+        registers_wh = _trimmed(fields["registers_wh"])
         self._add(
             schema.readings,
             record,
-            **{**fields, "rates_wh": rates_wh},
+            **{**fields, "registers_wh": registers_wh},
             day=record.t2000 // DAY_S,
             meter=account["meter"],
             t2000=record.t2000,
@@ -214,7 +214,7 @@ class Books:
             "concentrator": self._concentrator,
             "seq": record.seq,
             "meter": account["meter"],
-            "rates_wh": _trimmed(record.fields["rates_wh"]),
+            "registers_wh": _trimmed(record.fields["registers_wh"]),
         }
         self._freezes[key["day"], key["account"]] = row
 
@@ -269,9 +269,9 @@ class Books:
         self._connection.execute(statement.on_conflict_do_update(keys, set_=values), rows)
 
 
-def _trimmed(rates_wh: Sequence[int]) -> list[int]:
+def _trimmed(registers_wh: Sequence[int]) -> list[int]:
     """Registers without the zeros behind them."""
-    kept = list(rates_wh)
+    kept = list(registers_wh)
     while kept and kept[-1] == 0:
         kept.pop()
     return kept
