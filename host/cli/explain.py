@@ -1,8 +1,6 @@
 """`dianka explain`: a household's account out of a journal, each deduction computed again."""
 
 import json
-import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -13,11 +11,9 @@ from rich.table import Table
 
 from host.billing.shipped import shipped
 from host.billing.statement import Entry, Explainer, Statement, StatementError, decimals
-from host.frames.record import Record, parse_payload, parse_segment
 from host.frames.tariff import load
 from host.frames.tariff_terms import TariffError
-
-_SQLITE = b"SQLite format 3\0"
+from host.headend.journal import JournalError, records_of
 
 
 @dataclass
@@ -78,8 +74,8 @@ def command(
     """Print ACCOUNT's bill out of JOURNAL, recomputed; one differing digit is an error."""
     try:
         tariffs = [load(path) for path in paths or shipped()]
-        statement = Explainer(account, tariffs, row, number).take(_records(journal, account))
-    except (TariffError, StatementError) as error:
+        statement = Explainer(account, tariffs, row, number).take(records_of(journal, account))
+    except (TariffError, StatementError, JournalError) as error:
         raise click.ClickException(str(error)) from error
     rows = _rows(statement, by)
     if as_json:
@@ -88,56 +84,6 @@ def command(
         _print(statement, rows)
     if statement.differences:
         context.exit(1)
-
-
-def _records(journal: Path, account: str) -> Iterator[Record]:
-    """All records of the journal in order; StatementError when it is none."""
-    try:
-        if journal.is_dir():
-            files = sorted(journal.glob("j[0-9a-f]*"))
-        elif journal.open("rb").read(len(_SQLITE)) == _SQLITE:
-            yield from _stored(journal, account)
-            return
-        else:
-            files = [journal]
-        contents = [(path, path.read_bytes()) for path in files]
-    except OSError as error:
-        raise StatementError(f"{journal}: cannot be read: {error}") from error
-    if not contents:
-        raise StatementError(f"{journal}: no segment files j00000001 ... in it")
-    last = 0
-    for path, content in contents:
-        segment = parse_segment(content)
-        if not segment.records:
-            raise StatementError(f"{path}: no journal: {segment.trouble or 'it is empty'}")
-        for record in segment.records:
-            # After a torn write a newer file begins again where the good records ended.
-            if record.seq > last:
-                last = record.seq
-                yield record
-
-
-def _stored(journal: Path, account: str) -> Iterator[Record]:
-    """The records of the account's concentrator in a head-end's database."""
-    database = sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True)
-    try:
-        home = database.execute(
-            "SELECT concentrator FROM accounts WHERE account = ?", (account,)
-        ).fetchone()
-        if home is None:
-            raise StatementError(f"{journal}: no account {account}")
-        rows = database.execute(
-            "SELECT seq, t2000, kind, flags, slot, payload FROM records"
-            " WHERE concentrator = ? ORDER BY seq",
-            home,
-        )
-        for seq, t2000, kind, flags, slot, payload in rows:
-            whole = payload.ljust(48, b"\0")
-            yield Record(seq, t2000, kind, flags, slot, whole, parse_payload(kind, whole))
-    except sqlite3.Error as error:
-        raise StatementError(f"{journal}: not a head-end's database: {error}") from error
-    finally:
-        database.close()
 
 
 def _rows(statement: Statement, by: str) -> dict[str, Row]:

@@ -1,0 +1,70 @@
+"""The records of one account's concentrator, out of its own journal or the head-end's database."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from host.frames.record import PAYLOAD_SIZE, Record, parse_payload, parse_segment
+from host.headend import schema
+from host.headend.store import Store, StoreError
+
+_SQLITE = b"SQLite format 3\0"
+
+
+class JournalError(ValueError):
+    """There are no such records; the message names the file and says why."""
+
+
+def records_of(journal: Path, account: str) -> Iterator[Record]:
+    """Yield all records in order from a folder of segment files, one such file, or a database.
+
+    Of a database these are the records of the concentrator that has the account. JournalError.
+    """
+    try:
+        if journal.is_dir():
+            files = sorted(journal.glob("j[0-9a-f]*"))
+        elif _is_database(journal):
+            yield from _stored(journal, account)
+            return
+        else:
+            files = [journal]
+        contents = [(path, path.read_bytes()) for path in files]
+    except OSError as error:
+        raise JournalError(f"{journal}: cannot be read: {error}") from error
+    if not contents:
+        raise JournalError(f"{journal}: no segment files j00000001 ... in it")
+    last = 0
+    for path, content in contents:
+        segment = parse_segment(content)
+        if not segment.records:
+            raise JournalError(f"{path}: no journal: {segment.trouble or 'it is empty'}")
+        for record in segment.records:
+            # After a torn write a newer file begins again where the good records ended.
+            if record.seq > last:
+                last = record.seq
+                yield record
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
+def _stored(path: Path, account: str) -> Iterator[Record]:
+    """Yield the stored records of the account's concentrator."""
+    accounts, records = schema.accounts.c, schema.records
+    home = sa.select(accounts.concentrator).where(accounts.account == account)
+    try:
+        with Store(path, read_only=True) as store:
+            homes = store.rows(home)
+            if not homes:
+                raise JournalError(f"{path}: no account {account}")
+            of_home = records.c.concentrator == homes[0]["concentrator"]
+            found = store.rows(sa.select(records).where(of_home).order_by(records.c.seq))
+    except StoreError as error:
+        raise JournalError(str(error)) from error
+    for one in found:
+        payload = one["payload"].ljust(PAYLOAD_SIZE, b"\0")
+        head = (one["seq"], one["t2000"], one["kind"], one["flags"], one["row"])
+        yield Record(*head, payload, parse_payload(one["kind"], payload))
