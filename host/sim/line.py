@@ -28,6 +28,7 @@ _US = 1_000_000
 _MASTER = -1
 _STRANGER = -2
 _LOST = -1  # a byte nobody hears
+_NEVER_US = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Line:
         self._responders: dict[int, Responder] = {}
         self._replies: dict[int, bytes] = {}  # the last of each meter
         self._understood_us: dict[int, int] = {}  # when a meter last heard its own speed
+        self._due_us: tuple[int, int] | None = None  # as `_due` gives it, None: to be found
 
     # --- the master's side ---------------------------------------------------------------------
 
@@ -124,19 +126,24 @@ class Line:
             burst = _Burst(_MASTER, start_us, self.baud, list(data))
             self._requests.append(burst)
             self._put(burst)
+            self._due_us = None
         return len(data)
 
     def read(self) -> bytes:
         """What has arrived by now, in order."""
-        self._advance()
         now_us = self.clock.now_us()
+        if now_us < self._due()[0]:
+            return b""
+        self._advance()
+        self._due_us = None
         if len(self._bursts) == 1 and self._bursts[0].over_us <= now_us:
             return self._read_last()
         heard: list[tuple[int, int]] = []
         for burst in self._bursts:
-            if burst.source == _MASTER and not self.echo:
-                continue
             count = burst.over_by(now_us)
+            if burst.source == _MASTER and not self.echo:
+                burst.taken = count
+                continue
             for index in range(burst.taken, count):
                 value = burst.values[index]
                 if value != _LOST:
@@ -163,10 +170,16 @@ class Line:
 
         Who jumps there misses nothing; who looks in between hears the bytes up to then.
         """
-        if not self._requests and not self._bursts:
-            return None
-        next_us = min(burst.over_us for burst in (*self._requests, *self._bursts))
-        return max(next_us, self.clock.now_us())
+        next_us = self._due()[1]
+        return None if next_us == _NEVER_US else max(next_us, self.clock.now_us())
+
+    def _due(self) -> tuple[int, int]:
+        """When the first byte is heard by anybody, and when the first request or reply is over."""
+        if self._due_us is None:
+            over_us = [burst.over_us for burst in (*self._requests, *self._bursts)]
+            heard_us = [burst.end_us(burst.taken) for burst in self._bursts]
+            self._due_us = min([*over_us, *heard_us, _NEVER_US]), min([*over_us, _NEVER_US])
+        return self._due_us
 
     # --- the wire ------------------------------------------------------------------------------
 

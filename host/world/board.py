@@ -42,8 +42,9 @@ class StreamChannel:
 
     def look(self) -> None:
         """Take what has arrived by now."""
-        if self._stream.next_us() is not None:
-            self._held += self._stream.read()
+        arrived = self._stream.read()
+        if arrived:
+            self._held += arrived
             self.waiting = len(self._held)
 
     def read_into(self, buf: bytearray) -> int:
@@ -177,11 +178,24 @@ class Board:
             self.waiting |= channel.waiting
 
     def sleep(self, idle_ms: int, until_us: int) -> None:
-        """Let time pass: to the next byte, at most `idle_ms` and not beyond `until_us`."""
-        now_us = self._clock.now_us()
-        next_us = now_us + max(1, idle_ms) * 1000
-        for stream in self._streams:
-            at_us = stream.next_us()
-            if at_us is not None:
-                next_us = min(next_us, max(at_us, now_us + 1))
-        self._clock.advance_us(min(next_us, max(until_us, now_us + 1)) - now_us)
+        """Let time pass: to the next byte, at most `idle_ms` and not beyond `until_us`.
+
+        What is over in between and brings the concentrator nothing, as a request that its meter
+        has heard, does not wake it.
+        """
+        clock = self._clock
+        now_us = clock.now_us()
+        end_us = min(now_us + max(1, idle_ms) * 1000, max(until_us, now_us + 1))
+        while True:
+            next_us = end_us
+            for stream in self._streams:
+                at_us = stream.next_us()
+                if at_us is not None and at_us < next_us:
+                    next_us = at_us
+            if next_us <= now_us:
+                next_us = now_us + 1
+            clock.advance_us(next_us - now_us)
+            now_us = next_us
+            self.look()
+            if next_us == end_us or self.waiting:
+                return

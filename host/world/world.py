@@ -209,7 +209,6 @@ class World:
         app, board = self.app, self.board
         if app is None or board is None:
             return
-        board.look()
         try:
             idle_ms = app.step(board.now_ticks(), board.now_t2000())
         except PowerCut:
