@@ -2,11 +2,12 @@
 
 import sys
 
-from boards import BoardError, module_of
+from boards import BoardError, open_board
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from concentrator.run import Stepper
+    from ports import Board
 
 
 def main() -> int:
@@ -14,7 +15,7 @@ def main() -> int:
     from concentrator import run
 
     try:
-        board = module_of(sys.platform).Board()
+        board = open_board(sys.platform)
     except BoardError as error:
         print("dianka:", error)
         return 2
@@ -27,18 +28,12 @@ def main() -> int:
     return 0
 
 
-def build(board: "Any") -> "Any":
+def build(board: "Board") -> "Stepper":
     """The concentrator on `board`, with the board's own card reader if it has one."""
     from concentrator.app import App
 
-    carrier = None
-    if board.card is not None:
-        from card.chips.local import LocalCarrier
-        from card.chips.sle4442 import Sle4442
-
-        carrier = LocalCarrier(Sle4442(*board.card), board.show_card)
     limit, rates = board.capacity
-    return App(board, limit, rates, carrier)
+    return App(board, limit, rates, board.card_reader)
 
 
 if __name__ == "__main__":

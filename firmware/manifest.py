@@ -1,22 +1,15 @@
 """What is frozen into an image: the whole device side of the product, and nothing else.
 
-MicroPython's build runs this file with `package` and `module` already defined.
+MicroPython's build runs this file in its folder, with `package` and `module` already defined.
 """
+
+import os
 
 for _name in ("crypto", "dlt645", "prepay", "card", "uplink", "concentrator"):
     package(_name)  # noqa: F821 - the build defines it
-# All but boards/unix.py, which no image is built for.
-for _name in (
-    "__init__.py",
-    "littlefs.py",
-    "tcp.py",
-    "wifi.py",
-    "chip.py",
-    "esp32.py",
-    "rp2.py",
-    "stm32.py",
-    "qemu.py",
-):
-    module("boards/" + _name)  # noqa: F821 - the build defines it
+# No image is built for boards/unix.py.
+for _name in sorted(os.listdir("boards")):
+    if _name.endswith(".py") and _name != "unix.py":
+        module("boards/" + _name)  # noqa: F821 - the build defines it
 for _name in ("civil.py", "ticks.py", "ports.py", "main.py"):
     module(_name)  # noqa: F821 - the build defines it

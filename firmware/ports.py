@@ -1,4 +1,7 @@
-"""What the core asks of the world: storage and channels. Boards and the simulator provide them.
+"""What a board promises: storage, channels, clock, entropy, panel, card reader and capacity.
+
+The concentrator is built on `Services` and driven by `Timing`; a board of firmware/boards is a
+`Board`, which is both. `make check` holds each of them to it. The simulators provide `Services`.
 
 A name of storage is a file without a folder, at most 16 characters. A power cut at any operation
 leaves of `replace` the old or the new content, and of `append` what was there before, at worst
@@ -62,7 +65,40 @@ if TYPE_CHECKING:
             of its own, as a connection to a converter, does nothing.
             """
 
-    class Board(Protocol):
+    class Carrier(Protocol):
+        """A card reader, near or far. Its methods never raise and never wait."""
+
+        # Grows by one with each card inserted; 0: no card.
+        present: int
+        # Serial number of the card, shorter ones padded with zeros.
+        uid: bytearray
+        # Bytes of memory on the card.
+        size: int
+        # What the last read brought, from 0 on, valid until the next operation.
+        data: bytearray
+
+        def start_read(self, offset: int, size: int) -> None:
+            """Begin to read `size` bytes at `offset`, at most 224."""
+
+        def start_write(self, offset: int, buf: "bytearray | memoryview", size: int) -> None:
+            """Begin to write `buf[:size]`, which stays as it is until `poll` says OK or FAILED."""
+
+        def poll(self, now_ticks: int) -> int:
+            """BUSY while the operation lasts, then once OK or FAILED; IDLE without one.
+
+            The outcomes are those of card/carrier.py.
+            """
+
+        def show(self, code: int, credited: bool, index: int) -> None:
+            """Tell who holds the card what became of it: a result of card/codes.py."""
+
+    class CardReader(Carrier, Protocol):
+        """A card reader of the board's own."""
+
+        def step(self, now_ticks: int) -> None:
+            """Go on for a few milliseconds at most; called every 20 ms, with a card every 2."""
+
+    class Services(Protocol):
         """What the concentrator is built on."""
 
         storage: Storage
@@ -82,7 +118,7 @@ if TYPE_CHECKING:
             """Feed the watchdog: something long, such as a checkpoint, has got on a little."""
 
         def show_card(self, code: int, credited: bool, index: int) -> None:
-            """Tell who inserted a card what became of it: a result of card/codes.py."""
+            """Tell whoever inserted a card what became of it: a result of card/codes.py."""
 
     class Timing(Protocol):
         """The board, as far as it drives."""
@@ -104,3 +140,10 @@ if TYPE_CHECKING:
 
         def signal(self, signals: int) -> None:
             """Light the lamps, a bit for each."""
+
+    class Board(Services, Timing, Protocol):
+        """The whole of a board: the class `Board` of each module in firmware/boards."""
+
+        # Meters, and registers of each, that its heap has room for.
+        capacity: "tuple[int, int]"
+        card_reader: "CardReader | None"

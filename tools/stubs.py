@@ -44,7 +44,11 @@ class Port:
 
 _NO_RADIO = ("boards/wifi.py",)
 # Slots of boot.py are kept by the boards with a chip alone.
-_NO_CHIP = ("boot.py", "boards/chip.py", *_NO_RADIO)
+_NO_CHIP = (
+    "boot.py",
+    *(f"boards/{name}.py" for name in ("card_reader", "chip", "panel", "uart", "wiring")),
+    *_NO_RADIO,
+)
 _ON_NO_PORT = ("manifest.py",)
 
 # The name of a port is that of its file in firmware/boards, which no other port loads.
@@ -56,6 +60,14 @@ PORTS = {
     # Nobody publishes stubs of the emulated board; it has less than the unix port.
     "qemu": Port("unix", lacks=(*_NO_CHIP, "boards/tcp.py")),
 }
+
+# Checked along with a port's files: its board keeps what boards promise.
+_CONTRACT = """\
+import ports
+from boards.{name} import Board
+
+board: ports.Board = Board()
+"""
 
 
 class StubsError(Exception):
@@ -114,16 +126,20 @@ def check(name: str, firmware: Path = FIRMWARE) -> str:
         "--no-error-summary",
     ]
     folders = (OVERRIDES, folder_of(PORTS[name].stubs), standard)
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", *options, *map(str, sources(name, firmware))],
-        cwd=ROOT,
-        env={**os.environ, "MYPYPATH": os.pathsep.join(map(str, folders))},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as made:
+        contract = Path(made) / "contract.py"
+        contract.write_text(_CONTRACT.format(name=name))
+        paths = [*sources(name, firmware), contract]
+        done = subprocess.run(
+            [sys.executable, "-m", "mypy", *options, *map(str, paths)],
+            cwd=ROOT,
+            env={**os.environ, "MYPYPATH": os.pathsep.join(map(str, folders))},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
     if done.returncode and not done.stdout:
         return f"mypy ended with {done.returncode}\n"
     return done.stdout if done.returncode else ""

@@ -1,7 +1,7 @@
 """Boards: the only code that touches machine, os, network and time.
 
-Each module has a class `Board` as ports.py describes it. A new board is one file, and a
-row here where sys.platform has another name for it.
+The module of a port has its name and a class `Board`, as ports.py describes it. A new board is one
+file, and a row here where sys.platform has another name for it.
 """
 
 from micropython import const
@@ -10,11 +10,19 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 
+    from ports import Board
+
 _MODULES = {"linux": "unix", "darwin": "unix", "pyboard": "stm32"}
 
 
 class BoardError(Exception):
     """The board cannot start; the text says what is wrong and what to do."""
+
+
+def open_board(platform: str) -> "Board":
+    """Return the board for `platform`; BoardError when it cannot start or there is none."""
+    board: Board = module_of(platform).Board()
+    return board
 
 
 def module_of(platform: str) -> "Any":

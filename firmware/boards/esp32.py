@@ -9,6 +9,8 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from ports import Storage
 
+    from boards.wiring import Options
+
 
 def open_storage() -> "Storage":
     """The journal, beside the programs."""
@@ -21,8 +23,8 @@ class Board(chip.Board):
     def __init__(self) -> None:
         super().__init__(open_storage())
 
-    def join(self, ssid: str, key: str) -> None:
-        """Join a Wi-Fi."""
+    def join(self, options: "Options") -> None:
+        """Join the Wi-Fi that the uplink's keys name."""
         from boards.wifi import join
 
-        join(ssid, key)
+        join(options)

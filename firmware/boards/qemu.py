@@ -16,7 +16,7 @@ from boards.littlefs import LittleStorage, open_filesystem
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from ports import Channel, Line, Storage
+    from ports import CardReader, Channel, Line, Storage
 
     class ptr8(bytearray):
         """A pointer to bytes, as viper has it."""
@@ -149,7 +149,7 @@ class Board:
 
     # Meters, and registers of each.
     capacity = (512, 4)
-    card = None
+    card_reader: "CardReader | None" = None
 
     def __init__(self, start_t2000: int = -1, speed: int = 1, start_ticks: int = 0) -> None:
         """The time is `start_t2000` now and runs `speed` times as fast as the ticks; -1: unset."""

@@ -24,7 +24,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 
-    from ports import Channel, Line, Storage
+    from ports import CardReader, Channel, Line, Storage
 
 _BLOCK_SIZE = const(4096)
 _FLASH_SIZE = const(4194304)
@@ -252,7 +252,7 @@ class Board:
     """
 
     capacity = (512, 4)
-    card = None
+    card_reader: "CardReader | None" = None
 
     def __init__(self) -> None:
         """Read sys.argv. BoardError: the user's mistake, in one line."""

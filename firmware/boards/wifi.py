@@ -1,14 +1,18 @@
 """Joining a Wi-Fi, on the ports whose chip may have a radio."""
 
-from boards import BoardError
+from micropython import const
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from boards.wiring import Options
 
 
-def join(ssid: str, key: str) -> None:
-    """Begin to join, and join again by itself after a loss. BoardError: the chip has no radio."""
+def join(options: "Options") -> None:
+    """Begin to join the network `ssid` with `key`; the chip joins again by itself after a loss."""
     try:
         import network
     except ImportError:
-        raise BoardError("board.json: uplink.ssid: this chip has no radio") from None
+        raise options.refusal("ssid", "this chip has no radio") from None
     station = network.WLAN(network.STA_IF)
     station.active(True)
-    station.connect(ssid, key)
+    station.connect(options.text("ssid"), options.text("key"))

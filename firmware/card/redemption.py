@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from array import array
     from typing import Protocol
 
-    from card.carrier import Carrier
+    from ports import Carrier
+
     from card.keys import Keys
 
     class Books(Protocol):

@@ -31,9 +31,7 @@ from concentrator.uplink import Uplink
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from card.carrier import Carrier
-    from card.chips.local import LocalCarrier
-    from ports import Board
+    from ports import CardReader, Carrier, Services
 
 # The longest time for which a step may promise that nothing is due, and the shortest worth it.
 QUIET_MS = const(30000)
@@ -78,10 +76,10 @@ class App:
 
     def __init__(
         self,
-        board: "Board",
+        board: "Services",
         limit: int = 512,
         rates: int = 4,
-        carrier: "LocalCarrier | None" = None,
+        carrier: "CardReader | None" = None,
     ) -> None:
         """Recover everything from the board's storage. `carrier` is the board's own reader."""
         storage = board.storage

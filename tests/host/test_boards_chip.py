@@ -7,6 +7,7 @@ What is not shown by this: that a chip does what its documentation says.
 
 import importlib
 import json
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from typing import Any
 import pytest
 
 EPOCH_1970_S = 946684800
+
+# Of firmware/boards, those that import what only a device has.
+MODULES = [f"boards.{name}" for name in ("chip", "littlefs", "panel", "uart", "wiring")]
 
 
 class World:
@@ -34,6 +38,8 @@ class Uart:
     world: World
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        if arguments[0] == 9:
+            raise ValueError("UART(9) does not exist")
         self.options = (arguments, options)
         self.received = b""
         self.sent = self.left = b""
@@ -69,6 +75,8 @@ class Pin:
     IN, OUT, OPEN_DRAIN, PULL_UP = range(4)
 
     def __init__(self, number: object, *modes: int, value: int = 0) -> None:
+        if number == 77:
+            raise ValueError("invalid pin")
         self.number = number
         self.level = value
 
@@ -84,7 +92,13 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     machine = types.ModuleType("machine")
     clock = types.SimpleNamespace(datetime=made.told.append)
     dog = types.SimpleNamespace(feed=lambda: made.told.append("fed"))
-    vars(machine).update(UART=Uart, Pin=Pin, RTC=lambda: clock, WDT=lambda timeout: dog)
+
+    def watchdog(timeout: int) -> Any:
+        if timeout > 8388:
+            raise ValueError("timeout exceeds 8388")
+        return dog
+
+    vars(machine).update(UART=Uart, Pin=Pin, RTC=lambda: clock, WDT=watchdog)
     little = types.ModuleType("vfs")
     vars(little).update(umount=lambda path: None, mount=lambda fs, path: None, VfsLfs2=Disk)
     time = types.ModuleType("time")
@@ -98,11 +112,11 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     )
     for name, module in (("machine", machine), ("vfs", little), ("time", time)):
         monkeypatch.setitem(sys.modules, name, module)
-    for name in ("boards.littlefs", "boards.chip"):
+    for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     yield made
-    for name in ("boards.littlefs", "boards.chip"):
+    for name in MODULES:
         sys.modules.pop(name, None)
 
 
@@ -269,7 +283,28 @@ def test_the_button_is_pressed_once_and_lights_all_lamps_as_long_as_it_is_held(
     [
         (None, "board.json is missing"),
         ("{", "board.json is no JSON"),
-        ("{}", "board.json names no lines"),
+        ("[]", "board.json: it: expected an object"),
+        ("{}", "board.json: lines: missing"),
+        ('{"lines": []}', "board.json: lines: expected one line or more"),
+        ('{"lines": [{"uart": 1}, 2]}', r"board.json: lines\[1\]: expected an object"),
+        ('{"lines": [{"uart": 1, "tx": 77}]}', r"lines\[0\].tx: this board has no pin 77"),
+        ('{"lines": [{"uart": 9}]}', r"lines\[0\].uart: this board has no such UART"),
+        ('{"lines": [{"uart": 1, "parity": 2}]}', r"lines\[0\].parity: expected 0 for even"),
+        (
+            '{"lines": [{"uart": 1, "bauds": 2400}]}',
+            r"lines\[0\].bauds: not known here; there are",
+        ),
+        ('{"lines": [{"uart": 1}], "lamps": 2}', r"lamps: expected a list in \[ \]"),
+        ('{"lines": [{"uart": 1}], "lamps": [2, 77]}', "lamps: this board has no pin 77"),
+        ('{"lines": [{"uart": 1}], "capacity": [256]}', "capacity: expected two numbers"),
+        ('{"lines": [{"uart": 1}], "capacity": [256, 0]}', "capacity: expected two numbers, each"),
+        ('{"lines": [{"uart": 1}], "watchdog_ms": 9000}', "watchdog_ms: this chip has no watchd"),
+        ('{"lines": [{"uart": 1}], "buzer": 3}', "buzer: not known here; there are button, buz"),
+        ('{"lines": [{"uart": 1}], "uplink": {"host": "a"}}', "uplink.port: missing"),
+        (
+            '{"lines": [{"uart": 1}], "uplink": {"host": 5, "port": 1}}',
+            "uplink.host: expected a t",
+        ),
     ],
 )
 def test_a_wrong_board_json_is_told(world: World, text: str | None, said: str) -> None:
@@ -279,6 +314,20 @@ def test_a_wrong_board_json_is_told(world: World, text: str | None, said: str) -
 
     with pytest.raises(BoardError, match=said):
         importlib.import_module("boards.chip").Board(None)
+
+
+def test_the_example_of_the_documentation_is_understood(world: World) -> None:
+    text = (Path(__file__).parents[2] / "docs/HARDWARE.md").read_text()
+    [example] = re.findall(r"^    \{\n(?:     .*\n)+    \}", text, re.MULTILINE)
+    options = json.loads(example)
+    del options["uplink"]["ssid"], options["uplink"]["key"]
+
+    board = board_of(**options)
+
+    assert board.capacity == tuple(options["capacity"])
+    assert len(board._lamps) == len(options["lamps"])
+    assert board.uplink is not None
+    assert board.card_reader is not None
 
 
 def test_the_flash_is_mounted_anew_where_the_port_had_it(world: World) -> None:
@@ -295,14 +344,32 @@ def test_the_flash_is_mounted_anew_where_the_port_had_it(world: World) -> None:
 def test_a_port_that_cannot_reach_the_uplink_says_which_key_to_change(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from boards import BoardError, wifi
+    from boards import BoardError
 
     uplink = {"host": "192.168.1.2", "port": 7645}
-    with pytest.raises(BoardError, match=r"^board\.json: uplink\.ssid: this port has no Wi-Fi"):
+    with pytest.raises(BoardError, match=r"uplink\.ssid: this port has no Wi-Fi"):
         board_of(lines=[LINE], uplink={**uplink, "ssid": "station", "key": "secret"})
+    monkeypatch.setitem(sys.modules, "boards.tcp", None)
+    with pytest.raises(BoardError, match=r"uplink\.host: this port has no sockets"):
+        board_of(lines=[LINE], uplink=uplink)
+
+
+def test_a_chip_with_a_radio_joins_and_one_without_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boards import BoardError, wifi
+
+    wiring = importlib.import_module("boards.wiring")
+    options = wiring.Options({"ssid": "station", "key": "secret"}, "uplink")
+    network = types.ModuleType("network")
+    radio = types.SimpleNamespace(
+        active=lambda on: world.told.append(on), connect=lambda *to: world.told.append(to)
+    )
+    vars(network).update(STA_IF=0, WLAN=lambda interface: radio)
+    monkeypatch.setitem(sys.modules, "network", network)
+    wifi.join(options)
+    assert world.told == [True, ("station", "secret")]
+
     monkeypatch.setitem(sys.modules, "network", None)
     with pytest.raises(BoardError, match=r"^board\.json: uplink\.ssid: this chip has no radio"):
-        wifi.join("station", "secret")
-    monkeypatch.setitem(sys.modules, "boards.tcp", None)
-    with pytest.raises(BoardError, match=r"^board\.json: uplink\.host: this port has no sockets"):
-        board_of(lines=[LINE], uplink=uplink)
+        wifi.join(options)

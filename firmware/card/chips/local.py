@@ -33,7 +33,7 @@ _WRITING = const(2)
 
 
 class LocalCarrier:
-    """The Carrier of card/carrier.py over a chip; its owner calls `step` all the time.
+    """A CardReader of ports.py over a chip; its owner calls `step` all the time.
 
     trouble     how the last search or operation ended, of card/chips/outcome.py
     """

@@ -36,7 +36,7 @@ _RESULT_SIZE = const(4)
 
 
 class LinkCarrier:
-    """The Carrier of card/carrier.py over link frames."""
+    """The Carrier of ports.py over link frames."""
 
     def __init__(self, display: "Display | None" = None) -> None:
         """`display` tells who stands at the device what the far side is told of a card."""

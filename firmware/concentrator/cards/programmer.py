@@ -18,7 +18,7 @@ from uplink import link
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from card.carrier import Carrier
+    from ports import Carrier
 
     from concentrator.login import Login
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from card.redemption import Redemption
-    from ports import Board
+    from ports import Services
     from prepay.ledger import Ledger
 
     from concentrator.books.books import Books
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     class App(Protocol):
         """The concentrator, as far as commands look at it and change it."""
 
-        board: Board
+        board: Services
         settings: Settings
         journal: Journal
         registry: Registry
