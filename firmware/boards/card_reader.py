@@ -5,18 +5,31 @@ is imported when board.json names its chip. docs/CHIPS.md shows a board.json for
 """
 
 import time
+from binascii import unhexlify
 
 import machine
 from card.chips.local import LocalCarrier
 from micropython import const
 
+from boards.uart import Uart
+from boards.wiring import REFUSALS
+
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from card.chips.cpu import Cipher, CpuFile
     from card.chips.local import Display
-    from card.chips.outcome import Medium
-    from ports import CardReader
+    from card.chips.outcome import Link, Medium
+    from ports import CardReader, Stream
 
     from boards.wiring import Options
+
+_I2C_HZ = const(100000)
+_SPI_HZ = const(1000000)
+# 372 clocks of the card are a bit of 9600 baud.
+_CLOCK_HZ = const(3571200)
+_HALF_DUTY = const(32768)
+_BLOCK = const(16)
+_RESPONSE = const(8)
 
 
 def open_reader(options: "Options", display: "Display") -> "CardReader":
@@ -42,4 +55,133 @@ def _sle4442(options: "Options") -> "Medium":
     )
 
 
-_CHIPS = {"sle4442": _sle4442}
+def _at24(options: "Options") -> "Medium":
+    """Memory on I2C."""
+    from card.chips.at24 import At24
+
+    number = options.number("i2c")
+    pins = options.pins("scl", "sda")
+    try:
+        i2c = machine.I2C(number, freq=_I2C_HZ, **pins)
+    except REFUSALS:
+        raise options.refusal("i2c", "this board has no such I2C on these pins") from None
+    return At24(
+        i2c,
+        size=options.number("size", 256, 65536, 256),
+        page_size=options.number("page_size", 8, 128, 8),
+        address=options.number("address", 0x50, 0x57, 0x50),
+    )
+
+
+def _pn532(options: "Options") -> "Medium":
+    """Contactless cards in the field of a reader on a UART or on SPI."""
+    from card.chips.contactless import Contactless
+    from card.chips.pn532 import Pn532
+    from card.chips.tag import Tag
+
+    reader = Pn532(_spi(options) if "spi" in options else Uart(options, 115200, None))
+    tag = Tag(reader, options.octets("key", 6, b"\xff\xff\xff\xff\xff\xff"))
+    file = _file(reader, options.part("file")) if "file" in options else None
+    return Contactless(reader, tag, file)
+
+
+def _spi(options: "Options") -> "Stream":
+    from card.chips.pn532 import SpiChannel
+
+    number = options.number("spi")
+    pins = options.pins("sck", "mosi", "miso")
+    try:
+        spi = machine.SPI(number, baudrate=_SPI_HZ, polarity=0, phase=0, **pins)
+    except REFUSALS:
+        raise options.refusal("spi", "this board has no such SPI on these pins") from None
+    return SpiChannel(spi, options.pin("cs", machine.Pin.OUT, value=1))
+
+
+def _t0(options: "Options") -> "Medium":
+    """A CPU card at its contacts, with two stop bits of 9600 baud."""
+    from card.chips.t0 import T0
+
+    power = options.output("power")
+    link = T0(
+        Uart(options, 9600, 0, 2),
+        reset=options.output("reset"),
+        detect=options.input("detect"),
+        power=_ClockedSupply(power, options) if "clk" in options else power,
+        echo=options.flag("echo", True),
+    )
+    return _file(link, options.part("file"))
+
+
+class _ClockedSupply:
+    """A supply that is followed by the card's clock, from a pin of the board."""
+
+    def __init__(self, power: machine.Pin, options: "Options") -> None:
+        self._power = power
+        self._pin = options.output("clk")
+        try:
+            self._clock = machine.PWM(self._pin, freq=_CLOCK_HZ, duty_u16=_HALF_DUTY)
+        except REFUSALS:
+            raise options.refusal("clk", "this pin gives no clock of 3.5712 MHz") from None
+        self(0)
+
+    def __call__(self, level: int) -> int:
+        if level:
+            self._power(1)
+            self._clock = machine.PWM(self._pin, freq=_CLOCK_HZ, duty_u16=_HALF_DUTY)
+        else:
+            self._clock.deinit()
+            self._pin.init(machine.Pin.OUT, value=0)
+            self._power(0)
+        return level
+
+
+def _file(link: "Link", options: "Options") -> "CpuFile":
+    """A file of a CPU card, which wants the answer to a challenge where a cipher is named."""
+    from card.chips.cpu import CpuFile
+
+    path = []
+    for name in options.items("path"):
+        if not isinstance(name, str) or not name:
+            raise options.refusal("path", 'expected names such as "DIANKA" or "0x0001"')
+        path.append(_file_name(options, name))
+    size = options.number("size", 64, 32768, 256)
+    number = 0
+    cipher = None
+    if "cipher" in options:
+        number = options.number("key_number", 0, 255)
+        cipher = _cipher(options)
+    options.end()
+    return CpuFile(link, tuple(path), size, number, cipher)
+
+
+def _file_name(options: "Options", name: str) -> bytes:
+    """A name as it is selected by: its characters, or bytes in digits behind 0x."""
+    if not name.startswith("0x"):
+        return name.encode()
+    try:
+        return unhexlify(name[2:])
+    except ValueError:
+        raise options.refusal("path", name + " is no hexadecimal number") from None
+
+
+def _cipher(options: "Options") -> "Cipher":
+    """The answer to a challenge: the first 8 bytes of it and 8 zeros, encrypted."""
+    from crypto.cmac import SUITE_AES_CMAC, SUITE_SM4_CMAC, cipher_of
+
+    suites = {"aes": SUITE_AES_CMAC, "sm4": SUITE_SM4_CMAC}
+    name = options.choice("cipher", sorted(suites))
+    block_cipher = cipher_of(suites[name], options.octets("key", _BLOCK))
+    if block_cipher is None:
+        raise options.refusal("cipher", "this image leaves " + name + " out")
+    block = bytearray(_BLOCK)
+
+    def answer(challenge: bytearray, response: bytearray) -> None:
+        for index in range(_BLOCK):
+            block[index] = challenge[index] if index < _RESPONSE else 0
+        block_cipher.encrypt_into(block)
+        response[:] = block[:_RESPONSE]
+
+    return answer
+
+
+_CHIPS = {"at24": _at24, "pn532": _pn532, "sle4442": _sle4442, "t0": _t0}

@@ -36,12 +36,16 @@ class Bench:
     def __init__(self) -> None:
         self.time = Time()
         self.shown = []
-        self.carrier = LocalCarrier(
-            self.make(), lambda code, credited, index: self.shown.append((code, credited))
-        )
+        self.carrier = self.make_reader()
         self.books = FakeBooks(last=4)
         self.redemption = Redemption(self.carrier, self.books, keys())
         self.longest_us = 0
+
+    def make_reader(self) -> object:
+        """The reader over the driver that a subclass makes."""
+        return LocalCarrier(
+            self.make(), lambda code, credited, index: self.shown.append((code, credited))
+        )
 
     def step(self) -> bool:
         """A millisecond of the device; true when a card was finished."""
