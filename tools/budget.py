@@ -23,7 +23,7 @@ from host.link.emulator import BoardError
 from tools import stubs
 from tools.debian import FetchError
 from tools.image import ImageError, build_emulated
-from tools.qemu import Board
+from tools.qemu import MeasuringEmulator
 
 TABLE = Path(__file__).with_suffix(".csv")
 FIRMWARE = Path(__file__).resolve().parent.parent / "firmware"
@@ -124,7 +124,7 @@ def measure() -> dict[str, int]:
     by_module = frozen_bytes(build_emulated().with_name("frozen_content.o"))
     figures["frozen_bytes"] = sum(by_module.values())
     image = build_emulated(tests=True)
-    with Board(image) as board:
+    with MeasuringEmulator(image) as board:
         # Frozen as well, but of other boards, is what this one cannot import.
         here = {_module(path) for path in stubs.sources("qemu")}
         imports = import_heap(board, sorted(here & by_module.keys()))
@@ -133,7 +133,7 @@ def measure() -> dict[str, int]:
             board.soft_reset()
             free = int(board.run(_FREE.format(count=count), 600.0))
             figures[f"free_heap_{count}_meters_bytes"] = free
-    with Board(image, counting=True) as board:
+    with MeasuringEmulator(image, counting=True) as board:
         for name in ("reading", "charge", "redemption", "pack", "idle_step"):
             board.soft_reset()
             figures[f"instructions_{name}"] = int(board.run(_MEASURE.format(name=name), 600.0))
@@ -181,7 +181,7 @@ def _module(path: Path) -> str:
     return ".".join(path.relative_to(FIRMWARE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def import_heap(board: Board, modules: list[str]) -> dict[str, int]:
+def import_heap(board: MeasuringEmulator, modules: list[str]) -> dict[str, int]:
     """Bytes of heap that importing each module takes."""
     board.soft_reset()
     printed = board.run(_IMPORTS.format(names=modules))

@@ -46,7 +46,7 @@ print(_cost(_measured, {count}) - _cost(_empty, {count}))
 """
 
 
-class Board(emulator.Board):
+class MeasuringEmulator(emulator.Emulator):
     """A board that can also be measured, when it is a counting one."""
 
     def instructions(self, statement: str, setup: str = "", count: int = 100) -> int:
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
         code = options.code or options.script.read_text()
         install_emulator()
         image = options.image or build_emulated(not options.no_float, options.tests)
-        with Board(image, counting=True) as board:
+        with MeasuringEmulator(image, counting=True) as board:
             print(board.run(code, options.timeout_s), end="")
     except (BoardError, ImageError, OSError) as error:
         print(f"qemu: {error}", file=sys.stderr)

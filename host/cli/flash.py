@@ -16,7 +16,7 @@ from host.cards import keystore
 from host.cli.options import passphrase
 from host.flash import product as products
 from host.flash import slots
-from host.flash.board import Board, BoardError
+from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -81,7 +81,7 @@ def command(
     try:
         settings = _settings(keys_path, uplink_path, number, sets)
         wanted = Wanted(firmware, arch, _board_json(board_path), settings, wants_time, wait_s)
-        with Board(port) as board:
+        with Prompt(port) as board:
             if status:
                 _show(board)
             elif rollback:
@@ -92,7 +92,7 @@ def command(
         raise click.ClickException(str(error)) from error
 
 
-def _show(board: Board) -> None:
+def _show(board: Prompt) -> None:
     now = slots.state(board)
     for name in slots.SLOTS:
         runs = "  runs" if name == now.running else ""
@@ -101,7 +101,7 @@ def _show(board: Board) -> None:
     board.release()
 
 
-def _roll_back(board: Board, wait_s: int) -> None:
+def _roll_back(board: Prompt, wait_s: int) -> None:
     now = slots.state(board)
     other = "b" if now.proven == "a" else "a"
     if now.left and now.trial != now.proven:
@@ -118,7 +118,7 @@ def _roll_back(board: Board, wait_s: int) -> None:
     _await(board, other, wait_s)
 
 
-def _install(board: Board, wanted: Wanted) -> None:
+def _install(board: Prompt, wanted: Wanted) -> None:
     """Everything from looking at the board to its report; on an error it runs as before."""
     now = slots.state(board)
     slots.hold(board)
@@ -133,7 +133,7 @@ def _install(board: Board, wanted: Wanted) -> None:
     _await(board, slot, wanted.wait_s)
 
 
-def _prepare(board: Board, now: slots.State, wanted: Wanted) -> str:
+def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
     """Fill the slot that may be lost, and set what is to be set; return it."""
     found = slots.facts(board)
     slots.check(found)
@@ -178,7 +178,7 @@ def _prepare(board: Board, now: slots.State, wanted: Wanted) -> str:
     return slot
 
 
-def _await(board: Board, slot: str, wait_s: int) -> None:
+def _await(board: Prompt, slot: str, wait_s: int) -> None:
     """Let the board run and wait for its report; without one, have the old product start."""
     last = ""
     with _progress() as progress:
@@ -202,7 +202,7 @@ def _await(board: Board, slot: str, wait_s: int) -> None:
     raise BoardError(f"slot {slot} did not report healthy within {wait_s} s, {again}")
 
 
-def _set_clock(board: Board) -> None:
+def _set_clock(board: Prompt) -> None:
     """Local standard time: the zone's, without summer time."""
     moment = time.gmtime(time.time() - time.timezone)
     fields = (*moment[:3], moment.tm_wday, *moment[3:6])

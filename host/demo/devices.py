@@ -84,7 +84,7 @@ class Emulated:
 
     def __init__(self, image: Path, wiring: Wiring) -> None:
         self._clock = wiring.clock
-        self._board = emulator.Board(
+        self._board = emulator.Emulator(
             image,
             (
                 str(Path(wiring.line).resolve()),

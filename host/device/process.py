@@ -165,7 +165,7 @@ class TcpClient:
         self.connection = self.waiting = 0
 
 
-class Board:
+class ProcessBoard:
     """What `App` is built on."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--speed", type=int, required=True)
     for name in ("--line", "--console", "--uplink"):
         parser.add_argument(name, required=True)
-    board = Board(parser.parse_args())
+    board = ProcessBoard(parser.parse_args())
     runner = Runner(App(board, *CAPACITY), board)
     while True:
         time.sleep(runner.turn() / 1000)

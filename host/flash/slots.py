@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from host.flash.board import Board, BoardError
 from host.flash.product import Product
+from host.flash.prompt import BoardError, Prompt
 
 SLOTS = ("a", "b")
 STARTS = 3
@@ -211,7 +211,7 @@ print(foreign)
 """
 
 
-def facts(board: Board) -> Facts:
+def facts(board: Prompt) -> Facts:
     """Look at a board; BoardError when nothing can be installed there."""
     platform, version, mpy, heap, flash, block, frozen, replaces = ast.literal_eval(
         board.run(_FACTS)
@@ -243,7 +243,7 @@ def check(found: Facts) -> None:
         )
 
 
-def state(board: Board) -> State:
+def state(board: Prompt) -> State:
     """What the board's files say."""
     trial, slots, running = ast.literal_eval(board.run(_STATE))
     words = trial.split()
@@ -260,7 +260,7 @@ def state(board: Board) -> State:
     )
 
 
-def hold(board: Board) -> None:
+def hold(board: Prompt) -> None:
     """Have the board restart with nothing started, so that all its heap is free.
 
     A watchdog that the product has started runs on: then only a restart of the board stops it.
@@ -277,7 +277,7 @@ def target(now: State) -> str:
 
 
 def install(
-    board: Board, slot: str, product: Product, boot: bytes, told: Callable[[int, int], None]
+    board: Prompt, slot: str, product: Product, boot: bytes, told: Callable[[int, int], None]
 ) -> list[str]:
     """Fill `slot` and see that boot.py starts there; return which old files were put aside.
 
@@ -297,7 +297,7 @@ def install(
     return [name for name, data in root if _put_in_root(board, name, data)]
 
 
-def check_room(board: Board, slot: str, found: Facts, product: Product) -> None:
+def check_room(board: Prompt, slot: str, found: Facts, product: Product) -> None:
     """BoardError when the product does not fit beside what is not in `slot`."""
     block = found.block_size
     needed = sum(-(-len(data) // block) * block for data in product.files.values())
@@ -309,40 +309,40 @@ def check_room(board: Board, slot: str, found: Facts, product: Product) -> None:
         )
 
 
-def has_board_json(board: Board) -> bool:
+def has_board_json(board: Prompt) -> bool:
     """Whether the board knows its pins."""
     return bool(board.run(_SHOW.format(name="board.json")).strip())
 
 
-def finish(board: Board, slot: str, product: Product) -> None:
+def finish(board: Prompt, slot: str, product: Product) -> None:
     """Say that everything that belongs in `slot` is there."""
     board.replace(f"{slot}/files", product.listing)
 
 
-def put_on_trial(board: Board, slot: str) -> None:
+def put_on_trial(board: Prompt, slot: str) -> None:
     """Have `slot` start next, so many times until it has reported healthy."""
     board.replace("trial", f"{slot} {STARTS}".encode())
 
 
-def end_trial(board: Board) -> None:
+def end_trial(board: Prompt) -> None:
     """Have the proven slot start next."""
     board.run(_REMOVE.format(name="trial"))
 
 
-def resume(board: Board, now: State) -> None:
+def resume(board: Prompt, now: State) -> None:
     """Give a product on trial that was interrupted its start back."""
     if now.trial and now.trial == now.running:
         board.replace("trial", f"{now.trial} {min(now.left + 1, STARTS)}".encode())
 
 
-def change_settings(board: Board, slot: str, pairs: dict[str, str]) -> None:
+def change_settings(board: Prompt, slot: str, pairs: dict[str, str]) -> None:
     """Have the product in `slot` take settings; BoardError with what it refuses and why."""
     trouble = board.run(_SETTINGS.format(slot=slot, pairs=list(pairs.items()))).strip()
     if trouble:
         raise BoardError(f"settings were not taken: {trouble}")
 
 
-def set_clock(board: Board, moment: tuple[int, ...]) -> bool:
+def set_clock(board: Prompt, moment: tuple[int, ...]) -> bool:
     """Set the chip's clock to year, month, day, weekday from 0, h, m, s; false if it has none."""
     year, month, day, weekday, hour, minute, second = moment
     code = "import machine, sys\nprint(hasattr(machine, 'RTC'))"
@@ -380,7 +380,7 @@ def healthy_line(slot: str) -> str:
     return f"dianka: slot {slot} is healthy"
 
 
-def _put_in_root(board: Board, name: str, data: bytes) -> bool:
+def _put_in_root(board: Prompt, name: str, data: bytes) -> bool:
     """Have `name` in the root be `data`; true if somebody's own file was put aside for it."""
     if board.run(_SHOW.format(name=name)).encode() == data:
         return False

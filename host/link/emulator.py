@@ -28,7 +28,7 @@ class BoardError(Exception):
     """The board raised, or did not answer; the text is its traceback or says what was awaited."""
 
 
-class Board:
+class Emulator:
     """A running board. Use it in a `with` statement: leaving it ends the emulator.
 
     `image` is the ELF file of the firmware. `lines` are QEMU character devices for UART1 and up,

@@ -1,7 +1,7 @@
 """A board in virtual time: what `ports` asks for, made of simulated parts.
 
-Each restart is a new `Board` on the same parts, as a process or a chip begins anew; what survives
-is in the storage.
+Each restart is a new `SimulatedBoard` on the same parts, as a process or a chip begins anew; what
+survives is in the storage.
 """
 
 from random import Random
@@ -106,7 +106,7 @@ class HeadEndChannel(StreamChannel):
         self.connection = 0
 
 
-class Board:
+class SimulatedBoard:
     """The parts as `App` takes them.
 
     moved_s     what the board's own clock is ahead of the world's, None: it is not set

@@ -28,7 +28,7 @@ from host.sim.profile import PROFILES
 from host.sim.storage import PowerCut, Storage, StorageFaults
 from host.units import DAY_S, HOUR_S, to_datetime
 from host.world.agenda import Agenda
-from host.world.board import Board
+from host.world.board import SimulatedBoard
 from host.world.checks.account import Order, Violation
 from host.world.checks.checkers import Checkers
 from host.world.console_side import ConsoleSide
@@ -123,7 +123,7 @@ class World:
         )
         self.restarts = 0
         self.app: App | None = None
-        self.board: Board | None = None
+        self.board: SimulatedBoard | None = None
         self._moved_s: int | None = 0
         self._power_on_us = 0
         self._calm = True
@@ -240,7 +240,7 @@ class World:
             self.storage = self.storage.reopened()
             if not self._calm and self._random.random() < 0.1:
                 self.storage.plan_cut(self._random.randrange(3), self._random.randrange(100))
-            board = Board(
+            board = SimulatedBoard(
                 *(self.clock, self.storage, [self.line], self.headend, self._branch()),
                 self.console,
                 self._random.getrandbits(29),

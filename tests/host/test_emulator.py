@@ -35,29 +35,29 @@ def build(floats: bool) -> Path:
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[qemu.Board]:
-    with qemu.Board(build(floats=True)) as running:
+def board() -> Iterator[qemu.MeasuringEmulator]:
+    with qemu.MeasuringEmulator(build(floats=True)) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def floatless() -> Iterator[qemu.Board]:
-    with qemu.Board(build(floats=False)) as running:
+def floatless() -> Iterator[qemu.MeasuringEmulator]:
+    with qemu.MeasuringEmulator(build(floats=False)) as running:
         yield running
 
 
-def test_it_is_a_32_bit_board_with_a_small_heap(board: qemu.Board) -> None:
+def test_it_is_a_32_bit_board_with_a_small_heap(board: qemu.MeasuringEmulator) -> None:
     printed = board.run("import gc, sys\nprint(sys.platform, sys.maxsize, gc.mem_free() < 143360)")
 
     assert printed == "qemu 2147483647 True\n"
 
 
-def test_what_it_raises_is_told(board: qemu.Board) -> None:
+def test_what_it_raises_is_told(board: qemu.MeasuringEmulator) -> None:
     with pytest.raises(qemu.BoardError, match="ZeroDivisionError"):
         board.run("print(1 // 0)")
 
 
-def test_silence_is_told(board: qemu.Board) -> None:
+def test_silence_is_told(board: qemu.MeasuringEmulator) -> None:
     with pytest.raises(qemu.BoardError, match=r"in 0\.2 s"):
         board.run("while True: pass", timeout_s=0.2)
     board.stop()
@@ -66,7 +66,7 @@ def test_silence_is_told(board: qemu.Board) -> None:
     assert board.run("print(2)") == "2\n"
 
 
-def test_the_end_of_a_program_begun_is_noticed(board: qemu.Board) -> None:
+def test_the_end_of_a_program_begun_is_noticed(board: qemu.MeasuringEmulator) -> None:
     board.begin("import sys\nsys.stdin.read(1)\nprint('read')\n1 // 0")
     assert board.ended() is None
     board._send(b"x")
@@ -80,7 +80,7 @@ def test_the_end_of_a_program_begun_is_noticed(board: qemu.Board) -> None:
     board.start()
 
 
-def test_a_soft_reset_forgets(board: qemu.Board) -> None:
+def test_a_soft_reset_forgets(board: qemu.MeasuringEmulator) -> None:
     board.run("kept = 1")
     board.soft_reset()
 
@@ -89,11 +89,11 @@ def test_a_soft_reset_forgets(board: qemu.Board) -> None:
 
 
 def test_instructions_are_counted_and_repeat() -> None:
-    with qemu.Board(build(floats=True), counting=True) as board:
+    with qemu.MeasuringEmulator(build(floats=True), counting=True) as board:
         count_twice(board)
 
 
-def count_twice(board: qemu.Board) -> None:
+def count_twice(board: qemu.MeasuringEmulator) -> None:
     """A statement costs the same again, and twice as much when done twice."""
     setup = "data = memoryview(bytes(22))"
     first = board.instructions("sum(data)", setup)
@@ -105,23 +105,23 @@ def count_twice(board: qemu.Board) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_core_tests_pass_on_the_board(board: qemu.Board, module: str) -> None:
+def test_core_tests_pass_on_the_board(board: qemu.MeasuringEmulator, module: str) -> None:
     check_module(board, module)
 
 
 @pytest.mark.parametrize("module", FLOATLESS)
-def test_core_tests_pass_without_floats(floatless: qemu.Board, module: str) -> None:
+def test_core_tests_pass_without_floats(floatless: qemu.MeasuringEmulator, module: str) -> None:
     check_module(floatless, module)
 
 
-def test_the_floatless_one_has_no_floats(floatless: qemu.Board) -> None:
+def test_the_floatless_one_has_no_floats(floatless: qemu.MeasuringEmulator) -> None:
     with pytest.raises(qemu.BoardError, match="SyntaxError"):
         floatless.run("1.5")
     with pytest.raises(qemu.BoardError, match="TypeError"):
         floatless.run("1 / 2")
 
 
-def check_module(on: qemu.Board, module: str) -> None:
+def check_module(on: qemu.MeasuringEmulator, module: str) -> None:
     """Run one module of core tests in a fresh interpreter; all of them pass."""
     on.soft_reset()
     printed = on.run(f"import run\nrun.run(({module!r},))", timeout_s=900)
@@ -131,7 +131,7 @@ def check_module(on: qemu.Board, module: str) -> None:
     assert "core: 0 passed" not in printed, printed
 
 
-def test_thirty_days_take_no_memory(board: qemu.Board) -> None:
+def test_thirty_days_take_no_memory(board: qemu.MeasuringEmulator) -> None:
     board.soft_reset()
     printed = board.run(_THIRTY_DAYS, timeout_s=900)
     free = [int(word) for word in printed.split()]
@@ -149,7 +149,7 @@ def test_mpremote_drives_the_board_and_its_flash_survives_a_reset(tmp_path: Path
     note.write_text("count = 41 + 1\n")
     mounted = "exec", _MOUNT
     repl = f"tcp:127.0.0.1:{port},server=on,wait=off"
-    with qemu.Board(build(floats=True), repl=repl):
+    with qemu.MeasuringEmulator(build(floats=True), repl=repl):
         mpremote(port, *mounted, "+", "fs", "cp", str(note), ":/flash/note.py")
         assert "counted 42" in mpremote(port, "resume", "run", str(program))
         mpremote(port, "soft-reset")
@@ -184,7 +184,7 @@ sys.path.append('/flash')
 """
 
 
-def test_a_day_ends_with_the_same_ledger_everywhere(board: qemu.Board) -> None:
+def test_a_day_ends_with_the_same_ledger_everywhere(board: qemu.MeasuringEmulator) -> None:
     board.soft_reset()
     on_the_board = board.run("storage = None\n" + _DAY, timeout_s=600)
     elsewhere = [

@@ -19,7 +19,7 @@ import pytest
 
 from host.flash import product as products
 from host.flash import slots
-from host.flash.board import Board, BoardError
+from host.flash.prompt import BoardError, Prompt
 from tools import image, qemu
 
 SILENT = """\
@@ -51,7 +51,7 @@ def port() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = free.getsockname()[1]
     repl = f"tcp:127.0.0.1:{number},server=on,wait=off,nodelay=on"
-    with qemu.Board(stock, repl=repl):
+    with qemu.MeasuringEmulator(stock, repl=repl):
         yield f"socket://127.0.0.1:{number}"
 
 
@@ -76,7 +76,7 @@ def bad(folder: Path, program: str) -> Path:
 
 def state(port: str) -> slots.State:
     """What the board's files say; it goes on afterwards."""
-    with Board(port) as board:
+    with Prompt(port) as board:
         now = slots.state(board)
         slots.resume(board, now)
         board.release()
@@ -85,7 +85,7 @@ def state(port: str) -> slots.State:
 
 def settings(port: str) -> str:
     """The number of the concentrator, as the product that runs has it."""
-    with Board(port) as board:
+    with Prompt(port) as board:
         said = board.run(
             "from boards.qemu import open_storage\nfrom concentrator.settings import Settings\n"
             "s = Settings(open_storage())\ns.load()\nprint(s.text('id'))"
@@ -152,7 +152,7 @@ def bad_settings(tmp_path: Path) -> Path:
     return folder
 
 
-class Cable(Board):
+class Cable(Prompt):
     """A board whose cable is pulled after some commands."""
 
     left = 10**9

@@ -17,7 +17,7 @@ from host.sim.load import Load
 from host.sim.meter import Meter
 from host.sim.storage import Storage
 from host.units import DAY_S
-from host.world.board import Board
+from host.world.board import SimulatedBoard
 from host.world.checks.flash import records_of
 
 US = 1_000_000
@@ -98,7 +98,7 @@ class Site:
     def start(self) -> None:
         """Power on."""
         lines: list[Line] = list(self.lines)
-        self.board = Board(self.clock, self.storage, lines, None, Random(1))
+        self.board = SimulatedBoard(self.clock, self.storage, lines, None, Random(1))
         self.app = App(self.board, limit=80)
 
     def run(self, text: str) -> list[str]:

@@ -46,7 +46,7 @@ class BoardError(Exception):
     """The board cannot be used so; the text says why and what to try."""
 
 
-class Board:
+class Prompt:
     """A board that has been interrupted and waits for code."""
 
     def __init__(self, port: str) -> None:
