@@ -131,8 +131,11 @@ class Keeper:
         journal = self._journal
         if not journal.sync():
             return False
+        saved_seq = self._checkpoint.seq
         if not self._checkpoint.save(journal.durable_seq, self._rows.count):
             return False
+        if self._checkpoint.seq == saved_seq:
+            return True  # nothing was written: the older one may still name another image
         changes = self._images.changes
         if self._saved_changes == changes:
             self._images.sweep()

@@ -1,0 +1,195 @@
+"""Goal: a record leaves the flash only when the head-end and two checkpoints have it, and tables
+that are saved are those of the records that are durable.
+
+Method: the whole application on a board in memory, with a head-end whose acknowledgements are
+given by hand; checkpoints that rot; restarts.
+"""
+
+from binascii import crc32
+
+from concentrator.storage.checkpoint import file_name
+from concentrator.storage.journal import SEGMENT_RECORDS
+from concentrator_world import Bench, Channel
+from harness import check, equal
+from tariff_images import ENDLESS, image, ladder, terms
+from uplink import record
+from uplink.record import PAYLOAD, RECORD_SIZE, u32_at
+
+INDEX = 0
+
+
+def upright() -> Bench:
+    """A bench with a head-end that is away; its account is open and read."""
+    uplink = Channel()
+    uplink.connection = 0
+    bench = Bench(1, uplink)
+    for name, value in (("id", "7"), ("uplink_key", "5a" * 32)):
+        equal(bench.app.settings.change(name, value), "")
+    bench.app.configure()
+    bench.read_all()
+    bench.insert(bench.card(1, 1000))
+    return bench
+
+
+def acknowledge(bench: Bench, seq: int) -> None:
+    """The head-end has said that it has all records up to `seq`."""
+    session = bench.app.uplink.session
+    check(session is not None)
+    session.acked_seq = seq  # type: ignore[union-attr]  # it is not None
+
+
+def fill(bench: Bench, seq: int) -> None:
+    """Write records until `seq` is durable."""
+    journal = bench.app.journal
+    while journal.next_seq <= seq:
+        bench.app.books.note_line(INDEX, record.LINE_ANSWERS, 0)
+    check(journal.sync())
+    equal(journal.durable_seq, seq)
+
+
+def tables(bench: Bench) -> "list[bytes]":
+    """All that a checkpoint would keep of ledger and meters."""
+    app = bench.app
+    return [bytes(memoryview(c)) for c in app.ledger.columns() + app.registry.columns()]
+
+
+def rot(bench: Bench, seq: int) -> None:
+    """Turn a bit of the checkpoint as of `seq`."""
+    name = file_name(seq)
+    data = bytearray(bench.storage.files[name])
+    data[len(data) // 2] ^= 4
+    bench.storage.files[name] = bytes(data)
+
+
+def test_nothing_goes_that_the_head_end_does_not_have() -> None:
+    bench = upright()
+    for segments in (2, 3, 4):
+        fill(bench, segments * SEGMENT_RECORDS)
+        check(bench.app.keeper.save())
+    bench.run(60)
+    equal(bench.app.journal.first_seq, 1)
+    acknowledge(bench, SEGMENT_RECORDS - 1)
+    bench.run(60)
+    equal(bench.app.journal.first_seq, 1)
+    acknowledge(bench, SEGMENT_RECORDS)
+    bench.run(60)
+    equal(bench.app.journal.first_seq, SEGMENT_RECORDS + 1)
+
+
+def test_nothing_goes_that_only_the_newest_checkpoint_has() -> None:
+    bench = upright()
+    fill(bench, SEGMENT_RECORDS - 1)
+    check(bench.app.keeper.save())
+    fill(bench, 2 * SEGMENT_RECORDS)
+    check(bench.app.keeper.save())
+    acknowledge(bench, 2 * SEGMENT_RECORDS)
+    bench.run(60)
+    equal(bench.app.journal.first_seq, 1)
+    before = tables(bench)
+    rot(bench, bench.app.checkpoint.seq)
+    bench.restart()
+    equal(bench.app.checkpoint.seq, SEGMENT_RECORDS - 1)
+    equal(tables(bench), before)
+
+
+def test_what_two_checkpoints_and_the_head_end_have_goes() -> None:
+    bench = upright()
+    for seq in (SEGMENT_RECORDS, 2 * SEGMENT_RECORDS):
+        fill(bench, seq)
+        check(bench.app.keeper.save())
+    acknowledge(bench, 2 * SEGMENT_RECORDS)
+    bench.run(60)
+    equal(bench.app.journal.first_seq, SEGMENT_RECORDS + 1)
+    before = tables(bench)
+    rot(bench, bench.app.checkpoint.seq)
+    bench.restart()
+    equal(tables(bench), before)
+
+
+def test_a_checkpoint_holds_no_charge_that_is_not_durable() -> None:
+    bench = upright()
+    check(bench.app.keeper.save())
+    bench.meters[0].wh[0] += 400
+    app = bench.app
+    debit_fen = app.ledger.debit_fen[INDEX]
+    while app.ledger.debit_fen[INDEX] == debit_fen:
+        bench.step()
+    check(app.journal.count > 0, "the reading waits to be durable")
+    check(app.keeper.save())
+    equal(app.checkpoint.seq, app.journal.durable_seq)
+    bench.restart()
+    app = bench.app
+    buf = bytearray(RECORD_SIZE)
+    seq = app.journal.durable_seq
+    while app.journal.read_into(seq, buf) and record.kind_at(buf, 0) != record.READING:
+        seq -= 1
+    equal(u32_at(buf, PAYLOAD), app.ledger.debit_fen[INDEX])
+    equal(app.ledger.debit_fen[INDEX], debit_fen + 20)
+
+
+def test_a_checkpoint_is_not_written_while_the_flash_takes_no_records() -> None:
+    bench = upright()
+    check(bench.app.keeper.save())
+    seq = bench.app.checkpoint.seq
+    bench.app.books.note_line(INDEX, record.LINE_ANSWERS, 0)
+    bench.storage.failing = "j"
+    check(not bench.app.keeper.save())
+    equal(bench.app.checkpoint.seq, seq)
+
+
+def test_a_checkpoint_comes_by_itself_when_segments_become_few() -> None:
+    bench = upright()
+    app = bench.app
+    fill(bench, 3 * SEGMENT_RECORDS)
+    bench.run(60)
+    equal(app.checkpoint.seq, 0, "there is room enough")
+    app.journal._limit = app.journal._segment_count + 63
+    bench.run(60)
+    check(app.checkpoint.seq >= 3 * SEGMENT_RECORDS)
+    seq = app.checkpoint.seq
+    fill(bench, app.journal.next_seq + 10)
+    bench.run(60)
+    equal(app.checkpoint.seq, seq, "but not for a few records")
+
+
+def put_tariff(bench: Bench, price_e8: int) -> int:
+    """Put another image of tariff 1 in force; return its CRC."""
+    data = image(2, 1, (ladder((), (price_e8, 25000000)),), (terms(0, ENDLESS),))
+    tariffs = bench.app.tariffs
+    crc = crc32(data)
+    tariffs.begin(len(data))
+    tariffs.put(0, data)
+    equal(tariffs.store(1, crc), "")
+    check(bench.app.books.set_tariff(1, crc, len(data)))
+    return crc
+
+
+def note(bench: Bench) -> None:
+    """Write one more record."""
+    fill(bench, bench.app.journal.next_seq)
+
+
+def test_the_image_that_the_older_checkpoint_names_stays() -> None:
+    """Readings behind the older checkpoint are charged by it again, should the newest rot."""
+    bench = upright()
+    put_tariff(bench, 60000000)
+    check(bench.app.keeper.save())
+    equal(len(bench.storage.names("t")), 2, "it may be all that is left")
+    note(bench)
+    check(bench.app.keeper.save())
+    equal(len(bench.storage.names("t")), 1, "nothing names the first one any more")
+    bench.meters[0].wh[0] += 400
+    bench.read_all()
+    put_tariff(bench, 70000000)
+    for _ in range(2):
+        check(bench.app.keeper.save())
+        equal(len(bench.storage.names("t")), 2, "both are named, however often that is saved")
+    before = tables(bench)
+    rot(bench, bench.app.checkpoint.seq)
+    bench.restart()
+    equal(tables(bench), before)
+    for _ in range(3):
+        note(bench)
+        check(bench.app.keeper.save())
+    equal(len(bench.storage.names("t")), 1)
+    check(bench.app.tariffs.find(1) is not None)
