@@ -1,0 +1,322 @@
+"""Goal: what reaches the journal is what the rules say, and the same records give the same tables.
+
+Method: the real books on flash in memory, one account at half a yuan per kilowatt-hour, readings,
+top-ups and the clock by hand; then other books that replay the journal.
+"""
+
+from array import array
+from binascii import crc32
+
+from card import codes
+from card_world import ACCOUNT, METER
+from civil import day_number
+from concentrator.books import registry as meters
+from concentrator.books.books import REFUSED, STATUS_UNKNOWN, Books
+from concentrator.books.registry import Registry
+from concentrator.books.tariffs import Tariffs
+from concentrator.books.tariffs import file_name as tariff_name
+from concentrator.storage.journal import SEGMENT_RECORDS, SEGMENTS_RESERVE, Journal
+from concentrator_world import Storage
+from harness import check, equal
+from prepay import policy as rules
+from prepay.ledger import CHARGED, FIRST, Ledger
+from prepay.policy import Policy
+from tariff_images import ENDLESS, image, ladder, terms
+from uplink import record
+from uplink.record import PAYLOAD, RECORD_SIZE, u32_at
+
+INDEX = 0
+HOUR_S = 3600
+DAY_S = 86400
+WEEK_S = 7 * DAY_S
+NOON = day_number(26, 3, 2) * DAY_S + 12 * HOUR_S
+HALF_YUAN = image(1, 1, (ladder((), (50000000,)),), (terms(0, ENDLESS),))
+# With a digit in each limb of the residue.
+FINE = image(1, 1, (ladder((), (50001237,)),), (terms(0, ENDLESS),))
+OPEN_STATUS, CLOSED_STATUS = 0x10, 0
+
+
+class Station:
+    """Books of one account, registered and read for the first time at NOON."""
+
+    def __init__(self, segments: int = 256, tariff: bytes = HALF_YUAN) -> None:
+        self.storage = Storage()
+        self.segments = segments
+        self.values = array("i", (0,))
+        self.policy = Policy()
+        self.policy.alarm_1_fen = 0
+        self.t2000 = NOON
+        self.start()
+        crc = crc32(tariff)
+        self.storage.files[tariff_name(1, crc)] = tariff
+        check(self.books.set_tariff(1, crc, len(tariff)))
+        check(self.books.set_meter(INDEX, bytearray(METER + ACCOUNT + b"\x01\x00\x00\x01\x00")))
+        equal(self.read(0), FIRST)
+
+    def start(self) -> None:
+        """Empty tables, and the journal as it stands on the flash."""
+        self.journal = Journal(self.storage, self.segments)
+        self.journal.recover()
+        self.registry = Registry(2)
+        self.ledger = Ledger(2)
+        tariffs = Tariffs(self.storage)
+        self.books = Books(self.journal, self.registry, self.ledger, tariffs, self.policy)
+        self.books.t2000 = self.t2000
+        self.books.hoarding_limit_fen = 10**8
+
+    def restart(self) -> None:
+        """Switched off and on: the records are replayed."""
+        self.start()
+        buf = bytearray(RECORD_SIZE)
+        for seq in range(1, self.journal.durable_seq + 1):
+            check(self.journal.read_into(seq, buf))
+            self.books.replay(buf)
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass, or set the clock back."""
+        self.t2000 += seconds
+        self.books.t2000 = self.t2000
+
+    def read(self, wh: int, after_s: int = 900, status: int = STATUS_UNKNOWN) -> int:
+        """Read the meter again, which has counted so much more."""
+        self.wait(after_s)
+        self.values[0] += wh
+        return self.books.take_reading(INDEX, self.values, 1, status)
+
+    def pay(self, amount_fen: int) -> None:
+        """Credit the next order."""
+        order = self.ledger.order[INDEX] + 1
+        equal(self.books.judge_credit(INDEX, amount_fen), codes.OK)
+        check(self.books.credit(INDEX, order, amount_fen, bytes(8), 1))
+
+    @property
+    def balance_fen(self) -> int:
+        return self.ledger.balance_fen(INDEX)
+
+    def records(self, kind: int) -> "list[bytearray]":
+        """The durable records of a kind."""
+        check(self.journal.sync())
+        found = []
+        buf = bytearray(RECORD_SIZE)
+        for seq in range(self.journal.first_seq, self.journal.durable_seq + 1):
+            check(self.journal.read_into(seq, buf))
+            if record.kind_at(buf, 0) == kind:
+                found.append(bytearray(buf))
+        return found
+
+
+def tables(station: Station) -> "list[bytes]":
+    """All that a checkpoint would keep of ledger and meters."""
+    columns = station.ledger.columns() + station.registry.columns()
+    return [bytes(memoryview(column)) for column in columns]
+
+
+# --- room ---------------------------------------------------------------------------------------
+
+
+def test_readings_leave_the_room_of_money() -> None:
+    station = Station(SEGMENTS_RESERVE + 1)
+    outcome = CHARGED
+    for count in range(3 * SEGMENT_RECORDS):
+        outcome = station.read(20)
+        if outcome == REFUSED:
+            break
+        equal((outcome, station.ledger.debit_fen[INDEX]), (CHARGED, count + 1))
+    equal((outcome, station.books.refused), (REFUSED, 1))
+    check(station.journal.room >= SEGMENTS_RESERVE - 1, station.journal.room)
+    debit_fen = station.ledger.debit_fen[INDEX]
+    next_seq = station.journal.next_seq
+    station.books.take_freeze(INDEX, station.t2000 - 60, station.values, 1)
+    station.books.note_item(INDEX, 0x04000503, station.values, 1)
+    equal((station.journal.next_seq, station.books.refused), (next_seq, 3))
+    station.pay(5000)
+    equal(station.journal.count, 0, "money is durable")
+    equal(station.balance_fen, 5000 - debit_fen)
+    check(station.journal.drop(SEGMENT_RECORDS))
+    equal(station.read(20), CHARGED)
+    equal(station.ledger.debit_fen[INDEX], debit_fen + 2, "nothing is forgiven")
+
+
+# --- debt ---------------------------------------------------------------------------------------
+
+
+def indebted(week_limit_fen: int, tariff: bytes = HALF_YUAN) -> Station:
+    """Half of each top-up repays the debt, up to a limit in each week."""
+    station = Station(256, tariff)
+    station.policy.debt_percent = 50
+    station.policy.debt_week_limit_fen = week_limit_fen
+    check(station.books.set_terms(INDEX, 0, 0, 1, 0, 10000))
+    return station
+
+
+def repaid_fen(station: Station, amount_fen: int) -> int:
+    """Pay so much; return what of it went to the debt."""
+    debt_fen = station.ledger.debt_fen[INDEX]
+    station.pay(amount_fen)
+    return debt_fen - station.ledger.debt_fen[INDEX]
+
+
+def test_each_week_of_a_debt_has_a_limit_of_its_own() -> None:
+    station = indebted(100)
+    equal([repaid_fen(station, 400), repaid_fen(station, 400)], [100, 0])
+    station.wait(WEEK_S)
+    equal(repaid_fen(station, 100), 50)
+    equal(repaid_fen(station, 400), 50, "only what this week has repaid counts")
+    equal(repaid_fen(station, 400), 0)
+    before = tables(station)
+    station.restart()
+    equal(tables(station), before)
+    equal(repaid_fen(station, 400), 0, "also after a restart")
+
+
+def test_a_clock_set_back_begins_no_new_week_of_a_debt_but_one_set_back_further_does() -> None:
+    station = indebted(100)
+    equal(repaid_fen(station, 400), 100)
+    station.wait(-WEEK_S)
+    equal(repaid_fen(station, 400), 0)
+    station.wait(-WEEK_S)
+    equal(repaid_fen(station, 400), 100)
+
+
+# --- supply -------------------------------------------------------------------------------------
+
+
+def cut() -> Station:
+    """An account that has used up its money, and its meter has obeyed."""
+    station = Station()
+    station.pay(100)
+    equal(station.read(2000), CHARGED)
+    equal(station.ledger.state[INDEX], rules.CUT)
+    station.books.relay_done(INDEX, record.STAGE_CONFIRMED, OPEN_STATUS)
+    equal(station.registry.relay[INDEX], meters.RELAY_IDLE | meters.DESIRED_OPEN)
+    return station
+
+
+def test_a_relay_closed_by_hand_is_cut_again() -> None:
+    station = cut()
+    station.read(0, 900, OPEN_STATUS)
+    equal(station.registry.relay[INDEX], meters.RELAY_IDLE | meters.DESIRED_OPEN)
+    station.read(0, 900, CLOSED_STATUS)
+    equal(station.registry.relay[INDEX], meters.RELAY_LOOK | meters.DESIRED_OPEN)
+    equal(len(station.records(record.RELAY)), 4, "opened, cut, done, and cut again")
+
+
+def test_a_relay_closed_by_hand_stays_in_hours_without_cuts() -> None:
+    station = cut()
+    station.policy.no_cut_from_hour = 22
+    station.policy.no_cut_to_hour = 6
+    station.wait(11 * HOUR_S - 900)
+    before = len(station.records(record.RELAY))
+    station.read(0, 900, CLOSED_STATUS)
+    equal(station.registry.relay[INDEX], meters.RELAY_IDLE | meters.DESIRED_OPEN)
+    equal(len(station.records(record.RELAY)), before)
+    station.read(0, 8 * HOUR_S, CLOSED_STATUS)
+    equal(station.registry.relay[INDEX], meters.RELAY_LOOK | meters.DESIRED_OPEN)
+
+
+def test_without_a_clock_no_time_of_a_cut_begins() -> None:
+    """A notice that had begun at no time at all would be over as soon as the clock is set."""
+    station = Station()
+    station.policy.notice_minutes = 60
+    station.pay(100)
+    station.books.t2000 = -1
+    station.pay(-100)
+    station.books.look_after(INDEX)
+    equal((station.balance_fen, station.ledger.state[INDEX]), (0, rules.NORMAL))
+    station.wait(900)
+    station.books.look_after(INDEX)
+    equal(station.ledger.state[INDEX], rules.HELD)
+    equal(station.ledger.since_t2000[INDEX], station.t2000)
+    station.wait(HOUR_S - 1)
+    station.books.look_after(INDEX)
+    equal(station.ledger.state[INDEX], rules.HELD)
+    station.wait(1)
+    station.books.look_after(INDEX)
+    equal(station.ledger.state[INDEX], rules.CUT)
+
+
+# --- what divides a reading ---------------------------------------------------------------------
+
+
+def test_a_reading_at_the_change_itself_is_not_divided() -> None:
+    change_t2000 = NOON + 6 * HOUR_S
+    sets = (terms(0, ENDLESS), terms(change_t2000, ENDLESS, ((1, 1, 1, 0, 0),)))
+    ladders = (ladder((), (50000000,)), ladder((), (100000000,)))
+    station = Station(256, image(1, 1, ladders, sets))
+    read_t2000 = station.ledger.read_t2000[INDEX]
+    station.wait(change_t2000 - 1 - station.t2000)
+    equal(station.books.dividing_t2000(INDEX), 0)
+    station.wait(1)
+    equal(station.books.dividing_t2000(INDEX), 0, "this reading divides it by itself")
+    station.wait(1)
+    equal(station.books.dividing_t2000(INDEX), change_t2000)
+    equal(station.ledger.read_t2000[INDEX], read_t2000)
+
+
+# --- records ------------------------------------------------------------------------------------
+
+
+def test_a_card_takes_home_the_records_of_its_own_account_only() -> None:
+    """Indexes that share their low byte."""
+    station = Station()
+    for index in (0, 256, 0, 256, 1):
+        station.books.note_card(codes.USED, index, 1, 100, bytearray(8), bytearray(6))
+    check(station.journal.sync())
+    buf = bytearray(RECORD_SIZE)
+    for index in (0, 256):
+        seq = station.books.event_before(index, 0x3FFFFFFF, buf)
+        check(seq > 0)
+        while seq:
+            equal(record.index_at(buf, 0), index)
+            seq = station.books.event_before(index, seq, buf)
+
+
+def test_the_records_give_the_tables_again() -> None:
+    """After each step of an account's life, with all that a record can change."""
+    station = indebted(100, FINE)
+
+    def same(step: str) -> None:
+        check(station.journal.sync())
+        before = tables(station)
+        station.restart()
+        equal(tables(station), before, step)
+
+    station.pay(1000)
+    station.books.relay_done(INDEX, record.STAGE_CONFIRMED, CLOSED_STATUS)
+    same("paid")
+    equal(station.read(1230), CHARGED)
+    same("used")
+    station.pay(-150)
+    same("refunded")
+    check(station.books.set_terms(INDEX, 0, 2, 30, 1, 9000))
+    check(station.books.plan_tariff(INDEX, 2, station.t2000 + DAY_S))
+    same("other terms, a tariff to come")
+    station.books.take_freeze(INDEX, station.t2000 // DAY_S * DAY_S, station.values, 1)
+    station.read(-1000)
+    equal(station.ledger.flags[INDEX] & 1, 1)
+    same("stopped")
+    check(station.books.resume(INDEX))
+    check(station.books.set_terms(INDEX, 0, 0, 1, 0, 9000))
+    equal(station.read(1000), FIRST)
+    equal(station.read(50000), CHARGED)
+    equal(station.ledger.state[INDEX], rules.CUT)
+    station.books.relay_done(INDEX, record.STAGE_FAILED, CLOSED_STATUS)
+    same("cut, and not obeyed")
+    row = station.registry.row(INDEX)
+    row[0] += 1
+    check(station.books.set_meter(INDEX, row))
+    same("exchanged")
+
+
+def test_money_of_a_record_is_what_was_applied() -> None:
+    station = Station()
+    station.pay(1000)
+    station.read(1234)
+    buf = station.records(record.READING)[-1]
+    ledger = station.ledger
+    equal(u32_at(buf, PAYLOAD), ledger.debit_fen[INDEX])
+    equal(u32_at(buf, PAYLOAD + 4), ledger.residue_e7[INDEX])
+    equal(u32_at(buf, PAYLOAD + 12), ledger.used_wh[INDEX])
+    equal(ledger.debit_fen[INDEX] * 100000 + ledger.residue_e7[INDEX], 1234 * 5000)
+    buf = station.records(record.TOP_UP)[-1]
+    equal((u32_at(buf, PAYLOAD), u32_at(buf, PAYLOAD + 4)), (1, 1000))

@@ -1,0 +1,106 @@
+"""Goal: over the console nothing is changed and nothing is asked of a meter without a login.
+
+Method: each command with arguments that would be taken, on a concentrator with a console key;
+whatever they could have changed is compared.
+"""
+
+from concentrator.console.commands import Commands
+from concentrator.console.console import Refusal
+from concentrator_world import Bench
+from harness import check, equal
+
+# The account of the bench is 23, its meter 983764.
+LOOKING = (
+    "help",
+    "login",
+    "logout",
+    "status",
+    "counters",
+    "time",
+    "settings",
+    "journal 1 1",
+    "meter list",
+    "account 23",
+    "tariff list",
+    "line answer 0",
+    "card",
+)
+CHANGING = (
+    "time 2026-01-02 03:04:05",
+    "set interval_s 600",
+    "save",
+    "meter add 5 6 1",
+    "meter remove 23",
+    "meter exchange 23 5 1 1",
+    "account set 23 grade 1",
+    "account resume 23",
+    "account restore 23 9 100",
+    "supply 23 cut",
+    "line ask 0 1 11",
+    "line scan 0",
+    "line speed 0 9600",
+    "restored",
+    "card unlock",
+    "tariff begin 10",
+    "tariff data 0 00",
+    "tariff commit 1 0",
+)
+
+
+def locked() -> Bench:
+    """A bench whose console has a key; nobody is logged in."""
+    bench = Bench()
+    bench.read_all()
+    equal(bench.app.settings.change("console_key", "11" * 16), "")
+    bench.app.configure()
+    return bench
+
+
+def refusal(commands: Commands, text: str) -> str:
+    """Why the command is refused, "" where it was carried out."""
+    try:
+        commands.run(text)
+    except Refusal as error:
+        return str(error)
+    return ""
+
+
+def state(bench: Bench) -> "list[object]":
+    """What a command could change."""
+    app = bench.app
+    columns = app.ledger.columns() + app.registry.columns() + app.tariffs.columns()
+    exchange = app.pollers[0].exchange
+    return [
+        bench.moved_s,
+        dict(bench.storage.files),
+        app.journal.next_seq,
+        app.settings.text("interval_s"),
+        (exchange.state, exchange.place, app.tariffs.stored_size),
+        [bytes(memoryview(column)) for column in columns],
+    ]
+
+
+def test_without_a_login_nothing_is_changed() -> None:
+    bench = locked()
+    commands = Commands(bench.app)
+    before = state(bench)
+    for text in CHANGING:
+        check(refusal(commands, text).startswith("log in"), text)
+        equal(state(bench), before, text)
+
+
+def test_without_a_login_everything_can_be_looked_at() -> None:
+    commands = Commands(locked().app)
+    for text in LOOKING:
+        check(not refusal(commands, text).startswith("log in"), text)
+
+
+def test_every_command_is_one_or_the_other() -> None:
+    names = []
+    for line in Commands(locked().app).run("help"):
+        words = [word for word in line.split() if word.isalpha() and word == word.lower()]
+        names.append(" ".join(words[:2]))
+    known = [" ".join(text.split()[:2]) for text in LOOKING + CHANGING]
+    for name in names:
+        check(any(text == name or text.split()[0] == name for text in known), name)
+    equal(len(names), len(LOOKING) + len(CHANGING) - 1, "`time` stands in both")
