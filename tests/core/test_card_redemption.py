@@ -16,6 +16,7 @@ from card_world import (
     UID,
     VERSION,
     WRITE_BACK,
+    FakeCarrier,
     PowerCut,
     World,
     header,
@@ -195,6 +196,38 @@ def test_bad_contact() -> None:
     world = World(last=4)
     world.carrier.fail_writes = 99
     equal(world.redeem(memory(header(9))), codes.ORDER_AHEAD)
+
+
+class Forgetful(FakeCarrier):
+    """Says that it has written, and has one byte of each write wrong as long as `wrong` lasts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrong = 0
+
+    def start_write(self, offset: int, buf: "bytearray | memoryview", size: int) -> None:
+        """Write."""
+        super().start_write(offset, buf, size)
+        if self.wrong:
+            self.wrong -= 1
+            self.memory[offset + size - 1] ^= 1
+
+
+def test_a_mark_that_reads_otherwise_is_written_again_or_told() -> None:
+    for wrong, code in ((1, codes.OK), (2, codes.OK), (99, codes.NOT_MARKED)):
+        world = World(last=4)
+        carrier = world.carrier = Forgetful()
+        carrier.wrong = wrong
+        world.restart()
+        card = memory(header(5))
+        equal(world.redeem(card), code, wrong)
+        equal(world.books.credits, [(5, 5000)], "the money counts once, whatever is marked")
+        equal(carrier.shown, [(code, True, 7)])
+        if code == codes.OK:
+            equal(written_back(card), (codes.OK, 5, 5000))
+        carrier.wrong = 0
+        equal(world.redeem(card), codes.USED if code == codes.OK else codes.COMPLETED)
+        equal(world.books.credits, [(5, 5000)])
 
 
 def test_pulled_before_it_was_read() -> None:

@@ -88,6 +88,17 @@ def test_replayed_challenge() -> None:
     equal(login.answer(respond(first)), WRONG, "only the newest challenge counts")
 
 
+def test_an_answer_opens_once_also_while_it_is_open() -> None:
+    login = make()
+    response = respond(login.challenge())
+    equal(login.answer(response), GOOD)
+    equal(login.answer(response), NO_CHALLENGE)
+    login = make()
+    response = respond(login.challenge())
+    equal(login.answer("00" * 8), WRONG)
+    equal(login.answer(response), NO_CHALLENGE, "the first answer used the challenge up")
+
+
 def test_closing_voids_the_challenge() -> None:
     login = make()
     response = respond(login.challenge())

@@ -16,6 +16,7 @@ from dlt645 import master as line
 from harness import check, equal
 from uplink import link
 from uplink import session as up
+from uplink.record import LINE_ANSWERS
 
 # As board.json has it: the least that any board's watchdog waits.
 WATCHDOG_MS = 8000
@@ -365,6 +366,17 @@ def test_lamps() -> None:
     equal(shown() & lamps.CUT, 0)
     app.journal._segment_count = app.journal._limit - SEGMENTS_RESERVE + 1
     equal(shown() & lamps.LOOK, lamps.LOOK, "the flash is full")
+
+
+def test_a_flash_that_fails_lights_a_lamp() -> None:
+    drive = Drive()
+    drive.live(INTERVAL_S + 30)
+    equal(drive.board.shown & lamps.LOOK, 0)
+    drive.bench.storage.failing = "j"
+    drive.bench.app.books.note_line(0, LINE_ANSWERS, 0)
+    drive.live(35)
+    equal(drive.bench.app.journal.failures > 0, True)
+    equal(drive.board.shown & lamps.LOOK, lamps.LOOK)
 
 
 def test_the_first_lamp_beats_as_long_as_all_tasks_go_on() -> None:

@@ -24,6 +24,7 @@ class Journal:
         self.durable_seq = 0
         self.lost: set[int] = set()
         self.escapes = False
+        self.reads = 0
 
     def record(self, seq: int) -> bytearray:
         buf = bytearray(RECORD_SIZE)
@@ -35,6 +36,7 @@ class Journal:
         return buf
 
     def read_into(self, seq: int, buf: bytearray) -> bool:
+        self.reads += 1
         if seq in self.lost or not self.first_seq <= seq <= self.durable_seq:
             return False
         buf[:] = self.record(seq)
@@ -345,6 +347,19 @@ def test_unreadable_records_become_a_gap() -> None:
         covered.update(range(first, first + count))
     equal(covered | world.journal.lost, set(range(1, 61)))
     equal(covered & world.journal.lost, set())
+
+
+def test_one_poll_looks_at_a_few_unreadable_records_only() -> None:
+    """The flash is slow, and everything else waits meanwhile."""
+    world = World(200)
+    world.journal.lost = set(range(1, 200))
+    most = 0
+    while world.session.acked_seq < 200:
+        world.journal.reads = 0
+        world.step()
+        most = max(most, world.journal.reads)
+    check(0 < most <= 20, most)
+    equal(world.session.unreadable, 199)
 
 
 def test_unreadable_to_the_end() -> None:
