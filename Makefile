@@ -7,8 +7,8 @@ BOARD ?= qemu
 PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-qemu test test-qemu check bench soak image budget budget-json mpy
-.PHONY: clean
+.PHONY: help setup demo demo-qemu test test-qemu check bench mutants soak image budget budget-json
+.PHONY: mpy clean
 
 # help: print this list
 help:
@@ -52,6 +52,10 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m tools.bench_decode
 	@$(BIN)/python -m tools.bench_line
+
+# mutants: faults made on purpose, each has to be noticed by a test, FILE=ledger J=2
+mutants: $(READY)
+	@$(BIN)/python -m tools.mutants -j $(or $(J),2) $(if $(FILE),--file $(FILE))
 
 # soak: ten million mutated frames to every decoder, then worlds of faults, SEEDS=1-500
 soak: $(READY)

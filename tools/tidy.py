@@ -179,7 +179,7 @@ LAYERS = (
         foreign="click rich",
     ),
     _layer("tools.emulated", foreign="uctypes vfs", device=True),
-    _layer("tools", ours=f"host {_CORE} concentrator", foreign="serial"),
+    _layer("tools", ours=f"host {_CORE} concentrator", foreign="pydantic serial"),
 )
 
 _OURS = frozenset(layer.name.partition(".")[0] for layer in LAYERS)
