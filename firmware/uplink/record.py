@@ -7,7 +7,7 @@ Little-endian; the CRC-32 (IEEE) covers the first 60 bytes; unused payload bytes
 starts at 1, grows by 1 and is never reused. Payloads by kind:
 
     METER     address 6, account 6, tariff 1, line 1, standard 1, active 1, speed 1
-    READING   debit_fen 4, residue_e7 4, residue_e11 2, status 2, used_wh 4, rates_wh 8 x 4
+    READING   debit_fen 4, residue_e7 4, residue_e11 2, status 2, used_wh 4, registers_wh 8 x 4
     TOP_UP    order 4, amount_fen 4, credit_fen 4, balance_fen 4, uid 8, source 1, key version 1,
               0 0, repaid_fen 4
     RELAY     desired 1, stage 1, reason 1, 0, status 2, balance_fen 4
@@ -20,12 +20,15 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     LINE      state 1, 0, failures 2, ahead_s 4
     CLOCK     old t2000 4, new t2000 4
     ACCOUNT   household 1, grade 1, multiplier 2, guard 1, 0 0 0, debt_fen 4
-    FREEZE    frozen t2000 4, rates_wh 8 x 4
+    FREEZE    frozen t2000 4, registers_wh 8 x 4
     PLAN      tariff 1, 0 0 0, from t2000 4
     ITEM      identifier 4, count 1, 0 0 0, values 4 x count
     REFUND    as TOP_UP, amount_fen is paid back
 
-The speed is a place in dlt645.probe.BAUDS. ahead_s, of a meter's clock, and values have a sign.
+Each kind has a function that puts its payload into the record at `offset`, and each that recovery
+needs one that reads it: no other module knows where a field stands. Where 0 stands above, 0 has to
+be there before. The speed is a place in dlt645.probe.BAUDS. ahead_s, of a meter's clock, and
+values have a sign.
 
 CRC-32 values above 2**30 and the window they are taken over are heap objects on 32-bit boards:
 writing and verifying a record allocates a few dozen bytes, reading its fields does not.
@@ -39,6 +42,8 @@ from micropython import const
 RECORD_SIZE = const(64)
 PAYLOAD = const(12)
 PAYLOAD_SIZE = const(48)
+# Registers of a READING.
+REGISTERS = const(8)
 
 METER = const(1)
 READING = const(2)
@@ -62,6 +67,17 @@ REFUND = const(17)
 JOINED = const(0x01)
 ESTIMATED = const(0x02)
 
+# Places in a row, which is the payload of a METER record.
+METER_ACCOUNT = const(6)
+METER_TARIFF = const(12)
+METER_LINE = const(13)
+METER_STANDARD = const(14)
+METER_ACTIVE = const(15)
+METER_SPEED = const(16)
+METER_SIZE = const(17)
+
+# READING.status of a meter that told none
+STATUS_UNKNOWN = const(0xFFFF)
 # TOP_UP.source, REFUND.source
 SOURCE_CARD = const(1)
 SOURCE_RESTORED = const(2)  # what the head-end knew before a concentrator was replaced
@@ -81,6 +97,13 @@ LINE_ANSWERS = const(2)
 LINE_CLOCK = const(3)  # its clock is wrong and cannot be set by broadcast
 
 _CRC = const(60)
+_U32 = const(0xFFFFFFFF)
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from array import array
+
+    Bytes = bytes | bytearray | memoryview
 
 
 def encode_into(
@@ -128,3 +151,247 @@ def u32_at(buf: "bytearray | memoryview", offset: int) -> int:
     """Little-endian number of 4 bytes; a heap object on 32-bit boards from 2**30 on."""
     low = buf[offset] | buf[offset + 1] << 8 | buf[offset + 2] << 16
     return low | buf[offset + 3] << 24
+
+
+# --- payloads ---------------------------------------------------------------------------------
+
+
+def meter_row(
+    address: "Bytes",
+    account: "Bytes",
+    tariff: int,
+    line: int,
+    standard: int,
+    active: int,
+    speed: int,
+) -> bytearray:
+    """A row of METER_SIZE bytes; `address` is in wire order, `account` in reading order."""
+    row = bytearray(METER_SIZE)
+    row[:METER_ACCOUNT] = address
+    row[METER_ACCOUNT:METER_TARIFF] = account
+    row[METER_TARIFF] = tariff
+    row[METER_LINE] = line
+    row[METER_STANDARD] = standard
+    row[METER_ACTIVE] = active
+    row[METER_SPEED] = speed
+    return row
+
+
+def put_meter(buf: bytearray, offset: int, row: "Bytes") -> None:
+    """Put a METER payload: `row` has its METER_SIZE bytes."""
+    at = offset + PAYLOAD
+    buf[at : at + METER_SIZE] = row
+
+
+def put_reading(
+    buf: bytearray,
+    offset: int,
+    debit_fen: int,
+    residue_e7: int,
+    residue_e11: int,
+    status: int,
+    used_wh: int,
+    registers_wh: "array[int]",
+) -> None:
+    """Put a READING payload; `registers_wh` has eight values."""
+    at = offset + PAYLOAD
+    pack_into("<IIHHI", buf, at, debit_fen, residue_e7, residue_e11, status, used_wh)
+    for register in range(REGISTERS):
+        pack_into("<I", buf, at + 16 + 4 * register, registers_wh[register])
+
+
+def reading_at(
+    buf: bytearray, offset: int, registers_wh: "array[int]"
+) -> "tuple[int, int, int, int]":
+    """Fill `registers_wh`; return debit_fen, residue_e7, residue_e11 and used_wh."""
+    at = offset + PAYLOAD
+    for register in range(REGISTERS):
+        registers_wh[register] = u32_at(buf, at + 16 + 4 * register)
+    residue_e11 = buf[at + 8] | buf[at + 9] << 8
+    return u32_at(buf, at), u32_at(buf, at + 4), residue_e11, u32_at(buf, at + 12)
+
+
+def put_top_up(
+    buf: bytearray,
+    offset: int,
+    order: int,
+    amount_fen: int,
+    credit_fen: int,
+    balance_fen: int,
+    repaid_fen: int,
+    source: int,
+    uid: "Bytes",
+    key_version: int,
+) -> None:
+    """Put the payload of a TOP_UP or REFUND; `uid` has 8 bytes, `balance_fen` a sign."""
+    at = offset + PAYLOAD
+    pack_into("<IIIi", buf, at, order, amount_fen, credit_fen, balance_fen)
+    buf[at + 16 : at + 24] = uid
+    buf[at + 24] = source
+    buf[at + 25] = key_version
+    pack_into("<I", buf, at + 28, repaid_fen)
+
+
+def top_up_at(buf: bytearray, offset: int) -> "tuple[int, int, int]":
+    """Order, amount_fen and repaid_fen of a TOP_UP or REFUND; a REFUND's amount is below 0."""
+    at = offset + PAYLOAD
+    amount_fen = u32_at(buf, at + 4)
+    if kind_at(buf, offset) == REFUND:
+        amount_fen = -amount_fen
+    return u32_at(buf, at), amount_fen, u32_at(buf, at + 28)
+
+
+def put_relay(
+    buf: bytearray,
+    offset: int,
+    desired: int,
+    stage: int,
+    reason: int,
+    status: int,
+    balance_fen: int,
+) -> None:
+    """Put a RELAY payload."""
+    at = offset + PAYLOAD
+    pack_into("<BBBBHi", buf, at, desired, stage, reason, 0, status, balance_fen)
+
+
+def relay_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """Desired and stage of a RELAY."""
+    return buf[offset + PAYLOAD], buf[offset + PAYLOAD + 1]
+
+
+def put_policy(
+    buf: bytearray, offset: int, new: int, old: int, reason: int, balance_fen: int
+) -> None:
+    """Put a POLICY payload."""
+    pack_into("<BBBBi", buf, offset + PAYLOAD, new, old, reason, 0, balance_fen)
+
+
+def policy_at(buf: bytearray, offset: int) -> int:
+    """New state of a POLICY."""
+    return buf[offset + PAYLOAD]
+
+
+def put_rollover(
+    buf: bytearray, offset: int, old_t2000: int, new_t2000: int, used_wh: int, debit_fen: int
+) -> None:
+    """Put a ROLLOVER payload: the period that begins at `old_t2000` is closed."""
+    pack_into("<IIII", buf, offset + PAYLOAD, old_t2000, new_t2000, used_wh, debit_fen)
+
+
+def put_tariff(buf: bytearray, offset: int, number: int, image_crc32: int, size: int) -> None:
+    """Put a TARIFF payload."""
+    pack_into("<IIH", buf, offset + PAYLOAD, number, image_crc32, size)
+
+
+def tariff_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """Number and CRC-32 of a TARIFF."""
+    return u32_at(buf, offset + PAYLOAD), u32_at(buf, offset + PAYLOAD + 4)
+
+
+def put_start(buf: bytearray, offset: int, first_seq: int, lost: int) -> None:
+    """Put a START payload; the cause is not known."""
+    pack_into("<III", buf, offset + PAYLOAD, 0, first_seq, lost)
+
+
+def put_fault(
+    buf: bytearray, offset: int, reason: int, stopped: int, value: int, limit: int
+) -> None:
+    """Put a FAULT payload; of `value` and `limit` the lower 32 bits."""
+    at = offset + PAYLOAD
+    pack_into("<BBHII", buf, at, reason, stopped, 0, value & _U32, limit & _U32)
+
+
+def fault_at(buf: bytearray, offset: int) -> int:
+    """Whether a FAULT has stopped the billing: 1 or 0."""
+    return buf[offset + PAYLOAD + 1]
+
+
+def put_card(
+    buf: bytearray,
+    offset: int,
+    code: int,
+    order: int,
+    amount_fen: int,
+    uid: "Bytes",
+    account: "Bytes",
+) -> None:
+    """Put a CARD payload; `uid` has 8 bytes, `account` 6."""
+    at = offset + PAYLOAD
+    pack_into("<III", buf, at, code, order, amount_fen)
+    buf[at + 12 : at + 20] = uid
+    buf[at + 20 : at + 26] = account
+
+
+def card_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """Code and order of a CARD."""
+    return buf[offset + PAYLOAD], u32_at(buf, offset + PAYLOAD + 4)
+
+
+def put_line(buf: bytearray, offset: int, state: int, failures: int, ahead_s: int) -> None:
+    """Put a LINE payload; `ahead_s` has a sign."""
+    pack_into("<BBHi", buf, offset + PAYLOAD, state, 0, failures, ahead_s)
+
+
+def put_clock(buf: bytearray, offset: int, old_t2000: int, new_t2000: int) -> None:
+    """Put a CLOCK payload."""
+    pack_into("<II", buf, offset + PAYLOAD, old_t2000, new_t2000)
+
+
+def put_account(
+    buf: bytearray,
+    offset: int,
+    household: int,
+    grade: int,
+    multiplier: int,
+    guard: int,
+    debt_fen: int,
+) -> None:
+    """Put an ACCOUNT payload."""
+    at = offset + PAYLOAD
+    pack_into("<BBHII", buf, at, household, grade, multiplier, guard, debt_fen)
+
+
+def account_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int, int]":
+    """Household, grade, multiplier, guard and debt_fen of an ACCOUNT."""
+    at = offset + PAYLOAD
+    multiplier = buf[at + 2] | buf[at + 3] << 8
+    return buf[at], buf[at + 1], multiplier, buf[at + 4], u32_at(buf, at + 8)
+
+
+def put_freeze(
+    buf: bytearray, offset: int, t2000: int, values_wh: "array[int]", count: int
+) -> None:
+    """Put a FREEZE payload of `count` values: a total alone, or a total and the rates behind it.
+
+    A total alone stands where the first rate does; one that a meter did not tell is 0.
+    """
+    at = offset + PAYLOAD
+    pack_into("<II", buf, at, t2000, max(0, values_wh[0]) if count == 1 else 0)
+    for place in range(1, count):
+        pack_into("<I", buf, at + 4 * place, max(0, values_wh[place]))
+
+
+def freeze_at(buf: bytearray, offset: int) -> int:
+    """When the registers of a FREEZE were frozen, t2000."""
+    return u32_at(buf, offset + PAYLOAD)
+
+
+def put_plan(buf: bytearray, offset: int, tariff: int, from_t2000: int) -> None:
+    """Put a PLAN payload."""
+    pack_into("<II", buf, offset + PAYLOAD, tariff, from_t2000)
+
+
+def plan_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """Tariff and from t2000 of a PLAN."""
+    return buf[offset + PAYLOAD], u32_at(buf, offset + PAYLOAD + 4)
+
+
+def put_item(
+    buf: bytearray, offset: int, identifier: int, values: "array[int]", count: int
+) -> None:
+    """Put an ITEM payload of `count` values."""
+    at = offset + PAYLOAD
+    pack_into("<IB", buf, at, identifier, count)
+    for place in range(count):
+        pack_into("<i", buf, at + 8 + 4 * place, values[place])

@@ -37,8 +37,8 @@ class Life:
         check(seq > self.durable, ("number used twice", seq))
         offset = journal.place()
         check(offset >= 0, "no place")
-        journal.buf[offset] = self.number
-        journal.buf[offset + 1] = seq & 0xFF
+        journal.buf[offset + PAYLOAD] = self.number
+        journal.buf[offset + PAYLOAD + 1] = seq & 0xFF
         self.added[seq] = (self.number, joined)
         journal.add(1000 + seq, record.READING, seq & 0x1FF, JOINED if joined else 0)
         self.durable = max(self.durable, journal.durable_seq)

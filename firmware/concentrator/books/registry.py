@@ -9,7 +9,7 @@ from binascii import hexlify, unhexlify
 
 from dlt645.probe import BAUDS
 from micropython import const
-from uplink.record import STANDARD_AUTO
+from uplink import record
 
 ADDRESS_SIZE = const(6)
 ACCOUNT_SIZE = const(6)
@@ -26,12 +26,6 @@ DESIRED_OPEN = const(0x10)
 # Parts of `speech`.
 STANDARD = const(0x0F)
 SPEED_SHIFT = const(4)
-
-# Places in a row, which is the payload of a METER record.
-ROW_SIZE = const(17)
-ROW_STANDARD = const(14)
-ROW_ACTIVE = const(15)
-ROW_SPEED = const(16)
 
 
 class Registry:
@@ -127,15 +121,17 @@ class Registry:
             if self.addresses[start + position] != payload[offset + position]:
                 other = True
             self.addresses[start + position] = payload[offset + position]
-            self.accounts[start + position] = payload[offset + 6 + position]
-        self.tariff[index] = payload[offset + 12]
-        self.line[index] = payload[offset + 13]
-        place = payload[offset + ROW_SPEED]
+            self.accounts[start + position] = payload[offset + record.METER_ACCOUNT + position]
+        self.tariff[index] = payload[offset + record.METER_TARIFF]
+        self.line[index] = payload[offset + record.METER_LINE]
+        place = payload[offset + record.METER_SPEED]
         if place >= len(BAUDS):
             place = 0
         self.unknown -= self._is_unknown(index)
-        self.speech[index] = payload[offset + ROW_STANDARD] & STANDARD | place << SPEED_SHIFT
-        self.active[index] = payload[offset + ROW_ACTIVE]
+        self.speech[index] = (
+            payload[offset + record.METER_STANDARD] & STANDARD | place << SPEED_SHIFT
+        )
+        self.active[index] = payload[offset + record.METER_ACTIVE]
         self.unknown += self._is_unknown(index)
         self.notes[index] = 0
         self.alarm[index] = 0
@@ -168,18 +164,19 @@ class Registry:
     def row(self, index: int) -> bytearray:
         """The row as a METER record has it."""
         start = index * ADDRESS_SIZE
-        row = bytearray(ROW_SIZE)
-        row[:6] = self.addresses[start : start + 6]
-        row[6:12] = self.accounts[start : start + 6]
-        row[12] = self.tariff[index]
-        row[13] = self.line[index]
-        row[ROW_STANDARD] = self.speech[index] & STANDARD
-        row[ROW_ACTIVE] = self.active[index]
-        row[ROW_SPEED] = self.speech[index] >> SPEED_SHIFT
-        return row
+        speech = self.speech[index]
+        return record.meter_row(
+            self.addresses[start : start + ADDRESS_SIZE],
+            self.accounts[start : start + ACCOUNT_SIZE],
+            self.tariff[index],
+            self.line[index],
+            speech & STANDARD,
+            self.active[index],
+            speech >> SPEED_SHIFT,
+        )
 
     def _is_unknown(self, index: int) -> int:
-        is_auto = self.speech[index] & STANDARD == STANDARD_AUTO
+        is_auto = self.speech[index] & STANDARD == record.STANDARD_AUTO
         return 1 if is_auto and self.active[index] else 0
 
     def address_text(self, index: int) -> str:

@@ -55,12 +55,7 @@ def meter_add(app: "App", arguments: "list[str]") -> "list[str]":
     trouble = app.ledger.misfit(index, terms)
     if trouble:
         raise Refusal("tariff " + str(tariff) + " cannot charge it: " + trouble)
-    row = bytearray(address + account)
-    row.append(tariff)
-    row.append(line)
-    row.append(STANDARDS.index(standard))
-    row.append(1)
-    row.append(0)
+    row = record.meter_row(address, account, tariff, line, STANDARDS.index(standard), 1, 0)
     if not app.books.set_meter(index, row):
         raise Refusal(STORAGE_TROUBLE)
     return [_row(app, index)]
@@ -69,7 +64,7 @@ def meter_add(app: "App", arguments: "list[str]") -> "list[str]":
 def meter_remove(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
     row = app.registry.row(index)
-    row[meters.ROW_ACTIVE] = 0
+    row[record.METER_ACTIVE] = 0
     if not app.books.set_meter(index, row):
         raise Refusal(STORAGE_TROUBLE)
     return ["removed " + arguments[0]]
@@ -100,8 +95,8 @@ def meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal("the last reading is not taken: " + OUTCOME_NAMES[outcome])
     row = registry.row(index)
     row[:ADDRESS_SIZE] = address
-    row[meters.ROW_STANDARD] = record.STANDARD_AUTO
-    row[meters.ROW_ACTIVE] = 1
+    row[record.METER_STANDARD] = record.STANDARD_AUTO
+    row[record.METER_ACTIVE] = 1
     if not app.books.set_meter(index, row):
         raise Refusal(STORAGE_TROUBLE)
     if len(first):

@@ -126,9 +126,9 @@ class Identify:
         standard = record.STANDARD_1997 if is_old else record.STANDARD_2007
         missed = registry.misses(index)
         row = registry.row(index)
-        is_news = row[meters.ROW_STANDARD] != standard or row[meters.ROW_SPEED] != self._place
-        row[meters.ROW_STANDARD] = standard
-        row[meters.ROW_SPEED] = self._place
+        is_news = row[record.METER_STANDARD] != standard or row[record.METER_SPEED] != self._place
+        row[record.METER_STANDARD] = standard
+        row[record.METER_SPEED] = self._place
         self._index = _NO_ROW
         if is_news and not line_meters.books.set_meter(index, row):
             return

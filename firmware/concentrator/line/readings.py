@@ -14,9 +14,9 @@ from array import array
 from dlt645 import di
 from micropython import const
 from uplink import record
+from uplink.record import STATUS_UNKNOWN
 
 from concentrator.books import registry as meters
-from concentrator.books.books import STATUS_UNKNOWN
 from concentrator.line import freezes
 
 TYPE_CHECKING = const(False)

@@ -23,9 +23,9 @@ from dlt645 import master as line
 from dlt645.master import NO_EXPIRY
 from micropython import const
 from uplink import record
+from uplink.record import STATUS_UNKNOWN
 
 from concentrator.books import registry as meters
-from concentrator.books.books import STATUS_UNKNOWN
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:

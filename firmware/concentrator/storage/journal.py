@@ -82,12 +82,12 @@ class Journal:
         return self._limit - self._segment_count
 
     def place(self) -> int:
-        """Offset in `buf` for the payload of the next record, cleared; -1 when memory is full."""
+        """Offset in `buf` of the next record, its payload cleared; -1 when memory is full."""
         if self.count == PENDING_LIMIT and not self.sync():
             return -1
-        offset = self.count * RECORD_SIZE + PAYLOAD
+        offset = self.count * RECORD_SIZE
         buf = self.buf
-        for index in range(offset, offset + PAYLOAD_SIZE):
+        for index in range(offset + PAYLOAD, offset + PAYLOAD + PAYLOAD_SIZE):
             buf[index] = 0
         return offset
 
@@ -130,7 +130,7 @@ class Journal:
         size = self.count - start
         if size > SEGMENT_RECORDS - self._filled:
             size = SEGMENT_RECORDS - self._filled
-            while size and self.buf[(start + size - 1) * RECORD_SIZE + 9] & JOINED:
+            while size and record.flags_at(self.buf, (start + size - 1) * RECORD_SIZE) & JOINED:
                 size -= 1
         if size == 0:
             if self._segment_count == self._limit:
@@ -191,7 +191,8 @@ class Journal:
         joined = 0
         end_seq = first_seq + SEGMENT_RECORDS
         while good < SEGMENT_RECORDS and self._load(first_seq, first_seq + good, end_seq):
-            flags = self._window[(first_seq + good - self._window_seq) * RECORD_SIZE + 9]
+            offset = (first_seq + good - self._window_seq) * RECORD_SIZE
+            flags = record.flags_at(self._window, offset)
             good += 1
             joined = joined + 1 if flags & JOINED else 0
         return good - joined

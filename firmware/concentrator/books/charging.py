@@ -1,0 +1,199 @@
+"""Charging: readings and freezes become money, each in the journal before it is in the ledger."""
+
+from micropython import const
+from prepay import ledger as outcomes
+from prepay import policy as rules
+from uplink import record
+from uplink.record import ESTIMATED, JOINED, STATUS_UNKNOWN
+
+from concentrator.books.supply import Supply
+from concentrator.storage.journal import SEGMENTS_RESERVE
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from array import array
+
+# Outcomes of `take_reading` besides those of the ledger.
+NOT_BILLED = const(100)  # no usable tariff: nothing is written, supply stays
+REFUSED = const(101)  # no room in the journal: the registers are read again later
+
+_HOUR_S = const(3600)
+_DAY_S = const(86400)
+
+
+class Charging(Supply):
+    """Charges accounts.
+
+    readings    charged and written since the start
+    """
+
+    readings = 0
+    # Of the reading at hand: what its account is charged by.
+    _registers_wh: "array[int]"
+
+    def take_reading(self, index: int, values: "array[int]", count: int, status: int) -> int:
+        """Charge a reading of `count` values, total first, then the rates; return the outcome."""
+        if self.t2000 < 0 or not self._pick(index, values, count):
+            return NOT_BILLED
+        outcome = self._charge(index, self.t2000, status, True)
+        if outcome <= outcomes.FIRST:
+            self._judge(index, rules.READING)
+        if status != STATUS_UNKNOWN:
+            self._compare_relay(index, status)
+        return outcome
+
+    def take_last(self, index: int, values: "array[int]") -> int:
+        """Charge a reading off the display of a meter that is exchanged, total first; the outcome.
+
+        It is the old one's last, or, once the new one is registered, its first.
+        """
+        if self.t2000 < 0 or not self._pick(index, values, len(values)):
+            return outcomes.MISFIT
+        return self._charge(index, self.t2000, STATUS_UNKNOWN, True)
+
+    def dividing_t2000(self, index: int) -> int:
+        """The whole hour whose freeze would divide what was used since the last reading, 0: none.
+
+        Prices, season, tier period or slot of a day table changed then.
+        """
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        read_t2000 = self.ledger.read_t2000[index]
+        if tariff is None or read_t2000 == 0:
+            return 0
+        change_t2000 = tariff.change_after(read_t2000)
+        if change_t2000 >= self.t2000 or change_t2000 % _HOUR_S:
+            return 0
+        return change_t2000
+
+    def take_freeze(self, index: int, t2000: int, values: "array[int]", count: int) -> None:
+        """Record the registers frozen at `t2000`, a total or rates too; charge what is news."""
+        offset = self._place()
+        if self.journal.room < SEGMENTS_RESERVE or offset < 0:
+            self.refused += 1
+            return
+        record.put_freeze(self.journal.buf, offset, t2000, values, count)
+        self.journal.add(self.t2000, record.FREEZE, index)
+        self._note_freeze(index, t2000)
+        read_t2000 = self.ledger.read_t2000[index]
+        if 0 < read_t2000 < t2000 and self._pick(index, values, count):
+            # One that does not fit behind the last reading, because the clock was set meanwhile,
+            # divides nothing; the registers as they are now are judged for themselves.
+            self._charge(index, t2000, STATUS_UNKNOWN, False)
+
+    def resume(self, index: int) -> bool:
+        """Bill the account again; the next reading is its new start."""
+        if not self._write_fault(index, 0, 0, 0, 0):
+            return False
+        self.ledger.resume(index)
+        return True
+
+    def _pick(self, index: int, values: "array[int]", count: int) -> bool:
+        """Take from a reading what the account's tariff charges; false: it is not in there."""
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        if tariff is None:
+            return False
+        registers_wh = self._registers_wh
+        for register in range(record.REGISTERS):
+            registers_wh[register] = 0
+        if tariff.registers == 1:
+            registers_wh[0] = values[0]
+            return True
+        if tariff.registers >= count:
+            return False
+        for register in range(tariff.registers):
+            registers_wh[register] = values[register + 1]
+        return True
+
+    def _charge(self, index: int, t2000: int, status: int, stops: bool) -> int:
+        """Charge what was picked, as read at `t2000`; a doubt `stops` the billing, or not."""
+        ledger = self.ledger
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        if tariff is None:
+            return NOT_BILLED
+        outcome = ledger.prepare(index, tariff, self._registers_wh, t2000)
+        if outcome > outcomes.FIRST:
+            if stops and outcome >= outcomes.EARLIER:
+                self._stop(index, outcome)
+            return outcome
+        if self.journal.room < SEGMENTS_RESERVE or not self._write_reading(index, t2000, status):
+            self.refused += 1
+            return REFUSED
+        if self.policy.load_limit_w:
+            self._power_w = ledger.mean_power_w(index)
+        ledger.commit(index)
+        self.readings += 1
+        return outcome
+
+    def _write_reading(self, index: int, t2000: int, status: int) -> bool:
+        """Put the prepared charge into the journal, with the period's end before it."""
+        ledger = self.ledger
+        buf = self.journal.buf
+        if ledger.rolled:
+            offset = self._place()
+            if offset < 0:
+                return False
+            record.put_rollover(
+                buf,
+                offset,
+                ledger.period_t2000[index],
+                ledger.new_period_t2000,
+                ledger.closed_wh,
+                ledger.closed_debit_fen,
+            )
+            self.journal.add(t2000, record.ROLLOVER, index, JOINED)
+        offset = self.journal.place() if ledger.rolled else self._place()
+        if offset < 0:
+            return False
+        record.put_reading(
+            buf,
+            offset,
+            ledger.new_debit_fen,
+            ledger.new_residue_e7,
+            ledger.new_residue_e11,
+            status,
+            ledger.new_used_wh,
+            self._registers_wh,
+        )
+        flags = ESTIMATED if ledger.estimated else 0
+        self.journal.add(t2000, record.READING, index, flags)
+        return True
+
+    def _note_freeze(self, index: int, t2000: int) -> None:
+        """One of a midnight need not be asked for again."""
+        if t2000 % _DAY_S == 0:
+            self.registry.freeze_day[index] = t2000 // _DAY_S
+
+    def _stop(self, index: int, reason: int) -> None:
+        """A doubtful reading: no more billing of this account until somebody has looked."""
+        if self._write_fault(index, reason, 1, self.ledger.fault_value, self.ledger.fault_limit):
+            self.ledger.stop(index)
+
+    def _write_fault(self, index: int, reason: int, stopped: int, value: int, limit: int) -> bool:
+        offset = self._place()
+        if offset < 0:
+            return False
+        record.put_fault(self.journal.buf, offset, reason, stopped, value, limit)
+        self.journal.add(self._time(), record.FAULT, index)
+        return self._settle(1)
+
+    def _replay_reading(self, buf: bytearray, index: int) -> None:
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        if tariff is None:
+            # Its image was there when this was written: flash has lost more than we can know.
+            self.ledger.stop(index)
+            return
+        registers_wh = self._registers_wh
+        debit_fen, residue_e7, residue_e11, used_wh = record.reading_at(buf, 0, registers_wh)
+        t2000 = record.t2000_at(buf, 0)
+        self.ledger.take_reading(
+            index, tariff, registers_wh, t2000, debit_fen, residue_e7, residue_e11, used_wh
+        )
+
+    def _replay_freeze(self, buf: bytearray, index: int) -> None:
+        self._note_freeze(index, record.freeze_at(buf, 0))
+
+    def _replay_fault(self, buf: bytearray, index: int) -> None:
+        if record.fault_at(buf, 0):
+            self.ledger.stop(index)
+        else:
+            self.ledger.resume(index)

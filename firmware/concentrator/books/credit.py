@@ -1,0 +1,232 @@
+"""Credit: what a redemption and the head-end ask of the books, and what a card takes home."""
+
+from struct import pack_into
+
+from card import codes
+from micropython import const
+from prepay import ledger as outcomes
+from prepay import policy as rules
+from uplink import record
+from uplink.record import JOINED
+
+from concentrator.books import registry as meters
+from concentrator.books.supply import Supply
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from array import array
+
+    Bytes = bytes | bytearray | memoryview
+
+_NO_INDEX = const(0xFFFF)
+_CARD_RATES = const(4)
+_WEEK_S = const(604800)
+_EVENTS_WINDOW = const(512)
+_NOTES_RESERVE = const(64)  # segments that refused cards leave to all else
+
+
+class Credit(Supply):
+    """Credits accounts.
+
+    illegal     cards that were not genuine: codes.ILLEGAL, codes.IN_A_ROW
+    behind      the head-end knows more than these books: no card is taken
+    """
+
+    illegal: "array[int]"
+    behind = False
+    hoarding_limit_fen = 0
+
+    def find_account(self, account: "Bytes") -> int:
+        """Row of the account number, -1: not ours."""
+        return self.registry.find_account(account)
+
+    def last_order(self, index: int) -> int:
+        """Number of the newest order credited, -1: the head-end may know a newer one."""
+        return -1 if self.behind else self.ledger.order[index]
+
+    def meter_of(self, index: int) -> bytearray:
+        """Address of the account's meter, wire order."""
+        address = bytearray(meters.ADDRESS_SIZE)
+        self.registry.address_into(index, address)
+        return address
+
+    def judge_credit(self, index: int, amount_fen: int) -> int:
+        """Whether the account may hold so much more, or has so much: a code of card/codes.py."""
+        ledger = self.ledger
+        if amount_fen < 0:
+            # What is charged and no whole fen yet counts as one; who is in doubt gets nothing.
+            left_fen = ledger.balance_fen(index) + amount_fen
+            if ledger.residue_e7[index] or ledger.residue_e11[index]:
+                left_fen -= 1
+            doubt = ledger.flags[index] & outcomes.STOPPED
+            return codes.NOT_COVERED if doubt or left_fen < 0 else codes.OK
+        if ledger.credit_fen[index] + amount_fen > outcomes.MONEY_LIMIT_FEN:
+            return codes.OVERFLOW
+        if amount_fen and ledger.balance_fen(index) + amount_fen > self.hoarding_limit_fen:
+            return codes.HOARDING
+        return codes.OK
+
+    def credit(
+        self,
+        index: int,
+        order: int,
+        amount_fen: int,
+        uid: "Bytes",
+        key_version: int,
+    ) -> bool:
+        """Credit an order or refund it: durable and applied on return. False: nothing happened."""
+        repaid_fen = self._repaid_fen(index, amount_fen)
+        source = record.SOURCE_CARD
+        return self._top_up(index, order, amount_fen, repaid_fen, source, uid, key_version)
+
+    def restore(self, index: int, order: int, credit_fen: int) -> bool:
+        """Take the newest order and all the money bought from the head-end; false: not now.
+
+        What was charged meanwhile follows by itself from the meter's registers.
+        """
+        ledger = self.ledger
+        amount_fen = credit_fen - ledger.credit_fen[index]
+        behind = ledger.order[index] - order
+        # Only an order that is not known here can have been a refund.
+        if behind > 0 or (behind == 0 and amount_fen < 0):
+            return False
+        return self._top_up(index, order, amount_fen, 0, record.SOURCE_RESTORED, bytes(8), 0)
+
+    def tier_of(self, index: int) -> int:
+        """Tier from 0 on that the account has reached; 0 also without a tariff."""
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        return self.ledger.tier_of(index, tariff) if tariff is not None else 0
+
+    def fill_write_back(self, index: int, buf: bytearray, offset: int) -> None:
+        """What a card takes home; the layout is in card/image.py."""
+        ledger = self.ledger
+        balance_fen = ledger.balance_fen(index)
+        relay = 1 if self.registry.relay[index] & meters.DESIRED_OPEN else 0
+        pack_into("<BB", buf, offset + 2, ledger.state[index], relay)
+        pack_into(
+            "<IiI", buf, offset + 4, ledger.order[index], balance_fen, ledger.credit_fen[index]
+        )
+        pack_into("<II", buf, offset + 16, max(0, -balance_fen), ledger.used_wh[index])
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        rates = min(tariff.registers, _CARD_RATES) if tariff is not None else 0
+        pack_into("<BB", buf, offset + 24, self.tier_of(index), rates)
+        for rate in range(_CARD_RATES):
+            at = index * ledger.rates_limit + rate
+            wh = ledger.registers_wh[at] if rate < rates else 0
+            pack_into("<I", buf, offset + 28 + 4 * rate, wh)
+        pack_into("<I", buf, offset + 48, self.number)
+
+    def note_card(
+        self,
+        code: int,
+        index: int,
+        order: int,
+        amount_fen: int,
+        uid: "Bytes",
+        account: "Bytes",
+    ) -> None:
+        """A card was refused: who, what and why, for the head-end and to count it again.
+
+        Whoever inserts it again and again must not take the room of readings and money.
+        """
+        offset = self._place()
+        if self.journal.room < _NOTES_RESERVE or offset < 0:
+            return
+        record.put_card(self.journal.buf, offset, code, order, amount_fen, uid, account)
+        self.journal.add(self._time(), record.CARD, index & _NO_INDEX)
+
+    def event_before(self, index: int, seq: int, buf: bytearray) -> int:
+        """Put the newest record of the account before `seq` into `buf`; return its seq, 0: none.
+
+        Looks back over a few hundred records only.
+        """
+        journal = self.journal
+        seq = min(seq, journal.durable_seq + 1)
+        first_seq = max(journal.first_seq, seq - _EVENTS_WINDOW)
+        while seq > first_seq:
+            seq -= 1
+            if journal.read_into(seq, buf) and record.index_at(buf, 0) == index:
+                return seq
+        return 0
+
+    def _repaid_fen(self, index: int, amount_fen: int) -> int:
+        """What of a top-up goes to the account's debt; first comes what lies below zero."""
+        ledger = self.ledger
+        amount_fen = max(0, amount_fen + min(0, ledger.balance_fen(index)))
+        week_fen = ledger.debt_week_fen[index] if self._in_week(index, self._time()) else 0
+        return self.policy.repaid_fen(amount_fen, ledger.debt_fen[index], week_fen)
+
+    def _in_week(self, index: int, t2000: int) -> bool:
+        """Whether the week of the account's last repayment still counts.
+
+        Neither without a clock nor with one set back into the week before it begins anew.
+        """
+        return t2000 == 0 or 0 <= self.ledger.debt_week[index] - t2000 // _WEEK_S <= 1
+
+    def _apply_top_up(
+        self, index: int, order: int, amount_fen: int, repaid_fen: int, t2000: int
+    ) -> None:
+        ledger = self.ledger
+        ledger.top_up(index, order, amount_fen, repaid_fen)
+        if not self._in_week(index, t2000):
+            ledger.debt_week[index] = t2000 // _WEEK_S
+            ledger.debt_week_fen[index] = 0
+        ledger.debt_week_fen[index] += repaid_fen
+
+    def _top_up(
+        self,
+        index: int,
+        order: int,
+        amount_fen: int,
+        repaid_fen: int,
+        source: int,
+        uid: "Bytes",
+        key_version: int,
+    ) -> bool:
+        ledger = self.ledger
+        offset = self._place()
+        if offset < 0:
+            return False
+        # Whoever lived there before may have left the relay open.
+        opens = not ledger.order[index] and not self.registry.relay[index] & meters.DESIRED_OPEN
+        if opens:
+            closed = record.RELAY_CLOSED
+            self._write_relay(index, closed, record.STAGE_INTENT, rules.R_TOP_UP, 0, JOINED)
+            offset = self.journal.place()
+        credit_fen = ledger.credit_fen[index] + amount_fen
+        balance_fen = credit_fen - ledger.debit_fen[index] - repaid_fen
+        record.put_top_up(
+            self.journal.buf,
+            offset,
+            order,
+            abs(amount_fen),
+            credit_fen,
+            balance_fen,
+            repaid_fen,
+            source,
+            uid,
+            key_version,
+        )
+        kind = record.TOP_UP if amount_fen >= 0 else record.REFUND
+        self.journal.add(self._time(), kind, index)
+        if not self._settle(2 if opens else 1):
+            return False
+        if opens:
+            self._want_relay(index, record.RELAY_CLOSED)
+        self._apply_top_up(index, order, amount_fen, repaid_fen, self._time())
+        self._judge(index, rules.TOP_UP if amount_fen >= 0 else rules.REFUND)
+        return True
+
+    def _replay_card(self, buf: bytearray, index: int) -> None:
+        code, order = record.card_at(buf, 0)
+        if codes.is_illegal(code):
+            codes.count_illegal(self.illegal)
+        elif order:
+            self.illegal[codes.IN_A_ROW] = 0
+        if code == codes.OK:
+            self.illegal[codes.ILLEGAL] = 0
+
+    def _replay_top_up(self, buf: bytearray, index: int) -> None:
+        order, amount_fen, repaid_fen = record.top_up_at(buf, 0)
+        self._apply_top_up(index, order, amount_fen, repaid_fen, record.t2000_at(buf, 0))
+        self.illegal[codes.IN_A_ROW] = 0

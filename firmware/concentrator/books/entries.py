@@ -1,0 +1,99 @@
+"""What is written for the head-end alone, and how anything gets into the journal.
+
+Records of a group are joined by their writer. `_place` makes room for a whole group, `_settle`
+makes it durable or takes it back.
+"""
+
+from micropython import const
+from uplink import record
+
+from concentrator.storage.journal import PENDING_LIMIT, SEGMENTS_RESERVE
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from array import array
+
+    from prepay.ledger import Ledger
+    from prepay.policy import Policy
+
+    from concentrator.books.registry import Registry
+    from concentrator.books.tariffs import Tariffs
+    from concentrator.storage.journal import Journal
+
+_GROUP_LIMIT = const(5)
+
+
+class Entries:
+    """The journal and the tables that its records change.
+
+    t2000       now, in seconds since 2000, -1: not known; whoever steps sets it
+    number      of this concentrator, 0: not set
+    refused     readings, freezes and items that found no room
+    """
+
+    def __init__(
+        self,
+        journal: "Journal",
+        registry: "Registry",
+        ledger: "Ledger",
+        tariffs: "Tariffs",
+        policy: "Policy",
+    ) -> None:
+        self.journal = journal
+        self.registry = registry
+        self.ledger = ledger
+        self.tariffs = tariffs
+        self.policy = policy
+        self.t2000 = -1
+        self.number = 0
+        self.refused = 0
+
+    def note_line(self, index: int, state: int, failures: int, ahead_s: int = 0) -> None:
+        """A meter fell silent, or answers again, or its clock is wrong."""
+        offset = self._place()
+        if offset >= 0:
+            record.put_line(self.journal.buf, offset, state, failures, ahead_s)
+            self.journal.add(self._time(), record.LINE, index)
+
+    def note_item(self, index: int, identifier: int, values: "array[int]", count: int) -> None:
+        """What a meter told beside its registers; dropped where room is short."""
+        offset = self._place()
+        if self.journal.room < SEGMENTS_RESERVE or offset < 0:
+            self.refused += 1
+            return
+        record.put_item(self.journal.buf, offset, identifier, values, count)
+        self.journal.add(self._time(), record.ITEM, index)
+
+    def note_clock(self, old_t2000: int, new_t2000: int) -> None:
+        """Somebody set the clock."""
+        offset = self._place()
+        if offset >= 0:
+            record.put_clock(self.journal.buf, offset, max(old_t2000, 0), new_t2000)
+            self.journal.add(new_t2000, record.CLOCK, 0)
+            self.journal.sync()
+
+    def note_start(self, first_seq: int, lost: int) -> None:
+        """The concentrator has started and recovered."""
+        offset = self._place()
+        if offset >= 0:
+            record.put_start(self.journal.buf, offset, first_seq, lost)
+            self.journal.add(self._time(), record.START, 0)
+
+    def _time(self) -> int:
+        return max(self.t2000, 0)
+
+    def _place(self) -> int:
+        """Offset of a group's first record, with room for the whole group; -1: there is none."""
+        if self.journal.count + _GROUP_LIMIT > PENDING_LIMIT and not self.journal.sync():
+            return -1
+        return self.journal.place()
+
+    def _settle(self, count: int) -> bool:
+        """Make the newest `count` records durable; where that fails, take them back."""
+        if self.journal.sync():
+            return True
+        # Joined records are durable together: either all of them are waiting, or none.
+        if self.journal.count < count:
+            return True
+        self.journal.withdraw(count)
+        return False

@@ -1,0 +1,166 @@
+"""Supply: what the policy decides of an account, and what is wanted of its meter's relay.
+
+A verdict and the intent to move a relay are one group of records, durable before anything acts on
+them.
+"""
+
+from micropython import const
+from prepay import ledger as outcomes
+from prepay import policy as rules
+from uplink import record
+from uplink.record import JOINED
+
+from concentrator.books import registry as meters
+from concentrator.books.entries import Entries
+
+_STATUS_OPEN = const(0x10)
+_STATUS_GUARD = const(0x1000)
+
+
+class Supply(Entries):
+    """Judges accounts and orders relays."""
+
+    # Mean power of the account whose reading was charged last, where there is a load limit.
+    _power_w = 0
+
+    def show_card(self, index: int) -> None:
+        """A card that brings no money was inserted: its holder asks for supply."""
+        self._judge(index, rules.CARD)
+
+    def order_supply(self, index: int, cut: bool) -> bool:
+        """Cut or restore by order of the station; false when the policy or the storage refuses."""
+        state = self.ledger.state[index]
+        self._judge(index, rules.ORDER_TRIP if cut else rules.ORDER_CLOSE)
+        return self.ledger.state[index] != state
+
+    def alarms(self, index: int) -> bool:
+        """Whether the account's meter is to show an alarm: money runs out, or has."""
+        return rules.NORMAL < self.ledger.state[index] < rules.REMOTE
+
+    def relay_done(self, index: int, stage: int, status: int) -> None:
+        """A relay command ended: record.STAGE_CONFIRMED or STAGE_FAILED, with the status word."""
+        wants_open = self.registry.relay[index] & meters.DESIRED_OPEN
+        desired = record.RELAY_OPEN if wants_open else record.RELAY_CLOSED
+        if self._place() < 0 or not self._write_relay(index, desired, stage, 0, status):
+            return
+        ended = meters.RELAY_IDLE if stage == record.STAGE_CONFIRMED else meters.RELAY_FAILED
+        self.registry.set_relay(index, ended | wants_open)
+
+    def _judge(self, index: int, cause: int) -> None:
+        """Let the policy decide; what it wants is durable before anything acts on it.
+
+        An account that never bought is not open yet: it is read and charged, and nothing but an
+        order cuts it.
+        """
+        ledger = self.ledger
+        if ledger.order[index] == 0 and cause < rules.ORDER_TRIP:
+            return
+        state = ledger.state[index]
+        balance_fen = ledger.balance_fen(index)
+        if state == rules.CUT and balance_fen > self.policy.close_fen:
+            # Who has money is cut only if the verdict on his top-up was lost on its way to flash.
+            cause = rules.TOP_UP
+        verdict = self.policy.judge(
+            state,
+            balance_fen,
+            cause,
+            self.t2000,
+            ledger.flags[index],
+            ledger.grade[index],
+            ledger.since_t2000[index],
+            self._power_w if cause == rules.READING else 0,
+        )
+        if verdict == state:
+            return
+        if self.t2000 < 0 and verdict >> 8 & 0xFF not in (rules.CLOSE, rules.PERMIT):
+            # Without a clock nothing but a supply that comes back can be decided.
+            return
+        count = self._write_verdict(index, verdict)
+        if count and self._settle(count):
+            self._apply_verdict(index, verdict)
+
+    def _write_verdict(self, index: int, verdict: int) -> int:
+        """Write POLICY and, where the relay has to move, RELAY behind it; return how many."""
+        intent = verdict >> 8 & 0xFF
+        reason = verdict >> 16
+        balance_fen = self.ledger.balance_fen(index)
+        offset = self._place()
+        if offset < 0:
+            return 0
+        state = self.ledger.state[index]
+        record.put_policy(self.journal.buf, offset, verdict & 0xFF, state, reason, balance_fen)
+        self.journal.add(self._time(), record.POLICY, index, JOINED if intent else 0)
+        if not intent:
+            return 1
+        if not self._write_relay(index, _desired(intent), record.STAGE_INTENT, reason, 0):
+            self.journal.withdraw(1)
+            return 0
+        return 2
+
+    def _apply_verdict(self, index: int, verdict: int) -> None:
+        self.ledger.enter(index, verdict & 0xFF, self._time())
+        intent = verdict >> 8 & 0xFF
+        if intent:
+            self._want_relay(index, _desired(intent))
+
+    def _want_relay(self, index: int, desired: int) -> None:
+        stage = meters.RELAY_LOOK
+        if desired == record.RELAY_OPEN:
+            stage |= meters.DESIRED_OPEN
+        self.registry.set_relay(index, stage)
+
+    def _write_relay(
+        self, index: int, desired: int, stage: int, reason: int, status: int, flags: int = 0
+    ) -> bool:
+        offset = self.journal.place()
+        if offset < 0:
+            return False
+        balance_fen = self.ledger.balance_fen(index)
+        record.put_relay(self.journal.buf, offset, desired, stage, reason, status, balance_fen)
+        self.journal.add(self._time(), record.RELAY, index, flags)
+        return True
+
+    def _compare_relay(self, index: int, status: int) -> None:
+        """The meter told its relay's state: is it what was wanted last?"""
+        relay = self.registry.relay[index]
+        stage = relay & meters.RELAY_STAGE
+        is_open = status & _STATUS_OPEN != 0
+        wants_open = relay & meters.DESIRED_OPEN != 0
+        if is_open == wants_open:
+            if stage == meters.RELAY_FAILED:
+                self.relay_done(index, record.STAGE_CONFIRMED, status)
+            return
+        # A supply that should be cut is cut again, unless something forbids it. One that should
+        # be on but is off is only switched on when it was ours to do: somebody may work there.
+        if wants_open and (
+            self.ledger.flags[index] & (outcomes.STOPPED | outcomes.GUARD)
+            or status & _STATUS_GUARD  # the meter would refuse
+            or self.policy.no_cut_at(self.t2000)
+        ):
+            return
+        if stage == meters.RELAY_FAILED or (wants_open and stage == meters.RELAY_IDLE):
+            desired = record.RELAY_OPEN if wants_open else record.RELAY_CLOSED
+            self._order_relay(index, desired, rules.R_MISMATCH, status)
+
+    def _order_relay(self, index: int, desired: int, reason: int, status: int) -> None:
+        """Want the relay so, once that is durable."""
+        intent = record.STAGE_INTENT
+        if (
+            self._place() >= 0
+            and self._write_relay(index, desired, intent, reason, status)
+            and self._settle(1)
+        ):
+            self._want_relay(index, desired)
+
+    def _replay_relay(self, buf: bytearray, index: int) -> None:
+        desired, stage = record.relay_at(buf, 0)
+        if stage == record.STAGE_INTENT:
+            self._want_relay(index, desired)
+            return
+        ended = meters.RELAY_IDLE if stage == record.STAGE_CONFIRMED else meters.RELAY_FAILED
+        wants_open = meters.DESIRED_OPEN if desired == record.RELAY_OPEN else 0
+        self.registry.set_relay(index, ended | wants_open)
+
+
+def _desired(intent: int) -> int:
+    return record.RELAY_OPEN if intent == rules.TRIP else record.RELAY_CLOSED
