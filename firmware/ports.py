@@ -5,10 +5,20 @@ The concentrator is built on `Services` and driven by `Timing`; a board of firmw
 
 A name of storage is a file without a folder, at most 16 characters. A power cut at any operation
 leaves of `replace` the old or the new content, and of `append` what was there before, at worst
-with part of the new bytes behind it.
+with part of the new bytes behind it. A file between `begin` and `finish` is missing, empty or
+a part of itself after a cut.
+
+What a read gives is not checked: whoever reads knows a torn or a rotten file by its CRC.
 """
 
 from micropython import const
+
+# What `read_into` and `size` answer instead of a count.
+NOT_THERE = const(-1)  # no file has this name
+UNREADABLE = const(-2)  # the flash did not tell; trying again may help
+
+# The unit of `blocks`, whatever the blocks of the flash are.
+BLOCK_SIZE = const(4096)
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -18,7 +28,7 @@ if TYPE_CHECKING:
         """Small files on flash. Failure is an answer, never an exception."""
 
         def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
-            """Read `size` bytes at `offset`; return how many there were, 0 without the file."""
+            """Read `size` bytes at `offset`; return how many there were, NOT_THERE, UNREADABLE."""
 
         def append(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
             """Add bytes to the file, made if need be; true once they would survive a cut."""
@@ -29,11 +39,36 @@ if TYPE_CHECKING:
         def remove(self, name: str) -> bool:
             """Delete the file; true also when there was none."""
 
-        def names(self, prefix: str) -> "list[str]":
-            """Names of the files that begin with `prefix`, in order."""
+        def names(self, prefix: str) -> "list[str] | None":
+            """Names of the files that begin with `prefix`, in order; None: the flash did not tell.
+
+            The file between `begin` and `finish` may be among them.
+            """
 
         def size(self, name: str) -> int:
-            """Bytes in the file, -1 without one."""
+            """Bytes in the file, NOT_THERE or UNREADABLE."""
+
+        def blocks(self) -> "tuple[int, int]":
+            """How many blocks of 4096 bytes there are, and how many of them are free.
+
+            It may take as long as reading every file: ask seldom. (0, 0): the flash did not tell.
+            """
+
+        def begin(self, name: str) -> bool:
+            """Start a file that is written across steps; what was there under its name is lost.
+
+            There is one at a time: one that was begun before is given up. All other files can be
+            read and written meanwhile.
+            """
+
+        def put(self, buf: "bytearray | memoryview | bytes", size: int) -> bool:
+            """Add bytes to the file that was begun; false: it is given up."""
+
+        def finish(self) -> bool:
+            """Close the file that was begun; true once it would survive a cut, else it is gone."""
+
+        def give_up(self) -> None:
+            """Delete the file that was begun, if there is one."""
 
     class Stream(Protocol):
         """Bytes in and out, never waiting."""
@@ -147,3 +182,7 @@ if TYPE_CHECKING:
         # Meters, and registers of each, that its heap has room for.
         capacity: "tuple[int, int]"
         card_reader: "CardReader | None"
+
+
+class Unreadable(Exception):
+    """What exists on flash cannot be read: nothing may be decided until it can."""

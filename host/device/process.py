@@ -15,10 +15,11 @@ import socket
 import time
 import tty
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from concentrator.app import App
 from concentrator.run import Runner
+from ports import BLOCK_SIZE, NOT_THERE, UNREADABLE
 
 from host.sim.clock import AcceleratedClock
 
@@ -35,13 +36,17 @@ class FolderStorage:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._open: BinaryIO | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
-        """Read `size` bytes at `offset`; return how many there were, 0 without the file."""
-        if self.size(name) < 0:
-            return 0
-        data = (self._folder / name).read_bytes()[offset : offset + size]
+        """Read `size` bytes at `offset`; return how many there were, NOT_THERE, UNREADABLE."""
+        try:
+            data = (self._folder / name).read_bytes()[offset : offset + size]
+        except FileNotFoundError:
+            return NOT_THERE
+        except OSError:
+            return UNREADABLE
         buf[: len(data)] = data
         return len(data)
 
@@ -63,15 +68,61 @@ class FolderStorage:
         (self._folder / name).unlink(missing_ok=True)
         return True
 
-    def names(self, prefix: str) -> list[str]:
-        """Names of the files that begin with `prefix`, in order."""
-        names = [path.name for path in self._folder.iterdir()]
-        return sorted(name for name in names if name != "~" and name.startswith(prefix))
+    def names(self, prefix: str) -> list[str] | None:
+        """Names of the files that begin with `prefix`, in order; None: unreadable."""
+        try:
+            names = os.listdir(self._folder)
+        except OSError:
+            return None
+        return sorted(name for name in names if name[0] != "~" and name.startswith(prefix))
 
     def size(self, name: str) -> int:
-        """Bytes in the file, -1 without one."""
-        path = self._folder / name
-        return path.stat().st_size if path.exists() else -1
+        """Bytes in the file, NOT_THERE or UNREADABLE."""
+        try:
+            return (self._folder / name).stat().st_size
+        except FileNotFoundError:
+            return NOT_THERE
+        except OSError:
+            return UNREADABLE
+
+    def blocks(self) -> tuple[int, int]:
+        """How many blocks of 4096 bytes there are on the folder's disk, and how many are free."""
+        try:
+            found = os.statvfs(self._folder)
+        except OSError:
+            return 0, 0
+        return (
+            found.f_blocks * found.f_frsize // BLOCK_SIZE,
+            found.f_bavail * found.f_frsize // BLOCK_SIZE,
+        )
+
+    def begin(self, name: str) -> bool:
+        """Start a file that is written across steps."""
+        self.give_up()
+        self._open = (self._folder / name).open("wb")
+        return True
+
+    def put(self, buf: bytearray | memoryview | bytes, size: int) -> bool:
+        """Add bytes to the file that was begun."""
+        if self._open is None:
+            return False
+        self._open.write(bytes(buf)[:size])
+        return True
+
+    def finish(self) -> bool:
+        """Close the file that was begun."""
+        if self._open is None:
+            return False
+        self._open.close()
+        self._open = None
+        return True
+
+    def give_up(self) -> None:
+        """Delete the file that was begun, if there is one."""
+        if self._open is not None:
+            self._open.close()
+            Path(self._open.name).unlink()
+            self._open = None
 
 
 class Terminal:

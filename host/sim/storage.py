@@ -1,11 +1,14 @@
 """Flash in memory that loses power: what the firmware's `ports.Storage` promises and no more.
 
-Changes (append, replace, remove) are counted. A cut planned for one of them raises PowerCut there
-and leaves what the port allows: of `replace` and `remove` all or nothing, of `append` any part of
-the new bytes. `content` is what survives: a new storage of it is the device after the restart.
+Changes (append, replace, remove, begin, put, finish) are counted. A cut planned for one of them
+raises PowerCut there and leaves what the port allows: of `replace` and `remove` all or nothing, of
+`append` and of the file between `begin` and `finish` any part of the new bytes. `content` is what
+survives: a new storage of it is the device after the restart.
 
 A file takes whole blocks. Without room, and while an operation is named in `failing`, the answer
-is the failure the port has for it, and nothing has changed.
+is the failure the port has for it, and nothing has changed. Looks (read, names, size) are counted
+as well: `plan_look_failure` has one of them fail, or all from it on. `turn_bit` spoils what is
+stored without a word, as flash does.
 """
 
 from collections import Counter
@@ -14,6 +17,11 @@ from random import Random
 
 NAME_LIMIT = 16
 BLOCK_SIZE = 4096
+# What reads answer instead of a count.
+NOT_THERE = -1
+UNREADABLE = -2
+# Blocks of a flash whose size nobody limits: 4 MiB.
+UNLIMITED_BLOCKS = 1024
 
 
 class PowerCut(Exception):
@@ -25,36 +33,47 @@ class StorageFaults:
     """How likely each operation fails, 0 to 1, leaving everything as it was.
 
     torn_append     an append fails and leaves any part of its bytes, all of them at worst
+    put             also of `begin` and `finish`
     """
 
     read: float = 0.0
+    names: float = 0.0
+    size: float = 0.0
     append: float = 0.0
     torn_append: float = 0.0
     replace: float = 0.0
     remove: float = 0.0
+    put: float = 0.0
 
 
 @dataclass
 class Storage:
     """Files by name.
 
-    blocks      room for this many blocks, 0: no limit
-    failing     names of operations that fail now: read, append, replace, remove
-    changes     appends, replacements and removals begun so far
-    counters    each operation, and each that failed as `append_failed`
+    limit_blocks    room for this many blocks, 0: no limit
+    failing         names of operations that fail now: those that StorageFaults has
+    changes         changes begun so far
+    looks           reads, listings and sizes asked for so far
+    counters        each operation, and each that failed as `append_failed`
     """
 
     content: dict[str, bytes] = field(default_factory=dict)
-    blocks: int = 0
+    limit_blocks: int = 0
     faults: StorageFaults = StorageFaults()
     random: Random = field(default_factory=lambda: Random(0))
     failing: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.changes = 0
+        self.looks = 0
         self.counters: Counter[str] = Counter()
         self._cut_at = -1
         self._kept_percent = 0
+        self._look_fails_at = -1
+        self._looks_fail_on = False
+        # The file between `begin` and `finish`: its name, and its bytes so far.
+        self._open_name = ""
+        self._open = b""
 
     def plan_cut(self, after: int, kept_percent: int) -> None:
         """Cut the power in the change that comes after `after` more.
@@ -64,32 +83,47 @@ class Storage:
         self._cut_at = self.changes + after
         self._kept_percent = kept_percent
 
+    def plan_look_failure(self, after: int, stays: bool = False) -> None:
+        """Have the look that comes after `after` more fail; `stays`: all behind it too."""
+        self._look_fails_at = self.looks + after
+        self._looks_fail_on = stays
+
+    def turn_bit(self, name: str, bit: int) -> None:
+        """Turn one bit of what is stored in a file."""
+        data = bytearray(self.content[name])
+        data[bit // 8] ^= 1 << bit % 8
+        self.content[name] = bytes(data)
+
     def reopened(self) -> "Storage":
         """The same flash after a restart, without a cut planned; counters go on."""
-        storage = Storage(dict(self.content), self.blocks, self.faults, self.random)
+        storage = Storage(dict(self.content), self.limit_blocks, self.faults, self.random)
         storage.counters = self.counters
         return storage
 
     @property
     def used_blocks(self) -> int:
         """Blocks taken by all files."""
-        return sum(_blocks(len(data)) for data in self.content.values())
+        used = sum(_blocks(len(data)) for data in self.content.values())
+        # An empty file has a block already, as one that was begun has.
+        return used + _blocks(len(self._open)) - 1 if self._open_name else used
 
     # --- the port ------------------------------------------------------------------------------
 
     def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
-        """Read up to `size` bytes at `offset`; return how many."""
+        """Read up to `size` bytes at `offset`; return how many, NOT_THERE or UNREADABLE."""
         _check(name)
-        if self._fails("read"):
-            return 0
-        data = self.content.get(name, b"")[offset : offset + size]
+        if self._look_fails("read"):
+            return UNREADABLE
+        if name not in self.content:
+            return NOT_THERE
+        data = self.content[name][offset : offset + size]
         buf[: len(data)] = data
         return len(data)
 
     def append(self, name: str, buf: bytes | bytearray | memoryview, size: int) -> bool:
         """Add the first `size` bytes of `buf`; false: they do not count, wherever they end."""
         old = self.content.get(name, b"")
-        new = old + bytes(buf[:size])
+        new = old + bytes(buf)[:size]
         if self._begins(name):
             kept_size = size * self._kept_percent // 100
             self._lose_power(name, new[: len(old) + kept_size])
@@ -104,7 +138,7 @@ class Storage:
 
     def replace(self, name: str, buf: bytes | bytearray | memoryview, size: int) -> bool:
         """Give the file the first `size` bytes of `buf`; false: it has the old ones."""
-        new = bytes(buf[:size])
+        new = bytes(buf)[:size]
         if self._begins(name):
             done = self._kept_percent >= 50
             self._lose_power(name, new if done else self.content.get(name))
@@ -117,13 +151,68 @@ class Storage:
             self._lose_power(name, None if done else self.content.get(name))
         return self._ends("remove", name, None)
 
-    def names(self, prefix: str) -> list[str]:
-        """Names that begin with `prefix`, in order."""
+    def names(self, prefix: str) -> list[str] | None:
+        """Names that begin with `prefix`, in order; None: the flash did not tell."""
+        if self._look_fails("names"):
+            return None
         return sorted(name for name in self.content if name.startswith(prefix))
 
     def size(self, name: str) -> int:
-        """Bytes in the file, -1 without one."""
-        return len(self.content[name]) if name in self.content else -1
+        """Bytes in the file, NOT_THERE or UNREADABLE."""
+        if self._look_fails("size"):
+            return UNREADABLE
+        return len(self.content[name]) if name in self.content else NOT_THERE
+
+    def blocks(self) -> tuple[int, int]:
+        """Blocks there are, and those that are free."""
+        total = self.limit_blocks or UNLIMITED_BLOCKS
+        return total, max(0, total - self.used_blocks)
+
+    def begin(self, name: str) -> bool:
+        """Start a file that is written across steps."""
+        self.give_up()
+        if self._begins(name):
+            self._lose_power(name, b"" if self._kept_percent else self.content.get(name))
+        self.content.pop(name, None)
+        if not self._ends("put", name, b""):
+            return False
+        self._open_name = name
+        self._open = b""
+        return True
+
+    def put(self, buf: bytes | bytearray | memoryview, size: int) -> bool:
+        """Add bytes to the file that was begun; false: it is given up."""
+        name = self._open_name
+        if not name:
+            return False
+        new = self._open + bytes(buf)[:size]
+        if self._begins(name):
+            self._lose_power(name, new[: len(new) * self._kept_percent // 100])
+        grown_blocks = _blocks(len(new)) - _blocks(len(self._open))
+        if self._fails("put") or (grown_blocks and grown_blocks > self.blocks()[1]):
+            self.give_up()
+            return False
+        self._open = new
+        return True
+
+    def finish(self) -> bool:
+        """Close the file that was begun; true once it would survive a cut."""
+        name, new = self._open_name, self._open
+        if not name:
+            return False
+        self._open_name, self._open = "", b""
+        if self._begins(name):
+            self._lose_power(name, new[: len(new) * self._kept_percent // 100])
+        if self._ends("put", name, new):
+            return True
+        self.content.pop(name, None)
+        return False
+
+    def give_up(self) -> None:
+        """Delete the file that was begun, if there is one."""
+        if self._open_name:
+            self.content.pop(self._open_name, None)
+        self._open_name, self._open = "", b""
 
     # --- trouble -------------------------------------------------------------------------------
 
@@ -150,12 +239,21 @@ class Storage:
             self.counters[f"{operation}_failed"] += 1
         return fails
 
+    def _look_fails(self, operation: str) -> bool:
+        at = self.looks
+        self.looks += 1
+        planned = self._look_fails_at
+        if at == planned or (self._looks_fail_on and at > planned >= 0):
+            self.counters[f"{operation}_failed"] += 1
+            return True
+        return self._fails(operation)
+
     def _has_room(self, name: str, new: bytes | None) -> bool:
-        if not self.blocks or new is None:
+        if not self.limit_blocks or new is None:
             return True
         old = self.content.get(name)
         before = 0 if old is None else _blocks(len(old))
-        return self.used_blocks - before + _blocks(len(new)) <= self.blocks
+        return self.used_blocks - before + _blocks(len(new)) <= self.limit_blocks
 
     def _lose_power(self, name: str, left: bytes | None) -> None:
         if self._has_room(name, left):

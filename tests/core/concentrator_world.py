@@ -9,6 +9,7 @@ from concentrator.app import App
 from dlt645 import clock
 from dlt645.frame import Receiver, encode_into
 from harness import check, equal
+from memory_storage import Storage
 from tariff_images import ENDLESS, image, ladder, terms
 from uplink import link
 from uplink.link import LinkReceiver
@@ -25,79 +26,6 @@ _ENERGY = b"\x00\xff\x01\x00"
 _STATUS = b"\x03\x05\x00\x04"
 _SETTLED = b"\x01\xff\x01\x00"
 _SETTLEMENT_DAYS = b"\x0b\x00\x04"
-
-
-class PowerCut(Exception):
-    """The device lost its power in a change of the flash."""
-
-
-class Storage:
-    """Files in memory. `cut` changes from now the power fails, keeping `kept_percent` of it.
-
-    failing     changes fail; only those of files whose name begins so
-    """
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.cut = -1
-        self.kept_percent = 0
-        self.failing = ""
-        self.changes = 0
-
-    def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
-        """Read."""
-        part = self.files.get(name, b"")[offset : offset + size]
-        buf[: len(part)] = part
-        return len(part)
-
-    def append(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
-        """Add."""
-        old = self.files.get(name, b"")
-        if self._cuts():
-            self.files[name] = old + bytes(buf[: size * self.kept_percent // 100])
-            raise PowerCut
-        if self._fails(name):
-            return False
-        self.files[name] = old + bytes(buf[:size])
-        return True
-
-    def replace(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
-        """Write anew."""
-        cuts = self._cuts()
-        if self._fails(name):
-            return False
-        if not cuts or self.kept_percent >= 50:
-            self.files[name] = bytes(buf[:size])
-        if cuts:
-            raise PowerCut
-        return True
-
-    def remove(self, name: str) -> bool:
-        """Delete."""
-        cuts = self._cuts()
-        if self._fails(name):
-            return False
-        if name in self.files and (not cuts or self.kept_percent >= 50):
-            del self.files[name]
-        if cuts:
-            raise PowerCut
-        return True
-
-    def names(self, prefix: str) -> "list[str]":
-        """In order."""
-        return sorted([name for name in self.files if name.startswith(prefix)])
-
-    def size(self, name: str) -> int:
-        """Bytes."""
-        return len(self.files[name]) if name in self.files else -1
-
-    def _cuts(self) -> bool:
-        self.changes += 1
-        self.cut -= 1
-        return self.cut == -1
-
-    def _fails(self, name: str) -> bool:
-        return self.failing != "" and name.startswith(self.failing)
 
 
 class Meter:

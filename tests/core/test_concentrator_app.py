@@ -25,9 +25,9 @@ from concentrator_world import (
     START_T2000,
     TRIP,
     Bench,
-    PowerCut,
 )
 from harness import check, equal, heap_locked
+from memory_storage import PowerCut
 from prepay import policy as rules
 from tariff_images import ENDLESS, image, ladder, terms
 from uplink import record

@@ -17,6 +17,7 @@ from concentrator.books.registry import DESIRED_OPEN, Registry
 from concentrator.books.tariffs import Tariffs
 from concentrator.storage.journal import Journal
 from harness import check, equal
+from memory_storage import Storage
 from prepay.ledger import Ledger
 from prepay.policy import ALARM_1, CUT, Policy
 from tariff_images import ENDLESS, image, ladder, terms
@@ -27,45 +28,6 @@ INDEX = 0
 ONE_RATE = image(1, 1, (ladder((), (50000000,)),), (terms(0, ENDLESS),))
 DEARER = image(1, 1, (ladder((), (60000000,)),), (terms(0, ENDLESS),))
 TWO_RATES = image(2, 1, (ladder((), (60000000, 30000000)),), (terms(0, ENDLESS),))
-
-
-class Storage:
-    """Files in memory."""
-
-    def __init__(self) -> None:
-        self.files = {}  # type: ignore[var-annotated]  # no typing on the device
-        self.full = False
-
-    def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
-        """Read."""
-        part = self.files.get(name, b"")[offset : offset + size]
-        buf[: len(part)] = part
-        return len(part)
-
-    def append(self, name: str, buf: bytes, size: int) -> bool:
-        """Add."""
-        if not self.full:
-            self.files[name] = self.files.get(name, b"") + bytes(buf[:size])
-        return not self.full
-
-    def replace(self, name: str, buf: bytes, size: int) -> bool:
-        """Write anew."""
-        if not self.full:
-            self.files[name] = bytes(buf[:size])
-        return not self.full
-
-    def remove(self, name: str) -> bool:
-        """Delete."""
-        self.files.pop(name, None)
-        return True
-
-    def names(self, prefix: str) -> "list[str]":
-        """In order."""
-        return sorted([name for name in self.files if name.startswith(prefix)])
-
-    def size(self, name: str) -> int:
-        """Bytes."""
-        return len(self.files[name]) if name in self.files else -1
 
 
 class World:

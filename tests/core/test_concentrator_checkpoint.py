@@ -8,39 +8,11 @@ from array import array
 
 from concentrator.storage.checkpoint import Checkpoint, TooManyRows, file_name
 from harness import check, equal, raises
+from memory_storage import Storage
 
 
 def _nothing() -> None:
     """There is no watchdog."""
-
-
-class Storage:
-    """Files in a dictionary."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.full = False
-
-    def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
-        part = self.files.get(name, b"")[offset : offset + size]
-        buf[: len(part)] = part
-        return len(part)
-
-    def append(self, name: str, buf: bytes, size: int) -> bool:
-        if self.full:
-            return False
-        self.files[name] = self.files.get(name, b"") + bytes(buf[:size])
-        return True
-
-    def remove(self, name: str) -> bool:
-        self.files.pop(name, None)
-        return True
-
-    def names(self, prefix: str) -> "list[str]":
-        return sorted(name for name in self.files if name.startswith(prefix))
-
-    def size(self, name: str) -> int:
-        return len(self.files[name]) if name in self.files else -1
 
 
 class Tables:
@@ -51,7 +23,7 @@ class Tables:
         self.money = array("I", bytes(4 * limit))
         self.flags = bytearray(limit)
         self.cells = array("H", bytes(2 * limit * items))
-        self.checkpoint = Checkpoint(storage, limit, _nothing)  # type: ignore[arg-type]  # a port in memory
+        self.checkpoint = Checkpoint(storage, limit, _nothing)
         self.checkpoint.add(0, (self.single,), False)
         self.checkpoint.add(16, (self.money, self.flags))
         self.checkpoint.add(64, (self.cells,))

@@ -14,6 +14,7 @@ from card.image import OPEN
 from card_world import ACCOUNT, DISTRICT, DISTRICT_KEY, IMAGE, METER, NOW, VERSION, header
 from concentrator.app import App
 from harness import check, equal
+from memory_storage import Storage
 from silicon import Time
 from silicon_sle4442 import Silicon
 
@@ -21,47 +22,11 @@ SERIAL = b"DK000001"
 MOMENTS = 4 if sys.maxsize < 1 << 32 else 40  # an emulated board is slow
 
 
-class MemoryStorage:
-    """Files in memory; each operation is whole."""
-
-    def __init__(self) -> None:
-        self.files = {}
-
-    def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
-        """Read from a file."""
-        data = self.files.get(name, b"")[offset : offset + size]
-        buf[: len(data)] = data
-        return len(data)
-
-    def append(self, name: str, buf: bytearray, size: int) -> bool:
-        """Add to a file."""
-        self.files[name] = self.files.get(name, b"") + bytes(buf[:size])
-        return True
-
-    def replace(self, name: str, buf: bytearray, size: int) -> bool:
-        """Give a file new content."""
-        self.files[name] = bytes(buf[:size])
-        return True
-
-    def remove(self, name: str) -> bool:
-        """Delete a file."""
-        self.files.pop(name, None)
-        return True
-
-    def names(self, prefix: str) -> "list[str]":
-        """Names in order."""
-        return sorted([name for name in self.files if name.startswith(prefix)])
-
-    def size(self, name: str) -> int:
-        """Size of a file."""
-        return len(self.files[name]) if name in self.files else -1
-
-
 class Board:
     """A board with nothing but its storage."""
 
     def __init__(self) -> None:
-        self.storage = MemoryStorage()
+        self.storage = Storage()
         self.lines = []
         self.console = None
         self.uplink = None

@@ -213,29 +213,7 @@ if sys.implementation.name == "micropython":
     sys.path.remove("host/shim")
 """
 
-_STORAGE = """\
-class Storage:
-    def __init__(self):
-        self.files = {}
-    def read_into(self, name, offset, buf, size):
-        part = self.files.get(name, b"")[offset : offset + size]
-        buf[: len(part)] = part
-        return len(part)
-    def append(self, name, buf, size):
-        self.files[name] = self.files.get(name, b"") + bytes(buf[:size])
-        return True
-    def replace(self, name, buf, size):
-        self.files[name] = bytes(buf[:size])
-        return True
-    def remove(self, name):
-        self.files.pop(name, None)
-        return True
-    def names(self, prefix):
-        return sorted(name for name in self.files if name.startswith(prefix))
-    def size(self, name):
-        return len(self.files[name]) if name in self.files else -1
-storage = Storage()
-"""
+_STORAGE = "from memory_storage import Storage; storage = Storage()\n"
 
 # Eight households that bought for a few hours or for the day, which is read hourly.
 _DAY = """\

@@ -22,6 +22,7 @@ class Flash:
         self.data = data
         self.operations = 0
         self.fails = False
+        self.reads_fail = False
         # A file that is collected after the cut is closed, and must find nothing to write to.
         self._dead = False
         self._cut_at = cut_at
@@ -33,7 +34,7 @@ class Flash:
         self._tear = tear
 
     def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
-        if self._dead:
+        if self.reads_fail or self._dead:
             return -5
         start = block * BLOCK_SIZE + offset
         buf[:] = memoryview(self.data)[start : start + len(buf)]

@@ -8,17 +8,25 @@ from random import Random
 
 import pytest
 
-from host.sim.storage import BLOCK_SIZE, PowerCut, Storage, StorageFaults
+from host.sim.storage import (
+    BLOCK_SIZE,
+    NOT_THERE,
+    UNLIMITED_BLOCKS,
+    UNREADABLE,
+    PowerCut,
+    Storage,
+    StorageFaults,
+)
 
 
 def read(storage: Storage, name: str, offset: int = 0, size: int = 100) -> bytes:
     buf = bytearray(size)
-    return bytes(buf[: storage.read_into(name, offset, buf, size)])
+    return bytes(buf[: max(0, storage.read_into(name, offset, buf, size))])
 
 
 def test_files_grow_are_replaced_and_removed() -> None:
     storage = Storage()
-    assert storage.size("a") == -1
+    assert storage.size("a") == storage.read_into("a", 0, bytearray(1), 1) == NOT_THERE
     assert storage.append("a", bytearray(b"one.."), 3)
     assert storage.append("a", memoryview(b"two"), 3)
     assert read(storage, "a") == b"onetwo"
@@ -30,7 +38,7 @@ def test_files_grow_are_replaced_and_removed() -> None:
     assert (storage.size("a"), storage.size("b")) == (6, 2)
     assert storage.remove("a")
     assert storage.remove("a")
-    assert storage.size("a") == -1
+    assert storage.size("a") == NOT_THERE
     assert storage.changes == 5
 
 
@@ -78,7 +86,7 @@ def test_the_cut_comes_in_the_change_it_is_planned_for() -> None:
 
 
 def test_a_full_flash_refuses_and_keeps_what_it_has() -> None:
-    storage = Storage(blocks=2)
+    storage = Storage(limit_blocks=2)
     assert storage.append("a", bytes(BLOCK_SIZE), BLOCK_SIZE)
     assert storage.append("b", b"1", 1)
     assert not storage.append("a", b"1", 1)
@@ -92,7 +100,7 @@ def test_a_full_flash_refuses_and_keeps_what_it_has() -> None:
 
 
 def test_a_cut_on_a_full_flash_leaves_what_was_there() -> None:
-    storage = Storage({"a": bytes(BLOCK_SIZE)}, blocks=1)
+    storage = Storage({"a": bytes(BLOCK_SIZE)}, limit_blocks=1)
     storage.plan_cut(0, 100)
     with pytest.raises(PowerCut):
         storage.append("a", b"1", 1)
@@ -101,7 +109,7 @@ def test_a_cut_on_a_full_flash_leaves_what_was_there() -> None:
 
 def test_operations_fail_while_they_are_told_to() -> None:
     storage = Storage({"a": b"old"}, failing={"read", "append", "replace", "remove"})
-    assert read(storage, "a") == b""
+    assert storage.read_into("a", 0, bytearray(3), 3) == UNREADABLE
     assert not storage.append("a", b"1", 1)
     assert not storage.replace("a", b"1", 1)
     assert not storage.remove("a")
@@ -134,3 +142,63 @@ def test_a_torn_append_leaves_any_part_of_its_bytes_and_says_that_it_failed() ->
 def test_a_name_that_the_port_forbids_is_a_mistake_of_the_device(name: str) -> None:
     with pytest.raises(ValueError, match="no name"):
         Storage().append(name, b"", 0)
+
+
+def begun(storage: Storage) -> Storage:
+    assert storage.begin("k")
+    assert storage.put(bytearray(b"0123.."), 4)
+    assert storage.put(memoryview(b"4567"), 4)
+    return storage
+
+
+def test_a_file_written_across_steps_counts_when_it_is_finished() -> None:
+    storage = begun(Storage({"k": b"old"}))
+    assert storage.append("a", b"meanwhile", 9)
+    assert storage.content["k"] == b""
+    assert storage.finish()
+    assert storage.content == {"k": b"01234567", "a": b"meanwhile"}
+    assert not storage.put(b"8", 1)
+    assert not storage.finish()
+    begun(storage).give_up()
+    assert "k" not in storage.content
+
+
+@pytest.mark.parametrize("after", range(4))
+@pytest.mark.parametrize("kept_percent", [0, 50, 100])
+def test_a_cut_file_is_missing_or_a_part_of_itself(after: int, kept_percent: int) -> None:
+    storage = Storage()
+    storage.plan_cut(after, kept_percent)
+    with pytest.raises(PowerCut):
+        begun(storage).finish()
+    assert b"01234567".startswith(storage.content.get("k", b""))
+    assert storage.reopened().begin("k")
+
+
+def test_a_file_that_does_not_fit_is_given_up() -> None:
+    storage = Storage({"a": b"1"}, limit_blocks=2)
+    assert storage.begin("k")
+    assert storage.put(bytes(BLOCK_SIZE), BLOCK_SIZE)
+    assert storage.blocks() == (2, 0)
+    assert not storage.put(b"1", 1)
+    assert storage.blocks() == (2, 1)
+    assert not storage.finish()
+    assert Storage().blocks() == (UNLIMITED_BLOCKS, UNLIMITED_BLOCKS)
+
+
+def test_looks_fail_once_or_from_one_on() -> None:
+    storage = Storage({"a": b"old"})
+    storage.plan_look_failure(1)
+    assert storage.names("") == ["a"]
+    assert storage.names("") is None
+    assert read(storage, "a") == b"old"
+    storage.plan_look_failure(1, stays=True)
+    assert storage.size("a") == 3
+    assert storage.size("a") == storage.read_into("a", 0, bytearray(3), 3) == UNREADABLE
+    assert storage.names("a") is None
+    assert storage.reopened().size("a") == 3
+
+
+def test_a_bit_turns_without_a_word() -> None:
+    storage = Storage({"a": b"old"})
+    storage.turn_bit("a", 8)
+    assert read(storage, "a") == b"omd"

@@ -117,6 +117,6 @@ class Tariffs:
         kept = []
         for number in range(1, NUMBER_LIMIT + 1):
             kept.append(file_name(number, self.crcs[number]))
-        for name in self._storage.names(_PREFIX):
+        for name in self._storage.names(_PREFIX) or ():
             if name not in kept:
                 self._storage.remove(name)

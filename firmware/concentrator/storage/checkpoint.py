@@ -19,6 +19,7 @@ from binascii import crc32
 from struct import pack_into
 
 from micropython import const
+from ports import Unreadable
 from uplink.record import u32_at
 
 TYPE_CHECKING = const(False)
@@ -129,13 +130,16 @@ class Checkpoint:
     def load(self) -> int:
         """Fill the columns from the newest complete checkpoint; return its count of rows, or 0.
 
-        Files that are incomplete or older than the second are removed. TooManyRows: nothing is
-        touched.
+        Files that are incomplete or older than the second are removed. TooManyRows, Unreadable:
+        nothing is touched.
         """
         self.seq = self.older_seq = 0
         self._chunk = bytearray(_CHUNK_SIZE)
         count = 0
-        for name in reversed(self._storage.names(_PREFIX)):
+        names = self._storage.names(_PREFIX)
+        if names is None:
+            raise Unreadable("the checkpoints cannot be listed")
+        for name in reversed(names):
             if self.older_seq or not self._check(name):
                 self._storage.remove(name)
             elif self.seq:

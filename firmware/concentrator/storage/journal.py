@@ -17,6 +17,7 @@ the head-end and the checkpoint have them.
 from array import array
 
 from micropython import const
+from ports import Unreadable
 from uplink import record
 from uplink.record import JOINED, PAYLOAD, PAYLOAD_SIZE, RECORD_SIZE
 
@@ -153,9 +154,12 @@ class Journal:
         return size
 
     def recover(self) -> None:
-        """Find the segments and the newest durable record."""
+        """Find the segments and the newest durable record. Unreadable: nothing was touched."""
         seqs = []
-        for name in self._storage.names(_PREFIX):
+        names = self._storage.names(_PREFIX)
+        if names is None:
+            raise Unreadable("the segments cannot be listed")
+        for name in names:
             try:
                 seqs.append(int(name[1:], 16))
             except ValueError:
