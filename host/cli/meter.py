@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -15,33 +15,16 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from host.device.line import DirectLine
-from host.frames import write
+from host.frames import orders, write
 from host.frames.describe import describe
 from host.frames.dlt645 import BROADCAST, WILDCARD, Frame
+from host.frames.orders import Request
 from host.link.console import Console
 from host.link.meters import AskError, MeterLine, ThroughConcentrator
 from host.link.port import Port, PortError
 
 PASSWORD_VARIABLE = "DIANKA_METER_PASSWORD"
-OPERATOR = bytes(4)
-RELAY_ACTIONS = {
-    "trip": 0x1A,
-    "permit": 0x1B,
-    "close": 0x1C,
-    "alarm-on": 0x2A,
-    "alarm-off": 0x2B,
-    "guard-on": 0x3A,
-    "guard-off": 0x3B,
-}
-FREEZES = {
-    "instant": "99999999",
-    "hourly": "999999{mm}",
-    "daily": "9999{hh}{mm}",
-    "monthly": "99{DD}{hh}{mm}",
-}
-CLEARS = {"demand": 0x19, "meter": 0x1A, "events": 0x1B}
-STATUS_3 = "04000503"
-EXPIRY_S = 3600
+EXPIRY = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -69,9 +52,13 @@ class Session:
         except (AskError, PortError, write.WriteError) as error:
             raise click.ClickException(str(error)) from error
 
+    def described(self, frame: Frame) -> dict[str, Any]:
+        """Return the fields of an answer by their names."""
+        return describe(frame, self.standard, self.profile)
+
     def show(self, frames: list[Frame], title: str) -> None:
         """Answers as a table or as JSON; status 1 when a meter refused."""
-        said = [describe(frame, self.standard, self.profile) for frame in frames]
+        said = [self.described(frame) for frame in frames]
         if self.as_json:
             click.echo(json.dumps(said if len(said) > 1 else said[0], ensure_ascii=False))
         else:
@@ -156,10 +143,9 @@ Examples:
 def read(session: Session, address: str, items: tuple[str, ...]) -> None:
     """Read identifiers, by digits or by name."""
     address = _address(address)
-    control = 0x11 if session.standard == "2007" else 0x01
     with session.opened() as line:
         wanted = [write.find(item, session.standard, session.profile) for item in items]
-        frames = [line.ask(address, control, _wire(one.di)) for one in wanted]
+        frames = [line.ask(address, *orders.read(session.standard, one.di)) for one in wanted]
     session.show(frames, f"Meter {frames[0].address}")
 
 
@@ -200,10 +186,8 @@ def write_command(
     except write.WriteError as error:
         raise click.ClickException(str(error)) from error
     _sure(yes, f"Write {found.di} {found.name_en} of meter {address}?")
-    password = _password()
-    head = _wire(found.di) + password + (OPERATOR if session.standard == "2007" else b"")
-    control = 0x14 if session.standard == "2007" else 0x04
-    _order(session, address, control, head + octets, f"{found.di} written")
+    request = orders.write(session.standard, found.di, _password(), octets)
+    _order(session, address, request, f"{found.di} written")
 
 
 @command.command(
@@ -224,12 +208,11 @@ def time_command(session: Session, address: str, set_it: bool, broadcast: bool) 
     address = _address(address)
     with session.opened() as line:
         if broadcast:
-            now = datetime.now()
-            line.ask(BROADCAST, 0x08, bytes.fromhex(f"{now:%y%m%d%H%M%S}")[::-1])
+            line.ask(BROADCAST, *orders.broadcast_time(datetime.now()))
         elif set_it:
             _set_clock(session, line, address)
-        date, clock = _clock_items(session)
-        answers = [_said(session, line, address, di) for di in (date, clock)]
+        requests = orders.read_clock(session.standard)
+        answers = [session.described(line.ask(address, *request)) for request in requests]
     texts = [one["items"][0]["value"] for one in answers if one["items"] and not one["error"]]
     if len(texts) < 2 or None in texts:
         raise click.ClickException(f"meter {address} does not tell its clock")
@@ -254,7 +237,9 @@ Examples:
 """
 )
 @click.argument("address")
-@click.option("--kind", default="instant", show_default=True, type=click.Choice(list(FREEZES)))
+@click.option(
+    "--kind", default="instant", show_default=True, type=click.Choice(list(orders.FREEZES))
+)
 @click.option("--at", default="01 00:00", show_default=True, help='When: "DD hh:mm".')
 @click.pass_obj
 def freeze(session: Session, address: str, kind: str, at: str) -> None:
@@ -263,11 +248,10 @@ def freeze(session: Session, address: str, kind: str, at: str) -> None:
         moment = datetime.strptime(f"2000-01-{at}", "%Y-%m-%d %H:%M")
     except ValueError as error:
         raise click.UsageError(f'--at {at}: a time is like "01 00:30"') from error
-    digits = FREEZES[kind].format(mm=f"{moment:%M}", hh=f"{moment:%H}", DD=f"{moment:%d}")
     everyone = address == "all"
     address = BROADCAST if everyone else _address(address)
-    data = bytes.fromhex(digits)[::-1]
-    _order(session, address, 0x16, data, "sent to all" if everyone else f"{kind} freeze set")
+    done = "sent to all" if everyone else f"{kind} freeze set"
+    _order(session, address, orders.freeze(kind, moment), done)
 
 
 @command.command(
@@ -278,18 +262,19 @@ Examples:
 """
 )
 @click.argument("address")
-@click.argument("action", type=click.Choice(list(RELAY_ACTIONS)))
+@click.argument("action", type=click.Choice(list(orders.RELAY_ACTIONS)))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def relay(session: Session, address: str, action: str, yes: bool) -> None:
     """Switch a supply, its alarm or its guard; sent once, then status word 3 is read."""
     address = _address(address)
     _sure(yes, f"{action} for meter {address}?")
-    expiry = datetime.fromtimestamp(datetime.now().timestamp() + EXPIRY_S)
-    data = _password() + OPERATOR + bytes((RELAY_ACTIONS[action], 0))
-    data += bytes.fromhex(f"{expiry:%y%m%d%H%M%S}")[::-1]
+    requests = (
+        orders.switch(action, _password(), datetime.now() + EXPIRY),
+        orders.read("2007", orders.STATUS_3),
+    )
     with session.opened() as line:
-        frames = [line.ask(address, 0x1C, data), line.ask(address, 0x11, _wire(STATUS_3))]
+        frames = [line.ask(address, *request) for request in requests]
     session.show(frames, f"Meter {frames[0].address}: {action}")
 
 
@@ -300,15 +285,14 @@ Example:
 """
 )
 @click.argument("address")
-@click.argument("what", type=click.Choice(list(CLEARS)))
+@click.argument("what", type=click.Choice(list(orders.CLEARS)))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def clear(session: Session, address: str, what: str, yes: bool) -> None:
     """Clear a meter's demand, all its registers, or its event records. There is no way back."""
     address = _address(address)
     _sure(yes, f"Clear {what} of meter {address}? There is no way back.")
-    data = _password() + OPERATOR + (b"\xff" * 4 if what == "events" else b"")
-    _order(session, address, CLEARS[what], data, f"{what} cleared")
+    _order(session, address, orders.clear(what, _password()), f"{what} cleared")
 
 
 @command.command(
@@ -325,38 +309,23 @@ def password(session: Session, address: str, level: int, yes: bool) -> None:
     """Change a password of a meter; the new one is asked for, or DIANKA_METER_NEW_PASSWORD."""
     address = _address(address)
     _sure(yes, f"Change password {level} of meter {address}?")
-    data = _wire(f"04000C{level + 1:02X}") + _password() + _password("NEW_")
-    _order(session, address, 0x18, data, "password changed")
+    request = orders.change_password(level, _password(), _password("NEW_"))
+    _order(session, address, request, "password changed")
 
 
-def _order(session: Session, address: str, control: int, data: bytes, done: str) -> None:
+def _order(session: Session, address: str, request: Request, done: str) -> None:
     """Send something that is answered with no more than yes or no."""
     with session.opened() as line:
-        frame = line.ask(address, control, data)
+        frame = line.ask(address, *request)
     if frame.abnormal or session.as_json:
         session.show([frame], f"Meter {frame.address}")
     else:
         click.echo(f"meter {frame.address}: {done}")
 
 
-def _said(session: Session, line: MeterLine, address: str, di: str) -> dict[str, Any]:
-    control = 0x11 if session.standard == "2007" else 0x01
-    return describe(line.ask(address, control, _wire(di)), session.standard, session.profile)
-
-
-def _clock_items(session: Session) -> tuple[str, str]:
-    return ("04000101", "04000102") if session.standard == "2007" else ("C010", "C011")
-
-
 def _set_clock(session: Session, line: MeterLine, address: str) -> None:
-    now = datetime.now()
-    weekday = now.isoweekday() % 7
-    values = (f"{now:%y%m%d}{weekday:02d}", f"{now:%H%M%S}")
-    key, operator = _password(), OPERATOR if session.standard == "2007" else b""
-    control = 0x14 if session.standard == "2007" else 0x04
-    for di, digits in zip(_clock_items(session), values, strict=True):
-        data = _wire(di) + key + operator + bytes.fromhex(digits)[::-1]
-        frame = line.ask(address, control, data)
+    for request in orders.set_clock(session.standard, datetime.now(), _password()):
+        frame = line.ask(address, *request)
         if frame.abnormal:
             session.show([frame], f"Meter {frame.address}")
 
@@ -368,10 +337,6 @@ def _address(text: str) -> str:
     if not digits or len(digits) > 12 or not set(digits) <= set("0123456789A"):
         raise click.UsageError(f"address {text}: up to 12 digits, or `any`")
     return digits.zfill(12)
-
-
-def _wire(di: str) -> bytes:
-    return bytes.fromhex(di)[::-1]
 
 
 def _hex(text: str) -> bytes:

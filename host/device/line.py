@@ -8,13 +8,15 @@ import ticks
 from dlt645.discovery import Discovery
 from dlt645.master import BUSY, OUTCOME_NAMES, Master
 
+from host.frames import orders
 from host.frames.dlt645 import Frame
 from host.link.meters import Progress, answer
 
 SEARCH_LIMIT = 1024
 _STEP_S = 0.002
 _CHUNK_SIZE = 256
-_READ = {"2007": (0x11, b"\x00\x00\x01\x00"), "1997": (0x01, b"\x10\x90")}
+# What every meter of a standard can be asked: its energy in all.
+_ENERGY = {"2007": "00010000", "1997": "9010"}
 
 
 class Bytes(Protocol):
@@ -49,7 +51,7 @@ class DirectLine:
     def search(self, standard: str, progress: Progress) -> list[str]:
         """Addresses of all meters of a standard."""
         search = Discovery(self._master, SEARCH_LIMIT)
-        control, data = _READ[standard]
+        control, data = orders.read(standard, _ENERGY[standard])
         search.start(control, data, len(data), _now_ticks())
         for _ in self._run(search):
             progress(search.questions, search.count)
