@@ -99,7 +99,7 @@ def command(
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
     console.print(_table(ending))
-    troubles = _troubles(ending)
+    troubles = story.troubles_of(ending)
     for trouble in troubles:
         console.print(f"[red]does not hold:[/red] {trouble}")
     _conclude(console, ending, plot_path)
@@ -161,31 +161,6 @@ def _table(ending: Ending) -> Table:
             str(one.readings),
         )
     return table
-
-
-def _troubles(ending: Ending) -> list[str]:
-    """What had to hold at the end and does not."""
-    result = ending.reconciliation
-    troubles = list(result.differences)
-    sold, charged = result.total("sold_fen"), result.total("charged_fen")
-    if sold != charged + result.total("balance_fen"):
-        troubles.append("sold is not charged + balances")
-    if result.readings_taken != result.readings_stored or result.duplicates:
-        troubles.append("readings taken are not readings stored")
-    if ending.journal_records != ending.acked_records or result.records_lost:
-        troubles.append("not every record of the concentrator is at the head-end")
-    for number in range(story.HOUSEHOLDS):
-        account = story.account_of(number)
-        bill, tier = story.bill_of(number)
-        if ending.told.get(account) != bill or ending.tiers.get(account) != tier:
-            troubles.append(f"account {account} is not charged as computed apart from it")
-    if ending.stored != ending.told:
-        troubles.append("concentrator and head-end differ about a ledger")
-    is_open = {row["meter"]: row["open"] for row in ending.meters}
-    for one in ending.households:
-        if is_open.get(one.meter) is not bool(one.relay):
-            troubles.append(f"meter {one.meter} and head-end differ about the relay")
-    return troubles
 
 
 def _conclude(console: Console, ending: Ending, plot_path: Path) -> None:

@@ -358,3 +358,28 @@ def _plan() -> str:
         meter = {"address": meter_of(number), "load": load, "supply_off": True}
         meters.append({**meter, "reply_delay_ms": 20})
     return json.dumps({"baud": 19200, "meters": meters})
+
+
+def troubles_of(ending: Ending) -> list[str]:
+    """Return what had to hold at the end and does not, a sentence each."""
+    result = ending.reconciliation
+    troubles = list(result.differences)
+    sold, charged = result.total("sold_fen"), result.total("charged_fen")
+    if sold != charged + result.total("balance_fen"):
+        troubles.append("sold is not charged + balances")
+    if result.readings_taken != result.readings_stored or result.duplicates:
+        troubles.append("readings taken are not readings stored")
+    if ending.journal_records != ending.acked_records or result.records_lost:
+        troubles.append("not every record of the concentrator is at the head-end")
+    for number in range(HOUSEHOLDS):
+        account = account_of(number)
+        bill, tier = bill_of(number)
+        if ending.told.get(account) != bill or ending.tiers.get(account) != tier:
+            troubles.append(f"account {account} is not charged as computed apart from it")
+    if ending.stored != ending.told:
+        troubles.append("concentrator and head-end differ about a ledger")
+    is_open = {row["meter"]: row["open"] for row in ending.meters}
+    for one in ending.households:
+        if is_open.get(one.meter) is not bool(one.relay):
+            troubles.append(f"meter {one.meter} and head-end differ about the relay")
+    return troubles
