@@ -11,13 +11,14 @@ from card import codes
 from card_world import ACCOUNT, METER
 from civil import day_number
 from concentrator.books import registry as meters
-from concentrator.books.books import REFUSED, STATUS_UNKNOWN, Books
+from concentrator.books.books import Books
+from concentrator.books.charging import REFUSED, STATUS_UNKNOWN
 from concentrator.books.registry import Registry
 from concentrator.books.tariffs import Tariffs
 from concentrator.books.tariffs import file_name as tariff_name
 from concentrator.storage.journal import SEGMENT_RECORDS, SEGMENTS_RESERVE, Journal
-from concentrator_world import Storage
 from harness import check, equal
+from memory_storage import Storage
 from prepay import policy as rules
 from prepay.ledger import CHARGED, FIRST, Ledger
 from prepay.policy import Policy

@@ -9,8 +9,8 @@ and other content is found.
 import sys
 
 from concentrator.storage.journal import PENDING_LIMIT, SEGMENT_RECORDS, Journal, segment_name
-from concentrator_world import PowerCut, Storage
 from harness import check, equal
+from memory_storage import PowerCut, Storage
 from uplink import record
 from uplink.record import JOINED, PAYLOAD, RECORD_SIZE, u32_at
 
@@ -32,12 +32,6 @@ class Flash(Storage):
         self.files[name] = self.files.get(name, b"") + bytes(buf[: size * self.torn // 100])
         self.torn = -1
         return False
-
-    def turn(self, name: str, bit: int) -> None:
-        """Turn one bit of a file."""
-        data = bytearray(self.files[name])
-        data[bit >> 3] ^= 1 << (bit & 7)
-        self.files[name] = bytes(data)
 
 
 class World:
@@ -65,6 +59,7 @@ class World:
             self.marks[journal.next_seq] = self._mark
             offset = journal.place()
             check(offset >= 0)
+            offset += PAYLOAD
             journal.buf[offset : offset + 4] = self._mark.to_bytes(4, "little")
             journal.add(NOW, record.READING, 0, JOINED if number < joined else 0)
 
@@ -140,12 +135,12 @@ def test_no_turned_bit_of_a_record_counts() -> None:
         start = (seq - first_seq) * RECORD_SIZE * 8
         for bit in range(start, start + RECORD_SIZE * 8, 11 if SMALL else 1):
             check(world.reads(far), "and what was read last is forgotten")
-            world.storage.turn(name, bit)
+            world.storage.turn_bit(name, bit)
             lost = world.journal.lost
             check(not world.reads(seq), bit)
             equal(world.journal.lost, lost + 1)
             check(world.reads(seq + 1), "the next one is right")
-            world.storage.turn(name, bit)
+            world.storage.turn_bit(name, bit)
         check(world.reads(seq))
 
 
@@ -154,13 +149,13 @@ def test_no_turned_bit_counts_after_a_restart() -> None:
     world.write(SEGMENT_RECORDS + 20)
     seq = SEGMENT_RECORDS + 10
     for bit in range(0, RECORD_SIZE * 8, 61 if SMALL else 13):
-        world.storage.turn(segment_name(SEGMENT_RECORDS + 1), 9 * RECORD_SIZE * 8 + bit)
+        world.storage.turn_bit(segment_name(SEGMENT_RECORDS + 1), 9 * RECORD_SIZE * 8 + bit)
         content = dict(world.storage.files)
         world.restart()
         check(not world.reads(seq), bit)
         check(world.reads(seq - 1))
         world.storage.files = content
-        world.storage.turn(segment_name(SEGMENT_RECORDS + 1), 9 * RECORD_SIZE * 8 + bit)
+        world.storage.turn_bit(segment_name(SEGMENT_RECORDS + 1), 9 * RECORD_SIZE * 8 + bit)
     world.restart()
     check(world.reads(seq))
 

@@ -4,8 +4,8 @@ Method: files of settings as another build, or damage, may have left them.
 """
 
 from concentrator.settings import Settings
-from concentrator_world import Storage
 from harness import equal
+from memory_storage import Storage
 
 
 def loaded(content: str) -> Settings:

@@ -6,8 +6,8 @@ Method: an image in force on flash in memory; every bit of its file turned, ever
 from binascii import crc32
 
 from concentrator.books.tariffs import Tariffs, file_name
-from concentrator_world import Storage
 from harness import check, equal
+from memory_storage import Storage
 from tariff_images import ENDLESS, image, ladder, terms
 
 IMAGE = image(1, 2, (ladder((1000,), (50000000, 60000001)),), (terms(0, ENDLESS),))
