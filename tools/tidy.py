@@ -102,7 +102,7 @@ LAYERS = (
     _layer("ticks", foreign=_PURE, device=True),
     _layer("ports", foreign="micropython typing", device=True),
     _layer("dlt645", ours="civil ticks", foreign=_PURE, device=True),
-    # The one module that chooses between machine code and plain Python.
+    # Here and in uplink.packing, machine code or plain Python is chosen.
     _layer("dlt645.fast", ours="dlt645", foreign=f"{_PURE} sys", device=True),
     _layer("prepay", ours="civil ticks", foreign=_PURE, device=True),
     _layer("crypto", foreign=_PURE, device=True),
@@ -110,6 +110,7 @@ LAYERS = (
     _layer("crypto.cmac", ours="crypto", foreign="micropython cryptolib", device=True),
     _layer("card.chips", ours="card ports", foreign=_PURE, device=True),
     _layer("uplink", ours="ticks crypto", foreign=_PURE, device=True),
+    _layer("uplink.packing", ours="uplink", foreign=f"{_PURE} sys", device=True),
     _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
     _layer("concentrator.storage", ours=_CORE, foreign=_PURE, device=True),
     _layer(

@@ -6,6 +6,7 @@ taken off.
 
 import gc
 from array import array
+from struct import pack_into
 
 import machine
 from card_world import UID, header, memory
@@ -13,7 +14,7 @@ from dlt645 import di, fast
 from dlt645.master import Master
 from tariff_images import loaded
 from uplink import record
-from uplink.batch import Batch
+from uplink.packing import Packer
 from village import START_T2000, Village, tariff_image
 
 _TICK_INSTRUCTIONS = 40
@@ -140,22 +141,21 @@ def redemption():  # type: ignore[no-untyped-def]  # two functions
 
 
 def pack():  # type: ignore[no-untyped-def]  # two functions
-    """A reading's record made and put into a batch."""
-    body = bytearray(1024)
-    batch = Batch(body, 16, 900)
+    """A reading of two registers put into a group."""
+    packer = Packer(bytearray(1024))
     buf = bytearray(record.RECORD_SIZE)
-    for index in range(36):
-        buf[record.PAYLOAD + index] = index | 1
+    pack_into("<IIHHI", buf, record.PAYLOAD, 54321, 3456789, 0, 0xFFFF, 123450)
+    pack_into("<II", buf, record.PAYLOAD + 16, 5000120, 2500060)
     seq = array("i", (0,))
 
     def prepare() -> None:
         seq[0] += 1
         if seq[0] % 8 == 1:
-            batch.begin(seq[0])
+            packer.begin(0, 512, seq[0])
 
     def act() -> None:
         record.encode_into(buf, 0, seq[0], START_T2000, record.READING, 0, 7)
-        if not batch.add(buf):
+        if not packer.add(buf):
             raise ValueError("no room")
 
     return prepare, act
