@@ -306,7 +306,11 @@ def test_the_records_give_the_tables_again() -> None:
     row = station.registry.row(INDEX)
     row[0] += 1
     check(station.books.set_meter(INDEX, row))
+    debit_fen = station.ledger.debit_fen[INDEX]
     same("exchanged")
+    equal(station.read(-49000), FIRST, "registers of a meter of its own")
+    equal(station.ledger.debit_fen[INDEX], debit_fen)
+    same("read")
 
 
 def test_money_of_a_record_is_what_was_applied() -> None:
