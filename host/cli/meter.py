@@ -14,17 +14,24 @@ from rich.console import Console as Screen
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from host.device.line import DirectLine
+from host.cli.options import AMOUNT
+from host.device.line import DirectLine, Payment
 from host.frames import orders, write
 from host.frames.describe import describe
-from host.frames.dlt645 import BROADCAST, WILDCARD, Frame
+from host.frames.dlt645 import ABNORMAL, BROADCAST, FROM_METER, WILDCARD, Frame
 from host.frames.orders import Request
 from host.link.console import Console
-from host.link.meters import AskError, MeterLine, ThroughConcentrator
+from host.link.meters import AskError, MeterLine, ThroughConcentrator, answer
 from host.link.port import Port, PortError
+from host.units import yuan
 
 PASSWORD_VARIABLE = "DIANKA_METER_PASSWORD"
 EXPIRY = timedelta(hours=1)
+# Functions that only read: 11H to 13H, and 01H and 02H of 1997.
+HARMLESS = (0x01, 0x02, 0x11, 0x12, 0x13)
+# Bytes of a request, as most meters take them.
+DATA_LIMIT = 200
+SPEEDS = ["600", "1200", "2400", "4800", "9600", "19200"]
 
 
 @dataclass(slots=True)
@@ -55,6 +62,14 @@ class Session:
     def described(self, frame: Frame) -> dict[str, Any]:
         """Return the fields of an answer by their names."""
         return describe(frame, self.standard, self.profile)
+
+    @contextmanager
+    def opened_directly(self) -> Iterator[DirectLine]:
+        """The line of this machine, for what has to have it for itself."""
+        with self.opened() as line:
+            if not isinstance(line, DirectLine):
+                raise click.UsageError("that needs the line itself: give --port, not --console")
+            yield line
 
     def show(self, frames: list[Frame], title: str) -> None:
         """Answers as a table or as JSON; status 1 when a meter refused."""
@@ -141,11 +156,11 @@ Examples:
 @click.argument("items", nargs=-1, required=True)
 @click.pass_obj
 def read(session: Session, address: str, items: tuple[str, ...]) -> None:
-    """Read identifiers, by digits or by name."""
+    """Read identifiers, by digits or by name, each whole however many replies it takes."""
     address = _address(address)
     with session.opened() as line:
         wanted = [write.find(item, session.standard, session.profile) for item in items]
-        frames = [line.ask(address, *orders.read(session.standard, one.di)) for one in wanted]
+        frames = [line.read(address, *orders.read(session.standard, one.di)) for one in wanted]
     session.show(frames, f"Meter {frames[0].address}")
 
 
@@ -313,6 +328,144 @@ def password(session: Session, address: str, level: int, yes: bool) -> None:
     _order(session, address, request, "password changed")
 
 
+@command.command(
+    epilog="""\b
+Examples:
+  dianka meter --port /dev/ttyUSB0 speed 983764 9600
+  dianka meter --port /dev/ttyUSB0 --baud 9600 speed 983764 2400 --yes
+"""
+)
+@click.argument("address")
+@click.argument("baud", type=click.Choice(SPEEDS))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def speed(session: Session, address: str, baud: str, yes: bool) -> None:
+    """Let a meter speak at another speed, and look at which one it answers."""
+    address = _address(address)
+    _sure(yes, f"Let meter {address} speak at {baud} baud?")
+    if "://" in session.port:
+        raise click.UsageError("a converter keeps its own speed: use a serial --port for that")
+    with session.opened_directly() as line:
+        refusal = line.change_speed(address, session.standard, int(baud))
+    if refusal is not None:
+        session.show([refusal], f"Meter {address}")
+    elif session.as_json:
+        click.echo(json.dumps({"meter": address, "baud": int(baud)}))
+    else:
+        click.echo(f"meter {address} answers at {baud} baud: reach it with --baud {baud}")
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  dianka meter --port /dev/ttyUSB0 recharge 983764 5 --item 04900000 --amount 50
+  dianka meter --port /dev/ttyUSB0 recharge 983764 5 --hex "FF 02 01 07 .." --yes
+"""
+)
+@click.argument("address")
+@click.argument("order", type=click.IntRange(1, 0xFFFFFFF))
+@click.option(
+    "--amount", "amount_fen", type=AMOUNT, help="Plain money, in yuan, for a private meter."
+)
+@click.option("--item", help="The identifier its maker writes money to, with --amount.")
+@click.option("--hex", "digits", help="03H's data as the key holder made it, low byte first.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def recharge(
+    session: Session,
+    address: str,
+    order: int,
+    amount_fen: int | None,
+    item: str | None,
+    digits: str | None,
+    yes: bool,
+) -> None:
+    """Pay into a prepaid meter as its purchase number ORDER, once whatever the line loses.
+
+    The meter is asked for its count of purchases before and after; the same command given again
+    pays nothing twice.
+    """
+    address = _address(address)
+    if (amount_fen is None) == (digits is None) or (amount_fen is None) != (item is None):
+        raise click.UsageError("give --amount with --item, or --hex")
+    if address == WILDCARD:
+        raise click.UsageError("money goes to one meter: give its address, not `any`")
+    what = f"order {order}" if amount_fen is None else f"order {order}, {yuan(amount_fen)} yuan,"
+    try:
+        data = _hex(digits or "")
+        di = write.find(item, session.standard, session.profile).di if item else ""
+    except write.WriteError as error:
+        raise click.ClickException(str(error)) from error
+    if len(data) > DATA_LIMIT:
+        raise click.UsageError(f"--hex: 03H takes up to {DATA_LIMIT} bytes")
+    _sure(yes, f"Pay {what} into meter {address}?")
+    request = Request(0x03, data)
+    if amount_fen is not None:
+        request = orders.pay(di, _password(), amount_fen, order)
+    with session.opened_directly() as line:
+        paid = line.recharge(address, *request, order)
+    _show_payment(session, address, request.control, order, paid)
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  dianka meter --port /dev/ttyUSB0 send 983764 03 "FF 00 00 07 00 00 00 00 .."
+  dianka meter --port /dev/ttyUSB0 send any 13
+"""
+)
+@click.argument("address")
+@click.argument("control")
+@click.argument("digits", default="")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def send(session: Session, address: str, control: str, digits: str, yes: bool) -> None:
+    """Send a function by its CONTROL byte with plain data, low byte first, and show the answer.
+
+    It is for what has no command of its own, as the 03H orders of a key holder.
+    """
+    address = _address(address)
+    try:
+        octets, data = _hex(control, "CONTROL"), _hex(digits, "DIGITS")
+    except write.WriteError as error:
+        raise click.UsageError(str(error)) from error
+    if len(octets) != 1 or octets[0] & (FROM_METER | ABNORMAL):
+        raise click.UsageError(f"CONTROL {control}: one byte below 40, as 11 or 03")
+    if len(data) > DATA_LIMIT:
+        raise click.UsageError(f"DIGITS: up to {DATA_LIMIT} bytes")
+    if octets[0] not in HARMLESS:
+        _sure(yes, f"Send function {control} to meter {address}?")
+    with session.opened() as line:
+        frames = [line.ask(address, octets[0], data)]
+    session.show(frames, f"Meter {frames[0].address}")
+
+
+def _show_payment(session: Session, address: str, control: int, order: int, paid: Payment) -> None:
+    """Say what became of a payment; status 1 unless it is booked."""
+    booked = paid.outcome == "ok"
+    balance = None if paid.balance_fen is None else yuan(paid.balance_fen)
+    if session.as_json:
+        told = {"meter": address, "order": order, "booked": booked, "outcome": paid.outcome}
+        click.echo(json.dumps({**told, "count": paid.count, "balance": balance}))
+    elif booked:
+        holds = "" if balance is None else f"; it holds {balance} yuan"
+        click.echo(f"meter {address} has booked order {order}{holds}")
+    if paid.outcome == "abnormal":
+        said = describe(answer(address, control, b"", "abnormal", paid.error, False))
+        raise click.ClickException(f"refused: {', '.join(said['error']['flags'])}")
+    if paid.outcome == "bad reply":
+        what = f"order {order} was sent, but" if paid.sends else "nothing was paid:"
+        raise click.ClickException(
+            f"{what} the meter counts {paid.count} purchases, so its next order is "
+            f"{(paid.count or 0) + 1}, not {order}"
+        )
+    if not booked:
+        raise click.ClickException(
+            f"whether order {order} is booked is not known: the meter does not answer; "
+            "give the same command again, it pays nothing twice"
+        )
+
+
 def _order(session: Session, address: str, request: Request, done: str) -> None:
     """Send something that is answered with no more than yes or no."""
     with session.opened() as line:
@@ -339,11 +492,11 @@ def _address(text: str) -> str:
     return digits.zfill(12)
 
 
-def _hex(text: str) -> bytes:
+def _hex(text: str, name: str = "--hex") -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise write.WriteError(f"--hex {text}: pairs of hexadecimal digits") from error
+        raise write.WriteError(f"{name} {text}: pairs of hexadecimal digits") from error
 
 
 def _password(kind: str = "") -> bytes:

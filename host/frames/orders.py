@@ -51,6 +51,11 @@ def write(standard: str, di: str, password: bytes, value: bytes) -> Request:
     return Request(0x04, _wire(di) + password + value)
 
 
+def pay(di: str, password: bytes, amount_fen: int, order: int) -> Request:
+    """Return the request that writes plain money to a private meter as its purchase `order`."""
+    return write("2007", di, password, _wire(f"{amount_fen:08d}{order:08d}"))
+
+
 def read_clock(standard: str) -> tuple[Request, Request]:
     """Return the requests that read a meter's date and its time of day."""
     date, time = _CLOCK[standard]

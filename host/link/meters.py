@@ -16,6 +16,11 @@ WAIT_S = 30.0
 SEARCH_S = 3600.0
 _POLL_S = 0.1
 _SECURITY = 0x03
+_READ = 0x11
+# Of the first reply to a read, by its control: the bytes of the identifier.
+_DI_SIZES = {_READ: 4, 0x01: 2}
+_FOLLOW_UP, _FOLLOW_UP_1997 = 0x12, 0x02
+_FOLLOW_UPS = 255
 
 Progress = Callable[[int, int], None]
 
@@ -29,6 +34,9 @@ class MeterLine(Protocol):
 
     def ask(self, address: str, control: int, data: bytes = b"") -> Frame:
         """The answer to one question; `address` has 12 digits, AA for any, `data` is plain."""
+
+    def read(self, address: str, control: int, data: bytes) -> Frame:
+        """The answer to a read, in one frame however many parts it came in."""
 
     def search(self, standard: str, progress: Progress) -> list[str]:
         """Addresses of all meters of a standard; `progress` hears (questions, found so far)."""
@@ -51,6 +59,7 @@ _WHY = {
     "garbled": "bytes came, but no frame: check speed and parity, or several meters answered",
     "foreign": "another meter answered: check the address",
     "bad reply": "the meter answered something else, try again",
+    "too long": "the meter has more follow-up parts than there may be",
 }
 
 
@@ -77,6 +86,24 @@ class ThroughConcentrator:
             int(fields["error"]),
             fields["more"] == "1",
         )
+
+    def read(self, address: str, control: int, data: bytes) -> Frame:
+        """The answer to a read with 11H or 01H, and to the follow-ups while there is more."""
+        first = part = self.ask(address, control, data)
+        di = first.data[: _DI_SIZES[control]]
+        whole = first.data
+        for sequence in range(1, _FOLLOW_UPS + 1):
+            if not part.more:
+                return Frame(first.address, first.control & ~MORE, whole, first.raw)
+            if control == _READ:
+                part = self.ask(address, _FOLLOW_UP, di + bytes((sequence,)))
+            else:
+                part = self.ask(address, _FOLLOW_UP_1997, di)
+            if part.abnormal:
+                return part
+            # The number behind the data of 12H is no part of an answer here.
+            whole += part.data[len(di) :]
+        raise AskError(f"{_WHY['too long']} (meter {address})")
 
     def search(self, standard: str, progress: Progress) -> list[str]:
         """Addresses of all meters."""

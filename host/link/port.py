@@ -41,6 +41,16 @@ class Port:
         """Give the line up."""
         self._serial.close()
 
+    def set_baud(self, baud: int) -> None:
+        """Send and hear at another speed; a connection has none, and its converter keeps its own.
+
+        PortError where the port has no such speed.
+        """
+        try:
+            self._serial.baudrate = baud
+        except (OSError, ValueError) as error:
+            raise PortError(f"{self.name} has no {baud} baud: {_reason(error)}") from error
+
     def write(self, data: bytes) -> None:
         """Send all of `data`."""
         try:

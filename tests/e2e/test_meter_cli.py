@@ -109,6 +109,134 @@ def test_freezes_and_passwords(way: list[str]) -> None:
     assert "password" in old.output
 
 
+def test_a_block_in_several_replies_is_read_whole(way: list[str]) -> None:
+    ask(way, "clear", "3", "demand", "--yes", environment=PASSWORD)
+    said = json.loads(ask(way, "--json", "read", "3", "03300201").output)
+
+    # 202 bytes behind the identifier, of which a reply has 196 at most.
+    assert said["more"] is False
+    assert said["di"] == "03300201"
+    # Time, operator, and 24 demands with their times.
+    assert len(said["items"]) == 50
+
+
+def test_any_function_is_sent_and_its_answer_shown(way: list[str]) -> None:
+    said = json.loads(ask(way, "--json", "send", "3", "11", "00 01 01 02").output)
+    assert (said["di"], said["items"][0]["value"]) == ("02010100", "220.0")
+
+    refused = ask(way, "send", "3", "19", "02 99 99 99 00 00 00 00", "--yes")
+    assert refused.exit_code == 1
+    assert "password" in refused.output
+    assert "Abort" in ask(way, "send", "3", "19").output
+
+
+@pytest.fixture(scope="module")
+def serial_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A pty with two meters, which have the speed that the PC sets."""
+    name = str(tmp_path_factory.mktemp("serial") / "line")
+    for _ in meters("--count", "2", "--link", name, "--follow-baud"):
+        yield name
+
+
+def test_a_meter_is_moved_to_another_speed_and_back(serial_line: str) -> None:
+    def at(baud: int, *words: str) -> Result:
+        return ask(["--port", serial_line, "--baud", str(baud)], *words)
+
+    moved = at(9600, "speed", "2", "2400", "--yes")
+    assert moved.output == "meter 000000000002 answers at 2400 baud: reach it with --baud 2400\n"
+    assert "220.0" in at(2400, "read", "2", "02010100").output
+    assert "no answer" in at(9600, "read", "2", "02010100").output
+    back = at(2400, "--json", "speed", "2", "9600", "--yes")
+    assert json.loads(back.output) == {"meter": "000000000002", "baud": 9600}
+    assert "220.0" in at(9600, "read", "2", "02010100").output
+
+
+def test_a_speed_without_a_meter_is_told(serial_line: str) -> None:
+    lost = ask(["--port", serial_line, "--baud", "9600"], "speed", "7", "2400", "--yes")
+
+    assert lost.exit_code == 1
+    assert "meter 000000000007 answers at neither speed" in lost.output
+
+
+@pytest.fixture(scope="module")
+def prepaid() -> Iterator[list[str]]:
+    """Options that reach two private meters, which take plain money."""
+    served = meters("--count", "2", "--profile", "private", "--tcp", "127.0.0.1:0")
+    for name in served:
+        yield ["--port", name, "--baud", "9600"]
+
+
+def pay(way: list[str], meter: str, order: str, *words: str) -> Result:
+    plain = ["--item", "04900000", "--amount", "50"]
+    return ask(way, "recharge", meter, order, *plain, *words, environment=PASSWORD)
+
+
+def test_money_is_paid_into_a_meter_once(prepaid: list[str]) -> None:
+    paid = pay(prepaid, "1", "1", "--yes")
+    assert paid.output == "meter 000000000001 has booked order 1; it holds 50.00 yuan\n"
+    assert pay(prepaid, "1", "1", "--yes").output == paid.output
+
+    second = pay([*prepaid, "--json"], "1", "2", "--yes")
+    assert json.loads(second.output) == {
+        "meter": "000000000001",
+        "order": 2,
+        "booked": True,
+        "outcome": "ok",
+        "count": 2,
+        "balance": "100.00",
+    }
+
+
+def test_an_order_that_is_not_the_meters_next_pays_nothing(prepaid: list[str]) -> None:
+    refused = pay(prepaid, "2", "9", "--yes")
+
+    assert refused.exit_code == 1
+    assert "nothing was paid: the meter counts 0 purchases, so its next order is 1" in (
+        refused.output
+    )
+
+
+def test_a_wrong_password_pays_nothing(prepaid: list[str]) -> None:
+    words = ["recharge", "2", "1", "--item", "04900000", "--amount", "50", "--yes"]
+    refused = ask(prepaid, *words, environment=WRONG)
+
+    assert refused.exit_code == 1
+    assert "refused: password" in refused.output
+    assert "Abort" in pay(prepaid, "2", "1").output
+    gone = pay(prepaid, "7", "1", "--yes")
+    assert gone.exit_code == 1
+    assert "is not known: the meter does not answer" in gone.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["speed", "1", "2400", "--yes"], "a converter keeps its own speed"),
+        (["speed", "1", "2500", "--yes"], "'2500' is not one of"),
+        (["recharge", "1", "1"], "give --amount with --item, or --hex"),
+        (["recharge", "1", "1", "--amount", "5"], "give --amount with --item, or --hex"),
+        (["recharge", "any", "1", "--hex", "00"], "money goes to one meter"),
+        (["recharge", "1", "1", "--hex", "0"], "--hex 0: pairs of hexadecimal digits"),
+        (["recharge", "1", "1", "--hex", "00" * 201], "up to 200 bytes"),
+        (["send", "1", "91"], "CONTROL 91: one byte below 40"),
+        (["send", "1", "zz"], "CONTROL zz: pairs of hexadecimal digits"),
+    ],
+)
+def test_what_cannot_be_sent_gets_a_sentence(
+    prepaid: list[str], words: list[str], said: str
+) -> None:
+    refused = ask(prepaid, *words)
+
+    assert refused.exit_code != 0
+    assert said in refused.output
+
+
+def test_money_and_speed_need_the_line_itself() -> None:
+    way = ["--console", "socket://127.0.0.1:1"]
+    for words in (["speed", "1", "2400", "--yes"], ["recharge", "1", "1", "--hex", "00", "--yes"]):
+        assert ask(way, *words).exit_code != 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
