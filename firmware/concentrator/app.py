@@ -23,7 +23,7 @@ from concentrator.console.console import Console
 from concentrator.lamps import Lamps
 from concentrator.line.poller import Poller
 from concentrator.login import Login
-from concentrator.settings import Settings
+from concentrator.settings import LOST, Settings
 from concentrator.storage.checkpoint import Checkpoint
 from concentrator.storage.journal import Journal
 from concentrator.storage.keeper import Keeper
@@ -109,7 +109,7 @@ class App:
         self.local: Redemption | None = None
         self.tasks = len(self.pollers) + OWN_READER
         self._moves = array("H", bytes(2 * (OWN_READER + 1)))
-        self._lamps = Lamps(self.books, self.uplink)
+        self._lamps = Lamps(self.books, self.uplink, self.settings)
         # Until what t2000 and what ticks nothing is due: one attribute is quicker than two.
         self._quiet = array("i", (-1, 0))
         self._audit_index = 0
@@ -117,7 +117,7 @@ class App:
         self._review_left = 0
         self._review_cause = 0
         lost = self.keeper.recover(self.books.replay, board.feed)
-        self.books.note_start(self.journal.first_seq, lost)
+        self.books.note_start(self.journal.first_seq, lost, self.settings.health)
         if board.console is not None:
             run = Commands(self).run
             self.console = Console(board.console, run, self.login, board.show_card)
@@ -141,6 +141,7 @@ class App:
         """Take the settings over; the console calls it when one has changed."""
         settings = self.settings
         self.login.key = settings.key("console_key")
+        self.login.locked = settings.health == LOST
         policy = settings.policy()
         cause = policy.cause_of_change(self.books.policy)
         if cause:

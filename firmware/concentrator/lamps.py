@@ -2,7 +2,8 @@
 
 bit 0             every task goes on: it blinks, and is concentrator/run.py's
 bit 1   LOOK      a technician is needed: no clock, flash full or failing, books behind the
-                  head-end's, a meter silent, an account not billed, a relay not obeying
+                  head-end's, settings lost, a meter silent, an account not billed, a relay
+                  not obeying
 bit 2   REACHED   the head-end answers
 bit 3   CUT       somebody is without supply, as the books want it
 """
@@ -12,11 +13,13 @@ from prepay.ledger import STOPPED
 
 from concentrator.books import registry as meters
 from concentrator.line.meters import SILENT_MISSES
+from concentrator.settings import LOST
 from concentrator.storage.journal import SEGMENTS_RESERVE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.books.books import Books
+    from concentrator.settings import Settings
     from concentrator.uplink import Uplink
 
 LOOK = const(0x02)
@@ -28,10 +31,11 @@ _SHARE = const(32)
 
 
 class Lamps:
-    """The lamps, as `books` and `uplink` are."""
+    """The lamps, as `books`, `uplink` and `settings` are."""
 
-    def __init__(self, books: "Books", uplink: "Uplink") -> None:
+    def __init__(self, books: "Books", uplink: "Uplink", settings: "Settings") -> None:
         self._books = books
+        self._settings = settings
         self._uplink = uplink
         self._index = 0
         # Of the meters: in this round, and in the whole one before.
@@ -52,7 +56,13 @@ class Lamps:
             self._index += 1
         signals = self._shown
         journal = books.journal
-        if books.t2000 < 0 or books.behind or journal.failures or journal.room < SEGMENTS_RESERVE:
+        if (
+            books.t2000 < 0
+            or books.behind
+            or journal.failures
+            or journal.room < SEGMENTS_RESERVE
+            or self._settings.health == LOST
+        ):
             signals |= LOOK
         if self._uplink.reached:
             signals |= REACHED

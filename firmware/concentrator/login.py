@@ -36,12 +36,14 @@ class Login:
     """The gate before commands that change something.
 
     key         of the console, empty: none set
+    locked      the key is lost: nobody can prove that it is his
     refused     answers that were wrong
     """
 
     def __init__(self, random: "Callable[[], int]") -> None:
         """`random` gives numbers below 2**29 that cannot be foretold."""
         self.key = b""
+        self.locked = False
         self.refused = 0
         self._random = random
         self._challenge = b""
@@ -63,7 +65,7 @@ class Login:
         """Whether a command may change something now; keeps the session alive."""
         if self._open:
             self._since_ticks = self._now_ticks
-        return self._open or not self.key
+        return self._open or not (self.key or self.locked)
 
     def challenge(self) -> str:
         """A new challenge; the one before is void."""

@@ -1,12 +1,19 @@
-"""What an operator sets, kept as a text file of `name=value` lines: keys, prices, thresholds.
+"""What an operator sets, kept twice as a text of `name=value` lines: keys, prices, thresholds.
 
-A name costs one line in the table. Values are checked when set; a secret is never shown.
+    settings-a  settings-b      name=value lines | generation=N | crc=1A2B3C4D, over all before it
+
+A name costs one line in the table. Values are checked when set; a secret is never shown. A change
+writes one copy after the other, so that each of them alone holds every value. Where a copy is
+damaged the other one is in force. Where no whole copy is left of what there was, nothing may be
+taken for granted: whatever needs a login is locked, nothing is written over them, and nobody is
+cut until somebody has looked.
 """
 
-from binascii import unhexlify
+from binascii import crc32, unhexlify
 
 from micropython import const
-from prepay.policy import Policy
+from ports import NOT_THERE, UNREADABLE
+from prepay.policy import ALL_WEEKDAYS, Policy
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -14,8 +21,21 @@ if TYPE_CHECKING:
 
 STORAGE_TROUBLE = "flash full or failing"
 
-_FILE = "settings"
+LOCKED_TROUBLE = (
+    "the settings on flash are damaged and left as they are: restart; if that does not help, "
+    "delete settings-a and settings-b at the board's prompt and set everything anew"
+)
+
+# What was found at the start, as the START record tells it.
+GOOD = const(0)  # whatever was there was whole
+ONE_BAD = const(1)  # one copy was damaged or could not be read, the other one is in force
+LOST = const(2)  # no whole copy is left
+
+_FILES = ("settings-a", "settings-b")
+_GENERATION = b"\ngeneration="
 _LIMIT = const(2048)
+_READS = const(3)  # a copy that cannot be read is tried so often
+_DAMAGED = const(-3)  # beside NOT_THERE and UNREADABLE: what was read is no whole copy
 
 _NUMBER = const(0)
 _KEY = const(1)  # hexadecimal, secret
@@ -39,10 +59,17 @@ TABLE = (
 
 
 class Settings:
-    """Values by name, as text; `number` and `key` read them in their form."""
+    """Values by name, as text; `number` and `key` read them in their form.
+
+    health      what was found at the start: GOOD, ONE_BAD or LOST
+    """
 
     def __init__(self, storage: "Storage") -> None:
+        self.health = GOOD
         self._storage = storage
+        self._generation = 0
+        # The copy that is written first at the next change: the worse one.
+        self._first = 0
         self._values = {}
         for row in TABLE:
             self._values[row[0]] = row[2]
@@ -74,6 +101,8 @@ class Settings:
 
     def change_all(self, pairs: "list[tuple[str, str]]") -> str:
         """Set and keep values together; return what is wrong, "" when all were taken."""
+        if self.health == LOST:
+            return LOCKED_TROUBLE
         old = self._values
         self._values = old.copy()
         trouble = ""
@@ -90,30 +119,92 @@ class Settings:
         return trouble
 
     def policy(self) -> Policy:
-        """The parameters of the policy as they are set."""
+        """The parameters of the policy as they are set; where they are lost nobody is cut."""
         policy = Policy()
+        if self.health == LOST:
+            policy.no_cut_weekdays = ALL_WEEKDAYS
+            return policy
         for name in policy.names():
             setattr(policy, name, int(self._values[name]))
         return policy
 
     def load(self) -> None:
-        """Read the file; unknown names and values out of range keep their defaults."""
-        buf = bytearray(_LIMIT)
-        size = self._storage.read_into(_FILE, 0, buf, _LIMIT)
-        if size <= 0:
+        """Read the copies; unknown names and values out of range keep their defaults.
+
+        It raises nothing, whatever the flash holds.
+        """
+        found = []
+        contents = []
+        for name in _FILES:
+            buf = bytearray(_LIMIT)
+            size = self._read(name, buf)
+            content = bytes(memoryview(buf)[: max(0, size)])
+            found.append(_generation_of(content) if size >= 0 else size)
+            contents.append(content)
+        best = 0 if found[0] > found[1] else 1
+        self._first = 1 - best
+        if found[best] < 0:
+            self.health = GOOD if found[0] == found[1] == NOT_THERE else LOST
             return
-        for line in str(buf[:size], "utf-8").split("\n"):
-            at = line.find("=")
-            name = line[:at]
-            if at > 0 and name in self._values and not _trouble(name, line[at + 1 :]):
-                self._values[name] = line[at + 1 :]
+        other = found[1 - best]
+        if other in (UNREADABLE, _DAMAGED):
+            self.health = ONE_BAD
+        self._generation = max(found)
+        self._take(contents[best])
+        if other != UNREADABLE and contents[0] != contents[1]:
+            # Damaged, or the power failed between the two: one copy alone is soon none.
+            self._storage.replace(_FILES[1 - best], contents[best], len(contents[best]))
+
+    def _read(self, name: str, buf: bytearray) -> int:
+        """Read a copy into `buf`; return its size, NOT_THERE or UNREADABLE."""
+        size = UNREADABLE
+        for _ in range(_READS):
+            if size == UNREADABLE:
+                size = self._storage.read_into(name, 0, buf, _LIMIT)
+        return size
+
+    def _take(self, content: bytes) -> None:
+        """Take over the values of a whole copy."""
+        for line in content.split(b"\n"):
+            try:
+                name, _, value = str(line, "utf-8").partition("=")
+            except ValueError:
+                continue
+            if name in self._values and not _trouble(name, value):
+                self._values[name] = value
 
     def _save(self) -> bool:
+        """Write both copies; true once one of them holds the values, false: neither does."""
         lines = [name + "=" + self._values[name] + "\n" for name in self.names()]
-        content = "".join(lines).encode()
-        if len(content) > _LIMIT:
+        generation = self._generation + 1
+        content = ("".join(lines) + "generation=" + str(generation) + "\n").encode()
+        content += _seal(content)
+        size = len(content)
+        first = _FILES[self._first]
+        if size > _LIMIT or not self._storage.replace(first, content, size):
             return False
-        return self._storage.replace(_FILE, content, len(content))
+        self._generation = generation
+        self._first = 1 - self._first
+        self.health = (
+            GOOD if self._storage.replace(_FILES[self._first], content, size) else ONE_BAD
+        )
+        return True
+
+
+def _seal(content: "bytes | memoryview") -> bytes:
+    """The last line of a copy whose other lines are `content`."""
+    digits = hex(crc32(content))[2:].upper()
+    return ("crc=" + "0" * (8 - len(digits)) + digits + "\n").encode()
+
+
+def _generation_of(content: bytes) -> int:
+    """Generation of a whole copy, else _DAMAGED."""
+    end = content.rfind(b"\n", 0, max(0, len(content) - 1)) + 1
+    at = content.rfind(_GENERATION, 0, end)
+    if at < 0 or content[end:] != _seal(content[:end]):
+        return _DAMAGED
+    digits = content[at + len(_GENERATION) : end - 1]
+    return int(digits) if digits.isdigit() else _DAMAGED
 
 
 def _form(name: str) -> int:

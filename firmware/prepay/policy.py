@@ -94,6 +94,9 @@ _MOVES = (
     b"www.k.ccc",  # ZERO
     b"ttttttooo",  # CUT
 )
+# `no_cut_weekdays` of a week without cuts: nobody can set it.
+ALL_WEEKDAYS = const(127)
+
 _CREDITS = ("overdraft_fen", "grace_1_fen", "grace_2_fen", "grace_3_fen")
 _LEVELS = (NORMAL, ALARM_1, ALARM_2, ZERO, CUT)
 _CUT_LEVEL = const(4)
@@ -154,9 +157,9 @@ class Policy:
             return "alarm_1_fen must be above alarm_2_fen, or alarm 1 never comes"
         if self.no_cut_from_hour > 23 or self.no_cut_to_hour > 23:
             return "an hour is 0 to 23"
-        if self.no_cut_weekdays > 127:
+        if self.no_cut_weekdays > ALL_WEEKDAYS:
             return "no_cut_weekdays has 7 bits"
-        if self.no_cut_weekdays == 127:
+        if self.no_cut_weekdays == ALL_WEEKDAYS:
             return "no_cut_weekdays leaves no day to cut"
         if (self.no_cut_from_mmdd == 0) != (self.no_cut_to_mmdd == 0):
             return "no_cut_from_mmdd and no_cut_to_mmdd go together"

@@ -14,7 +14,7 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     POLICY    new 1, old 1, reason 1, 0, balance_fen 4
     ROLLOVER  old period 4, new period 4, used_wh 4, debit_fen 4
     TARIFF    number 1, 0 0 0, image CRC-32 4, image size 2
-    START     cause 1, 0 0 0, first seq kept 4, records lost 4
+    START     cause 1, settings 1, 0 0, first seq kept 4, records lost 4
     FAULT     reason 1, stopped 1, 0 0, value 4, limit 4
     CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6
     LINE      state 1, 0, failures 2, ahead_s 4
@@ -289,9 +289,9 @@ def tariff_at(buf: bytearray, offset: int) -> "tuple[int, int]":
     return u32_at(buf, offset + PAYLOAD), u32_at(buf, offset + PAYLOAD + 4)
 
 
-def put_start(buf: bytearray, offset: int, first_seq: int, lost: int) -> None:
+def put_start(buf: bytearray, offset: int, first_seq: int, lost: int, settings: int) -> None:
     """Put a START payload; the cause is not known."""
-    pack_into("<III", buf, offset + PAYLOAD, 0, first_seq, lost)
+    pack_into("<BBHII", buf, offset + PAYLOAD, 0, settings, 0, first_seq, lost)
 
 
 def put_fault(

@@ -131,7 +131,11 @@ _PAYLOADS: dict[int, Any] = {
         "number" / c.Int8ul, c.Padding(3), "image_crc32" / c.Int32ul, "size" / c.Int16ul
     ),
     RecordKind.START: c.Struct(
-        "cause" / c.Int8ul, c.Padding(3), "first_seq" / c.Int32ul, "records_lost" / c.Int32ul
+        "cause" / c.Int8ul,
+        "settings" / c.Int8ul,
+        c.Padding(2),
+        "first_seq" / c.Int32ul,
+        "records_lost" / c.Int32ul,
     ),
     RecordKind.FAULT: c.Struct(
         "reason" / c.Int8ul,

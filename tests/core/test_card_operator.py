@@ -20,7 +20,6 @@ from card_world import (
     WRITE_BACK,
     FakeBooks,
     FakeCarrier,
-    PowerCut,
     header,
     hmac,
     memory,
@@ -28,41 +27,11 @@ from card_world import (
 from concentrator.cards.operator import Operator
 from concentrator.settings import Settings
 from harness import check, equal
+from memory_storage import PowerCut, Storage
 
 NOBODY = bytes(6)
 KEEP = 0xFFFFFFFF
 NEW_KEY = bytes(range(100, 116))
-
-
-class Storage:
-    """Files in memory. `full`: nothing is taken.
-
-    cut_at      the power fails before that operation, or behind it where it is negative
-    """
-
-    def __init__(self) -> None:
-        self.files = {}  # type: ignore[var-annotated]  # no typing on the device
-        self.full = False
-        self.cut_at = 0
-        self.operations = 0
-
-    def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
-        """Read."""
-        part = self.files.get(name, b"")[offset : offset + size]
-        buf[: len(part)] = part
-        return len(part)
-
-    def replace(self, name: str, buf: bytes, size: int) -> bool:
-        """Write, all or nothing."""
-        self.operations += 1
-        if self.operations == self.cut_at:
-            raise PowerCut
-        if self.full:
-            return False
-        self.files[name] = bytes(buf[:size])
-        if self.operations == -self.cut_at:
-            raise PowerCut
-        return True
 
 
 class Books(FakeBooks):
@@ -85,7 +54,7 @@ class World:
         self.storage = Storage()
         self.books = Books()
         self.carrier = FakeCarrier()
-        self.settings = Settings(self.storage)  # type: ignore[arg-type]  # what it needs of one
+        self.settings = Settings(self.storage)
         self.settings.change_all(
             [
                 ("district", str(DISTRICT)),
@@ -97,7 +66,7 @@ class World:
 
     def restart(self) -> None:
         """Start from what is stored."""
-        self.settings = Settings(self.storage)  # type: ignore[arg-type]  # what it needs of one
+        self.settings = Settings(self.storage)
         self.settings.load()
         books = self.books
         operator = Operator(self.settings, books, self.configure)  # type: ignore[arg-type]  # a fake
@@ -228,7 +197,7 @@ def test_test_card() -> None:
     head = header(0, 0, TEST, account=NOBODY, meter=NOBODY)
     equal(world.redeem(head), codes.COMPLETED)
     equal(world.redeem(header(0, 0, TEST, account=NOBODY, key=b"other")), codes.MAC)
-    equal((world.books.credits, world.storage.operations), ([], 1))
+    equal((world.books.credits, world.storage.changes), ([], 2))
 
 
 def test_money_on_an_operator_s_card_is_no_money() -> None:
@@ -255,9 +224,11 @@ def test_full_storage_changes_nothing() -> None:
 
 def test_power_cut_at_each_operation() -> None:
     for head in (preset(7, 3000, 2000), key_card(7, VERSION + 1), header(7, 0, CLEAR)):
-        for cut_at in (2, -2):
+        # Before and behind the write of each copy.
+        for cut_at, kept_percent in ((0, 0), (0, 100), (1, 0), (1, 100)):
             world = World()
-            world.storage.cut_at = cut_at
+            world.storage.cut = cut_at
+            world.storage.kept_percent = kept_percent
             try:
                 world.redeem(head)
                 check(False, "the power was to fail")

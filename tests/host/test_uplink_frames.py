@@ -110,8 +110,8 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     ),
     (
         RecordKind.START,
-        {"cause": 1, "first_seq": 65, "records_lost": 2},
-        "01000000" "41000000" "02000000",
+        {"cause": 1, "settings": 2, "first_seq": 65, "records_lost": 2},
+        "01020000" "41000000" "02000000",
     ),
     (
         RecordKind.FAULT,

@@ -72,11 +72,11 @@ class Entries:
             self.journal.add(new_t2000, record.CLOCK, 0)
             self.journal.sync()
 
-    def note_start(self, first_seq: int, lost: int) -> None:
-        """The concentrator has started and recovered."""
+    def note_start(self, first_seq: int, lost: int, settings: int) -> None:
+        """The concentrator has started and recovered; `settings` is how it found them."""
         offset = self._place()
         if offset >= 0:
-            record.put_start(self.journal.buf, offset, first_seq, lost)
+            record.put_start(self.journal.buf, offset, first_seq, lost, settings)
             self.journal.add(self._time(), record.START, 0)
 
     def _time(self) -> int:

@@ -15,7 +15,7 @@ from concentrator.console import account_commands, meter_commands, tariff_comman
 from concentrator.console.console import Refusal
 from concentrator.console.words import number_of, parse_time, time_text
 from concentrator.line.meters import SILENT_MISSES
-from concentrator.settings import STORAGE_TROUBLE
+from concentrator.settings import LOCKED_TROUBLE, STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -42,12 +42,16 @@ class Commands:
                         raise Refusal("usage: " + name + " " + row[3])
                     looks = row[0] in _LOOKS and not (row[0] == "time" and arguments)
                     if not self._app.login.allows() and not looks:
+                        if self._app.login.locked:
+                            raise Refusal(LOCKED_TROUBLE)
                         raise Refusal("log in with the console key first")
                     return row[4](self._app, arguments)
         raise Refusal("unknown command, `help` lists them")
 
 
 def _login(app: "App", arguments: "list[str]") -> "list[str]":
+    if app.login.locked:
+        raise Refusal(LOCKED_TROUBLE)
     if not arguments:
         return [app.login.challenge()]
     outcome = app.login.answer(arguments[0])
@@ -89,6 +93,7 @@ def _status(app: "App", arguments: "list[str]") -> "list[str]":
         "relays_pending " + str(registry.pending),
         "journal " + str(app.journal.first_seq) + " " + str(app.journal.durable_seq),
         "checkpoint " + str(app.checkpoint.seq),
+        "settings " + ("good", "one_copy", "lost")[app.settings.health],
         "acked " + str(max(0, app.uplink.acked_seq)),
     ]
 
