@@ -259,6 +259,19 @@ def test_a_relay_of_each_standard() -> None:
         equal(len(meter.written), 16 if standard == 2007 else 8)
 
 
+def test_a_relay_command_holds_for_an_hour() -> None:
+    """So that one which was on its way for longer does nothing; without a clock it holds."""
+    for t2000, seconds in ((NOW, 3600), (-1, 0)):
+        meter = Meter(1)
+        bench = Bench([meter], record.STANDARD_2007)
+        bench.books.t2000 = t2000
+        equal(relay(bench, 0x10), [(record.STAGE_CONFIRMED, 0x50)])
+        expiry = bytearray(6)
+        if seconds:
+            encode_into(expiry, 0, t2000 + seconds)
+        equal(meter.written[10:], bytes(expiry))
+
+
 def test_a_relay_that_cannot_be_confirmed_is_sent_once() -> None:
     meter = Meter(1, 1997)
     meter.tells_relay = False
