@@ -67,6 +67,9 @@ _MAGIC_0 = const(0x44)  # "DK"
 _MAGIC_1 = const(0x4B)
 _MARKER = const(0x5A)
 _WRITE_BACK_BODY = const(56)
+# What a MAC is of.
+_PART_HEADER = const(0x49)
+_PART_WRITE_BACK = const(0x57)
 
 
 class Image:
@@ -103,7 +106,8 @@ class Image:
             return codes.DISTRICT
         if buf[5] != keys.version:
             return codes.KEY_VERSION
-        if not keys.is_genuine(buf, 0, _HEADER_SIZE):
+        self._select(keys)
+        if not keys.is_genuine(_PART_HEADER, buf, 0, _HEADER_SIZE):
             return codes.MAC
         if not same(buf, UID, uid, 0, len(uid)):
             return codes.SERIAL
@@ -113,9 +117,19 @@ class Image:
         self.order, self.amount_fen, self.issued_t2000, self.valid_until_t2000 = fields
         if self.order > _ORDER_LIMIT or self.amount_fen > _AMOUNT_LIMIT_FEN:
             return codes.FORMAT
-        if buf[WRITE_BACK] == _MARKER and keys.is_genuine(buf, WRITE_BACK, _WRITE_BACK_BODY):
+        if buf[WRITE_BACK] == _MARKER and keys.is_genuine(
+            _PART_WRITE_BACK, buf, WRITE_BACK, _WRITE_BACK_BODY
+        ):
             self.written_order = unpack_from("<I", buf, WRITE_BACK + 4)[0]
         return codes.OK
+
+    def _select(self, keys: "Keys") -> None:
+        view = memoryview(self.buf)
+        keys.select(self.buf[SUITE], view[ACCOUNT : ACCOUNT + 6], view[UID : UID + 8])
+
+    def unwrap(self, keys: "Keys", start: int) -> bytearray:
+        """The key that stands wrapped at `start`."""
+        return keys.unwrap(memoryview(self.buf)[UID : UID + 12], self.buf, start)
 
     def account_into(self, account: bytearray) -> None:
         """Copy the 6 bytes of the account number."""
@@ -133,4 +147,5 @@ class Image:
         pack_into("<H", buf, WRITE_BACK + 26, illegal)
         pack_into("<I", buf, WRITE_BACK + 44, max(0, t2000))
         pack_into("<I", buf, WRITE_BACK + 52, keys.version)
-        keys.seal(buf, WRITE_BACK, _WRITE_BACK_BODY)
+        self._select(keys)
+        keys.seal(_PART_WRITE_BACK, buf, WRITE_BACK, _WRITE_BACK_BODY)

@@ -14,8 +14,6 @@ from crypto.cmac import cipher_of, cmac_into
 from crypto.hmac import Hmac, same
 from micropython import const
 
-from card.image import ACCOUNT, SUITE, UID
-
 _KEY_SIZE = const(16)
 _MAC_SIZE = const(8)
 _SUITE_HMAC_SHA256 = const(1)
@@ -26,8 +24,10 @@ _ACCOUNT_SIZE = const(6)
 _UID_SIZE = const(8)
 _PREFIX = b"dianka/card/1\0?" + bytes(8)
 _PART = const(14)
-_PART_HEADER = const(0x49)
-_PART_WRITE_BACK = const(0x57)
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    Bytes = bytes | bytearray | memoryview
 
 
 class Keys:
@@ -41,6 +41,7 @@ class Keys:
         self.version = version if key else 0
         self._district = Hmac(key)
         self._account_key = bytearray(_KEY_SIZE)
+        self._suite = _SUITE_HMAC_SHA256
         self._prefix = bytearray(_PREFIX)
         self._mac = bytearray(_MAC_SIZE)
 
@@ -48,36 +49,38 @@ class Keys:
         """Whether MACs of `suite` can be made here."""
         return suite == _SUITE_HMAC_SHA256 or cipher_of(suite, self._account_key) is not None
 
-    def unwrap(self, buf: bytearray, start: int) -> bytearray:
-        """The key that stands wrapped at `start` of an image."""
+    def unwrap(self, order: "Bytes", buf: bytearray, start: int) -> bytearray:
+        """The key wrapped at `buf[start:]` for `order`: the card's uid and its order, 12 bytes."""
         key = bytearray(_KEY_SIZE)
-        self._district.digest_into(_WRAP, memoryview(buf)[UID:], _UID_SIZE + 4, key)
+        self._district.digest_into(_WRAP, order, _UID_SIZE + 4, key)
         for position in range(_KEY_SIZE):
             key[position] ^= buf[start + position]
         return key
 
-    def is_genuine(self, buf: bytearray, start: int, size: int) -> bool:
-        """Whether `buf[start : start + size]` of an image is followed by its MAC."""
-        self._authenticate(buf, start, size)
+    def select(self, suite: int, account: "Bytes", uid: "Bytes") -> None:
+        """Make and judge the MACs of this account's card from now on; `has_suite` was asked."""
+        self._suite = suite
+        self._district.digest_into(_DERIVE, account, _ACCOUNT_SIZE, self._account_key)
+        for position in range(_UID_SIZE):
+            self._prefix[_PART + 1 + position] = uid[position]
+
+    def is_genuine(self, part: int, buf: bytearray, start: int, size: int) -> bool:
+        """Whether `buf[start : start + size]` is followed by its MAC as that part."""
+        self._authenticate(part, buf, start, size)
         return same(buf, start + size, self._mac, 0, _MAC_SIZE)
 
-    def seal(self, buf: bytearray, start: int, size: int) -> None:
-        """Put the MAC behind `buf[start : start + size]` of an image."""
-        self._authenticate(buf, start, size)
+    def seal(self, part: int, buf: bytearray, start: int, size: int) -> None:
+        """Put the MAC behind `buf[start : start + size]`."""
+        self._authenticate(part, buf, start, size)
         for position in range(_MAC_SIZE):
             buf[start + size + position] = self._mac[position]
 
-    def _authenticate(self, buf: bytearray, start: int, size: int) -> None:
+    def _authenticate(self, part: int, buf: bytearray, start: int, size: int) -> None:
         image = memoryview(buf)
-        account = image[ACCOUNT : ACCOUNT + _ACCOUNT_SIZE]
-        self._district.digest_into(_DERIVE, account, _ACCOUNT_SIZE, self._account_key)
         prefix = self._prefix
-        prefix[_PART] = _PART_WRITE_BACK if start else _PART_HEADER
-        for position in range(_UID_SIZE):
-            prefix[_PART + 1 + position] = buf[UID + position]
-        # `has_suite` was asked before: what is no cipher's is HMAC's.
-        cipher = cipher_of(buf[SUITE], self._account_key)
-        if cipher is None:
+        prefix[_PART] = part
+        cipher = cipher_of(self._suite, self._account_key)
+        if cipher is None:  # it is HMAC's then
             Hmac(self._account_key).digest_into(prefix, image[start:], size, self._mac)
         else:
             cmac_into(cipher, bytes(prefix) + bytes(image[start : start + size]), self._mac)

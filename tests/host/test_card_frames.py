@@ -247,7 +247,7 @@ def test_contents() -> None:
     assert frames.parse_content(card) == {"version": 3, "wrapped": wrapped}
     image = Image()
     image.buf[:] = memory(card)[32:256]
-    assert firmware_keys(PLACE).unwrap(image.buf, 52) == bytes(range(16))
+    assert image.unwrap(firmware_keys(PLACE), 52) == bytes(range(16))
     content = frames.tariff_content(2, 0x12345678, NOW)
     spare = replace(BASE, flags=frames.FLAG_SPARE_TARIFF, content=content)
     expected = {"number": 2, "crc32": 0x12345678, "from_t2000": NOW}

@@ -56,7 +56,7 @@ class Operator:
             version = buf[image.NEW_VERSION]
             if version <= keys.version:
                 return codes.FORMAT
-            key = keys.unwrap(buf, image.WRAPPED_KEY)
+            key = card.unwrap(keys, image.WRAPPED_KEY)
             changes.append(("card_key", hexlify(key).decode()))
             changes.append(("card_key_version", str(version)))
         elif index >= 0 and not self._books.resume(index):
