@@ -40,7 +40,7 @@ _REST_MS = const(1000)
 _CONSOLE_MS = const(5)
 # From step to step with a card in the board's own reader, and without.
 _CARD_MS = const(2)
-_SEARCH_MS = const(20)
+_NO_CARD_MS = const(20)
 # An audit looks at one account of so many: at all of them in some minutes.
 _AUDIT_SHIFT = const(4)
 # After a change of the policy so many of them are judged in a step.
@@ -297,7 +297,7 @@ class App:
             self.wake()
         if not redemption.busy and not programmer.busy:
             self._note_move(OWN_READER)
-        return _CARD_MS if carrier.present else _SEARCH_MS
+        return _CARD_MS if carrier.present else _NO_CARD_MS
 
     def restored(self) -> bool:
         """Go on behind the head-end's records, after what it knows was taken over; false: cannot.

@@ -9,7 +9,7 @@ from hashlib import sha256
 from micropython import const
 
 DIGEST_SIZE = const(32)
-_BLOCK_SIZE = const(64)
+_HASH_BLOCK_SIZE = const(64)
 _INNER = const(0x36)
 _OUTER = const(0x5C)
 
@@ -18,10 +18,10 @@ class Hmac:
     """One key, prepared once: `digest_into` for each message. The key itself is not kept."""
 
     def __init__(self, key: "bytes | bytearray") -> None:
-        short = sha256(key).digest() if len(key) > _BLOCK_SIZE else key
-        self._inner = bytearray(_BLOCK_SIZE)
-        self._outer = bytearray(_BLOCK_SIZE)
-        for index in range(_BLOCK_SIZE):
+        short = sha256(key).digest() if len(key) > _HASH_BLOCK_SIZE else key
+        self._inner = bytearray(_HASH_BLOCK_SIZE)
+        self._outer = bytearray(_HASH_BLOCK_SIZE)
+        for index in range(_HASH_BLOCK_SIZE):
             byte = short[index] if index < len(short) else 0
             self._inner[index] = byte ^ _INNER
             self._outer[index] = byte ^ _OUTER

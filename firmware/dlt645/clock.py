@@ -18,9 +18,9 @@ _CYCLE_DAYS = const(1461)
 _LAST_DAY = const(24854)  # 2068-01-18: t2000 fits 32 bits with a sign
 
 # Formats of dlt645.table; 8, to the minute, is the remaining one.
-_DATE = const(5)
-_TIME = const(6)
-_DATE_TIME = const(7)
+_FORM_DATE = const(5)
+_FORM_TIME = const(6)
+_FORM_DATE_TIME = const(7)
 
 
 def month_days(year: int, month: int) -> int:
@@ -81,12 +81,12 @@ def encode_into(buf: bytearray, offset: int, t2000: int) -> None:
 
 def decode_moment(form: int, data: bytearray, offset: int) -> int:
     """Decode a field of the table's `form`: t2000, a second of the day, or BAD_TIME."""
-    if form == _TIME:
+    if form == _FORM_TIME:
         return decode_time(data, offset)
-    if form == _DATE:
+    if form == _FORM_DATE:
         second = 0
         days = decode_date(data, offset + 1)
-    elif form == _DATE_TIME:
+    elif form == _FORM_DATE_TIME:
         second = decode_time(data, offset)
         days = decode_date(data, offset + 4)
     else:

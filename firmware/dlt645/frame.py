@@ -19,7 +19,7 @@ from micropython import const
 from dlt645 import fast
 from dlt645.errors import LocalError
 
-DATA_LIMIT = const(255)
+FRAME_DATA_LIMIT = const(255)
 FRAME_OVERHEAD = const(16)
 
 
@@ -36,7 +36,7 @@ class Receiver:
         self.box = bytearray(fast.BOX_SIZE)
         view = memoryview(self.box)
         self.address = view[fast.ADDRESS : fast.ADDRESS + 6]
-        self.data = view[fast.DATA : fast.DATA + DATA_LIMIT]
+        self.data = view[fast.DATA : fast.DATA + FRAME_DATA_LIMIT]
         fast.clear(self.words)
 
     def feed(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
@@ -105,7 +105,7 @@ def encode_into(
 
     `address` is in wire order. Does not allocate.
     """
-    if size > DATA_LIMIT or len(buf) < FRAME_OVERHEAD + size:
+    if size > FRAME_DATA_LIMIT or len(buf) < FRAME_OVERHEAD + size:
         raise LocalError("frame of " + str(size) + " data bytes does not fit")
     if len(address) != 6 or len(data) < size:
         raise LocalError("address or data too short")

@@ -130,7 +130,7 @@ _ATTEMPT = const(35)
 _LEARNED_MS = const(36)  # of this meter, 0: nothing
 _NEXT_NOTE = const(37)  # for the transaction that starts next
 _SILENCE_MS = const(38)  # between transactions
-_WORDS_SIZE = const(39)
+_MASTER_WORDS_SIZE = const(39)
 
 _FEED = const(0)
 _NEXT = const(1)
@@ -184,7 +184,7 @@ class Master:
         self.tx = bytearray(_FRAME_OVERHEAD + _DATA_LIMIT)
         self.tx_size = 0
         self.baud = baud
-        self._words = words = array("i", bytes(4 * _WORDS_SIZE))
+        self._words = words = array("i", bytes(4 * _MASTER_WORDS_SIZE))
         self._box = bytearray(fast.BOX_SIZE)
         view = memoryview(self._box)
         self.address = view[fast.ADDRESS : fast.ADDRESS + 6]

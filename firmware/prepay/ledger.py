@@ -26,7 +26,7 @@ CHARGED = const(0)
 FIRST = const(1)  # nothing is charged, the registers are the start
 BILLING_STOPPED = const(2)
 NO_TIME = const(3)
-NO_VALUE = const(4)
+VALUE_MISSING = const(4)
 EARLIER = const(5)
 BACK = const(6)
 TOO_MUCH = const(7)
@@ -282,7 +282,7 @@ class Ledger:
         for register in range(self._fitting.registers):
             value_wh = self._registers[register]
             if value_wh < 0:
-                return NO_VALUE
+                return VALUE_MISSING
             old_wh = self.registers_wh[index * self.rates_limit + register]
             delta_wh = 0 if first else value_wh - old_wh
             if delta_wh < 0:

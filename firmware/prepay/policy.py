@@ -33,7 +33,7 @@ STATE_NAMES = (
 
 # Causes: what happened.
 READING = const(1)
-TOP_UP = const(2)
+CREDITED = const(2)
 CARD = const(3)  # a card without money, or the button
 TIME = const(4)
 PARAMETERS = const(5)
@@ -233,7 +233,7 @@ class Policy:
         """Make the step; `reason` is why a trip would be held back, 0: it would not."""
         new = _LEVELS[level]
         intent = NONE
-        why = R_TOP_UP if cause == TOP_UP else _R_LEVEL
+        why = R_TOP_UP if cause == CREDITED else _R_LEVEL
         if move == _WARN and reason == 0:
             intent = TRIP
             why = _R_WARNING
@@ -270,11 +270,11 @@ class Policy:
     ) -> bool:
         """Whether `cause` can end a state in which the supply is cut; true in all others."""
         if state == CUT:
-            if cause == TOP_UP:
+            if cause == CREDITED:
                 return balance_fen > self.close_fen
             return cause == ORDER_CLOSE or (cause == PARAMETERS and level != _CUT_LEVEL)
         if state == OVERLOAD:
-            if cause == TOP_UP:
+            if cause == CREDITED:
                 return level < ZERO
             return cause == ORDER_CLOSE or (
                 cause in (TIME, READING) and t2000 - since_t2000 >= self.load_wait_s

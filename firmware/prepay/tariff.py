@@ -36,7 +36,7 @@ RATES_LIMIT = const(8)
 _TIERS_LIMIT = const(8)
 # Above every energy, and every time before 2034: the limit of the last tier, the end of all sets.
 NO_LIMIT = const(0x3FFFFFFF)
-_FAR_T2000 = const(0xFFFFFFFF)
+_END_T2000 = const(0xFFFFFFFF)
 FROM_REGISTERS = const(-1)
 
 _FORMAT = const(1)
@@ -235,7 +235,7 @@ class Tariff:
             position -= 1
         at = self._sets[position]
         self.from_t2000 = _u32(image, at)
-        self.until_t2000 = NO_LIMIT if t2000 < NO_LIMIT else _FAR_T2000
+        self.until_t2000 = NO_LIMIT if t2000 < NO_LIMIT else _END_T2000
         if position + 1 < len(self._sets):
             self.until_t2000 = _u32(image, self._sets[position + 1])
         self.standing_e7 = _u32(image, at + 4)

@@ -64,7 +64,7 @@ _COUNT_BITS = const(0x0F)
 _HAS_RESIDUE_E11 = const(0x10)
 _HAS_STATUS = const(0x20)
 _HAS_USED_WH = const(0x40)
-_NO_STATUS = const(0x80)
+_STATUS_LEFT_OUT = const(0x80)
 _REGISTERS_LIMIT = const(8)
 _VALUES_LIMIT = const(10)
 
@@ -659,7 +659,7 @@ class Unpacker:
             record[_STATUS] = buf[at]
             record[_STATUS + 1] = buf[at + 1]
             at += 2
-        elif flags & _NO_STATUS:
+        elif flags & _STATUS_LEFT_OUT:
             record[_STATUS] = record[_STATUS + 1] = 0xFF
         place = _USED_WH if flags & _HAS_USED_WH else _READING_REGISTERS
         last = _READING_REGISTERS + 4 * (flags & _COUNT_BITS)

@@ -44,10 +44,10 @@ READY = const(2)
 SENT = const(3)
 BACK_OFF = const(4)
 
-_BODY_SIZE = const(1024)
-_TIMEOUT_MS = const(3000)
+_LONG_BODY_SIZE = const(1024)
+_ANSWER_TIMEOUT_MS = const(3000)
 _TRIES_LIMIT = const(3)
-_BACK_OFF_MS = const(2000)
+_FIRST_BACK_OFF_MS = const(2000)
 _BACK_OFF_LIMIT_MS = const(120000)
 _GATHER_MS = const(500)
 _GATHER_COUNT = const(16)
@@ -95,7 +95,7 @@ class Session:
         key: "bytes | bytearray",
         concentrator: int,
         first_number: int = 1,
-        body_size: int = _BODY_SIZE,
+        body_size: int = _LONG_BODY_SIZE,
     ) -> None:
         """`first_number`: random below 2**29 where the board has a source of randomness."""
         if body_size < _BODY_SHORTEST:
@@ -120,7 +120,7 @@ class Session:
         self._first_seq = 0
         self._tries = 0
         self._since_ticks = 0
-        self._back_off_ms = _BACK_OFF_MS
+        self._back_off_ms = _FIRST_BACK_OFF_MS
         self._gathering = False
         self._ahead = False
 
@@ -134,7 +134,7 @@ class Session:
     def hurry(self) -> None:
         """Somebody stands there and waits: try again at once."""
         if self.state == BACK_OFF:
-            self._back_off_ms = _BACK_OFF_MS
+            self._back_off_ms = _FIRST_BACK_OFF_MS
             self._greet()
 
     def feed(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
@@ -169,7 +169,7 @@ class Session:
                 return AHEAD if self._ahead else AWAY
             self._back_off_ms = min(2 * self._back_off_ms, _BACK_OFF_LIMIT_MS)
             self._greet()
-        elif (now_ticks - self._since_ticks) & _TICKS_MASK >= _TIMEOUT_MS << self._tries:
+        elif (now_ticks - self._since_ticks) & _TICKS_MASK >= _ANSWER_TIMEOUT_MS << self._tries:
             self._tries += 1
             if self._tries == _TRIES_LIMIT:
                 self.stale = True
@@ -224,7 +224,7 @@ class Session:
         self._first_seq = 0
         self._tries = 0
         if self.state == SENT:
-            self._back_off_ms = _BACK_OFF_MS
+            self._back_off_ms = _FIRST_BACK_OFF_MS
         self.state = READY
 
     def _gather(self, now_ticks: int) -> int:

@@ -15,7 +15,7 @@ from host.frames.tariff_terms import TariffFile
 from host.units import to_t2000, yuan
 
 # More than any household draws: what is asked for is priced, not doubted.
-_POWER_LIMIT_W = 10**15
+_NO_POWER_LIMIT_W = 10**15
 _STEP_LIMIT_WH = 400_000_000
 _REGISTER_MODULUS_WH = 10**9
 
@@ -45,7 +45,7 @@ class DeviceBill:
         if trouble:
             raise BillError(f"the device refuses the tariff: {trouble}")
         self.ledger = Ledger(1, 8)
-        self.ledger.power_limit_w = _POWER_LIMIT_W
+        self.ledger.power_limit_w = _NO_POWER_LIMIT_W
         self.ledger.describe(0, household)
         self.ledger.used_wh[0] = used_wh
         self.registers_wh = array("i", [0] * self.tariff.registers)

@@ -18,7 +18,7 @@ from host.link.meters import AskError, Progress, answer
 
 SEARCH_LIMIT = 1024
 _STEP_S = 0.002
-_CHUNK_SIZE = 256
+_LINE_BUFFER_SIZE = 256
 # What every meter of a standard can be asked: its energy in all.
 _ENERGY = {"2007": "00010000", "1997": "9010"}
 _CHANGE_SPEED = {"2007": 0x17, "1997": 0x0C}
@@ -143,8 +143,8 @@ class DirectLine:
                 self._port.write(bytes(master.tx[: master.tx_size]))
                 master.sent(_now_ticks())
             heard = self._port.read(_STEP_S)
-            for at in range(0, len(heard), _CHUNK_SIZE):
-                chunk = heard[at : at + _CHUNK_SIZE]
+            for at in range(0, len(heard), _LINE_BUFFER_SIZE):
+                chunk = heard[at : at + _LINE_BUFFER_SIZE]
                 master.feed(chunk, len(chunk), _now_ticks())
             outcome = job.poll(_now_ticks())
             yield outcome

@@ -23,7 +23,7 @@ SERIAL_OFFSET = 8  # of a memory card without a number of its own
 UID_SIZE = 8
 HEADER_SIZE = 80
 WRITE_BACK_OFFSET = 88
-WRITE_BACK_SIZE = 56
+WRITE_BACK_BODY_SIZE = 56
 MAC_SIZE = 8
 
 VERSION = 1
@@ -273,7 +273,7 @@ def parse(memory: bytes, key: bytes | None = None) -> Card:
     header = _header(_HEADER.parse(image[:HEADER_SIZE]))
     write_back = None
     if image[WRITE_BACK_OFFSET] == MARKER:
-        end = WRITE_BACK_OFFSET + WRITE_BACK_SIZE
+        end = WRITE_BACK_OFFSET + WRITE_BACK_BODY_SIZE
         write_back = _write_back(_WRITE_BACK.parse(image[WRITE_BACK_OFFSET:end]))
     trouble = ""
     if header.suite not in SUITES or header.kind not in list(CardKind):
@@ -282,7 +282,7 @@ def parse(memory: bytes, key: bytes | None = None) -> Card:
     if key is None or trouble:
         return card
     genuine = _is_genuine(image, header, key, b"I", 0, HEADER_SIZE)
-    mark = _is_genuine(image, header, key, b"W", WRITE_BACK_OFFSET, WRITE_BACK_SIZE)
+    mark = _is_genuine(image, header, key, b"W", WRITE_BACK_OFFSET, WRITE_BACK_BODY_SIZE)
     return replace(card, genuine=genuine, write_back_genuine=mark and write_back is not None)
 
 

@@ -38,7 +38,7 @@ TERMINATOR_1997 = b"\xaa"
 # Levels of a write whose data is not plain: enciphered, or followed by a MAC.
 _ENCIPHERED = frozenset(("98", "96"))
 _WITH_MAC = frozenset(("99", "97"))
-_MAC_SIZE = 4
+_ESAM_MAC_SIZE = 4
 _NOT_HEX = re.compile(r"[^0-9A-Fa-f]")
 
 
@@ -235,11 +235,11 @@ def _say_data(said: dict[str, Any], head: _Head, wire_di: bytes, data: bytes) ->
     if head.protected:
         level = items[0]["value"]
         if level in _ENCIPHERED:
-            items.append(values.raw(data[:-_MAC_SIZE], "cipher"))
-            items.append(values.raw(data[-_MAC_SIZE:], "MAC"))
+            items.append(values.raw(data[:-_ESAM_MAC_SIZE], "cipher"))
+            items.append(values.raw(data[-_ESAM_MAC_SIZE:], "MAC"))
             return
         if level in _WITH_MAC:
-            data, mac = data[:-_MAC_SIZE], data[-_MAC_SIZE:]
+            data, mac = data[:-_ESAM_MAC_SIZE], data[-_ESAM_MAC_SIZE:]
     if identifier is None:
         said["note"] = "an identifier this catalogue does not know"
         found = None

@@ -16,7 +16,7 @@ START = 0x68
 END = 0x16
 WAKE_UP = 0xFE
 OFFSET = 0x33
-DATA_LIMIT = 255
+FRAME_DATA_LIMIT = 255
 OVERHEAD_SIZE = 12
 
 FROM_METER = 0x80
@@ -102,8 +102,8 @@ def build(address: str, control: int, data: bytes = b"", preamble: int = 4) -> b
     """
     if len(address) > 12 or not set(address) <= set("0123456789ABCDEF"):
         raise ValueError(f"address {address!r} is not up to 12 digits")
-    if len(data) > DATA_LIMIT:
-        raise ValueError(f"{len(data)} data bytes, at most {DATA_LIMIT} fit a frame")
+    if len(data) > FRAME_DATA_LIMIT:
+        raise ValueError(f"{len(data)} data bytes, at most {FRAME_DATA_LIMIT} fit a frame")
     wire_address = bytes.fromhex(address.zfill(12))[::-1]
     covered = b"%c%b%c%c%c%b" % (
         START,

@@ -16,7 +16,7 @@ from host.frames.quick import quick
 
 RECORD_SIZE = 64
 PAYLOAD_SIZE = 48
-_HEADER_SIZE = 12
+_RECORD_HEADER_SIZE = 12
 _CRC_OFFSET = 60
 # The speeds that METER.speed stands for, by their place.
 BAUDS = (2400, 1200, 9600, 4800, 600, 19200, 38400, 57600, 115200)
@@ -247,7 +247,7 @@ def parse(data: bytes) -> Record:
     computed = zlib.crc32(data[:_CRC_OFFSET])
     if stored != computed:
         raise RecordError(f"CRC {stored:08X}, computed {computed:08X}")
-    return parse_parts(data[:_HEADER_SIZE], data[_HEADER_SIZE:_CRC_OFFSET])
+    return parse_parts(data[:_RECORD_HEADER_SIZE], data[_RECORD_HEADER_SIZE:_CRC_OFFSET])
 
 
 def parse_parts(header: bytes, payload: bytes) -> Record:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from host.frames.link import LinkReader
 from host.headend.ingest import Ingest
 
-READ_SIZE = 1 << 16
+RECEIVE_SIZE = 1 << 16
 CONNECTIONS_LIMIT = 1024
 REFUSED_LIMIT = 100  # broken frames on one connection before it is closed
 
@@ -70,7 +70,7 @@ class _Connections:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str
     ) -> None:
         frames = LinkReader()
-        while data := await reader.read(READ_SIZE):
+        while data := await reader.read(RECEIVE_SIZE):
             broken = frames.refused + frames.overlong
             for frame in frames.feed(data):
                 writer.write(self._ingest.answer(frame, peer))

@@ -13,8 +13,8 @@ without understanding them cannot tell the difference. Every named block goes by
 import hashlib
 import hmac
 
-MAC_SIZE = 4
-_BLOCK_SIZE = 16
+ESAM_MAC_SIZE = 4
+_CIPHER_BLOCK_SIZE = 16
 DEFAULT_KEY = b"dianka simulated security module"
 
 
@@ -34,18 +34,18 @@ class Esam:
 
     def mac(self, random2: bytes, data: bytes) -> bytes:
         """4 bytes that prove `data` within the authentication of `random2`."""
-        return self._digest(b"mac" + random2, data)[:MAC_SIZE]
+        return self._digest(b"mac" + random2, data)[:ESAM_MAC_SIZE]
 
     def seal(self, random2: bytes, plain: bytes) -> bytes:
         """Cipher `plain`, filled up with zeros to 16 bytes, and add the MAC."""
-        filled = plain + bytes(-len(plain) % _BLOCK_SIZE)
+        filled = plain + bytes(-len(plain) % _CIPHER_BLOCK_SIZE)
         cipher = self._mixed(random2, filled)
         return cipher + self.mac(random2, cipher)
 
     def unseal(self, random2: bytes, sealed: bytes) -> bytes | None:
         """The plain text with its zeros, None where the MAC is wrong."""
-        cipher, mac = sealed[:-MAC_SIZE], sealed[-MAC_SIZE:]
-        if not cipher or len(cipher) % _BLOCK_SIZE or mac != self.mac(random2, cipher):
+        cipher, mac = sealed[:-ESAM_MAC_SIZE], sealed[-ESAM_MAC_SIZE:]
+        if not cipher or len(cipher) % _CIPHER_BLOCK_SIZE or mac != self.mac(random2, cipher):
             return None
         return self._mixed(random2, cipher)
 
@@ -101,7 +101,7 @@ class Utility:
         sealed = self._esam.seal(self._random2, plain)
         if self._whole:
             return sealed[::-1]
-        return _reversed(sealed[:-MAC_SIZE], sealed[-MAC_SIZE:])
+        return _reversed(sealed[:-ESAM_MAC_SIZE], sealed[-ESAM_MAC_SIZE:])
 
     def signed(self, data: bytes) -> bytes:
         """`data`, as on the wire, followed by its MAC."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from host.units import DAY_S, HOUR_S, to_datetime
 
-SETTLEMENTS_LIMIT = 12
+SETTLEMENTS_KEPT = 12
 DAYS_LIMIT = 62
 TIMED_LIMIT = 60
 INSTANTS_LIMIT = 3
@@ -79,7 +79,7 @@ class History:
         if t2000 % DAY_S == 0:
             self.days = [kept, *self.days[: DAYS_LIMIT - 1]]
             if to_datetime(t2000).day == 1:
-                self.settlements = [kept, *self.settlements[: SETTLEMENTS_LIMIT - 1]]
+                self.settlements = [kept, *self.settlements[: SETTLEMENTS_KEPT - 1]]
         if self.schedule is not None and self.schedule.is_due(t2000):
             self.timed = [kept, *self.timed[: TIMED_LIMIT - 1]]
 

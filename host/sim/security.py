@@ -10,14 +10,14 @@ the meter until the next.
 from collections.abc import Callable
 
 from host.sim import profile as kinds
-from host.sim.esam import MAC_SIZE, Esam, factor_of
+from host.sim.esam import ESAM_MAC_SIZE, Esam, factor_of
 from host.sim.meter import Meter
 from host.sim.speaker import Refusal
 from host.sim.values import bcd, unbcd
 from host.sim.wallet import SERR_CHECK, SERR_CUSTOMER, SERR_IDENTITY, SERR_OTHER
 from host.units import DAY_S
 
-FAILURES_LIMIT = 15
+WRONG_MACS_LIMIT = 15
 DEFAULT_VALIDITY_MIN = 5
 _SERIAL = bytes.fromhex("0011223344556677")
 
@@ -59,12 +59,12 @@ class Security:
         if not self._meter.authenticated:
             return None
         if not ciphered:
-            value, mac = body[:-MAC_SIZE], body[-MAC_SIZE:][::-1]
+            value, mac = body[:-ESAM_MAC_SIZE], body[-ESAM_MAC_SIZE:][::-1]
             return value if mac == self._esam.mac(self._random2, value) else None
         if self._meter.profile.whole_reversed:
             sealed = body[::-1]
         else:
-            sealed = body[:-MAC_SIZE][::-1] + body[-MAC_SIZE:][::-1]
+            sealed = body[:-ESAM_MAC_SIZE][::-1] + body[-ESAM_MAC_SIZE:][::-1]
         return self._esam.unseal(self._random2, sealed)
 
     # --- identity ------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ class Security:
         day = self._meter.clock_t2000 // DAY_S
         if day != self._failures_day:
             self._failures_day, self._failures = day, 0
-        if self._failures >= FAILURES_LIMIT:
+        if self._failures >= WRONG_MACS_LIMIT:
             raise _refused(1 << self._meter.profile.lock_bit)
         right_meter = factor == factor_of(self._meter.address)
         if not right_meter or cipher1 != self._esam.cipher1(random1, factor):
@@ -87,7 +87,7 @@ class Security:
         return reply + (bcd(self._validity_min, 2) if self._meter.profile.auth_validity else b"")
 
     def _set_validity(self, blocks: bytes) -> bytes:
-        minutes, mac = _cut(blocks, 2, MAC_SIZE)
+        minutes, mac = _cut(blocks, 2, ESAM_MAC_SIZE)
         self._check(minutes, mac)
         number = unbcd(minutes[::-1])
         if not number:
@@ -133,7 +133,7 @@ class Security:
 
     def _purse(self, blocks: bytes) -> tuple[int, int, str]:
         """Amount, count and customer of a checked command."""
-        amount, count, mac1, customer, mac2 = _cut(blocks, 4, 4, MAC_SIZE, 6, MAC_SIZE)
+        amount, count, mac1, customer, mac2 = _cut(blocks, 4, 4, ESAM_MAC_SIZE, 6, ESAM_MAC_SIZE)
         self._check(amount + count, mac1)
         self._check(customer, mac2)
         return int.from_bytes(amount, "big"), int.from_bytes(count, "big"), customer.hex()
@@ -159,7 +159,7 @@ class Security:
         return b""
 
     def _init_wallet(self, blocks: bytes) -> bytes:
-        money, mac = _cut(blocks, 4, MAC_SIZE)
+        money, mac = _cut(blocks, 4, ESAM_MAC_SIZE)
         self._check(money, mac)
         self._meter.wallet.init(int.from_bytes(money, "big"), self._meter.total_wh)
         return b""
@@ -167,7 +167,7 @@ class Security:
     # --- keys and reading ----------------------------------------------------------------------
 
     def _update_key(self, blocks: bytes) -> bytes:
-        info, mac, key = _cut(blocks, 4, MAC_SIZE, 32)
+        info, mac, key = _cut(blocks, 4, ESAM_MAC_SIZE, 32)
         self._check(info + key, mac)
         self.key_info = info
         return b""

@@ -25,7 +25,7 @@ _LINE = {
     "stray_noise": 0.02,
     "jabber": 0.002,
 }
-_JITTER_MS = 200
+_JITTER_LIMIT_MS = 200
 _HEADEND = {
     "lost_message": 0.1,
     "lost_ack": 0.1,
@@ -98,7 +98,7 @@ NO_FAULTS = Faults()
 
 def draw(random: Random) -> Faults:
     """The troubles of one world."""
-    jitter_ms = random.randrange(_JITTER_MS)
+    jitter_ms = random.randrange(_JITTER_LIMIT_MS)
     line = LineFaults(**_draw(random, _LINE), jitter_ms=jitter_ms)
     headend = HeadEndFaults(**_draw(random, _HEADEND))
     storage = StorageFaults(**_draw(random, _STORAGE))

@@ -21,7 +21,7 @@ MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 DISTRICT = 4711
 KEY = bytes(range(16))
-KEY_VERSION = 1
+CARD_KEY_VERSION = 1
 _OTHER_KEY = bytes(range(1, 17))
 _TAKEN = (CODES["OK"], CODES["COMPLETED"], CODES["USED"])
 _AMOUNTS_FEN = (50, 1500)
@@ -172,7 +172,7 @@ class Households:
         meter = one.meter.address
         issued_t2000 = self._agenda.clock.now_t2000()
         return Header(
-            *(kind, KEY_VERSION, DISTRICT, one.account, meter, "", number, amount_fen),
+            *(kind, CARD_KEY_VERSION, DISTRICT, one.account, meter, "", number, amount_fen),
             issued_t2000,
         )
 

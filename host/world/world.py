@@ -33,7 +33,7 @@ from host.world.checks.account import Order, Violation
 from host.world.checks.checkers import Checkers
 from host.world.console_side import ConsoleSide
 from host.world.faults import NO_FAULTS, Faults, draw, named
-from host.world.households import DISTRICT, HOUR_US, KEY, KEY_VERSION, MINUTE_US, Households
+from host.world.households import CARD_KEY_VERSION, DISTRICT, HOUR_US, KEY, MINUTE_US, Households
 from host.world.incidents import Incidents, draw_registers
 from host.world.terms import (
     CLOCK_STEP_S,
@@ -48,7 +48,7 @@ UPLINK_KEY = bytes(range(32))
 DAY_US = DAY_S * 1_000_000
 # Rounds of quiet at the end within which everything must come right.
 SETTLE_ROUNDS = 40
-_PART_SIZE = 64
+_IMAGE_PART_SIZE = 64
 _TICK_US = 10 * MINUTE_US
 # Motors take up to four seconds.
 _RELAY_LAG_US = 4_000_000
@@ -276,15 +276,19 @@ class World:
     def _set_up(self) -> None:
         """What a technician types on a new concentrator."""
         values: dict[str, object] = {"id": CONCENTRATOR, "uplink_key": UPLINK_KEY.hex()}
-        values |= {"district": DISTRICT, "card_key": KEY.hex(), "card_key_version": KEY_VERSION}
+        values |= {
+            "district": DISTRICT,
+            "card_key": KEY.hex(),
+            "card_key_version": CARD_KEY_VERSION,
+        }
         values |= {"relay_1997": 1}
         for name, value in (values | self.settings).items():
             self._type(f"set {name} {value}", must=True)
         for number, one_tariff in self.terms.tariffs.items():
             image = tariff.build(one_tariff, number)
             self._type(f"tariff begin {len(image)}", must=True)
-            for at in range(0, len(image), _PART_SIZE):
-                part = image[at : at + _PART_SIZE].hex()
+            for at in range(0, len(image), _IMAGE_PART_SIZE):
+                part = image[at : at + _IMAGE_PART_SIZE].hex()
                 self._type(f"tariff data {at} {part}", must=True)
             self._type(f"tariff commit {number} {zlib.crc32(image):08x}", must=True)
         for one, kind in zip(self.households.households, self.kinds, strict=True):

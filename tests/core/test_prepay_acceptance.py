@@ -49,7 +49,7 @@ class Meter:
     def pay(self, fen: int) -> None:
         self.orders += 1
         self.ledger.top_up(0, self.orders, fen)
-        self.judge(rules.TOP_UP)
+        self.judge(rules.CREDITED)
 
     def guard(self, held: bool) -> None:
         self.ledger.flags[0] = GUARD if held else 0

@@ -168,7 +168,7 @@ def test_doubtful_readings_charge_nothing() -> None:
         (-10, 900, books.BACK),
         (11010, 900, books.TOO_MUCH),
         (21010, 7200, books.TOO_MUCH),
-        (-5001, 900, books.NO_VALUE),
+        (-5001, 900, books.VALUE_MISSING),
         (10, -3601, books.EARLIER),
         (10, 400 * DAY_S + 1, books.EARLIER),
         (10, -START, books.NO_TIME),

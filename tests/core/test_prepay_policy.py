@@ -136,7 +136,7 @@ def test_a_refund_is_a_deduction_and_ends_no_cut() -> None:
 
 
 def test_a_top_up() -> None:
-    expect(TOP_UP, rules.TOP_UP)
+    expect(TOP_UP, rules.CREDITED)
 
 
 def test_a_changed_parameter() -> None:
@@ -168,7 +168,7 @@ def test_judging_again_changes_nothing() -> None:
     for flags in (0, GUARD, STOPPED):
         for state in STATES:
             for balance_fen in (5000, 1000, 100, 0, -100, -400, -1000):
-                for cause in (rules.READING, rules.TOP_UP, rules.TIME, rules.PARAMETERS):
+                for cause in (rules.READING, rules.CREDITED, rules.TIME, rules.PARAMETERS):
                     new = parts(one.judge(state, balance_fen, cause, NOON, flags, 0, NOON))[0]
                     again = parts(one.judge(new, balance_fen, cause, NOON, flags, 0, NOON))
                     equal(again, (new, 0, 0), (state, balance_fen, cause))
@@ -179,7 +179,7 @@ def test_judging_allocates_nothing() -> None:
     with heap_locked():
         one.judge(NORMAL, 1000, rules.READING, 825000000, 0, 2, 825000000)
         one.judge(HELD, -1000, rules.TIME, 825000000, 0, 2, 825000000)
-        one.judge(CUT, 100, rules.TOP_UP, 825000000)
+        one.judge(CUT, 100, rules.CREDITED, 825000000)
 
 
 def test_reasons() -> None:
@@ -189,7 +189,7 @@ def test_reasons() -> None:
         (ALARM_1, 100, rules.READING, R_WARNING),
         (ALARM_2, 0, rules.READING, R_WARNING),
         (ZERO, -300, rules.READING, R_USED_UP),
-        (CUT, 3000, rules.TOP_UP, R_TOP_UP),
+        (CUT, 3000, rules.CREDITED, R_TOP_UP),
         (ALARM_2, 100, rules.CARD, R_RESUMED),
         (CUT, -400, rules.CARD, R_EMERGENCY),
         (NORMAL, 3000, rules.ORDER_TRIP, R_ORDER),
@@ -205,8 +205,8 @@ def test_the_plain_policy_trips_at_zero() -> None:
     equal(parts(one.judge(NORMAL, 1000, rules.READING, NOON))[:2], (ALARM_1, rules.NONE))
     equal(parts(one.judge(ALARM_1, 1, rules.READING, NOON))[:2], (ALARM_1, rules.NONE))
     equal(parts(one.judge(ALARM_1, 0, rules.READING, NOON))[:2], (CUT, rules.TRIP))
-    equal(parts(one.judge(CUT, 0, rules.TOP_UP, NOON))[:2], (CUT, rules.NONE))
-    equal(parts(one.judge(CUT, 1, rules.TOP_UP, NOON))[:2], (ALARM_1, rules.CLOSE))
+    equal(parts(one.judge(CUT, 0, rules.CREDITED, NOON))[:2], (CUT, rules.NONE))
+    equal(parts(one.judge(CUT, 1, rules.CREDITED, NOON))[:2], (ALARM_1, rules.CLOSE))
     one.alarm_1_fen = 0
     equal(parts(one.judge(NORMAL, 1, rules.READING, NOON))[:2], (NORMAL, rules.NONE))
 
@@ -223,15 +223,15 @@ def test_only_alarm_2() -> None:
 def test_closing_needs_more_than_the_threshold() -> None:
     one = policy()
     one.close_fen = 1000
-    equal(parts(one.judge(CUT, 1000, rules.TOP_UP, NOON))[:2], (CUT, rules.NONE))
-    equal(parts(one.judge(CUT, 1001, rules.TOP_UP, NOON))[:2], (ALARM_1, rules.CLOSE))
+    equal(parts(one.judge(CUT, 1000, rules.CREDITED, NOON))[:2], (CUT, rules.NONE))
+    equal(parts(one.judge(CUT, 1001, rules.CREDITED, NOON))[:2], (ALARM_1, rules.CLOSE))
     equal(parts(one.judge(CUT, 1, rules.PARAMETERS, NOON))[:2], (ALARM_2, rules.CLOSE))
 
 
 def test_permission_instead_of_closing() -> None:
     one = policy()
     one.permit_only = 1
-    equal(parts(one.judge(CUT, 3000, rules.TOP_UP, NOON))[:2], (NORMAL, rules.PERMIT))
+    equal(parts(one.judge(CUT, 3000, rules.CREDITED, NOON))[:2], (NORMAL, rules.PERMIT))
     equal(parts(one.judge(ALARM_2, 100, rules.CARD, NOON))[:2], (ALARM_2, rules.CLOSE))
 
 
@@ -285,7 +285,7 @@ def test_a_cut_held_back_is_made_when_its_time_comes() -> None:
     equal(parts(one.judge(HELD, -5000, rules.TIME, NOON + 3599, 0, 0, NOON)), (HELD, 0, 0))
     judged = one.judge(HELD, -5000, rules.TIME, NOON + 3600, 0, 0, NOON)
     equal(parts(judged), (CUT, rules.TRIP, R_USED_UP))
-    equal(parts(one.judge(HELD, 1, rules.TOP_UP, NOON + 9, 0, 0, NOON))[:2], (ALARM_2, 0))
+    equal(parts(one.judge(HELD, 1, rules.CREDITED, NOON + 9, 0, 0, NOON))[:2], (ALARM_2, 0))
 
 
 def test_the_final_notice() -> None:
@@ -326,8 +326,8 @@ def test_emergency_credit_is_asked_for_and_repaid_first() -> None:
     equal(parts(one.judge(EMERGENCY, -500, rules.READING, NOON))[:2], (CUT, rules.TRIP))
     equal(parts(one.judge(CUT, -500, rules.CARD, NOON)), (CUT, 0, 0))
     # A top-up that does not cover it leaves it in use, one that does ends it.
-    equal(parts(one.judge(EMERGENCY, -10, rules.TOP_UP, NOON))[0], EMERGENCY)
-    equal(parts(one.judge(EMERGENCY, 10, rules.TOP_UP, NOON))[0], ALARM_2)
+    equal(parts(one.judge(EMERGENCY, -10, rules.CREDITED, NOON))[0], EMERGENCY)
+    equal(parts(one.judge(EMERGENCY, 10, rules.CREDITED, NOON))[0], ALARM_2)
     one.emergency_fen = 0
     equal(parts(one.judge(CUT, -300, rules.CARD, NOON)), (CUT, 0, 0))
 

@@ -50,7 +50,7 @@ _POWER_MS = const(10)  # 400 clocks are enough
 _FIRST_MS = const(60)  # 40,000 clocks: 11 ms
 _CHARACTER_MS = const(1100)  # 9600 bits
 _WAIT_MS = const(100)  # 960 bits, times WI
-_WAIT_LIMIT_MS = const(2500)
+_REPLY_LIMIT_MS = const(2500)
 _TURN_MS = const(2)  # 16 bits between the directions
 _ECHO_MS = const(100)
 _COMMAND_MS = const(10000)  # however often a card asks for time
@@ -227,7 +227,7 @@ class T0:
             if level == 1 and value != 0xFF:
                 self._guard_ms = value * _BIT_US // 1000 + _TURN_MS if value else 0
             elif level == 2 and value:
-                self._wait_ms = min(_WAIT_MS * (value + 1), _WAIT_LIMIT_MS)
+                self._wait_ms = min(_WAIT_MS * (value + 1), _REPLY_LIMIT_MS)
 
     def _judge_answer(self) -> "Steps":
         """Whether card and line can agree; ask for T=0 where another comes first. Spec: 9."""

@@ -214,7 +214,7 @@ class Credit(Supply):
         if opens:
             self._want_relay(index, record.RELAY_CLOSED)
         self._apply_top_up(index, order, amount_fen, repaid_fen, self._time())
-        self._judge(index, rules.TOP_UP if amount_fen >= 0 else rules.REFUND)
+        self._judge(index, rules.CREDITED if amount_fen >= 0 else rules.REFUND)
         return True
 
     def _replay_card(self, buf: bytearray, index: int) -> None:

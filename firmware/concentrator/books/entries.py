@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concentrator.books.tariffs import Tariffs
     from concentrator.storage.journal import Journal
 
-_GROUP_LIMIT = const(5)
+_JOINED_LIMIT = const(5)
 
 
 class Entries:
@@ -84,7 +84,7 @@ class Entries:
 
     def _place(self) -> int:
         """Offset of a group's first record, with room for the whole group; -1: there is none."""
-        if self.journal.count + _GROUP_LIMIT > PENDING_LIMIT and not self.journal.sync():
+        if self.journal.count + _JOINED_LIMIT > PENDING_LIMIT and not self.journal.sync():
             return -1
         return self.journal.place()
 

@@ -59,7 +59,7 @@ class Supply(Entries):
         balance_fen = ledger.balance_fen(index)
         if state == rules.CUT and balance_fen > self.policy.close_fen:
             # Who has money is cut only if the verdict on his top-up was lost on its way to flash.
-            cause = rules.TOP_UP
+            cause = rules.CREDITED
         verdict = self.policy.judge(
             state,
             balance_fen,

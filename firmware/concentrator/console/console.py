@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BODY_LIMIT = const(320)
 LINE_LIMIT = const(200)
 
-_FRAME_SIZE = const(660)
+_LINK_FRAME_SIZE = const(660)
 _CHUNK_SIZE = const(128)
 _ASKED = (link.CARD_READ, link.CARD_WRITE)
 _DONE = const(0)
@@ -65,7 +65,7 @@ class Console:
         self._connection = 0
         self._receiver = LinkReceiver(BODY_LIMIT)
         self._chunk = bytearray(_CHUNK_SIZE)
-        self._tx = bytearray(_FRAME_SIZE)
+        self._tx = bytearray(_LINK_FRAME_SIZE)
         self._tx_view = memoryview(self._tx)
         self._tx_size = 0
         self._tx_sent = 0

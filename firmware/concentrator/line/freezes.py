@@ -39,10 +39,10 @@ _DAILY = const(6)
 _HOURLY = const(4)
 _SETTLEMENT = const(0)
 _DAYS_LIMIT = const(62)
-_HOURS_LIMIT = const(254)
+_HOURLY_LIMIT = const(254)
 # So long after it no other settlement of that day of the month has been.
 _SETTLEMENT_S = const(2419200)
-_SETTLEMENT_DAYS = const(3)
+_DAYS_OF_SETTLEMENT = const(3)
 _UNUSED_DAY = const(9999)
 _HOUR_S = const(3600)
 _DAY_S = const(86400)
@@ -96,7 +96,7 @@ class Freeze:
             if self._number():
                 self._times = 1
                 if self._kinds[self._at] == _SETTLEMENT:
-                    self._times = _SETTLEMENT_DAYS
+                    self._times = _DAYS_OF_SETTLEMENT
                 return True
         return False
 
@@ -137,7 +137,7 @@ class Freeze:
             return number if number <= _DAYS_LIMIT else 0
         if kind == _HOURLY:
             number = 1 + now_t2000 // _HOUR_S - self._t2000 // _HOUR_S
-            return number if number <= _HOURS_LIMIT else 0
+            return number if number <= _HOURLY_LIMIT else 0
         if kind == _SETTLEMENT and now_t2000 - self._t2000 >= _SETTLEMENT_S:
             return 0
         return 1
@@ -146,7 +146,7 @@ class Freeze:
         """What the meter has to answer to the question for the time."""
         if self._kinds[self._at] != _SETTLEMENT:
             return self._t2000
-        if self._times < _SETTLEMENT_DAYS:
+        if self._times < _DAYS_OF_SETTLEMENT:
             return _UNUSED_DAY  # another day could have had a settlement since
         days = self._t2000 // _DAY_S
         day = mmdd_of(year_of(days), days) % 100
@@ -157,7 +157,7 @@ class Freeze:
         if kind == _SETTLEMENT:
             if not self._times:
                 return di.ENERGY_FORWARD + 1
-            return di.SETTLEMENT_DAYS + 1 + _SETTLEMENT_DAYS - self._times
+            return di.SETTLEMENT_DAYS + 1 + _DAYS_OF_SETTLEMENT - self._times
         first = di.FREEZES | kind << _KIND_SHIFT
         return (first if self._times else first | _REGISTERS) + self._number()
 

@@ -34,7 +34,7 @@ SHARE = const(8)
 
 _UNSENT_MS = const(5)
 _WAIT_LIMIT_MS = const(1000)
-_CHUNK_SIZE = const(64)
+_LINE_CHUNK_SIZE = const(64)
 _FIRST_BAUD = const(2400)
 _DAY_S = const(86400)
 _MOVES_MASK = const(0xFFFF)
@@ -62,7 +62,7 @@ class Poller:
         self.daily = Daily(line_meters)
         self._channel = channel
         self._baud = _FIRST_BAUD
-        self._chunk = bytearray(_CHUNK_SIZE)
+        self._chunk = bytearray(_LINE_CHUNK_SIZE)
         self._tx_view = memoryview(self.master.tx)
         self._tx_sent = 0
         self._window = self._tx_view[:0]

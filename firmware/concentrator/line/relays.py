@@ -38,7 +38,7 @@ _SENDS_LIMIT = const(3)
 _EXPIRY_S = const(3600)
 # So many relays at once; others wait until one of them has ended.
 _PLACES = const(8)
-_QUIET_MS = const(60000)
+_NOTHING_DUE_MS = const(60000)
 
 # C028 3355 or 9966 behind a password, as on the wire.
 _REQUEST_1997_SIZE = const(8)
@@ -46,15 +46,15 @@ _TRIP_1997 = const(0x3355)
 _CLOSE_1997 = const(0x9966)
 
 _TICKS_MASK = const(0x1FFFFFFF)
-_NO_ROW = const(0xFFFF)
+_FREE_ROW = const(0xFFFF)
 _NO_PLACE = const(-1)
 # Of `_tries`: looks since the last command, and commands sent << 4.
 _LOOKS = const(0x0F)
 _SEND = const(0x10)
 _LAST_LOOK = const(2)
 # Of `registry.alarm`.
-_ALARM_OFF = const(1)
-_ALARM_ON = const(2)
+_TOLD_OFF = const(1)
+_TOLD_ON = const(2)
 _ALARM_SEEN = const(4)  # the meter has told so
 
 
@@ -71,13 +71,13 @@ class Relays:
         self.password = bytearray(4)
         self.operator = bytearray(4)
         self.old_relays = False
-        self.wait_ms = _QUIET_MS
+        self.wait_ms = _NOTHING_DUE_MS
         self._line_meters = line_meters
         self._cursor = 0
         self._is_sent = False
         self._told = 0  # the alarm sent last
         self._place = 0  # whose turn it is
-        self._rows = array("H", [_NO_ROW] * _PLACES)
+        self._rows = array("H", [_FREE_ROW] * _PLACES)
         self._sent_ticks = array("I", bytes(4 * _PLACES))
         self._tries = bytearray(_PLACES)
 
@@ -118,7 +118,7 @@ class Relays:
             return False
         alarm = self._line_meters.registry.alarm
         wanted = self._alarm(index)
-        shown = _ALARM_ON if status & codes.STATUS_ALARM else _ALARM_OFF
+        shown = _TOLD_ON if status & codes.STATUS_ALARM else _TOLD_OFF
         if shown == wanted:
             alarm[index] = wanted | _ALARM_SEEN
         return shown != wanted and alarm[index] != wanted
@@ -127,7 +127,7 @@ class Relays:
         """Tell it."""
         self._line_meters.meet(index)
         self._told = self._alarm(index)
-        is_on = self._told == _ALARM_ON
+        is_on = self._told == _TOLD_ON
         self._command(codes.ALARM_ON if is_on else codes.ALARM_OFF, now_ticks)
 
     def take_alarm(self, index: int, outcome: int) -> None:
@@ -136,7 +136,7 @@ class Relays:
             self._line_meters.registry.alarm[index] = self._told
 
     def _alarm(self, index: int) -> int:
-        return _ALARM_ON if self._line_meters.books.alarms(index) else _ALARM_OFF
+        return _TOLD_ON if self._line_meters.books.alarms(index) else _TOLD_OFF
 
     # --- the task -------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Relays:
         """Go on with a relay of this line, if it is time to."""
         registry = self._line_meters.registry
         if not registry.pending:
-            self.wait_ms = _QUIET_MS
+            self.wait_ms = _NOTHING_DUE_MS
             return False
         place = self._choose(now_ticks)
         if place == _NO_PLACE:
@@ -210,14 +210,14 @@ class Relays:
         """
         registry = self._line_meters.registry
         free = _NO_PLACE
-        self.wait_ms = _QUIET_MS
+        self.wait_ms = _NOTHING_DUE_MS
         for step in range(_PLACES):
             place = (self._place + step) % _PLACES
             index = self._rows[place]
-            if index != _NO_ROW and not meters.is_pending(registry.relay[index]):
+            if index != _FREE_ROW and not meters.is_pending(registry.relay[index]):
                 # Its order was withdrawn meanwhile.
-                self._rows[place] = index = _NO_ROW
-            if index == _NO_ROW:
+                self._rows[place] = index = _FREE_ROW
+            if index == _FREE_ROW:
                 free = place
                 continue
             left_ms = self._left_ms(place, now_ticks)
@@ -227,7 +227,7 @@ class Relays:
         if free == _NO_PLACE:
             return _NO_PLACE
         index = self._find()
-        if index == _NO_ROW:
+        if index == _FREE_ROW:
             return _NO_PLACE
         self._rows[free] = index
         self._tries[free] = 0
@@ -255,7 +255,7 @@ class Relays:
                 and not self._has_place(index)
             ):
                 return index
-        return _NO_ROW
+        return _FREE_ROW
 
     def _has_place(self, index: int) -> bool:
         place = 0
@@ -304,4 +304,4 @@ class Relays:
 
     def _end(self, stage: int, status: int) -> None:
         self._line_meters.books.relay_done(self._rows[self._place], stage, status)
-        self._rows[self._place] = _NO_ROW
+        self._rows[self._place] = _FREE_ROW

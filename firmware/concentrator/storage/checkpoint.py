@@ -36,7 +36,7 @@ _MAGIC = b"DKK3"
 _HEAD_SIZE = const(12)
 _ENTRY_SIZE = const(6)
 _CRC_SIZE = const(4)
-_CHUNK_SIZE = const(1024)
+_PIECE_SIZE = const(1024)
 _COLUMNS_LIMIT = const(64)
 _CODES = {2: "H", 4: "I"}
 
@@ -100,7 +100,7 @@ class Checkpoint:
         for place in range(len(self._columns)):
             rows, items, width = self._shape(place, count)
             view = memoryview(self._columns[place])
-            step = _CHUNK_SIZE // width
+            step = _PIECE_SIZE // width
             for start in range(0, rows * items, step):
                 good = good and self._put(bytes(view[start : min(start + step, rows * items)]))
         tail = bytearray(_CRC_SIZE)
@@ -134,7 +134,7 @@ class Checkpoint:
         nothing is touched.
         """
         self.seq = self.older_seq = 0
-        self._chunk = bytearray(_CHUNK_SIZE)
+        self._chunk = bytearray(_PIECE_SIZE)
         count = 0
         names = self._storage.names(_PREFIX)
         if names is None:
@@ -158,8 +158,8 @@ class Checkpoint:
         chunk = self._chunk
         end = self._storage.size(name) - _CRC_SIZE
         check = 0
-        for start in range(0, end, _CHUNK_SIZE):
-            size = min(_CHUNK_SIZE, end - start)
+        for start in range(0, end, _PIECE_SIZE):
+            size = min(_PIECE_SIZE, end - start)
             if self._storage.read_into(name, start, chunk, size) != size:
                 return False
             check = crc32(memoryview(chunk)[:size], check)
@@ -197,7 +197,7 @@ class Checkpoint:
             here = items
             rows = 1
         column = self._columns[place]
-        step = _CHUNK_SIZE // width
+        step = _PIECE_SIZE // width
         for row in range(rows):
             for start in range(0, min(items, here), step):
                 count = min(step, min(items, here) - start)

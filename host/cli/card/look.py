@@ -125,7 +125,10 @@ def dump(source: Source, desk: Desk, out: Path | None) -> None:
         return
     mark = frames.IMAGE_OFFSET + frames.WRITE_BACK_OFFSET
     parts = {0: "chip", frames.IMAGE_OFFSET: "header", mark - 8: "MAC", mark: "write-back"}
-    parts |= {mark + frames.WRITE_BACK_SIZE: "MAC", mark + frames.WRITE_BACK_SIZE + 8: "rest"}
+    parts |= {
+        mark + frames.WRITE_BACK_BODY_SIZE: "MAC",
+        mark + frames.WRITE_BACK_BODY_SIZE + 8: "rest",
+    }
     starts = sorted({*range(0, len(image), 16), *parts})
     for start, end in zip(starts, [*starts[1:], len(image)], strict=True):
         click.echo(f"{start:4d}  {image[start:end].hex(' '):47}  {parts.get(start, '')}".rstrip())
