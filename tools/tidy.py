@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tools.tidy [FILE...]
 
-A rule is a function from one file to its findings, in the table at the end. A finding is printed
-as `path:line: what is wrong`.
+A rule is a function from one file to its findings, or from all files to theirs, in the tables at
+the end. A finding is printed as `path:line: what is wrong`.
 """
 
 import ast
@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import tokenize
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +66,9 @@ class Finding:
 
 Rule = Callable[[Source], Iterable[Finding]]
 
+# What no file shows by itself: findings, each with the file it is in.
+TreeRule = Callable[[Sequence[Source]], Iterable[tuple[Source, Finding]]]
+
 
 # --- layers -----------------------------------------------------------------------------------
 
@@ -96,6 +99,13 @@ _BOARD = (
 _GROUND = "civil ticks crypto"
 _CORE = f"dlt645 prepay card uplink ports {_GROUND}"
 
+
+def _room(name: str, below: str = "") -> Layer:
+    """Return the layer of a room of the concentrator, which may import those `below` it."""
+    ours = [f"concentrator.{room}" for room in below.split()]
+    return _layer(f"concentrator.{name}", " ".join([_CORE, *ours]), _PURE, device=True)
+
+
 # The most specific name counts. A module that no row names may import nothing.
 LAYERS = (
     _layer("civil", foreign=_PURE, device=True),
@@ -112,28 +122,16 @@ LAYERS = (
     _layer("uplink", ours="ticks crypto", foreign=_PURE, device=True),
     _layer("uplink.packing", ours="uplink", foreign=f"{_PURE} sys", device=True),
     _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
-    _layer("concentrator.storage", ours=_CORE, foreign=_PURE, device=True),
-    _layer(
-        "concentrator.books",
-        ours=f"{_CORE} concentrator.storage",
-        foreign=_PURE,
-        device=True,
-    ),
-    _layer(
-        "concentrator.line",
-        ours=f"{_CORE} concentrator.storage concentrator.books concentrator.settings",
-        foreign=_PURE,
-        device=True,
-    ),
-    _layer(
-        "concentrator.cards",
-        ours=f"{_CORE} concentrator.storage concentrator.books concentrator.settings"
-        " concentrator.login",
-        foreign=_PURE,
-        device=True,
-    ),
-    # The commands reach every part of the application.
-    _layer("concentrator.console", ours=f"{_CORE} concentrator", foreign=_PURE, device=True),
+    # Its rooms: console, line and cards above books above storage, and nothing goes upward.
+    _room("storage"),
+    _room("books", "storage"),
+    _room("settings"),
+    _room("login"),
+    _room("line", "storage books settings"),
+    _room("cards", "storage books settings login"),
+    _room("uplink", "storage books"),
+    _room("lamps", "storage books settings line uplink"),
+    _room("console", "storage books line cards settings login uplink"),
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
     _layer("boards", ours="ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer(
@@ -252,6 +250,100 @@ def _typing_only_lines(source: Source) -> set[int]:
             for child in node.body:
                 lines.update(range(child.lineno, (child.end_lineno or child.lineno) + 1))
     return lines
+
+
+# --- circles ----------------------------------------------------------------------------------
+
+
+def no_circles(sources: Sequence[Source]) -> Iterator[tuple[Source, Finding]]:
+    """No file of firmware/ or host/ imports itself by way of others, for types neither."""
+    arrows = _arrows([one for one in sources if one.path.startswith(("firmware/", "host/"))])
+    reported: set[str] = set()
+    for source, targets in arrows.values():
+        way = None if source.module in reported else _way_back(source.module, arrows)
+        if way is not None:
+            reported.update(way)
+            yield source, Finding(targets[way[1]], "a circle of imports: " + " -> ".join(way))
+
+
+_Arrows = dict[str, tuple[Source, dict[str, int]]]
+
+
+def _arrows(sources: Sequence[Source]) -> _Arrows:
+    """Return each file by its module, with the modules it imports and the lines of that."""
+    modules = {one.module: one for one in sources if one.is_python}
+    arrows: _Arrows = {}
+    for name, source in modules.items():
+        targets: dict[str, int] = {}
+        for line, imported in _imports(source):
+            module = imported if imported in modules else imported.rpartition(".")[0]
+            if module in modules and module != name:
+                targets.setdefault(module, line)
+        arrows[name] = (source, targets)
+    return arrows
+
+
+def _way_back(start: str, arrows: _Arrows) -> list[str] | None:
+    """Return a shortest way along the arrows from `start` to itself; None: there is none."""
+    came_from: dict[str, str] = {}
+    at = [start]
+    while at:
+        found = []
+        for name in at:
+            for target in arrows[name][1]:
+                if target == start:
+                    way = [start, name]
+                    while way[-1] != start:
+                        way.append(came_from[way[-1]])
+                    return way[::-1]
+                if target not in came_from:
+                    came_from[target] = name
+                    found.append(target)
+        at = found
+    return None
+
+
+# --- constants --------------------------------------------------------------------------------
+
+
+def same_constants(sources: Sequence[Source]) -> Iterator[tuple[Source, Finding]]:
+    """A constant of one name has one value, wherever it is written down again.
+
+    MicroPython puts the value of `const` into the code of its own module only, so hot modules
+    have copies. Looked at are whole numbers of firmware/ and host/ whose names, without the
+    underscore before them, have two words or more: what one word means, its module says.
+    """
+    first: dict[str, tuple[int, str]] = {}
+    for source in sources:
+        if not source.path.startswith(("firmware/", "host/")):
+            continue
+        for line, name, value in _constants(source):
+            known, path = first.setdefault(name.strip("_"), (value, source.path))
+            if known != value and "_" in name.strip("_"):
+                yield source, Finding(line, f"{name} is {value}, but {known} in {path}")
+
+
+def _constants(source: Source) -> Iterator[tuple[int, str, int]]:
+    """Yield line, name and value of each whole number that a module calls by a constant name."""
+    body = ast.parse(source.text).body if source.is_python else []
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            value = _whole_number(node.value)
+            if name.isupper() and value is not None:
+                yield node.lineno, name, value
+
+
+def _whole_number(node: ast.expr) -> int | None:
+    """Return the number that `node` is: a literal, bare or in const(); None: it is none."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "const" and node.args:
+        node = node.args[0]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value = _whole_number(node.operand)
+        return None if value is None else -value
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value
+    return None
 
 
 # --- integers only ----------------------------------------------------------------------------
@@ -463,9 +555,20 @@ RULES: tuple[Rule, ...] = (
     no_mirror,
 )
 
+TREE_RULES: tuple[TreeRule, ...] = (no_circles, same_constants)
+
+
+def check_tree(sources: Sequence[Source]) -> list[str]:
+    """Return the findings of every rule about all files together, each with its place."""
+    try:
+        found = [pair for rule in TREE_RULES for pair in rule(sources)]
+    except SyntaxError:
+        return []  # the file's own check tells of it
+    return [f"{source.path}:{finding.line}: {finding.text}" for source, finding in found]
+
 
 def check(source: Source) -> list[str]:
-    """Return the findings of every rule, each with its place."""
+    """Return the findings of every rule about one file, each with its place."""
     try:
         found = [finding for rule in RULES for finding in rule(source)]
     except (SyntaxError, tokenize.TokenError) as error:
@@ -493,10 +596,12 @@ def main(arguments: list[str]) -> int:
     """Check the named files, or the whole checkout; return 1 if a rule is broken."""
     if arguments:
         paths = [Path(argument).resolve() for argument in arguments]
-        chosen = (Source(path.relative_to(ROOT).as_posix(), path.read_text()) for path in paths)
+        chosen = [Source(path.relative_to(ROOT).as_posix(), path.read_text()) for path in paths]
     else:
-        chosen = (source for source in sources())
+        chosen = list(sources())
     found = [line for source in chosen for line in check(source)]
+    if not arguments:
+        found += check_tree(chosen)
     for line in found:
         print(line)
     if found:

@@ -12,7 +12,7 @@ from tools import tidy
 BROKEN = [
     ("layering", "firmware/dlt645/x.py", "import time\n", 1, "dlt645 may not import time"),
     ("layering", "firmware/dlt645/x.py", "from prepay import ledger\n", 1, "prepay.ledger"),
-    ("layering", "firmware/prepay/x.py", "from crypto import Hmac\n", 1, "crypto.Hmac"),
+    ("layering", "firmware/prepay/x.py", "from crypto.hmac import Hmac\n", 1, "crypto.hmac.Hmac"),
     ("layering", "firmware/card/x.py", "\nimport uplink.link\n", 2, "uplink.link"),
     ("layering", "firmware/card/x.py", "from ..uplink import link\n", 1, "uplink.link"),
     ("layering", "firmware/concentrator/app.py", "import asyncio\n", 1, "asyncio"),
@@ -37,6 +37,22 @@ BROKEN = [
     ("layering", "host/strange.py", "\nimport os\n", 2, "no layer for host.strange"),
     ("layering", "firmware/strange.py", "import sys\n", 1, "no layer for strange"),
     ("layering", "firmware/card/x.py", "import strange\n", 1, "strange"),
+    (
+        "layering",
+        "firmware/concentrator/books/x.py",
+        "from concentrator.line import a\n",
+        1,
+        "line",
+    ),
+    ("layering", "firmware/concentrator/storage/x.py", "import concentrator.books\n", 1, "books"),
+    (
+        "layering",
+        "firmware/concentrator/cards/x.py",
+        "if TYPE_CHECKING:\n    from concentrator.app import App\n",
+        2,
+        "concentrator.cards may not import concentrator.app.App",
+    ),
+    ("layering", "host/cli/card/x.py", "from host.world.terms import A\n", 1, "host.world.terms"),
     ("integers_only", "firmware/prepay/x.py", "a = 1.5\n", 1, "float literal"),
     ("integers_only", "firmware/prepay/x.py", "a = 1e3\n", 1, "float literal"),
     ("integers_only", "firmware/prepay/x.py", "def f(a, b):\n    return a / b\n", 2, "//"),
@@ -73,7 +89,11 @@ BROKEN = [
 KEPT = [
     ("layering", "firmware/dlt645/x.py", "from micropython import const\nimport struct\n"),
     ("layering", "firmware/dlt645/x.py", "from dlt645.frame import Receiver\nfrom . import bcd\n"),
-    ("layering", "firmware/uplink/x.py", "from crypto import Hmac\nfrom hashlib import sha256\n"),
+    (
+        "layering",
+        "firmware/uplink/x.py",
+        "from crypto.hmac import Hmac\nfrom hashlib import sha256\n",
+    ),
     ("layering", "firmware/prepay/x.py", "if TYPE_CHECKING:\n    from typing import Final\n"),
     ("layering", "firmware/concentrator/run.py", "import asyncio\nfrom prepay import ledger\n"),
     ("layering", "firmware/boards/rp2.py", "import machine\nfrom ports import Line\n"),
@@ -100,6 +120,57 @@ KEPT = [
     ("no_mirror", "tests/host/test_x.py", "'http://meters.example/'\n"),
 ]
 
+# What is wrong only in several files together, with the one finding that tells it.
+BROKEN_TREES = [
+    (
+        "no_circles",
+        {
+            "firmware/card/a.py": "import os\nfrom card import b\n",
+            "firmware/card/b.py": "if TYPE_CHECKING:\n    from card.c import Thing\n",
+            "firmware/card/c.py": "def f():\n    import card.a\n",
+        },
+        "firmware/card/a.py:2: a circle of imports: card.a -> card.b -> card.c -> card.a",
+    ),
+    (
+        "no_circles",
+        {"host/x/__init__.py": "from host.x.a import A\n", "host/x/a.py": "from . import NAME\n"},
+        "host/x/__init__.py:1: a circle of imports: host.x -> host.x.a -> host.x",
+    ),
+    (
+        "same_constants",
+        {
+            "firmware/card/a.py": "_DAY_S = const(86400)\n",
+            "host/x.py": "A = 1\nDAY_S = 86401\n",
+        },
+        "host/x.py:2: DAY_S is 86401, but 86400 in firmware/card/a.py",
+    ),
+    (
+        "same_constants",
+        {"firmware/card/a.py": "NO_ROW = const(-1)\n", "firmware/card/b.py": "NO_ROW = 0xFFFF\n"},
+        "firmware/card/b.py:1: NO_ROW is 65535, but -1 in firmware/card/a.py",
+    ),
+]
+
+KEPT_TREES = [
+    (
+        "no_circles",
+        {
+            "firmware/card/a.py": "from card import b, missing\nfrom card.b import a\n",
+            "firmware/card/b.py": "import struct\n",
+            "host/x.py": "from card import a\n",
+        },
+    ),
+    ("no_circles", {"tools/a.py": "import tools.b\n", "tools/b.py": "import tools.a\n"}),
+    (
+        "same_constants",
+        {
+            "firmware/card/a.py": "_DAY_S = const(86400)\nSIZE = 4\nNAME_S = 'a'\nA_B = 2 * N\n",
+            "host/x.py": "DAY_S = 86400\nSIZE = 5\nNAME_S = 'b'\nA_B = 3\ndef f():\n    A_B = 4\n",
+            "tests/x.py": "DAY_S = 1\n",
+        },
+    ),
+]
+
 
 @pytest.mark.parametrize(("rule", "path", "text", "line", "part"), BROKEN)
 def test_a_broken_rule_is_found(rule: str, path: str, text: str, line: int, part: str) -> None:
@@ -114,8 +185,27 @@ def test_what_is_allowed_passes(rule: str, path: str, text: str) -> None:
     assert not list(getattr(tidy, rule)(tidy.Source(path, text)))
 
 
+def tree_findings(rule: str, tree: dict[str, str]) -> list[str]:
+    sources = [tidy.Source(path, text) for path, text in tree.items()]
+    found = getattr(tidy, rule)(sources)
+    return [f"{source.path}:{finding.line}: {finding.text}" for source, finding in found]
+
+
+@pytest.mark.parametrize(("rule", "tree", "said"), BROKEN_TREES)
+def test_a_rule_broken_by_several_files_is_found(
+    rule: str, tree: dict[str, str], said: str
+) -> None:
+    assert tree_findings(rule, tree) == [said]
+
+
+@pytest.mark.parametrize(("rule", "tree"), KEPT_TREES)
+def test_what_several_files_may_do_passes(rule: str, tree: dict[str, str]) -> None:
+    assert tree_findings(rule, tree) == []
+
+
 def test_every_rule_is_run_and_has_been_seen_to_fail() -> None:
     assert {rule.__name__ for rule in tidy.RULES} == {row[0] for row in BROKEN}
+    assert {rule.__name__ for rule in tidy.TREE_RULES} == {row[0] for row in BROKEN_TREES}
 
 
 def test_a_finding_tells_its_place() -> None:
@@ -133,3 +223,4 @@ def test_the_checkout_is_tidy() -> None:
 
     assert {"Makefile", "tools/tidy.py", "tests/host/test_tidy.py"} <= {at.path for at in seen}
     assert not [line for source in seen for line in tidy.check(source)]
+    assert not tidy.check_tree(seen)
