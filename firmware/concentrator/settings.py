@@ -38,20 +38,20 @@ _READS = const(3)  # a copy that cannot be read is tried so often
 _DAMAGED = const(-3)  # beside NOT_THERE and UNREADABLE: what was read is no whole copy
 
 _NUMBER = const(0)
-_KEY = const(1)  # hexadecimal, secret
+_SECRET = const(1)  # hexadecimal, never shown
 
 # Name, form, default, least and greatest number or size of the key in bytes, what it is.
 TABLE = (
     ("id", _NUMBER, "0", 1, 0x3FFFFFFF, "number of this concentrator"),
-    ("uplink_key", _KEY, "", 16, 64, "key shared with the head-end"),
+    ("uplink_key", _SECRET, "", 16, 64, "key shared with the head-end"),
     ("district", _NUMBER, "0", 1, 0xFFFFFF, "district whose cards are accepted"),
-    ("card_key", _KEY, "", 16, 32, "key of the district's cards"),
+    ("card_key", _SECRET, "", 16, 32, "key of the district's cards"),
     ("card_key_version", _NUMBER, "1", 1, 255, "version of that key"),
     ("operator_order", _NUMBER, "0", 0, 0x3FFFFFFF, "number of the newest operator's card"),
-    ("console_key", _KEY, "", 16, 32, "key of who may change things over the console"),
+    ("console_key", _SECRET, "", 16, 32, "key of who may change things over the console"),
     ("interval_s", _NUMBER, "900", 60, 86400, "time from reading to reading"),
-    ("password", _KEY, "02000000", 4, 4, "PA P0 P1 P2 for relay commands"),
-    ("operator", _KEY, "00000000", 4, 4, "C0 C1 C2 C3 for relay commands"),
+    ("password", _SECRET, "02000000", 4, 4, "PA P0 P1 P2 for relay commands"),
+    ("operator", _SECRET, "00000000", 4, 4, "C0 C1 C2 C3 for relay commands"),
     ("relay_1997", _NUMBER, "0", 0, 1, "1: meters of 1997 have the vendor's relay C028"),
     ("clock_limit_s", _NUMBER, "10", 3, 300, "a meter's clock may differ by so much"),
     ("hoarding_limit_fen", _NUMBER, "9999999", 1, 99999999, "most money an account may hold"),
@@ -83,7 +83,7 @@ class Settings:
 
     def text(self, name: str) -> str:
         """The value as text; of a secret only whether it is set."""
-        if _form(name) == _KEY and name not in ("password", "operator"):
+        if _form(name) == _SECRET:
             return "(set)" if self._values[name] else "(not set)"
         return self._values[name]
 
@@ -220,7 +220,7 @@ def _trouble(name: str, value: str) -> str:
     for row in TABLE:
         if row[0] == name:
             form, least, greatest = row[1], row[3], row[4]
-    if form == _KEY:
+    if form == _SECRET:
         try:
             size = len(unhexlify(value))
         except ValueError:

@@ -103,4 +103,18 @@ def test_every_command_is_one_or_the_other() -> None:
     known = [" ".join(text.split()[:2]) for text in LOOKING + CHANGING]
     for name in names:
         check(any(text == name or text.split()[0] == name for text in known), name)
-    equal(len(names), len(LOOKING) + len(CHANGING) - 1, "`time` stands in both")
+    equal(len(names), len(LOOKING) + len(CHANGING))
+
+
+def test_no_secret_is_shown_with_or_without_a_login() -> None:
+    bench = locked()
+    secrets = {"password": "02a1b2c3", "operator": "0a0b0c0d", "card_key": "0f" * 16}
+    for name in secrets:
+        equal(bench.app.settings.change(name, secrets[name]), "")
+    commands = Commands(bench.app)
+    for _ in range(2):
+        shown = "\n".join(commands.run("settings"))
+        for name in secrets:
+            check(name + " (set)" in shown, name)
+            check(secrets[name] not in shown, name)
+        bench.app.login.key = b""

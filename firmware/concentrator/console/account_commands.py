@@ -6,7 +6,7 @@ from prepay.policy import STATE_NAMES
 
 from concentrator.books import registry as meters
 from concentrator.console.console import Refusal
-from concentrator.console.words import find_account, number_of, time_text
+from concentrator.console.words import CHANGES, LOOKS, find_account, number_of, time_text
 from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from concentrator.console.words import App
 
 
-def account(app: "App", arguments: "list[str]") -> "list[str]":
+def _account(app: "App", arguments: "list[str]") -> "list[str]":
     ledger = app.ledger
     index = find_account(app, arguments[0])
     relay = app.registry.relay[index]
@@ -44,7 +44,7 @@ def account(app: "App", arguments: "list[str]") -> "list[str]":
     return lines
 
 
-def account_set(app: "App", arguments: "list[str]") -> "list[str]":
+def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
     ledger = app.ledger
     index = find_account(app, arguments[0])
     flags = ledger.flags[index]
@@ -76,7 +76,7 @@ def account_set(app: "App", arguments: "list[str]") -> "list[str]":
     return [name + " " + str(terms[name])]
 
 
-def supply(app: "App", arguments: "list[str]") -> "list[str]":
+def _supply(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
     if arguments[1] not in ("cut", "restore"):
         raise Refusal("usage: supply ACCOUNT cut|restore")
@@ -87,7 +87,7 @@ def supply(app: "App", arguments: "list[str]") -> "list[str]":
     return ["state " + STATE_NAMES[app.ledger.state[index]].replace(" ", "_")]
 
 
-def account_resume(app: "App", arguments: "list[str]") -> "list[str]":
+def _account_resume(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
     if not app.ledger.flags[index] & STOPPED:
         raise Refusal("account " + arguments[0] + " is being billed")
@@ -96,7 +96,7 @@ def account_resume(app: "App", arguments: "list[str]") -> "list[str]":
     return ["billing on"]
 
 
-def account_restore(app: "App", arguments: "list[str]") -> "list[str]":
+def _account_restore(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
     order = number_of(arguments[1], 0, 0x3FFFFFFF, "order")
     credit_fen = number_of(arguments[2], 0, 0x3FFFFFFF, "credit in fen")
@@ -105,7 +105,17 @@ def account_restore(app: "App", arguments: "list[str]") -> "list[str]":
     return ["order " + str(order)]
 
 
-def restored(app: "App", arguments: "list[str]") -> "list[str]":
-    if not app.restored():
-        raise Refusal("flash full or failing, `counters` tells more")
-    return ["cards are taken"]
+ROWS = (
+    ("account", 1, 1, "ACCOUNT", LOOKS, _account),
+    (
+        "account set",
+        3,
+        3,
+        "ACCOUNT household|grade|multiplier|guard|debt_fen VALUE",
+        CHANGES,
+        _account_set,
+    ),
+    ("account resume", 1, 1, "ACCOUNT", CHANGES, _account_resume),
+    ("account restore", 3, 3, "ACCOUNT ORDER CREDIT_FEN", CHANGES, _account_restore),
+    ("supply", 2, 2, "ACCOUNT cut|restore", CHANGES, _supply),
+)

@@ -1,4 +1,4 @@
-"""What a technician can type: one row a command, its words checked before anything is touched.
+"""What a technician can type: one row a command, beside its function; words are checked first.
 
 Answers are lines of text, tables as `name value` or columns with blanks between. What is wrong is
 said with what to try next.
@@ -13,13 +13,13 @@ from uplink.record import RECORD_SIZE
 from concentrator import login
 from concentrator.console import account_commands, meter_commands, tariff_commands
 from concentrator.console.console import Refusal
-from concentrator.console.words import number_of, parse_time, time_text
+from concentrator.console.words import CHANGES, LOOKS, number_of, parse_time, time_text
 from concentrator.line.meters import SILENT_MISSES
 from concentrator.settings import LOCKED_TROUBLE, STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.console.words import App
+    from concentrator.console.words import App, Row
 
 _RECORDS_LIMIT = const(32)
 
@@ -33,20 +33,28 @@ class Commands:
     def run(self, text: str) -> "list[str]":
         """Carry a command line out; Refusal says what is wrong with it."""
         words = text.split()
+        usage = ""
         for size in (2, 1):
             name = " ".join(words[:size])
+            arguments = words[size:]
             for row in _COMMANDS:
-                if row[0] == name:
-                    arguments = words[size:]
-                    if not row[1] <= len(arguments) <= row[2]:
-                        raise Refusal("usage: " + name + " " + row[3])
-                    looks = row[0] in _LOOKS and not (row[0] == "time" and arguments)
-                    if not self._app.login.allows() and not looks:
+                if row[0] != name:
+                    continue
+                if row[1] <= len(arguments) <= row[2]:
+                    if row[4] == CHANGES and not self._app.login.allows():
                         if self._app.login.locked:
                             raise Refusal(LOCKED_TROUBLE)
                         raise Refusal("log in with the console key first")
-                    return row[4](self._app, arguments)
+                    return row[5](self._app, arguments)
+                usage += (" or " if usage else "usage: ") + _text_of(row)
+            if usage:
+                raise Refusal(usage)
         raise Refusal("unknown command, `help` lists them")
+
+
+def _text_of(row: "Row") -> str:
+    """A command as it is typed."""
+    return (row[0] + " " + row[3]).strip()
 
 
 def _login(app: "App", arguments: "list[str]") -> "list[str]":
@@ -70,7 +78,7 @@ def _logout(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _help(app: "App", arguments: "list[str]") -> "list[str]":
-    return [(row[0] + " " + row[3]).strip() for row in _COMMANDS]
+    return [_text_of(row) for row in _COMMANDS]
 
 
 def _status(app: "App", arguments: "list[str]") -> "list[str]":
@@ -103,12 +111,12 @@ def _counters(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _time(app: "App", arguments: "list[str]") -> "list[str]":
-    books = app.books
-    if not arguments:
-        return [time_text(books.t2000)]
-    if len(arguments) != 2:
-        raise Refusal("usage: time [YYYY-MM-DD hh:mm:ss]")
+    return [time_text(app.books.t2000)]
+
+
+def _set_time(app: "App", arguments: "list[str]") -> "list[str]":
     t2000 = parse_time(arguments[0], arguments[1])
+    books = app.books
     old_t2000 = books.t2000
     app.board.set_t2000(t2000)
     books.t2000 = t2000
@@ -133,6 +141,12 @@ def _save(app: "App", arguments: "list[str]") -> "list[str]":
     if not app.keeper.save():
         raise Refusal(STORAGE_TROUBLE)
     return ["checkpoint " + str(app.checkpoint.seq)]
+
+
+def _restored(app: "App", arguments: "list[str]") -> "list[str]":
+    if not app.restored():
+        raise Refusal("flash full or failing, `counters` tells more")
+    return ["cards are taken"]
 
 
 def _journal(app: "App", arguments: "list[str]") -> "list[str]":
@@ -165,71 +179,22 @@ def _card_unlock(app: "App", arguments: "list[str]") -> "list[str]":
     return ["cards are looked at"]
 
 
-# Commands that change nothing: all others need a session where a console key is set.
-_LOOKS = (
-    "card",
-    "help",
-    "login",
-    "logout",
-    "status",
-    "counters",
-    "time",
-    "settings",
-    "journal",
-    "meter list",
-    "account",
-    "tariff list",
-    "line answer",
+ROWS = (
+    ("help", 0, 0, "", LOOKS, _help),
+    ("login", 0, 1, "[RESPONSE]", LOOKS, _login),
+    ("logout", 0, 0, "", LOOKS, _logout),
+    ("status", 0, 0, "", LOOKS, _status),
+    ("counters", 0, 0, "", LOOKS, _counters),
+    ("time", 0, 0, "", LOOKS, _time),
+    ("time", 2, 2, "YYYY-MM-DD hh:mm:ss", CHANGES, _set_time),
+    ("settings", 0, 0, "", LOOKS, _settings),
+    ("set", 2, 2, "NAME VALUE", CHANGES, _set),
+    ("save", 0, 0, "", CHANGES, _save),
+    ("restored", 0, 0, "", CHANGES, _restored),
+    ("journal", 2, 2, "FIRST_RECORD COUNT", LOOKS, _journal),
+    ("card", 0, 0, "", LOOKS, _card),
+    ("card unlock", 0, 0, "", CHANGES, _card_unlock),
 )
 
-# Name, fewest and most arguments, what they are, what does it.
-_COMMANDS = (
-    ("help", 0, 0, "", _help),
-    ("login", 0, 1, "[RESPONSE]", _login),
-    ("logout", 0, 0, "", _logout),
-    ("status", 0, 0, "", _status),
-    ("counters", 0, 0, "", _counters),
-    ("time", 0, 2, "[YYYY-MM-DD hh:mm:ss]", _time),
-    ("settings", 0, 0, "", _settings),
-    ("set", 2, 2, "NAME VALUE", _set),
-    ("save", 0, 0, "", _save),
-    ("journal", 2, 2, "FIRST_RECORD COUNT", _journal),
-    (
-        "meter add",
-        3,
-        5,
-        "ADDRESS ACCOUNT TARIFF [LINE [1997|2007|auto]]",
-        meter_commands.meter_add,
-    ),
-    ("meter remove", 1, 1, "ACCOUNT", meter_commands.meter_remove),
-    ("meter list", 0, 0, "", meter_commands.meter_list),
-    (
-        "meter exchange",
-        3,
-        21,
-        "ACCOUNT NEW_ADDRESS LAST_KWH [OF_EACH_RATE ..] [/ FIRST_KWH ..]",
-        meter_commands.meter_exchange,
-    ),
-    ("account", 1, 1, "ACCOUNT", account_commands.account),
-    ("account resume", 1, 1, "ACCOUNT", account_commands.account_resume),
-    (
-        "account set",
-        3,
-        3,
-        "ACCOUNT household|grade|multiplier|guard|debt_fen VALUE",
-        account_commands.account_set,
-    ),
-    ("supply", 2, 2, "ACCOUNT cut|restore", account_commands.supply),
-    ("line ask", 3, 4, "LINE ADDRESS CONTROL [DATA]", meter_commands.line_ask),
-    ("line scan", 1, 2, "LINE [1997|2007]", meter_commands.line_scan),
-    ("line answer", 1, 1, "LINE", meter_commands.line_answer),
-    ("line speed", 1, 2, "LINE [BAUD_OF_METERS_NOT_REGISTERED]", meter_commands.line_speed),
-    ("account restore", 3, 3, "ACCOUNT ORDER CREDIT_FEN", account_commands.account_restore),
-    ("restored", 0, 0, "", account_commands.restored),
-    ("card", 0, 0, "", _card),
-    ("card unlock", 0, 0, "", _card_unlock),
-    ("tariff begin", 1, 1, "SIZE", tariff_commands.tariff_begin),
-    ("tariff data", 2, 2, "OFFSET HEX", tariff_commands.tariff_data),
-    ("tariff commit", 2, 2, "NUMBER CRC", tariff_commands.tariff_commit),
-    ("tariff list", 0, 0, "", tariff_commands.tariff_list),
-)
+# All commands, in the order in which `help` tells them.
+_COMMANDS = ROWS + meter_commands.ROWS + account_commands.ROWS + tariff_commands.ROWS

@@ -13,7 +13,14 @@ from concentrator.books import registry as meters
 from concentrator.books.registry import ADDRESS_SIZE, reversed_digits
 from concentrator.books.tariffs import NUMBER_LIMIT
 from concentrator.console.console import Refusal
-from concentrator.console.words import digits_of, energy_wh_of, find_account, number_of
+from concentrator.console.words import (
+    CHANGES,
+    LOOKS,
+    digits_of,
+    energy_wh_of,
+    find_account,
+    number_of,
+)
 from concentrator.line.exchange import DATA_LIMIT, DONE
 from concentrator.settings import STORAGE_TROUBLE
 
@@ -29,7 +36,7 @@ _DIGITS_A_LINE = const(160)
 _BUSY = "another question is under way on this line, `line answer` tells of it"
 
 
-def meter_add(app: "App", arguments: "list[str]") -> "list[str]":
+def _meter_add(app: "App", arguments: "list[str]") -> "list[str]":
     registry = app.registry
     address = reversed_digits(digits_of(arguments[0], "a meter address"))
     account = digits_of(arguments[1], "an account number")
@@ -61,7 +68,7 @@ def meter_add(app: "App", arguments: "list[str]") -> "list[str]":
     return [_row(app, index)]
 
 
-def meter_remove(app: "App", arguments: "list[str]") -> "list[str]":
+def _meter_remove(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
     row = app.registry.row(index)
     row[record.METER_ACTIVE] = 0
@@ -70,7 +77,7 @@ def meter_remove(app: "App", arguments: "list[str]") -> "list[str]":
     return ["removed " + arguments[0]]
 
 
-def meter_list(app: "App", arguments: "list[str]") -> "list[str]":
+def _meter_list(app: "App", arguments: "list[str]") -> "list[str]":
     registry = app.registry
     lines = ["meter account tariff line standard baud misses"]
     for index in range(registry.count):
@@ -79,7 +86,7 @@ def meter_list(app: "App", arguments: "list[str]") -> "list[str]":
     return lines
 
 
-def meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
+def _meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
     registry = app.registry
     index = find_account(app, arguments[0])
     address = reversed_digits(digits_of(arguments[1], "a meter address"))
@@ -120,7 +127,7 @@ def _row(app: "App", index: int) -> str:
     )
 
 
-def line_ask(app: "App", arguments: "list[str]") -> "list[str]":
+def _line_ask(app: "App", arguments: "list[str]") -> "list[str]":
     poller = _line(app, arguments[0])
     try:
         address = reversed_digits(unhexlify(arguments[1]))
@@ -135,7 +142,7 @@ def line_ask(app: "App", arguments: "list[str]") -> "list[str]":
     return []
 
 
-def line_scan(app: "App", arguments: "list[str]") -> "list[str]":
+def _line_scan(app: "App", arguments: "list[str]") -> "list[str]":
     poller = _line(app, arguments[0])
     standard = number_of(arguments[1] if len(arguments) > 1 else "2007", 1997, 2007, "standard")
     if not poller.exchange.put_search(standard):
@@ -143,7 +150,7 @@ def line_scan(app: "App", arguments: "list[str]") -> "list[str]":
     return []
 
 
-def line_speed(app: "App", arguments: "list[str]") -> "list[str]":
+def _line_speed(app: "App", arguments: "list[str]") -> "list[str]":
     exchange = _line(app, arguments[0]).exchange
     if len(arguments) > 1:
         baud = number_of(arguments[1], BAUDS[4], BAUDS[-1], "speed")
@@ -153,7 +160,7 @@ def line_speed(app: "App", arguments: "list[str]") -> "list[str]":
     return [str(BAUDS[exchange.place])]
 
 
-def line_answer(app: "App", arguments: "list[str]") -> "list[str]":
+def _line_answer(app: "App", arguments: "list[str]") -> "list[str]":
     exchange = _line(app, arguments[0]).exchange
     state = ("none", "waiting", "asked", "done")[exchange.state]
     outcome = OUTCOME_NAMES_LINE[exchange.outcome].replace(" ", "_")
@@ -179,3 +186,29 @@ def line_answer(app: "App", arguments: "list[str]") -> "list[str]":
 def _line(app: "App", text: str) -> "Poller":
     pollers = app.pollers
     return pollers[number_of(text, 0, len(pollers) - 1, "line")]
+
+
+ROWS = (
+    (
+        "meter add",
+        3,
+        5,
+        "ADDRESS ACCOUNT TARIFF [LINE [1997|2007|auto]]",
+        CHANGES,
+        _meter_add,
+    ),
+    ("meter remove", 1, 1, "ACCOUNT", CHANGES, _meter_remove),
+    ("meter list", 0, 0, "", LOOKS, _meter_list),
+    (
+        "meter exchange",
+        3,
+        21,
+        "ACCOUNT NEW_ADDRESS LAST_KWH [OF_EACH_RATE ..] [/ FIRST_KWH ..]",
+        CHANGES,
+        _meter_exchange,
+    ),
+    ("line ask", 3, 4, "LINE ADDRESS CONTROL [DATA]", CHANGES, _line_ask),
+    ("line scan", 1, 2, "LINE [1997|2007]", CHANGES, _line_scan),
+    ("line answer", 1, 1, "LINE", LOOKS, _line_answer),
+    ("line speed", 1, 2, "LINE [BAUD_OF_METERS_NOT_REGISTERED]", CHANGES, _line_speed),
+)

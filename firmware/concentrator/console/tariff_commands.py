@@ -6,7 +6,7 @@ from micropython import const
 
 from concentrator.books.tariffs import NUMBER_LIMIT
 from concentrator.console.console import Refusal
-from concentrator.console.words import number_of
+from concentrator.console.words import CHANGES, LOOKS, number_of
 from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 _IMAGE_LIMIT = const(4096)
 
 
-def tariff_begin(app: "App", arguments: "list[str]") -> "list[str]":
+def _tariff_begin(app: "App", arguments: "list[str]") -> "list[str]":
     size = number_of(arguments[0], 1, _IMAGE_LIMIT, "size")
     app.tariffs.begin(size)
     return [str(size)]
 
 
-def tariff_data(app: "App", arguments: "list[str]") -> "list[str]":
+def _tariff_data(app: "App", arguments: "list[str]") -> "list[str]":
     offset = number_of(arguments[0], 0, _IMAGE_LIMIT, "offset")
     try:
         part = unhexlify(arguments[1])
@@ -33,7 +33,7 @@ def tariff_data(app: "App", arguments: "list[str]") -> "list[str]":
     return [str(offset + len(part))]
 
 
-def tariff_commit(app: "App", arguments: "list[str]") -> "list[str]":
+def _tariff_commit(app: "App", arguments: "list[str]") -> "list[str]":
     number = number_of(arguments[0], 1, NUMBER_LIMIT, "tariff")
     try:
         image_crc32 = int(arguments[1], 16)
@@ -48,7 +48,7 @@ def tariff_commit(app: "App", arguments: "list[str]") -> "list[str]":
     return ["tariff " + str(number) + " in force"]
 
 
-def tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
+def _tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
     lines = ["number crc tiers rates"]
     for number in range(1, NUMBER_LIMIT + 1):
         tariff = app.tariffs.find(number)
@@ -57,3 +57,11 @@ def tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
             sizes = str(tariff.tiers) + " " + str(tariff.rates)
             lines.append(str(number) + " " + crc + " " + sizes)
     return lines
+
+
+ROWS = (
+    ("tariff begin", 1, 1, "SIZE", CHANGES, _tariff_begin),
+    ("tariff data", 2, 2, "OFFSET HEX", CHANGES, _tariff_data),
+    ("tariff commit", 2, 2, "NUMBER CRC", CHANGES, _tariff_commit),
+    ("tariff list", 0, 0, "", LOOKS, _tariff_list),
+)

@@ -14,6 +14,7 @@ from concentrator.console.console import Refusal
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from card.redemption import Redemption
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from concentrator.storage.journal import Journal
     from concentrator.storage.keeper import Keeper
     from concentrator.uplink import Uplink
+
+    Row = tuple[str, int, int, str, int, "Callable[[App, list[str]], list[str]]"]
 
     class App(Protocol):
         """The concentrator, as far as commands look at it and change it."""
@@ -59,6 +62,13 @@ if TYPE_CHECKING:
 
         def counters(self) -> "list[tuple[str, int]]":
             """What happened since the start, by name."""
+
+
+# A command is a row: name, fewest and most arguments, what they are, LOOKS or CHANGES, function.
+# Where a console key is set, a row that CHANGES needs a session. No row shows a secret: which
+# settings are secret is a column of their table.
+LOOKS = const(0)
+CHANGES = const(1)
 
 
 def number_of(text: str, least: int, greatest: int, what: str) -> int:
