@@ -131,6 +131,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "test_broken.py").write_text("def test_broken():\n    assert False\n")
     (tmp_path / "list.toml").write_text(LIST)
     monkeypatch.setattr(mutants, "_LIMIT_LEAST_S", 10.0)
+    monkeypatch.setattr(mutants, "_LIMIT_FACTOR", 3)
     return tmp_path
 
 
