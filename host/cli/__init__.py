@@ -1,9 +1,13 @@
 """The `dianka` command: a table of command groups, each in its own file, loaded when used."""
 
 import importlib
+import io
 import sys
+from typing import Any
 
 import click
+
+from host.cli.output import harmless_lines
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("host.cli.decode", "Decode DL/T 645 frames (2007 and 1997) to JSON or text."),
@@ -39,6 +43,15 @@ class _LazyGroup(click.Group):
         command.short_help = summary
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what went wrong may be told in the words of a device or a file."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise click.UsageError(harmless_lines(error.format_message()), error.ctx) from error
+        except click.ClickException as error:
+            raise click.ClickException(harmless_lines(error.format_message())) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
@@ -54,4 +67,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one clear line and status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(cli())

@@ -1,6 +1,5 @@
 """`dianka bill`: what kilowatt-hours cost under a tariff file, by the device's own arithmetic."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +8,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from host.billing.pricing import Calendar
 from host.billing.profile import Profile, ProfileError
+from host.cli.output import Column, echo, print_json, print_table
 from host.device.bill import BillError, Cell, DeviceBill
 from host.device.year import Year, price_year
 from host.frames.tariff import load
@@ -98,7 +96,7 @@ def price(
         if sum((cell.yuan for cell in cells), Decimal(0)) != bill.exact_yuan:
             raise BillError(f"the lines do not add up to {plain(bill.exact_yuan)} yuan")
     if as_json:
-        click.echo(json.dumps(_bill_fields(tariff, bill.exact_yuan, cells), ensure_ascii=False))
+        print_json(_bill_fields(tariff, bill.exact_yuan, cells))
     else:
         _print_bill(tariff, bill.exact_yuan, cells)
 
@@ -123,16 +121,13 @@ def _bill_fields(tariff: TariffFile, exact_yuan: Decimal, cells: list[Cell]) -> 
 
 
 def _print_bill(tariff: TariffFile, exact_yuan: Decimal, cells: list[Cell]) -> None:
-    table = Table(title=tariff.name, title_justify="left")
-    table.add_column("tier")
-    table.add_column("rate")
-    for name in ("kWh", "yuan/kWh", "yuan"):
-        table.add_column(name, justify="right")
+    figures = (Column(name, right=True) for name in ("kWh", "yuan/kWh", "yuan"))
+    rows = []
     for cell in cells:
         numbers = (plain(cell.kwh), plain(cell.price), plain(cell.yuan))
-        table.add_row(str(cell.tier) if cell.tier else "free", cell.rate, *numbers)
-    Console().print(table)
-    click.echo(f"{plain(exact_yuan)} yuan, rounded {rounded(exact_yuan)}")
+        rows.append((str(cell.tier) if cell.tier else "free", cell.rate, *numbers))
+    print_table((Column("tier"), Column("rate"), *figures), rows, title=tariff.name)
+    echo(f"{plain(exact_yuan)} yuan, rounded {rounded(exact_yuan)}")
 
 
 @command.command(
@@ -184,7 +179,7 @@ def compare(
     years.sort(key=lambda year: year.exact_yuan)
     if as_json:
         for year in years:
-            click.echo(json.dumps(_year_fields(year), ensure_ascii=False))
+            print_json(_year_fields(year))
     else:
         _print_years(profile, years)
     if plot:
@@ -204,19 +199,18 @@ def _year_fields(year: Year) -> dict[str, object]:
 
 
 def _print_years(profile: Profile, years: list[Year]) -> None:
-    table = Table(title=f"{profile.name}: {plain(profile.total_kwh)} kWh in {profile.year}")
-    table.add_column("tariff")
-    for name in ("yuan", "yuan/kWh", "kWh by tier", "kWh by rate"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+    names = ("yuan", "yuan/kWh", "kWh by tier", "kWh by rate")
+    figures = (Column(name, right=True) for name in names)
+    rows = []
     dearest = max((year.exact_yuan for year in years), default=Decimal(0)) or Decimal(1)
     for year in years:
         mean = (year.exact_yuan / profile.total_kwh).quantize(Decimal("0.0001"))
         tiers = " ".join(f"{kwh:.0f}" for kwh in year.tier_kwh)
         rates = " ".join(f"{name} {kwh:.0f}" for name, kwh in year.rate_kwh.items())
         bar = "█" * int(year.exact_yuan * _BAR / dearest)
-        table.add_row(year.tariff.name, rounded(year.exact_yuan), str(mean), tiers, rates, bar)
-    Console().print(table)
+        rows.append((year.tariff.name, rounded(year.exact_yuan), str(mean), tiers, rates, bar))
+    title = f"{profile.name}: {plain(profile.total_kwh)} kWh in {profile.year}"
+    print_table((Column("tariff", wraps=True), *figures, Column("")), rows, title=title)
 
 
 def _draw(profile: Profile, years: list[Year], path: Path) -> None:
@@ -241,7 +235,7 @@ def _draw(profile: Profile, years: list[Year], path: Path) -> None:
         raise click.ClickException(f"cannot draw to {path}: {error}") from error
     finally:
         pyplot.close(figure)
-    click.echo(f"drawn to {path}", err=True)
+    echo(f"drawn to {path}", err=True)
 
 
 def _household(tariff: TariffFile, name: str | None) -> int:

@@ -7,6 +7,7 @@ import click
 
 from host.cards import keystore
 from host.cli.options import passphrase
+from host.cli.output import echo
 from host.frames import tariff
 from host.frames.tariff_terms import TariffError
 from host.link import setup
@@ -58,7 +59,7 @@ def command(
                 console.login(keystore.load(keys_path, passphrase).console_key)
             if image:
                 setup.send_tariff(console, number, image)
-                click.echo(f"tariff {number} in force")
+                echo(f"tariff {number} in force")
             if words:
                 _say(console.command(" ".join(words)))
             elif not image:
@@ -69,7 +70,7 @@ def command(
 
 def _say(lines: list[str]) -> None:
     for line in lines:
-        click.echo(line)
+        echo(line)
 
 
 def _converse(console: Console) -> None:
@@ -80,4 +81,4 @@ def _converse(console: Console) -> None:
         try:
             _say(console.command(line.strip()))
         except ConsoleError as error:
-            click.secho(str(error), err=True, fg="red")
+            echo(str(error), err=True, color="red")

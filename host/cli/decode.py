@@ -1,11 +1,11 @@
 """`dianka decode`: DL/T 645 frames to JSON, one object a frame."""
 
-import json
 import sys
 from collections.abc import Iterator
 
 import click
 
+from host.cli.output import print_json
 from host.frames import catalogue
 from host.frames.describe import STANDARDS, describe_hex
 
@@ -47,7 +47,7 @@ def command(compact: bool, standard: str, profile: str, frames: tuple[str, ...])
     for text in _texts(frames):
         said = describe_hex(text, standard, profile)
         good = good and said["ok"]
-        click.echo(json.dumps(said, ensure_ascii=False, indent=indent))
+        print_json(said, indent=indent)
     if not good:
         sys.exit(1)
 

@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from host.cli.output import Column, echo, print_table
 from host.demo import story
 from host.demo.devices import Maker, emulated, program
 from host.demo.plot import plot
@@ -77,11 +76,10 @@ def command(
     """A day of eight households in under 90 seconds: cards, alarm, cut, reclose, a crash."""
     what, maker = _device(board, micropython, image)
     folder = Path(tempfile.mkdtemp(prefix="dianka-demo-"))
-    console = Console()
     started_s = time.monotonic()
 
     def say(text: str) -> None:
-        console.print(f"[cyan]{time.monotonic() - started_s:5.1f} s[/cyan]  {text}")
+        echo(f"{time.monotonic() - started_s:5.1f} s  {text}")
 
     say(what)
     village = Village(folder, maker, story.START_T2000, speed)
@@ -98,13 +96,13 @@ def command(
         village.close()
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    console.print(_table(ending))
+    _print_households(ending)
     troubles = story.troubles_of(ending)
     for trouble in troubles:
-        console.print(f"[red]does not hold:[/red] {trouble}")
-    _conclude(console, ending, plot_path)
+        echo(f"does not hold: {trouble}", color="red")
+    _conclude(ending, plot_path)
     if keep:
-        console.print(f"kept: {folder}")
+        echo(f"kept: {folder}")
     if troubles:
         raise click.exceptions.Exit(1)
 
@@ -143,15 +141,12 @@ def _version(interpreter: Path) -> str:
     return done.stdout.strip()
 
 
-def _table(ending: Ending) -> Table:
-    table = Table(title="The households at the end of the day")
-    table.add_column("account 户号", no_wrap=True)
-    for name in ("bought 购电", "charged 电费", "balance 余额", "tier 阶梯"):
-        table.add_column(name, justify="right")
-    table.add_column("relay 继电器")
-    table.add_column("readings 抄表", justify="right")
-    for one in ending.households:
-        table.add_row(
+def _print_households(ending: Ending) -> None:
+    names = ("bought 购电", "charged 电费", "balance 余额", "tier 阶梯")
+    figures = (Column(name, right=True) for name in names)
+    relay, readings = Column("relay 继电器"), Column("readings 抄表", right=True)
+    rows = [
+        (
             one.account,
             yuan(one.sold_fen),
             yuan(one.charged_fen),
@@ -160,17 +155,17 @@ def _table(ending: Ending) -> Table:
             RELAY_NAMES.get(one.relay, "?"),
             str(one.readings),
         )
-    return table
+        for one in ending.households
+    ]
+    columns = (Column("account 户号"), *figures, relay, readings)
+    print_table(columns, rows, title="The households at the end of the day")
 
 
-def _conclude(console: Console, ending: Ending, plot_path: Path) -> None:
+def _conclude(ending: Ending, plot_path: Path) -> None:
     result = ending.reconciliation
     sold, charged = yuan(result.total("sold_fen")), yuan(result.total("charged_fen"))
     money = f"sold {sold} = charged {charged} + balances {yuan(result.total('balance_fen'))}"
     taken, stored = result.readings_taken, result.readings_stored
     readings = f"readings taken {taken} = readings stored {stored}"
-    console.print(
-        f"[bold]{money}, to the fen; {readings}, duplicates {result.duplicates}[/bold]",
-        soft_wrap=True,
-    )
-    console.print(f"the picture of the day is {plot_path}")
+    echo(f"{money}, to the fen; {readings}, duplicates {result.duplicates}", bold=True)
+    echo(f"the picture of the day is {plot_path}")

@@ -1,16 +1,16 @@
 """`dianka explain`: a household's account out of a journal, each deduction computed again."""
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from host.billing.shipped import shipped
 from host.billing.statement import Entry, Explainer, Statement, StatementError, decimals
+from host.cli.output import Column, echo, print_json, print_table, styled
 from host.frames.tariff import load
 from host.frames.tariff_terms import TariffError
 from host.headend.journal import JournalError, records_of
@@ -79,7 +79,7 @@ def command(
         raise click.ClickException(str(error)) from error
     rows = _rows(statement, by)
     if as_json:
-        click.echo(json.dumps(_fields(statement, rows), ensure_ascii=False))
+        print_json(_fields(statement, rows))
     else:
         _print(statement, rows)
     if statement.differences:
@@ -147,23 +147,27 @@ def _fields(statement: Statement, rows: dict[str, Row]) -> dict[str, object]:
 
 
 def _print(statement: Statement, rows: dict[str, Row]) -> None:
-    table = Table(title=f"account {statement.account}")
-    for name in ("when", "tier", "rate"):
-        table.add_column(name)
-    for name in ("kWh", "yuan/kWh", "yuan", "paid", "balance"):
-        table.add_column(name, justify="right")
-    table.add_column("what happened")
+    figures = (Column(one, right=True) for one in ("kWh", "yuan/kWh", "yuan", "paid", "balance"))
+    columns = (
+        *map(Column, ("when", "tier", "rate")),
+        *figures,
+        Column("what happened", wraps=True),
+    )
+    cells: list[Sequence[str | Text]] = []
     for when, row in rows.items():
         for (tier, rate, price), (wh, yuan) in sorted(row.cells.items()):
             energy = decimals(Fraction(wh, 1000)) if wh else ""
-            table.add_row(when, str(tier), rate, energy, decimals(price), decimals(yuan))
+            cells.append(
+                (when, str(tier), rate, energy, decimals(price), decimals(yuan), "", "", "")
+            )
         paid = decimals(row.paid_yuan) if row.paid_yuan else ""
         balance = "" if row.balance_yuan is None else decimals(row.balance_yuan)
         charged = decimals(row.charged_yuan)
         notes = "; ".join(row.notes)
-        table.add_row(when, "", "all", "", "", charged, paid, balance, notes, style="bold")
-    Console().print(table)
+        total = (when, "", "all", "", "", charged, paid, balance, notes)
+        cells.append([styled(one, "bold") for one in total])
+    print_table(columns, cells, title=f"account {statement.account}")
     for difference in statement.differences:
-        click.echo(f"DIFFERENT: {difference}")
+        echo(f"DIFFERENT: {difference}")
     verdict = f"{len(statement.differences)} differences" if statement.differences else "the same"
-    click.echo(f"{statement.readings} charges recomputed: {verdict}, to 1e-11 yuan")
+    echo(f"{statement.readings} charges recomputed: {verdict}, to 1e-11 yuan")

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from host.cards import keystore
 from host.cli.options import passphrase
+from host.cli.output import echo
 from host.flash import product as products
 from host.flash import slots
 from host.flash.prompt import BoardError, Prompt
@@ -96,7 +97,7 @@ def _show(board: Prompt) -> None:
     now = slots.state(board)
     for name in slots.SLOTS:
         runs = "  runs" if name == now.running else ""
-        click.echo(f"slot {name}  {now.describe(name)}{runs}")
+        echo(f"slot {name}  {now.describe(name)}{runs}")
     slots.resume(board, now)
     board.release()
 
@@ -106,7 +107,7 @@ def _roll_back(board: Prompt, wait_s: int) -> None:
     other = "b" if now.proven == "a" else "a"
     if now.left and now.trial != now.proven:
         slots.end_trial(board)
-        click.echo(f"slot {now.trial} is no longer on trial, slot {now.proven} starts")
+        echo(f"slot {now.trial} is no longer on trial, slot {now.proven} starts")
         board.release()
         return
     if not now.slots[other].version or not now.slots[other].healthy:
@@ -114,7 +115,7 @@ def _roll_back(board: Prompt, wait_s: int) -> None:
         board.release()
         raise BoardError("there is no older product that was healthy: install one instead")
     slots.put_on_trial(board, other)
-    click.echo(f"slot {other} ({now.slots[other].version}) starts")
+    echo(f"slot {other} ({now.slots[other].version}) starts")
     _await(board, other, wait_s)
 
 
@@ -165,13 +166,13 @@ def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
             lambda done, whole: progress.update(task, completed=done, total=whole),
         )
     for name in aside:
-        click.echo(f"the board had a {name} of its own; it is {name}.old now", err=True)
-    click.echo(f"slot {slot} holds {product.version}, every file checked")
+        echo(f"the board had a {name} of its own; it is {name}.old now", err=True)
+    echo(f"slot {slot} holds {product.version}, every file checked")
     if wanted.board_json:
         board.replace("board.json", wanted.board_json)
     if wanted.settings:
         slots.change_settings(board, slot, wanted.settings)
-        click.echo(f"set {', '.join(wanted.settings)}")
+        echo(f"set {', '.join(wanted.settings)}")
     if wanted.time:
         _set_clock(board)
     slots.finish(board, slot, product)
@@ -186,14 +187,14 @@ def _await(board: Prompt, slot: str, wait_s: int) -> None:
         for line in slots.await_report(board.let_run(wait_s), slot):
             last = line
     if last == slots.healthy_line(slot):
-        click.echo(f"slot {slot} is healthy")
+        echo(f"slot {slot} is healthy")
         return
     if not wait_s:
         return
     board.interrupt()
     now = slots.state(board)
     if now.proven == slot and now.slots[slot].healthy and now.trial != slot:
-        click.echo(f"slot {slot} is healthy")
+        echo(f"slot {slot} is healthy")
         board.release()
         return
     slots.end_trial(board)
@@ -207,9 +208,9 @@ def _set_clock(board: Prompt) -> None:
     moment = time.gmtime(time.time() - time.timezone)
     fields = (*moment[:3], moment.tm_wday, *moment[3:6])
     if slots.set_clock(board, fields):
-        click.echo(time.strftime("clock set to %Y-%m-%d %H:%M:%S", moment))
+        echo(time.strftime("clock set to %Y-%m-%d %H:%M:%S", moment))
     else:
-        click.echo("this board has no clock: set it with `dianka console`: time", err=True)
+        echo("this board has no clock: set it with `dianka console`: time", err=True)
 
 
 def _board_json(path: Path | None) -> bytes:
@@ -257,6 +258,6 @@ def _settings(
 
 
 def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     screen = Screen(file=sys.stderr)
     return Progress(*columns, console=screen, transient=True, disable=not sys.stderr.isatty())

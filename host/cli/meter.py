@@ -1,6 +1,5 @@
 """`dianka meter`: a technician's questions and orders to meters, direct or by a concentrator."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -12,9 +11,10 @@ from typing import Any
 import click
 from rich.console import Console as Screen
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.text import Text
 
 from host.cli.options import AMOUNT
+from host.cli.output import Column, echo, print_json, print_table, styled
 from host.device.line import DirectLine, Payment
 from host.frames import orders, write
 from host.frames.describe import describe
@@ -75,7 +75,7 @@ class Session:
         """Answers as a table or as JSON; status 1 when a meter refused."""
         said = [self.described(frame) for frame in frames]
         if self.as_json:
-            click.echo(json.dumps(said if len(said) > 1 else said[0], ensure_ascii=False))
+            print_json(said if len(said) > 1 else said[0])
         else:
             _print_table(said, title)
         if any(one["error"] for one in said):
@@ -138,11 +138,11 @@ def scan(session: Session) -> None:
 
         addresses = line.search(session.standard, heard)
     if session.as_json:
-        click.echo(json.dumps({"addresses": addresses, "questions": asked}))
+        print_json({"addresses": addresses, "questions": asked})
         return
     for address in addresses:
-        click.echo(address)
-    click.echo(f"{len(addresses)} meters, {asked} questions", err=True)
+        echo(address)
+    echo(f"{len(addresses)} meters, {asked} questions", err=True)
 
 
 @command.command(
@@ -237,11 +237,9 @@ def time_command(session: Session, address: str, set_it: bool, broadcast: bool) 
         raise click.ClickException(f"meter {address} shows no time: {' '.join(texts)}") from error
     ahead_s = round((shown - datetime.now()).total_seconds())
     if session.as_json:
-        click.echo(
-            json.dumps({"meter": answers[0]["address"], "time": str(shown), "ahead_s": ahead_s})
-        )
+        print_json({"meter": answers[0]["address"], "time": str(shown), "ahead_s": ahead_s})
     else:
-        click.echo(f"meter {answers[0]['address']} shows {shown}, {ahead_s:+d} s")
+        echo(f"meter {answers[0]['address']} shows {shown}, {ahead_s:+d} s")
 
 
 @command.command(
@@ -350,9 +348,9 @@ def speed(session: Session, address: str, baud: str, yes: bool) -> None:
     if refusal is not None:
         session.show([refusal], f"Meter {address}")
     elif session.as_json:
-        click.echo(json.dumps({"meter": address, "baud": int(baud)}))
+        print_json({"meter": address, "baud": int(baud)})
     else:
-        click.echo(f"meter {address} answers at {baud} baud: reach it with --baud {baud}")
+        echo(f"meter {address} answers at {baud} baud: reach it with --baud {baud}")
 
 
 @command.command(
@@ -446,10 +444,10 @@ def _show_payment(session: Session, address: str, control: int, order: int, paid
     balance = None if paid.balance_fen is None else yuan(paid.balance_fen)
     if session.as_json:
         told = {"meter": address, "order": order, "booked": booked, "outcome": paid.outcome}
-        click.echo(json.dumps({**told, "count": paid.count, "balance": balance}))
+        print_json({**told, "count": paid.count, "balance": balance})
     elif booked:
         holds = "" if balance is None else f"; it holds {balance} yuan"
-        click.echo(f"meter {address} has booked order {order}{holds}")
+        echo(f"meter {address} has booked order {order}{holds}")
     if paid.outcome == "abnormal":
         said = describe(answer(address, control, b"", "abnormal", paid.error, False))
         raise click.ClickException(f"refused: {', '.join(said['error']['flags'])}")
@@ -473,7 +471,7 @@ def _order(session: Session, address: str, request: Request, done: str) -> None:
     if frame.abnormal or session.as_json:
         session.show([frame], f"Meter {frame.address}")
     else:
-        click.echo(f"meter {frame.address}: {done}")
+        echo(f"meter {frame.address}: {done}")
 
 
 def _set_clock(session: Session, line: MeterLine, address: str) -> None:
@@ -518,27 +516,29 @@ def _sure(yes: bool, question: str) -> None:
 
 
 def _progress() -> Progress:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
     return Progress(*columns, console=Screen(file=sys.stderr), transient=True)
 
 
 def _print_table(said: list[dict[str, Any]], title: str) -> None:
-    table = Table(title=title)
-    for name in ("identifier 标识", "name 名称", "value 数据"):
-        table.add_column(name)
-    table.add_column("unit 单位")
+    rows: list[tuple[str | Text, ...]] = []
     for one in said:
         head = (one["di"] or one["function"], f"{one['name_en']} {one['name_zh']}".strip())
         if one["error"]:
             flags = ", ".join(one["error"]["flags"]) or one["error"]["code"]
-            table.add_row(*head, f"[red]refused: {flags}[/red]", "")
+            rows.append((*head, styled(f"refused: {flags}", "red"), ""))
             continue
         for place, item in enumerate(one["items"]):
             value = item["value"] if item["value"] is not None else "-"
             value = ", ".join(item["flags"]) or "none" if "flags" in item else value
             label = item.get("name", "")
             first = head if place == 0 else ("", "")
-            table.add_row(first[0], f"{first[1]} {label}".strip(), value, item.get("unit", ""))
+            rows.append((first[0], f"{first[1]} {label}".strip(), value, item.get("unit", "")))
         if not one["items"]:
-            table.add_row(*head, "done", "")
-    Screen().print(table)
+            rows.append((*head, "done", ""))
+    name, value = (Column(text, wraps=True) for text in ("name 名称", "value 数据"))
+    print_table((Column("identifier 标识"), name, value, Column("unit 单位")), rows, title=title)

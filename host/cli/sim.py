@@ -6,6 +6,7 @@ from typing import TextIO
 
 import click
 
+from host.cli.output import echo
 from host.cli.sim_run import run
 from host.sim.clock import DEFAULT_START_T2000, AcceleratedClock
 from host.sim.plan import (
@@ -135,14 +136,14 @@ def meters(
         with Stop().on_signals() as stop:
             port = _open(link, serial_path, tcp, plan.baud)
             try:
-                click.echo(f"serving {len(served)} meters on {port.name}")
+                echo(f"serving {len(served)} meters on {port.name}")
                 serve(port, line, Trace(trace, clock, served), stop, follow=follow_baud)
             finally:
                 port.close()
     except (PlanError, ServeError) as error:
         raise click.ClickException(str(error)) from error
     for name, number in sorted(line.counters.items()):
-        click.echo(f"{name}: {number}")
+        echo(f"{name}: {number}")
 
 
 def _changed(plan: Plan, baud: int | None, faults: tuple[str, ...]) -> Plan:

@@ -1,6 +1,5 @@
 """`dianka sim run`: worlds of faults from seeds, checked; how many went well, and what did not."""
 
-import json
 import multiprocessing
 import os
 import time
@@ -13,8 +12,8 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
+from host.cli.output import Column, echo, print_json, print_table
 from host.world.checks.account import Violation
 from host.world.world import World
 
@@ -63,16 +62,16 @@ def run(seed: int, seeds: str | None, days: int, meters: int, jobs: int, as_json
         if not report["ok"]:
             failed.append(report["seed"])
         if as_json:
-            click.echo(json.dumps(report))
+            print_json(report)
         elif report["ok"] and first == last:
             _show(report, cpu_s)
         else:
             _tell(report, cpu_s)
     count = last - first + 1
     if failed and count > 1 and not as_json:
-        click.echo(f"{len(failed)} of {count} seeds failed: {failed}", err=True)
+        echo(f"{len(failed)} of {count} seeds failed: {failed}", err=True)
     meter_days = count * days * meters
-    click.echo(
+    echo(
         f"{meter_days} meter-days in {all_cpu_s:.1f} CPU-seconds: "
         f"{meter_days / all_cpu_s:.1f} meter-days a CPU-second",
         err=True,
@@ -143,29 +142,27 @@ def _tell(report: dict[str, Any], cpu_s: float) -> None:
     """One line a seed, more where it failed."""
     if report["ok"]:
         readings = report["world"].get("records READING", 0)
-        click.echo(f"seed {report['seed']}: {readings} readings, all holds ({cpu_s:.1f} s)")
+        echo(f"seed {report['seed']}: {readings} readings, all holds ({cpu_s:.1f} s)")
         return
-    click.echo(f"seed {report['seed']}: {report['invariant']} does not hold", err=True)
-    click.echo(f"  {report['what']}", err=True)
-    click.echo(f"  see it again: {report['replay']}", err=True)
+    echo(f"seed {report['seed']}: {report['invariant']} does not hold", err=True)
+    echo(f"  {report['what']}", err=True)
+    echo(f"  see it again: {report['replay']}", err=True)
 
 
 def _show(report: dict[str, Any], cpu_s: float) -> None:
     """All counters of one world."""
     days, meters = report["days"], report["meters"]
-    table = Table(title=f"seed {report['seed']}: {days} days, {meters} meters, {cpu_s:.1f} s")
-    table.add_column("part")
-    table.add_column("what")
-    table.add_column("times", justify="right")
-    for section in _SECTIONS:
-        for name, value in report[section].items():
-            table.add_row(section, name, str(value))
-        table.add_section()
-    Console().print(table)
-    click.echo(f"settings: {_pairs(report['settings'])}")
-    click.echo(f"faults: {_pairs(report['faults']) or 'none'}")
-    click.echo(f"journal CRC-32 {report['journal_crc32']}: the same again with the same numbers")
-    click.echo("money, once, supply, journal, head-end and recovery: all hold")
+    rows = [
+        (section, name, str(value))
+        for section in _SECTIONS
+        for name, value in report[section].items()
+    ]
+    title = f"seed {report['seed']}: {days} days, {meters} meters, {cpu_s:.1f} s"
+    print_table((Column("part"), Column("what"), Column("times", right=True)), rows, title=title)
+    echo(f"settings: {_pairs(report['settings'])}")
+    echo(f"faults: {_pairs(report['faults']) or 'none'}")
+    echo(f"journal CRC-32 {report['journal_crc32']}: the same again with the same numbers")
+    echo("money, once, supply, journal, head-end and recovery: all hold")
 
 
 def _pairs(values: dict[str, float]) -> str:

@@ -1,17 +1,14 @@
 """`dianka sniff`: decode a live meter line, with times, turnarounds and who spoke."""
 
-import json
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from host.cli.output import Column, echo, print_json, print_table
 from host.frames import catalogue
 from host.frames.describe import STANDARDS, describe
 from host.link.port import Port, PortError
@@ -67,10 +64,12 @@ def command(
         with Port(port, baud, _PARITIES[parity]) as line:
             for at, event in _listen(line, sniffer, frames, seconds):
                 said = describe(event.frame, standard, profile) if event.frame else None
-                click.echo(_as_json(at, event, said) if as_json else _as_text(at, event, said))
+                if as_json:
+                    print_json(_fields(at, event, said))
+                else:
+                    echo(_as_text(at, event, said))
     except PortError as error:
-        click.echo(f"dianka sniff: {error}", err=True)
-        sys.exit(1)
+        raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         pass
     if not as_json:
@@ -93,7 +92,7 @@ def _listen(
                 return
 
 
-def _as_json(at: datetime, event: Event, said: dict[str, Any] | None) -> str:
+def _fields(at: datetime, event: Event, said: dict[str, Any] | None) -> dict[str, Any]:
     told: dict[str, Any] = {
         "time": at.isoformat(" ", "milliseconds"),
         "kind": event.kind.value,
@@ -107,7 +106,7 @@ def _as_json(at: datetime, event: Event, said: dict[str, Any] | None) -> str:
         told["frame"] = said
     elif said:
         told["address"] = said["address"]
-    return json.dumps(told, ensure_ascii=False)
+    return told
 
 
 def _as_text(at: datetime, event: Event, said: dict[str, Any] | None) -> str:
@@ -151,17 +150,18 @@ def _speaker(event: Event) -> str | None:
 
 
 def _show_meters(sniffer: Sniffer) -> None:
-    table = Table(title=f"{sniffer.noise_bytes} bytes of noise" if sniffer.noise_bytes else None)
-    table.add_column("meter")
-    for name in ("requests", "answers", "refusals", "no answer", "turnaround ms"):
-        table.add_column(name, justify="right")
-    for address, counts in sorted(sniffer.meters.items()):
-        table.add_row(
+    names = ("requests", "answers", "refusals", "no answer", "turnaround ms")
+    rows = [
+        (
             address,
             *map(str, (counts.requests, counts.responses, counts.refusals, counts.unanswered)),
             _turnarounds(counts),
         )
-    Console(stderr=True).print(table)
+        for address, counts in sorted(sniffer.meters.items())
+    ]
+    noise = f"{sniffer.noise_bytes} bytes of noise" if sniffer.noise_bytes else ""
+    columns = (Column("meter"), *(Column(name, right=True) for name in names))
+    print_table(columns, rows, title=noise, err=True)
 
 
 def _turnarounds(counts: MeterCounts) -> str:

@@ -209,7 +209,7 @@ def test_the_command_on_a_socket_that_closes(monkeypatch: pytest.MonkeyPatch) ->
         server.join()
 
     assert result.exit_code == 1
-    assert f"dianka sniff: {url} was lost" in result.output
+    assert f"Error: {url} was lost" in result.output
     assert f"master        to {METER} read 00010000" in result.output
     assert f"{METER}  read 00010000 present total forward" in result.output
     assert "1234.56 kWh" in result.output

@@ -15,6 +15,7 @@ from host.cards.issuing import Issuer
 from host.cards.judging import Place
 from host.cards.keystore import CardKeys, KeystoreError
 from host.cli.options import DAY, DAY_BEGIN, PASSPHRASE_VARIABLE, Command, now_t2000, passphrase
+from host.cli.output import echo
 from host.frames import card as frames
 from host.frames import tariff
 from host.frames.card import Header
@@ -211,7 +212,7 @@ class Desk:
         """Who writes cards."""
         log = AuditLog(self.log_path)
         if log.broken_at is not None:
-            click.echo(
+            echo(
                 f"warning: {log.path} was changed at line {log.broken_at}, "
                 "`dianka card log` tells more",
                 err=True,

@@ -9,6 +9,7 @@ from host.cards import keystore
 from host.cards.issuing import IssueError
 from host.cli.card.desk import Desk, desk_options
 from host.cli.options import clear_errors, console_of, new_passphrase, passphrase, port_option
+from host.cli.output import echo
 
 
 @click.group()
@@ -32,7 +33,7 @@ def keys_new(desk: Desk, unsealed: bool) -> None:
     with clear_errors():
         made = keystore.new(desk.district_given)
         keystore.save(desk.keys_path, made, None if unsealed else new_passphrase())
-    click.echo(f"made {desk.keys_path}: keep a copy offline, whoever has it can make money")
+    echo(f"made {desk.keys_path}: keep a copy offline, whoever has it can make money")
 
 
 @keys.command(
@@ -49,7 +50,7 @@ def keys_hand_down(desk: Desk, out: Path) -> None:
     with clear_errors():
         part = desk.held.handed_down(desk.district, desk.key_version)
         keystore.save(out, part, new_passphrase())
-    click.echo(f"made {out}: district {part.district} in key version {part.key_version} alone")
+    echo(f"made {out}: district {part.district} in key version {part.key_version} alone")
 
 
 @keys.command(
@@ -71,7 +72,7 @@ def keys_advance(desk: Desk) -> None:
         sealed = passphrase() if keystore.is_sealed(desk.keys_path) else None
         moved = replace(held, key_version=held.key_version + 1)
         keystore.save(desk.keys_path, moved, sealed, overwrite=True)
-    click.echo(f"{desk.keys_path}: key version {moved.key_version}")
+    echo(f"{desk.keys_path}: key version {moved.key_version}")
 
 
 @keys.command(
@@ -92,4 +93,4 @@ def keys_install(desk: Desk, port: str) -> None:
             console.command(f"set card_key {key.hex()}")
             console.command(f"set card_key_version {desk.key_version}")
             console.command(f"set console_key {console_key.hex()}")
-    click.echo(f"{port} takes cards of district {desk.district}, key version {desk.key_version}")
+    echo(f"{port} takes cards of district {desk.district}, key version {desk.key_version}")

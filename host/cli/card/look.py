@@ -1,17 +1,15 @@
 """`dianka card show`, `verify`, `dump`, `diff` and `log`: cards and their log, looked at."""
 
-import json
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from host.cards.audit import AuditLog
 from host.cards.judging import judge
 from host.cli.card.desk import Desk, Source, card_option, desk_options
-from host.cli.card.view import describe, for_people, label, plain, say_outcome, table_of
+from host.cli.card.view import describe, for_people, label, plain, say_outcome
 from host.cli.options import DIGITS, account_option, clear_errors, json_option, meter_option
+from host.cli.output import Column, echo, print_json, print_table, styled
 from host.frames import card as frames
 from host.frames.card import CardKind
 from host.frames.card_results import CODES, OUTCOMES
@@ -53,9 +51,11 @@ def show(
             found["would be"] = OUTCOMES[CODES[name]]
     if as_json:
         plain_fields = {name: plain(value) for name, value in found.items()}
-        click.echo(json.dumps(plain_fields, indent=2, ensure_ascii=False))
+        print_json(plain_fields, indent=2)
         return
-    Console().print(table_of(f"Card {memory.uid}", found))
+    rows = [(styled(name, "bold"), for_people(value)) for name, value in found.items()]
+    columns = (Column(""), Column("", wraps=True))
+    print_table(columns, rows, title=f"Card {memory.uid}", headed=False)
 
 
 @click.command(
@@ -95,7 +95,7 @@ def verify(
     if as_json:
         reason = "would be credited" if accepted else outcome.english
         answer = {"accepted": accepted, "code": label(outcome), "reason": reason}
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
     else:
         say_outcome(outcome)
     if not accepted:
@@ -121,7 +121,7 @@ def dump(source: Source, desk: Desk, out: Path | None) -> None:
         if out.exists():
             raise click.ClickException(f"{out} exists and is not overwritten")
         out.write_bytes(image)
-        click.echo(f"{len(image)} bytes of card {memory.uid} in {out}")
+        echo(f"{len(image)} bytes of card {memory.uid} in {out}")
         return
     mark = frames.IMAGE_OFFSET + frames.WRITE_BACK_OFFSET
     parts = {0: "chip", frames.IMAGE_OFFSET: "header", mark - 8: "MAC", mark: "write-back"}
@@ -131,7 +131,7 @@ def dump(source: Source, desk: Desk, out: Path | None) -> None:
     }
     starts = sorted({*range(0, len(image), 16), *parts})
     for start, end in zip(starts, [*starts[1:], len(image)], strict=True):
-        click.echo(f"{start:4d}  {image[start:end].hex(' '):47}  {parts.get(start, '')}".rstrip())
+        echo(f"{start:4d}  {image[start:end].hex(' '):47}  {parts.get(start, '')}".rstrip())
 
 
 @click.command(
@@ -149,18 +149,19 @@ def diff(first: Path, second: Path, desk: Desk) -> None:
         images = [FileCard(path).read(0, frames.CARD_SIZE) for path in (first, second)]
         cards = [frames.parse(image, desk.key_for(frames.parse(image).header)) for image in images]
     left, right = (describe(card, card.genuine) for card in cards)
-    table = Table("field", first.name, second.name)
+    rows = []
     for name in dict.fromkeys((*left, *right)):
-        one, other = (for_people(side[name]) if name in side else "-" for side in (left, right))
+        one, other = (for_people(side.get(name, "-")) for side in (left, right))
         if one != other:
-            table.add_row(name, one, other)
+            rows.append((name, one, other))
     if images[0] == images[1]:
-        click.echo("the cards are the same, byte for byte")
+        echo("the cards are the same, byte for byte")
         return
-    if table.row_count:
-        Console().print(table)
+    if rows:
+        columns = (Column("field"), *(Column(path.name, wraps=True) for path in (first, second)))
+        print_table(columns, rows)
     count = sum(one != other for one, other in zip(*images, strict=True))
-    click.echo(f"{count} bytes differ")
+    echo(f"{count} bytes differ")
     raise click.exceptions.Exit(1)
 
 
@@ -177,14 +178,15 @@ def log_command(desk: Desk, account: str | None) -> None:
     """Show the log of every card written; status 1 when it was changed afterwards."""
     with clear_errors():
         log = AuditLog(desk.log_path)
-        table = Table("at", "by", "stage", "kind", "account", "order", "yuan", "card")
+        rows = []
         for entry in log.entries():
             if account in (None, entry["account"]):
                 kind = CardKind(entry["kind"]).name.lower()
                 row = (entry["at"], entry["by"], entry["stage"], kind, entry["account"])
                 money = (str(entry["order"]), yuan(entry["amount_fen"]), entry["uid"])
-                table.add_row(*row, *money)
-    Console().print(table)
+                rows.append((*row, *money))
+    names = ("at", "by", "stage", "kind", "account", "order", "yuan", "card")
+    print_table([Column(name, right=name in ("order", "yuan")) for name in names], rows)
     if log.broken_at is not None:
         raise click.ClickException(f"{log.path} was changed at or before line {log.broken_at}")
-    click.echo(f"{log.lines} lines, none of them changed")
+    echo(f"{log.lines} lines, none of them changed")

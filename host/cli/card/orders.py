@@ -1,6 +1,5 @@
 """`dianka card issue`, `topup` and `replace`: orders of households written on cards."""
 
-import json
 import os
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from host.cli.options import (
     meter_option,
     now_t2000,
 )
+from host.cli.output import echo, print_json
 from host.frames import card as frames
 from host.frames.card import CardKind, Header
 from host.link.card import CardMemory
@@ -254,14 +254,14 @@ def write_card(desk: Desk, source: Source, header: Header, force: bool, as_json:
     issuer = desk.issuer()
     header = issuer.issue(source.open(create=True), header, force)
     if as_json:
-        click.echo(json.dumps(facts(header)))
+        print_json(facts(header))
         return
     kind = CardKind(header.kind).name.lower()
     if header.kind in frames.MONEY_KINDS:
         what = f"order {header.order} of account {header.account}, {yuan(header.amount_fen)} yuan"
-        click.echo(f"{source.name}: {what}, {kind} card {header.uid}")
+        echo(f"{source.name}: {what}, {kind} card {header.uid}")
     else:
-        click.echo(f"{source.name}: {kind} card {header.uid}")
+        echo(f"{source.name}: {kind} card {header.uid}")
 
 
 def _issue_csv(
@@ -287,7 +287,7 @@ def _issue_csv(
             for _ in batch.issue_all(issuer, orders, magazine, district, version, suite, told):
                 written += 1
                 progress.advance(task)
-    click.echo(f"{written} cards issued, {skipped} were issued before, {len(orders)} orders")
+    echo(f"{written} cards issued, {skipped} were issued before, {len(orders)} orders")
 
 
 class _Hand:
@@ -303,7 +303,7 @@ class _Hand:
 
         which = f"card {uid}, which was begun" if uid else "the next card"
         while True:
-            click.echo(f"insert {which} for account {order.account}, order {order.order}")
+            echo(f"insert {which} for account {order.account}, order {order.order}")
             card = PcscCard(self._reader_name, WAIT_S)
             if card.uid not in self._done and uid in (None, card.uid):
                 self._card = card

@@ -1,6 +1,5 @@
 """`dianka card redeem`, `unlock`, `serial` and `repair`: a card in a reader."""
 
-import json
 from typing import Any
 
 import click
@@ -9,6 +8,7 @@ from host.cards.issuing import give_serial
 from host.cli.card.desk import Desk, Source, card_option, desk_options, pc_card_option
 from host.cli.card.view import label, outcome_of, say_outcome
 from host.cli.options import clear_errors, console_of, json_option, port_option
+from host.cli.output import echo, print_json
 from host.frames import card as frames
 from host.frames.card import CardKind
 from host.frames.card_results import ACCEPTED
@@ -46,14 +46,14 @@ def redeem(source: Source, port: str, timeout_s: float, as_json: bool) -> None:
             "amount_fen": header.amount_fen if header and result.credited else 0,
             "balance_fen": mark.balance_fen if mark else None,
         }
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
     else:
         say_outcome(outcome)
         if header and result.credited:
             done = "refunded" if header.kind == CardKind.REFUND else "credited"
-            click.echo(f"order {header.order}: {yuan(header.amount_fen)} yuan {done}")
+            echo(f"order {header.order}: {yuan(header.amount_fen)} yuan {done}")
         if mark:
-            click.echo(f"balance {yuan(mark.balance_fen)} yuan")
+            echo(f"balance {yuan(mark.balance_fen)} yuan")
     if not result.credited and result.code not in ACCEPTED:
         raise click.exceptions.Exit(1)
 
@@ -70,7 +70,7 @@ def unlock(desk: Desk, port: str) -> None:
     """Have a concentrator look at cards again that it locked out after too many illegal ones."""
     with clear_errors(), console_of(port, desk.held.console_key) as console:
         console.command("card unlock")
-    click.echo(f"{port} looks at cards again")
+    echo(f"{port} looks at cards again")
 
 
 @click.command(
@@ -87,7 +87,7 @@ def serial(source: Source, desk: Desk) -> None:
         memory = source.open()
         reopen = memory.look if isinstance(memory, PortCard) else lambda: memory
         said = give_serial(memory, reopen)
-    click.echo(f"{source.name}: serial number {said}")
+    echo(f"{source.name}: serial number {said}")
 
 
 @click.command(
@@ -102,4 +102,4 @@ def repair(source: Source, desk: Desk) -> None:
     """Put back what was issued on this card, by the log, where it was damaged."""
     with clear_errors():
         said = desk.issuer().repair(source.open())
-    click.echo(f"{source.name}: {said}")
+    echo(f"{source.name}: {said}")

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-import click
-from rich.table import Table
+from rich.text import Text
 
+from host.cli.output import echo, styled
 from host.frames import card as frames
 from host.frames.card import Card, CardKind, Header, WriteBack
 from host.frames.card_results import ACCEPTED, CODES, OUTCOMES, Outcome
@@ -62,9 +62,9 @@ def say_outcome(outcome: Outcome) -> None:
     """A result in color, and what to do next."""
     good = outcome.code in ACCEPTED
     text = f"{label(outcome)} {outcome.english} {outcome.chinese}"
-    click.secho(text, fg="green" if good else "red")
+    echo(text, color="green" if good else "red")
     if not good:
-        click.echo(f"next: {outcome.next_english} {outcome.next_chinese}")
+        echo(f"next: {outcome.next_english} {outcome.next_chinese}")
 
 
 def describe(card: Card, has_key: bool) -> dict[str, Any]:
@@ -147,24 +147,14 @@ def plain(value: Any) -> Any:
     return value
 
 
-def for_people(value: Any) -> str:
-    """A described value for the table."""
+def for_people(value: Any) -> Text:
+    """Return a described value for a table."""
     if isinstance(value, Outcome):
-        color = "green" if value.code in ACCEPTED else "red"
-        return f"[{color}]{label(value)}[/] {value.english} {value.chinese}"
+        shown = styled(label(value), "green" if value.code in ACCEPTED else "red")
+        return shown.append_text(styled(f" {value.english} {value.chinese}"))
     if isinstance(value, Yuan):
-        return f"{yuan(value.fen)} yuan"
-    return str(plain(value))
-
-
-def table_of(title: str, found: dict[str, Any]) -> Table:
-    """The fields as a table."""
-    table = Table(title=title, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for name, value in found.items():
-        table.add_row(name, for_people(value))
-    return table
+        return styled(f"{yuan(value.fen)} yuan")
+    return styled(str(plain(value)))
 
 
 def facts(header: Header) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from host.cards import keystore
 from host.cli.headend import sales, show
 from host.cli.headend.database import database_option, opened
 from host.cli.options import clear_errors, passphrase
+from host.cli.output import echo
 from host.headend import keys
 from host.headend.ingest import Ingest
 from host.headend.orders import standings
@@ -78,11 +79,11 @@ def serve_command(path: Path, host: str, port: int, keys_path: Path) -> None:
                 f"cannot listen on {host}:{port}: {error}; {hint}"
             ) from error
         for name, count in sorted(ingest.counters.items()):
-            click.echo(f"{name}: {count}")
+            echo(f"{name}: {count}")
 
 
 def _say_ready(host: str, port: int) -> None:
-    click.echo(f"listening on {host}:{port}")
+    echo(f"listening on {host}:{port}")
 
 
 @command.command(
@@ -114,7 +115,7 @@ def restore_command(path: Path, concentrator: int, port: str, keys_path: Path | 
         for one in known:
             console.command(f"account restore {one.account} {one.order} {one.credit_fen}")
         console.command("restored")
-    click.echo(f"{len(known)} accounts restored, cards are taken again")
+    echo(f"{len(known)} accounts restored, cards are taken again")
 
 
 for _one in (sales.sell, sales.refund, show.show, show.items_command, show.reconcile_command):

@@ -1,7 +1,6 @@
 """`dianka headend sell` and `refund`: orders of households, one or a file of them."""
 
 import csv
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from host.cards.rows import amount_fen as row_amount_fen
 from host.cards.rows import digits, read_rows, tell_troubles
 from host.cli.headend.database import database_option, opened
 from host.cli.options import AMOUNT, DIGITS, LIMIT, clear_errors, json_option
+from host.cli.output import echo, print_json
 from host.headend.store import Sale, SalesError, Sold, StoreError
 from host.units import yuan
 
@@ -72,9 +72,9 @@ def sell(
             raise click.ClickException(f"no concentrator has account {account}: {hint}")
         order = store.sell(account, amount_fen)
     if as_json:
-        click.echo(json.dumps({"account": account, "order": order, "amount_fen": amount_fen}))
+        print_json({"account": account, "order": order, "amount_fen": amount_fen})
     else:
-        click.echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan")
+        echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan")
 
 
 @click.command(
@@ -102,9 +102,9 @@ def refund(path: Path, account: str, amount_fen: int, as_json: bool) -> None:
             hint = "refund less, or redeem first what was bought"
             raise click.ClickException(f"no refund: {error}; {hint}") from error
     if as_json:
-        click.echo(json.dumps({"account": account, "order": order, "amount_fen": -amount_fen}))
+        print_json({"account": account, "order": order, "amount_fen": -amount_fen})
     else:
-        click.echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan to pay back")
+        echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan to pay back")
 
 
 def _sell_file(
@@ -125,15 +125,15 @@ def _sell_file(
     if out_path is not None:
         _write_orders(out_path, csv_path, sold)
     if as_json:
-        click.echo(json.dumps({"orders": [_sold_fields(one) for one in sold]}))
+        print_json({"orders": [_sold_fields(one) for one in sold]})
         return
     fresh = [one.sale.amount_fen for one in sold if not one.before]
-    click.echo(
+    echo(
         f"{len(fresh)} orders sold for {yuan(sum(fresh))} yuan, "
         f"{len(sold) - len(fresh)} were sold before, {len(sold)} rows"
     )
     if out_path is not None and (homeless := sum(not one.meter for one in sold)):
-        click.echo(f"{homeless} accounts have no meter yet: fill it in, in {out_path}")
+        echo(f"{homeless} accounts have no meter yet: fill it in, in {out_path}")
 
 
 def _sale(row: dict[str, str]) -> Sale:

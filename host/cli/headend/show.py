@@ -1,18 +1,14 @@
 """`dianka headend show`, `items` and `reconcile`: what the database knows, for people."""
 
-import csv
-import io
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from host.cli.headend.database import database_option, opened
 from host.cli.options import DAY_BEGIN, DIGITS, json_option
+from host.cli.output import Column, echo, print_csv, print_json, print_table
 from host.frames.items import Told, tell
 from host.headend.items import StoredItem, stored_items
 from host.headend.reconcile import RELAY_NAMES, Household, Reconciliation, households, reconcile
@@ -29,7 +25,7 @@ Example:
 def show(path: Path) -> None:
     """Print a table of all households: money, energy, relay, readings."""
     with opened(path) as store:
-        Console().print(household_table(households(store)))
+        _print_households(households(store))
 
 
 @click.command(
@@ -65,13 +61,13 @@ def items_command(
         found = stored_items(store, account, identifier, since_t2000 or 0, not is_all)
     rows = [(one, tell(one.identifier, one.values)) for one in found]
     if as_json:
-        click.echo(json.dumps({"items": [_item_fields(*row) for row in rows]}, ensure_ascii=False))
+        print_json({"items": [_item_fields(*row) for row in rows]})
     elif as_csv:
         _print_items_csv(rows)
     elif rows:
-        Console().print(_item_table(rows))
+        _print_items(rows)
     else:
-        click.echo("no meter has told any: concentrators ask once a day, and once a week")
+        echo("no meter has told any: concentrators ask once a day, and once a week")
 
 
 def _identifier(text: str) -> str:
@@ -94,28 +90,26 @@ def _item_fields(stored: StoredItem, told: Told) -> dict[str, Any]:
 
 
 def _print_items_csv(rows: list[tuple[StoredItem, Told]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("account", "time", "identifier", "name", "place", "value", "unit", "flags"))
+    lines: list[tuple[object, ...]] = []
     for stored, told in rows:
         head = (stored.account, _time(stored.t2000), told.di, told.name_en)
         for place, item in enumerate(told.items):
             flags = " | ".join(item.get("flags", ()))
-            writer.writerow((*head, place, item["value"], item["unit"], flags))
-    click.echo(text.getvalue(), nl=False)
+            lines.append((*head, place, item["value"], item["unit"], flags))
+    names = ("account", "time", "identifier", "name", "place", "value", "unit", "flags")
+    print_csv(names, lines)
 
 
-def _item_table(rows: list[tuple[StoredItem, Told]]) -> Table:
-    table = Table(title="What meters told")
-    table.add_column("account", no_wrap=True)
-    table.add_column("time", no_wrap=True)
-    table.add_column("identifier", no_wrap=True)
-    table.add_column("name")
-    table.add_column("values")
+def _print_items(rows: list[tuple[StoredItem, Told]]) -> None:
+    columns = (
+        *map(Column, ("account", "time", "identifier")),
+        *(Column(name, wraps=True) for name in ("name", "values")),
+    )
+    cells = []
     for stored, told in rows:
         words = " / ".join(_item_words(item) for item in told.items)
-        table.add_row(stored.account, _time(stored.t2000), told.di, told.name_en, words)
-    return table
+        cells.append((stored.account, _time(stored.t2000), told.di, told.name_en, words))
+    print_table(columns, cells, title="What meters told")
 
 
 def _item_words(item: dict[str, Any]) -> str:
@@ -138,25 +132,21 @@ def reconcile_command(path: Path, as_json: bool) -> None:
     with opened(path) as store:
         result = reconcile(store)
     if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2))
+        print_json(result.to_dict(), indent=2)
     else:
         _print_reconciliation(result)
     if not result.ok:
         raise click.exceptions.Exit(1)
 
 
-def household_table(rows: list[Household]) -> Table:
-    """The households as a table for people."""
-    table = Table(title="Households")
-    table.add_column("account", no_wrap=True)
-    table.add_column("meter", no_wrap=True)
-    for name in ("bought", "charged", "balance", "used kWh"):
-        table.add_column(name, justify="right")
-    table.add_column("relay")
-    table.add_column("readings", justify="right")
-    table.add_column("last reading", no_wrap=True)
-    for one in rows:
-        table.add_row(
+def _print_households(found: list[Household]) -> None:
+    money = (Column(name, right=True) for name in ("bought", "charged", "balance", "used kWh"))
+    columns = (
+        *(Column("account"), Column("meter"), *money, Column("relay")),
+        *(Column("readings", right=True), Column("last reading")),
+    )
+    rows = [
+        (
             one.account or "(unknown)",
             one.meter or "-",
             yuan(one.sold_fen),
@@ -167,7 +157,9 @@ def household_table(rows: list[Household]) -> Table:
             str(one.readings),
             "-" if one.last_t2000 is None else _time(one.last_t2000),
         )
-    return table
+        for one in found
+    ]
+    print_table(columns, rows, title="Households")
 
 
 def summary(result: Reconciliation) -> list[str]:
@@ -188,13 +180,13 @@ def summary(result: Reconciliation) -> list[str]:
 
 def _print_reconciliation(result: Reconciliation) -> None:
     for line in summary(result):
-        click.echo(line)
+        echo(line)
     for difference in result.differences:
-        click.secho(f"difference: {difference}", fg="red")
+        echo(f"difference: {difference}", color="red")
     if result.ok:
-        click.secho("everything agrees, to the fen", fg="green")
+        echo("everything agrees, to the fen", color="green")
     else:
-        click.secho(f"{len(result.differences)} differences", fg="red", bold=True)
+        echo(f"{len(result.differences)} differences", color="red", bold=True)
 
 
 def _time(t2000: int) -> str:

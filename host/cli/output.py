@@ -1,0 +1,113 @@
+"""What commands print: text from outside made harmless, tables that cut no figure, JSON.
+
+Whatever a device, a meter, a card, a file or a database says may hold characters that move the
+cursor, change colours or turn the direction of text. `harmless` takes them out; `echo`,
+the tables, CSV and JSON printed here do so by themselves, and none of them reads markup.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# Control characters, marks that turn the direction of text, ends of lines, halves of a character.
+_HARMFUL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_REPLACEMENT = "\ufffd"
+# Columns of text that may be broken into lines get no narrower than this.
+_WRAPPED_SIZE = 16
+
+
+def harmless(text: str) -> str:
+    """Return the text as one line without control characters: each becomes a \ufffd."""
+    return _HARMFUL.sub(_REPLACEMENT, text)
+
+
+def harmless_lines(text: str) -> str:
+    """Return the text with its lines, each of them harmless."""
+    return "\n".join(harmless(line) for line in text.split("\n"))
+
+
+def styled(text: str, style: str = "") -> Text:
+    """Return harmless text for a cell of a table in a style of `rich`, such as "red" or "bold"."""
+    return Text(harmless(text), style)
+
+
+def echo(text: str, *, err: bool = False, color: str | None = None, bold: bool = False) -> None:
+    """Print one line that may hold text from outside."""
+    click.secho(harmless(text), err=err, fg=color, bold=bold or None)
+
+
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """Print JSON in UTF-8; what could harm a terminal stands as an escape."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    lines = text.split("\n") if indent else [text]
+    click.echo("\n".join(_HARMFUL.sub(_escaped, line) for line in lines))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def print_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a line of names and a line for each row; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([harmless(one) if isinstance(one, str) else one for one in row])
+    click.echo(text.getvalue(), nl=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. What it holds is never cut; only with `wraps` it may be broken."""
+
+    name: str
+    right: bool = False
+    wraps: bool = False
+
+
+def print_table(
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    title: str = "",
+    headed: bool = True,
+    err: bool = False,
+) -> None:
+    """Print rows of cells. Only a terminal limits the width, and never to less than the figures.
+
+    Cells are text as it is, or `styled`; there is no markup.
+    """
+    cells = [
+        [one if isinstance(one, Text) else Text(harmless(one)) for one in row] for row in rows
+    ]
+    table = Table(title=Text(harmless(title)) if title else None, show_header=headed)
+    most = least = 3 * len(columns) + 1
+    for at, column in enumerate(columns):
+        size = max([cell_len(column.name) if headed else 1, *(row[at].cell_len for row in cells)])
+        kept = min(size, _WRAPPED_SIZE) if column.wraps else size
+        most, least = most + size, least + kept
+        table.add_column(
+            Text(column.name),
+            justify="right" if column.right else "left",
+            no_wrap=not column.wraps,
+            min_width=kept,
+            overflow="fold",
+        )
+    for row in cells:
+        table.add_row(*row)
+    console = Console(stderr=err)
+    width = max(console.width, least) if console.is_terminal else most
+    Console(stderr=err, width=width).print(table, crop=False)
