@@ -329,12 +329,15 @@ class App:
             found.append(("records at the head-end", session.acked_seq))
             found.append(("answers refused", session.refused))
             found.append(("answers late", session.late))
+            found.append(("records unreadable", session.unreadable))
         for name, redemption in (("cards", self.redemption), ("own cards", self.local)):
             if redemption is not None:
                 found.append((name, redemption.done))
         found.append(("cards not genuine", self.books.illegal[codes.ILLEGAL]))
         if self.console is not None:
             found.append(("logins refused", self.login.refused))
+            found.append(("console frames refused", self.console.receiver.refused))
+            found.append(("console bytes dropped", self.console.receiver.dropped))
         for poller in self.pollers:
             prefix = "line " + str(poller.number) + " "
             for name, count in poller.counts():

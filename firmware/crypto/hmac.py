@@ -44,16 +44,6 @@ class Hmac:
             out[index] = digest[index]
 
 
-def hmac_sha256_into(
-    key: "bytes | bytearray",
-    message: "bytes | bytearray | memoryview",
-    size: int,
-    out: "bytearray | memoryview",
-) -> None:
-    """Put HMAC-SHA256(key, message[:size]) into `out`, as many bytes as `out` has, at most 32."""
-    Hmac(key).digest_into(b"", message, size, out)
-
-
 def same(
     left: "bytes | bytearray | memoryview",
     left_offset: int,

@@ -14,7 +14,6 @@ BAD_VALUE = fast.BAD_VALUE
 BAD_SIZE = fast.BAD_SIZE
 UNKNOWN_DI = fast.UNKNOWN_DI
 
-ENERGY_COMBINED = const(0x0000FF00)
 ENERGY_FORWARD = const(0x0001FF00)
 MONEY = const(0x00900200)
 DATE = const(0x04000101)
@@ -39,8 +38,3 @@ def reply_size(di: int) -> int:
     """Data bytes to expect after the identifier; for an unknown one the most there can be."""
     row = fast.find_row(di)
     return row & 0xFF if row >= 0 else _LONGEST_REPLY
-
-
-def knows(di: int) -> bool:
-    """True when `decode` can decode the identifier."""
-    return fast.find_row(di) >= 0

@@ -178,22 +178,22 @@ def _append(ring: ptr8, chunk: ptr8, size: int, state: ptr32) -> int:
 @micropython.viper
 def _accept(ring: ptr8, chunk: ptr8, start: int) -> int:
     """Take the address of a good frame whose data is in the box; return `found`."""
-    verdict = 0
+    verdict = SAME << 16
     size = 6
     while size:
         size -= 1
         byte = chunk[start + size + 1]
         ring[ADDRESS + size] = byte
         if ring[_ASKED + size] != byte and ring[_ASKED + size] != 0xAA:
-            verdict = 0x10000
-    if verdict == 0:
+            verdict = OTHER_ADDRESS << 16
+    if verdict == SAME << 16:
         size = ring[_ASKED_SIZE]
         if chunk[start + 9] < size:
-            verdict = 0x20000
+            verdict = OTHER_DI << 16
         while size:
             size -= 1
             if ring[_ASKED_DI + size] != ring[DATA + size]:
-                verdict = 0x20000
+                verdict = OTHER_DI << 16
     return chunk[start + 8] | chunk[start + 9] << 8 | verdict | 0x40000
 
 

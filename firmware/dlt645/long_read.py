@@ -7,10 +7,9 @@ Spec: DL/T 645-2007, functions 11H and 12H.
 
 from micropython import const
 
-from dlt645 import master
+from dlt645 import codes, master
 from dlt645.job import Job
 
-_READ = const(0x11)
 _FOLLOW_UP = const(0x12)
 _FOLLOW_UP_1997 = const(0x02)
 _LAST_SEQUENCE = const(255)
@@ -64,7 +63,7 @@ class LongRead(Job):
 
     def _next(self, outcome: int, now_ticks: int) -> int:
         link = self._link
-        is_2007 = self._control == _READ
+        is_2007 = self._control == codes.READ
         if outcome != master.OK:
             if is_2007 or not self._sequence or not self._restarts:
                 return outcome

@@ -7,18 +7,15 @@ asked for that.
 
 from micropython import const
 
-from dlt645 import master, reply_delay
+from dlt645 import codes, di, master, reply_delay
 from dlt645.job import Job
 
 # What a meter may speak, the likeliest first. Places in it are kept in records: it only grows.
 BAUDS = (2400, 1200, 9600, 4800, 600, 19200, 38400, 57600, 115200)
 
-_READ = const(0x11)
-_READ_1997 = const(0x01)
 _READ_ADDRESS = const(0x13)
 _WILD = const(0xAA)
 _TOTAL = const(0x00010000)
-_TOTAL_1997 = const(0x9010)
 
 
 class Probe(Job):
@@ -54,7 +51,7 @@ class Probe(Job):
     def _try_speed(self, now_ticks: int) -> None:
         self._link.set_baud(self._bauds[self._place])
         unknown = self._asked[0] == _WILD
-        self._ask(_READ_ADDRESS if unknown else _READ, now_ticks)
+        self._ask(_READ_ADDRESS if unknown else codes.READ, now_ticks)
 
     def _ask(self, control: int, now_ticks: int) -> None:
         self._control = control
@@ -62,21 +59,21 @@ class Probe(Job):
         link.expect(reply_delay.missed(0))  # one attempt
         if control == _READ_ADDRESS:
             link.start_read_address(now_ticks)
-        elif control == _READ:
+        elif control == codes.READ:
             link.start_read(self._asked, _TOTAL, now_ticks)
         else:
-            link.start_read_1997(self._asked, _TOTAL_1997, now_ticks)
+            link.start_read_1997(self._asked, di.ENERGY_1997, now_ticks)
 
     def _next(self, outcome: int, now_ticks: int) -> int:
         if outcome in (master.OK, master.ABNORMAL):
-            self.standard = 1997 if self._control == _READ_1997 else 2007
+            self.standard = 1997 if self._control == codes.READ_1997 else 2007
             self.address[:] = self._link.address
             return master.OK
         if self._control == _READ_ADDRESS:
-            self._ask(_READ, now_ticks)
+            self._ask(codes.READ, now_ticks)
             return master.BUSY
-        if self._control == _READ:
-            self._ask(_READ_1997, now_ticks)
+        if self._control == codes.READ:
+            self._ask(codes.READ_1997, now_ticks)
             return master.BUSY
         self._place += 1
         if self._place < len(self._bauds):

@@ -20,14 +20,13 @@ from array import array
 
 from micropython import const
 
-from dlt645 import fast, master
+from dlt645 import di, fast, master
 from dlt645.job import Job
 
 NOT_TOLD = const(-1)
 
 _SECURITY = const(0x03)
 _COUNT = const(0x03330201)
-_MONEY = const(0x00900200)
 _REPEATED = const(0x02)
 _SENDS_LIMIT = const(3)
 _DATA_LIMIT = const(200)
@@ -101,7 +100,7 @@ class Recharge(Job):
             self._said = _NOTHING
             link.start(self._address, self._control, self._data, self._size, now_ticks)
         else:
-            link.start_read(self._address, _COUNT if step == _ASK_COUNT else _MONEY, now_ticks)
+            link.start_read(self._address, _COUNT if step == _ASK_COUNT else di.MONEY, now_ticks)
         return master.BUSY
 
     def _next(self, outcome: int, now_ticks: int) -> int:
@@ -116,19 +115,19 @@ class Recharge(Job):
         if outcome not in (master.OK, master.ABNORMAL):
             return master.TIMEOUT
         if self._step == _ASK_MONEY:
-            self.balance_fen = self._value(_MONEY, outcome)
+            self.balance_fen = self._value(di.MONEY, outcome)
             return self._ask(_ASK_COUNT, now_ticks)
         self.count = self._value(_COUNT, outcome)
         outcome = self._judge_count()
         return self._ask(_SEND, now_ticks) if outcome == master.BUSY else outcome
 
-    def _value(self, di: int, outcome: int) -> int:
+    def _value(self, identifier: int, outcome: int) -> int:
         """What the meter told, or NOT_TOLD."""
         link = self._link
         out = self._out
         if outcome != master.OK:
             return NOT_TOLD
-        count = fast.decode(di, link.data, link.data_offset, link.data_size, out)
+        count = fast.decode(identifier, link.data, link.data_offset, link.data_size, out)
         return out[0] if count == 1 and out[0] != fast.NO_VALUE else NOT_TOLD
 
     def _judge_count(self) -> int:

@@ -12,12 +12,11 @@ Spec: DL/T 645-2007, function 17H.
 
 from micropython import const
 
-from dlt645 import master
+from dlt645 import di, master
 from dlt645.job import Job
 
 _CHANGE_1997 = const(0x0C)
 _TOTAL = const(0x00010000)
-_TOTAL_1997 = const(0x9010)
 _SLOWEST_BAUD = const(600)
 _SLOWEST_CODE = const(0x02)
 _FASTEST_CODE = const(0x40)
@@ -82,6 +81,6 @@ class SpeedChange(Job):
         self._step = step
         self._link.set_baud(baud)
         if self._control == _CHANGE_1997:
-            self._link.start_read_1997(self._address, _TOTAL_1997, now_ticks)
+            self._link.start_read_1997(self._address, di.ENERGY_1997, now_ticks)
         else:
             self._link.start_read(self._address, _TOTAL, now_ticks)

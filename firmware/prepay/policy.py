@@ -64,25 +64,6 @@ _R_GRACE = const(13)
 _R_NO_CUT_TIME = const(14)
 _R_NO_CLOCK = const(15)
 R_MISMATCH = const(16)  # the relay was found otherwise than it was left
-REASON_NAMES = (
-    "",
-    "balance",
-    "warning",
-    "credit used up",
-    "top-up",
-    "resumed by the user",
-    "emergency credit",
-    "overload",
-    "overload over",
-    "order",
-    "doubtful reading",
-    "guard",
-    "final notice",
-    "grace",
-    "time without cuts",
-    "clock not set",
-    "relay found otherwise",
-)
 
 # What a level of the balance (row) means to each state (column, in the order above):
 # "." go there   k keep the state   w go there with a warning trip   c go there and close

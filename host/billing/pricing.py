@@ -14,8 +14,6 @@ from host.frames.tariff_terms import SeasonTerms, SetTerms, TariffFile, rate_at,
 from host.units import EPOCH
 
 REGISTER_MODULUS_WH = 10**9
-# A clock set back by up to this much does not move the account's time.
-BACK_LIMIT = timedelta(hours=1)
 _DAY = timedelta(days=1)
 
 

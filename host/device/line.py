@@ -14,7 +14,7 @@ from dlt645.speed import SpeedChange, code_of
 
 from host.frames import orders
 from host.frames.dlt645 import FROM_METER, Frame
-from host.link.meters import AskError, Progress, answer
+from host.link.meters import AskError, Progress, answer, check_room
 
 SEARCH_LIMIT = 1024
 _STEP_S = 0.002
@@ -124,6 +124,7 @@ class DirectLine:
         search.start(control, data, len(data), _now_ticks())
         for _ in self._run(search):
             progress(search.questions, search.count)
+        check_room(search.dropped)
         found = (search.addresses[at : at + 6] for at in range(0, search.count * 6, 6))
         return sorted(bytes(one)[::-1].hex().upper() for one in found)
 

@@ -41,12 +41,11 @@ boot.start()
 
 @dataclass(frozen=True)
 class Facts:
-    """What a board is: MicroPython's port and version, machine code, heap and flash free."""
+    """What a board is: MicroPython's port and version, machine code, flash free."""
 
     platform: str
     version: tuple[int, ...]
     arch: str
-    heap_free: int
     flash_free: int
     block_size: int
     is_frozen: bool
@@ -92,7 +91,7 @@ class State:
 
 
 _FACTS = """\
-import gc, os, sys
+import os, sys
 def frozen():
     kept = sys.path[:]
     sys.path[:] = [".frozen"]
@@ -112,10 +111,9 @@ def replaces():
         return True
     except OSError:
         return False
-gc.collect()
 s = os.statvfs("")
 i = sys.implementation
-print(repr((sys.platform, tuple(i.version[:3]), getattr(i, "_mpy", 0), gc.mem_free(),
+print(repr((sys.platform, tuple(i.version[:3]), getattr(i, "_mpy", 0),
     s[0] * s[3], s[0], frozen(), replaces())))
 """
 
@@ -213,12 +211,10 @@ print(foreign)
 
 def facts(board: Prompt) -> Facts:
     """Look at a board; BoardError when nothing can be installed there."""
-    platform, version, mpy, heap, flash, block, frozen, replaces = ast.literal_eval(
-        board.run(_FACTS)
-    )
+    platform, version, mpy, flash, block, frozen, replaces = ast.literal_eval(board.run(_FACTS))
     number = mpy >> 10 & 0x0F
     arch = _ARCHS[number] if number < len(_ARCHS) else ""
-    found = Facts(platform, version, arch, heap, flash, block, frozen, replaces)
+    found = Facts(platform, version, arch, flash, block, frozen, replaces)
     name = ".".join(str(part) for part in version)
     if tuple(version) < MICROPYTHON_OLDEST or (mpy & 0xFF, mpy >> 8 & 3) != _MPY:
         oldest = ".".join(str(part) for part in MICROPYTHON_OLDEST)

@@ -263,7 +263,6 @@ class Segment:
     """What a journal file held: the good records up to the first that is not one."""
 
     records: list[Record]
-    good_size: int
     trouble: str | None
 
 
@@ -274,9 +273,9 @@ def parse_segment(data: bytes) -> Segment:
         try:
             record = parse(data[offset : offset + RECORD_SIZE])
         except RecordError as error:
-            return Segment(records, offset, f"at byte {offset}: {error}")
+            return Segment(records, f"at byte {offset}: {error}")
         if records and record.seq != records[-1].seq + 1:
             trouble = f"at byte {offset}: sequence {record.seq} after {records[-1].seq}"
-            return Segment(records, offset, trouble)
+            return Segment(records, trouble)
         records.append(record)
-    return Segment(records, len(data), None)
+    return Segment(records, None)

@@ -24,7 +24,6 @@ from host.frames.tariff_terms import (
 )
 from host.units import EPOCH, to_t2000
 
-NO_LIMIT_WH = 0x3FFFFFFF
 TIERS_LIMIT = 8
 IMAGE_LIMIT = 4096
 

@@ -42,6 +42,12 @@ class MeterLine(Protocol):
         """Addresses of all meters of a standard; `progress` hears (questions, found so far)."""
 
 
+def check_room(dropped: int) -> None:
+    """AskError when a search heard meters for which it had no room."""
+    if dropped:
+        raise AskError("the line has more meters than a search has room for: scan parts of it")
+
+
 def answer(address: str, control: int, data: bytes, outcome: str, error: int, more: bool) -> Frame:
     """The frame behind an outcome of the master, ok or abnormal; AskError for all others."""
     if outcome == "ok":
@@ -108,8 +114,9 @@ class ThroughConcentrator:
     def search(self, standard: str, progress: Progress) -> list[str]:
         """Addresses of all meters."""
         words = f"line scan {self._line} {standard}"
-        found = self._wait(words, SEARCH_S, progress)[0]["found"]
-        return sorted(found.split())
+        fields = self._wait(words, SEARCH_S, progress)[0]
+        check_room(int(fields.get("dropped", 0)))
+        return sorted(fields["found"].split())
 
     def _wait(self, words: str, limit_s: float, progress: Progress) -> tuple[dict[str, str], str]:
         """Put a question and wait until it is done: its fields, and its data in digits."""

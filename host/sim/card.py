@@ -15,7 +15,7 @@ class VirtualCard:
 
     tear_at_byte    the card is pulled before it stores this byte of all still to be written
     flip_bit        this bit of the next read is wrong, once
-    writes, bytes_written    since the card was made
+    writes          since the card was made
     """
 
     def __init__(self, uid: str, size: int = CARD_SIZE) -> None:
@@ -26,7 +26,6 @@ class VirtualCard:
         self.flip_bit: int | None = None
         self.pulled = False
         self.writes = 0
-        self.bytes_written = 0
 
     @property
     def size(self) -> int:
@@ -58,7 +57,6 @@ class VirtualCard:
             if self.tear_at_byte is not None:
                 self.tear_at_byte -= 1
             self.memory[at] = byte
-            self.bytes_written += 1
 
     def _check(self, offset: int, size: int) -> None:
         if self.pulled:

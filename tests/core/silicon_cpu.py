@@ -96,8 +96,6 @@ class Card:
             self._draws += 1
             self._challenge = hashlib.sha256(bytes((self._draws,))).digest()[:le]
             return self._challenge, 0x9000
-        if code == 0x88:
-            return self.prove(self.key, data), 0x9000
         if code == 0x82:
             return b"", self._authenticate(data)
         return b"", 0x6D00
@@ -125,7 +123,7 @@ class Card:
 
 
 # Commands that bring data; the others fetch.
-_INCOMING = (0xA4, 0xD6, 0x88, 0x82)
+_INCOMING = (0xA4, 0xD6, 0x82)
 
 _OFF = 0
 _HEAD = 1

@@ -18,7 +18,7 @@ from uplink import record
 
 INDEX = 0
 NOBODY = bytes(6)
-BALANCE = rules.REASON_NAMES.index("balance")
+BALANCE = 1  # the reason of prepay.policy
 KEEP = 0xFFFFFFFF
 MARK = 32 + image.WRITE_BACK
 

@@ -192,8 +192,6 @@ def test_commands() -> None:
         first = bytes(card.reply[:8])
         equal(run(bench.time, card.get_challenge()), outcome.OK)
         check(bytes(card.reply[:8]) != first)
-        equal(run(bench.time, card.internal_authenticate(1, b"12345678")), outcome.OK)
-        equal(bytes(card.reply[:8]), respond(KEY, b"12345678"))
         equal(run(bench.time, card.read_binary(0x8000, 1)), outcome.OUT_OF_RANGE)
         equal(run(bench.time, card.read_binary(0, 65)), outcome.OUT_OF_RANGE)
         equal(run(bench.time, card.update_binary(0, bytes(65))), outcome.OUT_OF_RANGE)

@@ -20,6 +20,7 @@ OPERATOR = bytearray(b"\x78\x56\x34\x12")
 STARTS = (0, TICKS_MASK - 10, TICKS_MASK - 300, TICKS_MASK - 900, 0x10000000 - 300)
 
 
+ENERGY_COMBINED = 0x0000FF00
 STATUS = reply(METER, 0x91, b"\x03\x05\x00\x04\x50\x00")
 
 
@@ -29,10 +30,10 @@ def test_read() -> None:
         for echo in (False, True):
             line = Line(start, echo)
             line.answer(80, BLOCK)
-            equal(line.read(di.ENERGY_COMBINED), master.OK)
+            equal(line.read(ENERGY_COMBINED), master.OK)
             equal(line.sent, [b"\xfe\xfe\xfe\xfe" + FRAMES_REQUEST])
             link = line.master
-            count = di.decode(di.ENERGY_COMBINED, link.data, link.data_offset, link.data_size, out)
+            count = di.decode(ENERGY_COMBINED, link.data, link.data_offset, link.data_size, out)
             equal(tuple(out[:count]), FRAMES[56][5])
             equal(bytes(link.address), bytes(METER))
             line.expect(requests=1, echoes=1 if echo else 0)
@@ -123,7 +124,7 @@ def test_late_reply_does_not_answer_the_next_question() -> None:
     line.answer(10, reply(METER, 0x9C, b"") + STATUS)
     equal(line.read(di.STATUS_3), master.OK)
     line.answer(10, STATUS, STATUS, STATUS)
-    equal(line.read(di.ENERGY_COMBINED), master.BAD_REPLY)
+    equal(line.read(ENERGY_COMBINED), master.BAD_REPLY)
     line.expect(requests=3, failures=2, retries=2, stale=4)
 
 
@@ -310,7 +311,7 @@ def test_follow_up_is_flagged() -> None:
     equal(line.read(0x03300001), master.OK)
     check(line.master.more)
     equal(line.master.data_size, 194)
-    equal(line.read(di.ENERGY_COMBINED), master.OK)
+    equal(line.read(ENERGY_COMBINED), master.OK)
     check(not line.master.more)
 
 
@@ -365,7 +366,7 @@ def test_bytes_outside_a_transaction() -> None:
     line.answer(50, STATUS)
     equal(line.read(di.STATUS_3), master.OK)
     line.answer(50, BLOCK + b"\x01\x02\x03", STATUS)
-    equal(line.read(di.ENERGY_COMBINED), master.OK)
+    equal(line.read(ENERGY_COMBINED), master.OK)
     equal(line.read(di.STATUS_3), master.OK)
     equal(line.master.count("stale"), 0)
     equal(line.master.count("unread"), 3)
@@ -392,7 +393,7 @@ def test_a_reading_does_not_allocate() -> None:
     flipped[20] ^= 1
     for chunk in (BLOCK, b"\x00\x68\x68" + BLOCK, bytes(flipped)):
         with heap_locked():
-            link.start_read(METER, di.ENERGY_COMBINED, now)
+            link.start_read(METER, ENERGY_COMBINED, now)
             now = (now + 20) & TICKS_MASK
             link.poll(now)
             for index in range(link.tx_size):
@@ -408,7 +409,7 @@ def test_a_reading_does_not_allocate() -> None:
                 link.poll(now)
                 link.feed(BLOCK, len(BLOCK), now)
                 outcome = link.poll(now)
-            count = di.decode(di.ENERGY_COMBINED, link.data, link.data_offset, link.data_size, out)
+            count = di.decode(ENERGY_COMBINED, link.data, link.data_offset, link.data_size, out)
         equal(outcome, master.OK)
         equal(count, 5)
         equal(out[0], 4105810)

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from host.cli import cli
+from host.link.meters import AskError, check_room
 
 pytestmark = pytest.mark.xdist_group("meter-cli")
 
@@ -254,3 +255,9 @@ def test_mistakes_get_a_sentence(way: list[str], words: list[str], said: str) ->
     assert refused.exit_code != 0
     assert said in refused.output
     assert "Traceback" not in refused.output
+
+
+def test_meters_that_find_no_room_are_told() -> None:
+    check_room(0)
+    with pytest.raises(AskError, match="more meters than a search has room for"):
+        check_room(1)

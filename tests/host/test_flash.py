@@ -214,7 +214,7 @@ def test_a_mistake_is_told_in_words(tmp_path: Path, words: tuple[str, ...], said
 
 
 def test_a_board_too_old_or_unfit_is_refused() -> None:
-    fit = slots.Facts("rp2", (1, 25, 0), "armv6m", 200000, 900000, 4096, False, True)
+    fit = slots.Facts("rp2", (1, 25, 0), "armv6m", 900000, 4096, False, True)
     slots.check(fit)
     with pytest.raises(BoardError, match="frozen"):
         slots.check(replace(fit, is_frozen=True))

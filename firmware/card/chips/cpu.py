@@ -4,7 +4,7 @@
     6Cxx    another length was right: the command is sent again with it
     63Cx    authentication failed, x tries are left
 
-Spec: ISO/IEC 7816-4, 5.1 and 7; the Chinese CPU card's 84, 88 and 82 are the same.
+Spec: ISO/IEC 7816-4, 5.1 and 7; the Chinese CPU card's 84 and 82 are the same.
 """
 
 from micropython import const
@@ -34,7 +34,6 @@ _SELECT = const(0xA4)
 _READ_BINARY = const(0xB0)
 _UPDATE_BINARY = const(0xD6)
 _GET_CHALLENGE = const(0x84)
-_INTERNAL_AUTHENTICATE = const(0x88)
 _EXTERNAL_AUTHENTICATE = const(0x82)
 _GET_RESPONSE = const(0xC0)
 _BY_NAME = const(0x04)
@@ -80,10 +79,6 @@ class CpuCard:
     def get_challenge(self, size: int = 8) -> "Steps":
         """Have the card draw a random number."""
         return (yield from self._send(_GET_CHALLENGE, 0, 0, b"", size))
-
-    def internal_authenticate(self, key: int, challenge: "Bytes", size: int = 8) -> "Steps":
-        """Have the card encrypt `challenge` with its key of number `key`."""
-        return (yield from self._send(_INTERNAL_AUTHENTICATE, 0, key, challenge, size))
 
     def external_authenticate(self, key: int, response: "Bytes") -> "Steps":
         """Show the encrypted challenge. With one try left, as far as is known, nothing is sent."""

@@ -46,6 +46,7 @@ class Console:
 
     A new connection ends the session of `login`.
 
+    receiver    of frames, with its counters
     carrier     the card reader on the far side
     programmer  serves the far side with the board's own reader, None: it has none
     """
@@ -63,7 +64,7 @@ class Console:
         self._channel = channel
         self._run = run
         self._connection = 0
-        self._receiver = LinkReceiver(BODY_LIMIT)
+        self.receiver = LinkReceiver(BODY_LIMIT)
         self._chunk = bytearray(_CHUNK_SIZE)
         self._tx = bytearray(_LINK_FRAME_SIZE)
         self._tx_view = memoryview(self._tx)
@@ -85,7 +86,7 @@ class Console:
         channel = self._channel
         if channel.connection != self._connection:
             self._connection = channel.connection
-            self._receiver.reset()
+            self.receiver.reset()
             self.carrier.reset()
             self._login.close()
             self._tx_size = self._tx_sent = 0
@@ -94,8 +95,8 @@ class Console:
         if channel.waiting:
             size = channel.read_into(self._chunk)
             if size > 0:
-                self._receiver.feed(self._chunk, size)
-        receiver = self._receiver
+                self.receiver.feed(self._chunk, size)
+        receiver = self.receiver
         if receiver.held and self._next >= len(self._answer):
             if receiver.kind == link.COMMAND:
                 self._take(receiver.seq, bytes(receiver.body[: receiver.body_size]))

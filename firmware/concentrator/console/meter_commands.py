@@ -169,6 +169,7 @@ def _line_answer(app: "App", arguments: "list[str]") -> "list[str]":
     if search is not None:
         lines.append("questions " + str(search.questions))
         lines.append("conflicts " + str(search.conflicts))
+        lines.append("dropped " + str(search.dropped))
         for at in range(0, search.count * ADDRESS_SIZE, ADDRESS_SIZE):
             wire = bytes(search.addresses[at : at + ADDRESS_SIZE])
             lines.append("found " + hexlify(reversed_digits(wire)).decode())
