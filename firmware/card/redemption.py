@@ -69,8 +69,8 @@ if TYPE_CHECKING:
         ) -> bool:
             """Make the top-up, below 0 the refund, durable and apply it. False: refused."""
 
-        def has_tariff(self, index: int, number: int, image_crc32: int) -> bool:
-            """Whether the account could be charged by that image of tariff `number`."""
+        def tariff_named(self, index: int, name: bytes) -> int:
+            """Number of the tariff whose image has this name and may charge it, 0: none."""
 
         def plan_tariff(self, index: int, number: int, from_t2000: int) -> bool:
             """Charge by tariff `number` from then on, durable on return; false: refused."""
@@ -327,9 +327,9 @@ class Redemption:
     def _plan_tariff(self, code: int) -> int:
         """Note the account's next tariff; return `code`, or why the card is not taken."""
         buf = self._image.buf
-        number = buf[image.SPARE_NUMBER]
-        image_crc32 = unpack_from("<I", buf, image.SPARE_CRC)[0]
-        if not self._books.has_tariff(self.index, number, image_crc32):
+        name = bytes(buf[image.SPARE_NAME : image.SPARE_NAME + image.SPARE_NAME_SIZE])
+        number = self._books.tariff_named(self.index, name)
+        if not number:
             return codes.NO_TARIFF
         from_t2000 = unpack_from("<I", buf, image.SPARE_T2000)[0]
         planned = self._books.plan_tariff(self.index, number, from_t2000)

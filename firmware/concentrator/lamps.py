@@ -2,8 +2,8 @@
 
 bit 0             every task goes on: it blinks, and is concentrator/run.py's
 bit 1   LOOK      a technician is needed: no clock, flash full or failing, books behind the
-                  head-end's, settings lost, a meter silent, an account not billed, a relay
-                  not obeying
+                  head-end's, settings lost, a tariff unreadable, a meter silent, an account
+                  not billed, a relay not obeying
 bit 2   REACHED   the head-end answers
 bit 3   CUT       somebody is without supply, as the books want it
 """
@@ -61,6 +61,7 @@ class Lamps:
             or books.behind
             or journal.failures
             or journal.room < SEGMENTS_RESERVE
+            or books.tariffs.is_troubled
             or self._settings.health == LOST
         ):
             signals |= LOOK

@@ -66,6 +66,8 @@ _UNUSUAL = const(0x05)
 # Half the registers' range: beyond it nobody could tell forward from back.
 _DELTA_LIMIT_WH = const(500000000)
 _DEFAULT_POWER_LIMIT_W = const(60000)
+# The tier period of the last reading, which was replayed without its tariff; no time is this one.
+_UNKNOWN_PERIOD = const(1)
 
 
 _NO_TARIFF = Tariff()
@@ -264,6 +266,8 @@ class Ledger:
         self.new_used_wh = self.used_wh[index]
         self.new_period_t2000 = self.period_t2000[index]
         self.new_read_t2000 = start_t2000 + elapsed_s
+        if self.new_period_t2000 == _UNKNOWN_PERIOD:
+            self.new_period_t2000 = tariff.period_at(start_t2000)
         if first:
             if self.new_period_t2000:
                 self._enter_period(tariff.period_at(t2000))
@@ -430,34 +434,36 @@ class Ledger:
             self.state[index] = state
             self.since_t2000[index] = t2000
 
-    def take_reading(
+    def replay_reading(
         self,
         index: int,
-        tariff: Tariff,
+        tariff: "Tariff | None",
         registers_wh: "array[int]",
         t2000: int,
         debit_fen: int,
         residue_e7: int,
         residue_e11: int,
         used_wh: int,
-    ) -> bool:
-        """Apply a journalled reading at recovery; its money counts, whatever we compute.
+    ) -> None:
+        """Apply a journalled reading at recovery: its figures count, whatever we would compute.
 
-        False: our own charge differs, as after a change of the tariff.
+        `tariff` tells which registers it has, and the tier period of a first reading; None: it
+        cannot be read now, and the next charge finds out.
         """
-        outcome = self.prepare(index, tariff, registers_wh, t2000)
-        agreed = outcome <= FIRST and self.new_debit_fen == debit_fen
-        agreed = agreed and self.new_used_wh == used_wh
-        if outcome > FIRST:
-            if self.misfit(index, tariff):
-                return False
-            self._fitting = tariff
-            self._registers = registers_wh
-            self.new_read_t2000 = t2000
-            self.new_period_t2000 = tariff.period_at(t2000)
-        self.new_debit_fen = debit_fen
-        self.new_residue_e7 = residue_e7
-        self.new_residue_e11 = residue_e11
-        self.new_used_wh = used_wh
-        self.commit(index)
-        return agreed
+        self.debit_fen[index] = debit_fen
+        self.residue_e7[index] = residue_e7
+        self.residue_e11[index] = residue_e11
+        self.used_wh[index] = used_wh
+        # A clock that was set back a little: the ledger has waited at its own time.
+        if not 0 < self.read_t2000[index] - t2000 <= _BACK_LIMIT_S:
+            self.read_t2000[index] = t2000
+        if not self.period_t2000[index]:
+            self.period_t2000[index] = tariff.period_at(t2000) if tariff else _UNKNOWN_PERIOD
+        registers = tariff.registers if tariff else self.rates_limit
+        at = index * self.rates_limit
+        for register in range(min(registers, self.rates_limit, len(registers_wh))):
+            self.registers_wh[at + register] = registers_wh[register]
+
+    def replay_period(self, index: int, period_t2000: int) -> None:
+        """Apply the journalled beginning of a tier period; the reading behind it says the rest."""
+        self.period_t2000[index] = period_t2000

@@ -26,7 +26,6 @@ Money is in two limbs: `wh * price_e4` is in 1e-7 yuan, `wh * price_e8_low` in 1
 """
 
 from array import array
-from binascii import crc32
 
 from civil import DAY_S, day_number, month_of, weekday_of, year_of
 from micropython import const
@@ -86,7 +85,6 @@ class Tariff:
         self.households = 1
         self.cells = 1
         self.registers = 1
-        self.image_crc32 = 0
         self.limits_wh = array("I")
         self.prices_e4 = array("I")
         self.prices_e8_low = array("H")
@@ -115,7 +113,6 @@ class Tariff:
         if not _HEADER < size <= min(len(image), _IMAGE_LIMIT):
             return "no tariff has that size"
         self._image = bytes(image[:size])
-        self.image_crc32 = crc32(self._image)
         if self._image[:3] != b"DT\x01":
             return "no tariff of format 1"
         try:

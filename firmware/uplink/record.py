@@ -13,7 +13,7 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     RELAY     desired 1, stage 1, reason 1, 0, status 2, balance_fen 4
     POLICY    new 1, old 1, reason 1, 0, balance_fen 4
     ROLLOVER  old period 4, new period 4, used_wh 4, debit_fen 4
-    TARIFF    number 1, 0 0 0, image CRC-32 4, image size 2
+    TARIFF    number 1, 0, size 2, SHA-256 of the image 8
     START     cause 1, settings 1, 0 0, first seq kept 4, records lost 4
     FAULT     reason 1, stopped 1, 0 0, value 4, limit 4
     CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6
@@ -279,14 +279,22 @@ def put_rollover(
     pack_into("<IIII", buf, offset + PAYLOAD, old_t2000, new_t2000, used_wh, debit_fen)
 
 
-def put_tariff(buf: bytearray, offset: int, number: int, image_crc32: int, size: int) -> None:
-    """Put a TARIFF payload."""
-    pack_into("<IIH", buf, offset + PAYLOAD, number, image_crc32, size)
+def rollover_at(buf: bytearray, offset: int) -> int:
+    """Beginning of the period that a ROLLOVER begins, in seconds since 2000."""
+    return u32_at(buf, offset + PAYLOAD + 4)
 
 
-def tariff_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """Number and CRC-32 of a TARIFF."""
-    return u32_at(buf, offset + PAYLOAD), u32_at(buf, offset + PAYLOAD + 4)
+def put_tariff(buf: bytearray, offset: int, number: int, name: bytes, size: int) -> None:
+    """Put a TARIFF payload; `name` is the first 8 bytes of the image's SHA-256."""
+    at = offset + PAYLOAD
+    pack_into("<BBH", buf, at, number, 0, size)
+    buf[at + 4 : at + 12] = name
+
+
+def tariff_at(buf: bytearray, offset: int) -> "tuple[int, bytes]":
+    """Number of a TARIFF, and the name of its image."""
+    at = offset + PAYLOAD
+    return buf[at], bytes(buf[at + 4 : at + 12])
 
 
 def put_start(buf: bytearray, offset: int, first_seq: int, lost: int, settings: int) -> None:

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from host.billing.pricing import Account, Line
 from host.frames.record import Record, RecordKind
-from host.frames.tariff import build, image_crc32
+from host.frames.tariff import build, image_name
 from host.frames.tariff_terms import TariffFile
 from host.units import to_datetime
 
@@ -59,8 +59,8 @@ class Explainer:
     ) -> None:
         self.statement = Statement(account)
         self._tariffs = tariffs
-        self._crcs: dict[int, int] = {}
-        self._found: dict[tuple[int, int], TariffFile] = {}
+        self._names: dict[int, str] = {}
+        self._found: dict[tuple[int, str], TariffFile] = {}
         self._row = row
         self._number = number
         self._meter: dict[str, object] = {}
@@ -77,7 +77,7 @@ class Explainer:
         """Explain `records`; StatementError when there is nothing of the account."""
         for record in records:
             if record.kind == RecordKind.TARIFF:
-                self._crcs[record.fields["number"]] = record.fields["image_crc32"]
+                self._names[record.fields["number"]] = record.fields["sha256"]
             elif record.kind == RecordKind.METER:
                 self._take_meter(record)
             elif record.kind == RecordKind.PLAN and not record.fields["from_t2000"]:
@@ -169,22 +169,21 @@ class Explainer:
             if len(self._tariffs) == 1:
                 return self._tariffs[0]
             raise StatementError("name the number of the account's tariff with --number")
-        crc32 = self._crcs.get(number)
-        if crc32 is None:
+        name = self._names.get(number)
+        if name is None:
             if len(self._tariffs) == 1:
                 return self._tariffs[0]
             raise StatementError(
                 f"the journal does not say which image tariff {number} is: give one --tariff only"
             )
-        if (number, crc32) not in self._found:
-            made = [one for one in self._tariffs if image_crc32(build(one, number)) == crc32]
+        if (number, name) not in self._found:
+            made = [one for one in self._tariffs if image_name(build(one, number)) == name]
             if not made:
                 raise StatementError(
-                    f"no tariff file makes image {crc32:08X} of tariff {number}: "
-                    "add it with --tariff"
+                    f"no tariff file makes image {name} of tariff {number}: add it with --tariff"
                 )
-            self._found[number, crc32] = made[0]
-        return self._found[number, crc32]
+            self._found[number, name] = made[0]
+        return self._found[number, name]
 
     def _take_top_up(self, record: Record) -> None:
         fields = record.fields

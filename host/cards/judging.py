@@ -31,7 +31,7 @@ class Place:
     room_fen: int = AMOUNT_LIMIT_FEN
     cover_fen: int = AMOUNT_LIMIT_FEN  # what a refund may take
     operator_order: int = 0
-    tariffs: frozenset[tuple[int, int]] | None = None  # number and CRC-32; None: any may be there
+    tariffs: frozenset[str] | None = None  # names of images; None: any may be there
     suites: frozenset[int] = frozenset(SUITES)
 
 
@@ -96,6 +96,6 @@ def _judge_money(card: Card, header: Header, place: Place) -> str:
     names_tariff = name in ("OK", "COMPLETED") and header.flags & FLAG_SPARE_TARIFF
     if names_tariff and place.tariffs is not None:
         tariff = parse_content(header)
-        if (tariff["number"], tariff["crc32"]) not in place.tariffs:
+        if tariff["sha256"] not in place.tariffs:
             return "NO_TARIFF"
     return name

@@ -89,9 +89,7 @@ _LIMITS = c.Struct(*(name / c.Int32ul for name in LIMITS))
 _TARIFF = c.Struct(
     c.Padding(20),
     "from_t2000" / c.Int32ul,
-    "crc32" / c.Int32ul,
-    "number" / c.Int8ul,
-    c.Padding(3),
+    "sha256" / _digits(8),
 )
 _NEW_KEY = c.Struct("version" / c.Int8ul, c.Padding(3), "wrapped" / c.Bytes(KEY_SIZE))
 _HEADER = c.Struct(
@@ -197,10 +195,9 @@ def preset_content(limits: Mapping[str, int]) -> bytes:
     return bytes(_LIMITS.build(limits)).ljust(CONTENT_SIZE, b"\0")
 
 
-def tariff_content(number: int, crc32: int, from_t2000: int) -> bytes:
-    """The content of a purchase card that names the account's next tariff."""
-    fields = {"number": number, "crc32": crc32, "from_t2000": from_t2000}
-    return bytes(_TARIFF.build(fields))
+def tariff_content(name: str, from_t2000: int) -> bytes:
+    """The content of a purchase card that says which image is the account's next tariff."""
+    return bytes(_TARIFF.build({"sha256": name, "from_t2000": from_t2000}))
 
 
 def key_content(version: int, wrapped: bytes) -> bytes:
@@ -219,7 +216,7 @@ def parse_content(header: Header) -> dict[str, Any]:
         return {name: found[name] for name in ("version", "wrapped")}
     if header.flags & FLAG_SPARE_TARIFF:
         found = dict(_TARIFF.parse(header.content))
-        return {name: found[name] for name in ("number", "crc32", "from_t2000")}
+        return {name: found[name] for name in ("sha256", "from_t2000")}
     return {}
 
 

@@ -128,7 +128,7 @@ _PAYLOADS: dict[int, Any] = {
         "debit_fen" / c.Int32ul,
     ),
     RecordKind.TARIFF: c.Struct(
-        "number" / c.Int8ul, c.Padding(3), "image_crc32" / c.Int32ul, "size" / c.Int16ul
+        "number" / c.Int8ul, c.Padding(1), "size" / c.Int16ul, "sha256" / _digits(8)
     ),
     RecordKind.START: c.Struct(
         "cause" / c.Int8ul,

@@ -4,8 +4,8 @@
 image is laid out in firmware/prepay/tariff.py and docs/SPEC.md, and nothing here knows that code.
 """
 
+import hashlib
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -140,9 +140,9 @@ def _check_count(what: str, count: int, limit: int) -> None:
         raise TariffError(f"{count} {what}: at most {limit}")
 
 
-def image_crc32(image: bytes) -> int:
-    """By which a device and its journal name an image."""
-    return zlib.crc32(image)
+def image_name(image: bytes) -> str:
+    """By which records, cards and commands name an image: 16 digits of its SHA-256."""
+    return hashlib.sha256(image).hexdigest()[:16].upper()
 
 
 def parse(image: bytes) -> Any:

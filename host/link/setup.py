@@ -1,8 +1,8 @@
 """What a technician does when a concentrator is put up, over its console."""
 
-import zlib
 from collections.abc import Mapping
 
+from host.frames.tariff import image_name
 from host.link.console import Console
 
 PART_SIZE = 96
@@ -20,7 +20,7 @@ def send_tariff(console: Console, number: int, image: bytes) -> None:
     for offset in range(0, len(image), PART_SIZE):
         part = image[offset : offset + PART_SIZE]
         console.command(f"tariff data {offset} {part.hex()}")
-    console.command(f"tariff commit {number} {zlib.crc32(image):08x}")
+    console.command(f"tariff commit {number} {image_name(image)}")
 
 
 def fields_of(lines: list[str]) -> dict[str, str]:

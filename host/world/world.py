@@ -290,7 +290,7 @@ class World:
             for at in range(0, len(image), _IMAGE_PART_SIZE):
                 part = image[at : at + _IMAGE_PART_SIZE].hex()
                 self._type(f"tariff data {at} {part}", must=True)
-            self._type(f"tariff commit {number} {zlib.crc32(image):08x}", must=True)
+            self._type(f"tariff commit {number} {tariff.image_name(image)}", must=True)
         for one, kind in zip(self.households.households, self.kinds, strict=True):
             self._type(f"meter add {one.meter.address} {one.account} {kind.tariff}", must=True)
             for text in kind.commands(one.account):

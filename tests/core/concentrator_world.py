@@ -2,10 +2,11 @@
 with meters, a card reader on the far side of the console; in virtual time.
 """
 
-from binascii import crc32, unhexlify
+from binascii import unhexlify
 
 from card_world import ACCOUNT, DISTRICT, DISTRICT_KEY, METER, UID, VERSION, header, memory
 from concentrator.app import App
+from concentrator.books.tariffs import name_of
 from dlt645 import clock
 from dlt645.frame import Receiver, encode_into
 from harness import check, equal
@@ -261,9 +262,9 @@ class Bench:
         app = self.app
         app.tariffs.begin(len(TARIFF))
         app.tariffs.put(0, TARIFF)
-        crc = crc32(TARIFF)
-        equal(app.tariffs.store(1, crc), "")
-        check(app.books.set_tariff(1, crc, len(TARIFF)))
+        name = name_of(TARIFF)
+        equal(app.tariffs.store(1, name), "")
+        check(app.books.set_tariff(1, name, len(TARIFF)))
         for index, meter in enumerate(self.meters):
             account = ACCOUNT[:5] + bytes((ACCOUNT[5] + index,))
             row = bytearray(bytes(meter.address) + account + b"\x01\x00\x00\x01\x00")

@@ -249,15 +249,15 @@ def test_waiting_allocates_nothing() -> None:
     equal(redemption.done, 0)
 
 
-def naming(number: int, image_crc32: int, from_t2000: int, order: int = 5) -> bytes:
+def naming(name: bytes, from_t2000: int, order: int = 5) -> bytes:
     """A purchase card that names the account's next tariff."""
-    content = bytes(20) + pack("<III", from_t2000, image_crc32, number)
+    content = bytes(20) + pack("<I", from_t2000) + name
     return header(order, flags=1, content=content)
 
 
 def test_a_purchase_card_names_the_next_tariff() -> None:
     world = World(last=4)
-    card = memory(naming(2, 0xCAFE0002, NOW + 5))
+    card = memory(naming(b"image--2", NOW + 5))
     equal(world.redeem(card), codes.OK)
     equal((world.books.plans, world.books.credits), ([(2, NOW + 5)], [(5, 5000)]))
     equal(world.redeem(card), codes.USED)
@@ -265,19 +265,19 @@ def test_a_purchase_card_names_the_next_tariff() -> None:
     card[120:184] = bytes(64)
     equal(world.redeem(card), codes.COMPLETED)
     equal(world.books.plans, [(2, NOW + 5)] * 2, "the last order may say it again")
-    equal(world.redeem(memory(naming(2, 0xCAFE0002, NOW, 4))), codes.ORDER_BEHIND)
-    equal(world.redeem(memory(naming(2, 0xCAFE0002, NOW, 7))), codes.ORDER_AHEAD)
+    equal(world.redeem(memory(naming(b"image--2", NOW, 4))), codes.ORDER_BEHIND)
+    equal(world.redeem(memory(naming(b"image--2", NOW, 7))), codes.ORDER_AHEAD)
     equal(len(world.books.plans), 2, "no other order may")
 
 
 def test_a_tariff_that_is_not_here_keeps_the_money_on_the_card() -> None:
-    for number, image_crc32 in ((2, 0xCAFE0003), (3, 0xCAFE0002), (255, 0)):
+    for name in (b"image--3", b"image---", bytes(8)):
         world = World(last=4)
-        equal(world.redeem(memory(naming(number, image_crc32, NOW))), codes.NO_TARIFF)
+        equal(world.redeem(memory(naming(name, NOW))), codes.NO_TARIFF)
         equal((world.books.plans, world.books.credits), ([], []))
     world = World(last=4)
     world.books.refuse = True
-    equal(world.redeem(memory(naming(2, 0xCAFE0002, NOW))), codes.STORAGE)
+    equal(world.redeem(memory(naming(b"image--2", NOW))), codes.STORAGE)
     equal((world.books.plans, world.books.credits), ([], []))
 
 

@@ -7,12 +7,13 @@ card that is read and written; the power is cut at every change of the flash.
 
 import sys
 from array import array
-from binascii import crc32, hexlify
+from binascii import hexlify
 
 from card import codes
 from card_world import header, memory
 from civil import mmdd_of, year_of
 from concentrator.books import registry as meters
+from concentrator.books.tariffs import name_of
 from concentrator.console.commands import Commands
 from concentrator.console.console import Refusal
 from concentrator.line.freezes import AFTER_S, CHANGES, HOURLY
@@ -461,7 +462,7 @@ def load(bench: Bench, number: int, data: bytes) -> str:
     said(bench, "tariff begin " + str(len(data)))
     for at in range(0, len(data), 100):
         said(bench, "tariff data " + str(at) + " " + hexlify(data[at : at + 100]).decode())
-    return said(bench, "tariff commit " + str(number) + " " + hex(crc32(data)))
+    return said(bench, "tariff commit " + str(number) + " " + name_of(data).hex())
 
 
 def test_a_tariff_that_an_account_cannot_be_charged_by_is_refused() -> None:
@@ -526,11 +527,11 @@ def readings_of(bench: Bench, change_t2000: int, tariff: bytes) -> "list[tuple[i
     The bench's meter used 1000 Wh before the change and 3000 Wh after it.
     """
     app = bench.app
-    crc = crc32(tariff)
+    name = name_of(tariff)
     app.tariffs.begin(len(tariff))
     app.tariffs.put(0, tariff)
-    equal(app.tariffs.store(2, crc), "")
-    check(app.books.set_tariff(2, crc, len(tariff)))
+    equal(app.tariffs.store(2, name), "")
+    check(app.books.set_tariff(2, name, len(tariff)))
     check(app.books.plan_tariff(INDEX, 2, 0))
     check(app.books.resume(INDEX), "it may charge another register than the one before")
     bench.now_ms = 1000 * (change_t2000 - START_T2000 - 2 * INTERVAL_S)

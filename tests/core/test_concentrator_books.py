@@ -5,7 +5,6 @@ top-ups and the clock by hand; then other books that replay the journal.
 """
 
 from array import array
-from binascii import crc32
 
 from card import codes
 from card_world import ACCOUNT, METER
@@ -14,8 +13,7 @@ from concentrator.books import registry as meters
 from concentrator.books.books import Books
 from concentrator.books.charging import REFUSED, STATUS_UNKNOWN
 from concentrator.books.registry import Registry
-from concentrator.books.tariffs import Tariffs
-from concentrator.books.tariffs import file_name as tariff_name
+from concentrator.books.tariffs import Tariffs, file_name, name_of
 from concentrator.storage.journal import SEGMENT_RECORDS, SEGMENTS_RESERVE, Journal
 from harness import check, equal
 from memory_storage import Storage
@@ -48,9 +46,9 @@ class Station:
         self.policy.alarm_1_fen = 0
         self.t2000 = NOON
         self.start()
-        crc = crc32(tariff)
-        self.storage.files[tariff_name(1, crc)] = tariff
-        check(self.books.set_tariff(1, crc, len(tariff)))
+        name = name_of(tariff)
+        self.storage.files[file_name(1, name)] = tariff
+        check(self.books.set_tariff(1, name, len(tariff)))
         check(self.books.set_meter(INDEX, bytearray(METER + ACCOUNT + b"\x01\x00\x00\x01\x00")))
         equal(self.read(0), FIRST)
 

@@ -14,7 +14,7 @@ from card_world import ACCOUNT, METER, NOW, FakeCarrier, header, keys, memory
 from concentrator.books import registry as meters
 from concentrator.books.books import Books
 from concentrator.books.registry import DESIRED_OPEN, Registry
-from concentrator.books.tariffs import Tariffs
+from concentrator.books.tariffs import Tariffs, name_of
 from concentrator.storage.journal import Journal
 from harness import check, equal
 from memory_storage import Storage
@@ -37,7 +37,7 @@ class World:
         self.storage = Storage()
         self.carrier = FakeCarrier()
         self.ticks = 0
-        self.crcs = {}  # type: ignore[var-annotated]  # no typing on the device
+        self.names = {9: bytes(8)}
         self.restart()
         for number, data in ((1, ONE_RATE), (2, DEARER), (3, TWO_RATES)):
             self.load(number, data)
@@ -46,14 +46,12 @@ class World:
 
     def load(self, number: int, data: bytes) -> None:
         """Put a tariff in force."""
-        from binascii import crc32
-
-        image_crc32 = crc32(data)
+        name = name_of(data)
         self.tariffs.begin(len(data))
         self.tariffs.put(0, data)
-        equal(self.tariffs.store(number, image_crc32), "")
-        check(self.books.set_tariff(number, image_crc32, len(data)))
-        self.crcs[number] = image_crc32
+        equal(self.tariffs.store(number, name), "")
+        check(self.books.set_tariff(number, name, len(data)))
+        self.names[number] = name
 
     def restart(self) -> None:
         """Start from what is stored."""
@@ -85,7 +83,7 @@ class World:
 
     def naming(self, number: int, from_t2000: int, order: int = 2) -> bytes:
         """A purchase card that names a tariff."""
-        content = bytes(20) + pack("<III", from_t2000, self.crcs[number], number)
+        content = bytes(20) + pack("<I", from_t2000) + self.names[number]
         return header(order, 100, flags=1, content=content)
 
 
@@ -113,9 +111,8 @@ def test_a_tariff_from_a_day_to_come() -> None:
 def test_a_tariff_that_cannot_follow_is_refused() -> None:
     world = World()
     equal(world.redeem(world.naming(3, NOW)), codes.NO_TARIFF, "reads other registers")
-    world.crcs[2] ^= 1
+    world.names[2] = world.names[2][:7] + b"!"
     equal(world.redeem(world.naming(2, NOW)), codes.NO_TARIFF, "another image")
-    world.crcs[9] = 0
     equal(world.redeem(world.naming(9, NOW)), codes.NO_TARIFF)
     equal((world.registry.tariff[INDEX], world.ledger.credit_fen[INDEX]), (1, 100))
 

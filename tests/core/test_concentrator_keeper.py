@@ -5,8 +5,7 @@ Method: the whole application on a board in memory, with a head-end whose acknow
 given by hand; checkpoints that rot; restarts.
 """
 
-from binascii import crc32
-
+from concentrator.books.tariffs import name_of
 from concentrator.storage.checkpoint import file_name
 from concentrator.storage.journal import SEGMENT_RECORDS
 from concentrator_world import Bench, Channel
@@ -152,16 +151,15 @@ def test_a_checkpoint_comes_by_itself_when_segments_become_few() -> None:
     equal(app.checkpoint.seq, seq, "but not for a few records")
 
 
-def put_tariff(bench: Bench, price_e8: int) -> int:
-    """Put another image of tariff 1 in force; return its CRC."""
+def put_tariff(bench: Bench, price_e8: int) -> None:
+    """Put another image of tariff 1 in force."""
     data = image(2, 1, (ladder((), (price_e8, 25000000)),), (terms(0, ENDLESS),))
     tariffs = bench.app.tariffs
-    crc = crc32(data)
+    name = name_of(data)
     tariffs.begin(len(data))
     tariffs.put(0, data)
-    equal(tariffs.store(1, crc), "")
-    check(bench.app.books.set_tariff(1, crc, len(data)))
-    return crc
+    equal(tariffs.store(1, name), "")
+    check(bench.app.books.set_tariff(1, name, len(data)))
 
 
 def note(bench: Bench) -> None:

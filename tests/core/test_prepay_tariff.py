@@ -5,8 +5,6 @@ the second before and the second itself; every number of the image out of range;
 every byte and with every bit flipped.
 """
 
-from binascii import crc32
-
 from civil import day_number, month_of, weekday_of, year_of
 from harness import check, equal, heap_locked
 from prepay.tariff import FROM_REGISTERS, Tariff
@@ -229,19 +227,6 @@ def test_every_cut_and_every_wrong_byte() -> None:
             wrong[index] = value
             refusal(wrong)
         wrong[index] = RICH[index]
-
-
-def test_an_image_is_named_by_its_crc() -> None:
-    names = set()
-    wrong = bytearray(RICH)
-    for index in range(3, len(RICH)):
-        wrong[index] ^= 1
-        tariff = Tariff()
-        tariff.load(wrong, len(wrong))
-        equal(tariff.image_crc32, crc32(wrong))
-        check(tariff.image_crc32 not in names)
-        names.add(tariff.image_crc32)
-        wrong[index] ^= 1
 
 
 def test_what_cannot_be_honoured_is_named() -> None:

@@ -5,9 +5,10 @@ first. With another storage it runs anywhere.
 """
 
 from array import array
-from binascii import crc32
+from binascii import hexlify
 
 from concentrator.app import App
+from concentrator.books.tariffs import name_of
 from concentrator.console.commands import Commands
 from dlt645 import di, fast
 from tariff_images import MONTHLY, image, ladder, terms
@@ -168,7 +169,7 @@ class Village:
         data = tariff_image()
         self._run(f"tariff begin {len(data)}")
         self._run("tariff data 0 " + data.hex())
-        self._run(f"tariff commit 1 {crc32(data):08x}")
+        self._run("tariff commit 1 " + hexlify(name_of(data)).decode())
 
     def round(self) -> None:
         """An hour later: read every meter and bring the journal to rest."""

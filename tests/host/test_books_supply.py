@@ -12,7 +12,7 @@ import pytest
 
 import host.device
 from host.frames.record import Record, RecordKind, parse_segment
-from host.frames.tariff import build, image_crc32, load
+from host.frames.tariff import build, image_name, load
 from host.sim.storage import Storage
 from host.units import to_t2000
 
@@ -45,9 +45,9 @@ class Station:
         self.books.t2000 = NOW
         self.books.hoarding_limit_fen = 10**7
         image = build(load(ROOT / "tariffs" / "zhejiang-tou.json"), 1)
-        crc32 = image_crc32(image)
-        self.storage.content[f"t01-{crc32:08x}"] = image
-        assert self.books.set_tariff(1, crc32, len(image))
+        name = image_name(image)
+        self.storage.content[f"t01-{name[:12].lower()}"] = image
+        assert self.books.set_tariff(1, bytes.fromhex(name), len(image))
         assert self.books.set_meter(0, bytearray(METER + ACCOUNT + b"\x01\x00\x00\x01\x00"))
         self.values = array("i", [0] * 5)
         self.read(0)

@@ -248,9 +248,9 @@ def test_contents() -> None:
     image = Image()
     image.buf[:] = memory(card)[32:256]
     assert image.unwrap(firmware_keys(PLACE), 52) == bytes(range(16))
-    content = frames.tariff_content(2, 0x12345678, NOW)
+    content = frames.tariff_content("00112233445566FF", NOW)
     spare = replace(BASE, flags=frames.FLAG_SPARE_TARIFF, content=content)
-    expected = {"number": 2, "crc32": 0x12345678, "from_t2000": NOW}
+    expected = {"sha256": "00112233445566FF", "from_t2000": NOW}
     assert frames.parse_content(spare) == expected
     assert frames.parse_content(BASE) == {}
 

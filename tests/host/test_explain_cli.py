@@ -25,7 +25,7 @@ from host.device.bill import CHARGED, FIRST, Ledger, Tariff
 from host.frames.batch import Batch
 from host.frames.record import Record, RecordKind, build, make
 from host.frames.tariff import build as build_image
-from host.frames.tariff import image_crc32, load
+from host.frames.tariff import image_name, load
 from host.frames.tariff_terms import TariffFile, rate_at
 from host.headend.store import Store
 from host.units import to_t2000
@@ -53,8 +53,8 @@ class Device:
         image = build_image(tariff, number)
         self.tariffs[number] = Tariff()
         assert self.tariffs[number].load(image, len(image)) == ""
-        crc32 = image_crc32(image)
-        self.write(moment, RecordKind.TARIFF, number=number, image_crc32=crc32, size=len(image))
+        name = image_name(image)
+        self.write(moment, RecordKind.TARIFF, number=number, sha256=name, size=len(image))
 
     def add_meter(self, moment: datetime, index: int, number: int, address: int = 1) -> None:
         self.write(

@@ -105,8 +105,8 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     ),
     (
         RecordKind.TARIFF,
-        {"number": 1, "image_crc32": 0xDEADBEEF, "size": 300},
-        "01000000" "efbeadde" "2c01",
+        {"number": 1, "size": 300, "sha256": "00112233445566FF"},
+        "01002c01" "00112233445566ff",
     ),
     (
         RecordKind.START,

@@ -1,6 +1,5 @@
 """Meters on lines with a concentrator in virtual time, and what was asked of whom and when."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -90,7 +89,7 @@ class Site:
         self.run(f"tariff begin {len(image)}")
         for at in range(0, len(image), 64):
             self.run(f"tariff data {at} {image[at : at + 64].hex()}")
-        self.run(f"tariff commit 1 {zlib.crc32(image):08x}")
+        self.run(f"tariff commit 1 {tariff.image_name(image)}")
         for number, line in enumerate(lines):
             for one in line:
                 self.run(f"meter add {one.address} {account(one)} 1 {number} {standard}")

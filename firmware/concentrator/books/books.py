@@ -70,14 +70,14 @@ class Books(Charging, Credit):
                 # Nobody knows how its relay was left: its first reading puts it right.
                 registry.set_relay(index, meters.RELAY_FAILED)
 
-    def set_tariff(self, number: int, image_crc32: int, size: int) -> bool:
-        """Put a stored tariff in force."""
+    def set_tariff(self, number: int, name: bytes, size: int) -> bool:
+        """Put the stored tariff of this name in force; false where the storage refuses."""
         offset = self._place()
         if offset < 0:
             return False
-        record.put_tariff(self.journal.buf, offset, number, image_crc32, size)
+        record.put_tariff(self.journal.buf, offset, number, name, size)
         self.journal.add(self._time(), record.TARIFF, 0)
-        return self._settle(1) and self.tariffs.activate(number, image_crc32)
+        return self._settle(1) and self.tariffs.activate(number, name)
 
     def tariff_trouble(self, number: int, new: "Tariff") -> str:
         """Why `new` cannot take the place of tariff `number`, or ""."""
@@ -94,15 +94,17 @@ class Books(Charging, Credit):
                 return "account " + registry.account_text(index) + " is charged by it: " + trouble
         return ""
 
-    def has_tariff(self, index: int, number: int, image_crc32: int) -> bool:
-        """Whether that image is in force and reads the same registers as the account's tariff."""
+    def tariff_named(self, index: int, name: bytes) -> int:
+        """Number of the tariff with the image of this name, which may charge the account; 0: none.
+
+        It has to read the same registers as the account's tariff.
+        """
+        number = self.tariffs.number_of(name)
         new = self.tariffs.find(number)
         old = self.tariffs.find(self.registry.tariff[index])
         if new is None or old is None or new.registers != old.registers:
-            return False
-        if self.ledger.misfit(index, new):
-            return False
-        return self.tariffs.crcs[number] == image_crc32
+            return 0
+        return 0 if self.ledger.misfit(index, new) else number
 
     def plan_tariff(self, index: int, number: int, from_t2000: int) -> bool:
         """Have the account charged by tariff `number` from then on; 0: from now on."""
@@ -177,8 +179,8 @@ class Books(Charging, Credit):
         self._apply_meter(index, buf, record.PAYLOAD)
 
     def _replay_tariff(self, buf: bytearray, index: int) -> None:
-        number, image_crc32 = record.tariff_at(buf, 0)
-        self.tariffs.activate(number, image_crc32)
+        number, name = record.tariff_at(buf, 0)
+        self.tariffs.activate(number, name)
 
     def _replay_plan(self, buf: bytearray, index: int) -> None:
         number, from_t2000 = record.plan_at(buf, 0)
@@ -200,6 +202,7 @@ _REPLAYS = {
     record.REFUND: Books._replay_top_up,
     record.RELAY: Books._replay_relay,
     record.POLICY: Books._replay_policy,
+    record.ROLLOVER: Books._replay_rollover,
     record.TARIFF: Books._replay_tariff,
     record.FAULT: Books._replay_fault,
     record.CARD: Books._replay_card,

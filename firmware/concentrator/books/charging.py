@@ -178,16 +178,15 @@ class Charging(Supply):
 
     def _replay_reading(self, buf: bytearray, index: int) -> None:
         tariff = self.tariffs.find(self.registry.tariff[index])
-        if tariff is None:
-            # Its image was there when this was written: flash has lost more than we can know.
-            self.ledger.stop(index)
-            return
         registers_wh = self._registers_wh
         debit_fen, residue_e7, residue_e11, used_wh = record.reading_at(buf, 0, registers_wh)
         t2000 = record.t2000_at(buf, 0)
-        self.ledger.take_reading(
+        self.ledger.replay_reading(
             index, tariff, registers_wh, t2000, debit_fen, residue_e7, residue_e11, used_wh
         )
+
+    def _replay_rollover(self, buf: bytearray, index: int) -> None:
+        self.ledger.replay_period(index, record.rollover_at(buf, 0))
 
     def _replay_freeze(self, buf: bytearray, index: int) -> None:
         self._note_freeze(index, record.freeze_at(buf, 0))

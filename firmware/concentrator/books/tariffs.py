@@ -1,16 +1,20 @@
-"""The tariffs in force, each an image in a file named by its number and its CRC.
+"""The tariffs in force, each an image in a file named by its number and its SHA-256.
 
-    t01-1a2b3c4d
+    t01-1a2b3c4d5e6f
 
 An image arrives over the console in parts, is checked whole, stands in its file before the
 journal says that it is in force, and is replaced by a file of another name: whatever record a
-recovery ends at, the image it names is there.
+recovery ends at, the image it names is there. An image in force whose file cannot be read, or is
+not what it should be, is tried again and again: until then its accounts are read and not charged,
+and the first reading behind it is charged in full.
 """
 
 from array import array
-from binascii import crc32
+from binascii import hexlify
+from hashlib import sha256
 
 from micropython import const
+from ports import NOT_THERE
 from prepay.tariff import Tariff
 
 TYPE_CHECKING = const(False)
@@ -18,39 +22,74 @@ if TYPE_CHECKING:
     from ports import Storage
 
 NUMBER_LIMIT = const(8)
+# Of the SHA-256 that names an image, in records, cards and commands.
+NAME_SIZE = const(8)
+
+# What may be wrong with an image in force.
+MISSING = const(1)
+UNREADABLE = const(2)
+ROTTEN = const(3)  # what is there is not what was put there
+TROUBLE_NAMES = ("good", "missing", "unreadable", "rotten")
+
 _PREFIX = "t"
+_FILE_NAME_SIZE = const(6)
+_NO_NAME = bytes(NAME_SIZE)
 
 
-def file_name(number: int, image_crc32: int) -> str:
-    """Name of the file of tariff `number` with this image."""
-    digits = hex(image_crc32)[2:]
-    return _PREFIX + "0" + str(number) + "-" + "0" * (8 - len(digits)) + digits
+def name_of(image: "bytes | bytearray") -> bytes:
+    """The name of an image: the first 8 bytes of its SHA-256."""
+    digest: bytes = sha256(image).digest()
+    return digest[:NAME_SIZE]
+
+
+def file_name(number: int, name: "bytes | bytearray") -> str:
+    """Name of the file of tariff `number` with the image of this name."""
+    return _PREFIX + "0" + str(number) + "-" + hexlify(name[:_FILE_NAME_SIZE]).decode()
 
 
 class Tariffs:
     """Tariffs by number 1 to 8.
 
-    crcs        of those in force, 0: none; their column
+    names       of the images in force, 8 bytes for each number, zeros: none; their column
     changes     tariffs put in force since the start
     stored      the one stored last, until it is in force
+    troubles    by number, what is wrong with the image in force, 0: nothing
     """
 
     def __init__(self, storage: "Storage") -> None:
-        self.crcs = array("I", bytes(4 * (NUMBER_LIMIT + 1)))
+        self.names = bytearray(NAME_SIZE * (NUMBER_LIMIT + 1))
         self.changes = 0
         self.stored = Tariff()
+        self.troubles = bytearray(NUMBER_LIMIT + 1)
         self._storage = storage
         self._loaded: list[Tariff | None] = [None] * (NUMBER_LIMIT + 1)
         self._image = bytearray()
         self._received = 0
+        self._stored_name = b""
 
-    def columns(self) -> "tuple[array[int], ...]":
+    def columns(self) -> "tuple[array[int] | bytearray, ...]":
         """What a checkpoint keeps."""
-        return (self.crcs,)
+        return (self.names,)
 
     def find(self, number: int) -> "Tariff | None":
         """The tariff in force under `number`, None where there is none that can be used."""
         return self._loaded[number] if number <= NUMBER_LIMIT else None
+
+    def name(self, number: int) -> bytes:
+        """Name of the image in force under `number`, zeros: none."""
+        return bytes(self.names[NAME_SIZE * number : NAME_SIZE * (number + 1)])
+
+    def number_of(self, name: "bytes | bytearray") -> int:
+        """Number under which the image of this name is in force, 0: it is not."""
+        for number in range(1, NUMBER_LIMIT + 1):
+            if self._loaded[number] is not None and self.name(number) == name:
+                return number
+        return 0
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether an image in force cannot be used."""
+        return max(self.troubles) > 0
 
     def begin(self, size: int) -> None:
         """Make room for an image of `size` bytes."""
@@ -66,19 +105,20 @@ class Tariffs:
         self._received = max(self._received, end)
         return True
 
-    def store(self, number: int, image_crc32: int) -> str:
+    def store(self, number: int, name: bytes) -> str:
         """Check the image received and put it into its file; return what is wrong, or ""."""
         image = self._image
         if self._received != len(image) or not image:
             return str(len(image) - self._received) + " bytes of the image are missing"
-        if crc32(image) != image_crc32:
-            return "the image does not have this CRC"
+        if name_of(image) != name:
+            return "the image does not have this SHA-256"
         self.stored = Tariff()
         trouble = self.stored.load(image, len(image))
         if trouble:
             return trouble
-        if not self._storage.replace(file_name(number, image_crc32), image, len(image)):
+        if not self._storage.replace(file_name(number, name), image, len(image)):
             return "flash full or failing"
+        self._stored_name = name
         return ""
 
     @property
@@ -86,37 +126,48 @@ class Tariffs:
         """Bytes of the image received last."""
         return len(self._image)
 
-    def activate(self, number: int, image_crc32: int) -> bool:
-        """Put the stored image in force; false where its file is not there or not usable."""
+    def activate(self, number: int, name: bytes) -> bool:
+        """Put the image of this name in force; false where it cannot be used as yet."""
         self.changes += 1
-        self.crcs[number] = image_crc32
-        self.stored = Tariff()
+        self.names[NAME_SIZE * number : NAME_SIZE * (number + 1)] = name
         self._loaded[number] = None
+        if name == self._stored_name:
+            self._loaded[number] = self.stored
+            self.troubles[number] = 0
+        else:
+            self.troubles[number] = self._load(number)
+        self.stored = Tariff()
+        self._stored_name = b""
         self._image = bytearray()
-        name = file_name(number, image_crc32)
-        size = self._storage.size(name)
-        if size <= 0:
-            return False
-        image = bytearray(size)
-        if self._storage.read_into(name, 0, image, size) != size or crc32(image) != image_crc32:
-            return False
-        tariff = Tariff()
-        if tariff.load(image, size):
-            return False
-        self._loaded[number] = tariff
-        return True
+        return self._loaded[number] is not None
 
     def load(self) -> None:
-        """After a checkpoint was read: load what its column names."""
+        """Load the images in force that are not loaded: after a start, or once more."""
         for number in range(1, NUMBER_LIMIT + 1):
-            if self.crcs[number]:
-                self.activate(number, self.crcs[number])
+            if self._loaded[number] is None and self.name(number) != _NO_NAME:
+                self.troubles[number] = self._load(number)
+
+    def _load(self, number: int) -> int:
+        """Load the image in force under `number`; return what is wrong, 0: nothing."""
+        name = self.name(number)
+        file = file_name(number, name)
+        size = self._storage.size(file)
+        if size < 0:
+            return MISSING if size == NOT_THERE else UNREADABLE
+        image = bytearray(size)
+        if self._storage.read_into(file, 0, image, size) < 0:
+            return UNREADABLE
+        tariff = Tariff()
+        if name_of(image) != name or tariff.load(image, size):
+            return ROTTEN
+        self._loaded[number] = tariff
+        return 0
 
     def sweep(self) -> None:
         """Remove files of images no longer in force; only when no record kept can name them."""
         kept = []
         for number in range(1, NUMBER_LIMIT + 1):
-            kept.append(file_name(number, self.crcs[number]))
+            kept.append(file_name(number, self.name(number)))
         for name in self._storage.names(_PREFIX) or ():
             if name not in kept:
                 self._storage.remove(name)

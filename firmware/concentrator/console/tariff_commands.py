@@ -1,10 +1,10 @@
 """Commands about tariffs: an image comes in parts and is put in force."""
 
-from binascii import unhexlify
+from binascii import hexlify, unhexlify
 
 from micropython import const
 
-from concentrator.books.tariffs import NUMBER_LIMIT
+from concentrator.books.tariffs import NAME_SIZE, NUMBER_LIMIT, TROUBLE_NAMES
 from concentrator.console.console import Refusal
 from concentrator.console.words import CHANGES, LOOKS, number_of
 from concentrator.settings import STORAGE_TROUBLE
@@ -36,32 +36,36 @@ def _tariff_data(app: "App", arguments: "list[str]") -> "list[str]":
 def _tariff_commit(app: "App", arguments: "list[str]") -> "list[str]":
     number = number_of(arguments[0], 1, NUMBER_LIMIT, "tariff")
     try:
-        image_crc32 = int(arguments[1], 16)
+        name = unhexlify(arguments[1])
     except ValueError:
-        raise Refusal("the CRC is 8 hexadecimal digits") from None
-    trouble = app.tariffs.store(number, image_crc32)
+        name = b""
+    if len(name) != NAME_SIZE:
+        raise Refusal("an image is named by the first 16 hexadecimal digits of its SHA-256")
+    trouble = app.tariffs.store(number, name)
     trouble = trouble or app.books.tariff_trouble(number, app.tariffs.stored)
     if trouble:
         raise Refusal(trouble)
-    if not app.books.set_tariff(number, image_crc32, app.tariffs.stored_size):
+    if not app.books.set_tariff(number, name, app.tariffs.stored_size):
         raise Refusal(STORAGE_TROUBLE)
     return ["tariff " + str(number) + " in force"]
 
 
 def _tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
-    lines = ["number crc tiers rates"]
+    tariffs = app.tariffs
+    lines = ["number sha256 state tiers rates"]
     for number in range(1, NUMBER_LIMIT + 1):
-        tariff = app.tariffs.find(number)
-        if tariff is not None:
-            crc = hex(app.tariffs.crcs[number])[2:]
-            sizes = str(tariff.tiers) + " " + str(tariff.rates)
-            lines.append(str(number) + " " + crc + " " + sizes)
+        tariff = tariffs.find(number)
+        trouble = tariffs.troubles[number]
+        if tariff is not None or trouble:
+            sizes = str(tariff.tiers) + " " + str(tariff.rates) if tariff is not None else "- -"
+            name = hexlify(tariffs.name(number)).decode()
+            lines.append(" ".join((str(number), name, TROUBLE_NAMES[trouble], sizes)))
     return lines
 
 
 ROWS = (
     ("tariff begin", 1, 1, "SIZE", CHANGES, _tariff_begin),
     ("tariff data", 2, 2, "OFFSET HEX", CHANGES, _tariff_data),
-    ("tariff commit", 2, 2, "NUMBER CRC", CHANGES, _tariff_commit),
+    ("tariff commit", 2, 2, "NUMBER SHA256", CHANGES, _tariff_commit),
     ("tariff list", 0, 0, "", LOOKS, _tariff_list),
 )

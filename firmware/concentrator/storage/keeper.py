@@ -29,8 +29,12 @@ if TYPE_CHECKING:
         # Grows with each change of the images in force.
         changes: int
 
+        @property
+        def is_troubled(self) -> bool:
+            """Whether an image in force cannot be used."""
+
         def load(self) -> None:
-            """Read the images in force."""
+            """Read the images in force that were not read yet."""
 
         def sweep(self) -> None:
             """Delete images that are not in force."""
@@ -44,6 +48,9 @@ _CHECKPOINT_RECORDS = const(2048)
 _CHECKPOINT_ROOM = const(64)
 # So many records at least are worth a checkpoint, however few segments are left.
 _CHECKPOINT_LEAST = const(64)
+
+# Images in force that could not be read are tried again so often.
+_IMAGES_MS = const(20000)
 
 _QUIET_MS = const(30000)
 _REST_MS = const(1000)
@@ -66,6 +73,7 @@ class Keeper:
         self._rows = rows
         self._images = images
         self._waits_ticks = -1
+        self._images_ticks = 0
         # Images are swept when both checkpoints name the ones in force.
         self._saved_changes = -1
 
@@ -117,11 +125,19 @@ class Keeper:
             journal.room < _CHECKPOINT_ROOM and unkept >= _CHECKPOINT_LEAST
         ):
             self.save()
+        if self._images.is_troubled:
+            self._load_images(now_ticks)
         if journal.count == 0:
             return _QUIET_MS
         if self._waits_ticks < 0:
             return _REST_MS
         return max(_REST_MS, _SYNC_MS - ((now_ticks - self._waits_ticks) & _TICKS_MASK))
+
+    def _load_images(self, now_ticks: int) -> None:
+        """Try once more, now and then, to read what could not be read."""
+        if (now_ticks - self._images_ticks) & _TICKS_MASK >= _IMAGES_MS:
+            self._images_ticks = now_ticks
+            self._images.load()
 
     def _move(self) -> None:
         self.moves = (self.moves + 1) & _MOVES_MASK

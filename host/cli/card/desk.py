@@ -70,8 +70,7 @@ def next_tariff_options(function: Command) -> Command:
                 image = tariff.build(tariff.load(tariff_path), next_number)
             except TariffError as error:
                 raise click.ClickException(str(error)) from error
-            crc32 = tariff.image_crc32(image)
-            content = frames.tariff_content(next_number, crc32, next_from)
+            content = frames.tariff_content(tariff.image_name(image), next_from)
         return function(*args, next_tariff=content, **named)
 
     return wrapped
