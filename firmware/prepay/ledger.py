@@ -19,7 +19,17 @@ import micropython
 from civil import DAY_S
 from micropython import const
 
-from prepay.tariff import NO_LIMIT, RATES_LIMIT, Tariff
+from prepay.tariff import (
+    CHANGED,
+    FREE_LIMIT_WH,
+    MOVED_IN,
+    NEXT_MONTH,
+    NO_LIMIT,
+    OPENED,
+    RATES_LIMIT,
+    WHOLE,
+    Tariff,
+)
 
 # Outcomes of `prepare`; those from EARLIER on are doubtful: stop billing, keep the supply, report.
 CHARGED = const(0)
@@ -49,6 +59,7 @@ OUTCOME_NAMES = (
 STOPPED = const(0x01)  # billing, after a doubtful reading
 GUARD = const(0x02)  # nothing may cut the supply
 SCALED = const(0x04)  # `multiplier` is not 1
+PART = const(0x08)  # `quota` is not 0
 HOUSEHOLD = const(4)  # number of the first bit
 
 REGISTER_MODULUS_WH = const(1000000000)
@@ -62,12 +73,12 @@ _AHEAD_LIMIT_S = const(34560000)
 _SLACK_WH = const(1000)
 # Above it a reading is no normal one.
 _LONG_S = const(14400)
-_UNUSUAL = const(0x05)
+_UNUSUAL = const(0x0D)
 # Half the registers' range: beyond it nobody could tell forward from back.
 _DELTA_LIMIT_WH = const(500000000)
 _DEFAULT_POWER_LIMIT_W = const(60000)
 # The tier period of the last reading, which was replayed without its tariff; no time is this one.
-_UNKNOWN_PERIOD = const(1)
+_UNKNOWN_PERIOD = const(3)
 
 
 _NO_TARIFF = Tariff()
@@ -80,20 +91,28 @@ class Ledger:
                                 below 2**30
     residue_e7, residue_e11     charged above debit_fen, below 1 fen: 1e-7 and 1e-11 yuan
     used_wh                     in the tier period that began at period_t2000
+    period_t2000                as the tariff has it: with the kind of the period added
+    quota                       of a part of a year, 0: all of it. Months of the period from bit
+                                0 on, months of the present kind of household from bit 4 on, and
+                                from bits 8, 16 and 24 on a kind before it and its months: the
+                                limits are the mean of the kinds' by months
+    free                        energy that was free in the free period, Wh, and from bit 20 on
+                                the month in which that period began
     read_t2000                  of the last reading, 0: none yet
     order                       of the last top-up or refund
     debt_fen                    owed from before, repaid as a share of top-ups
     debt_week, debt_week_fen    the week of the last repayment, and what was repaid in it
     multiplier                  CT x PT: energy is the registers' times this
     grade                       the station's of its payers, see the policy
-    flags                       STOPPED, GUARD, SCALED, and from bit HOUSEHOLD on which of the
-                                tariff's kinds of household
+    flags                       STOPPED, GUARD, SCALED, PART, and from bit HOUSEHOLD on which of
+                                the tariff's kinds of household
     state, since_t2000          of the policy, and since when
     registers_wh                [index * rates_limit + rate] of the last reading
 
     After `prepare` gave CHARGED or FIRST the `new_*` hold what `commit` will make of the account,
     `estimated` whether the reading was divided by time, `rolled` whether a tier period ended in
-    it, `closed_*` what it had reached then. After a doubtful outcome `fault_value` and
+    it, `closed_*` what it had reached then; `whole` that it was not the short path, which leaves
+    `quota` and `free` as they are. After a doubtful outcome `fault_value` and
     `fault_limit` say what was too much.
     """
 
@@ -119,6 +138,8 @@ class Ledger:
         self.flags = bytearray(count)
         self.state = bytearray(count)
         self.since_t2000 = array("I", bytes(4 * count))
+        self.quota = array("I", bytes(4 * count))
+        self.free = array("I", bytes(4 * count))
         self.registers_wh = registers_wh
 
         self.new_debit_fen = 0
@@ -127,6 +148,9 @@ class Ledger:
         self.new_used_wh = 0
         self.new_period_t2000 = 0
         self.new_read_t2000 = 0
+        self.new_quota = 0
+        self.new_free = 0
+        self.whole = False
         self.estimated = False
         self.rolled = False
         self.closed_wh = 0
@@ -135,6 +159,7 @@ class Ledger:
         self.fault_limit = 0
         self._registers = array("i")
         self._fitting = _NO_TARIFF
+        self._moved_wh = 0
         # By register: what is being charged, and of the whole reading.
         self._energy_wh = array("I", bytes(8 * RATES_LIMIT))
 
@@ -157,6 +182,8 @@ class Ledger:
             self.flags,
             self.state,
             self.since_t2000,
+            self.quota,
+            self.free,
             self.registers_wh,
         )
 
@@ -168,7 +195,12 @@ class Ledger:
         """Why the account cannot be charged by `tariff`, or ""."""
         if tariff.registers > self.rates_limit:
             return "the tariff has more rates than accounts have registers"
-        if self.flags[index] >> HOUSEHOLD >= tariff.households:
+        kind = self.flags[index] >> HOUSEHOLD
+        before = self.quota[index] >> 8
+        while before:
+            kind = max(kind, before & 15)
+            before >>= 8
+        if kind >= tariff.households:
             return "the tariff has no such kind of household"
         return ""
 
@@ -185,9 +217,9 @@ class Ledger:
         used_wh = self.used_wh[index]
         elapsed_s = t2000 - start_t2000
         row = tariff.row
-        period_t2000 = tariff.period_t2000
+        period_t2000 = self.period_t2000[index]
         if flags:
-            if flags & _UNUSUAL or flags >> HOUSEHOLD >= tariff.households:
+            if flags & _UNUSUAL or tariff.unusual_kinds >> (flags >> HOUSEHOLD) & 1:
                 return self._prepare_any(index, tariff, registers_wh, t2000)
             row += (flags >> HOUSEHOLD) * tariff.tiers
         if (
@@ -195,7 +227,9 @@ class Ledger:
             or not 0 < elapsed_s <= _LONG_S
             or start_t2000 < tariff.plain_from_t2000
             or t2000 > tariff.until_t2000
-            or self.period_t2000[index] != period_t2000
+            or (
+                period_t2000 != tariff.period_t2000 and _settles(period_t2000, tariff.period_t2000)
+            )
         ):
             return self._prepare_any(index, tariff, registers_wh, t2000)
         rates = tariff.rates
@@ -232,7 +266,7 @@ class Ledger:
         self.new_period_t2000 = period_t2000
         self.new_read_t2000 = t2000
         self._registers = registers_wh
-        self.rolled = self.estimated = False
+        self.rolled = self.estimated = self.whole = False
         return CHARGED
 
     def _prepare_any(
@@ -259,30 +293,48 @@ class Ledger:
         outcome = self._measure(index, elapsed_s, first)
         if outcome:
             return outcome
-        self.rolled = self.estimated = False
-        self.new_debit_fen = self.debit_fen[index]
-        self.new_residue_e7 = self.residue_e7[index]
-        self.new_residue_e11 = self.residue_e11[index]
-        self.new_used_wh = self.used_wh[index]
-        self.new_period_t2000 = self.period_t2000[index]
+        self._begin(index)
         self.new_read_t2000 = start_t2000 + elapsed_s
         if self.new_period_t2000 == _UNKNOWN_PERIOD:
             self.new_period_t2000 = tariff.period_at(start_t2000)
         if first:
-            if self.new_period_t2000:
-                self._enter_period(tariff.period_at(t2000))
-            self.new_period_t2000 = tariff.period_at(t2000)
+            self._enter_first(index, tariff, t2000)
             return FIRST
         self._divide(index, tariff, start_t2000, elapsed_s)
         self.fault_value = self.new_debit_fen
         self.fault_limit = MONEY_LIMIT_FEN
         return OVERFLOW if self.new_debit_fen > MONEY_LIMIT_FEN else CHARGED
 
+    def _begin(self, index: int) -> None:
+        """Take the account as it stands."""
+        self.rolled = self.estimated = False
+        self.whole = True
+        self.new_debit_fen = self.debit_fen[index]
+        self.new_residue_e7 = self.residue_e7[index]
+        self.new_residue_e11 = self.residue_e11[index]
+        self.new_used_wh = self.used_wh[index]
+        self.new_period_t2000 = self.period_t2000[index]
+        self.new_quota = self.quota[index]
+        self.new_free = self.free[index]
+
+    def _enter_first(self, index: int, tariff: Tariff, t2000: int) -> None:
+        """Find the tier period of a first reading, and the quota of an account just opened."""
+        period_t2000 = tariff.period_at(t2000)
+        self._enter_free(tariff)
+        if self.new_period_t2000:
+            self._enter_period(period_t2000)
+            return
+        self.new_period_t2000 = period_t2000
+        opened = not (self.new_used_wh or self.new_debit_fen or self.new_quota)
+        if opened and tariff.rule(OPENED) != WHOLE:
+            self.new_quota = _months_left(tariff, t2000)
+
     def _measure(self, index: int, elapsed_s: int, first: bool) -> int:
         """Set the energy of each register since the last reading; return the outcome."""
         # The clock may have been set back meanwhile, by as much as is no doubt.
         passed_s = max(elapsed_s, _BACK_LIMIT_S)
         limit_wh = min(passed_s * self.power_limit_w // 3600 + _SLACK_WH, _DELTA_LIMIT_WH)
+        self._moved_wh = 0
         for register in range(self._fitting.registers):
             value_wh = self._registers[register]
             if value_wh < 0:
@@ -300,6 +352,7 @@ class Ledger:
                 if delta_wh > NO_LIMIT:
                     return OVERFLOW
             self._energy_wh[RATES_LIMIT + register] = delta_wh
+            self._moved_wh += delta_wh
         return CHARGED
 
     def _divide(self, index: int, tariff: Tariff, start_t2000: int, elapsed_s: int) -> None:
@@ -317,33 +370,73 @@ class Ledger:
                     wh = wh * (until_t2000 - start_t2000) // elapsed_s - before_wh
                 self._energy_wh[register] = wh
             self._enter_period(tariff.period_t2000)
+            self._enter_free(tariff)
             self._charge(index, tariff)
-            # Each local midnight charges the day that it begins.
+            # Each local midnight charges the day, or the month, that it begins.
             days = (until_t2000 + DAY_S - 1) // DAY_S - (from_t2000 + DAY_S - 1) // DAY_S
             self._carry(days * tariff.standing_e7, 0)
+            if tariff.standing_e4:
+                months = tariff.months_due(from_t2000, until_t2000)
+                self._carry(months * tariff.standing_e4 * 1000, 0)
             if until_t2000 == end_t2000:
                 return
             from_t2000 = until_t2000
 
     def _charge(self, index: int, tariff: Tariff) -> None:
         """Charge a share of the energy at the prices that `tariff` has found."""
-        row = tariff.row + (self.flags[index] >> HOUSEHOLD) * tariff.tiers
+        household = self.flags[index] >> HOUSEHOLD
+        row = tariff.row + household * tariff.tiers
+        free_wh = 0
+        if tariff.free_month:
+            free_wh = max(0, tariff.free_wh[household] - (self.new_free & FREE_LIMIT_WH))
+            self.new_free += min(free_wh, self._counted_wh(tariff))
         tier = 0
         for register in range(tariff.registers):
             wh = self._energy_wh[register]
             rate = register if tariff.rate < 0 else tariff.rate
+            if tariff.uncounted >> rate & 1:
+                at = row * tariff.rates + rate
+                self._carry(wh * tariff.prices_e4[at], wh * tariff.prices_e8_low[at])
+                continue
             while wh > 0:
                 step_wh = wh
                 if tier < tariff.tiers - 1:
-                    step_wh = min(wh, tariff.limits_wh[row + tier] - self.new_used_wh)
+                    limit_wh = self._limit_wh(household, self.new_quota, tariff, tier)
+                    step_wh = min(wh, limit_wh - self.new_used_wh)
                 if step_wh <= 0:
                     tier += 1
                     continue
-                at = (row + tier) * tariff.rates + rate
-                self._carry(step_wh * tariff.prices_e4[at], step_wh * tariff.prices_e8_low[at])
+                if free_wh > 0:
+                    step_wh = min(step_wh, free_wh)
+                    free_wh -= step_wh
+                else:
+                    at = (row + tier) * tariff.rates + rate
+                    self._carry(step_wh * tariff.prices_e4[at], step_wh * tariff.prices_e8_low[at])
                 # In the last tier it no longer matters how much it was.
                 self.new_used_wh = min(self.new_used_wh + step_wh, NO_LIMIT - 1)
                 wh -= step_wh
+
+    def _counted_wh(self, tariff: Tariff) -> int:
+        """Energy of the share that fills tiers."""
+        counted_wh = 0
+        for register in range(tariff.registers):
+            rate = register if tariff.rate < 0 else tariff.rate
+            if not tariff.uncounted >> rate & 1:
+                counted_wh += self._energy_wh[register]
+        return counted_wh
+
+    def _limit_wh(self, household: int, quota: int, tariff: Tariff, tier: int) -> int:
+        """Upper limit of a tier, below the last, for a kind of household with its quota."""
+        at = tariff.row + tier
+        if not quota:
+            return tariff.limits_wh[at + household * tariff.tiers]
+        limit_wh = tariff.limits_wh[at + household * tariff.tiers] * (quota >> 4 & 15)
+        months = quota & 15
+        quota >>= 8
+        while quota:
+            limit_wh += tariff.limits_wh[at + (quota & 15) * tariff.tiers] * (quota >> 4 & 15)
+            quota >>= 8
+        return limit_wh // months
 
     def _carry(self, charge_e7: int, charge_e11: int) -> None:
         """Add a charge to debit and residue."""
@@ -355,13 +448,19 @@ class Ledger:
 
     def _enter_period(self, period_t2000: int) -> None:
         """Begin another tier period, if it is one: only what counts the tiers changes."""
-        if period_t2000 == self.new_period_t2000:
+        if not _settles(self.new_period_t2000, period_t2000):
             return
         self.rolled = True
         self.closed_wh = self.new_used_wh
         self.closed_debit_fen = self.new_debit_fen
         self.new_used_wh = 0
+        self.new_quota = 0
         self.new_period_t2000 = period_t2000
+
+    def _enter_free(self, tariff: Tariff) -> None:
+        """Begin another free period, if it is a later one."""
+        if tariff.free_month > self.new_free >> 20:
+            self.new_free = tariff.free_month << 20
 
     @micropython.native
     def commit(self, index: int) -> None:
@@ -372,6 +471,9 @@ class Ledger:
         self.used_wh[index] = self.new_used_wh
         self.period_t2000[index] = self.new_period_t2000
         self.read_t2000[index] = self.new_read_t2000
+        if self.whole:
+            self._set_quota(index, self.new_quota)
+            self.free[index] = self.new_free
         new_wh = self._registers
         old_wh = self.registers_wh
         at = index * self.rates_limit
@@ -381,9 +483,7 @@ class Ledger:
     def mean_power_w(self, index: int) -> int:
         """Mean power since the last reading, of a charge that is prepared and not committed."""
         elapsed_s = self.new_read_t2000 - self.read_t2000[index]
-        wh = self.new_used_wh - self.used_wh[index]
-        if self.rolled:
-            wh += self.closed_wh
+        wh = self._moved_wh if self.whole else self.new_used_wh - self.used_wh[index]
         return wh * 3600 // elapsed_s if elapsed_s > 0 else 0
 
     def top_up(self, index: int, order: int, amount_fen: int, repaid_fen: int = 0) -> bool:
@@ -401,12 +501,53 @@ class Ledger:
 
     def describe(self, index: int, household: int, grade: int = 0, multiplier: int = 1) -> None:
         """Say what kind of household it is, its grade, and CT x PT of its meter, 1..65535."""
-        self.flags[index] &= STOPPED | GUARD
+        self.flags[index] &= STOPPED | GUARD | PART
         self.flags[index] |= household << HOUSEHOLD
         if multiplier > 1:
             self.flags[index] |= SCALED
         self.grade[index] = grade
         self.multiplier[index] = multiplier
+
+    def quota_after(self, index: int, tariff: Tariff, household: int, t2000: int) -> int:
+        """The quota of the account's tier period when its kind of household changes at `t2000`.
+
+        -1: the period is over and the reading that ends it is due, or the kind has changed three
+        times in it.
+        """
+        quota = self.quota[index]
+        period_t2000 = self.period_t2000[index]
+        before = self.flags[index] >> HOUSEHOLD
+        if tariff.rule(CHANGED) == WHOLE or not period_t2000 or before == household:
+            return quota
+        if _settles(period_t2000, tariff.period_at(t2000)):
+            return -1
+        tariff.count_months(t2000)
+        months = tariff.months_left
+        if tariff.rule(CHANGED) == NEXT_MONTH:
+            months -= 1
+        quota = quota or tariff.months | tariff.months << 4
+        past_months = (quota >> 4 & 15) - months
+        if past_months <= 0:
+            return self.quota[index]
+        if quota >> 24:
+            return -1
+        earlier = (quota >> 8) << 8 | before | past_months << 4
+        return quota & 15 | months << 4 | earlier << 8
+
+    def quota_moved_in(self, tariff: Tariff, t2000: int) -> int:
+        """The quota of a household that moves in at `t2000`."""
+        return 0 if tariff.rule(MOVED_IN) == WHOLE else _months_left(tariff, t2000)
+
+    def set_used(self, index: int, used_wh: int, period_t2000: int, quota: int, free: int) -> None:
+        """Say what is used in the tier period, and how much of its quota counts."""
+        self.used_wh[index] = used_wh
+        self.period_t2000[index] = period_t2000
+        self.free[index] = free
+        self._set_quota(index, quota)
+
+    def _set_quota(self, index: int, quota: int) -> None:
+        self.quota[index] = quota
+        self.flags[index] = self.flags[index] & (0xFF ^ PART) | (PART if quota else 0)
 
     def stop(self, index: int) -> None:
         """Stop billing the account after a doubtful reading; its supply stays as it is."""
@@ -422,9 +563,11 @@ class Ledger:
 
     def tier_of(self, index: int, tariff: Tariff) -> int:
         """Tier from 0 on in which the next watt-hour falls."""
-        row = tariff.row + (self.flags[index] >> HOUSEHOLD) * tariff.tiers
+        household = self.flags[index] >> HOUSEHOLD
         tier = 0
-        while self.used_wh[index] >= tariff.limits_wh[row + tier]:
+        while tier < tariff.tiers - 1:
+            if self.used_wh[index] < self._limit_wh(household, self.quota[index], tariff, tier):
+                break
             tier += 1
         return tier
 
@@ -467,3 +610,19 @@ class Ledger:
     def replay_period(self, index: int, period_t2000: int) -> None:
         """Apply the journalled beginning of a tier period; the reading behind it says the rest."""
         self.period_t2000[index] = period_t2000
+
+
+def _settles(old_t2000: int, new_t2000: int) -> bool:
+    """Whether a tier period ends where another one holds: a later one, or one of another kind.
+
+    An earlier one of the same kind is the same, told by a tariff that has let go its past.
+    """
+    return new_t2000 > old_t2000 or (new_t2000 ^ old_t2000) & 3 != 0
+
+
+def _months_left(tariff: Tariff, t2000: int) -> int:
+    """The quota from the month of `t2000` on."""
+    tariff.count_months(t2000)
+    if tariff.months_left >= tariff.months:
+        return 0
+    return tariff.months | tariff.months_left << 4

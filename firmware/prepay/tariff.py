@@ -3,18 +3,24 @@
 Image, little-endian, at most 4096 bytes; host/frames/tariff.py builds it from a tariff file:
 
     0   "DT"           2
-    2   format         1   1
+    2   format         1   2
     3   number         1   1..255
-    4   rates          1   1..8, time-of-use; tiers 1, 1..8; households 1, 1..4
-    7   ladders        1   1..16; sets 1, 1..4; day tables 1, 0..16; holidays 1, 0..64; 0
-    12  ladders x households x
+    4   rates          1   1..8, with day tables 1..24; tiers 1, 1..8; households 1, 1..16
+    7   ladders        1   1..64; sets 1, 1..32; day tables 1, 0..16; holidays 1, 0..128
+    11  rules          1   of a part of a year: bits 0, 1 account opened, 2, 3 moved in,
+                           4, 5 household changed; 0 whole quota, 1 from this month on,
+                           2 from the next month on
+    12  free period    1   0 none, 1 month, 2 year; its settlement: month 1, day 1, hour 1
+    16  where there is a free period: households x free_wh 4, 0..1048575
+    ..  ladders x households x
           tiers - 1 x  upper limit_wh 4, inclusive
           tiers x rates x (price_e4 4, price_e8_low 2)
     ..  sets x
-          start t2000 4 (the first: 0), standing_e7 4 a day
+          start t2000 4 (the first: 0), standing_e7 4 a day, standing_e4 4 a month
           period 1 (0 none, 1 month, 2 year), settlements 1, seasons 1, rest days 1 (bit 0 Sunday)
           settlements x (month 1, day 1, hour 1)
-          seasons x (month 1, day 1, ladder 1, day table 1, day table of rest days 1)
+          seasons x (month 1, day 1, ladder 1, day table 1, day table of rest days 1,
+                     uncounted rates 3: bit 0 the first; they cost the same in all tiers)
     ..  day tables x (count 1, count x (minute 2, rate 1))
     ..  holidays x (day since 2000-01-01 2, day table 1)
 
@@ -31,29 +37,43 @@ from civil import DAY_S, day_number, month_of, weekday_of, year_of
 from micropython import const
 
 _IMAGE_LIMIT = const(4096)
+# Registers of a meter; with day tables the clock may tell more rates.
 RATES_LIMIT = const(8)
+_CLOCK_RATES_LIMIT = const(24)
 _TIERS_LIMIT = const(8)
 # Above every energy, and every time before 2034: the limit of the last tier, the end of all sets.
 NO_LIMIT = const(0x3FFFFFFF)
 _END_T2000 = const(0xFFFFFFFF)
 FROM_REGISTERS = const(-1)
 
-_FORMAT = const(1)
-_HEADER = const(12)
-_HOUSEHOLDS_LIMIT = const(4)
-_LADDERS_LIMIT = const(16)
-_SETS_LIMIT = const(4)
+_HEADER = const(16)
+_RULES = const(11)
+_FREE = const(12)
+_HOUSEHOLDS_LIMIT = const(16)
+_LADDERS_LIMIT = const(64)
+_SETS_LIMIT = const(32)
+_SEASONS_LIMIT = const(16)
 _TABLES_LIMIT = const(16)
-_HOLIDAYS_LIMIT = const(64)
+_HOLIDAYS_LIMIT = const(128)
 _SETTLEMENTS_LIMIT = const(6)
+_SET = const(16)
 _SETTLEMENT = const(3)
-_SEASON = const(5)
+_SEASON = const(8)
+FREE_LIMIT_WH = const(0xFFFFF)
 _HOLIDAY = const(3)
 _SLOT = const(3)
 
 _NONE = const(0)
 _MONTH = const(1)
 _YEAR = const(2)
+
+# Rules of a part of a year, and the place of each in `rules`.
+WHOLE = const(0)
+THIS_MONTH = const(1)
+NEXT_MONTH = const(2)
+OPENED = const(0)
+MOVED_IN = const(2)
+CHANGED = const(4)
 
 
 class Refused(Exception):
@@ -63,19 +83,28 @@ class Refused(Exception):
 class Tariff:
     """One tariff, and the span of time that was last asked for.
 
-    number, rates, tiers, households, ladders   as in the image
+    number, rates, tiers, households   as in the image
     cells           tiers x rates
     registers       of the meter that are read: one for each rate, or 1 with day tables
     limits_wh       [row + household x tiers + tier], of the last NO_LIMIT
     prices_e4, prices_e8_low   [that x rates + rate]
+    free_wh         [household] that costs nothing in a free period of its own
+    unusual_kinds   bits of the kinds of household that the short path of a charge leaves out:
+                    those with such energy, and those that the tariff has not
 
     `seek` sets, for the time asked for:
 
     from_t2000, until_t2000   within which all below stays the same
-    row, standing_e7
-    period_t2000    settlement that began the tier period, 0 without a period
+    row, standing_e7, standing_e4
+    period_t2000    settlement that began the tier period, plus its kind (1 month, 2 year);
+                    0 without a period
+    free_month      when the free period began, months since December 1999; 0: there is none
     rate            of all energy, or FROM_REGISTERS
-    plain_from_t2000    like from_t2000, but never when the clock tells the rate or days cost
+    uncounted       bits of the rates whose energy fills no tier
+    plain_from_t2000    like from_t2000, but never when the clock tells the rate, days or
+                    months cost, or a rate is not counted
+
+    `count_months` sets months and months_left of the tier period.
     """
 
     def __init__(self) -> None:
@@ -88,12 +117,19 @@ class Tariff:
         self.limits_wh = array("I")
         self.prices_e4 = array("I")
         self.prices_e8_low = array("H")
+        self.free_wh = array("I")
+        self.unusual_kinds = 0
         self.from_t2000 = 0
         self.until_t2000 = 0
         self.row = 0
         self.standing_e7 = 0
+        self.standing_e4 = 0
         self.period_t2000 = 0
+        self.free_month = 0
         self.rate = FROM_REGISTERS
+        self.uncounted = 0
+        self.months = 1
+        self.months_left = 1
         self.plain_from_t2000 = NO_LIMIT
         self._image = b""
         self._sets = array("H")
@@ -102,6 +138,7 @@ class Tariff:
         self._holiday_count = 0
         self._since_t2000 = 0
         self._next_t2000 = 0
+        self._period_end_t2000 = 0
 
     def load(self, image: "bytes | bytearray | memoryview", size: int) -> str:
         """Become the tariff of the first `size` bytes, copied; "" or why it is refused.
@@ -113,8 +150,8 @@ class Tariff:
         if not _HEADER < size <= min(len(image), _IMAGE_LIMIT):
             return "no tariff has that size"
         self._image = bytes(image[:size])
-        if self._image[:3] != b"DT\x01":
-            return "no tariff of format 1"
+        if self._image[:3] != b"DT\x02":
+            return "no tariff of format 2"
         try:
             self._parse()
             self.number = self._image[3]
@@ -127,14 +164,18 @@ class Tariff:
     def _parse(self) -> None:
         image = self._image
         _within(image[3], 1, 255, "number")
-        self.rates = _within(image[4], 1, RATES_LIMIT, "rates")
+        tables = _within(image[9], 0, _TABLES_LIMIT, "day tables")
+        limit = _CLOCK_RATES_LIMIT if tables else RATES_LIMIT
+        self.rates = _within(image[4], 1, limit, "rates")
         self.tiers = _within(image[5], 1, _TIERS_LIMIT, "tiers")
         self.households = _within(image[6], 1, _HOUSEHOLDS_LIMIT, "kinds of household")
         ladders = _within(image[7], 1, _LADDERS_LIMIT, "ladders")
         self.cells = self.tiers * self.rates
-        at = self._parse_ladders(_HEADER, ladders * self.households)
+        _within(image[_RULES] & 3, WHOLE, THIS_MONTH, "rule of an opened account")
+        _within(image[_RULES] >> MOVED_IN & 3, WHOLE, THIS_MONTH, "rule of moving in")
+        _within(image[_RULES] >> CHANGED, WHOLE, NEXT_MONTH, "rule of a changed household")
+        at = self._parse_ladders(self._parse_free(_HEADER), ladders * self.households)
         sets = _within(image[8], 1, _SETS_LIMIT, "sets")
-        tables = _within(image[9], 0, _TABLES_LIMIT, "day tables")
         self._sets = array("H")
         start_t2000 = -1
         for _ in range(sets):
@@ -142,6 +183,7 @@ class Tariff:
             if _u32(image, at) <= start_t2000 or (start_t2000 < 0 and _u32(image, at)):
                 raise Refused("sets do not start one after the other")
             start_t2000 = _u32(image, at)
+            _within(start_t2000 % 3600, 0, 0, "seconds of the hour in which a set starts")
             at = self._parse_set(at, ladders, tables)
         self._tables = array("H")
         for _ in range(tables):
@@ -154,6 +196,29 @@ class Tariff:
             at += _HOLIDAY
         if at != len(image):
             raise Refused("bytes are left over")
+
+    def _parse_free(self, at: int) -> int:
+        image = self._image
+        self.free_wh = array("I")
+        # Kinds that the tariff has not are no usual ones.
+        self.unusual_kinds = 0xFFFF << self.households & 0xFFFF
+        period = _within(image[_FREE], _NONE, _YEAR, "free period")
+        if period == _NONE:
+            return at
+        self._parse_settlement(_FREE + 1, period)
+        for household in range(self.households):
+            free_wh = _within(_u32(image, at), 0, FREE_LIMIT_WH, "free energy")
+            self.free_wh.append(free_wh)
+            if free_wh:
+                self.unusual_kinds |= 1 << household
+            at += 4
+        return at
+
+    def _parse_settlement(self, at: int, period: int) -> None:
+        image = self._image
+        _within(image[at], 1 if period == _YEAR else 0, 12, "month of a settlement")
+        _within(image[at + 1], 1, 28, "day of a settlement")
+        _within(image[at + 2], 0, 23, "hour of a settlement")
 
     def _parse_ladders(self, at: int, count: int) -> int:
         image = self._image
@@ -176,17 +241,16 @@ class Tariff:
 
     def _parse_set(self, at: int, ladders: int, tables: int) -> int:
         image = self._image
-        _within(_u32(image, at + 4), 0, NO_LIMIT, "standing charge")
-        period = _within(image[at + 8], _NONE, _YEAR, "tier period")
-        settlements = image[at + 9]
-        seasons = _within(image[at + 10], 1, _LADDERS_LIMIT, "seasons")
+        _within(_u32(image, at + 4), 0, NO_LIMIT, "standing charge of a day")
+        _within(_u32(image, at + 8), 0, NO_LIMIT, "standing charge of a month")
+        period = _within(image[at + 12], _NONE, _YEAR, "tier period")
+        settlements = image[at + 13]
+        seasons = _within(image[at + 14], 1, _SEASONS_LIMIT, "seasons")
         least, greatest = ((0, 0), (1, 1), (1, _SETTLEMENTS_LIMIT))[period]
         _within(settlements, least, greatest, "settlements")
-        at += 12
+        at += _SET
         for _ in range(settlements):
-            _within(image[at], 1 if period == _YEAR else 0, 12, "month of a settlement")
-            _within(image[at + 1], 1, 28, "day of a settlement")
-            _within(image[at + 2], 0, 23, "hour of a settlement")
+            self._parse_settlement(at, period)
             at += _SETTLEMENT
         for _ in range(seasons):
             _within(image[at], 1, 12, "month of a season")
@@ -197,9 +261,22 @@ class Tariff:
             least = 1 if tables else 0
             _within(image[at + 3], least, tables, "day table of a season")
             _within(image[at + 4], least, tables, "day table of rest days")
+            self._parse_uncounted(image[at + 2], _u24(image, at + 5))
             at += _SEASON
         self.registers = 1 if tables else self.rates
         return at
+
+    def _parse_uncounted(self, number: int, uncounted: int) -> None:
+        """Check that what fills no tier costs the same in all of them."""
+        _within(uncounted >> self.rates, 0, 0, "rates that are not counted beyond the last")
+        for rate in range(self.rates):
+            if uncounted >> rate & 1:
+                for row in range(number * self.households, (number + 1) * self.households):
+                    first = row * self.cells + rate
+                    for at in range(first, first + self.cells, self.rates):
+                        low = self.prices_e8_low[at] - self.prices_e8_low[first]
+                        if low or self.prices_e4[at] != self.prices_e4[first]:
+                            raise Refused("a rate that is not counted costs more in some tiers")
 
     def _parse_table(self, at: int) -> int:
         image = self._image
@@ -236,17 +313,20 @@ class Tariff:
         if position + 1 < len(self._sets):
             self.until_t2000 = _u32(image, self._sets[position + 1])
         self.standing_e7 = _u32(image, at + 4)
+        self.standing_e4 = _u32(image, at + 8)
         self._seek_period(position, at, t2000)
-        season = at + 12 + image[at + 9] * _SETTLEMENT
-        if image[at + 10] > 1:
-            season += self._bracket(season, _SEASON, image[at + 10], t2000) * _SEASON
+        self._seek_free(t2000)
+        season = at + _SET + image[at + 13] * _SETTLEMENT
+        if image[at + 14] > 1:
+            season += self._bracket(season, _SEASON, image[at + 14], t2000) * _SEASON
             self._narrow(self._since_t2000, self._next_t2000)
         self.row = image[season + 2] * self.households * self.tiers
+        self.uncounted = _u24(image, season + 5)
         self.rate = FROM_REGISTERS
         if len(self._tables):
-            self._seek_slot(season, image[at + 11], t2000)
+            self._seek_slot(season, image[at + 15], t2000)
         self.plain_from_t2000 = self.from_t2000
-        if self.standing_e7 or self.rate != FROM_REGISTERS:
+        if self.standing_e7 or self.standing_e4 or self.uncounted or self.rate >= 0:
             self.plain_from_t2000 = self.until_t2000
 
     def _narrow(self, from_t2000: int, until_t2000: int) -> None:
@@ -259,29 +339,74 @@ class Tariff:
     def _seek_period(self, position: int, at: int, t2000: int) -> None:
         image = self._image
         self.period_t2000 = 0
-        if image[at + 8] == _NONE:
+        if image[at + 12] == _NONE:
             return
-        if image[at + 8] == _YEAR:
-            self._bracket(at + 12, _SETTLEMENT, image[at + 9], t2000)
+        if image[at + 12] == _YEAR:
+            self._bracket(at + _SET, _SETTLEMENT, image[at + 13], t2000)
         else:
-            self._bracket_month(image[at + 13], image[at + 14], t2000)
+            self._bracket_month(image[at + _SET + 1], image[at + _SET + 2], t2000)
         self._narrow(self._since_t2000, self._next_t2000)
-        # Before the first settlement after 1999 a period has no time of its own.
-        self.period_t2000 = max(1, self._since_t2000)
+        self._period_end_t2000 = self._next_t2000
         # The first of the sets that settle alike: where it began, it settled.
         while position and not self._settles_otherwise(at, self._sets[position - 1]):
             position -= 1
-        start_t2000 = _u32(image, self._sets[position])
-        if start_t2000 > self.period_t2000:
-            self.period_t2000 = start_t2000
+        start_t2000 = max(self._since_t2000, _u32(image, self._sets[position]))
+        # Times are whole hours, so the kind of the period has room in them.
+        self.period_t2000 = start_t2000 + image[at + 12]
+
+    def _seek_free(self, t2000: int) -> None:
+        """Find the free period."""
+        image = self._image
+        self.free_month = 0
+        if image[_FREE] == _NONE:
+            return
+        if image[_FREE] == _YEAR:
+            self._bracket(_FREE + 1, _SETTLEMENT, 1, t2000)
+        else:
+            self._bracket_month(image[_FREE + 2], image[_FREE + 3], t2000)
+        self._narrow(self._since_t2000, self._next_t2000)
+        self.free_month = _month_count(max(0, self._since_t2000) // DAY_S)
+
+    def months_due(self, from_t2000: int, until_t2000: int) -> int:
+        """Months that begin from one time to before the other."""
+        since = _month_count((from_t2000 + DAY_S - 1) // DAY_S - 1)
+        return _month_count((until_t2000 + DAY_S - 1) // DAY_S - 1) - since
+
+    def rule(self, what: int) -> int:
+        """The rule of a part of a year for `what`: OPENED, MOVED_IN or CHANGED."""
+        return self._image[_RULES] >> what & 3
+
+    def count_months(self, t2000: int) -> None:
+        """Set `months` of the year that `t2000` lies in and `months_left`, its own included.
+
+        A tier period of a month or none has one month.
+        """
+        self.seek(t2000)
+        self.months = self.months_left = 1
+        if self.period_t2000 & 3 != _YEAR:
+            return
+        start_t2000 = self.period_t2000 - _YEAR
+        begun_s = _second_of_month(start_t2000)
+        begun = _month_count(start_t2000 // DAY_S)
+        months = _month_count(self._period_end_t2000 // DAY_S) - begun
+        if _second_of_month(self._period_end_t2000) > begun_s:
+            months += 1
+        passed = _month_count(t2000 // DAY_S) - begun
+        if _second_of_month(t2000) < begun_s:
+            passed -= 1
+        self.months = months
+        self.months_left = months - passed
 
     def _settles_otherwise(self, at: int, before: int) -> bool:
         """Whether two sets differ in their periods: then the later one's start settles."""
         image = self._image
-        size = image[at + 9] * _SETTLEMENT
-        if image[at + 8] != image[before + 8] or image[at + 9] != image[before + 9]:
-            return True
-        return image[at + 12 : at + 12 + size] != image[before + 12 : before + 12 + size]
+        for offset in range(12, 14):
+            if image[at + offset] != image[before + offset]:
+                return True
+        for offset in range(_SET, _SET + image[at + 13] * _SETTLEMENT):
+            if image[at + offset] != image[before + offset]:
+                return True
+        return False
 
     def _bracket_month(self, day: int, hour: int, t2000: int) -> None:
         """Set the times of the settlements of a month around `t2000`."""
@@ -344,8 +469,28 @@ def _within(value: int, least: int, greatest: int, what: str) -> int:
     return value
 
 
+def _month_count(days: int) -> int:
+    """The month of a day, counted from December 1999 on."""
+    if days < 0:
+        return 0
+    year = year_of(days)
+    return year * 12 + month_of(year, days)
+
+
+def _second_of_month(t2000: int) -> int:
+    """Seconds since the month began, all after the 28th as its last one: every month has it."""
+    days = t2000 // DAY_S
+    year = year_of(days)
+    begun_t2000 = day_number(year, month_of(year, days), 1) * DAY_S
+    return min(t2000 - begun_t2000, 28 * DAY_S - 1)
+
+
 def _u16(image: bytes, at: int) -> int:
     return image[at] | image[at + 1] << 8
+
+
+def _u24(image: bytes, at: int) -> int:
+    return image[at] | image[at + 1] << 8 | image[at + 2] << 16
 
 
 def _u32(image: bytes, at: int) -> int:

@@ -9,17 +9,31 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
+from typing import NamedTuple
 
-from host.frames.tariff_terms import SeasonTerms, SetTerms, TariffFile, rate_at, sets_of, slots_of
-from host.units import EPOCH
+from host.frames.tariff_terms import (
+    Ladder,
+    SeasonTerms,
+    SetTerms,
+    TariffFile,
+    free_settlement,
+    rate_at,
+    sets_of,
+    slots_of,
+)
+from host.units import EPOCH, to_t2000
 
 REGISTER_MODULUS_WH = 10**9
 _DAY = timedelta(days=1)
+_SHORTEST_MONTH = timedelta(days=28, seconds=-1)
 
 
 @dataclass(frozen=True)
 class Line:
-    """Energy at one price, or (`rate` None) standing charges; `start` is when its share began."""
+    """Energy at one price, or (`rate` None) standing charges; `start` is when its share began.
+
+    `price` holds the service fee `service`; both are 0 for energy that is free.
+    """
 
     start: datetime
     period: datetime | None
@@ -28,6 +42,34 @@ class Line:
     wh: int
     price: Fraction
     yuan: Fraction
+    service: Fraction = Fraction(0)
+
+
+class Period(NamedTuple):
+    """A tier period: "month" or "year", and when it began."""
+
+    kind: str
+    start: datetime
+
+    @property
+    def t2000(self) -> int:
+        """How records name the period."""
+        return to_t2000(self.start) + ("none", "month", "year").index(self.kind)
+
+    def ends_with(self, following: "Period | None") -> bool:
+        """Whether another period begins where `following` holds."""
+        return following is None or self.kind != following.kind or self.start < following.start
+
+
+class Span(NamedTuple):
+    """Months of a year as one kind of household."""
+
+    household: int
+    months: int
+
+
+class HouseholdError(ValueError):
+    """The kind of household cannot change now; the text says why."""
 
 
 class Calendar:
@@ -52,19 +94,39 @@ class Calendar:
         begun = [one for one in seasons if (one.month, one.day) <= (moment.month, moment.day)]
         return (begun or seasons)[-1]
 
-    def period_at(self, moment: datetime) -> datetime | None:
-        """When the tier period began; None without one."""
+    def period_at(self, moment: datetime) -> Period | None:
+        """The tier period; None without one."""
         position = self._position(moment)
         terms = self.sets[position]
         if terms.period == "none":
             return None
         begun = [one for one in _settlements(terms, moment.year) if one <= moment]
         begun += [max(_settlements(terms, moment.year - 1))]
-        period = max(*begun, EPOCH + timedelta(seconds=1))
+        period = max(*begun, EPOCH)
         # A set that settles in another way than the one before it settles when it begins.
         settling = [(one.period, one.settlements) for one in self.sets]
         changed = [at for at in range(1, position + 1) if settling[at] != settling[at - 1]]
-        return max([period, *(self.sets[at].start for at in changed[-1:])])
+        return Period(terms.period, max([period, *(self.sets[at].start for at in changed[-1:])]))
+
+    def months_at(self, moment: datetime) -> tuple[int, int]:
+        """Months of the year of the tiers that `moment` lies in, and those left, its own too."""
+        terms = self.terms_at(moment)
+        period = self.period_at(moment)
+        if period is None or period.kind != "year":
+            return 1, 1
+        ends = [*_settlements(terms, moment.year), min(_settlements(terms, moment.year + 1))]
+        end = min(one for one in ends if one > moment)
+        starts = [period.start]
+        while _a_month_after(period.start, len(starts)) < end:
+            starts.append(_a_month_after(period.start, len(starts)))
+        return len(starts), len(starts) - sum(one <= moment for one in starts) + 1
+
+    def free_period_at(self, moment: datetime) -> datetime | None:
+        """When the free period began; None without one."""
+        settlement = free_settlement(self.tariff)
+        if settlement is None:
+            return None
+        return max(one for one in _free_settlements(settlement, moment) if one <= moment)
 
     def changes(self, start: datetime, end: datetime) -> list[datetime]:
         """Every moment between both at which a reading has to be divided."""
@@ -77,6 +139,10 @@ class Calendar:
 
     def _changes(self, start: datetime, end: datetime) -> Iterator[datetime]:
         found = {terms.start for terms in self.sets}
+        settlement = free_settlement(self.tariff)
+        if settlement is not None:
+            for year in range(start.year, end.year + 1):
+                found.update(_free_settlements(settlement, datetime(year, 1, 1)))
         for terms in self.sets:
             for year in range(start.year, end.year + 1):
                 found.update(_settlements(terms, year))
@@ -99,6 +165,7 @@ class Calendar:
             or at in _settlements(terms, at.year)
             or (len(terms.seasons) > 1 and self.season_at(before) is not self.season_at(at))
             or self.tariff.clock_tells_rate
+            or self.free_period_at(before) != self.free_period_at(at)
         )
 
 
@@ -110,8 +177,28 @@ def _settlements(terms: SetTerms, year: int) -> list[datetime]:
     return [datetime(year, month, day, hour) for month, day, hour in terms.settlements]
 
 
+def _free_settlements(settlement: tuple[int, int, int], moment: datetime) -> list[datetime]:
+    """When free periods begin in the year of `moment` and the one before."""
+    month, day, hour = settlement
+    months = [month] if month else range(1, 13)
+    years = [year for year in (moment.year - 1, moment.year) if year >= EPOCH.year] or [2000]
+    return [EPOCH, *(datetime(year, one, day, hour) for year in years for one in months)]
+
+
+def _a_month_after(start: datetime, count: int) -> datetime:
+    """The same time of the month, `count` months later: of the 29th on, the end of the 28th."""
+    months = start.month - 1 + count
+    first = datetime(start.year + months // 12, months % 12 + 1, 1)
+    after = start - datetime(start.year, start.month, 1)
+    return first + min(after, _SHORTEST_MONTH)
+
+
 class Account:
-    """One household: `charged_yuan` so far, `used_wh` in the tier period begun at `period`."""
+    """One household: `charged_yuan` so far, `used_wh` in the tier period `period`.
+
+    `spans` say for how many of `months` each kind of household counts; without them the present
+    kind counts for all.
+    """
 
     def __init__(self, tariff: TariffFile, household: int = 0, multiplier: int = 1) -> None:
         self.calendar = Calendar(tariff)
@@ -119,18 +206,98 @@ class Account:
         self.multiplier = multiplier
         self.charged_yuan = Fraction(0)
         self.used_wh = 0
-        self.period: datetime | None = None
+        self.period: Period | None = None
         self.moment: datetime | None = None
         self.registers_wh: list[int] = []
+        self.months = 0
+        self.spans: list[Span] = []
+        self.free_wh = 0
+        self.free_period: datetime | None = None
+
+    def go_on_from(self, other: "Account") -> None:
+        """Take over what `other` used in its periods, under another tariff."""
+        self.used_wh, self.period, self.moment = other.used_wh, other.period, other.moment
+        self.months, self.spans = other.months, list(other.spans)
+        self.free_wh, self.free_period = other.free_wh, other.free_period
+        # That it had charges makes it an account of before.
+        self.charged_yuan = other.charged_yuan
 
     def start(self, moment: datetime, registers_wh: Sequence[int]) -> None:
         """Note the registers without a charge."""
         period = self.calendar.period_at(moment)
-        if self.period is not None and period != self.period:
-            self.used_wh = 0
-        self.period = period
+        self._enter_free(moment)
+        if self.period is None:
+            if not (self.used_wh or int(self.charged_yuan * 100) or self.spans):
+                self._begin_part(moment, self.calendar.tariff.part_year.opened)
+            self.period = period
+        else:
+            self._enter(period)
         self.moment = moment
         self.registers_wh = list(registers_wh)
+
+    def move_in(self, moment: datetime) -> None:
+        """Begin the tiers anew for another household."""
+        self.used_wh = 0
+        self.period = self.calendar.period_at(moment)
+        self.months, self.spans = 0, []
+        self._begin_part(moment, self.calendar.tariff.part_year.moved_in)
+
+    def change_household(self, household: int, moment: datetime) -> None:
+        """Make it another kind of household, by the rule of the tariff."""
+        rule = self.calendar.tariff.part_year.household
+        before, self.household = self.household, household
+        if rule == "whole" or self.period is None or before == household:
+            if self.spans:
+                self.spans[-1] = Span(household, self.spans[-1].months)
+            return
+        if self.period.ends_with(self.calendar.period_at(moment)):
+            raise HouseholdError("the tier period is over, and its last reading is due")
+        months, left = self.calendar.months_at(moment)
+        left -= rule == "next_month"
+        if not self.spans:
+            self.months, self.spans = months, [Span(before, months)]
+        past = self.spans[-1].months - left
+        if past > 0 and len(self.spans) > 3:
+            raise HouseholdError("the kind has changed three times in the tier period")
+        if past > 0:
+            self.spans[-1] = Span(before, past)
+            self.spans.append(Span(household, left))
+        else:
+            self.spans[-1] = Span(household, self.spans[-1].months)
+        if len(self.spans) == 1 and self.spans[0].months == self.months:
+            self.months, self.spans = 0, []
+
+    def _begin_part(self, moment: datetime, rule: str) -> None:
+        months, left = self.calendar.months_at(moment)
+        if rule != "whole" and left < months:
+            self.months, self.spans = months, [Span(self.household, left)]
+
+    def _enter(self, period: Period | None) -> None:
+        """Begin the tiers anew where another period begins."""
+        if self.period is None:
+            if period is None:
+                return
+        elif not self.period.ends_with(period):
+            return
+        self.period = period
+        self.used_wh = 0
+        self.months, self.spans = 0, []
+
+    def _enter_free(self, moment: datetime) -> None:
+        period = self.calendar.free_period_at(moment)
+        if period is not None and (self.free_period is None or self.free_period < period):
+            self.free_period = period
+            self.free_wh = 0
+
+    def limits_wh(self, season: SeasonTerms) -> list[int]:
+        """Upper limits of the tiers, to the whole Wh, for the account's part of a year."""
+        if not self.spans:
+            return [int(limit * 1000) for limit in season.ladders[self.household].limits_kwh]
+        shares = [
+            [Fraction(limit) * span.months for limit in season.ladders[span.household].limits_kwh]
+            for span in self.spans
+        ]
+        return [int(sum(limits) * 1000 / self.months) for limits in zip(*shares, strict=True)]
 
     def read(self, moment: datetime, registers_wh: Sequence[int]) -> list[Line]:
         """Charge what was used since the last reading."""
@@ -157,33 +324,64 @@ class Account:
 
     def _charge(self, start: datetime, until: datetime, share_wh: Sequence[int]) -> list[Line]:
         calendar = self.calendar
-        period = calendar.period_at(start)
-        if period != self.period:
-            self.period = period
-            self.used_wh = 0
+        self._enter(calendar.period_at(start))
+        self._enter_free(start)
         season = calendar.season_at(start)
-        ladder = season.ladders[self.household]
-        limits = [int(limit * 1000) for limit in ladder.limits_kwh]
-        lines = []
-        for register, left_wh in enumerate(share_wh):
+        lines: list[Line] = []
+        for register, wh in enumerate(share_wh):
             rate = register
             if calendar.tariff.clock_tells_rate:
                 rate = rate_at(calendar.tariff, season, start)
-            while left_wh:
-                tier = sum(limit <= self.used_wh for limit in limits)
-                wh = min([left_wh, *(limit - self.used_wh for limit in limits[tier : tier + 1])])
-                price = Fraction(ladder.prices[tier][rate])
-                lines.append(Line(start, period, tier, rate, wh, price, price * wh / 1000))
-                self.used_wh += wh
-                left_wh -= wh
+            if rate in season.uncounted:
+                lines += self._line(start, season.ladders[self.household], 0, rate, wh)
+            else:
+                lines += self._fill(start, season, rate, wh)
+        terms = calendar.terms_at(start)
         days = _midnights(until) - _midnights(start)
-        standing = Fraction(calendar.terms_at(start).standing_yuan)
-        if days and standing:
-            lines.append(Line(start, period, 0, None, 0, standing, standing * days))
+        months = _months_begun(until) - _months_begun(start)
+        for count, each in ((days, terms.standing_yuan), (months, terms.monthly_yuan)):
+            if count and each:
+                standing = Fraction(each)
+                lines.append(Line(start, self._begun, 0, None, 0, standing, standing * count))
         self.charged_yuan += sum((line.yuan for line in lines), Fraction(0))
         return lines
+
+    @property
+    def _begun(self) -> datetime | None:
+        return self.period.start if self.period else None
+
+    def _fill(self, start: datetime, season: SeasonTerms, rate: int, wh: int) -> Iterator[Line]:
+        """Energy that fills the tiers, what is free of it first."""
+        limits = self.limits_wh(season)
+        free_limit_wh = int(self.calendar.tariff.free_kwh(self.household) * 1000)
+        while wh:
+            tier = sum(limit <= self.used_wh for limit in limits)
+            step = min([wh, *(limit - self.used_wh for limit in limits[tier : tier + 1])])
+            free_wh = min(step, max(0, free_limit_wh - self.free_wh))
+            if free_wh:
+                step = free_wh
+                self.free_wh += step
+                yield Line(start, self._begun, tier, rate, step, Fraction(0), Fraction(0))
+            else:
+                yield from self._line(start, season.ladders[self.household], tier, rate, step)
+            self.used_wh += step
+            wh -= step
+
+    def _line(
+        self, start: datetime, ladder: Ladder, tier: int, rate: int, wh: int
+    ) -> Iterator[Line]:
+        if wh:
+            price = Fraction(ladder.prices[tier][rate])
+            service = Fraction(ladder.service[rate]) if ladder.service and price else Fraction(0)
+            yield Line(start, self._begun, tier, rate, wh, price, price * wh / 1000, service)
 
 
 def _midnights(moment: datetime) -> int:
     """Midnights before `moment`."""
     return -((EPOCH - moment) // _DAY)
+
+
+def _months_begun(moment: datetime) -> int:
+    """Months that began before `moment`."""
+    before = moment - timedelta(microseconds=1)
+    return before.year * 12 + before.month

@@ -156,8 +156,7 @@ class Explainer:
         if engine is None or engine.calendar.tariff is not tariff:
             fresh = Account(tariff, self._household, self._multiplier)
             if engine is not None:
-                fresh.used_wh, fresh.period = engine.used_wh, engine.period
-                fresh.moment = engine.moment
+                fresh.go_on_from(engine)
             self._engine = engine = fresh
         engine.household, engine.multiplier = self._household, self._multiplier
         return engine
@@ -233,7 +232,9 @@ class Explainer:
 
     def _take_rollover(self, record: Record) -> None:
         used = decimals(_kwh(record.fields["used_wh"]))
-        begun = to_datetime(record.fields["new_period"])
+        # Its kind is added to when a period began.
+        period_t2000 = record.fields["new_period"]
+        begun = to_datetime(period_t2000 - period_t2000 % 4)
         self._add(record, "tier period", note=f"{used} kWh in the one before; began {begun}")
 
     def _add(

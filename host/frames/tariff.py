@@ -20,14 +20,15 @@ from host.frames.tariff_terms import (
     SetTerms,
     TariffError,
     TariffFile,
+    free_settlement,
     sets_of,
 )
 from host.units import EPOCH, to_t2000
 
-TIERS_LIMIT = 8
 IMAGE_LIMIT = 4096
 
 _PERIODS = ("none", "month", "year")
+_RULES = ("whole", "this_month", "next_month")
 
 
 def load(path: Path) -> TariffFile:
@@ -59,19 +60,28 @@ _LADDER = c.Struct(
     "prices"
     / c.Array(c.this._.tiers * c.this._.rates, c.Struct("e4" / c.Int32ul, "e8_low" / c.Int16ul)),
 )
+_SEASON = c.Struct(
+    "month" / c.Int8ul,
+    "day" / c.Int8ul,
+    "ladder" / c.Int8ul,
+    "table" / c.Int8ul,
+    "rest_table" / c.Int8ul,
+    "uncounted" / c.Int24ul,
+)
 _SET = c.Struct(
     "start_t2000" / c.Int32ul,
     "standing_e7" / c.Int32ul,
+    "standing_e4" / c.Int32ul,
     "period" / c.Int8ul,
     "settlement_count" / c.Rebuild(c.Int8ul, c.len_(c.this.settlements)),
     "season_count" / c.Rebuild(c.Int8ul, c.len_(c.this.seasons)),
     "rest_days" / c.Int8ul,
     "settlements" / c.Array(c.this.settlement_count, c.Byte[3]),
-    "seasons" / c.Array(c.this.season_count, c.Byte[5]),
+    "seasons" / c.Array(c.this.season_count, _SEASON),
 )
 _SLOT = c.Struct("minute" / c.Int16ul, "rate" / c.Int8ul)
 IMAGE = c.Struct(
-    "magic" / c.Const(b"DT\x01"),
+    "magic" / c.Const(b"DT\x02"),
     "number" / c.Int8ul,
     "rates" / c.Int8ul,
     "tiers" / c.Int8ul,
@@ -80,7 +90,10 @@ IMAGE = c.Struct(
     "set_count" / c.Rebuild(c.Int8ul, c.len_(c.this.sets)),
     "table_count" / c.Rebuild(c.Int8ul, c.len_(c.this.tables)),
     "holiday_count" / c.Rebuild(c.Int8ul, c.len_(c.this.holidays)),
-    c.Padding(1),
+    "rules" / c.Int8ul,
+    "free_period" / c.Int8ul,
+    "free_settlement" / c.Byte[3],
+    "free_wh" / c.If(c.this.free_period, c.Array(c.this.households, c.Int32ul)),
     "ladders" / c.Array(c.this.ladder_count * c.this.households, _LADDER),
     "sets" / c.Array(c.this.set_count, _SET),
     "tables" / c.Array(c.this.table_count, c.PrefixedArray(c.Int8ul, _SLOT)),
@@ -93,21 +106,17 @@ def build(tariff: TariffFile, number: int = 1) -> bytes:
     """The image of `tariff` as number 1..255; TariffError if it cannot be honoured exactly."""
     sets = sets_of(tariff)
     seasons = [season for terms in sets for season in terms.seasons]
-    tiers = {len(season.ladders[0].prices) for season in seasons}
-    if len(tiers) > 1 or max(tiers) > TIERS_LIMIT:
-        raise TariffError(
-            f"tiers: {sorted(tiers)} tiers; all seasons and sets need the same number, "
-            f"at most {TIERS_LIMIT}"
-        )
     ladders = list(dict.fromkeys(season.ladders for season in seasons))
     tables = _tables(tariff)
     names = list(tables)
     fields: dict[str, Any] = {
         "number": number,
         "rates": len(tariff.rates),
-        "tiers": tiers.pop(),
+        "tiers": len(seasons[0].ladders[0].prices),
         "households": len(tariff.household_names),
         "ladder_count": len(ladders),
+        "rules": _rules(tariff),
+        **_free_fields(tariff),
         "ladders": [_ladder_fields(ladder) for kinds in ladders for ladder in kinds],
         "sets": [_set_fields(terms, ladders, names, tariff.schedule) for terms in sets],
         "tables": list(tables.values()),
@@ -115,15 +124,34 @@ def build(tariff: TariffFile, number: int = 1) -> bytes:
     }
     if not tariff.clock_tells_rate:
         _leave_out_tables(fields)
-    _check_count("kinds of households", len(tariff.household_names), 4)
-    _check_count("different ladders", len(ladders), 16)
-    _check_count("sets of terms", len(sets), 4)
+    _check_count("kinds of households", len(tariff.household_names), 16)
+    _check_count("different ladders", len(ladders), 64)
+    _check_count("sets of terms", len(sets), 32)
     _check_count("day tables", len(tables), 16)
-    _check_count("holidays", len(fields["holidays"]), 64)
+    _check_count("holidays", len(fields["holidays"]), 128)
     image = bytes(IMAGE.build(fields))
     if len(image) > IMAGE_LIMIT:
-        raise TariffError(f"the image has {len(image)} bytes, at most {IMAGE_LIMIT}")
+        raise TariffError(
+            f"the image has {len(image)} bytes, at most {IMAGE_LIMIT}: take sets that are past "
+            "out of the file, or fewer kinds of household"
+        )
     return image
+
+
+def _rules(tariff: TariffFile) -> int:
+    part = tariff.part_year
+    rules = (part.opened, part.moved_in, part.household)
+    return sum(_RULES.index(rule) << 2 * at for at, rule in enumerate(rules))
+
+
+def _free_fields(tariff: TariffFile) -> dict[str, Any]:
+    settlement = free_settlement(tariff)
+    kinds = range(len(tariff.household_names))
+    return {
+        "free_period": _PERIODS.index(tariff.free_period or "none"),
+        "free_settlement": settlement or (0, 0, 0),
+        "free_wh": [int(tariff.free_kwh(kind) * 1000) for kind in kinds],
+    }
 
 
 def _leave_out_tables(fields: dict[str, Any]) -> None:
@@ -132,7 +160,7 @@ def _leave_out_tables(fields: dict[str, Any]) -> None:
     fields["holidays"] = []
     for terms in fields["sets"]:
         terms["rest_days"] = 0
-        terms["seasons"] = [(*season[:3], 0, 0) for season in terms["seasons"]]
+        terms["seasons"] = [{**one, "table": 0, "rest_table": 0} for one in terms["seasons"]]
 
 
 def _check_count(what: str, count: int, limit: int) -> None:
@@ -173,17 +201,19 @@ def _set_fields(
     return {
         "start_t2000": to_t2000(terms.start),
         "standing_e7": int(terms.standing_yuan.scaleb(7)),
+        "standing_e4": int(terms.monthly_yuan.scaleb(4)),
         "period": _PERIODS.index(terms.period),
         "rest_days": rest_days,
         "settlements": terms.settlements,
         "seasons": [
-            (
-                season.month,
-                season.day,
-                ladders.index(season.ladders),
-                _table_number(names, season.table),
-                _table_number(names, season.rest_table),
-            )
+            {
+                "month": season.month,
+                "day": season.day,
+                "ladder": ladders.index(season.ladders),
+                "table": _table_number(names, season.table),
+                "rest_table": _table_number(names, season.rest_table),
+                "uncounted": sum(1 << rate for rate in season.uncounted),
+            }
             for season in terms.seasons
         ],
     }

@@ -4,9 +4,16 @@
      "tier_reset": ["01-01 00"],            MM-DD hh of a year; of a month DD hh counts
      "rates": ["peak", "valley"],           in the order of the meter's registers
      "tiers": [{"upto_kwh": "2760", "prices": ["0.568", "0.288"]}, ...,  {"prices": [...]}],
-     "standing_yuan_per_day": "0.1",
-     "seasons": [{"from": "05-01", "tiers": [...], "table": "...", "rest_table": "..."}, ...],
-     "households": {"large": {"extra_kwh": ["100", "0"]}, "low income": {"free_kwh": "15"}},
+     "tier_rates": ["peak"],                energy at other rates fills no tier
+     "service_yuan_per_kwh": ["0.4", "0.3"],  one, or one a rate; added to the prices
+     "standing_yuan_per_day": "0.1", "standing_yuan_per_month": "20",
+     "seasons": [{"from": "05-01", "tiers": [...], "table": "...", "rest_table": "...",
+                  "tier_rates": [...], "service_yuan_per_kwh": [...], "households": {...}}, ...],
+     "households": {"large": {"extra_kwh": ["100", "0"]}, "low income": {"free_kwh": "15"},
+                    "school": {"tiers": [...]}},
+     "free_period": "month|year", "free_reset": "01 00",   of free_kwh; else the tier period
+     "part_year": {"opened": "whole|this_month", "moved_in": "whole|this_month",
+                   "household": "whole|this_month|next_month"},
      "schedule": {"tables": {"day": [["00:00", "valley"], ["08:00", "peak"]]}, "table": "day",
                   "rest_table": "...", "rest_days": ["sat", "sun"],
                   "holidays": {"2026-10-01": "..."}},
@@ -15,11 +22,13 @@
 Day tables with `"in_meter": true` only say when the meter switches its own registers.
 Only `name`, `tier_period` and `tiers` must stand. A season takes what it does not say from the
 tariff, a set of `next` from the set before it. The first kind of household is the ordinary one.
+Where seasons, sets or kinds have different numbers of tiers, the last tier of the shorter ones
+counts as all that they lack.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -30,9 +39,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from host.units import EPOCH
 
 RATES_LIMIT = 8
+CLOCK_RATES_LIMIT = 24
+TIERS_LIMIT = 8
+SEASONS_LIMIT = 16
+FREE_LIMIT_WH = 0xFFFFF
 ORDINARY = "ordinary"
 _PRICE_DECIMALS = 8
+_PRICE_LIMIT_YUAN = 100000
 _STANDING_DECIMALS = 7
+_MONTHLY_DECIMALS = 4
+# What no account uses: the limit of a tier that another ladder has and this one lacks.
+_BEYOND_KWH = Decimal("1073741.821")
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -62,6 +79,14 @@ class Tier(_Model):
     prices: list[Number]
 
 
+class Household(_Model):
+    """How a kind of household differs: higher limits, prices of its own, energy that is free."""
+
+    extra_kwh: list[Number] | None = None
+    free_kwh: Number | None = None
+    tiers: list[Tier] | None = None
+
+
 class Season(_Model):
     """What begins at 00:00 of `from` every year."""
 
@@ -69,13 +94,17 @@ class Season(_Model):
     tiers: list[Tier] | None = None
     table: str | None = None
     rest_table: str | None = None
+    tier_rates: list[str] | None = None
+    service_yuan_per_kwh: list[Number] | None = None
+    households: dict[str, Household] = {}
 
 
-class Household(_Model):
-    """How a kind of household differs: higher limits, or energy that costs nothing."""
+class PartYear(_Model):
+    """How much of a year's quota counts when something begins within the year."""
 
-    extra_kwh: list[Number] | None = None
-    free_kwh: Number | None = None
+    opened: Literal["whole", "this_month"] = "whole"
+    moved_in: Literal["whole", "this_month"] = "whole"
+    household: Literal["whole", "this_month", "next_month"] = "whole"
 
 
 class Schedule(_Model):
@@ -93,8 +122,12 @@ class _Terms(_Model):
     tier_period: Literal["month", "year", "none"]
     tier_reset: list[str] | None = None
     tiers: list[Tier]
+    tier_rates: list[str] | None = None
+    service_yuan_per_kwh: list[Number] | None = None
     standing_yuan_per_day: Number = Decimal(0)
+    standing_yuan_per_month: Number = Decimal(0)
     seasons: list[Season] = []
+    households: dict[str, Household] = {}
 
 
 class Next(_Model):
@@ -104,8 +137,12 @@ class Next(_Model):
     tier_period: Literal["month", "year", "none"] | None = None
     tier_reset: list[str] | None = None
     tiers: list[Tier] | None = None
+    tier_rates: list[str] | None = None
+    service_yuan_per_kwh: list[Number] | None = None
     standing_yuan_per_day: Number | None = None
+    standing_yuan_per_month: Number | None = None
     seasons: list[Season] | None = None
+    households: dict[str, Household] | None = None
 
 
 class TariffFile(_Terms):
@@ -114,8 +151,10 @@ class TariffFile(_Terms):
     name: str
     source: str = ""
     note: str = ""
-    rates: Annotated[list[str], Field(min_length=1, max_length=RATES_LIMIT)] = ["flat"]
-    households: dict[str, Household] = {}
+    rates: Annotated[list[str], Field(min_length=1, max_length=CLOCK_RATES_LIMIT)] = ["flat"]
+    free_period: Literal["month", "year"] | None = None
+    free_reset: str | None = None
+    part_year: PartYear = PartYear()
     schedule: Annotated[Schedule | None, BeforeValidator(lambda value: value or None)] = None
     next: list[Next] = []
 
@@ -131,27 +170,48 @@ class TariffFile(_Terms):
 
     @property
     def has_free_tier(self) -> bool:
-        """Whether tier 0 of the image is the energy that costs nothing."""
-        return any(kind.free_kwh is not None for kind in self.households.values())
+        """Whether tier 0 of the image is the energy that costs nothing in a tier period."""
+        kinds = [kind for named in self._all_households() for kind in named.values()]
+        return self.free_period is None and any(kind.free_kwh is not None for kind in kinds)
+
+    def _all_households(self) -> list[dict[str, Household]]:
+        """What is said of kinds of household anywhere in the file."""
+        sets: list[_Terms | Next] = [self, *self.next]
+        named = [one.households or {} for one in sets]
+        return named + [season.households for one in sets for season in one.seasons or []]
+
+    def free_kwh(self, household: int) -> Decimal:
+        """What costs nothing in each free period, for a kind of household."""
+        if self.free_period is None or household == 0:
+            return Decimal(0)
+        return list(self.households.values())[household - 1].free_kwh or Decimal(0)
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """Upper limits (kWh, inclusive, of all tiers but the last) and yuan per tier and rate."""
+    """Upper limits (kWh, inclusive, of all tiers but the last) and yuan per tier and rate.
+
+    `service` is what each rate's prices hold of the service fee.
+    """
 
     limits_kwh: tuple[Decimal, ...]
     prices: tuple[tuple[Decimal, ...], ...]
+    service: tuple[Decimal, ...] = ()
 
 
 @dataclass(frozen=True)
 class SeasonTerms:
-    """A season of a set: month, day, one ladder for each kind of household, day tables."""
+    """A season of a set: month, day, one ladder for each kind of household, day tables.
+
+    Energy at the `uncounted` rates fills no tier.
+    """
 
     month: int
     day: int
     ladders: tuple[Ladder, ...]
     table: str | None
     rest_table: str | None
+    uncounted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,13 +222,15 @@ class SetTerms:
     period: str
     settlements: tuple[tuple[int, int, int], ...]
     standing_yuan: Decimal
+    monthly_yuan: Decimal
     seasons: tuple[SeasonTerms, ...]
 
 
 def sets_of(tariff: TariffFile) -> list[SetTerms]:
     """All sets, the first from the beginning of time; TariffError names what cannot be."""
-    if len(set(tariff.rates)) < len(tariff.rates):
-        raise TariffError(f"rates {tariff.rates}: two have the same name")
+    _check_rates(tariff)
+    _check_households(tariff)
+    free_settlement(tariff)
     terms: _Terms = tariff
     sets = [_set_terms(tariff, terms, EPOCH, "")]
     for at, following in enumerate(tariff.next):
@@ -176,40 +238,187 @@ def sets_of(tariff: TariffFile) -> list[SetTerms]:
         start = _moment(following.begins, f"{place}from")
         if start <= sets[-1].start:
             raise TariffError(f"{place}from {following.begins!r}: not after the set before")
-        changed = following.model_dump(exclude_none=True, exclude={"begins"}, by_alias=True)
-        if "tier_period" in changed and "tier_reset" not in changed:
-            changed["tier_reset"] = None
+        fresh = {name: getattr(following, name) for name in _Terms.model_fields}
+        fresh = {name: value for name, value in fresh.items() if value is not None}
+        if "tier_period" in fresh:
+            fresh["tier_reset"] = following.tier_reset
         kept = {name: getattr(terms, name) for name in _Terms.model_fields}
-        fresh = {name: getattr(following, name) for name in changed}
+        fresh["households"] = {**terms.households, **(following.households or {})}
         terms = _Terms.model_construct(**{**kept, **fresh})
         sets.append(_set_terms(tariff, terms, start, place))
-    return sets
+    return _with_equal_tiers(sets)
+
+
+def _with_equal_tiers(sets: list[SetTerms]) -> list[SetTerms]:
+    """Give all ladders the number of tiers of the longest."""
+    ladders = [one for terms in sets for season in terms.seasons for one in season.ladders]
+    count = max(len(ladder.prices) for ladder in ladders)
+    if count > TIERS_LIMIT:
+        raise TariffError(f"tiers: {count} tiers, at most {TIERS_LIMIT}")
+
+    def filled(ladder: Ladder) -> Ladder:
+        lacking = count - len(ladder.prices)
+        limits = (*ladder.limits_kwh, *[_BEYOND_KWH] * lacking)
+        return replace(
+            ladder, limits_kwh=limits, prices=(*ladder.prices, *[ladder.prices[-1]] * lacking)
+        )
+
+    return [
+        replace(
+            terms,
+            seasons=tuple(
+                replace(season, ladders=tuple(filled(one) for one in season.ladders))
+                for season in terms.seasons
+            ),
+        )
+        for terms in sets
+    ]
+
+
+def _check_rates(tariff: TariffFile) -> None:
+    if len(set(tariff.rates)) < len(tariff.rates):
+        raise TariffError(f"rates {tariff.rates}: two have the same name")
+    if len(tariff.rates) > RATES_LIMIT and not tariff.clock_tells_rate:
+        raise TariffError(
+            f"rates: {len(tariff.rates)} rates; meters have at most {RATES_LIMIT} registers, "
+            "so give day tables of the clock (schedule without in_meter)"
+        )
+
+
+def _check_households(tariff: TariffFile) -> None:
+    for named in tariff._all_households():
+        for name, kind in named.items():
+            if name not in tariff.households:
+                known = ", ".join(tariff.household_names)
+                raise TariffError(f"households.{name}: the tariff has only {known}")
+            if kind.tiers is not None and kind.extra_kwh is not None:
+                raise TariffError(
+                    f"households.{name}: has tiers of its own, so write its limits there and "
+                    "leave extra_kwh out"
+                )
+            own = tariff.households[name].free_kwh
+            if tariff.free_period and kind.free_kwh not in (None, own):
+                raise TariffError(
+                    f"households.{name}.free_kwh {kind.free_kwh}: with free_period it is the "
+                    "same in all seasons and sets"
+                )
+            place = f"households.{name}.free_kwh"
+            _check_decimals(kind.free_kwh or Decimal(0), 3, 1000000, place)
+            if tariff.free_period and (kind.free_kwh or 0) * 1000 > FREE_LIMIT_WH:
+                most = Decimal(FREE_LIMIT_WH) / 1000
+                raise TariffError(f"{place} {kind.free_kwh}: with free_period at most {most}")
+
+
+def free_settlement(tariff: TariffFile) -> tuple[int, int, int] | None:
+    """Month (0: every one), day and hour when a free period begins; None without one."""
+    if tariff.free_period is None:
+        if tariff.free_reset is not None:
+            raise TariffError(f"free_reset {tariff.free_reset!r}: there is no free_period")
+        return None
+    resets = None if tariff.free_reset is None else [tariff.free_reset]
+    found = _settlement_rows(tariff.free_period, resets, "free_reset", 1)
+    return found[0]
 
 
 def _set_terms(tariff: TariffFile, terms: _Terms, start: datetime, place: str) -> SetTerms:
     standing = terms.standing_yuan_per_day
     _check_decimals(standing, _STANDING_DECIMALS, 100, f"{place}standing_yuan_per_day")
-    schedule = tariff.schedule
-    table = schedule.table if schedule else None
-    rest_table = (schedule.rest_table or table) if schedule else None
-    seasons = []
-    for at, season in enumerate(terms.seasons):
-        within = f"{place}seasons[{at}]."
-        month, day = _month_day(season.begins, f"{within}from")
-        tiers = f"{within}tiers" if season.tiers else f"{place}tiers"
-        ladders = _ladders(tariff, season.tiers or terms.tiers, tiers)
-        own = season.table or table
-        if schedule is None and (season.table or season.rest_table):
-            raise TariffError(f"{within}table: there is no schedule")
-        rest = season.rest_table or (season.table and own) or rest_table
-        seasons.append(SeasonTerms(month, day, ladders, own, rest))
-    ladders = _ladders(tariff, terms.tiers, f"{place}tiers")
-    if not seasons:
-        seasons = [SeasonTerms(1, 1, ladders, table, rest_table)]
+    monthly = terms.standing_yuan_per_month
+    _check_decimals(monthly, _MONTHLY_DECIMALS, 100000, f"{place}standing_yuan_per_month")
+    if len(terms.seasons) > SEASONS_LIMIT:
+        raise TariffError(f"{place}seasons: {len(terms.seasons)}, at most {SEASONS_LIMIT}")
+    seasons = [
+        _season_terms(tariff, terms, season, place, f"{place}seasons[{at}].")
+        for at, season in enumerate(terms.seasons)
+    ]
+    # The terms of no season must be right even where seasons replace all of them.
+    whole_year = Season.model_validate({"from": "01-01"})
+    alone = _season_terms(tariff, terms, whole_year, place, place)
     if len({(season.month, season.day) for season in seasons}) < len(seasons):
         raise TariffError(f"{place}seasons: two begin on the same day")
     settlements = _settlements(terms, place)
-    return SetTerms(start, terms.tier_period, settlements, standing, tuple(seasons))
+    kept = tuple(seasons or [alone])
+    return SetTerms(start, terms.tier_period, settlements, standing, monthly, kept)
+
+
+def _season_terms(
+    tariff: TariffFile, terms: _Terms, season: Season, place: str, within: str
+) -> SeasonTerms:
+    month, day = _month_day(season.begins, f"{within}from")
+    schedule = tariff.schedule
+    table = schedule.table if schedule else None
+    rest_table = (schedule.rest_table or table) if schedule else None
+    if schedule is None and (season.table or season.rest_table):
+        raise TariffError(f"{within}table: there is no schedule")
+    own = season.table or table
+    rest = season.rest_table or (season.table and own) or rest_table
+    counted = terms.tier_rates if season.tier_rates is None else season.tier_rates
+    for name in counted or []:
+        if name not in tariff.rates:
+            raise TariffError(f"{within}tier_rates {name!r}: no rate of {tariff.rates}")
+    uncounted = tuple(
+        at for at, name in enumerate(tariff.rates) if counted is not None and name not in counted
+    )
+    if len(uncounted) == len(tariff.rates):
+        raise TariffError(f"{within}tier_rates: at least one rate must fill the tiers")
+    service = _service(tariff, terms, season, within)
+    kinds = {ORDINARY: Household(), **terms.households, **season.households}
+    ladders = []
+    for name in tariff.household_names:
+        kind = kinds[name]
+        tiers, at = terms.tiers, f"{place}tiers"
+        if kind.tiers is not None:
+            tiers, at = kind.tiers, f"households.{name}.tiers"
+        elif season.tiers is not None:
+            tiers, at = season.tiers, f"{within}tiers"
+        ladder = _household_ladder(kind, _ladder(tariff, tiers, at), f"households.{name}")
+        ladder = _with_service(ladder, service, at)
+        _check_uncounted(tariff, ladder, uncounted, at)
+        if tariff.has_free_tier:
+            ladder = _with_free_tier(kind, ladder, uncounted, f"households.{name}")
+        ladders.append(ladder)
+    return SeasonTerms(month, day, tuple(ladders), own, rest, uncounted)
+
+
+def _service(
+    tariff: TariffFile, terms: _Terms, season: Season, within: str
+) -> tuple[Decimal, ...]:
+    """The service fee of each rate, () where there is none."""
+    own = season.service_yuan_per_kwh
+    service = terms.service_yuan_per_kwh if own is None else own
+    if service is None:
+        return ()
+    place = f"{within}service_yuan_per_kwh"
+    if len(service) not in (1, len(tariff.rates)):
+        raise TariffError(f"{place}: {len(service)} values for {len(tariff.rates)} rates")
+    for at, value in enumerate(service):
+        _check_decimals(value, _PRICE_DECIMALS, _PRICE_LIMIT_YUAN, f"{place}[{at}]")
+    return tuple(service * len(tariff.rates) if len(service) == 1 else service)
+
+
+def _with_service(ladder: Ladder, service: tuple[Decimal, ...], place: str) -> Ladder:
+    if not service:
+        return ladder
+    prices = tuple(
+        tuple(price + fee for price, fee in zip(tier, service, strict=True))
+        for tier in ladder.prices
+    )
+    for price in (price for tier in prices for price in tier):
+        _check_decimals(
+            price, _PRICE_DECIMALS, _PRICE_LIMIT_YUAN, f"{place} with service_yuan_per_kwh"
+        )
+    return Ladder(ladder.limits_kwh, prices, service)
+
+
+def _check_uncounted(
+    tariff: TariffFile, ladder: Ladder, uncounted: tuple[int, ...], place: str
+) -> None:
+    for rate in uncounted:
+        if len({tier[rate] for tier in ladder.prices}) > 1:
+            raise TariffError(
+                f"{place}: {tariff.rates[rate]!r} is not in tier_rates, so it must cost the "
+                "same in all tiers"
+            )
 
 
 def _settlements(terms: _Terms, place: str) -> tuple[tuple[int, int, int], ...]:
@@ -219,31 +428,34 @@ def _settlements(terms: _Terms, place: str) -> tuple[tuple[int, int, int], ...]:
         if resets:
             raise TariffError(f"{place} {resets}: nothing is reset with tier_period none")
         return ()
+    limit = 1 if terms.tier_period == "month" else 6
+    return _settlement_rows(terms.tier_period, resets, place, limit)
+
+
+def _settlement_rows(
+    period: str, resets: list[str] | None, place: str, limit: int
+) -> tuple[tuple[int, int, int], ...]:
     if resets is None:
         resets = ["01-01 00"]
     found = []
     for at, text in enumerate(resets):
         match = re.fullmatch(r"(?:([0-9]{2})-)?([0-9]{2})(?: ([0-9]{2}))?", text)
-        if not match or (terms.tier_period == "year" and not match[1]):
+        if not match or (period == "year" and not match[1]):
             raise TariffError(f'{place}[{at}] {text!r}: write MM-DD hh, such as "01-01 00"')
         month, day, hour = int(match[1] or 0), int(match[2]), int(match[3] or 0)
-        if terms.tier_period == "month":
+        if period == "month":
             month = 0
         elif not 1 <= month <= 12:
             raise TariffError(f"{place}[{at}] {text!r}: a month is 01 to 12")
         if not 1 <= day <= 28 or hour > 23:
             raise TariffError(f"{place}[{at}] {text!r}: a day is 01 to 28, an hour 00 to 23")
         found.append((month, day, hour))
-    limit = 1 if terms.tier_period == "month" else 6
     if not 1 <= len(found) <= limit or len(set(found)) < len(found):
-        raise TariffError(
-            f"{place} {resets}: a {terms.tier_period} has 1 to {limit}, all different"
-        )
+        raise TariffError(f"{place} {resets}: a {period} has 1 to {limit}, all different")
     return tuple(found)
 
 
-def _ladders(tariff: TariffFile, tiers: Sequence[Tier], place: str) -> tuple[Ladder, ...]:
-    """The ladder of each kind of household, all with the same number of tiers."""
+def _ladder(tariff: TariffFile, tiers: Sequence[Tier], place: str) -> Ladder:
     limits: list[Decimal] = []
     for at, tier in enumerate(tiers):
         if len(tier.prices) != len(tariff.rates):
@@ -251,48 +463,55 @@ def _ladders(tariff: TariffFile, tiers: Sequence[Tier], place: str) -> tuple[Lad
                 f"{place}[{at}].prices: {len(tier.prices)} prices for {len(tariff.rates)} rates"
             )
         for rate, price in enumerate(tier.prices):
-            _check_decimals(price, _PRICE_DECIMALS, 100000, f"{place}[{at}].prices[{rate}]")
+            _check_decimals(
+                price, _PRICE_DECIMALS, _PRICE_LIMIT_YUAN, f"{place}[{at}].prices[{rate}]"
+            )
         last = at == len(tiers) - 1
         if last != (tier.upto_kwh is None):
             reason = "the last tier has no limit" if last else "only the last tier may lack it"
             raise TariffError(f"{place}[{at}].upto_kwh {tier.upto_kwh}: {reason}")
         if tier.upto_kwh is not None:
             _check_decimals(tier.upto_kwh, 3, 1000000, f"{place}[{at}].upto_kwh")
-            if tier.upto_kwh <= (limits[-1] if limits else 0):
-                raise TariffError(f"{place}[{at}].upto_kwh {tier.upto_kwh}: limits must grow")
+            if not tier.upto_kwh or tier.upto_kwh < max(limits, default=0):
+                raise TariffError(
+                    f"{place}[{at}].upto_kwh {tier.upto_kwh}: limits must be above 0 and not fall"
+                )
             limits.append(tier.upto_kwh)
     if not tiers:
         raise TariffError(f"{place}: there must be at least one")
-    prices = tuple(tuple(tier.prices) for tier in tiers)
-    kinds = [Household(), *tariff.households.values()]
-    names = tariff.household_names
-    return tuple(
-        _household_ladder(tariff, kind, Ladder(tuple(limits), prices), f"households.{name}")
-        for kind, name in zip(kinds, names, strict=True)
-    )
+    return Ladder(tuple(limits), tuple(tuple(tier.prices) for tier in tiers))
 
 
-def _household_ladder(tariff: TariffFile, kind: Household, base: Ladder, place: str) -> Ladder:
+def _household_ladder(kind: Household, base: Ladder, place: str) -> Ladder:
+    """The ladder with the higher limits of a kind of household."""
     limits = base.limits_kwh
-    if kind.extra_kwh is not None:
-        if len(kind.extra_kwh) != len(limits):
-            raise TariffError(
-                f"{place}.extra_kwh: {len(kind.extra_kwh)} values for {len(limits)} limits"
-            )
-        for extra in kind.extra_kwh:
-            _check_decimals(extra, 3, 1000000, f"{place}.extra_kwh")
-        limits = tuple(limit + extra for limit, extra in zip(limits, kind.extra_kwh, strict=True))
-        if list(limits) != sorted(set(limits)):
-            raise TariffError(f"{place}.extra_kwh: the limits no longer grow")
-    prices = base.prices
-    if tariff.has_free_tier:
-        free = kind.free_kwh or Decimal(0)
-        _check_decimals(free, 3, 1000000, f"{place}.free_kwh")
-        if limits and free > limits[0]:
-            raise TariffError(f"{place}.free_kwh {free}: above the first limit {limits[0]}")
-        limits = (free, *limits)
-        prices = (tuple(Decimal(0) for _ in tariff.rates), *prices)
-    return Ladder(limits, prices)
+    if kind.extra_kwh is None:
+        return base
+    if len(kind.extra_kwh) != len(limits):
+        raise TariffError(
+            f"{place}.extra_kwh: {len(kind.extra_kwh)} values for {len(limits)} limits"
+        )
+    for extra in kind.extra_kwh:
+        _check_decimals(extra, 3, 1000000, f"{place}.extra_kwh")
+    limits = tuple(limit + extra for limit, extra in zip(limits, kind.extra_kwh, strict=True))
+    if list(limits) != sorted(limits):
+        raise TariffError(f"{place}.extra_kwh: the limits must not fall")
+    if limits and limits[-1] >= _BEYOND_KWH:
+        raise TariffError(f"{place}.extra_kwh: a limit of {limits[-1]} is too high")
+    return replace(base, limits_kwh=limits)
+
+
+def _with_free_tier(
+    kind: Household, ladder: Ladder, uncounted: tuple[int, ...], place: str
+) -> Ladder:
+    """The ladder with a tier before it that costs nothing."""
+    free = kind.free_kwh or Decimal(0)
+    if ladder.limits_kwh and free > ladder.limits_kwh[0]:
+        raise TariffError(f"{place}.free_kwh {free}: above the first limit {ladder.limits_kwh[0]}")
+    first = tuple(
+        price if rate in uncounted else Decimal(0) for rate, price in enumerate(ladder.prices[0])
+    )
+    return replace(ladder, limits_kwh=(free, *ladder.limits_kwh), prices=(first, *ladder.prices))
 
 
 def _check_decimals(value: Decimal, decimals: int, limit: int, place: str) -> None:

@@ -28,14 +28,17 @@ def terms(
     seasons: "tuple[tuple[int, ...], ...]" = ((1, 1, 0, 0, 0),),
     standing_e7: int = 0,
     rest_days: int = 0,
+    standing_e4: int = 0,
 ) -> bytes:
-    """One set; seasons are (month, day, ladder, table, table of rest days)."""
+    """One set; seasons are (month, day, ladder, table, table of rest days[, uncounted])."""
     kind, settlements = period
-    out = pack(
-        "<IIBBBB", start_t2000, standing_e7, kind, len(settlements), len(seasons), rest_days
-    )
-    for row in settlements + seasons:
+    out = pack("<III", start_t2000, standing_e7, standing_e4)
+    out += bytes((kind, len(settlements), len(seasons), rest_days))
+    for row in settlements:
         out += bytes(row)
+    for row in seasons:
+        uncounted = row[5] if len(row) > 5 else 0
+        out += bytes(row[:5]) + pack("<I", uncounted)[:3]
     return out
 
 
@@ -48,11 +51,20 @@ def image(
     holidays: "tuple[tuple[int, int], ...]" = (),
     households: int = 1,
     number: int = 1,
+    rules: int = 0,
+    free: "tuple[int, ...]" = (0, 0, 0, 0),
+    free_wh: "tuple[int, ...]" = (),
 ) -> bytes:
-    """The whole image; tables are slots (minute, rate), holidays (day, table)."""
+    """The whole image; tables are slots (minute, rate), holidays (day, table).
+
+    `free` is the free period and its settlement, `free_wh` what is free by kind of household.
+    """
     count = len(ladders) // households
-    head = (number, rates, tiers, households, count, len(sets), len(tables), len(holidays), 0)
-    out = b"DT\x01" + bytes(head) + b"".join(ladders) + b"".join(sets)
+    head = (number, rates, tiers, households, count, len(sets), len(tables), len(holidays), rules)
+    out = b"DT\x02" + bytes(head) + bytes(free)
+    for wh in free_wh:
+        out += pack("<I", wh)
+    out += b"".join(ladders) + b"".join(sets)
     for table in tables:
         out += bytes((len(table),))
         for minute, rate in table:

@@ -1,7 +1,8 @@
 """Goal: the properties that public billing engines broke hold for any tariff and any readings.
 
-Method: hypothesis draws tariffs (sets, seasons, periods, day tables, standing charges), readings,
-gaps, clock steps and top-ups; the firmware's ledger must agree, digit for digit, with the
+Method: hypothesis draws tariffs (sets, seasons, periods, day tables, standing charges, kinds of
+household, free energy, rates that fill no tier), readings, gaps, clock steps, top-ups, households
+that change or move in; the firmware's ledger must agree, digit for digit, with the
 fractions of host.billing, and each property is then checked by itself. P1 to P12 are the names of
 docs/PREPAYMENT.md.
 """
@@ -14,10 +15,10 @@ from fractions import Fraction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from host.billing.pricing import Account, Calendar
+from host.billing.pricing import Account, Calendar, HouseholdError
 from host.device.bill import CHARGED, FIRST, Ledger, Tariff
 from host.frames.tariff import build
-from host.frames.tariff_terms import Ladder, TariffFile
+from host.frames.tariff_terms import Ladder, PartYear, TariffFile
 from host.units import EPOCH, to_t2000
 from tests.host.tariff_strategies import tariff_files
 
@@ -26,6 +27,8 @@ START = datetime(2026, 1, 31, 23, 59, 30)
 GAPS = st.one_of(st.sampled_from([1, 60, 900, 900, 900, 3600, 86400]), st.integers(1, 40 * 86400))
 ENERGY = st.one_of(st.integers(0, 40000), st.sampled_from([0, 10, 1000, 2**30 // 3000, 400000]))
 READINGS = st.lists(st.tuples(GAPS, st.lists(ENERGY, min_size=4, max_size=4)), max_size=8)
+# Kinds of household of the random tariffs.
+KINDS = st.integers(0, 2)
 # What one tier limit more or less decides.
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 300000)), min_size=1, max_size=8)
 
@@ -41,19 +44,22 @@ lasting = settings(
 class Household:
     """The firmware's ledger and the fractions, reading the same meter."""
 
-    def __init__(self, tariff: TariffFile, start: datetime = START, used_wh: int = 0) -> None:
+    def __init__(
+        self, tariff: TariffFile, start: datetime = START, used_wh: int = 0, kind: int = 0
+    ) -> None:
         image = build(tariff)
         self.file = tariff
         self.tariff = Tariff()
         assert self.tariff.load(image, len(image)) == ""
         self.ledger = Ledger(2)
         self.ledger.power_limit_w = 10**12
+        self.ledger.describe(1, kind)
         self.ledger.used_wh[1] = used_wh
         self.registers_wh = array("i", [0] * self.tariff.registers)
         self.now = start
-        self.other = Account(tariff)
-        self.other.start(start, list(self.registers_wh))
+        self.other = Account(tariff, kind)
         self.other.used_wh = used_wh
+        self.other.start(start, list(self.registers_wh))
         assert self.prepare() == FIRST
         self.ledger.commit(1)
 
@@ -71,6 +77,28 @@ class Household:
             self.other.read(self.now, list(self.registers_wh))
         return outcome
 
+    def change(self, kind: int) -> None:
+        """Make it another kind of household on both sides, or on neither."""
+        t2000 = to_t2000(self.now)
+        ledger = self.ledger
+        quota = ledger.quota_after(1, self.tariff, kind, t2000)
+        try:
+            self.other.change_household(kind, self.now)
+        except HouseholdError:
+            assert quota == -1
+            return
+        assert quota != -1
+        ledger.describe(1, kind)
+        ledger.set_used(1, ledger.used_wh[1], ledger.period_t2000[1], quota, ledger.free[1])
+
+    def move_in(self) -> None:
+        """Have another household move in, on both sides."""
+        t2000 = to_t2000(self.now)
+        ledger = self.ledger
+        quota = ledger.quota_moved_in(self.tariff, t2000)
+        ledger.set_used(1, 0, self.tariff.period_at(t2000), quota, ledger.free[1])
+        self.other.move_in(self.now)
+
     @property
     def charged_yuan(self) -> Fraction:
         one = self.ledger
@@ -86,7 +114,15 @@ class Household:
 def steady(tariff: TariffFile) -> TariffFile:
     """The tariff without anything that changes with time."""
     return tariff.model_copy(
-        update={"seasons": [], "next": [], "schedule": None, "standing_yuan_per_day": Decimal(0)}
+        update={
+            "seasons": [],
+            "next": [],
+            "schedule": None,
+            "standing_yuan_per_day": Decimal(0),
+            "standing_yuan_per_month": Decimal(0),
+            "free_period": None,
+            "free_reset": None,
+        }
     )
 
 
@@ -106,7 +142,44 @@ def test_the_device_agrees_with_fractions(
         assert one.charged_yuan == one.other.charged_yuan
         assert one.ledger.used_wh[1] == one.other.used_wh
         period = one.other.period
-        assert one.ledger.period_t2000[1] == (to_t2000(period) if period else 0)
+        assert one.ledger.period_t2000[1] == (period.t2000 if period else 0)
+
+
+@settings(lasting, max_examples=150)
+@given(
+    tariff_files(),
+    st.integers(0, 400 * 86400),
+    KINDS,
+    st.lists(
+        st.tuples(GAPS, st.lists(ENERGY, min_size=4, max_size=4), st.none() | KINDS | st.just(-1)),
+        max_size=8,
+    ),
+)
+def test_a_year_of_which_a_part_counts(
+    tariff: TariffFile,
+    opened_s: int,
+    kind: int,
+    readings: list[tuple[int, list[int], int | None]],
+) -> None:
+    """Accounts opened at any time, households that change and, at -1, move in."""
+    one = Household(tariff, START + timedelta(seconds=opened_s), kind=kind)
+    for gap_s, used_wh, event in readings:
+        assert one.read(gap_s, used_wh) == CHARGED
+        if event is not None and event >= 0:
+            one.change(event)
+        elif event is not None:
+            one.move_in()
+        assert one.charged_yuan == one.other.charged_yuan
+        assert one.ledger.used_wh[1] == one.other.used_wh
+        months = [span.months for span in one.other.spans]
+        quota = one.ledger.quota[1]
+        assert (quota & 15, quota >> 4 & 15) == (
+            (one.other.months, months[-1]) if months else (0, 0)
+        )
+        season = one.other.calendar.season_at(one.now)
+        tier = sum(limit <= one.other.used_wh for limit in one.other.limits_wh(season))
+        one.tariff.seek(to_t2000(one.now))
+        assert one.ledger.tier_of(1, one.tariff) == tier
 
 
 @lasting
@@ -130,12 +203,12 @@ def test_p1_conservation(
 
 
 @lasting
-@given(steady_files, STEPS, st.integers(1, 9))
+@given(steady_files, STEPS, st.integers(1, 9), KINDS)
 def test_p2_splitting_changes_nothing(
-    tariff: TariffFile, steps: list[tuple[int, int]], parts: int
+    tariff: TariffFile, steps: list[tuple[int, int]], parts: int, kind: int
 ) -> None:
-    whole = Household(tariff)
-    split = Household(tariff)
+    whole = Household(tariff, kind=kind)
+    split = Household(tariff, kind=kind)
     for register, wh in steps:
         register %= len(whole.registers_wh)
         used_wh = [0] * 4
@@ -149,11 +222,11 @@ def test_p2_splitting_changes_nothing(
 
 
 @lasting
-@given(tariff_files(), READINGS, st.integers(0, 10**6))
+@given(tariff_files(), READINGS, st.integers(0, 10**6), KINDS)
 def test_p3_more_energy_never_costs_less(
-    tariff: TariffFile, readings: list[tuple[int, list[int]]], more_wh: int
+    tariff: TariffFile, readings: list[tuple[int, list[int]]], more_wh: int, kind: int
 ) -> None:
-    one = Household(tariff)
+    one = Household(tariff, kind=kind)
     for gap_s, used_wh in readings:
         before_yuan = one.charged_yuan
         one.read(gap_s, used_wh)
@@ -173,14 +246,20 @@ def test_p4_parts_add_up_and_p5_tiers_are_filled_in_order(
 ) -> None:
     one = Household(tariff)
     count = len(one.registers_wh)
-    prices = Calendar(tariff).season_at(START).ladders[0].prices
+    season = Calendar(tariff).season_at(START)
+    prices, uncounted = season.ladders[0].prices, season.uncounted
     limits_wh = one.limits_wh()
-    used_wh_total = 0
+    used_wh_total = beside_wh = 0
     yuan = Fraction(0)
     for register, wh in steps:
         used_wh = [0] * 4
         used_wh[register % count] = wh
         one.read(900, used_wh)
+        if register % count in uncounted:
+            yuan += Fraction(prices[0][register % count]) * wh / 1000
+            beside_wh += wh
+            assert one.charged_yuan == yuan
+            continue
         below_wh = 0
         for tier, limit_wh in enumerate(limits_wh):
             from_wh = max(used_wh_total, below_wh)
@@ -189,7 +268,7 @@ def test_p4_parts_add_up_and_p5_tiers_are_filled_in_order(
             below_wh = limit_wh
         used_wh_total += wh
         assert one.charged_yuan == yuan
-    assert used_wh_total == one.ledger.used_wh[1] == sum(one.registers_wh)
+    assert used_wh_total == one.ledger.used_wh[1] == sum(one.registers_wh) - beside_wh
 
 
 @lasting
@@ -296,6 +375,7 @@ def test_p9_a_top_up_and_a_charge_commute(
 def test_p10_what_was_used_before_a_change_has_the_old_price(
     tariff: TariffFile, later_s: int, used_wh: list[int]
 ) -> None:
+    tariff = tariff.model_copy(update={"part_year": PartYear()})
     exact = Household(tariff)
     change = EPOCH + timedelta(seconds=exact.tariff.change_after(to_t2000(START)))
     if change > START + timedelta(days=400):
@@ -310,7 +390,10 @@ def test_p10_what_was_used_before_a_change_has_the_old_price(
     standing = exact.charged_yuan - alone.charged_yuan
     per_day = Fraction(exact.other.calendar.terms_at(START).standing_yuan)
     days = (change - EPOCH - timedelta(seconds=1)).days - (START - EPOCH).days
-    assert standing == per_day * days
+    per_month = Fraction(exact.other.calendar.terms_at(START).monthly_yuan)
+    before = change - timedelta(seconds=1)
+    months = before.year * 12 + before.month - START.year * 12 - START.month
+    assert standing == per_day * days + per_month * months
     # Read late, the division is in proportion to time, marked, and the fractions say the same.
     late = Household(tariff)
     late.read(gap_s + later_s, used_wh)
@@ -323,8 +406,16 @@ def _alone(tariff: TariffFile, ladder: Ladder) -> TariffFile:
     tiers = [
         {"upto_kwh": limit, "prices": list(row)}
         for row, limit in zip(ladder.prices, [*ladder.limits_kwh, None], strict=True)
+        if limit is None or 0 < limit < 10**6
     ]
-    plain = steady(tariff).model_copy(update={"tier_period": "none", "tier_reset": None})
+    plain = steady(tariff).model_copy(
+        update={
+            "tier_period": "none",
+            "tier_reset": None,
+            "service_yuan_per_kwh": None,
+            "households": {},
+        }
+    )
     kept = tariff.tiers[0].__class__
     return plain.model_copy(update={"tiers": [kept.model_construct(**tier) for tier in tiers]})
 
@@ -367,7 +458,7 @@ def test_p11_clock_steps_charge_nothing_twice(
             ended += 1
         assert one.charged_yuan == one.other.charged_yuan
         assert one.ledger.used_wh[1] == one.other.used_wh <= used
-    if not ended:
+    if not ended and tariff.tier_rates is None:
         assert one.ledger.used_wh[1] == used
 
 

@@ -90,9 +90,9 @@ class Account:
 
     @property
     def period_t2000(self) -> int:
-        """When the tier period began, 0 without one."""
+        """The tier period as records name it, 0 without one."""
         period = self.pricing.period if self.pricing else None
-        return to_t2000(period) if period else 0
+        return period.t2000 if period else 0
 
     @property
     def read_t2000(self) -> int:
