@@ -230,9 +230,10 @@ def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
                 # compare. The data is taken on the way; only a good frame's is looked at.
                 total = 0
                 size -= 12
+                place = start + 10
                 while size:
                     size -= 1
-                    byte = chunk[start + size + 10]
+                    byte = chunk[place + size]
                     ring[DATA + size] = (byte - 0x33) & 0xFF
                     total += byte
                 size = 10
@@ -367,17 +368,20 @@ def decode(di: int, data: object, offset: int, size: int, out: object) -> int:
     room = int(_len(out))  # type: ignore[arg-type]  # viper has an object here
     if count > room:
         count = room
+    scale = 1
+    if form < 0x300:
+        scale = 10
     for index in range(count):
         place = offset + item - 1
         byte = source[place]
         value = 0
         negative = 0
-        if byte > 0x7F and (form > 0x1FFF or (form > 0x1FF and form < 0x300)):
+        if byte & 0x80 and (form > 0x1FFF or (form > 0x1FF and form < 0x300)):
             negative = 1
             byte -= 0x80
+        rest = item
         while True:
-            high = byte >> 4
-            if high > 9 or (byte & 0x0F) > 9:
+            if ((byte + 0x66) ^ byte) & 0x110:
                 blank = 0xFF
                 for place in range(offset, offset + item):
                     blank &= source[place]
@@ -386,10 +390,10 @@ def decode(di: int, data: object, offset: int, size: int, out: object) -> int:
                 value = 0 - 0x40000000
                 negative = 0
                 break
-            value = value * 100 + byte - 6 * high
-            if place == offset:
-                if form < 0x300:
-                    value *= 10
+            value = value * 100 + byte - 6 * (byte >> 4)
+            rest -= 1
+            if rest == 0:
+                value *= scale
                 break
             place -= 1
             byte = source[place]
