@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 
+import ffi
 from micropython import const
 
 from boards import BoardError
@@ -31,6 +32,8 @@ _FLASH_SIZE = const(4194304)
 _MASK = const(0x1FFFFFFF)
 _T2000_S = const(946684800)  # 2000-01-01 00:00 UTC
 _CLOCK_SET_S = const(1577836800)  # a machine that says less than 2020 does not know the time
+_LOCK_NOW = const(6)  # of flock: for one alone, or fail at once
+_PID_SIZE = const(10)
 _REOPEN_MS = const(1000)
 _WRITE_SIZE = const(256)  # a terminal that is ready takes so many bytes without waiting
 
@@ -66,10 +69,14 @@ _USAGE = (
 
 
 class FileFlash:
-    """A block device in a file. Data written is in the kernel's hands: a kill loses nothing."""
+    """A block device in a file. Data written is in the kernel's hands: a kill loses nothing.
+
+    The process that opens it holds it alone, by a lock on the file `PATH.lock` with its number.
+    """
 
     def __init__(self, path: str) -> None:
-        """Open the flash, or make an empty one of 4 MiB."""
+        """Open the flash, or make an empty one of 4 MiB; BoardError: another process has it."""
+        self._lock = _locked(path + ".lock")
         try:
             size = os.stat(path)[6]
         except OSError:
@@ -101,6 +108,23 @@ class FileFlash:
         if operation == 4:
             return self._count
         return _BLOCK_SIZE if operation == 5 else 0
+
+
+def _locked(path: str) -> "Any":
+    """The open file `path`, locked as long as this process lives; BoardError names its owner."""
+    # Two programs that write to one file system spoil it.
+    libc = ffi.open(None)
+    with open(path, "a"):
+        pass
+    file = open(path, "r+")  # noqa: SIM115 - open as long as the board runs
+    if libc.func("i", "flock", "ii")(file.fileno(), _LOCK_NOW):
+        owner = file.read(_PID_SIZE).strip() or "another"
+        file.close()
+        raise BoardError("process " + owner + " runs on it: stop that one first")
+    pid = str(libc.func("i", "getpid", "")())
+    file.write(pid + " " * (_PID_SIZE - len(pid)))
+    file.flush()
+    return file
 
 
 class Terminal:

@@ -9,35 +9,50 @@ What a process has written survives its kill, so `append` and `replace` are dura
 
 import argparse
 import contextlib
+import fcntl
 import os
 import select
 import socket
 import time
 import tty
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+import ports
 from concentrator.app import App
 from concentrator.run import Runner
 from ports import BLOCK_SIZE, NOT_THERE, UNREADABLE
 
 from host.sim.clock import AcceleratedClock
 
-if TYPE_CHECKING:
-    import ports
-
 TICKS_MASK = 0x1FFFFFFF
 CAPACITY = (512, 4)
 RECONNECT_S = 1.0
 
 
+class InUseError(Exception):
+    """Another process runs on the folder; the text names it."""
+
+
 class FolderStorage:
-    """The `Storage` of a folder."""
+    """The `Storage` of a folder, which this process holds alone by a lock on the file `~lock`."""
 
     def __init__(self, folder: Path) -> None:
+        """Make the folder if need be; InUseError: another process has it."""
         self._folder = folder
         self._open: BinaryIO | None = None
         folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder / "~lock").open("a+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            owner = self._lock.read().strip() or "another"
+            self._lock.close()
+            raise InUseError(f"process {owner} runs on it: stop that one first") from None
+        self._lock.truncate(0)
+        self._lock.write(f"{os.getpid()}\n")
+        self._lock.flush()
 
     def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
         """Read `size` bytes at `offset`; return how many there were, NOT_THERE, UNREADABLE."""
@@ -275,8 +290,12 @@ def main() -> None:
     parser.add_argument("--speed", type=int, required=True)
     for name in ("--line", "--console", "--uplink"):
         parser.add_argument(name, required=True)
-    board = ProcessBoard(parser.parse_args())
-    runner = Runner(App(board, *CAPACITY), board)
+    options = parser.parse_args()
+    try:
+        board = ProcessBoard(options)
+        runner = Runner(App(board, *CAPACITY), board)
+    except (InUseError, ports.Unreadable) as error:
+        raise SystemExit(f"dianka: --flash {options.flash}: {error}") from error
     while True:
         time.sleep(runner.turn() / 1000)
 

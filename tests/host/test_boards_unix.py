@@ -216,6 +216,24 @@ def test_the_flash_survives_a_kill(bench: Bench) -> None:
     assert bench.console.ask("board.storage.size('j1')") == "4"
 
 
+def test_a_flash_has_one_owner(bench: Bench) -> None:
+    bench.start()
+    assert bench.console.ask("board.storage.append('j1', b'kept', 4)") == "True"
+    first = bench.process
+    assert first is not None
+    bench.start()
+    second, bench.process = bench.process, first
+    assert second is not None
+    assert second.communicate(timeout=20)[0] == (
+        f"dianka: --flash {bench.flash}: process {first.pid} runs on it: stop that one first\n"
+    )
+    assert second.returncode == 2
+    assert bench.console.ask("board.storage.size('j1')") == "4"
+    bench.end(signal.SIGKILL)
+    bench.start()
+    assert bench.console.ask("board.storage.size('j1')") == "4", "a lock ends with its process"
+
+
 def test_the_time_is_the_simulators(bench: Bench) -> None:
     clock = AcceleratedClock(speed=300)
     start = ("--start", str(clock.start_t2000), "--epoch", str(clock.epoch_s), "--speed", "300")
