@@ -32,7 +32,7 @@ _SHORTEST_MONTH = timedelta(days=28, seconds=-1)
 class Line:
     """Energy at one price, or (`rate` None) standing charges; `start` is when its share began.
 
-    `price` holds the service fee `service`; both are 0 for energy that is free.
+    `price` holds the service fee `service`; both are 0 for energy that is `free`.
     """
 
     start: datetime
@@ -43,6 +43,7 @@ class Line:
     price: Fraction
     yuan: Fraction
     service: Fraction = Fraction(0)
+    free: bool = False
 
 
 class Period(NamedTuple):
@@ -361,7 +362,8 @@ class Account:
             if free_wh:
                 step = free_wh
                 self.free_wh += step
-                yield Line(start, self._begun, tier, rate, step, Fraction(0), Fraction(0))
+                nothing = Fraction(0)
+                yield Line(start, self._begun, tier, rate, step, nothing, nothing, free=True)
             else:
                 yield from self._line(start, season.ladders[self.household], tier, rate, step)
             self.used_wh += step

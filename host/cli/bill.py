@@ -9,10 +9,18 @@ from pathlib import Path
 
 import click
 
+from host.billing.meaning import meaning, plain
 from host.billing.pricing import Calendar
 from host.billing.profile import Profile, ProfileError
 from host.cli.output import Column, echo, print_json, print_table
-from host.device.bill import BillError, Cell, DeviceBill
+from host.device.bill import (
+    BillError,
+    Cell,
+    DeviceBill,
+    cells_of,
+    settled,
+    size_on_device,
+)
 from host.device.year import Year, price_year
 from host.frames.tariff import load
 from host.frames.tariff_terms import TariffError, TariffFile, parse_kwh
@@ -38,6 +46,7 @@ class _BillGroup(click.Group):
 Examples:
   dianka bill tariffs/zhejiang-tou.json --used-before 2730 peak=50 valley=40
   dianka bill tariffs/guangzhou.json --on 2026-07-15 --household large 700 --json
+  dianka bill check tariffs/shandong.json
   dianka bill compare tariffs/*.json --profile tariffs/profiles/family.toml
 """,
 )
@@ -66,6 +75,12 @@ Examples:
 )
 @click.option("--household", metavar="KIND", help="A kind of household named in the tariff.")
 @click.option("--on", "day", metavar="YYYY-MM-DD", help="The day, where seasons differ.")
+@click.option("--opened", metavar="YYYY-MM-DD", help="The account was opened that day.")
+@click.option("--moved-in", metavar="YYYY-MM-DD", help="The household moved in that day.")
+@click.option("--changed", metavar="YYYY-MM-DD", help="It was --household-before until that day.")
+@click.option(
+    "--household-before", metavar="KIND", help="The kind before --changed, else the ordinary one."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def price(
     path: Path,
@@ -73,26 +88,29 @@ def price(
     used_before: str,
     household: str | None,
     day: str | None,
+    opened: str | None,
+    moved_in: str | None,
+    changed: str | None,
+    household_before: str | None,
     as_json: bool,
 ) -> None:
     """Price STEPs under TARIFF, exactly; only the last figure is rounded, half up to the fen."""
     with _clear_errors():
         tariff = load(path)
-        kind = _household(tariff, household)
-        start = datetime.combine(_day(tariff, day), time(12))
         sign, paid = used_before.startswith("-"), used_before.removeprefix("-")
         used_wh = _parse_wh(paid, "--used-before")
         parsed = [_parse_step(tariff, step) for step in steps]
         if sign:
             parsed = _after(used_wh, parsed)
             used_wh = 0
-        # Steps name their rate, so nothing is left for the device's clock to tell.
-        by_rate = tariff.model_copy(update={"schedule": None, "seasons": _without_tables(tariff)})
-        bill = DeviceBill(by_rate, kind, start, used_wh)
-        for rate, wh in parsed:
-            bill.use(rate, wh)
-        ladder = Calendar(by_rate).season_at(start).ladders[kind]
-        cells = bill.cells(ladder.prices)
+        if household_before is not None and changed is None:
+            raise TariffError("--household-before: say since when it is another, with --changed")
+        kinds = (_household(tariff, household_before), _household(tariff, household))
+        days = [_a_day(*one) for one in (("--opened", opened), ("--moved-in", moved_in))]
+        bill = _bill_of(tariff, kinds, days[0], days[1], _a_day("--changed", changed), day)
+        bill.ledger.used_wh[0] = bill.other.used_wh = used_wh
+        lines = [line for rate, wh in parsed for line in bill.use(rate, wh)]
+        cells = cells_of(tariff, lines)
         if sum((cell.yuan for cell in cells), Decimal(0)) != bill.exact_yuan:
             raise BillError(f"the lines do not add up to {plain(bill.exact_yuan)} yuan")
     if as_json:
@@ -101,33 +119,121 @@ def price(
         _print_bill(tariff, bill.exact_yuan, cells)
 
 
+def _bill_of(
+    tariff: TariffFile,
+    kinds: tuple[int, int],
+    opened: date | None,
+    moved_in: date | None,
+    changed: date | None,
+    day: str | None,
+) -> DeviceBill:
+    """The account on the day of the bill, after what happened before."""
+    events = sorted(one for one in (opened, moved_in, changed) if one)
+    on = _day(tariff, day, events[-1] if events else _ANY_DAY)
+    if events and events[-1] > on:
+        raise TariffError(f"--on {on}: before {events[-1]}, when something happened")
+    if opened and events[0] != opened:
+        raise TariffError(f"--opened {opened}: after {events[0]}, when something happened")
+    first = datetime.combine((events or [on])[0], time(12))
+    kind = kinds[0] if changed else kinds[1]
+    bill = DeviceBill(tariff, kind, first) if opened else settled(tariff, kind, first)
+    for event in events:
+        if event != opened:
+            bill.go_to(datetime.combine(event, time(12)), 0)
+        if event == moved_in:
+            bill.move_in()
+        if event == changed:
+            bill.change_household(kinds[1])
+    bill.go_to(datetime.combine(on, time(12)), 0)
+    return bill
+
+
 def _bill_fields(tariff: TariffFile, exact_yuan: Decimal, cells: list[Cell]) -> dict[str, object]:
-    return {
+    fields: dict[str, object] = {
         "tariff": tariff.name,
         "exact_yuan": plain(exact_yuan),
         "yuan": rounded(exact_yuan),
         "kwh": plain(sum((cell.kwh for cell in cells), Decimal(0))),
-        "cells": [
-            {
-                "tier": cell.tier,
-                "rate": cell.rate,
-                "kwh": plain(cell.kwh),
-                "price": plain(cell.price),
-                "yuan": plain(cell.yuan),
-            }
-            for cell in cells
-        ],
+        "cells": [_cell_fields(cell) for cell in cells],
     }
+    if any(cell.service for cell in cells):
+        service_yuan = sum((cell.service * cell.kwh for cell in cells), Decimal(0))
+        fields["energy_yuan"] = plain(exact_yuan - service_yuan)
+        fields["service_yuan"] = plain(service_yuan)
+    return fields
+
+
+def _cell_fields(cell: Cell) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "tier": cell.tier,
+        "rate": cell.rate,
+        "kwh": plain(cell.kwh),
+        "price": plain(cell.price),
+        "yuan": plain(cell.yuan),
+    }
+    if cell.service:
+        fields["service_price"] = plain(cell.service)
+        fields["service_yuan"] = plain(cell.service * cell.kwh)
+    return fields
 
 
 def _print_bill(tariff: TariffFile, exact_yuan: Decimal, cells: list[Cell]) -> None:
-    figures = (Column(name, right=True) for name in ("kWh", "yuan/kWh", "yuan"))
+    serves = any(cell.service for cell in cells)
+    names = ("kWh", "yuan/kWh", "yuan", *(("of it energy", "service fee") if serves else ()))
     rows = []
     for cell in cells:
-        numbers = (plain(cell.kwh), plain(cell.price), plain(cell.yuan))
-        rows.append((str(cell.tier) if cell.tier else "free", cell.rate, *numbers))
+        numbers = [cell.kwh, cell.price, cell.yuan]
+        if serves:
+            service_yuan = cell.service * cell.kwh
+            numbers += [cell.yuan - service_yuan, service_yuan]
+        tier = str(cell.tier) if cell.tier else "free"
+        rows.append((tier, cell.rate, *(plain(number) for number in numbers)))
+    figures = (Column(name, right=True) for name in names)
     print_table((Column("tier"), Column("rate"), *figures), rows, title=tariff.name)
     echo(f"{plain(exact_yuan)} yuan, rounded {rounded(exact_yuan)}")
+    if serves:
+        service_yuan = sum((cell.service * cell.kwh for cell in cells), Decimal(0))
+        echo(f"energy {plain(exact_yuan - service_yuan)}, service fee {plain(service_yuan)} yuan")
+
+
+@command.command(
+    epilog="""\b
+Example:
+  dianka bill check tariffs/*.json
+"""
+)
+@click.argument(
+    "paths",
+    metavar="TARIFF...",
+    nargs=-1,
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+)
+@click.option("--on", "day", metavar="YYYY-MM-DD", help="The day of today, for holidays.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a tariff.")
+def check(paths: tuple[Path, ...], day: str | None, as_json: bool) -> None:
+    """Say what tariff files mean, in Chinese and English, and what should be looked at."""
+    with _clear_errors():
+        today = _a_day("--on", day) or date.today()
+        for path in paths:
+            tariff = load(path)
+            size = size_on_device(tariff)
+            told = meaning(tariff, today)
+            if as_json:
+                print_json(
+                    {
+                        "file": str(path),
+                        "zh": told.zh,
+                        "en": told.en,
+                        "warnings": told.warnings,
+                        "image_bytes": size,
+                    }
+                )
+                continue
+            echo(told.zh)
+            echo(told.en)
+            for warning in told.warnings:
+                echo(f"warning: {path}: {warning}", err=True)
 
 
 @command.command(
@@ -247,19 +353,25 @@ def _household(tariff: TariffFile, name: str | None) -> int:
     return names.index(name)
 
 
-def _day(tariff: TariffFile, text: str | None) -> date:
+def _day(tariff: TariffFile, text: str | None, otherwise: date) -> date:
     calendar = Calendar(tariff)
-    seasons = {season.ladders for terms in calendar.sets for season in terms.seasons}
+    seasons = {
+        (season.ladders, season.uncounted) for terms in calendar.sets for season in terms.seasons
+    }
+    if text is None and len(seasons) > 1:
+        raise TariffError("prices differ within the year: add --on YYYY-MM-DD")
+    return _a_day("--on", text) or otherwise
+
+
+def _a_day(option: str, text: str | None) -> date | None:
     if text is None:
-        if len(seasons) > 1:
-            raise TariffError("prices differ within the year: add --on YYYY-MM-DD")
-        return _ANY_DAY
+        return None
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        raise TariffError(f"--on {text}: write a day as YYYY-MM-DD") from None
+        raise TariffError(f"{option} {text}: write a day as YYYY-MM-DD") from None
     if not date(2000, 1, 2) <= day < date(2100, 1, 1):
-        raise TariffError(f"--on {text}: a day of 2000 to 2099")
+        raise TariffError(f"{option} {text}: a day of 2000 to 2099")
     return day
 
 
@@ -291,17 +403,6 @@ def _after(paid_wh: int, steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
         paid_wh -= taken_wh
         left.append((rate, wh - taken_wh))
     return left
-
-
-def _without_tables(tariff: TariffFile) -> list[object]:
-    tables = {"table": None, "rest_table": None}
-    return [season.model_copy(update=tables) for season in tariff.seasons]
-
-
-def plain(value: Decimal) -> str:
-    """All its digits, without zeros behind them."""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def rounded(value: Decimal) -> str:

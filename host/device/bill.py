@@ -1,18 +1,22 @@
-"""A bill by the device's own core: the ledger and the tariff image of the firmware."""
+"""A bill by the device's own core, the ledger and the tariff image of the firmware.
+
+The fractions of host.billing read the same registers; a digit that differs is an error.
+"""
 
 from array import array
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
-from prepay.ledger import CHARGED, FIRST, HOUSEHOLD, MONEY_LIMIT_FEN, OUTCOME_NAMES, Ledger
+from prepay.ledger import CHARGED, FIRST, MONEY_LIMIT_FEN, OUTCOME_NAMES, Ledger
 from prepay.tariff import NO_LIMIT, Tariff
 
+from host.billing.pricing import Account, Calendar, HouseholdError, Line
 from host.frames.tariff import build
 from host.frames.tariff_terms import TariffFile
-from host.units import to_t2000, yuan
+from host.units import EPOCH, to_datetime, to_t2000, yuan
 
 # More than any household draws: what is asked for is priced, not doubted.
 _NO_POWER_LIMIT_W = 10**15
@@ -21,69 +25,107 @@ _REGISTER_MODULUS_WH = 10**9
 
 
 class BillError(Exception):
-    """The core refused; the text says why."""
+    """The core refused, or both engines differ; the text says why."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Energy in one tier (from 1 on; 0 costs nothing) at one rate."""
+    """Energy in one tier (from 1 on; 0 costs nothing) at one rate.
+
+    `service` is the part of the price that is a service fee.
+    """
 
     tier: int
     rate: str
     kwh: Decimal
     price: Decimal
     yuan: Decimal
+    service: Decimal = Decimal(0)
 
 
 class DeviceBill:
-    """One account of a fresh ledger, charged by readings of its registers."""
+    """One account of a fresh ledger, charged by readings of its registers.
 
-    def __init__(self, tariff: TariffFile, household: int, start: datetime, used_wh: int) -> None:
-        image = build(tariff)
-        self.tariff = Tariff()
-        trouble = self.tariff.load(image, len(image))
-        if trouble:
-            raise BillError(f"the device refuses the tariff: {trouble}")
+    used_wh may be known before the account begins.
+    """
+
+    def __init__(
+        self, tariff: TariffFile, household: int, start: datetime, used_wh: int = 0
+    ) -> None:
+        self.file = tariff
+        self.tariff = _loaded(tariff)
         self.ledger = Ledger(1, 8)
         self.ledger.power_limit_w = _NO_POWER_LIMIT_W
         self.ledger.describe(0, household)
         self.ledger.used_wh[0] = used_wh
         self.registers_wh = array("i", [0] * self.tariff.registers)
         self.t2000 = to_t2000(start)
-        self._free = tariff.has_free_tier
-        self._rates = tariff.rates
-        self._cells_wh: Counter[tuple[int, int]] = Counter()
-        self._take(FIRST)
+        self.other = Account(tariff, household)
+        self.other.used_wh = used_wh
+        self._one_rate: dict[int, tuple[Tariff, Calendar]] = {}
+        self._begin()
 
-    def use(self, register: int, wh: int) -> None:
-        """Charge `wh` more on a register, read a second later."""
+    def go_to(self, moment: datetime, used_wh: int) -> None:
+        """Begin again at a later time, with so much used in its tier period."""
+        self.t2000 = to_t2000(moment)
+        self.ledger.resume(0)
+        self._begin()
+        ledger = self.ledger
+        ledger.set_used(0, used_wh, ledger.period_t2000[0], ledger.quota[0], ledger.free[0])
+        self.other.used_wh = used_wh
+
+    def change_household(self, household: int) -> None:
+        """Make it another kind of household now; BillError where the device refuses."""
+        ledger = self.ledger
+        quota = ledger.quota_after(0, self.tariff, household, self.t2000)
+        try:
+            self.other.change_household(household, to_datetime(self.t2000))
+        except HouseholdError as error:
+            raise BillError(str(error)) from error
+        ledger.describe(0, household)
+        ledger.set_used(0, ledger.used_wh[0], ledger.period_t2000[0], quota, ledger.free[0])
+
+    def move_in(self) -> None:
+        """Have another household move in now."""
+        ledger = self.ledger
+        quota = ledger.quota_moved_in(self.tariff, self.t2000)
+        period_t2000 = self.tariff.period_at(self.t2000)
+        ledger.set_used(0, 0, period_t2000, quota, ledger.free[0])
+        self.other.move_in(to_datetime(self.t2000))
+
+    def use(self, rate: int, wh: int) -> list[Line]:
+        """Charge `wh` more at a rate, read a second later."""
         if self.ledger.used_wh[0] + wh > NO_LIMIT - 1:
             raise BillError(f"more than {NO_LIMIT // 1000} kWh in one tier period")
-        self._count(register, wh)
+        register = rate
+        if self.file.clock_tells_rate:
+            register = 0
+            self._tell_rate(rate)
         used_wh = [0] * self.tariff.registers
+        lines = []
         while wh:
             used_wh[register] = min(wh, _STEP_LIMIT_WH)
-            self.read(used_wh, self.t2000 + 1)
+            lines += self.read(used_wh, self.t2000 + 1)
             wh -= used_wh[register]
+        return lines
 
-    def read(self, used_wh: Sequence[int], t2000: int) -> None:
+    def read(self, used_wh: Sequence[int], t2000: int) -> list[Line]:
         """Charge a reading at `t2000`, after `used_wh` more on each register."""
         for register, wh in enumerate(used_wh):
             self.registers_wh[register] = (self.registers_wh[register] + wh) % _REGISTER_MODULUS_WH
         self.t2000 = t2000
         self._take(CHARGED)
+        lines = self.other.read(to_datetime(t2000), list(self.registers_wh))
+        if Fraction(self.exact_yuan) != self.other.charged_yuan:
+            raise BillError(
+                f"{self.file.name}: the device charges {self.exact_yuan} yuan, "
+                f"fractions {float(self.other.charged_yuan)}"
+            )
+        return lines
 
-    def _count(self, register: int, wh: int) -> None:
-        """Note into which tiers the energy falls."""
-        used_wh = self.ledger.used_wh[0]
-        tier = self.ledger.tier_of(0, self.tariff)
-        row = self.tariff.row + (self.ledger.flags[0] >> HOUSEHOLD) * self.tariff.tiers
-        while wh:
-            step_wh = min(wh, self.tariff.limits_wh[row + tier] - used_wh)
-            self._cells_wh[tier, register] += step_wh
-            used_wh += step_wh
-            wh -= step_wh
-            tier += 1
+    def _begin(self) -> None:
+        self._take(FIRST)
+        self.other.start(to_datetime(self.t2000), list(self.registers_wh))
 
     def _take(self, expected: int) -> None:
         outcome = self.ledger.prepare(0, self.tariff, self.registers_wh, self.t2000)
@@ -91,6 +133,19 @@ class DeviceBill:
             limit = f", at most {yuan(MONEY_LIMIT_FEN)} yuan" if expected == CHARGED else ""
             raise BillError(f"the device does not charge this: {OUTCOME_NAMES[outcome]}{limit}")
         self.ledger.commit(0)
+
+    def _tell_rate(self, rate: int) -> None:
+        """Have the clock tell this rate at all hours."""
+        if rate not in self._one_rate:
+            schedule = self.file.schedule
+            if schedule is None:
+                raise BillError("the tariff has no day tables")
+            whole_day = [("00:00", self.file.rates[rate])]
+            tables = dict.fromkeys(schedule.tables, whole_day)
+            always = schedule.model_copy(update={"tables": tables})
+            file = self.file.model_copy(update={"schedule": always})
+            self._one_rate[rate] = _loaded(file), Calendar(file)
+        self.tariff, self.other.calendar = self._one_rate[rate]
 
     @property
     def exact_yuan(self) -> Decimal:
@@ -102,13 +157,49 @@ class DeviceBill:
             + Decimal(ledger.residue_e11[0]).scaleb(-11)
         )
 
-    def cells(self, prices: Sequence[Sequence[Decimal]]) -> list[Cell]:
-        """What the present tier period used, with the prices of its ladder."""
-        found = []
-        for tier, row in enumerate(prices):
-            for rate, price in enumerate(row):
-                kwh = Decimal(self._cells_wh[tier, rate]).scaleb(-3)
-                if kwh:
-                    number = tier if self._free else tier + 1
-                    found.append(Cell(number, self._rates[rate], kwh, price, kwh * price))
-        return found
+
+def settled(tariff: TariffFile, household: int, moment: datetime) -> DeviceBill:
+    """An account at `moment` that its tier period has found opened: all of its quota counts."""
+    period = Calendar(tariff).period_at(moment)
+    if period is None:
+        return DeviceBill(tariff, household, moment)
+    bill = DeviceBill(tariff, household, max(period.start, EPOCH + timedelta(seconds=1)))
+    bill.go_to(moment, 0)
+    return bill
+
+
+def size_on_device(tariff: TariffFile) -> int:
+    """Bytes of the image; BillError where the device refuses it."""
+    _loaded(tariff)
+    return len(build(tariff))
+
+
+def cells_of(tariff: TariffFile, lines: Iterable[Line]) -> list[Cell]:
+    """What lines used, by tier, rate and price."""
+    cells_wh: dict[tuple[int, int, Fraction, Fraction], int] = {}
+    for line in lines:
+        if line.rate is None:
+            continue
+        number = line.tier if tariff.has_free_tier else line.tier + 1
+        key = (0 if line.free else number, line.rate, line.price, line.service)
+        cells_wh[key] = cells_wh.get(key, 0) + line.wh
+    found = []
+    for (tier, rate, price, service), wh in sorted(cells_wh.items()):
+        kwh = Decimal(wh).scaleb(-3)
+        each = _decimal(price)
+        found.append(Cell(tier, tariff.rates[rate], kwh, each, kwh * each, _decimal(service)))
+    return found
+
+
+def _decimal(value: Fraction) -> Decimal:
+    """A price, which has at most eight decimals."""
+    return Decimal(value.numerator) / Decimal(value.denominator)
+
+
+def _loaded(file: TariffFile) -> Tariff:
+    image = build(file)
+    tariff = Tariff()
+    trouble = tariff.load(image, len(image))
+    if trouble:
+        raise BillError(f"the device refuses the tariff: {trouble}")
+    return tariff

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 from itertools import pairwise
 
 from host.billing.pricing import Account, Line
 from host.billing.profile import HOUR, Profile
-from host.device.bill import BillError, DeviceBill
+from host.device.bill import settled
 from host.frames.tariff_terms import TariffFile, slots_of
 from host.units import to_t2000
 
@@ -27,23 +26,16 @@ class Year:
 def price_year(tariff: TariffFile, household: int, profile: Profile) -> Year:
     """Read a meter every hour of the year; BillError when both engines differ in a digit."""
     start = datetime(profile.year, 1, 1)
-    device = DeviceBill(tariff, household, start, 0)
-    other = Account(tariff, household)
-    other.start(start, list(device.registers_wh))
+    device = settled(tariff, household, start)
     lines: list[Line] = []
     month_yuan = [Decimal(0)] * 12
     before_yuan = Decimal(0)
     for hour in profile.hours():
         end = hour.start + HOUR
-        device.read(_by_register(tariff, other, hour.start, hour.wh), to_t2000(end))
-        lines += other.read(end, list(device.registers_wh))
+        used_wh = _by_register(tariff, device.other, hour.start, hour.wh)
+        lines += device.read(used_wh, to_t2000(end))
         month_yuan[hour.start.month - 1] += device.exact_yuan - before_yuan
         before_yuan = device.exact_yuan
-    if Fraction(device.exact_yuan) != other.charged_yuan:
-        raise BillError(
-            f"{tariff.name}: the device charges {device.exact_yuan} yuan, "
-            f"fractions {float(other.charged_yuan)}"
-        )
     tiers = max((line.tier for line in lines), default=0) + 1
     tier_kwh = [Decimal(0)] * tiers
     rate_kwh = dict.fromkeys(tariff.rates, Decimal(0))

@@ -28,6 +28,8 @@ from host.units import EPOCH, to_t2000
 IMAGE_LIMIT = 4096
 
 _PERIODS = ("none", "month", "year")
+# Names of what other engines charge and this one does not.
+_OUTSIDE = re.compile(r"capacity|demand|power_?factor|容量|需量|力调|基本电费", re.IGNORECASE)
 _RULES = ("whole", "this_month", "next_month")
 
 
@@ -50,6 +52,11 @@ def read(text: str) -> TariffFile:
         place = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first["loc"])
         value = "" if first["type"] in ("missing", "json_invalid") else f" {first['input']!r}"
         reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden" and _OUTSIDE.search(str(first["loc"][-1])):
+            reason = (
+                "capacity and demand fees (基本电费) and the power-factor adjustment (力调电费) "
+                "are not charged by the device; bill them elsewhere and leave them out here"
+            )
         raise TariffError(f"{place.lstrip('.') or 'file'}{value}: {reason}") from error
     build(tariff)
     return tariff

@@ -103,9 +103,21 @@ def test_every_bill(bill: dict[str, str], tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("line", range(36))
+def test_bills_of_tariffs_of_2021_to_2026(line: int) -> None:
+    bill: dict[str, Any] = dict(rows("bills-2026.jsonl")[line])
+    options = ("--on", bill["on"], "--used-before", bill["used_before_kwh"], "--json")
+    result = run(TARIFFS / f"{bill['tariff']}.json", *options, *bill["steps"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["exact_yuan"] == bill["exact_yuan"]
+
+
 def test_every_published_tariff_has_a_file_that_names_its_source() -> None:
     assert set(OURS) == set(PUBLISHED)
-    assert {path.stem for path in TARIFFS.glob("*.json")} == {name for name, _ in OURS.values()}
+    later = {bill["tariff"] for bill in rows("bills-2026.jsonl")}
+    assert {path.stem for path in TARIFFS.glob("*.json")} == later | {
+        name for name, _ in OURS.values()
+    }
     for path in TARIFFS.glob("*.json"):
         assert json.loads(path.read_text("utf-8"))["source"], path
 

@@ -95,8 +95,9 @@ def test_shipped_files_reach_the_device(path: Path) -> None:
     device = on_device(tariff)
     image = parse(build(tariff, 7))
     assert (device.number, device.rates, device.tiers) == (7, image.rates, image.tiers)
-    first = tariff.tiers[-1].prices[-1]
-    last = device.tiers * device.rates - 1
+    device.seek(to_t2000(datetime(2026, 1, 15)))
+    first = Calendar(tariff).season_at(datetime(2026, 1, 15)).ladders[0].prices[-1][-1]
+    last = (device.row + device.tiers) * device.rates - 1
     price = Decimal(device.prices_e4[last]).scaleb(-4)
     assert price + Decimal(device.prices_e8_low[last]).scaleb(-8) == first
 
