@@ -30,5 +30,8 @@ def module_of(platform: str) -> "Any":
     name = _MODULES.get(platform, platform)
     try:
         return __import__("boards." + name, None, None, ("Board",))
-    except ImportError:
+    except ImportError as error:
+        if "boards." + name not in str(error):
+            # The board is there, and imports what this MicroPython was built without.
+            raise BoardError("board " + name + " cannot start: " + str(error)) from None
         raise BoardError("no board for " + platform + ": add boards/" + name + ".py") from None

@@ -9,6 +9,7 @@ CPU cards are compared with those of another library.
 import importlib
 import json
 import re
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -20,11 +21,42 @@ from boards import BoardError
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
 
+from tools import micropython
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 
 import chip_readers
 
 ROOT = Path(__file__).parents[2]
+
+# A board of each board.json on the real interpreter, whose `machine` is made of one class.
+ON_MICROPYTHON = """\
+import json, sys
+sys.path.insert(0, {firmware!r})
+class Part:
+    IN = OUT = OPEN_DRAIN = PULL_UP = 0
+    def __init__(self, *names, **options):
+        self.names = names
+    def __call__(self, *value, **options):
+        return 0
+    def __getattr__(self, name):
+        return self
+class machine:
+    Pin = UART = I2C = SPI = PWM = WDT = Part
+sys.modules["machine"] = machine
+from boards import BoardError, chip
+for text in {texts!r}:
+    with open({file!r}, "w") as file:
+        file.write(text)
+    try:
+        board = chip.Board(None)
+        board.look()
+        for now_ticks in range(200):
+            board.card_reader.step(now_ticks)
+        print(type(board.card_reader).__name__)
+    except BoardError as error:
+        print(error)
+"""
 EXAMPLES = [
     json.loads(text)
     for text in re.findall(
@@ -307,3 +339,25 @@ def test_a_driver_is_imported_for_its_own_chip_alone(
     open_reader(SLE4442)
 
     assert drivers & set(sys.modules) == {"card.chips.sle4442"}
+
+
+def test_micropython_understands_every_example(tmp_path: Path) -> None:
+    wrong = {**EXAMPLES[0], "card": {**SLE4442, "psc": "zz"}}
+    script = ON_MICROPYTHON.format(
+        firmware=str(ROOT / "firmware"),
+        file="board.json",
+        texts=[json.dumps(example) for example in (*EXAMPLES, wrong)],
+    )
+
+    done = subprocess.run(
+        [str(micropython.ensure()), "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.splitlines() == [
+        *["LocalCarrier"] * len(EXAMPLES),
+        "board.json: card.psc: expected 6 hexadecimal digits",
+    ], done.stderr

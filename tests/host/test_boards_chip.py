@@ -373,3 +373,15 @@ def test_a_chip_with_a_radio_joins_and_one_without_says_so(
     monkeypatch.setitem(sys.modules, "network", None)
     with pytest.raises(BoardError, match=r"^board\.json: uplink\.ssid: this chip has no radio"):
         wifi.join(options)
+
+
+def test_a_port_without_a_board_and_a_board_without_a_module_are_told_apart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boards
+
+    with pytest.raises(boards.BoardError, match=r"no board for zephyr: add boards/zephyr\.py"):
+        boards.open_board("zephyr")
+    monkeypatch.delitem(sys.modules, "boards.esp32", raising=False)
+    with pytest.raises(boards.BoardError, match="board esp32 cannot start: No module named 'esp"):
+        boards.open_board("esp32")
