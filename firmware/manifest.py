@@ -1,15 +1,35 @@
-"""What is frozen into an image: the whole device side of the product, and nothing else.
+"""What is frozen into an image: the whole device side of the product but what LEFT_OUT names.
 
-MicroPython's build runs this file in its folder, with `package` and `module` already defined.
+MicroPython's build runs this file in its folder, with `module` already defined. `dianka flash` and
+tools/mpy.py read LEFT_OUT, so that a board gets the same files whichever way they come.
 """
 
 import os
 
-for _name in ("crypto", "dlt645", "prepay", "card", "uplink", "concentrator"):
-    package(_name)  # noqa: F821 - the build defines it
-# No image is built for boards/unix.py.
-for _name in sorted(os.listdir("boards")):
-    if _name.endswith(".py") and _name != "unix.py":
-        module("boards/" + _name)  # noqa: F821 - the build defines it
-for _name in ("civil.py", "ticks.py", "ports.py", "main.py"):
-    module(_name)  # noqa: F821 - the build defines it
+LEFT_OUT = (
+    "manifest.py",
+    # It stands beside the slots that `dianka flash` makes, and starts one of them.
+    "boot.py",
+    # It is a process of a PC or a router, which needs no image.
+    "boards/unix.py",
+    # What a PC does on a line of its own, see host/device/line.py.
+    "dlt645/long_read.py",
+    "dlt645/recharge.py",
+    "dlt645/speed.py",
+    # The receiver without a master, as tests and the fuzzer drive it.
+    "dlt645/frame.py",
+)
+
+
+def _files(folder):
+    """Yield the programs in and below `folder`, "" or a name with / at its end."""
+    for name in sorted(os.listdir(folder or ".")):
+        path = folder + name
+        if os.path.isdir(path):
+            yield from _files(path + "/")
+        elif name.endswith(".py") and path not in LEFT_OUT:
+            yield path
+
+
+for _path in _files(""):
+    module(_path)  # noqa: F821 - the build defines it

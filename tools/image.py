@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.flash.product import left_out
 from tools.debian import FetchError, PrivateApt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -194,8 +195,14 @@ def _build_port(source: Path, name: str, build: Path, manifest: Path, extra: lis
 
 
 def _write_test_manifest(folder: Path, manifest: Path) -> Path:
-    """Write a manifest into `folder`: all of `manifest` and the tests of a board; return it."""
+    """Write a manifest into `folder`: all of `manifest` and the tests of a board; return it.
+
+    What only a PC uses of the protocol is tested there as well.
+    """
     text = f'include("{manifest}")\n'
+    for name in left_out(MANIFEST.parent):
+        if name.startswith("dlt645/"):
+            text += f'module("{name}", base_path="{MANIFEST.parent}")\n'
     for tests in (ROOT / "tests" / "core", ROOT / "tests" / "emulated"):
         for path in sorted(tests.glob("*.py")):
             if path.name != "conftest.py":

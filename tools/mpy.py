@@ -13,21 +13,23 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from host.flash.product import ARCHITECTURES, ProductError, compile_file
+from host.flash import product
+from host.flash.product import ARCHITECTURES, ProductError, compile_file, left_out
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRMWARE = ROOT / "firmware"
 PACKAGE = ROOT / "package.json"
 BUILD = ROOT / "build" / "mpy"
 
-# boot.py is for slots, which `dianka flash` makes.
-_NOT_ON_A_CHIP = ("manifest.py", "boot.py", "boards/unix.py", "boards/qemu.py")
+# The emulated board gets an image.
+_EMULATED = "boards/qemu.py"
 
 
 def sources() -> Iterator[Path]:
     """The files that a board with a chip needs, in order."""
+    missing = (*left_out(product.firmware()), _EMULATED)
     for path in sorted(FIRMWARE.rglob("*.py")):
-        if path.relative_to(FIRMWARE).as_posix() not in _NOT_ON_A_CHIP:
+        if path.relative_to(FIRMWARE).as_posix() not in missing:
             yield path
 
 

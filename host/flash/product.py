@@ -3,6 +3,7 @@
 The sources come with the installed package, or are those of the checkout it runs from.
 """
 
+import ast
 import hashlib
 import subprocess
 from collections.abc import Callable, Iterator
@@ -26,8 +27,6 @@ ARCHITECTURES = {
 BOARDS = {"esp32": "esp32", "rp2": "rp2", "pyboard": "stm32", "qemu": "qemu"}
 
 _PORT_MODULES = frozenset({"unix", *BOARDS.values()})
-# boot.py is beside the slots, not in them.
-_NOT_IN_A_SLOT = ("manifest.py", "boot.py")
 
 
 class ProductError(Exception):
@@ -56,16 +55,26 @@ def firmware() -> Path:
     raise ProductError("the firmware's sources are missing: name their folder with --firmware")
 
 
+def left_out(folder: Path) -> tuple[str, ...]:
+    """Return the files of the firmware that no board with a chip gets, as its manifest says."""
+    for node in ast.parse((folder / "manifest.py").read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LEFT_OUT":
+            names: tuple[str, ...] = ast.literal_eval(node.value)
+            return names
+    raise ProductError(f"{folder / 'manifest.py'} has no LEFT_OUT: take that of the product")
+
+
 def sources(folder: Path, platform: str) -> Iterator[Path]:
     """The modules that a board of that port needs, in order."""
     if platform not in BOARDS:
         known = ", ".join(BOARDS)
         raise ProductError(f"no board for MicroPython's port {platform}; there are {known}")
     others = _PORT_MODULES - {BOARDS[platform]}
+    missing = left_out(folder)
     for path in sorted(folder.rglob("*.py")):
         place = path.relative_to(folder)
         is_other = place.parts[0] == "boards" and place.stem in others
-        if not is_other and place.as_posix() not in _NOT_IN_A_SLOT:
+        if not is_other and place.as_posix() not in missing:
             yield path
 
 
