@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ports import CardReader, Carrier, Services
 
 # The longest time for which a step may promise that nothing is due, and the shortest worth it.
-QUIET_MS = const(30000)
+_QUIET_MS = const(30000)
 _REST_MS = const(1000)
 # While the far side of the console is waited for.
 _CONSOLE_MS = const(5)
@@ -56,7 +56,7 @@ _LEDGER_COLUMNS = const(64)
 _CONSOLE = const(0)
 _UPLINK = const(1)
 _JOURNAL = const(2)
-OWN_READER = const(3)
+_OWN_READER = const(3)
 
 # Places in `_quiet`.
 _UNTIL_T2000 = const(0)
@@ -107,8 +107,8 @@ class App:
         self.console: Console | None = None
         self.redemption: Redemption | None = None
         self.local: Redemption | None = None
-        self.tasks = len(self.pollers) + OWN_READER
-        self._moves = array("H", bytes(2 * (OWN_READER + 1)))
+        self.tasks = len(self.pollers) + _OWN_READER
+        self._moves = array("H", bytes(2 * (_OWN_READER + 1)))
         self._lamps = Lamps(self.books, self.uplink, self.settings)
         # Until what t2000 and what ticks nothing is due: one attribute is quicker than two.
         self._quiet = array("i", (-1, 0))
@@ -179,8 +179,8 @@ class App:
         """A number that changes as long as task `task` of `tasks` goes on.
 
         The lines come first, then the console with its cards, the uplink, the journal, and
-        OWN_READER on a board with a card reader. A task with nothing to do goes on as well: no
-        later than QUIET_MS after the last time its number is another one.
+        the board's own card reader where it has one. A task with nothing to do goes on as well: no
+        later than 30 s after the last time its number is another one.
         """
         lines = len(self.pollers)
         if task < lines:
@@ -203,20 +203,20 @@ class App:
     @micropython.native
     def step(self, now_ticks: int, now_t2000: int) -> int:
         """Do what is due; return for how many ms nothing will be, 0: call again at once."""
-        reader_ms = QUIET_MS
+        reader_ms = _QUIET_MS
         if self._carrier is not None:
             reader_ms = self._serve_reader(now_ticks, now_t2000)
         quiet = self._quiet
         if now_t2000 < quiet[_UNTIL_T2000] and not self.board.waiting:
             quiet_ms = (quiet[_UNTIL_TICKS] - now_ticks) & _TICKS_MASK
-            if 0 < quiet_ms <= QUIET_MS:
+            if 0 < quiet_ms <= _QUIET_MS:
                 return quiet_ms if quiet_ms < reader_ms else reader_ms
         quiet[_UNTIL_T2000] = -1
         return min(reader_ms, self._work(now_ticks, now_t2000))
 
     def _work(self, now_ticks: int, now_t2000: int) -> int:
         self.books.t2000 = now_t2000
-        idle_ms = QUIET_MS
+        idle_ms = _QUIET_MS
         for poller in self.pollers:
             idle_ms = min(idle_ms, poller.step(now_ticks))
         idle_ms = min(idle_ms, self._serve_console(now_ticks, now_t2000))
@@ -235,7 +235,7 @@ class App:
             if due_t2000 < quiet_t2000:
                 quiet_t2000 = due_t2000
         left_s = quiet_t2000 - now_t2000
-        if 0 < left_s < QUIET_MS // 1000:
+        if 0 < left_s < _QUIET_MS // 1000:
             idle_ms = min(idle_ms, 1000 * left_s)
         pending = self.registry.pending
         self._audit()
@@ -268,7 +268,7 @@ class App:
         redemption = self.redemption
         if console is None or redemption is None:
             self._note_move(_CONSOLE)
-            return QUIET_MS
+            return _QUIET_MS
         self.login.step(now_ticks)
         busy = console.step()
         if redemption.poll(now_ticks, now_t2000):
@@ -276,7 +276,7 @@ class App:
         if not redemption.busy:
             self._note_move(_CONSOLE)
         if not busy and not redemption.busy and not console.waiting:
-            return QUIET_MS
+            return _QUIET_MS
         return 0 if console.step() or busy else _CONSOLE_MS
 
     def _serve_reader(self, now_ticks: int, now_t2000: int) -> int:
@@ -285,7 +285,7 @@ class App:
         redemption = self.local
         programmer = self._programmer
         if carrier is None or redemption is None or programmer is None:
-            return QUIET_MS
+            return _QUIET_MS
         carrier.step(now_ticks)
         if carrier.present != self._present:
             self._present = carrier.present
@@ -296,7 +296,7 @@ class App:
         if programmer.poll(now_ticks, redemption.busy):
             self.wake()
         if not redemption.busy and not programmer.busy:
-            self._note_move(OWN_READER)
+            self._note_move(_OWN_READER)
         return _CARD_MS if carrier.present else _NO_CARD_MS
 
     def restored(self) -> bool:

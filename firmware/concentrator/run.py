@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # What arrives meanwhile waits in the buffers of the ports: 2400 baud fill 5 bytes in that time.
 IDLE_LIMIT_MS = const(20)
-WATCH_MS = const(1000)
+_WATCH_MS = const(1000)
 # Twice what a step may promise to be quiet, and more than any answer is waited for.
 STUCK_MS = const(60000)
 # A product that works; longer than STUCK_MS, so that one which never got going is found out.
@@ -83,7 +83,7 @@ class Runner:
             board.pressed = False
             self._app.press()
         idle_ms = self._app.step(now_ticks, board.now_t2000())
-        if (now_ticks - self._checked_ticks) & _TICKS_MASK >= WATCH_MS:
+        if (now_ticks - self._checked_ticks) & _TICKS_MASK >= _WATCH_MS:
             self._checked_ticks = now_ticks
             self._check(now_ticks)
         return idle_ms if idle_ms < IDLE_LIMIT_MS else IDLE_LIMIT_MS

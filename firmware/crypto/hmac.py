@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from micropython import const
 
-DIGEST_SIZE = const(32)
+_DIGEST_SIZE = const(32)
 _HASH_BLOCK_SIZE = const(64)
 _INNER = const(0x36)
 _OUTER = const(0x5C)
@@ -40,7 +40,7 @@ class Hmac:
         outer = sha256(self._outer)
         outer.update(inner.digest())
         digest = outer.digest()
-        for index in range(min(len(out), DIGEST_SIZE)):
+        for index in range(min(len(out), _DIGEST_SIZE)):
             out[index] = digest[index]
 
 

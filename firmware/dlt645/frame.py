@@ -20,7 +20,7 @@ from dlt645 import fast
 from dlt645.errors import LocalError
 
 FRAME_DATA_LIMIT = const(255)
-FRAME_OVERHEAD = const(16)
+_FRAME_OVERHEAD = const(16)
 
 
 class Receiver:
@@ -105,7 +105,7 @@ def encode_into(
 
     `address` is in wire order. Does not allocate.
     """
-    if size > FRAME_DATA_LIMIT or len(buf) < FRAME_OVERHEAD + size:
+    if size > FRAME_DATA_LIMIT or len(buf) < _FRAME_OVERHEAD + size:
         raise LocalError("frame of " + str(size) + " data bytes does not fit")
     if len(address) != 6 or len(data) < size:
         raise LocalError("address or data too short")

@@ -12,7 +12,7 @@ from micropython import const
 from uplink import record
 
 ADDRESS_SIZE = const(6)
-ACCOUNT_SIZE = const(6)
+_ACCOUNT_SIZE = const(6)
 
 # Stages of a relay command, of `relay`. DESIRED_OPEN is added while the supply is to be cut.
 RELAY_IDLE = const(0)
@@ -51,7 +51,7 @@ class Registry:
         self.pending = 0
         self.unknown = 0
         self.addresses = bytearray(ADDRESS_SIZE * limit)
-        self.accounts = bytearray(ACCOUNT_SIZE * limit)
+        self.accounts = bytearray(_ACCOUNT_SIZE * limit)
         self.active = bytearray(limit)
         self.tariff = bytearray(limit)
         self.line = bytearray(limit)
@@ -167,7 +167,7 @@ class Registry:
         speech = self.speech[index]
         return record.meter_row(
             self.addresses[start : start + ADDRESS_SIZE],
-            self.accounts[start : start + ACCOUNT_SIZE],
+            self.accounts[start : start + _ACCOUNT_SIZE],
             self.tariff[index],
             self.line[index],
             speech & STANDARD,
@@ -189,8 +189,8 @@ class Registry:
 
     def account_text(self, index: int) -> str:
         """The account number, 12 digits."""
-        start = index * ACCOUNT_SIZE
-        return hexlify(self.accounts[start : start + ACCOUNT_SIZE]).decode()
+        start = index * _ACCOUNT_SIZE
+        return hexlify(self.accounts[start : start + _ACCOUNT_SIZE]).decode()
 
 
 def is_pending(relay: int) -> int:

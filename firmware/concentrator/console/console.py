@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from concentrator.cards.programmer import Programmer
     from concentrator.login import Login
 
-BODY_LIMIT = const(320)
-LINE_LIMIT = const(200)
+_BODY_LIMIT = const(320)
+_LINE_LIMIT = const(200)
 
 _LINK_FRAME_SIZE = const(660)
 _CHUNK_SIZE = const(128)
@@ -64,7 +64,7 @@ class Console:
         self._channel = channel
         self._run = run
         self._connection = 0
-        self.receiver = LinkReceiver(BODY_LIMIT)
+        self.receiver = LinkReceiver(_BODY_LIMIT)
         self._chunk = bytearray(_CHUNK_SIZE)
         self._tx = bytearray(_LINK_FRAME_SIZE)
         self._tx_view = memoryview(self._tx)
@@ -127,8 +127,8 @@ class Console:
             status = _REFUSED
         last = lines[-1] if lines else ""
         for text in lines[:-1]:
-            self._answer.append(text.encode()[:LINE_LIMIT])
-        self._answer.append(bytes((status,)) + last.encode()[:LINE_LIMIT])
+            self._answer.append(text.encode()[:_LINE_LIMIT])
+        self._answer.append(bytes((status,)) + last.encode()[:_LINE_LIMIT])
 
     def _send(self) -> bool:
         """Go on sending; false when nothing is left."""

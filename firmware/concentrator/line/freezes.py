@@ -31,7 +31,7 @@ CHANGES = b"\x05\x02\x03\x07\x00"
 DAILY_OR_CHANGE = b"\x06\x05\x02\x03\x07\x00"
 HOURLY_OR_CHANGE = b"\x04\x05\x02\x03\x07\x00"
 # Of so many days daily ones are wanted.
-DAYS = const(7)
+_DAYS = const(7)
 # Meters have frozen their registers when so much of the day, or the hour, is over.
 AFTER_S = const(300)
 
@@ -216,6 +216,6 @@ class Freezes:
                 continue
             first_day = today if known_day == 0 else known_day + 1
             self._index = index
-            first_day = max(first_day, today - DAYS + 1)
+            first_day = max(first_day, today - _DAYS + 1)
             return self._freeze.begin(index, first_day * _DAY_S, DAILY)
         return False

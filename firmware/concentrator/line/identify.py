@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from concentrator.line.meters import LineMeters
 
 # After so many questions in a row without an answer, and after as many again.
-MISSES = const(8)
+_MISSES = const(8)
 
 _NO_ROW = const(-1)
 
@@ -51,7 +51,7 @@ class Identify:
     def missed(self, index: int) -> None:
         """A meter did not answer, or nothing that can be understood."""
         misses = self._line_meters.registry.misses(index)
-        if misses and misses % MISSES == 0:
+        if misses and misses % _MISSES == 0:
             self._missed = index
 
     def take_found(self) -> int:

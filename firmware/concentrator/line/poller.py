@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from concentrator.settings import Settings
 
 # So many readings, then one turn of what stands behind them.
-SHARE = const(8)
+_SHARE = const(8)
 
 _UNSENT_MS = const(5)
 _WAIT_LIMIT_MS = const(1000)
@@ -155,7 +155,7 @@ class Poller:
             self._begin()
             if self._last is not self.identify and self.identify.ask(now_ticks):
                 return self.identify
-            if self._since >= SHARE:
+            if self._since >= _SHARE:
                 self._since = 0
                 task = self._rest(now_ticks)
                 if task is not None:

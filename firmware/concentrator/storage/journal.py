@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ports import Storage
 
 SEGMENT_RECORDS = const(64)
-SEGMENTS_LIMIT = const(256)
+_SEGMENTS_LIMIT = const(256)
 # Room only money may use: readings are refused before, and taken later from the registers.
 SEGMENTS_RESERVE = const(16)
 PENDING_LIMIT = const(24)
@@ -52,7 +52,7 @@ class Journal:
     failures        appends the storage did not make
     """
 
-    def __init__(self, storage: "Storage", segments_limit: int = SEGMENTS_LIMIT) -> None:
+    def __init__(self, storage: "Storage", segments_limit: int = _SEGMENTS_LIMIT) -> None:
         self.first_seq = 1
         self.durable_seq = 0
         self.count = 0
