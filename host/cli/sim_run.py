@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any, NoReturn
@@ -15,8 +15,10 @@ from rich.progress import Progress
 
 from host.cli.output import Column, echo, print_json, print_table
 from host.world.checks.account import Violation
+from host.world.scenarios import ANY, SCENARIOS
 from host.world.world import World
 
+_Outcome = tuple[dict[str, Any], float]  # the report of a world, the CPU seconds it took
 _SECTIONS = ("world", "cards", "line", "head-end", "flash")
 
 
@@ -25,19 +27,34 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
+_WIDTH = max(map(len, SCENARIOS)) + 2
+_ROWS = "\n".join(f"  {name:{_WIDTH}}{one.text}" for name, one in SCENARIOS.items())
+
+
 @click.command(
-    epilog="""\b
+    epilog=f"""\b
 Examples:
   dianka sim run --seed 7 --days 3 --meters 8
   dianka sim run --seeds 1-50 --days 2 --meters 4 -j 2
+  dianka sim run --scenario alone --days 60 --meters 4
   dianka sim run --seed 7 --days 7 --json
 \b
+Scenarios:
+{_ROWS}
+\b
 One seed decides everything: what the households draw, buy and lose, every flipped bit, every
-power cut. The same seed, days and meters repeat the same world.
+power cut. The same seed, scenario, days and meters repeat the same world.
 """
 )
 @click.option("--seed", default=1, show_default=True, help="Of the world.")
 @click.option("--seeds", metavar="A-B", help="All these seeds, instead of --seed.")
+@click.option(
+    "--scenario",
+    type=click.Choice(list(SCENARIOS)),
+    default=ANY,
+    show_default=True,
+    help="What is special about the world: see below.",
+)
 @click.option("--days", default=2, show_default=True, type=click.IntRange(1, 3660))
 @click.option("--meters", default=8, show_default=True, type=click.IntRange(1, 256))
 @click.option(
@@ -49,7 +66,15 @@ power cut. The same seed, days and meters repeat the same world.
     help="Run this many seeds at the same time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a seed.")
-def run(seed: int, seeds: str | None, days: int, meters: int, jobs: int, as_json: bool) -> None:
+def run(
+    seed: int,
+    seeds: str | None,
+    scenario: str,
+    days: int,
+    meters: int,
+    jobs: int,
+    as_json: bool,
+) -> None:
     """Run the concentrator against a simulated world, with every fault and every checker.
 
     Ends with status 1 when an invariant did not hold, and says which and how to see it again.
@@ -57,7 +82,8 @@ def run(seed: int, seeds: str | None, days: int, meters: int, jobs: int, as_json
     first, last = _range(seeds) if seeds else (seed, seed)
     failed = []
     all_cpu_s = 0.0
-    for report, cpu_s in _reports(range(first, last + 1), days, meters, jobs, as_json):
+    live = partial(_live, scenario=scenario, days=days, meters=meters)
+    for report, cpu_s in _reports(live, range(first, last + 1), jobs, as_json):
         all_cpu_s += cpu_s
         if not report["ok"]:
             failed.append(report["seed"])
@@ -81,21 +107,20 @@ def run(seed: int, seeds: str | None, days: int, meters: int, jobs: int, as_json
 
 
 def _reports(
-    seeds: range, days: int, meters: int, jobs: int, quiet: bool
-) -> Iterator[tuple[dict[str, Any], float]]:
+    live: Callable[..., _Outcome], seeds: range, jobs: int, quiet: bool
+) -> Iterator[_Outcome]:
     """Run the worlds, and give the report and the CPU seconds of each in the seeds' order."""
     jobs = min(jobs, len(seeds))
     if jobs == 1:
         for one in seeds:
-            yield _live(one, days, meters, quiet)
+            yield live(one, quiet=quiet)
         return
     # A fork shares what is imported; a platform without it starts fresh processes.
     ways = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in ways else None)
-    live = partial(_live, days=days, meters=meters, quiet=True)
     with ProcessPoolExecutor(jobs, context) as pool:
         try:
-            yield from pool.map(live, seeds)
+            yield from pool.map(partial(live, quiet=True), seeds)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -112,10 +137,10 @@ def _refuse(text: str) -> NoReturn:
     raise click.UsageError(f"--seeds {text}: write it as 1-50")
 
 
-def _live(seed: int, days: int, meters: int, quiet: bool) -> tuple[dict[str, Any], float]:
+def _live(seed: int, scenario: str, days: int, meters: int, quiet: bool) -> _Outcome:
     """Run one world; return its report and the CPU seconds it took."""
     began_s = time.process_time()
-    world = World(seed, days, meters)
+    world = World(seed, days, meters, scenario=scenario)
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
     with Progress(console=console, transient=True, disable=hidden) as progress:
@@ -123,17 +148,21 @@ def _live(seed: int, days: int, meters: int, quiet: bool) -> tuple[dict[str, Any
         try:
             report = {"ok": True} | world.run(lambda day: progress.update(task, completed=day))
         except Violation as violation:
-            report = _failed(world, violation.invariant, violation.what)
+            report = _failed(world, scenario, violation.invariant, violation.what)
         except Exception as error:  # an error out of the firmware is as bad as a violation
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{os.path.basename(place.filename)}:{place.lineno}"
-            report = _failed(world, "crash", f"{type(error).__name__} at {where}: {error}")
+            report = _failed(
+                world, scenario, "crash", f"{type(error).__name__} at {where}: {error}"
+            )
     return report, time.process_time() - began_s
 
 
-def _failed(world: World, invariant: str, what: str) -> dict[str, Any]:
+def _failed(world: World, scenario: str, invariant: str, what: str) -> dict[str, Any]:
     """The report of a world in which something does not hold, and how to see it again."""
     replay = f"dianka sim run --seed {world.seed} --days {world.days} --meters {len(world.meters)}"
+    if scenario != ANY:
+        replay += f" --scenario {scenario}"
     failed = {"ok": False, "invariant": invariant, "what": what}
     return failed | {"t2000": world.clock.now_t2000(), "replay": replay} | world.report()
 

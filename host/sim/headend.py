@@ -8,13 +8,14 @@ lost, late or doubled behind it, a connection that breaks, a head-end that is aw
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from host.frames import batch, link
 from host.frames.batch import Envelope, UplinkError
 from host.frames.link import Frame, Kind, LinkReader
-from host.frames.record import Record, RecordError
+from host.frames.record import Record, RecordError, build
 from host.sim.clock import Clock
 
 
@@ -43,7 +44,7 @@ class HeadEnd:
 
     records     what is committed, by sequence number
     acked_seq   everything up to here is in `records` or told lost
-    lost        records the concentrator said it has no longer
+    told_lost   numbers of records that the concentrator said it has no longer
     """
 
     clock: Clock
@@ -57,7 +58,7 @@ class HeadEnd:
         self.counters: Counter[str] = Counter()
         self.records: dict[int, Record] = {}
         self.acked_seq = 0
-        self.lost = 0
+        self.told_lost: list[range] = []
         self._last_number = 0
         self._connections = 0
         self._connected = False
@@ -108,10 +109,18 @@ class HeadEnd:
         """When the next answer arrives, None when none is on its way."""
         return self._answers[0][0] if self._answers else None
 
+    def stored(self) -> Mapping[int, bytes]:
+        """Every record that is committed, by sequence number, as its 64 bytes."""
+        return {seq: build(one) for seq, one in self.records.items()}
+
     def go_away(self, duration_us: int) -> None:
         """No connection for so long."""
         self.close()
         self._away_until_us = self.clock.now_us() + duration_us
+
+    def come_back(self) -> None:
+        """From now on it takes connections again."""
+        self._away_until_us = 0
 
     # --- the head-end's side -------------------------------------------------------------------
 
@@ -172,9 +181,8 @@ class HeadEnd:
         if envelope.number < self._last_number:
             return self._last_number
         self._last_number = envelope.number
-        lost = hello.first_seq - 1 - self.acked_seq
-        if lost > 0:
-            self.lost += lost
+        if hello.first_seq > self.acked_seq + 1:
+            self.told_lost.append(range(self.acked_seq + 1, hello.first_seq))
             self.acked_seq = hello.first_seq - 1
         if hello.next_seq <= self.acked_seq:
             self.counters["behind"] += 1

@@ -31,10 +31,13 @@ from host.world.agenda import Agenda
 from host.world.board import SimulatedBoard
 from host.world.checks.account import Order, Violation
 from host.world.checks.checkers import Checkers
+from host.world.checks.headend import Above
 from host.world.console_side import ConsoleSide
 from host.world.faults import NO_FAULTS, Faults, draw, named
 from host.world.households import CARD_KEY_VERSION, DISTRICT, HOUR_US, KEY, MINUTE_US, Households
 from host.world.incidents import Incidents, draw_registers
+from host.world.scenarios import ANY, SCENARIOS, draw_limits
+from host.world.station import Station
 from host.world.terms import (
     CLOCK_STEP_S,
     Terms,
@@ -49,6 +52,7 @@ DAY_US = DAY_S * 1_000_000
 # Rounds of quiet at the end within which everything must come right.
 SETTLE_ROUNDS = 40
 _IMAGE_PART_SIZE = 64
+BACKUPS_A_DAY = 1.0
 _TICK_US = 10 * MINUTE_US
 # Motors take up to four seconds.
 _RELAY_LAG_US = 4_000_000
@@ -92,12 +96,21 @@ class WatchedRelay(Relay):
 class World:
     """One concentrator, its line, its people, for `days`; `faults` None: as the seed draws them.
 
-    Raises Violation from `run` when an invariant does not hold.
+    `scenario` is a name in `scenarios`. Raises Violation from `run` when an invariant does not
+    hold.
     """
 
-    def __init__(self, seed: int, days: int, meters: int, faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        days: int,
+        meters: int,
+        faults: Faults | None = None,
+        scenario: str = ANY,
+    ) -> None:
         self.seed = seed
         self.days = days
+        self.scenario = SCENARIOS[scenario]
         self._root = Random(seed)
         self._random = self._branch()
         self.faults = draw(self._branch()) if faults is None else faults
@@ -107,7 +120,7 @@ class World:
         self._made = 0
         self.meters = self._make_meters(meters)
         self.line = Line(self.clock, self.meters, random=self._branch())
-        self.headend = HeadEnd(self.clock, CONCENTRATOR, UPLINK_KEY, random=self._branch())
+        self.headend = self._make_headend(self._branch())
         self.storage = Storage(random=self._branch())
         self.console = ConsoleSide(self.agenda, self._branch())
         sold: dict[tuple[int, int], Order] = {}
@@ -116,7 +129,10 @@ class World:
         self.settings = draw_settings(self._branch())
         stepped = self.faults.clock_steps_a_day > 0
         self.terms = Terms(read_tariffs(), self.settings, stepped)
-        self.checkers = Checkers(self.terms, self.meters, self.headend, sold)
+        self.limits = draw_limits(self._branch(), self.scenario)
+        self.storage.limit_blocks = self.limits.blocks
+        above = Above(self.headend, short=self.limits.blocks > 0)
+        self.checkers = Checkers(self.terms, self.meters, above, sold)
         self.incidents = Incidents(
             *(self.agenda, self._branch(), self.console, self.households),
             *(self.meters, self._make_meter),
@@ -132,6 +148,12 @@ class World:
     def _branch(self) -> Random:
         """Chances of its own for a part: what one part draws changes nothing for the others."""
         return Random(self._root.getrandbits(64))
+
+    def _make_headend(self, random: Random) -> HeadEnd | None:
+        if not self.scenario.uplink:
+            return None
+        kind = Station if self.scenario.station else HeadEnd
+        return kind(self.clock, CONCENTRATOR, UPLINK_KEY, random=random)
 
     def _make_meters(self, count: int) -> list[Meter]:
         loads = [
@@ -255,6 +277,7 @@ class World:
             except PowerCut:
                 self.checkers.counters["power cuts in a recovery"] += 1
                 continue
+            self.app.keeper.checkpoint_records = self.limits.checkpoint_records
             self.board = board
             self.restarts += 1
             self.checkers.restarted(self.app, self.storage.content, self.clock.now_us())
@@ -275,7 +298,9 @@ class World:
 
     def _set_up(self) -> None:
         """What a technician types on a new concentrator."""
-        values: dict[str, object] = {"id": CONCENTRATOR, "uplink_key": UPLINK_KEY.hex()}
+        values: dict[str, object] = {"id": CONCENTRATOR}
+        if self.headend is not None:
+            values["uplink_key"] = UPLINK_KEY.hex()
         values |= {
             "district": DISTRICT,
             "card_key": KEY.hex(),
@@ -332,7 +357,8 @@ class World:
         faults = self.faults
         self._calm = False
         self.line.faults = faults.line
-        self.headend.faults = faults.headend
+        if self.headend is not None:
+            self.headend.faults = faults.headend
         self.storage.faults = faults.storage
         self.console.spoil = faults.spoil
         self.households.faults = faults
@@ -349,7 +375,20 @@ class World:
         self._often(faults.guards_a_day, self.incidents.guard)
         self._before_midnight()
         self._often(3.0, self._visit)
+        self._begin_scenario()
         self._tick()
+
+    def _begin_scenario(self) -> None:
+        """Plan what the scenario has happen beside what every world has."""
+        scenario, headend = self.scenario, self.headend
+        if headend is not None and scenario.away_share:
+            share = self._random.uniform(scenario.away_share / 2, scenario.away_share)
+            away_us = int(share * self.days * DAY_US)
+            leaves_us = int(self._random.uniform(0.05, 0.15) * self.days * DAY_US)
+            self.agenda.after(leaves_us, lambda: headend.go_away(away_us))
+        if isinstance(headend, Station) and scenario.restored_a_day:
+            self._often(BACKUPS_A_DAY, headend.back_up)
+            self._often(scenario.restored_a_day, headend.move_back)
 
     def _often(self, times_a_day: float, do: Callable[[], None]) -> None:
         """Have `do` called so many times a day, at random, while the world is not calm."""
@@ -393,7 +432,7 @@ class World:
 
     def _tick(self) -> None:
         if self.app is not None:
-            self.checkers.tick(self.clock.now_us())
+            self.checkers.tick(self.app, self.clock.now_us())
         self.agenda.after(_TICK_US, self._tick)
 
     # --- the end ---------------------------------------------------------------------------------
@@ -403,7 +442,9 @@ class World:
         self._calm = True
         self.faults, faults = NO_FAULTS, self.faults
         self.line.faults = LineFaults()
-        self.headend.faults = HeadEndFaults()
+        if self.headend is not None:
+            self.headend.faults = HeadEndFaults()
+            self.headend.come_back()
         self.storage.faults = StorageFaults()
         self.storage.failing.clear()
         self.storage.plan_cut(1 << 40, 0)
@@ -428,18 +469,11 @@ class World:
 
     def _is_settled(self, since_t2000: int) -> bool:
         app = self.app
-        if (
-            app is None
-            or app.uplink.session is None
-            or not self.console.idle
-            or self.households.owed
-        ):
+        if app is None or not self.console.idle or self.households.owed:
             return False
-        if self.incidents.pending:
+        if self.incidents.pending or app.registry.pending or app.journal.count:
             return False
-        if app.journal.count or app.uplink.session.acked_seq != app.journal.durable_seq:
-            return False
-        if app.registry.pending:
+        if self.headend is not None and app.uplink.acked_seq != app.journal.durable_seq:
             return False
         return all(
             account.read_t2000 >= since_t2000 and account.stage == 0
@@ -453,6 +487,7 @@ class World:
             "seed": self.seed,
             "days": self.days,
             "meters": len(self.meters),
+            "limits": asdict(self.limits),
             "settings": self.settings,
             "accounts": [asdict(kind) for kind in self.kinds],
             "faults": named(self.faults),
@@ -460,7 +495,7 @@ class World:
             "world": dict(sorted(self.checkers.counters.items())),
             "cards": dict(sorted(self.households.results.items())),
             "line": dict(sorted(self.line.counters.items())),
-            "head-end": dict(sorted(self.headend.counters.items())),
+            "head-end": dict(sorted(self.headend.counters.items())) if self.headend else {},
             "flash": dict(sorted(self.storage.counters.items())),
             "journal_crc32": f"{zlib.crc32(journal):08x}",
         }

@@ -61,13 +61,15 @@ _MOVES_MASK = const(0xFFFF)
 class Keeper:
     """Keeps `rows` and `images` by `journal` and `checkpoint`.
 
-    moves   changes as long as records become durable in time
+    moves               changes as long as records become durable in time
+    checkpoint_records  a checkpoint is due after so many
     """
 
     def __init__(
         self, journal: "Journal", checkpoint: "Checkpoint", rows: "Rows", images: "Images"
     ) -> None:
         self.moves = 0
+        self.checkpoint_records = _CHECKPOINT_RECORDS
         self._journal = journal
         self._checkpoint = checkpoint
         self._rows = rows
@@ -121,7 +123,7 @@ class Keeper:
         if journal.first_seq <= seq:
             journal.drop(seq)
         unkept = journal.durable_seq - self._checkpoint.seq
-        if unkept >= _CHECKPOINT_RECORDS or (
+        if unkept >= self.checkpoint_records or (
             journal.room < _CHECKPOINT_ROOM and unkept >= _CHECKPOINT_LEAST
         ):
             self.save()

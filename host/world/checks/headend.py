@@ -1,0 +1,112 @@
+"""What the head-end must hold of a simulated world, in the end and after each reconnection.
+
+journal     what it was given is what stands in the journal, number for number
+let go      what the concentrator may let go before the head-end has it: never money, and
+            nothing at all while its flash has room and tells what is stored
+books       credit and debit of each account are those of the concentrator, to 1e-11 yuan
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from host.frames.record import RecordKind
+from host.sim.headend import HeadEnd
+from host.world.checks.account import Account, Order, Violation
+from host.world.station import Station
+
+if TYPE_CHECKING:
+    from concentrator.app import App
+
+_KIND_AT = 8
+_MONEY = (RecordKind.TOP_UP, RecordKind.REFUND)
+
+
+class Above:
+    """Holds `headend` against the concentrator; None: there is none.
+
+    acked_seq   the newest record that was ever acknowledged
+    short       the flash has little room: records may be let go, and are told
+    """
+
+    def __init__(self, headend: HeadEnd | None, short: bool) -> None:
+        self.acked_seq = 0
+        self._headend = headend
+        self._short = short
+        self._compared_seq = 0
+
+    def look(self, first_seq: int) -> None:
+        """After a step: nothing was deleted that the head-end has not."""
+        headend = self._headend
+        if headend is None:
+            return
+        self.acked_seq = max(self.acked_seq, headend.acked_seq)
+        if first_seq > self.acked_seq + 1 and not self._short:
+            raise Violation(
+                "head-end",
+                f"the journal begins at {first_seq}, the head-end has {self.acked_seq}",
+            )
+
+    def compare(self, app: "App", accounts: Mapping[int, Account]) -> None:
+        """Once it has every record: its books are the concentrator's."""
+        headend = self._headend
+        if not isinstance(headend, Station) or app.journal.count:
+            return
+        acked_seq = headend.acked_seq
+        if acked_seq == self._compared_seq or acked_seq != app.journal.durable_seq:
+            return
+        self._compared_seq = acked_seq
+        books = headend.books()
+        for index, account in accounts.items():
+            right = (account.credit_fen, account.debit_e11)
+            if books.get(index, (0, 0)) != right:
+                raise Violation(
+                    "books",
+                    f"after record {acked_seq} the head-end has credit and debit "
+                    f"{books.get(index)} of account {index}, the concentrator {right}",
+                )
+
+    def finish(self, app: "App", raw: Mapping[int, bytes], rotten: set[int]) -> None:
+        """Nothing fails any more: it has every record but those that were rightly let go."""
+        headend = self._headend
+        if headend is None:
+            return
+        durable_seq = app.journal.durable_seq
+        if headend.acked_seq != durable_seq:
+            raise Violation("head-end", f"it has {headend.acked_seq} of {durable_seq} records")
+        told_lost = {seq for told in headend.told_lost for seq in told}
+        stored = headend.stored()
+        for seq, one in raw.items():
+            if seq in stored:
+                if stored[seq] != one:
+                    raise Violation("head-end", f"its record {seq} is not the journal's")
+            elif seq not in told_lost:
+                raise Violation("head-end", f"it lacks record {seq}, and was not told so")
+            elif not self._may_lack(seq, one, rotten):
+                raise Violation("head-end", f"record {seq} was let go: {one.hex()}")
+
+    def _may_lack(self, seq: int, raw: bytes, rotten: set[int]) -> bool:
+        """Whether the concentrator may have let the record go before the head-end had it."""
+        if seq <= self.acked_seq and isinstance(self._headend, Station):
+            return self._headend.moved_back > 0  # it had it, and lost it
+        return seq in rotten or (self._short and raw[_KIND_AT] not in _MONEY)
+
+    def finish_money(
+        self, accounts: Mapping[int, Account], sold: Mapping[tuple[int, int], Order]
+    ) -> None:
+        """What was paid at the counter and redeemed is what the head-end has been paid."""
+        if not isinstance(self._headend, Station):
+            return
+        paid_fen = sum(
+            order.amount_fen
+            for (index, number), order in sold.items()
+            if number <= accounts[index].order
+        )
+        credit_fen = sum(credit for credit, _ in self._headend.books().values())
+        if credit_fen != paid_fen:
+            raise Violation("books", f"{paid_fen} fen were paid, the head-end has {credit_fen}")
+        debit_e11 = sum(debit for _, debit in self._headend.books().values())
+        right_e11 = sum(account.debit_e11 for account in accounts.values())
+        if debit_e11 != right_e11:
+            raise Violation(
+                "books", f"the head-end has charged {debit_e11} e-11 yuan, not {right_e11}"
+            )

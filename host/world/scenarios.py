@@ -1,0 +1,76 @@
+"""Named worlds: what is special about each, one row a scenario.
+
+Everything else is drawn from the seed as in every world. A share or a number a day is of the days
+the world has, so that a scenario is the same thing in three days and in four hundred.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+# Records after which a checkpoint is due, in worlds that are to see many.
+_CHECKPOINT_RECORDS = (64, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is special about a world.
+
+    text            one line about it
+    uplink          false: there is no head-end
+    station         the head-end is the real one with its database, not a stand-in
+    away_share      the head-end is away for up to this share of the days, once
+    blocks          the flash has so many blocks of 4096 bytes, least and most; 0: no limit
+    replaced_a_day  the board's flash is replaced by an empty one, or by an old copy of it
+    restored_a_day  the head-end's database is replaced by its last backup
+    rot_a_day       a bit of a stored file turns
+    """
+
+    text: str
+    uplink: bool = True
+    station: bool = False
+    away_share: float = 0.0
+    blocks: tuple[int, int] = (0, 0)
+    replaced_a_day: float = 0.0
+    restored_a_day: float = 0.0
+    rot_a_day: float = 0.0
+
+
+ANY = "any"
+SCENARIOS = {
+    ANY: Scenario("every fault as the seed draws it, every second flash small"),
+    "alone": Scenario("no head-end at all, and a small flash", uplink=False, blocks=(24, 48)),
+    "away": Scenario(
+        "the head-end is away for most of the time, then back; a small flash",
+        away_share=0.8,
+        blocks=(24, 48),
+    ),
+    "replaced": Scenario(
+        "boards replaced empty or from an old copy, and restored from the head-end",
+        station=True,
+        replaced_a_day=1.0,
+    ),
+    "head-end-restored": Scenario(
+        "the head-end's database goes back to its last backup", station=True, restored_a_day=1.0
+    ),
+    "small-flash": Scenario("a flash that is small and soon full", blocks=(18, 28)),
+    "rot": Scenario("bits that turn in stored files", station=True, rot_a_day=12.0),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much the device may keep: drawn small, so that a short world reaches every limit.
+
+    blocks              of the flash, 0: no limit
+    checkpoint_records  after which a checkpoint is due
+    """
+
+    blocks: int
+    checkpoint_records: int
+
+
+def draw_limits(random: Random, scenario: Scenario) -> Limits:
+    """The limits of one world."""
+    least, most = scenario.blocks
+    blocks = random.randint(least, most)
+    return Limits(blocks, random.choice(_CHECKPOINT_RECORDS))

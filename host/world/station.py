@@ -1,0 +1,109 @@
+"""The real head-end in a world: its database and its server's code behind a simulated connection.
+
+What lies on the way is the stand-in's (host/sim/headend.py): messages and answers lost, late,
+doubled or broken. Who takes a message in and answers it is `host.headend`, on an SQLite file in
+memory. The database is copied now and then, and may be replaced by its last copy.
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import sqlalchemy as sa
+
+from host.frames import record
+from host.frames.batch import UplinkError
+from host.frames.link import Frame
+from host.frames.record import PAYLOAD_SIZE, Record
+from host.headend import schema
+from host.headend.ingest import Ingest
+from host.headend.store import Store
+from host.sim.clock import Clock
+from host.sim.headend import HeadEnd, Inconsistent
+
+_MEMORY = Path("/dev/shm")
+
+
+class Station(HeadEnd):
+    """`host.headend` as the far end of the uplink.
+
+    moved_back  how often the database was replaced by its last copy
+    """
+
+    def __init__(self, clock: Clock, concentrator: int, key: bytes, random: Random) -> None:
+        super().__init__(clock, concentrator, key, random=random)
+        folder = _MEMORY if _MEMORY.is_dir() else None
+        self._folder = TemporaryDirectory(prefix="dianka-world-", dir=folder)
+        self._path = Path(self._folder.name) / "station.db"
+        self._copy = Path(self._folder.name) / "backup.db"
+        self.moved_back = 0
+        logging.getLogger("dianka.headend").setLevel(logging.CRITICAL)
+        self._open()
+        self.back_up()
+
+    def _open(self) -> None:
+        self.store = Store(self._path)
+        self._ingest = Ingest(self.store, {self.concentrator: self.key})
+        self._update()
+
+    def close_down(self) -> None:
+        """Close the database and delete it."""
+        self.store.close()
+        self._folder.cleanup()
+
+    def _answer(self, frame: Frame) -> bytes:
+        before = self._ingest.counters.copy()
+        answer = self._ingest.answer(frame, "the world")
+        self.counters.update(self._ingest.counters - before)
+        if self._ingest.counters["conflict"] > before["conflict"]:
+            raise Inconsistent("the head-end has another record under a number that came now")
+        self._update()
+        if not answer:
+            raise UplinkError("unanswered", "the head-end refuses without a word")
+        return answer
+
+    def _update(self) -> None:
+        """Take over how far the database has come."""
+        rows = self.store.rows(sa.select(schema.concentrators.c.acked_seq))
+        self.acked_seq = rows[0]["acked_seq"] if rows else 0
+        gaps = self.store.rows(sa.select(schema.gaps))
+        self.told_lost = [range(gap["first_seq"], gap["last_seq"] + 1) for gap in gaps]
+
+    # --- backups ---------------------------------------------------------------------------------
+
+    def back_up(self) -> None:
+        """Copy the database."""
+        self.store.close()
+        shutil.copy(self._path, self._copy)
+        self._open()
+
+    def move_back(self) -> None:
+        """The database is lost, and its last copy takes its place; connections break."""
+        self.close()
+        self.store.close()
+        for path in self._path.parent.glob("station.db*"):
+            path.unlink()
+        shutil.copy(self._copy, self._path)
+        self.moved_back += 1
+        self._open()
+
+    # --- what it knows ---------------------------------------------------------------------------
+
+    def stored(self) -> Mapping[int, bytes]:
+        found = {}
+        for row in self.store.rows(sa.select(schema.records)):
+            payload = row["payload"].ljust(PAYLOAD_SIZE, b"\0")
+            place = (row["seq"], row["t2000"], row["kind"], row["flags"], row["row"])
+            found[row["seq"]] = record.build(Record(*place, payload, {}))
+        return found
+
+    def books(self) -> dict[int, tuple[int, int]]:
+        """(credit in fen, debit in 1e-11 yuan) of each account, by its row."""
+        found = {}
+        for row in self.store.rows(sa.select(schema.accounts)):
+            debit_e11 = row["debit_fen"] * 10**9 + row["residue_e7"] * 10_000
+            found[row["row"]] = (row["credit_fen"], debit_e11 + row["residue_e11"])
+        return found
