@@ -46,6 +46,9 @@ class RecordKind(IntEnum):
     REFUND = 17
 
 
+# What pays money in or out: never let go before the head-end has it.
+MONEY_KINDS = frozenset((RecordKind.TOP_UP, RecordKind.REFUND))
+
 # Six bytes in wire order, low byte first, as the 12 digits on the meter's label.
 _ADDRESS = c.ExprAdapter(
     c.Bytes(6),

@@ -7,8 +7,8 @@ survives: a new storage of it is the device after the restart.
 
 A file takes whole blocks. Without room, and while an operation is named in `failing`, the answer
 is the failure the port has for it, and nothing has changed. Looks (read, names, size) are counted
-as well: `plan_look_failure` has one of them fail, or all from it on. `turn_bit` spoils what is
-stored without a word, as flash does.
+as well: `plan_look_failure` has one of them fail, or all from it on, as `plan_change_failure` does
+with changes. `turn_bit` spoils what is stored without a word, as flash does.
 """
 
 from collections import Counter
@@ -71,6 +71,8 @@ class Storage:
         self._kept_percent = 0
         self._look_fails_at = -1
         self._looks_fail_on = False
+        self._change_fails_at = -1
+        self._changes_fail_on = False
         # The file between `begin` and `finish`: its name, and its bytes so far.
         self._open_name = ""
         self._open = b""
@@ -87,6 +89,24 @@ class Storage:
         """Have the look that comes after `after` more fail; `stays`: all behind it too."""
         self._look_fails_at = self.looks + after
         self._looks_fail_on = stays
+
+    def plan_change_failure(self, after: int, stays: bool = False) -> None:
+        """Have the change that comes after `after` more fail; `stays`: all behind it too."""
+        self._change_fails_at = self.changes + after
+        self._changes_fail_on = stays
+
+    @property
+    def fails_for_ever(self) -> bool:
+        """Whether a planned failure has begun that lasts until the flash is opened again."""
+        looks = self._looks_fail_on and self.looks > self._look_fails_at
+        return looks or (self._changes_fail_on and self.changes > self._change_fails_at)
+
+    def calm(self) -> None:
+        """From now on nothing fails that was planned, named or drawn."""
+        self.faults = StorageFaults()
+        self.failing.clear()
+        self._cut_at = self._look_fails_at = self._change_fails_at = -1
+        self._looks_fail_on = self._changes_fail_on = False
 
     def turn_bit(self, name: str, bit: int) -> None:
         """Turn one bit of what is stored in a file."""
@@ -189,7 +209,7 @@ class Storage:
         if self._begins(name):
             self._lose_power(name, new[: len(new) * self._kept_percent // 100])
         grown_blocks = _blocks(len(new)) - _blocks(len(self._open))
-        if self._fails("put") or (grown_blocks and grown_blocks > self.blocks()[1]):
+        if self._change_fails("put") or (grown_blocks and grown_blocks > self.blocks()[1]):
             self.give_up()
             return False
         self._open = new
@@ -223,7 +243,7 @@ class Storage:
         return self.changes - 1 == self._cut_at
 
     def _ends(self, operation: str, name: str, new: bytes | None) -> bool:
-        if self._fails(operation):
+        if self._change_fails(operation):
             return False
         if not self._has_room(name, new):
             self.counters["full"] += 1
@@ -239,14 +259,22 @@ class Storage:
             self.counters[f"{operation}_failed"] += 1
         return fails
 
+    def _change_fails(self, operation: str) -> bool:
+        return self._fails(operation) or self._was_planned(
+            operation, self.changes - 1, self._change_fails_at, self._changes_fail_on
+        )
+
     def _look_fails(self, operation: str) -> bool:
-        at = self.looks
         self.looks += 1
-        planned = self._look_fails_at
-        if at == planned or (self._looks_fail_on and at > planned >= 0):
-            self.counters[f"{operation}_failed"] += 1
-            return True
-        return self._fails(operation)
+        return self._fails(operation) or self._was_planned(
+            operation, self.looks - 1, self._look_fails_at, self._looks_fail_on
+        )
+
+    def _was_planned(self, operation: str, at: int, planned: int, stays: bool) -> bool:
+        if at != planned and not (stays and at > planned >= 0):
+            return False
+        self.counters[f"{operation}_failed"] += 1
+        return True
 
     def _has_room(self, name: str, new: bytes | None) -> bool:
         if not self.limit_blocks or new is None:

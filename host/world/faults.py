@@ -35,12 +35,19 @@ _HEADEND = {
     "disconnect": 0.1,
     "away": 0.02,
 }
-_STORAGE = {"append": 0.02, "torn_append": 0.02, "replace": 0.02, "remove": 0.02}
+_STORAGE = {
+    "append": 0.02,
+    "torn_append": 0.02,
+    "replace": 0.02,
+    "remove": 0.02,
+    "put": 0.02,
+}
 _OURS = {
     "spoil": 0.05,
     "cuts_a_day": 6.0,
     "restarts_a_day": 4.0,
     "failures_a_day": 2.0,
+    "nth_failures_a_day": 4.0,
     "clock_loss": 0.5,
     "clock_steps_a_day": 2.0,
     "bad_cards_a_day": 6.0,
@@ -62,6 +69,8 @@ class Faults:
     cuts_a_day          power cuts in the middle of a change of the flash
     restarts_a_day      between two steps
     failures_a_day      the flash refuses an operation for up to 40 minutes
+    nth_failures_a_day  one operation of the flash fails, or all from it on until a restart
+    start_failures      of each restart: something cannot be read, once or for ever
     clock_loss          of each restart: the clock is not set afterwards
     clock_steps_a_day   somebody sets the clock wrong
     bad_cards_a_day     replayed, copied, forged
@@ -81,6 +90,8 @@ class Faults:
     cuts_a_day: float = 0.0
     restarts_a_day: float = 0.0
     failures_a_day: float = 0.0
+    nth_failures_a_day: float = 0.0
+    start_failures: float = 0.0
     clock_loss: float = 0.0
     clock_steps_a_day: float = 0.0
     bad_cards_a_day: float = 0.0

@@ -37,7 +37,7 @@ class Scenario:
 
 ANY = "any"
 SCENARIOS = {
-    ANY: Scenario("every fault as the seed draws it, every second flash small"),
+    ANY: Scenario("every fault as the seed draws it"),
     "alone": Scenario("no head-end at all, and a small flash", uplink=False, blocks=(24, 48)),
     "away": Scenario(
         "the head-end is away for most of the time, then back; a small flash",

@@ -17,6 +17,8 @@ from random import Random
 from typing import Any
 
 from concentrator.app import App
+from concentrator.settings import LOST
+from ports import Unreadable
 
 from host.frames import tariff
 from host.sim.clock import DEFAULT_START_T2000, VirtualClock
@@ -25,7 +27,7 @@ from host.sim.line import Line, LineFaults
 from host.sim.load import Load
 from host.sim.meter import Meter, Relay
 from host.sim.profile import PROFILES
-from host.sim.storage import PowerCut, Storage, StorageFaults
+from host.sim.storage import PowerCut, Storage
 from host.units import DAY_S, HOUR_S, to_datetime
 from host.world.agenda import Agenda
 from host.world.board import SimulatedBoard
@@ -34,6 +36,7 @@ from host.world.checks.checkers import Checkers
 from host.world.checks.headend import Above
 from host.world.console_side import ConsoleSide
 from host.world.faults import NO_FAULTS, Faults, draw, named
+from host.world.flash_faults import FlashFaults
 from host.world.households import CARD_KEY_VERSION, DISTRICT, HOUR_US, KEY, MINUTE_US, Households
 from host.world.incidents import Incidents, draw_registers
 from host.world.scenarios import ANY, SCENARIOS, draw_limits
@@ -53,6 +56,8 @@ DAY_US = DAY_S * 1_000_000
 SETTLE_ROUNDS = 40
 _IMAGE_PART_SIZE = 64
 BACKUPS_A_DAY = 1.0
+# Looks at the flash that a start takes, or more.
+_START_LOOKS = 100
 _TICK_US = 10 * MINUTE_US
 # Motors take up to four seconds.
 _RELAY_LAG_US = 4_000_000
@@ -133,6 +138,7 @@ class World:
         self.storage.limit_blocks = self.limits.blocks
         above = Above(self.headend, short=self.limits.blocks > 0)
         self.checkers = Checkers(self.terms, self.meters, above, sold)
+        self._flash = FlashFaults(self._branch(), lambda: self.storage, self.checkers)
         self.incidents = Incidents(
             *(self.agenda, self._branch(), self.console, self.households),
             *(self.meters, self._make_meter),
@@ -236,7 +242,9 @@ class World:
         except PowerCut:
             self._power_off("power cuts in a change")
             return
-        healthy = not self.storage.failing and board.moved_s is not None
+        storage = self.storage
+        ails = storage.failing or storage.fails_for_ever or app.settings.health == LOST
+        healthy = not ails and board.moved_s is not None
         self.checkers.look(app, self.storage.content, self.clock.now_us(), healthy)
         board.sleep(idle_ms, stop_us)
 
@@ -272,11 +280,19 @@ class World:
                 board.moved_s = None
                 self.checkers.counters["clocks lost"] += 1
                 self.agenda.after(self._random.randrange(2 * HOUR_US), self._set_clock)
+            if not self._calm and self._random.random() < self.faults.start_failures:
+                stays = self._random.random() < 0.3
+                self.storage.plan_look_failure(self._random.randrange(_START_LOOKS), stays)
             try:
                 self.app = App(board, limit=len(self.meters) + 1)
             except PowerCut:
                 self.checkers.counters["power cuts in a recovery"] += 1
                 continue
+            except Unreadable:
+                # The watchdog starts it again.
+                self.checkers.counters["starts that could not read"] += 1
+                self._power_on_us = self.clock.now_us() + MINUTE_US
+                return
             self.app.keeper.checkpoint_records = self.limits.checkpoint_records
             self.board = board
             self.restarts += 1
@@ -309,13 +325,8 @@ class World:
         values |= {"relay_1997": 1}
         for name, value in (values | self.settings).items():
             self._type(f"set {name} {value}", must=True)
-        for number, one_tariff in self.terms.tariffs.items():
-            image = tariff.build(one_tariff, number)
-            self._type(f"tariff begin {len(image)}", must=True)
-            for at in range(0, len(image), _IMAGE_PART_SIZE):
-                part = image[at : at + _IMAGE_PART_SIZE].hex()
-                self._type(f"tariff data {at} {part}", must=True)
-            self._type(f"tariff commit {number} {tariff.image_name(image)}", must=True)
+        for number in self.terms.tariffs:
+            self._type_tariff(number, must=True)
         for one, kind in zip(self.households.households, self.kinds, strict=True):
             self._type(f"meter add {one.meter.address} {one.account} {kind.tariff}", must=True)
             for text in kind.commands(one.account):
@@ -324,6 +335,14 @@ class World:
             self._live_until(self.clock.now_us() + 1_000_000)
         if self._trouble:
             raise RuntimeError(f"the concentrator cannot be set up: {self._trouble}")
+
+    def _type_tariff(self, number: int, must: bool = False) -> None:
+        image = tariff.build(self.terms.tariffs[number], number)
+        self._type(f"tariff begin {len(image)}", must)
+        for at in range(0, len(image), _IMAGE_PART_SIZE):
+            part = image[at : at + _IMAGE_PART_SIZE].hex()
+            self._type(f"tariff data {at} {part}", must)
+        self._type(f"tariff commit {number} {tariff.image_name(image)}", must)
 
     def _set_clock(self) -> None:
         moment = to_datetime(self.clock.now_t2000() + 1)
@@ -341,6 +360,9 @@ class World:
 
     def _visit(self) -> None:
         """The technician looks for what needs him."""
+        if self.app is not None and self.app.settings.health == LOST:
+            self._power_off("restarts because the settings could not be read")
+            return
         if self.board is not None and self.board.moved_s is None:
             self._set_clock()
         for index, account in self.checkers.accounts.items():
@@ -366,6 +388,7 @@ class World:
         self._often(faults.cuts_a_day, self._plan_cut)
         self._often(faults.restarts_a_day, lambda: self._power_off("restarts"))
         self._often(faults.failures_a_day, self._fail_storage)
+        self._often(faults.nth_failures_a_day, self._fail_nth)
         self._often(faults.clock_steps_a_day, self._set_clock_wrong)
         self._often(faults.bad_cards_a_day, self.households.attack)
         self.incidents.begin(self.checkers)
@@ -386,6 +409,7 @@ class World:
             away_us = int(share * self.days * DAY_US)
             leaves_us = int(self._random.uniform(0.05, 0.15) * self.days * DAY_US)
             self.agenda.after(leaves_us, lambda: headend.go_away(away_us))
+        self._often(scenario.rot_a_day, self._turn_bit)
         if isinstance(headend, Station) and scenario.restored_a_day:
             self._often(BACKUPS_A_DAY, headend.back_up)
             self._often(scenario.restored_a_day, headend.move_back)
@@ -425,10 +449,31 @@ class World:
 
     def _fail_storage(self) -> None:
         storage = self.storage
-        operation = self._random.choice(("append", "append", "replace", "remove"))
-        storage.failing.add(operation)
+        operation = self._flash.fail_one_kind()
         wait_us = self._random.randrange(40 * MINUTE_US)
         self.agenda.after(wait_us, lambda: storage.failing.discard(operation))
+
+    def _fail_nth(self) -> None:
+        """One operation fails, or all of its kind until the technician has restarted the board."""
+        storage = self.storage
+        self._flash.fail_nth()
+
+        def restart() -> None:
+            if storage is self.storage and storage.fails_for_ever:
+                self._power_off("restarts because the flash fails")
+
+        self.agenda.after(self._random.randrange(3 * HOUR_US), restart)
+
+    def _turn_bit(self) -> None:
+        if self.app is None or self.headend is None:
+            return
+        name = self._flash.turn_bit(self.app, self.headend.acked_seq)
+        if name[:1] == "t":
+            self.checkers.tariffs_spoilt = True
+            # The technician is told that a tariff cannot be read, and brings it again.
+            number = int(name[1:3])
+            wait_us = self._random.randrange(4 * HOUR_US)
+            self.agenda.after(wait_us, lambda: self._type_tariff(number))
 
     def _tick(self) -> None:
         if self.app is not None:
@@ -445,9 +490,9 @@ class World:
         if self.headend is not None:
             self.headend.faults = HeadEndFaults()
             self.headend.come_back()
-        self.storage.faults = StorageFaults()
-        self.storage.failing.clear()
-        self.storage.plan_cut(1 << 40, 0)
+        self.storage.calm()
+        if self.app is not None and self.app.settings.health == LOST:
+            self._power_off("restarts because the settings could not be read")
         self.console.spoil = 0.0
         self._set_clock()
         self.incidents.calm()

@@ -10,6 +10,7 @@ from prepay.ledger import FIRST, OUTCOME_NAMES
 from uplink import record
 
 from concentrator.books import registry as meters
+from concentrator.books.charging import NOT_BILLED, REFUSED
 from concentrator.books.registry import ADDRESS_SIZE, reversed_digits
 from concentrator.books.tariffs import NUMBER_LIMIT
 from concentrator.console.console import Refusal
@@ -98,6 +99,10 @@ def _meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
     if len(first) not in (0, len(values)):
         raise Refusal("the new meter's first registers are as many as the old one's last")
     outcome = app.books.take_last(index, values)
+    if outcome == REFUSED:
+        raise Refusal(STORAGE_TROUBLE)
+    if outcome == NOT_BILLED:
+        raise Refusal("no tariff to charge the last reading by: `tariff list`, load it again")
     if outcome > FIRST:
         raise Refusal("the last reading is not taken: " + OUTCOME_NAMES[outcome])
     row = registry.row(index)

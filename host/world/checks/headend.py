@@ -9,7 +9,7 @@ books       credit and debit of each account are those of the concentrator, to 1
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from host.frames.record import RecordKind
+from host.frames.record import MONEY_KINDS, Record, RecordKind
 from host.sim.headend import HeadEnd
 from host.world.checks.account import Account, Order, Violation
 from host.world.station import Station
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from concentrator.app import App
 
 _KIND_AT = 8
-_MONEY = (RecordKind.TOP_UP, RecordKind.REFUND)
 
 
 class Above:
@@ -33,6 +32,7 @@ class Above:
         self._headend = headend
         self._short = short
         self._compared_seq = 0
+        self._newest_seq: dict[int, int] = {}
 
     def look(self, first_seq: int) -> None:
         """After a step: nothing was deleted that the head-end has not."""
@@ -46,6 +46,11 @@ class Above:
                 f"the journal begins at {first_seq}, the head-end has {self.acked_seq}",
             )
 
+    def note(self, one: Record) -> None:
+        """Take a record into account that became durable."""
+        if one.kind == RecordKind.READING:
+            self._newest_seq[one.index] = one.seq
+
     def compare(self, app: "App", accounts: Mapping[int, Account]) -> None:
         """Once it has every record: its books are the concentrator's."""
         headend = self._headend
@@ -56,7 +61,10 @@ class Above:
             return
         self._compared_seq = acked_seq
         books = headend.books()
+        told_lost = {seq for told in headend.told_lost for seq in told}
         for index, account in accounts.items():
+            if self._newest_seq.get(index) in told_lost:
+                continue  # the next reading tells it
             right = (account.credit_fen, account.debit_e11)
             if books.get(index, (0, 0)) != right:
                 raise Violation(
@@ -88,7 +96,7 @@ class Above:
         """Whether the concentrator may have let the record go before the head-end had it."""
         if seq <= self.acked_seq and isinstance(self._headend, Station):
             return self._headend.moved_back > 0  # it had it, and lost it
-        return seq in rotten or (self._short and raw[_KIND_AT] not in _MONEY)
+        return seq in rotten or (self._short and raw[_KIND_AT] not in MONEY_KINDS)
 
     def finish_money(
         self, accounts: Mapping[int, Account], sold: Mapping[tuple[int, int], Order]

@@ -1,0 +1,143 @@
+"""Goal: each named scenario holds, and its checkers see what they are for.
+
+Method: worlds of few days and meters (host/world/scenarios.py), twenty seeds each; then something
+of the product is broken on purpose. The real head-end is held by itself: what it stores, a second
+record under a number, a database that goes back to its copy.
+"""
+
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from concentrator.uplink import Uplink
+
+from host.cli import cli
+from host.frames import batch, link, record
+from host.frames.link import Kind
+from host.frames.record import RecordKind
+from host.headend.posting import Posting
+from host.sim.clock import VirtualClock
+from host.sim.headend import Inconsistent
+from host.world.checks.account import Violation
+from host.world.faults import NO_FAULTS
+from host.world.scenarios import SCENARIOS
+from host.world.station import Station
+from host.world.world import World
+
+KEY = bytes(range(32))
+# Days and meters of a world of each scenario.
+SIZES = {"away": (1, 2), "rot": (1, 2)}
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_the_scenario_holds(name: str, seed: int) -> None:
+    days, meters = SIZES[name]
+
+    World(seed, days, meters, scenario=name).run()
+
+
+def test_the_help_tells_every_scenario() -> None:
+    told = CliRunner().invoke(cli, ["sim", "run", "--help"]).stdout
+
+    for name, scenario in SCENARIOS.items():
+        assert f"  {name} " in told
+        assert scenario.text in told
+
+
+def test_a_failed_scenario_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Uplink, "acked_seq", property(lambda self: 1 << 30))
+    arguments = ["sim", "run", "--scenario", "away", "--days", "1", "--meters", "1"]
+
+    result = CliRunner().invoke(cli, arguments)
+
+    assert result.exit_code == 1
+    assert "--days 1 --meters 1 --scenario away" in result.stderr
+
+
+# --- the checkers see what they are for ----------------------------------------------------------
+
+
+def violation(scenario: str, days: int = 1) -> Violation:
+    """What does not hold in a world in which something was broken."""
+    with pytest.raises(Violation) as caught:
+        World(1, days, 3, NO_FAULTS, scenario).run()
+    return caught.value
+
+
+def test_what_is_deleted_before_the_head_end_has_it_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Uplink, "acked_seq", property(lambda self: 1 << 30))
+
+    world = World(1, 2, 3, NO_FAULTS)
+    assert world.headend is not None
+    world.agenda.after(3_600_000_000, lambda: world.headend.go_away(1 << 50))
+
+    with pytest.raises(Violation, match="the journal begins at"):
+        world.run()
+
+
+def test_money_that_is_let_go_for_room_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Uplink, "acked_seq", property(lambda self: 1 << 30))
+
+    found = violation("away", days=4)
+
+    assert (found.invariant, "was let go" in found.what) == ("head-end", True)
+
+
+def test_books_of_the_head_end_that_are_wrong_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Posting._reading
+
+    def wrong(self: Posting, one: Any) -> None:
+        right(self, one)
+        for account in self._accounts.values():
+            account["residue_e11"] ^= 1
+
+    monkeypatch.setattr(Posting, "_reading", wrong)
+
+    assert violation("rot").invariant == "books"
+
+
+# --- the real head-end ---------------------------------------------------------------------------
+
+
+def sent(station: Station, number: int, *failures: int) -> int:
+    """Send records from number 1 on, one for each count of failures; return what is acked."""
+    records = [
+        record.make(seq, 800_000_000, RecordKind.LINE, {"state": 1, "failures": count})
+        for seq, count in enumerate(failures, 1)
+    ]
+    body = batch.seal_body(Kind.BATCH, 7, number, batch.build_batch(records), KEY)
+    station.connect()
+    station.write(link.build(Kind.BATCH, number, body))
+    return station.acked_seq
+
+
+@pytest.fixture(name="station")
+def _station() -> Any:
+    station = Station(VirtualClock(), 7, KEY, random=None)
+    yield station
+    station.close_down()
+
+
+def test_the_station_stores_what_it_acknowledges(station: Station) -> None:
+    assert sent(station, 1, 5, 6) == 2
+    assert sorted(station.stored()) == [1, 2]
+
+
+def test_a_second_record_under_a_number_is_seen(station: Station) -> None:
+    sent(station, 1, 5, 6)
+
+    with pytest.raises(Inconsistent):
+        sent(station, 2, 5, 7)
+
+
+def test_a_database_goes_back_to_its_copy(station: Station) -> None:
+    sent(station, 1, 5)
+    station.back_up()
+    sent(station, 2, 5, 6)
+
+    station.move_back()
+
+    assert (station.acked_seq, sorted(station.stored()), station.connection) == (1, [1], 0)
