@@ -511,15 +511,15 @@ class Ledger:
     def quota_after(self, index: int, tariff: Tariff, household: int, t2000: int) -> int:
         """The quota of the account's tier period when its kind of household changes at `t2000`.
 
-        -1: the period is over and the reading that ends it is due, or the kind has changed three
-        times in it.
+        -1: there is no clock, the period is over and the reading that ends it is due, or the
+        kind has changed three times in it.
         """
         quota = self.quota[index]
         period_t2000 = self.period_t2000[index]
         before = self.flags[index] >> HOUSEHOLD
         if tariff.rule(CHANGED) == WHOLE or not period_t2000 or before == household:
             return quota
-        if _settles(period_t2000, tariff.period_at(t2000)):
+        if t2000 <= 0 or _settles(period_t2000, tariff.period_at(t2000)):
             return -1
         tariff.count_months(t2000)
         months = tariff.months_left

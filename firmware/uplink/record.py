@@ -24,6 +24,7 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     PLAN      tariff 1, 0 0 0, from t2000 4
     ITEM      identifier 4, count 1, 0 0 0, values 4 x count
     REFUND    as TOP_UP, amount_fen is paid back
+    QUOTA     used_wh 4, period 4, quota 4, free 4
 
 Each kind has a function that puts its payload into the record at `offset`, and each that recovery
 needs one that reads it: no other module knows where a field stands. Where 0 stands above, 0 has to
@@ -62,6 +63,7 @@ FREEZE = const(14)
 PLAN = const(15)
 ITEM = const(16)
 REFUND = const(17)
+QUOTA = const(27)
 
 # Flags: the record behind this one belongs to it; a READING was divided by time.
 JOINED = const(0x01)
@@ -282,6 +284,19 @@ def put_rollover(
 def rollover_at(buf: bytearray, offset: int) -> int:
     """Beginning of the period that a ROLLOVER begins, in seconds since 2000."""
     return u32_at(buf, offset + PAYLOAD + 4)
+
+
+def put_quota(
+    buf: bytearray, offset: int, used_wh: int, period_t2000: int, quota: int, free: int
+) -> None:
+    """Put a QUOTA payload: what the ledger's columns of these names hold from now on."""
+    pack_into("<IIII", buf, offset + PAYLOAD, used_wh, period_t2000, quota, free)
+
+
+def quota_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int]":
+    """used_wh, period, quota and free of a QUOTA."""
+    at = offset + PAYLOAD
+    return u32_at(buf, at), u32_at(buf, at + 4), u32_at(buf, at + 8), u32_at(buf, at + 12)
 
 
 def put_tariff(buf: bytearray, offset: int, number: int, name: bytes, size: int) -> None:

@@ -5,16 +5,18 @@ the same to 1e-11 yuan. After a difference the device's figure counts, so that e
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 
-from host.billing.pricing import Account, Line
+from host.billing.pricing import Account, HouseholdError, Line, Period, Span
 from host.frames.record import Record, RecordKind
 from host.frames.tariff import build, image_name
 from host.frames.tariff_terms import TariffFile
 from host.units import to_datetime
 
+_JOINED = 1
 _SOURCE_RESTORED = 2  # what the head-end knew of before
 
 
@@ -70,6 +72,9 @@ class Explainer:
         self._registers_wh = [0] * 8
         self._count = 0
         self._anew = True
+        # The QUOTA record of the reading or the change of household at hand.
+        self._quota: Record | None = None
+        self._changed = False
         self._debit_yuan = Fraction(0)
         self._credit_yuan: Fraction | None = None
 
@@ -124,6 +129,9 @@ class Explainer:
         if engine.moment is None:
             # The journal's first reading is where the explanation starts.
             engine.start(moment, registers_wh)
+            # Whether it was opened just then, its QUOTA record says.
+            engine.months, engine.spans = 0, []
+            self._adopt_quota(engine)
             engine.used_wh = fields["used_wh"]
             self._debit_yuan = debit_yuan
             note = "start"
@@ -140,6 +148,7 @@ class Explainer:
         self._compare(record, "debit", debit_yuan, self._debit_yuan + charged_yuan)
         self._compare(record, "used kWh", _kwh(fields["used_wh"]), _kwh(engine.used_wh))
         engine.used_wh = fields["used_wh"]
+        self._compare_quota(engine)
         self._debit_yuan = debit_yuan
         self._add(record, "reading", lines=lines, charged_yuan=charged_yuan, note=note)
 
@@ -149,6 +158,45 @@ class Explainer:
                 f"record {record.seq}, {moment_of(record)}: {what} {decimals(device)}, "
                 f"recomputed {decimals(ours)}"
             )
+
+    def _take_quota(self, record: Record) -> None:
+        fields = record.fields
+        self._quota = record
+        engine = self._engine
+        if record.flags & _JOINED or engine is None or engine.moment is None:
+            return
+        if self._changed:
+            self._compare_quota(engine)
+            return
+        engine.used_wh = fields["used_wh"]
+        engine.period = period_of(fields["period"])
+        self._adopt_quota(engine)
+        used = decimals(_kwh(fields["used_wh"]))
+        self._add(record, "tier period", note=f"{used} kWh used, {_quota_text(fields['quota'])}")
+
+    def _compare_quota(self, engine: Account) -> None:
+        """Hold what the device wrote of quota and free energy against our own."""
+        record = self._quota
+        if record is not None:
+            months, spans = spans_of(record.fields["quota"], self._household)
+            free_wh = record.fields["free"] & 0xFFFFF
+            if (months, spans) != (engine.months, engine.spans):
+                ours = sum(span.months for span in engine.spans)
+                self.statement.differences.append(
+                    f"record {record.seq}, {moment_of(record)}: "
+                    f"{_quota_text(record.fields['quota'])}, recomputed {ours}/{engine.months}"
+                )
+            self._compare(record, "free kWh", _kwh(free_wh), _kwh(engine.free_wh))
+            self._adopt_quota(engine)
+
+    def _adopt_quota(self, engine: Account) -> None:
+        """Go on with what the device wrote."""
+        record = self._quota
+        if record is not None:
+            engine.months, engine.spans = spans_of(record.fields["quota"], self._household)
+            engine.free_wh = record.fields["free"] & 0xFFFFF
+        self._quota = None
+        self._changed = False
 
     def _engine_for(self, tariff: TariffFile) -> Account:
         """The account as it stands, under `tariff`."""
@@ -206,6 +254,11 @@ class Explainer:
 
     def _take_account(self, record: Record) -> None:
         fields = record.fields
+        if self._engine is not None and self._engine.moment is not None:
+            # Where the device took it and we would not, its figures go on.
+            with suppress(HouseholdError):
+                self._engine.change_household(fields["household"], moment_of(record))
+        self._changed = bool(record.flags & _JOINED)
         self._household = fields["household"]
         self._multiplier = fields["multiplier"] or 1
         debt = decimals(Fraction(fields["debt_fen"], 100))
@@ -232,10 +285,9 @@ class Explainer:
 
     def _take_rollover(self, record: Record) -> None:
         used = decimals(_kwh(record.fields["used_wh"]))
-        # Its kind is added to when a period began.
-        period_t2000 = record.fields["new_period"]
-        begun = to_datetime(period_t2000 - period_t2000 % 4)
-        self._add(record, "tier period", note=f"{used} kWh in the one before; began {begun}")
+        period = period_of(record.fields["new_period"])
+        begun = f"began {period.start}" if period else "there is none any more"
+        self._add(record, "tier period", note=f"{used} kWh in the one before; {begun}")
 
     def _add(
         self,
@@ -272,7 +324,34 @@ _TAKERS = {
     RecordKind.ACCOUNT: Explainer._take_account,
     RecordKind.FAULT: Explainer._take_fault,
     RecordKind.ROLLOVER: Explainer._take_rollover,
+    RecordKind.QUOTA: Explainer._take_quota,
 }
+
+
+def period_of(period_t2000: int) -> Period | None:
+    """The tier period that records name so."""
+    kind = period_t2000 % 4
+    if not kind:
+        return None
+    return Period(("month", "year")[kind - 1], to_datetime(period_t2000 - kind))
+
+
+def spans_of(quota: int, household: int) -> tuple[int, list[Span]]:
+    """Months of the tier period, and the kinds of household that they count as, in order."""
+    if not quota:
+        return 0, []
+    spans = [Span(household, quota >> 4 & 15)]
+    earlier = quota >> 8
+    while earlier:
+        spans.insert(0, Span(earlier & 15, earlier >> 4 & 15))
+        earlier >>= 8
+    return quota & 15, spans
+
+
+def _quota_text(quota: int) -> str:
+    months, spans = spans_of(quota, 0)
+    counted = sum(span.months for span in spans)
+    return f"quota of {counted} of {months} months" if months else "the whole quota"
 
 
 def moment_of(record: Record) -> datetime:

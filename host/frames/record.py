@@ -44,6 +44,7 @@ class RecordKind(IntEnum):
     PLAN = 15
     ITEM = 16
     REFUND = 17
+    QUOTA = 27
 
 
 # What pays money in or out: never let go before the head-end has it.
@@ -129,6 +130,12 @@ _PAYLOADS: dict[int, Any] = {
         "new_period" / c.Int32ul,
         "used_wh" / c.Int32ul,
         "debit_fen" / c.Int32ul,
+    ),
+    RecordKind.QUOTA: c.Struct(
+        "used_wh" / c.Int32ul,
+        "period" / c.Int32ul,
+        "quota" / c.Int32ul,
+        "free" / c.Int32ul,
     ),
     RecordKind.TARIFF: c.Struct(
         "number" / c.Int8ul, c.Padding(1), "size" / c.Int16ul, "sha256" / _digits(8)

@@ -30,7 +30,7 @@ from concentrator_world import (
 from harness import check, equal, heap_locked
 from memory_storage import PowerCut
 from prepay import policy as rules
-from tariff_images import ENDLESS, image, ladder, terms
+from tariff_images import ENDLESS, YEARLY, image, ladder, terms
 from uplink import record
 
 INDEX = 0
@@ -457,6 +457,11 @@ def said(bench: Bench, text: str) -> str:
         return str(refusal)
 
 
+def told(bench: Bench, text: str) -> "list[str]":
+    """All lines of a console command."""
+    return Commands(bench.app).run(text)
+
+
 def load(bench: Bench, number: int, data: bytes) -> str:
     """Send a tariff by the console."""
     said(bench, "tariff begin " + str(len(data)))
@@ -485,6 +490,27 @@ def test_a_tariff_that_an_account_cannot_be_charged_by_is_refused() -> None:
     equal(said(bench, "account set " + account + " household 0"), "household 0")
     use(bench, 1000)
     equal((balance_fen(bench), bench.app.ledger.flags[INDEX]), (140, 0))
+
+
+def test_an_account_that_was_billed_elsewhere_or_changes_hands() -> None:
+    bench = supplied()
+    # From this month on: of opened accounts and of those that move in.
+    ladders = (ladder((1200000,), (60000000, 30000000, 90000000, 60000000)),)
+    yearly = image(2, 2, ladders, (terms(0, YEARLY),), rules=0x15)
+    equal(load(bench, 1, yearly), "tariff 1 in force")
+    equal(told(bench, "account used 17 1199.5"), ["used_wh 1199500", "quota whole"])
+    use(bench, 1000)
+    equal(balance_fen(bench), 125)
+    lines = told(bench, "account 17")
+    check(lines[8:12] == ["used_wh 1200500", "quota whole", "free_wh 0", "tier 2"], lines)
+    equal(told(bench, "account used 17 299 3"), ["used_wh 299000", "quota 3/12"])
+    equal(told(bench, "account 17")[8:12], ["used_wh 299000", "quota 3/12", "free_wh 0", "tier 1"])
+    equal(said(bench, "account used 17 1 13"), "months is a number from 1 to 12")
+    moved = told(bench, "account moved 17")
+    # In January all of the year is left.
+    equal(moved, ["used_wh 0", "quota whole"])
+    bench.restart()
+    equal(told(bench, "account 17")[8:10], moved)
 
 
 def test_a_meter_that_is_added_again_under_other_registers_begins_anew() -> None:

@@ -20,7 +20,7 @@ from memory_storage import Storage
 from prepay import policy as rules
 from prepay.ledger import CHARGED, FIRST, Ledger
 from prepay.policy import Policy
-from tariff_images import ENDLESS, image, ladder, terms
+from tariff_images import ENDLESS, YEARLY, image, ladder, terms
 from uplink import record
 from uplink.record import PAYLOAD, RECORD_SIZE, u32_at
 
@@ -323,3 +323,83 @@ def test_money_of_a_record_is_what_was_applied() -> None:
     equal(ledger.debit_fen[INDEX] * 100000 + ledger.residue_e7[INDEX], 1234 * 5000)
     buf = station.records(record.TOP_UP)[-1]
     equal((u32_at(buf, PAYLOAD), u32_at(buf, PAYLOAD + 4)), (1, 1000))
+
+
+# --- quotas of a part of a year -----------------------------------------------------------------
+
+# Quotas begin with this month; the second kind has more, and five of free energy a month.
+QUOTAS = image(
+    1,
+    2,
+    (ladder((1200000,), (50000000, 80000000)), ladder((2400000,), (50000000, 80000000))),
+    (terms(0, YEARLY),),
+    (),
+    (),
+    2,
+    1,
+    0x15,
+    (1, 0, 1, 0),
+    (0, 5000),
+)
+
+
+def check_restart(station: Station) -> None:
+    """All of the tables comes back from the journal."""
+    check(station.journal.sync())
+    before = tables(station)
+    station.restart()
+    equal(tables(station), before)
+
+
+def test_an_opened_account_is_opened_once() -> None:
+    station = Station(tariff=QUOTAS)
+    # March: ten months of twelve.
+    equal(station.ledger.quota[INDEX], 12 | 10 << 4)
+    equal(len(station.records(record.QUOTA)), 1)
+    station.read(4000)
+    equal(len(station.records(record.QUOTA)), 1)
+    check_restart(station)
+    station.wait(310 * DAY_S)
+    station.read(10)
+    equal((station.ledger.quota[INDEX], station.ledger.period_t2000[INDEX] & 3), (0, 2))
+    check_restart(station)
+
+
+def test_free_energy_is_free_once() -> None:
+    station = Station(tariff=QUOTAS)
+    check(station.books.set_terms(INDEX, 1, 0, 1, 0, 0))
+    # In March, the month in which it was opened.
+    equal(station.ledger.quota[INDEX], 12 | 10 << 4)
+    station.read(3000)
+    station.read(3000)
+    station.read(1000)
+    equal(station.ledger.debit_fen[INDEX], 100)
+    check_restart(station)
+    station.read(1000)
+    equal(station.ledger.debit_fen[INDEX], 150)
+
+
+def test_a_household_that_changes_its_kind() -> None:
+    station = Station(tariff=QUOTAS)
+    station.wait(60 * DAY_S)
+    # In May, before and after which it is read.
+    station.read(10)
+    check(station.books.set_terms(INDEX, 1, 0, 1, 0, 0))
+    equal(station.ledger.quota[INDEX], 12 | 8 << 4 | 2 << 12)
+    station.read(10)
+    check_restart(station)
+    station.wait(300 * DAY_S)
+    trouble = station.books.household_trouble(INDEX, 0)
+    check("needs the clock and a reading of this tier period" in trouble, trouble)
+    check(not station.books.set_terms(INDEX, 0, 0, 1, 0, 0))
+    check(station.books.set_terms(INDEX, 1, 1, 1, 0, 0))
+    equal(station.books.household_trouble(INDEX, 2), "its tariff has 2 kinds of household, from 0")
+
+
+def test_what_was_used_elsewhere() -> None:
+    station = Station(tariff=QUOTAS)
+    period_t2000 = station.ledger.period_t2000[INDEX]
+    check(station.books.set_used(INDEX, 1199000, period_t2000, 0))
+    station.read(2000)
+    equal(station.ledger.debit_fen[INDEX], 130)
+    check_restart(station)

@@ -33,6 +33,8 @@ CHANGING = (
     "meter remove 23",
     "meter exchange 23 5 1 1",
     "account set 23 grade 1",
+    "account used 23 100",
+    "account moved 23",
     "account resume 23",
     "account restore 23 9 100",
     "supply 23 cut",

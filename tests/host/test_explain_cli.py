@@ -9,6 +9,7 @@ import json
 import random
 import sqlite3
 from array import array
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -25,7 +26,7 @@ from host.device.bill import CHARGED, FIRST, Ledger, Tariff
 from host.frames.batch import Batch
 from host.frames.record import Record, RecordKind, build, make
 from host.frames.tariff import build as build_image
-from host.frames.tariff import image_name, load
+from host.frames.tariff import image_name, load, read
 from host.frames.tariff_terms import TariffFile, rate_at
 from host.headend.store import Store
 from host.units import to_t2000
@@ -76,6 +77,16 @@ class Device:
         outcome = int(ledger.prepare(index, tariff, registers_wh, to_t2000(moment)))
         if outcome > FIRST:
             return outcome
+        if (ledger.new_quota, ledger.new_free) != (ledger.quota[index], ledger.free[index]):
+            self.write_quota(
+                moment,
+                index,
+                1,
+                ledger.new_used_wh,
+                ledger.new_period_t2000,
+                ledger.new_quota,
+                ledger.new_free,
+            )
         if ledger.rolled:
             self.write(
                 moment,
@@ -99,6 +110,39 @@ class Device:
         )
         ledger.commit(index)
         return outcome
+
+    def write_quota(self, moment: datetime, index: int, flags: int, *values: int) -> None:
+        fields = dict(zip(("used_wh", "period", "quota", "free"), values, strict=True))
+        self.write(moment, RecordKind.QUOTA, index, **fields)
+        self.records[-1] = replace(self.records[-1], flags=flags)
+
+    def change(self, moment: datetime, index: int, number: int, household: int) -> None:
+        """Make the account another kind of household."""
+        ledger = self.ledger
+        tariff = self.tariffs[number]
+        quota = ledger.quota_after(index, tariff, household, to_t2000(moment))
+        assert quota >= 0
+        changed = quota != ledger.quota[index]
+        ledger.describe(index, household)
+        self.write(
+            moment,
+            RecordKind.ACCOUNT,
+            index,
+            household=household,
+            grade=0,
+            multiplier=1,
+            guard=0,
+            debt_fen=0,
+        )
+        if changed:
+            self.records[-1] = replace(self.records[-1], flags=1)
+            self.set_used(moment, index, ledger.used_wh[index], quota, ledger.period_t2000[index])
+
+    def set_used(self, moment: datetime, index: int, wh: int, quota: int, period: int) -> None:
+        """Say what is used in the tier period."""
+        free = self.ledger.free[index]
+        self.ledger.set_used(index, wh, period, quota, free)
+        self.write_quota(moment, index, 0, wh, period, quota, free)
 
     def top_up(self, moment: datetime, index: int, order: int, fen: int, repaid: int = 0) -> None:
         assert self.ledger.top_up(index, order, fen, repaid)
@@ -323,6 +367,63 @@ def test_a_journal_whose_beginning_is_gone(tmp_path: Path) -> None:
     result = run(path, ACCOUNT, "--tariff", first, "--row", 0)
     assert result.exit_code == 0, result.output
     assert "18 charges recomputed: the same" in result.output
+
+
+def parts_of_a_year() -> tuple[Device, TariffFile]:
+    """An account opened in March whose household changes twice and is followed by another one."""
+    fields = {
+        "name": "parts",
+        "tier_period": "year",
+        "tiers": [{"upto_kwh": "120", "prices": ["0.5"]}, {"prices": ["0.8"]}],
+        "households": {"large": {"extra_kwh": ["60"], "free_kwh": "3"}},
+        "free_period": "month",
+        "part_year": {
+            "opened": "this_month",
+            "moved_in": "this_month",
+            "household": "next_month",
+        },
+    }
+    tariff = read(json.dumps(fields))
+    device = Device(1)
+    moment = datetime(2026, 3, 5, 12)
+    device.set_tariff(moment, 1, tariff)
+    device.add_meter(moment, 0, 1)
+    assert device.read(moment, 0, 1) == FIRST
+    for step in range(160):
+        moment += timedelta(days=2, hours=7)
+        device.registers_wh[0][0] += 1730
+        assert device.read(moment, 0, 1) == CHARGED
+        if step in (20, 60, 80):
+            device.change(moment, 0, 1, 1 - (device.ledger.flags[0] >> 4))
+        if step == 100:
+            loaded = device.tariffs[1]
+            quota = device.ledger.quota_moved_in(loaded, to_t2000(moment))
+            period_t2000 = loaded.period_at(to_t2000(moment))
+            device.set_used(moment, 0, 0, quota, period_t2000)
+    return device, tariff
+
+
+def test_parts_of_a_year_are_computed_again() -> None:
+    device, tariff = parts_of_a_year()
+    kinds = [record.kind for record in device.records]
+    assert kinds.count(RecordKind.ACCOUNT) == 3
+    quotas = [at for at, kind in enumerate(kinds) if kind == RecordKind.QUOTA]
+    assert len([at for at in quotas if not device.records[at].flags]) == 4
+    statement = Explainer(ACCOUNT, [tariff]).take(device.records)
+    assert statement.differences == []
+    assert statement.readings == 160
+    assert "kWh used, quota of 3 of 12 months" in " ".join(one.note for one in statement.entries)
+    # One month more in a record of a reading is told, and so is energy that was not free.
+    at = next(at for at in quotas[1:] if kinds[at + 1] == RecordKind.READING)
+    right = device.records[at]
+    for name, more, complaint in (
+        ("quota", 16, "months, recomputed"),
+        ("free", 1000, "free kWh"),
+    ):
+        fields = {**right.fields, name: right.fields[name] + more}
+        wrong = make(right.seq, right.t2000, RecordKind.QUOTA, fields, index=0)
+        records = [*device.records[:at], replace(wrong, flags=1), *device.records[at + 1 :]]
+        assert complaint in Explainer(ACCOUNT, [tariff]).take(records).differences[0]
 
 
 def test_a_torn_segment(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from micropython import const
 from prepay import ledger as outcomes
 from prepay import policy as rules
 from uplink import record
+from uplink.record import JOINED
 
 from concentrator.books import registry as meters
 from concentrator.books.charging import Charging
@@ -138,14 +139,46 @@ class Books(Charging, Credit):
         offset = self._place()
         if offset < 0:
             return False
-        record.put_account(self.journal.buf, offset, household, grade, multiplier, guard, debt_fen)
-        self.journal.add(self._time(), record.ACCOUNT, index)
-        if not self._settle(1):
+        ledger = self.ledger
+        quota = self._quota_after(index, household)
+        if quota < 0:
             return False
-        cause = rules.TIME if self.ledger.grade[index] == grade else rules.PARAMETERS
+        changed = quota != ledger.quota[index]
+        record.put_account(self.journal.buf, offset, household, grade, multiplier, guard, debt_fen)
+        self.journal.add(self._time(), record.ACCOUNT, index, JOINED if changed else 0)
+        used_wh = ledger.used_wh[index]
+        period_t2000 = ledger.period_t2000[index]
+        free = ledger.free[index]
+        if changed:
+            offset = self.journal.place()
+            time = self._time()
+            self._put_quota(offset, index, time, used_wh, period_t2000, quota, free, 0)
+        if not self._settle(2 if changed else 1):
+            return False
+        cause = rules.TIME if ledger.grade[index] == grade else rules.PARAMETERS
         self._apply_terms(index, household, grade, multiplier, guard, debt_fen)
+        ledger.set_used(index, used_wh, period_t2000, quota, free)
         self._judge(index, cause)
         return True
+
+    def _quota_after(self, index: int, household: int) -> int:
+        """The account's quota as this kind of household, -1: it cannot become one now."""
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        if tariff is None:
+            return self.ledger.quota[index]
+        return self.ledger.quota_after(index, tariff, household, self._time())
+
+    def household_trouble(self, index: int, household: int) -> str:
+        """Why the account cannot become this kind of household now, or ""."""
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        if tariff is not None and household >= tariff.households:
+            return "its tariff has " + str(tariff.households) + " kinds of household, from 0"
+        if self._quota_after(index, household) >= 0:
+            return ""
+        return (
+            "its quota of the year needs the clock and a reading of this tier period, and a kind "
+            "changes at most three times in it: try again after the next reading"
+        )
 
     def _apply_terms(
         self, index: int, household: int, grade: int, multiplier: int, guard: int, debt_fen: int
@@ -209,4 +242,5 @@ _REPLAYS = {
     record.ACCOUNT: Books._replay_terms,
     record.FREEZE: Books._replay_freeze,
     record.PLAN: Books._replay_plan,
+    record.QUOTA: Books._replay_quota,
 }

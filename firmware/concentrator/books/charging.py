@@ -125,13 +125,26 @@ class Charging(Supply):
         return outcome
 
     def _write_reading(self, index: int, t2000: int, status: int) -> bool:
-        """Put the prepared charge into the journal, with the period's end before it."""
+        """Put the prepared charge into the journal, with what else it changes before it."""
         ledger = self.ledger
         buf = self.journal.buf
+        offset = self._place()
+        if offset < 0:
+            return False
+        if ledger.whole and (
+            ledger.new_quota != ledger.quota[index] or ledger.new_free != ledger.free[index]
+        ):
+            self._put_quota(
+                offset,
+                index,
+                t2000,
+                ledger.new_used_wh,
+                ledger.new_period_t2000,
+                ledger.new_quota,
+                ledger.new_free,
+            )
+            offset = self.journal.place()
         if ledger.rolled:
-            offset = self._place()
-            if offset < 0:
-                return False
             record.put_rollover(
                 buf,
                 offset,
@@ -141,9 +154,7 @@ class Charging(Supply):
                 ledger.closed_debit_fen,
             )
             self.journal.add(t2000, record.ROLLOVER, index, JOINED)
-        offset = self.journal.place() if ledger.rolled else self._place()
-        if offset < 0:
-            return False
+            offset = self.journal.place()
         record.put_reading(
             buf,
             offset,
@@ -156,6 +167,33 @@ class Charging(Supply):
         )
         flags = ESTIMATED if ledger.estimated else 0
         self.journal.add(t2000, record.READING, index, flags)
+        return True
+
+    def _put_quota(
+        self,
+        offset: int,
+        index: int,
+        t2000: int,
+        used_wh: int,
+        period_t2000: int,
+        quota: int,
+        free: int,
+        flags: int = JOINED,
+    ) -> None:
+        buf = self.journal.buf
+        record.put_quota(buf, offset, used_wh, period_t2000, quota, free)
+        self.journal.add(t2000, record.QUOTA, index, flags)
+
+    def set_used(self, index: int, used_wh: int, period_t2000: int, quota: int) -> bool:
+        """Say what the account has used in its tier period, and how much of the quota counts."""
+        offset = self._place()
+        if offset < 0:
+            return False
+        free = self.ledger.free[index]
+        self._put_quota(offset, index, self._time(), used_wh, period_t2000, quota, free, 0)
+        if not self._settle(1):
+            return False
+        self.ledger.set_used(index, used_wh, period_t2000, quota, free)
         return True
 
     def _note_freeze(self, index: int, t2000: int) -> None:
@@ -187,6 +225,10 @@ class Charging(Supply):
 
     def _replay_rollover(self, buf: bytearray, index: int) -> None:
         self.ledger.replay_period(index, record.rollover_at(buf, 0))
+
+    def _replay_quota(self, buf: bytearray, index: int) -> None:
+        used_wh, period_t2000, quota, free = record.quota_at(buf, 0)
+        self.ledger.set_used(index, used_wh, period_t2000, quota, free)
 
     def _replay_freeze(self, buf: bytearray, index: int) -> None:
         self._note_freeze(index, record.freeze_at(buf, 0))

@@ -3,14 +3,24 @@
 from micropython import const
 from prepay.ledger import GUARD, HOUSEHOLD, MONEY_LIMIT_FEN, STOPPED
 from prepay.policy import STATE_NAMES
+from prepay.tariff import FREE_LIMIT_WH
 
 from concentrator.books import registry as meters
 from concentrator.console.console import Refusal
-from concentrator.console.words import CHANGES, LOOKS, find_account, number_of, time_text
+from concentrator.console.words import (
+    CHANGES,
+    LOOKS,
+    energy_wh_of,
+    find_account,
+    number_of,
+    time_text,
+)
 from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from prepay.tariff import Tariff
+
     from concentrator.console.words import App
 
 
@@ -30,6 +40,8 @@ def _account(app: "App", arguments: "list[str]") -> "list[str]":
         "residue_e11 " + str(ledger.residue_e11[index]),
         "balance_fen " + str(ledger.balance_fen(index)),
         "used_wh " + str(ledger.used_wh[index]),
+        "quota " + _quota_text(app, index),
+        "free_wh " + str(ledger.free[index] & FREE_LIMIT_WH),
         "tier " + str(app.books.tier_of(index) + 1),
         "order " + str(ledger.order[index]),
         "state " + STATE_NAMES[ledger.state[index]].replace(" ", "_"),
@@ -55,15 +67,15 @@ def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
         "guard": 1 if flags & GUARD else 0,
         "debt_fen": ledger.debt_fen[index],
     }
-    limits = {"household": 3, "grade": 3, "multiplier": 65535, "guard": 1}
+    limits = {"household": 15, "grade": 3, "multiplier": 65535, "guard": 1}
     name = arguments[1]
     if name not in terms:
         raise Refusal("an account has " + ", ".join(sorted(terms)))
     least = 1 if name == "multiplier" else 0
     terms[name] = number_of(arguments[2], least, limits.get(name, MONEY_LIMIT_FEN), name)
-    tariff = app.tariffs.find(app.registry.tariff[index])
-    if tariff is not None and terms["household"] >= tariff.households:
-        raise Refusal("its tariff has " + str(tariff.households) + " kinds of household, from 0")
+    trouble = app.books.household_trouble(index, terms["household"])
+    if trouble:
+        raise Refusal(trouble)
     if not app.books.set_terms(
         index,
         terms["household"],
@@ -74,6 +86,55 @@ def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
     ):
         raise Refusal(STORAGE_TROUBLE)
     return [name + " " + str(terms[name])]
+
+
+def _account_used(app: "App", arguments: "list[str]") -> "list[str]":
+    """What a household that was billed elsewhere has used, and how much of the quota counts."""
+    index = find_account(app, arguments[0])
+    tariff = _tariff_now(app, index)
+    used_wh = energy_wh_of(arguments[1])
+    tariff.count_months(app.books.t2000)
+    months = tariff.months
+    if len(arguments) > 2:
+        months = number_of(arguments[2], 1, tariff.months, "months")
+    quota = 0 if months == tariff.months else tariff.months | months << 4
+    return _set_used(app, index, tariff, used_wh, quota)
+
+
+def _account_moved(app: "App", arguments: "list[str]") -> "list[str]":
+    """Another household moves in: its tiers begin anew."""
+    index = find_account(app, arguments[0])
+    tariff = _tariff_now(app, index)
+    return _set_used(app, index, tariff, 0, app.ledger.quota_moved_in(tariff, app.books.t2000))
+
+
+def _tariff_now(app: "App", index: int) -> "Tariff":
+    tariff = app.tariffs.find(app.registry.tariff[index])
+    if tariff is None:
+        raise Refusal("the account has no tariff: send one first")
+    if app.books.t2000 <= 0:
+        raise Refusal("the clock is not set, so there is no tier period: set it with `time`")
+    return tariff
+
+
+def _set_used(app: "App", index: int, tariff: "Tariff", used_wh: int, quota: int) -> "list[str]":
+    period_t2000 = tariff.period_at(app.books.t2000)
+    if not app.books.set_used(index, used_wh, period_t2000, quota):
+        raise Refusal(STORAGE_TROUBLE)
+    return ["used_wh " + str(used_wh), "quota " + _quota_text(app, index)]
+
+
+def _quota_text(app: "App", index: int) -> str:
+    """Months of the tier period that count, all of it as "whole"."""
+    quota = app.ledger.quota[index]
+    if not quota:
+        return "whole"
+    counted = 0
+    spans = quota >> 4
+    while spans:
+        counted += spans & 15
+        spans >>= 8
+    return str(counted) + "/" + str(quota & 15)
 
 
 def _supply(app: "App", arguments: "list[str]") -> "list[str]":
@@ -115,6 +176,8 @@ ROWS = (
         CHANGES,
         _account_set,
     ),
+    ("account used", 2, 3, "ACCOUNT KWH [MONTHS]", CHANGES, _account_used),
+    ("account moved", 1, 1, "ACCOUNT", CHANGES, _account_moved),
     ("account resume", 1, 1, "ACCOUNT", CHANGES, _account_resume),
     ("account restore", 3, 3, "ACCOUNT ORDER CREDIT_FEN", CHANGES, _account_restore),
     ("supply", 2, 2, "ACCOUNT cut|restore", CHANGES, _supply),
