@@ -26,7 +26,7 @@ from host.world.world import World
 
 KEY = bytes(range(32))
 # Days and meters of a world of each scenario.
-SIZES = {"away": (1, 2), "rot": (1, 2)}
+SIZES = {"away": (1, 2)}
 
 
 @pytest.mark.parametrize("name", SIZES)
