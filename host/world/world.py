@@ -13,6 +13,7 @@ the whole world. A power cut is an exception out of the flash: what runs is thro
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -150,6 +151,7 @@ class World:
         self._power_on_us = 0
         self._calm = True
         self._trouble = ""
+        self._spoilt_tariffs: set[int] = set()
 
     def _branch(self) -> Random:
         """Chances of its own for a part: what one part draws changes nothing for the others."""
@@ -301,7 +303,9 @@ class World:
 
     # --- the technician --------------------------------------------------------------------------
 
-    def _type(self, text: str, must: bool = False) -> None:
+    def _type(self, text: str, must: bool = False, then: Callable[[], None] | None = None) -> None:
+        """Type a command; `then` is called once it was done. It `must` be, while all is quiet."""
+
         def answered(lines: list[str] | None) -> None:
             bad = lines is None or (lines and lines[0].startswith("refused"))
             self.checkers.counters["commands"] += 1
@@ -309,6 +313,8 @@ class World:
                 self.checkers.counters["commands refused or unanswered"] += 1
             if bad and must:
                 self._trouble = f"{text}: {lines}"
+            if not bad and then is not None:
+                then()
 
         self.console.command(text, answered)
 
@@ -336,13 +342,15 @@ class World:
         if self._trouble:
             raise RuntimeError(f"the concentrator cannot be set up: {self._trouble}")
 
-    def _type_tariff(self, number: int, must: bool = False) -> None:
+    def _type_tariff(
+        self, number: int, must: bool = False, then: Callable[[], None] | None = None
+    ) -> None:
         image = tariff.build(self.terms.tariffs[number], number)
         self._type(f"tariff begin {len(image)}", must)
         for at in range(0, len(image), _IMAGE_PART_SIZE):
             part = image[at : at + _IMAGE_PART_SIZE].hex()
             self._type(f"tariff data {at} {part}", must)
-        self._type(f"tariff commit {number} {tariff.image_name(image)}", must)
+        self._type(f"tariff commit {number} {tariff.image_name(image)}", must, then)
 
     def _set_clock(self) -> None:
         moment = to_datetime(self.clock.now_t2000() + 1)
@@ -365,6 +373,8 @@ class World:
             return
         if self.board is not None and self.board.moved_s is None:
             self._set_clock()
+        for number in sorted(self._spoilt_tariffs):
+            self._type_tariff(number, then=partial(self._spoilt_tariffs.discard, number))
         for index, account in self.checkers.accounts.items():
             if account.stopped:
                 self._type(f"account resume {self.households.households[index].account}")
@@ -471,9 +481,7 @@ class World:
         if name[:1] == "t":
             self.checkers.tariffs_spoilt = True
             # The technician is told that a tariff cannot be read, and brings it again.
-            number = int(name[1:3])
-            wait_us = self._random.randrange(4 * HOUR_US)
-            self.agenda.after(wait_us, lambda: self._type_tariff(number))
+            self._spoilt_tariffs.add(int(name[1:3]))
 
     def _tick(self) -> None:
         if self.app is not None:
@@ -516,7 +524,12 @@ class World:
         app = self.app
         if app is None or not self.console.idle or self.households.owed:
             return False
-        if self.incidents.pending or app.registry.pending or app.journal.count:
+        if (
+            self._spoilt_tariffs
+            or self.incidents.pending
+            or app.registry.pending
+            or app.journal.count
+        ):
             return False
         if self.headend is not None and app.uplink.acked_seq != app.journal.durable_seq:
             return False
