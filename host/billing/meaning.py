@@ -27,10 +27,13 @@ _WEEKDAYS = {
     "fri": ("五", "Fridays"),
     "sat": ("六", "Saturdays"),
 }
-_RULES = {
-    "whole": ("按全年电量", "has the quota of the whole year"),
-    "this_month": ("自当月起按剩余月数计算电量", "has the quota of the months left, this one too"),
-    "next_month": ("自次月起按新类别计算电量", "counts as its new kind from the next month on"),
+_PART = ("自当月起按剩余月数计算阶梯电量", "has the quota of the months left, this one too")
+_CHANGES = {
+    "this_month": ("自当月起按新类别计算阶梯电量", "counts as its new kind from this month on"),
+    "next_month": (
+        "自次月起按新类别计算阶梯电量",
+        "counts as its new kind from the next month on",
+    ),
 }
 _OUTSIDE = (
     "不计收：基本电费（容量电费、需量电费）和力调电费（功率因数调整电费）；有这些费用的用户须另行结算。",
@@ -56,7 +59,7 @@ def meaning(tariff: TariffFile, today: date) -> Meaning:
         if at:
             since = f"{terms.start:%Y-%m-%d %H:%M}"
             said.append((f"自 {since} 起：", f"From {since} on:"))
-        said += _set(tariff, terms)
+        said += _set(tariff, terms, sets[at - 1] if at else None)
     said += _rates(tariff)
     said += [_household(tariff, name, kind) for name, kind in tariff.households.items()]
     said += _part_year(tariff)
@@ -72,7 +75,8 @@ def plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _set(tariff: TariffFile, terms: SetTerms) -> list[tuple[str, str]]:
+def _set(tariff: TariffFile, terms: SetTerms, before: SetTerms | None) -> list[tuple[str, str]]:
+    """What a set says: of periods and standing charges only what the one before does not."""
     said = []
     seasons = sorted(terms.seasons, key=lambda one: (one.month, one.day))
     for season in seasons:
@@ -81,7 +85,8 @@ def _set(tariff: TariffFile, terms: SetTerms) -> list[tuple[str, str]]:
             begins = f"{season.month:02}-{season.day:02}"
             zh, en = f"每年 {begins} 起，{zh}", f"from {begins} of every year {en}"
         said.append((zh + "。", en[0].upper() + en[1:] + "."))
-    if terms.settlements:
+    settles = (terms.period, terms.settlements)
+    if terms.settlements and (before is None or settles != (before.period, before.settlements)):
         zh, en = _PERIODS[terms.period]
         at = [_settlement(row) for row in terms.settlements]
         said.append(
@@ -90,10 +95,10 @@ def _set(tariff: TariffFile, terms: SetTerms) -> list[tuple[str, str]]:
                 f"Tiers begin anew {' and '.join(one for _, one in at)}.",
             )
         )
-    if terms.standing_yuan:
+    if terms.standing_yuan != (before.standing_yuan if before else 0):
         each = plain(terms.standing_yuan)
         said.append((f"每日固定费用 {each} 元。", f"Each day costs {each} yuan besides."))
-    if terms.monthly_yuan:
+    if terms.monthly_yuan != (before.monthly_yuan if before else 0):
         each = plain(terms.monthly_yuan)
         zh = f"每月 1 日零时固定费用 {each} 元。"
         said.append((zh, f"Each month costs {each} yuan on its first day."))
@@ -129,6 +134,9 @@ def _season(tariff: TariffFile, terms: SetTerms, season: SeasonTerms) -> tuple[s
         names = ", ".join(tariff.rates[rate] for rate in season.uncounted)
         beside_zh = f"；{names} 时段电量不计入阶梯"
         beside_en = f"; energy at {names} fills no tier"
+    if tariff.schedule is not None and len(tariff.schedule.tables) > 1:
+        beside_zh += f"（时段表 {season.table}）"
+        beside_en += f" (day table {season.table})"
     return "，".join(zh) + beside_zh, "a kilowatt-hour costs " + ", ".join(en) + beside_en
 
 
@@ -228,14 +236,12 @@ def _part_year(tariff: TariffFile) -> list[tuple[str, str]]:
     for rule, zh, en in (
         (part.opened, "年中开户的账户", "An account opened within the year"),
         (part.moved_in, "年中迁入的住户", "A household that moves in within the year"),
-        (
-            part.household,
-            "年中变更类别的住户",
-            "A household whose kind changes within the year",
-        ),
     ):
         if rule != "whole":
-            said.append((f"{zh}{_RULES[rule][0]}。", f"{en} {_RULES[rule][1]}."))
+            said.append((f"{zh}{_PART[0]}。", f"{en} {_PART[1]}."))
+    if part.household != "whole":
+        zh, en = _CHANGES[part.household]
+        said.append((f"年中变更类别的住户{zh}。", f"A household whose kind changes {en}."))
     return said
 
 

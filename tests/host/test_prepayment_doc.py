@@ -6,6 +6,7 @@ and its worked bill is priced.
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -57,6 +58,24 @@ def test_the_doubtful_outcomes_are_all_told() -> None:
     from prepay.ledger import EARLIER, OUTCOME_NAMES
 
     assert [cells[0] for cells in rows("| outcome | when |")] == list(OUTCOME_NAMES[EARLIER:])
+
+
+def test_every_feature_of_a_tariff_has_a_worked_bill() -> None:
+    table = rows("| feature | dianka bill |")
+    assert len(table) > 10
+    for feature, command, yuan in table:
+        words = shlex.split(command.strip("`"))
+        result = CliRunner().invoke(cli, ["bill", *map(in_place, words), "--json"])
+        assert result.exit_code == 0, (feature, result.output)
+        assert json.loads(result.output)["exact_yuan"] == yuan, feature
+    shown = " ".join(command for _, command, _ in table)
+    for path in (ROOT / "tariffs" / "examples").glob("*.json"):
+        assert f"tariffs/examples/{path.name}" in shown
+
+
+def in_place(word: str) -> str:
+    """A word of a command, with the folder of the tariffs."""
+    return str(ROOT / word) if word.startswith("tariffs/") else word
 
 
 def test_the_worked_bill() -> None:
