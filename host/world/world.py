@@ -21,7 +21,6 @@ from concentrator.app import App
 from concentrator.settings import LOST
 from ports import Unreadable
 
-from host.frames import tariff
 from host.sim.clock import DEFAULT_START_T2000, VirtualClock
 from host.sim.headend import HeadEnd, HeadEndFaults, Inconsistent
 from host.sim.line import Line, LineFaults
@@ -42,6 +41,7 @@ from host.world.households import CARD_KEY_VERSION, DISTRICT, HOUR_US, KEY, MINU
 from host.world.incidents import Incidents, draw_registers
 from host.world.scenarios import ANY, SCENARIOS, draw_limits
 from host.world.station import Station
+from host.world.technician import Technician, tariff_commands
 from host.world.terms import (
     CLOCK_STEP_S,
     Terms,
@@ -55,7 +55,6 @@ UPLINK_KEY = bytes(range(32))
 DAY_US = DAY_S * 1_000_000
 # Rounds of quiet at the end within which everything must come right.
 SETTLE_ROUNDS = 40
-_IMAGE_PART_SIZE = 64
 BACKUPS_A_DAY = 1.0
 # Looks at the flash that a start takes, or more.
 _START_LOOKS = 100
@@ -130,6 +129,7 @@ class World:
         self.storage = Storage(random=self._branch())
         self.console = ConsoleSide(self.agenda, self._branch())
         sold: dict[tuple[int, int], Order] = {}
+        self.technician = Technician(self.agenda, self.console)
         self.households = Households(self.agenda, self._branch(), self.console, self.meters, sold)
         self.kinds = draw_kinds(self._branch(), meters)
         self.settings = draw_settings(self._branch())
@@ -150,7 +150,6 @@ class World:
         self._moved_s: int | None = 0
         self._power_on_us = 0
         self._calm = True
-        self._trouble = ""
         self._spoilt_tariffs: set[int] = set()
 
     def _branch(self) -> Random:
@@ -303,23 +302,27 @@ class World:
 
     # --- the technician --------------------------------------------------------------------------
 
-    def _type(self, text: str, must: bool = False, then: Callable[[], None] | None = None) -> None:
-        """Type a command; `then` is called once it was done. It `must` be, while all is quiet."""
-
+    def _type(self, text: str) -> None:
         def answered(lines: list[str] | None) -> None:
-            bad = lines is None or (lines and lines[0].startswith("refused"))
             self.checkers.counters["commands"] += 1
-            if bad:
+            if lines is None or (lines and lines[0].startswith("refused")):
                 self.checkers.counters["commands refused or unanswered"] += 1
-            if bad and must:
-                self._trouble = f"{text}: {lines}"
-            if not bad and then is not None:
-                then()
 
         self.console.command(text, answered)
 
     def _set_up(self) -> None:
         """What a technician types on a new concentrator."""
+        commands = self._installation()
+        for one, kind in zip(self.households.households, self.kinds, strict=True):
+            commands.append(f"meter add {one.meter.address} {one.account} {kind.tariff}")
+            commands += kind.commands(one.account)
+        done: list[bool] = []
+        self.technician.do(commands, lambda: done.append(True))
+        while not done:
+            self._live_until(self.clock.now_us() + 1_000_000)
+
+    def _installation(self) -> list[str]:
+        """What makes an empty board a concentrator without meters."""
         values: dict[str, object] = {"id": CONCENTRATOR}
         if self.headend is not None:
             values["uplink_key"] = UPLINK_KEY.hex()
@@ -327,30 +330,12 @@ class World:
             "district": DISTRICT,
             "card_key": KEY.hex(),
             "card_key_version": CARD_KEY_VERSION,
+            "relay_1997": 1,
         }
-        values |= {"relay_1997": 1}
-        for name, value in (values | self.settings).items():
-            self._type(f"set {name} {value}", must=True)
-        for number in self.terms.tariffs:
-            self._type_tariff(number, must=True)
-        for one, kind in zip(self.households.households, self.kinds, strict=True):
-            self._type(f"meter add {one.meter.address} {one.account} {kind.tariff}", must=True)
-            for text in kind.commands(one.account):
-                self._type(text, must=True)
-        while not self.console.idle:
-            self._live_until(self.clock.now_us() + 1_000_000)
-        if self._trouble:
-            raise RuntimeError(f"the concentrator cannot be set up: {self._trouble}")
-
-    def _type_tariff(
-        self, number: int, must: bool = False, then: Callable[[], None] | None = None
-    ) -> None:
-        image = tariff.build(self.terms.tariffs[number], number)
-        self._type(f"tariff begin {len(image)}", must)
-        for at in range(0, len(image), _IMAGE_PART_SIZE):
-            part = image[at : at + _IMAGE_PART_SIZE].hex()
-            self._type(f"tariff data {at} {part}", must)
-        self._type(f"tariff commit {number} {tariff.image_name(image)}", must, then)
+        commands = [f"set {name} {value}" for name, value in (values | self.settings).items()]
+        for number, one in self.terms.tariffs.items():
+            commands += tariff_commands(one, number)
+        return commands
 
     def _set_clock(self) -> None:
         moment = to_datetime(self.clock.now_t2000() + 1)
@@ -373,8 +358,6 @@ class World:
             return
         if self.board is not None and self.board.moved_s is None:
             self._set_clock()
-        for number in sorted(self._spoilt_tariffs):
-            self._type_tariff(number, then=partial(self._spoilt_tariffs.discard, number))
         for index, account in self.checkers.accounts.items():
             if account.stopped:
                 self._type(f"account resume {self.households.households[index].account}")
@@ -481,7 +464,14 @@ class World:
         if name[:1] == "t":
             self.checkers.tariffs_spoilt = True
             # The technician is told that a tariff cannot be read, and brings it again.
-            self._spoilt_tariffs.add(int(name[1:3]))
+            self._bring_tariff(int(name[1:3]))
+
+    def _bring_tariff(self, number: int) -> None:
+        self._spoilt_tariffs.add(number)
+        commands = tariff_commands(self.terms.tariffs[number], number)
+        then = partial(self._spoilt_tariffs.discard, number)
+        wait_us = self._random.randrange(4 * HOUR_US)
+        self.agenda.after(wait_us, lambda: self.technician.do(commands, then))
 
     def _tick(self) -> None:
         if self.app is not None:

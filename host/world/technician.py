@@ -1,0 +1,84 @@
+"""The technician of a simulated world: what is typed until it is done, whatever comes between.
+
+A list of commands is typed one behind the other. A command that nobody answers is typed again
+later. One that is refused spoils the list, which begins anew: a restart in the middle of it loses
+what was begun. What a concentrator refuses because it has it already is done.
+"""
+
+from collections.abc import Callable
+
+from host.frames import tariff
+from host.frames.tariff_terms import TariffFile
+from host.world.agenda import Agenda
+from host.world.checks.account import Violation
+from host.world.console_side import ConsoleSide
+
+_AGAIN_US = 180_000_000
+_PATIENCE = 480
+_IMAGE_PART_SIZE = 64
+
+
+def tariff_commands(one: TariffFile, number: int) -> list[str]:
+    """What brings tariff `number` to a concentrator."""
+    image = tariff.build(one, number)
+    parts = range(0, len(image), _IMAGE_PART_SIZE)
+    return [
+        f"tariff begin {len(image)}",
+        *(f"tariff data {at} {image[at : at + _IMAGE_PART_SIZE].hex()}" for at in parts),
+        f"tariff commit {number} {tariff.image_name(image)}",
+    ]
+
+
+class Technician:
+    """Types on `console`. `done` counts the commands that were."""
+
+    def __init__(self, agenda: Agenda, console: ConsoleSide) -> None:
+        self.done = 0
+        self._agenda = agenda
+        self._console = console
+
+    def do(self, commands: list[str], then: Callable[[], None]) -> None:
+        """Have all commands typed in order, then `then` called."""
+        _List(self, commands, then).go_on()
+
+    def type(self, text: str, answered: Callable[[list[str] | None], None]) -> None:
+        """Type one command once."""
+        self._console.command(text, answered)
+
+    def again(self, do: Callable[[], None]) -> None:
+        """Have something tried again in a while."""
+        self._agenda.after(_AGAIN_US, do)
+
+
+class _List:
+    def __init__(
+        self, technician: Technician, commands: list[str], then: Callable[[], None]
+    ) -> None:
+        self._technician = technician
+        self._commands = commands
+        self._then = then
+        self._at = 0
+        self._tries = 0
+
+    def go_on(self) -> None:
+        if self._at == len(self._commands):
+            self._then()
+        else:
+            self._technician.type(self._commands[self._at], self._answered)
+
+    def _answered(self, lines: list[str] | None) -> None:
+        if lines and not lines[0].startswith("refused"):
+            self._technician.done += 1
+            self._at += 1
+            self.go_on()
+            return
+        if lines and "already" in lines[0]:
+            self._at += 1
+            self.go_on()
+            return
+        self._tries += 1
+        if self._tries == _PATIENCE:
+            raise Violation("restore", f"{self._commands[self._at]}: {lines}")
+        if lines:
+            self._at = 0
+        self._technician.again(self.go_on)
