@@ -98,7 +98,7 @@ class App:
         self.checkpoint.add(_REGISTRY_COLUMNS, self.registry.columns())
         self.checkpoint.add(_CARD_COLUMNS, (self.books.illegal,), False)
         self.checkpoint.add(_LEDGER_COLUMNS, self.ledger.columns())
-        self.keeper = Keeper(self.journal, self.checkpoint, self.registry, self.tariffs)
+        self.keeper = Keeper(storage, self.journal, self.checkpoint, self.registry, self.tariffs)
         self.pollers: list[Poller] = []
         for channel in board.lines:
             self.pollers.append(Poller(len(self.pollers), channel, self.books))
@@ -117,7 +117,7 @@ class App:
         self._review_left = 0
         self._review_cause = 0
         lost = self.keeper.recover(self.books.replay, board.feed)
-        self.books.note_start(self.journal.first_seq, lost, self.settings.health)
+        self.books.note_start(lost, self.settings.health)
         if board.console is not None:
             run = Commands(self).run
             self.console = Console(board.console, run, self.login, board.show_card)
@@ -319,7 +319,8 @@ class App:
         found = [
             ("records", journal.durable_seq),
             ("records waiting", journal.count),
-            ("records lost", journal.lost),
+            ("records rotten", journal.rotten),
+            ("records let go", journal.let_go),
             ("storage failures", journal.failures),
             ("readings", self.books.readings),
             ("readings refused", self.books.refused),

@@ -14,7 +14,6 @@ from prepay.ledger import STOPPED
 from concentrator.books import registry as meters
 from concentrator.line.meters import SILENT_MISSES
 from concentrator.settings import LOST
-from concentrator.storage.journal import SEGMENTS_RESERVE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class Lamps:
             books.t2000 < 0
             or books.behind
             or journal.failures
-            or journal.room < SEGMENTS_RESERVE
+            or journal.is_short
             or books.tariffs.is_troubled
             or self._settings.health == LOST
         ):

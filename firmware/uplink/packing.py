@@ -487,6 +487,21 @@ class Packer:
         self.count += 1
         return True
 
+    def resume(self, reader: "Unpacker", count: int, limit: int) -> None:
+        """Reopen the group of this buffer of which `reader` has looked at the first `count`."""
+        self.begin(reader.start, limit, reader.first_seq)
+        self.end = reader.end
+        self.count = count
+        self.base_t2000 = u32_at(self._buf, reader.start + 7)
+        for place in range(PAYLOAD):
+            self.before[place] = reader.head[place]
+
+    def move(self, size: int) -> None:
+        """The group was moved by `size` bytes within the buffer."""
+        self.start += size
+        self.end += size
+        self._limit += size
+
     def finish(self) -> int:
         """Complete the group; return the place behind it. Allocates windows and the CRC."""
         start = self.start
@@ -503,7 +518,9 @@ class Unpacker:
     """Reads a group of `buf` item by item: `open`, then `look` and `take`, or `next`.
 
     first_seq   number of the group's first item
+    start, end  of what was looked at: the group's first byte, the byte behind the item
     seq         number of the item looked at
+    kind        of the record looked at, or what `look` has answered
     next_seq    the number behind it; after the last item, of the next group
     reasons     of the gap looked at
     head        the first 12 bytes of the record looked at, without `seq`
@@ -513,13 +530,14 @@ class Unpacker:
         self.first_seq = 0
         self.seq = 0
         self.next_seq = 0
+        self.kind = END
         self.reasons = 0
         self.head = bytearray(PAYLOAD)
         self._buf = buf
         self._view = memoryview(buf)
-        self._start = 0
+        self.start = 0
         self._fields = 0
-        self._at = 0
+        self.end = 0
         self._end = 0
         self._left = 0
         self._number = 0
@@ -546,15 +564,16 @@ class Unpacker:
         if crc32(view[start : self._end]) != u32_at(buf, self._end):
             return ROTTEN
         self.first_seq = first_seq
-        self._start = start
+        self.start = start
         self.rewind()
         return size
 
     def rewind(self) -> None:
         """Go back to the first item of the group."""
         self.seq = self.next_seq = self.first_seq
-        start = self._start
-        self._at = start + HEAD_SIZE
+        self.kind = END
+        start = self.start
+        self.end = start + HEAD_SIZE
         self._left = self._buf[start + 2]
         head = self.head
         for place in range(4):
@@ -572,26 +591,33 @@ class Unpacker:
         MALFORMED: what stands under the right CRC is no item, and nothing more is read.
         """
         if self._left == 0:
-            return END if self._at == self._end else MALFORMED
+            self.kind = END if self.end == self._end else MALFORMED
+            return self.kind
         self._left -= 1
         buf = self._buf
-        at = self._at
+        at = self.end
         end = self._end
         head = buf[at] if at < end else 0
         kind = head & _KIND_BITS
         self.seq = self.next_seq
         if head == GAP:
-            self._at = self._take_gap(at + 1)
+            self.end = self._take_gap(at + 1)
         else:
             self.next_seq += 1
             self._unit = _IN_TENS if head & _TENS else 0
             self._fields = _take_head(buf, at, end, self.head)
             at = _pass(buf, self._fields, end, kind) if self._fields > 0 and kind else -1
-            self._at = at
-        if self._at < 0:
+            self.end = at
+        if self.end < 0:
             self._left = 0
-            return MALFORMED
+            kind = MALFORMED
+        self.kind = kind
         return kind
+
+    def is_of(self, index: int) -> bool:
+        """Whether what was looked at is a record of the account `index`."""
+        head = self.head
+        return self.kind > GAP and head[10] | head[11] << 8 == index
 
     def take(self, record: bytearray) -> bool:
         """Put the record looked at into `record`, without its CRC; false: it is malformed."""
@@ -599,9 +625,9 @@ class Unpacker:
         for place in range(RECORD_SIZE):
             record[place] = head[place] if place < PAYLOAD else 0
         pack_into("<I", record, 0, self.seq)
-        if self._take_fields(self._fields, record, head[8]) == self._at:
+        if self._take_fields(self._fields, record, head[8]) == self.end:
             return True
-        self._at = -1
+        self.end = -1
         self._left = 0
         return False
 

@@ -14,7 +14,8 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     POLICY    new 1, old 1, reason 1, 0, balance_fen 4
     ROLLOVER  old period 4, new period 4, used_wh 4, debit_fen 4
     TARIFF    number 1, 0, size 2, SHA-256 of the image 8
-    START     cause 1, settings 1, 0 0, first seq kept 4, records lost 4
+    START     cause 1, settings 1, 0 0, first seq kept 4, records lost 4,
+              records rotten 4
     FAULT     reason 1, stopped 1, 0 0, value 4, limit 4
     CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6
     LINE      state 1, 0, failures 2, ahead_s 4
@@ -113,6 +114,16 @@ def encode_into(
 ) -> None:
     """Finish the record at `offset`: header before and CRC behind the payload already there."""
     pack_into("<IIBBH", buf, offset, seq, t2000, kind, flags, index)
+    seal(buf, offset)
+
+
+def put_head(buf: bytearray, seq: int, t2000: int, kind: int, flags: int, index: int) -> None:
+    """Put a header before the payload of the record that `buf` begins with; it has no CRC yet."""
+    pack_into("<IIBBH", buf, 0, seq, t2000, kind, flags, index)
+
+
+def seal(buf: bytearray, offset: int = 0) -> None:
+    """Put the CRC behind the record at `offset`."""
     pack_into("<I", buf, offset + _CRC, crc32(memoryview(buf)[offset : offset + _CRC]))
 
 
@@ -312,9 +323,11 @@ def tariff_at(buf: bytearray, offset: int) -> "tuple[int, bytes]":
     return buf[at], bytes(buf[at + 4 : at + 12])
 
 
-def put_start(buf: bytearray, offset: int, first_seq: int, lost: int, settings: int) -> None:
+def put_start(
+    buf: bytearray, offset: int, first_seq: int, lost: int, rotten: int, settings: int
+) -> None:
     """Put a START payload; the cause is not known."""
-    pack_into("<BBHII", buf, offset + PAYLOAD, 0, settings, 0, first_seq, lost)
+    pack_into("<BBHIII", buf, offset + PAYLOAD, 0, settings, 0, first_seq, lost, rotten)
 
 
 def put_fault(

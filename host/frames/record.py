@@ -1,7 +1,7 @@
 """The 64-byte records of the journal and the uplink, parsed from their specification.
 
 `parse` gives a `Record` with the payload's fields by name, `make` one from such fields, `build`
-the bytes again. `parse_segment` reads a whole journal file and says where it stops being one.
+the bytes again.
 """
 
 import zlib
@@ -146,6 +146,7 @@ _PAYLOADS: dict[int, Any] = {
         c.Padding(2),
         "first_seq" / c.Int32ul,
         "records_lost" / c.Int32ul,
+        "records_rotten" / c.Int32ul,
     ),
     RecordKind.FAULT: c.Struct(
         "reason" / c.Int8ul,
@@ -266,26 +267,3 @@ def parse_parts(header: bytes, payload: bytes) -> Record:
     if head["seq"] == 0:
         raise RecordError("sequence number 0")
     return Record(**head, payload=payload, fields=parse_payload(head["kind"], payload))
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """What a journal file held: the good records up to the first that is not one."""
-
-    records: list[Record]
-    trouble: str | None
-
-
-def parse_segment(data: bytes) -> Segment:
-    """Parse a journal file of records whose `seq` grows by 1 each."""
-    records: list[Record] = []
-    for offset in range(0, len(data), RECORD_SIZE):
-        try:
-            record = parse(data[offset : offset + RECORD_SIZE])
-        except RecordError as error:
-            return Segment(records, f"at byte {offset}: {error}")
-        if records and record.seq != records[-1].seq + 1:
-            trouble = f"at byte {offset}: sequence {record.seq} after {records[-1].seq}"
-            return Segment(records, trouble)
-        records.append(record)
-    return Segment(records, None)

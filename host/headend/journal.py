@@ -5,7 +5,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from host.frames.record import PAYLOAD_SIZE, Record, parse_payload, parse_segment
+from host.frames.packing import parse_segment
+from host.frames.record import PAYLOAD_SIZE, Record, parse_payload
 from host.headend import schema
 from host.headend.store import Store, StoreError
 
@@ -36,9 +37,10 @@ def records_of(journal: Path, account: str) -> Iterator[Record]:
         raise JournalError(f"{journal}: no segment files j00000001 ... in it")
     last = 0
     for path, content in contents:
-        segment = parse_segment(content)
-        if not segment.records:
-            raise JournalError(f"{path}: no journal: {segment.trouble or 'it is empty'}")
+        segment = parse_segment(content, 1)
+        if not segment.groups:
+            trouble = "it is not what a concentrator wrote" if segment.rotten else "it is empty"
+            raise JournalError(f"{path}: no journal: {trouble}")
         for record in segment.records:
             # After a torn write a newer file begins again where the good records ended.
             if record.seq > last:

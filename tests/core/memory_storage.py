@@ -24,6 +24,7 @@ class Storage:
         self.kept_percent = 0
         self.failing = ""
         self.full = False
+        self.total_blocks = BLOCKS
         self.changes = 0
         self.looks = 0
         self.look_fails = 0
@@ -88,7 +89,7 @@ class Storage:
 
     def blocks(self) -> "tuple[int, int]":
         """All of them, and the free ones: every file has one."""
-        return BLOCKS, 0 if self.full else BLOCKS - len(self.files)
+        return self.total_blocks, 0 if self.full else self.total_blocks - len(self.files)
 
     def begin(self, name: str) -> bool:
         """Start a file that is written across steps."""

@@ -7,7 +7,6 @@ given by hand; checkpoints that rot; restarts.
 
 from concentrator.books.tariffs import name_of
 from concentrator.storage.checkpoint import file_name
-from concentrator.storage.journal import SEGMENT_RECORDS
 from concentrator_world import Bench, Channel
 from harness import check, equal
 from tariff_images import ENDLESS, image, ladder, terms
@@ -46,6 +45,16 @@ def fill(bench: Bench, seq: int) -> None:
     equal(journal.durable_seq, seq)
 
 
+def fill_segments(bench: Bench, count: int) -> int:
+    """Write records until so many segments are full; return the last number in them."""
+    journal = bench.app.journal
+    while journal.segment_count <= count:
+        bench.app.books.note_line(INDEX, record.LINE_ANSWERS, 0x1234)
+        check(journal.next_seq % 64 or journal.sync())
+    check(journal.sync())
+    return journal.first_of(count) - 1
+
+
 def tables(bench: Bench) -> "list[bytes]":
     """All that a checkpoint would keep of ledger and meters."""
     app = bench.app
@@ -62,43 +71,50 @@ def rot(bench: Bench, seq: int) -> None:
 
 def test_nothing_goes_that_the_head_end_does_not_have() -> None:
     bench = upright()
-    for segments in (2, 3, 4):
-        fill(bench, segments * SEGMENT_RECORDS)
+    last = 0
+    for segments in (1, 2, 3):
+        last = fill_segments(bench, segments)
         check(bench.app.keeper.save())
+    first = bench.app.journal.first_of(1) - 1
     bench.run(60)
     equal(bench.app.journal.first_seq, 1)
-    acknowledge(bench, SEGMENT_RECORDS - 1)
+    acknowledge(bench, first - 1)
     bench.run(60)
     equal(bench.app.journal.first_seq, 1)
-    acknowledge(bench, SEGMENT_RECORDS)
+    acknowledge(bench, first)
     bench.run(60)
-    equal(bench.app.journal.first_seq, SEGMENT_RECORDS + 1)
+    equal(bench.app.journal.first_seq, first + 1)
+    acknowledge(bench, last)
+    bench.run(60)
+    check(bench.app.journal.first_seq > first + 1)
 
 
 def test_nothing_goes_that_only_the_newest_checkpoint_has() -> None:
     bench = upright()
-    fill(bench, SEGMENT_RECORDS - 1)
+    fill(bench, 100)
     check(bench.app.keeper.save())
-    fill(bench, 2 * SEGMENT_RECORDS)
+    fill_segments(bench, 2)
     check(bench.app.keeper.save())
-    acknowledge(bench, 2 * SEGMENT_RECORDS)
+    acknowledge(bench, bench.app.journal.durable_seq)
     bench.run(60)
     equal(bench.app.journal.first_seq, 1)
     before = tables(bench)
     rot(bench, bench.app.checkpoint.seq)
     bench.restart()
-    equal(bench.app.checkpoint.seq, SEGMENT_RECORDS - 1)
+    equal(bench.app.checkpoint.seq, 100)
     equal(tables(bench), before)
 
 
 def test_what_two_checkpoints_and_the_head_end_have_goes() -> None:
     bench = upright()
-    for seq in (SEGMENT_RECORDS, 2 * SEGMENT_RECORDS):
-        fill(bench, seq)
-        check(bench.app.keeper.save())
-    acknowledge(bench, 2 * SEGMENT_RECORDS)
+    fill_segments(bench, 1)
+    check(bench.app.keeper.save())
+    first = bench.app.journal.first_of(1)
+    fill_segments(bench, 4)
+    check(bench.app.keeper.save())
+    acknowledge(bench, bench.app.journal.durable_seq)
     bench.run(60)
-    equal(bench.app.journal.first_seq, SEGMENT_RECORDS + 1)
+    equal(bench.app.journal.first_seq, first)
     before = tables(bench)
     rot(bench, bench.app.checkpoint.seq)
     bench.restart()
@@ -136,15 +152,16 @@ def test_a_checkpoint_is_not_written_while_the_flash_takes_no_records() -> None:
     equal(bench.app.checkpoint.seq, seq)
 
 
-def test_a_checkpoint_comes_by_itself_when_segments_become_few() -> None:
+def test_a_checkpoint_comes_by_itself_when_blocks_become_few() -> None:
     bench = upright()
     app = bench.app
-    fill(bench, 3 * SEGMENT_RECORDS)
+    fill(bench, 200)
     bench.run(60)
     equal(app.checkpoint.seq, 0, "there is room enough")
-    app.journal._limit = app.journal._segment_count + 63
+    bench.storage.total_blocks = len(bench.storage.files) + 8
+    app.journal.measure()
     bench.run(60)
-    check(app.checkpoint.seq >= 3 * SEGMENT_RECORDS)
+    check(app.checkpoint.seq >= 200)
     seq = app.checkpoint.seq
     fill(bench, app.journal.next_seq + 10)
     bench.run(60)

@@ -10,7 +10,6 @@ from card import carrier as port
 from card import codes
 from concentrator import lamps
 from concentrator.run import BEAT, HEALTHY_S, IDLE_LIMIT_MS, STUCK_MS, Runner
-from concentrator.storage.journal import SEGMENTS_RESERVE
 from concentrator_world import INTERVAL_S, Bench
 from dlt645 import master as line
 from harness import check, equal
@@ -195,7 +194,7 @@ def test_a_long_recovery_is_no_reason_to_starve() -> None:
     drive = Drive()
     bench = drive.bench
     drive.live(INTERVAL_S + 30)
-    for _ in range(100):
+    for _ in range(1500):
         bench.app.books.note_line(0, 0, 0)
     bench.app.journal.sync()
     read_into = bench.storage.read_into
@@ -364,7 +363,7 @@ def test_lamps() -> None:
     check(app.books.order_supply(0, False))
     drive.live(30)
     equal(shown() & lamps.CUT, 0)
-    app.journal._segment_count = app.journal._limit - SEGMENTS_RESERVE + 1
+    app.journal.free_blocks = app.journal.reserve_blocks - 1
     equal(shown() & lamps.LOOK, lamps.LOOK, "the flash is full")
 
 
@@ -374,7 +373,7 @@ def test_a_flash_that_fails_lights_a_lamp() -> None:
     equal(drive.board.shown & lamps.LOOK, 0)
     drive.bench.storage.failing = "j"
     drive.bench.app.books.note_line(0, LINE_ANSWERS, 0)
-    drive.live(35)
+    drive.live(INTERVAL_S + 30)
     equal(drive.bench.app.journal.failures > 0, True)
     equal(drive.board.shown & lamps.LOOK, lamps.LOOK)
 

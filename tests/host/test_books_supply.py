@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import host.device
-from host.frames.record import Record, RecordKind, parse_segment
+from host.frames.packing import parse_segment
+from host.frames.record import Record, RecordKind
 from host.frames.tariff import build, image_name, load
 from host.sim.storage import Storage
 from host.units import to_t2000
@@ -39,9 +40,9 @@ class Station:
         self.policy = Policy()
         self.ledger = Ledger(2)
         registry = Registry(2)
-        self.books = Books(
-            Journal(self.storage), registry, self.ledger, Tariffs(self.storage), self.policy
-        )
+        journal = Journal(self.storage)
+        journal.recover()
+        self.books = Books(journal, registry, self.ledger, Tariffs(self.storage), self.policy)
         self.books.t2000 = NOW
         self.books.hoarding_limit_fen = 10**7
         image = build(load(ROOT / "tariffs" / "zhejiang-tou.json"), 1)
@@ -61,7 +62,7 @@ class Station:
     def records(self, kind: RecordKind) -> list[Record]:
         self.books.journal.sync()
         content = b"".join(self.storage.content[name] for name in self.storage.names("j"))
-        return [record for record in parse_segment(content).records if record.kind == kind]
+        return [record for record in parse_segment(content, 1).records if record.kind == kind]
 
 
 @pytest.fixture

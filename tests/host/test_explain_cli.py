@@ -24,7 +24,8 @@ from host.billing.statement import Explainer
 from host.cli import cli
 from host.device.bill import CHARGED, FIRST, Ledger, Tariff
 from host.frames.batch import Batch
-from host.frames.record import Record, RecordKind, build, make
+from host.frames.packing import build_groups
+from host.frames.record import Record, RecordKind, make
 from host.frames.tariff import build as build_image
 from host.frames.tariff import image_name, load, read
 from host.frames.tariff_terms import TariffFile, rate_at
@@ -166,7 +167,7 @@ class Device:
         for at in range(0, len(self.records), 64):
             part = self.records[at : at + 64]
             name = f"j{part[0].seq:08x}"
-            (folder / name).write_bytes(b"".join(build(record) for record in part))
+            (folder / name).write_bytes(build_groups(part))
         return folder
 
 
@@ -293,7 +294,7 @@ def test_a_shipped_tariff_need_not_be_named(tmp_path: Path) -> None:
 def test_one_file_and_a_head_end(tmp_path: Path) -> None:
     device = small()
     path = tmp_path / "journal.bin"
-    path.write_bytes(b"".join(build(record) for record in device.records))
+    path.write_bytes(build_groups(device.records))
     expected = run(path, ACCOUNT, *options(tmp_path), "--json")
     assert expected.exit_code == 0, expected.output
     database = tmp_path / "village.db"
@@ -361,7 +362,7 @@ def test_a_journal_whose_beginning_is_gone(tmp_path: Path) -> None:
     device = small()
     del device.records[:10]
     path = tmp_path / "journal.bin"
-    path.write_bytes(b"".join(build(record) for record in device.records[:20]))
+    path.write_bytes(build_groups(device.records[:20]))
     first = ROOT / "tariffs" / "zhejiang-tou.json"
     assert "name its row" in run(path, ACCOUNT, "--tariff", first).output
     result = run(path, ACCOUNT, "--tariff", first, "--row", 0)
@@ -428,11 +429,12 @@ def test_parts_of_a_year_are_computed_again() -> None:
 
 def test_a_torn_segment(tmp_path: Path) -> None:
     device = small()
-    content = b"".join(build(record) for record in device.records)
+    whole = build_groups(device.records[:10])
+    torn = build_groups(device.records[10:15])
     folder = tmp_path / "journal"
     folder.mkdir()
-    (folder / "j00000001").write_bytes(content[: 64 * 10 + 5])
-    (folder / "j0000000b").write_bytes(content[64 * 10 :])
+    (folder / "j00000001").write_bytes(whole + torn[:-5])
+    (folder / "j0000000b").write_bytes(build_groups(device.records[10:]))
     result = run(folder, ACCOUNT, *options(tmp_path))
     assert result.exit_code == 0, result.output
     assert "32 charges recomputed" in result.output

@@ -18,7 +18,7 @@ from uplink.envelope import Envelope as DeviceEnvelope
 from host.frames import batch, record
 from host.frames.batch import UplinkError
 from host.frames.link import Kind
-from host.frames.record import Record, RecordError, RecordKind
+from host.frames.record import RecordError, RecordKind
 
 KEY = bytes(range(32))
 
@@ -110,8 +110,8 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     ),
     (
         RecordKind.START,
-        {"cause": 1, "settings": 2, "first_seq": 65, "records_lost": 2},
-        "01020000" "41000000" "02000000",
+        {"cause": 1, "settings": 2, "first_seq": 65, "records_lost": 2, "records_rotten": 3},
+        "01020000" "41000000" "02000000" "03000000",
     ),
     (
         RecordKind.FAULT,
@@ -286,29 +286,3 @@ def test_hello_that_contradicts_itself() -> None:
     with pytest.raises(UplinkError):
         batch.parse_hello(batch.build_hello(0, 8))
     assert batch.parse_hello(batch.build_hello(8, 8)).next_seq == 8
-
-
-def segment(seqs: list[int]) -> bytes:
-    """A journal file of these records."""
-    payload = bytes(48)
-    return b"".join(bytes(encoded(seq, (1, 4, 0, 3), payload)) for seq in seqs)
-
-
-def numbers(records: list[Record]) -> list[int]:
-    """Their sequence numbers."""
-    return [one.seq for one in records]
-
-
-def test_segment() -> None:
-    data = segment([5, 6, 7])
-    whole = record.parse_segment(data)
-    assert (numbers(whole.records), whole.trouble) == ([5, 6, 7], None)
-    assert record.parse_segment(b"").records == []
-    for size in range(129, 192):
-        torn = record.parse_segment(data[:size])
-        assert numbers(torn.records) == [5, 6]
-        assert torn.trouble is not None
-    jump = record.parse_segment(segment([5, 7]))
-    assert (numbers(jump.records), jump.trouble) == ([5], "at byte 64: sequence 7 after 5")
-    empty = record.parse_segment(data + bytes(64))
-    assert numbers(empty.records) == [5, 6, 7]

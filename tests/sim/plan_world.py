@@ -8,7 +8,7 @@ from random import Random
 from concentrator.app import App
 from concentrator.console.commands import Commands
 
-from host.frames import record, tariff
+from host.frames import tariff
 from host.frames.record import Record, RecordKind
 from host.sim.clock import DEFAULT_START_T2000, VirtualClock
 from host.sim.line import Line
@@ -121,8 +121,7 @@ class Site:
     def records(self, kind: RecordKind) -> list[Record]:
         """The durable records of a kind, all accounts."""
         self.app.journal.sync()
-        parsed = (record.parse(raw) for raw in records_of(self.storage.content).values())
-        return [one for one in parsed if one.kind == kind]
+        return [one for one in records_of(self.storage.content).values() if one.kind == kind]
 
     def index(self, one: Meter) -> int:
         """Row of a meter."""

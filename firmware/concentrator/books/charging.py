@@ -7,7 +7,6 @@ from uplink import record
 from uplink.record import ESTIMATED, JOINED, STATUS_UNKNOWN
 
 from concentrator.books.supply import Supply
-from concentrator.storage.journal import SEGMENTS_RESERVE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Charging(Supply):
     def take_freeze(self, index: int, t2000: int, values: "array[int]", count: int) -> None:
         """Record the registers frozen at `t2000`, a total or rates too; charge what is news."""
         offset = self._place()
-        if self.journal.room < SEGMENTS_RESERVE or offset < 0:
+        if self.journal.is_short or offset < 0:
             self.refused += 1
             return
         record.put_freeze(self.journal.buf, offset, t2000, values, count)
@@ -115,7 +114,7 @@ class Charging(Supply):
             if stops and outcome >= outcomes.EARLIER:
                 self._stop(index, outcome)
             return outcome
-        if self.journal.room < SEGMENTS_RESERVE or not self._write_reading(index, t2000, status):
+        if self.journal.is_short or not self._write_reading(index, t2000, status):
             self.refused += 1
             return REFUSED
         if self.policy.load_limit_w:

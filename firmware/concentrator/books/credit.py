@@ -22,7 +22,7 @@ _NO_INDEX = const(0xFFFF)
 _CARD_RATES = const(4)
 _WEEK_S = const(604800)
 _EVENTS_WINDOW = const(512)
-_NOTES_RESERVE = const(64)  # segments that refused cards leave to all else
+_NOTES_RESERVES = const(4)  # of the journal's, which refused cards leave to all else
 
 
 class Credit(Supply):
@@ -130,7 +130,7 @@ class Credit(Supply):
         Whoever inserts it again and again must not take the room of readings and money.
         """
         offset = self._place()
-        if self.journal.room < _NOTES_RESERVE or offset < 0:
+        if self.journal.room < _NOTES_RESERVES * self.journal.reserve_blocks or offset < 0:
             return
         record.put_card(self.journal.buf, offset, code, order, amount_fen, uid, account)
         self.journal.add(self._time(), record.CARD, index & _NO_INDEX)
@@ -142,12 +142,8 @@ class Credit(Supply):
         """
         journal = self.journal
         seq = min(seq, journal.durable_seq + 1)
-        first_seq = max(journal.first_seq, seq - _EVENTS_WINDOW)
-        while seq > first_seq:
-            seq -= 1
-            if journal.read_into(seq, buf) and record.index_at(buf, 0) == index:
-                return seq
-        return 0
+        found = journal.find_before(index, seq, seq - _EVENTS_WINDOW)
+        return found if found and journal.read_into(found, buf) else 0
 
     def _repaid_fen(self, index: int, amount_fen: int) -> int:
         """What of a top-up goes to the account's debt; first comes what lies below zero."""

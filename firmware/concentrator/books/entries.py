@@ -7,8 +7,6 @@ makes it durable or takes it back.
 from micropython import const
 from uplink import record
 
-from concentrator.storage.journal import PENDING_LIMIT, SEGMENTS_RESERVE
-
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from array import array
@@ -58,7 +56,7 @@ class Entries:
     def note_item(self, index: int, identifier: int, values: "array[int]", count: int) -> None:
         """What a meter told beside its registers; dropped where room is short."""
         offset = self._place()
-        if self.journal.room < SEGMENTS_RESERVE or offset < 0:
+        if self.journal.is_short or offset < 0:
             self.refused += 1
             return
         record.put_item(self.journal.buf, offset, identifier, values, count)
@@ -72,11 +70,17 @@ class Entries:
             self.journal.add(new_t2000, record.CLOCK, 0)
             self.journal.sync()
 
-    def note_start(self, first_seq: int, lost: int, settings: int) -> None:
-        """The concentrator has started and recovered; `settings` is how it found them."""
+    def note_start(self, lost: int, settings: int) -> None:
+        """The concentrator has started and recovered; `settings` is how it found them.
+
+        `lost` records are not kept any more, though no checkpoint holds them.
+        """
         offset = self._place()
         if offset >= 0:
-            record.put_start(self.journal.buf, offset, first_seq, lost, settings)
+            journal = self.journal
+            record.put_start(
+                journal.buf, offset, journal.first_seq, lost, journal.rotten, settings
+            )
             self.journal.add(self._time(), record.START, 0)
 
     def _time(self) -> int:
@@ -84,9 +88,7 @@ class Entries:
 
     def _place(self) -> int:
         """Offset of a group's first record, with room for the whole group; -1: there is none."""
-        if self.journal.count + _JOINED_LIMIT > PENDING_LIMIT and not self.journal.sync():
-            return -1
-        return self.journal.place()
+        return self.journal.place(_JOINED_LIMIT)
 
     def _settle(self, count: int) -> bool:
         """Make the newest `count` records durable; where that fails, take them back."""

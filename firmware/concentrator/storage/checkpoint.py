@@ -19,7 +19,7 @@ from binascii import crc32
 from struct import pack_into
 
 from micropython import const
-from ports import Unreadable
+from ports import BLOCK_SIZE, Unreadable
 from uplink.record import u32_at
 
 TYPE_CHECKING = const(False)
@@ -114,6 +114,14 @@ class Checkpoint:
             self.older_seq = self.seq
         self.seq = seq
         return True
+
+    def blocks(self, count: int) -> int:
+        """Blocks that a checkpoint of `count` rows takes."""
+        size = _HEAD_SIZE + _ENTRY_SIZE * len(self._columns) + _CRC_SIZE
+        for place in range(len(self._columns)):
+            rows, items, width = self._shape(place, count)
+            size += rows * items * width
+        return size // BLOCK_SIZE + 1
 
     def _shape(self, place: int, count: int) -> "tuple[int, int, int]":
         """(rows in use, items a row, bytes an item) of a column."""

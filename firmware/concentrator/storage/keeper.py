@@ -5,12 +5,17 @@ go. After a start the tables are those of the newest checkpoint with every later
 """
 
 from micropython import const
+from ports import Unreadable
 from uplink.record import RECORD_SIZE
+
+from concentrator.storage.thinning import Thinner
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
+
+    from ports import Storage
 
     from concentrator.storage.checkpoint import Checkpoint
     from concentrator.storage.journal import Journal
@@ -40,14 +45,17 @@ if TYPE_CHECKING:
             """Delete images that are not in force."""
 
 
-# Waiting readings become durable together, when so many wait or the first has waited so long.
-_SYNC_COUNT = const(16)
-_SYNC_MS = const(10000)
-# A checkpoint lets older segments go: after so many records, or when segments become few.
+# What can be read again becomes durable when it fills a block, or the first has waited so long.
+_SYNC_MS = const(900000)
+# What cannot waits no longer than this; so does what the flash has refused.
+_SOON_MS = const(10000)
+# A checkpoint lets older segments go: after so many records, or when blocks run short.
 _CHECKPOINT_RECORDS = const(2048)
-_CHECKPOINT_ROOM = const(64)
-# So many records at least are worth a checkpoint, however few segments are left.
+# So many records at least are worth a checkpoint, however few blocks are left.
 _CHECKPOINT_LEAST = const(64)
+# Blocks that are made free before the journal's reserve is touched: for what fills while older
+# segments are thinned.
+_SLACK_BLOCKS = const(3)
 
 # Images in force that could not be read are tried again so often.
 _IMAGES_MS = const(20000)
@@ -66,7 +74,12 @@ class Keeper:
     """
 
     def __init__(
-        self, journal: "Journal", checkpoint: "Checkpoint", rows: "Rows", images: "Images"
+        self,
+        storage: "Storage",
+        journal: "Journal",
+        checkpoint: "Checkpoint",
+        rows: "Rows",
+        images: "Images",
     ) -> None:
         self.moves = 0
         self.checkpoint_records = _CHECKPOINT_RECORDS
@@ -76,13 +89,19 @@ class Keeper:
         self._images = images
         self._waits_ticks = -1
         self._images_ticks = 0
+        self._thinner = Thinner(journal, storage)
+        # The records of the last attempt at a checkpoint, which may have failed.
+        self._tried_seq = 0
+        self._low_blocks = 0
         # Images are swept when both checkpoints name the ones in force.
         self._saved_changes = -1
 
     def recover(self, replay: "Callable[[bytearray], None]", feed: "Callable[[], None]") -> int:
         """Bring the tables to where the journal ends; return how many records are lost.
 
-        `replay` gives the tables the effect of one record; `feed` is called before each.
+        These are not kept any more, though no checkpoint holds them. Those that are rotten the
+        journal counts. `replay` gives the tables the effect of one record; `feed` is called before
+        each. Unreadable: the tables are not to be used.
         """
         journal = self._journal
         checkpoint = self._checkpoint
@@ -98,8 +117,9 @@ class Keeper:
             feed()
             if journal.read_into(seq, buf):
                 replay(buf)
-            else:
-                lost += 1
+            elif journal.unread:
+                raise Unreadable("record " + str(seq) + " cannot be read")
+        self._measure()
         return lost
 
     def step(self, now_ticks: int, acked_seq: int) -> int:
@@ -109,31 +129,67 @@ class Keeper:
         there is nothing to do.
         """
         journal = self._journal
-        count = journal.count
-        if count == 0:
-            self._waits_ticks = -1
-            self._move()
-        elif self._waits_ticks < 0:
-            self._waits_ticks = now_ticks
-        elif count >= _SYNC_COUNT or (now_ticks - self._waits_ticks) & _TICKS_MASK >= _SYNC_MS:
-            journal.sync()
-            self._waits_ticks = -1
-            self._move()
+        left_ms = self._sync(now_ticks)
         seq = min(acked_seq, self._checkpoint.older_seq)
         if journal.first_seq <= seq:
             journal.drop(seq)
         unkept = journal.durable_seq - self._checkpoint.seq
-        if unkept >= self.checkpoint_records or (
-            journal.room < _CHECKPOINT_ROOM and unkept >= _CHECKPOINT_LEAST
-        ):
+        if unkept >= self.checkpoint_records and self._is_worth_saving():
             self.save()
+        elif journal.room < self._low_blocks and self._make_room(acked_seq):
+            return 0
         if self._images.is_troubled:
             self._load_images(now_ticks)
+        return left_ms
+
+    def _sync(self, now_ticks: int) -> int:
+        """Make durable what has waited long enough; return for how many ms the rest may wait."""
+        journal = self._journal
         if journal.count == 0:
-            return _QUIET_MS
-        if self._waits_ticks < 0:
-            return _REST_MS
-        return max(_REST_MS, _SYNC_MS - ((now_ticks - self._waits_ticks) & _TICKS_MASK))
+            self._waits_ticks = -1
+        elif self._waits_ticks < 0:
+            self._waits_ticks = now_ticks
+        left_ms = wait_ms = _SOON_MS if journal.hurries else _SYNC_MS
+        if self._waits_ticks >= 0:
+            left_ms -= (now_ticks - self._waits_ticks) & _TICKS_MASK
+        if left_ms <= 0:
+            if journal.sync():
+                self._waits_ticks = -1
+                left_ms = wait_ms
+            else:
+                left_ms = _SOON_MS
+                self._waits_ticks = (now_ticks - wait_ms + _SOON_MS) & _TICKS_MASK
+        self._move()
+        return max(_REST_MS, min(left_ms, _QUIET_MS))
+
+    def _measure(self) -> None:
+        """Find out how many blocks are free, and how many have to be.
+
+        Fewer are short: a checkpoint has to fit beside the journal's reserve.
+        """
+        journal = self._journal
+        journal.measure()
+        size_blocks = self._checkpoint.blocks(self._rows.count)
+        self._low_blocks = journal.reserve_blocks + size_blocks + _SLACK_BLOCKS
+
+    def _make_room(self, acked_seq: int) -> bool:
+        """Let go a little of what both checkpoints hold; false: there is nothing."""
+        journal = self._journal
+        older_seq = self._checkpoint.older_seq
+        if journal.drop(older_seq) if acked_seq < 0 else self._thinner.step(older_seq):
+            return True
+        unkept = journal.durable_seq - self._checkpoint.seq
+        if unkept >= _CHECKPOINT_LEAST and self._is_worth_saving():
+            self.save()
+        return False
+
+    def _is_worth_saving(self) -> bool:
+        """Whether enough was written since the last attempt, which may have failed."""
+        durable_seq = self._journal.durable_seq
+        if durable_seq - self._tried_seq < _CHECKPOINT_LEAST:
+            return False
+        self._tried_seq = durable_seq
+        return True
 
     def _load_images(self, now_ticks: int) -> None:
         """Try once more, now and then, to read what could not be read."""
@@ -158,4 +214,5 @@ class Keeper:
         if self._saved_changes == changes:
             self._images.sweep()
         self._saved_changes = changes
+        self._measure()
         return True

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from host.frames import record
-from host.frames.record import Record, RecordError, RecordKind
+from host.frames.record import Record, RecordKind
 from host.world.checks.account import FEN_E11, OPEN, Account, Order, Violation
-from host.world.checks.flash import read_from, records_of
+from host.world.checks.flash import Follower, records_of
 from host.world.checks.headend import Above
 from host.world.checks.money import Money
 from host.world.checks.supply import Supply
@@ -64,6 +64,7 @@ class Checkers:
         self._healthy_since_us = 0
         self._now_us = 0
         self._touched: set[int] = set()
+        self._follower = Follower()
         self._appliers = {
             RecordKind.METER: self.money.apply_meter,
             RecordKind.ACCOUNT: self._apply_terms,
@@ -101,8 +102,8 @@ class Checkers:
             raise Violation(
                 "journal", f"record {self.seq} was durable, after a restart {durable_seq} is last"
             )
-        for seq, raw in records_of(content).items():
-            if seq <= self.seq and self.raw[seq] != raw:
+        for seq, one in records_of(content).items():
+            if seq <= self.seq and self.raw[seq] != record.build(one):
                 raise Violation("journal", f"record {seq} is another one after a restart")
         self._absorb(content, durable_seq)
         self._compare(app, sorted(self.accounts), "recovery")
@@ -133,15 +134,9 @@ class Checkers:
     # --- the records -----------------------------------------------------------------------------
 
     def _absorb(self, content: Mapping[str, bytes], durable_seq: int) -> None:
-        for raw in read_from(content, self.seq + 1, durable_seq):
-            try:
-                one = record.parse(raw)
-            except RecordError as error:
-                raise Violation("journal", f"record {self.seq + 1}: {error}") from error
-            if one.seq != self.seq + 1:
-                raise Violation("journal", f"record {one.seq} stands for {self.seq + 1}")
+        for one in self._follower.read(content, self.seq + 1, durable_seq):
             self.seq = one.seq
-            self.raw[one.seq] = raw
+            self.raw[one.seq] = record.build(one)
             self.counters[f"records {one.kind_name}"] += 1
             self._above.note(one)
             apply = self._appliers.get(RecordKind(one.kind))

@@ -1,0 +1,275 @@
+"""Makes room while the head-end is away: of older segments, what matters least is let go.
+
+A segment may be thinned once both checkpoints hold the effect of all its records. The oldest come
+first, and all of them give up what one level names before any gives up what the next one does:
+
+    1   items, freezes, and readings but the first of each meter's day
+    2   all readings
+    3   what only tells of trouble
+    4   what became of supply, policy and parameters
+    5   what the accounts are
+
+Money that was brought or taken back stays until the head-end has it. What has gone stands in the
+segment as a gap with its reasons. A segment that has become small is joined to the one before, so
+that money alone does not cost a block a segment.
+
+One group is looked at in each step; the new content grows in the memory of the journal, which is
+free as long as no record waits. It takes the place of the old in one `replace`, so a power cut
+leaves one of the two.
+"""
+
+from array import array
+
+from micropython import const
+from uplink import packing, record
+from uplink.packing import GAP, MALFORMED, TORN, Packer, Unpacker
+from uplink.record import RECORD_SIZE
+
+from concentrator.storage.journal import SEGMENT_SIZE, segment_name
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from ports import Storage
+
+    from concentrator.storage.journal import Journal
+
+LEVELS = const(5)
+NEVER = const(255)
+_FIRST_OF_DAY = const(1)
+# The level at which records of each kind go. A kind that is not named here is never let go.
+LEVEL_OF = {
+    record.METER: 5,
+    record.READING: 2,
+    record.TOP_UP: NEVER,
+    record.RELAY: 4,
+    record.POLICY: 4,
+    record.ROLLOVER: 4,
+    record.TARIFF: 5,
+    record.START: 3,
+    record.FAULT: 4,
+    record.CARD: 3,
+    record.LINE: 3,
+    record.CLOCK: 3,
+    record.ACCOUNT: 5,
+    record.FREEZE: 1,
+    record.PLAN: 5,
+    record.ITEM: 1,
+    record.REFUND: NEVER,
+    record.QUOTA: 5,
+}
+_REASONS = {
+    record.READING: packing.LET_GO_READINGS,
+    record.FREEZE: packing.LET_GO_FREEZES,
+    record.ITEM: packing.LET_GO_ITEMS,
+}
+
+_DAY_S = const(86400)
+# A segment that leaves so little is not joined to.
+_JOIN_ROOM = const(256)
+_ITEM_ROOM = const(86)
+_SEEN_SIZE = const(128)
+
+
+class Thinner:
+    """Thins the segments of `journal` in `storage`, a group a `step`."""
+
+    def __init__(self, journal: "Journal", storage: "Storage") -> None:
+        self._journal = journal
+        self._storage = storage
+        # The journal's memory, while it is lent.
+        self._content = bytearray()
+        self._packer = Packer(self._content)
+        self._record = bytearray(RECORD_SIZE)
+        # The number up to which each level is through.
+        self._through = array("I", bytes(4 * (LEVELS + 1)))
+        # Meters whose first reading of the day was seen.
+        self._seen = bytearray(_SEEN_SIZE)
+        self._day = 0
+        # The segment at hand, its level 0: none; the numbers looked at; the bytes read and made.
+        self._level = 0
+        self._first_seq = 0
+        self._end_seq = 0
+        self._next_seq = 0
+        self._offset = 0
+        self._size = 0
+        self._is_open = False
+        # The segment that it is joined to, 0: none, and the bytes of that.
+        self._joined_seq = 0
+        self._joined_size = 0
+        # Numbers that have gone since the record kept last, and in all of the segment.
+        self._gap = 0
+        self._reasons = 0
+        self._gone = 0
+
+    def step(self, limit_seq: int) -> bool:
+        """Go on with segments up to `limit_seq`; false: they have nothing left to give."""
+        journal = self._journal
+        if not journal.is_lent:
+            self._level = 0
+        if not self._level and not self._begin(limit_seq):
+            return False
+        journal.go_to(self._first_seq, self._offset)
+        if journal.next_group(self._end_seq):
+            if not self._take_group():
+                self._end()
+        elif journal.ended == TORN:
+            self._finish()
+        else:
+            self._end()  # what is rotten or does not answer stays as it is
+        return True
+
+    def _begin(self, limit_seq: int) -> bool:
+        """Choose a segment: the oldest of the lowest level that is not through."""
+        journal = self._journal
+        for level in range(1, LEVELS + 1):
+            position = journal.position_of(self._through[level])
+            while position + 1 < journal.segment_count:
+                first_seq = journal.first_of(position)
+                end_seq = journal.first_of(position + 1)
+                if end_seq - 1 > limit_seq:
+                    break
+                if first_seq >= self._through[level]:
+                    content = journal.lend()
+                    if content is None:
+                        return False
+                    self._content = content
+                    self._packer = Packer(content)
+                    self._level = level
+                    self._first_seq = self._next_seq = first_seq
+                    self._end_seq = end_seq
+                    self._offset = self._size = self._gap = self._gone = 0
+                    self._is_open = False
+                    self._join(position)
+                    return True
+                position += 1
+        return False
+
+    def _join(self, position: int) -> None:
+        """Take over the segment before, where it is small and all of it is good."""
+        self._joined_seq = self._joined_size = 0
+        if position == 0:
+            return
+        first_seq = self._journal.first_of(position - 1)
+        content = self._content
+        size = self._storage.read_into(segment_name(first_seq), 0, content, SEGMENT_SIZE)
+        if not 0 < size <= SEGMENT_SIZE - _JOIN_ROOM:
+            return
+        reader = Unpacker(content)
+        at = 0
+        while at < size:
+            group = reader.open(at, size)
+            if group <= 0 or reader.first_seq >= self._first_seq:
+                return
+            at += group
+        self._joined_seq = first_seq
+        self._joined_size = self._size = size
+
+    def _take_group(self) -> bool:
+        """Copy what stays of the journal's group; false: the segment is to be left alone."""
+        journal = self._journal
+        reader = journal.reader
+        if reader.first_seq != self._next_seq:
+            return False
+        while True:
+            kind = reader.look()
+            if kind == packing.END:
+                break
+            if kind == MALFORMED:
+                return False
+            count = reader.next_seq - reader.seq
+            if kind == GAP:
+                self._gap += count
+                self._reasons |= reader.reasons
+            elif self._goes(kind, reader.head):
+                self._gap += 1
+                self._gone += 1
+                self._reasons |= _REASONS.get(kind, packing.LET_GO_OTHERS)
+            elif not (self._put_gap() and reader.take(self._record) and self._make_room()):
+                return False
+            else:
+                self._packer.add(self._record)
+            self._next_seq = reader.next_seq
+        self._offset = journal.read_end
+        return True
+
+    def _goes(self, kind: int, head: bytearray) -> bool:
+        """Whether the record with this head is let go at the level at hand."""
+        level = LEVEL_OF.get(kind, NEVER)
+        if level != LEVEL_OF[record.READING] or self._level != _FIRST_OF_DAY:
+            return level <= self._level
+        day = record.t2000_at(head, 0) // _DAY_S
+        if day != self._day:
+            self._day = day
+            for place in range(_SEEN_SIZE):
+                self._seen[place] = 0
+        index = record.index_at(head, 0)
+        if index >> 3 >= _SEEN_SIZE:
+            return False
+        bit = 1 << (index & 7)
+        if self._seen[index >> 3] & bit:
+            return True
+        self._seen[index >> 3] |= bit
+        return False
+
+    def _put_gap(self) -> bool:
+        """Put the numbers that have gone before the record at hand."""
+        if self._gap == 0:
+            return True
+        if not self._make_room(self._gap):
+            return False
+        self._packer.add_gap(self._reasons, self._gap)
+        self._gap = self._reasons = 0
+        return True
+
+    def _make_room(self, gap: int = 0) -> bool:
+        """Have a group open with room for an item, which is a gap or the next record."""
+        packer = self._packer
+        if self._is_open and packer.room:
+            return True
+        self._close()
+        if SEGMENT_SIZE - self._size < _ITEM_ROOM:
+            if not self._joined_seq:
+                return False
+            self._separate()
+        packer.begin(self._size, SEGMENT_SIZE - self._size, self._next_seq - gap)
+        self._is_open = True
+        return True
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._size = self._packer.finish()
+            self._is_open = False
+
+    def _separate(self) -> None:
+        """It is too much for one segment with the one before."""
+        content = self._content
+        joined_size = self._joined_size
+        for place in range(self._size - joined_size):
+            content[place] = content[joined_size + place]
+        self._size -= joined_size
+        self._joined_seq = self._joined_size = 0
+
+    def _finish(self) -> None:
+        """Put the new content in place of the old."""
+        journal = self._journal
+        if not self._put_gap():
+            self._end()
+            return
+        self._close()
+        if self._gone or self._joined_seq:
+            first_seq = self._joined_seq or self._first_seq
+            size = self._size
+            if self._storage.replace(segment_name(first_seq), self._content, size):
+                journal.let_go += self._gone
+                journal.reread()
+                if self._joined_seq:
+                    position = journal.position_of(self._first_seq)
+                    if journal.first_of(position) == self._first_seq:
+                        journal.forget(position)
+            else:
+                journal.failures += 1
+        self._end()
+
+    def _end(self) -> None:
+        self._through[self._level] = self._end_seq
+        self._level = 0
