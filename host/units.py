@@ -29,3 +29,9 @@ def yuan(fen: int) -> str:
 def kwh(energy_wh: int, decimals: int = 3) -> str:
     """Return energy as people write it, in kWh; a register of a meter shows two decimals."""
     return f"{Decimal(energy_wh).scaleb(-3):.{decimals}f}"
+
+
+def unwrapped_fen(told_fen: int, near_fen: int) -> int:
+    """The whole count of fen that a device tells modulo 2**32, of which the nearest is meant."""
+    turn = 1 << 32
+    return near_fen + (told_fen - near_fen + turn // 2) % turn - turn // 2

@@ -63,7 +63,12 @@ PART = const(0x08)  # `quota` is not 0
 HOUSEHOLD = const(4)  # number of the first bit
 
 REGISTER_MODULUS_WH = const(1000000000)
+# The greatest amounts, and balances, that are no heap objects on 32-bit boards.
 MONEY_LIMIT_FEN = const(0x3FFFFFFF)
+# Credits and debits count modulo 2**32, as registers do: an account does not end. Balances within
+# half of that are told apart.
+_TURN_FEN = const(0x100000000)
+_HALF_FEN = const(0x80000000)
 
 # A clock set back by less than this is no doubt: the ledger waits at its own time.
 _BACK_LIMIT_S = const(3600)
@@ -88,7 +93,7 @@ class Ledger:
     """Accounts by index. All columns may be read; only the methods write them.
 
     credit_fen, debit_fen       paid in less refunded, and charged, since the account began,
-                                below 2**30
+                                modulo 2**32
     residue_e7, residue_e11     charged above debit_fen, below 1 fen: 1e-7 and 1e-11 yuan
     used_wh                     in the tier period that began at period_t2000
     period_t2000                as the tariff has it: with the kind of the period added
@@ -189,7 +194,10 @@ class Ledger:
 
     def balance_fen(self, index: int) -> int:
         """Credits less debits, rounded up to the fen: only whole fen are debited."""
-        return self.credit_fen[index] - self.debit_fen[index]
+        balance_fen = self.credit_fen[index] - self.debit_fen[index]
+        if -MONEY_LIMIT_FEN <= balance_fen <= MONEY_LIMIT_FEN:
+            return balance_fen
+        return (balance_fen + _HALF_FEN) % _TURN_FEN - _HALF_FEN
 
     def misfit(self, index: int, tariff: Tariff) -> str:
         """Why the account cannot be charged by `tariff`, or ""."""
@@ -301,9 +309,15 @@ class Ledger:
             self._enter_first(index, tariff, t2000)
             return FIRST
         self._divide(index, tariff, start_t2000, elapsed_s)
-        self.fault_value = self.new_debit_fen
-        self.fault_limit = MONEY_LIMIT_FEN
-        return OVERFLOW if self.new_debit_fen > MONEY_LIMIT_FEN else CHARGED
+        charge_fen = self.new_debit_fen - self.debit_fen[index]
+        if self.new_debit_fen <= MONEY_LIMIT_FEN:
+            return CHARGED
+        self.new_debit_fen %= _TURN_FEN
+        self.closed_debit_fen %= _TURN_FEN
+        limit_fen = self.balance_fen(index) + _HALF_FEN
+        self.fault_value = min(charge_fen, _TURN_FEN - 1)
+        self.fault_limit = limit_fen
+        return OVERFLOW if charge_fen > limit_fen else CHARGED
 
     def _begin(self, index: int) -> None:
         """Take the account as it stands."""
@@ -486,6 +500,10 @@ class Ledger:
         wh = self._moved_wh if self.whole else self.new_used_wh - self.used_wh[index]
         return wh * 3600 // elapsed_s if elapsed_s > 0 else 0
 
+    def credited_fen(self, index: int, amount_fen: int) -> int:
+        """The credit after a purchase, or, below 0, a refund."""
+        return (self.credit_fen[index] + amount_fen) % _TURN_FEN
+
     def top_up(self, index: int, order: int, amount_fen: int, repaid_fen: int = 0) -> bool:
         """Credit a purchase, of which `repaid_fen` goes to the debt; below 0 it is a refund.
 
@@ -493,9 +511,9 @@ class Ledger:
         """
         if order <= self.order[index]:
             return False
-        self.credit_fen[index] += amount_fen
+        self.credit_fen[index] = self.credited_fen(index, amount_fen)
         self.order[index] = order
-        self.debit_fen[index] += repaid_fen
+        self.debit_fen[index] = (self.debit_fen[index] + repaid_fen) % _TURN_FEN
         self.debt_fen[index] -= repaid_fen
         return True
 

@@ -14,7 +14,7 @@ from host.billing.pricing import Account, HouseholdError, Line, Period, Span
 from host.frames.record import Record, RecordKind
 from host.frames.tariff import build, image_name
 from host.frames.tariff_terms import TariffFile
-from host.units import to_datetime
+from host.units import to_datetime, unwrapped_fen
 
 _JOINED = 1
 _SOURCE_RESTORED = 2  # what the head-end knew of before
@@ -123,7 +123,6 @@ class Explainer:
         self._anew |= count != self._count > 0
         self._count = count
         engine = self._engine_for(tariff)
-        debit_yuan = _debit_yuan(fields)
         lines: list[Line] = []
         note = ""
         if engine.moment is None:
@@ -133,7 +132,7 @@ class Explainer:
             engine.months, engine.spans = 0, []
             self._adopt_quota(engine)
             engine.used_wh = fields["used_wh"]
-            self._debit_yuan = debit_yuan
+            self._debit_yuan = _debit_yuan(fields, 0)
             note = "start"
         elif self._anew:
             engine.start(moment, registers_wh)
@@ -145,6 +144,7 @@ class Explainer:
         self._anew = False
         self._registers_wh[:count] = registers_wh
         charged_yuan = sum((line.yuan for line in lines), Fraction(0))
+        debit_yuan = _debit_yuan(fields, self._debit_yuan + charged_yuan)
         self._compare(record, "debit", debit_yuan, self._debit_yuan + charged_yuan)
         self._compare(record, "used kWh", _kwh(fields["used_wh"]), _kwh(engine.used_wh))
         engine.used_wh = fields["used_wh"]
@@ -240,8 +240,11 @@ class Explainer:
             amount_yuan = -amount_yuan
         if self._credit_yuan is not None and fields["source"] != _SOURCE_RESTORED:
             credit_yuan = self._credit_yuan + amount_yuan
-            self._compare(record, "credit", Fraction(fields["credit_fen"], 100), credit_yuan)
-        self._credit_yuan = Fraction(fields["credit_fen"], 100)
+            told_fen = unwrapped_fen(fields["credit_fen"], int(credit_yuan * 100))
+            self._compare(record, "credit", Fraction(told_fen, 100), credit_yuan)
+        # Balances stay within half of what counts of money can tell apart.
+        near_fen = int(self._debit_yuan * 100)
+        self._credit_yuan = Fraction(unwrapped_fen(fields["credit_fen"], near_fen), 100)
         note = f"order {fields['order']}"
         repaid_yuan = Fraction(fields["repaid_fen"], 100)
         if repaid_yuan:
@@ -359,10 +362,10 @@ def moment_of(record: Record) -> datetime:
     return to_datetime(record.t2000)
 
 
-def _debit_yuan(fields: dict[str, int]) -> Fraction:
-    """The debit with its residue."""
+def _debit_yuan(fields: dict[str, int], near_yuan: Fraction | int) -> Fraction:
+    """The debit with its residue, as a count near `near_yuan`."""
     return (
-        Fraction(fields["debit_fen"], 10**2)
+        Fraction(unwrapped_fen(fields["debit_fen"], int(near_yuan * 100)), 10**2)
         + Fraction(fields["residue_e7"], 10**7)
         + Fraction(fields["residue_e11"], 10**11)
     )

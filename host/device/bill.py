@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from prepay.ledger import CHARGED, FIRST, MONEY_LIMIT_FEN, OUTCOME_NAMES, Ledger
+from prepay.ledger import CHARGED, FIRST, OUTCOME_NAMES, Ledger
 from prepay.tariff import NO_LIMIT, Tariff
 
 from host.billing.pricing import Account, Calendar, HouseholdError, Line
 from host.frames.tariff import build
 from host.frames.tariff_terms import TariffFile
-from host.units import EPOCH, to_datetime, to_t2000, yuan
+from host.units import EPOCH, to_datetime, to_t2000
 
 # More than any household draws: what is asked for is priced, not doubted.
 _NO_POWER_LIMIT_W = 10**15
@@ -62,6 +62,7 @@ class DeviceBill:
         self.t2000 = to_t2000(start)
         self.other = Account(tariff, household)
         self.other.used_wh = used_wh
+        self._turns = 0
         self._one_rate: dict[int, tuple[Tariff, Calendar]] = {}
         self._begin()
 
@@ -130,9 +131,12 @@ class DeviceBill:
     def _take(self, expected: int) -> None:
         outcome = self.ledger.prepare(0, self.tariff, self.registers_wh, self.t2000)
         if outcome != expected:
-            limit = f", at most {yuan(MONEY_LIMIT_FEN)} yuan" if expected == CHARGED else ""
-            raise BillError(f"the device does not charge this: {OUTCOME_NAMES[outcome]}{limit}")
+            raise BillError(f"the device does not charge this: {OUTCOME_NAMES[outcome]}")
+        before_fen = self.ledger.debit_fen[0]
         self.ledger.commit(0)
+        # What is charged is paid at once, so that only one step can be too much money.
+        self.ledger.credit_fen[0] = self.ledger.debit_fen[0]
+        self._turns += self.ledger.debit_fen[0] < before_fen
 
     def _tell_rate(self, rate: int) -> None:
         """Have the clock tell this rate at all hours."""
@@ -152,7 +156,7 @@ class DeviceBill:
         """Everything charged, exactly."""
         ledger = self.ledger
         return (
-            Decimal(ledger.debit_fen[0]).scaleb(-2)
+            Decimal((self._turns << 32) + ledger.debit_fen[0]).scaleb(-2)
             + Decimal(ledger.residue_e7[0]).scaleb(-7)
             + Decimal(ledger.residue_e11[0]).scaleb(-11)
         )

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from host.frames.record import Record, RecordKind
 from host.headend import schema
-from host.units import DAY_S
+from host.units import DAY_S, unwrapped_fen
 
 UNKNOWN_ACCOUNT = ""
 _STATUS_UNKNOWN = 0xFFFF
@@ -123,10 +123,12 @@ class Posting:
         if account is None:
             return
         fields = record.fields
-        if fields["debit_fen"] < account["debit_fen"]:
-            went = f"{account['debit_fen']} to {fields['debit_fen']} fen"
+        debit_fen = unwrapped_fen(fields["debit_fen"], account["debit_fen"])
+        if debit_fen < account["debit_fen"]:
+            went = f"{account['debit_fen']} to {debit_fen} fen"
             self._find(record, f"debit of account {account['account']} went back from {went}")
-        for name in ("debit_fen", "residue_e7", "residue_e11", "used_wh"):
+        account["debit_fen"] = debit_fen
+        for name in ("residue_e7", "residue_e11", "used_wh"):
             account[name] = fields[name]
         account["last_t2000"] = record.t2000
         if fields["status"] != _STATUS_UNKNOWN:
@@ -179,6 +181,7 @@ class Posting:
             # What was restored came from here and was counted before.
             if fields["source"] != _SOURCE_RESTORED:
                 expected_fen += fields["amount_fen"]
+            fields["credit_fen"] = unwrapped_fen(fields["credit_fen"], expected_fen)
             if fields["credit_fen"] != expected_fen:
                 said = f"{fields['credit_fen']} fen, expected {expected_fen}"
                 self._find(record, f"credit of account {account['account']} is {said}")

@@ -391,12 +391,37 @@ def test_big_numbers_are_exact() -> None:
     equal(account.charged_e11, 999999999 * 129999999)
 
 
-def test_more_money_than_fits_is_refused() -> None:
-    account = Account(flat(10**8))
-    account.ledger.debit_fen[1] = 0x3FFFFFFF
-    account.ledger.residue_e7[1] = 99999
-    equal(account.use(0), books.CHARGED)
-    equal(account.use(1), books.OVERFLOW)
+def test_an_account_does_not_end() -> None:
+    """400 kW at 0.8 yuan, on a CT of 200, paid each month for a century, and never."""
+    account = Account(flat(80000000))
+    one = account.ledger
+    one.describe(1, 0, 0, 200)
+    wh = 400 * 24 * 5
+    paid_fen = turns = 0
+    for month in range(1200):
+        before_fen = one.debit_fen[1]
+        for _ in range(2):
+            account.registers_wh[0] = (account.registers_wh[0] + 15 * wh) % 1000000000
+            account.t2000 += 15 * DAY_S
+            equal(account.prepare(), books.CHARGED, month)
+            one.commit(1)
+        turns += one.debit_fen[1] < before_fen
+        check(one.top_up(1, month + 1, 23040000))
+        paid_fen += 23040000
+        equal(one.balance_fen(1), 0, month)
+    equal(turns, paid_fen >> 32)
+    equal((turns << 32) + one.debit_fen[1], paid_fen)
+    # Nobody pays: the debt is exact as far as records can tell it, then the device says so.
+    for _ in range(93):
+        account.registers_wh[0] = (account.registers_wh[0] + 30 * wh) % 1000000000
+        account.t2000 += 30 * DAY_S
+        equal(account.prepare(), books.CHARGED)
+        one.commit(1)
+    equal(one.balance_fen(1), -93 * 23040000)
+    account.registers_wh[0] = (account.registers_wh[0] + 30 * wh) % 1000000000
+    account.t2000 += 30 * DAY_S
+    equal(account.prepare(), books.OVERFLOW)
+    equal((one.fault_value, one.fault_limit), (23040000, 0x80000000 - 93 * 23040000))
 
 
 def test_a_top_up_counts_once() -> None:
@@ -520,9 +545,15 @@ def test_beyond_2034_all_goes_on() -> None:
 
 def test_what_is_too_much_money_is_told() -> None:
     account = Account(flat(10**8))
-    account.ledger.debit_fen[1] = 0x3FFFFFFF
+    account.ledger.debit_fen[1] = 0x7FFFFFFF
+    account.ledger.residue_e7[1] = 99999
+    equal(account.use(0), books.CHARGED)
     equal(account.use(1000), books.OVERFLOW)
-    equal((account.ledger.fault_value, account.ledger.fault_limit), (0x3FFFFFFF + 100, 0x3FFFFFFF))
+    equal((account.ledger.fault_value, account.ledger.fault_limit), (100, 1))
+    account.ledger.top_up(1, 1, 99)
+    equal(account.prepare(), books.CHARGED)
+    account.ledger.commit(1)
+    equal(account.ledger.balance_fen(1), -0x80000000)
 
 
 def test_a_settlement_found_first_by_another_account() -> None:

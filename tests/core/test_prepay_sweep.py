@@ -211,7 +211,7 @@ def test_numbers_around_31_and_32_bits() -> None:
             run.t2000 += DAY_S
             outcome = run.prepare()
             fen = wh * price_e8 // 10**9
-            if fen > books.MONEY_LIMIT_FEN:
+            if fen > 0x80000000:
                 equal(outcome, books.OVERFLOW)
                 continue
             equal(outcome, books.CHARGED)

@@ -427,6 +427,29 @@ def test_parts_of_a_year_are_computed_again() -> None:
         assert complaint in Explainer(ACCOUNT, [tariff]).take(records).differences[0]
 
 
+def test_money_past_the_end_of_the_counts() -> None:
+    """A big account whose credits and debits pass 2**32 fen."""
+    device = Device(1)
+    tariff = load(ROOT / "tariffs" / "zhejiang-tou.json")
+    moment = START
+    device.set_tariff(moment, 1, tariff)
+    device.add_meter(moment, 0, 1)
+    device.ledger.debit_fen[0] = 2**32 - 500
+    device.ledger.credit_fen[0] = 2**32 - 100
+    device.read(moment, 0, 1)
+    for order in range(1, 6):
+        moment += timedelta(minutes=15)
+        device.top_up(moment, 0, order, 300)
+        device.registers_wh[0][0] += 4000
+        assert device.read(moment, 0, 1) == CHARGED
+    assert device.ledger.debit_fen[0] < 1000
+    statement = Explainer(ACCOUNT, [tariff]).take(device.records)
+    assert statement.differences == []
+    residue_yuan = Fraction(device.ledger.residue_e7[0], 10**7)
+    balance_yuan = Fraction(device.ledger.balance_fen(0), 100) - residue_yuan
+    assert statement.entries[-1].balance_yuan == balance_yuan
+
+
 def test_a_torn_segment(tmp_path: Path) -> None:
     device = small()
     whole = build_groups(device.records[:10])

@@ -352,3 +352,22 @@ def test_a_database_of_an_older_version_keeps_all_it_has(tmp_path: Path) -> None
         assert store.rows(sa.select(schema.records)) == before["records"]
         with pytest.raises(sa.exc.OperationalError, match="readonly"):
             store.sell(account_name(0), 100)
+
+
+def test_an_account_whose_money_counts_past_its_end(store: Store) -> None:
+    """Devices count fen modulo 2**32, the books go on."""
+    village = Village()
+    village.meter(0)
+    total_fen = 0
+    for _ in range(60):
+        total_fen += 10**8
+        village.credit_fen[0] = (total_fen - 10**8) % 2**32
+        balance = {"credit_fen": total_fen % 2**32, "balance_fen": 10**8}
+        village.top_up(0, 10**8, **balance)
+        fields = {"residue_e7": 0, "residue_e11": 0, "status": 0, "used_wh": 5}
+        registers = {"debit_fen": total_fen % 2**32, "registers_wh": [0] * 8}
+        village.write(RecordKind.READING, {**fields, **registers}, 0)
+    ingest_all(store, village)
+    (row,) = store.rows(sa.select(schema.accounts))
+    assert (row["credit_fen"], row["debit_fen"]) == (6 * 10**9, 6 * 10**9)
+    assert store.rows(sa.select(schema.findings)) == []

@@ -475,7 +475,7 @@ def test_p12_every_number_keeps_its_width(
         assert 0 <= outcome <= 9
         if outcome != CHARGED:
             break
-        assert one.ledger.debit_fen[1] < 2**30
+        assert one.ledger.debit_fen[1] < 2**32
         assert one.ledger.residue_e7[1] < 10**5
         assert one.ledger.residue_e11[1] < 10**4
         assert one.ledger.used_wh[1] < 2**30

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from host.units import DAY_S, EPOCH, kwh, to_datetime, to_t2000, yuan
+from host.units import DAY_S, EPOCH, kwh, to_datetime, to_t2000, unwrapped_fen, yuan
 
 
 def test_time_goes_there_and_back() -> None:
@@ -28,3 +28,11 @@ def test_yuan_have_two_decimals(fen: int, text: str) -> None:
 def test_energy_has_as_many_decimals_as_asked_for() -> None:
     assert kwh(1_234_567) == "1234.567"
     assert kwh(1_234_560, 2) == "1234.56"
+
+
+@pytest.mark.parametrize(
+    ("told", "near", "whole"),
+    [(5, 0, 5), (5, 2**32 - 1, 2**32 + 5), (2**32 - 1, 2**32, 2**32 - 1)],
+)
+def test_money_is_counted_on_past_the_end_of_a_device(told: int, near: int, whole: int) -> None:
+    assert unwrapped_fen(told, near) == whole

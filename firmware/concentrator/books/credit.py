@@ -60,7 +60,7 @@ class Credit(Supply):
                 left_fen -= 1
             doubt = ledger.flags[index] & outcomes.STOPPED
             return codes.NOT_COVERED if doubt or left_fen < 0 else codes.OK
-        if ledger.credit_fen[index] + amount_fen > outcomes.MONEY_LIMIT_FEN:
+        if ledger.balance_fen(index) + amount_fen > outcomes.MONEY_LIMIT_FEN:
             return codes.OVERFLOW
         if amount_fen and ledger.balance_fen(index) + amount_fen > self.hoarding_limit_fen:
             return codes.HOARDING
@@ -189,8 +189,8 @@ class Credit(Supply):
             closed = record.RELAY_CLOSED
             self._write_relay(index, closed, record.STAGE_INTENT, rules.R_TOP_UP, 0, JOINED)
             offset = self.journal.place()
-        credit_fen = ledger.credit_fen[index] + amount_fen
-        balance_fen = credit_fen - ledger.debit_fen[index] - repaid_fen
+        credit_fen = ledger.credited_fen(index, amount_fen)
+        balance_fen = ledger.balance_fen(index) + amount_fen - repaid_fen
         record.put_top_up(
             self.journal.buf,
             offset,

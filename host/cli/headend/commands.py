@@ -113,7 +113,7 @@ def restore_command(path: Path, concentrator: int, port: str, keys_path: Path | 
         if keys_path is not None:
             console.login(keystore.load(keys_path, passphrase).console_key)
         for one in known:
-            console.command(f"account restore {one.account} {one.order} {one.credit_fen}")
+            console.command(f"account restore {one.account} {one.order} {one.credit_fen % 2**32}")
         console.command("restored")
     echo(f"{len(known)} accounts restored, cards are taken again")
 
