@@ -1,8 +1,9 @@
-"""Units of the host, said once: seconds since 2000, fen and yuan, watt-hours and kilowatt-hours.
+"""Units and numbers of the host, said once: time, money, energy, numbers of accounts and meters.
 
 `t2000` is seconds since 2000-01-01 in the meters' local standard time.
 """
 
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -24,6 +25,23 @@ def to_datetime(t2000: int) -> datetime:
 def yuan(fen: int) -> str:
     """Return money as people write it, in yuan with two decimals."""
     return f"{Decimal(fen).scaleb(-2):.2f}"
+
+
+def fen_of(text: str) -> int:
+    """Return money written in yuan, like 50 or 49.95, in fen; ValueError where it is not."""
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,2})?", text):
+        raise ValueError(f"{text!r} is not yuan like 50 or 49.95, with at most two decimals")
+    return int(Decimal(text).scaleb(2))
+
+
+def full_number(text: str) -> str:
+    """Return the number of an account or a meter with its 12 digits; ValueError.
+
+    A shorter one is filled with zeros in front, as on a meter's label.
+    """
+    if not re.fullmatch("[0-9]{1,12}", text):
+        raise ValueError(f"{text!r} is no number: up to 12 digits are needed")
+    return text.zfill(12)
 
 
 def kwh(energy_wh: int, decimals: int = 3) -> str:

@@ -4,13 +4,12 @@ The first line names the columns; others than those wanted are passed over.
 """
 
 import csv
-import re
 from collections.abc import Callable, Hashable, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
 from host.frames.card import AMOUNT_LIMIT_FEN
+from host.units import fen_of, full_number
 
 TROUBLES_SHOWN = 10
 
@@ -86,18 +85,20 @@ def tell_troubles(path: Path, troubles: dict[int, str]) -> str:
 
 
 def digits(row: dict[str, str], column: str) -> str:
-    """The 12 digits in that column; ValueError."""
-    if not re.fullmatch("[0-9]{12}", row[column]):
-        raise ValueError(f"{column} {row[column]!r} has not 12 digits")
-    return row[column]
+    """Return the number of an account or a meter in that column; ValueError."""
+    try:
+        return full_number(row[column])
+    except ValueError as error:
+        raise ValueError(f"{column} {error}") from error
 
 
 def amount_fen(row: dict[str, str]) -> int:
     """The yuan in column `amount`, in fen; ValueError."""
     amount = row["amount"]
-    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,2})?", amount):
-        raise ValueError(f"amount {amount!r} is not yuan like 50 or 49.95")
-    fen = int(Decimal(amount).scaleb(2))
+    try:
+        fen = fen_of(amount)
+    except ValueError as error:
+        raise ValueError(f"amount {error}") from error
     if not 0 < fen <= AMOUNT_LIMIT_FEN:
         raise ValueError(f"amount {amount!r} is out of range")
     return fen

@@ -15,7 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bill": ("host.cli.bill", "Price kilowatt-hours under a tariff file, exactly."),
     "explain": ("host.cli.explain", "Explain and recompute an account out of a journal."),
     "card": ("host.cli.card.commands", "Issue, show and redeem prepaid IC cards."),
-    "meter": ("host.cli.meter", "Find, read, write, set and switch meters on a line."),
+    "meter": ("host.cli.meter.commands", "Find, read, write, set and switch meters on a line."),
     "console": ("host.cli.console", "Talk to a concentrator: set it up, ask it, load tariffs."),
     "flash": ("host.cli.flash", "Put the firmware on a board, in two slots; go back to the old."),
     "sim": ("host.cli.sim", "Simulated meters on a line, and seeded worlds of faults."),

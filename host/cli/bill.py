@@ -12,6 +12,7 @@ import click
 from host.billing.meaning import meaning, plain
 from host.billing.pricing import Calendar
 from host.billing.profile import Profile, ProfileError
+from host.cli.options import FILE, json_option
 from host.cli.output import Column, echo, print_json, print_table
 from host.device.bill import (
     BillError,
@@ -64,7 +65,7 @@ Examples:
   dianka bill tariffs/shandong.json 5000 --json
 """,
 )
-@click.argument("path", metavar="TARIFF", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("path", metavar="TARIFF", type=FILE)
 @click.argument("steps", metavar="STEP...", nargs=-1, required=True)
 @click.option(
     "--used-before",
@@ -81,7 +82,7 @@ Examples:
 @click.option(
     "--household-before", metavar="KIND", help="The kind before --changed, else the ordinary one."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def price(
     path: Path,
     steps: tuple[str, ...],
@@ -207,10 +208,10 @@ Example:
     metavar="TARIFF...",
     nargs=-1,
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
 )
 @click.option("--on", "day", metavar="YYYY-MM-DD", help="The day of today, for holidays.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a tariff.")
+@json_option
 def check(paths: tuple[Path, ...], day: str | None, as_json: bool) -> None:
     """Say what tariff files mean, in Chinese and English, and what should be looked at."""
     with _clear_errors():
@@ -253,19 +254,19 @@ Example:
     metavar="TARIFF...",
     nargs=-1,
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
 )
 @click.option(
     "--profile",
     "profile_path",
     metavar="FILE",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="The household's year (TOML).",
 )
 @click.option("--household", metavar="KIND", help="Kind of household, where a tariff has it.")
 @click.option("--plot", metavar="PNG", type=click.Path(path_type=Path), help="Draw it as well.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a tariff.")
+@json_option
 def compare(
     paths: tuple[Path, ...],
     profile_path: Path,

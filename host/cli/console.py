@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from host.cards import keystore
-from host.cli.options import passphrase
+from host.cli.options import FILE, login_option, passphrase, port_option
 from host.cli.output import echo
 from host.frames import tariff
 from host.frames.tariff_terms import TariffError
@@ -26,22 +26,17 @@ Examples:
 Without a command, one line of input after another is carried out.
 """
 )
-@click.option("--port", required=True, help="/dev/ttyUSB0, or socket://HOST:PORT.")
+@port_option
 @click.option(
     "--tariff",
     "tariff_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Load this tariff file before anything else.",
 )
 @click.option(
     "--number", default=1, show_default=True, type=click.IntRange(1, 8), help="Of the tariff."
 )
-@click.option(
-    "--keys",
-    "keys_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Log in with the console key of this key file first.",
-)
+@login_option
 @click.argument("words", nargs=-1)
 def command(
     port: str,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import click
 
+from host.cli.options import json_option, profile_option, standard_option
 from host.cli.output import print_json
-from host.frames import catalogue
 from host.frames.describe import STANDARDS, describe_hex
 
 # The shortest frame has 12 bytes; shorter arguments are the bytes of one frame.
@@ -21,28 +21,17 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--json", "compact", is_flag=True, help="One line a frame.")
-@click.option(
-    "--standard",
-    type=click.Choice(("auto", *STANDARDS)),
-    default="auto",
-    help="Read as this standard; auto judges by the function code.",
-)
-@click.option(
-    "--profile",
-    type=click.Choice(catalogue.profiles()),
-    default=catalogue.STATE_GRID,
-    show_default=True,
-    help="Read as this kind of meter means it, where meters disagree.",
-)
+@json_option
+@standard_option("auto", *STANDARDS)
+@profile_option()
 @click.argument("frames", metavar="HEX...", nargs=-1, required=True)
-def command(compact: bool, standard: str, profile: str, frames: tuple[str, ...]) -> None:
+def command(as_json: bool, standard: str, profile: str, frames: tuple[str, ...]) -> None:
     """Decode DL/T 645 frames (2007 and 1997), given in hexadecimal, to JSON objects.
 
     With - in place of HEX, each line of standard input is a frame. Ends with status 1 if a
     frame did not verify.
     """
-    indent = None if compact or not sys.stdout.isatty() else 2
+    indent = None if as_json or not sys.stdout.isatty() else 2
     good = True
     for text in _texts(frames):
         said = describe_hex(text, standard, profile)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from host.cli.options import EXISTING_FILE, FILE
 from host.cli.output import Column, echo, print_table
 from host.demo import story
 from host.demo.devices import Maker, emulated, program
@@ -41,12 +42,12 @@ Examples:
 )
 @click.option(
     "--micropython",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="The interpreter, 1.24 or later.  [default: the one on PATH]",
 )
 @click.option(
     "--image",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="The emulated board's image, from `make image BOARD=qemu`.",
 )
 @click.option(
@@ -61,7 +62,7 @@ Examples:
     "plot_path",
     default="out/demo.png",
     show_default=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Where to put the picture of the day.",
 )
 @click.option("--keep", is_flag=True, help="Keep flash, database, cards and logs.")

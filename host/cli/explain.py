@@ -10,6 +10,7 @@ from rich.text import Text
 
 from host.billing.shipped import shipped
 from host.billing.statement import Entry, Explainer, Statement, StatementError, decimals
+from host.cli.options import FILE, account_argument, json_option
 from host.cli.output import Column, echo, print_json, print_table, styled
 from host.frames.tariff import load
 from host.frames.tariff_terms import TariffError
@@ -41,13 +42,13 @@ Examples:
 """
 )
 @click.argument("journal", type=click.Path(exists=True, path_type=Path))
-@click.argument("account")
+@account_argument
 @click.option(
     "--tariff",
     "paths",
     metavar="FILE",
     multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="A tariff file that was in force; may be repeated. Without it: those shipped.",
 )
 @click.option(
@@ -59,7 +60,7 @@ Examples:
 )
 @click.option("--row", type=int, help="Row of the account, where its METER record is gone.")
 @click.option("--number", type=int, help="Number of its tariff, where that record is gone.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_context
 def command(
     context: click.Context,

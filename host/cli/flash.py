@@ -13,14 +13,12 @@ from rich.console import Console as Screen
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from host.cards import keystore
-from host.cli.options import passphrase
+from host.cli.options import FILE, passphrase
 from host.cli.output import echo
 from host.flash import product as products
 from host.flash import slots
 from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,10 @@ The new product is on trial: if it does not report healthy, the old one starts a
 @click.argument("port")
 @click.option("--status", is_flag=True, help="Show what both slots hold, and change nothing.")
 @click.option("--rollback", is_flag=True, help="Start the product that was there before.")
-@click.option("--board", "board_path", type=_FILE, help="Pins: the board.json to put there.")
+@click.option("--board", "board_path", type=FILE, help="Pins: the board.json to put there.")
 @click.option("--time", "wants_time", is_flag=True, help="Set the clock, to local standard time.")
-@click.option("--keys", "keys_path", type=_FILE, help="Card keys, console key and district.")
-@click.option("--uplink-keys", "uplink_path", type=_FILE, help="The head-end's keys, for --id.")
+@click.option("--keys", "keys_path", type=FILE, help="Card keys, console key and district.")
+@click.option("--uplink-keys", "uplink_path", type=FILE, help="The head-end's keys, for --id.")
 @click.option("--id", "number", type=click.IntRange(1, 0x3FFFFFFF), help="Of this concentrator.")
 @click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Any other setting.")
 @click.option("--wait", "wait_s", default=300, show_default=True, help="Seconds for its report.")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,46 +15,59 @@ from host.cards.issuing import IssueError
 from host.cards.keystore import KeystoreError
 from host.cards.rows import RowsError
 from host.frames import card as frames
+from host.frames import catalogue
+from host.frames.dlt645 import BROADCAST, WILDCARD
 from host.link.card import CardIoError
 from host.link.console import Console, ConsoleError
 from host.link.port import Port, PortError
 from host.link.reader import ReaderError
-from host.units import DAY_S, to_t2000, yuan
+from host.units import DAY_S, fen_of, full_number, to_t2000, yuan
 
 PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
+DEFAULT_BAUD = 2400
 _TROUBLES = (
     *(KeystoreError, IssueError, AuditError, RowsError, frames.CardError),
     *(CardIoError, PortError, ReaderError, ConsoleError),
 )
 Command = Callable[..., Any]
+_AMOUNTS = f"0.01 to {yuan(frames.AMOUNT_LIMIT_FEN)} yuan"
 
 
 def _amount_fen(text: str) -> int:
     """Yuan as typed, in fen; above 0."""
     fen = _limit_fen(text)
     if not fen:
-        raise click.BadParameter(f"{text}: 0.01 to {yuan(frames.AMOUNT_LIMIT_FEN)} yuan")
+        raise click.BadParameter(f"{text}: {_AMOUNTS}")
     return fen
 
 
 def _limit_fen(text: str) -> int:
     """Yuan as typed, in fen; may be 0."""
     try:
-        fen = Decimal(text).scaleb(2)
-    except ArithmeticError as error:
-        raise click.BadParameter(f"{text}: give yuan like 50 or 49.95") from error
-    if not fen.is_finite() or fen != fen.to_integral_value():
-        raise click.BadParameter(f"{text}: at most two decimals")
-    if not 0 <= fen <= frames.AMOUNT_LIMIT_FEN:
-        raise click.BadParameter(f"{text}: 0.01 to {yuan(frames.AMOUNT_LIMIT_FEN)} yuan")
-    return int(fen)
+        fen = fen_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if fen > frames.AMOUNT_LIMIT_FEN:
+        raise click.BadParameter(f"{text}: {_AMOUNTS}")
+    return fen
 
 
 def _digits(text: str) -> str:
-    """Up to 12 decimal digits, filled with zeros in front as on a meter's label."""
-    if not re.fullmatch("[0-9]{1,12}", text):
-        raise click.BadParameter(f"{text}: up to 12 digits are needed")
-    return text.zfill(12)
+    """The number of an account or a meter, with its 12 digits."""
+    try:
+        return full_number(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _address(text: str) -> str:
+    """A meter's address on the line, `any` for whatever meter is alone on it; A is any digit."""
+    if text == "any":
+        return WILDCARD
+    digits = text.upper()
+    if not re.fullmatch("[0-9A]{1,12}", digits):
+        raise click.BadParameter(f"{text!r} is no address: write up to 12 digits, or `any`")
+    return digits.zfill(12)
 
 
 def _last_day_t2000(text: str) -> int:
@@ -75,18 +88,86 @@ def _kind(name: str, parse: Callable[[str], Any]) -> Any:
 AMOUNT = _kind("yuan", _amount_fen)
 LIMIT = _kind("yuan", _limit_fen)
 DIGITS = _kind("digits", _digits)
+ADDRESS = _kind("address", _address)
+ADDRESS_OR_ALL = _kind("address", lambda text: BROADCAST if text == "all" else _address(text))
 DAY = _kind("day", _last_day_t2000)
 DAY_BEGIN = _kind("day", lambda text: _last_day_t2000(text) - DAY_S + 1)
-account_option = click.option(
-    "--account", required=True, type=DIGITS, help="Account number, 12 digits."
-)
-meter_option = click.option("--meter", required=True, type=DIGITS, help="Its meter, 12 digits.")
+FILE = click.Path(dir_okay=False, path_type=Path)
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def account_option(
+    text: str = "Account number, up to 12 digits.", *, required: bool = False
+) -> Command:
+    """Return the option `--account`; a short number gets its zeros."""
+    return click.option("--account", required=required, type=DIGITS, help=text)
+
+
+def meter_option(text: str = "Its meter, up to 12 digits.", *, required: bool = False) -> Command:
+    """Return the option `--meter`; a short number gets its zeros."""
+    return click.option("--meter", required=required, type=DIGITS, help=text)
+
+
+def amount_option(
+    text: str = "Yuan, with at most two decimals.", *, required: bool = False, kind: Any = AMOUNT
+) -> Command:
+    """Return the option `--amount`, which gives `amount_fen`."""
+    return click.option("--amount", "amount_fen", required=required, type=kind, help=text)
+
+
+def order_option(text: str = "Order number.", *, required: bool = False) -> Command:
+    """Return the option `--order`."""
+    kind = click.IntRange(1, frames.ORDER_LIMIT)
+    return click.option("--order", required=required, type=kind, help=text)
+
+
+def database_option(
+    text: str = "SQLite database of the head-end.", *, required: bool = True
+) -> Command:
+    """Return the option `--db`."""
+    return click.option("--db", required=required, type=FILE, help=text)
+
+
+def standard_option(*standards: str, unset: bool = False) -> Command:
+    """Return the option `--standard`; the first is the default, which `unset` leaves as None."""
+    text = "Which DL/T 645 it is"
+    text += "; auto judges by the function." if "auto" in standards else "."
+    return _option_with("--standard", click.Choice(standards), standards[0], text, unset)
+
+
+def profile_option(*, unset: bool = False) -> Command:
+    """Return the option `--profile` of what is read from meters; see `standard_option`."""
+    text = "Read as this kind of meter means it, where meters disagree."
+    kind = click.Choice(catalogue.profiles())
+    return _option_with("--profile", kind, catalogue.STATE_GRID, text, unset)
+
+
+def baud_option(*, unset: bool = False) -> Command:
+    """Return the option `--baud` of a meter line; see `standard_option`."""
+    kind = click.IntRange(300, 921_600)
+    return _option_with("--baud", kind, DEFAULT_BAUD, "Speed of the line.", unset)
+
+
+def _option_with(name: str, kind: Any, default: Any, text: str, unset: bool) -> Command:
+    text += f"  [default: {default}]"
+    return click.option(name, type=kind, default=None if unset else default, help=text)
+
+
+account_argument = click.argument("account", type=DIGITS)
+address_argument = click.argument("address", type=ADDRESS)
 port_option = click.option(
     "--port",
     required=True,
     help="The concentrator's console: /dev/ttyUSB0, or socket://HOST:PORT.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+login_option = click.option(
+    "--keys",
+    "keys_path",
+    type=FILE,
+    help="Log in with the console key of this key file first.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @contextmanager

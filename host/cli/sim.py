@@ -6,6 +6,7 @@ from typing import TextIO
 
 import click
 
+from host.cli.options import DIGITS, FILE, baud_option
 from host.cli.output import echo
 from host.cli.sim_run import run
 from host.sim.clock import DEFAULT_START_T2000, AcceleratedClock
@@ -64,7 +65,9 @@ A file tells each meter's address and, if need be, its profile, load, speed, del
     type=click.IntRange(1, 1024),
     help="Meters, with addresses that follow.",
 )
-@click.option("--first-address", default="000000000001", show_default=True, help="12 digits.")
+@click.option(
+    "--first-address", default="1", show_default=True, type=DIGITS, help="Up to 12 digits."
+)
 @click.option(
     "--profile",
     default="plain",
@@ -75,13 +78,13 @@ A file tells each meter's address and, if need be, its profile, load, speed, del
 @click.option(
     "--file",
     "plan_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="YAML file with the meters, instead of --count.",
 )
 @click.option("--link", type=click.Path(path_type=Path), help="Name to give the pty.")
 @click.option("--port", "serial_path", help="Serial port to answer on, instead of a pty.")
 @click.option("--tcp", help="HOST:PORT to listen on, instead of a pty; port 0 takes a free one.")
-@click.option("--baud", type=int, help="Speed of the line and the meters.  [default: 2400]")
+@baud_option(unset=True)
 @click.option(
     "--start",
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]),

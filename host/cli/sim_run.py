@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from host.cli.options import json_option
 from host.cli.output import Column, echo, print_json, print_table
 from host.world.checks.account import Violation
 from host.world.scenarios import ANY, SCENARIOS
@@ -65,7 +66,7 @@ power cut. The same seed, scenario, days and meters repeat the same world.
     show_default="as many as there are processors",
     help="Run this many seeds at the same time.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a seed.")
+@json_option
 def run(
     seed: int,
     seeds: str | None,

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from host.cli.options import baud_option, json_option, profile_option, standard_option
 from host.cli.output import Column, echo, print_json, print_table
-from host.frames import catalogue
 from host.frames.describe import STANDARDS, describe
 from host.link.port import Port, PortError
 from host.link.sniffer import Event, Kind, MeterCounts, Sniffer
@@ -29,19 +29,11 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("port")
-@click.option("--baud", default=2400, show_default=True, type=click.IntRange(300, 921_600))
+@baud_option()
 @click.option("--parity", default="even", show_default=True, type=click.Choice([*_PARITIES]))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object an event.")
-@click.option(
-    "--standard", type=click.Choice(("auto", *STANDARDS)), default="auto", show_default=True
-)
-@click.option(
-    "--profile",
-    type=click.Choice(catalogue.profiles()),
-    default=catalogue.STATE_GRID,
-    show_default=True,
-    help="Read as this kind of meter means it, where meters disagree.",
-)
+@json_option
+@standard_option("auto", *STANDARDS)
+@profile_option()
 @click.option("--frames", type=click.IntRange(1), help="Stop after so many frames.")
 @click.option("--seconds", type=click.FloatRange(0), help="Stop after so long.")
 def command(

@@ -181,17 +181,18 @@ class Store:
         with self._writer.begin() as connection:
             balance_fen = connection.execute(query).scalar()
             if balance_fen is None:
-                raise StoreError(f"account {account} is known to no concentrator")
+                raise StoreError(f"no concentrator has account {account}: check the number")
             waiting = _unredeemed(connection, account)
             if waiting and waiting.amount_fen > 0:
-                raise StoreError(f"order {waiting.order} of account {account} is not redeemed yet")
+                what = f"order {waiting.order} of account {account} is not redeemed yet"
+                raise StoreError(f"{what}: redeem it first")
             if not (0 if waiting else 1) <= amount_fen <= AMOUNT_LIMIT_FEN:
                 limits = f"1 to {AMOUNT_LIMIT_FEN} can"
                 raise StoreError(f"{amount_fen} fen cannot be refunded, {limits}")
             if amount_fen > balance_fen:
                 raise StoreError(
                     f"account {account} had {yuan(balance_fen)} yuan when "
-                    "its concentrator told last"
+                    "its concentrator told last: refund less"
                 )
             if not waiting:
                 return _sell(connection, account, -amount_fen)

@@ -25,6 +25,7 @@ from host.sim.line import Line, LineFaults
 from host.sim.load import RATES, Load
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
+from host.units import full_number
 
 METERS_LIMIT = 1024
 # No two meters answer bit on bit: replies that meet so would be heard as one good frame.
@@ -46,13 +47,7 @@ def _known_baud(baud: int) -> int:
 Baud = Annotated[int, pydantic.AfterValidator(_known_baud)]
 
 
-def _twelve_digits(address: str) -> str:
-    if len(address) != 12 or not (address.isascii() and address.isdigit()):
-        raise ValueError(f"address {address!r}: 12 digits are needed")
-    return address
-
-
-Address = Annotated[str, pydantic.AfterValidator(_twelve_digits)]
+Address = Annotated[str, pydantic.AfterValidator(full_number)]
 
 
 class _Model(BaseModel):

@@ -244,7 +244,7 @@ def test_money_and_speed_need_the_line_itself() -> None:
         (["read", "99", "voltage"], "no answer"),
         (["read", "1", "nonsense"], "no identifier is called 'nonsense'"),
         (["read", "1", "phase voltage"], "may be one of"),
-        (["read", "12x", "voltage"], "address 12x"),
+        (["read", "12x", "voltage"], "'12x' is no address"),
         (["write", "1", "voltage", "twelve", "--yes"], "no single number"),
         (["freeze", "1", "--at", "noon"], "a time is like"),
     ],

@@ -68,13 +68,14 @@ def test_sell_to_an_account_still_to_come(tmp_path: Path) -> None:
     [
         ("000000000001", "1.234", "at most two decimals"),
         ("000000000001", "0", "0.01 to"),
-        ("000000000001", "-5", "0.01 to"),
+        ("000000000001", "-5", "is not yuan like"),
         ("000000000001", "99999999999", "0.01 to"),
-        ("000000000001", "1e999999999", "give yuan like"),
+        ("000000000001", "1e999999999", "is not yuan like"),
         ("000000000001", "nan", "at most two decimals"),
-        ("000000000001", "fifty", "give yuan like"),
-        ("1", "50", "an account number has 12 digits"),
-        ("00000000000A", "50", "an account number has 12 digits"),
+        ("000000000001", "1_0", "is not yuan like"),
+        ("000000000001", "５０", "is not yuan like"),
+        ("00000000000A", "50", "up to 12 digits are needed"),
+        ("1234567890123", "50", "up to 12 digits are needed"),
     ],
 )
 def test_sell_mistakes(db: Path, account: str, amount: str, said: str) -> None:
@@ -83,6 +84,16 @@ def test_sell_mistakes(db: Path, account: str, amount: str, said: str) -> None:
     assert said in result.output
     with Store(db) as store:
         assert store.sell("000000000001", 1) == 2, "nothing was sold"
+
+
+def test_a_short_account_is_the_same_everywhere(db: Path, tmp_path: Path) -> None:
+    """On the command line, in a list of sales and where a statement is asked for."""
+    sold = json.loads(run("sell", "--db", db, "--account", "1", "--amount", "5", "--json").output)
+    assert sold == {"account": "000000000001", "order": 2, "amount_fen": 500}
+    path = sales_file(tmp_path, HEAD + "1,5,R-1\n")
+    sold = json.loads(run("sell", "--db", db, "--file", path, "--json").output)
+    assert [(one["account"], one["order"]) for one in sold["orders"]] == [("000000000001", 3)]
+    assert "no concentrator has account" not in run("refund", "--db", db, "--account", "1").output
 
 
 HEAD = "account,amount,reference\n"
@@ -130,14 +141,14 @@ def test_a_list_is_sold_once_however_often_it_is_given(db: Path, tmp_path: Path)
         ("", "has no column account: its first line is account,amount,reference"),
         ("account,amount\n", "has no column reference"),
         (HEAD, "has no orders"),
-        (HEAD + "1,5,R\n", "line 2: account '1' has not 12 digits"),
+        (HEAD + "x1,5,R\n", "line 2: account 'x1' is no number: up to 12 digits"),
         (HEAD + "000000000001,5,R\n000000000001,-5,S\n", "line 3: amount '-5' is not yuan"),
         (HEAD + "000000000001,9999999.99,R\n", "line 2: amount '9999999.99' is out of range"),
         (HEAD + "000000000001,1e3,R\n", "line 2: amount '1e3' is not yuan"),
         (HEAD + "000000000001,5\n", "line 2: reference '' has not 1 to 64 characters"),
         (HEAD + "000000000001,5,\n", "line 2: reference ''"),
         (HEAD + "000000000001,5,R,x\n", "line 2: more cells than columns"),
-        (HEAD + '"0000\n",5,R\n1,5,S\n', "line 4: account '1'"),
+        (HEAD + '"0000\n",5,R\nx1,5,S\n', "line 4: account 'x1'"),
         (HEAD + "000000000001,5,R\n" * 2, "line 3: the same reference as in line 2"),
         (HEAD + "000000000001,5,R\n000000000009,5,S\n", "line 3: account '000000000009' is known"),
         (HEAD + "000000000001,5,R\n" + "x,y,z\n" * 20, "and 10 more"),

@@ -123,7 +123,7 @@ meters:
 BAD_PLANS = {
     "meters: []": "meters: List should have at least 1 item",
     "meters: [{address: 000000000010}]": "write it in quotes",
-    "meters: [{address: '1'}]": "meters.0.address",
+    "meters: [{address: '1x'}]": "meters.0.address",
     "meters: [{address: '000000000001', colour: red}]": "meters.0.colour",
     "meters: [{address: '000000000001'}, {address: '000000000001'}]": "there twice",
     "meters: [{address: '000000000001', profile: x}]": "no profile 'x'; there are plain",
@@ -150,7 +150,7 @@ def test_a_bad_file_is_refused_with_its_place(content: str, tmp_path: Path) -> N
     ("options", "message"),
     [
         (["--file", "/nowhere/meters.yaml"], "cannot read /nowhere/meters.yaml"),
-        (["--first-address", "12"], "12 digits are needed"),
+        (["--first-address", "12x"], "12 digits are needed"),
         (["--first-address", "999999999999", "--count", "2"], "no 2 addresses"),
         (["--fault", "noise"], "write it as"),
         (["--baud", "1234"], "1234 is no speed"),

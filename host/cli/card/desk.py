@@ -14,7 +14,16 @@ from host.cards.audit import AuditLog
 from host.cards.issuing import Issuer
 from host.cards.judging import Place
 from host.cards.keystore import CardKeys, KeystoreError
-from host.cli.options import DAY, DAY_BEGIN, PASSPHRASE_VARIABLE, Command, now_t2000, passphrase
+from host.cli.options import (
+    DAY,
+    DAY_BEGIN,
+    EXISTING_FILE,
+    FILE,
+    PASSPHRASE_VARIABLE,
+    Command,
+    now_t2000,
+    passphrase,
+)
 from host.cli.output import echo
 from host.frames import card as frames
 from host.frames import tariff
@@ -43,7 +52,7 @@ def next_tariff_options(function: Command) -> Command:
     @click.option(
         "--next-tariff",
         "tariff_path",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=EXISTING_FILE,
         help="Tariff file the account will be charged by; the concentrator has to have it.",
     )
     @click.option(
@@ -114,7 +123,7 @@ class Source:
 _file_option = click.option(
     "--file",
     "path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="The card's memory in a file.",
 )
 _pcsc_option = click.option(
@@ -250,7 +259,7 @@ def desk_options(function: Command) -> Command:
         show_default=True,
         envvar="DIANKA_CARD_KEYS",
         show_envvar=True,
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         help=f"Key file; its passphrase is asked for, or taken from {PASSPHRASE_VARIABLE}.",
     )
     @click.option(
@@ -260,7 +269,7 @@ def desk_options(function: Command) -> Command:
         show_default=True,
         envvar="DIANKA_CARD_LOG",
         show_envvar=True,
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         help="Log of every card written.",
     )
     @click.option(

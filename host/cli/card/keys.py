@@ -8,7 +8,14 @@ import click
 from host.cards import keystore
 from host.cards.issuing import IssueError
 from host.cli.card.desk import Desk, desk_options
-from host.cli.options import clear_errors, console_of, new_passphrase, passphrase, port_option
+from host.cli.options import (
+    FILE,
+    clear_errors,
+    console_of,
+    new_passphrase,
+    passphrase,
+    port_option,
+)
 from host.cli.output import echo
 
 
@@ -44,7 +51,7 @@ Example:
 """,
 )
 @desk_options
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=FILE)
 def keys_hand_down(desk: Desk, out: Path) -> None:
     """Make the key file of a counter that works for one district."""
     with clear_errors():

@@ -8,7 +8,14 @@ from host.cards.audit import AuditLog
 from host.cards.judging import judge
 from host.cli.card.desk import Desk, Source, card_option, desk_options
 from host.cli.card.view import describe, for_people, label, plain, say_outcome
-from host.cli.options import DIGITS, account_option, clear_errors, json_option, meter_option
+from host.cli.options import (
+    EXISTING_FILE,
+    FILE,
+    account_option,
+    clear_errors,
+    json_option,
+    meter_option,
+)
 from host.cli.output import Column, echo, print_json, print_table, styled
 from host.frames import card as frames
 from host.frames.card import CardKind
@@ -26,8 +33,8 @@ Examples:
 )
 @desk_options
 @card_option
-@click.option("--account", type=DIGITS, help="Say whether this account would take the card.")
-@click.option("--meter", type=DIGITS, help="Address of its meter.  [default: the card's]")
+@account_option("Say whether this account would take the card.")
+@meter_option("Address of its meter.  [default: the card's]")
 @click.option("--last-order", type=int, default=0, show_default=True, help="Its newest order.")
 @json_option
 def show(
@@ -66,8 +73,8 @@ Example:
 )
 @desk_options
 @card_option
-@account_option
-@meter_option
+@account_option(required=True)
+@meter_option(required=True)
 @click.option("--last-order", required=True, type=int, help="Order it redeemed last, 0: none.")
 @click.option("--uid", help="Serial number the reader sees, where the file has another.")
 @json_option
@@ -111,7 +118,7 @@ Examples:
 )
 @desk_options
 @card_option
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Copy it to a file.")
+@click.option("--out", type=FILE, help="Copy it to a file.")
 def dump(source: Source, desk: Desk, out: Path | None) -> None:
     """Print a card's bytes by part, or copy them to a file for a later look."""
     with clear_errors():
@@ -140,8 +147,8 @@ Example:
   dianka card diff before.bin after.bin
 """
 )
-@click.argument("first", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("second", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("first", type=EXISTING_FILE)
+@click.argument("second", type=EXISTING_FILE)
 @desk_options
 def diff(first: Path, second: Path, desk: Desk) -> None:
     """Say which fields differ between two card files; status 1 when some do."""
@@ -173,7 +180,7 @@ Example:
 """,
 )
 @desk_options
-@click.option("--account", type=DIGITS, help="Only cards of this account.")
+@account_option("Only cards of this account.")
 def log_command(desk: Desk, account: str | None) -> None:
     """Show the log of every card written; status 1 when it was changed afterwards."""
     with clear_errors():

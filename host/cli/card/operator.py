@@ -7,7 +7,15 @@ import click
 from host.cards.issuing import IssueError
 from host.cli.card.desk import Desk, Source, card_option, desk_options, force_option
 from host.cli.card.orders import new_header, write_card
-from host.cli.options import AMOUNT, DIGITS, LIMIT, clear_errors, json_option, now_t2000
+from host.cli.options import (
+    AMOUNT,
+    LIMIT,
+    account_option,
+    clear_errors,
+    json_option,
+    meter_option,
+    now_t2000,
+)
 from host.frames import card as frames
 from host.frames.card import CardKind
 
@@ -67,8 +75,8 @@ Examples:
 )
 @desk_options
 @card_option
-@click.option("--account", type=DIGITS, help="Account whose billing was stopped.")
-@click.option("--meter", type=DIGITS, help="Its meter.")
+@account_option("Account whose billing was stopped.")
+@meter_option("Its meter.")
 @click.option("--all", "for_all", is_flag=True, help="Only set the count of illegal cards to 0.")
 @number_option
 @force_option

@@ -20,13 +20,15 @@ from host.cli.card.desk import (
 )
 from host.cli.card.view import facts
 from host.cli.options import (
-    AMOUNT,
-    DIGITS,
+    EXISTING_FILE,
     account_option,
+    amount_option,
     clear_errors,
+    database_option,
     json_option,
     meter_option,
     now_t2000,
+    order_option,
 )
 from host.cli.output import echo, print_json
 from host.frames import card as frames
@@ -48,19 +50,15 @@ Examples:
 )
 @desk_options
 @card_option
-@click.option("--account", type=DIGITS, help="Account number, 12 digits.")
-@click.option("--meter", type=DIGITS, help="Its meter, 12 digits.")
-@click.option("--order", type=click.IntRange(1, frames.ORDER_LIMIT), help="Order number.")
-@click.option("--amount", "amount_fen", type=AMOUNT, help="Yuan, with at most two decimals.")
-@click.option(
-    "--db",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Take order, amount and meter from this database of the head-end.",
-)
+@account_option()
+@meter_option()
+@order_option()
+@amount_option()
+@database_option("Take order, amount and meter from this database.", required=False)
 @click.option(
     "--csv",
     "csv_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Issue all orders of this file: account,meter,order,amount.",
 )
 @click.option(
@@ -138,12 +136,8 @@ Example:
 )
 @desk_options
 @card_option
-@click.option("--amount", "amount_fen", required=True, type=AMOUNT, help="Yuan.")
-@click.option(
-    "--order",
-    type=click.IntRange(1, frames.ORDER_LIMIT),
-    help="Order number.  [default: the one after the card's]",
-)
+@amount_option("Yuan.", required=True)
+@order_option("Order number.  [default: the one after the card's]")
 @valid_option
 @next_tariff_options
 @force_option
@@ -186,15 +180,10 @@ Example:
 )
 @desk_options
 @card_option
-@account_option
-@meter_option
-@click.option(
-    "--order",
-    required=True,
-    type=click.IntRange(1, frames.ORDER_LIMIT),
-    help="The newest order sold: it is credited if it was not redeemed yet.",
-)
-@click.option("--amount", "amount_fen", required=True, type=AMOUNT, help="Yuan of that order.")
+@account_option(required=True)
+@meter_option(required=True)
+@order_option("The newest order sold: it is credited if it was not redeemed yet.", required=True)
+@amount_option("Yuan of that order.", required=True)
 @force_option
 @json_option
 def replace_command(
@@ -328,14 +317,11 @@ def _genuine(desk: Desk, image: bytes) -> Header:
 
 def _sold(db: Path, account: str, order: int | None, meter: str | None) -> tuple[int, int, str]:
     """Order, amount and meter that the head-end has for `account`: its oldest not redeemed."""
+    from host.cli.headend.database import opened
     from host.headend.orders import find_order
-    from host.headend.store import Store, StoreError
 
-    try:
-        with Store(db) as store:
-            sold = find_order(store, account, order)
-    except StoreError as error:
-        raise click.ClickException(str(error)) from error
+    with opened(db) as store:
+        sold = find_order(store, account, order)
     if sold is None:
         what = f"order {order}" if order else "an order that is not redeemed"
         hint = "sell one with `dianka headend sell`"

@@ -8,8 +8,15 @@ import click
 
 from host.cards import keystore
 from host.cli.headend import sales, show
-from host.cli.headend.database import database_option, opened
-from host.cli.options import clear_errors, passphrase
+from host.cli.headend.database import opened
+from host.cli.options import (
+    FILE,
+    clear_errors,
+    database_option,
+    login_option,
+    passphrase,
+    port_option,
+)
 from host.cli.output import echo
 from host.headend import keys
 from host.headend.ingest import Ingest
@@ -46,7 +53,7 @@ Example:
   dianka headend serve --db village.db --port 7645 --keys uplink.toml
 """,
 )
-@database_option
+@database_option()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -59,17 +66,17 @@ Example:
     "--keys",
     "keys_path",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="File with each concentrator's key.",
 )
-def serve_command(path: Path, host: str, port: int, keys_path: Path) -> None:
+def serve_command(db: Path, host: str, port: int, keys_path: Path) -> None:
     """Take records in over TCP, acknowledging each batch once it is committed."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         known = keys.load(keys_path)
     except keys.KeysError as error:
         raise click.ClickException(str(error)) from error
-    with opened(path, create=True) as store:
+    with opened(db, create=True) as store:
         ingest = Ingest(store, known)
         try:
             asyncio.run(serve(ingest, host, port, _say_ready))
@@ -93,21 +100,16 @@ Example:
   dianka headend restore --db village.db --concentrator 7 --port /dev/ttyUSB0
 """,
 )
-@database_option
+@database_option()
 @click.option("--concentrator", required=True, type=int, help="Number of the concentrator.")
-@click.option("--port", required=True, help="Its console: /dev/ttyUSB0, or socket://HOST:PORT.")
-@click.option(
-    "--keys",
-    "keys_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Log in with the console key of this key file.",
-)
-def restore_command(path: Path, concentrator: int, port: str, keys_path: Path | None) -> None:
+@port_option
+@login_option
+def restore_command(db: Path, concentrator: int, port: str, keys_path: Path | None) -> None:
     """Tell a replaced concentrator each account's newest order and money; then it takes cards."""
-    with opened(path) as store:
+    with opened(db) as store:
         known = standings(store, concentrator)
     if not known:
-        raise click.ClickException(f"{path} knows no top-ups of concentrator {concentrator}")
+        raise click.ClickException(f"{db} knows no top-ups of concentrator {concentrator}")
     with clear_errors(), Port(port) as line:
         console = link_console.Console(line)
         if keys_path is not None:

@@ -1,4 +1,4 @@
-"""The database that the commands of `dianka headend` work on."""
+"""The head-end's database, opened for a command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,23 +8,15 @@ import click
 
 from host.headend.store import Store, StoreError
 
-database_option = click.option(
-    "--db",
-    "path",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="SQLite database of the head-end.",
-)
-
 
 @contextmanager
-def opened(path: Path, create: bool = False) -> Iterator[Store]:
-    """The database at `path`; a clear message where there is none."""
-    if not create and not path.exists():
+def opened(db: Path, create: bool = False) -> Iterator[Store]:
+    """Open the database; a clear message where there is none."""
+    if not create and not db.exists():
         hint = "`dianka headend serve` makes one"
-        raise click.ClickException(f"there is no database {path}; {hint}")
+        raise click.ClickException(f"there is no database {db}; {hint}")
     try:
-        with Store(path) as store:
+        with Store(db) as store:
             yield store
     except StoreError as error:
         raise click.ClickException(str(error)) from error

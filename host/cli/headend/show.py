@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from host.cli.headend.database import database_option, opened
-from host.cli.options import DAY_BEGIN, DIGITS, json_option
+from host.cli.headend.database import opened
+from host.cli.options import DAY_BEGIN, account_option, database_option, json_option
 from host.cli.output import Column, echo, print_csv, print_json, print_table
 from host.frames.items import Told, tell
 from host.headend.items import StoredItem, stored_items
@@ -21,10 +21,10 @@ Example:
   dianka headend show --db village.db
 """
 )
-@database_option
-def show(path: Path) -> None:
+@database_option()
+def show(db: Path) -> None:
     """Print a table of all households: money, energy, relay, readings."""
-    with opened(path) as store:
+    with opened(db) as store:
         _print_households(households(store))
 
 
@@ -36,15 +36,15 @@ Examples:
   dianka headend items --db village.db --identifier 0201FF00 --since 2026-01-01 --all --csv
 """,
 )
-@database_option
-@click.option("--account", type=DIGITS, help="Only this account.")
+@database_option()
+@account_option("Only this account.")
 @click.option("--identifier", help="Only this identifier, 8 digits, or 4 of a meter of 1997.")
 @click.option("--since", "since_t2000", type=DAY_BEGIN, default=None, help="From this day on.")
 @click.option("--all", "is_all", is_flag=True, help="Every answer, not the newest of each alone.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a value.")
 @json_option
 def items_command(
-    path: Path,
+    db: Path,
     account: str | None,
     identifier: str | None,
     since_t2000: int | None,
@@ -57,7 +57,7 @@ def items_command(
         raise click.UsageError("give --csv or --json, not both")
     if identifier is not None:
         identifier = _identifier(identifier)
-    with opened(path) as store:
+    with opened(db) as store:
         found = stored_items(store, account, identifier, since_t2000 or 0, not is_all)
     rows = [(one, tell(one.identifier, one.values)) for one in found]
     if as_json:
@@ -125,11 +125,11 @@ Example:
   dianka headend reconcile --db village.db --json
 """,
 )
-@database_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def reconcile_command(path: Path, as_json: bool) -> None:
+@database_option()
+@json_option
+def reconcile_command(db: Path, as_json: bool) -> None:
     """Compare orders, top-ups, charges, balances and readings; status 1 if anything differs."""
-    with opened(path) as store:
+    with opened(db) as store:
         result = reconcile(store)
     if as_json:
         print_json(result.to_dict(), indent=2)

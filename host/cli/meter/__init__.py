@@ -1,0 +1,1 @@
+"""`dianka meter`: what a technician asks of meters and has them do."""

@@ -1,0 +1,173 @@
+"""How the verbs of `dianka meter` reach meters, ask people and show answers."""
+
+import functools
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console as Screen
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from host.cli.options import (
+    DEFAULT_BAUD,
+    Command,
+    baud_option,
+    json_option,
+    profile_option,
+    standard_option,
+)
+from host.cli.output import Column, print_json, print_table, styled
+from host.device.line import DirectLine
+from host.frames import catalogue, write
+from host.frames.describe import describe
+from host.frames.dlt645 import Frame
+from host.link.console import Console
+from host.link.meters import AskError, MeterLine, ThroughConcentrator
+from host.link.port import Port, PortError
+
+PASSWORD_VARIABLE = "DIANKA_METER_PASSWORD"
+_DEFAULTS: dict[str, Any] = {
+    "port": "",
+    "console": "",
+    "line": 0,
+    "baud": DEFAULT_BAUD,
+    "standard": "2007",
+    "profile": catalogue.STATE_GRID,
+    "as_json": False,
+}
+
+
+@dataclass(slots=True)
+class Session:
+    """How the meters are reached, and how answers are shown."""
+
+    port: str
+    console: str
+    line: int
+    baud: int
+    standard: str
+    profile: str
+    as_json: bool
+
+    @contextmanager
+    def opened(self) -> Iterator[MeterLine]:
+        """The line; what goes wrong on it becomes one clear sentence."""
+        try:
+            if self.console:
+                with Port(self.console) as port:
+                    yield ThroughConcentrator(Console(port), self.line, self.baud)
+            else:
+                with Port(self.port, self.baud, "E") as port:
+                    yield DirectLine(port, self.baud)
+        except (AskError, PortError, write.WriteError) as error:
+            raise click.ClickException(str(error)) from error
+
+    def described(self, frame: Frame) -> dict[str, Any]:
+        """Return the fields of an answer by their names."""
+        return describe(frame, self.standard, self.profile)
+
+    @contextmanager
+    def opened_directly(self) -> Iterator[DirectLine]:
+        """The line of this machine, for what has to have it for itself."""
+        with self.opened() as line:
+            if not isinstance(line, DirectLine):
+                raise click.UsageError("that needs the line itself: give --port, not --console")
+            yield line
+
+    def show(self, frames: list[Frame], title: str) -> None:
+        """Answers as a table or as JSON; status 1 when a meter refused."""
+        said = [self.described(frame) for frame in frames]
+        if self.as_json:
+            print_json(said if len(said) > 1 else said[0])
+        else:
+            print_answers(said, title)
+        if any(one["error"] for one in said):
+            raise click.exceptions.Exit(1)
+
+
+def line_options(function: Command) -> Command:
+    """Give a command the options that say where its meters are; None is what was not said."""
+    for option in (
+        json_option,
+        profile_option(unset=True),
+        standard_option("2007", "1997", unset=True),
+        baud_option(unset=True),
+        click.option("--line", type=int, help="Which of the concentrator's lines.  [default: 0]"),
+        click.option("--console", help="Through the concentrator with this console."),
+        click.option("--port", help="The line: /dev/ttyUSB0 (8E1) or socket://HOST:PORT."),
+    ):
+        function = option(function)
+    return function
+
+
+def with_session(function: Command) -> Command:
+    """Give a verb its `session`, of the options before it and behind it; the latter count more."""
+
+    @line_options
+    @click.pass_context
+    @functools.wraps(function)
+    def wrapped(context: click.Context, *args: Any, **named: Any) -> Any:
+        own = {name: named.pop(name) for name in _DEFAULTS}
+        said = {**_DEFAULTS}
+        for given in (context.obj or {}, own):
+            said |= {name: value for name, value in given.items() if value not in (None, False)}
+        if bool(said["port"]) == bool(said["console"]):
+            raise click.UsageError("give --port for a line, or --console for a concentrator")
+        return function(Session(**said), *args, **named)
+
+    return wrapped
+
+
+def password_of(kind: str = "") -> bytes:
+    """PA P0 P1 P2 as on the wire; never an argument."""
+    name = PASSWORD_VARIABLE.replace("PASSWORD", f"{kind}PASSWORD")
+    text = os.environ.get(name)
+    if text is None:
+        what = "New password" if kind else "Password"
+        text = click.prompt(f"{what} (PA P0 P1 P2, 8 digits)", hide_input=True)
+    digits = "".join(text.split())
+    if len(digits) != 8 or not set(digits.lower()) <= set("0123456789abcdef"):
+        raise click.ClickException(f"a password is PA P0 P1 P2, 8 digits: see {name}")
+    return bytes.fromhex(digits)
+
+
+def sure(yes: bool, question: str) -> None:
+    """Ask whether it is to be done, and end here where it is not."""
+    if not yes:
+        click.confirm(question, abort=True)
+
+
+def search_progress() -> Progress:
+    """Return the line on the terminal that tells how a search goes."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=Screen(file=sys.stderr), transient=True)
+
+
+def print_answers(said: list[dict[str, Any]], title: str) -> None:
+    """Print what meters answered, an item a line."""
+    rows: list[tuple[str | Text, ...]] = []
+    for one in said:
+        head = (one["di"] or one["function"], f"{one['name_en']} {one['name_zh']}".strip())
+        if one["error"]:
+            flags = ", ".join(one["error"]["flags"]) or one["error"]["code"]
+            rows.append((*head, styled(f"refused: {flags}", "red"), ""))
+            continue
+        for place, item in enumerate(one["items"]):
+            value = item["value"] if item["value"] is not None else "-"
+            value = ", ".join(item["flags"]) or "none" if "flags" in item else value
+            label = item.get("name", "")
+            first = head if place == 0 else ("", "")
+            rows.append((first[0], f"{first[1]} {label}".strip(), value, item.get("unit", "")))
+        if not one["items"]:
+            rows.append((*head, "done", ""))
+    name, value = (Column(text, wraps=True) for text in ("name 名称", "value 数据"))
+    print_table((Column("identifier 标识"), name, value, Column("unit 单位")), rows, title=title)
