@@ -96,7 +96,7 @@ class App:
         self.checkpoint = Checkpoint(storage, limit, board.feed)
         self.checkpoint.add(_TARIFF_COLUMNS, self.tariffs.columns(), False)
         self.checkpoint.add(_REGISTRY_COLUMNS, self.registry.columns())
-        self.checkpoint.add(_CARD_COLUMNS, (self.books.illegal,), False)
+        self.checkpoint.add(_CARD_COLUMNS, (self.books.illegal, self.books.standing), False)
         self.checkpoint.add(_LEDGER_COLUMNS, self.ledger.columns())
         self.keeper = Keeper(storage, self.journal, self.checkpoint, self.registry, self.tariffs)
         self.pollers: list[Poller] = []
@@ -117,6 +117,7 @@ class App:
         self._review_left = 0
         self._review_cause = 0
         lost = self.keeper.recover(self.books.replay, board.feed)
+        self.books.behind = self.books.standing[0] != 0
         self.books.note_start(lost, self.settings.health)
         if board.console is not None:
             run = Commands(self).run
@@ -309,7 +310,8 @@ class App:
         session = self.uplink.session
         if session is not None:
             self.journal.continue_at(session.known_seq + 1)
-        self.books.behind = False
+        if not self.books.set_behind(False):
+            return False
         self.configure()
         return True
 

@@ -97,7 +97,7 @@ class Uplink:
         if outcome != dialect.BUSY:
             self._move()
         if outcome == dialect.AHEAD:
-            self._books.behind = True
+            self._books.set_behind(True)
         if outcome == dialect.ACKED:
             return 0
         if outcome == dialect.BUSY:

@@ -25,6 +25,7 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     PLAN      tariff 1, 0 0 0, from t2000 4
     ITEM      identifier 4, count 1, 0 0 0, values 4 x count
     REFUND    as TOP_UP, amount_fen is paid back
+    EVENT     what 1, state 1, 0 0, value 4
     QUOTA     used_wh 4, period 4, quota 4, free 4
 
 Each kind has a function that puts its payload into the record at `offset`, and each that recovery
@@ -64,6 +65,7 @@ FREEZE = const(14)
 PLAN = const(15)
 ITEM = const(16)
 REFUND = const(17)
+EVENT = const(26)
 QUOTA = const(27)
 
 # Flags: the record behind this one belongs to it; a READING was divided by time.
@@ -98,6 +100,10 @@ STANDARD_AUTO = const(2)  # not known yet: it is found out
 LINE_SILENT = const(1)
 LINE_ANSWERS = const(2)
 LINE_CLOCK = const(3)  # its clock is wrong and cannot be set by broadcast
+
+# EVENT.what: the head-end knows more than the books (state 1), or was taken over (0)
+EVENT_BEHIND = const(3)
+NO_INDEX = const(0xFFFF)  # of no account
 
 _CRC = const(60)
 _U32 = const(0xFFFFFFFF)
@@ -431,3 +437,13 @@ def put_item(
     pack_into("<IB", buf, at, identifier, count)
     for place in range(count):
         pack_into("<i", buf, at + 8 + 4 * place, values[place])
+
+
+def put_event(buf: bytearray, offset: int, what: int, state: int) -> None:
+    """Put an EVENT payload."""
+    pack_into("<BB", buf, offset + PAYLOAD, what, state)
+
+
+def event_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """What an EVENT is about, and its state."""
+    return buf[offset + PAYLOAD], buf[offset + PAYLOAD + 1]

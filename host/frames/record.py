@@ -44,6 +44,7 @@ class RecordKind(IntEnum):
     PLAN = 15
     ITEM = 16
     REFUND = 17
+    EVENT = 26
     QUOTA = 27
 
 
@@ -187,6 +188,9 @@ _PAYLOADS: dict[int, Any] = {
         "count" / c.Int8ul,
         c.Padding(3),
         "values" / c.Array(lambda this: min(this.count, ITEM_VALUES_LIMIT), _VALUE),
+    ),
+    RecordKind.EVENT: c.Struct(
+        "what" / c.Int8ul, "state" / c.Int8ul, c.Padding(2), "value" / c.Int32sl
     ),
 }
 

@@ -119,12 +119,12 @@ def test_a_tariff_that_cannot_follow_is_refused() -> None:
 
 def test_behind_the_head_end_no_card_is_taken() -> None:
     world = World()
-    world.books.behind = True
+    check(world.books.set_behind(True))
     for order in (1, 2, 3):
         equal(world.redeem(header(order, 100)), codes.BOOKS_BEHIND, order)
     check(world.books.restore(INDEX, 5, 900))
     equal(world.redeem(header(6, 100)), codes.BOOKS_BEHIND, "until all is restored")
-    world.books.behind = False
+    check(world.books.set_behind(False))
     for order in (2, 4):
         equal(world.redeem(header(order, 100)), codes.ORDER_BEHIND, order)
     equal(world.redeem(header(5, 100)), codes.COMPLETED)

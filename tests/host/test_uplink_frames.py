@@ -148,6 +148,7 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
          "uid": "04A1B2C3D4E5F600", "source": 1, "key_version": 2, "repaid_fen": 0},
         "03000000" "2c010000" "bc020000" "64000000" "04a1b2c3d4e5f600" "01020000" "00000000",
     ),
+    (RecordKind.EVENT, {"what": 3, "state": 1, "value": -2}, "03010000" "feffffff"),
     (
         RecordKind.QUOTA,
         {"used_wh": 1, "period": 2, "quota": 0x3C, "free": 5},

@@ -44,6 +44,7 @@ class Books(Charging, Credit):
         Entries.__init__(self, journal, registry, ledger, tariffs, policy)
         self._registers_wh = array("i", bytes(4 * record.REGISTERS))
         self.illegal = array("H", (0, 0))
+        self.standing = bytearray(1)
 
     def set_meter(self, index: int, row: bytearray) -> bool:
         """Register, change or remove the meter of row `index`: 17 bytes as in a METER record."""
@@ -197,6 +198,20 @@ class Books(Charging, Credit):
             self.plan_tariff(index, planned, 0)
         self._judge(index, cause)
 
+    def set_behind(self, behind: bool) -> bool:
+        """Note for good whether the head-end knows more than these books; false: only for now."""
+        self.behind |= behind
+        if self.standing[0] != behind:
+            offset = self._place()
+            if offset < 0:
+                return False
+            record.put_event(self.journal.buf, offset, record.EVENT_BEHIND, int(behind))
+            self.journal.add(self._time(), record.EVENT, record.NO_INDEX)
+            if not self._settle(1):
+                return False
+        self.standing[0] = self.behind = behind
+        return True
+
     # --- recovery -------------------------------------------------------------------------------
 
     def replay(self, buf: bytearray) -> None:
@@ -204,9 +219,14 @@ class Books(Charging, Credit):
         kind = record.kind_at(buf, 0)
         index = record.index_at(buf, 0)
         replay = _REPLAYS.get(kind)
-        # A card may be of no account that is known here.
-        if replay is not None and (index < self.registry.limit or kind == record.CARD):
+        # A card may be of no account that is known here, and an event is of none.
+        if replay is not None and (index < self.registry.limit or kind in _OF_NO_ACCOUNT):
             replay(self, buf, index)
+
+    def _replay_event(self, buf: bytearray, index: int) -> None:
+        what, state = record.event_at(buf, 0)
+        if what == record.EVENT_BEHIND:
+            self.standing[0] = state
 
     def _replay_meter(self, buf: bytearray, index: int) -> None:
         self._apply_meter(index, buf, record.PAYLOAD)
@@ -227,6 +247,7 @@ class Books(Charging, Credit):
         self.ledger.enter(index, record.policy_at(buf, 0), record.t2000_at(buf, 0))
 
 
+_OF_NO_ACCOUNT = (record.CARD, record.EVENT)
 # What a record of a kind does to the tables once more; the other kinds change none.
 _REPLAYS = {
     record.METER: Books._replay_meter,
@@ -242,5 +263,6 @@ _REPLAYS = {
     record.ACCOUNT: Books._replay_terms,
     record.FREEZE: Books._replay_freeze,
     record.PLAN: Books._replay_plan,
+    record.EVENT: Books._replay_event,
     record.QUOTA: Books._replay_quota,
 }

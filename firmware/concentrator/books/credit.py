@@ -30,9 +30,11 @@ class Credit(Supply):
 
     illegal     cards that were not genuine: codes.ILLEGAL, codes.IN_A_ROW
     behind      the head-end knows more than these books: no card is taken
+    standing    bit 0: that is so, as the journal says; its column
     """
 
     illegal: "array[int]"
+    standing: bytearray
     behind = False
     hoarding_limit_fen = 0
 
