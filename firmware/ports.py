@@ -3,7 +3,7 @@
 The concentrator is built on `Services` and driven by `Timing`; a board of firmware/boards is a
 `Board`, which is both. `make check` holds each of them to it. The simulators provide `Services`.
 
-A name of storage is a file without a folder, at most 16 characters. A power cut at any operation
+A name of storage is a file without a folder, at most 17 characters. A power cut at any operation
 leaves of `replace` the old or the new content, and of `append` what was there before, at worst
 with part of the new bytes behind it. A file between `begin` and `finish` is missing, empty or
 a part of itself after a cut.

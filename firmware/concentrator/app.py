@@ -93,7 +93,7 @@ class App:
         self.books = Books(
             self.journal, self.registry, self.ledger, self.tariffs, self.settings.policy()
         )
-        self.checkpoint = Checkpoint(storage, limit, board.feed)
+        self.checkpoint = Checkpoint(storage, limit)
         self.checkpoint.add(_TARIFF_COLUMNS, self.tariffs.columns(), False)
         self.checkpoint.add(_REGISTRY_COLUMNS, self.registry.columns())
         self.checkpoint.add(_CARD_COLUMNS, (self.books.illegal, self.books.standing), False)
@@ -116,7 +116,7 @@ class App:
         # Accounts still to be judged because the policy has changed.
         self._review_left = 0
         self._review_cause = 0
-        lost = self.keeper.recover(self.books.replay, board.feed)
+        lost = self.keeper.recover(self.books.replay, board.feed, board.random)
         self.books.behind = self.books.standing[0] != 0
         self.books.note_start(lost, self.settings.health)
         if board.console is not None:
@@ -218,13 +218,17 @@ class App:
     def _work(self, now_ticks: int, now_t2000: int) -> int:
         self.books.t2000 = now_t2000
         idle_ms = _QUIET_MS
+        keeper = self.keeper
+        lines_busy = False
         for poller in self.pollers:
+            poller.is_held = keeper.wants
             idle_ms = min(idle_ms, poller.step(now_ticks))
+            lines_busy |= poller.is_busy
         idle_ms = min(idle_ms, self._serve_console(now_ticks, now_t2000))
         if self._review_left:
             self._review()
             idle_ms = 0
-        idle_ms = min(idle_ms, self.keeper.step(now_ticks, self.uplink.acked_seq))
+        idle_ms = min(idle_ms, keeper.step(now_ticks, self.uplink.acked_seq, lines_busy))
         idle_ms = min(idle_ms, self.uplink.step(now_ticks))
         return self._rest(idle_ms, now_ticks, now_t2000) if idle_ms >= _REST_MS else idle_ms
 

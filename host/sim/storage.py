@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
-NAME_LIMIT = 16
+NAME_LIMIT = 17
 BLOCK_SIZE = 4096
 # What reads answer instead of a count.
 NOT_THERE = -1

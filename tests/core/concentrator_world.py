@@ -330,6 +330,16 @@ class Bench:
         """Let the next round of readings pass."""
         self.run(INTERVAL_S - self.now_ms // 1000 % INTERVAL_S + 30)
 
+    def save(self) -> bool:
+        """Have a checkpoint of all there is written, nothing else; false: the flash refuses."""
+        app = self.app
+        if not app.keeper.begin():
+            return False
+        seq = app.journal.durable_seq
+        while app.checkpoint.busy:
+            app.keeper.step(self.ticks, -1)
+        return app.checkpoint.seq == seq
+
     def restart(self) -> None:
         """The device is switched off and on; what was not durable yet is lost."""
         self.start()

@@ -106,13 +106,14 @@ class Storage:
 
     def put(self, buf: "bytearray | memoryview | bytes", size: int) -> bool:
         """Add to it."""
-        if not self._name:
+        name = self._name
+        if not name:
             return False
         self._open += bytes(buf)[:size]
         if self._cuts():
-            self.files[self._name] = self._open[: len(self._open) * self.kept_percent // 100]
+            self.files[name] = self._open[: len(self._open) * self.kept_percent // 100]
             raise PowerCut
-        if self.full or self._fails(self._name):
+        if self.full or self._fails(name):
             self.give_up()
             return False
         return True
@@ -153,6 +154,8 @@ class Storage:
     def _cuts(self) -> bool:
         self.changes += 1
         self.cut -= 1
+        if self.cut == -1:
+            self._name = ""  # no file is open after a restart
         return self.cut == -1
 
     def _fails(self, name: str) -> bool:

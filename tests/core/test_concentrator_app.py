@@ -180,11 +180,11 @@ def test_a_card_without_a_clock_is_credited_and_restores_the_supply() -> None:
 
 def test_the_same_checkpoint_again_leaves_the_one_there_is() -> None:
     bench = supplied()
-    check(bench.app.keeper.save())
+    check(bench.save())
     name = file_name(bench.app.checkpoint.seq)
     before = bench.storage.files[name]
     changes = bench.storage.changes
-    check(bench.app.keeper.save())
+    check(bench.save())
     equal((bench.storage.changes, bench.storage.files[name] == before), (changes, True))
 
 
@@ -192,14 +192,14 @@ def test_a_checkpoint_survives_a_cut_in_the_next() -> None:
     changes = 3
     for cut in range(1000):
         bench = supplied()
-        check(bench.app.keeper.save())
+        check(bench.save())
         use(bench, 400)
         equal(bench.app.journal.sync(), True)
         changes = bench.storage.changes
         bench.storage.cut = cut if not SMALL else 5 * cut
         bench.storage.kept_percent = 60
         try:
-            check(bench.app.keeper.save())
+            check(bench.save())
         except PowerCut:
             bench.start()
             equal(balance_fen(bench), 180, cut)
@@ -216,7 +216,7 @@ def test_a_relay_command_is_looked_at_before_it_is_sent_again() -> None:
     while meter.commands != [TRIP]:
         bench.step()
     bench.app.registry.set_relay(INDEX, meters.RELAY_SEND | meters.DESIRED_OPEN)
-    check(bench.app.keeper.save())
+    check(bench.save())
     bench.restart()
     bench.run(60)
     equal((meter.commands, meter.open), ([TRIP], True))
@@ -226,14 +226,14 @@ def test_illegal_cards_are_counted_across_checkpoints_and_restarts() -> None:
     bench = supplied(100)
     forged = memory(header(2, 500, key=b"forged"))
     equal(bench.insert(forged), (codes.MAC, 0))
-    check(bench.app.keeper.save())
+    check(bench.save())
     bench.restart()
     equal(bench.insert(forged), (codes.MAC, 0))
     bench.run(20)
     bench.restart()
     equal(list(bench.app.books.illegal), [2, 2])
     equal(bench.insert(bench.card(2, 500)), (codes.OK, 1))
-    check(bench.app.keeper.save())
+    check(bench.save())
     bench.restart()
     equal(list(bench.app.books.illegal), [2, 0])
 

@@ -5,10 +5,14 @@ Method: the whole application on a board in memory, with a head-end whose acknow
 given by hand; checkpoints that rot; restarts.
 """
 
+from array import array
+
 from concentrator.books.tariffs import name_of
 from concentrator.storage.checkpoint import file_name
-from concentrator_world import Bench, Channel
-from harness import check, equal
+from concentrator_world import INTERVAL_S, Bench, Channel
+from harness import check, equal, raises
+from ports import Unreadable
+from prepay.ledger import CHARGED
 from tariff_images import ENDLESS, image, ladder, terms
 from uplink import record
 from uplink.record import PAYLOAD, RECORD_SIZE, u32_at
@@ -74,7 +78,7 @@ def test_nothing_goes_that_the_head_end_does_not_have() -> None:
     last = 0
     for segments in (1, 2, 3):
         last = fill_segments(bench, segments)
-        check(bench.app.keeper.save())
+        check(bench.save())
     first = bench.app.journal.first_of(1) - 1
     bench.run(60)
     equal(bench.app.journal.first_seq, 1)
@@ -92,9 +96,9 @@ def test_nothing_goes_that_the_head_end_does_not_have() -> None:
 def test_nothing_goes_that_only_the_newest_checkpoint_has() -> None:
     bench = upright()
     fill(bench, 100)
-    check(bench.app.keeper.save())
+    check(bench.save())
     fill_segments(bench, 2)
-    check(bench.app.keeper.save())
+    check(bench.save())
     acknowledge(bench, bench.app.journal.durable_seq)
     bench.run(60)
     equal(bench.app.journal.first_seq, 1)
@@ -108,10 +112,10 @@ def test_nothing_goes_that_only_the_newest_checkpoint_has() -> None:
 def test_what_two_checkpoints_and_the_head_end_have_goes() -> None:
     bench = upright()
     fill_segments(bench, 1)
-    check(bench.app.keeper.save())
+    check(bench.save())
     first = bench.app.journal.first_of(1)
     fill_segments(bench, 4)
-    check(bench.app.keeper.save())
+    check(bench.save())
     acknowledge(bench, bench.app.journal.durable_seq)
     bench.run(60)
     equal(bench.app.journal.first_seq, first)
@@ -123,14 +127,14 @@ def test_what_two_checkpoints_and_the_head_end_have_goes() -> None:
 
 def test_a_checkpoint_holds_no_charge_that_is_not_durable() -> None:
     bench = upright()
-    check(bench.app.keeper.save())
+    check(bench.save())
     bench.meters[0].wh[0] += 400
     app = bench.app
     debit_fen = app.ledger.debit_fen[INDEX]
     while app.ledger.debit_fen[INDEX] == debit_fen:
         bench.step()
     check(app.journal.count > 0, "the reading waits to be durable")
-    check(app.keeper.save())
+    check(bench.save())
     equal(app.checkpoint.seq, app.journal.durable_seq)
     bench.restart()
     app = bench.app
@@ -142,13 +146,112 @@ def test_a_checkpoint_holds_no_charge_that_is_not_durable() -> None:
     equal(app.ledger.debit_fen[INDEX], debit_fen + 20)
 
 
+def test_a_charge_that_a_part_holds_is_durable_before_the_end() -> None:
+    """It came in while the checkpoint was written, and is only in the columns written after it."""
+    bench = upright()
+    check(bench.save())
+    note(bench)
+    app = bench.app
+    check(app.keeper.begin())
+    seq = app.journal.durable_seq
+    debit_fen = app.ledger.debit_fen[INDEX]
+    books = app.books
+    books.t2000 = bench.t2000
+    values = array("i", (bench.meters[0].wh[0] + bench.meters[0].wh[1] + 400, 1400, 500, 0, 0))
+    equal(books.take_reading(INDEX, values, 5, record.STATUS_UNKNOWN), CHARGED)
+    check(app.journal.count > 0, "the reading waits to be durable")
+    while app.checkpoint.busy:
+        app.keeper.step(bench.ticks, -1)
+    equal((app.checkpoint.seq, app.journal.count), (seq, 0))
+    for name in bench.storage.names("k") or ():
+        bench.restart()
+        equal(bench.app.ledger.debit_fen[INDEX], debit_fen + 20, "charged once")
+        del bench.storage.files[name]
+
+
+def test_a_flash_that_takes_no_records_gets_no_end_of_a_checkpoint() -> None:
+    bench = upright()
+    check(bench.save())
+    seq = bench.app.checkpoint.seq
+    note(bench)
+    app = bench.app
+    check(app.keeper.begin())
+    app.books.note_line(INDEX, record.LINE_ANSWERS, 0)
+    bench.storage.failing = "j"
+    while app.checkpoint.busy:
+        app.keeper.step(bench.ticks, -1)
+    equal((app.checkpoint.seq, bench.storage.names("k")), (seq, [file_name(seq)]))
+    bench.storage.failing = ""
+    check(bench.save())
+
+
+def test_one_that_the_flash_refuses_is_not_tried_again_at_once() -> None:
+    bench = upright()
+    app = bench.app
+    fill(bench, app.journal.next_seq + 100)
+    app.keeper.checkpoint_records = 64
+    bench.storage.failing = "k"
+    changes = bench.storage.changes
+    bench.run(130)
+    check(bench.storage.changes - changes <= 12, "only when there is more to keep")
+    bench.storage.failing = ""
+    fill(bench, app.journal.next_seq + 100)
+    bench.run(60)
+    check(app.checkpoint.seq > 0)
+
+
+def test_parts_are_written_between_transactions() -> None:
+    bench = Bench(3)
+    bench.read_all()
+    app = bench.app
+    put = bench.storage.put
+    busy: list[bool] = []
+
+    def note_busy(buf: bytes, size: int) -> bool:
+        busy.append(app.pollers[0].master.busy != 0)
+        return put(buf, size)
+
+    bench.storage.put = note_busy  # type: ignore[assignment,method-assign]  # it is noted
+    bench.now_ms += 1000 * INTERVAL_S
+    app.wake()
+    while not app.pollers[0].is_busy:
+        bench.step()
+    check(app.keeper.begin())
+    asked = 0
+    was_busy = False
+    while app.checkpoint.busy:
+        is_busy = app.pollers[0].is_busy
+        asked += is_busy and not was_busy
+        was_busy = is_busy
+        bench.step()
+    # The head is written by who begins it.
+    equal(busy[1:], [False] * (len(busy) - 1))
+    check(asked >= 2, "the line goes on meanwhile")
+    check(app.checkpoint.seq > 0)
+
+
+def test_a_line_that_does_not_come_to_rest_is_not_waited_for_for_ever() -> None:
+    bench = upright()
+    keeper = bench.app.keeper
+    note(bench)
+    check(keeper.begin())
+    ticks = bench.ticks
+    seq = bench.app.checkpoint.seq
+    passed_ms = 0
+    while bench.app.checkpoint.busy:
+        check(keeper.step((ticks + passed_ms) & 0x1FFFFFFF, -1, True) <= 1000)
+        passed_ms += 1000
+    check(bench.app.checkpoint.seq > seq)
+    check(passed_ms > 60000, passed_ms)
+
+
 def test_a_checkpoint_is_not_written_while_the_flash_takes_no_records() -> None:
     bench = upright()
-    check(bench.app.keeper.save())
+    check(bench.save())
     seq = bench.app.checkpoint.seq
     bench.app.books.note_line(INDEX, record.LINE_ANSWERS, 0)
     bench.storage.failing = "j"
-    check(not bench.app.keeper.save())
+    check(not bench.save())
     equal(bench.app.checkpoint.seq, seq)
 
 
@@ -188,16 +291,16 @@ def test_the_image_that_the_older_checkpoint_names_stays() -> None:
     """Readings behind the older checkpoint are charged by it again, should the newest rot."""
     bench = upright()
     put_tariff(bench, 60000000)
-    check(bench.app.keeper.save())
+    check(bench.save())
     equal(len(bench.storage.names("t")), 2, "it may be all that is left")
     note(bench)
-    check(bench.app.keeper.save())
+    check(bench.save())
     equal(len(bench.storage.names("t")), 1, "nothing names the first one any more")
     bench.meters[0].wh[0] += 400
     bench.read_all()
     put_tariff(bench, 70000000)
     for _ in range(2):
-        check(bench.app.keeper.save())
+        check(bench.save())
         equal(len(bench.storage.names("t")), 2, "both are named, however often that is saved")
     before = tables(bench)
     rot(bench, bench.app.checkpoint.seq)
@@ -205,6 +308,67 @@ def test_the_image_that_the_older_checkpoint_names_stays() -> None:
     equal(tables(bench), before)
     for _ in range(3):
         note(bench)
-        check(bench.app.keeper.save())
+        check(bench.save())
     equal(len(bench.storage.names("t")), 1)
     check(bench.app.tariffs.find(1) is not None)
+
+
+def test_an_image_put_in_force_while_a_checkpoint_is_written_stays() -> None:
+    """The column of its tariffs was written before, and names the one that went."""
+    bench = upright()
+    note(bench)
+    check(bench.save())
+    note(bench)
+    check(bench.app.keeper.begin())
+    put_tariff(bench, 60000000)
+    while bench.app.checkpoint.busy:
+        bench.app.keeper.step(bench.ticks, -1)
+    equal(len(bench.storage.names("t") or ()), 2)
+
+
+def test_a_checkpoint_that_cannot_be_read_stops_the_start_where_records_are_gone() -> None:
+    bench = upright()
+    fill_segments(bench, 1)
+    check(bench.save())
+    fill_segments(bench, 4)
+    check(bench.save())
+    older_seq, newest_seq = bench.app.checkpoint.older_seq, bench.app.checkpoint.seq
+    acknowledge(bench, bench.app.journal.durable_seq)
+    bench.run(60)
+    check(bench.app.journal.first_seq > 1, "the oldest segment is gone")
+    before = tables(bench)
+    files = dict(bench.storage.files)
+    read_into = bench.storage.read_into
+    unread: list[str] = []
+
+    def read(name: str, offset: int, buf: bytearray, size: int) -> int:
+        return -2 if name in unread else read_into(name, offset, buf, size)
+
+    bench.storage.read_into = read  # type: ignore[method-assign]  # bad blocks
+    unread.append(file_name(newest_seq))
+    bench.restart()
+    equal(tables(bench), before, "the older one and the records behind it")
+    unread.append(file_name(older_seq))
+    raises(Unreadable, bench.restart)
+    for name in files:
+        check(name in bench.storage.files, name)
+    unread.clear()
+    bench.restart()
+    equal(tables(bench), before)
+
+
+def test_no_number_up_to_a_checkpoint_that_is_gone_is_used_again() -> None:
+    bench = upright()
+    fill_segments(bench, 1)
+    check(bench.save())
+    kept = bench.storage.names("j") or []
+    fill_segments(bench, 3)
+    check(bench.save())
+    seq = bench.app.checkpoint.seq
+    rot(bench, seq)
+    # With it went the segments behind the older one.
+    for name in bench.storage.names("j") or ():
+        if name not in kept:
+            del bench.storage.files[name]
+    bench.restart()
+    check(bench.app.journal.next_seq > seq)

@@ -259,6 +259,26 @@ def test_a_relay_of_each_standard() -> None:
         equal(len(meter.written), 16 if standard == 2007 else 8)
 
 
+def test_a_line_that_is_held_rests_between_two_transactions() -> None:
+    """The next question of a relay waits, and is asked; no answer is taken twice."""
+    meter = Meter(1)
+    bench = Bench([meter], record.STANDARD_2007)
+    bench.books.registry.set_relay(0, RELAY_LOOK | 0x10)
+    for _ in range(300):
+        poller = bench.poller
+        poller.is_held = True
+        while poller.is_busy:
+            bench.turn()
+        asked = len(bench.wire.asked)
+        for _ in range(3):
+            bench.turn()
+        equal(len(bench.wire.asked), asked)
+        check(not poller.is_busy)
+        poller.is_held = False
+        bench.turn()
+    equal(bench.books.relays, [(record.STAGE_CONFIRMED, 0x50)])
+
+
 def test_a_relay_command_holds_for_an_hour() -> None:
     """So that one which was on its way for longer does nothing; without a clock it holds."""
     for t2000, seconds in ((NOW, 3600), (-1, 0)):

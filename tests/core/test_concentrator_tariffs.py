@@ -140,7 +140,7 @@ def test_readings_are_replayed_without_their_tariff() -> None:
 def test_a_read_that_fails_at_the_start_is_made_good_without_a_restart() -> None:
     bench = Bench()
     bench.read_all()
-    check(bench.app.keeper.save())
+    check(bench.save())
     read_into = bench.storage.read_into
     failing = True
 

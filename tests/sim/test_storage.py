@@ -138,7 +138,7 @@ def test_a_torn_append_leaves_any_part_of_its_bytes_and_says_that_it_failed() ->
     assert storage.counters["append_torn"] == 200
 
 
-@pytest.mark.parametrize("name", ["", "seventeen_letters", "a/b"])
+@pytest.mark.parametrize("name", ["", "eighteen_character", "a/b"])
 def test_a_name_that_the_port_forbids_is_a_mistake_of_the_device(name: str) -> None:
     with pytest.raises(ValueError, match="no name"):
         Storage().append(name, b"", 0)

@@ -138,8 +138,10 @@ def _set(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _save(app: "App", arguments: "list[str]") -> "list[str]":
-    if not app.keeper.save():
+    if not app.keeper.begin():
         raise Refusal(STORAGE_TROUBLE)
+    if app.checkpoint.busy:
+        return ["checkpoint begun, `status` tells when it is there"]
     return ["checkpoint " + str(app.checkpoint.seq)]
 
 

@@ -46,11 +46,15 @@ class Poller:
     exchange    a technician's question
     moves       grows as long as the line goes on: something was sent, a transaction has ended,
                 or there is nothing to ask
+    is_held     no further transaction begins: flash work is due between two of them
+    is_busy     a transaction is under way
     """
 
     def __init__(self, number: int, channel: "Line", books: "Books") -> None:
         self.number = number
         self.moves = 0
+        self.is_held = False
+        self.is_busy = False
         self.line_meters = line_meters = LineMeters(number, books)
         self.master = line_meters.master
         self.exchange = Exchange(line_meters)
@@ -92,16 +96,18 @@ class Poller:
             if size > 0:
                 master.feed(self._chunk, size, now_ticks)
         task = self._task
-        if task is not None:
+        if self.is_busy and task is not None:
             outcome = task.job.poll(now_ticks)
             if outcome > line.BUSY:
                 self._move()
+                self.is_busy = False
                 if not task.take(outcome, now_ticks):
                     self._task = None
-                task = None
-        if task is None and not self._ask(now_ticks):
-            self._move()
-            return self.relays.wait_ms
+        if not self.is_busy:
+            self.is_busy = not self.is_held and self._ask(now_ticks)
+            if not self.is_busy:
+                self._move()
+                return self.relays.wait_ms
         if master.tx_size:
             self._send(now_ticks)
         if not master.busy or channel.waiting:

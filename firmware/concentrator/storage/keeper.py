@@ -2,12 +2,16 @@
 
 A record may wait in memory for others. What the head-end has and both checkpoints include is let
 go. After a start the tables are those of the newest checkpoint with every later record replayed.
+
+A checkpoint is written a part a step, each between two transactions of the lines: while `wants`
+is set no line begins another one.
 """
 
 from micropython import const
 from ports import Unreadable
 from uplink.record import RECORD_SIZE
 
+from concentrator.storage.checkpoint import MORE, WRITTEN
 from concentrator.storage.thinning import Thinner
 
 TYPE_CHECKING = const(False)
@@ -53,6 +57,8 @@ _SOON_MS = const(10000)
 _CHECKPOINT_RECORDS = const(2048)
 # So many records at least are worth a checkpoint, however few blocks are left.
 _CHECKPOINT_LEAST = const(64)
+# A line that does not come to rest, as in a search, is waited for so long.
+_BUSY_MS = const(60000)
 # Blocks that are made free before the journal's reserve is touched: for what fills while older
 # segments are thinned.
 _SLACK_BLOCKS = const(3)
@@ -71,6 +77,7 @@ class Keeper:
 
     moves               changes as long as records become durable in time
     checkpoint_records  a checkpoint is due after so many
+    wants               a part of a checkpoint is due once no line is in a transaction
     """
 
     def __init__(
@@ -83,6 +90,7 @@ class Keeper:
     ) -> None:
         self.moves = 0
         self.checkpoint_records = _CHECKPOINT_RECORDS
+        self.wants = False
         self._journal = journal
         self._checkpoint = checkpoint
         self._rows = rows
@@ -93,23 +101,34 @@ class Keeper:
         # The records of the last attempt at a checkpoint, which may have failed.
         self._tried_seq = 0
         self._low_blocks = 0
-        # Images are swept when both checkpoints name the ones in force.
+        # When the last part of a checkpoint was written, -1: none was.
+        self._part_ticks = -1
+        # Images are swept when both checkpoints name the ones in force: `changes` when each began.
         self._saved_changes = -1
+        self._begun_changes = -1
 
-    def recover(self, replay: "Callable[[bytearray], None]", feed: "Callable[[], None]") -> int:
+    def recover(
+        self,
+        replay: "Callable[[bytearray], None]",
+        feed: "Callable[[], None]",
+        random: "Callable[[], int]",
+    ) -> int:
         """Bring the tables to where the journal ends; return how many records are lost.
 
         These are not kept any more, though no checkpoint holds them. Those that are rotten the
         journal counts. `replay` gives the tables the effect of one record; `feed` is called before
-        each. Unreadable: the tables are not to be used.
+        each; an identity is made of `random` numbers. Unreadable: the tables are not to be used.
         """
         journal = self._journal
         checkpoint = self._checkpoint
-        self._rows.recount(checkpoint.load())
+        self._rows.recount(checkpoint.load(feed))
+        checkpoint.identify(random)
         self._images.load()
         journal.recover()
-        if journal.durable_seq < checkpoint.seq:
-            journal.continue_at(checkpoint.seq + 1)
+        if checkpoint.unread and journal.first_seq > checkpoint.seq + 1:
+            raise Unreadable("a checkpoint cannot be read, and older records are gone")
+        if journal.durable_seq < checkpoint.highest_seq:
+            journal.continue_at(checkpoint.highest_seq + 1)
         buf = bytearray(RECORD_SIZE)
         # Without a checkpoint, what the journal has let go is not known any more.
         lost = 0 if checkpoint.seq else journal.first_seq - 1
@@ -122,20 +141,22 @@ class Keeper:
         self._measure()
         return lost
 
-    def step(self, now_ticks: int, acked_seq: int) -> int:
+    def step(self, now_ticks: int, acked_seq: int, lines_busy: bool = False) -> int:
         """Make what waits durable in time; let go what is known above and in a checkpoint.
 
-        The head-end has all records up to `acked_seq`, -1: there is none. Return for how many ms
-        there is nothing to do.
+        The head-end has all records up to `acked_seq`, -1: there is none. `lines_busy`: a line is
+        in a transaction. Return for how many ms there is nothing to do.
         """
         journal = self._journal
         left_ms = self._sync(now_ticks)
         seq = min(acked_seq, self._checkpoint.older_seq)
         if journal.first_seq <= seq:
             journal.drop(seq)
+        if self._checkpoint.busy:
+            return self._write_part(now_ticks, lines_busy)
         unkept = journal.durable_seq - self._checkpoint.seq
         if unkept >= self.checkpoint_records and self._is_worth_saving():
-            self.save()
+            self.begin()
         elif journal.room < self._low_blocks and self._make_room(acked_seq):
             return 0
         if self._images.is_troubled:
@@ -180,7 +201,7 @@ class Keeper:
             return True
         unkept = journal.durable_seq - self._checkpoint.seq
         if unkept >= _CHECKPOINT_LEAST and self._is_worth_saving():
-            self.save()
+            self.begin()
         return False
 
     def _is_worth_saving(self) -> bool:
@@ -200,19 +221,41 @@ class Keeper:
     def _move(self) -> None:
         self.moves = (self.moves + 1) & _MOVES_MASK
 
-    def save(self) -> bool:
-        """Write a checkpoint of everything; false where the storage refuses."""
-        journal = self._journal
-        if not journal.sync():
+    def begin(self) -> bool:
+        """Begin a checkpoint, which the next steps write; false: the storage refuses.
+
+        True also where one is being written already, or nothing is new.
+        """
+        checkpoint = self._checkpoint
+        if checkpoint.busy:
+            return True
+        if not self._journal.sync():
             return False
-        saved_seq = self._checkpoint.seq
-        if not self._checkpoint.save(journal.durable_seq, self._rows.count):
-            return False
-        if self._checkpoint.seq == saved_seq:
-            return True  # nothing was written: the older one may still name another image
-        changes = self._images.changes
-        if self._saved_changes == changes:
-            self._images.sweep()
-        self._saved_changes = changes
-        self._measure()
-        return True
+        seq = self._journal.durable_seq
+        self._begun_changes = self._images.changes
+        self._part_ticks = -1
+        return seq == checkpoint.seq or checkpoint.begin(seq, self._rows.count)
+
+    def _write_part(self, now_ticks: int, lines_busy: bool) -> int:
+        """Write a part of the checkpoint if the lines are at rest; return the ms to wait."""
+        checkpoint = self._checkpoint
+        if self._part_ticks < 0:
+            self._part_ticks = now_ticks
+        waits_ms = (now_ticks - self._part_ticks) & _TICKS_MASK
+        self.wants = True
+        if lines_busy and waits_ms < _BUSY_MS:
+            return _REST_MS
+        self.wants = False
+        self._part_ticks = now_ticks
+        outcome = checkpoint.put()
+        if outcome == MORE:
+            return 0
+        # What the columns hold of records behind its own is durable before it counts.
+        if outcome == WRITTEN and self._journal.sync() and checkpoint.finish():
+            if self._saved_changes == self._begun_changes == self._images.changes:
+                self._images.sweep()
+            self._saved_changes = self._begun_changes
+            self._measure()
+        else:
+            checkpoint.give_up()
+        return 0
