@@ -3,6 +3,7 @@
 import sys
 
 from boards import BoardError, open_board
+from ports import Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,8 +12,12 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Run until interrupted; 2 when the board cannot start, with why in one line."""
-    from concentrator import run
+    """Run until interrupted; 2 when the board cannot start, with why in one line.
+
+    3: what is on flash cannot be read. Nobody feeds the watchdog then, so the start is tried
+    again; the second lamp is lit until it succeeds.
+    """
+    from concentrator import lamps, run
 
     try:
         board = open_board(sys.platform)
@@ -25,6 +30,10 @@ def main() -> int:
         run.run(build(board), board, boot.confirm if boot else None)
     except KeyboardInterrupt:
         print("dianka: stopped")
+    except Unreadable as error:
+        print("dianka: not started:", error)
+        board.signal(lamps.LOOK)
+        return 3
     return 0
 
 

@@ -1,0 +1,233 @@
+"""Goal: a start takes over what is on flash whole, or does not start; a power cut or a failing
+read at any moment deletes no record, changes no balance and uses no number again.
+
+Method: the whole application on a board in memory; every look of a start at its flash fails,
+once and from then on; the power is cut at each change while a checkpoint is written a part at a
+time and accounts are charged between the parts.
+"""
+
+import sys
+from array import array
+
+import main
+from concentrator.lamps import LOOK
+from concentrator.storage.checkpoint import file_name
+from concentrator_world import Bench
+from harness import check, equal
+from ports import Unreadable
+from prepay.ledger import CHARGED
+from uplink.record import RECORD_SIZE, STATUS_UNKNOWN
+
+SMALL = sys.maxsize < 1 << 32  # an emulated board is slow
+METERS = 3
+
+
+def village() -> Bench:
+    """Three accounts that have bought and were charged, two checkpoints, and records behind."""
+    bench = Bench(METERS)
+    equal(bench.app.settings.change("console_key", "5a" * 16), "")
+    bench.read_all()
+    bench.insert(bench.card(1, 5000))
+    for _ in range(2):
+        for meter in bench.meters:
+            meter.wh[0] += 300
+        bench.read_all()
+        check(bench.save())
+        note(bench)
+    for meter in bench.meters:
+        meter.wh[0] += 500
+    bench.read_all()
+    check(bench.app.journal.sync())
+    return bench
+
+
+def note(bench: Bench) -> None:
+    """Write a record that changes no table."""
+    bench.app.books.note_line(0, 0, 0)
+    check(bench.app.journal.sync())
+
+
+def tables(bench: Bench) -> "list[bytes]":
+    """Money and meters of all accounts.
+
+    Not the tier period, which is found again once the tariff can be read, nor the last midnight
+    whose freeze was asked for, which no record bears.
+    """
+    app = bench.app
+    left_out = (id(app.ledger.period_t2000), id(app.registry.freeze_day))
+    columns = app.ledger.columns() + app.registry.columns()
+    return [bytes(memoryview(column)) for column in columns if id(column) not in left_out]
+
+
+def records(bench: Bench) -> "list[bytes]":
+    """All records that are durable."""
+    journal = bench.app.journal
+    buf = bytearray(RECORD_SIZE)
+    found = []
+    for seq in range(journal.first_seq, journal.durable_seq + 1):
+        found.append(bytes(buf) if journal.read_into(seq, buf) else b"")
+    return found
+
+
+def test_a_look_that_fails_at_the_start_costs_nothing() -> None:
+    bench = village()
+    storage = bench.storage
+    before = tables(bench)
+    kept = records(bench)
+    next_seq = bench.app.journal.next_seq
+    files = dict(storage.files)
+    storage.looks = 0
+    bench.restart()
+    equal(tables(bench), before)
+    refused = 0
+    for stays in (False, True):
+        for look in range(1, storage.looks + 1, 9 if SMALL else 1):
+            what = look, stays
+            storage.files = dict(files)
+            storage.looks, storage.look_fails, storage.looks_fail = 0, look, stays
+            try:
+                bench.restart()
+            except Unreadable:
+                refused += 1
+                equal(storage.files, files, what)
+            else:
+                equal(tables(bench), before, what)
+                check(bench.app.journal.next_seq >= next_seq, what)
+                check(not bench.app.login.allows(), what)
+            storage.look_fails, storage.looks_fail = 0, False
+            # The start after it has everything.
+            bench.restart()
+            equal((tables(bench), records(bench)[: len(kept)]), (before, kept), what)
+    check(refused > 0)
+
+
+def test_whatever_the_flash_does_not_tell_it_is_no_new_device() -> None:
+    bench = village()
+    bench.storage.looks_fail, bench.storage.look_fails = True, 1
+    files = dict(bench.storage.files)
+    raised = False
+    try:
+        bench.restart()
+    except Unreadable:
+        raised = True
+    check(raised)
+    equal(bench.storage.files, files)
+
+
+def test_a_start_that_is_refused_says_so_and_lights_a_lamp() -> None:
+    bench = village()
+    bench.storage.looks_fail, bench.storage.look_fails = True, 1
+    shown: list[int] = []
+
+    class Board:
+        """A board whose flash does not answer."""
+
+        def signal(self, signals: int) -> None:
+            shown.append(signals)
+
+    def build(board: object) -> object:
+        bench.restart()
+        return bench.app
+
+    kept = main.open_board, main.build
+    main.open_board = lambda platform: Board()  # type: ignore[assignment,return-value]  # a fake
+    main.build = build  # type: ignore[assignment]  # a fake
+    try:
+        equal(main.main(), 3)
+    finally:
+        main.open_board, main.build = kept
+    equal(shown, [LOOK])
+
+
+def test_an_unread_checkpoint_is_left_where_records_tell_the_rest() -> None:
+    bench = village()
+    before = tables(bench)
+    name = file_name(bench.app.checkpoint.seq)
+    read_into = bench.storage.read_into
+
+    def read(file: str, offset: int, buf: bytearray, size: int) -> int:
+        return -2 if file == name else read_into(file, offset, buf, size)
+
+    bench.storage.read_into = read  # type: ignore[method-assign]  # a bad block
+    bench.restart()
+    equal(tables(bench), before)
+    check(name in bench.storage.files)
+
+
+def charge(bench: Bench, index: int, wh: int) -> None:
+    """Read a meter that has gone on."""
+    books = bench.app.books
+    books.t2000 = max(books.t2000, bench.t2000) + 60
+    meter = bench.meters[index]
+    meter.wh[0] += wh
+    values = array("i", (sum(meter.wh), meter.wh[0], meter.wh[1], 0, 0))
+    equal(books.take_reading(index, values, len(values), STATUS_UNKNOWN), CHARGED)
+
+
+def test_power_cuts_between_the_parts_of_a_checkpoint() -> None:
+    """Columns are of different moments; the records behind the first one put all of it right."""
+    parts = 0
+    cut_at = 0
+    while cut_at <= parts:
+        bench = village()
+        app = bench.app
+        check(app.keeper.begin())
+        written = 0
+        while app.checkpoint.busy and written < cut_at:
+            # One reading waits in memory, one is durable, and what it was charged may be written.
+            charge(bench, written % METERS, 40 + written)
+            if written % 2:
+                check(app.journal.sync())
+            app.keeper.step(bench.ticks, -1)
+            written += 1
+        if not parts:
+            probe = village()
+            check(probe.app.keeper.begin())
+            while probe.app.checkpoint.busy:
+                probe.app.keeper.step(probe.ticks, -1)
+                parts += 1
+        synced = cut_at % 2 == 1
+        if synced:
+            check(app.journal.sync())
+        durable_seq = app.journal.durable_seq
+        count = app.journal.count
+        expected = tables(bench)
+        bench.restart()
+        app = bench.app
+        check(app.journal.durable_seq >= durable_seq)
+        if count == 0:
+            equal(tables(bench), expected, cut_at)
+        replayed = from_records(bench)
+        equal(tables(bench), replayed, cut_at)
+        cut_at += 5 if SMALL else 1
+    check(parts > 20, parts)
+
+
+def from_records(bench: Bench) -> "list[bytes]":
+    """The tables that the records alone make: without the checkpoints."""
+    files = {name: data for name, data in bench.storage.files.items() if name[0] != "k"}
+    kept, bench.storage.files = bench.storage.files, files
+    bench.restart()
+    found = tables(bench)
+    bench.storage.files = kept
+    bench.restart()
+    return found
+
+
+def test_books_that_are_behind_stay_so() -> None:
+    bench = village()
+    bench.app.books.set_behind(True)
+    for save in (False, True, True):
+        if save:
+            note(bench)
+            check(bench.save())
+        bench.restart()
+        check(bench.app.books.behind)
+        equal(bench.insert(bench.card(2, 5000))[1], 0)
+    check(bench.app.restored())
+    for save in (False, True):
+        if save:
+            check(bench.save())
+        bench.restart()
+        check(not bench.app.books.behind)
+    equal(bench.insert(bench.card(2, 5000))[1], 1)
