@@ -78,7 +78,7 @@ class Explainer:
         self._debit_yuan = Fraction(0)
         self._credit_yuan: Fraction | None = None
 
-    def take(self, records: Iterable[Record]) -> Statement:
+    def explain(self, records: Iterable[Record]) -> Statement:
         """Explain `records`; StatementError when there is nothing of the account."""
         for record in records:
             if record.kind == RecordKind.TARIFF:

@@ -25,8 +25,8 @@ from host.device.bill import (
 from host.device.year import Year, price_year
 from host.frames.tariff import load
 from host.frames.tariff_terms import TariffError, TariffFile, parse_kwh
+from host.units import yuan
 
-_FEN = Decimal("0.01")
 # Any day will do where prices are the same all year.
 _ANY_DAY = date(2026, 1, 15)
 _BAR = 40
@@ -408,7 +408,7 @@ def _after(paid_wh: int, steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def rounded(value: Decimal) -> str:
     """Yuan, half up to the fen: for people, never for the books."""
-    return str(value.quantize(_FEN, ROUND_HALF_UP))
+    return yuan(int((100 * value).to_integral_value(ROUND_HALF_UP)))
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def command(
     """Print ACCOUNT's bill out of JOURNAL, recomputed; one differing digit is an error."""
     try:
         tariffs = [load(path) for path in paths or shipped()]
-        statement = Explainer(account, tariffs, row, number).take(records_of(journal, account))
+        statement = Explainer(account, tariffs, row, number).explain(records_of(journal, account))
     except (TariffError, StatementError, JournalError) as error:
         raise click.ClickException(str(error)) from error
     rows = _rows(statement, by)

@@ -54,8 +54,12 @@ class Console:
 
     def login(self, key: bytes) -> None:
         """Answer the device's challenge; ConsoleError: it does not take the key."""
-        (challenge,) = self.command("login") or [""]
-        message = b"dianka/console/1\0" + bytes.fromhex(challenge)
+        challenge = "".join(self.command("login"))
+        try:
+            message = b"dianka/console/1\0" + bytes.fromhex(challenge)
+        except ValueError as error:
+            what = f"what {self._port.name} answers to a login is no challenge: {challenge!r}"
+            raise ConsoleError(f"{what}; is it the console of a concentrator?") from error
         response = hmac.new(key, message, hashlib.sha256).digest()[:RESPONSE_SIZE]
         try:
             self.command(f"login {response.hex()}")

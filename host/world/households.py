@@ -74,8 +74,8 @@ class Households:
         for one in self.households:
             self._agenda.after(self._random.randrange(4 * HOUR_US), self._visitor(one))
 
-    def hurry(self) -> None:
-        """Nobody keeps a card that has not been taken."""
+    def insert_what_is_left(self) -> None:
+        """Insert every card that was sold and has not been taken; end all faults of people."""
         self.faults = Faults()
         for one in self.households:
             if self._order_of(one) < one.number and not one.inserting:

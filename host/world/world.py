@@ -494,7 +494,7 @@ class World:
         self.console.spoil = 0.0
         self._set_clock()
         self.incidents.calm()
-        self.households.hurry()
+        self.households.insert_what_is_left()
         since_t2000 = self.clock.now_t2000()
         interval_us = self.settings["interval_s"] * 1_000_000
         for _ in range(SETTLE_ROUNDS):
@@ -502,7 +502,7 @@ class World:
             if self._is_settled(since_t2000):
                 break
             self._visit()
-            self.households.hurry()
+            self.households.insert_what_is_left()
         self.faults = faults
         if self.app is None:
             raise Violation("recovery", "the concentrator does not start")

@@ -6,14 +6,24 @@ devices, files and tariffs through the commands that show them.
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import click
 import pytest
 from click.testing import CliRunner
 
 import host.cli
+from host.cards import keystore
 from host.cli import cli
+from host.cli.meter.session import Session
+from host.frames import dlt645
+from host.frames.dlt645 import Frame
+from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
+from host.sim.clock import DEFAULT_START_T2000
+from host.sim.meter import Meter
+from host.sim.responder import Responder
 
 SOURCES = sorted(Path(host.cli.__file__).parent.rglob("*.py"))
 
@@ -98,3 +108,77 @@ def test_what_a_file_says_reaches_no_terminal(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["bill", str(hostile), "--household", "\x1b[2J", "100"])
     assert result.exit_code != 0
     assert "\x1b" not in result.output
+
+
+HOSTILE = "a\x1b]52;c;x\x07b\x9b2Jc\u202e[red][/x]"
+
+
+class HostileDevice:
+    """A port with a console behind it that answers everything in hostile words."""
+
+    name = "hostile"
+    status = 0
+
+    def __init__(self, *_: object) -> None:
+        self._frames = LinkReader(CONSOLE_BODY_LIMIT)
+        self._sent = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        for frame in self._frames.feed(data):
+            self._sent += build(Kind.PART, frame.seq, HOSTILE.encode())
+            self._sent += build(Kind.REPLY, frame.seq, bytes((self.status,)) + HOSTILE.encode())
+
+    def read(self, timeout_s: float) -> bytes:
+        sent, self._sent = self._sent, b""
+        return sent
+
+
+class Refusing(HostileDevice):
+    """The same, refusing."""
+
+    status = 1
+
+
+@pytest.mark.parametrize("device", [HostileDevice, Refusing])
+def test_what_a_device_says_is_text_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: type[HostileDevice]
+) -> None:
+    monkeypatch.setattr("host.cli.console.Port", device)
+    keys = tmp_path / "keys.toml"
+    keystore.save(keys, keystore.new(4711), None)
+    for words, typed in ((["status"], None), ([], "status\n"), (["--keys", str(keys), "x"], None)):
+        arguments = ["console", "--port", "hostile", *words]
+        result = CliRunner().invoke(cli, arguments, input=typed)
+        assert not isinstance(result.exception, ValueError)
+        assert "[red][/x]" in result.output
+        assert not set("\x1b\x07\x9b\u202e") & set(result.output)
+
+
+def test_what_a_meter_says_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = b"[/x][red]".ljust(32, b" ")[::-1]
+    meter = Meter("000000000001", parameters={0x04000403: name})
+
+    class Answering:
+        """A line with that meter."""
+
+        def read(self, address: str, control: int, data: bytes) -> Frame:
+            request = dlt645.parse(dlt645.build(address, control, data))
+            reply = Responder(meter).answer(request, DEFAULT_START_T2000)
+            assert reply is not None
+            return dlt645.parse(reply)
+
+    @contextmanager
+    def opened(session: Session) -> Iterator[Answering]:
+        yield Answering()
+
+    monkeypatch.setattr(Session, "opened", opened)
+    arguments = ["meter", "--port", "/dev/null", "read", "1", "04000403"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "[/x][red]" in result.output

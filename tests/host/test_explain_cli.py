@@ -410,7 +410,7 @@ def test_parts_of_a_year_are_computed_again() -> None:
     assert kinds.count(RecordKind.ACCOUNT) == 3
     quotas = [at for at, kind in enumerate(kinds) if kind == RecordKind.QUOTA]
     assert len([at for at in quotas if not device.records[at].flags]) == 4
-    statement = Explainer(ACCOUNT, [tariff]).take(device.records)
+    statement = Explainer(ACCOUNT, [tariff]).explain(device.records)
     assert statement.differences == []
     assert statement.readings == 160
     assert "kWh used, quota of 3 of 12 months" in " ".join(one.note for one in statement.entries)
@@ -424,7 +424,7 @@ def test_parts_of_a_year_are_computed_again() -> None:
         fields = {**right.fields, name: right.fields[name] + more}
         wrong = make(right.seq, right.t2000, RecordKind.QUOTA, fields, index=0)
         records = [*device.records[:at], replace(wrong, flags=1), *device.records[at + 1 :]]
-        assert complaint in Explainer(ACCOUNT, [tariff]).take(records).differences[0]
+        assert complaint in Explainer(ACCOUNT, [tariff]).explain(records).differences[0]
 
 
 def test_money_past_the_end_of_the_counts() -> None:
@@ -443,7 +443,7 @@ def test_money_past_the_end_of_the_counts() -> None:
         device.registers_wh[0][0] += 4000
         assert device.read(moment, 0, 1) == CHARGED
     assert device.ledger.debit_fen[0] < 1000
-    statement = Explainer(ACCOUNT, [tariff]).take(device.records)
+    statement = Explainer(ACCOUNT, [tariff]).explain(device.records)
     assert statement.differences == []
     residue_yuan = Fraction(device.ledger.residue_e7[0], 10**7)
     balance_yuan = Fraction(device.ledger.balance_fen(0), 100) - residue_yuan
@@ -496,7 +496,7 @@ def play_year(households: int, hours: int, seed: int) -> tuple[Device, list[Tari
 def check_year(households: int, hours: int, seed: int) -> None:
     device, tariffs = play_year(households, hours, seed)
     for index in range(households):
-        statement = Explainer(f"{index + 1:012}", tariffs).take(device.records)
+        statement = Explainer(f"{index + 1:012}", tariffs).explain(device.records)
         assert statement.differences == []
         assert statement.readings > 2000 // hours
         ledger = device.ledger
