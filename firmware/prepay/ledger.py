@@ -19,17 +19,7 @@ import micropython
 from civil import DAY_S
 from micropython import const
 
-from prepay.tariff import (
-    CHANGED,
-    FREE_LIMIT_WH,
-    MOVED_IN,
-    NEXT_MONTH,
-    NO_LIMIT,
-    OPENED,
-    RATES_LIMIT,
-    WHOLE,
-    Tariff,
-)
+from prepay.tariff import FREE_LIMIT_WH, NO_LIMIT, RATES_LIMIT, Tariff
 
 # Outcomes of `prepare`; those from EARLIER on are doubtful: stop billing, keep the supply, report.
 CHARGED = const(0)
@@ -81,6 +71,9 @@ _LONG_S = const(14400)
 _UNUSUAL = const(0x0D)
 # Half the registers' range: beyond it nobody could tell forward from back.
 _DELTA_LIMIT_WH = const(500000000)
+# Rules of a part of a year, see the tariff.
+_WHOLE = const(0)
+_NEXT_MONTH = const(2)
 _DEFAULT_POWER_LIMIT_W = const(60000)
 # The tier period of the last reading, which was replayed without its tariff; no time is this one.
 _UNKNOWN_PERIOD = const(3)
@@ -340,7 +333,7 @@ class Ledger:
             return
         self.new_period_t2000 = period_t2000
         opened = not (self.new_used_wh or self.new_debit_fen or self.new_quota)
-        if opened and tariff.rule(OPENED) != WHOLE:
+        if opened and tariff.opened != _WHOLE:
             self.new_quota = _months_left(tariff, t2000)
 
     def _measure(self, index: int, elapsed_s: int, first: bool) -> int:
@@ -535,13 +528,13 @@ class Ledger:
         quota = self.quota[index]
         period_t2000 = self.period_t2000[index]
         before = self.flags[index] >> HOUSEHOLD
-        if tariff.rule(CHANGED) == WHOLE or not period_t2000 or before == household:
+        if tariff.changed == _WHOLE or not period_t2000 or before == household:
             return quota
         if t2000 <= 0 or _settles(period_t2000, tariff.period_at(t2000)):
             return -1
         tariff.count_months(t2000)
         months = tariff.months_left
-        if tariff.rule(CHANGED) == NEXT_MONTH:
+        if tariff.changed == _NEXT_MONTH:
             months -= 1
         quota = quota or tariff.months | tariff.months << 4
         past_months = (quota >> 4 & 15) - months
@@ -554,7 +547,7 @@ class Ledger:
 
     def quota_moved_in(self, tariff: Tariff, t2000: int) -> int:
         """The quota of a household that moves in at `t2000`."""
-        return 0 if tariff.rule(MOVED_IN) == WHOLE else _months_left(tariff, t2000)
+        return 0 if tariff.moved_in == _WHOLE else _months_left(tariff, t2000)
 
     def set_used(self, index: int, used_wh: int, period_t2000: int, quota: int, free: int) -> None:
         """Say what is used in the tier period, and how much of its quota counts."""

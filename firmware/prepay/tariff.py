@@ -67,13 +67,10 @@ _NONE = const(0)
 _MONTH = const(1)
 _YEAR = const(2)
 
-# Rules of a part of a year, and the place of each in `rules`.
-WHOLE = const(0)
-THIS_MONTH = const(1)
-NEXT_MONTH = const(2)
-OPENED = const(0)
-MOVED_IN = const(2)
-CHANGED = const(4)
+# Rules of a part of a year.
+_WHOLE = const(0)
+_THIS_MONTH = const(1)
+_NEXT_MONTH = const(2)
 
 
 class Refused(Exception):
@@ -91,6 +88,8 @@ class Tariff:
     free_wh         [household] that costs nothing in a free period of its own
     unusual_kinds   bits of the kinds of household that the short path of a charge leaves out:
                     those with such energy, and those that the tariff has not
+
+    opened, moved_in, changed   the rules of a part of a year
 
     `seek` sets, for the time asked for:
 
@@ -119,6 +118,9 @@ class Tariff:
         self.prices_e8_low = array("H")
         self.free_wh = array("I")
         self.unusual_kinds = 0
+        self.opened = 0
+        self.moved_in = 0
+        self.changed = 0
         self.from_t2000 = 0
         self.until_t2000 = 0
         self.row = 0
@@ -171,9 +173,10 @@ class Tariff:
         self.households = _within(image[6], 1, _HOUSEHOLDS_LIMIT, "kinds of household")
         ladders = _within(image[7], 1, _LADDERS_LIMIT, "ladders")
         self.cells = self.tiers * self.rates
-        _within(image[_RULES] & 3, WHOLE, THIS_MONTH, "rule of an opened account")
-        _within(image[_RULES] >> MOVED_IN & 3, WHOLE, THIS_MONTH, "rule of moving in")
-        _within(image[_RULES] >> CHANGED, WHOLE, NEXT_MONTH, "rule of a changed household")
+        rules = image[_RULES]
+        self.opened = _within(rules & 3, _WHOLE, _THIS_MONTH, "rule of an opened account")
+        self.moved_in = _within(rules >> 2 & 3, _WHOLE, _THIS_MONTH, "rule of moving in")
+        self.changed = _within(rules >> 4, _WHOLE, _NEXT_MONTH, "rule of a changed household")
         at = self._parse_ladders(self._parse_free(_HEADER), ladders * self.households)
         sets = _within(image[8], 1, _SETS_LIMIT, "sets")
         self._sets = array("H")
@@ -371,10 +374,6 @@ class Tariff:
         """Months that begin from one time to before the other."""
         since = _month_count((from_t2000 + DAY_S - 1) // DAY_S - 1)
         return _month_count((until_t2000 + DAY_S - 1) // DAY_S - 1) - since
-
-    def rule(self, what: int) -> int:
-        """The rule of a part of a year for `what`: OPENED, MOVED_IN or CHANGED."""
-        return self._image[_RULES] >> what & 3
 
     def count_months(self, t2000: int) -> None:
         """Set `months` of the year that `t2000` lies in and `months_left`, its own included.
