@@ -14,7 +14,8 @@ than four bytes of one. `words` is an array('i'), of which this module owns the 
     found = control | L << 8 | verdict << 16 | 1 << 18
 
 A frame found is held, its address and data in the box, until `receive` is called for the NEXT or
-the LAST. A candidate that fails is given up for its first byte only. Its `ring` is the box.
+the LAST. A candidate that fails is given up for its first byte only. Its `ring` is the box. Where
+nothing is kept, a chunk is looked at in its place, and only its rest is copied.
 
 `box` is a bytearray:
 
@@ -176,48 +177,23 @@ def _append(ring: ptr8, chunk: ptr8, size: int, state: ptr32) -> int:
 
 
 @micropython.viper
-def _accept(ring: ptr8, chunk: ptr8, start: int) -> int:
-    """Take the address of a good frame whose data is in the box; return `found`."""
-    verdict = SAME << 16
-    size = 6
-    while size:
-        size -= 1
-        byte = chunk[start + size + 1]
-        ring[ADDRESS + size] = byte
-        if ring[_ASKED + size] != byte and ring[_ASKED + size] != 0xAA:
-            verdict = OTHER_ADDRESS << 16
-    if verdict == SAME << 16:
-        size = ring[_ASKED_SIZE]
-        if chunk[start + 9] < size:
-            verdict = OTHER_DI << 16
-        while size:
-            size -= 1
-            if ring[_ASKED_DI + size] != ring[DATA + size]:
-                verdict = OTHER_DI << 16
-    return chunk[start + 8] | chunk[start + 9] << 8 | verdict | 0x40000
-
-
-@micropython.viper
 def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
-    """Append `size` bytes of `chunk`, look for a frame; return `found`, or -1: first make_room.
-
-    Where nothing is kept the chunk is looked at in its place, and only its rest is copied.
-    """
+    """Append `size` bytes of `chunk`, look for a frame; return `found`, or -1: first make_room."""
     start = state[0]
     end = state[1]
     in_place = 0
-    if mode == 0:
-        if start == end and state[3] == 0 and size <= RECEIVED_SIZE:
-            in_place = 1
-            start = 0
-            end = size
-        else:
-            if end + size > BOX_SIZE:
-                return -1
-            if int(_append(ring, chunk, size, state)) == 0:
-                return state[3]
-            end = state[1]
-            chunk = ring
+    if mode == 0 and start == end and state[3] == 0 and size <= RECEIVED_SIZE:
+        in_place = 1
+        start = 0
+        end = size
+    elif mode == 0:
+        if end + size > BOX_SIZE:
+            return -1
+        if int(_append(ring, chunk, size, state)) == 0:
+            return state[3]
+        end = state[1]
+        chunk = ring
+    state[3] = 0
     need = 12
     while start < end:
         if chunk[start] == 0x68 and (end - start < 8 or chunk[start + 7] == 0x68):
@@ -226,22 +202,34 @@ def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
                 size += chunk[start + 9]
             stop = start + size
             if stop <= end:
-                # Loops count `size` down to 0: a parameter in a register, tested without a
-                # compare. The data is taken on the way; only a good frame's is looked at.
-                total = 0
+                # Loops count down to 0, which needs no compare; only a good frame's bytes count.
                 size -= 12
+                total = 0xD0 + chunk[start + 8] + size
+                found = 0x40000 | chunk[start + 8] | size << 8
                 place = start + 10
                 while size:
                     size -= 1
                     byte = chunk[place + size]
                     ring[DATA + size] = (byte - 0x33) & 0xFF
                     total += byte
-                size = 10
+                size = 6
                 while size:
+                    byte = chunk[start + size]
+                    total += byte
                     size -= 1
-                    total += chunk[start + size]
+                    ring[ADDRESS + size] = byte
+                    if ring[_ASKED + size] != byte and ring[_ASKED + size] != 0xAA:
+                        found |= 0x10000
                 if (total & 0xFF) == chunk[stop - 2] and chunk[stop - 1] == 0x16:
-                    state[3] = int(_accept(ring, chunk, start))
+                    if found < 0x50000:
+                        size = ring[_ASKED_SIZE]
+                        if chunk[start + 9] < size:
+                            found |= 0x20000
+                        while size:
+                            size -= 1
+                            if ring[_ASKED_DI + size] != ring[DATA + size]:
+                                found |= 0x20000
+                    state[3] = found
                     start = stop
                     need = 0
                     break
@@ -252,8 +240,6 @@ def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
         if chunk[start] != 0xFE:
             state[4] += 1
         start += 1
-    if need:
-        state[3] = 0
     if start == end:
         start = state[1] = _RING
     elif in_place:
