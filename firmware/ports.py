@@ -20,6 +20,10 @@ UNREADABLE = const(-2)  # the flash did not tell; trying again may help
 # The unit of `blocks`, whatever the blocks of the flash are.
 BLOCK_SIZE = const(4096)
 
+# Sources of the time in `told_t2000`, as CLOCK records name them.
+CLOCK_RTC = const(1)
+CLOCK_NETWORK = const(4)
+
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Protocol
@@ -144,7 +148,13 @@ if TYPE_CHECKING:
         waiting: int
 
         def set_t2000(self, t2000: int) -> None:
-            """Set the clock, local standard time in seconds since 2000."""
+            """Set the clock and an RTC chip, local standard time in seconds since 2000."""
+
+        def told_t2000(self, source: int) -> int:
+            """Local standard time as CLOCK_RTC or CLOCK_NETWORK tells it, -1: it does not.
+
+            The network is asked and not waited for: call again.
+            """
 
         def random(self) -> int:
             """A number below 2**29 that nobody can guess, as far as the board has one."""

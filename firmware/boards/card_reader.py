@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from boards.wiring import Options
 
-_I2C_HZ = const(100000)
 _SPI_HZ = const(1000000)
 # 372 clocks of the card are a bit of 9600 baud.
 _CLOCK_HZ = const(3571200)
@@ -59,14 +58,8 @@ def _at24(options: "Options") -> "Medium":
     """Memory on I2C."""
     from card.chips.at24 import At24
 
-    number = options.number("i2c")
-    pins = options.pins("scl", "sda")
-    try:
-        i2c = machine.I2C(number, freq=_I2C_HZ, **pins)
-    except REFUSALS:
-        raise options.refusal("i2c", "this board has no such I2C on these pins") from None
     return At24(
-        i2c,
+        options.i2c(),
         size=options.number("size", 256, 65536, 256),
         page_size=options.number("page_size", 8, 128, 8),
         address=options.number("address", 0x50, 0x57, 0x50),

@@ -9,6 +9,8 @@
       "lamps":   [2, 5, 12, 14],
       "buzzer":  15,
       "button":  0,
+      "rtc":     {"chip": "ds3231", "i2c": 0, "scl": 32, "sda": 33},
+      "sntp":    {"host": "192.168.1.2", "offset_s": 28800},
       "watchdog_ms": 8000
     }
 
@@ -22,9 +24,11 @@ import time
 import machine
 import vfs
 from micropython import const
+from ports import CLOCK_NETWORK, CLOCK_RTC
 
 from boards.littlefs import LittleStorage, open_filesystem
 from boards.panel import Panel
+from boards.rtc import CHIPS, Rtc
 from boards.uart import Uart
 from boards.wiring import REFUSALS, load
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from ports import CardReader, Channel, Line, Storage
     from vfs import AbstractBlockDev, VfsLfs2
 
+    from boards.sntp import Sntp
     from boards.tcp import TcpClient
     from boards.wiring import Options
 
@@ -40,6 +45,8 @@ _MASK = const(0x1FFFFFFF)
 _EPOCH_1970_S = const(946684800)
 # A clock that was never set stands at its epoch; the product is younger.
 _YEAR_SET = const(2025)
+# Local standard time is ahead of UTC by so much.
+_CHINA_S = const(28800)
 
 
 class Board(Panel):
@@ -77,6 +84,12 @@ class Board(Panel):
             from boards.card_reader import open_reader
 
             self.card_reader = open_reader(options.part("card"), self.show_card)
+        # What tells the time, by the sources of ports.py.
+        self._clocks: dict[int, Rtc | Sntp] = {}
+        if "rtc" in options:
+            self._clocks[CLOCK_RTC] = _open_rtc(options.part("rtc"))
+        if "sntp" in options:
+            self._clocks[CLOCK_NETWORK] = _open_sntp(options.part("sntp"))
         self._is_1970 = time.gmtime(0)[0] == 1970
         self._watchdog = _open_watchdog(options) if "watchdog_ms" in options else None
         options.end()
@@ -109,8 +122,15 @@ class Board(Panel):
             return -1
         return now_s - _EPOCH_1970_S if self._is_1970 else now_s
 
+    def told_t2000(self, source: int) -> int:
+        """Local standard time as the RTC chip or the network tells it, -1: it does not."""
+        return self._clocks[source].now_t2000() if source in self._clocks else -1
+
     def set_t2000(self, t2000: int) -> None:
-        """Set the chip's clock; it keeps local standard time."""
+        """Set the chip's clock, and the RTC chip; they keep local standard time."""
+        rtc = self._clocks.get(CLOCK_RTC)
+        if isinstance(rtc, Rtc):
+            rtc.set_t2000(t2000)
         moment = time.gmtime(t2000 + _EPOCH_1970_S if self._is_1970 else t2000)
         year, month, day, hour, minute, second, weekday = moment[:7]
         weekday += self.first_weekday
@@ -158,6 +178,23 @@ def _open_uart(options: "Options", baud: int, parity: "int | None") -> Uart:
     uart = Uart(options, baud, parity)
     options.end()
     return uart
+
+
+def _open_rtc(options: "Options") -> Rtc:
+    rtc = Rtc(options.i2c(), options.choice("chip", [row[0] for row in CHIPS]))
+    options.end()
+    return rtc
+
+
+def _open_sntp(options: "Options") -> "Sntp":
+    try:
+        from boards.sntp import Sntp
+    except ImportError:
+        raise options.refusal("host", "this port has no sockets") from None
+    offset_s = options.number("offset_s", default=_CHINA_S)
+    sntp = Sntp(options.text("host"), offset_s)
+    options.end()
+    return sntp
 
 
 def _open_watchdog(options: "Options") -> machine.WDT:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # What the ports raise for a number that the chip does not have.
 REFUSALS = (ValueError, TypeError, OSError, NotImplementedError)
 
+_I2C_HZ = 100000
 _MOST = 0x3FFFFFFF
 
 
@@ -138,6 +139,15 @@ class Options:
     def pins(self, *keys: str) -> "dict[str, Any]":
         """The pins that are named under `keys`, as arguments, on a port where they are chosen."""
         return {key: self.pin(key) for key in keys if key in self}
+
+    def i2c(self) -> "machine.I2C":
+        """The I2C that the keys i2c, scl and sda name."""
+        number = self.number("i2c")
+        pins = self.pins("scl", "sda")
+        try:
+            return machine.I2C(number, freq=_I2C_HZ, **pins)
+        except REFUSALS:
+            raise self.refusal("i2c", "this board has no such I2C on these pins") from None
 
     def end(self) -> None:
         """Everything was asked for. BoardError: another key is there, as a misspelt one is."""

@@ -60,7 +60,7 @@ WRAPPED_KEY = const(52)
 WRITE_BACK = const(88)
 WRITE_BACK_SIZE = const(64)
 
-_ORDER_LIMIT = const(0x3FFFFFFF)
+_ORDER_LIMIT = const(0x7FFFFFFF)  # that of an operator is a time
 _AMOUNT_LIMIT_FEN = const(99999999)
 
 _MAGIC_0 = const(0x44)  # "DK"

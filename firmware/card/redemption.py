@@ -13,6 +13,8 @@ only brings the mark that is missing. A mark that was erased brings no money bac
 Checks in order: form, type, key, district, key version, MAC, card number, validity, account,
 meter, state of the account, order, hoarding, overflow or cover of a refund, tariff.
 
+A card with a validity waits in the reader until the time is known.
+
 A purchase card may name the account's next tariff, and nothing else may be changed by one. The
 plan is made before the money, with the last order as well: it does no harm to make it twice.
 
@@ -124,6 +126,7 @@ _READ = const(1)
 _WRITE = const(2)
 _CHECK = const(3)
 _EVENT = const(4)
+_TIME = const(5)  # its validity cannot be judged before the time is known
 
 _EVENT_SIZE = const(64)
 _EVENTS_END = const(768)  # 8 records behind the image
@@ -176,8 +179,8 @@ class Redemption:
 
     @property
     def busy(self) -> bool:
-        """Whether a card is being worked on."""
-        return self._state != _WAIT
+        """Whether a card is being worked on; one that waits for the time of day is not."""
+        return self._state not in (_WAIT, _TIME)
 
     def poll(self, now_ticks: int, now_t2000: int) -> bool:
         """Go on with the card in the reader; true when one was finished. t2000 -1: no clock."""
@@ -193,6 +196,9 @@ class Redemption:
             self._present = carrier.present
             if self._present:
                 self._begin(now_ticks)
+        elif self._state == _TIME:
+            if now_t2000 >= 0:
+                self._begin(now_ticks)
         elif self._state != _WAIT:
             outcome = carrier.poll(now_ticks)
             if outcome != port.BUSY:
@@ -201,7 +207,7 @@ class Redemption:
 
     def _code_of_pull(self) -> int:
         """What became of a card that was pulled before it was done."""
-        if self._state == _EVENT:
+        if self._state in (_EVENT, _TIME):
             return self.code
         return codes.NOT_MARKED if self.credited else codes.PULLED
 
@@ -283,6 +289,9 @@ class Redemption:
             self.amount_fen = card.amount_fen
             code = self._take(now_t2000)
         self.code = code
+        if code == codes.NO_CLOCK:
+            self._state = _TIME
+            return
         if self.index >= 0 and not self.credited:
             self._books.show_card(self.index)
         if self.index < 0 or code == codes.STORAGE or self._has_mark(code):

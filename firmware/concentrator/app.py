@@ -27,6 +27,7 @@ from concentrator.settings import LOST, Settings
 from concentrator.storage.checkpoint import Checkpoint
 from concentrator.storage.journal import Journal
 from concentrator.storage.keeper import Keeper
+from concentrator.timekeeper import Timekeeper
 from concentrator.uplink import Uplink
 
 TYPE_CHECKING = const(False)
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 # The longest time for which a step may promise that nothing is due, and the shortest worth it.
 _QUIET_MS = const(30000)
 _REST_MS = const(1000)
+# While the time is not known: a server's answer is so old at most.
+_UNKNOWN_MS = const(1000)
 # While the far side of the console is waited for.
 _CONSOLE_MS = const(5)
 # From step to step with a card in the board's own reader, and without.
@@ -64,7 +67,7 @@ _UNTIL_TICKS = const(1)
 
 _TICKS_MASK = const(0x1FFFFFFF)
 _MOVES_MASK = const(0xFFFF)
-_FAR_T2000 = const(0x3FFFFFFF)
+_FAR_T2000 = const(0x7FFFFFFF)
 
 
 class App:
@@ -100,8 +103,9 @@ class App:
         self.checkpoint.add(_LEDGER_COLUMNS, self.ledger.columns())
         self.keeper = Keeper(storage, self.journal, self.checkpoint, self.registry, self.tariffs)
         self.pollers: list[Poller] = []
+        self.timekeeper = timekeeper = Timekeeper(board, self.books, len(board.lines))
         for channel in board.lines:
-            self.pollers.append(Poller(len(self.pollers), channel, self.books))
+            self.pollers.append(Poller(len(self.pollers), channel, self.books, timekeeper))
         self.uplink = Uplink(board.uplink, self.books)
         self.login = Login(board.random)
         self.console: Console | None = None
@@ -220,6 +224,9 @@ class App:
         idle_ms = _QUIET_MS
         keeper = self.keeper
         lines_busy = False
+        if now_t2000 < 0 or self.timekeeper.is_new:
+            now_t2000 = self.timekeeper.find(now_t2000)
+            idle_ms = _QUIET_MS if now_t2000 >= 0 else _UNKNOWN_MS
         for poller in self.pollers:
             poller.is_held = keeper.wants
             idle_ms = min(idle_ms, poller.step(now_ticks))

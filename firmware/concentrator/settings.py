@@ -47,7 +47,7 @@ TABLE = (
     ("district", _NUMBER, "0", 1, 0xFFFFFF, "district whose cards are accepted"),
     ("card_key", _SECRET, "", 16, 32, "key of the district's cards"),
     ("card_key_version", _NUMBER, "1", 1, 255, "version of that key"),
-    ("operator_order", _NUMBER, "0", 0, 0x3FFFFFFF, "number of the newest operator's card"),
+    ("operator_order", _NUMBER, "0", 0, 0x7FFFFFFF, "number of the newest operator's card"),
     ("console_key", _SECRET, "", 16, 32, "key of who may change things over the console"),
     ("interval_s", _NUMBER, "900", 60, 86400, "time from reading to reading"),
     ("password", _SECRET, "02000000", 4, 4, "PA P0 P1 P2 for relay commands"),

@@ -19,7 +19,7 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     FAULT     reason 1, stopped 1, 0 0, value 4, limit 4
     CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6
     LINE      state 1, 0, failures 2, ahead_s 4
-    CLOCK     old t2000 4, new t2000 4
+    CLOCK     old t2000 4, new t2000 4, source 1
     ACCOUNT   household 1, grade 1, multiplier 2, guard 1, 0 0 0, debt_fen 4
     FREEZE    frozen t2000 4, registers_wh 8 x 4
     PLAN      tariff 1, 0 0 0, from t2000 4
@@ -286,9 +286,9 @@ def put_policy(
     pack_into("<BBBBi", buf, offset + PAYLOAD, new, old, reason, 0, balance_fen)
 
 
-def policy_at(buf: bytearray, offset: int) -> int:
-    """New state of a POLICY."""
-    return buf[offset + PAYLOAD]
+def policy_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """New and old state of a POLICY."""
+    return buf[offset + PAYLOAD], buf[offset + PAYLOAD + 1]
 
 
 def put_rollover(
@@ -375,9 +375,14 @@ def put_line(buf: bytearray, offset: int, state: int, failures: int, ahead_s: in
     pack_into("<BBHi", buf, offset + PAYLOAD, state, 0, failures, ahead_s)
 
 
-def put_clock(buf: bytearray, offset: int, old_t2000: int, new_t2000: int) -> None:
-    """Put a CLOCK payload."""
-    pack_into("<II", buf, offset + PAYLOAD, old_t2000, new_t2000)
+def put_clock(buf: bytearray, offset: int, old_t2000: int, new_t2000: int, source: int) -> None:
+    """Put a CLOCK payload; `source` is one of concentrator/timekeeper.py."""
+    pack_into("<IIB", buf, offset + PAYLOAD, old_t2000, new_t2000, source)
+
+
+def clock_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """Old and new t2000 of a CLOCK; 0: it was not known."""
+    return u32_at(buf, offset + PAYLOAD), u32_at(buf, offset + PAYLOAD + 4)
 
 
 def put_account(

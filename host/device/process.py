@@ -256,6 +256,10 @@ class ProcessBoard:
         """Local standard time in seconds since 2000."""
         return self.clock.now_t2000() + self._moved_s
 
+    def told_t2000(self, source: int) -> int:
+        """There is no other clock than the system's."""
+        return -1
+
     def set_t2000(self, t2000: int) -> None:
         """Set the clock, for as long as this process runs."""
         self._moved_s += t2000 - self.now_t2000()

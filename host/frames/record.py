@@ -170,7 +170,9 @@ _PAYLOADS: dict[int, Any] = {
         "failures" / c.Int16ul,
         "ahead_s" / c.Default(c.Int32sl, 0),
     ),
-    RecordKind.CLOCK: c.Struct("old_t2000" / c.Int32ul, "new_t2000" / c.Int32ul),
+    RecordKind.CLOCK: c.Struct(
+        "old_t2000" / c.Int32ul, "new_t2000" / c.Int32ul, "source" / c.Int8ul
+    ),
     RecordKind.ACCOUNT: c.Struct(
         "household" / c.Int8ul,
         "grade" / c.Int8ul,

@@ -34,7 +34,8 @@ class Emulator:
     `image` is the ELF file of the firmware. `lines` are QEMU character devices for UART1 and up,
     such as "tcp:127.0.0.1:7001,server=on,wait=off", "unix:/tmp/line" or "null". With `repl` the
     prompt is at that character device and `run` cannot be used. `memory` is a file that keeps the
-    memory which serves as flash, so that it outlasts the emulator.
+    memory which serves as flash, so that it outlasts the emulator. `chips` are devices of QEMU
+    that hang on the board's I2C, such as "ds1338,address=0x68", and start at the time `now`.
     """
 
     def __init__(
@@ -44,11 +45,15 @@ class Emulator:
         repl: str | None = None,
         counting: bool = False,
         memory: Path | None = None,
+        chips: tuple[str, ...] = (),
+        now: str = "",
     ) -> None:
         self._image = image
         self._counting = counting
         self._memory = memory
         self._lines = lines
+        self._chips = chips
+        self._now = now
         self._repl = repl
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -141,6 +146,10 @@ class Emulator:
         if self._memory is not None:
             backend = f"memory-backend-file,id=flash,size=16M,share=on,mem-path={self._memory}"
             command += ["-object", backend, "-machine", "memory-backend=flash"]
+        for chip in self._chips:
+            command += ["-device", f"{chip},bus=i2c"]
+        if self._now:
+            command += ["-rtc", f"base={self._now},clock=vm"]
         for device in (repl, *lines):
             command += ["-serial", device]
         try:

@@ -156,6 +156,10 @@ class SimulatedBoard:
         """Seconds since 2000 by the board's own clock, -1 when it is not set."""
         return -1 if self.moved_s is None else self._clock.now_t2000() + self.moved_s
 
+    def told_t2000(self, source: int) -> int:
+        """There is no RTC chip and no server of time."""
+        return -1
+
     def set_t2000(self, t2000: int) -> None:
         """Set the board's clock."""
         self.moved_s = t2000 - self._clock.now_t2000()

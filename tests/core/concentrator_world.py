@@ -24,6 +24,7 @@ TARIFF = image(2, 1, (ladder((), (50000000, 25000000)),), (terms(0, ENDLESS),))
 TRIP, CLOSE = 0x1A, 0x1C
 ALARM_ON, ALARM_OFF = 0x2A, 0x2B
 _ENERGY = b"\x00\xff\x01\x00"
+_CLOCK = b"\x0c\x01\x00\x04"
 _STATUS = b"\x03\x05\x00\x04"
 _SETTLED = b"\x01\xff\x01\x00"
 _SETTLEMENT_DAYS = b"\x0b\x00\x04"
@@ -36,6 +37,7 @@ class Meter:
     settled     its settlement days, DDhh, and the registers at the last settlement
     alarms      the commands of the alarm that it took; `has_alarm`: it tells of it
     deaf_to     a control that it does not answer
+    ahead_s     its clock is so much ahead of the world's, None: it has none
     lag_ms      after a command the relay moves so much later
     """
 
@@ -45,6 +47,7 @@ class Meter:
         self.open = False
         self.silent = False
         self.deaf_to = -1
+        self.ahead_s: int | None = 0
         self.lag_ms = 0
         self.commands: list[int] = []
         self.kept: dict[tuple[int, int], tuple[int, tuple[int, ...]]] = {}
@@ -84,6 +87,8 @@ class Meter:
             return 0x91, data + bytes(reversed(unhexlify(f"{days[data[0] - 1]:04}")))
         if data == _SETTLED and wh:
             return 0x91, data + _registers(wh)
+        if data == _CLOCK and self.ahead_s is not None:
+            return 0x91, data + _moment(START_T2000 + self.ahead_s + now_ms // 1000)
         if data == _STATUS:
             return 0x91, data + bytes((0x50 * self.open | 0x80 * self.alarm, 0))
         return 0xD1, b"\x02"
@@ -98,6 +103,13 @@ def _minute(t2000: int) -> bytes:
     moment = bytearray(6)
     clock.encode_into(moment, 0, t2000)
     return bytes(moment[1:])
+
+
+def _moment(t2000: int) -> bytes:
+    """YYMMDDWWhhmmss, on the wire ss first."""
+    moment = bytearray(6)
+    clock.encode_into(moment, 0, t2000)
+    return bytes(moment[:3]) + b"\0" + bytes(moment[3:])
 
 
 def _bcd(wh: int) -> bytes:
@@ -224,6 +236,7 @@ class Bench:
     """The board and, from `start` on, the application; the concentrator is set up and empty.
 
     now_ms      of the world; `moved_s` is what the board's clock is ahead, None: not set
+    told        what the RTC chip and the network tell, by their source, if they do
     fed_ms      when the watchdog was fed last, `longest_ms` how long it had to wait at most
     shown       results of cards that were beeped for
     """
@@ -233,6 +246,7 @@ class Bench:
         self.meters = [Meter(bytes((METER[0] + at,)) + METER[1:]) for at in range(meters)]
         self.now_ms = 0
         self.moved_s: int | None = 0
+        self.told: dict[int, int] = {}
         self.uplink = uplink
         self.carrier = carrier
         self.waiting = 0
@@ -269,6 +283,10 @@ class Bench:
             account = ACCOUNT[:5] + bytes((ACCOUNT[5] + index,))
             row = bytearray(bytes(meter.address) + account + b"\x01\x00\x00\x01\x00")
             check(app.books.set_meter(index, row))
+
+    def told_t2000(self, source: int) -> int:
+        """What an RTC chip or the network tells."""
+        return self.told.get(source, -1)
 
     def set_t2000(self, t2000: int) -> None:
         """Set the board's clock."""

@@ -153,11 +153,11 @@ def test_two_cards_with_the_same_order_in_turn() -> None:
 
 
 def test_counter_at_its_maximum() -> None:
-    world = World(last=0x3FFFFFFE)
-    card = memory(header(0x3FFFFFFF))
+    world = World(last=0x7FFFFFFE)
+    card = memory(header(0x7FFFFFFF))
     equal(world.redeem(card), codes.OK)
     equal(world.redeem(card), codes.USED)
-    for order in (0x40000000, 0xFFFFFFFF, 0):
+    for order in (0x80000000, 0xFFFFFFFF, 0):
         expected = codes.FORMAT if order else codes.ORDER_BEHIND
         equal(world.redeem(memory(header(order))), expected, order)
     equal(len(world.books.credits), 1)

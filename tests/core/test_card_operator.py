@@ -133,6 +133,16 @@ def test_preset_replayed() -> None:
     equal(limits(world)[0], 3000)
 
 
+def test_a_card_of_2034_and_later() -> None:
+    """The number of an operator's card is the second it was made in, from 2034 on above 2**30."""
+    world = World()
+    for order in (0x3FFFFFFF, 0x40000000, 0x7FFFFFFE):
+        equal(world.redeem(preset(order, order & 0xFFFF or 7)), codes.OK, order)
+        equal(limits(world)[0], order & 0xFFFF or 7)
+        world.restart()
+        equal(world.redeem(preset(order, 1234)), codes.USED)
+
+
 def test_preset_that_makes_no_sense_changes_nothing() -> None:
     world = World()
     before = limits(world)

@@ -107,12 +107,25 @@ def test_validity() -> None:
     for t2000, valid_until, code in (
         (NOW, NOW, codes.OK),
         (NOW + 1, NOW, codes.EXPIRED),
-        (-1, NOW, codes.NO_CLOCK),
         (-1, 0, codes.OK),
     ):
         world = World(last=4)
         card = memory(header(5, valid_until=valid_until))
         equal(world.redeem(card, UID, t2000), code, (t2000, valid_until))
+
+
+def test_a_card_with_a_validity_waits_for_the_time() -> None:
+    for t2000, code in ((NOW, codes.OK), (NOW + 1, codes.EXPIRED)):
+        world = World(last=4)
+        world.carrier.insert(memory(header(5, valid_until=NOW)), UID)
+        equal(world.run(-1), -1, "it waits")
+        equal((world.redemption.busy, world.books.credits), (False, []))
+        equal(world.run(t2000), code)
+        equal(world.books.credits, [(5, 5000)] if code == codes.OK else [])
+    world = World(last=4)
+    equal(world.redeem(memory(header(5, valid_until=NOW)), UID, -1), -1)
+    equal((world.redemption.code, world.redemption.done), (codes.NO_CLOCK, 1))
+    equal(world.redeem(memory(header(5, valid_until=NOW))), codes.OK)
 
 
 def test_limits_of_the_account_come_last() -> None:

@@ -168,6 +168,7 @@ def test_a_card_without_a_clock_is_credited_and_restores_the_supply() -> None:
     """Found by seed 3: the records and the state took -1 for a time."""
     bench = supplied(100)
     use(bench, 2000)
+    bench.meters[0].ahead_s = None
     bench.moved_s = None
     equal(bench.insert(bench.card(2, 500)), (codes.OK, 1))
     equal(bench.app.ledger.state[INDEX], rules.NORMAL)

@@ -63,6 +63,8 @@ class Meter:
             return bytes((self.status & 0xFF, self.status >> 8))
         if data == b"\x29\xc0" and self.tells_relay:
             return bytes((self.status,))
+        if t2000 < 0:
+            return b""
         moment = bytearray(6)
         encode_into(moment, 0, t2000 + self.ahead_s)
         if data in (b"\x01\x01\x00\x04", b"\x10\xc0"):
@@ -173,14 +175,32 @@ class Books:
         self.registry.set_relay(index, 0)
 
 
+class Clocks:
+    """The timekeeper, as far as the line needs it; `heard` are the meters' clocks."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+        self.rounds = 0
+
+    def hear(self, t2000: int, now_ticks: int) -> None:
+        """A meter's clock."""
+        self.heard.append(t2000)
+
+    def end_round(self, line: int, now_ticks: int) -> None:
+        """All were asked."""
+        self.rounds += 1
+
+
 class Bench:
     """A poller with its meters, all registered with `standard`; ticks begin near their wrap."""
 
     def __init__(self, meters: "list[Meter]", standard: int) -> None:
         self.books = Books(len(meters))
         self.wire = Wire(meters)
-        self.poller = Poller(0, self.wire, self.books)  # type: ignore[arg-type]  # a part of them
+        self.clocks = Clocks()
+        self.poller = Poller(0, self.wire, self.books, self.clocks)  # type: ignore[arg-type]  # parts of them
         self.ticks = TICKS_MASK - 500
+        self.meters_t2000 = -1  # what their clocks show while ours is not known
         for index in range(len(meters)):
             row = bytearray(meters[index].address) + bytes(6) + bytes((1, 0, standard, 1, 0))
             self.books.set_meter(index, row)
@@ -189,7 +209,8 @@ class Bench:
     def turn(self) -> int:
         """One step, and what the meters say to it, 5 ms later."""
         idle_ms = self.poller.step(self.ticks)
-        self.wire.answer(self.books.t2000)
+        t2000 = self.books.t2000
+        self.wire.answer(self.meters_t2000 if t2000 < 0 else t2000)
         self.ticks = (self.ticks + 5) & TICKS_MASK
         return idle_ms
 
@@ -241,6 +262,31 @@ def test_nobody_there_is_left_alone() -> None:
     asked = len(bench.wire.asked)
     bench.rest()
     equal(len(bench.wire.asked), asked)
+
+
+def test_while_the_time_is_not_known_all_meters_are_asked_for_it_and_nothing_else() -> None:
+    """A silent one as well: the others may have none."""
+    for standard, number in ((2007, 0), (1997, 1)):
+        meters = [Meter(at, standard) for at in (1, 2, 3)]
+        bench = Bench(meters, number)
+        bench.books.t2000 = -1
+        bench.meters_t2000 = NOW
+        meters[1].ahead_s = 40
+        bench.wire.meters = meters[:2]
+        bench.rest()
+        equal((sorted(bench.clocks.heard), bench.clocks.rounds), ([NOW, NOW + 40], 1))
+        equal(bench.books.readings, 0)
+        bench.wire.meters = meters
+        asked = len(bench.wire.asked)
+        bench.ticks = (bench.ticks + 50000) & TICKS_MASK
+        bench.rest()
+        equal(len(bench.wire.asked), asked, "not yet again")
+        bench.ticks = (bench.ticks + 10000) & TICKS_MASK
+        bench.rest()
+        equal((len(bench.clocks.heard), bench.clocks.rounds), (5, 2))
+        bench.books.t2000 = NOW
+        bench.rest()
+        equal(bench.books.readings, 3)
 
 
 def relay(bench: Bench, desired: int) -> "list[tuple[int, int]]":
@@ -388,7 +434,7 @@ def test_a_port_that_takes_a_request_in_pieces_gets_each_byte_once() -> None:
     wide = bench.wire
     wire = NarrowWire(wide.meters)
     bench.wire = wire
-    bench.poller = Poller(0, wire, bench.books)  # type: ignore[arg-type]  # a part of them
+    bench.poller = Poller(0, wire, bench.books, bench.clocks)  # type: ignore[arg-type]  # parts of them
     bench.rest()
     equal(bench.books.readings, 2)
     equal(dict(bench.poller.counts())["meters fell silent"], 0)

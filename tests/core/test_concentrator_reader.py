@@ -32,6 +32,10 @@ class Board:
         self.uplink = None
         self.waiting = 0
 
+    def told_t2000(self, source: int) -> int:
+        """Nobody tells it here."""
+        return -1
+
     def set_t2000(self, t2000: int) -> None:
         """Nobody sets it here."""
 

@@ -113,6 +113,10 @@ class Board:
         self.uplink = Quiet(0)
         self.waiting = 0
 
+    def told_t2000(self, source: int) -> int:
+        """The test tells the time."""
+        return -1
+
     def set_t2000(self, t2000: int) -> None:
         """The test moves the time."""
 

@@ -8,7 +8,9 @@ What is not shown by this: that a chip does what its documentation says.
 import importlib
 import json
 import re
+import socket
 import sys
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,9 @@ import pytest
 EPOCH_1970_S = 946684800
 
 # Of firmware/boards, those that import what only a device has.
-MODULES = [f"boards.{name}" for name in ("chip", "littlefs", "panel", "uart", "wiring")]
+MODULES = [
+    f"boards.{name}" for name in ("chip", "littlefs", "panel", "rtc", "sntp", "uart", "wiring")
+]
 
 
 class World:
@@ -98,11 +102,11 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
             raise ValueError("timeout exceeds 8388")
         return dog
 
-    vars(machine).update(UART=Uart, Pin=Pin, RTC=lambda: clock, WDT=watchdog)
+    vars(machine).update(UART=Uart, Pin=Pin, I2C=Bus, RTC=lambda: clock, WDT=watchdog)
     little = types.ModuleType("vfs")
     vars(little).update(umount=lambda path: None, mount=lambda fs, path: None, VfsLfs2=Disk)
-    time = types.ModuleType("time")
-    vars(time).update(
+    ticks = types.ModuleType("time")
+    vars(ticks).update(
         ticks_ms=lambda: made.ms,
         ticks_add=lambda a, b: a + b,
         ticks_diff=lambda a, b: a - b,
@@ -110,7 +114,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
         gmtime=lambda s: (1970 if s == 0 and made.now_s > 1e9 else made.year, 1, 2, 6, 0, 0, 4, 2),
         sleep_us=None,
     )
-    for name, module in (("machine", machine), ("vfs", little), ("time", time)):
+    for name, module in (("machine", machine), ("vfs", little), ("time", ticks)):
         monkeypatch.setitem(sys.modules, name, module)
     for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -211,6 +215,81 @@ def test_a_clock_that_was_never_set_is_no_time(world: World) -> None:
     assert board_of(lines=[LINE]).now_t2000() == -1
 
 
+class Bus:
+    """An I2C with a chip of RTC on it, which is set to 2026-11-29 23:54:56."""
+
+    def __init__(self, number: int, **options: int) -> None:
+        if number == 9:
+            raise ValueError("I2C(9) does not exist")
+        self.registers = bytearray.fromhex("56542301291126") + bytes(12)
+        self._at = 0
+
+    def writeto(self, addr: int, buf: bytes) -> None:
+        if addr != 0x68:
+            raise OSError(5)
+        self._at = buf[0]
+        self.registers[self._at : self._at + len(buf) - 1] = buf[1:]
+
+    def readfrom_into(self, addr: int, buf: bytearray) -> None:
+        buf[:] = self.registers[self._at : self._at + len(buf)]
+
+
+RTC = {"chip": "ds3231", "i2c": 0, "scl": 22, "sda": 21}
+
+
+def test_an_rtc_chip_tells_the_time_and_is_set_with_the_clock(world: World) -> None:
+    board = board_of(lines=[LINE], rtc=RTC)
+
+    assert board.told_t2000(1) == 849311696
+    assert board.told_t2000(4) == -1
+    board.set_t2000(820540800)
+    assert board.told_t2000(1) == 820540800
+    assert world.told == [(2026, 1, 2, 4, 6, 0, 0, 0)]
+    assert board_of(lines=[LINE]).told_t2000(1) == -1
+
+
+def test_a_server_of_the_network_tells_the_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked, not waited for; what is no answer to the question is none."""
+    world.ms = 100_000
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(5)
+        sntp = importlib.import_module("boards.sntp").Sntp(
+            "127.0.0.1", 28800, server.getsockname()[1]
+        )
+        # 2026-11-29 15:54:56 UTC; and 2040, when the seconds since 1900 have begun anew.
+        for seconds, t2000 in ((3155673600 + 849311696 - 28800, 849311696), (2**32 + 5, None)):
+            assert sntp.now_t2000() == -1
+            request, client = server.recvfrom(100)
+            assert (len(request), request[0]) == (48, 0x23)
+            for mark, head in ((bytes(8), b"\x24\1"), (request[40:], b"\x24\0")):
+                server.sendto(head + bytes(22) + mark + bytes(16), client)
+                time.sleep(0.01)
+                assert sntp.now_t2000() == -1
+            reply = b"\x24\1" + bytes(22) + request[40:] + bytes(8)
+            server.sendto(reply + (seconds % 2**32).to_bytes(4, "big") + bytes(4), client)
+            time.sleep(0.01)
+            assert sntp.now_t2000() == (t2000 or seconds - 3155673600 + 28800)
+        # Who does not answer is asked again.
+        assert sntp.now_t2000() == -1
+        world.ms += 9_000
+        assert sntp.now_t2000() == -1
+        assert len(server.recv(100)) == 48
+        world.ms += 2_000
+        assert sntp.now_t2000() == -1
+        assert len(server.recv(100)) == 48
+        sntp._close()
+
+
+def test_a_name_that_is_not_found_is_no_time(world: World) -> None:
+    sntp = importlib.import_module("boards.sntp").Sntp("no.such.host.invalid", 0)
+    assert sntp.now_t2000() == -1
+    board = board_of(lines=[LINE], sntp={"host": "127.0.0.1"})
+    assert board.told_t2000(4) == -1
+
+
 def test_lamps_and_watchdog(world: World) -> None:
     board = board_of(lines=[LINE], lamps=[2, 5], watchdog_ms=8000)
     board.signal(2)
@@ -301,6 +380,9 @@ def test_the_button_is_pressed_once_and_lights_all_lamps_as_long_as_it_is_held(
         ('{"lines": [{"uart": 1}], "watchdog_ms": 9000}', "watchdog_ms: this chip has no watchd"),
         ('{"lines": [{"uart": 1}], "buzer": 3}', "buzer: not known here; there are button, buz"),
         ('{"lines": [{"uart": 1}], "uplink": {"host": "a"}}', "uplink.port: missing"),
+        ('{"lines": [{"uart": 1}], "rtc": {"i2c": 9}}', "rtc.i2c: this board has no such I2C"),
+        ('{"lines": [{"uart": 1}], "rtc": {"i2c": 1}}', "rtc.chip: missing; give one of ds1307,"),
+        ('{"lines": [{"uart": 1}], "sntp": {}}', "sntp.host: missing"),
         (
             '{"lines": [{"uart": 1}], "uplink": {"host": 5, "port": 1}}',
             "uplink.host: expected a t",

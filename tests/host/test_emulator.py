@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from host.demo.processes import wait_for
+from host.link.emulator import Emulator
 from tools import image, micropython, qemu
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
@@ -230,3 +231,89 @@ for index in range(8):
         one.residue_e11[index], one.used_wh[index], one.state[index], one.order[index])
 print(sorted(v.board.meters.opened.items()))
 """
+
+
+# A program that moves the two lines of the board's I2C bit by bit, as two pins.
+RTC = '''
+import machine
+
+class Bus:
+    """The board's I2C, two pins at this address: what is set, what is cleared."""
+
+    def __init__(self, base):
+        self.set = base
+        self.clear = base + 4
+        machine.mem32[self.set] = 3
+
+    def lines(self, scl, sda):
+        machine.mem32[self.set if sda else self.clear] = 2
+        machine.mem32[self.set if scl else self.clear] = 1
+
+    def start(self):
+        for scl, sda in ((1, 1), (1, 0), (0, 0)):
+            self.lines(scl, sda)
+
+    def stop(self):
+        for scl, sda in ((0, 0), (1, 0), (1, 1)):
+            self.lines(scl, sda)
+
+    def put(self, value):
+        for bit in range(7, -1, -1):
+            for scl in (0, 1, 0):
+                self.lines(scl, value >> bit & 1)
+        self.lines(0, 1)
+        self.lines(1, 1)
+        refused = machine.mem32[self.set] >> 1 & 1
+        self.lines(0, 1)
+        if refused:
+            raise OSError(5)
+
+    def get(self, more):
+        value = 0
+        for _ in range(8):
+            self.lines(0, 1)
+            self.lines(1, 1)
+            value = value << 1 | machine.mem32[self.set] >> 1 & 1
+            self.lines(0, 1)
+        for scl in (0, 1, 0):
+            self.lines(scl, 0 if more else 1)
+        return value
+
+    def writeto(self, addr, buf):
+        self.start()
+        try:
+            self.put(addr << 1)
+            for value in buf:
+                self.put(value)
+        finally:
+            self.stop()
+
+    def readfrom_into(self, addr, buf):
+        self.start()
+        try:
+            self.put(addr << 1 | 1)
+            for at in range(len(buf)):
+                buf[at] = self.get(at + 1 < len(buf))
+        finally:
+            self.stop()
+
+from boards.rtc import Rtc
+bus = Bus(0x4002A000)
+rtc = Rtc(bus, "ds1338")
+print(rtc.now_t2000())
+rtc.set_t2000(849274526)
+print(rtc.now_t2000())
+print(Rtc(bus, "pcf8563").now_t2000())
+'''
+
+
+def test_the_rtc_driver_reads_and_sets_a_chip_that_others_made() -> None:
+    """QEMU's own ds1338."""
+    chips = ("ds1338,address=0x68",)
+    with Emulator(build(floats=True), chips=chips, now="2026-11-29T12:34:56") as on:
+        first, then, absent = map(int, on.run(RTC).split())
+
+    # 2026-11-29 12:34:56, and an hour later; some seconds may have passed.
+    assert 849270896 <= first <= 849270896 + 20
+    assert 849274526 <= then <= 849274526 + 20
+    assert absent == -1

@@ -125,7 +125,11 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
         "04000000" "03000000" "88130000" "04a1b2c3d4e5f600" "012345678901",
     ),
     (RecordKind.LINE, {"state": 3, "failures": 300, "ahead_s": -2}, "03002c01" "feffffff"),
-    (RecordKind.CLOCK, {"old_t2000": 1, "new_t2000": 2}, "01000000" "02000000"),
+    (
+        RecordKind.CLOCK,
+        {"old_t2000": 1, "new_t2000": 2, "source": 3},
+        "01000000" "02000000" "03",
+    ),
     (
         RecordKind.ACCOUNT,
         {"household": 1, "grade": 2, "multiplier": 300, "guard": 1, "debt_fen": 5},

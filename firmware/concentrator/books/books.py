@@ -244,7 +244,15 @@ class Books(Charging, Credit):
         self._apply_terms(index, household, grade, multiplier, guard, debt_fen)
 
     def _replay_policy(self, buf: bytearray, index: int) -> None:
-        self.ledger.enter(index, record.policy_at(buf, 0), record.t2000_at(buf, 0))
+        new, old = record.policy_at(buf, 0)
+        self.ledger.state[index] = new
+        if new != old:
+            # A checkpoint may hold the state already, and the clock have been set since.
+            self.ledger.since_t2000[index] = record.t2000_at(buf, 0)
+
+    def _replay_clock(self, buf: bytearray, index: int) -> None:
+        old_t2000, new_t2000 = record.clock_at(buf, 0)
+        self._apply_clock(old_t2000, new_t2000)
 
 
 _OF_NO_ACCOUNT = (record.CARD, record.EVENT)
@@ -265,4 +273,5 @@ _REPLAYS = {
     record.PLAN: Books._replay_plan,
     record.EVENT: Books._replay_event,
     record.QUOTA: Books._replay_quota,
+    record.CLOCK: Books._replay_clock,
 }

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from concentrator.storage.journal import Journal
 
 _JOINED_LIMIT = const(5)
+# The clock is set by so much without a doubt.
+_STEP_S = const(60)
 
 
 class Entries:
@@ -62,13 +64,24 @@ class Entries:
         record.put_item(self.journal.buf, offset, identifier, values, count)
         self.journal.add(self._time(), record.ITEM, index)
 
-    def note_clock(self, old_t2000: int, new_t2000: int) -> None:
-        """Somebody set the clock."""
+    def set_clock(self, new_t2000: int, source: int) -> None:
+        """It is `new_t2000` now: a source of concentrator/timekeeper.py says so."""
+        old_t2000 = self._time()
         offset = self._place()
         if offset >= 0:
-            record.put_clock(self.journal.buf, offset, max(old_t2000, 0), new_t2000)
+            record.put_clock(self.journal.buf, offset, old_t2000, new_t2000, source)
             self.journal.add(new_t2000, record.CLOCK, 0)
             self.journal.sync()
+        self.t2000 = new_t2000
+        self._apply_clock(old_t2000, new_t2000)
+
+    def _apply_clock(self, old_t2000: int, new_t2000: int) -> None:
+        """Have what waits for a time wait for all of it anew, lest a step of the clock ends it."""
+        stepped = old_t2000 > 0 and abs(new_t2000 - old_t2000) > _STEP_S
+        since_t2000 = self.ledger.since_t2000
+        for index in range(len(since_t2000)):
+            if stepped or not 0 < since_t2000[index] <= new_t2000:
+                since_t2000[index] = new_t2000
 
     def note_start(self, lost: int, settings: int) -> None:
         """The concentrator has started and recovered; `settings` is how it found them.

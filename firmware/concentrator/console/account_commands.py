@@ -159,7 +159,7 @@ def _account_resume(app: "App", arguments: "list[str]") -> "list[str]":
 
 def _account_restore(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
-    order = number_of(arguments[1], 0, 0x3FFFFFFF, "order")
+    order = number_of(arguments[1], 0, 0x7FFFFFFF, "order")
     credit_fen = number_of(arguments[2], 0, 0xFFFFFFFF, "credit in fen")
     if not app.books.restore(index, order, credit_fen):
         raise Refusal("the books here know a newer order or more money, or flash is full")

@@ -16,6 +16,7 @@ from concentrator.console.console import Refusal
 from concentrator.console.words import CHANGES, LOOKS, number_of, parse_time, time_text
 from concentrator.line.meters import SILENT_MISSES
 from concentrator.settings import LOCKED_TROUBLE, STORAGE_TROUBLE
+from concentrator.timekeeper import CONSOLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -116,11 +117,7 @@ def _time(app: "App", arguments: "list[str]") -> "list[str]":
 
 def _set_time(app: "App", arguments: "list[str]") -> "list[str]":
     t2000 = parse_time(arguments[0], arguments[1])
-    books = app.books
-    old_t2000 = books.t2000
-    app.board.set_t2000(t2000)
-    books.t2000 = t2000
-    books.note_clock(old_t2000, t2000)
+    app.timekeeper.set(t2000, CONSOLE)
     return [time_text(t2000)]
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from card.redemption import Redemption
-    from ports import Services
     from prepay.ledger import Ledger
 
     from concentrator.books.books import Books
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from concentrator.storage.checkpoint import Checkpoint
     from concentrator.storage.journal import Journal
     from concentrator.storage.keeper import Keeper
+    from concentrator.timekeeper import Timekeeper
     from concentrator.uplink import Uplink
 
     Row = tuple[str, int, int, str, int, "Callable[[App, list[str]], list[str]]"]
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     class App(Protocol):
         """The concentrator, as far as commands look at it and change it."""
 
-        board: Services
+        timekeeper: Timekeeper
         settings: Settings
         journal: Journal
         registry: Registry

@@ -8,6 +8,8 @@ still wrong when looked at again is reported. Where most meters of the line diff
 our own clock that is doubtful: then nothing is set.
 
 All of it happens between ten past and ten to, far from midnight and from a whole hour.
+
+While our own time is not known, all meters are asked for theirs, again and again.
 Spec: DL/T 645-2007 0400010C, 04000101, 04000102, 08H; 1997 C010, C011, 08H.
 """
 
@@ -22,6 +24,7 @@ from concentrator.line.items import ITEMS
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.line.meters import LineMeters
+    from concentrator.timekeeper import Timekeeper
 
 # A meter's clock is set by broadcast if it differs by no more.
 _SET_LIMIT_S = const(300)
@@ -33,6 +36,7 @@ _LOOK = const(0)
 _SET = const(1)
 _LOOK_AGAIN = const(2)
 _OVER = const(3)
+_SEEK = const(4)  # our own time is not known
 
 # Steps with one meter; from _ITEMS on the items.
 _CLOCK = const(0)
@@ -46,6 +50,10 @@ _HOUR_S = const(3600)
 _DAY_S = const(86400)
 _TIME_SIZE = const(6)
 _NO_ROW = const(-1)
+# Between two rounds of questions for the time.
+_SEEK_AGAIN_MS = const(60000)
+_AT_ONCE = const(-1)
+_TICKS_MASK = const(0x1FFFFFFF)
 _EVERYBODY = b"\x99\x99\x99\x99\x99\x99"
 
 
@@ -56,12 +64,14 @@ class Daily:
     wrong       clocks reported as wrong since the start; `sets` broadcasts sent
     """
 
-    def __init__(self, line_meters: "LineMeters") -> None:
+    def __init__(self, line_meters: "LineMeters", timekeeper: "Timekeeper") -> None:
         self.job = line_meters.master
         self.limit_s = 10
         self.wrong = 0
         self.sets = 0
         self._line_meters = line_meters
+        self._timekeeper = timekeeper
+        self._sought_ticks = _AT_ONCE
         self._day = -1
         self._phase = _OVER
         self._index = _NO_ROW
@@ -76,7 +86,9 @@ class Daily:
         """Start the next question, or the broadcast."""
         line_meters = self._line_meters
         t2000 = line_meters.books.t2000
-        if t2000 < 0 or not _BEGINS_S <= t2000 % _HOUR_S < _ENDS_S:
+        if t2000 < 0:
+            return self._seek(now_ticks)
+        if not _BEGINS_S <= t2000 % _HOUR_S < _ENDS_S:
             return False
         today = t2000 // _DAY_S
         if today != self._day:
@@ -126,7 +138,25 @@ class Daily:
             return True
         self._step = _ITEMS
         moment = line_meters.values[0] + (self._date_t2000 if step == _TIME else 0)
+        if self._phase == _SEEK:
+            self._timekeeper.hear(moment, now_ticks)
+            return False
         self._judge(index, moment - line_meters.books.t2000)
+        return False
+
+    def _seek(self, now_ticks: int) -> bool:
+        """Ask the next meter for the time; false: all were asked, for now."""
+        if self._phase != _SEEK:
+            waited_ms = (now_ticks - self._sought_ticks) & _TICKS_MASK
+            if self._sought_ticks != _AT_ONCE and waited_ms < _SEEK_AGAIN_MS:
+                return False
+            self._begin(_SEEK)
+        if self._find():
+            self._line_meters.start_read(self._index, self._identifier(), now_ticks)
+            return True
+        self._phase = _OVER
+        self._sought_ticks = now_ticks
+        self._timekeeper.end_round(self._line_meters.number, now_ticks)
         return False
 
     def _begin(self, phase: int) -> None:
@@ -152,7 +182,7 @@ class Daily:
             speech = registry.speech[index] & meters.STANDARD
             if (
                 self._line_meters.is_mine(index)
-                and registry.misses(index) == 0
+                and (self._phase == _SEEK or registry.misses(index) == 0)
                 and speech != record.STANDARD_AUTO
             ):
                 self._index = index

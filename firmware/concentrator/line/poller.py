@@ -4,6 +4,9 @@
     registers of all meters, once in each interval
     daily freezes, from 00:05 on | clocks and other items, once a day
 
+While the time is not known, the meters are asked for it, and for nothing else but what a
+technician or a relay command asks.
+
 What stands first is asked first. Nothing starves: a technician, relays and a search leave every
 other turn to the rest, and where registers fill the whole interval, one turn in nine is left to
 what stands behind them. Questions that belong together follow each other; everything else comes
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from concentrator.books.books import Books
     from concentrator.line.meters import Task
     from concentrator.settings import Settings
+    from concentrator.timekeeper import Timekeeper
 
 # So many readings, then one turn of what stands behind them.
 _SHARE = const(8)
@@ -50,7 +54,9 @@ class Poller:
     is_busy     a transaction is under way
     """
 
-    def __init__(self, number: int, channel: "Line", books: "Books") -> None:
+    def __init__(
+        self, number: int, channel: "Line", books: "Books", timekeeper: "Timekeeper"
+    ) -> None:
         self.number = number
         self.moves = 0
         self.is_held = False
@@ -63,7 +69,7 @@ class Poller:
         self.freeze = Freeze(line_meters)
         self.readings = Readings(line_meters, self.freeze, self.relays, self.identify)
         self.freezes = Freezes(line_meters, self.freeze)
-        self.daily = Daily(line_meters)
+        self.daily = Daily(line_meters, timekeeper)
         self._channel = channel
         self._baud = _FIRST_BAUD
         self._chunk = bytearray(_LINE_CHUNK_SIZE)
@@ -174,6 +180,8 @@ class Poller:
                 return task
             if self.identify.ask(now_ticks):
                 return self.identify
+        elif self.daily.ask(now_ticks):
+            return self.daily
         return None
 
     def _rest(self, now_ticks: int) -> "Task | None":

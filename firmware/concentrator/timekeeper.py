@@ -1,0 +1,128 @@
+"""The board's clock: what it is set by, in this order, and never two at once.
+
+    the RTC chip        at the start, before anything else
+    the head-end        its word in a genuine message, see `tell`
+    the meters          a majority of their own clocks, which the first questions after a start ask
+    the network         a server of time, where no meter has told it
+
+While the time is known, a source behind the one in force corrects it by no more than a clock may
+drift. The technician's word counts whatever it is. Each setting is a CLOCK record with its source.
+"""
+
+from micropython import const
+from ports import CLOCK_NETWORK, CLOCK_RTC
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from ports import Services
+
+    from concentrator.books.books import Books
+
+# Sources besides those of ports.py, as CLOCK records name them.
+CONSOLE = const(0)
+HEAD_END = const(2)
+_METERS = const(3)
+
+# Whoever tells an earlier time has none; the product is younger.
+_LEAST_T2000 = const(789004800)
+# Differences that need no correction, and those a drifting clock may have.
+_EXACT_S = const(5)
+_DRIFT_S = const(300)
+# Clocks of meters agree within so much, and so many of them are enough.
+_AGREE_S = const(60)
+_MAJORITY_LEAST = const(3)
+
+_TICKS_MASK = const(0x1FFFFFFF)
+
+
+class Timekeeper:
+    """Sets the clock of `board`, for `lines` of meters.
+
+    source      of the time in force; a clock that ran on is as good as an RTC chip
+    is_new      nothing was asked yet
+    """
+
+    def __init__(self, board: "Services", books: "Books", lines: int) -> None:
+        self.source = CLOCK_RTC
+        self._board = board
+        self._books = books
+        self._lines = (1 << lines) - 1
+        self._waited_for = self._lines
+        # What the meters' clocks told, each less the seconds since `_since_ticks`.
+        self._heard: list[int] = []
+        self._since_ticks = 0
+        self.is_new = True
+        self._in_vain = False
+
+    def find(self, now_t2000: int) -> int:
+        """Ask what the board has while the time is not known; return it, -1: still not known."""
+        if self.is_new:
+            self.is_new = False
+            t2000 = self._board.told_t2000(CLOCK_RTC)
+            if t2000 >= 0 and abs(t2000 - now_t2000) > _EXACT_S:
+                self.set(t2000, CLOCK_RTC)
+                return t2000
+        if now_t2000 < 0 and self._in_vain:
+            t2000 = self._board.told_t2000(CLOCK_NETWORK)
+            if t2000 >= _LEAST_T2000:
+                self.set(t2000, CLOCK_NETWORK)
+                return t2000
+        return now_t2000
+
+    def tell(self, t2000: int, source: int = HEAD_END) -> bool:
+        """Take the word of a source for the time now; false: what is in force stays."""
+        now_t2000 = self._books.t2000
+        if t2000 < _LEAST_T2000:
+            return False
+        if now_t2000 >= 0:
+            ahead_s = abs(t2000 - now_t2000)
+            if ahead_s <= _EXACT_S or (source > self.source and ahead_s > _DRIFT_S):
+                return False
+        self.set(t2000, source)
+        return True
+
+    def set(self, t2000: int, source: int) -> None:
+        """Set the clock, whatever it was."""
+        self._books.set_clock(t2000, source)
+        self._board.set_t2000(t2000)
+        self.source = source
+        self._heard = []
+
+    def hear(self, t2000: int, now_ticks: int) -> None:
+        """A meter's clock shows this, and ours is not known."""
+        if t2000 < _LEAST_T2000:
+            return
+        if not self._heard:
+            self._since_ticks = now_ticks
+        self._heard.append(t2000 - self._passed_s(now_ticks))
+        if len(self._heard) >= _MAJORITY_LEAST:
+            self._decide(now_ticks)
+
+    def end_round(self, line: int, now_ticks: int) -> None:
+        """All meters of a line were asked for the time."""
+        self._waited_for &= ~(1 << line)
+        if self._waited_for:
+            return
+        self._waited_for = self._lines
+        if self._heard:
+            self._decide(now_ticks)
+        self._heard = []
+        self._in_vain = True
+
+    def _decide(self, now_ticks: int) -> None:
+        """Believe the most clocks that agree: more than half of all, three or all there are."""
+        heard = sorted(self._heard)
+        least = min(_MAJORITY_LEAST, len(heard))
+        best = first = 0
+        for start in range(len(heard)):
+            count = 0
+            while start + count < len(heard) and heard[start + count] - heard[start] <= _AGREE_S:
+                count += 1
+            if count > best:
+                best = count
+                first = start
+        if best >= least and 2 * best > len(heard):
+            self.set(heard[first + best // 2] + self._passed_s(now_ticks), _METERS)
+
+    def _passed_s(self, now_ticks: int) -> int:
+        return ((now_ticks - self._since_ticks) & _TICKS_MASK) // 1000

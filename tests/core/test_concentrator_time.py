@@ -1,0 +1,195 @@
+"""Goal: a board without a battery has the time again with its first questions, from the best
+source there is, and no step of its clock ends a wait, settles twice or skips a settlement.
+
+Method: the whole application with meters, whose clocks stand where the test puts them, and with
+an RTC chip and a network that tell what they are told; restarts and steps of the clock.
+"""
+
+from card_world import header, memory
+from concentrator.timekeeper import HEAD_END
+from concentrator_world import START_T2000, Bench
+from harness import check, equal
+from ports import CLOCK_NETWORK, CLOCK_RTC
+from prepay import policy as rules
+from uplink import record
+
+METERS = 3
+HOUR_S = 3600
+DAY_S = 86400
+
+
+def clocks(bench: Bench) -> "list[tuple[int, int, int]]":
+    """Old time, new time and source of each CLOCK record."""
+    journal = bench.app.journal
+    journal.sync()
+    buf = bytearray(record.RECORD_SIZE)
+    found = []
+    for seq in range(journal.first_seq, journal.durable_seq + 1):
+        if journal.read_into(seq, buf) and record.kind_at(buf, 0) == record.CLOCK:
+            found.append((*record.clock_at(buf, 0), buf[record.PAYLOAD + 8]))
+    return found
+
+
+def lost(meters: int = 1) -> Bench:
+    """A concentrator that was switched off and on, and whose clock forgot the time."""
+    bench = Bench(meters)
+    bench.insert(bench.card(1, 1000))
+    bench.read_all()
+    bench.restart()
+    bench.moved_s = None
+    return bench
+
+
+def balance_fen(bench: Bench) -> int:
+    return bench.app.ledger.balance_fen(0)
+
+
+def test_after_a_blackout_the_first_questions_bring_the_time() -> None:
+    """A household with 9 yuan that uses 12 a day, its clock lost: it was never cut."""
+    bench = lost()
+    bench.meters[0].wh[0] += 2000
+    bench.run(10)
+    equal(bench.t2000, START_T2000 + bench.now_ms // 1000)
+    equal([row[2] for row in clocks(bench)], [METERS])
+    opened_s = 0
+    for quarter in range(96):
+        bench.meters[0].wh[0] += 0 if bench.meters[0].open else 250
+        bench.run(900)
+        if bench.meters[0].open and not opened_s:
+            opened_s = 900 * (quarter + 1)
+    check(0 < opened_s < DAY_S)
+    used_wh = bench.meters[0].wh[0] - 1000
+    equal(bench.app.ledger.debit_fen[0], used_wh // 20)
+    equal(balance_fen(bench), 1000 - used_wh // 20)
+
+
+def test_an_rtc_chip_comes_before_all_others_and_is_read_where_the_clock_ran_on() -> None:
+    bench = lost()
+    now_t2000 = START_T2000 + bench.now_ms // 1000
+    bench.told[CLOCK_RTC] = now_t2000 + 100
+    bench.step()
+    equal(bench.t2000, now_t2000 + 100)
+    equal(clocks(bench), [(0, now_t2000 + 100, CLOCK_RTC)])
+    bench.restart()
+    bench.told[CLOCK_RTC] = now_t2000 + 200
+    bench.step()
+    equal(bench.t2000 - now_t2000 in (200, 201), True)
+
+
+def test_most_clocks_of_the_meters_count_and_not_the_loudest() -> None:
+    # Clocks ahead, and by how much the board's is then ahead; None: nobody is believed.
+    for ahead, expected in (
+        ((0,), 0),
+        ((20, 0), 20),
+        ((0, 86400), None),
+        ((30, 0, -20), 0),
+        ((86400, 0, 10, 20), 10),
+        ((86400, 86410, 0, 10), None),
+        ((5000, 0, 10, 9000), None),
+        ((None, None, 7), 7),
+        ((None,), None),
+        ((-100000000, 3), 3),  # it stands in a year before the product was
+    ):
+        bench = lost(len(ahead))
+        for index, seconds in enumerate(ahead):
+            bench.meters[index].ahead_s = seconds
+        bench.run(30)
+        if expected is None:
+            equal(bench.t2000, -1, ahead)
+            continue
+        equal(abs(bench.t2000 - START_T2000 - bench.now_ms // 1000 - expected) <= 1, True, ahead)
+    bench = lost()
+    bench.meters[0].silent = True
+    bench.run(300)
+    bench.meters[0].silent = False
+    bench.run(90)
+    check(bench.t2000 > 0, "a meter that was without power is asked again")
+
+
+def test_a_server_of_the_network_comes_last() -> None:
+    bench = lost()
+    bench.meters[0].ahead_s = None
+    bench.told[CLOCK_NETWORK] = START_T2000 + 5 * DAY_S
+    bench.run(10)
+    equal([row[2] for row in clocks(bench)], [CLOCK_NETWORK])
+    bench = lost()
+    bench.told[CLOCK_NETWORK] = START_T2000 + 5 * DAY_S
+    bench.run(10)
+    equal([row[2] for row in clocks(bench)], [METERS])
+
+
+def test_the_head_end_s_word() -> None:
+    bench = lost()
+    bench.meters[0].ahead_s = None
+    bench.run(5)
+    timekeeper = bench.app.timekeeper
+    true_t2000 = START_T2000 + bench.now_ms // 1000
+    equal(timekeeper.tell(5), False)
+    equal(timekeeper.tell(true_t2000), True)
+    equal((bench.t2000, timekeeper.source), (true_t2000, HEAD_END))
+    bench.step()
+    equal(timekeeper.tell(bench.t2000 + 3), False, "that is no difference")
+    bench.step()
+    equal(timekeeper.tell(bench.t2000 + DAY_S), True, "it corrects itself")
+    # What stands before it is corrected by what a clock drifts.
+    bench.app.timekeeper.set(true_t2000, CLOCK_RTC)
+    bench.step()
+    equal(timekeeper.tell(bench.t2000 + 200), True)
+    timekeeper.set(true_t2000, CLOCK_RTC)
+    bench.step()
+    equal(timekeeper.tell(bench.t2000 + DAY_S), False)
+
+
+def test_a_card_with_a_validity_waits_for_the_time() -> None:
+    bench = lost()
+    card = memory(header(2, 5000, 2, valid_until=START_T2000 + 365 * DAY_S))
+    equal(bench.insert(card), (0, 1))
+    equal(balance_fen(bench), 6000)
+
+
+def held() -> Bench:
+    """An account whose money is used up, with its final notice of an hour just given."""
+    bench = Bench()
+    equal(bench.app.settings.change("notice_minutes", "60"), "")
+    bench.app.configure()
+    bench.insert(bench.card(1, 100))
+    bench.read_all()
+    bench.meters[0].wh[0] += 2000
+    bench.read_all()
+    equal(bench.app.ledger.state[0], rules.HELD)
+    return bench
+
+
+def test_a_step_of_the_clock_ends_no_hold() -> None:
+    for step_s, restarted in ((DAY_S, False), (DAY_S, True)):
+        bench = held()
+        bench.meters[0].ahead_s = step_s
+        bench.app.timekeeper.set(bench.t2000 + step_s, 0)
+        if restarted:
+            check(bench.app.journal.sync())
+            bench.restart()
+        bench.run(55 * 60)
+        equal(bench.app.ledger.state[0], rules.HELD, (step_s, restarted))
+        bench.run(10 * 60)
+        equal(bench.app.ledger.state[0], rules.CUT, (step_s, restarted))
+
+
+def test_a_checkpoint_that_knows_of_a_later_hold_does_not_end_it() -> None:
+    """Replaying the step over it gave the hold the time of the step."""
+    bench = Bench()
+    equal(bench.app.settings.change("notice_minutes", "60"), "")
+    bench.app.configure()
+    bench.insert(bench.card(1, 100))
+    bench.read_all()
+    bench.app.timekeeper.set(bench.t2000 + DAY_S, 0)
+    bench.run(2000)
+    bench.meters[0].wh[0] += 2000
+    bench.read_all()
+    since_t2000 = bench.app.ledger.since_t2000[0]
+    journal = bench.app.journal
+    journal.sync()
+    buf = bytearray(record.RECORD_SIZE)
+    for seq in range(journal.first_seq, journal.durable_seq + 1):
+        check(journal.read_into(seq, buf))
+        bench.app.books.replay(buf)
+    equal(bench.app.ledger.since_t2000[0], since_t2000)
