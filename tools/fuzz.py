@@ -253,6 +253,8 @@ def _as_device(form: int, item: dict[str, Any]) -> int | None:
         return hours * 3600 + minutes * 60 + seconds
     if form in FORMS_MOMENT:
         return to_t2000(datetime.fromisoformat(text))
+    if text.endswith(":00"):  # a settlement day, DD hh
+        text = text[:-3].replace(" ", "")
     return int(text.replace(".", "")) * (10 if form in FORMS_ENERGY else 1)
 
 
