@@ -343,7 +343,6 @@ class App:
             found.append(("records at the head-end", session.acked_seq))
             found.append(("answers refused", session.refused))
             found.append(("answers late", session.late))
-            found.append(("records unreadable", session.unreadable))
         for name, redemption in (("cards", self.redemption), ("own cards", self.local)):
             if redemption is not None:
                 found.append((name, redemption.done))

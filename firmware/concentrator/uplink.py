@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from concentrator.books.books import Books
 
-# Bytes of a batch, some eight records: it stands in memory twice.
-_BODY_SIZE = const(512)
+# Bytes of a batch: a group, and small ones beside it. It stands in memory twice.
+_BODY_SIZE = const(600)
 _CHUNK_SIZE = const(128)
 # While an answer from above is waited for.
 _ANSWER_MS = const(50)

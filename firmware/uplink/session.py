@@ -25,10 +25,10 @@ from struct import pack_into
 from micropython import const
 
 from uplink import envelope
-from uplink.batch import Batch
 from uplink.envelope import Envelope, number_at
 from uplink.link import ACK, BATCH, HELLO, WELCOME, LinkReceiver, encode_into
-from uplink.record import RECORD_SIZE, u32_at
+from uplink.packing import GROUP_LIMIT
+from uplink.record import u32_at
 
 # Outcomes of `poll`.
 IDLE = const(0)  # the head-end has everything that is durable
@@ -45,18 +45,18 @@ SENT = const(3)
 BACK_OFF = const(4)
 
 _LONG_BODY_SIZE = const(1024)
+_BODY_SHORTEST = const(536)  # one group
 _ANSWER_TIMEOUT_MS = const(3000)
 _TRIES_LIMIT = const(3)
 _FIRST_BACK_OFF_MS = const(2000)
 _BACK_OFF_LIMIT_MS = const(120000)
 _GATHER_MS = const(500)
 _GATHER_COUNT = const(16)
-_SKIP_LIMIT = const(16)  # unreadable records passed over in one poll
 
 _ANSWER_SIZE = const(64)
-_BODY_SHORTEST = const(256)
 _TICKS_MASK = const(0x1FFFFFFF)
 _SEQ_SIZE = const(4)
+_FRAMING_SIZE = const(6)
 
 
 TYPE_CHECKING = const(False)
@@ -74,8 +74,14 @@ if TYPE_CHECKING:
         def durable_seq(self) -> int:
             """Newest record that would survive a power cut; first_seq - 1: none."""
 
-        def read_into(self, seq: int, buf: bytearray) -> bool:
-            """Put the 64 verified bytes of record `seq` into `buf`; false: it cannot be read."""
+        # The number behind the group that `group_into` gave last.
+        group_end: int
+
+        def group_into(self, seq: int, buf: bytearray, start: int, limit: int) -> int:
+            """Copy the group with `seq` to `start` of `buf`; return its size, 0: it has no room.
+
+            What cannot be read any more is a gap; less than 0: the flash does not answer now.
+            """
 
 
 class Session:
@@ -86,7 +92,6 @@ class Session:
     stale         repeated messages went unanswered: the connection may be dead
     refused       answers with a wrong MAC, version or concentrator, or malformed
     late          genuine answers to something else than the message on its way
-    unreadable    records the source could not give, reported to the head-end as a gap
     """
 
     def __init__(
@@ -99,25 +104,24 @@ class Session:
     ) -> None:
         """`first_number`: random below 2**29 where the board has a source of randomness."""
         if body_size < _BODY_SHORTEST:
-            raise ValueError("body of fewer than 256 bytes")
+            raise ValueError("a body without room for a group")
         self.acked_seq = source.first_seq - 1
         self.known_seq = 0
         self.state = GREET
         self.stale = False
-        self.tx = bytearray(body_size + body_size // 4)
+        # A group fits whatever has to be escaped; of several some are left for the next batch.
+        escaped_size = 2 * (GROUP_LIMIT + envelope.OVERHEAD + _FRAMING_SIZE)
+        self.tx = bytearray(max(body_size + body_size // 4, escaped_size))
         self.tx_size = 0
         self.refused = 0
         self.late = 0
-        self.unreadable = 0
         self._source = source
         self._number = first_number - 1
         self._receiver = LinkReceiver(_ANSWER_SIZE)
         self._envelope = Envelope(key, concentrator)
         self._body = bytearray(body_size)
-        self._batch = Batch(self._body, envelope.PAYLOAD, body_size - envelope.OVERHEAD)
-        self._record = bytearray(RECORD_SIZE)
+        self._batch_seq = 0  # first number of the batch on its way
         self._frame_size = 0
-        self._first_seq = 0
         self._tries = 0
         self._since_ticks = 0
         self._back_off_ms = _FIRST_BACK_OFF_MS
@@ -212,7 +216,7 @@ class Session:
         self.known_seq = acked_seq
         self._ahead = acked_seq > source.durable_seq
         self.stale = False
-        stuck = self.state == SENT and acked_seq < self._batch.first_seq
+        stuck = self.state == SENT and acked_seq < self._batch_seq
         if self._ahead or (stuck and acked_seq == self.acked_seq):
             self._step_back(now_ticks)
             return
@@ -221,7 +225,6 @@ class Session:
             # It lost what is no longer kept here: the next HELLO tells it where we begin.
             self._greet()
             return
-        self._first_seq = 0
         self._tries = 0
         if self.state == SENT:
             self._back_off_ms = _FIRST_BACK_OFF_MS
@@ -236,46 +239,42 @@ class Session:
             if (now_ticks - self._since_ticks) & _TICKS_MASK < _GATHER_MS:
                 return BUSY
         self._gathering = False
-        self._send_batch()
+        if not self._send_batch():
+            self._step_back(now_ticks)
         return BUSY
 
     def _send_hello(self) -> None:
         source = self._source
-        first_seq = max(source.first_seq, self._first_seq)
-        pack_into("<II", self._body, envelope.PAYLOAD, first_seq, source.durable_seq + 1)
+        pack_into("<II", self._body, envelope.PAYLOAD, source.first_seq, source.durable_seq + 1)
         self._send(HELLO, 2 * _SEQ_SIZE)
         self.state = GREETED
 
-    def _send_batch(self) -> None:
-        """Pack what follows `acked_seq`; half as much when the escapes make it too long."""
-        source = self._source
-        batch = self._batch
-        first_seq = self.acked_seq + 1
-        limit = source.durable_seq - self.acked_seq
-        while True:
-            batch.begin(first_seq)
-            while batch.count < limit and source.read_into(first_seq + batch.count, self._record):
-                if not batch.add(self._record):
-                    break
-            if batch.count == 0:
-                self._skip_unreadable(first_seq)
-                return
-            if self._send(BATCH, batch.finish()):
-                self.state = SENT
-                return
-            limit = batch.count >> 1
+    def _send_batch(self) -> bool:
+        """Send the groups that follow `acked_seq`; false: the flash does not answer.
 
-    def _skip_unreadable(self, first_seq: int) -> None:
-        """Look for the next readable record; greet again, telling the head-end of the gap."""
+        Fewer of them where the escapes make them too long.
+        """
         source = self._source
-        seq = max(first_seq, self._first_seq)
-        end = min(seq + _SKIP_LIMIT, source.durable_seq + 1)
-        while seq < end and not source.read_into(seq, self._record):
-            seq += 1
-        self._first_seq = seq
-        if seq > source.durable_seq or source.read_into(seq, self._record):
-            self.unreadable += seq - first_seq
-            self._greet()
+        body = self._body
+        start = envelope.PAYLOAD
+        end = len(body) - envelope.OVERHEAD + start
+        self._batch_seq = self.acked_seq + 1
+        while True:
+            seq = self.acked_seq + 1
+            at = last_at = start
+            while seq <= source.durable_seq:
+                size = source.group_into(seq, body, at, end - at)
+                if size <= 0:
+                    break
+                last_at = at
+                at += size
+                seq = source.group_end
+            if at == start:
+                return False
+            if self._send(BATCH, at - start):
+                self.state = SENT
+                return True
+            end = last_at
 
     def _send(self, kind: int, payload_size: int) -> bool:
         """Seal and frame the payload in the body under the next number; false: no room."""

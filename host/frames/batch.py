@@ -3,7 +3,7 @@
     version 1 | concentrator 4 | number 4 | payload | MAC 8
 
     HELLO    first_seq 4, next_seq 4
-    BATCH    first_seq 4, count 1, count times (size 1, record bytes 4 .. 4 + size), CRC-32 4
+    BATCH    groups of packed records, see host/frames/packing.py
     WELCOME  acked_seq 4
     ACK      acked_seq 4
 
@@ -12,23 +12,20 @@ MAC = HMAC-SHA256(key, "dianka/uplink/1" 00 kind | everything before the MAC), f
 
 import hashlib
 import hmac
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import construct as c
 
-from host.frames import record
+from host.frames import packing
+from host.frames.packing import Gap, PackingError
 from host.frames.record import Record
 
 VERSION = 1
 MAC_SIZE = 8
-COUNT_LIMIT = 255
 _PREFIX = b"dianka/uplink/1\0"
-_CRC_SIZE = 4
 _ENVELOPE_SIZE = 9  # version, concentrator and number
-_RECORD_HEAD_SIZE = 8  # t2000, kind, flags, index
 
 _ENVELOPE = c.Struct(
     "version" / c.Int8ul,
@@ -38,11 +35,6 @@ _ENVELOPE = c.Struct(
 )
 _HELLO = c.Struct("first_seq" / c.Int32ul, "next_seq" / c.Int32ul, c.Terminated)
 _ACK = c.Struct("acked_seq" / c.Int32ul, c.Terminated)
-_BATCH = c.Struct(
-    "first_seq" / c.Int32ul,
-    "items" / c.PrefixedArray(c.Int8ul, c.Prefixed(c.Int8ul, c.GreedyBytes)),
-    c.Terminated,
-)
 
 
 class UplinkError(ValueError):
@@ -72,10 +64,17 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive records beginning at `first_seq`."""
+    """Consecutive numbers from `first_seq` on: records, and gaps where there are none any more."""
 
     first_seq: int
     records: list[Record]
+    gaps: list[Gap] = field(default_factory=list)
+
+    @property
+    def next_seq(self) -> int:
+        """The number behind its last."""
+        records = (one.seq + 1 for one in self.records[-1:])
+        return max(*records, *(gap.seq + gap.count for gap in self.gaps[-1:]), self.first_seq)
 
 
 def peek_concentrator(body: bytes) -> int:
@@ -128,32 +127,18 @@ def build_ack(acked_seq: int) -> bytes:
 
 
 def parse_batch(payload: bytes) -> Batch:
-    """Parse BATCH's payload into whole records; UplinkError names what is wrong."""
-    covered, stored = payload[:-_CRC_SIZE], int.from_bytes(payload[-_CRC_SIZE:], "little")
-    if zlib.crc32(covered) != stored:
-        raise UplinkError("bad_crc", f"batch CRC {stored:08X}, computed {zlib.crc32(covered):08X}")
-    parsed = _parse(_BATCH, covered, "BATCH")
-    if not parsed["items"]:
-        raise UplinkError("malformed", "batch of no records")
-    records = []
-    for seq, item in enumerate(parsed["items"], parsed.first_seq):
-        size = len(item) - _RECORD_HEAD_SIZE
-        if not 0 <= size <= record.PAYLOAD_SIZE or not 0 < seq < 1 << 32:
-            raise UplinkError("malformed", f"record {seq} of {len(item)} bytes")
-        head = seq.to_bytes(4, "little") + item[:_RECORD_HEAD_SIZE]
-        body = item[_RECORD_HEAD_SIZE:].ljust(record.PAYLOAD_SIZE, b"\0")
-        records.append(record.parse_parts(head, body))
-    return Batch(parsed.first_seq, records)
+    """Parse BATCH's payload into whole records and gaps; UplinkError names what is wrong."""
+    try:
+        groups = packing.parse_groups(payload)
+    except PackingError as error:
+        raise UplinkError("malformed", f"batch: {error}") from error
+    records = [one for group in groups for one in group.records]
+    return Batch(groups[0].first_seq, records, [one for group in groups for one in group.gaps])
 
 
-def build_batch(records: Sequence[Record]) -> bytes:
-    """Build BATCH's payload of consecutive records, at least one and at most 255."""
-    items = []
-    for one in records:
-        head = record.build(one)[4 : 4 + _RECORD_HEAD_SIZE]
-        items.append(head + one.payload.rstrip(b"\0"))
-    covered = bytes(_BATCH.build({"first_seq": records[0].seq, "items": items}))
-    return covered + zlib.crc32(covered).to_bytes(_CRC_SIZE, "little")
+def build_batch(items: Sequence[Record | Gap]) -> bytes:
+    """Build BATCH's payload of consecutive records and gaps."""
+    return packing.build_groups(items)
 
 
 def _open_unchecked(body: bytes) -> Envelope:

@@ -100,7 +100,8 @@ class Ingest:
         self.counters["batches"] += 1
         self.counters["records"] += outcome.stored
         self.counters["duplicates"] += outcome.duplicates
-        last_seq = parsed.records[-1].seq
+        self.counters["let_go"] += outcome.let_go
+        last_seq = parsed.next_seq - 1
         if outcome.gap:
             self.counters["gap"] += 1
             log.warning(

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from host.frames.packing import Reason
 from host.frames.record import RecordKind
 from host.headend import schema
 from host.headend.store import Store
@@ -46,6 +47,7 @@ class Reconciliation:
     households: list[Household]
     records: int = 0
     records_lost: int = 0
+    records_let_go: int = 0
     readings_taken: int = 0
     readings_stored: int = 0
     duplicates: int = 0
@@ -152,7 +154,7 @@ def _compare_money(store: Store, result: Reconciliation) -> None:
 
 
 def _compare_records(store: Store, result: Reconciliation) -> None:
-    """Every sequence number up to the newest acknowledged is stored."""
+    """Every number up to the newest acknowledged is stored, or was let go to make room."""
     table = schema.records
     count = sa.func.count().label("count")
     stored = {
@@ -160,16 +162,21 @@ def _compare_records(store: Store, result: Reconciliation) -> None:
         for row in store.rows(sa.select(table.c.concentrator, count).group_by("concentrator"))
     }
     for row in store.rows(sa.select(schema.gaps)):
-        lost = row["last_seq"] - row["first_seq"] + 1
-        result.records_lost += lost
+        gone = row["last_seq"] - row["first_seq"] + 1
+        reasons = Reason(row["reasons"])
+        if reasons and Reason.UNREADABLE not in reasons:
+            result.records_let_go += gone
+            continue
+        result.records_lost += gone
         place = f"concentrator {row['concentrator']}"
         numbers = f"{row['first_seq']} to {row['last_seq']}"
         result.differences.append(f"{place}: records {numbers} are lost")
     acked = sum(row["acked_seq"] for row in store.rows(sa.select(schema.concentrators)))
     result.records = sum(stored.values())
-    if acked != result.records + result.records_lost:
+    if acked != result.records + result.records_lost + result.records_let_go:
         what = f"{acked} records acknowledged, {result.records} stored"
-        result.differences.append(f"{what}, {result.records_lost} lost")
+        gone_too = f"{result.records_lost} lost, {result.records_let_go} let go"
+        result.differences.append(f"{what}, {gone_too}")
 
 
 def _compare_readings(store: Store, result: Reconciliation) -> None:

@@ -47,7 +47,15 @@ records = sa.Table(
     sqlite_with_rowid=False,
 )
 
-gaps = sa.Table("gaps", metadata, _key("concentrator"), _key("first_seq"), _number("last_seq"))
+# Numbers without a record: host.frames.packing.Reason says why, 0: nobody has said.
+gaps = sa.Table(
+    "gaps",
+    metadata,
+    _key("concentrator"),
+    _key("first_seq"),
+    _number("last_seq"),
+    _number("reasons"),
+)
 
 meters = sa.Table(
     "meters",
@@ -211,13 +219,18 @@ orders = sa.Table(
 
 # What columns were called in databases of older versions.
 _OLD_NAMES = {"slot": "row", "rates_wh": "registers_wh"}
+# Columns that databases of older versions lack; 0 says so.
+_NEW_COLUMNS = ((gaps, gaps.c.reasons),)
 
 
 def bring_up(connection: sa.Connection) -> None:
-    """Make the tables that are missing; give columns of an older database today's names."""
+    """Make what is missing of the tables; give columns of an older database today's names."""
     for table, old in _old_columns(connection):
         names = f"COLUMN {old} TO {_OLD_NAMES[old]}"
         connection.exec_driver_sql(f"ALTER TABLE {table} RENAME {names}")
+    for table, column in _missing_columns(connection):
+        added = f"COLUMN {column} INTEGER NOT NULL DEFAULT 0"
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD {added}")
     metadata.create_all(connection)
 
 
@@ -226,7 +239,7 @@ def trouble(connection: sa.Connection) -> str:
     there = set(sa.inspect(connection).get_table_names())
     if not there >= set(metadata.tables):
         return "not a head-end's database"
-    if any(_old_columns(connection)):
+    if _old_columns(connection) or _missing_columns(connection):
         return "made by an older version: `dianka headend show` brings it up to date"
     return ""
 
@@ -240,4 +253,15 @@ def _old_columns(connection: sa.Connection) -> list[tuple[str, str]]:
         if table in metadata.tables
         for column in found.get_columns(table)
         if column["name"] in _OLD_NAMES
+    ]
+
+
+def _missing_columns(connection: sa.Connection) -> list[tuple[str, str]]:
+    """Return table and name of each column that a table which is there lacks."""
+    found = sa.inspect(connection)
+    return [
+        (table.name, column.name)
+        for table, column in _NEW_COLUMNS
+        if found.has_table(table.name)
+        and all(column.name != there["name"] for there in found.get_columns(table.name))
     ]

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from host.frames.batch import Batch, Hello
 from host.frames.card import AMOUNT_LIMIT_FEN
+from host.frames.packing import Gap
 from host.frames.record import Record
 from host.headend import schema
 from host.headend.posting import Posting
@@ -75,6 +76,7 @@ class Ingested:
     acked_seq: int
     stored: int
     duplicates: int
+    let_go: int = 0  # numbers the device told to be gaps, newly noticed
     gap: bool = False
 
 
@@ -136,7 +138,8 @@ class Store:
             if lost:
                 gap = {"concentrator": concentrator, "first_seq": acked_seq + 1}
                 last_seq = hello.first_seq - 1
-                connection.execute(sa.insert(schema.gaps), {**gap, "last_seq": last_seq})
+                gap |= {"last_seq": last_seq, "reasons": 0}
+                connection.execute(sa.insert(schema.gaps), gap)
                 acked_seq = last_seq
             _set_position(connection, concentrator, acked_seq, number)
         return Greeting(acked_seq, number, lost, hello.next_seq <= acked_seq)
@@ -157,9 +160,10 @@ class Store:
                 posting = Posting(connection, concentrator, fresh)
                 posting.apply()
                 posting.write()
-                acked_seq = fresh[-1].seq
+            let_go = _note_gaps(connection, concentrator, batch.gaps, acked_seq + 1)
+            acked_seq = max(acked_seq, batch.next_seq - 1)
             _set_position(connection, concentrator, acked_seq, number)
-        return Ingested(acked_seq, len(fresh), len(known))
+        return Ingested(acked_seq, len(fresh), len(known), let_go)
 
     def sell(self, account: str, amount_fen: int) -> int:
         """Note a sale and return its order number: 1, 2, 3.. for each account."""
@@ -317,6 +321,25 @@ def _set_position(
     )
     if changed.rowcount == 0:
         connection.execute(sa.insert(table), {"concentrator": concentrator, **values})
+
+
+def _note_gaps(
+    connection: sa.Connection, concentrator: int, gaps: Sequence[Gap], first_seq: int
+) -> int:
+    """Store what of the gaps is `first_seq` or later; return how many numbers that are."""
+    rows = [
+        {
+            "concentrator": concentrator,
+            "first_seq": max(gap.seq, first_seq),
+            "last_seq": gap.seq + gap.count - 1,
+            "reasons": int(gap.reasons),
+        }
+        for gap in gaps
+        if gap.seq + gap.count > first_seq
+    ]
+    if rows:
+        connection.execute(sa.insert(schema.gaps), rows)
+    return sum(row["last_seq"] - row["first_seq"] + 1 for row in rows)
 
 
 def _compare(connection: sa.Connection, concentrator: int, known: Sequence[Record]) -> None:

@@ -203,5 +203,7 @@ class HeadEnd:
             if known != record:
                 raise Inconsistent(f"record {record.seq} came as {known} and as {record}")
             self.counters["duplicates" if record.seq <= self.acked_seq else "records"] += 1
-            self.acked_seq = max(self.acked_seq, record.seq)
+        for gap in parsed.gaps:
+            self.told_lost.append(range(max(gap.seq, self.acked_seq + 1), gap.seq + gap.count))
+        self.acked_seq = max(self.acked_seq, parsed.next_seq - 1)
         return envelope.number

@@ -493,7 +493,7 @@ def test_groups_hand_out_every_number_and_say_what_is_missing() -> None:
     seq = 1
     missing = 0
     while seq <= world.journal.durable_seq:
-        equal(world.journal.group_into(seq, buf, 100, 30), 0, "no room")
+        equal(world.journal.group_into(seq, buf, 100, 18), 0, "no room")
         size = world.journal.group_into(seq, buf, 100, 600)
         equal(reader.open(100, 700), size)
         equal(reader.first_seq, seq)

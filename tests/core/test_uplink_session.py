@@ -8,6 +8,7 @@ forgets or knows too much; records that cannot be read. Idle polling with the he
 from harness import check, equal, heap_locked
 from uplink import envelope, link, record, session
 from uplink.envelope import Envelope
+from uplink.packing import END, GAP, GROUP_LIMIT, UNREADABLE, Packer, Unpacker
 from uplink.record import RECORD_SIZE
 from uplink.session import Session
 
@@ -17,30 +18,56 @@ START_TICKS = 0x1FFFFFFF - 700
 
 
 class Journal:
-    """Records 1.. in memory; `durable(n)` makes n more durable, `lost` cannot be read."""
+    """Records 1.. in memory, as far as they are durable; `lost` cannot be read any more.
+
+    group_size  numbers of a group, from 1 on; 0: a group begins where it is asked for
+    silent      the flash does not answer
+    """
 
     def __init__(self) -> None:
         self.first_seq = 1
         self.durable_seq = 0
         self.lost: set[int] = set()
         self.escapes = False
-        self.reads = 0
+        self.group_size = 0
+        self.group_end = 0
+        self.silent = False
+        self.refusals = 0
 
     def record(self, seq: int) -> bytearray:
         buf = bytearray(RECORD_SIZE)
         if self.escapes:
             buf[12:60] = b"\x7e" * 48
-        else:
-            buf[12] = seq & 0xFF
+            record.encode_into(buf, 0, seq, 0x7E7E7E7E, record.CARD, 0, 0)
+            return buf
+        buf[12] = seq & 0xFF
         record.encode_into(buf, 0, seq, 800000000 + seq, record.READING, 0, seq & 7)
         return buf
 
-    def read_into(self, seq: int, buf: bytearray) -> bool:
-        self.reads += 1
-        if seq in self.lost or not self.first_seq <= seq <= self.durable_seq:
-            return False
-        buf[:] = self.record(seq)
-        return True
+    def group_into(self, seq: int, buf: bytearray, start: int, limit: int) -> int:
+        """As the firmware's journal."""
+        if self.silent:
+            self.refusals += 1
+            return -2
+        if self.group_size:
+            seq -= (seq - 1) % self.group_size
+        packer = Packer(bytearray(GROUP_LIMIT))
+        packer.begin(0, GROUP_LIMIT, seq)
+        end = seq
+        last = min(self.durable_seq, seq + (self.group_size or 64) - 1)
+        while end <= last:
+            gap = 0
+            while end + gap in self.lost and end + gap <= last:
+                gap += 1
+            if not (packer.add_gap(UNREADABLE, gap) if gap else packer.add(self.record(end))):
+                break
+            end += gap or 1
+        size = packer.finish()
+        if size > limit:
+            return 0
+        self.group_end = end
+        buf[start : start + size] = packer._buf[:size]
+        return size
 
 
 class HeadEnd:
@@ -51,6 +78,7 @@ class HeadEnd:
         self.number = 0
         self.hellos: list[tuple[int, int]] = []
         self.batches: list[tuple[int, int]] = []
+        self.gaps: set[int] = set()
         self.answer = b""
         self._envelope = Envelope(key, CONCENTRATOR)
         self._receiver = link.LinkReceiver(2048)
@@ -67,8 +95,29 @@ class HeadEnd:
             following = record.u32_at(body, envelope.PAYLOAD + 4)
             self._hello(number, first, following)
         else:
-            self._batch(number, first, body[envelope.PAYLOAD + 4])
+            self._batch(number, *self._unpack(body, envelope.PAYLOAD, size - 8))
         self._receiver.release()
+
+    def _unpack(self, body: bytearray, at: int, end: int) -> "tuple[int, int]":
+        """The first number of a batch, and how many follow it."""
+        reader = Unpacker(body)
+        first = next_seq = 0
+        buf = bytearray(RECORD_SIZE)
+        while at < end:
+            size = reader.open(at, end)
+            check(size > 0, "a whole group")
+            check(next_seq in (0, reader.first_seq), "one group follows the other")
+            first = first or reader.first_seq
+            kind = reader.next(buf)
+            while kind >= GAP:
+                if kind == GAP:
+                    equal(reader.reasons, UNREADABLE)
+                    self.gaps.update(range(reader.seq, reader.next_seq))
+                kind = reader.next(buf)
+            equal(kind, END)
+            next_seq = reader.next_seq
+            at += size
+        return first, next_seq - first
 
     def _hello(self, number: int, first: int, following: int) -> None:
         if number < self.number:
@@ -304,7 +353,6 @@ def test_head_end_that_forgot_what_is_gone() -> None:
     world.journal.durable_seq = 21
     world.run_until_idle()
     equal(world.head_end.hellos, [(1, 21), (15, 22)])
-    equal(world.session.unreadable, 0)
     equal(world.head_end.batches[-1], (15, 7))
 
 
@@ -341,35 +389,36 @@ def test_unreadable_records_become_a_gap() -> None:
     world.journal.lost = {1, 2, 10}
     world.journal.lost.update(range(20, 55))
     world.run_until_idle()
-    equal(world.session.unreadable, 38)
-    covered: set[int] = set()
-    for first, count in world.head_end.batches:
-        covered.update(range(first, first + count))
-    equal(covered | world.journal.lost, set(range(1, 61)))
-    equal(covered & world.journal.lost, set())
+    equal(world.head_end.gaps, world.journal.lost)
+    equal(world.head_end.hellos, [(1, 61)], "no greeting for a gap")
+    world.journal.lost = set(range(61, 80))
+    world.journal.durable_seq = 79
+    world.run_until_idle()
+    equal(world.head_end.acked_seq, 79)
 
 
-def test_one_poll_looks_at_a_few_unreadable_records_only() -> None:
-    """The flash is slow, and everything else waits meanwhile."""
-    world = World(200)
-    world.journal.lost = set(range(1, 200))
-    most = 0
-    while world.session.acked_seq < 200:
-        world.journal.reads = 0
-        world.step()
-        most = max(most, world.journal.reads)
-    check(0 < most <= 20, most)
-    equal(world.session.unreadable, 199)
-
-
-def test_unreadable_to_the_end() -> None:
+def test_a_flash_that_does_not_answer_is_asked_again() -> None:
     world = World(durable=30)
-    world.journal.lost = set(range(11, 31))
+    world.step()
+    world.journal.silent = True
+    world.run(100)
+    equal((world.head_end.batches, world.session.acked_seq), ([], 0))
+    check(0 < world.journal.refusals < 8, world.journal.refusals)
+    world.journal.silent = False
     world.run_until_idle()
-    equal(world.session.unreadable, 20)
-    world.journal.durable_seq = 31
-    world.run_until_idle()
-    equal(world.head_end.batches, [(1, 10), (31, 1)])
+    equal((world.head_end.acked_seq, world.head_end.gaps), (30, set()))
+
+
+def test_groups_go_whole_wherever_the_head_end_stands() -> None:
+    """What it has already comes again with the rest of its group."""
+    for group_size in (1, 3, 7, 20):
+        world = World(durable=60)
+        world.journal.group_size = group_size
+        world.head_end.acked_seq = 25
+        world.run_until_idle()
+        equal(world.head_end.acked_seq, 60)
+        first = world.head_end.batches[0][0]
+        check(25 - group_size < first <= 26, first)
 
 
 def test_batches_full_of_escapes_fit() -> None:
@@ -377,6 +426,11 @@ def test_batches_full_of_escapes_fit() -> None:
     world.journal.escapes = True
     world.run_until_idle()
     equal(sum(count for _, count in world.head_end.batches), 40)
+    world = World(durable=40)
+    world.journal.escapes = True
+    world.journal.group_size = 8
+    world.run_until_idle()
+    equal(world.head_end.acked_seq, 40)
 
 
 def test_garbage_between_answers() -> None:
@@ -395,7 +449,7 @@ def test_garbage_between_answers() -> None:
 def test_small_body_is_refused() -> None:
     refused = False
     try:
-        Session(Journal(), KEY, CONCENTRATOR, 1, 255)
+        Session(Journal(), KEY, CONCENTRATOR, 1, 535)
     except ValueError:
         refused = True
     check(refused)

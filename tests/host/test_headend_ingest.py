@@ -50,7 +50,7 @@ def test_greeting_and_batches(ingest: Ingest) -> None:
     assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(11)), "test"), 3) == 16
     assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(11)), "test"), 3) == 16
     assert acked(ingest.answer(frame(Kind.HELLO, 4, hello), "test"), 4) == 16
-    assert ingest.counters == {"hellos": 2, "batches": 3, "records": 16, "duplicates": 6}
+    assert +ingest.counters == {"hellos": 2, "batches": 3, "records": 16, "duplicates": 6}
 
 
 def test_gap_is_not_stored_and_the_old_number_said(ingest: Ingest, store: Store) -> None:
@@ -103,7 +103,7 @@ REFUSED: list[tuple[str, Frame, str]] = [
         frame(Kind.BATCH, 9, PAYLOAD, concentrator=8),
         "no key for concentrator 8",
     ),
-    ("bad_crc", frame(Kind.BATCH, 9, broken_crc(PAYLOAD)), "batch CRC"),
+    ("malformed", frame(Kind.BATCH, 9, broken_crc(PAYLOAD)), "group CRC"),
     ("malformed", frame(Kind.HELLO, 9, b"short"), "HELLO of 5 bytes"),
     ("malformed", frame(Kind.HELLO, 9, batch.build_hello(5, 4)), "HELLO of records 5 to 3"),
     ("malformed", Frame(Kind.BATCH, 9, b"tiny"), "body of 4 bytes"),

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from host.frames.batch import parse_batch
-from host.frames.record import RecordKind
+from host.frames.batch import build_batch, parse_batch
+from host.frames.packing import Gap, Reason
+from host.frames.record import Record, RecordKind
 from host.headend import schema
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
@@ -296,7 +297,10 @@ def test_account_at_two_places(store: Store) -> None:
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [
-        ("DELETE FROM records WHERE seq = 9", "16 records acknowledged, 15 stored, 0 lost"),
+        (
+            "DELETE FROM records WHERE seq = 9",
+            "16 records acknowledged, 15 stored, 0 lost, 0 let go",
+        ),
         ("DELETE FROM readings WHERE seq = 9", "12 readings taken, 11 stored, 0 of them twice"),
         ("DELETE FROM top_ups WHERE seq = 4", "10000 fen sold"),
         ("DELETE FROM orders WHERE account = '000000000001'", "never sold"),
@@ -371,3 +375,44 @@ def test_an_account_whose_money_counts_past_its_end(store: Store) -> None:
     (row,) = store.rows(sa.select(schema.accounts))
     assert (row["credit_fen"], row["debit_fen"]) == (6 * 10**9, 6 * 10**9)
     assert store.rows(sa.select(schema.findings)) == []
+
+
+def test_what_had_to_make_room_is_known_and_not_lost(store: Store) -> None:
+    village = village_of(1, 3)
+    items: list[Record | Gap] = list(village.records)
+    items[3:5] = [Gap(4, 2, Reason.READINGS | Reason.ITEMS)]
+    parsed = parse_batch(build_batch([*items, Gap(items[-1].seq + 1, 1000, Reason.FREEZES)]))
+    outcome = store.ingest(CONCENTRATOR, 1, parsed)
+    assert (outcome.acked_seq, outcome.stored, outcome.let_go) == (
+        village.durable_seq + 1000,
+        village.durable_seq - 2,
+        1002,
+    )
+    gaps = store.rows(sa.select(schema.gaps))
+    assert [(row["first_seq"], row["reasons"]) for row in gaps] == [(4, 5), (items[-1].seq + 1, 2)]
+    assert store.ingest(CONCENTRATOR, 2, parsed).let_go == 0, "told again, and noted once"
+    assert len(store.rows(sa.select(schema.gaps))) == 2
+    result = reconcile(store)
+    assert (result.records_let_go, result.records_lost) == (1002, 0)
+    assert not [one for one in result.differences if "lost" in one]
+
+
+def test_what_cannot_be_read_any_more_is_lost(store: Store) -> None:
+    village = village_of(1, 3)
+    items: list[Record | Gap] = list(village.records)
+    items[3:4] = [Gap(4, 1, Reason.UNREADABLE)]
+    store.ingest(CONCENTRATOR, 1, parse_batch(build_batch(items)))
+    assert "concentrator 7: records 4 to 4 are lost" in differences(store)
+
+
+def test_gaps_of_an_older_database_are_lost_ones(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with Store(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE gaps DROP COLUMN reasons")
+        connection.execute("INSERT INTO gaps VALUES (7, 1, 5)")
+    with pytest.raises(StoreError, match="older version"):
+        Store(path, read_only=True)
+    with Store(path) as store:
+        assert "concentrator 7: records 1 to 5 are lost" in differences(store)

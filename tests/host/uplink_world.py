@@ -6,7 +6,7 @@ from typing import Any
 
 from uplink.session import IDLE, Session
 
-from host.frames import batch, link, record
+from host.frames import batch, link, packing, record
 from host.frames.link import Kind, LinkReader
 from host.frames.record import Record, RecordKind
 from host.headend.ingest import Ingest
@@ -37,14 +37,24 @@ class Village:
     debit_fen: dict[int, int] = field(default_factory=dict)
     credit_fen: dict[int, int] = field(default_factory=dict)
     orders: dict[int, int] = field(default_factory=dict)
+    group_end: int = 0
 
     @property
     def durable_seq(self) -> int:
         return self.first_seq - 1 + len(self.records)
 
-    def read_into(self, seq: int, buf: bytearray) -> bool:
-        buf[:] = record.build(self.records[seq - self.first_seq])
-        return True
+    def group_into(self, seq: int, buf: bytearray, start: int, limit: int) -> int:
+        at = seq - self.first_seq
+        count = 8
+        group = packing.build_groups(self.records[at : at + count])
+        while len(group) > min(limit, packing.GROUP_LIMIT):
+            count -= 1
+            if count == 0:
+                return 0
+            group = packing.build_groups(self.records[at : at + count])
+        buf[start : start + len(group)] = group
+        self.group_end = min(seq + count, self.durable_seq + 1)
+        return len(group)
 
     def write(self, kind: RecordKind, fields: Mapping[str, Any], row: int = 0) -> Record:
         """Append a record, one minute after the one before."""

@@ -46,6 +46,7 @@ _SEGMENTS_STEP = const(64)
 # A block, and the records that may be added before it is written.
 _MEMORY_SIZE = const(4736)
 _GROUP_FRAME = const(16)
+_GAP_GROUP_SIZE = const(96)
 # At most so many records are joined, and a group begun for them has room for all.
 _CHAIN_LIMIT = const(3)
 # What is lost of these with the power comes again: it is read from the meters.
@@ -397,22 +398,24 @@ class Journal:
         if not self._find(seq):
             if self.unread != unread:
                 return UNREADABLE
-            packer = Packer(buf)
-            packer.begin(start, limit, seq)
-            if not packer.add_gap(packing.UNREADABLE, self._hole_end - seq):
-                return 0
+            source = bytearray(_GAP_GROUP_SIZE)
+            packer = Packer(source)
+            packer.begin(0, len(source), seq)
+            packer.add_gap(packing.UNREADABLE, self._hole_end - seq)
+            size = packer.finish()
+            offset = 0
             self.group_end = self._hole_end
-            return packer.finish() - start
-        size = self._read_size
+        else:
+            source = self._window
+            size = self._read_size
+            offset = self._read_offset - self._window_offset
+            while self.reader.look() >= GAP:
+                pass
+            self.group_end = self.reader.next_seq
         if size > limit:
             return 0
-        window = self._window
-        offset = self._read_offset - self._window_offset
         for index in range(size):
-            buf[start + index] = window[offset + index]
-        while self.reader.look() >= GAP:
-            pass
-        self.group_end = self.reader.next_seq
+            buf[start + index] = source[offset + index]
         return size
 
     def find_before(self, index: int, seq: int, first_seq: int) -> int:

@@ -174,7 +174,8 @@ def summary(result: Reconciliation) -> list[str]:
         f"sold {sold} = charged {charged} + balances {balance} + not yet redeemed {unredeemed}",
         f"orders: {result.orders_sold} sold, {result.orders_redeemed} redeemed",
         f"{readings}, duplicates {result.duplicates}",
-        f"records: {result.records} stored, {result.records_lost} lost",
+        f"records: {result.records} stored, {result.records_lost} lost, "
+        f"{result.records_let_go} let go",
     ]
 
 

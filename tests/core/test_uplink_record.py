@@ -1,16 +1,14 @@
-"""Goal: records and batches keep every byte, and nothing altered passes for genuine.
+"""Goal: records keep every byte, and nothing altered passes for genuine.
 
-Method: one record and one batch written out byte for byte; every bit of a record, of a sealed
-body and of its key flipped; batches at their limits; published HMAC-SHA256 vectors (RFC 4231).
-Packing runs with the heap locked.
+Method: one record written out byte for byte; every bit of a record, of a sealed body and of its
+key flipped; published HMAC-SHA256 vectors (RFC 4231).
 """
 
 from binascii import hexlify, unhexlify
 
 from crypto.hmac import Hmac, same
-from harness import check, equal, heap_locked
-from uplink import batch, envelope, record
-from uplink.batch import Batch
+from harness import check, equal
+from uplink import envelope, record
 from uplink.envelope import Envelope
 from uplink.record import RECORD_SIZE
 
@@ -53,16 +51,6 @@ def relay_record(seq: int) -> bytearray:
     buf[12:22] = b"\x01\x02\x03\x00\x10\x00\xff\xff\xff\xff"
     record.encode_into(buf, 0, seq, 0x1234ABCD, record.RELAY, 5, 300)
     return buf
-
-
-def packed(records: "list[bytearray]") -> bytes:
-    """The batch of `records` as bytes."""
-    body = bytearray(2048)
-    one = Batch(body, 100, 1800)
-    one.begin(record.seq_at(records[0], 0))
-    for item in records:
-        check(one.add(item))
-    return bytes(body[100 : 100 + one.finish()])
 
 
 def test_hmac_vectors() -> None:
@@ -124,59 +112,6 @@ def test_record_every_flipped_bit() -> None:
             check(not record.verify(buf, 0), (index, bit))
             buf[index] ^= 1 << bit
     check(record.verify(buf, 0))
-
-
-def test_batch_bytes() -> None:
-    first, second = relay_record(7), relay_record(8)
-    second[12:] = bytes(52)  # a record of zeros only: 8 bytes remain
-    expected = unhexlify(
-        "0700000002" + "12cdab341204052c01" + "010203001000ffffffff" + "08cdab341204052c01"
-    )
-    data = packed([first, second])
-    equal(data[:-4], expected)
-    equal(data[-4:], b"\x55\x0f\x4d\xfc")
-
-
-def test_batch_of_a_full_payload() -> None:
-    buf = relay_record(1)
-    buf[59] = 1
-    data = packed([buf])
-    equal(data[5], 56)
-    equal(data[6:62], bytes(buf[4:60]))
-
-
-def test_batch_says_when_full() -> None:
-    body = bytearray(100)
-    one = Batch(body, 10, 5 + 3 * 19 + 4)
-    one.begin(7)
-    for seq in (7, 8, 9):
-        check(one.add(relay_record(seq)), seq)
-    check(not one.add(relay_record(10)))
-    equal(one.count, 3)
-    equal(one.finish(), 66)
-    equal(body[:10], bytes(10))
-    equal(body[76:], bytes(24))
-
-
-def test_batch_count_limit() -> None:
-    one = Batch(bytearray(4096), 0, 4096)
-    buf = bytearray(RECORD_SIZE)
-    one.begin(1)
-    for index in range(batch.COUNT_LIMIT):
-        check(one.add(buf), index)
-    check(not one.add(buf))
-    equal(one.count, 255)
-
-
-def test_packing_does_not_allocate() -> None:
-    one = Batch(bytearray(1024), 9, 1000)
-    buf = relay_record(7)
-    one.begin(7)
-    with heap_locked():
-        added = one.add(buf)
-        record.seq_at(buf, 0)
-        record.index_at(buf, 0)
-    check(added)
 
 
 def test_envelope_bytes() -> None:
