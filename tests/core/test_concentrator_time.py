@@ -26,7 +26,8 @@ def clocks(bench: Bench) -> "list[tuple[int, int, int]]":
     found = []
     for seq in range(journal.first_seq, journal.durable_seq + 1):
         if journal.read_into(seq, buf) and record.kind_at(buf, 0) == record.CLOCK:
-            found.append((*record.clock_at(buf, 0), buf[record.PAYLOAD + 8]))
+            old_t2000, new_t2000 = record.clock_at(buf, 0)
+            found.append((old_t2000, new_t2000, buf[record.PAYLOAD + 8]))
     return found
 
 
