@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LINE_COLUMNS = 99
 FUNCTION_LINES = 70
+CLASS_LINES = 420
 
 
 @dataclass(frozen=True)
@@ -466,6 +467,17 @@ def function_length(source: Source) -> Iterator[Finding]:
                 yield Finding(node.lineno, f"{node.name} has {count} lines, over {FUNCTION_LINES}")
 
 
+def class_length(source: Source) -> Iterator[Finding]:
+    """A class of the host has one job."""
+    if not source.path.startswith("host/"):
+        return
+    for node in source.nodes:
+        if isinstance(node, ast.ClassDef):
+            count = (node.end_lineno or node.lineno) - node.lineno + 1
+            if count > CLASS_LINES:
+                yield Finding(node.lineno, f"{node.name} has {count} lines, over {CLASS_LINES}")
+
+
 def line_length(source: Source) -> Iterator[Finding]:
     """A line fits beside another. ruff holds Python to it; prose and data wrap as they like."""
     if not source.path.endswith((*_WRAPPED, *_NAMES)):
@@ -551,6 +563,7 @@ RULES: tuple[Rule, ...] = (
     raise_for_money,
     unit_suffixes,
     function_length,
+    class_length,
     line_length,
     module_docstring,
     finished,

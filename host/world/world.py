@@ -12,7 +12,7 @@ the whole world. A power cut is an exception out of the flash: what runs is thro
 
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from random import Random
 from typing import Any
@@ -24,9 +24,7 @@ from ports import Unreadable
 from host.sim.clock import DEFAULT_START_T2000, VirtualClock
 from host.sim.headend import HeadEnd, HeadEndFaults, Inconsistent
 from host.sim.line import Line, LineFaults
-from host.sim.load import Load
-from host.sim.meter import Meter, Relay
-from host.sim.profile import PROFILES
+from host.sim.meter import Relay
 from host.sim.storage import PowerCut, Storage
 from host.units import DAY_S, HOUR_S, to_datetime
 from host.world.agenda import Agenda
@@ -38,7 +36,8 @@ from host.world.console_side import ConsoleSide
 from host.world.faults import NO_FAULTS, Faults, draw, named
 from host.world.flash_faults import FlashFaults
 from host.world.households import CARD_KEY_VERSION, DISTRICT, HOUR_US, KEY, MINUTE_US, Households
-from host.world.incidents import Incidents, draw_registers
+from host.world.incidents import Incidents
+from host.world.meters import MeterMaker
 from host.world.scenarios import ANY, SCENARIOS, draw_limits
 from host.world.station import Station
 from host.world.technician import Technician, tariff_commands
@@ -59,43 +58,11 @@ BACKUPS_A_DAY = 1.0
 # Looks at the flash that a start takes, or more.
 _START_LOOKS = 100
 _TICK_US = 10 * MINUTE_US
-# Motors take up to four seconds.
-_RELAY_LAG_US = 4_000_000
-
 # Days after 2026-01-02 on which a world may begin: an ordinary one, and two before a new month.
 _START_DAYS = (0, 28, 29)
 
 
-# Profile and speed of meters; every second one is ordinary.
-_KINDS = (
-    *(("plain", 2400),) * 3,
-    ("plain", 9600),
-    ("relay-1997", 1200),
-    ("relay-1997", 2400),
-)
 _LOOKS = ("save", "status", "counters", "meter list", "journal 1 9")
-
-
-@dataclass
-class WatchedRelay(Relay):
-    """A relay that tells when it moves, and takes its time, if `later` has it called."""
-
-    moved: Callable[[bool], None] | None = None
-    later: Callable[[Callable[[], None]], None] | None = None
-
-    def set(self, is_open: bool) -> bool:
-        """Take the command; true where it moves the relay."""
-        self.commanded_open = is_open
-        moves = self.open != is_open
-        if self.later is None:
-            self._move(is_open)
-        else:
-            self.later(lambda: self._move(is_open))
-        return moves
-
-    def _move(self, is_open: bool) -> None:
-        if super().set(is_open) and self.moved is not None:
-            self.moved(is_open)
 
 
 class World:
@@ -122,8 +89,8 @@ class World:
         start_t2000 = DEFAULT_START_T2000 + self._random.choice(_START_DAYS) * DAY_S
         self.clock = VirtualClock(start_t2000 + self._random.randrange(24) * 3600)
         self.agenda = Agenda(self.clock)
-        self._made = 0
-        self.meters = self._make_meters(meters)
+        maker = MeterMaker(self._random, self.agenda, meters, self._relay_moved)
+        self.meters = [maker.make(index) for index in range(meters)]
         self.line = Line(self.clock, self.meters, random=self._branch())
         self.headend = self._make_headend(self._branch())
         self.storage = Storage(random=self._branch())
@@ -142,7 +109,7 @@ class World:
         self._flash = FlashFaults(self._branch(), lambda: self.storage, self.checkers)
         self.incidents = Incidents(
             *(self.agenda, self._branch(), self.console, self.households),
-            *(self.meters, self._make_meter),
+            *(self.meters, maker.make),
         )
         self.restarts = 0
         self.app: App | None = None
@@ -162,45 +129,9 @@ class World:
         kind = Station if self.scenario.station else HeadEnd
         return kind(self.clock, CONCENTRATOR, UPLINK_KEY, random=random)
 
-    def _make_meters(self, count: int) -> list[Meter]:
-        loads = [
-            Load(self._random.getrandbits(32), self._random.choice((40, 100, 200, 400)))
-            for _ in range(count)
-        ]
-        self._loads = loads
-        return [self._make_meter(index) for index in range(count)]
-
-    def _make_meter(self, index: int) -> Meter:
-        """A meter for a household, another each time."""
-        random = self._random
-        relay = WatchedRelay(later=self._delay())
-        relay.moved = self._mover(index, relay)
-        profile, baud = random.choice(_KINDS)
-        self._made += 1
-        meter = Meter(
-            f"{random.randrange(10**8) * 10_000 + self._made:012d}",
-            *(self._loads[index], self.clock.now_t2000(), draw_registers(random)),
-            baud=baud,
-            profile=PROFILES[profile],
-            relay=relay,
-        )
-        meter.reply_delay_ms = random.randrange(20, 400)
-        return meter
-
-    def _mover(self, index: int, relay: Relay) -> Callable[[bool], None]:
-        def moved(is_open: bool) -> None:
-            if self.meters[index].relay is not relay:
-                return  # it was taken down meanwhile
+    def _relay_moved(self, index: int, relay: Relay, is_open: bool) -> None:
+        if self.meters[index].relay is relay:  # else it was taken down meanwhile
             self.checkers.relay_moved(index, is_open, self.clock.now_us())
-
-        return moved
-
-    def _delay(self) -> Callable[[Callable[[], None]], None] | None:
-        """How a relay takes its time: every second one acts at once."""
-        if self._random.random() < 0.5:
-            return None
-        lag_us = self._random.randrange(_RELAY_LAG_US)
-        return lambda move: self.agenda.after(lag_us, move)
 
     # --- the course of it ------------------------------------------------------------------------
 
