@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
     Column = Any  # array[int] | bytearray: a slice of either takes only its own kind
 
-# Outcomes of `put`.
+# Outcomes of `put`; any other: the storage has refused.
 MORE = const(0)
 WRITTEN = const(1)  # all but its end
-FAILED = const(2)
+_FAILED = const(2)
 
 # What `_check` finds.
 _WHOLE = const(0)
@@ -60,12 +60,7 @@ _ENTRY_SIZE = const(6)
 _CRC_SIZE = const(4)
 _STEP_SIZE = const(1024)
 _COLUMNS_LIMIT = const(64)
-_CODES = {2: "H", 4: "I"}
 _NO_IDENTITY = bytes(_IDENTITY_SIZE)
-
-
-class TooManyRows(Unreadable):
-    """The checkpoint has more meters than this build has room for: it must not be run here."""
 
 
 def file_name(seq: int) -> str:
@@ -142,7 +137,7 @@ class Checkpoint:
     def put(self) -> int:
         """Write a part, at most 1024 bytes, as the tables are now; return the outcome."""
         if not self.busy:
-            return FAILED
+            return _FAILED
         if self._place == len(self._columns):
             return WRITTEN
         rows, items, width = self._shape(self._place, self._count)
@@ -152,7 +147,7 @@ class Checkpoint:
         view = memoryview(self._columns[self._place])
         if start < end and not self._put(bytes(view[start : self._done])):
             self.busy = False
-            return FAILED
+            return _FAILED
         if self._done == end:
             self._place += 1
             self._done = 0
@@ -208,7 +203,7 @@ class Checkpoint:
 
         Of the others the newest whole one is the older. A file that is torn is deleted; one that
         is rotten or unread is counted. `feed` is called after each part that is read. Raises
-        Unreadable where the tables may be half filled, and TooManyRows.
+        Unreadable where the tables may be half filled, or have more rows than this build.
         """
         self.seq = self.older_seq = self.highest_seq = self.unread = self.rotten = 0
         names = self._storage.names(_PREFIX)
@@ -235,7 +230,8 @@ class Checkpoint:
             else:
                 count = self._chunk[8] | self._chunk[9] << 8
                 if count > self._limit:
-                    raise TooManyRows(str(count) + " meters, room for " + str(self._limit))
+                    meters = " meters, this board has room for "
+                    raise Unreadable(str(count) + meters + str(self._limit))
                 self.seq = u32_at(self._chunk, 4)
                 self.identity = bytes(self._chunk[_IDENTITY:_FILE_HEAD_SIZE])
                 self._fill(name, feed)
@@ -342,7 +338,8 @@ class Checkpoint:
                 part = bytes(memoryview(self._chunk)[:size])
                 to = row * here + start
                 # A slice of an array takes an array of the same kind.
-                column[to : to + count] = array(_CODES[width], part) if width > 1 else part
+                code = "I" if width == 4 else "H"
+                column[to : to + count] = array(code, part) if width > 1 else part
 
     def _read(self, name: str, offset: int, buf: bytearray, size: int) -> None:
         """Fill `buf` from a file that was whole just now; raises Unreadable."""

@@ -1,0 +1,154 @@
+"""Goal: whatever the power does while settings, a tariff, readings and a checkpoint are written,
+one between the other, nothing that was durable is lost and nothing counts twice.
+
+Method: the whole application on a flash whose power fails at each block operation of such a life,
+torn in three ways in turn. After each cut it starts anew: every record that was durable is there,
+the tables are those that the records alone make, and the settings are the old or the new ones.
+"""
+
+from array import array
+
+from concentrator.books.tariffs import name_of
+from concentrator.settings import GOOD
+from concentrator_world import Bench
+from cut_flash import TEARS, Flash, PowerCut, blank, mounted
+from harness import check, equal
+from memory_storage import Storage
+from prepay.ledger import CHARGED
+from tariff_images import ENDLESS, image, ladder, terms
+from uplink.record import STATUS_UNKNOWN
+
+METERS = 2
+DEARER = image(2, 1, (ladder((), (60000000, 25000000)),), (terms(0, ENDLESS),))
+
+
+class Life:
+    """A bench on a flash; `durable_seq` is the newest record that it was told to be durable."""
+
+    def __init__(self) -> None:
+        self.bench = bench = Bench(METERS)
+        equal(bench.app.settings.change("console_key", "5a" * 16), "")
+        bench.read_all()
+        bench.insert(bench.card(1, 5000))
+        check(bench.save())
+        check(bench.app.journal.sync())
+        self.wh = [list(meter.wh) for meter in bench.meters]
+        self.start_t2000 = bench.app.books.t2000
+        self.start = blank()
+        storage = mounted(Flash(self.start))
+        for name in bench.storage.files:
+            data = bench.storage.files[name]
+            check(storage.replace(name, data, len(data)), name)
+        self.durable_seq = 0
+        self.charges = 0
+
+    def begin(self, flash: Flash) -> None:
+        """Start on this flash, as everything was before."""
+        for index in range(METERS):
+            self.bench.meters[index].wh = list(self.wh[index])
+        self.bench.storage = mounted(flash)  # type: ignore[assignment]  # another storage
+        self.bench.restart()
+        self.bench.app.books.t2000 = self.start_t2000
+        self.durable_seq = self.bench.app.journal.durable_seq
+        self.charges = 0
+
+    def charge(self, index: int) -> None:
+        """Read a meter that has gone on; every 13th makes what waits durable."""
+        bench = self.bench
+        app = bench.app
+        app.books.t2000 += 60
+        wh = bench.meters[index].wh
+        wh[0] += 37
+        values = array("i", (sum(wh), wh[0], wh[1], 0, 0))
+        equal(app.books.take_reading(index, values, 5, STATUS_UNKNOWN), CHARGED)
+        self.charges += 1
+        if self.charges % 13 == 0:
+            check(app.journal.sync())
+            self.durable_seq = app.journal.durable_seq
+
+    def checkpoint(self, acked_seq: int = -1) -> None:
+        """Write one, and charge between its parts; the head-end has records up to `acked_seq`."""
+        app = self.bench.app
+        check(app.keeper.begin())
+        part = 0
+        while app.checkpoint.busy:
+            self.charge(part % 2)
+            app.keeper.step(self.bench.ticks, acked_seq)
+            part += 1
+
+    def live(self) -> None:
+        """All that writes to the flash, one between the other."""
+        app = self.bench.app
+        self.charge(0)
+        equal(app.settings.change_all([("interval_s", "1800"), ("district", "77")]), "")
+        self.checkpoint()
+        name = name_of(DEARER)
+        app.tariffs.begin(len(DEARER))
+        app.tariffs.put(0, DEARER)
+        equal(app.tariffs.store(1, name), "")
+        check(app.books.set_tariff(1, name, len(DEARER)))
+        self.charge(1)
+        self.checkpoint()
+        check(app.books.set_behind(True))
+        self.checkpoint(app.journal.durable_seq)
+        self.charge(0)
+        app.keeper.step(self.bench.ticks, app.journal.durable_seq)
+        check(app.journal.first_seq > 1)
+        equal(app.settings.change("interval_s", "900"), "")
+
+    def verify(self, what: object) -> None:
+        """Everything is there once; what the records alone make is the same."""
+        app = self.bench.app
+        check(app.journal.durable_seq >= self.durable_seq, what)
+        equal(app.settings.health, GOOD, what)
+        found = app.settings.number("interval_s"), app.settings.number("district")
+        check(found in ((900, 4711), (1800, 77), (900, 77)), (what, found))
+        check(not app.login.allows(), what)
+        check(app.tariffs.find(1) is not None, what)
+        tables = self.tables()
+        storage = self.bench.storage
+        # Without any checkpoint where all records are kept, else without the newest.
+        left_out = storage.names("k") or []
+        if app.journal.first_seq > 1:
+            left_out = left_out[-1:]
+            check(app.checkpoint.older_seq >= app.journal.first_seq - 1, what)
+        alone = Storage()
+        for name in storage.names("") or ():
+            if name not in left_out:
+                buf = bytearray(storage.size(name))
+                storage.read_into(name, 0, buf, len(buf))
+                alone.files[name] = bytes(buf)
+        behind = app.books.behind
+        self.bench.storage = alone
+        self.bench.restart()
+        equal((self.tables(), self.bench.app.books.behind), (tables, behind), what)
+
+    def tables(self) -> "list[bytes]":
+        """Money and meters."""
+        app = self.bench.app
+        columns = app.ledger.columns() + app.registry.columns()
+        return [bytes(memoryview(c)) for c in columns if c is not app.registry.freeze_day]
+
+
+def test_a_cut_at_every_operation() -> None:
+    life = Life()
+    rehearsal = Flash(bytearray(life.start))
+    life.begin(rehearsal)
+    first = rehearsal.operations
+    life.live()
+    operations = rehearsal.operations - first
+    check(operations > 80, operations)
+    cuts = 0
+    for cut_at in range(operations):
+        data = bytearray(life.start)
+        flash = Flash(data)
+        life.begin(flash)
+        flash.cut_after(cut_at, TEARS[cut_at % len(TEARS)])
+        try:
+            life.live()
+        except PowerCut:
+            cuts += 1
+        life.bench.storage = mounted(Flash(data))  # type: ignore[assignment]  # as after a start
+        life.bench.restart()
+        life.verify((cut_at, TEARS[cut_at % len(TEARS)]))
+    equal(cuts, operations)
