@@ -480,6 +480,8 @@ class Packer:
             return False
         if self.count == 0:
             self.base_t2000 = 0
+            for place in range(PAYLOAD):
+                self.before[place] = 0
         buf = self._buf
         buf[at] = GAP
         buf[at + 1] = reasons

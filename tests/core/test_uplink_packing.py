@@ -189,6 +189,27 @@ def test_at_most_255_items() -> None:
     check(count <= packing.COUNT_LIMIT and packer.finish() <= packing.GROUP_LIMIT)
 
 
+def test_a_group_that_begins_with_a_gap_knows_nothing_of_the_one_before() -> None:
+    buf = bytearray(packing.GROUP_LIMIT)
+    packer = Packer(buf)
+    packer.begin(0, len(buf), 1)
+    packer.add(reading(1, (100,), index=7))
+    packer.finish()
+
+    packer.begin(0, len(buf), 2)
+    packer.add_gap(packing.LET_GO_READINGS, 3)
+    later = reading(5, (100,), t2000=NOW + 25200, index=9)
+    packer.add(later)
+    size = packer.finish()
+
+    reader = Unpacker(buf)
+    equal(reader.open(0, size), size)
+    found = bytearray(RECORD_SIZE)
+    equal(reader.look(), packing.GAP)
+    check(reader.next(found))
+    equal(found[:-4], later[:-4])
+
+
 def test_gaps_are_as_long_as_they_say() -> None:
     packer = Packer(bytearray(packing.GROUP_LIMIT))
     packer.begin(0, packing.GROUP_LIMIT, 1000)
