@@ -255,6 +255,21 @@ def test_a_checkpoint_is_not_written_while_the_flash_takes_no_records() -> None:
     equal(bench.app.checkpoint.seq, seq)
 
 
+def test_a_flash_that_took_nothing_for_a_while_has_its_room_again() -> None:
+    bench = upright()
+    journal = bench.app.journal
+    takes = bench.storage.append
+    bench.storage.append = lambda name, buf, size: False  # type: ignore[method-assign]  # it fails
+    for _ in range(20):
+        bench.app.books.note_line(INDEX, record.LINE_ANSWERS, 0)
+        check(not journal.sync())
+        bench.run(1)
+    bench.storage.append = takes  # type: ignore[method-assign]  # as it was
+    bench.run(60)
+
+    equal((journal.count, journal.free_blocks), (0, bench.storage.blocks()[1]))
+
+
 def test_a_checkpoint_comes_by_itself_when_blocks_become_few() -> None:
     bench = upright()
     app = bench.app

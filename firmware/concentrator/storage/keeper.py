@@ -100,6 +100,7 @@ class Keeper:
         self._thinner = Thinner(journal, storage)
         # The records of the last attempt at a checkpoint, which may have failed.
         self._tried_seq = 0
+        self._failures = 0
         self._low_blocks = 0
         # When the last part of a checkpoint was written, -1: none was.
         self._part_ticks = -1
@@ -149,6 +150,10 @@ class Keeper:
         """
         journal = self._journal
         left_ms = self._sync(now_ticks)
+        if journal.failures != self._failures:
+            # What failed has taken no block, or one that is not counted.
+            self._failures = journal.failures
+            self._measure()
         seq = min(acked_seq, self._checkpoint.older_seq)
         if journal.first_seq <= seq:
             journal.drop(seq)
