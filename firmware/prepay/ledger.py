@@ -332,9 +332,16 @@ class Ledger:
             self._enter_period(period_t2000)
             return
         self.new_period_t2000 = period_t2000
-        opened = not (self.new_used_wh or self.new_debit_fen or self.new_quota)
-        if opened and tariff.opened != _WHOLE:
+        if tariff.opened != _WHOLE and self._is_opened(index):
             self.new_quota = _months_left(tariff, t2000)
+
+    def _is_opened(self, index: int) -> bool:
+        """Whether nothing was used yet, neither here nor, as somebody has said, elsewhere."""
+        known_wh = self.new_used_wh + self.new_quota
+        at = index * self.rates_limit
+        for register in range(self.rates_limit):
+            known_wh += self.registers_wh[at + register]
+        return known_wh == 0
 
     def _measure(self, index: int, elapsed_s: int, first: bool) -> int:
         """Set the energy of each register since the last reading; return the outcome."""

@@ -220,15 +220,13 @@ class Account:
         self.used_wh, self.period, self.moment = other.used_wh, other.period, other.moment
         self.months, self.spans = other.months, list(other.spans)
         self.free_wh, self.free_period = other.free_wh, other.free_period
-        # That it had charges makes it an account of before.
-        self.charged_yuan = other.charged_yuan
 
     def start(self, moment: datetime, registers_wh: Sequence[int]) -> None:
         """Note the registers without a charge."""
         period = self.calendar.period_at(moment)
         self._enter_free(moment)
         if self.period is None:
-            if not (self.used_wh or int(self.charged_yuan * 100) or self.spans):
+            if self.moment is None and not (self.used_wh or self.spans):
                 self._begin_part(moment, self.calendar.tariff.part_year.opened)
             self.period = period
         else:

@@ -25,21 +25,29 @@ TARIFFS = (
     "rates": ["peak", "valley"], "tiers": [
     {"upto_kwh": "26", "prices": ["0.99500875", "0.22914475"]},
     {"upto_kwh": "60.5", "prices": ["1.04500875", "0.27914475"]},
-    {"prices": ["1.29500875", "0.52914475"]}]}""",
+    {"prices": ["1.29500875", "0.52914475"]}],
+    "households": {"large": {"extra_kwh": ["11", "3.5"]}, "other": {"tiers": [
+    {"upto_kwh": "7", "prices": ["0.7", "0.6"]}, {"prices": ["1.2", "0.60000001"]}]}},
+    "part_year": {"opened": "this_month", "household": "this_month"}}""",
     """{"name": "one price", "tier_period": "none", "rates": ["flat"],
-    "tiers": [{"prices": ["0.52886875"]}], "standing_yuan_per_day": "0.1234567"}""",
+    "tiers": [{"prices": ["0.52886875"]}], "standing_yuan_per_day": "0.1234567",
+    "standing_yuan_per_month": "1.25"}""",
     """{"name": "seasons", "tier_period": "month", "tier_reset": ["01 00"],
     "rates": ["peak", "valley"], "tiers": [
     {"upto_kwh": "12", "prices": ["0.58886875", "0.3"]}, {"prices": ["0.9", "0.6"]}],
     "seasons": [{"from": "01-01"}, {"from": "01-04", "tiers": [
     {"upto_kwh": "20", "prices": ["0.7", "0.2"]}, {"prices": ["1.1", "0.5"]}]},
     {"from": "02-01", "tiers": [
-    {"upto_kwh": "4", "prices": ["0.61", "0.41"]}, {"prices": ["0.81", "0.51"]}]}]}""",
+    {"upto_kwh": "4", "prices": ["0.61", "0.41"]}, {"prices": ["0.81", "0.51"]}]}],
+    "households": {"low income": {"free_kwh": "2"}}, "free_period": "month",
+    "free_reset": "03 12"}""",
     """{"name": "two sets", "tier_period": "year", "tier_reset": ["01-01 00"],
     "rates": ["peak", "valley"], "tiers": [
-    {"upto_kwh": "15", "prices": ["0.5", "0.25"]}, {"prices": ["0.75", "0.5"]}],
+    {"upto_kwh": "15", "prices": ["0.5", "0.25"]}, {"prices": ["0.75", "0.25"]}],
+    "tier_rates": ["peak"],
     "next": [{"from": "2026-01-03 09", "tiers": [
-    {"upto_kwh": "25", "prices": ["0.55555555", "0.22222222"]}, {"prices": ["0.8", "0.4"]}]},
+    {"upto_kwh": "25", "prices": ["0.55555555", "0.22222222"]}, {"prices": ["0.8", "0.4"]}],
+    "tier_rates": ["peak", "valley"]},
     {"from": "2026-01-31 13", "tier_period": "month", "tier_reset": ["02 05"]}]}""",
     """{"name": "the clock tells", "tier_period": "month", "tier_reset": ["01 00"],
     "rates": ["peak", "valley"], "tiers": [
@@ -149,6 +157,7 @@ def draw_settings(random: Random) -> dict[str, int]:
 def draw_kinds(random: Random, count: int) -> list[Kind]:
     """What kind each account is: half of them ordinary, on every tariff in turn."""
     first = random.randrange(len(TARIFFS))
+    households = [len(tariff.household_names) for tariff in read_tariffs().values()]
     kinds = []
     for index in range(count):
         number = 1 + (first + index) % len(TARIFFS)
@@ -156,7 +165,7 @@ def draw_kinds(random: Random, count: int) -> list[Kind]:
         if random.random() < 0.5:
             kind = Kind(
                 number,
-                random.randrange(3) if number == 1 else 0,
+                random.randrange(3) if number == 1 else index % households[number - 1],
                 random.randrange(4),
                 random.choice((1, 1, 2, 3)),
                 int(random.random() < 0.25),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from host.frames.record import Record
-from host.units import DAY_S, HOUR_S
+from host.units import DAY_S, HOUR_S, to_datetime
 from host.world.checks.account import FEN_E11, Account, Order, Violation
 from host.world.terms import Terms
 
@@ -218,6 +218,8 @@ class Money:
             raise Violation(
                 "money", f"record {one.seq} sets a debt of {account.debt_fen} to {fields}"
             )
+        if account.pricing is not None:
+            account.pricing.change_household(fields["household"], to_datetime(one.t2000))
         account.household, account.grade = fields["household"], fields["grade"]
         account.multiplier = fields["multiplier"] or 1
         account.guard = bool(fields["guard"])
