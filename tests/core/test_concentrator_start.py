@@ -10,6 +10,7 @@ import sys
 from array import array
 
 import main
+from concentrator.console.commands import Commands
 from concentrator.lamps import LOOK
 from concentrator.storage.checkpoint import file_name
 from concentrator_world import Bench
@@ -223,6 +224,7 @@ def test_books_that_are_behind_stay_so() -> None:
             check(bench.save())
         bench.restart()
         check(bench.app.books.behind)
+        check("books behind" in Commands(bench.app).run("status"))
         equal(bench.insert(bench.card(2, 5000))[1], 0)
     check(bench.app.restored())
     for save in (False, True):

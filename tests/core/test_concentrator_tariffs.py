@@ -126,6 +126,7 @@ def test_readings_are_replayed_without_their_tariff() -> None:
     check(app.signals() & LOOK, "a technician is needed")
     lines = Commands(app).run("tariff list")
     check("missing - -" in lines[1], lines[1])
+    check("tariffs_unusable 1" in Commands(app).run("status"))
     # Until it is there again nothing is charged; then all of it, and the account goes on.
     bench.meters[0].wh[0] += 200
     bench.read_all()

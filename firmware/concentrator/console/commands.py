@@ -102,6 +102,8 @@ def _status(app: "App", arguments: "list[str]") -> "list[str]":
         "relays_pending " + str(registry.pending),
         "journal " + str(app.journal.first_seq) + " " + str(app.journal.durable_seq),
         "checkpoint " + str(app.checkpoint.seq),
+        "books " + ("behind" if books.behind else "level"),
+        "tariffs_unusable " + str(sum([1 for trouble in app.tariffs.troubles if trouble])),
         "settings " + ("good", "one_copy", "lost")[app.settings.health],
         "acked " + str(max(0, app.uplink.acked_seq)),
     ]
