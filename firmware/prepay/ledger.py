@@ -539,7 +539,7 @@ class Ledger:
             return quota
         if t2000 <= 0 or _settles(period_t2000, tariff.period_at(t2000)):
             return -1
-        tariff.count_months(t2000)
+        tariff.count_months(t2000, period_t2000)
         months = tariff.months_left
         if tariff.changed == _NEXT_MONTH:
             months -= 1

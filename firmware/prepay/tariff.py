@@ -375,16 +375,17 @@ class Tariff:
         since = _month_count((from_t2000 + DAY_S - 1) // DAY_S - 1)
         return _month_count((until_t2000 + DAY_S - 1) // DAY_S - 1) - since
 
-    def count_months(self, t2000: int) -> None:
+    def count_months(self, t2000: int, period_t2000: int = 0) -> None:
         """Set `months` of the year that `t2000` lies in and `months_left`, its own included.
 
-        A tier period of a month or none has one month.
+        `period_t2000` is the account's, where it began later than a tariff knows that has let go
+        its past. A tier period of a month or none has one month.
         """
         self.seek(t2000)
         self.months = self.months_left = 1
         if self.period_t2000 & 3 != _YEAR:
             return
-        start_t2000 = self.period_t2000 - _YEAR
+        start_t2000 = max(self.period_t2000, period_t2000) - _YEAR
         begun_s = _second_of_month(start_t2000)
         begun = _month_count(start_t2000 // DAY_S)
         months = _month_count(self._period_end_t2000 // DAY_S) - begun

@@ -109,12 +109,17 @@ class Calendar:
         changed = [at for at in range(1, position + 1) if settling[at] != settling[at - 1]]
         return Period(terms.period, max([period, *(self.sets[at].start for at in changed[-1:])]))
 
-    def months_at(self, moment: datetime) -> tuple[int, int]:
-        """Months of the year of the tiers that `moment` lies in, and those left, its own too."""
+    def months_at(self, moment: datetime, began: Period | None = None) -> tuple[int, int]:
+        """Months of the year of the tiers that `moment` lies in, and those left, its own too.
+
+        `began` is the account's period, where that began later than the file still says.
+        """
         terms = self.terms_at(moment)
         period = self.period_at(moment)
         if period is None or period.kind != "year":
             return 1, 1
+        if began is not None and began.start > period.start:
+            period = began
         ends = [*_settlements(terms, moment.year), min(_settlements(terms, moment.year + 1))]
         end = min(one for one in ends if one > moment)
         starts = [period.start]
@@ -251,7 +256,7 @@ class Account:
             return
         if self.period.ends_with(self.calendar.period_at(moment)):
             raise HouseholdError("the tier period is over, and its last reading is due")
-        months, left = self.calendar.months_at(moment)
+        months, left = self.calendar.months_at(moment, self.period)
         left -= rule == "next_month"
         if not self.spans:
             self.months, self.spans = months, [Span(before, months)]

@@ -19,13 +19,18 @@ from host.headend.journal import JournalError, records_of
 
 @dataclass
 class Row:
-    """A day or a tier period of the statement; cells are (tier, rate, price): (Wh, yuan).
+    """A day or a tier period of the statement.
+
+    Cells are (tier, rate, price, service fee in it): (Wh, yuan).
 
     Tiers count from 1 on; 0 is what costs nothing.
     """
 
-    cells: dict[tuple[int, str, Fraction], tuple[int, Fraction]] = field(default_factory=dict)
+    cells: dict[tuple[int, str, Fraction, Fraction], tuple[int, Fraction]] = field(
+        default_factory=dict
+    )
     charged_yuan: Fraction = Fraction(0)
+    service_yuan: Fraction = Fraction(0)
     paid_yuan: Fraction = Fraction(0)
     balance_yuan: Fraction | None = None
     notes: list[str] = field(default_factory=list)
@@ -102,10 +107,11 @@ def _rows(statement: Statement, by: str) -> dict[str, Row]:
                 current = f"from {line.period:%Y-%m-%d %H:%M}" if line.period else "all"
             row = rows.setdefault(current, Row())
             rate = "standing charge" if line.rate is None else rates[line.rate]
-            place = (line.tier + first, rate, line.price)
+            place = (0 if line.free else line.tier + first, rate, line.price, line.service)
             wh, yuan = row.cells.get(place, (0, Fraction(0)))
             row.cells[place] = (wh + line.wh, yuan + line.yuan)
             row.charged_yuan += line.yuan
+            row.service_yuan += line.service * line.wh / 1000
         if by == "day":
             current = f"{entry.moment:%Y-%m-%d}" if not entry.lines else current
         _note(rows.setdefault(current, Row()), entry)
@@ -127,17 +133,9 @@ def _fields(statement: Statement, rows: dict[str, Row]) -> dict[str, object]:
         "rows": [
             {
                 "when": when,
-                "cells": [
-                    {
-                        "tier": tier,
-                        "rate": rate,
-                        "kwh": decimals(Fraction(wh, 1000)),
-                        "price": decimals(price),
-                        "yuan": decimals(yuan),
-                    }
-                    for (tier, rate, price), (wh, yuan) in sorted(row.cells.items())
-                ],
+                "cells": [_cell(*place, *used) for place, used in sorted(row.cells.items())],
                 "charged_yuan": decimals(row.charged_yuan),
+                **_parts(row),
                 "paid_yuan": decimals(row.paid_yuan),
                 "balance_yuan": None if row.balance_yuan is None else decimals(row.balance_yuan),
                 "notes": row.notes,
@@ -145,6 +143,30 @@ def _fields(statement: Statement, rows: dict[str, Row]) -> dict[str, object]:
             for when, row in rows.items()
         ],
     }
+
+
+def _cell(
+    tier: int, rate: str, price: Fraction, service: Fraction, wh: int, yuan: Fraction
+) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "tier": tier,
+        "rate": rate,
+        "kwh": decimals(Fraction(wh, 1000)),
+        "price": decimals(price),
+        "yuan": decimals(yuan),
+    }
+    if service:
+        fields["service_price"] = decimals(service)
+        fields["service_yuan"] = decimals(service * wh / 1000)
+    return fields
+
+
+def _parts(row: Row) -> dict[str, str]:
+    """Energy and service fee apart, where there is one."""
+    if not row.service_yuan:
+        return {}
+    energy_yuan = row.charged_yuan - row.service_yuan
+    return {"energy_yuan": decimals(energy_yuan), "service_yuan": decimals(row.service_yuan)}
 
 
 def _print(statement: Statement, rows: dict[str, Row]) -> None:
@@ -156,15 +178,18 @@ def _print(statement: Statement, rows: dict[str, Row]) -> None:
     )
     cells: list[Sequence[str | Text]] = []
     for when, row in rows.items():
-        for (tier, rate, price), (wh, yuan) in sorted(row.cells.items()):
+        for (tier, rate, price, service), (wh, yuan) in sorted(row.cells.items()):
             energy = decimals(Fraction(wh, 1000)) if wh else ""
+            fee = f"of it service {decimals(service * wh / 1000)} yuan" if service else ""
             cells.append(
-                (when, str(tier), rate, energy, decimals(price), decimals(yuan), "", "", "")
+                (when, str(tier), rate, energy, decimals(price), decimals(yuan), "", "", fee)
             )
         paid = decimals(row.paid_yuan) if row.paid_yuan else ""
         balance = "" if row.balance_yuan is None else decimals(row.balance_yuan)
         charged = decimals(row.charged_yuan)
-        notes = "; ".join(row.notes)
+        parts = _parts(row)
+        told = [f"energy {parts['energy_yuan']}, service {parts['service_yuan']}"] if parts else []
+        notes = "; ".join([*told, *row.notes])
         total = (when, "", "all", "", "", charged, paid, balance, notes)
         cells.append([styled(one, "bold") for one in total])
     print_table(columns, cells, title=f"account {statement.account}")

@@ -427,6 +427,24 @@ def test_parts_of_a_year_are_computed_again() -> None:
         assert complaint in Explainer(ACCOUNT, [tariff]).explain(records).differences[0]
 
 
+def test_a_service_fee_is_told_apart(tmp_path: Path) -> None:
+    path = ROOT / "tariffs" / "examples" / "charging-pile.json"
+    device = Device(1)
+    moment = datetime(2026, 1, 5, 10)
+    device.set_tariff(moment, 1, load(path))
+    device.add_meter(moment, 0, 1)
+    device.read(moment, 0, 1)
+    device.registers_wh[0][0] += 20000
+    assert device.read(moment + timedelta(minutes=30), 0, 1) == CHARGED
+    words = (device.save(tmp_path / "journal"), ACCOUNT, "--tariff", path)
+    found = json.loads(run(*words, "--json").output)["rows"][0]
+    assert (found["charged_yuan"], found["energy_yuan"], found["service_yuan"]) == (
+        *("33.824", "24.824", "9"),
+    )
+    assert found["cells"][0]["service_yuan"] == "9"
+    assert "energy 24.824, service 9" in run(*words).output
+
+
 def test_money_past_the_end_of_the_counts() -> None:
     """A big account whose credits and debits pass 2**32 fen."""
     device = Device(1)

@@ -77,6 +77,13 @@ class Household:
             self.other.read(self.now, list(self.registers_wh))
         return outcome
 
+    def take(self, tariff: TariffFile) -> None:
+        """Go on with another tariff, on both sides."""
+        image = build(tariff)
+        self.tariff = Tariff()
+        assert self.tariff.load(image, len(image)) == ""
+        self.other.calendar = Calendar(tariff)
+
     def change(self, kind: int) -> None:
         """Make it another kind of household on both sides, or on neither."""
         t2000 = to_t2000(self.now)
@@ -180,6 +187,49 @@ def test_a_year_of_which_a_part_counts(
         tier = sum(limit <= one.other.used_wh for limit in one.other.limits_wh(season))
         one.tariff.seek(to_t2000(one.now))
         assert one.ledger.tier_of(1, one.tariff) == tier
+
+
+@settings(lasting, max_examples=80)
+@given(tariff_files(), READINGS, READINGS, KINDS, st.booleans())
+def test_p6_a_file_that_lets_go_its_past_settles_nothing(
+    tariff: TariffFile,
+    before: list[tuple[int, list[int]]],
+    after: list[tuple[int, list[int]]],
+    kind: int,
+    again: bool,
+) -> None:
+    """Sets that are past are taken out of the file, and perhaps come back."""
+    whole = Household(tariff, kind=kind)
+    cut = Household(tariff, kind=kind)
+    for reading in before:
+        whole.read(*reading)
+        cut.read(*reading)
+    cut.take(without_past(tariff, cut.now))
+    for at, reading in enumerate(after):
+        whole.read(*reading)
+        assert cut.read(*reading) == CHARGED
+        assert cut.charged_yuan == cut.other.charged_yuan == whole.charged_yuan
+        assert cut.ledger.used_wh[1] == cut.other.used_wh == whole.ledger.used_wh[1]
+        assert cut.ledger.rolled == whole.ledger.rolled
+        whole.change((kind + at) % 3)
+        cut.change((kind + at) % 3)
+        assert cut.ledger.quota[1] == whole.ledger.quota[1]
+        if again:
+            cut.take(tariff)
+
+
+def without_past(tariff: TariffFile, now: datetime) -> TariffFile:
+    """The tariff without the sets before the one in force."""
+    kept = tariff
+    for following in tariff.next:
+        if datetime.strptime(following.begins, "%Y-%m-%d %H") > now:
+            break
+        fresh = {name: getattr(following, name) for name in following.model_fields_set}
+        fresh.pop("begins")
+        if "tier_period" in fresh:
+            fresh["tier_reset"] = following.tier_reset
+        kept = kept.model_copy(update={**fresh, "next": kept.next[1:]})
+    return kept
 
 
 @lasting
