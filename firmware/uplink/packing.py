@@ -412,6 +412,9 @@ class Packer:
         self._limit = start + min(limit, GROUP_LIMIT) - CRC_SIZE
         self.first_seq = first_seq
         self.count = 0
+        self.base_t2000 = 0
+        for place in range(4, PAYLOAD):
+            self.before[place] = 0
 
     @property
     def room(self) -> int:
@@ -428,7 +431,6 @@ class Packer:
         if self.count == 0:
             for place in range(4, 8):
                 before[place] = record[place]
-            before[10] = before[11] = 0
             self.base_t2000 = u32_at(record, 4)
         self.count += 1
         kind = record[8]
@@ -478,10 +480,6 @@ class Packer:
         at = self.end
         if self._limit - at < ITEM_LIMIT or self.count == COUNT_LIMIT:
             return False
-        if self.count == 0:
-            self.base_t2000 = 0
-            for place in range(PAYLOAD):
-                self.before[place] = 0
         buf = self._buf
         buf[at] = GAP
         buf[at + 1] = reasons

@@ -2,6 +2,7 @@
 with meters, a card reader on the far side of the console; in virtual time.
 """
 
+import gc
 from binascii import unhexlify
 
 from card_world import ACCOUNT, DISTRICT, DISTRICT_KEY, METER, UID, VERSION, header, memory
@@ -259,6 +260,8 @@ class Bench:
     def start(self) -> None:
         """Begin anew on what the flash has kept."""
         self.storage.cut = -1
+        self.app = None  # type: ignore[assignment]  # an emulated board has no room for two
+        gc.collect()
         self.lines = [Line(self.meters)]
         self.console = Console()
         self.app = App(self, 4, carrier=self.carrier)  # type: ignore[arg-type]  # what it needs of a board

@@ -114,7 +114,7 @@ def test_what_two_checkpoints_and_the_head_end_have_goes() -> None:
     fill_segments(bench, 1)
     check(bench.save())
     first = bench.app.journal.first_of(1)
-    fill_segments(bench, 4)
+    fill_segments(bench, 3)
     check(bench.save())
     acknowledge(bench, bench.app.journal.durable_seq)
     bench.run(60)
@@ -345,7 +345,7 @@ def test_a_checkpoint_that_cannot_be_read_stops_the_start_where_records_are_gone
     bench = upright()
     fill_segments(bench, 1)
     check(bench.save())
-    fill_segments(bench, 4)
+    fill_segments(bench, 3)
     check(bench.save())
     older_seq, newest_seq = bench.app.checkpoint.older_seq, bench.app.checkpoint.seq
     acknowledge(bench, bench.app.journal.durable_seq)

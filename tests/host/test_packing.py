@@ -11,6 +11,7 @@ import zlib
 from random import Random
 
 import pytest
+from concentrator.storage.thinning import LEVEL_OF, NEVER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uplink import packing as device
@@ -18,7 +19,7 @@ from uplink import record as device_record
 
 from host.frames import packing, record
 from host.frames.packing import Gap, PackingError, Reason
-from host.frames.record import Record, RecordKind
+from host.frames.record import MONEY_KINDS, Record, RecordKind
 from host.units import DAY_S
 
 u8 = st.integers(0, 0xFF)
@@ -233,3 +234,9 @@ def test_what_a_reading_costs(registers: int, limit: float) -> None:
                 packer.begin(0, 512, seq)
                 assert packer.add(buf)
     assert size / seq <= limit
+
+
+def test_every_kind_of_record_has_its_place_in_what_makes_room() -> None:
+    """One that a later version adds has to say when it may be let go."""
+    assert set(LEVEL_OF) == {int(kind) for kind in RecordKind}
+    assert {kind for kind, level in LEVEL_OF.items() if level == NEVER} == set(MONEY_KINDS)

@@ -55,6 +55,7 @@ LEVEL_OF = {
     record.PLAN: 5,
     record.ITEM: 1,
     record.REFUND: NEVER,
+    record.EVENT: 3,
     record.QUOTA: 5,
 }
 _REASONS = {
@@ -263,6 +264,9 @@ class Thinner:
                 journal.let_go += self._gone
                 journal.reread()
                 if self._joined_seq:
+                    # The levels that are through with the one before are not with this one.
+                    for level in range(self._level + 1, LEVELS + 1):
+                        self._through[level] = min(self._through[level], self._joined_seq)
                     position = journal.position_of(self._first_seq)
                     if journal.first_of(position) == self._first_seq:
                         journal.forget(position)
