@@ -286,6 +286,8 @@ def _check_rates(tariff: TariffFile) -> None:
 
 
 def _check_households(tariff: TariffFile) -> None:
+    if ORDINARY in tariff.households:
+        raise TariffError(f"households.{ORDINARY}: the tariff's own tiers are of that kind")
     for named in tariff._all_households():
         for name, kind in named.items():
             if name not in tariff.households:
