@@ -129,7 +129,8 @@ class Flash:
     def writeblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
         """Write `buf` at `offset` in `block`."""
         start = block * _BLOCK_SIZE + offset
-        self._memory[start : start + len(buf)] = buf
+        # Cut out first: MicroPython also moves all that stands behind a slice it is given.
+        self._memory[start : start + len(buf)][:] = buf
         return 0
 
     def ioctl(self, operation: int, argument: int) -> int:
