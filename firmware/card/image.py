@@ -26,6 +26,8 @@ from card import codes
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from card.keys import Keys
 
 IMAGE = const(32)  # where the image begins in the memory of the card
@@ -86,10 +88,10 @@ class Image:
         # Order of a genuine write-back, -1 without one.
         self.written_order = -1
 
-    def load(self, keys: "Keys", uid: "bytes | bytearray") -> int:
+    def load(self, keys: "Keys", uid: "bytes | bytearray") -> "Generator[None, None, int]":
         """Judge all that the card and the keys tell, fill the fields; return a code of codes.py.
 
-        Nothing of an image that is not OK may be believed.
+        Nothing of an image that is not OK may be believed. Yields within a long calculation.
         """
         buf = self.buf
         self.order = self.amount_fen = 0
@@ -107,7 +109,7 @@ class Image:
         if buf[5] != keys.version:
             return codes.KEY_VERSION
         self._select(keys)
-        if not keys.is_genuine(_PART_HEADER, buf, 0, _HEADER_SIZE):
+        if not (yield from keys.is_genuine(_PART_HEADER, buf, 0, _HEADER_SIZE)):
             return codes.MAC
         if not same(buf, UID, uid, 0, len(uid)):
             return codes.SERIAL
@@ -117,8 +119,8 @@ class Image:
         self.order, self.amount_fen, self.issued_t2000, self.valid_until_t2000 = fields
         if self.order > _ORDER_LIMIT or self.amount_fen > _AMOUNT_LIMIT_FEN:
             return codes.FORMAT
-        if buf[WRITE_BACK] == _MARKER and keys.is_genuine(
-            _PART_WRITE_BACK, buf, WRITE_BACK, _WRITE_BACK_BODY
+        if buf[WRITE_BACK] == _MARKER and (
+            yield from keys.is_genuine(_PART_WRITE_BACK, buf, WRITE_BACK, _WRITE_BACK_BODY)
         ):
             self.written_order = unpack_from("<I", buf, WRITE_BACK + 4)[0]
         return codes.OK
@@ -140,12 +142,17 @@ class Image:
         """Whether the 6 bytes of the meter, low byte first, are the header's."""
         return same(self.buf, _METER, address, 0, 6)
 
-    def seal_write_back(self, keys: "Keys", code: int, illegal: int, t2000: int) -> None:
-        """Finish the write-back, whose bytes 2..25 and 28..51 the books have filled."""
+    def seal_write_back(
+        self, keys: "Keys", code: int, illegal: int, t2000: int
+    ) -> "Generator[None, None, None]":
+        """Finish the write-back, whose bytes 2..25 and 28..51 the books have filled.
+
+        Yields within a long calculation.
+        """
         buf = self.buf
         pack_into("<BB", buf, WRITE_BACK, _MARKER, code)
         pack_into("<H", buf, WRITE_BACK + 26, illegal)
         pack_into("<I", buf, WRITE_BACK + 44, max(0, t2000))
         pack_into("<I", buf, WRITE_BACK + 52, keys.version)
         self._select(keys)
-        keys.seal(_PART_WRITE_BACK, buf, WRITE_BACK, _WRITE_BACK_BODY)
+        yield from keys.seal(_PART_WRITE_BACK, buf, WRITE_BACK, _WRITE_BACK_BODY)

@@ -27,13 +27,16 @@ _PART = const(14)
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     Bytes = bytes | bytearray | memoryview
 
 
 class Keys:
     """The key of one district's cards in one version. Version 0: there is none.
 
-    Each MAC allocates a few objects; a card has two.
+    Each MAC allocates a few objects; a card has two. `is_genuine` and `seal` yield after each
+    block that a cipher has encrypted.
     """
 
     def __init__(self, district: int, version: int, key: "bytes | bytearray") -> None:
@@ -64,18 +67,24 @@ class Keys:
         for position in range(_UID_SIZE):
             self._prefix[_PART + 1 + position] = uid[position]
 
-    def is_genuine(self, part: int, buf: bytearray, start: int, size: int) -> bool:
+    def is_genuine(
+        self, part: int, buf: bytearray, start: int, size: int
+    ) -> "Generator[None, None, bool]":
         """Whether `buf[start : start + size]` is followed by its MAC as that part."""
-        self._authenticate(part, buf, start, size)
+        yield from self._authenticate(part, buf, start, size)
         return same(buf, start + size, self._mac, 0, _MAC_SIZE)
 
-    def seal(self, part: int, buf: bytearray, start: int, size: int) -> None:
+    def seal(
+        self, part: int, buf: bytearray, start: int, size: int
+    ) -> "Generator[None, None, None]":
         """Put the MAC behind `buf[start : start + size]`."""
-        self._authenticate(part, buf, start, size)
+        yield from self._authenticate(part, buf, start, size)
         for position in range(_MAC_SIZE):
             buf[start + size + position] = self._mac[position]
 
-    def _authenticate(self, part: int, buf: bytearray, start: int, size: int) -> None:
+    def _authenticate(
+        self, part: int, buf: bytearray, start: int, size: int
+    ) -> "Generator[None, None, None]":
         image = memoryview(buf)
         prefix = self._prefix
         prefix[_PART] = part
@@ -83,4 +92,6 @@ class Keys:
         if cipher is None:  # it is HMAC's then
             Hmac(self._account_key).digest_into(prefix, image[start:], size, self._mac)
         else:
-            cmac_into(cipher, bytes(prefix) + bytes(image[start : start + size]), self._mac)
+            yield from cmac_into(
+                cipher, bytes(prefix) + bytes(image[start : start + size]), self._mac
+            )

@@ -1,6 +1,6 @@
 """A card from insertion to result, in two phases: the money first, then the mark on the card.
 
-    WAIT -> READ -> judge -> credit, durable -> WRITE -> CHECK -> WAIT for the next card
+    WAIT -> READ -> JUDGE -> credit, durable -> WRITE -> CHECK -> WAIT for the next card
                       |                          ^  |______| tries
                       `-- refused ---------------'
                           (or straight to the result where the card is not genuine)
@@ -24,6 +24,9 @@ never more than there is. Its mark tells the counter that it may pay out.
 An operator's card (preset, clear, key) counts once at each concentrator: its order number must be
 above that of any before it, and is durable with what it changes.
 
+A MAC is calculated one block a poll. The account is judged and credited in one, so that nothing
+comes between.
+
 Sans-IO: `poll` it with the time. Allocates while it judges a card, not while it waits for one.
 """
 
@@ -39,6 +42,7 @@ from card.image import Image
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from array import array
+    from collections.abc import Iterator
     from typing import Protocol
 
     from ports import Carrier
@@ -127,6 +131,7 @@ _WRITE = const(2)
 _CHECK = const(3)
 _EVENT = const(4)
 _TIME = const(5)  # its validity cannot be judged before the time is known
+_JUDGE = const(6)  # a MAC is calculated, a block a poll
 
 _EVENT_SIZE = const(64)
 _EVENTS_END = const(768)  # 8 records behind the image
@@ -142,7 +147,7 @@ class Redemption:
     index       its account, -1 where none was found
     order, amount_fen    as the card says, 0 where it is not genuine
     uid         its serial number
-    keys        may be replaced between two cards
+    keys        of the next card: one that is being judged keeps its own
     """
 
     def __init__(
@@ -153,7 +158,7 @@ class Redemption:
         operator: "Operator | None" = None,
     ) -> None:
         """Without an `operator` its cards are of a wrong type."""
-        self.keys = keys
+        self.keys = self._keys = keys
         self.done = 0
         self.code = codes.OK
         self.credited = False
@@ -170,6 +175,7 @@ class Redemption:
         self._event = bytearray(_EVENT_SIZE)
         self._event_seq = 0
         self._event_at = 0
+        self._judgement: Iterator[None] = iter(())
         self._state = _WAIT
         self._present = 0
         self._tries = 0
@@ -199,6 +205,8 @@ class Redemption:
         elif self._state == _TIME:
             if now_t2000 >= 0:
                 self._begin(now_ticks)
+        elif self._state == _JUDGE:
+            next(self._judgement, None)
         elif self._state != _WAIT:
             outcome = carrier.poll(now_ticks)
             if outcome != port.BUSY:
@@ -217,6 +225,7 @@ class Redemption:
         self._books.illegal[codes.IN_A_ROW] = 0
 
     def _begin(self, now_ticks: int) -> None:
+        self._keys = self.keys
         self.index = -1
         self.order = self.amount_fen = 0
         self.credited = False
@@ -236,7 +245,9 @@ class Redemption:
     def _go_on(self, good: bool, now_ticks: int, now_t2000: int) -> None:
         """An operation of the reader has ended, `good` or not."""
         if self._state == _READ and good:
-            self._redeem(now_ticks, now_t2000)
+            self._state = _JUDGE
+            self._judgement = self._redeem(now_ticks, now_t2000)
+            next(self._judgement, None)
         elif self._state == _WRITE and good:
             self._state = _CHECK
             at = image.IMAGE + image.WRITE_BACK
@@ -277,12 +288,12 @@ class Redemption:
                 return
         self._finish(self.code, now_ticks)
 
-    def _redeem(self, now_ticks: int, now_t2000: int) -> None:
+    def _redeem(self, now_ticks: int, now_t2000: int) -> "Iterator[None]":
         """The image is read: credit it or not, then mark the card if it is an account's own."""
         card = self._image
         for position in range(image.IMAGE_SIZE):
             card.buf[position] = self._carrier.data[position]
-        code = card.load(self.keys, self.uid)
+        code = yield from card.load(self._keys, self.uid)
         if code == codes.OK:
             self._books.illegal[codes.IN_A_ROW] = 0
             self.order = card.order
@@ -299,7 +310,9 @@ class Redemption:
             return
         self._tries = 0
         self._books.fill_write_back(self.index, card.buf, image.WRITE_BACK)
-        card.seal_write_back(self.keys, code, self._books.illegal[codes.ILLEGAL], now_t2000)
+        yield
+        illegal = self._books.illegal[codes.ILLEGAL]
+        yield from card.seal_write_back(self._keys, code, illegal, now_t2000)
         self._start_mark()
 
     def _take(self, now_t2000: int) -> int:
@@ -352,7 +365,7 @@ class Redemption:
             return codes.WRONG_TYPE
         if card.order <= operator.number:
             return codes.USED
-        code = operator.operate(card, index, self.keys)
+        code = operator.operate(card, index, self._keys)
         if code == codes.OK and card.kind == image.CLEAR:
             self._books.illegal[codes.ILLEGAL] = 0
             self._note(codes.OK)
@@ -383,7 +396,7 @@ class Redemption:
         """Phase one: on return the money is durable and in the account, or nothing happened."""
         card = self._image
         self.credited = self._books.credit(
-            self.index, card.order, self._money_fen(), self.uid, self.keys.version
+            self.index, card.order, self._money_fen(), self.uid, self._keys.version
         )
         return codes.OK if self.credited else codes.STORAGE
 

@@ -9,6 +9,7 @@ from micropython import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from typing import Protocol
 
     class Cipher(Protocol):
@@ -58,10 +59,16 @@ def cipher_of(suite: int, key: "bytes | bytearray") -> "Cipher | None":
     return None
 
 
-def cmac_into(cipher: "Cipher", message: "bytes | bytearray", out: bytearray) -> None:
-    """Put the CMAC of `message` into `out`, as many bytes as `out` has, at most 16."""
+def cmac_into(
+    cipher: "Cipher", message: "bytes | bytearray", out: bytearray
+) -> "Generator[None, None, None]":
+    """Put the CMAC of `message` into `out`, as many bytes as `out` has, at most 16.
+
+    Yields after each block: a block of our own ciphers costs 700,000 instructions.
+    """
     key = bytearray(_BLOCK)
     cipher.encrypt_into(key)
+    yield
     _double(key)
     size = len(message)
     whole = max(0, size - 1) // _BLOCK * _BLOCK  # all but the last block, which may be short
@@ -70,6 +77,7 @@ def cmac_into(cipher: "Cipher", message: "bytes | bytearray", out: bytearray) ->
         for index in range(_BLOCK):
             state[index] ^= message[start + index]
         cipher.encrypt_into(state)
+        yield
     if size - whole < _BLOCK:
         _double(key)
         state[size - whole] ^= _TOP
@@ -78,6 +86,7 @@ def cmac_into(cipher: "Cipher", message: "bytes | bytearray", out: bytearray) ->
     for index in range(_BLOCK):
         state[index] ^= key[index]
     cipher.encrypt_into(state)
+    yield
     for index in range(min(len(out), _BLOCK)):
         out[index] = state[index]
 

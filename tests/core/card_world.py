@@ -38,6 +38,15 @@ def mac(part: bytes, account: bytes, uid: bytes, body: bytes, key: bytes) -> byt
     return hmac(account_key, b"dianka/card/1\0" + part + uid + body)[:8]
 
 
+def finish(steps):  # type: ignore[no-untyped-def]  # a generator, and what it returns
+    """Take all steps; return the result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
 def header(
     order: int = 1,
     amount_fen: int = 5000,

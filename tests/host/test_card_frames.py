@@ -27,7 +27,7 @@ from host.frames.card_results import ACCEPTED, CODES, OUTCOMES
 sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 
 import card_world
-from card_world import FakeBooks, FakeCarrier
+from card_world import FakeBooks, FakeCarrier, finish
 
 ISSUER_KEY = bytes(range(32))
 NOW = 820_000_000
@@ -129,7 +129,7 @@ def test_the_firmware_reads_what_the_issuer_wrote(header: Header) -> None:
     image = Image()
     image.buf[:] = memory(header)[32:256]
     keys = Keys(header.district, header.key_version, KEY)
-    assert image.load(keys, bytes.fromhex(header.uid)) == codes.OK
+    assert finish(image.load(keys, bytes.fromhex(header.uid))) == codes.OK
     assert (image.order, image.amount_fen) == (header.order, header.amount_fen)
     assert image.valid_until_t2000 == header.valid_until_t2000
     assert frames.parse(bytes(memory(header)), KEY).header == header
@@ -143,7 +143,7 @@ def test_the_issuer_reads_what_the_firmware_wrote(order: int, illegal: int, t200
     keys = firmware_keys(PLACE)
     books = FakeBooks(last=order)
     books.fill_write_back(7, image.buf, 88)
-    image.seal_write_back(keys, codes.OK, illegal, t2000)
+    finish(image.seal_write_back(keys, codes.OK, illegal, t2000))
     card = frames.parse(bytes(32) + bytes(image.buf), KEY)
     assert card.write_back_genuine
     mark = card.write_back
@@ -213,7 +213,7 @@ def test_both_judge_alike(
         image = Image()
         image.buf[:] = card[32:256]
         FakeBooks(last=marked).fill_write_back(7, image.buf, 88)
-        image.seal_write_back(firmware_keys(PLACE), 0, 0, 0)
+        finish(image.seal_write_back(firmware_keys(PLACE), 0, 0, 0))
         card[32:256] = image.buf
     if flip is not None:
         card[flip // 8] ^= 1 << flip % 8
