@@ -9,6 +9,7 @@ the commit that explains why.
 """
 
 import argparse
+import ast
 import csv
 import json
 import re
@@ -127,8 +128,7 @@ def measure() -> dict[str, int]:
     with MeasuringEmulator(image) as board:
         # Frozen as well, but of other boards, is what this one cannot import.
         here = {_module(path) for path in stubs.sources("qemu")}
-        imports = import_heap(board, sorted(here & by_module.keys()))
-        figures["import_heap_bytes"] = sum(imports.values())
+        imports, figures["import_heap_bytes"] = import_heap(board, here & by_module.keys())
         for count in (256, 512):
             board.soft_reset()
             free = int(board.run(_FREE.format(count=count), 600.0))
@@ -181,12 +181,51 @@ def _module(path: Path) -> str:
     return ".".join(path.relative_to(FIRMWARE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def import_heap(board: MeasuringEmulator, modules: list[str]) -> dict[str, int]:
-    """Bytes of heap that importing each module takes."""
-    board.soft_reset()
-    printed = board.run(_IMPORTS.format(names=modules))
-    pairs = re.findall(r"\('([\w.]+)', (\d+)\)", printed)
-    return {name: int(size) for name, size in pairs}
+def import_heap(board: MeasuringEmulator, modules: set[str]) -> tuple[dict[str, int], int]:
+    """Bytes of heap that importing each module takes, and the most that a board's modules take.
+
+    A board loads the driver of one card chip. What only chips need is measured chip by chip,
+    behind everything else; a module that several need has the figure of the last.
+    """
+    chips = modules_of_chips()
+    others = sorted(modules.difference(*chips.values()))
+    figures = {}
+    most = 0
+    for needed in chips.values():
+        board.soft_reset()
+        names = others + sorted(needed & modules)
+        printed = board.run(_IMPORTS.format(names=names))
+        pairs = re.findall(r"\('([\w.]+)', (\d+)\)", printed)
+        taken = {name: int(size) for name, size in pairs}
+        most = max(most, sum(taken.values()))
+        figures.update(taken)
+    return dict(sorted(figures.items())), most
+
+
+def modules_of_chips(source: Path = FIRMWARE / "boards" / "card_reader.py") -> dict[str, set[str]]:
+    """What each card chip makes a board load, as boards/card_reader.py imports it."""
+    tree = ast.parse(source.read_text())
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_CHIPS":
+            table = ast.unparse(node.value)
+            found = {
+                chip: _imported(name, functions)
+                for chip, name in re.findall(r"'(\w+)': (\w+)", table)
+            }
+    return found
+
+
+def _imported(name: str, functions: dict[str, ast.FunctionDef]) -> set[str]:
+    """Modules of chips that the function, or one that it names, imports."""
+    found = set()
+    for node in ast.walk(functions[name]):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("card."):
+            found.add(node.module)
+        elif isinstance(node, ast.Name) and node.id in functions and node.id != name:
+            found |= _imported(node.id, functions)
+    return found
 
 
 def show(rows: list[Row], figures: dict[str, int]) -> str:
