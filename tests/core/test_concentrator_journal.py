@@ -9,7 +9,8 @@ own, so that one with the right number and other content is found.
 
 import sys
 
-from concentrator.storage.journal import SEGMENT_SIZE, Journal, segment_name
+from concentrator.storage.journal import SEGMENT_SIZE, Journal
+from concentrator.storage.segments import segment_name
 from harness import check, equal, raises
 from memory_storage import PowerCut, Storage
 from ports import UNREADABLE, Unreadable

@@ -6,7 +6,8 @@ is recovered on the flash mounted anew. What it holds is compared with what was 
 reported; then it goes on, loses power once more while it does, and is recovered again.
 """
 
-from concentrator.storage.journal import JOINED, Journal, segment_name
+from concentrator.storage.journal import JOINED, Journal
+from concentrator.storage.segments import segment_name
 from cut_flash import TEARS, Flash, PowerCut, blank, mounted
 from harness import check, equal, raises
 from uplink import record

@@ -25,7 +25,8 @@ from uplink import packing, record
 from uplink.packing import GAP, MALFORMED, TORN, Packer, Unpacker
 from uplink.record import RECORD_SIZE
 
-from concentrator.storage.journal import SEGMENT_SIZE, segment_name
+from concentrator.storage.journal import SEGMENT_SIZE
+from concentrator.storage.segments import segment_name
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
