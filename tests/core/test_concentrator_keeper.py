@@ -255,6 +255,30 @@ def test_a_checkpoint_is_not_written_while_the_flash_takes_no_records() -> None:
     equal(bench.app.checkpoint.seq, seq)
 
 
+def test_few_records_are_worth_a_checkpoint_while_no_reading_has_room() -> None:
+    bench = upright()
+    journal = bench.app.journal
+    for _ in range(6):  # segments of few records each, as power cuts leave them
+        bench.app.books.note_line(INDEX, record.LINE_ANSWERS, 0)
+        check(journal.sync())
+        bench.restart()
+        journal = bench.app.journal
+    acknowledge(bench, journal.durable_seq)
+    bench.storage.total_blocks = len(bench.storage.files) + 2
+    journal.measure()
+    check(journal.is_short)
+    seq = journal.durable_seq
+
+    bench.run(200)
+    check(0 < bench.app.checkpoint.seq - seq < 8, "a checkpoint was written")
+    bench.insert(bench.card(2, 1000))
+    bench.run(200)
+    acknowledge(bench, journal.durable_seq)
+    bench.run(200)
+
+    check(not journal.is_short, "segments have gone")
+
+
 def test_a_flash_that_took_nothing_for_a_while_has_its_room_again() -> None:
     bench = upright()
     journal = bench.app.journal

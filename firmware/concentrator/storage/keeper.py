@@ -59,6 +59,8 @@ _CHECKPOINT_RECORDS = const(2048)
 _CHECKPOINT_LEAST = const(64)
 # A line that does not come to rest, as in a search, is waited for so long.
 _BUSY_MS = const(60000)
+# While blocks are short, so many ms lie between two checkpoints at least.
+_SHORT_MS = const(60000)
 # Blocks that are made free before the journal's reserve is touched: for what fills while older
 # segments are thinned.
 _SLACK_BLOCKS = const(3)
@@ -102,6 +104,7 @@ class Keeper:
         self._tried_seq = 0
         self._failures = 0
         self._low_blocks = 0
+        self._short_ticks = 0
         # When the last part of a checkpoint was written, -1: none was.
         self._part_ticks = -1
         # Images are swept when both checkpoints name the ones in force: `changes` when each began.
@@ -162,7 +165,7 @@ class Keeper:
         unkept = journal.durable_seq - self._checkpoint.seq
         if unkept >= self.checkpoint_records and self._is_worth_saving():
             self.begin()
-        elif journal.room < self._low_blocks and self._make_room(acked_seq):
+        elif journal.room < self._low_blocks and self._make_room(now_ticks, acked_seq):
             return 0
         if self._images.is_troubled:
             self._load_images(now_ticks)
@@ -198,14 +201,23 @@ class Keeper:
         size_blocks = self._checkpoint.blocks(self._rows.count)
         self._low_blocks = journal.reserve_blocks + size_blocks + _SLACK_BLOCKS
 
-    def _make_room(self, acked_seq: int) -> bool:
-        """Let go a little of what both checkpoints hold; false: there is nothing."""
+    def _make_room(self, now_ticks: int, acked_seq: int) -> bool:
+        """Let go a little of what both checkpoints hold; false: there is nothing.
+
+        While only money and relays may take room, few records come: then a checkpoint is worth
+        its blocks however few they are, but not too often.
+        """
         journal = self._journal
         older_seq = self._checkpoint.older_seq
         if journal.drop(older_seq) if acked_seq < 0 else self._thinner.step(older_seq):
             return True
         unkept = journal.durable_seq - self._checkpoint.seq
         if unkept >= _CHECKPOINT_LEAST and self._is_worth_saving():
+            self.begin()
+        elif not journal.is_short or unkept == 0:
+            self._short_ticks = now_ticks
+        elif (now_ticks - self._short_ticks) & _TICKS_MASK >= _SHORT_MS:
+            self._short_ticks = now_ticks
             self.begin()
         return False
 
