@@ -185,7 +185,27 @@ def test_two_are_kept_and_the_older_serves_when_the_newer_is_rotten() -> None:
     equal(storage.names("k"), [file_name(129), file_name(193)], "what is rotten is left")
     for seq in (257, 321):
         check(after.save(seq, 300))
-    equal(storage.names("k"), [file_name(257), file_name(321)], "until it is older than both")
+    equal(storage.names("k"), [file_name(257), file_name(321)], "until two whole ones are there")
+    # One that is written where a rotten one stands is no rotten one.
+    storage.turn_bit(file_name(321), 5604)
+    after = Tables(storage, 400, 3)
+    equal((after.load(), after.checkpoint.seq), (300, 257))
+    for seq in (321, 385):
+        check(after.save(seq, 300))
+    equal(storage.names("k"), [file_name(321), file_name(385)])
+
+
+def test_files_that_are_left_over_go_one_by_one() -> None:
+    storage = Storage()
+    twice(storage)
+    for seq in (257, 321):
+        storage.files[file_name(seq)] = storage.files[file_name(129)]
+        storage.turn_bit(file_name(seq), 5604)
+    after = Tables(storage, 400, 3)
+    equal((after.load(), after.checkpoint.seq, after.checkpoint.older_seq), (300, 129, 65))
+    for seq in (385, 449, 513):
+        check(after.save(seq, 300))
+    equal(storage.names("k"), [file_name(449), file_name(513)])
 
 
 def test_no_turned_bit_and_no_cut_counts() -> None:

@@ -11,8 +11,8 @@ record up to `seq`, and perhaps of some behind it, which whoever writes it makes
 
 It counts only when the right CRC stands behind it, so a power cut leaves the one before. The two
 newest are kept, and the journal's records from the older one on: should the newest not be
-readable, nothing is lost. What is proven to be torn is deleted, and what is older than both; a
-file that is rotten or does not answer is left as it is.
+readable, nothing is lost. What is proven to be torn is deleted; a file that is rotten or does not
+answer is left as it is until two whole ones stand beside it.
 
 The identity is 8 random bytes that were made with the journal. Its file, empty, bears them in its
 name: `n1122334455667788`.
@@ -96,6 +96,8 @@ class Checkpoint:
         self._columns: list[Column] = []
         self._rows: list[int] = []
         self._chunk = bytearray()  # while loading
+        # Files found at the start that are neither the newest nor the older.
+        self._others: list[str] = []
         # While writing: what it begins as of, its rows, the column, the items of it that are done.
         self._seq = 0
         self._count = 0
@@ -131,7 +133,10 @@ class Checkpoint:
         self._seq = seq
         self._count = count
         self._place = self._done = self._crc = 0
-        self.busy = self._storage.begin(file_name(seq)) and self._put(head)
+        name = file_name(seq)
+        if name in self._others:
+            self._others.remove(name)  # it is written anew
+        self.busy = self._storage.begin(name) and self._put(head)
         return self.busy
 
     def put(self) -> int:
@@ -161,9 +166,13 @@ class Checkpoint:
         if not written or not self._storage.put(tail, _CRC_SIZE) or not self._storage.finish():
             self._storage.give_up()
             return False
+        gone_seq = self.older_seq
         self.older_seq = self.seq
         self.seq = self._seq
-        self._sweep()
+        if gone_seq:
+            self._storage.remove(file_name(gone_seq))
+        if self.older_seq and self._others:
+            self._storage.remove(self._others.pop())
         return True
 
     def give_up(self) -> None:
@@ -174,12 +183,6 @@ class Checkpoint:
     def _put(self, part: "bytes | bytearray") -> bool:
         self._crc = crc32(part, self._crc)
         return self._storage.put(part, len(part))
-
-    def _sweep(self) -> None:
-        """Delete what is older than both."""
-        for name in self._storage.names(_PREFIX) or ():
-            if self.older_seq and name < file_name(self.older_seq):
-                self._storage.remove(name)
 
     def blocks(self, count: int) -> int:
         """Blocks that a checkpoint of `count` rows takes."""
@@ -210,6 +213,7 @@ class Checkpoint:
         if names is None:
             raise Unreadable("the checkpoints cannot be listed")
         self._chunk = bytearray(_STEP_SIZE)
+        self._others = []
         count = 0
         for name in reversed(names):
             try:
@@ -217,14 +221,17 @@ class Checkpoint:
             except ValueError:
                 continue
             if self.older_seq:
-                break  # older than both: the next one that is written sweeps it away
+                self._others.append(name)  # older than both
+                continue
             state = self._check(name, feed)
             if state == _TORN:
                 self._storage.remove(name)
             elif state == _ROTTEN:
                 self.rotten += 1
+                self._others.append(name)
             elif state == _UNREAD:
                 self.unread += 1
+                self._others.append(name)
             elif self.seq:
                 self.older_seq = u32_at(self._chunk, 4)
             else:

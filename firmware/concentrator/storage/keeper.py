@@ -110,6 +110,7 @@ class Keeper:
         # Images are swept when both checkpoints name the ones in force: `changes` when each began.
         self._saved_changes = -1
         self._begun_changes = -1
+        self._swept_changes = -1
 
     def recover(
         self,
@@ -269,8 +270,10 @@ class Keeper:
             return 0
         # What the columns hold of records behind its own is durable before it counts.
         if outcome == WRITTEN and self._journal.sync() and checkpoint.finish():
-            if self._saved_changes == self._begun_changes == self._images.changes:
+            changes = self._images.changes
+            if self._saved_changes == self._begun_changes == changes != self._swept_changes:
                 self._images.sweep()
+                self._swept_changes = changes
             self._saved_changes = self._begun_changes
             self._measure()
         else:
