@@ -8,7 +8,7 @@ PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-qemu test test-qemu check bench mutants soak image budget budget-json
-.PHONY: mpy clean
+.PHONY: mpy words clean
 
 # help: print this list
 help:
@@ -52,6 +52,10 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m tools.bench_decode
 	@$(BIN)/python -m tools.bench_line
+
+# words: collect the texts for people and compile their translations in host/locale
+words: $(READY)
+	@$(BIN)/python -m tools.words
 
 # mutants: faults made on purpose, each has to be noticed by a test, FILE=ledger J=2
 mutants: $(READY)

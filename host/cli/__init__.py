@@ -7,7 +7,10 @@ from typing import Any
 
 import click
 
+from host import words
+from host.cli import shown
 from host.cli.output import harmless_lines
+from host.words import _
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("host.cli.decode", "Decode DL/T 645 frames (2007 and 1997) to JSON or text."),
@@ -31,7 +34,12 @@ Examples:
 """
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(shown.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options; --lang counts more than what the system says."""
+        words.speak(words.language_wanted())
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -53,12 +61,25 @@ class _LazyGroup(click.Group):
             raise click.ClickException(harmless_lines(error.format_message())) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+        with formatter.section(_("Commands")):
+            formatter.write_dl([(name, _(COMMANDS[name][1])) for name in COMMANDS])
 
 
-@click.command(
+def _choose_language(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value:
+        words.speak(value)
+
+
+@shown.command(
     cls=_LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option(
+    "--lang",
+    type=click.Choice(words.LANGUAGES),
+    is_eager=True,
+    expose_value=False,
+    callback=_choose_language,
+    help="Language of all texts.  [default: DIANKA_LANG, else the system's]",
 )
 @click.version_option(package_name="dianka")
 def cli() -> None:

@@ -12,6 +12,7 @@ import click
 from host.billing.meaning import meaning, plain
 from host.billing.pricing import Calendar
 from host.billing.profile import Profile, ProfileError
+from host.cli import shown
 from host.cli.options import FILE, json_option
 from host.cli.output import Column, echo, print_json, print_table
 from host.device.bill import (
@@ -26,13 +27,14 @@ from host.device.year import Year, price_year
 from host.frames.tariff import load
 from host.frames.tariff_terms import TariffError, TariffFile, parse_kwh
 from host.units import yuan
+from host.words import _
 
 # Any day will do where prices are the same all year.
 _ANY_DAY = date(2026, 1, 15)
 _BAR = 40
 
 
-class _BillGroup(click.Group):
+class _BillGroup(shown.Group):
     """Commands, and without the name of one the pricing of steps."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -41,7 +43,7 @@ class _BillGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(
+@shown.group(
     cls=_BillGroup,
     epilog="""\b
 Examples:
@@ -105,7 +107,9 @@ def price(
             parsed = _after(used_wh, parsed)
             used_wh = 0
         if household_before is not None and changed is None:
-            raise TariffError("--household-before: say since when it is another, with --changed")
+            raise TariffError(
+                _("--household-before: say since when it is another, with --changed")
+            )
         kinds = (_household(tariff, household_before), _household(tariff, household))
         days = [_a_day(*one) for one in (("--opened", opened), ("--moved-in", moved_in))]
         bill = _bill_of(tariff, kinds, days[0], days[1], _a_day("--changed", changed), day)
@@ -113,7 +117,11 @@ def price(
         lines = [line for rate, wh in parsed for line in bill.use(rate, wh)]
         cells = cells_of(tariff, lines)
         if sum((cell.yuan for cell in cells), Decimal(0)) != bill.exact_yuan:
-            raise BillError(f"the lines do not add up to {plain(bill.exact_yuan)} yuan")
+            raise BillError(
+                _("the lines do not add up to {exact_yuan} yuan").format(
+                    exact_yuan=plain(bill.exact_yuan)
+                )
+            )
     if as_json:
         print_json(_bill_fields(tariff, bill.exact_yuan, cells))
     else:
@@ -132,9 +140,15 @@ def _bill_of(
     events = sorted(one for one in (opened, moved_in, changed) if one)
     on = _day(tariff, day, events[-1] if events else _ANY_DAY)
     if events and events[-1] > on:
-        raise TariffError(f"--on {on}: before {events[-1]}, when something happened")
+        raise TariffError(
+            _("--on {on}: before {event}, when something happened").format(on=on, event=events[-1])
+        )
     if opened and events[0] != opened:
-        raise TariffError(f"--opened {opened}: after {events[0]}, when something happened")
+        raise TariffError(
+            _("--opened {opened}: after {event}, when something happened").format(
+                opened=opened, event=events[0]
+            )
+        )
     first = datetime.combine((events or [on])[0], time(12))
     kind = kinds[0] if changed else kinds[1]
     bill = DeviceBill(tariff, kind, first) if opened else settled(tariff, kind, first)
@@ -180,21 +194,34 @@ def _cell_fields(cell: Cell) -> dict[str, object]:
 
 def _print_bill(tariff: TariffFile, exact_yuan: Decimal, cells: list[Cell]) -> None:
     serves = any(cell.service for cell in cells)
-    names = ("kWh", "yuan/kWh", "yuan", *(("of it energy", "service fee") if serves else ()))
+    names = (
+        _("kWh"),
+        _("yuan/kWh"),
+        _("yuan"),
+        *((_("of it energy"), _("service fee")) if serves else ()),
+    )
     rows = []
     for cell in cells:
         numbers = [cell.kwh, cell.price, cell.yuan]
         if serves:
             service_yuan = cell.service * cell.kwh
             numbers += [cell.yuan - service_yuan, service_yuan]
-        tier = str(cell.tier) if cell.tier else "free"
+        tier = str(cell.tier) if cell.tier else _("free")
         rows.append((tier, cell.rate, *(plain(number) for number in numbers)))
     figures = (Column(name, right=True) for name in names)
-    print_table((Column("tier"), Column("rate"), *figures), rows, title=tariff.name)
-    echo(f"{plain(exact_yuan)} yuan, rounded {rounded(exact_yuan)}")
+    print_table((Column(_("tier")), Column(_("rate")), *figures), rows, title=tariff.name)
+    echo(
+        _("{exact_yuan} yuan, rounded {rounded}").format(
+            exact_yuan=plain(exact_yuan), rounded=rounded(exact_yuan)
+        )
+    )
     if serves:
         service_yuan = sum((cell.service * cell.kwh for cell in cells), Decimal(0))
-        echo(f"energy {plain(exact_yuan - service_yuan)}, service fee {plain(service_yuan)} yuan")
+        echo(
+            _("energy {energy_yuan}, service fee {service_yuan} yuan").format(
+                energy_yuan=plain(exact_yuan - service_yuan), service_yuan=plain(service_yuan)
+            )
+        )
 
 
 @command.command(
@@ -234,7 +261,7 @@ def check(paths: tuple[Path, ...], day: str | None, as_json: bool) -> None:
             echo(told.zh)
             echo(told.en)
             for warning in told.warnings:
-                echo(f"warning: {path}: {warning}", err=True)
+                echo(_("warning: {path}: {warning}").format(path=path, warning=warning), err=True)
 
 
 @command.command(
@@ -306,7 +333,7 @@ def _year_fields(year: Year) -> dict[str, object]:
 
 
 def _print_years(profile: Profile, years: list[Year]) -> None:
-    names = ("yuan", "yuan/kWh", "kWh by tier", "kWh by rate")
+    names = (_("yuan"), _("yuan/kWh"), _("kWh by tier"), _("kWh by rate"))
     figures = (Column(name, right=True) for name in names)
     rows = []
     dearest = max((year.exact_yuan for year in years), default=Decimal(0)) or Decimal(1)
@@ -316,8 +343,10 @@ def _print_years(profile: Profile, years: list[Year]) -> None:
         rates = " ".join(f"{name} {kwh:.0f}" for name, kwh in year.rate_kwh.items())
         bar = "█" * int(year.exact_yuan * _BAR / dearest)
         rows.append((year.tariff.name, rounded(year.exact_yuan), str(mean), tiers, rates, bar))
-    title = f"{profile.name}: {plain(profile.total_kwh)} kWh in {profile.year}"
-    print_table((Column("tariff", wraps=True), *figures, Column("")), rows, title=title)
+    title = _("{name}: {total_kwh} kWh in {year}").format(
+        name=profile.name, total_kwh=plain(profile.total_kwh), year=profile.year
+    )
+    print_table((Column(_("tariff"), wraps=True), *figures, Column("")), rows, title=title)
 
 
 def _draw(profile: Profile, years: list[Year], path: Path) -> None:
@@ -339,10 +368,12 @@ def _draw(profile: Profile, years: list[Year], path: Path) -> None:
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
-        raise click.ClickException(f"cannot draw to {path}: {error}") from error
+        raise click.ClickException(
+            _("cannot draw to {path}: {error}").format(path=path, error=error)
+        ) from error
     finally:
         pyplot.close(figure)
-    echo(f"drawn to {path}", err=True)
+    echo(_("drawn to {path}").format(path=path), err=True)
 
 
 def _household(tariff: TariffFile, name: str | None) -> int:
@@ -350,7 +381,11 @@ def _household(tariff: TariffFile, name: str | None) -> int:
     if name is None:
         return 0
     if name not in names:
-        raise TariffError(f"--household {name}: the tariff has {', '.join(names)}")
+        raise TariffError(
+            _("--household {name}: the tariff has {names}").format(
+                name=name, names=", ".join(names)
+            )
+        )
     return names.index(name)
 
 
@@ -360,7 +395,7 @@ def _day(tariff: TariffFile, text: str | None, otherwise: date) -> date:
         (season.ladders, season.uncounted) for terms in calendar.sets for season in terms.seasons
     }
     if text is None and len(seasons) > 1:
-        raise TariffError("prices differ within the year: add --on YYYY-MM-DD")
+        raise TariffError(_("prices differ within the year: add --on YYYY-MM-DD"))
     return _a_day("--on", text) or otherwise
 
 
@@ -370,9 +405,13 @@ def _a_day(option: str, text: str | None) -> date | None:
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        raise TariffError(f"{option} {text}: write a day as YYYY-MM-DD") from None
+        raise TariffError(
+            _("{option} {text}: write a day as YYYY-MM-DD").format(option=option, text=text)
+        ) from None
     if not date(2000, 1, 2) <= day < date(2100, 1, 1):
-        raise TariffError(f"{option} {text}: a day of 2000 to 2099")
+        raise TariffError(
+            _("{option} {text}: a day of 2000 to 2099").format(option=option, text=text)
+        )
     return day
 
 
@@ -389,10 +428,18 @@ def _parse_step(tariff: TariffFile, step: str) -> tuple[int, int]:
     if not sign:
         if len(tariff.rates) > 1:
             example = f"{tariff.rates[0]}={step}"
-            raise TariffError(f"STEP {step}: say at which rate, such as {example}")
+            raise TariffError(
+                _("STEP {step}: say at which rate, such as {example}").format(
+                    step=step, example=example
+                )
+            )
         return 0, _parse_wh(step, "STEP")
     if name not in tariff.rates:
-        raise TariffError(f"STEP {step}: the rates are {', '.join(tariff.rates)}")
+        raise TariffError(
+            _("STEP {step}: the rates are {rates}").format(
+                step=step, rates=", ".join(tariff.rates)
+            )
+        )
     return tariff.rates.index(name), _parse_wh(amount, f"STEP {name}")
 
 

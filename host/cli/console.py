@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from host.cards import keystore
+from host.cli import shown
 from host.cli.options import FILE, login_option, passphrase, port_option
 from host.cli.output import echo
 from host.frames import tariff
@@ -13,9 +14,10 @@ from host.frames.tariff_terms import TariffError
 from host.link import setup
 from host.link.console import Console, ConsoleError
 from host.link.port import Port, PortError
+from host.words import _
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Examples:
   dianka console --port /dev/ttyUSB0 help
@@ -54,7 +56,7 @@ def command(
                 console.login(keystore.load(keys_path, passphrase).console_key)
             if image:
                 setup.send_tariff(console, number, image)
-                echo(f"tariff {number} in force")
+                echo(_("tariff {number} in force").format(number=number))
             if words:
                 _say(console.command(" ".join(words)))
             elif not image:

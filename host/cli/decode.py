@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import click
 
+from host.cli import shown
 from host.cli.options import json_option, profile_option, standard_option
 from host.cli.output import print_json
 from host.frames.describe import STANDARDS, describe_hex
@@ -20,7 +21,7 @@ Examples:
 """
 
 
-@click.command(epilog=_EPILOG)
+@shown.command(epilog=_EPILOG)
 @json_option
 @standard_option("auto", *STANDARDS)
 @profile_option()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from host.cli import shown
 from host.cli.options import EXISTING_FILE, FILE
 from host.cli.output import Column, echo, print_table
 from host.demo import story
@@ -23,9 +24,10 @@ from host.link.console import ConsoleError
 from host.link.port import PortError
 from host.link.reader import ReaderError
 from host.units import yuan
+from host.words import _
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Examples:
   dianka demo
@@ -91,7 +93,9 @@ def command(
         plot(played.store, plot_path)
     except (DemoError, ConsoleError, PortError, ReaderError) as error:
         keep = True
-        raise click.ClickException(f"{error}; the logs are in {folder}") from error
+        raise click.ClickException(
+            _("{error}; the logs are in {folder}").format(error=error, folder=folder)
+        ) from error
     finally:
         played.close()
         village.close()
@@ -100,10 +104,10 @@ def command(
     _print_households(ending)
     troubles = story.troubles_of(ending)
     for trouble in troubles:
-        echo(f"does not hold: {trouble}", color="red")
+        echo(_("does not hold: {trouble}").format(trouble=trouble), color="red")
     _conclude(ending, plot_path)
     if keep:
-        echo(f"kept: {folder}")
+        echo(_("kept: {folder}").format(folder=folder))
     if troubles:
         raise click.exceptions.Exit(1)
 
@@ -111,16 +115,24 @@ def command(
 def _device(board: str, micropython: Path | None, image: Path | None) -> tuple[str, Maker]:
     """What the firmware runs on, in words and as it is started."""
     if board == "cpython":
-        return f"Python is {sys.version}", program(sys.executable, "-m", "host.device.process")
+        return _("Python is {version}").format(version=sys.version), program(
+            sys.executable, "-m", "host.device.process"
+        )
     if board == "unix":
         interpreter = micropython or _find()
         main = device_root() / "main.py"
-        return f"MicroPython is {_version(interpreter)}", program(str(interpreter), str(main))
+        return _("MicroPython is {interpreter}").format(
+            interpreter=_version(interpreter)
+        ), program(str(interpreter), str(main))
     if image is None:
-        hint = "build it in a checkout with `make image BOARD=qemu`, or run `make demo-qemu`"
-        raise click.ClickException(f"the emulated board needs an --image: {hint}")
+        hint = _("build it in a checkout with `make image BOARD=qemu`, or run `make demo-qemu`")
+        raise click.ClickException(
+            _("the emulated board needs an --image: {hint}").format(hint=hint)
+        )
     try:
-        return f"the board is a Cortex-M3 in QEMU with {image}", emulated(image)
+        return _("the board is a Cortex-M3 in QEMU with {image}").format(image=image), emulated(
+            image
+        )
     except DemoError as error:
         raise click.ClickException(str(error)) from error
 
@@ -128,8 +140,10 @@ def _device(board: str, micropython: Path | None, image: Path | None) -> tuple[s
 def _find() -> Path:
     found = shutil.which("micropython")
     if found is None:
-        hint = "install MicroPython 1.24 or later, name one with --micropython, or run `make demo`"
-        raise click.ClickException(f"there is no micropython on PATH: {hint}")
+        hint = _(
+            "install MicroPython 1.24 or later, name one with --micropython, or run `make demo`"
+        )
+        raise click.ClickException(_("there is no micropython on PATH: {hint}").format(hint=hint))
     return Path(found)
 
 
@@ -138,14 +152,18 @@ def _version(interpreter: Path) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise click.ClickException(f"{interpreter} is no MicroPython: {error}") from error
+        raise click.ClickException(
+            _("{interpreter} is no MicroPython: {error}").format(
+                interpreter=interpreter, error=error
+            )
+        ) from error
     return done.stdout.strip()
 
 
 def _print_households(ending: Ending) -> None:
-    names = ("bought 购电", "charged 电费", "balance 余额", "tier 阶梯")
+    names = (_("bought 购电"), _("charged 电费"), _("balance 余额"), _("tier 阶梯"))
     figures = (Column(name, right=True) for name in names)
-    relay, readings = Column("relay 继电器"), Column("readings 抄表", right=True)
+    relay, readings = Column(_("relay 继电器")), Column(_("readings 抄表"), right=True)
     rows = [
         (
             one.account,
@@ -158,15 +176,24 @@ def _print_households(ending: Ending) -> None:
         )
         for one in ending.households
     ]
-    columns = (Column("account 户号"), *figures, relay, readings)
-    print_table(columns, rows, title="The households at the end of the day")
+    columns = (Column(_("account 户号")), *figures, relay, readings)
+    print_table(columns, rows, title=_("The households at the end of the day"))
 
 
 def _conclude(ending: Ending, plot_path: Path) -> None:
     result = ending.reconciliation
     sold, charged = yuan(result.total("sold_fen")), yuan(result.total("charged_fen"))
-    money = f"sold {sold} = charged {charged} + balances {yuan(result.total('balance_fen'))}"
+    money = _("sold {sold} = charged {charged} + balances {total}").format(
+        sold=sold, charged=charged, total=yuan(result.total("balance_fen"))
+    )
     taken, stored = result.readings_taken, result.readings_stored
-    readings = f"readings taken {taken} = readings stored {stored}"
-    echo(f"{money}, to the fen; {readings}, duplicates {result.duplicates}", bold=True)
-    echo(f"the picture of the day is {plot_path}")
+    readings = _("readings taken {taken} = readings stored {stored}").format(
+        taken=taken, stored=stored
+    )
+    echo(
+        _("{money}, to the fen; {readings}, duplicates {duplicates}").format(
+            money=money, readings=readings, duplicates=result.duplicates
+        ),
+        bold=True,
+    )
+    echo(_("the picture of the day is {plot_path}").format(plot_path=plot_path))

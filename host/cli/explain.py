@@ -10,11 +10,13 @@ from rich.text import Text
 
 from host.billing.shipped import shipped
 from host.billing.statement import Entry, Explainer, Statement, StatementError, decimals
+from host.cli import shown
 from host.cli.options import FILE, account_argument, json_option
 from host.cli.output import Column, echo, print_json, print_table, styled
 from host.frames.tariff import load
 from host.frames.tariff_terms import TariffError
 from host.headend.journal import JournalError, records_of
+from host.words import _
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Row:
     notes: list[str] = field(default_factory=list)
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 JOURNAL is a folder of the device's segment files (j00000001 ...), one file of records, or a
 head-end's database.
@@ -170,11 +172,14 @@ def _parts(row: Row) -> dict[str, str]:
 
 
 def _print(statement: Statement, rows: dict[str, Row]) -> None:
-    figures = (Column(one, right=True) for one in ("kWh", "yuan/kWh", "yuan", "paid", "balance"))
+    figures = (
+        Column(one, right=True)
+        for one in (_("kWh"), _("yuan/kWh"), _("yuan"), _("paid"), _("balance"))
+    )
     columns = (
-        *map(Column, ("when", "tier", "rate")),
+        *map(Column, (_("when"), _("tier"), _("rate"))),
         *figures,
-        Column("what happened", wraps=True),
+        Column(_("what happened"), wraps=True),
     )
     cells: list[Sequence[str | Text]] = []
     for when, row in rows.items():
@@ -192,8 +197,16 @@ def _print(statement: Statement, rows: dict[str, Row]) -> None:
         notes = "; ".join([*told, *row.notes])
         total = (when, "", "all", "", "", charged, paid, balance, notes)
         cells.append([styled(one, "bold") for one in total])
-    print_table(columns, cells, title=f"account {statement.account}")
+    print_table(columns, cells, title=_("account {account}").format(account=statement.account))
     for difference in statement.differences:
-        echo(f"DIFFERENT: {difference}")
-    verdict = f"{len(statement.differences)} differences" if statement.differences else "the same"
-    echo(f"{statement.readings} charges recomputed: {verdict}, to 1e-11 yuan")
+        echo(_("DIFFERENT: {difference}").format(difference=difference))
+    verdict = (
+        _("{differences} differences").format(differences=len(statement.differences))
+        if statement.differences
+        else _("the same")
+    )
+    echo(
+        _("{readings} charges recomputed: {verdict}, to 1e-11 yuan").format(
+            readings=statement.readings, verdict=verdict
+        )
+    )

@@ -13,12 +13,14 @@ from rich.console import Console as Screen
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from host.cards import keystore
+from host.cli import shown
 from host.cli.options import FILE, passphrase
 from host.cli.output import echo
 from host.flash import product as products
 from host.flash import slots
 from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
+from host.words import _
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Wanted:
     wait_s: int
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Examples:
   dianka flash /dev/ttyACM0 --board board.json --time
@@ -76,7 +78,7 @@ def command(
 ) -> None:
     """Install the firmware on the board at PORT: /dev/ttyACM0, COM3 or socket://HOST:PORT."""
     if status and rollback:
-        raise click.UsageError("--status changes nothing, --rollback does: ask for one of them")
+        raise click.UsageError(_("--status changes nothing, --rollback does: ask for one of them"))
     try:
         settings = _settings(keys_path, uplink_path, number, sets)
         wanted = Wanted(firmware, arch, _board_json(board_path), settings, wants_time, wait_s)
@@ -94,8 +96,12 @@ def command(
 def _show(board: Prompt) -> None:
     now = slots.state(board)
     for name in slots.SLOTS:
-        runs = "  runs" if name == now.running else ""
-        echo(f"slot {name}  {now.describe(name)}{runs}")
+        runs = _("  runs") if name == now.running else ""
+        echo(
+            _("slot {name}  {describe}{runs}").format(
+                name=name, describe=now.describe(name), runs=runs
+            )
+        )
     slots.resume(board, now)
     board.release()
 
@@ -105,15 +111,21 @@ def _roll_back(board: Prompt, wait_s: int) -> None:
     other = "b" if now.proven == "a" else "a"
     if now.left and now.trial != now.proven:
         slots.end_trial(board)
-        echo(f"slot {now.trial} is no longer on trial, slot {now.proven} starts")
+        echo(
+            _("slot {trial} is no longer on trial, slot {proven} starts").format(
+                trial=now.trial, proven=now.proven
+            )
+        )
         board.release()
         return
     if not now.slots[other].version or not now.slots[other].healthy:
         slots.resume(board, now)
         board.release()
-        raise BoardError("there is no older product that was healthy: install one instead")
+        raise BoardError(_("there is no older product that was healthy: install one instead"))
     slots.put_on_trial(board, other)
-    echo(f"slot {other} ({now.slots[other].version}) starts")
+    echo(
+        _("slot {other} ({version}) starts").format(other=other, version=now.slots[other].version)
+    )
     _await(board, other, wait_s)
 
 
@@ -139,13 +151,19 @@ def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
     arch = wanted.arch or found.arch
     if not arch:
         known = ", ".join(products.ARCHITECTURES)
-        raise BoardError(f"the board does not say its machine code: name it with --arch ({known})")
+        raise BoardError(
+            _("the board does not say its machine code: name it with --arch ({known})").format(
+                known=known
+            )
+        )
     if found.platform != "qemu" and not wanted.board_json and not slots.has_board_json(board):
-        raise BoardError("the board has no board.json: give one with --board FILE")
+        raise BoardError(_("the board has no board.json: give one with --board FILE"))
     firmware = wanted.firmware or products.firmware()
     slot = slots.target(now)
     with _progress() as progress, tempfile.TemporaryDirectory() as build:
-        task = progress.add_task(f"compiling for {found.platform}, {arch}")
+        task = progress.add_task(
+            _("compiling for {platform}, {arch}").format(platform=found.platform, arch=arch)
+        )
         product = products.make(
             firmware,
             found.platform,
@@ -154,7 +172,7 @@ def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
             lambda done, whole: progress.update(task, completed=done, total=whole),
         )
         slots.check_room(board, slot, found, product)
-        task = progress.add_task(f"writing slot {slot}")
+        task = progress.add_task(_("writing slot {slot}").format(slot=slot))
         boot = (firmware / "boot.py").read_bytes()
         aside = slots.install(
             board,
@@ -164,13 +182,20 @@ def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
             lambda done, whole: progress.update(task, completed=done, total=whole),
         )
     for name in aside:
-        echo(f"the board had a {name} of its own; it is {name}.old now", err=True)
-    echo(f"slot {slot} holds {product.version}, every file checked")
+        echo(
+            _("the board had a {name} of its own; it is {name}.old now").format(name=name),
+            err=True,
+        )
+    echo(
+        _("slot {slot} holds {version}, every file checked").format(
+            slot=slot, version=product.version
+        )
+    )
     if wanted.board_json:
         board.replace("board.json", wanted.board_json)
     if wanted.settings:
         slots.change_settings(board, slot, wanted.settings)
-        echo(f"set {', '.join(wanted.settings)}")
+        echo(_("set {settings}").format(settings=", ".join(wanted.settings)))
     if wanted.time:
         _set_clock(board)
     slots.finish(board, slot, product)
@@ -181,24 +206,34 @@ def _await(board: Prompt, slot: str, wait_s: int) -> None:
     """Let the board run and wait for its report; without one, have the old product start."""
     last = ""
     with _progress() as progress:
-        progress.add_task(f"waiting for slot {slot} to report healthy", total=None)
+        progress.add_task(
+            _("waiting for slot {slot} to report healthy").format(slot=slot), total=None
+        )
         for line in slots.await_report(board.let_run(wait_s), slot):
             last = line
     if last == slots.healthy_line(slot):
-        echo(f"slot {slot} is healthy")
+        echo(_("slot {slot} is healthy").format(slot=slot))
         return
     if not wait_s:
         return
     board.interrupt()
     now = slots.state(board)
     if now.proven == slot and now.slots[slot].healthy and now.trial != slot:
-        echo(f"slot {slot} is healthy")
+        echo(_("slot {slot} is healthy").format(slot=slot))
         board.release()
         return
     slots.end_trial(board)
     board.release()
-    again = f"slot {now.proven} starts again" if now.proven != slot else "there is no other"
-    raise BoardError(f"slot {slot} did not report healthy within {wait_s} s, {again}")
+    again = (
+        _("slot {proven} starts again").format(proven=now.proven)
+        if now.proven != slot
+        else _("there is no other")
+    )
+    raise BoardError(
+        _("slot {slot} did not report healthy within {wait_s} s, {again}").format(
+            slot=slot, wait_s=wait_s, again=again
+        )
+    )
 
 
 def _set_clock(board: Prompt) -> None:
@@ -206,9 +241,10 @@ def _set_clock(board: Prompt) -> None:
     moment = time.gmtime(time.time() - time.timezone)
     fields = (*moment[:3], moment.tm_wday, *moment[3:6])
     if slots.set_clock(board, fields):
-        echo(time.strftime("clock set to %Y-%m-%d %H:%M:%S", moment))
+        shown = time.strftime("%Y-%m-%d %H:%M:%S", moment)
+        echo(_("clock set to {moment}").format(moment=shown))
     else:
-        echo("this board has no clock: set it with `dianka console`: time", err=True)
+        echo(_("this board has no clock: set it with `dianka console`: time"), err=True)
 
 
 def _board_json(path: Path | None) -> bytes:
@@ -219,11 +255,15 @@ def _board_json(path: Path | None) -> bytes:
         data = path.read_bytes()
         content = json.loads(data)
     except OSError as error:
-        raise BoardError(f"cannot read {path}: {error.strerror}") from error
+        raise BoardError(
+            _("cannot read {path}: {strerror}").format(path=path, strerror=error.strerror)
+        ) from error
     except ValueError as error:
-        raise BoardError(f"{path} is no JSON: {error}") from error
+        raise BoardError(_("{path} is no JSON: {error}").format(path=path, error=error)) from error
     if not isinstance(content, dict) or not content.get("lines"):
-        raise BoardError(f"{path} names no lines: docs/HARDWARE.md shows a board.json")
+        raise BoardError(
+            _("{path} names no lines: docs/HARDWARE.md shows a board.json").format(path=path)
+        )
     return data
 
 
@@ -244,13 +284,21 @@ def _settings(
     if uplink_path is not None:
         key = uplink.load(uplink_path).get(number or 0)
         if key is None:
-            which = f"none for concentrator {number}" if number else "it needs --id as well"
-            raise BoardError(f"no key from {uplink_path}: {which}")
+            which = (
+                _("none for concentrator {number}").format(number=number)
+                if number
+                else _("it needs --id as well")
+            )
+            raise BoardError(
+                _("no key from {uplink_path}: {which}").format(
+                    uplink_path=uplink_path, which=which
+                )
+            )
         settings["uplink_key"] = key.hex()
     for pair in sets:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise BoardError(f"--set {pair}: write NAME=VALUE")
+            raise BoardError(_("--set {pair}: write NAME=VALUE").format(pair=pair))
         settings[name] = value
     return settings
 

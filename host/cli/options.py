@@ -22,6 +22,7 @@ from host.link.console import Console, ConsoleError
 from host.link.port import Port, PortError
 from host.link.reader import ReaderError
 from host.units import DAY_S, fen_of, full_number, to_t2000, yuan
+from host.words import _
 
 PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
 DEFAULT_BAUD = 2400
@@ -30,15 +31,19 @@ _TROUBLES = (
     *(CardIoError, PortError, ReaderError, ConsoleError),
 )
 Command = Callable[..., Any]
-_AMOUNTS = f"0.01 to {yuan(frames.AMOUNT_LIMIT_FEN)} yuan"
 
 
 def _amount_fen(text: str) -> int:
     """Yuan as typed, in fen; above 0."""
     fen = _limit_fen(text)
     if not fen:
-        raise click.BadParameter(f"{text}: {_AMOUNTS}")
+        raise _no_amount(text)
     return fen
+
+
+def _no_amount(text: str) -> click.BadParameter:
+    most = yuan(frames.AMOUNT_LIMIT_FEN)
+    return click.BadParameter(_("{text}: 0.01 to {most} yuan").format(text=text, most=most))
 
 
 def _limit_fen(text: str) -> int:
@@ -48,7 +53,7 @@ def _limit_fen(text: str) -> int:
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if fen > frames.AMOUNT_LIMIT_FEN:
-        raise click.BadParameter(f"{text}: {_AMOUNTS}")
+        raise _no_amount(text)
     return fen
 
 
@@ -66,7 +71,9 @@ def _address(text: str) -> str:
         return WILDCARD
     digits = text.upper()
     if not re.fullmatch("[0-9A]{1,12}", digits):
-        raise click.BadParameter(f"{text!r} is no address: write up to 12 digits, or `any`")
+        raise click.BadParameter(
+            _("{text!r} is no address: write up to 12 digits, or `any`").format(text=text)
+        )
     return digits.zfill(12)
 
 
@@ -75,7 +82,9 @@ def _last_day_t2000(text: str) -> int:
     try:
         day = datetime.strptime(text, "%Y-%m-%d")
     except ValueError as error:
-        raise click.BadParameter(f"{text}: give a day as YYYY-MM-DD") from error
+        raise click.BadParameter(
+            _("{text}: give a day as YYYY-MM-DD").format(text=text)
+        ) from error
     return to_t2000(day.replace(hour=23, minute=59, second=59))
 
 
@@ -191,7 +200,7 @@ def console_of(port: str, key: bytes) -> Iterator[Console]:
 def passphrase() -> str:
     """The passphrase of the key file, from the environment or as typed."""
     given = os.environ.get(PASSPHRASE_VARIABLE)
-    return given if given else str(click.prompt("passphrase", hide_input=True, err=True))
+    return given if given else str(click.prompt(_("passphrase"), hide_input=True, err=True))
 
 
 def new_passphrase() -> str:
@@ -199,7 +208,9 @@ def new_passphrase() -> str:
     given = os.environ.get(PASSPHRASE_VARIABLE)
     if given:
         return given
-    return str(click.prompt("new passphrase", hide_input=True, confirmation_prompt=True, err=True))
+    return str(
+        click.prompt(_("new passphrase"), hide_input=True, confirmation_prompt=True, err=True)
+    )
 
 
 def now_t2000() -> int:

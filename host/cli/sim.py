@@ -6,6 +6,7 @@ from typing import TextIO
 
 import click
 
+from host.cli import shown
 from host.cli.options import DIGITS, FILE, baud_option
 from host.cli.output import echo
 from host.cli.sim_run import run
@@ -22,9 +23,10 @@ from host.sim.plan import (
 from host.sim.profile import PROFILES
 from host.sim.serve import Port, PtyPort, SerialPort, ServeError, Stop, TcpPort, Trace, serve
 from host.units import to_datetime, to_t2000
+from host.words import _
 
 
-@click.group(
+@shown.group(
     epilog="""\b
 Examples:
   dianka sim meters --count 8 --link /tmp/line
@@ -124,9 +126,9 @@ def meters(
 ) -> None:
     """Answer as meters do, until interrupted."""
     if sum(one is not None for one in (link, serial_path, tcp)) > 1:
-        raise click.UsageError("--link is for a pty: take one of --link, --port and --tcp")
+        raise click.UsageError(_("--link is for a pty: take one of --link, --port and --tcp"))
     if follow_baud and (serial_path or tcp):
-        raise click.UsageError("--follow-baud is for a pty: leave --port and --tcp out")
+        raise click.UsageError(_("--follow-baud is for a pty: leave --port and --tcp out"))
     clock = AcceleratedClock(to_t2000(start), speed, epoch)
     try:
         if plan_path:
@@ -139,7 +141,11 @@ def meters(
         with Stop().on_signals() as stop:
             port = _open(link, serial_path, tcp, plan.baud)
             try:
-                echo(f"serving {len(served)} meters on {port.name}")
+                echo(
+                    _("serving {served} meters on {name}").format(
+                        served=len(served), name=port.name
+                    )
+                )
                 serve(port, line, Trace(trace, clock, served), stop, follow=follow_baud)
             finally:
                 port.close()
@@ -153,11 +159,13 @@ def _changed(plan: Plan, baud: int | None, faults: tuple[str, ...]) -> Plan:
     """The plan with what the command line says otherwise."""
     chances = dict(plan.faults)
     for one in faults:
-        name, _, chance = one.partition("=")
+        name, _equals, chance = one.partition("=")
         try:
             chances[name] = float(chance)
         except ValueError:
-            raise click.UsageError(f"--fault {one}: write it as late_reply=0.01") from None
+            raise click.UsageError(
+                _("--fault {one}: write it as late_reply=0.01").format(one=one)
+            ) from None
     return plan.model_copy(update={"faults": chances, "baud": baud or plan.baud})
 
 
@@ -166,7 +174,7 @@ def _open(link: Path | None, serial_path: str | None, tcp: str | None, baud: int
         return SerialPort(serial_path, baud)
     if tcp is None:
         return PtyPort(link)
-    host, _, number = tcp.rpartition(":")
+    host, _colon, number = tcp.rpartition(":")
     if not host or not number.isdigit() or int(number) > 65535:
-        raise click.UsageError(f"--tcp {tcp}: write it as 127.0.0.1:7000")
+        raise click.UsageError(_("--tcp {tcp}: write it as 127.0.0.1:7000").format(tcp=tcp))
     return TcpPort(host, int(number))

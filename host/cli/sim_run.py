@@ -13,8 +13,10 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from host.cli import shown
 from host.cli.options import json_option
 from host.cli.output import Column, echo, print_json, print_table
+from host.words import _
 from host.world.checks.account import Violation
 from host.world.scenarios import ANY, SCENARIOS
 from host.world.world import World
@@ -32,7 +34,7 @@ _WIDTH = max(map(len, SCENARIOS)) + 2
 _ROWS = "\n".join(f"  {name:{_WIDTH}}{one.text}" for name, one in SCENARIOS.items())
 
 
-@click.command(
+@shown.command(
     epilog=f"""\b
 Examples:
   dianka sim run --seed 7 --days 3 --meters 8
@@ -96,11 +98,20 @@ def run(
             _tell(report, cpu_s)
     count = last - first + 1
     if failed and count > 1 and not as_json:
-        echo(f"{len(failed)} of {count} seeds failed: {failed}", err=True)
+        echo(
+            _("{failed} of {count} seeds failed: {seeds}").format(
+                failed=len(failed), count=count, seeds=failed
+            ),
+            err=True,
+        )
     meter_days = count * days * meters
     echo(
-        f"{meter_days} meter-days in {all_cpu_s:.1f} CPU-seconds: "
-        f"{meter_days / all_cpu_s:.1f} meter-days a CPU-second",
+        _(
+            "{meter_days} meter-days in {all_cpu_s:.1f} CPU-seconds: {meter_days_a_second:.1f} "
+            "meter-days a CPU-second"
+        ).format(
+            meter_days=meter_days, all_cpu_s=all_cpu_s, meter_days_a_second=meter_days / all_cpu_s
+        ),
         err=True,
     )
     if failed:
@@ -128,14 +139,14 @@ def _reports(
 
 
 def _range(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
+    first, _dash, last = text.partition("-")
     if not first.isdigit() or not last.isdigit() or int(first) > int(last):
         _refuse(text)
     return int(first), int(last)
 
 
 def _refuse(text: str) -> NoReturn:
-    raise click.UsageError(f"--seeds {text}: write it as 1-50")
+    raise click.UsageError(_("--seeds {text}: write it as 1-50").format(text=text))
 
 
 def _live(seed: int, scenario: str, days: int, meters: int, quiet: bool) -> _Outcome:
@@ -145,7 +156,7 @@ def _live(seed: int, scenario: str, days: int, meters: int, quiet: bool) -> _Out
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
     with Progress(console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task(f"seed {seed}", total=days)
+        task = progress.add_task(_("seed {seed}").format(seed=seed), total=days)
         try:
             report = {"ok": True} | world.run(lambda day: progress.update(task, completed=day))
         except Violation as violation:
@@ -172,11 +183,20 @@ def _tell(report: dict[str, Any], cpu_s: float) -> None:
     """One line a seed, more where it failed."""
     if report["ok"]:
         readings = report["world"].get("records READING", 0)
-        echo(f"seed {report['seed']}: {readings} readings, all holds ({cpu_s:.1f} s)")
+        echo(
+            _("seed {seed}: {readings} readings, all holds ({cpu_s:.1f} s)").format(
+                seed=report["seed"], readings=readings, cpu_s=cpu_s
+            )
+        )
         return
-    echo(f"seed {report['seed']}: {report['invariant']} does not hold", err=True)
+    echo(
+        _("seed {seed}: {invariant} does not hold").format(
+            seed=report["seed"], invariant=report["invariant"]
+        ),
+        err=True,
+    )
     echo(f"  {report['what']}", err=True)
-    echo(f"  see it again: {report['replay']}", err=True)
+    echo(_("  see it again: {replay}").format(replay=report["replay"]), err=True)
 
 
 def _show(report: dict[str, Any], cpu_s: float) -> None:
@@ -187,12 +207,20 @@ def _show(report: dict[str, Any], cpu_s: float) -> None:
         for section in _SECTIONS
         for name, value in report[section].items()
     ]
-    title = f"seed {report['seed']}: {days} days, {meters} meters, {cpu_s:.1f} s"
-    print_table((Column("part"), Column("what"), Column("times", right=True)), rows, title=title)
-    echo(f"settings: {_pairs(report['settings'])}")
-    echo(f"faults: {_pairs(report['faults']) or 'none'}")
-    echo(f"journal CRC-32 {report['journal_crc32']}: the same again with the same numbers")
-    echo("money, once, supply, journal, head-end and recovery: all hold")
+    title = _("seed {seed}: {days} days, {meters} meters, {cpu_s:.1f} s").format(
+        seed=report["seed"], days=days, meters=meters, cpu_s=cpu_s
+    )
+    print_table(
+        (Column(_("part")), Column(_("what")), Column(_("times"), right=True)), rows, title=title
+    )
+    echo(_("settings: {settings}").format(settings=_pairs(report["settings"])))
+    echo(_("faults: {faults}").format(faults=_pairs(report["faults"]) or _("none")))
+    echo(
+        _("journal CRC-32 {crc32}: the same again with the same numbers").format(
+            crc32=report["journal_crc32"]
+        )
+    )
+    echo(_("money, once, supply, journal, head-end and recovery: all hold"))
 
 
 def _pairs(values: dict[str, float]) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
+from host.cli import shown
 from host.cli.options import baud_option, json_option, profile_option, standard_option
 from host.cli.output import Column, echo, print_json, print_table
 from host.frames.describe import STANDARDS, describe
 from host.link.port import Port, PortError
 from host.link.sniffer import Event, Kind, MeterCounts, Sniffer
+from host.words import _
 
 _WAIT_S = 0.05
 _SHOWN_ITEMS = 6
@@ -27,7 +29,7 @@ Examples:
 """
 
 
-@click.command(epilog=_EPILOG)
+@shown.command(epilog=_EPILOG)
 @click.argument("port")
 @baud_option()
 @click.option("--parity", default="even", show_default=True, type=click.Choice([*_PARITIES]))
@@ -107,12 +109,20 @@ def _as_text(at: datetime, event: Event, said: dict[str, Any] | None) -> str:
     if said is None:
         octets = event.octets[:_SHOWN_NOISE_BYTES].hex(" ").upper()
         more = " .." if len(event.octets) > _SHOWN_NOISE_BYTES else ""
-        what = f"{len(event.octets)} bytes that belong to no frame: {octets}{more}"
-        return f"{when} {wait:>9}  noise         {what}"
+        what = _("{count} bytes that belong to no frame: {octets}{more}").format(
+            count=len(event.octets), octets=octets, more=more
+        )
+        return _("{when} {wait:>9}  noise         {what}").format(when=when, wait=wait, what=what)
     address = said["address"]
     if event.kind is Kind.NO_ANSWER:
-        return f"{when} {wait:>9}  nobody        {address} did not answer to {said['function']}"
-    speaker = f"master        to {address}" if event.kind is Kind.REQUEST else f"{address} "
+        return _("{when} {wait:>9}  nobody        {address} did not answer to {function}").format(
+            when=when, wait=wait, address=address, function=said["function"]
+        )
+    speaker = (
+        _("master        to {address}").format(address=address)
+        if event.kind is Kind.REQUEST
+        else f"{address} "
+    )
     named = " ".join(part for part in (said["function"], said["di"], said["name_en"]) if part)
     return f"{when} {wait:>9}  {speaker} {named}{_content(said)}"
 
@@ -120,7 +130,9 @@ def _as_text(at: datetime, event: Event, said: dict[str, Any] | None) -> str:
 def _content(said: dict[str, Any]) -> str:
     """What a frame carries, shortened."""
     if said["error"]:
-        return ": refused, " + (", ".join(said["error"]["flags"]) or "no reason given")
+        return _(": refused, {why}").format(
+            why=", ".join(said["error"]["flags"]) or _("no reason given")
+        )
     words = []
     for item in said["items"][:_SHOWN_ITEMS]:
         value = "-" if item["value"] is None else item["value"]
@@ -128,8 +140,8 @@ def _content(said: dict[str, Any]) -> str:
         parts = (item.get("name", ""), value, item["unit"], f"({extra})" if extra else "")
         words.append(" ".join(part for part in parts if part))
     if len(said["items"]) > _SHOWN_ITEMS:
-        words.append(f".. {len(said['items'])} items")
-    more = " (more follows)" if said["more"] else ""
+        words.append(_(".. {count} items").format(count=len(said["items"])))
+    more = _(" (more follows)") if said["more"] else ""
     return (": " + "; ".join(words) if words else "") + more
 
 
@@ -142,7 +154,7 @@ def _speaker(event: Event) -> str | None:
 
 
 def _show_meters(sniffer: Sniffer) -> None:
-    names = ("requests", "answers", "refusals", "no answer", "turnaround ms")
+    names = (_("requests"), _("answers"), _("refusals"), _("no answer"), _("turnaround ms"))
     rows = [
         (
             address,
@@ -151,8 +163,12 @@ def _show_meters(sniffer: Sniffer) -> None:
         )
         for address, counts in sorted(sniffer.meters.items())
     ]
-    noise = f"{sniffer.noise_bytes} bytes of noise" if sniffer.noise_bytes else ""
-    columns = (Column("meter"), *(Column(name, right=True) for name in names))
+    noise = (
+        _("{noise_bytes} bytes of noise").format(noise_bytes=sniffer.noise_bytes)
+        if sniffer.noise_bytes
+        else ""
+    )
+    columns = (Column(_("meter")), *(Column(name, right=True) for name in names))
     print_table(columns, rows, title=noise, err=True)
 
 

@@ -1,11 +1,10 @@
 """`dianka card`: the group of its commands, each in the file of its subject."""
 
-import click
-
+from host.cli import shown
 from host.cli.card import keys, look, operator, orders, reader
 
 
-@click.group(
+@shown.group(
     epilog="""\b
 Examples:
   dianka card keys new --district 4711

@@ -32,6 +32,7 @@ from host.frames.tariff_terms import TariffError
 from host.link.card import CardMemory, FileCard
 from host.link.port import Port
 from host.link.programmer import PortCard
+from host.words import _
 
 SUITES = {"hmac": 1, "aes": 2, "sm4": 3}
 force_option = click.option(
@@ -74,7 +75,7 @@ def next_tariff_options(function: Command) -> Command:
         content = None
         if tariff_path is not None:
             if next_from is None:
-                raise click.UsageError("say from when on the tariff counts: --next-from")
+                raise click.UsageError(_("say from when on the tariff counts: --next-from"))
             try:
                 image = tariff.build(tariff.load(tariff_path), next_number)
             except TariffError as error:
@@ -98,7 +99,7 @@ class Source:
     @property
     def name(self) -> str:
         """As people call it."""
-        return str(self.path) if self.path else "the card in the reader"
+        return str(self.path) if self.path else _("the card in the reader")
 
     def open(self, create: bool = False) -> CardMemory:
         """The card, always the same one; CardIoError where there is none."""
@@ -178,7 +179,7 @@ def _one_source(source: Source) -> Source:
     places = (source.path, source.reader_name, source.port)
     if sum(place is not None for place in places) != 1:
         raise click.UsageError(
-            "say where the card is: --file card.bin, --pcsc, or --port of a board"
+            _("say where the card is: --file card.bin, --pcsc, or --port of a board")
         )
     return source
 
@@ -221,8 +222,9 @@ class Desk:
         log = AuditLog(self.log_path)
         if log.broken_at is not None:
             echo(
-                f"warning: {log.path} was changed at line {log.broken_at}, "
-                "`dianka card log` tells more",
+                _(
+                    "warning: {path} was changed at line {broken_at}, `dianka card log` tells more"
+                ).format(path=log.path, broken_at=log.broken_at),
                 err=True,
             )
         return Issuer(self.held.key_of, log)

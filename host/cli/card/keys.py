@@ -7,6 +7,7 @@ import click
 
 from host.cards import keystore
 from host.cards.issuing import IssueError
+from host.cli import shown
 from host.cli.card.desk import Desk, desk_options
 from host.cli.options import (
     FILE,
@@ -17,9 +18,10 @@ from host.cli.options import (
     port_option,
 )
 from host.cli.output import echo
+from host.words import _
 
 
-@click.group()
+@shown.group()
 def keys() -> None:
     """Make key files, hand down what a district needs, bring keys to concentrators."""
 
@@ -36,11 +38,15 @@ Example:
 def keys_new(desk: Desk, unsealed: bool) -> None:
     """Make the keys of a new issuer."""
     if desk.district_given is None:
-        raise click.UsageError("say for which --district most cards will be")
+        raise click.UsageError(_("say for which --district most cards will be"))
     with clear_errors():
         made = keystore.new(desk.district_given)
         keystore.save(desk.keys_path, made, None if unsealed else new_passphrase())
-    echo(f"made {desk.keys_path}: keep a copy offline, whoever has it can make money")
+    echo(
+        _("made {keys_path}: keep a copy offline, whoever has it can make money").format(
+            keys_path=desk.keys_path
+        )
+    )
 
 
 @keys.command(
@@ -57,7 +63,11 @@ def keys_hand_down(desk: Desk, out: Path) -> None:
     with clear_errors():
         part = desk.held.handed_down(desk.district, desk.key_version)
         keystore.save(out, part, new_passphrase())
-    echo(f"made {out}: district {part.district} in key version {part.key_version} alone")
+    echo(
+        _("made {out}: district {district} in key version {key_version} alone").format(
+            out=out, district=part.district, key_version=part.key_version
+        )
+    )
 
 
 @keys.command(
@@ -73,13 +83,17 @@ def keys_advance(desk: Desk) -> None:
     with clear_errors():
         held = desk.held
         if not held.issuer_key:
-            raise IssueError("this file holds one version only: have the next one handed down")
+            raise IssueError(_("this file holds one version only: have the next one handed down"))
         if held.key_version == 255:
-            raise IssueError("there is no key version after 255: begin with new keys")
+            raise IssueError(_("there is no key version after 255: begin with new keys"))
         sealed = passphrase() if keystore.is_sealed(desk.keys_path) else None
         moved = replace(held, key_version=held.key_version + 1)
         keystore.save(desk.keys_path, moved, sealed, overwrite=True)
-    echo(f"{desk.keys_path}: key version {moved.key_version}")
+    echo(
+        _("{keys_path}: key version {key_version}").format(
+            keys_path=desk.keys_path, key_version=moved.key_version
+        )
+    )
 
 
 @keys.command(
@@ -100,4 +114,8 @@ def keys_install(desk: Desk, port: str) -> None:
             console.command(f"set card_key {key.hex()}")
             console.command(f"set card_key_version {desk.key_version}")
             console.command(f"set console_key {console_key.hex()}")
-    echo(f"{port} takes cards of district {desk.district}, key version {desk.key_version}")
+    echo(
+        _("{port} takes cards of district {district}, key version {key_version}").format(
+            port=port, district=desk.district, key_version=desk.key_version
+        )
+    )

@@ -6,6 +6,7 @@ import click
 
 from host.cards.audit import AuditLog
 from host.cards.judging import judge
+from host.cli import shown
 from host.cli.card.desk import Desk, Source, card_option, desk_options
 from host.cli.card.view import describe, for_people, label, plain, say_outcome
 from host.cli.options import (
@@ -22,9 +23,10 @@ from host.frames.card import CardKind
 from host.frames.card_results import CODES, OUTCOMES
 from host.link.card import FileCard, NoCardError
 from host.units import yuan
+from host.words import _
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Examples:
   dianka card show --file card.bin
@@ -62,10 +64,10 @@ def show(
         return
     rows = [(styled(name, "bold"), for_people(value)) for name, value in found.items()]
     columns = (Column(""), Column("", wraps=True))
-    print_table(columns, rows, title=f"Card {memory.uid}", headed=False)
+    print_table(columns, rows, title=_("Card {uid}").format(uid=memory.uid), headed=False)
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Example:
   dianka card verify --file card.bin --account 000000000017 --meter 000000983764 --last-order 4
@@ -109,7 +111,7 @@ def verify(
         raise click.exceptions.Exit(1)
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Examples:
   dianka card dump --file card.bin
@@ -126,22 +128,31 @@ def dump(source: Source, desk: Desk, out: Path | None) -> None:
         image = memory.read(0, memory.size)
     if out is not None:
         if out.exists():
-            raise click.ClickException(f"{out} exists and is not overwritten")
+            raise click.ClickException(_("{out} exists and is not overwritten").format(out=out))
         out.write_bytes(image)
-        echo(f"{len(image)} bytes of card {memory.uid} in {out}")
+        echo(
+            _("{image} bytes of card {uid} in {out}").format(
+                image=len(image), uid=memory.uid, out=out
+            )
+        )
         return
     mark = frames.IMAGE_OFFSET + frames.WRITE_BACK_OFFSET
-    parts = {0: "chip", frames.IMAGE_OFFSET: "header", mark - 8: "MAC", mark: "write-back"}
+    parts = {
+        0: _("chip"),
+        frames.IMAGE_OFFSET: _("header"),
+        mark - 8: _("MAC"),
+        mark: _("write-back"),
+    }
     parts |= {
-        mark + frames.WRITE_BACK_BODY_SIZE: "MAC",
-        mark + frames.WRITE_BACK_BODY_SIZE + 8: "rest",
+        mark + frames.WRITE_BACK_BODY_SIZE: _("MAC"),
+        mark + frames.WRITE_BACK_BODY_SIZE + 8: _("rest"),
     }
     starts = sorted({*range(0, len(image), 16), *parts})
     for start, end in zip(starts, [*starts[1:], len(image)], strict=True):
         echo(f"{start:4d}  {image[start:end].hex(' '):47}  {parts.get(start, '')}".rstrip())
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Example:
   dianka card diff before.bin after.bin
@@ -162,17 +173,20 @@ def diff(first: Path, second: Path, desk: Desk) -> None:
         if one != other:
             rows.append((name, one, other))
     if images[0] == images[1]:
-        echo("the cards are the same, byte for byte")
+        echo(_("the cards are the same, byte for byte"))
         return
     if rows:
-        columns = (Column("field"), *(Column(path.name, wraps=True) for path in (first, second)))
+        columns = (
+            Column(_("field")),
+            *(Column(path.name, wraps=True) for path in (first, second)),
+        )
         print_table(columns, rows)
     count = sum(one != other for one, other in zip(*images, strict=True))
-    echo(f"{count} bytes differ")
+    echo(_("{count} bytes differ").format(count=count))
     raise click.exceptions.Exit(1)
 
 
-@click.command(
+@shown.command(
     "log",
     epilog="""\b
 Example:
@@ -190,10 +204,15 @@ def log_command(desk: Desk, account: str | None) -> None:
             if account in (None, entry["account"]):
                 kind = CardKind(entry["kind"]).name.lower()
                 row = (entry["at"], entry["by"], entry["stage"], kind, entry["account"])
-                money = (str(entry["order"]), yuan(entry["amount_fen"]), entry["uid"])
-                rows.append((*row, *money))
-    names = ("at", "by", "stage", "kind", "account", "order", "yuan", "card")
-    print_table([Column(name, right=name in ("order", "yuan")) for name in names], rows)
+                figures = (str(entry["order"]), yuan(entry["amount_fen"]), entry["uid"])
+                rows.append((*row, *figures))
+    words = (_("at"), _("by"), _("stage"), _("kind"), _("account"))
+    money = (Column(_("order"), right=True), Column(_("yuan"), right=True))
+    print_table((*map(Column, words), *money, Column(_("card"))), rows)
     if log.broken_at is not None:
-        raise click.ClickException(f"{log.path} was changed at or before line {log.broken_at}")
-    echo(f"{log.lines} lines, none of them changed")
+        raise click.ClickException(
+            _("{path} was changed at or before line {broken_at}").format(
+                path=log.path, broken_at=log.broken_at
+            )
+        )
+    echo(_("{lines} lines, none of them changed").format(lines=log.lines))

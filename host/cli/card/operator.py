@@ -5,6 +5,7 @@ from dataclasses import replace
 import click
 
 from host.cards.issuing import IssueError
+from host.cli import shown
 from host.cli.card.desk import Desk, Source, card_option, desk_options, force_option
 from host.cli.card.orders import new_header, write_card
 from host.cli.options import (
@@ -18,6 +19,7 @@ from host.cli.options import (
 )
 from host.frames import card as frames
 from host.frames.card import CardKind
+from host.words import _
 
 number_option = click.option(
     "--number",
@@ -26,7 +28,7 @@ number_option = click.option(
 )
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Example:
   dianka card preset --file preset.bin --alarm-1 30 --alarm-2 10 --overdraft 20
@@ -59,14 +61,14 @@ def preset(
     given = zip(frames.LIMITS, values, strict=True)
     limits = {name: value for name, value in given if value is not None}
     if not limits:
-        raise click.UsageError("name at least one limit, e.g. --alarm-1 30")
+        raise click.UsageError(_("name at least one limit, e.g. --alarm-1 30"))
     with clear_errors():
         header = new_header(desk, CardKind.PRESET, order=number or now_t2000())
         header = replace(header, content=frames.preset_content(limits))
         write_card(desk, source, header, force, as_json)
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Examples:
   dianka card clear --file clear.bin --account 000000000017 --meter 000000983764
@@ -95,14 +97,14 @@ def clear(
     if for_all:
         account = meter = frames.NOBODY
     if account is None or meter is None:
-        raise click.UsageError("give --account and --meter, or --all")
+        raise click.UsageError(_("give --account and --meter, or --all"))
     with clear_errors():
         order = number or now_t2000()
         header = new_header(desk, CardKind.CLEAR, account=account, meter=meter, order=order)
         write_card(desk, source, header, force, as_json)
 
 
-@click.command(
+@shown.command(
     "change-key",
     epilog="""\b
 Example:
@@ -129,7 +131,11 @@ def change_key(
     with clear_errors():
         version = new_version or desk.key_version + 1
         if version <= desk.key_version:
-            raise IssueError(f"version {version} is not above the present {desk.key_version}")
+            raise IssueError(
+                _("version {version} is not above the present {key_version}").format(
+                    version=version, key_version=desk.key_version
+                )
+            )
         new_key = desk.held.key_of(desk.district, version)
         header = new_header(desk, CardKind.KEY, order=number or now_t2000())
         header = replace(header, content=frames.key_content(version, new_key))

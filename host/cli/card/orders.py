@@ -8,6 +8,7 @@ from rich.progress import Progress
 
 from host.cards import batch
 from host.cards.issuing import IssueError
+from host.cli import shown
 from host.cli.card.desk import (
     SUITES,
     Desk,
@@ -35,11 +36,12 @@ from host.frames import card as frames
 from host.frames.card import CardKind, Header
 from host.link.card import CardMemory
 from host.units import yuan
+from host.words import _
 
 ISSUED_KINDS = ("open", "purchase", "replacement", "refund", "inspect", "test")
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Examples:
   dianka card issue --file card.bin --account 000000000017 --meter 000000983764 \\
@@ -101,18 +103,20 @@ def issue(
     if kind == "test":
         account = meter = frames.NOBODY
     if account is None:
-        raise click.UsageError("whose card is it? Give --account")
+        raise click.UsageError(_("whose card is it? Give --account"))
     if db is not None:
         order, amount_fen, meter = _sold(db, account, order, meter)
     elif moneyless:
         order, amount_fen = 0, 0
     if order is None or amount_fen is None or meter is None:
-        raise click.UsageError("give --order, --amount and --meter, or --db to look them up")
+        raise click.UsageError(_("give --order, --amount and --meter, or --db to look them up"))
     default = CardKind.OPEN if order == 1 else CardKind.PURCHASE
     if db is not None and amount_fen <= 0:  # the head-end says that it is to be paid back
         default, amount_fen = CardKind.REFUND, -amount_fen
         if kind not in (None, "refund"):
-            raise click.UsageError(f"order {order} is a refund: leave --kind out")
+            raise click.UsageError(
+                _("order {order} is a refund: leave --kind out").format(order=order)
+            )
     with clear_errors():
         header = new_header(
             desk,
@@ -128,7 +132,7 @@ def issue(
         write_card(desk, source, header, force, as_json)
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Example:
   dianka card topup --file card.bin --amount 49.95
@@ -170,7 +174,7 @@ def topup(
         write_card(desk, source, header, force, as_json)
 
 
-@click.command(
+@shown.command(
     "replace",
     epilog="""\b
 Example:
@@ -247,10 +251,16 @@ def write_card(desk: Desk, source: Source, header: Header, force: bool, as_json:
         return
     kind = CardKind(header.kind).name.lower()
     if header.kind in frames.MONEY_KINDS:
-        what = f"order {header.order} of account {header.account}, {yuan(header.amount_fen)} yuan"
-        echo(f"{source.name}: {what}, {kind} card {header.uid}")
+        what = _("order {order} of account {account}, {amount_fen} yuan").format(
+            order=header.order, account=header.account, amount_fen=yuan(header.amount_fen)
+        )
+        echo(
+            _("{name}: {what}, {kind} card {uid}").format(
+                name=source.name, what=what, kind=kind, uid=header.uid
+            )
+        )
     else:
-        echo(f"{source.name}: {kind} card {header.uid}")
+        echo(_("{name}: {kind} card {uid}").format(name=source.name, kind=kind, uid=header.uid))
 
 
 def _issue_csv(
@@ -258,7 +268,7 @@ def _issue_csv(
 ) -> None:
     """Issue a whole list, going on where it stopped."""
     if (folder is None) == (source.reader_name is None) or source.port or source.path:
-        raise click.UsageError("say where the cards come from: --folder cards, or --pcsc")
+        raise click.UsageError(_("say where the cards come from: --folder cards, or --pcsc"))
     with clear_errors():
         orders = batch.read_orders(csv_path)
         issuer = desk.issuer()
@@ -273,10 +283,14 @@ def _issue_csv(
                 progress.advance(task)
 
             district, version = desk.district, desk.key_version
-            for _ in batch.issue_all(issuer, orders, magazine, district, version, suite, told):
+            for _card in batch.issue_all(issuer, orders, magazine, district, version, suite, told):
                 written += 1
                 progress.advance(task)
-    echo(f"{written} cards issued, {skipped} were issued before, {len(orders)} orders")
+    echo(
+        _("{written} cards issued, {skipped} were issued before, {orders} orders").format(
+            written=written, skipped=skipped, orders=len(orders)
+        )
+    )
 
 
 class _Hand:
@@ -290,15 +304,19 @@ class _Hand:
         """Ask for a card until one is there that this batch has not written yet."""
         from host.link.pcsc import WAIT_S, PcscCard
 
-        which = f"card {uid}, which was begun" if uid else "the next card"
+        which = _("card {uid}, which was begun").format(uid=uid) if uid else _("the next card")
         while True:
-            echo(f"insert {which} for account {order.account}, order {order.order}")
+            echo(
+                _("insert {which} for account {account}, order {order}").format(
+                    which=which, account=order.account, order=order.order
+                )
+            )
             card = PcscCard(self._reader_name, WAIT_S)
             if card.uid not in self._done and uid in (None, card.uid):
                 self._card = card
                 return card
             card.close()
-            click.pause("that is another card; change it and press any key")
+            click.pause(_("that is another card; change it and press any key"))
 
     def put(self, order: batch.Order) -> None:
         """The card may be taken out."""
@@ -311,7 +329,7 @@ def _genuine(desk: Desk, image: bytes) -> Header:
     held = frames.parse(image)
     card = frames.parse(image, desk.key_for(held.header))
     if card.header is None or not card.genuine or card.header.kind not in frames.MONEY_KINDS:
-        raise IssueError("this is no household's card of ours: `dianka card issue` makes one")
+        raise IssueError(_("this is no household's card of ours: `dianka card issue` makes one"))
     return card.header
 
 
@@ -323,10 +341,20 @@ def _sold(db: Path, account: str, order: int | None, meter: str | None) -> tuple
     with opened(db) as store:
         sold = find_order(store, account, order)
     if sold is None:
-        what = f"order {order}" if order else "an order that is not redeemed"
-        hint = "sell one with `dianka headend sell`"
-        raise click.ClickException(f"{db} has not {what} of account {account}: {hint}")
+        what = (
+            _("order {order}").format(order=order) if order else _("an order that is not redeemed")
+        )
+        hint = _("sell one with `dianka headend sell`")
+        raise click.ClickException(
+            _("{db} has not {what} of account {account}: {hint}").format(
+                db=db, what=what, account=account, hint=hint
+            )
+        )
     meter = meter or sold.meter
     if meter is None:
-        raise click.ClickException(f"{db} knows no meter of account {account}: give --meter")
+        raise click.ClickException(
+            _("{db} knows no meter of account {account}: give --meter").format(
+                db=db, account=account
+            )
+        )
     return sold.order, sold.amount_fen, meter

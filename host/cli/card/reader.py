@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from host.cards.issuing import give_serial
+from host.cli import shown
 from host.cli.card.desk import Desk, Source, card_option, desk_options, pc_card_option
 from host.cli.card.view import label, outcome_of, say_outcome
 from host.cli.options import clear_errors, console_of, json_option, port_option
@@ -16,9 +17,10 @@ from host.link import reader
 from host.link.port import Port
 from host.link.programmer import PortCard
 from host.units import yuan
+from host.words import _
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Example:
   dianka card redeem --file card.bin --port socket://127.0.0.1:7646
@@ -50,15 +52,19 @@ def redeem(source: Source, port: str, timeout_s: float, as_json: bool) -> None:
     else:
         say_outcome(outcome)
         if header and result.credited:
-            done = "refunded" if header.kind == CardKind.REFUND else "credited"
-            echo(f"order {header.order}: {yuan(header.amount_fen)} yuan {done}")
+            done = _("refunded") if header.kind == CardKind.REFUND else _("credited")
+            echo(
+                _("order {order}: {amount_fen} yuan {done}").format(
+                    order=header.order, amount_fen=yuan(header.amount_fen), done=done
+                )
+            )
         if mark:
-            echo(f"balance {yuan(mark.balance_fen)} yuan")
+            echo(_("balance {balance_fen} yuan").format(balance_fen=yuan(mark.balance_fen)))
     if not result.credited and result.code not in ACCEPTED:
         raise click.exceptions.Exit(1)
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Example:
   dianka card unlock --port /dev/ttyUSB0
@@ -70,10 +76,10 @@ def unlock(desk: Desk, port: str) -> None:
     """Have a concentrator look at cards again that it locked out after too many illegal ones."""
     with clear_errors(), console_of(port, desk.held.console_key) as console:
         console.command("card unlock")
-    echo(f"{port} looks at cards again")
+    echo(_("{port} looks at cards again").format(port=port))
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Example:
   dianka card serial --port /dev/ttyUSB0
@@ -87,10 +93,10 @@ def serial(source: Source, desk: Desk) -> None:
         memory = source.open()
         reopen = memory.look if isinstance(memory, PortCard) else lambda: memory
         said = give_serial(memory, reopen)
-    echo(f"{source.name}: serial number {said}")
+    echo(_("{name}: serial number {said}").format(name=source.name, said=said))
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Example:
   dianka card repair --file card.bin

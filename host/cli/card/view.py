@@ -10,6 +10,7 @@ from host.frames import card as frames
 from host.frames.card import Card, CardKind, Header, WriteBack
 from host.frames.card_results import ACCEPTED, CODES, OUTCOMES, Outcome
 from host.units import kwh, to_datetime, yuan
+from host.words import _
 
 # As in firmware/prepay/policy.py.
 STATES = (
@@ -64,7 +65,11 @@ def say_outcome(outcome: Outcome) -> None:
     text = f"{label(outcome)} {outcome.english} {outcome.chinese}"
     echo(text, color="green" if good else "red")
     if not good:
-        echo(f"next: {outcome.next_english} {outcome.next_chinese}")
+        echo(
+            _("next: {next_english} {next_chinese}").format(
+                next_english=outcome.next_english, next_chinese=outcome.next_chinese
+            )
+        )
 
 
 def describe(card: Card, has_key: bool) -> dict[str, Any]:
@@ -153,7 +158,7 @@ def for_people(value: Any) -> Text:
         shown = styled(label(value), "green" if value.code in ACCEPTED else "red")
         return shown.append_text(styled(f" {value.english} {value.chinese}"))
     if isinstance(value, Yuan):
-        return styled(f"{yuan(value.fen)} yuan")
+        return styled(_("{fen} yuan").format(fen=yuan(value.fen)))
     return styled(str(plain(value)))
 
 

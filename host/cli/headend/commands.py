@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host.cards import keystore
+from host.cli import shown
 from host.cli.headend import sales, show
 from host.cli.headend.database import opened
 from host.cli.options import (
@@ -24,9 +25,10 @@ from host.headend.orders import standings
 from host.headend.server import serve
 from host.link import console as link_console
 from host.link.port import Port
+from host.words import _
 
 
-@click.group(
+@shown.group(
     epilog="""\b
 Examples:
   dianka headend serve --db village.db --port 7645 --keys uplink.toml
@@ -81,16 +83,18 @@ def serve_command(db: Path, host: str, port: int, keys_path: Path) -> None:
         try:
             asyncio.run(serve(ingest, host, port, _say_ready))
         except OSError as error:
-            hint = "choose another --port, or stop what uses it"
+            hint = _("choose another --port, or stop what uses it")
             raise click.ClickException(
-                f"cannot listen on {host}:{port}: {error}; {hint}"
+                _("cannot listen on {host}:{port}: {error}; {hint}").format(
+                    host=host, port=port, error=error, hint=hint
+                )
             ) from error
         for name, count in sorted(ingest.counters.items()):
             echo(f"{name}: {count}")
 
 
 def _say_ready(host: str, port: int) -> None:
-    echo(f"listening on {host}:{port}")
+    echo(_("listening on {host}:{port}").format(host=host, port=port))
 
 
 @command.command(
@@ -109,7 +113,11 @@ def restore_command(db: Path, concentrator: int, port: str, keys_path: Path | No
     with opened(db) as store:
         known = standings(store, concentrator)
     if not known:
-        raise click.ClickException(f"{db} knows no top-ups of concentrator {concentrator}")
+        raise click.ClickException(
+            _("{db} knows no top-ups of concentrator {concentrator}").format(
+                db=db, concentrator=concentrator
+            )
+        )
     with clear_errors(), Port(port) as line:
         console = link_console.Console(line)
         if keys_path is not None:
@@ -117,7 +125,7 @@ def restore_command(db: Path, concentrator: int, port: str, keys_path: Path | No
         for one in known:
             console.command(f"account restore {one.account} {one.order} {one.credit_fen % 2**32}")
         console.command("restored")
-    echo(f"{len(known)} accounts restored, cards are taken again")
+    echo(_("{known} accounts restored, cards are taken again").format(known=len(known)))
 
 
 for _one in (sales.sell, sales.refund, show.show, show.items_command, show.reconcile_command):

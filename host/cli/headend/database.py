@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from host.headend.store import Store, StoreError
+from host.words import _
 
 
 @contextmanager
 def opened(db: Path, create: bool = False) -> Iterator[Store]:
     """Open the database; a clear message where there is none."""
     if not create and not db.exists():
-        hint = "`dianka headend serve` makes one"
-        raise click.ClickException(f"there is no database {db}; {hint}")
+        hint = _("`dianka headend serve` makes one")
+        raise click.ClickException(_("there is no database {db}; {hint}").format(db=db, hint=hint))
     try:
         with Store(db) as store:
             yield store

@@ -9,6 +9,7 @@ import click
 from host.cards.batch import COLUMNS as ORDER_COLUMNS
 from host.cards.rows import amount_fen as row_amount_fen
 from host.cards.rows import digits, read_rows, tell_troubles
+from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.options import (
     FILE,
@@ -22,11 +23,12 @@ from host.cli.options import (
 from host.cli.output import echo, print_json
 from host.headend.store import Sale, SalesError, Sold, StoreError
 from host.units import yuan
+from host.words import _
 
 REFERENCE_LIMIT = 64
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Examples:
   dianka headend sell --db village.db --account 000000000001 --amount 50.00
@@ -70,19 +72,27 @@ def sell(
         _sell_file(db, csv_path, out_path, new, as_json)
         return
     if csv_path is not None or out_path is not None or account is None or amount_fen is None:
-        raise click.UsageError("give --account and --amount, or --file with or without --out")
+        raise click.UsageError(_("give --account and --amount, or --file with or without --out"))
     with opened(db, create=new) as store:
         if not new and not store.has_account(account):
-            hint = "check the number, or use --new if its meter is still to come"
-            raise click.ClickException(f"no concentrator has account {account}: {hint}")
+            hint = _("check the number, or use --new if its meter is still to come")
+            raise click.ClickException(
+                _("no concentrator has account {account}: {hint}").format(
+                    account=account, hint=hint
+                )
+            )
         order = store.sell(account, amount_fen)
     if as_json:
         print_json({"account": account, "order": order, "amount_fen": amount_fen})
     else:
-        echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan")
+        echo(
+            _("order {order} of account {account}: {amount_fen} yuan").format(
+                order=order, account=account, amount_fen=yuan(amount_fen)
+            )
+        )
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Example:
   dianka headend refund --db village.db --account 000000000001 --amount 20.00
@@ -104,11 +114,15 @@ def refund(db: Path, account: str, amount_fen: int, as_json: bool) -> None:
         try:
             order = store.refund(account, amount_fen)
         except StoreError as error:
-            raise click.ClickException(f"no refund: {error}") from error
+            raise click.ClickException(_("no refund: {error}").format(error=error)) from error
     if as_json:
         print_json({"account": account, "order": order, "amount_fen": -amount_fen})
     else:
-        echo(f"order {order} of account {account}: {yuan(amount_fen)} yuan to pay back")
+        echo(
+            _("order {order} of account {account}: {amount_fen} yuan to pay back").format(
+                order=order, account=account, amount_fen=yuan(amount_fen)
+            )
+        )
 
 
 def _sell_file(db: Path, csv_path: Path, out_path: Path | None, new: bool, as_json: bool) -> None:
@@ -131,17 +145,29 @@ def _sell_file(db: Path, csv_path: Path, out_path: Path | None, new: bool, as_js
         return
     fresh = [one.sale.amount_fen for one in sold if not one.before]
     echo(
-        f"{len(fresh)} orders sold for {yuan(sum(fresh))} yuan, "
-        f"{len(sold) - len(fresh)} were sold before, {len(sold)} rows"
+        _("{fresh} orders sold for {money} yuan, {before} were sold before, {rows} rows").format(
+            fresh=len(fresh),
+            money=yuan(sum(fresh)),
+            before=len(sold) - len(fresh),
+            rows=len(sold),
+        )
     )
     if out_path is not None and (homeless := sum(not one.meter for one in sold)):
-        echo(f"{homeless} accounts have no meter yet: fill it in, in {out_path}")
+        echo(
+            _("{homeless} accounts have no meter yet: fill it in, in {out_path}").format(
+                homeless=homeless, out_path=out_path
+            )
+        )
 
 
 def _sale(row: dict[str, str]) -> Sale:
     reference = row["reference"]
     if not 0 < len(reference) <= REFERENCE_LIMIT or not reference.isprintable():
-        raise ValueError(f"reference {reference!r} has not 1 to {REFERENCE_LIMIT} characters")
+        raise ValueError(
+            _("reference {reference!r} has not 1 to {most} characters").format(
+                reference=reference, most=REFERENCE_LIMIT
+            )
+        )
     return Sale(digits(row, "account"), row_amount_fen(row), reference)
 
 
@@ -166,7 +192,11 @@ def _write_orders(out_path: Path, csv_path: Path, sold: list[Sold]) -> None:
                 sale = one.sale
                 writer.writerow((sale.account, one.meter, one.order, yuan(sale.amount_fen)))
     except OSError as error:
-        hint = (
-            f"all of {csv_path} is sold; the same command with another --out sells nothing twice"
-        )
-        raise click.ClickException(f"cannot write {out_path}: {error.strerror}; {hint}") from error
+        hint = _(
+            "all of {csv_path} is sold; the same command with another --out sells nothing twice"
+        ).format(csv_path=csv_path)
+        raise click.ClickException(
+            _("cannot write {out_path}: {strerror}; {hint}").format(
+                out_path=out_path, strerror=error.strerror, hint=hint
+            )
+        ) from error

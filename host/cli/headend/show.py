@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.options import DAY_BEGIN, account_option, database_option, json_option
 from host.cli.output import Column, echo, print_csv, print_json, print_table
@@ -13,9 +14,10 @@ from host.frames.items import Told, tell
 from host.headend.items import StoredItem, stored_items
 from host.headend.reconcile import RELAY_NAMES, Household, Reconciliation, households, reconcile
 from host.units import kwh, to_datetime, yuan
+from host.words import _
 
 
-@click.command(
+@shown.command(
     epilog="""\b
 Example:
   dianka headend show --db village.db
@@ -28,7 +30,7 @@ def show(db: Path) -> None:
         _print_households(households(store))
 
 
-@click.command(
+@shown.command(
     "items",
     epilog="""\b
 Examples:
@@ -54,7 +56,7 @@ def items_command(
 ) -> None:
     """Print what meters told beside their registers: status words, counts, voltages."""
     if as_csv and as_json:
-        raise click.UsageError("give --csv or --json, not both")
+        raise click.UsageError(_("give --csv or --json, not both"))
     if identifier is not None:
         identifier = _identifier(identifier)
     with opened(db) as store:
@@ -67,14 +69,14 @@ def items_command(
     elif rows:
         _print_items(rows)
     else:
-        echo("no meter has told any: concentrators ask once a day, and once a week")
+        echo(_("no meter has told any: concentrators ask once a day, and once a week"))
 
 
 def _identifier(text: str) -> str:
     """An identifier as the database has it."""
     if not re.fullmatch("[0-9A-Fa-f]{4}|[0-9A-Fa-f]{8}", text):
-        hint = "give 8 digits like 0201FF00, or 4 like B630; `docs/IDENTIFIERS.md` lists them"
-        raise click.UsageError(f"--identifier {text}: {hint}")
+        hint = _("give 8 digits like 0201FF00, or 4 like B630; `docs/IDENTIFIERS.md` lists them")
+        raise click.UsageError(_("--identifier {text}: {hint}").format(text=text, hint=hint))
     return text.upper().zfill(8)
 
 
@@ -102,23 +104,23 @@ def _print_items_csv(rows: list[tuple[StoredItem, Told]]) -> None:
 
 def _print_items(rows: list[tuple[StoredItem, Told]]) -> None:
     columns = (
-        *map(Column, ("account", "time", "identifier")),
-        *(Column(name, wraps=True) for name in ("name", "values")),
+        *map(Column, (_("account"), _("time"), _("identifier"))),
+        *(Column(name, wraps=True) for name in (_("name"), _("values"))),
     )
     cells = []
     for stored, told in rows:
         words = " / ".join(_item_words(item) for item in told.items)
         cells.append((stored.account, _time(stored.t2000), told.di, told.name_en, words))
-    print_table(columns, cells, title="What meters told")
+    print_table(columns, cells, title=_("What meters told"))
 
 
 def _item_words(item: dict[str, Any]) -> str:
     if "flags" in item:
-        return ", ".join(item["flags"]) or "nothing set"
+        return ", ".join(item["flags"]) or _("nothing set")
     return "-" if item["value"] is None else f"{item['value']} {item['unit']}".strip()
 
 
-@click.command(
+@shown.command(
     "reconcile",
     epilog="""\b
 Example:
@@ -140,14 +142,17 @@ def reconcile_command(db: Path, as_json: bool) -> None:
 
 
 def _print_households(found: list[Household]) -> None:
-    money = (Column(name, right=True) for name in ("bought", "charged", "balance", "used kWh"))
+    money = (
+        Column(name, right=True)
+        for name in (_("bought"), _("charged"), _("balance"), _("used kWh"))
+    )
     columns = (
-        *(Column("account"), Column("meter"), *money, Column("relay")),
-        *(Column("readings", right=True), Column("last reading")),
+        *(Column(_("account")), Column(_("meter")), *money, Column(_("relay"))),
+        *(Column(_("readings"), right=True), Column(_("last reading"))),
     )
     rows = [
         (
-            one.account or "(unknown)",
+            one.account or _("(unknown)"),
             one.meter or "-",
             yuan(one.sold_fen),
             yuan(one.charged_fen),
@@ -159,7 +164,7 @@ def _print_households(found: list[Household]) -> None:
         )
         for one in found
     ]
-    print_table(columns, rows, title="Households")
+    print_table(columns, rows, title=_("Households"))
 
 
 def summary(result: Reconciliation) -> list[str]:
@@ -169,13 +174,24 @@ def summary(result: Reconciliation) -> list[str]:
         yuan(result.total("balance_fen")),
         yuan(result.total("unredeemed_fen")),
     )
-    readings = f"{result.readings_taken} readings taken, {result.readings_stored} stored"
+    readings = _("{readings_taken} readings taken, {readings_stored} stored").format(
+        readings_taken=result.readings_taken, readings_stored=result.readings_stored
+    )
     return [
-        f"sold {sold} = charged {charged} + balances {balance} + not yet redeemed {unredeemed}",
-        f"orders: {result.orders_sold} sold, {result.orders_redeemed} redeemed",
-        f"{readings}, duplicates {result.duplicates}",
-        f"records: {result.records} stored, {result.records_lost} lost, "
-        f"{result.records_let_go} let go",
+        _(
+            "sold {sold} = charged {charged} + balances {balance} + not yet redeemed {unredeemed}"
+        ).format(sold=sold, charged=charged, balance=balance, unredeemed=unredeemed),
+        _("orders: {orders_sold} sold, {orders_redeemed} redeemed").format(
+            orders_sold=result.orders_sold, orders_redeemed=result.orders_redeemed
+        ),
+        _("{readings}, duplicates {duplicates}").format(
+            readings=readings, duplicates=result.duplicates
+        ),
+        _("records: {records} stored, {records_lost} lost, {records_let_go} let go").format(
+            records=result.records,
+            records_lost=result.records_lost,
+            records_let_go=result.records_let_go,
+        ),
     ]
 
 
@@ -183,11 +199,15 @@ def _print_reconciliation(result: Reconciliation) -> None:
     for line in summary(result):
         echo(line)
     for difference in result.differences:
-        echo(f"difference: {difference}", color="red")
+        echo(_("difference: {difference}").format(difference=difference), color="red")
     if result.ok:
-        echo("everything agrees, to the fen", color="green")
+        echo(_("everything agrees, to the fen"), color="green")
     else:
-        echo(f"{len(result.differences)} differences", color="red", bold=True)
+        echo(
+            _("{differences} differences").format(differences=len(result.differences)),
+            color="red",
+            bold=True,
+        )
 
 
 def _time(t2000: int) -> str:

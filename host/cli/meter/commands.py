@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from host.cli import shown
 from host.cli.meter.session import (
     Session,
     line_options,
@@ -22,6 +23,7 @@ from host.frames.dlt645 import ABNORMAL, BROADCAST, FROM_METER, WILDCARD
 from host.frames.orders import Request
 from host.link.meters import MeterLine, answer
 from host.units import yuan
+from host.words import _
 
 EXPIRY = timedelta(hours=1)
 # Functions that only read: 11H to 13H, and 01H and 02H of 1997.
@@ -31,7 +33,7 @@ DATA_LIMIT = 200
 SPEEDS = ["600", "1200", "2400", "4800", "9600", "19200"]
 
 
-@click.group(
+@shown.group(
     epilog="""\b
 Examples:
   dianka meter --port /dev/ttyUSB0 scan
@@ -67,7 +69,12 @@ def scan(session: Session) -> None:
         def heard(questions: int, found: int) -> None:
             nonlocal asked
             asked = questions
-            told.update(task, description=f"{questions} questions, {found} meters")
+            told.update(
+                task,
+                description=_("{questions} questions, {found} meters").format(
+                    questions=questions, found=found
+                ),
+            )
 
         addresses = line.search(session.standard, heard)
     if session.as_json:
@@ -75,7 +82,10 @@ def scan(session: Session) -> None:
         return
     for address in addresses:
         echo(address)
-    echo(f"{len(addresses)} meters, {asked} questions", err=True)
+    echo(
+        _("{addresses} meters, {asked} questions").format(addresses=len(addresses), asked=asked),
+        err=True,
+    )
 
 
 @command.command(
@@ -93,7 +103,7 @@ def read(session: Session, address: str, items: tuple[str, ...]) -> None:
     with session.opened() as line:
         wanted = [write.find(item, session.standard, session.profile) for item in items]
         frames = [line.read(address, *orders.read(session.standard, one.di)) for one in wanted]
-    session.show(frames, f"Meter {frames[0].address}")
+    session.show(frames, _("Meter {address}").format(address=frames[0].address))
 
 
 @command.command(
@@ -124,16 +134,21 @@ def write_command(
 ) -> None:
     """Write an identifier: a number as people write it, or --hex."""
     if (value is None) == (digits is None):
-        raise click.UsageError("give a VALUE or --hex")
+        raise click.UsageError(_("give a VALUE or --hex"))
     try:
         found = write.find(item, session.standard, session.profile)
         sizes = [size] if size else write.sizes_of(found)
         octets = _hex(digits) if digits else write.encode(found, value or "", (sizes or [4])[0])
     except write.WriteError as error:
         raise click.ClickException(str(error)) from error
-    sure(yes, f"Write {found.di} {found.name_en} of meter {address}?")
+    sure(
+        yes,
+        _("Write {di} {name_en} of meter {address}?").format(
+            di=found.di, name_en=found.name_en, address=address
+        ),
+    )
     request = orders.write(session.standard, found.di, password_of(), octets)
-    _order(session, address, request, f"{found.di} written")
+    _order(session, address, request, _("{di} written").format(di=found.di))
 
 
 @command.command(
@@ -160,16 +175,26 @@ def time_command(session: Session, address: str, set_it: bool, broadcast: bool) 
         answers = [session.described(line.ask(address, *request)) for request in requests]
     texts = [one["items"][0]["value"] for one in answers if one["items"] and not one["error"]]
     if len(texts) < 2 or None in texts:
-        raise click.ClickException(f"meter {address} does not tell its clock")
+        raise click.ClickException(
+            _("meter {address} does not tell its clock").format(address=address)
+        )
     try:
         shown = datetime.strptime(" ".join(texts), "%Y-%m-%d %H:%M:%S")
     except ValueError as error:
-        raise click.ClickException(f"meter {address} shows no time: {' '.join(texts)}") from error
+        raise click.ClickException(
+            _("meter {address} shows no time: {texts}").format(
+                address=address, texts=" ".join(texts)
+            )
+        ) from error
     ahead_s = round((shown - datetime.now()).total_seconds())
     if session.as_json:
         print_json({"meter": answers[0]["address"], "time": str(shown), "ahead_s": ahead_s})
     else:
-        echo(f"meter {answers[0]['address']} shows {shown}, {ahead_s:+d} s")
+        echo(
+            _("meter {answers} shows {shown}, {ahead_s:+d} s").format(
+                answers=answers[0]["address"], shown=shown, ahead_s=ahead_s
+            )
+        )
 
 
 @command.command(
@@ -190,8 +215,8 @@ def freeze(session: Session, address: str, kind: str, at: str) -> None:
     try:
         moment = datetime.strptime(f"2000-01-{at}", "%Y-%m-%d %H:%M")
     except ValueError as error:
-        raise click.UsageError(f'--at {at}: a time is like "01 00:30"') from error
-    done = "sent to all" if address == BROADCAST else f"{kind} freeze set"
+        raise click.UsageError(_('--at {at}: a time is like "01 00:30"').format(at=at)) from error
+    done = _("sent to all") if address == BROADCAST else _("{kind} freeze set").format(kind=kind)
     _order(session, address, orders.freeze(kind, moment), done)
 
 
@@ -208,14 +233,16 @@ Examples:
 @with_session
 def relay(session: Session, address: str, action: str, yes: bool) -> None:
     """Switch a supply, its alarm or its guard; sent once, then status word 3 is read."""
-    sure(yes, f"{action} for meter {address}?")
+    sure(yes, _("{action} for meter {address}?").format(action=action, address=address))
     requests = (
         orders.switch(action, password_of(), datetime.now() + EXPIRY),
         orders.read("2007", orders.STATUS_3),
     )
     with session.opened() as line:
         frames = [line.ask(address, *request) for request in requests]
-    session.show(frames, f"Meter {frames[0].address}: {action}")
+    session.show(
+        frames, _("Meter {address}: {action}").format(address=frames[0].address, action=action)
+    )
 
 
 @command.command(
@@ -230,8 +257,15 @@ Example:
 @with_session
 def clear(session: Session, address: str, what: str, yes: bool) -> None:
     """Clear a meter's demand, all its registers, or its event records. There is no way back."""
-    sure(yes, f"Clear {what} of meter {address}? There is no way back.")
-    _order(session, address, orders.clear(what, password_of()), f"{what} cleared")
+    sure(
+        yes,
+        _("Clear {what} of meter {address}? There is no way back.").format(
+            what=what, address=address
+        ),
+    )
+    _order(
+        session, address, orders.clear(what, password_of()), _("{what} cleared").format(what=what)
+    )
 
 
 @command.command(
@@ -246,9 +280,11 @@ Example:
 @with_session
 def password(session: Session, address: str, level: int, yes: bool) -> None:
     """Change a password of a meter; the new one is asked for, or DIANKA_METER_NEW_PASSWORD."""
-    sure(yes, f"Change password {level} of meter {address}?")
+    sure(
+        yes, _("Change password {level} of meter {address}?").format(level=level, address=address)
+    )
     request = orders.change_password(level, password_of(), password_of("NEW_"))
-    _order(session, address, request, "password changed")
+    _order(session, address, request, _("password changed"))
 
 
 @command.command(
@@ -264,17 +300,24 @@ Examples:
 @with_session
 def speed(session: Session, address: str, wanted: str, yes: bool) -> None:
     """Let a meter speak at another speed, and look at which one it answers."""
-    sure(yes, f"Let meter {address} speak at {wanted} baud?")
+    sure(
+        yes,
+        _("Let meter {address} speak at {wanted} baud?").format(address=address, wanted=wanted),
+    )
     if "://" in session.port:
-        raise click.UsageError("a converter keeps its own speed: use a serial --port for that")
+        raise click.UsageError(_("a converter keeps its own speed: use a serial --port for that"))
     with session.opened_directly() as line:
         refusal = line.change_speed(address, session.standard, int(wanted))
     if refusal is not None:
-        session.show([refusal], f"Meter {address}")
+        session.show([refusal], _("Meter {address}").format(address=address))
     elif session.as_json:
         print_json({"meter": address, "baud": int(wanted)})
     else:
-        echo(f"meter {address} answers at {wanted} baud: reach it with --baud {wanted}")
+        echo(
+            _("meter {address} answers at {wanted} baud: reach it with --baud {wanted}").format(
+                address=address, wanted=wanted
+            )
+        )
 
 
 @command.command(
@@ -306,18 +349,26 @@ def recharge(
     pays nothing twice.
     """
     if (amount_fen is None) == (digits is None) or (amount_fen is None) != (item is None):
-        raise click.UsageError("give --amount with --item, or --hex")
+        raise click.UsageError(_("give --amount with --item, or --hex"))
     if address == WILDCARD:
-        raise click.UsageError("money goes to one meter: give its address, not `any`")
-    what = f"order {order}" if amount_fen is None else f"order {order}, {yuan(amount_fen)} yuan,"
+        raise click.UsageError(_("money goes to one meter: give its address, not `any`"))
+    what = (
+        _("order {order}").format(order=order)
+        if amount_fen is None
+        else _("order {order}, {amount_fen} yuan,").format(
+            order=order, amount_fen=yuan(amount_fen)
+        )
+    )
     try:
         data = _hex(digits or "")
         di = write.find(item, session.standard, session.profile).di if item else ""
     except write.WriteError as error:
         raise click.ClickException(str(error)) from error
     if len(data) > DATA_LIMIT:
-        raise click.UsageError(f"--hex: 03H takes up to {DATA_LIMIT} bytes")
-    sure(yes, f"Pay {what} into meter {address}?")
+        raise click.UsageError(
+            _("--hex: 03H takes up to {data_limit} bytes").format(data_limit=DATA_LIMIT)
+        )
+    sure(yes, _("Pay {what} into meter {address}?").format(what=what, address=address))
     request = Request(0x03, data)
     if amount_fen is not None:
         request = orders.pay(di, password_of(), amount_fen, order)
@@ -348,14 +399,21 @@ def send(session: Session, address: str, control: str, digits: str, yes: bool) -
     except write.WriteError as error:
         raise click.UsageError(str(error)) from error
     if len(octets) != 1 or octets[0] & (FROM_METER | ABNORMAL):
-        raise click.UsageError(f"CONTROL {control}: one byte below 40, as 11 or 03")
+        raise click.UsageError(
+            _("CONTROL {control}: one byte below 40, as 11 or 03").format(control=control)
+        )
     if len(data) > DATA_LIMIT:
-        raise click.UsageError(f"DIGITS: up to {DATA_LIMIT} bytes")
+        raise click.UsageError(_("DIGITS: up to {data_limit} bytes").format(data_limit=DATA_LIMIT))
     if octets[0] not in HARMLESS:
-        sure(yes, f"Send function {control} to meter {address}?")
+        sure(
+            yes,
+            _("Send function {control} to meter {address}?").format(
+                control=control, address=address
+            ),
+        )
     with session.opened() as line:
         frames = [line.ask(address, octets[0], data)]
-    session.show(frames, f"Meter {frames[0].address}")
+    session.show(frames, _("Meter {address}").format(address=frames[0].address))
 
 
 def _show_payment(session: Session, address: str, control: int, order: int, paid: Payment) -> None:
@@ -366,21 +424,35 @@ def _show_payment(session: Session, address: str, control: int, order: int, paid
         told = {"meter": address, "order": order, "booked": booked, "outcome": paid.outcome}
         print_json({**told, "count": paid.count, "balance": balance})
     elif booked:
-        holds = "" if balance is None else f"; it holds {balance} yuan"
-        echo(f"meter {address} has booked order {order}{holds}")
+        holds = "" if balance is None else _("; it holds {balance} yuan").format(balance=balance)
+        echo(
+            _("meter {address} has booked order {order}{holds}").format(
+                address=address, order=order, holds=holds
+            )
+        )
     if paid.outcome == "abnormal":
         said = describe(answer(address, control, b"", "abnormal", paid.error, False))
-        raise click.ClickException(f"refused: {', '.join(said['error']['flags'])}")
-    if paid.outcome == "bad reply":
-        what = f"order {order} was sent, but" if paid.sends else "nothing was paid:"
         raise click.ClickException(
-            f"{what} the meter counts {paid.count} purchases, so its next order is "
-            f"{(paid.count or 0) + 1}, not {order}"
+            _("refused: {said}").format(said=", ".join(said["error"]["flags"]))
+        )
+    if paid.outcome == "bad reply":
+        what = (
+            _("order {order} was sent, but").format(order=order)
+            if paid.sends
+            else _("nothing was paid:")
+        )
+        raise click.ClickException(
+            _(
+                "{what} the meter counts {count} purchases, so its next order is {value}, not "
+                "{order}"
+            ).format(what=what, count=paid.count, value=(paid.count or 0) + 1, order=order)
         )
     if not booked:
         raise click.ClickException(
-            f"whether order {order} is booked is not known: the meter does not answer; "
-            "give the same command again, it pays nothing twice"
+            _(
+                "whether order {order} is booked is not known: the meter does not answer; give "
+                "the same command again, it pays nothing twice"
+            ).format(order=order)
         )
 
 
@@ -389,20 +461,22 @@ def _order(session: Session, address: str, request: Request, done: str) -> None:
     with session.opened() as line:
         frame = line.ask(address, *request)
     if frame.abnormal or session.as_json:
-        session.show([frame], f"Meter {frame.address}")
+        session.show([frame], _("Meter {address}").format(address=frame.address))
     else:
-        echo(f"meter {frame.address}: {done}")
+        echo(_("meter {address}: {done}").format(address=frame.address, done=done))
 
 
 def _set_clock(session: Session, line: MeterLine, address: str) -> None:
     for request in orders.set_clock(session.standard, datetime.now(), password_of()):
         frame = line.ask(address, *request)
         if frame.abnormal:
-            session.show([frame], f"Meter {frame.address}")
+            session.show([frame], _("Meter {address}").format(address=frame.address))
 
 
 def _hex(text: str, name: str = "--hex") -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise write.WriteError(f"{name} {text}: pairs of hexadecimal digits") from error
+        raise write.WriteError(
+            _("{name} {text}: pairs of hexadecimal digits").format(name=name, text=text)
+        ) from error

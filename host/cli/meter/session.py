@@ -29,6 +29,7 @@ from host.frames.dlt645 import Frame
 from host.link.console import Console
 from host.link.meters import AskError, MeterLine, ThroughConcentrator
 from host.link.port import Port, PortError
+from host.words import _
 
 PASSWORD_VARIABLE = "DIANKA_METER_PASSWORD"
 _DEFAULTS: dict[str, Any] = {
@@ -76,7 +77,7 @@ class Session:
         """The line of this machine, for what has to have it for itself."""
         with self.opened() as line:
             if not isinstance(line, DirectLine):
-                raise click.UsageError("that needs the line itself: give --port, not --console")
+                raise click.UsageError(_("that needs the line itself: give --port, not --console"))
             yield line
 
     def show(self, frames: list[Frame], title: str) -> None:
@@ -117,7 +118,7 @@ def with_session(function: Command) -> Command:
         for given in (context.obj or {}, own):
             said |= {name: value for name, value in given.items() if value not in (None, False)}
         if bool(said["port"]) == bool(said["console"]):
-            raise click.UsageError("give --port for a line, or --console for a concentrator")
+            raise click.UsageError(_("give --port for a line, or --console for a concentrator"))
         return function(Session(**said), *args, **named)
 
     return wrapped
@@ -128,11 +129,13 @@ def password_of(kind: str = "") -> bytes:
     name = PASSWORD_VARIABLE.replace("PASSWORD", f"{kind}PASSWORD")
     text = os.environ.get(name)
     if text is None:
-        what = "New password" if kind else "Password"
-        text = click.prompt(f"{what} (PA P0 P1 P2, 8 digits)", hide_input=True)
+        what = _("New password") if kind else _("Password")
+        text = click.prompt(_("{what} (PA P0 P1 P2, 8 digits)").format(what=what), hide_input=True)
     digits = "".join(text.split())
     if len(digits) != 8 or not set(digits.lower()) <= set("0123456789abcdef"):
-        raise click.ClickException(f"a password is PA P0 P1 P2, 8 digits: see {name}")
+        raise click.ClickException(
+            _("a password is PA P0 P1 P2, 8 digits: see {name}").format(name=name)
+        )
     return bytes.fromhex(digits)
 
 
@@ -159,7 +162,7 @@ def print_answers(said: list[dict[str, Any]], title: str) -> None:
         head = (one["di"] or one["function"], f"{one['name_en']} {one['name_zh']}".strip())
         if one["error"]:
             flags = ", ".join(one["error"]["flags"]) or one["error"]["code"]
-            rows.append((*head, styled(f"refused: {flags}", "red"), ""))
+            rows.append((*head, styled(_("refused: {flags}").format(flags=flags), "red"), ""))
             continue
         for place, item in enumerate(one["items"]):
             value = item["value"] if item["value"] is not None else "-"
@@ -168,6 +171,8 @@ def print_answers(said: list[dict[str, Any]], title: str) -> None:
             first = head if place == 0 else ("", "")
             rows.append((first[0], f"{first[1]} {label}".strip(), value, item.get("unit", "")))
         if not one["items"]:
-            rows.append((*head, "done", ""))
-    name, value = (Column(text, wraps=True) for text in ("name 名称", "value 数据"))
-    print_table((Column("identifier 标识"), name, value, Column("unit 单位")), rows, title=title)
+            rows.append((*head, _("done"), ""))
+    name, value = (Column(text, wraps=True) for text in (_("name 名称"), _("value 数据")))
+    print_table(
+        (Column(_("identifier 标识")), name, value, Column(_("unit 单位"))), rows, title=title
+    )

@@ -1,0 +1,52 @@
+"""The language of what people read: English, or Chinese out of `host/locale`.
+
+A sentence stands in the code in English, inside `_()`. What is to be put into it is named and
+formatted afterwards: `_("no account {account}").format(account=account)`. Help of commands and
+options is translated when it is shown, by `host.cli.shown`, and needs no mark.
+"""
+
+import gettext
+import os
+from pathlib import Path
+
+DOMAIN = "dianka"
+FOLDER = Path(__file__).resolve().parent / "locale"
+VARIABLE = "DIANKA_LANG"
+LANGUAGES = ("en", "zh")
+
+_LOCALES = {"en": "en", "zh": "zh_CN"}
+_spoken: list[gettext.NullTranslations] = []
+
+
+def language_wanted() -> str:
+    """Return "en" or "zh": what DIANKA_LANG says, else what the system's locale says."""
+    for name in (VARIABLE, "LC_ALL", "LC_MESSAGES", "LANG"):
+        if os.environ.get(name):
+            return "zh" if os.environ[name].lower().startswith("zh") else "en"
+    return "en"
+
+
+def speak(language: str) -> None:
+    """Use a language of LANGUAGES from now on, in this process and in what click says."""
+    locale = _LOCALES[language]
+    _spoken[:] = [gettext.translation(DOMAIN, FOLDER, [locale], fallback=True)]
+    # click translates its own words with the functions of the module, which look here.
+    os.environ["LANGUAGE"] = locale
+    gettext.bindtextdomain(DOMAIN, FOLDER)
+    gettext.textdomain(DOMAIN)
+
+
+def _(text: str) -> str:
+    """Return a sentence in the language that is spoken; the text itself where it has none."""
+    return _translations().gettext(text)
+
+
+def ngettext(one: str, many: str, count: int) -> str:
+    """Return the first sentence for a count of one, else the second; each translated."""
+    return _translations().ngettext(one, many, count)
+
+
+def _translations() -> gettext.NullTranslations:
+    if not _spoken:
+        speak(language_wanted())
+    return _spoken[0]

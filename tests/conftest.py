@@ -1,0 +1,5 @@
+"""All tests read English, whatever language the machine speaks."""
+
+import os
+
+os.environ["DIANKA_LANG"] = "en"
