@@ -226,6 +226,27 @@ def test_rot_at_the_end_costs_more_numbers_than_it_held_and_none_is_used_again()
             world.storage.turn_bit(segment_name(1), bit)
 
 
+def test_a_restart_costs_no_block() -> None:
+    """A segment that is whole takes more; one that is torn or rotten is left as it is."""
+    world = World()
+    for _ in range(10):
+        world.write(3)
+        world.restart()
+    equal(len(world.storage.names("j") or []), 1)
+    world.check_all(1, 30)
+    world.write(SEGMENT_RECORDS)
+    world.check_all(1, 30 + SEGMENT_RECORDS)
+    for data in world.storage.files.values():
+        check(len(data) <= SEGMENT_SIZE)
+    world.storage.files[world.segment(-1)] += b"torn"
+    before = dict(world.storage.files)
+    world.restart()
+    world.write(1)
+    for name, data in before.items():
+        equal(world.storage.files[name], data, name)
+    world.check_all(1, 31 + SEGMENT_RECORDS)
+
+
 def test_a_torn_end_never_was() -> None:
     world = World()
     world.write(12)

@@ -258,9 +258,10 @@ def test_a_checkpoint_is_not_written_while_the_flash_takes_no_records() -> None:
 def test_few_records_are_worth_a_checkpoint_while_no_reading_has_room() -> None:
     bench = upright()
     journal = bench.app.journal
-    for _ in range(6):  # segments of few records each, as power cuts leave them
+    for _ in range(6):  # segments of few records each, as torn appends leave them
         bench.app.books.note_line(INDEX, record.LINE_ANSWERS, 0)
         check(journal.sync())
+        bench.storage.files[(bench.storage.names("j") or [])[-1]] += b"torn"
         bench.restart()
         journal = bench.app.journal
     acknowledge(bench, journal.durable_seq)

@@ -5,8 +5,8 @@
 
 Records are packed into groups in memory (`place`, `add`) and made durable together (`sync`).
 Records that wait are enough for a block at most; `place` writes a block that is full. A segment
-that an append failed on, or that ends in a torn group, is left as it is: the next group opens a
-new file, and a file's records count only up to the first of the next file. So nothing durable is
+that an append failed on, or that is torn or rotten, is left as it is: the next group opens a new
+file, and a file's records count only up to the first of the next file. So nothing durable is
 rewritten, and no sequence number that may have left the device is used again.
 
 A record with the flag JOINED belongs to the one behind it: they stand in one group, so recovery
@@ -306,6 +306,10 @@ class Journal(Segments):
         if seqs and self.durable_seq < seqs[-1]:
             # Nothing of the newest was ever durable: the next record opens it anew.
             self._segment_count -= 1
+        elif seqs and self.is_whole and self.read_end < SEGMENT_SIZE:
+            # A restart costs no block.
+            self._filled = self.read_end
+            self._block_left = SEGMENT_SIZE - self._filled
 
     # --- letting go -----------------------------------------------------------------------------
 

@@ -195,6 +195,11 @@ class Segments:
         """Place in its segment behind the group that was read last."""
         return self._read_offset + self._read_size
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the segment that was read to its end holds good groups and nothing else."""
+        return self.ended == TORN and not self._window_size and not self.rotten
+
     def go_to(self, first_seq: int, offset: int = 0) -> None:
         """Stand in the segment `first_seq` before the group at `offset`."""
         self._read_first = first_seq
