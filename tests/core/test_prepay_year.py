@@ -138,6 +138,7 @@ def test_a_tariff_that_lets_go_its_past_settles_nothing() -> None:
     account.tariff = simple((1380000,), (50000000, 80000000))
     account.read(at(26, 10, 2), 50000)
     check(not account.ledger.rolled)
+    account.ledger.power_limit_w = 60000
     with heap_locked():
         account.registers_wh[0] += 50000
         equal(
@@ -147,6 +148,7 @@ def test_a_tariff_that_lets_go_its_past_settles_nothing() -> None:
         account.ledger.commit(0)
     equal((account.ledger.rolled, account.ledger.whole), (False, False))
     equal(account.charged_e11 - charged_e11, 100000 * 80000000)
+    account.ledger.power_limit_w = 10**9
     # The file with its past again changes nothing either; a new year and another period do.
     account.tariff = loaded(image(1, 2, ladders, both))
     account.read(at(26, 10, 3))
