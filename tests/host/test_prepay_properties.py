@@ -359,15 +359,16 @@ def test_p7_a_top_up_counts_once(orders: list[tuple[int, int]]) -> None:
 
 
 @lasting
-@given(tariff_files(), READINGS, st.data())
+@given(tariff_files(), READINGS, KINDS, st.data())
 def test_p8_a_restart_anywhere_charges_nothing_twice(
-    tariff: TariffFile, readings: list[tuple[int, list[int]]], data: st.DataObject
+    tariff: TariffFile, readings: list[tuple[int, list[int]]], kind: int, data: st.DataObject
 ) -> None:
     """A reading whose record was lost is charged by the next one; one that was kept, never again.
 
     What was lost is one longer gap, so both are held against the fractions of what was kept.
     """
-    one = Household(tariff)
+    opened = START + timedelta(days=data.draw(st.integers(0, 365)))
+    one = Household(tariff, opened, kind=kind)
     for gap_s, used_wh in readings:
         kept = data.draw(st.booleans())
         one.now += timedelta(seconds=gap_s)
@@ -385,12 +386,18 @@ def test_p8_a_restart_anywhere_charges_nothing_twice(
             ledger.new_residue_e11,
             ledger.new_used_wh,
         )
-        # The power goes before `commit`; the record in the journal brings it all back.
+        # The power goes before `commit`; the records in the journal bring it all back.
+        if (ledger.new_quota, ledger.new_free) != (ledger.quota[1], ledger.free[1]):
+            quota = (ledger.new_quota, ledger.new_free)
+            ledger.set_used(1, ledger.new_used_wh, ledger.new_period_t2000, *quota)
         if ledger.rolled:
             ledger.replay_period(1, ledger.new_period_t2000)
         ledger.replay_reading(1, one.tariff, one.registers_wh, to_t2000(one.now), *fields)
         one.other.read(one.now, list(one.registers_wh))
         assert one.charged_yuan == one.other.charged_yuan
+        assert (ledger.used_wh[1], ledger.free[1] & 0xFFFFF) == (
+            *(one.other.used_wh, one.other.free_wh),
+        )
         assert not any(sum(column) for column in _rows(ledger, 0))
 
 
