@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from host.frames.card import MONEY_KINDS, CardKind, Header
+from host.words import _
 
 BEGUN = "begun"
 DONE = "done"
@@ -102,7 +103,11 @@ class AuditLog:
         try:
             file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
-            raise AuditError(f"cannot write the log {self.path}: {error.strerror}") from error
+            raise AuditError(
+                _("cannot write the log {path}: {strerror}").format(
+                    path=self.path, strerror=error.strerror
+                )
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file
@@ -124,8 +129,12 @@ class AuditLog:
                 chain = entry.pop("chain")
                 self._take(entry)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                hint = "restore it from a copy, or move it away to begin a new one"
-                raise AuditError(f"{self.path} line {self.lines} is damaged; {hint}") from error
+                hint = _("restore it from a copy, or move it away to begin a new one")
+                raise AuditError(
+                    _("{path} line {lines} is damaged; {hint}").format(
+                        path=self.path, lines=self.lines, hint=hint
+                    )
+                ) from error
             if chain != _link(self._chain, entry) and self.broken_at is None:
                 self.broken_at = self.lines
             self._chain = chain
@@ -134,7 +143,11 @@ class AuditLog:
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise AuditError(f"cannot read the log {self.path}: {error.strerror}") from error
+            raise AuditError(
+                _("cannot read the log {path}: {strerror}").format(
+                    path=self.path, strerror=error.strerror
+                )
+            ) from error
 
     def _take(self, entry: dict[str, Any]) -> None:
         if entry["kind"] in MONEY_KINDS:

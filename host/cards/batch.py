@@ -18,6 +18,7 @@ from host.cards.issuing import Issuer
 from host.frames.card import ORDER_LIMIT, CardKind, Header
 from host.link.card import CardMemory, FileCard
 from host.units import to_t2000
+from host.words import _
 
 COLUMNS = ("account", "meter", "order", "amount")
 
@@ -67,7 +68,11 @@ def _order(row: dict[str, str]) -> Order:
     account, meter = rows.digits(row, "account"), rows.digits(row, "meter")
     number = row["order"]
     if not re.fullmatch("[0-9]{1,10}", number) or not 1 <= int(number) <= ORDER_LIMIT:
-        raise ValueError(f"order {number!r} is no number from 1 to {ORDER_LIMIT}")
+        raise ValueError(
+            _("order {number!r} is no number from 1 to {order_limit}").format(
+                number=number, order_limit=ORDER_LIMIT
+            )
+        )
     return Order(account, meter, int(number), rows.amount_fen(row))
 
 

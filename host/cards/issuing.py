@@ -12,6 +12,7 @@ from host.frames.card import MONEY_KINDS, Card, CardKind, Header
 from host.frames.card_keys import wrap_key
 from host.link.card import CardIoError, CardMemory
 from host.units import yuan
+from host.words import _
 
 WRITE_TRIES = 3
 NAMELESS = ("0" * 16, "F" * 16)
@@ -43,8 +44,10 @@ class Issuer:
         image = self.log.image_of(memory.uid)
         if image is None:
             raise IssueError(
-                f"the log {self.log.path} does not know card {memory.uid}, nothing to put back: "
-                "`dianka card replace` makes another card"
+                _(
+                    "the log {path} does not know card {uid}, nothing to put back: `dianka card "
+                    "replace` makes another card"
+                ).format(path=self.log.path, uid=memory.uid)
             )
         at = frames.IMAGE_OFFSET
         if memory.read(at, len(image)) == image:
@@ -59,23 +62,33 @@ class Issuer:
         if known is not None and known.refunds != (header.kind == CardKind.REFUND):
             was, other = ("refund", "--kind refund") if known.refunds else ("purchase", "another")
             raise IssueError(
-                f"order {header.order} of account {header.account} was issued as a {was} at "
-                f"{known.at}: use `dianka card issue` with {other}"
+                _(
+                    "order {order} of account {account} was issued as a {was} at {at}: use "
+                    "`dianka card issue` with {other}"
+                ).format(
+                    order=header.order, account=header.account, was=was, at=known.at, other=other
+                )
             )
 
     def _check_once(self, header: Header) -> None:
         known = self.log.find(header.account, header.order)
         if known is None or known.uid == header.uid:
             return
-        what = f"order {header.order} of account {header.account}"
+        what = _("order {order} of account {account}").format(
+            order=header.order, account=header.account
+        )
         if known.done:
             raise IssueError(
-                f"{what} was issued on card {known.uid} at {known.at}: it is not issued twice; "
-                "for a lost card use `dianka card replace`"
+                _(
+                    "{what} was issued on card {uid} at {at}: it is not issued twice; for a lost "
+                    "card use `dianka card replace`"
+                ).format(what=what, uid=known.uid, at=known.at)
             )
         raise IssueError(
-            f"{what} was begun on card {known.uid} at {known.at}: go on with that card, "
-            "or give it up with --force"
+            _(
+                "{what} was begun on card {uid} at {at}: go on with that card, or give it up "
+                "with --force"
+            ).format(what=what, uid=known.uid, at=known.at)
         )
 
 
@@ -94,8 +107,11 @@ def issue(
     header = replace(header, uid=memory.uid)
     if not force and header.uid in NAMELESS:
         raise IssueError(
-            "the card has no serial number, so what is written could be copied to another: "
-            "give it one with `dianka card serial`, or use --force where that does not matter"
+            _(
+                "the card has no serial number, so what is written could be copied to another: "
+                "give it one with `dianka card serial`, or use --force where that does not "
+                "matter"
+            )
         )
     if header.kind == CardKind.KEY:
         header = _wrapped(header, key)
@@ -132,18 +148,22 @@ def _check_unredeemed(held: Card, header: Header) -> None:
         return
     amount = f"{yuan(old.amount_fen)} yuan"
     raise IssueError(
-        f"the card bears order {old.order} of account {old.account}, {amount}, not redeemed yet: "
-        "redeem it first, or give it up with --force"
+        _(
+            "the card bears order {order} of account {account}, {amount}, not redeemed "
+            "yet: redeem it first, or give it up with --force"
+        ).format(order=old.order, account=old.account, amount=amount)
     )
 
 
 def write(memory: CardMemory, offset: int, data: bytes) -> None:
     """Write and read back; CardIoError when the card does not keep it."""
-    for _ in range(WRITE_TRIES):
+    for _try in range(WRITE_TRIES):
         memory.write(offset, data)
         if memory.read(offset, len(data)) == data:
             return
-    raise CardIoError("the card does not keep what is written: clean its contacts, or replace it")
+    raise CardIoError(
+        _("the card does not keep what is written: clean its contacts, or replace it")
+    )
 
 
 def give_serial(memory: CardMemory, reopen: Callable[[], CardMemory]) -> str:
@@ -152,7 +172,9 @@ def give_serial(memory: CardMemory, reopen: Callable[[], CardMemory]) -> str:
     The reader sees the card anew afterwards: `reopen` says who it is then.
     """
     if memory.uid not in NAMELESS:
-        raise IssueError(f"the card has a serial number, {memory.uid}, and keeps it")
+        raise IssueError(
+            _("the card has a serial number, {uid}, and keeps it").format(uid=memory.uid)
+        )
     serial = secrets.token_bytes(frames.UID_SIZE)
     memory.write(frames.SERIAL_OFFSET, serial)
     ends_s = time.monotonic() + SERIAL_WAIT_S
@@ -161,4 +183,4 @@ def give_serial(memory: CardMemory, reopen: Callable[[], CardMemory]) -> str:
             if reopen().uid == serial.hex().upper():
                 return serial.hex().upper()
         time.sleep(SERIAL_WAIT_S / 20)
-    raise CardIoError("the card does not keep a serial number: use cards that have one")
+    raise CardIoError(_("the card does not keep a serial number: use cards that have one"))

@@ -22,6 +22,7 @@ from typing import Any
 
 from host.frames.card import DISTRICT_LIMIT
 from host.frames.card_keys import KEY_SIZE, console_key, district_key
+from host.words import _
 
 ISSUER_KEY_SIZE = 32
 SALT_SIZE = 16
@@ -63,7 +64,9 @@ class CardKeys:
             return self.own_key
         held = f"only district {self.district} in version {self.key_version}"
         raise KeystoreError(
-            f"no key for district {district} in version {key_version}: this file holds {held}"
+            _(
+                "no key for district {district} in version {key_version}: this file holds {held}"
+            ).format(district=district, key_version=key_version, held=held)
         )
 
     def handed_down(self, district: int, key_version: int) -> "CardKeys":
@@ -84,7 +87,9 @@ def save(path: Path, keys: CardKeys, passphrase: str | None, overwrite: bool = F
     if passphrase is not None:
         text = _seal(text, passphrase)
     if path.exists() and not overwrite:
-        raise KeystoreError(f"{path} exists and is not overwritten: choose another name")
+        raise KeystoreError(
+            _("{path} exists and is not overwritten: choose another name").format(path=path)
+        )
     whole = path.with_name(path.name + ".new")
     try:
         handle = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -94,7 +99,9 @@ def save(path: Path, keys: CardKeys, passphrase: str | None, overwrite: bool = F
             os.fsync(handle)
         whole.replace(path)
     except OSError as error:
-        raise KeystoreError(f"cannot write {path}: {error.strerror}") from error
+        raise KeystoreError(
+            _("cannot write {path}: {strerror}").format(path=path, strerror=error.strerror)
+        ) from error
 
 
 def is_sealed(path: Path) -> bool:
@@ -107,16 +114,26 @@ def load(path: Path, passphrase: Callable[[], str]) -> CardKeys:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        hint = "`dianka card keys new` makes one" if not path.exists() else "check its rights"
-        raise KeystoreError(f"cannot read key file {path}: {error.strerror}; {hint}") from error
+        hint = (
+            _("`dianka card keys new` makes one") if not path.exists() else _("check its rights")
+        )
+        raise KeystoreError(
+            _("cannot read key file {path}: {strerror}; {hint}").format(
+                path=path, strerror=error.strerror, hint=hint
+            )
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KeystoreError(f"{path} is not TOML: {error}") from error
+        raise KeystoreError(
+            _("{path} is not TOML: {error}").format(path=path, error=error)
+        ) from error
     if "sealed" in content:
         text = _unseal(content["sealed"], passphrase(), path)
         content = tomllib.loads(text)
     section = content.get("card")
     if not isinstance(section, dict):
-        raise KeystoreError(f"{path} has no [card] section; `dianka card keys new` makes one")
+        raise KeystoreError(
+            _("{path} has no [card] section; `dianka card keys new` makes one").format(path=path)
+        )
     return _from_section(section, path)
 
 
@@ -134,7 +151,9 @@ def _from_section(section: dict[str, Any], path: Path) -> CardKeys:
     district = _number(section, "district", DISTRICT_LIMIT, path)
     key_version = _number(section, "key_version", 255, path)
     if ("issuer_key" in section) == ("district_key" in section):
-        raise KeystoreError(f"{path}: [card] needs issuer_key or district_key, one of them")
+        raise KeystoreError(
+            _("{path}: [card] needs issuer_key or district_key, one of them").format(path=path)
+        )
     if "issuer_key" in section:
         issuer_key = _key(section["issuer_key"], "issuer_key", ISSUER_KEY_SIZE, path)
         return CardKeys(district, key_version, issuer_key=issuer_key)
@@ -146,7 +165,11 @@ def _from_section(section: dict[str, Any], path: Path) -> CardKeys:
 def _number(section: dict[str, Any], name: str, limit: int, path: Path) -> int:
     value = section.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
-        raise KeystoreError(f"{path}: {name} must be a number from 1 to {limit}")
+        raise KeystoreError(
+            _("{path}: {name} must be a number from 1 to {limit}").format(
+                path=path, name=name, limit=limit
+            )
+        )
     return value
 
 
@@ -156,7 +179,11 @@ def _key(value: object, name: str, size: int, path: Path) -> bytes:
     except ValueError:
         key = b""
     if len(key) != size:
-        raise KeystoreError(f"{path}: {name} is not {2 * size} hexadecimal digits")
+        raise KeystoreError(
+            _("{path}: {name} is not {digits} hexadecimal digits").format(
+                path=path, name=name, digits=2 * size
+            )
+        )
     return key
 
 
@@ -164,7 +191,11 @@ def _seal(text: str, passphrase: str) -> str:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     if len(passphrase) < PASSPHRASE_SHORTEST:
-        raise KeystoreError(f"a passphrase has at least {PASSPHRASE_SHORTEST} characters")
+        raise KeystoreError(
+            _("a passphrase has at least {passphrase_shortest} characters").format(
+                passphrase_shortest=PASSPHRASE_SHORTEST
+            )
+        )
     salt, nonce = secrets.token_bytes(SALT_SIZE), secrets.token_bytes(NONCE_SIZE)
     key = _stretch(passphrase, salt, MEMORY_KIB, PASSES)
     content = AESGCM(key).encrypt(nonce, text.encode(), _CONTEXT)
@@ -187,15 +218,19 @@ def _unseal(section: Any, passphrase: str, path: Path) -> str:
         memory_kib, passes = int(section["memory_kib"]), int(section["passes"])
         salt, nonce, content = (bytes.fromhex(section[n]) for n in ("salt", "nonce", "content"))
     except (KeyError, TypeError, ValueError) as error:
-        raise KeystoreError(f"{path}: the [sealed] section is damaged") from error
+        raise KeystoreError(
+            _("{path}: the [sealed] section is damaged").format(path=path)
+        ) from error
     in_range = 8 <= memory_kib <= MEMORY_KIB_LIMIT and 1 <= passes <= PASSES_LIMIT
     if not in_range or len(nonce) != NONCE_SIZE or len(salt) < 8:
-        raise KeystoreError(f"{path}: the [sealed] section is damaged")
+        raise KeystoreError(_("{path}: the [sealed] section is damaged").format(path=path))
     try:
         key = _stretch(passphrase, salt, memory_kib, passes)
         return bytes(AESGCM(key).decrypt(nonce, content, _CONTEXT)).decode()
     except InvalidTag as error:
-        raise KeystoreError(f"{path}: wrong passphrase, or the file was changed") from error
+        raise KeystoreError(
+            _("{path}: wrong passphrase, or the file was changed").format(path=path)
+        ) from error
 
 
 def _stretch(passphrase: str, salt: bytes, memory_kib: int, passes: int) -> bytes:

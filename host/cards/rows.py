@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from host.frames.card import AMOUNT_LIMIT_FEN
 from host.units import fen_of, full_number
+from host.words import _
 
 TROUBLES_SHOWN = 10
 
@@ -36,14 +37,22 @@ def read_rows(
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
                 wanted = ",".join(columns)
-                raise RowsError(f"{path} has no column {missing[0]}: its first line is {wanted}")
+                raise RowsError(
+                    _("{path} has no column {missing}: its first line is {wanted}").format(
+                        path=path, missing=missing[0], wanted=wanted
+                    )
+                )
             lines = [(reader.line_num, row) for row in reader]
     except OSError as error:
-        raise RowsError(f"cannot read {path}: {error.strerror}") from error
+        raise RowsError(
+            _("cannot read {path}: {strerror}").format(path=path, strerror=error.strerror)
+        ) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RowsError(f"{path} is no CSV file in UTF-8: {error}") from error
+        raise RowsError(
+            _("{path} is no CSV file in UTF-8: {error}").format(path=path, error=error)
+        ) from error
     if not lines:
-        raise RowsError(f"{path} has no orders")
+        raise RowsError(_("{path} has no orders").format(path=path))
     return _checked(path, lines, columns, parse, key)
 
 
@@ -61,7 +70,7 @@ def _checked(
     for line, cells in lines:
         try:
             if None in cells:
-                raise ValueError("more cells than columns")
+                raise ValueError(_("more cells than columns"))
             row = parse({name: (cells[name] or "").strip() for name in columns})
         except ValueError as error:
             troubles[line] = str(error)
@@ -98,7 +107,7 @@ def amount_fen(row: dict[str, str]) -> int:
     try:
         fen = fen_of(amount)
     except ValueError as error:
-        raise ValueError(f"amount {error}") from error
+        raise ValueError(_("amount {error}").format(error=error)) from error
     if not 0 < fen <= AMOUNT_LIMIT_FEN:
-        raise ValueError(f"amount {amount!r} is out of range")
+        raise ValueError(_("amount {amount!r} is out of range").format(amount=amount))
     return fen

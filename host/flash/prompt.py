@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
+from host.words import _
+
 TIMEOUT_S = 10
 # A board on USB leaves the computer while it restarts.
 RETURN_S = 20
@@ -53,7 +55,7 @@ class Prompt:
         try:
             from mpremote import transport, transport_serial
         except ImportError:
-            raise BoardError("mpremote is missing: pip install 'dianka[flash]'") from None
+            raise BoardError(_("mpremote is missing: pip install 'dianka[flash]'")) from None
         self.port = port
         self._open = transport_serial.SerialTransport
         self._told = transport.TransportExecError
@@ -100,7 +102,9 @@ class Prompt:
             is_last = start + CHUNK >= len(data)
             said = self.run(code + _HASH.format(name=name) if is_last else code)
         if said.strip() != hashlib.sha256(data).hexdigest():
-            raise BoardError(f"{name} did not arrive as it was sent: try again")
+            raise BoardError(
+                _("{name} did not arrive as it was sent: try again").format(name=name)
+            )
 
     def replace(self, name: str, data: bytes) -> None:
         """The same with a file that must be the old or the new one, whatever happens."""
@@ -145,7 +149,7 @@ class Prompt:
 
     def release(self) -> None:
         """Start the board as after power-up, and leave it alone."""
-        for _ in self.let_run(0):
+        for _part in self.let_run(0):
             pass
 
     def interrupt(self) -> None:
@@ -190,8 +194,10 @@ class Prompt:
         except self._lost as error:
             if self._transport is None:
                 raise BoardError(
-                    f"{self.port} cannot be opened, or no MicroPython answers there: look at the "
-                    "cable and the port's name, press reset, and close what else uses the port"
+                    _(
+                        "{port} cannot be opened, or no MicroPython answers there: look at the "
+                        "cable and the port's name, press reset, and close what else uses the port"
+                    ).format(port=self.port)
                 ) from error
             text = _reason(str(error))
             raise BoardError(f"{self.port}: {text}") from error

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from host.flash.product import Product
 from host.flash.prompt import BoardError, Prompt
+from host.words import _
 
 SLOTS = ("a", "b")
 STARTS = 3
@@ -219,8 +220,10 @@ def facts(board: Prompt) -> Facts:
     if tuple(version) < MICROPYTHON_OLDEST or (mpy & 0xFF, mpy >> 8 & 3) != _MPY:
         oldest = ".".join(str(part) for part in MICROPYTHON_OLDEST)
         raise BoardError(
-            f"MicroPython {name} on the board does not take .mpy files of version {_MPY[0]}."
-            f"{_MPY[1]}: put {oldest} or newer on it"
+            _(
+                "MicroPython {name} on the board does not take .mpy files of version "
+                "{major}.{minor}: put {oldest} or newer on it"
+            ).format(name=name, major=_MPY[0], minor=_MPY[1], oldest=oldest)
         )
     return found
 
@@ -229,13 +232,17 @@ def check(found: Facts) -> None:
     """BoardError when no slots can be made on such a board."""
     if found.is_frozen:
         raise BoardError(
-            "the product is frozen into the board's image: flash a new image, or put "
-            "MicroPython's own image on it first"
+            _(
+                "the product is frozen into the board's image: flash a new image, or put "
+                "MicroPython's own image on it first"
+            )
         )
     if not found.can_replace:
         raise BoardError(
-            "the board's file system cannot replace a file in one step, as FAT: "
-            "format it as littlefs (docs/HARDWARE.md tells how)"
+            _(
+                "the board's file system cannot replace a file in one step, as FAT: format it "
+                "as littlefs (docs/HARDWARE.md tells how)"
+            )
         )
 
 
@@ -300,8 +307,10 @@ def check_room(board: Prompt, slot: str, found: Facts, product: Product) -> None
     there = int(board.run(_SIZE.format(slot=slot, block=block)))
     if needed > found.flash_free + there:
         raise BoardError(
-            f"the board's flash has {(found.flash_free + there) // 1024} KiB free, the product "
-            f"takes {needed // 1024}: remove files that are not needed, or freeze it into an image"
+            _(
+                "the board's flash has {flash_free} KiB free, the product takes {needed}: "
+                "remove files that are not needed, or freeze it into an image"
+            ).format(flash_free=(found.flash_free + there) // 1024, needed=needed // 1024)
         )
 
 
@@ -335,7 +344,7 @@ def change_settings(board: Prompt, slot: str, pairs: dict[str, str]) -> None:
     """Have the product in `slot` take settings; BoardError with what it refuses and why."""
     trouble = board.run(_SETTINGS.format(slot=slot, pairs=list(pairs.items()))).strip()
     if trouble:
-        raise BoardError(f"settings were not taken: {trouble}")
+        raise BoardError(_("settings were not taken: {trouble}").format(trouble=trouble))
 
 
 def set_clock(board: Prompt, moment: tuple[int, ...]) -> bool:
@@ -364,8 +373,10 @@ def await_report(lines: Iterator[str], slot: str) -> Iterator[str]:
         if lost:
             again = f"slot {lost[1]} runs again" if lost[1] != slot else "there is no other"
             raise BoardError(
-                f"slot {slot} did not report healthy and lost its trial, {again}; "
-                f"the last it said: {said or 'nothing'}"
+                _(
+                    "slot {slot} did not report healthy and lost its trial, {again}; the last it "
+                    "said: {said}"
+                ).format(slot=slot, again=again, said=said or _("nothing"))
             )
         if line and not line.startswith("dianka: slot "):
             said = line

@@ -9,6 +9,7 @@ from host.frames.packing import parse_segment
 from host.frames.record import PAYLOAD_SIZE, Record, parse_payload
 from host.headend import schema
 from host.headend.store import Store, StoreError
+from host.words import _
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -32,15 +33,21 @@ def records_of(journal: Path, account: str) -> Iterator[Record]:
             files = [journal]
         contents = [(path, path.read_bytes()) for path in files]
     except OSError as error:
-        raise JournalError(f"{journal}: cannot be read: {error}") from error
+        raise JournalError(
+            _("{journal}: cannot be read: {error}").format(journal=journal, error=error)
+        ) from error
     if not contents:
-        raise JournalError(f"{journal}: no segment files j00000001 ... in it")
+        raise JournalError(
+            _("{journal}: no segment files j00000001 ... in it").format(journal=journal)
+        )
     last = 0
     for path, content in contents:
         segment = parse_segment(content, 1)
         if not segment.groups:
             trouble = "it is not what a concentrator wrote" if segment.rotten else "it is empty"
-            raise JournalError(f"{path}: no journal: {trouble}")
+            raise JournalError(
+                _("{path}: no journal: {trouble}").format(path=path, trouble=trouble)
+            )
         for record in segment.records:
             # After a torn write a newer file begins again where the good records ended.
             if record.seq > last:
@@ -61,7 +68,9 @@ def _stored(path: Path, account: str) -> Iterator[Record]:
         with Store(path, read_only=True) as store:
             homes = store.rows(home)
             if not homes:
-                raise JournalError(f"{path}: no account {account}")
+                raise JournalError(
+                    _("{path}: no account {account}").format(path=path, account=account)
+                )
             of_home = records.c.concentrator == homes[0]["concentrator"]
             found = store.rows(sa.select(records).where(of_home).order_by(records.c.seq))
     except StoreError as error:

@@ -9,6 +9,8 @@ One line a concentrator: its number and its key, at least 16 bytes as hexadecima
 import tomllib
 from pathlib import Path
 
+from host.words import _
+
 KEY_SHORTEST = 16
 CONCENTRATOR_LIMIT = 1 << 32
 
@@ -22,18 +24,24 @@ def load(path: Path) -> dict[int, bytes]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise KeysError(f"cannot read {path}: {error.strerror}") from error
+        raise KeysError(
+            _("cannot read {path}: {strerror}").format(path=path, strerror=error.strerror)
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KeysError(f"{path} is not TOML: {error}") from error
+        raise KeysError(_("{path} is not TOML: {error}").format(path=path, error=error)) from error
     section = content.get("uplink")
     if not isinstance(section, dict) or not section:
-        raise KeysError(f'{path} has no [uplink] section with lines like: 7 = "hex digits"')
+        raise KeysError(
+            _('{path} has no [uplink] section with lines like: 7 = "hex digits"').format(path=path)
+        )
     return {_number(name, path): _key(name, value, path) for name, value in section.items()}
 
 
 def _number(name: str, path: Path) -> int:
     if not name.isascii() or not name.isdigit() or int(name) >= CONCENTRATOR_LIMIT:
-        raise KeysError(f"{path}: {name!r} is not a concentrator number")
+        raise KeysError(
+            _("{path}: {name!r} is not a concentrator number").format(path=path, name=name)
+        )
     return int(name)
 
 
@@ -44,5 +52,9 @@ def _key(name: str, value: object, path: Path) -> bytes:
         key = b""
     if len(key) < KEY_SHORTEST:
         wanted = f"at least {2 * KEY_SHORTEST} hexadecimal digits"
-        raise KeysError(f"{path}: the key of concentrator {name} is not {wanted}")
+        raise KeysError(
+            _("{path}: the key of concentrator {name} is not {wanted}").format(
+                path=path, name=name, wanted=wanted
+            )
+        )
     return key

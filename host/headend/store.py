@@ -16,6 +16,7 @@ from host.frames.record import Record
 from host.headend import schema
 from host.headend.posting import Posting
 from host.units import yuan
+from host.words import _
 
 BUSY_TIMEOUT_S = 10
 
@@ -100,7 +101,9 @@ class Store:
                 self._bring_up()
         except sa.exc.DatabaseError as error:
             self.engine.dispose()
-            raise StoreError(f"cannot use {path} as a database: {error.orig}") from error
+            raise StoreError(
+                _("cannot use {path} as a database: {orig}").format(path=path, orig=error.orig)
+            ) from error
 
     def _bring_up(self) -> None:
         with self._writer.begin() as connection:
@@ -168,7 +171,11 @@ class Store:
     def sell(self, account: str, amount_fen: int) -> int:
         """Note a sale and return its order number: 1, 2, 3.. for each account."""
         if not 0 < amount_fen <= AMOUNT_LIMIT_FEN:
-            raise StoreError(f"{amount_fen} fen cannot be sold, 1 to {AMOUNT_LIMIT_FEN} can")
+            raise StoreError(
+                _("{amount_fen} fen cannot be sold, 1 to {amount_limit_fen} can").format(
+                    amount_fen=amount_fen, amount_limit_fen=AMOUNT_LIMIT_FEN
+                )
+            )
         with self._writer.begin() as connection:
             return _sell(connection, account, amount_fen)
 
@@ -185,18 +192,30 @@ class Store:
         with self._writer.begin() as connection:
             balance_fen = connection.execute(query).scalar()
             if balance_fen is None:
-                raise StoreError(f"no concentrator has account {account}: check the number")
+                raise StoreError(
+                    _("no concentrator has account {account}: check the number").format(
+                        account=account
+                    )
+                )
             waiting = _unredeemed(connection, account)
             if waiting and waiting.amount_fen > 0:
-                what = f"order {waiting.order} of account {account} is not redeemed yet"
-                raise StoreError(f"{what}: redeem it first")
+                what = _("order {order} of account {account} is not redeemed yet").format(
+                    order=waiting.order, account=account
+                )
+                raise StoreError(_("{what}: redeem it first").format(what=what))
             if not (0 if waiting else 1) <= amount_fen <= AMOUNT_LIMIT_FEN:
                 limits = f"1 to {AMOUNT_LIMIT_FEN} can"
-                raise StoreError(f"{amount_fen} fen cannot be refunded, {limits}")
+                raise StoreError(
+                    _("{amount_fen} fen cannot be refunded, {limits}").format(
+                        amount_fen=amount_fen, limits=limits
+                    )
+                )
             if amount_fen > balance_fen:
                 raise StoreError(
-                    f"account {account} had {yuan(balance_fen)} yuan when "
-                    "its concentrator told last: refund less"
+                    _(
+                        "account {account} had {balance_fen} yuan when its concentrator told "
+                        "last: refund less"
+                    ).format(account=account, balance_fen=yuan(balance_fen))
                 )
             if not waiting:
                 return _sell(connection, account, -amount_fen)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from host.frames.card import CARD_SIZE, SERIAL_OFFSET, UID_SIZE, serial_of
+from host.words import _
 
 CARD_SIZE_LIMIT = 65_535
 
@@ -45,11 +46,21 @@ class FileCard:
                 path.write_bytes(blank(CARD_SIZE))
             self._memory = bytearray(path.read_bytes())
         except OSError as error:
-            hint = "`dianka card issue` makes one" if not path.exists() else "check its rights"
-            raise CardIoError(f"cannot use card {path}: {error.strerror}; {hint}") from error
+            hint = (
+                _("`dianka card issue` makes one") if not path.exists() else _("check its rights")
+            )
+            raise CardIoError(
+                _("cannot use card {path}: {strerror}; {hint}").format(
+                    path=path, strerror=error.strerror, hint=hint
+                )
+            ) from error
         if not CARD_SIZE <= len(self._memory) <= CARD_SIZE_LIMIT:
             sizes = f"a card has {CARD_SIZE} to {CARD_SIZE_LIMIT}"
-            raise NoCardError(f"{path} is no card: it has {len(self._memory)} bytes, {sizes}")
+            raise NoCardError(
+                _("{path} is no card: it has {memory} bytes, {sizes}").format(
+                    path=path, memory=len(self._memory), sizes=sizes
+                )
+            )
 
     @property
     def uid(self) -> str:
@@ -75,7 +86,11 @@ class FileCard:
                 file.seek(offset)
                 file.write(data)
         except OSError as error:
-            raise CardIoError(f"cannot write card {self._path}: {error.strerror}") from error
+            raise CardIoError(
+                _("cannot write card {path}: {strerror}").format(
+                    path=self._path, strerror=error.strerror
+                )
+            ) from error
 
 
 def blank(size: int) -> bytes:
@@ -87,4 +102,8 @@ def blank(size: int) -> bytes:
 
 def _check_range(card: CardMemory, offset: int, size: int) -> None:
     if offset < 0 or offset + size > card.size:
-        raise CardIoError(f"bytes {offset} to {offset + size} are outside a card of {card.size}")
+        raise CardIoError(
+            _("bytes {offset} to {end} are outside a card of {size}").format(
+                offset=offset, end=offset + size, size=card.size
+            )
+        )

@@ -14,6 +14,7 @@ import time
 
 from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
 from host.link.port import Port
+from host.words import _
 
 TIMEOUT_S = 3.0
 TRIES = 3
@@ -39,17 +40,23 @@ class Console:
         """Run one command; return the lines of its answer. ConsoleError: refused or silent."""
         body = text.encode()
         if len(body) > CONSOLE_BODY_LIMIT:
-            raise ConsoleError(f"the command has {len(body)} bytes, over {CONSOLE_BODY_LIMIT}")
+            raise ConsoleError(
+                _("the command has {body} bytes, over {console_body_limit}").format(
+                    body=len(body), console_body_limit=CONSOLE_BODY_LIMIT
+                )
+            )
         self._seq = (self._seq + 1) & 0xFF
-        for _ in range(self._tries):
+        for _try in range(self._tries):
             self._port.write(build(Kind.COMMAND, self._seq, body))
             lines = self._answer()
             if lines is not None:
                 return lines
         silence_s = self._timeout_s * self._tries
         raise ConsoleError(
-            f"no answer on {self._port.name} within {silence_s:g} s: is it the console of a "
-            "running concentrator?"
+            _(
+                "no answer on {name} within {silence_s:g} s: is it the console of a running "
+                "concentrator?"
+            ).format(name=self._port.name, silence_s=silence_s)
         )
 
     def login(self, key: bytes) -> None:
@@ -58,8 +65,12 @@ class Console:
         try:
             message = b"dianka/console/1\0" + bytes.fromhex(challenge)
         except ValueError as error:
-            what = f"what {self._port.name} answers to a login is no challenge: {challenge!r}"
-            raise ConsoleError(f"{what}; is it the console of a concentrator?") from error
+            what = _("what {name} answers to a login is no challenge: {challenge!r}").format(
+                name=self._port.name, challenge=challenge
+            )
+            raise ConsoleError(
+                _("{what}; is it the console of a concentrator?").format(what=what)
+            ) from error
         response = hmac.new(key, message, hashlib.sha256).digest()[:RESPONSE_SIZE]
         try:
             self.command(f"login {response.hex()}")
@@ -81,6 +92,6 @@ class Console:
                 elif frame.kind == Kind.REPLY and frame.body:
                     text = frame.body[1:].decode("utf-8", "replace")
                     if frame.body[0]:
-                        raise ConsoleError(text or "the command was refused")
+                        raise ConsoleError(text or _("the command was refused"))
                     return [*lines, text] if text else lines
         return None

@@ -11,6 +11,7 @@ from host.frames import dlt645
 from host.frames.dlt645 import ABNORMAL, FROM_METER, MORE, Frame
 from host.link.console import Console, ConsoleError
 from host.link.setup import fields_of
+from host.words import _
 
 WAIT_S = 30.0
 SEARCH_S = 3600.0
@@ -45,7 +46,7 @@ class MeterLine(Protocol):
 def check_room(dropped: int) -> None:
     """AskError when a search heard meters for which it had no room."""
     if dropped:
-        raise AskError("the line has more meters than a search has room for: scan parts of it")
+        raise AskError(_("the line has more meters than a search has room for: scan parts of it"))
 
 
 def answer(address: str, control: int, data: bytes, outcome: str, error: int, more: bool) -> Frame:
@@ -56,7 +57,9 @@ def answer(address: str, control: int, data: bytes, outcome: str, error: int, mo
         data = error.to_bytes(2 if control == _SECURITY else 1, "little")
         control |= FROM_METER | ABNORMAL
     else:
-        raise AskError(f"{_WHY.get(outcome, outcome)} (meter {address})")
+        raise AskError(
+            _("{why} (meter {address})").format(why=_WHY.get(outcome, outcome), address=address)
+        )
     return dlt645.parse(dlt645.build(address, control, data, preamble=0))
 
 
@@ -109,7 +112,7 @@ class ThroughConcentrator:
                 return part
             # The number behind the data of 12H is no part of an answer here.
             whole += part.data[len(di) :]
-        raise AskError(f"{_WHY['too long']} (meter {address})")
+        raise AskError(_("{why} (meter {address})").format(why=_WHY["too long"], address=address))
 
     def search(self, standard: str, progress: Progress) -> list[str]:
         """Addresses of all meters."""
@@ -135,5 +138,9 @@ class ThroughConcentrator:
                     return fields, data
                 time.sleep(_POLL_S)
         except ConsoleError as error:
-            raise AskError(f"the concentrator refuses: {error}") from error
-        raise AskError(f"the concentrator had no answer within {limit_s:g} s: is its line busy?")
+            raise AskError(_("the concentrator refuses: {error}").format(error=error)) from error
+        raise AskError(
+            _("the concentrator had no answer within {limit_s:g} s: is its line busy?").format(
+                limit_s=limit_s
+            )
+        )

@@ -12,6 +12,7 @@ from typing import Any
 
 from host.frames.card import CARD_SIZE, UID_SIZE
 from host.link.card import CardIoError
+from host.words import _
 
 PATH = (bytes.fromhex("3F00"), bytes.fromhex("DF01"), bytes.fromhex("0081"))
 CHUNK = 128
@@ -33,7 +34,7 @@ class PcscCard:
             self._connection = _connect(reader_name)
             try:
                 if self._connection is None:
-                    raise CardIoError("no card in the reader: insert one")
+                    raise CardIoError(_("no card in the reader: insert one"))
                 self._open()
                 return
             except _Refused:
@@ -64,7 +65,11 @@ class PcscCard:
             at = offset + len(data)
             part = self._transmit(bytes((0x00, 0xB0, at >> 8, at & 0xFF, count)))
             if len(part) != count:
-                raise CardIoError(f"the card gave {len(part)} bytes of {count} asked for")
+                raise CardIoError(
+                    _("the card gave {part} bytes of {count} asked for").format(
+                        part=len(part), count=count
+                    )
+                )
             data += part
         return data
 
@@ -97,7 +102,7 @@ class PcscCard:
         except _Refused:
             uid = _historical(bytes(self._connection.getATR()))
         if not uid:
-            raise CardIoError("the card has no serial number to bind an order to")
+            raise CardIoError(_("the card has no serial number to bind an order to"))
         return uid[:UID_SIZE].ljust(UID_SIZE, b"\0").hex().upper()
 
     def _transmit(self, command: bytes) -> bytes:
@@ -105,11 +110,11 @@ class PcscCard:
         from smartcard.Exceptions import SmartcardException
 
         answer = b""
-        for _ in range(ROUNDS_LIMIT):
+        for _round in range(ROUNDS_LIMIT):
             try:
                 data, high, low = self._connection.transmit(list(command))
             except SmartcardException as error:
-                raise CardIoError("the card does not answer: was it pulled?") from error
+                raise CardIoError(_("the card does not answer: was it pulled?")) from error
             answer += bytes(data)
             if high == 0x61:
                 command = bytes((0x00, 0xC0, 0x00, 0x00, low))
@@ -119,7 +124,7 @@ class PcscCard:
                 return answer
             else:
                 raise _Refused(f"the card refuses {command[:4].hex(' ')}: {high:02X}{low:02X}")
-        raise CardIoError("the card does not come to an end")
+        raise CardIoError(_("the card does not come to an end"))
 
 
 class _Refused(CardIoError):
@@ -149,7 +154,7 @@ def _connect(reader_name: str) -> Any:
         from smartcard.pcsc.PCSCExceptions import BaseSCardException
         from smartcard.System import readers
     except ImportError as error:
-        raise CardIoError(f"PC/SC needs pyscard; {_INSTALL}") from error
+        raise CardIoError(_("PC/SC needs pyscard; {install}").format(install=_INSTALL)) from error
     try:
         found = readers()
     except (SmartcardException, BaseSCardException) as error:

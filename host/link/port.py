@@ -6,6 +6,8 @@ from typing import Self
 
 import serial
 
+from host.words import _
+
 BAUD = 115_200
 READ_SIZE = 4096
 
@@ -24,7 +26,11 @@ class Port:
         try:
             self._serial = serial.serial_for_url(name, baudrate=baud, parity=parity, timeout=0)
         except (OSError, ValueError) as error:
-            raise PortError(f"cannot open {name}: {_reason(error)}; {_hint(name)}") from error
+            raise PortError(
+                _("cannot open {name}: {reason}; {hint}").format(
+                    name=name, reason=_reason(error), hint=_hint(name)
+                )
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +55,11 @@ class Port:
         try:
             self._serial.baudrate = baud
         except (OSError, ValueError) as error:
-            raise PortError(f"{self.name} has no {baud} baud: {_reason(error)}") from error
+            raise PortError(
+                _("{name} has no {baud} baud: {reason}").format(
+                    name=self.name, baud=baud, reason=_reason(error)
+                )
+            ) from error
 
     def write(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -57,7 +67,9 @@ class Port:
             self._serial.write(data)
             self._serial.flush()
         except OSError as error:
-            raise PortError(f"{self.name} was lost: {_reason(error)}") from error
+            raise PortError(
+                _("{name} was lost: {reason}").format(name=self.name, reason=_reason(error))
+            ) from error
 
     def read(self, timeout_s: float) -> bytes:
         """What arrives within `timeout_s`, as soon as something does; empty: nothing."""
@@ -69,7 +81,9 @@ class Port:
                 data += self._serial.read(waiting)
         except OSError as error:
             if not data:
-                raise PortError(f"{self.name} was lost: {_reason(error)}") from error
+                raise PortError(
+                    _("{name} was lost: {reason}").format(name=self.name, reason=_reason(error))
+                ) from error
         return bytes(data)
 
 

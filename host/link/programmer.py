@@ -17,6 +17,7 @@ from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
 from host.link.card import CardIoError
 from host.link.console import Console, ConsoleError
 from host.link.port import Port
+from host.words import _
 
 CHUNK = 128
 TIMEOUT_S = 2.0
@@ -76,7 +77,11 @@ class PortCard:
             body = at.to_bytes(2, "little") + count.to_bytes(2, "little")
             part = self._ask(Kind.CARD_READ, Kind.CARD_DATA, body)
             if len(part) != count:
-                raise CardIoError(f"the board gave {len(part)} bytes of {count} asked for")
+                raise CardIoError(
+                    _("the board gave {part} bytes of {count} asked for").format(
+                        part=len(part), count=count
+                    )
+                )
             data += part
         return data
 
@@ -93,7 +98,7 @@ class PortCard:
     def _ask(self, kind: Kind, answer: Kind, body: bytes) -> bytes:
         """What follows the status of a good answer."""
         status = _IN_USE
-        for _ in range(TRIES):
+        for _try in range(TRIES):
             self._seq = (self._seq + 1) & 0xFF
             found = self._exchange(build(kind, self._seq, body), answer)
             status = found[0]
@@ -106,11 +111,15 @@ class PortCard:
         raise CardIoError(STATUS.get(status, f"the board answers with status {status}"))
 
     def _exchange(self, frame: bytes, answer: Kind) -> bytes:
-        for _ in range(TRIES):
+        for _try in range(TRIES):
             self._port.write(frame)
             ends_s = time.monotonic() + TIMEOUT_S
             while (left_s := ends_s - time.monotonic()) > 0:
                 for one in self._frames.feed(self._port.read(left_s)):
                     if (one.kind, one.seq) == (answer, self._seq) and one.body:
                         return one.body
-        raise CardIoError(f"no answer on {self._port.name}: is it the console of a running board?")
+        raise CardIoError(
+            _("no answer on {name}: is it the console of a running board?").format(
+                name=self._port.name
+            )
+        )

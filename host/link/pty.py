@@ -6,6 +6,7 @@ import select
 import tty
 
 from host.link.port import Port, PortError
+from host.words import _
 
 READ_SIZE = 4096
 
@@ -32,7 +33,9 @@ class PtyPort(Port):
                 data = data[os.write(self._ours, data) :]
             except BlockingIOError:
                 if not select.select([], [self._ours], [], 5.0)[1]:
-                    raise PortError(f"{self.name}: the device reads nothing") from None
+                    raise PortError(
+                        _("{name}: the device reads nothing").format(name=self.name)
+                    ) from None
 
     def read(self, timeout_s: float) -> bytes:
         """What arrives within `timeout_s`, as soon as something does; empty: nothing."""

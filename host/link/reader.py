@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from host.frames.link import CONSOLE_BODY_LIMIT, Frame, Kind, LinkReader, build
 from host.link.card import CardMemory
 from host.link.port import Port
+from host.words import _
 
 TIMEOUT_S = 15.0
 REPEAT_S = 1.0
@@ -108,8 +109,10 @@ def redeem(port: Port, card: CardMemory, timeout_s: float = TIMEOUT_S) -> Redeem
         now_s = time.monotonic()
         if now_s >= ends_s:
             raise ReaderError(
-                f"no result on {port.name} within {timeout_s:g} s: is it the console of a running "
-                "concentrator? Insert the card again, money counts only once"
+                _(
+                    "no result on {name} within {timeout_s:g} s: is it the console of a running "
+                    "concentrator? Insert the card again, money counts only once"
+                ).format(name=port.name, timeout_s=timeout_s)
             )
         if now_s >= repeat_at_s:
             port.write(reader.present())
