@@ -40,6 +40,8 @@ OPENED = const(25)
 EXPIRED = const(26)
 BOOKS_BEHIND = const(27)
 NO_TARIFF = const(31)
+OTHER_CARD = const(33)  # the newest order came with another card, or with another amount
+NO_STANDING = const(34)  # nobody has told what the account bought before
 # Err-35
 COMMUNICATION = const(19)
 PULLED = const(20)

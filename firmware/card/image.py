@@ -53,6 +53,7 @@ ACCOUNT = const(12)
 _METER = const(18)
 UID = const(24)
 _HEADER_SIZE = const(80)
+_MAC_SIZE = const(8)
 LIMITS = const(48)
 SPARE_T2000 = const(68)
 SPARE_NAME = const(72)
@@ -132,6 +133,10 @@ class Image:
     def unwrap(self, keys: "Keys", start: int) -> bytearray:
         """The key that stands wrapped at `start`."""
         return keys.unwrap(memoryview(self.buf)[UID : UID + 12], self.buf, start)
+
+    def header_mac(self) -> "memoryview":
+        """The MAC of the header, 8 bytes: no two headers share one."""
+        return memoryview(self.buf)[_HEADER_SIZE : _HEADER_SIZE + _MAC_SIZE]
 
     def account_into(self, account: bytearray) -> None:
         """Copy the 6 bytes of the account number."""

@@ -8,7 +8,8 @@
 The order number is what makes money count once: the books take last + 1 and nothing else, and it
 is durable with the money. So the card may be torn or the power cut at any byte: before the credit
 is durable nothing has happened; after it the same card is known as used, and inserting it again
-only brings the mark that is missing. A mark that was erased brings no money back.
+only brings the mark that is missing. A mark that was erased brings no money back. The same card
+is the one with the same header MAC: another with the number of the last order gets no mark.
 
 Checks in order: form, type, key, district, key version, MAC, card number, validity, account,
 meter, state of the account, order, hoarding, overflow or cover of a refund, tariff.
@@ -63,7 +64,10 @@ if TYPE_CHECKING:
             """Address of its meter, 6 bytes, low byte first."""
 
         def last_order(self, index: int) -> int:
-            """Order number credited last, 0: none yet, -1: not known since a restore."""
+            """Order number credited last, 0: none yet; BEHIND or UNTOLD: it is not known."""
+
+        def is_last_card(self, index: int, header_mac: "memoryview") -> bool:
+            """Whether the order credited last came with the card of this header MAC."""
 
         def judge_credit(self, index: int, amount_fen: int) -> int:
             """codes.OK, HOARDING or OVERFLOW when the account may not hold so much, NOT_COVERED
@@ -71,7 +75,13 @@ if TYPE_CHECKING:
             """
 
         def credit(
-            self, index: int, order: int, amount_fen: int, uid: bytearray, key_version: int
+            self,
+            index: int,
+            order: int,
+            amount_fen: int,
+            uid: bytearray,
+            key_version: int,
+            header_mac: "memoryview",
         ) -> bool:
             """Make the top-up, below 0 the refund, durable and apply it. False: refused."""
 
@@ -116,6 +126,10 @@ if TYPE_CHECKING:
             `index` is the account the card names, -1: it names none.
             """
 
+
+# In place of the order credited last.
+BEHIND = const(-1)  # the head-end knows more than the books
+UNTOLD = const(-2)  # nobody has told what the account bought before
 
 TRIES_LIMIT = const(3)
 # After so many cards in a row that are not genuine, none is looked at for a while.
@@ -375,14 +389,18 @@ class Redemption:
         """Whether the account may take this order now."""
         card = self._image
         last = self._books.last_order(self.index)
+        if last == UNTOLD:
+            return codes.NO_STANDING
         # A card marked for an order that the books do not have: they are older than the card.
-        if last < 0 or card.written_order > last:
+        if last == BEHIND or card.written_order > last:
             return codes.BOOKS_BEHIND
         if last == 0 and card.kind in (image.PURCHASE, image.REFUND):
             return codes.NOT_OPENED
         if last == 0 and card.kind == image.REPLACEMENT:
             return codes.NOTHING_TO_REPLACE
         if card.order == last:
+            if not self._books.is_last_card(self.index, card.header_mac()):
+                return codes.OTHER_CARD
             return codes.USED if card.written_order >= card.order else codes.COMPLETED
         if card.order < last:
             return codes.ORDER_BEHIND
@@ -396,7 +414,12 @@ class Redemption:
         """Phase one: on return the money is durable and in the account, or nothing happened."""
         card = self._image
         self.credited = self._books.credit(
-            self.index, card.order, self._money_fen(), self.uid, self._keys.version
+            self.index,
+            card.order,
+            self._money_fen(),
+            self.uid,
+            self._keys.version,
+            card.header_mac(),
         )
         return codes.OK if self.credited else codes.STORAGE
 
@@ -406,9 +429,11 @@ class Redemption:
         return -card.amount_fen if card.kind == image.REFUND else card.amount_fen
 
     def _has_mark(self, code: int) -> bool:
-        """Whether the card already bears all that a write-back would tell."""
-        if code == codes.BOOKS_BEHIND:
+        """Whether the card already bears all that a write-back would tell, or must not bear it."""
+        if code in (codes.BOOKS_BEHIND, codes.NO_STANDING):
             return True  # what stands there is newer than all that is known here
+        if code == codes.OTHER_CARD:
+            return True  # it would say that what this card brings was redeemed
         used = code in (codes.USED, codes.ORDER_BEHIND)
         return used and self._image.written_order >= self.order
 

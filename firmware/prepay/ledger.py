@@ -75,8 +75,8 @@ _DELTA_LIMIT_WH = const(500000000)
 _WHOLE = const(0)
 _NEXT_MONTH = const(2)
 _DEFAULT_POWER_LIMIT_W = const(60000)
-# The tier period of the last reading, which was replayed without its tariff; no time is this one.
-_UNKNOWN_PERIOD = const(3)
+_HEADER_MAC_SIZE = const(8)
+_UNTOLD = const(0xFF)  # in place of a header MAC, while there is no order
 
 
 _NO_TARIFF = Tariff()
@@ -98,6 +98,8 @@ class Ledger:
                                 the month in which that period began
     read_t2000                  of the last reading, 0: none yet
     order                       of the last top-up or refund
+    header_mac                  [index * 8] of that order's card, FFH without an order while it is
+                                not known what the account bought before
     debt_fen                    owed from before, repaid as a share of top-ups
     debt_week, debt_week_fen    the week of the last repayment, and what was repaid in it
     multiplier                  CT x PT: energy is the registers' times this
@@ -120,6 +122,7 @@ class Ledger:
         self.power_limit_w = _DEFAULT_POWER_LIMIT_W
         # The largest first: making a column takes twice its size for a moment.
         registers_wh = array("I", bytes(4 * count * rates_limit))
+        self.header_mac = bytearray(_HEADER_MAC_SIZE * count)
         self.credit_fen = array("I", bytes(4 * count))
         self.debit_fen = array("I", bytes(4 * count))
         self.residue_e7 = array("I", bytes(4 * count))
@@ -183,21 +186,22 @@ class Ledger:
             self.quota,
             self.free,
             self.registers_wh,
+            self.header_mac,
         )
 
     def balance_fen(self, index: int) -> int:
         """Credits less debits, rounded up to the fen: only whole fen are debited."""
-        balance_fen = self.credit_fen[index] - self.debit_fen[index]
-        if -MONEY_LIMIT_FEN <= balance_fen <= MONEY_LIMIT_FEN:
-            return balance_fen
-        return (balance_fen + _HALF_FEN) % _TURN_FEN - _HALF_FEN
+        return difference_fen(self.credit_fen[index], self.debit_fen[index])
 
     def misfit(self, index: int, tariff: Tariff) -> str:
         """Why the account cannot be charged by `tariff`, or ""."""
+        return self.misfit_of(self.flags[index] >> HOUSEHOLD, self.quota[index], tariff)
+
+    def misfit_of(self, kind: int, quota: int, tariff: Tariff) -> str:
+        """Why an account of that kind of household and quota cannot be charged so, or ""."""
         if tariff.registers > self.rates_limit:
             return "the tariff has more rates than accounts have registers"
-        kind = self.flags[index] >> HOUSEHOLD
-        before = self.quota[index] >> 8
+        before = quota >> 8
         while before:
             kind = max(kind, before & 15)
             before >>= 8
@@ -296,8 +300,6 @@ class Ledger:
             return outcome
         self._begin(index)
         self.new_read_t2000 = start_t2000 + elapsed_s
-        if self.new_period_t2000 == _UNKNOWN_PERIOD:
-            self.new_period_t2000 = tariff.period_at(start_t2000)
         if first:
             self._enter_first(index, tariff, t2000)
             return FIRST
@@ -494,6 +496,12 @@ class Ledger:
         for register in range(self._fitting.registers):
             old_wh[at + register] = new_wh[register]
 
+    def counts_anew(self, index: int) -> bool:
+        """Whether quota or free energy change, or a period begins without that one ends."""
+        started = not self.rolled and self.new_period_t2000 != self.period_t2000[index]
+        quota = self.quota[index]
+        return started or self.new_quota != quota or self.new_free != self.free[index]
+
     def mean_power_w(self, index: int) -> int:
         """Mean power since the last reading, of a charge that is prepared and not committed."""
         elapsed_s = self.new_read_t2000 - self.read_t2000[index]
@@ -516,6 +524,26 @@ class Ledger:
         self.debit_fen[index] = (self.debit_fen[index] + repaid_fen) % _TURN_FEN
         self.debt_fen[index] -= repaid_fen
         return True
+
+    def is_told(self, index: int) -> bool:
+        """Whether what the account bought before is known: by an order, or because it was told."""
+        return self.order[index] > 0 or self.header_mac[_HEADER_MAC_SIZE * index] != _UNTOLD
+
+    def forget(self, index: int) -> None:
+        """The account is registered anew: nobody here knows what it bought before."""
+        self.order[index] = 0
+        self.header_mac[_HEADER_MAC_SIZE * index] = _UNTOLD
+
+    def header_mac_of(self, index: int) -> bytearray:
+        """Header MAC of the last order's card, 8 bytes."""
+        at = _HEADER_MAC_SIZE * index
+        return self.header_mac[at : at + _HEADER_MAC_SIZE]
+
+    def set_header_mac(self, index: int, header_mac: "bytes | bytearray | memoryview") -> None:
+        """Note the header MAC of the last order's card."""
+        at = _HEADER_MAC_SIZE * index
+        for position in range(_HEADER_MAC_SIZE):
+            self.header_mac[at + position] = header_mac[position]
 
     def describe(self, index: int, household: int, grade: int = 0, multiplier: int = 1) -> None:
         """Say what kind of household it is, its grade, and CT x PT of its meter, 1..65535."""
@@ -579,6 +607,13 @@ class Ledger:
         self.flags[index] &= 0xFF ^ STOPPED
         self.read_t2000[index] = 0
 
+    def start_anew(self, index: int) -> None:
+        """Bill another meter, or other registers of it: the next reading is their first."""
+        self.resume(index)
+        at = index * self.rates_limit
+        for register in range(self.rates_limit):
+            self.registers_wh[at + register] = 0
+
     def tier_of(self, index: int, tariff: Tariff) -> int:
         """Tier from 0 on in which the next watt-hour falls."""
         household = self.flags[index] >> HOUSEHOLD
@@ -595,10 +630,11 @@ class Ledger:
             self.state[index] = state
             self.since_t2000[index] = t2000
 
+    # --- recovery: what records say, whatever the tables hold already --------------------------
+
     def replay_reading(
         self,
         index: int,
-        tariff: "Tariff | None",
         registers_wh: "array[int]",
         t2000: int,
         debit_fen: int,
@@ -606,28 +642,50 @@ class Ledger:
         residue_e11: int,
         used_wh: int,
     ) -> None:
-        """Apply a journalled reading at recovery: its figures count, whatever we would compute.
-
-        `tariff` tells which registers it has, and the tier period of a first reading; None: it
-        cannot be read now, and the next charge finds out.
-        """
+        """Apply a journalled reading: its figures count, whatever we would compute."""
         self.debit_fen[index] = debit_fen
         self.residue_e7[index] = residue_e7
         self.residue_e11[index] = residue_e11
         self.used_wh[index] = used_wh
-        # A clock that was set back a little: the ledger has waited at its own time.
-        if not 0 < self.read_t2000[index] - t2000 <= _BACK_LIMIT_S:
-            self.read_t2000[index] = t2000
-        if not self.period_t2000[index]:
-            self.period_t2000[index] = tariff.period_at(t2000) if tariff else _UNKNOWN_PERIOD
-        registers = tariff.registers if tariff else self.rates_limit
+        # With a clock that was set back a little the ledger has waited at its own time.
+        self.read_t2000[index] = max(self.read_t2000[index], t2000)
+        self.set_registers(index, registers_wh)
+
+    def set_registers(self, index: int, registers_wh: "array[int]") -> None:
+        """Set the registers of the last reading; `registers_wh` may have more than are kept."""
         at = index * self.rates_limit
-        for register in range(min(registers, self.rates_limit, len(registers_wh))):
+        for register in range(min(self.rates_limit, len(registers_wh))):
             self.registers_wh[at + register] = registers_wh[register]
 
     def replay_period(self, index: int, period_t2000: int) -> None:
-        """Apply the journalled beginning of a tier period; the reading behind it says the rest."""
+        """Apply the journalled beginning of a tier period; what stands behind it says the rest."""
         self.period_t2000[index] = period_t2000
+
+    def set_money(
+        self,
+        index: int,
+        order: int,
+        credit_fen: int,
+        debit_fen: int,
+        debt_fen: int,
+        debt_week: int,
+        debt_week_fen: int,
+    ) -> None:
+        """Set what the account had after a journalled top-up or refund, or what was told of it."""
+        self.order[index] = order
+        self.credit_fen[index] = credit_fen
+        self.debit_fen[index] = debit_fen
+        self.debt_fen[index] = debt_fen
+        self.debt_week[index] = debt_week
+        self.debt_week_fen[index] = debt_week_fen
+
+
+def difference_fen(one_fen: int, other_fen: int) -> int:
+    """By how much a credit or debit is more than another one; both count modulo 2**32."""
+    fen = one_fen - other_fen
+    if -MONEY_LIMIT_FEN <= fen <= MONEY_LIMIT_FEN:
+        return fen
+    return (fen + _HALF_FEN) % _TURN_FEN - _HALF_FEN
 
 
 def _settles(old_t2000: int, new_t2000: int) -> bool:

@@ -6,10 +6,11 @@
 Little-endian; the CRC-32 (IEEE) covers the first 60 bytes; unused payload bytes are 0. `seq`
 starts at 1, grows by 1 and is never reused. Payloads by kind:
 
-    METER     address 6, account 6, tariff 1, line 1, standard 1, active 1, speed 1
+    METER     address 6, account 6, tariff 1, line 1, standard 1, active 1, speed 1, marks 1,
+              relay 1
     READING   debit_fen 4, residue_e7 4, residue_e11 2, status 2, used_wh 4, registers_wh 8 x 4
     TOP_UP    order 4, amount_fen 4, credit_fen 4, balance_fen 4, uid 8, source 1, key version 1,
-              0 0, repaid_fen 4
+              debt week 2, repaid_fen 4, debt_fen 4, header MAC 8, debt_week_fen 4
     RELAY     desired 1, stage 1, reason 1, 0, status 2, balance_fen 4
     POLICY    new 1, old 1, reason 1, 0, balance_fen 4
     ROLLOVER  old period 4, new period 4, used_wh 4, debit_fen 4
@@ -17,7 +18,7 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     START     cause 1, settings 1, 0 0, first seq kept 4, records lost 4,
               records rotten 4
     FAULT     reason 1, stopped 1, 0 0, value 4, limit 4
-    CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6
+    CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6, 0 0, illegal 2, in a row 2
     LINE      state 1, 0, failures 2, ahead_s 4
     CLOCK     old t2000 4, new t2000 4, source 1
     ACCOUNT   household 1, grade 1, multiplier 2, guard 1, 0 0 0, debt_fen 4
@@ -25,6 +26,10 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     PLAN      tariff 1, 0 0 0, from t2000 4
     ITEM      identifier 4, count 1, 0 0 0, values 4 x count
     REFUND    as TOP_UP, amount_fen is paid back
+    STANDING  order 4, header MAC 8, credit_fen 4, debit_fen 4, residue_e7 4, residue_e11 2,
+              household 1, grade 1, multiplier 2, marks 1, source 1, debt_fen 4, debt_week_fen 4,
+              since t2000 4, state 1, relay 1, tariff 1, 0
+    STANDING_REGISTERS    registers_wh 8 x 4, read t2000 4, power_limit_w 4
     EVENT     what 1, state 1, 0 0, value 4
     QUOTA     used_wh 4, period 4, quota 4, free 4
 
@@ -65,6 +70,8 @@ FREEZE = const(14)
 PLAN = const(15)
 ITEM = const(16)
 REFUND = const(17)
+STANDING = const(19)
+STANDING_REGISTERS = const(20)
 EVENT = const(26)
 QUOTA = const(27)
 
@@ -80,12 +87,21 @@ METER_STANDARD = const(14)
 METER_ACTIVE = const(15)
 METER_SPEED = const(16)
 METER_SIZE = const(17)
+# Bits of METER.marks.
+METER_START = const(0x01)  # the next reading is the first of these registers
+METER_UNTOLD = const(0x02)  # what the account bought before is not known here
 
 # READING.status of a meter that told none
 STATUS_UNKNOWN = const(0xFFFF)
 # TOP_UP.source, REFUND.source
 SOURCE_CARD = const(1)
-SOURCE_RESTORED = const(2)  # what the head-end knew before a concentrator was replaced
+# STANDING.source
+SOURCE_TOLD = const(1)  # what the head-end, or another concentrator, knew of the account
+SOURCE_NEW = const(2)  # somebody said that it has bought nothing anywhere
+# Bits of STANDING.marks.
+STANDING_GUARD = const(0x01)
+STANDING_STOPPED = const(0x02)
+HEADER_MAC_SIZE = const(8)
 # RELAY.desired and RELAY.stage
 RELAY_CLOSED = const(0)
 RELAY_OPEN = const(1)
@@ -104,6 +120,10 @@ LINE_CLOCK = const(3)  # its clock is wrong and cannot be set by broadcast
 # EVENT.what: the head-end knows more than the books (state 1), or was taken over (0)
 EVENT_BEHIND = const(3)
 NO_INDEX = const(0xFFFF)  # of no account
+_TOP_UP_MAC = const(36)
+_STANDING = "<I8sIIIHBBHBBIIIBBBB"
+_STANDING_SOURCE = const(31)
+_STANDING_READ = const(32)
 
 _CRC = const(60)
 _U32 = const(0xFFFFFFFF)
@@ -111,6 +131,7 @@ _U32 = const(0xFFFFFFFF)
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from array import array
+    from typing import Any
 
     Bytes = bytes | bytearray | memoryview
 
@@ -196,10 +217,18 @@ def meter_row(
     return row
 
 
-def put_meter(buf: bytearray, offset: int, row: "Bytes") -> None:
-    """Put a METER payload: `row` has its METER_SIZE bytes."""
+def put_meter(buf: bytearray, offset: int, row: "Bytes", marks: int, relay: int) -> None:
+    """Put a METER payload: `row` has its METER_SIZE bytes, `relay` is the registry's after it."""
     at = offset + PAYLOAD
     buf[at : at + METER_SIZE] = row
+    buf[at + METER_SIZE] = marks
+    buf[at + METER_SIZE + 1] = relay
+
+
+def meter_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """Marks and relay of a METER; the row before them is for the registry."""
+    at = offset + PAYLOAD + METER_SIZE
+    return buf[at], buf[at + 1]
 
 
 def put_reading(
@@ -235,29 +264,58 @@ def put_top_up(
     offset: int,
     order: int,
     amount_fen: int,
-    credit_fen: int,
-    balance_fen: int,
     repaid_fen: int,
-    source: int,
     uid: "Bytes",
+    source: int,
     key_version: int,
+    header_mac: "Bytes",
 ) -> None:
-    """Put the payload of a TOP_UP or REFUND; `uid` has 8 bytes, `balance_fen` a sign."""
+    """Put what a TOP_UP or REFUND has done; `put_top_up_result` puts what became of the account.
+
+    `uid` and `header_mac` have 8 bytes.
+    """
     at = offset + PAYLOAD
-    pack_into("<IIIi", buf, at, order, amount_fen, credit_fen, balance_fen)
+    pack_into("<II", buf, at, order, amount_fen)
     buf[at + 16 : at + 24] = uid
     buf[at + 24] = source
     buf[at + 25] = key_version
     pack_into("<I", buf, at + 28, repaid_fen)
+    buf[at + _TOP_UP_MAC : at + _TOP_UP_MAC + HEADER_MAC_SIZE] = header_mac
 
 
-def top_up_at(buf: bytearray, offset: int) -> "tuple[int, int, int]":
-    """Order, amount_fen and repaid_fen of a TOP_UP or REFUND; a REFUND's amount is below 0."""
+def put_top_up_result(
+    buf: bytearray,
+    offset: int,
+    credit_fen: int,
+    balance_fen: int,
+    debt_fen: int,
+    debt_week: int,
+    debt_week_fen: int,
+) -> None:
+    """Put what the account is after a TOP_UP or REFUND; `balance_fen` has a sign."""
     at = offset + PAYLOAD
-    amount_fen = u32_at(buf, at + 4)
-    if kind_at(buf, offset) == REFUND:
-        amount_fen = -amount_fen
-    return u32_at(buf, at), amount_fen, u32_at(buf, at + 28)
+    pack_into("<Ii", buf, at + 8, credit_fen, balance_fen)
+    pack_into("<H", buf, at + 26, debt_week)
+    pack_into("<I", buf, at + 32, debt_fen)
+    pack_into("<I", buf, at + 44, debt_week_fen)
+
+
+def top_up_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int, int, int]":
+    """Order, credit_fen, debit_fen, debt_fen, debt_week and debt_week_fen of a TOP_UP or REFUND.
+
+    All are those after it.
+    """
+    at = offset + PAYLOAD
+    order, _, credit_fen, balance_fen = unpack_from("<IIIi", buf, at)
+    debt_week = buf[at + 26] | buf[at + 27] << 8
+    debit_fen = (credit_fen - balance_fen) & _U32
+    return order, credit_fen, debit_fen, u32_at(buf, at + 32), debt_week, u32_at(buf, at + 44)
+
+
+def top_up_mac_at(buf: bytearray, offset: int) -> "memoryview":
+    """Header MAC of a TOP_UP or REFUND."""
+    at = offset + PAYLOAD + _TOP_UP_MAC
+    return memoryview(buf)[at : at + HEADER_MAC_SIZE]
 
 
 def put_relay(
@@ -357,17 +415,20 @@ def put_card(
     amount_fen: int,
     uid: "Bytes",
     account: "Bytes",
+    illegal: "array[int]",
 ) -> None:
-    """Put a CARD payload; `uid` has 8 bytes, `account` 6."""
+    """Put a CARD payload; `uid` has 8 bytes, `account` 6, `illegal` the two counts after it."""
     at = offset + PAYLOAD
     pack_into("<III", buf, at, code, order, amount_fen)
     buf[at + 12 : at + 20] = uid
     buf[at + 20 : at + 26] = account
+    pack_into("<HH", buf, at + 28, illegal[0], illegal[1])
 
 
 def card_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """Code and order of a CARD."""
-    return buf[offset + PAYLOAD], u32_at(buf, offset + PAYLOAD + 4)
+    """The counts after a CARD: of cards that are not genuine, and of those in a row."""
+    counts: tuple[int, int] = unpack_from("<HH", buf, offset + PAYLOAD + 28)
+    return counts
 
 
 def put_line(buf: bytearray, offset: int, state: int, failures: int, ahead_s: int) -> None:
@@ -452,3 +513,37 @@ def put_event(buf: bytearray, offset: int, what: int, state: int) -> None:
 def event_at(buf: bytearray, offset: int) -> "tuple[int, int]":
     """What an EVENT is about, and its state."""
     return buf[offset + PAYLOAD], buf[offset + PAYLOAD + 1]
+
+
+def put_standing(buf: bytearray, offset: int, fields: "tuple[Any, ...]") -> None:
+    """Put a STANDING payload: `fields` in the order above, without the 0 at its end."""
+    pack_into(_STANDING, buf, offset + PAYLOAD, *fields, 0)
+
+
+def standing_at(buf: bytearray, offset: int) -> "tuple[Any, ...]":
+    """The fields of a STANDING, as `put_standing` takes them, and a 0."""
+    fields: tuple[Any, ...] = unpack_from(_STANDING, buf, offset + PAYLOAD)
+    return fields
+
+
+def set_source(buf: bytearray, offset: int, source: int) -> None:
+    """Say in a STANDING where it comes from."""
+    buf[offset + PAYLOAD + _STANDING_SOURCE] = source
+
+
+def put_standing_registers(
+    buf: bytearray, offset: int, registers_wh: "array[int]", read_t2000: int
+) -> None:
+    """Put a STANDING_REGISTERS payload; `registers_wh` has eight values."""
+    at = offset + PAYLOAD
+    for register in range(REGISTERS):
+        pack_into("<I", buf, at + 4 * register, registers_wh[register])
+    pack_into("<II", buf, at + _STANDING_READ, read_t2000, 0)
+
+
+def standing_registers_at(buf: bytearray, offset: int, registers_wh: "array[int]") -> int:
+    """Fill `registers_wh`; return when a STANDING_REGISTERS says they were read."""
+    at = offset + PAYLOAD
+    for register in range(REGISTERS):
+        registers_wh[register] = u32_at(buf, at + 4 * register)
+    return u32_at(buf, at + _STANDING_READ)

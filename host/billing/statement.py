@@ -17,7 +17,7 @@ from host.frames.tariff_terms import TariffFile
 from host.units import to_datetime, unwrapped_fen
 
 _JOINED = 1
-_SOURCE_RESTORED = 2  # what the head-end knew of before
+_SOURCE_NEW = 2  # of a STANDING: the account has bought nothing anywhere
 
 
 class StatementError(Exception):
@@ -238,7 +238,7 @@ class Explainer:
         refunds = record.kind == RecordKind.REFUND
         if refunds:
             amount_yuan = -amount_yuan
-        if self._credit_yuan is not None and fields["source"] != _SOURCE_RESTORED:
+        if self._credit_yuan is not None:
             credit_yuan = self._credit_yuan + amount_yuan
             told_fen = unwrapped_fen(fields["credit_fen"], int(credit_yuan * 100))
             self._compare(record, "credit", Fraction(told_fen, 100), credit_yuan)
@@ -254,6 +254,31 @@ class Explainer:
             balance_fen = self._credit_yuan * 100 - self._debit_yuan * 100 // 1
             self._compare(record, "balance fen", Fraction(fields["balance_fen"]), balance_fen)
         self._add(record, "refund" if refunds else "top-up", paid_yuan=amount_yuan, note=note)
+
+    def _take_standing(self, record: Record) -> None:
+        """What was told of the account counts from here on."""
+        fields = record.fields
+        self._household = fields["household"]
+        self._multiplier = fields["multiplier"] or 1
+        self._number = fields["tariff"] or self._number
+        self._debit_yuan = _debit_yuan(fields, self._debit_yuan)
+        near_fen = int(self._debit_yuan * 100)
+        self._credit_yuan = Fraction(unwrapped_fen(fields["credit_fen"], near_fen), 100)
+        note = "a new account"
+        if fields["source"] != _SOURCE_NEW:
+            note = f"told: order {fields['order']}"
+        self._add(record, "standing", note=note)
+
+    def _take_standing_registers(self, record: Record) -> None:
+        fields = record.fields
+        self._anew = not fields["read_t2000"]
+        if self._anew:
+            return
+        tariff = self._tariff()
+        self._count = 1 if tariff.clock_tells_rate else len(tariff.rates)
+        self._registers_wh = list(fields["registers_wh"])
+        engine = self._engine_for(tariff)
+        engine.start(to_datetime(fields["read_t2000"]), self._registers_wh[: self._count])
 
     def _take_account(self, record: Record) -> None:
         fields = record.fields
@@ -328,6 +353,8 @@ _TAKERS = {
     RecordKind.FAULT: Explainer._take_fault,
     RecordKind.ROLLOVER: Explainer._take_rollover,
     RecordKind.QUOTA: Explainer._take_quota,
+    RecordKind.STANDING: Explainer._take_standing,
+    RecordKind.STANDING_REGISTERS: Explainer._take_standing_registers,
 }
 
 

@@ -16,6 +16,10 @@ from host.frames.card import (
     parse_content,
 )
 
+# In place of the order redeemed last: the head-end knows more; nobody told what was bought.
+BEHIND = -1
+UNTOLD = -2
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -26,7 +30,8 @@ class Place:
     key: bytes
     account: str
     meter: str
-    last_order: int
+    last_order: int  # 0: none yet, BEHIND or UNTOLD: not known
+    last_header_mac: bytes | None = None  # of that order's card, None: of any
     now_t2000: int = -1
     room_fen: int = AMOUNT_LIMIT_FEN
     cover_fen: int = AMOUNT_LIMIT_FEN  # what a refund may take
@@ -82,9 +87,12 @@ def _judge_money(card: Card, header: Header, place: Place) -> str:
     unopened = {CardKind.PURCHASE: "NOT_OPENED", CardKind.REPLACEMENT: "NOTHING_TO_REPLACE"}
     unopened[CardKind.REFUND] = "NOT_OPENED"
     refunds = kind == CardKind.REFUND
+    other = place.last_header_mac not in (None, card.header_mac)
     checks = (
-        (last < 0 or mark_order > last, "BOOKS_BEHIND"),
+        (last == UNTOLD, "NO_STANDING"),
+        (last == BEHIND or mark_order > last, "BOOKS_BEHIND"),
         (last == 0 and kind in unopened, unopened.get(kind, "")),
+        (order == last and other, "OTHER_CARD"),
         (order == last, "USED" if mark_order >= order else "COMPLETED"),
         (order < last, "ORDER_BEHIND"),
         (last and kind == CardKind.OPEN, "OPENED"),

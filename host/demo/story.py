@@ -152,6 +152,7 @@ class Story:
         setup.send_tariff(self._console, 1, tariff.build(tariff.load(_TARIFF), 1))
         for number in range(HOUSEHOLDS):
             self._console.command(f"meter add {meter_of(number)} {account_of(number)} 1")
+            self._console.command(f"account new {account_of(number)}")
         self._say(f"settings, tariff and {HOUSEHOLDS} meters given over the console")
         self._wait(
             "accounts at the head-end",

@@ -181,6 +181,7 @@ class Card:
     write_back: WriteBack | None
     genuine: bool = False
     write_back_genuine: bool = False
+    header_mac: bytes = b""
 
     @property
     def used(self) -> bool:
@@ -275,7 +276,8 @@ def parse(memory: bytes, key: bytes | None = None) -> Card:
     trouble = ""
     if header.suite not in SUITES or header.kind not in list(CardKind):
         trouble = "WRONG_TYPE"
-    card = Card(trouble, header, write_back)
+    header_mac = image[HEADER_SIZE : HEADER_SIZE + MAC_SIZE]
+    card = Card(trouble, header, write_back, header_mac=header_mac)
     if key is None or trouble:
         return card
     genuine = _is_genuine(image, header, key, b"I", 0, HEADER_SIZE)

@@ -44,6 +44,8 @@ class RecordKind(IntEnum):
     PLAN = 15
     ITEM = 16
     REFUND = 17
+    STANDING = 19
+    STANDING_REGISTERS = 20
     EVENT = 26
     QUOTA = 27
 
@@ -69,7 +71,9 @@ def _digits(size: int) -> Any:
 
 
 _ACCOUNT = _digits(6)
+# Also the MAC of a card's header.
 _UID = _digits(8)
+_NO_MAC = "00" * 8
 _IDENTIFIER = c.ExprAdapter(
     c.Int32ul,
     decoder=lambda number, _: f"{number:08X}",
@@ -91,6 +95,8 @@ _PAYLOADS: dict[int, Any] = {
         "standard" / c.Int8ul,
         "active" / c.Int8ul,
         "speed" / c.Default(c.Int8ul, 0),
+        "marks" / c.Default(c.Int8ul, 0),
+        "relay" / c.Default(c.Int8ul, 0),
     ),
     RecordKind.READING: c.Struct(
         "debit_fen" / c.Int32ul,
@@ -108,8 +114,11 @@ _PAYLOADS: dict[int, Any] = {
         "uid" / _UID,
         "source" / c.Int8ul,
         "key_version" / c.Int8ul,
-        c.Padding(2),
+        "debt_week" / c.Default(c.Int16ul, 0),
         "repaid_fen" / c.Int32ul,
+        "debt_fen" / c.Default(c.Int32ul, 0),
+        "header_mac" / c.Default(_UID, _NO_MAC),
+        "debt_week_fen" / c.Default(c.Int32ul, 0),
     ),
     RecordKind.RELAY: c.Struct(
         "desired" / c.Int8ul,
@@ -163,6 +172,9 @@ _PAYLOADS: dict[int, Any] = {
         "amount_fen" / c.Int32ul,
         "uid" / _UID,
         "account" / _ACCOUNT,
+        c.Padding(2),
+        "illegal" / c.Default(c.Int16ul, 0),
+        "in_a_row" / c.Default(c.Int16ul, 0),
     ),
     RecordKind.LINE: c.Struct(
         "state" / c.Int8ul,
@@ -190,6 +202,31 @@ _PAYLOADS: dict[int, Any] = {
         "count" / c.Int8ul,
         c.Padding(3),
         "values" / c.Array(lambda this: min(this.count, ITEM_VALUES_LIMIT), _VALUE),
+    ),
+    RecordKind.STANDING: c.Struct(
+        "order" / c.Int32ul,
+        "header_mac" / _UID,
+        "credit_fen" / c.Int32ul,
+        "debit_fen" / c.Int32ul,
+        "residue_e7" / c.Int32ul,
+        "residue_e11" / c.Int16ul,
+        "household" / c.Int8ul,
+        "grade" / c.Int8ul,
+        "multiplier" / c.Int16ul,
+        "marks" / c.Int8ul,
+        "source" / c.Int8ul,
+        "debt_fen" / c.Int32ul,
+        "debt_week_fen" / c.Int32ul,
+        "since_t2000" / c.Int32ul,
+        "state" / c.Int8ul,
+        "relay" / c.Int8ul,
+        "tariff" / c.Int8ul,
+        c.Padding(1),
+    ),
+    RecordKind.STANDING_REGISTERS: c.Struct(
+        "registers_wh" / c.Array(8, c.Int32ul),
+        "read_t2000" / c.Int32ul,
+        "power_limit_w" / c.Default(c.Int32ul, 0),
     ),
     RecordKind.EVENT: c.Struct(
         "what" / c.Int8ul, "state" / c.Int8ul, c.Padding(2), "value" / c.Int32sl

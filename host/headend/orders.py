@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from host.headend import schema
-from host.headend.store import Store
+from host.headend.store import Store, not_redeemed
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,37 +18,10 @@ class SoldOrder:
     meter: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a concentrator has to know of an account before it takes cards again."""
-
-    account: str
-    order: int
-    credit_fen: int
-
-
-def standings(store: Store, concentrator: int) -> list[Standing]:
-    """The newest order redeemed and all the money bought, for each account of a concentrator."""
-    accounts, top_ups = schema.accounts.c, schema.top_ups.c
-    newest = (
-        sa.select(top_ups.account, sa.func.max(top_ups.order).label("order"))
-        .group_by(top_ups.account)
-        .subquery()
-    )
-    query = (
-        sa.select(accounts.account, accounts.credit_fen, newest.c.order)
-        .join(newest, newest.c.account == accounts.account)
-        .where(accounts.concentrator == concentrator)
-        .order_by(accounts.account)
-    )
-    return [Standing(**row) for row in store.rows(query)]
-
-
 def find_order(store: Store, account: str, order: int | None = None) -> SoldOrder | None:
     """That order of `account`, or its oldest that is not redeemed; None where there is none."""
-    orders, top_ups, accounts = schema.orders.c, schema.top_ups.c, schema.accounts.c
-    redeemed = sa.select(top_ups.order).where(top_ups.account == account)
-    wanted = orders.order.not_in(redeemed) if order is None else orders.order == order
+    orders, accounts = schema.orders.c, schema.accounts.c
+    wanted = not_redeemed(account) if order is None else orders.order == order
     query = sa.select(orders.order, orders.amount_fen)
     query = query.where(orders.account == account, wanted).order_by(orders.order).limit(1)
     sold = store.rows(query)

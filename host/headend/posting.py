@@ -1,7 +1,7 @@
 """From records to accounts: what one batch means, worked out inside its transaction."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +15,27 @@ UNKNOWN_ACCOUNT = ""
 _STATUS_UNKNOWN = 0xFFFF
 _STATUS_RELAY_OPEN = 0x10  # status word 3, bit 4
 _STAGE_CONFIRMED = 2
-_SOURCE_RESTORED = 2
+_DESIRED_OPEN = 0x10  # what is wanted, in METER.relay
+_WEEK_S = 7 * DAY_S
+_MARK_START, _MARK_UNTOLD = 1, 2  # of METER
+_MARK_GUARD, _MARK_STOPPED = 1, 2  # of STANDING
+_SOURCE_NEW = 2  # of STANDING: somebody said that the account never bought anything
+_UNTOLD_MAC = "FF" * 8
+# Of an account and of a STANDING alike.
+STANDING_COLUMNS = (
+    "order",
+    "header_mac",
+    "credit_fen",
+    "debit_fen",
+    "residue_e7",
+    "residue_e11",
+    "household",
+    "grade",
+    "multiplier",
+    "debt_fen",
+    "debt_week_fen",
+    "since_t2000",
+)
 
 
 class Posting:
@@ -36,24 +56,8 @@ class Posting:
     def apply(self) -> None:
         """Work through the batch in order of sequence."""
         for record in self._batch:
-            if record.kind == RecordKind.METER:
-                self._meter(record)
-            elif record.kind == RecordKind.READING:
-                self._reading(record)
-            elif record.kind in (RecordKind.TOP_UP, RecordKind.REFUND):
-                self._top_up(record)
-            elif record.kind == RecordKind.RELAY:
-                self._relay(record)
-            elif record.kind == RecordKind.POLICY:
-                self._policy(record)
-            elif record.kind == RecordKind.FREEZE:
-                self._freeze(record)
-            elif record.kind == RecordKind.PLAN:
-                self._plan(record)
-            elif record.kind == RecordKind.ITEM:
-                self._item(record)
-            else:
-                self._alarm(record)
+            post = _POSTERS.get(record.kind, Posting._alarm)
+            post(self, record)
 
     def write(self) -> None:
         """Insert and update all rows; the caller commits."""
@@ -105,9 +109,18 @@ class Posting:
             return None
         return self._accounts[meter["account"]]
 
+    def _books(self, record: Record) -> dict[str, Any] | None:
+        """The account of the record's row, None while its concentrator does not know its books.
+
+        What a concentrator counts before it was told must not replace what stands here.
+        """
+        account = self._account(record)
+        return None if account is None or account["untold"] else account
+
     def _meter(self, record: Record) -> None:
         fields = dict(record.fields)
         where = {"concentrator": self._concentrator, "row": record.index}
+        marks, relay = fields.pop("marks"), fields.pop("relay")
         self._meters[record.index] = {**fields, **where, "seq": record.seq}
         name, address = fields["account"], fields["address"]
         account = self._accounts.get(name)
@@ -116,24 +129,33 @@ class Posting:
         elif (account["concentrator"], account["row"]) != (self._concentrator, record.index):
             old = f"{account['concentrator']} row {account['row']}"
             self._find(record, f"account {name} moved here from concentrator {old}")
-        self._accounts[name] = {**account, **where, "meter": address}
+        account = self._accounts[name] = {**account, **where, "meter": address}
+        if marks & _MARK_UNTOLD:
+            account["untold"] = 1
+        elif marks & _MARK_START:
+            account["read_t2000"], account["registers_wh"] = 0, []
+        if not account["untold"]:
+            account["relay_wanted"] = int(bool(relay & _DESIRED_OPEN))
 
     def _reading(self, record: Record) -> None:
         account = self._account(record)
         if account is None:
             return
         fields = record.fields
-        debit_fen = unwrapped_fen(fields["debit_fen"], account["debit_fen"])
-        if debit_fen < account["debit_fen"]:
-            went = f"{account['debit_fen']} to {debit_fen} fen"
-            self._find(record, f"debit of account {account['account']} went back from {went}")
-        account["debit_fen"] = debit_fen
-        for name in ("residue_e7", "residue_e11", "used_wh"):
-            account[name] = fields[name]
+        registers_wh = _trimmed(fields["registers_wh"])
+        if not account["untold"]:
+            debit_fen = unwrapped_fen(fields["debit_fen"], account["debit_fen"])
+            if debit_fen < account["debit_fen"]:
+                went = f"{account['debit_fen']} to {debit_fen} fen"
+                self._find(record, f"debit of account {account['account']} went back from {went}")
+            account["debit_fen"] = debit_fen
+            for name in ("residue_e7", "residue_e11", "used_wh"):
+                account[name] = fields[name]
+            account["registers_wh"] = registers_wh
+            account["read_t2000"] = max(account["read_t2000"], record.t2000)
         account["last_t2000"] = record.t2000
         if fields["status"] != _STATUS_UNKNOWN:
             account["relay"] = int(bool(fields["status"] & _STATUS_RELAY_OPEN))
-        registers_wh = _trimmed(fields["registers_wh"])
         self._add(
             schema.readings,
             record,
@@ -176,28 +198,100 @@ class Posting:
             fields["amount_fen"] = -fields["amount_fen"]
         debit_fen = 0
         if account is not None:
-            debit_fen = account["debit_fen"]
-            expected_fen = account["credit_fen"]
-            # What was restored came from here and was counted before.
-            if fields["source"] != _SOURCE_RESTORED:
-                expected_fen += fields["amount_fen"]
+            expected_fen = account["credit_fen"] + fields["amount_fen"]
             fields["credit_fen"] = unwrapped_fen(fields["credit_fen"], expected_fen)
             if fields["credit_fen"] != expected_fen:
                 said = f"{fields['credit_fen']} fen, expected {expected_fen}"
                 self._find(record, f"credit of account {account['account']} is {said}")
-            account["credit_fen"] = fields["credit_fen"]
+            for name in ("order", "header_mac", "credit_fen", "debt_week", "debt_week_fen"):
+                account[name] = fields[name]
             account["debit_fen"] += fields["repaid_fen"]
+            account["debt_fen"] = fields["debt_fen"]
             debit_fen = account["debit_fen"]
-        if fields["source"] == _SOURCE_RESTORED:
-            return
+        columns = schema.top_ups.c.keys()
         self._add(
             schema.top_ups,
             record,
-            **fields,
+            **{name: value for name, value in fields.items() if name in columns},
             t2000=record.t2000,
             account=_name(account),
             books_fen=fields["credit_fen"] - debit_fen,
         )
+
+    def _terms(self, record: Record) -> None:
+        """What kind of account it is; also kept where people look."""
+        account = self._books(record)
+        if account is not None:
+            for name in ("household", "grade", "guard", "debt_fen"):
+                account[name] = record.fields[name]
+            account["multiplier"] = record.fields["multiplier"] or 1
+        self._alarm(record)
+
+    def _fault(self, record: Record) -> None:
+        """Billing stopped, or begun anew with the next reading."""
+        account = self._books(record)
+        if account is not None:
+            account["stopped"] = record.fields["stopped"]
+            if not record.fields["stopped"]:
+                account["read_t2000"] = 0
+        self._alarm(record)
+
+    def _rollover(self, record: Record) -> None:
+        account = self._books(record)
+        if account is not None:
+            account["period"] = record.fields["new_period"]
+        self._alarm(record)
+
+    def _quota(self, record: Record) -> None:
+        account = self._books(record)
+        if account is not None:
+            account.update(record.fields)
+
+    def _standing(self, record: Record) -> None:
+        """The whole of an account, told to its concentrator or by it."""
+        account = self._account(record)
+        fields = dict(record.fields)
+        if account is not None:
+            for name in ("credit_fen", "debit_fen"):
+                fields[name] = unwrapped_fen(fields[name], account[name])
+            self._compare_standing(record, fields, account)
+            account.update({name: fields[name] for name in STANDING_COLUMNS})
+            account["policy"], account["relay_wanted"] = fields["state"], fields["relay"]
+            account["guard"] = int(bool(fields["marks"] & _MARK_GUARD))
+            account["stopped"] = int(bool(fields["marks"] & _MARK_STOPPED))
+            account["debt_week"] = record.t2000 // _WEEK_S
+            account["untold"] = int(not fields["order"] and fields["header_mac"] == _UNTOLD_MAC)
+            if fields["tariff"]:
+                self._meters[record.index]["tariff"] = fields["tariff"]
+        told = ("source", "order", "header_mac", "credit_fen", "debit_fen")
+        self._add(
+            schema.standings,
+            record,
+            **{name: fields[name] for name in told},
+            t2000=record.t2000,
+            account=_name(account),
+        )
+
+    def _compare_standing(
+        self, record: Record, fields: dict[str, Any], account: dict[str, Any]
+    ) -> None:
+        """Note where a standing is not what stands here."""
+        name = account["account"]
+        if fields["source"] == _SOURCE_NEW and account["order"]:
+            was = f"its newest order was {account['order']}"
+            self._find(record, f"account {name} is said to be new, {was}")
+        elif fields["order"] < account["order"]:
+            went = f"from {account['order']} to {fields['order']}"
+            self._find(record, f"standing of account {name} goes back {went} orders")
+        elif fields["order"] == account["order"] and fields["credit_fen"] != account["credit_fen"]:
+            said = f"{fields['credit_fen']} fen, {account['credit_fen']} are here"
+            self._find(record, f"standing of account {name} has a credit of {said}")
+
+    def _standing_registers(self, record: Record) -> None:
+        account = self._account(record)
+        if account is not None:
+            account["registers_wh"] = _trimmed(record.fields["registers_wh"])
+            account["read_t2000"] = record.fields["read_t2000"]
 
     def _plan(self, record: Record) -> None:
         """Another tariff, from now on or planned: kept where people look."""
@@ -223,8 +317,10 @@ class Posting:
 
     def _relay(self, record: Record) -> None:
         account = self._account(record)
-        if account is not None and record.fields["stage"] == _STAGE_CONFIRMED:
-            account["relay"] = record.fields["desired"]
+        if account is not None:
+            account["relay_wanted"] = record.fields["desired"]
+            if record.fields["stage"] == _STAGE_CONFIRMED:
+                account["relay"] = record.fields["desired"]
         self._add(
             schema.relays, record, **record.fields, t2000=record.t2000, account=_name(account)
         )
@@ -233,6 +329,8 @@ class Posting:
         account = self._account(record)
         if account is not None:
             account["policy"] = record.fields["new"]
+            if record.fields["new"] != record.fields["old"]:
+                account["since_t2000"] = record.t2000
         self._add(
             schema.policies, record, **record.fields, t2000=record.t2000, account=_name(account)
         )
@@ -285,6 +383,26 @@ def _name(account: dict[str, Any] | None) -> str:
 
 
 def _new_account(name: str) -> dict[str, Any]:
-    numbers = ("credit_fen", "debit_fen", "residue_e7", "residue_e11", "used_wh", "readings")
+    numbers = {column.name: 0 for column in schema.accounts.c if not column.nullable}
     empty = dict.fromkeys(("relay", "policy", "last_t2000"), None)
-    return {"account": name, **dict.fromkeys(numbers, 0), **empty}
+    texts = {"account": name, "header_mac": "", "registers_wh": []}
+    return {**numbers, **empty, **texts, "multiplier": 1}
+
+
+_POSTERS: dict[int, Callable[[Posting, Record], None]] = {
+    RecordKind.METER: Posting._meter,
+    RecordKind.READING: Posting._reading,
+    RecordKind.TOP_UP: Posting._top_up,
+    RecordKind.REFUND: Posting._top_up,
+    RecordKind.RELAY: Posting._relay,
+    RecordKind.POLICY: Posting._policy,
+    RecordKind.ROLLOVER: Posting._rollover,
+    RecordKind.FAULT: Posting._fault,
+    RecordKind.ACCOUNT: Posting._terms,
+    RecordKind.FREEZE: Posting._freeze,
+    RecordKind.PLAN: Posting._plan,
+    RecordKind.ITEM: Posting._item,
+    RecordKind.STANDING: Posting._standing,
+    RecordKind.STANDING_REGISTERS: Posting._standing_registers,
+    RecordKind.QUOTA: Posting._quota,
+}

@@ -22,6 +22,11 @@ def _number(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.Integer, nullable=False)
 
 
+def _later(name: str, kind: Any = sa.Integer, default: str = "0") -> sa.Column[Any]:
+    """Return a column that databases of older versions lack; there it has the default."""
+    return sa.Column(name, kind, nullable=False, server_default=default)
+
+
 def _text(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.String, nullable=False)
 
@@ -88,6 +93,40 @@ accounts = sa.Table(
     sa.Column("policy", sa.Integer),
     _number("readings"),
     sa.Column("last_t2000", sa.Integer),
+    # The rest of what a concentrator has to know again once its books are lost.
+    _later("order"),
+    _later("header_mac", sa.String, ""),
+    _later("debt_fen"),
+    _later("debt_week"),
+    _later("debt_week_fen"),
+    _later("household"),
+    _later("grade"),
+    _later("multiplier", default="1"),
+    _later("guard"),
+    _later("stopped"),
+    _later("period"),
+    _later("quota"),
+    _later("free"),
+    _later("since_t2000"),
+    _later("relay_wanted"),
+    _later("registers_wh", sa.JSON, "[]"),
+    _later("read_t2000"),
+    _later("untold"),  # the concentrator does not know what it bought, and takes no card of it
+)
+
+# Standings as they were told and taken over, or came up.
+standings = sa.Table(
+    "standings",
+    metadata,
+    _key("concentrator"),
+    _key("seq"),
+    _number("t2000"),
+    _text("account"),
+    _number("source"),
+    _number("order"),
+    _text("header_mac"),
+    _number("credit_fen"),
+    _number("debit_fen"),
 )
 
 readings = sa.Table(
@@ -124,6 +163,7 @@ top_ups = sa.Table(
     _number("source"),
     _number("key_version"),
     _number("repaid_fen"),
+    _later("header_mac", sa.String, ""),
 )
 
 # Registers as the meters froze them at midnight.
@@ -219,19 +259,19 @@ orders = sa.Table(
 
 # What columns were called in databases of older versions.
 _OLD_NAMES = {"slot": "row", "rates_wh": "registers_wh"}
-# Columns that databases of older versions lack; 0 says so.
-_NEW_COLUMNS = ((gaps, gaps.c.reasons),)
 
 
 def bring_up(connection: sa.Connection) -> None:
-    """Make what is missing of the tables; give columns of an older database today's names."""
+    """Make the tables and columns that are missing; give older columns today's names."""
     for table, old in _old_columns(connection):
         names = f"COLUMN {old} TO {_OLD_NAMES[old]}"
         connection.exec_driver_sql(f"ALTER TABLE {table} RENAME {names}")
-    for table, column in _missing_columns(connection):
-        added = f"COLUMN {column} INTEGER NOT NULL DEFAULT 0"
-        connection.exec_driver_sql(f"ALTER TABLE {table} ADD {added}")
     metadata.create_all(connection)
+    for table, column in _missing_columns(connection):
+        kind = column.type.compile(connection.dialect)
+        default = getattr(column.server_default, "arg", 0)
+        change = f"ADD COLUMN \"{column.name}\" {kind} NOT NULL DEFAULT '{default}'"
+        connection.exec_driver_sql(f"ALTER TABLE {table} {change}")
 
 
 def trouble(connection: sa.Connection) -> str:
@@ -239,7 +279,7 @@ def trouble(connection: sa.Connection) -> str:
     there = set(sa.inspect(connection).get_table_names())
     if not there >= set(metadata.tables):
         return "not a head-end's database"
-    if _old_columns(connection) or _missing_columns(connection):
+    if any(_old_columns(connection)) or any(_missing_columns(connection)):
         return "made by an older version: `dianka headend show` brings it up to date"
     return ""
 
@@ -256,12 +296,13 @@ def _old_columns(connection: sa.Connection) -> list[tuple[str, str]]:
     ]
 
 
-def _missing_columns(connection: sa.Connection) -> list[tuple[str, str]]:
-    """Return table and name of each column that a table which is there lacks."""
+def _missing_columns(connection: sa.Connection) -> list[tuple[str, sa.Column[Any]]]:
+    """Return table and column of each column that came later than the database."""
     found = sa.inspect(connection)
     return [
-        (table.name, column.name)
-        for table, column in _NEW_COLUMNS
-        if found.has_table(table.name)
-        and all(column.name != there["name"] for there in found.get_columns(table.name))
+        (name, column)
+        for name, table in metadata.tables.items()
+        for there in [{one["name"] for one in found.get_columns(name)}]
+        for column in table.columns
+        if column.name not in there
     ]

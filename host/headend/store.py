@@ -276,19 +276,37 @@ def _refusal(sale: Sale, before: Any, meters: Mapping[str, str], new: bool) -> s
     return ""
 
 
+def not_redeemed(account: str) -> sa.ColumnElement[bool]:
+    """Condition of an order that can still be redeemed: no device has told it or a later one.
+
+    An order below one that a device knows was redeemed, or never will be.
+    """
+    orders = schema.orders.c
+    return orders.order > sa.func.coalesce(_newest_told(account), 0)
+
+
+def _newest_told(account: str) -> sa.ScalarSelect[Any]:
+    """The newest order that a device has told of `account`."""
+    accounts = schema.accounts.c
+    return sa.select(accounts.order).where(accounts.account == account).scalar_subquery()
+
+
 def _unredeemed(connection: sa.Connection, account: str) -> Any:
     """The oldest order of `account` that no concentrator has reported, None: there is none."""
-    orders, top_ups = schema.orders.c, schema.top_ups.c
-    redeemed = sa.select(top_ups.order).where(top_ups.account == account)
+    orders = schema.orders.c
     query = sa.select(orders.order, orders.amount_fen).order_by(orders.order).limit(1)
-    query = query.where(orders.account == account, orders.order.not_in(redeemed))
+    query = query.where(orders.account == account, not_redeemed(account))
     return connection.execute(query).one_or_none()
 
 
 def _sell(connection: sa.Connection, account: str, amount_fen: int) -> int:
     orders = schema.orders
-    newest = sa.select(sa.func.max(orders.c.order)).where(orders.c.account == account)
-    order = int(connection.execute(newest).scalar() or 0) + 1
+    # Above all that was sold, redeemed or told: after a database was restored devices know more.
+    known = [_newest_told(account)]
+    for table in (orders, schema.top_ups, schema.standings):
+        newest = sa.select(sa.func.max(table.c.order)).where(table.c.account == account)
+        known.append(newest.scalar_subquery())
+    order = max(one or 0 for one in connection.execute(sa.select(*known)).one()) + 1
     row = {"account": account, "order": order, "amount_fen": amount_fen}
     sold_at = datetime.now(UTC).isoformat(timespec="seconds")
     connection.execute(sa.insert(orders), {**row, "sold_at": sold_at})

@@ -23,7 +23,7 @@ DISTRICT = 4711
 KEY = bytes(range(16))
 CARD_KEY_VERSION = 1
 _OTHER_KEY = bytes(range(1, 17))
-_TAKEN = (CODES["OK"], CODES["COMPLETED"], CODES["USED"])
+_TAKEN = tuple(CODES[name] for name in ("OK", "COMPLETED", "USED", "OTHER_CARD"))
 _AMOUNTS_FEN = (50, 1500)
 _SHORT_FEN = 300
 _REFUND_CHANCE = 0.08  # of each visit
@@ -202,6 +202,9 @@ class Households:
             if result.credited or result.code in _TAKEN:
                 self._checkers.card_done(one.index, number, name)
         self.results[name] += 1
+        if name == "OTHER_CARD" and number == one.number:
+            # The card that brought the order first is gone: the next is written on a new one.
+            one.card = self._new_card()
         if name == "METER" and number == one.number:
             self._write_again(one)
         if name == "NOT_COVERED" and number == one.number:

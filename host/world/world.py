@@ -246,6 +246,7 @@ class World:
         commands = self._installation()
         for one, kind in zip(self.households.households, self.kinds, strict=True):
             commands.append(f"meter add {one.meter.address} {one.account} {kind.tariff}")
+            commands.append(f"account new {one.account}")
             commands += kind.commands(one.account)
         done: list[bool] = []
         self.technician.do(commands, lambda: done.append(True))

@@ -69,6 +69,33 @@ def header(
     return body + mac(b"I", account, uid, body, key)
 
 
+def standing(
+    order: int = 0,
+    credit_fen: int = 0,
+    debit_fen: int = 0,
+    header_mac: bytes = bytes(8),
+    residues: "tuple[int, int]" = (0, 0),
+    household: int = 0,
+    grade: int = 0,
+    multiplier: int = 1,
+    marks: int = 0,
+    debt_fen: int = 0,
+    debt_week_fen: int = 0,
+    since_t2000: int = 0,
+    state: int = 0,
+    relay: int = 0,
+    tariff: int = 1,
+    registers_wh: "tuple[int, ...]" = (0,) * 8,
+    read_t2000: int = 0,
+    counted: "tuple[int, int, int, int]" = (0, 0, 0, 0),
+) -> bytes:
+    """What `account restore` takes; `counted`: used_wh, period, quota and free."""
+    told = pack("<I", order) + header_mac + pack("<IIIH", credit_fen, debit_fen, *residues)
+    told += pack("<BBHBB", household, grade, multiplier, marks, 1)
+    told += pack("<IIIBBBB", debt_fen, debt_week_fen, since_t2000, state, relay, tariff, 0)
+    return told + pack("<8I", *registers_wh) + pack("<II4I", read_t2000, 0, *counted)
+
+
 def memory(head: bytes) -> bytearray:
     """256 bytes of a card with this header and nothing written back."""
     return bytearray(bytes(32) + head + bytes(136))
@@ -182,6 +209,7 @@ class FakeBooks:
         self.account = account
         self.meter = meter
         self.last = last
+        self.last_mac = b""  # of any card, until one is credited
         self.credits = []  # type: ignore[var-annotated]  # no typing on the device
         self.notes = []  # type: ignore[var-annotated]  # no typing on the device
         self.illegal = array("H", (0, 0))
@@ -209,6 +237,10 @@ class FakeBooks:
         """The newest order credited."""
         return self.last
 
+    def is_last_card(self, index: int, header_mac: memoryview) -> bool:
+        """Whether the newest order came with the card of this header."""
+        return self.last_mac in (b"", bytes(header_mac))
+
     def judge_credit(self, index: int, amount_fen: int) -> int:
         """Hoarding, and cover of a refund."""
         self.limit_calls += 1
@@ -218,7 +250,13 @@ class FakeBooks:
         return codes.HOARDING if too_much else codes.OK
 
     def credit(
-        self, index: int, order: int, amount_fen: int, uid: bytearray, key_version: int
+        self,
+        index: int,
+        order: int,
+        amount_fen: int,
+        uid: bytearray,
+        key_version: int,
+        header_mac: memoryview,
     ) -> bool:
         """Make it durable, unless the power fails first."""
         if self.refuse:
@@ -229,6 +267,7 @@ class FakeBooks:
             raise PowerCut
         self.credits.append((order, amount_fen))
         self.last = order
+        self.last_mac = bytes(header_mac)
         if cut == "after":
             raise PowerCut
         return True

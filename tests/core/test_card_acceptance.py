@@ -10,7 +10,7 @@ from struct import pack, unpack_from
 
 from card import codes, image
 from card.redemption import FAILURES_LIMIT
-from card_world import ACCOUNT, VERSION, header, memory
+from card_world import ACCOUNT, VERSION, header, memory, standing
 from concentrator_world import START_T2000, Bench
 from harness import check, equal
 from prepay import policy as rules
@@ -131,16 +131,21 @@ def test_opening_again_changes_nothing() -> None:
     bench = opened()
     equal(bench.insert(bench.card(2, 1000)), (codes.OK, 1))
     before = money(bench)
-    for order, code in ((1, codes.ORDER_BEHIND), (2, codes.COMPLETED), (3, codes.OPENED)):
+    for order, code in ((1, codes.ORDER_BEHIND), (2, codes.OTHER_CARD), (3, codes.OPENED)):
         equal(bench.insert(memory(header(order, 700, image.OPEN))), (code, 0))
         equal(money(bench), before)
 
 
 def test_opening_by_card_after_the_head_end_opened_it() -> None:
     bench = Bench()
-    check(bench.app.books.restore(INDEX, 3, 9000))
-    for order in (1, 3):
-        check(bench.insert(bench.card(order, 100))[1] == 0)
+    third = header(3, 100)
+    check(bench.app.books.restore(INDEX, standing(3, 9000, 0, third[80:])))
+    for card, code in (
+        (bench.card(1, 100), codes.ORDER_BEHIND),
+        (bench.card(3, 101), codes.OTHER_CARD),
+        (memory(third), codes.COMPLETED),
+    ):
+        equal(bench.insert(card), (code, 0))
         equal(money(bench), (3, 9000, 9000))
 
 
@@ -229,7 +234,10 @@ def test_a_replacement_brings_the_order_of_a_lost_card_once() -> None:
     bench = opened(5000)
     card = memory(header(2, 700, image.REPLACEMENT))
     equal(bench.insert(card), (codes.OK, 1))
-    equal(bench.insert(bench.card(2, 700)), (codes.COMPLETED, 0), "the lost one was found again")
+    lost = bench.card(2, 700)
+    equal(bench.insert(lost), (codes.OTHER_CARD, 0), "the lost one was found again")
+    equal(lost, bench.card(2, 700), "it gets no mark")
+    equal(bench.insert(card), (codes.USED, 0))
     equal(money(bench), (2, 5700, 5700))
 
 

@@ -146,10 +146,12 @@ def test_replay_on_another_card() -> None:
 
 def test_two_cards_with_the_same_order_in_turn() -> None:
     world = World(last=4)
-    cards = [(memory(header(5)), UID), (memory(header(5, uid=OTHER_UID)), OTHER_UID)]
+    other = memory(header(5, uid=OTHER_UID))
+    cards = [(memory(header(5)), UID), (bytearray(other), OTHER_UID)]
     found = [world.redeem(card, uid) for card, uid in cards * 2]
-    equal(found, [codes.OK, codes.COMPLETED, codes.USED, codes.USED])
+    equal(found, [codes.OK, codes.OTHER_CARD, codes.USED, codes.OTHER_CARD])
     equal(world.books.credits, [(5, 5000)])
+    equal(cards[1][0], other, "a mark would say that its money was taken")
 
 
 def test_counter_at_its_maximum() -> None:

@@ -10,6 +10,7 @@ from struct import pack, unpack
 from card import codes
 from card.image import INSPECT, OPEN, PURCHASE, REPLACEMENT
 from card.keys import Keys
+from card.redemption import BEHIND, UNTOLD
 from card_world import (
     DISTRICT,
     NOW,
@@ -74,7 +75,9 @@ def test_states_of_the_account() -> None:
         (4, 5, OPEN, codes.OPENED),
         (4, 5, REPLACEMENT, codes.OK),
         (4, 4, REPLACEMENT, codes.COMPLETED),
-        (-1, 5, PURCHASE, codes.BOOKS_BEHIND),
+        (BEHIND, 5, PURCHASE, codes.BOOKS_BEHIND),
+        (UNTOLD, 1, OPEN, codes.NO_STANDING),
+        (UNTOLD, 5, PURCHASE, codes.NO_STANDING),
     ):
         world = World(last=last)
         equal(world.redeem(memory(header(order, kind=kind))), code, (last, order, kind))

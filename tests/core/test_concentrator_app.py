@@ -276,7 +276,7 @@ def test_a_trip_that_acts_late_does_not_outlive_the_money() -> None:
         bench.app.step(bench.ticks, bench.t2000)
         bench.now_ms += 100
     equal((meter.commands, meter.open), ([TRIP], False))
-    check(bench.app.books.credit(INDEX, 2, 500, bytes(8), 1))
+    check(bench.app.books.credit(INDEX, 2, 500, bytes(8), 1, bytes(8)))
     bench.run(30)
     equal((meter.open, meter.commands), (False, [TRIP, CLOSE]))
 
@@ -485,7 +485,9 @@ def test_a_tariff_that_an_account_cannot_be_charged_by_is_refused() -> None:
         said(bench, new + "2" + end),
         "tariff 2 cannot charge it: the tariff has more rates than accounts have registers",
     )
-    check(said(bench, new + "1" + end).startswith("000000000005 000000000009 1"))
+    added = said(bench, new + "1" + end)
+    check("no card is taken until `account new` or `account restore`" in added, added)
+    check("000000000005 000000000009 1" in said(bench, "meter list"))
     account = "000000000017"
     check("kinds of household" in said(bench, "account set " + account + " household 1"))
     equal(said(bench, "account set " + account + " household 0"), "household 0")

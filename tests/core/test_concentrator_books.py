@@ -86,7 +86,7 @@ class Station:
         """Credit the next order."""
         order = self.ledger.order[INDEX] + 1
         equal(self.books.judge_credit(INDEX, amount_fen), codes.OK)
-        check(self.books.credit(INDEX, order, amount_fen, bytes(8), 1))
+        check(self.books.credit(INDEX, order, amount_fen, bytes(8), 1, bytes(8)))
 
     @property
     def balance_fen(self) -> int:

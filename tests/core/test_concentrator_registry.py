@@ -23,9 +23,10 @@ def test_a_row_comes_back_as_it_was_given() -> None:
     registry = Registry(4)
     for index in range(3):
         row = row_of(index, index, 1, len(BAUDS) - 1 - index)
-        check(registry.set_row(index, row, 0), "another meter")
+        check(not registry.has_address(index, row), "another meter")
+        registry.set_row(index, row, 0)
         equal(registry.row(index), row)
-        check(not registry.set_row(index, row, 0), "the same meter")
+        check(registry.has_address(index, row), "the same meter")
         equal(registry.find_account(row[6:12]), index)
         equal(registry.find_address(row[:6]), index)
     equal((registry.count, registry.unknown), (3, 1))

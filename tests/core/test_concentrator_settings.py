@@ -221,7 +221,7 @@ def test_where_settings_are_lost_the_console_is_locked_and_nobody_is_cut() -> No
     check(app.books.policy.no_cut_at(START_T2000), "nobody is cut")
     commands = Commands(app)
     check("settings lost" in commands.run("status"))
-    for text in ("set overdraft_fen 99999999", "login", "login 0011", "account restore 1 1 1"):
+    for text in ("set overdraft_fen 99999999", "login", "login 0011", "account restore 1 00"):
         try:
             commands.run(text)
             check(False, text)

@@ -55,12 +55,12 @@ class Account:
             self.ledger.commit(1)
         return outcome
 
-    def replay(self, live: "Account", with_tariff: bool = True) -> None:
+    def replay(self, live: "Account") -> None:
         """Apply the journalled figures of another's last reading."""
         one = live.ledger
+        self.ledger.set_used(1, one.used_wh[1], one.period_t2000[1], one.quota[1], one.free[1])
         self.ledger.replay_reading(
             1,
-            self.tariff if with_tariff else None,
             live.registers_wh,
             live.t2000,
             one.debit_fen[1],
@@ -442,32 +442,21 @@ def test_a_repaid_debt_leaves_the_balance() -> None:
     equal((one.balance_fen(0), one.debt_fen[0]), (4000, 2000))
 
 
-def test_recovery_from_a_reading() -> None:
-    live = Account(zhejiang())
-    replayed = Account(zhejiang())
-    for step in range(40):
-        live.use(90000 + step, step & 1, 86400)
-        one = live.ledger
-        if one.rolled:
-            replayed.ledger.replay_period(1, one.new_period_t2000)
-        replayed.replay(live)
-    for column in range(len(live.ledger.columns())):
-        equal(replayed.ledger.columns()[column], live.ledger.columns()[column], column)
-
-
-def test_recovery_without_the_tariff_charges_on_as_if_it_had_been_there() -> None:
+def test_recovery_needs_no_tariff_and_charges_on_as_if_it_had_been_there() -> None:
     """Its image cannot be read now: tiers, debit and registers go on where they were."""
     for steps in (1, 40):
         live = Account(zhejiang())
         replayed = Account(zhejiang())
         replayed.ledger = Ledger(3)
         replayed.ledger.power_limit_w = 10**9
-        replayed.replay(live, False)
+        replayed.replay(live)
         for step in range(steps):
             live.use(90000 + step, step & 1, 86400)
             if live.ledger.rolled:
                 replayed.ledger.replay_period(1, live.ledger.new_period_t2000)
-            replayed.replay(live, False)
+            replayed.replay(live)
+            for column in range(len(live.ledger.columns())):
+                equal(replayed.ledger.columns()[column], live.ledger.columns()[column], column)
         for account in (live, replayed):
             account.t2000 = live.t2000
             account.registers_wh = live.registers_wh
@@ -480,7 +469,7 @@ def test_recovery_without_the_tariff_charges_on_as_if_it_had_been_there() -> Non
 def test_a_recovered_reading_counts_as_it_was_written() -> None:
     account = Account(flat(50000000))
     registers_wh = array("i", (700000,))
-    account.ledger.replay_reading(1, account.tariff, registers_wh, START + 9, 77, 5, 6, 9)
+    account.ledger.replay_reading(1, registers_wh, START + 9, 77, 5, 6, 9)
     one = account.ledger
     equal((one.debit_fen[1], one.residue_e7[1], one.residue_e11[1]), (77, 5, 6))
     equal((one.used_wh[1], one.registers_wh[4], one.read_t2000[1]), (9, 700000, START + 9))

@@ -20,9 +20,10 @@ from host.frames import card as frames
 from host.frames.card_results import OUTCOMES
 from host.headend.ingest import Ingest
 from host.headend.store import Store
+from host.link.setup import fields_of
 from host.sim.card import VirtualCard
 from host.sim.cpu_card import CpuCard, VpcdSlot
-from tests.host.uplink_world import KEYS, account_name, deliver, village_of
+from tests.host.uplink_world import KEYS, Village, account_name, deliver
 
 pytestmark = pytest.mark.xdist_group("pcsc")
 
@@ -61,6 +62,7 @@ def set_up(running: Device) -> None:
     console = ("console", "--port", running.url)
     good(*console, "--tariff", TARIFF)
     good(*console, "meter", "add", METER, ACCOUNT, "1")
+    good(*console, "account", "new", ACCOUNT)
     good("card", "keys", "install", "--port", running.url)
 
 
@@ -170,28 +172,90 @@ def test_a_key_card_kills_old_cards(home: Device) -> None:
     assert "alarm_1_fen 3000" in good("console", "--port", home.url, "settings")
 
 
-def test_a_replaced_concentrator_learns_from_the_head_end_what_was_redeemed(shop: Path) -> None:
-    """An empty one is told each account's newest order and money before it takes cards."""
+def test_a_replaced_concentrator_learns_from_the_head_end_what_its_accounts_are(
+    shop: Path,
+) -> None:
+    """1000.00 paid, 950.00 charged, 1900 kWh used: an empty one is told all of it, to the digit.
+
+    Until then it takes no card of a meter that was registered anew, old images of it neither.
+    """
     name = account_name(0)
-    with Store(Path("village.db")) as store:
-        store.sell(name, 10000)
-        deliver(Ingest(store, KEYS), village_of(1, 5))
     file = ("--file", "card.bin")
     who = ("--account", name, "--meter", METER)
-    good("card", "issue", *file, *who, "--order", 1, "--amount", "100.00")
+    good("card", "issue", *file, *who, "--order", 1, "--amount", "1000.00")
+    village = Village()
+    village.meter(0)
+    village.reading(0, 0)
+    header_mac = Path("card.bin").read_bytes()[112:120].hex().upper()
+    village.top_up(0, 100000, header_mac=header_mac)
+    village.reading(0, 95000)
+    with Store(Path("village.db")) as store:
+        store.sell(name, 100000)
+        deliver(Ingest(store, KEYS), village)
     with device.running(shop / "flash.bin") as running:
         console = ("console", "--port", running.url)
         good(*console, "--tariff", TARIFF)
-        good(*console, "meter", "add", METER, name, "1")
         good("card", "keys", "install", "--port", running.url)
+        keys = ("--keys", "card-keys.toml")
         restore = ("headend", "restore", "--db", "village.db", "--port", running.url)
-        refused = dianka(*restore, "--concentrator", 7)
-        assert (refused.exit_code, "log in with the console key" in refused.output) == (1, True)
         number = next(iter(KEYS))
-        said = good(*restore, "--concentrator", number, "--keys", "card-keys.toml")
-        assert "1 accounts restored" in said
-        assert "credit_fen 10000" in good(*console, "account", name)
+        refused = dianka(*restore, "--concentrator", 99)
+        assert (refused.exit_code, "no account of concentrator 99" in refused.output) == (1, True)
+        refused = dianka(*restore, "--concentrator", number, *keys)
+        assert f"account {name}: no account {name}" in refused.output
+        assert "0 of 1 accounts restored, no card is taken" in refused.output
+        good(*console, *keys, "meter", "add", METER, name, "1")
+        assert redeem(running, *file)["code"] == "Err-34.34"
+        good(*console, "logout")
+        refused = dianka(*restore, "--concentrator", number)
+        assert (refused.exit_code, "log in with the console key" in refused.output) == (1, True)
+        said = good(*restore, "--concentrator", number, *keys)
+        assert "1 accounts restored, 0 were known, cards are taken again" in said
+        is_so = fields_of(good(*console, "account", name).splitlines())
+        expected = {
+            "credit_fen": "100000",
+            "debit_fen": "95000",
+            "residue_e7": "12345",
+            "residue_e11": "678",
+            "balance_fen": "5000",
+            "used_wh": "1900000",
+            "order": "1",
+            "register_0_wh": str(95000 * 15),
+        }
+        assert {name: is_so[name] for name in expected} == expected
         answer = redeem(running, *file)
-        assert (answer["credited"], answer["balance_fen"]) == (False, 10000)
+        assert (answer["credited"], answer["balance_fen"]) == (False, 5000)
         good("card", "topup", *file, "--amount", "1")
-        assert redeem(running, *file)["balance_fen"] == 10100
+        assert redeem(running, *file)["balance_fen"] == 5100
+        said = good(*restore, "--concentrator", number, *keys)
+        assert "kept, the books here know no less: their newest order is 2" in said
+        assert "balance_fen 5100" in good(*console, "account", name)
+
+
+def test_an_account_moves_to_another_concentrator_with_its_standing(home: Device) -> None:
+    """What `account standing` says is the command that restores it; old images count once."""
+    images = []
+    for order, amount in ((1, "50"), (2, "30")):
+        file = f"card-{order}.bin"
+        good("card", "issue", "--file", file, *WHO, "--order", order, "--amount", amount)
+        images.append(Path(file).read_bytes())
+        assert redeem(home, "--file", file)["credited"]
+    said = good("console", "--port", home.url, "account", "standing", ACCOUNT)
+    with device.running(Path("other.bin").absolute()) as other:
+        console = ("console", "--port", other.url)
+        good(*console, "--tariff", TARIFF)
+        good(*console, "meter", "add", METER, ACCOUNT, "1")
+        good("card", "keys", "install", "--port", other.url)
+
+        def put_back() -> list[object]:
+            found = []
+            for image in images:
+                Path("card.bin").write_bytes(image)
+                found.append(redeem(other, "--file", "card.bin")["code"])
+            return found
+
+        assert put_back() == ["Err-34.34", "Err-34.34"]
+        good(*console, "--keys", "card-keys.toml", *said.split())
+        assert "balance_fen 8000" in good(*console, "account", ACCOUNT)
+        assert put_back() == ["Err-34.24", "OK"]
+        assert "balance_fen 8000" in good(*console, "account", ACCOUNT)

@@ -40,7 +40,14 @@ def test_a_household_is_set_up(concentrator: Device) -> None:
     added = ask(concentrator, "meter", "add", "983764", "17", "2")
     assert added.output.startswith("000000983764 000000000017 2 0 auto 2400")
 
+    assert "no card is taken until" in added.output
+    assert "told no\n" in ask(concentrator, "account", "17").output
+    assert ask(concentrator, "account", "new", "17").output == "cards are taken\n"
+    again = ask(concentrator, "account", "new", "17")
+    assert (again.exit_code, "account 17 is known here" in again.output) == (1, True)
+
     account = ask(concentrator, "account", "17").output
+    assert "told yes\n" in account
     assert "balance_fen 0\n" in account
     assert "relay closed\n" in account
 

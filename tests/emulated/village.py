@@ -168,6 +168,7 @@ class Village:
         self.app.step(self.ticks, self.t2000)
         for number in range(count):
             self._run(f"meter add {983764 + number:012d} {310000000001 + number:012d} 1 0 2007")
+            self._run(f"account new {310000000001 + number:012d}")
 
     def _load_tariff(self) -> None:
         data = tariff_image()

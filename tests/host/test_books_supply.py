@@ -75,7 +75,7 @@ def test_an_overload_on_credit_is_cut_for_a_while(station: Station) -> None:
 
     station.policy.load_limit_w = 2000
     station.policy.overdraft_fen = 5000
-    assert station.books.credit(0, 1, 100, bytes(8), 1)
+    assert station.books.credit(0, 1, 100, bytes(8), 1, bytes(8))
     station.read(1000, 1800)  # 2000 W
     station.read(1000, 1800)
     assert station.ledger.state[0] == ZERO
@@ -97,7 +97,7 @@ def test_without_a_limit_power_does_not_matter(station: Station) -> None:
     from prepay.policy import ZERO
 
     station.policy.overdraft_fen = 5000
-    assert station.books.credit(0, 1, 100, bytes(8), 1)
+    assert station.books.credit(0, 1, 100, bytes(8), 1, bytes(8))
     station.read(4000)
     station.read(14000)
     assert station.ledger.state[0] == ZERO

@@ -18,7 +18,7 @@ from card.redemption import Redemption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host.cards.judging import Place, judge
+from host.cards.judging import BEHIND, UNTOLD, Place, judge
 from host.frames import card as frames
 from host.frames.card import CardKind, Header
 from host.frames.card_keys import account_key, district_key, wrap_key
@@ -103,6 +103,7 @@ def redeemed(card: bytearray, uid: str, place: Place) -> str:
     books = FakeBooks(account, meter, place.last_order)
     books.hoarding_fen = place.room_fen
     books.cover_fen = place.cover_fen
+    books.last_mac = place.last_header_mac or b""
     operator = Operator(place.operator_order)
     redemption = Redemption(carrier, books, firmware_keys(place), operator)
     carrier.insert(card, bytes.fromhex(uid))
@@ -188,13 +189,14 @@ CHANGES: list[dict[str, Any]] = [
 
 @given(
     st.sampled_from(CHANGES),
-    st.sampled_from([-1, 0, 1, 3, 4, 5, 6]),
+    st.sampled_from([UNTOLD, BEHIND, 0, 1, 3, 4, 5, 6]),
     st.sampled_from([5000, 5500]),
     st.sampled_from([-1, NOW]),
     st.sampled_from([KEY, bytes(16)]),
     st.sampled_from([UID, "0000000000000001"]),
     st.one_of(st.none(), st.integers(0, 8 * 256 - 1)),
     st.one_of(st.none(), st.integers(0, 7)),
+    st.booleans(),
 )
 @settings(deadline=None, max_examples=400)
 def test_both_judge_alike(
@@ -206,6 +208,7 @@ def test_both_judge_alike(
     uid: str,
     flip: int | None,
     marked: int | None,
+    other_card: bool,
 ) -> None:
     header = replace(BASE, **change)
     card = memory(header, key)
@@ -219,6 +222,8 @@ def test_both_judge_alike(
         card[flip // 8] ^= 1 << flip % 8
     limits = {"room_fen": room_fen, "cover_fen": 10_400 - room_fen}
     place = replace(PLACE, last_order=last, now_t2000=now, **limits)
+    if other_card:
+        place = replace(place, last_header_mac=b"of other")
     assert judge(bytes(card), uid, place) == redeemed(card, uid, place)
 
 

@@ -222,7 +222,7 @@ from village import Village
 v = Village(8, storage)
 v.round()
 for index in range(8):
-    v.app.books.credit(index, 1, 60 * (index + 1), bytes(8), 1)
+    v.app.books.credit(index, 1, 60 * (index + 1), bytes(8), 1, bytes(8))
 for hour in range(23):
     v.round()
 one = v.app.ledger

@@ -78,7 +78,7 @@ class Device:
         outcome = int(ledger.prepare(index, tariff, registers_wh, to_t2000(moment)))
         if outcome > FIRST:
             return outcome
-        if (ledger.new_quota, ledger.new_free) != (ledger.quota[index], ledger.free[index]):
+        if ledger.whole and ledger.counts_anew(index):
             self.write_quota(
                 moment,
                 index,
@@ -254,6 +254,45 @@ def test_a_statement_by_day(tmp_path: Path) -> None:
     notes = " ".join(note for row in found["rows"] for note in row["notes"])
     for word in ("billing stopped", "billing resumed", "new start", "tier period 2763.96 kWh"):
         assert word in notes
+
+
+@pytest.mark.parametrize("other_meter", [False, True])
+def test_an_account_that_was_restored_is_explained_from_there(
+    tmp_path: Path, other_meter: bool
+) -> None:
+    device = small()
+    ledger = device.ledger
+    moment = START + timedelta(days=9)
+    device.records.clear()
+    other = load(ROOT / "tariffs" / "zhejiang-tou.json")
+    device.set_tariff(
+        moment, 1, other.model_copy(update={"standing_yuan_per_day": Decimal("0.1")})
+    )
+    device.add_meter(moment, 0, 1)
+    names = ("order", "credit_fen", "debit_fen", "residue_e7", "residue_e11", "debt_fen")
+    fields: dict[str, Any] = {name: getattr(ledger, name)[0] for name in names}
+    fields |= dict.fromkeys(("household", "grade", "marks", "debt_week_fen", "since_t2000"), 0)
+    fields |= {"header_mac": "00" * 8, "multiplier": 1, "source": 1, "state": 0, "relay": 0}
+    device.write(moment, RecordKind.STANDING, **fields, tariff=1)
+    if other_meter:
+        ledger.start_anew(0)
+    device.write(
+        moment,
+        RecordKind.STANDING_REGISTERS,
+        registers_wh=list(ledger.registers_wh[:4]) + [0] * 4,
+        read_t2000=ledger.read_t2000[0],
+    )
+    used_wh, period_t2000 = ledger.used_wh[0], ledger.period_t2000[0]
+    device.set_used(moment, 0, used_wh, ledger.quota[0], period_t2000)
+    for _ in range(3):
+        moment += timedelta(days=2)
+        device.registers_wh[0][0] += 7777
+        assert device.read(moment, 0, 1) <= FIRST
+    result = run(device.save(tmp_path / "journal"), ACCOUNT, *options(tmp_path), "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert (found["differences"], found["readings"]) == ([], 2 if other_meter else 3)
+    assert any("told: order 1" in note for row in found["rows"] for note in row["notes"])
 
 
 def test_a_refund_is_told_and_taken_off(tmp_path: Path) -> None:

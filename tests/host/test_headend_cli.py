@@ -17,7 +17,7 @@ from host.frames.batch import parse_batch
 from host.frames.record import RecordKind
 from host.headend import keys
 from host.headend.ingest import Ingest
-from host.headend.orders import standings
+from host.headend.standing import standings
 from host.headend.store import Store
 from tests.host.uplink_world import KEYS, Village, account_name, deliver, meter_address, village_of
 
@@ -266,7 +266,7 @@ def test_a_refund_is_reconciled(db: Path) -> None:
     refunded(village, 4000)
     with Store(db) as store:
         store.ingest(7, 2, parse_batch(village.batch(known + 1)))
-        assert standings(store, 7)[0].credit_fen == 6000
+        assert standings(store, 7)[0].fields[RecordKind.STANDING]["credit_fen"] == 6000
     result = run("reconcile", "--db", db)
     assert result.exit_code == 0, result.output
     assert "sold 160.00 = charged 0.35 + balances 159.65 + not yet redeemed 0.00" in result.output

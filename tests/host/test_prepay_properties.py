@@ -392,7 +392,10 @@ def test_p8_a_restart_anywhere_charges_nothing_twice(
             ledger.set_used(1, ledger.new_used_wh, ledger.new_period_t2000, *quota)
         if ledger.rolled:
             ledger.replay_period(1, ledger.new_period_t2000)
-        ledger.replay_reading(1, one.tariff, one.registers_wh, to_t2000(one.now), *fields)
+        if ledger.whole and ledger.counts_anew(1):
+            period_t2000, free = ledger.new_period_t2000, ledger.new_free
+            ledger.set_used(1, ledger.new_used_wh, period_t2000, ledger.new_quota, free)
+        ledger.replay_reading(1, one.registers_wh, to_t2000(one.now), *fields)
         one.other.read(one.now, list(one.registers_wh))
         assert one.charged_yuan == one.other.charged_yuan
         assert (ledger.used_wh[1], ledger.free[1] & 0xFFFFF) == (

@@ -60,8 +60,8 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     (
         RecordKind.METER,
         {"address": "000000983764", "account": "012345678901", "tariff": 2, "line": 1,
-         "standard": 1, "active": 1, "speed": 2},
-        "643798000000" "012345678901" "0201010102",
+         "standard": 1, "active": 1, "speed": 2, "marks": 3, "relay": 0x14},
+        "643798000000" "012345678901" "0201010102" "0314",
     ),
     (
         RecordKind.READING,
@@ -73,10 +73,11 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     (
         RecordKind.TOP_UP,
         {"order": 3, "amount_fen": 5000, "credit_fen": 15000, "balance_fen": -1,
-         "uid": "04A1B2C3D4E5F600", "source": 1, "key_version": 2,
-         "repaid_fen": 100},
-        "03000000" "88130000" "983a0000" "ffffffff" "04a1b2c3d4e5f600" "01020000"
-        "64000000",
+         "uid": "04A1B2C3D4E5F600", "source": 1, "key_version": 2, "debt_week": 1404,
+         "repaid_fen": 100, "debt_fen": 200, "header_mac": "1122334455667788",
+         "debt_week_fen": 300},
+        "03000000" "88130000" "983a0000" "ffffffff" "04a1b2c3d4e5f600" "01027c05"
+        "64000000" "c8000000" "1122334455667788" "2c010000",
     ),
     (
         RecordKind.RELAY,
@@ -111,8 +112,8 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     (
         RecordKind.CARD,
         {"code": 4, "order": 3, "amount_fen": 5000, "uid": "04A1B2C3D4E5F600",
-         "account": "012345678901"},
-        "04000000" "03000000" "88130000" "04a1b2c3d4e5f600" "012345678901",
+         "account": "012345678901", "illegal": 300, "in_a_row": 2},
+        "04000000" "03000000" "88130000" "04a1b2c3d4e5f600" "012345678901" "0000" "2c010200",
     ),
     (RecordKind.LINE, {"state": 3, "failures": 300, "ahead_s": -2}, "03002c01" "feffffff"),
     (
@@ -139,8 +140,24 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     (
         RecordKind.REFUND,
         {"order": 3, "amount_fen": 300, "credit_fen": 700, "balance_fen": 100,
-         "uid": "04A1B2C3D4E5F600", "source": 1, "key_version": 2, "repaid_fen": 0},
-        "03000000" "2c010000" "bc020000" "64000000" "04a1b2c3d4e5f600" "01020000" "00000000",
+         "uid": "04A1B2C3D4E5F600", "source": 1, "key_version": 2, "debt_week": 0,
+         "repaid_fen": 0, "debt_fen": 0, "header_mac": "0000000000000001", "debt_week_fen": 0},
+        "03000000" "2c010000" "bc020000" "64000000" "04a1b2c3d4e5f600" "01020000" "00000000"
+        "00000000" "0000000000000001",
+    ),
+    (
+        RecordKind.STANDING,
+        {"order": 7, "header_mac": "1122334455667788", "credit_fen": 100000, "debit_fen": 95000,
+         "residue_e7": 99999, "residue_e11": 9999, "household": 2, "grade": 1, "multiplier": 300,
+         "marks": 1, "source": 1, "debt_fen": 200, "debt_week_fen": 300, "since_t2000": 5,
+         "state": 6, "relay": 1, "tariff": 3},
+        "07000000" "1122334455667788" "a0860100" "18730100" "9f860100" "0f27" "02012c01" "0101"
+        "c8000000" "2c010000" "05000000" "06010300",
+    ),
+    (
+        RecordKind.STANDING_REGISTERS,
+        {"registers_wh": [1, 2, 0, 0, 0, 0, 0, 3], "read_t2000": 9, "power_limit_w": 60000},
+        "01000000" "02000000" + "00" * 20 + "03000000" "09000000" "60ea0000",
     ),
     (RecordKind.EVENT, {"what": 3, "state": 1, "value": -2}, "03010000" "feffffff"),
     (

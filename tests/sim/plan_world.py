@@ -93,6 +93,7 @@ class Site:
         for number, line in enumerate(lines):
             for one in line:
                 self.run(f"meter add {one.address} {account(one)} 1 {number} {standard}")
+                self.run(f"account new {account(one)}")
 
     def start(self) -> None:
         """Power on."""

@@ -205,7 +205,7 @@ def test_the_relay_of_a_1997_meter() -> None:
     one = meter(1, baud=1200, profile=PROFILES["relay-1997"])
     site = Site([one], start_s=3600, standard="auto", interval_s=60, relay_1997=1)
     site.live(60)
-    site.run(f"account restore {account(one)} 1 1000")
+    assert site.app.books.credit(0, 1, 1000, bytes(8), 1, bytes(8))
     site.live(60)
     site.run(f"supply {account(one)} cut")
     site.live(60)

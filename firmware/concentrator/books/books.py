@@ -9,7 +9,6 @@ recovery takes all of them or none. `replay` gives the tables the same effects a
 from array import array
 
 from micropython import const
-from prepay import ledger as outcomes
 from prepay import policy as rules
 from uplink import record
 from uplink.record import JOINED
@@ -18,6 +17,7 @@ from concentrator.books import registry as meters
 from concentrator.books.charging import Charging
 from concentrator.books.credit import Credit
 from concentrator.books.entries import Entries
+from concentrator.books.standing import Standings
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from concentrator.storage.journal import Journal
 
 
-class Books(Charging, Credit):
+class Books(Charging, Credit, Standings):
     """All that is kept, and the only one who writes it: meters and tariffs here, money below."""
 
     def __init__(
@@ -46,31 +46,51 @@ class Books(Charging, Credit):
         self.illegal = array("H", (0, 0))
         self.standing = bytearray(1)
 
-    def set_meter(self, index: int, row: bytearray) -> bool:
-        """Register, change or remove the meter of row `index`: 17 bytes as in a METER record."""
+    def set_meter(self, index: int, row: bytearray, untold: bool = False) -> bool:
+        """Register, change or remove the meter of row `index`: 17 bytes as in a METER record.
+
+        `untold`: what its account bought before, elsewhere or on lost flash, is not known here.
+        """
         offset = self._place()
         if offset < 0:
             return False
-        record.put_meter(self.journal.buf, offset, row)
+        marks = record.METER_UNTOLD if untold else 0
+        other = not self.registry.has_address(index, row)
+        if other or self._reads_others(index, row[record.METER_TARIFF]):
+            marks |= record.METER_START
+        relay = self._relay_behind(index, other, row[record.METER_ACTIVE])
+        record.put_meter(self.journal.buf, offset, row, marks, relay)
         self.journal.add(self._time(), record.METER, index)
         if not self._settle(1):
             return False
-        self._apply_meter(index, row, 0)
+        self._apply_meter(index, row, 0, marks, relay)
         return True
 
-    def _apply_meter(self, index: int, payload: bytearray, offset: int) -> None:
-        """Another meter than before, or other registers: the first reading is a new start."""
-        registry = self.registry
-        old = self.tariffs.find(registry.tariff[index])
-        other = registry.set_row(index, payload, offset)
-        new = self.tariffs.find(registry.tariff[index])
-        if old is not None and new is not None and old.registers != new.registers:
-            self.ledger.resume(index)
-        if other:
-            self.ledger.resume(index)
-            if self.ledger.order[index] and registry.relay[index] == meters.RELAY_IDLE:
-                # Nobody knows how its relay was left: its first reading puts it right.
-                registry.set_relay(index, meters.RELAY_FAILED)
+    def _reads_others(self, index: int, number: int) -> bool:
+        """Whether tariff `number` reads other registers than the account's tariff."""
+        old = self.tariffs.find(self.registry.tariff[index])
+        new = self.tariffs.find(number)
+        return old is not None and new is not None and old.registers != new.registers
+
+    def _relay_behind(self, index: int, other: bool, active: int) -> int:
+        """What the registry says of the relay once the row has changed."""
+        relay = self.registry.relay[index]
+        if relay != meters.RELAY_IDLE:
+            # What was wanted of the supply is wanted of this meter too, once it is there.
+            stage = meters.RELAY_LOOK if active else meters.RELAY_FAILED
+            return stage | relay & meters.DESIRED_OPEN
+        # Nobody knows how another meter's relay was left: its first reading puts it right.
+        return meters.RELAY_FAILED if other and self.ledger.order[index] else relay
+
+    def _apply_meter(
+        self, index: int, payload: bytearray, offset: int, marks: int, relay: int
+    ) -> None:
+        self.registry.set_row(index, payload, offset)
+        self.registry.set_relay(index, relay)
+        if marks & record.METER_START:
+            self.ledger.start_anew(index)
+        if marks & record.METER_UNTOLD:
+            self.ledger.forget(index)
 
     def set_tariff(self, number: int, name: bytes, size: int) -> bool:
         """Put the stored tariff of this name in force; false where the storage refuses."""
@@ -184,12 +204,8 @@ class Books(Charging, Credit):
     def _apply_terms(
         self, index: int, household: int, grade: int, multiplier: int, guard: int, debt_fen: int
     ) -> None:
-        ledger = self.ledger
-        ledger.describe(index, household, grade, multiplier)
-        ledger.flags[index] &= 0xFF ^ outcomes.GUARD
-        if guard:
-            ledger.flags[index] |= outcomes.GUARD
-        ledger.debt_fen[index] = debt_fen
+        self._set_terms(index, household, grade, multiplier, guard)
+        self.ledger.debt_fen[index] = debt_fen
 
     def look_after(self, index: int, cause: int = rules.TIME) -> None:
         """Judge the account again because time has passed; change its tariff when it is due."""
@@ -229,7 +245,8 @@ class Books(Charging, Credit):
             self.standing[0] = state
 
     def _replay_meter(self, buf: bytearray, index: int) -> None:
-        self._apply_meter(index, buf, record.PAYLOAD)
+        marks, relay = record.meter_at(buf, 0)
+        self._apply_meter(index, buf, record.PAYLOAD, marks, relay)
 
     def _replay_tariff(self, buf: bytearray, index: int) -> None:
         number, name = record.tariff_at(buf, 0)
@@ -272,6 +289,8 @@ _REPLAYS = {
     record.FREEZE: Books._replay_freeze,
     record.PLAN: Books._replay_plan,
     record.EVENT: Books._replay_event,
+    record.STANDING: Books._replay_standing,
+    record.STANDING_REGISTERS: Books._replay_standing_registers,
     record.QUOTA: Books._replay_quota,
     record.CLOCK: Books._replay_clock,
 }

@@ -130,9 +130,7 @@ class Charging(Supply):
         offset = self._place()
         if offset < 0:
             return False
-        if ledger.whole and (
-            ledger.new_quota != ledger.quota[index] or ledger.new_free != ledger.free[index]
-        ):
+        if ledger.whole and ledger.counts_anew(index):
             self._put_quota(
                 offset,
                 index,
@@ -214,12 +212,11 @@ class Charging(Supply):
         return self._settle(1)
 
     def _replay_reading(self, buf: bytearray, index: int) -> None:
-        tariff = self.tariffs.find(self.registry.tariff[index])
         registers_wh = self._registers_wh
         debit_fen, residue_e7, residue_e11, used_wh = record.reading_at(buf, 0, registers_wh)
         t2000 = record.t2000_at(buf, 0)
         self.ledger.replay_reading(
-            index, tariff, registers_wh, t2000, debit_fen, residue_e7, residue_e11, used_wh
+            index, registers_wh, t2000, debit_fen, residue_e7, residue_e11, used_wh
         )
 
     def _replay_rollover(self, buf: bytearray, index: int) -> None:

@@ -3,6 +3,7 @@
 from struct import pack_into
 
 from card import codes
+from card.redemption import BEHIND, UNTOLD
 from micropython import const
 from prepay import ledger as outcomes
 from prepay import policy as rules
@@ -43,8 +44,14 @@ class Credit(Supply):
         return self.registry.find_account(account)
 
     def last_order(self, index: int) -> int:
-        """Number of the newest order credited, -1: the head-end may know a newer one."""
-        return -1 if self.behind else self.ledger.order[index]
+        """Number of the newest order credited; BEHIND or UNTOLD: a newer one may be."""
+        if self.behind:
+            return BEHIND
+        return self.ledger.order[index] if self.ledger.is_told(index) else UNTOLD
+
+    def is_last_card(self, index: int, header_mac: "Bytes") -> bool:
+        """Whether the newest order credited came with the card of this header MAC."""
+        return self.ledger.header_mac_of(index) == header_mac
 
     def meter_of(self, index: int) -> bytearray:
         """Address of the account's meter, wire order."""
@@ -75,24 +82,45 @@ class Credit(Supply):
         amount_fen: int,
         uid: "Bytes",
         key_version: int,
+        header_mac: "Bytes",
     ) -> bool:
         """Credit an order or refund it: durable and applied on return. False: nothing happened."""
-        repaid_fen = self._repaid_fen(index, amount_fen)
-        source = record.SOURCE_CARD
-        return self._top_up(index, order, amount_fen, repaid_fen, source, uid, key_version)
-
-    def restore(self, index: int, order: int, credit_fen: int) -> bool:
-        """Take the newest order and all the money bought from the head-end; false: not now.
-
-        What was charged meanwhile follows by itself from the meter's registers.
-        """
         ledger = self.ledger
-        amount_fen = credit_fen - ledger.credit_fen[index]
-        behind = ledger.order[index] - order
-        # Only an order that is not known here can have been a refund.
-        if behind > 0 or (behind == 0 and amount_fen < 0):
+        offset = self._place()
+        if offset < 0:
             return False
-        return self._top_up(index, order, amount_fen, 0, record.SOURCE_RESTORED, bytes(8), 0)
+        # Whoever lived there before may have left the relay open.
+        opens = not ledger.order[index] and not self.registry.relay[index] & meters.DESIRED_OPEN
+        if opens:
+            closed = record.RELAY_CLOSED
+            self._write_relay(index, closed, record.STAGE_INTENT, rules.R_TOP_UP, 0, JOINED)
+            offset = self.journal.place()
+        repaid_fen = self._repaid_fen(index, amount_fen)
+        in_week = self._in_week(index, self._time())
+        debt_week = ledger.debt_week[index] if in_week else self._time() // _WEEK_S
+        debt_week_fen = (ledger.debt_week_fen[index] if in_week else 0) + repaid_fen
+        source = record.SOURCE_CARD
+        buf = self.journal.buf
+        record.put_top_up(
+            buf, offset, order, abs(amount_fen), repaid_fen, uid, source, key_version, header_mac
+        )
+        credit_fen = ledger.credited_fen(index, amount_fen)
+        balance_fen = ledger.balance_fen(index) + amount_fen - repaid_fen
+        debt_fen = ledger.debt_fen[index] - repaid_fen
+        record.put_top_up_result(
+            buf, offset, credit_fen, balance_fen, debt_fen, debt_week, debt_week_fen
+        )
+        self.journal.add(self._time(), record.TOP_UP if amount_fen >= 0 else record.REFUND, index)
+        if not self._settle(2 if opens else 1):
+            return False
+        if opens:
+            self._want_relay(index, record.RELAY_CLOSED)
+        ledger.top_up(index, order, amount_fen, repaid_fen)
+        ledger.debt_week[index] = debt_week
+        ledger.debt_week_fen[index] = debt_week_fen
+        ledger.set_header_mac(index, header_mac)
+        self._judge(index, rules.CREDITED if amount_fen >= 0 else rules.REFUND)
+        return True
 
     def tier_of(self, index: int) -> int:
         """Tier from 0 on that the account has reached; 0 also without a tariff."""
@@ -134,7 +162,8 @@ class Credit(Supply):
         offset = self._place()
         if self.journal.room < _NOTES_RESERVES * self.journal.reserve_blocks or offset < 0:
             return
-        record.put_card(self.journal.buf, offset, code, order, amount_fen, uid, account)
+        buf = self.journal.buf
+        record.put_card(buf, offset, code, order, amount_fen, uid, account, self.illegal)
         self.journal.add(self._time(), record.CARD, index & _NO_INDEX)
 
     def event_before(self, index: int, seq: int, buf: bytearray) -> int:
@@ -161,70 +190,10 @@ class Credit(Supply):
         """
         return t2000 == 0 or 0 <= self.ledger.debt_week[index] - t2000 // _WEEK_S <= 1
 
-    def _apply_top_up(
-        self, index: int, order: int, amount_fen: int, repaid_fen: int, t2000: int
-    ) -> None:
-        ledger = self.ledger
-        ledger.top_up(index, order, amount_fen, repaid_fen)
-        if not self._in_week(index, t2000):
-            ledger.debt_week[index] = t2000 // _WEEK_S
-            ledger.debt_week_fen[index] = 0
-        ledger.debt_week_fen[index] += repaid_fen
-
-    def _top_up(
-        self,
-        index: int,
-        order: int,
-        amount_fen: int,
-        repaid_fen: int,
-        source: int,
-        uid: "Bytes",
-        key_version: int,
-    ) -> bool:
-        ledger = self.ledger
-        offset = self._place()
-        if offset < 0:
-            return False
-        # Whoever lived there before may have left the relay open.
-        opens = not ledger.order[index] and not self.registry.relay[index] & meters.DESIRED_OPEN
-        if opens:
-            closed = record.RELAY_CLOSED
-            self._write_relay(index, closed, record.STAGE_INTENT, rules.R_TOP_UP, 0, JOINED)
-            offset = self.journal.place()
-        credit_fen = ledger.credited_fen(index, amount_fen)
-        balance_fen = ledger.balance_fen(index) + amount_fen - repaid_fen
-        record.put_top_up(
-            self.journal.buf,
-            offset,
-            order,
-            abs(amount_fen),
-            credit_fen,
-            balance_fen,
-            repaid_fen,
-            source,
-            uid,
-            key_version,
-        )
-        kind = record.TOP_UP if amount_fen >= 0 else record.REFUND
-        self.journal.add(self._time(), kind, index)
-        if not self._settle(2 if opens else 1):
-            return False
-        if opens:
-            self._want_relay(index, record.RELAY_CLOSED)
-        self._apply_top_up(index, order, amount_fen, repaid_fen, self._time())
-        self._judge(index, rules.CREDITED if amount_fen >= 0 else rules.REFUND)
-        return True
-
     def _replay_card(self, buf: bytearray, index: int) -> None:
-        code, order = record.card_at(buf, 0)
-        if codes.is_illegal(code):
-            codes.count_illegal(self.illegal)
-        elif order:
-            self.illegal[codes.IN_A_ROW] = 0
-        if code == codes.OK:
-            self.illegal[codes.ILLEGAL] = 0
+        self.illegal[codes.ILLEGAL], self.illegal[codes.IN_A_ROW] = record.card_at(buf, 0)
 
     def _replay_top_up(self, buf: bytearray, index: int) -> None:
-        order, amount_fen, repaid_fen = record.top_up_at(buf, 0)
-        self._apply_top_up(index, order, amount_fen, repaid_fen, record.t2000_at(buf, 0))
+        self.ledger.set_money(index, *record.top_up_at(buf, 0))
+        self.ledger.set_header_mac(index, record.top_up_mac_at(buf, 0))
         self.illegal[codes.IN_A_ROW] = 0

@@ -79,7 +79,7 @@ class Entries:
         """Have what waits for a time wait for all of it anew, lest a step of the clock ends it."""
         stepped = old_t2000 > 0 and abs(new_t2000 - old_t2000) > _STEP_S
         since_t2000 = self.ledger.since_t2000
-        for index in range(len(since_t2000)):
+        for index in range(self.registry.count):
             if stepped or not 0 < since_t2000[index] <= new_t2000:
                 since_t2000[index] = new_t2000
 

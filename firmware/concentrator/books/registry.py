@@ -113,13 +113,18 @@ class Registry:
                     return index
         return -1
 
-    def set_row(self, index: int, payload: "bytearray | memoryview", offset: int) -> bool:
-        """Take a row from the payload of a METER record; true when it is another meter."""
+    def has_address(self, index: int, row: "bytearray | memoryview") -> bool:
+        """Whether the row's meter is the one of `row`, which begins with its address."""
         start = index * ADDRESS_SIZE
-        other = False
         for position in range(ADDRESS_SIZE):
-            if self.addresses[start + position] != payload[offset + position]:
-                other = True
+            if self.addresses[start + position] != row[position]:
+                return False
+        return True
+
+    def set_row(self, index: int, payload: "bytearray | memoryview", offset: int) -> None:
+        """Take a row from the payload of a METER record."""
+        start = index * ADDRESS_SIZE
+        for position in range(ADDRESS_SIZE):
             self.addresses[start + position] = payload[offset + position]
             self.accounts[start + position] = payload[offset + record.METER_ACCOUNT + position]
         self.tariff[index] = payload[offset + record.METER_TARIFF]
@@ -135,13 +140,7 @@ class Registry:
         self.unknown += self._is_unknown(index)
         self.notes[index] = 0
         self.alarm[index] = 0
-        relay = self.relay[index]
-        if relay != RELAY_IDLE:
-            # What was wanted of the supply is wanted of this meter too, once it is there.
-            stage = RELAY_LOOK if self.active[index] else RELAY_FAILED
-            self.set_relay(index, stage | relay & DESIRED_OPEN)
         self.count = max(self.count, index + 1)
-        return other
 
     def set_relay(self, index: int, stage: int) -> None:
         """Set stage and DESIRED_OPEN of the relay command, and keep `pending` right."""

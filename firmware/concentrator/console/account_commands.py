@@ -1,11 +1,14 @@
 """Commands about accounts: what they hold, their terms, supply and billing."""
 
+from binascii import hexlify, unhexlify
+
 from micropython import const
 from prepay.ledger import GUARD, HOUSEHOLD, MONEY_LIMIT_FEN, STOPPED
 from prepay.policy import STATE_NAMES
 from prepay.tariff import FREE_LIMIT_WH
 
 from concentrator.books import registry as meters
+from concentrator.books.standing import STANDING_SIZE
 from concentrator.console.console import Refusal
 from concentrator.console.words import (
     CHANGES,
@@ -44,6 +47,7 @@ def _account(app: "App", arguments: "list[str]") -> "list[str]":
         "free_wh " + str(ledger.free[index] & FREE_LIMIT_WH),
         "tier " + str(app.books.tier_of(index) + 1),
         "order " + str(ledger.order[index]),
+        "told " + ("yes" if ledger.is_told(index) else "no"),
         "state " + STATE_NAMES[ledger.state[index]].replace(" ", "_"),
         "relay " + wanted,
         "relay_stage " + ("idle", "look", "send", "confirm", "failed")[stage],
@@ -159,11 +163,40 @@ def _account_resume(app: "App", arguments: "list[str]") -> "list[str]":
 
 def _account_restore(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
-    order = number_of(arguments[1], 0, 0x7FFFFFFF, "order")
-    credit_fen = number_of(arguments[2], 0, 0xFFFFFFFF, "credit in fen")
-    if not app.books.restore(index, order, credit_fen):
-        raise Refusal("the books here know a newer order or more money, or flash is full")
-    return ["order " + str(order)]
+    try:
+        told = unhexlify(arguments[1])
+    except ValueError:
+        told = b""
+    if len(told) != STANDING_SIZE:
+        raise Refusal("a standing has 208 hexadecimal digits, as `account standing` tells them")
+    books = app.books
+    trouble = books.standing_trouble(index, told)
+    if trouble:
+        raise Refusal(trouble)
+    if books.knows(index, told):
+        order = str(app.ledger.order[index])
+        return ["kept, the books here know no less: their newest order is " + order]
+    if not books.restore(index, told):
+        raise Refusal(STORAGE_TROUBLE)
+    return ["order " + str(app.ledger.order[index])]
+
+
+def _account_standing(app: "App", arguments: "list[str]") -> "list[str]":
+    index = find_account(app, arguments[0])
+    told = hexlify(app.books.standing_of(index)).decode()
+    return ["account restore " + app.registry.account_text(index) + " " + told]
+
+
+def _account_new(app: "App", arguments: "list[str]") -> "list[str]":
+    index = find_account(app, arguments[0])
+    if app.ledger.is_told(index):
+        order = app.ledger.order[index]
+        raise Refusal(
+            "account " + arguments[0] + " is known here, its newest order: " + str(order)
+        )
+    if not app.books.begin_new(index):
+        raise Refusal(STORAGE_TROUBLE)
+    return ["cards are taken"]
 
 
 ROWS = (
@@ -179,6 +212,8 @@ ROWS = (
     ("account used", 2, 3, "ACCOUNT KWH [MONTHS]", CHANGES, _account_used),
     ("account moved", 1, 1, "ACCOUNT", CHANGES, _account_moved),
     ("account resume", 1, 1, "ACCOUNT", CHANGES, _account_resume),
-    ("account restore", 3, 3, "ACCOUNT ORDER CREDIT_FEN", CHANGES, _account_restore),
+    ("account new", 1, 1, "ACCOUNT", CHANGES, _account_new),
+    ("account standing", 1, 1, "ACCOUNT", LOOKS, _account_standing),
+    ("account restore", 2, 2, "ACCOUNT STANDING", CHANGES, _account_restore),
     ("supply", 2, 2, "ACCOUNT cut|restore", CHANGES, _supply),
 )

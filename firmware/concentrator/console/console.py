@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from concentrator.login import Login
 
 _BODY_LIMIT = const(320)
-_LINE_LIMIT = const(200)
+_LINE_LIMIT = const(256)
 
 _LINK_FRAME_SIZE = const(660)
 _CHUNK_SIZE = const(128)

@@ -56,7 +56,8 @@ def _meter_add(app: "App", arguments: "list[str]") -> "list[str]":
     if registry.find_account(account) >= 0:
         raise Refusal("account " + arguments[1] + " has a meter already")
     index = registry.find_removed(account)
-    if index < 0:
+    untold = index < 0
+    if untold:
         index = registry.count
     if index == registry.limit:
         raise Refusal("no room: " + str(registry.limit) + " meters are the most")
@@ -64,9 +65,12 @@ def _meter_add(app: "App", arguments: "list[str]") -> "list[str]":
     if trouble:
         raise Refusal("tariff " + str(tariff) + " cannot charge it: " + trouble)
     row = record.meter_row(address, account, tariff, line, STANDARDS.index(standard), 1, 0)
-    if not app.books.set_meter(index, row):
+    if not app.books.set_meter(index, row, untold):
         raise Refusal(STORAGE_TROUBLE)
-    return [_row(app, index)]
+    lines = [_row(app, index)]
+    if not app.ledger.is_told(index):
+        lines.append("no card is taken until `account new` or `account restore` tells what it is")
+    return lines
 
 
 def _meter_remove(app: "App", arguments: "list[str]") -> "list[str]":

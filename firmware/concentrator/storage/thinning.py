@@ -56,6 +56,8 @@ LEVEL_OF = {
     record.PLAN: 5,
     record.ITEM: 1,
     record.REFUND: NEVER,
+    record.STANDING: 5,
+    record.STANDING_REGISTERS: 5,
     record.EVENT: 3,
     record.QUOTA: 5,
 }

@@ -6,25 +6,14 @@ from pathlib import Path
 
 import click
 
-from host.cards import keystore
 from host.cli import shown
-from host.cli.headend import sales, show
+from host.cli.headend import restore, sales, show
 from host.cli.headend.database import opened
-from host.cli.options import (
-    FILE,
-    clear_errors,
-    database_option,
-    login_option,
-    passphrase,
-    port_option,
-)
+from host.cli.options import FILE, database_option
 from host.cli.output import echo
 from host.headend import keys
 from host.headend.ingest import Ingest
-from host.headend.orders import standings
 from host.headend.server import serve
-from host.link import console as link_console
-from host.link.port import Port
 from host.words import _
 
 
@@ -97,36 +86,12 @@ def _say_ready(host: str, port: int) -> None:
     echo(_("listening on {host}:{port}").format(host=host, port=port))
 
 
-@command.command(
-    "restore",
-    epilog="""\b
-Example:
-  dianka headend restore --db village.db --concentrator 7 --port /dev/ttyUSB0
-""",
-)
-@database_option()
-@click.option("--concentrator", required=True, type=int, help="Number of the concentrator.")
-@port_option
-@login_option
-def restore_command(db: Path, concentrator: int, port: str, keys_path: Path | None) -> None:
-    """Tell a replaced concentrator each account's newest order and money; then it takes cards."""
-    with opened(db) as store:
-        known = standings(store, concentrator)
-    if not known:
-        raise click.ClickException(
-            _("{db} knows no top-ups of concentrator {concentrator}").format(
-                db=db, concentrator=concentrator
-            )
-        )
-    with clear_errors(), Port(port) as line:
-        console = link_console.Console(line)
-        if keys_path is not None:
-            console.login(keystore.load(keys_path, passphrase).console_key)
-        for one in known:
-            console.command(f"account restore {one.account} {one.order} {one.credit_fen % 2**32}")
-        console.command("restored")
-    echo(_("{known} accounts restored, cards are taken again").format(known=len(known)))
-
-
-for _one in (sales.sell, sales.refund, show.show, show.items_command, show.reconcile_command):
+for _one in (
+    restore.restore_command,
+    sales.sell,
+    sales.refund,
+    show.show,
+    show.items_command,
+    show.reconcile_command,
+):
     command.add_command(_one)

@@ -1,0 +1,273 @@
+"""The whole standing of an account: told to a concentrator that lost it, told by one that has it.
+
+    STANDING 48 | STANDING_REGISTERS 40 | QUOTA 16        the payloads, one behind the other
+
+An account that is registered anew is *untold*: it is read and charged, and no card of it is taken
+until its standing or that it is new was told. Otherwise cards that were redeemed elsewhere, or on
+flash that was lost, would count once more.
+"""
+
+from array import array
+
+from micropython import const
+from prepay import ledger as outcomes
+from prepay.policy import STATE_NAMES
+from prepay.tariff import NO_LIMIT
+from uplink import record
+from uplink.record import JOINED, PAYLOAD, RECORD_SIZE, u32_at
+
+from concentrator.books import registry as meters
+from concentrator.books.supply import Supply
+
+# Payloads in records that stand one behind the other.
+_PARTS = (
+    (record.STANDING, 0, 48),
+    (record.STANDING_REGISTERS, 48, 40),
+    (record.QUOTA, 88, 16),
+)
+STANDING_SIZE = const(104)
+_REGISTERS = const(64)  # where the second and the third record begin
+_QUOTA = const(128)
+_ORDER_LIMIT = const(0x7FFFFFFF)
+_WEEK_S = const(604800)
+_HERE_MORE = const(1)
+_THERE_MORE = const(2)
+_LIMITS_WRONG = "these figures are no standing: take them from the head-end or `account standing`"
+
+
+class Standings(Supply):
+    """Tells and takes over what an account is."""
+
+    def standing_of(self, index: int) -> bytes:
+        """The standing, STANDING_SIZE bytes."""
+        records = self._standing_records(index, record.SOURCE_TOLD)
+        told = bytearray(STANDING_SIZE)
+        for place in range(len(_PARTS)):
+            _, start, size = _PARTS[place]
+            at = place * RECORD_SIZE + PAYLOAD
+            told[start : start + size] = records[at : at + size]
+        return bytes(told)
+
+    def standing_trouble(self, index: int, told: bytes) -> str:
+        """Why the account cannot be what `told` says, or ""."""
+        records = _records_of(told)
+        fields = record.standing_at(records, 0)
+        if not _is_standing(fields, records):
+            return _LIMITS_WRONG
+        number = fields[16] or self.registry.tariff[index]
+        tariff = self.tariffs.find(number)
+        if tariff is None:
+            return "there is no tariff " + str(number) + ", load it first"
+        quota = record.quota_at(records, _QUOTA)[2]
+        trouble = self.ledger.misfit_of(fields[6], quota, tariff)
+        if trouble:
+            return "tariff " + str(number) + " cannot charge it: " + trouble
+        if (
+            self._knows_order(index, fields[0])
+            and self._compare(index, fields) == _HERE_MORE | _THERE_MORE
+        ):
+            return "these and the books here have both gone on since order " + str(fields[0])
+        return ""
+
+    def _knows_order(self, index: int, order: int) -> bool:
+        """Whether `order` is the newest here too."""
+        return self.ledger.is_told(index) and self.ledger.order[index] == order
+
+    def knows(self, index: int, told: bytes) -> bool:
+        """Whether the books here know as much as `told`, or more: a newer order for one."""
+        fields = record.standing_at(_records_of(told), 0)
+        if self._knows_order(index, fields[0]):
+            return not self._compare(index, fields) & _THERE_MORE
+        order: int = fields[0]
+        return self.ledger.order[index] > order
+
+    def _compare(self, index: int, fields: "tuple[int, ...]") -> int:
+        """Who has charged or corrected more since the order that both know: _HERE_MORE and so on.
+
+        Debits and, but for orders, credits only grow.
+        """
+        ledger = self.ledger
+        credit_fen = outcomes.difference_fen(ledger.credit_fen[index], fields[2])
+        debit_fen = outcomes.difference_fen(ledger.debit_fen[index], fields[3])
+        here = (debit_fen, ledger.residue_e7[index], ledger.residue_e11[index])
+        there = (0, fields[4], fields[5])
+        more = 0
+        if here > there or credit_fen > 0:
+            more |= _HERE_MORE
+        if here < there or credit_fen < 0:
+            more |= _THERE_MORE
+        return more
+
+    def restore(self, index: int, told: bytes) -> bool:
+        """Make the account what `told` says, durable on return; false: the storage refuses."""
+        records = _records_of(told)
+        record.set_source(records, 0, record.SOURCE_TOLD)
+        return self._write_standing(index, records)
+
+    def begin_new(self, index: int) -> bool:
+        """Say that the account has bought nothing anywhere; false: the storage refuses."""
+        return self._write_standing(index, self._standing_records(index, record.SOURCE_NEW))
+
+    def _standing_records(self, index: int, source: int) -> bytearray:
+        """Three records with the payloads of the standing."""
+        ledger = self.ledger
+        records = bytearray(len(_PARTS) * RECORD_SIZE)
+        flags = ledger.flags[index]
+        marks = record.STANDING_GUARD if flags & outcomes.GUARD else 0
+        if flags & outcomes.STOPPED:
+            marks |= record.STANDING_STOPPED
+        header_mac = ledger.header_mac_of(index)
+        if source == record.SOURCE_NEW:
+            header_mac = bytearray(record.HEADER_MAC_SIZE)
+        this_week = ledger.debt_week[index] == self._time() // _WEEK_S
+        fields = (
+            ledger.order[index],
+            bytes(header_mac),
+            ledger.credit_fen[index],
+            ledger.debit_fen[index],
+            ledger.residue_e7[index],
+            ledger.residue_e11[index],
+            flags >> outcomes.HOUSEHOLD,
+            ledger.grade[index],
+            ledger.multiplier[index],
+            marks,
+            source,
+            ledger.debt_fen[index],
+            ledger.debt_week_fen[index] if this_week else 0,
+            ledger.since_t2000[index],
+            ledger.state[index],
+            1 if self.registry.relay[index] & meters.DESIRED_OPEN else 0,
+            self.registry.tariff[index],
+        )
+        record.put_standing(records, 0, fields)
+        registers_wh = array("I", bytes(4 * record.REGISTERS))
+        at = index * ledger.rates_limit
+        for register in range(min(ledger.rates_limit, record.REGISTERS)):
+            registers_wh[register] = ledger.registers_wh[at + register]
+        record.put_standing_registers(records, _REGISTERS, registers_wh, ledger.read_t2000[index])
+        record.put_quota(
+            records,
+            _QUOTA,
+            ledger.used_wh[index],
+            ledger.period_t2000[index],
+            ledger.quota[index],
+            ledger.free[index],
+        )
+        return records
+
+    def _write_standing(self, index: int, records: bytearray) -> bool:
+        """Make the three records durable, then the account what they say."""
+        journal = self.journal
+        offset = self._place()
+        for place in range(len(_PARTS)):
+            if offset < 0:
+                journal.withdraw(place)
+                return False
+            kind, _, size = _PARTS[place]
+            at = place * RECORD_SIZE + PAYLOAD
+            journal.buf[offset + PAYLOAD : offset + PAYLOAD + size] = records[at : at + size]
+            is_last = place == len(_PARTS) - 1
+            journal.add(self._time(), kind, index, 0 if is_last else JOINED)
+            if not is_last:
+                offset = journal.place()
+        if not self._settle(len(_PARTS)):
+            return False
+        self._apply_standing(index, records, 0, self._time())
+        self._apply_standing_registers(index, records, _REGISTERS)
+        self.ledger.set_used(index, *record.quota_at(records, _QUOTA))
+        return True
+
+    def _apply_standing(self, index: int, buf: bytearray, offset: int, t2000: int) -> None:
+        ledger = self.ledger
+        (
+            order,
+            header_mac,
+            credit_fen,
+            debit_fen,
+            residue_e7,
+            residue_e11,
+            household,
+            grade,
+            multiplier,
+            marks,
+            _,
+            debt_fen,
+            debt_week_fen,
+            since_t2000,
+            state,
+            relay,
+            tariff,
+            _,
+        ) = record.standing_at(buf, offset)
+        week = t2000 // _WEEK_S
+        ledger.set_money(index, order, credit_fen, debit_fen, debt_fen, week, debt_week_fen)
+        ledger.set_header_mac(index, header_mac)
+        ledger.residue_e7[index] = residue_e7
+        ledger.residue_e11[index] = residue_e11
+        self._set_terms(index, household, grade, multiplier, marks & record.STANDING_GUARD)
+        ledger.flags[index] &= 0xFF ^ outcomes.STOPPED
+        if marks & record.STANDING_STOPPED:
+            ledger.stop(index)
+        ledger.state[index] = state
+        ledger.since_t2000[index] = since_t2000
+        if tariff:
+            self.registry.tariff[index] = tariff
+        # Nobody knows how the relay is: the first reading puts it right, if the account is open.
+        stage = meters.RELAY_FAILED if order else meters.RELAY_IDLE
+        self.registry.set_relay(index, stage | (meters.DESIRED_OPEN if relay else 0))
+
+    def _set_terms(
+        self, index: int, household: int, grade: int, multiplier: int, guard: int
+    ) -> None:
+        """Say in the ledger what kind of account it is."""
+        ledger = self.ledger
+        ledger.describe(index, household, grade, multiplier)
+        ledger.flags[index] &= 0xFF ^ outcomes.GUARD
+        if guard:
+            ledger.flags[index] |= outcomes.GUARD
+
+    def _apply_standing_registers(self, index: int, buf: bytearray, offset: int) -> None:
+        registers_wh = array("I", bytes(4 * record.REGISTERS))
+        read_t2000 = record.standing_registers_at(buf, offset, registers_wh)
+        self.ledger.set_registers(index, registers_wh)
+        self.ledger.read_t2000[index] = read_t2000
+
+    def _replay_standing(self, buf: bytearray, index: int) -> None:
+        self._apply_standing(index, buf, 0, record.t2000_at(buf, 0))
+
+    def _replay_standing_registers(self, buf: bytearray, index: int) -> None:
+        self._apply_standing_registers(index, buf, 0)
+
+
+def _records_of(told: bytes) -> bytearray:
+    """Records with the payloads of a standing, STANDING_SIZE bytes."""
+    records = bytearray(len(_PARTS) * RECORD_SIZE)
+    for place in range(len(_PARTS)):
+        _, start, size = _PARTS[place]
+        at = place * RECORD_SIZE + PAYLOAD
+        records[at : at + size] = told[start : start + size]
+    return records
+
+
+def _is_standing(fields: "tuple[int, ...]", records: bytearray) -> bool:
+    """Whether each figure is one that an account can have."""
+    limits = (
+        (fields[0], _ORDER_LIMIT),
+        (fields[4], 99999),
+        (fields[5], 9999),
+        (fields[6], 15),
+        (fields[7], 3),
+        (fields[11], outcomes.MONEY_LIMIT_FEN),
+        (fields[12], outcomes.MONEY_LIMIT_FEN),
+        (fields[14], len(STATE_NAMES) - 1),
+        (fields[15], 1),
+    )
+    for value, limit in limits:
+        if value > limit:
+            return False
+    for register in range(record.REGISTERS):
+        value_wh = u32_at(records, _REGISTERS + PAYLOAD + 4 * register)
+        if value_wh >= outcomes.REGISTER_MODULUS_WH:
+            return False
+    used_wh, _, quota, _ = record.quota_at(records, _QUOTA)
+    return used_wh < NO_LIMIT and (quota == 0 or quota & 15 > 0)

@@ -1,0 +1,101 @@
+"""`dianka headend restore`: tell a concentrator that lost its books what its accounts are."""
+
+from pathlib import Path
+
+import click
+
+from host.cards import keystore
+from host.cli import shown
+from host.cli.headend.database import opened
+from host.cli.options import (
+    clear_errors,
+    database_option,
+    login_option,
+    now_t2000,
+    passphrase,
+    port_option,
+)
+from host.cli.output import echo
+from host.headend.standing import Standing, standings
+from host.link import console as link_console
+from host.link.port import Port
+from host.link.setup import fields_of
+from host.words import _
+
+
+@shown.command(
+    "restore",
+    epilog="""\b
+Example:
+  dianka headend restore --db village.db --concentrator 7 --port /dev/ttyUSB0
+""",
+)
+@database_option()
+@click.option("--concentrator", required=True, type=int, help="Number of the concentrator.")
+@port_option
+@login_option
+@click.option("--add-meters", is_flag=True, help="Register the meters that are not there.")
+def restore_command(
+    db: Path, concentrator: int, port: str, keys_path: Path | None, add_meters: bool
+) -> None:
+    """Tell a replaced concentrator the standing of each account; then it takes cards.
+
+    Where the concentrator knows a newer order than this database, its books stay as they are. An
+    exchanged board without its meters gets them as well with --add-meters; its settings and
+    tariffs have to be there.
+    """
+    with opened(db) as store:
+        known = standings(store, concentrator)
+    if not known:
+        raise click.ClickException(
+            _("{db} knows no account of concentrator {concentrator}").format(
+                db=db, concentrator=concentrator
+            )
+        )
+    with clear_errors(), Port(port) as line:
+        console = link_console.Console(line)
+        if keys_path is not None:
+            console.login(keystore.load(keys_path, passphrase).console_key)
+        restored, troubles = 0, []
+        for one in known:
+            try:
+                restored += _restore(console, one, add_meters)
+            except link_console.ConsoleError as error:
+                place = _("account {account}: {error}")
+                troubles.append(place.format(account=one.account, error=error))
+        if troubles:
+            hint = _(
+                "{restored} of {known} accounts restored, no card is taken until the others are "
+                "as well: mend this, then give the command again"
+            )
+            troubles.append(hint.format(restored=restored, known=len(known)))
+            raise click.ClickException("\n".join(troubles))
+        console.command("restored")
+    echo(
+        _("{restored} accounts restored, {kept} were known, cards are taken again").format(
+            restored=restored, kept=len(known) - restored
+        )
+    )
+
+
+def _restore(console: link_console.Console, one: Standing, add_meters: bool) -> bool:
+    """Tell the standing of one account; return whether the concentrator did not know as much."""
+    try:
+        found = fields_of(console.command(f"account {one.account}"))
+    except link_console.ConsoleError:
+        if not add_meters:
+            raise
+        console.command(f"meter add {one.meter} {one.account} {one.tariff} {one.line}")
+        found = {"meter": one.meter}
+    if found["meter"] != one.meter:
+        said = _(
+            "account {account} had meter {old} and has {new}: its registers begin with the next "
+            "reading"
+        )
+        echo(said.format(account=one.account, old=one.meter, new=found["meter"]))
+    told = one.told(now_t2000(), found["meter"])
+    (answer, *_rest) = console.command(f"account restore {one.account} {told}")
+    if answer.startswith("kept"):
+        echo(_("account {account}: {error}").format(account=one.account, error=answer))
+        return False
+    return True

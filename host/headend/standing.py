@@ -1,0 +1,96 @@
+"""What a concentrator has to know of its accounts when it has lost its books."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from host.frames.record import RecordKind, build_payload
+from host.headend import schema
+from host.headend.posting import STANDING_COLUMNS
+from host.headend.store import Store
+from host.units import DAY_S
+
+_WEEK_S = 7 * DAY_S
+_NO_MAC = "00" * 8
+_REGISTERS = 8
+# Of each payload what `account restore` takes, one behind the other.
+_SIZES = {RecordKind.STANDING: 48, RecordKind.STANDING_REGISTERS: 40, RecordKind.QUOTA: 16}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The whole of one account: the fields of its records, and the meter whose registers they are.
+
+    `tariff` and `line` are those it had; `meter` "": it has none.
+    """
+
+    account: str
+    meter: str
+    tariff: int
+    line: int
+    debt_week: int
+    fields: dict[RecordKind, dict[str, Any]]
+
+    @property
+    def order(self) -> int:
+        """Its newest order."""
+        return int(self.fields[RecordKind.STANDING]["order"])
+
+    def told(self, t2000: int, meter: str) -> str:
+        """What `account restore` takes, for an account that now has `meter`, at this time.
+
+        Another meter's registers are begun anew; a week that has passed has no repayments.
+        """
+        fields = {kind: dict(of_kind) for kind, of_kind in self.fields.items()}
+        for name in ("credit_fen", "debit_fen"):
+            fields[RecordKind.STANDING][name] %= 1 << 32
+        if self.debt_week != t2000 // _WEEK_S:
+            fields[RecordKind.STANDING]["debt_week_fen"] = 0
+        if meter != self.meter:
+            anew = {"registers_wh": [0] * _REGISTERS, "read_t2000": 0}
+            fields[RecordKind.STANDING_REGISTERS].update(anew)
+        parts = (build_payload(kind, fields[kind])[:size] for kind, size in _SIZES.items())
+        return b"".join(parts).hex()
+
+
+def standings(store: Store, concentrator: int) -> list[Standing]:
+    """The standing of each account that a concentrator has, as the head-end knows it."""
+    accounts, meters = schema.accounts, schema.meters.c
+    here = (meters.concentrator == accounts.c.concentrator) & (meters.row == accounts.c.row)
+    query = (
+        sa.select(accounts, meters.tariff, meters.line)
+        .join(schema.meters, here)
+        .where(accounts.c.concentrator == concentrator, meters.active == 1)
+        .order_by(accounts.c.account)
+    )
+    return [_standing(row) for row in store.rows(query)]
+
+
+def _standing(row: dict[str, Any]) -> Standing:
+    fields = {name: row[name] for name in STANDING_COLUMNS}
+    fields |= {
+        "header_mac": row["header_mac"] or _NO_MAC,
+        "marks": row["guard"] | row["stopped"] << 1,
+        "source": 1,
+        "state": row["policy"] or 0,
+        "relay": row["relay_wanted"],
+        "tariff": row["tariff"],
+    }
+    registers_wh = [*row["registers_wh"], *[0] * _REGISTERS][:_REGISTERS]
+    counted = {name: row[name] for name in ("used_wh", "period", "quota", "free")}
+    return Standing(
+        account=row["account"],
+        meter=row["meter"],
+        tariff=row["tariff"],
+        line=row["line"],
+        debt_week=row["debt_week"],
+        fields={
+            RecordKind.STANDING: fields,
+            RecordKind.STANDING_REGISTERS: {
+                "registers_wh": registers_wh,
+                "read_t2000": row["read_t2000"],
+            },
+            RecordKind.QUOTA: counted,
+        },
+    )

@@ -1,0 +1,292 @@
+"""Goal: a concentrator that lost its books takes no card before it was told, and then holds all.
+
+Method: the whole application on boards in memory: old images of cards put back at another board
+of the same district key; standings told by the console, read back, torn away with the power.
+"""
+
+from card import codes, image
+from card.redemption import BEHIND, UNTOLD
+from card_world import ACCOUNT, header, memory, standing
+from concentrator.books import registry as meters
+from concentrator.console.commands import Commands
+from concentrator.console.console import Refusal
+from concentrator_world import START_T2000, Bench
+from harness import check, equal
+from prepay import policy as rules
+from prepay.ledger import GUARD, STOPPED
+from uplink import record
+
+INDEX = 0
+NAME = "000000000017"
+MAC = b"\x11\x22\x33\x44\x55\x66\x77\x88"
+
+
+def said(bench: Bench, text: str) -> str:
+    """The last line of a console command, or why it was refused."""
+    try:
+        return Commands(bench.app).run(text)[-1]
+    except Refusal as refusal:
+        return str(refusal)
+
+
+def replaced() -> Bench:
+    """A board whose one account was registered anew, and read once."""
+    bench = Bench()
+    check(bench.app.books.set_meter(INDEX, bench.app.registry.row(INDEX), True))
+    bench.read_all()
+    return bench
+
+
+def row(bench: Bench) -> "list[int]":
+    """What the ledger has of the account, and what is wanted of its relay."""
+    ledger = bench.app.ledger
+    found = []
+    for column in ledger.columns():
+        items = len(column) // ledger.count
+        found.extend(list(column[INDEX * items : (INDEX + 1) * items]))
+    found.append(bench.app.registry.relay[INDEX] & meters.DESIRED_OPEN)
+    return found
+
+
+def tell(bench: Bench, told: bytes) -> str:
+    """Restore the account over the console."""
+    return said(bench, "account restore 17 " + told.hex())
+
+
+# --- cards ---------------------------------------------------------------------------------------
+
+
+def test_images_put_back_where_the_household_moved() -> None:
+    """Two concentrators with one district key: images that were dumped count once."""
+    home = Bench()
+    images = [home.card(1, 5000), home.card(2, 3000)]
+    for one in images:
+        equal(home.insert(bytearray(one)), (codes.OK, 1))
+    other = replaced()
+    before = [bytearray(one) for one in images]
+    for one in images:
+        equal(other.insert(one), (codes.NO_STANDING, 0))
+    equal(images, before, "a mark that tells nothing is not written over one that does")
+    other.restart()
+    equal(other.insert(bytearray(images[0])), (codes.NO_STANDING, 0), "a restart forgets it not")
+    equal(tell(other, home.app.books.standing_of(INDEX)), "order 2")
+    equal(other.app.ledger.balance_fen(INDEX), 8000)
+    for one, code in ((images[0], codes.ORDER_BEHIND), (images[1], codes.COMPLETED)):
+        equal(other.insert(bytearray(one)), (code, 0))
+    equal(other.insert(other.card(3, 100)), (codes.OK, 1))
+    equal(other.app.ledger.balance_fen(INDEX), 8100)
+
+
+def test_another_amount_under_the_last_order() -> None:
+    """As after a head-end that was restored sold an order twice, or a refund was changed."""
+    bench = Bench()
+    first = bench.card(1, 7000)
+    equal(bench.insert(first), (codes.OK, 1))
+    for other in (header(1, 2000, image.OPEN), header(1, 7000, image.REPLACEMENT)):
+        card = memory(other)
+        equal(bench.insert(card), (codes.OTHER_CARD, 0))
+        equal(card, memory(other), "no mark says that it was redeemed")
+        bench.restart()
+    equal(bench.insert(memory(header(1, 7000, image.OPEN))), (codes.COMPLETED, 0))
+    refund = memory(header(2, 1000, image.REFUND))
+    equal(bench.insert(bytearray(refund)), (codes.OK, 1))
+    changed = memory(header(2, 6000, image.REFUND))
+    equal(bench.insert(changed), (codes.OTHER_CARD, 0))
+    equal(bench.insert(refund), (codes.COMPLETED, 0))
+    equal(bench.app.ledger.balance_fen(INDEX), 6000)
+
+
+def test_a_new_account_takes_its_first_card() -> None:
+    bench = replaced()
+    equal(bench.app.books.last_order(INDEX), UNTOLD)
+    equal(said(bench, "account new 17"), "cards are taken")
+    check("is known here" in said(bench, "account new 17"))
+    bench.restart()
+    equal(bench.app.books.last_order(INDEX), 0)
+    equal(bench.insert(bench.card(2, 100)), (codes.NOT_OPENED, 0))
+    equal(bench.insert(bench.card(1, 100)), (codes.OK, 1))
+    equal(bench.app.ledger.is_told(INDEX), True)
+
+
+def test_a_meter_that_is_added_again_keeps_its_books() -> None:
+    bench = Bench()
+    equal(bench.insert(bench.card(1, 5000)), (codes.OK, 1))
+    said(bench, "meter remove 17")
+    check("2007" in said(bench, "meter add 983764 17 1 0 2007"), "nothing has to be told")
+    equal(bench.insert(bench.card(2, 100)), (codes.OK, 1))
+    check("no card is taken until" in said(bench, "meter add 7 8 1"))
+    equal(bench.app.books.last_order(1), UNTOLD)
+    said(bench, "meter remove 8")
+    check("no card is taken until" in said(bench, "meter add 7 8 1"), "it was not told meanwhile")
+    check(bench.app.books.set_behind(True))
+    equal((bench.app.books.last_order(0), bench.app.books.last_order(1)), (BEHIND, BEHIND))
+
+
+# --- standing ------------------------------------------------------------------------------------
+
+
+def test_an_empty_concentrator_holds_what_the_head_end_knew() -> None:
+    """1000.00 paid, 950.00 charged, 1900 kWh used; 3 kWh since the head-end heard of it last."""
+    bench = replaced()
+    wh = bench.meters[0].wh
+    wh[0] += 3000
+    bench.read_all()
+    check(bench.app.ledger.debit_fen[INDEX] > 0, "it is charged meanwhile")
+    equal(bench.app.ledger.state[INDEX], rules.NORMAL, "and not cut")
+    told = standing(
+        *(7, 100000, 95000, MAC, (12345, 678)),
+        registers_wh=(wh[0] - 3000, wh[1], 0, 0, 0, 0, 0, 0),
+        read_t2000=START_T2000,
+        counted=(1900000, 0, 0, 0),
+    )
+    equal(tell(bench, told), "order 7")
+    ledger = bench.app.ledger
+    for restarted in (False, True):
+        if restarted:
+            bench.restart()
+            ledger = bench.app.ledger
+        equal((ledger.balance_fen(INDEX), ledger.used_wh[INDEX]), (5000, 1900000))
+        equal((ledger.residue_e7[INDEX], ledger.residue_e11[INDEX]), (12345, 678))
+        equal(bytes(ledger.header_mac_of(INDEX)), MAC)
+    bench.read_all()
+    equal((ledger.balance_fen(INDEX), ledger.used_wh[INDEX]), (5000 - 150, 1903000))
+    equal((ledger.residue_e7[INDEX], ledger.residue_e11[INDEX]), (12345, 678))
+
+
+def test_what_is_told_is_what_was() -> None:
+    home = Bench()
+    books = home.app.books
+    home.read_all()
+    equal(home.insert(home.card(1, 5000)), (codes.OK, 1))
+    check(books.set_terms(INDEX, 0, 2, 30, 1, 900))
+    home.meters[0].wh[0] += 1234
+    home.read_all()
+    home.app.ledger.set_used(INDEX, 4321, START_T2000 // 3600 * 3600 + 2, 0x3C, 300 << 20 | 77)
+    other = replaced()
+    equal(tell(other, books.standing_of(INDEX)), "order 1")
+    expected = row(home)
+    equal(row(other), expected)
+    other.restart()
+    equal(row(other), expected)
+    equal(other.app.books.standing_of(INDEX), books.standing_of(INDEX))
+    line = said(home, "account standing 17")
+    equal(line, "account restore " + NAME + " " + books.standing_of(INDEX).hex())
+    check(said(other, line).startswith("kept, the books here know no less"), "told again")
+
+
+def test_who_was_cut_is_cut_and_who_was_protected_is_not() -> None:
+    for marks, relay, is_open in ((0, 1, True), (1, 0, False), (2, 0, False)):
+        bench = replaced()
+        state = rules.CUT if relay else rules.NORMAL
+        now = bench.t2000
+        wh = bench.meters[0].wh
+        told = standing(
+            *(3, 100, 200, MAC),
+            state=state,
+            relay=relay,
+            marks=marks,
+            since_t2000=now - 60,
+            registers_wh=(wh[0], wh[1], 0, 0, 0, 0, 0, 0),
+            read_t2000=now - 60,
+        )
+        equal(tell(bench, told), "order 3")
+        flags = bench.app.ledger.flags[INDEX]
+        equal((flags & GUARD != 0, flags & STOPPED != 0), (marks == 1, marks == 2))
+        bench.read_all()
+        bench.run(60)
+        equal(bench.meters[0].open, is_open, marks)
+
+
+def test_books_that_know_more_stay_as_they_are() -> None:
+    bench = Bench()
+    bench.read_all()
+    for order in (1, 2):
+        equal(bench.insert(bench.card(order, 500)), (codes.OK, 1))
+    bench.meters[0].wh[0] += 1000
+    bench.read_all()
+    ledger = bench.app.ledger
+    debit_fen = ledger.debit_fen[INDEX]
+    before = row(bench)
+    for order, credit_fen, debit in (
+        (1, 500, 0),
+        (1, 9000, 9000),
+        (2, 1000, debit_fen),
+        (2, 1000, debit_fen - 1),
+        (0, 0, 0),
+    ):
+        kept = tell(bench, standing(order, credit_fen, debit, MAC))
+        equal(kept, "kept, the books here know no less: their newest order is 2")
+        equal(row(bench), before, order)
+    for credit_fen, debit in ((999, debit_fen + 1), (1001, debit_fen - 1)):
+        trouble = tell(bench, standing(2, credit_fen, debit, MAC))
+        equal(trouble, "these and the books here have both gone on since order 2")
+        equal(row(bench), before)
+    equal(tell(bench, standing(2, 1000, debit_fen + 7, MAC)), "order 2")
+    equal((ledger.debit_fen[INDEX], ledger.credit_fen[INDEX]), (debit_fen + 7, 1000))
+    equal(tell(bench, standing(3, 900, debit_fen, MAC)), "order 3", "a refund it never saw")
+    equal((ledger.debit_fen[INDEX], ledger.credit_fen[INDEX]), (debit_fen, 900))
+
+
+def test_a_big_account_is_told_apart_across_the_turn_of_its_counts() -> None:
+    bench = replaced()
+    turn = 1 << 32
+    equal(tell(bench, standing(5, turn - 10, turn - 20, MAC)), "order 5")
+    equal(bench.app.ledger.balance_fen(INDEX), 10)
+    check(tell(bench, standing(5, turn - 11, turn - 20, MAC)).startswith("kept"))
+    equal(tell(bench, standing(5, turn - 10, 3, MAC)), "order 5")
+    equal(bench.app.ledger.balance_fen(INDEX), -13)
+
+
+def test_what_is_no_standing_is_refused() -> None:
+    bench = replaced()
+    before = row(bench)
+    good = standing(5, 900, 100, MAC)
+    for told, why in (
+        (good[:-1], "208 hexadecimal digits"),
+        (good + b"0", "208 hexadecimal digits"),
+        (standing(0x80000000), "no standing"),
+        (standing(5, residues=(100000, 0)), "no standing"),
+        (standing(5, residues=(0, 10000)), "no standing"),
+        (standing(5, household=16), "no standing"),
+        (standing(5, grade=4), "no standing"),
+        (standing(5, state=9), "no standing"),
+        (standing(5, relay=2), "no standing"),
+        (standing(5, debt_fen=1 << 30), "no standing"),
+        (standing(5, registers_wh=(1000000000, 0, 0, 0, 0, 0, 0, 0)), "no standing"),
+        (standing(5, counted=(0, 0, 0x30, 0)), "no standing"),
+        (standing(5, tariff=2), "there is no tariff 2, load it first"),
+        (standing(5, household=1), "no such kind of household"),
+        (standing(5, counted=(0, 0, 0x11066C, 0)), "no such kind of household"),
+    ):
+        check(why in tell(bench, told), (why, tell(bench, told)))
+        equal(row(bench), before, why)
+    check("208 hexadecimal digits" in said(bench, "account restore 17 xyz"))
+    check("no account 99" in said(bench, "account restore 99 " + good.hex()))
+    bench.storage.full = True
+    bench.storage.failing = "j"
+    check("flash" in tell(bench, good), tell(bench, good))
+    equal(row(bench), before)
+    bench.storage.full = False
+    bench.storage.failing = ""
+    bench.restart()
+    equal(bench.app.books.last_order(INDEX), UNTOLD)
+
+
+def test_a_standing_told_is_one_joined_group_of_records() -> None:
+    bench = replaced()
+    equal(tell(bench, standing(5, 900, 100, MAC)), "order 5")
+    journal = bench.app.journal
+    buf = bytearray(record.RECORD_SIZE)
+    found = []
+    for seq in range(journal.durable_seq - 2, journal.durable_seq + 1):
+        check(journal.read_into(seq, buf))
+        found.append((record.kind_at(buf, 0), record.flags_at(buf, 0), record.index_at(buf, 0)))
+    equal(
+        found,
+        [
+            (record.STANDING, record.JOINED, INDEX),
+            (record.STANDING_REGISTERS, record.JOINED, INDEX),
+            (record.QUOTA, 0, INDEX),
+        ],
+    )
+    check(bytes(bench.app.registry.accounts[:6]) == ACCOUNT)

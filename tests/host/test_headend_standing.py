@@ -1,0 +1,273 @@
+"""Goal: the head-end holds all that a concentrator needs to go on with, and sells no order twice.
+
+Method: records as devices write them, brought in; the standing that follows from them, taken by
+the firmware's own books; databases that are older than their devices.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from host.frames.record import RecordKind
+from host.headend import schema
+from host.headend.ingest import Ingest
+from host.headend.orders import find_order
+from host.headend.reconcile import reconcile
+from host.headend.standing import standings
+from host.headend.store import Store
+from tests.host.uplink_world import (
+    KEYS,
+    START_T2000,
+    Village,
+    account_name,
+    deliver,
+    meter_address,
+    village_of,
+)
+
+NAME = account_name(0)
+MAC = "1122334455667788"
+UNTOLD_MAC = "FF" * 8
+START_MARK, UNTOLD_MARK = 1, 2
+WEEK = START_T2000 // 604800
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "village.db") as opened:
+        yield opened
+
+
+def bring(store: Store, village: Village, number: int = 1) -> None:
+    assert deliver(Ingest(store, KEYS), village, number) == village.durable_seq
+
+
+def account(store: Store) -> dict[str, object]:
+    (row,) = store.rows(sa.select(schema.accounts).where(schema.accounts.c.account == NAME))
+    return row
+
+
+def lived() -> Village:
+    """A household with everything that a standing tells."""
+    village = Village()
+    village.meter(0)
+    terms = {"household": 2, "grade": 1, "multiplier": 30, "guard": 1, "debt_fen": 5000}
+    village.write(RecordKind.ACCOUNT, terms)
+    village.write(RecordKind.QUOTA, {"used_wh": 0, "period": 77, "quota": 0x3C, "free": 9})
+    village.reading(0, 0)
+    village.top_up(
+        *(0, 10000),
+        repaid_fen=300,
+        debt_fen=4700,
+        header_mac=MAC,
+        debt_week=WEEK,
+        debt_week_fen=300,
+        balance_fen=9700,
+    )
+    village.debit_fen[0] += 300
+    fields = {"old_period": 77, "new_period": 81, "used_wh": 5, "debit_fen": 300}
+    village.write(RecordKind.ROLLOVER, fields)
+    village.reading(0, 9500)
+    village.write(RecordKind.POLICY, {"new": 6, "old": 0, "reason": 3, "balance_fen": 200})
+    village.relay(0, 1, 1)
+    village.write(RecordKind.POLICY, {"new": 6, "old": 6, "reason": 3, "balance_fen": 200})
+    village.write(RecordKind.FAULT, {"reason": 6, "stopped": 1, "value": 0, "limit": 0})
+    return village
+
+
+def test_a_standing_is_all_that_the_records_said(store: Store) -> None:
+    village = lived()
+    bring(store, village)
+    (one,) = standings(store, 7)
+    read, since = village.records[-5], village.records[-4]
+    assert one.fields == {
+        RecordKind.STANDING: {
+            "order": 1,
+            "header_mac": MAC,
+            "credit_fen": 10000,
+            "debit_fen": 9800,
+            "residue_e7": 12345,
+            "residue_e11": 678,
+            "household": 2,
+            "grade": 1,
+            "multiplier": 30,
+            "marks": 3,
+            "source": 1,
+            "debt_fen": 4700,
+            "debt_week_fen": 300,
+            "since_t2000": since.t2000,
+            "state": 6,
+            "relay": 1,
+            "tariff": 1,
+        },
+        RecordKind.STANDING_REGISTERS: {
+            "registers_wh": [9800 * 15, 9800 * 5, 0, 0, 0, 0, 0, 0],
+            "read_t2000": read.t2000,
+        },
+        RecordKind.QUOTA: {"used_wh": 196000, "period": 81, "quota": 0x3C, "free": 9},
+    }
+    assert (one.account, one.meter, one.order, one.debt_week) == (NAME, meter_address(0), 1, WEEK)
+
+
+def test_what_a_standing_says_becomes_the_account(store: Store) -> None:
+    """Told by one concentrator, written up by another: nothing is lost on the way."""
+    bring(store, lived())
+    (one,) = standings(store, 7)
+    village = Village(first_seq=100)
+    village.meter(0)
+    village.write(RecordKind.STANDING, one.fields[RecordKind.STANDING])
+    village.write(RecordKind.STANDING_REGISTERS, one.fields[RecordKind.STANDING_REGISTERS])
+    village.write(RecordKind.QUOTA, one.fields[RecordKind.QUOTA])
+    with Store(":memory:") as other:
+        with other.engine.begin() as connection:
+            place = {"concentrator": 7, "acked_seq": 99, "last_number": 0}
+            connection.execute(sa.insert(schema.concentrators), place)
+        bring(other, village)
+        (again,) = standings(other, 7)
+        assert again.fields == one.fields
+        (row,) = other.rows(sa.select(schema.standings))
+        assert (row["order"], row["header_mac"], row["source"]) == (1, MAC, 1)
+        assert other.sell(NAME, 100) == 2
+
+
+def test_counts_go_on_past_their_turn(store: Store) -> None:
+    """Devices count fen modulo 2**32, the books go on."""
+    bring(store, lived())
+    (one,) = standings(store, 7)
+    turned = {**one.fields[RecordKind.STANDING], "credit_fen": 2**32 - 5, "debit_fen": 2**32 - 9}
+    village = Village(first_seq=len(lived().records) + 1)
+    village.write(RecordKind.STANDING, turned)
+    village.write(RecordKind.STANDING, {**turned, "credit_fen": 3, "debit_fen": 0, "order": 2})
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE accounts SET credit_fen = 4e9, debit_fen = 4e9")
+    bring(store, village, 2)
+    is_so = account(store)
+    assert (is_so["credit_fen"], is_so["debit_fen"]) == (2**32 + 3, 2**32)
+    (one,) = standings(store, 7)
+    assert bytes.fromhex(one.told(0, ""))[12:20] == (3).to_bytes(4, "little") + bytes(4)
+
+
+def test_another_meter_and_another_week_are_told_so(store: Store) -> None:
+    bring(store, lived())
+    (one,) = standings(store, 7)
+    told = bytes.fromhex(one.told(START_T2000, meter_address(0)))
+    assert len(told) == 104
+    assert told[36:40] == (300).to_bytes(4, "little")
+    assert told[48:52] == (9800 * 15).to_bytes(4, "little")
+    later = bytes.fromhex(one.told(START_T2000 + 604800, meter_address(1)))
+    assert later[36:40] == bytes(4)
+    assert later[48:88] == bytes(40)
+    assert (later[:36], later[40:48], later[88:]) == (told[:36], told[40:48], told[88:])
+
+
+def test_a_concentrator_that_was_not_told_changes_no_books(store: Store) -> None:
+    """A replaced board charges from its own first reading; what stands here stays."""
+    store.sell(NAME, 10000)
+    bring(store, lived())
+    before = account(store)
+    known = store.rows(sa.select(schema.concentrators.c.acked_seq))[0]["acked_seq"]
+    village = Village(first_seq=known + 1)
+    meter = village.meter(0)
+    village.records.pop()
+    village.write(RecordKind.METER, {**meter.fields, "marks": START_MARK | UNTOLD_MARK})
+    village.reading(0, 5)
+    village.write(RecordKind.FAULT, {"reason": 0, "stopped": 0, "value": 0, "limit": 0})
+    fields = {"old_period": 0, "new_period": 1, "used_wh": 0, "debit_fen": 0}
+    village.write(RecordKind.ROLLOVER, fields)
+    village.write(RecordKind.QUOTA, {"used_wh": 0, "period": 1, "quota": 0, "free": 0})
+    village.write(RecordKind.ACCOUNT, {**dict.fromkeys(("grade", "guard", "debt_fen"), 0),
+                                       "household": 0, "multiplier": 1})  # fmt: skip
+    bring(store, village, 2)
+    changed = {name: value for name, value in account(store).items() if value != before[name]}
+    assert changed.keys() == {"untold", "readings", "last_t2000"}
+    assert reconcile(store).differences == []
+    (one,) = standings(store, 7)
+    for kind, of_kind in one.fields.items():
+        village.write(kind, of_kind)
+    bring(store, village, 3)
+    assert standings(store, 7) == [one]
+    assert account(store)["untold"] == 0
+
+
+def test_a_meter_that_was_exchanged_has_no_registers_yet(store: Store) -> None:
+    village = lived()
+    meter = village.meter(0)
+    village.records.pop()
+    village.write(RecordKind.METER, {**meter.fields, "marks": START_MARK, "relay": 0x14})
+    bring(store, village)
+    is_so = account(store)
+    assert (is_so["registers_wh"], is_so["read_t2000"], is_so["relay_wanted"]) == ([], 0, 1)
+    assert is_so["debit_fen"] == 9800
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"order": 0, "header_mac": "00" * 8}, "goes back from 1 to 0 orders"),
+        ({"credit_fen": 9999}, "has a credit of 9999 fen, 10000 are here"),
+        ({"source": 2, "order": 0}, "is said to be new, its newest order was 1"),
+    ],
+)
+def test_a_standing_that_differs_is_a_finding(
+    store: Store, changes: dict[str, object], said: str
+) -> None:
+    store.sell(NAME, 10000)
+    village = village_of(1, 1)
+    village.records = village.records[:3]
+    bring(store, village)
+    (one,) = standings(store, 7)
+    village.write(RecordKind.STANDING, {**one.fields[RecordKind.STANDING], **changes})
+    bring(store, village, 2)
+    found = reconcile(store).differences
+    assert any(said in line for line in found) if said else found == []
+
+
+def test_orders_are_numbered_above_all_that_devices_know(tmp_path: Path) -> None:
+    """A database from before order 5 comes back; the concentrator sends what it has kept."""
+    village = Village()
+    village.meter(0)
+    village.reading(0, 0)
+    with Store(tmp_path / "village.db") as store:
+        for _ in range(4):
+            store.sell(NAME, 1000)
+    shutil.copy(tmp_path / "village.db", tmp_path / "backup.db")
+    with Store(tmp_path / "village.db") as store:
+        assert store.sell(NAME, 7000) == 5
+    for _ in range(4):
+        village.top_up(0, 1000)
+    village.top_up(0, 7000)
+    with Store(tmp_path / "backup.db") as store:
+        bring(store, village)
+        assert any("5 of account" in line for line in reconcile(store).differences)
+        assert find_order(store, NAME) is None, "all of them were redeemed"
+        assert store.sell(NAME, 2000) == 6
+        sold = find_order(store, NAME)
+        assert sold is not None
+        assert (sold.order, sold.amount_fen) == (6, 2000)
+
+
+def test_orders_are_numbered_above_a_standing_whose_records_are_lost(store: Store) -> None:
+    store.sell(NAME, 1000)
+    village = Village()
+    village.meter(0)
+    fields = dict.fromkeys(("credit_fen", "debit_fen", "residue_e7", "residue_e11"), 0)
+    fields |= dict.fromkeys(("household", "grade", "marks", "debt_fen", "debt_week_fen"), 0)
+    fields |= dict.fromkeys(("since_t2000", "state", "relay", "tariff"), 0)
+    village.write(
+        RecordKind.STANDING,
+        {**fields, "order": 8, "header_mac": MAC, "multiplier": 1, "source": 3},
+    )
+    bring(store, village)
+    assert find_order(store, NAME) is None, "order 1 was redeemed, or never will be"
+    assert store.sell(NAME, 2000) == 9
+    village.write(
+        RecordKind.STANDING,
+        {**fields, "order": 0, "header_mac": UNTOLD_MAC, "multiplier": 1, "source": 3},
+    )
+    bring(store, village, 2)
+    assert account(store)["untold"] == 1
+    assert store.sell(NAME, 2000) == 10
