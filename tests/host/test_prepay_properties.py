@@ -358,7 +358,7 @@ def test_p7_a_top_up_counts_once(orders: list[tuple[int, int]]) -> None:
         assert ledger.credit_fen[0] == expected_fen
 
 
-@lasting
+@settings(lasting, max_examples=200)
 @given(tariff_files(), READINGS, KINDS, st.data())
 def test_p8_a_restart_anywhere_charges_nothing_twice(
     tariff: TariffFile, readings: list[tuple[int, list[int]]], kind: int, data: st.DataObject
