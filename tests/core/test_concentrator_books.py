@@ -16,7 +16,7 @@ from concentrator.books.registry import Registry
 from concentrator.books.tariffs import Tariffs, file_name, name_of
 from concentrator.storage.journal import RESERVE_BLOCKS, Journal
 from harness import check, equal
-from memory_storage import Storage
+from memory_storage import PowerCut, Storage
 from prepay import policy as rules
 from prepay.ledger import CHARGED, FIRST, Ledger
 from prepay.policy import Policy
@@ -403,4 +403,64 @@ def test_what_was_used_elsewhere() -> None:
     check(station.books.set_used(INDEX, 1199000, period_t2000, 0))
     station.read(2000)
     equal(station.ledger.debit_fen[INDEX], 130)
+    check_restart(station)
+
+
+def _change(station: Station, _wh: int) -> None:
+    """A household that changes: its terms and its quota, in two records."""
+    station.books.set_terms(INDEX, 1, 0, 1, 0, 0)
+
+
+def _free_reading(station: Station, wh: int) -> None:
+    """A reading whose energy is free, and durable: three records at most."""
+    station.read(wh)
+    station.journal.sync()
+
+
+def test_a_power_cut_leaves_all_of_a_change_or_none() -> None:
+    for act in (_change, _free_reading):
+        for percent in (0, 30, 60, 90, 100):
+            station = Station(tariff=QUOTAS)
+            if act is _free_reading:
+                check(station.books.set_terms(INDEX, 1, 0, 1, 0, 0))
+            station.wait(61 * DAY_S)
+            station.read(10)
+            check(station.journal.sync())
+            before = tables(station)
+            station.storage.cut = 0
+            station.storage.kept_percent = percent
+            try:
+                act(station, 1000)
+                check(False, "no power cut")
+            except PowerCut:
+                pass
+            station.storage.cut = -1
+            station.restart()
+            if tables(station) == before:
+                check(percent < 100)
+                # The meter goes on showing what was lost.
+                act(station, 0)
+            whole = Station(tariff=QUOTAS)
+            if act is _free_reading:
+                check(whole.books.set_terms(INDEX, 1, 0, 1, 0, 0))
+            whole.wait(61 * DAY_S)
+            whole.read(10)
+            act(whole, 1000)
+            equal(station.ledger.quota[INDEX], whole.ledger.quota[INDEX], percent)
+            equal(station.ledger.free[INDEX], whole.ledger.free[INDEX], percent)
+            equal(station.ledger.flags[INDEX], whole.ledger.flags[INDEX], percent)
+
+
+def test_a_change_that_the_flash_refuses_is_none() -> None:
+    station = Station(tariff=QUOTAS)
+    station.wait(61 * DAY_S)
+    station.read(10)
+    check(station.journal.sync())
+    before = tables(station)
+    station.storage.failing = "j"
+    check(not station.books.set_terms(INDEX, 1, 0, 1, 0, 0))
+    check(not station.books.set_used(INDEX, 5, station.ledger.period_t2000[INDEX], 0))
+    equal(tables(station), before)
+    station.storage.failing = ""
+    check(station.books.set_terms(INDEX, 1, 0, 1, 0, 0))
     check_restart(station)
