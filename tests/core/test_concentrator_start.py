@@ -10,14 +10,20 @@ import sys
 from array import array
 
 import main
+from card.image import REFUND
+from card_world import header, memory
 from concentrator.console.commands import Commands
 from concentrator.lamps import LOOK
 from concentrator.storage.checkpoint import file_name
-from concentrator_world import Bench
+from concentrator_world import Bench, Meter
 from harness import check, equal
 from ports import Unreadable
 from prepay.ledger import CHARGED
 from uplink.record import RECORD_SIZE, STATUS_UNKNOWN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SMALL = sys.maxsize < 1 << 32  # an emulated board is slow
 METERS = 3
@@ -233,3 +239,79 @@ def test_books_that_are_behind_stay_so() -> None:
         bench.restart()
         check(not bench.app.books.behind)
     equal(bench.insert(bench.card(2, 5000))[1], 1)
+
+
+def acts(bench: Bench) -> "list[Callable[[], object]]":
+    """Whatever changes tables, one after the other."""
+    run = Commands(bench.app).run
+    forged = bench.card(9, 7777)
+    forged[70] ^= 1
+    return [
+        lambda: bench.insert(bench.card(2, 700)),
+        lambda: bench.insert(forged),
+        lambda: run("account set 18 debt_fen 300"),
+        lambda: charge(bench, 0, 90),
+        lambda: bench.insert(bench.card(3, 800)),
+        lambda: bench.insert(forged),
+        lambda: charge(bench, 1, 50),
+        lambda: run("account set 19 grade 2"),
+        lambda: run("meter exchange 18 000000000077 " + kwh(bench.meters[1])),
+        lambda: run("supply 17 cut"),
+        lambda: bench.insert(memory(header(4, 60, REFUND))),
+        lambda: charge(bench, 2, 70),
+        lambda: run("meter remove 19"),
+        lambda: run("supply 17 restore"),
+        lambda: bench.app.books.set_behind(True),
+    ]
+
+
+def kwh(meter: Meter) -> str:
+    """What its display shows: all, and of each rate."""
+    return " ".join(
+        [str(wh // 1000) + "." + str(1000 + wh % 1000)[1:3] for wh in (sum(meter.wh), *meter.wh)]
+    )
+
+
+def counted(bench: Bench) -> "list[bytes]":
+    """The tables, and the count of cards that are not genuine."""
+    found = tables(bench)
+    found.append(bytes(memoryview(bench.app.books.illegal)))
+    found.append(bytes(bench.app.books.standing))
+    return found
+
+
+def test_whatever_comes_between_the_parts_counts_once() -> None:
+    """It begins behind so many parts, and goes on with a part between one act and the next."""
+    parts = 40
+    for lead in range(0, parts, 9 if SMALL else 1):
+        bench = village()
+        app = bench.app
+        equal(app.settings.change_all([("debt_percent", "50"), ("emergency_fen", "500")]), "")
+        app.configure()
+        app.login.key = b""
+        check(app.keeper.begin())
+        seq = app.journal.durable_seq
+        step = app.keeper.step
+        app.keeper.step = lambda *_: 1000  # type: ignore[method-assign]  # only as the test says
+        for _ in range(lead):
+            if app.checkpoint.busy:
+                step(bench.ticks, -1)
+        for act in acts(bench):
+            act()
+            if app.checkpoint.busy:
+                step(bench.ticks, -1)
+        while app.checkpoint.busy:
+            step(bench.ticks, -1)
+        equal(app.checkpoint.seq, seq)
+        expected = counted(bench)
+        check(app.journal.sync())
+        bench.restart()
+        equal(bench.app.checkpoint.seq, seq)
+        found = counted(bench)
+        files = {name: data for name, data in bench.storage.files.items() if name[0] != "k"}
+        bench.storage.files = files
+        bench.restart()
+        alone = counted(bench)
+        for column in range(len(found)):
+            equal(alone[column], expected[column], ("the records", lead, column))
+            equal(found[column], expected[column], ("the checkpoint", lead, column))
