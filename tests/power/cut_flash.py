@@ -21,6 +21,8 @@ class Flash:
         """`cut_at`: the operation, from 0, that is not completed; -1: none."""
         self.data = data
         self.operations = 0
+        self.blocks = BLOCKS
+        self.programmed = self.erased = 0  # bytes
         self.fails = False
         self.reads_fail = False
         # A file that is collected after the cut is closed, and must find nothing to write to.
@@ -46,6 +48,7 @@ class Flash:
         start = block * BLOCK_SIZE + offset
         size = self._allowed(len(buf))
         self.data[start : start + size] = memoryview(buf)[:size]
+        self.programmed += size
         if size < len(buf) and self._tear == "noise":
             self.data[start + size] = buf[size] & 0x5A
         self._count()
@@ -53,7 +56,7 @@ class Flash:
 
     def ioctl(self, operation: int, argument: int) -> int:
         if operation == 4:
-            return BLOCKS
+            return self.blocks
         if operation == 5:
             return BLOCK_SIZE
         if operation == 6:
@@ -62,6 +65,7 @@ class Flash:
             start = argument * BLOCK_SIZE
             size = self._allowed(BLOCK_SIZE)
             self.data[start : start + size] = b"\xff" * size
+            self.erased += size
             self._count()
         return 0
 
