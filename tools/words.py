@@ -33,7 +33,8 @@ msgstr ""
 "Content-Type: text/plain; charset=utf-8\\n"
 "Content-Transfer-Encoding: 8bit\\n"
 """
-# What click says by itself; it looks it up in our catalogue.
+# What click says by itself; it looks it up in our catalogue. Its names of kinds of values stay
+# English: it makes columns of them by counting characters.
 _OF_CLICK = (
     *("Usage:", "Options", "Commands", "Aborted!", "Error", "Repeat for confirmation"),
     *("Error: {message}", "Show this message and exit.", "Show the version and exit."),
@@ -41,7 +42,7 @@ _OF_CLICK = (
     *("Invalid value: {message}", "Invalid value for {param_hint}: {message}"),
     *("Missing argument", "Missing option", "Missing parameter", "default: {default}", "required"),
     *("No such option {name!r}.", "No such option: {name}", "env var: {var}"),
-    *("{name} {filename!r} does not exist.", "file", "directory", "path"),
+    *("{name} {filename!r} does not exist.",),
     *("Error: The two entered values do not match.", "Error: invalid input"),
     *("Press any key to continue...", "{name} {filename!r} is a directory."),
     *("{value!r} is not a valid {number_type}.", "{value} is not in the range {range}."),

@@ -25,7 +25,9 @@ _WORD = re.compile(r"[\x21-\x7e]+|\s+|.[，。；：、）]*")
 def texts_of(command: click.Command) -> list[str]:
     """Return the English texts which the help of a command shows, without its subcommands'."""
     options = (getattr(one, "help", None) for one in command.params)
-    texts = [command.help, *options, _HELP_OPTION]
+    defaults = (getattr(one, "show_default", None) for one in command.params)
+    told = (default for default in defaults if isinstance(default, str))
+    texts = [command.help, *options, *told, _HELP_OPTION]
     said = [part for part in _parts_of(command.epilog) if _is_said(part)]
     return [*(_flat(text) for text in texts if text), *said]
 
@@ -89,6 +91,8 @@ def _twin(command: click.Command, ctx: click.Context, width: int) -> Any:
     for option in (*twin.params, twin._help_option):
         if isinstance(option, click.Option):
             option.help = _translated(option.help, width - _LEFT_CELLS)
+            if isinstance(option.show_default, str):
+                option.show_default = _(option.show_default)
     return twin
 
 
