@@ -85,7 +85,7 @@ class AuditLog:
             "image": image.hex(),
         }
         with self._locked() as file:
-            # Somebody else may have written since: the chain goes on from the newest line.
+            # Another process may have written since: the chain goes on from the newest line.
             if os.fstat(file).st_size != self._size:
                 self._load()
             self._take(entry)

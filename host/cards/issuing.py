@@ -169,7 +169,7 @@ def write(memory: CardMemory, offset: int, data: bytes) -> None:
 def give_serial(memory: CardMemory, reopen: Callable[[], CardMemory]) -> str:
     """Give a card without a serial number a random one, which it keeps for ever; return it.
 
-    The reader sees the card anew afterwards: `reopen` says who it is then.
+    The reader sees the card as a new one afterwards: `reopen` returns that card.
     """
     if memory.uid not in NAMELESS:
         raise IssueError(

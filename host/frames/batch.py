@@ -78,7 +78,10 @@ class Batch:
 
 
 def peek_concentrator(body: bytes) -> int:
-    """Who claims to have sent `body`, to find the key for `open_body`; not yet authenticated."""
+    """Return the concentrator that `body` names as its sender; it is not authenticated yet.
+
+    It tells which key `open_body` needs.
+    """
     return _open_unchecked(body).concentrator
 
 

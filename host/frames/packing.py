@@ -52,7 +52,7 @@ class PackingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Numbers `seq` to `seq` + `count` - 1, whose records are gone for the `reasons`."""
+    """Records `seq` to `seq` + `count` - 1 are gone, for the `reasons`."""
 
     seq: int
     count: int
@@ -121,7 +121,7 @@ class _Reader:
         return -(value + 1) // 2 if value & 1 else value // 2
 
     def numbers(self, count: int, unit: int = 1) -> bytes:
-        """So many numbers, as words of a payload."""
+        """Return the next `count` numbers, each times `unit`, as 32-bit words of a payload."""
         words = [self.number() * unit & 0xFFFFFFFF for _ in range(count)]
         return struct.pack(f"<{count}I", *words)
 

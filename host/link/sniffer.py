@@ -1,4 +1,4 @@
-"""Who says what on a meter line, and when: bytes and times in, events out.
+"""Tell which side says what on a meter line, and when: bytes and times in, events out.
 
 It only listens, so it works on a line between any master and any meters. The time of a byte is
 when its last bit arrived; what came in one piece is spread back over the time it took to send.

@@ -63,7 +63,7 @@ class AcceleratedClock:
         self.epoch_s = time.time() if epoch_s is None else epoch_s
 
     def now_us(self) -> int:
-        """Microseconds of a clock that nobody sets."""
+        """Return microseconds of a clock that is never set and only goes forward."""
         return time.monotonic_ns() // 1000
 
     def now_t2000(self) -> int:

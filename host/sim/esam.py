@@ -25,7 +25,7 @@ class Esam:
         self._key = key
 
     def cipher1(self, random1: bytes, factor: bytes) -> bytes:
-        """What proves that the utility is who it says: 8 bytes."""
+        """Return the 8 bytes that prove the identity of the utility."""
         return self._digest(b"auth", random1 + factor)[:8]
 
     def random2(self, number: int) -> bytes:

@@ -84,7 +84,7 @@ class History:
             self.timed = [kept, *self.timed[: TIMED_LIMIT - 1]]
 
     def keep_instant(self, kept: Freeze) -> None:
-        """Keep the registers because somebody asks for it now."""
+        """Keep the registers of this moment, as a command asks."""
         self.instants = [kept, *self.instants[: INSTANTS_LIMIT - 1]]
 
     def clear(self) -> None:

@@ -27,7 +27,7 @@ GAP_LIMIT_US = 500_000
 _US = 1_000_000
 _MASTER = -1
 _STRANGER = -2
-_LOST = -1  # a byte nobody hears
+_LOST = -1  # a byte that does not arrive
 _NEVER_US = 1 << 62
 
 
@@ -38,7 +38,7 @@ class LineFaults:
     drop_byte: float = 0.0  # of each byte, in both directions
     flip_bit: float = 0.0  # in each byte, in both directions
     lost_request: float = 0.0  # no meter hears it
-    lost_reply: float = 0.0  # the meter has acted, and nobody hears
+    lost_reply: float = 0.0  # the meter has acted, and its reply does not arrive
     late_reply: float = 0.0  # by up to `late_limit_ms` more
     foreign_reply: float = 0.0  # carries the address of no meter here
     stale_reply: float = 0.0  # is the one before, once more
@@ -166,9 +166,10 @@ class Line:
         return _heard(values)
 
     def next_us(self) -> int | None:
-        """When the next request or reply is over, None while the line is quiet.
+        """Return the time when the next request or reply is over; None while the line is quiet.
 
-        Who jumps there misses nothing; who looks in between hears the bytes up to then.
+        A caller may let time jump there and misses nothing; one that reads earlier gets the bytes
+        that were sent up to then.
         """
         next_us = self._due()[1]
         return None if next_us == _NEVER_US else max(next_us, self.clock.now_us())

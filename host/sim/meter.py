@@ -60,10 +60,10 @@ class Meter:
     faulty_relay      the relay stays where it is, whatever is commanded
     blank             its registers of energy cannot be read: it sends FF for them
     broken            it neither counts nor answers
-    relay_delay_s     the relay moves so much later than commanded, and is told of only then
+    relay_delay_s     the relay moves and is reported this long after the command
     reply_delay_ms    from the end of the request to the first byte of the reply
     password          PA P0 P1 P2 as on the wire; other levels have none until 18H gives one
-    button            closing is only permitted by the bus: somebody presses the button
+    button            a command only permits closing: the button has to be pressed then
     zero_expiry       a relay command whose expiry is all zero is accepted
     programming       the programming key is pressed: the address can be written
     complete          every identifier of the catalogue has a value, zeros if there is no other
@@ -196,7 +196,7 @@ class Meter:
     # --- the relay -----------------------------------------------------------------------------
 
     def press_button(self) -> None:
-        """Somebody presses the button: the relay closes if that is permitted."""
+        """Press the button of the meter: the relay closes if that is permitted."""
         if self.relay.permitted:
             self.switch(False)
 

@@ -1,4 +1,4 @@
-"""Which meters are on a simulated line: from a YAML file, checked, or so many of one kind.
+"""The meters of a simulated line, from a YAML file that is checked, or a number of one kind.
 
     baud: 2400
     faults: {late_reply: 0.01}
@@ -9,7 +9,8 @@
         count: 5
         clock_offset_s: -30
 
-A meter's keys are those of `MeterPlan`; `count` makes so many with addresses that follow.
+A meter's keys are those of `MeterPlan`; `count` makes several, with addresses one after
+another.
 """
 
 from dataclasses import fields, replace

@@ -27,7 +27,7 @@ class Silent(Exception):
 
 
 class Speaker:
-    """Answers for one meter. `more` is set by a function whose reply is followed up."""
+    """Builds the replies of one meter; `more` is set when a reply needs follow-up frames."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter

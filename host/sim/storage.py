@@ -20,7 +20,7 @@ BLOCK_SIZE = 4096
 # What reads answer instead of a count.
 NOT_THERE = -1
 UNREADABLE = -2
-# Blocks of a flash whose size nobody limits: 4 MiB.
+# The blocks of a flash that is given no other size: 4 MiB.
 UNLIMITED_BLOCKS = 1024
 
 
