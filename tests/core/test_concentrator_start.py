@@ -267,9 +267,10 @@ def acts(bench: Bench) -> "list[Callable[[], object]]":
 
 def kwh(meter: Meter) -> str:
     """What its display shows: all, and of each rate."""
-    return " ".join(
-        [str(wh // 1000) + "." + str(1000 + wh % 1000)[1:3] for wh in (sum(meter.wh), *meter.wh)]
-    )
+    texts = []
+    for wh in (sum(meter.wh), meter.wh[0], meter.wh[1]):
+        texts.append(str(wh // 1000) + "." + str(1000 + wh % 1000)[1:3])
+    return " ".join(texts)
 
 
 def counted(bench: Bench) -> "list[bytes]":
