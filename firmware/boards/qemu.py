@@ -85,6 +85,15 @@ def _switch_on(base: int) -> object:
     return None
 
 
+@micropython.viper
+def _copy(buf: ptr32, base: int, words: int) -> object:
+    """Fill `buf` from memory, about as quickly as a real flash in C: littlefs reads a lot."""
+    source = ptr32(base)
+    for index in range(words):
+        buf[index] = source[index]
+    return None
+
+
 class Uart:
     """A `Channel` on one of the UARTs, which holds a single byte received."""
 
@@ -122,8 +131,7 @@ class Flash:
 
     def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
         """Fill `buf` from `offset` in `block`."""
-        start = block * _BLOCK_SIZE + offset
-        buf[:] = self._memory[start : start + len(buf)]
+        _copy(buf, _FLASH + block * _BLOCK_SIZE + offset, len(buf) >> 2)
         return 0
 
     def writeblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
