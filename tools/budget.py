@@ -3,15 +3,17 @@
     .venv/bin/python -m tools.budget [--json] [--note]
 
 Figures are exact and the same on every machine: bytes of the frozen image by the linker's table,
-bytes of heap and instructions on the emulated Cortex-M3, one instruction a nanosecond. With
---note the figures are written into the table as the ones known; a budget is changed by hand, in
-the commit that explains why.
+bytes of heap and instructions on the emulated Cortex-M3, one instruction a nanosecond, and what a
+life of 256 meters costs a flash, on a real MicroPython (tests/flash/life.py says which life).
+With --note the figures are written into the table as the ones known; a budget is changed by hand,
+in the commit that explains why.
 """
 
 import argparse
 import ast
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host.link.emulator import BoardError
-from tools import stubs
+from tools import micropython, stubs
 from tools.debian import FetchError
 from tools.image import ImageError, build_emulated
 from tools.qemu import MeasuringEmulator
@@ -64,8 +66,41 @@ from parts import cost
 print(cost({name!r}))
 """
 
+# Bytes that an hour of readings takes and does not give back at once, those of the village's own
+# meters left out; the heap is not collected meanwhile.
+_CHURN = """\
+import gc
+import village
+v = village.Village(16)
+meters = v.board.meters
+own = [0]
+def weigh(name):
+    function = getattr(meters, name)
+    def weighed(buf):
+        before = gc.mem_alloc()
+        size = function(buf)
+        own[0] += gc.mem_alloc() - before
+        return size
+    setattr(meters, name, weighed)
+weigh("write")
+weigh("read_into")
+for _ in range(3):
+    v.round()
+gc.collect()
+gc.disable()
+own[0] = 0
+before = gc.mem_alloc()
+v.round()
+print((gc.mem_alloc() - before - own[0]) // 16)
+gc.enable()
+"""
+
 # What a module may grow by, beyond the half of its size, before somebody has to look.
 _ROOM = 512
+
+_WEAR_BLOCKS = 384
+_WEAR_DAYS = 5
+_ERASURES = 100_000
 
 _SYMBOL = re.compile(r"^[0-9a-f]+ (?P<size>[0-9a-f]+) \w (?P<name>[\w.]+)$")
 _KIND = r"(?:fun_data|const_\w+_table_data|const_obj|proto_fun|children|frozen_module)_"
@@ -133,15 +168,52 @@ def measure() -> dict[str, int]:
             board.soft_reset()
             free = int(board.run(_FREE.format(count=count), 600.0))
             figures[f"free_heap_{count}_meters_bytes"] = free
+        board.soft_reset()
+        figures["heap_churn_bytes_a_reading"] = int(board.run(_CHURN, 60.0))
     with MeasuringEmulator(image, counting=True) as board:
         for name in ("reading", "charge", "redemption", "pack", "idle_step"):
             board.soft_reset()
             figures[f"instructions_{name}"] = int(board.run(_MEASURE.format(name=name), 600.0))
+    figures |= flash_figures()
     for name, size in sorted(by_module.items()):
         figures[f"frozen_bytes {name or '(shared)'}"] = size
     for name, size in imports.items():
         figures[f"import_heap_bytes {name}"] = size
     return figures
+
+
+def flash_figures() -> dict[str, int]:
+    """What 256 meters read every 15 minutes cost the flash, as tests/flash/life.py lives it.
+
+    Wear is that of some days on 1.5 MiB with a head-end. The years are those until the hottest
+    block of these days has been erased 1e5 times, as if it stayed the hottest for ever. An outage
+    lasts until the first record has to go; all of it is lived.
+    """
+    programmed, erased, readings, hottest = _live("wear", _WEAR_BLOCKS, _WEAR_DAYS)
+    return {
+        "flash_programmed_bytes_a_reading": -(-programmed // readings),
+        "flash_erased_bytes_a_reading": -(-erased // readings),
+        "hottest_block_years_1e5": _ERASURES * _WEAR_DAYS // hottest // 365,
+        "outage_hours_1mib_256_meters": _live("outage", 256)[0] // 3600,
+        "outage_hours_4mib_256_meters": _live("outage", 1024)[0] // 3600,
+    }
+
+
+def _live(*arguments: str | int) -> list[int]:
+    """The figures that tests/flash/life.py prints."""
+    command = (micropython.ensure(), "-X", "heapsize=2M", "tests/flash/life.py", *arguments)
+    try:
+        done = subprocess.run(
+            [str(word) for word in command],
+            cwd=FIRMWARE.parent,
+            env={**os.environ, "MICROPYPATH": "firmware:tests/core:.frozen"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BudgetError(f"{command}: {error}") from error
+    return [int(word) for word in done.stdout.split()]
 
 
 def frozen_bytes(content: Path) -> dict[str, int]:

@@ -17,6 +17,13 @@ REQUIRED = {
     "instructions_reading": 12_000,
     "instructions_charge": 15_000,
     "instructions_idle_step": 2_000,
+    "instructions_redemption": 3_000_000,
+    "heap_churn_bytes_a_reading": 300,
+    "flash_programmed_bytes_a_reading": 60,
+    "flash_erased_bytes_a_reading": 100,
+    "hottest_block_years_1e5": 20,
+    "outage_hours_1mib_256_meters": 40,
+    "outage_hours_4mib_256_meters": 168,
 }
 
 
@@ -40,6 +47,9 @@ def test_the_budgets_are_those_promised() -> None:
     assert [row.name for row in rows.values() if row.floor] == [
         "free_heap_256_meters_bytes",
         "free_heap_512_meters_bytes",
+        "hottest_block_years_1e5",
+        "outage_hours_1mib_256_meters",
+        "outage_hours_4mib_256_meters",
     ]
 
 
