@@ -36,6 +36,9 @@ _HEADEND = {
     "away": 0.02,
 }
 _STORAGE = {
+    "read": 0.002,
+    "names": 0.002,
+    "size": 0.002,
     "append": 0.02,
     "torn_append": 0.02,
     "replace": 0.02,
@@ -48,6 +51,7 @@ _OURS = {
     "restarts_a_day": 4.0,
     "failures_a_day": 2.0,
     "nth_failures_a_day": 4.0,
+    "start_failures": 0.3,
     "clock_loss": 0.5,
     "clock_steps_a_day": 2.0,
     "bad_cards_a_day": 6.0,

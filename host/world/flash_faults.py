@@ -17,7 +17,7 @@ from host.world.checks.flash import records_of
 if TYPE_CHECKING:
     from concentrator.app import App
 
-_OPERATIONS = ("append", "append", "replace", "remove", "put")
+_OPERATIONS = ("append", "append", "replace", "remove", "put", "read", "names", "size")
 _NTH = 60
 _KIND_AT = 8
 
@@ -38,9 +38,13 @@ class FlashFaults:
         return operation
 
     def fail_nth(self) -> None:
-        """Have one of the next changes fail, or all from it on until the next restart."""
-        stays = self._random.random() < 0.25
-        self._storage().plan_change_failure(self._random.randrange(_NTH), stays)
+        """Have one of the next operations fail, or all from it on until the next restart."""
+        storage = self._storage()
+        after, stays = self._random.randrange(_NTH), self._random.random() < 0.25
+        if self._random.random() < 0.5:
+            storage.plan_look_failure(after, stays)
+        else:
+            storage.plan_change_failure(after, stays)
 
     def turn_bit(self, app: "App", acked_seq: int) -> str:
         """Turn a bit of a stored file; return the file's name, "": nothing was spoilt."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from concentrator.books.books import Books
+from concentrator.books.charging import REFUSED
 from concentrator.uplink import Uplink
 
 from host.cli import cli
@@ -26,7 +28,7 @@ from host.world.world import World
 
 KEY = bytes(range(32))
 # Days and meters of a world of each scenario.
-SIZES = {"away": (1, 2)}
+SIZES = {"alone": (2, 2), "away": (3, 2), "small-flash": (2, 2)}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -35,6 +37,15 @@ def test_the_scenario_holds(name: str, seed: int) -> None:
     days, meters = SIZES[name]
 
     World(seed, days, meters, scenario=name).run()
+
+
+@pytest.mark.slow
+def test_two_months_alone() -> None:
+    """The flash is written over many times; everybody is charged to the digit and cut in time."""
+    report = World(1, days=60, meters=4, scenario="alone").run()
+
+    assert report["world"]["records READING"] > 10_000
+    assert report["world"]["cuts for reason 3"] > 10
 
 
 def test_the_help_tells_every_scenario() -> None:
@@ -46,7 +57,10 @@ def test_the_help_tells_every_scenario() -> None:
 
 
 def test_a_failed_scenario_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Uplink, "acked_seq", property(lambda self: 1 << 30))
+    def fails(self: World, _: object) -> None:
+        raise Violation("room", "on purpose")
+
+    monkeypatch.setattr(World, "run", fails)
     arguments = ["sim", "run", "--scenario", "away", "--days", "1", "--meters", "1"]
 
     result = CliRunner().invoke(cli, arguments)
@@ -84,6 +98,16 @@ def test_money_that_is_let_go_for_room_is_seen(monkeypatch: pytest.MonkeyPatch) 
     found = violation("away", days=4)
 
     assert (found.invariant, "was let go" in found.what) == ("head-end", True)
+
+
+def test_readings_that_find_no_room_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(self: Books, *of: Any) -> int:
+        self.refused += 1
+        return REFUSED
+
+    monkeypatch.setattr(Books, "take_reading", refuses)
+
+    assert violation("small-flash").invariant == "room"
 
 
 def test_books_of_the_head_end_that_are_wrong_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@
                 cut; who pays is switched on again (`supply`)
     journal     a sequence number never stands for two records, nothing durable is lost
     head-end    it holds what the journal holds, without gap, and nothing is deleted before
+    room        no reading is refused for long because the flash is full
     recovery    after a restart the tables are what the durable records say
 
 Everything is computed from the records as the host parses them off the simulated flash. Nothing
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 STOPPED_FLAG = 1
 GUARD_FLAG = 2
 _DESIRED_OPEN = 0x10
+_US = 1_000_000
+# Within this time a flash that works has made room for readings.
+ROOM_LIMIT_S = 3 * 3600
 # The tier period of a reading that was replayed while its tariff could not be read.
 UNKNOWN_PERIOD = 3
 
@@ -64,6 +68,8 @@ class Checkers:
         self._healthy_since_us = 0
         self._now_us = 0
         self._touched: set[int] = set()
+        self._readings = 0  # since the start, when it was looked last
+        self._room_us = 0  # when one was written
         self._follower = Follower()
         self._appliers = {
             RecordKind.METER: self.money.apply_meter,
@@ -112,8 +118,20 @@ class Checkers:
     def tick(self, app: "App", now_us: int) -> None:
         """Every now and then: no verdict is overdue, and the head-end's books are the same."""
         self._above.compare(app, self.accounts)
+        self._check_room(app, now_us)
         for index, account in self.accounts.items():
             self._supply.tick(index, account, now_us, self._healthy_since_us)
+
+    def _check_room(self, app: "App", now_us: int) -> None:
+        """No reading is refused for long while the flash does what it is told."""
+        books = app.books
+        if books.readings != self._readings or not books.refused:
+            self._readings = books.readings
+            self._room_us = now_us
+        elif now_us - max(self._room_us, self._healthy_since_us) > ROOM_LIMIT_S * _US:
+            raise Violation(
+                "room", f"{books.refused} readings found no room, blocks {app.journal.room}"
+            )
 
     def relay_moved(self, index: int, is_open: bool, now_us: int) -> None:
         """The relay of the account's meter has moved."""
