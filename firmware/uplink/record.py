@@ -98,6 +98,7 @@ SOURCE_CARD = const(1)
 # STANDING.source
 SOURCE_TOLD = const(1)  # what the head-end, or another concentrator, knew of the account
 SOURCE_NEW = const(2)  # somebody said that it has bought nothing anywhere
+SOURCE_HERE = const(3)  # told upwards: it changes nothing here
 # Bits of STANDING.marks.
 STANDING_GUARD = const(0x01)
 STANDING_STOPPED = const(0x02)

@@ -88,6 +88,10 @@ def households(store: Store) -> list[Household]:
             readings=row["readings"],
             last_t2000=row["last_t2000"],
         )
+    # What was told as a whole was redeemed, also where the record of it is lost.
+    told: dict[str, int] = {}
+    for row in store.rows(sa.select(schema.standings)):
+        told[row["account"]] = max(row["order"], told.get(row["account"], 0))
     redeemed: set[tuple[str, int]] = set()
     for row in store.rows(sa.select(schema.top_ups)):
         redeemed.add((row["account"], row["order"]))
@@ -96,7 +100,8 @@ def households(store: Store) -> list[Household]:
     for row in store.rows(sa.select(schema.orders)):
         one = found.setdefault(row["account"], Household(row["account"]))
         one.sold_fen += row["amount_fen"]
-        if (row["account"], row["order"]) not in redeemed:
+        known = row["order"] <= told.get(row["account"], 0)
+        if not known and (row["account"], row["order"]) not in redeemed:
             one.unredeemed_fen += row["amount_fen"]
     return [found[name] for name in sorted(found)]
 

@@ -174,6 +174,8 @@ class Life:
             books.show_card(index)
         elif chosen == 15:
             self.tell(index)
+            books.telling = one.registry.count
+            books.tell_next()
         elif chosen == 16 and one.registry.count < ROWS:
             self.add(one.registry.count, 4)
         elif chosen == 17:

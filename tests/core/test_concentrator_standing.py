@@ -15,6 +15,7 @@ from harness import check, equal
 from prepay import policy as rules
 from prepay.ledger import GUARD, STOPPED
 from uplink import record
+from uplink.session import IDLE
 
 INDEX = 0
 NAME = "000000000017"
@@ -270,6 +271,63 @@ def test_what_is_no_standing_is_refused() -> None:
     bench.storage.failing = ""
     bench.restart()
     equal(bench.app.books.last_order(INDEX), UNTOLD)
+
+
+class Session:
+    """What the uplink needs of one that the head-end has answered: `acked_seq`."""
+
+    def __init__(self, acked_seq: int) -> None:
+        self.acked_seq = acked_seq
+        self.tx_size = 0
+        self.stale = False
+
+    def reset(self) -> None:
+        """Nothing to do."""
+
+    def poll(self, now_ticks: int) -> int:
+        """Nothing to bring."""
+        return IDLE
+
+
+class Channel:
+    """A connection that stands."""
+
+    connection = 1
+    waiting = 0
+
+
+def test_a_head_end_that_forgot_is_told_every_standing_once() -> None:
+    """Its database came back from a copy, and the journal has let go what it lost."""
+    bench = Bench(meters=3)
+    bench.read_all()
+    equal(bench.insert(bench.card(1, 500)), (codes.OK, 1))
+    bench.read_all()
+    app = bench.app
+    said(bench, "meter remove 18")
+    check(app.journal.sync())
+    uplink = app.uplink
+    uplink._channel = Channel()
+    uplink.session = session = Session(app.journal.durable_seq)
+    for acked_seq, told in ((app.journal.durable_seq, 0), (app.journal.first_seq, 0), (0, 2)):
+        session.acked_seq = acked_seq
+        first_seq = app.journal.next_seq
+        before = row(bench)
+        for _ in range(9):
+            uplink.step(0)
+        equal(app.journal.next_seq - first_seq, 3 * told, acked_seq)
+        equal(row(bench), before, "it changes nothing here")
+    check(app.journal.sync())
+    buf = bytearray(record.RECORD_SIZE)
+    found = []
+    for seq in range(first_seq, app.journal.next_seq):
+        check(app.journal.read_into(seq, buf))
+        if record.kind_at(buf, 0) == record.STANDING:
+            equal(record.standing_at(buf, 0)[10], record.SOURCE_HERE)
+            found.append((record.index_at(buf, 0), record.standing_at(buf, 0)[0]))
+    equal(found, [(2, 0), (0, 1)])
+    relay = app.registry.relay[INDEX]
+    bench.restart()
+    equal((row(bench), bench.app.registry.relay[INDEX]), (before, relay))
 
 
 def test_a_standing_told_is_one_joined_group_of_records() -> None:

@@ -250,6 +250,30 @@ def test_orders_are_numbered_above_all_that_devices_know(tmp_path: Path) -> None
         assert (sold.order, sold.amount_fen) == (6, 2000)
 
 
+def test_what_was_lost_of_an_account_is_made_good_by_its_standing(tmp_path: Path) -> None:
+    """Records 4 to 6 are known to nobody any more; the concentrator told what became of them."""
+    village = village_of(1, 0)
+    with Store(tmp_path / "village.db") as store:
+        for order in (1, 2):
+            assert store.sell(NAME, 10000) == order
+        bring(store, village)
+        (one,) = standings(store, 7)
+        with store.engine.begin() as connection:
+            gap = {"concentrator": 7, "first_seq": 4, "last_seq": 6, "reasons": 0}
+            connection.execute(sa.insert(schema.gaps), gap)
+            connection.execute(sa.update(schema.concentrators).values(acked_seq=6))
+        after = Village(first_seq=7, orders={0: 2}, credit_fen={0: 20000}, debit_fen={0: 70})
+        fields = {"order": 2, "credit_fen": 20000, "debit_fen": 70, "source": 3}
+        after.write(RecordKind.STANDING, {**one.fields[RecordKind.STANDING], **fields})
+        after.reading(0, 5)
+        bring(store, after, 2)
+        found = reconcile(store)
+        assert found.differences == ["concentrator 7: records 4 to 6 are lost"]
+        (home,) = found.households
+        assert (home.balance_fen, home.unredeemed_fen) == (20000 - 75, 0)
+        assert store.sell(NAME, 100) == 3
+
+
 def test_orders_are_numbered_above_a_standing_whose_records_are_lost(store: Store) -> None:
     store.sell(NAME, 1000)
     village = Village()

@@ -36,7 +36,12 @@ _LIMITS_WRONG = "these figures are no standing: take them from the head-end or `
 
 
 class Standings(Supply):
-    """Tells and takes over what an account is."""
+    """Tells and takes over what an account is.
+
+    telling     accounts whose standing is still to be told upwards, by their rows from the last
+    """
+
+    telling = 0
 
     def standing_of(self, index: int) -> bytes:
         """The standing, STANDING_SIZE bytes."""
@@ -108,6 +113,19 @@ class Standings(Supply):
         """Say that the account has bought nothing anywhere; false: the storage refuses."""
         return self._write_standing(index, self._standing_records(index, record.SOURCE_NEW))
 
+    def tell_next(self) -> bool:
+        """Write the standing of one more account for the head-end, which has lost records of it.
+
+        False: room is short, it waits.
+        """
+        index = self.telling - 1
+        if self.registry.active[index]:
+            records = self._standing_records(index, record.SOURCE_HERE)
+            if self.journal.is_short or not self._put_standing(index, records):
+                return False
+        self.telling = index
+        return True
+
     def _standing_records(self, index: int, source: int) -> bytearray:
         """Three records with the payloads of the standing."""
         ledger = self.ledger
@@ -155,8 +173,8 @@ class Standings(Supply):
         )
         return records
 
-    def _write_standing(self, index: int, records: bytearray) -> bool:
-        """Make the three records durable, then the account what they say."""
+    def _put_standing(self, index: int, records: bytearray) -> bool:
+        """Put the three records, joined, into the journal; false: there is no room."""
         journal = self.journal
         offset = self._place()
         for place in range(len(_PARTS)):
@@ -170,7 +188,11 @@ class Standings(Supply):
             journal.add(self._time(), kind, index, 0 if is_last else JOINED)
             if not is_last:
                 offset = journal.place()
-        if not self._settle(len(_PARTS)):
+        return True
+
+    def _write_standing(self, index: int, records: bytearray) -> bool:
+        """Make the three records durable, then the account what they say."""
+        if not self._put_standing(index, records) or not self._settle(len(_PARTS)):
             return False
         self._apply_standing(index, records, 0, self._time())
         self._apply_standing_registers(index, records, _REGISTERS)
@@ -190,7 +212,7 @@ class Standings(Supply):
             grade,
             multiplier,
             marks,
-            _,
+            source,
             debt_fen,
             debt_week_fen,
             since_t2000,
@@ -199,6 +221,8 @@ class Standings(Supply):
             tariff,
             _,
         ) = record.standing_at(buf, offset)
+        if source == record.SOURCE_HERE:
+            return
         week = t2000 // _WEEK_S
         ledger.set_money(index, order, credit_fen, debit_fen, debt_fen, week, debt_week_fen)
         ledger.set_header_mac(index, header_mac)
