@@ -154,6 +154,8 @@ class App:
             self._review_cause = max(self._review_cause, cause)
             self.books.policy = policy
         self.books.hoarding_limit_fen = settings.number("hoarding_limit_fen")
+        self.books.doubt_cut_s = 3600 * settings.number("doubt_cut_hours")
+        self.ledger.power_limit_w = settings.number("power_limit_w")
         for poller in self.pollers:
             poller.configure(settings)
         if self.redemption is not None:

@@ -54,6 +54,15 @@ TABLE = (
     ("operator", _SECRET, "00000000", 4, 4, "C0 C1 C2 C3 for relay commands"),
     ("relay_1997", _NUMBER, "0", 0, 1, "1: meters of 1997 have the vendor's relay C028"),
     ("clock_limit_s", _NUMBER, "10", 3, 300, "a meter's clock may differ by so much"),
+    ("power_limit_w", _NUMBER, "60000", 1000, 6553500, "most that a meter can measure"),
+    (
+        "doubt_cut_hours",
+        _NUMBER,
+        "0",
+        0,
+        8760,
+        "without a good reading so long: used up, 0: never",
+    ),
     ("hoarding_limit_fen", _NUMBER, "9999999", 1, 99999999, "most money an account may hold"),
 )
 

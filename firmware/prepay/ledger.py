@@ -27,22 +27,24 @@ FIRST = const(1)  # nothing is charged, the registers are the start
 BILLING_STOPPED = const(2)
 NO_TIME = const(3)
 VALUE_MISSING = const(4)
-EARLIER = const(5)
+EARLIER = const(5)  # by so much ahead that it is the clock, or that nobody lives there
 BACK = const(6)
 TOO_MUCH = const(7)
 OVERFLOW = const(8)
 MISFIT = const(9)
+UNEVEN = const(10)
 OUTCOME_NAMES = (
     "charged",
     "first reading",
     "billing is stopped",
     "the clock is not set",
     "the meter has no value",
-    "the clock went back, or far ahead",
+    "the clock is far ahead",
     "a register went back",
     "more energy than can be",
     "more money than can be",
     "the tariff does not fit",
+    "the rates do not add up to the total",
 )
 
 # Bits of `flags`.
@@ -60,7 +62,7 @@ MONEY_LIMIT_FEN = const(0x3FFFFFFF)
 _TURN_FEN = const(0x100000000)
 _HALF_FEN = const(0x80000000)
 
-# A clock set back by less than this is no doubt: the ledger waits at its own time.
+# While a clock is set back the ledger waits at its own time, and cannot know how long it was.
 _BACK_LIMIT_S = const(3600)
 # A year and a month: longer, either the clock is wrong or nobody lives there.
 _AHEAD_LIMIT_S = const(34560000)
@@ -104,6 +106,10 @@ class Ledger:
     debt_week, debt_week_fen    the week of the last repayment, and what was repaid in it
     multiplier                  CT x PT: energy is the registers' times this
     grade                       the station's of its payers, see the policy
+    power_hw                    the greatest power of the meter, before CT x PT, in 100 W,
+                                0: power_limit_w
+    doubt, candidate            of readings that are not believed, see books/doubt.py; in no
+                                checkpoint
     flags                       STOPPED, GUARD, SCALED, PART, and from bit HOUSEHOLD on which of
                                 the tariff's kinds of household
     state, since_t2000          of the policy, and since when
@@ -135,6 +141,9 @@ class Ledger:
         self.debt_week = array("H", bytes(2 * count))
         self.debt_week_fen = array("I", bytes(4 * count))
         self.multiplier = array("H", bytes(2 * count))
+        self.power_hw = array("H", bytes(2 * count))
+        self.doubt = array("I", bytes(4 * count))
+        self.candidate = array("H", bytes(2 * count))
         self.grade = bytearray(count)
         self.flags = bytearray(count)
         self.state = bytearray(count)
@@ -156,6 +165,7 @@ class Ledger:
         self.rolled = False
         self.closed_wh = 0
         self.closed_debit_fen = 0
+        self.returned_fen = 0
         self.fault_value = 0
         self.fault_limit = 0
         self._registers = array("i")
@@ -187,6 +197,7 @@ class Ledger:
             self.free,
             self.registers_wh,
             self.header_mac,
+            self.power_hw,
         )
 
     def balance_fen(self, index: int) -> int:
@@ -243,7 +254,8 @@ class Ledger:
             row += 1
             tier_limit_wh = tariff.limits_wh[row]
         price = row * rates
-        limit_wh = elapsed_s * self.power_limit_w // 3600 + _SLACK_WH
+        power_w = 100 * self.power_hw[index] or self.power_limit_w
+        limit_wh = elapsed_s * power_w // 3600 + _SLACK_WH
         old_wh = self.registers_wh
         prices_e4 = tariff.prices_e4
         prices_e8_low = tariff.prices_e8_low
@@ -291,7 +303,7 @@ class Ledger:
         elapsed_s = t2000 - start_t2000
         self.fault_value = t2000
         self.fault_limit = start_t2000
-        if elapsed_s < -_BACK_LIMIT_S or elapsed_s > _AHEAD_LIMIT_S:
+        if elapsed_s > _AHEAD_LIMIT_S:
             return EARLIER
         elapsed_s = max(elapsed_s, 0)
         first = self.read_t2000[index] == 0
@@ -347,9 +359,7 @@ class Ledger:
 
     def _measure(self, index: int, elapsed_s: int, first: bool) -> int:
         """Set the energy of each register since the last reading; return the outcome."""
-        # The clock may have been set back meanwhile, by as much as is no doubt.
-        passed_s = max(elapsed_s, _BACK_LIMIT_S)
-        limit_wh = min(passed_s * self.power_limit_w // 3600 + _SLACK_WH, _DELTA_LIMIT_WH)
+        limit_wh = self.limit_wh(index, elapsed_s)
         self._moved_wh = 0
         for register in range(self._fitting.registers):
             value_wh = self._registers[register]
@@ -370,6 +380,55 @@ class Ledger:
             self._energy_wh[RATES_LIMIT + register] = delta_wh
             self._moved_wh += delta_wh
         return CHARGED
+
+    def limit_wh(self, index: int, elapsed_s: int) -> int:
+        """What one register of the account's meter can show more after so long, before CT x PT."""
+        # The clock may have been set back meanwhile.
+        passed_s = max(elapsed_s, _BACK_LIMIT_S)
+        power_w = 100 * self.power_hw[index] or self.power_limit_w
+        return min(passed_s * power_w // 3600 + _SLACK_WH, _DELTA_LIMIT_WH)
+
+    def prepare_again(
+        self,
+        index: int,
+        tariff: Tariff,
+        registers_wh: "array[int]",
+        t2000: int,
+        before: "array[int]",
+        before_wh: "array[int]",
+    ) -> int:
+        """`prepare`, as if nothing had been charged since an earlier state; return the outcome.
+
+        `before` has that state's debit, with what of top-ups since went to a debt, its residues,
+        used_wh, period, read_t2000, quota and free; `before_wh` its registers. `returned_fen` is
+        what was charged too much, and goes back as credit: the debit does not fall.
+        """
+        columns = (
+            self.debit_fen,
+            self.residue_e7,
+            self.residue_e11,
+            self.used_wh,
+            self.period_t2000,
+            self.read_t2000,
+            self.quota,
+            self.free,
+        )
+        at = index * self.rates_limit
+        kept_wh = self.registers_wh[at : at + self.rates_limit]
+        kept = []
+        for place in range(len(columns)):
+            kept.append(columns[place][index])
+            columns[place][index] = before[place]
+        self.set_registers(index, before_wh)
+        outcome = self._prepare_any(index, tariff, registers_wh, t2000)
+        for place in range(len(columns)):
+            columns[place][index] = kept[place]
+        self.set_registers(index, kept_wh)
+        self.returned_fen = max(0, difference_fen(self.debit_fen[index], self.new_debit_fen))
+        self.new_debit_fen = (self.new_debit_fen + self.returned_fen) % _TURN_FEN
+        # A period that has begun already does not end another time.
+        self.rolled &= self.new_period_t2000 != self.period_t2000[index]
+        return outcome
 
     def _divide(self, index: int, tariff: Tariff, start_t2000: int, elapsed_s: int) -> None:
         """Charge the energy, across changes each part in proportion to its time."""
@@ -554,6 +613,10 @@ class Ledger:
         self.grade[index] = grade
         self.multiplier[index] = multiplier
 
+    def set_power(self, index: int, power_limit_w: int) -> None:
+        """Say what the account's meter can measure at most, before CT x PT; 0: as most do."""
+        self.power_hw[index] = min((power_limit_w + 99) // 100, 0xFFFF)
+
     def quota_after(self, index: int, tariff: Tariff, household: int, t2000: int) -> int:
         """The quota of the account's tier period when its kind of household changes at `t2000`.
 
@@ -600,16 +663,17 @@ class Ledger:
         self.flags[index] |= STOPPED
 
     def resume(self, index: int) -> None:
-        """Bill the account again, or another meter's registers: the next reading is a new start.
+        """Bill the account again, from the registers of the last good reading on."""
+        self.flags[index] &= 0xFF ^ STOPPED
+        self.doubt[index] = 0
+
+    def start_anew(self, index: int) -> None:
+        """Bill another meter, or other registers of it: the next reading is their first.
 
         Nothing used before is charged; the tier period goes on.
         """
-        self.flags[index] &= 0xFF ^ STOPPED
-        self.read_t2000[index] = 0
-
-    def start_anew(self, index: int) -> None:
-        """Bill another meter, or other registers of it: the next reading is their first."""
         self.resume(index)
+        self.read_t2000[index] = 0
         at = index * self.rates_limit
         for register in range(self.rates_limit):
             self.registers_wh[at + register] = 0

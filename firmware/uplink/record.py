@@ -21,11 +21,13 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6, 0 0, illegal 2, in a row 2
     LINE      state 1, 0, failures 2, ahead_s 4
     CLOCK     old t2000 4, new t2000 4, source 1
-    ACCOUNT   household 1, grade 1, multiplier 2, guard 1, 0 0 0, debt_fen 4
+    ACCOUNT   household 1, grade 1, multiplier 2, guard 1, 0 0 0, debt_fen 4, power_limit_w 4
     FREEZE    frozen t2000 4, registers_wh 8 x 4
     PLAN      tariff 1, 0 0 0, from t2000 4
     ITEM      identifier 4, count 1, 0 0 0, values 4 x count
     REFUND    as TOP_UP, amount_fen is paid back
+    CORRECTION    amount_fen 4, credit_fen 4, debit_fen 4, residue_e7 4, residue_e11 2, reason 1,
+              0, used_wh 4, period 4, energy_wh 4
     STANDING  order 4, header MAC 8, credit_fen 4, debit_fen 4, residue_e7 4, residue_e11 2,
               household 1, grade 1, multiplier 2, marks 1, source 1, debt_fen 4, debt_week_fen 4,
               since t2000 4, state 1, relay 1, tariff 1, 0
@@ -70,6 +72,7 @@ FREEZE = const(14)
 PLAN = const(15)
 ITEM = const(16)
 REFUND = const(17)
+CORRECTION = const(18)
 STANDING = const(19)
 STANDING_REGISTERS = const(20)
 EVENT = const(26)
@@ -313,6 +316,11 @@ def top_up_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int, int, in
     return order, credit_fen, debit_fen, u32_at(buf, at + 32), debt_week, u32_at(buf, at + 44)
 
 
+def repaid_at(buf: bytearray, offset: int) -> int:
+    """What of a TOP_UP went to a debt, fen."""
+    return u32_at(buf, offset + PAYLOAD + 28)
+
+
 def top_up_mac_at(buf: bytearray, offset: int) -> "memoryview":
     """Header MAC of a TOP_UP or REFUND."""
     at = offset + PAYLOAD + _TOP_UP_MAC
@@ -375,6 +383,11 @@ def quota_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int]":
     return u32_at(buf, at), u32_at(buf, at + 4), u32_at(buf, at + 8), u32_at(buf, at + 12)
 
 
+def rollover_from(buf: bytearray, offset: int) -> int:
+    """Beginning of the period that a ROLLOVER ends, in seconds since 2000."""
+    return u32_at(buf, offset + PAYLOAD)
+
+
 def put_tariff(buf: bytearray, offset: int, number: int, name: bytes, size: int) -> None:
     """Put a TARIFF payload; `name` is the first 8 bytes of the image's SHA-256."""
     at = offset + PAYLOAD
@@ -403,9 +416,19 @@ def put_fault(
     pack_into("<BBHII", buf, at, reason, stopped, 0, value & _U32, limit & _U32)
 
 
-def fault_at(buf: bytearray, offset: int) -> int:
-    """Whether a FAULT has stopped the billing: 1 or 0."""
-    return buf[offset + PAYLOAD + 1]
+def fault_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """Reason of a FAULT, and whether it has stopped the billing: 1 or 0."""
+    return buf[offset + PAYLOAD], buf[offset + PAYLOAD + 1]
+
+
+def put_correction(buf: bytearray, offset: int, fields: "tuple[int, ...]") -> None:
+    """Put a CORRECTION payload: all fields in order, but for the byte that is 0."""
+    pack_into("<IIIIHBxIII", buf, offset + PAYLOAD, *fields)
+
+
+def correction_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """Credit and tier period after a CORRECTION; the READING behind it says the rest."""
+    return u32_at(buf, offset + PAYLOAD + 4), u32_at(buf, offset + PAYLOAD + 24)
 
 
 def put_card(
@@ -455,17 +478,19 @@ def put_account(
     multiplier: int,
     guard: int,
     debt_fen: int,
+    power_limit_w: int,
 ) -> None:
     """Put an ACCOUNT payload."""
     at = offset + PAYLOAD
-    pack_into("<BBHII", buf, at, household, grade, multiplier, guard, debt_fen)
+    pack_into("<BBHIII", buf, at, household, grade, multiplier, guard, debt_fen, power_limit_w)
 
 
-def account_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int, int]":
-    """Household, grade, multiplier, guard and debt_fen of an ACCOUNT."""
+def account_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int, int, int]":
+    """Household, grade, multiplier, guard, debt_fen and power_limit_w of an ACCOUNT."""
     at = offset + PAYLOAD
     multiplier = buf[at + 2] | buf[at + 3] << 8
-    return buf[at], buf[at + 1], multiplier, buf[at + 4], u32_at(buf, at + 8)
+    debt_fen = u32_at(buf, at + 8)
+    return buf[at], buf[at + 1], multiplier, buf[at + 4], debt_fen, u32_at(buf, at + 12)
 
 
 def put_freeze(
@@ -533,18 +558,24 @@ def set_source(buf: bytearray, offset: int, source: int) -> None:
 
 
 def put_standing_registers(
-    buf: bytearray, offset: int, registers_wh: "array[int]", read_t2000: int
+    buf: bytearray,
+    offset: int,
+    registers_wh: "array[int]",
+    read_t2000: int,
+    power_limit_w: int,
 ) -> None:
     """Put a STANDING_REGISTERS payload; `registers_wh` has eight values."""
     at = offset + PAYLOAD
     for register in range(REGISTERS):
         pack_into("<I", buf, at + 4 * register, registers_wh[register])
-    pack_into("<II", buf, at + _STANDING_READ, read_t2000, 0)
+    pack_into("<II", buf, at + _STANDING_READ, read_t2000, power_limit_w)
 
 
-def standing_registers_at(buf: bytearray, offset: int, registers_wh: "array[int]") -> int:
-    """Fill `registers_wh`; return when a STANDING_REGISTERS says they were read."""
+def standing_registers_at(
+    buf: bytearray, offset: int, registers_wh: "array[int]"
+) -> "tuple[int, int]":
+    """Fill `registers_wh`; return when a STANDING_REGISTERS says they were read, and a power."""
     at = offset + PAYLOAD
     for register in range(REGISTERS):
         registers_wh[register] = u32_at(buf, at + 4 * register)
-    return u32_at(buf, at + _STANDING_READ)
+    return u32_at(buf, at + _STANDING_READ), u32_at(buf, at + _STANDING_READ + 4)

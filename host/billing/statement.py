@@ -11,12 +11,14 @@ from datetime import datetime
 from fractions import Fraction
 
 from host.billing.pricing import Account, HouseholdError, Line, Period, Span
+from host.frames.faults import RESUMED_FROM, fault_text
 from host.frames.record import Record, RecordKind
 from host.frames.tariff import build, image_name
 from host.frames.tariff_terms import TariffFile
 from host.units import to_datetime, unwrapped_fen
 
 _JOINED = 1
+_READINGS_BACK = 5  # as many as the device looks back over
 _SOURCE_NEW = 2  # of a STANDING: the account has bought nothing anywhere
 
 
@@ -37,6 +39,16 @@ class Entry:
     balance_yuan: Fraction | None = None
     note: str = ""
     tariff: TariffFile | None = None
+    returned_yuan: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """The account after one reading, as a later one may be charged anew from there."""
+
+    registers_wh: tuple[int, ...]
+    debit_yuan: Fraction
+    engine: Account
 
 
 @dataclass
@@ -75,6 +87,10 @@ class Explainer:
         # The QUOTA record of the reading or the change of household at hand.
         self._quota: Record | None = None
         self._changed = False
+        # The CORRECTION of the reading at hand; what it may go back to, the newest last.
+        self._correction: Record | None = None
+        self._before: list[_Before] = []
+        self._told = False
         self._debit_yuan = Fraction(0)
         self._credit_yuan: Fraction | None = None
 
@@ -134,14 +150,24 @@ class Explainer:
             engine.used_wh = fields["used_wh"]
             self._debit_yuan = _debit_yuan(fields, 0)
             note = "start"
+        elif self._told:
+            # The account stays where it is, but for its registers.
+            engine.registers_wh = list(registers_wh)
+            engine.moment = max(engine.moment, moment)
+            note = "registers told"
         elif self._anew:
             engine.start(moment, registers_wh)
             note = "new start of the registers"
+        elif self._correction is not None:
+            self._correct(record, tariff, moment, registers_wh)
+            return
         else:
             engine.registers_wh = self._registers_wh[:count]
             lines = engine.read(moment, registers_wh)
             self.statement.readings += 1
-        self._anew = False
+        if self._anew or self._told or not engine.moment:
+            self._before = []
+        self._anew = self._told = False
         self._registers_wh[:count] = registers_wh
         charged_yuan = sum((line.yuan for line in lines), Fraction(0))
         debit_yuan = _debit_yuan(fields, self._debit_yuan + charged_yuan)
@@ -150,7 +176,67 @@ class Explainer:
         engine.used_wh = fields["used_wh"]
         self._compare_quota(engine)
         self._debit_yuan = debit_yuan
+        self._keep(engine, registers_wh)
         self._add(record, "reading", lines=lines, charged_yuan=charged_yuan, note=note)
+
+    def _keep(self, engine: Account, registers_wh: Sequence[int]) -> None:
+        """Note the account after a reading."""
+        kept = Account(engine.calendar.tariff, engine.household, engine.multiplier)
+        kept.go_on_from(engine)
+        one = _Before(tuple(registers_wh), self._debit_yuan, kept)
+        self._before = [*self._before[1 - _READINGS_BACK :], one]
+
+    def _correct(
+        self, record: Record, tariff: TariffFile, moment: datetime, registers_wh: list[int]
+    ) -> None:
+        """Charge a reading anew from before registers that were too high; the rest goes back."""
+        correction, self._correction = self._correction, None
+        fields, returned_fen = record.fields, correction.fields["amount_fen"] if correction else 0
+        returned_yuan = Fraction(returned_fen, 100)
+        fits = [
+            one
+            for one in self._before[:-1]
+            if all(old <= new for old, new in zip(one.registers_wh, registers_wh, strict=False))
+        ]
+        debit_yuan = _debit_yuan(fields, self._debit_yuan)
+        if not fits:
+            place = f"record {record.seq}, {moment_of(record)}"
+            self.statement.differences.append(f"{place}: no reading that it can go on from")
+            self._debit_yuan = debit_yuan
+            return
+        before = fits[-1]
+        engine = Account(tariff, self._household, self._multiplier)
+        engine.go_on_from(before.engine)
+        engine.registers_wh = list(before.registers_wh)
+        lines = engine.read(moment, registers_wh)
+        self._engine = engine
+        self.statement.readings += 1
+        charged_yuan = sum((line.yuan for line in lines), Fraction(0))
+        ours_yuan = before.debit_yuan + charged_yuan
+        self._compare(record, "corrected debit", debit_yuan - returned_yuan, ours_yuan)
+        self._compare(record, "used kWh", _kwh(fields["used_wh"]), _kwh(engine.used_wh))
+        engine.used_wh = fields["used_wh"]
+        self._compare_quota(engine)
+        if self._credit_yuan is not None:
+            self._credit_yuan += returned_yuan
+            near_fen = int(self._credit_yuan * 100)
+            told_fen = unwrapped_fen(
+                correction.fields["credit_fen"] if correction else 0, near_fen
+            )
+            self._compare(record, "credit", Fraction(told_fen, 100), self._credit_yuan)
+        self._debit_yuan = debit_yuan
+        self._registers_wh[: len(registers_wh)] = registers_wh
+        kwh = decimals(_kwh(correction.fields["energy_wh"] if correction else 0))
+        note = f"{kwh} kWh were too much, {decimals(returned_yuan)} yuan put back"
+        # As the device: nothing goes back behind a correction.
+        self._before = []
+        self._keep(engine, registers_wh)
+        self._add(
+            record, "correction", note=note, returned_yuan=returned_yuan, charged_yuan=Fraction(0)
+        )
+
+    def _take_correction(self, record: Record) -> None:
+        self._correction = record
 
     def _compare(self, record: Record, what: str, device: Fraction, ours: Fraction) -> None:
         if device != ours:
@@ -249,6 +335,10 @@ class Explainer:
         repaid_yuan = Fraction(fields["repaid_fen"], 100)
         if repaid_yuan:
             self._debit_yuan += repaid_yuan
+            self._before = [
+                _Before(one.registers_wh, one.debit_yuan + repaid_yuan, one.engine)
+                for one in self._before
+            ]
             note += f", {decimals(repaid_yuan)} yuan to the debt"
         if self._engine is not None:
             balance_fen = self._credit_yuan * 100 - self._debit_yuan * 100 // 1
@@ -305,10 +395,13 @@ class Explainer:
         self._add(record, "tariff", note=f"{fields['tariff']}{begins}")
 
     def _take_fault(self, record: Record) -> None:
+        reason = record.fields["reason"]
         if record.fields["stopped"]:
-            self._add(record, "billing stopped", note=f"reason {record.fields['reason']}")
+            self._add(record, "billing stopped", note=fault_text(reason))
+        elif reason > RESUMED_FROM:
+            self._add(record, "readings in doubt", note=fault_text(reason))
         else:
-            self._anew = True
+            self._told = reason == RESUMED_FROM
             self._add(record, "billing resumed")
 
     def _take_rollover(self, record: Record) -> None:
@@ -325,6 +418,7 @@ class Explainer:
         charged_yuan: Fraction = Fraction(0),
         paid_yuan: Fraction = Fraction(0),
         note: str = "",
+        returned_yuan: Fraction = Fraction(0),
     ) -> None:
         balance_yuan = None
         if self._credit_yuan is not None and self._engine is not None:
@@ -340,6 +434,7 @@ class Explainer:
                 balance_yuan,
                 note,
                 self._engine.calendar.tariff if self._engine else None,
+                returned_yuan,
             )
         )
 
@@ -355,6 +450,7 @@ _TAKERS = {
     RecordKind.QUOTA: Explainer._take_quota,
     RecordKind.STANDING: Explainer._take_standing,
     RecordKind.STANDING_REGISTERS: Explainer._take_standing_registers,
+    RecordKind.CORRECTION: Explainer._take_correction,
 }
 
 

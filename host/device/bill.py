@@ -69,7 +69,7 @@ class DeviceBill:
     def go_to(self, moment: datetime, used_wh: int) -> None:
         """Begin again at a later time, with so much used in its tier period."""
         self.t2000 = to_t2000(moment)
-        self.ledger.resume(0)
+        self.ledger.start_anew(0)
         self._begin()
         ledger = self.ledger
         ledger.set_used(0, used_wh, ledger.period_t2000[0], ledger.quota[0], ledger.free[0])

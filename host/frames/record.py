@@ -44,6 +44,7 @@ class RecordKind(IntEnum):
     PLAN = 15
     ITEM = 16
     REFUND = 17
+    CORRECTION = 18
     STANDING = 19
     STANDING_REGISTERS = 20
     EVENT = 26
@@ -51,7 +52,7 @@ class RecordKind(IntEnum):
 
 
 # What pays money in or out: never let go before the head-end has it.
-MONEY_KINDS = frozenset((RecordKind.TOP_UP, RecordKind.REFUND))
+MONEY_KINDS = frozenset((RecordKind.TOP_UP, RecordKind.REFUND, RecordKind.CORRECTION))
 
 # Six bytes in wire order, low byte first, as the 12 digits on the meter's label.
 _ADDRESS = c.ExprAdapter(
@@ -192,6 +193,19 @@ _PAYLOADS: dict[int, Any] = {
         "guard" / c.Int8ul,
         c.Padding(3),
         "debt_fen" / c.Int32ul,
+        "power_limit_w" / c.Default(c.Int32ul, 0),
+    ),
+    RecordKind.CORRECTION: c.Struct(
+        "amount_fen" / c.Int32ul,
+        "credit_fen" / c.Int32ul,
+        "debit_fen" / c.Int32ul,
+        "residue_e7" / c.Int32ul,
+        "residue_e11" / c.Int16ul,
+        "reason" / c.Int8ul,
+        c.Padding(1),
+        "used_wh" / c.Int32ul,
+        "period" / c.Int32ul,
+        "energy_wh" / c.Int32ul,
     ),
     RecordKind.FREEZE: c.Struct(
         "frozen_t2000" / c.Int32ul, "registers_wh" / c.Array(8, c.Int32ul)

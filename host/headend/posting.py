@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from host.frames.faults import RESUMED_FROM
 from host.frames.record import Record, RecordKind
 from host.headend import schema
 from host.units import DAY_S, unwrapped_fen
@@ -152,6 +153,8 @@ class Posting:
             for name in ("residue_e7", "residue_e11", "used_wh"):
                 account[name] = fields[name]
             account["registers_wh"] = registers_wh
+            if not account["stopped"]:
+                account["doubt"] = 0
             account["read_t2000"] = max(account["read_t2000"], record.t2000)
         account["last_t2000"] = record.t2000
         if fields["status"] != _STATUS_UNKNOWN:
@@ -224,16 +227,32 @@ class Posting:
         if account is not None:
             for name in ("household", "grade", "guard", "debt_fen"):
                 account[name] = record.fields[name]
+            account["power_limit_w"] = record.fields["power_limit_w"]
             account["multiplier"] = record.fields["multiplier"] or 1
         self._alarm(record)
 
     def _fault(self, record: Record) -> None:
-        """Billing stopped, or begun anew with the next reading."""
+        """Readings are in doubt, billing has stopped, or it goes on."""
         account = self._books(record)
+        reason = record.fields["reason"]
         if account is not None:
             account["stopped"] = record.fields["stopped"]
-            if not record.fields["stopped"]:
-                account["read_t2000"] = 0
+            account["doubt"] = reason if reason > RESUMED_FROM else 0
+        self._alarm(record)
+
+    def _correction(self, record: Record) -> None:
+        """What was charged too much goes back as credit; the reading behind it says the rest."""
+        account = self._books(record)
+        fields = record.fields
+        if account is not None:
+            expected_fen = account["credit_fen"] + fields["amount_fen"]
+            credit_fen = unwrapped_fen(fields["credit_fen"], expected_fen)
+            if credit_fen != expected_fen:
+                said = f"{credit_fen} fen, expected {expected_fen}"
+                self._find(record, f"corrected credit of account {account['account']} is {said}")
+            account["credit_fen"] = credit_fen
+            account["corrected_fen"] += fields["amount_fen"]
+            account["period"] = fields["period"]
         self._alarm(record)
 
     def _rollover(self, record: Record) -> None:
@@ -292,6 +311,7 @@ class Posting:
         if account is not None:
             account["registers_wh"] = _trimmed(record.fields["registers_wh"])
             account["read_t2000"] = record.fields["read_t2000"]
+            account["power_limit_w"] = record.fields["power_limit_w"]
 
     def _plan(self, record: Record) -> None:
         """Another tariff, from now on or planned: kept where people look."""
@@ -398,6 +418,7 @@ _POSTERS: dict[int, Callable[[Posting, Record], None]] = {
     RecordKind.POLICY: Posting._policy,
     RecordKind.ROLLOVER: Posting._rollover,
     RecordKind.FAULT: Posting._fault,
+    RecordKind.CORRECTION: Posting._correction,
     RecordKind.ACCOUNT: Posting._terms,
     RecordKind.FREEZE: Posting._freeze,
     RecordKind.PLAN: Posting._plan,

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from host.frames.faults import fault_text
 from host.frames.packing import Reason
 from host.frames.record import RecordKind
 from host.headend import schema
@@ -30,6 +31,7 @@ class Household:
     sold_fen: int = 0
     redeemed_fen: int = 0
     credit_fen: int = 0
+    corrected_fen: int = 0  # charged too much and put back, part of the credit
     charged_fen: int = 0
     balance_fen: int = 0
     used_wh: int = 0
@@ -38,6 +40,8 @@ class Household:
     readings: int = 0
     last_t2000: int | None = None
     unredeemed_fen: int = 0  # sold, but no device has reported the order yet
+    stopped: bool = False  # billing, until somebody resumes it
+    doubt: int = 0  # reason why its readings are not believed, 0: they are
 
 
 @dataclass(slots=True)
@@ -66,7 +70,8 @@ class Reconciliation:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        sums = ("sold_fen", "redeemed_fen", "unredeemed_fen", "charged_fen", "balance_fen")
+        sums = ["sold_fen", "corrected_fen", "redeemed_fen", "unredeemed_fen", "charged_fen"]
+        sums.append("balance_fen")
         return {"ok": self.ok, **{name: self.total(name) for name in sums}, **asdict(self)}
 
 
@@ -87,6 +92,9 @@ def households(store: Store) -> list[Household]:
             policy=row["policy"],
             readings=row["readings"],
             last_t2000=row["last_t2000"],
+            corrected_fen=row["corrected_fen"],
+            stopped=bool(row["stopped"]),
+            doubt=row["doubt"],
         )
     # What was told as a whole was redeemed, also where the record of it is lost.
     told: dict[str, int] = {}
@@ -113,6 +121,7 @@ def reconcile(store: Store) -> Reconciliation:
     _compare_money(store, result)
     _compare_records(store, result)
     _compare_readings(store, result)
+    _tell_doubts(result)
     findings = store.rows(sa.select(schema.findings).order_by("concentrator", "seq"))
     for row in findings:
         place = f"concentrator {row['concentrator']}, record {row['seq']}"
@@ -143,12 +152,15 @@ def _compare_orders(store: Store, result: Reconciliation) -> None:
 
 
 def _compare_money(store: Store, result: Reconciliation) -> None:
-    """sold = charged + balance + unredeemed for each account; balances as the devices said."""
+    """sold + corrected = charged + balance + unredeemed for each account, as the devices said."""
     for one in result.households:
         there = one.charged_fen + one.balance_fen + one.unredeemed_fen
-        if one.sold_fen != there:
+        if one.sold_fen + one.corrected_fen != there:
             sums = f"{one.charged_fen} + {one.balance_fen} + {one.unredeemed_fen}"
-            what = f"{one.sold_fen} fen sold, {sums} charged, balance and unredeemed"
+            here = f"{one.sold_fen} fen sold"
+            if one.corrected_fen:
+                here += f" and {one.corrected_fen} corrected"
+            what = f"{here}, {sums} charged, balance and unredeemed"
             result.differences.append(f"account {one.account or '(unknown)'}: {what}")
     table = schema.top_ups
     query = sa.select(table).where(table.c.balance_fen != table.c.books_fen)
@@ -156,6 +168,17 @@ def _compare_money(store: Store, result: Reconciliation) -> None:
         place = f"concentrator {row['concentrator']}, record {row['seq']}"
         what = f"{row['balance_fen']} fen after order {row['order']}, the books say"
         result.differences.append(f"{place}: balance {what} {row['books_fen']}")
+
+
+def _tell_doubts(result: Reconciliation) -> None:
+    """Whose readings are not believed: the meter has to be looked at."""
+    for one in result.households:
+        if one.stopped:
+            what = f"billing stopped, {fault_text(one.doubt)}: look at its meter, then"
+            result.differences.append(f"account {one.account}: {what} `account resume`")
+        elif one.doubt:
+            what = f"readings in doubt, {fault_text(one.doubt)}: nothing is charged meanwhile"
+            result.differences.append(f"account {one.account}: {what}")
 
 
 def _compare_records(store: Store, result: Reconciliation) -> None:

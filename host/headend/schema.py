@@ -104,6 +104,9 @@ accounts = sa.Table(
     _later("multiplier", default="1"),
     _later("guard"),
     _later("stopped"),
+    _later("doubt"),  # reason of the newest FAULT, until a reading is believed or billing resumed
+    _later("corrected_fen"),  # charged too much and put back
+    _later("power_limit_w"),
     _later("period"),
     _later("quota"),
     _later("free"),

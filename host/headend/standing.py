@@ -90,6 +90,7 @@ def _standing(row: dict[str, Any]) -> Standing:
             RecordKind.STANDING_REGISTERS: {
                 "registers_wh": registers_wh,
                 "read_t2000": row["read_t2000"],
+                "power_limit_w": row["power_limit_w"],
             },
             RecordKind.QUOTA: counted,
         },

@@ -91,7 +91,9 @@ class Incidents:
                 return
             if lines and lines[0].startswith("refused: the last reading"):
                 household = self._households.households[index]
-                self._console.command(f"account resume {household.account}", lambda _: None)
+                # It was never charged to there: the display is right, and the registers are told.
+                last = " ".join(text.split(" / ")[0].split()[4:])
+                self._console.command(f"account resume {household.account} {last}", lambda _: None)
             self._agenda.after(_RETRY_US, lambda: self._tell(index, text))
 
         self._console.command(text, answered)
@@ -107,6 +109,13 @@ class Incidents:
         wh = self._random.randrange(*(_BACK_WH if back else _AHEAD_WH))
         self._meters[index].registers.add(0, (-wh if back else wh) * 3600)
         self._checkers.counters["registers jumped"] += 1
+
+    def resume(self, index: int) -> None:
+        """Have an account billed again, from what its meter shows where that has jumped."""
+        text = f"account resume {self._households.households[index].account}"
+        if self._checkers.accounts[index].meddled:
+            text = " ".join((text, *_display(self._meters[index])))
+        self._console.command(text, lambda _: None)
 
     def blank(self) -> None:
         """A meter knows nothing for a while."""
@@ -136,6 +145,11 @@ def draw_registers(random: Random) -> list[int]:
     if random.random() < 0.25:
         start_wh = [10**9 - random.randrange(1, 1000) * 10, 0, 0, 0]
     return start_wh
+
+
+def _display(meter: Meter) -> list[str]:
+    """What the meter shows of its total and its rates, as a technician types it."""
+    return [_kwh(wh) for wh in (meter.total_wh, *meter.registers_wh)]
 
 
 def _kwh(wh: int) -> str:

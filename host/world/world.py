@@ -292,7 +292,7 @@ class World:
             self._set_clock()
         for index, account in self.checkers.accounts.items():
             if account.stopped:
-                self._type(f"account resume {self.households.households[index].account}")
+                self.incidents.resume(index)
         self._type(
             self._random.choice(("save", "status", "counters", "meter list", "journal 1 9"))
         )

@@ -421,9 +421,9 @@ def test_a_stopped_account_gets_its_supply_back() -> None:
     bench.run(60)
     equal(bench.app.registry.relay[INDEX], meters.RELAY_FAILED)
     meter.silent = False
-    meter.wh[0] -= 100
-    bench.read_all()
-    bench.read_all()
+    meter.wh[0] -= 3000
+    for _ in range(4):
+        bench.read_all()
     check(bench.app.ledger.flags[INDEX] & 1, "billing stopped")
     equal(meter.open, False)
 
@@ -431,8 +431,8 @@ def test_a_stopped_account_gets_its_supply_back() -> None:
 def test_nobody_is_cut_on_a_doubtful_reading() -> None:
     bench = supplied(100)
     bench.meters[0].wh[0] += 900000
-    bench.read_all()
-    bench.read_all()
+    for _ in range(4):
+        bench.read_all()
     check(bench.app.ledger.flags[INDEX] & 1, "billing stopped")
     equal((bench.meters[0].commands, balance_fen(bench)), ([], 100))
 
@@ -562,7 +562,7 @@ def readings_of(bench: Bench, change_t2000: int, tariff: bytes) -> "list[tuple[i
     equal(app.tariffs.store(2, name), "")
     check(app.books.set_tariff(2, name, len(tariff)))
     check(app.books.plan_tariff(INDEX, 2, 0))
-    check(app.books.resume(INDEX), "it may charge another register than the one before")
+    app.ledger.start_anew(INDEX)  # it may charge another register than the one before
     bench.now_ms = 1000 * (change_t2000 - START_T2000 - 2 * INTERVAL_S)
     bench.read_all()
     meter = bench.meters[0]

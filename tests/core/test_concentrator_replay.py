@@ -106,7 +106,7 @@ class Life:
         self.storage = Storage()
         self.one = Station(self.storage)
         self.t2000 = START
-        self.meters = [array("i", [1000 * index] * 5) for index in range(ROWS)]
+        self.meters = [array("i", [4000 * index] + [1000 * index] * 4) for index in range(ROWS)]
         self.serial = 0
         self.kept = []  # type: ignore[var-annotated]  # no typing on the device
         for number, data in IMAGES[:4]:
@@ -190,10 +190,12 @@ class Life:
         wh = self.meters[index]
         used_wh = self.chance.below(900)
         for place in range(len(wh)):
-            wh[place] += used_wh
+            wh[place] += used_wh * (1 if place else len(wh) - 1)
         if self.chance.below(9) == 0:
-            wrong = array("i", (5, 5, 5, 5, 5))
-            self.one.books.take_reading(index, wrong, 5, 0)
+            for _ in range(1 + self.chance.below(4)):
+                wrong = array("i", (20, 5, 5, 5, 5))
+                self.one.books.take_reading(index, wrong, 5, 0)
+                self.one.books.t2000 += 600 * self.chance.below(2)
             return
         self.one.books.take_reading(index, wh, 5, self.chance.below(2) * 0x10)
 
@@ -313,6 +315,7 @@ def test_a_reading_is_replayed_without_its_tariff() -> None:
     equal(books.take_reading(0, life.meters[0], 5, 0), FIRST)
     books.t2000 += 900
     life.meters[0][1] += 5000
+    life.meters[0][0] += 5000
     equal(books.take_reading(0, life.meters[0], 5, 0), CHARGED)
     life.keep()
     for name in [name for name in life.storage.files if name.startswith("t")]:

@@ -141,7 +141,8 @@ def test_money_is_never_let_go() -> None:
     """That every kind of record has a row is tested in tests/host/test_packing.py."""
     for kind, level in LEVEL_OF.items():
         check(0 < level <= LEVELS or level == NEVER, kind)
-        equal(level == NEVER, kind in (record.TOP_UP, record.REFUND), kind)
+        is_money = kind in (record.TOP_UP, record.REFUND, record.CORRECTION)
+        equal(level == NEVER, is_money, kind)
 
 
 def test_each_level_gives_up_what_it_says_and_no_more() -> None:

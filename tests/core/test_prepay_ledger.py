@@ -183,7 +183,6 @@ def test_doubtful_readings_charge_nothing() -> None:
         (11010, 900, books.TOO_MUCH),
         (21010, 7200, books.TOO_MUCH),
         (-5001, 900, books.VALUE_MISSING),
-        (10, -3601, books.EARLIER),
         (10, 400 * DAY_S + 1, books.EARLIER),
         (10, -START, books.NO_TIME),
         (10, -START - 1, books.NO_TIME),
@@ -224,6 +223,22 @@ def test_a_clock_set_back_a_little_charges_at_the_ledgers_time() -> None:
     equal(account.charged_e11, yuan_e11("0.568"))
 
 
+def test_a_clock_set_back_by_months_settles_and_charges_nothing_twice() -> None:
+    """The ledger waits at its own time until the clock is there again."""
+    tariff = simple((200000,), (50000000, 80000000), MONTHLY)
+    ahead = day_number(26, 4, 3) * DAY_S
+    account = Account(tariff, (0,), ahead - 3600)
+    account.use(1000)
+    one = account.ledger
+    before = one.period_t2000[1]
+    for step in range(80):
+        account.t2000 = ahead - 70 * DAY_S + step * DAY_S
+        equal(account.use(1000, 0, 0), books.CHARGED, step)
+        equal(one.rolled, False, "the settlement was made")
+    equal(one.period_t2000[1], before)
+    equal(one.used_wh[1], 81000)
+
+
 def test_registers_begin_again_after_the_last_digit() -> None:
     account = Account(zhejiang(), (999999990, 0))
     account.registers_wh[0] = 20
@@ -237,7 +252,7 @@ def test_another_meter_charges_nothing_of_its_own() -> None:
     account.registers_wh[0] = 12
     account.registers_wh[1] = 990000
     account.t2000 += 900
-    account.ledger.resume(1)
+    account.ledger.start_anew(1)
     equal(account.prepare(), books.FIRST)
     account.ledger.commit(1)
     equal(account.ledger.used_wh[1], 1000)
@@ -486,19 +501,30 @@ def test_accounts_do_not_touch_each_other() -> None:
             equal(column[at], 0)
 
 
-def test_billing_resumed_begins_anew_in_the_same_period() -> None:
+def test_billing_resumed_goes_on_from_the_last_good_registers() -> None:
     account = Account(zhejiang())
     account.use(1000)
     one = account.ledger
     one.stop(1)
     equal(account.use(2000), books.BILLING_STOPPED)
     one.resume(1)
+    equal(account.use(10), books.CHARGED)
+    equal(one.used_wh[1], 3010)
+
+
+def test_registers_begun_anew_stay_in_the_same_period() -> None:
+    account = Account(zhejiang())
+    account.use(1000)
+    one = account.ledger
+    one.stop(1)
+    equal(account.use(2000), books.BILLING_STOPPED)
+    one.start_anew(1)
     equal(account.prepare(), books.FIRST)
     one.commit(1)
     equal((one.used_wh[1], one.rolled), (1000, False))
     account.use(10)
     equal(one.used_wh[1], 1010)
-    one.resume(1)
+    one.start_anew(1)
     account.t2000 += 365 * DAY_S
     equal(account.prepare(), books.FIRST)
     equal((one.rolled, one.closed_wh), (True, 1010))

@@ -110,7 +110,7 @@ def test_more_energy_than_can_be_counted_is_refused() -> None:
         (17895, 60000, CHARGED),
         (17896, 60000, OVERFLOW),
     ):
-        ledger.resume(0)
+        ledger.start_anew(0)
         ledger.describe(0, 0, 0, multiplier)
         wh = array("i", (0,))
         equal(ledger.prepare(0, tariff, wh, START), FIRST)

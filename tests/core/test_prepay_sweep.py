@@ -225,7 +225,7 @@ def test_registers_go_over_their_end() -> None:
     """P2 and P12: every step across 999999.99 kWh."""
     run = Run(tariff())
     run.registers_wh[0] = 999999000
-    run.ledger.resume(0)
+    run.ledger.start_anew(0)
     equal(run.prepare(), books.FIRST)
     run.ledger.commit(0)
     for wh in (10, 500, 480, 10, 10, 300):

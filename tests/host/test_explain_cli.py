@@ -201,9 +201,9 @@ def small() -> Device:
     device.write(moment, RecordKind.FAULT, reason=0, stopped=0, value=0, limit=0)
     device.ledger.resume(0)
     device.registers_wh[0][0] += 12340
-    assert device.read(moment, 0, 1) == FIRST
+    assert device.read(moment, 0, 1) == CHARGED
     device.add_meter(moment, 0, 1, 2)
-    device.ledger.resume(0)
+    device.ledger.start_anew(0)
     device.registers_wh[0][0] = 7
     assert device.read(moment, 0, 1) == FIRST
     moment += timedelta(minutes=15)
@@ -231,7 +231,7 @@ def test_a_statement_by_day(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
     assert found["differences"] == []
-    assert found["readings"] == 32
+    assert found["readings"] == 33
     first = found["rows"][0]
     assert first["when"] == "2025-12-31"
     # 16 quarters before midnight: 1 kWh is left in the first tier.
@@ -319,7 +319,7 @@ def test_a_statement_for_people(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "from 2025-01-01 00:00" in result.output
     assert "from 2026-01-01 00:00" in result.output
-    assert "32 charges recomputed: the same, to 1e-11 yuan" in result.output
+    assert "33 charges recomputed: the same, to 1e-11 yuan" in result.output
 
 
 def test_a_shipped_tariff_need_not_be_named(tmp_path: Path) -> None:
@@ -517,7 +517,7 @@ def test_a_torn_segment(tmp_path: Path) -> None:
     (folder / "j0000000b").write_bytes(build_groups(device.records[10:]))
     result = run(folder, ACCOUNT, *options(tmp_path))
     assert result.exit_code == 0, result.output
-    assert "32 charges recomputed" in result.output
+    assert "33 charges recomputed" in result.output
 
 
 def play_year(households: int, hours: int, seed: int) -> tuple[Device, list[TariffFile]]:

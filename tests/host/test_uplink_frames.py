@@ -123,8 +123,9 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     ),
     (
         RecordKind.ACCOUNT,
-        {"household": 1, "grade": 2, "multiplier": 300, "guard": 1, "debt_fen": 5},
-        "01022c01" "01000000" "05000000",
+        {"household": 1, "grade": 2, "multiplier": 300, "guard": 1, "debt_fen": 5,
+         "power_limit_w": 66000},
+        "01022c01" "01000000" "05000000" "d0010100",
     ),
     (
         RecordKind.FREEZE,
@@ -144,6 +145,12 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
          "repaid_fen": 0, "debt_fen": 0, "header_mac": "0000000000000001", "debt_week_fen": 0},
         "03000000" "2c010000" "bc020000" "64000000" "04a1b2c3d4e5f600" "01020000" "00000000"
         "00000000" "0000000000000001",
+    ),
+    (
+        RecordKind.CORRECTION,
+        {"amount_fen": 3, "credit_fen": 700, "debit_fen": 600, "residue_e7": 99999,
+         "residue_e11": 9999, "reason": 6, "used_wh": 5, "period": 9, "energy_wh": 7},
+        "03000000" "bc020000" "58020000" "9f860100" "0f27" "0600" "05000000" "09000000" "07000000",
     ),
     (
         RecordKind.STANDING,

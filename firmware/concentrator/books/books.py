@@ -154,7 +154,14 @@ class Books(Charging, Credit, Standings):
             registry.tariff[index] = number
 
     def set_terms(
-        self, index: int, household: int, grade: int, multiplier: int, guard: int, debt_fen: int
+        self,
+        index: int,
+        household: int,
+        grade: int,
+        multiplier: int,
+        guard: int,
+        debt_fen: int,
+        power_limit_w: int = 0,
     ) -> bool:
         """Say what kind of account it is; false where the storage refuses."""
         offset = self._place()
@@ -165,7 +172,9 @@ class Books(Charging, Credit, Standings):
         if quota < 0:
             return False
         changed = quota != ledger.quota[index]
-        record.put_account(self.journal.buf, offset, household, grade, multiplier, guard, debt_fen)
+        record.put_account(
+            self.journal.buf, offset, household, grade, multiplier, guard, debt_fen, power_limit_w
+        )
         self.journal.add(self._time(), record.ACCOUNT, index, JOINED if changed else 0)
         used_wh = ledger.used_wh[index]
         period_t2000 = ledger.period_t2000[index]
@@ -177,7 +186,7 @@ class Books(Charging, Credit, Standings):
         if not self._settle(2 if changed else 1):
             return False
         cause = rules.TIME if ledger.grade[index] == grade else rules.PARAMETERS
-        self._apply_terms(index, household, grade, multiplier, guard, debt_fen)
+        self._apply_terms(index, household, grade, multiplier, guard, debt_fen, power_limit_w)
         ledger.set_used(index, used_wh, period_t2000, quota, free)
         self._judge(index, cause)
         return True
@@ -202,10 +211,18 @@ class Books(Charging, Credit, Standings):
         )
 
     def _apply_terms(
-        self, index: int, household: int, grade: int, multiplier: int, guard: int, debt_fen: int
+        self,
+        index: int,
+        household: int,
+        grade: int,
+        multiplier: int,
+        guard: int,
+        debt_fen: int,
+        power_limit_w: int,
     ) -> None:
         self._set_terms(index, household, grade, multiplier, guard)
         self.ledger.debt_fen[index] = debt_fen
+        self.ledger.set_power(index, power_limit_w)
 
     def look_after(self, index: int, cause: int = rules.TIME) -> None:
         """Judge the account again because time has passed; change its tariff when it is due."""
@@ -257,8 +274,7 @@ class Books(Charging, Credit, Standings):
         self._apply_plan(index, number, from_t2000)
 
     def _replay_terms(self, buf: bytearray, index: int) -> None:
-        household, grade, multiplier, guard, debt_fen = record.account_at(buf, 0)
-        self._apply_terms(index, household, grade, multiplier, guard, debt_fen)
+        self._apply_terms(index, *record.account_at(buf, 0))
 
     def _replay_policy(self, buf: bytearray, index: int) -> None:
         new, old = record.policy_at(buf, 0)
@@ -293,4 +309,5 @@ _REPLAYS = {
     record.STANDING_REGISTERS: Books._replay_standing_registers,
     record.QUOTA: Books._replay_quota,
     record.CLOCK: Books._replay_clock,
+    record.CORRECTION: Books._replay_correction,
 }

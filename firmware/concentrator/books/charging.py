@@ -6,7 +6,7 @@ from prepay import policy as rules
 from uplink import record
 from uplink.record import ESTIMATED, JOINED, STATUS_UNKNOWN
 
-from concentrator.books.supply import Supply
+from concentrator.books.doubt import DOUBTED, Doubt
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -16,30 +16,63 @@ if TYPE_CHECKING:
 NOT_BILLED = const(100)  # no usable tariff: nothing is written, supply stays
 REFUSED = const(101)  # no room in the journal: the registers are read again later
 
+# Whether the rates of a reading add up to its total: a doubt of them is asked again.
+_FROZEN = const(0)  # some time ago: it is judged no further
+_TYPED = const(3)  # off a display, by a person who looks at the outcome
+_EVEN = const(1)
+_UNEVEN = const(2)
+# A block may have more rates than so many values show; each of them leaves its last step out.
+_WHOLE_BLOCK = const(8)
+_STEP_WH = const(10)
+
 _HOUR_S = const(3600)
 _DAY_S = const(86400)
 
 
-class Charging(Supply):
+class Charging(Doubt):
     """Charges accounts.
 
     readings    charged and written since the start
     """
 
     readings = 0
-    # Of the reading at hand: what its account is charged by.
-    _registers_wh: "array[int]"
 
     def take_reading(self, index: int, values: "array[int]", count: int, status: int) -> int:
-        """Charge a reading of `count` values, total first, then the rates; return the outcome."""
+        """Charge a reading of `count` values, total first, then the rates; return the outcome.
+
+        DOUBTED: it should be asked for again at once.
+        """
         if self.t2000 < 0 or not self._pick(index, values, count):
             return NOT_BILLED
-        outcome = self._charge(index, self.t2000, status, True)
+        outcome = self._charge(index, self.t2000, status, self._evenness(values, count))
         if outcome <= outcomes.FIRST:
             self._judge(index, rules.READING)
         if status != STATUS_UNKNOWN:
             self._compare_relay(index, status)
         return outcome
+
+    def _evenness(self, values: "array[int]", count: int) -> int:
+        """Whether the rates add up to the total: _EVEN, also where it cannot be told, or not."""
+        if count < 2 or count >= _WHOLE_BLOCK:
+            return _EVEN
+        off_wh = values[0]
+        told = False
+        for place in range(1, count):
+            wh = values[place]
+            if wh < 0 or off_wh < 0:
+                return _EVEN
+            told |= wh > 0
+            off_wh -= wh
+            if off_wh < 0:
+                # Each register, and the total, goes on at 0 after its last digit.
+                off_wh += outcomes.REGISTER_MODULUS_WH
+        # A meter of one rate may leave the others at 0.
+        slack_wh = _STEP_WH * count
+        if not told or off_wh <= slack_wh or off_wh >= outcomes.REGISTER_MODULUS_WH - slack_wh:
+            return _EVEN
+        self.ledger.fault_value = values[0]
+        self.ledger.fault_limit = (values[0] - off_wh) % outcomes.REGISTER_MODULUS_WH
+        return _UNEVEN
 
     def take_last(self, index: int, values: "array[int]") -> int:
         """Charge a reading off the display of a meter that is exchanged, total first; the outcome.
@@ -48,7 +81,7 @@ class Charging(Supply):
         """
         if self.t2000 < 0 or not self._pick(index, values, len(values)):
             return outcomes.MISFIT
-        return self._charge(index, self.t2000, STATUS_UNKNOWN, True)
+        return self._charge(index, self.t2000, STATUS_UNKNOWN, _TYPED)
 
     def dividing_t2000(self, index: int) -> int:
         """The whole hour whose freeze would divide what was used since the last reading, 0: none.
@@ -77,59 +110,54 @@ class Charging(Supply):
         if 0 < read_t2000 < t2000 and self._pick(index, values, count):
             # One that does not fit behind the last reading, because the clock was set meanwhile,
             # divides nothing; the registers as they are now are judged for themselves.
-            self._charge(index, t2000, STATUS_UNKNOWN, False)
+            self._charge(index, t2000, STATUS_UNKNOWN)
 
-    def resume(self, index: int) -> bool:
-        """Bill the account again; the next reading is its new start."""
-        if not self._write_fault(index, 0, 0, 0, 0):
-            return False
-        self.ledger.resume(index)
-        return True
-
-    def _pick(self, index: int, values: "array[int]", count: int) -> bool:
-        """Take from a reading what the account's tariff charges; false: it is not in there."""
-        tariff = self.tariffs.find(self.registry.tariff[index])
-        if tariff is None:
-            return False
-        registers_wh = self._registers_wh
-        for register in range(record.REGISTERS):
-            registers_wh[register] = 0
-        if tariff.registers == 1:
-            registers_wh[0] = values[0]
-            return True
-        if tariff.registers >= count:
-            return False
-        for register in range(tariff.registers):
-            registers_wh[register] = values[register + 1]
-        return True
-
-    def _charge(self, index: int, t2000: int, status: int, stops: bool) -> int:
-        """Charge what was picked, as read at `t2000`; a doubt `stops` the billing, or not."""
+    def _charge(self, index: int, t2000: int, status: int, even: int = _FROZEN) -> int:
+        """Charge what was picked, as read at `t2000`; a meter's answer may be in doubt."""
         ledger = self.ledger
         tariff = self.tariffs.find(self.registry.tariff[index])
         if tariff is None:
             return NOT_BILLED
-        outcome = ledger.prepare(index, tariff, self._registers_wh, t2000)
+        corrects = False
+        if even == _UNEVEN and not ledger.flags[index] & outcomes.STOPPED:
+            outcome = outcomes.UNEVEN
+        else:
+            outcome = ledger.prepare(index, tariff, self._registers_wh, t2000)
         if outcome > outcomes.FIRST:
-            if stops and outcome >= outcomes.EARLIER:
-                self._stop(index, outcome)
-            return outcome
-        if self.journal.is_short or not self._write_reading(index, t2000, status):
+            if even == _FROZEN or outcome < outcomes.EARLIER:
+                return outcome
+            if even == _TYPED:
+                if outcome != outcomes.BACK or not self._prepare_correction(index):
+                    return outcome
+                outcome = outcomes.CHARGED
+            else:
+                outcome = self._doubt(index, outcome)
+            if outcome == DOUBTED:
+                return outcome
+            corrects = True
+        if self.journal.is_short or not self._write_reading(index, t2000, status, corrects):
             self.refused += 1
             return REFUSED
+        ledger.doubt[index] = 0
+        if corrects:
+            returned_fen = ledger.returned_fen
+            ledger.credit_fen[index] = ledger.credited_fen(index, returned_fen)
         if self.policy.load_limit_w:
             self._power_w = ledger.mean_power_w(index)
         ledger.commit(index)
         self.readings += 1
         return outcome
 
-    def _write_reading(self, index: int, t2000: int, status: int) -> bool:
+    def _write_reading(self, index: int, t2000: int, status: int, corrects: bool) -> bool:
         """Put the prepared charge into the journal, with what else it changes before it."""
         ledger = self.ledger
         buf = self.journal.buf
         offset = self._place()
         if offset < 0:
             return False
+        if corrects:
+            self._put_correction(offset, index)
+            offset = self.journal.place()
         if ledger.whole and ledger.counts_anew(index):
             self._put_quota(
                 offset,
@@ -198,19 +226,6 @@ class Charging(Supply):
         if t2000 % _DAY_S == 0:
             self.registry.freeze_day[index] = t2000 // _DAY_S
 
-    def _stop(self, index: int, reason: int) -> None:
-        """A doubtful reading: no more billing of this account until somebody has looked."""
-        if self._write_fault(index, reason, 1, self.ledger.fault_value, self.ledger.fault_limit):
-            self.ledger.stop(index)
-
-    def _write_fault(self, index: int, reason: int, stopped: int, value: int, limit: int) -> bool:
-        offset = self._place()
-        if offset < 0:
-            return False
-        record.put_fault(self.journal.buf, offset, reason, stopped, value, limit)
-        self.journal.add(self._time(), record.FAULT, index)
-        return self._settle(1)
-
     def _replay_reading(self, buf: bytearray, index: int) -> None:
         registers_wh = self._registers_wh
         debit_fen, residue_e7, residue_e11, used_wh = record.reading_at(buf, 0, registers_wh)
@@ -228,9 +243,3 @@ class Charging(Supply):
 
     def _replay_freeze(self, buf: bytearray, index: int) -> None:
         self._note_freeze(index, record.freeze_at(buf, 0))
-
-    def _replay_fault(self, buf: bytearray, index: int) -> None:
-        if record.fault_at(buf, 0):
-            self.ledger.stop(index)
-        else:
-            self.ledger.resume(index)

@@ -162,7 +162,13 @@ class Standings(Supply):
         at = index * ledger.rates_limit
         for register in range(min(ledger.rates_limit, record.REGISTERS)):
             registers_wh[register] = ledger.registers_wh[at + register]
-        record.put_standing_registers(records, _REGISTERS, registers_wh, ledger.read_t2000[index])
+        record.put_standing_registers(
+            records,
+            _REGISTERS,
+            registers_wh,
+            ledger.read_t2000[index],
+            100 * ledger.power_hw[index],
+        )
         record.put_quota(
             records,
             _QUOTA,
@@ -252,7 +258,8 @@ class Standings(Supply):
 
     def _apply_standing_registers(self, index: int, buf: bytearray, offset: int) -> None:
         registers_wh = array("I", bytes(4 * record.REGISTERS))
-        read_t2000 = record.standing_registers_at(buf, offset, registers_wh)
+        read_t2000, power_w = record.standing_registers_at(buf, offset, registers_wh)
+        self.ledger.set_power(index, power_w)
         self.ledger.set_registers(index, registers_wh)
         self.ledger.read_t2000[index] = read_t2000
 

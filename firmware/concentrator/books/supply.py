@@ -13,6 +13,9 @@ from uplink.record import JOINED
 from concentrator.books import registry as meters
 from concentrator.books.entries import Entries
 
+# Below every overdraft and grace.
+_USED_UP_FEN = const(-1000000000)
+_SILENT_MISSES = const(3)
 _STATUS_OPEN = const(0x10)
 _STATUS_GUARD = const(0x1000)
 
@@ -22,6 +25,8 @@ class Supply(Entries):
 
     # Mean power of the account whose reading was charged last, where there is a load limit.
     _power_w = 0
+    # An account without a good reading for so long counts as used up, 0: none does.
+    doubt_cut_s = 0
 
     def show_card(self, index: int) -> None:
         """A card that brings no money was inserted: its holder asks for supply."""
@@ -57,6 +62,10 @@ class Supply(Entries):
             return
         state = ledger.state[index]
         balance_fen = ledger.balance_fen(index)
+        flags = ledger.flags[index]
+        if self.doubt_cut_s and self._is_unread(index):
+            balance_fen = min(balance_fen, _USED_UP_FEN)
+            flags &= 0xFF ^ outcomes.STOPPED
         if state == rules.CUT and balance_fen > self.policy.close_fen:
             # Who has money is cut only if the verdict on his top-up was lost on its way to flash.
             cause = rules.CREDITED
@@ -65,7 +74,7 @@ class Supply(Entries):
             balance_fen,
             cause,
             self.t2000,
-            ledger.flags[index],
+            flags,
             ledger.grade[index],
             ledger.since_t2000[index],
             self._power_w if cause == rules.READING else 0,
@@ -78,6 +87,20 @@ class Supply(Entries):
         count = self._write_verdict(index, verdict)
         if count and self._settle(count):
             self._apply_verdict(index, verdict)
+
+    def _is_unread(self, index: int) -> bool:
+        """Whether the account has had no good reading for so long, and its meter is why."""
+        ledger = self.ledger
+        read_t2000 = ledger.read_t2000[index]
+        return (
+            0 < read_t2000 <= self.t2000 - self.doubt_cut_s
+            and (
+                ledger.flags[index] & outcomes.STOPPED
+                or ledger.doubt[index]
+                or self.registry.misses(index) >= _SILENT_MISSES
+            )
+            != 0
+        )
 
     def _write_verdict(self, index: int, verdict: int) -> int:
         """Write POLICY and, where the relay has to move, RELAY behind it; return how many."""

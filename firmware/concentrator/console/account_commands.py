@@ -1,5 +1,6 @@
 """Commands about accounts: what they hold, their terms, supply and billing."""
 
+from array import array
 from binascii import hexlify, unhexlify
 
 from micropython import const
@@ -51,13 +52,20 @@ def _account(app: "App", arguments: "list[str]") -> "list[str]":
         "state " + STATE_NAMES[ledger.state[index]].replace(" ", "_"),
         "relay " + wanted,
         "relay_stage " + ("idle", "look", "send", "confirm", "failed")[stage],
-        "billing " + ("stopped" if ledger.flags[index] & STOPPED else "on"),
+        "billing " + _billing(app, index),
+        "power_limit_w " + str(100 * ledger.power_hw[index] or ledger.power_limit_w),
         "read " + time_text(ledger.read_t2000[index] or -1),
     ]
     at = index * ledger.rates_limit
     for rate in range(ledger.rates_limit):
         lines.append("register_" + str(rate) + "_wh " + str(ledger.registers_wh[at + rate]))
     return lines
+
+
+def _billing(app: "App", index: int) -> str:
+    if app.ledger.flags[index] & STOPPED:
+        return "stopped"
+    return "doubted" if app.ledger.doubt[index] else "on"
 
 
 def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
@@ -70,8 +78,15 @@ def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
         "multiplier": ledger.multiplier[index] or 1,
         "guard": 1 if flags & GUARD else 0,
         "debt_fen": ledger.debt_fen[index],
+        "power_limit_w": 100 * ledger.power_hw[index],
     }
-    limits = {"household": 15, "grade": 3, "multiplier": 65535, "guard": 1}
+    limits = {
+        "power_limit_w": 6553500,
+        "household": 15,
+        "grade": 3,
+        "multiplier": 65535,
+        "guard": 1,
+    }
     name = arguments[1]
     if name not in terms:
         raise Refusal("an account has " + ", ".join(sorted(terms)))
@@ -87,6 +102,7 @@ def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
         terms["multiplier"],
         terms["guard"],
         terms["debt_fen"],
+        terms["power_limit_w"],
     ):
         raise Refusal(STORAGE_TROUBLE)
     return [name + " " + str(terms[name])]
@@ -154,9 +170,15 @@ def _supply(app: "App", arguments: "list[str]") -> "list[str]":
 
 def _account_resume(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
-    if not app.ledger.flags[index] & STOPPED:
+    told = array("i", [energy_wh_of(text) for text in arguments[1:]])
+    if not app.ledger.flags[index] & STOPPED and not told:
         raise Refusal("account " + arguments[0] + " is being billed")
-    if not app.books.resume(index):
+    tariff = app.tariffs.find(app.registry.tariff[index])
+    if told and tariff is not None and len(told) <= tariff.registers > 1:
+        raise Refusal("give the total and each of the " + str(tariff.registers) + " rates")
+    if told and (tariff is None or app.books.t2000 < 0):
+        raise Refusal("registers are told with the clock set and the account's tariff loaded")
+    if not app.books.resume(index, told or None):
         raise Refusal(STORAGE_TROUBLE)
     return ["billing on"]
 
@@ -205,13 +227,13 @@ ROWS = (
         "account set",
         3,
         3,
-        "ACCOUNT household|grade|multiplier|guard|debt_fen VALUE",
+        "ACCOUNT household|grade|multiplier|guard|debt_fen|power_limit_w VALUE",
         CHANGES,
         _account_set,
     ),
     ("account used", 2, 3, "ACCOUNT KWH [MONTHS]", CHANGES, _account_used),
     ("account moved", 1, 1, "ACCOUNT", CHANGES, _account_moved),
-    ("account resume", 1, 1, "ACCOUNT", CHANGES, _account_resume),
+    ("account resume", 1, 9, "ACCOUNT [FROM_KWH...]", CHANGES, _account_resume),
     ("account new", 1, 1, "ACCOUNT", CHANGES, _account_new),
     ("account standing", 1, 1, "ACCOUNT", LOOKS, _account_standing),
     ("account restore", 2, 2, "ACCOUNT STANDING", CHANGES, _account_restore),

@@ -5,6 +5,8 @@ an alarm that should be otherwise, the meter is told. Where a price, a season, a
 slot of a day table changed at a whole hour between two readings, the meter's freeze of that
 moment is read between the two and divides them exactly.
 
+A reading that is not plausible is asked for again at once, see books/doubt.py.
+
 A meter that is down is asked less and less often, so that it costs little, and a round that could
 not be finished goes on where it stopped, so that no meter starves.
 """
@@ -17,6 +19,7 @@ from uplink import record
 from uplink.record import STATUS_UNKNOWN
 
 from concentrator.books import registry as meters
+from concentrator.books.doubt import DOUBTED
 from concentrator.line import freezes
 
 TYPE_CHECKING = const(False)
@@ -32,7 +35,7 @@ _FREEZE = const(1)
 _STATUS = const(2)
 _ALARM = const(3)
 
-_VALUES = const(5)
+_VALUES = const(8)
 _HOUR_S = const(3600)
 _NO_ROUND = const(-1)
 
@@ -64,6 +67,7 @@ class Readings:
         self._cursor = 0
         self._left = 0
         self._frozen_t2000 = 0
+        self._again = False  # what came was not plausible
 
     def begin(self) -> bool:
         """Begin an interval if it is time to."""
@@ -87,7 +91,7 @@ class Readings:
         """Start the next question."""
         step = self._step
         if step == _REGISTERS:
-            if not self._find():
+            if not self._again and not self._find():
                 return False
             self._line_meters.start_read(self._index, self._registers(), now_ticks)
         elif step == _FREEZE:
@@ -114,7 +118,8 @@ class Readings:
             self._step = _REGISTERS
             return False
         status = self._relays.status(index, outcome)
-        self._end(status)
+        if self._end(status):
+            return True
         if not self._relays.wants_alarm(index, status):
             return False
         self._step = _ALARM
@@ -151,6 +156,7 @@ class Readings:
         index = self._index
         count = line_meters.decode(self._registers(), outcome)
         if count == 0:
+            self._again = False
             self._identify.missed(index)
             return False
         for place in range(_VALUES):
@@ -166,10 +172,10 @@ class Readings:
         index = self._index
         if self._too_early():
             self._step = _REGISTERS
+            self._again = False
             return False
         if not self._relays.has_status(index):
-            self._end(STATUS_UNKNOWN)
-            return False
+            return self._end(STATUS_UNKNOWN)
         self._step = _STATUS
         return True
 
@@ -199,6 +205,10 @@ class Readings:
         self._frozen_t2000 = t2000
         return self._freeze.begin(index, t2000, freezes.dividing_kinds(books, index, t2000))
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int) -> bool:
+        """Charge the reading; true: it was not plausible and is asked for again at once."""
         self._step = _REGISTERS
-        self._line_meters.books.take_reading(self._index, self._values, self._count, status)
+        books = self._line_meters.books
+        outcome = books.take_reading(self._index, self._values, self._count, status)
+        self._again = outcome == DOUBTED and not self._again
+        return self._again

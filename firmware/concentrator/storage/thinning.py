@@ -58,6 +58,7 @@ LEVEL_OF = {
     record.REFUND: NEVER,
     record.STANDING: 5,
     record.STANDING_REGISTERS: 5,
+    record.CORRECTION: NEVER,
     record.EVENT: 3,
     record.QUOTA: 5,
 }

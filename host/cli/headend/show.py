@@ -10,6 +10,7 @@ from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.options import DAY_BEGIN, account_option, database_option, json_option
 from host.cli.output import Column, echo, print_csv, print_json, print_table
+from host.frames.faults import fault_text
 from host.frames.items import Told, tell
 from host.headend.items import StoredItem, stored_items
 from host.headend.reconcile import RELAY_NAMES, Household, Reconciliation, households, reconcile
@@ -25,9 +26,12 @@ Example:
 )
 @database_option()
 def show(db: Path) -> None:
-    """Print a table of all households: money, energy, relay, readings."""
+    """Print all households: money, energy, relay, readings; status 1 if one is not billed."""
     with opened(db) as store:
-        _print_households(households(store))
+        found = households(store)
+    _print_households(found)
+    if any(one.stopped for one in found):
+        raise click.exceptions.Exit(1)
 
 
 @shown.command(
@@ -149,6 +153,7 @@ def _print_households(found: list[Household]) -> None:
     columns = (
         *(Column(_("account")), Column(_("meter")), *money, Column(_("relay"))),
         *(Column(_("readings"), right=True), Column(_("last reading"))),
+        Column(_("billing"), wraps=True),
     )
     rows = [
         (
@@ -161,10 +166,19 @@ def _print_households(found: list[Household]) -> None:
             RELAY_NAMES.get(one.relay, "?"),
             str(one.readings),
             "-" if one.last_t2000 is None else _time(one.last_t2000),
+            _billing(one),
         )
         for one in found
     ]
     print_table(columns, rows, title=_("Households"))
+
+
+def _billing(one: Household) -> str:
+    """Whether readings are believed and charged."""
+    if one.stopped or one.doubt:
+        said = _("stopped: {why}") if one.stopped else _("in doubt: {why}")
+        return said.format(why=fault_text(one.doubt))
+    return _("on")
 
 
 def summary(result: Reconciliation) -> list[str]:
@@ -174,13 +188,26 @@ def summary(result: Reconciliation) -> list[str]:
         yuan(result.total("balance_fen")),
         yuan(result.total("unredeemed_fen")),
     )
+    corrected = result.total("corrected_fen")
     readings = _("{readings_taken} readings taken, {readings_stored} stored").format(
         readings_taken=result.readings_taken, readings_stored=result.readings_stored
     )
+    sums = _(
+        "sold {sold} = charged {charged} + balances {balance} + not yet redeemed {unredeemed}"
+    )
+    if corrected:
+        sums = _(
+            "sold {sold} + corrected {corrected} = charged {charged} + balances {balance} "
+            "+ not yet redeemed {unredeemed}"
+        )
     return [
-        _(
-            "sold {sold} = charged {charged} + balances {balance} + not yet redeemed {unredeemed}"
-        ).format(sold=sold, charged=charged, balance=balance, unredeemed=unredeemed),
+        sums.format(
+            sold=sold,
+            corrected=yuan(corrected),
+            charged=charged,
+            balance=balance,
+            unredeemed=unredeemed,
+        ),
         _("orders: {orders_sold} sold, {orders_redeemed} redeemed").format(
             orders_sold=result.orders_sold, orders_redeemed=result.orders_redeemed
         ),

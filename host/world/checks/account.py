@@ -1,5 +1,6 @@
 """One account as the durable records leave it, and what its energy costs in fractions."""
 
+from copy import copy
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -12,6 +13,8 @@ CLOSED, OPEN = 0, 1
 NORMAL, ALARM_1, ALARM_2, ZERO, EMERGENCY, HELD, CUT, OVERLOAD, REMOTE = range(9)
 FEN_E11 = 1_000_000_000
 _YUAN_E11 = 100 * FEN_E11
+# So many readings a correction goes back over.
+_READINGS_BACK = 5
 
 
 class Violation(Exception):
@@ -32,12 +35,24 @@ class Order:
     uids: set[str]
 
 
+@dataclass(frozen=True)
+class Before:
+    """What an account was after one of its last readings, each with its own pricing."""
+
+    registers_wh: list[int]
+    charge_e11: int
+    pricing: Pricing
+
+
 @dataclass
 class Account:
     """Money, energy and supply of one account.
 
     fresh           the next reading begins anew and charges nothing
+    told            the next reading is what a technician told of its registers
+    correction      of the reading behind it, which is charged anew from an earlier one
     meddled         its meter's registers have jumped since the last new beginning
+    corrected_fen   charged too much and put back
     power_w         mean power of the newest reading
     """
 
@@ -51,6 +66,10 @@ class Account:
 
     pricing: Pricing | None = None
     fresh: bool = True
+    told: bool = False
+    correction: Record | None = None
+    before: list[Before] = field(default_factory=list)
+    corrected_fen: int = 0
     meddled: bool = False
     charge_e11: int = 0
     power_w: Fraction = Fraction(0)
@@ -115,13 +134,49 @@ class Account:
         if self.fresh:
             pricing.start(moment, registers_wh)
             self.fresh = False
+            self.before = []
+            self._keep()
             return
+        if self.told:
+            self.told = False
+            pricing.registers_wh = list(registers_wh)
+            pricing.moment = max(pricing.moment, moment) if pricing.moment else moment
+            self.before = []
+            self._keep()
+            return
+        if self.correction is not None:
+            pricing = self._go_back(one, registers_wh)
         start_t2000 = self.read_t2000
         lines = pricing.read(moment, registers_wh)
         charge_e11 = sum((line.yuan for line in lines), Fraction(0)) * _YUAN_E11
         if charge_e11.denominator != 1:
             raise Violation("money", f"record {one.seq}: {charge_e11} e-11 yuan is not whole")
         self.charge_e11 += charge_e11.numerator
+        self._keep()
         elapsed_s = self.read_t2000 - start_t2000
         energy_wh = sum(line.wh for line in lines)
         self.power_w = Fraction(3600 * energy_wh, elapsed_s) if elapsed_s else Fraction(0)
+
+    def _keep(self) -> None:
+        """Note what the account is after a reading."""
+        if self.pricing is not None:
+            kept = copy(self.pricing)
+            kept.spans = list(kept.spans)
+            one = Before(list(self.registers_wh), self.charge_e11, kept)
+            self.before = [*self.before[1 - _READINGS_BACK :], one]
+
+    def _go_back(self, one: Record, registers_wh: list[int]) -> Pricing:
+        """Be what the account was before registers that were too high."""
+        fits = [
+            before
+            for before in self.before[:-1]
+            if all(old <= new for old, new in zip(before.registers_wh, registers_wh, strict=True))
+        ]
+        if not fits or self.correction is None:
+            raise Violation("money", f"record {one.seq} corrects to before all that was charged")
+        self.before = []
+        # The debit does not fall: what is put back is credit.
+        self.charge_e11 = fits[-1].charge_e11 + self.correction.fields["amount_fen"] * FEN_E11
+        self.correction = None
+        self.pricing = copy(fits[-1].pricing)
+        return self.pricing

@@ -80,6 +80,7 @@ class Checkers:
             RecordKind.POLICY: self._apply_policy,
             RecordKind.RELAY: self._apply_relay,
             RecordKind.FAULT: self.money.apply_fault,
+            RecordKind.CORRECTION: self.money.apply_correction,
         }
 
     # --- what the world tells --------------------------------------------------------------------
@@ -157,6 +158,8 @@ class Checkers:
             self.raw[one.seq] = record.build(one)
             self.counters[f"records {one.kind_name}"] += 1
             self._above.note(one)
+            if one.kind == RecordKind.CLOCK:
+                self._supply.apply_clock(self.accounts, one)
             apply = self._appliers.get(RecordKind(one.kind))
             if apply is not None:
                 self._touched.add(one.index)

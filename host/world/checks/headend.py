@@ -110,6 +110,7 @@ class Above:
             if number <= accounts[index].order
         )
         credit_fen = sum(credit for credit, _ in self._headend.books().values())
+        paid_fen += sum(account.corrected_fen for account in accounts.values())
         if credit_fen != paid_fen:
             raise Violation("books", f"{paid_fen} fen were paid, the head-end has {credit_fen}")
         debit_e11 = sum(debit for _, debit in self._headend.books().values())

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from host.frames.faults import RESUMED_FROM
 from host.frames.record import Record
 from host.units import DAY_S, HOUR_S, to_datetime
 from host.world.checks.account import FEN_E11, Account, Order, Violation
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from host.sim.meter import Meter
 
 REGISTER_MODULUS_WH = 10**9
-CLOCK_BACK, BACK, TOO_MUCH = 5, 6, 7  # reasons of FAULT
+CLOCK_AHEAD, BACK, TOO_MUCH, UNEVEN = 5, 6, 7, 10  # reasons of FAULT
 _BACK_LIMIT_S = HOUR_S
 _AHEAD_LIMIT_S = 400 * DAY_S
 _POWER_LIMIT_W = 60_000
@@ -37,6 +38,7 @@ class Money:
     meters      by address, those that were taken down too
     exchanges   by the new meter's address: the old one's last registers and the new one's first,
                 total and rates
+    lies        meters answer wrongly now and then
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Money:
     ) -> None:
         self.meters = {meter.address: meter for meter in meters}
         self.exchanges: dict[str, tuple[list[int], list[int]]] = {}
+        self.lies = False
         self._terms = terms
         self._sold = sold
         self._counters = counters
@@ -97,7 +100,7 @@ class Money:
             if first_wh != registers_wh:
                 # The power went between the exchange and its first reading.
                 self._counters["exchanges begun late"] += 1
-        else:
+        elif not account.told and account.correction is None:
             self._check_step(account, one, registers_wh)
         self._check_true(account, one, registers_wh)
         account.read(self._terms.tariffs[account.tariff], one, registers_wh)
@@ -128,26 +131,42 @@ class Money:
             (true - new) % REGISTER_MODULUS_WH > _FORWARD_LIMIT_WH
             for true, new in zip(true_wh, registers_wh, strict=True)
         ]
-        if any(ahead) and not account.meddled:
+        if any(ahead) and not account.meddled and not self.lies:
             raise Violation("money", f"record {one.seq} reads {registers_wh}, true {true_wh}")
 
     # --- doubts ----------------------------------------------------------------------------------
 
     def apply_fault(self, account: Account, one: Record) -> None:
-        """Billing stops because of a doubt, or goes on."""
+        """Readings are in doubt, billing stops because of it, or it goes on."""
         fields = one.fields
-        if not fields["stopped"]:
-            account.stopped = account.meddled = False
-            account.fresh = True
+        if fields["reason"] <= RESUMED_FROM:
+            account.stopped = False
+            account.told = fields["reason"] == RESUMED_FROM
+            account.meddled &= not account.told
             return
         self._counters["doubts"] += 1
         ahead_s = fields["value"] - fields["limit"]
         stepped = not -_BACK_LIMIT_S <= ahead_s <= _AHEAD_LIMIT_S
-        caused = {CLOCK_BACK: stepped, BACK: account.meddled, TOO_MUCH: account.meddled}
+        odd = account.meddled or self.lies
+        caused = {CLOCK_AHEAD: stepped, BACK: odd, TOO_MUCH: odd, UNEVEN: odd}
         if not caused.get(fields["reason"], False):
             raise Violation("money", f"record {one.seq} doubts a meter that is right: {one}")
-        account.stopped = True
-        account.cut_due_us = -1
+        if fields["stopped"]:
+            account.stopped = True
+            account.cut_due_us = -1
+
+    def apply_correction(self, account: Account, one: Record) -> None:
+        """What was charged too much goes back as credit; the reading behind it shows how much."""
+        fields = one.fields
+        self._counters["corrections"] += 1
+        self._counters["fen corrected"] += fields["amount_fen"]
+        if not account.meddled and not self.lies:
+            raise Violation("money", f"record {one.seq} corrects what was right: {one}")
+        account.credit_fen += fields["amount_fen"]
+        account.corrected_fen += fields["amount_fen"]
+        account.correction = one
+        if fields["credit_fen"] != account.credit_fen:
+            raise Violation("money", f"record {one.seq}: {account.credit_fen} is right, {one}")
 
     # --- money paid in ---------------------------------------------------------------------------
 

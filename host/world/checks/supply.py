@@ -30,6 +30,8 @@ WARNING, USED_UP, TOP_UP, TOO_MUCH_POWER, MISMATCH = 2, 3, 4, 7, 16
 _STATUS_OPEN = 0x10
 _STATUS_UNKNOWN = 0xFFFF
 _US = 1_000_000
+# A clock is set by so much without a doubt.
+_STEP_S = 60
 # A verdict that a storage failure or a power cut swallowed comes again within this time.
 VERDICT_LIMIT_S = 900
 # Relay commands fail on a bad line; each reading that tells is followed by another attempt.
@@ -78,6 +80,14 @@ class Supply:
                 f"account {one.index} should be {'cut' if account.desired == OPEN else 'supplied'}"
                 f", {account.mismatches} readings say it is not",
             )
+
+    def apply_clock(self, accounts: dict[int, Account], one: Record) -> None:
+        """A cut that is held back waits anew behind a step of the clock."""
+        old_t2000, new_t2000 = one.fields["old_t2000"], one.fields["new_t2000"]
+        stepped = old_t2000 and abs(new_t2000 - old_t2000) > _STEP_S
+        for account in accounts.values():
+            if stepped or account.held_t2000 > new_t2000:
+                account.held_t2000 = new_t2000
 
     def apply_top_up(self, account: Account, now_us: int) -> None:
         """Who has paid enough is to be switched on."""

@@ -1,0 +1,287 @@
+"""Readings that cannot be: nothing is charged on one odd answer, and what was too much goes back.
+
+The last byte of a frame is a sum of eight bits, and two wires of a line run through each meter's
+box: a valid answer may be wrong. A reading that is not plausible is asked for again at once, and
+in the next round. When one continues from the last good registers again, all of the difference is
+charged. When the registers are lower than those charged last, twice in a row, but no lower than
+at a reading not long before, what was charged since was wrong: it is charged anew from there, and
+the rest goes back as a CORRECTION. Only a doubt that three readings confirm, each ten minutes or
+more after the one before, stops the billing.
+
+`ledger.doubt` of an account, 0: none:
+
+    minutes since 2000 of the reading that counted last | rounds 4 bits | that agree 2 bits
+
+`ledger.candidate` is the sum of its registers, in their last digit, modulo 2**16.
+"""
+
+from array import array
+
+from micropython import const
+from prepay import ledger as outcomes
+from uplink import record
+from uplink.record import JOINED
+
+from concentrator.books.supply import Supply
+
+# Outcome of a reading that is asked for again.
+DOUBTED = const(102)
+# Reason of a FAULT, beside the outcomes of the ledger: the registers a technician told.
+_TOLD = const(1)
+
+_MINUTE_S = const(60)
+_APART_MINUTES = const(10)
+_CONFIRMED = const(3)
+_ROUNDS_MOST = const(15)
+_STEP_WH = const(10)
+_STEPS = const(0x10000)
+# So many readings, and records for each account, are looked back over.
+_READINGS = const(5)
+_WINDOW = const(4)
+_WINDOW_LEAST = const(64)
+# Behind these nothing of an account can be charged anew from before them.
+_ENDS = (record.METER, record.STANDING, record.CORRECTION)
+
+# Places of an earlier state, as Ledger.prepare_again takes it.
+_AT_MONEY = const(0)
+_AT_RESIDUE_E7 = const(1)
+_AT_RESIDUE_E11 = const(2)
+_AT_USED = const(3)
+_AT_PERIOD = const(4)
+_AT_READ = const(5)
+_AT_QUOTA = const(6)
+_AT_FREE = const(7)
+_STATE_SIZE = const(8)
+
+
+class Doubt(Supply):
+    """Judges readings that are not plausible."""
+
+    # Of the reading at hand: what its account is charged by.
+    _registers_wh: "array[int]"
+
+    def _doubt(self, index: int, outcome: int) -> int:
+        """Note a doubtful reading; return DOUBTED, or CHARGED where it was right after all.
+
+        `prepare` has told the outcome, or the sum of its rates was not its total. After CHARGED
+        a correction is prepared, and its record is the first of a group.
+        """
+        ledger = self.ledger
+        minute = self.t2000 // _MINUTE_S
+        doubt = ledger.doubt[index]
+        since = doubt >> 6
+        rounds = doubt >> 2 & 15
+        agreed = doubt & 3
+        steps = 0
+        for register in range(record.REGISTERS):
+            steps += self._registers_wh[register] // _STEP_WH
+        limit_wh = ledger.limit_wh(index, (minute - since) * _MINUTE_S)
+        moved = (steps - ledger.candidate[index]) % _STEPS
+        continues = doubt and moved <= min(limit_wh // _STEP_WH, _STEPS // 2)
+        is_next = not 0 <= minute - since < _APART_MINUTES
+        ledger.candidate[index] = steps % _STEPS
+        if continues and outcome == outcomes.BACK and self._prepare_correction(index):
+            return outcomes.CHARGED
+        if is_next:
+            rounds = min(rounds + 1, _ROUNDS_MOST)
+            agreed += 1
+        agreed = agreed if continues else 1
+        if is_next or not continues:
+            since = minute
+        if agreed >= _CONFIRMED:
+            if self._write_fault(index, outcome, 1):
+                ledger.stop(index)
+        elif is_next and rounds == 2:
+            # It outlasts a round: somebody should know, though it may end by itself.
+            self._write_fault(index, outcome, 0)
+        ledger.doubt[index] = since << 6 | rounds << 2 | min(agreed, _CONFIRMED)
+        return DOUBTED
+
+    def _write_fault(self, index: int, reason: int, stopped: int, joined: int = 0) -> bool:
+        """Write FAULT with what the ledger found wrong; settled unless it is joined."""
+        offset = self._place()
+        if offset < 0:
+            return False
+        ledger = self.ledger
+        record.put_fault(
+            self.journal.buf, offset, reason, stopped, ledger.fault_value, ledger.fault_limit
+        )
+        self.journal.add(self._time(), record.FAULT, index, joined)
+        return joined != 0 or self._settle(1)
+
+    def resume(self, index: int, told: "array[int] | None" = None) -> bool:
+        """Bill the account again: from the last good registers, or those that were `told`.
+
+        `told` is a total and the rates behind it; nothing used up to them is charged.
+        """
+        ledger = self.ledger
+        ledger.fault_value = ledger.fault_limit = 0
+        if told is None:
+            if not self._write_fault(index, 0, 0):
+                return False
+            ledger.resume(index)
+            return True
+        if self.t2000 < 0 or not self._pick(index, told, len(told)):
+            return False
+        if not self._write_fault(index, _TOLD, 0, JOINED):
+            return False
+        record.put_reading(
+            self.journal.buf,
+            self.journal.place(),
+            ledger.debit_fen[index],
+            ledger.residue_e7[index],
+            ledger.residue_e11[index],
+            record.STATUS_UNKNOWN,
+            ledger.used_wh[index],
+            self._registers_wh,
+        )
+        self.journal.add(self.t2000, record.READING, index)
+        if not self._settle(2):
+            return False
+        ledger.resume(index)
+        ledger.set_registers(index, self._registers_wh)
+        ledger.read_t2000[index] = max(ledger.read_t2000[index], self.t2000)
+        return True
+
+    def _pick(self, index: int, values: "array[int]", count: int) -> bool:
+        """Take from a reading what the account's tariff charges; false: it is not in there."""
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        if tariff is None:
+            return False
+        registers_wh = self._registers_wh
+        for register in range(record.REGISTERS):
+            registers_wh[register] = 0
+        if tariff.registers == 1:
+            registers_wh[0] = values[0]
+            return True
+        if tariff.registers >= count:
+            return False
+        for register in range(tariff.registers):
+            registers_wh[register] = values[register + 1]
+        return True
+
+    # --- what was charged too much ---------------------------------------------------------------
+
+    def _prepare_correction(self, index: int) -> bool:
+        """Prepare the reading at hand from a state before registers that were too high."""
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        ledger = self.ledger
+        before = array("I", bytes(4 * _STATE_SIZE))
+        before_wh = array("I", bytes(4 * record.REGISTERS))
+        if tariff is None or not self._find_before(index, before, before_wh):
+            return False
+        now_wh = self._registers_wh
+        outcome = ledger.prepare_again(index, tariff, now_wh, self.t2000, before, before_wh)
+        return outcome == outcomes.CHARGED
+
+    def _find_before(self, index: int, before: "array[int]", before_wh: "array[int]") -> bool:
+        """Find the newest reading that the one at hand can continue from, and its whole state."""
+        journal = self.journal
+        if not journal.sync():
+            return False
+        ledger = self.ledger
+        before[_AT_PERIOD] = ledger.period_t2000[index]
+        before[_AT_QUOTA] = ledger.quota[index]
+        before[_AT_FREE] = ledger.free[index]
+        buf = bytearray(record.RECORD_SIZE)
+        seq = journal.durable_seq + 1
+        least = max(journal.first_seq, seq - _WINDOW_LEAST - _WINDOW * self.registry.count)
+        number = self.registry.tariff[index]
+        readings = repaid_fen = 0
+        counts_anew = found = False
+        while seq > least:
+            seq -= 1
+            if not journal.read_into(seq, buf):
+                return False
+            kind = record.kind_at(buf, 0)
+            if kind == record.TARIFF and record.tariff_at(buf, 0)[0] == number:
+                return False
+            if record.index_at(buf, 0) != index or kind == record.TARIFF:
+                continue
+            if kind == record.QUOTA:
+                if found:
+                    _, before[_AT_PERIOD], before[_AT_QUOTA], before[_AT_FREE] = record.quota_at(
+                        buf, 0
+                    )
+                    return True
+                counts_anew = True
+            elif kind == record.ROLLOVER:
+                if found or before[_AT_QUOTA]:
+                    return False
+                before[_AT_PERIOD] = record.rollover_from(buf, 0)
+            elif kind in _ENDS or self._changes_terms(index, kind, buf):
+                return False
+            elif kind == record.TOP_UP and not found:
+                repaid_fen += record.repaid_at(buf, 0)
+            elif kind == record.READING and not found:
+                readings += 1
+                found = readings > 1 and self._continues(buf, before_wh)
+                if found:
+                    self._take_state(buf, before, before_wh, repaid_fen)
+                if found and not counts_anew:
+                    return True
+                if readings >= _READINGS and not found:
+                    return False
+        return False
+
+    def _changes_terms(self, index: int, kind: int, buf: bytearray) -> bool:
+        """Whether another price held before the record in `buf`, or other registers counted."""
+        if kind == record.ACCOUNT:
+            ledger = self.ledger
+            household, _, multiplier = record.account_at(buf, 0)[:3]
+            same = household == ledger.flags[index] >> outcomes.HOUSEHOLD
+            return not same or (multiplier or 1) != (ledger.multiplier[index] or 1)
+        if kind == record.PLAN:
+            return record.plan_at(buf, 0)[1] == 0
+        return kind == record.FAULT and record.fault_at(buf, 0)[0] == _TOLD
+
+    def _continues(self, buf: bytearray, before_wh: "array[int]") -> bool:
+        """Whether no register of the reading at hand is below those of the READING in `buf`."""
+        record.reading_at(buf, 0, before_wh)
+        for register in range(record.REGISTERS):
+            if self._registers_wh[register] < before_wh[register]:
+                return False
+        return True
+
+    def _take_state(
+        self, buf: bytearray, before: "array[int]", before_wh: "array[int]", repaid_fen: int
+    ) -> None:
+        debit_fen, residue_e7, residue_e11, used_wh = record.reading_at(buf, 0, before_wh)
+        before[_AT_MONEY] = (debit_fen + repaid_fen) & 0xFFFFFFFF
+        before[_AT_RESIDUE_E7] = residue_e7
+        before[_AT_RESIDUE_E11] = residue_e11
+        before[_AT_USED] = used_wh
+        before[_AT_READ] = record.t2000_at(buf, 0)
+
+    def _put_correction(self, offset: int, index: int) -> None:
+        """Put the CORRECTION of the reading that is prepared, joined to what follows."""
+        ledger = self.ledger
+        energy_wh = 0
+        at = index * ledger.rates_limit
+        for register in range(min(ledger.rates_limit, record.REGISTERS)):
+            energy_wh += ledger.registers_wh[at + register] - self._registers_wh[register]
+        fields = (
+            ledger.returned_fen,
+            ledger.credited_fen(index, ledger.returned_fen),
+            ledger.new_debit_fen,
+            ledger.new_residue_e7,
+            ledger.new_residue_e11,
+            outcomes.BACK,
+            ledger.new_used_wh,
+            ledger.new_period_t2000,
+            max(0, energy_wh),
+        )
+        record.put_correction(self.journal.buf, offset, fields)
+        self.journal.add(self.t2000, record.CORRECTION, index, JOINED)
+
+    def _replay_correction(self, buf: bytearray, index: int) -> None:
+        credit_fen, period_t2000 = record.correction_at(buf, 0)
+        self.ledger.credit_fen[index] = credit_fen
+        self.ledger.period_t2000[index] = period_t2000
+
+    def _replay_fault(self, buf: bytearray, index: int) -> None:
+        reason, stopped = record.fault_at(buf, 0)
+        if stopped:
+            self.ledger.stop(index)
+        elif reason <= _TOLD:
+            self.ledger.resume(index)

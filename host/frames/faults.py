@@ -1,0 +1,23 @@
+"""Why a reading is not believed: the reasons of FAULT records, in both languages.
+
+The numbers are the ledger's, see docs/PREPAYMENT.md; 0 and 1 tell that billing goes on.
+"""
+
+RESUMED = 0
+RESUMED_FROM = 1  # from the registers in the reading behind it
+
+# Reason: what is wrong, what the value and the limit of the record are, in English and Chinese.
+_REASONS = {
+    5: ("the clock is far ahead", "时钟超前过多"),
+    6: ("a register went back", "电量示数倒走"),
+    7: ("more energy than can be", "用电量超过可能值"),
+    8: ("more money than can be", "金额超过可能值"),
+    9: ("the tariff does not fit", "电价方案不适用"),
+    10: ("the rates do not add up to the total", "各费率电量之和与总电量不符"),
+}
+
+
+def fault_text(reason: int) -> str:
+    """Say in both languages what is wrong."""
+    english, chinese = _REASONS.get(reason, (f"reason {reason}", f"原因 {reason}"))
+    return f"{english} {chinese}"

@@ -1,0 +1,300 @@
+"""Goal: a valid answer that is wrong costs nobody anything in the end, stops nothing by itself and
+cuts nobody for good; a doubt that lasts is told and stops the billing, never the supply.
+
+Method: the whole application with meters that answer wrongly, once, again and for good; what was
+charged in the end is compared with what the meter has counted, to the last 1e-11 yuan, also across
+a limit of a tier, a settlement and a top-up; the journal is replayed over the tables.
+"""
+
+from array import array
+
+from concentrator.books.doubt import DOUBTED
+from concentrator.console.commands import Commands
+from concentrator.console.console import Refusal
+from concentrator_world import Bench
+from harness import check, equal
+from prepay import ledger as outcomes
+from prepay import policy as rules
+from prepay.ledger import STOPPED
+from test_concentrator_books import INDEX, Station
+from uplink import record
+from uplink.record import PAYLOAD, u32_at
+
+FEN_WH = 20  # of the first rate
+
+
+class Spoiler:
+    """A meter whose next answers to the question for energy are `wrong`, each once, then true."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.wrong: list[tuple[int, int]] = []
+        self.asked = 0
+        self._meter = meter = bench.meters[0]
+        self._answer = meter.answer
+        meter.answer = self.answer  # type: ignore[method-assign]  # it hangs on the meter's wires
+
+    def answer(self, control: int, data: bytes, now_ms: int) -> "tuple[int, bytes]":
+        if data != b"\x00\xff\x01\x00":
+            return self._answer(control, data, now_ms)
+        self.asked += 1
+        if not self.wrong:
+            return self._answer(control, data, now_ms)
+        meter = self._meter
+        true_wh = meter.wh
+        meter.wh = list(self.wrong.pop(0))
+        reply = self._answer(control, data, now_ms)
+        meter.wh = true_wh
+        return reply
+
+
+def opened(credit_fen: int = 10000) -> "tuple[Bench, Spoiler]":
+    """A household with so much paid in, read twice."""
+    bench = Bench()
+    bench.insert(bench.card(1, credit_fen))
+    bench.read_all()
+    use(bench, 2000)
+    return bench, Spoiler(bench)
+
+
+def use(bench: Bench, wh: int) -> None:
+    bench.meters[0].wh[0] += wh
+    bench.read_all()
+
+
+def used_fen(bench: Bench) -> int:
+    """What the meter has counted since it was read first, in fen."""
+    return (bench.meters[0].wh[0] - 1000) // FEN_WH
+
+
+def records(bench: Bench, kind: int) -> "list[bytes]":
+    journal = bench.app.journal
+    check(journal.sync())
+    buf = bytearray(record.RECORD_SIZE)
+    found = []
+    for seq in range(journal.first_seq, journal.durable_seq + 1):
+        if journal.read_into(seq, buf) and record.kind_at(buf, 0) == kind:
+            found.append(bytes(buf))
+    return found
+
+
+def is_stopped(bench: Bench) -> bool:
+    return bench.app.ledger.flags[0] & STOPPED != 0
+
+
+def balance_fen(bench: Bench) -> int:
+    return bench.app.ledger.balance_fen(0)
+
+
+def test_one_wrong_answer_is_asked_again_at_once_and_changes_nothing() -> None:
+    bench, spoiler = opened()
+    for wrong in ((0, 0), (9000000, 500), (2000, 500), (1000, 500), (3000, 90000)):
+        spoiler.wrong = [wrong]
+        asked = spoiler.asked
+        use(bench, 400)
+        equal(spoiler.asked - asked, 2, wrong)
+        equal((is_stopped(bench), 10000 - balance_fen(bench)), (False, used_fen(bench)), wrong)
+    equal(records(bench, record.FAULT) + records(bench, record.CORRECTION), [])
+    equal(bench.app.ledger.doubt[0], 0)
+
+
+def test_a_replayed_reading_gives_no_energy_away() -> None:
+    """6 kW for three days: the household is cut the day its money ends, and owes what it used."""
+    bench, spoiler = opened(1000)
+    spoiler.wrong = [(1000, 500)]
+    cut_at = -1
+    for quarter in range(96):
+        use(bench, 0 if bench.meters[0].open else 1500)
+        if bench.meters[0].open and cut_at < 0:
+            cut_at = quarter
+    equal((is_stopped(bench), cut_at), (False, 11))
+    equal(1000 - balance_fen(bench), used_fen(bench))
+
+
+def test_a_day_of_zeros_in_single_answers_charges_the_whole_day() -> None:
+    bench, spoiler = opened()
+    for quarter in range(96):
+        spoiler.wrong = [(0, 0)] * (quarter % 3)
+        use(bench, 250)
+    use(bench, 250)
+    equal((is_stopped(bench), 10000 - balance_fen(bench)), (False, used_fen(bench)))
+
+
+def test_what_was_charged_too_much_goes_back() -> None:
+    """A plausible spike of 50 kWh, then the truth: a correction, and the household is supplied."""
+    bench, spoiler = opened(1000)
+    spoiler.wrong = [(53000, 500)]
+    use(bench, 400)
+    equal((balance_fen(bench), bench.meters[0].open), (1000 - 52000 // FEN_WH, True))
+    use(bench, 0)
+    use(bench, 0)
+    equal(1000 - balance_fen(bench), used_fen(bench))
+    ledger = bench.app.ledger
+    equal((bench.meters[0].open, ledger.state[0]), (False, rules.NORMAL))
+    equal((ledger.credit_fen[0], ledger.debit_fen[0]), (1000 + 2480, 2600))
+    equal(ledger.used_wh[0], 2400)
+    found = records(bench, record.CORRECTION)
+    equal(len(found), 1)
+    equal(
+        [u32_at(found[0], PAYLOAD + at) for at in (0, 4, 8, 20, 28)],
+        [2480, 3480, 2600, 2400, 49600],
+    )
+    bench.restart()
+    bench.run(5)
+    equal((balance_fen(bench), bench.app.ledger.used_wh[0]), (1000 - used_fen(bench), 2400))
+
+
+def test_a_correction_is_exact_across_tiers_residues_and_top_ups() -> None:
+    for spike_wh, after_wh, pays in (
+        (7, 3, False),
+        (50000, 1234, False),
+        (50000, 1234, True),
+        (33333, 7, True),
+        (60000, 50001, False),
+    ):
+        one = Station()
+        other = Station()
+        for station in (one, other):
+            station.pay(1000)
+            equal(station.read(230000 - 777, 86400), outcomes.CHARGED)
+        one.read(spike_wh)
+        other.wait(900)
+        if pays:
+            one.pay(333)
+            other.pay(333)
+        for station, wh in ((one, after_wh - spike_wh), (other, after_wh)):
+            station.wait(900)
+            station.values[0] += wh
+            outcome = station.books.take_reading(INDEX, station.values, 1, 0xFFFF)
+            if outcome == DOUBTED:
+                outcome = station.books.take_reading(INDEX, station.values, 1, 0xFFFF)
+            equal(outcome, outcomes.CHARGED, (spike_wh, after_wh))
+        for name in ("residue_e7", "residue_e11", "used_wh", "period_t2000", "registers_wh"):
+            equal(list(getattr(one.ledger, name)), list(getattr(other.ledger, name)), name)
+        equal(one.balance_fen, other.balance_fen, (spike_wh, after_wh, pays))
+        check(one.ledger.debit_fen[INDEX] >= other.ledger.debit_fen[INDEX])
+
+
+def test_a_register_lower_than_what_was_charged_is_no_correction() -> None:
+    """What an earlier reading said was charged rightly: nobody gets more back than that."""
+    bench, spoiler = opened()
+    bench.meters[0].wh[0] = 900
+    for _ in range(2):
+        bench.read_all()
+    equal((records(bench, record.CORRECTION), balance_fen(bench)), ([], 9900))
+    equal(is_stopped(bench), False)
+    equal(len(records(bench, record.FAULT)), 1, "it is told when it outlasts a round")
+    bench.read_all()
+    equal((is_stopped(bench), bench.meters[0].open), (True, False))
+    fault = records(bench, record.FAULT)[-1]
+    equal((fault[PAYLOAD], fault[PAYLOAD + 1]), (outcomes.BACK, 1))
+    asked = spoiler.asked
+    bench.read_all()
+    equal(spoiler.asked - asked, 1)
+
+
+def test_only_readings_that_agree_stop_the_billing() -> None:
+    bench, spoiler = opened()
+    for wh in (900000, 40, 900000, 500000, 900000, 40):
+        spoiler.wrong = [(wh, 500), (wh + 3000000, 500)]
+        use(bench, 100)
+    equal((is_stopped(bench), balance_fen(bench)), (False, 9900))
+    use(bench, 100)
+    equal(10000 - balance_fen(bench), used_fen(bench), "all of it")
+
+
+def test_three_readings_in_a_row_within_minutes_stop_nothing() -> None:
+    station = Station()
+    station.pay(1000)
+    station.read(1000)
+    station.values[0] += 900000
+    for after_s in (10, 10, 10, 500):
+        station.wait(after_s)
+        equal(station.books.take_reading(INDEX, station.values, 1, 0xFFFF), DOUBTED)
+        equal(station.ledger.flags[INDEX] & STOPPED, 0)
+    for _ in range(2):
+        station.wait(600)
+        station.books.take_reading(INDEX, station.values, 1, 0xFFFF)
+    check(station.ledger.flags[INDEX] & STOPPED)
+
+
+def stopped() -> Bench:
+    bench, _ = opened()
+    bench.meters[0].wh[0] += 900000
+    for _ in range(4):
+        bench.read_all()
+    check(is_stopped(bench))
+    return bench
+
+
+def test_resumed_it_goes_on_from_the_last_good_register() -> None:
+    bench = stopped()
+    bench.meters[0].wh[0] -= 900000 - 2500
+    equal(Commands(bench.app).run("account resume 17"), ["billing on"])
+    bench.read_all()
+    equal(10000 - balance_fen(bench), used_fen(bench))
+
+
+def test_resumed_it_goes_on_from_the_register_that_is_told() -> None:
+    bench = stopped()
+    commands = Commands(bench.app)
+    try:
+        commands.run("account resume 17 903.00")
+        check(False, "the rates are missing")
+    except Refusal as error:
+        check("total and each of the 2 rates" in str(error), error)
+    # It was 3000 Wh and 900000 Wh came on top, of which the last 500 are charged.
+    equal(commands.run("account resume 17 903.00 902.50 0.50"), ["billing on"])
+    bench.restart()
+    bench.read_all()
+    equal((is_stopped(bench), balance_fen(bench)), (False, 9900 - 500 // FEN_WH))
+
+
+def test_the_power_limit_is_the_account_s_own() -> None:
+    """66 kW on three phases, silent for three hours."""
+    for limit_w, expected in ((0, DOUBTED), (65000, DOUBTED), (66000, outcomes.CHARGED)):
+        station = Station()
+        station.pay(1000)
+        station.read(0)
+        check(station.books.set_terms(INDEX, 0, 0, 1, 0, 0, limit_w))
+        station.restart()
+        equal(station.read(198000, 3 * 3600), expected, limit_w)
+    bench = Bench()
+    commands = Commands(bench.app)
+    equal(commands.run("account set 17 power_limit_w 66000"), ["power_limit_w 66000"])
+    check("power_limit_w 66000" in commands.run("account 17"))
+    equal(commands.run("set power_limit_w 100000"), ["power_limit_w 100000"])
+    equal(bench.app.ledger.power_limit_w, 100000)
+
+
+def test_rates_that_do_not_add_up_are_no_reading() -> None:
+    station = Station()
+    station.pay(1000)
+    for values, expected in (
+        ((3000, 1000, 1000, 500, 500), outcomes.CHARGED),
+        ((3040, 1000, 1000, 500, 500), outcomes.CHARGED),
+        ((3100, 1000, 1000, 500, 500), DOUBTED),
+        ((3100, 1000, 1000, 500, 600), outcomes.CHARGED),
+        ((3200, 0, 0, 0, 0), outcomes.CHARGED),
+        ((3300, 3200, 0, -1, 0), outcomes.CHARGED),
+    ):
+        station.wait(900)
+        wh = array("i", values)
+        equal(station.books.take_reading(INDEX, wh, len(wh), 0xFFFF), expected, values)
+
+
+def test_an_account_without_a_good_reading_for_long_counts_as_used_up_if_told_so() -> None:
+    for hours, opens in (("0", False), ("2", True)):
+        bench, _ = opened()
+        equal(bench.app.settings.change("doubt_cut_hours", hours), "")
+        bench.app.configure()
+        good = bench.meters[0].wh[0]
+        bench.meters[0].wh[0] = 5
+        bench.run(3600)
+        equal(bench.meters[0].open, False)
+        bench.run(2 * 3600)
+        equal((bench.meters[0].open, is_stopped(bench)), (opens, True), hours)
+        bench.meters[0].wh[0] = good
+        Commands(bench.app).run("account resume 17")
+        bench.read_all()
+        bench.run(60)
+        equal((bench.meters[0].open, balance_fen(bench)), (False, 9900))
