@@ -59,14 +59,14 @@ def firmware() -> Path:
 
 def left_out(folder: Path) -> tuple[str, ...]:
     """Return the files of the firmware that no board with a chip gets, as its manifest says."""
-    for node in ast.parse((folder / "manifest.py").read_text("utf-8")).body:
+    manifest = folder / "manifest.py"
+    text = manifest.read_text("utf-8") if manifest.is_file() else ""
+    for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LEFT_OUT":
             names: tuple[str, ...] = ast.literal_eval(node.value)
             return names
     raise ProductError(
-        _("{folder} has no LEFT_OUT: take that of the product").format(
-            folder=folder / "manifest.py"
-        )
+        _("{folder} has no LEFT_OUT: take that of the product").format(folder=manifest)
     )
 
 

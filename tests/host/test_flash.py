@@ -69,7 +69,8 @@ def firmware(folder: Path, more: str) -> Path:
 def bad(folder: Path, program: str) -> Path:
     """A product that is nothing but a main.py."""
     folder.mkdir()
-    shutil.copy(products.firmware() / "boot.py", folder)
+    for name in ("boot.py", "manifest.py"):
+        shutil.copy(products.firmware() / name, folder)
     (folder / "main.py").write_text(program)
     return folder
 
@@ -145,7 +146,8 @@ def test_a_life_in_two_slots(port: str, tmp_path: Path) -> None:
 def bad_settings(tmp_path: Path) -> Path:
     """What checks settings, and a main.py that must not be started."""
     folder = bad(tmp_path / "5", "raise ValueError('was started')")
-    for name in ("boards", "prepay", "concentrator/__init__.py", "concentrator/settings.py"):
+    settings = ("concentrator/__init__.py", "concentrator/settings.py")
+    for name in ("boards", "prepay", "civil.py", "ports.py", "ticks.py", *settings):
         source, copied = products.firmware() / name, folder / name
         copied.parent.mkdir(exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, copied)
