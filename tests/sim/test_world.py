@@ -271,15 +271,17 @@ def test_a_register_that_went_back_unseen_is_seen(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_doubt_that_cuts_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = Books._stop
+    right = Books._doubt
 
-    def wrong(self: Books, index: int, reason: int) -> None:
-        right(self, index, reason)
-        self.ledger.flags[index] &= 0xFF ^ STOPPED
-        self._judge(index, ORDER_TRIP)
-        self.ledger.flags[index] |= STOPPED
+    def wrong(self: Books, index: int, reason: int) -> int:
+        outcome = right(self, index, reason)
+        if self.ledger.flags[index] & STOPPED:
+            self.ledger.flags[index] &= 0xFF ^ STOPPED
+            self._judge(index, ORDER_TRIP)
+            self.ledger.flags[index] |= STOPPED
+        return outcome
 
-    monkeypatch.setattr(Books, "_stop", wrong)
+    monkeypatch.setattr(Books, "_doubt", wrong)
 
     assert "stopped True" in village(Faults(jumps_a_day=20)).what
 
