@@ -1,4 +1,4 @@
-"""The 64-byte record of the journal, which is also what the uplink carries.
+"""The 64-byte record in memory, on cards and on the console; see packing.py for flash and uplink.
 
     0    4      8     9      10     12             60    64
     seq  t2000  kind  flags  index  payload 48     CRC-32
