@@ -12,14 +12,16 @@ from concentrator.books import registry as meters
 from concentrator.books.standing import STANDING_SIZE
 from concentrator.console.console import Refusal
 from concentrator.console.words import (
-    CHANGES,
-    LOOKS,
     energy_wh_of,
     find_account,
     number_of,
     time_text,
 )
 from concentrator.settings import STORAGE_TROUBLE
+
+# Kinds of commands, see concentrator/console/words.py.
+_LOOKS = const(0)
+_CHANGES = const(1)
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -222,20 +224,28 @@ def _account_new(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("account", 1, 1, "ACCOUNT", LOOKS, _account),
+    ("account", 1, 1, "ACCOUNT", _LOOKS),
+    _account,
     (
         "account set",
         3,
         3,
         "ACCOUNT household|grade|multiplier|guard|debt_fen|power_limit_w VALUE",
-        CHANGES,
-        _account_set,
+        _CHANGES,
     ),
-    ("account used", 2, 3, "ACCOUNT KWH [MONTHS]", CHANGES, _account_used),
-    ("account moved", 1, 1, "ACCOUNT", CHANGES, _account_moved),
-    ("account resume", 1, 9, "ACCOUNT [FROM_KWH...]", CHANGES, _account_resume),
-    ("account new", 1, 1, "ACCOUNT", CHANGES, _account_new),
-    ("account standing", 1, 1, "ACCOUNT", LOOKS, _account_standing),
-    ("account restore", 2, 2, "ACCOUNT STANDING", CHANGES, _account_restore),
-    ("supply", 2, 2, "ACCOUNT cut|restore", CHANGES, _supply),
+    _account_set,
+    ("account used", 2, 3, "ACCOUNT KWH [MONTHS]", _CHANGES),
+    _account_used,
+    ("account moved", 1, 1, "ACCOUNT", _CHANGES),
+    _account_moved,
+    ("account resume", 1, 9, "ACCOUNT [FROM_KWH...]", _CHANGES),
+    _account_resume,
+    ("account new", 1, 1, "ACCOUNT", _CHANGES),
+    _account_new,
+    ("account standing", 1, 1, "ACCOUNT", _LOOKS),
+    _account_standing,
+    ("account restore", 2, 2, "ACCOUNT STANDING", _CHANGES),
+    _account_restore,
+    ("supply", 2, 2, "ACCOUNT cut|restore", _CHANGES),
+    _supply,
 )

@@ -14,8 +14,7 @@ from concentrator.console.console import Refusal
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from card.redemption import Redemption
     from prepay.ledger import Ledger
@@ -33,7 +32,9 @@ if TYPE_CHECKING:
     from concentrator.timekeeper import Timekeeper
     from concentrator.uplink import Uplink
 
-    Row = tuple[str, int, int, str, int, "Callable[[App, list[str]], list[str]]"]
+    Row = tuple[str, int, int, str, int]
+    # A row and its function in turn, which no type tells apart by its place.
+    Rows = tuple[Any, ...]
 
     class App(Protocol):
         """The concentrator, as far as commands look at it and change it."""
@@ -64,11 +65,10 @@ if TYPE_CHECKING:
             """What happened since the start, by name."""
 
 
-# A command is a row: name, fewest and most arguments, what they are, LOOKS or CHANGES, function.
-# Where a console key is set, a row that CHANGES needs a session. No row shows a secret: which
-# settings are secret is a column of their table.
-LOOKS = const(0)
-CHANGES = const(1)
+# A command is a row and, behind it, its function. A row is a constant, which a frozen module keeps
+# in flash: name, fewest and most arguments, what they are, 0 where it only looks and 1 where it
+# changes something. Where a console key is set, what changes something needs a session. No row
+# shows a secret: which settings are secret is a column of their table.
 
 
 def number_of(text: str, least: int, greatest: int, what: str) -> int:
