@@ -55,7 +55,7 @@ def lived() -> Village:
     village = Village()
     village.meter(0)
     terms = {"household": 2, "grade": 1, "multiplier": 30, "guard": 1, "debt_fen": 5000}
-    village.write(RecordKind.ACCOUNT, terms)
+    village.write(RecordKind.ACCOUNT, {**terms, "power_limit_w": 66000})
     village.write(RecordKind.QUOTA, {"used_wh": 0, "period": 77, "quota": 0x3C, "free": 9})
     village.reading(0, 0)
     village.top_up(
@@ -106,6 +106,7 @@ def test_a_standing_is_all_that_the_records_said(store: Store) -> None:
         RecordKind.STANDING_REGISTERS: {
             "registers_wh": [9800 * 15, 9800 * 5, 0, 0, 0, 0, 0, 0],
             "read_t2000": read.t2000,
+            "power_limit_w": 66000,
         },
         RecordKind.QUOTA: {"used_wh": 196000, "period": 81, "quota": 0x3C, "free": 9},
     }
@@ -159,7 +160,7 @@ def test_another_meter_and_another_week_are_told_so(store: Store) -> None:
     assert told[48:52] == (9800 * 15).to_bytes(4, "little")
     later = bytes.fromhex(one.told(START_T2000 + 604800, meter_address(1)))
     assert later[36:40] == bytes(4)
-    assert later[48:88] == bytes(40)
+    assert later[48:88] == bytes(36) + (66000).to_bytes(4, "little")
     assert (later[:36], later[40:48], later[88:]) == (told[:36], told[40:48], told[88:])
 
 
@@ -183,7 +184,8 @@ def test_a_concentrator_that_was_not_told_changes_no_books(store: Store) -> None
     bring(store, village, 2)
     changed = {name: value for name, value in account(store).items() if value != before[name]}
     assert changed.keys() == {"untold", "readings", "last_t2000"}
-    assert reconcile(store).differences == []
+    (found,) = reconcile(store).differences
+    assert "billing stopped" in found
     (one,) = standings(store, 7)
     for kind, of_kind in one.fields.items():
         village.write(kind, of_kind)
