@@ -366,7 +366,8 @@ def test_lamps() -> None:
     check(app.books.order_supply(0, False))
     drive.live(30)
     equal(shown() & lamps.CUT, 0)
-    app.journal.free_blocks = app.journal.reserve_blocks - 1
+    bench.storage.full = True
+    app.journal.measure()
     equal(shown() & lamps.LOOK, lamps.LOOK, "the flash is full")
 
 
