@@ -38,6 +38,7 @@ from host.world.flash_faults import FlashFaults
 from host.world.households import CARD_KEY_VERSION, DISTRICT, HOUR_US, KEY, MINUTE_US, Households
 from host.world.incidents import Incidents
 from host.world.meters import MeterMaker
+from host.world.replacing import Replacing
 from host.world.scenarios import ANY, SCENARIOS, draw_limits
 from host.world.station import Station
 from host.world.technician import Technician, tariff_commands
@@ -55,6 +56,7 @@ DAY_US = DAY_S * 1_000_000
 # Rounds of quiet at the end within which everything must come right.
 SETTLE_ROUNDS = 40
 BACKUPS_A_DAY = 1.0
+COPIES_A_DAY = 2.0
 # Looks at the flash that a start takes, or more.
 _START_LOOKS = 100
 _TICK_US = 10 * MINUTE_US
@@ -118,6 +120,7 @@ class World:
         self._power_on_us = 0
         self._calm = True
         self._spoilt_tariffs: set[int] = set()
+        self._replacing: Replacing | None = None
 
     def _branch(self) -> Random:
         """Chances of its own for a part: what one part draws changes nothing for the others."""
@@ -317,7 +320,7 @@ class World:
         self._often(faults.clock_steps_a_day, self._set_clock_wrong)
         self._often(faults.bad_cards_a_day, self.households.attack)
         self.incidents.begin(self.checkers)
-        self._often(faults.exchanges_a_day, self.incidents.exchange)
+        self._often(faults.exchanges_a_day, self._exchange)
         self._often(faults.jumps_a_day, self.incidents.jump)
         self._often(faults.blanks_a_day, self.incidents.blank)
         self._often(faults.guards_a_day, self.incidents.guard)
@@ -335,9 +338,41 @@ class World:
             leaves_us = int(self._random.uniform(0.05, 0.15) * self.days * DAY_US)
             self.agenda.after(leaves_us, lambda: headend.go_away(away_us))
         self._often(scenario.rot_a_day, self._turn_bit)
+        if isinstance(headend, Station) and scenario.replaced_a_day:
+            replacing = self._replacing = Replacing(
+                *(self.agenda, self._branch(), self.checkers, self.technician, headend)
+            )
+            self._often(COPIES_A_DAY, lambda: self._copy_flash(replacing))
+            self._often(scenario.replaced_a_day, lambda: self._replace_board(replacing))
         if isinstance(headend, Station) and scenario.restored_a_day:
             self._often(BACKUPS_A_DAY, headend.back_up)
             self._often(scenario.restored_a_day, headend.move_back)
+
+    def _copy_flash(self, replacing: Replacing) -> None:
+        if not self.incidents.pending:
+            replacing.copy(self.app, self.storage)
+
+    def _replace_board(self, replacing: Replacing) -> None:
+        """The board dies as soon as nothing is on it alone; another one takes its place."""
+        if self._calm:
+            return
+        if self.incidents.pending or not replacing.may_be(self.app):
+            self.agenda.after(MINUTE_US, lambda: self._replace_board(replacing))
+            return
+        self._power_off("boards that die")
+        installation = self._installation() if replacing.replace(self.storage) else []
+        replacing.restore(installation, self._running)
+
+    def _running(self) -> tuple[App, Storage] | None:
+        return None if self.app is None else (self.app, self.storage)
+
+    def _exchange(self) -> None:
+        """A meter is exchanged, unless nobody knows the accounts at the moment."""
+        if self._replacing is not None:
+            if self._replacing.pending:
+                return
+            self._replacing.forget_copy()
+        self.incidents.exchange()
 
     def _often(self, times_a_day: float, do: Callable[[], None]) -> None:
         """Have `do` called so many times a day, at random, while the world is not calm."""

@@ -6,6 +6,7 @@
                 cut; who pays is switched on again (`supply`)
     journal     a sequence number never stands for two records, nothing durable is lost
     head-end    it holds what the journal holds, without gap, and nothing is deleted before
+    restore     a board that was replaced has each account as it was, to the last digit
     room        no reading is refused for long because the flash is full
     recovery    after a restart the tables are what the durable records say
 
@@ -71,6 +72,10 @@ class Checkers:
         self._readings = 0  # since the start, when it was looked last
         self._room_us = 0  # when one was written
         self._follower = Follower()
+        self._is_away = False
+        self._away_seq = 0
+        self._kept: dict[int, Account] = {}
+        self._told_seq = 0  # a board that was restored has others under numbers up to here
         self._appliers = {
             RecordKind.METER: self.money.apply_meter,
             RecordKind.ACCOUNT: self._apply_terms,
@@ -90,6 +95,8 @@ class Checkers:
 
         `content` is the flash.
         """
+        if self._is_away:
+            return
         self._now_us = now_us
         if not healthy:
             self._healthy_since_us = now_us
@@ -103,6 +110,8 @@ class Checkers:
 
     def restarted(self, app: "App", content: Mapping[str, bytes], now_us: int) -> None:
         """After a recovery: nothing durable is lost, and the tables are what the records say."""
+        if self._is_away:
+            return
         self._now_us = self._healthy_since_us = now_us
         durable_seq = app.journal.durable_seq
         if durable_seq < self.seq:
@@ -110,7 +119,7 @@ class Checkers:
                 "journal", f"record {self.seq} was durable, after a restart {durable_seq} is last"
             )
         for seq, one in records_of(content).items():
-            if seq <= self.seq and self.raw[seq] != record.build(one):
+            if self._told_seq < seq <= self.seq and self.raw[seq] != record.build(one):
                 raise Violation("journal", f"record {seq} is another one after a restart")
         self._absorb(content, durable_seq)
         self._compare(app, sorted(self.accounts), "recovery")
@@ -118,10 +127,55 @@ class Checkers:
 
     def tick(self, app: "App", now_us: int) -> None:
         """Every now and then: no verdict is overdue, and the head-end's books are the same."""
+        if self._is_away:
+            return
         self._above.compare(app, self.accounts)
         self._check_room(app, now_us)
         for index, account in self.accounts.items():
             self._supply.tick(index, account, now_us, self._healthy_since_us)
+
+    def look_away(self, kept_seq: int, kept: "dict[int, Account]") -> None:
+        """The flash was replaced by one that ends with record `kept_seq` and these accounts."""
+        self._is_away = True
+        self._away_seq = kept_seq
+        self._kept = kept
+
+    def look_again(self, app: "App", content: Mapping[str, bytes], now_us: int) -> None:
+        """The accounts were restored: each is what it was, and what it did since is right."""
+        self._is_away = False
+        self._now_us = self._healthy_since_us = now_us
+        here = [one for seq, one in sorted(records_of(content).items()) if seq > self._away_seq]
+        told_seq = {one.index: one.seq for one in here if one.kind == RecordKind.STANDING}
+        for index, kept in self._kept.items():
+            if index not in told_seq:
+                self.accounts[index] = kept  # it knows as much itself, and has gone on
+        for one in here:
+            account = self.accounts.get(one.index)
+            if one.seq > self.seq:
+                self.raw[one.seq] = record.build(one)
+            if account is None or one.seq < told_seq.get(one.index, 0):
+                continue
+            if one.kind == RecordKind.STANDING:
+                self._check_standing(account, one)
+            apply = self._appliers.get(RecordKind(one.kind))
+            if apply is not None:
+                apply(account, one)
+        self._told_seq, self.seq = self.seq, app.journal.durable_seq
+        self._follower = Follower()
+        self._above.begin_anew()
+        if app.journal.count == 0:
+            self._compare(app, sorted(self.accounts), "restore")
+
+    def _check_standing(self, account: Account, one: Record) -> None:
+        fields = one.fields
+        told_e11 = fields["debit_fen"] * FEN_E11 + fields["residue_e7"] * 10_000
+        told = (fields["order"], fields["credit_fen"], told_e11 + fields["residue_e11"])
+        right = (account.order, account.credit_fen, account.debit_e11)
+        if told != right:
+            raise Violation(
+                "restore",
+                f"order, credit and debit of account {one.index} are {told}, not {right}",
+            )
 
     def _check_room(self, app: "App", now_us: int) -> None:
         """No reading is refused for long while the flash does what it is told."""
@@ -136,6 +190,8 @@ class Checkers:
 
     def relay_moved(self, index: int, is_open: bool, now_us: int) -> None:
         """The relay of the account's meter has moved."""
+        if self._is_away:
+            return
         self._supply.relay_moved(index, self.accounts.get(index), is_open, now_us)
 
     def registers_jumped(self, index: int) -> None:

@@ -33,6 +33,7 @@ class Above:
         self._short = short
         self._compared_seq = 0
         self._newest_seq: dict[int, int] = {}
+        self._was_restored = False
 
     def look(self, first_seq: int) -> None:
         """After a step: nothing was deleted that the head-end has not."""
@@ -51,6 +52,11 @@ class Above:
         if one.kind == RecordKind.READING:
             self._newest_seq[one.index] = one.seq
 
+    def begin_anew(self) -> None:
+        """The board was replaced and restored: each account's next reading tells its debit."""
+        self._was_restored = True
+        self._newest_seq.clear()
+
     def compare(self, app: "App", accounts: Mapping[int, Account]) -> None:
         """Once it has every record: its books are the concentrator's."""
         headend = self._headend
@@ -63,7 +69,8 @@ class Above:
         books = headend.books()
         told_lost = {seq for told in headend.told_lost for seq in told}
         for index, account in accounts.items():
-            if self._newest_seq.get(index) in told_lost:
+            newest_seq = self._newest_seq.get(index)
+            if newest_seq in told_lost or (self._was_restored and newest_seq is None):
                 continue  # the next reading tells it
             right = (account.credit_fen, account.debit_e11)
             if books.get(index, (0, 0)) != right:

@@ -1,0 +1,106 @@
+"""Boards whose flash is replaced, by an empty one or by an old copy, and what restores them.
+
+    everything is above -> the board dies -> another flash -> installed anew (if it is empty)
+        -> the accounts' standings, as `dianka headend restore` tells them -> `restored`
+
+From the death to `restored` the concentrator does not know its accounts: the checkers look away.
+Then each account must be what the head-end knows, to the last digit, and go on from there.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from random import Random
+from typing import TYPE_CHECKING
+
+from host.headend.standing import standings
+from host.sim.storage import Storage
+from host.world.agenda import Agenda
+from host.world.checks.account import Account
+from host.world.checks.checkers import Checkers
+from host.world.households import MINUTE_US
+from host.world.station import Station
+from host.world.technician import Technician
+
+if TYPE_CHECKING:
+    from concentrator.app import App
+
+_AGAIN_US = 5 * MINUTE_US
+
+
+class Replacing:
+    """Replaces the flash of one concentrator.
+
+    pending     a flash was replaced and is not restored yet
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        random: Random,
+        checkers: Checkers,
+        technician: Technician,
+        station: Station,
+    ) -> None:
+        self.pending = False
+        self._agenda = agenda
+        self._random = random
+        self._checkers = checkers
+        self._technician = technician
+        self._station = station
+        self._copy: dict[str, bytes] = {}
+        self._copied_seq = 0
+        self._copied: dict[int, Account] = {}
+
+    def copy(self, app: "App | None", storage: Storage) -> None:
+        """Keep what the flash holds now; another board may begin with it."""
+        if app is not None and not self.pending and app.journal.count == 0:
+            self._copy = dict(storage.content)
+            self._copied_seq = app.journal.durable_seq
+            self._copied = deepcopy(self._checkers.accounts)
+
+    def forget_copy(self) -> None:
+        """A meter is exchanged: a copy that knows the old one is not used any more."""
+        self._copy = {}
+
+    def may_be(self, app: "App | None") -> bool:
+        """Whether the flash may be lost now: nothing is on it alone."""
+        if app is None or self.pending or app.journal.count:
+            return False
+        return self._station.acked_seq == app.journal.durable_seq
+
+    def replace(self, storage: Storage) -> bool:
+        """Give the storage another content; return whether that is empty."""
+        self.pending = True
+        empty = not self._copy or self._random.random() < 0.5
+        storage.content = {} if empty else dict(self._copy)
+        if empty:
+            self._checkers.look_away(0, {})
+        else:
+            self._checkers.look_away(self._copied_seq, deepcopy(self._copied))
+        self._checkers.counters["boards replaced" + (" empty" if empty else "")] += 1
+        return empty
+
+    def restore(
+        self, installation: list[str], app: "Callable[[], tuple[App, Storage] | None]"
+    ) -> None:
+        """Have the technician install the board, if it needs that, and restore its accounts."""
+        now_t2000 = self._agenda.clock.now_t2000()
+        commands = list(installation)
+        for one in standings(self._station.store, self._station.concentrator):
+            if installation:
+                commands.append(f"meter add {one.meter} {one.account} {one.tariff} {one.line}")
+            commands.append(f"account restore {one.account} {one.told(now_t2000, one.meter)}")
+
+        def done() -> None:
+            found = app()
+            if found is None or found[0].journal.durable_seq < self._station.acked_seq:
+                # It has not heard from the head-end yet how far it is.
+                self._agenda.after(_AGAIN_US, go_on)
+                return
+            self._checkers.look_again(found[0], found[1].content, self._agenda.now_us())
+            self.pending = False
+
+        def go_on() -> None:
+            self._technician.do(["restored"], done)
+
+        self._technician.do([*commands, "restored"], done)
