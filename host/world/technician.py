@@ -5,13 +5,14 @@ later. One that is refused spoils the list, which begins anew: a restart in the 
 what was begun. What a concentrator refuses because it has it already is done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from host.frames import tariff
 from host.frames.tariff_terms import TariffFile
 from host.world.agenda import Agenda
 from host.world.checks.account import Violation
 from host.world.console_side import ConsoleSide
+from host.world.households import CARD_KEY_VERSION, DISTRICT, KEY
 
 _AGAIN_US = 180_000_000
 _PATIENCE = 480
@@ -27,6 +28,28 @@ def tariff_commands(one: TariffFile, number: int) -> list[str]:
         *(f"tariff data {at} {image[at : at + _IMAGE_PART_SIZE].hex()}" for at in parts),
         f"tariff commit {number} {tariff.image_name(image)}",
     ]
+
+
+def installation(
+    number: int,
+    uplink_key: bytes,
+    settings: Mapping[str, int],
+    tariffs: Mapping[int, TariffFile],
+) -> list[str]:
+    """What makes an empty board concentrator `number` without meters; a key b"": no head-end."""
+    values: dict[str, object] = {"id": number}
+    if uplink_key:
+        values["uplink_key"] = uplink_key.hex()
+    values |= {
+        "district": DISTRICT,
+        "card_key": KEY.hex(),
+        "card_key_version": CARD_KEY_VERSION,
+        "relay_1997": 1,
+    }
+    commands = [f"set {name} {value}" for name, value in (values | dict(settings)).items()]
+    for tariff_number, one in tariffs.items():
+        commands += tariff_commands(one, tariff_number)
+    return commands
 
 
 class Technician:

@@ -35,13 +35,13 @@ from host.world.checks.headend import Above
 from host.world.console_side import ConsoleSide
 from host.world.faults import NO_FAULTS, Faults, draw, named
 from host.world.flash_faults import FlashFaults
-from host.world.households import CARD_KEY_VERSION, DISTRICT, HOUR_US, KEY, MINUTE_US, Households
+from host.world.households import HOUR_US, MINUTE_US, Households
 from host.world.incidents import Incidents
 from host.world.meters import MeterMaker
 from host.world.replacing import Replacing
-from host.world.scenarios import ANY, SCENARIOS, draw_limits
+from host.world.scenarios import ANY, SCENARIOS, Scenario, draw_limits
 from host.world.station import Station
-from host.world.technician import Technician, tariff_commands
+from host.world.technician import Technician, installation, tariff_commands
 from host.world.terms import (
     CLOCK_STEP_S,
     Terms,
@@ -65,6 +65,13 @@ _START_DAYS = (0, 28, 29)
 
 
 _LOOKS = ("save", "status", "counters", "meter list", "journal 1 9")
+
+
+def _head_end(scenario: Scenario, clock: VirtualClock, random: Random) -> HeadEnd | None:
+    if not scenario.uplink:
+        return None
+    kind = Station if scenario.station else HeadEnd
+    return kind(clock, CONCENTRATOR, UPLINK_KEY, random=random)
 
 
 class World:
@@ -94,7 +101,7 @@ class World:
         maker = MeterMaker(self._random, self.agenda, meters, self._relay_moved)
         self.meters = [maker.make(index) for index in range(meters)]
         self.line = Line(self.clock, self.meters, random=self._branch())
-        self.headend = self._make_headend(self._branch())
+        self.headend = _head_end(self.scenario, self.clock, self._branch())
         self.storage = Storage(random=self._branch())
         self.console = ConsoleSide(self.agenda, self._branch())
         sold: dict[tuple[int, int], Order] = {}
@@ -125,12 +132,6 @@ class World:
     def _branch(self) -> Random:
         """Chances of its own for a part: what one part draws changes nothing for the others."""
         return Random(self._root.getrandbits(64))
-
-    def _make_headend(self, random: Random) -> HeadEnd | None:
-        if not self.scenario.uplink:
-            return None
-        kind = Station if self.scenario.station else HeadEnd
-        return kind(self.clock, CONCENTRATOR, UPLINK_KEY, random=random)
 
     def _relay_moved(self, index: int, relay: Relay, is_open: bool) -> None:
         if self.meters[index].relay is relay:  # else it was taken down meanwhile
@@ -258,19 +259,8 @@ class World:
 
     def _installation(self) -> list[str]:
         """What makes an empty board a concentrator without meters."""
-        values: dict[str, object] = {"id": CONCENTRATOR}
-        if self.headend is not None:
-            values["uplink_key"] = UPLINK_KEY.hex()
-        values |= {
-            "district": DISTRICT,
-            "card_key": KEY.hex(),
-            "card_key_version": CARD_KEY_VERSION,
-            "relay_1997": 1,
-        }
-        commands = [f"set {name} {value}" for name, value in (values | self.settings).items()]
-        for number, one in self.terms.tariffs.items():
-            commands += tariff_commands(one, number)
-        return commands
+        key = b"" if self.headend is None else UPLINK_KEY
+        return installation(CONCENTRATOR, key, self.settings, self.terms.tariffs)
 
     def _set_clock(self) -> None:
         moment = to_datetime(self.clock.now_t2000() + 1)
@@ -497,20 +487,26 @@ class World:
 
     def report(self) -> dict[str, Any]:
         """What happened, in numbers, and what identifies this course of the world."""
-        journal = b"".join(self.checkers.raw[seq] for seq in sorted(self.checkers.raw))
-        return {
-            "seed": self.seed,
-            "days": self.days,
-            "meters": len(self.meters),
-            "limits": asdict(self.limits),
-            "settings": self.settings,
-            "accounts": [asdict(kind) for kind in self.kinds],
-            "faults": named(self.faults),
-            "restarts": self.restarts - 1,
-            "world": dict(sorted(self.checkers.counters.items())),
-            "cards": dict(sorted(self.households.results.items())),
-            "line": dict(sorted(self.line.counters.items())),
-            "head-end": dict(sorted(self.headend.counters.items())) if self.headend else {},
-            "flash": dict(sorted(self.storage.counters.items())),
-            "journal_crc32": f"{zlib.crc32(journal):08x}",
-        }
+        return _report(self)
+
+
+def _report(world: World) -> dict[str, Any]:
+    raw = world.checkers.raw
+    journal = b"".join(raw[seq] for seq in sorted(raw))
+    headend = world.headend
+    return {
+        "seed": world.seed,
+        "days": world.days,
+        "meters": len(world.meters),
+        "limits": asdict(world.limits),
+        "settings": world.settings,
+        "accounts": [asdict(kind) for kind in world.kinds],
+        "faults": named(world.faults),
+        "restarts": world.restarts - 1,
+        "world": dict(sorted(world.checkers.counters.items())),
+        "cards": dict(sorted(world.households.results.items())),
+        "line": dict(sorted(world.line.counters.items())),
+        "head-end": dict(sorted(headend.counters.items())) if headend else {},
+        "flash": dict(sorted(world.storage.counters.items())),
+        "journal_crc32": f"{zlib.crc32(journal):08x}",
+    }
