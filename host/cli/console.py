@@ -24,6 +24,7 @@ Examples:
   dianka console --port /dev/ttyUSB0 status
   dianka console --port /dev/ttyUSB0 --tariff tariffs/zhejiang-tou.json --number 1
   dianka console --port /dev/ttyUSB0 meter add 983764 17 1
+  dianka console --port /dev/ttyUSB0 account new 17
   dianka console --port socket://127.0.0.1:7646 account 17
 Without a command, one line of input after another is carried out.
 """
