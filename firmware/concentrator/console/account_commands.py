@@ -19,10 +19,6 @@ from concentrator.console.words import (
 )
 from concentrator.settings import STORAGE_TROUBLE
 
-# Kinds of commands, see concentrator/console/words.py.
-_LOOKS = const(0)
-_CHANGES = const(1)
-
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from prepay.tariff import Tariff
@@ -224,28 +220,20 @@ def _account_new(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("account", 1, 1, "ACCOUNT", _LOOKS),
-    _account,
+    ("account", 1, 1, "ACCOUNT", False, "_account"),
     (
         "account set",
         3,
         3,
         "ACCOUNT household|grade|multiplier|guard|debt_fen|power_limit_w VALUE",
-        _CHANGES,
+        True,
+        "_account_set",
     ),
-    _account_set,
-    ("account used", 2, 3, "ACCOUNT KWH [MONTHS]", _CHANGES),
-    _account_used,
-    ("account moved", 1, 1, "ACCOUNT", _CHANGES),
-    _account_moved,
-    ("account resume", 1, 9, "ACCOUNT [FROM_KWH...]", _CHANGES),
-    _account_resume,
-    ("account new", 1, 1, "ACCOUNT", _CHANGES),
-    _account_new,
-    ("account standing", 1, 1, "ACCOUNT", _LOOKS),
-    _account_standing,
-    ("account restore", 2, 2, "ACCOUNT STANDING", _CHANGES),
-    _account_restore,
-    ("supply", 2, 2, "ACCOUNT cut|restore", _CHANGES),
-    _supply,
+    ("account used", 2, 3, "ACCOUNT KWH [MONTHS]", True, "_account_used"),
+    ("account moved", 1, 1, "ACCOUNT", True, "_account_moved"),
+    ("account resume", 1, 9, "ACCOUNT [FROM_KWH...]", True, "_account_resume"),
+    ("account new", 1, 1, "ACCOUNT", True, "_account_new"),
+    ("account standing", 1, 1, "ACCOUNT", False, "_account_standing"),
+    ("account restore", 2, 2, "ACCOUNT STANDING", True, "_account_restore"),
+    ("supply", 2, 2, "ACCOUNT cut|restore", True, "_supply"),
 )

@@ -18,13 +18,11 @@ from concentrator.line.meters import SILENT_MISSES
 from concentrator.settings import LOCKED_TROUBLE, STORAGE_TROUBLE
 from concentrator.timekeeper import CONSOLE
 
-# Kinds of commands, see concentrator/console/words.py.
-_LOOKS = const(0)
-_CHANGES = const(1)
-
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from concentrator.console.words import App, Row, Rows
+    from typing import Any
+
+    from concentrator.console.words import App, Row
 
 _RECORDS_LIMIT = const(32)
 
@@ -42,28 +40,35 @@ class Commands:
         for size in (2, 1):
             name = " ".join(words[:size])
             arguments = words[size:]
-            for rows in _TABLES:
-                for at in range(0, len(rows), 2):
-                    row = rows[at]
+            for names in _modules():
+                for row in names["ROWS"]:
                     if row[0] != name:
                         continue
                     if row[1] <= len(arguments) <= row[2]:
-                        if row[4] == _CHANGES:
-                            self._check_session()
-                        lines: list[str] = rows[at + 1](self._app, arguments)
+                        self._allow(row)
+                        lines: list[str] = names[row[5]](self._app, arguments)
                         return lines
                     usage += (" or " if usage else "usage: ") + _text_of(row)
             if usage:
                 raise Refusal(usage)
         raise Refusal("unknown command, `help` lists them")
 
-    def _check_session(self) -> None:
-        """Refusal where something is to be changed without one."""
-        if self._app.login.allows():
-            return
-        if self._app.login.locked:
-            raise Refusal(LOCKED_TROUBLE)
-        raise Refusal("log in with the console key first")
+    def _allow(self, row: "Row") -> None:
+        """Refusal where the command changes something and nobody is logged in."""
+        if row[4] and not self._app.login.allows():
+            if self._app.login.locked:
+                raise Refusal(LOCKED_TROUBLE)
+            raise Refusal("log in with the console key first")
+
+
+def _modules() -> "tuple[dict[str, Any], ...]":
+    """What each module of commands defines, in the order in which `help` tells them."""
+    return (
+        globals(),
+        meter_commands.__dict__,
+        account_commands.__dict__,
+        tariff_commands.__dict__,
+    )
 
 
 def _text_of(row: "Row") -> str:
@@ -92,7 +97,7 @@ def _logout(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _help(app: "App", arguments: "list[str]") -> "list[str]":
-    return [_text_of(rows[at]) for rows in _TABLES for at in range(0, len(rows), 2)]
+    return [_text_of(row) for names in _modules() for row in names["ROWS"]]
 
 
 def _status(app: "App", arguments: "list[str]") -> "list[str]":
@@ -194,40 +199,18 @@ def _card_unlock(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("help", 0, 0, "", _LOOKS),
-    _help,
-    ("login", 0, 1, "[RESPONSE]", _LOOKS),
-    _login,
-    ("logout", 0, 0, "", _LOOKS),
-    _logout,
-    ("status", 0, 0, "", _LOOKS),
-    _status,
-    ("counters", 0, 0, "", _LOOKS),
-    _counters,
-    ("time", 0, 0, "", _LOOKS),
-    _time,
-    ("time", 2, 2, "YYYY-MM-DD hh:mm:ss", _CHANGES),
-    _set_time,
-    ("settings", 0, 0, "", _LOOKS),
-    _settings,
-    ("set", 2, 2, "NAME VALUE", _CHANGES),
-    _set,
-    ("save", 0, 0, "", _CHANGES),
-    _save,
-    ("restored", 0, 0, "", _CHANGES),
-    _restored,
-    ("journal", 2, 2, "FIRST_RECORD COUNT", _LOOKS),
-    _journal,
-    ("card", 0, 0, "", _LOOKS),
-    _card,
-    ("card unlock", 0, 0, "", _CHANGES),
-    _card_unlock,
-)
-
-# All commands, in the order in which `help` tells them.
-_TABLES: "tuple[Rows, ...]" = (
-    ROWS,
-    meter_commands.ROWS,
-    account_commands.ROWS,
-    tariff_commands.ROWS,
+    ("help", 0, 0, "", False, "_help"),
+    ("login", 0, 1, "[RESPONSE]", False, "_login"),
+    ("logout", 0, 0, "", False, "_logout"),
+    ("status", 0, 0, "", False, "_status"),
+    ("counters", 0, 0, "", False, "_counters"),
+    ("time", 0, 0, "", False, "_time"),
+    ("time", 2, 2, "YYYY-MM-DD hh:mm:ss", True, "_set_time"),
+    ("settings", 0, 0, "", False, "_settings"),
+    ("set", 2, 2, "NAME VALUE", True, "_set"),
+    ("save", 0, 0, "", True, "_save"),
+    ("restored", 0, 0, "", True, "_restored"),
+    ("journal", 2, 2, "FIRST_RECORD COUNT", False, "_journal"),
+    ("card", 0, 0, "", False, "_card"),
+    ("card unlock", 0, 0, "", True, "_card_unlock"),
 )

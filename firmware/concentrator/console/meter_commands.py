@@ -23,10 +23,6 @@ from concentrator.console.words import (
 from concentrator.line.exchange import DATA_LIMIT, DONE
 from concentrator.settings import STORAGE_TROUBLE
 
-# Kinds of commands, see concentrator/console/words.py.
-_LOOKS = const(0)
-_CHANGES = const(1)
-
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.console.words import App
@@ -201,26 +197,26 @@ def _line(app: "App", text: str) -> "Poller":
 
 
 ROWS = (
-    ("meter add", 3, 5, "ADDRESS ACCOUNT TARIFF [LINE [1997|2007|auto]]", _CHANGES),
-    _meter_add,
-    ("meter remove", 1, 1, "ACCOUNT", _CHANGES),
-    _meter_remove,
-    ("meter list", 0, 0, "", _LOOKS),
-    _meter_list,
+    (
+        "meter add",
+        3,
+        5,
+        "ADDRESS ACCOUNT TARIFF [LINE [1997|2007|auto]]",
+        True,
+        "_meter_add",
+    ),
+    ("meter remove", 1, 1, "ACCOUNT", True, "_meter_remove"),
+    ("meter list", 0, 0, "", False, "_meter_list"),
     (
         "meter exchange",
         3,
         21,
         "ACCOUNT NEW_ADDRESS LAST_KWH [OF_EACH_RATE ..] [/ FIRST_KWH ..]",
-        _CHANGES,
+        True,
+        "_meter_exchange",
     ),
-    _meter_exchange,
-    ("line ask", 3, 4, "LINE ADDRESS CONTROL [DATA]", _CHANGES),
-    _line_ask,
-    ("line scan", 1, 2, "LINE [1997|2007]", _CHANGES),
-    _line_scan,
-    ("line answer", 1, 1, "LINE", _LOOKS),
-    _line_answer,
-    ("line speed", 1, 2, "LINE [BAUD_OF_METERS_NOT_REGISTERED]", _CHANGES),
-    _line_speed,
+    ("line ask", 3, 4, "LINE ADDRESS CONTROL [DATA]", True, "_line_ask"),
+    ("line scan", 1, 2, "LINE [1997|2007]", True, "_line_scan"),
+    ("line answer", 1, 1, "LINE", False, "_line_answer"),
+    ("line speed", 1, 2, "LINE [BAUD_OF_METERS_NOT_REGISTERED]", True, "_line_speed"),
 )

@@ -9,10 +9,6 @@ from concentrator.console.console import Refusal
 from concentrator.console.words import number_of
 from concentrator.settings import STORAGE_TROUBLE
 
-# Kinds of commands, see concentrator/console/words.py.
-_LOOKS = const(0)
-_CHANGES = const(1)
-
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.console.words import App
@@ -68,12 +64,8 @@ def _tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("tariff begin", 1, 1, "SIZE", _CHANGES),
-    _tariff_begin,
-    ("tariff data", 2, 2, "OFFSET HEX", _CHANGES),
-    _tariff_data,
-    ("tariff commit", 2, 2, "NUMBER SHA256", _CHANGES),
-    _tariff_commit,
-    ("tariff list", 0, 0, "", _LOOKS),
-    _tariff_list,
+    ("tariff begin", 1, 1, "SIZE", True, "_tariff_begin"),
+    ("tariff data", 2, 2, "OFFSET HEX", True, "_tariff_data"),
+    ("tariff commit", 2, 2, "NUMBER SHA256", True, "_tariff_commit"),
+    ("tariff list", 0, 0, "", False, "_tariff_list"),
 )

@@ -14,7 +14,7 @@ from concentrator.console.console import Refusal
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Protocol
 
     from card.redemption import Redemption
     from prepay.ledger import Ledger
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from concentrator.timekeeper import Timekeeper
     from concentrator.uplink import Uplink
 
-    Row = tuple[str, int, int, str, int]
-    # A row and its function in turn, which no type tells apart by its place.
-    Rows = tuple[Any, ...]
+    # A command is a row of ROWS in its module: name, fewest and most arguments, what they are,
+    # whether it changes anything, name of its function. Where a console key is set, what changes
+    # something needs a session. No row shows a secret: which settings are secret is a column of
+    # their table. ROWS are in flash: functions in them would make every row an object on the heap.
+    Row = tuple[str, int, int, str, bool, str]
 
     class App(Protocol):
         """The concentrator, as far as commands look at it and change it."""
@@ -63,12 +65,6 @@ if TYPE_CHECKING:
 
         def counters(self) -> "list[tuple[str, int]]":
             """What happened since the start, by name."""
-
-
-# A command is a row and, behind it, its function. A row is a constant, which a frozen module keeps
-# in flash: name, fewest and most arguments, what they are, 0 where it only looks and 1 where it
-# changes something. Where a console key is set, what changes something needs a session. No row
-# shows a secret: which settings are secret is a column of their table.
 
 
 def number_of(text: str, least: int, greatest: int, what: str) -> int:
