@@ -78,6 +78,7 @@ _WHOLE = const(0)
 _NEXT_MONTH = const(2)
 _DEFAULT_POWER_LIMIT_W = const(60000)
 _HEADER_MAC_SIZE = const(8)
+_DOUBTS = const(16)
 _UNTOLD = const(0xFF)  # in place of a header MAC, while there is no order
 
 
@@ -108,8 +109,7 @@ class Ledger:
     grade                       the station's of its payers, see the policy
     power_hw                    the greatest power of the meter, before CT x PT, in 100 W,
                                 0: power_limit_w
-    doubt, candidate            of readings that are not believed, see books/doubt.py; in no
-                                checkpoint
+    doubted                     accounts whose readings are not believed, see books/doubt.py
     flags                       STOPPED, GUARD, SCALED, PART, and from bit HOUSEHOLD on which of
                                 the tariff's kinds of household
     state, since_t2000          of the policy, and since when
@@ -142,8 +142,6 @@ class Ledger:
         self.debt_week_fen = array("I", bytes(4 * count))
         self.multiplier = array("H", bytes(2 * count))
         self.power_hw = array("H", bytes(2 * count))
-        self.doubt = array("I", bytes(4 * count))
-        self.candidate = array("H", bytes(2 * count))
         self.grade = bytearray(count)
         self.flags = bytearray(count)
         self.state = bytearray(count)
@@ -151,6 +149,9 @@ class Ledger:
         self.quota = array("I", bytes(4 * count))
         self.free = array("I", bytes(4 * count))
         self.registers_wh = registers_wh
+        self.doubted = 0
+        # Of _DOUBTS accounts each, doubt and candidate in turn; made while one of them has any.
+        self._doubts: list[array[int] | None] = [None] * (count // _DOUBTS + 1)
 
         self.new_debit_fen = 0
         self.new_residue_e7 = 0
@@ -665,7 +666,32 @@ class Ledger:
     def resume(self, index: int) -> None:
         """Bill the account again, from the registers of the last good reading on."""
         self.flags[index] &= 0xFF ^ STOPPED
-        self.doubt[index] = 0
+        self.set_doubt(index, 0, 0)
+
+    def doubt(self, index: int) -> int:
+        """What is known of readings that are not believed, see books/doubt.py; 0: nothing."""
+        part = self._doubts[index // _DOUBTS]
+        return 0 if part is None else part[index % _DOUBTS * 2]
+
+    def candidate(self, index: int) -> int:
+        """The registers of the newest of these readings, see books/doubt.py."""
+        part = self._doubts[index // _DOUBTS]
+        return 0 if part is None else part[index % _DOUBTS * 2 + 1]
+
+    def set_doubt(self, index: int, doubt: int, candidate: int) -> None:
+        """Note what is known of readings that are not believed; it is in no checkpoint."""
+        place = index // _DOUBTS
+        part = self._doubts[place]
+        if part is None:
+            if not doubt:
+                return
+            part = self._doubts[place] = array("I", bytes(8 * _DOUBTS))
+        at = index % _DOUBTS * 2
+        self.doubted += (doubt != 0) - (part[at] != 0)
+        part[at] = doubt
+        part[at + 1] = candidate if doubt else 0
+        if max(part) == 0:
+            self._doubts[place] = None
 
     def start_anew(self, index: int) -> None:
         """Bill another meter, or other registers of it: the next reading is their first.

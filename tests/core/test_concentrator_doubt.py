@@ -94,7 +94,7 @@ def test_one_wrong_answer_is_asked_again_at_once_and_changes_nothing() -> None:
         equal(spoiler.asked - asked, 2, wrong)
         equal((is_stopped(bench), 10000 - balance_fen(bench)), (False, used_fen(bench)), wrong)
     equal(records(bench, record.FAULT) + records(bench, record.CORRECTION), [])
-    equal(bench.app.ledger.doubt[0], 0)
+    equal(bench.app.ledger.doubt(0), 0)
 
 
 def test_a_replayed_reading_gives_no_energy_away() -> None:

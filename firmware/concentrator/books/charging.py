@@ -138,7 +138,8 @@ class Charging(Doubt):
         if self.journal.is_short or not self._write_reading(index, t2000, status, corrects):
             self.refused += 1
             return REFUSED
-        ledger.doubt[index] = 0
+        if ledger.doubted:
+            ledger.set_doubt(index, 0, 0)
         if corrects:
             returned_fen = ledger.returned_fen
             ledger.credit_fen[index] = ledger.credited_fen(index, returned_fen)

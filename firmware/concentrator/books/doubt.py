@@ -8,11 +8,11 @@ at a reading not long before, what was charged since was wrong: it is charged an
 the rest goes back as a CORRECTION. Only a doubt that three readings confirm, each ten minutes or
 more after the one before, stops the billing.
 
-`ledger.doubt` of an account, 0: none:
+`ledger.doubt()` of an account, 0: none:
 
     minutes since 2000 of the reading that counted last | rounds 4 bits | that agree 2 bits
 
-`ledger.candidate` is the sum of its registers, in their last digit, modulo 2**16.
+`ledger.candidate()` is the sum of its registers, in their last digit, modulo 2**16.
 """
 
 from array import array
@@ -68,7 +68,7 @@ class Doubt(Supply):
         """
         ledger = self.ledger
         minute = self.t2000 // _MINUTE_S
-        doubt = ledger.doubt[index]
+        doubt = ledger.doubt(index)
         since = doubt >> 6
         rounds = doubt >> 2 & 15
         agreed = doubt & 3
@@ -76,10 +76,10 @@ class Doubt(Supply):
         for register in range(record.REGISTERS):
             steps += self._registers_wh[register] // _STEP_WH
         limit_wh = ledger.limit_wh(index, (minute - since) * _MINUTE_S)
-        moved = (steps - ledger.candidate[index]) % _STEPS
+        moved = (steps - ledger.candidate(index)) % _STEPS
         continues = doubt and moved <= min(limit_wh // _STEP_WH, _STEPS // 2)
         is_next = not 0 <= minute - since < _APART_MINUTES
-        ledger.candidate[index] = steps % _STEPS
+        ledger.set_doubt(index, doubt, steps % _STEPS)
         if continues and outcome == outcomes.BACK and self._prepare_correction(index):
             return outcomes.CHARGED
         if is_next:
@@ -94,7 +94,8 @@ class Doubt(Supply):
         elif is_next and rounds == 2:
             # It outlasts a round: somebody should know, though it may end by itself.
             self._write_fault(index, outcome, 0)
-        ledger.doubt[index] = since << 6 | rounds << 2 | min(agreed, _CONFIRMED)
+        doubt = since << 6 | rounds << 2 | min(agreed, _CONFIRMED)
+        ledger.set_doubt(index, doubt, steps % _STEPS)
         return DOUBTED
 
     def _write_fault(self, index: int, reason: int, stopped: int, joined: int = 0) -> bool:

@@ -96,7 +96,7 @@ class Supply(Entries):
             0 < read_t2000 <= self.t2000 - self.doubt_cut_s
             and (
                 ledger.flags[index] & outcomes.STOPPED
-                or ledger.doubt[index]
+                or ledger.doubt(index)
                 or self.registry.misses(index) >= _SILENT_MISSES
             )
             != 0

@@ -63,7 +63,7 @@ def _account(app: "App", arguments: "list[str]") -> "list[str]":
 def _billing(app: "App", index: int) -> str:
     if app.ledger.flags[index] & STOPPED:
         return "stopped"
-    return "doubted" if app.ledger.doubt[index] else "on"
+    return "doubted" if app.ledger.doubt(index) else "on"
 
 
 def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
