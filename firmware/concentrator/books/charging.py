@@ -144,7 +144,8 @@ class Charging(Doubt):
             returned_fen = ledger.returned_fen
             ledger.credit_fen[index] = ledger.credited_fen(index, returned_fen)
         if self.policy.load_limit_w:
-            self._power_w = ledger.mean_power_w(index)
+            # What goes back over several readings tells no power.
+            self._power_w = 0 if corrects else ledger.mean_power_w(index)
         ledger.commit(index)
         self.readings += 1
         return outcome
