@@ -85,6 +85,7 @@ class Faults:
     blanks_a_day        a meter sends FF for its energy, for hours
     guards_a_day        an account is put under guard, or out of it
     dark_midnight       of each midnight: the power is off over it
+    lies_a_day          a meter's answers are wrong for a while, and `invents` says how
     """
 
     line: LineFaults = field(default_factory=LineFaults)
@@ -106,6 +107,8 @@ class Faults:
     blanks_a_day: float = 0.0
     guards_a_day: float = 0.0
     dark_midnight: float = 0.0
+    lies_a_day: float = 0.0
+    invents: bool = False
 
 
 NO_FAULTS = Faults()

@@ -4,6 +4,7 @@ exchange    a meter is broken, says nothing for a while, and is exchanged: its l
             are read off its display, the new one begins with others
 jump        what a register shows leaps ahead, or back
 blank       a meter knows no energy for a while and sends FF
+lie         its valid answers are wrong for a moment, or for up to two rounds
 guard       the station puts an account under guard, or takes the guard away
 """
 
@@ -19,6 +20,8 @@ from host.world.households import HOUR_US, MINUTE_US, Households
 
 _BROKEN_US = 4 * HOUR_US
 _BLANK_US = 5 * HOUR_US
+_LIE_US = MINUTE_US // 2
+_LONG_LIE_US = 30 * MINUTE_US
 _RETRY_US = 7 * MINUTE_US
 _BACK_WH = (20_000, 200_000)
 _AHEAD_WH = (4_000_000, 9_000_000)
@@ -43,6 +46,7 @@ class Incidents:
         self._meters = meters
         self._make = make
         self._under_way: set[int] = set()
+        self._lies: dict[int, Callable[[], None]] = {}  # by meter, what ends each
 
     def begin(self, checkers: Checkers) -> None:
         """From now on they may be called."""
@@ -57,11 +61,13 @@ class Incidents:
         """Nothing new happens; what has begun is brought to its end."""
         for meter in self._meters:
             meter.blank = False
+        for over in list(self._lies.values()):
+            over()
 
     def exchange(self) -> None:
         """A meter breaks, and is exchanged some hours later."""
         index = self._random.randrange(len(self._meters))
-        if index in self._under_way:
+        if index in self._under_way or index in self._lies:
             return
         self._under_way.add(index)
         self._advance(index)
@@ -101,7 +107,7 @@ class Incidents:
     def jump(self) -> None:
         """What a register shows is suddenly another."""
         index = self._random.randrange(len(self._meters))
-        if index in self._under_way:
+        if index in self._under_way or index in self._lies:
             return
         self._advance(index)
         self._checkers.registers_jumped(index)
@@ -116,6 +122,29 @@ class Incidents:
         if self._checkers.accounts[index].meddled:
             text = " ".join((text, *_display(self._meters[index])))
         self._console.command(text, lambda _: None)
+
+    def lie(self, invents: bool) -> None:
+        """A meter's answers are wrong, and then right again: no register has really changed."""
+        random = self._random
+        index = random.randrange(len(self._meters))
+        if index in self._under_way or index in self._lies:
+            return
+        meter = self._meters[index]
+        wh = random.choice((-10, 10)) << random.randrange(14)
+        if invents:
+            wh = random.choice((-random.randrange(3000), random.randrange(-(10**7), 10**7)))
+        self._advance(index)
+        meter.registers.add(0, wh * 3600)
+        self._checkers.counters["lies told"] += 1
+
+        def over() -> None:
+            if self._lies.pop(index, None) is not None:
+                meter.advance(self._agenda.clock.now_t2000())
+                meter.registers.add(0, -wh * 3600)
+
+        self._lies[index] = over
+        longest_us = _LIE_US if random.random() < 0.5 else _LONG_LIE_US
+        self._agenda.after(1 + random.randrange(longest_us), over)
 
     def blank(self) -> None:
         """A meter knows nothing for a while."""

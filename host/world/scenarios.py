@@ -4,8 +4,10 @@ Everything else is drawn from the seed as in every world. A share or a number a 
 the world has, so that a scenario is the same thing in three days and in four hundred.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+
+from host.world.faults import Faults
 
 # Records after which a checkpoint is due, in worlds that are to see many.
 _CHECKPOINT_RECORDS = (64, 64, 128, 256)
@@ -23,6 +25,10 @@ class Scenario:
     replaced_a_day  the board's flash is replaced by an empty one, or by an old copy of it
     restored_a_day  the head-end's database is replaced by its last backup
     rot_a_day       a bit of a stored file turns
+    lies_a_day      a meter's answers are wrong for a moment, or for up to two rounds
+    invents         these answers are somebody's, who replays and invents
+    battery         false: a board has forgotten the time whenever it starts, and nobody types it
+    tariffs         of how many kinds accounts are, 0: of all there are
     """
 
     text: str
@@ -33,6 +39,10 @@ class Scenario:
     replaced_a_day: float = 0.0
     restored_a_day: float = 0.0
     rot_a_day: float = 0.0
+    lies_a_day: float = 0.0
+    invents: bool = False
+    battery: bool = True
+    tariffs: int = 0
 
 
 ANY = "any"
@@ -53,8 +63,22 @@ SCENARIOS = {
         "the head-end's database goes back to its last backup", station=True, restored_a_day=1.0
     ),
     "small-flash": Scenario("a flash that is small and soon full", blocks=(18, 28)),
+    "glitches": Scenario("meters whose valid answers are wrong now and then", lies_a_day=12.0),
+    "attacker": Scenario(
+        "somebody on the line who replays answers and invents some", lies_a_day=24.0, invents=True
+    ),
+    "no-battery": Scenario("boards that forget the time with each power cut", battery=False),
+    "one-tariff": Scenario("every account on one tariff", tariffs=1),
     "rot": Scenario("bits that turn in stored files", station=True, rot_a_day=12.0),
 }
+
+
+def adapted(faults: Faults, scenario: Scenario) -> Faults:
+    """The troubles of a world of this scenario."""
+    if not scenario.battery:
+        # A clock that somebody sets wrong would be set right by him.
+        return replace(faults, clock_loss=1.0, clock_steps_a_day=0.0)
+    return replace(faults, lies_a_day=scenario.lies_a_day, invents=scenario.invents)
 
 
 @dataclass(frozen=True)

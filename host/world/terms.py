@@ -154,8 +154,13 @@ def draw_settings(random: Random) -> dict[str, int]:
     return settings
 
 
-def draw_kinds(random: Random, count: int) -> list[Kind]:
-    """What kind each account is: half of them ordinary, on every tariff in turn."""
+def draw_kinds(random: Random, count: int, tariffs: int) -> list[Kind]:
+    """What kind each account is: half of them ordinary, on every tariff in turn.
+
+    With a number of `tariffs` all are ordinary, on these.
+    """
+    if tariffs:
+        return [Kind(1 + index % tariffs) for index in range(count)]
     first = random.randrange(len(TARIFFS))
     households = [len(tariff.household_names) for tariff in read_tariffs().values()]
     kinds = []

@@ -39,7 +39,7 @@ from host.world.households import HOUR_US, MINUTE_US, Households
 from host.world.incidents import Incidents
 from host.world.meters import MeterMaker
 from host.world.replacing import Replacing
-from host.world.scenarios import ANY, SCENARIOS, Scenario, draw_limits
+from host.world.scenarios import ANY, SCENARIOS, Scenario, adapted, draw_limits
 from host.world.station import Station
 from host.world.technician import Technician, installation, tariff_commands
 from host.world.terms import (
@@ -94,7 +94,8 @@ class World:
         self.scenario = SCENARIOS[scenario]
         self._root = Random(seed)
         self._random = self._branch()
-        self.faults = draw(self._branch()) if faults is None else faults
+        faults = draw(self._branch()) if faults is None else faults
+        self.faults = adapted(faults, self.scenario)
         start_t2000 = DEFAULT_START_T2000 + self._random.choice(_START_DAYS) * DAY_S
         self.clock = VirtualClock(start_t2000 + self._random.randrange(24) * 3600)
         self.agenda = Agenda(self.clock)
@@ -107,7 +108,7 @@ class World:
         sold: dict[tuple[int, int], Order] = {}
         self.technician = Technician(self.agenda, self.console)
         self.households = Households(self.agenda, self._branch(), self.console, self.meters, sold)
-        self.kinds = draw_kinds(self._branch(), meters)
+        self.kinds = draw_kinds(self._branch(), meters, self.scenario.tariffs)
         self.settings = draw_settings(self._branch())
         stepped = self.faults.clock_steps_a_day > 0
         self.terms = Terms(read_tariffs(), self.settings, stepped)
@@ -263,6 +264,8 @@ class World:
         return installation(CONCENTRATOR, key, self.settings, self.terms.tariffs)
 
     def _set_clock(self) -> None:
+        if not self.scenario.battery:
+            return  # the meters tell the time
         moment = to_datetime(self.clock.now_t2000() + 1)
         self._type(f"time {moment:%Y-%m-%d %H:%M:%S}")
 
@@ -314,6 +317,8 @@ class World:
         self._often(faults.jumps_a_day, self.incidents.jump)
         self._often(faults.blanks_a_day, self.incidents.blank)
         self._often(faults.guards_a_day, self.incidents.guard)
+        self._often(faults.lies_a_day, partial(self.incidents.lie, faults.invents))
+        self.checkers.money.lies = faults.lies_a_day > 0
         self._before_midnight()
         self._often(3.0, self._visit)
         self._begin_scenario()

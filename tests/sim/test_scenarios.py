@@ -28,7 +28,12 @@ from host.world.world import World
 
 KEY = bytes(range(32))
 # Days and meters of a world of each scenario.
-SIZES = {"alone": (2, 2), "away": (3, 2), "small-flash": (2, 2)}
+SIZES = {
+    "one-tariff": (1, 2),
+    "alone": (2, 2),
+    "away": (3, 2),
+    "small-flash": (2, 2),
+}
 
 
 @pytest.mark.parametrize("name", SIZES)
