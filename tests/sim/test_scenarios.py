@@ -121,7 +121,7 @@ def test_books_of_the_head_end_that_are_wrong_are_seen(monkeypatch: pytest.Monke
     def wrong(self: Posting, one: Any) -> None:
         right(self, one)
         for account in self._accounts.values():
-            account["residue_e11"] ^= 1
+            account["credit_fen"] += 1
 
     monkeypatch.setattr(Posting, "_reading", wrong)
 
