@@ -17,6 +17,7 @@ from host.cli import cli
 from host.frames import batch, link, record
 from host.frames.link import Kind
 from host.frames.record import RecordKind
+from host.headend import posting
 from host.headend.posting import Posting
 from host.sim.clock import VirtualClock
 from host.sim.headend import Inconsistent
@@ -123,7 +124,7 @@ def test_books_of_the_head_end_that_are_wrong_are_seen(monkeypatch: pytest.Monke
         for account in self._accounts.values():
             account["credit_fen"] += 1
 
-    monkeypatch.setattr(Posting, "_reading", wrong)
+    monkeypatch.setitem(posting._POSTERS, RecordKind.READING, wrong)
 
     assert violation("rot").invariant == "books"
 
