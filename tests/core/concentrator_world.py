@@ -266,6 +266,11 @@ class Bench:
         self.console = Console()
         self.app = App(self, 4, carrier=self.carrier)  # type: ignore[arg-type]  # what it needs of a board
 
+    def stop(self) -> None:
+        """Be done: an emulated board has no room for the next one beside it."""
+        self.app = None  # type: ignore[assignment]
+        gc.collect()
+
     def _set_up(self) -> None:
         settings = self.app.settings
         for name, value in (

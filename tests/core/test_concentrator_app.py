@@ -108,29 +108,34 @@ def test_a_restart_loses_at_most_readings_that_come_again() -> None:
     equal(balance_fen(bench), 180)
 
 
+def redeemed(cut: int, kept_percent: int) -> bool:
+    """A redemption with the power cut at change `cut` of the flash; true: it was over by then."""
+    bench = supplied()
+    card = bench.card(2, 500)
+    changes = bench.storage.changes
+    bench.storage.cut = cut
+    bench.storage.kept_percent = kept_percent
+    try:
+        code = bench.insert(card)[0]
+    except PowerCut:
+        bench.start()
+        code = bench.insert(card)[0]
+    check(code in (codes.OK, codes.COMPLETED, codes.USED), code)
+    equal(balance_fen(bench), 700, cut)
+    bench.restart()
+    equal(balance_fen(bench), 700, cut)
+    equal(bench.insert(card), (codes.USED, 0))
+    equal(balance_fen(bench), 700, cut)
+    over = bool(bench.storage.changes - changes) and cut > 8
+    bench.stop()
+    return over
+
+
 def test_a_redemption_counts_once_wherever_the_power_fails() -> None:
     """Each change of the flash from the insertion to the mark, and each way it may end."""
     for kept_percent in (0, 100) if SMALL else (0, 40, 100):
         cut = 0
-        while True:
-            bench = supplied()
-            card = bench.card(2, 500)
-            changes = bench.storage.changes
-            bench.storage.cut = cut
-            bench.storage.kept_percent = kept_percent
-            try:
-                code = bench.insert(card)[0]
-            except PowerCut:
-                bench.start()
-                code = bench.insert(card)[0]
-            check(code in (codes.OK, codes.COMPLETED, codes.USED), code)
-            equal(balance_fen(bench), 700, cut)
-            bench.restart()
-            equal(balance_fen(bench), 700, cut)
-            equal(bench.insert(card), (codes.USED, 0))
-            equal(balance_fen(bench), 700, cut)
-            if bench.storage.changes - changes and cut > 8:
-                break
+        while not redeemed(cut, kept_percent):
             cut += 1
 
 

@@ -171,43 +171,53 @@ def charge(bench: Bench, index: int, wh: int) -> None:
     equal(books.take_reading(index, values, len(values), STATUS_UNKNOWN), CHARGED)
 
 
+def parts_of_a_checkpoint() -> int:
+    """Steps that a checkpoint of the village takes."""
+    bench = village()
+    keeper = bench.app.keeper
+    check(keeper.begin())
+    parts = 0
+    while bench.app.checkpoint.busy:
+        keeper.step(bench.ticks, -1)
+        parts += 1
+    bench.stop()
+    return parts
+
+
+def cut_between_the_parts(cut_at: int) -> None:
+    """Cut the power behind so many parts, with a charge before each of them."""
+    bench = village()
+    app = bench.app
+    check(app.keeper.begin())
+    written = 0
+    while app.checkpoint.busy and written < cut_at:
+        # One reading waits in memory, one is durable, and what it was charged may be written.
+        charge(bench, written % METERS, 40 + written)
+        if written % 2:
+            check(app.journal.sync())
+        app.keeper.step(bench.ticks, -1)
+        written += 1
+    if cut_at % 2 == 1:
+        check(app.journal.sync())
+    durable_seq = app.journal.durable_seq
+    count = app.journal.count
+    expected = tables(bench)
+    app = None  # type: ignore[assignment]
+    bench.restart()
+    check(bench.app.journal.durable_seq >= durable_seq)
+    if count == 0:
+        equal(tables(bench), expected, cut_at)
+    replayed = from_records(bench)
+    equal(tables(bench), replayed, cut_at)
+    bench.stop()
+
+
 def test_power_cuts_between_the_parts_of_a_checkpoint() -> None:
     """Columns are of different moments; the records behind the first one put all of it right."""
-    parts = 0
-    cut_at = 0
-    while cut_at <= parts:
-        bench = village()
-        app = bench.app
-        check(app.keeper.begin())
-        written = 0
-        while app.checkpoint.busy and written < cut_at:
-            # One reading waits in memory, one is durable, and what it was charged may be written.
-            charge(bench, written % METERS, 40 + written)
-            if written % 2:
-                check(app.journal.sync())
-            app.keeper.step(bench.ticks, -1)
-            written += 1
-        if not parts:
-            probe = village()
-            check(probe.app.keeper.begin())
-            while probe.app.checkpoint.busy:
-                probe.app.keeper.step(probe.ticks, -1)
-                parts += 1
-        synced = cut_at % 2 == 1
-        if synced:
-            check(app.journal.sync())
-        durable_seq = app.journal.durable_seq
-        count = app.journal.count
-        expected = tables(bench)
-        bench.restart()
-        app = bench.app
-        check(app.journal.durable_seq >= durable_seq)
-        if count == 0:
-            equal(tables(bench), expected, cut_at)
-        replayed = from_records(bench)
-        equal(tables(bench), replayed, cut_at)
-        cut_at += 5 if SMALL else 1
+    parts = parts_of_a_checkpoint()
     check(parts > 20, parts)
+    for cut_at in range(0, parts + 1, 5 if SMALL else 1):
+        cut_between_the_parts(cut_at)
 
 
 def from_records(bench: Bench) -> "list[bytes]":
@@ -281,38 +291,43 @@ def counted(bench: Bench) -> "list[bytes]":
     return found
 
 
-def test_whatever_comes_between_the_parts_counts_once() -> None:
-    """It begins behind so many parts, and goes on with a part between one act and the next."""
-    parts = 40
-    for lead in range(0, parts, 9 if SMALL else 1):
-        bench = village()
-        app = bench.app
-        equal(app.settings.change_all([("debt_percent", "50"), ("emergency_fen", "500")]), "")
-        app.configure()
-        app.login.key = b""
-        check(app.keeper.begin())
-        seq = app.journal.durable_seq
-        step = app.keeper.step
-        app.keeper.step = lambda *_: 1000  # type: ignore[method-assign]  # only as the test says
-        for _ in range(lead):
-            if app.checkpoint.busy:
-                step(bench.ticks, -1)
-        for act in acts(bench):
-            act()
-            if app.checkpoint.busy:
-                step(bench.ticks, -1)
-        while app.checkpoint.busy:
+def acts_between_the_parts(lead: int) -> None:
+    """Begin behind `lead` parts, and go on with a part between one act and the next."""
+    bench = village()
+    app = bench.app
+    equal(app.settings.change_all([("debt_percent", "50"), ("emergency_fen", "500")]), "")
+    app.configure()
+    app.login.key = b""
+    check(app.keeper.begin())
+    seq = app.journal.durable_seq
+    step = app.keeper.step
+    app.keeper.step = lambda *_: 1000  # type: ignore[method-assign]  # only as the test says
+    for _ in range(lead):
+        if app.checkpoint.busy:
             step(bench.ticks, -1)
-        equal(app.checkpoint.seq, seq)
-        expected = counted(bench)
-        check(app.journal.sync())
-        bench.restart()
-        equal(bench.app.checkpoint.seq, seq)
-        found = counted(bench)
-        files = {name: data for name, data in bench.storage.files.items() if name[0] != "k"}
-        bench.storage.files = files
-        bench.restart()
-        alone = counted(bench)
-        for column in range(len(found)):
-            equal(alone[column], expected[column], ("the records", lead, column))
-            equal(found[column], expected[column], ("the checkpoint", lead, column))
+    for act in acts(bench):
+        act()
+        if app.checkpoint.busy:
+            step(bench.ticks, -1)
+    while app.checkpoint.busy:
+        step(bench.ticks, -1)
+    equal(app.checkpoint.seq, seq)
+    expected = counted(bench)
+    check(app.journal.sync())
+    app = step = None  # type: ignore[assignment]
+    bench.restart()
+    equal(bench.app.checkpoint.seq, seq)
+    found = counted(bench)
+    files = {name: data for name, data in bench.storage.files.items() if name[0] != "k"}
+    bench.storage.files = files
+    bench.restart()
+    alone = counted(bench)
+    for column in range(len(found)):
+        equal(alone[column], expected[column], ("the records", lead, column))
+        equal(found[column], expected[column], ("the checkpoint", lead, column))
+    bench.stop()
+
+
+def test_whatever_comes_between_the_parts_counts_once() -> None:
+    for lead in range(0, 40, 9 if SMALL else 1):
+        acts_between_the_parts(lead)
