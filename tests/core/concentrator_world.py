@@ -268,7 +268,7 @@ class Bench:
 
     def stop(self) -> None:
         """Be done: an emulated board has no room for the next one beside it."""
-        self.app = None  # type: ignore[assignment]
+        self.app = None  # type: ignore[assignment]  # nobody asks it any more
         gc.collect()
 
     def _set_up(self) -> None:

@@ -202,7 +202,7 @@ def cut_between_the_parts(cut_at: int) -> None:
     durable_seq = app.journal.durable_seq
     count = app.journal.count
     expected = tables(bench)
-    app = None  # type: ignore[assignment]
+    app = None  # type: ignore[assignment]  # so that it can go
     bench.restart()
     check(bench.app.journal.durable_seq >= durable_seq)
     if count == 0:
@@ -314,7 +314,7 @@ def acts_between_the_parts(lead: int) -> None:
     equal(app.checkpoint.seq, seq)
     expected = counted(bench)
     check(app.journal.sync())
-    app = step = None  # type: ignore[assignment]
+    app = step = None  # type: ignore[assignment]  # so that it can go
     bench.restart()
     equal(bench.app.checkpoint.seq, seq)
     found = counted(bench)
