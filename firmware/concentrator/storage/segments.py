@@ -209,7 +209,7 @@ class Segments:
         self.reader.next_seq = first_seq
 
     def next_group(self, end_seq: int) -> bool:
-        """Go to the next good group that begins before `end_seq`; false: `_ended` says why not."""
+        """Go to the next good group that begins before `end_seq`; false: `ended` says why not."""
         reader = self.reader
         least_seq = reader.next_seq
         offset = self._read_offset + self._read_size
