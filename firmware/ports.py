@@ -20,7 +20,7 @@ UNREADABLE = const(-2)  # the flash did not tell; trying again may help
 # The unit of `blocks`, whatever the blocks of the flash are.
 BLOCK_SIZE = const(4096)
 
-# Sources of the time in `told_t2000`, as CLOCK records name them.
+# Sources of the time in `ask_t2000`, as CLOCK records name them.
 CLOCK_RTC = const(1)
 CLOCK_NETWORK = const(4)
 
@@ -150,7 +150,7 @@ if TYPE_CHECKING:
         def set_t2000(self, t2000: int) -> None:
             """Set the clock and an RTC chip, local standard time in seconds since 2000."""
 
-        def told_t2000(self, source: int) -> int:
+        def ask_t2000(self, source: int) -> int:
             """Local standard time as CLOCK_RTC or CLOCK_NETWORK tells it, -1: it does not.
 
             The network is asked and not waited for: call again.

@@ -122,7 +122,7 @@ class Board(Panel):
             return -1
         return now_s - _EPOCH_1970_S if self._is_1970 else now_s
 
-    def told_t2000(self, source: int) -> int:
+    def ask_t2000(self, source: int) -> int:
         """Local standard time as the RTC chip or the network tells it, -1: it does not."""
         return self._clocks[source].now_t2000() if source in self._clocks else -1
 

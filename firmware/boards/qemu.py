@@ -201,7 +201,7 @@ class Board:
         """Local standard time in seconds since 2000, -1 when it was never set."""
         return self._t2000
 
-    def told_t2000(self, source: int) -> int:
+    def ask_t2000(self, source: int) -> int:
         """The emulated board has neither an RTC chip nor a network."""
         return -1
 

@@ -314,7 +314,7 @@ class Board:
         """Local standard time in seconds since 2000, -1 when it is not known."""
         return self._clock.now_t2000()
 
-    def told_t2000(self, source: int) -> int:
+    def ask_t2000(self, source: int) -> int:
         """The system keeps the clock right by its own means."""
         return -1
 

@@ -43,14 +43,14 @@ class Options:
         self, key: str, least: int = 0, most: int = _MOST, default: "int | None" = None
     ) -> int:
         """The whole number at `key`, from `least` to `most`."""
-        value = self._take(key, default)
+        value = self._get(key, default)
         if type(value) is not int or not least <= value <= most:
             raise self.refusal(key, "expected a number from " + str(least) + " to " + str(most))
         return value
 
     def numbers(self, key: str, default: "tuple[int, int]") -> "tuple[int, int]":
         """The two numbers at `key`, each 1 or more."""
-        value = self._take(key, list(default))
+        value = self._get(key, list(default))
         if not isinstance(value, list) or len(value) != 2:
             raise self.refusal(key, "expected two numbers in [ ]")
         for number in value:
@@ -60,7 +60,7 @@ class Options:
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false, at `key`."""
-        value = self._take(key, default)
+        value = self._get(key, default)
         if not isinstance(value, bool):
             raise self.refusal(key, "expected true or false")
         return value
@@ -75,14 +75,14 @@ class Options:
 
     def text(self, key: str) -> str:
         """The text at `key`."""
-        value = self._take(key, None)
+        value = self._get(key, None)
         if not isinstance(value, str):
             raise self.refusal(key, "expected a text")
         return value
 
     def choice(self, key: str, among: "list[str]") -> str:
         """The word at `key`, one of `among`."""
-        value = self._take(key, None, among)
+        value = self._get(key, None, among)
         if value not in among:
             raise self.refusal(key, "expected one of " + ", ".join(among))
         word: str = value
@@ -103,11 +103,11 @@ class Options:
 
     def part(self, key: str) -> "Options":
         """The object at `key`."""
-        return Options(self._take(key, None), self._path(key))
+        return Options(self._get(key, None), self._path(key))
 
     def items(self, key: str, default: "list[Any] | None" = None) -> "list[Any]":
         """The list at `key`."""
-        value = self._take(key, default)
+        value = self._get(key, default)
         if not isinstance(value, list):
             raise self.refusal(key, "expected a list in [ ]")
         return value
@@ -121,7 +121,7 @@ class Options:
 
     def pin(self, key: str, *modes: int, **more: int) -> machine.Pin:
         """The pin at `key`, a number or a name, made with `modes` as machine.Pin takes them."""
-        return self._pin(key, self._take(key, None), modes, more)
+        return self._pin(key, self._get(key, None), modes, more)
 
     def output(self, key: str) -> machine.Pin:
         """The pin at `key` as an output that is 0."""
@@ -163,7 +163,7 @@ class Options:
     def _path(self, key: str) -> str:
         return self._place + "." + key if self._place and key else self._place or key
 
-    def _take(self, key: str, default: "Any", among: "list[str] | None" = None) -> "Any":
+    def _get(self, key: str, default: "Any", among: "list[str] | None" = None) -> "Any":
         self._asked.append(key)
         if key in self._values:
             return self._values[key]

@@ -269,11 +269,11 @@ class Redemption:
         elif self._state == _CHECK and good and self._is_marked():
             self._event_seq = _NEWEST
             self._event_at = image.CARD_SIZE
-            self._take_home(now_ticks)
+            self._write_event(now_ticks)
         elif self._state == _EVENT:
             # The money is safe and the card marked: a record that fails ends it, no more.
             if good:
-                self._take_home(now_ticks)
+                self._write_event(now_ticks)
             else:
                 self._finish(self.code, now_ticks)
         elif self._tries < TRIES_LIMIT:
@@ -289,7 +289,7 @@ class Redemption:
             accepted = self.code in (codes.OK, codes.COMPLETED)
             self._finish(codes.NOT_MARKED if accepted else self.code, now_ticks)
 
-    def _take_home(self, now_ticks: int) -> None:
+    def _write_event(self, now_ticks: int) -> None:
         """Write the account's next newest record behind the image, or be done."""
         record = self._event
         at = self._event_at
@@ -312,7 +312,7 @@ class Redemption:
             self._books.illegal[codes.IN_A_ROW] = 0
             self.order = card.order
             self.amount_fen = card.amount_fen
-            code = self._take(now_t2000)
+            code = self._apply(now_t2000)
         self.code = code
         if code == codes.NO_CLOCK:
             self._state = _TIME
@@ -329,7 +329,7 @@ class Redemption:
         yield from card.seal_write_back(self._keys, code, illegal, now_t2000)
         self._start_mark()
 
-    def _take(self, now_t2000: int) -> int:
+    def _apply(self, now_t2000: int) -> int:
         """The card is genuine: do what its kind says; return the result."""
         card = self._image
         if card.valid_until_t2000:

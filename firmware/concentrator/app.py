@@ -173,11 +173,11 @@ class App:
         """Something has changed from outside: the next step looks at everything."""
         self._quiet[_UNTIL_T2000] = -1
 
-    def press(self) -> None:
+    def on_button(self) -> None:
         """Somebody pressed the button: ask every meter and call the head-end now."""
         for poller in self.pollers:
-            poller.readings.hurry()
-        self.uplink.hurry()
+            poller.readings.start_now()
+        self.uplink.start_now()
         self.wake()
 
     # --- what the watchdog check of concentrator/run.py asks -------------------------------------
@@ -266,14 +266,14 @@ class App:
             index = self._audit_index
             self._audit_index = index + 1 if index + 1 < count else 0
             if index < count and self.registry.active[index]:
-                self.books.look_after(index)
+                self.books.review(index)
 
     def _review(self) -> None:
         """Judge some accounts by the policy that was set."""
         for _ in range(min(self._review_left, _REVIEWS)):
             self._review_left -= 1
             if self.registry.active[self._review_left]:
-                self.books.look_after(self._review_left, self._review_cause)
+                self.books.review(self._review_left, self._review_cause)
         if not self._review_left:
             self._review_cause = 0
 

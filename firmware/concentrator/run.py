@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         def signals(self) -> int:
             """What the lamps show, BEAT aside."""
 
-        def press(self) -> None:
+        def on_button(self) -> None:
             """Somebody pressed the button."""
 
 
@@ -81,7 +81,7 @@ class Runner:
         now_ticks = board.now_ticks()
         if board.pressed:
             board.pressed = False
-            self._app.press()
+            self._app.on_button()
         idle_ms = self._app.step(now_ticks, board.now_t2000())
         if (now_ticks - self._checked_ticks) & _TICKS_MASK >= _WATCH_MS:
             self._checked_ticks = now_ticks

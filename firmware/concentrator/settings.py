@@ -159,7 +159,7 @@ class Settings:
         if other in (UNREADABLE, _DAMAGED):
             self.health = ONE_BAD
         self._generation = max(found)
-        self._take(contents[best])
+        self._apply(contents[best])
         if other != UNREADABLE and contents[0] != contents[1]:
             # Damaged, or the power failed between the two: one copy alone is soon none.
             self._storage.replace(_FILES[1 - best], contents[best], len(contents[best]))
@@ -172,7 +172,7 @@ class Settings:
                 size = self._storage.read_into(name, 0, buf, _LIMIT)
         return size
 
-    def _take(self, content: bytes) -> None:
+    def _apply(self, content: bytes) -> None:
         """Take over the values of a whole copy."""
         for line in content.split(b"\n"):
             try:

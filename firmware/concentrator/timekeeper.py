@@ -58,12 +58,12 @@ class Timekeeper:
         """Ask what the board has while the time is not known; return it, -1: still not known."""
         if self.is_new:
             self.is_new = False
-            t2000 = self._board.told_t2000(CLOCK_RTC)
+            t2000 = self._board.ask_t2000(CLOCK_RTC)
             if t2000 >= 0 and abs(t2000 - now_t2000) > _EXACT_S:
                 self.set(t2000, CLOCK_RTC)
                 return t2000
         if now_t2000 < 0 and self._in_vain:
-            t2000 = self._board.told_t2000(CLOCK_NETWORK)
+            t2000 = self._board.ask_t2000(CLOCK_NETWORK)
             if t2000 >= _LEAST_T2000:
                 self.set(t2000, CLOCK_NETWORK)
                 return t2000

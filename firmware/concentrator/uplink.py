@@ -68,10 +68,10 @@ class Uplink:
         session = self.session
         return session is not None and session.state in (dialect.READY, dialect.SENT)
 
-    def hurry(self) -> None:
+    def start_now(self) -> None:
         """Try again at once."""
         if self.session is not None:
-            self.session.hurry()
+            self.session.start_now()
 
     def step(self, now_ticks: int) -> int:
         """Serve the connection; return for how many ms it needs nothing."""

@@ -153,7 +153,7 @@ def _put_words(out: ptr8, at: int, record: ptr8, what: int) -> int:
 
 
 @micropython.viper
-def _take_words(buf: ptr8, at: int, end: int, record: ptr8, what: int) -> int:
+def _get_words(buf: ptr8, at: int, end: int, record: ptr8, what: int) -> int:
     """Read varints into words of the record; return the place behind them, -1: malformed."""
     place = what & 0xFF
     last = what >> 8 & 0xFF
@@ -243,7 +243,7 @@ def _put_head(out: ptr8, at: int, record: ptr8, before: ptr8) -> int:
 
 
 @micropython.viper
-def _take_head(buf: ptr8, at: int, end: int, before: ptr8) -> int:
+def _get_head(buf: ptr8, at: int, end: int, before: ptr8) -> int:
     """Add a record's head to the 12 bytes `before`; return the place behind it, -1: malformed."""
     if at + 3 > end:
         return -1
@@ -583,7 +583,7 @@ class Unpacker:
     def next(self, record: bytearray) -> int:
         """`look`, and put a record into `record`, without its CRC."""
         kind = self.look()
-        return kind if kind <= GAP or self.take(record) else MALFORMED
+        return kind if kind <= GAP or self.read_into(record) else MALFORMED
 
     def look(self) -> int:
         """Go to the next item; return a record's kind, GAP or END. Does not allocate.
@@ -601,11 +601,11 @@ class Unpacker:
         kind = head & _KIND_BITS
         self.seq = self.next_seq
         if head == GAP:
-            self.end = self._take_gap(at + 1)
+            self.end = self._get_gap(at + 1)
         else:
             self.next_seq += 1
             self._unit = _IN_TENS if head & _TENS else 0
-            self._fields = _take_head(buf, at, end, self.head)
+            self._fields = _get_head(buf, at, end, self.head)
             at = _pass(buf, self._fields, end, kind) if self._fields > 0 and kind else -1
             self.end = at
         if self.end < 0:
@@ -619,34 +619,34 @@ class Unpacker:
         head = self.head
         return self.kind > GAP and head[10] | head[11] << 8 == index
 
-    def take(self, record: bytearray) -> bool:
+    def read_into(self, record: bytearray) -> bool:
         """Put the record looked at into `record`, without its CRC; false: it is malformed."""
         head = self.head
         for place in range(RECORD_SIZE):
             record[place] = head[place] if place < PAYLOAD else 0
         pack_into("<I", record, 0, self.seq)
-        if self._take_fields(self._fields, record, head[8]) == self.end:
+        if self._get_fields(self._fields, record, head[8]) == self.end:
             return True
         self.end = -1
         self._left = 0
         return False
 
-    def _take_gap(self, at: int) -> int:
+    def _get_gap(self, at: int) -> int:
         if at + 1 >= self._end:
             return -1
         self.reasons = self._buf[at]
-        at = self._take_number(at + 1)
+        at = self._get_number(at + 1)
         self.next_seq += self._number
         return at if self._number and self.next_seq <= _U32 + 1 else -1
 
-    def _take_fields(self, at: int, record: bytearray, kind: int) -> int:
+    def _get_fields(self, at: int, record: bytearray, kind: int) -> int:
         buf = self._buf
         end = self._end
         if kind == READING:
-            return self._take_reading(at, record)
+            return self._get_reading(at, record)
         if kind == FREEZE:
             count = buf[at]
-            at = self._take_number(at + 1)
+            at = self._get_number(at + 1)
             if count > _REGISTERS_LIMIT or at < 0:
                 return -1
             number = self._number
@@ -654,29 +654,29 @@ class Unpacker:
             pack_into("<I", record, PAYLOAD, (u32_at(record, 4) + change) & _U32)
             last = _FREEZE_REGISTERS + 4 * count
             what = _FREEZE_REGISTERS | last << _LAST_SHIFT | self._unit
-            return _take_words(buf, at, end, record, what)
+            return _get_words(buf, at, end, record, what)
         if kind == ITEM:
             if buf[at + 4] > _VALUES_LIMIT:
                 return -1
             _copy(record, PAYLOAD, buf, at, 5)
             last = _ITEM_VALUES + 4 * buf[at + 4]
             what = _ITEM_VALUES | last << _LAST_SHIFT | _SIGNED
-            return _take_words(buf, at + 5, end, record, what)
+            return _get_words(buf, at + 5, end, record, what)
         size = buf[at]
         if size > _END - PAYLOAD:
             return -1
         return _copy(record, PAYLOAD, buf, at + 1, size) - PAYLOAD + at + 1
 
-    def _take_reading(self, at: int, record: bytearray) -> int:
+    def _get_reading(self, at: int, record: bytearray) -> int:
         buf = self._buf
         end = self._end
         flags = buf[at]
         if flags & _COUNT_BITS > _REGISTERS_LIMIT:
             return -1
         what = _DEBIT_FEN | _RESIDUE_E11 << _LAST_SHIFT
-        at = _take_words(buf, at + 1, end, record, what)
+        at = _get_words(buf, at + 1, end, record, what)
         if at > 0 and flags & _HAS_RESIDUE_E11:
-            at = self._take_number(at)
+            at = self._get_number(at)
             record[_RESIDUE_E11] = self._number & 0xFF
             record[_RESIDUE_E11 + 1] = self._number >> 8 & 0xFF
         if at < 0:
@@ -689,9 +689,9 @@ class Unpacker:
             record[_STATUS] = record[_STATUS + 1] = 0xFF
         place = _USED_WH if flags & _HAS_USED_WH else _READING_REGISTERS
         last = _READING_REGISTERS + 4 * (flags & _COUNT_BITS)
-        return _take_words(buf, at, end, record, place | last << _LAST_SHIFT | self._unit)
+        return _get_words(buf, at, end, record, place | last << _LAST_SHIFT | self._unit)
 
-    def _take_number(self, at: int) -> int:
+    def _get_number(self, at: int) -> int:
         """Read a varint into `_number`; return the place behind it, -1: malformed."""
         buf = self._buf
         self._number = 0

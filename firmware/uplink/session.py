@@ -135,7 +135,7 @@ class Session:
         self.stale = False
         self._greet()
 
-    def hurry(self) -> None:
+    def start_now(self) -> None:
         """Somebody stands there and waits: try again at once."""
         if self.state == BACK_OFF:
             self._back_off_ms = _FIRST_BACK_OFF_MS
@@ -208,9 +208,9 @@ class Session:
         elif kind != ACK or self.state != SENT or number != self._number:
             self.late += 1
             return
-        self._take_acked(u32_at(body, envelope.PAYLOAD), now_ticks)
+        self._on_acked(u32_at(body, envelope.PAYLOAD), now_ticks)
 
-    def _take_acked(self, acked_seq: int, now_ticks: int) -> None:
+    def _on_acked(self, acked_seq: int, now_ticks: int) -> None:
         """The head-end has all up to `acked_seq`: go on behind it, or find out why not."""
         source = self._source
         self.known_seq = acked_seq

@@ -256,7 +256,7 @@ class ProcessBoard:
         """Local standard time in seconds since 2000."""
         return self.clock.now_t2000() + self._moved_s
 
-    def told_t2000(self, source: int) -> int:
+    def ask_t2000(self, source: int) -> int:
         """There is no other clock than the system's."""
         return -1
 

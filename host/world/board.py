@@ -156,7 +156,7 @@ class SimulatedBoard:
         """Seconds since 2000 by the board's own clock, -1 when it is not set."""
         return -1 if self.moved_s is None else self._clock.now_t2000() + self.moved_s
 
-    def told_t2000(self, source: int) -> int:
+    def ask_t2000(self, source: int) -> int:
         """There is no RTC chip and no server of time."""
         return -1
 

@@ -292,7 +292,7 @@ class Bench:
             row = bytearray(bytes(meter.address) + account + b"\x01\x00\x00\x01\x00")
             check(app.books.set_meter(index, row))
 
-    def told_t2000(self, source: int) -> int:
+    def ask_t2000(self, source: int) -> int:
         """What an RTC chip or the network tells."""
         return self.told.get(source, -1)
 

@@ -21,7 +21,7 @@ LATER = (TICKS + TIMEOUT_MS) & 0x1FFFFFFF
 def present(reader: LinkCarrier, seq: int = 3, uid: bytes = UID, size: int = 256) -> None:
     """The far side has a card."""
     body = bytearray(uid + pack("<H", size))
-    reader.take(link.CARD_PRESENT, seq, body, len(body))
+    reader.on_frame(link.CARD_PRESENT, seq, body, len(body))
 
 
 def due(reader: LinkCarrier) -> "tuple[int, int, bytes] | None":
@@ -38,7 +38,7 @@ def due(reader: LinkCarrier) -> "tuple[int, int, bytes] | None":
 
 def answer(reader: LinkCarrier, kind: int, seq: int, body: bytes) -> None:
     """The far side sends a frame."""
-    reader.take(kind, seq, bytearray(body), len(body))
+    reader.on_frame(kind, seq, bytearray(body), len(body))
 
 
 def test_insertions_are_counted_once() -> None:
@@ -207,11 +207,11 @@ def test_no_allocation() -> None:
     data = bytearray(b"\0abcd")
     buf = bytearray(600)
     with heap_locked():
-        reader.take(link.CARD_PRESENT, 1, body, 10)
+        reader.on_frame(link.CARD_PRESENT, 1, body, 10)
         reader.start_read(32, 4)
         reader.poll(TICKS)
         reader.encode_into(buf)
-        reader.take(link.CARD_DATA, 1, data, 5)
+        reader.on_frame(link.CARD_DATA, 1, data, 5)
         outcome = reader.poll(TICKS)
         reader.start_write(32, data, 5)
         reader.encode_into(buf)

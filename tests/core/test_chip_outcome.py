@@ -56,10 +56,10 @@ def test_a_pause_is_never_short() -> None:
 def test_bytes_one_by_one() -> None:
     noise = Noise()
     inlet = Inlet(noise)
-    equal([inlet.take() for _ in range(10)], list(range(10)))
+    equal([inlet.next_byte() for _ in range(10)], list(range(10)))
     inlet.drain()
     check(noise.count < 2000)
     noise.read_into = lambda buf: 0
-    while inlet.take() >= 0:
+    while inlet.next_byte() >= 0:
         pass
-    equal(inlet.take(), -1)
+    equal(inlet.next_byte(), -1)

@@ -451,7 +451,7 @@ def test_a_freeze_older_than_the_last_reading_divides_nothing() -> None:
     later_t2000 = ledger.read_t2000[INDEX] + 60
     for more_wh, charged_fen in ((-100, 20), (200, 30)):
         frozen = array("i", (0, wh[0] + more_wh, wh[1], 0, 0))
-        bench.app.books.take_freeze(INDEX, later_t2000, frozen, 5)
+        bench.app.books.charge_freeze(INDEX, later_t2000, frozen, 5)
         equal((balance_fen(bench), ledger.flags[INDEX] & 1), (200 - charged_fen, 0))
 
 
@@ -696,7 +696,7 @@ def test_a_settlement_at_an_hour_is_divided_by_the_hourly_freeze() -> None:
     equal((found[1][0], bench.app.ledger.used_wh[INDEX]), (0, 3000))
     equal(balance_fen(bench), 900 - 50 - 100 - 100)
     bench.app.registry.freeze_day[INDEX] = 5
-    bench.app.books.take_freeze(INDEX, change_t2000, array("i", (total,)), 1)
+    bench.app.books.charge_freeze(INDEX, change_t2000, array("i", (total,)), 1)
     equal(bench.app.registry.freeze_day[INDEX], 5, "an hour is no day")
 
 

@@ -80,7 +80,7 @@ class Station:
         """Read the meter again, which has counted so much more."""
         self.wait(after_s)
         self.values[0] += wh
-        return self.books.take_reading(INDEX, self.values, 1, status)
+        return self.books.charge_reading(INDEX, self.values, 1, status)
 
     def pay(self, amount_fen: int) -> None:
         """Credit the next order."""
@@ -125,7 +125,7 @@ def test_readings_leave_the_room_of_money() -> None:
     equal(station.journal.room, RESERVE_BLOCKS - 1)
     debit_fen = station.ledger.debit_fen[INDEX]
     next_seq = station.journal.next_seq
-    station.books.take_freeze(INDEX, station.t2000 - 60, station.values, 1)
+    station.books.charge_freeze(INDEX, station.t2000 - 60, station.values, 1)
     station.books.note_item(INDEX, 0x04000503, station.values, 1)
     equal((station.journal.next_seq, station.books.refused), (next_seq, 3))
     station.pay(5000)
@@ -221,17 +221,17 @@ def test_without_a_clock_no_time_of_a_cut_begins() -> None:
     station.pay(100)
     station.books.t2000 = -1
     station.pay(-100)
-    station.books.look_after(INDEX)
+    station.books.review(INDEX)
     equal((station.balance_fen, station.ledger.state[INDEX]), (0, rules.NORMAL))
     station.wait(900)
-    station.books.look_after(INDEX)
+    station.books.review(INDEX)
     equal(station.ledger.state[INDEX], rules.HELD)
     equal(station.ledger.since_t2000[INDEX], station.t2000)
     station.wait(HOUR_S - 1)
-    station.books.look_after(INDEX)
+    station.books.review(INDEX)
     equal(station.ledger.state[INDEX], rules.HELD)
     station.wait(1)
-    station.books.look_after(INDEX)
+    station.books.review(INDEX)
     equal(station.ledger.state[INDEX], rules.CUT)
 
 
@@ -291,7 +291,7 @@ def test_the_records_give_the_tables_again() -> None:
     check(station.books.set_terms(INDEX, 0, 2, 30, 1, 9000))
     check(station.books.plan_tariff(INDEX, 2, station.t2000 + DAY_S))
     same("other terms, a tariff to come")
-    station.books.take_freeze(INDEX, station.t2000 // DAY_S * DAY_S, station.values, 1)
+    station.books.charge_freeze(INDEX, station.t2000 // DAY_S * DAY_S, station.values, 1)
     for wh in (-1200, 0, 0):
         station.read(wh)
     equal(station.ledger.flags[INDEX] & 1, 1)

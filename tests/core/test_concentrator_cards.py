@@ -101,10 +101,10 @@ def test_a_tariff_from_a_day_to_come() -> None:
     for t2000, number in ((NOW, 1), (NOW + 999, 1), (NOW + 1000, 2), (NOW + 2000, 2)):
         world.restart()
         world.books.t2000 = t2000
-        world.books.look_after(INDEX)
+        world.books.review(INDEX)
         equal(world.registry.tariff[INDEX], number, t2000)
     written = world.journal.durable_seq
-    world.books.look_after(INDEX)
+    world.books.review(INDEX)
     equal(world.journal.durable_seq, written, "it changes once")
 
 
@@ -207,7 +207,7 @@ def test_p1_at_every_record_of_the_journal() -> None:
         order = world.ledger.order[INDEX] + 1
         world.books.t2000 += 900
         values = array("i", (step * step * 40, 0, 0, 0, 0))
-        world.books.take_reading(INDEX, values, 5, 0)
+        world.books.charge_reading(INDEX, values, 5, 0)
         if step % 3:
             world.redeem(header(order, 137 * step % 701, REFUND))
         else:
@@ -254,7 +254,7 @@ def test_an_exchanged_meter_that_came_open_is_closed_at_its_first_reading() -> N
     check(world.journal.sync())
     world.restart()
     values = array("i", (1000, 0, 0, 0, 0))
-    world.books.take_reading(INDEX, values, 5, 0x10)
+    world.books.charge_reading(INDEX, values, 5, 0x10)
     check(meters.is_pending(world.registry.relay[INDEX]))
     check(not world.registry.relay[INDEX] & DESIRED_OPEN)
 

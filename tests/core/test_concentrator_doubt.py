@@ -164,9 +164,9 @@ def test_a_correction_is_exact_across_tiers_residues_and_top_ups() -> None:
         for station, wh in ((one, after_wh - spike_wh), (other, after_wh)):
             station.wait(900)
             station.values[0] += wh
-            outcome = station.books.take_reading(INDEX, station.values, 1, 0xFFFF)
+            outcome = station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
             if outcome == DOUBTED:
-                outcome = station.books.take_reading(INDEX, station.values, 1, 0xFFFF)
+                outcome = station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
             equal(outcome, outcomes.CHARGED, (spike_wh, after_wh))
         for name in ("residue_e7", "residue_e11", "used_wh", "period_t2000", "registers_wh"):
             equal(list(getattr(one.ledger, name)), list(getattr(other.ledger, name)), name)
@@ -209,11 +209,11 @@ def test_three_readings_in_a_row_within_minutes_stop_nothing() -> None:
     station.values[0] += 900000
     for after_s in (10, 10, 10, 500):
         station.wait(after_s)
-        equal(station.books.take_reading(INDEX, station.values, 1, 0xFFFF), DOUBTED)
+        equal(station.books.charge_reading(INDEX, station.values, 1, 0xFFFF), DOUBTED)
         equal(station.ledger.flags[INDEX] & STOPPED, 0)
     for _ in range(2):
         station.wait(600)
-        station.books.take_reading(INDEX, station.values, 1, 0xFFFF)
+        station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
     check(station.ledger.flags[INDEX] & STOPPED)
 
 
@@ -279,7 +279,7 @@ def test_rates_that_do_not_add_up_are_no_reading() -> None:
     ):
         station.wait(900)
         wh = array("i", values)
-        equal(station.books.take_reading(INDEX, wh, len(wh), 0xFFFF), expected, values)
+        equal(station.books.charge_reading(INDEX, wh, len(wh), 0xFFFF), expected, values)
 
 
 def test_an_account_without_a_good_reading_for_long_counts_as_used_up_if_told_so() -> None:

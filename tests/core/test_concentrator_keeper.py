@@ -158,7 +158,7 @@ def test_a_charge_that_a_part_holds_is_durable_before_the_end() -> None:
     books = app.books
     books.t2000 = bench.t2000
     values = array("i", (bench.meters[0].wh[0] + bench.meters[0].wh[1] + 400, 1400, 500, 0, 0))
-    equal(books.take_reading(INDEX, values, 5, record.STATUS_UNKNOWN), CHARGED)
+    equal(books.charge_reading(INDEX, values, 5, record.STATUS_UNKNOWN), CHARGED)
     check(app.journal.count > 0, "the reading waits to be durable")
     while app.checkpoint.busy:
         app.keeper.step(bench.ticks, -1)

@@ -149,12 +149,12 @@ class Books:
         """No price changes."""
         return 0
 
-    def take_reading(self, index: int, values: object, count: int, status: int) -> int:
+    def charge_reading(self, index: int, values: object, count: int, status: int) -> int:
         """A reading."""
         self.readings += 1
         return 0
 
-    def take_freeze(self, index: int, t2000: int, values: object, count: int) -> None:
+    def charge_freeze(self, index: int, t2000: int, values: object, count: int) -> None:
         """No meter here has one."""
 
     def note_line(self, index: int, state: int, failures: int, ahead_s: int = 0) -> None:

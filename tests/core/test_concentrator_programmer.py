@@ -30,7 +30,7 @@ class Desk:
     def ask(self, kind: int, body: bytes, in_use: bool = False) -> "tuple[int, bytes]":
         """(status, bytes) of the answer, whose kind and seq must be right."""
         self.seq = (self.seq + 1) & 0xFF
-        self.programmer.take(kind, self.seq, bytearray(body), len(body))
+        self.programmer.on_frame(kind, self.seq, bytearray(body), len(body))
         for _ in range(5):
             if self.programmer.poll(0, in_use):
                 break
@@ -90,7 +90,7 @@ def test_no_card_and_one_that_is_exchanged() -> None:
     desk.carrier.pull()
     equal(desk.read(0, 1), (NO_CARD, b""))
     desk.carrier.insert(desk.card)
-    desk.programmer.take(link.CARD_READ, 1, bytearray(b"\0\0\1\0"), 4)
+    desk.programmer.on_frame(link.CARD_READ, 1, bytearray(b"\0\0\1\0"), 4)
     check(not desk.programmer.poll(0, False), "begun")
     desk.carrier.insert(bytearray(256), OTHER_UID)
     check(desk.programmer.poll(0, False))
@@ -102,7 +102,7 @@ def test_no_card_and_one_that_is_exchanged() -> None:
 def test_while_a_card_is_redeemed() -> None:
     desk = Desk()
     equal(desk.read(0, 1, in_use=True), (IN_USE, b""))
-    desk.programmer.take(link.CARD_READ, 1, bytearray(b"\0\0\1\0"), 4)
+    desk.programmer.on_frame(link.CARD_READ, 1, bytearray(b"\0\0\1\0"), 4)
     desk.programmer.poll(0, False)
     check(desk.programmer.poll(0, True), "what the reader brings now is the redemption's")
     equal(desk.carrier.poll(0), 2, "and is left to it")
@@ -120,10 +120,10 @@ def test_half_requests_and_one_too_many() -> None:
     desk = Desk()
     programmer = desk.programmer
     for kind, body in ((link.CARD_READ, b"\0\0\1"), (link.CARD_WRITE, b"\0\0")):
-        programmer.take(kind, 1, bytearray(body), len(body))
+        programmer.on_frame(kind, 1, bytearray(body), len(body))
         check(not programmer.poll(0, False))
-    programmer.take(link.CARD_READ, 1, bytearray(b"\0\0\1\0"), 4)
-    programmer.take(link.CARD_WRITE, 2, bytearray(b"\0\0x"), 3)
+    programmer.on_frame(link.CARD_READ, 1, bytearray(b"\0\0\1\0"), 4)
+    programmer.on_frame(link.CARD_WRITE, 2, bytearray(b"\0\0x"), 3)
     while not programmer.poll(0, False):
         pass
     buf = bytearray(64)

@@ -32,7 +32,7 @@ class Board:
         self.uplink = None
         self.waiting = 0
 
-    def told_t2000(self, source: int) -> int:
+    def ask_t2000(self, source: int) -> int:
         """Nobody tells it here."""
         return -1
 

@@ -37,8 +37,8 @@ def test_a_speed_that_no_board_has_is_the_first() -> None:
     registry = Registry(1)
     for place in (len(BAUDS), 15, 16, 255):
         registry.set_row(0, row_of(1, STANDARD_2007, 1, place), 0)
-        equal(registry.speech[0] >> meters.SPEED_SHIFT, 0, place)
-        equal(registry.speech[0] & meters.STANDARD, STANDARD_2007, place)
+        equal(registry.protocol[0] >> meters.SPEED_SHIFT, 0, place)
+        equal(registry.protocol[0] & meters.STANDARD, STANDARD_2007, place)
 
 
 def test_a_removed_meter_is_found_as_removed_only() -> None:

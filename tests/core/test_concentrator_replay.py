@@ -161,13 +161,13 @@ class Life:
             later = chance.below(2) * (self.t2000 + 9000)
             number = one.registry.tariff[index]
             books.plan_tariff(index, 3 - number if number < 3 else 7 - number, later)
-            books.look_after(index)
+            books.review(index)
         elif chosen == 11:
             books.order_supply(index, chance.below(2) == 0)
             books.relay_done(index, (record.STAGE_CONFIRMED, record.STAGE_FAILED)[index & 1], 0)
         elif chosen == 12 and books.t2000 > 0:
             midnight = self.t2000 // DAY_S * DAY_S
-            books.take_freeze(index, midnight, self.meters[index], 5)
+            books.charge_freeze(index, midnight, self.meters[index], 5)
         elif chosen == 13:
             codes.count_illegal(books.illegal)
             books.note_card(codes.MAC, -1, 9, 0, bytes(8), bytes(6))
@@ -197,10 +197,10 @@ class Life:
         if self.chance.below(9) == 0:
             for _ in range(1 + self.chance.below(4)):
                 wrong = array("i", (20, 5, 5, 5, 5))
-                self.one.books.take_reading(index, wrong, 5, 0)
+                self.one.books.charge_reading(index, wrong, 5, 0)
                 self.one.books.t2000 += 600 * self.chance.below(2)
             return
-        self.one.books.take_reading(index, wh, 5, self.chance.below(2) * 0x10)
+        self.one.books.charge_reading(index, wh, 5, self.chance.below(2) * 0x10)
 
     def pay(self, index: int) -> None:
         """Credit an order or refund one."""
@@ -321,11 +321,11 @@ def test_a_reading_is_replayed_without_its_tariff() -> None:
     life = Life(3)
     books = life.one.books
     books.t2000 = START
-    equal(books.take_reading(0, life.meters[0], 5, 0), FIRST)
+    equal(books.charge_reading(0, life.meters[0], 5, 0), FIRST)
     books.t2000 += 900
     life.meters[0][1] += 5000
     life.meters[0][0] += 5000
-    equal(books.take_reading(0, life.meters[0], 5, 0), CHARGED)
+    equal(books.charge_reading(0, life.meters[0], 5, 0), CHARGED)
     life.keep()
     for name in [name for name in life.storage.files if name.startswith("t")]:
         del life.storage.files[name]

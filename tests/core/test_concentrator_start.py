@@ -168,7 +168,7 @@ def charge(bench: Bench, index: int, wh: int) -> None:
     meter = bench.meters[index]
     meter.wh[0] += wh
     values = array("i", (sum(meter.wh), meter.wh[0], meter.wh[1], 0, 0))
-    equal(books.take_reading(index, values, len(values), STATUS_UNKNOWN), CHARGED)
+    equal(books.charge_reading(index, values, len(values), STATUS_UNKNOWN), CHARGED)
 
 
 def parts_of_a_checkpoint() -> int:

@@ -113,7 +113,7 @@ class Board:
         self.uplink = Quiet(0)
         self.waiting = 0
 
-    def told_t2000(self, source: int) -> int:
+    def ask_t2000(self, source: int) -> int:
         """The test tells the time."""
         return -1
 

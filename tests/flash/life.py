@@ -155,7 +155,7 @@ class Life:
         start_t2000 = books.t2000
         for index in range(METERS):
             books.t2000 = start_t2000 + index // 2
-            if books.take_reading(index, self._draw(index), 5, 0) > 1:
+            if books.charge_reading(index, self._draw(index), 5, 0) > 1:
                 raise ValueError("reading refused")
             self.readings += 1
             self.step(500)
@@ -172,7 +172,7 @@ class Life:
         midnight_t2000 = books.t2000 // DAY_S * DAY_S
         day = midnight_t2000 // DAY_S
         values = self._used_wh[index]
-        books.take_freeze(index, midnight_t2000, values, 3 if index % 2 else 1)
+        books.charge_freeze(index, midnight_t2000, values, 3 if index % 2 else 1)
         for identifier, _, every in ITEMS:
             if (day + index) % every == 0:
                 count = VALUES.get(identifier, 1)

@@ -52,9 +52,9 @@ class CardDesk:
                 sent += self._command(seq, text)
             elif kind in (link.CARD_READ, link.CARD_WRITE):
                 body, size = self._frames.body, self._frames.body_size
-                self.programmer.take(kind, seq, body, size)
+                self.programmer.on_frame(kind, seq, body, size)
             else:
-                self.reader.take(kind, seq, self._frames.body, self._frames.body_size)
+                self.reader.on_frame(kind, seq, self._frames.body, self._frames.body_size)
             self._frames.release()
         ticks = time.monotonic_ns() // 1_000_000 & 0x1FFFFFFF
         for _ in range(4):

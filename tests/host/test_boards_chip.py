@@ -240,12 +240,12 @@ RTC = {"chip": "ds3231", "i2c": 0, "scl": 22, "sda": 21}
 def test_an_rtc_chip_tells_the_time_and_is_set_with_the_clock(world: World) -> None:
     board = board_of(lines=[LINE], rtc=RTC)
 
-    assert board.told_t2000(1) == 849311696
-    assert board.told_t2000(4) == -1
+    assert board.ask_t2000(1) == 849311696
+    assert board.ask_t2000(4) == -1
     board.set_t2000(820540800)
-    assert board.told_t2000(1) == 820540800
+    assert board.ask_t2000(1) == 820540800
     assert world.told == [(2026, 1, 2, 4, 6, 0, 0, 0)]
-    assert board_of(lines=[LINE]).told_t2000(1) == -1
+    assert board_of(lines=[LINE]).ask_t2000(1) == -1
 
 
 def test_a_server_of_the_network_tells_the_time(
@@ -287,7 +287,7 @@ def test_a_name_that_is_not_found_is_no_time(world: World) -> None:
     sntp = importlib.import_module("boards.sntp").Sntp("no.such.host.invalid", 0)
     assert sntp.now_t2000() == -1
     board = board_of(lines=[LINE], sntp={"host": "127.0.0.1"})
-    assert board.told_t2000(4) == -1
+    assert board.ask_t2000(4) == -1
 
 
 def test_lamps_and_watchdog(world: World) -> None:

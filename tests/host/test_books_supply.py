@@ -57,7 +57,7 @@ class Station:
         self.books.t2000 += after_s
         self.values[0] += wh
         self.values[1] += wh
-        assert self.books.take_reading(0, self.values, 5, 0xFFFF) <= 1
+        assert self.books.charge_reading(0, self.values, 5, 0xFFFF) <= 1
 
     def records(self, kind: RecordKind) -> list[Record]:
         self.books.journal.sync()
@@ -82,10 +82,10 @@ def test_an_overload_on_credit_is_cut_for_a_while(station: Station) -> None:
     station.read(510)  # 2040 W
     assert station.ledger.state[0] == OVERLOAD
     station.books.t2000 += 299
-    station.books.look_after(0)
+    station.books.review(0)
     assert station.ledger.state[0] == OVERLOAD
     station.books.t2000 += 1
-    station.books.look_after(0)
+    station.books.review(0)
     assert station.ledger.state[0] == ZERO
     reasons = [record.fields["reason"] for record in station.records(RecordKind.POLICY)]
     assert reasons[-2:] == [7, 8]  # overload, overload over

@@ -60,7 +60,7 @@ class Life:
         wh = bench.meters[index].wh
         wh[0] += 37
         values = array("i", (sum(wh), wh[0], wh[1], 0, 0))
-        equal(app.books.take_reading(index, values, 5, STATUS_UNKNOWN), CHARGED)
+        equal(app.books.charge_reading(index, values, 5, STATUS_UNKNOWN), CHARGED)
         if lasts:
             check(app.journal.sync())
             self.durable_seq = app.journal.durable_seq

@@ -111,7 +111,7 @@ def test_readings_that_find_no_room_are_seen(monkeypatch: pytest.MonkeyPatch) ->
         self.refused += 1
         return REFUSED
 
-    monkeypatch.setattr(Books, "take_reading", refuses)
+    monkeypatch.setattr(Books, "charge_reading", refuses)
 
     assert violation("small-flash").invariant == "room"
 

@@ -28,7 +28,7 @@ def test_an_exchange_that_cannot_be_charged_is_refused(
     world.run()
     app = world.app
     assert app is not None
-    monkeypatch.setattr(Books, "take_last", lambda self, *of: outcome)
+    monkeypatch.setattr(Books, "charge_typed", lambda self, *of: outcome)
 
     with pytest.raises(Refusal, match=told):
         meter_commands._meter_exchange(app, ["1", "000000000099", "5"])

@@ -307,7 +307,7 @@ def test_missing_energy_that_counts_as_none_is_seen(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_last_energy_of_an_exchanged_meter_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Books, "take_last", lambda self, index, values: 0)
+    monkeypatch.setattr(Books, "charge_typed", lambda self, index, values: 0)
 
     assert "it was taken down at" in village(Faults(exchanges_a_day=20)).what
 
@@ -383,7 +383,7 @@ def test_the_command_tells_its_speed() -> None:
 
 
 def test_an_error_of_the_firmware_is_a_failed_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Books, "take_reading", lambda self, *of: {}["no such thing"])
+    monkeypatch.setattr(Books, "charge_reading", lambda self, *of: {}["no such thing"])
 
     result = run("--seed", "2", "--days", "1", "--meters", "1")
 

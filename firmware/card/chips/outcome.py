@@ -133,7 +133,7 @@ class Inlet:
         self._at = 0
         self._size = 0
 
-    def take(self) -> int:
+    def next_byte(self) -> int:
         """The next byte, -1: none has come."""
         if self._at >= self._size:
             self._at = 0
@@ -146,5 +146,5 @@ class Inlet:
     def drain(self) -> None:
         """Forget what has come, as far as it does not come faster than it is forgotten."""
         for _ in range(_DRAIN_LIMIT):
-            if self.take() < 0:
+            if self.next_byte() < 0:
                 break

@@ -256,12 +256,12 @@ class Pn532:
         now_ticks = yield
         deadline_ticks = ticks_after(now_ticks, timeout_ms)
         for _ in range(_BYTE_LIMIT):
-            byte = self._inlet.take()
+            byte = self._inlet.next_byte()
             while byte < 0:
                 if reached(now_ticks, deadline_ticks):
                     return SILENT
                 now_ticks = yield
-                byte = self._inlet.take()
+                byte = self._inlet.next_byte()
             found = self._decode(byte)
             if found == _IS_BROKEN:
                 return GARBLED

@@ -211,14 +211,14 @@ class Sle4442:
         self._pulse()
         self._rst(0)
         self._delay_us(_HALF_US)
-        self._take(four, 4)
+        self._clock_out(four, 4)
 
     def _read(self, control: int, address: int, buf: bytearray, size: int) -> int:
         """Read `size` bytes and break off what the chip would send on."""
         outcome = self._command(control, address, 0)
         if outcome != OK:
             return outcome
-        self._take(buf, size)
+        self._clock_out(buf, size)
         # RST high while CLK is low ends any operation. Spec: 2.2, break.
         self._rst(1)
         self._delay_us(_HALF_US)
@@ -272,7 +272,7 @@ class Sle4442:
         delay_us(_HALF_US)
         return OK
 
-    def _take(self, buf: bytearray, size: int) -> None:
+    def _clock_out(self, buf: bytearray, size: int) -> None:
         """Clock `size` bytes out of the chip."""
         io = self._io
         for index in range(size):

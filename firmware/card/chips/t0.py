@@ -113,7 +113,7 @@ class T0:
         self._guard_ms = 0
         self._wait_ms = _CHARACTER_MS
         self._reset(1)
-        outcome = yield from self._take_answer()
+        outcome = yield from self._read_answer()
         if outcome != OK:
             return outcome
         return (yield from self._judge_answer())
@@ -155,7 +155,7 @@ class T0:
                 got += count
         return FLOOD
 
-    def _take_answer(self) -> "Steps":
+    def _read_answer(self) -> "Steps":
         """Receive the ATR into `_answer`; know its speed, times, protocols and uid. Spec: 8.2."""
         answer = self._answer
         outcome = yield from self._fill(answer, 0, 1, _FIRST_MS)
@@ -187,9 +187,9 @@ class T0:
             level += 1
         if outcome != OK:
             return outcome
-        return (yield from self._take_history(size))
+        return (yield from self._read_history(size))
 
-    def _take_history(self, size: int) -> "Steps":
+    def _read_history(self, size: int) -> "Steps":
         """Receive what comes behind `size` bytes of the ATR: history and checksum."""
         answer = self._answer
         count = answer[1] & 0x0F
@@ -284,7 +284,7 @@ class T0:
         now_ticks = yield
         deadline_ticks = ticks_after(now_ticks, wait_ms)
         while size:
-            byte = self._inlet.take()
+            byte = self._inlet.next_byte()
             if byte < 0:
                 if reached(now_ticks, deadline_ticks):
                     return SILENT

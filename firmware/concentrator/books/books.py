@@ -224,7 +224,7 @@ class Books(Charging, Credit, Standings):
         self.ledger.debt_fen[index] = debt_fen
         self.ledger.set_power(index, power_limit_w)
 
-    def look_after(self, index: int, cause: int = rules.TIME) -> None:
+    def review(self, index: int, cause: int = rules.TIME) -> None:
         """Judge the account again because time has passed; change its tariff when it is due."""
         planned = self.registry.planned[index]
         if planned and self.registry.planned_t2000[index] <= self.t2000:

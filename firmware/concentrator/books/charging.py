@@ -12,7 +12,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from array import array
 
-# Outcomes of `take_reading` besides those of the ledger.
+# Outcomes of `charge_reading` besides those of the ledger.
 NOT_BILLED = const(100)  # no usable tariff: nothing is written, supply stays
 REFUSED = const(101)  # no room in the journal: the registers are read again later
 
@@ -37,7 +37,7 @@ class Charging(Doubt):
 
     readings = 0
 
-    def take_reading(self, index: int, values: "array[int]", count: int, status: int) -> int:
+    def charge_reading(self, index: int, values: "array[int]", count: int, status: int) -> int:
         """Charge a reading of `count` values, total first, then the rates; return the outcome.
 
         DOUBTED: it should be asked for again at once.
@@ -56,25 +56,25 @@ class Charging(Doubt):
         if count < 2 or count >= _WHOLE_BLOCK:
             return _EVEN
         off_wh = values[0]
-        told = False
+        any_rate = False
         for place in range(1, count):
             wh = values[place]
             if wh < 0 or off_wh < 0:
                 return _EVEN
-            told |= wh > 0
+            any_rate |= wh > 0
             off_wh -= wh
             if off_wh < 0:
                 # Each register, and the total, goes on at 0 after its last digit.
                 off_wh += outcomes.REGISTER_MODULUS_WH
         # A meter of one rate may leave the others at 0.
         slack_wh = _STEP_WH * count
-        if not told or off_wh <= slack_wh or off_wh >= outcomes.REGISTER_MODULUS_WH - slack_wh:
+        if not any_rate or off_wh <= slack_wh or off_wh >= outcomes.REGISTER_MODULUS_WH - slack_wh:
             return _EVEN
         self.ledger.fault_value = values[0]
         self.ledger.fault_limit = (values[0] - off_wh) % outcomes.REGISTER_MODULUS_WH
         return _UNEVEN
 
-    def take_last(self, index: int, values: "array[int]") -> int:
+    def charge_typed(self, index: int, values: "array[int]") -> int:
         """Charge a reading off the display of a meter that is exchanged, total first; the outcome.
 
         It is the old one's last, or, once the new one is registered, its first.
@@ -97,7 +97,7 @@ class Charging(Doubt):
             return 0
         return change_t2000
 
-    def take_freeze(self, index: int, t2000: int, values: "array[int]", count: int) -> None:
+    def charge_freeze(self, index: int, t2000: int, values: "array[int]", count: int) -> None:
         """Record the registers frozen at `t2000`, a total or rates too; charge what is news."""
         offset = self._place()
         if self.journal.is_short or offset < 0:

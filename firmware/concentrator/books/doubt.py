@@ -110,19 +110,19 @@ class Doubt(Supply):
         self.journal.add(self._time(), record.FAULT, index, joined)
         return joined != 0 or self._settle(1)
 
-    def resume(self, index: int, told: "array[int] | None" = None) -> bool:
-        """Bill the account again: from the last good registers, or those that were `told`.
+    def resume(self, index: int, values: "array[int] | None" = None) -> bool:
+        """Bill the account again: from the last good registers, or those that were `values`.
 
-        `told` is a total and the rates behind it; nothing used up to them is charged.
+        `values` is a total and the rates behind it; nothing used up to them is charged.
         """
         ledger = self.ledger
         ledger.fault_value = ledger.fault_limit = 0
-        if told is None:
+        if values is None:
             if not self._write_fault(index, 0, 0):
                 return False
             ledger.resume(index)
             return True
-        if self.t2000 < 0 or not self._pick(index, told, len(told)):
+        if self.t2000 < 0 or not self._pick(index, values, len(values)):
             return False
         if not self._write_fault(index, _TOLD, 0, JOINED):
             return False
@@ -218,7 +218,7 @@ class Doubt(Supply):
                 readings += 1
                 found = readings > 1 and self._continues(buf, before_wh)
                 if found:
-                    self._take_state(buf, before, before_wh, repaid_fen)
+                    self._fill_state(buf, before, before_wh, repaid_fen)
                 if found and not counts_anew:
                     return True
                 if readings >= _READINGS and not found:
@@ -244,7 +244,7 @@ class Doubt(Supply):
                 return False
         return True
 
-    def _take_state(
+    def _fill_state(
         self, buf: bytearray, before: "array[int]", before_wh: "array[int]", repaid_fen: int
     ) -> None:
         debit_fen, residue_e7, residue_e11, used_wh = record.reading_at(buf, 0, before_wh)

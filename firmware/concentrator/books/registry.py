@@ -23,7 +23,7 @@ RELAY_FAILED = const(4)  # given up until the next reading
 RELAY_STAGE = const(0x0F)
 DESIRED_OPEN = const(0x10)
 
-# Parts of `speech`.
+# Parts of `protocol`.
 STANDARD = const(0x0F)
 SPEED_SHIFT = const(4)
 
@@ -35,7 +35,7 @@ class Registry:
     active      1 for a meter that is asked and billed
     tariff      number of its tariff
     line        index of the line it hangs on
-    speech      record.STANDARD_2007, _1997 or _AUTO, and the place of its speed in BAUDS << 4
+    protocol      record.STANDARD_2007, _1997 or _AUTO, and the place of its speed in BAUDS << 4
     unknown     rows in use whose standard is not known
     notes       what its line remembers of it, see dlt645.reply_delay: delay, misses in a row
     planned     number of its next tariff, 0: none, and in `planned_t2000` from when on
@@ -55,7 +55,7 @@ class Registry:
         self.active = bytearray(limit)
         self.tariff = bytearray(limit)
         self.line = bytearray(limit)
-        self.speech = bytearray(limit)
+        self.protocol = bytearray(limit)
         self.notes = array("H", bytes(2 * limit))
         self.freeze_day = array("H", bytes(2 * limit))
         self.planned = bytearray(limit)
@@ -71,7 +71,7 @@ class Registry:
             self.active,
             self.tariff,
             self.line,
-            self.speech,
+            self.protocol,
             self.relay,
             self.freeze_day,
             self.planned,
@@ -133,7 +133,7 @@ class Registry:
         if place >= len(BAUDS):
             place = 0
         self.unknown -= self._is_unknown(index)
-        self.speech[index] = (
+        self.protocol[index] = (
             payload[offset + record.METER_STANDARD] & STANDARD | place << SPEED_SHIFT
         )
         self.active[index] = payload[offset + record.METER_ACTIVE]
@@ -163,19 +163,19 @@ class Registry:
     def row(self, index: int) -> bytearray:
         """The row as a METER record has it."""
         start = index * ADDRESS_SIZE
-        speech = self.speech[index]
+        protocol = self.protocol[index]
         return record.meter_row(
             self.addresses[start : start + ADDRESS_SIZE],
             self.accounts[start : start + _ACCOUNT_SIZE],
             self.tariff[index],
             self.line[index],
-            speech & STANDARD,
+            protocol & STANDARD,
             self.active[index],
-            speech >> SPEED_SHIFT,
+            protocol >> SPEED_SHIFT,
         )
 
     def _is_unknown(self, index: int) -> int:
-        is_auto = self.speech[index] & STANDARD == record.STANDARD_AUTO
+        is_auto = self.protocol[index] & STANDARD == record.STANDARD_AUTO
         return 1 if is_auto and self.active[index] else 0
 
     def address_text(self, index: int) -> str:

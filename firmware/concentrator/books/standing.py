@@ -46,16 +46,16 @@ class Standings(Supply):
     def standing_of(self, index: int) -> bytes:
         """The standing, STANDING_SIZE bytes."""
         records = self._standing_records(index, record.SOURCE_TOLD)
-        told = bytearray(STANDING_SIZE)
+        payload = bytearray(STANDING_SIZE)
         for place in range(len(_PARTS)):
             _, start, size = _PARTS[place]
             at = place * RECORD_SIZE + PAYLOAD
-            told[start : start + size] = records[at : at + size]
-        return bytes(told)
+            payload[start : start + size] = records[at : at + size]
+        return bytes(payload)
 
-    def standing_trouble(self, index: int, told: bytes) -> str:
-        """Why the account cannot be what `told` says, or ""."""
-        records = _records_of(told)
+    def standing_trouble(self, index: int, payload: bytes) -> str:
+        """Why the account cannot be what `payload` says, or ""."""
+        records = _records_of(payload)
         fields = record.standing_at(records, 0)
         if not _is_standing(fields, records):
             return _LIMITS_WRONG
@@ -78,9 +78,9 @@ class Standings(Supply):
         """Whether `order` is the newest here too."""
         return self.ledger.is_told(index) and self.ledger.order[index] == order
 
-    def knows(self, index: int, told: bytes) -> bool:
-        """Whether the books here know as much as `told`, or more: a newer order for one."""
-        fields = record.standing_at(_records_of(told), 0)
+    def knows(self, index: int, payload: bytes) -> bool:
+        """Whether the books here know as much as `payload`, or more: a newer order for one."""
+        fields = record.standing_at(_records_of(payload), 0)
         if self._knows_order(index, fields[0]):
             return not self._compare(index, fields) & _THERE_MORE
         order: int = fields[0]
@@ -103,9 +103,9 @@ class Standings(Supply):
             more |= _THERE_MORE
         return more
 
-    def restore(self, index: int, told: bytes) -> bool:
-        """Make the account what `told` says, durable on return; false: the storage refuses."""
-        records = _records_of(told)
+    def restore(self, index: int, payload: bytes) -> bool:
+        """Make the account what `payload` says, durable on return; false: the storage refuses."""
+        records = _records_of(payload)
         record.set_source(records, 0, record.SOURCE_TOLD)
         return self._write_standing(index, records)
 
@@ -270,13 +270,13 @@ class Standings(Supply):
         self._apply_standing_registers(index, buf, 0)
 
 
-def _records_of(told: bytes) -> bytearray:
+def _records_of(payload: bytes) -> bytearray:
     """Records with the payloads of a standing, STANDING_SIZE bytes."""
     records = bytearray(len(_PARTS) * RECORD_SIZE)
     for place in range(len(_PARTS)):
         _, start, size = _PARTS[place]
         at = place * RECORD_SIZE + PAYLOAD
-        records[at : at + size] = told[start : start + size]
+        records[at : at + size] = payload[start : start + size]
     return records
 
 

@@ -98,7 +98,7 @@ class LinkCarrier:
         if self._display is not None:
             self._display(code, credited, index)
 
-    def take(self, kind: int, seq: int, body: bytearray, body_size: int) -> None:
+    def on_frame(self, kind: int, seq: int, body: bytearray, body_size: int) -> None:
         """Take a CARD_* frame; one that answers nothing is passed over."""
         if kind == link.CARD_PRESENT:
             if body_size == port.UID_SIZE + 2:

@@ -52,7 +52,7 @@ class Programmer:
         self._body_size = 0
         self._due = False
 
-    def take(self, kind: int, seq: int, body: bytearray, body_size: int) -> None:
+    def on_frame(self, kind: int, seq: int, body: bytearray, body_size: int) -> None:
         """Take a CARD_READ or CARD_WRITE; while one is served another is passed over."""
         writes = kind == link.CARD_WRITE
         if self._kind != _NOTHING or body_size < (3 if writes else 4):

@@ -99,17 +99,19 @@ class Console:
         receiver = self.receiver
         if receiver.held and self._next >= len(self._answer):
             if receiver.kind == link.COMMAND:
-                self._take(receiver.seq, bytes(receiver.body[: receiver.body_size]))
+                self._on_command(receiver.seq, bytes(receiver.body[: receiver.body_size]))
             elif self.programmer is not None and receiver.kind in _ASKED:
-                self.programmer.take(
+                self.programmer.on_frame(
                     receiver.kind, receiver.seq, receiver.body, receiver.body_size
                 )
             else:
-                self.carrier.take(receiver.kind, receiver.seq, receiver.body, receiver.body_size)
+                self.carrier.on_frame(
+                    receiver.kind, receiver.seq, receiver.body, receiver.body_size
+                )
             receiver.release()
         return self._send()
 
-    def _take(self, seq: int, command: bytes) -> None:
+    def _on_command(self, seq: int, command: bytes) -> None:
         self._next = 0
         if seq == self._seq and command == self._command:
             return

@@ -100,7 +100,7 @@ def _meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
     first = array("i", [energy_wh_of(text) for text in arguments[slash + 1 :]])
     if len(first) not in (0, len(values)):
         raise Refusal("the new meter's first registers are as many as the old one's last")
-    outcome = app.books.take_last(index, values)
+    outcome = app.books.charge_typed(index, values)
     if outcome == REFUSED:
         raise Refusal(STORAGE_TROUBLE)
     if outcome == NOT_BILLED:
@@ -114,21 +114,21 @@ def _meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
     if not app.books.set_meter(index, row):
         raise Refusal(STORAGE_TROUBLE)
     if len(first):
-        app.books.take_last(index, first)
+        app.books.charge_typed(index, first)
     return [_row(app, index)]
 
 
 def _row(app: "App", index: int) -> str:
     registry = app.registry
-    speech = registry.speech[index]
+    protocol = registry.protocol[index]
     return " ".join(
         (
             registry.address_text(index),
             registry.account_text(index),
             str(registry.tariff[index]),
             str(registry.line[index]),
-            STANDARDS[speech & meters.STANDARD],
-            str(BAUDS[speech >> meters.SPEED_SHIFT]),
+            STANDARDS[protocol & meters.STANDARD],
+            str(BAUDS[protocol >> meters.SPEED_SHIFT]),
             str(registry.misses(index)),
         )
     )

@@ -109,7 +109,7 @@ class Daily:
                 self._phase = _OVER
         return False
 
-    def take(self, outcome: int, now_ticks: int) -> bool:
+    def on_reply(self, outcome: int, now_ticks: int) -> bool:
         """The transaction has ended; true: the second half of a clock follows at once."""
         if self._phase == _SET:
             return False
@@ -179,14 +179,14 @@ class Daily:
                 return False
             self._left -= 1
             index = self._left
-            speech = registry.speech[index] & meters.STANDARD
+            protocol = registry.protocol[index] & meters.STANDARD
             if (
                 self._line_meters.is_mine(index)
                 and (self._phase == _SEEK or registry.misses(index) == 0)
-                and speech != record.STANDARD_AUTO
+                and protocol != record.STANDARD_AUTO
             ):
                 self._index = index
-                self._step = _DATE if speech == record.STANDARD_1997 else _CLOCK
+                self._step = _DATE if protocol == record.STANDARD_1997 else _CLOCK
 
     def _find_step(self) -> bool:
         """Whether there is something to ask this meter, from this step on."""
@@ -203,8 +203,8 @@ class Daily:
         return False
 
     def _identifier(self) -> int:
-        speech = self._line_meters.registry.speech[self._index] & meters.STANDARD
-        is_old = speech == record.STANDARD_1997
+        protocol = self._line_meters.registry.protocol[self._index] & meters.STANDARD
+        is_old = protocol == record.STANDARD_1997
         step = self._step
         if step >= _ITEMS:
             row = ITEMS[step - _ITEMS]
@@ -226,7 +226,7 @@ class Daily:
             return
         self._differ += 1
         if -_SET_LIMIT_S <= ahead_s <= _SET_LIMIT_S:
-            self._speeds |= 1 << (self._line_meters.registry.speech[index] >> meters.SPEED_SHIFT)
+            self._speeds |= 1 << (self._line_meters.registry.protocol[index] >> meters.SPEED_SHIFT)
 
     def _send_time(self, now_ticks: int) -> None:
         """Tell all meters of one speed what time it is."""
@@ -235,7 +235,7 @@ class Daily:
         while not self._speeds >> place & 1:
             place += 1
         self._speeds &= ~(1 << place)
-        line_meters.tune(place)
+        line_meters.set_speed(place)
         moment = bytearray(_TIME_SIZE)
         clock.encode_into(moment, 0, line_meters.books.t2000)
         self.sets += 1

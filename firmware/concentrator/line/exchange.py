@@ -84,9 +84,9 @@ class Exchange:
         line_meters = self._line_meters
         index = -1 if self.search is not None else line_meters.registry.find_address(self.address)
         if index >= 0 and line_meters.is_mine(index):
-            line_meters.meet(index)
+            line_meters.select(index)
         else:
-            line_meters.tune(self.place)
+            line_meters.set_speed(self.place)
         if self.search is None:
             size = len(self._request)
             line_meters.master.start(self.address, self._control, self._request, size, now_ticks)
@@ -96,7 +96,7 @@ class Exchange:
             self.search.start(_READ, _TOTAL, len(_TOTAL), now_ticks)
         return True
 
-    def take(self, outcome: int, now_ticks: int) -> bool:
+    def on_reply(self, outcome: int, now_ticks: int) -> bool:
         """It is done and the line is free again."""
         master = self._line_meters.master
         self.outcome = outcome

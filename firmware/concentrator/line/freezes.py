@@ -104,7 +104,7 @@ class Freeze:
         """Start the next of its questions."""
         self._line_meters.start_read(self._index, self._identifier(), now_ticks)
 
-    def take(self, outcome: int) -> bool:
+    def on_reply(self, outcome: int) -> bool:
         """The question has ended so; true: another one follows."""
         line_meters = self._line_meters
         index = self._index
@@ -117,7 +117,7 @@ class Freeze:
                 return True
             count = 0
         if count:
-            line_meters.books.take_freeze(index, self._t2000, line_meters.values, count)
+            line_meters.books.charge_freeze(index, self._t2000, line_meters.values, count)
             self.got = True
             return False
         if outcome != line.OK and outcome != line.ABNORMAL:
@@ -184,9 +184,9 @@ class Freezes:
         self._freeze.ask(now_ticks)
         return True
 
-    def take(self, outcome: int, now_ticks: int) -> bool:
+    def on_reply(self, outcome: int, now_ticks: int) -> bool:
         """The question has ended."""
-        if self._freeze.take(outcome):
+        if self._freeze.on_reply(outcome):
             return True
         self._index = _NO_ROW
         if self._freeze.got:
@@ -211,8 +211,8 @@ class Freezes:
             if known_day >= today or not self._line_meters.is_mine(index):
                 continue
             # Who was silent last is not asked for more; 1997 has no such freezes.
-            speech = registry.speech[index] & meters.STANDARD
-            if registry.misses(index) or speech != record.STANDARD_2007:
+            protocol = registry.protocol[index] & meters.STANDARD
+            if registry.misses(index) or protocol != record.STANDARD_2007:
                 continue
             first_day = today if known_day == 0 else known_day + 1
             self._index = index

@@ -54,7 +54,7 @@ class Identify:
         if misses and misses % _MISSES == 0:
             self._missed = index
 
-    def take_found(self) -> int:
+    def pop_found(self) -> int:
         """Row of a meter just found, whose first reading is due; -1: none. Given once."""
         index = self._ready
         self._ready = _NO_ROW
@@ -69,11 +69,11 @@ class Identify:
             return False
         line_meters.registry.address_into(self._index, line_meters.address)
         place = self._place_of(self._step)
-        line_meters.tune(place)
+        line_meters.set_speed(place)
         self.job.start(line_meters.address, (BAUDS[place],), now_ticks)
         return True
 
-    def take(self, outcome: int, now_ticks: int) -> bool:
+    def on_reply(self, outcome: int, now_ticks: int) -> bool:
         """The meter was asked at one speed."""
         if outcome == line.OK or outcome == line.ABNORMAL:
             self._remember()
@@ -107,8 +107,8 @@ class Identify:
         return self._index != _NO_ROW
 
     def _is_unknown(self, index: int) -> bool:
-        speech = self._line_meters.registry.speech[index]
-        return speech & meters.STANDARD == record.STANDARD_AUTO
+        protocol = self._line_meters.registry.protocol[index]
+        return protocol & meters.STANDARD == record.STANDARD_AUTO
 
     def _place_of(self, step: int) -> int:
         """The speed of each step: first that of the meter found last, then all others in order."""

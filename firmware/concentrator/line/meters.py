@@ -4,7 +4,7 @@ A task is what wants to know something of the meters:
 
     job                 what is polled while its transaction is on its way: the master, or a search
     ask(now_ticks)      start the next transaction; false: there is nothing to ask
-    take(outcome, ..)   it has ended so; true: the next one of this task follows at once
+    on_reply(outcome, ..)   it has ended so; true: the next one of this task follows at once
 """
 
 from array import array
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         def ask(self, now_ticks: int) -> bool:
             """Start the next transaction; false: there is nothing to ask."""
 
-        def take(self, outcome: int, now_ticks: int) -> bool:
+        def on_reply(self, outcome: int, now_ticks: int) -> bool:
             """It has ended so; true: the next one of this task follows at once."""
 
     class Polled(Protocol):
@@ -56,7 +56,7 @@ class LineMeters:
     values      of the newest reply that was decoded
     address     of the meter that is asked, wire order
     interval_s  from one reading of a meter to the next
-    hurried     nobody is left alone, somebody stands there and waits
+    asks_all     nobody is left alone, somebody stands there and waits
     silent      times a meter fell silent
     """
 
@@ -66,7 +66,7 @@ class LineMeters:
         self.registry = books.registry
         self.master = Master()
         self.interval_s = 900
-        self.hurried = False
+        self.asks_all = False
         self.silent = 0
         self.values = array("i", bytes(4 * _VALUES))
         self.address = bytearray(meters.ADDRESS_SIZE)
@@ -78,19 +78,19 @@ class LineMeters:
 
     def is_resting(self, index: int, time: int) -> bool:
         """Whether a meter that was silent is left alone in the interval number `time`."""
-        rest_s = 0 if self.hurried else reply_delay.rest_s(self.registry.notes[index])
+        rest_s = 0 if self.asks_all else reply_delay.rest_s(self.registry.notes[index])
         return rest_s != 0 and (time + index) % (rest_s // self.interval_s + 1) != 0
 
-    def meet(self, index: int) -> int:
+    def select(self, index: int) -> int:
         """Turn to the meter: its address and speed, and what is known of it; its standard."""
         registry = self.registry
         registry.address_into(index, self.address)
-        speech = registry.speech[index]
-        self.tune(speech >> meters.SPEED_SHIFT)
+        protocol = registry.protocol[index]
+        self.set_speed(protocol >> meters.SPEED_SHIFT)
         self.master.expect(registry.notes[index])
-        return speech & meters.STANDARD
+        return protocol & meters.STANDARD
 
-    def tune(self, place: int) -> None:
+    def set_speed(self, place: int) -> None:
         """Ask at the speed in this place of BAUDS from now on."""
         baud = BAUDS[place]
         if self.master.baud != baud:
@@ -98,7 +98,7 @@ class LineMeters:
 
     def start_read(self, index: int, identifier: int, now_ticks: int) -> None:
         """Read an identifier, of the meter's own standard."""
-        if self.meet(index) == record.STANDARD_1997:
+        if self.select(index) == record.STANDARD_1997:
             self.master.start_read_1997(self.address, identifier, now_ticks)
         else:
             self.master.start_read(self.address, identifier, now_ticks)

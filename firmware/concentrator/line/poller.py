@@ -107,7 +107,7 @@ class Poller:
             if outcome > line.BUSY:
                 self._move()
                 self.is_busy = False
-                if not task.take(outcome, now_ticks):
+                if not task.on_reply(outcome, now_ticks):
                     self._task = None
         if not self.is_busy:
             self.is_busy = not self.is_held and self._ask(now_ticks)

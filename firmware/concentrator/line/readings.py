@@ -75,7 +75,7 @@ class Readings:
         this_round = line_meters.books.t2000 // line_meters.interval_s
         if this_round == self.round:
             return False
-        line_meters.hurried = self.round == _NO_ROUND
+        line_meters.asks_all = self.round == _NO_ROUND
         self.round = this_round
         self.due_t2000 = (this_round + 1) * line_meters.interval_s
         self.rounds += 1
@@ -83,7 +83,7 @@ class Readings:
         self._left = line_meters.registry.count
         return True
 
-    def hurry(self) -> None:
+    def start_now(self) -> None:
         """Begin another round at once, in which no meter is left alone."""
         self.round = _NO_ROUND
 
@@ -102,19 +102,19 @@ class Readings:
             self._relays.ask_status(self._index, now_ticks)
         return True
 
-    def take(self, outcome: int, now_ticks: int) -> bool:
+    def on_reply(self, outcome: int, now_ticks: int) -> bool:
         """The question has ended; true: the next one to the same meter follows at once."""
         step = self._step
         index = self._index
         if step == _FREEZE:
-            if self._freeze.take(outcome) or self._divide():
+            if self._freeze.on_reply(outcome) or self._divide():
                 return True
             return self._go_on()
         self._line_meters.learn(index, outcome)
         if step == _REGISTERS:
-            return self._take_registers(outcome)
+            return self._on_registers(outcome)
         if step == _ALARM:
-            self._relays.take_alarm(index, outcome)
+            self._relays.on_alarm_reply(index, outcome)
             self._step = _REGISTERS
             return False
         status = self._relays.status(index, outcome)
@@ -136,22 +136,22 @@ class Readings:
             # Whose standard is not known yet is searched for first.
             if (
                 line_meters.is_mine(index)
-                and registry.speech[index] & meters.STANDARD != record.STANDARD_AUTO
+                and registry.protocol[index] & meters.STANDARD != record.STANDARD_AUTO
                 and not line_meters.is_resting(index, self.round)
             ):
                 self._index = index
                 return True
-        index = self._identify.take_found()
+        index = self._identify.pop_found()
         if index < 0:
             return False
         self._index = index
         return True
 
     def _registers(self) -> int:
-        standard = self._line_meters.registry.speech[self._index] & meters.STANDARD
+        standard = self._line_meters.registry.protocol[self._index] & meters.STANDARD
         return di.ENERGY_BLOCK_1997 if standard == record.STANDARD_1997 else di.ENERGY_FORWARD
 
-    def _take_registers(self, outcome: int) -> bool:
+    def _on_registers(self, outcome: int) -> bool:
         line_meters = self._line_meters
         index = self._index
         count = line_meters.decode(self._registers(), outcome)
@@ -182,7 +182,7 @@ class Readings:
     def _too_early(self) -> bool:
         """Whether the freeze that divides this reading is not there yet: next time it is."""
         line_meters = self._line_meters
-        if line_meters.registry.speech[self._index] & meters.STANDARD != record.STANDARD_2007:
+        if line_meters.registry.protocol[self._index] & meters.STANDARD != record.STANDARD_2007:
             return False
         t2000 = line_meters.books.dividing_t2000(self._index)
         return t2000 != 0 and line_meters.books.t2000 - t2000 < freezes.AFTER_S
@@ -191,7 +191,7 @@ class Readings:
         """Want the freeze that divides this reading, if there is another one."""
         line_meters = self._line_meters
         index = self._index
-        if line_meters.registry.speech[index] & meters.STANDARD != record.STANDARD_2007:
+        if line_meters.registry.protocol[index] & meters.STANDARD != record.STANDARD_2007:
             return False
         books = line_meters.books
         t2000 = books.dividing_t2000(index)
@@ -209,6 +209,6 @@ class Readings:
         """Charge the reading; true: it was not plausible and is asked for again at once."""
         self._step = _REGISTERS
         books = self._line_meters.books
-        outcome = books.take_reading(self._index, self._values, self._count, status)
+        outcome = books.charge_reading(self._index, self._values, self._count, status)
         self._again = outcome == DOUBTED and not self._again
         return self._again

@@ -107,8 +107,8 @@ class Relays:
         )
 
     def _is_old(self, index: int) -> bool:
-        speech = self._line_meters.registry.speech[index]
-        return speech & meters.STANDARD == record.STANDARD_1997
+        protocol = self._line_meters.registry.protocol[index]
+        return protocol & meters.STANDARD == record.STANDARD_1997
 
     # --- the meter's alarm ----------------------------------------------------------------------
 
@@ -125,12 +125,12 @@ class Relays:
 
     def send_alarm(self, index: int, now_ticks: int) -> None:
         """Tell it."""
-        self._line_meters.meet(index)
+        self._line_meters.select(index)
         self._told = self._alarm(index)
         is_on = self._told == _TOLD_ON
         self._command(codes.ALARM_ON if is_on else codes.ALARM_OFF, now_ticks)
 
-    def take_alarm(self, index: int, outcome: int) -> None:
+    def on_alarm_reply(self, index: int, outcome: int) -> None:
         """It was told: a meter that refuses is not told again, one that was silent is."""
         if outcome == line.OK or outcome == line.ABNORMAL:
             self._line_meters.registry.alarm[index] = self._told
@@ -152,7 +152,7 @@ class Relays:
         self.wait_ms = 0
         self._place = place
         index = self._rows[place]
-        if registry.speech[index] & meters.STANDARD == record.STANDARD_AUTO or (
+        if registry.protocol[index] & meters.STANDARD == record.STANDARD_AUTO or (
             not self.has_status(index)
         ):
             self._end(record.STAGE_FAILED, STATUS_UNKNOWN)
@@ -163,7 +163,7 @@ class Relays:
             self.ask_status(index, now_ticks)
         return True
 
-    def take(self, outcome: int, now_ticks: int) -> bool:
+    def on_reply(self, outcome: int, now_ticks: int) -> bool:
         """The transaction has ended; true: the command follows at once."""
         registry = self._line_meters.registry
         place = self._place
@@ -265,7 +265,7 @@ class Relays:
 
     def _send(self, index: int, now_ticks: int) -> None:
         line_meters = self._line_meters
-        line_meters.meet(index)
+        line_meters.select(index)
         self._is_sent = True
         self._tries[self._place] = (self._tries[self._place] & ~_LOOKS) + _SEND
         opens = line_meters.registry.relay[index] & meters.DESIRED_OPEN

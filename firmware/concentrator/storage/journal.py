@@ -52,7 +52,7 @@ class Journal(Segments):
     """Records in order of `seq`, durable up to `durable_seq`.
 
     count           records added and not yet durable
-    hurries         some of them tell what nobody will tell again
+    is_urgent         some of them tell what nobody will tell again
     let_go          records that had to make room
     is_lent         nothing waits, and the memory for it is in use for something else
     failures        appends the storage did not make
@@ -63,7 +63,7 @@ class Journal(Segments):
     def __init__(self, storage: "Storage", segments_limit: int = _SEGMENTS_LIMIT) -> None:
         super().__init__(storage)
         self.count = 0
-        self.hurries = False
+        self.is_urgent = False
         self.let_go = 0
         self.failures = 0
         self.t2000 = 0
@@ -142,7 +142,7 @@ class Journal(Segments):
             self._open_group(records * ITEM_LIMIT + _GROUP_FRAME)
         packer.add(buf)
         if kind not in _REPEATED:
-            self.hurries = True
+            self.is_urgent = True
         self._joins = joins
         self.count += 1
         self.t2000 = t2000
@@ -209,12 +209,12 @@ class Journal(Segments):
                 self._read_first = 0
                 break
             self._filled += size
-            self._take_written(done, size)
+            self._count_written(done, size)
             done += size
         if done < self._used:
             self.failures += 1
         if self.count == 0:
-            self.hurries = False
+            self.is_urgent = False
         self._has_block = False
         self._move_down(done)
         if self._is_open:
@@ -233,7 +233,7 @@ class Journal(Segments):
             at += size
         return at - start
 
-    def _take_written(self, start: int, size: int) -> None:
+    def _count_written(self, start: int, size: int) -> None:
         """Count the records of groups that are durable."""
         memory = self._memory
         at = start

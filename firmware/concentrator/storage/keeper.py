@@ -179,7 +179,7 @@ class Keeper:
             self._waits_ticks = -1
         elif self._waits_ticks < 0:
             self._waits_ticks = now_ticks
-        left_ms = wait_ms = _SOON_MS if journal.hurries else _SYNC_MS
+        left_ms = wait_ms = _SOON_MS if journal.is_urgent else _SYNC_MS
         if self._waits_ticks >= 0:
             left_ms -= (now_ticks - self._waits_ticks) & _TICKS_MASK
         if left_ms <= 0:

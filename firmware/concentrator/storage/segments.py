@@ -87,7 +87,7 @@ class Segments:
         if not self.first_seq <= seq <= self.durable_seq or not self._find(seq):
             return False
         reader = self.reader
-        if reader.kind <= GAP or not reader.take(buf):
+        if reader.kind <= GAP or not reader.read_into(buf):
             return False
         record.seal(buf)
         return True

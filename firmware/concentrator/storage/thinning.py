@@ -115,7 +115,7 @@ class Thinner:
             return False
         journal.go_to(self._first_seq, self._offset)
         if journal.next_group(self._end_seq):
-            if not self._take_group():
+            if not self._copy_group():
                 self._end()
         elif journal.ended == TORN:
             self._finish()
@@ -169,7 +169,7 @@ class Thinner:
         self._joined_seq = first_seq
         self._joined_size = self._size = size
 
-    def _take_group(self) -> bool:
+    def _copy_group(self) -> bool:
         """Copy what stays of the journal's group; false: the segment is to be left alone."""
         journal = self._journal
         reader = journal.reader
@@ -189,7 +189,7 @@ class Thinner:
                 self._gap += 1
                 self._gone += 1
                 self._reasons |= _REASONS.get(kind, packing.LET_GO_OTHERS)
-            elif not (self._put_gap() and reader.take(self._record) and self._make_room()):
+            elif not (self._put_gap() and reader.read_into(self._record) and self._make_room()):
                 return False
             else:
                 self._packer.add(self._record)
