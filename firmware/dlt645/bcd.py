@@ -1,8 +1,8 @@
-"""Binary coded decimals, one byte at a time: two digits, high nibble first."""
+"""Convert binary coded decimals one byte at a time: two digits, high nibble first."""
 
 
 def decode(byte: int) -> int:
-    """The value 0..99 of one BCD byte, or -1 if a nibble is no digit."""
+    """Return the value 0..99 of one BCD byte, or -1 if a nibble is no digit."""
     high = byte >> 4
     low = byte & 0x0F
     if high > 9 or low > 9:
@@ -11,5 +11,5 @@ def decode(byte: int) -> int:
 
 
 def encode(value: int) -> int:
-    """The BCD byte of `value` 0..99."""
+    """Return the BCD byte of `value` 0..99."""
     return value // 10 << 4 | value % 10

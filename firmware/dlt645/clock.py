@@ -1,4 +1,4 @@
-"""Meter time (BCD, 2-digit years 2000..2099) and `t2000`: seconds since 2000-01-01, local.
+"""Convert meter time (BCD, years 2000..2099) to and from `t2000`: local seconds since 2000-01-01.
 
     wire   ss mm hh [WW] DD MM YY     each byte BCD, low byte first, WW the weekday (0 = Sunday)
 
@@ -24,14 +24,14 @@ _FORM_DATE_TIME = const(7)
 
 
 def month_days(year: int, month: int) -> int:
-    """Days in `month` 1..12 of `year` 0..99 after 2000."""
+    """Return the days in `month` 1..12 of `year` 0..99 after 2000."""
     if month == 2:
         return 28 if year & 3 else 29
     return 30 + ((month + (month >> 3)) & 1)
 
 
 def decode_date(data: bytearray, offset: int) -> int:
-    """Days since 2000-01-01 of DD MM YY at `offset`, or BAD_TIME."""
+    """Return the days since 2000-01-01 of DD MM YY at `offset`, or BAD_TIME."""
     day = decode(data[offset])
     month = decode(data[offset + 1])
     year = decode(data[offset + 2])
@@ -41,7 +41,7 @@ def decode_date(data: bytearray, offset: int) -> int:
 
 
 def decode_minute(data: bytearray, offset: int) -> int:
-    """Second of the day of mm hh at `offset`, or BAD_TIME."""
+    """Return the second of the day of mm hh at `offset`, or BAD_TIME."""
     minute = decode(data[offset])
     hour = decode(data[offset + 1])
     if minute < 0 or minute > 59 or hour < 0 or hour > 23:
@@ -50,7 +50,7 @@ def decode_minute(data: bytearray, offset: int) -> int:
 
 
 def decode_time(data: bytearray, offset: int) -> int:
-    """Second of the day of ss mm hh at `offset`, or BAD_TIME."""
+    """Return the second of the day of ss mm hh at `offset`, or BAD_TIME."""
     second = decode(data[offset])
     rest_s = decode_minute(data, offset + 1)
     if second < 0 or second > 59 or rest_s < 0:

@@ -1,6 +1,8 @@
-"""The control byte of both standards, relay actions and other numbers with names.
+"""Name the control bytes of both standards, the relay actions and the bits of status word 3.
 
 control C   D7 from the meter | D6 error reply | D5 more data follows | D4..D0 function
+
+Spec: DL/T 645-2007, control byte, function 1CH, identifier 04000503; DL/T 645-1997, control byte.
 """
 
 from micropython import const

@@ -1,8 +1,8 @@
-"""Data identifiers by name, and decoders from reply bytes straight to integers.
+"""Name the data identifiers, and decode reply bytes to integers.
 
-`decode(di, data, offset, size, out)` is what the device uses for every reply; its table is
-`dlt645.table`. It writes into a preallocated array('i') and returns how many values, or one of
-the refusals below zero: nothing allocates, nothing raises, whatever the meter sent.
+The device decodes every reply with `decode(di, data, offset, size, out)`, whose table is
+`dlt645.table`. It writes into a preallocated array('i') and returns the count of values, or a
+refusal below zero. Nothing allocates and nothing raises, whatever the meter sent.
 """
 
 from micropython import const
@@ -35,6 +35,6 @@ decode = fast.decode
 
 
 def reply_size(di: int) -> int:
-    """Data bytes to expect after the identifier; for an unknown one the most there can be."""
+    """Return the data bytes expected after `di`; for an unknown one, the longest reply's."""
     row = fast.find_row(di)
     return row & 0xFF if row >= 0 else _LONGEST_REPLY

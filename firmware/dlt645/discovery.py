@@ -1,13 +1,13 @@
-"""Find the meters of a line that nobody listed: a tree search with AA for unknown digits.
+"""Find the unregistered meters of a line: a tree search with AA for unknown digits.
 
-    AA AA AA AA AA AA     asked, high byte first: everybody answers
-    AA AA AA AA AA 07     whose number ends with 07
-    AA AA AA AA 42 07     whose number ends with 42 07, ...
+    AA AA AA AA AA AA     high byte first: every meter answers
+    AA AA AA AA AA 07     meters answer whose number ends with 07
+    AA AA AA AA 42 07     meters answer whose number ends with 42 07, ...
 
-Each question is listened to until the longest reply delay is over, because several may answer
-one after the other. Answers that collide open a hundred questions with two more digits. A
-question whose answer was garbled is asked again, in case it was noise: where nobody answers the
-second time, or the same happens without noise a second and a third time.
+The search listens to each question until the longest reply delay is over, because several meters
+may answer one after the other. Answers that collide lead to a hundred questions with two more
+digits. A question with a garbled answer is asked a second time, because the cause may be noise. If
+the second time brings no garbled answer but a meter was heard, it is asked a third time.
 
 Spec: DL/T 645-2007 7.1.3 (address field, AA), 5.3.
 """
@@ -24,7 +24,7 @@ _QUESTIONS_LIMIT = const(20_000)
 
 
 class Discovery(Job):
-    """One search.
+    """A search for the meters of one line.
 
     addresses       6 bytes in wire order for each meter found, in the order of finding
     count           meters found
@@ -45,15 +45,15 @@ class Discovery(Job):
         self._size = 0
         self._pattern = bytearray(_ADDRESS_SIZE)
         self._digits = bytearray(_LEVELS)
-        self._level = 0  # how many low bytes are asked for
+        self._level = 0  # count of low bytes that the question gives
         self._repeats = 0
         self._heard = False
 
     def start(self, control: int, request: "bytearray | bytes", size: int, now_ticks: int) -> None:
-        """Search with a read that any meter answers: 11H, 01H, or 13H, which has no request.
+        """Search with a read that any meter answers: 11H, 01H, or 13H, which has no request data.
 
-        A meter that refuses it is found as well. The outcome is OK, or GARBLED when noise would
-        have let the search never end.
+        A meter that refuses the read is found as well. The outcome is OK, or GARBLED when the
+        search needed too many questions because of noise.
         """
         self._control = control
         self._request[:size] = request[:size]
@@ -101,7 +101,7 @@ class Discovery(Job):
         self._link.start_listening(pattern, self._control, self._request, self._size, now_ticks)
 
     def _note(self, address: "bytearray | memoryview") -> None:
-        """Keep an address that is new."""
+        """Add `address` to `addresses` unless it is there already."""
         addresses = self.addresses
         for place in range(0, self.count * _ADDRESS_SIZE, _ADDRESS_SIZE):
             same = 0

@@ -1,5 +1,5 @@
-"""Our own misuse as an exception. What a meter refuses is an outcome, never an exception."""
+"""Define the exception for misuse. A meter's refusal is an outcome, never an exception."""
 
 
 class LocalError(Exception):
-    """We used the protocol wrongly: a start while busy, a field out of range."""
+    """The caller misused the protocol: a start while busy, or a field out of range."""

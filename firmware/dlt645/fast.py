@@ -1,21 +1,22 @@
-"""The byte loops: machine code (viper) on MicroPython, the same lines as plain Python on CPython.
+"""Run the byte loops: as machine code (viper) on MicroPython, as plain Python on CPython.
 
-Viper checks no bounds and wraps modulo 2**32, so each function gets sizes its caller has checked
-and works on numbers below 2**30. Nothing allocates, no byte on the line raises.
+Viper checks no bounds and wraps modulo 2**32, so each caller checks the sizes that it passes, and
+all numbers stay below 2**30. Nothing allocates, and no byte on the line raises.
 
-A receiver is two arrays, because a call costs more than the loop it makes and an attribute more
-than four bytes of one. `words` is an array('i'), of which this module owns the first eight:
+A receiver is two arrays instead of an object, because calls and attributes cost more time than the
+loops themselves. `words` is an array('i') of which this module owns the first eight words:
 
     0 start     first byte not yet judged      4 noise      bytes skipped, preamble excepted
     1 end       first free byte                5 refused    candidates with a wrong sum or end
     2 need      `end` at which to look again   6 dropped    bytes that found no room
-    3 found     0, or the frame held           7 unread     bytes nobody looked at
+    3 found     0, or the frame held           7 unread     bytes that were never judged
 
     found = control | L << 8 | verdict << 16 | 1 << 18
 
-A frame found is held, its address and data in the box, until `receive` is called for the NEXT or
-the LAST. A candidate that fails is given up for its first byte only. Its `ring` is the box. Where
-nothing is kept, a chunk is looked at in its place, and only its rest is copied.
+The receiver holds a frame that it found, with address and data in the box, until `receive` is
+called with NEXT or LAST. When a candidate fails, only its first byte is skipped. The parameter
+`ring` is the box. If no older bytes are kept, a chunk is searched where it is, and only its unused
+rest is copied.
 
 `box` is a bytearray:
 
@@ -47,13 +48,13 @@ REFUSED = const(5)
 DROPPED = const(6)
 _UNREAD = const(7)
 
-# What `receive` is called for: to take bytes, to look behind the frame held, to look behind it
-# and at what would be half a frame, because no more bytes will come.
+# Modes of `receive`: append bytes; search behind the frame held; search behind it, and give up
+# half a frame because no more bytes will come.
 FEED = const(0)
 NEXT = const(1)
 LAST = const(2)
 
-# Verdict: the frame compared with what was asked.
+# The verdict compares the frame with the request.
 SAME = const(0)
 OTHER_ADDRESS = const(1)
 OTHER_DI = const(2)
@@ -63,7 +64,7 @@ BAD_VALUE = const(-1)
 BAD_SIZE = const(-2)
 UNKNOWN_DI = const(-3)
 
-# Found at once among the names here; `len` only after all of them.
+# A global name of this module is found sooner than a builtin.
 _len = len
 
 _ASKED_SIZE = const(6)
@@ -74,7 +75,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
 
     class ptr8(bytearray):
-        """A pointer to bytes, as viper has it."""
+        """A pointer to bytes, a type of viper."""
 
         def __init__(self, buf: object) -> None: ...
 
@@ -84,7 +85,7 @@ if TYPE_CHECKING:
 elif sys.implementation.name != "micropython":
 
     class _Pointer:
-        """What viper knows as `ptr8` and `ptr32`: elsewhere the buffer itself."""
+        """On CPython, `ptr8` and `ptr32` are the buffer itself."""
 
         def __new__(cls, buf: bytearray) -> bytearray:
             return buf
@@ -94,7 +95,7 @@ elif sys.implementation.name != "micropython":
 
 @micropython.viper
 def clear(state: ptr32) -> int:
-    """Forget all bytes received; return how many nobody had looked at. The counters stay."""
+    """Forget all bytes received; return how many were never judged. The counters stay."""
     unread = state[1] - state[0]
     state[7] += unread
     state[0] = _RING
@@ -115,10 +116,10 @@ def put_di(request: ptr8, di: int, size: int) -> int:
 
 @micropython.viper
 def ask(box: ptr8, address: ptr8, data: ptr8, size: int) -> int:
-    """Say what is asked: `address`, and the `size` bytes of `data` that a reply repeats.
+    """Note the request: `address`, and the `size` bytes of `data` that a reply repeats.
 
-    AA in the address stands for any digits. Six times 99, to which some 1997 meters answer with
-    their own address, is noted as six times AA; returned is 1 for it, else 0.
+    AA in the address stands for any digits. Six times 99 is noted as six times AA, because some
+    meters of 1997 answer it with their own address. Return 1 for six times 99, else 0.
     """
     nines = 0
     for index in range(6):
@@ -138,7 +139,7 @@ def ask(box: ptr8, address: ptr8, data: ptr8, size: int) -> int:
 
 @micropython.viper
 def make_room(ring: ptr8, size: int, state: ptr32) -> int:
-    """Move the bytes down for `size` more, at most RECEIVED_SIZE; return how many are lost."""
+    """Move the bytes down for `size` more, at most RECEIVED_SIZE; return the bytes lost."""
     start = state[0]
     end = state[1]
     lost = end - start + size - RECEIVED_SIZE
@@ -156,7 +157,7 @@ def make_room(ring: ptr8, size: int, state: ptr32) -> int:
 
 @micropython.viper
 def _keep(ring: ptr8, chunk: ptr8, start: int, end: int, state: ptr32) -> int:
-    """Keep what nobody has judged of a chunk that was looked at in its place."""
+    """Copy the unjudged rest of a chunk that was searched where it is."""
     for index in range(end - start):
         ring[_RING + index] = chunk[start + index]
     state[1] = _RING + end - start
@@ -165,7 +166,7 @@ def _keep(ring: ptr8, chunk: ptr8, start: int, end: int, state: ptr32) -> int:
 
 @micropython.viper
 def _append(ring: ptr8, chunk: ptr8, size: int, state: ptr32) -> int:
-    """Keep all of a chunk behind what is kept; return 1 when it is time to look at it."""
+    """Append a chunk to the bytes that are kept; return 1 when a search is due."""
     end = state[1]
     state[1] = end + size
     while size:
@@ -178,7 +179,7 @@ def _append(ring: ptr8, chunk: ptr8, size: int, state: ptr32) -> int:
 
 @micropython.viper
 def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
-    """Append `size` bytes of `chunk`, look for a frame; return `found`, or -1: first make_room."""
+    """Append `size` bytes of `chunk`, search for a frame; return `found`, -1: make_room first."""
     start = state[0]
     end = state[1]
     in_place = 0
@@ -202,7 +203,7 @@ def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
                 size += chunk[start + 9]
             stop = start + size
             if stop <= end:
-                # Loops count down to 0, which needs no compare; only a good frame's bytes count.
+                # Loops count down to 0, which needs no comparison.
                 size -= 12
                 total = 0xD0 + chunk[start + 8] + size
                 found = 0x40000 | chunk[start + 8] | size << 8
@@ -251,7 +252,7 @@ def receive(ring: ptr8, chunk: ptr8, size: int, state: ptr32, mode: int) -> int:
 
 @micropython.viper
 def encode_frame(buf: object, address: object, control: int, data: object, size: int) -> int:
-    """Write FE FE FE FE and the frame of `size` bytes of `data`; return the bytes written."""
+    """Write FE FE FE FE and the frame with `size` bytes of `data`; return the bytes written."""
     target = ptr8(buf)
     source = ptr8(address)
     for index in range(4):
@@ -277,7 +278,7 @@ def encode_frame(buf: object, address: object, control: int, data: object, size:
 
 @micropython.viper
 def find_row(di: int) -> int:
-    """Look `di` up in the table; return format << 8 | reply size, or -1."""
+    """Return format << 8 | reply size of `di` from the table, or -1."""
     rows = ptr8(TABLE)
     end = int(TABLE_SIZE)
     low = di & 0xFF
@@ -319,7 +320,7 @@ def _decode_field(form: int, data: object, offset: int, size: int, out: object) 
 
 @micropython.viper
 def decode(di: int, data: object, offset: int, size: int, out: object) -> int:
-    """Decode data[offset:size] of `di` into the array('i') `out`: count of values or a refusal.
+    """Decode data[offset:size] of `di` into the array('i') `out`; return the count or a refusal.
 
     energy      total_wh, then one _wh for each rate, as many as `out` holds
     money       _fen
@@ -327,12 +328,12 @@ def decode(di: int, data: object, offset: int, size: int, out: object) -> int:
     status      the 16 bits
     date, date and time, freeze time    _t2000
     time        second of the day
-    A value of all FF is NO_VALUE. Refusals: UNKNOWN_DI, BAD_SIZE, BAD_VALUE; `out` is then
-    undefined.
+    A value with all bytes FF is NO_VALUE. The refusals are UNKNOWN_DI, BAD_SIZE and BAD_VALUE;
+    `out` is undefined after them.
     """
     source = ptr8(data)
     target = ptr32(out)
-    form = 0x114  # the row of what is asked most: finding it costs as much as decoding it
+    form = 0x114  # of the commonest identifier: finding its row costs as much as decoding it
     if di != 0x0001FF00:
         form = int(find_row(di))
     if form < 0:

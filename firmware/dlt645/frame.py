@@ -1,13 +1,13 @@
-"""Frames of DL/T 645: the streaming receiver and the encoder.
+"""Receive frames of DL/T 645 from a byte stream, and encode them.
 
     [FE..] 68 A0 A1 A2 A3 A4 A5 68 C  L  DATA[L] CS 16
            0  1                 7  8  9  10
 
-The receiver trusts nothing but L, the checksum and the end byte: 68, 16 and FE may stand
-anywhere inside, and before a frame there may be any number of FE, noise, a doubled 68, our own
-echo or half a frame. A candidate that fails is given up for its first byte only, so a good frame
-behind any garbage is found: at the latest when `expire` says that the line has fallen silent.
-Nothing allocates after construction. Both standards share this frame.
+The receiver relies only on L, the checksum and the end byte: 68, 16 and FE may occur anywhere
+inside a frame, and any number of FE, noise, a doubled 68, an echo of the request or half a frame
+may come before it. When a candidate fails, only its first byte is skipped. So a good frame behind
+any garbage is found, at the latest when `expire` says that the line is silent. Nothing allocates
+after construction. Both standards share this frame.
 
 Spec: DL/T 645-2007 5.2.
 """
@@ -24,11 +24,12 @@ _FRAME_OVERHEAD = const(16)
 
 
 class Receiver:
-    """Bytes in, verified frames out: `feed`, `poll`, read the fields, `release`.
+    """A receiver of verified frames: call `feed`, `poll`, read the fields, then `release`.
 
     address     6 bytes as on the wire, low byte first
     data        DATA less 33H; `data_size` bytes of it are valid until `release`
-    words       its state and counters, `box` its bytes: see dlt645.fast
+    words       the state and the counters, see dlt645.fast
+    box         the bytes, see dlt645.fast
     """
 
     def __init__(self) -> None:
@@ -40,7 +41,7 @@ class Receiver:
         fast.clear(self.words)
 
     def feed(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
-        """Take `size` bytes of `buf`, at most 512; of more than that unread the oldest go."""
+        """Append `size` bytes of `buf`, at most 512; without room the oldest are dropped."""
         if fast.receive(self.box, buf, size, self.words, fast.FEED) < 0:
             if size > fast.RECEIVED_SIZE:
                 raise LocalError("more than 512 bytes at once")
@@ -48,17 +49,17 @@ class Receiver:
             fast.receive(self.box, buf, size, self.words, fast.FEED)
 
     def poll(self) -> bool:
-        """True when a verified frame stands in the fields."""
+        """Return whether the fields hold a verified frame."""
         return self.words[fast.FOUND] != 0
 
     def release(self) -> None:
-        """Give the frame back; the fields are no longer valid, the next frame may follow."""
+        """Release the frame: the fields are invalid until `poll` finds the next one."""
         fast.receive(self.box, self.box, 0, self.words, fast.NEXT)
 
     def expire(self) -> bool:
-        """The line fell silent: what is half received will not be completed.
+        """Give up half a frame because the line is silent; return whether a frame was behind it.
 
-        True when a whole frame stands behind it; after false no byte is left.
+        After false no byte is left.
         """
         if self.words[fast.FOUND]:
             return True
@@ -70,27 +71,27 @@ class Receiver:
 
     @property
     def control(self) -> int:
-        """C of the frame held."""
+        """The control byte C of the frame held."""
         return self.words[fast.FOUND] & 0xFF
 
     @property
     def data_size(self) -> int:
-        """L of the frame held."""
+        """The length L of the frame held, in bytes."""
         return self.words[fast.FOUND] >> 8 & 0xFF
 
     @property
     def noise(self) -> int:
-        """Bytes skipped that belonged to no frame, preambles excepted."""
+        """The count of bytes skipped because they belonged to no frame, preambles excepted."""
         return self.words[fast.NOISE]
 
     @property
     def refused(self) -> int:
-        """Candidates with a wrong checksum or end byte."""
+        """The count of candidates with a wrong checksum or end byte."""
         return self.words[fast.REFUSED]
 
     @property
     def dropped(self) -> int:
-        """Bytes lost because nobody polled."""
+        """The count of bytes lost because `poll` was not called in time."""
         return self.words[fast.DROPPED]
 
 

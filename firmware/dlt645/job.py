@@ -1,21 +1,21 @@
-"""Several transactions in a row that belong together: what they have in common.
+"""Run several transactions that belong together: the base class of these jobs.
 
-A job has its line for itself until `busy` is 0. It is polled instead of its master; the adapter
-serves the master as always. The speed may change in between: see `Master.baud`.
+A job uses its line alone until `busy` is 0. The caller polls it instead of its master; the adapter
+serves the master as always. The speed may change between transactions: see `Master.baud`.
 """
 
 from dlt645 import master
 
 
 class Job:
-    """Ask, and decide by the outcome what to ask next: `_next` of a subclass."""
+    """A sequence of transactions: `_next` of a subclass decides what follows each outcome."""
 
     def __init__(self, link: "master.Master") -> None:
         self.busy = 0
         self._link = link
 
     def poll(self, now_ticks: int) -> int:
-        """Advance; return IDLE, BUSY, or, once, the outcome."""
+        """Continue; return IDLE, BUSY, or, once, the outcome."""
         if not self.busy:
             return master.IDLE
         outcome = self._link.poll(now_ticks)
@@ -26,5 +26,5 @@ class Job:
         return outcome
 
     def _next(self, outcome: int, now_ticks: int) -> int:
-        """A transaction ended so: start another and return BUSY, or return the job's outcome."""
+        """Judge the outcome of a transaction: start another and return BUSY, or end the job."""
         raise NotImplementedError

@@ -1,8 +1,9 @@
-"""Read what does not fit one reply: the read, then the follow-ups until the meter has no more.
+"""Read data that is longer than one reply: a read, then follow-ups until the meter has no more.
 
-A follow-up of 2007 (12H) carries a number, and a lost one is asked for again by it. That of 1997
-(02H) has none: after a loss it cannot be known which part comes next, so all is read anew.
-Spec: DL/T 645-2007, functions 11H and 12H.
+A follow-up of 2007 (12H) carries a number, by which a lost one is asked for again. A follow-up of
+1997 (02H) has none: after a loss the next part is unknown, so the whole reading begins anew.
+
+Spec: DL/T 645-2007, functions 11H and 12H; DL/T 645-1997, functions 01H and 02H.
 """
 
 from micropython import const
@@ -20,7 +21,7 @@ _RESTARTS = const(2)
 
 
 class LongRead(Job):
-    """One reading into `data`, of which `size` bytes are valid after OK, identifier left out."""
+    """A reading into `data`: `size` bytes of it are valid after OK, without the identifier."""
 
     def __init__(self, link: "master.Master", limit: int) -> None:
         super().__init__(link)
@@ -42,9 +43,9 @@ class LongRead(Job):
         size: int,
         now_ticks: int,
     ) -> None:
-        """Read with 11H: identifier 4 and, of a load profile, what follows it; or with 01H.
+        """Read with `control` 11H or 01H; `request` is the identifier, with a profile's more.
 
-        Outcomes: those of the master, and TOO_LONG when it is more than the limit.
+        The outcomes are those of the master, and TOO_LONG beyond the limit.
         """
         self._address[:] = address
         self._control = control

@@ -1,17 +1,18 @@
-"""One transaction at a time on one line: request, reply, deadline, retry.
+"""Run one transaction at a time on one line: request, reply, deadline, retry.
 
     idle --start--> pause --tx_size > 0--> sending --sent()--> waiting --poll()--> outcome, idle
 
-The adapter sends `tx[:tx_size]` and calls `sent`; it feeds what arrives. `poll` decides, and
-gives each outcome once. Reads are repeated; anything else leaves the device once only, unless
-its caller knows better, and whoever sent it confirms it by reading. Our own echo, replies of
-other meters and late replies to other questions are counted and passed over. No byte on the line
-raises or allocates.
+The adapter sends `tx[:tx_size]`, calls `sent` and feeds the bytes that arrive. `poll` decides and
+returns each outcome once. Reads are repeated. Every other function is sent once, unless the caller
+asks for more attempts, and the caller confirms it by a read. An echo of the request, replies of
+other meters and late replies to other requests are counted and skipped. No byte on the line raises
+or allocates.
 
-Reply deadline: wire time of request and expected reply, and the meter's delay. That is what
-dlt645.reply_delay learned of it while another attempt follows, then 500 ms. While bytes still
-arrive it waits on, until the longest frame there is would have passed. Each further attempt
-comes after a longer pause.
+The reply deadline is the wire time of the request and the expected reply, plus the meter's reply
+delay. While another attempt remains, that is the delay which dlt645.reply_delay has learned; for
+the last attempt it is 500 ms. While bytes still arrive the deadline is extended, at most by the
+longest frame. The pause before each further attempt is longer.
+
 Spec: DL/T 645-2007 5.3 (reply delay and gap, each at most 500 ms), chapter 7.
 """
 
@@ -26,13 +27,13 @@ from dlt645.fast import find_row, receive
 IDLE = const(0)
 BUSY = const(1)
 OK = const(2)
-# Failures, best first: the worst thing heard in all attempts is the outcome.
-TIMEOUT = const(3)  # nothing
-GARBLED = const(4)  # bytes, but no frame
-FOREIGN = const(5)  # a frame of another address
-BAD_REPLY = const(6)  # a frame of this meter that answers something else
-ABNORMAL = const(7)  # the meter refused; its word in `error`
-# Of dlt645.long_read only.
+# Failures in rising order: the outcome is the greatest one of all attempts.
+TIMEOUT = const(3)  # no byte came
+GARBLED = const(4)  # bytes came, but no frame
+FOREIGN = const(5)  # a frame of another address came
+BAD_REPLY = const(6)  # a frame of this meter came that answers another request
+ABNORMAL = const(7)  # the meter refused; its error word is in `error`
+# Only dlt645.long_read has this outcome.
 TOO_LONG = const(8)
 
 OUTCOME_NAMES = (
@@ -47,19 +48,19 @@ OUTCOME_NAMES = (
     "too long",
 )
 
-# Words 4 to 15 of the state: what `count` knows by name.
+# The names of words 4 to 15 of the state, for `count`.
 COUNTER_NAMES = (
     "noise",  # bytes that belonged to no frame
     "refused",  # frames with a wrong checksum or end
     "dropped",  # bytes that found no room
-    "unread",  # bytes that came outside a transaction, or behind its reply
+    "unread",  # bytes that came outside a transaction, or after its reply
     "requests",  # transactions started
     "abnormal",  # refused by the meter
-    "failures",  # given up
+    "failures",  # transactions without a reply
     "retries",  # requests repeated
     "foreign",  # frames of another address
-    "stale",  # frames that answer something else
-    "echoes",  # frames from a master: our own, come back
+    "stale",  # frames that answer another request
+    "echoes",  # frames from a master: an adapter repeats the request
     "unsent",  # attempts the adapter never called `sent` for
 )
 
@@ -80,8 +81,8 @@ _FREEZE = const(0x16)
 _RELAY = const(0x1C)
 _ANY_METER = b"\xaa\xaa\xaa\xaa\xaa\xaa"
 
-# For each function 00..1F: how many bytes of the request its reply repeats; 8: it may be asked
-# again. 03 is both security, which repeats four bytes, and the re-read of 1997, which has none.
+# For each function 00..1F: the count of request bytes that its reply repeats, plus 8 if it may be
+# repeated. 03 is both security, whose reply repeats four bytes, and the re-read of 1997, none.
 _FUNCTIONS = (
     b"\x00\x0a\x02\x04\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00"
     b"\x00\x0c\x0c\x08\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01\x00\x00"
@@ -89,13 +90,13 @@ _FUNCTIONS = (
 _REPEATED = const(7)
 _REPEATABLE = const(8)
 
-# Kinds of transactions: what ends them.
+# Kinds of transactions, by what ends them.
 _ONE_REPLY = const(0)
-_NO_REPLY = const(1)  # a broadcast: it has left
-_REPLIES = const(2)  # its time is over
-_REPLY_HELD = const(3)  # the same, and `poll` has just given a reply
+_NO_REPLY = const(1)  # a broadcast, which ends when it was sent
+_REPLIES = const(2)  # many replies, until the deadline
+_REPLY_HELD = const(3)  # the same, and `poll` has just returned a reply
 
-# The state: eight words of dlt645.fast, the other counters, then our own.
+# The state: eight words of dlt645.fast, the other counters, then the words of this module.
 _FOUND = const(3)
 _FIRST_COUNTER = const(4)
 _NOISE = const(4)
@@ -113,7 +114,7 @@ _PAUSE_MS = const(18)
 _REPLY_MS = const(19)
 _GAP_MS = const(20)
 _CONTROL = const(21)  # of the request
-_GOOD = const(22)  # `found`, less its size, of a reply that needs no second look
+_GOOD = const(22)  # `found`, without the size, of a reply that needs no further judgement
 _LEAST_SIZE = const(23)  # of the reply's data
 _FRAME_SIZE = const(24)  # of the request
 _WIRE_SIZE = const(25)  # of request and reply
@@ -122,12 +123,12 @@ _FAILURE = const(27)  # the worst so far
 _NOISE_BEFORE = const(28)
 _HEARD_TICKS = const(29)  # the last byte, or the end of the transaction
 _DEADLINE_TICKS = const(30)
-_OUTCOME = const(31)  # unless it was the expected reply at once
+_OUTCOME = const(31)  # not set by an expected reply that is judged at once
 _KIND = const(32)
-_SEQUENCE = const(33)  # with which a follow-up has to end, or -1
+_SEQUENCE = const(33)  # the last byte of a follow-up's reply, or -1
 _SENT_TICKS = const(34)
 _ATTEMPT = const(35)
-_LEARNED_MS = const(36)  # of this meter, 0: nothing
+_LEARNED_MS = const(36)  # reply delay of this meter, 0: not known
 _NEXT_NOTE = const(37)  # for the transaction that starts next
 _SILENCE_MS = const(38)  # between transactions
 _MASTER_WORDS_SIZE = const(39)
@@ -162,19 +163,19 @@ class Master:
     address     who replied, 6 bytes in wire order
     more        true when the meter has follow-up data (12H)
     error       the meter's error word after ABNORMAL
-    tx, tx_size what the adapter has to send
-    baud        the speed it has to have set before
+    tx, tx_size the bytes that the adapter has to send, and their count
+    baud        the speed in bps at which the adapter has to send them
 
-    The numbers are in one array of words: a crowd of attributes makes each of them slow, and one
-    property all of them.
+    The numbers are in one array of words, because many attributes make each of them slow and one
+    property makes all of them slow.
     """
 
     def __init__(
         self, baud: int = 2400, attempts: int = 3, pause_ms: int = 20, reply_ms: int = 500
     ) -> None:
-        """`pause_ms` lies between a reply and the first 68 of the next request.
+        """Make a master whose pause between a reply and the next request's first 68 is `pause_ms`.
 
-        The wake-up bytes before that are part of it, one silent character at least is not.
+        The pause includes the wake-up bytes, and at least one character of silence before them.
         """
         self.busy = 0
         self.data_offset = 0
@@ -199,11 +200,11 @@ class Master:
         self.set_baud(baud)
 
     def count(self, name: str) -> int:
-        """The counter called `name`, one of COUNTER_NAMES."""
+        """Return the counter called `name`, one of COUNTER_NAMES."""
         return self._words[_FIRST_COUNTER + COUNTER_NAMES.index(name)]
 
     def set_baud(self, baud: int) -> None:
-        """Another speed from the next transaction on; the adapter changes the port."""
+        """Use `baud` bps from the next transaction on; the adapter changes the port."""
         self.baud = baud
         words = self._words
         words[_BAUD] = baud
@@ -212,11 +213,11 @@ class Master:
         words[_SILENCE_MS] = silence_ms if silence_ms > byte_ms else byte_ms
 
     def expect(self, note: int) -> None:
-        """Start the next transaction knowing of its meter what `learn` returned, 0: nothing."""
+        """Set the note of the next transaction's meter, as `learn` returned it; 0: none."""
         self._words[_NEXT_NOTE] = note
 
     def learn(self, note: int, outcome: int) -> int:
-        """The meter's note, now that a transaction with it has ended with `outcome`."""
+        """Return the meter's new note, after a transaction with it has ended with `outcome`."""
         words = self._words
         if outcome not in (OK, ABNORMAL):
             return reply_delay.missed(note)
@@ -236,11 +237,12 @@ class Master:
         now_ticks: int,
         attempts: int = 0,
     ) -> None:
-        """Send any function of either standard with the first `size` bytes of `data`, plain.
+        """Send any function of either standard with `size` bytes of `data`, without the +33H.
 
-        The address is in wire order, AA for any digits. It is sent `attempts` times, or as often
-        as is safe. After a broadcast, 08H or 16H to six times 99, OK says that it has been sent.
-        The follow-up 12H must be answered with its own number, which `data_size` leaves out.
+        The address is in wire order, with AA for any digits. The request is sent at most
+        `attempts` times, 0: as often as is safe. After a broadcast, 08H or 16H to six times 99, OK
+        means that it was sent. The reply to a follow-up 12H must repeat its number, which
+        `data_size` leaves out.
         """
         if self.busy:
             raise LocalError("transaction under way")
@@ -296,10 +298,10 @@ class Master:
         size: int,
         now_ticks: int,
     ) -> None:
-        """Ask once whoever may answer, and hear all of them until their time is over.
+        """Send a request once, and receive the replies of all meters until the deadline.
 
-        `poll` returns OK or ABNORMAL for each reply, valid until the next poll, and stays busy;
-        the outcome is TIMEOUT, or GARBLED when there was something that is no frame as well.
+        `poll` returns OK or ABNORMAL for each reply, which is valid until the next poll, and stays
+        busy. The last outcome is TIMEOUT, or GARBLED when bytes came that are no frame.
         """
         self.start(address, control, data, size, now_ticks, 1)
         words = self._words
@@ -316,7 +318,7 @@ class Master:
         self._start_read(address, _READ_1997, di, 2, now_ticks)
 
     def start_read_address(self, now_ticks: int) -> None:
-        """Ask the only meter of the line for its address (13H); the reply is data[0:6]."""
+        """Read the address of the only meter on the line (13H); the reply is data[0:6]."""
         self.start(_ANY_METER, _READ_ADDRESS, _ANY_METER, 0, now_ticks)
 
     def start_relay(
@@ -346,14 +348,14 @@ class Master:
         self.start(address, _RELAY, request, 16, now_ticks)
 
     def feed(self, buf: "bytearray | memoryview | bytes", size: int, now_ticks: int) -> None:
-        """Take `size` received bytes, at most 512; outside a transaction they only count."""
+        """Process `size` received bytes, at most 512; outside a transaction only count them."""
         words = self._words
         words[_HEARD_TICKS] = now_ticks
         if receive(self._box, buf, size, words, _FEED) < 0:
             self._make_room(buf, size)
 
     def sent(self, now_ticks: int) -> None:
-        """The bytes of `tx` have been handed to the line."""
+        """Note that the adapter has sent the bytes of `tx`."""
         self.tx_size = 0
         if self.busy == _SENDING:
             self.busy = _WAITING
@@ -371,7 +373,7 @@ class Master:
             words[_DEADLINE_TICKS] = (now_ticks + wait_ms) & _TICKS_MASK
 
     def poll(self, now_ticks: int) -> int:
-        """Advance; return IDLE, BUSY, or, once, the outcome."""
+        """Continue; return IDLE, BUSY, or, once, the outcome."""
         words = self._words
         if self.busy == _WAITING:
             found = words[_FOUND]
@@ -391,7 +393,10 @@ class Master:
         return BUSY
 
     def wait_ms(self, now_ticks: int) -> int:
-        """For how many ms `poll` decides nothing, unless bytes come or `sent` is called."""
+        """Return the ms, at least 1, in which `poll` decides nothing unless bytes come.
+
+        A call of `sent` ends that time as well.
+        """
         words = self._words
         left_ms = (words[_DEADLINE_TICKS] - now_ticks) & _TICKS_MASK
         if words[_HEARD_TICKS] != _NEVER:
@@ -415,7 +420,7 @@ class Master:
         self._words[_WIRE_SIZE] += di_size + reply_size - _LONGEST_REPLY
 
     def _pause(self, since_ticks: int, silence_ms: int, now_ticks: int) -> None:
-        """Send now, or when the line has been silent for long enough."""
+        """Send at once if the line has been silent for `silence_ms`, else pause until then."""
         self.busy = _PAUSE
         words = self._words
         words[_HEARD_TICKS] = _NEVER
@@ -437,7 +442,7 @@ class Master:
         self.tx_size = words[_FRAME_SIZE]
 
     def _judge_all(self, now_ticks: int) -> int:
-        """Judge the frames received until one ends the transaction, else BUSY."""
+        """Judge the frames received until one ends the transaction; else return BUSY."""
         words = self._words
         found = words[_FOUND]
         if words[_KIND] == _REPLY_HELD:
@@ -451,7 +456,7 @@ class Master:
         return BUSY
 
     def _judge(self, found: int) -> int:
-        """Judge one frame; BUSY when it was not meant for this transaction."""
+        """Return the outcome that a frame means, BUSY if it does not belong to the transaction."""
         words = self._words
         control = found & 0xFF
         size = found >> 8 & 0xFF
@@ -485,7 +490,7 @@ class Master:
         return OK
 
     def _heard(self, now_ticks: int) -> int:
-        """Bytes came, but no reply: look behind them, or for a late one in a pause."""
+        """Return the outcome of bytes that were no reply yet: after a gap, or late in a pause."""
         words = self._words
         if self.busy == _PAUSE and words[_ATTEMPT]:
             if words[_FOUND] and self._judge_all(now_ticks) != BUSY:
@@ -497,7 +502,7 @@ class Master:
         return BUSY
 
     def _silence(self, now_ticks: int) -> int:
-        """No byte for the longest gap, or too long at all: look behind what is half received."""
+        """Search for a frame behind half a frame, which no more bytes will complete."""
         words = self._words
         words[_HEARD_TICKS] = _NEVER
         while receive(self._box, self._box, 0, words, _LAST):
@@ -507,7 +512,7 @@ class Master:
         return BUSY
 
     def _still_arriving(self, now_ticks: int) -> bool:
-        """True while bytes arrive, but not for longer than the longest frame takes."""
+        """Return whether bytes arrive, for no longer than the longest frame takes."""
         words = self._words
         if words[_HEARD_TICKS] == _NEVER:
             return False
@@ -518,7 +523,7 @@ class Master:
         return silent_ms < gap_ms and late_ms < longest_ms
 
     def _expired(self, now_ticks: int) -> int:
-        """The deadline of the phase has passed: send, try again, or give up."""
+        """Send, repeat or end, because the deadline of the phase has passed."""
         words = self._words
         if self.busy == _PAUSE:
             # A late reply may just be arriving.
@@ -547,7 +552,7 @@ class Master:
             self._words[_FAILURE] = failure
 
     def _end(self, outcome: int, now_ticks: int) -> int:
-        """End the transaction; one that hears many replies goes on with each of them."""
+        """End the transaction, unless it listens for more replies; return `outcome`."""
         words = self._words
         if words[_KIND] == _REPLIES and outcome in (OK, ABNORMAL):
             words[_KIND] = _REPLY_HELD

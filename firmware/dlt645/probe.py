@@ -1,8 +1,8 @@
-"""Which standard and which speed does a meter speak? Its owner remembers the answer.
+"""Find the standard and the speed of a meter by trying them.
 
-At each speed a meter of 2007 is asked first, then one of 1997, which is deaf to the other's
-questions. A refusal is an answer too. A meter whose address nobody knows, alone on its line, is
-asked for that.
+At each speed the probe sends a read of 2007 first, then one of 1997, because a meter answers its
+own standard only. A refusal counts as an answer. If the address is unknown and the meter is alone
+on its line, the probe reads its address.
 """
 
 from micropython import const
@@ -10,7 +10,7 @@ from micropython import const
 from dlt645 import codes, di, master, reply_delay
 from dlt645.job import Job
 
-# What a meter may speak, the likeliest first. Places in it are kept in records: it only grows.
+# The speeds of meters in bps, the likeliest first. Records keep places in it, so it only grows.
 BAUDS = (2400, 1200, 9600, 4800, 600, 19200, 38400, 57600, 115200)
 
 _READ_ADDRESS = const(0x13)
@@ -19,11 +19,12 @@ _TOTAL = const(0x00010000)
 
 
 class Probe(Job):
-    """One search at several speeds.
+    """A search at several speeds.
 
     standard    2007 or 1997 after OK, else 0
-    address     6 bytes of the meter that answered
-    The speed is then that of the master; where nobody answered it is the one before.
+    address     6 bytes of the meter that answered, wire order
+
+    After OK the master has the speed found; after any other outcome it has the speed from before.
     """
 
     def __init__(self, link: "master.Master") -> None:
@@ -39,7 +40,7 @@ class Probe(Job):
     def start(
         self, address: "bytearray | bytes", bauds: "tuple[int, ...]", now_ticks: int
     ) -> None:
-        """Try `bauds` in that order; `address` may be six times AA."""
+        """Try `bauds` in their order; `address` may be six times AA."""
         self._asked[:] = address
         self._bauds = bauds
         self._place = 0

@@ -1,18 +1,22 @@
-"""Pay into a meter so that the money arrives once, whatever is lost on the line.
+"""Pay into a meter so that the money arrives exactly once, whatever is lost on the line.
 
-The meter counts its purchases, and the command carries the number it will have: one more. So it
-is asked for its money and its count first, and again after every command, good, refused or lost:
+The meter counts its purchases, and the command carries the count that the meter will have after
+it. So the job reads the money and the count first, and again after every command, whether it was
+accepted, refused or lost:
 
-    count = ours        booked, now or before: done
-    count = ours - 1    not booked: send the command
-    anything else       somebody else sold to it, or it is another meter: send nothing
+    count = order       the purchase is booked: done
+    count = order - 1   the purchase is not booked: send the command
+    any other count     another purchase was made, or this is another meter: send nothing
 
-Money is asked before the count each time, so that no late or doubled reply to the same question
-is taken for the answer. A lost 03H is sent again, at most three times, because the meter refuses
-a second one: SERR b1, repeated recharge, means booked already. Plain money (14H) is sent once.
+The money is read before the count each time, so that a late or doubled reply to the earlier read
+of the count cannot be taken for the new one. A lost 03H is sent again, at most three times,
+because the meter refuses a second one: SERR b1, repeated recharge, means that it is booked. Plain
+money (14H) is sent once.
 
-Of a meter that does not tell its count, a command is believed that it accepted or called
-repeated; refused for another reason after one was lost, it may have been booked.
+If a meter does not answer the read of its count, a command counts as booked when the meter
+accepted it or called it repeated. A refusal for another reason, after a command was lost, leaves
+the result unknown.
+
 Spec: DL/T 645-2007, function 03H, identifiers 070101FF and 070102FF, 03330201, 00900200.
 """
 
@@ -36,17 +40,19 @@ _ASK_MONEY = const(0)
 _ASK_COUNT = const(1)
 _SEND = const(2)
 
-# What the meter said to the last command.
+# The meter's answer to the last command.
 _NOTHING = const(0)
 _ACCEPTED = const(1)
 _REFUSED = const(2)
 
 
 class Recharge(Job):
-    """One payment.
+    """A payment into one meter.
 
-    Outcomes: OK is booked; ABNORMAL refused by the meter, see `error`; BAD_REPLY the meter's count
-    is neither ours nor ours less one; TIMEOUT unknown, the same may be started again later.
+    Its outcomes are OK: booked; ABNORMAL: refused by the meter, see `error`; BAD_REPLY: the
+    meter's count is neither the order nor one less; TIMEOUT: unknown, and the same payment may be
+    started again later.
+
     count           the meter's count as last read, or NOT_TOLD
     balance_fen     the meter's money as last read, or NOT_TOLD
     error           SERR or ERR of a refusal
@@ -77,9 +83,9 @@ class Recharge(Job):
         order: int,
         now_ticks: int,
     ) -> None:
-        """Send the command `data`, ready as its key holder made it, in which the count is `order`.
+        """Send the command `data`, made by the holder of its key, whose count is `order`.
 
-        `control` is 03H, or 14H for a private meter that takes plain money.
+        `control` is 03H, or 14H for a private meter that accepts plain money.
         """
         self._address[:] = address
         self._control = control
@@ -122,7 +128,7 @@ class Recharge(Job):
         return self._ask(_SEND, now_ticks) if outcome == master.BUSY else outcome
 
     def _value(self, identifier: int, outcome: int) -> int:
-        """What the meter told, or NOT_TOLD."""
+        """Return the value in the meter's reply, or NOT_TOLD."""
         link = self._link
         out = self._out
         if outcome != master.OK:
@@ -131,7 +137,7 @@ class Recharge(Job):
         return out[0] if count == 1 and out[0] != fast.NO_VALUE else NOT_TOLD
 
     def _judge_count(self) -> int:
-        """The outcome, or BUSY when the command has to be sent."""
+        """Return the outcome, or BUSY when the command has to be sent."""
         told = self.count != NOT_TOLD
         if self.count == self._order or (not told and self._said == _ACCEPTED):
             return master.OK

@@ -1,13 +1,14 @@
-"""Change a meter's speed (17H, 0CH of 1997) so that it is never lost.
+"""Change a meter's speed (17H, 0CH of 1997) and find out at which speed it answers.
 
-The meter answers at the old speed, then both change. Whether it has changed is only known once it
-answers a read: it is asked at the new speed, then at the old one. What follows from each outcome:
+The meter answers at the old speed, then both sides change. Only the answer to a read shows whether
+the meter has changed, so the job reads at the new speed, then at the old one. Its outcomes are:
 
-    OK          it answers at the new speed
-    ABNORMAL    it refused, and is where it was; the word is the master's `error`
-    BAD_REPLY   it answers at the old speed still
-    TIMEOUT     it answers at neither; the master stays at the old one
-Spec: DL/T 645-2007, function 17H.
+    OK          the meter answers at the new speed
+    ABNORMAL    the meter refused and keeps its speed; the master's `error` has the reason
+    BAD_REPLY   the meter still answers at the old speed
+    TIMEOUT     the meter answers at neither speed; the master stays at the old one
+
+Spec: DL/T 645-2007, function 17H; DL/T 645-1997, function 0CH.
 """
 
 from micropython import const
@@ -28,7 +29,7 @@ _AT_OLD = const(2)
 
 
 def code_of(baud: int) -> int:
-    """The byte Z of 2007 for a speed of 600..19200, or 0."""
+    """Return the byte Z of 2007 for a speed of 600..19200 bps, or 0."""
     code = _SLOWEST_CODE
     speed = _SLOWEST_BAUD
     while code < _FASTEST_CODE and speed < baud:
@@ -38,7 +39,7 @@ def code_of(baud: int) -> int:
 
 
 class SpeedChange(Job):
-    """One change; the master's speed is the meter's afterwards, as far as it can be known."""
+    """A change of speed; afterwards the master has the meter's speed, as far as it is known."""
 
     def __init__(self, link: "master.Master") -> None:
         super().__init__(link)
@@ -77,7 +78,7 @@ class SpeedChange(Job):
         return master.BAD_REPLY if answers else master.TIMEOUT
 
     def _ask(self, step: int, baud: int, now_ticks: int) -> None:
-        """Is the meter at this speed?"""
+        """Read from the meter at `baud` bps."""
         self._step = step
         self._link.set_baud(baud)
         if self._control == _CHANGE_1997:

@@ -1,4 +1,4 @@
-"""The data identifiers this device decodes, one row of 7 bytes each; a new one costs one line.
+"""List the data identifiers that the device decodes: a new one is one row of 7 bytes.
 
     DI0 lowest | DI1 | DI2 | DI3 | DI0 highest | format | reply size
 
@@ -8,7 +8,9 @@ phases) and sets the reply deadline. Identifiers of DL/T 645-1997 have DI2 = DI3
 Formats: 1 energy, 2 energy with a sign bit, 3 money (each 4-byte BCD registers, lowest digit
 0.01), 4 bits, 5 date and weekday, 6 time, 7 date, weekday and time, 8 date and time to the
 minute; 1Xh BCD numbers of X bytes in units of their lowest digit, 2Xh the same with a sign bit.
-What is asked most stands first: the table is searched from the top.
+The table is searched from the top, so the commonest identifiers come first.
+
+Spec: DL/T 645-2007, the identifiers named beside the rows; DL/T 645-1997, those marked (1997).
 """
 
 TABLE = (
