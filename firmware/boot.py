@@ -1,13 +1,13 @@
 """Choose what the board runs: one of two slots, folders a and b, each the whole product.
 
-    SLOT/files      what was installed; written last: a slot without it is not whole
-    SLOT/healthy    a number: the slot that reported healthy last has the greatest
-    trial           "SLOT LEFT": that slot is on trial, and has so many starts left
-    hold            start nothing this once: somebody is going to install over the cable
+    SLOT/files      the list of installed files, written last: without it the slot is not whole
+    SLOT/healthy    a number, greatest in the slot that reported last that it is healthy
+    trial           "SLOT LEFT": the slot on trial and the starts that it has left
+    hold            the next start starts nothing, because a product is installed over the cable
 
-A new product is on trial. It has a few starts to report that it is healthy; then the one that did
-last starts again. Every file is replaced by renaming, so that a cut leaves the old or the new.
-Where nothing was installed in slots, nothing is changed.
+A new product is on trial: it has a few starts to report that it is healthy. If it does not, the
+slot that reported last starts again. Every file is replaced by renaming, so a power cut leaves the
+old or the new one. On a board without slots nothing is changed.
 """
 
 import os
@@ -20,27 +20,28 @@ if TYPE_CHECKING:
     import machine
 
 SLOTS = ("a", "b")
-# How often a new product may start before it has to have reported.
+# A new product may start this often without a report.
 STARTS = const(3)
-# Longer than a start with a full journal and the time until a healthy product reports.
+# The time that a product on trial has, in ms. A start with a full journal and the time until a
+# healthy product reports are shorter.
 DEADLINE_MS = const(300000)
 
 _TEMPORARY = "~"
 _TEXT_LIMIT = const(32)
 
-# What `choose` chose, "" for nothing, and what restarts a board that stays silent on trial.
+# The slot that `choose` chose, "" for none, and the timer that restarts a silent board on trial.
 running = ""
 _timer: "machine.Timer | None" = None
 
 
 def choose() -> str:
-    """Put the slot to run first on the path; return it, "" if there is none."""
+    """Choose the slot to run and put it first on the path; return it, "" if there is none."""
     global running
     running = ""
     if _remove("hold"):
         return running
     slot, left = trial()
-    # A start that cannot be counted is not made: it could be the hundredth.
+    # Without a durable count a faulty product could restart the board without end.
     if left and is_whole(slot) and _put("trial", slot + " " + str(left - 1)):
         running = slot
     else:
@@ -51,7 +52,7 @@ def choose() -> str:
 
 
 def start() -> None:
-    """Run the chosen slot; on trial, one that fails or stays silent restarts the board."""
+    """Run the chosen slot; on trial, a slot that fails or stays silent restarts the board."""
     if not running:
         print("dianka: no slot to start")
         return
@@ -68,7 +69,7 @@ def start() -> None:
     except Exception as error:
         sys.print_exception(error)
     finally:
-        # Also when ^C ends it: whoever is at the prompt may take his time.
+        # After ^C a technician is at the prompt, and the timer must not restart the board.
         _end_limit()
     if status and trial()[0] == running:
         import machine
@@ -77,7 +78,7 @@ def start() -> None:
 
 
 def confirm() -> bool:
-    """Take the running slot as healthy; false if that could not be kept."""
+    """Record that the running slot is healthy; return false if the flash refused."""
     _end_limit()
     if not running or (trial()[0] != running and proven() == running and _number(running)):
         return True
@@ -90,7 +91,7 @@ def confirm() -> bool:
 
 
 def trial() -> "tuple[str, int]":
-    """The slot on trial, "" for none, and how many starts it has left."""
+    """Return the slot on trial, "" for none, and how many starts it has left."""
     words = _get("trial").split()
     if len(words) == 2 and words[0] in SLOTS and words[1].isdigit() and int(words[1]) <= STARTS:
         return words[0], int(words[1])
@@ -98,7 +99,7 @@ def trial() -> "tuple[str, int]":
 
 
 def proven() -> str:
-    """The whole slot that reported healthy last, or else any that is whole; "" for none."""
+    """Return the whole slot that reported healthy last, else any whole slot, "" for none."""
     found = ""
     for slot in SLOTS:
         if is_whole(slot) and (not found or _number(slot) > _number(found)):
@@ -107,7 +108,7 @@ def proven() -> str:
 
 
 def is_whole(slot: str) -> bool:
-    """Whether everything that belongs in the slot was written."""
+    """Return whether every file of the slot was written."""
     try:
         os.stat(slot + "/files")
     except OSError:
@@ -121,7 +122,7 @@ def _number(slot: str) -> int:
 
 
 def _limit_time() -> None:
-    """Restart the board when the time is over, on a port that has timers."""
+    """Restart the board after DEADLINE_MS, on a port that has timers."""
     global _timer
     import machine
 
@@ -140,7 +141,7 @@ def _end_limit() -> None:
 
 
 def _get(name: str) -> str:
-    """What the file holds; "" when it is missing, unreadable or no text."""
+    """Return the text of the file, "" when it is missing, unreadable or no text."""
     try:
         with open(name) as file:
             text: str = file.read(_TEXT_LIMIT)
@@ -150,7 +151,7 @@ def _get(name: str) -> str:
 
 
 def _put(name: str, text: str) -> bool:
-    """Give the file new content, all or nothing; false if the flash refused."""
+    """Give the file new content, all or nothing; return false if the flash refused."""
     try:
         with open(name + _TEMPORARY, "w") as file:
             file.write(text)
@@ -161,7 +162,7 @@ def _put(name: str, text: str) -> bool:
 
 
 def _remove(name: str) -> bool:
-    """Delete the file; false if there was none."""
+    """Delete the file; return false if there was none."""
     try:
         os.remove(name)
     except OSError:
@@ -169,7 +170,7 @@ def _remove(name: str) -> bool:
     return True
 
 
-# MicroPython runs this file first; main.py and the product meet it again as a module.
+# MicroPython runs this file first; main.py and the product import it again as a module.
 if __name__ == "__main__":
     import boot
 

@@ -1,4 +1,4 @@
-"""Local civil time: days since 2000-01-01, years 0..99 after 2000. Nothing here allocates."""
+"""Compute local civil dates: days since 2000-01-01, years 0..99 after 2000. Nothing allocates."""
 
 from micropython import const
 
@@ -7,7 +7,7 @@ _CYCLE_DAYS = const(1461)
 
 
 def day_number(year: int, month: int, day: int) -> int:
-    """Days since 2000-01-01; `month` 1..12, or 0 and 13 for those beside the year."""
+    """Return days since 2000-01-01; month 0 is December before, 13 is January after the year."""
     if month == 0:
         year -= 1
         month = 12
@@ -21,14 +21,14 @@ def day_number(year: int, month: int, day: int) -> int:
 
 
 def year_of(days: int) -> int:
-    """The year after 2000 that the day lies in."""
+    """Return the year, 0..99 after 2000, in which the day lies."""
     year = days // _CYCLE_DAYS * 4
     days %= _CYCLE_DAYS
     return year + (days - 1) // 365 if days > 365 else year
 
 
 def month_of(year: int, days: int) -> int:
-    """The month 1..12 of `year` that the day lies in."""
+    """Return the month 1..12 of `year` in which the day lies."""
     month = 12
     while day_number(year, month, 1) > days:
         month -= 1
@@ -36,11 +36,11 @@ def month_of(year: int, days: int) -> int:
 
 
 def mmdd_of(year: int, days: int) -> int:
-    """Month and day of the day, which lies in `year`: 1103 is November 3rd."""
+    """Return month * 100 + day of a day that lies in `year`: 1103 is November 3rd."""
     month = month_of(year, days)
     return month * 100 + days - day_number(year, month, 1) + 1
 
 
 def weekday_of(days: int) -> int:
-    """0 = Sunday, as meters count."""
+    """Return the weekday as meters count it: 0 is Sunday, 6 is Saturday."""
     return (days + 6) % 7

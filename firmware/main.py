@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Run until interrupted; 2 when the board cannot start, with why in one line.
+    """Run until interrupted, which returns 0.
 
-    3: what is on flash cannot be read. Nobody feeds the watchdog then, so the start is tried
-    again; the second lamp is lit until it succeeds.
+    Return 2 when the board cannot start, after one line that says why. Return 3 when the flash
+    cannot be read: the watchdog is not fed then, so the board restarts and tries again, with the
+    second lamp lit.
     """
     from concentrator import lamps, run
 
@@ -25,7 +26,7 @@ def main() -> int:
         print("dianka:", error)
         return 2
     try:
-        # Who started us from a slot wants to know that it works; a frozen product has no slots.
+        # boot.py started a slot and is told when the product works; frozen products have no slots.
         boot = sys.modules.get("boot")
         run.run(build(board), board, boot.confirm if boot else None)
     except KeyboardInterrupt:
@@ -38,7 +39,7 @@ def main() -> int:
 
 
 def build(board: "Board") -> "Stepper":
-    """The concentrator on `board`, with the board's own card reader if it has one."""
+    """Return the concentrator on `board`, with the board's own card reader if it has one."""
     from concentrator.app import App
 
     limit, rates = board.capacity

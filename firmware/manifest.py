@@ -1,22 +1,22 @@
-"""What is frozen into an image: the whole device side of the product but what LEFT_OUT names.
+"""Freeze the device side of the product into an image, without the files that LEFT_OUT names.
 
 MicroPython's build runs this file in its folder, with `module` already defined. `dianka flash` and
-tools/mpy.py read LEFT_OUT, so that a board gets the same files whichever way they come.
+tools/mpy.py read LEFT_OUT, so a board gets the same files on every way of installation.
 """
 
 import os
 
 LEFT_OUT = (
     "manifest.py",
-    # It stands beside the slots that `dianka flash` makes, and starts one of them.
+    # boot.py is installed beside the slots that `dianka flash` makes, and starts one of them.
     "boot.py",
-    # It is a process of a PC or a router, which needs no image.
+    # A process of a PC or a router needs no image.
     "boards/unix.py",
-    # What a PC does on a line of its own, see host/device/line.py.
+    # Only a PC uses these, on a line of its own: see host/device/line.py.
     "dlt645/long_read.py",
     "dlt645/recharge.py",
     "dlt645/speed.py",
-    # The receiver without a master, as tests and the fuzzer drive it.
+    # Tests and the fuzzer use the receiver without a master.
     "dlt645/frame.py",
 )
 

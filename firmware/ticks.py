@@ -1,6 +1,6 @@
-"""Millisecond ticks of 29 bits, so that every difference is a small int on 32-bit boards.
+"""Compute with millisecond ticks of 29 bits: every difference is a small int on 32-bit boards.
 
-They wrap after 6.2 days; two instants are comparable when less than 3.1 days lie between.
+Ticks wrap after 6.2 days. Two instants can be compared when less than 3.1 days lie between them.
 """
 
 from micropython import const
@@ -10,10 +10,10 @@ _HALF = const(0x10000000)
 
 
 def ticks_add(ticks: int, delta_ms: int) -> int:
-    """`ticks` moved by `delta_ms`, which may be negative."""
+    """Return `ticks` moved by `delta_ms`, which may be negative."""
     return (ticks + delta_ms) & TICKS_MASK
 
 
 def ticks_diff(later_ticks: int, earlier_ticks: int) -> int:
-    """Milliseconds from `earlier_ticks` to `later_ticks`; negative when the order is reversed."""
+    """Return the ms from `earlier_ticks` to `later_ticks`, negative if the order is reversed."""
     return ((later_ticks - earlier_ticks + _HALF) & TICKS_MASK) - _HALF
