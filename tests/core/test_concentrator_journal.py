@@ -533,6 +533,21 @@ def test_groups_hand_out_every_number_and_say_what_is_missing() -> None:
     equal(missing, len(groups[0][2]) + len(groups[3][2]))
 
 
+def test_a_record_is_found_whatever_was_asked_for_before() -> None:
+    """Each question leaves the reader somewhere: behind the last item of a group, for one."""
+    world = World()
+    world.write(2 * SEGMENT_RECORDS)
+    last = world.journal.durable_seq
+    groups = [group[2] for name in (0, 1) for group in world.groups(world.segment(name))]
+    buf = bytearray(packing.GROUP_LIMIT)
+    for asked in groups:
+        for wanted in (1, asked[0], asked[-1], min(asked[-1] + 1, last), last):
+            check(world.journal.group_into(asked[0], buf, 0, len(buf)) > 0)
+            check(world.reads(wanted), (asked, wanted))
+            check(world.journal.find_before(world.marks[asked[-1]] % 7, asked[-1] + 1, 1) > 0)
+            check(world.reads(wanted), (asked, wanted))
+
+
 def test_a_flash_that_is_not_listed_starts_nothing() -> None:
     world = World()
     world.storage.look_fails = world.storage.looks + 1

@@ -153,7 +153,7 @@ class Segments:
             more = self.next_group(end_seq)
         else:
             more = True
-            if seq < reader.seq:
+            if seq < reader.seq or reader.kind < GAP:
                 reader.rewind()
         while more:
             while reader.next_seq <= seq and reader.look() >= GAP:
