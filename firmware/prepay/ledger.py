@@ -373,7 +373,8 @@ class Ledger:
             self.fault_value = value_wh
             self.fault_limit = old_wh
             if delta_wh > limit_wh:
-                return BACK if value_wh < old_wh else TOO_MUCH
+                back = value_wh < old_wh or delta_wh > _DELTA_LIMIT_WH
+                return BACK if back else TOO_MUCH
             if self.flags[index] & SCALED:
                 delta_wh *= self.multiplier[index]
                 if delta_wh > NO_LIMIT:
@@ -776,6 +777,12 @@ def difference_fen(one_fen: int, other_fen: int) -> int:
     if -MONEY_LIMIT_FEN <= fen <= MONEY_LIMIT_FEN:
         return fen
     return (fen + _HALF_FEN) % _TURN_FEN - _HALF_FEN
+
+
+def difference_wh(one_wh: int, other_wh: int) -> int:
+    """By how much a register is above another one, also where one has passed its last digit."""
+    wh = (one_wh - other_wh) % REGISTER_MODULUS_WH
+    return wh if wh <= _DELTA_LIMIT_WH else wh - REGISTER_MODULUS_WH
 
 
 def _settles(old_t2000: int, new_t2000: int) -> bool:

@@ -28,6 +28,14 @@ _DAY = timedelta(days=1)
 _SHORTEST_MONTH = timedelta(days=28, seconds=-1)
 
 
+def continues(registers_wh: Sequence[int], before_wh: Sequence[int]) -> bool:
+    """Whether no register is below an earlier one, also where it has passed its last digit."""
+    return all(
+        (new - old) % REGISTER_MODULUS_WH <= REGISTER_MODULUS_WH // 2
+        for new, old in zip(registers_wh, before_wh, strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class Line:
     """Energy at one price, or (`rate` None) standing charges; `start` is when its share began.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 
-from host.billing.pricing import Account, HouseholdError, Line, Period, Span
+from host.billing.pricing import Account, HouseholdError, Line, Period, Span, continues
 from host.frames.faults import RESUMED_FROM, fault_text
 from host.frames.record import Record, RecordKind
 from host.frames.tariff import build, image_name
@@ -193,11 +193,7 @@ class Explainer:
         correction, self._correction = self._correction, None
         fields, returned_fen = record.fields, correction.fields["amount_fen"] if correction else 0
         returned_yuan = Fraction(returned_fen, 100)
-        fits = [
-            one
-            for one in self._before[:-1]
-            if all(old <= new for old, new in zip(one.registers_wh, registers_wh, strict=False))
-        ]
+        fits = [one for one in self._before[:-1] if continues(registers_wh, one.registers_wh)]
         debit_yuan = _debit_yuan(fields, self._debit_yuan)
         if not fits:
             place = f"record {record.seq}, {moment_of(record)}"

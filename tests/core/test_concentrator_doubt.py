@@ -174,6 +174,30 @@ def test_a_correction_is_exact_across_tiers_residues_and_top_ups() -> None:
         check(one.ledger.debit_fen[INDEX] >= other.ledger.debit_fen[INDEX])
 
 
+def test_what_was_charged_past_the_last_digit_of_a_register_goes_back() -> None:
+    """The spike takes the register past 999,999.99 kWh, so that the truth looks far ahead."""
+    modulus_wh = outcomes.REGISTER_MODULUS_WH
+    for first_wh, after_wh in ((modulus_wh - 1000, 300), (modulus_wh - 1000, 1500), (0, 1500)):
+        station = Station()
+        station.pay(10000)
+        station.values[0] = first_wh
+        check(station.books.resume(INDEX, array("i", (first_wh, first_wh))))
+        spoilt_wh = (first_wh + 2000) % modulus_wh
+        true_wh = (first_wh + after_wh) % modulus_wh
+        for wh, expected in (
+            (spoilt_wh, outcomes.CHARGED),
+            (true_wh, DOUBTED),
+            (true_wh, outcomes.CHARGED),
+        ):
+            station.wait(900 if expected == DOUBTED else 0)
+            station.values[0] = wh
+            outcome = station.books.take_reading(INDEX, station.values, 1, 0xFFFF)
+            equal(outcome, expected, (first_wh, wh))
+        equal(10000 - station.balance_fen, after_wh // FEN_WH, (first_wh, after_wh))
+        correction = station.records(record.CORRECTION)[0]
+        equal(u32_at(correction, PAYLOAD + 28), 2000 - after_wh)
+
+
 def test_a_register_lower_than_what_was_charged_is_no_correction() -> None:
     """What an earlier reading said was charged rightly: nobody gets more back than that."""
     bench, spoiler = opened()

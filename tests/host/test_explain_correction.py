@@ -20,6 +20,7 @@ from concentrator.books.doubt import DOUBTED
 from prepay.ledger import CHARGED
 from test_concentrator_books import INDEX, Station
 
+from host.billing.pricing import REGISTER_MODULUS_WH
 from host.billing.statement import Entry, Explainer, Statement
 from host.frames.record import parse
 from host.frames.tariff import build, read
@@ -93,6 +94,21 @@ def test_a_correction_is_recomputed(spike_wh: int, pays: bool, after_s: int) -> 
     debit_fen = ledger.debit_fen[INDEX]
     assert last.balance_yuan is not None
     assert last.balance_yuan * 100 // 1 <= ledger.credit_fen[INDEX] - debit_fen
+
+
+def test_a_correction_across_the_last_digit_of_a_register_is_recomputed() -> None:
+    device = Device()
+    station = device.station
+    station.values[0] = REGISTER_MODULUS_WH - 1000
+    assert station.books.resume(INDEX, array("i", [station.values[0]]))
+    assert device.read(100) == CHARGED
+    assert device.read(2000 - REGISTER_MODULUS_WH) == CHARGED
+    assert device.read(REGISTER_MODULUS_WH - 1800) == CHARGED
+    assert device.read(1900 - REGISTER_MODULUS_WH) == CHARGED
+
+    assert device.statement().differences == []
+    assert len(device.corrections()) == 1
+    assert station.ledger.used_wh[INDEX] == 2200
 
 
 def test_registers_that_were_told_charge_nothing() -> None:

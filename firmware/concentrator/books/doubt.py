@@ -240,7 +240,7 @@ class Doubt(Supply):
         """Whether no register of the reading at hand is below those of the READING in `buf`."""
         record.reading_at(buf, 0, before_wh)
         for register in range(record.REGISTERS):
-            if self._registers_wh[register] < before_wh[register]:
+            if outcomes.difference_wh(self._registers_wh[register], before_wh[register]) < 0:
                 return False
         return True
 
@@ -260,7 +260,8 @@ class Doubt(Supply):
         energy_wh = 0
         at = index * ledger.rates_limit
         for register in range(min(ledger.rates_limit, record.REGISTERS)):
-            energy_wh += ledger.registers_wh[at + register] - self._registers_wh[register]
+            charged_wh = ledger.registers_wh[at + register]
+            energy_wh += outcomes.difference_wh(charged_wh, self._registers_wh[register])
         fields = (
             ledger.returned_fen,
             ledger.credited_fen(index, ledger.returned_fen),

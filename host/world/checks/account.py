@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from host.billing.pricing import Account as Pricing
+from host.billing.pricing import continues
 from host.frames.record import Record
 from host.frames.tariff_terms import TariffFile
 from host.units import to_datetime, to_t2000
@@ -167,11 +168,7 @@ class Account:
 
     def _go_back(self, one: Record, registers_wh: list[int]) -> Pricing:
         """Be what the account was before registers that were too high."""
-        fits = [
-            before
-            for before in self.before[:-1]
-            if all(old <= new for old, new in zip(before.registers_wh, registers_wh, strict=True))
-        ]
+        fits = [one for one in self.before[:-1] if continues(registers_wh, one.registers_wh)]
         if not fits or self.correction is None:
             raise Violation("money", f"record {one.seq} corrects to before all that was charged")
         self.before = []
