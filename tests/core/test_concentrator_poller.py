@@ -289,6 +289,32 @@ def test_while_the_time_is_not_known_all_meters_are_asked_for_it_and_nothing_els
         equal(bench.books.readings, 3)
 
 
+def test_a_meter_that_was_never_found_tells_the_time_as_well() -> None:
+    """Without a clock it is searched for first: else neither would ever be known."""
+    meters = [Meter(number, *kind) for number, kind in enumerate(((2007, 9600), (1997, 1200)))]
+    bench = Bench(meters, record.STANDARD_AUTO)
+    bench.books.t2000 = -1
+    bench.meters_t2000 = NOW
+    bench.wire.meters = []
+    bench.rest()
+    asked = len(bench.wire.asked)
+    bench.ticks = (bench.ticks + 5000) & TICKS_MASK
+    bench.rest()
+    equal(len(bench.wire.asked), asked, "not yet again")
+    equal((bench.books.registry.unknown, bench.clocks.rounds), (2, 1))
+    bench.wire.meters = meters
+    for _ in range(4):
+        bench.ticks = (bench.ticks + 10000) & TICKS_MASK
+        bench.rest()
+    equal(bench.books.registry.unknown, 0)
+    bench.ticks = (bench.ticks + 60000) & TICKS_MASK
+    bench.rest()
+    equal((bench.clocks.heard, bench.books.readings), ([NOW, NOW], 0))
+    bench.books.t2000 = NOW
+    bench.rest()
+    check(bench.books.readings >= 2)
+
+
 def relay(bench: Bench, desired: int) -> "list[tuple[int, int]]":
     """Order a relay and see what comes of it."""
     bench.books.registry.set_relay(0, RELAY_LOOK | desired)

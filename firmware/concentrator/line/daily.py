@@ -9,7 +9,8 @@ our own clock that is doubtful: then nothing is set.
 
 All of it happens between ten past and ten to, far from midnight and from a whole hour.
 
-While our own time is not known, all meters are asked for theirs, again and again.
+While our own time is not known, all meters are asked for theirs, again and again, and those whose
+standard is not known either are searched for.
 Spec: DL/T 645-2007 0400010C, 04000101, 04000102, 08H; 1997 C010, C011, 08H.
 """
 
@@ -23,6 +24,7 @@ from concentrator.line.items import ITEMS
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from concentrator.line.identify import Identify
     from concentrator.line.meters import LineMeters
     from concentrator.timekeeper import Timekeeper
 
@@ -64,13 +66,16 @@ class Daily:
     wrong       clocks reported as wrong since the start; `sets` broadcasts sent
     """
 
-    def __init__(self, line_meters: "LineMeters", timekeeper: "Timekeeper") -> None:
+    def __init__(
+        self, line_meters: "LineMeters", timekeeper: "Timekeeper", identify: "Identify"
+    ) -> None:
         self.job = line_meters.master
         self.limit_s = 10
         self.wrong = 0
         self.sets = 0
         self._line_meters = line_meters
         self._timekeeper = timekeeper
+        self._identify = identify
         self._sought_ticks = _AT_ONCE
         self._day = -1
         self._phase = _OVER
@@ -151,6 +156,7 @@ class Daily:
             if self._sought_ticks != _AT_ONCE and waited_ms < _SEEK_AGAIN_MS:
                 return False
             self._begin(_SEEK)
+            self._identify.begin(now_ticks // _SEEK_AGAIN_MS)
         if self._find():
             self._line_meters.start_read(self._index, self._identifier(), now_ticks)
             return True

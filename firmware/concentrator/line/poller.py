@@ -5,7 +5,7 @@
     daily freezes, from 00:05 on | clocks and other items, once a day
 
 While the time is not known, the meters are asked for it, and for nothing else but what a
-technician or a relay command asks.
+technician or a relay command asks, or the search for a new meter.
 
 What stands first is asked first. Nothing starves: a technician, relays and a search leave every
 other turn to the rest, and where registers fill the whole interval, one turn in nine is left to
@@ -69,7 +69,7 @@ class Poller:
         self.freeze = Freeze(line_meters)
         self.readings = Readings(line_meters, self.freeze, self.relays, self.identify)
         self.freezes = Freezes(line_meters, self.freeze)
-        self.daily = Daily(line_meters, timekeeper)
+        self.daily = Daily(line_meters, timekeeper, self.identify)
         self._channel = channel
         self._baud = _FIRST_BAUD
         self._chunk = bytearray(_LINE_CHUNK_SIZE)
@@ -182,6 +182,8 @@ class Poller:
                 return self.identify
         elif self.daily.ask(now_ticks):
             return self.daily
+        elif self.identify.ask(now_ticks):
+            return self.identify
         return None
 
     def _rest(self, now_ticks: int) -> "Task | None":
