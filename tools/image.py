@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.flash.product import lean, left_out
+from host.flash.lean import lean
+from host.flash.product import ProductError, lean_text, left_out, numbers
 from tools.debian import FetchError, PrivateApt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,9 +198,10 @@ def _write_firmware(folder: Path) -> Path:
     """Write what is frozen of the firmware, made lean, into `folder`; return its manifest."""
     target = folder / "firmware"
     names = {path.relative_to(FIRMWARE) for path in FIRMWARE.rglob("*.py")}
+    known = numbers(FIRMWARE)
     for name in sorted(names):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        _write_if_new(target / name, lean((FIRMWARE / name).read_text("utf-8")))
+        _write_if_new(target / name, lean_text(FIRMWARE / name, FIRMWARE, known))
     for path in target.rglob("*.py"):
         if path.relative_to(target) not in names:
             path.unlink()
@@ -209,16 +211,21 @@ def _write_firmware(folder: Path) -> Path:
 def _write_test_manifest(folder: Path, manifest: Path) -> Path:
     """Write a manifest into `folder`: all of `manifest` and the tests of a board; return it.
 
-    What only a PC uses of the protocol is tested there as well.
+    What only a PC uses of the protocol is tested there as well. The numbers of the firmware are
+    in place in the tests too, as their names are gone.
     """
+    known = numbers(FIRMWARE)
     text = f'include("{manifest}")\n'
     for name in left_out(FIRMWARE):
         if name.startswith("dlt645/"):
             text += f'module("{name}", base_path="{manifest.parent}")\n'
+    target = folder / "tests"
+    target.mkdir(exist_ok=True)
     for tests in (ROOT / "tests" / "core", ROOT / "tests" / "emulated"):
         for path in sorted(tests.glob("*.py")):
             if path.name != "conftest.py":
-                text += f'module("{path.name}", base_path="{tests}", opt=0)\n'
+                _write_if_new(target / path.name, lean(path.read_text("utf-8"), known))
+                text += f'module("{path.name}", base_path="{target}", opt=0)\n'
     _write_if_new(folder / "test_manifest.py", text)
     return folder / "test_manifest.py"
 
@@ -275,7 +282,7 @@ def main(arguments: list[str]) -> int:
             image = build_emulated(not options.no_float, options.tests, mpy_dir)
         else:
             image = build_board(options.board, mpy_dir, options.port_board)
-    except (ImageError, FetchError) as error:
+    except (ImageError, FetchError, ProductError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1
     print(image)

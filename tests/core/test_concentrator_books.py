@@ -11,7 +11,7 @@ from card_world import ACCOUNT, METER
 from civil import day_number
 from concentrator.books import registry as meters
 from concentrator.books.books import Books
-from concentrator.books.charging import REFUSED, STATUS_UNKNOWN
+from concentrator.books.charging import REFUSED
 from concentrator.books.registry import Registry
 from concentrator.books.tariffs import Tariffs, file_name, name_of
 from concentrator.storage.journal import RESERVE_BLOCKS, Journal
@@ -22,7 +22,7 @@ from prepay.ledger import CHARGED, FIRST, Ledger
 from prepay.policy import Policy
 from tariff_images import ENDLESS, YEARLY, image, ladder, terms
 from uplink import record
-from uplink.record import PAYLOAD, RECORD_SIZE, u32_at
+from uplink.record import PAYLOAD, RECORD_SIZE, STATUS_UNKNOWN, u32_at
 
 INDEX = 0
 HOUR_S = 3600

@@ -1,13 +1,20 @@
-"""Goal: a board gets the firmware without what type checkers alone read, and nothing else goes.
+"""Goal: a board gets the firmware without what type checkers alone read, with the numbers in place
+of their names, and nothing else goes.
 
-Method: texts with each case; then every module of the firmware, compared by its syntax tree.
+Method: texts with each case; then every module of the firmware, compared by its syntax tree, and
+each name that is left looked up. The emulated board runs all of it.
 """
 
 import ast
+import builtins
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import pytest
 
-from host.flash import product
+from host.flash import lean, product
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 CASES = [
     (
@@ -36,7 +43,117 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "left"), CASES)
 def test_what_is_left(text: str, left: str) -> None:
-    assert product.lean(text) == left
+    assert lean.lean(text) == left
+
+
+CODES = """\
+from micropython import const
+
+GOOD = const(0)
+BAD = const(-1)
+_SPAN = const(4)
+LAST = const(GOOD + 2 * _SPAN)
+BIG = 1 << 30
+NAMES = ("good", "bad")
+COUNT = len(NAMES)
+twice = 0
+
+
+def name(code):
+    return NAMES[code] if code < LAST else GOOD
+"""
+CODES_LEFT = """\
+
+
+
+
+
+
+BIG = 1 << 30
+NAMES = ("good", "bad")
+COUNT = len(NAMES)
+twice = 0
+
+
+def name(code):
+    return NAMES[code] if code < 8 else 0
+"""
+NUMBERS = lean.numbers_of(
+    {
+        "room.codes": CODES,
+        "limits": "from room import codes\nMOST = codes.LAST\n",
+        "later": "COUNT = 1\nCOUNT = 2\n",
+        "broken": "def f(:\n",
+    }
+)
+
+PLACES = [
+    ("room.codes", CODES, CODES_LEFT),
+    # By its module, by its name, by another name, of a module imported whole.
+    ("", "from room import codes\nprint(codes.BAD, codes.LAST)\n", "\nprint((-1), 8)\n"),
+    (
+        "",
+        "from room.codes import BAD as X, name\nprint(X)\n",
+        "from room.codes import name\nprint((-1))\n",
+    ),
+    ("", "import limits\nprint(limits.MOST)\n", "import limits\nprint(8)\n"),
+    ("", "import room.codes\nprint(room.codes.BAD)\n", "import room.codes\nprint((-1))\n"),
+    # What else a module is used for stays, and so does its import.
+    (
+        "",
+        "from room import codes\nprint(codes.name(codes.GOOD))\n",
+        "from room import codes\nprint(codes.name(0))\n",
+    ),
+    ("", "from room import codes\n", "from room import codes\n"),
+    (
+        "",
+        "from room import codes\nprint(codes.BIG)\n",
+        "from room import codes\nprint(codes.BIG)\n",
+    ),
+    # Every line stays in its place.
+    (
+        "",
+        "from room.codes import (\n    BAD,\n    GOOD,\n)\nprint(BAD)\n",
+        "\n\n\n\nprint((-1))\n",
+    ),
+    ("", "def f():\n    from room.codes import BAD\n", "def f():\n    pass\n"),
+    # A name that a function gives a meaning of its own is another.
+    (
+        "",
+        "from room import codes\ndef f(codes):\n    return codes.BAD\nprint(codes.BAD)\n",
+        "\ndef f(codes):\n    return codes.BAD\nprint((-1))\n",
+    ),
+    (
+        "",
+        "from room.codes import BAD\ndef f(x=BAD):\n    BAD = x\n    return BAD\n",
+        "\ndef f(x=(-1)):\n    BAD = x\n    return BAD\n",
+    ),
+    (
+        "",
+        "# Größe\nfrom room import codes\nprint('ß', codes.BAD)\n",
+        "# Größe\n\nprint('ß', (-1))\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "text", "left"), PLACES)
+def test_numbers_take_the_place_of_their_names(module: str, text: str, left: str) -> None:
+    assert lean.lean(text, NUMBERS, module) == left
+
+
+def test_what_is_a_number() -> None:
+    assert NUMBERS == {
+        "room.codes": {"GOOD": 0, "BAD": -1, "_SPAN": 4, "LAST": 8},
+        "limits": {"MOST": 8},
+        "later": {},
+    }
+
+
+def test_a_number_that_does_not_fit_its_place_is_refused() -> None:
+    split = "from room import codes\nprint(\n    codes\n    .BAD\n)\n"
+
+    with pytest.raises(lean.LeanError, match=r"line 3: codes\.BAD is not in one piece"):
+        lean.lean(split, NUMBERS)
 
 
 def test_the_firmware_loses_nothing_that_a_board_runs() -> None:
@@ -45,7 +162,7 @@ def test_the_firmware_loses_nothing_that_a_board_runs() -> None:
     spared = 0
     for path in paths:
         text = path.read_text("utf-8")
-        left = product.lean(text)
+        left = lean.lean(text)
         assert left.count("\n") == text.count("\n"), path
         kept = [ast.unparse(node) for node in ast.parse(left).body]
         gone = [one for node in ast.parse(text).body if (one := ast.unparse(node)) not in kept]
@@ -54,3 +171,74 @@ def test_the_firmware_loses_nothing_that_a_board_runs() -> None:
         spared += "TYPE_CHECKING" in text and "TYPE_CHECKING" not in left
 
     assert spared > len(paths) // 2
+
+
+# Its compiler knows const and types of pointers, its build the function of manifests.
+_OF_MICROPYTHON = {"const", "ptr8", "ptr32", "module"}
+
+
+def test_no_name_that_is_left_has_lost_its_meaning() -> None:
+    folder = product.firmware()
+    numbers = product.numbers(folder)
+    trees = {}
+    for path in sorted(folder.rglob("*.py")):
+        place = path.relative_to(folder).with_suffix("")
+        left = product.lean_text(path, folder, numbers)
+        assert left.count("\n") == path.read_text("utf-8").count("\n"), path
+        trees[".".join(place.parts).removesuffix(".__init__")] = ast.parse(left)
+    given = {module: _given(tree) for module, tree in trees.items()}
+    for module, tree in trees.items():
+        assert not given[module] & numbers[module].keys(), module
+        known = given[module] | set(dir(builtins)) | _OF_MICROPYTHON
+        unread = set(_annotations(tree))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node not in unread:
+                assert node.id in known, (module, node.lineno, node.id)
+    # Tests on a board have the numbers in place too.
+    for path in sorted((*ROOT.glob("tests/core/*.py"), *ROOT.glob("tests/emulated/*.py"))):
+        trees[path.name] = ast.parse(lean.lean(path.read_text("utf-8"), numbers))
+    for place, tree in trees.items():
+        for line, module, name in _asked(tree, given):
+            inner = f"{module}.{name}"
+            assert name in given[module] or inner in given, (place, line, inner)
+
+
+def _asked(tree: ast.Module, modules: Collection[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield line, module and name of what a program asks of one of the modules."""
+    named = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in modules:
+            for one in node.names:
+                inner = f"{node.module}.{one.name}"
+                named[one.asname or one.name] = inner
+                yield node.lineno, node.module, one.name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = named.get(node.value.id, "")
+            if module in modules and node.attr.isupper():
+                yield node.lineno, module, node.attr
+
+
+def _given(tree: ast.Module) -> set[str]:
+    """The names that a program gives a meaning."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names.update((one.asname or one.name).partition(".")[0] for one in node.names)
+    return names
+
+
+def _annotations(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the parts of all annotations, which MicroPython never looks up."""
+    for node in ast.walk(tree):
+        annotation = getattr(node, "annotation", None) or getattr(node, "returns", None)
+        if annotation:
+            yield from ast.walk(annotation)
