@@ -1,1 +1,1 @@
-"""Hashes, ciphers and MACs, without IO: what the ports of MicroPython lack or hide."""
+"""Hashes, ciphers and MACs that some ports of MicroPython lack."""

@@ -1,6 +1,8 @@
-"""The AES-128 block cipher, encryption only, for boards whose MicroPython has no `cryptolib`.
+"""Encrypt blocks with AES-128, for boards whose MicroPython has no `cryptolib`.
 
-Spec: FIPS 197. A block is a table of four columns of four bytes, column after column.
+A block is a table of four columns of four bytes, column after column.
+
+Spec: FIPS 197.
 """
 
 from micropython import const
@@ -9,7 +11,7 @@ _BLOCK = const(16)
 _KEYS_SIZE = const(176)
 _POLYNOMIAL = const(0x11B)
 _TOP = const(0x80)
-# As bytes it stays in flash.
+# A bytes object stays in flash.
 _SBOX = (
     b"\x63\x7c\x77\x7b\xf2\x6b\x6f\xc5\x30\x01\x67\x2b\xfe\xd7\xab\x76"
     b"\xca\x82\xc9\x7d\xfa\x59\x47\xf0\xad\xd4\xa2\xaf\x9c\xa4\x72\xc0"
@@ -31,7 +33,7 @@ _SBOX = (
 
 
 class Aes:
-    """One key of 16 bytes, expanded once."""
+    """AES-128 with one key of 16 bytes, which is expanded once."""
 
     def __init__(self, key: "bytes | bytearray") -> None:
         keys = self._round_keys = bytearray(_KEYS_SIZE)
@@ -42,7 +44,8 @@ class Aes:
             for row in range(4):
                 keys[at + row] = keys[at - _BLOCK + row] ^ keys[at - 4 + row]
             if at % _BLOCK == 0:
-                # The first word of each round's key: the one before is turned and substituted.
+                # The first word of each round's key comes from the last word of the round before,
+                # rotated and substituted.
                 for row in range(4):
                     byte = _SBOX[keys[at - 4 + (row + 1) % 4]]
                     keys[at + row] = keys[at - _BLOCK + row] ^ byte
@@ -56,7 +59,7 @@ class Aes:
         for place in range(_BLOCK):
             block[place] ^= keys[place]
         for start in range(_BLOCK, _KEYS_SIZE, _BLOCK):
-            # Each row is turned left by its number, so the next byte is five places on.
+            # Each row is rotated left by its number, so the next byte is five places on.
             for place in range(_BLOCK):
                 state[place] = _SBOX[block[5 * place % _BLOCK]]
             if start < _KEYS_SIZE - _BLOCK:
@@ -66,7 +69,7 @@ class Aes:
 
 
 def _mix(state: bytearray) -> None:
-    """Multiply each column by the matrix of the cipher."""
+    """Multiply each column by the cipher's matrix. Spec: FIPS 197, MixColumns."""
     for column in range(0, _BLOCK, 4):
         first = state[column]
         whole = first ^ state[column + 1] ^ state[column + 2] ^ state[column + 3]
@@ -76,5 +79,5 @@ def _mix(state: bytearray) -> None:
 
 
 def _double(byte: int) -> int:
-    """Multiply by x in GF(2**8)."""
+    """Return `byte` multiplied by x in GF(2**8)."""
     return byte << 1 if byte < _TOP else byte << 1 ^ _POLYNOMIAL

@@ -1,7 +1,8 @@
-"""CMAC under AES or SM4: suites 2 and 3 of cards.
+"""Calculate the CMAC with AES or SM4, suites 2 and 3 of cards.
 
-AES is that of `cryptolib` where the port has it, else that of crypto/aes.py; SM4 is crypto/sm4.py.
-An image may leave either file out: a board without the cipher has no such suite.
+AES comes from `cryptolib` if the port has it, else from crypto/aes.py; SM4 comes from
+crypto/sm4.py. An image may omit either file, and then the board lacks that suite.
+
 Spec: NIST SP 800-38B, RFC 4493.
 """
 
@@ -29,7 +30,7 @@ _ECB = const(1)
 
 
 class _Aes:
-    """The port's own: quicker than ours."""
+    """AES of the port, which is faster than crypto/aes.py."""
 
     def __init__(self, key: "bytes | bytearray") -> None:
         from cryptolib import aes
@@ -41,7 +42,7 @@ class _Aes:
 
 
 def cipher_of(suite: int, key: "bytes | bytearray") -> "Cipher | None":
-    """The cipher of `suite` with a key of 16 bytes; None where the board has none."""
+    """Return the cipher of `suite` with a key of 16 bytes, None if the board lacks it."""
     try:
         if suite == SUITE_AES_CMAC:
             try:
@@ -62,9 +63,10 @@ def cipher_of(suite: int, key: "bytes | bytearray") -> "Cipher | None":
 def cmac_into(
     cipher: "Cipher", message: "bytes | bytearray", out: bytearray
 ) -> "Generator[None, None, None]":
-    """Put the CMAC of `message` into `out`, as many bytes as `out` has, at most 16.
+    """Write the first bytes of the CMAC of `message` into `out`: its size, at most 16.
 
-    Yields after each block: a block of our own ciphers costs 700,000 instructions.
+    It yields after each block, because a block of crypto/aes.py or sm4.py costs 700,000
+    instructions.
     """
     key = bytearray(_BLOCK)
     cipher.encrypt_into(key)
@@ -92,7 +94,7 @@ def cmac_into(
 
 
 def _double(block: bytearray) -> None:
-    """Multiply by x in GF(2**128)."""
+    """Multiply `block` by x in GF(2**128), in place."""
     carry = 0
     for index in range(_BLOCK - 1, -1, -1):
         byte = block[index] << 1 | carry

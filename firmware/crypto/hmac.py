@@ -1,7 +1,9 @@
-"""HMAC-SHA256 for cards and the uplink, on the `hashlib` every port has.
+"""Calculate HMAC-SHA256 for cards and the uplink, with the `hashlib` that every port has.
 
-A message authentication costs two hash objects and two digests on the heap: once for a card or a
-batch, never in a receive path. Spec: RFC 2104, FIPS 180-4.
+Each message costs two hash objects and two digests on the heap: once for a card or a batch, never
+in a receive path.
+
+Spec: RFC 2104, FIPS 180-4.
 """
 
 from hashlib import sha256
@@ -15,7 +17,7 @@ _OUTER = const(0x5C)
 
 
 class Hmac:
-    """One key, prepared once: `digest_into` for each message. The key itself is not kept."""
+    """HMAC-SHA256 with one key, which is prepared once and not kept itself."""
 
     def __init__(self, key: "bytes | bytearray") -> None:
         short = sha256(key).digest() if len(key) > _HASH_BLOCK_SIZE else key
@@ -33,7 +35,7 @@ class Hmac:
         size: int,
         out: "bytearray | memoryview",
     ) -> None:
-        """Put HMAC(prefix + message[:size]) into `out`, as many bytes as `out` has, at most 32."""
+        """Fill `out` with the first bytes, at most 32, of HMAC(prefix + message[:size])."""
         inner = sha256(self._inner)
         inner.update(prefix)
         inner.update(memoryview(message)[:size])
@@ -51,7 +53,7 @@ def same(
     right_offset: int,
     size: int,
 ) -> bool:
-    """Compare `size` bytes in a time that does not tell where they differ."""
+    """Return whether `size` bytes are equal, in a time that does not depend on them."""
     difference = 0
     for index in range(size):
         difference |= left[left_offset + index] ^ right[right_offset + index]

@@ -1,4 +1,4 @@
-"""The SM4 block cipher, encryption only, for boards whose cards use the suite SM4-CMAC.
+"""Encrypt blocks with SM4, for boards whose cards use the suite SM4-CMAC.
 
 Spec: GB/T 32907-2016.
 """
@@ -11,7 +11,7 @@ from micropython import const
 _ROUNDS = const(32)
 _MASK = const(0xFFFFFFFF)
 _FK = (0xA3B1BAC6, 0x56AA3350, 0x677D9197, 0xB27022DC)
-# As bytes it stays in flash.
+# A bytes object stays in flash.
 _SBOX = (
     b"\xd6\x90\xe9\xfe\xcc\xe1\x3d\xb7\x16\xb6\x14\xc2\x28\xfb\x2c\x05"
     b"\x2b\x67\x9a\x76\x2a\xbe\x04\xc3\xaa\x44\x13\x26\x49\x86\x06\x99"
@@ -33,7 +33,7 @@ _SBOX = (
 
 
 class Sm4:
-    """One key of 16 bytes, expanded once."""
+    """SM4 with one key of 16 bytes, which is expanded once."""
 
     def __init__(self, key: "bytes | bytearray") -> None:
         self._round_keys = array("I", bytes(4 * _ROUNDS))
