@@ -1,7 +1,7 @@
-"""Outcomes of the operations of a card reader, which is a `Carrier` of ports.py.
+"""Name the outcomes of a card reader's operations; a reader is a `Carrier` of ports.py.
 
-A card is 256 bytes of memory or more, the first 32 of which belong to the chip. A reader never
-waits: an operation is started and polled. One is on its way at a time.
+A card has 256 bytes of memory or more, of which the first 32 belong to the chip. A reader never
+waits: an operation is started and then polled, one at a time.
 """
 
 from micropython import const
@@ -10,6 +10,6 @@ from micropython import const
 IDLE = const(0)
 BUSY = const(1)
 OK = const(2)
-FAILED = const(3)  # no answer, a wrong one, or the card is gone
+FAILED = const(3)  # the card gave no answer or a wrong one, or is gone
 
 UID_SIZE = const(8)

@@ -1,8 +1,8 @@
-"""Results of an inserted card, one byte each: shown, noted in CARD records, written on the card.
+"""Number the results of an inserted card: shown, kept in CARD records and written on the card.
 
-Numbers up to 21 are those card meters have in common. A meter shows the family: Err-31 device,
-Err-32 card not genuine, Err-33 not for this place, Err-34 content, Err-35 contact, Err-36 limit.
-Words for people, and what to do next, are in host/frames/card_results.csv.
+The numbers up to 21 are common to card meters. A meter shows the family: Err-31 device, Err-32
+card not genuine, Err-33 not for this place, Err-34 content, Err-35 contact, Err-36 limit. The
+words for people, with the next step, are in host/frames/card_results.csv.
 """
 
 from micropython import const
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from array import array
 
 OK = const(0)
-COMPLETED = const(1)  # credited before, or no money to credit: the card is marked now
+COMPLETED = const(1)  # credited earlier, or no money to credit: the card is marked now
 
 # Err-31
 STORAGE = const(2)
@@ -41,7 +41,7 @@ EXPIRED = const(26)
 BOOKS_BEHIND = const(27)
 NO_TARIFF = const(31)
 OTHER_CARD = const(33)  # the newest order came with another card, or with another amount
-NO_STANDING = const(34)  # nobody has told what the account bought before
+NO_STANDING = const(34)  # the account's earlier purchases are unknown here
 # Err-35
 COMMUNICATION = const(19)
 PULLED = const(20)
@@ -51,8 +51,8 @@ HOARDING = const(21)
 OVERFLOW = const(30)
 NOT_COVERED = const(32)  # a refund of more than there is
 
-# Places in the counts of cards that are not genuine: all since an operator's card set it to 0,
-# and those in a row.
+# Places in the counts of cards that are not genuine: all of them since an operator's card cleared
+# the count, and those in a row.
 ILLEGAL = const(0)
 IN_A_ROW = const(1)
 
@@ -60,11 +60,11 @@ _U16_LIMIT = const(0xFFFF)
 
 
 def is_illegal(code: int) -> bool:
-    """Whether a card with this result counts as one that is not genuine."""
+    """Return whether a card with this result counts as not genuine."""
     return code in (KEY_VERSION, MAC, SERIAL)
 
 
 def count_illegal(counts: "array[int]") -> None:
-    """Count one of them."""
+    """Count one card that is not genuine."""
     for place in (ILLEGAL, IN_A_ROW):
         counts[place] = min(counts[place] + 1, _U16_LIMIT)

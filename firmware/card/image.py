@@ -1,4 +1,4 @@
-"""The image on a card, 224 bytes from byte 32 of its memory on: what was sold, what became of it.
+"""Read and write the image on a card: 224 bytes from byte 32 of its memory on.
 
       0  magic 2, version 1, suite 1, kind 1, key version 1, flags 1, 0
       8  district 4, account 6, meter 6, uid 8
@@ -8,13 +8,16 @@
          of a key card: new version 1, 0 0 0, new key 16, wrapped, 0 ..
      80  MAC 8 over 0..79
      88  marker 1, code 1, state 1, relay 1, order 4, balance_fen 4, credit_fen 4, overdraft_fen 4,
-         used_wh 4, tier 1, rates 1, illegal cards 2, rates_wh 4 x 4, t2000 4, concentrator 4,
+         used_wh 4, tier 1, rates 1, illegal cards 2, registers_wh 4 x 4, t2000 4, concentrator 4,
          key version 1, 0 0 0
     144  MAC 8 over 88..143
     152  0 .. 223
 
-Little-endian. The issuer writes 0..87, the concentrator 88..151, the write-back: an order equal to
-or above the header's there means that the card is used up. Spec: docs/SPEC.md, "Card".
+All numbers are little-endian. The issuer writes bytes 0..87: the header. The concentrator writes
+bytes 88..151: the write-back. If the order in the write-back is not below the header's, the card
+is used up.
+
+Spec: docs/SPEC.md, "Card".
 """
 
 from struct import pack_into, unpack_from
@@ -42,11 +45,11 @@ OPEN = const(1)
 PURCHASE = const(2)
 REPLACEMENT = const(3)
 PRESET = const(4)  # limits of the whole concentrator
-INSPECT = const(5)  # takes the account's state home, changes nothing
-CLEAR = const(6)  # lets an account be billed again, sets the count of illegal cards to 0
-KEY = const(7)  # the district's next key
-TEST = const(8)  # reader and key work
-REFUND = const(9)  # takes money off the account: the order's amount
+INSPECT = const(5)  # records the account's state on the card and changes nothing
+CLEAR = const(6)  # resumes the billing of an account, or clears the count of illegal cards
+KEY = const(7)  # brings the district's next key
+TEST = const(8)  # shows that reader and key work
+REFUND = const(9)  # debits the order's amount from the account
 
 SUITE = const(3)
 ACCOUNT = const(12)
@@ -63,20 +66,20 @@ WRAPPED_KEY = const(52)
 WRITE_BACK = const(88)
 WRITE_BACK_SIZE = const(64)
 
-_ORDER_LIMIT = const(0x7FFFFFFF)  # that of an operator is a time
+_ORDER_LIMIT = const(0x7FFFFFFF)  # an operator's card has a time as its order
 _AMOUNT_LIMIT_FEN = const(99999999)
 
 _MAGIC_0 = const(0x44)  # "DK"
 _MAGIC_1 = const(0x4B)
 _MARKER = const(0x5A)
 _WRITE_BACK_BODY = const(56)
-# What a MAC is of.
+# The parts of an image that have a MAC each.
 _PART_HEADER = const(0x49)
 _PART_WRITE_BACK = const(0x57)
 
 
 class Image:
-    """One image in `buf`, IMAGE_SIZE bytes. The numbers of the header are valid after `load`."""
+    """An image in `buf`, IMAGE_SIZE bytes. The fields of the header are valid after `load`."""
 
     def __init__(self) -> None:
         self.buf = bytearray(IMAGE_SIZE)
@@ -86,13 +89,13 @@ class Image:
         self.amount_fen = 0
         self.issued_t2000 = 0
         self.valid_until_t2000 = 0
-        # Order of a genuine write-back, -1 without one.
+        # The order of a genuine write-back, -1 without one.
         self.written_order = -1
 
     def load(self, keys: "Keys", uid: "bytes | bytearray") -> "Generator[None, None, int]":
-        """Judge all that the card and the keys tell, fill the fields; return a code of codes.py.
+        """Check the image against the keys and fill the fields; return a code of codes.py.
 
-        Nothing of an image that is not OK may be believed. Yields within a long calculation.
+        After any other code than OK no field may be used. It yields during long calculations.
         """
         buf = self.buf
         self.order = self.amount_fen = 0
@@ -131,20 +134,20 @@ class Image:
         keys.select(self.buf[SUITE], view[ACCOUNT : ACCOUNT + 6], view[UID : UID + 8])
 
     def unwrap(self, keys: "Keys", start: int) -> bytearray:
-        """The key that stands wrapped at `start`."""
+        """Return the key that is wrapped at `start`."""
         return keys.unwrap(memoryview(self.buf)[UID : UID + 12], self.buf, start)
 
     def header_mac(self) -> "memoryview":
-        """The MAC of the header, 8 bytes: no two headers share one."""
+        """Return the MAC of the header, 8 bytes, which no other header has."""
         return memoryview(self.buf)[_HEADER_SIZE : _HEADER_SIZE + _MAC_SIZE]
 
     def account_into(self, account: bytearray) -> None:
-        """Copy the 6 bytes of the account number."""
+        """Copy the 6 bytes of the account number into `account`."""
         for position in range(len(account)):
             account[position] = self.buf[ACCOUNT + position]
 
     def is_for_meter(self, address: "bytes | bytearray") -> bool:
-        """Whether the 6 bytes of the meter, low byte first, are the header's."""
+        """Return whether the header has this meter address, 6 bytes, low byte first."""
         return same(self.buf, _METER, address, 0, 6)
 
     def seal_write_back(
@@ -152,7 +155,7 @@ class Image:
     ) -> "Generator[None, None, None]":
         """Finish the write-back, whose bytes 2..25 and 28..51 the books have filled.
 
-        Yields within a long calculation.
+        It yields during long calculations.
         """
         buf = self.buf
         pack_into("<BB", buf, WRITE_BACK, _MARKER, code)

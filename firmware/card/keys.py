@@ -1,13 +1,15 @@
-"""Keys of cards: a concentrator holds its district's, and derives that of each account.
+"""Derive the key of each account's cards from the district's key, and authenticate images.
 
     K_district = HMAC(K_issuer, "dianka/key/district/1" 00 | district 4 | key version 1), 16 bytes
     K_account  = HMAC(K_district, "dianka/key/account/1" 00 | account 6), 16 bytes
     MAC        = MAC(K_account, "dianka/card/1" 00 | part 1 | uid 8 | bytes), 8 bytes
     wrapped    = new key XOR HMAC(K_district, "dianka/key/wrap/1" 00 | uid 8 | order 4), 16 bytes
 
-HMAC is HMAC-SHA256, truncated to its first bytes; MAC is the suite's. The part is "I" for the
-header and "W" for the write-back. K_issuer never leaves the issuer: a stolen concentrator gives
-one district away.
+HMAC is HMAC-SHA256, truncated to its first bytes; MAC is that of the suite. The part is "I" for
+the header and "W" for the write-back. K_issuer never leaves the issuer, so a stolen concentrator
+reveals the key of one district only.
+
+Spec: docs/SPEC.md, "Card".
 """
 
 from crypto.cmac import cipher_of, cmac_into
@@ -33,10 +35,10 @@ if TYPE_CHECKING:
 
 
 class Keys:
-    """The key of one district's cards in one version. Version 0: there is none.
+    """The key of one district's cards in one version. Version 0: there is no key.
 
-    Each MAC allocates a few objects; a card has two. `is_genuine` and `seal` yield after each
-    block that a cipher has encrypted.
+    Each MAC allocates a few objects, and a card has two MACs. `is_genuine` and `seal` yield after
+    each block that a cipher has encrypted.
     """
 
     def __init__(self, district: int, version: int, key: "bytes | bytearray") -> None:
@@ -49,11 +51,11 @@ class Keys:
         self._mac = bytearray(_MAC_SIZE)
 
     def has_suite(self, suite: int) -> bool:
-        """Whether MACs of `suite` can be made here."""
+        """Return whether this board can calculate MACs of `suite`."""
         return suite == _SUITE_HMAC_SHA256 or cipher_of(suite, self._account_key) is not None
 
     def unwrap(self, order: "Bytes", buf: bytearray, start: int) -> bytearray:
-        """The key wrapped at `buf[start:]` for `order`: the card's uid and its order, 12 bytes."""
+        """Return the key wrapped at `buf[start:]` for `order`, the card's uid 8 and order 4."""
         key = bytearray(_KEY_SIZE)
         self._district.digest_into(_WRAP, order, _UID_SIZE + 4, key)
         for position in range(_KEY_SIZE):
@@ -61,7 +63,7 @@ class Keys:
         return key
 
     def select(self, suite: int, account: "Bytes", uid: "Bytes") -> None:
-        """Make and judge the MACs of this account's card from now on; `has_suite` was asked."""
+        """Use the account's key and a suite for which `has_suite` is true from now on."""
         self._suite = suite
         self._district.digest_into(_DERIVE, account, _ACCOUNT_SIZE, self._account_key)
         for position in range(_UID_SIZE):
@@ -70,14 +72,14 @@ class Keys:
     def is_genuine(
         self, part: int, buf: bytearray, start: int, size: int
     ) -> "Generator[None, None, bool]":
-        """Whether `buf[start : start + size]` is followed by its MAC as that part."""
+        """Return whether `buf[start : start + size]` is followed by its MAC as `part`."""
         yield from self._authenticate(part, buf, start, size)
         return same(buf, start + size, self._mac, 0, _MAC_SIZE)
 
     def seal(
         self, part: int, buf: bytearray, start: int, size: int
     ) -> "Generator[None, None, None]":
-        """Put the MAC behind `buf[start : start + size]`."""
+        """Write the MAC as `part` behind `buf[start : start + size]`."""
         yield from self._authenticate(part, buf, start, size)
         for position in range(_MAC_SIZE):
             buf[start + size + position] = self._mac[position]
@@ -89,7 +91,7 @@ class Keys:
         prefix = self._prefix
         prefix[_PART] = part
         cipher = cipher_of(self._suite, self._account_key)
-        if cipher is None:  # it is HMAC's then
+        if cipher is None:  # the suite is HMAC-SHA256
             Hmac(self._account_key).digest_into(prefix, image[start:], size, self._mac)
         else:
             yield from cmac_into(

@@ -1,34 +1,37 @@
-"""A card from insertion to result, in two phases: the money first, then the mark on the card.
+"""Redeem a card in two phases: first the money becomes durable, then the card is marked.
 
     WAIT -> READ -> JUDGE -> credit, durable -> WRITE -> CHECK -> WAIT for the next card
                       |                          ^  |______| tries
                       `-- refused ---------------'
-                          (or straight to the result where the card is not genuine)
+                          (or straight to the result if the card is not genuine)
 
-The order number is what makes money count once: the books take last + 1 and nothing else, and it
-is durable with the money. So the card may be torn or the power cut at any byte: before the credit
-is durable nothing has happened; after it the same card is known as used, and inserting it again
-only brings the mark that is missing. A mark that was erased brings no money back. The same card
-is the one with the same header MAC: another with the number of the last order gets no mark.
+The order number makes money count exactly once: the books accept only the last order plus one,
+and it becomes durable together with the money. So the card may be pulled or the power cut at any
+byte. Before the credit is durable nothing has happened. After it the same card is known as used,
+and inserting it again only writes the missing mark. Erasing a mark gives no money back. Two cards
+are the same if they have the same header MAC: another card with the last order's number gets no
+mark.
 
-Checks in order: form, type, key, district, key version, MAC, card number, validity, account,
-meter, state of the account, order, hoarding, overflow or cover of a refund, tariff.
+The checks are, in order: form, type, key, district, key version, MAC, card number, validity,
+account, meter, state of the account, order, hoarding, overflow or cover of a refund, tariff.
 
 A card with a validity waits in the reader until the time is known.
 
-A purchase card may name the account's next tariff, and nothing else may be changed by one. The
-plan is made before the money, with the last order as well: it does no harm to make it twice.
+A purchase card may name the account's next tariff, and may change nothing else. The tariff is
+planned before the money is credited, and again when the last card is inserted again, which has no
+further effect.
 
-A refund is an order like a purchase, and takes its amount off the account: once, in turn, and
-never more than there is. Its mark tells the counter that it may pay out.
+A refund is an order like a purchase and debits its amount from the account: once, in turn, and
+never more than the balance. Its mark tells the counter that it may pay out.
 
 An operator's card (preset, clear, key) counts once at each concentrator: its order number must be
-above that of any before it, and is durable with what it changes.
+above that of every earlier one, and becomes durable with what it changes.
 
-A MAC is calculated one block a poll. The account is judged and credited in one, so that nothing
-comes between.
+One block of a MAC is calculated in each poll. An account is judged and credited within one poll,
+so that nothing changes it in between.
 
-Sans-IO: `poll` it with the time. Allocates while it judges a card, not while it waits for one.
+The module is sans-IO: call `poll` with the time. It allocates while it judges a card, not while it
+waits for one.
 """
 
 from struct import unpack_from
@@ -51,27 +54,29 @@ if TYPE_CHECKING:
     from card.keys import Keys
 
     class Books(Protocol):
-        """The accounts, as far as a redemption needs them."""
+        """The interface of the accounts that a redemption needs."""
 
         @property
         def illegal(self) -> "array[int]":
-            """Cards that were not genuine, counted in codes.ILLEGAL and codes.IN_A_ROW."""
+            """The counts of cards that were not genuine, codes.ILLEGAL and codes.IN_A_ROW."""
 
         def find_account(self, account: bytearray) -> int:
-            """Index of the account whose number is these 6 bytes, -1 without one."""
+            """Return the index of the account with this number of 6 bytes, -1 without one."""
 
         def meter_of(self, index: int) -> "bytes | bytearray":
-            """Address of its meter, 6 bytes, low byte first."""
+            """Return the address of the account's meter, 6 bytes, low byte first."""
 
         def last_order(self, index: int) -> int:
-            """Order number credited last, 0: none yet; BEHIND or UNTOLD: it is not known."""
+            """Return the order credited last, 0: none yet; BEHIND or UNTOLD: it is not known."""
 
         def is_last_card(self, index: int, header_mac: "memoryview") -> bool:
-            """Whether the order credited last came with the card of this header MAC."""
+            """Return whether the order credited last came with the card of this header MAC."""
 
         def judge_credit(self, index: int, amount_fen: int) -> int:
-            """codes.OK, HOARDING or OVERFLOW when the account may not hold so much, NOT_COVERED
-            when it does not have what is taken off it.
+            """Return codes.OK or why the account cannot be credited, or below 0 debited.
+
+            HOARDING and OVERFLOW: it may not hold so much. NOT_COVERED: it holds less than the
+            refund.
             """
 
         def credit(
@@ -83,16 +88,16 @@ if TYPE_CHECKING:
             key_version: int,
             header_mac: "memoryview",
         ) -> bool:
-            """Make the top-up, below 0 the refund, durable and apply it. False: refused."""
+            """Make a top-up, below 0 a refund, durable and apply it; return false if refused."""
 
         def tariff_named(self, index: int, name: bytes) -> int:
-            """Number of the tariff whose image has this name and may charge it, 0: none."""
+            """Return the number of the tariff of this name, 0: none may charge the account."""
 
         def plan_tariff(self, index: int, number: int, from_t2000: int) -> bool:
-            """Charge by tariff `number` from then on, durable on return; false: refused."""
+            """Plan tariff `number` from then on, durable on return; return false if refused."""
 
         def show_card(self, index: int) -> None:
-            """The account's own card was inserted and brought no money."""
+            """Note that the account's own card was inserted and brought no money."""
 
         def event_before(self, index: int, seq: int, buf: bytearray) -> int:
             """Put the account's newest record before `seq` into `buf`; return its seq, 0: none."""
@@ -106,33 +111,34 @@ if TYPE_CHECKING:
             uid: bytearray,
             account: bytearray,
         ) -> None:
-            """Record a card that was refused or not marked, OK: that set the count of illegal
-            cards to 0; index -1: of no account here.
+            """Record a card that was refused or not marked; index -1: no account here has it.
+
+            Code OK: the card cleared the count of illegal cards.
             """
 
         def fill_write_back(self, index: int, buf: bytearray, offset: int) -> None:
             """Fill bytes 2..25, 28..43, 48..51 of the write-back at `offset` (card/image.py)."""
 
     class Operator(Protocol):
-        """What an operator's cards may change."""
+        """The interface of what an operator's cards may change."""
 
         @property
         def number(self) -> int:
-            """Order number of the newest operator's card that was taken."""
+            """The order number of the newest operator's card that was accepted."""
 
         def operate(self, card: Image, index: int, keys: Keys) -> int:
-            """Do what the genuine card says, durable with its number; return a code.
+            """Carry out a genuine card, durable with its number; return a code.
 
-            `index` is the account the card names, -1: it names none.
+            `index` is the account that the card names, -1: it names none.
             """
 
 
-# In place of the order credited last.
+# `last_order` returns these instead of an order.
 BEHIND = const(-1)  # the head-end knows more than the books
-UNTOLD = const(-2)  # nobody has told what the account bought before
+UNTOLD = const(-2)  # the account's earlier purchases are unknown here
 
 TRIES_LIMIT = const(3)
-# After so many cards in a row that are not genuine, none is looked at for a while.
+# After this many cards in a row that are not genuine, every card is refused for LOCK_MS.
 FAILURES_LIMIT = const(5)
 LOCK_MS = const(60000)
 
@@ -144,8 +150,8 @@ _READ = const(1)
 _WRITE = const(2)
 _CHECK = const(3)
 _EVENT = const(4)
-_TIME = const(5)  # its validity cannot be judged before the time is known
-_JUDGE = const(6)  # a MAC is calculated, a block a poll
+_TIME = const(5)  # the card waits until the time is known, because it has a validity
+_JUDGE = const(6)  # a MAC is calculated, one block in each poll
 
 _EVENT_SIZE = const(64)
 _EVENTS_END = const(768)  # 8 records behind the image
@@ -153,15 +159,15 @@ _NEWEST = const(0x3FFFFFFF)
 
 
 class Redemption:
-    """Redeems the cards of one reader.
+    """A redeemer of the cards of one reader.
 
-    done        cards finished: the fields below belong to the newest
-    code        what became of it, of card/codes.py
-    credited    its order was taken at this insertion: money credited, or refunded
-    index       its account, -1 where none was found
-    order, amount_fen    as the card says, 0 where it is not genuine
+    done        the count of cards finished; the fields below belong to the newest
+    code        its result, a code of card/codes.py
+    credited    whether its order was credited or refunded at this insertion
+    index       its account, -1 if none was found
+    order, amount_fen    the fields of the card, 0 if it is not genuine
     uid         its serial number
-    keys        of the next card: one that is being judged keeps its own
+    keys        the keys of the next card; a card that is being judged keeps its own
     """
 
     def __init__(
@@ -171,7 +177,7 @@ class Redemption:
         keys: "Keys",
         operator: "Operator | None" = None,
     ) -> None:
-        """Without an `operator` its cards are of a wrong type."""
+        """Make a redeemer; without an `operator` an operator's cards are of a wrong type."""
         self.keys = self._keys = keys
         self.done = 0
         self.code = codes.OK
@@ -193,17 +199,20 @@ class Redemption:
         self._state = _WAIT
         self._present = 0
         self._tries = 0
-        # Switching the power off and on does not end the lock: it begins anew.
+        # A restart does not end the lock: it begins anew.
         self._locked = books.illegal[codes.IN_A_ROW] >= FAILURES_LIMIT
         self._since_ticks = _FROM_NOW
 
     @property
     def busy(self) -> bool:
-        """Whether a card is being worked on; one that waits for the time of day is not."""
+        """Whether a card is being processed; a card that waits for the time is not."""
         return self._state not in (_WAIT, _TIME)
 
     def poll(self, now_ticks: int, now_t2000: int) -> bool:
-        """Go on with the card in the reader; true when one was finished. t2000 -1: no clock."""
+        """Continue with the card in the reader; return true when it is finished.
+
+        `now_t2000` is -1 while the time is unknown.
+        """
         carrier = self._carrier
         done = self.done
         if self._since_ticks == _FROM_NOW:
@@ -228,13 +237,13 @@ class Redemption:
         return self.done != done
 
     def _code_of_pull(self) -> int:
-        """What became of a card that was pulled before it was done."""
+        """Return the result of a card that was pulled before it was finished."""
         if self._state in (_EVENT, _TIME):
             return self.code
         return codes.NOT_MARKED if self.credited else codes.PULLED
 
     def unlock(self) -> None:
-        """Look at cards again after too many that were not genuine."""
+        """Accept cards again after too many that were not genuine."""
         self._locked = False
         self._books.illegal[codes.IN_A_ROW] = 0
 
@@ -257,7 +266,7 @@ class Redemption:
             self._carrier.start_read(image.IMAGE, image.IMAGE_SIZE)
 
     def _go_on(self, good: bool, now_ticks: int, now_t2000: int) -> None:
-        """An operation of the reader has ended, `good` or not."""
+        """Continue after an operation of the reader has ended, `good` or not."""
         if self._state == _READ and good:
             self._state = _JUDGE
             self._judgement = self._redeem(now_ticks, now_t2000)
@@ -271,7 +280,7 @@ class Redemption:
             self._event_at = image.CARD_SIZE
             self._write_event(now_ticks)
         elif self._state == _EVENT:
-            # The money is safe and the card marked: a record that fails ends it, no more.
+            # The money is durable and the card marked, so a failed event only ends the list.
             if good:
                 self._write_event(now_ticks)
             else:
@@ -285,12 +294,12 @@ class Redemption:
         elif self._state == _READ:
             self._finish(codes.COMMUNICATION, now_ticks)
         else:
-            # A refusal says why; that its write-back is missing matters less.
+            # For a refused card the reason matters more than the missing write-back.
             accepted = self.code in (codes.OK, codes.COMPLETED)
             self._finish(codes.NOT_MARKED if accepted else self.code, now_ticks)
 
     def _write_event(self, now_ticks: int) -> None:
-        """Write the account's next newest record behind the image, or be done."""
+        """Write the account's next older record behind the image, or finish the card."""
         record = self._event
         at = self._event_at
         if at + len(record) <= min(self._carrier.size, _EVENTS_END):
@@ -303,7 +312,7 @@ class Redemption:
         self._finish(self.code, now_ticks)
 
     def _redeem(self, now_ticks: int, now_t2000: int) -> "Iterator[None]":
-        """The image is read: credit it or not, then mark the card if it is an account's own."""
+        """Judge the image that was read, credit it, then mark the card of a known account."""
         card = self._image
         for position in range(image.IMAGE_SIZE):
             card.buf[position] = self._carrier.data[position]
@@ -330,7 +339,7 @@ class Redemption:
         self._start_mark()
 
     def _apply(self, now_t2000: int) -> int:
-        """The card is genuine: do what its kind says; return the result."""
+        """Carry out a genuine card by its kind; return the result."""
         card = self._image
         if card.valid_until_t2000:
             if now_t2000 < 0:
@@ -361,7 +370,7 @@ class Redemption:
         return self._credit() if code == codes.OK else code
 
     def _plan_tariff(self, code: int) -> int:
-        """Note the account's next tariff; return `code`, or why the card is not taken."""
+        """Plan the account's next tariff; return `code`, or why the card is refused."""
         buf = self._image.buf
         name = bytes(buf[image.SPARE_NAME : image.SPARE_NAME + image.SPARE_NAME_SIZE])
         number = self._books.tariff_named(self.index, name)
@@ -372,7 +381,7 @@ class Redemption:
         return code if planned else codes.STORAGE
 
     def _operate(self, index: int) -> int:
-        """An operator's card, which is not written back: it serves many concentrators."""
+        """Carry out an operator's card; it gets no write-back, as it serves many concentrators."""
         operator = self._operator
         card = self._image
         if operator is None:
@@ -386,12 +395,12 @@ class Redemption:
         return code
 
     def _judge(self) -> int:
-        """Whether the account may take this order now."""
+        """Return codes.OK if the account may accept this order now, else why not."""
         card = self._image
         last = self._books.last_order(self.index)
         if last == UNTOLD:
             return codes.NO_STANDING
-        # A card marked for an order that the books do not have: they are older than the card.
+        # The card's mark has an order that the books lack, so the books are out of date.
         if last == BEHIND or card.written_order > last:
             return codes.BOOKS_BEHIND
         if last == 0 and card.kind in (image.PURCHASE, image.REFUND):
@@ -411,7 +420,7 @@ class Redemption:
         return self._books.judge_credit(self.index, self._money_fen())
 
     def _credit(self) -> int:
-        """Phase one: on return the money is durable and in the account, or nothing happened."""
+        """Make the money durable and credit it, or change nothing; return the result."""
         card = self._image
         self.credited = self._books.credit(
             self.index,
@@ -424,31 +433,31 @@ class Redemption:
         return codes.OK if self.credited else codes.STORAGE
 
     def _money_fen(self) -> int:
-        """What the order adds to the account."""
+        """Return the amount that the order adds to the account, below 0 for a refund."""
         card = self._image
         return -card.amount_fen if card.kind == image.REFUND else card.amount_fen
 
     def _has_mark(self, code: int) -> bool:
-        """Whether the card already bears all that a write-back would tell, or must not bear it."""
+        """Return whether the card has a current write-back already, or must not get one."""
         if code in (codes.BOOKS_BEHIND, codes.NO_STANDING):
-            return True  # what stands there is newer than all that is known here
+            return True  # the write-back on the card may be newer than these books
         if code == codes.OTHER_CARD:
-            return True  # it would say that what this card brings was redeemed
+            return True  # a write-back would claim that this card was redeemed
         used = code in (codes.USED, codes.ORDER_BEHIND)
         return used and self._image.written_order >= self.order
 
     def _start_mark(self) -> None:
-        """Phase two: mark the card."""
+        """Begin to write the mark on the card."""
         self._state = _WRITE
         at = image.IMAGE + image.WRITE_BACK
         self._carrier.start_write(at, self._mark, image.WRITE_BACK_SIZE)
 
     def _is_marked(self) -> bool:
-        """Whether the write-back reads as it was written."""
+        """Return whether the write-back reads as it was written."""
         return same(self._carrier.data, 0, self._mark, 0, image.WRITE_BACK_SIZE)
 
     def _finish(self, code: int, now_ticks: int) -> None:
-        """Note what has to be noted, tell the reader and wait for the next card."""
+        """Record the result, show it at the reader and wait for the next card."""
         self._state = _WAIT
         self.code = code
         if codes.is_illegal(code):
@@ -456,11 +465,11 @@ class Redemption:
             if self._books.illegal[codes.IN_A_ROW] >= FAILURES_LIMIT:
                 self._locked = True
                 self._since_ticks = now_ticks
-        # Locked out, a flood of cards must not fill the journal.
+        # During a lock, a flood of cards must not fill the journal.
         if code not in (codes.OK, codes.COMPLETED, codes.TOO_MANY):
             self._note(code)
         self.done += 1
-        # Whoever put another card in meanwhile must not take this result for its own.
+        # If another card is in the reader by now, this result must not be shown for it.
         if self._carrier.present in (0, self._present):
             self._carrier.show(code, self.credited, self.index)
 

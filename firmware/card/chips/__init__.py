@@ -1,1 +1,1 @@
-"""Drivers of card chips. Each is given its pins or its bus; none knows a board."""
+"""Drivers of card chips. Each gets its pins or its bus and depends on no board."""

@@ -1,10 +1,12 @@
-"""AT24Cxx on I2C: memory without any protection, for the bench.
+"""Drive an AT24Cxx on I2C: memory without any protection, for tests on the bench.
 
     write       device | address, 1 or 2 bytes | data within one page
     then        the chip answers no address for up to 10 ms, while it writes the page
-    read        write without data sets the address, then read
+    read        a write without data sets the address, then a read
 
-To 16 Kbit the upper address bits are in the device's address, above that there are two bytes.
+Up to 16 Kbit, the device's address has the upper bits of the memory address. Larger chips have two
+address bytes.
+
 Spec: data sheet AT24C01/02/04/08/16 and AT24C32/64, device operation.
 """
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from card.chips.outcome import Bytes, Steps
 
     class I2c(Protocol):
-        """As machine.I2C: OSError when the chip does not acknowledge."""
+        """The interface of machine.I2C. OSError: the chip does not acknowledge."""
 
         def writeto(self, addr: int, buf: Bytes) -> object:
             """Write to the chip at `addr`."""
@@ -34,7 +36,7 @@ _WRITE_MS = const(20)  # data sheets say 5 or 10
 
 
 class At24:
-    """A chip of `size` bytes in pages of `page_size` at the I2C address 50H to 57H."""
+    """A chip of `size` bytes in pages of `page_size` bytes at the I2C address 50H to 57H."""
 
     def __init__(
         self, i2c: "I2c", size: int = 256, page_size: int = 8, address: int = 0x50
@@ -49,14 +51,14 @@ class At24:
         self._page = bytearray(self._head_size + page_size)
 
     def there(self) -> bool:
-        """True: only reading tells."""
+        """Return true: only a read shows that a card is missing."""
         return True
 
     def release(self) -> None:
-        """Nothing: the bus is at rest between any two transfers."""
+        """Do nothing: the bus is at rest between transfers."""
 
     def connect(self) -> "Steps":
-        """Whether a chip acknowledges its address."""
+        """Return OK if a chip acknowledges its address, else ABSENT."""
         yield
         return OK if self._set_address(0) else ABSENT
 
@@ -79,7 +81,7 @@ class At24:
         return OK
 
     def write(self, offset: int, size: int, buf: "Bytes") -> "Steps":
-        """Write buf[:size] page by page, each awaited to its end."""
+        """Write buf[:size] page by page, and wait after each until it is written."""
         if not 0 <= offset <= offset + size <= self.size:
             return OUT_OF_RANGE
         page = self._page
@@ -88,7 +90,7 @@ class At24:
         done = 0
         while done < size:
             at = offset + done
-            # Beyond the end of its page a write goes on at the page's beginning.
+            # A write beyond the end of its page would continue at the page's beginning.
             count = min(self._page_size - at % self._page_size, size - done)
             self._put_address(page, at)
             for index in range(count):
@@ -114,7 +116,7 @@ class At24:
         return OK
 
     def _set_address(self, at: int) -> bool:
-        """Set the chip's address counter; false when it does not acknowledge."""
+        """Set the chip's address counter; return false when it does not acknowledge."""
         self._put_address(self._head, at)
         try:
             self._i2c.writeto(self._device(at), self._head)

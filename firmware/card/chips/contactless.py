@@ -1,4 +1,4 @@
-"""Whatever card a PN532 finds, as memory: a tag, or a file on a CPU card."""
+"""Use the card that a PN532 finds as memory: a tag, or a file on a CPU card."""
 
 from micropython import const
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Contactless:
-    """A PN532 and what reads the cards it finds; without `file` CPU cards are unknown."""
+    """A PN532 with the readers of its kinds of card; without `file` CPU cards are unknown."""
 
     def __init__(self, reader: "Pn532", tag: "Tag", file: "CpuFile | None" = None) -> None:
         self.uid = reader.uid
@@ -25,15 +25,15 @@ class Contactless:
         self._medium: Tag | CpuFile = tag
 
     def there(self) -> bool:
-        """True: only an exchange tells."""
+        """Return true: only an exchange shows that the card is gone."""
         return True
 
     def release(self) -> None:
-        """Give the card up."""
+        """Release the card."""
         self._reader.release()
 
     def connect(self) -> "Steps":
-        """Find a card and open it as what it is."""
+        """Find a card and open it according to its kind."""
         outcome = yield from self._reader.connect()
         if outcome != OK:
             return outcome

@@ -1,10 +1,10 @@
-"""A CPU card: its commands, and a file on it as memory. Over T=0 or a PN532's ISO-DEP.
+"""Send commands to a CPU card, and use a file on it as memory, over T=0 or a PN532's ISO-DEP.
 
-    61xx    xx bytes are ready: they are fetched with GET RESPONSE, if any are wanted
-    6Cxx    another length was right: the command is sent again with it
-    63Cx    authentication failed, x tries are left
+    61xx    xx bytes are ready: GET RESPONSE fetches them, if any are wanted
+    6Cxx    xx is the right length: the command is sent again with it
+    63Cx    the authentication failed, and x tries are left
 
-Spec: ISO/IEC 7816-4, 5.1 and 7; the Chinese CPU card's 84 and 82 are the same.
+Spec: ISO/IEC 7816-4, 5.1 and 7; commands 84 and 82 of Chinese CPU cards are the same.
 """
 
 from micropython import const
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from card.chips.outcome import Bytes, Link, Steps
 
-    # Fills the response, 8 bytes, to the challenge in the first 8 of its buffer.
+    # Writes the response of 8 bytes to the challenge in the first 8 bytes of the first buffer.
     Cipher = Callable[[bytearray, bytearray], object]
 
 DONE = const(0x9000)
@@ -45,11 +45,11 @@ _TRIES_UNKNOWN = const(15)
 
 
 class CpuCard:
-    """Commands to the card at `link`. Each returns an outcome; REFUSED leaves the card's word.
+    """The commands of the card at `link`. Each returns an outcome; `status` explains REFUSED.
 
     status              SW1 SW2 of the last command
-    reply[:reply_size]  its data
-    tries               to authenticate, as the card said last
+    reply[:reply_size]  the data of its reply
+    tries               the tries left to authenticate, as the card said last
     """
 
     def __init__(self, link: "Link") -> None:
@@ -77,11 +77,11 @@ class CpuCard:
         return (yield from self._send(_UPDATE_BINARY, offset >> 8, offset & 0xFF, data, 0))
 
     def get_challenge(self, size: int = 8) -> "Steps":
-        """Have the card draw a random number."""
+        """Ask the card for a random number of `size` bytes."""
         return (yield from self._send(_GET_CHALLENGE, 0, 0, b"", size))
 
     def external_authenticate(self, key: int, response: "Bytes") -> "Steps":
-        """Show the encrypted challenge. With one try left, as far as is known, nothing is sent."""
+        """Send the encrypted challenge; with one try left send nothing and return LOCKED."""
         if self.tries <= 1:
             return LOCKED
         outcome = yield from self._send(_EXTERNAL_AUTHENTICATE, 0, key, response, 0)
@@ -96,7 +96,7 @@ class CpuCard:
         return outcome
 
     def _send(self, code: int, p1: int, p2: int, data: "Bytes", wanted: int) -> "Steps":
-        """Send a command of class 00 and take a reply of exactly `wanted` bytes; 0: any."""
+        """Send a command of class 00 and receive exactly `wanted` bytes; 0: ignore the reply."""
         link = self.link
         size = len(data)
         self._put_head(code, p1, p2)
@@ -129,7 +129,7 @@ class CpuCard:
         return FLOOD
 
     def _keep(self) -> bool:
-        """Append the reply of the link to ours; false without room."""
+        """Append the link's reply to `reply`; return false without room."""
         size = self.reply_size
         count = self.link.reply_size
         if size + count > _CHUNK:
@@ -148,10 +148,10 @@ class CpuCard:
 
 
 class CpuFile:
-    """A binary file of `size` bytes as memory, found by selecting `path` step by step.
+    """A binary file of `size` bytes as memory, found by selecting each name of `path`.
 
-    Where writing wants it, `cipher` answers the card's challenge under the key number `key`,
-    once an insertion.
+    With a `cipher`, it answers the card's challenge for key number `key` before the first write of
+    an insertion.
     """
 
     def __init__(
@@ -172,11 +172,11 @@ class CpuFile:
         self._response = bytearray(8)
 
     def there(self) -> bool:
-        """False once the card is known to be out."""
+        """Return false once the card is known to be out."""
         return self.card.link.there()
 
     def release(self) -> None:
-        """Give the card up."""
+        """Release the card."""
         self.card.link.release()
 
     def connect(self) -> "Steps":
@@ -213,7 +213,7 @@ class CpuFile:
         return OK
 
     def write(self, offset: int, size: int, buf: "Bytes") -> "Steps":
-        """Write buf[:size], authenticated where that is asked for."""
+        """Write buf[:size], after the authentication if there is a cipher."""
         if not 0 <= offset <= offset + size <= self.size:
             return OUT_OF_RANGE
         view = memoryview(buf)
@@ -226,7 +226,7 @@ class CpuFile:
         return outcome
 
     def _authenticate(self) -> "Steps":
-        """Show the card that we hold its key."""
+        """Authenticate to the card unless that is done or not needed."""
         if self._allowed or self._cipher is None:
             return OK
         outcome = yield from self.card.get_challenge()

@@ -1,10 +1,10 @@
-"""A reader of our own: any chip of this package as the Carrier that a redemption works with.
+"""Make a card reader of the board from any chip of this package: a Carrier for a redemption.
 
-    look for a card -> there: serve what is asked, see from time to time that it still is -> gone
+    search for a card -> card there: serve operations, check its presence -> card gone
 
-The chip goes on in `step`, a few milliseconds at a time. What is written is read back. After an
-operation that failed the card has to prove that it is there, or it is gone; one that was put
-back is a new insertion.
+The chip works in `step`, a few milliseconds at a time. What is written is read back. After a
+failed operation the card has to answer a read, or it counts as gone; a card that is put back is a
+new insertion.
 """
 
 from micropython import const
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from card.chips.outcome import Bytes, Medium, Steps
 
-    # What shows a result to who holds the card: its code, whether money was credited, the account.
+    # Shows a result to the card's holder: the code, whether money was credited, the account.
     Display = Callable[[int, bool, int], object]
 
 _DATA_SIZE = const(224)
@@ -33,9 +33,9 @@ _WRITING = const(2)
 
 
 class LocalCarrier:
-    """A CardReader of ports.py over a chip; its owner calls `step` all the time.
+    """A CardReader of ports.py over a chip; its owner calls `step` continuously.
 
-    trouble     how the last search or operation ended, of card/chips/outcome.py
+    trouble     the outcome of the last search or operation, of card/chips/outcome.py
     """
 
     def __init__(self, medium: "Medium", display: "Display | None" = None) -> None:
@@ -45,10 +45,10 @@ class LocalCarrier:
         self.data = bytearray(_DATA_SIZE)
         self.trouble = OK
         self._medium = medium
-        # Gives a card without a serial number one, for ever; few chips can.
+        # Writes a permanent serial number to a card that has none; only some chips can.
         self._name: Callable[[bytes], Steps] | None = getattr(medium, "write_serial", None)
         self._display = display
-        self._inserted = 0  # cards so far
+        self._inserted = 0  # count of insertions
         self._task = _NOTHING
         self._offset = 0
         self._size = 0
@@ -68,19 +68,19 @@ class LocalCarrier:
         self._start(_WRITING, offset, size)
 
     def poll(self, now_ticks: int) -> int:
-        """BUSY, then once OK or FAILED."""
+        """Return BUSY, then once OK or FAILED."""
         outcome = self._outcome
         if outcome != port.BUSY:
             self._outcome = port.IDLE
         return outcome
 
     def show(self, code: int, credited: bool, index: int) -> None:
-        """Hand the result to the display."""
+        """Show the result on the display."""
         if self._display is not None:
             self._display(code, credited, index)
 
     def step(self, now_ticks: int) -> None:
-        """Go on with the chip."""
+        """Continue with the chip for a few ms."""
         self._life.send(now_ticks)
 
     def _start(self, task: int, offset: int, size: int) -> None:
@@ -90,12 +90,12 @@ class LocalCarrier:
         self._outcome = port.BUSY
 
     def _live(self) -> "Steps":
-        """Look for a card, serve it while it is there, for ever."""
+        """Search for a card and serve it while it is there, without end."""
         medium = self._medium
         yield
         while True:
             self.trouble = yield from medium.connect()
-            # What was asked of a card that is gone is not for the next one.
+            # An operation on a card that is gone must not apply to the next card.
             self._end(False)
             if self.trouble == OK:
                 self._arrive()
@@ -105,7 +105,7 @@ class LocalCarrier:
             yield from pause(_SEARCH_MS)
 
     def _serve(self) -> "Steps":
-        """Serve the card until it is gone; return how that was seen."""
+        """Serve the card until it is gone; return the outcome that showed it."""
         medium = self._medium
         now_ticks = yield
         check_ticks = ticks_after(now_ticks, _CHECK_MS)
@@ -118,20 +118,20 @@ class LocalCarrier:
                 now_ticks = yield
                 continue
             if outcome != OK or not asked:
-                # Any byte proves that the card is there; another card does not answer.
+                # Any byte proves that the card is there: another card would not answer.
                 gone = yield from medium.read(0, 1, self._byte)
                 if gone != OK:
                     return gone
             named = outcome == OK and self._names_card()
             self._end(outcome == OK)
             if named:
-                return ABSENT  # it comes again, under its name
+                return ABSENT  # the card is found again with its serial number
             now_ticks = yield
             check_ticks = ticks_after(now_ticks, _CHECK_MS)
         return ABSENT
 
     def _work(self) -> "Steps":
-        """Do what was asked."""
+        """Carry out the operation that was started."""
         medium = self._medium
         if self._size > _DATA_SIZE:
             return OUT_OF_RANGE
@@ -150,7 +150,7 @@ class LocalCarrier:
         return outcome
 
     def _names_card(self) -> bool:
-        """Whether a write is the serial number of a card that has none yet and can keep one."""
+        """Return whether a write is the first serial number of a card that can keep one."""
         at_serial = self._offset == _SERIAL and self._size == _SERIAL_SIZE
         nameless = self._name is not None and not any(self.uid)
         return self._task == _WRITING and at_serial and nameless
@@ -163,7 +163,7 @@ class LocalCarrier:
         self.present = self._inserted
 
     def _end(self, good: bool) -> None:
-        """The operation asked for is over, if there is one."""
+        """End the operation that was started, if there is one."""
         if self._task != _NOTHING:
             self._task = _NOTHING
             self._outcome = port.OK if good else port.FAILED

@@ -1,24 +1,24 @@
-"""What all drivers of chips share: outcomes, the passing of time, what a driver is given.
+"""Define what all chip drivers share: outcomes, time limits and interfaces.
 
-An operation is a generator: it yields where it has to wait, is sent `now_ticks` when it may go
-on, and returns an outcome. Between two yields it does a few milliseconds of work at most. Every
-wait has a deadline and every loop over what a chip says has a limit, so it ends whatever comes.
+An operation is a generator: it yields where it has to wait, receives `now_ticks` when it may
+continue, and returns an outcome. It works at most a few milliseconds between two yields. Every
+wait has a deadline and every loop over a chip's bytes has a limit, so every operation ends.
 """
 
 from micropython import const
 
 OK = const(0)
 ABSENT = const(1)  # no card
-SILENT = const(2)  # no answer in its time
+SILENT = const(2)  # no answer before the deadline
 STUCK = const(3)  # a line is held, or the chip never gets ready
-GARBLED = const(4)  # a wrong checksum, a frame that is none, another byte than was sent
-FLOOD = const(5)  # more bytes, repeats or pleas for time than there may be
+GARBLED = const(4)  # a wrong checksum, a malformed frame, or a wrong echo
+FLOOD = const(5)  # too many bytes, repeats or requests for time
 WRONG_SIZE = const(6)  # the answer is shorter or longer than it has to be
-REFUSED = const(7)  # the chip or card says no; its word in `status`
-UNKNOWN = const(8)  # not a kind of card this driver can use
-WRONG_CODE = const(9)  # the card did not take our code or key
-LOCKED = const(10)  # no code is presented: the try that is left stays with the owner
-MISMATCH = const(11)  # what was written reads back otherwise
+REFUSED = const(7)  # the chip or card refuses; the reason is in `status`
+UNKNOWN = const(8)  # a kind of card that this driver cannot use
+WRONG_CODE = const(9)  # the card refused the code or key
+LOCKED = const(10)  # no code was sent: the last try is left to the card's owner
+MISMATCH = const(11)  # written bytes read back differently
 OUT_OF_RANGE = const(12)  # beyond the end of the memory
 
 OUTCOME_NAMES = (
@@ -52,48 +52,48 @@ if TYPE_CHECKING:
     Steps = Generator[None, int, int]
     Bytes = bytes | bytearray | memoryview
 
-    # As machine.Pin, which without a value is read; as time.sleep_us.
+    # A Pin is called as machine.Pin: without a value it reads. A Wait is called as time.sleep_us.
     Pin = Callable[..., int]
     Wait = Callable[[int], object]
 
     class Link(Protocol):
-        """A way to a CPU card: commands out, replies back."""
+        """A connection to a CPU card, for commands and replies."""
 
-        reply_size: int
+        reply_size: int  # bytes
         status: int  # SW1 SW2
-        uid: bytearray  # 8 bytes, zero padded; zeros: it has none
+        uid: bytearray  # 8 bytes, padded with zeros; zeros: the card has none
 
         @property
         def command(self) -> bytearray | memoryview:
-            """CLA INS P1 P2 P3 and data."""
+            """The command: CLA INS P1 P2 P3 and data."""
 
         @property
         def reply(self) -> bytearray | memoryview:
-            """Data of the reply, without its status."""
+            """The data of the reply, without its status."""
 
         def there(self) -> bool:
-            """False once the card is known to be out."""
+            """Return false once the card is known to be out."""
 
         def connect(self) -> Steps:
             """Start the card."""
 
         def transmit(self, data_size: int, reply_limit: int) -> Steps:
-            """Send the command with so much data, take a reply of at most `reply_limit`."""
+            """Send the command with `data_size` bytes; receive at most `reply_limit` bytes."""
 
         def release(self) -> None:
-            """Give the card up; its power is off."""
+            """Release the card and switch its power off."""
 
     class Medium(Protocol):
-        """A card as memory: what a carrier needs of it."""
+        """A card as memory, for a carrier."""
 
-        uid: bytearray  # 8 bytes, zero padded; zeros: it has none
-        size: int  # bytes of memory that are ours
+        uid: bytearray  # 8 bytes, padded with zeros; zeros: the card has none
+        size: int  # bytes of memory that can be used
 
         def there(self) -> bool:
-            """False once the card is known to be out."""
+            """Return false once the card is known to be out."""
 
         def connect(self) -> Steps:
-            """Find and start a card; after OK `uid` and `size` are its own."""
+            """Find and start a card; after OK its `uid` and `size` are valid."""
 
         def read(self, offset: int, size: int, buf: bytearray) -> Steps:
             """Fill buf[:size]."""
@@ -102,16 +102,16 @@ if TYPE_CHECKING:
             """Write buf[:size]; the caller reads it back."""
 
         def release(self) -> None:
-            """Give the card up; its power is off."""
+            """Release the card and switch its power off."""
 
 
 def ticks_after(now_ticks: int, delay_ms: int) -> int:
-    """The instant `delay_ms` later."""
+    """Return the ticks `delay_ms` after `now_ticks`."""
     return now_ticks + delay_ms & _TICKS_MASK
 
 
 def reached(now_ticks: int, deadline_ticks: int) -> bool:
-    """Whether the deadline, at most 74 hours away, has come."""
+    """Return whether the deadline, at most 74 hours away, has passed."""
     return now_ticks - deadline_ticks & _TICKS_MASK < _TICKS_HALF
 
 
@@ -125,7 +125,7 @@ def pause(delay_ms: int) -> "Steps":
 
 
 class Inlet:
-    """The bytes that come in on a channel, one by one."""
+    """A reader of single bytes from a channel."""
 
     def __init__(self, channel: "Stream") -> None:
         self._channel = channel
@@ -134,7 +134,7 @@ class Inlet:
         self._size = 0
 
     def next_byte(self) -> int:
-        """The next byte, -1: none has come."""
+        """Return the next byte, -1: none has arrived."""
         if self._at >= self._size:
             self._at = 0
             self._size = self._channel.read_into(self._buf)
@@ -144,7 +144,7 @@ class Inlet:
         return self._buf[self._at - 1]
 
     def drain(self) -> None:
-        """Forget what has come, as far as it does not come faster than it is forgotten."""
+        """Discard the bytes that have arrived, at most 512."""
         for _ in range(_DRAIN_LIMIT):
             if self.next_byte() < 0:
                 break

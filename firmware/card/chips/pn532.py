@@ -1,11 +1,13 @@
-"""PN532, a reader of contactless cards, over a UART (HSU) or SPI.
+"""Drive a PN532, a reader of contactless cards, over a UART (HSU) or SPI.
 
     00 | 00 FF | LEN | LCS | D4 command.. or D5 answer.. | DCS | 00
-    00 | 00 FF | 00 FF | 00     ACK: the command has come; from us: stop what you do
-    00 | 00 FF | FF 00 | 00     NACK: send the last answer again
+    00 | 00 FF | 00 FF | 00     ACK from the chip: command received; ACK to the chip: abort
+    00 | 00 FF | FF 00 | 00     NACK to the chip: send the last answer again
 
-LEN + LCS and the bytes from D4 or D5 to DCS are 0 in their low byte. Behind a command come its
-ACK and then its answer. ISO-DEP with a CPU card (T=CL) is done by the chip in InDataExchange.
+The low byte of LEN + LCS is 0, and so is that of the sum from D4 or D5 to DCS. The chip answers a
+command with an ACK and then the answer. It does ISO-DEP with a CPU card (T=CL) itself, in
+InDataExchange.
+
 Spec: UM0701-02, 6.2 (frames), 7.2 and 7.3 (commands).
 """
 
@@ -35,13 +37,13 @@ if TYPE_CHECKING:
     from card.chips.outcome import Pin, Steps
 
     class Spi(Protocol):
-        """As machine.SPI in mode 0, at most 5 MHz, most significant bit first."""
+        """The interface of machine.SPI in mode 0, at most 5 MHz, most significant bit first."""
 
         def readinto(self, buf: bytearray | memoryview, write: int = ...) -> object:
-            """Read, sending `write` meanwhile."""
+            """Read bytes while sending `write`."""
 
         def write(self, buf: bytes | bytearray | memoryview) -> object:
-            """Write, what comes meanwhile is lost."""
+            """Write bytes and discard those that arrive meanwhile."""
 
 
 # Kinds of card.
@@ -59,7 +61,7 @@ _FROM_CHIP = const(0xD5)
 
 _ACK = b"\x00\x00\xff\x00\xff\x00"
 _NACK = b"\x00\x00\xff\xff\x00\x00"
-# The first byte wakes the chip, the others give it the time to.
+# The first byte wakes the chip, and the others give it time to start.
 _WAKE = b"\x55\x55\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 _HEAD = const(7)  # of a command: 00 00 FF LEN LCS D4 code
@@ -73,7 +75,7 @@ _LIST_MS = const(400)
 _EXCHANGE_MS = const(2000)
 _FIELD_OFF_MS = const(10)
 
-# What the frame decoder says.
+# Results of the frame decoder.
 _MORE = const(0)
 _IS_ACK = const(1)
 _IS_ANSWER = const(2)
@@ -83,11 +85,11 @@ _IS_BROKEN = const(3)
 class Pn532:
     """The chip behind `channel`, a UART at 115200 8N1 or a SpiChannel; a Link to a CPU card.
 
-    kind            of card found by `connect`
-    uid_end         the last 4 bytes of its UID, also of one that is made up
-    status          of the last exchange: the chip's own error, or SW1 SW2 of `transmit`
-    command         for `transmit` CLA INS P1 P2 P3 and data, for `call_card` all that is sent
-    reply           reply[:reply_size], valid until the next call
+    kind            the kind of card found by `connect`
+    uid_end         the last 4 bytes of its UID, also of a random one
+    status          of the last exchange: the chip's error, or SW1 SW2 after `transmit`
+    command         for `transmit` CLA INS P1 P2 P3 and data, for `call_card` all bytes to send
+    reply           the bytes reply[:reply_size], valid until the next call
     """
 
     def __init__(self, channel: "Stream") -> None:
@@ -110,22 +112,22 @@ class Pn532:
         self._count = 0
 
     def there(self) -> bool:
-        """True: only an exchange tells."""
+        """Return true: only an exchange shows that the card is gone."""
         return True
 
     def release(self) -> None:
-        """Nothing: `connect` switches the field off before it looks for a card."""
+        """Do nothing: `connect` switches the field off before it searches for a card."""
 
     def connect(self) -> "Steps":
-        """Look for one card of type A; the chip is set up first when it was silent or lost."""
+        """Search for one card of type A; first set up the chip if its last answer was bad."""
         if not self._awake:
             outcome = yield from self._set_up()
             if outcome != OK:
                 return outcome
             self._awake = True
         outcome = yield from self._find()
-        # A chip that lost its mind or its supply is set up again; this is the cure for readers
-        # that stop after hours.
+        # A chip that had a fault or lost its supply is set up again. Without this, readers stop
+        # working after some hours.
         if outcome != OK and outcome != ABSENT and outcome != UNKNOWN:
             self._awake = False
         return outcome
@@ -148,7 +150,7 @@ class Pn532:
         return OK
 
     def transmit(self, data_size: int, reply_limit: int) -> "Steps":
-        """Send the command as an APDU. Spec: ISO/IEC 7816-4, 5.1, cases 1 to 4, short."""
+        """Send the command as a short APDU. Spec: ISO/IEC 7816-4, 5.1, cases 1 to 4."""
         command = self.command
         size = 4
         if data_size:
@@ -168,7 +170,7 @@ class Pn532:
         return OK
 
     def _set_up(self) -> "Steps":
-        """Wake the chip, normal mode, and one retry only when looking for a card."""
+        """Wake the chip, set normal mode, and limit its search for a card to one retry."""
         self._channel.write(memoryview(_WAKE))
         tx = self._tx
         tx[_HEAD : _HEAD + 3] = b"\x01\x14\x01"
@@ -179,7 +181,7 @@ class Pn532:
         return (yield from self._call(_RF_CONFIGURATION, 4, _SETUP_MS))
 
     def _find(self) -> "Steps":
-        """Switch the field off, so that every card starts anew, and list one card."""
+        """Switch the field off, so that every card restarts, and find one card."""
         tx = self._tx
         tx[_HEAD : _HEAD + 2] = b"\x01\x00"
         outcome = yield from self._call(_RF_CONFIGURATION, 2, _SETUP_MS)
@@ -200,7 +202,7 @@ class Pn532:
         if rx[2] != 1 or self._count < 8 + size or size not in (4, 7, 10):
             return WRONG_SIZE
         uid = self.uid
-        # 4 bytes that begin with 08 are made up anew in each field. Spec: ISO/IEC 14443-3, 6.5.4.
+        # A UID of 4 bytes that begins with 08 is random. Spec: ISO/IEC 14443-3, 6.5.4.
         known = size if size > 4 or rx[8] != 0x08 else 0
         for index in range(8):
             uid[index] = rx[8 + index] if index < known else 0
@@ -216,7 +218,7 @@ class Pn532:
         return OK if self.kind != OTHER else UNKNOWN
 
     def _call(self, code: int, size: int, timeout_ms: int) -> "Steps":
-        """Send a command with the `size` bytes behind its head; wait for ACK and answer."""
+        """Send a command with `size` bytes after its head; wait for the ACK and the answer."""
         self._inlet.drain()
         self._state = 0
         self._last = 0xFF
@@ -232,7 +234,7 @@ class Pn532:
         if outcome != OK:
             self._channel.write(memoryview(_ACK))
         elif self._rx[0] != _FROM_CHIP:
-            outcome = REFUSED  # the error frame: the chip does not know the command
+            outcome = REFUSED  # the chip sent an error frame: it does not know the command
         return outcome
 
     def _send(self, code: int, size: int) -> None:
@@ -252,7 +254,7 @@ class Pn532:
         self._channel.write(memoryview(tx)[: end + 2])
 
     def _await(self, wanted: int, code: int, timeout_ms: int) -> "Steps":
-        """Wait for an ACK, or for the answer to `code`; pass over frames that are neither."""
+        """Wait for an ACK, or for the answer to `code`; skip other frames."""
         now_ticks = yield
         deadline_ticks = ticks_after(now_ticks, timeout_ms)
         for _ in range(_BYTE_LIMIT):
@@ -270,14 +272,14 @@ class Pn532:
         return FLOOD
 
     def _answers(self, code: int) -> bool:
-        """Whether the frame answers `code`, or is the error frame."""
+        """Return whether the frame answers `code` or is the error frame."""
         rx = self._rx
         if self._size == 1 and rx[0] == 0x7F:
             return True
         return self._size >= 2 and rx[0] == _FROM_CHIP and rx[1] == code + 1
 
     def _decode(self, byte: int) -> int:
-        """Take one byte; return what is complete with it."""
+        """Process one byte; return what it completes."""
         state = self._state
         if state == 0:  # between frames: the start is 00 FF
             if byte == 0xFF and self._last == 0:
@@ -294,7 +296,7 @@ class Pn532:
             if self._size == 0 and byte == 0xFF:
                 return _IS_ACK
             if self._size == 0xFF and byte == 0:
-                return _MORE  # a NACK is ours to send
+                return _MORE  # only the device sends NACKs
             if self._size + byte & 0xFF:
                 return _IS_BROKEN
             self._state = 3
@@ -320,7 +322,7 @@ _START_LIMIT = const(8)
 class SpiChannel:
     """A PN532 on SPI as a channel. The chip sends the lowest bit first, which few boards can.
 
-    One transfer takes a whole frame out of the chip, because letting `cs` go ends it.
+    One transfer reads a whole frame, because a high `cs` ends the frame.
     """
 
     def __init__(self, spi: "Spi", cs: "Pin") -> None:
@@ -346,7 +348,7 @@ class SpiChannel:
         return size
 
     def read_into(self, buf: bytearray) -> int:
-        """Fetch a frame when the chip has one; hand it over piece by piece."""
+        """Fetch a frame when the chip has one, and copy its next bytes into `buf`."""
         if self._at == self._end:
             self._at = self._end = 0
             if self._ready():
@@ -365,7 +367,7 @@ class SpiChannel:
         return status & 1 == 1
 
     def _fetch(self) -> None:
-        """Read to the end of the frame, as far as its size is told."""
+        """Read a frame to its end, which its length gives."""
         frame = self._frame
         self._cs(0)
         self._put(_DATA_READ)
@@ -398,7 +400,7 @@ class SpiChannel:
 
 
 def _reverse(byte: int) -> int:
-    """The bits of a byte the other way round."""
+    """Return the byte with its bits in reverse order."""
     byte = (byte & 0x55) << 1 | byte >> 1 & 0x55
     byte = (byte & 0x33) << 2 | byte >> 2 & 0x33
     return byte << 4 & 0xF0 | byte >> 4

@@ -1,16 +1,17 @@
-"""SLE4442 and SLE5542, 256 bytes behind contacts: two wires and reset, lowest bit first.
+"""Drive an SLE4442 or SLE5542: 256 bytes, two wires and reset, lowest bit first.
 
     command     start (IO falls, CLK high) | control | address | data | stop (IO rises, CLK high)
     then        a read: bits, one after each falling CLK, to the end of the memory
                 a write: IO low from the first falling CLK; clock on until it is high again
 
-    bytes 0..31     ATR, the maker's and the issuer's: each can be protected for ever
+    bytes 0..31     ATR, the maker's and the issuer's: each can be protected permanently
     bytes 32..255   the image's
     bytes 8..15     the serial number of the card, once the issuer has protected all eight
 
-Reading needs no code. Writing needs the PSC of 3 bytes, which goes over the wire in clear: who
-listens has it. It keeps a card from damage; the money on it is kept by its MAC and its order.
-With one try left the driver presents no code any more.
+Reading needs no code. Writing needs the PSC of 3 bytes, which the wire carries in clear, so it
+only protects against damage: the MAC and the order number protect the money. With one try left the
+driver sends no code any more.
+
 Spec: data sheet SLE 4432/4442 07.95, 2.1 to 2.4.
 """
 
@@ -41,9 +42,9 @@ _UPDATE_SECURITY = const(0x39)
 _PROTECT = const(0x3C)
 
 _SIZE = const(256)
-_OURS = const(32)  # what lies before can be protected, and is the chip's
+_OURS = const(32)  # the bytes before belong to the chip and can be protected
 _SERIAL = const(8)
-_HALF_US = const(10)  # half a period at 50 kHz, the most an SLE4442 takes
+_HALF_US = const(10)  # half a period at 50 kHz, the highest clock of an SLE4442
 _PROCESSING_LIMIT = const(512)  # clocks; erase and write take 255
 _SLICE = const(16)  # bytes between two yields: 152 clocks
 _BOUNCE_MS = const(60)
@@ -51,12 +52,12 @@ _TRIES = b"\0\1\1\2\1\2\2\3"  # free bits of the error counter
 
 
 class Sle4442:
-    """The chip in a socket.
+    """A chip in a socket.
 
-    io          open drain with a pull-up: 1 lets go
+    io          open drain with a pull-up: 1 releases the line
     detect      1 while a card is in the socket
     power       1 switches the socket on
-    tries       left, as last read: 3 on a sound card, -1 unread
+    tries       the tries left, as last read: 3 on a sound card, -1 unread
     """
 
     def __init__(
@@ -84,11 +85,11 @@ class Sle4442:
         self._slice = bytearray(_SLICE)
 
     def there(self) -> bool:
-        """Whether the socket holds a card."""
+        """Return whether the socket holds a card."""
         return self._detect() == 1
 
     def release(self) -> None:
-        """Let the lines go and switch the socket off."""
+        """Release the lines and switch the socket off."""
         self._open = False
         self._rst(0)
         self._clk(0)
@@ -96,7 +97,7 @@ class Sle4442:
         self._power(0)
 
     def connect(self) -> "Steps":
-        """Wait out the bouncing contacts, reset, and read who it is."""
+        """Wait until the contacts are stable, reset the chip and read its serial number."""
         self.release()
         if not self.there():
             return ABSENT
@@ -111,7 +112,7 @@ class Sle4442:
             return SILENT
         if four == b"\0\0\0\0":
             return STUCK
-        # A2: 2-wire protocol; 13: 256 bytes of 8 bits. The other two are the application's.
+        # A2: 2-wire protocol; 13: 256 bytes of 8 bits. The other two bytes may have any value.
         if four[0] != 0xA2 or four[1] != 0x13:
             return UNKNOWN
         outcome = self._read(_READ_PROTECTION, 0, four, 4)
@@ -140,7 +141,7 @@ class Sle4442:
         return OK
 
     def write(self, offset: int, size: int, buf: "Bytes") -> "Steps":
-        """Write what differs of buf[:size], the PSC before the first byte of an insertion."""
+        """Write the changed bytes of buf[:size]; send the PSC before the first of an insertion."""
         if not _OURS <= offset <= offset + size <= _SIZE:
             return OUT_OF_RANGE
         part = self._slice
@@ -162,12 +163,12 @@ class Sle4442:
         return OK
 
     def write_serial(self, serial: bytes) -> "Steps":
-        """Give the card its serial number, 8 bytes, for ever; `connect` again to see it."""
+        """Write the permanent serial number, 8 bytes; the next `connect` reads it."""
         for index in range(8):
             outcome = self._unlock()
             if outcome == OK:
                 outcome = self._process(_UPDATE_MAIN, _SERIAL + index, serial[index])
-            # The chip protects a byte only when told what stands in it.
+            # The chip protects a byte only if the command repeats its value.
             if outcome == OK:
                 outcome = self._process(_PROTECT, _SERIAL + index, serial[index])
             if outcome != OK:
@@ -176,7 +177,7 @@ class Sle4442:
         return OK
 
     def _unlock(self) -> int:
-        """Present the PSC unless that is done. Spec: 2.4, whose order is mandatory."""
+        """Send the PSC unless that is done. Spec: 2.4, whose order of steps is mandatory."""
         if self._open:
             return OK
         four = self._four
@@ -191,7 +192,7 @@ class Sle4442:
         for index in range(3):
             if outcome == OK:
                 outcome = self._process(_COMPARE, index + 1, self._psc[index])
-        # Only a chip that has seen the right code erases its error counter.
+        # A chip erases its error counter only after the right code.
         if outcome == OK:
             outcome = self._process(_UPDATE_SECURITY, 0, 0xFF)
         if outcome == OK:
@@ -205,7 +206,7 @@ class Sle4442:
         return OK
 
     def _reset(self, four: bytearray) -> None:
-        """Reset the chip and take its answer of 4 bytes. Spec: 2.2.1."""
+        """Reset the chip and read its answer of 4 bytes. Spec: 2.2.1."""
         self._rst(1)
         self._delay_us(_HALF_US)
         self._pulse()
@@ -214,7 +215,7 @@ class Sle4442:
         self._clock_out(four, 4)
 
     def _read(self, control: int, address: int, buf: bytearray, size: int) -> int:
-        """Read `size` bytes and break off what the chip would send on."""
+        """Read `size` bytes and stop the chip from sending more."""
         outcome = self._command(control, address, 0)
         if outcome != OK:
             return outcome
@@ -227,7 +228,7 @@ class Sle4442:
         return OK
 
     def _process(self, control: int, address: int, data: int) -> int:
-        """Have the chip work, and clock it until it is ready."""
+        """Send a writing command and clock the chip until it is ready."""
         outcome = self._command(control, address, data)
         if outcome != OK:
             return outcome
@@ -241,7 +242,7 @@ class Sle4442:
         return STUCK
 
     def _command(self, control: int, address: int, data: int) -> int:
-        """Send a command; STUCK when the line is not free."""
+        """Send a command; return STUCK when the line is not free."""
         io = self._io
         clk = self._clk
         delay_us = self._delay_us

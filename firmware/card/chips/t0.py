@@ -1,12 +1,14 @@
-"""A CPU card at its contacts: answer to reset and the transmission protocol T=0.
+"""Drive a CPU card at its contacts: the answer to reset and the transmission protocol T=0.
 
-    we      CLA INS P1 P2 P3
+    device  CLA INS P1 P2 P3
     card    60: wait on | INS: all the data | INS inverted: one byte | SW1 SW2, 6x or 9x: the end
 
-P3 counts the data we send or, where we send none, the data we want. The line is a UART at
-9600 8E2, both directions on one wire, with the card's clock at 3.571 MHz: 372 clocks a bit, which
-every card starts with and keeps unless asked. Cards that speak T=0 only after a choice are asked
-for it (PPS); those that then say no, or send bits inverted, are unknown.
+P3 is the size of the data that the device sends or, if it sends none, of the data that it wants.
+The line is a UART at 9600 8E2 with both directions on one wire. The card's clock is 3.571 MHz: 372
+clocks a bit, which every card has after a reset and keeps unless told otherwise. If a card starts
+with another protocol, the device asks it for T=0 (PPS). A card that refuses, or that sends
+inverted bits, is unknown.
+
 Spec: ISO/IEC 7816-3, 8 (answer to reset), 9 (PPS), 10 (T=0).
 """
 
@@ -37,11 +39,11 @@ _ATR_LIMIT = const(33)
 _COMMAND_LIMIT = const(69)
 _REPLY_LIMIT = const(64)
 _DIRECT = const(0x3B)
-_INVERSE = const(0x03)  # 3F, as a UART sees it
+_INVERSE = const(0x03)  # 3F, as a UART receives it
 _INVERSE_NAMED = const(0x3F)
 _PPS = const(0xFF)
 _DEFAULT_RATE = const(0x11)
-_SPECIFIC = const(0x100)  # a flag of ours: TA2 was there
+_SPECIFIC = const(0x100)  # flag of this driver: the ATR has TA2
 _BIT_US = const(104)
 _NULL = const(0x60)
 
@@ -53,18 +55,18 @@ _WAIT_MS = const(100)  # 960 bits, times WI
 _REPLY_LIMIT_MS = const(2500)
 _TURN_MS = const(2)  # 16 bits between the directions
 _ECHO_MS = const(100)
-_COMMAND_MS = const(10000)  # however often a card asks for time
+_COMMAND_MS = const(10000)  # the limit even if a card asks for more time
 _PROCEDURE_LIMIT = const(400)
 
 
 class T0:
-    """The card in a socket; a Link of card/chips/cpu.py.
+    """A card in a socket; a Link of card/chips/cpu.py.
 
-    channel     the UART; with `echo` all we send comes back
-    reset       0 resets
+    channel     the UART; with `echo` it receives every byte that it sends
+    reset       0 resets the card
     detect      1 while a card is in the socket
     power       1 switches supply and clock on
-    uid         the last 8 historical bytes, where card makers put a serial number
+    uid         the last 8 historical bytes, in which card makers put a serial number
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class T0:
         self._wait_ms = _CHARACTER_MS
 
     def there(self) -> bool:
-        """Whether the socket holds a card."""
+        """Return whether the socket holds a card."""
         return self._detect() == 1
 
     def release(self) -> None:
@@ -100,7 +102,7 @@ class T0:
         self._power(0)
 
     def connect(self) -> "Steps":
-        """Wait out the bouncing contacts, reset the card and agree on T=0."""
+        """Wait until the contacts are stable, reset the card and agree on T=0."""
         self.release()
         if not self.there():
             return ABSENT
@@ -119,7 +121,7 @@ class T0:
         return (yield from self._judge_answer())
 
     def transmit(self, data_size: int, reply_limit: int) -> "Steps":
-        """Send the command and `data_size` bytes, or take up to `reply_limit` bytes."""
+        """Send the command and `data_size` bytes, or receive up to `reply_limit` bytes."""
         command = self.command
         command[4] = data_size or reply_limit
         instruction = command[1]
@@ -156,7 +158,7 @@ class T0:
         return FLOOD
 
     def _read_answer(self) -> "Steps":
-        """Receive the ATR into `_answer`; know its speed, times, protocols and uid. Spec: 8.2."""
+        """Receive the ATR into `_answer` and note speed, times, protocols, uid. Spec: 8.2."""
         answer = self._answer
         outcome = yield from self._fill(answer, 0, 1, _FIRST_MS)
         if outcome != OK:
@@ -190,7 +192,7 @@ class T0:
         return (yield from self._read_history(size))
 
     def _read_history(self, size: int) -> "Steps":
-        """Receive what comes behind `size` bytes of the ATR: history and checksum."""
+        """Receive the rest of the ATR after `size` bytes: history and checksum."""
         answer = self._answer
         count = answer[1] & 0x0F
         end = size + count
@@ -215,7 +217,7 @@ class T0:
         return OK
 
     def _note(self, level: int, follows: int, at: int) -> None:
-        """Keep what matters of TA, TC at `at`, the first or second of their kind. Spec: 8.3."""
+        """Note TA and TC of interface bytes at `at`, of level 1 or 2. Spec: 8.3."""
         answer = self._answer
         if follows & 1:
             if level == 1:
@@ -230,11 +232,11 @@ class T0:
                 self._wait_ms = min(_WAIT_MS * (value + 1), _REPLY_LIMIT_MS)
 
     def _judge_answer(self) -> "Steps":
-        """Whether card and line can agree; ask for T=0 where another comes first. Spec: 9."""
+        """Return OK if card and line agree, after asking for T=0 if needed. Spec: 9."""
         if self._offered and not self._offered & 1:
             return UNKNOWN
         if self._mode:
-            # The card has chosen already: only what every card starts with will do.
+            # The card is in specific mode: it must use T=0 at the default rate.
             fixed = self._mode & 0x10 or self._rate != _DEFAULT_RATE
             return UNKNOWN if fixed or self._mode & 0x0F else OK
         if self._first == 0:
@@ -254,7 +256,7 @@ class T0:
         return outcome
 
     def _send(self, at: int, size: int) -> "Steps":
-        """Send command[at:at + size], and see it come back where the line echoes."""
+        """Send command[at:at + size], and check its echo if the line has one."""
         yield from pause(_TURN_MS)
         now_ticks = yield
         deadline_ticks = ticks_after(now_ticks, self._wait_ms)
@@ -280,7 +282,7 @@ class T0:
         return OK
 
     def _fill(self, buf: bytearray, at: int, size: int, wait_ms: int) -> "Steps":
-        """Receive buf[at:at + size]; SILENT when a byte does not come within `wait_ms`."""
+        """Receive buf[at:at + size]; return SILENT if a byte takes longer than `wait_ms`."""
         now_ticks = yield
         deadline_ticks = ticks_after(now_ticks, wait_ms)
         while size:

@@ -1,11 +1,12 @@
-"""Contactless tags as memory, behind a PN532: NTAG21x and MIFARE Classic.
+"""Use contactless tags behind a PN532 as memory: NTAG21x and MIFARE Classic.
 
-    NTAG        pages of 4 bytes from page 4 on; page 3 tells how many: E1 10 (size / 8) 00
-    Classic     blocks of 16 bytes, in each sector of 4 all but the trailer, and not the maker's:
-                1 2 | 4 5 6 | 8 9 10 | ..   47 blocks, 752 bytes; each sector wants the key
+    NTAG        pages of 4 bytes from page 4 on; page 3 has their count: E1 10 (size / 8) 00
+    Classic     blocks of 16 bytes, without the maker's block and the trailers of the sectors:
+                1 2 | 4 5 6 | 8 9 10 | ..   47 blocks, 752 bytes; each sector needs the key
 
-A key of 6 bytes goes to the reader chip; Crypto-1 is broken, and NTAG's data is open. Both only
-carry what its own MAC protects.
+The reader chip gets a key of 6 bytes. Crypto-1 is broken and the data of an NTAG is open, so both
+only carry an image that its own MAC protects.
+
 Spec: data sheets NTAG213/215/216, 8.5 and 10; MF1S50yyX, 8.6 and 12.
 """
 
@@ -60,7 +61,7 @@ class Tag:
             return outcome
         reply = self._reader.reply
         if reply[0] != _CAPABILITIES:
-            return UNKNOWN  # not formatted: how much it holds is not known
+            return UNKNOWN  # the tag is not formatted, so its size is unknown
         self.size = reply[2] * 8
         return OK
 
@@ -74,7 +75,7 @@ class Tag:
             outcome = yield from self._read(self._place(offset + done))
             if outcome != OK:
                 return outcome
-            # An NTAG sends 4 pages whichever was asked for, and goes round behind its last one.
+            # An NTAG always sends 4 pages and continues at the first after its last one.
             count = min(_BLOCK - within, size - done)
             for index in range(count):
                 buf[done + index] = self._reader.reply[within + index]
@@ -82,7 +83,7 @@ class Tag:
         return OK
 
     def write(self, offset: int, size: int, buf: "Bytes") -> "Steps":
-        """Write buf[:size] page by page; what shares a page with it stays."""
+        """Write buf[:size] page by page; other bytes of the same pages keep their values."""
         if not 0 <= offset <= offset + size <= self.size:
             return OUT_OF_RANGE
         unit = self._unit
@@ -109,7 +110,7 @@ class Tag:
         return OK
 
     def _place(self, at: int) -> int:
-        """The page or block that holds byte `at`."""
+        """Return the page or block that holds byte `at`."""
         if self._unit == _PAGE:
             return _FIRST_PAGE + at // _PAGE
         block = at // _BLOCK
@@ -117,7 +118,7 @@ class Tag:
         return block + 1 if block < 2 else (block + 1) // 3 * 4 + (block + 1) % 3
 
     def _read(self, place: int) -> "Steps":
-        """Have 16 bytes from `place` on in the reader's reply."""
+        """Read 16 bytes from page or block `place` on into the reader's reply."""
         reader = self._reader
         outcome = yield from self._enter(place)
         if outcome != OK:
@@ -130,7 +131,7 @@ class Tag:
         return outcome
 
     def _write(self, place: int) -> "Steps":
-        """Write the first bytes of `_old` to `place`, which is entered."""
+        """Write the first bytes of `_old` to page or block `place`, whose sector is open."""
         command = self._reader.command
         command[0] = _WRITE_PAGE if self._unit == _PAGE else _WRITE_BLOCK
         command[1] = place
@@ -139,7 +140,7 @@ class Tag:
         return (yield from self._reader.call_card(2 + self._unit))
 
     def _enter(self, block: int) -> "Steps":
-        """Show the key where `block` of a Classic is in another sector than the last one."""
+        """Authenticate for the sector of `block`, if it is another than the last one."""
         sector = block // 4
         if self._unit == _PAGE or sector == self._sector:
             return OK
