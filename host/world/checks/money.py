@@ -258,6 +258,8 @@ class Money:
 
     def finish(self, index: int, account: Account) -> None:
         """All that the meter has counted is charged, but for what the newest reading missed."""
+        if not account.registers_wh:
+            raise Violation("money", f"account {index} was never read")
         shown_wh = self.shown_wh(account)
         behind_wh = [
             (true - read) % REGISTER_MODULUS_WH
