@@ -191,7 +191,7 @@ def test_what_was_charged_past_the_last_digit_of_a_register_goes_back() -> None:
         ):
             station.wait(900 if expected == DOUBTED else 0)
             station.values[0] = wh
-            outcome = station.books.take_reading(INDEX, station.values, 1, 0xFFFF)
+            outcome = station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
             equal(outcome, expected, (first_wh, wh))
         equal(10000 - station.balance_fen, after_wh // FEN_WH, (first_wh, after_wh))
         correction = station.records(record.CORRECTION)[0]
