@@ -1,1 +1,1 @@
-"""Prepaid money, integers only: tariffs, the ledger, the policy of supply."""
+"""Prepaid money in whole numbers: tariffs, the ledger and the policy of supply."""

@@ -1,16 +1,18 @@
-"""The ledger: money and energy of every account, in arrays made once. Nothing else is a balance.
+"""Keep the money and the energy of every account, in arrays that are allocated once.
 
-Debits only grow, and credits but for refunds; what is not yet a whole fen is carried as a residue,
-so a charge split into many readings is, digit for digit, the charge of one. A charge comes from
-the meter's registers alone and in two steps: `prepare` computes it, `commit` applies it once it
-stands in the journal.
+Debits never fall, and credits fall only by refunds. A part of a fen is carried as a residue, so a
+charge split into many readings equals the charge of one reading to the last digit. A charge
+depends only on the meter's registers and takes two steps: `prepare` computes it, and `commit`
+applies it once its record is in the journal.
 
-Rules where a reading does not say which kilowatt-hour came first:
+A reading does not say which kilowatt-hour came first, so these rules apply:
 
-    rates of one reading use up a tier in the order of the registers
+    the rates of one reading use up a tier in the order of the registers
     a reading across a change of price, season, tier period or slot of a day table is divided in
-    proportion to time; `estimated` says so. A reading at the change itself, such as the meter's
-    freeze, divides it exactly: charge that one before.
+    proportion to time, and `estimated` is then true. A reading at the change itself, such as the
+    meter's freeze, divides it exactly and has to be charged first.
+
+Spec: docs/PREPAYMENT.md; DL/T 645-2007 04000306 and 04000307 (CT and PT).
 """
 
 from array import array
@@ -21,13 +23,13 @@ from micropython import const
 
 from prepay.tariff import FREE_LIMIT_WH, NO_LIMIT, RATES_LIMIT, Tariff
 
-# Outcomes of `prepare`; those from EARLIER on are doubtful: stop billing, keep the supply, report.
+# Outcomes of `prepare`. From EARLIER on a reading is doubtful: see books/doubt.py.
 CHARGED = const(0)
-FIRST = const(1)  # nothing is charged, the registers are the start
+FIRST = const(1)  # nothing is charged: the next reading counts from these registers
 BILLING_STOPPED = const(2)
 NO_TIME = const(3)
 VALUE_MISSING = const(4)
-EARLIER = const(5)  # by so much ahead that it is the clock, or that nobody lives there
+EARLIER = const(5)  # more than a year after the last reading: the clock may be wrong
 BACK = const(6)
 TOO_MUCH = const(7)
 OVERFLOW = const(8)
@@ -48,30 +50,30 @@ OUTCOME_NAMES = (
 )
 
 # Bits of `flags`.
-STOPPED = const(0x01)  # billing, after a doubtful reading
-GUARD = const(0x02)  # nothing may cut the supply
+STOPPED = const(0x01)  # billing is stopped after a doubtful reading
+GUARD = const(0x02)  # nothing may cut the supply (保电)
 SCALED = const(0x04)  # `multiplier` is not 1
 PART = const(0x08)  # `quota` is not 0
-HOUSEHOLD = const(4)  # number of the first bit
+HOUSEHOLD = const(4)  # first bit of the kind of household
 
 REGISTER_MODULUS_WH = const(1000000000)
-# The greatest amounts, and balances, that are no heap objects on 32-bit boards.
+# The greatest amount or balance that is not a heap object on 32-bit boards.
 MONEY_LIMIT_FEN = const(0x3FFFFFFF)
-# Credits and debits count modulo 2**32, as registers do: an account does not end. Balances within
-# half of that are told apart.
+# Credits and debits count modulo 2**32, so an account may exist for any time. A balance must stay
+# within half of that.
 _TURN_FEN = const(0x100000000)
 _HALF_FEN = const(0x80000000)
 
-# While a clock is set back the ledger waits at its own time, and cannot know how long it was.
+# After a clock was set back, the true time between two readings is unknown; this is its minimum.
 _BACK_LIMIT_S = const(3600)
-# A year and a month: longer, either the clock is wrong or nobody lives there.
+# A year and a month: after a longer time the clock may be wrong.
 _AHEAD_LIMIT_S = const(34560000)
-# What a register may show above the greatest power times the time: its steps, late answers.
+# A register may exceed the greatest power times the time by this: its steps and late answers.
 _SLACK_WH = const(1000)
-# Above it a reading is no normal one.
+# The short path of `prepare` is for readings at most this far apart.
 _LONG_S = const(14400)
 _UNUSUAL = const(0x0D)
-# Half the registers' range: beyond it nobody could tell forward from back.
+# Half the registers' range: beyond it, forward and backward cannot be distinguished.
 _DELTA_LIMIT_WH = const(500000000)
 # Rules of a part of a year, see the tariff.
 _WHOLE = const(0)
@@ -79,54 +81,54 @@ _NEXT_MONTH = const(2)
 _DEFAULT_POWER_LIMIT_W = const(60000)
 _HEADER_MAC_SIZE = const(8)
 _DOUBTS = const(16)
-_UNTOLD = const(0xFF)  # in place of a header MAC, while there is no order
+_UNTOLD = const(0xFF)  # in place of a header MAC, while earlier purchases are unknown
 
 
 _NO_TARIFF = Tariff()
 
 
 class Ledger:
-    """Accounts by index. All columns may be read; only the methods write them.
+    """The accounts, by index. All columns may be read; only the methods write them.
 
     credit_fen, debit_fen       paid in less refunded, and charged, since the account began,
                                 modulo 2**32
-    residue_e7, residue_e11     charged above debit_fen, below 1 fen: 1e-7 and 1e-11 yuan
-    used_wh                     in the tier period that began at period_t2000
-    period_t2000                as the tariff has it: with the kind of the period added
-    quota                       of a part of a year, 0: all of it. Months of the period from bit
-                                0 on, months of the present kind of household from bit 4 on, and
-                                from bits 8, 16 and 24 on a kind before it and its months: the
-                                limits are the mean of the kinds' by months
+    residue_e7, residue_e11     charged above debit_fen, below 1 fen: in 1e-7 and 1e-11 yuan
+    used_wh                     energy used in the tier period that began at period_t2000
+    period_t2000                the beginning, in s since 2000, with the kind of period added
+    quota                       the part of the period that counts, 0: all of it. Months of the
+                                period from bit 0 on, months of the present kind of household from
+                                bit 4 on, and from bits 8, 16 and 24 on an earlier kind and its
+                                months: a limit is the mean of the kinds' limits by months
     free                        energy that was free in the free period, Wh, and from bit 20 on
                                 the month in which that period began
-    read_t2000                  of the last reading, 0: none yet
-    order                       of the last top-up or refund
-    header_mac                  [index * 8] of that order's card, FFH without an order while it is
-                                not known what the account bought before
-    debt_fen                    owed from before, repaid as a share of top-ups
-    debt_week, debt_week_fen    the week of the last repayment, and what was repaid in it
-    multiplier                  CT x PT: energy is the registers' times this
-    grade                       the station's of its payers, see the policy
+    read_t2000                  the time of the last reading, s since 2000, 0: none yet
+    order                       the order number of the last top-up or refund
+    header_mac                  [index * 8] header MAC of that order's card; FFH while there is no
+                                order and the account's earlier purchases are unknown
+    debt_fen                    an old debt, repaid as a share of top-ups
+    debt_week, debt_week_fen    the week of the last repayment, and the sum repaid in it
+    multiplier                  CT x PT: energy is the difference of the registers times this
+    grade                       the grade of the payer, 0 to 3, see the policy
     power_hw                    the greatest power of the meter, before CT x PT, in 100 W,
                                 0: power_limit_w
-    doubted                     accounts whose readings are not believed, see books/doubt.py
-    flags                       STOPPED, GUARD, SCALED, PART, and from bit HOUSEHOLD on which of
-                                the tariff's kinds of household
-    state, since_t2000          of the policy, and since when
-    registers_wh                [index * rates_limit + rate] of the last reading
+    doubted                     the count of accounts with doubtful readings, see books/doubt.py
+    flags                       STOPPED, GUARD, SCALED, PART, and from bit HOUSEHOLD on the
+                                number of the tariff's kind of household
+    state, since_t2000          the state by the policy, and its beginning in s since 2000
+    registers_wh                [index * rates_limit + rate] registers of the last reading
 
-    After `prepare` gave CHARGED or FIRST the `new_*` hold what `commit` will make of the account,
-    `estimated` whether the reading was divided by time, `rolled` whether a tier period ended in
-    it, `closed_*` what it had reached then; `whole` that it was not the short path, which leaves
-    `quota` and `free` as they are. After a doubtful outcome `fault_value` and
-    `fault_limit` say what was too much.
+    After `prepare` returned CHARGED or FIRST, the `new_*` hold the values that `commit` will
+    write. `estimated`: the reading was divided by time. `rolled`: a tier period ended in it, and
+    `closed_*` hold its sums. `whole`: the short path was not taken, which leaves `quota` and
+    `free` unchanged. After a doubtful outcome `fault_value` and `fault_limit` hold the value that
+    was wrong and its limit.
     """
 
     def __init__(self, count: int, rates_limit: int = 4) -> None:
         self.count = count
         self.rates_limit = rates_limit
         self.power_limit_w = _DEFAULT_POWER_LIMIT_W
-        # The largest first: making a column takes twice its size for a moment.
+        # The largest column is made first, because making one needs twice its size for a moment.
         registers_wh = array("I", bytes(4 * count * rates_limit))
         self.header_mac = bytearray(_HEADER_MAC_SIZE * count)
         self.credit_fen = array("I", bytes(4 * count))
@@ -150,7 +152,8 @@ class Ledger:
         self.free = array("I", bytes(4 * count))
         self.registers_wh = registers_wh
         self.doubted = 0
-        # Of _DOUBTS accounts each, doubt and candidate in turn; made while one of them has any.
+        # An array for each _DOUBTS accounts, with doubt and candidate in turn; it exists only
+        # while one of these accounts has a doubt.
         self._doubts: list[array[int] | None] = [None] * (count // _DOUBTS + 1)
 
         self.new_debit_fen = 0
@@ -172,11 +175,11 @@ class Ledger:
         self._registers = array("i")
         self._fitting = _NO_TARIFF
         self._moved_wh = 0
-        # By register: what is being charged, and of the whole reading.
+        # Energy by register: of the part that is being charged, then of the whole reading.
         self._energy_wh = array("I", bytes(8 * RATES_LIMIT))
 
     def columns(self) -> "tuple[array[int] | bytearray, ...]":
-        """All columns in the order of a checkpoint."""
+        """Return all columns in the order of a checkpoint."""
         return (
             self.credit_fen,
             self.debit_fen,
@@ -202,15 +205,15 @@ class Ledger:
         )
 
     def balance_fen(self, index: int) -> int:
-        """Credits less debits, rounded up to the fen: only whole fen are debited."""
+        """Return credits less debits, rounded up to the fen: only whole fen are debited."""
         return difference_fen(self.credit_fen[index], self.debit_fen[index])
 
     def misfit(self, index: int, tariff: Tariff) -> str:
-        """Why the account cannot be charged by `tariff`, or ""."""
+        """Return why the account cannot be charged by `tariff`, or ""."""
         return self.misfit_of(self.flags[index] >> HOUSEHOLD, self.quota[index], tariff)
 
     def misfit_of(self, kind: int, quota: int, tariff: Tariff) -> str:
-        """Why an account of that kind of household and quota cannot be charged so, or ""."""
+        """Return why `tariff` cannot charge this kind of household with this quota, or ""."""
         if tariff.registers > self.rates_limit:
             return "the tariff has more rates than accounts have registers"
         before = quota >> 8
@@ -226,8 +229,8 @@ class Ledger:
         """Compute the charge of a reading without effect; return the outcome.
 
         `registers_wh` has a value for each of the tariff's registers, -1 where the meter sent
-        none; it must stay as it is until `commit`. Allocates nothing in the normal case, which
-        stands here once more in short: energy of one tier at prices that did not change.
+        none, and must not change until `commit`. The code below is the short path, for energy of
+        one tier at unchanged prices, and allocates nothing. `_prepare_any` has all cases.
         """
         flags = self.flags[index]
         start_t2000 = self.read_t2000[index]
@@ -290,7 +293,7 @@ class Ledger:
     def _prepare_any(
         self, index: int, tariff: Tariff, registers_wh: "array[int]", t2000: int
     ) -> int:
-        """`prepare` for every case."""
+        """Compute the charge as `prepare` does, in every case."""
         if self.flags[index] & STOPPED:
             return BILLING_STOPPED
         if t2000 <= 0:
@@ -328,7 +331,7 @@ class Ledger:
         return OVERFLOW if charge_fen > limit_fen else CHARGED
 
     def _begin(self, index: int) -> None:
-        """Take the account as it stands."""
+        """Copy the account into the `new_*` fields."""
         self.rolled = self.estimated = False
         self.whole = True
         self.new_debit_fen = self.debit_fen[index]
@@ -340,7 +343,7 @@ class Ledger:
         self.new_free = self.free[index]
 
     def _enter_first(self, index: int, tariff: Tariff, t2000: int) -> None:
-        """Find the tier period of a first reading, and the quota of an account just opened."""
+        """Set the tier period of a first reading, and the quota of an account just opened."""
         period_t2000 = tariff.period_at(t2000)
         self._enter_free(tariff)
         if self.new_period_t2000:
@@ -351,7 +354,7 @@ class Ledger:
             self.new_quota = _months_left(tariff, t2000)
 
     def _is_opened(self, index: int) -> bool:
-        """Whether nothing was used yet, neither here nor, as somebody has said, elsewhere."""
+        """Return whether no energy was used yet, here or elsewhere as far as was entered."""
         known_wh = self.new_used_wh + self.new_quota
         at = index * self.rates_limit
         for register in range(self.rates_limit):
@@ -384,7 +387,7 @@ class Ledger:
         return CHARGED
 
     def limit_wh(self, index: int, elapsed_s: int) -> int:
-        """What one register of the account's meter can show more after so long, before CT x PT."""
+        """Return the Wh by which one register can rise in `elapsed_s`, before CT x PT."""
         # The clock may have been set back meanwhile.
         passed_s = max(elapsed_s, _BACK_LIMIT_S)
         power_w = 100 * self.power_hw[index] or self.power_limit_w
@@ -399,11 +402,12 @@ class Ledger:
         before: "array[int]",
         before_wh: "array[int]",
     ) -> int:
-        """`prepare`, as if nothing had been charged since an earlier state; return the outcome.
+        """Compute the charge as if nothing had been charged since an earlier state.
 
-        `before` has that state's debit, with what of top-ups since went to a debt, its residues,
-        used_wh, period, read_t2000, quota and free; `before_wh` its registers. `returned_fen` is
-        what was charged too much, and goes back as credit: the debit does not fall.
+        `before` has that state's debit plus all repayments of debt since, its residues, used_wh,
+        period, read_t2000, quota and free, and `before_wh` its registers. Return the outcome.
+        `returned_fen` becomes the sum that was charged too much; it is returned as credit, because
+        a debit never falls.
         """
         columns = (
             self.debit_fen,
@@ -428,12 +432,12 @@ class Ledger:
         self.set_registers(index, kept_wh)
         self.returned_fen = max(0, difference_fen(self.debit_fen[index], self.new_debit_fen))
         self.new_debit_fen = (self.new_debit_fen + self.returned_fen) % _TURN_FEN
-        # A period that has begun already does not end another time.
+        # A period that has ended already does not end a second time.
         self.rolled &= self.new_period_t2000 != self.period_t2000[index]
         return outcome
 
     def _divide(self, index: int, tariff: Tariff, start_t2000: int, elapsed_s: int) -> None:
-        """Charge the energy, across changes each part in proportion to its time."""
+        """Charge the energy; divide it at each change in proportion to time."""
         end_t2000 = start_t2000 + elapsed_s
         from_t2000 = start_t2000
         while True:
@@ -442,14 +446,14 @@ class Ledger:
                 wh = self._energy_wh[RATES_LIMIT + register]
                 if until_t2000 - from_t2000 < elapsed_s:
                     self.estimated |= wh > 0
-                    # Differences of a running total, so that the shares add up.
+                    # The shares are differences of a running total, so that they add up.
                     before_wh = wh * (from_t2000 - start_t2000) // elapsed_s
                     wh = wh * (until_t2000 - start_t2000) // elapsed_s - before_wh
                 self._energy_wh[register] = wh
             self._enter_period(tariff.period_t2000)
             self._enter_free(tariff)
             self._charge(index, tariff)
-            # Each local midnight charges the day, or the month, that it begins.
+            # Each local midnight charges the day, or the month, that begins with it.
             days = (until_t2000 + DAY_S - 1) // DAY_S - (from_t2000 + DAY_S - 1) // DAY_S
             self._carry(days * tariff.standing_e7, 0)
             if tariff.standing_e4:
@@ -489,12 +493,12 @@ class Ledger:
                 else:
                     at = (row + tier) * tariff.rates + rate
                     self._carry(step_wh * tariff.prices_e4[at], step_wh * tariff.prices_e8_low[at])
-                # In the last tier it no longer matters how much it was.
+                # In the last tier the sum no longer matters.
                 self.new_used_wh = min(self.new_used_wh + step_wh, NO_LIMIT - 1)
                 wh -= step_wh
 
     def _counted_wh(self, tariff: Tariff) -> int:
-        """Energy of the share that fills tiers."""
+        """Return the Wh of the share that count for the tiers."""
         counted_wh = 0
         for register in range(tariff.registers):
             rate = register if tariff.rate < 0 else tariff.rate
@@ -503,7 +507,7 @@ class Ledger:
         return counted_wh
 
     def _limit_wh(self, household: int, quota: int, tariff: Tariff, tier: int) -> int:
-        """Upper limit of a tier, below the last, for a kind of household with its quota."""
+        """Return the upper limit in Wh of a tier below the last, for a household with a quota."""
         at = tariff.row + tier
         if not quota:
             return tariff.limits_wh[at + household * tariff.tiers]
@@ -516,7 +520,7 @@ class Ledger:
         return limit_wh // months
 
     def _carry(self, charge_e7: int, charge_e11: int) -> None:
-        """Add a charge to debit and residue."""
+        """Add a charge in 1e-7 and 1e-11 yuan to the new debit and residues."""
         charge_e11 += self.new_residue_e11
         charge_e7 += self.new_residue_e7 + charge_e11 // 10000
         self.new_residue_e11 = charge_e11 % 10000
@@ -524,7 +528,7 @@ class Ledger:
         self.new_debit_fen += charge_e7 // 100000
 
     def _enter_period(self, period_t2000: int) -> None:
-        """Begin another tier period, if it is one: only what counts the tiers changes."""
+        """Begin the tier period `period_t2000`, if it is a new one."""
         if not _settles(self.new_period_t2000, period_t2000):
             return
         self.rolled = True
@@ -535,13 +539,13 @@ class Ledger:
         self.new_period_t2000 = period_t2000
 
     def _enter_free(self, tariff: Tariff) -> None:
-        """Begin another free period, if it is a later one."""
+        """Begin the tariff's free period, if it is a later one."""
         if tariff.free_month > self.new_free >> 20:
             self.new_free = tariff.free_month << 20
 
     @micropython.native
     def commit(self, index: int) -> None:
-        """Make the account what `prepare` computed."""
+        """Write the values that `prepare` computed to the account."""
         self.debit_fen[index] = self.new_debit_fen
         self.residue_e7[index] = self.new_residue_e7
         self.residue_e11[index] = self.new_residue_e11
@@ -558,25 +562,25 @@ class Ledger:
             old_wh[at + register] = new_wh[register]
 
     def counts_anew(self, index: int) -> bool:
-        """Whether quota or free energy change, or a period begins without that one ends."""
+        """Return whether quota or free energy change, or the first period begins."""
         started = not self.rolled and self.new_period_t2000 != self.period_t2000[index]
         quota = self.quota[index]
         return started or self.new_quota != quota or self.new_free != self.free[index]
 
     def mean_power_w(self, index: int) -> int:
-        """Mean power since the last reading, of a charge that is prepared and not committed."""
+        """Return the mean power in W since the last reading, between `prepare` and `commit`."""
         elapsed_s = self.new_read_t2000 - self.read_t2000[index]
         wh = self._moved_wh if self.whole else self.new_used_wh - self.used_wh[index]
         return wh * 3600 // elapsed_s if elapsed_s > 0 else 0
 
     def credited_fen(self, index: int, amount_fen: int) -> int:
-        """The credit after a purchase, or, below 0, a refund."""
+        """Return the credit after a purchase of `amount_fen`, below 0: a refund."""
         return (self.credit_fen[index] + amount_fen) % _TURN_FEN
 
     def top_up(self, index: int, order: int, amount_fen: int, repaid_fen: int = 0) -> bool:
-        """Credit a purchase, of which `repaid_fen` goes to the debt; below 0 it is a refund.
+        """Credit a purchase, of which `repaid_fen` goes to the debt; below 0: a refund.
 
-        False: it was before.
+        Return false if the order was credited before.
         """
         if order <= self.order[index]:
             return False
@@ -587,27 +591,27 @@ class Ledger:
         return True
 
     def is_told(self, index: int) -> bool:
-        """Whether what the account bought before is known: by an order, or because it was told."""
+        """Return whether the account's earlier purchases are known here."""
         return self.order[index] > 0 or self.header_mac[_HEADER_MAC_SIZE * index] != _UNTOLD
 
     def forget(self, index: int) -> None:
-        """The account is registered anew: nobody here knows what it bought before."""
+        """Note that the account is new here and that its earlier purchases are unknown."""
         self.order[index] = 0
         self.header_mac[_HEADER_MAC_SIZE * index] = _UNTOLD
 
     def header_mac_of(self, index: int) -> bytearray:
-        """Header MAC of the last order's card, 8 bytes."""
+        """Return the header MAC of the last order's card, 8 bytes."""
         at = _HEADER_MAC_SIZE * index
         return self.header_mac[at : at + _HEADER_MAC_SIZE]
 
     def set_header_mac(self, index: int, header_mac: "bytes | bytearray | memoryview") -> None:
-        """Note the header MAC of the last order's card."""
+        """Set the header MAC of the last order's card, 8 bytes."""
         at = _HEADER_MAC_SIZE * index
         for position in range(_HEADER_MAC_SIZE):
             self.header_mac[at + position] = header_mac[position]
 
     def describe(self, index: int, household: int, grade: int = 0, multiplier: int = 1) -> None:
-        """Say what kind of household it is, its grade, and CT x PT of its meter, 1..65535."""
+        """Set the kind of household, its grade, and CT x PT of its meter, 1..65535."""
         self.flags[index] &= STOPPED | GUARD | PART
         self.flags[index] |= household << HOUSEHOLD
         if multiplier > 1:
@@ -616,14 +620,14 @@ class Ledger:
         self.multiplier[index] = multiplier
 
     def set_power(self, index: int, power_limit_w: int) -> None:
-        """Say what the account's meter can measure at most, before CT x PT; 0: as most do."""
+        """Set the greatest power of the account's meter, before CT x PT; 0: `power_limit_w`."""
         self.power_hw[index] = min((power_limit_w + 99) // 100, 0xFFFF)
 
     def quota_after(self, index: int, tariff: Tariff, household: int, t2000: int) -> int:
-        """The quota of the account's tier period when its kind of household changes at `t2000`.
+        """Return the quota of the tier period if the kind of household changes at `t2000`.
 
-        -1: there is no clock, the period is over and the reading that ends it is due, or the
-        kind has changed three times in it.
+        -1: the kind cannot change now. The time is unknown, or the reading that ends the period is
+        due, or the kind has changed three times in it.
         """
         quota = self.quota[index]
         period_t2000 = self.period_t2000[index]
@@ -646,11 +650,11 @@ class Ledger:
         return quota & 15 | months << 4 | earlier << 8
 
     def quota_moved_in(self, tariff: Tariff, t2000: int) -> int:
-        """The quota of a household that moves in at `t2000`."""
+        """Return the quota of a household that moves in at `t2000`."""
         return 0 if tariff.moved_in == _WHOLE else _months_left(tariff, t2000)
 
     def set_used(self, index: int, used_wh: int, period_t2000: int, quota: int, free: int) -> None:
-        """Say what is used in the tier period, and how much of its quota counts."""
+        """Set the energy used in the tier period, its beginning, its quota and free energy."""
         self.used_wh[index] = used_wh
         self.period_t2000[index] = period_t2000
         self.free[index] = free
@@ -670,17 +674,17 @@ class Ledger:
         self.set_doubt(index, 0, 0)
 
     def doubt(self, index: int) -> int:
-        """What is known of readings that are not believed, see books/doubt.py; 0: nothing."""
+        """Return the doubt about the account's readings, see books/doubt.py; 0: none."""
         part = self._doubts[index // _DOUBTS]
         return 0 if part is None else part[index % _DOUBTS * 2]
 
     def candidate(self, index: int) -> int:
-        """The registers of the newest of these readings, see books/doubt.py."""
+        """Return the registers of the newest doubtful reading as books/doubt.py sums them."""
         part = self._doubts[index // _DOUBTS]
         return 0 if part is None else part[index % _DOUBTS * 2 + 1]
 
     def set_doubt(self, index: int, doubt: int, candidate: int) -> None:
-        """Note what is known of readings that are not believed; it is in no checkpoint."""
+        """Set the doubt about the account's readings, 0: none. No checkpoint keeps it."""
         place = index // _DOUBTS
         part = self._doubts[place]
         if part is None:
@@ -695,9 +699,9 @@ class Ledger:
             self._doubts[place] = None
 
     def start_anew(self, index: int) -> None:
-        """Bill another meter, or other registers of it: the next reading is their first.
+        """Begin with another meter, or other registers: the next reading is their first.
 
-        Nothing used before is charged; the tier period goes on.
+        Energy that was used before that reading is not charged. The tier period continues.
         """
         self.resume(index)
         self.read_t2000[index] = 0
@@ -706,7 +710,7 @@ class Ledger:
             self.registers_wh[at + register] = 0
 
     def tier_of(self, index: int, tariff: Tariff) -> int:
-        """Tier from 0 on in which the next watt-hour falls."""
+        """Return the tier, from 0 on, of the next watt-hour."""
         household = self.flags[index] >> HOUSEHOLD
         tier = 0
         while tier < tariff.tiers - 1:
@@ -716,12 +720,12 @@ class Ledger:
         return tier
 
     def enter(self, index: int, state: int, t2000: int) -> None:
-        """Note the policy's state of the account, and since when."""
+        """Set the account's state by the policy, and its beginning if it is a new state."""
         if self.state[index] != state:
             self.state[index] = state
             self.since_t2000[index] = t2000
 
-    # --- recovery: what records say, whatever the tables hold already --------------------------
+    # --- recovery: records set absolute values, whatever the tables hold -----------------------
 
     def replay_reading(
         self,
@@ -733,23 +737,23 @@ class Ledger:
         residue_e11: int,
         used_wh: int,
     ) -> None:
-        """Apply a journalled reading: its figures count, whatever we would compute."""
+        """Set the figures of a journalled reading, without computing anything."""
         self.debit_fen[index] = debit_fen
         self.residue_e7[index] = residue_e7
         self.residue_e11[index] = residue_e11
         self.used_wh[index] = used_wh
-        # With a clock that was set back a little the ledger has waited at its own time.
+        # After a clock was set back a little, the time of the last reading did not fall.
         self.read_t2000[index] = max(self.read_t2000[index], t2000)
         self.set_registers(index, registers_wh)
 
     def set_registers(self, index: int, registers_wh: "array[int]") -> None:
-        """Set the registers of the last reading; `registers_wh` may have more than are kept."""
+        """Set the registers of the last reading; values of `registers_wh` beyond are ignored."""
         at = index * self.rates_limit
         for register in range(min(self.rates_limit, len(registers_wh))):
             self.registers_wh[at + register] = registers_wh[register]
 
     def replay_period(self, index: int, period_t2000: int) -> None:
-        """Apply the journalled beginning of a tier period; what stands behind it says the rest."""
+        """Set the beginning of the tier period; the READING behind the ROLLOVER sets the rest."""
         self.period_t2000[index] = period_t2000
 
     def set_money(
@@ -762,7 +766,7 @@ class Ledger:
         debt_week: int,
         debt_week_fen: int,
     ) -> None:
-        """Set what the account had after a journalled top-up or refund, or what was told of it."""
+        """Set the money of the account after a journalled top-up or refund, or a standing."""
         self.order[index] = order
         self.credit_fen[index] = credit_fen
         self.debit_fen[index] = debit_fen
@@ -772,7 +776,7 @@ class Ledger:
 
 
 def difference_fen(one_fen: int, other_fen: int) -> int:
-    """By how much a credit or debit is more than another one; both count modulo 2**32."""
+    """Return the fen by which one credit or debit exceeds another; both are modulo 2**32."""
     fen = one_fen - other_fen
     if -MONEY_LIMIT_FEN <= fen <= MONEY_LIMIT_FEN:
         return fen
@@ -780,21 +784,21 @@ def difference_fen(one_fen: int, other_fen: int) -> int:
 
 
 def difference_wh(one_wh: int, other_wh: int) -> int:
-    """By how much a register is above another one, also where one has passed its last digit."""
+    """Return the Wh by which one register exceeds another, also after an overflow of either."""
     wh = (one_wh - other_wh) % REGISTER_MODULUS_WH
     return wh if wh <= _DELTA_LIMIT_WH else wh - REGISTER_MODULUS_WH
 
 
 def _settles(old_t2000: int, new_t2000: int) -> bool:
-    """Whether a tier period ends where another one holds: a later one, or one of another kind.
+    """Return whether the new tier period replaces the old one: it is later or of another kind.
 
-    An earlier one of the same kind is the same, told by a tariff that has let go its past.
+    An earlier period of the same kind is the same one, in a tariff without its past sets.
     """
     return new_t2000 > old_t2000 or (new_t2000 ^ old_t2000) & 3 != 0
 
 
 def _months_left(tariff: Tariff, t2000: int) -> int:
-    """The quota from the month of `t2000` on."""
+    """Return the quota of the tier period's months from that of `t2000` on."""
     tariff.count_months(t2000)
     if tariff.months_left >= tariff.months:
         return 0

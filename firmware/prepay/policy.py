@@ -1,8 +1,10 @@
-"""The policy: from the balance to the relay, as a table of states, with a reason for each step.
+"""Decide about the supply from the balance: a table of states, with a reason for each step.
 
-A trip that falls due is held back while something forbids it: the guard, a doubtful reading, the
-final notice, grace for the station's good payers, hours and days without cuts. What is held back
-is judged again with every reading and whenever time passes.
+A trip that is due is held back while something forbids it: the guard (保电), a doubtful reading,
+the final notice, the grace of a good payer, and hours and days without cuts. It is judged again
+with every reading and from time to time.
+
+Spec: docs/PREPAYMENT.md; DL/T 645-2007 04001001 to 04001005, function 1CH.
 """
 
 from civil import DAY_S, mmdd_of, weekday_of, year_of
@@ -13,11 +15,11 @@ from prepay.ledger import GUARD, STOPPED
 NORMAL = const(0)
 ALARM_1 = const(1)
 ALARM_2 = const(2)
-ZERO = const(3)  # living on the overdraft
-EMERGENCY = const(4)  # living on emergency credit, which the user asked for
+ZERO = const(3)  # the account uses its overdraft
+EMERGENCY = const(4)  # the account uses emergency credit, which the user asked for
 HELD = const(5)  # the cut is due and held back
 CUT = const(6)
-OVERLOAD = const(7)  # cut for a while: too much power while living on credit
+OVERLOAD = const(7)  # cut for a while, because of too much power on credit
 REMOTE = const(8)  # cut by order
 STATE_NAMES = (
     "normal",
@@ -31,7 +33,7 @@ STATE_NAMES = (
     "remote trip",
 )
 
-# Causes: what happened.
+# Causes of a judgement.
 READING = const(1)
 CREDITED = const(2)
 CARD = const(3)  # a card without money, or the button
@@ -41,13 +43,13 @@ ORDER_TRIP = const(6)
 ORDER_CLOSE = const(7)
 REFUND = const(8)
 
-# Intents: what the relay is to do.
+# Intents for the relay.
 NONE = const(0)
 TRIP = const(1)
 CLOSE = const(2)
 PERMIT = const(3)  # the user closes by the button
 
-# Reasons, also of POLICY and RELAY records.
+# Reasons; POLICY and RELAY records have them too.
 _R_LEVEL = const(1)
 _R_WARNING = const(2)
 _R_USED_UP = const(3)
@@ -63,11 +65,11 @@ _R_NOTICE = const(12)
 _R_GRACE = const(13)
 _R_NO_CUT_TIME = const(14)
 _R_NO_CLOCK = const(15)
-R_MISMATCH = const(16)  # the relay was found otherwise than it was left
+R_MISMATCH = const(16)  # the relay was found in another position than it was left
 
-# What a level of the balance (row) means to each state (column, in the order above):
-# "." go there   k keep the state   w go there with a warning trip   c go there and close
-# t trip, or hold the trip back     o stay open as CUT, or close if the trip would be held back
+# The move from each state (column, in the order above) at a level of the balance (row):
+# "." enter the level's state   k keep the state   w enter with a warning trip   c enter and close
+# t trip, or hold the trip back   o stay open as CUT, or close if the trip would be held back
 _MOVES = (
     b"..cc..ccc",  # NORMAL
     b"..cc..ccc",  # ALARM_1
@@ -75,7 +77,7 @@ _MOVES = (
     b"www.k.ccc",  # ZERO
     b"ttttttooo",  # CUT
 )
-# `no_cut_weekdays` of a week without cuts: nobody can set it.
+# `no_cut_weekdays` of a week without cuts, which `check` refuses.
 ALL_WEEKDAYS = const(127)
 
 _CREDITS = ("overdraft_fen", "grace_1_fen", "grace_2_fen", "grace_3_fen")
@@ -89,9 +91,9 @@ _OPEN = const(0x6F)
 
 
 class Policy:
-    """The parameters, whole numbers; `check` says which make no sense together.
+    """The parameters of the policy, whole numbers; `check` finds contradictions.
 
-    An amount of 0 turns off what it belongs to.
+    An amount of 0 turns its function off.
     """
 
     def __init__(self) -> None:
@@ -104,15 +106,15 @@ class Policy:
         # 1: after a cut the user closes by the button.
         self.permit_only = 0
         self.notice_minutes = 0
-        # From and to the same hour: none.
+        # The same hour in both: no hours without cuts.
         self.no_cut_from_hour = 0
         self.no_cut_to_hour = 0
         # Bit 0 is Sunday.
         self.no_cut_weekdays = 0
-        # Both inclusive, 1103 is November 3rd; may span the new year.
+        # Both days are included, 1103 is November 3rd; the span may include the new year.
         self.no_cut_from_mmdd = 0
         self.no_cut_to_mmdd = 0
-        # Inclusive, 260131 is 2026-01-31: a heat wave, a holiday.
+        # The day is included, 260131 is 2026-01-31: a heat wave, a holiday.
         self.no_cut_until_yymmdd = 0
         self.grace_1_hours = 0
         self.grace_1_fen = 0
@@ -126,11 +128,11 @@ class Policy:
         self.debt_week_limit_fen = 0
 
     def names(self) -> "list[str]":
-        """All parameters, in order."""
+        """Return the names of all parameters, sorted."""
         return sorted(self.__dict__)
 
     def check(self) -> str:
-        """What makes no sense, or ""."""
+        """Return which parameter is wrong and why, or ""."""
         for name in self.names():
             if getattr(self, name) < 0:
                 return name + " is below 0"
@@ -154,9 +156,10 @@ class Policy:
         return ""
 
     def cause_of_change(self, old: "Policy") -> int:
-        """Cause for which accounts have to be judged when this follows `old`, 0: it is the same.
+        """Return the cause with which to judge all accounts after `old`, 0: nothing has changed.
 
-        PARAMETERS only where credit has changed: all else leaves who is cut to his next top-up.
+        PARAMETERS only after a change of credit: after other changes, an account that is cut
+        remains so until its next top-up.
         """
         cause = 0
         for name in self.names():
@@ -177,8 +180,8 @@ class Policy:
     ) -> int:
         """Return new state | intent << 8 | reason << 16; reason 0: nothing changes.
 
-        `flags`, `grade` and `since_t2000` are the ledger's, `power_w` the mean since the last
-        reading. `cause` may be told again: what was done is not done twice.
+        `flags`, `grade` and `since_t2000` are those of the ledger, `power_w` is the mean power
+        since the last reading. Judging the same cause a second time changes nothing.
         """
         if cause == ORDER_TRIP:
             if state == REMOTE or flags & GUARD:
@@ -200,7 +203,7 @@ class Policy:
         return self._move(state, level, move, cause, reason)
 
     def _level(self, state: int, balance_fen: int, grade: int) -> int:
-        """Row of the table."""
+        """Return the level of the balance: the row of the table."""
         if balance_fen > 0:
             if balance_fen <= self.alarm_2_fen:
                 return ALARM_2
@@ -211,7 +214,7 @@ class Policy:
         return ZERO if -balance_fen < credit_fen else _CUT_LEVEL
 
     def _move(self, state: int, level: int, move: int, cause: int, reason: int) -> int:
-        """Make the step; `reason` is why a trip would be held back, 0: it would not."""
+        """Return the result of `move`; `reason` is why a trip is held back, 0: it is not."""
         new = _LEVELS[level]
         intent = NONE
         why = R_TOP_UP if cause == CREDITED else _R_LEVEL
@@ -238,7 +241,7 @@ class Policy:
         return new | intent << 8 | why << 16
 
     def _card(self, state: int, balance_fen: int, grade: int) -> int:
-        """The user asks for supply without paying."""
+        """Return the result of a card without money: the user asks for supply."""
         if state in (ALARM_2, ZERO):
             return state | CLOSE << 8 | _R_RESUMED << 16
         credit_fen = self.overdraft_fen + self._grace_fen(grade) + self.emergency_fen
@@ -249,7 +252,7 @@ class Policy:
     def _may_leave(
         self, state: int, level: int, balance_fen: int, cause: int, t2000: int, since_t2000: int
     ) -> bool:
-        """Whether `cause` can end a state in which the supply is cut; true in all others."""
+        """Return whether `cause` can end a state without supply; true in all other states."""
         if state == CUT:
             if cause == CREDITED:
                 return balance_fen > self.close_fen
@@ -278,7 +281,7 @@ class Policy:
     def _reason_to_hold(
         self, state: int, t2000: int, flags: int, grade: int, since_t2000: int
     ) -> int:
-        """Why no trip may happen now, or 0."""
+        """Return the reason why no trip may happen now, 0: none."""
         if flags & STOPPED:
             return _R_DOUBT
         if flags & GUARD:
@@ -293,7 +296,7 @@ class Policy:
         return _R_NO_CUT_TIME if self.no_cut_at(t2000) else 0
 
     def no_cut_at(self, t2000: int) -> bool:
-        """Whether the hour or the day is one without cuts."""
+        """Return whether no cut may happen in this hour or on this day."""
         hour = t2000 % DAY_S // 3600
         if self.no_cut_from_hour != self.no_cut_to_hour and _in_circle(
             hour, self.no_cut_from_hour, self.no_cut_to_hour - 1
@@ -313,7 +316,7 @@ class Policy:
         )
 
     def repaid_fen(self, amount_fen: int, debt_fen: int, week_fen: int) -> int:
-        """What of a top-up goes to the debt, when `week_fen` did so this week already."""
+        """Return the part of a top-up that repays debt, after `week_fen` repaid this week."""
         repaid_fen = min(debt_fen, amount_fen * self.debt_percent // 100)
         if self.debt_week_limit_fen:
             repaid_fen = min(repaid_fen, max(0, self.debt_week_limit_fen - week_fen))
@@ -321,7 +324,7 @@ class Policy:
 
 
 def _in_circle(value: int, first: int, last: int) -> bool:
-    """Whether `value` is in first..last, both included, which may go past the end."""
+    """Return whether `value` is in first..last, both included, which may go past the end."""
     if first <= last:
         return first <= value <= last
     return value >= first or value <= last

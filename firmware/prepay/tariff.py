@@ -1,13 +1,13 @@
-"""A tariff: what a kilowatt-hour costs, by tier, rate, season and kind of household.
+"""Read a tariff image: the price of a kilowatt-hour by tier, rate, season and household.
 
-Image, little-endian, at most 4096 bytes; host/frames/tariff.py builds it from a tariff file:
+The image is little-endian and at most 4096 bytes; host/frames/tariff.py builds it from a file:
 
     0   "DT"           2
     2   format         1   2
     3   number         1   1..255
     4   rates          1   1..8, with day tables 1..24; tiers 1, 1..8; households 1, 1..16
     7   ladders        1   1..64; sets 1, 1..32; day tables 1, 0..16; holidays 1, 0..128
-    11  rules          1   of a part of a year: bits 0, 1 account opened, 2, 3 moved in,
+    11  rules          1   for a part of a year: bits 0, 1 account opened, 2, 3 moved in,
                            4, 5 household changed; 0 whole quota, 1 from this month on,
                            2 from the next month on
     12  free period    1   0 none, 1 month, 2 year; its settlement: month 1, day 1, hour 1
@@ -24,11 +24,13 @@ Image, little-endian, at most 4096 bytes; host/frames/tariff.py builds it from a
     ..  day tables x (count 1, count x (minute 2, rate 1))
     ..  holidays x (day since 2000-01-01 2, day table 1)
 
-Whoever stores or names an image does so by its CRC-32, and has checked it before it comes here.
-A day table 0 means that the meter's own registers tell the rates. Day tables are numbered from 1;
-with them the meter has one register and the clock tells the rate.
+The caller has checked the image against its SHA-256. Day table 0 means that the meter's registers
+give the rates. Day tables are numbered from 1; with them, one register of the meter is read and
+the clock gives the rate.
 
-Money is in two limbs: `wh * price_e4` is in 1e-7 yuan, `wh * price_e8_low` in 1e-11 yuan.
+Money has two parts: `wh * price_e4` is in 1e-7 yuan, `wh * price_e8_low` in 1e-11 yuan.
+
+Spec: docs/PREPAYMENT.md; docs/SPEC.md, "Tariff image".
 """
 
 from array import array
@@ -37,11 +39,12 @@ from civil import DAY_S, day_number, month_of, weekday_of, year_of
 from micropython import const
 
 _IMAGE_LIMIT = const(4096)
-# Registers of a meter; with day tables the clock may tell more rates.
+# Registers of a meter; with day tables the clock may give more rates.
 RATES_LIMIT = const(8)
 _CLOCK_RATES_LIMIT = const(24)
 _TIERS_LIMIT = const(8)
-# Above every energy, and every time before 2034: the limit of the last tier, the end of all sets.
+# Greater than every energy in Wh and every t2000 before 2034: the limit of the last tier and the
+# end of the last set.
 NO_LIMIT = const(0x3FFFFFFF)
 _END_T2000 = const(0xFFFFFFFF)
 FROM_REGISTERS = const(-1)
@@ -67,41 +70,42 @@ _NONE = const(0)
 _MONTH = const(1)
 _YEAR = const(2)
 
-# Rules of a part of a year.
+# Rules for a part of a year.
 _WHOLE = const(0)
 _THIS_MONTH = const(1)
 _NEXT_MONTH = const(2)
 
 
 class Refused(Exception):
-    """The image is not a tariff that can be honoured; the text says why."""
+    """The image is not a valid tariff; the text says why."""
 
 
 class Tariff:
-    """One tariff, and the span of time that was last asked for.
+    """A tariff, and its terms in the span of time that was asked for last.
 
     number, rates, tiers, households   as in the image
     cells           tiers x rates
-    registers       of the meter that are read: one for each rate, or 1 with day tables
-    limits_wh       [row + household x tiers + tier], of the last NO_LIMIT
-    prices_e4, prices_e8_low   [that x rates + rate]
-    free_wh         [household] that costs nothing in a free period of its own
-    unusual_kinds   bits of the kinds of household that the short path of a charge leaves out:
-                    those with such energy, and those that the tariff has not
+    registers       count of the meter's registers: one for each rate, or 1 with day tables
+    limits_wh       [row + household x tiers + tier] upper limits, of the last tier NO_LIMIT
+    prices_e4, prices_e8_low   [that x rates + rate] prices in two parts
+    free_wh         [household] energy that is free in each free period
+    unusual_kinds   bits of the kinds of household that the short path of a charge excludes:
+                    those with free energy, and those that the tariff does not have
 
-    opened, moved_in, changed   the rules of a part of a year
+    opened, moved_in, changed   the rules for a part of a year
 
-    `seek` sets, for the time asked for:
+    `seek` sets these fields for a time:
 
-    from_t2000, until_t2000   within which all below stays the same
-    row, standing_e7, standing_e4
+    from_t2000, until_t2000   the span in which none of them changes
+    row             the row of limits_wh
+    standing_e7, standing_e4   the standing charge of a day in 1e-7, of a month in 1e-4 yuan
     period_t2000    settlement that began the tier period, plus its kind (1 month, 2 year);
                     0 without a period
-    free_month      when the free period began, months since December 1999; 0: there is none
-    rate            of all energy, or FROM_REGISTERS
-    uncounted       bits of the rates whose energy fills no tier
-    plain_from_t2000    like from_t2000, but never when the clock tells the rate, days or
-                    months cost, or a rate is not counted
+    free_month      the month in which the free period began, since December 1999; 0: none
+    rate            the rate of all energy, or FROM_REGISTERS
+    uncounted       bits of the rates whose energy does not count for the tiers
+    plain_from_t2000    from_t2000, or until_t2000 if the clock gives the rate, a day or a month
+                    costs, or a rate does not count
 
     `count_months` sets months and months_left of the tier period.
     """
@@ -143,9 +147,9 @@ class Tariff:
         self._period_end_t2000 = 0
 
     def load(self, image: "bytes | bytearray | memoryview", size: int) -> str:
-        """Become the tariff of the first `size` bytes, copied; "" or why it is refused.
+        """Load the tariff from a copy of `image[:size]`; return "" or why it is refused.
 
-        Once: who holds a tariff may rely on its rates and tiers.
+        It can be called once, so a loaded tariff never changes its rates and tiers.
         """
         if self.number:
             return "it is loaded"
@@ -203,7 +207,7 @@ class Tariff:
     def _parse_free(self, at: int) -> int:
         image = self._image
         self.free_wh = array("I")
-        # Kinds that the tariff has not are no usual ones.
+        # Kinds that the tariff does not have are excluded from the short path.
         self.unusual_kinds = 0xFFFF << self.households & 0xFFFF
         period = _within(image[_FREE], _NONE, _YEAR, "free period")
         if period == _NONE:
@@ -270,7 +274,7 @@ class Tariff:
         return at
 
     def _parse_uncounted(self, number: int, uncounted: int) -> None:
-        """Check that what fills no tier costs the same in all of them."""
+        """Check that a rate that does not count for the tiers costs the same in all of them."""
         _within(uncounted >> self.rates, 0, 0, "rates that are not counted beyond the last")
         for rate in range(self.rates):
             if uncounted >> rate & 1:
@@ -293,19 +297,19 @@ class Tariff:
         return at + 1 + count * _SLOT
 
     def period_at(self, t2000: int) -> int:
-        """The settlement that began the tier period `t2000` lies in; 0 without a period."""
+        """Return `period_t2000` of the tier period at `t2000`; 0 without a period."""
         if not self.from_t2000 <= t2000 < self.until_t2000:
             self.seek(t2000)
         return self.period_t2000
 
     def change_after(self, t2000: int) -> int:
-        """The next time when prices, season, tier period or rate may change."""
+        """Return the next t2000 at which prices, season, tier period or rate may change."""
         if not self.from_t2000 <= t2000 < self.until_t2000:
             self.seek(t2000)
         return self.until_t2000
 
     def seek(self, t2000: int) -> None:
-        """Find what holds at `t2000`."""
+        """Set the fields that depend on time to the terms at `t2000`."""
         image = self._image
         position = len(self._sets) - 1
         while _u32(image, self._sets[position]) > t2000:
@@ -333,7 +337,7 @@ class Tariff:
             self.plain_from_t2000 = self.until_t2000
 
     def _narrow(self, from_t2000: int, until_t2000: int) -> None:
-        """Keep what lies within both spans."""
+        """Reduce the span of the fields to its intersection with this one."""
         if from_t2000 > self.from_t2000:
             self.from_t2000 = from_t2000
         if until_t2000 < self.until_t2000:
@@ -350,15 +354,15 @@ class Tariff:
             self._bracket_month(image[at + _SET + 1], image[at + _SET + 2], t2000)
         self._narrow(self._since_t2000, self._next_t2000)
         self._period_end_t2000 = self._next_t2000
-        # The first of the sets that settle alike: where it began, it settled.
+        # The period cannot begin before the first of the sets with the same settlements.
         while position and not self._settles_otherwise(at, self._sets[position - 1]):
             position -= 1
         start_t2000 = max(self._since_t2000, _u32(image, self._sets[position]))
-        # Times are whole hours, so the kind of the period has room in them.
+        # Times are whole hours, so their lowest bits can hold the kind of the period.
         self.period_t2000 = start_t2000 + image[at + 12]
 
     def _seek_free(self, t2000: int) -> None:
-        """Find the free period."""
+        """Set `free_month` for `t2000`."""
         image = self._image
         self.free_month = 0
         if image[_FREE] == _NONE:
@@ -371,15 +375,15 @@ class Tariff:
         self.free_month = _month_count(max(0, self._since_t2000) // DAY_S)
 
     def months_due(self, from_t2000: int, until_t2000: int) -> int:
-        """Months that begin from one time to before the other."""
+        """Return the count of months that begin at or after one time and before the other."""
         since = _month_count((from_t2000 + DAY_S - 1) // DAY_S - 1)
         return _month_count((until_t2000 + DAY_S - 1) // DAY_S - 1) - since
 
     def count_months(self, t2000: int, period_t2000: int = 0) -> None:
-        """Set `months` of the year that `t2000` lies in and `months_left`, its own included.
+        """Set the `months` of the tier period at `t2000`, and `months_left` from its month on.
 
-        `period_t2000` is the account's, where it began later than a tariff knows that has let go
-        its past. A tier period of a month or none has one month.
+        `period_t2000` is that of the account, which may be later than the one of a tariff without
+        its past sets. A tier period of a month, or none, has one month.
         """
         self.seek(t2000)
         self.months = self.months_left = 1
@@ -398,7 +402,7 @@ class Tariff:
         self.months_left = months - passed
 
     def _settles_otherwise(self, at: int, before: int) -> bool:
-        """Whether two sets differ in their periods: then the later one's start settles."""
+        """Return whether two sets differ in their periods: then the later one begins a period."""
         image = self._image
         for offset in range(12, 14):
             if image[at + offset] != image[before + offset]:
@@ -409,7 +413,7 @@ class Tariff:
         return False
 
     def _bracket_month(self, day: int, hour: int, t2000: int) -> None:
-        """Set the times of the settlements of a month around `t2000`."""
+        """Set the times of the monthly settlements before and after `t2000`."""
         days = t2000 // DAY_S
         year = year_of(days)
         month = month_of(year, days)
@@ -419,7 +423,7 @@ class Tariff:
         self._next_t2000 = day_number(year, month + 1, day) * DAY_S + hour * 3600
 
     def _bracket(self, at: int, stride: int, count: int, t2000: int) -> int:
-        """Set the times of the yearly rows (month, day[, hour]) around `t2000`.
+        """Set the times of the yearly rows (month, day[, hour]) before and after `t2000`.
 
         Return the row before.
         """
@@ -444,7 +448,7 @@ class Tariff:
         return latest
 
     def _seek_slot(self, season: int, rest_days: int, t2000: int) -> None:
-        """Find the rate by the clock."""
+        """Set `rate` by the clock, and reduce the span to its slot."""
         image = self._image
         days = t2000 // DAY_S
         table = image[season + 4 if rest_days >> weekday_of(days) & 1 else season + 3]
@@ -470,7 +474,7 @@ def _within(value: int, least: int, greatest: int, what: str) -> int:
 
 
 def _month_count(days: int) -> int:
-    """The month of a day, counted from December 1999 on."""
+    """Return the month of a day since 2000-01-01, counted from December 1999 on."""
     if days < 0:
         return 0
     year = year_of(days)
@@ -478,7 +482,7 @@ def _month_count(days: int) -> int:
 
 
 def _second_of_month(t2000: int) -> int:
-    """Seconds since the month began, all after the 28th as its last one: every month has it."""
+    """Return the seconds since the month began, at most those of 28 days."""
     days = t2000 // DAY_S
     year = year_of(days)
     begun_t2000 = day_number(year, month_of(year, days), 1) * DAY_S
