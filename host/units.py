@@ -7,6 +7,8 @@ import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from host.words import _
+
 EPOCH = datetime(2000, 1, 1)
 DAY_S = 86_400
 HOUR_S = 3_600
@@ -30,7 +32,9 @@ def yuan(fen: int) -> str:
 def fen_of(text: str) -> int:
     """Return money written in yuan, like 50 or 49.95, in fen; ValueError where it is not."""
     if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,2})?", text):
-        raise ValueError(f"{text!r} is not yuan like 50 or 49.95, with at most two decimals")
+        raise ValueError(
+            _("{text!r} is not yuan like 50 or 49.95, with at most two decimals").format(text=text)
+        )
     return int(Decimal(text).scaleb(2))
 
 
@@ -40,7 +44,7 @@ def full_number(text: str) -> str:
     A shorter one is filled with zeros in front, as on a meter's label.
     """
     if not re.fullmatch("[0-9]{1,12}", text):
-        raise ValueError(f"{text!r} is no number: up to 12 digits are needed")
+        raise ValueError(_("{text!r} is no number: up to 12 digits are needed").format(text=text))
     return text.zfill(12)
 
 

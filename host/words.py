@@ -16,6 +16,7 @@ LANGUAGES = ("en", "zh")
 
 _LOCALES = {"en": "en", "zh": "zh_CN"}
 _spoken: list[gettext.NullTranslations] = []
+_languages: list[str] = []
 
 
 def language_wanted() -> str:
@@ -30,6 +31,7 @@ def speak(language: str) -> None:
     """Use a language of LANGUAGES from now on, in this process and in what click says."""
     locale = _LOCALES[language]
     _spoken[:] = [gettext.translation(DOMAIN, FOLDER, [locale], fallback=True)]
+    _languages[:] = [language]
     # click translates its own words with the functions of the module, which look here.
     os.environ["LANGUAGE"] = locale
     gettext.bindtextdomain(DOMAIN, FOLDER)
@@ -39,6 +41,30 @@ def speak(language: str) -> None:
 def _(text: str) -> str:
     """Return a sentence in the language that is spoken; the text itself where it has none."""
     return _translations().gettext(text)
+
+
+def marked(text: str) -> str:
+    """Return the text itself, for `_` to translate when it is shown.
+
+    Tables and records that are made before a language is chosen hold their texts so.
+    """
+    return text
+
+
+def language_spoken() -> str:
+    """Return the language of LANGUAGES that texts are in now."""
+    _translations()
+    return _languages[0]
+
+
+def either(english: str, chinese: str) -> str:
+    """Return the one of two texts that is in the language spoken."""
+    return chinese if language_spoken() == "zh" else english
+
+
+def bilingual(english: str, chinese: str) -> str:
+    """Return Chinese alone where Chinese is spoken, else English with the Chinese behind it."""
+    return either(f"{english} {chinese}".strip(), chinese)
 
 
 def ngettext(one: str, many: str, count: int) -> str:

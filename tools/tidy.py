@@ -147,14 +147,23 @@ LAYERS = (
     _layer("boot", ours="main", foreign="os sys machine micropython", device=True),
     _layer("manifest", foreign="os", device=True),
     _layer("host.shim"),
-    _layer("host.units"),
     _layer("host.words"),
-    _layer("host.frames", ours="host.units", foreign="construct crcmod cryptography pydantic"),
-    _layer("host.sim", ours="host.units host.frames", foreign="construct pydantic serial yaml"),
-    _layer("host.billing", ours="host.units host.frames", foreign="pydantic"),
+    _layer("host.units", ours="host.words"),
+    _layer(
+        "host.frames",
+        ours="host.units host.words",
+        foreign="construct crcmod cryptography pydantic",
+    ),
+    _layer(
+        "host.sim",
+        ours="host.units host.words host.frames",
+        foreign="construct pydantic serial yaml",
+    ),
+    _layer("host.billing", ours="host.units host.words host.frames", foreign="pydantic"),
     _layer(
         "host.device",
-        ours=f"host.units host.billing host.link host.sim host.frames {_CORE} concentrator",
+        ours="host.units host.words host.billing host.link host.sim host.frames "
+        f"{_CORE} concentrator",
     ),
     _layer(
         "host.world",
@@ -172,7 +181,8 @@ LAYERS = (
     ),
     _layer(
         "host.demo",
-        ours="host.units host.billing host.cards host.link host.frames host.sim host.headend",
+        ours="host.units host.words host.billing host.cards host.link host.frames host.sim "
+        "host.headend",
         foreign="sqlalchemy matplotlib",
     ),
     _layer(

@@ -8,6 +8,7 @@ the catalogues too.
 """
 
 import io
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from host.cli import COMMANDS, cli, shown
+from host.frames import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "host" / "locale"
@@ -63,19 +65,45 @@ def po_path(language: str) -> Path:
     return FOLDER / language / "LC_MESSAGES" / "dianka.po"
 
 
+# What stands before the names of flags and codes, and before the name of an item, in a layout.
+_CODED = re.compile(r"(?:bits|codes)\d+:([^;/)]*)")
+_NAMED = re.compile(r"(?:^|[;(/|:*])\s*([A-Za-z][\w -]*)=")
+
+
+def _texts_of_meters() -> Iterator[str]:
+    """Yield what the catalogue of identifiers calls functions, flags, codes and items."""
+    for row in catalogue.rows():
+        if ":" in row.pattern:
+            yield row.name_en
+        yield from _names_in(row.layout)
+
+
+def _names_in(layout: str) -> Iterator[str]:
+    for coded in _CODED.findall(layout):
+        for entry in coded.split("|"):
+            text = entry.partition(" ")[2].strip()
+            if re.search("[a-z]{2}", text):
+                yield text
+    yield from _NAMED.findall(_CODED.sub("", layout))
+
+
 def collected() -> Catalog:
-    """Return every text for people: marked ones, the help of all commands, and click's own."""
+    """Return every text for people.
+
+    They are the marked ones, the help of all commands, click's own, and what meters tell.
+    """
     found = Catalog()
     for path, _line, message, comments, _context in extract_from_dir(
         str(ROOT / "host"),
         method_map=[("**.py", "python")],
-        keywords={"_": None, "ngettext": (1, 2)},
+        keywords={"_": None, "marked": None, "Word": None, "ngettext": (1, 2)},
     ):
         found.add(message, locations=[(f"host/{path}", 0)], auto_comments=comments)
     for text in {
-        *_help_texts(cli),
+        *help_texts(cli),
         *(summary for _name, summary in COMMANDS.values()),
         *_OF_CLICK,
+        *_texts_of_meters(),
     }:
         found.add(text)
     for pair in _OF_CLICK_COUNTED:
@@ -83,14 +111,15 @@ def collected() -> Catalog:
     return found
 
 
-def _help_texts(command: click.Command) -> Iterator[str]:
+def help_texts(command: click.Command) -> Iterator[str]:
+    """Yield the texts in the help of a command and of all commands under it."""
     yield from shown.texts_of(command)
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
             under = command.get_command(context, name)
             if under is not None:
-                yield from _help_texts(under)
+                yield from help_texts(under)
 
 
 def read(path: Path) -> Catalog:

@@ -14,6 +14,7 @@ from host.frames.tariff_terms import (
     free_settlement,
     sets_of,
 )
+from host.words import bilingual
 
 # Before the last holiday of a file is nearer than this, the next list should be there.
 _HOLIDAYS_AHEAD = timedelta(days=45)
@@ -259,8 +260,8 @@ def _holidays(tariff: TariffFile, today: date) -> tuple[list[str], list[tuple[st
     if last >= today + _HOLIDAYS_AHEAD:
         return [], said
     when = "ran out" if last < today else "run out"
-    warning = (
+    english = (
         f"the holidays {when} on {last}; add those that follow to schedule.holidays, "
-        f"or later days count as ordinary ones（节假日仅列至 {last}，请补充）"
+        "or later days count as ordinary ones"
     )
-    return [warning], said
+    return [bilingual(english, f"节假日仅列至 {last}，请在 schedule.holidays 中补充")], said

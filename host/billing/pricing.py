@@ -22,6 +22,7 @@ from host.frames.tariff_terms import (
     slots_of,
 )
 from host.units import EPOCH, to_t2000
+from host.words import _
 
 REGISTER_MODULUS_WH = 10**9
 _DAY = timedelta(days=1)
@@ -166,7 +167,7 @@ class Calendar:
             day = datetime.combine(start.date(), datetime.min.time())
             while day < end:
                 slots = slots_of(self.tariff, self.season_at(day), day.date())
-                found.update(day + timedelta(minutes=minute) for minute, _ in slots)
+                found.update(day + timedelta(minutes=minute) for minute, _rate in slots)
                 day += _DAY
         # Only what belongs to the terms in force divides.
         return (at for at in sorted(found) if start < at < end and self._divides(at))
@@ -186,7 +187,7 @@ class Calendar:
 def _settlements(terms: SetTerms, year: int) -> list[datetime]:
     """All settlements of a year."""
     if terms.period == "month":
-        _, day, hour = terms.settlements[0]
+        _month, day, hour = terms.settlements[0]
         return [datetime(year, month, day, hour) for month in range(1, 13)]
     return [datetime(year, month, day, hour) for month, day, hour in terms.settlements]
 
@@ -263,14 +264,14 @@ class Account:
                 self.spans[-1] = Span(household, self.spans[-1].months)
             return
         if self.period.ends_with(self.calendar.period_at(moment)):
-            raise HouseholdError("the tier period is over, and its last reading is due")
+            raise HouseholdError(_("the tier period is over, and its last reading is due"))
         months, left = self.calendar.months_at(moment, self.period)
         left -= rule == "next_month"
         if not self.spans:
             self.months, self.spans = months, [Span(before, months)]
         past = self.spans[-1].months - left
         if past > 0 and len(self.spans) > 3:
-            raise HouseholdError("the kind has changed three times in the tier period")
+            raise HouseholdError(_("the kind has changed three times in the tier period"))
         if past > 0:
             self.spans[-1] = Span(before, past)
             self.spans.append(Span(household, left))
@@ -314,7 +315,7 @@ class Account:
     def read(self, moment: datetime, registers_wh: Sequence[int]) -> list[Line]:
         """Charge what was used since the last reading."""
         if self.moment is None:
-            raise ValueError("an account is started before it is read")
+            raise ValueError(_("an account is started before it is read"))
         end = max(moment, self.moment)
         used = [
             (new - old) % REGISTER_MODULUS_WH * self.multiplier

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from host.frames.tariff_terms import Number
+from host.words import _
 
 HOUR = timedelta(hours=1)
 
@@ -37,13 +38,15 @@ class Profile(BaseModel):
         try:
             profile = cls.model_validate(tomllib.loads(path.read_text("utf-8")))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ProfileError(f"{path}: cannot be read: {error}") from error
+            raise ProfileError(
+                _("{path}: cannot be read: {error}").format(path=path, error=error)
+            ) from error
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(at) for at in first["loc"])
             raise ProfileError(f"{path}: {place}: {first['msg']}") from error
         if sum(profile.hour_weights) == 0 or profile.total_kwh == 0:
-            raise ProfileError(f"{path}: nothing is used in that year")
+            raise ProfileError(_("{path}: nothing is used in that year").format(path=path))
         return profile
 
     @property

@@ -16,7 +16,9 @@ from host.frames.record import Record, RecordKind
 from host.frames.tariff import build, image_name
 from host.frames.tariff_terms import TariffFile
 from host.units import to_datetime, unwrapped_fen
+from host.words import _, marked
 
+READING = marked("reading")
 _JOINED = 1
 _READINGS_BACK = 5  # as many as the device looks back over
 _SOURCE_NEW = 2  # of a STANDING: the account has bought nothing anywhere
@@ -104,14 +106,21 @@ class Explainer:
             elif record.kind == RecordKind.PLAN and not record.fields["from_t2000"]:
                 if record.index == self._row:
                     self._number = record.fields["tariff"]
-                    self._add(record, "tariff", note=f"tariff {self._number} from here on")
+                    note = _("tariff {number} from here on").format(number=self._number)
+                    self._add(record, marked("tariff"), note=note)
             elif record.index == self._row and record.kind in _TAKERS:
                 _TAKERS[RecordKind(record.kind)](self, record)
         if not self.statement.entries:
             if self._row is None:
-                hint = "check the number, or name its row with --row and its tariff with --number"
-                raise StatementError(f"no meter of account {self.statement.account}: {hint}")
-            raise StatementError(f"nothing happened to account {self.statement.account}")
+                raise StatementError(
+                    _(
+                        "no meter of account {account}: check the number, or name its row with "
+                        "--row and its tariff with --number"
+                    ).format(account=self.statement.account)
+                )
+            raise StatementError(
+                _("nothing happened to account {account}").format(account=self.statement.account)
+            )
         return self.statement
 
     def _take_meter(self, record: Record) -> None:
@@ -119,7 +128,7 @@ class Explainer:
         if fields["account"] != self.statement.account:
             return
         if not fields["active"]:
-            self._add(record, "meter removed")
+            self._add(record, marked("meter removed"))
             return
         changed = self._row is not None and fields["address"] != self._meter.get("address")
         if self._meter and changed:
@@ -127,7 +136,10 @@ class Explainer:
         self._row = record.index
         self._number = fields["tariff"]
         self._meter = dict(fields)
-        self._add(record, "meter", note=f"{fields['address']}, tariff {fields['tariff']}")
+        note = _("{address}, tariff {tariff}").format(
+            address=fields["address"], tariff=fields["tariff"]
+        )
+        self._add(record, marked("meter"), note=note)
 
     def _take_reading(self, record: Record) -> None:
         fields = record.fields
@@ -149,15 +161,15 @@ class Explainer:
             self._adopt_quota(engine)
             engine.used_wh = fields["used_wh"]
             self._debit_yuan = _debit_yuan(fields, 0)
-            note = "start"
+            note = _("start")
         elif self._told:
             # The account stays where it is, but for its registers.
             engine.registers_wh = list(registers_wh)
             engine.moment = max(engine.moment, moment)
-            note = "registers told"
+            note = _("registers told")
         elif self._anew:
             engine.start(moment, registers_wh)
-            note = "new start of the registers"
+            note = _("new start of the registers")
         elif self._correction is not None:
             self._correct(record, tariff, moment, registers_wh)
             return
@@ -171,13 +183,13 @@ class Explainer:
         self._registers_wh[:count] = registers_wh
         charged_yuan = sum((line.yuan for line in lines), Fraction(0))
         debit_yuan = _debit_yuan(fields, self._debit_yuan + charged_yuan)
-        self._compare(record, "debit", debit_yuan, self._debit_yuan + charged_yuan)
-        self._compare(record, "used kWh", _kwh(fields["used_wh"]), _kwh(engine.used_wh))
+        self._compare(record, _("debit"), debit_yuan, self._debit_yuan + charged_yuan)
+        self._compare(record, _("used kWh"), _kwh(fields["used_wh"]), _kwh(engine.used_wh))
         engine.used_wh = fields["used_wh"]
         self._compare_quota(engine)
         self._debit_yuan = debit_yuan
         self._keep(engine, registers_wh)
-        self._add(record, "reading", lines=lines, charged_yuan=charged_yuan, note=note)
+        self._add(record, READING, lines=lines, charged_yuan=charged_yuan, note=note)
 
     def _keep(self, engine: Account, registers_wh: Sequence[int]) -> None:
         """Note the account after a reading."""
@@ -196,8 +208,7 @@ class Explainer:
         fits = [one for one in self._before[:-1] if continues(registers_wh, one.registers_wh)]
         debit_yuan = _debit_yuan(fields, self._debit_yuan)
         if not fits:
-            place = f"record {record.seq}, {moment_of(record)}"
-            self.statement.differences.append(f"{place}: no reading that it can go on from")
+            self._differ(record, _("no reading that it can go on from"))
             self._debit_yuan = debit_yuan
             return
         before = fits[-1]
@@ -209,8 +220,8 @@ class Explainer:
         self.statement.readings += 1
         charged_yuan = sum((line.yuan for line in lines), Fraction(0))
         ours_yuan = before.debit_yuan + charged_yuan
-        self._compare(record, "corrected debit", debit_yuan - returned_yuan, ours_yuan)
-        self._compare(record, "used kWh", _kwh(fields["used_wh"]), _kwh(engine.used_wh))
+        self._compare(record, _("corrected debit"), debit_yuan - returned_yuan, ours_yuan)
+        self._compare(record, _("used kWh"), _kwh(fields["used_wh"]), _kwh(engine.used_wh))
         engine.used_wh = fields["used_wh"]
         self._compare_quota(engine)
         if self._credit_yuan is not None:
@@ -219,27 +230,36 @@ class Explainer:
             told_fen = unwrapped_fen(
                 correction.fields["credit_fen"] if correction else 0, near_fen
             )
-            self._compare(record, "credit", Fraction(told_fen, 100), self._credit_yuan)
+            self._compare(record, _("credit"), Fraction(told_fen, 100), self._credit_yuan)
         self._debit_yuan = debit_yuan
         self._registers_wh[: len(registers_wh)] = registers_wh
         kwh = decimals(_kwh(correction.fields["energy_wh"] if correction else 0))
-        note = f"{kwh} kWh were too much, {decimals(returned_yuan)} yuan put back"
+        note = _("{kwh} kWh were too much, {yuan} yuan put back").format(
+            kwh=kwh, yuan=decimals(returned_yuan)
+        )
         # As the device: nothing goes back behind a correction.
         self._before = []
         self._keep(engine, registers_wh)
-        self._add(
-            record, "correction", note=note, returned_yuan=returned_yuan, charged_yuan=Fraction(0)
-        )
+        self._add(record, marked("correction"), note=note, returned_yuan=returned_yuan)
 
     def _take_correction(self, record: Record) -> None:
         self._correction = record
 
     def _compare(self, record: Record, what: str, device: Fraction, ours: Fraction) -> None:
         if device != ours:
-            self.statement.differences.append(
-                f"record {record.seq}, {moment_of(record)}: {what} {decimals(device)}, "
-                f"recomputed {decimals(ours)}"
+            self._differ(
+                record,
+                _("{what} {device}, recomputed {ours}").format(
+                    what=what, device=decimals(device), ours=decimals(ours)
+                ),
             )
+
+    def _differ(self, record: Record, what: str) -> None:
+        self.statement.differences.append(
+            _("record {seq}, {moment}: {what}").format(
+                seq=record.seq, moment=moment_of(record), what=what
+            )
+        )
 
     def _take_quota(self, record: Record) -> None:
         fields = record.fields
@@ -254,7 +274,8 @@ class Explainer:
         engine.period = period_of(fields["period"])
         self._adopt_quota(engine)
         used = decimals(_kwh(fields["used_wh"]))
-        self._add(record, "tier period", note=f"{used} kWh used, {_quota_text(fields['quota'])}")
+        note = _("{used} kWh used, {quota}").format(used=used, quota=_quota_text(fields["quota"]))
+        self._add(record, marked("tier period"), note=note)
 
     def _compare_quota(self, engine: Account) -> None:
         """Hold what the device wrote of quota and free energy against our own."""
@@ -264,11 +285,13 @@ class Explainer:
             free_wh = record.fields["free"] & 0xFFFFF
             if (months, spans) != (engine.months, engine.spans):
                 ours = sum(span.months for span in engine.spans)
-                self.statement.differences.append(
-                    f"record {record.seq}, {moment_of(record)}: "
-                    f"{_quota_text(record.fields['quota'])}, recomputed {ours}/{engine.months}"
+                self._differ(
+                    record,
+                    _("{quota}, recomputed {ours}/{months}").format(
+                        quota=_quota_text(record.fields["quota"]), ours=ours, months=engine.months
+                    ),
                 )
-            self._compare(record, "free kWh", _kwh(free_wh), _kwh(engine.free_wh))
+            self._compare(record, _("free kWh"), _kwh(free_wh), _kwh(engine.free_wh))
             self._adopt_quota(engine)
 
     def _adopt_quota(self, engine: Account) -> None:
@@ -297,19 +320,25 @@ class Explainer:
         if number is None:
             if len(self._tariffs) == 1:
                 return self._tariffs[0]
-            raise StatementError("name the number of the account's tariff with --number")
+            raise StatementError(_("name the number of the account's tariff with --number"))
         name = self._names.get(number)
         if name is None:
             if len(self._tariffs) == 1:
                 return self._tariffs[0]
             raise StatementError(
-                f"the journal does not say which image tariff {number} is: give one --tariff only"
+                _(
+                    "the journal does not say which image tariff {number} is: give one "
+                    "--tariff only"
+                ).format(number=number)
             )
         if (number, name) not in self._found:
             made = [one for one in self._tariffs if image_name(build(one, number)) == name]
             if not made:
                 raise StatementError(
-                    f"no tariff file makes image {name} of tariff {number}: add it with --tariff"
+                    _(
+                        "no tariff file makes image {name} of tariff {number}: add it with "
+                        "--tariff"
+                    ).format(name=name, number=number)
                 )
             self._found[number, name] = made[0]
         return self._found[number, name]
@@ -323,11 +352,11 @@ class Explainer:
         if self._credit_yuan is not None:
             credit_yuan = self._credit_yuan + amount_yuan
             told_fen = unwrapped_fen(fields["credit_fen"], int(credit_yuan * 100))
-            self._compare(record, "credit", Fraction(told_fen, 100), credit_yuan)
+            self._compare(record, _("credit"), Fraction(told_fen, 100), credit_yuan)
         # Balances stay within half of what counts of money can tell apart.
         near_fen = int(self._debit_yuan * 100)
         self._credit_yuan = Fraction(unwrapped_fen(fields["credit_fen"], near_fen), 100)
-        note = f"order {fields['order']}"
+        note = _("order {order}").format(order=fields["order"])
         repaid_yuan = Fraction(fields["repaid_fen"], 100)
         if repaid_yuan:
             self._debit_yuan += repaid_yuan
@@ -335,11 +364,13 @@ class Explainer:
                 _Before(one.registers_wh, one.debit_yuan + repaid_yuan, one.engine)
                 for one in self._before
             ]
-            note += f", {decimals(repaid_yuan)} yuan to the debt"
+            note += _(", {yuan} yuan to the debt").format(yuan=decimals(repaid_yuan))
         if self._engine is not None:
             balance_fen = self._credit_yuan * 100 - self._debit_yuan * 100 // 1
-            self._compare(record, "balance fen", Fraction(fields["balance_fen"]), balance_fen)
-        self._add(record, "refund" if refunds else "top-up", paid_yuan=amount_yuan, note=note)
+            stated_fen = Fraction(fields["balance_fen"])
+            self._compare(record, _("balance fen"), stated_fen, balance_fen)
+        kind = marked("refund") if refunds else marked("top-up")
+        self._add(record, kind, paid_yuan=amount_yuan, note=note)
 
     def _take_standing(self, record: Record) -> None:
         """What was told of the account counts from here on."""
@@ -350,10 +381,10 @@ class Explainer:
         self._debit_yuan = _debit_yuan(fields, self._debit_yuan)
         near_fen = int(self._debit_yuan * 100)
         self._credit_yuan = Fraction(unwrapped_fen(fields["credit_fen"], near_fen), 100)
-        note = "a new account"
+        note = _("a new account")
         if fields["source"] != _SOURCE_NEW:
-            note = f"told: order {fields['order']}"
-        self._add(record, "standing", note=note)
+            note = _("told: order {order}").format(order=fields["order"])
+        self._add(record, marked("standing"), note=note)
 
     def _take_standing_registers(self, record: Record) -> None:
         fields = record.fields
@@ -376,35 +407,43 @@ class Explainer:
         self._household = fields["household"]
         self._multiplier = fields["multiplier"] or 1
         debt = decimals(Fraction(fields["debt_fen"], 100))
-        note = f"household {self._household}, grade {fields['grade']}, debt {debt} yuan"
+        note = _("household {household}, grade {grade}, debt {debt} yuan").format(
+            household=self._household, grade=fields["grade"], debt=debt
+        )
         if self._multiplier > 1:
-            note += f", CT x PT {self._multiplier}"
-        self._add(record, "terms", note=note)
+            note += _(", CT x PT {multiplier}").format(multiplier=self._multiplier)
+        self._add(record, marked("terms"), note=note)
 
     def _take_plan(self, record: Record) -> None:
         fields = record.fields
-        begins = ""
+        note = str(fields["tariff"])
         if fields["from_t2000"]:
-            begins = f" from {to_datetime(fields['from_t2000'])}"
+            note = _("{tariff} from {moment}").format(
+                tariff=note, moment=to_datetime(fields["from_t2000"])
+            )
         else:
             self._number = fields["tariff"]
-        self._add(record, "tariff", note=f"{fields['tariff']}{begins}")
+        self._add(record, marked("tariff"), note=note)
 
     def _take_fault(self, record: Record) -> None:
         reason = record.fields["reason"]
         if record.fields["stopped"]:
-            self._add(record, "billing stopped", note=fault_text(reason))
+            self._add(record, marked("billing stopped"), note=fault_text(reason))
         elif reason > RESUMED_FROM:
-            self._add(record, "readings in doubt", note=fault_text(reason))
+            self._add(record, marked("readings in doubt"), note=fault_text(reason))
         else:
             self._told = reason == RESUMED_FROM
-            self._add(record, "billing resumed")
+            self._add(record, marked("billing resumed"))
 
     def _take_rollover(self, record: Record) -> None:
         used = decimals(_kwh(record.fields["used_wh"]))
         period = period_of(record.fields["new_period"])
-        begun = f"began {period.start}" if period else "there is none any more"
-        self._add(record, "tier period", note=f"{used} kWh in the one before; {begun}")
+        note = _("{used} kWh in the one before; ").format(used=used)
+        if period:
+            note += _("began {start}").format(start=period.start)
+        else:
+            note += _("there is none any more")
+        self._add(record, marked("tier period"), note=note)
 
     def _add(
         self,
@@ -473,7 +512,9 @@ def spans_of(quota: int, household: int) -> tuple[int, list[Span]]:
 def _quota_text(quota: int) -> str:
     months, spans = spans_of(quota, 0)
     counted = sum(span.months for span in spans)
-    return f"quota of {counted} of {months} months" if months else "the whole quota"
+    if not months:
+        return _("the whole quota")
+    return _("quota of {counted} of {months} months").format(counted=counted, months=months)
 
 
 def moment_of(record: Record) -> datetime:
@@ -498,7 +539,7 @@ def decimals(value: Fraction) -> str:
     """All digits of a value that has at most eleven decimals."""
     scaled = value * 10**11
     if scaled.denominator != 1:
-        return f"{value} (not a decimal)"
+        return _("{value} (not a decimal)").format(value=value)
     sign = "-" if value < 0 else ""
     whole, part = divmod(abs(scaled.numerator), 10**11)
     return f"{sign}{whole}.{part:011}".rstrip("0").rstrip(".")

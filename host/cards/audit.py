@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from host.frames.card import MONEY_KINDS, CardKind, Header
-from host.words import _
+from host.words import _, marked
 
-BEGUN = "begun"
-DONE = "done"
+BEGUN = marked("begun")
+DONE = marked("done")
 _FIELDS = ("kind", "account", "meter", "district", "key_version", "order", "amount_fen", "uid")
 
 

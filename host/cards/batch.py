@@ -18,7 +18,7 @@ from host.cards.issuing import Issuer
 from host.frames.card import ORDER_LIMIT, CardKind, Header
 from host.link.card import CardMemory, FileCard
 from host.units import to_t2000
-from host.words import _
+from host.words import _, marked
 
 COLUMNS = ("account", "meter", "order", "amount")
 
@@ -60,7 +60,7 @@ class Folder:
 
 def read_orders(path: Path) -> list[Order]:
     """The orders of a CSV file; RowsError names every line that is wrong."""
-    key = ("account and order", lambda order: (order.account, order.order))
+    key = (marked("account and order"), lambda order: (order.account, order.order))
     return list(rows.read_rows(path, COLUMNS, _order, key).values())
 
 

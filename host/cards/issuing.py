@@ -51,10 +51,10 @@ class Issuer:
             )
         at = frames.IMAGE_OFFSET
         if memory.read(at, len(image)) == image:
-            return "the header is as it was issued; nothing was changed"
+            return _("the header is as it was issued; nothing was changed")
         rest = memory.read(at + len(image), frames.IMAGE_SIZE - len(image))
         write(memory, at, image + rest)
-        return "the header was damaged and is as it was issued again"
+        return _("the header was damaged and is as it was issued again")
 
     def _check_sign(self, header: Header) -> None:
         """No refund becomes a purchase because its card was lost, and no purchase a refund."""

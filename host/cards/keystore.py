@@ -62,11 +62,16 @@ class CardKeys:
             return district_key(self.issuer_key, district, key_version)
         if (district, key_version) == (self.district, self.key_version):
             return self.own_key
-        held = f"only district {self.district} in version {self.key_version}"
         raise KeystoreError(
             _(
-                "no key for district {district} in version {key_version}: this file holds {held}"
-            ).format(district=district, key_version=key_version, held=held)
+                "no key for district {district} in version {key_version}: this file holds only "
+                "district {own_district} in version {own_version}"
+            ).format(
+                district=district,
+                key_version=key_version,
+                own_district=self.district,
+                own_version=self.key_version,
+            )
         )
 
     def handed_down(self, district: int, key_version: int) -> "CardKeys":

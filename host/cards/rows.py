@@ -77,7 +77,9 @@ def _checked(
             continue
         first = seen.setdefault(key_of(row), line)
         if first != line:
-            troubles[line] = f"the same {what} as in line {first}"
+            troubles[line] = _("the same {what} as in line {first}").format(
+                what=_(what), first=first
+            )
         rows[line] = row
     if troubles:
         raise RowsError(tell_troubles(path, troubles))
@@ -86,11 +88,15 @@ def _checked(
 
 def tell_troubles(path: Path, troubles: dict[int, str]) -> str:
     """What is wrong with a file, by line."""
-    shown = [f"line {line}: {trouble}" for line, trouble in sorted(troubles.items())]
+    shown = [
+        _("line {line}: {trouble}").format(line=line, trouble=trouble)
+        for line, trouble in sorted(troubles.items())
+    ]
     more = len(shown) - TROUBLES_SHOWN
     if more > 0:
-        shown[TROUBLES_SHOWN:] = [f"and {more} more"]
-    return "\n  ".join([f"{path}: nothing was taken, mend these lines and start again", *shown])
+        shown[TROUBLES_SHOWN:] = [_("and {more} more").format(more=more)]
+    first = _("{path}: nothing was taken, mend these lines and start again").format(path=path)
+    return "\n  ".join([first, *shown])
 
 
 def digits(row: dict[str, str], column: str) -> str:

@@ -27,7 +27,7 @@ from host.device.year import Year, price_year
 from host.frames.tariff import load
 from host.frames.tariff_terms import TariffError, TariffFile, parse_kwh
 from host.units import yuan
-from host.words import _
+from host.words import _, language_spoken
 
 # Any day will do where prices are the same all year.
 _ANY_DAY = date(2026, 1, 15)
@@ -259,7 +259,8 @@ def check(paths: tuple[Path, ...], day: str | None, as_json: bool) -> None:
                 )
                 continue
             echo(told.zh)
-            echo(told.en)
+            if language_spoken() != "zh":
+                echo(told.en)
             for warning in told.warnings:
                 echo(_("warning: {path}: {warning}").format(path=path, warning=warning), err=True)
 

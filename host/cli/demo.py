@@ -171,7 +171,7 @@ def _print_households(ending: Ending) -> None:
             yuan(one.charged_fen),
             yuan(one.balance_fen),
             str(ending.tiers.get(one.account, "?")),
-            RELAY_NAMES.get(one.relay, "?"),
+            _(RELAY_NAMES.get(one.relay, "?")),
             str(one.readings),
         )
         for one in ending.households

@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from host.billing.shipped import shipped
-from host.billing.statement import Entry, Explainer, Statement, StatementError, decimals
+from host.billing.statement import READING, Entry, Explainer, Statement, StatementError, decimals
 from host.cli import shown
 from host.cli.options import FILE, account_argument, json_option
 from host.cli.output import Column, echo, print_json, print_table, styled
@@ -97,7 +97,7 @@ def command(
 def _rows(statement: Statement, by: str) -> dict[str, Row]:
     """The statement's lines by day or tier period."""
     rows: dict[str, Row] = {}
-    current = "before"
+    current = _("before")
     for entry in statement.entries:
         tariff = entry.tariff
         rates = tariff.rates if tariff else []
@@ -106,9 +106,13 @@ def _rows(statement: Statement, by: str) -> dict[str, Row]:
             if by == "day":
                 current = f"{line.start:%Y-%m-%d}"
             else:
-                current = f"from {line.period:%Y-%m-%d %H:%M}" if line.period else "all"
+                current = (
+                    _("from {start:%Y-%m-%d %H:%M}").format(start=line.period)
+                    if line.period
+                    else _("all")
+                )
             row = rows.setdefault(current, Row())
-            rate = "standing charge" if line.rate is None else rates[line.rate]
+            rate = _("standing charge") if line.rate is None else rates[line.rate]
             place = (0 if line.free else line.tier + first, rate, line.price, line.service)
             wh, yuan = row.cells.get(place, (0, Fraction(0)))
             row.cells[place] = (wh + line.wh, yuan + line.yuan)
@@ -123,8 +127,8 @@ def _rows(statement: Statement, by: str) -> dict[str, Row]:
 def _note(row: Row, entry: Entry) -> None:
     row.paid_yuan += entry.paid_yuan
     row.balance_yuan = entry.balance_yuan
-    if entry.kind != "reading" or entry.note:
-        row.notes.append(f"{entry.kind} {entry.note}".strip())
+    if entry.kind != READING or entry.note:
+        row.notes.append(f"{_(entry.kind)} {entry.note}".strip())
 
 
 def _fields(statement: Statement, rows: dict[str, Row]) -> dict[str, object]:
@@ -185,7 +189,9 @@ def _print(statement: Statement, rows: dict[str, Row]) -> None:
     for when, row in rows.items():
         for (tier, rate, price, service), (wh, yuan) in sorted(row.cells.items()):
             energy = decimals(Fraction(wh, 1000)) if wh else ""
-            fee = f"of it service {decimals(service * wh / 1000)} yuan" if service else ""
+            fee = ""
+            if service:
+                fee = _("of it service {yuan} yuan").format(yuan=decimals(service * wh / 1000))
             cells.append(
                 (when, str(tier), rate, energy, decimals(price), decimals(yuan), "", "", fee)
             )
@@ -193,9 +199,9 @@ def _print(statement: Statement, rows: dict[str, Row]) -> None:
         balance = "" if row.balance_yuan is None else decimals(row.balance_yuan)
         charged = decimals(row.charged_yuan)
         parts = _parts(row)
-        told = [f"energy {parts['energy_yuan']}, service {parts['service_yuan']}"] if parts else []
+        told = [_("energy {energy_yuan}, service {service_yuan}").format(**parts)] if parts else []
         notes = "; ".join([*told, *row.notes])
-        total = (when, "", "all", "", "", charged, paid, balance, notes)
+        total = (when, "", _("all"), "", "", charged, paid, balance, notes)
         cells.append([styled(one, "bold") for one in total])
     print_table(columns, cells, title=_("account {account}").format(account=statement.account))
     for difference in statement.differences:

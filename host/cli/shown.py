@@ -18,6 +18,8 @@ from host.words import _
 # Names of options and the space beside them.
 _LEFT_CELLS = 34
 _HELP_OPTION = "Show this message and exit."
+# In an epilog, a name that is explained behind it.
+_LISTED = re.compile(r"( {2}[\w-]+ {2,})(\S.*)")
 # Chinese may break anywhere but before a mark that ends something.
 _WORD = re.compile(r"[\x21-\x7e]+|\s+|.[，。；：、）]*")
 
@@ -28,8 +30,10 @@ def texts_of(command: click.Command) -> list[str]:
     defaults = (getattr(one, "show_default", None) for one in command.params)
     told = (default for default in defaults if isinstance(default, str))
     texts = [command.help, *options, *told, _HELP_OPTION]
-    said = [part for part in _parts_of(command.epilog) if _is_said(part)]
-    return [*(_flat(text) for text in texts if text), *said]
+    parts = _parts_of(command.epilog)
+    said = [part for part in parts if _is_said(part)]
+    listed = [match[2] for match in map(_LISTED.fullmatch, parts) if match]
+    return [*(_flat(text) for text in texts if text), *said, *listed]
 
 
 def _flat(text: str) -> str:
@@ -54,6 +58,13 @@ def _parts_of(epilog: str | None) -> list[str]:
 def _is_said(part: str) -> bool:
     """Whether it is a sentence, and no example, which is indented, and no mark of click's."""
     return part.strip() != "" and part[0] not in " \b"
+
+
+def _translated_part(part: str) -> str:
+    """Return a part of an epilog in the language spoken; examples stay as they are."""
+    if match := _LISTED.fullmatch(part):
+        return match[1] + _(match[2])
+    return _(part) if _is_said(part) else part
 
 
 def _translated(text: str | None, cells: int) -> str | None:
@@ -83,8 +94,7 @@ def _twin(command: click.Command, ctx: click.Context, width: int) -> Any:
     """Return a copy of a command that has its texts in the language spoken."""
     twin: Any = copy.copy(command)
     twin.help = _translated(command.help, width - 4)
-    parts = _parts_of(command.epilog)
-    twin.epilog = "\n".join(_(part) if _is_said(part) else part for part in parts)
+    twin.epilog = "\n".join(map(_translated_part, _parts_of(command.epilog)))
     twin.params = [copy.copy(param) for param in command.params]
     twin._help_option = copy.copy(command.get_help_option(ctx))
     twin._help_option.help = _HELP_OPTION

@@ -58,8 +58,20 @@ power cut. The same seed, scenario, days and meters repeat the same world.
     show_default=True,
     help="What is special about the world: see below.",
 )
-@click.option("--days", default=2, show_default=True, type=click.IntRange(1, 3660))
-@click.option("--meters", default=8, show_default=True, type=click.IntRange(1, 256))
+@click.option(
+    "--days",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1, 3660),
+    help="Days that pass in it.",
+)
+@click.option(
+    "--meters",
+    default=8,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Meters on its lines.",
+)
 @click.option(
     "-j",
     "--jobs",

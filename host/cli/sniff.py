@@ -14,7 +14,7 @@ from host.cli.output import Column, echo, print_json, print_table
 from host.frames.describe import STANDARDS, describe
 from host.link.port import Port, PortError
 from host.link.sniffer import Event, Kind, MeterCounts, Sniffer
-from host.words import _
+from host.words import _, either
 
 _WAIT_S = 0.05
 _SHOWN_ITEMS = 6
@@ -32,7 +32,13 @@ Examples:
 @shown.command(epilog=_EPILOG)
 @click.argument("port")
 @baud_option()
-@click.option("--parity", default="even", show_default=True, type=click.Choice([*_PARITIES]))
+@click.option(
+    "--parity",
+    default="even",
+    show_default=True,
+    type=click.Choice([*_PARITIES]),
+    help="Parity of the line.",
+)
 @json_option
 @standard_option("auto", *STANDARDS)
 @profile_option()
@@ -116,14 +122,15 @@ def _as_text(at: datetime, event: Event, said: dict[str, Any] | None) -> str:
     address = said["address"]
     if event.kind is Kind.NO_ANSWER:
         return _("{when} {wait:>9}  nobody        {address} did not answer to {function}").format(
-            when=when, wait=wait, address=address, function=said["function"]
+            when=when, wait=wait, address=address, function=_(said["function"])
         )
     speaker = (
         _("master        to {address}").format(address=address)
         if event.kind is Kind.REQUEST
         else f"{address} "
     )
-    named = " ".join(part for part in (said["function"], said["di"], said["name_en"]) if part)
+    name = either(said["name_en"], said["name_zh"])
+    named = " ".join(part for part in (_(said["function"]), said["di"], name) if part)
     return f"{when} {wait:>9}  {speaker} {named}{_content(said)}"
 
 
@@ -131,13 +138,14 @@ def _content(said: dict[str, Any]) -> str:
     """What a frame carries, shortened."""
     if said["error"]:
         return _(": refused, {why}").format(
-            why=", ".join(said["error"]["flags"]) or _("no reason given")
+            why=", ".join(map(_, said["error"]["flags"])) or _("no reason given")
         )
     words = []
     for item in said["items"][:_SHOWN_ITEMS]:
         value = "-" if item["value"] is None else item["value"]
-        extra = item.get("text") or ", ".join(item.get("flags", ()))
-        parts = (item.get("name", ""), value, item["unit"], f"({extra})" if extra else "")
+        extra = ", ".join(_(one) for one in (item.get("text"), *item.get("flags", ())) if one)
+        name = _(item["name"]) if "name" in item else ""
+        parts = (name, value, item["unit"], f"({extra})" if extra else "")
         words.append(" ".join(part for part in parts if part))
     if len(said["items"]) > _SHOWN_ITEMS:
         words.append(_(".. {count} items").format(count=len(said["items"])))

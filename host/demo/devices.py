@@ -13,6 +13,7 @@ from typing import Protocol
 from host.demo.processes import DemoError, Process
 from host.link import emulator
 from host.sim.clock import AcceleratedClock
+from host.words import _
 
 # What the emulated board is told at its prompt: it has no clock and no arguments.
 _PROGRAM = """\
@@ -73,8 +74,10 @@ def emulated(image: Path) -> Maker:
     """The firmware on a Cortex-M3 in QEMU; DemoError without the emulator."""
     if shutil.which(emulator.PROGRAM) is None:
         raise DemoError(
-            f"there is no {emulator.PROGRAM} on PATH: install it, on Debian with "
-            "`apt-get install qemu-system-arm`"
+            _(
+                "there is no {program} on PATH: install it, on Debian with `apt-get install "
+                "qemu-system-arm`"
+            ).format(program=emulator.PROGRAM)
         )
     return lambda wiring: Emulated(image, wiring)
 
@@ -102,13 +105,15 @@ class Emulated:
             code = _PROGRAM.format(t2000=clock.now_t2000(), speed=clock.speed)
             self._board.begin(code)
         except emulator.BoardError as error:
-            raise DemoError(f"emulated board: {error}") from error
+            raise DemoError(_("emulated board: {error}").format(error=error)) from error
 
     def check(self) -> None:
         """DemoError when the firmware or the emulator has ended."""
         ended = self._board.ended()
         if ended is not None:
-            raise DemoError(f"emulated board: {' | '.join(ended.splitlines()[-3:])}")
+            raise DemoError(
+                _("emulated board: {tail}").format(tail=" | ".join(ended.splitlines()[-3:]))
+            )
 
     def kill(self) -> None:
         """SIGKILL to the emulator."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from host.words import _
+
 STOP_LIMIT_S = 5.0
 _STEP_S = 0.05
 
@@ -21,7 +23,9 @@ def wait_for(what: str, limit_s: float, done: Callable[[], Any]) -> Any:
     ends_s = time.monotonic() + limit_s
     while not (result := done()):
         if time.monotonic() > ends_s:
-            raise DemoError(f"{what}: not within {limit_s:g} s")
+            raise DemoError(
+                _("{what}: not within {limit_s:g} s").format(what=what, limit_s=limit_s)
+            )
         time.sleep(_STEP_S)
     return result
 
@@ -53,7 +57,11 @@ class Process:
         if self._running is not None and self._running.poll() is not None:
             tail = self.output.read_text(errors="replace").splitlines()[-3:]
             code = self._running.returncode
-            raise DemoError(f"{self.name} ended with {code}: {' | '.join(tail)}")
+            raise DemoError(
+                _("{name} ended with {code}: {tail}").format(
+                    name=self.name, code=code, tail=" | ".join(tail)
+                )
+            )
 
     def said(self, start: str) -> str | None:
         """The rest of the first line of its output that begins with `start`."""

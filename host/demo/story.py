@@ -25,7 +25,7 @@ from host.demo.village import Village
 from host.frames import card as frames
 from host.frames import tariff
 from host.frames.card import CardKind, Header
-from host.frames.card_results import CODES, OUTCOMES
+from host.frames.card_results import CODES, OUTCOMES, Outcome
 from host.headend import schema
 from host.headend.reconcile import Household, Reconciliation, households, reconcile
 from host.headend.store import Store
@@ -34,6 +34,7 @@ from host.link.card import FileCard
 from host.link.console import Console, ConsoleError
 from host.link.reader import Redeemed
 from host.units import DAY_S, to_datetime, to_t2000
+from host.words import _, bilingual
 
 HOUSEHOLDS = 8
 DISTRICT = 4711
@@ -119,13 +120,15 @@ class Story:
         for number in range(HOUSEHOLDS):
             self.buy(number, POOR_FEN if number == POOR else FIRST_FEN)
             self._console.command(f"supply {account_of(number)} restore")
-        self._say(f"{HOUSEHOLDS} cards sold and redeemed, the supplies go on")
+        self._say(
+            _("{count} cards sold and redeemed, the supplies go on").format(count=HOUSEHOLDS)
+        )
         self.run_down()
         card = self.buy(POOR, SECOND_FEN)
         self.expect_relay(POOR, False)
-        self._say("a new card: the supply is on again, the meter says so itself")
-        self.refuse(card, "USED", "the same card again")
-        self.refuse(self._forged(card), "MAC", "a forged card")
+        self._say(_("a new card: the supply is on again, the meter says so itself"))
+        self.refuse(card, "USED", _("the same card again"))
+        self.refuse(self._forged(card), "MAC", _("a forged card"))
         self.lose_headend()
         return self.end()
 
@@ -136,8 +139,8 @@ class Story:
         port = village.start_headend(keys)
         village.start_meters(_plan())
         village.start_concentrator(port)
-        self._wait("concentrator", lambda: self._ask("status"))
-        self._say("head-end, meters and concentrator are up")
+        self._wait(_("concentrator"), lambda: self._ask("status"))
+        self._say(_("head-end, meters and concentrator are up"))
         setup.send_settings(
             self._console,
             {
@@ -153,17 +156,21 @@ class Story:
         for number in range(HOUSEHOLDS):
             self._console.command(f"meter add {meter_of(number)} {account_of(number)} 1")
             self._console.command(f"account new {account_of(number)}")
-        self._say(f"settings, tariff and {HOUSEHOLDS} meters given over the console")
+        self._say(
+            _("settings, tariff and {count} meters given over the console").format(
+                count=HOUSEHOLDS
+            )
+        )
         self._wait(
-            "accounts at the head-end",
+            _("accounts at the head-end"),
             lambda: all(self.store.has_account(account_of(n)) for n in range(HOUSEHOLDS)),
         )
         accounts = [account_of(number) for number in range(HOUSEHOLDS)]
-        self._wait("first readings", lambda: all(map(self._is_read, accounts)))
+        self._wait(_("first readings"), lambda: all(map(self._is_read, accounts)))
         for account in accounts:
             self._console.command(f"supply {account} cut")
-        self._wait("supplies that are off", lambda: all(map(self._is_off, accounts)))
-        self._say("every meter is read once; its supply stays off until the account is open")
+        self._wait(_("supplies that are off"), lambda: all(map(self._is_off, accounts)))
+        self._say(_("every meter is read once; its supply stays off until the account is open"))
 
     def buy(self, number: int, amount_fen: int) -> Path:
         """Sell an order, write it on the household's card, redeem it; return the card."""
@@ -183,29 +190,37 @@ class Story:
         issuing.issue(FileCard(path, create=True), header, self._keys.key_of(DISTRICT, 1))
         result = self._redeem(path)
         if not result.credited or result.code != CODES["OK"]:
-            raise DemoError(f"card of account {account}: {OUTCOMES[result.code]}")
+            raise DemoError(
+                _("card of account {account}: {outcome}").format(
+                    account=account, outcome=_told(OUTCOMES[result.code])
+                )
+            )
         if not frames.parse(path.read_bytes(), self._keys.key_of(DISTRICT, 1)).used:
-            raise DemoError(f"card of account {account} was credited but is not marked as used")
+            raise DemoError(
+                _("card of account {account} was credited but is not marked as used").format(
+                    account=account
+                )
+            )
         return path
 
     def run_down(self) -> None:
         """One household uses up its money; meanwhile the concentrator dies and comes back."""
         account = account_of(POOR)
-        self._wait("alarm", lambda: self._policy(account, 1))
-        self._say(f"account {account} is low on money: alarm")
-        self._say("the concentrator is killed (SIGKILL) and started again")
+        self._wait(_("alarm"), lambda: self._policy(account, 1))
+        self._say(_("account {account} is low on money: alarm").format(account=account))
+        self._say(_("the concentrator is killed (SIGKILL) and started again"))
         self._village.crash_concentrator()
-        self._wait("concentrator after the kill", lambda: self._ask("status"))
+        self._wait(_("concentrator after the kill"), lambda: self._ask("status"))
         self.expect_relay(POOR, True)
-        self._wait("cut known at the head-end", lambda: self._is_confirmed(account, 1))
-        self._say("its money is used up: the supply is cut, the meter says so itself")
+        self._wait(_("cut known at the head-end"), lambda: self._is_confirmed(account, 1))
+        self._say(_("its money is used up: the supply is cut, the meter says so itself"))
 
     def lose_headend(self) -> None:
         """The head-end dies and comes back; readings arrive as before."""
-        self._say("the head-end is killed and started again")
+        self._say(_("the head-end is killed and started again"))
         before = self._readings()
         self._village.crash_headend()
-        self._wait("readings after that", lambda: self._readings() > before + HOUSEHOLDS)
+        self._wait(_("readings after that"), lambda: self._readings() > before + HOUSEHOLDS)
 
     def refuse(self, path: Path, code: str, what: str) -> None:
         """Insert a card that must be refused with this code and bring no money."""
@@ -213,22 +228,26 @@ class Story:
         result = self._redeem(path)
         outcome = OUTCOMES[result.code]
         if result.credited or outcome.name != code:
-            raise DemoError(f"{what} was not refused with {code} but gave {outcome.name}")
+            raise DemoError(
+                _("{what} was not refused with {code} but gave {name}").format(
+                    what=what, code=code, name=outcome.name
+                )
+            )
         if self._balance_fen(POOR) > before:
-            raise DemoError(f"{what} brought money")
-        self._say(f"{what} is refused: {outcome.shown} {outcome.english} {outcome.chinese}")
+            raise DemoError(_("{what} brought money").format(what=what))
+        self._say(_("{what} is refused: {outcome}").format(what=what, outcome=_told(outcome)))
 
     def end(self) -> Ending:
         """Let the day end, bring everything to the head-end and compare."""
         village, store = self._village, self.store
-        self._say("the day goes on")
+        self._say(_("the day goes on"))
         # Who could not draw all he needed while the peak lasted does so the day after.
         limit_s = _STEP_LIMIT_S + 2 * DAY_S / village.clock.speed
         end_t2000 = village.clock.start_t2000 + DAY_S
-        self._wait("end of the day", lambda: village.now_t2000() >= end_t2000, limit_s)
-        self._wait("readings of all that was needed", self._are_all_read, limit_s)
+        self._wait(_("end of the day"), lambda: village.now_t2000() >= end_t2000, limit_s)
+        self._wait(_("readings of all that was needed"), self._are_all_read, limit_s)
         self._console.command("save")
-        status = self._wait("all records at the head-end", self._drained)
+        status = self._wait(_("all records at the head-end"), self._drained)
         accounts = {
             account_of(number): self._ask(f"account {account_of(number)}")
             for number in range(HOUSEHOLDS)
@@ -255,7 +274,7 @@ class Story:
             rows = [r for r in self._village.meter_events("relay") if r["meter"] == address]
             return bool(rows) and bool(rows[-1]["open"]) == is_open
 
-        self._wait(f"relay of meter {address}", seen)
+        self._wait(_("relay of meter {address}").format(address=address), seen)
 
     def _wait(self, what: str, done: Callable[[], Any], limit_s: float = _STEP_LIMIT_S) -> Any:
         def checked() -> Any:
@@ -322,6 +341,10 @@ class Story:
         return forged
 
 
+def _told(outcome: Outcome) -> str:
+    return f"{outcome.shown} {bilingual(outcome.english, outcome.chinese)}"
+
+
 def account_of(number: int) -> str:
     """Account number of a household."""
     return f"{31_0000_0001 + number:012d}"
@@ -367,20 +390,26 @@ def troubles_of(ending: Ending) -> list[str]:
     troubles = list(result.differences)
     sold, charged = result.total("sold_fen"), result.total("charged_fen")
     if sold != charged + result.total("balance_fen"):
-        troubles.append("sold is not charged + balances")
+        troubles.append(_("sold is not charged + balances"))
     if result.readings_taken != result.readings_stored or result.duplicates:
-        troubles.append("readings taken are not readings stored")
+        troubles.append(_("readings taken are not readings stored"))
     if ending.journal_records != ending.acked_records or result.records_lost:
-        troubles.append("not every record of the concentrator is at the head-end")
+        troubles.append(_("not every record of the concentrator is at the head-end"))
     for number in range(HOUSEHOLDS):
         account = account_of(number)
         bill, tier = bill_of(number)
         if ending.told.get(account) != bill or ending.tiers.get(account) != tier:
-            troubles.append(f"account {account} is not charged as computed apart from it")
+            troubles.append(
+                _("account {account} is not charged as computed apart from it").format(
+                    account=account
+                )
+            )
     if ending.stored != ending.told:
-        troubles.append("concentrator and head-end differ about a ledger")
+        troubles.append(_("concentrator and head-end differ about a ledger"))
     is_open = {row["meter"]: row["open"] for row in ending.meters}
     for one in ending.households:
         if is_open.get(one.meter) is not bool(one.relay):
-            troubles.append(f"meter {one.meter} and head-end differ about the relay")
+            troubles.append(
+                _("meter {meter} and head-end differ about the relay").format(meter=one.meter)
+            )
     return troubles

@@ -11,6 +11,7 @@ from host.demo.processes import DemoError, Process, wait_for
 from host.link.pty import PtyPort
 from host.sim.clock import AcceleratedClock
 from host.units import to_datetime
+from host.words import _
 
 START_LIMIT_S = 30.0
 
@@ -70,14 +71,14 @@ class Village:
     def crash_headend(self) -> None:
         """Kill it and start it again on the same database and port."""
         if self._headend is None:
-            raise DemoError("there is no head-end to kill")
+            raise DemoError(_("there is no head-end to kill"))
         self._headend.kill()
         self._headend.start()
 
     def crash_concentrator(self) -> None:
         """Kill it and start it again on the same flash."""
         if self._concentrator is None:
-            raise DemoError("there is no concentrator to kill")
+            raise DemoError(_("there is no concentrator to kill"))
         self._concentrator.kill()
         self._concentrator.start()
 

@@ -17,6 +17,7 @@ from host.billing.pricing import Account, Calendar, HouseholdError, Line
 from host.frames.tariff import build
 from host.frames.tariff_terms import TariffFile
 from host.units import EPOCH, to_datetime, to_t2000
+from host.words import _
 
 # More than any household draws: what is asked for is priced, not doubted.
 _NO_POWER_LIMIT_W = 10**15
@@ -97,7 +98,9 @@ class DeviceBill:
     def use(self, rate: int, wh: int) -> list[Line]:
         """Charge `wh` more at a rate, read a second later."""
         if self.ledger.used_wh[0] + wh > NO_LIMIT - 1:
-            raise BillError(f"more than {NO_LIMIT // 1000} kWh in one tier period")
+            raise BillError(
+                _("more than {limit} kWh in one tier period").format(limit=NO_LIMIT // 1000)
+            )
         register = rate
         if self.file.clock_tells_rate:
             register = 0
@@ -119,8 +122,11 @@ class DeviceBill:
         lines = self.other.read(to_datetime(t2000), list(self.registers_wh))
         if Fraction(self.exact_yuan) != self.other.charged_yuan:
             raise BillError(
-                f"{self.file.name}: the device charges {self.exact_yuan} yuan, "
-                f"fractions {float(self.other.charged_yuan)}"
+                _("{name}: the device charges {exact_yuan} yuan, fractions {fractions}").format(
+                    name=self.file.name,
+                    exact_yuan=self.exact_yuan,
+                    fractions=float(self.other.charged_yuan),
+                )
             )
         return lines
 
@@ -131,7 +137,11 @@ class DeviceBill:
     def _take(self, expected: int) -> None:
         outcome = self.ledger.prepare(0, self.tariff, self.registers_wh, self.t2000)
         if outcome != expected:
-            raise BillError(f"the device does not charge this: {OUTCOME_NAMES[outcome]}")
+            raise BillError(
+                _("the device does not charge this: {outcome}").format(
+                    outcome=OUTCOME_NAMES[outcome]
+                )
+            )
         before_fen = self.ledger.debit_fen[0]
         self.ledger.commit(0)
         # What is charged is paid at once, so that only one step can be too much money.
@@ -143,7 +153,7 @@ class DeviceBill:
         if rate not in self._one_rate:
             schedule = self.file.schedule
             if schedule is None:
-                raise BillError("the tariff has no day tables")
+                raise BillError(_("the tariff has no day tables"))
             whole_day = [("00:00", self.file.rates[rate])]
             tables = dict.fromkeys(schedule.tables, whole_day)
             always = schedule.model_copy(update={"tables": tables})
@@ -205,5 +215,5 @@ def _loaded(file: TariffFile) -> Tariff:
     tariff = Tariff()
     trouble = tariff.load(image, len(image))
     if trouble:
-        raise BillError(f"the device refuses the tariff: {trouble}")
+        raise BillError(_("the device refuses the tariff: {trouble}").format(trouble=trouble))
     return tariff

@@ -15,6 +15,7 @@ from dlt645.speed import SpeedChange, code_of
 from host.frames import orders
 from host.frames.dlt645 import FROM_METER, Frame
 from host.link.meters import AskError, Progress, answer, check_room
+from host.words import _
 
 SEARCH_LIMIT = 1024
 _STEP_S = 0.002
@@ -100,10 +101,16 @@ class DirectLine:
         if name == "ok":
             return None
         if name == "bad reply":
-            raise AskError(f"meter {address} kept its speed, though it was asked to change")
+            raise AskError(
+                _("meter {address} kept its speed, though it was asked to change").format(
+                    address=address
+                )
+            )
         if name == "timeout":
             raise AskError(
-                f"meter {address} answers at neither speed: check address, wiring and --baud"
+                _(
+                    "meter {address} answers at neither speed: check address, wiring and --baud"
+                ).format(address=address)
             )
         return answer(address, control, b"", name, self._master.error, False)
 
@@ -122,7 +129,7 @@ class DirectLine:
         search = Discovery(self._master, SEARCH_LIMIT)
         control, data = orders.read(standard, _ENERGY[standard])
         search.start(control, data, len(data), _now_ticks())
-        for _ in self._run(search):
+        for _moment in self._run(search):
             progress(search.questions, search.count)
         check_room(search.dropped)
         found = (search.addresses[at : at + 6] for at in range(0, search.count * 6, 6))

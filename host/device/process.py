@@ -24,6 +24,7 @@ from concentrator.run import Runner
 from ports import BLOCK_SIZE, NOT_THERE, UNREADABLE
 
 from host.sim.clock import AcceleratedClock
+from host.words import _
 
 TICKS_MASK = 0x1FFFFFFF
 CAPACITY = (512, 4)
@@ -49,7 +50,9 @@ class FolderStorage:
             self._lock.seek(0)
             owner = self._lock.read().strip() or "another"
             self._lock.close()
-            raise InUseError(f"process {owner} runs on it: stop that one first") from None
+            raise InUseError(
+                _("process {owner} runs on it: stop that one first").format(owner=owner)
+            ) from None
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
@@ -235,7 +238,7 @@ class ProcessBoard:
     """What `App` is built on."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        host, _, port = options.uplink.rpartition(":")
+        host, _colon, port = options.uplink.rpartition(":")
         line, console = Terminal(options.line), Terminal(options.console)
         uplink = TcpClient(host, int(port))
         self.storage: ports.Storage = FolderStorage(options.flash)

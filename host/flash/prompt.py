@@ -205,10 +205,12 @@ class Prompt:
 
 def _reason(trace: str) -> str:
     """The last line of a board's traceback, in words where it is a usual one."""
-    lines = trace.strip().splitlines() or ["it does not answer any more: try again"]
+    lines = trace.strip().splitlines() or [_("it does not answer any more: try again")]
     last = lines[-1].strip()
     if "ENOSPC" in last or last == "OSError: 28":
-        return "the board's flash is full: remove files that are not needed"
+        return _("the board's flash is full: remove files that are not needed")
     if last.startswith("MemoryError"):
-        return "the board has too little memory for it: freeze the product into an image instead"
-    return f"the board says: {last}"
+        return _(
+            "the board has too little memory for it: freeze the product into an image instead"
+        )
+    return _("the board says: {last}").format(last=last)

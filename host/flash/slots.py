@@ -80,15 +80,18 @@ class State:
         """What there is to say of a slot."""
         slot = self.slots[name]
         if not slot.version:
-            return "empty"
-        words = [slot.version]
-        if name == self.trial:
-            words.append(f"on trial, {self.left} more starts" if self.left else "lost its trial")
+            return _("empty")
+        if name == self.trial and self.left:
+            told = _("on trial, {left} more starts").format(left=self.left)
+        elif name == self.trial:
+            told = _("lost its trial")
         elif name == self.proven:
-            words.append("healthy" if slot.healthy else "not yet healthy")
+            told = _("healthy") if slot.healthy else _("not yet healthy")
+        elif slot.healthy:
+            told = _("was healthy, --rollback starts it")
         else:
-            words.append("was healthy, --rollback starts it" if slot.healthy else "never started")
-        return "  ".join(words)
+            told = _("never started")
+        return f"{slot.version}  {told}"
 
 
 _FACTS = """\
@@ -371,7 +374,9 @@ def await_report(lines: Iterator[str], slot: str) -> Iterator[str]:
             return
         lost = _STARTS_PROVEN.fullmatch(line)
         if lost:
-            again = f"slot {lost[1]} runs again" if lost[1] != slot else "there is no other"
+            again = _("there is no other")
+            if lost[1] != slot:
+                again = _("slot {slot} runs again").format(slot=lost[1])
             raise BoardError(
                 _(
                     "slot {slot} did not report healthy and lost its trial, {again}; the last it "

@@ -15,6 +15,7 @@ from typing import Any
 import construct as c
 
 from host.frames.card_keys import KEY_SIZE, account_key, hmac_sha256
+from host.words import _
 
 CARD_SIZE = 256
 IMAGE_OFFSET = 32
@@ -230,7 +231,7 @@ def build(header: Header, key: bytes) -> bytes:
     try:
         body = bytes(_HEADER.build(fields))
     except (c.ConstructError, ValueError) as error:
-        raise CardError(f"the fields make no card: {error}") from error
+        raise CardError(_("the fields make no card: {error}").format(error=error)) from error
     return body + _mac(key, header, b"I", body)
 
 
@@ -252,10 +253,15 @@ def _range_trouble(header: Header) -> str:
     for name, limit in limits.items():
         value = getattr(header, name)
         if not 0 <= value <= limit:
-            return f"{name} {value} is not within 0 to {limit}"
+            return _("{name} {value} is not within 0 to {limit}").format(
+                name=name, value=value, limit=limit
+            )
     for name, size in (("account", 12), ("meter", 12), ("uid", 16)):
-        if len(getattr(header, name)) != size:
-            return f"{name} {getattr(header, name)} has not {size} digits"
+        value = getattr(header, name)
+        if len(value) != size:
+            return _("{name} {value} has not {size} digits").format(
+                name=name, value=value, size=size
+            )
     return ""
 
 

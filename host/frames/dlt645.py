@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import construct as c
 
+from host.words import _
+
 START = 0x68
 END = 0x16
 WAKE_UP = 0xFE
@@ -101,9 +103,13 @@ def build(address: str, control: int, data: bytes = b"", preamble: int = 4) -> b
     Raises ValueError for an address that is not up to 12 digits, or data over 255 bytes.
     """
     if len(address) > 12 or not set(address) <= set("0123456789ABCDEF"):
-        raise ValueError(f"address {address!r} is not up to 12 digits")
+        raise ValueError(_("address {address!r} is not up to 12 digits").format(address=address))
     if len(data) > FRAME_DATA_LIMIT:
-        raise ValueError(f"{len(data)} data bytes, at most {FRAME_DATA_LIMIT} fit a frame")
+        raise ValueError(
+            _("{count} data bytes, at most {limit} fit a frame").format(
+                count=len(data), limit=FRAME_DATA_LIMIT
+            )
+        )
     wire_address = bytes.fromhex(address.zfill(12))[::-1]
     covered = b"%c%b%c%c%c%b" % (
         START,

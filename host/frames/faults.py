@@ -3,6 +3,8 @@
 The numbers are the ledger's, see docs/PREPAYMENT.md; 0 and 1 tell that billing goes on.
 """
 
+from host.words import bilingual
+
 RESUMED = 0
 RESUMED_FROM = 1  # from the registers in the reading behind it
 
@@ -18,6 +20,5 @@ _REASONS = {
 
 
 def fault_text(reason: int) -> str:
-    """Say in both languages what is wrong."""
-    english, chinese = _REASONS.get(reason, (f"reason {reason}", f"原因 {reason}"))
-    return f"{english} {chinese}"
+    """Return what is wrong, in Chinese alone where that is spoken, else in both languages."""
+    return bilingual(*_REASONS.get(reason, (f"reason {reason}", f"原因 {reason}")))

@@ -24,6 +24,7 @@ from host.frames.tariff_terms import (
     sets_of,
 )
 from host.units import EPOCH, to_t2000
+from host.words import _
 
 IMAGE_LIMIT = 4096
 
@@ -38,7 +39,9 @@ def load(path: Path) -> TariffFile:
     try:
         return read(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise TariffError(f"{path}: cannot be read: {error}") from error
+        raise TariffError(
+            _("{path}: cannot be read: {error}").format(path=path, error=error)
+        ) from error
     except TariffError as error:
         raise TariffError(f"{path}: {error}") from error
 
@@ -53,11 +56,11 @@ def read(text: str) -> TariffFile:
         value = "" if first["type"] in ("missing", "json_invalid") else f" {first['input']!r}"
         reason = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden" and _OUTSIDE.search(str(first["loc"][-1])):
-            reason = (
+            reason = _(
                 "capacity and demand fees (基本电费) and the power-factor adjustment (力调电费) "
                 "are not charged by the device; bill them elsewhere and leave them out here"
             )
-        raise TariffError(f"{place.lstrip('.') or 'file'}{value}: {reason}") from error
+        raise TariffError(f"{place.lstrip('.') or _('file')}{value}: {reason}") from error
     build(tariff)
     return tariff
 
@@ -131,16 +134,18 @@ def build(tariff: TariffFile, number: int = 1) -> bytes:
     }
     if not tariff.clock_tells_rate:
         _leave_out_tables(fields)
-    _check_count("kinds of households", len(tariff.household_names), 16)
-    _check_count("different ladders", len(ladders), 64)
-    _check_count("sets of terms", len(sets), 32)
-    _check_count("day tables", len(tables), 16)
-    _check_count("holidays", len(fields["holidays"]), 128)
+    _check_count(_("kinds of households"), len(tariff.household_names), 16)
+    _check_count(_("different ladders"), len(ladders), 64)
+    _check_count(_("sets of terms"), len(sets), 32)
+    _check_count(_("day tables"), len(tables), 16)
+    _check_count(_("holidays"), len(fields["holidays"]), 128)
     image = bytes(IMAGE.build(fields))
     if len(image) > IMAGE_LIMIT:
         raise TariffError(
-            f"the image has {len(image)} bytes, at most {IMAGE_LIMIT}: take sets that are past "
-            "out of the file, or fewer kinds of household"
+            _(
+                "the image has {count} bytes, at most {limit}: take sets that are past out of the "
+                "file, or fewer kinds of household"
+            ).format(count=len(image), limit=IMAGE_LIMIT)
         )
     return image
 
@@ -172,7 +177,9 @@ def _leave_out_tables(fields: dict[str, Any]) -> None:
 
 def _check_count(what: str, count: int, limit: int) -> None:
     if count > limit:
-        raise TariffError(f"{count} {what}: at most {limit}")
+        raise TariffError(
+            _("{count} {what}: at most {limit}").format(count=count, what=what, limit=limit)
+        )
 
 
 def image_name(image: bytes) -> str:
@@ -185,7 +192,7 @@ def parse(image: bytes) -> Any:
     try:
         return IMAGE.parse(image)
     except c.ConstructError as error:
-        raise TariffError(f"no image of a tariff: {error}") from error
+        raise TariffError(_("no image of a tariff: {error}").format(error=error)) from error
 
 
 def _ladder_fields(ladder: Ladder) -> dict[str, Any]:
@@ -230,7 +237,11 @@ def _table_number(names: Sequence[str], table: str | None) -> int:
     if table is None:
         return 0
     if table not in names:
-        raise TariffError(f"schedule: there is no table {table!r}, only {', '.join(names)}")
+        raise TariffError(
+            _("schedule: there is no table {table!r}, only {names}").format(
+                table=table, names=", ".join(names)
+            )
+        )
     return names.index(table) + 1
 
 
@@ -243,14 +254,22 @@ def _tables(tariff: TariffFile) -> dict[str, list[dict[str, int]]]:
         for at, (time, rate) in enumerate(slots):
             match = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", time)
             if not match:
-                raise TariffError(f"{place}[{at}] {time!r}: write hh:mm")
+                raise TariffError(
+                    _("{place}[{at}] {time!r}: write hh:mm").format(place=place, at=at, time=time)
+                )
             if rate not in tariff.rates:
-                raise TariffError(f"{place}[{at}] {rate!r}: no rate of {tariff.rates}")
+                raise TariffError(
+                    _("{place}[{at}] {rate!r}: no rate of {rates}").format(
+                        place=place, at=at, rate=rate, rates=tariff.rates
+                    )
+                )
             minute = int(match[1]) * 60 + int(match[2])
             rows.append({"minute": minute, "rate": tariff.rates.index(rate)})
         minutes = [row["minute"] for row in rows]
         if not rows or minutes[0] or minutes != sorted(set(minutes)) or len(rows) > 48:
-            raise TariffError(f"{place}: 1 to 48 slots, from 00:00 on, in order")
+            raise TariffError(
+                _("{place}: 1 to 48 slots, from 00:00 on, in order").format(place=place)
+            )
         tables[name] = rows
     return tables
 

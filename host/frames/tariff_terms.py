@@ -37,6 +37,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from host.units import EPOCH
+from host.words import _
 
 RATES_LIMIT = 8
 CLOCK_RATES_LIMIT = 24
@@ -61,7 +62,7 @@ class TariffError(ValueError):
 def _decimal(value: object) -> Decimal:
     """A decimal string, as exact as it is written."""
     if not isinstance(value, str) or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
-        raise ValueError('write a decimal number of 0 or more as a string, such as "0.568"')
+        raise ValueError(_('write a decimal number of 0 or more as a string, such as "0.568"'))
     return Decimal(value)
 
 
@@ -237,7 +238,11 @@ def sets_of(tariff: TariffFile) -> list[SetTerms]:
         place = f"next[{at}]."
         start = _moment(following.begins, f"{place}from")
         if start <= sets[-1].start:
-            raise TariffError(f"{place}from {following.begins!r}: not after the set before")
+            raise TariffError(
+                _("{place}from {begins!r}: not after the set before").format(
+                    place=place, begins=following.begins
+                )
+            )
         fresh = {name: getattr(following, name) for name in _Terms.model_fields}
         fresh = {name: value for name, value in fresh.items() if value is not None}
         if "tier_period" in fresh:
@@ -254,7 +259,9 @@ def _with_equal_tiers(sets: list[SetTerms]) -> list[SetTerms]:
     ladders = [one for terms in sets for season in terms.seasons for one in season.ladders]
     count = max(len(ladder.prices) for ladder in ladders)
     if count > TIERS_LIMIT:
-        raise TariffError(f"tiers: {count} tiers, at most {TIERS_LIMIT}")
+        raise TariffError(
+            _("tiers: {count} tiers, at most {limit}").format(count=count, limit=TIERS_LIMIT)
+        )
 
     def filled(ladder: Ladder) -> Ladder:
         lacking = count - len(ladder.prices)
@@ -277,45 +284,65 @@ def _with_equal_tiers(sets: list[SetTerms]) -> list[SetTerms]:
 
 def _check_rates(tariff: TariffFile) -> None:
     if len(set(tariff.rates)) < len(tariff.rates):
-        raise TariffError(f"rates {tariff.rates}: two have the same name")
+        raise TariffError(_("rates {rates}: two have the same name").format(rates=tariff.rates))
     if len(tariff.rates) > RATES_LIMIT and not tariff.clock_tells_rate:
         raise TariffError(
-            f"rates: {len(tariff.rates)} rates; meters have at most {RATES_LIMIT} registers, "
-            "so give day tables of the clock (schedule without in_meter)"
+            _(
+                "rates: {count} rates; meters have at most {limit} registers, so give day tables "
+                "of the clock (schedule without in_meter)"
+            ).format(count=len(tariff.rates), limit=RATES_LIMIT)
         )
 
 
 def _check_households(tariff: TariffFile) -> None:
     if ORDINARY in tariff.households:
-        raise TariffError(f"households.{ORDINARY}: the tariff's own tiers are of that kind")
+        raise TariffError(
+            _("households.{name}: the tariff's own tiers are of that kind").format(name=ORDINARY)
+        )
     for named in tariff._all_households():
         for name, kind in named.items():
             if name not in tariff.households:
                 known = ", ".join(tariff.household_names)
-                raise TariffError(f"households.{name}: the tariff has only {known}")
+                raise TariffError(
+                    _("households.{name}: the tariff has only {known}").format(
+                        name=name, known=known
+                    )
+                )
             if kind.tiers is not None and kind.extra_kwh is not None:
                 raise TariffError(
-                    f"households.{name}: has tiers of its own, so write its limits there and "
-                    "leave extra_kwh out"
+                    _(
+                        "households.{name}: has tiers of its own, so write its limits there and "
+                        "leave extra_kwh out"
+                    ).format(name=name)
                 )
             own = tariff.households[name].free_kwh
             if tariff.free_period and kind.free_kwh not in (None, own):
                 raise TariffError(
-                    f"households.{name}.free_kwh {kind.free_kwh}: with free_period it is the "
-                    "same in all seasons and sets"
+                    _(
+                        "households.{name}.free_kwh {free_kwh}: with free_period it is the same "
+                        "in all seasons and sets"
+                    ).format(name=name, free_kwh=kind.free_kwh)
                 )
             place = f"households.{name}.free_kwh"
             _check_decimals(kind.free_kwh or Decimal(0), 3, 1000000, place)
             if tariff.free_period and (kind.free_kwh or 0) * 1000 > FREE_LIMIT_WH:
                 most = Decimal(FREE_LIMIT_WH) / 1000
-                raise TariffError(f"{place} {kind.free_kwh}: with free_period at most {most}")
+                raise TariffError(
+                    _("{place} {free_kwh}: with free_period at most {most}").format(
+                        place=place, free_kwh=kind.free_kwh, most=most
+                    )
+                )
 
 
 def free_settlement(tariff: TariffFile) -> tuple[int, int, int] | None:
     """Month (0: every one), day and hour when a free period begins; None without one."""
     if tariff.free_period is None:
         if tariff.free_reset is not None:
-            raise TariffError(f"free_reset {tariff.free_reset!r}: there is no free_period")
+            raise TariffError(
+                _("free_reset {free_reset!r}: there is no free_period").format(
+                    free_reset=tariff.free_reset
+                )
+            )
         return None
     resets = None if tariff.free_reset is None else [tariff.free_reset]
     found = _settlement_rows(tariff.free_period, resets, "free_reset", 1)
@@ -328,7 +355,11 @@ def _set_terms(tariff: TariffFile, terms: _Terms, start: datetime, place: str) -
     monthly = terms.standing_yuan_per_month
     _check_decimals(monthly, _MONTHLY_DECIMALS, 100000, f"{place}standing_yuan_per_month")
     if len(terms.seasons) > SEASONS_LIMIT:
-        raise TariffError(f"{place}seasons: {len(terms.seasons)}, at most {SEASONS_LIMIT}")
+        raise TariffError(
+            _("{place}seasons: {count}, at most {limit}").format(
+                place=place, count=len(terms.seasons), limit=SEASONS_LIMIT
+            )
+        )
     seasons = [
         _season_terms(tariff, terms, season, place, f"{place}seasons[{at}].")
         for at, season in enumerate(terms.seasons)
@@ -337,7 +368,7 @@ def _set_terms(tariff: TariffFile, terms: _Terms, start: datetime, place: str) -
     whole_year = Season.model_validate({"from": "01-01"})
     alone = _season_terms(tariff, terms, whole_year, place, place)
     if len({(season.month, season.day) for season in seasons}) < len(seasons):
-        raise TariffError(f"{place}seasons: two begin on the same day")
+        raise TariffError(_("{place}seasons: two begin on the same day").format(place=place))
     settlements = _settlements(terms, place)
     kept = tuple(seasons or [alone])
     return SetTerms(start, terms.tier_period, settlements, standing, monthly, kept)
@@ -351,18 +382,24 @@ def _season_terms(
     table = schedule.table if schedule else None
     rest_table = (schedule.rest_table or table) if schedule else None
     if schedule is None and (season.table or season.rest_table):
-        raise TariffError(f"{within}table: there is no schedule")
+        raise TariffError(_("{within}table: there is no schedule").format(within=within))
     own = season.table or table
     rest = season.rest_table or (season.table and own) or rest_table
     counted = terms.tier_rates if season.tier_rates is None else season.tier_rates
     for name in counted or []:
         if name not in tariff.rates:
-            raise TariffError(f"{within}tier_rates {name!r}: no rate of {tariff.rates}")
+            raise TariffError(
+                _("{within}tier_rates {name!r}: no rate of {rates}").format(
+                    within=within, name=name, rates=tariff.rates
+                )
+            )
     uncounted = tuple(
         at for at, name in enumerate(tariff.rates) if counted is not None and name not in counted
     )
     if len(uncounted) == len(tariff.rates):
-        raise TariffError(f"{within}tier_rates: at least one rate must fill the tiers")
+        raise TariffError(
+            _("{within}tier_rates: at least one rate must fill the tiers").format(within=within)
+        )
     service = _service(tariff, terms, season, within)
     kinds = {ORDINARY: Household(), **terms.households, **season.households}
     ladders = []
@@ -392,7 +429,11 @@ def _service(
         return ()
     place = f"{within}service_yuan_per_kwh"
     if len(service) not in (1, len(tariff.rates)):
-        raise TariffError(f"{place}: {len(service)} values for {len(tariff.rates)} rates")
+        raise TariffError(
+            _("{place}: {count} values for {rate_count} rates").format(
+                place=place, count=len(service), rate_count=len(tariff.rates)
+            )
+        )
     for at, value in enumerate(service):
         _check_decimals(value, _PRICE_DECIMALS, _PRICE_LIMIT_YUAN, f"{place}[{at}]")
     return tuple(service * len(tariff.rates) if len(service) == 1 else service)
@@ -418,8 +459,9 @@ def _check_uncounted(
     for rate in uncounted:
         if len({tier[rate] for tier in ladder.prices}) > 1:
             raise TariffError(
-                f"{place}: {tariff.rates[rate]!r} is not in tier_rates, so it must cost the "
-                "same in all tiers"
+                _(
+                    "{place}: {rate!r} is not in tier_rates, so it must cost the same in all tiers"
+                ).format(place=place, rate=tariff.rates[rate])
             )
 
 
@@ -428,7 +470,11 @@ def _settlements(terms: _Terms, place: str) -> tuple[tuple[int, int, int], ...]:
     place = f"{place}tier_reset"
     if terms.tier_period == "none":
         if resets:
-            raise TariffError(f"{place} {resets}: nothing is reset with tier_period none")
+            raise TariffError(
+                _("{place} {resets}: nothing is reset with tier_period none").format(
+                    place=place, resets=resets
+                )
+            )
         return ()
     limit = 1 if terms.tier_period == "month" else 6
     return _settlement_rows(terms.tier_period, resets, place, limit)
@@ -443,17 +489,33 @@ def _settlement_rows(
     for at, text in enumerate(resets):
         match = re.fullmatch(r"(?:([0-9]{2})-)?([0-9]{2})(?: ([0-9]{2}))?", text)
         if not match or (period == "year" and not match[1]):
-            raise TariffError(f'{place}[{at}] {text!r}: write MM-DD hh, such as "01-01 00"')
+            raise TariffError(
+                _('{place}[{at}] {text!r}: write MM-DD hh, such as "01-01 00"').format(
+                    place=place, at=at, text=text
+                )
+            )
         month, day, hour = int(match[1] or 0), int(match[2]), int(match[3] or 0)
         if period == "month":
             month = 0
         elif not 1 <= month <= 12:
-            raise TariffError(f"{place}[{at}] {text!r}: a month is 01 to 12")
+            raise TariffError(
+                _("{place}[{at}] {text!r}: a month is 01 to 12").format(
+                    place=place, at=at, text=text
+                )
+            )
         if not 1 <= day <= 28 or hour > 23:
-            raise TariffError(f"{place}[{at}] {text!r}: a day is 01 to 28, an hour 00 to 23")
+            raise TariffError(
+                _("{place}[{at}] {text!r}: a day is 01 to 28, an hour 00 to 23").format(
+                    place=place, at=at, text=text
+                )
+            )
         found.append((month, day, hour))
     if not 1 <= len(found) <= limit or len(set(found)) < len(found):
-        raise TariffError(f"{place} {resets}: a {period} has 1 to {limit}, all different")
+        raise TariffError(
+            _("{place} {resets}: a {period} has 1 to {limit}, all different").format(
+                place=place, resets=resets, period=period, limit=limit
+            )
+        )
     return tuple(found)
 
 
@@ -462,7 +524,9 @@ def _ladder(tariff: TariffFile, tiers: Sequence[Tier], place: str) -> Ladder:
     for at, tier in enumerate(tiers):
         if len(tier.prices) != len(tariff.rates):
             raise TariffError(
-                f"{place}[{at}].prices: {len(tier.prices)} prices for {len(tariff.rates)} rates"
+                _("{place}[{at}].prices: {count} prices for {rate_count} rates").format(
+                    place=place, at=at, count=len(tier.prices), rate_count=len(tariff.rates)
+                )
             )
         for rate, price in enumerate(tier.prices):
             _check_decimals(
@@ -470,17 +534,25 @@ def _ladder(tariff: TariffFile, tiers: Sequence[Tier], place: str) -> Ladder:
             )
         last = at == len(tiers) - 1
         if last != (tier.upto_kwh is None):
-            reason = "the last tier has no limit" if last else "only the last tier may lack it"
-            raise TariffError(f"{place}[{at}].upto_kwh {tier.upto_kwh}: {reason}")
+            reason = (
+                _("the last tier has no limit") if last else _("only the last tier may lack it")
+            )
+            raise TariffError(
+                _("{place}[{at}].upto_kwh {upto_kwh}: {reason}").format(
+                    place=place, at=at, upto_kwh=tier.upto_kwh, reason=reason
+                )
+            )
         if tier.upto_kwh is not None:
             _check_decimals(tier.upto_kwh, 3, 1000000, f"{place}[{at}].upto_kwh")
             if not tier.upto_kwh or tier.upto_kwh < max(limits, default=0):
                 raise TariffError(
-                    f"{place}[{at}].upto_kwh {tier.upto_kwh}: limits must be above 0 and not fall"
+                    _(
+                        "{place}[{at}].upto_kwh {upto_kwh}: limits must be above 0 and not fall"
+                    ).format(place=place, at=at, upto_kwh=tier.upto_kwh)
                 )
             limits.append(tier.upto_kwh)
     if not tiers:
-        raise TariffError(f"{place}: there must be at least one")
+        raise TariffError(_("{place}: there must be at least one").format(place=place))
     return Ladder(tuple(limits), tuple(tuple(tier.prices) for tier in tiers))
 
 
@@ -491,15 +563,21 @@ def _household_ladder(kind: Household, base: Ladder, place: str) -> Ladder:
         return base
     if len(kind.extra_kwh) != len(limits):
         raise TariffError(
-            f"{place}.extra_kwh: {len(kind.extra_kwh)} values for {len(limits)} limits"
+            _("{place}.extra_kwh: {count} values for {limit_count} limits").format(
+                place=place, count=len(kind.extra_kwh), limit_count=len(limits)
+            )
         )
     for extra in kind.extra_kwh:
         _check_decimals(extra, 3, 1000000, f"{place}.extra_kwh")
     limits = tuple(limit + extra for limit, extra in zip(limits, kind.extra_kwh, strict=True))
     if list(limits) != sorted(limits):
-        raise TariffError(f"{place}.extra_kwh: the limits must not fall")
+        raise TariffError(_("{place}.extra_kwh: the limits must not fall").format(place=place))
     if limits and limits[-1] >= _BEYOND_KWH:
-        raise TariffError(f"{place}.extra_kwh: a limit of {limits[-1]} is too high")
+        raise TariffError(
+            _("{place}.extra_kwh: a limit of {limit} is too high").format(
+                place=place, limit=limits[-1]
+            )
+        )
     return replace(base, limits_kwh=limits)
 
 
@@ -509,7 +587,11 @@ def _with_free_tier(
     """The ladder with a tier before it that costs nothing."""
     free = kind.free_kwh or Decimal(0)
     if ladder.limits_kwh and free > ladder.limits_kwh[0]:
-        raise TariffError(f"{place}.free_kwh {free}: above the first limit {ladder.limits_kwh[0]}")
+        raise TariffError(
+            _("{place}.free_kwh {free}: above the first limit {first}").format(
+                place=place, free=free, first=ladder.limits_kwh[0]
+            )
+        )
     first = tuple(
         price if rate in uncounted else Decimal(0) for rate, price in enumerate(ladder.prices[0])
     )
@@ -519,16 +601,28 @@ def _with_free_tier(
 def _check_decimals(value: Decimal, decimals: int, limit: int, place: str) -> None:
     exponent = value.normalize().as_tuple().exponent
     if not isinstance(exponent, int) or -exponent > decimals:
-        raise TariffError(f"{place} {value}: more than {decimals} decimals cannot be honoured")
+        raise TariffError(
+            _("{place} {value}: more than {decimals} decimals cannot be honoured").format(
+                place=place, value=value, decimals=decimals
+            )
+        )
     if value >= limit:
-        raise TariffError(f"{place} {value}: must be below {limit}")
+        raise TariffError(
+            _("{place} {value}: must be below {limit}").format(
+                place=place, value=value, limit=limit
+            )
+        )
 
 
 def _month_day(text: str, place: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{2})-([0-9]{2})", text)
     month, day = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= month <= 12 or not 1 <= day <= _MONTH_DAYS[month - 1]:
-        raise TariffError(f'{place} {text!r}: write a day of every year as MM-DD, such as "05-01"')
+        raise TariffError(
+            _('{place} {text!r}: write a day of every year as MM-DD, such as "05-01"').format(
+                place=place, text=text
+            )
+        )
     return month, day
 
 
@@ -536,8 +630,11 @@ def _moment(text: str, place: str) -> datetime:
     try:
         return datetime.strptime(text, "%Y-%m-%d %H")
     except ValueError:
-        hint = 'write YYYY-MM-DD hh, such as "2026-07-01 00"'
-        raise TariffError(f"{place} {text!r}: {hint}") from None
+        raise TariffError(
+            _('{place} {text!r}: write YYYY-MM-DD hh, such as "2026-07-01 00"').format(
+                place=place, text=text
+            )
+        ) from None
 
 
 def rate_at(tariff: TariffFile, season: SeasonTerms, moment: datetime) -> int:
@@ -551,7 +648,7 @@ def slots_of(tariff: TariffFile, season: SeasonTerms, day: date) -> tuple[tuple[
     """First minute and rate of each slot of `day`, by the day tables."""
     schedule = tariff.schedule
     if schedule is None:
-        raise TariffError("schedule: the tariff has none, so no hour has a rate")
+        raise TariffError(_("schedule: the tariff has none, so no hour has a rate"))
     weekday = WEEKDAYS[(day.weekday() + 1) % 7]
     table = season.rest_table if weekday in schedule.rest_days else season.table
     table = schedule.holidays.get(day, table)
@@ -569,7 +666,7 @@ def parse_kwh(text: str) -> Decimal:
     """Kilowatt-hours as typed, to the watt-hour; ValueError with what to write."""
     try:
         value = _decimal(text)
-        _check_decimals(value, 3, 1000000, "energy")
+        _check_decimals(value, 3, 1000000, _("energy"))
     except (InvalidOperation, ValueError) as error:
         raise ValueError(f"{text!r}: {error}") from error
     return value

@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 
 from host.frames import catalogue
 from host.frames.catalogue import Identifier
+from host.words import _, either
 
 _CANDIDATES = 8
 
@@ -23,7 +24,9 @@ def find(text: str, standard: str = "2007", profile: str = "") -> Identifier:
     if re.fullmatch(f"[0-9A-Fa-f]{{{digits}}}", text):
         found = known.find(text.upper())
         if found is None:
-            raise WriteError(f"no identifier {text.upper()} in the catalogue, see docs")
+            raise WriteError(
+                _("no identifier {text} in the catalogue, see docs").format(text=text.upper())
+            )
         return found
     wanted = text.lower().split()
     hits: list[tuple[int, int, str]] = []
@@ -39,21 +42,27 @@ def find(text: str, standard: str = "2007", profile: str = "") -> Identifier:
         elif text in row.name_zh:
             hits.append((len(row.name_zh) - len(text), 1, row.pattern))
     if not hits:
-        raise WriteError(f"no identifier is called {text!r}: give its {digits} digits")
+        raise WriteError(
+            _("no identifier is called {text!r}: give its {digits} digits").format(
+                text=text, digits=digits
+            )
+        )
     hits.sort()
     best = [hit for hit in hits if hit[:2] == hits[0][:2]]
     if len(best) > 1:
-        names = [f"{di} {_name(known, di)}" for _, _, di in hits[:_CANDIDATES]]
-        raise WriteError(f"{text!r} may be one of: {'; '.join(names)}")
+        names = [f"{di} {_name(known, di)}" for *_order, di in hits[:_CANDIDATES]]
+        raise WriteError(
+            _("{text!r} may be one of: {names}").format(text=text, names="; ".join(names))
+        )
     found = known.find(best[0][2])
     if found is None:
-        raise WriteError(f"no identifier {best[0][2]}")
+        raise WriteError(_("no identifier {di}").format(best=best[0][2]))
     return found
 
 
 def _name(known: catalogue.Catalogue, di: str) -> str:
     found = known.find(di)
-    return found.name_en if found else ""
+    return either(found.name_en, found.name_zh) if found else ""
 
 
 def encode(identifier: Identifier, text: str, size: int) -> bytes:
@@ -64,16 +73,30 @@ def encode(identifier: Identifier, text: str, size: int) -> bytes:
     fields = identifier.request.fields(size)
     number = fields[0].number if fields and len(fields) == 1 else None
     if number is None:
-        raise WriteError(f"{identifier.di} {identifier.name_en} is no single number: use --hex")
+        raise WriteError(
+            _("{di} {name} is no single number: use --hex").format(
+                di=identifier.di, name=either(identifier.name_en, identifier.name_zh)
+            )
+        )
     try:
         value = Decimal(text).scaleb(number.decimals)
     except InvalidOperation as error:
-        raise WriteError(f"{text} is no number") from error
+        raise WriteError(_("{text} is no number").format(text=text)) from error
     limit = 10 ** (2 * number.size)
     if value != value.to_integral_value() or not 0 <= abs(value) < limit:
-        raise WriteError(f"{text}: {identifier.name_en} has {number.decimals} decimals")
+        raise WriteError(
+            _("{text}: {name} has {decimals} decimals").format(
+                text=text,
+                name=either(identifier.name_en, identifier.name_zh),
+                decimals=number.decimals,
+            )
+        )
     if value < 0 and not number.signed:
-        raise WriteError(f"{text}: {identifier.name_en} is never below 0")
+        raise WriteError(
+            _("{text}: {name} is never below 0").format(
+                text=text, name=either(identifier.name_en, identifier.name_zh)
+            )
+        )
     octets = bytearray(bytes.fromhex(f"{abs(int(value)):0{2 * number.size}d}"))
     if value < 0:
         octets[0] |= 0x80

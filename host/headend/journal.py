@@ -44,7 +44,9 @@ def records_of(journal: Path, account: str) -> Iterator[Record]:
     for path, content in contents:
         segment = parse_segment(content, 1)
         if not segment.groups:
-            trouble = "it is not what a concentrator wrote" if segment.rotten else "it is empty"
+            trouble = (
+                _("it is not what a concentrator wrote") if segment.rotten else _("it is empty")
+            )
             raise JournalError(
                 _("{path}: no journal: {trouble}").format(path=path, trouble=trouble)
             )

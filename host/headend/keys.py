@@ -51,10 +51,9 @@ def _key(name: str, value: object, path: Path) -> bytes:
     except ValueError:
         key = b""
     if len(key) < KEY_SHORTEST:
-        wanted = f"at least {2 * KEY_SHORTEST} hexadecimal digits"
         raise KeysError(
-            _("{path}: the key of concentrator {name} is not {wanted}").format(
-                path=path, name=name, wanted=wanted
-            )
+            _(
+                "{path}: the key of concentrator {name} is not at least {count} hexadecimal digits"
+            ).format(path=path, name=name, count=2 * KEY_SHORTEST)
         )
     return key

@@ -1,5 +1,6 @@
 """From records to accounts: what one batch means, worked out inside its transaction."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from host.frames.faults import RESUMED_FROM
 from host.frames.record import Record, RecordKind
 from host.headend import schema
 from host.units import DAY_S, unwrapped_fen
+from host.words import _, marked
 
 UNKNOWN_ACCOUNT = ""
 _STATUS_UNKNOWN = 0xFFFF
@@ -99,14 +101,20 @@ class Posting:
     def _add(self, table: sa.Table, record: Record, **values: Any) -> None:
         self._rows[table].append({"concentrator": self._concentrator, "seq": record.seq, **values})
 
-    def _find(self, record: Record, what: str) -> None:
-        self._add(schema.findings, record, what=what)
+    def _find(self, record: Record, what: str, **values: int | str) -> None:
+        """Note a finding: a text that is `marked`, and the values of its fields."""
+        self._add(schema.findings, record, what=_finding(what, values))
 
     def _account(self, record: Record) -> dict[str, Any] | None:
         """The account of the record's row; none is a finding, the record itself is kept."""
         meter = self._meters.get(record.index)
         if meter is None:
-            self._find(record, f"{record.kind_name} of row {record.index}, no meter known there")
+            self._find(
+                record,
+                marked("{kind} of row {row}, no meter known there"),
+                kind=record.kind_name,
+                row=record.index,
+            )
             return None
         return self._accounts[meter["account"]]
 
@@ -128,8 +136,13 @@ class Posting:
         if account is None:
             account = _new_account(name)
         elif (account["concentrator"], account["row"]) != (self._concentrator, record.index):
-            old = f"{account['concentrator']} row {account['row']}"
-            self._find(record, f"account {name} moved here from concentrator {old}")
+            self._find(
+                record,
+                marked("account {account} moved here from concentrator {concentrator} row {row}"),
+                account=name,
+                concentrator=account["concentrator"],
+                row=account["row"],
+            )
         account = self._accounts[name] = {**account, **where, "meter": address}
         if marks & _MARK_UNTOLD:
             account["untold"] = 1
@@ -147,8 +160,13 @@ class Posting:
         if not account["untold"]:
             debit_fen = unwrapped_fen(fields["debit_fen"], account["debit_fen"])
             if debit_fen < account["debit_fen"]:
-                went = f"{account['debit_fen']} to {debit_fen} fen"
-                self._find(record, f"debit of account {account['account']} went back from {went}")
+                self._find(
+                    record,
+                    marked("debit of account {account} went back from {was_fen} to {now_fen} fen"),
+                    account=account["account"],
+                    was_fen=account["debit_fen"],
+                    now_fen=debit_fen,
+                )
             account["debit_fen"] = debit_fen
             for name in ("residue_e7", "residue_e11", "used_wh"):
                 account[name] = fields[name]
@@ -188,7 +206,8 @@ class Posting:
         )
         if self._connection.execute(query).one() == (row["concentrator"], row["seq"]):
             return True
-        what = f"another reading of meter {row['meter']} at the same second"
+        text = marked("another reading of meter {meter} at the same second")
+        what = _finding(text, {"meter": row["meter"]})
         place = {"concentrator": self._concentrator, "seq": row["seq"], "what": what}
         self._rows[schema.findings].append(place)
         return False
@@ -204,8 +223,13 @@ class Posting:
             expected_fen = account["credit_fen"] + fields["amount_fen"]
             fields["credit_fen"] = unwrapped_fen(fields["credit_fen"], expected_fen)
             if fields["credit_fen"] != expected_fen:
-                said = f"{fields['credit_fen']} fen, expected {expected_fen}"
-                self._find(record, f"credit of account {account['account']} is {said}")
+                self._find(
+                    record,
+                    marked("credit of account {account} is {told_fen} fen, expected {here_fen}"),
+                    account=account["account"],
+                    told_fen=fields["credit_fen"],
+                    here_fen=expected_fen,
+                )
             for name in ("order", "header_mac", "credit_fen", "debt_week", "debt_week_fen"):
                 account[name] = fields[name]
             account["debit_fen"] += fields["repaid_fen"]
@@ -248,8 +272,16 @@ class Posting:
             expected_fen = account["credit_fen"] + fields["amount_fen"]
             credit_fen = unwrapped_fen(fields["credit_fen"], expected_fen)
             if credit_fen != expected_fen:
-                said = f"{credit_fen} fen, expected {expected_fen}"
-                self._find(record, f"corrected credit of account {account['account']} is {said}")
+                self._find(
+                    record,
+                    marked(
+                        "corrected credit of account {account} is {told_fen} fen, expected "
+                        "{here_fen}"
+                    ),
+                    account=account["account"],
+                    told_fen=credit_fen,
+                    here_fen=expected_fen,
+                )
             account["credit_fen"] = credit_fen
             account["corrected_fen"] += fields["amount_fen"]
             account["period"] = fields["period"]
@@ -297,14 +329,31 @@ class Posting:
         """Note where a standing is not what stands here."""
         name = account["account"]
         if fields["source"] == _SOURCE_NEW and account["order"]:
-            was = f"its newest order was {account['order']}"
-            self._find(record, f"account {name} is said to be new, {was}")
+            self._find(
+                record,
+                marked("account {account} is said to be new, its newest order was {order}"),
+                account=name,
+                order=account["order"],
+            )
         elif fields["order"] < account["order"]:
-            went = f"from {account['order']} to {fields['order']}"
-            self._find(record, f"standing of account {name} goes back {went} orders")
+            self._find(
+                record,
+                marked("standing of account {account} goes back from {was} to {now} orders"),
+                account=name,
+                was=account["order"],
+                now=fields["order"],
+            )
         elif fields["order"] == account["order"] and fields["credit_fen"] != account["credit_fen"]:
-            said = f"{fields['credit_fen']} fen, {account['credit_fen']} are here"
-            self._find(record, f"standing of account {name} has a credit of {said}")
+            self._find(
+                record,
+                marked(
+                    "standing of account {account} has a credit of {told_fen} fen, {here_fen} "
+                    "are here"
+                ),
+                account=name,
+                told_fen=fields["credit_fen"],
+                here_fen=account["credit_fen"],
+            )
 
     def _standing_registers(self, record: Record) -> None:
         account = self._account(record)
@@ -388,6 +437,22 @@ class Posting:
             if column.name not in keys
         }
         self._connection.execute(statement.on_conflict_do_update(keys, set_=values), rows)
+
+
+def _finding(text: str, values: dict[str, int | str]) -> str:
+    """Return a finding as the database keeps it, with its values apart, for `finding_text`."""
+    return json.dumps({"text": text, **values}, ensure_ascii=False)
+
+
+def finding_text(stored: str) -> str:
+    """Return a stored finding as a sentence in the language that is spoken.
+
+    Databases of older versions hold English sentences, which are returned as they are.
+    """
+    if not stored.startswith("{"):
+        return stored
+    values = json.loads(stored)
+    return _(values.pop("text")).format(**values)
 
 
 def _trimmed(registers_wh: Sequence[int]) -> list[int]:

@@ -15,9 +15,12 @@ from host.frames.faults import fault_text
 from host.frames.packing import Reason
 from host.frames.record import RecordKind
 from host.headend import schema
+from host.headend.posting import finding_text
 from host.headend.store import Store
+from host.units import yuan
+from host.words import _, marked
 
-RELAY_NAMES = {None: "?", 0: "closed", 1: "open"}
+RELAY_NAMES = {None: "?", 0: marked("closed"), 1: marked("open")}
 
 
 @dataclass(slots=True)
@@ -124,9 +127,14 @@ def reconcile(store: Store) -> Reconciliation:
     _tell_doubts(result)
     findings = store.rows(sa.select(schema.findings).order_by("concentrator", "seq"))
     for row in findings:
-        place = f"concentrator {row['concentrator']}, record {row['seq']}"
-        result.differences.append(f"{place}: {row['what']}")
+        result.differences.append(f"{_place(row)}: {finding_text(row['what'])}")
     return result
+
+
+def _place(row: dict[str, Any]) -> str:
+    return _("concentrator {concentrator}, record {seq}").format(
+        concentrator=row["concentrator"], seq=row["seq"]
+    )
 
 
 def _compare_orders(store: Store, result: Reconciliation) -> None:
@@ -139,14 +147,23 @@ def _compare_orders(store: Store, result: Reconciliation) -> None:
     for row in store.rows(sa.select(schema.top_ups)):
         order = (row["account"], row["order"])
         times[order] += 1
-        name = f"order {row['order']} of account {row['account'] or '(unknown)'}"
+        told = []
         if order not in sold:
-            result.differences.append(f"{name}: {row['amount_fen']} fen redeemed, never sold")
+            told.append(
+                _("{amount} yuan redeemed, never sold").format(amount=yuan(row["amount_fen"]))
+            )
         elif sold[order] != row["amount_fen"]:
-            amounts = f"{sold[order]} fen sold, {row['amount_fen']} redeemed"
-            result.differences.append(f"{name}: {amounts}")
+            told.append(
+                _("{sold} yuan sold, {redeemed} redeemed").format(
+                    sold=yuan(sold[order]), redeemed=yuan(row["amount_fen"])
+                )
+            )
         if times[order] == 2:
-            result.differences.append(f"{name}: redeemed more than once")
+            told.append(_("redeemed more than once"))
+        name = _("order {order} of account {account}").format(
+            order=row["order"], account=row["account"] or _("(unknown)")
+        )
+        result.differences += [f"{name}: {what}" for what in told]
     result.orders_sold = len(sold)
     result.orders_redeemed = len(times)
 
@@ -156,29 +173,40 @@ def _compare_money(store: Store, result: Reconciliation) -> None:
     for one in result.households:
         there = one.charged_fen + one.balance_fen + one.unredeemed_fen
         if one.sold_fen + one.corrected_fen != there:
-            sums = f"{one.charged_fen} + {one.balance_fen} + {one.unredeemed_fen}"
-            here = f"{one.sold_fen} fen sold"
+            here = _("{sold} yuan sold").format(sold=yuan(one.sold_fen))
             if one.corrected_fen:
-                here += f" and {one.corrected_fen} corrected"
-            what = f"{here}, {sums} charged, balance and unredeemed"
-            result.differences.append(f"account {one.account or '(unknown)'}: {what}")
+                here += _(" and {corrected} corrected").format(corrected=yuan(one.corrected_fen))
+            sums = _("{charged} + {balance} + {unredeemed} charged, balance and unredeemed")
+            told = sums.format(
+                charged=yuan(one.charged_fen),
+                balance=yuan(one.balance_fen),
+                unredeemed=yuan(one.unredeemed_fen),
+            )
+            result.differences.append(_of_account(one.account, f"{here}, {told}"))
     table = schema.top_ups
     query = sa.select(table).where(table.c.balance_fen != table.c.books_fen)
     for row in store.rows(query):
-        place = f"concentrator {row['concentrator']}, record {row['seq']}"
-        what = f"{row['balance_fen']} fen after order {row['order']}, the books say"
-        result.differences.append(f"{place}: balance {what} {row['books_fen']}")
+        what = _("balance {balance} yuan after order {order}, the books say {books}").format(
+            balance=yuan(row["balance_fen"]), order=row["order"], books=yuan(row["books_fen"])
+        )
+        result.differences.append(f"{_place(row)}: {what}")
+
+
+def _of_account(account: str, what: str) -> str:
+    return _("account {account}: {what}").format(account=account or _("(unknown)"), what=what)
 
 
 def _tell_doubts(result: Reconciliation) -> None:
     """Whose readings are not believed: the meter has to be looked at."""
     for one in result.households:
         if one.stopped:
-            what = f"billing stopped, {fault_text(one.doubt)}: look at its meter, then"
-            result.differences.append(f"account {one.account}: {what} `account resume`")
+            what = _("billing stopped, {why}: look at its meter, then `account resume`")
         elif one.doubt:
-            what = f"readings in doubt, {fault_text(one.doubt)}: nothing is charged meanwhile"
-            result.differences.append(f"account {one.account}: {what}")
+            what = _("readings in doubt, {why}: nothing is charged meanwhile")
+        else:
+            continue
+        told = what.format(why=fault_text(one.doubt))
+        result.differences.append(_of_account(one.account, told))
 
 
 def _compare_records(store: Store, result: Reconciliation) -> None:
@@ -196,15 +224,26 @@ def _compare_records(store: Store, result: Reconciliation) -> None:
             result.records_let_go += gone
             continue
         result.records_lost += gone
-        place = f"concentrator {row['concentrator']}"
-        numbers = f"{row['first_seq']} to {row['last_seq']}"
-        result.differences.append(f"{place}: records {numbers} are lost")
+        result.differences.append(
+            _("concentrator {concentrator}: records {first_seq} to {last_seq} are lost").format(
+                concentrator=row["concentrator"],
+                first_seq=row["first_seq"],
+                last_seq=row["last_seq"],
+            )
+        )
     acked = sum(row["acked_seq"] for row in store.rows(sa.select(schema.concentrators)))
     result.records = sum(stored.values())
     if acked != result.records + result.records_lost + result.records_let_go:
-        what = f"{acked} records acknowledged, {result.records} stored"
-        gone_too = f"{result.records_lost} lost, {result.records_let_go} let go"
-        result.differences.append(f"{what}, {gone_too}")
+        result.differences.append(
+            _(
+                "{acked} records acknowledged, {stored} stored, {lost} lost, {let_go} let go"
+            ).format(
+                acked=acked,
+                stored=result.records,
+                lost=result.records_lost,
+                let_go=result.records_let_go,
+            )
+        )
 
 
 def _compare_readings(store: Store, result: Reconciliation) -> None:
@@ -223,5 +262,8 @@ def _compare_readings(store: Store, result: Reconciliation) -> None:
     )
     result.duplicates = sum(row["count"] - 1 for row in store.rows(again))
     if result.readings_taken != result.readings_stored or result.duplicates:
-        what = f"{result.readings_taken} readings taken, {result.readings_stored} stored"
-        result.differences.append(f"{what}, {result.duplicates} of them twice")
+        result.differences.append(
+            _("{taken} readings taken, {stored} stored, {twice} of them twice").format(
+                taken=result.readings_taken, stored=result.readings_stored, twice=result.duplicates
+            )
+        )

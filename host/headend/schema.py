@@ -11,6 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from host.words import _
+
 metadata = sa.MetaData()
 
 
@@ -281,9 +283,9 @@ def trouble(connection: sa.Connection) -> str:
     """Say why the database cannot be read as it is, "": it can."""
     there = set(sa.inspect(connection).get_table_names())
     if not there >= set(metadata.tables):
-        return "not a head-end's database"
+        return _("not a head-end's database")
     if any(_old_columns(connection)) or any(_missing_columns(connection)):
-        return "made by an older version: `dianka headend show` brings it up to date"
+        return _("made by an older version: `dianka headend show` brings it up to date")
     return ""
 
 

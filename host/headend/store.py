@@ -29,7 +29,7 @@ class SalesError(StoreError):
     """A list of sales that cannot be; `troubles` says why of each place in it."""
 
     def __init__(self, troubles: dict[int, str]) -> None:
-        super().__init__(f"{len(troubles)} of the sales cannot be")
+        super().__init__(_("{count} of the sales cannot be").format(count=len(troubles)))
         self.troubles = troubles
 
 
@@ -204,10 +204,9 @@ class Store:
                 )
                 raise StoreError(_("{what}: redeem it first").format(what=what))
             if not (0 if waiting else 1) <= amount_fen <= AMOUNT_LIMIT_FEN:
-                limits = f"1 to {AMOUNT_LIMIT_FEN} can"
                 raise StoreError(
-                    _("{amount_fen} fen cannot be refunded, {limits}").format(
-                        amount_fen=amount_fen, limits=limits
+                    _("{amount_fen} fen cannot be refunded, 1 to {amount_limit_fen} can").format(
+                        amount_fen=amount_fen, amount_limit_fen=AMOUNT_LIMIT_FEN
                     )
                 )
             if amount_fen > balance_fen:
@@ -267,12 +266,18 @@ def _refusal(sale: Sale, before: Any, meters: Mapping[str, str], new: bool) -> s
     """Why a sale cannot be, "": it can; `before` is what was sold under its reference."""
     if before is None:
         unknown = not new and sale.account not in meters
-        return f"account {sale.account!r} is known to no concentrator" if unknown else ""
-    was = f"reference {sale.reference!r} was order {before.order} of account {before.account}"
+        if not unknown:
+            return ""
+        return _("account {account!r} is known to no concentrator").format(account=sale.account)
+    was = _("reference {reference!r} was order {order} of account {account}").format(
+        reference=sale.reference, order=before.order, account=before.account
+    )
     if before.account != sale.account:
         return was
     if before.amount_fen != sale.amount_fen:
-        return f"amount differs: {was} for {yuan(before.amount_fen)} yuan"
+        return _("amount differs: {was} for {yuan} yuan").format(
+            was=was, yuan=yuan(before.amount_fen)
+        )
     return ""
 
 

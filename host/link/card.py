@@ -55,10 +55,9 @@ class FileCard:
                 )
             ) from error
         if not CARD_SIZE <= len(self._memory) <= CARD_SIZE_LIMIT:
-            sizes = f"a card has {CARD_SIZE} to {CARD_SIZE_LIMIT}"
             raise NoCardError(
-                _("{path} is no card: it has {memory} bytes, {sizes}").format(
-                    path=path, memory=len(self._memory), sizes=sizes
+                _("{path} is no card: it has {size} bytes, a card has {least} to {most}").format(
+                    path=path, size=len(self._memory), least=CARD_SIZE, most=CARD_SIZE_LIMIT
                 )
             )
 

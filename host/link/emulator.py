@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from host.words import _
+
 PROGRAM = "qemu-system-arm"
 
 UART_COUNT = 5
@@ -75,7 +77,7 @@ class Emulator:
     def pid(self) -> int:
         """The emulator's process, for a test that kills it."""
         if self._process is None:
-            raise BoardError("the board is not running")
+            raise BoardError(_("the board is not running"))
         return self._process.pid
 
     def start(self) -> None:
@@ -90,7 +92,11 @@ class Emulator:
             try:
                 self._socket = server.accept()[0]
             except TimeoutError:
-                raise BoardError(f"the emulator did not start: {self._last_words()}") from None
+                raise BoardError(
+                    _("the emulator did not start: {last_words}").format(
+                        last_words=self._last_words()
+                    )
+                ) from None
         self._enter_raw_mode()
 
     def stop(self) -> None:
@@ -127,11 +133,11 @@ class Emulator:
     def ended(self) -> str | None:
         """What the program begun has printed and raised, once it or the emulator ended."""
         if self._process is not None and self._process.poll() is not None:
-            return f"the emulator ended: {self._last_words()}"
+            return self._ending()
         while self._socket is not None and select.select([self._socket], [], [], 0)[0]:
             data = self._socket.recv(65536)
             if not data:
-                return f"the emulator ended: {self._last_words()}"
+                return self._ending()
             self._received += data
         if self._received.count(b"\x04") < 2:
             return None
@@ -162,6 +168,9 @@ class Emulator:
         except OSError as error:
             raise BoardError(f"{PROGRAM}: {error.strerror}") from error
 
+    def _ending(self) -> str:
+        return _("the emulator ended: {last_words}").format(last_words=self._last_words())
+
     def _last_words(self) -> str:
         """End an emulator that did not answer and return what it complained of."""
         process, self._process = self._process, None
@@ -177,23 +186,27 @@ class Emulator:
 
     def _send(self, data: bytes) -> None:
         if self._socket is None:
-            raise BoardError("the board's prompt is not ours: it is not running, or elsewhere")
+            raise BoardError(_("the board's prompt is not ours: it is not running, or elsewhere"))
         self._socket.sendall(data)
 
     def _expect(self, mark: bytes, timeout_s: float) -> bytes:
         """Return the bytes up to `mark`, which is dropped."""
         if self._socket is None:
-            raise BoardError("the board is not running")
+            raise BoardError(_("the board is not running"))
         deadline_s = time.monotonic() + timeout_s
         while mark not in self._received:
             wait_s = deadline_s - time.monotonic()
             if wait_s <= 0 or not select.select([self._socket], [], [], wait_s)[0]:
-                raise BoardError(f"no {mark!r} in {timeout_s:g} s, only {bytes(self._received)!r}")
+                raise BoardError(
+                    _("no {mark!r} in {timeout_s:g} s, only {heard!r}").format(
+                        mark=mark, timeout_s=timeout_s, heard=bytes(self._received)
+                    )
+                )
             data = self._socket.recv(65536)
             if not data:
-                raise BoardError(f"the emulator ended: {self._last_words()}")
+                raise BoardError(self._ending())
             self._received += data
-        before, _, after = bytes(self._received).partition(mark)
+        before, _mark, after = bytes(self._received).partition(mark)
         self._received[:] = after
         return before
 

@@ -11,7 +11,7 @@ from host.frames import dlt645
 from host.frames.dlt645 import ABNORMAL, FROM_METER, MORE, Frame
 from host.link.console import Console, ConsoleError
 from host.link.setup import fields_of
-from host.words import _
+from host.words import _, marked
 
 WAIT_S = 30.0
 SEARCH_S = 3600.0
@@ -58,17 +58,19 @@ def answer(address: str, control: int, data: bytes, outcome: str, error: int, mo
         control |= FROM_METER | ABNORMAL
     else:
         raise AskError(
-            _("{why} (meter {address})").format(why=_WHY.get(outcome, outcome), address=address)
+            _("{why} (meter {address})").format(why=_(_WHY.get(outcome, outcome)), address=address)
         )
     return dlt645.parse(dlt645.build(address, control, data, preamble=0))
 
 
 _WHY = {
-    "timeout": "no answer: check address, wiring A/B, speed (--baud) and --standard",
-    "garbled": "bytes came, but no frame: check speed and parity, or several meters answered",
-    "foreign": "another meter answered: check the address",
-    "bad reply": "the meter answered something else, try again",
-    "too long": "the meter has more follow-up parts than there may be",
+    "timeout": marked("no answer: check address, wiring A/B, speed (--baud) and --standard"),
+    "garbled": marked(
+        "bytes came, but no frame: check speed and parity, or several meters answered"
+    ),
+    "foreign": marked("another meter answered: check the address"),
+    "bad reply": marked("the meter answered something else, try again"),
+    "too long": marked("the meter has more follow-up parts than there may be"),
 }
 
 
@@ -112,7 +114,8 @@ class ThroughConcentrator:
                 return part
             # The number behind the data of 12H is no part of an answer here.
             whole += part.data[len(di) :]
-        raise AskError(_("{why} (meter {address})").format(why=_WHY["too long"], address=address))
+        why = _(_WHY["too long"])
+        raise AskError(_("{why} (meter {address})").format(why=why, address=address))
 
     def search(self, standard: str, progress: Progress) -> list[str]:
         """Addresses of all meters."""

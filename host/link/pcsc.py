@@ -20,7 +20,7 @@ ROUNDS_LIMIT = 8
 WAIT_S = 30.0
 _POLL_S = 0.05
 _DONE = 0x9000
-_INSTALL = "install it with: pip install 'dianka[pcsc]'"
+_INSTALL = "pip install 'dianka[pcsc]'"
 
 
 class PcscCard:
@@ -123,7 +123,11 @@ class PcscCard:
             elif high << 8 | low == _DONE:
                 return answer
             else:
-                raise _Refused(f"the card refuses {command[:4].hex(' ')}: {high:02X}{low:02X}")
+                raise _Refused(
+                    _("the card refuses {command}: {high:02X}{low:02X}").format(
+                        command=command[:4].hex(" "), high=high, low=low
+                    )
+                )
         raise CardIoError(_("the card does not come to an end"))
 
 
@@ -154,15 +158,23 @@ def _connect(reader_name: str) -> Any:
         from smartcard.pcsc.PCSCExceptions import BaseSCardException
         from smartcard.System import readers
     except ImportError as error:
-        raise CardIoError(_("PC/SC needs pyscard; {install}").format(install=_INSTALL)) from error
+        raise CardIoError(
+            _("PC/SC needs pyscard; install it with: {install}").format(install=_INSTALL)
+        ) from error
     try:
         found = readers()
     except (SmartcardException, BaseSCardException) as error:
-        raise _Refused(f"PC/SC does not answer: {error}; is pcscd running?") from error
+        raise _Refused(
+            _("PC/SC does not answer: {error}; is pcscd running?").format(error=error)
+        ) from error
     wanted = [one for one in found if reader_name.lower() in str(one).lower()]
     if not wanted:
-        names = ", ".join(map(str, found)) or "none"
-        raise _Refused(f"no reader {reader_name!r}; there are: {names}")
+        names = ", ".join(map(str, found)) or _("none")
+        raise _Refused(
+            _("no reader {reader_name!r}; there are: {names}").format(
+                reader_name=reader_name, names=names
+            )
+        )
     for one in wanted:
         connection = one.createConnection()
         try:

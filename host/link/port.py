@@ -99,5 +99,5 @@ def _reason(error: Exception) -> str:
 
 def _hint(name: str) -> str:
     if "://" in name:
-        return "is the concentrator listening there? The form is socket://HOST:PORT"
-    return "is the cable in, and may you use it (group dialout)?"
+        return _("is the concentrator listening there? The form is socket://HOST:PORT")
+    return _("is the cable in, and may you use it (group dialout)?")

@@ -17,17 +17,17 @@ from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
 from host.link.card import CardIoError
 from host.link.console import Console, ConsoleError
 from host.link.port import Port
-from host.words import _
+from host.words import _, marked
 
 CHUNK = 128
 TIMEOUT_S = 2.0
 TRIES = 3
 STATUS = {
-    1: "the card does not answer: clean its contacts, insert it again",
-    2: "the board wants the console key: is it the right key file?",
-    3: "the card is being redeemed: wait, then try again",
-    4: "no card in the reader: insert one",
-    5: "that is outside the card's memory",
+    1: marked("the card does not answer: clean its contacts, insert it again"),
+    2: marked("the board wants the console key: is it the right key file?"),
+    3: marked("the card is being redeemed: wait, then try again"),
+    4: marked("no card in the reader: insert one"),
+    5: marked("that is outside the card's memory"),
 }
 _IN_USE = 3
 
@@ -108,7 +108,9 @@ class PortCard:
                 break
             # A card just inserted is looked at by the board first.
             time.sleep(TIMEOUT_S / TRIES)
-        raise CardIoError(STATUS.get(status, f"the board answers with status {status}"))
+        if status in STATUS:
+            raise CardIoError(_(STATUS[status]))
+        raise CardIoError(_("the board answers with status {status}").format(status=status))
 
     def _exchange(self, frame: bytes, answer: Kind) -> bytes:
         for _try in range(TRIES):

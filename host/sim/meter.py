@@ -17,6 +17,7 @@ from host.sim.parameters import PARAMETERS, PARAMETERS_1997
 from host.sim.profile import PLAIN, Profile
 from host.sim.wallet import Wallet
 from host.units import DAY_S, HOUR_S
+from host.words import _
 
 FALL_BACK_US = 60_000_000
 EVENTS_LIMIT = 10
@@ -101,7 +102,9 @@ class Meter:
 
     def __post_init__(self) -> None:
         if len(self.address) != 12 or not self.address.isdecimal():
-            raise ValueError(f"meter address {self.address!r}: 12 digits are needed")
+            raise ValueError(
+                _("meter address {address!r}: 12 digits are needed").format(address=self.address)
+            )
         self.registers = Registers(self.start_wh)
         if self.supply_off:
             self.relay = Relay(open=True, commanded_open=True)
@@ -127,7 +130,7 @@ class Meter:
         while (clock_t2000 := self.clock_t2000) < end_t2000:
             self._move()
             keep_t2000 = self.history.next_t2000(clock_t2000)
-            moves = [moves_t2000 + self.clock_offset_s for moves_t2000, _ in self._moves]
+            moves = [moves_t2000 + self.clock_offset_s for moves_t2000, _rate in self._moves]
             next_t2000 = min(end_t2000, keep_t2000, *moves)
             day, second = divmod(clock_t2000, DAY_S)
             self._draw(day, second // HOUR_S, next_t2000 - clock_t2000)

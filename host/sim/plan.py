@@ -27,6 +27,7 @@ from host.sim.load import RATES, Load
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
 from host.units import full_number
+from host.words import _
 
 METERS_LIMIT = 1024
 # No two meters answer bit on bit: replies that meet so would be heard as one good frame.
@@ -41,7 +42,11 @@ class PlanError(ValueError):
 
 def _known_baud(baud: int) -> int:
     if baud not in SPEEDS:
-        raise ValueError(f"{baud} is no speed of a line: {', '.join(map(str, SPEEDS))}")
+        raise ValueError(
+            _("{baud} is no speed of a line: {speeds}").format(
+                baud=baud, speeds=", ".join(map(str, SPEEDS))
+            )
+        )
     return baud
 
 
@@ -57,7 +62,11 @@ class _Model(BaseModel):
 
 def _known_profile(name: str) -> str:
     if name not in PROFILES:
-        raise ValueError(f"there is no profile {name!r}; there are {', '.join(PROFILES)}")
+        raise ValueError(
+            _("there is no profile {name!r}; there are {names}").format(
+                name=name, names=", ".join(PROFILES)
+            )
+        )
     return name
 
 
@@ -107,9 +116,9 @@ class Plan(_Model):
 def _first_of(error: pydantic.ValidationError) -> str:
     """The first finding, with its place."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the file"
+    place = ".".join(str(part) for part in first["loc"]) or _("the file")
     number = isinstance(first["input"], int) and first["type"] == "string_type"
-    hint = ", not a number: write it in quotes" if number else ""
+    hint = _(", not a number: write it in quotes") if number else ""
     return f"{place}: {first['msg'].removeprefix('Value error, ')}{hint}"
 
 
@@ -121,9 +130,11 @@ def load_plan(path: Path) -> Plan:
         content = yaml.safe_load(path.read_text("utf-8"))
         return Plan.model_validate(content)
     except OSError as error:
-        raise PlanError(f"cannot read {path}: {error.strerror}") from error
+        raise PlanError(
+            _("cannot read {path}: {strerror}").format(path=path, strerror=error.strerror)
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path} is not YAML: {error}") from error
+        raise PlanError(_("{path} is not YAML: {error}").format(path=path, error=error)) from error
     except pydantic.ValidationError as error:
         raise PlanError(f"{path}: {_first_of(error)}") from error
 
@@ -142,7 +153,11 @@ def build_meters(plan: Plan, start_t2000: int) -> list[Meter]:
     meters: list[Meter] = []
     for one in plan.meters:
         if int(one.address) + one.count > 10**12:
-            raise PlanError(f"there are no {one.count} addresses from {one.address} on")
+            raise PlanError(
+                _("there are no {count} addresses from {address} on").format(
+                    count=one.count, address=one.address
+                )
+            )
         values = one.model_dump(exclude_none=True, exclude={"address", "count", "load", "profile"})
         values["profile"] = PROFILES[one.profile]
         values.setdefault("baud", plan.baud)
@@ -155,7 +170,11 @@ def build_meters(plan: Plan, start_t2000: int) -> list[Meter]:
     addresses = [meter.address for meter in meters]
     twice = {address for address in addresses if addresses.count(address) > 1}
     if twice:
-        raise PlanError(f"address {min(twice)} is there twice: give each meter its own")
+        raise PlanError(
+            _("address {address} is there twice: give each meter its own").format(
+                address=min(twice)
+            )
+        )
     return meters
 
 
@@ -179,10 +198,18 @@ def faults_of(values: dict[str, float]) -> LineFaults:
     checked: dict[str, Any] = {}
     for name, value in values.items():
         if name not in FAULT_NAMES:
-            raise PlanError(f"there is no fault {name!r}; there are {', '.join(FAULT_NAMES)}")
+            raise PlanError(
+                _("there is no fault {name!r}; there are {names}").format(
+                    name=name, names=", ".join(FAULT_NAMES)
+                )
+            )
         is_time = name.endswith(("_ms", "_s"))
         if value < 0 or (value != int(value) if is_time else value > 1):
-            wanted = "a whole number" if is_time else "a chance from 0 to 1"
-            raise PlanError(f"fault {name} of {value}: {wanted} is needed")
+            wanted = _("a whole number") if is_time else _("a chance from 0 to 1")
+            raise PlanError(
+                _("fault {name} of {value}: {wanted} is needed").format(
+                    name=name, value=value, wanted=wanted
+                )
+            )
         checked[name] = int(value) if is_time else value
     return LineFaults(**checked)

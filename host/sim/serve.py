@@ -29,6 +29,7 @@ import serial
 from host.sim.clock import Clock
 from host.sim.line import Line
 from host.sim.meter import Meter
+from host.words import _
 
 READ_SIZE = 4096
 _WAIT_LIMIT_S = 0.2
@@ -90,8 +91,11 @@ class PtyPort:
         except OSError as error:
             self._link = None
             self.close()
-            hint = "choose another --link"
-            raise ServeError(f"cannot make the link {link}: {error.strerror}; {hint}") from error
+            raise ServeError(
+                _("cannot make the link {link}: {strerror}; choose another --link").format(
+                    link=link, strerror=error.strerror
+                )
+            ) from error
 
     @property
     def baud(self) -> int:
@@ -125,8 +129,12 @@ class SerialPort:
         try:
             self._port = serial.Serial(path, baud, parity=serial.PARITY_EVEN, timeout=0)
         except (OSError, ValueError) as error:
-            hint = "check the path and that nobody else uses it"
-            raise ServeError(f"cannot open {path}: {error}; {hint}") from error
+            raise ServeError(
+                _(
+                    "cannot open {path}: {error}; check the path, and that no other program "
+                    "uses it"
+                ).format(path=path, error=error)
+            ) from error
 
     @property
     def baud(self) -> int:
@@ -158,9 +166,11 @@ class TcpPort:
         try:
             self._server = socket.create_server((host, port))
         except OSError as error:
-            hint = "choose another port, or stop what uses it"
             raise ServeError(
-                f"cannot listen on {host}:{port}: {error.strerror}; {hint}"
+                _(
+                    "cannot listen on {host}:{port}: {strerror}; choose another port, or stop "
+                    "what uses it"
+                ).format(host=host, port=port, strerror=error.strerror)
             ) from error
         self.name = f"socket://{host}:{self._server.getsockname()[1]}"
         self._peer: socket.socket | None = None
@@ -176,7 +186,7 @@ class TcpPort:
         if not _readable(self._server.fileno() if self._peer is None else self._peer, wait_s):
             return b""
         if self._peer is None:
-            self._peer, _ = self._server.accept()
+            self._peer, _address = self._server.accept()
             self._peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return b""
         try:
@@ -317,6 +327,8 @@ def serve(port: Port, line: Line, trace: Trace, stop: Stop, *, follow: bool = Fa
             trace.look()
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "error")
-        raise ServeError(f"{port.name} broke: {error} ({name})") from error
+        raise ServeError(
+            _("{name} broke: {error} ({what})").format(name=port.name, error=error, what=name)
+        ) from error
     finally:
         trace.end()

@@ -65,7 +65,9 @@ SCENARIOS = {
     "small-flash": Scenario("a flash that is small and soon full", blocks=(18, 28)),
     "glitches": Scenario("meters whose valid answers are wrong now and then", lies_a_day=12.0),
     "attacker": Scenario(
-        "somebody on the line who replays answers and invents some", lies_a_day=24.0, invents=True
+        "an attacker on the line, who replays answers and invents some",
+        lies_a_day=24.0,
+        invents=True,
     ),
     "no-battery": Scenario("boards that forget the time with each power cut", battery=False),
     "one-tariff": Scenario("every account on one tariff", tariffs=1),

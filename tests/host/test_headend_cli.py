@@ -281,7 +281,7 @@ def test_a_refund_is_reconciled(db: Path) -> None:
         store.ingest(7, 3, parse_batch(village.batch(known + 2)))
     result = run("reconcile", "--db", db)
     assert result.exit_code == 1
-    assert "order 3 of account 000000000001: -5985 fen sold, -5000 redeemed" in result.output
+    assert "order 3 of account 000000000001: -59.85 yuan sold, -50.00 redeemed" in result.output
 
 
 def test_nothing_is_refunded_before_what_was_bought_is_redeemed(db: Path) -> None:

@@ -19,6 +19,7 @@ from host.headend import schema
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.store import AMOUNT_LIMIT_FEN, Conflict, Replayed, Store, StoreError
+from host.units import yuan
 from tests.host.uplink_world import (
     CONCENTRATOR,
     KEYS,
@@ -216,15 +217,15 @@ def test_sold_to_nobody_and_redeemed_unsold(store: Store) -> None:
     village = village_of(1, 2)
     ingest_all(store, village)
     found = differences(store)
-    assert f"order 1 of account {account_name(0)}: 10000 fen redeemed, never sold" in found
-    assert any("0 fen sold" in line for line in found)
+    assert f"order 1 of account {account_name(0)}: 100.00 yuan redeemed, never sold" in found
+    assert any("0.00 yuan sold" in line for line in found)
 
 
 def test_redeemed_for_another_amount(store: Store) -> None:
     village = village_of(1, 2)
     store.sell(account_name(0), 9999)
     ingest_all(store, village)
-    assert any("9999 fen sold, 10000 redeemed" in line for line in differences(store))
+    assert any("99.99 yuan sold, 100.00 redeemed" in line for line in differences(store))
 
 
 def test_redeemed_twice(store: Store) -> None:
@@ -242,7 +243,8 @@ def test_balance_that_does_not_follow(store: Store) -> None:
     village.top_up(0, 500, balance_fen=balance_fen + 1)
     ingest_all(store, village)
     (line,) = differences(store)
-    assert f"balance {balance_fen + 1} fen after order 2, the books say {balance_fen}" in line
+    told, here = yuan(balance_fen + 1), yuan(balance_fen)
+    assert f"balance {told} yuan after order 2, the books say {here}" in line
 
 
 def test_credit_that_jumps(store: Store) -> None:
@@ -302,9 +304,9 @@ def test_account_at_two_places(store: Store) -> None:
             "16 records acknowledged, 15 stored, 0 lost, 0 let go",
         ),
         ("DELETE FROM readings WHERE seq = 9", "12 readings taken, 11 stored, 0 of them twice"),
-        ("DELETE FROM top_ups WHERE seq = 4", "10000 fen sold"),
+        ("DELETE FROM top_ups WHERE seq = 4", "100.00 yuan sold"),
         ("DELETE FROM orders WHERE account = '000000000001'", "never sold"),
-        ("UPDATE accounts SET credit_fen = credit_fen + 1", "10000 fen sold"),
+        ("UPDATE accounts SET credit_fen = credit_fen + 1", "100.00 yuan sold"),
         (
             "INSERT INTO readings SELECT day + 1, meter, t2000, concentrator, seq, account,"
             " debit_fen, residue_e7, residue_e11, status, used_wh, registers_wh FROM readings"

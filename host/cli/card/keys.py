@@ -21,7 +21,13 @@ from host.cli.output import echo
 from host.words import _
 
 
-@shown.group()
+@shown.group(
+    epilog="""\b
+Examples:
+  dianka card keys new --district 4711
+  dianka card keys hand-down --district 4711 --out counter-4711.toml
+"""
+)
 def keys() -> None:
     """Make key files, hand down what a district needs, bring keys to concentrators."""
 
@@ -57,7 +63,7 @@ Example:
 """,
 )
 @desk_options
-@click.option("--out", required=True, type=FILE)
+@click.option("--out", required=True, type=FILE, help="The key file to make.")
 def keys_hand_down(desk: Desk, out: Path) -> None:
     """Make the key file of a counter that works for one district."""
     with clear_errors():

@@ -8,7 +8,7 @@ from host.cards.audit import AuditLog
 from host.cards.judging import judge
 from host.cli import shown
 from host.cli.card.desk import Desk, Source, card_option, desk_options
-from host.cli.card.view import describe, for_people, label, plain, say_outcome
+from host.cli.card.view import describe, for_people, kind_of, label, plain, say_outcome
 from host.cli.options import (
     EXISTING_FILE,
     FILE,
@@ -19,11 +19,10 @@ from host.cli.options import (
 )
 from host.cli.output import Column, echo, print_json, print_table, styled
 from host.frames import card as frames
-from host.frames.card import CardKind
 from host.frames.card_results import CODES, OUTCOMES
 from host.link.card import FileCard, NoCardError
 from host.units import yuan
-from host.words import _
+from host.words import _, marked
 
 
 @shown.command(
@@ -57,12 +56,12 @@ def show(
         if account and card.header:
             place = desk.place(account, meter or card.header.meter, last_order)
             name = judge(image, memory.uid, place)
-            found["would be"] = OUTCOMES[CODES[name]]
+            found[marked("would be")] = OUTCOMES[CODES[name]]
     if as_json:
         plain_fields = {name: plain(value) for name, value in found.items()}
         print_json(plain_fields, indent=2)
         return
-    rows = [(styled(name, "bold"), for_people(value)) for name, value in found.items()]
+    rows = [(styled(_(name), "bold"), for_people(value)) for name, value in found.items()]
     columns = (Column(""), Column("", wraps=True))
     print_table(columns, rows, title=_("Card {uid}").format(uid=memory.uid), headed=False)
 
@@ -171,7 +170,7 @@ def diff(first: Path, second: Path, desk: Desk) -> None:
     for name in dict.fromkeys((*left, *right)):
         one, other = (for_people(side.get(name, "-")) for side in (left, right))
         if one != other:
-            rows.append((name, one, other))
+            rows.append((_(name), one, other))
     if images[0] == images[1]:
         echo(_("the cards are the same, byte for byte"))
         return
@@ -202,8 +201,8 @@ def log_command(desk: Desk, account: str | None) -> None:
         rows = []
         for entry in log.entries():
             if account in (None, entry["account"]):
-                kind = CardKind(entry["kind"]).name.lower()
-                row = (entry["at"], entry["by"], entry["stage"], kind, entry["account"])
+                kind = for_people(kind_of(entry["kind"]))
+                row = (entry["at"], entry["by"], _(entry["stage"]), kind, entry["account"])
                 figures = (str(entry["order"]), yuan(entry["amount_fen"]), entry["uid"])
                 rows.append((*row, *figures))
     words = (_("at"), _("by"), _("stage"), _("kind"), _("account"))

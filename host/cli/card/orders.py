@@ -73,7 +73,13 @@ Examples:
     type=click.Choice(ISSUED_KINDS),
     help="Default: refund for one of --db, open for order 1, else purchase.",
 )
-@click.option("--suite", type=click.Choice(list(SUITES)), default="hmac", show_default=True)
+@click.option(
+    "--suite",
+    type=click.Choice(list(SUITES)),
+    default="hmac",
+    show_default=True,
+    help="Algorithm of the MACs on the card.",
+)
 @valid_option
 @next_tariff_options
 @force_option

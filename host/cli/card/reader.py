@@ -28,7 +28,14 @@ Example:
 )
 @pc_card_option
 @port_option
-@click.option("--timeout", "timeout_s", default=reader.TIMEOUT_S, show_default=True, type=float)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    default=reader.TIMEOUT_S,
+    show_default=True,
+    type=float,
+    help="Seconds to wait for its answer.",
+)
 @json_option
 def redeem(source: Source, port: str, timeout_s: float, as_json: bool) -> None:
     """Insert a card into a concentrator over its console; status 1 when it is refused."""

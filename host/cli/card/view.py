@@ -10,20 +10,47 @@ from host.frames import card as frames
 from host.frames.card import Card, CardKind, Header, WriteBack
 from host.frames.card_results import ACCEPTED, CODES, OUTCOMES, Outcome
 from host.units import kwh, to_datetime, yuan
-from host.words import _
+from host.words import _, bilingual, marked
 
 # As in firmware/prepay/policy.py.
 STATES = (
-    "normal",
-    "alarm 1",
-    "alarm 2",
-    "overdraft",
-    "emergency credit",
-    "cut held back",
-    "cut",
-    "overload",
-    "remote trip",
+    marked("normal"),
+    marked("alarm 1"),
+    marked("alarm 2"),
+    marked("overdraft"),
+    marked("emergency credit"),
+    marked("cut held back"),
+    marked("cut"),
+    marked("overload"),
+    marked("remote trip"),
 )
+_KINDS = {
+    CardKind.OPEN: marked("opening"),
+    CardKind.PURCHASE: marked("purchase"),
+    CardKind.REPLACEMENT: marked("replacement"),
+    CardKind.PRESET: marked("preset"),
+    CardKind.INSPECT: marked("inspect"),
+    CardKind.CLEAR: marked("clear"),
+    CardKind.KEY: marked("key"),
+    CardKind.TEST: marked("test"),
+    CardKind.REFUND: marked("refund"),
+}
+_RELAYS = {0: marked("closed"), 1: marked("open")}
+_LIMITS = {
+    "alarm_1_fen": marked("alarm 1"),
+    "alarm_2_fen": marked("alarm 2"),
+    "overdraft_fen": marked("overdraft"),
+    "hoarding_limit_fen": marked("hoarding limit"),
+    "close_fen": marked("close"),
+}
+
+
+@dataclass(frozen=True)
+class Word:
+    """A text of ours in the language spoken; in JSON it is `code`, or the English text."""
+
+    text: str
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,12 +68,12 @@ class Time:
 
 
 def label(outcome: Outcome) -> str:
-    """What a meter shows and the number behind it: "Err-34.18", of a good card "OK"."""
+    """Return what a meter shows and the number behind it: "Err-34.18", of a good card "OK"."""
     return "OK" if outcome.code in ACCEPTED else f"{outcome.shown}.{outcome.code:02d}"
 
 
 def outcome_of(code: int) -> Outcome:
-    """The row of the table, also for a code that this version does not know."""
+    """Return the row of the table, also for a code that this version does not know."""
     unknown = Outcome(
         code,
         "UNKNOWN",
@@ -60,89 +87,105 @@ def outcome_of(code: int) -> Outcome:
 
 
 def say_outcome(outcome: Outcome) -> None:
-    """A result in color, and what to do next."""
+    """Print a result in color, and what to do next."""
     good = outcome.code in ACCEPTED
-    text = f"{label(outcome)} {outcome.english} {outcome.chinese}"
-    echo(text, color="green" if good else "red")
+    text = bilingual(outcome.english, outcome.chinese)
+    echo(f"{label(outcome)} {text}", color="green" if good else "red")
     if not good:
-        echo(
-            _("next: {next_english} {next_chinese}").format(
-                next_english=outcome.next_english, next_chinese=outcome.next_chinese
-            )
-        )
+        following = bilingual(outcome.next_english, outcome.next_chinese)
+        echo(_("next: {following}").format(following=following))
 
 
 def describe(card: Card, has_key: bool) -> dict[str, Any]:
-    """The card's fields by the names people read, in their order."""
+    """Return the card's fields by their English names, in the order in which people read them.
+
+    `for_people` shows a value in the language spoken, `plain` in JSON; names are `marked`.
+    """
     header = card.header
     if header is None:
-        return {"state": OUTCOMES[CODES[card.trouble]]}
+        return {marked("state"): OUTCOMES[CODES[card.trouble]]}
     found = {**_described_header(header, card.genuine if has_key else None)}
     if header.kind in frames.MONEY_KINDS:
-        found["redeemed"] = "yes" if card.used else "not marked as redeemed"
+        found[marked("redeemed")] = Word("yes") if card.used else Word("not marked as redeemed")
     if card.write_back is None:
-        return {**found, "write-back": "none"}
+        return {**found, marked("write-back"): Word("none")}
     return {
         **found,
         **_described_mark(card.write_back, card.write_back_genuine if has_key else None),
     }
 
 
-def _verdict(genuine: bool | None) -> str:
+def _verdict(genuine: bool | None) -> Word:
     if genuine is None:
-        return "not known without the key file"
-    return "genuine" if genuine else "NOT genuine: forged or changed"
+        return Word("not known without the key file")
+    return Word("genuine") if genuine else Word("NOT genuine: forged or changed")
 
 
 def _described_header(header: Header, genuine: bool | None) -> dict[str, Any]:
-    known = header.kind in list(CardKind)
+    until_t2000 = header.valid_until_t2000
+    unknown = _("unknown suite {suite}").format(suite=header.suite)
     found: dict[str, Any] = {
-        "kind": CardKind(header.kind).name.lower() if known else f"unknown kind {header.kind}",
-        "header": _verdict(genuine),
-        "account": header.account,
-        "meter": header.meter,
-        "district": header.district,
-        "bound to card": header.uid,
-        "order": header.order,
-        "amount": Yuan(header.amount_fen),
-        "issued": Time(header.issued_t2000),
-        "valid until": Time(header.valid_until_t2000) if header.valid_until_t2000 else "no limit",
-        "suite": frames.SUITES.get(header.suite, f"unknown suite {header.suite}"),
-        "key version": header.key_version,
+        marked("kind"): kind_of(header.kind),
+        marked("header"): _verdict(genuine),
+        marked("account"): header.account,
+        marked("meter"): header.meter,
+        marked("district"): header.district,
+        marked("bound to card"): header.uid,
+        marked("order"): header.order,
+        marked("amount"): Yuan(header.amount_fen),
+        marked("issued"): Time(header.issued_t2000),
+        marked("valid until"): Time(until_t2000) if until_t2000 else Word("no limit"),
+        marked("suite"): frames.SUITES.get(header.suite, unknown),
+        marked("key version"): header.key_version,
     }
     for name, value in frames.parse_content(header).items():
-        if name in frames.LIMITS:
-            found[name.removesuffix("_fen").replace("_", " ")] = Yuan(value)
-        elif header.kind == CardKind.KEY:
-            found[f"new key {name}"] = value if name == "version" else "for concentrators only"
+        if name in _LIMITS:
+            found[_LIMITS[name]] = Yuan(value)
+        elif name == "version":
+            found[marked("new key version")] = value
+        elif name == "wrapped":
+            found[marked("new key wrapped")] = Word("for concentrators only")
+        elif name == "from_t2000":
+            found[marked("next tariff from_t2000")] = Time(value)
         else:
-            found[f"next tariff {name}"] = Time(value) if name == "from_t2000" else value
+            found[marked("next tariff sha256")] = value
     return found
+
+
+def kind_of(kind: int) -> Word | str:
+    """Return what a card is for, in words."""
+    if kind not in list(CardKind):
+        return _("unknown kind {kind}").format(kind=kind)
+    return Word(_KINDS[CardKind(kind)], CardKind(kind).name.lower())
 
 
 def _described_mark(mark: WriteBack, genuine: bool | None) -> dict[str, Any]:
     rates = [f"{kwh(wh, 2)} kWh" for wh in mark.registers_wh[: mark.rates]]
-    state = STATES[mark.state] if mark.state < len(STATES) else f"state {mark.state}"
+    state: Word | str = _("state {state}").format(state=mark.state)
+    if mark.state < len(STATES):
+        state = Word(STATES[mark.state])
     return {
-        "write-back": _verdict(genuine),
-        "written at": Time(mark.t2000) if mark.t2000 else "clock not set",
-        "result": outcome_of(mark.code),
-        "newest order": mark.order,
-        "balance": Yuan(mark.balance_fen),
-        "bought in total": Yuan(mark.credit_fen),
-        "overdraft": Yuan(mark.overdraft_fen),
-        "used in period": f"{kwh(mark.used_wh)} kWh",
-        "tier": mark.tier,
-        "registers": ", ".join(rates) or "none",
-        "relay": {0: "closed", 1: "open"}.get(mark.relay, "not known"),
-        "supply": state,
-        "illegal cards": mark.illegal,
-        "concentrator": mark.concentrator,
+        marked("write-back"): _verdict(genuine),
+        marked("written at"): Time(mark.t2000) if mark.t2000 else Word("clock not set"),
+        marked("result"): outcome_of(mark.code),
+        marked("newest order"): mark.order,
+        marked("balance"): Yuan(mark.balance_fen),
+        marked("bought in total"): Yuan(mark.credit_fen),
+        marked("overdraft"): Yuan(mark.overdraft_fen),
+        marked("used in period"): f"{kwh(mark.used_wh)} kWh",
+        marked("tier"): mark.tier,
+        marked("registers"): ", ".join(rates) or Word("none"),
+        marked("relay"): Word(_RELAYS.get(mark.relay, marked("not known"))),
+        marked("supply"): state,
+        marked("illegal cards"): mark.illegal,
+        marked("concentrator"): mark.concentrator,
     }
 
 
 def plain(value: Any) -> Any:
-    """A described value for JSON."""
+    """Return a described value for JSON."""
+    if isinstance(value, Word):
+        return value.code or value.text
     if isinstance(value, Yuan):
         return yuan(value.fen)
     if isinstance(value, Time):
@@ -156,13 +199,15 @@ def for_people(value: Any) -> Text:
     """Return a described value for a table."""
     if isinstance(value, Outcome):
         shown = styled(label(value), "green" if value.code in ACCEPTED else "red")
-        return shown.append_text(styled(f" {value.english} {value.chinese}"))
+        return shown.append_text(styled(" " + bilingual(value.english, value.chinese)))
+    if isinstance(value, Word):
+        return styled(_(value.text))
     if isinstance(value, Yuan):
         return styled(_("{fen} yuan").format(fen=yuan(value.fen)))
     return styled(str(plain(value)))
 
 
 def facts(header: Header) -> dict[str, Any]:
-    """The header's fields by their own names, for JSON."""
+    """Return the header's fields by their own names, for JSON."""
     names = [name for name in header.__slots__ if name != "content"]
     return {name: getattr(header, name) for name in names}

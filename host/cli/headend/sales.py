@@ -23,7 +23,7 @@ from host.cli.options import (
 from host.cli.output import echo, print_json
 from host.headend.store import Sale, SalesError, Sold, StoreError
 from host.units import yuan
-from host.words import _
+from host.words import _, marked
 
 REFERENCE_LIMIT = 64
 
@@ -127,7 +127,7 @@ def refund(db: Path, account: str, amount_fen: int, as_json: bool) -> None:
 
 def _sell_file(db: Path, csv_path: Path, out_path: Path | None, new: bool, as_json: bool) -> None:
     """Sell all that a file lists, or nothing of it."""
-    key = ("reference", lambda sale: sale.reference)
+    key = (marked("reference"), lambda sale: sale.reference)
     with clear_errors():
         sales = read_rows(csv_path, ("account", "amount", "reference"), _sale, key)
     with opened(db, create=new) as store:

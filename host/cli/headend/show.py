@@ -15,7 +15,7 @@ from host.frames.items import Told, tell
 from host.headend.items import StoredItem, stored_items
 from host.headend.reconcile import RELAY_NAMES, Household, Reconciliation, households, reconcile
 from host.units import kwh, to_datetime, yuan
-from host.words import _
+from host.words import _, either
 
 
 @shown.command(
@@ -114,13 +114,14 @@ def _print_items(rows: list[tuple[StoredItem, Told]]) -> None:
     cells = []
     for stored, told in rows:
         words = " / ".join(_item_words(item) for item in told.items)
-        cells.append((stored.account, _time(stored.t2000), told.di, told.name_en, words))
+        name = either(told.name_en, told.name_zh)
+        cells.append((stored.account, _time(stored.t2000), told.di, name, words))
     print_table(columns, cells, title=_("What meters told"))
 
 
 def _item_words(item: dict[str, Any]) -> str:
     if "flags" in item:
-        return ", ".join(item["flags"]) or _("nothing set")
+        return ", ".join(map(_, item["flags"])) or _("nothing set")
     return "-" if item["value"] is None else f"{item['value']} {item['unit']}".strip()
 
 
@@ -163,7 +164,7 @@ def _print_households(found: list[Household]) -> None:
             yuan(one.charged_fen),
             yuan(one.balance_fen),
             kwh(one.used_wh),
-            RELAY_NAMES.get(one.relay, "?"),
+            _(RELAY_NAMES.get(one.relay, "?")),
             str(one.readings),
             "-" if one.last_t2000 is None else _time(one.last_t2000),
             _billing(one),

@@ -23,7 +23,7 @@ from host.frames.dlt645 import ABNORMAL, BROADCAST, FROM_METER, WILDCARD
 from host.frames.orders import Request
 from host.link.meters import MeterLine, answer
 from host.units import yuan
-from host.words import _
+from host.words import _, either
 
 EXPIRY = timedelta(hours=1)
 # Functions that only read: 11H to 13H, and 01H and 02H of 1997.
@@ -143,8 +143,8 @@ def write_command(
         raise click.ClickException(str(error)) from error
     sure(
         yes,
-        _("Write {di} {name_en} of meter {address}?").format(
-            di=found.di, name_en=found.name_en, address=address
+        _("Write {di} {name} of meter {address}?").format(
+            di=found.di, name=either(found.name_en, found.name_zh), address=address
         ),
     )
     request = orders.write(session.standard, found.di, password_of(), octets)
@@ -206,7 +206,11 @@ Examples:
 )
 @click.argument("address", type=ADDRESS_OR_ALL)
 @click.option(
-    "--kind", default="instant", show_default=True, type=click.Choice(list(orders.FREEZES))
+    "--kind",
+    default="instant",
+    show_default=True,
+    type=click.Choice(list(orders.FREEZES)),
+    help="Once, or how often from now on.",
 )
 @click.option("--at", default="01 00:00", show_default=True, help='When: "DD hh:mm".')
 @with_session
@@ -275,7 +279,13 @@ Example:
 """
 )
 @address_argument
-@click.option("--level", default=2, show_default=True, type=click.IntRange(0, 9))
+@click.option(
+    "--level",
+    default=2,
+    show_default=True,
+    type=click.IntRange(0, 9),
+    help="Level of the password: 0 is the highest.",
+)
 @yes_option
 @with_session
 def password(session: Session, address: str, level: int, yes: bool) -> None:
@@ -433,7 +443,7 @@ def _show_payment(session: Session, address: str, control: int, order: int, paid
     if paid.outcome == "abnormal":
         said = describe(answer(address, control, b"", "abnormal", paid.error, False))
         raise click.ClickException(
-            _("refused: {said}").format(said=", ".join(said["error"]["flags"]))
+            _("refused: {said}").format(said=", ".join(map(_, said["error"]["flags"])))
         )
     if paid.outcome == "bad reply":
         what = (

@@ -29,7 +29,7 @@ from host.frames.dlt645 import Frame
 from host.link.console import Console
 from host.link.meters import AskError, MeterLine, ThroughConcentrator
 from host.link.port import Port, PortError
-from host.words import _
+from host.words import _, bilingual
 
 PASSWORD_VARIABLE = "DIANKA_METER_PASSWORD"
 _DEFAULTS: dict[str, Any] = {
@@ -159,15 +159,16 @@ def print_answers(said: list[dict[str, Any]], title: str) -> None:
     """Print what meters answered, an item a line."""
     rows: list[tuple[str | Text, ...]] = []
     for one in said:
-        head = (one["di"] or one["function"], f"{one['name_en']} {one['name_zh']}".strip())
+        head = (one["di"] or _(one["function"]), bilingual(one["name_en"], one["name_zh"]))
         if one["error"]:
-            flags = ", ".join(one["error"]["flags"]) or one["error"]["code"]
+            flags = ", ".join(map(_, one["error"]["flags"])) or one["error"]["code"]
             rows.append((*head, styled(_("refused: {flags}").format(flags=flags), "red"), ""))
             continue
         for place, item in enumerate(one["items"]):
             value = item["value"] if item["value"] is not None else "-"
-            value = ", ".join(item["flags"]) or "none" if "flags" in item else value
-            label = item.get("name", "")
+            if "flags" in item:
+                value = ", ".join(map(_, item["flags"])) or _("none")
+            label = _(item["name"]) if "name" in item else ""
             first = head if place == 0 else ("", "")
             rows.append((first[0], f"{first[1]} {label}".strip(), value, item.get("unit", "")))
         if not one["items"]:
