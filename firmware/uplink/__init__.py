@@ -1,1 +1,1 @@
-"""From the journal to the head-end: framing, records, batches, authentication, the session."""
+"""The way from the journal to the head-end: records, groups, frames, MACs and the session."""

@@ -1,11 +1,13 @@
-"""The authenticated body of every uplink frame.
+"""Authenticate the body of every uplink frame.
 
     0        1               5         9            9+n
     version  concentrator 4  number 4  payload n    MAC 8
 
 MAC = HMAC-SHA256(key, "dianka/uplink/1" 00 kind | everything before the MAC), its first 8 bytes.
-`number` counts the device's messages; an answer repeats the number of what it answers, so
-neither side takes an old message for a new one. Little-endian.
+`number` counts the device's messages, and an answer repeats the number of its message, so neither
+side can take an old message for a new one. All numbers are little-endian.
+
+Spec: docs/SPEC.md, "Envelope".
 """
 
 from struct import pack_into
@@ -19,7 +21,7 @@ PAYLOAD = const(9)
 _MAC_SIZE = const(8)
 OVERHEAD = const(17)
 
-# Outcomes of `open` below 0; 0 and above is the payload's size.
+# Refusals of `open`; a result of 0 or more is the size of the payload.
 TOO_SHORT = const(-1)
 BAD_VERSION = const(-2)
 FOREIGN = const(-3)
@@ -30,7 +32,7 @@ _PREFIX = b"dianka/uplink/1\0?"
 
 
 class Envelope:
-    """Seals and opens bodies under one key, for one concentrator. Allocates for the MAC."""
+    """Seals and opens bodies with one key, for one concentrator. Each MAC allocates."""
 
     def __init__(self, key: "bytes | bytearray", concentrator: int) -> None:
         self._hmac = Hmac(key)
@@ -39,7 +41,7 @@ class Envelope:
         self._concentrator = concentrator
 
     def seal(self, kind: int, number: int, body: bytearray, payload_size: int) -> int:
-        """Put the head before and the MAC behind the payload in `body`; return the body's size."""
+        """Write head and MAC around the payload in `body`; return the size of the body."""
         pack_into("<BII", body, 0, _VERSION, self._concentrator, number)
         end = PAYLOAD + payload_size
         self._authenticate(kind, body, end)
@@ -67,5 +69,5 @@ class Envelope:
 
 
 def number_at(body: bytearray) -> int:
-    """Number of the message in `body`."""
+    """Return the number of the message in `body`."""
     return u32_at(body, 5)

@@ -1,10 +1,12 @@
-"""Frames on the console, card and uplink connections: a streaming receiver and the encoder.
+"""Receive and encode the frames on the console, card and uplink connections.
 
     7E | kind 1 | seq 1 | body 0.. | FCS 2, low byte first | 7E
 
-7E and 7D inside are sent as 7D and the byte XOR 20H. The FCS is CRC-16/X.25 over kind, seq and
-body. One 7E may close a frame and open the next. Any garbage costs at most the frame it falls
-into: the next 7E starts anew. Nothing allocates after construction.
+7E and 7D inside a frame are sent as 7D and the byte XOR 20H. The FCS is CRC-16/X.25 over kind, seq
+and body. One 7E may close a frame and open the next. Garbage destroys at most the frame that it is
+in, because the next 7E begins a new one. Nothing allocates after construction.
+
+Spec: docs/SPEC.md, "Link frame".
 """
 
 from micropython import const
@@ -31,7 +33,7 @@ _FLAG = const(0x7E)
 _ESCAPE = const(0x7D)
 _TOGGLE = const(0x20)
 _FCS_START = const(0xFFFF)
-_FCS_GOOD = const(0xF0B8)  # what remains when the FCS itself has gone through
+_FCS_GOOD = const(0xF0B8)  # the remainder after a frame with its FCS
 _FCS_FLIP = const(0xFFFF)
 _OVERHEAD = const(4)  # kind, seq and FCS
 _HEAD = const(5)  # flag, kind and seq, both escaped
@@ -40,18 +42,18 @@ _HUNT = const(-1)  # instead of a count: skip to the next flag
 
 
 class LinkReceiver:
-    """Bytes in, verified frames out: `feed`, `poll`, read the fields, `release`.
+    """A receiver of verified frames: call `feed`, `poll`, read the fields, then `release`.
 
-    held            a verified frame stands in the fields; `poll` returns the same
-    kind, seq       of the frame held
+    held            whether the fields hold a verified frame, as `poll` returns
+    kind, seq       the kind and the number of that frame
     body            `body_size` bytes of it are valid until `release`
-    refused         candidates given up: wrong FCS, too short, escape before the flag
-    overlong        candidates given up: more than `limit` bytes of body
-    dropped         bytes behind a held frame for which there was no room
+    refused         the count of frames with a wrong FCS, too few bytes or a bad escape
+    overlong        the count of frames with more than `limit` bytes of body
+    dropped         the count of bytes behind a held frame for which there was no room
     """
 
     def __init__(self, limit: int, waiting_limit: int = 64) -> None:
-        """Bodies to `limit` bytes; behind a held frame `waiting_limit` more bytes are kept."""
+        """Accept bodies of `limit` bytes, and keep `waiting_limit` bytes behind a held frame."""
         self.kind = 0
         self.seq = 0
         self.body = bytearray(limit + 2)
@@ -68,7 +70,7 @@ class LinkReceiver:
         self._fcs = _FCS_START
 
     def feed(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
-        """Take `size` bytes of `buf`."""
+        """Process `size` received bytes of `buf`."""
         start = 0
         if not self.held:
             start = self._decode(buf, 0, size)
@@ -84,11 +86,11 @@ class LinkReceiver:
         self._waiting_size = end
 
     def poll(self) -> bool:
-        """True when a verified frame stands in the fields."""
+        """Return whether the fields hold a verified frame."""
         return self.held
 
     def release(self) -> None:
-        """Give the frame back; the fields are no longer valid, the next frame may follow."""
+        """Release the frame: the fields are invalid until `poll` finds the next one."""
         self.held = False
         size = self._waiting_size
         if size == 0:
@@ -107,7 +109,7 @@ class LinkReceiver:
         self._count = _HUNT
 
     def _decode(self, buf: "bytearray | memoryview | bytes", start: int, size: int) -> int:
-        """Go through `buf` until a frame stands or `size` is reached; return where it stopped."""
+        """Decode `buf` to the end of a frame or to `size`; return the place reached."""
         body = self.body
         limit = self._limit
         count = self._count
@@ -138,7 +140,7 @@ class LinkReceiver:
                 if escaped:
                     byte ^= _TOGGLE
                     escaped = False
-                # As _step, in line: a call costs more than the rest of this loop.
+                # This is _step inline: a call would cost more than the rest of this loop.
                 mix = (fcs ^ byte) & 0xFF
                 mix ^= mix << 4 & 0xFF
                 fcs = fcs >> 8 ^ mix << 8 ^ mix << 3 ^ mix >> 4
@@ -160,8 +162,8 @@ def encode_into(
 ) -> int:
     """Encode a frame into `buf`; return its size, or 0 when it does not fit. Does not allocate.
 
-    A frame takes 6 bytes and `body_size`, and one more for each byte that has to be escaped;
-    room for two escapes is asked for even where the FCS needs none.
+    A frame takes 6 bytes and `body_size`, and one more for each byte that has to be escaped. It
+    needs room for two escapes of the FCS even if the FCS has none.
     """
     room = len(buf) - _TAIL
     if room < _HEAD:
@@ -191,7 +193,7 @@ def encode_into(
 
 
 def _put(buf: bytearray, end: int, byte: int) -> int:
-    """Put one byte at `end`, escaped where it must be; return where the next one goes."""
+    """Write one byte at `end`, escaped if necessary; return the place of the next byte."""
     if _ESCAPE <= byte <= _FLAG:
         buf[end] = _ESCAPE
         end += 1
@@ -201,7 +203,7 @@ def _put(buf: bytearray, end: int, byte: int) -> int:
 
 
 def _step(fcs: int, byte: int) -> int:
-    """CRC-16/X.25 after one more byte: the polynomial division of 8 bits at once."""
+    """Return the CRC-16/X.25 after one more byte, with all 8 bits divided at once."""
     mix = (fcs ^ byte) & 0xFF
     mix ^= mix << 4 & 0xFF
     return fcs >> 8 ^ mix << 8 ^ mix << 3 ^ mix >> 4

@@ -1,18 +1,18 @@
-"""Records packed into groups: what segments on flash and batches on the uplink hold.
+"""Pack records into groups for segments on flash and batches on the uplink, and unpack them.
 
     size 2 | count 1 | first_seq 4 | base t2000 4 | check 1 | items .. | CRC-32 4
 
-A group is at most GROUP_LIMIT bytes. `check` is the sum of the eleven bytes before it plus A5H,
-so that a group whose end is missing is told from one that is not what was written. An item is a
-record, or a gap: numbers whose records have been let go.
+A group has at most GROUP_LIMIT bytes. `check` is the sum of the eleven bytes before it plus A5H:
+it distinguishes a group whose end is missing from one whose bytes have changed. An item is a
+record or a gap, and a gap is a span of numbers whose records have been deleted.
 
     record   kind, flags, unit 1 | index | t2000 | fields
     gap      00 | reasons 1 | count
 
-Index and t2000 are differences to the record before in the group; all fields are absolute, so no
-record needs another to be read. Numbers are varints: seven bits a byte, lowest first.
+Index and t2000 are differences to the record before in the group. All fields are absolute, so a
+reader needs no earlier record. Numbers are varints: seven bits a byte, lowest first.
 
-The byte loops are machine code (viper), which checks no bounds and wraps modulo 2**32: a 32-bit
+The byte loops are machine code (viper), which checks no bounds and wraps modulo 2**32, so a 32-bit
 number is handled as its low 24 and its high 8 bits. Packing allocates nothing until `finish`.
 
 Spec: docs/SPEC.md, Packed records.
@@ -33,7 +33,7 @@ CRC_SIZE = const(4)
 COUNT_LIMIT = const(255)
 # The longest item: a reading with all its fields.
 ITEM_LIMIT = const(70)
-# The shortest record: numbers that a rotten stretch of bytes may have held.
+# The shortest record: it limits the count of records in a rotten stretch of bytes.
 ITEM_SHORTEST = const(4)
 GROUP_SHORTEST = const(19)
 
@@ -44,10 +44,10 @@ LET_GO_ITEMS = const(0x04)
 LET_GO_OTHERS = const(0x40)
 UNREADABLE = const(0x80)
 
-# Answers of `Unpacker.open` besides the size of a group.
+# `Unpacker.open` returns these instead of the size of a group.
 TORN = const(0)
 ROTTEN = const(-1)
-# Answers of `Unpacker.next` besides the kind of a record.
+# `Unpacker.next` returns these instead of the kind of a record.
 GAP = const(0)
 END = const(-1)
 MALFORMED = const(-2)
@@ -59,7 +59,7 @@ _FLAG_BITS = const(0x03)
 _TENS = const(0x80)
 _U32 = const(0xFFFFFFFF)
 
-# A reading's first byte: its count of registers, and what else there is.
+# The first byte of a reading: its count of registers, and flags of its other fields.
 _COUNT_BITS = const(0x0F)
 _HAS_RESIDUE_E11 = const(0x10)
 _HAS_STATUS = const(0x20)
@@ -79,7 +79,7 @@ _ITEM_COUNT = const(16)
 _ITEM_VALUES = const(20)
 _END = const(60)
 
-# How words are packed: first place, the place behind the last, the unit, whether they are signed.
+# The parameter `what` of packed words: first place, place behind the last << 8, flags.
 _LAST_SHIFT = const(8)
 _IN_TENS = const(0x10000)
 _SIGNED = const(0x20000)
@@ -89,14 +89,14 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
 
     class ptr8(bytearray):
-        """A pointer to bytes, as viper has it."""
+        """A pointer to bytes, a type of viper."""
 
         def __init__(self, buf: object) -> None: ...
 
 elif sys.implementation.name != "micropython":
 
     class ptr8:
-        """What viper knows as `ptr8`: elsewhere the buffer itself."""
+        """On CPython, `ptr8` is the buffer itself."""
 
         def __new__(cls, buf: bytearray) -> bytearray:
             return buf
@@ -330,7 +330,7 @@ def _pass(buf: ptr8, at: int, end: int, kind: int) -> int:
 
 @micropython.viper
 def _put_reading(out: ptr8, at: int, record: ptr8) -> int:
-    """Write a reading's fields; return the place behind them, plus 2**16: in units of 10 Wh."""
+    """Write a reading's fields; return the place behind them, plus 2**16 if in units of 10 Wh."""
     flags = 8
     place = 56
     while flags:
@@ -385,12 +385,12 @@ def _copy(out: ptr8, at: int, source: ptr8, place: int, size: int) -> int:
 
 
 class Packer:
-    """Packs groups into `buf`: `begin`, `add`.., `finish`.
+    """Packs groups into `buf`: call `begin`, `add`.., `finish`.
 
-    start       of the group in `buf`
-    end         behind the last item
-    count       items in it
-    first_seq   number of the first item
+    start       the place of the group in `buf`
+    end         the place behind its last item
+    count       the count of its items
+    first_seq   the number of its first item
     """
 
     def __init__(self, buf: bytearray) -> None:
@@ -398,7 +398,7 @@ class Packer:
         self.end = 0
         self.count = 0
         self.first_seq = 0
-        # Of the record added last: t2000, index.
+        # The t2000 and the index of the record that was added last.
         self.before = bytearray(PAYLOAD)
         self.base_t2000 = 0
         self._limit = 0
@@ -406,7 +406,7 @@ class Packer:
         self._view = memoryview(buf)
 
     def begin(self, start: int, limit: int, first_seq: int) -> None:
-        """Open a group at `start` of at most `limit` bytes, whose first number is `first_seq`."""
+        """Open a group at `start` with at most `limit` bytes and the first number `first_seq`."""
         self.start = start
         self.end = start + HEAD_SIZE
         self._limit = start + min(limit, GROUP_LIMIT) - CRC_SIZE
@@ -418,11 +418,11 @@ class Packer:
 
     @property
     def room(self) -> int:
-        """Records that fit for certain."""
+        """The count of records that fit whatever their size."""
         return min((self._limit - self.end) // ITEM_LIMIT, COUNT_LIMIT - self.count)
 
     def add(self, record: bytearray) -> bool:
-        """Pack the 64-byte `record`; false when there may be no room. Does not allocate."""
+        """Pack the 64-byte `record`; return false if it may not fit. Does not allocate."""
         end = self.end
         if self._limit - end < ITEM_LIMIT or self.count == COUNT_LIMIT:
             return False
@@ -459,7 +459,7 @@ class Packer:
         return True
 
     def _put_freeze(self, at: int, record: bytearray) -> int:
-        """Write a freeze's fields; return as `_put_reading`."""
+        """Write a freeze's fields; return the place as `_put_reading` does."""
         buf = self._buf
         last = _END
         while last > _FREEZE_REGISTERS and not u32_at(record, last - 4):
@@ -476,7 +476,7 @@ class Packer:
         return _put_words(buf, at, record, _FREEZE_REGISTERS | last << _LAST_SHIFT | tens) | tens
 
     def add_gap(self, reasons: int, count: int) -> bool:
-        """Pack a gap of `count` numbers; false when there is no room."""
+        """Pack a gap of `count` numbers; return false when there is no room."""
         at = self.end
         if self._limit - at < ITEM_LIMIT or self.count == COUNT_LIMIT:
             return False
@@ -488,7 +488,7 @@ class Packer:
         return True
 
     def resume(self, reader: "Unpacker", count: int, limit: int) -> None:
-        """Reopen the group of this buffer of which `reader` has looked at the first `count`."""
+        """Reopen the group in `buf` after its first `count` items, which `reader` has read."""
         self.begin(reader.start, limit, reader.first_seq)
         self.end = reader.end
         self.count = count
@@ -497,13 +497,13 @@ class Packer:
             self.before[place] = reader.head[place]
 
     def move(self, size: int) -> None:
-        """The group was moved by `size` bytes within the buffer."""
+        """Adjust the places after the group was moved by `size` bytes within the buffer."""
         self.start += size
         self.end += size
         self._limit += size
 
     def finish(self) -> int:
-        """Complete the group; return the place behind it. Allocates windows and the CRC."""
+        """Complete the group; return the place behind it. It allocates windows and the CRC."""
         start = self.start
         end = self.end
         view = self._view
@@ -515,15 +515,15 @@ class Packer:
 
 
 class Unpacker:
-    """Reads a group of `buf` item by item: `open`, then `look` and `take`, or `next`.
+    """Reads a group of `buf` item by item: call `open`, then `look` and `read_into`, or `next`.
 
-    first_seq   number of the group's first item
-    start, end  of what was looked at: the group's first byte, the byte behind the item
-    seq         number of the item looked at
-    kind        of the record looked at, or what `look` has answered
-    next_seq    the number behind it; after the last item, of the next group
-    reasons     of the gap looked at
-    head        the first 12 bytes of the record looked at, without `seq`
+    first_seq   the number of the group's first item
+    start, end  the place of the group, and the place behind the current item
+    seq         the number of the current item
+    kind        the result of `look`: the kind of the current record, GAP, END or MALFORMED
+    next_seq    the number behind the current item; after the last one, that of the next group
+    reasons     the reasons of the current gap
+    head        the first 12 bytes of the current record, without `seq`
     """
 
     def __init__(self, buf: bytearray) -> None:
@@ -544,7 +544,7 @@ class Unpacker:
         self._unit = 0
 
     def open(self, start: int, end: int) -> int:
-        """Go to the group at `start`, where bytes up to `end` are there; return its size.
+        """Open the group at `start` of bytes that end at `end`; return its size.
 
         TORN: the bytes end before the group does. ROTTEN: they are not a group.
         """
@@ -581,14 +581,14 @@ class Unpacker:
         head[10] = head[11] = 0
 
     def next(self, record: bytearray) -> int:
-        """`look`, and put a record into `record`, without its CRC."""
+        """Go to the next item as `look` does, and write a record into `record`, without CRC."""
         kind = self.look()
         return kind if kind <= GAP or self.read_into(record) else MALFORMED
 
     def look(self) -> int:
         """Go to the next item; return a record's kind, GAP or END. Does not allocate.
 
-        MALFORMED: what stands under the right CRC is no item, and nothing more is read.
+        MALFORMED: the bytes are no item though the CRC is right, and nothing more is read.
         """
         if self._left == 0:
             self.kind = END if self.end == self._end else MALFORMED
@@ -615,12 +615,12 @@ class Unpacker:
         return kind
 
     def is_of(self, index: int) -> bool:
-        """Whether what was looked at is a record of the account `index`."""
+        """Return whether the current item is a record of the account `index`."""
         head = self.head
         return self.kind > GAP and head[10] | head[11] << 8 == index
 
     def read_into(self, record: bytearray) -> bool:
-        """Put the record looked at into `record`, without its CRC; false: it is malformed."""
+        """Write the current record into `record`, without CRC; return false if malformed."""
         head = self.head
         for place in range(RECORD_SIZE):
             record[place] = head[place] if place < PAYLOAD else 0

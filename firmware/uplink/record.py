@@ -1,10 +1,12 @@
-"""The 64-byte record in memory, on cards and on the console; see packing.py for flash and uplink.
+"""Write and read records of 64 bytes: in memory, on cards and on the console.
+
+On flash and on the uplink records are packed, see packing.py.
 
     0    4      8     9      10     12             60    64
     seq  t2000  kind  flags  index  payload 48     CRC-32
 
-Little-endian; the CRC-32 (IEEE) covers the first 60 bytes; unused payload bytes are 0. `seq`
-starts at 1, grows by 1 and is never reused. Payloads by kind:
+All numbers are little-endian. The CRC-32 (IEEE) covers the first 60 bytes. Unused payload bytes
+are 0. `seq` starts at 1, grows by 1 and is never reused. The payloads by kind are:
 
     METER     address 6, account 6, tariff 1, line 1, standard 1, active 1, speed 1, marks 1,
               relay 1
@@ -35,13 +37,15 @@ starts at 1, grows by 1 and is never reused. Payloads by kind:
     EVENT     what 1, state 1, 0 0, value 4
     QUOTA     used_wh 4, period 4, quota 4, free 4
 
-Each kind has a function that puts its payload into the record at `offset`, and each that recovery
-needs one that reads it: no other module knows where a field stands. Where 0 stands above, 0 has to
-be there before. The speed is a place in dlt645.probe.BAUDS. ahead_s, of a meter's clock, and
-values have a sign.
+Each kind has a function that writes its payload into the record at `offset`, and each kind that
+recovery needs has one that reads it: no other module depends on the place of a field. The bytes
+shown as 0 must be 0 before the payload is written. The speed is a place in dlt645.probe.BAUDS. The
+ahead_s of a meter's clock and the values have a sign.
 
-CRC-32 values above 2**30 and the window they are taken over are heap objects on 32-bit boards:
-writing and verifying a record allocates a few dozen bytes, reading its fields does not.
+On 32-bit boards a CRC-32 above 2**30 and the window that it covers are heap objects. So writing
+and verifying a record allocates a few dozen bytes, and reading its fields allocates nothing.
+
+Spec: docs/SPEC.md, "Record".
 """
 
 from binascii import crc32
@@ -78,11 +82,11 @@ STANDING_REGISTERS = const(20)
 EVENT = const(26)
 QUOTA = const(27)
 
-# Flags: the record behind this one belongs to it; a READING was divided by time.
-JOINED = const(0x01)
-ESTIMATED = const(0x02)
+# Flags.
+JOINED = const(0x01)  # the next record belongs to this one
+ESTIMATED = const(0x02)  # a READING was divided by time
 
-# Places in a row, which is the payload of a METER record.
+# Places in a row, which is the first part of a METER payload.
 METER_ACCOUNT = const(6)
 METER_TARIFF = const(12)
 METER_LINE = const(13)
@@ -92,16 +96,16 @@ METER_SPEED = const(16)
 METER_SIZE = const(17)
 # Bits of METER.marks.
 METER_START = const(0x01)  # the next reading is the first of these registers
-METER_UNTOLD = const(0x02)  # what the account bought before is not known here
+METER_UNTOLD = const(0x02)  # the account's earlier purchases are unknown here
 
-# READING.status of a meter that told none
+# READING.status of a meter without a status word
 STATUS_UNKNOWN = const(0xFFFF)
 # TOP_UP.source, REFUND.source
 SOURCE_CARD = const(1)
 # STANDING.source
-SOURCE_TOLD = const(1)  # what the head-end, or another concentrator, knew of the account
-SOURCE_NEW = const(2)  # somebody said that it has bought nothing anywhere
-SOURCE_HERE = const(3)  # told upwards: it changes nothing here
+SOURCE_TOLD = const(1)  # the figures of the head-end, or of another concentrator
+SOURCE_NEW = const(2)  # an operator says that the account has bought nothing anywhere
+SOURCE_HERE = const(3)  # this concentrator's figures, for the head-end
 # Bits of STANDING.marks.
 STANDING_GUARD = const(0x01)
 STANDING_STOPPED = const(0x02)
@@ -115,15 +119,15 @@ STAGE_FAILED = const(3)
 # METER.standard
 STANDARD_2007 = const(0)
 STANDARD_1997 = const(1)
-STANDARD_AUTO = const(2)  # not known yet: it is found out
+STANDARD_AUTO = const(2)  # not known yet: line/identify.py finds it
 # LINE.state
 LINE_SILENT = const(1)
 LINE_ANSWERS = const(2)
 LINE_CLOCK = const(3)  # its clock is wrong and cannot be set by broadcast
 
-# EVENT.what: the head-end knows more than the books (state 1), or was taken over (0)
+# EVENT.what: the head-end has more records than the books (state 1), or no longer (state 0)
 EVENT_BEHIND = const(3)
-NO_INDEX = const(0xFFFF)  # of no account
+NO_INDEX = const(0xFFFF)  # the record belongs to no account
 _TOP_UP_MAC = const(36)
 _STANDING = "<I8sIIIHBBHBBIIIBBBB"
 _STANDING_SOURCE = const(31)
@@ -143,23 +147,23 @@ if TYPE_CHECKING:
 def encode_into(
     buf: bytearray, offset: int, seq: int, t2000: int, kind: int, flags: int, index: int
 ) -> None:
-    """Finish the record at `offset`: header before and CRC behind the payload already there."""
+    """Write the header before and the CRC behind the payload of the record at `offset`."""
     pack_into("<IIBBH", buf, offset, seq, t2000, kind, flags, index)
     seal(buf, offset)
 
 
 def put_head(buf: bytearray, seq: int, t2000: int, kind: int, flags: int, index: int) -> None:
-    """Put a header before the payload of the record that `buf` begins with; it has no CRC yet."""
+    """Write the header of the record at the beginning of `buf`, without a CRC."""
     pack_into("<IIBBH", buf, 0, seq, t2000, kind, flags, index)
 
 
 def seal(buf: bytearray, offset: int = 0) -> None:
-    """Put the CRC behind the record at `offset`."""
+    """Write the CRC of the record at `offset`."""
     pack_into("<I", buf, offset + _CRC, crc32(memoryview(buf)[offset : offset + _CRC]))
 
 
 def verify(buf: "bytearray | memoryview", offset: int) -> bool:
-    """True when a whole record with the right CRC and a `seq` above 0 stands at `offset`."""
+    """Return whether `offset` has a whole record with a right CRC and a `seq` above 0."""
     if len(buf) < offset + RECORD_SIZE or seq_at(buf, offset) == 0:
         return False
     computed = crc32(memoryview(buf)[offset : offset + _CRC])
@@ -167,32 +171,32 @@ def verify(buf: "bytearray | memoryview", offset: int) -> bool:
 
 
 def seq_at(buf: "bytearray | memoryview", offset: int) -> int:
-    """Sequence number of the record at `offset`."""
+    """Return the sequence number of the record at `offset`."""
     return u32_at(buf, offset)
 
 
 def t2000_at(buf: "bytearray | memoryview", offset: int) -> int:
-    """Time of the record at `offset`, seconds since 2000-01-01 local standard time."""
+    """Return the time of the record at `offset`, in s since 2000, local standard time."""
     return u32_at(buf, offset + 4)
 
 
 def kind_at(buf: "bytearray | memoryview", offset: int) -> int:
-    """Kind of the record at `offset`."""
+    """Return the kind of the record at `offset`."""
     return buf[offset + 8]
 
 
 def flags_at(buf: "bytearray | memoryview", offset: int) -> int:
-    """Flags of the record at `offset`."""
+    """Return the flags of the record at `offset`."""
     return buf[offset + 9]
 
 
 def index_at(buf: "bytearray | memoryview", offset: int) -> int:
-    """Index of the account the record at `offset` belongs to."""
+    """Return the index of the account to which the record at `offset` belongs."""
     return buf[offset + 10] | buf[offset + 11] << 8
 
 
 def u32_at(buf: "bytearray | memoryview", offset: int) -> int:
-    """Little-endian number of 4 bytes; a heap object on 32-bit boards from 2**30 on."""
+    """Return the little-endian number of 4 bytes; from 2**30 on it is a heap object on a board."""
     low = buf[offset] | buf[offset + 1] << 8 | buf[offset + 2] << 16
     return low | buf[offset + 3] << 24
 
@@ -209,7 +213,7 @@ def meter_row(
     active: int,
     speed: int,
 ) -> bytearray:
-    """A row of METER_SIZE bytes; `address` is in wire order, `account` in reading order."""
+    """Return a row of METER_SIZE bytes; `address` is in wire order, `account` in reading order."""
     row = bytearray(METER_SIZE)
     row[:METER_ACCOUNT] = address
     row[METER_ACCOUNT:METER_TARIFF] = account
@@ -222,7 +226,7 @@ def meter_row(
 
 
 def put_meter(buf: bytearray, offset: int, row: "Bytes", marks: int, relay: int) -> None:
-    """Put a METER payload: `row` has its METER_SIZE bytes, `relay` is the registry's after it."""
+    """Write a METER payload: `row` has METER_SIZE bytes, `relay` is the registry's new value."""
     at = offset + PAYLOAD
     buf[at : at + METER_SIZE] = row
     buf[at + METER_SIZE] = marks
@@ -230,7 +234,7 @@ def put_meter(buf: bytearray, offset: int, row: "Bytes", marks: int, relay: int)
 
 
 def meter_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """Marks and relay of a METER; the row before them is for the registry."""
+    """Return marks and relay of a METER; the registry reads the row before them."""
     at = offset + PAYLOAD + METER_SIZE
     return buf[at], buf[at + 1]
 
@@ -245,7 +249,7 @@ def put_reading(
     used_wh: int,
     registers_wh: "array[int]",
 ) -> None:
-    """Put a READING payload; `registers_wh` has eight values."""
+    """Write a READING payload; `registers_wh` has eight values."""
     at = offset + PAYLOAD
     pack_into("<IIHHI", buf, at, debit_fen, residue_e7, residue_e11, status, used_wh)
     for register in range(REGISTERS):
@@ -255,7 +259,7 @@ def put_reading(
 def reading_at(
     buf: bytearray, offset: int, registers_wh: "array[int]"
 ) -> "tuple[int, int, int, int]":
-    """Fill `registers_wh`; return debit_fen, residue_e7, residue_e11 and used_wh."""
+    """Fill `registers_wh` from a READING; return debit_fen, residue_e7, residue_e11, used_wh."""
     at = offset + PAYLOAD
     for register in range(REGISTERS):
         registers_wh[register] = u32_at(buf, at + 16 + 4 * register)
@@ -274,7 +278,7 @@ def put_top_up(
     key_version: int,
     header_mac: "Bytes",
 ) -> None:
-    """Put what a TOP_UP or REFUND has done; `put_top_up_result` puts what became of the account.
+    """Write the order of a TOP_UP or REFUND; `put_top_up_result` writes the rest.
 
     `uid` and `header_mac` have 8 bytes.
     """
@@ -296,7 +300,7 @@ def put_top_up_result(
     debt_week: int,
     debt_week_fen: int,
 ) -> None:
-    """Put what the account is after a TOP_UP or REFUND; `balance_fen` has a sign."""
+    """Write the account's money after a TOP_UP or REFUND; `balance_fen` has a sign."""
     at = offset + PAYLOAD
     pack_into("<Ii", buf, at + 8, credit_fen, balance_fen)
     pack_into("<H", buf, at + 26, debt_week)
@@ -305,9 +309,9 @@ def put_top_up_result(
 
 
 def top_up_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int, int, int]":
-    """Order, credit_fen, debit_fen, debt_fen, debt_week and debt_week_fen of a TOP_UP or REFUND.
+    """Return the account's money after a TOP_UP or REFUND.
 
-    All are those after it.
+    The values are order, credit_fen, debit_fen, debt_fen, debt_week and debt_week_fen.
     """
     at = offset + PAYLOAD
     order, _, credit_fen, balance_fen = unpack_from("<IIIi", buf, at)
@@ -317,12 +321,12 @@ def top_up_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int, int, in
 
 
 def repaid_at(buf: bytearray, offset: int) -> int:
-    """What of a TOP_UP went to a debt, fen."""
+    """Return the part of a TOP_UP that repaid debt, fen."""
     return u32_at(buf, offset + PAYLOAD + 28)
 
 
 def top_up_mac_at(buf: bytearray, offset: int) -> "memoryview":
-    """Header MAC of a TOP_UP or REFUND."""
+    """Return the header MAC of a TOP_UP or REFUND, 8 bytes."""
     at = offset + PAYLOAD + _TOP_UP_MAC
     return memoryview(buf)[at : at + HEADER_MAC_SIZE]
 
@@ -336,67 +340,67 @@ def put_relay(
     status: int,
     balance_fen: int,
 ) -> None:
-    """Put a RELAY payload."""
+    """Write a RELAY payload."""
     at = offset + PAYLOAD
     pack_into("<BBBBHi", buf, at, desired, stage, reason, 0, status, balance_fen)
 
 
 def relay_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """Desired and stage of a RELAY."""
+    """Return desired and stage of a RELAY."""
     return buf[offset + PAYLOAD], buf[offset + PAYLOAD + 1]
 
 
 def put_policy(
     buf: bytearray, offset: int, new: int, old: int, reason: int, balance_fen: int
 ) -> None:
-    """Put a POLICY payload."""
+    """Write a POLICY payload."""
     pack_into("<BBBBi", buf, offset + PAYLOAD, new, old, reason, 0, balance_fen)
 
 
 def policy_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """New and old state of a POLICY."""
+    """Return the new and the old state of a POLICY."""
     return buf[offset + PAYLOAD], buf[offset + PAYLOAD + 1]
 
 
 def put_rollover(
     buf: bytearray, offset: int, old_t2000: int, new_t2000: int, used_wh: int, debit_fen: int
 ) -> None:
-    """Put a ROLLOVER payload: the period that begins at `old_t2000` is closed."""
+    """Write a ROLLOVER payload: the period that began at `old_t2000` is closed."""
     pack_into("<IIII", buf, offset + PAYLOAD, old_t2000, new_t2000, used_wh, debit_fen)
 
 
 def rollover_at(buf: bytearray, offset: int) -> int:
-    """Beginning of the period that a ROLLOVER begins, in seconds since 2000."""
+    """Return the beginning of the period that a ROLLOVER begins, in s since 2000."""
     return u32_at(buf, offset + PAYLOAD + 4)
 
 
 def put_quota(
     buf: bytearray, offset: int, used_wh: int, period_t2000: int, quota: int, free: int
 ) -> None:
-    """Put a QUOTA payload: what the ledger's columns of these names hold from now on."""
+    """Write a QUOTA payload: the new values of the ledger's columns of these names."""
     pack_into("<IIII", buf, offset + PAYLOAD, used_wh, period_t2000, quota, free)
 
 
 def quota_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int]":
-    """used_wh, period, quota and free of a QUOTA."""
+    """Return used_wh, period, quota and free of a QUOTA."""
     at = offset + PAYLOAD
     return u32_at(buf, at), u32_at(buf, at + 4), u32_at(buf, at + 8), u32_at(buf, at + 12)
 
 
 def rollover_from(buf: bytearray, offset: int) -> int:
-    """Beginning of the period that a ROLLOVER ends, in seconds since 2000."""
+    """Return the beginning of the period that a ROLLOVER ends, in s since 2000."""
     return u32_at(buf, offset + PAYLOAD)
 
 
 def put_tariff(buf: bytearray, offset: int, number: int, name: bytes, size: int) -> None:
-    """Put a TARIFF payload; `name` is the first 8 bytes of the image's SHA-256."""
+    """Write a TARIFF payload; `name` is the first 8 bytes of the image's SHA-256."""
     at = offset + PAYLOAD
     pack_into("<BBH", buf, at, number, 0, size)
     buf[at + 4 : at + 12] = name
 
 
 def tariff_at(buf: bytearray, offset: int) -> "tuple[int, bytes]":
-    """Number of a TARIFF, and the name of its image."""
+    """Return the number of a TARIFF and the name of its image, 8 bytes."""
     at = offset + PAYLOAD
     return buf[at], bytes(buf[at + 4 : at + 12])
 
@@ -404,30 +408,30 @@ def tariff_at(buf: bytearray, offset: int) -> "tuple[int, bytes]":
 def put_start(
     buf: bytearray, offset: int, first_seq: int, lost: int, rotten: int, settings: int
 ) -> None:
-    """Put a START payload; the cause is not known."""
+    """Write a START payload, with cause 0: unknown."""
     pack_into("<BBHIII", buf, offset + PAYLOAD, 0, settings, 0, first_seq, lost, rotten)
 
 
 def put_fault(
     buf: bytearray, offset: int, reason: int, stopped: int, value: int, limit: int
 ) -> None:
-    """Put a FAULT payload; of `value` and `limit` the lower 32 bits."""
+    """Write a FAULT payload with the lower 32 bits of `value` and `limit`."""
     at = offset + PAYLOAD
     pack_into("<BBHII", buf, at, reason, stopped, 0, value & _U32, limit & _U32)
 
 
 def fault_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """Reason of a FAULT, and whether it has stopped the billing: 1 or 0."""
+    """Return the reason of a FAULT, and 1 if it has stopped the billing, else 0."""
     return buf[offset + PAYLOAD], buf[offset + PAYLOAD + 1]
 
 
 def put_correction(buf: bytearray, offset: int, fields: "tuple[int, ...]") -> None:
-    """Put a CORRECTION payload: all fields in order, but for the byte that is 0."""
+    """Write a CORRECTION payload: all fields in order, without the byte that is 0."""
     pack_into("<IIIIHBxIII", buf, offset + PAYLOAD, *fields)
 
 
 def correction_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """Credit and tier period after a CORRECTION; the READING behind it says the rest."""
+    """Return credit_fen and tier period after a CORRECTION; the READING behind has the rest."""
     return u32_at(buf, offset + PAYLOAD + 4), u32_at(buf, offset + PAYLOAD + 24)
 
 
@@ -441,7 +445,7 @@ def put_card(
     account: "Bytes",
     illegal: "array[int]",
 ) -> None:
-    """Put a CARD payload; `uid` has 8 bytes, `account` 6, `illegal` the two counts after it."""
+    """Write a CARD payload: `uid` has 8 bytes, `account` 6, `illegal` the two new counts."""
     at = offset + PAYLOAD
     pack_into("<III", buf, at, code, order, amount_fen)
     buf[at + 12 : at + 20] = uid
@@ -450,23 +454,23 @@ def put_card(
 
 
 def card_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """The counts after a CARD: of cards that are not genuine, and of those in a row."""
+    """Return the counts after a CARD: of cards that are not genuine, and of those in a row."""
     counts: tuple[int, int] = unpack_from("<HH", buf, offset + PAYLOAD + 28)
     return counts
 
 
 def put_line(buf: bytearray, offset: int, state: int, failures: int, ahead_s: int) -> None:
-    """Put a LINE payload; `ahead_s` has a sign."""
+    """Write a LINE payload; `ahead_s` has a sign."""
     pack_into("<BBHi", buf, offset + PAYLOAD, state, 0, failures, ahead_s)
 
 
 def put_clock(buf: bytearray, offset: int, old_t2000: int, new_t2000: int, source: int) -> None:
-    """Put a CLOCK payload; `source` is one of concentrator/timekeeper.py."""
+    """Write a CLOCK payload; `source` is one of concentrator/timekeeper.py."""
     pack_into("<IIB", buf, offset + PAYLOAD, old_t2000, new_t2000, source)
 
 
 def clock_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """Old and new t2000 of a CLOCK; 0: it was not known."""
+    """Return the old and the new t2000 of a CLOCK; 0: the time was unknown."""
     return u32_at(buf, offset + PAYLOAD), u32_at(buf, offset + PAYLOAD + 4)
 
 
@@ -480,13 +484,13 @@ def put_account(
     debt_fen: int,
     power_limit_w: int,
 ) -> None:
-    """Put an ACCOUNT payload."""
+    """Write an ACCOUNT payload."""
     at = offset + PAYLOAD
     pack_into("<BBHIII", buf, at, household, grade, multiplier, guard, debt_fen, power_limit_w)
 
 
 def account_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int, int, int]":
-    """Household, grade, multiplier, guard, debt_fen and power_limit_w of an ACCOUNT."""
+    """Return household, grade, multiplier, guard, debt_fen, power_limit_w of an ACCOUNT."""
     at = offset + PAYLOAD
     multiplier = buf[at + 2] | buf[at + 3] << 8
     debt_fen = u32_at(buf, at + 8)
@@ -496,9 +500,9 @@ def account_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int, int, i
 def put_freeze(
     buf: bytearray, offset: int, t2000: int, values_wh: "array[int]", count: int
 ) -> None:
-    """Put a FREEZE payload of `count` values: a total alone, or a total and the rates behind it.
+    """Write a FREEZE payload of `count` values: a total alone, or a total and its rates.
 
-    A total alone stands where the first rate does; one that a meter did not tell is 0.
+    A total alone is written in the place of the first rate. A missing value is 0.
     """
     at = offset + PAYLOAD
     pack_into("<II", buf, at, t2000, max(0, values_wh[0]) if count == 1 else 0)
@@ -507,24 +511,24 @@ def put_freeze(
 
 
 def freeze_at(buf: bytearray, offset: int) -> int:
-    """When the registers of a FREEZE were frozen, t2000."""
+    """Return the t2000 at which the registers of a FREEZE were frozen."""
     return u32_at(buf, offset + PAYLOAD)
 
 
 def put_plan(buf: bytearray, offset: int, tariff: int, from_t2000: int) -> None:
-    """Put a PLAN payload."""
+    """Write a PLAN payload."""
     pack_into("<II", buf, offset + PAYLOAD, tariff, from_t2000)
 
 
 def plan_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """Tariff and from t2000 of a PLAN."""
+    """Return the tariff of a PLAN and the t2000 from which it counts."""
     return buf[offset + PAYLOAD], u32_at(buf, offset + PAYLOAD + 4)
 
 
 def put_item(
     buf: bytearray, offset: int, identifier: int, values: "array[int]", count: int
 ) -> None:
-    """Put an ITEM payload of `count` values."""
+    """Write an ITEM payload of `count` values."""
     at = offset + PAYLOAD
     pack_into("<IB", buf, at, identifier, count)
     for place in range(count):
@@ -532,28 +536,28 @@ def put_item(
 
 
 def put_event(buf: bytearray, offset: int, what: int, state: int) -> None:
-    """Put an EVENT payload."""
+    """Write an EVENT payload."""
     pack_into("<BB", buf, offset + PAYLOAD, what, state)
 
 
 def event_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """What an EVENT is about, and its state."""
+    """Return `what` and `state` of an EVENT."""
     return buf[offset + PAYLOAD], buf[offset + PAYLOAD + 1]
 
 
 def put_standing(buf: bytearray, offset: int, fields: "tuple[Any, ...]") -> None:
-    """Put a STANDING payload: `fields` in the order above, without the 0 at its end."""
+    """Write a STANDING payload: `fields` in the order above, without the 0 at its end."""
     pack_into(_STANDING, buf, offset + PAYLOAD, *fields, 0)
 
 
 def standing_at(buf: bytearray, offset: int) -> "tuple[Any, ...]":
-    """The fields of a STANDING, as `put_standing` takes them, and a 0."""
+    """Return the fields of a STANDING in the order of `put_standing`, and a 0."""
     fields: tuple[Any, ...] = unpack_from(_STANDING, buf, offset + PAYLOAD)
     return fields
 
 
 def set_source(buf: bytearray, offset: int, source: int) -> None:
-    """Say in a STANDING where it comes from."""
+    """Set the source of a STANDING."""
     buf[offset + PAYLOAD + _STANDING_SOURCE] = source
 
 
@@ -564,7 +568,7 @@ def put_standing_registers(
     read_t2000: int,
     power_limit_w: int,
 ) -> None:
-    """Put a STANDING_REGISTERS payload; `registers_wh` has eight values."""
+    """Write a STANDING_REGISTERS payload; `registers_wh` has eight values."""
     at = offset + PAYLOAD
     for register in range(REGISTERS):
         pack_into("<I", buf, at + 4 * register, registers_wh[register])
@@ -574,7 +578,7 @@ def put_standing_registers(
 def standing_registers_at(
     buf: bytearray, offset: int, registers_wh: "array[int]"
 ) -> "tuple[int, int]":
-    """Fill `registers_wh`; return when a STANDING_REGISTERS says they were read, and a power."""
+    """Fill `registers_wh` from a STANDING_REGISTERS; return read_t2000 and power_limit_w."""
     at = offset + PAYLOAD
     for register in range(REGISTERS):
         registers_wh[register] = u32_at(buf, at + 4 * register)

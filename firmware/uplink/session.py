@@ -1,4 +1,4 @@
-"""One concentrator's conversation with its head-end: what is durable here becomes known there.
+"""Bring the durable records of one concentrator to its head-end.
 
     device                              head-end
     HELLO first_seq 4, next_seq 4   ->
@@ -6,18 +6,22 @@
     BATCH                           ->
                                     <-  ACK acked_seq 4      after its database commit
 
-`acked_seq` is cumulative: all records up to it are in the database, and only such may be deleted
-here. One message is on its way at a time. It is repeated, byte for byte, after a timeout that
-doubles; when that does not help the session steps back, for longer each time, and greets anew.
+`acked_seq` is cumulative: all records up to it are in the database, and only these may be deleted
+here. One message is under way at a time. It is repeated, byte for byte, after a timeout that
+doubles. After several repeats without an answer the session waits, longer each time, and sends a
+new HELLO.
 
-Every new message has a higher number than any before it, and an answer counts only with the
-number of the message on its way. A head-end that knows a higher number (we were restarted)
-answers the HELLO with that number; the session continues from there and greets again.
+Every new message has a higher number than all before it, and an answer counts only with the number
+of the message under way. After a restart the head-end may know a higher number. It answers the
+HELLO with that number, and the session continues from there with another HELLO.
 
-The session is sans-IO: `feed` bytes, `poll` time, send `tx[:tx_size]` and say `sent`. The
-adapter may take as long as it likes to hand `tx` over; it stays as it is until `sent`. It runs on
-a stream of bytes, TCP or serial. On TCP call `reset` when a connection stands, and make a new
-one when `stale`. Polling with nothing to send, and feeding, allocate nothing.
+The session is sans-IO: the adapter calls `feed` with bytes and `poll` with the time, sends
+`tx[:tx_size]` and calls `sent`. `tx` does not change until `sent`, however long that takes. The
+session runs on a byte stream, TCP or serial. On TCP the adapter calls `reset` after each new
+connection, and makes a new connection when `stale` is true. Polling with nothing to send, and
+feeding, allocate nothing.
+
+Spec: docs/SPEC.md, "Uplink".
 """
 
 from struct import pack_into
@@ -32,10 +36,10 @@ from uplink.record import u32_at
 
 # Outcomes of `poll`.
 IDLE = const(0)  # the head-end has everything that is durable
-BUSY = const(1)  # something is on its way, or being gathered
+BUSY = const(1)  # a message is under way, or records are being gathered
 ACKED = const(2)  # acked_seq has changed
-AWAY = const(3)  # no answer: waiting before the next attempt
-AHEAD = const(4)  # the head-end has records this journal never wrote: nothing is sent or deleted
+AWAY = const(3)  # the head-end does not answer: the session waits before the next attempt
+AHEAD = const(4)  # the head-end has records that this journal lacks: none is sent or deleted
 
 # States.
 GREET = const(0)
@@ -64,34 +68,36 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Source(Protocol):
-        """The journal, as far as the session needs it."""
+        """The interface of the journal that the session needs."""
 
         @property
         def first_seq(self) -> int:
-            """Oldest record kept."""
+            """The number of the oldest record that is kept."""
 
         @property
         def durable_seq(self) -> int:
-            """Newest record that would survive a power cut; first_seq - 1: none."""
+            """The number of the newest durable record; first_seq - 1: there is none."""
 
-        # The number behind the group that `group_into` gave last.
+        # The number behind the group that `group_into` copied last.
         group_end: int
 
         def group_into(self, seq: int, buf: bytearray, start: int, limit: int) -> int:
             """Copy the group with `seq` to `start` of `buf`; return its size, 0: it has no room.
 
-            What cannot be read any more is a gap; less than 0: the flash does not answer now.
+            Records that cannot be read any more become a gap. Below 0: the flash does not answer
+            now.
             """
 
 
 class Session:
     """Brings the records of `source` to the head-end.
 
-    acked_seq     all records up to here are in the head-end's database
-    known_seq     the same as the head-end last said it, even if the journal ends before it
-    stale         repeated messages went unanswered: the connection may be dead
-    refused       answers with a wrong MAC, version or concentrator, or malformed
-    late          genuine answers to something else than the message on its way
+    acked_seq     all records up to this number are in the head-end's database
+    known_seq     the last acked_seq of the head-end, even if it is beyond the journal
+    stale         true after repeated messages without an answer: the connection may be dead
+    refused       the count of answers that were malformed or had a wrong MAC, version or number
+                  of the concentrator
+    late          the count of genuine answers to other messages than the one under way
     """
 
     def __init__(
@@ -102,14 +108,15 @@ class Session:
         first_number: int = 1,
         body_size: int = _LONG_BODY_SIZE,
     ) -> None:
-        """`first_number`: random below 2**29 where the board has a source of randomness."""
+        """Make a session whose first message has `first_number`, random below 2**29."""
         if body_size < _BODY_SHORTEST:
             raise ValueError("a body without room for a group")
         self.acked_seq = source.first_seq - 1
         self.known_seq = 0
         self.state = GREET
         self.stale = False
-        # A group fits whatever has to be escaped; of several some are left for the next batch.
+        # One group fits even if all its bytes have to be escaped; of several, some may be left for
+        # the next batch.
         escaped_size = 2 * (GROUP_LIMIT + envelope.OVERHEAD + _FRAMING_SIZE)
         self.tx = bytearray(max(body_size + body_size // 4, escaped_size))
         self.tx_size = 0
@@ -120,7 +127,7 @@ class Session:
         self._receiver = LinkReceiver(_ANSWER_SIZE)
         self._envelope = Envelope(key, concentrator)
         self._body = bytearray(body_size)
-        self._batch_seq = 0  # first number of the batch on its way
+        self._batch_seq = 0  # first number of the batch under way
         self._frame_size = 0
         self._tries = 0
         self._since_ticks = 0
@@ -129,29 +136,29 @@ class Session:
         self._ahead = False
 
     def reset(self) -> None:
-        """A new connection stands: forget what was on its way on the old one, and greet."""
+        """Begin with a HELLO on a new connection; forget the message under way on the old one."""
         self._receiver.reset()
         self.tx_size = 0
         self.stale = False
         self._greet()
 
     def start_now(self) -> None:
-        """Somebody stands there and waits: try again at once."""
+        """End the wait before the next attempt, because the button was pressed."""
         if self.state == BACK_OFF:
             self._back_off_ms = _FIRST_BACK_OFF_MS
             self._greet()
 
     def feed(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
-        """Take `size` received bytes."""
+        """Process `size` received bytes."""
         self._receiver.feed(buf, size)
 
     def sent(self, now_ticks: int) -> None:
-        """`tx` has been handed over; from now on an answer is waited for."""
+        """Note that `tx` has been sent; the time for the answer begins now."""
         self.tx_size = 0
         self._since_ticks = now_ticks
 
     def poll(self, now_ticks: int) -> int:
-        """Advance; return IDLE, BUSY, ACKED, AWAY or AHEAD."""
+        """Continue; return IDLE, BUSY, ACKED, AWAY or AHEAD."""
         receiver = self._receiver
         if receiver.held:
             acked_seq = self.acked_seq
@@ -192,7 +199,7 @@ class Session:
         self._since_ticks = now_ticks
 
     def _receive(self, now_ticks: int) -> None:
-        """Judge the frame the receiver holds."""
+        """Judge the frame that the receiver holds."""
         receiver = self._receiver
         kind = receiver.kind
         body = receiver.body
@@ -211,7 +218,7 @@ class Session:
         self._on_acked(u32_at(body, envelope.PAYLOAD), now_ticks)
 
     def _on_acked(self, acked_seq: int, now_ticks: int) -> None:
-        """The head-end has all up to `acked_seq`: go on behind it, or find out why not."""
+        """Continue after `acked_seq`, or wait if the head-end is ahead or takes nothing."""
         source = self._source
         self.known_seq = acked_seq
         self._ahead = acked_seq > source.durable_seq
@@ -222,7 +229,8 @@ class Session:
             return
         self.acked_seq = acked_seq
         if acked_seq + 1 < source.first_seq:
-            # It lost what is no longer kept here: the next HELLO tells it where we begin.
+            # The head-end lacks records that are no longer kept here. The next HELLO tells it the
+            # first record that is.
             self._greet()
             return
         self._tries = 0
@@ -231,7 +239,7 @@ class Session:
         self.state = READY
 
     def _gather(self, now_ticks: int) -> int:
-        """Give records a moment to come together, then send them."""
+        """Wait a moment for more records, then send them; return BUSY."""
         if self._source.durable_seq - self.acked_seq < _GATHER_COUNT:
             if not self._gathering:
                 self._gathering = True
@@ -250,9 +258,9 @@ class Session:
         self.state = GREETED
 
     def _send_batch(self) -> bool:
-        """Send the groups that follow `acked_seq`; false: the flash does not answer.
+        """Send the groups after `acked_seq`; return false if the flash does not answer.
 
-        Fewer of them where the escapes make them too long.
+        If escapes make the frame too long, fewer groups are sent.
         """
         source = self._source
         body = self._body
@@ -277,7 +285,7 @@ class Session:
             end = last_at
 
     def _send(self, kind: int, payload_size: int) -> bool:
-        """Seal and frame the payload in the body under the next number; false: no room."""
+        """Seal and frame the payload with the next number; return false without room."""
         number = self._number + 1
         size = self._envelope.seal(kind, number, self._body, payload_size)
         self._frame_size = encode_into(self.tx, kind, number & 0xFF, self._body, size)
