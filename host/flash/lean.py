@@ -10,6 +10,8 @@ import ast
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from host.words import _
+
 # The whole numbers that the modules of the firmware define, by module and then by name.
 Numbers = Mapping[str, Mapping[str, int]]
 
@@ -124,7 +126,11 @@ def _put_in_place(lines: list[bytes], numbers: Numbers, module: str) -> None:
     for use in sorted(uses.found, key=lambda use: -use.col_offset):
         line, begin, end = lines[use.lineno - 1], use.col_offset, use.end_col_offset
         if line[begin:end] != ast.unparse(use).encode() or use.end_lineno != use.lineno:
-            raise LeanError(f"{module}, line {use.lineno}: {ast.unparse(use)} is not in one piece")
+            raise LeanError(
+                _("{module}, line {line}: {name} is not in one piece").format(
+                    module=module, line=use.lineno, name=ast.unparse(use)
+                )
+            )
         number = known.value(use)
         shown = str(number) if number is not None and number >= 0 else f"({number})"
         lines[use.lineno - 1] = line[:begin] + shown.encode() + line[end:]
@@ -139,7 +145,11 @@ def _spare_import(
         name = one.asname or one.name
         left = uses.others.get(name, 0)
         if name in known.numbers and left:
-            raise LeanError(f"line {node.lineno}: {name} has more than one meaning")
+            raise LeanError(
+                _("line {line}: {name} has more than one meaning").format(
+                    line=node.lineno, name=name
+                )
+            )
         if name not in known.numbers and (left or name not in uses.modules):
             kept.append(one)
     if len(kept) < len(node.names):
