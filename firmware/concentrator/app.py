@@ -23,7 +23,7 @@ from concentrator.console.console import Console
 from concentrator.lamps import Lamps
 from concentrator.line.poller import Poller
 from concentrator.login import Login
-from concentrator.settings import LOST, Settings
+from concentrator.settings import LOST, STORAGE_TROUBLE, Settings
 from concentrator.storage.checkpoint import Checkpoint
 from concentrator.storage.journal import Journal
 from concentrator.storage.keeper import Keeper
@@ -313,20 +313,22 @@ class App:
             self._note_move(_OWN_READER)
         return _CARD_MS if carrier.present else _NO_CARD_MS
 
-    def restored(self) -> bool:
-        """Go on behind the head-end's records, after what it knows was taken over; false: cannot.
+    def restored(self) -> str:
+        """Go on behind the head-end's records, after what it knows was taken over.
 
-        From then on cards are taken again.
+        Return why that cannot be now, or "": from then on cards are taken again.
         """
-        if not self.journal.sync():
-            return False
         session = self.uplink.session
+        if session is not None and session.known_seq < 0:
+            return "the head-end has not answered since the start: when it does, try again"
+        if not self.journal.sync():
+            return STORAGE_TROUBLE
         if session is not None:
             self.journal.continue_at(session.known_seq + 1)
         if not self.books.set_behind(False):
-            return False
+            return STORAGE_TROUBLE
         self.configure()
-        return True
+        return ""
 
     def counters(self) -> "list[tuple[str, int]]":
         """What happened since the start, by name."""

@@ -44,7 +44,6 @@ class Uplink:
         self._chunk = bytearray(_CHUNK_SIZE)
         self._sent = 0  # bytes of the message on its way
         self._taken_ticks = 0
-        self._acked_seq = 0
 
     def configure(self, key: bytes, number: int, first_number: int) -> None:
         """Begin a session of the concentrator `number`; without a key or a number there is none.
@@ -55,7 +54,6 @@ class Uplink:
         if key and number and self._channel is not None:
             self.session = Session(self._books.journal, key, number, first_number, _BODY_SIZE)
             self._connection = 0
-            self._acked_seq = self.session.acked_seq
 
     @property
     def acked_seq(self) -> int:
@@ -98,14 +96,14 @@ class Uplink:
             self._send(session, channel, now_ticks)
         if outcome != dialect.BUSY:
             self._move()
-        if session.acked_seq < min(self._acked_seq, self._books.journal.first_seq):
-            # It knew more before, as after a backup came back, and cannot have it from here.
-            self._books.telling = self._books.registry.count
-        self._acked_seq = session.acked_seq
-        if self._books.telling and self._books.tell_next():
-            return 0
+        books = self._books
         if outcome == dialect.AHEAD:
-            self._books.set_behind(True)
+            books.set_behind(True)
+        elif session.wanted and not books.telling and session.acked_seq >= books.told_seq:
+            # It lacks records that it cannot have from here, as after a backup came back.
+            books.telling = books.registry.count + 1
+        if books.telling and books.tell_next():
+            return 0
         if outcome == dialect.ACKED:
             return 0
         if outcome == dialect.BUSY:

@@ -33,7 +33,7 @@ are 0. `seq` starts at 1, grows by 1 and is never reused. The payloads by kind a
     STANDING  order 4, header MAC 8, credit_fen 4, debit_fen 4, residue_e7 4, residue_e11 2,
               household 1, grade 1, multiplier 2, marks 1, source 1, debt_fen 4, debt_week_fen 4,
               since t2000 4, state 1, relay 1, tariff 1, 0
-    STANDING_REGISTERS    registers_wh 8 x 4, read t2000 4, power_limit_w 4
+    STANDING_REGISTERS    registers_wh 8 x 4, read t2000 4, power_limit_w 4, debt week 2
     EVENT     what 1, state 1, 0 0, value 4
     QUOTA     used_wh 4, period 4, quota 4, free 4
 
@@ -125,8 +125,10 @@ LINE_SILENT = const(1)
 LINE_ANSWERS = const(2)
 LINE_CLOCK = const(3)  # its clock is wrong and cannot be set by broadcast
 
-# EVENT.what: the head-end has more records than the books (state 1), or no longer (state 0)
+# EVENT.what: the head-end has more records than the books (state 1), or no longer (state 0); the
+# standing of every account was written for the head-end
 EVENT_BEHIND = const(3)
+EVENT_TOLD = const(4)
 NO_INDEX = const(0xFFFF)  # the record belongs to no account
 _TOP_UP_MAC = const(36)
 _STANDING = "<I8sIIIHBBHBBIIIBBBB"
@@ -567,19 +569,21 @@ def put_standing_registers(
     registers_wh: "array[int]",
     read_t2000: int,
     power_limit_w: int,
+    debt_week: int,
 ) -> None:
     """Write a STANDING_REGISTERS payload; `registers_wh` has eight values."""
     at = offset + PAYLOAD
     for register in range(REGISTERS):
         pack_into("<I", buf, at + 4 * register, registers_wh[register])
-    pack_into("<II", buf, at + _STANDING_READ, read_t2000, power_limit_w)
+    pack_into("<IIH", buf, at + _STANDING_READ, read_t2000, power_limit_w, debt_week)
 
 
 def standing_registers_at(
     buf: bytearray, offset: int, registers_wh: "array[int]"
-) -> "tuple[int, int]":
-    """Fill `registers_wh` from a STANDING_REGISTERS; return read_t2000 and power_limit_w."""
+) -> "tuple[int, int, int]":
+    """Fill `registers_wh` from a STANDING_REGISTERS; return read_t2000, power_limit_w, week."""
     at = offset + PAYLOAD
     for register in range(REGISTERS):
         registers_wh[register] = u32_at(buf, at + 4 * register)
-    return u32_at(buf, at + _STANDING_READ), u32_at(buf, at + _STANDING_READ + 4)
+    fields: tuple[int, int, int] = unpack_from("<IIH", buf, at + _STANDING_READ)
+    return fields

@@ -2,9 +2,9 @@
 
     device                              head-end
     HELLO first_seq 4, next_seq 4   ->
-                                    <-  WELCOME acked_seq 4
+                                    <-  WELCOME acked_seq 4, wants 1
     BATCH                           ->
-                                    <-  ACK acked_seq 4      after its database commit
+                                    <-  ACK acked_seq 4, wants 1      after its database commit
 
 `acked_seq` is cumulative: all records up to it are in the database, and only these may be deleted
 here. One message is under way at a time. It is repeated, byte for byte, after a timeout that
@@ -60,6 +60,7 @@ _GATHER_COUNT = const(16)
 _ANSWER_SIZE = const(64)
 _TICKS_MASK = const(0x1FFFFFFF)
 _SEQ_SIZE = const(4)
+_ANSWERED_SIZE = const(5)  # acked_seq, wants
 _FRAMING_SIZE = const(6)
 
 
@@ -93,7 +94,9 @@ class Session:
     """Brings the records of `source` to the head-end.
 
     acked_seq     all records up to this number are in the head-end's database
-    known_seq     the last acked_seq of the head-end, even if it is beyond the journal
+    known_seq     the last acked_seq of the head-end, even if it is beyond the journal;
+                  -1 before the first answer
+    wanted        true if the last answer asked for the standing of every account
     stale         true after repeated messages without an answer: the connection may be dead
     refused       the count of answers that were malformed or had a wrong MAC, version or number
                   of the concentrator
@@ -112,7 +115,8 @@ class Session:
         if body_size < _BODY_SHORTEST:
             raise ValueError("a body without room for a group")
         self.acked_seq = source.first_seq - 1
-        self.known_seq = 0
+        self.known_seq = -1
+        self.wanted = False
         self.state = GREET
         self.stale = False
         # One group fits even if all its bytes have to be escaped; of several, some may be left for
@@ -203,7 +207,7 @@ class Session:
         receiver = self._receiver
         kind = receiver.kind
         body = receiver.body
-        if self._envelope.open(kind, body, receiver.body_size) != _SEQ_SIZE:
+        if self._envelope.open(kind, body, receiver.body_size) != _ANSWERED_SIZE:
             self.refused += 1
             return
         number = number_at(body)
@@ -215,6 +219,7 @@ class Session:
         elif kind != ACK or self.state != SENT or number != self._number:
             self.late += 1
             return
+        self.wanted = body[envelope.PAYLOAD + _SEQ_SIZE] != 0
         self._on_acked(u32_at(body, envelope.PAYLOAD), now_ticks)
 
     def _on_acked(self, acked_seq: int, now_ticks: int) -> None:

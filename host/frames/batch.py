@@ -4,8 +4,8 @@
 
     HELLO    first_seq 4, next_seq 4
     BATCH    groups of packed records, see host/frames/packing.py
-    WELCOME  acked_seq 4
-    ACK      acked_seq 4
+    WELCOME  acked_seq 4, wants 1
+    ACK      acked_seq 4, wants 1
 
 MAC = HMAC-SHA256(key, "dianka/uplink/1" 00 kind | everything before the MAC), first 8 bytes.
 """
@@ -34,7 +34,7 @@ _ENVELOPE = c.Struct(
     "payload" / c.GreedyBytes,
 )
 _HELLO = c.Struct("first_seq" / c.Int32ul, "next_seq" / c.Int32ul, c.Terminated)
-_ACK = c.Struct("acked_seq" / c.Int32ul, c.Terminated)
+_ACK = c.Struct("acked_seq" / c.Int32ul, "wants" / c.Int8ul, c.Terminated)
 
 
 class UplinkError(ValueError):
@@ -60,6 +60,14 @@ class Hello:
 
     first_seq: int
     next_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """All records up to `acked_seq` are committed; `wants`: the standing of every account."""
+
+    acked_seq: int
+    wants: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +127,15 @@ def build_hello(first_seq: int, next_seq: int) -> bytes:
     return bytes(_HELLO.build({"first_seq": first_seq, "next_seq": next_seq}))
 
 
-def parse_ack(payload: bytes) -> int:
-    """Parse the payload of WELCOME or ACK: the newest sequence number committed."""
-    return int(_parse(_ACK, payload, "ACK").acked_seq)
+def parse_ack(payload: bytes) -> Ack:
+    """Parse the payload of WELCOME or ACK."""
+    parsed = _parse(_ACK, payload, "ACK")
+    return Ack(parsed.acked_seq, bool(parsed.wants))
 
 
-def build_ack(acked_seq: int) -> bytes:
+def build_ack(acked_seq: int, wants: bool = False) -> bytes:
     """Build the payload of WELCOME or ACK."""
-    return bytes(_ACK.build({"acked_seq": acked_seq}))
+    return bytes(_ACK.build({"acked_seq": acked_seq, "wants": int(wants)}))
 
 
 def parse_batch(payload: bytes) -> Batch:

@@ -241,6 +241,7 @@ _PAYLOADS: dict[int, Any] = {
         "registers_wh" / c.Array(8, c.Int32ul),
         "read_t2000" / c.Int32ul,
         "power_limit_w" / c.Default(c.Int32ul, 0),
+        "debt_week" / c.Default(c.Int16ul, 0),
     ),
     RecordKind.EVENT: c.Struct(
         "what" / c.Int8ul, "state" / c.Int8ul, c.Padding(2), "value" / c.Int32sl

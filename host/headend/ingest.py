@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from host.frames import batch, link
-from host.frames.batch import Envelope, UplinkError
+from host.frames.batch import Ack, Envelope, UplinkError
 from host.frames.link import Frame, Kind
 from host.frames.record import RecordError
 from host.headend.store import Conflict, Replayed, Store
@@ -52,14 +52,14 @@ class Ingest:
             raise UplinkError("unknown_concentrator", f"no key for concentrator {concentrator}")
         envelope = batch.open_body(frame.kind, frame.body, key)
         if frame.kind == Kind.HELLO:
-            kind, number, acked_seq = self._hello(envelope)
+            kind, number, ack = self._hello(envelope)
         else:
-            kind, number, acked_seq = self._batch(envelope)
-        payload = batch.build_ack(acked_seq)
+            kind, number, ack = self._batch(envelope)
+        payload = batch.build_ack(ack.acked_seq, ack.wants)
         body = batch.seal_body(kind, concentrator, number, payload, key)
         return link.build(kind, frame.seq, body)
 
-    def _hello(self, envelope: Envelope) -> tuple[Kind, int, int]:
+    def _hello(self, envelope: Envelope) -> tuple[Kind, int, Ack]:
         hello = batch.parse_hello(envelope.payload)
         name = envelope.concentrator
         greeting = self._store.greet(name, envelope.number, hello)
@@ -92,9 +92,9 @@ class Ingest:
                 hello.next_seq - 1,
                 greeting.acked_seq,
             )
-        return Kind.WELCOME, greeting.number, greeting.acked_seq
+        return Kind.WELCOME, greeting.number, Ack(greeting.acked_seq, greeting.wants)
 
-    def _batch(self, envelope: Envelope) -> tuple[Kind, int, int]:
+    def _batch(self, envelope: Envelope) -> tuple[Kind, int, Ack]:
         parsed = batch.parse_batch(envelope.payload)
         outcome = self._store.ingest(envelope.concentrator, envelope.number, parsed)
         self.counters["batches"] += 1
@@ -120,4 +120,4 @@ class Ingest:
                 outcome.stored,
                 outcome.duplicates,
             )
-        return Kind.ACK, envelope.number, outcome.acked_seq
+        return Kind.ACK, envelope.number, Ack(outcome.acked_seq, outcome.wants)

@@ -19,10 +19,10 @@ _STATUS_UNKNOWN = 0xFFFF
 _STATUS_RELAY_OPEN = 0x10  # status word 3, bit 4
 _STAGE_CONFIRMED = 2
 _DESIRED_OPEN = 0x10  # what is wanted, in METER.relay
-_WEEK_S = 7 * DAY_S
 _MARK_START, _MARK_UNTOLD = 1, 2  # of METER
 _MARK_GUARD, _MARK_STOPPED = 1, 2  # of STANDING
 _SOURCE_NEW = 2  # of STANDING: somebody said that the account never bought anything
+_SOURCE_HERE = 3  # the concentrator was asked for it
 _UNTOLD_MAC = "FF" * 8
 # Of an account and of a STANDING alike.
 STANDING_COLUMNS = (
@@ -302,7 +302,10 @@ class Posting:
         """The whole of an account, told to its concentrator or by it."""
         account = self._account(record)
         fields = dict(record.fields)
-        if account is not None:
+        told = fields["order"] or fields["header_mac"] != _UNTOLD_MAC
+        if account is not None and not told and fields["source"] == _SOURCE_HERE:
+            account["untold"] = 1  # nothing that stands here is known there
+        elif account is not None:
             for name in ("credit_fen", "debit_fen"):
                 fields[name] = unwrapped_fen(fields[name], account[name])
             self._compare_standing(record, fields, account)
@@ -310,15 +313,14 @@ class Posting:
             account["policy"], account["relay_wanted"] = fields["state"], fields["relay"]
             account["guard"] = int(bool(fields["marks"] & _MARK_GUARD))
             account["stopped"] = int(bool(fields["marks"] & _MARK_STOPPED))
-            account["debt_week"] = record.t2000 // _WEEK_S
-            account["untold"] = int(not fields["order"] and fields["header_mac"] == _UNTOLD_MAC)
+            account["untold"] = int(not told)
             if fields["tariff"]:
                 self._meters[record.index]["tariff"] = fields["tariff"]
-        told = ("source", "order", "header_mac", "credit_fen", "debit_fen")
+        kept = ("source", "order", "header_mac", "credit_fen", "debit_fen")
         self._add(
             schema.standings,
             record,
-            **{name: fields[name] for name in told},
+            **{name: fields[name] for name in kept},
             t2000=record.t2000,
             account=_name(account),
         )
@@ -356,11 +358,12 @@ class Posting:
             )
 
     def _standing_registers(self, record: Record) -> None:
-        account = self._account(record)
+        account = self._books(record)
         if account is not None:
             account["registers_wh"] = _trimmed(record.fields["registers_wh"])
             account["read_t2000"] = record.fields["read_t2000"]
             account["power_limit_w"] = record.fields["power_limit_w"]
+            account["debt_week"] = record.fields["debt_week"]
 
     def _plan(self, record: Record) -> None:
         """Another tariff, from now on or planned: kept where people look."""

@@ -9,13 +9,11 @@ from host.frames.record import RecordKind, build_payload
 from host.headend import schema
 from host.headend.posting import STANDING_COLUMNS
 from host.headend.store import Store
-from host.units import DAY_S
 
-_WEEK_S = 7 * DAY_S
 _NO_MAC = "00" * 8
 _REGISTERS = 8
 # Of each payload what `account restore` takes, one behind the other.
-_SIZES = {RecordKind.STANDING: 48, RecordKind.STANDING_REGISTERS: 40, RecordKind.QUOTA: 16}
+_SIZES = {RecordKind.STANDING: 48, RecordKind.STANDING_REGISTERS: 42, RecordKind.QUOTA: 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,6 @@ class Standing:
     meter: str
     tariff: int
     line: int
-    debt_week: int
     fields: dict[RecordKind, dict[str, Any]]
 
     @property
@@ -37,16 +34,14 @@ class Standing:
         """Its newest order."""
         return int(self.fields[RecordKind.STANDING]["order"])
 
-    def told(self, t2000: int, meter: str) -> str:
-        """What `account restore` takes, for an account that now has `meter`, at this time.
+    def told(self, meter: str) -> str:
+        """What `account restore` takes, for an account that now has `meter`.
 
-        Another meter's registers are begun anew; a week that has passed has no repayments.
+        Another meter's registers are begun anew.
         """
         fields = {kind: dict(of_kind) for kind, of_kind in self.fields.items()}
         for name in ("credit_fen", "debit_fen"):
             fields[RecordKind.STANDING][name] %= 1 << 32
-        if self.debt_week != t2000 // _WEEK_S:
-            fields[RecordKind.STANDING]["debt_week_fen"] = 0
         if meter != self.meter:
             anew = {"registers_wh": [0] * _REGISTERS, "read_t2000": 0}
             fields[RecordKind.STANDING_REGISTERS].update(anew)
@@ -84,13 +79,13 @@ def _standing(row: dict[str, Any]) -> Standing:
         meter=row["meter"],
         tariff=row["tariff"],
         line=row["line"],
-        debt_week=row["debt_week"],
         fields={
             RecordKind.STANDING: fields,
             RecordKind.STANDING_REGISTERS: {
                 "registers_wh": registers_wh,
                 "read_t2000": row["read_t2000"],
                 "power_limit_w": row["power_limit_w"],
+                "debt_week": row["debt_week"],
             },
             RecordKind.QUOTA: counted,
         },

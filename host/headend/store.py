@@ -11,14 +11,16 @@ import sqlalchemy as sa
 
 from host.frames.batch import Batch, Hello
 from host.frames.card import AMOUNT_LIMIT_FEN
-from host.frames.packing import Gap
-from host.frames.record import Record
+from host.frames.packing import Gap, Reason
+from host.frames.record import Record, RecordKind
 from host.headend import schema
 from host.headend.posting import Posting
 from host.units import yuan
 from host.words import _
 
 BUSY_TIMEOUT_S = 10
+_STANDINGS_TOLD = 4  # EVENT.what
+_ALL_MATTERS = Reason.OTHERS | Reason.UNREADABLE
 
 
 class StoreError(ValueError):
@@ -68,6 +70,7 @@ class Greeting:
     number: int
     lost: int = 0  # records the device can no longer give, newly noticed
     behind: bool = False  # the device's journal ends before what is stored here
+    wants: bool = False  # the standing of every account, for records that are missing here
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Ingested:
     duplicates: int
     let_go: int = 0  # numbers the device told to be gaps, newly noticed
     gap: bool = False
+    wants: bool = False  # as in Greeting
 
 
 class Store:
@@ -134,7 +138,7 @@ class Store:
     def greet(self, concentrator: int, number: int, hello: Hello) -> Greeting:
         """Take note of what a concentrator keeps; records it no longer has become a gap."""
         with self._writer.begin() as connection:
-            acked_seq, last_number = _position(connection, concentrator)
+            acked_seq, last_number, wanted_seq = _position(connection, concentrator)
             if number < last_number:
                 return Greeting(acked_seq, last_number)
             lost = max(0, hello.first_seq - 1 - acked_seq)
@@ -143,19 +147,20 @@ class Store:
                 last_seq = hello.first_seq - 1
                 gap |= {"last_seq": last_seq, "reasons": 0}
                 connection.execute(sa.insert(schema.gaps), gap)
-                acked_seq = last_seq
-            _set_position(connection, concentrator, acked_seq, number)
-        return Greeting(acked_seq, number, lost, hello.next_seq <= acked_seq)
+                acked_seq = wanted_seq = last_seq
+            _set_position(connection, concentrator, acked_seq, number, wanted_seq)
+        behind = hello.next_seq <= acked_seq
+        return Greeting(acked_seq, number, lost, behind, wants=wanted_seq > 0)
 
     def ingest(self, concentrator: int, number: int, batch: Batch) -> Ingested:
         """Store what is new of `batch`, all or nothing; on return it is committed."""
         with self._writer.begin() as connection:
-            acked_seq, last_number = _position(connection, concentrator)
+            acked_seq, last_number, wanted_seq = _position(connection, concentrator)
             if number < last_number:
                 raise Replayed(f"message {number} after {last_number}")
             if batch.first_seq > acked_seq + 1:
-                _set_position(connection, concentrator, acked_seq, number)
-                return Ingested(acked_seq, 0, 0, gap=True)
+                _set_position(connection, concentrator, acked_seq, number, wanted_seq)
+                return Ingested(acked_seq, 0, 0, gap=True, wants=wanted_seq > 0)
             known = [record for record in batch.records if record.seq <= acked_seq]
             fresh = batch.records[len(known) :]
             _compare(connection, concentrator, known)
@@ -164,9 +169,10 @@ class Store:
                 posting.apply()
                 posting.write()
             let_go = _note_gaps(connection, concentrator, batch.gaps, acked_seq + 1)
+            wanted_seq = _wanted_seq(wanted_seq, batch, acked_seq)
             acked_seq = max(acked_seq, batch.next_seq - 1)
-            _set_position(connection, concentrator, acked_seq, number)
-        return Ingested(acked_seq, len(fresh), len(known), let_go)
+            _set_position(connection, concentrator, acked_seq, number, wanted_seq)
+        return Ingested(acked_seq, len(fresh), len(known), let_go, wants=wanted_seq > 0)
 
     def sell(self, account: str, amount_fen: int) -> int:
         """Note a sale and return its order number: 1, 2, 3.. for each account."""
@@ -343,26 +349,40 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _position(connection: sa.Connection, concentrator: int) -> tuple[int, int]:
-    """(acked_seq, last_number) of a concentrator, (0, 0) of a new one."""
-    table = schema.concentrators
-    query = sa.select(table.c.acked_seq, table.c.last_number).where(
-        table.c.concentrator == concentrator
-    )
-    row = connection.execute(query).one_or_none()
-    return (0, 0) if row is None else (row.acked_seq, row.last_number)
+def _position(connection: sa.Connection, concentrator: int) -> tuple[int, int, int]:
+    """(acked_seq, last_number, wanted_seq) of a concentrator, zeros of a new one."""
+    columns = schema.concentrators.c
+    query = sa.select(columns.acked_seq, columns.last_number, columns.wanted_seq)
+    row = connection.execute(query.where(columns.concentrator == concentrator)).one_or_none()
+    return (0, 0, 0) if row is None else tuple(row)
 
 
 def _set_position(
-    connection: sa.Connection, concentrator: int, acked_seq: int, number: int
+    connection: sa.Connection, concentrator: int, acked_seq: int, number: int, wanted_seq: int
 ) -> None:
     table = schema.concentrators
-    values = {"acked_seq": acked_seq, "last_number": number}
+    values = {"acked_seq": acked_seq, "last_number": number, "wanted_seq": wanted_seq}
     changed = connection.execute(
         sa.update(table).where(table.c.concentrator == concentrator).values(values)
     )
     if changed.rowcount == 0:
         connection.execute(sa.insert(table), {"concentrator": concentrator, **values})
+
+
+def _wanted_seq(wanted_seq: int, batch: Batch, acked_seq: int) -> int:
+    """Up to which record standings are wanted, behind a batch of which `acked_seq` was known.
+
+    Readings, freezes and items are made up for by those behind them.
+    """
+    for gap in batch.gaps:
+        last_seq = gap.seq + gap.count - 1
+        if last_seq > acked_seq and (not gap.reasons or gap.reasons & _ALL_MATTERS):
+            wanted_seq = max(wanted_seq, last_seq)
+    for one in batch.records:
+        told = one.kind == RecordKind.EVENT and one.fields["what"] == _STANDINGS_TOLD
+        if told and one.seq > wanted_seq:
+            wanted_seq = 0
+    return wanted_seq
 
 
 def _note_gaps(

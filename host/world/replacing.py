@@ -64,7 +64,7 @@ class Replacing:
 
     def may_be(self, app: "App | None") -> bool:
         """Whether the flash may be lost now: nothing is on it alone."""
-        if app is None or self.pending or app.journal.count:
+        if app is None or self.pending or app.journal.count or self._station.wants:
             return False
         return self._station.acked_seq == app.journal.durable_seq
 
@@ -84,12 +84,11 @@ class Replacing:
         self, installation: list[str], app: "Callable[[], tuple[App, Storage] | None]"
     ) -> None:
         """Have the technician install the board, if it needs that, and restore its accounts."""
-        now_t2000 = self._agenda.clock.now_t2000()
         commands = list(installation)
         for one in standings(self._station.store, self._station.concentrator):
             if installation:
                 commands.append(f"meter add {one.meter} {one.account} {one.tariff} {one.line}")
-            commands.append(f"account restore {one.account} {one.told(now_t2000, one.meter)}")
+            commands.append(f"account restore {one.account} {one.told(one.meter)}")
 
         def done() -> None:
             found = app()

@@ -31,6 +31,7 @@ class Station(HeadEnd):
     """`host.headend` as the far end of the uplink.
 
     moved_back  how often the database was replaced by its last copy
+    wants       it asks for the standing of every account
     """
 
     def __init__(self, clock: Clock, concentrator: int, key: bytes, random: Random) -> None:
@@ -40,6 +41,7 @@ class Station(HeadEnd):
         self._path = Path(self._folder.name) / "station.db"
         self._copy = Path(self._folder.name) / "backup.db"
         self.moved_back = 0
+        self.wants = False
         logging.getLogger("dianka.headend").setLevel(logging.CRITICAL)
         self._open()
         self.back_up()
@@ -67,8 +69,9 @@ class Station(HeadEnd):
 
     def _update(self) -> None:
         """Take over how far the database has come."""
-        rows = self.store.rows(sa.select(schema.concentrators.c.acked_seq))
+        rows = self.store.rows(sa.select(schema.concentrators))
         self.acked_seq = rows[0]["acked_seq"] if rows else 0
+        self.wants = bool(rows and rows[0]["wanted_seq"])
         gaps = self.store.rows(sa.select(schema.gaps))
         self.told_lost = [range(gap["first_seq"], gap["last_seq"] + 1) for gap in gaps]
 

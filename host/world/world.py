@@ -483,7 +483,7 @@ class World:
             or app.journal.count
         ):
             return False
-        if self.headend is not None and app.uplink.acked_seq != app.journal.durable_seq:
+        if self.headend is not None and not self.checkers.above.has_all(app):
             return False
         return all(
             account.read_t2000 >= since_t2000 and account.stage == 0

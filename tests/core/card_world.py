@@ -88,12 +88,14 @@ def standing(
     registers_wh: "tuple[int, ...]" = (0,) * 8,
     read_t2000: int = 0,
     counted: "tuple[int, int, int, int]" = (0, 0, 0, 0),
+    debt_week: int = 0,
 ) -> bytes:
     """What `account restore` takes; `counted`: used_wh, period, quota and free."""
     told = pack("<I", order) + header_mac + pack("<IIIH", credit_fen, debit_fen, *residues)
     told += pack("<BBHBB", household, grade, multiplier, marks, 1)
     told += pack("<IIIBBBB", debt_fen, debt_week_fen, since_t2000, state, relay, tariff, 0)
-    return told + pack("<8I", *registers_wh) + pack("<II4I", read_t2000, 0, *counted)
+    told += pack("<8I", *registers_wh) + pack("<IIH", read_t2000, 0, debt_week)
+    return told + pack("<4I", *counted)
 
 
 def memory(head: bytes) -> bytearray:

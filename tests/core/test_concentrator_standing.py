@@ -15,7 +15,7 @@ from harness import check, equal
 from prepay import policy as rules
 from prepay.ledger import GUARD, STOPPED
 from uplink import record
-from uplink.session import IDLE
+from uplink.session import AHEAD, IDLE
 
 INDEX = 0
 NAME = "000000000017"
@@ -243,8 +243,8 @@ def test_what_is_no_standing_is_refused() -> None:
     before = row(bench)
     good = standing(5, 900, 100, MAC)
     for told, why in (
-        (good[:-1], "208 hexadecimal digits"),
-        (good + b"0", "208 hexadecimal digits"),
+        (good[:-1], "212 hexadecimal digits"),
+        (good + b"0", "212 hexadecimal digits"),
         (standing(0x80000000), "no standing"),
         (standing(5, residues=(100000, 0)), "no standing"),
         (standing(5, residues=(0, 10000)), "no standing"),
@@ -261,7 +261,7 @@ def test_what_is_no_standing_is_refused() -> None:
     ):
         check(why in tell(bench, told), (why, tell(bench, told)))
         equal(row(bench), before, why)
-    check("208 hexadecimal digits" in said(bench, "account restore 17 xyz"))
+    check("212 hexadecimal digits" in said(bench, "account restore 17 xyz"))
     check("no account 99" in said(bench, "account restore 99 " + good.hex()))
     bench.storage.full = True
     bench.storage.failing = "j"
@@ -274,10 +274,12 @@ def test_what_is_no_standing_is_refused() -> None:
 
 
 class Session:
-    """What the uplink needs of one that the head-end has answered: `acked_seq`."""
+    """What the uplink needs of one that the head-end has answered, as `acked_seq` and `wanted`."""
 
     def __init__(self, acked_seq: int) -> None:
         self.acked_seq = acked_seq
+        self.wanted = False
+        self.outcome = IDLE
         self.tx_size = 0
         self.stale = False
 
@@ -286,7 +288,7 @@ class Session:
 
     def poll(self, now_ticks: int) -> int:
         """Nothing to bring."""
-        return IDLE
+        return self.outcome
 
 
 class Channel:
@@ -294,6 +296,33 @@ class Channel:
 
     connection = 1
     waiting = 0
+
+
+def told_upwards(bench: Bench) -> "list[tuple[int, int]]":
+    """(kind, account index) of each record that some steps of the uplink write."""
+    journal = bench.app.journal
+    check(journal.sync())
+    first_seq = journal.next_seq
+    for _ in range(9):
+        bench.app.uplink.step(0)
+    check(journal.sync())
+    buf = bytearray(record.RECORD_SIZE)
+    found = []
+    for seq in range(first_seq, journal.next_seq):
+        check(journal.read_into(seq, buf))
+        found.append((record.kind_at(buf, 0), record.index_at(buf, 0)))
+        if record.kind_at(buf, 0) == record.STANDING:
+            equal(record.standing_at(buf, 0)[10], record.SOURCE_HERE)
+    return found
+
+
+PARTS = (record.METER, record.STANDING, record.STANDING_REGISTERS, record.QUOTA)
+ALL_TOLD = (
+    [(kind, 2) for kind in PARTS]
+    + [(record.METER, 1)]
+    + [(kind, 0) for kind in PARTS]
+    + [(record.EVENT, record.NO_INDEX)]
+)
 
 
 def test_a_head_end_that_forgot_is_told_every_standing_once() -> None:
@@ -304,30 +333,69 @@ def test_a_head_end_that_forgot_is_told_every_standing_once() -> None:
     bench.read_all()
     app = bench.app
     said(bench, "meter remove 18")
-    check(app.journal.sync())
-    uplink = app.uplink
-    uplink._channel = Channel()
-    uplink.session = session = Session(app.journal.durable_seq)
-    for acked_seq, told in ((app.journal.durable_seq, 0), (app.journal.first_seq, 0), (0, 2)):
-        session.acked_seq = acked_seq
-        first_seq = app.journal.next_seq
-        before = row(bench)
-        for _ in range(9):
-            uplink.step(0)
-        equal(app.journal.next_seq - first_seq, 3 * told, acked_seq)
-        equal(row(bench), before, "it changes nothing here")
-    check(app.journal.sync())
-    buf = bytearray(record.RECORD_SIZE)
-    found = []
-    for seq in range(first_seq, app.journal.next_seq):
-        check(app.journal.read_into(seq, buf))
-        if record.kind_at(buf, 0) == record.STANDING:
-            equal(record.standing_at(buf, 0)[10], record.SOURCE_HERE)
-            found.append((record.index_at(buf, 0), record.standing_at(buf, 0)[0]))
-    equal(found, [(2, 0), (0, 1)])
+    app.uplink._channel = Channel()
+    app.uplink.session = session = Session(app.journal.durable_seq)
+    before = row(bench)
     relay = app.registry.relay[INDEX]
+    equal(told_upwards(bench), [], "it has asked for nothing")
+    session.wanted = True
+    session.outcome = AHEAD
+    equal({kind for kind, _ in told_upwards(bench)}, {record.EVENT}, "these books are behind")
+    check(app.books.set_behind(False))
+    session.outcome = IDLE
+    for _ in range(2):
+        equal(told_upwards(bench), ALL_TOLD)
+        equal(told_upwards(bench), [], "the answer to these may still be on its way")
+        equal(row(bench), before, "it changes nothing here")
+        session.acked_seq = app.journal.durable_seq
+    session.wanted = False
+    equal(told_upwards(bench), [])
     bench.restart()
     equal((row(bench), bench.app.registry.relay[INDEX]), (before, relay))
+
+
+def test_a_head_end_that_forgot_waits_while_room_is_short() -> None:
+    bench = Bench()
+    app = bench.app
+    app.uplink._channel = Channel()
+    app.uplink.session = session = Session(app.journal.durable_seq)
+    session.wanted = True
+    reserve = app.journal.reserve_blocks
+    app.journal.reserve_blocks = 1 << 20
+    equal(told_upwards(bench), [])
+    app.journal.reserve_blocks = reserve
+    equal(told_upwards(bench), [(kind, 0) for kind in PARTS] + [(record.EVENT, record.NO_INDEX)])
+
+
+def test_restored_waits_for_the_head_end() -> None:
+    """Whoever does not know how far the head-end is would give a number to a second record."""
+    bench = Bench()
+    said(bench, "set id 7")
+    bench.app.uplink._channel = Channel()
+    said(bench, "set uplink_key " + "22" * 32)
+    session = bench.app.uplink.session
+    check(session is not None)
+    bench.app.books.set_behind(True)
+    check("has not answered" in said(bench, "restored"))
+    check(bench.app.books.behind)
+    session.known_seq = 500  # type: ignore[union-attr]  # it is not None
+    equal(said(bench, "restored"), "cards are taken")
+    equal((bench.app.books.behind, bench.app.journal.next_seq > 501), (False, True))
+
+
+def test_what_was_repaid_in_a_week_counts_there_without_a_clock() -> None:
+    """The standing says which week it was; whoever is told it may not know the time yet."""
+    bench = Bench()
+    week = bench.t2000 // 604800
+    said(bench, "set debt_percent 50")
+    said(bench, "set debt_week_limit_fen 250")
+    bench.app.books.t2000 = -1
+    told = standing(5, 900, 100, MAC, debt_fen=1000, debt_week=week, debt_week_fen=250)
+    equal(tell(bench, told), "order 5")
+    bench.restart()
+    bench.read_all()
+    equal(bench.insert(bench.card(6, 1000)), (codes.OK, 1))
+    equal(bench.app.ledger.debt_fen[INDEX], 1000, "the week has had its share")
 
 
 def test_a_standing_told_is_one_joined_group_of_records() -> None:

@@ -75,6 +75,7 @@ class HeadEnd:
 
     def __init__(self, key: bytes = KEY) -> None:
         self.acked_seq = 0
+        self.wants = 0
         self.number = 0
         self.hellos: list[tuple[int, int]] = []
         self.batches: list[tuple[int, int]] = []
@@ -142,7 +143,8 @@ class HeadEnd:
         acked = self.acked_seq if acked_seq < 0 else acked_seq
         for index in range(4):
             body[envelope.PAYLOAD + index] = acked >> 8 * index & 0xFF
-        size = self._envelope.seal(kind, number, body, 4)
+        body[envelope.PAYLOAD + 4] = self.wants
+        size = self._envelope.seal(kind, number, body, 5)
         buf = bytearray(80)
         return bytes(buf[: link.encode_into(buf, kind, number & 0xFF, body, size)])
 

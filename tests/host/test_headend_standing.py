@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from host.frames import batch, record
+from host.frames.batch import Batch, Hello
+from host.frames.packing import Gap, Reason
 from host.frames.record import RecordKind
 from host.headend import schema
 from host.headend.ingest import Ingest
@@ -107,10 +110,11 @@ def test_a_standing_is_all_that_the_records_said(store: Store) -> None:
             "registers_wh": [9800 * 15, 9800 * 5, 0, 0, 0, 0, 0, 0],
             "read_t2000": read.t2000,
             "power_limit_w": 66000,
+            "debt_week": WEEK,
         },
         RecordKind.QUOTA: {"used_wh": 196000, "period": 81, "quota": 0x3C, "free": 9},
     }
-    assert (one.account, one.meter, one.order, one.debt_week) == (NAME, meter_address(0), 1, WEEK)
+    assert (one.account, one.meter, one.order) == (NAME, meter_address(0), 1)
 
 
 def test_what_a_standing_says_becomes_the_account(store: Store) -> None:
@@ -148,20 +152,20 @@ def test_counts_go_on_past_their_turn(store: Store) -> None:
     is_so = account(store)
     assert (is_so["credit_fen"], is_so["debit_fen"]) == (2**32 + 3, 2**32)
     (one,) = standings(store, 7)
-    assert bytes.fromhex(one.told(0, ""))[12:20] == (3).to_bytes(4, "little") + bytes(4)
+    assert bytes.fromhex(one.told(""))[12:20] == (3).to_bytes(4, "little") + bytes(4)
 
 
-def test_another_meter_and_another_week_are_told_so(store: Store) -> None:
+def test_another_meter_is_told_so(store: Store) -> None:
     bring(store, lived())
     (one,) = standings(store, 7)
-    told = bytes.fromhex(one.told(START_T2000, meter_address(0)))
-    assert len(told) == 104
+    told = bytes.fromhex(one.told(meter_address(0)))
+    assert len(told) == 106
     assert told[36:40] == (300).to_bytes(4, "little")
     assert told[48:52] == (9800 * 15).to_bytes(4, "little")
-    later = bytes.fromhex(one.told(START_T2000 + 604800, meter_address(1)))
-    assert later[36:40] == bytes(4)
-    assert later[48:88] == bytes(36) + (66000).to_bytes(4, "little")
-    assert (later[:36], later[40:48], later[88:]) == (told[:36], told[40:48], told[88:])
+    assert told[88:90] == WEEK.to_bytes(2, "little")
+    other = bytes.fromhex(one.told(meter_address(1)))
+    assert other[48:88] == bytes(36) + (66000).to_bytes(4, "little")
+    assert (other[:48], other[88:]) == (told[:48], told[88:])
 
 
 def test_a_concentrator_that_was_not_told_changes_no_books(store: Store) -> None:
@@ -192,6 +196,61 @@ def test_a_concentrator_that_was_not_told_changes_no_books(store: Store) -> None
     bring(store, village, 3)
     assert standings(store, 7) == [one]
     assert account(store)["untold"] == 0
+
+
+def test_whoever_was_told_nothing_and_is_asked_changes_no_books(store: Store) -> None:
+    bring(store, lived())
+    before = account(store)
+    (one,) = standings(store, 7)
+    village = Village(first_seq=len(lived().records) + 1)
+    of_standing = one.fields[RecordKind.STANDING]
+    for kind, fields in one.fields.items():
+        values = {name: 0 if isinstance(value, int) else value for name, value in fields.items()}
+        if kind == RecordKind.STANDING:
+            values |= {"header_mac": UNTOLD_MAC, "source": 3, "multiplier": 1}
+        village.write(kind, values)
+    bring(store, village, 2)
+    assert account(store) == {**before, "untold": 1}
+    assert reconcile(store).differences == reconcile_of(lived())
+    village.write(RecordKind.STANDING, {**of_standing, "source": 3})
+    bring(store, village, 3)
+    assert account(store) == before
+
+
+def reconcile_of(village: Village) -> list[str]:
+    """What does not agree of a village alone."""
+    with Store(":memory:") as store:
+        bring(store, village)
+        return reconcile(store).differences
+
+
+OTHERS, UNREADABLE, READINGS = Reason.OTHERS, Reason.UNREADABLE, Reason.READINGS
+
+
+@pytest.mark.parametrize(
+    ("reasons", "wanted"),
+    [(READINGS, False), (READINGS | OTHERS, True), (UNREADABLE, True), (Reason(0), True)],
+)
+def test_standings_are_wanted_for_what_is_missing(
+    store: Store, reasons: Reason, wanted: bool
+) -> None:
+    """Until an EVENT behind it says that all were told; readings are made up for by the next."""
+    told = {"what": 4, "state": 0, "value": 0}
+    early = record.make(1, START_T2000, RecordKind.EVENT, told, index=0xFFFF)
+    late = record.make(5, START_T2000, RecordKind.EVENT, told, index=0xFFFF)
+    first = batch.parse_batch(batch.build_batch([early, Gap(2, 3, reasons)]))
+    assert store.ingest(7, 1, first).wants is wanted
+    assert store.greet(7, 2, Hello(1, 5)).wants is wanted, "it is asked until it has told"
+    assert not store.ingest(7, 3, batch.parse_batch(batch.build_batch([late]))).wants
+    assert not store.greet(7, 4, Hello(1, 6)).wants
+    assert not store.ingest(7, 5, first).wants, "what is known already changes nothing"
+
+
+def test_standings_are_wanted_of_what_a_greeting_says_is_gone(store: Store) -> None:
+    assert store.greet(7, 1, Hello(4, 4)).wants
+    assert store.greet(7, 2, Hello(4, 4)).wants
+    assert store.ingest(7, 3, Batch(9, [])).wants, "also behind a batch that does not follow"
+    assert not store.greet(8, 1, Hello(1, 4)).wants
 
 
 def test_a_meter_that_was_exchanged_has_no_registers_yet(store: Store) -> None:

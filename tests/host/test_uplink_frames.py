@@ -163,8 +163,9 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     ),
     (
         RecordKind.STANDING_REGISTERS,
-        {"registers_wh": [1, 2, 0, 0, 0, 0, 0, 3], "read_t2000": 9, "power_limit_w": 60000},
-        "01000000" "02000000" + "00" * 20 + "03000000" "09000000" "60ea0000",
+        {"registers_wh": [1, 2, 0, 0, 0, 0, 0, 3], "read_t2000": 9, "power_limit_w": 60000,
+         "debt_week": 1404},
+        "01000000" "02000000" + "00" * 20 + "03000000" "09000000" "60ea0000" "7c05",
     ),
     (RecordKind.EVENT, {"what": 3, "state": 1, "value": -2}, "03010000" "feffffff"),
     (
@@ -242,7 +243,7 @@ def test_batch_of_groups_that_do_not_follow_one_another() -> None:
 @settings(deadline=None)
 def test_anything_gives_a_named_refusal(data: bytes) -> None:
     for parse in (batch.parse_hello, batch.parse_ack):
-        if len(data) not in (4, 8):
+        if len(data) not in (5, 8):
             with pytest.raises(UplinkError):
                 parse(data)
     with pytest.raises(UplinkError):

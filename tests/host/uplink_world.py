@@ -146,7 +146,7 @@ def acked(answer: bytes, number: int) -> int:
     (one,) = LinkReader().feed(answer)
     opened = batch.open_body(one.kind, one.body, KEY)
     assert (opened.concentrator, opened.number) == (CONCENTRATOR, number)
-    return batch.parse_ack(opened.payload)
+    return batch.parse_ack(opened.payload).acked_seq
 
 
 def deliver(ingest: Ingest, village: Village, number: int = 1) -> int:

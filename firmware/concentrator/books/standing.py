@@ -1,6 +1,6 @@
 """The whole standing of an account: told to a concentrator that lost it, told by one that has it.
 
-    STANDING 48 | STANDING_REGISTERS 40 | QUOTA 16        the payloads, one behind the other
+    STANDING 48 | STANDING_REGISTERS 42 | QUOTA 16        the payloads, one behind the other
 
 An account that is registered anew is *untold*: it is read and charged, and no card of it is taken
 until its standing or that it is new was told. Otherwise cards that were redeemed elsewhere, or on
@@ -22,14 +22,13 @@ from concentrator.books.supply import Supply
 # Payloads in records that stand one behind the other.
 _PARTS = (
     (record.STANDING, 0, 48),
-    (record.STANDING_REGISTERS, 48, 40),
-    (record.QUOTA, 88, 16),
+    (record.STANDING_REGISTERS, 48, 42),
+    (record.QUOTA, 90, 16),
 )
-STANDING_SIZE = const(104)
+STANDING_SIZE = const(106)
 _REGISTERS = const(64)  # where the second and the third record begin
 _QUOTA = const(128)
 _ORDER_LIMIT = const(0x7FFFFFFF)
-_WEEK_S = const(604800)
 _HERE_MORE = const(1)
 _THERE_MORE = const(2)
 _LIMITS_WRONG = "these figures are no standing: take them from the head-end or `account standing`"
@@ -38,10 +37,12 @@ _LIMITS_WRONG = "these figures are no standing: take them from the head-end or `
 class Standings(Supply):
     """Tells and takes over what an account is.
 
-    telling     accounts whose standing is still to be told upwards, by their rows from the last
+    telling     rows that are still to be told upwards, from the last on, and one more; 0: none
+    told_seq    number of the record that said so of the newest telling
     """
 
     telling = 0
+    told_seq = 0
 
     def standing_of(self, index: int) -> bytes:
         """The standing, STANDING_SIZE bytes."""
@@ -114,16 +115,30 @@ class Standings(Supply):
         return self._write_standing(index, self._standing_records(index, record.SOURCE_NEW))
 
     def tell_next(self) -> bool:
-        """Write the standing of one more account for the head-end, which has lost records of it.
+        """Write one more row and its standing for the head-end, which lacks records of them.
 
-        False: room is short, it waits.
+        An EVENT says that it was all. False: room is short, it waits.
         """
-        index = self.telling - 1
-        if self.registry.active[index]:
-            records = self._standing_records(index, record.SOURCE_HERE)
-            if self.journal.is_short or not self._put_standing(index, records):
-                return False
-        self.telling = index
+        journal = self.journal
+        index = self.telling - 2
+        offset = -1 if journal.is_short else self._place()
+        if offset < 0:
+            return False
+        if index < 0:
+            record.put_event(journal.buf, offset, record.EVENT_TOLD, 0)
+            self.told_seq = journal.next_seq
+            journal.add(self._time(), record.EVENT, record.NO_INDEX)
+        else:
+            relay = self.registry.relay[index]
+            if meters.is_pending(relay):
+                relay = meters.RELAY_LOOK | relay & meters.DESIRED_OPEN
+            record.put_meter(journal.buf, offset, self.registry.row(index), 0, relay)
+            journal.add(self._time(), record.METER, index)
+            if self.registry.active[index]:
+                records = self._standing_records(index, record.SOURCE_HERE)
+                if not self._put_standing(index, records):
+                    return False
+        self.telling -= 1
         return True
 
     def _standing_records(self, index: int, source: int) -> bytearray:
@@ -137,7 +152,6 @@ class Standings(Supply):
         header_mac = ledger.header_mac_of(index)
         if source == record.SOURCE_NEW:
             header_mac = bytearray(record.HEADER_MAC_SIZE)
-        this_week = ledger.debt_week[index] == self._time() // _WEEK_S
         fields = (
             ledger.order[index],
             bytes(header_mac),
@@ -151,7 +165,7 @@ class Standings(Supply):
             marks,
             source,
             ledger.debt_fen[index],
-            ledger.debt_week_fen[index] if this_week else 0,
+            ledger.debt_week_fen[index],
             ledger.since_t2000[index],
             ledger.state[index],
             1 if self.registry.relay[index] & meters.DESIRED_OPEN else 0,
@@ -168,6 +182,7 @@ class Standings(Supply):
             registers_wh,
             ledger.read_t2000[index],
             100 * ledger.power_hw[index],
+            ledger.debt_week[index],
         )
         record.put_quota(
             records,
@@ -200,12 +215,12 @@ class Standings(Supply):
         """Make the three records durable, then the account what they say."""
         if not self._put_standing(index, records) or not self._settle(len(_PARTS)):
             return False
-        self._apply_standing(index, records, 0, self._time())
+        self._apply_standing(index, records, 0)
         self._apply_standing_registers(index, records, _REGISTERS)
         self.ledger.set_used(index, *record.quota_at(records, _QUOTA))
         return True
 
-    def _apply_standing(self, index: int, buf: bytearray, offset: int, t2000: int) -> None:
+    def _apply_standing(self, index: int, buf: bytearray, offset: int) -> None:
         ledger = self.ledger
         (
             order,
@@ -229,7 +244,7 @@ class Standings(Supply):
         ) = record.standing_at(buf, offset)
         if source == record.SOURCE_HERE:
             return
-        week = t2000 // _WEEK_S
+        week = ledger.debt_week[index]  # the registers' record tells it
         ledger.set_money(index, order, credit_fen, debit_fen, debt_fen, week, debt_week_fen)
         ledger.set_header_mac(index, header_mac)
         ledger.residue_e7[index] = residue_e7
@@ -258,13 +273,15 @@ class Standings(Supply):
 
     def _apply_standing_registers(self, index: int, buf: bytearray, offset: int) -> None:
         registers_wh = array("I", bytes(4 * record.REGISTERS))
-        read_t2000, power_w = record.standing_registers_at(buf, offset, registers_wh)
-        self.ledger.set_power(index, power_w)
-        self.ledger.set_registers(index, registers_wh)
-        self.ledger.read_t2000[index] = read_t2000
+        ledger = self.ledger
+        read_t2000, power_w, debt_week = record.standing_registers_at(buf, offset, registers_wh)
+        ledger.set_power(index, power_w)
+        ledger.set_registers(index, registers_wh)
+        ledger.read_t2000[index] = read_t2000
+        ledger.debt_week[index] = debt_week
 
     def _replay_standing(self, buf: bytearray, index: int) -> None:
-        self._apply_standing(index, buf, 0, record.t2000_at(buf, 0))
+        self._apply_standing(index, buf, 0)
 
     def _replay_standing_registers(self, buf: bytearray, index: int) -> None:
         self._apply_standing_registers(index, buf, 0)

@@ -188,7 +188,7 @@ def _account_restore(app: "App", arguments: "list[str]") -> "list[str]":
     except ValueError:
         told = b""
     if len(told) != STANDING_SIZE:
-        raise Refusal("a standing has 208 hexadecimal digits, as `account standing` tells them")
+        raise Refusal("a standing has 212 hexadecimal digits, as `account standing` tells them")
     books = app.books
     trouble = books.standing_trouble(index, told)
     if trouble:

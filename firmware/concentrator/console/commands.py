@@ -163,8 +163,9 @@ def _save(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _restored(app: "App", arguments: "list[str]") -> "list[str]":
-    if not app.restored():
-        raise Refusal("flash full or failing, `counters` tells more")
+    trouble = app.restored()
+    if trouble:
+        raise Refusal(trouble)
     return ["cards are taken"]
 
 

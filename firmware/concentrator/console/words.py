@@ -60,8 +60,8 @@ if TYPE_CHECKING:
         def configure(self) -> None:
             """Take the settings over."""
 
-        def restored(self) -> bool:
-            """Go on behind the head-end's records; false: cannot."""
+        def restored(self) -> str:
+            """Go on behind the head-end's records; why that cannot be, or ""."""
 
         def counters(self) -> "list[tuple[str, int]]":
             """What happened since the start, by name."""

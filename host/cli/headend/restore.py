@@ -11,7 +11,6 @@ from host.cli.options import (
     clear_errors,
     database_option,
     login_option,
-    now_t2000,
     passphrase,
     port_option,
 )
@@ -93,7 +92,7 @@ def _restore(console: link_console.Console, one: Standing, add_meters: bool) -> 
             "reading"
         )
         echo(said.format(account=one.account, old=one.meter, new=found["meter"]))
-    told = one.told(now_t2000(), found["meter"])
+    told = one.told(found["meter"])
     (answer, *_rest) = console.command(f"account restore {one.account} {told}")
     if answer.startswith("kept"):
         echo(_("account {account}: {error}").format(account=one.account, error=answer))

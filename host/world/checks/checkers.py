@@ -49,6 +49,7 @@ class Checkers:
     raw         every durable record so far, by sequence number
     rotten      numbers of those whose bytes on the flash were spoilt
     tariffs_spoilt  whether an image of a tariff was
+    above       holds the head-end against it
     counters    what was seen: records by kind, trips, closes, refused cards
     """
 
@@ -64,7 +65,7 @@ class Checkers:
         self._supply = Supply(terms, self.counters)
         self.rotten: set[int] = set()
         self.tariffs_spoilt = False
-        self._above = above
+        self.above = above
         self._sold = sold
         self._healthy_since_us = 0
         self._now_us = 0
@@ -103,7 +104,7 @@ class Checkers:
         journal = app.journal
         if journal.durable_seq != self.seq:
             self._absorb(content, journal.durable_seq)
-        self._above.look(journal.first_seq)
+        self.above.look(journal.first_seq)
         if self._touched and journal.count == 0:
             self._compare(app, sorted(self._touched), "money")
             self._touched.clear()
@@ -129,7 +130,7 @@ class Checkers:
         """Every now and then: no verdict is overdue, and the head-end's books are the same."""
         if self._is_away:
             return
-        self._above.compare(app, self.accounts)
+        self.above.compare(app, self.accounts)
         self._check_room(app, now_us)
         for index, account in self.accounts.items():
             self._supply.tick(index, account, now_us, self._healthy_since_us)
@@ -162,7 +163,7 @@ class Checkers:
                 apply(account, one)
         self._told_seq, self.seq = self.seq, app.journal.durable_seq
         self._follower = Follower()
-        self._above.begin_anew()
+        self.above.begin_anew()
         if app.journal.count == 0:
             self._compare(app, sorted(self.accounts), "restore")
 
@@ -213,7 +214,7 @@ class Checkers:
             self.seq = one.seq
             self.raw[one.seq] = record.build(one)
             self.counters[f"records {one.kind_name}"] += 1
-            self._above.note(one)
+            self.above.note(one)
             if one.kind == RecordKind.CLOCK:
                 self._supply.apply_clock(self.accounts, one)
             apply = self._appliers.get(RecordKind(one.kind))
@@ -264,8 +265,8 @@ class Checkers:
             self.money.finish(index, account)
             self._supply.finish(index, account, self.money.meters[account.address])
         self.money.finish_orders(self.accounts)
-        self._above.finish(app, self.raw, self.rotten)
-        self._above.finish_money(self.accounts, self._sold)
+        self.above.finish(app, self.raw, self.rotten)
+        self.above.finish_money(self.accounts, self._sold)
 
 
 def _table_rows(app: "App", index: int, account: Account) -> dict[str, tuple[object, object]]:

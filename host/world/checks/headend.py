@@ -60,8 +60,8 @@ class Above:
     def compare(self, app: "App", accounts: Mapping[int, Account]) -> None:
         """Once it has every record: its books are the concentrator's."""
         headend = self._headend
-        if not isinstance(headend, Station) or app.journal.count:
-            return
+        if not isinstance(headend, Station) or app.journal.count or headend.wants:
+            return  # it has asked for what it lacks
         acked_seq = headend.acked_seq
         if acked_seq == self._compared_seq or acked_seq != app.journal.durable_seq:
             return
@@ -80,6 +80,11 @@ class Above:
                     f"{books.get(index)} of account {index}, the concentrator {right}",
                 )
 
+    def has_all(self, app: "App") -> bool:
+        """Whether the head-end has all that is durable, and the concentrator knows it."""
+        wants = isinstance(self._headend, Station) and self._headend.wants
+        return not wants and app.uplink.acked_seq == app.journal.durable_seq
+
     def finish(self, app: "App", raw: Mapping[int, bytes], rotten: set[int]) -> None:
         """Nothing fails any more: it has every record but those that were rightly let go."""
         headend = self._headend
@@ -88,6 +93,8 @@ class Above:
         durable_seq = app.journal.durable_seq
         if headend.acked_seq != durable_seq:
             raise Violation("head-end", f"it has {headend.acked_seq} of {durable_seq} records")
+        if isinstance(headend, Station) and headend.wants:
+            raise Violation("books", "the head-end still lacks the standing of accounts")
         told_lost = {seq for told in headend.told_lost for seq in told}
         stored = headend.stored()
         for seq, one in raw.items():
