@@ -1,7 +1,7 @@
-"""Boards: the only code that touches machine, os, network and time.
+"""The boards: the only code that uses machine, os, network and time.
 
-The module of a port has its name and a class `Board`, as ports.py describes it. A new board is one
-file, and a row here where sys.platform has another name for it.
+The module of a port has the port's name and a class `Board` as ports.py defines it. A new board is
+one file, and a row here if sys.platform differs from the module's name.
 """
 
 from micropython import const
@@ -26,12 +26,12 @@ def open_board(platform: str) -> "Board":
 
 
 def module_of(platform: str) -> "Any":
-    """The module for `platform`; BoardError when there is none."""
+    """Return the module for `platform`; BoardError when there is none."""
     name = _MODULES.get(platform, platform)
     try:
         return __import__("boards." + name, None, None, ("Board",))
     except ImportError as error:
         if "boards." + name not in str(error):
-            # The board is there, and imports what this MicroPython was built without.
+            # The board's module exists, and imports a module that this MicroPython lacks.
             raise BoardError("board " + name + " cannot start: " + str(error)) from None
         raise BoardError("no board for " + platform + ": add boards/" + name + ".py") from None

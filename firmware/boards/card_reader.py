@@ -1,7 +1,7 @@
-"""The board's own card reader: the chips there are, and how each is made from its keys and pins.
+"""Make the board's own card reader from its chip's keys and pins in board.json.
 
-A chip costs a driver in card/chips, a function and a row of the table here, and a test. A driver
-is imported when board.json names its chip. docs/CHIPS.md shows a board.json for each.
+A new chip needs a driver in card/chips, a function and a row of the table here, and a test. A
+driver is imported only if board.json names its chip. docs/CHIPS.md shows a board.json for each.
 """
 
 import time
@@ -40,7 +40,7 @@ def open_reader(options: "Options", display: "Display") -> "CardReader":
 
 
 def _sle4442(options: "Options") -> "Medium":
-    """Memory behind five contacts."""
+    """Return the memory of an SLE4442 or SLE5542, with five contacts."""
     from card.chips.sle4442 import Sle4442
 
     return Sle4442(
@@ -55,7 +55,7 @@ def _sle4442(options: "Options") -> "Medium":
 
 
 def _at24(options: "Options") -> "Medium":
-    """Memory on I2C."""
+    """Return the memory of an AT24Cxx on I2C."""
     from card.chips.at24 import At24
 
     return At24(
@@ -67,7 +67,7 @@ def _at24(options: "Options") -> "Medium":
 
 
 def _pn532(options: "Options") -> "Medium":
-    """Contactless cards in the field of a reader on a UART or on SPI."""
+    """Return the memory of a contactless card at a PN532 on a UART or on SPI."""
     from card.chips.contactless import Contactless
     from card.chips.pn532 import Pn532
     from card.chips.tag import Tag
@@ -91,7 +91,7 @@ def _spi(options: "Options") -> "Stream":
 
 
 def _t0(options: "Options") -> "Medium":
-    """A CPU card at its contacts, with two stop bits of 9600 baud."""
+    """Return a file on a CPU card at its contacts, on a UART of 9600 baud with two stop bits."""
     from card.chips.t0 import T0
 
     power = options.output("power")
@@ -106,7 +106,7 @@ def _t0(options: "Options") -> "Medium":
 
 
 class _ClockedSupply:
-    """A supply that is followed by the card's clock, from a pin of the board."""
+    """A supply that also starts and stops the card's clock on a pin of the board."""
 
     def __init__(self, power: machine.Pin, options: "Options") -> None:
         self._power = power
@@ -129,7 +129,7 @@ class _ClockedSupply:
 
 
 def _file(link: "Link", options: "Options") -> "CpuFile":
-    """A file of a CPU card, which wants the answer to a challenge where a cipher is named."""
+    """Return a file of a CPU card; with the key `cipher` a write authenticates first."""
     from card.chips.cpu import CpuFile
 
     path = []
@@ -148,7 +148,7 @@ def _file(link: "Link", options: "Options") -> "CpuFile":
 
 
 def _file_name(options: "Options", name: str) -> bytes:
-    """A name as it is selected by: its characters, or bytes in digits behind 0x."""
+    """Return the bytes that select `name`: its characters, or those of its digits after 0x."""
     if not name.startswith("0x"):
         return name.encode()
     try:
@@ -158,7 +158,7 @@ def _file_name(options: "Options", name: str) -> bytes:
 
 
 def _cipher(options: "Options") -> "Cipher":
-    """The answer to a challenge: the first 8 bytes of it and 8 zeros, encrypted."""
+    """Return the function that answers a challenge: it encrypts its 8 bytes and 8 zeros."""
     from crypto.cmac import SUITE_AES_CMAC, SUITE_SM4_CMAC, cipher_of
 
     suites = {"aes": SUITE_AES_CMAC, "sm4": SUITE_SM4_CMAC}

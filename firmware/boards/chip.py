@@ -1,4 +1,4 @@
-"""What the boards with a chip share: everything that board.json tells, on MicroPython's machine.
+"""Build a board with a chip from board.json: the base class of esp32, rp2 and stm32.
 
     {
       "capacity": [256, 4],
@@ -14,8 +14,8 @@
       "watchdog_ms": 8000
     }
 
-Only `lines` must be there. Pins are numbers, or names where the port has them. A line is 2400 8E1
-unless `baud` and `parity` say otherwise; an uplink with "uart" is a serial one.
+Only `lines` is required. Pins are numbers, or names if the port has them. A line is 2400 8E1, or
+as `baud` and `parity` say. An uplink with the key "uart" is a serial one.
 """
 
 import os
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
 
 _MASK = const(0x1FFFFFFF)
 _EPOCH_1970_S = const(946684800)
-# A clock that was never set stands at its epoch; the product is younger.
+# A clock that was never set shows a year before this product existed.
 _YEAR_SET = const(2025)
-# Local standard time is ahead of UTC by so much.
+# Local standard time is ahead of UTC by this, in s.
 _CHINA_S = const(28800)
 
 
 class Board(Panel):
-    """What main.py builds the concentrator on; a port's module says where the flash is.
+    """The board that board.json describes; a port's module provides its storage.
 
-    first_weekday   number of Monday in the chip's clock
+    first_weekday   the number of Monday in the chip's clock
     """
 
     first_weekday = 0
@@ -84,7 +84,7 @@ class Board(Panel):
             from boards.card_reader import open_reader
 
             self.card_reader = open_reader(options.part("card"), self.show_card)
-        # What tells the time, by the sources of ports.py.
+        # The clocks by their sources in ports.py.
         self._clocks: dict[int, Rtc | Sntp] = {}
         if "rtc" in options:
             self._clocks[CLOCK_RTC] = _open_rtc(options.part("rtc"))
@@ -108,26 +108,26 @@ class Board(Panel):
         return TcpClient(host, port)
 
     def join(self, options: "Options") -> None:
-        """Join the Wi-Fi that the uplink's keys name; a port whose chip may have a radio does."""
+        """Refuse to join a Wi-Fi; a port whose chip may have a radio overrides this."""
         raise options.refusal("ssid", "this port has no Wi-Fi")
 
     def now_ticks(self) -> int:
-        """Milliseconds, modulo 2**29."""
+        """Return the time in ms, modulo 2**29."""
         return time.ticks_ms() & _MASK
 
     def now_t2000(self) -> int:
-        """Local standard time in seconds since 2000, -1 when it was never set."""
+        """Return local standard time in seconds since 2000, -1 when it was never set."""
         now_s = time.time()
         if time.gmtime(now_s)[0] < _YEAR_SET:
             return -1
         return now_s - _EPOCH_1970_S if self._is_1970 else now_s
 
     def ask_t2000(self, source: int) -> int:
-        """Local standard time as the RTC chip or the network tells it, -1: it does not."""
+        """Return local standard time from the RTC chip or the network, -1 without an answer."""
         return self._clocks[source].now_t2000() if source in self._clocks else -1
 
     def set_t2000(self, t2000: int) -> None:
-        """Set the chip's clock, and the RTC chip; they keep local standard time."""
+        """Set the chip's clock and the RTC chip to local standard time."""
         rtc = self._clocks.get(CLOCK_RTC)
         if isinstance(rtc, Rtc):
             rtc.set_t2000(t2000)
@@ -137,11 +137,11 @@ class Board(Panel):
         machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
 
     def random(self) -> int:
-        """A number below 2**29 that nobody can guess."""
+        """Return an unpredictable number below 2**29."""
         return int.from_bytes(os.urandom(4), "little") & _MASK
 
     def look(self) -> None:
-        """Bring every `waiting` up to date, and attend to buzzer and button."""
+        """Update every `waiting`, the buzzer and the button."""
         waiting = 0
         for channel in self._channels:
             channel.look()
@@ -150,23 +150,26 @@ class Board(Panel):
         self.attend_panel()
 
     def feed(self) -> None:
-        """The work makes progress: the watchdog may wait again."""
+        """Feed the watchdog."""
         if self._watchdog is not None:
             self._watchdog.feed()
 
 
 def open_storage(device: "AbstractBlockDev") -> "Storage":
-    """The journal on `device`, the flash of the port's own file system, which is mounted anew."""
+    """Return storage in the folder /journal of the flash `device`, which is mounted anew."""
     return LittleStorage(_mount(device), "/journal")
 
 
 def _mount(device: "AbstractBlockDev") -> "VfsLfs2":
-    """The file system of `device`, where the port had it: two at once would spoil each other."""
+    """Mount the file system of `device` in place of the port's own; return it.
+
+    Two file systems on one device would damage each other.
+    """
     place = os.getcwd()
     try:  # noqa: SIM105 - MicroPython has no contextlib
         vfs.umount(place)
     except OSError:
-        pass  # nothing was mounted, as on a flash that the port could not read
+        pass  # nothing was mounted: the port could not read the flash
     filesystem = open_filesystem(device)
     vfs.mount(filesystem, place)
     os.chdir(place)
@@ -174,7 +177,7 @@ def _mount(device: "AbstractBlockDev") -> "VfsLfs2":
 
 
 def _open_uart(options: "Options", baud: int, parity: "int | None") -> Uart:
-    """A channel on the UART that is all of `options`."""
+    """Return a channel on the UART of `options`, which may have no other keys."""
     uart = Uart(options, baud, parity)
     options.end()
     return uart

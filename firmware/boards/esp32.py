@@ -1,4 +1,4 @@
-"""The ESP32 family: its partition "vfs" holds programs and journal."""
+"""The board of the ESP32 family, whose partition "vfs" holds programs and journal."""
 
 from esp32 import Partition
 from micropython import const
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def open_storage() -> "Storage":
-    """The journal, beside the programs."""
+    """Return storage on the flash of the programs."""
     return chip.open_storage(Partition.find(Partition.TYPE_DATA, label="vfs")[0])
 
 
 class Board(chip.Board):
-    """What main.py builds the concentrator on."""
+    """An ESP32."""
 
     def __init__(self) -> None:
         super().__init__(open_storage())

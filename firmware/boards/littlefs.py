@@ -1,9 +1,9 @@
-"""Storage on littlefs: one folder of a `VfsLfs2`, mounted or not, on any block device.
+"""Provide storage in one folder of a littlefs, mounted or not, on any block device.
 
-littlefs makes a file durable when it is closed, and a rename all or nothing, so each call opens,
-does its work and closes. What an interrupted `replace` leaves is under a name of its own. Only
-the file between `begin` and `finish` stays open: littlefs fills its blocks one after the other
-and copies none of them, while other files come and go.
+littlefs makes a file durable when it is closed, and a rename is all or nothing, so each call opens
+a file, uses it and closes it. An interrupted `replace` leaves a file under another name. Only the
+file between `begin` and `finish` stays open: littlefs fills its blocks one after the other and
+copies none of them, while other files are written and removed.
 """
 
 import errno
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from vfs import AbstractBlockDev, VfsLfs2
 
-# Half a page of the flash: littlefs holds four of them for each open file, and twice more. What
-# marks a new file system fits in one, so that it is there or not.
+# Half a page of the flash: littlefs has four such buffers for each open file, and two more. The
+# mark of a new file system fits in one, so it is written whole or not at all.
 _PROGRAM_SIZE = const(128)
 _TEMPORARY = "~"
 _FILE = const(0x8000)
 _STAT_SIZE = const(6)
-# Fields of statvfs: size of a block, blocks, free ones.
+# Fields of statvfs: bytes of a block, count of blocks, count of free ones.
 _BLOCK = const(0)
 _BLOCKS = const(2)
 _FREE = const(3)
@@ -34,7 +34,7 @@ _BLANK_SIZE = const(64)
 
 
 def open_filesystem(device: "AbstractBlockDev") -> "VfsLfs2":
-    """The littlefs on `device`, made first where it is blank; BoardError if it is neither."""
+    """Return the littlefs on `device`, made on a blank one; BoardError for anything else."""
     try:
         filesystem = vfs.VfsLfs2(
             device, readsize=_PROGRAM_SIZE, progsize=_PROGRAM_SIZE, mtime=False
@@ -52,7 +52,7 @@ def open_filesystem(device: "AbstractBlockDev") -> "VfsLfs2":
 
 
 def _is_blank(device: "AbstractBlockDev") -> bool:
-    """Whether the start of the first two blocks, where littlefs begins, was never written."""
+    """Return whether the start of the first two blocks, where littlefs begins, is blank."""
     buf = bytearray(_BLANK_SIZE)
     for block in (0, 1):
         device.readblocks(block, buf, 0)
@@ -63,13 +63,16 @@ def _is_blank(device: "AbstractBlockDev") -> bool:
 
 
 class LittleStorage:
-    """The files of one folder of `filesystem`, which nobody else writes to.
+    """The files of one folder of `filesystem`, of which this object is the only writer.
 
-    failures    calls that the flash did not carry out
+    failures    the count of calls that the flash did not carry out
     """
 
     def __init__(self, filesystem: "VfsLfs2", folder: str = "") -> None:
-        """`folder`: "" for the root, or "/name", made if need be. BoardError: unreadable."""
+        """Use `folder`, "" for the root, or "/name", which is made if missing.
+
+        BoardError: the folder cannot be read.
+        """
         self.failures = 0
         # The file between `begin` and `finish`, and its name.
         self._file: Any = None
@@ -86,7 +89,7 @@ class LittleStorage:
             raise BoardError("flash cannot be read: error " + str(error.errno)) from None
 
     def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
-        """Read `size` bytes at `offset`; return how many there were, NOT_THERE, UNREADABLE."""
+        """Read `size` bytes at `offset`; return the count read, NOT_THERE or UNREADABLE."""
         try:
             file = self._filesystem.open(self._folder + name, "rb")
         except OSError as error:
@@ -102,11 +105,11 @@ class LittleStorage:
             file.close()
 
     def append(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
-        """Add bytes to the file, made if need be; true once they would survive a cut."""
+        """Add bytes to the file, which is made if missing; return true once durable."""
         return self._write(name, "ab", buf, size)
 
     def replace(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
-        """Give the file new content, all or nothing; true once it would survive a cut."""
+        """Give the file new content, all or nothing; return true once durable."""
         if not self._write(_TEMPORARY, "wb", buf, size):
             self.remove(_TEMPORARY)
             return False
@@ -118,7 +121,7 @@ class LittleStorage:
         return True
 
     def remove(self, name: str) -> bool:
-        """Delete the file; true also when there was none."""
+        """Delete the file; return true also when there was none."""
         try:
             self._filesystem.remove(self._folder + name)
         except OSError as error:
@@ -126,7 +129,7 @@ class LittleStorage:
         return True
 
     def names(self, prefix: str) -> "list[str] | None":
-        """Names of the files that begin with `prefix`, in order; None: the flash did not tell."""
+        """Return the file names that begin with `prefix`, sorted; None without an answer."""
         found = []
         try:
             for entry in self._filesystem.ilistdir(self._folder):
@@ -140,14 +143,14 @@ class LittleStorage:
         return found
 
     def size(self, name: str) -> int:
-        """Bytes in the file, NOT_THERE or UNREADABLE."""
+        """Return the bytes in the file, NOT_THERE or UNREADABLE."""
         try:
             return self._filesystem.stat(self._folder + name)[_STAT_SIZE]
         except OSError as error:
             return self._count(error)
 
     def blocks(self) -> "tuple[int, int]":
-        """How many blocks of 4096 bytes there are, and how many are free; (0, 0): not told."""
+        """Return the count of blocks of 4096 bytes, and of free ones; (0, 0) without an answer."""
         try:
             found = self._filesystem.statvfs(self._folder)
         except OSError:
@@ -157,7 +160,7 @@ class LittleStorage:
         return found[_BLOCKS] * size // BLOCK_SIZE, found[_FREE] * size // BLOCK_SIZE
 
     def begin(self, name: str) -> bool:
-        """Start a file that is written across steps; what was there under its name is lost."""
+        """Begin a file that is written over several steps; its old content is lost."""
         self.give_up()
         try:
             self._file = self._filesystem.open(self._folder + name, "wb")
@@ -168,7 +171,7 @@ class LittleStorage:
         return True
 
     def put(self, buf: "bytearray | memoryview | bytes", size: int) -> bool:
-        """Add bytes to the file that was begun; false: it is given up."""
+        """Add bytes to the file that was begun; return false if it was given up."""
         if self._file is None:
             return False
         try:
@@ -181,7 +184,7 @@ class LittleStorage:
         return False
 
     def finish(self) -> bool:
-        """Close the file that was begun; true once it would survive a cut, else it is gone."""
+        """Close the file that was begun; return true once durable, else it is deleted."""
         if self._file is None:
             return False
         done = self._close()
@@ -198,7 +201,7 @@ class LittleStorage:
     def _write(
         self, name: str, mode: str, buf: "bytearray | memoryview | bytes", size: int
     ) -> bool:
-        """Write `size` bytes of `buf` and close; false: the file is as it was."""
+        """Write `size` bytes of `buf` and close; return false if the file has not changed."""
         try:
             file = self._filesystem.open(self._folder + name, mode)
         except OSError as error:
@@ -211,7 +214,7 @@ class LittleStorage:
         except OSError as error:
             self._count(error)
         try:
-            # littlefs keeps the old content of a file in which a write has failed.
+            # After a failed write littlefs keeps the file's old content.
             file.close()
         except OSError as error:
             self._count(error)
@@ -238,7 +241,7 @@ class LittleStorage:
         return True
 
     def _count(self, error: OSError) -> int:
-        """Count a failure; return NOT_THERE where only the file is missing, else UNREADABLE."""
+        """Count a failure and return UNREADABLE, or NOT_THERE if only the file is missing."""
         if error.errno == errno.ENOENT:
             return NOT_THERE
         self.failures += 1

@@ -1,4 +1,4 @@
-"""What stands on the front of a board: lamps, a buzzer and a button, each of them optional."""
+"""Drive the front panel of a board: lamps, a buzzer and a button, each of them optional."""
 
 import time
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from boards.wiring import Options
 
 _SHOW_MS = const(150)
-# Codes of a card that was taken end here; one that was refused beeps three times.
+# The codes of accepted cards end here. A refused card beeps three times: five changes.
 _TAKEN = const(1)
 _REFUSED_CHANGES = const(5)
 
 
 class Panel:
-    """The keys lamps, buzzer and button of board.json.
+    """The panel of the keys lamps, buzzer and button of board.json.
 
-    pressed     the button was pressed since it was set to False
+    pressed     true once the button was pressed; the caller sets it back to False
     """
 
     def __init__(self, options: "Options") -> None:
@@ -27,7 +27,7 @@ class Panel:
         self._lamps = options.outputs("lamps")
         self._buzzer = options.output("buzzer") if "buzzer" in options else None
         self._buzzer_ticks = 0
-        # Changes of the buzzer still to come: the last one turns it off.
+        # The changes of the buzzer that remain; the last one turns it off.
         self._changes = 0
         self._signals = 0
         self._held = False
@@ -36,7 +36,7 @@ class Panel:
             self._button = options.input("button")
 
     def attend_panel(self) -> None:
-        """Go on with a beep, and see whether the button is held."""
+        """Continue a beep, and read the button."""
         if self._changes:
             self._beep()
         if self._button is not None and self._held == bool(self._button()):
@@ -45,7 +45,7 @@ class Panel:
             self.signal(self._signals)
 
     def signal(self, signals: int) -> None:
-        """Show `signals`, a bit for each lamp; all of them while the button is held."""
+        """Light the lamps by `signals`, a bit for each; all of them while the button is held."""
         self._signals = signals
         if self._held:
             signals = -1
@@ -53,14 +53,14 @@ class Panel:
             lamp(signals >> index & 1)
 
     def show_card(self, code: int, credited: bool, index: int) -> None:
-        """Beep: once for a card that was taken, three times for one that was not."""
+        """Begin to beep: once for an accepted card, three times for a refused one."""
         if self._buzzer is not None:
             self._buzzer(1)
             self._buzzer_ticks = time.ticks_ms()
             self._changes = 1 if code <= _TAKEN else _REFUSED_CHANGES
 
     def _beep(self) -> None:
-        """Turn the buzzer off, or on again."""
+        """Switch the buzzer when its next change is due."""
         if self._buzzer is not None and (
             time.ticks_diff(time.ticks_ms(), self._buzzer_ticks) >= _SHOW_MS
         ):

@@ -1,10 +1,10 @@
-"""The emulated board, mps2-an385: a Cortex-M3 with UARTs, a timer and 16 MiB of memory as flash.
+"""The emulated board mps2-an385: a Cortex-M3 with UARTs, a timer and 4 MiB of memory as flash.
 
     UART1 RS-485    UART2 card and console    UART3 uplink    UART0 is the prompt
 
-There is no real-time clock: the time is given, or set from the console. ^C at the prompt stops
-the concentrator. The flash is as lasting as the memory behind it: it survives a soft reset, and a
-restart when the emulator keeps the memory in a file.
+The board has no real-time clock: the caller passes the time, or the console sets it. ^C at the
+prompt stops the concentrator. The flash survives a soft reset, and a restart if the emulator keeps
+its memory in a file.
 """
 
 import machine
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ports import CardReader, Channel, Line, Storage
 
     class ptr8(bytearray):
-        """A pointer to bytes, as viper has it."""
+        """A pointer to bytes, a type of viper."""
 
         def __init__(self, buf: object) -> None: ...
 
@@ -51,7 +51,7 @@ _INTERRUPT = const(3)
 
 @micropython.viper
 def _read(base: int, buf: ptr8, size: int) -> int:
-    """Take what a UART has received; return how many bytes."""
+    """Read the bytes that a UART has received; return how many."""
     uart = ptr32(base)
     count = 0
     while count < size and uart[_STATE] & _RX_FULL:
@@ -62,7 +62,7 @@ def _read(base: int, buf: ptr8, size: int) -> int:
 
 @micropython.viper
 def _write(base: int, buf: ptr8, size: int) -> int:
-    """Give a UART what it takes; return how many bytes."""
+    """Write the bytes that a UART accepts; return how many."""
     uart = ptr32(base)
     count = 0
     while count < size and not uart[_STATE] & _TX_FULL:
@@ -73,7 +73,7 @@ def _write(base: int, buf: ptr8, size: int) -> int:
 
 @micropython.viper
 def _state(base: int) -> int:
-    """The state register of a UART."""
+    """Return the state register of a UART."""
     return ptr32(base)[_STATE]
 
 
@@ -87,7 +87,7 @@ def _switch_on(base: int) -> object:
 
 @micropython.viper
 def _copy(buf: ptr32, base: int, words: int) -> object:
-    """Fill `buf` from memory, about as quickly as a real flash in C: littlefs reads a lot."""
+    """Fill `buf` from memory, in machine code because littlefs reads a lot."""
     source = ptr32(base)
     for index in range(words):
         buf[index] = source[index]
@@ -95,7 +95,7 @@ def _copy(buf: ptr32, base: int, words: int) -> object:
 
 
 class Uart:
-    """A `Channel` on one of the UARTs, which holds a single byte received."""
+    """A `Channel` on one of the UARTs, which buffers a single received byte."""
 
     def __init__(self, number: int) -> None:
         self.connection = 1
@@ -104,27 +104,27 @@ class Uart:
         _switch_on(self._base)
 
     def look(self) -> None:
-        """Bring `waiting` up to date."""
+        """Update `waiting`."""
         self.waiting = _state(self._base) & _RX_FULL
 
     def read_into(self, buf: bytearray) -> int:
-        """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
+        """Put the bytes that have arrived into `buf`; return how many."""
         return _read(self._base, buf, len(buf))
 
     def write(self, buf: memoryview) -> int:
-        """Send; return how many bytes were taken, 0: try again later."""
+        """Send bytes; return how many were accepted, 0: try again later."""
         return _write(self._base, buf, len(buf))
 
     def set_baud(self, baud: int) -> None:
-        """The wires of an emulator have no speed."""
+        """Do nothing: an emulated UART has no speed."""
 
     def close(self) -> None:
-        """Begin anew on the same wires."""
+        """Count a new connection on the same wires."""
         self.connection += 1
 
 
 class Flash:
-    """A block device in the board's memory; erased it is all FF, as flash is."""
+    """A block device in the board's memory."""
 
     def __init__(self) -> None:
         self._memory = memoryview(uctypes.bytearray_at(_FLASH, _FLASH_SIZE))
@@ -137,31 +137,31 @@ class Flash:
     def writeblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
         """Write `buf` at `offset` in `block`."""
         start = block * _BLOCK_SIZE + offset
-        # Cut out first: MicroPython also moves all that stands behind a slice it is given.
+        # An assignment to the slice itself would also move all memory behind it.
         self._memory[start : start + len(buf)][:] = buf
         return 0
 
     def ioctl(self, operation: int, argument: int) -> int:
-        """Answer littlefs: 4 the number of blocks, 5 their size; erasing needs no work."""
+        """Return for littlefs: operation 4 the count of blocks, 5 their size, else 0."""
         if operation == 4:
             return _FLASH_SIZE // _BLOCK_SIZE
         return _BLOCK_SIZE if operation == 5 else 0
 
 
 def open_storage() -> "Storage":
-    """The journal, which has all of the flash."""
+    """Return storage on the whole flash."""
     return LittleStorage(open_filesystem(Flash()))
 
 
 class Board:
-    """What main.py builds the concentrator on; the heap of 140 KiB is its `capacity`."""
+    """The emulated board; its heap of 140 KiB has room for its `capacity`."""
 
-    # Meters, and registers of each.
+    # Count of meters, and of registers of each.
     capacity = (512, 4)
     card_reader: "CardReader | None" = None
 
     def __init__(self, start_t2000: int = -1, speed: int = 1, start_ticks: int = 0) -> None:
-        """The time is `start_t2000` now and runs `speed` times as fast as the ticks; -1: unset."""
+        """Set the time to `start_t2000`, -1: unknown; it runs `speed` times as fast as ticks."""
         self.storage = open_storage()
         self._channels = [Uart(1), Uart(2), Uart(3)]
         self.lines: list[Line] = [self._channels[0]]
@@ -177,13 +177,13 @@ class Board:
         self._speed = speed
         self._ms = 0
         self._t2000 = start_t2000
-        # It counts down to 0 and starts again at its top: a small int at every moment.
+        # The timer counts down to 0 and restarts at its top, so its value is always a small int.
         for register, value in ((0, 0), (8, _TIMER_TOP), (4, _TIMER_TOP), (0, 1)):
             machine.mem32[_TIMER + register] = value
         self._value = machine.mem32[_TIMER + 4]
 
     def now_ticks(self) -> int:
-        """Milliseconds, modulo 2**29. Wants to be called every 40 s, lest a turn is missed."""
+        """Return ms modulo 2**29; it must be called every 40 s, before the timer wraps twice."""
         value = machine.mem32[_TIMER + 4]
         self._cycles += (self._value - value) & _TIMER_TOP
         self._value = value
@@ -198,11 +198,11 @@ class Board:
         return self._ticks
 
     def now_t2000(self) -> int:
-        """Local standard time in seconds since 2000, -1 when it was never set."""
+        """Return local standard time in seconds since 2000, -1 when it was never set."""
         return self._t2000
 
     def ask_t2000(self, source: int) -> int:
-        """The emulated board has neither an RTC chip nor a network."""
+        """Return -1: the board has neither an RTC chip nor a network."""
         return -1
 
     def set_t2000(self, t2000: int) -> None:
@@ -211,7 +211,7 @@ class Board:
         self._ms = 0
 
     def look(self) -> None:
-        """Bring every `waiting` up to date; KeyboardInterrupt when ^C was typed."""
+        """Update every `waiting`; KeyboardInterrupt when ^C was typed."""
         waiting = 0
         for channel in self._channels:
             channel.look()
@@ -221,16 +221,16 @@ class Board:
             raise KeyboardInterrupt
 
     def random(self) -> int:
-        """A number below 2**29 from the timer: this board has no source of randomness."""
+        """Return a number below 2**29 from the timer: the board has no source of randomness."""
         value: int = machine.mem32[_TIMER + 4]
         return value & _MASK
 
     def feed(self) -> None:
-        """The work makes progress; the emulator has no watchdog."""
+        """Do nothing: the emulator has no watchdog."""
 
     def show_card(self, code: int, credited: bool, index: int) -> None:
-        """The emulator has no buzzer."""
+        """Do nothing: the emulator has no buzzer."""
 
     def signal(self, signals: int) -> None:
-        """Show `signals`, a bit for each lamp."""
+        """Keep `signals`, a bit for each lamp."""
         self.signals = signals

@@ -1,4 +1,4 @@
-"""RP2040 and RP2350: the flash behind the firmware holds programs and journal."""
+"""The board of RP2040 and RP2350, whose flash behind the firmware holds programs and journal."""
 
 import rp2
 from micropython import const
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def open_storage() -> "Storage":
-    """The journal, beside the programs."""
+    """Return storage on the flash of the programs."""
     return chip.open_storage(rp2.Flash())
 
 
 class Board(chip.Board):
-    """What main.py builds the concentrator on."""
+    """An RP2040 or RP2350."""
 
     def __init__(self) -> None:
         super().__init__(open_storage())

@@ -1,10 +1,9 @@
-"""RTC chips on I2C, with a battery of their own: they keep the time while the board has no power.
+"""Read and set RTC chips on I2C, whose battery keeps the time while the board has no power.
 
-A chip is a row of the table: its address, where its seven bytes of time begin, whether the day
-stands before the weekday, and the register and bit that tell that its oscillator has stood. The
-bytes are BCD: seconds, minutes, hours, weekday, day, month, year. Bits that tell something else
-are left aside. A chip that has lost its time, that was never set, or that does not answer has
-none.
+A chip is a row of the table: its address, the first of its seven bytes of time, whether the day
+comes before the weekday, and the register and bit that show that its oscillator has stopped. The
+bytes are BCD: seconds, minutes, hours, weekday, day, month, year; bits that are no digits are
+masked. The time is unknown if the chip has lost it, was never set or does not answer.
 
 Spec: Maxim DS1307, DS1338, DS3231, NXP PCF8563, their register maps.
 """
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from card.chips.at24 import I2c
 
 
-# Name, address, first register, 1: the day before the weekday, register and bit of a stop.
+# Name, address, first register, 1 if the day comes before the weekday, register and bit of a stop.
 CHIPS = (
     ("ds1307", 0x68, 0, 0, 0x00, 0x80),
     ("ds1338", 0x68, 0, 0, 0x07, 0x20),
@@ -29,10 +28,10 @@ CHIPS = (
 _SIZE = const(7)
 _WEEKDAY = const(3)
 _DAY = const(4)
-# A chip that was set stands after this; the product is younger.
+# A chip that was set shows a time after this, because the product is newer.
 _LEAST_T2000 = const(789004800)
 _DAY_S = const(86400)
-# Bits of seconds, minutes, hours, weekday, day, month and year that are digits.
+# The bits of seconds, minutes, hours, weekday, day, month and year that are digits.
 _DIGITS = b"\x7f\x7f\x3f\x07\x3f\x1f\xff"
 _TWELVE_HOURS = const(0x40)
 
@@ -50,14 +49,14 @@ class Rtc:
         self._time = bytearray(_SIZE)
 
     def now_t2000(self) -> int:
-        """Local standard time, -1 where the chip has none."""
+        """Return local standard time in seconds since 2000, -1 if the chip has none."""
         time = self._time
         try:
             self._read(self._flag, self._value)
             self._read(self._first, time)
         except OSError:
             return -1
-        # It is set to 24 hours here; a chip with 12 was set by somebody else, or never.
+        # `set_t2000` uses 24 hours: a chip with 12 was set by another program, or never.
         if self._value[0] & self._stopped or (not self._day_first and time[2] & _TWELVE_HOURS):
             return -1
         if self._day_first:
@@ -71,11 +70,11 @@ class Rtc:
         return days * _DAY_S + second
 
     def set_t2000(self, t2000: int) -> None:
-        """Set the chip, which forgets that it stood; one that does not answer stays as it is."""
+        """Set the chip and clear its stop bit; do nothing if it does not answer."""
         moment = bytearray(_SIZE)
         clock.encode_into(moment, 1, t2000)
         moment[0] = self._first
-        # ss mm hh DD MM YY have no weekday yet; 0 is Sunday, some chips count from 1 on.
+        # The weekday is added to ss mm hh DD MM YY; Sunday is 0, or 1 for some chips.
         weekday = encode((t2000 // _DAY_S + 6) % 7 + (0 if self._day_first else 1))
         at = 5 if self._day_first else 4
         buf = moment[:at] + bytes((weekday,)) + moment[at:]

@@ -1,6 +1,6 @@
-"""The time from a server of the network, on boards with sockets: SNTP, never waited for.
+"""Ask a server of the network for the time by SNTP, without waiting, on boards with sockets.
 
-    request   23 0 .. 0 | a number that nobody can guess 8        48 bytes
+    request   23 0 .. 0 | a random number 8                       48 bytes
     reply     mode 4, stratum 1..15 | .. | that number 8 at 24 | .. | seconds since 1900 4 at 40
 
 Spec: RFC 4330.
@@ -21,7 +21,7 @@ _U32 = const(0xFFFFFFFF)
 
 
 class Sntp:
-    """The server `host`; local standard time is `offset_s` ahead of UTC."""
+    """A client of the server `host`; local standard time is `offset_s` ahead of UTC."""
 
     def __init__(self, host: str, offset_s: int, port: int = _PORT) -> None:
         self._host = host
@@ -32,7 +32,7 @@ class Sntp:
         self._asked_ticks = 0
 
     def now_t2000(self) -> int:
-        """Local standard time, once for each answer of the server; else -1, and it is asked."""
+        """Return local standard time once for each reply; else ask the server and return -1."""
         now_ticks = time.ticks_ms()
         try:
             if self._socket is not None:
@@ -57,7 +57,7 @@ class Sntp:
         asked.sendto(request, socket.getaddrinfo(self._host, self._port)[0][-1])
 
     def _receive(self, asked: socket.socket) -> int:
-        """Time of the reply, -1: there is none as yet, or none to be believed."""
+        """Return the time of the reply in seconds since 2000, -1 without a valid reply."""
         try:
             reply = asked.recv(_SIZE)
         except OSError:

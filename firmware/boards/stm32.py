@@ -1,4 +1,4 @@
-"""STM32, such as the Pyboard: its flash has to be littlefs, not the FAT it comes with."""
+"""The board of STM32 such as the Pyboard; its flash must have littlefs instead of FAT."""
 
 import pyb
 from micropython import const
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def open_storage() -> "Storage":
-    """The journal, beside the programs."""
+    """Return storage on the flash of the programs."""
     return chip.open_storage(pyb.Flash(start=0))
 
 
 class Board(chip.Board):
-    """What main.py builds the concentrator on."""
+    """An STM32."""
 
     first_weekday = 1
 

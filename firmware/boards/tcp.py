@@ -1,4 +1,4 @@
-"""The uplink over TCP, on any board with sockets."""
+"""Connect the uplink over TCP, on any board with sockets."""
 
 import errno
 import select
@@ -12,7 +12,7 @@ _RECONNECT_MS = const(1000)
 
 
 class TcpClient:
-    """A `Channel` that keeps connecting to one address and never waits for it."""
+    """A `Channel` that connects to one address again and again, without waiting."""
 
     def __init__(self, host: str, port: int) -> None:
         self.connection = 0
@@ -27,7 +27,7 @@ class TcpClient:
         self._next_ticks = time.ticks_ms()
 
     def look(self) -> None:
-        """Bring the connection on, and `waiting` up to date."""
+        """Continue to connect, and update `waiting`."""
         if self._socket is None:
             if time.ticks_diff(time.ticks_ms(), self._next_ticks) >= 0:
                 self._begin()
@@ -43,7 +43,7 @@ class TcpClient:
             self.connection = self._count
 
     def read_into(self, buf: bytearray) -> int:
-        """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
+        """Put the bytes that have arrived into `buf`; return how many."""
         self.waiting = 0
         if self._socket is None or self.connection == 0:
             return 0
@@ -58,7 +58,7 @@ class TcpClient:
         return size or 0
 
     def write(self, buf: memoryview) -> int:
-        """Send; return how many bytes were taken, 0: try again later."""
+        """Send bytes; return how many were accepted, 0: try again later."""
         if self._socket is None or self.connection == 0:
             return 0
         try:
@@ -69,7 +69,7 @@ class TcpClient:
             return 0
 
     def close(self) -> None:
-        """Give the connection up; `look` makes a new one."""
+        """End the connection; `look` makes a new one."""
         if self._socket is not None:
             self._poll.unregister(self._socket)
             self._socket.close()
@@ -78,7 +78,7 @@ class TcpClient:
         self._next_ticks = time.ticks_add(time.ticks_ms(), _RECONNECT_MS)
 
     def _begin(self) -> None:
-        """Start a connection; a name is looked up until it was found once."""
+        """Start a connection; resolve the name only until that has succeeded once."""
         self._socket = socket.socket()
         self._poll.register(self._socket, select.POLLIN | select.POLLOUT)
         try:
@@ -92,6 +92,6 @@ class TcpClient:
 
 
 def events_of(poll: select.poll) -> int:
-    """What the one thing registered is ready for."""
+    """Return the events of the only object that is registered, 0: none."""
     events = poll.poll(0)
     return events[0][1] if events else 0

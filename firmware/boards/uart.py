@@ -1,4 +1,4 @@
-"""A UART as a channel, on RS-485 with a pin that switches to sending."""
+"""Use a UART as a channel, on RS-485 with a pin that switches the direction."""
 
 import time
 
@@ -11,7 +11,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from boards.wiring import Options
 
-# Of a character: start, 8, parity or a second stop bit, stop.
+# The bits of a character: start, 8, parity or a second stop bit, stop.
 _BITS = const(11)
 _CHUNK = const(64)
 
@@ -19,12 +19,13 @@ _CHUNK = const(64)
 class Uart:
     """A `Line` on the UART that `options` names, with its keys uart, tx, rx, direction.
 
-    The direction pin stays until the last character has left and one more could have: `txdone` may
-    tell the truth a character early. What arrives meanwhile is our own echo and is dropped.
+    The direction pin stays at sending for one character longer than the last one takes, because
+    `txdone` may be true a character early. The bytes that arrive meanwhile are an echo and are
+    dropped.
     """
 
     def __init__(self, options: "Options", baud: int, parity: "int | None", stop: int = 1) -> None:
-        """`baud` and `parity` are what `options` may say otherwise; `stop` bits they may not."""
+        """Open the UART with `stop` bits; `options` may override `baud` and `parity`."""
         self.connection = 1
         self.waiting = 0
         self._baud = options.number("baud", 300, 921600, baud)
@@ -44,7 +45,7 @@ class Uart:
         self._scratch = bytearray(_CHUNK)
 
     def look(self) -> None:
-        """Bring `waiting` up to date, and end sending when everything has left."""
+        """Update `waiting`, and switch to receiving when all bytes have been sent."""
         if self._direction is not None and self._sending:
             self.waiting = 0
             if time.ticks_diff(time.ticks_ms(), self._end_ticks) < 0 or not self._port.txdone():
@@ -57,14 +58,14 @@ class Uart:
         self.waiting = self._port.any()
 
     def read_into(self, buf: bytearray) -> int:
-        """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
+        """Put the bytes that have arrived into `buf`; return how many."""
         self.waiting = 0
         if self._sending:
             return 0
         return self._port.readinto(buf) or 0
 
     def write(self, buf: memoryview) -> int:
-        """Send; return how many bytes were taken, 0: try again later."""
+        """Send bytes; return how many were accepted, 0: try again later."""
         if self._direction is None:
             return self._port.write(buf) or 0
         now_ticks = time.ticks_ms()
@@ -77,12 +78,12 @@ class Uart:
         return size
 
     def set_baud(self, baud: int) -> None:
-        """Send and hear at another speed, once what was written before has left."""
+        """Use `baud` bps, after all bytes written before have been sent."""
         self._port.flush()
         self._baud = baud
-        # All of it: STM32 takes its defaults for what is not said.
+        # STM32 resets every argument that is missing to its default.
         self._port.init(baud, 8, self._parity, self._stop, timeout=0)
 
     def close(self) -> None:
-        """Begin anew on the same wires."""
+        """Count a new connection on the same wires."""
         self.connection += 1

@@ -1,10 +1,10 @@
-"""The unix port as a board: its flash is a file, its lines are terminals, its uplink is TCP.
+"""The board of the unix port: its flash is a file, its lines are terminals, its uplink is TCP.
 
     micropython firmware/main.py --flash FILE --line PATH [--line PATH ..] [--console PATH]
         [--uplink HOST:PORT] [--start T2000 --epoch UNIX_S --speed N]
 
-Time is the machine's own, or runs `speed` times as fast since the moment `epoch`, at which it was
-`start`: other programs that are told the same three numbers agree on it.
+The time is the machine's own, or it was `start` at the moment `epoch` and runs `speed` times as
+fast: programs with the same three numbers have the same time.
 """
 
 import errno
@@ -31,11 +31,11 @@ _BLOCK_SIZE = const(4096)
 _FLASH_SIZE = const(4194304)
 _MASK = const(0x1FFFFFFF)
 _T2000_S = const(946684800)  # 2000-01-01 00:00 UTC
-_CLOCK_SET_S = const(1577836800)  # a machine that says less than 2020 does not know the time
-_LOCK_NOW = const(6)  # of flock: for one alone, or fail at once
+_CLOCK_SET_S = const(1577836800)  # a machine with a year before 2020 does not know the time
+_LOCK_NOW = const(6)  # of flock: exclusive, or fail at once
 _PID_SIZE = const(10)
 _REOPEN_MS = const(1000)
-_WRITE_SIZE = const(256)  # a terminal that is ready takes so many bytes without waiting
+_WRITE_SIZE = const(256)  # a ready terminal accepts this many bytes without waiting
 
 # Fields of tcgetattr, and Linux's values for 8E1 at the speeds in use.
 _I_FLAG = const(0)
@@ -69,9 +69,9 @@ _USAGE = (
 
 
 class FileFlash:
-    """A block device in a file. Data written is in the kernel's hands: a kill loses nothing.
+    """A block device in a file; the kernel keeps written data even if the process is killed.
 
-    The process that opens it holds it alone, by a lock on the file `PATH.lock` with its number.
+    The process locks the file `PATH.lock`, which has its number, so that no other one opens it.
     """
 
     def __init__(self, path: str) -> None:
@@ -104,15 +104,15 @@ class FileFlash:
         return 0
 
     def ioctl(self, operation: int, argument: int) -> int:
-        """Answer littlefs: 4 the number of blocks, 5 their size; erasing needs no work."""
+        """Return for littlefs: operation 4 the count of blocks, 5 their size, else 0."""
         if operation == 4:
             return self._count
         return _BLOCK_SIZE if operation == 5 else 0
 
 
 def _locked(path: str) -> "Any":
-    """The open file `path`, locked as long as this process lives; BoardError names its owner."""
-    # Two programs that write to one file system spoil it.
+    """Return the open file `path`, locked while this process lives; BoardError names its owner."""
+    # Two programs that write to one file system would damage it.
     libc = ffi.open(None)
     with open(path, "a"):
         pass
@@ -128,7 +128,7 @@ def _locked(path: str) -> "Any":
 
 
 class Terminal:
-    """A `Channel` on a serial port or a pseudo terminal; opened anew when it went away."""
+    """A `Channel` on a serial port or a pseudo terminal, which is reopened after a loss."""
 
     def __init__(self, path: str, speed: int, even: bool) -> None:
         self.connection = 1
@@ -143,7 +143,7 @@ class Terminal:
         self._open()
 
     def look(self) -> None:
-        """Bring `waiting` up to date."""
+        """Update `waiting`."""
         if self._file is None:
             self._open_again()
             return
@@ -154,7 +154,7 @@ class Terminal:
             self.waiting = 1
 
     def read_into(self, buf: bytearray) -> int:
-        """Put what has arrived into `buf`; return how many bytes, 0: nothing."""
+        """Put the bytes that have arrived into `buf`; return how many."""
         self.waiting = 0
         if self._file is None:
             return 0
@@ -165,7 +165,7 @@ class Terminal:
             return 0
 
     def write(self, buf: memoryview) -> int:
-        """Send; return how many bytes were taken, 0: try again later."""
+        """Send bytes; return how many were accepted, 0: try again later."""
         if not self._ready & select.POLLOUT:
             return 0
         self._ready = 0
@@ -176,7 +176,7 @@ class Terminal:
             return 0
 
     def set_baud(self, baud: int) -> None:
-        """Send and hear at another speed; a pseudo terminal has none, and does not mind."""
+        """Use `baud` bps; a pseudo terminal ignores it."""
         self._speed = _SPEEDS[baud]
         if self._file is None:
             return
@@ -189,19 +189,19 @@ class Terminal:
             self._lose()
 
     def close(self) -> None:
-        """A port is not given up."""
+        """Do nothing: a port stays open."""
 
     def _open(self) -> None:
-        """OSError without the port, or when it is no terminal."""
+        """Open the port; OSError if it is missing or no terminal."""
         file = open(self._path, "r+b")  # noqa: SIM115 - open as long as the port is there
         try:
             number = file.fileno()
             attributes = termios.tcgetattr(number)
-            # Raw; without termios.setraw, which throws away what has already arrived.
+            # Raw mode, without termios.setraw, which discards bytes that have arrived.
             attributes[_I_FLAG] = attributes[_O_FLAG] = attributes[_L_FLAG] = 0
             attributes[_C_FLAG] = _8_BITS
             attributes[_IN_SPEED] = attributes[_OUT_SPEED] = self._speed
-            # A read returns at once with what is there.
+            # A read returns at once with the bytes that have arrived.
             attributes[_CC][_V_TIME] = attributes[_CC][_V_MIN] = 0
             if self._even:
                 self._set_even(number, attributes)
@@ -213,7 +213,7 @@ class Terminal:
         self._poll.register(file, select.POLLIN | select.POLLOUT)
 
     def _set_even(self, number: int, attributes: "list[Any]") -> None:
-        """Ask for even parity; a pseudo terminal has none, and may say so."""
+        """Ask for even parity, which a pseudo terminal may refuse."""
         attributes[_C_FLAG] = _8_BITS | _EVEN
         try:
             termios.tcsetattr(number, termios.TCSANOW, attributes)
@@ -228,7 +228,7 @@ class Terminal:
         self._lost_ticks = time.ticks_ms()
 
     def _open_again(self) -> None:
-        """Try the port again, now and then."""
+        """Reopen the port if a second has passed since the last attempt."""
         now_ticks = time.ticks_ms()
         if time.ticks_diff(now_ticks, self._lost_ticks) < _REOPEN_MS:
             return
@@ -240,20 +240,20 @@ class Terminal:
 
 
 class Clock:
-    """The machine's local standard time, or a faster one that began at an agreed moment."""
+    """The machine's local standard time, or a faster one that began at a given moment."""
 
     def __init__(self, start_t2000: int, epoch_ns: int, speed: int) -> None:
-        """`speed` 0: the machine's own time."""
+        """Run from `start_t2000` at `epoch_ns`, `speed` times as fast; 0: the machine's time."""
         self._start_t2000 = start_t2000
         self._epoch_ns = epoch_ns
         self._speed = speed
         self._moved_s = 0
         now_s = time.time_ns() // 1000000000
-        # The machine's zone, from a moment told once as UTC and once as local time.
+        # The machine's zone, from one moment as UTC and as local time.
         self._offset_s = now_s - int(time.mktime(time.gmtime(now_s))) - _T2000_S
 
     def now_t2000(self) -> int:
-        """Seconds since 2000, -1 when nobody knows."""
+        """Return local standard time in seconds since 2000, -1 when it is not known."""
         now_ns = time.time_ns()
         if self._speed:
             elapsed_us = (now_ns - self._epoch_ns) // 1000
@@ -262,24 +262,23 @@ class Clock:
         return now_s + self._offset_s + self._moved_s if now_s >= _CLOCK_SET_S else -1
 
     def set(self, t2000: int) -> None:
-        """Let it be `t2000` now, for as long as this process runs."""
+        """Set the time to `t2000` for this process only."""
         self._moved_s += t2000 - self.now_t2000()
 
 
 class Board:
-    """What main.py builds the concentrator on.
+    """The board of a process; it has no lamps and no button.
 
-    storage, lines, console, uplink     as ports.py has them; console and uplink may
-                                        be None
-    signals                             what lamps would show; there are none, nor a button
-    capacity                            meters, registers of each
+    storage, lines, console, uplink     as in ports.py; console and uplink may be None
+    signals                             the last signals for lamps
+    capacity                            count of meters, and of registers of each
     """
 
     capacity = (512, 4)
     card_reader: "CardReader | None" = None
 
     def __init__(self) -> None:
-        """Read sys.argv. BoardError: the user's mistake, in one line."""
+        """Open what sys.argv names; BoardError says what is wrong with it."""
         options = _parse(sys.argv[1:])
         path = options["--flash"][0]
         try:
@@ -307,15 +306,15 @@ class Board:
         self._clock = _clock(options)
 
     def now_ticks(self) -> int:
-        """Milliseconds, modulo 2**29."""
+        """Return the time in ms, modulo 2**29."""
         return time.ticks_ms() & _MASK
 
     def now_t2000(self) -> int:
-        """Local standard time in seconds since 2000, -1 when it is not known."""
+        """Return local standard time in seconds since 2000, -1 when it is not known."""
         return self._clock.now_t2000()
 
     def ask_t2000(self, source: int) -> int:
-        """The system keeps the clock right by its own means."""
+        """Return -1: the system keeps its clock right by its own means."""
         return -1
 
     def set_t2000(self, t2000: int) -> None:
@@ -323,7 +322,7 @@ class Board:
         self._clock.set(t2000)
 
     def look(self) -> None:
-        """Bring every `waiting` up to date."""
+        """Update every `waiting`."""
         waiting = 0
         for channel in self._channels:
             channel.look()
@@ -331,14 +330,14 @@ class Board:
         self.waiting = waiting
 
     def random(self) -> int:
-        """A number below 2**29 that nobody can guess."""
+        """Return an unpredictable number below 2**29."""
         return int.from_bytes(os.urandom(4), "little") & _MASK
 
     def feed(self) -> None:
-        """The work makes progress; a process has no watchdog."""
+        """Do nothing: a process has no watchdog."""
 
     def show_card(self, code: int, credited: bool, index: int) -> None:
-        """A process has no buzzer."""
+        """Do nothing: a process has no buzzer."""
 
     def signal(self, signals: int) -> None:
         """Keep `signals`, a bit for each lamp."""
@@ -346,7 +345,7 @@ class Board:
 
 
 def _parse(arguments: "list[str]") -> "dict[str, list[str]]":
-    """The values of each option; BoardError for what is unknown, missing or given twice."""
+    """Return the values of each option; BoardError for one unknown, missing or given twice."""
     options: dict[str, list[str]] = {}
     for name in ("--flash", "--line", "--console", "--uplink", "--start", "--epoch", "--speed"):
         options[name] = []
@@ -383,7 +382,7 @@ def _tcp_client(address: str) -> TcpClient:
 
 
 def _clock(options: "dict[str, list[str]]") -> Clock:
-    """The clock that --start, --epoch and --speed ask for: all three or none."""
+    """Return the clock of --start, --epoch and --speed: all three or none."""
     given = [name for name in ("--start", "--epoch", "--speed") if options[name]]
     if not given:
         return Clock(0, 0, 0)

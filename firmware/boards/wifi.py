@@ -1,4 +1,4 @@
-"""Joining a Wi-Fi, on the ports whose chip may have a radio."""
+"""Join a Wi-Fi, on the ports whose chip may have a radio."""
 
 from micropython import const
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def join(options: "Options") -> None:
-    """Begin to join the network `ssid` with `key`; the chip joins again by itself after a loss."""
+    """Begin to join the network `ssid` with `key`; the chip rejoins by itself after a loss."""
     try:
         import network
     except ImportError:

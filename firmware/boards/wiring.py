@@ -1,7 +1,7 @@
-"""What board.json says, and the pins it names. A wrong value is told with its key: card.io.
+"""Read board.json and make the pins that it names. An error names its key, such as card.io.
 
-MicroPython refuses a pin, a UART or a time that a chip does not have with one error or another;
-`refusal` makes it the same sentence as that of any other wrong value.
+MicroPython's ports raise different errors for a pin, a UART or a time that the chip does not have.
+`refusal` gives all of them the same form of sentence.
 """
 
 import json
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# What the ports raise for a number that the chip does not have.
+# The errors of the ports for a number that the chip does not have.
 REFUSALS = (ValueError, TypeError, OSError, NotImplementedError)
 
 _I2C_HZ = 100000
@@ -23,9 +23,9 @@ _MOST = 0x3FFFFFFF
 
 
 class Options:
-    """One object of board.json at `place`, "" for the whole; each value is asked for by its key.
+    """An object of board.json at `place`, "" for the whole, with a method for each form of value.
 
-    A key without a default must be there. BoardError: it is not, or its value is of no use.
+    A key without a default is required. BoardError: the key is missing or its value is wrong.
     """
 
     def __init__(self, values: object, place: str = "") -> None:
@@ -42,14 +42,14 @@ class Options:
     def number(
         self, key: str, least: int = 0, most: int = _MOST, default: "int | None" = None
     ) -> int:
-        """The whole number at `key`, from `least` to `most`."""
+        """Return the whole number at `key`, from `least` to `most`."""
         value = self._get(key, default)
         if type(value) is not int or not least <= value <= most:
             raise self.refusal(key, "expected a number from " + str(least) + " to " + str(most))
         return value
 
     def numbers(self, key: str, default: "tuple[int, int]") -> "tuple[int, int]":
-        """The two numbers at `key`, each 1 or more."""
+        """Return the two numbers at `key`, each 1 or more."""
         value = self._get(key, list(default))
         if not isinstance(value, list) or len(value) != 2:
             raise self.refusal(key, "expected two numbers in [ ]")
@@ -59,14 +59,14 @@ class Options:
         return value[0], value[1]
 
     def flag(self, key: str, default: bool) -> bool:
-        """True or false, at `key`."""
+        """Return true or false, at `key`."""
         value = self._get(key, default)
         if not isinstance(value, bool):
             raise self.refusal(key, "expected true or false")
         return value
 
     def parity(self, key: str, default: "int | None") -> "int | None":
-        """The parity at `key`: 0 even, 1 odd, null none."""
+        """Return the parity at `key`: 0 even, 1 odd, null none."""
         value: int | None = self._values.get(key, default)
         self._asked.append(key)
         if value not in (None, 0, 1):
@@ -74,14 +74,14 @@ class Options:
         return value
 
     def text(self, key: str) -> str:
-        """The text at `key`."""
+        """Return the text at `key`."""
         value = self._get(key, None)
         if not isinstance(value, str):
             raise self.refusal(key, "expected a text")
         return value
 
     def choice(self, key: str, among: "list[str]") -> str:
-        """The word at `key`, one of `among`."""
+        """Return the word at `key`, one of `among`."""
         value = self._get(key, None, among)
         if value not in among:
             raise self.refusal(key, "expected one of " + ", ".join(among))
@@ -89,7 +89,7 @@ class Options:
         return word
 
     def octets(self, key: str, size: int, default: "bytes | None" = None) -> bytes:
-        """The `size` bytes at `key`, written in hexadecimal digits."""
+        """Return the `size` bytes at `key`, written in hexadecimal digits."""
         if default is not None and key not in self._values:
             return default
         text = self.text(key)
@@ -102,46 +102,46 @@ class Options:
         return value
 
     def part(self, key: str) -> "Options":
-        """The object at `key`."""
+        """Return the object at `key`."""
         return Options(self._get(key, None), self._path(key))
 
     def items(self, key: str, default: "list[Any] | None" = None) -> "list[Any]":
-        """The list at `key`."""
+        """Return the list at `key`."""
         value = self._get(key, default)
         if not isinstance(value, list):
             raise self.refusal(key, "expected a list in [ ]")
         return value
 
     def parts(self, key: str) -> "list[Options]":
-        """The objects in the list at `key`."""
+        """Return the objects in the list at `key`."""
         parts: list[Options] = []
         for value in self.items(key):
             parts.append(Options(value, self._path(key) + "[" + str(len(parts)) + "]"))
         return parts
 
     def pin(self, key: str, *modes: int, **more: int) -> machine.Pin:
-        """The pin at `key`, a number or a name, made with `modes` as machine.Pin takes them."""
+        """Return the pin at `key`, a number or a name, made with `modes` of machine.Pin."""
         return self._pin(key, self._get(key, None), modes, more)
 
     def output(self, key: str) -> machine.Pin:
-        """The pin at `key` as an output that is 0."""
+        """Return the pin at `key` as an output that is 0."""
         return self.pin(key, machine.Pin.OUT, value=0)
 
     def outputs(self, key: str) -> "list[machine.Pin]":
-        """The pins in the list at `key` as outputs that are 0; none without the key."""
+        """Return the pins in the list at `key` as outputs that are 0; none without the key."""
         modes = (machine.Pin.OUT,)
         return [self._pin(key, value, modes, {"value": 0}) for value in self.items(key, [])]
 
     def input(self, key: str) -> machine.Pin:
-        """The pin at `key` as an input that is pulled up."""
+        """Return the pin at `key` as an input that is pulled up."""
         return self.pin(key, machine.Pin.IN, machine.Pin.PULL_UP)
 
     def pins(self, *keys: str) -> "dict[str, Any]":
-        """The pins that are named under `keys`, as arguments, on a port where they are chosen."""
+        """Return the pins at those `keys` that are there, as keyword arguments."""
         return {key: self.pin(key) for key in keys if key in self}
 
     def i2c(self) -> "machine.I2C":
-        """The I2C that the keys i2c, scl and sda name."""
+        """Return the I2C that the keys i2c, scl and sda name."""
         number = self.number("i2c")
         pins = self.pins("scl", "sda")
         try:
@@ -150,14 +150,14 @@ class Options:
             raise self.refusal("i2c", "this board has no such I2C on these pins") from None
 
     def end(self) -> None:
-        """Everything was asked for. BoardError: another key is there, as a misspelt one is."""
+        """Raise BoardError if there are keys that were not read, such as a misspelt one."""
         for key in self._values:
             if key not in self._asked:
                 known = ", ".join(sorted(set(self._asked)))
                 raise self.refusal(key, "not known here; there are " + known)
 
     def refusal(self, key: str, why: str) -> BoardError:
-        """The error to raise for the value at `key`."""
+        """Return the error to raise for the value at `key`."""
         return BoardError("board.json: " + (self._path(key) or "it") + ": " + why)
 
     def _path(self, key: str) -> str:
@@ -180,7 +180,7 @@ class Options:
 
 
 def load() -> Options:
-    """What board.json says; BoardError when it cannot be read."""
+    """Return the whole of board.json; BoardError when it cannot be read."""
     try:
         with open("board.json") as file:
             return Options(json.load(file))
