@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LINE_COLUMNS = 99
 FUNCTION_LINES = 70
 CLASS_LINES = 420
+# Of the files in firmware/concentrator.
+FILE_LINES = 400
 
 
 @dataclass(frozen=True)
@@ -483,14 +485,21 @@ def function_length(source: Source) -> Iterator[Finding]:
 
 
 def class_length(source: Source) -> Iterator[Finding]:
-    """A class of the host has one job."""
-    if not source.path.startswith("host/"):
+    """A class of the product has one job."""
+    if not _in_product(source):
         return
     for node in source.nodes:
         if isinstance(node, ast.ClassDef):
             count = (node.end_lineno or node.lineno) - node.lineno + 1
             if count > CLASS_LINES:
                 yield Finding(node.lineno, f"{node.name} has {count} lines, over {CLASS_LINES}")
+
+
+def file_length(source: Source) -> Iterator[Finding]:
+    """A file of the concentrator is read in one go."""
+    count = len(source.lines)
+    if source.path.startswith("firmware/concentrator/") and count > FILE_LINES:
+        yield Finding(FILE_LINES + 1, f"{count} lines, over {FILE_LINES}")
 
 
 def line_length(source: Source) -> Iterator[Finding]:
@@ -579,6 +588,7 @@ RULES: tuple[Rule, ...] = (
     unit_suffixes,
     function_length,
     class_length,
+    file_length,
     line_length,
     module_docstring,
     finished,

@@ -9,7 +9,7 @@ bit 3   CUT       somebody is without supply, as the books want it
 """
 
 from micropython import const
-from prepay.ledger import STOPPED
+from prepay.accounts import STOPPED
 
 from concentrator.books import registry as meters
 from concentrator.line.meters import SILENT_MISSES

@@ -10,7 +10,7 @@ Spec: docs/PREPAYMENT.md; DL/T 645-2007 04001001 to 04001005, function 1CH.
 from civil import DAY_S, mmdd_of, weekday_of, year_of
 from micropython import const
 
-from prepay.ledger import GUARD, STOPPED
+from prepay.accounts import GUARD, STOPPED
 
 NORMAL = const(0)
 ALARM_1 = const(1)

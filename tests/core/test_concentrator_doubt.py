@@ -15,7 +15,7 @@ from concentrator_world import Bench
 from harness import check, equal
 from prepay import ledger as outcomes
 from prepay import policy as rules
-from prepay.ledger import STOPPED
+from prepay.accounts import REGISTER_MODULUS_WH, STOPPED
 from test_concentrator_books import INDEX, Station
 from uplink import record
 from uplink.record import PAYLOAD, u32_at
@@ -176,7 +176,7 @@ def test_a_correction_is_exact_across_tiers_residues_and_top_ups() -> None:
 
 def test_what_was_charged_past_the_last_digit_of_a_register_goes_back() -> None:
     """The spike takes the register past 999,999.99 kWh, so that the truth looks far ahead."""
-    modulus_wh = outcomes.REGISTER_MODULUS_WH
+    modulus_wh = REGISTER_MODULUS_WH
     for first_wh, after_wh in ((modulus_wh - 1000, 300), (modulus_wh - 1000, 1500), (0, 1500)):
         station = Station()
         station.pay(10000)

@@ -20,7 +20,8 @@ from concentrator.storage.journal import Journal
 from harness import check, equal
 from memory_storage import Storage
 from prepay import policy as rules
-from prepay.ledger import CHARGED, FIRST, STOPPED, Ledger
+from prepay.accounts import STOPPED
+from prepay.ledger import CHARGED, FIRST, Ledger
 from prepay.policy import Policy
 from tariff_images import ENDLESS, MONTHLY, YEARLY, image, ladder, terms
 from uplink import record

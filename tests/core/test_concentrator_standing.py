@@ -13,7 +13,7 @@ from concentrator.console.console import Refusal
 from concentrator_world import START_T2000, Bench
 from harness import check, equal
 from prepay import policy as rules
-from prepay.ledger import GUARD, STOPPED
+from prepay.accounts import GUARD, STOPPED
 from uplink import record
 from uplink.session import AHEAD, IDLE
 

@@ -20,7 +20,7 @@ from concentrator.lamps import LOOK
 from concentrator_world import Bench
 from harness import check, equal
 from memory_storage import Storage
-from prepay.ledger import STOPPED
+from prepay.accounts import STOPPED
 from tariff_images import ENDLESS, image, ladder, terms
 
 IMAGE = image(1, 2, (ladder((1000,), (50000000, 60000001)),), (terms(0, ENDLESS),))

@@ -10,7 +10,8 @@ from array import array
 from civil import day_number
 from harness import check, equal
 from prepay import policy as rules
-from prepay.ledger import CHARGED, GUARD, Ledger
+from prepay.accounts import GUARD
+from prepay.ledger import CHARGED, Ledger
 from prepay.policy import Policy
 from prepay.tariff import Tariff
 from tariff_images import ENDLESS, simple

@@ -7,7 +7,7 @@ parameter and an order; then each reason to hold a cut back, at the second it be
 from civil import day_number
 from harness import check, equal, heap_locked
 from prepay import policy as rules
-from prepay.ledger import GUARD, STOPPED
+from prepay.accounts import GUARD, STOPPED
 from prepay.policy import (
     ALARM_1,
     ALARM_2,

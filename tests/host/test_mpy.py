@@ -33,6 +33,10 @@ def test_a_file_that_does_not_compile_is_named(
         mpy.compile_all("armv6m", tmp_path / "out")
 
 
+def test_mip_is_told_of_every_file() -> None:
+    assert mpy.PACKAGE.read_text() == mpy.package(), "run: .venv/bin/python -m tools.mpy"
+
+
 def test_mip_is_told_of_files_that_are_there() -> None:
     urls = json.loads(mpy.PACKAGE.read_text())["urls"]
 

@@ -20,7 +20,8 @@ from concentrator.line.meters import LineMeters
 from dlt645 import codes as codes_645
 from dlt645.di import STATUS_3
 from dlt645.master import Master
-from prepay.ledger import BACK, STOPPED, TOO_MUCH, Ledger
+from prepay.accounts import STOPPED
+from prepay.ledger import BACK, TOO_MUCH, Ledger
 from prepay.policy import EMERGENCY, ORDER_TRIP, OVERLOAD, Policy
 from uplink.session import Session
 

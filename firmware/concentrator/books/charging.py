@@ -3,6 +3,7 @@
 from micropython import const
 from prepay import ledger as outcomes
 from prepay import policy as rules
+from prepay.accounts import REGISTER_MODULUS_WH, STOPPED
 from uplink import record
 from uplink.record import ESTIMATED, JOINED, STATUS_UNKNOWN
 
@@ -65,13 +66,13 @@ class Charging(Doubt):
             off_wh -= wh
             if off_wh < 0:
                 # Each register, and the total, goes on at 0 after its last digit.
-                off_wh += outcomes.REGISTER_MODULUS_WH
+                off_wh += REGISTER_MODULUS_WH
         # A meter of one rate may leave the others at 0.
         slack_wh = _STEP_WH * count
-        if not any_rate or off_wh <= slack_wh or off_wh >= outcomes.REGISTER_MODULUS_WH - slack_wh:
+        if not any_rate or off_wh <= slack_wh or off_wh >= REGISTER_MODULUS_WH - slack_wh:
             return _EVEN
         self.ledger.fault_value = values[0]
-        self.ledger.fault_limit = (values[0] - off_wh) % outcomes.REGISTER_MODULUS_WH
+        self.ledger.fault_limit = (values[0] - off_wh) % REGISTER_MODULUS_WH
         return _UNEVEN
 
     def charge_typed(self, index: int, values: "array[int]") -> int:
@@ -119,7 +120,7 @@ class Charging(Doubt):
         if tariff is None:
             return NOT_BILLED
         corrects = False
-        if even == _UNEVEN and not ledger.flags[index] & outcomes.STOPPED:
+        if even == _UNEVEN and not ledger.flags[index] & STOPPED:
             outcome = outcomes.UNEVEN
         else:
             outcome = ledger.prepare(index, tariff, self._registers_wh, t2000)

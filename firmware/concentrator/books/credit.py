@@ -5,8 +5,8 @@ from struct import pack_into
 from card import codes
 from card.redemption import BEHIND, UNTOLD
 from micropython import const
-from prepay import ledger as outcomes
 from prepay import policy as rules
+from prepay.accounts import MONEY_LIMIT_FEN, STOPPED
 from uplink import record
 from uplink.record import JOINED
 
@@ -67,9 +67,9 @@ class Credit(Supply):
             left_fen = ledger.balance_fen(index) + amount_fen
             if ledger.residue_e7[index] or ledger.residue_e11[index]:
                 left_fen -= 1
-            doubt = ledger.flags[index] & outcomes.STOPPED
+            doubt = ledger.flags[index] & STOPPED
             return codes.NOT_COVERED if doubt or left_fen < 0 else codes.OK
-        if ledger.balance_fen(index) + amount_fen > outcomes.MONEY_LIMIT_FEN:
+        if ledger.balance_fen(index) + amount_fen > MONEY_LIMIT_FEN:
             return codes.OVERFLOW
         if amount_fen and ledger.balance_fen(index) + amount_fen > self.hoarding_limit_fen:
             return codes.HOARDING

@@ -19,6 +19,7 @@ from array import array
 
 from micropython import const
 from prepay import ledger as outcomes
+from prepay.accounts import HOUSEHOLD, difference_wh
 from uplink import record
 from uplink.record import JOINED
 
@@ -230,7 +231,7 @@ class Doubt(Supply):
         if kind == record.ACCOUNT:
             ledger = self.ledger
             household, _, multiplier = record.account_at(buf, 0)[:3]
-            same = household == ledger.flags[index] >> outcomes.HOUSEHOLD
+            same = household == ledger.flags[index] >> HOUSEHOLD
             return not same or (multiplier or 1) != (ledger.multiplier[index] or 1)
         if kind == record.PLAN:
             return record.plan_at(buf, 0)[1] == 0
@@ -240,7 +241,7 @@ class Doubt(Supply):
         """Whether no register of the reading at hand is below those of the READING in `buf`."""
         record.reading_at(buf, 0, before_wh)
         for register in range(record.REGISTERS):
-            if outcomes.difference_wh(self._registers_wh[register], before_wh[register]) < 0:
+            if difference_wh(self._registers_wh[register], before_wh[register]) < 0:
                 return False
         return True
 
@@ -261,7 +262,7 @@ class Doubt(Supply):
         at = index * ledger.rates_limit
         for register in range(min(ledger.rates_limit, record.REGISTERS)):
             charged_wh = ledger.registers_wh[at + register]
-            energy_wh += outcomes.difference_wh(charged_wh, self._registers_wh[register])
+            energy_wh += difference_wh(charged_wh, self._registers_wh[register])
         fields = (
             ledger.returned_fen,
             ledger.credited_fen(index, ledger.returned_fen),

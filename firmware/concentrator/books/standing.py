@@ -10,7 +10,14 @@ flash that was lost, would count once more.
 from array import array
 
 from micropython import const
-from prepay import ledger as outcomes
+from prepay.accounts import (
+    GUARD,
+    HOUSEHOLD,
+    MONEY_LIMIT_FEN,
+    REGISTER_MODULUS_WH,
+    STOPPED,
+    difference_fen,
+)
 from prepay.policy import STATE_NAMES
 from prepay.tariff import NO_LIMIT
 from uplink import record
@@ -93,8 +100,8 @@ class Standings(Supply):
         Debits and, but for orders, credits only grow.
         """
         ledger = self.ledger
-        credit_fen = outcomes.difference_fen(ledger.credit_fen[index], fields[2])
-        debit_fen = outcomes.difference_fen(ledger.debit_fen[index], fields[3])
+        credit_fen = difference_fen(ledger.credit_fen[index], fields[2])
+        debit_fen = difference_fen(ledger.debit_fen[index], fields[3])
         here = (debit_fen, ledger.residue_e7[index], ledger.residue_e11[index])
         there = (0, fields[4], fields[5])
         more = 0
@@ -146,8 +153,8 @@ class Standings(Supply):
         ledger = self.ledger
         records = bytearray(len(_PARTS) * RECORD_SIZE)
         flags = ledger.flags[index]
-        marks = record.STANDING_GUARD if flags & outcomes.GUARD else 0
-        if flags & outcomes.STOPPED:
+        marks = record.STANDING_GUARD if flags & GUARD else 0
+        if flags & STOPPED:
             marks |= record.STANDING_STOPPED
         header_mac = ledger.header_mac_of(index)
         if source == record.SOURCE_NEW:
@@ -159,7 +166,7 @@ class Standings(Supply):
             ledger.debit_fen[index],
             ledger.residue_e7[index],
             ledger.residue_e11[index],
-            flags >> outcomes.HOUSEHOLD,
+            flags >> HOUSEHOLD,
             ledger.grade[index],
             ledger.multiplier[index],
             marks,
@@ -250,7 +257,7 @@ class Standings(Supply):
         ledger.residue_e7[index] = residue_e7
         ledger.residue_e11[index] = residue_e11
         self._set_terms(index, household, grade, multiplier, marks & record.STANDING_GUARD)
-        ledger.flags[index] &= 0xFF ^ outcomes.STOPPED
+        ledger.flags[index] &= 0xFF ^ STOPPED
         if marks & record.STANDING_STOPPED:
             ledger.stop(index)
         ledger.state[index] = state
@@ -267,9 +274,9 @@ class Standings(Supply):
         """Say in the ledger what kind of account it is."""
         ledger = self.ledger
         ledger.describe(index, household, grade, multiplier)
-        ledger.flags[index] &= 0xFF ^ outcomes.GUARD
+        ledger.flags[index] &= 0xFF ^ GUARD
         if guard:
-            ledger.flags[index] |= outcomes.GUARD
+            ledger.flags[index] |= GUARD
 
     def _apply_standing_registers(self, index: int, buf: bytearray, offset: int) -> None:
         registers_wh = array("I", bytes(4 * record.REGISTERS))
@@ -305,8 +312,8 @@ def _is_standing(fields: "tuple[int, ...]", records: bytearray) -> bool:
         (fields[5], 9999),
         (fields[6], 15),
         (fields[7], 3),
-        (fields[11], outcomes.MONEY_LIMIT_FEN),
-        (fields[12], outcomes.MONEY_LIMIT_FEN),
+        (fields[11], MONEY_LIMIT_FEN),
+        (fields[12], MONEY_LIMIT_FEN),
         (fields[14], len(STATE_NAMES) - 1),
         (fields[15], 1),
     )
@@ -315,7 +322,7 @@ def _is_standing(fields: "tuple[int, ...]", records: bytearray) -> bool:
             return False
     for register in range(record.REGISTERS):
         value_wh = u32_at(records, _REGISTERS + PAYLOAD + 4 * register)
-        if value_wh >= outcomes.REGISTER_MODULUS_WH:
+        if value_wh >= REGISTER_MODULUS_WH:
             return False
     used_wh, _, quota, _ = record.quota_at(records, _QUOTA)
     return used_wh < NO_LIMIT and (quota == 0 or quota & 15 > 0)

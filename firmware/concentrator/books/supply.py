@@ -5,8 +5,8 @@ them.
 """
 
 from micropython import const
-from prepay import ledger as outcomes
 from prepay import policy as rules
+from prepay.accounts import GUARD, STOPPED
 from uplink import record
 from uplink.record import JOINED
 
@@ -65,7 +65,7 @@ class Supply(Entries):
         flags = ledger.flags[index]
         if self.doubt_cut_s and self._is_unread(index):
             balance_fen = min(balance_fen, _USED_UP_FEN)
-            flags &= 0xFF ^ outcomes.STOPPED
+            flags &= 0xFF ^ STOPPED
         if state == rules.CUT and balance_fen > self.policy.close_fen:
             # Who has money is cut only if the verdict on his top-up was lost on its way to flash.
             cause = rules.CREDITED
@@ -95,7 +95,7 @@ class Supply(Entries):
         return (
             0 < read_t2000 <= self.t2000 - self.doubt_cut_s
             and (
-                ledger.flags[index] & outcomes.STOPPED
+                ledger.flags[index] & STOPPED
                 or ledger.doubt(index)
                 or self.registry.misses(index) >= _SILENT_MISSES
             )
@@ -156,7 +156,7 @@ class Supply(Entries):
         # A supply that should be cut is cut again, unless something forbids it. One that should
         # be on but is off is only switched on when it was ours to do: somebody may work there.
         if wants_open and (
-            self.ledger.flags[index] & (outcomes.STOPPED | outcomes.GUARD)
+            self.ledger.flags[index] & (STOPPED | GUARD)
             or status & _STATUS_GUARD  # the meter would refuse
             or self.policy.no_cut_at(self.t2000)
         ):

@@ -4,7 +4,7 @@ from array import array
 from binascii import hexlify, unhexlify
 
 from micropython import const
-from prepay.ledger import GUARD, HOUSEHOLD, MONEY_LIMIT_FEN, STOPPED
+from prepay.accounts import GUARD, HOUSEHOLD, MONEY_LIMIT_FEN, STOPPED
 from prepay.policy import STATE_NAMES
 from prepay.tariff import FREE_LIMIT_WH
 

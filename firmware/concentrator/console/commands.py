@@ -7,7 +7,7 @@ said with what to try next.
 from binascii import hexlify
 
 from micropython import const
-from prepay.ledger import STOPPED
+from prepay.accounts import STOPPED
 from uplink.record import RECORD_SIZE
 
 from concentrator import login

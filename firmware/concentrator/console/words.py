@@ -7,7 +7,7 @@ from binascii import hexlify, unhexlify
 
 from dlt645 import clock
 from micropython import const
-from prepay.ledger import REGISTER_MODULUS_WH
+from prepay.accounts import REGISTER_MODULUS_WH
 
 from concentrator.books.registry import parse_digits
 from concentrator.console.console import Refusal
