@@ -67,6 +67,12 @@ def bilingual(english: str, chinese: str) -> str:
     return either(f"{english} {chinese}".strip(), chinese)
 
 
+def system_reason(error: Exception) -> str:
+    """Return why a system refused, in the language spoken where it is a common reason."""
+    said = getattr(error, "strerror", None)
+    return _(said) if isinstance(said, str) else str(error)
+
+
 def ngettext(one: str, many: str, count: int) -> str:
     """Return the first sentence for a count of one, else the second; each translated."""
     return _translations().ngettext(one, many, count)

@@ -60,6 +60,18 @@ _OF_CLICK_COUNTED = (
 )
 
 
+# What systems say of files, lines and connections that they refuse.
+_OF_SYSTEMS = (
+    *("No such file or directory", "Permission denied", "File exists", "Is a directory"),
+    *("Not a directory", "Operation not permitted", "No space left on device", "Broken pipe"),
+    *("Read-only file system", "Input/output error", "Device or resource busy"),
+    *("No such device", "Address already in use", "Cannot assign requested address"),
+    *("Connection refused", "Connection reset by peer", "No route to host"),
+    *("Connection timed out", "Network is unreachable", "Name or service not known"),
+    *("Temporary failure in name resolution", "Too many open files", "File name too long"),
+)
+
+
 def po_path(language: str) -> Path:
     """Return where the translations into a language stand."""
     return FOLDER / language / "LC_MESSAGES" / "dianka.po"
@@ -90,7 +102,8 @@ def _names_in(layout: str) -> Iterator[str]:
 def collected() -> Catalog:
     """Return every text for people.
 
-    They are the marked ones, the help of all commands, click's own, and what meters tell.
+    They are the marked ones, the help of all commands, click's own, and what systems and meters
+    tell.
     """
     found = Catalog()
     for path, _line, message, comments, _context in extract_from_dir(
@@ -103,6 +116,7 @@ def collected() -> Catalog:
         *help_texts(cli),
         *(summary for _name, summary in COMMANDS.values()),
         *_OF_CLICK,
+        *_OF_SYSTEMS,
         *_texts_of_meters(),
     }:
         found.add(text)

@@ -10,8 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from host.frames.models import misfit_of
 from host.frames.tariff_terms import Number
-from host.words import _
+from host.words import _, system_reason
 
 HOUR = timedelta(hours=1)
 
@@ -39,12 +40,14 @@ class Profile(BaseModel):
             profile = cls.model_validate(tomllib.loads(path.read_text("utf-8")))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ProfileError(
-                _("{path}: cannot be read: {error}").format(path=path, error=error)
+                _("{path}: cannot be read: {reason}").format(
+                    path=path, reason=system_reason(error)
+                )
             ) from error
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(at) for at in first["loc"])
-            raise ProfileError(f"{path}: {place}: {first['msg']}") from error
+            first = misfit_of(error)
+            place = ".".join(str(at) for at in first.place)
+            raise ProfileError(f"{path}: {place}: {first.reason}") from error
         if sum(profile.hour_weights) == 0 or profile.total_kwh == 0:
             raise ProfileError(_("{path}: nothing is used in that year").format(path=path))
         return profile

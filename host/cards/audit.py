@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from host.frames.card import MONEY_KINDS, CardKind, Header
-from host.words import _, marked
+from host.words import _, marked, system_reason
 
 BEGUN = marked("begun")
 DONE = marked("done")
@@ -105,7 +105,7 @@ class AuditLog:
         except OSError as error:
             raise AuditError(
                 _("cannot write the log {path}: {strerror}").format(
-                    path=self.path, strerror=error.strerror
+                    path=self.path, strerror=system_reason(error)
                 )
             ) from error
         try:
@@ -145,7 +145,7 @@ class AuditLog:
         except OSError as error:
             raise AuditError(
                 _("cannot read the log {path}: {strerror}").format(
-                    path=self.path, strerror=error.strerror
+                    path=self.path, strerror=system_reason(error)
                 )
             ) from error
 

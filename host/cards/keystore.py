@@ -22,7 +22,7 @@ from typing import Any
 
 from host.frames.card import DISTRICT_LIMIT
 from host.frames.card_keys import KEY_SIZE, console_key, district_key
-from host.words import _
+from host.words import _, system_reason
 
 ISSUER_KEY_SIZE = 32
 SALT_SIZE = 16
@@ -105,7 +105,7 @@ def save(path: Path, keys: CardKeys, passphrase: str | None, overwrite: bool = F
         whole.replace(path)
     except OSError as error:
         raise KeystoreError(
-            _("cannot write {path}: {strerror}").format(path=path, strerror=error.strerror)
+            _("cannot write {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
 
 
@@ -124,7 +124,7 @@ def load(path: Path, passphrase: Callable[[], str]) -> CardKeys:
         )
         raise KeystoreError(
             _("cannot read key file {path}: {strerror}; {hint}").format(
-                path=path, strerror=error.strerror, hint=hint
+                path=path, strerror=system_reason(error), hint=hint
             )
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from host.frames.card import AMOUNT_LIMIT_FEN
 from host.units import fen_of, full_number
-from host.words import _
+from host.words import _, system_reason
 
 TROUBLES_SHOWN = 10
 
@@ -45,7 +45,7 @@ def read_rows(
             lines = [(reader.line_num, row) for row in reader]
     except OSError as error:
         raise RowsError(
-            _("cannot read {path}: {strerror}").format(path=path, strerror=error.strerror)
+            _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise RowsError(

@@ -20,7 +20,7 @@ from host.flash import product as products
 from host.flash import slots
 from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
-from host.words import _
+from host.words import _, system_reason
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def _board_json(path: Path | None) -> bytes:
         content = json.loads(data)
     except OSError as error:
         raise BoardError(
-            _("cannot read {path}: {strerror}").format(path=path, strerror=error.strerror)
+            _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
     except ValueError as error:
         raise BoardError(_("{path} is no JSON: {error}").format(path=path, error=error)) from error

@@ -13,6 +13,7 @@ from typing import Any
 import construct as c
 from pydantic import ValidationError
 
+from host.frames.models import misfit_of
 from host.frames.tariff_terms import (
     WEEKDAYS,
     Ladder,
@@ -24,7 +25,7 @@ from host.frames.tariff_terms import (
     sets_of,
 )
 from host.units import EPOCH, to_t2000
-from host.words import _
+from host.words import _, system_reason
 
 IMAGE_LIMIT = 4096
 
@@ -40,7 +41,7 @@ def load(path: Path) -> TariffFile:
         return read(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise TariffError(
-            _("{path}: cannot be read: {error}").format(path=path, error=error)
+            _("{path}: cannot be read: {reason}").format(path=path, reason=system_reason(error))
         ) from error
     except TariffError as error:
         raise TariffError(f"{path}: {error}") from error
@@ -51,11 +52,11 @@ def read(text: str) -> TariffFile:
     try:
         tariff = TariffFile.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first["loc"])
-        value = "" if first["type"] in ("missing", "json_invalid") else f" {first['input']!r}"
-        reason = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden" and _OUTSIDE.search(str(first["loc"][-1])):
+        first = misfit_of(error)
+        place = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first.place)
+        value = "" if first.kind in ("missing", "json_invalid") else f" {first.value!r}"
+        reason = first.reason
+        if first.kind == "extra_forbidden" and _OUTSIDE.search(str(first.place[-1])):
             reason = _(
                 "capacity and demand fees (基本电费) and the power-factor adjustment (力调电费) "
                 "are not charged by the device; bill them elsewhere and leave them out here"

@@ -30,7 +30,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -663,10 +663,9 @@ def _slots(
 
 
 def parse_kwh(text: str) -> Decimal:
-    """Kilowatt-hours as typed, to the watt-hour; ValueError with what to write."""
-    try:
-        value = _decimal(text)
-        _check_decimals(value, 3, 1000000, _("energy"))
-    except (InvalidOperation, ValueError) as error:
-        raise ValueError(f"{text!r}: {error}") from error
-    return value
+    """Return kilowatt-hours as typed, exact to the watt-hour; ValueError with what to write."""
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text):
+        raise ValueError(
+            _("{text!r} is not kWh like 50 or 49.125, below 1000000").format(text=text)
+        )
+    return Decimal(text)

@@ -9,7 +9,7 @@ from host.frames.packing import parse_segment
 from host.frames.record import PAYLOAD_SIZE, Record, parse_payload
 from host.headend import schema
 from host.headend.store import Store, StoreError
-from host.words import _
+from host.words import _, system_reason
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -34,7 +34,7 @@ def records_of(journal: Path, account: str) -> Iterator[Record]:
         contents = [(path, path.read_bytes()) for path in files]
     except OSError as error:
         raise JournalError(
-            _("{journal}: cannot be read: {error}").format(journal=journal, error=error)
+            _("{path}: cannot be read: {reason}").format(path=journal, reason=system_reason(error))
         ) from error
     if not contents:
         raise JournalError(

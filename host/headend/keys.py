@@ -9,7 +9,7 @@ One line a concentrator: its number and its key, at least 16 bytes as hexadecima
 import tomllib
 from pathlib import Path
 
-from host.words import _
+from host.words import _, system_reason
 
 KEY_SHORTEST = 16
 CONCENTRATOR_LIMIT = 1 << 32
@@ -25,7 +25,7 @@ def load(path: Path) -> dict[int, bytes]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise KeysError(
-            _("cannot read {path}: {strerror}").format(path=path, strerror=error.strerror)
+            _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise KeysError(_("{path} is not TOML: {error}").format(path=path, error=error)) from error

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from host.frames.card import CARD_SIZE, SERIAL_OFFSET, UID_SIZE, serial_of
-from host.words import _
+from host.words import _, system_reason
 
 CARD_SIZE_LIMIT = 65_535
 
@@ -51,7 +51,7 @@ class FileCard:
             )
             raise CardIoError(
                 _("cannot use card {path}: {strerror}; {hint}").format(
-                    path=path, strerror=error.strerror, hint=hint
+                    path=path, strerror=system_reason(error), hint=hint
                 )
             ) from error
         if not CARD_SIZE <= len(self._memory) <= CARD_SIZE_LIMIT:
@@ -87,7 +87,7 @@ class FileCard:
         except OSError as error:
             raise CardIoError(
                 _("cannot write card {path}: {strerror}").format(
-                    path=self._path, strerror=error.strerror
+                    path=self._path, strerror=system_reason(error)
                 )
             ) from error
 

@@ -6,7 +6,7 @@ from typing import Self
 
 import serial
 
-from host.words import _
+from host.words import _, system_reason
 
 BAUD = 115_200
 READ_SIZE = 4096
@@ -92,9 +92,9 @@ def _is_pseudo_terminal(name: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
+    """Return why, without the words that pyserial puts around it."""
     inner = error.__cause__ or error.__context__ or error
-    text = getattr(inner, "strerror", None) or str(inner)
-    return text if isinstance(text, str) else str(error)
+    return system_reason(inner if isinstance(inner, Exception) else error)
 
 
 def _hint(name: str) -> str:

@@ -21,13 +21,14 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from host.frames.models import misfit_of
 from host.sim.clock import Clock
 from host.sim.line import Line, LineFaults
 from host.sim.load import RATES, Load
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
 from host.units import full_number
-from host.words import _
+from host.words import _, system_reason
 
 METERS_LIMIT = 1024
 # No two meters answer bit on bit: replies that meet so would be heard as one good frame.
@@ -114,12 +115,10 @@ class Plan(_Model):
 
 
 def _first_of(error: pydantic.ValidationError) -> str:
-    """The first finding, with its place."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"]) or _("the file")
-    number = isinstance(first["input"], int) and first["type"] == "string_type"
-    hint = _(", not a number: write it in quotes") if number else ""
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}{hint}"
+    """Return the first finding, with its place."""
+    first = misfit_of(error)
+    place = ".".join(str(part) for part in first.place) or _("the file")
+    return f"{place}: {first.reason}"
 
 
 def load_plan(path: Path) -> Plan:
@@ -131,7 +130,7 @@ def load_plan(path: Path) -> Plan:
         return Plan.model_validate(content)
     except OSError as error:
         raise PlanError(
-            _("cannot read {path}: {strerror}").format(path=path, strerror=error.strerror)
+            _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PlanError(_("{path} is not YAML: {error}").format(path=path, error=error)) from error

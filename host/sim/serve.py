@@ -29,7 +29,7 @@ import serial
 from host.sim.clock import Clock
 from host.sim.line import Line
 from host.sim.meter import Meter
-from host.words import _
+from host.words import _, system_reason
 
 READ_SIZE = 4096
 _WAIT_LIMIT_S = 0.2
@@ -93,7 +93,7 @@ class PtyPort:
             self.close()
             raise ServeError(
                 _("cannot make the link {link}: {strerror}; choose another --link").format(
-                    link=link, strerror=error.strerror
+                    link=link, strerror=system_reason(error)
                 )
             ) from error
 
@@ -131,9 +131,9 @@ class SerialPort:
         except (OSError, ValueError) as error:
             raise ServeError(
                 _(
-                    "cannot open {path}: {error}; check the path, and that no other program "
+                    "cannot open {path}: {reason}; check the path, and that no other program "
                     "uses it"
-                ).format(path=path, error=error)
+                ).format(path=path, reason=system_reason(error))
             ) from error
 
     @property
@@ -170,7 +170,7 @@ class TcpPort:
                 _(
                     "cannot listen on {host}:{port}: {strerror}; choose another port, or stop "
                     "what uses it"
-                ).format(host=host, port=port, strerror=error.strerror)
+                ).format(host=host, port=port, strerror=system_reason(error))
             ) from error
         self.name = f"socket://{host}:{self._server.getsockname()[1]}"
         self._peer: socket.socket | None = None

@@ -121,8 +121,8 @@ meters:
 
 
 BAD_PLANS = {
-    "meters: []": "meters: List should have at least 1 item",
-    "meters: [{address: 000000000010}]": "write it in quotes",
+    "meters: []": "meters: has 0 entries, at least 1",
+    "meters: [{address: 000000000010}]": "must be a text in quotes",
     "meters: [{address: '1x'}]": "meters.0.address",
     "meters: [{address: '000000000001', colour: red}]": "meters.0.colour",
     "meters: [{address: '000000000001'}, {address: '000000000001'}]": "there twice",

@@ -14,7 +14,7 @@ from host.cli.output import echo
 from host.headend import keys
 from host.headend.ingest import Ingest
 from host.headend.server import serve
-from host.words import _
+from host.words import _, system_reason
 
 
 @shown.group(
@@ -74,8 +74,8 @@ def serve_command(db: Path, host: str, port: int, keys_path: Path) -> None:
         except OSError as error:
             hint = _("choose another --port, or stop what uses it")
             raise click.ClickException(
-                _("cannot listen on {host}:{port}: {error}; {hint}").format(
-                    host=host, port=port, error=error, hint=hint
+                _("cannot listen on {host}:{port}: {reason}; {hint}").format(
+                    host=host, port=port, reason=system_reason(error), hint=hint
                 )
             ) from error
         for name, count in sorted(ingest.counters.items()):

@@ -23,7 +23,7 @@ from host.cli.options import (
 from host.cli.output import echo, print_json
 from host.headend.store import Sale, SalesError, Sold, StoreError
 from host.units import yuan
-from host.words import _, marked
+from host.words import _, marked, system_reason
 
 REFERENCE_LIMIT = 64
 
@@ -197,6 +197,6 @@ def _write_orders(out_path: Path, csv_path: Path, sold: list[Sold]) -> None:
         ).format(csv_path=csv_path)
         raise click.ClickException(
             _("cannot write {out_path}: {strerror}; {hint}").format(
-                out_path=out_path, strerror=error.strerror, hint=hint
+                out_path=out_path, strerror=system_reason(error), hint=hint
             )
         ) from error
