@@ -61,9 +61,11 @@ words: $(READY)
 mutants: $(READY)
 	@$(BIN)/python -m tools.mutants -j $(or $(J),2) $(if $(FILE),--file $(FILE))
 
-# soak: ten million mutated frames to every decoder, then worlds of faults, SEEDS=1-500
+# soak: ten million mutated frames to every decoder, all power cuts on NOR flash, 10,000 more of
+# a journal, then worlds of faults, SEEDS=1-500
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
+	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
 	@$(BIN)/dianka sim run --seeds $(or $(SEEDS),1-500) --days 3 --meters 6
 
 # image: build BOARD=qemu, or BOARD=esp32|rp2|stm32 from your MicroPython in MPY_DIR=...

@@ -46,7 +46,10 @@ _NO_RADIO = ("boards/wifi.py",)
 # Slots of boot.py are kept by the boards with a chip alone.
 _NO_CHIP = (
     "boot.py",
-    *(f"boards/{name}.py" for name in ("card_reader", "chip", "panel", "rtc", "uart", "wiring")),
+    *(
+        f"boards/{name}.py"
+        for name in ("card_reader", "chip", "nor", "panel", "rtc", "uart", "wiring")
+    ),
     *_NO_RADIO,
 )
 _ON_NO_PORT = ("manifest.py",)

@@ -60,6 +60,8 @@ class Board(Panel):
     def __init__(self, storage: "Storage") -> None:
         options = load()
         super().__init__(options)
+        # It was opened before.
+        _ = "flash" in options
         self.capacity = options.numbers("capacity", (256, 4))
         self.storage = storage
         lines = [_open_uart(part, 2400, 0) for part in options.parts("lines")]
@@ -155,12 +157,32 @@ class Board(Panel):
             self._watchdog.feed()
 
 
-def open_storage(device: "AbstractBlockDev") -> "Storage":
-    """Return storage in the folder /journal of the flash `device`, which is mounted anew."""
-    return LittleStorage(_mount(device), "/journal")
+def open_storage(device: "AbstractBlockDev", page: int, new: bool) -> "Storage":
+    """Return storage in the folder /journal of the flash `device`, which is mounted anew.
+
+    Where board.json names an SPI flash, it is on that one. `page` and `new` are those of
+    `open_filesystem`.
+    """
+    return open_nor(new) or LittleStorage(_mount(device, page, new), "/journal", new)
 
 
-def _mount(device: "AbstractBlockDev") -> "VfsLfs2":
+def open_nor(new: bool) -> "Storage | None":
+    """Return storage on the whole SPI flash that board.json names, None without one."""
+    options = load()
+    if "flash" not in options:
+        return None
+    from boards.nor import PAGE, Nor
+
+    part = options.part("flash")
+    size_kib = part.number("fram_kib", 0, 16384, 0)
+    nor = Nor(part.spi(), part.output("cs"), size_kib * 1024)
+    part.end()
+    if not nor.blocks:
+        raise part.refusal("spi", "no flash answers there")
+    return LittleStorage(open_filesystem(nor, PAGE, new))
+
+
+def _mount(device: "AbstractBlockDev", page: int, new: bool) -> "VfsLfs2":
     """Mount the file system of `device` in place of the port's own; return it.
 
     Two file systems on one device would damage each other.
@@ -169,8 +191,8 @@ def _mount(device: "AbstractBlockDev") -> "VfsLfs2":
     try:  # noqa: SIM105 - MicroPython has no contextlib
         vfs.umount(place)
     except OSError:
-        pass  # nothing was mounted: the port could not read the flash
-    filesystem = open_filesystem(device)
+        pass  # nothing was mounted, as on a flash that the port could not read
+    filesystem = open_filesystem(device, page, new)
     vfs.mount(filesystem, place)
     os.chdir(place)
     return filesystem

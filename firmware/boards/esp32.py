@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
     from boards.wiring import Options
 
+# Half a page of the flash: the port's driver splits what does not fit a page.
+_PAGE = const(128)
 
-def open_storage() -> "Storage":
-    """Return storage on the flash of the programs."""
-    return chip.open_storage(Partition.find(Partition.TYPE_DATA, label="vfs")[0])
+
+def open_storage(new: bool = False) -> "Storage":
+    """Return storage on the flash of the programs; an installer has it made with `new`."""
+    return chip.open_storage(Partition.find(Partition.TYPE_DATA, label="vfs")[0], _PAGE, new)
 
 
 class Board(chip.Board):

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from vfs import AbstractBlockDev, VfsLfs2
 
-# Half a page of the flash: littlefs has four such buffers for each open file, and two more. The
-# mark of a new file system fits in one, so it is written whole or not at all.
-_PROGRAM_SIZE = const(128)
 _TEMPORARY = "~"
 _FILE = const(0x8000)
 _STAT_SIZE = const(6)
@@ -30,36 +27,50 @@ _STAT_SIZE = const(6)
 _BLOCK = const(0)
 _BLOCKS = const(2)
 _FREE = const(3)
-_BLANK_SIZE = const(64)
+# What littlefs writes at the start of a block that holds its superblock, and where its sizes are.
+_MAGIC = b"littlefs"
+_MAGIC_AT = const(8)
+_BLOCK_SIZE_AT = const(24)
+_BLOCKS_AT = const(28)
+_START_SIZE = const(64)
+_FORMAT = "; on a new board dianka flash --format makes one"
 
 
-def open_filesystem(device: "AbstractBlockDev") -> "VfsLfs2":
-    """Return the littlefs on `device`, made on a blank one; BoardError for anything else."""
+def open_filesystem(device: "AbstractBlockDev", page: int, new: bool = False) -> "VfsLfs2":
+    """Return the littlefs on `device`, which takes aligned programs of `page` bytes and no shorter ones.
+
+    littlefs holds four pages for each open file, and eight more. With `new` it is made where the
+    device is blank, as an installer asks for. BoardError: there is none, with the reason.
+    """
     try:
-        filesystem = vfs.VfsLfs2(
-            device, readsize=_PROGRAM_SIZE, progsize=_PROGRAM_SIZE, mtime=False
-        )
+        return vfs.VfsLfs2(device, readsize=page, progsize=page, mtime=False)
     except OSError:
-        if not _is_blank(device):
-            raise BoardError(
-                "flash holds something else than a littlefs; erase it first"
-            ) from None
-        vfs.VfsLfs2.mkfs(device, readsize=_PROGRAM_SIZE, progsize=_PROGRAM_SIZE)
-        filesystem = vfs.VfsLfs2(
-            device, readsize=_PROGRAM_SIZE, progsize=_PROGRAM_SIZE, mtime=False
-        )
-    return filesystem
+        why = _reason(device)
+        if not new or why:
+            raise BoardError(why or "flash is blank, it holds no littlefs" + _FORMAT) from None
+    vfs.VfsLfs2.mkfs(device, readsize=page, progsize=page)
+    return vfs.VfsLfs2(device, readsize=page, progsize=page, mtime=False)
 
 
-def _is_blank(device: "AbstractBlockDev") -> bool:
-    """Return whether the start of the first two blocks, where littlefs begins, is blank."""
-    buf = bytearray(_BLANK_SIZE)
+def _reason(device: "AbstractBlockDev") -> str:
+    """Return why the littlefs on `device` cannot be opened, "" when the device is blank."""
+    buf = bytearray(_START_SIZE)
+    blank = True
     for block in (0, 1):
         device.readblocks(block, buf, 0)
+        if buf[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC:
+            size = int.from_bytes(buf[_BLOCK_SIZE_AT:_BLOCKS_AT], "little")
+            count = int.from_bytes(buf[_BLOCKS_AT : _BLOCKS_AT + 4], "little")
+            if count == device.ioctl(4, 0) and size == device.ioctl(5, 0):
+                return "flash holds a littlefs that is damaged; copy it before anything else"
+            made = str(count) + " blocks of " + str(size) + " bytes, it has "
+            return "flash holds a littlefs made for " + made + str(device.ioctl(4, 0))
         for byte in buf:
             if byte != buf[0] or byte not in (0x00, 0xFF):
-                return False
-    return True
+                blank = False
+    return (
+        "" if blank else "flash holds no littlefs but something else; copy it before you erase it"
+    )
 
 
 class LittleStorage:
@@ -68,10 +79,10 @@ class LittleStorage:
     failures    the count of calls that the flash did not carry out
     """
 
-    def __init__(self, filesystem: "VfsLfs2", folder: str = "") -> None:
-        """Use `folder`, "" for the root, or "/name", which is made if missing.
+    def __init__(self, filesystem: "VfsLfs2", folder: str = "", new: bool = False) -> None:
+        """Use `folder`, "" for the root, or "/name", which an installer has made with `new`.
 
-        BoardError: the folder cannot be read.
+        BoardError: the folder cannot be read, or is missing on a flash that lost its content.
         """
         self.failures = 0
         # The file between `begin` and `finish`, and its name.
@@ -81,6 +92,8 @@ class LittleStorage:
         self._folder = folder + "/"
         try:
             if folder and not self._exists(folder):
+                if not new:
+                    raise BoardError("flash holds no journal" + _FORMAT)
                 filesystem.mkdir(folder)
             # A folder that cannot be listed must never look like an empty one.
             for _ in filesystem.ilistdir(self._folder):

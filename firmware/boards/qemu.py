@@ -32,6 +32,8 @@ _UARTS = (0x40004000, 0x40005000, 0x40006000, 0x40007000, 0x40009000)
 _FLASH = const(0x21000000)
 _FLASH_SIZE = const(4194304)
 _BLOCK_SIZE = const(4096)
+# It takes programs of any size; a small one saves heap.
+_PAGE = const(128)
 
 # Offsets of a UART's registers, in words, and their bits.
 _DATA = const(0)
@@ -94,6 +96,16 @@ def _copy(buf: ptr32, base: int, words: int) -> object:
     return None
 
 
+@micropython.viper
+def _is_zero(base: int, words: int) -> bool:
+    """Return whether nothing was ever written to so many words of memory."""
+    source = ptr32(base)
+    index = 0
+    while index < words and source[index] == 0:
+        index += 1
+    return index == words
+
+
 class Uart:
     """A `Channel` on one of the UARTs, which buffers a single received byte."""
 
@@ -148,9 +160,10 @@ class Flash:
         return _BLOCK_SIZE if operation == 5 else 0
 
 
-def open_storage() -> "Storage":
-    """Return storage on the whole flash."""
-    return LittleStorage(open_filesystem(Flash()))
+def open_storage(new: bool = False) -> "Storage":
+    """Return storage on the whole flash, made with `new` or at the very first start."""
+    new = new or _is_zero(_FLASH, _FLASH_SIZE >> 2)
+    return LittleStorage(open_filesystem(Flash(), _PAGE, new))
 
 
 class Board:

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
     from boards.wiring import Options
 
+# The chip programs aligned pages of this size; a shorter one wraps and spoils the page.
+_PAGE = const(256)
 
-def open_storage() -> "Storage":
-    """Return storage on the flash of the programs."""
-    return chip.open_storage(rp2.Flash())
+
+def open_storage(new: bool = False) -> "Storage":
+    """Return storage on the flash of the programs; an installer has it made with `new`."""
+    return chip.open_storage(rp2.Flash(), _PAGE, new)
 
 
 class Board(chip.Board):

@@ -1,18 +1,35 @@
-"""The board of STM32 such as the Pyboard; its flash must have littlefs instead of FAT."""
+"""The board of STM32: its journal is on an SPI flash, that of board.json or the board's own.
+
+The flash inside the chip never holds it: a sector of 16 to 128 KiB is erased before any of its
+blocks is written, so that a power cut takes them all, and wears out after 10,000 times.
+"""
 
 import pyb
 from micropython import const
 
-from boards import chip
+from boards import BoardError, chip
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from ports import Storage
 
+_PAGE = const(256)
+# The port shows the flash of the chip in blocks of 512 bytes, an SPI flash as it is.
+_BLOCK_SIZE = const(4096)
 
-def open_storage() -> "Storage":
-    """Return storage on the flash of the programs."""
-    return chip.open_storage(pyb.Flash(start=0))
+
+def open_storage(new: bool = False) -> "Storage":
+    """Return storage on the SPI flash; `new`: made by an installer. BoardError: there is none."""
+    storage = chip.open_nor(new)
+    if storage is not None:
+        return storage
+    device = pyb.Flash(start=0)
+    if device.ioctl(5, 0) != _BLOCK_SIZE:
+        raise BoardError(
+            "the flash inside an STM32 loses the journal in a power cut: fit an SPI flash or "
+            "FRAM and name it in board.json under flash"
+        )
+    return chip.open_storage(device, _PAGE, new)
 
 
 class Board(chip.Board):

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ports import CardReader, Channel, Line, Storage
+    from vfs import VfsLfs2
 
 _BLOCK_SIZE = const(4096)
 _FLASH_SIZE = const(4194304)
+_PAGE = const(128)
 _MASK = const(0x1FFFFFFF)
 _T2000_S = const(946684800)  # 2000-01-01 00:00 UTC
 _CLOCK_SET_S = const(1577836800)  # a machine with a year before 2020 does not know the time
@@ -81,15 +83,25 @@ class FileFlash:
             size = os.stat(path)[6]
         except OSError:
             size = 0
-        with open(path, "r+b" if size else "w+b") as file:
+        self._path = path
+        self._name = path if size else path + "~"
+        with open(self._name, "r+b" if size else "w+b") as file:
             if size == 0:
                 file.seek(_FLASH_SIZE - 1)
                 file.write(b"\0")
                 size = _FLASH_SIZE
         if size % _BLOCK_SIZE or size < 4 * _BLOCK_SIZE:
             raise BoardError("is no flash: its size is not a number of 4096 byte blocks")
-        self._file = open(path, "r+b")  # noqa: SIM115 - open as long as the board runs
+        self._file = open(self._name, "r+b")  # noqa: SIM115 - open as long as the board runs
         self._count = size // _BLOCK_SIZE
+
+    def filesystem(self) -> "VfsLfs2":
+        """The littlefs in it, made where the file is new: that one has its name only then."""
+        filesystem = open_filesystem(self, _PAGE, self._name != self._path)
+        if self._name != self._path:
+            os.rename(self._name, self._path)
+            self._name = self._path
+        return filesystem
 
     def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
         """Fill `buf` from `offset` in `block`."""
@@ -282,7 +294,7 @@ class Board:
         options = _parse(sys.argv[1:])
         path = options["--flash"][0]
         try:
-            self.storage: Storage = LittleStorage(open_filesystem(FileFlash(path)))
+            self.storage: Storage = LittleStorage(FileFlash(path).filesystem())
         except BoardError as error:
             raise BoardError("--flash " + path + ": " + str(error)) from None
         except OSError as error:

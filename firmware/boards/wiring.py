@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 REFUSALS = (ValueError, TypeError, OSError, NotImplementedError)
 
 _I2C_HZ = 100000
+_FLASH_HZ = 10000000
 _MOST = 0x3FFFFFFF
 
 
@@ -148,6 +149,15 @@ class Options:
             return machine.I2C(number, freq=_I2C_HZ, **pins)
         except REFUSALS:
             raise self.refusal("i2c", "this board has no such I2C on these pins") from None
+
+    def spi(self) -> "machine.SPI":
+        """Return the SPI that the keys spi, sck, mosi and miso name."""
+        number = self.number("spi")
+        pins = self.pins("sck", "mosi", "miso")
+        try:
+            return machine.SPI(number, baudrate=_FLASH_HZ, **pins)
+        except REFUSALS:
+            raise self.refusal("spi", "this board has no such SPI on these pins") from None
 
     def end(self) -> None:
         """Raise BoardError if there are keys that were not read, such as a misspelt one."""

@@ -33,12 +33,13 @@ class Wanted:
     settings: dict[str, str]
     time: bool
     wait_s: int
+    new: bool
 
 
 @shown.command(
     epilog="""\b
 Examples:
-  dianka flash /dev/ttyACM0 --board board.json --time
+  dianka flash /dev/ttyACM0 --board board.json --format --time
   dianka flash /dev/ttyACM0 --keys counter.toml --uplink-keys uplink.toml --id 7
   dianka flash /dev/ttyACM0 --set interval_s=900
   dianka flash /dev/ttyACM0 --status
@@ -50,6 +51,7 @@ The new product is on trial: if it does not report healthy, the old one starts a
 @click.option("--status", is_flag=True, help="Show what both slots hold, and change nothing.")
 @click.option("--rollback", is_flag=True, help="Start the product that was there before.")
 @click.option("--board", "board_path", type=FILE, help="Pins: the board.json to put there.")
+@click.option("--format", "new", is_flag=True, help="A new board: make the journal's place.")
 @click.option("--time", "wants_time", is_flag=True, help="Set the clock, to local standard time.")
 @click.option("--keys", "keys_path", type=FILE, help="Card keys, console key and district.")
 @click.option("--uplink-keys", "uplink_path", type=FILE, help="The head-end's keys, for --id.")
@@ -67,6 +69,7 @@ def command(
     status: bool,
     rollback: bool,
     board_path: Path | None,
+    new: bool,
     wants_time: bool,
     keys_path: Path | None,
     uplink_path: Path | None,
@@ -81,7 +84,7 @@ def command(
         raise click.UsageError(_("--status changes nothing, --rollback does: ask for one of them"))
     try:
         settings = _settings(keys_path, uplink_path, number, sets)
-        wanted = Wanted(firmware, arch, _board_json(board_path), settings, wants_time, wait_s)
+        wanted = Wanted(firmware, arch, _board_json(board_path), settings, wants_time, wait_s, new)
         with Prompt(port) as board:
             if status:
                 _show(board)
@@ -193,6 +196,7 @@ def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
     )
     if wanted.board_json:
         board.replace("board.json", wanted.board_json)
+    slots.open_journal(board, slot, wanted.new)
     if wanted.settings:
         slots.change_settings(board, slot, wanted.settings)
         echo(_("set {settings}").format(settings=", ".join(wanted.settings)))

@@ -200,6 +200,16 @@ s.load()
 print(s.change_all({pairs!r}))
 """
 
+_OPEN = """\
+import os, sys
+sys.path.insert(0, os.getcwd().rstrip("/") + "/" + {slot!r})
+from boards import BoardError, module_of
+try:
+    module_of(sys.platform).open_storage({new!r})
+except BoardError as error:
+    print(error)
+"""
+
 _KEEP = """\
 import os
 try:
@@ -341,6 +351,13 @@ def resume(board: Prompt, now: State) -> None:
     """Give a product on trial that was interrupted its start back."""
     if now.trial and now.trial == now.running:
         board.replace("trial", f"{now.trial} {min(now.left + 1, STARTS)}".encode())
+
+
+def open_journal(board: Prompt, slot: str, new: bool) -> None:
+    """See that the product in `slot` finds its journal, made first with `new`; BoardError: why."""
+    trouble = board.run(_OPEN.format(slot=slot, new=new)).strip()
+    if trouble:
+        raise BoardError(_("no journal on the board: {trouble}").format(trouble=trouble))
 
 
 def change_settings(board: Prompt, slot: str, pairs: dict[str, str]) -> None:

@@ -418,7 +418,8 @@ def test_the_flash_is_mounted_anew_where_the_port_had_it(world: World) -> None:
         umount=lambda path: told.append(("umount", path)),
         mount=lambda fs, path: told.append(("mount", path)),
     )
-    importlib.import_module("boards.chip").open_storage(object())
+    board_of(lines=[LINE])
+    importlib.import_module("boards.chip").open_storage(object(), 256, True)
 
     assert told == [("umount", str(Path.cwd())), ("mount", str(Path.cwd()))]
 

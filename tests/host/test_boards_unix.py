@@ -294,7 +294,7 @@ def test_a_terminal_that_went_away_comes_back(bench: Bench, tmp_path: Path) -> N
         ("--flash {folder} --line x", "is a folder"),
         ("--flash /no/such --line x", "--flash /no/such: does not exist"),
         ("--flash {text} --line x", "is no flash"),
-        ("--flash {foreign} --line x", "something else than a littlefs"),
+        ("--flash {foreign} --line x", "holds no littlefs but something else"),
         ("--flash {flash} --line /no/such", "--line /no/such: does not exist"),
         ("--flash {flash} --line {text}", "is no terminal"),
         ("--flash {flash} --line {tty} --uplink head", "expected HOST:PORT"),

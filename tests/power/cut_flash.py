@@ -1,21 +1,25 @@
-"""A flash in memory whose power fails at a chosen operation, in the middle of what it writes."""
+"""The flashes of these tests, whose power fails at a chosen operation, in the middle of a write.
+
+`Flash` is the one the sweeps run on: plain memory, or NOR when DIANKA_FLASH says so. In memory
+what is written replaces what was there, and erasing is a write like another; NOR does neither.
+DIANKA_SHARE makes a sweep cut at every so many operations only.
+"""
+
+import os
 
 from boards.littlefs import LittleStorage, open_filesystem
+from nor import BLOCK_SIZE, TEARS, Nor, PowerCut
 
-BLOCK_SIZE = 4096
 BLOCKS = 24
+SHARE = int(os.getenv("DIANKA_SHARE") or "1")
 
-# What the operation at which the power fails has done: nothing, its first half, or its first
-# half with the byte behind it neither old nor new.
-TEARS = ("nothing", "half", "noise")
-
-
-class PowerCut(BaseException):
-    """The power is gone. No error of the flash: nothing that runs may catch it."""
+__all__ = ("BLOCKS", "BLOCK_SIZE", "TEARS", "Flash", "Memory", "PowerCut", "blank", "cuts")
 
 
-class Flash:
+class Memory:
     """A block device on `data`; writes and erasures are counted in `operations`."""
+
+    page = 128
 
     def __init__(self, data: bytearray, cut_at: int = -1, tear: str = "nothing") -> None:
         """`cut_at`: the operation, from 0, that is not completed; -1: none."""
@@ -82,11 +86,31 @@ class Flash:
             raise PowerCut
 
 
-def blank() -> bytearray:
+Flash = Nor if os.getenv("DIANKA_FLASH") == "nor" else Memory
+
+
+def cuts(operations: int) -> range:
+    """The operations to cut at: each of them, or every SHARE-th."""
+    return range(operations % SHARE, operations, SHARE)
+
+
+def erased() -> bytearray:
     """The content of a flash that was never written."""
     return bytearray(b"\xff" * (BLOCKS * BLOCK_SIZE))
 
 
-def mounted(flash: Flash) -> LittleStorage:
+def blank() -> bytearray:
+    """The content of a flash that an installer has prepared, and nobody else has written."""
+    data = erased()
+    installed(Flash(data))
+    return data
+
+
+def installed(flash: "Memory | Nor") -> LittleStorage:
+    """The storage on `flash`, made there by an installer."""
+    return LittleStorage(open_filesystem(flash, flash.page, True))
+
+
+def mounted(flash: "Memory | Nor") -> LittleStorage:
     """The storage on `flash`, as after a start."""
-    return LittleStorage(open_filesystem(flash))
+    return LittleStorage(open_filesystem(flash, flash.page))

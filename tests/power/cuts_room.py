@@ -11,7 +11,7 @@ from concentrator.books.registry import Registry
 from concentrator.storage.checkpoint import Checkpoint
 from concentrator.storage.journal import Journal
 from concentrator.storage.keeper import Keeper
-from cut_flash import BLOCK_SIZE, Flash, mounted
+from cut_flash import BLOCK_SIZE, Memory, installed
 from harness import check, equal
 from prepay.ledger import Ledger
 from uplink import packing, record
@@ -43,9 +43,9 @@ class Station:
 
     def __init__(self, blocks: int, head_end: str, meters: int = METERS) -> None:
         self.meters = meters
-        self.flash = Flash(bytearray(b"\xff" * (blocks * BLOCK_SIZE)))
+        self.flash = Memory(bytearray(b"\xff" * (blocks * BLOCK_SIZE)))
         self.flash.blocks = blocks
-        self.storage = mounted(self.flash)
+        self.storage = installed(self.flash)
         self.head_end = head_end
         self.registry = Registry(meters)
         self.registry.count = meters

@@ -61,7 +61,7 @@ def mount(flash: Flash) -> None:
         vfs.umount(PLACE)
     except OSError:
         pass
-    vfs.mount(open_filesystem(flash), PLACE)
+    vfs.mount(open_filesystem(flash, flash.page), PLACE)
     os.chdir(PLACE)
 
 

@@ -8,7 +8,18 @@ one that refuses every write, and one with foreign content.
 
 from boards import BoardError
 from boards.littlefs import LittleStorage, open_filesystem
-from cut_flash import BLOCK_SIZE, BLOCKS, TEARS, Flash, PowerCut, blank, mounted
+from cut_flash import (
+    BLOCK_SIZE,
+    BLOCKS,
+    TEARS,
+    Flash,
+    PowerCut,
+    blank,
+    cuts,
+    erased,
+    installed,
+    mounted,
+)
 from harness import check, equal, raises
 from ports import NOT_THERE, UNREADABLE
 
@@ -87,7 +98,7 @@ def test_a_cut_at_every_operation() -> None:
     rehearsal = Flash(bytearray(start))
     Script(mounted(rehearsal)).run()
     check(rehearsal.operations > 100, rehearsal.operations)
-    for cut_at in range(rehearsal.operations):
+    for cut_at in cuts(rehearsal.operations):
         for tear in TEARS:
             data = bytearray(start)
             flash = Flash(data, cut_at, tear)
@@ -101,13 +112,18 @@ def test_a_cut_at_every_operation() -> None:
 
 
 def test_a_cut_while_it_is_made() -> None:
-    rehearsal = Flash(blank())
-    mounted(rehearsal)
-    for cut_at in range(rehearsal.operations):
+    rehearsal = Flash(erased())
+    installed(rehearsal)
+    for cut_at in cuts(rehearsal.operations):
         for tear in TEARS:
-            data = blank()
-            raises(PowerCut, mounted, Flash(data, cut_at, tear))
-            check(mounted(Flash(data)).append("j1", b"new", 3), (cut_at, tear))
+            data = erased()
+            raises(PowerCut, installed, Flash(data, cut_at, tear))
+            # Nothing was kept there yet; an installer erases what it finds spoilt.
+            try:
+                storage = installed(Flash(data))
+            except BoardError:
+                storage = installed(Flash(erased()))
+            check(storage.append("j1", b"new", 3), (cut_at, tear))
 
 
 def write_in_parts(storage: LittleStorage) -> None:
@@ -127,7 +143,7 @@ def test_a_cut_of_a_file_written_across_steps() -> None:
     rehearsal = Flash(bytearray(start))
     write_in_parts(mounted(rehearsal))
     expected = b"".join(pattern(number, 1024) for number in range(12))
-    for cut_at in range(rehearsal.operations):
+    for cut_at in cuts(rehearsal.operations):
         for tear in TEARS:
             data = bytearray(start)
             raises(PowerCut, write_in_parts, mounted(Flash(data, cut_at, tear)))
@@ -212,12 +228,14 @@ def test_names_are_those_asked_for_in_order() -> None:
 
 
 def test_a_folder_beside_a_program() -> None:
-    filesystem = open_filesystem(Flash(blank()))
+    flash = Flash(blank())
+    filesystem = open_filesystem(flash, flash.page)
     file = filesystem.open("/main.mpy", "wb")
     file.write(b"program")
     file.close()
-    for _ in range(2):
-        storage = LittleStorage(filesystem, "/journal")
+    raises(BoardError, LittleStorage, filesystem, "/journal")
+    for new in (True, False):
+        storage = LittleStorage(filesystem, "/journal", new)
         check(storage.replace("state", b"kept", 4))
     equal(storage.names(""), ["state"])
     equal(filesystem.stat("/main.mpy")[6], 7)
@@ -254,8 +272,50 @@ def test_a_flash_that_refuses_writes() -> None:
 
 
 def test_foreign_content_is_not_overwritten() -> None:
-    data = blank()
+    data = erased()
     data[:16] = b"somebody's data!"
     before = bytes(data)
-    raises(BoardError, open_filesystem, Flash(data))
+    for new in (False, True):
+        why = refusal(data, new)
+        check("something else" in why and "copy it" in why, why)
+        equal(bytes(data), before)
+
+
+def refusal(data: bytearray, new: bool = False) -> str:
+    """What a start says to this flash, "" when it takes it."""
+    flash = Flash(data)
+    flash.blocks = len(data) // BLOCK_SIZE
+    try:
+        open_filesystem(flash, flash.page, new)
+    except BoardError as error:
+        return str(error)
+    return ""
+
+
+def test_a_start_formats_nothing() -> None:
+    """Not even a flash that looks new: it may be one whose first blocks were lost."""
+    data = erased()
+    before = bytes(data)
+    check("flash is blank" in refusal(data) and "--format" in refusal(data), refusal(data))
     equal(bytes(data), before)
+
+
+def test_a_file_system_of_another_size_is_named() -> None:
+    data = blank()
+    for blocks in (BLOCKS // 2, BLOCKS * 2):
+        other = bytearray(b"\xff" * (blocks * BLOCK_SIZE))
+        size = min(len(other), len(data))
+        other[:size] = data[:size]
+        before = bytes(other)
+        for new in (False, True):
+            why = refusal(other, new)
+            made = "flash holds a littlefs made for 24 blocks of 4096 bytes, it has "
+            equal(why, made + str(blocks))
+        equal(bytes(other), before)
+
+
+def test_a_damaged_file_system_is_named_and_kept() -> None:
+    data = blank()
+    for start in (0, BLOCK_SIZE):
+        data[start + 40 : start + 80] = bytes(40)
+    check("damaged" in refusal(data, True), refusal(data, True))
