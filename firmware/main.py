@@ -47,4 +47,7 @@ def build(board: "Board") -> "Stepper":
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    # A board would start again at once, for ever: it stays at its prompt, with what was said.
+    if sys.platform in ("linux", "darwin"):
+        sys.exit(status)

@@ -2,6 +2,9 @@
 
 MicroPython's build runs this file in its folder, with `module` already defined. `dianka flash` and
 tools/mpy.py read LEFT_OUT, so a board gets the same files on every way of installation.
+
+What the port freezes itself comes first: without its _boot.py, its own module and asyncio a board
+starts nothing. The emulated board's port has no such list: include(.., port=False) leaves it out.
 """
 
 import os
@@ -31,5 +34,8 @@ def _files(folder):
             yield path
 
 
+options.defaults(port=True)  # noqa: F821 - the build defines it
+if options.port:  # noqa: F821 - the build defines it
+    include("$(PORT_DIR)/boards/manifest.py")  # noqa: F821 - the build defines it
 for _path in _files(""):
     module(_path)  # noqa: F821 - the build defines it

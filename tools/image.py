@@ -11,6 +11,7 @@ chip makers' libraries. The path of the finished image is printed, and nothing e
 import argparse
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,13 +41,17 @@ class Port:
     board: str
     product: str
     tools: tuple[str, ...]
+    # Frozen modules without which an image of it starts nothing, beside our own main.py.
+    needs: tuple[str, ...] = ()
 
 
+_ASYNCIO = "asyncio/__init__.py"
+_RP2_NEEDS = ("_boot.py", "rp2.py", _ASYNCIO)
 PORTS = {
     "qemu": Port("MPS2_AN385", "firmware.elf", ("arm-none-eabi-gcc",)),
-    "esp32": Port("ESP32_GENERIC", "micropython.bin", ("idf.py",)),
-    "rp2": Port("RPI_PICO_W", "firmware.uf2", ("arm-none-eabi-gcc", "cmake")),
-    "stm32": Port("PYBV11", "firmware.hex", ("arm-none-eabi-gcc",)),
+    "esp32": Port("ESP32_GENERIC", "micropython.bin", ("idf.py",), ("_boot.py", _ASYNCIO)),
+    "rp2": Port("RPI_PICO_W", "firmware.uf2", ("arm-none-eabi-gcc", "cmake"), _RP2_NEEDS),
+    "stm32": Port("PYBV11", "firmware.hex", ("arm-none-eabi-gcc",), (_ASYNCIO,)),
 }
 
 # Each command that a build for the emulator runs, with Debian's package of it.
@@ -118,9 +123,7 @@ def build_emulated(
             extra.append(f"CFLAGS_EXTRA=-DMP_CONFIGFILE='\"{header}\"'")
         else:
             extra.extend(_LITTLEFS)
-        manifest = _write_firmware(cache)
-        if tests:
-            manifest = _write_test_manifest(cache, manifest)
+        manifest = _write_emulated_manifest(cache, _write_firmware(cache), tests)
         _build_port(source, "qemu", build, manifest, extra)
         return build / PORTS["qemu"].product
 
@@ -156,7 +159,28 @@ def build_board(name: str, mpy_dir: Path | None, port_board: str | None) -> Path
     build = CACHE / f"{name}-{board}"
     with _locked(CACHE):
         _build_port(mpy_dir, name, build, _write_firmware(CACHE), [f"BOARD={board}"])
+        check_frozen(name, build / "frozen_content.c")
     return build / port.product
+
+
+def check_frozen(name: str, table: Path) -> None:
+    """ImageError when an image of the port lacks what it starts with.
+
+    `table` is what the build has frozen: a C file with the names of the modules.
+    """
+    try:
+        text = table.read_text()
+    except OSError:
+        raise ImageError(f"{table} is missing: the build froze nothing") from None
+    names = set(
+        re.findall(r'^ *"([^"]+)\\0"$', text[text.find("mp_frozen_names[]") :], re.MULTILINE)
+    )
+    missing = [module for module in (*PORTS[name].needs, "main.py") if module not in names]
+    if missing:
+        raise ImageError(
+            f"the image has no {', '.join(missing)} and would not start: fetch the submodules of "
+            f"your MicroPython checkout (make -C ports/{name} submodules) and build it again"
+        )
 
 
 def fetch_source(cache: Path = CACHE) -> Path:
@@ -208,21 +232,24 @@ def _write_firmware(folder: Path) -> Path:
     return target / "manifest.py"
 
 
-def _write_test_manifest(folder: Path, manifest: Path) -> Path:
-    """Write a manifest into `folder`: all of `manifest` and the tests of a board; return it.
+def _write_emulated_manifest(folder: Path, manifest: Path, tests: bool) -> Path:
+    """Write a manifest into `folder`: all of `manifest`, with `tests` those of a board; return it.
 
     What only a PC uses of the protocol is tested there as well. The numbers of the firmware are
     in place in the tests too, as their names are gone.
     """
+    text = f'include("{manifest}", port=False)\n'
+    if not tests:
+        _write_if_new(folder / "emulated_manifest.py", text)
+        return folder / "emulated_manifest.py"
     known = numbers(FIRMWARE)
-    text = f'include("{manifest}")\n'
     for name in left_out(FIRMWARE):
         if name.startswith("dlt645/"):
             text += f'module("{name}", base_path="{manifest.parent}")\n'
     target = folder / "tests"
     target.mkdir(exist_ok=True)
-    for tests in (ROOT / "tests" / "core", ROOT / "tests" / "emulated"):
-        for path in sorted(tests.glob("*.py")):
+    for place in (ROOT / "tests" / "core", ROOT / "tests" / "emulated"):
+        for path in sorted(place.glob("*.py")):
             if path.name != "conftest.py":
                 _write_if_new(target / path.name, lean(path.read_text("utf-8"), known))
                 text += f'module("{path.name}", base_path="{target}", opt=0)\n'

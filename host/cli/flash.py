@@ -196,7 +196,8 @@ def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
     )
     if wanted.board_json:
         board.replace("board.json", wanted.board_json)
-    slots.open_journal(board, slot, wanted.new)
+    if wanted.new or not now.proven:
+        slots.open_journal(board, slot, wanted.new)
     if wanted.settings:
         slots.change_settings(board, slot, wanted.settings)
         echo(_("set {settings}").format(settings=", ".join(wanted.settings)))

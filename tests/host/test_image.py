@@ -1,0 +1,118 @@
+"""Goal: an image for a real board holds what the port starts with and what the product needs, and
+one that does not is refused; a mistake in board.json leaves a board at its prompt.
+
+Method: the firmware's manifest read by MicroPython's own program, with the ports of its source
+package and made-up libraries beside them; made-up tables of what was frozen; main.py as a board
+runs it.
+"""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import image
+
+# What the manifests of the ports require of micropython-lib, which the source package leaves out.
+LIBRARIES = (
+    *("aioespnow", "bundle-networking", "dht", "ds18x20", "neopixel", "onewire"),
+    *("umqtt.robust", "umqtt.simple", "upysh"),
+)
+
+READ = """\
+import sys
+sys.path.insert(0, {tools!r})
+import manifestfile
+names = {{"MPY_DIR": {source!r}, "PORT_DIR": {port!r}, "BOARD_DIR": None, "MPY_LIB_DIR": {lib!r}}}
+made = manifestfile.ManifestFile(manifestfile.MODE_FREEZE, names)
+made.execute({manifest!r})
+for file in made.files():
+    print(file.target_path)
+"""
+
+
+@pytest.fixture(scope="module")
+def source() -> Path:
+    try:
+        image.install_emulator()
+        return image.fetch_source()
+    except (image.ImageError, image.FetchError) as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("emulator")
+@pytest.mark.parametrize("name", ["rp2", "esp32", "stm32"])
+def test_the_ports_own_modules_are_frozen(source: Path, tmp_path: Path, name: str) -> None:
+    for library in LIBRARIES:
+        folder = tmp_path / "micropython" / library
+        folder.mkdir(parents=True)
+        (folder / "manifest.py").write_text("metadata(version='1')\n")
+    program = READ.format(
+        tools=str(source / "tools"),
+        source=str(source),
+        port=str(source / "ports" / name),
+        lib=str(tmp_path),
+        manifest=str(image.FIRMWARE / "manifest.py"),
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    table = tmp_path / "frozen_content.c"
+    names = "".join(f'    "{frozen}\\0"\n' for frozen in done.stdout.split())
+    table.write_text("const char mp_frozen_names[] = {\n" + names + "};\n")
+
+    image.check_frozen(name, table)
+    assert {"boards/chip.py", "concentrator/app.py"} <= set(done.stdout.split())
+    assert "boot.py" not in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("rp2", "rp2.py"),
+        ("rp2", "_boot.py"),
+        ("esp32", "asyncio/__init__.py"),
+        ("stm32", "main.py"),
+    ],
+)
+def test_an_image_that_would_not_start_is_refused(tmp_path: Path, name: str, lacking: str) -> None:
+    table = tmp_path / "frozen_content.c"
+    with pytest.raises(image.ImageError, match="froze nothing"):
+        image.check_frozen(name, table)
+    frozen = {*image.PORTS[name].needs, "main.py", "boards/rp2.py"}
+    for names in (frozen, frozen - {lacking}):
+        rows = "".join(f'    "{one}\\0"\n' for one in sorted(names))
+        table.write_text(f"static int x;\nconst char mp_frozen_names[] = {{\n{rows}    }};\n")
+        if lacking in names:
+            image.check_frozen(name, table)
+        else:
+            with pytest.raises(image.ImageError, match=f"has no {lacking} and would not start"):
+                image.check_frozen(name, table)
+
+
+def test_a_board_that_cannot_start_says_so_once_and_stays_at_its_prompt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "zephyr")
+    runpy.run_path(str(image.FIRMWARE / "main.py"), run_name="__main__")
+
+    assert capsys.readouterr().out == "dianka: no board for zephyr: add boards/zephyr.py\n"
+
+
+def test_a_process_that_cannot_start_ends_with_its_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from boards import BoardError
+
+    def refuse(platform: str) -> None:
+        raise BoardError("no flash")
+
+    monkeypatch.setattr("boards.open_board", refuse)
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(image.FIRMWARE / "main.py"), run_name="__main__")
+    assert (ended.value.code, capsys.readouterr().out) == (2, "dianka: no flash\n")
