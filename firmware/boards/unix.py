@@ -225,12 +225,13 @@ class Terminal:
         self._poll.register(file, select.POLLIN | select.POLLOUT)
 
     def _set_even(self, number: int, attributes: "list[Any]") -> None:
-        """Ask for even parity, which a pseudo terminal may refuse."""
+        """Ask for even parity; a pseudo terminal has none, and says so or drops it silently."""
         attributes[_C_FLAG] = _8_BITS | _EVEN
-        try:
+        try:  # noqa: SIM105 - MicroPython has no contextlib
             termios.tcsetattr(number, termios.TCSANOW, attributes)
         except OSError:
-            attributes[_C_FLAG] = _8_BITS
+            pass
+        attributes[_C_FLAG] = _8_BITS | termios.tcgetattr(number)[_C_FLAG] & _EVEN
 
     def _lose(self) -> None:
         self._poll.unregister(self._file)
