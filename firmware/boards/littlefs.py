@@ -37,7 +37,7 @@ _FORMAT = "; on a new board dianka flash --format makes one"
 
 
 def open_filesystem(device: "AbstractBlockDev", page: int, new: bool = False) -> "VfsLfs2":
-    """Return the littlefs on `device`, which takes aligned programs of `page` bytes and no shorter ones.
+    """Return the littlefs on `device`, of which `page` bytes are programmed at a time.
 
     littlefs holds four pages for each open file, and eight more. With `new` it is made where the
     device is blank, as an installer asks for. BoardError: there is none, with the reason.
