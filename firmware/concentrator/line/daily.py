@@ -1,16 +1,17 @@
-"""Once a day for each meter: its clock, and the items of plan.py.
+"""Read each meter's clock and the items of items.py once a day, and set the clocks.
 
-    look at all clocks, and read the items | set the clocks by broadcast | look at all clocks again
+    read all clocks and the items | set the clocks by broadcast | read all clocks again
 
-A clock that differs by more than `limit_s` is set, all together by the broadcast 08H, which nobody
-answers and which a meter takes once a day, within five minutes, and not near midnight. What is
-still wrong when looked at again is reported. Where most meters of the line differ from us, it is
-our own clock that is doubtful: then nothing is set.
+Clocks that differ by more than `limit_s` are set together by the broadcast 08H. No meter answers
+it, and a meter accepts it once a day, up to five minutes of difference, and not near midnight. A
+clock that is still wrong afterwards is reported. If most meters of the line differ, the
+concentrator's own clock is doubtful, and no clock is set.
 
-All of it happens between ten past and ten to, far from midnight and from a whole hour.
+All of this happens between ten minutes past and ten minutes to the hour, far from midnight.
 
-While our own time is not known, all meters are asked for theirs, again and again, and those whose
-standard is not known either are searched for.
+While the concentrator's time is unknown, the meters are asked for theirs again and again, and
+meters of unknown standard are searched for.
+
 Spec: DL/T 645-2007 0400010C, 04000101, 04000102, 08H; 1997 C010, C011, 08H.
 """
 
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from concentrator.line.meters import LineMeters
     from concentrator.timekeeper import Timekeeper
 
-# A meter's clock is set by broadcast if it differs by no more.
+# A meter's clock can be set by broadcast if it differs by no more than this.
 _SET_LIMIT_S = const(300)
-# Fewer meters than this are no majority against us.
+# Fewer meters than this are no majority against the concentrator's clock.
 _MAJORITY_LEAST = const(3)
 
 # Phases of a day.
@@ -38,9 +39,9 @@ _LOOK = const(0)
 _SET = const(1)
 _LOOK_AGAIN = const(2)
 _OVER = const(3)
-_SEEK = const(4)  # our own time is not known
+_SEEK = const(4)  # the concentrator's time is unknown
 
-# Steps with one meter; from _ITEMS on the items.
+# Steps with one meter; the items follow from _ITEMS on.
 _CLOCK = const(0)
 _DATE = const(1)
 _TIME = const(2)
@@ -52,7 +53,7 @@ _HOUR_S = const(3600)
 _DAY_S = const(86400)
 _TIME_SIZE = const(6)
 _NO_ROW = const(-1)
-# Between two rounds of questions for the time.
+# The time between two rounds of questions for the time.
 _SEEK_AGAIN_MS = const(60000)
 _AT_ONCE = const(-1)
 _TICKS_MASK = const(0x1FFFFFFF)
@@ -60,10 +61,11 @@ _EVERYBODY = b"\x99\x99\x99\x99\x99\x99"
 
 
 class Daily:
-    """The task.
+    """The daily task.
 
-    limit_s     a clock may differ by so much
-    wrong       clocks reported as wrong since the start; `sets` broadcasts sent
+    limit_s     the difference that a clock may have
+    wrong       the count of clocks reported as wrong since the start
+    sets        the count of broadcasts sent
     """
 
     def __init__(
@@ -83,12 +85,12 @@ class Daily:
         self._left = 0
         self._step = _CLOCK
         self._date_t2000 = 0
-        self._seen = 0  # clocks looked at
-        self._differ = 0  # of them
-        self._speeds = 0  # of those that can be set, a bit for each place in dlt645.probe.BAUDS
+        self._seen = 0  # count of clocks read
+        self._differ = 0  # count of these that differ
+        self._speeds = 0  # speeds of those that can be set, a bit for each place in BAUDS
 
     def ask(self, now_ticks: int) -> bool:
-        """Start the next question, or the broadcast."""
+        """Start the next read or the broadcast; return false if nothing is due."""
         line_meters = self._line_meters
         t2000 = line_meters.books.t2000
         if t2000 < 0:
@@ -115,14 +117,14 @@ class Daily:
         return False
 
     def on_reply(self, outcome: int, now_ticks: int) -> bool:
-        """The transaction has ended; true: the second half of a clock follows at once."""
+        """Process a reply; return true if the read of the time follows that of the date."""
         if self._phase == _SET:
             return False
         line_meters = self._line_meters
         index = self._index
         line_meters.learn(index, outcome)
         if outcome != line.OK and outcome != line.ABNORMAL:
-            # It is silent: tomorrow again.
+            # A silent meter is asked again tomorrow.
             self._index = _NO_ROW
             return False
         identifier = self._identifier()
@@ -134,7 +136,7 @@ class Daily:
             self._step = step + 1
             return False
         if count != 1:
-            # Few meters tell date and time together; and there are some without a clock.
+            # Some meters have no identifier for date and time together, and some have no clock.
             self._step = _DATE if step == _CLOCK else _ITEMS
             return False
         if step == _DATE:
@@ -150,7 +152,7 @@ class Daily:
         return False
 
     def _seek(self, now_ticks: int) -> bool:
-        """Ask the next meter for the time; false: all were asked, for now."""
+        """Ask the next meter for the time; return false when all were asked in this round."""
         if self._phase != _SEEK:
             waited_ms = (now_ticks - self._sought_ticks) & _TICKS_MASK
             if self._sought_ticks != _AT_ONCE and waited_ms < _SEEK_AGAIN_MS:
@@ -175,7 +177,7 @@ class Daily:
             self._speeds = 0
 
     def _find(self) -> bool:
-        """Turn to the next item, or the next meter; false: all are through."""
+        """Turn to the next item, or the next meter; return false after the last one."""
         registry = self._line_meters.registry
         while True:
             if self._index != _NO_ROW and self._find_step():
@@ -195,14 +197,14 @@ class Daily:
                 self._step = _DATE if protocol == record.STANDARD_1997 else _CLOCK
 
     def _find_step(self) -> bool:
-        """Whether there is something to ask this meter, from this step on."""
+        """Return whether there is something to ask this meter, from this step on."""
         if self._step < _ITEMS:
             return True
         if self._phase != _LOOK:
             return False
         while self._step - _ITEMS < len(ITEMS):
             row = ITEMS[self._step - _ITEMS]
-            # Seldom items are spread over the days.
+            # Items with an interval of several days are spread over the days by row.
             if self._identifier() and (self._day + self._index) % row[2] == 0:
                 return True
             self._step += 1
@@ -222,7 +224,7 @@ class Daily:
         return di.TIME_1997 if is_old else di.TIME
 
     def _judge(self, index: int, ahead_s: int) -> None:
-        """The meter's clock is so much ahead of ours."""
+        """Judge a meter's clock, which is `ahead_s` ahead: note it, or record it as wrong."""
         self._seen += 1
         if -self.limit_s <= ahead_s <= self.limit_s:
             return
@@ -235,7 +237,7 @@ class Daily:
             self._speeds |= 1 << (self._line_meters.registry.protocol[index] >> meters.SPEED_SHIFT)
 
     def _send_time(self, now_ticks: int) -> None:
-        """Tell all meters of one speed what time it is."""
+        """Broadcast the time to all meters of one speed."""
         line_meters = self._line_meters
         place = 0
         while not self._speeds >> place & 1:

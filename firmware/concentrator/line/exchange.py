@@ -1,8 +1,8 @@
-"""A technician's question to a meter, on a line with other work: put in, asked, taken out.
+"""Carry out a technician's question to a meter, on a line with other tasks.
 
-The console gives the request and comes back for the reply; the poller asks it before anything
-else. A search for unknown meters takes the line the same way, for as long as it lasts. A meter
-that is registered is asked at its own speed, all others at that of `place`.
+The console gives the request and fetches the reply later. The poller asks it before all other
+tasks. A search for unknown meters uses the line in the same way, until it ends. A registered meter
+is asked at its own speed, every other one at the speed of `place`.
 """
 
 from dlt645 import master as line
@@ -30,14 +30,15 @@ _TOTAL_1997 = b"\x10\x90"
 
 
 class Exchange:
-    """The question and its answer: a task of the poller.
+    """The task of a technician's question.
 
     state       EMPTY, WAITING for the line, ASKED, DONE
-    outcome     of the master, when DONE; `error` the meter's word after ABNORMAL
-    address     who answered, wire order
-    data        plain, identifier included
-    search      the search under way or ended, None: a question was put
-    place       in dlt645.probe.BAUDS: the speed of meters that are not registered
+    outcome     the outcome of the master, when DONE
+    error       the meter's error word after ABNORMAL
+    address     the address of the meter that answered, wire order
+    data        the data of the reply without the +33H, identifier included
+    search      the search under way or ended, None: the question is a request
+    place       the place in dlt645.probe.BAUDS of the speed of meters that are not registered
     """
 
     def __init__(self, line_meters: "LineMeters") -> None:
@@ -56,7 +57,7 @@ class Exchange:
         self._request = b""
 
     def put(self, address: bytearray, control: int, data: bytes) -> bool:
-        """Ask this as soon as the line is free; false while another question is under way."""
+        """Queue a request for the line; return false while another question is under way."""
         if self.state in (WAITING, ASKED):
             return False
         self.address[:] = address
@@ -68,7 +69,7 @@ class Exchange:
         return True
 
     def put_search(self, standard: int) -> bool:
-        """Search for all meters of a standard; false while another question is under way."""
+        """Queue a search for all meters of a standard; return false as `put` does."""
         if self.state in (WAITING, ASKED):
             return False
         self.job = self.search = Discovery(self._line_meters.master, FOUND_LIMIT)
@@ -77,7 +78,7 @@ class Exchange:
         return True
 
     def ask(self, now_ticks: int) -> bool:
-        """Start what waits, now that the line is free."""
+        """Start the question that waits; return false if there is none."""
         if self.state != WAITING:
             return False
         self.state = ASKED
@@ -97,7 +98,7 @@ class Exchange:
         return True
 
     def on_reply(self, outcome: int, now_ticks: int) -> bool:
-        """It is done and the line is free again."""
+        """Keep the reply for the console; return false."""
         master = self._line_meters.master
         self.outcome = outcome
         self.error = master.error

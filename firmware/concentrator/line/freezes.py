@@ -1,12 +1,12 @@
-"""Freezes: the registers as a meter kept them at a midnight, a whole hour, a switch, a settlement.
+"""Read freezes: the registers that a meter kept at a midnight, an hour, a switch, a settlement.
 
-    Freeze      one of them: when it was frozen, then its registers
-    Freezes     the task: from 00:05 on each meter's newest daily freeze, and those of the days
-                that are missing
+    Freeze      reads one freeze: its time, then its registers
+    Freezes     the task that reads the daily freezes that are missing, from 00:05 on
 
-Freeze 1 of a kind is the newest: of the midnight, the hour, the switch before now. An hourly
-freeze has the total alone. Where several kinds may have the moment, the first that has it counts.
-The registers of a settlement have no time of their own: the meter's settlement days tell it.
+Freeze 1 of a kind is the newest. An hourly freeze has only the total. If several kinds may have
+the moment, the first one that has it counts. The registers of a settlement have no time of their
+own, so the meter's settlement days have to confirm it.
+
 Spec: DL/T 645-2007 05kk00nn its time, 05kk01nn forward active energy; 0001FF01 at the last
 settlement, 04000B01..03 the settlement days.
 """
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from concentrator.books.books import Books
     from concentrator.line.meters import LineMeters
 
-# Kinds, as kk: at a change of prices, seasons, day tables and tiers; 0 is a settlement's.
+# The kinds kk of freezes; 0 stands for a settlement. CHANGES are those of prices, seasons, day
+# tables and tiers.
 DAILY = b"\x06"
 HOURLY = b"\x04"
 CHANGES = b"\x05\x02\x03\x07\x00"
 DAILY_OR_CHANGE = b"\x06\x05\x02\x03\x07\x00"
 HOURLY_OR_CHANGE = b"\x04\x05\x02\x03\x07\x00"
-# Of so many days daily ones are wanted.
+# The daily freezes of this many days are read.
 _DAYS = const(7)
-# Meters have frozen their registers when so much of the day, or the hour, is over.
+# Meters have frozen their registers when this much of the day, or the hour, is over.
 AFTER_S = const(300)
 
 _DAILY = const(6)
@@ -40,7 +41,7 @@ _HOURLY = const(4)
 _SETTLEMENT = const(0)
 _DAYS_LIMIT = const(62)
 _HOURLY_LIMIT = const(254)
-# So long after it no other settlement of that day of the month has been.
+# Within this time after a settlement there was no other one on the same day of a month.
 _SETTLEMENT_S = const(2419200)
 _DAYS_OF_SETTLEMENT = const(3)
 _UNUSED_DAY = const(9999)
@@ -52,22 +53,22 @@ _REGISTERS = const(0x0100)
 
 
 def dividing_kinds(books: "Books", index: int, t2000: int) -> bytes:
-    """Kinds of freezes that may have the moment `books.dividing_t2000` gave, and all it takes."""
+    """Return the kinds of freezes that may have a moment of `books.dividing_t2000`."""
     tariff = books.tariffs.find(books.registry.tariff[index])
     by_clock = tariff is not None and tariff.rate >= 0
     if t2000 % _DAY_S == 0:
         return DAILY if by_clock else DAILY_OR_CHANGE
     if tariff is None or tariff.registers > 1:
         return CHANGES
-    # Slots of a day table are no switch, and come several times a day.
+    # A slot of a day table is no switch, and there are several of them in a day.
     return HOURLY if by_clock else HOURLY_OR_CHANGE
 
 
 class Freeze:
-    """The freeze of one moment of one meter.
+    """A reader of the freeze of one moment of one meter.
 
-    got         it was recorded
-    unfrozen    freezes that a meter did not have
+    got         whether the freeze was recorded
+    unfrozen    the count of freezes that a meter did not have
     """
 
     def __init__(self, line_meters: "LineMeters") -> None:
@@ -78,10 +79,10 @@ class Freeze:
         self._t2000 = 0
         self._kinds = DAILY
         self._at = 0
-        self._times = 0  # questions for its time that are left
+        self._times = 0  # reads of its time that remain
 
     def begin(self, index: int, t2000: int, kinds: bytes) -> bool:
-        """Want the freeze of that moment; false where no meter keeps one for so long."""
+        """Begin with the freeze of that moment; return false if no meter keeps it so long."""
         self._index = index
         self._t2000 = t2000
         self._kinds = kinds
@@ -90,7 +91,7 @@ class Freeze:
         return self._turn()
 
     def _turn(self) -> bool:
-        """Turn to the next kind, false: there is none."""
+        """Turn to the next kind; return false if there is none."""
         while self._at + 1 < len(self._kinds):
             self._at += 1
             if self._number():
@@ -101,17 +102,17 @@ class Freeze:
         return False
 
     def ask(self, now_ticks: int) -> None:
-        """Start the next of its questions."""
+        """Start its next read."""
         self._line_meters.start_read(self._index, self._identifier(), now_ticks)
 
     def on_reply(self, outcome: int) -> bool:
-        """The question has ended so; true: another one follows."""
+        """Process a reply; return true if another read follows."""
         line_meters = self._line_meters
         index = self._index
         line_meters.learn(index, outcome)
         count = line_meters.decode(self._identifier(), outcome)
         if self._times:
-            # The registers count only if they were frozen at the moment they are wanted for.
+            # The registers count only if they were frozen at the wanted moment.
             if count == 1 and line_meters.values[0] == self._moment():
                 self._times -= 1
                 return True
@@ -123,13 +124,13 @@ class Freeze:
         if outcome != line.OK and outcome != line.ABNORMAL:
             return False
         if self._kinds[self._at] == _DAILY:
-            # What the meter does not have is not asked for again.
+            # A freeze that the meter does not have is not read again.
             self.unfrozen += 1
             line_meters.registry.freeze_day[index] = self._t2000 // _DAY_S
         return self._turn()
 
     def _number(self) -> int:
-        """Which of its kind it is, 1 the newest; 0: none any more."""
+        """Return the number of the freeze in its kind, 1: the newest; 0: no longer kept."""
         kind = self._kinds[self._at]
         now_t2000 = self._line_meters.books.t2000
         if kind == _DAILY:
@@ -143,11 +144,11 @@ class Freeze:
         return 1
 
     def _moment(self) -> int:
-        """What the meter has to answer to the question for the time."""
+        """Return the value that the read of the time has to bring."""
         if self._kinds[self._at] != _SETTLEMENT:
             return self._t2000
         if self._times < _DAYS_OF_SETTLEMENT:
-            return _UNUSED_DAY  # another day could have had a settlement since
+            return _UNUSED_DAY  # a second settlement day could have had a later settlement
         days = self._t2000 // _DAY_S
         day = mmdd_of(year_of(days), days) % 100
         return day * 100 + self._t2000 % _DAY_S // _HOUR_S
@@ -163,7 +164,7 @@ class Freeze:
 
 
 class Freezes:
-    """The task: one freeze of each meter a turn, the oldest first, until nothing is missing."""
+    """The task: it reads one freeze of each meter in turn, the oldest missing one first."""
 
     def __init__(self, line_meters: "LineMeters", freeze: Freeze) -> None:
         self.job = line_meters.master
@@ -174,28 +175,28 @@ class Freezes:
         self._cursor = 0
 
     def begin(self) -> None:
-        """Look again for what is missing, from where the last turn ended."""
+        """Begin to look for missing freezes, from the place where the last search ended."""
         self._left = self._line_meters.registry.count
 
     def ask(self, now_ticks: int) -> bool:
-        """Start the next question."""
+        """Start the next read; return false if no freeze is missing."""
         if self._index == _NO_ROW and not self._find():
             return False
         self._freeze.ask(now_ticks)
         return True
 
     def on_reply(self, outcome: int, now_ticks: int) -> bool:
-        """The question has ended."""
+        """Process a reply; return true if another read of the same freeze follows."""
         if self._freeze.on_reply(outcome):
             return True
         self._index = _NO_ROW
         if self._freeze.got:
-            # Perhaps there are more of this meter.
+            # More freezes of this meter may be missing.
             self.begin()
         return False
 
     def _find(self) -> bool:
-        """Turn to the next meter that lacks a freeze; false: this turn is over."""
+        """Turn to the next meter that lacks a freeze; return false after the last one."""
         if self._left == 0:
             return False
         registry = self._line_meters.registry
@@ -210,7 +211,7 @@ class Freezes:
             known_day = registry.freeze_day[index]
             if known_day >= today or not self._line_meters.is_mine(index):
                 continue
-            # Who was silent last is not asked for more; 1997 has no such freezes.
+            # A silent meter is not asked for more, and the standard of 1997 has no such freezes.
             protocol = registry.protocol[index] & meters.STANDARD
             if registry.misses(index) or protocol != record.STANDARD_2007:
                 continue

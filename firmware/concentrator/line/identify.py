@@ -1,9 +1,8 @@
-"""Which standard and which speed a meter speaks: found out, and remembered in its METER record.
+"""Find the standard and the speed of meters, and keep them in their METER records.
 
-Searched for are meters registered as `auto`, before their first reading, and those that have not
-answered for long: perhaps somebody has put another meter there, or changed its speed. One speed
-at a time is tried, and others have the line in between. The speed of the meter found last comes
-first.
+The task searches for meters registered as `auto`, before their first reading, and for meters that
+have not answered for long, because the meter or its speed may have changed. It tries one speed at
+a time, and other tasks use the line in between. The speed of the meter found last comes first.
 """
 
 from dlt645 import master as line
@@ -18,16 +17,16 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.line.meters import LineMeters
 
-# After so many questions in a row without an answer, and after as many again.
+# A meter is searched for after each 8 transactions in a row without a reply.
 _MISSES = const(8)
 
 _NO_ROW = const(-1)
 
 
 class Identify:
-    """The task.
+    """The task that searches for standards and speeds.
 
-    found       meters found
+    found       the count of meters found
     """
 
     def __init__(self, line_meters: "LineMeters") -> None:
@@ -44,18 +43,18 @@ class Identify:
         self._place = 0
 
     def begin(self, time: int) -> None:
-        """Look again for meters whose standard is not known; `time` is the number of the round."""
+        """Begin to search for meters of unknown standard; `time` is the number of the round."""
         self._time = time
         self._left = self._line_meters.registry.count if self._line_meters.registry.unknown else 0
 
     def missed(self, index: int) -> None:
-        """A meter did not answer, or nothing that can be understood."""
+        """Note that a meter did not answer, or that its reply could not be decoded."""
         misses = self._line_meters.registry.misses(index)
         if misses and misses % _MISSES == 0:
             self._missed = index
 
     def pop_found(self) -> int:
-        """Row of a meter just found, whose first reading is due; -1: none. Given once."""
+        """Return, once, the row of a meter just found, whose first reading is due; -1: none."""
         index = self._ready
         self._ready = _NO_ROW
         return index
@@ -74,7 +73,7 @@ class Identify:
         return True
 
     def on_reply(self, outcome: int, now_ticks: int) -> bool:
-        """The meter was asked at one speed."""
+        """Keep the standard and speed of a meter that answered, else turn to the next speed."""
         if outcome == line.OK or outcome == line.ABNORMAL:
             self._remember()
             return False
@@ -89,7 +88,7 @@ class Identify:
         return False
 
     def _find(self) -> bool:
-        """Turn to the next meter that has to be searched for."""
+        """Turn to the next meter to search for; return false if there is none."""
         line_meters = self._line_meters
         self._step = 0
         self._index = self._missed
@@ -111,13 +110,13 @@ class Identify:
         return protocol & meters.STANDARD == record.STANDARD_AUTO
 
     def _place_of(self, step: int) -> int:
-        """The speed of each step: first that of the meter found last, then all others in order."""
+        """Return the place in BAUDS of a step: the speed found last, then the others in order."""
         if step == 0:
             return self._place
         return step - 1 if step <= self._place else step
 
     def _remember(self) -> None:
-        """The meter has answered."""
+        """Keep the standard and the speed at which the meter has answered."""
         line_meters = self._line_meters
         registry = line_meters.registry
         index = self._index

@@ -1,10 +1,12 @@
-"""What a meter is asked besides its registers, and how often: one line an item.
+"""List what a meter is asked besides its registers, and how often: one row for each item.
 
-    identifier of 2007, of 1997, every how many days; 0: that standard has no such item
+    identifier of 2007, of 1997, interval in days; 0: that standard has no such item
 
-The registers, the relay's status, the daily freeze and the clock decide about money, supply and
-time: readings.py, relays.py, freezes.py and daily.py ask for them by name. The items here only
-go up to the head-end, each as an ITEM record with its values as dlt645.table has them.
+The registers, the relay's status, the daily freeze and the clock affect money, supply and time, so
+readings.py, relays.py, freezes.py and daily.py read them. The items here only go to the head-end,
+each as an ITEM record with its values as dlt645.table has them.
+
+Spec: DL/T 645-2007, DL/T 645-1997, the identifiers below.
 """
 
 ITEMS = (

@@ -1,10 +1,10 @@
-"""One line as its tasks see it: who is asked, in which standard, at which speed.
+"""Give the tasks of a line their meters: address, standard, speed and reply delay.
 
-A task is what wants to know something of the meters:
+A task asks the meters of a line something. Its interface is:
 
-    job                 what is polled while its transaction is on its way: the master, or a search
-    ask(now_ticks)      start the next transaction; false: there is nothing to ask
-    on_reply(outcome, ..)   it has ended so; true: the next one of this task follows at once
+    job                     the object to poll during its transaction: the master, or a job
+    ask(now_ticks)          starts the next transaction; false: there is nothing to ask
+    on_reply(outcome, ..)   processes the outcome; true: the next transaction follows at once
 """
 
 from array import array
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from concentrator.books.books import Books
 
     class Task(Protocol):
-        """Something to ask the meters of a line."""
+        """A task that asks the meters of a line."""
 
         @property
         def job(self) -> "Polled":
-            """What is polled while its transaction is on its way."""
+            """The object to poll during its transaction."""
 
         def ask(self, now_ticks: int) -> bool:
-            """Start the next transaction; false: there is nothing to ask."""
+            """Start the next transaction; return false if there is nothing to ask."""
 
         def on_reply(self, outcome: int, now_ticks: int) -> bool:
-            """It has ended so; true: the next one of this task follows at once."""
+            """Process the outcome; return true if the next transaction follows at once."""
 
     class Polled(Protocol):
-        """The master, or what works with it."""
+        """The master, or a job that uses it."""
 
         def poll(self, now_ticks: int) -> int:
-            """Advance; BUSY, or, once, the outcome."""
+            """Continue; return BUSY, or, once, the outcome."""
 
 
-# So many misses in a row are reported, once.
+# This many misses in a row are reported, once.
 SILENT_MISSES = const(3)
 
 _VALUES = const(8)
@@ -53,11 +53,11 @@ _VALUES = const(8)
 class LineMeters:
     """The meters of line `number`.
 
-    values      of the newest reply that was decoded
-    address     of the meter that is asked, wire order
-    interval_s  from one reading of a meter to the next
-    asks_all     nobody is left alone, somebody stands there and waits
-    silent      times a meter fell silent
+    values      the values of the newest decoded reply
+    address     the address of the meter that is asked, wire order
+    interval_s  the time from one reading of a meter to the next
+    asks_all    whether silent meters are asked too, because the button was pressed
+    silent      the count of times that a meter fell silent
     """
 
     def __init__(self, number: int, books: "Books") -> None:
@@ -72,17 +72,17 @@ class LineMeters:
         self.address = bytearray(meters.ADDRESS_SIZE)
 
     def is_mine(self, index: int) -> bool:
-        """Whether there is a meter in this row, and it hangs on this line."""
+        """Return whether the row has an active meter on this line."""
         registry = self.registry
         return registry.line[index] == self.number and registry.active[index] != 0
 
     def is_resting(self, index: int, time: int) -> bool:
-        """Whether a meter that was silent is left alone in the interval number `time`."""
+        """Return whether a silent meter is not asked in the interval number `time`."""
         rest_s = 0 if self.asks_all else reply_delay.rest_s(self.registry.notes[index])
         return rest_s != 0 and (time + index) % (rest_s // self.interval_s + 1) != 0
 
     def select(self, index: int) -> int:
-        """Turn to the meter: its address and speed, and what is known of it; its standard."""
+        """Set address, speed and reply delay of the meter; return its standard."""
         registry = self.registry
         registry.address_into(index, self.address)
         protocol = registry.protocol[index]
@@ -91,20 +91,20 @@ class LineMeters:
         return protocol & meters.STANDARD
 
     def set_speed(self, place: int) -> None:
-        """Ask at the speed in this place of BAUDS from now on."""
+        """Use the speed in this place of BAUDS from now on."""
         baud = BAUDS[place]
         if self.master.baud != baud:
             self.master.set_baud(baud)
 
     def start_read(self, index: int, identifier: int, now_ticks: int) -> None:
-        """Read an identifier, of the meter's own standard."""
+        """Read an identifier of the meter's standard."""
         if self.select(index) == record.STANDARD_1997:
             self.master.start_read_1997(self.address, identifier, now_ticks)
         else:
             self.master.start_read(self.address, identifier, now_ticks)
 
     def learn(self, index: int, outcome: int) -> None:
-        """Remember how the meter answered; tell when it falls silent, or answers again."""
+        """Note how the meter answered; record when it falls silent, or answers again."""
         notes = self.registry.notes
         missed = notes[index] >> 8
         notes[index] = self.master.learn(notes[index], outcome)
@@ -116,7 +116,7 @@ class LineMeters:
             self.books.note_line(index, record.LINE_ANSWERS, missed)
 
     def decode(self, identifier: int, outcome: int) -> int:
-        """Decode a good reply into `values`; how many there are, 0: none that can be used."""
+        """Decode a good reply into `values`; return their count, 0: none can be used."""
         if outcome != line.OK:
             return 0
         master = self.master

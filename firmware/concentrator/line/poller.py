@@ -1,16 +1,16 @@
-"""One meter line: whose question goes out next.
+"""Poll one line: choose the task that asks next.
 
     a technician's question | relay commands | standard and speed of new meters
     registers of all meters, once in each interval
     daily freezes, from 00:05 on | clocks and other items, once a day
 
-While the time is not known, the meters are asked for it, and for nothing else but what a
-technician or a relay command asks, or the search for a new meter.
+While the time is unknown, only a technician's questions, relay commands, the search for new meters
+and reads of the meters' clocks go out.
 
-What stands first is asked first. Nothing starves: a technician, relays and a search leave every
-other turn to the rest, and where registers fill the whole interval, one turn in nine is left to
-what stands behind them. Questions that belong together follow each other; everything else comes
-in between.
+Tasks earlier in this list have priority, but every task gets its turn: technician, relays and
+search leave every other turn to the rest, and if the registers fill the whole interval, one turn
+in nine is left to the tasks behind them. Transactions that belong together follow each other
+directly.
 """
 
 from dlt645 import master as line
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from concentrator.settings import Settings
     from concentrator.timekeeper import Timekeeper
 
-# So many readings, then one turn of what stands behind them.
+# After this many readings, the tasks behind them get one turn.
 _SHARE = const(8)
 
 _UNSENT_MS = const(5)
@@ -45,13 +45,13 @@ _MOVES_MASK = const(0xFFFF)
 
 
 class Poller:
-    """The meters of line `number` on `channel`.
+    """A poller of the meters of line `number` on `channel`.
 
     exchange    a technician's question
-    moves       grows as long as the line goes on: something was sent, a transaction has ended,
-                or there is nothing to ask
-    is_held     no further transaction begins: flash work is due between two of them
-    is_busy     a transaction is under way
+    moves       a number that changes as long as the line works: bytes were sent, a transaction
+                has ended, or there is nothing to ask
+    is_held     whether no transaction may begin, because flash work is due between two of them
+    is_busy     whether a transaction is under way
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class Poller:
         self._window = self._tx_view[:0]
         self._task: Task | None = None
         self._last: Task | None = None
-        self._since = 0  # readings since something behind them had its turn
+        self._since = 0  # readings since the tasks behind them had a turn
         self._day = 0
         self._relays_had_it = False  # the turn before this one
 
     def configure(self, settings: "Settings") -> None:
-        """Take the settings over."""
+        """Apply the settings."""
         self.line_meters.interval_s = settings.number("interval_s")
         self.relays.password[:] = settings.key("password")
         self.relays.operator[:] = settings.key("operator")
@@ -91,9 +91,9 @@ class Poller:
         self.daily.limit_s = settings.number("clock_limit_s")
 
     def step(self, now_ticks: int) -> int:
-        """Move bytes, take an answer, ask the next question.
+        """Move bytes, process an outcome, start the next transaction.
 
-        Return for how many ms nothing will be: 0, a few while an answer is waited for, many.
+        Return the ms until the next call: 0, a few while a reply is due, else many.
         """
         channel = self._channel
         master = self.master
@@ -128,7 +128,7 @@ class Poller:
         size = master.tx_size - self._tx_sent
         window = self._window
         if self._tx_sent or len(window) != size:
-            # Requests are of few sizes: the same window serves again and again.
+            # Requests have few sizes, so the same window is used again.
             window = self._tx_view[self._tx_sent : master.tx_size]
             if self._tx_sent == 0:
                 self._window = window
@@ -145,7 +145,7 @@ class Poller:
         self.moves = (self.moves + 1) & _MOVES_MASK
 
     def _ask(self, now_ticks: int) -> bool:
-        """Start the next transaction, if there is one."""
+        """Start the next transaction; return false if there is none."""
         self._tx_sent = 0
         task = self._task
         if task is None or not task.ask(now_ticks):
@@ -154,9 +154,9 @@ class Poller:
         return task is not None
 
     def _next(self, now_ticks: int) -> "Task | None":
-        """Whose turn it is; his question has started."""
+        """Return the task that asks next, whose transaction has started; None: there is none."""
         if self.exchange.ask(now_ticks):
-            # His next one cannot be here before somebody else had the line.
+            # The technician's next question arrives only after another task had the line.
             return self.exchange
         if self._relays_had_it:
             self._relays_had_it = False
@@ -187,13 +187,13 @@ class Poller:
         return None
 
     def _rest(self, now_ticks: int) -> "Task | None":
-        """What stands behind the readings."""
+        """Start a transaction of a task behind the readings; return it, or None."""
         if self.freezes.ask(now_ticks):
             return self.freezes
         return self.daily if self.daily.ask(now_ticks) else None
 
     def _begin(self) -> None:
-        """Begin a round, and with each round and each day to look for what is missing."""
+        """Begin a round when it is due, and with each round and day the tasks of freezes."""
         day = (self.line_meters.books.t2000 - AFTER_S) // _DAY_S
         if self.readings.begin() or day != self._day:
             self._day = day
@@ -201,7 +201,7 @@ class Poller:
             self.identify.begin(self.readings.round)
 
     def counts(self) -> "list[tuple[str, int]]":
-        """What happened on this line since the start, by name."""
+        """Return the counters of this line since the start, by name."""
         return [
             ("rounds", self.readings.rounds),
             ("rounds unfinished", self.readings.unfinished),

@@ -1,14 +1,16 @@
-"""The billing registers of all meters of a line, once in each interval.
+"""Read the billing registers of all meters of a line, once in each interval.
 
-A reading is two questions: the energy registers, and what tells of the relay; where that tells of
-an alarm that should be otherwise, the meter is told. Where a price, a season, a tier period or a
-slot of a day table changed at a whole hour between two readings, the meter's freeze of that
-moment is read between the two and divides them exactly.
+A reading is two reads: the energy registers, then the status of the relay. If the status shows a
+wrong alarm, the alarm is switched. If a price, a season, a tier period or a slot of a day table
+changed at a whole hour since the last reading, the meter's freeze of that moment is read in
+between, and divides the energy exactly.
 
-A reading that is not plausible is asked for again at once, see books/doubt.py.
+A reading that is not plausible is repeated at once, see books/doubt.py.
 
-A meter that is down is asked less and less often, so that it costs little, and a round that could
-not be finished goes on where it stopped, so that no meter starves.
+A silent meter is asked less and less often. A round that was not finished continues in the next
+interval where it stopped, so that no meter is left out.
+
+Spec: DL/T 645-2007 0001FF00, 04000503; 1997 901F.
 """
 
 from array import array
@@ -41,11 +43,12 @@ _NO_ROUND = const(-1)
 
 
 class Readings:
-    """The task.
+    """The task that reads billing registers.
 
-    rounds      intervals begun; `unfinished` of them before the last was through
-    round       number of this interval since 2000
-    due_t2000   when the next one begins
+    rounds      the count of intervals begun
+    unfinished  the count of those that began before the last round was finished
+    round       the number of this interval since 2000
+    due_t2000   the beginning of the next interval
     """
 
     def __init__(
@@ -67,10 +70,10 @@ class Readings:
         self._cursor = 0
         self._left = 0
         self._frozen_t2000 = 0
-        self._again = False  # what came was not plausible
+        self._again = False  # the last reading was not plausible
 
     def begin(self) -> bool:
-        """Begin an interval if it is time to."""
+        """Begin an interval if it is due; return whether it has begun."""
         line_meters = self._line_meters
         this_round = line_meters.books.t2000 // line_meters.interval_s
         if this_round == self.round:
@@ -84,11 +87,11 @@ class Readings:
         return True
 
     def start_now(self) -> None:
-        """Begin another round at once, in which no meter is left alone."""
+        """Begin another round at once, which asks silent meters too."""
         self.round = _NO_ROUND
 
     def ask(self, now_ticks: int) -> bool:
-        """Start the next question."""
+        """Start the next read; return false if the round is over."""
         step = self._step
         if step == _REGISTERS:
             if not self._again and not self._find():
@@ -103,7 +106,7 @@ class Readings:
         return True
 
     def on_reply(self, outcome: int, now_ticks: int) -> bool:
-        """The question has ended; true: the next one to the same meter follows at once."""
+        """Process a reply; return true if the next read of the same meter follows at once."""
         step = self._step
         index = self._index
         if step == _FREEZE:
@@ -126,14 +129,14 @@ class Readings:
         return True
 
     def _find(self) -> bool:
-        """Turn to the next meter of this line; false: the round is over."""
+        """Turn to the next meter of this line; return false if the round is over."""
         line_meters = self._line_meters
         registry = line_meters.registry
         while self._left:
             self._left -= 1
             index = self._cursor if self._cursor < registry.count else 0
             self._cursor = index + 1
-            # Whose standard is not known yet is searched for first.
+            # The standard of an `auto` meter has to be found first.
             if (
                 line_meters.is_mine(index)
                 and registry.protocol[index] & meters.STANDARD != record.STANDARD_AUTO
@@ -168,7 +171,7 @@ class Readings:
         return self._go_on()
 
     def _go_on(self) -> bool:
-        """After the registers and what divides them; true: the relay's status follows."""
+        """Continue after the registers; return true if the read of the status follows."""
         index = self._index
         if self._too_early():
             self._step = _REGISTERS
@@ -180,7 +183,7 @@ class Readings:
         return True
 
     def _too_early(self) -> bool:
-        """Whether the freeze that divides this reading is not there yet: next time it is."""
+        """Return whether the meter may not have made the freeze that divides this reading yet."""
         line_meters = self._line_meters
         if line_meters.registry.protocol[self._index] & meters.STANDARD != record.STANDARD_2007:
             return False
@@ -188,7 +191,7 @@ class Readings:
         return t2000 != 0 and line_meters.books.t2000 - t2000 < freezes.AFTER_S
 
     def _divide(self) -> bool:
-        """Want the freeze that divides this reading, if there is another one."""
+        """Begin with the freeze that divides this reading; return false if there is none."""
         line_meters = self._line_meters
         index = self._index
         if line_meters.registry.protocol[index] & meters.STANDARD != record.STANDARD_2007:
@@ -201,12 +204,12 @@ class Readings:
         if t2000 == 0 or books.t2000 - t2000 < freezes.AFTER_S:
             return False
         if _HOUR_S - books.t2000 % _HOUR_S < freezes.AFTER_S:
-            return False  # a meter may number its freezes anew between the two questions
+            return False  # the numbers of the freezes may change between the two reads
         self._frozen_t2000 = t2000
         return self._freeze.begin(index, t2000, freezes.dividing_kinds(books, index, t2000))
 
     def _end(self, status: int) -> bool:
-        """Charge the reading; true: it was not plausible and is asked for again at once."""
+        """Charge the reading; return true if it was not plausible and is repeated at once."""
         self._step = _REGISTERS
         books = self._line_meters.books
         outcome = books.charge_reading(self._index, self._values, self._count, status)

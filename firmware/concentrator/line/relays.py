@@ -1,19 +1,20 @@
-"""Relay commands of a line: looked at, sent, confirmed.
+"""Carry out the relay commands of a line: read the status, send the command, confirm it.
 
-A relay command is never sent blindly: what the meter says of its relay is read first, the command
-goes out once, and what the meter says then tells what became of it. One that the meter would
-refuse because its supply is guarded is not sent.
+The relay's status is always read before a command. The command is sent once, and only the status
+read afterwards shows its result. A trip that the meter would refuse, because it protects its
+supply (保电), is not sent.
 
-A motor moves the relay: some meters tell of it seconds after the command, and say until then what
-it was. So they are asked several times, and the line is free in between, also for other relays.
+A motor moves the relay, so some meters show the new position seconds after the command. Their
+status is read several times, and other tasks use the line in between, also for other relays.
 
 The meter's own alarm, a lamp or a word on its display, follows the account's state with each
-reading: where status word 3 tells it to be otherwise it is switched, once; again only after the
-meter has told that it was as wanted, or where it did not answer.
+reading. If status word 3 shows another state, the alarm is switched once. It is switched again
+only after the meter has shown the wanted state, or if it did not answer.
 
-Meters of 1997 have no status word. Where a vendor gave them a relay, C028 switches it and C029
-tells of it; one that does not tell is sent the command once, and that is reported as failed.
-Spec: DL/T 645-2007 04000503, 1CH; 1997: vendor.
+Meters of 1997 have no status word. If a vendor gave them a relay, C028 switches it and C029 is its
+status. Without a status the command is sent once, and is recorded as failed.
+
+Spec: DL/T 645-2007 04000503, function 1CH; 1997: vendor.
 """
 
 from array import array
@@ -31,16 +32,16 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from concentrator.line.meters import LineMeters
 
-# When a meter is asked what became of a command, since it was sent. With the last look every
-# relay has come to rest: only then is the command repeated, or judged if it was withdrawn.
+# The times after a command at which the status is read. At the last one every relay has come to
+# rest: only then is the command repeated, or a new order carried out.
 LOOKS_MS = (1000, 3000, 7000)
 _SENDS_LIMIT = const(3)
 _EXPIRY_S = const(3600)
-# So many relays at once; others wait until one of them has ended.
+# This many relays are in progress at once; the others wait.
 _PLACES = const(8)
 _NOTHING_DUE_MS = const(60000)
 
-# C028 3355 or 9966 behind a password, as on the wire.
+# The request to C028: identifier, password, then 3355 or 9966, as on the wire.
 _REQUEST_1997_SIZE = const(8)
 _TRIP_1997 = const(0x3355)
 _CLOSE_1997 = const(0x9966)
@@ -48,22 +49,22 @@ _CLOSE_1997 = const(0x9966)
 _TICKS_MASK = const(0x1FFFFFFF)
 _FREE_ROW = const(0xFFFF)
 _NO_PLACE = const(-1)
-# Of `_tries`: looks since the last command, and commands sent << 4.
+# Parts of `_tries`: reads of the status since the last command, and commands sent << 4.
 _LOOKS = const(0x0F)
 _SEND = const(0x10)
 _LAST_LOOK = const(2)
-# Of `registry.alarm`.
+# Values of `registry.alarm`.
 _TOLD_OFF = const(1)
 _TOLD_ON = const(2)
-_ALARM_SEEN = const(4)  # the meter has told so
+_ALARM_SEEN = const(4)  # the meter has shown this state
 
 
 class Relays:
-    """The task: every relay of the line until it is as wanted or given up.
+    """The task that brings every relay of the line to its wanted position, or gives it up.
 
     password, operator      PA P0 P1 P2 and C0..C3 for the commands, as on the wire
-    old_relays              meters of 1997 have the vendor's relay
-    wait_ms                 until one of them has to be looked at again, many: none
+    old_relays              whether meters of 1997 have the vendor's relay
+    wait_ms                 the time until the next relay is due, many: none
     """
 
     def __init__(self, line_meters: "LineMeters") -> None:
@@ -76,24 +77,24 @@ class Relays:
         self._cursor = 0
         self._is_sent = False
         self._told = 0  # the alarm sent last
-        self._place = 0  # whose turn it is
+        self._place = 0  # the relay in progress
         self._rows = array("H", [_FREE_ROW] * _PLACES)
         self._sent_ticks = array("I", bytes(4 * _PLACES))
         self._tries = bytearray(_PLACES)
 
-    # --- what a meter says of its relay ---------------------------------------------------------
+    # --- the status of the relay ----------------------------------------------------------------
 
     def has_status(self, index: int) -> bool:
-        """Whether the meter can be asked for its relay."""
+        """Return whether the meter has a status of its relay."""
         return self.old_relays or not self._is_old(index)
 
     def ask_status(self, index: int, now_ticks: int) -> None:
-        """Ask for it."""
+        """Start to read the status of the relay."""
         identifier = di.RELAY_STATUS_1997 if self._is_old(index) else di.STATUS_3
         self._line_meters.start_read(index, identifier, now_ticks)
 
     def status(self, index: int, outcome: int) -> int:
-        """Status word 3 of the reply, or STATUS_UNKNOWN; of a 1997 meter what matters of it."""
+        """Return status word 3 of the reply, or STATUS_UNKNOWN; for 1997, its relay bits only."""
         line_meters = self._line_meters
         if self._is_old(index):
             master = line_meters.master
@@ -113,7 +114,7 @@ class Relays:
     # --- the meter's alarm ----------------------------------------------------------------------
 
     def wants_alarm(self, index: int, status: int) -> bool:
-        """Whether the meter, with this status, has to be told of its alarm."""
+        """Return whether the alarm of the meter, with this status, has to be switched."""
         if status == STATUS_UNKNOWN or self._is_old(index):
             return False
         alarm = self._line_meters.registry.alarm
@@ -124,14 +125,14 @@ class Relays:
         return shown != wanted and alarm[index] != wanted
 
     def send_alarm(self, index: int, now_ticks: int) -> None:
-        """Tell it."""
+        """Send the command that switches the alarm."""
         self._line_meters.select(index)
         self._told = self._alarm(index)
         is_on = self._told == _TOLD_ON
         self._command(codes.ALARM_ON if is_on else codes.ALARM_OFF, now_ticks)
 
     def on_alarm_reply(self, index: int, outcome: int) -> None:
-        """It was told: a meter that refuses is not told again, one that was silent is."""
+        """Note that the meter has answered the command, even by a refusal."""
         if outcome == line.OK or outcome == line.ABNORMAL:
             self._line_meters.registry.alarm[index] = self._told
 
@@ -141,7 +142,7 @@ class Relays:
     # --- the task -------------------------------------------------------------------------------
 
     def ask(self, now_ticks: int) -> bool:
-        """Go on with a relay of this line, if it is time to."""
+        """Start the next transaction of a relay; return false if none is due."""
         registry = self._line_meters.registry
         if not registry.pending:
             self.wait_ms = _NOTHING_DUE_MS
@@ -164,7 +165,7 @@ class Relays:
         return True
 
     def on_reply(self, outcome: int, now_ticks: int) -> bool:
-        """The transaction has ended; true: the command follows at once."""
+        """Process a reply; return true if the command follows at once."""
         registry = self._line_meters.registry
         place = self._place
         index = self._rows[place]
@@ -172,7 +173,7 @@ class Relays:
         stage = relay & meters.RELAY_STAGE
         wants_open = relay & meters.DESIRED_OPEN
         if self._is_sent:
-            # Whatever the answer: only the meter's status tells what the relay did.
+            # Whatever the reply, only the status shows what the relay did.
             self._is_sent = False
             self._sent_ticks[place] = now_ticks
             if stage == meters.RELAY_SEND:
@@ -180,12 +181,12 @@ class Relays:
             return False
         self._line_meters.learn(index, outcome)
         if not meters.is_pending(relay):
-            return False  # its order was withdrawn meanwhile
+            return False  # the order was withdrawn meanwhile
         if stage == meters.RELAY_LOOK:
             self._tries[place] = 0
         tries = self._tries[place]
         status = self.status(index, outcome)
-        # A meter that does not tell of its relay gets its command all the same, once.
+        # A meter without a status of its relay gets its command all the same, once.
         mute = status == STATUS_UNKNOWN and outcome == line.ABNORMAL and self._is_old(index)
         guarded = wants_open and status != STATUS_UNKNOWN and status & codes.STATUS_GUARD
         if status != STATUS_UNKNOWN and self._is_as_wanted(index, status, wants_open):
@@ -204,9 +205,9 @@ class Relays:
         return True
 
     def _choose(self, now_ticks: int) -> int:
-        """The place of a relay whose time it is, the one of the last turn first; NO_PLACE: none.
+        """Return the place of a relay that is due, that of the last turn first; or NO_PLACE.
 
-        Where there is room, one that waits gets its place.
+        If a place is free, a waiting relay gets it.
         """
         registry = self._line_meters.registry
         free = _NO_PLACE
@@ -215,7 +216,7 @@ class Relays:
             place = (self._place + step) % _PLACES
             index = self._rows[place]
             if index != _FREE_ROW and not meters.is_pending(registry.relay[index]):
-                # Its order was withdrawn meanwhile.
+                # The order was withdrawn meanwhile.
                 self._rows[place] = index = _FREE_ROW
             if index == _FREE_ROW:
                 free = place
@@ -234,17 +235,17 @@ class Relays:
         return free
 
     def _left_ms(self, place: int, now_ticks: int) -> int:
-        """Until it is time for the next step of this relay; 0 or less: it is."""
+        """Return the ms until the next step of this relay is due; 0 or less: it is due."""
         stage = self._line_meters.registry.relay[self._rows[place]] & meters.RELAY_STAGE
         tries = self._tries[place]
         if tries < _SEND or stage == meters.RELAY_SEND:
             return 0
-        # Where another thing is wanted meanwhile, what was sent may still act.
+        # After a new order, the command that was sent before may still take effect.
         look = tries & _LOOKS if stage == meters.RELAY_CONFIRM else _LAST_LOOK
         return LOOKS_MS[look] - ((now_ticks - self._sent_ticks[place]) & _TICKS_MASK)
 
     def _find(self) -> int:
-        """Row of a relay of this line that waits for a place, or NO_ROW."""
+        """Return the row of a relay of this line that waits for a place, or _FREE_ROW."""
         registry = self._line_meters.registry
         for _ in range(registry.count):
             index = self._cursor
@@ -298,7 +299,7 @@ class Relays:
     def _is_as_wanted(self, index: int, status: int, wants_open: int) -> bool:
         if wants_open:
             return status & codes.STATUS_OPEN != 0
-        # With the button it is the user who closes; we are done when the meter lets him.
+        # With `permit_only` the user closes the relay: the order ends when the meter permits it.
         permit = self._line_meters.books.policy.permit_only and not self._is_old(index)
         return status & (codes.STATUS_COMMANDED_TRIP if permit else codes.STATUS_OPEN) == 0
 
