@@ -1,7 +1,7 @@
-"""The concentrator: composed of its parts, recovered from flash, driven by `step`.
+"""Compose the concentrator of its parts, recover it from flash, and drive it by `step`.
 
-One step does in this order: receive and decode (lines, console), ledger, journal, relay, outbox.
-It never waits and never reads a clock. A step with nothing to do looks at a few numbers only.
+A step works in this order: receive and decode (lines, console), ledger, journal, relay, outbox. It
+never waits and never reads a clock. A step with nothing to do compares a few numbers only.
 """
 
 from array import array
@@ -34,28 +34,28 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from ports import CardReader, Carrier, Services
 
-# The longest time for which a step may promise that nothing is due, and the shortest worth it.
+# The longest time for which a step may return that nothing is due, and the shortest that is noted.
 _QUIET_MS = const(30000)
 _REST_MS = const(1000)
-# While the time is not known: a server's answer is so old at most.
+# The time between steps while the time is unknown: a server's answer waits no longer.
 _UNKNOWN_MS = const(1000)
-# While the far side of the console is waited for.
+# The time between steps while an answer of the console's far side is due.
 _CONSOLE_MS = const(5)
-# From step to step with a card in the board's own reader, and without.
+# The time between steps with a card in the board's own reader, and without.
 _CARD_MS = const(2)
 _NO_CARD_MS = const(20)
-# An audit looks at one account of so many: at all of them in some minutes.
+# An audit judges one of 2**4 accounts, so it reaches all of them in some minutes.
 _AUDIT_SHIFT = const(4)
-# After a change of the policy so many of them are judged in a step.
+# After a change of the policy a step judges this many accounts.
 _REVIEWS = const(8)
 
-# First numbers of the columns in a checkpoint; a table appends, it never reorders.
+# The first numbers of the columns in a checkpoint. A table may append columns, never reorder them.
 _TARIFF_COLUMNS = const(0)
 _REGISTRY_COLUMNS = const(16)
 _CARD_COLUMNS = const(48)
 _LEDGER_COLUMNS = const(64)
 
-# Tasks behind those of the lines.
+# The tasks that follow those of the lines.
 _CONSOLE = const(0)
 _UPLINK = const(1)
 _JOURNAL = const(2)
@@ -71,10 +71,10 @@ _FAR_T2000 = const(0x7FFFFFFF)
 
 
 class App:
-    """The whole of it: `limit` meters with `rates` registers each.
+    """A concentrator of at most `limit` meters with `rates` registers each.
 
-    redemption  of cards on the far side of the console, None: the board has no console
-    local       of cards in the board's own reader, None: it has none
+    redemption  redeems the cards on the far side of the console, None without a console
+    local       redeems the cards in the board's own reader, None without a reader
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class App:
         self.tasks = len(self.pollers) + _OWN_READER
         self._moves = array("H", bytes(2 * (_OWN_READER + 1)))
         self._lamps = Lamps(self.books, self.uplink, self.settings)
-        # Until what t2000 and what ticks nothing is due: one attribute is quicker than two.
+        # The t2000 and the ticks until which nothing is due; one attribute is faster than two.
         self._quiet = array("i", (-1, 0))
         self._audit_index = 0
-        # Accounts still to be judged because the policy has changed.
+        # The count of accounts still to be judged because the policy has changed.
         self._review_left = 0
         self._review_cause = 0
         lost = self.keeper.recover(self.books.replay, board.feed, board.random)
@@ -143,7 +143,7 @@ class App:
         return Redemption(carrier, self.books, Keys(0, 0, b""), operator)
 
     def configure(self) -> None:
-        """Take the settings over; the console calls it when one has changed."""
+        """Apply the settings; the console calls it after a change."""
         settings = self.settings
         self.login.key = settings.key("console_key")
         self.login.locked = settings.health == LOST
@@ -170,24 +170,24 @@ class App:
         return Keys(settings.number("district"), version, settings.key("card_key"))
 
     def wake(self) -> None:
-        """Something has changed from outside: the next step looks at everything."""
+        """Make the next step look at everything, because something has changed outside."""
         self._quiet[_UNTIL_T2000] = -1
 
     def on_button(self) -> None:
-        """Somebody pressed the button: ask every meter and call the head-end now."""
+        """Read every meter and call the head-end now, because the button was pressed."""
         for poller in self.pollers:
             poller.readings.start_now()
         self.uplink.start_now()
         self.wake()
 
-    # --- what the watchdog check of concentrator/run.py asks -------------------------------------
+    # --- what the watchdog check of concentrator/run.py reads ------------------------------------
 
     def moves(self, task: int) -> int:
-        """A number that changes as long as task `task` of `tasks` goes on.
+        """Return a number that changes as long as task `task` of `tasks` works.
 
-        The lines come first, then the console with its cards, the uplink, the journal, and
-        the board's own card reader where it has one. A task with nothing to do goes on as well: no
-        later than 30 s after the last time its number is another one.
+        The lines come first, then the console with its cards, the uplink, the journal, and the
+        board's own card reader if it has one. The number of an idle task changes as well, at least
+        every 30 s.
         """
         lines = len(self.pollers)
         if task < lines:
@@ -202,14 +202,14 @@ class App:
         self._moves[task] = (self._moves[task] + 1) & _MOVES_MASK
 
     def signals(self) -> int:
-        """What the lamps show: bits of concentrator/lamps.py. Called once a second or so."""
+        """Return the signals for the lamps, bits of concentrator/lamps.py; called each second."""
         return self._lamps.look()
 
     # --- one step -------------------------------------------------------------------------------
 
     @micropython.native
     def step(self, now_ticks: int, now_t2000: int) -> int:
-        """Do what is due; return for how many ms nothing will be, 0: call again at once."""
+        """Do what is due; return the ms until the next call, 0: call again at once."""
         reader_ms = _QUIET_MS
         if self._carrier is not None:
             reader_ms = self._serve_reader(now_ticks, now_t2000)
@@ -242,7 +242,7 @@ class App:
         return self._rest(idle_ms, now_ticks, now_t2000) if idle_ms >= _REST_MS else idle_ms
 
     def _rest(self, idle_ms: int, now_ticks: int, now_t2000: int) -> int:
-        """Note until when there is nothing to do, and look after some accounts meanwhile."""
+        """Note until when nothing is due, and judge some accounts; return the ms until then."""
         quiet_t2000 = _FAR_T2000
         for poller in self.pollers:
             due_t2000 = poller.readings.due_t2000
@@ -260,7 +260,7 @@ class App:
         return idle_ms
 
     def _audit(self) -> None:
-        """Judge a few accounts again: holds end and graces run out without a reading."""
+        """Judge a few accounts again, because holds and graces end without a reading."""
         count = self.registry.count
         for _ in range((count >> _AUDIT_SHIFT) + 1):
             index = self._audit_index
@@ -269,7 +269,7 @@ class App:
                 self.books.review(index)
 
     def _review(self) -> None:
-        """Judge some accounts by the policy that was set."""
+        """Judge some accounts by the policy that has been set."""
         for _ in range(min(self._review_left, _REVIEWS)):
             self._review_left -= 1
             if self.registry.active[self._review_left]:
@@ -294,7 +294,7 @@ class App:
         return 0 if console.step() or busy else _CONSOLE_MS
 
     def _serve_reader(self, now_ticks: int, now_t2000: int) -> int:
-        """Serve the board's own reader; return for how many ms it needs nothing."""
+        """Serve the board's own reader; return the ms until it has to be served again."""
         carrier = self._carrier
         redemption = self.local
         programmer = self._programmer
@@ -314,9 +314,9 @@ class App:
         return _CARD_MS if carrier.present else _NO_CARD_MS
 
     def restored(self) -> str:
-        """Go on behind the head-end's records, after what it knows was taken over.
+        """Continue after the head-end's last record, once its standings were taken over.
 
-        Return why that cannot be now, or "": from then on cards are taken again.
+        Return why that is impossible now, or "": from then on cards are accepted again.
         """
         session = self.uplink.session
         if session is not None and session.known_seq < 0:
@@ -331,7 +331,7 @@ class App:
         return ""
 
     def counters(self) -> "list[tuple[str, int]]":
-        """What happened since the start, by name."""
+        """Return the counters since the start, by name."""
         journal = self.journal
         found = [
             ("records", journal.durable_seq),

@@ -1,11 +1,11 @@
-"""What the lamps tell whoever stands before the concentrator, one bit each.
+"""Choose the signals of the lamps, one bit each.
 
-bit 0             every task goes on: it blinks, and is concentrator/run.py's
+bit 0             every task works; concentrator/run.py makes it blink
 bit 1   LOOK      a technician is needed: no clock, flash full or failing, books behind the
                   head-end's, settings lost, a tariff unreadable, a meter silent, an account
-                  not billed, a relay not obeying
+                  not billed, a relay that does not move
 bit 2   REACHED   the head-end answers
-bit 3   CUT       somebody is without supply, as the books want it
+bit 3   CUT       at least one supply is cut by order of the books
 """
 
 from micropython import const
@@ -25,24 +25,24 @@ LOOK = const(0x02)
 REACHED = const(0x04)
 CUT = const(0x08)
 
-# Meters looked at in a second: with 512 a lamp is a quarter of a minute behind.
+# Meters looked at in a second: with 512 meters a lamp is at most 16 s late.
 _SHARE = const(32)
 
 
 class Lamps:
-    """The lamps, as `books`, `uplink` and `settings` are."""
+    """The lamps that show the state of `books`, `uplink` and `settings`."""
 
     def __init__(self, books: "Books", uplink: "Uplink", settings: "Settings") -> None:
         self._books = books
         self._settings = settings
         self._uplink = uplink
         self._index = 0
-        # Of the meters: in this round, and in the whole one before.
+        # The signals of the meters: of this round so far, and of the whole round before.
         self._seen = 0
         self._shown = 0
 
     def look(self) -> int:
-        """Look at some meters; return all bits but the first. Called once a second."""
+        """Look at some meters; return all bits but the first. It is called once a second."""
         books = self._books
         registry = books.registry
         for _ in range(_SHARE):
@@ -69,7 +69,7 @@ class Lamps:
         return signals
 
     def _signals_of(self, index: int) -> int:
-        """What one meter shows."""
+        """Return the signals of one meter."""
         books = self._books
         registry = books.registry
         if not registry.active[index]:

@@ -1,9 +1,9 @@
-"""Who may change things over the console: whoever answers a challenge with the console key.
+"""Admit changes over the console after an answer to a challenge with the console key.
 
     login                ->  challenge, 16 hexadecimal digits
     login RESPONSE       ->  HMAC-SHA256(key, "dianka/console/1" 00 | challenge), its first 8 bytes
 
-A challenge is good for one answer. The session ends with the connection, after a time without
+A challenge is valid for one answer. The session ends with the connection, after 5 minutes without
 commands, or by `logout`. Without a key, on a new device, everything is allowed.
 """
 
@@ -33,15 +33,15 @@ _TICKS_MASK = const(0x1FFFFFFF)
 
 
 class Login:
-    """The gate before commands that change something.
+    """The login that commands need which change something.
 
-    key         of the console, empty: none set
-    locked      the key is lost: nobody can prove that it is his
-    refused     answers that were wrong
+    key         the console key, empty: none is set
+    locked      whether the key is lost, so that no login is possible
+    refused     the count of wrong answers
     """
 
     def __init__(self, random: "Callable[[], int]") -> None:
-        """`random` gives numbers below 2**29 that cannot be foretold."""
+        """Make a login whose challenges come from `random`, unpredictable numbers below 2**29."""
         self.key = b""
         self.locked = False
         self.refused = 0
@@ -53,7 +53,7 @@ class Login:
         self._since_ticks = 0
 
     def step(self, now_ticks: int) -> None:
-        """Let time pass: a session that is not used ends, a lock as well."""
+        """End an unused session and a lock when their times are over."""
         self._now_ticks = now_ticks
         passed_ms = (now_ticks - self._since_ticks) & _TICKS_MASK
         if self._open and passed_ms >= SESSION_MS:
@@ -62,18 +62,18 @@ class Login:
             self._failures = 0
 
     def allows(self) -> bool:
-        """Whether a command may change something now; keeps the session alive."""
+        """Return whether a command may change something now, and extend the session."""
         if self._open:
             self._since_ticks = self._now_ticks
         return self._open or not (self.key or self.locked)
 
     def challenge(self) -> str:
-        """A new challenge; the one before is void."""
+        """Return a new challenge; an earlier one becomes invalid."""
         self._challenge = pack("<II", self._random(), self._random())
         return hexlify(self._challenge).decode()
 
     def answer(self, text: str) -> int:
-        """Judge a response; GOOD opens the session."""
+        """Judge a response; return an outcome, of which GOOD opens the session."""
         challenge = self._challenge
         self._challenge = b""
         if self._failures >= FAILURES_LIMIT:
@@ -96,6 +96,6 @@ class Login:
         return WRONG
 
     def close(self) -> None:
-        """End the session; an unanswered challenge is void."""
+        """End the session; an unanswered challenge becomes invalid."""
         self._open = False
         self._challenge = b""

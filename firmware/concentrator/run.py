@@ -1,9 +1,9 @@
-"""Drives the concentrator on its board, and feeds the watchdog while every task goes on.
+"""Drive the concentrator on its board, and feed the watchdog while every task works.
 
-The only asyncio of the product. Once a second it is asked whether every task goes on: each
-line, the console with its cards, the uplink, the journal, the board's own card reader. One that
-has not moved for a minute, as one whose step never ends or is never called, starves the watchdog,
-and the board restarts. A port without asyncio runs the same turns in a bare loop.
+This is the only asyncio of the product. Once a second it checks whether every task works: each
+line, the console with its cards, the uplink, the journal, and the board's own card reader. If one
+has not moved for a minute, or a step does not end, the watchdog is not fed and the board restarts.
+A port without asyncio runs the same turns in a plain loop.
 """
 
 from array import array
@@ -23,30 +23,32 @@ if TYPE_CHECKING:
     from ports import Timing
 
     class Stepper(Protocol):
-        """The concentrator, as far as it is driven."""
+        """The interface of the concentrator for its driver."""
 
-        # How many tasks there are.
+        # The count of tasks.
         tasks: int
 
         def step(self, now_ticks: int, now_t2000: int) -> int:
-            """Do what is due; return for how many ms nothing will be, 0: call again at once."""
+            """Do what is due; return the ms until the next call, 0: call again at once."""
 
         def moves(self, task: int) -> int:
-            """A number that changes as long as the task goes on."""
+            """Return a number that changes as long as the task works."""
 
         def signals(self) -> int:
-            """What the lamps show, BEAT aside."""
+            """Return the signals for the lamps, without BEAT."""
 
         def on_button(self) -> None:
-            """Somebody pressed the button."""
+            """React to a press of the button."""
 
 
-# What arrives meanwhile waits in the buffers of the ports: 2400 baud fill 5 bytes in that time.
+# The longest time between steps. Bytes that arrive meanwhile wait in the buffers of the ports:
+# about 5 at 2400 baud.
 IDLE_LIMIT_MS = const(20)
 _WATCH_MS = const(1000)
-# Twice what a step may promise to be quiet, and more than any answer is waited for.
+# Twice the longest time that a step may return, and longer than the wait for any answer.
 STUCK_MS = const(60000)
-# A product that works; longer than STUCK_MS, so that one which never got going is found out.
+# A product has to work for this time to be healthy. It is longer than STUCK_MS, so a task that
+# never started is noticed before.
 HEALTHY_S = const(90)
 # The first lamp; the others are in concentrator/lamps.py.
 BEAT = const(0x01)
@@ -55,27 +57,27 @@ _TICKS_MASK = const(0x1FFFFFFF)
 
 
 class Runner:
-    """Drives `app` on `board`.
+    """A driver of `app` on `board`.
 
-    content_s   seconds in a row in which every task has gone on
+    content_s   seconds in a row in which every task has worked
     """
 
     def __init__(
         self, app: "Stepper", board: "Timing", report: "Callable[[], object] | None" = None
     ) -> None:
-        """`report` is called once every task has gone on for HEALTHY_S."""
+        """Make a driver that calls `report` once, after every task has worked for HEALTHY_S."""
         self.content_s = 0
         self._report = report
         self._app = app
         self._board = board
         self._checked_ticks = now_ticks = board.now_ticks()
-        # Of each task: its moves when last looked at, and when they last were others.
+        # For each task: its moves at the last check, and the ticks of their last change.
         self._seen = array("i", [-1] * app.tasks)
         self._since_ticks = array("i", [now_ticks] * app.tasks)
         self._beat = 0
 
     def turn(self) -> int:
-        """Make one step, and the watchdog check when it is due; return for how many ms to wait."""
+        """Make one step, and the watchdog check if it is due; return the ms to wait."""
         board = self._board
         board.look()
         now_ticks = board.now_ticks()
@@ -89,7 +91,7 @@ class Runner:
         return idle_ms if idle_ms < IDLE_LIMIT_MS else IDLE_LIMIT_MS
 
     def _check(self, now_ticks: int) -> None:
-        """Feed the watchdog if every task goes on, and light the lamps."""
+        """Feed the watchdog if every task works, and light the lamps."""
         board = self._board
         if self._is_content(now_ticks):
             board.feed()
@@ -114,13 +116,13 @@ class Runner:
         return content
 
     async def work(self) -> None:
-        """Turn until something raises; the watchdog then starves."""
+        """Make turns until an exception; then the watchdog restarts the board."""
         while True:
             await asyncio.sleep_ms(self.turn())
 
 
 def run(app: "Stepper", board: "Timing", report: "Callable[[], object] | None" = None) -> None:
-    """Run until something raises; on a port without asyncio in a bare loop."""
+    """Run until an exception; on a port without asyncio in a plain loop."""
     runner = Runner(app, board, report)
     if asyncio is None:
         while True:

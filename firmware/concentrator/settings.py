@@ -1,12 +1,12 @@
-"""What an operator sets, kept twice as a text of `name=value` lines: keys, prices, thresholds.
+"""Keep the settings of an operator in two copies of a text with `name=value` lines.
 
     settings-a  settings-b      name=value lines | generation=N | crc=1A2B3C4D, over all before it
 
-A name costs one line in the table. Values are checked when set; a secret is never shown. A change
-writes one copy after the other, so that each of them alone holds every value. Where a copy is
-damaged the other one is in force. Where no whole copy is left of what there was, nothing may be
-taken for granted: whatever needs a login is locked, nothing is written over them, and nobody is
-cut until somebody has looked.
+A new setting is one row of the table. Values are checked when they are set, and a secret is never
+shown. A change writes one copy after the other, and each copy has every value. If a copy is
+damaged, the other one is used. If no whole copy is left, every value is unknown: commands that
+need a login are locked, the copies are not overwritten, and no supply is cut until a technician
+has repaired them.
 """
 
 from binascii import crc32, unhexlify
@@ -26,21 +26,21 @@ LOCKED_TROUBLE = (
     "delete settings-a and settings-b at the board's prompt and set everything anew"
 )
 
-# What was found at the start, as the START record tells it.
-GOOD = const(0)  # whatever was there was whole
-ONE_BAD = const(1)  # one copy was damaged or could not be read, the other one is in force
+# The state of the copies at the start, which the START record has.
+GOOD = const(0)  # no copy is damaged
+ONE_BAD = const(1)  # one copy is damaged or cannot be read, and the other one is used
 LOST = const(2)  # no whole copy is left
 
 _FILES = ("settings-a", "settings-b")
 _GENERATION = b"\ngeneration="
 _LIMIT = const(2048)
-_READS = const(3)  # a copy that cannot be read is tried so often
-_DAMAGED = const(-3)  # beside NOT_THERE and UNREADABLE: what was read is no whole copy
+_READS = const(3)  # attempts to read a copy
+_DAMAGED = const(-3)  # besides NOT_THERE and UNREADABLE: the file is no whole copy
 
 _NUMBER = const(0)
 _SECRET = const(1)  # hexadecimal, never shown
 
-# Name, form, default, least and greatest number or size of the key in bytes, what it is.
+# Name, form, default, least and greatest number or size of the key in bytes, meaning.
 TABLE = (
     ("id", _NUMBER, "0", 1, 0x3FFFFFFF, "number of this concentrator"),
     ("uplink_key", _SECRET, "", 16, 64, "key shared with the head-end"),
@@ -68,16 +68,16 @@ TABLE = (
 
 
 class Settings:
-    """Values by name, as text; `number` and `key` read them in their form.
+    """The values by name, as text; `number` and `key` convert them.
 
-    health      what was found at the start: GOOD, ONE_BAD or LOST
+    health      the state of the copies: GOOD, ONE_BAD or LOST
     """
 
     def __init__(self, storage: "Storage") -> None:
         self.health = GOOD
         self._storage = storage
         self._generation = 0
-        # The copy that is written first at the next change: the worse one.
+        # The copy that the next change writes first, which is the worse one.
         self._first = 0
         self._values = {}
         for row in TABLE:
@@ -87,29 +87,29 @@ class Settings:
             self._values[name] = str(getattr(policy, name))
 
     def names(self) -> "list[str]":
-        """All names, in order."""
+        """Return all names, sorted."""
         return sorted(self._values)
 
     def text(self, name: str) -> str:
-        """The value as text; of a secret only whether it is set."""
+        """Return the value as text, of a secret only whether it is set."""
         if _form(name) == _SECRET:
             return "(set)" if self._values[name] else "(not set)"
         return self._values[name]
 
     def number(self, name: str) -> int:
-        """The value as a number."""
+        """Return the value as a number."""
         return int(self._values[name])
 
     def key(self, name: str) -> bytes:
-        """The value as bytes, empty when not set."""
+        """Return the value as bytes, empty when not set."""
         return unhexlify(self._values[name])
 
     def change(self, name: str, value: str) -> str:
-        """Set and keep one value; return what is wrong with it, "" when it was taken."""
+        """Set and keep one value; return what is wrong with it, "" when it was accepted."""
         return self.change_all([(name, value)])
 
     def change_all(self, pairs: "list[tuple[str, str]]") -> str:
-        """Set and keep values together; return what is wrong, "" when all were taken."""
+        """Set and keep values together; return what is wrong, "" when all were accepted."""
         if self.health == LOST:
             return LOCKED_TROUBLE
         old = self._values
@@ -128,7 +128,7 @@ class Settings:
         return trouble
 
     def policy(self) -> Policy:
-        """The parameters of the policy as they are set; where they are lost nobody is cut."""
+        """Return the policy with its parameters as set; if they are lost it never cuts."""
         policy = Policy()
         if self.health == LOST:
             policy.no_cut_weekdays = ALL_WEEKDAYS
@@ -138,7 +138,7 @@ class Settings:
         return policy
 
     def load(self) -> None:
-        """Read the copies; unknown names and values out of range keep their defaults.
+        """Read the copies; unknown names are ignored, values out of range keep their defaults.
 
         It raises nothing, whatever the flash holds.
         """
@@ -161,7 +161,7 @@ class Settings:
         self._generation = max(found)
         self._apply(contents[best])
         if other != UNREADABLE and contents[0] != contents[1]:
-            # Damaged, or the power failed between the two: one copy alone is soon none.
+            # The copy is damaged, or the power failed between the two: restore it at once.
             self._storage.replace(_FILES[1 - best], contents[best], len(contents[best]))
 
     def _read(self, name: str, buf: bytearray) -> int:
@@ -173,7 +173,7 @@ class Settings:
         return size
 
     def _apply(self, content: bytes) -> None:
-        """Take over the values of a whole copy."""
+        """Set the values of a whole copy."""
         for line in content.split(b"\n"):
             try:
                 name, _, value = str(line, "utf-8").partition("=")
@@ -183,7 +183,7 @@ class Settings:
                 self._values[name] = value
 
     def _save(self) -> bool:
-        """Write both copies; true once one of them holds the values, false: neither does."""
+        """Write both copies; return whether at least one of them has the values."""
         lines = [name + "=" + self._values[name] + "\n" for name in self.names()]
         generation = self._generation + 1
         content = ("".join(lines) + "generation=" + str(generation) + "\n").encode()
@@ -201,13 +201,13 @@ class Settings:
 
 
 def _seal(content: "bytes | memoryview") -> bytes:
-    """The last line of a copy whose other lines are `content`."""
+    """Return the last line of a copy whose other lines are `content`."""
     digits = hex(crc32(content))[2:].upper()
     return ("crc=" + "0" * (8 - len(digits)) + digits + "\n").encode()
 
 
 def _generation_of(content: bytes) -> int:
-    """Generation of a whole copy, else _DAMAGED."""
+    """Return the generation of a whole copy, else _DAMAGED."""
     end = content.rfind(b"\n", 0, max(0, len(content) - 1)) + 1
     at = content.rfind(_GENERATION, 0, end)
     if at < 0 or content[end:] != _seal(content[:end]):
@@ -224,7 +224,7 @@ def _form(name: str) -> int:
 
 
 def _trouble(name: str, value: str) -> str:
-    """What is wrong with `value` for `name`, or ""."""
+    """Return what is wrong with `value` for `name`, or ""."""
     form, least, greatest = _NUMBER, -99999999, 99999999
     for row in TABLE:
         if row[0] == name:

@@ -1,12 +1,12 @@
-"""The board's clock: what it is set by, in this order, and never two at once.
+"""Set the board's clock from one of these sources, in this order:
 
     the RTC chip        at the start, before anything else
-    the head-end        its word in a genuine message, see `tell`
-    the meters          a majority of their own clocks, which the first questions after a start ask
-    the network         a server of time, where no meter has told it
+    the head-end        the time in a genuine message, see `tell`
+    the meters          a majority of their clocks, which are read first after a start
+    the network         a time server, if the meters gave no time
 
-While the time is known, a source behind the one in force corrects it by no more than a clock may
-drift. The technician's word counts whatever it is. Each setting is a CLOCK record with its source.
+While the time is known, a source behind the current one may correct it only by the drift of a
+clock. A technician may set any time. Each setting is a CLOCK record with its source.
 """
 
 from micropython import const
@@ -23,12 +23,12 @@ CONSOLE = const(0)
 HEAD_END = const(2)
 _METERS = const(3)
 
-# Whoever tells an earlier time has none; the product is younger.
+# An earlier time is wrong, because the product is newer.
 _LEAST_T2000 = const(789004800)
-# Differences that need no correction, and those a drifting clock may have.
+# The difference that needs no correction, and the greatest one that drift explains.
 _EXACT_S = const(5)
 _DRIFT_S = const(300)
-# Clocks of meters agree within so much, and so many of them are enough.
+# Clocks of meters agree within this, and this many of them are enough.
 _AGREE_S = const(60)
 _MAJORITY_LEAST = const(3)
 
@@ -36,10 +36,10 @@ _TICKS_MASK = const(0x1FFFFFFF)
 
 
 class Timekeeper:
-    """Sets the clock of `board`, for `lines` of meters.
+    """Sets the clock of `board` with `lines` lines of meters.
 
-    source      of the time in force; a clock that ran on is as good as an RTC chip
-    is_new      nothing was asked yet
+    source      the source of the time; a clock that kept running counts as an RTC chip
+    is_new      true until the first call of `find`
     """
 
     def __init__(self, board: "Services", books: "Books", lines: int) -> None:
@@ -48,14 +48,14 @@ class Timekeeper:
         self._books = books
         self._lines = (1 << lines) - 1
         self._waited_for = self._lines
-        # What the meters' clocks told, each less the seconds since `_since_ticks`.
+        # The times of the meters' clocks, each less the seconds since `_since_ticks`.
         self._heard: list[int] = []
         self._since_ticks = 0
         self.is_new = True
         self._in_vain = False
 
     def find(self, now_t2000: int) -> int:
-        """Ask what the board has while the time is not known; return it, -1: still not known."""
+        """Ask the board's sources if the time is unknown; return the time, -1: still unknown."""
         if self.is_new:
             self.is_new = False
             t2000 = self._board.ask_t2000(CLOCK_RTC)
@@ -70,7 +70,7 @@ class Timekeeper:
         return now_t2000
 
     def tell(self, t2000: int, source: int = HEAD_END) -> bool:
-        """Take the word of a source for the time now; false: what is in force stays."""
+        """Set the clock to the time of a source if it may; return whether it was set."""
         now_t2000 = self._books.t2000
         if t2000 < _LEAST_T2000:
             return False
@@ -82,14 +82,14 @@ class Timekeeper:
         return True
 
     def set(self, t2000: int, source: int) -> None:
-        """Set the clock, whatever it was."""
+        """Set the clock, whatever its time is."""
         self._books.set_clock(t2000, source)
         self._board.set_t2000(t2000)
         self.source = source
         self._heard = []
 
     def hear(self, t2000: int, now_ticks: int) -> None:
-        """A meter's clock shows this, and ours is not known."""
+        """Note the time of a meter's clock, and decide once there are enough."""
         if t2000 < _LEAST_T2000:
             return
         if not self._heard:
@@ -99,7 +99,7 @@ class Timekeeper:
             self._decide(now_ticks)
 
     def end_round(self, line: int, now_ticks: int) -> None:
-        """All meters of a line were asked for the time."""
+        """Note that all meters of a line were asked for the time; decide after the last line."""
         self._waited_for &= ~(1 << line)
         if self._waited_for:
             return
@@ -110,7 +110,10 @@ class Timekeeper:
         self._in_vain = True
 
     def _decide(self, now_ticks: int) -> None:
-        """Believe the most clocks that agree: more than half of all, three or all there are."""
+        """Set the clock by the largest group of clocks that agree.
+
+        It needs more than half of all clocks, and three of them or all there are.
+        """
         heard = sorted(self._heard)
         least = min(_MAJORITY_LEAST, len(heard))
         best = first = 0

@@ -1,6 +1,6 @@
-"""Moves bytes between the head-end's connection and the session that speaks its dialect.
+"""Move bytes between the connection to the head-end and the session of its dialect.
 
-Another dialect is another session: what this needs of one is what uplink.session.Session has.
+Another dialect needs another class with the interface of uplink.session.Session.
 """
 
 from micropython import const
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from concentrator.books.books import Books
 
-# Bytes of a batch: a group, and small ones beside it. It stands in memory twice.
+# Bytes of a batch: one long group, or several short ones. It is in memory twice.
 _BODY_SIZE = const(600)
 _CHUNK_SIZE = const(128)
-# While an answer from above is waited for.
+# The time between steps while an answer is due.
 _ANSWER_MS = const(50)
-# While the head-end is away: its return is noticed so soon.
+# The time between steps while the head-end does not answer.
 _AWAY_MS = const(2000)
-# A message that the connection does not take for so long never leaves.
+# If the connection accepts no byte of a message for this time, it is dead.
 _UNTAKEN_MS = const(30000)
 
 _QUIET_MS = const(30000)
@@ -29,10 +29,10 @@ _MOVES_MASK = const(0xFFFF)
 
 
 class Uplink:
-    """Brings the records of `books` up through `channel`, None: the board has no connection.
+    """Sends the records of `books` through `channel`, None: the board has no connection.
 
-    session     None: no key or no number is set
-    moves       changes as long as messages are answered, or there is nothing to bring
+    session     the session, None: no key or no number is set
+    moves       a number that changes while messages are answered or none is due
     """
 
     def __init__(self, channel: "Channel | None", books: "Books") -> None:
@@ -42,11 +42,11 @@ class Uplink:
         self._books = books
         self._connection = 0
         self._chunk = bytearray(_CHUNK_SIZE)
-        self._sent = 0  # bytes of the message on its way
+        self._sent = 0  # bytes of the message that were sent
         self._taken_ticks = 0
 
     def configure(self, key: bytes, number: int, first_number: int) -> None:
-        """Begin a session of the concentrator `number`; without a key or a number there is none.
+        """Begin a session of the concentrator `number`, if there are a key and a number.
 
         `first_number` of its messages is random below 2**29.
         """
@@ -57,7 +57,7 @@ class Uplink:
 
     @property
     def acked_seq(self) -> int:
-        """All records up to here are in the head-end's database; -1: there is no session."""
+        """The number up to which all records are in the head-end's database; -1: no session."""
         return -1 if self.session is None else self.session.acked_seq
 
     @property
@@ -67,12 +67,12 @@ class Uplink:
         return session is not None and session.state in (dialect.READY, dialect.SENT)
 
     def start_now(self) -> None:
-        """Try again at once."""
+        """End the wait before the next attempt."""
         if self.session is not None:
             self.session.start_now()
 
     def step(self, now_ticks: int) -> int:
-        """Serve the connection; return for how many ms it needs nothing."""
+        """Serve the connection; return the ms until it has to be served again."""
         session = self.session
         channel = self._channel
         if session is None or channel is None or channel.connection == 0:
@@ -118,7 +118,7 @@ class Uplink:
             self._taken_ticks = now_ticks
             self._move()
         elif (now_ticks - self._taken_ticks) & _TICKS_MASK >= _UNTAKEN_MS:
-            # The far side reads no more: only another connection can help.
+            # The far side does not read any more: only a new connection can help.
             channel.close()
             self._move()
         if self._sent >= session.tx_size:

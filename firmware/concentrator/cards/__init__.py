@@ -1,1 +1,1 @@
-"""Where cards are held and what they may do: readers, the programmer, operators' cards."""
+"""Cards: the reader on the far side of the console, the programmer, and operators' cards."""

@@ -1,4 +1,4 @@
-"""A card reader on the far side of the console's serial line, in frames of uplink/link.py.
+"""Use a card reader on the far side of the console's serial line, in frames of uplink/link.py.
 
     far side                                        device
     CARD_PRESENT  uid 8, size 2                 ->
@@ -9,11 +9,15 @@
                                                 <-  CARD_RESULT code 1, credited 1, account index 2
     CARD_GONE                                   ->
 
-`seq` of CARD_PRESENT numbers the insertion: the same one again is the same card still waiting,
-whose result is repeated if there is one; CARD_RESULT bears it. CARD_READ and CARD_WRITE have a
-`seq` of the device's, and the answer repeats it. Status 0 is good. Little-endian.
+The `seq` of CARD_PRESENT numbers the insertion, and CARD_RESULT repeats it. The same number again
+means that the same card is still there: its result is repeated if there is one. CARD_READ and
+CARD_WRITE have a `seq` of the device, which the answer repeats. Status 0 is good. All numbers are
+little-endian.
 
-The console hands CARD_* frames to `take` and sends what `encode_into` gives. Nothing allocates.
+The console passes CARD_* frames to `on_frame` and sends the frames of `encode_into`. Nothing
+allocates.
+
+Spec: docs/SPEC.md, "Link frame".
 """
 
 from struct import pack_into
@@ -36,16 +40,16 @@ _RESULT_SIZE = const(4)
 
 
 class LinkCarrier:
-    """The Carrier of ports.py over link frames."""
+    """A Carrier of ports.py over link frames."""
 
     def __init__(self, display: "Display | None" = None) -> None:
-        """`display` tells who stands at the device what the far side is told of a card."""
+        """Make a carrier that also shows each result at the device by `display`."""
         self.present = 0
         self.uid = bytearray(port.UID_SIZE)
         self.size = 0
         self.data = bytearray(IMAGE_SIZE)
         self._display = display
-        self._inserted = 0  # cards so far
+        self._inserted = 0  # count of insertions
         self._insertion = _NONE  # seq of the newest CARD_PRESENT
         self._request = _NONE  # kind of the frame that waits for an answer
         self._seq = 0
@@ -61,13 +65,13 @@ class LinkCarrier:
         self._result_due = False
 
     def start_read(self, offset: int, size: int) -> None:
-        """Ask for `size` bytes at `offset`."""
+        """Begin to read `size` bytes at `offset`."""
         pack_into("<HH", self._body, 0, offset, size)
         self._read_size = size
         self._start(link.CARD_READ, 4)
 
     def start_write(self, offset: int, buf: "bytearray | memoryview", size: int) -> None:
-        """Send `buf[:size]` to be written at `offset`."""
+        """Begin to write `buf[:size]` at `offset`."""
         body = self._body
         pack_into("<H", body, 0, offset)
         for position in range(size):
@@ -75,7 +79,7 @@ class LinkCarrier:
         self._start(link.CARD_WRITE, 2 + size)
 
     def poll(self, now_ticks: int) -> int:
-        """BUSY, then once OK or FAILED; what is not answered in time is asked again."""
+        """Return BUSY, then once OK or FAILED; repeat a request that was not answered in time."""
         outcome = self._outcome
         if outcome != port.BUSY:
             self._outcome = port.IDLE
@@ -92,14 +96,14 @@ class LinkCarrier:
         return port.BUSY
 
     def show(self, code: int, credited: bool, index: int) -> None:
-        """Tell the far side what became of its card."""
+        """Send the far side the result of its card, and show it on the display."""
         pack_into("<BBH", self._result, 0, code, 1 if credited else 0, index & 0xFFFF)
         self._has_result = self._result_due = self.present != 0
         if self._display is not None:
             self._display(code, credited, index)
 
     def on_frame(self, kind: int, seq: int, body: bytearray, body_size: int) -> None:
-        """Take a CARD_* frame; one that answers nothing is passed over."""
+        """Process a CARD_* frame; ignore an answer without a request."""
         if kind == link.CARD_PRESENT:
             if body_size == port.UID_SIZE + 2:
                 self._insert(seq, body)
@@ -117,7 +121,7 @@ class LinkCarrier:
                 self._end(good)
 
     def encode_into(self, buf: bytearray) -> int:
-        """Put the frame that is due into `buf`; return its size, 0: none."""
+        """Write the frame that is due into `buf`; return its size, 0: none."""
         if self._result_due:
             self._result_due = False
             return link.encode_into(
@@ -129,7 +133,7 @@ class LinkCarrier:
         return link.encode_into(buf, self._request, self._seq, self._body, self._body_size)
 
     def reset(self) -> None:
-        """The card is gone, or the connection is a new one."""
+        """Forget the card, which is gone or belongs to an old connection."""
         self.present = 0
         self._insertion = _NONE
         self._has_result = self._result_due = False

@@ -1,8 +1,8 @@
-"""What an operator's cards change here: limits, stopped accounts, the district's key.
+"""Carry out an operator's cards: set limits, clear stopped accounts, change the district's key.
 
-The number of the card is kept with what it changes, so that no card works twice. Clearing an
-account comes before its number: a power cut between the two lets the card be used again, which
-does no harm.
+The number of the card is kept together with its changes, so no card works twice. An account is
+cleared before the number is kept: after a power cut between the two the card works again, which
+has no further effect.
 """
 
 from binascii import hexlify
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from concentrator.books.books import Books
     from concentrator.settings import Settings
 
-# In the order of the image; a value of FFFFFFFF leaves the setting as it is.
+# The settings in the order of the image; a value of FFFFFFFF does not change the setting.
 _LIMITS = ("alarm_1_fen", "alarm_2_fen", "overdraft_fen", "hoarding_limit_fen", "close_fen")
 _KEEP = const(0xFFFFFFFF)
 
 
 class Operator:
-    """The Operator of card/redemption.py; `changed` is called when settings have changed."""
+    """The Operator of card/redemption.py; it calls `changed` after a change of settings."""
 
     def __init__(
         self, settings: "Settings", books: "Books", changed: "Callable[[], object]"
@@ -40,11 +40,11 @@ class Operator:
 
     @property
     def number(self) -> int:
-        """Order number of the newest operator's card that was taken."""
+        """The order number of the newest operator's card that was accepted."""
         return self._settings.number("operator_order")
 
     def operate(self, card: "Image", index: int, keys: "Keys") -> int:
-        """Do what the card says; return a code of card/codes.py."""
+        """Carry out the card; return a code of card/codes.py."""
         changes = [("operator_order", str(card.order))]
         buf = card.buf
         if card.kind == image.PRESET:

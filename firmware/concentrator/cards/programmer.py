@@ -1,4 +1,4 @@
-"""The board's own card reader in the hands of a technician's PC, over the console.
+"""Let a technician's PC use the board's own card reader over the console.
 
     far side                                device
     CARD_READ  offset 2, size 2         ->
@@ -6,9 +6,11 @@
     CARD_WRITE offset 2, bytes          ->
                                         <-  CARD_WRITTEN status 1
 
-The frames of link_carrier.py the other way round: here the far side asks. `seq` is the far
-side's, and the answer repeats it. What was asked again is done again, which does no harm.
-Only who is logged in is served, and only while no card is being redeemed.
+These are the frames of link_carrier.py in the other direction: here the far side asks. Its `seq`
+is repeated in the answer. A repeated request is carried out again, which has no further effect.
+Requests need a login, and are served only while no card is being redeemed.
+
+Spec: docs/SPEC.md, "Link frame".
 """
 
 from card import carrier as port
@@ -36,7 +38,7 @@ _NOTHING = const(0)
 class Programmer:
     """Reads and writes the card at `carrier` for the far side.
 
-    busy        a request has begun and is not answered yet
+    busy        whether a request has begun and is not answered yet
     """
 
     def __init__(self, carrier: "Carrier", login: "Login") -> None:
@@ -53,7 +55,7 @@ class Programmer:
         self._due = False
 
     def on_frame(self, kind: int, seq: int, body: bytearray, body_size: int) -> None:
-        """Take a CARD_READ or CARD_WRITE; while one is served another is passed over."""
+        """Accept a CARD_READ or CARD_WRITE; ignore it while another one is served."""
         writes = kind == link.CARD_WRITE
         if self._kind != _NOTHING or body_size < (3 if writes else 4):
             return
@@ -67,9 +69,9 @@ class Programmer:
                 self._source[position] = body[2 + position]
 
     def poll(self, now_ticks: int, in_use: bool) -> bool:
-        """Go on with a request; true when its answer is due.
+        """Continue with a request; return whether its answer is due.
 
-        `in_use`: a card is being redeemed, so the carrier is not ours.
+        `in_use`: a card is being redeemed, so the carrier must not be used.
         """
         if self._kind == _NOTHING or self._due:
             return self._due
@@ -111,7 +113,7 @@ class Programmer:
         self.busy = False
 
     def encode_into(self, buf: bytearray) -> int:
-        """Put the answer that is due into `buf`; return its size, 0: none."""
+        """Write the answer that is due into `buf`; return its size, 0: none."""
         if not self._due:
             return 0
         kind = link.CARD_WRITTEN if self._kind == link.CARD_WRITE else link.CARD_DATA
