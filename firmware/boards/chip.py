@@ -29,7 +29,7 @@ from ports import CLOCK_NETWORK, CLOCK_RTC
 from boards.littlefs import LittleStorage, open_filesystem
 from boards.panel import Panel
 from boards.rtc import CHIPS, Rtc
-from boards.uart import Uart
+from boards.uart import LINE_RX_BUFFER, Uart
 from boards.wiring import REFUSALS, load
 
 TYPE_CHECKING = const(False)
@@ -53,9 +53,11 @@ class Board(Panel):
     """The board that board.json describes; a port's module provides its storage.
 
     first_weekday   the number of Monday in the chip's clock
+    timer           the number of the timer that ends sending on the first line, -1: any; WAITS
     """
 
     first_weekday = 0
+    timer = -1
 
     def __init__(self, storage: "Storage") -> None:
         options = load()
@@ -64,7 +66,11 @@ class Board(Panel):
         _ = "flash" in options
         self.capacity = options.numbers("capacity", (256, 4))
         self.storage = storage
-        lines = [_open_uart(part, 2400, 0) for part in options.parts("lines")]
+        lines: list[Uart] = []
+        for part in options.parts("lines"):
+            timer = self.timer + len(lines) if self.timer > 0 else self.timer
+            lines.append(Uart(part, 2400, 0, 1, LINE_RX_BUFFER, timer))
+            part.end()
         if not lines:
             raise options.refusal("lines", "expected one line or more")
         self.lines: list[Line] = list(lines)

@@ -23,6 +23,9 @@ def open_storage(new: bool = False) -> "Storage":
 class Board(chip.Board):
     """An ESP32."""
 
+    # Timer 0 is boot.py's; a chip with two of them ends sending on its second line by itself.
+    timer = 1
+
     def __init__(self) -> None:
         super().__init__(open_storage())
 

@@ -8,6 +8,7 @@ import pyb
 from micropython import const
 
 from boards import BoardError, chip
+from boards.uart import WAITS
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Board(chip.Board):
     """An STM32."""
 
     first_weekday = 1
+    # Its `write` returns when the last bit has left.
+    timer = WAITS
 
     def __init__(self) -> None:
         super().__init__(open_storage())

@@ -42,7 +42,7 @@ class Part:
     def __getattr__(self, name):
         return self
 class machine:
-    Pin = UART = I2C = SPI = PWM = WDT = Part
+    Pin = UART = I2C = SPI = PWM = WDT = Timer = Part
 sys.modules["machine"] = machine
 from boards import BoardError, chip
 for text in {texts!r}:

@@ -34,6 +34,16 @@ class World:
         self.now_s = 820540800
         self.year = 2026
         self.told: list[Any] = []
+        self.timers: list[Timer] = []
+
+    def pass_ms(self, ms: int) -> None:
+        """Let time pass in one long step of the main loop, in which only timers call."""
+        for _ in range(ms):
+            self.ms += 1
+            for timer in self.timers:
+                if timer.due_ms == self.ms:
+                    timer.due_ms = -1
+                    timer.callback(timer)
 
 
 class Uart:
@@ -73,6 +83,24 @@ class Uart:
         self.options = (self.options[0][:1] + arguments, options)
 
 
+class Timer:
+    """A timer whose call comes between two bytecodes, however long a step of the main loop is."""
+
+    ONE_SHOT = 0
+    world: World
+
+    def __init__(self, number: int) -> None:
+        if number > 3:
+            raise ValueError("invalid Timer number")
+        self.due_ms = -1
+        self.callback: Any = None
+        Timer.world.timers.append(self)
+
+    def init(self, mode: int, period: int, callback: Any) -> None:
+        self.due_ms = Timer.world.ms + period
+        self.callback = callback
+
+
 class Pin:
     """An output that remembers."""
 
@@ -92,7 +120,7 @@ class Pin:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
-    made = World()
+    made = Timer.world = World()
     machine = types.ModuleType("machine")
     clock = types.SimpleNamespace(datetime=made.told.append)
     dog = types.SimpleNamespace(feed=lambda: made.told.append("fed"))
@@ -102,7 +130,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
             raise ValueError("timeout exceeds 8388")
         return dog
 
-    vars(machine).update(UART=Uart, Pin=Pin, I2C=Bus, RTC=lambda: clock, WDT=watchdog)
+    vars(machine).update(UART=Uart, Pin=Pin, Timer=Timer, I2C=Bus, RTC=lambda: clock, WDT=watchdog)
     little = types.ModuleType("vfs")
     vars(little).update(umount=lambda path: None, mount=lambda fs, path: None, VfsLfs2=Disk)
     ticks = types.ModuleType("time")
@@ -145,32 +173,78 @@ def board_of(**options: Any) -> Any:
 LINE = {"uart": 1, "tx": 17, "rx": 16, "direction": 4}
 
 
-def test_the_last_character_leaves_before_the_direction_changes(world: World) -> None:
-    board = board_of(lines=[LINE])
+@pytest.mark.parametrize("baud", [600, 1200, 2400, 4800, 9600, 19200, 115200])
+@pytest.mark.parametrize("step_ms", [1, 20, 160, 5000])
+def test_the_direction_changes_soon_after_the_last_bit(
+    world: World, baud: int, step_ms: int
+) -> None:
+    """However long a step of the main loop is; a meter may answer 4 ms after the request."""
+    board = board_of(lines=[{**LINE, "baud": baud}])
     line = board.lines[0]
     request = bytes(20)
-
     assert line.write(memoryview(request)) == 20
-    line._port.received = request
-    switched_ms = None
-    for _ in range(200):
-        world.ms += 1
+    last_bit_ms = world.ms + 20 * 11 * 1000 / baud
+    fallen_ms = None
+    while fallen_ms is None:
+        for _ in range(step_ms):
+            world.pass_ms(1)
+            if not line._direction.level and fallen_ms is None:
+                fallen_ms = world.ms
         board.look()
-        if not line._direction.level and switched_ms is None:
-            switched_ms = world.ms - 1000
-    # 20 characters of 11 bits at 2400 baud take 91.7 ms, one more 4.6 ms; a meter may answer
-    # 20 ms after the last.
-    assert switched_ms is not None
-    assert 96 < switched_ms < 111
-    assert line.read_into(bytearray(30)) == 0
+    character_ms = 11000 / baud if baud > 9600 else 0
+    assert 0 <= fallen_ms - last_bit_ms <= 3 + character_ms
 
 
-def test_an_answer_is_heard_when_sending_has_ended(world: World) -> None:
+def test_a_port_that_has_not_sent_all_is_asked_again(world: World) -> None:
     board = board_of(lines=[LINE])
     line = board.lines[0]
     line.write(memoryview(b"ask"))
-    world.ms += 50
-    board.look()
+    line._port.txdone = lambda: world.ms >= 1030
+    world.pass_ms(29)
+    assert line._direction.level == 1
+    world.pass_ms(2)
+    assert line._direction.level == 0
+
+
+def test_two_writes_are_one_request(world: World) -> None:
+    board = board_of(lines=[LINE])
+    line = board.lines[0]
+    line.write(memoryview(bytes(10)))
+    world.pass_ms(20)
+    line.write(memoryview(bytes(10)))
+    world.pass_ms(72)
+    assert line._direction.level == 1
+    world.pass_ms(4)
+    assert line._direction.level == 0
+
+
+def test_a_chip_without_the_timer_ends_sending_in_its_turn(world: World) -> None:
+    uart = importlib.import_module("boards.uart")
+    wiring = importlib.import_module("boards.wiring")
+    line = uart.Uart(wiring.Options(LINE, "line"), 2400, 0, timer=9)
+    line.write(memoryview(bytes(20)))
+    world.pass_ms(92)
+    line.look()
+    assert line._direction.level == 1
+    world.pass_ms(2)
+    line.look()
+    assert line._direction.level == 0
+
+
+def test_a_port_whose_write_waits_for_the_last_bit_listens_at_once(world: World) -> None:
+    uart = importlib.import_module("boards.uart")
+    wiring = importlib.import_module("boards.wiring")
+    line = uart.Uart(wiring.Options(LINE, "line"), 2400, 0)
+    line.write(memoryview(bytes(20)))
+    assert line._direction.level == 0
+    assert world.timers == []
+
+
+def test_what_is_heard_while_the_pin_is_high_is_kept(world: World) -> None:
+    """The master knows its echo; an answer that came early is an answer."""
+    board = board_of(lines=[LINE])
+    line = board.lines[0]
+    line.write(memoryview(b"ask"))
     line._port.received = b"answer"
     board.look()
     buf = bytearray(30)
@@ -181,21 +255,20 @@ def test_an_answer_is_heard_when_sending_has_ended(world: World) -> None:
 
 
 def test_a_line_changes_its_speed_and_nothing_else(world: World) -> None:
-    board = board_of(lines=[LINE])
+    board = board_of(lines=[LINE], console={"uart": 2})
     line = board.lines[0]
     assert line._port.options[0] == (1, 2400, 8, 0, 1)
+    assert board.console._port.options[1]["rxbuf"] == 1024
     line.write(memoryview(b"broadcast"))
     line.set_baud(19200)
 
-    assert line._port.options == ((1, 19200, 8, 0, 1), {"timeout": 0})
-    world.ms += 100
-    board.look()
+    assert line._port.options == ((1, 19200, 8, 0, 1), {"timeout": 0, "rxbuf": 512})
+    world.pass_ms(100)
     line.write(memoryview(bytes(20)))
-    # 20 characters of 11 bits and one more at 19200 baud take 12 ms.
-    for _ in range(13):
-        assert line._direction.level == 1
-        world.ms += 1
-        board.look()
+    # 20 characters of 11 bits at 19200 baud take 11.5 ms.
+    world.pass_ms(11)
+    assert line._direction.level == 1
+    world.pass_ms(3)
     assert line._direction.level == 0
 
 
