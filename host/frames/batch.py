@@ -80,7 +80,7 @@ class Batch:
 
     @property
     def next_seq(self) -> int:
-        """The number behind its last."""
+        """Return the number behind its last."""
         records = (one.seq + 1 for one in self.records[-1:])
         return max(*records, *(gap.seq + gap.count for gap in self.gaps[-1:]), self.first_seq)
 

@@ -63,7 +63,7 @@ class CardError(ValueError):
 
 
 def _mac(key: bytes, header: "Header", part: bytes, body: bytes) -> bytes:
-    """The MAC of a part of the image, under the suite of the header."""
+    """Return the MAC of a part of the image, under the suite of the header."""
     message = b"dianka/card/1\0" + part + bytes.fromhex(header.uid) + body
     own_key = account_key(key, header.account)
     if header.suite == 1:
@@ -134,7 +134,7 @@ _WRITE_BACK = c.Struct(
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the issuer put on a card. `account`, `meter` 12 digits, `uid` 16 hexadecimal ones."""
+    """What the issuer put on a card; account and meter have 12 digits, uid 16 hexadecimal."""
 
     kind: int
     key_version: int
@@ -175,7 +175,7 @@ class WriteBack:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card's memory taken apart. `trouble` is a code's name, "" where the header is ours."""
+    """A card's memory taken apart; `trouble` is a code's name, "" where the header is ours."""
 
     trouble: str
     header: Header | None
@@ -186,30 +186,30 @@ class Card:
 
     @property
     def used(self) -> bool:
-        """Whether the order on the card is marked as redeemed."""
+        """Return whether the order on the card is marked as redeemed."""
         mark = self.write_back if self.write_back_genuine else None
         return bool(mark and self.header and mark.order >= self.header.order)
 
 
 def preset_content(limits: Mapping[str, int]) -> bytes:
-    """The content of a preset card; a limit that is not named stays as it is."""
+    """Return the content of a preset card; a limit that is not named stays as it is."""
     limits = {name: limits.get(name, KEEP) for name in LIMITS}
     return bytes(_LIMITS.build(limits)).ljust(CONTENT_SIZE, b"\0")
 
 
 def tariff_content(name: str, from_t2000: int) -> bytes:
-    """The content of a purchase card that says which image is the account's next tariff."""
+    """Return the content of a purchase card that says which image is the account's next tariff."""
     return bytes(_TARIFF.build({"sha256": name, "from_t2000": from_t2000}))
 
 
 def key_content(version: int, wrapped: bytes) -> bytes:
-    """The content of a key card."""
+    """Return the content of a key card."""
     fields = {"version": version, "wrapped": wrapped}
     return bytes(_NEW_KEY.build(fields)).ljust(CONTENT_SIZE, b"\0")
 
 
 def parse_content(header: Header) -> dict[str, Any]:
-    """What the content says, by name: limits, a tariff, a new key, or nothing."""
+    """Return what the content says by name: limits, a tariff, a new key, or nothing."""
     if header.kind == CardKind.PRESET:
         found = dict(_LIMITS.parse(header.content))
         return {name: found[name] for name in LIMITS if found[name] != KEEP}
@@ -223,7 +223,10 @@ def parse_content(header: Header) -> dict[str, Any]:
 
 
 def build(header: Header, key: bytes) -> bytes:
-    """The 88 bytes of a header with its MAC under the district's key; CardError: out of range."""
+    """Return the 88 bytes of a header with its MAC under the district's key.
+
+    CardError: a field is out of range.
+    """
     trouble = _range_trouble(header)
     if trouble:
         raise CardError(trouble)
@@ -236,14 +239,14 @@ def build(header: Header, key: bytes) -> bytes:
 
 
 def build_write_back(mark: WriteBack, header: Header, key: bytes) -> bytes:
-    """The 64 bytes of a write-back on the card of `header`."""
+    """Return the 64 bytes of a write-back on the card of `header`."""
     fields: dict[str, Any] = {name: getattr(mark, name) for name in mark.__slots__}
     body = bytes(_WRITE_BACK.build(fields))
     return body + _mac(key, header, b"W", body)
 
 
 def _range_trouble(header: Header) -> str:
-    """Say which number does not fit."""
+    """Return which number does not fit, in a sentence; "": all do."""
     limits = {
         "order": ORDER_LIMIT,
         "amount_fen": AMOUNT_LIMIT_FEN,
@@ -308,5 +311,5 @@ def _write_back(parsed: Mapping[str, Any]) -> WriteBack:
 
 
 def serial_of(memory: bytes | bytearray) -> str:
-    """The serial number that stands in the memory of a card without one of its own."""
+    """Return the serial number that stands in the memory of a card without one of its own."""
     return memory[SERIAL_OFFSET : SERIAL_OFFSET + UID_SIZE].hex().upper()

@@ -11,7 +11,7 @@ KEY_SIZE = 16
 
 
 def district_key(issuer_key: bytes, district: int, key_version: int) -> bytes:
-    """The key a district's concentrator holds."""
+    """Return the key a district's concentrator holds."""
     label = b"dianka/key/district/1\0"
     return hmac_sha256(issuer_key, label + district.to_bytes(4, "little") + bytes((key_version,)))[
         :KEY_SIZE
@@ -19,19 +19,19 @@ def district_key(issuer_key: bytes, district: int, key_version: int) -> bytes:
 
 
 def console_key(issuer_key: bytes, district: int) -> bytes:
-    """The key that opens the consoles of a district's concentrators."""
+    """Return the key that opens the consoles of a district's concentrators."""
     return hmac_sha256(issuer_key, b"dianka/key/console/1\0" + district.to_bytes(4, "little"))[
         :KEY_SIZE
     ]
 
 
 def account_key(key: bytes, account: str) -> bytes:
-    """The key of one account's cards, from its district's."""
+    """Return the key of one account's cards, from its district's."""
     return hmac_sha256(key, b"dianka/key/account/1\0" + bytes.fromhex(account))[:KEY_SIZE]
 
 
 def wrap_key(key: bytes, new_key: bytes, uid: str, order: int) -> bytes:
-    """A district's next key under its present one, for one card; the same call unwraps it."""
+    """Return a district's next key, wrapped for one card under its present key, or unwrapped."""
     label = b"dianka/key/wrap/1\0" + bytes.fromhex(uid) + order.to_bytes(4, "little")
     mask = hmac_sha256(key, label)[:KEY_SIZE]
     return bytes(one ^ other for one, other in zip(new_key, mask, strict=True))

@@ -69,7 +69,7 @@ class Part:
 
     @property
     def plain(self) -> bool:
-        """Whether it is the identifier and its data, nothing else."""
+        """Return whether it is the identifier and its data, nothing else."""
         around = self.before.size + self.between.size + self.after.size
         return self.has_di and self.has_data and not around
 
@@ -106,17 +106,17 @@ class Pattern:
 
     @property
     def rank(self) -> int:
-        """How many bits it fixes: the more, the earlier it is asked."""
+        """Return how many bits it fixes: the more, the earlier it is asked."""
         return self.mask.bit_count()
 
     def match(self, di: int) -> tuple[int, ...] | None:
-        """What the brackets hold in `di`, or None where it is none of them."""
+        """Return what the brackets hold in `di`, or None where it is none of them."""
         found = tuple(di >> bracket.shift & bracket.mask for bracket in self.brackets)
         fits = all(one in bracket.held for one, bracket in zip(found, self.brackets, strict=True))
         return found if fits else None
 
     def expand(self) -> Iterator[int]:
-        """Every identifier of the row."""
+        """Yield every identifier of the row."""
         found = [self.value]
         for bracket in self.brackets:
             found = [di | one << bracket.shift for di in found for one in bracket.held]
@@ -124,14 +124,14 @@ class Pattern:
 
 
 def _width(part: str) -> int:
-    """The digits of an identifier that a part of a pattern stands for."""
+    """Return the digits of an identifier that a part of a pattern stands for."""
     return part.index("-") - 1 if part[0] == "[" else 1
 
 
 class Catalogue:
     """Finds identifiers and functions as meters of one profile mean them.
 
-    What was found once is found at once.
+    An identifier that was found before is taken from a table.
     """
 
     def __init__(self, rows: list[Row], profile: str = STATE_GRID) -> None:
@@ -154,7 +154,7 @@ class Catalogue:
         self._found_wire: dict[bytes, Identifier] = {}
 
     def find(self, di: str) -> Identifier | None:
-        """The identifier of 4 or 8 digits; of any other number of digits there is none."""
+        """Return the identifier of 4 or 8 digits; of any other number of digits there is none."""
         found = self._found.get(di)
         if found is None:
             found = self._look_up(di)
@@ -163,7 +163,7 @@ class Catalogue:
         return found
 
     def find_wire(self, octets: bytes) -> Identifier | None:
-        """The identifier whose 2 or 4 bytes are `octets`, low byte first."""
+        """Return the identifier whose 2 or 4 bytes are `octets`, low byte first."""
         found = self._found_wire.get(octets)
         if found is None:
             found = self.find(octets[::-1].hex().upper())
@@ -172,7 +172,7 @@ class Catalogue:
         return found
 
     def layout(self, name: str) -> Layout:
-        """The layout the catalogue calls @`name`."""
+        """Return the layout the catalogue calls @`name`."""
         return self._compile(f"@{name}", "")
 
     def _look_up(self, di: str) -> Identifier | None:
@@ -227,12 +227,12 @@ class Catalogue:
 
 @lru_cache(maxsize=32)
 def load(profile: str = STATE_GRID) -> Catalogue:
-    """The catalogue as meters of `profile` mean it; a name no row has is the standard's."""
+    """Return the catalogue as meters of `profile` mean it; a name no row has is the standard's."""
     return Catalogue(rows(), profile)
 
 
 def rows() -> list[Row]:
-    """The rows of the installed file."""
+    """Return the rows of the installed file."""
     text = resources.files("host.frames").joinpath(FILE).read_text(encoding="utf-8")
     lines = csv.reader(text.splitlines())
     next(lines)
@@ -240,5 +240,5 @@ def rows() -> list[Row]:
 
 
 def profiles() -> list[str]:
-    """All profiles: that of the rows without one, and those that rows name."""
+    """Return all profiles: that of the rows without one, and those that rows name."""
     return [STATE_GRID, *sorted({name for row in rows() for name in row.profile.split()})]

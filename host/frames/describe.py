@@ -106,7 +106,7 @@ def describe(
 
 
 def _standard_of_03(frame: Frame) -> str:
-    """A repeated read of 1997 or the security command of 2007: the data tell."""
+    """Return the standard of function 03: a repeated read of 1997, or security of 2007."""
     if frame.more:
         return "2007"
     if frame.abnormal:
@@ -146,7 +146,7 @@ class _Head:
 
 @lru_cache(maxsize=2048)
 def _sure_head(control: int, profile: str) -> _Head | None:
-    """The head where the function belongs to one standard, or is the same in both."""
+    """Return the head where the function belongs to one standard, or is the same in both."""
     function = control & FUNCTION_MASK
     if function == _SECURITY:
         return None

@@ -78,22 +78,22 @@ class Frame(NamedTuple):
 
     @property
     def from_meter(self) -> bool:
-        """Whether it is an answer."""
+        """Return whether it is an answer."""
         return bool(self.control & FROM_METER)
 
     @property
     def abnormal(self) -> bool:
-        """Whether it is an answer that refuses."""
+        """Return whether it is an answer that refuses."""
         return self.control & (FROM_METER | ABNORMAL) == FROM_METER | ABNORMAL
 
     @property
     def more(self) -> bool:
-        """Whether follow-up data exists."""
+        """Return whether follow-up data exists."""
         return bool(self.control & MORE)
 
     @property
     def function(self) -> int:
-        """The function code, bits 4 to 0 of the control byte."""
+        """Return the function code, bits 4 to 0 of the control byte."""
         return self.control & FUNCTION_MASK
 
 
@@ -167,7 +167,7 @@ def _why_too_short(raw: bytes) -> str:
 
 
 class Reader:
-    """Bytes in as they come, verified frames out.
+    """Takes bytes as they come and returns verified frames.
 
     A frame that does not verify costs one byte: the search goes on behind its first 68, so that
     noise never hides the frame after it. Counters: `frames` verified, `refused` that had both 68
@@ -182,7 +182,7 @@ class Reader:
 
     @property
     def waiting(self) -> int:
-        """Bytes that may still become a frame."""
+        """Return bytes that may still become a frame."""
         return len(self._part)
 
     def feed(self, octets: bytes) -> list[Frame]:
@@ -212,7 +212,7 @@ class Reader:
         return found
 
     def silence(self) -> list[Frame]:
-        """The line fell silent: what waits is no frame, but one may stand inside it."""
+        """Return the frames inside what waits, which is none itself: the line fell silent."""
         found: list[Frame] = []
         while self._part:
             self._skip(1)

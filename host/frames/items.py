@@ -39,7 +39,7 @@ def tell(di: str, values: Sequence[int | None]) -> Told:
 
 
 def _fields(found: Identifier, count: int) -> list[Field | None]:
-    """The fields of `count` values; None for what the layout does not have."""
+    """Return the fields of `count` values; None for what the layout does not have."""
     layout = found.reply
     first = layout.fields(layout.size) or ()
     each = first[0].size if first else 0

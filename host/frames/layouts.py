@@ -53,7 +53,7 @@ class _Variant:
         return sum(group.size for group in self.groups)
 
     def fields(self, size: int) -> tuple[Field, ...] | None:
-        """The fields of `size` bytes, or None where it cannot have that size."""
+        """Return the fields of `size` bytes, or None where it cannot have that size."""
         each = sum(group.size for group in self.groups if group.repeated)
         left = size - self.size + each
         if left < each or (each and left % each) or (left and not each and self.rest is None):
@@ -80,19 +80,19 @@ class Layout:
         self.size = variants[0].size
 
     def fields(self, size: int) -> tuple[Field, ...] | None:
-        """The fields of `size` data bytes, or None where no variant has that size."""
+        """Return None: the size of load records does not tell their fields."""
         found = (variant.fields(size) for variant in self._variants)
         return next((fields for fields in found if fields is not None), None)
 
     def decode(self, data: bytes) -> list[Item] | None:
-        """The items of `data`, or None where no variant has its size."""
+        """Return the items of `data`, or None where no variant has its size."""
         decoder = self._decoders.get(len(data))
         if decoder is None:
             decoder = self._decoders[len(data)] = _decoder(self.fields(len(data)))
         return decoder(data)
 
     def term(self, number: int) -> Field:
-        """The term `number`, from 1, of the first variant."""
+        """Return the term `number`, from 1, of the first variant."""
         fields = self.fields(self.size) or ()
         if not 1 <= number <= len(fields):
             raise FormatError(f"term {number} of a layout of {len(fields)}")
@@ -132,7 +132,7 @@ class Records(Layout):
         return None
 
     def decode(self, data: bytes) -> list[Item] | None:
-        """The items of all records one after another, or None where one is broken."""
+        """Return the items of all records one after another, or None where one is broken."""
         items: list[Item] = []
         while data:
             size = _RECORD_HEAD + data[2] if len(data) > _RECORD_HEAD else len(data)
@@ -236,7 +236,7 @@ class _Compiler:
 
 
 def _split(text: str) -> Iterator[str]:
-    """The terms of `text`: split at each `;` outside parentheses."""
+    """Yield the terms of `text`: split at each `;` outside parentheses."""
     depth = start = 0
     for at, char in enumerate(text):
         depth += (char == "(") - (char == ")")

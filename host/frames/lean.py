@@ -1,4 +1,4 @@
-"""The address and the value of a reading, and nothing else: for whoever reads millions of them.
+"""The address and the value of a reading, and nothing else, for programs that read millions.
 
 All checks of `dlt645.parse` are made; names, units and the items behind the first are left out.
 """
@@ -21,7 +21,7 @@ _known: dict[bytes, tuple[int, bool, Decoder]] = {}
 
 
 def read_value(octets: bytes) -> tuple[str, int | str | None]:
-    """The address, and the first value, of the one frame `octets` holds.
+    """Return the address, and the first value, of the one frame `octets` holds.
 
     A number is an integer of its format's last decimal (kWh with two: 0.01 kWh), anything else
     the text `describe` gives it, None what the meter does not know or does not tell.
@@ -63,13 +63,13 @@ def _read_any(frame: Frame) -> tuple[str, int | str | None]:
 
 
 def _value(item: Item) -> int | str | None:
-    """The value of a number: none, an integer, or the digits of what is no number after all."""
+    """Return the value of a number: None, an integer, or the digits where it is no number."""
     text: str | None = item["value"]
     return text if text is None or item["unit"] == RAW else int(text.replace(".", ""))
 
 
 def _first_field(frame: Frame, size: int) -> Field | None:
-    """What a reading begins with behind its identifier of `size`; None where that is not known."""
+    """Return the first field of a reading behind its identifier of `size` bytes, if known."""
     left = len(frame.data) - size
     identifier = catalogue.load().find_wire(frame.data[:size]) if left > 0 else None
     if identifier is None or not identifier.reply.is_sized:

@@ -48,7 +48,7 @@ class Frame:
 
 
 class LinkReader:
-    """Bytes in as they come, verified frames out; counts what it had to give up."""
+    """Takes bytes as they come, returns verified frames, and counts what was not one."""
 
     def __init__(self, body_limit: int = UPLINK_BODY_LIMIT) -> None:
         self.refused = 0
@@ -81,7 +81,7 @@ class LinkReader:
         self._part.clear()
 
     def _close(self) -> list[Frame]:
-        """A flag was seen: judge what stands before it."""
+        """Return the frame that stands before a flag just seen, if it is good."""
         stuffed, was_open = bytes(self._part), self._open
         self._part.clear()
         self._open = True

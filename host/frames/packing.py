@@ -33,7 +33,7 @@ _VALUES_LIMIT = 10
 
 
 class Reason(IntFlag):
-    """What a gap's numbers stood for, and that they cannot be read where it is that."""
+    """What the numbers of a gap stood for, and whether they can no longer be read."""
 
     READINGS = 0x01
     FREEZES = 0x02
@@ -69,17 +69,17 @@ class Group:
 
     @property
     def records(self) -> list[Record]:
-        """The records that are there."""
+        """Return the records that are there."""
         return [item for item in self.items if isinstance(item, Record)]
 
     @property
     def gaps(self) -> list[Gap]:
-        """What is not there."""
+        """Return what is not there."""
         return [item for item in self.items if isinstance(item, Gap)]
 
     @property
     def next_seq(self) -> int:
-        """The number behind its last item."""
+        """Return the number behind its last item."""
         last = self.items[-1]
         return last.seq + (last.count if isinstance(last, Gap) else 1)
 
@@ -107,7 +107,7 @@ class _Reader:
         return self.take(1)[0]
 
     def number(self) -> int:
-        """A varint of at most five bytes."""
+        """Return a varint of at most five bytes."""
         value = 0
         for shift in range(0, 35, 7):
             part = self.byte()
@@ -205,7 +205,7 @@ def parse_group(data: bytes) -> Group:
 
 
 def _parse_head(data: bytes) -> tuple[int, int, int, int, int]:
-    """Size, count, first_seq, base t2000 and check of the group's head."""
+    """Return the size, count, first_seq, base t2000 and check of the group's head."""
     if len(data) < HEAD_SIZE:
         raise PackingError(f"{len(data)} bytes of a head", torn=True)
     size, count, first_seq, t2000, check = _HEAD.unpack_from(data)
@@ -251,12 +251,12 @@ class Segment:
 
     @property
     def records(self) -> list[Record]:
-        """All records of the good groups."""
+        """Return all records of the good groups."""
         return [one for group in self.groups for one in group.records]
 
     @property
     def gaps(self) -> list[Gap]:
-        """All gaps of the good groups."""
+        """Return all gaps of the good groups."""
         return [one for group in self.groups for one in group.gaps]
 
 
@@ -284,7 +284,7 @@ def parse_segment(data: bytes, first_seq: int) -> Segment:
 
 
 def _next_group(data: bytes, at: int, seq: int) -> int:
-    """Place of the first good group from `at` on that is not before `seq`, else the end."""
+    """Return where the first good group from `at` on is that is not before `seq`, else the end."""
     for place in range(at, len(data)):
         try:
             if parse_group(data[place:]).first_seq >= seq:
@@ -298,7 +298,7 @@ def _next_group(data: bytes, at: int, seq: int) -> int:
 
 
 def build_groups(items: Sequence[Record | Gap]) -> bytes:
-    """Bytes of consecutive `items`, in as few groups as their limit allows."""
+    """Return the bytes of consecutive `items` in as few groups as they fit."""
     built = b""
     start = 0
     while start < len(items):
@@ -316,7 +316,7 @@ def build_groups(items: Sequence[Record | Gap]) -> bytes:
 
 
 def build_group(items: Sequence[Record | Gap]) -> bytes:
-    """Bytes of the group of consecutive `items`; PackingError where they are too many."""
+    """Return the bytes of one group of consecutive `items`; PackingError: too many."""
     group = _build(items)
     if len(group) > GROUP_LIMIT or len(items) > COUNT_LIMIT:
         raise PackingError(f"a group of {len(group)} bytes with {len(items)} items")
@@ -344,7 +344,7 @@ def _build(items: Sequence[Record | Gap]) -> bytes:
 
 
 def _fields(item: Record) -> tuple[int, bytes]:
-    """(unit of its energies, its packed fields)."""
+    """Return the unit of its energies, and its packed fields."""
     payload = item.payload
     if item.kind == RecordKind.READING:
         return _reading(payload)
@@ -378,7 +378,10 @@ def _reading(payload: bytes) -> tuple[int, bytes]:
 
 
 def _registers(energies: Sequence[int], used: int = 0) -> tuple[int, list[int]]:
-    """(unit, energies in it without the zeros at their end); the first `used` always stay."""
+    """Return a unit, and the energies in it without the zeros at their end.
+
+    The first `used` always stay.
+    """
     kept = list(energies)
     while len(kept) > used and kept[-1] == 0:
         kept.pop()

@@ -55,7 +55,7 @@ def _parser(unpacker: Struct, fields: list[tuple[str, int, Any]]) -> Parser:
 
 
 def _code(part: Any) -> tuple[str, int, Any] | None:
-    """`struct`'s code for a part of a layout, how many numbers it takes, and its adapter."""
+    """Return `struct`'s code for a part of a layout, its count of numbers, and its adapter."""
     while isinstance(part, c.Renamed | c.Default):
         part = part.subcon
     if isinstance(part, c.FormatField) and part.fmtstr[0] in "<B":
@@ -76,7 +76,7 @@ def _code(part: Any) -> tuple[str, int, Any] | None:
 
 
 def _parsed(layout: Any, data: bytes) -> dict[str, Any]:
-    """What construct makes of it, as plain dicts and lists."""
+    """Return what construct makes of it, as plain dicts and lists."""
     return {
         name: list(value) if isinstance(value, list) else value
         for name, value in layout.parse(data).items()

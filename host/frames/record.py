@@ -63,7 +63,7 @@ _ADDRESS = c.ExprAdapter(
 
 
 def _digits(size: int) -> Any:
-    """Bytes in reading order as hexadecimal digits: account numbers and card numbers."""
+    """Return bytes in reading order as hexadecimal digits: account numbers and card numbers."""
     return c.ExprAdapter(
         c.Bytes(size),
         decoder=lambda octets, _: octets.hex().upper(),
@@ -279,30 +279,30 @@ class Record:
 
     @property
     def kind_name(self) -> str:
-        """The kind's name, or its number where this version does not know it."""
+        """Return the kind's name, or its number where this version does not know it."""
         return RecordKind(self.kind).name if self.kind in _PAYLOADS else f"KIND_{self.kind}"
 
 
 def build_payload(kind: int, fields: Mapping[str, Any]) -> bytes:
-    """The 48 payload bytes of `kind`."""
+    """Return the 48 payload bytes of `kind`."""
     return bytes(_PAYLOADS[kind].build(fields)).ljust(PAYLOAD_SIZE, b"\0")
 
 
 def parse_payload(kind: int, payload: bytes) -> dict[str, Any]:
-    """The payload's fields by name; a kind not known here has none."""
+    """Return the payload's fields by name; a kind not known here has none."""
     return _QUICK[kind](payload) if kind in _QUICK else {}
 
 
 def make(
     seq: int, t2000: int, kind: int, fields: Mapping[str, Any], *, flags: int = 0, index: int = 0
 ) -> Record:
-    """A record of `fields`, as if parsed."""
+    """Return a record of `fields`, as if parsed."""
     payload = build_payload(kind, fields)
     return Record(seq, t2000, kind, flags, index, payload, parse_payload(kind, payload))
 
 
 def build(record: Record) -> bytes:
-    """The 64 bytes of `record`, from its header fields and its payload."""
+    """Return the 64 bytes of `record`, from its header fields and its payload."""
     header = {name: getattr(record, name) for name in ("seq", "t2000", "kind", "flags", "index")}
     covered = bytes(_HEADER.build(header)) + record.payload
     return covered + zlib.crc32(covered).to_bytes(4, "little")

@@ -114,7 +114,10 @@ IMAGE = c.Struct(
 
 
 def build(tariff: TariffFile, number: int = 1) -> bytes:
-    """The image of `tariff` as number 1..255; TariffError if it cannot be honoured exactly."""
+    """Return the image of `tariff` under a number from 1 to 255.
+
+    TariffError: the device could not charge it exactly.
+    """
     sets = sets_of(tariff)
     seasons = [season for terms in sets for season in terms.seasons]
     ladders = list(dict.fromkeys(season.ladders for season in seasons))
@@ -168,7 +171,7 @@ def _free_fields(tariff: TariffFile) -> dict[str, Any]:
 
 
 def _leave_out_tables(fields: dict[str, Any]) -> None:
-    """What the meter does itself, once checked, is no business of the device."""
+    """Leave out what the meter does by itself, once it is checked."""
     fields["tables"] = []
     fields["holidays"] = []
     for terms in fields["sets"]:
@@ -184,12 +187,12 @@ def _check_count(what: str, count: int, limit: int) -> None:
 
 
 def image_name(image: bytes) -> str:
-    """By which records, cards and commands name an image: 16 digits of its SHA-256."""
+    """Return the 16 digits of its SHA-256 by which records, cards and commands name an image."""
     return hashlib.sha256(image).hexdigest()[:16].upper()
 
 
 def parse(image: bytes) -> Any:
-    """The fields of an image; TariffError when it is none."""
+    """Return the fields of an image; TariffError when it is none."""
     try:
         return IMAGE.parse(image)
     except c.ConstructError as error:

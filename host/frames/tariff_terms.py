@@ -60,7 +60,7 @@ class TariffError(ValueError):
 
 
 def _decimal(value: object) -> Decimal:
-    """A decimal string, as exact as it is written."""
+    """Return a decimal string, as exact as it is written."""
     if not isinstance(value, str) or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
         raise ValueError(_('write a decimal number of 0 or more as a string, such as "0.568"'))
     return Decimal(value)
@@ -161,28 +161,28 @@ class TariffFile(_Terms):
 
     @property
     def clock_tells_rate(self) -> bool:
-        """Whether the meter has one register and the device's day tables tell the rate."""
+        """Return whether the meter has one register and the device's day tables tell the rate."""
         return self.schedule is not None and not self.schedule.in_meter
 
     @property
     def household_names(self) -> list[str]:
-        """Kinds of household by number."""
+        """Return the kinds of household by number."""
         return [ORDINARY, *self.households]
 
     @property
     def has_free_tier(self) -> bool:
-        """Whether tier 0 of the image is the energy that costs nothing in a tier period."""
+        """Return whether tier 0 of the image is the energy that costs nothing in a tier period."""
         kinds = [kind for named in self._all_households() for kind in named.values()]
         return self.free_period is None and any(kind.free_kwh is not None for kind in kinds)
 
     def _all_households(self) -> list[dict[str, Household]]:
-        """What is said of kinds of household anywhere in the file."""
+        """Return what is said of kinds of household anywhere in the file."""
         sets: list[_Terms | Next] = [self, *self.next]
         named = [one.households or {} for one in sets]
         return named + [season.households for one in sets for season in one.seasons or []]
 
     def free_kwh(self, household: int) -> Decimal:
-        """What costs nothing in each free period, for a kind of household."""
+        """Return what costs nothing in each free period, for a kind of household."""
         if self.free_period is None or household == 0:
             return Decimal(0)
         return list(self.households.values())[household - 1].free_kwh or Decimal(0)
@@ -228,7 +228,10 @@ class SetTerms:
 
 
 def sets_of(tariff: TariffFile) -> list[SetTerms]:
-    """All sets, the first from the beginning of time; TariffError names what cannot be."""
+    """Return all sets, of which the first has always been in force.
+
+    TariffError names the field that cannot be.
+    """
     _check_rates(tariff)
     _check_households(tariff)
     free_settlement(tariff)
@@ -335,7 +338,7 @@ def _check_households(tariff: TariffFile) -> None:
 
 
 def free_settlement(tariff: TariffFile) -> tuple[int, int, int] | None:
-    """Month (0: every one), day and hour when a free period begins; None without one."""
+    """Return month (0: every one), day and hour at which a free period begins, or None."""
     if tariff.free_period is None:
         if tariff.free_reset is not None:
             raise TariffError(
@@ -422,7 +425,7 @@ def _season_terms(
 def _service(
     tariff: TariffFile, terms: _Terms, season: Season, within: str
 ) -> tuple[Decimal, ...]:
-    """The service fee of each rate, () where there is none."""
+    """Return the service fee of each rate, () where there is none."""
     own = season.service_yuan_per_kwh
     service = terms.service_yuan_per_kwh if own is None else own
     if service is None:
@@ -557,7 +560,7 @@ def _ladder(tariff: TariffFile, tiers: Sequence[Tier], place: str) -> Ladder:
 
 
 def _household_ladder(kind: Household, base: Ladder, place: str) -> Ladder:
-    """The ladder with the higher limits of a kind of household."""
+    """Return the ladder with the higher limits of a kind of household."""
     limits = base.limits_kwh
     if kind.extra_kwh is None:
         return base
@@ -584,7 +587,7 @@ def _household_ladder(kind: Household, base: Ladder, place: str) -> Ladder:
 def _with_free_tier(
     kind: Household, ladder: Ladder, uncounted: tuple[int, ...], place: str
 ) -> Ladder:
-    """The ladder with a tier before it that costs nothing."""
+    """Return the ladder with a tier before it that costs nothing."""
     free = kind.free_kwh or Decimal(0)
     if ladder.limits_kwh and free > ladder.limits_kwh[0]:
         raise TariffError(
@@ -638,14 +641,14 @@ def _moment(text: str, place: str) -> datetime:
 
 
 def rate_at(tariff: TariffFile, season: SeasonTerms, moment: datetime) -> int:
-    """The rate by the day tables; TariffError where the tariff has none."""
+    """Return the rate by the day tables; TariffError where the tariff has none."""
     minute = moment.hour * 60 + moment.minute
     slots = slots_of(tariff, season, moment.date())
     return [rate for start, rate in slots if start <= minute][-1]
 
 
 def slots_of(tariff: TariffFile, season: SeasonTerms, day: date) -> tuple[tuple[int, int], ...]:
-    """First minute and rate of each slot of `day`, by the day tables."""
+    """Return the first minute and rate of each slot of `day`, by the day tables."""
     schedule = tariff.schedule
     if schedule is None:
         raise TariffError(_("schedule: the tariff has none, so no hour has a rate"))

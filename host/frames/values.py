@@ -71,12 +71,12 @@ class Field:
 
 
 def raw(data: bytes, name: str = "") -> Item:
-    """`data` as digits in reading order, for what has no format or is not of it."""
+    """Return `data` as digits in reading order, for what has no format or is not of it."""
     return _item(name, data[::-1].hex().upper(), RAW)
 
 
 def field(form: str, unit: str, name: str) -> Field:
-    """The field of one format; `unit` is a number's."""
+    """Return the field of one format; `unit` is a number's."""
     if match := _NUMBER.fullmatch(form):
         signed, whole, part = match.groups()
         decimals = len(part or "")
@@ -97,14 +97,14 @@ def field(form: str, unit: str, name: str) -> Field:
 
 
 def is_coded(form: str) -> bool:
-    """Whether `form` lists flags or codes."""
+    """Return whether `form` lists flags or codes."""
     return form.startswith(("bits", "codes"))
 
 
 def numbers(
     number: Number, count: int, one_by_one: Callable[[bytes], list[Item]]
 ) -> Callable[[bytes], list[Item]]:
-    """A decoder of `count` equal numbers without a name at once, the common answer of a meter.
+    """Return a decoder of `count` equal numbers without a name, the common answer of a meter.
 
     Where one of them is negative or no number it leaves all of them to `one_by_one`.
     """
@@ -180,7 +180,7 @@ def _number(number: Number) -> Decoder:
 
 
 def _time(form: str, name: str) -> Decoder:
-    """A weekday that is none spoils no date."""
+    """Return a decoder of a time; a weekday that is none spoils no date."""
     write = _TIMES[form]
     at = form.find("WW")
 
@@ -257,7 +257,7 @@ def _freeze(name: str) -> Decoder:
 
 
 def _coded(form: str, name: str) -> Field:
-    """`bits16:0 name|3 name` or `codes8:1A name|1B name`."""
+    """Return the field of `bits16:0 name|3 name` or `codes8:1A name|1B name`."""
     head, _, tail = form.partition(":")
     entries = [entry.split(" ", 1) for entry in tail.split("|")]
     size = int(head.lstrip("bitscode")) // 8
@@ -277,7 +277,7 @@ def _code(texts: Mapping[str, str], name: str) -> Decoder:
 
 
 def _bits(size: int, flags: Mapping[int, str], name: str) -> Decoder:
-    """Flags by bit number, lowest first; one without a name is `bit 11`."""
+    """Return flags by bit number, lowest first; one without a name is `bit 11`."""
     texts = [(1 << bit, flags.get(bit, f"bit {bit}")) for bit in range(8 * size)]
 
     def decode(data: bytes) -> Item:

@@ -15,7 +15,7 @@ class WriteError(ValueError):
 
 
 def find(text: str, standard: str = "2007", profile: str = "") -> Identifier:
-    """The identifier that `text` names: its digits, or words of its English or Chinese name.
+    """Return the identifier that `text` names by its digits, or by words of one of its names.
 
     Of several the one with the fewest other words counts, and blocks before single items.
     """
@@ -66,7 +66,7 @@ def _name(known: catalogue.Catalogue, di: str) -> str:
 
 
 def encode(identifier: Identifier, text: str, size: int) -> bytes:
-    """The `size` data bytes of a number typed as `text`, low byte first.
+    """Return the `size` data bytes of a number typed as `text`, low byte first.
 
     WriteError where it is not of the identifier's format; what is no single number has no text.
     """
@@ -104,7 +104,7 @@ def encode(identifier: Identifier, text: str, size: int) -> bytes:
 
 
 def sizes_of(identifier: Identifier) -> list[int]:
-    """Sizes in which the identifier is one number."""
+    """Return the sizes in which the identifier is one number."""
     found = []
     for size in range(1, 9):
         fields = identifier.request.fields(size)
