@@ -29,7 +29,7 @@ class VirtualCard:
 
     @property
     def size(self) -> int:
-        """Bytes of memory."""
+        """Return bytes of memory."""
         return len(self.memory)
 
     def insert(self) -> None:
@@ -38,7 +38,7 @@ class VirtualCard:
         self.tear_at_byte = None
 
     def read(self, offset: int, size: int) -> bytes:
-        """`size` bytes at `offset`; Torn while the card is out."""
+        """Return `size` bytes at `offset`; Torn while the card is out."""
         self._check(offset, size)
         data = bytearray(self.memory[offset : offset + size])
         if self.flip_bit is not None and self.flip_bit < 8 * size:

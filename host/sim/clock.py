@@ -14,13 +14,13 @@ DEFAULT_START_T2000 = to_t2000(datetime(2026, 1, 2))
 
 
 class Clock(Protocol):
-    """What a server of simulated meters needs to know of time."""
+    """What a server of simulated meters has to know of time."""
 
     def now_us(self) -> int:
-        """Microseconds of real or virtual time, for what happens on the line."""
+        """Return microseconds of real or virtual time, for what happens on the line."""
 
     def now_t2000(self) -> int:
-        """Time of day in the simulated world."""
+        """Return the time of day in the simulated world."""
 
 
 class VirtualClock:
@@ -31,11 +31,11 @@ class VirtualClock:
         self._us = 0
 
     def now_us(self) -> int:
-        """Microseconds since the start."""
+        """Return microseconds since the start."""
         return self._us
 
     def now_t2000(self) -> int:
-        """Seconds since 2000."""
+        """Return seconds since 2000."""
         return self._start_t2000 + self._us // 1_000_000
 
     def advance_us(self, duration_us: int) -> None:
@@ -67,5 +67,5 @@ class AcceleratedClock:
         return time.monotonic_ns() // 1000
 
     def now_t2000(self) -> int:
-        """Seconds since 2000."""
+        """Return seconds since 2000."""
         return self.start_t2000 + int((time.time() - self.epoch_s) * self.speed)

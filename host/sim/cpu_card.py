@@ -27,7 +27,7 @@ _CHILDREN = {b"\x3f\x00": b"\xdf\x01", b"\xdf\x01": b"\x00\x81"}
 
 
 class CpuCard:
-    """Commands in, answers out; the image is in `memory`, which may be torn."""
+    """Takes commands and answers; the image is in `memory`, which may be torn."""
 
     def __init__(self, memory: VirtualCard) -> None:
         self.memory = memory
@@ -40,11 +40,11 @@ class CpuCard:
         return _ATR_HEAD + bytes.fromhex(self.memory.uid)
 
     def reset(self) -> None:
-        """Power on, or reset."""
+        """Reset the card, as switching its power on does."""
         self._selected = b""
 
     def answer(self, command: bytes) -> bytes:
-        """Data and status word; Torn when the card is pulled."""
+        """Return the data and the status word; Torn when the card is pulled."""
         self.commands += 1
         if len(command) < 4:
             return _WRONG_LENGTH
@@ -132,7 +132,7 @@ class VpcdSlot:
         self._send(answer)
 
     def _receive(self) -> bytes:
-        """The next payload, empty at the end."""
+        """Return the next payload, empty at the end."""
         size = self._receive_exactly(2)
         return self._receive_exactly(int.from_bytes(size)) if size else b""
 

@@ -1,8 +1,8 @@
 """A stand-in for the security module of a prepaid meter, and for the utility's key server.
 
 The real chip's ciphers are not public. Here HMAC-SHA256 under one key takes their place, with the
-sizes, the order of the blocks and the rules of the real thing: who passes sealed commands through
-without understanding them cannot tell the difference. Every named block goes byte-reversed.
+sizes, the order of the blocks and the rules of the real thing: for a concentrator, which passes
+sealed commands through unread, they are the same. Every named block goes byte-reversed.
 
     authentication   cipher1 8 | random1 8 | factor 8 (0000 and the meter's number)
     its reply        random2 4 | serial 8 [| validity 2]
@@ -29,11 +29,11 @@ class Esam:
         return self._digest(b"auth", random1 + factor)[:8]
 
     def random2(self, number: int) -> bytes:
-        """The meter's random number of its `number`-th authentication: 4 bytes."""
+        """Return the meter's random number of its `number`-th authentication: 4 bytes."""
         return self._digest(b"random2", number.to_bytes(8, "big"))[:4]
 
     def mac(self, random2: bytes, data: bytes) -> bytes:
-        """4 bytes that prove `data` within the authentication of `random2`."""
+        """Return the 4 bytes that prove `data` within the authentication of `random2`."""
         return self._digest(b"mac" + random2, data)[:ESAM_MAC_SIZE]
 
     def seal(self, random2: bytes, plain: bytes) -> bytes:
@@ -43,7 +43,7 @@ class Esam:
         return cipher + self.mac(random2, cipher)
 
     def unseal(self, random2: bytes, sealed: bytes) -> bytes | None:
-        """The plain text with its zeros, None where the MAC is wrong."""
+        """Return the plain text with its zeros, None where the MAC is wrong."""
         cipher, mac = sealed[:-ESAM_MAC_SIZE], sealed[-ESAM_MAC_SIZE:]
         if not cipher or len(cipher) % _CIPHER_BLOCK_SIZE or mac != self.mac(random2, cipher):
             return None
@@ -60,7 +60,7 @@ class Esam:
 
 
 def factor_of(address: str) -> bytes:
-    """The dispersion factor of a meter: 0000 and its number."""
+    """Return the dispersion factor of a meter: 0000 and its number."""
     return bytes.fromhex(f"0000{address}")
 
 
@@ -74,7 +74,7 @@ class Utility:
         self._random2 = bytes(4)
 
     def authentication(self, random1: bytes = b"\x11" * 8) -> bytes:
-        """cipher1, random1 and factor."""
+        """Return cipher1, random1 and the factor."""
         return _reversed(self._esam.cipher1(random1, self._factor), random1, self._factor)
 
     def take(self, reply: bytes) -> None:
@@ -82,29 +82,29 @@ class Utility:
         self._random2 = reply[:4][::-1]
 
     def money(self, amount_fen: int, count: int, customer: str) -> bytes:
-        """Data of 070101FF and 070102FF."""
+        """Return the data of 070101FF and 070102FF."""
         purse = amount_fen.to_bytes(4, "big") + count.to_bytes(4, "big")
         who = bytes.fromhex(customer)
         mac1, mac2 = self._esam.mac(self._random2, purse), self._esam.mac(self._random2, who)
         return _reversed(purse[:4], purse[4:], mac1, who, mac2)
 
     def with_mac(self, block: bytes) -> bytes:
-        """A block and its MAC: the validity (070001FF), the new balance (070103FF)."""
+        """Return a block and its MAC: the validity (070001FF), the new balance (070103FF)."""
         return _reversed(block, self._esam.mac(self._random2, block))
 
     def new_key(self, info: bytes, key: bytes) -> bytes:
-        """Data of 070201FF..: 4 bytes on the key, the MAC, 32 bytes of the key."""
+        """Return the data of 070201FF..: 4 bytes on the key, the MAC, 32 bytes of the key."""
         return _reversed(info, self._esam.mac(self._random2, info + key), key)
 
     def sealed(self, plain: bytes) -> bytes:
-        """`plain`, in reading order, as a ciphered command."""
+        """Return `plain`, which is in reading order, as a ciphered command."""
         sealed = self._esam.seal(self._random2, plain)
         if self._whole:
             return sealed[::-1]
         return _reversed(sealed[:-ESAM_MAC_SIZE], sealed[-ESAM_MAC_SIZE:])
 
     def signed(self, data: bytes) -> bytes:
-        """`data`, as on the wire, followed by its MAC."""
+        """Return `data`, which is as on the wire, followed by its MAC."""
         return data + self._esam.mac(self._random2, data)[::-1]
 
 

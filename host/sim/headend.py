@@ -35,7 +35,7 @@ class HeadEndFaults:
 
 
 class Inconsistent(Exception):
-    """A record came under the number of another one: the device broke its promise."""
+    """A record came under the number of another one, which no device may send."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class HeadEnd:
 
     @property
     def connection(self) -> int:
-        """Number of the connection, 0 without one."""
+        """Return the number of the connection, 0 without one."""
         return self._connections if self._connected else 0
 
     def connect(self) -> bool:
@@ -98,7 +98,7 @@ class HeadEnd:
         return len(data)
 
     def read(self) -> bytes:
-        """What has come back by now."""
+        """Return what has come back by now."""
         now_us = self.clock.now_us()
         arrived = b""
         while self._answers and self._answers[0][0] <= now_us:
@@ -106,20 +106,20 @@ class HeadEnd:
         return arrived
 
     def next_us(self) -> int | None:
-        """When the next answer arrives, None when none is on its way."""
+        """Return when the next answer arrives, None when none is on its way."""
         return self._answers[0][0] if self._answers else None
 
     def stored(self) -> Mapping[int, bytes]:
-        """Every record that is committed, by sequence number, as its 64 bytes."""
+        """Return every record that is committed, by sequence number, as its 64 bytes."""
         return {seq: build(one) for seq, one in self.records.items()}
 
     def go_away(self, duration_us: int) -> None:
-        """No connection for so long."""
+        """Break the connection and take no other for a while."""
         self.close()
         self._away_until_us = self.clock.now_us() + duration_us
 
     def come_back(self) -> None:
-        """From now on it takes connections again."""
+        """Take connections again from now on."""
         self._away_until_us = 0
 
     # --- the head-end's side -------------------------------------------------------------------

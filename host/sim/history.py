@@ -38,7 +38,7 @@ class Schedule:
     minute: int
 
     def next_t2000(self, t2000: int) -> int:
-        """The next moment after `t2000` within the hour that `t2000` lies in, else far off."""
+        """Return the next moment behind `t2000` within its hour, else one that is far off."""
         hour_t2000 = t2000 - t2000 % HOUR_S
         at_t2000 = hour_t2000 + self.minute * 60
         if at_t2000 <= t2000:
@@ -46,7 +46,7 @@ class Schedule:
         return at_t2000
 
     def is_due(self, t2000: int) -> bool:
-        """Whether it comes at this moment."""
+        """Return whether it comes at this moment."""
         moment = to_datetime(t2000)
         right_day = self.day is None or moment.day == self.day
         right_hour = self.hour is None or moment.hour == self.hour
@@ -65,7 +65,7 @@ class History:
     schedule: Schedule | None = None
 
     def next_t2000(self, t2000: int) -> int:
-        """The next moment at which something may have to be kept."""
+        """Return the next moment at which something may have to be kept."""
         hour_t2000 = t2000 - t2000 % HOUR_S + HOUR_S
         if self.schedule is None:
             return hour_t2000

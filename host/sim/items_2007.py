@@ -42,7 +42,7 @@ class Items:
         }
 
     def value_of(self, di: int) -> bytes | None:
-        """The data bytes of an identifier, None where this meter has none."""
+        """Return the data bytes of an identifier, None where this meter has none."""
         meter = self._meter
         for table in (meter.parameters, meter.records):
             if di in table:
@@ -79,7 +79,7 @@ class Items:
         return bcd(max(0, -balance_fen), 4) if di == 0x00900201 else None
 
     def demand(self, month: int) -> bytes:
-        """Power and moment of the highest demand, of this month or as it was cleared."""
+        """Return power and moment of the highest demand, of this month or as it was cleared."""
         kept = self._meter.demand
         if month or not kept.t2000:
             return bytes(8)
@@ -156,7 +156,7 @@ class Items:
         return kept[number - 1] if number <= len(kept) else bytes(EVENT_SIZES[group])
 
     def _purchase(self, item: int, number: int) -> bytes | None:
-        """0333xx01.. the last purchases, 0333xx00 the newest one too."""
+        """Return 0333xx01.., the last purchases; 0333xx00 is the newest one too."""
         wallet = self._meter.wallet
         if not self._meter.profile.prepay or not 1 <= item <= 6 or number > 10:
             return None
@@ -174,7 +174,10 @@ class Items:
         )[item - 1]
 
     def _switching(self, di: int) -> bytes | None:
-        """1D: trips, 1E: closings; xx000001 how many, xx00yynn part yy of the nn-th, FF all."""
+        """Return trips (1D) or closings (1E).
+
+        xx000001 is their count, xx00yynn part yy of the nn-th, FF all parts.
+        """
         kept = self._meter.events.get(_SWITCHINGS[di >> 24], [])
         part, number = di >> 8 & 0xFFFF, di & 0xFF
         if part == 0 and number == 1:
@@ -217,7 +220,7 @@ class Items:
     # --- freezes and load ----------------------------------------------------------------------
 
     def _freeze(self, di: int) -> bytes | None:
-        """05ttkknn: kind kk of the nn-th freeze of type tt before now."""
+        """Return 05ttkknn: kind kk of the nn-th freeze of type tt before now."""
         history = self._meter.history
         kinds = {0x00: history.timed, 0x01: history.instants, 0x04: history.hours}
         kept = {**kinds, 0x06: history.days}.get(di >> 16 & 0xFF)
@@ -227,7 +230,9 @@ class Items:
         return _frozen(kept[number - 1], kind)
 
     def load_records(self, di: int, asked: bytes) -> bytes | None:
-        """06cc00tt: N records of class cc (00 all); tt 0 the oldest, 1 from a time on, 2 newest.
+        """Return 06cc00tt: N records of class cc (00: all).
+
+        tt is 0 for the oldest, 1 for those from a time on, 2 for the newest.
 
         Records stand at whole hours: A0 A0 | size | mm hh DD MM YY | classes, AA behind each | sum
         | E5.
@@ -269,7 +274,7 @@ def _frozen(kept: Freeze, kind: int) -> bytes | None:
 
 
 def load_record(kept: Freeze, kind: int) -> bytes:
-    """One load record with class `kind` of data, 0: all six."""
+    """Return one load record with class `kind` of data, 0: all six."""
     power = bcd(kept.power_w * 10, 3)
     amperes = bcd(kept.power_w * 1000 // VOLTAGE_V, 3)
     total = bcd(sum(kept.registers_wh) // 10 % 10**8, 4)
@@ -288,7 +293,7 @@ def load_record(kept: Freeze, kind: int) -> bytes:
 
 
 def energy_block(registers_wh: Sequence[int], rate: int) -> bytes | None:
-    """Registers as on the wire, 0.01 kWh: total (0), one rate (1..) or all of them (FF)."""
+    """Return registers as on the wire, 0.01 kWh: total (0), one rate (1..) or all of them (FF)."""
     values = [sum(registers_wh), *registers_wh]
     if rate == 0xFF:
         return b"".join(bcd(wh // 10 % 10**8, 4) for wh in values)
@@ -296,7 +301,7 @@ def energy_block(registers_wh: Sequence[int], rate: int) -> bytes | None:
 
 
 def _nothing(di: int) -> bytes | None:
-    """Zeros for what the catalogue lets anybody read."""
+    """Return zeros for what the catalogue lets anyone read."""
     known = catalogue.load().find(f"{di:08X}")
     if known is None or "r" not in known.access:
         return None

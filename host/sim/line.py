@@ -1,7 +1,7 @@
 """A half-duplex RS-485 line: one master, its meters, and what goes wrong between them.
 
 Every byte takes its time at the speed it is sent with (11 bits), and is heard when it is over.
-Whoever sends while another sends spoils both. A meter hears what the master sends at the meter's
+Two that send at the same time spoil each other. A meter hears what the master sends at the meter's
 own speed, and answers after its delay. All chances come from one `Random`, in the order of
 events, so that a seed repeats everything.
 
@@ -70,11 +70,11 @@ class _Burst:
         self.over_us = self.end_us(len(self.values) - 1)
 
     def end_us(self, index: int) -> int:
-        """When byte `index` is over; 0 has passed at the start where `baud` is 0."""
+        """Return when byte `index` is over; 0 has passed at the start where `baud` is 0."""
         return self.start_us + ((index + 1) * BITS_PER_BYTE * _US // self.baud if self.baud else 0)
 
     def over_by(self, now_us: int) -> int:
-        """How many bytes are over by `now_us`."""
+        """Return how many bytes are over by `now_us`."""
         if now_us >= self.over_us:
             return len(self.values)
         # The most bytes whose end, rounded down as in `end_us`, is not behind now.
@@ -130,7 +130,7 @@ class Line:
         return len(data)
 
     def read(self) -> bytes:
-        """What has arrived by now, in order."""
+        """Return what has arrived by now, in order."""
         now_us = self.clock.now_us()
         if now_us < self._due()[0]:
             return b""
@@ -154,7 +154,7 @@ class Line:
         return bytes([value for _, value in heard])
 
     def _read_last(self) -> bytes:
-        """The rest of the only one that spoke: nothing to be put in order."""
+        """Return the rest of the only speaker, which needs no sorting."""
         burst = self._bursts.pop()
         if burst.source == _MASTER and not self.echo:
             return b""
@@ -175,7 +175,7 @@ class Line:
         return None if next_us == _NEVER_US else max(next_us, self.clock.now_us())
 
     def _due(self) -> tuple[int, int]:
-        """When the first byte is heard by anybody, and when the first request or reply is over."""
+        """Return when the first byte is heard, and when the first request or reply is over."""
         if self._due_us is None:
             over_us = [burst.over_us for burst in (*self._requests, *self._bursts)]
             heard_us = [burst.end_us(burst.taken) for burst in self._bursts]
@@ -198,7 +198,7 @@ class Line:
         return self.random.randrange(256)
 
     def _put(self, burst: _Burst) -> None:
-        """On the wire; spoil what it meets."""
+        """Put a burst on the wire; spoil what it meets."""
         self.wire_us += burst.over_us - burst.start_us
         for other in self._bursts:
             if other.source != burst.source and burst.baud and other.baud:
@@ -206,7 +206,7 @@ class Line:
         self._bursts.append(burst)
 
     def _collide(self, one: _Burst, two: _Burst) -> None:
-        """Where bytes meet, one is heard: bit on bit as wired-and, else anything.
+        """Spoil what meets: one is heard, bit on bit as wired-and, else anything.
 
         The first of the others is lost, as its stop bit is: what remains is too short to pass
         for a frame.
@@ -328,7 +328,7 @@ class Line:
         return known
 
     def _altered(self, reply: bytes) -> bytes:
-        """The reply with the faults that change it as a whole."""
+        """Return the reply with the faults that change it as a whole."""
         if self._happens("foreign_reply"):
             frame = dlt645.parse(reply)
             address = f"{self.random.randrange(10**12):012d}"
@@ -350,6 +350,6 @@ def _heard(values: list[int]) -> bytes:
 
 
 def _frames(values: list[int]) -> set[bytes]:
-    """The frames that a reader finds in these bytes."""
+    """Return the frames that a reader finds in these bytes."""
     reader = Reader()
     return {frame.raw for frame in (*reader.feed(_heard(values)), *reader.silence())}

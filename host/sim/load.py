@@ -38,13 +38,13 @@ class Load:
     needs_wh: tuple[int, ...] = ()
 
     def power_w(self, day: int, hour: int) -> int:
-        """Watts drawn in `hour` of `day` (days since 2000): 70 to 130 % of the usual."""
+        """Return the watts drawn in `hour` of `day` (days since 2000): 70 to 130 % of usual."""
         mixed = (self.seed * 1_000_003 + day * 24 + hour + 1) * 2_654_435_761 & 0xFFFFFFFF
         usual_w = self.watts_by_hour[hour] * self.percent // 100
         return usual_w * (70 + (mixed >> 16) % 61) // 100
 
     def left_ws(self, rate: int, drawn_ws: Sequence[int]) -> int | None:
-        """What may still be drawn under `rate`, in watt-seconds; None: there is no end."""
+        """Return what may still be drawn under `rate`, in watt-seconds; None: there is no end."""
         if not self.needs_wh:
             return None
         lefts_ws = [wh * HOUR_S - ws for wh, ws in zip(self.needs_wh, drawn_ws, strict=False)]
@@ -71,5 +71,5 @@ class Registers:
 
     @property
     def registers_wh(self) -> tuple[int, ...]:
-        """What the meter shows for each rate, in Wh, always a multiple of 10."""
+        """Return what the meter shows for each rate, in Wh, always a multiple of 10."""
         return tuple(ws // _UNIT_WS * UNIT_WH for ws in self._rates_ws)

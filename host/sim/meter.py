@@ -57,7 +57,7 @@ class Demand:
 class Meter:
     """One meter.
 
-    supply_off        switched off by whoever installed it
+    supply_off        it was switched off when it was installed
     faulty_relay      the relay stays where it is, whatever is commanded
     blank             its registers of energy cannot be read: it sends FF for them
     broken            it neither counts nor answers
@@ -156,40 +156,40 @@ class Meter:
             self.demand = Demand(power_w, day * DAY_S + hour * HOUR_S)
 
     def _power(self, day: int, hour: int) -> tuple[int, int | None]:
-        """Watts drawn in that hour, and the watt-seconds that are left of it, None: no end."""
+        """Return the watts drawn in that hour, and the watt-seconds left of it (None: no end)."""
         left_ws = self.load.left_ws(self.rate_of_hour[hour], self.registers.drawn_ws)
         if self.relay.open or left_ws == 0:
             return 0, 0
         return self.load.power_w(day, hour), left_ws
 
     def snapshot(self) -> Freeze:
-        """The registers as they are."""
+        """Return the registers as they are."""
         return Freeze(self.clock_t2000, self.registers_wh, self.power_w)
 
     @property
     def clock_t2000(self) -> int:
-        """What the meter's own clock shows, as of the last advance."""
+        """Return what the meter's own clock shows, as of the last advance."""
         return self._advanced_t2000 + self.clock_offset_s
 
     @property
     def registers_wh(self) -> tuple[int, ...]:
-        """What the meter shows for each rate, as of the last advance."""
+        """Return what the meter shows for each rate, as of the last advance."""
         return self.registers.registers_wh
 
     @property
     def total_wh(self) -> int:
-        """What the meter shows in all."""
+        """Return what the meter shows in all."""
         return sum(self.registers_wh)
 
     @property
     def power_w(self) -> int:
-        """What is drawn now."""
+        """Return what is drawn now."""
         day, second = divmod(self.clock_t2000, DAY_S)
         return self._power(day, second // HOUR_S)[0]
 
     @property
     def authenticated(self) -> bool:
-        """Whether the utility has proven its identity, and that is still valid."""
+        """Return whether the utility has proven its identity, and that is still valid."""
         return self.clock_t2000 <= self.authenticated_until_t2000
 
     def set_clock(self, clock_t2000: int) -> None:
@@ -216,7 +216,7 @@ class Meter:
 
     @property
     def status_3(self) -> int:
-        """Status word 3, 04000503."""
+        """Return status word 3, 04000503."""
         relay = self.relay
         word = relay.open << 4 | relay.commanded_open << 6 | relay.alarm << 7 | relay.guard << 12
         word |= self.profile.prepay << 8 | self.authenticated << 13
@@ -226,7 +226,7 @@ class Meter:
 
     @property
     def balance_fen(self) -> int:
-        """The money in the meter, below 0: overdraft."""
+        """Return the money in the meter, below 0: overdraft."""
         return self.wallet.balance_fen(self.total_wh)
 
     # --- what is kept, and the speed ------------------------------------------------------------
@@ -236,6 +236,6 @@ class Meter:
         self.events[group] = [record, *self.events.get(group, [])][:EVENTS_LIMIT]
 
     def unheard(self, duration_us: int) -> None:
-        """Nothing at the meter's speed was heard for so long: it goes back to its first one."""
+        """Go back to the first speed, as nothing was heard at this one for so long."""
         if duration_us >= FALL_BACK_US:
             self.baud = self._first_baud

@@ -139,7 +139,7 @@ def load_plan(path: Path) -> Plan:
 
 
 def plan_of(count: int, first_address: str, baud: int, profile: str) -> Plan:
-    """`count` meters of one profile with addresses from `first_address` on."""
+    """Return `count` meters of one profile with addresses from `first_address` on."""
     try:
         meters = MeterPlan(address=first_address, count=count, profile=profile)
         return Plan(baud=baud, meters=[meters])
@@ -148,7 +148,7 @@ def plan_of(count: int, first_address: str, baud: int, profile: str) -> Plan:
 
 
 def build_meters(plan: Plan, start_t2000: int) -> list[Meter]:
-    """The meters of a plan, standing at `start_t2000`."""
+    """Return the meters of a plan, standing at `start_t2000`."""
     meters: list[Meter] = []
     for one in plan.meters:
         if int(one.address) + one.count > 10**12:
@@ -186,14 +186,14 @@ def _load_of(plan: LoadPlan, place: int) -> Load:
 
 
 def build_line(plan: Plan, meters: list[Meter], clock: Clock, seed: int, *, paced: bool) -> Line:
-    """The line of a plan; `paced`: the port already gives the bytes their time."""
+    """Return the line of a plan; it is `paced` where the port already gives bytes their time."""
     faults = faults_of({"jitter_ms": JITTER_MS, **plan.faults})
     baud = 0 if paced else plan.baud
     return Line(clock, meters, faults, Random(seed), baud, plan.echo)
 
 
 def faults_of(values: dict[str, float]) -> LineFaults:
-    """The faults of a plan: chances are 0 to 1, times whole; PlanError names what is not."""
+    """Return the faults of a plan; PlanError names a chance or time that cannot be."""
     checked: dict[str, Any] = {}
     for name, value in values.items():
         if name not in FAULT_NAMES:

@@ -55,7 +55,7 @@ class Security:
         return data[:4] + self._actions[action](data[8:])
 
     def opened(self, body: bytes, *, ciphered: bool) -> bytes | None:
-        """`body` of a sealed command without its seal; None where that is wrong."""
+        """Return `body` of a sealed command without its seal; None where that is wrong."""
         if not self._meter.authenticated:
             return None
         if not ciphered:
@@ -132,7 +132,7 @@ class Security:
         return b""
 
     def _purse(self, blocks: bytes) -> tuple[int, int, str]:
-        """Amount, count and customer of a checked command."""
+        """Return the amount, the count and the customer of a checked command."""
         amount, count, mac1, customer, mac2 = _cut(blocks, 4, 4, ESAM_MAC_SIZE, 6, ESAM_MAC_SIZE)
         self._check(amount + count, mac1)
         self._check(customer, mac2)
@@ -173,7 +173,7 @@ class Security:
         return b""
 
     def _read_back(self, blocks: bytes) -> bytes:
-        """A part of a file of the module: DF, file, offset and size, 2 bytes each."""
+        """Return a part of a file of the module: DF, file, offset and size, 2 bytes each."""
         (selector,) = _cut(blocks, 8)
         folder, _, offset, size = (selector[at : at + 2] for at in range(0, 8, 2))
         content = self._purse_file()
@@ -183,7 +183,7 @@ class Security:
         return blocks + part[::-1] + self._esam.mac(self._random2, part)[::-1]
 
     def _query_status(self, blocks: bytes) -> bytes:
-        """money 4 | MAC 4 | count 4 | MAC 4 | customer 6 | key information 4."""
+        """Return money 4 | MAC 4 | count 4 | MAC 4 | customer 6 | key information 4."""
         _cut(blocks)
         money, count = self._money(), self._meter.wallet.count.to_bytes(4, "little")
         macs = [self._esam.mac(self._random2, block[::-1])[::-1] for block in (money, count)]
@@ -205,7 +205,7 @@ def _refused(serr: int) -> Refusal:
 
 
 def _cut(data: bytes, *sizes: int) -> list[bytes]:
-    """The blocks of `data` in reading order; refused where the sizes do not add up."""
+    """Return the blocks of `data` in reading order; refused where the sizes do not add up."""
     if len(data) != sum(sizes):
         raise _refused(SERR_OTHER)
     blocks = []

@@ -45,20 +45,20 @@ class ServeError(Exception):
 
 
 class Port(Protocol):
-    """Bytes to and from whoever plays the master."""
+    """Bytes to and from the master of the line."""
 
     name: str
     paced: bool  # the port gives the bytes their time on the wire
 
     @property
     def baud(self) -> int:
-        """The speed that the master's side has set, 0 where there is no such thing."""
+        """Return the speed that the master's side has set, 0 where there is no such thing."""
 
     def set_baud(self, baud: int) -> None:
         """Speak at another speed from now on, where the port has one."""
 
     def read(self, wait_s: float) -> bytes:
-        """What has come, after `wait_s` at the latest."""
+        """Return what has come, after `wait_s` at the latest."""
 
     def write(self, data: bytes) -> None:
         """Send all of it; without anybody there it is lost, as on a line."""
@@ -74,7 +74,7 @@ class PtyPort:
 
     def __init__(self, link: Path | None = None) -> None:
         self._master, self._slave = os.openpty()
-        # Held open, or a reader that goes would end the line for the next one.
+        # It is held open, or a reader that goes would end the line for the next one.
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.name = os.ttyname(self._slave)
@@ -102,13 +102,13 @@ class PtyPort:
         return _SPEEDS.get(termios.tcgetattr(self._slave)[5], 0)
 
     def set_baud(self, baud: int) -> None:
-        """The line itself keeps the time."""
+        """Do nothing: the line itself keeps the time."""
 
     def read(self, wait_s: float) -> bytes:
         return os.read(self._master, READ_SIZE) if _readable(self._master, wait_s) else b""
 
     def write(self, data: bytes) -> None:
-        # A full buffer means that nobody reads: the bytes are gone, as on a line.
+        # A full buffer means that no one reads: the bytes are lost, as on a line.
         with contextlib.suppress(BlockingIOError):
             os.write(self._master, data)
 
@@ -180,7 +180,7 @@ class TcpPort:
         return 0
 
     def set_baud(self, baud: int) -> None:
-        """The line itself keeps the time."""
+        """Do nothing: the line itself keeps the time."""
 
     def read(self, wait_s: float) -> bytes:
         if not _readable(self._server.fileno() if self._peer is None else self._peer, wait_s):
@@ -228,11 +228,11 @@ class Trace:
         self._known = [_visible(meter) for meter in meters]
 
     def start(self) -> None:
-        """Tell the state of all meters before anybody asks them."""
+        """Write the state of all meters before they are asked."""
         self._tell_all("start")
 
     def look(self) -> None:
-        """Tell what has changed since the last look."""
+        """Write what has changed since the last look."""
         for index, meter in enumerate(self._meters):
             now, before = _visible(meter), self._known[index]
             if now != before:
@@ -242,7 +242,7 @@ class Trace:
                         self._write(str(before["address"]), event, {name: now[name]})
 
     def end(self) -> None:
-        """Tell the state of all meters at the end."""
+        """Write the state of all meters at the end."""
         for meter in self._meters:
             meter.advance(self._clock.now_t2000())
         self._tell_all("end")

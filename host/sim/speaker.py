@@ -1,4 +1,4 @@
-"""What the two standards share: whom a request is meant for, refusals, and the frame around it."""
+"""What the two standards share: for which meter a request is, refusals, and the reply's frame."""
 
 from host.frames import dlt645
 from host.frames.dlt645 import ABNORMAL, BROADCAST, FROM_METER, MORE, Frame
@@ -14,7 +14,7 @@ BAUD_CODES = {0x02: 600, 0x04: 1200, 0x08: 2400, 0x10: 4800, 0x20: 9600, 0x40: 1
 
 
 class Refusal(Exception):
-    """The meter says no; `word` is its error word, `size` how many bytes of it are sent."""
+    """The meter refuses; `word` is its error word, `size` how many bytes of it are sent."""
 
     def __init__(self, word: int, size: int = 1) -> None:
         super().__init__(f"refused with {word:02X}")
@@ -34,7 +34,7 @@ class Speaker:
         self.more = False
 
     def answer(self, frame: Frame) -> bytes | None:
-        """The bytes of the reply to `frame`, None where the meter stays silent."""
+        """Return the bytes of the reply to `frame`, None where the meter stays silent."""
         self.more = False
         heard_by_all = frame.address == BROADCAST and not self.answers_broadcast(frame.control)
         try:
@@ -52,7 +52,7 @@ class Speaker:
         return dlt645.build(meter.address, control | FROM_METER, data, meter.preamble)
 
     def answers_broadcast(self, control: int) -> bool:
-        """Whether the function is answered although all meters are asked."""
+        """Return whether the function is answered although all meters are asked."""
         return False
 
     def perform(self, frame: Frame) -> bytes:
@@ -60,16 +60,16 @@ class Speaker:
         raise NotImplementedError
 
     def value_of(self, di: int) -> bytes | None:
-        """The data bytes of an identifier, None where this meter has none."""
+        """Return the data bytes of an identifier, None where this meter has none."""
         raise NotImplementedError
 
     def note_clock(self, operator: bytes, t2000: int) -> None:
-        """The clock is about to be set to `t2000`: keep an event where the standard has one."""
+        """Keep an event, where the standard has one, of a clock about to be set to `t2000`."""
 
     # --- what both standards do alike ----------------------------------------------------------
 
     def set_time_by_broadcast(self, frame: Frame) -> bytes:
-        """Taken once a day, when it differs little, and not near midnight; never answered."""
+        """Take the time once a day, when it differs little, and not near midnight."""
         meter = self.meter
         t2000 = read_moment(frame.data) if len(frame.data) == 6 else None
         day, second = divmod(meter.clock_t2000, DAY_S)

@@ -47,7 +47,7 @@ class Speaker1997(Speaker):
         }
 
     def answers_broadcast(self, control: int) -> bool:
-        """Meters that are alone on their line answer to 99..99 as to AA..AA."""
+        """Return whether the meter answers 99..99 as AA..AA, as those alone on a line may do."""
         return self.meter.profile.answers_99 and control in _ANSWERED_BY_ALL
 
     def perform(self, frame: Frame) -> bytes:
@@ -91,7 +91,7 @@ class Speaker1997(Speaker):
         return self._last
 
     def value_of(self, di: int) -> bytes | None:
-        """The data bytes of an identifier, None where this meter has none."""
+        """Return the data bytes of an identifier, None where this meter has none."""
         meter = self.meter
         for table in (meter.parameters, meter.records):
             if di in table:
@@ -104,7 +104,7 @@ class Speaker1997(Speaker):
         return self._single(di)
 
     def _energy(self, di: int) -> bytes | None:
-        """9kdr: month and kind k, direction d, rate r (F all)."""
+        """Return 9kdr: month and kind k, direction d, rate r (F: all)."""
         kind, direction, rate = di >> 8 & 0xF, di >> 4 & 0xF, di & 0xF
         month, reactive = kind >> 2, kind & 3
         settlements = self.meter.history.settlements
@@ -126,7 +126,7 @@ class Speaker1997(Speaker):
         return values[rate] if rate < len(values) else None
 
     def _demand(self, di: int) -> bytes | None:
-        """A0d0 the highest demand, B0d0 when it was; F all rates."""
+        """Return A0d0, the highest demand, or B0d0, when it was; F stands for all rates."""
         is_time = di >> 12 == 0xB
         direction, rate = di >> 4 & 0xF, di & 0xF
         kept = self.meter.demand

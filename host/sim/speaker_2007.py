@@ -70,7 +70,7 @@ class Speaker2007(Speaker):
         }
 
     def value_of(self, di: int) -> bytes | None:
-        """The data bytes of an identifier, None where this meter has none."""
+        """Return the data bytes of an identifier, None where this meter has none."""
         return self.items.value_of(di)
 
     def perform(self, frame: Frame) -> bytes:
@@ -103,7 +103,7 @@ class Speaker2007(Speaker):
         return data[:4] + value[:first_size]
 
     def _read_follow_up(self, frame: Frame) -> bytes:
-        """SEQ counts from 1; the same one again gives the same part again."""
+        """Return the part of number SEQ, from 1; the same number gives the same part again."""
         if len(frame.data) != 5:
             raise Refusal(ERR_OTHER)
         di, parts = self._follow_up
@@ -119,13 +119,13 @@ class Speaker2007(Speaker):
     # --- authority -----------------------------------------------------------------------------
 
     def _check_password(self, data: bytes, level_limit: int = 9) -> None:
-        """PA P0 P1 P2: a level as high as need be (0 is the highest), with its password."""
+        """Check PA P0 P1 P2: a level as high as need be (0 is the highest), its password."""
         level = data[0]
         if level > level_limit or self.meter.passwords.get(level) != data[1:4]:
             raise Refusal(ERR_PASSWORD)
 
     def _authorised(self, authority: bytes, body: bytes) -> bytes:
-        """`body` in plain, when `authority` (PA P0 P1 P2) allows it."""
+        """Return `body` in plain, when `authority` (PA P0 P1 P2) allows it."""
         signed = authority[0] == self.meter.profile.mac_level
         ciphered = self._is_sealed(authority[0])
         if not self.meter.profile.security_actions or not (signed or ciphered):
@@ -174,7 +174,7 @@ class Speaker2007(Speaker):
         return b""
 
     def _unfilled(self, di: int, value: bytes) -> bytes:
-        """A sealed value, in reading order and filled up with zeros, as on the wire."""
+        """Return a sealed value, in reading order and filled up with zeros, as on the wire."""
         size = _FIXED_SIZES.get(di, len(self.meter.parameters.get(di, b"")))
         if any(value[size:]):
             raise Refusal(ERR_OTHER)
@@ -199,7 +199,7 @@ class Speaker2007(Speaker):
         return b""
 
     def _freeze(self, frame: Frame) -> bytes:
-        """mm hh DD MM: 99 is any; the month must be any, and all four mean now."""
+        """Freeze as mm hh DD MM says: 99 is any; the month must be any, and all four mean now."""
         if len(frame.data) != 4:
             raise Refusal(ERR_OTHER)
         if frame.data == bytes((_ANY,)) * 4:
@@ -215,7 +215,7 @@ class Speaker2007(Speaker):
         return b""
 
     def _change_password(self, frame: Frame) -> bytes:
-        """04000C0x: the password of level x - 1, by that level or a higher one."""
+        """Change 04000C0x, the password of level x - 1, by that level or a higher one."""
         data = frame.data
         if len(data) != 12 or data[1:4] != b"\x0c\x00\x04" or not 1 <= data[0] <= 10:
             raise Refusal(ERR_OTHER)
@@ -265,7 +265,7 @@ class Speaker2007(Speaker):
         return b""
 
     def _clear_events(self, frame: Frame) -> bytes:
-        """FFFFFFFF clears all events but clearings themselves, DI3 DI2 DI1 FF one kind."""
+        """Clear all events but clearings (FFFFFFFF), or one kind (DI3 DI2 DI1 FF)."""
         data = frame.data
         if len(data) != 12:
             raise Refusal(ERR_OTHER)
@@ -359,7 +359,7 @@ def _di_of(data: bytes) -> int:
 
 
 def _read_or_any(octet: bytes) -> int | None:
-    """A BCD number, None for 99; what is no number is refused."""
+    """Return a BCD number, None for 99; what is no number is refused."""
     if octet[0] == _ANY:
         return None
     number = unbcd(octet)

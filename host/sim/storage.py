@@ -97,12 +97,12 @@ class Storage:
 
     @property
     def fails_for_ever(self) -> bool:
-        """Whether a planned failure has begun that lasts until the flash is opened again."""
+        """Return whether a planned failure has begun; it lasts until the flash is reopened."""
         looks = self._looks_fail_on and self.looks > self._look_fails_at
         return looks or (self._changes_fail_on and self.changes > self._change_fails_at)
 
     def calm(self) -> None:
-        """From now on nothing fails that was planned, named or drawn."""
+        """Let nothing fail any more that was planned, named or drawn."""
         self.faults = StorageFaults()
         self.failing.clear()
         self._cut_at = self._look_fails_at = self._change_fails_at = -1
@@ -115,14 +115,14 @@ class Storage:
         self.content[name] = bytes(data)
 
     def reopened(self) -> "Storage":
-        """The same flash after a restart, without a cut planned; counters go on."""
+        """Return the same flash after a restart, without a cut planned; counters go on."""
         storage = Storage(dict(self.content), self.limit_blocks, self.faults, self.random)
         storage.counters = self.counters
         return storage
 
     @property
     def used_blocks(self) -> int:
-        """Blocks taken by all files."""
+        """Return how many blocks all files take."""
         used = sum(_blocks(len(data)) for data in self.content.values())
         # An empty file has a block already, as one that was begun has.
         return used + _blocks(len(self._open)) - 1 if self._open_name else used
@@ -172,19 +172,19 @@ class Storage:
         return self._ends("remove", name, None)
 
     def names(self, prefix: str) -> list[str] | None:
-        """Names that begin with `prefix`, in order; None: the flash did not tell."""
+        """Return names that begin with `prefix`, in order; None: the flash did not tell."""
         if self._look_fails("names"):
             return None
         return sorted(name for name in self.content if name.startswith(prefix))
 
     def size(self, name: str) -> int:
-        """Bytes in the file, NOT_THERE or UNREADABLE."""
+        """Return bytes in the file, NOT_THERE or UNREADABLE."""
         if self._look_fails("size"):
             return UNREADABLE
         return len(self.content[name]) if name in self.content else NOT_THERE
 
     def blocks(self) -> tuple[int, int]:
-        """Blocks there are, and those that are free."""
+        """Return how many blocks there are, and how many are free."""
         total = self.limit_blocks or UNLIMITED_BLOCKS
         return total, max(0, total - self.used_blocks)
 

@@ -51,7 +51,7 @@ class Wallet:
     purchases: list[Purchase] = field(default_factory=list)
 
     def balance_fen(self, used_wh: int) -> int:
-        """What is left when the meter's total is `used_wh`; below 0: overdraft."""
+        """Return what is left when the meter's total is `used_wh`; below 0: overdraft."""
         return self.credit_fen - (used_wh - self.base_wh) * self.price_e4 // 100_000
 
     def init(self, amount_fen: int, used_wh: int) -> None:
