@@ -15,7 +15,7 @@ class Agenda:
         self._count = 0
 
     def now_us(self) -> int:
-        """Microseconds since the start."""
+        """Return microseconds since the start."""
         return self.clock.now_us()
 
     def at(self, at_us: int, do: Callable[[], None]) -> None:
@@ -28,7 +28,7 @@ class Agenda:
         self.at(self.now_us() + wait_us, do)
 
     def next_us(self) -> int | None:
-        """When the next thing is to be done."""
+        """Return when the next thing is to be done."""
         return self._events[0][0] if self._events else None
 
     def run_due(self) -> None:

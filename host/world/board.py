@@ -25,10 +25,10 @@ class Stream(Protocol):
         """Send; return how many bytes were taken."""
 
     def read(self) -> bytes:
-        """What has arrived by now."""
+        """Return what has arrived by now."""
 
     def next_us(self) -> int | None:
-        """When more arrives, as far as it is known."""
+        """Return when more arrives, as far as it is known."""
 
 
 class StreamChannel:
@@ -149,15 +149,15 @@ class SimulatedBoard:
         return channel
 
     def now_ticks(self) -> int:
-        """Milliseconds, modulo 2**29."""
+        """Return milliseconds, modulo 2**29."""
         return self._start_ticks + self._clock.now_us() // 1000 & TICKS_MASK
 
     def now_t2000(self) -> int:
-        """Seconds since 2000 by the board's own clock, -1 when it is not set."""
+        """Return seconds since 2000 by the board's own clock, -1 when it is not set."""
         return -1 if self.moved_s is None else self._clock.now_t2000() + self.moved_s
 
     def ask_t2000(self, source: int) -> int:
-        """There is no RTC chip and no server of time."""
+        """Return -1: there is no RTC chip and no server of time."""
         return -1
 
     def set_t2000(self, t2000: int) -> None:
@@ -165,14 +165,14 @@ class SimulatedBoard:
         self.moved_s = t2000 - self._clock.now_t2000()
 
     def random(self) -> int:
-        """A number below 2**29."""
+        """Return a number below 2**29."""
         return self._random.randrange(1 << 29)
 
     def feed(self) -> None:
-        """Virtual time has no watchdog."""
+        """Do nothing: virtual time has no watchdog."""
 
     def show_card(self, code: int, credited: bool, index: int) -> None:
-        """Nobody listens."""
+        """Do nothing: a world has no buzzer."""
 
     def look(self) -> None:
         """Do what a real board does between two steps."""

@@ -34,13 +34,13 @@ class _Errand(Protocol):
     def done(self) -> bool: ...
 
     def start(self) -> bytes:
-        """The first bytes, sent again while nothing comes of them."""
+        """Return the first bytes that are under way, sent again while nothing comes of them."""
 
     def feed(self, data: bytes) -> bytes:
         """Take what the device sent; return the answer."""
 
     def end(self) -> bytes:
-        """Give up, or be content; return the last bytes."""
+        """Give up, or be done; return the last bytes."""
 
 
 class _Command:
@@ -117,7 +117,7 @@ class ConsoleSide:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way or waits."""
+        """Return whether nothing is under way or waits."""
         return self._errand is None and not self._waiting
 
     def command(self, text: str, then: CommandDone) -> None:
@@ -146,7 +146,7 @@ class ConsoleSide:
             self._agenda.after(REPEAT_US, lambda: self._say_again(errand))
 
     def _finish(self, errand: _Errand) -> None:
-        """The errand is over, or is given up."""
+        """End the errand, done or given up."""
         if self._errand is errand:
             self._errand = None
             self._send(errand.end())
@@ -155,7 +155,7 @@ class ConsoleSide:
     # --- the stream ----------------------------------------------------------------------------
 
     def write(self, data: bytes) -> int:
-        """The device sends."""
+        """Take what the device sends; return how many bytes that was."""
         errand = self._errand
         if errand is not None:
             self._send(errand.feed(self._on_the_way(data)))
@@ -164,7 +164,7 @@ class ConsoleSide:
         return len(data)
 
     def read(self) -> bytes:
-        """What has arrived at the device by now."""
+        """Return what has arrived at the device by now."""
         now_us = self._agenda.now_us()
         arrived = b""
         while self._arriving and self._arriving[0][0] <= now_us:
@@ -172,7 +172,7 @@ class ConsoleSide:
         return arrived
 
     def next_us(self) -> int | None:
-        """When more arrives."""
+        """Return when more arrives."""
         return self._arriving[0][0] if self._arriving else None
 
     def _send(self, data: bytes) -> None:

@@ -76,14 +76,14 @@ class Faults:
     nth_failures_a_day  one operation of the flash fails, or all from it on until a restart
     start_failures      of each restart: something cannot be read, once or for ever
     clock_loss          of each restart: the clock is not set afterwards
-    clock_steps_a_day   somebody sets the clock wrong
+    clock_steps_a_day   the technician sets the clock wrong
     bad_cards_a_day     replayed, copied, forged
     pulled_card         of each insertion: pulled too early, or torn at some byte
     lost_card           of each sale: the card is replaced before it is inserted
     exchanges_a_day     a meter breaks and is exchanged
     jumps_a_day         a register leaps ahead, or back
     blanks_a_day        a meter sends FF for its energy, for hours
-    guards_a_day        an account is put under guard, or out of it
+    guards_a_day        an account's supply is protected, or no longer
     dark_midnight       of each midnight: the power is off over it
     lies_a_day          a meter's answers are wrong for a while, and `invents` says how
     """
@@ -115,7 +115,7 @@ NO_FAULTS = Faults()
 
 
 def draw(random: Random) -> Faults:
-    """The troubles of one world."""
+    """Return the troubles of one world."""
     jitter_ms = random.randrange(_JITTER_LIMIT_MS)
     line = LineFaults(**_draw(random, _LINE), jitter_ms=jitter_ms)
     headend = HeadEndFaults(**_draw(random, _HEADEND))
@@ -131,7 +131,7 @@ def _draw(random: Random, worst: dict[str, float]) -> dict[str, Any]:
 
 
 def named(faults: Faults) -> dict[str, float]:
-    """All chances above 0, by name."""
+    """Return all chances above 0, by name."""
     found: dict[str, float] = {}
     for one in fields(faults):
         value = getattr(faults, one.name)

@@ -67,7 +67,7 @@ class FlashFaults:
         return name in self._spoilt and self._storage().content.get(name) == self._spoilt[name]
 
     def _is_first(self, name: str, *_: object) -> bool:
-        """Whether no other file of the kind is spoilt."""
+        """Return whether no other file of the kind is spoilt."""
         return not any(self._is_spoilt(other) for other in self._spoilt if other[0] == name[0])
 
     def _may_lose_checkpoint(self, name: str, _: Storage, app: "App", __: int) -> bool:
@@ -76,7 +76,7 @@ class FlashFaults:
         return older_seq > 0 and not newer_is_rotten and self._is_first(name)
 
     def _may_lose(self, name: str, spoilt: Storage, app: "App", acked_seq: int) -> bool:
-        """Whether something else holds what the records that this bit takes away did."""
+        """Return whether something else holds what the records that this bit takes away did."""
         kept = records_of(spoilt.content)
         lost = {seq for seq in records_of(self._storage().content) if seq not in kept}
         one_is_rotten = any(self._is_spoilt(other) for other in self._spoilt if other[0] == "k")

@@ -1,4 +1,4 @@
-"""The people of a simulated world: households that run down and buy, a counter, and thieves."""
+"""Households of a simulated world that use up credit and buy, their counter, and thieves."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ class Households:
         ]
 
     def begin(self, checkers: Checkers) -> None:
-        """Everybody opens an account within some hours, and looks after it from then on."""
+        """Have each household open an account within some hours and look after it from then on."""
         self._checkers = checkers
         for one in self.households:
             self._agenda.after(self._random.randrange(4 * HOUR_US), self._visitor(one))
@@ -83,7 +83,7 @@ class Households:
 
     @property
     def owed(self) -> bool:
-        """Whether a card was sold and has not been taken yet."""
+        """Return whether a card was sold and has not been taken yet."""
         return any(self._order_of(one) < one.number or one.inserting for one in self.households)
 
     # --- households ----------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class Households:
         return _Visit(self, one)
 
     def visit(self, one: Household) -> None:
-        """The household looks at its balance, buys or not, and comes back in some hours."""
+        """Have the household look at its balance, buy or not, and come back in some hours."""
         account = self._checkers.accounts.get(one.index)
         buys = account is None or account.order == 0
         if account is not None and not buys:
@@ -105,7 +105,7 @@ class Households:
                 self._sell(one)
             self._agenda.after(self._random.randrange(2 * HOUR_US), lambda: self._insert(one))
         elif account is not None and account.desired == OPEN:
-            # Whoever is cut and does not pay asks for what he may have without.
+            # A household that is cut and does not pay asks for its emergency credit.
             self._insert(one)
         self._agenda.after(self._random.randrange(HOUR_US, 8 * HOUR_US), self._visitor(one))
 
@@ -117,7 +117,7 @@ class Households:
         return VirtualCard(self._random.randbytes(8).hex().upper())
 
     def _sell(self, one: Household) -> None:
-        """The counter writes the next order on the household's card."""
+        """Have the counter write the next order on the household's card."""
         number = one.number + 1
         amount_fen = self._random.randrange(*_AMOUNTS_FEN)
         kind = CardKind.OPEN if number == 1 else CardKind.PURCHASE
@@ -139,7 +139,7 @@ class Households:
             self.results["replaced"] += 1
 
     def _write_again(self, one: Household) -> None:
-        """The meter was exchanged since the card was sold: the counter gives another."""
+        """Have the counter write another card, as the meter was exchanged since it was sold."""
         sold = self._sold[(one.index, one.number)]
         one.card = self._new_card()
         kind = CardKind.OPEN if one.number == 1 else CardKind.REPLACEMENT
@@ -148,7 +148,7 @@ class Households:
         sold.uids.add(one.card.uid)
 
     def _refund(self, one: Household, balance_fen: int) -> None:
-        """The counter takes money back, by an order below zero; seldom more than there is."""
+        """Have the counter take money back by an order below zero, seldom more than there is."""
         if one.inserting or self._order_of(one) != one.number or balance_fen < 100:
             return
         amount_fen = self._random.randrange(1, balance_fen * 5 // 4)
@@ -194,7 +194,7 @@ class Households:
         self._console.insert(card, lambda result: self._taken(one, number, result), give_up_us)
 
     def _taken(self, one: Household, number: int, result: Redeemed | None) -> None:
-        """The card is out again; without the right result the household comes back."""
+        """Take the card out again; without the right result the household comes back."""
         one.inserting = False
         name = "no result"
         if result is not None:
@@ -216,7 +216,7 @@ class Households:
     # --- thieves -------------------------------------------------------------------------------
 
     def attack(self) -> None:
-        """Somebody inserts a card that is not good, or no longer."""
+        """Insert a card that is not good, or no longer."""
         one = self._random.choice(self.households)
         images = one.images
         if not images:
@@ -252,7 +252,7 @@ class Households:
 
     @staticmethod
     def _move(card: VirtualCard, uid: str) -> None:
-        """The same content, on a chip with another serial number."""
+        """Return the same content on a chip with another serial number."""
         at = frames.SERIAL_OFFSET
         card.uid = uid
         card.memory[at : at + frames.UID_SIZE] = bytes.fromhex(uid)

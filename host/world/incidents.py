@@ -5,7 +5,7 @@ exchange    a meter is broken, says nothing for a while, and is exchanged: its l
 jump        what a register shows leaps ahead, or back
 blank       a meter knows no energy for a while and sends FF
 lie         its valid answers are wrong for a moment, or for up to two rounds
-guard       the station puts an account under guard, or takes the guard away
+guard       the station protects an account's supply, or no longer
 """
 
 from collections.abc import Callable
@@ -49,23 +49,23 @@ class Incidents:
         self._lies: dict[int, Callable[[], None]] = {}  # by meter, what ends each
 
     def begin(self, checkers: Checkers) -> None:
-        """From now on they may be called."""
+        """Let incidents happen from now on."""
         self._checkers = checkers
 
     @property
     def pending(self) -> bool:
-        """Whether an exchange has begun that the concentrator does not know yet."""
+        """Return whether an exchange has begun that the concentrator does not know yet."""
         return bool(self._under_way)
 
     def calm(self) -> None:
-        """Nothing new happens; what has begun is brought to its end."""
+        """Let nothing new happen; what has begun is brought to its end."""
         for meter in self._meters:
             meter.blank = False
         for over in list(self._lies.values()):
             over()
 
     def exchange(self) -> None:
-        """A meter breaks, and is exchanged some hours later."""
+        """Have a meter break, and be exchanged some hours later."""
         index = self._random.randrange(len(self._meters))
         if index in self._under_way or index in self._lies:
             return
@@ -88,7 +88,7 @@ class Incidents:
         self._tell(index, f"meter exchange {household.account} {new.address} {shown}")
 
     def _tell(self, index: int, text: str) -> None:
-        """Type it until the concentrator has taken it."""
+        """Type a command until the concentrator has taken it."""
 
         def answered(lines: list[str] | None) -> None:
             account = self._checkers.accounts.get(index)
@@ -105,7 +105,7 @@ class Incidents:
         self._console.command(text, answered)
 
     def jump(self) -> None:
-        """What a register shows is suddenly another."""
+        """Change what a register shows at once to another value."""
         index = self._random.randrange(len(self._meters))
         if index in self._under_way or index in self._lies:
             return
@@ -124,7 +124,7 @@ class Incidents:
         self._console.command(text, lambda _: None)
 
     def lie(self, invents: bool) -> None:
-        """A meter's answers are wrong, and then right again: no register has really changed."""
+        """Have a meter's answers be wrong for a while; no register really changes."""
         random = self._random
         index = random.randrange(len(self._meters))
         if index in self._under_way or index in self._lies:
@@ -147,7 +147,7 @@ class Incidents:
         self._agenda.after(1 + random.randrange(longest_us), over)
 
     def blank(self) -> None:
-        """A meter knows nothing for a while."""
+        """Have a meter know nothing for a while."""
         meter = self._random.choice(self._meters)
         meter.blank = True
         self._checkers.counters["meters without energy"] += 1
@@ -158,7 +158,7 @@ class Incidents:
         self._agenda.after(self._random.randrange(_BLANK_US), over)
 
     def guard(self) -> None:
-        """The station guards an account, or no longer does."""
+        """Have the station protect an account's supply, or no longer."""
         household = self._random.choice(self._households.households)
         account = self._checkers.accounts.get(household.index)
         value = 0 if account and account.guard else 1
@@ -169,7 +169,7 @@ class Incidents:
 
 
 def draw_registers(random: Random) -> list[int]:
-    """What a meter shows when it begins: any energy, or nearly all that its digits can."""
+    """Return what a meter shows when it begins: any energy, or nearly all that its digits can."""
     start_wh = [random.randrange(10**6) * 10 for _ in range(RATES)]
     if random.random() < 0.25:
         start_wh = [10**9 - random.randrange(1, 1000) * 10, 0, 0, 0]
@@ -177,7 +177,7 @@ def draw_registers(random: Random) -> list[int]:
 
 
 def _display(meter: Meter) -> list[str]:
-    """What the meter shows of its total and its rates, as a technician types it."""
+    """Return what the meter shows of its total and its rates, as a technician types it."""
     return [_kwh(wh) for wh in (meter.total_wh, *meter.registers_wh)]
 
 

@@ -79,7 +79,7 @@ class MeterMaker:
         return meter
 
     def _delay(self) -> Callable[[Callable[[], None]], None] | None:
-        """How a relay takes its time: every second one acts at once."""
+        """Return how long a relay takes; every second one acts at once."""
         if self._random.random() < 0.5:
             return None
         lag_us = self._random.randrange(_RELAY_LAG_US)

@@ -59,11 +59,11 @@ class Replacing:
             self._copied = deepcopy(self._checkers.accounts)
 
     def forget_copy(self) -> None:
-        """A meter is exchanged: a copy that knows the old one is not used any more."""
+        """Drop the copy of the flash that knows a meter exchanged since."""
         self._copy = {}
 
     def may_be(self, app: "App | None") -> bool:
-        """Whether the flash may be lost now: nothing is on it alone."""
+        """Return whether the flash may be lost now: nothing is on it alone."""
         if app is None or self.pending or app.journal.count or self._station.wants:
             return False
         return self._station.acked_seq == app.journal.durable_seq

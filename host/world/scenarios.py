@@ -26,8 +26,8 @@ class Scenario:
     restored_a_day  the head-end's database is replaced by its last backup
     rot_a_day       a bit of a stored file turns
     lies_a_day      a meter's answers are wrong for a moment, or for up to two rounds
-    invents         these answers are somebody's, who replays and invents
-    battery         false: a board has forgotten the time whenever it starts, and nobody types it
+    invents         these answers are an attacker's, who replays and invents
+    battery         false: a board has forgotten the time whenever it starts, and it is not typed
     tariffs         of how many kinds accounts are, 0: of all there are
     """
 
@@ -76,9 +76,9 @@ SCENARIOS = {
 
 
 def adapted(faults: Faults, scenario: Scenario) -> Faults:
-    """The troubles of a world of this scenario."""
+    """Return the troubles of a world of this scenario."""
     if not scenario.battery:
-        # A clock that somebody sets wrong would be set right by him.
+        # A technician who sets a clock wrong would set it right as well.
         return replace(faults, clock_loss=1.0, clock_steps_a_day=0.0)
     return replace(faults, lies_a_day=scenario.lies_a_day, invents=scenario.invents)
 
@@ -96,7 +96,7 @@ class Limits:
 
 
 def draw_limits(random: Random, scenario: Scenario) -> Limits:
-    """The limits of one world."""
+    """Return the limits of one world."""
     least, most = scenario.blocks
     blocks = random.randint(least, most)
     return Limits(blocks, random.choice(_CHECKPOINT_RECORDS))

@@ -1,7 +1,7 @@
 """The real head-end in a world: its database and its server's code behind a simulated connection.
 
 What lies on the way is the stand-in's (host/sim/headend.py): messages and answers lost, late,
-doubled or broken. Who takes a message in and answers it is `host.headend`, on an SQLite file in
+doubled or broken. `host.headend` takes each message and answers it, on an SQLite file in
 memory. The database is copied now and then, and may be replaced by its last copy.
 """
 
@@ -84,7 +84,7 @@ class Station(HeadEnd):
         self._open()
 
     def move_back(self) -> None:
-        """The database is lost, and its last copy takes its place; connections break."""
+        """Lose the database, put its last copy in its place, and break connections."""
         self.close()
         self.store.close()
         for path in self._path.parent.glob("station.db*"):
@@ -104,7 +104,7 @@ class Station(HeadEnd):
         return found
 
     def books(self) -> dict[int, tuple[int, int]]:
-        """(credit in fen, debit in 1e-11 yuan) of each account, by its row."""
+        """Return (credit in fen, debit in 1e-11 yuan) of each account, by its row."""
         found = {}
         for row in self.store.rows(sa.select(schema.accounts)):
             debit_e11 = row["debit_fen"] * 10**9 + row["residue_e7"] * 10_000

@@ -1,6 +1,6 @@
 """The technician of a simulated world: what is typed until it is done, whatever comes between.
 
-A list of commands is typed one behind the other. A command that nobody answers is typed again
+A list of commands is typed one behind the other. A command without an answer is typed again
 later. One that is refused spoils the list, which begins anew: a restart in the middle of it loses
 what was begun. What a concentrator refuses because it has it already is done.
 """
@@ -20,7 +20,7 @@ _IMAGE_PART_SIZE = 64
 
 
 def tariff_commands(one: TariffFile, number: int) -> list[str]:
-    """What brings tariff `number` to a concentrator."""
+    """Return what brings tariff `number` to a concentrator."""
     image = tariff.build(one, number)
     parts = range(0, len(image), _IMAGE_PART_SIZE)
     return [
@@ -36,7 +36,10 @@ def installation(
     settings: Mapping[str, int],
     tariffs: Mapping[int, TariffFile],
 ) -> list[str]:
-    """What makes an empty board concentrator `number` without meters; a key b"": no head-end."""
+    """Return the commands that make an empty board concentrator `number`, without meters.
+
+    An empty key leaves it without a head-end.
+    """
     values: dict[str, object] = {"id": number}
     if uplink_key:
         values["uplink_key"] = uplink_key.hex()
@@ -53,7 +56,7 @@ def installation(
 
 
 class Technician:
-    """Types on `console`. `done` counts the commands that were."""
+    """Types on `console`; `done` counts the commands that were carried out."""
 
     def __init__(self, agenda: Agenda, console: ConsoleSide) -> None:
         self.done = 0

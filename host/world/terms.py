@@ -12,7 +12,7 @@ from host.frames.tariff import read
 from host.frames.tariff_terms import TariffFile
 from host.units import DAY_S, HOUR_S, to_datetime
 
-# Who steps the clock moves it by at most this much, either way.
+# A step of the clock moves it by at most this much, either way.
 CLOCK_STEP_S = 20_000
 
 TARIFFS = (
@@ -70,7 +70,7 @@ class Kind:
     debt_fen: int = 0
 
     def commands(self, account: str) -> list[str]:
-        """What to type for it."""
+        """Return what to type for it."""
         named = {name: getattr(self, name) for name in ("household", "grade", "multiplier")}
         named |= {"guard": self.guard, "debt_fen": self.debt_fen}
         usual = Kind(self.tariff)
@@ -85,7 +85,7 @@ class Kind:
 class Terms:
     """What decides about money and supply; `settings` has what differs from the defaults.
 
-    clock_steps     somebody may set the clock wrong, so that waiting takes longer
+    clock_steps     the clock may be set wrong, so that waiting takes longer
     """
 
     tariffs: Mapping[int, TariffFile]
@@ -96,20 +96,20 @@ class Terms:
         return self.settings.get(name, 0)
 
     def registers(self, number: int) -> int:
-        """How many registers of the meter a tariff reads."""
+        """Return how many registers of the meter a tariff reads."""
         tariff = self.tariffs[number]
         return 1 if tariff.clock_tells_rate else len(tariff.rates)
 
     def grace_fen(self, grade: int) -> int:
-        """How far below 0 an account may be, for its grade."""
+        """Return how far below 0 an account may be, for its grade."""
         return self["overdraft_fen"] + self[f"grace_{grade}_fen"]
 
     def wait_s(self, grade: int) -> int:
-        """How long after it was due a cut of credit used up may come at the earliest."""
+        """Return how long after it was due a cut of credit used up may come at the earliest."""
         return max(self["notice_minutes"] * 60, self[f"grace_{grade}_hours"] * HOUR_S)
 
     def may_cut_at(self, t2000: int) -> bool:
-        """Whether it is an hour and a day for cuts."""
+        """Return whether it is an hour and a day for cuts."""
         moment = to_datetime(t2000)
         if self["no_cut_weekdays"] >> moment.isoweekday() % 7 & 1:
             return False
@@ -118,7 +118,7 @@ class Terms:
         return first == end or not quiet
 
     def held_s(self, grade: int) -> int:
-        """How long a cut may be held back at most, 0: it is not."""
+        """Return how long a cut may be held back at most, 0: it is not."""
         hours = (self["no_cut_to_hour"] - self["no_cut_from_hour"]) % 24
         days = self["no_cut_weekdays"].bit_count()
         held_s = self.wait_s(grade) + 2 * hours * HOUR_S + days * DAY_S
@@ -126,12 +126,12 @@ class Terms:
 
     @property
     def slack_s(self) -> int:
-        """How much longer than by the true clock a wait may take."""
+        """Return how much longer than by the true clock a wait may take."""
         return CLOCK_STEP_S if self.clock_steps else 0
 
 
 def draw_settings(random: Random) -> dict[str, int]:
-    """What a technician sets, where it decides about supply."""
+    """Return what a technician sets, where it decides about supply."""
     settings = {
         "interval_s": random.choice((900, 900, 1800)),
         "overdraft_fen": random.choice((0, 0, 200)),
@@ -155,7 +155,7 @@ def draw_settings(random: Random) -> dict[str, int]:
 
 
 def draw_kinds(random: Random, count: int, tariffs: int) -> list[Kind]:
-    """What kind each account is: half of them ordinary, on every tariff in turn.
+    """Return what kind each account is: half of them ordinary, on every tariff in turn.
 
     With a number of `tariffs` all are ordinary, on these.
     """
@@ -181,5 +181,5 @@ def draw_kinds(random: Random, count: int, tariffs: int) -> list[Kind]:
 
 
 def read_tariffs() -> dict[int, TariffFile]:
-    """The tariffs by number."""
+    """Return the tariffs by number."""
     return {number: read(text) for number, text in enumerate(TARIFFS, 1)}

@@ -37,7 +37,7 @@ class Wire:
 
     @property
     def now_ticks(self) -> int:
-        """The board's clock."""
+        """Return the board's clock."""
         return (self._start_ticks + self._clock.now_us() // _MS_US) & ticks.TICKS_MASK
 
     def run(self, job: Job) -> int:
@@ -64,7 +64,7 @@ class Wire:
         return outcome
 
     def _wait(self) -> None:
-        """One step, or all of them while a request or a reply is on its way."""
+        """Wait one step, or all of them while a request or a reply is on its way."""
         step_us = self._step_us
         next_us = self.line.next_us()
         if next_us is not None:

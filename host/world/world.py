@@ -131,7 +131,7 @@ class World:
         self._replacing: Replacing | None = None
 
     def _branch(self) -> Random:
-        """Chances of its own for a part: what one part draws changes nothing for the others."""
+        """Return chances of its own for a part, so that no part changes those of another."""
         return Random(self._root.getrandbits(64))
 
     def _relay_moved(self, index: int, relay: Relay, is_open: bool) -> None:
@@ -141,7 +141,7 @@ class World:
     # --- the course of it ------------------------------------------------------------------------
 
     def run(self, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
-        """Live through it and return what happened; `progress` is told each day that is over."""
+        """Live through it; return what happened. `progress` is called with each day that is over."""
         try:
             self._boot()
             self._set_up()
@@ -188,7 +188,7 @@ class World:
     # --- power -----------------------------------------------------------------------------------
 
     def _power_off(self, why: str) -> None:
-        """What runs is gone; it starts again in a while."""
+        """Switch off what runs; it starts again in a while."""
         if self.app is None:
             return
         self.checkers.counters[why] += 1
@@ -201,7 +201,7 @@ class World:
         )
 
     def _boot(self) -> None:
-        """A new board on the old flash, as often as the power fails again while it recovers."""
+        """Start a new board on the old flash, as often as the power fails while it recovers."""
         self.console.read()
         while True:
             self.storage = self.storage.reopened()
@@ -247,7 +247,7 @@ class World:
         self.console.command(text, answered)
 
     def _set_up(self) -> None:
-        """What a technician types on a new concentrator."""
+        """Type what a technician types on a new concentrator."""
         commands = self._installation()
         for one, kind in zip(self.households.households, self.kinds, strict=True):
             commands.append(f"meter add {one.meter.address} {one.account} {kind.tariff}")
@@ -259,7 +259,7 @@ class World:
             self._live_until(self.clock.now_us() + 1_000_000)
 
     def _installation(self) -> list[str]:
-        """What makes an empty board a concentrator without meters."""
+        """Return what makes an empty board a concentrator without meters."""
         key = b"" if self.headend is None else UPLINK_KEY
         return installation(CONCENTRATOR, key, self.settings, self.terms.tariffs)
 
@@ -270,7 +270,7 @@ class World:
         self._type(f"time {moment:%Y-%m-%d %H:%M:%S}")
 
     def _set_clock_wrong(self) -> None:
-        """By some minutes, seldom by hours; it is noticed some hours later."""
+        """Set the clock wrong by some minutes, seldom by hours; it is noticed some hours later."""
         random = self._random
         step_s = random.randrange(-3000, 3000)
         if random.random() < 0.2:
@@ -280,7 +280,7 @@ class World:
         self.agenda.after(random.randrange(6 * HOUR_US), self._set_clock)
 
     def _visit(self) -> None:
-        """The technician looks for what needs him."""
+        """Have the technician look at what needs attention."""
         if self.app is not None and self.app.settings.health == LOST:
             self._power_off("restarts because the settings could not be read")
             return
@@ -296,7 +296,7 @@ class World:
     # --- troubles --------------------------------------------------------------------------------
 
     def _let_loose(self) -> None:
-        """From now on everything may go wrong."""
+        """Let everything go wrong from now on."""
         faults = self.faults
         self._calm = False
         self.line.faults = faults.line
@@ -348,7 +348,7 @@ class World:
             replacing.copy(self.app, self.storage)
 
     def _replace_board(self, replacing: Replacing) -> None:
-        """The board dies as soon as nothing is on it alone; another one takes its place."""
+        """Have the board die as soon as nothing is on it alone; another takes its place."""
         if self._calm:
             return
         if self.incidents.pending or not replacing.may_be(self.app):
@@ -362,7 +362,7 @@ class World:
         return None if self.app is None else (self.app, self.storage)
 
     def _exchange(self) -> None:
-        """A meter is exchanged, unless nobody knows the accounts at the moment."""
+        """Exchange a meter, unless no part of the station knows the accounts at the moment."""
         if self._replacing is not None:
             if self._replacing.pending:
                 return
@@ -385,7 +385,7 @@ class World:
         wait()
 
     def _before_midnight(self) -> None:
-        """Now and then the power is off over a midnight, when tier periods and seasons end."""
+        """Now and then switch off the power over a midnight, when periods and seasons end."""
         now_t2000 = self.clock.now_t2000()
         wait_s = DAY_S - now_t2000 % DAY_S - self._random.randrange(1, HOUR_S)
         wait_s += DAY_S if wait_s <= 0 else 0
@@ -409,7 +409,7 @@ class World:
         self.agenda.after(wait_us, lambda: storage.failing.discard(operation))
 
     def _fail_nth(self) -> None:
-        """One operation fails, or all of its kind until the technician has restarted the board."""
+        """Have one operation fail, or all of its kind until the technician restarts the board."""
         storage = self.storage
         self._flash.fail_nth()
 
@@ -443,7 +443,7 @@ class World:
     # --- the end ---------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Nothing fails any more: everything must come right within some rounds."""
+        """Let nothing fail any more, and wait some rounds for everything to come right."""
         self._calm = True
         self.faults, faults = NO_FAULTS, self.faults
         self.line.faults = LineFaults()
@@ -491,7 +491,7 @@ class World:
         )
 
     def report(self) -> dict[str, Any]:
-        """What happened, in numbers, and what identifies this course of the world."""
+        """Return what happened, in numbers, and what identifies this course of the world."""
         return _report(self)
 
 

@@ -14,7 +14,7 @@ CLOSED, OPEN = 0, 1
 NORMAL, ALARM_1, ALARM_2, ZERO, EMERGENCY, HELD, CUT, OVERLOAD, REMOTE = range(9)
 FEN_E11 = 1_000_000_000
 _YUAN_E11 = 100 * FEN_E11
-# So many readings a correction goes back over.
+# A correction goes back over this many readings.
 _READINGS_BACK = 5
 
 
@@ -29,7 +29,7 @@ class Violation(Exception):
 
 @dataclass(frozen=True)
 class Order:
-    """What a counter sold: the order `number` of an account, on the card `uids` of them."""
+    """What a counter sold: the order `number` of an account, on any of the cards `uids`."""
 
     number: int
     amount_fen: int
@@ -86,7 +86,7 @@ class Account:
     held_t2000: int = 0  # since when the cut is due and held back
     desired: int = CLOSED
     stage: int = 0
-    warned: bool = False  # cut as a warning, until somebody asks for supply
+    warned: bool = False  # cut as a warning, until the household asks for supply
     open_until_us: int = -1  # an open command may act until then
     cut_due_us: int = -1  # since when a cut is due
     close_due_us: int = -1
@@ -95,34 +95,34 @@ class Account:
 
     @property
     def debit_e11(self) -> int:
-        """Charged, and repaid of the debt, in 1e-11 yuan."""
+        """Return what was charged, and repaid of the debt, in 1e-11 yuan."""
         return self.charge_e11 + self.repaid_fen * FEN_E11
 
     @property
     def balance_fen(self) -> int:
-        """Paid in less whole fen debited."""
+        """Return what was paid in, less whole fen debited."""
         return self.credit_fen - self.debit_e11 // FEN_E11
 
     @property
     def used_wh(self) -> int:
-        """Energy in the tier period."""
+        """Return energy in the tier period."""
         return self.pricing.used_wh if self.pricing else 0
 
     @property
     def period_t2000(self) -> int:
-        """The tier period as records name it, 0 without one."""
+        """Return the tier period as records name it, 0 without one."""
         period = self.pricing.period if self.pricing else None
         return period.t2000 if period else 0
 
     @property
     def read_t2000(self) -> int:
-        """When the last reading was, 0: the next one begins anew."""
+        """Return when the last reading was, 0: the next one begins anew."""
         moment = self.pricing.moment if self.pricing else None
         return to_t2000(moment) if moment and not self.fresh else 0
 
     @property
     def registers_wh(self) -> list[int]:
-        """Of the last reading."""
+        """Return the registers of the last reading."""
         return self.pricing.registers_wh if self.pricing else []
 
     def read(self, tariff: TariffFile, one: Record, registers_wh: list[int]) -> None:
@@ -167,7 +167,7 @@ class Account:
             self.before = [*self.before[1 - _READINGS_BACK :], one]
 
     def _go_back(self, one: Record, registers_wh: list[int]) -> Pricing:
-        """Be what the account was before registers that were too high."""
+        """Return the account's prices and tiers as before registers that were too high."""
         fits = [one for one in self.before[:-1] if continues(registers_wh, one.registers_wh)]
         if not fits or self.correction is None:
             raise Violation("money", f"record {one.seq} corrects to before all that was charged")

@@ -2,8 +2,8 @@
 
     money       paid in less debited is the balance, to 1e-11 yuan, at every record (`money`)
     once        no order is credited twice or unsold; every card that was taken has its money
-    supply      nobody is cut who has money or is protected, or on doubtful data; who has none is
-                cut; who pays is switched on again (`supply`)
+supply      no supply is cut with money left, under protection or on doubtful data; one
+                without money is cut; one that is paid for is switched on again (`supply`)
     journal     a sequence number never stands for two records, nothing durable is lost
     head-end    it holds what the journal holds, without gap, and nothing is deleted before
     restore     a board that was replaced has each account as it was, to the last digit
@@ -92,7 +92,9 @@ class Checkers:
     # --- what the world tells --------------------------------------------------------------------
 
     def look(self, app: "App", content: Mapping[str, bytes], now_us: int, healthy: bool) -> None:
-        """After a step: take what became durable, and compare. Unhealthy: it cannot do its duty.
+        """Take what became durable in a step, and compare it.
+
+        A concentrator that is not healthy cannot do its duty, which is no fault then.
 
         `content` is the flash.
         """
@@ -110,7 +112,7 @@ class Checkers:
             self._touched.clear()
 
     def restarted(self, app: "App", content: Mapping[str, bytes], now_us: int) -> None:
-        """After a recovery: nothing durable is lost, and the tables are what the records say."""
+        """Check a recovery: nothing durable is lost, and the tables are what the records say."""
         if self._is_away:
             return
         self._now_us = self._healthy_since_us = now_us
@@ -127,7 +129,7 @@ class Checkers:
         self._touched.clear()
 
     def tick(self, app: "App", now_us: int) -> None:
-        """Every now and then: no verdict is overdue, and the head-end's books are the same."""
+        """Check now and then that no verdict is overdue, and that the head-end's books agree."""
         if self._is_away:
             return
         self.above.compare(app, self.accounts)
@@ -136,13 +138,13 @@ class Checkers:
             self._supply.tick(index, account, now_us, self._healthy_since_us)
 
     def look_away(self, kept_seq: int, kept: "dict[int, Account]") -> None:
-        """The flash was replaced by one that ends with record `kept_seq` and these accounts."""
+        """Go on with a flash that took the place of another and ends with `kept_seq`."""
         self._is_away = True
         self._away_seq = kept_seq
         self._kept = kept
 
     def look_again(self, app: "App", content: Mapping[str, bytes], now_us: int) -> None:
-        """The accounts were restored: each is what it was, and what it did since is right."""
+        """Check that restored accounts are what they were, and what they did since."""
         self._is_away = False
         self._now_us = self._healthy_since_us = now_us
         here = [one for seq, one in sorted(records_of(content).items()) if seq > self._away_seq]
@@ -179,7 +181,7 @@ class Checkers:
             )
 
     def _check_room(self, app: "App", now_us: int) -> None:
-        """No reading is refused for long while the flash does what it is told."""
+        """Check that no reading is refused for long while the flash does what it is told."""
         books = app.books
         if books.readings != self._readings or not books.refused:
             self._readings = books.readings
@@ -190,19 +192,19 @@ class Checkers:
             )
 
     def relay_moved(self, index: int, is_open: bool, now_us: int) -> None:
-        """The relay of the account's meter has moved."""
+        """Note that the relay of the account's meter has moved."""
         if self._is_away:
             return
         self._supply.relay_moved(index, self.accounts.get(index), is_open, now_us)
 
     def registers_jumped(self, index: int) -> None:
-        """What the account's meter shows has changed as if by an accident."""
+        """Note that the registers of the account's meter changed as if by an accident."""
         account = self.accounts.get(index)
         if account is not None:
             account.meddled = True
 
     def card_done(self, index: int, order: int, told: str) -> None:
-        """The concentrator told a customer that his card was taken: the money must be there."""
+        """Check the money of a card that the concentrator said it has taken."""
         account = self.accounts.get(index)
         if account is None or account.order < order:
             raise Violation("once", f"account {index} was told {told}, order {order} is not there")
@@ -260,7 +262,7 @@ class Checkers:
     # --- the end ---------------------------------------------------------------------------------
 
     def finish(self, app: "App") -> None:
-        """All is quiet and nothing fails any more: everybody must have what is his."""
+        """Check at the end, when nothing fails any more, that every account is in order."""
         for index, account in self.accounts.items():
             self.money.finish(index, account)
             self._supply.finish(index, account, self.money.meters[account.address])
@@ -270,7 +272,7 @@ class Checkers:
 
 
 def _table_rows(app: "App", index: int, account: Account) -> dict[str, tuple[object, object]]:
-    """What stands in the tables, and what the records say, by name."""
+    """Return what stands in the tables, and what the records say, by name."""
     ledger = app.ledger
     relay = app.registry.relay[index]
     flags = ledger.flags[index]

@@ -9,7 +9,7 @@ from host.frames.record import Record
 
 
 def records_of(content: Mapping[str, bytes]) -> dict[int, Record]:
-    """All records on the flash, by sequence number, as docs/SPEC.md defines what counts."""
+    """Return all records on the flash, by sequence number, as docs/SPEC.md defines what counts."""
     names = sorted(name for name in content if name.startswith("j"))
     found: dict[int, Record] = {}
     for at, name in enumerate(names):

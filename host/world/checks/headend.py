@@ -36,7 +36,7 @@ class Above:
         self._was_restored = False
 
     def look(self, first_seq: int) -> None:
-        """After a step: nothing was deleted that the head-end has not."""
+        """Check after a step that nothing was deleted which the head-end has not."""
         headend = self._headend
         if headend is None:
             return
@@ -53,12 +53,12 @@ class Above:
             self._newest_seq[one.index] = one.seq
 
     def begin_anew(self) -> None:
-        """The board was replaced and restored: each account's next reading tells its debit."""
+        """Note that the board was replaced and restored: the next readings tell the debits."""
         self._was_restored = True
         self._newest_seq.clear()
 
     def compare(self, app: "App", accounts: Mapping[int, Account]) -> None:
-        """Once it has every record: its books are the concentrator's."""
+        """Compare the head-end's books with the concentrator's, once it has every record."""
         headend = self._headend
         if not isinstance(headend, Station) or app.journal.count or headend.wants:
             return  # it has asked for what it lacks
@@ -81,12 +81,12 @@ class Above:
                 )
 
     def has_all(self, app: "App") -> bool:
-        """Whether the head-end has all that is durable, and the concentrator knows it."""
+        """Return whether the head-end has all that is durable, and the concentrator knows it."""
         wants = isinstance(self._headend, Station) and self._headend.wants
         return not wants and app.uplink.acked_seq == app.journal.durable_seq
 
     def finish(self, app: "App", raw: Mapping[int, bytes], rotten: set[int]) -> None:
-        """Nothing fails any more: it has every record but those that were rightly let go."""
+        """Check at the end that it has every record but those that were rightly let go."""
         headend = self._headend
         if headend is None:
             return
@@ -107,7 +107,7 @@ class Above:
                 raise Violation("head-end", f"record {seq} was let go: {one.hex()}")
 
     def _may_lack(self, seq: int, raw: bytes, rotten: set[int]) -> bool:
-        """Whether the concentrator may have let the record go before the head-end had it."""
+        """Return whether the concentrator may have let the record go unsent."""
         if seq <= self.acked_seq and isinstance(self._headend, Station):
             return self._headend.moved_back > 0  # it had it, and lost it
         return seq in rotten or (self._short and raw[_KIND_AT] not in MONEY_KINDS)
@@ -115,7 +115,7 @@ class Above:
     def finish_money(
         self, accounts: Mapping[int, Account], sold: Mapping[tuple[int, int], Order]
     ) -> None:
-        """What was paid at the counter and redeemed is what the head-end has been paid."""
+        """Check that what was paid at the counter and redeemed is what the head-end has."""
         if not isinstance(self._headend, Station):
             return
         paid_fen = sum(

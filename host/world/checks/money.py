@@ -55,18 +55,18 @@ class Money:
     # --- registers -------------------------------------------------------------------------------
 
     def shown_wh(self, account: Account) -> list[int]:
-        """What the account's meter shows of what its tariff reads."""
+        """Return what the account's meter shows of what its tariff reads."""
         meter = self.meters[account.address]
         return self._read_by(account, [meter.total_wh, *meter.registers_wh])
 
     def _read_by(self, account: Account, values_wh: list[int]) -> list[int]:
-        """What the account's tariff reads of a total and rates."""
+        """Return what the account's tariff reads of a total and rates."""
         count = self._terms.registers(account.tariff)
         picked = values_wh[:1] if count == 1 else values_wh[1 : count + 1]
         return [wh % REGISTER_MODULUS_WH for wh in picked]
 
     def apply_meter(self, account: Account, one: Record) -> None:
-        """A meter was registered, or exchanged for another."""
+        """Apply that a meter was registered, or exchanged for another."""
         fields = one.fields
         if account.address != fields["address"]:
             if account.address:
@@ -90,7 +90,7 @@ class Money:
         self._first_wh[one.index] = self._read_by(account, first_wh)
 
     def apply_reading(self, account: Account, one: Record) -> None:
-        """A reading is right, and so is its charge."""
+        """Check a reading and its charge."""
         fields = one.fields
         registers_wh = fields["registers_wh"][: self._terms.registers(account.tariff)]
         if account.stopped:
@@ -115,7 +115,7 @@ class Money:
             )
 
     def _check_step(self, account: Account, one: Record, registers_wh: list[int]) -> None:
-        """No more than a meter can count since the reading before."""
+        """Check that no more was counted than a meter can since the reading before."""
         elapsed_s = max(one.t2000 - account.read_t2000, _BACK_LIMIT_S)
         limit_wh = elapsed_s * _POWER_LIMIT_W // 3600 + _SLACK_WH
         for new, old in zip(registers_wh, account.registers_wh, strict=True):
@@ -125,7 +125,7 @@ class Money:
                 self._counters["registers rolled over"] += 1
 
     def _check_true(self, account: Account, one: Record, registers_wh: list[int]) -> None:
-        """No more than the meter shows by now."""
+        """Check that no more was counted than the meter shows by now."""
         true_wh = self.shown_wh(account)
         ahead = [
             (true - new) % REGISTER_MODULUS_WH > _FORWARD_LIMIT_WH
@@ -137,7 +137,7 @@ class Money:
     # --- doubts ----------------------------------------------------------------------------------
 
     def apply_fault(self, account: Account, one: Record) -> None:
-        """Readings are in doubt, billing stops because of it, or it goes on."""
+        """Apply that readings are in doubt, that billing stops, or that it goes on."""
         fields = one.fields
         if fields["reason"] <= RESUMED_FROM:
             account.stopped = False
@@ -156,7 +156,7 @@ class Money:
             account.cut_due_us = -1
 
     def apply_correction(self, account: Account, one: Record) -> None:
-        """What was charged too much goes back as credit; the reading behind it shows how much."""
+        """Apply a correction: credit goes back, the reading behind it shows how much."""
         fields = one.fields
         self._counters["corrections"] += 1
         self._counters["fen corrected"] += fields["amount_fen"]
@@ -171,7 +171,7 @@ class Money:
     # --- money paid in ---------------------------------------------------------------------------
 
     def apply_top_up(self, account: Account, one: Record) -> None:
-        """An order that was sold, the next one of its account."""
+        """Check an order that was sold as the next one of its account."""
         amount_fen = self._take_order(account, one, one.fields["amount_fen"])
         # What lies below zero comes first.
         above_fen = max(0, amount_fen + min(0, account.balance_fen))
@@ -180,7 +180,7 @@ class Money:
         self._check_credit(account, one)
 
     def apply_refund(self, account: Account, one: Record) -> None:
-        """An order below zero: never more than there is, and nothing of it goes to a debt."""
+        """Check an order below zero: no more than there is, and nothing of it to a debt."""
         account.credit_fen += self._take_order(account, one, -one.fields["amount_fen"])
         self._check_credit(account, one)
         self._counters["fen refunded"] += one.fields["amount_fen"]
@@ -189,7 +189,7 @@ class Money:
             raise Violation("money", f"record {one.seq} refunds what is not there: {one}")
 
     def _take_order(self, account: Account, one: Record, amount_fen: int) -> int:
-        """The amount of the order, which was sold for it and is the account's next."""
+        """Return the amount of the order, which was sold for it and is the account's next."""
         fields = one.fields
         order = fields["order"]
         sold = self._sold.get((one.index, order))
@@ -208,7 +208,7 @@ class Money:
             raise Violation("money", f"record {one.seq}: {account.credit_fen} is right, {one}")
 
     def _repay(self, account: Account, one: Record, above_fen: int) -> None:
-        """No more of the debt is taken than the share, and than what the week still allows."""
+        """Check that a repayment is no more than the share and the rest of the week allow."""
         repaid_fen = one.fields["repaid_fen"]
         percent, cap_fen = self._terms["debt_percent"], self._terms["debt_week_limit_fen"]
         # Without a clock the last week known goes on.
@@ -231,7 +231,7 @@ class Money:
         self._counters["fen of debts repaid"] += repaid_fen
 
     def apply_terms(self, account: Account, one: Record) -> None:
-        """What kind of account it is; of a debt nothing changes once something was paid in."""
+        """Apply what kind of account it is; its debt stays once something was paid in."""
         fields = one.fields
         if account.order and fields["debt_fen"] != account.debt_fen:
             raise Violation(
@@ -246,7 +246,7 @@ class Money:
 
     @staticmethod
     def check_balance(account: Account, one: Record) -> None:
-        """The balance that a record tells is right."""
+        """Check the balance that a record tells."""
         if one.fields["balance_fen"] != account.balance_fen:
             raise Violation(
                 "money",
@@ -257,7 +257,7 @@ class Money:
     # --- the end ---------------------------------------------------------------------------------
 
     def finish(self, index: int, account: Account) -> None:
-        """All that the meter has counted is charged, but for what the newest reading missed."""
+        """Check that all the meter has counted is charged, but what the last reading missed."""
         if not account.registers_wh:
             raise Violation("money", f"account {index} was never read")
         shown_wh = self.shown_wh(account)
@@ -269,7 +269,7 @@ class Money:
             raise Violation("money", f"account {index} is {behind_wh} Wh behind its meter")
 
     def finish_orders(self, accounts: Mapping[int, Account]) -> None:
-        """Every order that was paid is credited."""
+        """Check that every order that was paid is credited."""
         for (index, number), order in self._sold.items():
             if accounts[index].order < number:
                 raise Violation(

@@ -1,4 +1,4 @@
-"""Supply in a simulated world: who may be cut, who must be, and who has to be switched on again.
+"""Supply in a simulated world: which may be cut, which must be, which must be switched on again.
 
 Written from docs/PREPAYMENT.md without the firmware's table of states: of each step of the
 supply it asks whether money, guard, doubt, hour and waiting allow or demand it.
@@ -48,18 +48,18 @@ class Supply:
         self._counters = counters
 
     def limit_fen(self, account: Account, state: int) -> int:
-        """How far below 0 the account may be in a state."""
+        """Return how far below 0 the account may be in a state."""
         limit_fen = self._terms.grace_fen(account.grade)
         return limit_fen + (self._terms["emergency_fen"] if state == EMERGENCY else 0)
 
     def is_used_up(self, account: Account, state: int) -> bool:
-        """Whether nothing is left that the account may use."""
+        """Return whether nothing is left that the account may use."""
         return account.balance_fen <= 0 and -account.balance_fen >= self.limit_fen(account, state)
 
     # --- records ---------------------------------------------------------------------------------
 
     def apply_reading(self, account: Account, one: Record, now_us: int) -> None:
-        """From a reading on that finds all used up a cut is due."""
+        """Note that a cut is due from a reading on that finds all used up."""
         may_be_cut = account.order and account.desired == CLOSED and not account.guard
         if not may_be_cut or not self.is_used_up(account, account.state):
             account.cut_due_us = -1
@@ -82,7 +82,7 @@ class Supply:
             )
 
     def apply_clock(self, accounts: dict[int, Account], one: Record) -> None:
-        """A cut that is held back waits anew behind a step of the clock."""
+        """Let a cut that is held back wait anew behind a step of the clock."""
         old_t2000, new_t2000 = one.fields["old_t2000"], one.fields["new_t2000"]
         stepped = old_t2000 and abs(new_t2000 - old_t2000) > _STEP_S
         for account in accounts.values():
@@ -90,17 +90,17 @@ class Supply:
                 account.held_t2000 = new_t2000
 
     def apply_top_up(self, account: Account, now_us: int) -> None:
-        """Who has paid enough is to be switched on."""
+        """Note that a supply is due to be switched on once enough is paid."""
         if account.state == CUT and account.balance_fen > self._terms["close_fen"]:
             account.close_due_us = now_us
 
     def apply_terms(self, account: Account) -> None:
-        """Nobody who is guarded is due to be cut."""
+        """Note that no supply is due to be cut under protection."""
         if account.guard:
             account.cut_due_us = -1
 
     def apply_policy(self, account: Account, one: Record, now_us: int) -> None:
-        """A step to another state."""
+        """Check a step to another state."""
         Money.check_balance(account, one)
         old, new = one.fields["old"], one.fields["new"]
         if old != account.state:
@@ -118,7 +118,7 @@ class Supply:
         self._counters["cuts held back"] += new == HELD
 
     def apply_relay(self, account: Account, one: Record, now_us: int) -> None:
-        """The relay is to move, or has."""
+        """Check that the relay is to move, or has moved."""
         fields = one.fields
         desired, stage = fields["desired"], fields["stage"]
         if stage != INTENT:
@@ -147,7 +147,7 @@ class Supply:
         return account.stopped or account.guard or not self._terms.may_cut_at(t2000)
 
     def _check_cut(self, account: Account, one: Record, again: bool) -> None:
-        """Whether the household may be cut now, for the reason that is given."""
+        """Check that the household may be cut now, for the reason that is given."""
         reason = one.fields["reason"]
         balance_fen = account.balance_fen
         self._counters[f"cuts for reason {reason}"] += 1
@@ -179,13 +179,13 @@ class Supply:
     # --- relays and time -------------------------------------------------------------------------
 
     def relay_moved(self, index: int, account: Account | None, is_open: bool, now_us: int) -> None:
-        """The relay of the account's meter has moved."""
+        """Note that the relay of the account's meter has moved."""
         self._counters["relays opened" if is_open else "relays closed"] += 1
         if is_open and (account is None or account.open_until_us < now_us):
             raise Violation("supply", f"the relay of account {index} opened without an order")
 
     def tick(self, index: int, account: Account, now_us: int, healthy_us: int) -> None:
-        """No verdict is overdue; what could not be done before `healthy_us` is no fault."""
+        """Check that no verdict is overdue that was possible since `healthy_us`."""
 
         def overdue(since_us: int, limit_s: int) -> bool:
             return since_us >= 0 and now_us - max(healthy_us, since_us) > limit_s * _US
@@ -203,7 +203,7 @@ class Supply:
     # --- the end ---------------------------------------------------------------------------------
 
     def finish(self, index: int, account: Account, meter: Meter) -> None:
-        """Who has money is supplied, who has none is not, if nothing holds the cut back."""
+        """Check at the end that supplies follow the money, unless something holds a cut back."""
         used_up = self.is_used_up(account, account.state)
         has_money = not used_up and account.balance_fen > self._terms["close_fen"]
         if has_money and meter.relay.open and not account.warned:
