@@ -11,7 +11,7 @@ _HOST = Path(__file__).resolve().parents[1]
 
 
 def device_root() -> Path:
-    """Where the firmware lies: beside `host` in a checkout, inside it when installed."""
+    """Return where the firmware lies: beside `host` in a checkout, inside it when installed."""
     installed = _HOST / "firmware"
     return installed if installed.is_dir() else _HOST.parent / "firmware"
 

@@ -68,7 +68,7 @@ class DeviceBill:
         self._begin()
 
     def go_to(self, moment: datetime, used_wh: int) -> None:
-        """Begin again at a later time, with so much used in its tier period."""
+        """Begin again at a later time, with energy already used in its tier period."""
         self.t2000 = to_t2000(moment)
         self.ledger.start_anew(0)
         self._begin()
@@ -163,7 +163,7 @@ class DeviceBill:
 
     @property
     def exact_yuan(self) -> Decimal:
-        """Everything charged, exactly."""
+        """Return everything charged, exactly."""
         ledger = self.ledger
         return (
             Decimal((self._turns << 32) + ledger.debit_fen[0]).scaleb(-2)
@@ -173,7 +173,7 @@ class DeviceBill:
 
 
 def settled(tariff: TariffFile, household: int, moment: datetime) -> DeviceBill:
-    """An account at `moment` that its tier period has found opened: all of its quota counts."""
+    """Return an account at `moment` that was open when its tier period began: it has all quota."""
     period = Calendar(tariff).period_at(moment)
     if period is None:
         return DeviceBill(tariff, household, moment)
@@ -183,13 +183,13 @@ def settled(tariff: TariffFile, household: int, moment: datetime) -> DeviceBill:
 
 
 def size_on_device(tariff: TariffFile) -> int:
-    """Bytes of the image; BillError where the device refuses it."""
+    """Return bytes of the image; BillError where the device refuses it."""
     _loaded(tariff)
     return len(build(tariff))
 
 
 def cells_of(tariff: TariffFile, lines: Iterable[Line]) -> list[Cell]:
-    """What lines used, by tier, rate and price."""
+    """Return what lines used, by tier, rate and price."""
     cells_wh: dict[tuple[int, int, Fraction, Fraction], int] = {}
     for line in lines:
         if line.rate is None:
@@ -206,7 +206,7 @@ def cells_of(tariff: TariffFile, lines: Iterable[Line]) -> list[Cell]:
 
 
 def _decimal(value: Fraction) -> Decimal:
-    """A price, which has at most eight decimals."""
+    """Return a price, which has at most eight decimals."""
     return Decimal(value.numerator) / Decimal(value.denominator)
 
 

@@ -69,7 +69,7 @@ class DirectLine:
         self._master = Master(baud)
 
     def ask(self, address: str, control: int, data: bytes = b"") -> Frame:
-        """The answer to one question."""
+        """Return the answer to one question."""
         master = self._master
         master.start(_wire(address), control, data, len(data), _now_ticks())
         name = self._outcome(master)
@@ -78,7 +78,7 @@ class DirectLine:
         return answer(who.upper(), control, read, name, master.error, master.more)
 
     def read(self, address: str, control: int, data: bytes) -> Frame:
-        """The answer to a read, in one frame however many parts it came in."""
+        """Return the answer to a read, in one frame however many parts it came in."""
         master = self._master
         job = LongRead(master, _BLOCK_LIMIT)
         job.start(_wire(address), control, data, len(data), _now_ticks())
@@ -115,7 +115,7 @@ class DirectLine:
         return answer(address, control, b"", name, self._master.error, False)
 
     def recharge(self, address: str, control: int, data: bytes, order: int) -> Payment:
-        """Pay by the command `data`, in which the meter's count of purchases is `order`, once."""
+        """Pay once by the command `data`, in which the meter's count of purchases is `order`."""
         job = Recharge(self._master)
         job.start(_wire(address), control, data, len(data), order, _now_ticks())
         name = self._outcome(job)
@@ -125,7 +125,7 @@ class DirectLine:
         return Payment(name, count, balance_fen, job.error, job.sends)
 
     def search(self, standard: str, progress: Progress) -> list[str]:
-        """Addresses of all meters of a standard."""
+        """Return addresses of all meters of a standard."""
         search = Discovery(self._master, SEARCH_LIMIT)
         control, data = orders.read(standard, _ENERGY[standard])
         search.start(control, data, len(data), _now_ticks())

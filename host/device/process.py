@@ -87,7 +87,7 @@ class FolderStorage:
         return True
 
     def names(self, prefix: str) -> list[str] | None:
-        """Names of the files that begin with `prefix`, in order; None: unreadable."""
+        """Return names of the files that begin with `prefix`, in order; None: unreadable."""
         try:
             names = os.listdir(self._folder)
         except OSError:
@@ -95,7 +95,7 @@ class FolderStorage:
         return sorted(name for name in names if name[0] != "~" and name.startswith(prefix))
 
     def size(self, name: str) -> int:
-        """Bytes in the file, NOT_THERE or UNREADABLE."""
+        """Return bytes in the file, NOT_THERE or UNREADABLE."""
         try:
             return (self._folder / name).stat().st_size
         except FileNotFoundError:
@@ -104,7 +104,7 @@ class FolderStorage:
             return UNREADABLE
 
     def blocks(self) -> tuple[int, int]:
-        """How many blocks of 4096 bytes there are on the folder's disk, and how many are free."""
+        """Return how many blocks of 4096 bytes the folder's disk has, and how many are free."""
         try:
             found = os.statvfs(self._folder)
         except OSError:
@@ -170,10 +170,10 @@ class Terminal:
         return 0
 
     def set_baud(self, baud: int) -> None:
-        """A pseudo terminal has none, and does not mind."""
+        """Do nothing: a pseudo terminal has no speed."""
 
     def close(self) -> None:
-        """A port is not given up."""
+        """Do nothing: a port stays open."""
 
 
 class TcpClient:
@@ -235,7 +235,7 @@ class TcpClient:
 
 
 class ProcessBoard:
-    """What `App` is built on."""
+    """The board that `App` is built on, made of this process's terminals and files."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         host, _colon, port = options.uplink.rpartition(":")
@@ -252,15 +252,15 @@ class ProcessBoard:
         self._channels = (line, console, uplink)
 
     def now_ticks(self) -> int:
-        """Milliseconds, modulo 2**29."""
+        """Return milliseconds, modulo 2**29."""
         return time.monotonic_ns() // 1_000_000 & TICKS_MASK
 
     def now_t2000(self) -> int:
-        """Local standard time in seconds since 2000."""
+        """Return local standard time in seconds since 2000."""
         return self.clock.now_t2000() + self._moved_s
 
     def ask_t2000(self, source: int) -> int:
-        """There is no other clock than the system's."""
+        """Return -1: there is no other clock than the system's."""
         return -1
 
     def set_t2000(self, t2000: int) -> None:
@@ -268,7 +268,7 @@ class ProcessBoard:
         self._moved_s += t2000 - self.now_t2000()
 
     def random(self) -> int:
-        """A number below 2**29 that nobody can guess."""
+        """Return a number below 2**29 that nobody can guess."""
         return int.from_bytes(os.urandom(4), "little") & TICKS_MASK
 
     def look(self) -> None:
@@ -279,13 +279,13 @@ class ProcessBoard:
             self.waiting |= channel.waiting
 
     def feed(self) -> None:
-        """A process has no watchdog."""
+        """Do nothing: a process has no watchdog."""
 
     def signal(self, signals: int) -> None:
-        """It has no lamps."""
+        """Do nothing: a process has no lamps."""
 
     def show_card(self, code: int, credited: bool, index: int) -> None:
-        """It has no buzzer."""
+        """Do nothing: a process has no buzzer."""
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def price_year(tariff: TariffFile, household: int, profile: Profile) -> Year:
 
 
 def _by_register(tariff: TariffFile, account: Account, start: datetime, wh: int) -> list[int]:
-    """The energy of an hour by the meter's registers, in proportion to its minutes."""
+    """Return the energy of an hour by the meter's registers, in proportion to its minutes."""
     if len(tariff.rates) == 1 or tariff.clock_tells_rate:
         return [wh]
     slots = slots_of(tariff, account.calendar.season_at(start), start.date())
