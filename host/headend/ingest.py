@@ -24,7 +24,7 @@ class Ingest:
         self._keys = keys
 
     def answer(self, frame: Frame, peer: str) -> bytes:
-        """The bytes to send back, empty where a frame is refused."""
+        """Return the bytes to send back, empty where a frame is refused."""
         try:
             return self._answer(frame)
         except UplinkError as error:

@@ -26,7 +26,10 @@ def stored_items(
     since_t2000: int = 0,
     newest_only: bool = True,
 ) -> list[StoredItem]:
-    """By account, identifier and time; `newest_only`: the last of each account and identifier."""
+    """Return answers by account, identifier and time.
+
+    `newest_only` leaves the last of each account and identifier.
+    """
     items = schema.items.c
     query = (
         sa.select(items.account, items.t2000, items.identifier, items["values"])

@@ -20,7 +20,7 @@ class KeysError(ValueError):
 
 
 def load(path: Path) -> dict[int, bytes]:
-    """Keys by concentrator number."""
+    """Return the keys by concentrator number."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

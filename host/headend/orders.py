@@ -19,7 +19,7 @@ class SoldOrder:
 
 
 def find_order(store: Store, account: str, order: int | None = None) -> SoldOrder | None:
-    """That order of `account`, or its oldest that is not redeemed; None where there is none."""
+    """Return that order of `account`, or the oldest that is not redeemed; None: there is none."""
     orders, accounts = schema.orders.c, schema.accounts.c
     wanted = not_redeemed(account) if order is None else orders.order == order
     query = sa.select(orders.order, orders.amount_fen)

@@ -21,7 +21,7 @@ _STAGE_CONFIRMED = 2
 _DESIRED_OPEN = 0x10  # what is wanted, in METER.relay
 _MARK_START, _MARK_UNTOLD = 1, 2  # of METER
 _MARK_GUARD, _MARK_STOPPED = 1, 2  # of STANDING
-_SOURCE_NEW = 2  # of STANDING: somebody said that the account never bought anything
+_SOURCE_NEW = 2  # of STANDING: a technician said that the account never bought anything
 _SOURCE_HERE = 3  # the concentrator was asked for it
 _UNTOLD_MAC = "FF" * 8
 # Of an account and of a STANDING alike.
@@ -106,7 +106,7 @@ class Posting:
         self._add(schema.findings, record, what=_finding(what, values))
 
     def _account(self, record: Record) -> dict[str, Any] | None:
-        """The account of the record's row; none is a finding, the record itself is kept."""
+        """Return the account of the record's row; where there is none, that is a finding."""
         meter = self._meters.get(record.index)
         if meter is None:
             self._find(
@@ -119,7 +119,7 @@ class Posting:
         return self._accounts[meter["account"]]
 
     def _books(self, record: Record) -> dict[str, Any] | None:
-        """The account of the record's row, None while its concentrator does not know its books.
+        """Return the account of the record's row; None: its concentrator was not told its books.
 
         What a concentrator counts before it was told must not replace what stands here.
         """
@@ -213,7 +213,7 @@ class Posting:
         return False
 
     def _top_up(self, record: Record) -> None:
-        """A purchase, or a refund: one below 0."""
+        """Post a purchase, or a refund, which is one below 0."""
         account = self._account(record)
         fields = dict(record.fields)
         if record.kind == RecordKind.REFUND:
@@ -246,7 +246,7 @@ class Posting:
         )
 
     def _terms(self, record: Record) -> None:
-        """What kind of account it is; also kept where people look."""
+        """Post what kind of account it is, to the account and to where people look."""
         account = self._books(record)
         if account is not None:
             for name in ("household", "grade", "guard", "debt_fen"):
@@ -256,7 +256,7 @@ class Posting:
         self._alarm(record)
 
     def _fault(self, record: Record) -> None:
-        """Readings are in doubt, billing has stopped, or it goes on."""
+        """Post that readings are in doubt, that billing has stopped, or that it goes on."""
         account = self._books(record)
         reason = record.fields["reason"]
         if account is not None:
@@ -265,7 +265,7 @@ class Posting:
         self._alarm(record)
 
     def _correction(self, record: Record) -> None:
-        """What was charged too much goes back as credit; the reading behind it says the rest."""
+        """Post what was charged too much as credit; the reading behind it says the rest."""
         account = self._books(record)
         fields = record.fields
         if account is not None:
@@ -299,7 +299,7 @@ class Posting:
             account.update(record.fields)
 
     def _standing(self, record: Record) -> None:
-        """The whole of an account, told to its concentrator or by it."""
+        """Post the whole of an account, told to its concentrator or by it."""
         account = self._account(record)
         fields = dict(record.fields)
         told = fields["order"] or fields["header_mac"] != _UNTOLD_MAC
@@ -366,7 +366,7 @@ class Posting:
             account["debt_week"] = record.fields["debt_week"]
 
     def _plan(self, record: Record) -> None:
-        """Another tariff, from now on or planned: kept where people look."""
+        """Post another tariff, in force from now on or planned, to where people look."""
         meter = self._meters.get(record.index)
         if meter is not None and not record.fields["from_t2000"]:
             meter["tariff"] = record.fields["tariff"]
@@ -459,7 +459,7 @@ def finding_text(stored: str) -> str:
 
 
 def _trimmed(registers_wh: Sequence[int]) -> list[int]:
-    """Registers without the zeros behind them."""
+    """Return the registers without the zeros behind them."""
     kept = list(registers_wh)
     while kept and kept[-1] == 0:
         kept.pop()

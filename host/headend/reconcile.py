@@ -1,4 +1,4 @@
-"""Do the books agree? What was sold, what the devices took, charged and still hold; to the fen.
+"""Compare to the fen what was sold with what the devices took, charged and still hold.
 
 Two independent sources are compared: the orders sold here, refunds below 0, and the devices' own
 cumulative credits and debits. `sold = charged + balances + not yet redeemed` must hold for every
@@ -43,7 +43,7 @@ class Household:
     readings: int = 0
     last_t2000: int | None = None
     unredeemed_fen: int = 0  # sold, but no device has reported the order yet
-    stopped: bool = False  # billing, until somebody resumes it
+    stopped: bool = False  # billing, until a technician resumes it
     doubt: int = 0  # reason why its readings are not believed, 0: they are
 
 
@@ -63,23 +63,23 @@ class Reconciliation:
     differences: list[str] = field(default_factory=list)
 
     def total(self, name: str) -> int:
-        """Sum of a household's field."""
+        """Return the sum of one field over all households."""
         return sum(getattr(household, name) for household in self.households)
 
     @property
     def ok(self) -> bool:
-        """Whether nothing differs."""
+        """Return whether nothing differs."""
         return not self.differences
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the sums, the households and the differences for JSON."""
         sums = ["sold_fen", "corrected_fen", "redeemed_fen", "unredeemed_fen", "charged_fen"]
         sums.append("balance_fen")
         return {"ok": self.ok, **{name: self.total(name) for name in sums}, **asdict(self)}
 
 
 def households(store: Store) -> list[Household]:
-    """All accounts that have a meter, bought something or topped up, in order."""
+    """Return all accounts that have a meter, bought something or topped up, in order."""
     found: dict[str, Household] = {}
     for row in store.rows(sa.select(schema.accounts)):
         found[row["account"]] = Household(
@@ -118,7 +118,7 @@ def households(store: Store) -> list[Household]:
 
 
 def reconcile(store: Store) -> Reconciliation:
-    """Compare everything with everything."""
+    """Compare orders, money, records and readings; return all sums and differences."""
     result = Reconciliation(households(store))
     _compare_orders(store, result)
     _compare_money(store, result)
@@ -138,7 +138,7 @@ def _place(row: dict[str, Any]) -> str:
 
 
 def _compare_orders(store: Store, result: Reconciliation) -> None:
-    """Each order redeemed was sold, for the same amount, and was redeemed once."""
+    """Compare orders redeemed and sold: the same amounts, each redeemed once."""
     sold = {
         (row["account"], row["order"]): row["amount_fen"]
         for row in store.rows(sa.select(schema.orders))
@@ -169,7 +169,7 @@ def _compare_orders(store: Store, result: Reconciliation) -> None:
 
 
 def _compare_money(store: Store, result: Reconciliation) -> None:
-    """sold + corrected = charged + balance + unredeemed for each account, as the devices said."""
+    """Compare, for each account, sold + corrected = charged + balance + unredeemed."""
     for one in result.households:
         there = one.charged_fen + one.balance_fen + one.unredeemed_fen
         if one.sold_fen + one.corrected_fen != there:
@@ -197,7 +197,7 @@ def _of_account(account: str, what: str) -> str:
 
 
 def _tell_doubts(result: Reconciliation) -> None:
-    """Whose readings are not believed: the meter has to be looked at."""
+    """Tell of each account whose readings are not believed: its meter needs a look."""
     for one in result.households:
         if one.stopped:
             what = _("billing stopped, {why}: look at its meter, then `account resume`")
@@ -210,7 +210,7 @@ def _tell_doubts(result: Reconciliation) -> None:
 
 
 def _compare_records(store: Store, result: Reconciliation) -> None:
-    """Every number up to the newest acknowledged is stored, or was let go to make room."""
+    """Compare counts: each number acknowledged is stored, or was let go to make room."""
     table = schema.records
     count = sa.func.count().label("count")
     stored = {
@@ -247,7 +247,7 @@ def _compare_records(store: Store, result: Reconciliation) -> None:
 
 
 def _compare_readings(store: Store, result: Reconciliation) -> None:
-    """Each reading taken is stored once."""
+    """Compare counts of readings: each one taken is stored once."""
     count = sa.func.count().label("count")
     is_reading = schema.records.c.kind == int(RecordKind.READING)
     taken = sa.select(count).select_from(schema.records).where(is_reading)

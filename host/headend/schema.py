@@ -282,7 +282,7 @@ def bring_up(connection: sa.Connection) -> None:
 
 
 def trouble(connection: sa.Connection) -> str:
-    """Say why the database cannot be read as it is, "": it can."""
+    """Return why the database cannot be read as it is; "": it can."""
     there = set(sa.inspect(connection).get_table_names())
     if not there >= set(metadata.tables):
         return _("not a head-end's database")

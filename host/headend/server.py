@@ -43,7 +43,7 @@ class _Connections:
             writer.close()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection from beginning to end."""
+        """Serve one connection from its beginning to its end."""
         host, port = writer.get_extra_info("peername")[:2]
         peer = f"{host}:{port}"
         if len(self._open) >= CONNECTIONS_LIMIT:

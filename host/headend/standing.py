@@ -18,7 +18,7 @@ _SIZES = {RecordKind.STANDING: 48, RecordKind.STANDING_REGISTERS: 42, RecordKind
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The whole of one account: the fields of its records, and the meter whose registers they are.
+    """The whole of one account: the fields of its records, and the meter of its registers.
 
     `tariff` and `line` are those it had; `meter` "": it has none.
     """
@@ -31,11 +31,11 @@ class Standing:
 
     @property
     def order(self) -> int:
-        """Its newest order."""
+        """Return the account's newest order."""
         return int(self.fields[RecordKind.STANDING]["order"])
 
     def told(self, meter: str) -> str:
-        """What `account restore` takes, for an account that now has `meter`.
+        """Return what `account restore` takes, for an account that now has `meter`.
 
         Another meter's registers are begun anew.
         """
@@ -50,7 +50,7 @@ class Standing:
 
 
 def standings(store: Store, concentrator: int) -> list[Standing]:
-    """The standing of each account that a concentrator has, as the head-end knows it."""
+    """Return the standing of each account that a concentrator has, as the head-end knows it."""
     accounts, meters = schema.accounts, schema.meters.c
     here = (meters.concentrator == accounts.c.concentrator) & (meters.row == accounts.c.row)
     query = (

@@ -40,12 +40,12 @@ class Conflict(StoreError):
 
 
 class Replayed(StoreError):
-    """A message older than the newest one taken."""
+    """A message that is older than the newest one taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """One row of a list of sales; whoever made the list gives each a `reference` of its own."""
+    """One row of a list of sales, under a `reference` that the maker of the list gave it."""
 
     account: str
     amount_fen: int
@@ -250,12 +250,12 @@ class Store:
         return done
 
     def has_account(self, account: str) -> bool:
-        """Whether any concentrator has reported a meter of `account`."""
+        """Return whether any concentrator has reported a meter of `account`."""
         query = sa.select(schema.accounts.c.account).where(schema.accounts.c.account == account)
         return bool(self.rows(query))
 
     def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
-        """The rows of `query`, read in one go."""
+        """Return the rows of `query`, read in one go."""
         with self.engine.begin() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
@@ -269,7 +269,7 @@ _SOLD = sa.select(schema.sales, schema.orders.c.amount_fen).join(
 
 
 def _refusal(sale: Sale, before: Any, meters: Mapping[str, str], new: bool) -> str:
-    """Why a sale cannot be, "": it can; `before` is what was sold under its reference."""
+    """Return why a sale cannot be, "": it can; `before` is what was sold under its reference."""
     if before is None:
         unknown = not new and sale.account not in meters
         if not unknown:
@@ -288,7 +288,7 @@ def _refusal(sale: Sale, before: Any, meters: Mapping[str, str], new: bool) -> s
 
 
 def not_redeemed(account: str) -> sa.ColumnElement[bool]:
-    """Condition of an order that can still be redeemed: no device has told it or a later one.
+    """Return the condition that no device has told of the order or a later one.
 
     An order below one that a device knows was redeemed, or never will be.
     """
@@ -297,13 +297,13 @@ def not_redeemed(account: str) -> sa.ColumnElement[bool]:
 
 
 def _newest_told(account: str) -> sa.ScalarSelect[Any]:
-    """The newest order that a device has told of `account`."""
+    """Return the newest order that a device has told of `account`."""
     accounts = schema.accounts.c
     return sa.select(accounts.order).where(accounts.account == account).scalar_subquery()
 
 
 def _unredeemed(connection: sa.Connection, account: str) -> Any:
-    """The oldest order of `account` that no concentrator has reported, None: there is none."""
+    """Return the oldest order of `account` that no concentrator has reported, or None."""
     orders = schema.orders.c
     query = sa.select(orders.order, orders.amount_fen).order_by(orders.order).limit(1)
     query = query.where(orders.account == account, not_redeemed(account))
@@ -332,25 +332,25 @@ def _sell_once(connection: sa.Connection, sale: Sale) -> int:
 
 
 def _share(connection: Any, _: object) -> None:
-    """A new SQLite connection: transactions are begun by `_begin`."""
+    """Set up a new SQLite connection, whose transactions `_begin` begins."""
     connection.isolation_level = None
 
 
 def _prepare(connection: Any, _: object) -> None:
-    """A new SQLite connection for writing: commits reach the disk."""
+    """Set up a new SQLite connection for writing: its commits reach the disk."""
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _begin(connection: sa.Connection) -> None:
-    """A writer takes the lock at once, so that what it read stays true until it commits."""
+    """Begin a transaction; a writer takes the lock, so that what it read stays true."""
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _position(connection: sa.Connection, concentrator: int) -> tuple[int, int, int]:
-    """(acked_seq, last_number, wanted_seq) of a concentrator, zeros of a new one."""
+    """Return (acked_seq, last_number, wanted_seq) of a concentrator, zeros of a new one."""
     columns = schema.concentrators.c
     query = sa.select(columns.acked_seq, columns.last_number, columns.wanted_seq)
     row = connection.execute(query.where(columns.concentrator == concentrator)).one_or_none()
@@ -370,7 +370,7 @@ def _set_position(
 
 
 def _wanted_seq(wanted_seq: int, batch: Batch, acked_seq: int) -> int:
-    """Up to which record standings are wanted, behind a batch of which `acked_seq` was known.
+    """Return up to which record standings are wanted behind a batch, 0: none are.
 
     Readings, freezes and items are made up for by those behind them.
     """
