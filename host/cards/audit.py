@@ -55,11 +55,11 @@ class AuditLog:
         self._load()
 
     def find(self, account: str, order: int) -> Written | None:
-        """The newest card that `order` was written on."""
+        """Return the newest card that `order` was written on."""
         return self._orders.get((account, order))
 
     def image_of(self, uid: str) -> bytes | None:
-        """Header and MAC that were written last on this card."""
+        """Return header and MAC that were written last on this card."""
         return self._images.get(uid)
 
     def begin(self, header: Header, image: bytes) -> None:
@@ -71,7 +71,7 @@ class AuditLog:
         self._append(DONE, header, image)
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """All lines, oldest first."""
+        """Yield all lines, oldest first."""
         if self.path.exists():
             for line in self._read().decode().splitlines():
                 yield json.loads(line)

@@ -37,10 +37,10 @@ class Magazine(Protocol):
     """Where cards come from, one after another."""
 
     def take(self, order: Order, uid: str | None) -> CardMemory:
-        """The card for `order`, on which its writing was begun if `uid` is given."""
+        """Return the card for `order`, on which its writing was begun if `uid` is given."""
 
     def put(self, order: Order) -> None:
-        """The card is done; the next one may follow."""
+        """Take the card back when it is done; the next one may follow."""
 
 
 class Folder:
@@ -51,15 +51,15 @@ class Folder:
         self._path = path
 
     def take(self, order: Order, uid: str | None) -> CardMemory:
-        """The order's file, made when it is not there."""
+        """Return the order's file, made when it is not there."""
         return FileCard(self._path / f"{order.account}-{order.order}.bin", create=True)
 
     def put(self, order: Order) -> None:
-        """Nothing to move."""
+        """Do nothing: a file stays where it is."""
 
 
 def read_orders(path: Path) -> list[Order]:
-    """The orders of a CSV file; RowsError names every line that is wrong."""
+    """Return the orders of a CSV file; RowsError names every line that is wrong."""
     key = (marked("account and order"), lambda order: (order.account, order.order))
     return list(rows.read_rows(path, COLUMNS, _order, key).values())
 

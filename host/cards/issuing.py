@@ -31,7 +31,7 @@ class Issuer:
     log: AuditLog
 
     def issue(self, memory: CardMemory, header: Header, force: bool = False) -> Header:
-        """As `issue`, once: IssueError where the order is on another card, unless `force`."""
+        """Write a card as `issue` does, once; IssueError: the order is on another card."""
         if header.kind in MONEY_KINDS:
             self._check_sign(header)
             if not force:
@@ -57,7 +57,7 @@ class Issuer:
         return _("the header was damaged and is as it was issued again")
 
     def _check_sign(self, header: Header) -> None:
-        """No refund becomes a purchase because its card was lost, and no purchase a refund."""
+        """Raise IssueError where a lost refund would become a purchase, or a purchase a refund."""
         known = self.log.find(header.account, header.order)
         if known is not None and known.refunds != (header.kind == CardKind.REFUND):
             was, other = ("refund", "--kind refund") if known.refunds else ("purchase", "another")
@@ -133,14 +133,14 @@ def issue(
 
 
 def _wrapped(header: Header, key: bytes) -> Header:
-    """A key card's new key is given in the clear and leaves wrapped for this card."""
+    """Return the header with a key card's new key wrapped for this card; it came in the clear."""
     found = frames.parse_content(header)
     wrapped = wrap_key(key, found["wrapped"], header.uid, header.order)
     return replace(header, content=frames.key_content(found["version"], wrapped))
 
 
 def _check_unredeemed(held: Card, header: Header) -> None:
-    """IssueError where other money than the order to be written stands on the card."""
+    """Raise IssueError where the card holds the money of another order, not yet redeemed."""
     old = held.header if held.genuine else None
     if old is None or old.kind not in MONEY_KINDS or held.used or old.uid != header.uid:
         return

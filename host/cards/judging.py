@@ -41,7 +41,7 @@ class Place:
 
 
 def judge(memory: bytes, uid: str, place: Place) -> str:
-    """Name of the result that the card would have there, e.g. "OK" or "USED"."""
+    """Return the name of the result that the card would have there, e.g. "OK" or "USED"."""
     card = parse(memory, place.key)
     header = card.header
     if card.trouble or header is None:
@@ -62,7 +62,7 @@ def judge(memory: bytes, uid: str, place: Place) -> str:
 
 
 def _judge_genuine(card: Card, header: Header, place: Place) -> str:
-    """Name of the result of a card that is what it says it is."""
+    """Return the name of the result of a genuine card."""
     kind = CardKind(header.kind)
     if kind == CardKind.TEST:
         return "COMPLETED"
@@ -81,7 +81,7 @@ def _judge_genuine(card: Card, header: Header, place: Place) -> str:
 
 
 def _judge_money(card: Card, header: Header, place: Place) -> str:
-    """Name of the result of an order on the account's own card."""
+    """Return the name of the result of an order on the account's own card."""
     order, last, kind = header.order, place.last_order, CardKind(header.kind)
     mark_order = card.write_back.order if card.write_back and card.write_back_genuine else -1
     unopened = {CardKind.PURCHASE: "NOT_OPENED", CardKind.REPLACEMENT: "NOTHING_TO_REPLACE"}

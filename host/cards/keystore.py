@@ -51,13 +51,16 @@ class CardKeys:
 
     @property
     def console_key(self) -> bytes:
-        """The key that opens the console of the district's concentrators."""
+        """Return the key that opens the console of the district's concentrators."""
         if not self.issuer_key:
             return self.own_console_key
         return console_key(self.issuer_key, self.district)
 
     def key_of(self, district: int, key_version: int) -> bytes:
-        """The district's key in that version; KeystoreError where this file cannot make it."""
+        """Return the district's key in that version.
+
+        KeystoreError: this file cannot make it.
+        """
         if self.issuer_key:
             return district_key(self.issuer_key, district, key_version)
         if (district, key_version) == (self.district, self.key_version):
@@ -75,14 +78,14 @@ class CardKeys:
         )
 
     def handed_down(self, district: int, key_version: int) -> "CardKeys":
-        """The keys a counter of that district needs, and no more."""
+        """Return the keys that a counter of that district needs, and no more."""
         own_key = self.key_of(district, key_version)
         console = replace(self, district=district).console_key
         return CardKeys(district, key_version, own_key=own_key, own_console_key=console)
 
 
 def new(district: int) -> CardKeys:
-    """Keys of a new issuer."""
+    """Return the keys of a new issuer."""
     return CardKeys(district, 1, issuer_key=secrets.token_bytes(ISSUER_KEY_SIZE))
 
 
@@ -110,7 +113,7 @@ def save(path: Path, keys: CardKeys, passphrase: str | None, overwrite: bool = F
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether the file has to be opened with a passphrase."""
+    """Return whether the file has to be opened with a passphrase."""
     return "[sealed]" in path.read_text(encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ def read_rows(
     parse: Callable[[dict[str, str]], Row],
     key: tuple[str, Callable[[Row], Hashable]],
 ) -> dict[int, Row]:
-    """The rows by line. `parse` makes one of its cells, ValueError: why it cannot.
+    """Return the rows by line. `parse` makes one of its cells, ValueError: why it cannot.
 
     `key` names what no two rows may share. RowsError names every line that is wrong.
     """
@@ -87,7 +87,7 @@ def _checked(
 
 
 def tell_troubles(path: Path, troubles: dict[int, str]) -> str:
-    """What is wrong with a file, by line."""
+    """Return what is wrong with a file, by line."""
     shown = [
         _("line {line}: {trouble}").format(line=line, trouble=trouble)
         for line, trouble in sorted(troubles.items())
@@ -108,7 +108,7 @@ def digits(row: dict[str, str], column: str) -> str:
 
 
 def amount_fen(row: dict[str, str]) -> int:
-    """The yuan in column `amount`, in fen; ValueError."""
+    """Return the yuan in column `amount`, in fen; ValueError."""
     amount = row["amount"]
     try:
         fen = fen_of(amount)
