@@ -71,13 +71,16 @@ def meaning(tariff: TariffFile, today: date) -> Meaning:
 
 
 def plain(value: Decimal) -> str:
-    """All its digits, without zeros behind them."""
+    """Return all its digits, without zeros behind them."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _set(tariff: TariffFile, terms: SetTerms, before: SetTerms | None) -> list[tuple[str, str]]:
-    """What a set says: of periods and standing charges only what the one before does not."""
+    """Return what a set says.
+
+    Of periods and standing charges only what the set before does not say is told.
+    """
     said = []
     seasons = sorted(terms.seasons, key=lambda one: (one.month, one.day))
     for season in seasons:

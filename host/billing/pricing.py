@@ -30,7 +30,7 @@ _SHORTEST_MONTH = timedelta(days=28, seconds=-1)
 
 
 def continues(registers_wh: Sequence[int], before_wh: Sequence[int]) -> bool:
-    """Whether no register is below an earlier one, also where it has passed its last digit."""
+    """Return whether no register went back; one that passed its last digit did not."""
     return all(
         (new - old) % REGISTER_MODULUS_WH <= REGISTER_MODULUS_WH // 2
         for new, old in zip(registers_wh, before_wh, strict=True)
@@ -63,11 +63,11 @@ class Period(NamedTuple):
 
     @property
     def t2000(self) -> int:
-        """How records name the period."""
+        """Return how records name the period."""
         return to_t2000(self.start) + ("none", "month", "year").index(self.kind)
 
     def ends_with(self, following: "Period | None") -> bool:
-        """Whether another period begins where `following` holds."""
+        """Return whether another period begins where `following` holds."""
         return following is None or self.kind != following.kind or self.start < following.start
 
 
@@ -92,20 +92,20 @@ class Calendar:
         self._quiet = (EPOCH, EPOCH)
 
     def terms_at(self, moment: datetime) -> SetTerms:
-        """The set in force."""
+        """Return the set in force."""
         return self.sets[self._position(moment)]
 
     def _position(self, moment: datetime) -> int:
         return sum(terms.start <= moment for terms in self.sets) - 1
 
     def season_at(self, moment: datetime) -> SeasonTerms:
-        """The season in force."""
+        """Return the season in force."""
         seasons = sorted(self.terms_at(moment).seasons, key=lambda one: (one.month, one.day))
         begun = [one for one in seasons if (one.month, one.day) <= (moment.month, moment.day)]
         return (begun or seasons)[-1]
 
     def period_at(self, moment: datetime) -> Period | None:
-        """The tier period; None without one."""
+        """Return the tier period; None without one."""
         position = self._position(moment)
         terms = self.sets[position]
         if terms.period == "none":
@@ -119,7 +119,7 @@ class Calendar:
         return Period(terms.period, max([period, *(self.sets[at].start for at in changed[-1:])]))
 
     def months_at(self, moment: datetime, began: Period | None = None) -> tuple[int, int]:
-        """Months of the year of the tiers that `moment` lies in, and those left, its own too.
+        """Return how many months the tier year of `moment` has, and how many are left of it.
 
         `began` is the account's period, where that began later than the file still says.
         """
@@ -137,14 +137,14 @@ class Calendar:
         return len(starts), len(starts) - sum(one <= moment for one in starts) + 1
 
     def free_period_at(self, moment: datetime) -> datetime | None:
-        """When the free period began; None without one."""
+        """Return when the free period began; None without one."""
         settlement = free_settlement(self.tariff)
         if settlement is None:
             return None
         return max(one for one in _free_settlements(settlement, moment) if one <= moment)
 
     def changes(self, start: datetime, end: datetime) -> list[datetime]:
-        """Every moment between both at which a reading has to be divided."""
+        """Return every moment between both at which a reading has to be divided."""
         if self._quiet[0] <= start and end <= self._quiet[1]:
             return []
         found = list(self._changes(start, end))
@@ -185,7 +185,7 @@ class Calendar:
 
 
 def _settlements(terms: SetTerms, year: int) -> list[datetime]:
-    """All settlements of a year."""
+    """Return all settlements of a year."""
     if terms.period == "month":
         _month, day, hour = terms.settlements[0]
         return [datetime(year, month, day, hour) for month in range(1, 13)]
@@ -193,7 +193,7 @@ def _settlements(terms: SetTerms, year: int) -> list[datetime]:
 
 
 def _free_settlements(settlement: tuple[int, int, int], moment: datetime) -> list[datetime]:
-    """When free periods begin in the year of `moment` and the one before."""
+    """Return when free periods begin in the year of `moment` and the one before."""
     month, day, hour = settlement
     months = [month] if month else range(1, 13)
     years = [year for year in (moment.year - 1, moment.year) if year >= EPOCH.year] or [2000]
@@ -201,7 +201,10 @@ def _free_settlements(settlement: tuple[int, int, int], moment: datetime) -> lis
 
 
 def _a_month_after(start: datetime, count: int) -> datetime:
-    """The same time of the month, `count` months later: of the 29th on, the end of the 28th."""
+    """Return the same time of the month, `count` months later.
+
+    From the 29th on it is the end of the 28th.
+    """
     months = start.month - 1 + count
     first = datetime(start.year + months // 12, months % 12 + 1, 1)
     after = start - datetime(start.year, start.month, 1)
@@ -303,7 +306,7 @@ class Account:
             self.free_wh = 0
 
     def limits_wh(self, season: SeasonTerms) -> list[int]:
-        """Upper limits of the tiers, to the whole Wh, for the account's part of a year."""
+        """Return the upper limits of the tiers in whole Wh, for the account's part of a year."""
         if not self.spans:
             return [int(limit * 1000) for limit in season.ladders[self.household].limits_kwh]
         shares = [
@@ -364,7 +367,7 @@ class Account:
         return self.period.start if self.period else None
 
     def _fill(self, start: datetime, season: SeasonTerms, rate: int, wh: int) -> Iterator[Line]:
-        """Energy that fills the tiers, what is free of it first."""
+        """Yield the energy that fills the tiers, what is free of it first."""
         limits = self.limits_wh(season)
         free_limit_wh = int(self.calendar.tariff.free_kwh(self.household) * 1000)
         while wh:
@@ -391,11 +394,11 @@ class Account:
 
 
 def _midnights(moment: datetime) -> int:
-    """Midnights before `moment`."""
+    """Return how many midnights passed before `moment`."""
     return -((EPOCH - moment) // _DAY)
 
 
 def _months_begun(moment: datetime) -> int:
-    """Months that began before `moment`."""
+    """Return months that began before `moment`."""
     before = moment - timedelta(microseconds=1)
     return before.year * 12 + before.month

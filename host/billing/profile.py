@@ -54,11 +54,11 @@ class Profile(BaseModel):
 
     @property
     def total_kwh(self) -> Decimal:
-        """Energy of the year."""
+        """Return the energy of the year."""
         return sum(self.month_kwh, Decimal(0))
 
     def hours(self) -> Iterator["Hour"]:
-        """Every hour of the year; the months add up to the watt-hour."""
+        """Yield every hour of the year; the months add up to the watt-hour."""
         for month in range(1, 13):
             start = datetime(self.year, month, 1)
             end = datetime(self.year + month // 12, month % 12 + 1, 1)

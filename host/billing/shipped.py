@@ -6,7 +6,7 @@ _HOST = Path(__file__).resolve().parents[1]
 
 
 def shipped() -> list[Path]:
-    """Beside `host` in a checkout, inside it when installed; the demo's own as well."""
+    """Return the tariff files that come with the product, and the demonstration's own."""
     folder = _HOST / "tariffs"
     if not folder.is_dir():
         folder = _HOST.parent / "tariffs"

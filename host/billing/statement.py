@@ -304,7 +304,7 @@ class Explainer:
         self._changed = False
 
     def _engine_for(self, tariff: TariffFile) -> Account:
-        """The account as it stands, under `tariff`."""
+        """Return the account as it stands, under `tariff`."""
         engine = self._engine
         if engine is None or engine.calendar.tariff is not tariff:
             fresh = Account(tariff, self._household, self._multiplier)
@@ -315,7 +315,7 @@ class Explainer:
         return engine
 
     def _tariff(self) -> TariffFile:
-        """The file whose image is in force for the account."""
+        """Return the file whose image is in force for the account."""
         number = self._number
         if number is None:
             if len(self._tariffs) == 1:
@@ -373,7 +373,7 @@ class Explainer:
         self._add(record, kind, paid_yuan=amount_yuan, note=note)
 
     def _take_standing(self, record: Record) -> None:
-        """What was told of the account counts from here on."""
+        """Go on from what was told of the account."""
         fields = record.fields
         self._household = fields["household"]
         self._multiplier = fields["multiplier"] or 1
@@ -490,7 +490,7 @@ _TAKERS = {
 
 
 def period_of(period_t2000: int) -> Period | None:
-    """The tier period that records name so."""
+    """Return the tier period that records name so."""
     kind = period_t2000 % 4
     if not kind:
         return None
@@ -498,7 +498,7 @@ def period_of(period_t2000: int) -> Period | None:
 
 
 def spans_of(quota: int, household: int) -> tuple[int, list[Span]]:
-    """Months of the tier period, and the kinds of household that they count as, in order."""
+    """Return how many months the tier period has, and as which kinds of household they count."""
     if not quota:
         return 0, []
     spans = [Span(household, quota >> 4 & 15)]
@@ -518,12 +518,12 @@ def _quota_text(quota: int) -> str:
 
 
 def moment_of(record: Record) -> datetime:
-    """Local time of the record."""
+    """Return the local time of the record."""
     return to_datetime(record.t2000)
 
 
 def _debit_yuan(fields: dict[str, int], near_yuan: Fraction | int) -> Fraction:
-    """The debit with its residue, as a count near `near_yuan`."""
+    """Return the debit with its residue, as a count near `near_yuan`."""
     return (
         Fraction(unwrapped_fen(fields["debit_fen"], int(near_yuan * 100)), 10**2)
         + Fraction(fields["residue_e7"], 10**7)
@@ -536,7 +536,7 @@ def _kwh(wh: int) -> Fraction:
 
 
 def decimals(value: Fraction) -> str:
-    """All digits of a value that has at most eleven decimals."""
+    """Return all digits of a value that has at most eleven decimals."""
     scaled = value * 10**11
     if scaled.denominator != 1:
         return _("{value} (not a decimal)").format(value=value)
