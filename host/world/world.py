@@ -141,7 +141,7 @@ class World:
     # --- the course of it ------------------------------------------------------------------------
 
     def run(self, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
-        """Live through it; return what happened. `progress` is called with each day that is over."""
+        """Live through it and return what happened; `progress` is called with each day over."""
         try:
             self._boot()
             self._set_up()
