@@ -54,6 +54,6 @@ def kwh(energy_wh: int, decimals: int = 3) -> str:
 
 
 def unwrapped_fen(told_fen: int, near_fen: int) -> int:
-    """The whole count of fen that a device tells modulo 2**32, of which the nearest is meant."""
+    """Return the count of fen nearest `near_fen` that is `told_fen` modulo 2**32."""
     turn = 1 << 32
     return near_fen + (told_fen - near_fen + turn // 2) % turn - turn // 2

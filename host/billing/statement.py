@@ -278,7 +278,7 @@ class Explainer:
         self._add(record, marked("tier period"), note=note)
 
     def _compare_quota(self, engine: Account) -> None:
-        """Hold what the device wrote of quota and free energy against our own."""
+        """Compare what the device wrote of quota and free energy with our own."""
         record = self._quota
         if record is not None:
             months, spans = spans_of(record.fields["quota"], self._household)

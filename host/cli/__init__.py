@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "meter": ("host.cli.meter.commands", "Find, read, write, set and switch meters on a line."),
     "console": ("host.cli.console", "Talk to a concentrator: set it up, ask it, load tariffs."),
     "flash": ("host.cli.flash", "Put the firmware on a board, in two slots; go back to the old."),
-    "sim": ("host.cli.sim", "Simulated meters on a line, and seeded worlds of faults."),
+    "sim": ("host.cli.sim", "Simulate meters on a line, and run seeded worlds of faults."),
     "headend": ("host.cli.headend.commands", "Receive, store and acknowledge readings."),
     "demo": ("host.cli.demo", "The whole chain on real MicroPython, in under 90 seconds."),
 }
@@ -36,7 +36,7 @@ Examples:
 
 class _LazyGroup(shown.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the options; --lang counts more than what the system says."""
+        """Read the options; --lang wins over the language of the system."""
         words.speak(words.language_wanted())
         return super().parse_args(ctx, args)
 

@@ -136,7 +136,7 @@ def _bill_of(
     changed: date | None,
     day: str | None,
 ) -> DeviceBill:
-    """The account on the day of the bill, after what happened before."""
+    """Return the account on the day of the bill, after what happened before."""
     events = sorted(one for one in (opened, moved_in, changed) if one)
     on = _day(tariff, day, events[-1] if events else _ANY_DAY)
     if events and events[-1] > on:
@@ -424,7 +424,7 @@ def _parse_wh(text: str, where: str) -> int:
 
 
 def _parse_step(tariff: TariffFile, step: str) -> tuple[int, int]:
-    """Rate and Wh of a STEP."""
+    """Return the rate and Wh of a STEP."""
     name, sign, amount = step.partition("=")
     if not sign:
         if len(tariff.rates) > 1:
@@ -445,7 +445,7 @@ def _parse_step(tariff: TariffFile, step: str) -> tuple[int, int]:
 
 
 def _after(paid_wh: int, steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """What is left of the steps once the first `paid_wh` are taken off."""
+    """Return what is left of the steps once the first `paid_wh` are taken off."""
     left = []
     for rate, wh in steps:
         taken_wh = min(wh, paid_wh)
@@ -455,13 +455,13 @@ def _after(paid_wh: int, steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def rounded(value: Decimal) -> str:
-    """Yuan, half up to the fen: for people, never for the books."""
+    """Return yuan, half up to the fen: for people, never for the books."""
     return yuan(int((100 * value).to_integral_value(ROUND_HALF_UP)))
 
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """A user's mistake ends with one line."""
+    """End with one line where the user made a mistake."""
     try:
         yield
     except (TariffError, ProfileError, BillError) as error:

@@ -72,7 +72,7 @@ def _say(lines: list[str]) -> None:
 
 
 def _converse(console: Console) -> None:
-    """Carry out each line of input; a refusal is said, and the next line follows."""
+    """Carry out each line of input; print a refusal, and go on with the next line."""
     for line in sys.stdin:
         if not line.strip():
             continue

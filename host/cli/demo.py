@@ -76,7 +76,7 @@ def command(
     plot_path: Path,
     keep: bool,
 ) -> None:
-    """A day of eight households in under 90 seconds: cards, alarm, cut, reclose, a crash."""
+    """Play a day of eight households in under 90 seconds: cards, alarm, cut, reclose, crash."""
     what, maker = _device(board, micropython, image)
     folder = Path(tempfile.mkdtemp(prefix="dianka-demo-"))
     started_s = time.monotonic()
@@ -113,7 +113,7 @@ def command(
 
 
 def _device(board: str, micropython: Path | None, image: Path | None) -> tuple[str, Maker]:
-    """What the firmware runs on, in words and as it is started."""
+    """Return what the firmware runs on, in words, and what starts it."""
     if board == "cpython":
         return _("Python is {version}").format(version=sys.version), program(
             sys.executable, "-m", "host.device.process"

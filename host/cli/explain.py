@@ -95,7 +95,7 @@ def command(
 
 
 def _rows(statement: Statement, by: str) -> dict[str, Row]:
-    """The statement's lines by day or tier period."""
+    """Return the statement's lines by day or tier period."""
     rows: dict[str, Row] = {}
     current = _("before")
     for entry in statement.entries:
@@ -168,7 +168,7 @@ def _cell(
 
 
 def _parts(row: Row) -> dict[str, str]:
-    """Energy and service fee apart, where there is one."""
+    """Return energy and service fee apart, where there is one."""
     if not row.service_yuan:
         return {}
     energy_yuan = row.charged_yuan - row.service_yuan

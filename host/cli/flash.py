@@ -133,7 +133,10 @@ def _roll_back(board: Prompt, wait_s: int) -> None:
 
 
 def _install(board: Prompt, wanted: Wanted) -> None:
-    """Everything from looking at the board to its report; on an error it runs as before."""
+    """Look at the board, install the product and await its report.
+
+    After an error the board runs as before.
+    """
     now = slots.state(board)
     slots.hold(board)
     try:
@@ -242,7 +245,7 @@ def _await(board: Prompt, slot: str, wait_s: int) -> None:
 
 
 def _set_clock(board: Prompt) -> None:
-    """Local standard time: the zone's, without summer time."""
+    """Set the board's clock to local standard time: the zone's, without summer time."""
     moment = time.gmtime(time.time() - time.timezone)
     fields = (*moment[:3], moment.tm_wday, *moment[3:6])
     if slots.set_clock(board, fields):
@@ -253,7 +256,7 @@ def _set_clock(board: Prompt) -> None:
 
 
 def _board_json(path: Path | None) -> bytes:
-    """The file, looked at as far as one can from here; empty: the board keeps its own."""
+    """Return the file, looked at as far as one can from here; empty: the board keeps its own."""
     if path is None:
         return b""
     try:
@@ -275,7 +278,7 @@ def _board_json(path: Path | None) -> bytes:
 def _settings(
     keys_path: Path | None, uplink_path: Path | None, number: int | None, sets: tuple[str, ...]
 ) -> dict[str, str]:
-    """What the firmware is to be set to, by the names that it has for it."""
+    """Return what the firmware is to be set to, by the names that it has for it."""
     settings = {}
     if number is not None:
         settings["id"] = str(number)

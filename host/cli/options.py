@@ -34,7 +34,7 @@ Command = Callable[..., Any]
 
 
 def _amount_fen(text: str) -> int:
-    """Yuan as typed, in fen; above 0."""
+    """Return yuan as typed, in fen; above 0."""
     fen = _limit_fen(text)
     if not fen:
         raise _no_amount(text)
@@ -47,7 +47,7 @@ def _no_amount(text: str) -> click.BadParameter:
 
 
 def _limit_fen(text: str) -> int:
-    """Yuan as typed, in fen; may be 0."""
+    """Return yuan as typed, in fen; may be 0."""
     try:
         fen = fen_of(text)
     except ValueError as error:
@@ -58,7 +58,7 @@ def _limit_fen(text: str) -> int:
 
 
 def _digits(text: str) -> str:
-    """The number of an account or a meter, with its 12 digits."""
+    """Return the number of an account or a meter, with its 12 digits."""
     try:
         return full_number(text)
     except ValueError as error:
@@ -66,7 +66,7 @@ def _digits(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    """A meter's address on the line, `any` for whatever meter is alone on it; A is any digit."""
+    """Return a meter's address on the line; A is any digit, `any` the only meter there."""
     if text == "any":
         return WILDCARD
     digits = text.upper()
@@ -78,7 +78,7 @@ def _address(text: str) -> str:
 
 
 def _last_day_t2000(text: str) -> int:
-    """A day, as its last second in seconds since 2000."""
+    """Return a day, as its last second in seconds since 2000."""
     try:
         day = datetime.strptime(text, "%Y-%m-%d")
     except ValueError as error:
@@ -181,7 +181,7 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Trouble with keys, cards and lines as one line for the user."""
+    """End with one line for the user where keys, cards or lines are in trouble."""
     try:
         yield
     except _TROUBLES as error:
@@ -190,7 +190,7 @@ def clear_errors() -> Iterator[None]:
 
 @contextmanager
 def console_of(port: str, key: bytes) -> Iterator[Console]:
-    """The console on `port`, logged in."""
+    """Yield the console on `port`, logged in."""
     with Port(port) as line:
         console = Console(line)
         console.login(key)
@@ -198,13 +198,13 @@ def console_of(port: str, key: bytes) -> Iterator[Console]:
 
 
 def passphrase() -> str:
-    """The passphrase of the key file, from the environment or as typed."""
+    """Return the passphrase of the key file, from the environment or as typed."""
     given = os.environ.get(PASSPHRASE_VARIABLE)
     return given if given else str(click.prompt(_("passphrase"), hide_input=True, err=True))
 
 
 def new_passphrase() -> str:
-    """The same, typed twice."""
+    """Return a new passphrase, from the environment or as typed twice."""
     given = os.environ.get(PASSPHRASE_VARIABLE)
     if given:
         return given
@@ -214,5 +214,5 @@ def new_passphrase() -> str:
 
 
 def now_t2000() -> int:
-    """Local time, in seconds since 2000."""
+    """Return the local time, in seconds since 2000."""
     return to_t2000(datetime.now())

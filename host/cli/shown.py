@@ -56,7 +56,7 @@ def _parts_of(epilog: str | None) -> list[str]:
 
 
 def _is_said(part: str) -> bool:
-    """Whether it is a sentence, and no example, which is indented, and no mark of click's."""
+    """Return whether it is a sentence: no example, which is indented, and no mark of click's."""
     return part.strip() != "" and part[0] not in " \b"
 
 

@@ -34,7 +34,7 @@ Examples:
 """
 )
 def command() -> None:
-    """Simulated meters on a line, and seeded worlds of faults."""
+    """Simulate meters on a line, and run seeded worlds of faults."""
 
 
 command.add_command(run)
@@ -156,7 +156,7 @@ def meters(
 
 
 def _changed(plan: Plan, baud: int | None, faults: tuple[str, ...]) -> Plan:
-    """The plan with what the command line says otherwise."""
+    """Return the plan with what the command line says otherwise."""
     chances = dict(plan.faults)
     for one in faults:
         name, _equals, chance = one.partition("=")

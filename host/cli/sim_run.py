@@ -26,7 +26,7 @@ _SECTIONS = ("world", "cards", "line", "head-end", "flash")
 
 
 def _cores() -> int:
-    """How many processors this process may use."""
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
@@ -183,7 +183,7 @@ def _live(seed: int, scenario: str, days: int, meters: int, quiet: bool) -> _Out
 
 
 def _failed(world: World, scenario: str, invariant: str, what: str) -> dict[str, Any]:
-    """The report of a world in which something does not hold, and how to see it again."""
+    """Return the report of a world in which something does not hold, and how to see it again."""
     replay = f"dianka sim run --seed {world.seed} --days {world.days} --meters {len(world.meters)}"
     if scenario != ANY:
         replay += f" --scenario {scenario}"
@@ -192,7 +192,7 @@ def _failed(world: World, scenario: str, invariant: str, what: str) -> dict[str,
 
 
 def _tell(report: dict[str, Any], cpu_s: float) -> None:
-    """One line a seed, more where it failed."""
+    """Print one line for a seed, more where it failed."""
     if report["ok"]:
         readings = report["world"].get("records READING", 0)
         echo(
@@ -212,7 +212,7 @@ def _tell(report: dict[str, Any], cpu_s: float) -> None:
 
 
 def _show(report: dict[str, Any], cpu_s: float) -> None:
-    """All counters of one world."""
+    """Print all counters of one world."""
     days, meters = report["days"], report["meters"]
     rows = [
         (section, name, str(value))

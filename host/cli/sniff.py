@@ -54,7 +54,7 @@ def command(
     frames: int | None,
     seconds: float | None,
 ) -> None:
-    """Show what is said on the meter line at PORT, without saying anything.
+    """Show what is said on the meter line at PORT, without sending anything.
 
     PORT is a serial port, a pseudo terminal or socket://HOST:PORT. Each line tells when, who
     spoke, how long after the request, and what. Ctrl-C ends it with a table of the meters heard.
@@ -79,7 +79,7 @@ def command(
 def _listen(
     line: Port, sniffer: Sniffer, frames: int | None, seconds: float | None
 ) -> Iterator[tuple[datetime, Event]]:
-    """Events with their times, until enough of them came."""
+    """Yield events with their times, until enough of them came."""
     clock, started = datetime.now(), time.monotonic()
     heard = 0
     while seconds is None or time.monotonic() - started < seconds:
@@ -135,7 +135,7 @@ def _as_text(at: datetime, event: Event, said: dict[str, Any] | None) -> str:
 
 
 def _content(said: dict[str, Any]) -> str:
-    """What a frame carries, shortened."""
+    """Return what a frame carries, shortened."""
     if said["error"]:
         return _(": refused, {why}").format(
             why=", ".join(map(_, said["error"]["flags"])) or _("no reason given")
@@ -181,7 +181,7 @@ def _show_meters(sniffer: Sniffer) -> None:
 
 
 def _turnarounds(counts: MeterCounts) -> str:
-    """Least, median and most."""
+    """Return the least, the median and the most of the turnarounds, in ms."""
     if not counts.turnarounds_s:
         return "-"
     found = counts.turnarounds_s

@@ -27,7 +27,7 @@ run.run(main.build(board), board)
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What it is connected to. `line` and `console` are terminals, `folder` holds its flash."""
+    """What a device is connected to: `line` and `console` are terminals, `folder` its flash."""
 
     folder: Path
     line: str
@@ -43,10 +43,10 @@ class Device(Protocol):
         """Start it; what it knows is in its flash alone."""
 
     def check(self) -> None:
-        """DemoError when it has ended by itself."""
+        """Raise DemoError when it has ended by itself."""
 
     def kill(self) -> None:
-        """SIGKILL: no farewell, nothing saved."""
+        """Kill it with SIGKILL, so that it saves nothing."""
 
     def stop(self) -> None:
         """End it."""
@@ -56,7 +56,7 @@ Maker = Callable[[Wiring], Device]
 
 
 def program(*command: str) -> Maker:
-    """The firmware as a program that takes the arguments of boards/unix.py."""
+    """Return the firmware as a program that takes the arguments of boards/unix.py."""
 
     def make(wiring: Wiring) -> Device:
         clock = wiring.clock
@@ -71,7 +71,7 @@ def program(*command: str) -> Maker:
 
 
 def emulated(image: Path) -> Maker:
-    """The firmware on a Cortex-M3 in QEMU; DemoError without the emulator."""
+    """Return the firmware on a Cortex-M3 in QEMU; DemoError without the emulator."""
     if shutil.which(emulator.PROGRAM) is None:
         raise DemoError(
             _(
@@ -108,7 +108,7 @@ class Emulated:
             raise DemoError(_("emulated board: {error}").format(error=error)) from error
 
     def check(self) -> None:
-        """DemoError when the firmware or the emulator has ended."""
+        """Raise DemoError when the firmware or the emulator has ended."""
         ended = self._board.ended()
         if ended is not None:
             raise DemoError(
@@ -116,7 +116,7 @@ class Emulated:
             )
 
     def kill(self) -> None:
-        """SIGKILL to the emulator."""
+        """Kill the emulator with SIGKILL."""
         self._board.stop()
 
     stop = kill

@@ -1,4 +1,4 @@
-"""The day of the village as a picture: balances over time, and what happened to whom."""
+"""The day of the village as a picture: balances over time, and events of each account."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def plot(store: Store, path: Path) -> None:
         axes.step(times, [fen / 100 for _, fen in points], where="post", label=account.lstrip("0"))
     for name, events in _events(store).items():
         marker, color = _EVENTS[name]
-        # A forged card is nobody's.
+        # A forged card belongs to no account.
         events = [one for one in events if one[1] in curves]
         times = _times(events)
         heights = [_height(curves[account], t2000) for t2000, account in events]
@@ -50,7 +50,7 @@ def plot(store: Store, path: Path) -> None:
 
 
 def _balances(store: Store) -> dict[str, list[tuple[int, int]]]:
-    """(t2000, balance in fen) of each account, in the order of the records."""
+    """Return (t2000, balance in fen) of each account, in the order of the records."""
     rows: list[tuple[int, int, str, str, int]] = []
     for row in store.rows(sa.select(schema.readings)):
         rows.append((row["seq"], row["t2000"], row["account"], "debit", row["debit_fen"]))
@@ -65,7 +65,7 @@ def _balances(store: Store) -> dict[str, list[tuple[int, int]]]:
 
 
 def _events(store: Store) -> dict[str, list[tuple[int, str]]]:
-    """(t2000, account) of each kind of event."""
+    """Return (t2000, account) of each kind of event."""
     events: dict[str, list[tuple[int, str]]] = defaultdict(list)
 
     def add(name: str, query: sa.Select[Any]) -> None:
@@ -87,11 +87,11 @@ def _events(store: Store) -> dict[str, list[tuple[int, str]]]:
 
 
 def _times(rows: Sequence[tuple[int, Any]]) -> list[Any]:
-    """The moments as matplotlib's own numbers, for which it has types."""
+    """Return the moments as matplotlib's own numbers, for which it has types."""
     return [dates.date2num(to_datetime(row[0])) for row in rows]  # type: ignore[no-untyped-call]  # matplotlib has no types for dates
 
 
 def _height(points: list[tuple[int, int]], t2000: int) -> float:
-    """Balance in yuan at a time."""
+    """Return the balance in yuan at a time."""
     before = [fen for at, fen in points if at <= t2000]
     return (before[-1] if before else 0) / 100

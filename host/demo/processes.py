@@ -53,7 +53,7 @@ class Process:
         )
 
     def check(self) -> None:
-        """DemoError when it has ended by itself."""
+        """Raise DemoError when it has ended by itself."""
         if self._running is not None and self._running.poll() is not None:
             tail = self.output.read_text(errors="replace").splitlines()[-3:]
             code = self._running.returncode
@@ -64,7 +64,7 @@ class Process:
             )
 
     def said(self, start: str) -> str | None:
-        """The rest of the first line of its output that begins with `start`."""
+        """Return the rest of the first line of its output that begins with `start`."""
         self.check()
         for line in self.output.read_text(errors="replace").splitlines():
             if line.startswith(start):
@@ -72,13 +72,13 @@ class Process:
         return None
 
     def kill(self) -> None:
-        """SIGKILL: no farewell, nothing saved."""
+        """Kill it with SIGKILL, so that it saves nothing."""
         if self._running is not None:
             self._running.kill()
             self._end()
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL where that does not help."""
+        """End it with SIGTERM, and with SIGKILL where that does not help."""
         if self._running is None:
             return
         self._running.send_signal(signal.SIGTERM)

@@ -102,7 +102,7 @@ class Story:
 
     @property
     def store(self) -> Store:
-        """The head-end's database, which the head-end itself made."""
+        """Return the head-end's database, which the head-end itself made."""
         if self._store is None:
             self._store = Store(self._village.database)
         return self._store
@@ -115,7 +115,7 @@ class Story:
     # --- the steps -----------------------------------------------------------------------------
 
     def run(self) -> Ending:
-        """Play it all."""
+        """Play all steps and return how the day ended."""
         self.set_up()
         for number in range(HOUSEHOLDS):
             self.buy(number, POOR_FEN if number == POOR else FIRST_FEN)
@@ -204,7 +204,7 @@ class Story:
         return path
 
     def run_down(self) -> None:
-        """One household uses up its money; meanwhile the concentrator dies and comes back."""
+        """Let one household use up its money, and kill the concentrator meanwhile."""
         account = account_of(POOR)
         self._wait(_("alarm"), lambda: self._policy(account, 1))
         self._say(_("account {account} is low on money: alarm").format(account=account))
@@ -216,7 +216,7 @@ class Story:
         self._say(_("its money is used up: the supply is cut, the meter says so itself"))
 
     def lose_headend(self) -> None:
-        """The head-end dies and comes back; readings arrive as before."""
+        """Kill the head-end, start it again, and wait for readings to arrive as before."""
         self._say(_("the head-end is killed and started again"))
         before = self._readings()
         self._village.crash_headend()
@@ -241,7 +241,7 @@ class Story:
         """Let the day end, bring everything to the head-end and compare."""
         village, store = self._village, self.store
         self._say(_("the day goes on"))
-        # Who could not draw all he needed while the peak lasted does so the day after.
+        # A household that could not draw all it needed while the peak lasted does so a day later.
         limit_s = _STEP_LIMIT_S + 2 * DAY_S / village.clock.speed
         end_t2000 = village.clock.start_t2000 + DAY_S
         self._wait(_("end of the day"), lambda: village.now_t2000() >= end_t2000, limit_s)
@@ -323,7 +323,7 @@ class Story:
         return bool(self.store.rows(query))
 
     def _is_confirmed(self, account: str, desired: int) -> bool:
-        """Whether the relay moved last to where `desired` says."""
+        """Return whether the relay moved last to where `desired` says."""
         relays = schema.relays
         query = sa.select(relays.c.desired).where(
             relays.c.account == account, relays.c.stage == _CONFIRMED
@@ -332,7 +332,7 @@ class Story:
         return bool(rows) and rows[0]["desired"] == desired
 
     def _forged(self, card: Path) -> Path:
-        """The next order for nothing: amount and order changed, the MAC is the old one."""
+        """Return the next order for nothing: amount and order changed, the MAC is the old one."""
         forged = card.with_name("forged.bin")
         memory = bytearray(card.read_bytes())
         order_at = frames.IMAGE_OFFSET + 32
@@ -346,17 +346,17 @@ def _told(outcome: Outcome) -> str:
 
 
 def account_of(number: int) -> str:
-    """Account number of a household."""
+    """Return the account number of a household."""
     return f"{31_0000_0001 + number:012d}"
 
 
 def meter_of(number: int) -> str:
-    """Address of its meter."""
+    """Return the address of a household's meter."""
     return f"{98_3764 + number:012d}"
 
 
 def bill_of(number: int) -> tuple[Ledger, int]:
-    """What a household's account must end with, and in which tier it then is."""
+    """Return with which ledger a household's account must end, and in which tier."""
     bill, opened = Account(tariff.load(_TARIFF)), to_datetime(START_T2000)
     bill.start(opened, (0, 0))
     bill.read(opened, NEEDS_WH[number])
@@ -373,7 +373,7 @@ def _ledger_of(values: Mapping[str, Any]) -> Ledger:
 
 
 def _plan() -> str:
-    """The meters as a file of `dianka sim meters`; JSON is YAML."""
+    """Return the meters as a file of `dianka sim meters`; JSON is YAML."""
     meters = []
     for number, needs_wh in enumerate(NEEDS_WH):
         load: dict[str, Any] = {"percent": 100 + 40 * number, "needs_wh": needs_wh}

@@ -31,7 +31,7 @@ class Village:
         self._concentrator: Device | None = None
 
     def now_t2000(self) -> int:
-        """Time in the village."""
+        """Return the time in the village."""
         return self.clock.now_t2000()
 
     def start_headend(self, keys: str) -> int:
@@ -83,14 +83,14 @@ class Village:
         self._concentrator.start()
 
     def check(self) -> None:
-        """DemoError when a process has ended by itself."""
+        """Raise DemoError when a process has ended by itself."""
         for process in self._processes:
             process.check()
         if self._concentrator is not None:
             self._concentrator.check()
 
     def meter_events(self, event: str) -> list[dict[str, Any]]:
-        """What happened in the meters, as they tell it themselves."""
+        """Return what happened in the meters, as they tell it themselves."""
         if not self.trace.exists():
             return []
         lines = self.trace.read_text().split("\n")[:-1]

@@ -87,7 +87,7 @@ def _parsed(text: str) -> ast.Module | None:
 
 
 def _spare_types(tree: ast.Module, lines: list[bytes]) -> None:
-    """Blank what type checkers alone read, and the import of const."""
+    """Blank what only type checkers read, and the import of const."""
     asked = sum(1 for node in ast.walk(tree) if _is_type_checking(node, ast.Load))
     spared: list[ast.stmt] = []
     for node in tree.body:

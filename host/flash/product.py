@@ -45,13 +45,13 @@ class Product:
 
     @property
     def listing(self) -> bytes:
-        """The file `files` of a slot: the version, then each file's SHA-256 and name."""
+        """Return the file `files` of a slot: the version, then each file's SHA-256 and name."""
         rows = [f"{hashlib.sha256(data).hexdigest()} {name}" for name, data in self.files.items()]
         return "\n".join([self.version, *rows, ""]).encode()
 
 
 def firmware() -> Path:
-    """The folder of the sources."""
+    """Return the folder of the sources."""
     for folder in (_HOST / "firmware", _HOST.parent / "firmware"):
         if (folder / "boot.py").is_file():
             return folder
@@ -72,7 +72,7 @@ def left_out(folder: Path) -> tuple[str, ...]:
 
 
 def sources(folder: Path, platform: str) -> Iterator[Path]:
-    """The modules that a board of that port needs, in order."""
+    """Yield the modules that a board of that port needs, in order."""
     if platform not in BOARDS:
         known = ", ".join(BOARDS)
         raise ProductError(
@@ -128,7 +128,7 @@ def compile_file(path: Path, folder: Path, known: Numbers, arch: str, target: Pa
 def make(
     folder: Path, platform: str, arch: str, build: Path, told: Callable[[int, int], None]
 ) -> Product:
-    """Compile everything by way of `build`; `told` learns how many of how many are done."""
+    """Compile everything by way of `build`; `told` is called with how many of all are done."""
     paths = list(sources(folder, platform))
     known = numbers(folder)
     files = {}

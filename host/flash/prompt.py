@@ -1,6 +1,6 @@
 """A board at its MicroPython prompt, by way of mpremote: run code there, write and check files.
 
-Whoever connects interrupts what runs; `begin_anew` leaves the board at its prompt with nothing
+A connection interrupts what runs; `begin_anew` leaves the board at its prompt with nothing
 started, `let_run` starts what boot.py chooses and listens to what the board says.
 """
 
@@ -88,7 +88,7 @@ class Prompt:
             return printed.decode(errors="replace").replace("\r\n", "\n")
 
     def ask(self, expression: str) -> Any:
-        """The value of an expression that is made of plain things."""
+        """Return the value of an expression that is made of plain things."""
         with self._speaking():
             return self._transport.eval(expression)
 
@@ -107,7 +107,7 @@ class Prompt:
             )
 
     def replace(self, name: str, data: bytes) -> None:
-        """The same with a file that must be the old or the new one, whatever happens."""
+        """Write a file that has to be the old or the new one after whatever happens."""
         self.write(f"{name}~", data)
         self.run(f"import os\nos.rename({name + '~'!r}, {name!r})")
 
@@ -157,7 +157,7 @@ class Prompt:
         self._connect()
 
     def _hear(self) -> bytes:
-        """What arrives within a second or so; a port that was lost is opened again."""
+        """Return what arrives within a second or so; a port that was lost is opened again."""
         try:
             if self._transport is None:
                 self._transport = self._open(self.port, timeout=_HEAR_S)
@@ -184,7 +184,7 @@ class Prompt:
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[None]:
-        """What goes wrong between us and the board, in one line and with the next step."""
+        """Raise what goes wrong with the board as a BoardError that says the next step."""
         try:
             # mpremote prints what it did not expect.
             with contextlib.redirect_stdout(io.StringIO()):
@@ -204,7 +204,7 @@ class Prompt:
 
 
 def _reason(trace: str) -> str:
-    """The last line of a board's traceback, in words where it is a usual one."""
+    """Return the last line of a board's traceback, in words where it is a usual one."""
     lines = trace.strip().splitlines() or [_("it does not answer any more: try again")]
     last = lines[-1].strip()
     if "ENOSPC" in last or last == "OSError: 28":

@@ -63,7 +63,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class State:
-    """Both slots, who is on trial with how many starts left, and who was started ("": none)."""
+    """Both slots, which is on trial with its starts left, and which was started ("": none)."""
 
     slots: dict[str, Slot]
     trial: str
@@ -72,12 +72,12 @@ class State:
 
     @property
     def proven(self) -> str:
-        """The slot that starts when no trial does, "" for none; as boot.py finds it."""
+        """Return the slot that boot.py starts when no trial does; "": there is none."""
         whole = [name for name in SLOTS if self.slots[name].version]
         return max(whole, key=lambda name: self.slots[name].healthy, default="")
 
     def describe(self, name: str) -> str:
-        """What there is to say of a slot."""
+        """Return what the version in a slot is and how it fares, in words."""
         slot = self.slots[name]
         if not slot.version:
             return _("empty")
@@ -242,7 +242,7 @@ def facts(board: Prompt) -> Facts:
 
 
 def check(found: Facts) -> None:
-    """BoardError when no slots can be made on such a board."""
+    """Raise BoardError when no slots can be made on such a board."""
     if found.is_frozen:
         raise BoardError(
             _(
@@ -260,7 +260,7 @@ def check(found: Facts) -> None:
 
 
 def state(board: Prompt) -> State:
-    """What the board's files say."""
+    """Return what the board's files say."""
     trial, slots, running = ast.literal_eval(board.run(_STATE))
     words = trial.split()
     is_trial = len(words) == 2 and words[0] in SLOTS and words[1].isdigit()
@@ -288,7 +288,7 @@ def hold(board: Prompt) -> None:
 
 
 def target(now: State) -> str:
-    """The slot to write to: never the one that starts when a trial fails."""
+    """Return the slot to write to: never the one that starts when a trial fails."""
     return "b" if now.proven == "a" else "a"
 
 
@@ -314,7 +314,7 @@ def install(
 
 
 def check_room(board: Prompt, slot: str, found: Facts, product: Product) -> None:
-    """BoardError when the product does not fit beside what is not in `slot`."""
+    """Raise BoardError when the product does not fit beside what is not in `slot`."""
     block = found.block_size
     needed = sum(-(-len(data) // block) * block for data in product.files.values())
     there = int(board.run(_SIZE.format(slot=slot, block=block)))
@@ -328,7 +328,7 @@ def check_room(board: Prompt, slot: str, found: Facts, product: Product) -> None
 
 
 def has_board_json(board: Prompt) -> bool:
-    """Whether the board knows its pins."""
+    """Return whether the board knows its pins."""
     return bool(board.run(_SHOW.format(name="board.json")).strip())
 
 
@@ -405,12 +405,12 @@ def await_report(lines: Iterator[str], slot: str) -> Iterator[str]:
 
 
 def healthy_line(slot: str) -> str:
-    """What boot.py says when `slot` has reported healthy."""
+    """Return what boot.py says when `slot` has reported healthy."""
     return f"dianka: slot {slot} is healthy"
 
 
 def _put_in_root(board: Prompt, name: str, data: bytes) -> bool:
-    """Have `name` in the root be `data`; true if somebody's own file was put aside for it."""
+    """Have `name` in the root be `data`; return true if a user's own file was put aside."""
     if board.run(_SHOW.format(name=name)).encode() == data:
         return False
     mark = data[: data.index(b"\n")]

@@ -23,14 +23,14 @@ class CardMemory(Protocol):
 
     @property
     def uid(self) -> str:
-        """Its serial number, 16 hexadecimal digits."""
+        """Return its serial number, 16 hexadecimal digits."""
 
     @property
     def size(self) -> int:
-        """Bytes of memory."""
+        """Return bytes of memory."""
 
     def read(self, offset: int, size: int) -> bytes:
-        """`size` bytes at `offset`."""
+        """Return `size` bytes at `offset`."""
 
     def write(self, offset: int, data: bytes) -> None:
         """Write `data` at `offset`."""
@@ -63,16 +63,16 @@ class FileCard:
 
     @property
     def uid(self) -> str:
-        """The serial number in the memory."""
+        """Return the serial number in the memory."""
         return serial_of(self._memory)
 
     @property
     def size(self) -> int:
-        """Bytes of memory."""
+        """Return bytes of memory."""
         return len(self._memory)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Bytes of the memory."""
+        """Return bytes of the memory."""
         _check_range(self, offset, size)
         return bytes(self._memory[offset : offset + size])
 
@@ -93,7 +93,7 @@ class FileCard:
 
 
 def blank(size: int) -> bytes:
-    """The memory of a new card, with a serial number of its own."""
+    """Return the memory of a new card, with a serial number of its own."""
     memory = bytearray(b"\xff" * size)
     memory[SERIAL_OFFSET : SERIAL_OFFSET + UID_SIZE] = secrets.token_bytes(UID_SIZE)
     return bytes(memory)

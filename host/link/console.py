@@ -79,7 +79,7 @@ class Console:
                 raise
 
     def _answer(self) -> list[str] | None:
-        """The answer's lines; None when the line falls silent before its end."""
+        """Return the answer's lines; None when the line falls silent before its end."""
         lines: list[str] = []
         silent_at_s = time.monotonic() + self._timeout_s
         while (left_s := silent_at_s - time.monotonic()) > 0:

@@ -27,7 +27,7 @@ START_TIMEOUT_S = 20.0
 
 
 class BoardError(Exception):
-    """The board raised, or did not answer; the text is its traceback or says what was awaited."""
+    """The board raised an error or did not answer; the text says which."""
 
 
 class Emulator:
@@ -75,7 +75,7 @@ class Emulator:
 
     @property
     def pid(self) -> int:
-        """The emulator's process, for a test that kills it."""
+        """Return the emulator's process, for a test that kills it."""
         if self._process is None:
             raise BoardError(_("the board is not running"))
         return self._process.pid
@@ -131,7 +131,7 @@ class Emulator:
         self._expect(b"OK", timeout_s)
 
     def ended(self) -> str | None:
-        """What the program begun has printed and raised, once it or the emulator ended."""
+        """Return what the program begun has printed and raised, once it or the emulator ended."""
         if self._process is not None and self._process.poll() is not None:
             return self._ending()
         while self._socket is not None and select.select([self._socket], [], [], 0)[0]:

@@ -1,4 +1,4 @@
-"""Questions to meters on a line, whoever asks them: this PC itself, or a concentrator for it.
+"""Questions to meters on a line, asked by this PC itself or by a concentrator for it.
 
 An answer is a verified frame, a refusal included; AskError says that there is none.
 """
@@ -34,23 +34,29 @@ class MeterLine(Protocol):
     """A line with meters."""
 
     def ask(self, address: str, control: int, data: bytes = b"") -> Frame:
-        """The answer to one question; `address` has 12 digits, AA for any, `data` is plain."""
+        """Return the answer to one question.
+
+        `address` has 12 digits, AA stands for any two; `data` is plain.
+        """
 
     def read(self, address: str, control: int, data: bytes) -> Frame:
-        """The answer to a read, in one frame however many parts it came in."""
+        """Return the answer to a read as one frame, in however many parts it came."""
 
     def search(self, standard: str, progress: Progress) -> list[str]:
-        """Addresses of all meters of a standard; `progress` hears (questions, found so far)."""
+        """Return the addresses of all meters of a standard.
+
+        `progress` is called with the count of questions and of meters found so far.
+        """
 
 
 def check_room(dropped: int) -> None:
-    """AskError when a search heard meters for which it had no room."""
+    """Raise AskError when a search heard meters for which it had no room."""
     if dropped:
         raise AskError(_("the line has more meters than a search has room for: scan parts of it"))
 
 
 def answer(address: str, control: int, data: bytes, outcome: str, error: int, more: bool) -> Frame:
-    """The frame behind an outcome of the master, ok or abnormal; AskError for all others."""
+    """Return the frame behind an outcome of the master; AskError where it has none."""
     if outcome == "ok":
         control |= FROM_METER | (MORE if more else 0)
     elif outcome == "abnormal":
@@ -86,7 +92,7 @@ class ThroughConcentrator:
         self._baud = baud
 
     def ask(self, address: str, control: int, data: bytes = b"") -> Frame:
-        """The answer to one question."""
+        """Return the answer to one question."""
         words = f"line ask {self._line} {address} {control:02x} {data.hex()}"
         fields, digits = self._wait(words.strip(), WAIT_S, lambda asked, found: None)
         return answer(
@@ -99,7 +105,7 @@ class ThroughConcentrator:
         )
 
     def read(self, address: str, control: int, data: bytes) -> Frame:
-        """The answer to a read with 11H or 01H, and to the follow-ups while there is more."""
+        """Return the answer to a read with 11H or 01H, joined with those to its follow-ups."""
         first = part = self.ask(address, control, data)
         di = first.data[: _DI_SIZES[control]]
         whole = first.data
@@ -118,7 +124,7 @@ class ThroughConcentrator:
         raise AskError(_("{why} (meter {address})").format(why=why, address=address))
 
     def search(self, standard: str, progress: Progress) -> list[str]:
-        """Addresses of all meters."""
+        """Return the addresses of all meters of a standard."""
         words = f"line scan {self._line} {standard}"
         fields = self._wait(words, SEARCH_S, progress)[0]
         check_room(int(fields.get("dropped", 0)))

@@ -49,16 +49,16 @@ class PcscCard:
 
     @property
     def uid(self) -> str:
-        """The serial number, padded with zeros."""
+        """Return the serial number, padded with zeros."""
         return self._uid
 
     @property
     def size(self) -> int:
-        """Bytes of the file that are used."""
+        """Return how many bytes of the file are used."""
         return CARD_SIZE
 
     def read(self, offset: int, size: int) -> bytes:
-        """READ BINARY, as often as it takes."""
+        """Read with READ BINARY, as often as it takes."""
         data = b""
         while len(data) < size:
             count = min(CHUNK, size - len(data))
@@ -74,7 +74,7 @@ class PcscCard:
         return data
 
     def write(self, offset: int, data: bytes) -> None:
-        """UPDATE BINARY, as often as it takes."""
+        """Write with UPDATE BINARY, as often as it takes."""
         for start in range(0, len(data), CHUNK):
             part = data[start : start + CHUNK]
             at = offset + start
@@ -91,7 +91,7 @@ class PcscCard:
                     let_go()
 
     def _open(self) -> None:
-        """Select the file, learn the serial number."""
+        """Select the file and learn the serial number."""
         for name in PATH:
             self._transmit(bytes((0x00, 0xA4, 0x00, 0x00, len(name))) + name)
         self._uid = self._read_uid()
@@ -106,7 +106,7 @@ class PcscCard:
         return uid[:UID_SIZE].ljust(UID_SIZE, b"\0").hex().upper()
 
     def _transmit(self, command: bytes) -> bytes:
-        """The answer to one command; _Refused with the card's word."""
+        """Return the answer to one command; _Refused holds the card's status word."""
         from smartcard.Exceptions import SmartcardException
 
         answer = b""
@@ -136,7 +136,7 @@ class _Refused(CardIoError):
 
 
 def _historical(atr: bytes) -> bytes:
-    """The last 8 of the ATR's historical bytes, as far as there are."""
+    """Return the last 8 of the ATR's historical bytes, as far as there are."""
     count = atr[1] & 0x0F
     indicated = atr[1] >> 4
     at = 2
@@ -152,7 +152,7 @@ def _historical(atr: bytes) -> bytes:
 
 
 def _connect(reader_name: str) -> Any:
-    """A connection to the first card found, None where there is none."""
+    """Return a connection to the first card found, None where there is none."""
     try:
         from smartcard.Exceptions import SmartcardException
         from smartcard.pcsc.PCSCExceptions import BaseSCardException

@@ -72,7 +72,7 @@ class Port:
             ) from error
 
     def read(self, timeout_s: float) -> bytes:
-        """What arrives within `timeout_s`, as soon as something does; empty: nothing."""
+        """Return what arrives within `timeout_s`, as soon as something does; empty: nothing."""
         data = b""
         try:
             self._serial.timeout = timeout_s

@@ -49,7 +49,7 @@ class PortCard:
         self.look()
 
     def look(self) -> "PortCard":
-        """See which card is in the reader now."""
+        """Ask which card is in the reader now."""
         try:
             (line,) = self._console.command("card")
         except ConsoleError as error:
@@ -60,16 +60,16 @@ class PortCard:
 
     @property
     def uid(self) -> str:
-        """The serial number."""
+        """Return the serial number."""
         return self._uid.upper()
 
     @property
     def size(self) -> int:
-        """Bytes of memory."""
+        """Return bytes of memory."""
         return self._size
 
     def read(self, offset: int, size: int) -> bytes:
-        """In parts that fit a frame."""
+        """Read in parts that fit a frame."""
         data = b""
         while len(data) < size:
             count = min(CHUNK, size - len(data))
@@ -86,7 +86,7 @@ class PortCard:
         return data
 
     def write(self, offset: int, data: bytes) -> None:
-        """In parts that fit a frame."""
+        """Write in parts that fit a frame."""
         for start in range(0, len(data), CHUNK):
             body = (offset + start).to_bytes(2, "little") + data[start : start + CHUNK]
             self._ask(Kind.CARD_WRITE, Kind.CARD_WRITTEN, body)
@@ -96,7 +96,7 @@ class PortCard:
         self._port.close()
 
     def _ask(self, kind: Kind, answer: Kind, body: bytes) -> bytes:
-        """What follows the status of a good answer."""
+        """Return what follows the status of a good answer."""
         status = _IN_USE
         for _try in range(TRIES):
             self._seq = (self._seq + 1) & 0xFF

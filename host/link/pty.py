@@ -38,7 +38,7 @@ class PtyPort(Port):
                     ) from None
 
     def read(self, timeout_s: float) -> bytes:
-        """What arrives within `timeout_s`, as soon as something does; empty: nothing."""
+        """Return what arrives within `timeout_s`, as soon as something does; empty: nothing."""
         if not select.select([self._ours], [], [], max(0.0, timeout_s))[0]:
             return b""
         return os.read(self._ours, READ_SIZE)

@@ -24,5 +24,5 @@ def send_tariff(console: Console, number: int, image: bytes) -> None:
 
 
 def fields_of(lines: list[str]) -> dict[str, str]:
-    """An answer of `name value` lines by name."""
+    """Return an answer of `name value` lines by name."""
     return dict(line.split(" ", 1) for line in lines if " " in line)

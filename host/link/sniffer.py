@@ -1,4 +1,4 @@
-"""Tell which side says what on a meter line, and when: bytes and times in, events out.
+"""Events of a meter line out of its bytes and their times: which side says what, and when.
 
 It only listens, so it works on a line between any master and any meters. The time of a byte is
 when its last bit arrived; what came in one piece is spread back over the time it took to send.
@@ -51,7 +51,7 @@ class Event:
 
 @dataclass(slots=True)
 class MeterCounts:
-    """What one meter was asked and did."""
+    """What one meter was asked and what it answered."""
 
     requests: int = 0
     responses: int = 0
@@ -90,7 +90,7 @@ class Sniffer:
         return events
 
     def idle(self, now_s: float) -> list[Event]:
-        """Nothing arrived until `now_s`."""
+        """Return the events that follow from silence until `now_s`."""
         events: list[Event] = []
         if self._times_s and now_s - self._times_s[-1] > GAP_LIMIT_S:
             for frame in self._reader.silence():
@@ -102,7 +102,7 @@ class Sniffer:
         return events
 
     def _take(self, frame: Frame) -> list[Event]:
-        """The frame, behind what came before it and belongs to none."""
+        """Return the frame, behind what came before it and belongs to none."""
         start = self._octets.find(frame.raw)
         first = start
         while first and self._octets[first - 1] == WAKE_UP:
@@ -142,7 +142,7 @@ class Sniffer:
         return [Event(Kind.NO_ANSWER, asked.start_s, asked.end_s, asked.octets, asked.frame)]
 
     def _noise(self, size: int) -> list[Event]:
-        """The first `size` bytes belong to no frame; wake-up bytes alone are no news."""
+        """Return the first `size` bytes as noise; wake-up bytes alone are none."""
         octets = bytes(self._octets[:size])
         if not octets:
             return []
@@ -154,7 +154,7 @@ class Sniffer:
         return [Event(Kind.NOISE, start_s, end_s, octets)]
 
     def _span(self, size: int) -> tuple[float, float]:
-        """When the first of `size` bytes began and the last ended."""
+        """Return when the first of `size` bytes began and the last ended."""
         start_s = max(self._times_s[0] - self._byte_s, self._told_s)
         self._told_s = self._times_s[size - 1]
         return start_s, self._told_s
@@ -164,7 +164,7 @@ class Sniffer:
 
 
 def _is_meant(asked: str, answered: str) -> bool:
-    """Whether a meter may answer to `asked`: AA stands for any two digits.
+    """Return whether a meter may answer to `asked`: AA stands for any two digits.
 
     Meters of DL/T 645-1997 also answer a read that is meant for all.
     """

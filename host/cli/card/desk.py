@@ -98,11 +98,11 @@ class Source:
 
     @property
     def name(self) -> str:
-        """As people call it."""
+        """Return what people call the card."""
         return str(self.path) if self.path else _("the card in the reader")
 
     def open(self, create: bool = False) -> CardMemory:
-        """The card, always the same one; CardIoError where there is none."""
+        """Return the card, always the same one; CardIoError where there is none."""
         if self._card is None:
             self._card = self._find(create)
         return self._card
@@ -195,30 +195,30 @@ class Desk:
 
     @cached_property
     def held(self) -> CardKeys:
-        """The keys; the passphrase is asked for once."""
+        """Return the keys; the passphrase is asked for once."""
         return keystore.load(self.keys_path, passphrase)
 
     @property
     def district(self) -> int:
-        """As typed, else the key file's."""
+        """Return the district as typed, else the key file's."""
         return self.district_given or self.held.district
 
     @property
     def key_version(self) -> int:
-        """As typed, else the key file's."""
+        """Return the version of the key as typed, else the key file's."""
         return self.key_version_given or self.held.key_version
 
     @property
     def key(self) -> bytes:
-        """The district's key."""
+        """Return the district's key."""
         return self.held.key_of(self.district, self.key_version)
 
     def console_key(self) -> bytes | None:
-        """The key of the console, where there is a key file."""
+        """Return the key of the console, where there is a key file."""
         return self.held.console_key if self.keys_path.exists() else None
 
     def issuer(self) -> Issuer:
-        """Who writes cards."""
+        """Return what writes cards and logs them."""
         log = AuditLog(self.log_path)
         if log.broken_at is not None:
             echo(
@@ -230,7 +230,7 @@ class Desk:
         return Issuer(self.held.key_of, log)
 
     def key_for(self, header: Header | None) -> bytes | None:
-        """The key that made a card, where the key file is there and has it."""
+        """Return the key that made a card, where the key file is there and has it."""
         if header is None or not self.keys_path.exists():
             return None
         try:
@@ -239,7 +239,7 @@ class Desk:
             return None
 
     def place(self, account: str, meter: str, last_order: int) -> Place:
-        """A concentrator of the district with that account."""
+        """Return a concentrator of the district with that account."""
         return Place(
             district=self.district,
             key_version=self.key_version,

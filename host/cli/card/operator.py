@@ -1,4 +1,4 @@
-"""`dianka card preset`, `clear` and `change-key`: cards of the utility's own people."""
+"""`dianka card preset`, `clear` and `change-key`: cards of the utility's own staff."""
 
 from dataclasses import replace
 
@@ -127,7 +127,7 @@ def change_key(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make a card that brings a district's concentrators its next key. Old cards die with it."""
+    """Make a card with a district's next key for its concentrators; old cards end with it."""
     with clear_errors():
         version = new_version or desk.key_version + 1
         if version <= desk.key_version:

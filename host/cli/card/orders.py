@@ -230,7 +230,7 @@ def new_header(
     suite: int = 1,
     next_tariff: bytes | None = None,
 ) -> Header:
-    """A header of the desk's district, not yet bound to a card."""
+    """Return a header of the desk's district, not yet bound to a card."""
     return Header(
         kind=kind,
         key_version=desk.key_version,
@@ -325,13 +325,13 @@ class _Hand:
             click.pause(_("that is another card; change it and press any key"))
 
     def put(self, order: batch.Order) -> None:
-        """The card may be taken out."""
+        """Tell that the card may be taken out."""
         self._done.add(self._card.uid)
         self._card.close()
 
 
 def _genuine(desk: Desk, image: bytes) -> Header:
-    """The header of a card that this desk could have made."""
+    """Return the header of a card that this desk could have made."""
     held = frames.parse(image)
     card = frames.parse(image, desk.key_for(held.header))
     if card.header is None or not card.genuine or card.header.kind not in frames.MONEY_KINDS:

@@ -12,7 +12,7 @@ from host.words import _
 
 @contextmanager
 def opened(db: Path, create: bool = False) -> Iterator[Store]:
-    """Open the database; a clear message where there is none."""
+    """Yield the database; end with a clear message where there is none."""
     if not create and not db.exists():
         hint = _("`dianka headend serve` makes one")
         raise click.ClickException(_("there is no database {db}; {hint}").format(db=db, hint=hint))

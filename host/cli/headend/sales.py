@@ -126,7 +126,7 @@ def refund(db: Path, account: str, amount_fen: int, as_json: bool) -> None:
 
 
 def _sell_file(db: Path, csv_path: Path, out_path: Path | None, new: bool, as_json: bool) -> None:
-    """Sell all that a file lists, or nothing of it."""
+    """Sell all that a file lists, or nothing."""
     key = (marked("reference"), lambda sale: sale.reference)
     with clear_errors():
         sales = read_rows(csv_path, ("account", "amount", "reference"), _sale, key)
@@ -183,7 +183,7 @@ def _sold_fields(one: Sold) -> dict[str, Any]:
 
 
 def _write_orders(out_path: Path, csv_path: Path, sold: list[Sold]) -> None:
-    """The orders as `dianka card issue --csv` takes them."""
+    """Write the orders as `dianka card issue --csv` takes them."""
     try:
         with out_path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")

@@ -77,7 +77,7 @@ def items_command(
 
 
 def _identifier(text: str) -> str:
-    """An identifier as the database has it."""
+    """Return an identifier with 8 digits, as the database has it."""
     if not re.fullmatch("[0-9A-Fa-f]{4}|[0-9A-Fa-f]{8}", text):
         hint = _("give 8 digits like 0201FF00, or 4 like B630; `docs/IDENTIFIERS.md` lists them")
         raise click.UsageError(_("--identifier {text}: {hint}").format(text=text, hint=hint))
@@ -175,7 +175,7 @@ def _print_households(found: list[Household]) -> None:
 
 
 def _billing(one: Household) -> str:
-    """Whether readings are believed and charged."""
+    """Return whether readings are believed and charged."""
     if one.stopped or one.doubt:
         said = _("stopped: {why}") if one.stopped else _("in doubt: {why}")
         return said.format(why=fault_text(one.doubt))
@@ -183,7 +183,7 @@ def _billing(one: Household) -> str:
 
 
 def summary(result: Reconciliation) -> list[str]:
-    """The sums as sentences."""
+    """Return the sums as sentences."""
     sold, charged = yuan(result.total("sold_fen")), yuan(result.total("charged_fen"))
     balance, unredeemed = (
         yuan(result.total("balance_fen")),

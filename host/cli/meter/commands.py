@@ -61,7 +61,7 @@ Example:
 )
 @with_session
 def scan(session: Session) -> None:
-    """Find all meters of a line, known to nobody, by a search that copes with collisions."""
+    """Find all unknown meters of a line by a search that copes with collisions."""
     asked = 0
     with session.opened() as line, search_progress() as told:
         task = told.add_task("", total=None)
@@ -236,7 +236,7 @@ Examples:
 @yes_option
 @with_session
 def relay(session: Session, address: str, action: str, yes: bool) -> None:
-    """Switch a supply, its alarm or its guard; sent once, then status word 3 is read."""
+    """Switch a supply, its alarm or its protection; send once, then read status word 3."""
     sure(yes, _("{action} for meter {address}?").format(action=action, address=address))
     requests = (
         orders.switch(action, password_of(), datetime.now() + EXPIRY),
@@ -427,7 +427,7 @@ def send(session: Session, address: str, control: str, digits: str, yes: bool) -
 
 
 def _show_payment(session: Session, address: str, control: int, order: int, paid: Payment) -> None:
-    """Say what became of a payment; status 1 unless it is booked."""
+    """Print what became of a payment; end with status 1 unless it is booked."""
     booked = paid.outcome == "ok"
     balance = None if paid.balance_fen is None else yuan(paid.balance_fen)
     if session.as_json:

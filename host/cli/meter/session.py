@@ -57,7 +57,7 @@ class Session:
 
     @contextmanager
     def opened(self) -> Iterator[MeterLine]:
-        """The line; what goes wrong on it becomes one clear sentence."""
+        """Yield the line; what goes wrong on it ends the command with one sentence."""
         try:
             if self.console:
                 with Port(self.console) as port:
@@ -74,14 +74,14 @@ class Session:
 
     @contextmanager
     def opened_directly(self) -> Iterator[DirectLine]:
-        """The line of this machine, for what has to have it for itself."""
+        """Yield a line of this machine, which no concentrator shares."""
         with self.opened() as line:
             if not isinstance(line, DirectLine):
                 raise click.UsageError(_("that needs the line itself: give --port, not --console"))
             yield line
 
     def show(self, frames: list[Frame], title: str) -> None:
-        """Answers as a table or as JSON; status 1 when a meter refused."""
+        """Print answers as a table or as JSON; end with status 1 when a meter refused."""
         said = [self.described(frame) for frame in frames]
         if self.as_json:
             print_json(said if len(said) > 1 else said[0])
@@ -92,7 +92,7 @@ class Session:
 
 
 def line_options(function: Command) -> Command:
-    """Give a command the options that say where its meters are; None is what was not said."""
+    """Give a command the options that say where its meters are; unset ones are None."""
     for option in (
         json_option,
         profile_option(unset=True),
@@ -107,7 +107,7 @@ def line_options(function: Command) -> Command:
 
 
 def with_session(function: Command) -> Command:
-    """Give a verb its `session`, of the options before it and behind it; the latter count more."""
+    """Give a verb its `session` from the options before and behind it; the latter win."""
 
     @line_options
     @click.pass_context
@@ -125,7 +125,7 @@ def with_session(function: Command) -> Command:
 
 
 def password_of(kind: str = "") -> bytes:
-    """PA P0 P1 P2 as on the wire; never an argument."""
+    """Return PA P0 P1 P2 as on the wire; a password is never an argument."""
     name = PASSWORD_VARIABLE.replace("PASSWORD", f"{kind}PASSWORD")
     text = os.environ.get(name)
     if text is None:
@@ -140,7 +140,7 @@ def password_of(kind: str = "") -> bytes:
 
 
 def sure(yes: bool, question: str) -> None:
-    """Ask whether it is to be done, and end here where it is not."""
+    """Ask whether it is to be done, and end the command where it is not."""
     if not yes:
         click.confirm(question, abort=True)
 
