@@ -31,21 +31,21 @@ Contender = Callable[[bytes], object]
 
 
 def ours() -> Contender:
-    """Names, units, values, checks."""
+    """Return the names, units, values and checks of a frame."""
     from host.frames.describe import describe_bytes
 
     return describe_bytes
 
 
 def ours_lean() -> Contender:
-    """Address and value."""
+    """Return the address and value."""
     from host.frames.lean import read_value
 
     return read_value
 
 
 def dlt645() -> Contender:
-    """PyPI dlt645: its parser of bytes, then its client's handling of an answer."""
+    """Return PyPI dlt645: its parser of bytes, then its client's handling of an answer."""
     protocol = import_module("dlt645.protocol.protocol").DLT645Protocol
     service = import_module("dlt645.service.clientsvc.client_service")
     client = service.MeterClientService(None)
@@ -60,7 +60,7 @@ def dlt645() -> Contender:
 
 
 def python_dlt645() -> Contender:
-    """PyPI python-dlt645: its frame, whose data stays hexadecimal text."""
+    """Return PyPI python-dlt645: its frame, whose data stays hexadecimal text."""
     library = import_module("dlt645")
     load = library.Frame.load
 
@@ -73,7 +73,7 @@ def python_dlt645() -> Contender:
 
 
 def reference() -> Contender:
-    """The 25 lines one writes first."""
+    """Return the 25 lines one writes first."""
 
     def decode(octets: bytes) -> tuple[str, str, float]:
         start = 0
@@ -113,7 +113,7 @@ CONTENDERS: dict[str, tuple[Callable[[], Contender], str]] = {
 
 
 def frames() -> list[bytes]:
-    """The published readings."""
+    """Return the published readings."""
     rows = map(json.loads, VECTORS.read_text(encoding="utf-8").splitlines())
     return [bytes.fromhex(row["hex"]) for row in rows if row["control"] == "91"]
 
@@ -134,7 +134,7 @@ def work(name: str) -> None:
 
 
 def _decodes(decode: Contender, octets: bytes) -> bool:
-    """Whether the frame was decoded: the libraries raise on some, and that is their answer."""
+    """Return whether the frame was decoded; where a library raises, it was not."""
     try:
         return decode(octets) is not None
     except Exception:
@@ -142,7 +142,7 @@ def _decodes(decode: Contender, octets: bytes) -> bool:
 
 
 def measure(turns: int = TURNS) -> dict[str, tuple[float, int]]:
-    """Frames per second and how many frames were not decoded, by contender."""
+    """Return frames per second and how many frames were not decoded, by contender."""
     from tools.libraries import python_with
 
     workers = {}

@@ -46,12 +46,12 @@ class Round:
 
     @property
     def busy_percent(self) -> float:
-        """How much of the round was that."""
+        """Return which part of the round a time was, in percent."""
         return 100 * self.least_s / self.duration_s
 
 
 def build(troubled: bool) -> tuple[Any, Any, list[str]]:
-    """A line, its clock, and the addresses to ask."""
+    """Return a line, its clock, and the addresses to ask."""
     from host.sim.clock import VirtualClock
     from host.sim.line import Line, LineFaults
     from host.sim.meter import Meter
@@ -66,7 +66,7 @@ def build(troubled: bool) -> tuple[Any, Any, list[str]]:
 
 
 def rounds_of(poll: Any, troubled: bool) -> Round:
-    """What the last round of `poll` took; it may have one before, to learn what it can."""
+    """Return what the last round of `poll` took, behind one in which it may learn."""
     line, clock, addresses = build(troubled)
     before_us = (0, 0)
 
@@ -84,7 +84,7 @@ def rounds_of(poll: Any, troubled: bool) -> Round:
 
 
 def poll_ours(line: Any, clock: Any, addresses: Sequence[str], mark: Any) -> int:
-    """Ask with the firmware's master; what it learnt of a meter is kept, as a registry does.
+    """Ask with the firmware's master; it keeps what it learns of a meter, as a registry does.
 
     A meter that stays silent is asked for one item of the five.
     """
@@ -184,7 +184,7 @@ class VirtualPort:
         return self.order("wait", int(self.timeout * 1e6), size)
 
     def flush(self) -> None:
-        """Writing waits until the bytes have left."""
+        """Wait until the written bytes have left."""
 
     def reset_input_buffer(self) -> None:
         while self.in_waiting:
@@ -198,7 +198,7 @@ class VirtualPort:
 
 
 def work(addresses: Sequence[str]) -> None:
-    """Be the other client, in its own environment."""
+    """Run as the other client, in its own environment."""
     transport: Any = import_module("dlt645.transport.client.rtu_client")
     service = import_module("dlt645.service.clientsvc.client_service").MeterClientService
     port = VirtualPort()
@@ -219,7 +219,7 @@ def work(addresses: Sequence[str]) -> None:
 
 
 def measure() -> dict[str, Round]:
-    """The round of each master, then on the troubled line."""
+    """Return the round of each master, then on the troubled line."""
     import host.device  # noqa: F401 - puts the firmware on the path
 
     return {

@@ -72,7 +72,7 @@ def _add_pip(python: Path) -> None:
 
 
 def _can_build_pcsc() -> bool:
-    """Whether PC/SC readers can be had: their package is compiled against Debian's headers."""
+    """Return whether the headers are there that the package of PC/SC readers is compiled with."""
     return bool(shutil.which("swig") and shutil.which("gcc")) and _PCSC_HEADER.exists()
 
 

@@ -95,7 +95,7 @@ print((gc.mem_alloc() - before - own[0]) // 16)
 gc.enable()
 """
 
-# What a module may grow by, beyond the half of its size, before somebody has to look.
+# What a module may grow by, beyond the half of its size, before its budget is too small.
 _ROOM = 512
 
 _WEAR_BLOCKS = 384
@@ -121,7 +121,7 @@ class Row:
 
 
 def read_table(path: Path = TABLE) -> list[Row]:
-    """The rows of the table."""
+    """Return the rows of the table."""
     with path.open(newline="") as file:
         return [
             Row(row["name"], int(row["budget"]), int(row["known"]), row["limit"] == "floor")
@@ -141,7 +141,7 @@ def write_table(figures: dict[str, int], path: Path = TABLE) -> None:
 
 
 def passed(rows: list[Row], figures: dict[str, int]) -> list[str]:
-    """What is wrong: figures beyond their budget."""
+    """Return what is wrong: figures beyond their budget."""
     wrong = []
     for row in rows:
         figure = figures.get(row.name)
@@ -155,7 +155,7 @@ def passed(rows: list[Row], figures: dict[str, int]) -> list[str]:
 
 
 def measure() -> dict[str, int]:
-    """Every figure, by name."""
+    """Return every figure, by name."""
     figures = {}
     by_module = frozen_bytes(build_emulated().with_name("frozen_content.o"))
     figures["frozen_bytes"] = sum(by_module.values())
@@ -183,7 +183,7 @@ def measure() -> dict[str, int]:
 
 
 def flash_figures() -> dict[str, int]:
-    """What 256 meters read every 15 minutes cost the flash, as tests/flash/life.py lives it.
+    """Return what 256 meters, read every 15 minutes, cost the flash, from tests/flash/life.py.
 
     Wear is that of some days on 1.5 MiB with a head-end. The years are those until the hottest
     block of these days has been erased 1e5 times, as if it stayed the hottest for ever. An outage
@@ -200,7 +200,7 @@ def flash_figures() -> dict[str, int]:
 
 
 def _live(*arguments: str | int) -> list[int]:
-    """The figures that tests/flash/life.py prints."""
+    """Return the figures that tests/flash/life.py prints."""
     command = (micropython.ensure(), "-X", "heapsize=2M", "tests/flash/life.py", *arguments)
     try:
         done = subprocess.run(
@@ -217,7 +217,7 @@ def _live(*arguments: str | int) -> list[int]:
 
 
 def frozen_bytes(content: Path) -> dict[str, int]:
-    """Bytes of the frozen code of each module, "" for the names and strings that they share.
+    """Return the bytes of frozen code of each module, "" for the names and strings they share.
 
     `content` is what MicroPython's build made of all frozen modules.
     """
@@ -249,12 +249,12 @@ def _modules() -> Iterator[tuple[str, str]]:
 
 
 def _module(path: Path) -> str:
-    """The name that a file of the firmware is imported by."""
+    """Return the name that a file of the firmware is imported by."""
     return ".".join(path.relative_to(FIRMWARE).with_suffix("").parts).removesuffix(".__init__")
 
 
 def import_heap(board: MeasuringEmulator, modules: set[str]) -> tuple[dict[str, int], int]:
-    """Bytes of heap that importing each module takes, and the most that a board's modules take.
+    """Return the bytes of heap that importing each module takes, and the most a board takes.
 
     A board loads the driver of one card chip. What only chips need is measured chip by chip,
     behind everything else; a module that several need has the figure of the last.
@@ -275,7 +275,7 @@ def import_heap(board: MeasuringEmulator, modules: set[str]) -> tuple[dict[str, 
 
 
 def modules_of_chips(source: Path = FIRMWARE / "boards" / "card_reader.py") -> dict[str, set[str]]:
-    """What each card chip makes a board load, as boards/card_reader.py imports it."""
+    """Return what each card chip makes a board load, as boards/card_reader.py imports it."""
     tree = ast.parse(source.read_text())
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     found = {}
@@ -290,7 +290,7 @@ def modules_of_chips(source: Path = FIRMWARE / "boards" / "card_reader.py") -> d
 
 
 def _imported(name: str, functions: dict[str, ast.FunctionDef]) -> set[str]:
-    """Modules of chips that the function, or one that it names, imports."""
+    """Return the modules of chips that the function, or one that it names, imports."""
     found = set()
     for node in ast.walk(functions[name]):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("card."):
@@ -301,7 +301,7 @@ def _imported(name: str, functions: dict[str, ast.FunctionDef]) -> set[str]:
 
 
 def show(rows: list[Row], figures: dict[str, int]) -> str:
-    """The table: figure, budget, room, and how the figure differs from the one known."""
+    """Return the table: figure, budget, room, and how the figure differs from the one known."""
     known = {row.name: row for row in rows}
     lines = [f"{'':44}{'figure':>9}{'budget':>9}{'known':>9}{'change':>8}"]
     for name, figure in figures.items():

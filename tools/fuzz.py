@@ -74,7 +74,7 @@ GOOD = build("000000000001", 0x91, bytes.fromhex("0000010056341200"), preamble=1
 
 
 def published() -> list[bytes]:
-    """The published frames, good and bad."""
+    """Return the published frames, good and bad."""
     found = []
     for path in sorted(VECTORS.glob("dlt645-*.jsonl")):
         rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
@@ -99,7 +99,7 @@ class Maker:
         )
 
     def case(self) -> bytes:
-        """One case."""
+        """Return one case."""
         pick = self.random.random()
         if pick < 0.05:
             return self.random.randbytes(self.random.randrange(64))
@@ -113,7 +113,7 @@ class Maker:
         return bytes(octets)
 
     def _of_catalogue(self) -> bytes:
-        """A frame of a function and an identifier that exist, with data that may not."""
+        """Return a frame of a function and an identifier that exist, with data that may not."""
         chance = self.random
         pattern = chance.choice(self._patterns)
         number = pattern.value
@@ -142,7 +142,7 @@ class Maker:
         octets += self.random.choice(self._published)[self.random.randrange(12) :]
 
     def _echo(self, octets: bytearray) -> None:
-        """A false start: the first bytes, also as if they were the address, come twice."""
+        """Return a frame with a false start: its first bytes come twice, or as an address."""
         octets[:0] = octets[: self.random.choice((1, 2, 7, 8, 10))]
 
     def _put(self, octets: bytearray) -> None:
@@ -165,7 +165,7 @@ def _put_right(octets: bytearray) -> None:
 
 
 def is_frame(octets: bytes) -> bool:
-    """Whether `octets` is one frame and nothing but wake-up bytes before it."""
+    """Return whether `octets` is one frame and nothing but wake-up bytes before it."""
     at = 0
     while at < len(octets) and octets[at] == 0xFE:
         at += 1
@@ -179,7 +179,7 @@ def is_frame(octets: bytes) -> bool:
 
 
 def trouble(octets: bytes, streams: bool = True) -> str:
-    """What is wrong with how the decoders take `octets`; "" is nothing."""
+    """Return what is wrong with how the decoders take `octets`; "" is nothing."""
     said = describe_bytes(octets)
     found = _shape(said, octets) or _lean(said, octets) or _device(said, octets)
     return found or (_streams(octets) if streams else "")
@@ -224,7 +224,7 @@ def _lean(said: dict[str, Any], octets: bytes) -> str:
 
 
 def _device(said: dict[str, Any], octets: bytes) -> str:
-    """The device's integers beside the items of a reading."""
+    """Return the device's integers beside the items of a reading."""
     if said.get("control") != READ_REPLY or not said["di"]:
         return ""
     data = parse(octets).data
@@ -242,7 +242,7 @@ def _device(said: dict[str, Any], octets: bytes) -> str:
 
 
 def _as_device(form: int, item: dict[str, Any]) -> int | None:
-    """An item as the integer the device makes of it, by the format in its table."""
+    """Return an item as the integer the device makes of it, by the format in its table."""
     text = item["value"]
     if text is None:
         return None
@@ -259,7 +259,7 @@ def _as_device(form: int, item: dict[str, Any]) -> int | None:
 
 
 def _streams(octets: bytes) -> str:
-    """Both receivers, whole and byte by byte, with a good frame behind the case."""
+    """Return both receivers, whole and byte by byte, with a good frame behind the case."""
     whole = _by_reader((octets, GOOD))
     if whole != _by_reader(octet.to_bytes() for octet in octets + GOOD):
         return "Reader sees other frames byte by byte"
@@ -299,7 +299,7 @@ def _by_receiver(parts: "Iterator[bytes] | tuple[bytes, ...]") -> list[bytes]:
 
 
 def run_batch(seed: int, count: int) -> str:
-    """Try `count` cases of `seed`; the first finding, or ""."""
+    """Try `count` cases of `seed`; return the first finding, or ""."""
     maker = Maker(seed)
     for number in range(count):
         octets = maker.case()
@@ -313,7 +313,7 @@ def run_batch(seed: int, count: int) -> str:
 
 
 def run(frames: int, seed: int, processes: int) -> str:
-    """Try `frames` cases in batches; print the progress; the first finding, or ""."""
+    """Try `frames` cases in batches and print the progress; return the first finding, or ""."""
     seeds = range(seed, seed + -(-frames // BATCH))
     start = time.monotonic()
     with ProcessPoolExecutor(processes) as pool:
@@ -328,7 +328,7 @@ def run(frames: int, seed: int, processes: int) -> str:
 
 
 def run_guided(seconds: int) -> int:
-    """Let atheris look for a case by coverage; the status it ends with."""
+    """Let atheris look for a case by coverage; return the status it ends with."""
     from tools.libraries import ATHERIS, python_with
 
     corpus = ROOT / ".cache" / "fuzz"

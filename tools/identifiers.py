@@ -47,7 +47,7 @@ A new identifier is a new line in the file.
 
 
 def render() -> str:
-    """The text of docs/IDENTIFIERS.md."""
+    """Return the text of docs/IDENTIFIERS.md."""
     rows = catalogue.rows()
     layouts = [row for row in rows if row.pattern[0] == "@"]
     functions = [row for row in rows if ":" in row.pattern]

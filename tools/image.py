@@ -129,7 +129,7 @@ def build_emulated(
 
 
 def build_stock(cache: Path = CACHE) -> Path:
-    """Build an emulated board as one buys it: MicroPython, a file system, nothing of ours.
+    """Build an emulated board as it is sold: MicroPython, a file system, nothing of ours.
 
     It starts boot.py and main.py from its flash, as real ports do. Its heap is that of a large
     board, because programs that are not frozen live there.
@@ -209,7 +209,7 @@ def _build_port(source: Path, name: str, build: Path, manifest: Path, extra: lis
     jobs = f"-j{os.cpu_count() or 1}"
     _run(["make", jobs, "-C", str(source / "mpy-cross")])
     settings = [f"BUILD={build}", f"FROZEN_MANIFEST={manifest}", *extra]
-    # make looks at the age of files only: what was built with other settings is of no use.
+    # make looks at the age of files only: what was built with other settings has to go.
     noted = build / "settings"
     if not noted.exists() or noted.read_text() != "\n".join(settings):
         shutil.rmtree(build, ignore_errors=True)

@@ -18,7 +18,7 @@ _FOLDER = ROOT / ".cache" / "libraries"
 
 
 def python_with(requirement: str) -> Path:
-    """The Python of an environment that has `requirement` (name==version) and nothing of ours.
+    """Return the Python of an environment with `requirement` (name==version) and nothing of ours.
 
     Raises SetupError when it cannot be had.
     """

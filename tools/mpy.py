@@ -26,7 +26,7 @@ _EMULATED = "boards/qemu.py"
 
 
 def sources() -> Iterator[Path]:
-    """The files that a board with a chip needs, in order."""
+    """Yield the files that a board with a chip needs, in order."""
     missing = (*left_out(product.firmware()), _EMULATED)
     for path in sorted(FIRMWARE.rglob("*.py")):
         if path.relative_to(FIRMWARE).as_posix() not in missing:
@@ -49,7 +49,7 @@ def compile_all(arch: str, build: Path = BUILD) -> Path:
 
 
 def package() -> str:
-    """What `mip` is told to install, as package.json."""
+    """Return what `mip` is told to install, as package.json."""
     places = [path.relative_to(FIRMWARE).as_posix() for path in sources()]
     urls = [[place, f"firmware/{place}"] for place in places]
     return json.dumps({"urls": urls, "deps": [], "version": "0.1.0"}, indent=2) + "\n"

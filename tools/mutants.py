@@ -8,7 +8,7 @@ committed yet, is copied once for each worker; there the fault is made, its test
 first that fails, and the text is put back.
 
 A mutant that no test notices is an error, unless the list says why: `equivalent` gives the reason
-why nobody can see a difference, `issue` names the issue that will bring the test. The command
+why no test can see a difference, `issue` names the issue that will bring the test. The command
 ends with status 1 on any other survivor, on an excuse that is not needed, on text that does not
 occur exactly once any more, and where the tests fail without any fault.
 """
@@ -233,7 +233,7 @@ def run_all(root: Path, mutants: list[Mutant], workers: int) -> Iterator[Result]
 
 @contextmanager
 def trees(root: Path, count: int) -> Iterator["Queue[Path]"]:
-    """Give `count` copies of the checkout; they are deleted at the end."""
+    """Yield `count` copies of the checkout; they are deleted at the end."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         free: Queue[Path] = Queue()
         for number in range(count):
@@ -245,7 +245,7 @@ def trees(root: Path, count: int) -> Iterator["Queue[Path]"]:
 
 @contextmanager
 def borrowed(free: "Queue[Path]") -> Iterator[Path]:
-    """Take a copy of the checkout that nobody works in, and give it back."""
+    """Yield a copy of the checkout that no other worker uses, and give it back."""
     tree = free.get()
     try:
         yield tree

@@ -60,7 +60,7 @@ PORTS = {
     "rp2": Port("rp2"),
     "stm32": Port("stm32", lacks=_NO_RADIO),
     "unix": Port("unix", lacks=_NO_CHIP),
-    # Nobody publishes stubs of the emulated board; it has less than the unix port.
+    # There are no published stubs of the emulated board; it has less than the unix port.
     "qemu": Port("unix", lacks=(*_NO_CHIP, "boards/sntp.py", "boards/tcp.py")),
 }
 

@@ -35,22 +35,22 @@ class Source:
 
     @property
     def is_python(self) -> bool:
-        """Whether the file has a syntax tree."""
+        """Return whether the file has a syntax tree."""
         return self.path.endswith(".py")
 
     @cached_property
     def lines(self) -> list[str]:
-        """The lines, without their ends."""
+        """Return the lines, without their ends."""
         return self.text.splitlines()
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
-        """Every node of the syntax tree; none in a file that is no Python."""
+        """Return every node of the syntax tree; none in a file that is no Python."""
         return list(ast.walk(ast.parse(self.text))) if self.is_python else []
 
     @property
     def module(self) -> str:
-        """The name the file is imported by: the device's modules from firmware/, ours from ."""
+        """Return the name by which the file is imported; firmware/ is the device's root."""
         parts = self.path.removesuffix(".py").split("/")
         if parts[0] == "firmware":
             parts = parts[1:]
@@ -206,7 +206,7 @@ _OURS = frozenset(layer.name.partition(".")[0] for layer in LAYERS)
 
 
 def layering(source: Source) -> Iterator[Finding]:
-    """Each module imports only what its layer may."""
+    """Find imports of a module that its layer may not have."""
     if not _in_product(source):
         return
     layer = _layer_of(source.module)
@@ -236,7 +236,7 @@ def _under(name: str, package: str) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether `name` is the product's; on a device `micropython` is not our tool of that name."""
+    """Return whether `name` is the product's; a device's `micropython` is not our tool."""
     return name.partition(".")[0] in _OURS
 
 
@@ -277,7 +277,7 @@ def _typing_only_lines(source: Source) -> set[int]:
 
 
 def no_circles(sources: Sequence[Source]) -> Iterator[tuple[Source, Finding]]:
-    """No file of firmware/ or host/ imports itself by way of others, for types neither."""
+    """Find files of firmware/ or host/ that import themselves by way of others."""
     arrows = _arrows([one for one in sources if one.path.startswith(("firmware/", "host/"))])
     reported: set[str] = set()
     for source, targets in arrows.values():
@@ -328,7 +328,7 @@ def _way_back(start: str, arrows: _Arrows) -> list[str] | None:
 
 
 def same_constants(sources: Sequence[Source]) -> Iterator[tuple[Source, Finding]]:
-    """A constant of one name has one value, wherever it is written down again.
+    """Find constants of one name that have different values.
 
     MicroPython puts the value of `const` into the code of its own module only, so hot modules
     have copies. Looked at are whole numbers of firmware/ and host/ whose names, without the
@@ -371,7 +371,7 @@ def _whole_number(node: ast.expr) -> int | None:
 
 
 def integers_only(source: Source) -> Iterator[Finding]:
-    """firmware/ has no float: no literal, no true division, no call of float()."""
+    """Find floats in firmware/: literals, true divisions, calls of float()."""
     if not _on_device(source):
         return
     for node in source.nodes:
@@ -384,7 +384,7 @@ def integers_only(source: Source) -> Iterator[Finding]:
 
 
 def raise_for_money(source: Source) -> Iterator[Finding]:
-    """The device's checks are raised: an assert is gone in an optimised image."""
+    """Find asserts in the device's checks: an optimised image has none of them."""
     if _on_device(source):
         for node in source.nodes:
             if isinstance(node, ast.Assert):
@@ -409,7 +409,7 @@ _NUMBERS = frozenset(["int", "float"])
 
 
 def unit_suffixes(source: Source) -> Iterator[Finding]:
-    """A number that measures something says in which unit, last: balance_fen, timeout_ms.
+    """Find numbers that measure something without a unit at the end: balance_fen, timeout_ms.
 
     Looked at are parameters, variables and attributes annotated as numbers, functions that return
     one, and names set to a number or to arithmetic. Text, tables and objects need no unit, nor
@@ -455,7 +455,7 @@ def _target_name(target: ast.expr) -> str:
 
 
 def _is_number_type(annotation: ast.expr | None) -> bool:
-    """Whether the annotation is int or float, quoted or not, or one of them or None."""
+    """Return whether the annotation is int or float, quoted or not, or one or None."""
     if annotation is None:
         return False
     names = {word.strip(" '\"") for word in ast.unparse(annotation).split("|")}
@@ -476,7 +476,7 @@ def _is_number_value(value: ast.expr) -> bool:
 
 
 def function_length(source: Source) -> Iterator[Finding]:
-    """A function fits on a screen."""
+    """Find functions of more than FUNCTION_LINES."""
     for node in source.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             count = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -485,7 +485,7 @@ def function_length(source: Source) -> Iterator[Finding]:
 
 
 def class_length(source: Source) -> Iterator[Finding]:
-    """A class of the product has one job."""
+    """Find classes of the product of more than CLASS_LINES: a class has one job."""
     if not _in_product(source):
         return
     for node in source.nodes:
@@ -496,14 +496,14 @@ def class_length(source: Source) -> Iterator[Finding]:
 
 
 def file_length(source: Source) -> Iterator[Finding]:
-    """A file of the concentrator is read in one go."""
+    """Find files of the concentrator of more lines than a reader takes in at once."""
     count = len(source.lines)
     if source.path.startswith("firmware/concentrator/") and count > FILE_LINES:
         yield Finding(FILE_LINES + 1, f"{count} lines, over {FILE_LINES}")
 
 
 def line_length(source: Source) -> Iterator[Finding]:
-    """A line fits beside another. ruff holds Python to it; prose and data wrap as they like."""
+    """Find lines too long for two files side by side; ruff holds Python to it."""
     if not source.path.endswith((*_WRAPPED, *_NAMES)):
         return
     for number, line in enumerate(source.lines, 1):
@@ -512,7 +512,7 @@ def line_length(source: Source) -> Iterator[Finding]:
 
 
 def module_docstring(source: Source) -> Iterator[Finding]:
-    """Each module says what it is for, unless it is empty."""
+    """Find modules that do not say what they are for."""
     if source.is_python and source.text.strip() and not ast.get_docstring(ast.parse(source.text)):
         yield Finding(1, "no module docstring")
 
@@ -534,7 +534,7 @@ _KNOWN_HOSTS = (".example", "example.com", "github.com", "docs.micropython.org",
 
 
 def finished(source: Source) -> Iterator[Finding]:
-    """What is left to do is an issue, not a comment."""
+    """Find comments on what is left to do, which belongs in an issue."""
     for number, line in enumerate(source.lines, 1):
         match = _UNFINISHED.search(line)
         if match:
@@ -542,7 +542,7 @@ def finished(source: Source) -> Iterator[Finding]:
 
 
 def reasons(source: Source) -> Iterator[Finding]:
-    """A check that is silenced says which and why, on its line: `# noqa: E402 - the reason`."""
+    """Find checks silenced without a rule or a reason: `# noqa: E402 - the reason`."""
     if not source.is_python:
         return
     for number, line in _comments(source):
@@ -562,7 +562,7 @@ def _comments(source: Source) -> Iterator[tuple[int, str]]:
 
 
 def no_mirror(source: Source) -> Iterator[Finding]:
-    """Where packages come from is the machine's own setting, never the repository's."""
+    """Find names of package mirrors: where packages come from is the machine's setting."""
     prose = source.path.endswith((".md", ".jsonl"))
     for number, line in enumerate(source.lines, 1):
         match = _MIRROR.search(line)
