@@ -68,7 +68,6 @@ class Accounts:
     """
 
     def __init__(self, count: int, rates_limit: int = 4) -> None:
-        self.count = count
         self.rates_limit = rates_limit
         # The largest column is made first, because making one needs twice its size for a moment.
         registers_wh = array("I", bytes(4 * count * rates_limit))

@@ -4,6 +4,7 @@ That is what type checkers alone read, the import of const, which MicroPython's 
 itself, and the names of whole numbers: the compiler puts a number in place of its name in the
 module that defines it only if the name begins with an underscore, and every other name costs each
 module that knows it 8 bytes of heap. Here the number takes the place of the name everywhere.
+A class stores its module and its name for programs that ask for them, which none of ours does.
 """
 
 import ast
@@ -74,6 +75,7 @@ def lean(text: str, numbers: Numbers | None = None, module: str = "") -> str:
         return text  # the compiler tells where
     lines = text.encode().splitlines(keepends=True)
     _spare_types(tree, lines)
+    _spare_class_names(lines)
     if numbers:
         _put_in_place(lines, numbers, module)
     return b"".join(lines).decode()
@@ -101,6 +103,13 @@ def _spare_types(tree: ast.Module, lines: list[bytes]) -> None:
         spared += [node for node in answers if _is_type_checking(node.targets[0], ast.Store)]
     for node in spared:
         _replace(lines, node, "")
+
+
+def _spare_class_names(lines: list[bytes]) -> None:
+    """Let each class delete, in the place of its docstring, two names that it stores for none."""
+    for node in ast.walk(ast.parse(b"".join(lines))):
+        if isinstance(node, ast.ClassDef) and ast.get_docstring(node):
+            _replace(lines, node.body[0], "del __module__, __qualname__")
 
 
 def _is_type_checking(node: ast.AST, context: type[ast.expr_context] = ast.Load) -> bool:

@@ -43,7 +43,7 @@ def row(bench: Bench) -> "list[int]":
     ledger = bench.app.ledger
     found = []
     for column in ledger.columns():
-        items = len(column) // ledger.count
+        items = len(column) // len(ledger.flags)
         found.extend(list(column[INDEX * items : (INDEX + 1) * items]))
     found.append(bench.app.registry.relay[INDEX] & meters.DESIRED_OPEN)
     return found

@@ -408,7 +408,7 @@ def _rows(ledger: Ledger, index: int) -> list[list[int]]:
     """The columns of one account."""
     found = []
     for column in ledger.columns():
-        width = len(column) // ledger.count
+        width = len(column) // len(ledger.flags)
         found.append(list(column[index * width : (index + 1) * width]))
     return found
 
