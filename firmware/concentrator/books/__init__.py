@@ -1,1 +1,1 @@
-"""Meters, accounts, tariffs and money: every change is a record before it is an effect."""
+"""Meters, accounts, tariffs and money: every change is recorded before it takes effect."""

@@ -1,9 +1,11 @@
-"""Every effect on money and supply: first a record in the journal, then the tables.
+"""Write every effect on money and supply: first a record in the journal, then the tables.
 
-Readings may wait in memory for others before they are durable: what is lost with the power is
-read again from the meter's registers. Money and relay intents are durable before anything acts
-on them; where the storage refuses, nothing has happened. Records that belong together are joined:
-recovery takes all of them or none. `replay` gives the tables the same effects again.
+Readings may wait in memory before they are durable, because lost ones are read again from the
+meter's registers. Money and relay intents are durable before anything acts on them; if the storage
+refuses, nothing has happened. Records that belong together are joined, so recovery applies all of
+them or none. `replay` repeats the effects of records on the tables.
+
+Spec: docs/SPEC.md, "Record"; docs/PREPAYMENT.md.
 """
 
 from array import array
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Books(Charging, Credit, Standings):
-    """All that is kept, and the only one who writes it: meters and tariffs here, money below."""
+    """The only writer of all that is kept: meters and tariffs here, money in the base classes."""
 
     def __init__(
         self,
@@ -47,9 +49,10 @@ class Books(Charging, Credit, Standings):
         self.standing = bytearray(1)
 
     def set_meter(self, index: int, row: bytearray, untold: bool = False) -> bool:
-        """Register, change or remove the meter of row `index`: 17 bytes as in a METER record.
+        """Register, change or remove the meter of row `index`; return false if refused.
 
-        `untold`: what its account bought before, elsewhere or on lost flash, is not known here.
+        `row` has 17 bytes as in a METER record. `untold`: the account's earlier purchases,
+        elsewhere or on lost flash, are unknown here.
         """
         offset = self._place()
         if offset < 0:
@@ -67,19 +70,19 @@ class Books(Charging, Credit, Standings):
         return True
 
     def _reads_others(self, index: int, number: int) -> bool:
-        """Whether tariff `number` reads other registers than the account's tariff."""
+        """Return whether tariff `number` reads other registers than the account's tariff."""
         old = self.tariffs.find(self.registry.tariff[index])
         new = self.tariffs.find(number)
         return old is not None and new is not None and old.registers != new.registers
 
     def _relay_behind(self, index: int, other: bool, active: int) -> int:
-        """What the registry says of the relay once the row has changed."""
+        """Return the registry's value of the relay after the row has changed."""
         relay = self.registry.relay[index]
         if relay != meters.RELAY_IDLE:
-            # What was wanted of the supply is wanted of this meter too, once it is there.
+            # An order for the supply stays valid for the new meter.
             stage = meters.RELAY_LOOK if active else meters.RELAY_FAILED
             return stage | relay & meters.DESIRED_OPEN
-        # Nobody knows how another meter's relay was left: its first reading puts it right.
+        # The position of another meter's relay is unknown: its first reading corrects it.
         return meters.RELAY_FAILED if other and self.ledger.order[index] else relay
 
     def _apply_meter(
@@ -93,7 +96,7 @@ class Books(Charging, Credit, Standings):
             self.ledger.forget(index)
 
     def set_tariff(self, number: int, name: bytes, size: int) -> bool:
-        """Put the stored tariff of this name in force; false where the storage refuses."""
+        """Put the stored tariff of this name in force; return false if the storage refuses."""
         offset = self._place()
         if offset < 0:
             return False
@@ -102,7 +105,7 @@ class Books(Charging, Credit, Standings):
         return self._settle(1) and self.tariffs.activate(number, name)
 
     def tariff_trouble(self, number: int, new: "Tariff") -> str:
-        """Why `new` cannot take the place of tariff `number`, or ""."""
+        """Return why `new` cannot replace tariff `number`, or ""."""
         registry = self.registry
         old = self.tariffs.find(number)
         for index in range(registry.count):
@@ -117,7 +120,7 @@ class Books(Charging, Credit, Standings):
         return ""
 
     def tariff_named(self, index: int, name: bytes) -> int:
-        """Number of the tariff with the image of this name, which may charge the account; 0: none.
+        """Return the number of the tariff of this name that may charge the account; 0: none.
 
         It has to read the same registers as the account's tariff.
         """
@@ -129,13 +132,16 @@ class Books(Charging, Credit, Standings):
         return 0 if self.ledger.misfit(index, new) else number
 
     def plan_tariff(self, index: int, number: int, from_t2000: int) -> bool:
-        """Have the account charged by tariff `number` from then on; 0: from now on."""
+        """Charge the account by tariff `number` from `from_t2000` on, 0: from now on.
+
+        Return false if the storage refuses.
+        """
         registry = self.registry
         if from_t2000 <= self.t2000:
             from_t2000 = 0
         now = registry.planned[index] if from_t2000 else registry.tariff[index]
         if now == number and registry.planned_t2000[index] == from_t2000:
-            return True  # it stands in the journal already
+            return True  # the journal has this plan already
         offset = self._place()
         if offset < 0:
             return False
@@ -163,7 +169,7 @@ class Books(Charging, Credit, Standings):
         debt_fen: int,
         power_limit_w: int = 0,
     ) -> bool:
-        """Say what kind of account it is; false where the storage refuses."""
+        """Set the terms of the account; return false if the storage or its quota refuses."""
         offset = self._place()
         if offset < 0:
             return False
@@ -192,14 +198,14 @@ class Books(Charging, Credit, Standings):
         return True
 
     def _quota_after(self, index: int, household: int) -> int:
-        """The account's quota as this kind of household, -1: it cannot become one now."""
+        """Return the account's quota as this kind of household, -1: it cannot become one now."""
         tariff = self.tariffs.find(self.registry.tariff[index])
         if tariff is None:
             return self.ledger.quota[index]
         return self.ledger.quota_after(index, tariff, household, self._time())
 
     def household_trouble(self, index: int, household: int) -> str:
-        """Why the account cannot become this kind of household now, or ""."""
+        """Return why the account cannot become this kind of household now, or ""."""
         tariff = self.tariffs.find(self.registry.tariff[index])
         if tariff is not None and household >= tariff.households:
             return "its tariff has " + str(tariff.households) + " kinds of household, from 0"
@@ -225,14 +231,14 @@ class Books(Charging, Credit, Standings):
         self.ledger.set_power(index, power_limit_w)
 
     def review(self, index: int, cause: int = rules.TIME) -> None:
-        """Judge the account again because time has passed; change its tariff when it is due."""
+        """Judge the account again, for `cause`, and change its tariff when that is due."""
         planned = self.registry.planned[index]
         if planned and self.registry.planned_t2000[index] <= self.t2000:
             self.plan_tariff(index, planned, 0)
         self._judge(index, cause)
 
     def set_behind(self, behind: bool) -> bool:
-        """Note for good whether the head-end knows more than these books; false: only for now."""
+        """Record whether the head-end knows more than these books; return whether durable."""
         self.behind |= behind
         if self.standing[0] != behind:
             offset = self._place()
@@ -248,11 +254,11 @@ class Books(Charging, Credit, Standings):
     # --- recovery -------------------------------------------------------------------------------
 
     def replay(self, buf: bytearray) -> None:
-        """Give the tables the effect of one record of the journal."""
+        """Apply one record of the journal to the tables."""
         kind = record.kind_at(buf, 0)
         index = record.index_at(buf, 0)
         replay = _REPLAYS.get(kind)
-        # A card may be of no account that is known here, and an event is of none.
+        # A CARD may belong to an unknown account, and an EVENT belongs to none.
         if replay is not None and (index < self.registry.limit or kind in _OF_NO_ACCOUNT):
             replay(self, buf, index)
 
@@ -280,7 +286,7 @@ class Books(Charging, Credit, Standings):
         new, old = record.policy_at(buf, 0)
         self.ledger.state[index] = new
         if new != old:
-            # A checkpoint may hold the state already, and the clock have been set since.
+            # A checkpoint may have the state already, and the clock may have been set since.
             self.ledger.since_t2000[index] = record.t2000_at(buf, 0)
 
     def _replay_clock(self, buf: bytearray, index: int) -> None:
@@ -289,7 +295,7 @@ class Books(Charging, Credit, Standings):
 
 
 _OF_NO_ACCOUNT = (record.CARD, record.EVENT)
-# What a record of a kind does to the tables once more; the other kinds change none.
+# How each kind of record is applied to the tables; the other kinds change no table.
 _REPLAYS = {
     record.METER: Books._replay_meter,
     record.READING: Books._replay_reading,

@@ -1,4 +1,4 @@
-"""Charging: readings and freezes become money, each in the journal before it is in the ledger."""
+"""Charge accounts for readings and freezes, in the journal before in the ledger."""
 
 from micropython import const
 from prepay import ledger as outcomes
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from array import array
 
 # Outcomes of `charge_reading` besides those of the ledger.
-NOT_BILLED = const(100)  # no usable tariff: nothing is written, supply stays
+NOT_BILLED = const(100)  # no usable tariff: nothing is written, the supply does not change
 REFUSED = const(101)  # no room in the journal: the registers are read again later
 
-# Whether the rates of a reading add up to its total: a doubt of them is asked again.
-_FROZEN = const(0)  # some time ago: it is judged no further
-_TYPED = const(3)  # off a display, by a person who looks at the outcome
-_EVEN = const(1)
-_UNEVEN = const(2)
-# A block may have more rates than so many values show; each of them leaves its last step out.
+# The parameter `even` of a charge: where the registers come from, or if their rates add up.
+_FROZEN = const(0)  # a freeze, whose outcome is never in doubt
+_TYPED = const(3)  # a person read them off a display and sees the outcome
+_EVEN = const(1)  # a reading whose rates add up to its total, or may do so
+_UNEVEN = const(2)  # a reading whose rates do not add up to its total
+# A block of this many values may have more rates; each rate drops its last step.
 _WHOLE_BLOCK = const(8)
 _STEP_WH = const(10)
 
@@ -31,9 +31,9 @@ _DAY_S = const(86400)
 
 
 class Charging(Doubt):
-    """Charges accounts.
+    """The part of the books that charges accounts.
 
-    readings    charged and written since the start
+    readings    the count of readings charged and written since the start
     """
 
     readings = 0
@@ -41,7 +41,7 @@ class Charging(Doubt):
     def charge_reading(self, index: int, values: "array[int]", count: int, status: int) -> int:
         """Charge a reading of `count` values, total first, then the rates; return the outcome.
 
-        DOUBTED: it should be asked for again at once.
+        DOUBTED: the caller should repeat the reading at once.
         """
         if self.t2000 < 0 or not self._pick(index, values, count):
             return NOT_BILLED
@@ -53,7 +53,7 @@ class Charging(Doubt):
         return outcome
 
     def _evenness(self, values: "array[int]", count: int) -> int:
-        """Whether the rates add up to the total: _EVEN, also where it cannot be told, or not."""
+        """Return _UNEVEN if the rates certainly do not add up to the total, else _EVEN."""
         if count < 2 or count >= _WHOLE_BLOCK:
             return _EVEN
         off_wh = values[0]
@@ -65,9 +65,9 @@ class Charging(Doubt):
             any_rate |= wh > 0
             off_wh -= wh
             if off_wh < 0:
-                # Each register, and the total, goes on at 0 after its last digit.
+                # Each register, and the total, continues at 0 after an overflow.
                 off_wh += REGISTER_MODULUS_WH
-        # A meter of one rate may leave the others at 0.
+        # A meter with one rate may keep the registers of all rates at 0.
         slack_wh = _STEP_WH * count
         if not any_rate or off_wh <= slack_wh or off_wh >= REGISTER_MODULUS_WH - slack_wh:
             return _EVEN
@@ -76,18 +76,18 @@ class Charging(Doubt):
         return _UNEVEN
 
     def charge_typed(self, index: int, values: "array[int]") -> int:
-        """Charge a reading off the display of a meter that is exchanged, total first; the outcome.
+        """Charge registers off the display of an exchanged meter, total first; return the outcome.
 
-        It is the old one's last, or, once the new one is registered, its first.
+        They are the last ones of the old meter or, once it is registered, the first of the new.
         """
         if self.t2000 < 0 or not self._pick(index, values, len(values)):
             return outcomes.MISFIT
         return self._charge(index, self.t2000, STATUS_UNKNOWN, _TYPED)
 
     def dividing_t2000(self, index: int) -> int:
-        """The whole hour whose freeze would divide what was used since the last reading, 0: none.
+        """Return the t2000 of the whole hour whose freeze divides the next reading, 0: none.
 
-        Prices, season, tier period or slot of a day table changed then.
+        Prices, season, tier period or slot of a day table changed at that hour.
         """
         tariff = self.tariffs.find(self.registry.tariff[index])
         read_t2000 = self.ledger.read_t2000[index]
@@ -99,7 +99,7 @@ class Charging(Doubt):
         return change_t2000
 
     def charge_freeze(self, index: int, t2000: int, values: "array[int]", count: int) -> None:
-        """Record the registers frozen at `t2000`, a total or rates too; charge what is news."""
+        """Record the registers frozen at `t2000`, and charge the energy not charged before."""
         offset = self._place()
         if self.journal.is_short or offset < 0:
             self.refused += 1
@@ -109,12 +109,12 @@ class Charging(Doubt):
         self._note_freeze(index, t2000)
         read_t2000 = self.ledger.read_t2000[index]
         if 0 < read_t2000 < t2000 and self._pick(index, values, count):
-            # One that does not fit behind the last reading, because the clock was set meanwhile,
-            # divides nothing; the registers as they are now are judged for themselves.
+            # If the clock was set meanwhile, a freeze may not fit behind the last reading. Then it
+            # divides nothing, and the present registers are judged for themselves.
             self._charge(index, t2000, STATUS_UNKNOWN)
 
     def _charge(self, index: int, t2000: int, status: int, even: int = _FROZEN) -> int:
-        """Charge what was picked, as read at `t2000`; a meter's answer may be in doubt."""
+        """Charge the registers that `_pick` chose, as read at `t2000`; return the outcome."""
         ledger = self.ledger
         tariff = self.tariffs.find(self.registry.tariff[index])
         if tariff is None:
@@ -145,14 +145,14 @@ class Charging(Doubt):
             returned_fen = ledger.returned_fen
             ledger.credit_fen[index] = ledger.credited_fen(index, returned_fen)
         if self.policy.load_limit_w:
-            # What goes back over several readings tells no power.
+            # A correction spans several readings, so its energy gives no power.
             self._power_w = 0 if corrects else ledger.mean_power_w(index)
         ledger.commit(index)
         self.readings += 1
         return outcome
 
     def _write_reading(self, index: int, t2000: int, status: int, corrects: bool) -> bool:
-        """Put the prepared charge into the journal, with what else it changes before it."""
+        """Write the prepared charge, after the records of its other changes; false: no room."""
         ledger = self.ledger
         buf = self.journal.buf
         offset = self._place()
@@ -213,7 +213,7 @@ class Charging(Doubt):
         self.journal.add(t2000, record.QUOTA, index, flags)
 
     def set_used(self, index: int, used_wh: int, period_t2000: int, quota: int) -> bool:
-        """Say what the account has used in its tier period, and how much of the quota counts."""
+        """Set the account's energy and quota in its tier period; return false if refused."""
         offset = self._place()
         if offset < 0:
             return False
@@ -225,7 +225,7 @@ class Charging(Doubt):
         return True
 
     def _note_freeze(self, index: int, t2000: int) -> None:
-        """One of a midnight need not be asked for again."""
+        """Note the day of a midnight's freeze, so that it is not read again."""
         if t2000 % _DAY_S == 0:
             self.registry.freeze_day[index] = t2000 // _DAY_S
 

@@ -1,4 +1,4 @@
-"""Credit: what a redemption and the head-end ask of the books, and what a card takes home."""
+"""Credit accounts: what a redemption reads and writes, and the write-back of a card."""
 
 from struct import pack_into
 
@@ -23,15 +23,15 @@ _NO_INDEX = const(0xFFFF)
 _CARD_RATES = const(4)
 _WEEK_S = const(604800)
 _EVENTS_WINDOW = const(512)
-_NOTES_RESERVES = const(4)  # of the journal's, which refused cards leave to all else
+_NOTES_RESERVES = const(4)  # CARD records leave this many of the journal's reserves free
 
 
 class Credit(Supply):
-    """Credits accounts.
+    """The part of the books that credits accounts.
 
-    illegal     cards that were not genuine: codes.ILLEGAL, codes.IN_A_ROW
-    behind      the head-end knows more than these books: no card is taken
-    standing    bit 0: that is so, as the journal says; its column
+    illegal     the counts of cards that were not genuine: codes.ILLEGAL, codes.IN_A_ROW
+    behind      whether the head-end knows more than these books, so that no card is accepted
+    standing    the column of `behind`: bit 0 as in the journal
     """
 
     illegal: "array[int]"
@@ -40,30 +40,30 @@ class Credit(Supply):
     hoarding_limit_fen = 0
 
     def find_account(self, account: "Bytes") -> int:
-        """Row of the account number, -1: not ours."""
+        """Return the row of the account number, -1: it is unknown here."""
         return self.registry.find_account(account)
 
     def last_order(self, index: int) -> int:
-        """Number of the newest order credited; BEHIND or UNTOLD: a newer one may be."""
+        """Return the number of the newest order credited; BEHIND or UNTOLD: it is not known."""
         if self.behind:
             return BEHIND
         return self.ledger.order[index] if self.ledger.is_told(index) else UNTOLD
 
     def is_last_card(self, index: int, header_mac: "Bytes") -> bool:
-        """Whether the newest order credited came with the card of this header MAC."""
+        """Return whether the newest order credited came with the card of this header MAC."""
         return self.ledger.header_mac_of(index) == header_mac
 
     def meter_of(self, index: int) -> bytearray:
-        """Address of the account's meter, wire order."""
+        """Return the address of the account's meter, wire order."""
         address = bytearray(meters.ADDRESS_SIZE)
         self.registry.address_into(index, address)
         return address
 
     def judge_credit(self, index: int, amount_fen: int) -> int:
-        """Whether the account may hold so much more, or has so much: a code of card/codes.py."""
+        """Return codes.OK if the account may get `amount_fen`, below 0: if it has it; else why."""
         ledger = self.ledger
         if amount_fen < 0:
-            # What is charged and no whole fen yet counts as one; who is in doubt gets nothing.
+            # A residue counts as a whole fen. An account in doubt gets no refund.
             left_fen = ledger.balance_fen(index) + amount_fen
             if ledger.residue_e7[index] or ledger.residue_e11[index]:
                 left_fen -= 1
@@ -84,12 +84,12 @@ class Credit(Supply):
         key_version: int,
         header_mac: "Bytes",
     ) -> bool:
-        """Credit an order or refund it: durable and applied on return. False: nothing happened."""
+        """Credit an order, below 0 refund it, durable on return; return false if refused."""
         ledger = self.ledger
         offset = self._place()
         if offset < 0:
             return False
-        # Whoever lived there before may have left the relay open.
+        # The relay may have been left open by the household before.
         opens = not ledger.order[index] and not self.registry.relay[index] & meters.DESIRED_OPEN
         if opens:
             closed = record.RELAY_CLOSED
@@ -123,12 +123,12 @@ class Credit(Supply):
         return True
 
     def tier_of(self, index: int) -> int:
-        """Tier from 0 on that the account has reached; 0 also without a tariff."""
+        """Return the tier from 0 on that the account has reached; 0 also without a tariff."""
         tariff = self.tariffs.find(self.registry.tariff[index])
         return self.ledger.tier_of(index, tariff) if tariff is not None else 0
 
     def fill_write_back(self, index: int, buf: bytearray, offset: int) -> None:
-        """What a card takes home; the layout is in card/image.py."""
+        """Fill the account's fields of a write-back, whose layout is in card/image.py."""
         ledger = self.ledger
         balance_fen = ledger.balance_fen(index)
         relay = 1 if self.registry.relay[index] & meters.DESIRED_OPEN else 0
@@ -155,9 +155,9 @@ class Credit(Supply):
         uid: "Bytes",
         account: "Bytes",
     ) -> None:
-        """A card was refused: who, what and why, for the head-end and to count it again.
+        """Record a refused card for the head-end and for the counts after a restart.
 
-        Whoever inserts it again and again must not take the room of readings and money.
+        It is left out while room is short, so that refused cards cannot fill the journal.
         """
         offset = self._place()
         if self.journal.room < _NOTES_RESERVES * self.journal.reserve_blocks or offset < 0:
@@ -167,9 +167,9 @@ class Credit(Supply):
         self.journal.add(self._time(), record.CARD, index & _NO_INDEX)
 
     def event_before(self, index: int, seq: int, buf: bytearray) -> int:
-        """Put the newest record of the account before `seq` into `buf`; return its seq, 0: none.
+        """Read the account's newest record before `seq` into `buf`; return its seq, 0: none.
 
-        Looks back over a few hundred records only.
+        It looks back over a few hundred records only.
         """
         journal = self.journal
         seq = min(seq, journal.durable_seq + 1)
@@ -177,16 +177,16 @@ class Credit(Supply):
         return found if found and journal.read_into(found, buf) else 0
 
     def _repaid_fen(self, index: int, amount_fen: int) -> int:
-        """What of a top-up goes to the account's debt; first comes what lies below zero."""
+        """Return the part of a top-up that repays debt; a negative balance is covered first."""
         ledger = self.ledger
         amount_fen = max(0, amount_fen + min(0, ledger.balance_fen(index)))
         week_fen = ledger.debt_week_fen[index] if self._in_week(index, self._time()) else 0
         return self.policy.repaid_fen(amount_fen, ledger.debt_fen[index], week_fen)
 
     def _in_week(self, index: int, t2000: int) -> bool:
-        """Whether the week of the account's last repayment still counts.
+        """Return whether the week of the account's last repayment still counts.
 
-        Neither without a clock nor with one set back into the week before it begins anew.
+        It also counts without a clock, and if the clock was set back into the week before.
         """
         return t2000 == 0 or 0 <= self.ledger.debt_week[index] - t2000 // _WEEK_S <= 1
 

@@ -1,18 +1,21 @@
-"""Readings that cannot be: nothing is charged on one odd answer, and what was too much goes back.
+"""Judge readings that are not plausible: repeat them, correct a charge, or stop the billing.
 
-The last byte of a frame is a sum of eight bits, and two wires of a line run through each meter's
-box: a valid answer may be wrong. A reading that is not plausible is asked for again at once, and
-in the next round. When one continues from the last good registers again, all of the difference is
-charged. When the registers are lower than those charged last, twice in a row, but no lower than
-at a reading not long before, what was charged since was wrong: it is charged anew from there, and
-the rest goes back as a CORRECTION. Only a doubt that three readings confirm, each ten minutes or
-more after the one before, stops the billing.
+A frame's checksum has only eight bits, and the line's two wires run through every meter's box, so
+a valid reply may be wrong. A reading that is not plausible is repeated at once, and in the next
+round. Once a reading continues from the last good registers, the whole difference is charged. If
+the registers are twice in a row lower than those charged last, but not lower than at one of the
+readings shortly before, the charges since then were wrong: the energy is charged again from that
+reading, and the rest is returned as a CORRECTION. Only a doubt that three readings confirm, each
+ten minutes or more after the one before, stops the billing.
 
-`ledger.doubt()` of an account, 0: none:
+`ledger.doubt()` of an account, 0: none, is:
 
-    minutes since 2000 of the reading that counted last | rounds 4 bits | that agree 2 bits
+    minutes since 2000 of the last reading that counted | rounds 4 bits | agreeing rounds 2 bits
 
-`ledger.candidate()` is the sum of its registers, in their last digit, modulo 2**16.
+`ledger.candidate()` is the sum of that reading's registers, in units of their last digit, modulo
+2**16.
+
+Spec: docs/PREPAYMENT.md.
 """
 
 from array import array
@@ -25,9 +28,9 @@ from uplink.record import JOINED
 
 from concentrator.books.supply import Supply
 
-# Outcome of a reading that is asked for again.
+# The outcome of a reading that has to be repeated.
 DOUBTED = const(102)
-# Reason of a FAULT, beside the outcomes of the ledger: the registers a technician told.
+# A reason of a FAULT besides the outcomes of the ledger: a technician entered the registers.
 _TOLD = const(1)
 
 _MINUTE_S = const(60)
@@ -36,14 +39,14 @@ _CONFIRMED = const(3)
 _ROUNDS_MOST = const(15)
 _STEP_WH = const(10)
 _STEPS = const(0x10000)
-# So many readings, and records for each account, are looked back over.
+# A search goes back over this many readings, and this many records for each account.
 _READINGS = const(5)
 _WINDOW = const(4)
 _WINDOW_LEAST = const(64)
-# Behind these nothing of an account can be charged anew from before them.
+# A correction cannot go back beyond a record of these kinds.
 _ENDS = (record.METER, record.STANDING, record.CORRECTION)
 
-# Places of an earlier state, as Ledger.prepare_again takes it.
+# Places in an earlier state, for Ledger.prepare_again.
 _AT_MONEY = const(0)
 _AT_RESIDUE_E7 = const(1)
 _AT_RESIDUE_E11 = const(2)
@@ -56,16 +59,16 @@ _STATE_SIZE = const(8)
 
 
 class Doubt(Supply):
-    """Judges readings that are not plausible."""
+    """The part of the books that judges readings which are not plausible."""
 
-    # Of the reading at hand: what its account is charged by.
+    # The registers of the present reading by which its account is charged.
     _registers_wh: "array[int]"
 
     def _doubt(self, index: int, outcome: int) -> int:
-        """Note a doubtful reading; return DOUBTED, or CHARGED where it was right after all.
+        """Note a doubtful reading; return DOUBTED, or CHARGED if it leads to a correction.
 
-        `prepare` has told the outcome, or the sum of its rates was not its total. After CHARGED
-        a correction is prepared, and its record is the first of a group.
+        `outcome` is that of `prepare`, or UNEVEN. After CHARGED a correction is prepared, and its
+        record must be the first of a group.
         """
         ledger = self.ledger
         minute = self.t2000 // _MINUTE_S
@@ -93,14 +96,14 @@ class Doubt(Supply):
             if self._write_fault(index, outcome, 1):
                 ledger.stop(index)
         elif is_next and rounds == 2:
-            # It outlasts a round: somebody should know, though it may end by itself.
+            # A doubt of two rounds is recorded, though it may end by itself.
             self._write_fault(index, outcome, 0)
         doubt = since << 6 | rounds << 2 | min(agreed, _CONFIRMED)
         ledger.set_doubt(index, doubt, steps % _STEPS)
         return DOUBTED
 
     def _write_fault(self, index: int, reason: int, stopped: int, joined: int = 0) -> bool:
-        """Write FAULT with what the ledger found wrong; settled unless it is joined."""
+        """Write a FAULT with the ledger's wrong value; it is made durable unless joined."""
         offset = self._place()
         if offset < 0:
             return False
@@ -112,9 +115,10 @@ class Doubt(Supply):
         return joined != 0 or self._settle(1)
 
     def resume(self, index: int, values: "array[int] | None" = None) -> bool:
-        """Bill the account again: from the last good registers, or those that were `values`.
+        """Bill the account again, from the last good registers on or from `values` on.
 
-        `values` is a total and the rates behind it; nothing used up to them is charged.
+        `values` are a total and its rates, in Wh; energy up to them is not charged. Return false
+        if the storage refuses.
         """
         ledger = self.ledger
         ledger.fault_value = ledger.fault_limit = 0
@@ -146,7 +150,7 @@ class Doubt(Supply):
         return True
 
     def _pick(self, index: int, values: "array[int]", count: int) -> bool:
-        """Take from a reading what the account's tariff charges; false: it is not in there."""
+        """Choose the registers that the account's tariff charges; return false if missing."""
         tariff = self.tariffs.find(self.registry.tariff[index])
         if tariff is None:
             return False
@@ -162,10 +166,10 @@ class Doubt(Supply):
             registers_wh[register] = values[register + 1]
         return True
 
-    # --- what was charged too much ---------------------------------------------------------------
+    # --- correction of charges -------------------------------------------------------------------
 
     def _prepare_correction(self, index: int) -> bool:
-        """Prepare the reading at hand from a state before registers that were too high."""
+        """Prepare the present reading from a state before wrong registers; false: impossible."""
         tariff = self.tariffs.find(self.registry.tariff[index])
         ledger = self.ledger
         before = array("I", bytes(4 * _STATE_SIZE))
@@ -177,7 +181,7 @@ class Doubt(Supply):
         return outcome == outcomes.CHARGED
 
     def _find_before(self, index: int, before: "array[int]", before_wh: "array[int]") -> bool:
-        """Find the newest reading that the one at hand can continue from, and its whole state."""
+        """Find the newest reading from which the present one can continue, and its state."""
         journal = self.journal
         if not journal.sync():
             return False
@@ -227,7 +231,7 @@ class Doubt(Supply):
         return False
 
     def _changes_terms(self, index: int, kind: int, buf: bytearray) -> bool:
-        """Whether another price held before the record in `buf`, or other registers counted."""
+        """Return whether the record in `buf` changed the price, or the registers that count."""
         if kind == record.ACCOUNT:
             ledger = self.ledger
             household, _, multiplier = record.account_at(buf, 0)[:3]
@@ -238,7 +242,7 @@ class Doubt(Supply):
         return kind == record.FAULT and record.fault_at(buf, 0)[0] == _TOLD
 
     def _continues(self, buf: bytearray, before_wh: "array[int]") -> bool:
-        """Whether no register of the reading at hand is below those of the READING in `buf`."""
+        """Return whether no present register is below that of the READING in `buf`."""
         record.reading_at(buf, 0, before_wh)
         for register in range(record.REGISTERS):
             if difference_wh(self._registers_wh[register], before_wh[register]) < 0:
@@ -256,7 +260,7 @@ class Doubt(Supply):
         before[_AT_READ] = record.t2000_at(buf, 0)
 
     def _put_correction(self, offset: int, index: int) -> None:
-        """Put the CORRECTION of the reading that is prepared, joined to what follows."""
+        """Write the CORRECTION of the prepared reading, joined to the next record."""
         ledger = self.ledger
         energy_wh = 0
         at = index * ledger.rates_limit

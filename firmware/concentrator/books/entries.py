@@ -1,7 +1,7 @@
-"""What is written for the head-end alone, and how anything gets into the journal.
+"""Write records into the journal, and those that only the head-end needs.
 
-Records of a group are joined by their writer. `_place` makes room for a whole group, `_settle`
-makes it durable or takes it back.
+The writer joins the records of a group. `_place` makes room for a whole group, and `_settle` makes
+it durable or takes it back.
 """
 
 from micropython import const
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from concentrator.storage.journal import Journal
 
 _JOINED_LIMIT = const(5)
-# The clock is set by so much without a doubt.
+# A greater change of the clock restarts the waits of all accounts.
 _STEP_S = const(60)
 
 
 class Entries:
     """The journal and the tables that its records change.
 
-    t2000       now, in seconds since 2000, -1: not known; whoever steps sets it
-    number      of this concentrator, 0: not set
-    refused     readings, freezes and items that found no room
+    t2000       the time in seconds since 2000, -1: unknown; each step of the app sets it
+    number      the number of this concentrator, 0: not set
+    refused     the count of readings, freezes and items that found no room
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Entries:
         self.refused = 0
 
     def note_line(self, index: int, state: int, failures: int, ahead_s: int = 0) -> None:
-        """A meter fell silent, or answers again, or its clock is wrong."""
+        """Record that a meter fell silent, or answers again, or that its clock is wrong."""
         offset = self._place()
         if offset >= 0:
             record.put_line(self.journal.buf, offset, state, failures, ahead_s)
             self.journal.add(self._time(), record.LINE, index)
 
     def note_item(self, index: int, identifier: int, values: "array[int]", count: int) -> None:
-        """What a meter told beside its registers; dropped where room is short."""
+        """Record an item of a meter, unless room is short."""
         offset = self._place()
         if self.journal.is_short or offset < 0:
             self.refused += 1
@@ -65,7 +65,7 @@ class Entries:
         self.journal.add(self._time(), record.ITEM, index)
 
     def set_clock(self, new_t2000: int, source: int) -> None:
-        """It is `new_t2000` now: a source of concentrator/timekeeper.py says so."""
+        """Set the time to `new_t2000`, from a source of concentrator/timekeeper.py."""
         old_t2000 = self._time()
         offset = self._place()
         if offset >= 0:
@@ -76,7 +76,7 @@ class Entries:
         self._apply_clock(old_t2000, new_t2000)
 
     def _apply_clock(self, old_t2000: int, new_t2000: int) -> None:
-        """Have what waits for a time wait for all of it anew, lest a step of the clock ends it."""
+        """Restart the waits of the policy, so that a step of the clock does not end them."""
         stepped = old_t2000 > 0 and abs(new_t2000 - old_t2000) > _STEP_S
         since_t2000 = self.ledger.since_t2000
         for index in range(self.registry.count):
@@ -84,9 +84,9 @@ class Entries:
                 since_t2000[index] = new_t2000
 
     def note_start(self, lost: int, settings: int) -> None:
-        """The concentrator has started and recovered; `settings` is how it found them.
+        """Record that the concentrator has started; `settings` is the health of the settings.
 
-        `lost` records are not kept any more, though no checkpoint holds them.
+        `lost` is the count of records that neither the journal nor a checkpoint has.
         """
         offset = self._place()
         if offset >= 0:
@@ -100,14 +100,14 @@ class Entries:
         return max(self.t2000, 0)
 
     def _place(self) -> int:
-        """Offset of a group's first record, with room for the whole group; -1: there is none."""
+        """Return the offset of a group's first record, -1: no room for the whole group."""
         return self.journal.place(_JOINED_LIMIT)
 
     def _settle(self, count: int) -> bool:
-        """Make the newest `count` records durable; where that fails, take them back."""
+        """Make the newest `count` records durable; if that fails, take them back, return false."""
         if self.journal.sync():
             return True
-        # Joined records are durable together: either all of them are waiting, or none.
+        # Joined records become durable together: either all of them wait, or none.
         if self.journal.count < count:
             return True
         self.journal.withdraw(count)

@@ -1,7 +1,7 @@
-"""Which meter hangs where: one row of columns per account, all of them made once.
+"""Keep the meters: a row for each account, in columns that are allocated once.
 
-A row is found by its index, which is also the `index` of journal records and of the ledger. Rows
-are given out from 0 on and never move; a removed meter leaves an inactive row.
+The index of a row is also the `index` of journal records and of the ledger. Rows are used from 0
+on and never move; a removed meter leaves an inactive row.
 """
 
 from array import array
@@ -14,11 +14,11 @@ from uplink import record
 ADDRESS_SIZE = const(6)
 _ACCOUNT_SIZE = const(6)
 
-# Stages of a relay command, of `relay`. DESIRED_OPEN is added while the supply is to be cut.
+# Stages of a relay command in `relay`. DESIRED_OPEN is added while the supply is to be cut.
 RELAY_IDLE = const(0)
-RELAY_LOOK = const(1)  # read the status word first: it may be done already
+RELAY_LOOK = const(1)  # read the status word first: the relay may be as desired
 RELAY_SEND = const(2)  # the relay is not as desired: send the command
-RELAY_CONFIRM = const(3)  # sent: look again when the meter has had its time
+RELAY_CONFIRM = const(3)  # the command was sent: read the status after some time
 RELAY_FAILED = const(4)  # given up until the next reading
 RELAY_STAGE = const(0x0F)
 DESIRED_OPEN = const(0x10)
@@ -29,20 +29,21 @@ SPEED_SHIFT = const(4)
 
 
 class Registry:
-    """The meters.
+    """The columns of the meters.
 
-    count       rows in use, active or not
-    active      1 for a meter that is asked and billed
-    tariff      number of its tariff
-    line        index of the line it hangs on
-    protocol      record.STANDARD_2007, _1997 or _AUTO, and the place of its speed in BAUDS << 4
-    unknown     rows in use whose standard is not known
-    notes       what its line remembers of it, see dlt645.reply_delay: delay, misses in a row
-    planned     number of its next tariff, 0: none, and in `planned_t2000` from when on
-    freeze_day  the newest day whose daily freeze is recorded, days since 2000
-    relay       stage of the relay command, RELAY_..., and DESIRED_OPEN
-    alarm       what the meter was told last of its alarm, see relays.py; 0: nothing yet
-    pending     rows whose relay stage is LOOK, SEND or CONFIRM
+    count       the count of rows in use, active or not
+    active      1 for a meter that is read and billed
+    tariff      the number of its tariff
+    line        the index of its line
+    protocol    record.STANDARD_2007, _1997 or _AUTO, and the place of its speed in BAUDS << 4
+    unknown     the count of active rows whose standard is not known
+    notes       its note of dlt645.reply_delay: delay and misses in a row
+    planned     the number of its next tariff, 0: none
+    planned_t2000   the time from which the next tariff counts
+    freeze_day  the newest day whose daily freeze is recorded, in days since 2000
+    relay       the stage of the relay command, RELAY_..., and DESIRED_OPEN
+    alarm       the last command for its alarm, see line/relays.py; 0: none yet
+    pending     the count of rows whose relay stage is LOOK, SEND or CONFIRM
     """
 
     def __init__(self, limit: int) -> None:
@@ -64,7 +65,7 @@ class Registry:
         self.alarm = bytearray(limit)
 
     def columns(self) -> "tuple[array[int] | bytearray, ...]":
-        """What a checkpoint keeps, in order."""
+        """Return the columns of a checkpoint, in order."""
         return (
             self.addresses,
             self.accounts,
@@ -79,25 +80,25 @@ class Registry:
         )
 
     def misses(self, index: int) -> int:
-        """Transactions in a row that the meter did not answer."""
+        """Return the count of transactions in a row that the meter did not answer."""
         return self.notes[index] >> 8
 
     def address_into(self, index: int, buf: bytearray) -> None:
-        """Copy the meter's address, wire order."""
+        """Copy the meter's address into `buf`, wire order."""
         start = index * ADDRESS_SIZE
         for position in range(ADDRESS_SIZE):
             buf[position] = self.addresses[start + position]
 
     def find_account(self, account: "bytes | bytearray | memoryview") -> int:
-        """Row of the active account number (6 bytes, reading order), or -1."""
+        """Return the active row of the account number (6 bytes, reading order), or -1."""
         return self._find(self.accounts, account, 1)
 
     def find_removed(self, account: "bytes | bytearray | memoryview") -> int:
-        """Row that the account had before its meter was removed, or -1."""
+        """Return the row that the account had before its meter was removed, or -1."""
         return self._find(self.accounts, account, 0)
 
     def find_address(self, address: "bytes | bytearray | memoryview") -> int:
-        """Row of the active meter address (6 bytes, wire order), or -1."""
+        """Return the active row of the meter address (6 bytes, wire order), or -1."""
         return self._find(self.addresses, address, 1)
 
     def _find(
@@ -114,7 +115,7 @@ class Registry:
         return -1
 
     def has_address(self, index: int, row: "bytearray | memoryview") -> bool:
-        """Whether the row's meter is the one of `row`, which begins with its address."""
+        """Return whether the meter has the address with which `row` begins."""
         start = index * ADDRESS_SIZE
         for position in range(ADDRESS_SIZE):
             if self.addresses[start + position] != row[position]:
@@ -122,7 +123,7 @@ class Registry:
         return True
 
     def set_row(self, index: int, payload: "bytearray | memoryview", offset: int) -> None:
-        """Take a row from the payload of a METER record."""
+        """Set the row from the payload of a METER record."""
         start = index * ADDRESS_SIZE
         for position in range(ADDRESS_SIZE):
             self.addresses[start + position] = payload[offset + position]
@@ -143,14 +144,14 @@ class Registry:
         self.count = max(self.count, index + 1)
 
     def set_relay(self, index: int, stage: int) -> None:
-        """Set stage and DESIRED_OPEN of the relay command, and keep `pending` right."""
+        """Set stage and DESIRED_OPEN of the relay command, and update `pending`."""
         self.pending += is_pending(stage) - is_pending(self.relay[index])
         self.relay[index] = stage
 
     def recount(self, count: int) -> None:
-        """After a checkpoint was read: `count` rows are in use.
+        """Count the rows after a checkpoint was read, of which `count` are in use.
 
-        Relay commands begin anew: nobody knows what was sent since.
+        Relay commands restart with a look, because it is unknown what was sent since.
         """
         self.count = count
         self.pending = self.unknown = 0
@@ -161,7 +162,7 @@ class Registry:
             self.unknown += self._is_unknown(index)
 
     def row(self, index: int) -> bytearray:
-        """The row as a METER record has it."""
+        """Return the row as in a METER record."""
         start = index * ADDRESS_SIZE
         protocol = self.protocol[index]
         return record.meter_row(
@@ -179,7 +180,7 @@ class Registry:
         return 1 if is_auto and self.active[index] else 0
 
     def address_text(self, index: int) -> str:
-        """The address as printed on the meter."""
+        """Return the address as printed on the meter."""
         start = index * ADDRESS_SIZE
         digits = bytearray(ADDRESS_SIZE)
         for position in range(ADDRESS_SIZE):
@@ -187,25 +188,25 @@ class Registry:
         return hexlify(digits).decode()
 
     def account_text(self, index: int) -> str:
-        """The account number, 12 digits."""
+        """Return the account number, 12 digits."""
         start = index * _ACCOUNT_SIZE
         return hexlify(self.accounts[start : start + _ACCOUNT_SIZE]).decode()
 
 
 def is_pending(relay: int) -> int:
-    """1 where a relay command is on its way: LOOK, SEND or CONFIRM; else 0."""
+    """Return 1 while a relay command is under way: LOOK, SEND or CONFIRM; else 0."""
     return 1 if RELAY_IDLE < relay & RELAY_STAGE < RELAY_FAILED else 0
 
 
 def parse_digits(text: str) -> bytes:
-    """Up to 12 decimal digits as 6 bytes in reading order; empty when it is no such number."""
+    """Return up to 12 decimal digits as 6 bytes in reading order; empty for any other text."""
     if not text.isdigit() or len(text) > 12:
         return b""
     return unhexlify("0" * (12 - len(text)) + text)
 
 
 def reversed_digits(digits: bytes) -> bytearray:
-    """The same 6 bytes in wire order."""
+    """Return the bytes in reverse order: an address in wire order."""
     turned = bytearray(len(digits))
     for position in range(len(digits)):
         turned[len(digits) - 1 - position] = digits[position]

@@ -1,10 +1,12 @@
-"""The whole standing of an account: told to a concentrator that lost it, told by one that has it.
+"""Write and restore the standing of an account: all figures that a new concentrator needs.
 
     STANDING 48 | STANDING_REGISTERS 42 | QUOTA 16        the payloads, one behind the other
 
-An account that is registered anew is *untold*: it is read and charged, and no card of it is taken
-until its standing or that it is new was told. Otherwise cards that were redeemed elsewhere, or on
-flash that was lost, would count once more.
+A newly registered account is *untold*: it is read and charged, but none of its cards is accepted
+until its standing is restored, or a technician says that it is new. Otherwise cards that were
+redeemed elsewhere, or on flash that was lost, would count a second time.
+
+Spec: docs/SPEC.md, "Record".
 """
 
 from array import array
@@ -33,7 +35,7 @@ _PARTS = (
     (record.QUOTA, 90, 16),
 )
 STANDING_SIZE = const(106)
-_REGISTERS = const(64)  # where the second and the third record begin
+_REGISTERS = const(64)  # place of the second record, and of the third one
 _QUOTA = const(128)
 _ORDER_LIMIT = const(0x7FFFFFFF)
 _HERE_MORE = const(1)
@@ -42,17 +44,17 @@ _LIMITS_WRONG = "these figures are no standing: take them from the head-end or `
 
 
 class Standings(Supply):
-    """Tells and takes over what an account is.
+    """The part of the books that writes standings for the head-end, and restores accounts.
 
-    telling     rows that are still to be told upwards, from the last on, and one more; 0: none
-    told_seq    number of the record that said so of the newest telling
+    telling     the count of rows still to be written, from the last on, plus one; 0: none
+    told_seq    the number of the EVENT record after the newest writing
     """
 
     telling = 0
     told_seq = 0
 
     def standing_of(self, index: int) -> bytes:
-        """The standing, STANDING_SIZE bytes."""
+        """Return the standing of the account, STANDING_SIZE bytes."""
         records = self._standing_records(index, record.SOURCE_TOLD)
         payload = bytearray(STANDING_SIZE)
         for place in range(len(_PARTS)):
@@ -62,7 +64,7 @@ class Standings(Supply):
         return bytes(payload)
 
     def standing_trouble(self, index: int, payload: bytes) -> str:
-        """Why the account cannot be what `payload` says, or ""."""
+        """Return why the account cannot have the standing `payload`, or ""."""
         records = _records_of(payload)
         fields = record.standing_at(records, 0)
         if not _is_standing(fields, records):
@@ -83,11 +85,11 @@ class Standings(Supply):
         return ""
 
     def _knows_order(self, index: int, order: int) -> bool:
-        """Whether `order` is the newest here too."""
+        """Return whether `order` is the account's newest order here."""
         return self.ledger.is_told(index) and self.ledger.order[index] == order
 
     def knows(self, index: int, payload: bytes) -> bool:
-        """Whether the books here know as much as `payload`, or more: a newer order for one."""
+        """Return whether the books here are at least as new as the standing `payload`."""
         fields = record.standing_at(_records_of(payload), 0)
         if self._knows_order(index, fields[0]):
             return not self._compare(index, fields) & _THERE_MORE
@@ -95,9 +97,9 @@ class Standings(Supply):
         return self.ledger.order[index] > order
 
     def _compare(self, index: int, fields: "tuple[int, ...]") -> int:
-        """Who has charged or corrected more since the order that both know: _HERE_MORE and so on.
+        """Return who has charged or corrected more since the common order: _HERE_MORE and so on.
 
-        Debits and, but for orders, credits only grow.
+        Debits only grow, and without orders so do credits.
         """
         ledger = self.ledger
         credit_fen = difference_fen(ledger.credit_fen[index], fields[2])
@@ -112,19 +114,19 @@ class Standings(Supply):
         return more
 
     def restore(self, index: int, payload: bytes) -> bool:
-        """Make the account what `payload` says, durable on return; false: the storage refuses."""
+        """Set the account to the standing `payload`; return whether it is durable."""
         records = _records_of(payload)
         record.set_source(records, 0, record.SOURCE_TOLD)
         return self._write_standing(index, records)
 
     def begin_new(self, index: int) -> bool:
-        """Say that the account has bought nothing anywhere; false: the storage refuses."""
+        """Record that the account has bought nothing anywhere; return whether it is durable."""
         return self._write_standing(index, self._standing_records(index, record.SOURCE_NEW))
 
     def tell_next(self) -> bool:
         """Write one more row and its standing for the head-end, which lacks records of them.
 
-        An EVENT says that it was all. False: room is short, it waits.
+        An EVENT follows the last one. Return false if room is short: then it has to wait.
         """
         journal = self.journal
         index = self.telling - 2
@@ -149,7 +151,7 @@ class Standings(Supply):
         return True
 
     def _standing_records(self, index: int, source: int) -> bytearray:
-        """Three records with the payloads of the standing."""
+        """Return three records with the payloads of the account's standing."""
         ledger = self.ledger
         records = bytearray(len(_PARTS) * RECORD_SIZE)
         flags = ledger.flags[index]
@@ -202,7 +204,7 @@ class Standings(Supply):
         return records
 
     def _put_standing(self, index: int, records: bytearray) -> bool:
-        """Put the three records, joined, into the journal; false: there is no room."""
+        """Write the three records, joined, into the journal; return false without room."""
         journal = self.journal
         offset = self._place()
         for place in range(len(_PARTS)):
@@ -219,7 +221,7 @@ class Standings(Supply):
         return True
 
     def _write_standing(self, index: int, records: bytearray) -> bool:
-        """Make the three records durable, then the account what they say."""
+        """Make the three records durable, then apply them; return false if refused."""
         if not self._put_standing(index, records) or not self._settle(len(_PARTS)):
             return False
         self._apply_standing(index, records, 0)
@@ -251,7 +253,7 @@ class Standings(Supply):
         ) = record.standing_at(buf, offset)
         if source == record.SOURCE_HERE:
             return
-        week = ledger.debt_week[index]  # the registers' record tells it
+        week = ledger.debt_week[index]  # STANDING_REGISTERS has it
         ledger.set_money(index, order, credit_fen, debit_fen, debt_fen, week, debt_week_fen)
         ledger.set_header_mac(index, header_mac)
         ledger.residue_e7[index] = residue_e7
@@ -264,14 +266,14 @@ class Standings(Supply):
         ledger.since_t2000[index] = since_t2000
         if tariff:
             self.registry.tariff[index] = tariff
-        # Nobody knows how the relay is: the first reading puts it right, if the account is open.
+        # The relay's position is unknown: the first reading corrects it, if the account is open.
         stage = meters.RELAY_FAILED if order else meters.RELAY_IDLE
         self.registry.set_relay(index, stage | (meters.DESIRED_OPEN if relay else 0))
 
     def _set_terms(
         self, index: int, household: int, grade: int, multiplier: int, guard: int
     ) -> None:
-        """Say in the ledger what kind of account it is."""
+        """Set the terms of the account in the ledger."""
         ledger = self.ledger
         ledger.describe(index, household, grade, multiplier)
         ledger.flags[index] &= 0xFF ^ GUARD
@@ -295,7 +297,7 @@ class Standings(Supply):
 
 
 def _records_of(payload: bytes) -> bytearray:
-    """Records with the payloads of a standing, STANDING_SIZE bytes."""
+    """Return three records with the payloads of a standing of STANDING_SIZE bytes."""
     records = bytearray(len(_PARTS) * RECORD_SIZE)
     for place in range(len(_PARTS)):
         _, start, size = _PARTS[place]
@@ -305,7 +307,7 @@ def _records_of(payload: bytes) -> bytearray:
 
 
 def _is_standing(fields: "tuple[int, ...]", records: bytearray) -> bool:
-    """Whether each figure is one that an account can have."""
+    """Return whether each figure is one that an account can have."""
     limits = (
         (fields[0], _ORDER_LIMIT),
         (fields[4], 99999),

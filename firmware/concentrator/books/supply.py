@@ -1,7 +1,7 @@
-"""Supply: what the policy decides of an account, and what is wanted of its meter's relay.
+"""Judge accounts by the policy, and order the positions of their meters' relays.
 
-A verdict and the intent to move a relay are one group of records, durable before anything acts on
-them.
+A verdict and the intent to move a relay are one group of records, which is durable before anything
+acts on it.
 """
 
 from micropython import const
@@ -13,7 +13,7 @@ from uplink.record import JOINED
 from concentrator.books import registry as meters
 from concentrator.books.entries import Entries
 
-# Below every overdraft and grace.
+# This is below every overdraft and grace.
 _USED_UP_FEN = const(-1000000000)
 _SILENT_MISSES = const(3)
 _STATUS_OPEN = const(0x10)
@@ -21,29 +21,29 @@ _STATUS_GUARD = const(0x1000)
 
 
 class Supply(Entries):
-    """Judges accounts and orders relays."""
+    """The part of the books that judges accounts and orders relays."""
 
-    # Mean power of the account whose reading was charged last, where there is a load limit.
+    # The mean power of the account whose reading was charged last, if there is a load limit.
     _power_w = 0
-    # An account without a good reading for so long counts as used up, 0: none does.
+    # An account without a good reading for this time counts as used up, 0: never.
     doubt_cut_s = 0
 
     def show_card(self, index: int) -> None:
-        """A card that brings no money was inserted: its holder asks for supply."""
+        """Judge the account after a card without money, whose holder asks for supply."""
         self._judge(index, rules.CARD)
 
     def order_supply(self, index: int, cut: bool) -> bool:
-        """Cut or restore by order of the station; false when the policy or the storage refuses."""
+        """Cut or restore by order of the station; return false if policy or storage refuse."""
         state = self.ledger.state[index]
         self._judge(index, rules.ORDER_TRIP if cut else rules.ORDER_CLOSE)
         return self.ledger.state[index] != state
 
     def alarms(self, index: int) -> bool:
-        """Whether the account's meter is to show an alarm: money runs out, or has."""
+        """Return whether the meter has to show an alarm: money is running out, or has run out."""
         return rules.NORMAL < self.ledger.state[index] < rules.REMOTE
 
     def relay_done(self, index: int, stage: int, status: int) -> None:
-        """A relay command ended: record.STAGE_CONFIRMED or STAGE_FAILED, with the status word."""
+        """Record the end of a relay command: its stage CONFIRMED or FAILED, and status word 3."""
         wants_open = self.registry.relay[index] & meters.DESIRED_OPEN
         desired = record.RELAY_OPEN if wants_open else record.RELAY_CLOSED
         if self._place() < 0 or not self._write_relay(index, desired, stage, 0, status):
@@ -52,10 +52,10 @@ class Supply(Entries):
         self.registry.set_relay(index, ended | wants_open)
 
     def _judge(self, index: int, cause: int) -> None:
-        """Let the policy decide; what it wants is durable before anything acts on it.
+        """Judge the account by the policy; a verdict is durable before anything acts on it.
 
-        An account that never bought is not open yet: it is read and charged, and nothing but an
-        order cuts it.
+        An account without a purchase is not open yet: it is read and charged, and only an order
+        cuts it.
         """
         ledger = self.ledger
         if ledger.order[index] == 0 and cause < rules.ORDER_TRIP:
@@ -67,7 +67,8 @@ class Supply(Entries):
             balance_fen = min(balance_fen, _USED_UP_FEN)
             flags &= 0xFF ^ STOPPED
         if state == rules.CUT and balance_fen > self.policy.close_fen:
-            # Who has money is cut only if the verdict on his top-up was lost on its way to flash.
+            # An account with money is cut only if the verdict on its top-up was lost with the
+            # power.
             cause = rules.CREDITED
         verdict = self.policy.judge(
             state,
@@ -82,14 +83,14 @@ class Supply(Entries):
         if verdict == state:
             return
         if self.t2000 < 0 and verdict >> 8 & 0xFF not in (rules.CLOSE, rules.PERMIT):
-            # Without a clock nothing but a supply that comes back can be decided.
+            # Without a clock the only possible decision is to restore a supply.
             return
         count = self._write_verdict(index, verdict)
         if count and self._settle(count):
             self._apply_verdict(index, verdict)
 
     def _is_unread(self, index: int) -> bool:
-        """Whether the account has had no good reading for so long, and its meter is why."""
+        """Return whether the meter has given no good reading for `doubt_cut_s`."""
         ledger = self.ledger
         read_t2000 = ledger.read_t2000[index]
         return (
@@ -103,7 +104,7 @@ class Supply(Entries):
         )
 
     def _write_verdict(self, index: int, verdict: int) -> int:
-        """Write POLICY and, where the relay has to move, RELAY behind it; return how many."""
+        """Write POLICY and, if the relay has to move, RELAY; return the count of records."""
         intent = verdict >> 8 & 0xFF
         reason = verdict >> 16
         balance_fen = self.ledger.balance_fen(index)
@@ -144,7 +145,7 @@ class Supply(Entries):
         return True
 
     def _compare_relay(self, index: int, status: int) -> None:
-        """The meter told its relay's state: is it what was wanted last?"""
+        """Order the relay again if the status shows another position than the wanted one."""
         relay = self.registry.relay[index]
         stage = relay & meters.RELAY_STAGE
         is_open = status & _STATUS_OPEN != 0
@@ -153,8 +154,9 @@ class Supply(Entries):
             if stage == meters.RELAY_FAILED:
                 self.relay_done(index, record.STAGE_CONFIRMED, status)
             return
-        # A supply that should be cut is cut again, unless something forbids it. One that should
-        # be on but is off is only switched on when it was ours to do: somebody may work there.
+        # A supply that should be cut is cut again, unless something forbids it. A supply that
+        # should be on but is off is closed only if a command has failed or the meter is new here,
+        # because someone may have opened it to work there.
         if wants_open and (
             self.ledger.flags[index] & (STOPPED | GUARD)
             or status & _STATUS_GUARD  # the meter would refuse
@@ -166,7 +168,7 @@ class Supply(Entries):
             self._order_relay(index, desired, rules.R_MISMATCH, status)
 
     def _order_relay(self, index: int, desired: int, reason: int, status: int) -> None:
-        """Want the relay so, once that is durable."""
+        """Order a position of the relay, once the order is durable."""
         intent = record.STAGE_INTENT
         if (
             self._place() >= 0

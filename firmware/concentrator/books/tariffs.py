@@ -1,12 +1,14 @@
-"""The tariffs in force, each an image in a file named by its number and its SHA-256.
+"""Keep the tariffs in force, each an image in a file named by its number and its SHA-256.
 
     t01-1a2b3c4d5e6f
 
-An image arrives over the console in parts, is checked whole, stands in its file before the
-journal says that it is in force, and is replaced by a file of another name: whatever record a
-recovery ends at, the image it names is there. An image in force whose file cannot be read, or is
-not what it should be, is tried again and again: until then its accounts are read and not charged,
-and the first reading behind it is charged in full.
+An image arrives over the console in parts and is checked as a whole. Its file is written before
+the journal puts it in force, and a new image has a file of another name. So the image that a
+record names exists at whatever record a recovery ends. If the file of an image in force cannot be
+read, or is damaged, it is read again and again. Until then its accounts are read and not charged,
+and the first reading afterwards is charged in full.
+
+Spec: docs/SPEC.md, "Tariff image".
 """
 
 from array import array
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
     from ports import Storage
 
 NUMBER_LIMIT = const(8)
-# Of the SHA-256 that names an image, in records, cards and commands.
+# Bytes of the SHA-256 that name an image in records, cards and commands.
 NAME_SIZE = const(8)
 
-# What may be wrong with an image in force.
+# Troubles of an image in force.
 MISSING = const(1)
 UNREADABLE = const(2)
-ROTTEN = const(3)  # what is there is not what was put there
+ROTTEN = const(3)  # the file does not have the image's SHA-256
 TROUBLE_NAMES = ("good", "missing", "unreadable", "rotten")
 
 _PREFIX = "t"
@@ -37,23 +39,23 @@ _NO_NAME = bytes(NAME_SIZE)
 
 
 def name_of(image: "bytes | bytearray") -> bytes:
-    """The name of an image: the first 8 bytes of its SHA-256."""
+    """Return the name of an image: the first 8 bytes of its SHA-256."""
     digest: bytes = sha256(image).digest()
     return digest[:NAME_SIZE]
 
 
 def file_name(number: int, name: "bytes | bytearray") -> str:
-    """Name of the file of tariff `number` with the image of this name."""
+    """Return the file name of tariff `number` with the image of this name."""
     return _PREFIX + "0" + str(number) + "-" + hexlify(name[:_FILE_NAME_SIZE]).decode()
 
 
 class Tariffs:
-    """Tariffs by number 1 to 8.
+    """The tariffs by their numbers 1 to 8.
 
-    names       of the images in force, 8 bytes for each number, zeros: none; their column
-    changes     tariffs put in force since the start
-    stored      the one stored last, until it is in force
-    troubles    by number, what is wrong with the image in force, 0: nothing
+    names       the names of the images in force, 8 bytes for each number, zeros: none
+    changes     the count of tariffs put in force since the start
+    stored      the tariff stored last, until it is in force
+    troubles    the trouble of the image in force, by number, 0: none
     """
 
     def __init__(self, storage: "Storage") -> None:
@@ -68,19 +70,19 @@ class Tariffs:
         self._stored_name = b""
 
     def columns(self) -> "tuple[array[int] | bytearray, ...]":
-        """What a checkpoint keeps."""
+        """Return the columns of a checkpoint."""
         return (self.names,)
 
     def find(self, number: int) -> "Tariff | None":
-        """The tariff in force under `number`, None where there is none that can be used."""
+        """Return the tariff in force under `number`, None if there is none that can be used."""
         return self._loaded[number] if number <= NUMBER_LIMIT else None
 
     def name(self, number: int) -> bytes:
-        """Name of the image in force under `number`, zeros: none."""
+        """Return the name of the image in force under `number`, zeros: none."""
         return bytes(self.names[NAME_SIZE * number : NAME_SIZE * (number + 1)])
 
     def number_of(self, name: "bytes | bytearray") -> int:
-        """Number under which the image of this name is in force, 0: it is not."""
+        """Return the number under which the image of this name is in force, 0: none."""
         for number in range(1, NUMBER_LIMIT + 1):
             if self._loaded[number] is not None and self.name(number) == name:
                 return number
@@ -97,7 +99,7 @@ class Tariffs:
         self._received = 0
 
     def put(self, offset: int, part: bytes) -> bool:
-        """Take a part of the image; parts come in order, the last one may come again."""
+        """Copy a part of the image; return false unless it follows, or repeats, what is here."""
         end = offset + len(part)
         if offset > self._received or end > len(self._image):
             return False
@@ -106,7 +108,7 @@ class Tariffs:
         return True
 
     def store(self, number: int, name: bytes) -> str:
-        """Check the image received and put it into its file; return what is wrong, or ""."""
+        """Check the image received and write its file; return what is wrong, or ""."""
         image = self._image
         if self._received != len(image) or not image:
             return str(len(image) - self._received) + " bytes of the image are missing"
@@ -123,11 +125,11 @@ class Tariffs:
 
     @property
     def stored_size(self) -> int:
-        """Bytes of the image received last."""
+        """The size in bytes of the image received last."""
         return len(self._image)
 
     def activate(self, number: int, name: bytes) -> bool:
-        """Put the image of this name in force; false where it cannot be used as yet."""
+        """Put the image of this name in force; return false if it cannot be used yet."""
         self.changes += 1
         self.names[NAME_SIZE * number : NAME_SIZE * (number + 1)] = name
         self._loaded[number] = None
@@ -142,13 +144,13 @@ class Tariffs:
         return self._loaded[number] is not None
 
     def load(self) -> None:
-        """Load the images in force that are not loaded: after a start, or once more."""
+        """Load the images in force that are not loaded yet."""
         for number in range(1, NUMBER_LIMIT + 1):
             if self._loaded[number] is None and self.name(number) != _NO_NAME:
                 self.troubles[number] = self._load(number)
 
     def _load(self, number: int) -> int:
-        """Load the image in force under `number`; return what is wrong, 0: nothing."""
+        """Load the image in force under `number`; return its trouble, 0: none."""
         name = self.name(number)
         file = file_name(number, name)
         size = self._storage.size(file)
@@ -164,7 +166,7 @@ class Tariffs:
         return 0
 
     def sweep(self) -> None:
-        """Remove files of images no longer in force; only when no record kept can name them."""
+        """Delete the files of images that are not in force and that no kept record names."""
         kept = []
         for number in range(1, NUMBER_LIMIT + 1):
             kept.append(file_name(number, self.name(number)))
