@@ -1,1 +1,1 @@
-"""What the concentrator keeps on flash: the journal of records and the checkpoint."""
+"""The concentrator's files on flash: the journal of records and the checkpoints."""

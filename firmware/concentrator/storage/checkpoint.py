@@ -1,25 +1,27 @@
-"""All tables, so that older records need not be kept; written while the concentrator goes on.
+"""Keep all tables on flash, so that older records can be deleted, without stopping the work.
 
     k00000041       begins as of record 65, hexadecimal
 
     "DKK4" 4 | seq 4 | rows 2 | columns 2 | journal identity 8
     | columns x (number 1, width 1, items a row 1, 0, rows 2) | each column | CRC-32 4
 
-It is written a part at a time (`begin`, `put` .., `finish`): the columns hold the effect of every
-record up to `seq`, and perhaps of some behind it, which whoever writes it makes durable before
-`finish`. Records that are replayed from `seq` + 1 on set absolute values, so none counts twice.
+A checkpoint is written in parts (`begin`, `put` .., `finish`). Its columns have the effect of all
+records up to `seq`, and perhaps of later ones, which the caller makes durable before `finish`.
+Records that are replayed from `seq` + 1 on set absolute values, so none counts twice.
 
-It counts only when the right CRC stands behind it, so a power cut leaves the one before. The two
-newest are kept, and the journal's records from the older one on: should the newest not be
-readable, nothing is lost. What is proven to be torn is deleted; a file that is rotten or does not
-answer is left as it is until two whole ones stand beside it.
+A checkpoint is valid only with a right CRC, so a power cut leaves the one before. The two newest
+are kept, and the journal's records from the older one on, so an unreadable newest checkpoint loses
+nothing. A torn file is deleted. A file that is rotten or cannot be read is kept until two whole
+ones exist.
 
-The identity is 8 random bytes that were made with the journal. Its file, empty, bears them in its
-name: `n1122334455667788`.
+The identity is 8 random bytes that were made with the journal. An empty file has them in its name:
+`n1122334455667788`.
 
-Columns are array('I'), array('H') or bytearray, as memory has them: little-endian on every board
-there is. Each has a number of its own and says how large it is, so that another build, with other
-limits or more columns, reads what it knows; a column that the file lacks stays as it is.
+Columns are array('I'), array('H') or bytearray in the layout of memory, which is little-endian on
+every board. Each has a number and a size, so a build with other limits or more columns reads the
+columns that it has. A column that the file lacks keeps its values.
+
+Spec: docs/SPEC.md, "Files on the device's flash".
 """
 
 from array import array
@@ -39,12 +41,12 @@ if TYPE_CHECKING:
 
     Column = Any  # array[int] | bytearray: a slice of either takes only its own kind
 
-# Outcomes of `put`; any other: the storage has refused.
+# Outcomes of `put`.
 MORE = const(0)
-WRITTEN = const(1)  # all but its end
-_FAILED = const(2)
+WRITTEN = const(1)  # everything is written except the end
+_FAILED = const(2)  # the storage has refused
 
-# What `_check` finds.
+# Results of `_check`.
 _WHOLE = const(0)
 _TORN = const(1)
 _ROTTEN = const(2)
@@ -64,25 +66,25 @@ _NO_IDENTITY = bytes(_IDENTITY_SIZE)
 
 
 def file_name(seq: int) -> str:
-    """Name of the checkpoint file as of record `seq`."""
+    """Return the name of the checkpoint file as of record `seq`."""
     digits = hex(seq)[2:]
     return _PREFIX + "0" * (8 - len(digits)) + digits
 
 
 class Checkpoint:
-    """The tables on flash.
+    """The checkpoints on flash.
 
-    seq         what the newest includes, 0: there is none
-    older_seq   what the one before includes: records up to here are not needed any more
-    highest_seq that any file is named after, readable or not: numbers up to it were used
-    busy        one is being written
-    identity    of the journal, 8 bytes
-    unread      files that the flash did not give at the start
-    rotten      files that are not what was written
+    seq         the last record that the newest one includes, 0: there is none
+    older_seq   the last record that the one before includes, up to which records are not needed
+    highest_seq the greatest number in a file name, readable or not: numbers up to it were used
+    busy        whether one is being written
+    identity    the identity of the journal, 8 bytes
+    unread      the count of files that could not be read at the start
+    rotten      the count of files whose bytes have changed
     """
 
     def __init__(self, storage: "Storage", limit: int) -> None:
-        """Tables have `limit` rows."""
+        """Keep tables of `limit` rows."""
         self.seq = 0
         self.older_seq = 0
         self.highest_seq = 0
@@ -98,7 +100,7 @@ class Checkpoint:
         self._chunk = bytearray()  # while loading
         # Files found at the start that are neither the newest nor the older.
         self._others: list[str] = []
-        # While writing: what it begins as of, its rows, the column, the items of it that are done.
+        # While writing: the record it includes, its rows, the column, the items written of that.
         self._seq = 0
         self._count = 0
         self._place = 0
@@ -106,9 +108,9 @@ class Checkpoint:
         self._crc = 0
 
     def add(self, first_number: int, columns: "tuple[Column, ...]", is_table: bool = True) -> None:
-        """Keep these columns, numbered from `first_number` on: a number never changes.
+        """Keep these columns, numbered from `first_number` on; a number must never change.
 
-        What is no table is kept whole, as one row.
+        A column that is no table is kept whole, as one row.
         """
         for column in columns:
             self._numbers.append(first_number)
@@ -119,10 +121,10 @@ class Checkpoint:
     # --- writing --------------------------------------------------------------------------------
 
     def begin(self, seq: int, count: int) -> bool:
-        """Begin one as of record `seq`, which is durable, with `count` rows; false: refused."""
+        """Begin one as of the durable record `seq`, with `count` rows; return false if refused."""
         self.give_up()
         if seq == self.seq:
-            return False  # it stands there, and must not be missing while it is written again
+            return False  # the file exists, and must not be missing while it is written again
         head = bytearray(_FILE_HEAD_SIZE + _ENTRY_SIZE * len(self._columns))
         pack_into("<4sIHH", head, 0, _MAGIC, seq, count, len(self._columns))
         head[_IDENTITY:_FILE_HEAD_SIZE] = self.identity
@@ -140,7 +142,7 @@ class Checkpoint:
         return self.busy
 
     def put(self) -> int:
-        """Write a part, at most 1024 bytes, as the tables are now; return the outcome."""
+        """Write the next part of the tables, at most 1024 bytes; return the outcome."""
         if not self.busy:
             return _FAILED
         if self._place == len(self._columns):
@@ -159,7 +161,10 @@ class Checkpoint:
         return MORE
 
     def finish(self) -> bool:
-        """Write the end: from now on it counts. All records that it may hold are durable."""
+        """Write the end, which makes it valid; return false if the storage refuses.
+
+        All records that it may include must be durable.
+        """
         tail = pack("<I", self._crc)
         written = self.busy and self._place == len(self._columns)
         self.busy = False
@@ -176,7 +181,7 @@ class Checkpoint:
         return True
 
     def give_up(self) -> None:
-        """Write no more of the one that was begun."""
+        """Delete the one that was begun."""
         self.busy = False
         self._storage.give_up()
 
@@ -185,7 +190,7 @@ class Checkpoint:
         return self._storage.put(part, len(part))
 
     def blocks(self, count: int) -> int:
-        """Blocks that a checkpoint of `count` rows takes."""
+        """Return the blocks that a checkpoint of `count` rows takes."""
         size = _FILE_HEAD_SIZE + _ENTRY_SIZE * len(self._columns) + _CRC_SIZE
         for place in range(len(self._columns)):
             rows, items, width = self._shape(place, count)
@@ -193,7 +198,7 @@ class Checkpoint:
         return size // BLOCK_SIZE + 1
 
     def _shape(self, place: int, count: int) -> "tuple[int, int, int]":
-        """(rows in use, items a row, bytes an item) of a column."""
+        """Return (rows in use, items in a row, bytes of an item) of a column."""
         column = self._columns[place]
         rows = self._rows[place]
         width = len(bytes(memoryview(column)[:1]))
@@ -204,9 +209,9 @@ class Checkpoint:
     def load(self, feed: "Callable[[], object]") -> int:
         """Fill the columns from the newest whole checkpoint; return its count of rows, or 0.
 
-        Of the others the newest whole one is the older. A file that is torn is deleted; one that
-        is rotten or unread is counted. `feed` is called after each part that is read. Raises
-        Unreadable where the tables may be half filled, or have more rows than this build.
+        The newest whole one of the other files becomes the older. A torn file is deleted; a rotten
+        or unread one is counted. `feed` is called after each part that is read. Unreadable: the
+        tables may be half filled, or the file has more rows than this build.
         """
         self.seq = self.older_seq = self.highest_seq = self.unread = self.rotten = 0
         names = self._storage.names(_PREFIX)
@@ -246,9 +251,9 @@ class Checkpoint:
         return count
 
     def identify(self, random: "Callable[[], int]") -> None:
-        """Find the journal's identity, after `load`; make one of `random` numbers if it has none.
+        """Find the journal's identity after `load`, or make one of `random` numbers.
 
-        Raises Unreadable.
+        Unreadable: the identity cannot be read or is another one.
         """
         names = self._storage.names(_IDENTITY_PREFIX)
         if names is None:
@@ -273,7 +278,7 @@ class Checkpoint:
         self._storage.append(_IDENTITY_PREFIX + hexlify(self.identity).decode(), b"", 0)
 
     def _check(self, name: str, feed: "Callable[[], object]") -> int:
-        """Whether the file is whole; its head then stands in the chunk."""
+        """Return the state of the file; if it is whole, the chunk has its head."""
         chunk = self._chunk
         storage = self._storage
         size = storage.size(name)
@@ -295,7 +300,7 @@ class Checkpoint:
         return _TORN if size < self._size_of(name, size) else _ROTTEN
 
     def _size_of(self, name: str, size: int) -> int:
-        """Bytes that the file should have by its head, which stands in the chunk."""
+        """Return the size in bytes that the head in the chunk gives the file."""
         chunk = self._chunk
         if size < _FILE_HEAD_SIZE:
             return _FILE_HEAD_SIZE
@@ -326,7 +331,7 @@ class Checkpoint:
     def _fill_column(
         self, name: str, offset: int, place: int, rows: int, items: int, width: int
     ) -> None:
-        """Read one column row by row, or in chunks where rows are alike here and there."""
+        """Read one column row by row, or in chunks if rows have the same size here and there."""
         _, here, here_width = self._shape(place, rows)
         if width != here_width:
             return
@@ -349,6 +354,6 @@ class Checkpoint:
                 column[to : to + count] = array(code, part) if width > 1 else part
 
     def _read(self, name: str, offset: int, buf: bytearray, size: int) -> None:
-        """Fill `buf` from a file that was whole just now; raises Unreadable."""
+        """Read `size` bytes from a file that was whole just now; raise Unreadable."""
         if self._storage.read_into(name, offset, buf, size) != size:
             raise Unreadable("checkpoint " + name + " cannot be read")

@@ -1,19 +1,19 @@
-"""The journal: every effect as a record in segment files, kept until it is known elsewhere.
+"""Keep every effect as a record in segment files, until the head-end and a checkpoint have it.
 
     j00000041   groups of records from 65 on    seq of the first, hexadecimal
     j00000121   groups of records from 289 on   at most one block of 4096 bytes each
 
-Records are packed into groups in memory (`place`, `add`) and made durable together (`sync`).
-Records that wait are enough for a block at most; `place` writes a block that is full. A segment
-that an append failed on, or that is torn or rotten, is left as it is: the next group opens a new
-file, and a file's records count only up to the first of the next file. So nothing durable is
-rewritten, and no sequence number that may have left the device is used again.
+Records are packed into groups in memory (`place`, `add`) and made durable together (`sync`). At
+most one block of records waits: `place` writes a block that is full. After a failed append, or if
+a segment is torn or rotten, it is not changed any more: the next group opens a new file. A file's
+records count only up to the first of the next file. So durable records are never rewritten, and a
+sequence number that may have left the device is never used again.
 
-A record with the flag JOINED belongs to the one behind it: they stand in one group, so recovery
-takes both or neither.
+A record with the flag JOINED belongs to the next one: they are in one group, so recovery applies
+both or neither.
 
 The journal is also the outbox: the uplink reads durable groups from it until `drop` says that the
-head-end and the checkpoint have them. What had to make room before stands there as a gap.
+head-end and the checkpoint have them. Records that were deleted earlier to make room are a gap.
 
 Spec: docs/SPEC.md, Packed records and Files on the device's flash.
 """
@@ -34,30 +34,31 @@ if TYPE_CHECKING:
 
 SEGMENT_SIZE = const(4096)
 _SEGMENTS_LIMIT = const(1024)
-# Blocks for money and relays: without them no reading is taken. A part of a small flash.
+# Blocks that are reserved for money and relays; on a small flash, a share of its blocks.
 RESERVE_BLOCKS = const(16)
 _RESERVE_SHARE = const(8)
 _RESERVE_LEAST = const(3)
 
-# A block, and the records that may be added before it is written.
+# The size of a block, and of the records that may be added before it is written.
 _MEMORY_SIZE = const(4736)
 _GROUP_FRAME = const(16)
-# At most so many records are joined, and a group begun for them has room for all.
+# At most this many records are joined, and their group has room for all of them.
 _CHAIN_LIMIT = const(3)
-# What is lost of these with the power comes again: it is read from the meters.
+# Lost records of these kinds are read again from the meters.
 _REPEATED = (record.READING, record.ITEM, record.FREEZE, record.ROLLOVER, record.LINE)
 
 
 class Journal(Segments):
-    """Records in order of `seq`, durable up to `durable_seq`.
+    """The records in order of `seq`, durable up to `durable_seq`.
 
-    count           records added and not yet durable
-    is_urgent         some of them tell what nobody will tell again
-    let_go          records that had to make room
-    is_lent         nothing waits, and the memory for it is in use for something else
-    failures        appends the storage did not make
-    free_blocks     of the flash, as far as is known; `total_blocks` of them there are
-    reserve_blocks  of these, kept for money and relays
+    count           the count of records added and not yet durable
+    is_urgent       whether one of them cannot be read again from a meter
+    let_go          the count of records deleted to make room
+    is_lent         whether no record waits and the memory is in use for something else
+    failures        the count of appends that the storage refused
+    total_blocks    the count of blocks of the flash
+    free_blocks     the count of free ones, as far as is known
+    reserve_blocks  the count of those reserved for money and relays
     """
 
     def __init__(self, storage: "Storage", segments_limit: int = _SEGMENTS_LIMIT) -> None:
@@ -72,27 +73,27 @@ class Journal(Segments):
         self.reserve_blocks = RESERVE_BLOCKS
         self.measure()
         self._limit = min(segments_limit, self.total_blocks)
-        # Bytes in the newest segment; SEGMENT_SIZE also when it takes no more.
+        # Bytes in the newest segment; SEGMENT_SIZE also when it must not change any more.
         self._filled = SEGMENT_SIZE
-        # Groups that wait; the last of them may still be open.
+        # The groups that wait; the last of them may still be open.
         self._memory = bytearray(_MEMORY_SIZE)
         self.is_lent = False
         self._view = memoryview(self._memory)
         self._used = 0  # bytes of the groups that are finished
         self._is_open = False
         self._joins = False  # the next record belongs to the one before
-        self._block_left = 0  # bytes that the block takes in which the next group will stand
-        self._has_block = False  # what waits fills a block and more
+        self._block_left = 0  # bytes left in the block of the next group
+        self._has_block = False  # the groups that wait fill at least a block
         self._packer = Packer(self._memory)
 
     @property
     def next_seq(self) -> int:
-        """Sequence number of the record to be added next."""
+        """The sequence number of the record that is added next."""
         return self.durable_seq + 1 + self.count
 
     @property
     def room(self) -> int:
-        """Blocks that can still be filled."""
+        """The count of blocks that can still be filled."""
         return min(self._limit - self._segment_count, self.free_blocks)
 
     @property
@@ -112,9 +113,9 @@ class Journal(Segments):
     # --- writing --------------------------------------------------------------------------------
 
     def place(self, records: int = 1) -> int:
-        """Offset in `buf` of the next record, its payload cleared; -1 when memory is full.
+        """Return the offset in `buf` of the next record, its payload cleared; -1: memory is full.
 
-        There is room for so many `records`, and `withdraw` can take all of them back.
+        There is room for `records` records, and `withdraw` can take all of them back.
         """
         self.is_lent = False
         if not self._joins:  # joined records have their room already
@@ -130,7 +131,7 @@ class Journal(Segments):
         return 0
 
     def add(self, t2000: int, kind: int, index: int, flags: int = 0) -> None:
-        """Finish the record whose payload stands where `place` said."""
+        """Add the record whose payload is at the offset that `place` returned."""
         buf = self.buf
         record.put_head(buf, self.next_seq, t2000, kind, flags, index)
         joins = flags & JOINED != 0
@@ -148,7 +149,7 @@ class Journal(Segments):
         self.t2000 = t2000
 
     def _open_group(self, need: int) -> None:
-        """Begin a group behind those that wait, in the next block where this one is full."""
+        """Begin a group behind those that wait, in the next block if this one is full."""
         if self._block_left < need:
             self._has_block = True
             self._block_left = SEGMENT_SIZE
@@ -186,14 +187,14 @@ class Journal(Segments):
             self._is_open = True
 
     def sync(self) -> bool:
-        """Make all records durable. False: storage full or failing, what remains is kept."""
+        """Make all records durable; return false if the storage refuses, and keep the rest."""
         if self._is_open:
             self._close_group()
         self._write()
         return self.count == 0
 
     def _write(self) -> None:
-        """Append the groups that are finished. One that is open goes into the next segment."""
+        """Append the finished groups; an open one goes into the next segment."""
         done = 0
         while done < self._used:
             size = self._fitting(done, SEGMENT_SIZE - self._filled)
@@ -223,7 +224,7 @@ class Journal(Segments):
             self._block_left = max(0, SEGMENT_SIZE - self._filled - self._used)
 
     def _fitting(self, start: int, room: int) -> int:
-        """Bytes of the groups from `start` of the memory on that fit into `room`."""
+        """Return the bytes of the groups from `start` of the memory on that fit into `room`."""
         memory = self._memory
         at = start
         while at < self._used:
@@ -234,7 +235,7 @@ class Journal(Segments):
         return at - start
 
     def _count_written(self, start: int, size: int) -> None:
-        """Count the records of groups that are durable."""
+        """Count the records of groups that have become durable."""
         memory = self._memory
         at = start
         while at < start + size:
@@ -243,7 +244,7 @@ class Journal(Segments):
             at += memory[at] | memory[at + 1] << 8
 
     def _move_down(self, size: int) -> None:
-        """Forget the first `size` bytes of the memory."""
+        """Delete the first `size` bytes of the memory."""
         if size == 0:
             return
         end = self._packer.end if self._is_open else self._used
@@ -255,10 +256,10 @@ class Journal(Segments):
             self._packer.move(-size)
 
     def _open_segment(self, first_seq: int) -> bool:
-        """Begin a file for the group that begins with `first_seq`; false: no room, or it fails."""
+        """Begin a file for the group from `first_seq` on; return false without room."""
         if self._segment_count == self._limit:
             return False
-        # Left by a cut or a failed append, before any record of it was durable.
+        # A cut or a failed append may have left this file before any of its records was durable.
         if not self._storage.remove(segment_name(first_seq)):
             return False
         if self._segment_count == len(self._segments):
@@ -277,7 +278,7 @@ class Journal(Segments):
     # --- recovery -------------------------------------------------------------------------------
 
     def recover(self) -> None:
-        """Find the segments and the newest durable record. Unreadable: nothing was touched."""
+        """Find the segments and the newest durable record. Unreadable: nothing was changed."""
         names = self._storage.names(SEGMENT_PREFIX)
         if names is None:
             raise Unreadable("the segments cannot be listed")
@@ -304,24 +305,24 @@ class Journal(Segments):
         self.first_seq = seqs[0] if seqs else 1
         self.durable_seq = self.end_of(seqs[-1]) - 1 if seqs else 0
         if seqs and self.durable_seq < seqs[-1]:
-            # Nothing of the newest was ever durable: the next record opens it anew.
+            # No record of the newest was ever durable: the next record opens it again.
             self._segment_count -= 1
         elif seqs and self.is_whole and self.read_end < SEGMENT_SIZE:
-            # A restart costs no block.
+            # The newest segment is continued, so a restart costs no block.
             self._filled = self.read_end
             self._block_left = SEGMENT_SIZE - self._filled
 
-    # --- letting go -----------------------------------------------------------------------------
+    # --- deleting -------------------------------------------------------------------------------
 
     def lend(self) -> "bytearray | None":
-        """Memory for the content of a segment, until `place` is called; None: records wait."""
+        """Return memory for the content of a segment until `place` is called; None: in use."""
         if not self.sync():
             return None
         self.is_lent = True
         return self._memory
 
     def continue_at(self, seq: int) -> None:
-        """Number the next record `seq`, above all records kept: the head-end knows more."""
+        """Number the next record `seq`, which the head-end requires, if it is a higher number."""
         if self.count == 0 and seq > self.durable_seq + 1:
             self.durable_seq = seq - 1
             self._filled = SEGMENT_SIZE

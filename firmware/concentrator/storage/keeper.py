@@ -1,10 +1,11 @@
-"""Keeps what the tables hold: records durable in time, a checkpoint now and then, room made free.
+"""Keep the tables durable: write records in time, begin checkpoints, make room on flash.
 
-A record may wait in memory for others. What the head-end has and both checkpoints include is let
-go. After a start the tables are those of the newest checkpoint with every later record replayed.
+A record may wait in memory for others. A segment whose records the head-end has and both
+checkpoints include is deleted. After a start the tables are those of the newest checkpoint with
+every later record replayed.
 
-A checkpoint is written a part a step, each between two transactions of the lines: while `wants`
-is set no line begins another one.
+A checkpoint is written one part in a step, each between two transactions of the lines: while
+`wants` is true no line begins another one.
 """
 
 from micropython import const
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
     from concentrator.storage.journal import Journal
 
     class Rows(Protocol):
-        """The registry, as far as it is kept."""
+        """The interface of the registry for a checkpoint."""
 
         count: int
 
         def recount(self, count: int) -> None:
-            """Take over that so many rows were loaded."""
+            """Count the rows after `count` of them were loaded."""
 
     class Images(Protocol):
-        """The tariffs, as far as they are kept."""
+        """The interface of the tariffs for a checkpoint."""
 
         # Grows with each change of the images in force.
         changes: int
@@ -49,23 +50,24 @@ if TYPE_CHECKING:
             """Delete images that are not in force."""
 
 
-# What can be read again becomes durable when it fills a block, or the first has waited so long.
+# Records that can be read again from a meter become durable when they fill a block, or when the
+# first of them has waited for this time.
 _SYNC_MS = const(900000)
-# What cannot waits no longer than this; so does what the flash has refused.
+# Other records wait no longer than this, and so do records that the flash has refused.
 _SOON_MS = const(10000)
-# A checkpoint lets older segments go: after so many records, or when blocks run short.
+# A checkpoint, which allows older segments to be deleted, is due after this many records.
 _CHECKPOINT_RECORDS = const(2048)
-# So many records at least are worth a checkpoint, however few blocks are left.
+# While blocks are short it is due after this many records.
 _CHECKPOINT_LEAST = const(64)
-# A line that does not come to rest, as in a search, is waited for so long.
+# A part of a checkpoint waits this long for a line that is always busy, as in a search.
 _BUSY_MS = const(60000)
-# While blocks are short, so many ms lie between two checkpoints at least.
+# While blocks are short, at least this time is between two checkpoints of few records.
 _SHORT_MS = const(60000)
-# Blocks that are made free before the journal's reserve is touched: for what fills while older
-# segments are thinned.
+# This many blocks are kept free before the journal's reserve, to be filled while older segments
+# are thinned.
 _SLACK_BLOCKS = const(3)
 
-# Images in force that could not be read are tried again so often.
+# The time between attempts to load images in force that could not be read.
 _IMAGES_MS = const(20000)
 
 _QUIET_MS = const(30000)
@@ -75,11 +77,11 @@ _MOVES_MASK = const(0xFFFF)
 
 
 class Keeper:
-    """Keeps `rows` and `images` by `journal` and `checkpoint`.
+    """A keeper of `rows` and `images` by `journal` and `checkpoint`.
 
-    moves               changes as long as records become durable in time
-    checkpoint_records  a checkpoint is due after so many
-    wants               a part of a checkpoint is due once no line is in a transaction
+    moves               a number that changes as long as records become durable in time
+    checkpoint_records  a checkpoint is due after this many records
+    wants               whether a part of a checkpoint waits for the lines to be at rest
     """
 
     def __init__(
@@ -100,14 +102,15 @@ class Keeper:
         self._waits_ticks = -1
         self._images_ticks = 0
         self._thinner = Thinner(journal, storage)
-        # The records of the last attempt at a checkpoint, which may have failed.
+        # The last record at the last attempt of a checkpoint, which may have failed.
         self._tried_seq = 0
         self._failures = 0
         self._low_blocks = 0
         self._short_ticks = 0
-        # When the last part of a checkpoint was written, -1: none was.
+        # The ticks at which the last part of a checkpoint was written, -1: none was.
         self._part_ticks = -1
-        # Images are swept when both checkpoints name the ones in force: `changes` when each began.
+        # The values of `changes` when the checkpoints began. Old images are deleted when both
+        # checkpoints name the ones in force.
         self._saved_changes = -1
         self._begun_changes = -1
         self._swept_changes = -1
@@ -118,11 +121,11 @@ class Keeper:
         feed: "Callable[[], None]",
         random: "Callable[[], int]",
     ) -> int:
-        """Bring the tables to where the journal ends; return how many records are lost.
+        """Bring the tables to the end of the journal; return the count of lost records.
 
-        These are not kept any more, though no checkpoint holds them. Those that are rotten the
-        journal counts. `replay` gives the tables the effect of one record; `feed` is called before
-        each; an identity is made of `random` numbers. Unreadable: the tables are not to be used.
+        Lost records are neither in the journal nor in a checkpoint; the journal counts rotten
+        ones. `replay` applies one record to the tables, and `feed` is called before each. An
+        identity is made of `random` numbers. Unreadable: the tables must not be used.
         """
         journal = self._journal
         checkpoint = self._checkpoint
@@ -135,7 +138,7 @@ class Keeper:
         if journal.durable_seq < checkpoint.highest_seq:
             journal.continue_at(checkpoint.highest_seq + 1)
         buf = bytearray(RECORD_SIZE)
-        # Without a checkpoint, what the journal has let go is not known any more.
+        # Without a checkpoint, the records that were deleted before are lost.
         lost = 0 if checkpoint.seq else journal.first_seq - 1
         for seq in range(max(journal.first_seq, checkpoint.seq + 1), journal.durable_seq + 1):
             feed()
@@ -147,15 +150,15 @@ class Keeper:
         return lost
 
     def step(self, now_ticks: int, acked_seq: int, lines_busy: bool = False) -> int:
-        """Make what waits durable in time; let go what is known above and in a checkpoint.
+        """Make records durable in time, write checkpoints and make room.
 
-        The head-end has all records up to `acked_seq`, -1: there is none. `lines_busy`: a line is
-        in a transaction. Return for how many ms there is nothing to do.
+        The head-end has all records up to `acked_seq`, -1: there is no head-end. `lines_busy`: a
+        line is in a transaction. Return the ms until the next call.
         """
         journal = self._journal
         left_ms = self._sync(now_ticks)
         if journal.failures != self._failures:
-            # What failed has taken no block, or one that is not counted.
+            # A failed append may have taken a block that is not counted.
             self._failures = journal.failures
             self._measure()
         seq = min(acked_seq, self._checkpoint.older_seq)
@@ -173,7 +176,7 @@ class Keeper:
         return left_ms
 
     def _sync(self, now_ticks: int) -> int:
-        """Make durable what has waited long enough; return for how many ms the rest may wait."""
+        """Make records durable that have waited long enough; return the ms of the next wait."""
         journal = self._journal
         if journal.count == 0:
             self._waits_ticks = -1
@@ -193,9 +196,9 @@ class Keeper:
         return max(_REST_MS, min(left_ms, _QUIET_MS))
 
     def _measure(self) -> None:
-        """Find out how many blocks are free, and how many have to be.
+        """Measure the free blocks, and set how many have to be free.
 
-        Fewer are short: a checkpoint has to fit beside the journal's reserve.
+        A checkpoint has to fit beside the journal's reserve.
         """
         journal = self._journal
         journal.measure()
@@ -203,10 +206,10 @@ class Keeper:
         self._low_blocks = journal.reserve_blocks + size_blocks + _SLACK_BLOCKS
 
     def _make_room(self, now_ticks: int, acked_seq: int) -> bool:
-        """Let go a little of what both checkpoints hold; false: there is nothing.
+        """Delete some records that both checkpoints include; return false if there are none.
 
-        While only money and relays may take room, few records come: then a checkpoint is worth
-        its blocks however few they are, but not too often.
+        While only money and relays may take room, few records come: then a checkpoint of few
+        records is written too, but not too often.
         """
         journal = self._journal
         older_seq = self._checkpoint.older_seq
@@ -223,7 +226,7 @@ class Keeper:
         return False
 
     def _is_worth_saving(self) -> bool:
-        """Whether enough was written since the last attempt, which may have failed."""
+        """Return whether enough records were written since the last attempt of a checkpoint."""
         durable_seq = self._journal.durable_seq
         if durable_seq - self._tried_seq < _CHECKPOINT_LEAST:
             return False
@@ -231,7 +234,7 @@ class Keeper:
         return True
 
     def _load_images(self, now_ticks: int) -> None:
-        """Try once more, now and then, to read what could not be read."""
+        """Load the images that could not be read, if the last attempt is long enough ago."""
         if (now_ticks - self._images_ticks) & _TICKS_MASK >= _IMAGES_MS:
             self._images_ticks = now_ticks
             self._images.load()
@@ -240,9 +243,9 @@ class Keeper:
         self.moves = (self.moves + 1) & _MOVES_MASK
 
     def begin(self) -> bool:
-        """Begin a checkpoint, which the next steps write; false: the storage refuses.
+        """Begin a checkpoint, which the next steps write; return false if the storage refuses.
 
-        True also where one is being written already, or nothing is new.
+        Return true also if one is being written already, or nothing has changed.
         """
         checkpoint = self._checkpoint
         if checkpoint.busy:
@@ -268,7 +271,7 @@ class Keeper:
         outcome = checkpoint.put()
         if outcome == MORE:
             return 0
-        # What the columns hold of records behind its own is durable before it counts.
+        # The columns may include later records, which have to be durable first.
         if outcome == WRITTEN and self._journal.sync() and checkpoint.finish():
             changes = self._images.changes
             if self._saved_changes == self._begun_changes == changes != self._swept_changes:

@@ -1,12 +1,11 @@
-"""The segments of the journal on flash: which there are, what they hold, letting them go.
+"""Read and delete the segments of the journal on flash.
 
     j00000041   groups of records from 65 on    seq of the first, hexadecimal
     j00000121   groups of records from 289 on   at most one block of 4096 bytes each
 
 A file's records count only up to the first of the next file. A group whose end is missing is torn
-and never was durable. Everything else that is not what was written is rot: it is passed over and
-counted, and its numbers stay used. A flash that does not answer is neither: nothing is decided on
-it.
+and was never durable. All other changed bytes are rotten: they are skipped and counted, and their
+numbers stay used. If the flash does not answer, nothing is decided.
 
 Spec: docs/SPEC.md, Packed records and Files on the device's flash.
 """
@@ -22,32 +21,32 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from ports import Storage
 
-# The index of segments grows by so many.
+# The index of segments grows by this count.
 SEGMENTS_STEP = const(64)
 _GAP_GROUP_SIZE = const(96)
 SEGMENT_PREFIX = "j"
-# The flash did not answer: a third answer besides packing.TORN and packing.ROTTEN.
+# The flash did not answer: a third result besides packing.TORN and packing.ROTTEN.
 _UNREAD = const(-3)
 _SEQ_END = const(0xFFFFFFFF)
 
 
 def segment_name(first_seq: int) -> str:
-    """File name of the segment whose first record is `first_seq`."""
+    """Return the file name of the segment whose first record is `first_seq`."""
     digits = hex(first_seq)[2:]
     return SEGMENT_PREFIX + "0" * (8 - len(digits)) + digits
 
 
 class Segments:
-    """What is durable, found by its number.
+    """The durable records, found by their numbers.
 
-    first_seq       oldest record kept
-    durable_seq     newest record that survives a power cut
-    rotten          records that are not what was written, or missing
-    unread          reads that the flash did not answer
-    free_blocks     of the flash, as far as is known
-    group_end       the number behind the group that `group_into` gave last
-    reader          of the group that `next_group` went to
-    ended           why it went to none: TORN, also where the file ends, ROTTEN or less: unread
+    first_seq       the number of the oldest record that is kept
+    durable_seq     the number of the newest durable record
+    rotten          the count of records that have changed or are missing
+    unread          the count of reads that the flash did not answer
+    free_blocks     the count of free blocks of the flash, as far as is known
+    group_end       the number behind the group that `group_into` copied last
+    reader          the reader of the group that `next_group` has opened
+    ended           why it opened none: TORN, also at the end of the file, ROTTEN or _UNREAD
     """
 
     def __init__(self, storage: "Storage") -> None:
@@ -57,10 +56,10 @@ class Segments:
         self.unread = 0
         self.free_blocks = 0
         self._storage = storage
-        # First seq of each segment kept, oldest first.
+        # The first seq of each segment, oldest first.
         self._segments = array("I", bytes(4 * SEGMENTS_STEP))
         self._segment_count = 0
-        # The group that is read: where it stands, and what of its file is in the window.
+        # The group that is read: its place, and the part of its file in the window.
         self._window = bytearray(packing.GROUP_LIMIT)
         self.reader = Unpacker(self._window)
         self._read_first = 0  # its segment, 0: none
@@ -69,20 +68,20 @@ class Segments:
         self._window_offset = 0
         self._window_size = 0
         self.ended = TORN
-        # Numbers found to be missing last: whoever asks for each of them gets a quick answer.
+        # The numbers that were found to be missing last, so that each needs no new search.
         self._hole_seq = 0
         self._hole_end = 0
         self.group_end = 0
 
     @property
     def segment_count(self) -> int:
-        """Segments kept."""
+        """The count of segments."""
         return self._segment_count
 
     def read_into(self, seq: int, buf: bytearray) -> bool:
-        """Put the 64 verified bytes of the durable record `seq` into `buf`.
+        """Read the 64 bytes of the durable record `seq` into `buf`; return false if missing.
 
-        False: it was let go, is not what was written, or the flash does not answer.
+        It is missing if it was deleted, has changed, or the flash does not answer.
         """
         if not self.first_seq <= seq <= self.durable_seq or not self._find(seq):
             return False
@@ -95,7 +94,7 @@ class Segments:
     def group_into(self, seq: int, buf: bytearray, start: int, limit: int) -> int:
         """Copy the group with `seq` to `start` of `buf`; return its size, 0: it has no room.
 
-        Numbers that cannot be read are a gap. `group_end` is the number behind it.
+        Records that cannot be read become a gap. `group_end` becomes the number behind the group.
         UNREADABLE: the flash does not answer.
         """
         unread = self.unread
@@ -123,7 +122,7 @@ class Segments:
         return size
 
     def find_before(self, index: int, seq: int, first_seq: int) -> int:
-        """Return the newest record of the account before `seq`, not before `first_seq`; or 0."""
+        """Return the account's newest record before `seq` and from `first_seq` on, 0: none."""
         reader = self.reader
         first_seq = max(first_seq, self.first_seq)
         seq = min(seq, self.durable_seq + 1)
@@ -139,7 +138,7 @@ class Segments:
         return found
 
     def _find(self, seq: int) -> bool:
-        """Have the reader look at the item with `seq`; false: it is missing, or not now."""
+        """Move the reader to the item with `seq`; return false if it is missing or unread."""
         if self._hole_seq <= seq < self._hole_end:
             return False
         position = self.position_of(seq)
@@ -174,7 +173,7 @@ class Segments:
         return False
 
     def position_of(self, seq: int) -> int:
-        """Position of the segment that holds `seq`."""
+        """Return the position of the segment that has `seq`."""
         low = 0
         high = self._segment_count
         segments = self._segments
@@ -187,21 +186,21 @@ class Segments:
         return low
 
     def first_of(self, position: int) -> int:
-        """Number that the segment at `position` begins with, oldest first."""
+        """Return the first number of the segment at `position`, oldest first."""
         return self._segments[position]
 
     @property
     def read_end(self) -> int:
-        """Place in its segment behind the group that was read last."""
+        """The place in its segment behind the group that was read last."""
         return self._read_offset + self._read_size
 
     @property
     def is_whole(self) -> bool:
-        """Whether the segment that was read to its end holds good groups and nothing else."""
+        """Whether the segment that was read to its end has only good groups."""
         return self.ended == TORN and not self._window_size and not self.rotten
 
     def go_to(self, first_seq: int, offset: int = 0) -> None:
-        """Stand in the segment `first_seq` before the group at `offset`."""
+        """Go to the group at `offset` of the segment `first_seq`, without reading it."""
         self._read_first = first_seq
         self._read_offset = offset
         self._read_size = 0
@@ -209,7 +208,7 @@ class Segments:
         self.reader.next_seq = first_seq
 
     def next_group(self, end_seq: int) -> bool:
-        """Go to the next good group that begins before `end_seq`; false: `ended` says why not."""
+        """Open the next good group that begins before `end_seq`, or set `ended` to why not."""
         reader = self.reader
         least_seq = reader.next_seq
         offset = self._read_offset + self._read_size
@@ -230,7 +229,7 @@ class Segments:
         return False
 
     def _open_at(self, offset: int) -> int:
-        """Have the reader open the group at `offset` of its segment; its answer, or _UNREAD."""
+        """Open the group at `offset` of the segment; return the reader's result, or _UNREAD."""
         start = offset - self._window_offset
         if 0 <= start < self._window_size:
             size = self.reader.open(start, self._window_size)
@@ -247,7 +246,7 @@ class Segments:
         return self.reader.open(0, size)
 
     def end_of(self, first_seq: int) -> int:
-        """Return the number behind all that segment `first_seq` may hold; raise Unreadable."""
+        """Return the number behind all records of segment `first_seq`; raise Unreadable."""
         reader = self.reader
         self.go_to(first_seq)
         next_seq = first_seq
@@ -265,16 +264,16 @@ class Segments:
             raise Unreadable("segment " + segment_name(first_seq) + " cannot be read")
         return next_seq
 
-    # --- letting go -----------------------------------------------------------------------------
+    # --- deleting -------------------------------------------------------------------------------
 
     def drop(self, seq: int) -> bool:
-        """Delete the oldest segment if all its records are at or below `seq`; true if it was."""
+        """Delete the oldest segment if `seq` is not below any of its records; return if it was."""
         if self._segment_count < 2 or self._segments[1] > seq + 1:
             return False
         return self.forget(0)
 
     def forget(self, position: int) -> bool:
-        """Delete the segment at `position`, whose records are known elsewhere; true if it was."""
+        """Delete the segment at `position`; return whether it was deleted."""
         segments = self._segments
         if not self._storage.remove(segment_name(segments[position])):
             return False
@@ -287,6 +286,6 @@ class Segments:
         return True
 
     def reread(self) -> None:
-        """What is on flash has changed: nothing of it is known without reading."""
+        """Forget what was read, because the files have changed."""
         self._read_first = 0
         self._hole_end = 0

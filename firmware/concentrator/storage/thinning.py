@@ -1,21 +1,21 @@
-"""Makes room while the head-end is away: of older segments, what matters least is let go.
+"""Make room while the head-end is away: delete the least important records of older segments.
 
-A segment may be thinned once both checkpoints hold the effect of all its records. The oldest come
-first, and all of them give up what one level names before any gives up what the next one does:
+A segment may be thinned once both checkpoints include all its records. The oldest segments come
+first, and all of them are thinned at one level before the next level begins:
 
     1   items, freezes, and readings but the first of each meter's day
     2   all readings
-    3   what only tells of trouble
-    4   what became of supply, policy and parameters
-    5   what the accounts are
+    3   records of trouble
+    4   records of supply, policy and parameters
+    5   records of meters, accounts and tariffs
 
-Money that was brought or taken back stays until the head-end has it. What has gone stands in the
-segment as a gap with its reasons. A segment that has become small is joined to the one before, so
-that money alone does not cost a block a segment.
+Records of payments and refunds stay until the head-end has them. Deleted records leave a gap with
+its reasons. A segment that has become small is joined to the one before, so that a few records of
+money do not cost a block each.
 
-One group is looked at in each step; the new content grows in the memory of the journal, which is
-free as long as no record waits. It takes the place of the old in one `replace`, so a power cut
-leaves one of the two.
+Each step reads one group. The new content is collected in the memory of the journal, which is free
+while no record waits. One `replace` puts it in place of the old content, so a power cut leaves one
+of the two.
 """
 
 from array import array
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LEVELS = const(5)
 NEVER = const(255)
 _FIRST_OF_DAY = const(1)
-# The level at which records of each kind go. A kind that is not named here is never let go.
+# The level at which records of each kind are deleted. Other kinds are never deleted.
 LEVEL_OF = {
     record.METER: 5,
     record.READING: 2,
@@ -69,14 +69,14 @@ _REASONS = {
 }
 
 _DAY_S = const(86400)
-# A segment that leaves so little is not joined to.
+# Nothing is joined to a segment with less room than this, in bytes.
 _JOIN_ROOM = const(256)
 _ITEM_ROOM = const(86)
 _SEEN_SIZE = const(128)
 
 
 class Thinner:
-    """Thins the segments of `journal` in `storage`, a group a `step`."""
+    """Thins the segments of `journal` in `storage`, one group in each `step`."""
 
     def __init__(self, journal: "Journal", storage: "Storage") -> None:
         self._journal = journal
@@ -85,12 +85,12 @@ class Thinner:
         self._content = bytearray()
         self._packer = Packer(self._content)
         self._record = bytearray(RECORD_SIZE)
-        # The number up to which each level is through.
+        # The number up to which each level is finished.
         self._through = array("I", bytes(4 * (LEVELS + 1)))
-        # Meters whose first reading of the day was seen.
+        # The meters whose first reading of the day was seen, a bit for each.
         self._seen = bytearray(_SEEN_SIZE)
         self._day = 0
-        # The segment at hand, its level 0: none; the numbers looked at; the bytes read and made.
+        # The present level, 0: none; the segment's numbers; the bytes read and collected.
         self._level = 0
         self._first_seq = 0
         self._end_seq = 0
@@ -98,16 +98,16 @@ class Thinner:
         self._offset = 0
         self._size = 0
         self._is_open = False
-        # The segment that it is joined to, 0: none, and the bytes of that.
+        # The segment before to which it is joined, 0: none, and its size in bytes.
         self._joined_seq = 0
         self._joined_size = 0
-        # Numbers that have gone since the record kept last, and in all of the segment.
+        # The count of records deleted since the last kept one, and in the whole segment.
         self._gap = 0
         self._reasons = 0
         self._gone = 0
 
     def step(self, limit_seq: int) -> bool:
-        """Go on with segments up to `limit_seq`; false: they have nothing left to give."""
+        """Continue with segments up to `limit_seq`; return false if nothing can be deleted."""
         journal = self._journal
         if not journal.is_lent:
             self._level = 0
@@ -120,11 +120,11 @@ class Thinner:
         elif journal.ended == TORN:
             self._finish()
         else:
-            self._end()  # what is rotten or does not answer stays as it is
+            self._end()  # a segment that is rotten or unread is not changed
         return True
 
     def _begin(self, limit_seq: int) -> bool:
-        """Choose a segment: the oldest of the lowest level that is not through."""
+        """Choose the oldest segment of the lowest level that is not finished; false: none."""
         journal = self._journal
         for level in range(1, LEVELS + 1):
             position = journal.position_of(self._through[level])
@@ -150,7 +150,7 @@ class Thinner:
         return False
 
     def _join(self, position: int) -> None:
-        """Take over the segment before, where it is small and all of it is good."""
+        """Copy the segment before, if it is small and has only good groups."""
         self._joined_seq = self._joined_size = 0
         if position == 0:
             return
@@ -170,7 +170,7 @@ class Thinner:
         self._joined_size = self._size = size
 
     def _copy_group(self) -> bool:
-        """Copy what stays of the journal's group; false: the segment is to be left alone."""
+        """Copy the records that stay of a group; return false if the segment must not change."""
         journal = self._journal
         reader = journal.reader
         if reader.first_seq != self._next_seq:
@@ -198,7 +198,7 @@ class Thinner:
         return True
 
     def _goes(self, kind: int, head: bytearray) -> bool:
-        """Whether the record with this head is let go at the level at hand."""
+        """Return whether the record with this head is deleted at the present level."""
         level = LEVEL_OF.get(kind, NEVER)
         if level != LEVEL_OF[record.READING] or self._level != _FIRST_OF_DAY:
             return level <= self._level
@@ -217,7 +217,7 @@ class Thinner:
         return False
 
     def _put_gap(self) -> bool:
-        """Put the numbers that have gone before the record at hand."""
+        """Write the gap of the records deleted before the present one; false: no room."""
         if self._gap == 0:
             return True
         if not self._make_room(self._gap):
@@ -227,7 +227,7 @@ class Thinner:
         return True
 
     def _make_room(self, gap: int = 0) -> bool:
-        """Have a group open with room for an item, which is a gap or the next record."""
+        """Make sure that a group with room for an item is open; return false without room."""
         packer = self._packer
         if self._is_open and packer.room:
             return True
@@ -246,7 +246,7 @@ class Thinner:
             self._is_open = False
 
     def _separate(self) -> None:
-        """It is too much for one segment with the one before."""
+        """Remove the segment before from the content, because both do not fit in one."""
         content = self._content
         joined_size = self._joined_size
         for place in range(self._size - joined_size):
@@ -255,7 +255,7 @@ class Thinner:
         self._joined_seq = self._joined_size = 0
 
     def _finish(self) -> None:
-        """Put the new content in place of the old."""
+        """Replace the segment by the new content."""
         journal = self._journal
         if not self._put_gap():
             self._end()
@@ -268,7 +268,7 @@ class Thinner:
                 journal.let_go += self._gone
                 journal.reread()
                 if self._joined_seq:
-                    # The levels that are through with the one before are not with this one.
+                    # A level that was finished with the segment before has to begin there again.
                     for level in range(self._level + 1, LEVELS + 1):
                         self._through[level] = min(self._through[level], self._joined_seq)
                     position = journal.position_of(self._first_seq)
