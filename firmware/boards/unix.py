@@ -96,7 +96,7 @@ class FileFlash:
         self._count = size // _BLOCK_SIZE
 
     def filesystem(self) -> "VfsLfs2":
-        """The littlefs in it, made where the file is new: that one has its name only then."""
+        """Return the littlefs in the file; a new file gets its name once it has a littlefs."""
         filesystem = open_filesystem(self, _PAGE, self._name != self._path)
         if self._name != self._path:
             os.rename(self._name, self._path)

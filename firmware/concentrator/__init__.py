@@ -1,1 +1,1 @@
-"""The concentrator: registry, poller, journal, console and the one step that decides."""
+"""The concentrator: books, storage, lines, cards and console, driven by one step."""

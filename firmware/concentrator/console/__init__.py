@@ -1,1 +1,1 @@
-"""The technician's line: frames, commands and their words."""
+"""The technician's console: frames, commands and their words."""

@@ -1,4 +1,4 @@
-"""Commands about accounts: what they hold, their terms, supply and billing."""
+"""Carry out the commands about accounts: money, terms, supply and billing."""
 
 from array import array
 from binascii import hexlify, unhexlify
@@ -107,7 +107,7 @@ def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _account_used(app: "App", arguments: "list[str]") -> "list[str]":
-    """What a household that was billed elsewhere has used, and how much of the quota counts."""
+    """Set the energy that a household billed elsewhere has used, and the months that count."""
     index = find_account(app, arguments[0])
     tariff = _tariff_now(app, index)
     used_wh = energy_wh_of(arguments[1])
@@ -120,7 +120,7 @@ def _account_used(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _account_moved(app: "App", arguments: "list[str]") -> "list[str]":
-    """Another household moves in: its tiers begin anew."""
+    """Begin the tiers anew, because another household moves in."""
     index = find_account(app, arguments[0])
     tariff = _tariff_now(app, index)
     return _set_used(app, index, tariff, 0, app.ledger.quota_moved_in(tariff, app.books.t2000))
@@ -143,7 +143,7 @@ def _set_used(app: "App", index: int, tariff: "Tariff", used_wh: int, quota: int
 
 
 def _quota_text(app: "App", index: int) -> str:
-    """Months of the tier period that count, all of it as "whole"."""
+    """Return the months of the tier period that count, as "N/M" or "whole"."""
     quota = app.ledger.quota[index]
     if not quota:
         return "whole"

@@ -1,7 +1,9 @@
-"""What a technician can type: one row a command, beside its function; words are checked first.
+"""Carry out a technician's commands: one row for each, beside its function.
 
-Answers are lines of text, tables as `name value` or columns with blanks between. What is wrong is
-said with what to try next.
+Answers are lines of text: `name value`, or columns with blanks between. An error says what to try
+next.
+
+Spec: docs/SPEC.md, "Link frame".
 """
 
 from binascii import hexlify
@@ -28,13 +30,13 @@ _RECORDS_LIMIT = const(32)
 
 
 class Commands:
-    """The commands, on one concentrator."""
+    """The commands of one concentrator."""
 
     def __init__(self, app: "App") -> None:
         self._app = app
 
     def run(self, text: str) -> "list[str]":
-        """Carry a command line out; Refusal says what is wrong with it."""
+        """Carry out a command line; return its answer. Refusal says what is wrong with it."""
         words = text.split()
         usage = ""
         for size in (2, 1):
@@ -54,7 +56,7 @@ class Commands:
         raise Refusal("unknown command, `help` lists them")
 
     def _allow(self, row: "Row") -> None:
-        """Refusal where the command changes something and nobody is logged in."""
+        """Raise Refusal if the command changes something and no session is open."""
         if row[4] and not self._app.login.allows():
             if self._app.login.locked:
                 raise Refusal(LOCKED_TROUBLE)
@@ -62,7 +64,7 @@ class Commands:
 
 
 def _modules() -> "tuple[dict[str, Any], ...]":
-    """What each module of commands defines, in the order in which `help` tells them."""
+    """Return the names of each module of commands, in the order of `help`."""
     return (
         globals(),
         meter_commands.__dict__,
@@ -72,7 +74,7 @@ def _modules() -> "tuple[dict[str, Any], ...]":
 
 
 def _text_of(row: "Row") -> str:
-    """A command as it is typed."""
+    """Return a command as it is typed, with its arguments."""
     return (row[0] + " " + row[3]).strip()
 
 

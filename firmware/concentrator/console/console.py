@@ -1,13 +1,16 @@
-"""The technician's serial line: commands as text in frames, and the card reader on its far side.
+"""Serve the technician's serial line: commands as text in frames, and the far side's card reader.
 
     far side                         device
     COMMAND  text                ->
                                  <-  PART   a line of the answer, as many as it takes
                                  <-  REPLY  status 1, text       0: done, 1: refused, and why
 
-The answer repeats the `seq` of its command. A command that comes again with the same `seq` and
-text is answered again but not carried out again: a technician's program repeats what was not
-answered, and begins with a random `seq`. CARD_* frames belong to cards/link_carrier.py.
+The answer repeats the `seq` of its command. A command with the same `seq` and text as the last one
+is answered again but not carried out again, because a technician's program repeats a command that
+was not answered. The program begins with a random `seq`. CARD_* frames belong to
+cards/link_carrier.py.
+
+Spec: docs/SPEC.md, "Link frame".
 """
 
 from micropython import const
@@ -38,15 +41,15 @@ _NO_SEQ = const(-1)
 
 
 class Refusal(Exception):
-    """A command is not carried out; the text says why, and what to try."""
+    """A command is not carried out; the text says why, and what to try next."""
 
 
 class Console:
-    """One console on `channel`; `run(text)` carries a command out and gives lines of text.
+    """A console on `channel`; `run(text)` carries out a command and returns lines of text.
 
     A new connection ends the session of `login`.
 
-    receiver    of frames, with its counters
+    receiver    the receiver of frames, with its counters
     carrier     the card reader on the far side
     programmer  serves the far side with the board's own reader, None: it has none
     """
@@ -72,17 +75,17 @@ class Console:
         self._tx_sent = 0
         self._seq = _NO_SEQ
         self._command = b""
-        # Lines still to be sent, the last one being the REPLY, and all of them for a repeat.
+        # All lines of the answer, the last one as the REPLY; they are kept for a repeat.
         self._answer: list[bytes] = []
         self._next = 0
 
     @property
     def waiting(self) -> bool:
-        """Whether more has arrived than `step` has taken."""
+        """Whether more bytes have arrived than `step` has processed."""
         return self._channel.waiting != 0
 
     def step(self) -> bool:
-        """Take what has arrived, send what is due; false: nothing to do."""
+        """Process received bytes and send what is due; return false if nothing is due."""
         channel = self._channel
         if channel.connection != self._connection:
             self._connection = channel.connection
@@ -133,7 +136,7 @@ class Console:
         self._answer.append(bytes((status,)) + last.encode()[:_LINE_LIMIT])
 
     def _send(self) -> bool:
-        """Go on sending; false when nothing is left."""
+        """Continue to send; return false when nothing is left."""
         if self._tx_size == 0 and not self._fill():
             return False
         self._tx_sent += self._channel.write(self._tx_view[self._tx_sent : self._tx_size])
@@ -142,7 +145,7 @@ class Console:
         return True
 
     def _fill(self) -> bool:
-        """Encode the next frame that is due."""
+        """Encode the next frame; return false if none is due."""
         if self._next < len(self._answer):
             body = self._answer[self._next]
             self._next += 1

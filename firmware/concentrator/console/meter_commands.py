@@ -1,4 +1,4 @@
-"""Commands about meters and lines: what is registered, and a technician's questions."""
+"""Carry out the commands about meters and lines."""
 
 from array import array
 from binascii import hexlify, unhexlify
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from concentrator.console.words import App
     from concentrator.line.poller import Poller
 
-# By their number in a METER record.
+# The standards by their numbers in a METER record.
 STANDARDS = ("2007", "1997", "auto")
 
 _DIGITS_A_LINE = const(160)

@@ -1,4 +1,4 @@
-"""Commands about tariffs: an image comes in parts and is put in force."""
+"""Carry out the commands about tariffs: an image arrives in parts and is put in force."""
 
 from binascii import hexlify, unhexlify
 

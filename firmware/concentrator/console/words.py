@@ -1,6 +1,6 @@
-"""The words of commands: numbers, digits, times and accounts, checked before anything is touched.
+"""Check and convert the words of commands: numbers, digits, times and accounts.
 
-What is wrong is said with what to try next.
+A Refusal says what is wrong and what to try next.
 """
 
 from binascii import hexlify, unhexlify
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from concentrator.timekeeper import Timekeeper
     from concentrator.uplink import Uplink
 
-    # A command is a row of ROWS in its module: name, fewest and most arguments, what they are,
-    # whether it changes anything, name of its function. Where a console key is set, what changes
-    # something needs a session. No row shows a secret: which settings are secret is a column of
-    # their table. ROWS are in flash: functions in them would make every row an object on the heap.
+    # A command is a row of ROWS in its module: name, fewest and most arguments, their names,
+    # whether it changes anything, name of its function. If a console key is set, a command that
+    # changes something needs a session. No command shows a secret: which settings are secret is a
+    # column of their table. ROWS are in flash: with functions in them they would be on the heap.
     Row = tuple[str, int, int, str, bool, str]
 
     class App(Protocol):
-        """The concentrator, as far as commands look at it and change it."""
+        """The interface of the concentrator for commands."""
 
         timekeeper: Timekeeper
         settings: Settings
@@ -58,24 +58,24 @@ if TYPE_CHECKING:
         local: "Redemption | None"
 
         def configure(self) -> None:
-            """Take the settings over."""
+            """Apply the settings."""
 
         def restored(self) -> str:
-            """Go on behind the head-end's records; why that cannot be, or ""."""
+            """Continue after the head-end's last record; return why that is impossible, or ""."""
 
         def counters(self) -> "list[tuple[str, int]]":
-            """What happened since the start, by name."""
+            """Return the counters since the start, by name."""
 
 
 def number_of(text: str, least: int, greatest: int, what: str) -> int:
-    """The number that `text` is; Refusal where it is none or beyond its limits."""
+    """Return the number in `text`; Refusal if it is none or beyond its limits."""
     if not text.isdigit() or not least <= int(text) <= greatest:
         raise Refusal(what + " is a number from " + str(least) + " to " + str(greatest))
     return int(text)
 
 
 def energy_wh_of(text: str) -> int:
-    """A register as it is shown, kWh with at most two decimals, in Wh."""
+    """Return the Wh of a register as shown: kWh with at most two decimals."""
     whole, _, decimals = text.partition(".")
     if not whole.isdigit() or not (decimals or "0").isdigit() or len(decimals) > 2:
         raise Refusal("a register is kWh like 1234.56, not " + text)
@@ -86,7 +86,7 @@ def energy_wh_of(text: str) -> int:
 
 
 def digits_of(text: str, what: str) -> bytes:
-    """Up to 12 digits as six bytes, as registry.parse_digits."""
+    """Return up to 12 digits as six bytes, as registry.parse_digits does; Refusal if wrong."""
     digits = parse_digits(text)
     if not digits:
         raise Refusal(what + " has up to 12 digits, not " + text)
@@ -94,7 +94,7 @@ def digits_of(text: str, what: str) -> bytes:
 
 
 def find_account(app: "App", text: str) -> int:
-    """Row of the account; Refusal where there is none."""
+    """Return the row of the account; Refusal if there is none."""
     index = app.registry.find_account(digits_of(text, "an account number"))
     if index < 0:
         raise Refusal("no account " + text + ", `meter list` names them")
@@ -102,7 +102,7 @@ def find_account(app: "App", text: str) -> int:
 
 
 def time_text(t2000: int) -> str:
-    """YYYY-MM-DD hh:mm:ss, or "unknown" below 0."""
+    """Return YYYY-MM-DD hh:mm:ss, or "unknown" below 0."""
     if t2000 < 0:
         return "unknown"
     fields = bytearray(6)
@@ -113,7 +113,7 @@ def time_text(t2000: int) -> str:
 
 
 def parse_time(date: str, time: str) -> int:
-    """Seconds since 2000 of YYYY-MM-DD and hh:mm:ss; Refusal where there is no such moment."""
+    """Return the seconds since 2000 of YYYY-MM-DD and hh:mm:ss; Refusal for no such moment."""
     try:
         digits = unhexlify(date.replace("-", "") + time.replace(":", ""))
     except ValueError:

@@ -1,1 +1,1 @@
-"""The tasks of a line with meters: what is asked, when, and what becomes of the replies."""
+"""The tasks of a line with meters: their questions, their order and their replies."""
