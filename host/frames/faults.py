@@ -5,7 +5,6 @@ The numbers are the ledger's, see docs/PREPAYMENT.md; 0 and 1 tell that billing 
 
 from host.words import bilingual
 
-RESUMED = 0
 RESUMED_FROM = 1  # from the registers in the reading behind it
 
 # Reason: what is wrong, what the value and the limit of the record are, in English and Chinese.

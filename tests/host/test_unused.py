@@ -1,0 +1,40 @@
+"""Goal: nothing in the product or its tools is without a user.
+
+Method: vulture over firmware/, host/ and tools/, as the command line gives it with a confidence
+of 60; what it names has its reason in tools/unused.toml, and every row there is needed.
+"""
+
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+from vulture import Vulture
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LIST = ROOT / "tools" / "unused.toml"
+
+
+@pytest.fixture(scope="module")
+def unused():
+    """`path:name` of everything that vulture finds no user of."""
+    found = Vulture()
+    found.scavenge([str(ROOT / folder) for folder in ("firmware", "host", "tools")])
+    code = found.get_unused_code(min_confidence=60)
+    return {f"{Path(one.filename).relative_to(ROOT)}:{one.name}" for one in code}
+
+
+def kept():
+    return tomllib.loads(LIST.read_text("utf-8"))["kept"]
+
+
+def test_every_name_has_a_user_or_a_reason(unused):
+    patterns = [name for group in kept() for name in group["names"]]
+    found = {one for one in unused if not any(fnmatch(one, pattern) for pattern in patterns)}
+    assert not found, "use them, remove them, or say in tools/unused.toml why they stay"
+
+
+def test_every_reason_is_needed(unused):
+    names = [name for group in kept() for name in group["names"]]
+    assert not [name for name in names if not any(fnmatch(one, name) for one in unused)]
+    assert len(names) == len(set(names))
