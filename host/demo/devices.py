@@ -117,6 +117,6 @@ class Emulated:
 
     def kill(self) -> None:
         """Kill the emulator with SIGKILL."""
-        self._board.stop()
+        self._board.close()
 
     stop = kill

@@ -11,9 +11,9 @@ import io
 import struct
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from host.closing import Closing
 from host.words import _
 
 TIMEOUT_S = 10
@@ -48,7 +48,7 @@ class BoardError(Exception):
     """The board cannot be used so; the text says why and what to try."""
 
 
-class Prompt:
+class Prompt(Closing):
     """A board that has been interrupted and waits for code."""
 
     def __init__(self, port: str) -> None:
@@ -62,17 +62,6 @@ class Prompt:
         self._lost = (transport.TransportError, OSError, struct.error)
         self._transport: Any = None
         self._connect()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the port up; what is on the board stays as it is."""

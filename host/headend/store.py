@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import sqlalchemy as sa
 
+from host.closing import Closing
 from host.frames.batch import Batch, Hello
 from host.frames.card import AMOUNT_LIMIT_FEN
 from host.frames.packing import Gap, Reason
@@ -85,7 +85,7 @@ class Ingested:
     wants: bool = False  # as in Greeting
 
 
-class Store:
+class Store(Closing):
     """One database file. Not for several threads; several processes may use the same file."""
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
@@ -119,17 +119,6 @@ class Store:
         if trouble:
             self.engine.dispose()
             raise StoreError(f"{path}: {trouble}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close all connections."""

@@ -14,9 +14,8 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from host.closing import Closing
 from host.words import _
 
 PROGRAM = "qemu-system-arm"
@@ -30,7 +29,7 @@ class BoardError(Exception):
     """The board raised an error or did not answer; the text says which."""
 
 
-class Emulator:
+class Emulator(Closing):
     """A running board. Use it in a `with` statement: leaving it ends the emulator.
 
     `image` is the ELF file of the firmware. `lines` are QEMU character devices for UART1 and up,
@@ -61,18 +60,6 @@ class Emulator:
         self._socket: socket.socket | None = None
         self._received = bytearray()
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
     @property
     def pid(self) -> int:
         """Return the emulator's process, for a test that kills it."""
@@ -99,7 +86,7 @@ class Emulator:
                 ) from None
         self._enter_raw_mode()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the emulator; what it held in memory is gone."""
         if self._socket is not None:
             self._socket.close()

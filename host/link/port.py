@@ -1,11 +1,10 @@
 """A device's console line: a serial port, a pseudo terminal, or `socket://host:port`."""
 
 import os
-from types import TracebackType
-from typing import Self
 
 import serial
 
+from host.closing import Closing
 from host.words import _, system_reason
 
 BAUD = 115_200
@@ -16,7 +15,7 @@ class PortError(Exception):
     """The line cannot be used; the message says why and what to try."""
 
 
-class Port:
+class Port(Closing):
     """An open line. PortError where it cannot be opened or is lost."""
 
     def __init__(self, name: str, baud: int = BAUD, parity: str = serial.PARITY_NONE) -> None:
@@ -31,17 +30,6 @@ class Port:
                     name=name, reason=_reason(error), hint=_hint(name)
                 )
             ) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the line up."""

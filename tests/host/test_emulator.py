@@ -61,7 +61,7 @@ def test_what_it_raises_is_told(board: qemu.MeasuringEmulator) -> None:
 def test_silence_is_told(board: qemu.MeasuringEmulator) -> None:
     with pytest.raises(qemu.BoardError, match=r"in 0\.2 s"):
         board.run("while True: pass", timeout_s=0.2)
-    board.stop()
+    board.close()
     board.start()
 
     assert board.run("print(2)") == "2\n"
@@ -76,7 +76,7 @@ def test_the_end_of_a_program_begun_is_noticed(board: qemu.MeasuringEmulator) ->
     ended = board.ended() or ""
     assert ended.startswith("read")
     assert ended.endswith("ZeroDivisionError: divide by zero")
-    board.stop()
+    board.close()
     assert board.ended() is None
     board.start()
 
