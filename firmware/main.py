@@ -48,6 +48,6 @@ def build(board: "Board") -> "Stepper":
 
 if __name__ == "__main__":
     status = main()
-    # A board would start again at once, for ever: it stays at its prompt, with what was said.
+    # On a board an exit would restart it without end, so it stays at its prompt with the error.
     if sys.platform in ("linux", "darwin"):
         sys.exit(status)

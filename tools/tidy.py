@@ -581,6 +581,85 @@ def no_mirror(source: Source) -> Iterator[Finding]:
             yield Finding(number, f"{match[0]} names a host")
 
 
+# --- prose ------------------------------------------------------------------------------------
+
+# A docstring says first what is done or returned. These words begin something else.
+_NO_VERB = frozenset(
+    (
+        *("The", "A", "An", "It", "Its", "This", "That", "These", "One", "Another", "All"),
+        *("What", "Whether", "Who", "Whose", "Which", "How", "Why", "When", "Where"),
+        *("Until", "After", "Before", "True", "False", "None", "Nothing", "Something"),
+        *("Everything", "Nobody", "Somebody", "Everybody", "Whoever"),
+    )
+)
+_ATTRIBUTES = frozenset(["property", "cached_property"])
+
+# Words that a reader has to guess or look up, with what to write.
+_PLAIN_WORDS = {
+    "anew": "again, from the beginning",
+    "everybody": "every meter, every user",
+    "for ever": "permanently, without end",
+    "held against": "compared with",
+    "lest": "so that ... not",
+    "nobody": "no one, or who it is",
+    "so many": "this many, or the number",
+    "so much": "this much, or the number",
+    "somebody": "a technician, a user",
+    "whoever": "the user, the caller",
+}
+_UNPLAIN = re.compile(r"\b(?:" + "|".join(_PLAIN_WORDS) + r")\b", re.IGNORECASE)
+
+
+def docstrings(source: Source) -> Iterator[Finding]:
+    """The first line of a docstring is a sentence; on the device a function's begins with a verb.
+
+    A property is described like any other attribute: "The number of ...".
+    """
+    if not _in_product(source):
+        return
+    for node, text in _docstrings(source):
+        first = text.strip().splitlines()[0]
+        line = node.body[0].lineno
+        if not first.endswith((".", ":")):
+            yield Finding(line, "the first line of a docstring is no sentence of its own")
+        if not isinstance(node, ast.FunctionDef) or not _on_device(source):
+            continue
+        word = first.split()[0].strip(",:;")
+        if word in _NO_VERB and not any(_is_attribute(one) for one in node.decorator_list):
+            yield Finding(line, f"a docstring begins with a verb, not with {word}: Return ...")
+
+
+def plain_words(source: Source) -> Iterator[Finding]:
+    """Docstrings and comments of the device are written in plain words."""
+    if not _on_device(source):
+        return
+    prose = dict(_comments(source))
+    for node, _ in _docstrings(source):
+        first = node.body[0]
+        for number in range(first.lineno, (first.end_lineno or first.lineno) + 1):
+            prose[number] = source.lines[number - 1]
+    for number, text in prose.items():
+        for match in _UNPLAIN.finditer(text):
+            word = match[0].lower()
+            yield Finding(number, f"{word}: write {_PLAIN_WORDS[word]}")
+
+
+_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _docstrings(source: Source) -> Iterator[tuple[_Documented, str]]:
+    """Yield each module, class and function that has a docstring, with it."""
+    for node in source.nodes:
+        if isinstance(node, _Documented):
+            text = ast.get_docstring(node, clean=False)
+            if text and text.strip():
+                yield node, text
+
+
+def _is_attribute(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Name) and decorator.id in _ATTRIBUTES
+
+
 # --- running ----------------------------------------------------------------------------------
 
 _SUFFIXES = (".py", ".pyi", ".md", ".toml", ".json", ".jsonl", ".csv", ".sh", ".c", ".h", ".mk")
@@ -601,6 +680,8 @@ RULES: tuple[Rule, ...] = (
     finished,
     reasons,
     no_mirror,
+    docstrings,
+    plain_words,
 )
 
 TREE_RULES: tuple[TreeRule, ...] = (no_circles, same_constants)

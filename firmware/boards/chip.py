@@ -164,7 +164,7 @@ class Board(Panel):
 
 
 def open_storage(device: "AbstractBlockDev", page: int, new: bool) -> "Storage":
-    """Return storage in the folder /journal of the flash `device`, which is mounted anew.
+    """Return storage in the folder /journal of the flash `device`, which is mounted again.
 
     Where board.json names an SPI flash, it is on that one. `page` and `new` are those of
     `open_filesystem`.

@@ -1,14 +1,14 @@
 """An SPI flash of the 25 series, or an SPI FRAM, as a block device for littlefs.
 
-    9F          tell maker, type and capacity as a power of two
+    9F          return maker, type and capacity as a power of two
     06          allow one of the next two
     02 AAAAAA   program, inside a page of 256 bytes
     20 AAAAAA   erase 4096 bytes, of a flash only
-    05          tell the status: bit 0, busy
+    05          return the status: bit 0, busy
     03 AAAAAA   read
 
-An FRAM takes bytes at once and needs no erasing; its size has to be told. Chips of more than 16
-MiB are used up to there.
+An FRAM stores bytes at once and needs no erasing; the caller has to give its size. Of a chip of
+more than 16 MiB, the first 16 MiB are used.
 
 Spec: Winbond W25Q32, Fujitsu MB85RS2MT, their command tables.
 """

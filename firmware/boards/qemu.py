@@ -98,7 +98,7 @@ def _copy(buf: ptr32, base: int, words: int) -> object:
 
 @micropython.viper
 def _is_zero(base: int, words: int) -> bool:
-    """Return whether nothing was ever written to so many words of memory."""
+    """Return whether `words` words of memory from `base` on are 0: none was ever written."""
     source = ptr32(base)
     index = 0
     while index < words and source[index] == 0:

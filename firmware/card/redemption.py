@@ -75,7 +75,7 @@ if TYPE_CHECKING:
         def judge_credit(self, index: int, amount_fen: int) -> int:
             """Return codes.OK or why the account cannot be credited, or below 0 debited.
 
-            HOARDING and OVERFLOW: it may not hold so much. NOT_COVERED: it holds less than the
+            HOARDING and OVERFLOW: it would hold too much. NOT_COVERED: it holds less than the
             refund.
             """
 
@@ -199,7 +199,7 @@ class Redemption:
         self._state = _WAIT
         self._present = 0
         self._tries = 0
-        # A restart does not end the lock: it begins anew.
+        # A restart does not end the lock: its time begins again.
         self._locked = books.illegal[codes.IN_A_ROW] >= FAILURES_LIMIT
         self._since_ticks = _FROM_NOW
 

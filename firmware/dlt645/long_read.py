@@ -1,7 +1,7 @@
 """Read data that is longer than one reply: a read, then follow-ups until the meter has no more.
 
 A follow-up of 2007 (12H) carries a number, by which a lost one is asked for again. A follow-up of
-1997 (02H) has none: after a loss the next part is unknown, so the whole reading begins anew.
+1997 (02H) has none: after a loss the next part is unknown, so the whole reading begins again.
 
 Spec: DL/T 645-2007, functions 11H and 12H; DL/T 645-1997, functions 01H and 02H.
 """

@@ -87,6 +87,19 @@ BROKEN = [
     ("no_mirror", ".ci/run", "curl deb" + ".example.org/debian\n", 1, "mirror"),
     ("no_mirror", "docs/X.md", "see pypi" + ".example.org\n", 1, "mirror"),
     ("no_mirror", "tools/x.py", 'A = "https' + '://acme.com/x"\n', 1, "names a host"),
+    ("docstrings", "host/x.py", '"""Read a\nfile."""\n', 1, "no sentence"),
+    ("docstrings", "tools/x.py", 'def f():\n    """\n    Read it\n    """\n', 2, "no sentence"),
+    ("docstrings", "firmware/card/x.py", 'def f():\n    """The size."""\n', 2, "not with The"),
+    (
+        "docstrings",
+        "firmware/card/x.py",
+        'class A:\n    @micropython.native\n    def f(self):\n        """It waits."""\n',
+        4,
+        "not with It",
+    ),
+    ("plain_words", "firmware/card/x.py", '"""Wait for ever."""\n', 1, "permanently"),
+    ("plain_words", "firmware/card/x.py", '"""A.\n\nNobody\nasks."""\n', 3, "no one"),
+    ("plain_words", "firmware/card/x.py", "a = 1\n# Read anew.\n", 2, "again"),
 ]
 
 KEPT = [
@@ -121,6 +134,17 @@ KEPT = [
     ("reasons", "host/x.py", "import os  # noqa: F401 - the table wants it\n"),
     ("reasons", "host/x.py", "a = b  # type: ignore[misc]  # construct has no types\n"),
     ("reasons", "host/x.py", 'a = "# noqa"\n'),
+    ("docstrings", "firmware/card/x.py", 'def f():\n    """Return the size."""\n'),
+    ("docstrings", "firmware/card/x.py", 'class A:\n    """The size:\n\n    more\n    """\n'),
+    (
+        "docstrings",
+        "firmware/card/x.py",
+        'class A:\n    @property\n    def f(self):\n        """The size."""\n',
+    ),
+    ("docstrings", "host/x.py", 'def f():\n    """The size."""\n'),
+    ("docstrings", "tests/core/x.py", '"""Goal: a test of\nall."""\n'),
+    ("plain_words", "firmware/card/x.py", 'A = "nobody"\n# A plain word.\n'),
+    ("plain_words", "host/x.py", '"""Wait for ever."""\n'),
     ("no_mirror", "host/x.py", 'A = "http://127.0.0.1:8080/"\n'),
     ("no_mirror", "docs/X.md", "see https" + "://acme.com/standard\n"),
     ("no_mirror", "tests/host/test_x.py", "'http://meters.example/'\n"),

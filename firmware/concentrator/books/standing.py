@@ -28,7 +28,7 @@ from uplink.record import JOINED, PAYLOAD, RECORD_SIZE, u32_at
 from concentrator.books import registry as meters
 from concentrator.books.supply import Supply
 
-# Payloads in records that stand one behind the other.
+# The kind, place and size of the payload of each record of a standing.
 _PARTS = (
     (record.STANDING, 0, 48),
     (record.STANDING_REGISTERS, 48, 42),

@@ -120,7 +120,7 @@ def _account_used(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _account_moved(app: "App", arguments: "list[str]") -> "list[str]":
-    """Begin the tiers anew, because another household moves in."""
+    """Begin the tiers again at 0, because another household moves in."""
     index = find_account(app, arguments[0])
     tariff = _tariff_now(app, index)
     return _set_used(app, index, tariff, 0, app.ledger.quota_moved_in(tariff, app.books.t2000))

@@ -137,7 +137,7 @@ class Checkpoint:
         self._place = self._done = self._crc = 0
         name = file_name(seq)
         if name in self._others:
-            self._others.remove(name)  # it is written anew
+            self._others.remove(name)  # it is written again
         self.busy = self._storage.begin(name) and self._put(head)
         return self.busy
 
