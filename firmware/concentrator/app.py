@@ -121,7 +121,7 @@ class App:
         self._review_left = 0
         self._review_cause = 0
         lost = self.keeper.recover(self.books.replay, board.feed, board.random)
-        self.books.behind = self.books.standing[0] != 0
+        self.books.take_standing()
         self.books.note_start(lost, self.settings.health)
         if board.console is not None:
             run = Commands(self).run
@@ -327,6 +327,7 @@ class App:
             self.journal.continue_at(session.known_seq + 1)
         if not self.books.set_behind(False):
             return STORAGE_TROUBLE
+        self.books.tell_restored()
         self.configure()
         return ""
 

@@ -125,8 +125,8 @@ LINE_SILENT = const(1)
 LINE_ANSWERS = const(2)
 LINE_CLOCK = const(3)  # its clock is wrong and cannot be set by broadcast
 
-# EVENT.what: the head-end has more records than the books (state 1), or no longer (state 0); the
-# standing of every account was written for the head-end
+# EVENT.what: the head-end has more or other records than these (state 1), or no longer (state 0,
+# value: the first record that is for the head-end); the standing of every account was written
 EVENT_BEHIND = const(3)
 EVENT_TOLD = const(4)
 NO_INDEX = const(0xFFFF)  # the record belongs to no account
@@ -537,14 +537,15 @@ def put_item(
         pack_into("<i", buf, at + 8 + 4 * place, values[place])
 
 
-def put_event(buf: bytearray, offset: int, what: int, state: int) -> None:
+def put_event(buf: bytearray, offset: int, what: int, state: int, value: int) -> None:
     """Write an EVENT payload."""
-    pack_into("<BB", buf, offset + PAYLOAD, what, state)
+    pack_into("<BBHi", buf, offset + PAYLOAD, what, state, 0, value)
 
 
-def event_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """Return `what` and `state` of an EVENT."""
-    return buf[offset + PAYLOAD], buf[offset + PAYLOAD + 1]
+def event_at(buf: bytearray, offset: int) -> "tuple[int, int, int]":
+    """Return `what`, `state` and `value` of an EVENT."""
+    at = offset + PAYLOAD
+    return buf[at], buf[at + 1], u32_at(buf, at + 4)
 
 
 def put_standing(buf: bytearray, offset: int, fields: "tuple[Any, ...]") -> None:

@@ -61,6 +61,9 @@ _ANSWER_SIZE = const(64)
 _TICKS_MASK = const(0x1FFFFFFF)
 _SEQ_SIZE = const(4)
 _ANSWERED_SIZE = const(5)  # acked_seq, wants
+# Bits of `wants`.
+_WANTS_STANDINGS = const(1)
+_RECORDS_DIFFER = const(2)
 _FRAMING_SIZE = const(6)
 
 
@@ -72,12 +75,12 @@ if TYPE_CHECKING:
         """The interface of the journal that the session needs."""
 
         @property
-        def first_seq(self) -> int:
-            """The number of the oldest record that is kept."""
+        def outbox_seq(self) -> int:
+            """The number of the oldest record that is kept and is for the head-end."""
 
         @property
         def durable_seq(self) -> int:
-            """The number of the newest durable record; first_seq - 1: there is none."""
+            """The number of the newest durable record; outbox_seq - 1: there is none."""
 
         # The number behind the group that `group_into` copied last.
         group_end: int
@@ -95,7 +98,7 @@ class Session:
 
     acked_seq     all records up to this number are in the head-end's database
     known_seq     the last acked_seq of the head-end, even if it is beyond the journal;
-                  -1 before the first answer
+                  -1 until it is known whether the records there are those here
     wanted        true if the last answer asked for the standing of every account
     stale         true after repeated messages without an answer: the connection may be dead
     refused       the count of answers that were malformed or had a wrong MAC, version or number
@@ -114,7 +117,7 @@ class Session:
         """Make a session whose first message has `first_number`, random below 2**29."""
         if body_size < _BODY_SHORTEST:
             raise ValueError("a body without room for a group")
-        self.acked_seq = source.first_seq - 1
+        self.acked_seq = source.outbox_seq - 1
         self.known_seq = -1
         self.wanted = False
         self.state = GREET
@@ -138,6 +141,7 @@ class Session:
         self._back_off_ms = _FIRST_BACK_OFF_MS
         self._gathering = False
         self._ahead = False
+        self._checks = False  # the next batch begins with what the head-end has already
 
     def reset(self) -> None:
         """Begin with a HELLO on a new connection; forget the message under way on the old one."""
@@ -171,7 +175,7 @@ class Session:
             if self.acked_seq != acked_seq:
                 return ACKED
         state = self.state
-        if state == READY and self._source.durable_seq == self.acked_seq:
+        if state == READY and self._source.durable_seq == self.acked_seq and not self._checks:
             return IDLE
         if self.tx_size:
             return BUSY
@@ -219,21 +223,25 @@ class Session:
         elif kind != ACK or self.state != SENT or number != self._number:
             self.late += 1
             return
-        self.wanted = body[envelope.PAYLOAD + _SEQ_SIZE] != 0
+        wants = body[envelope.PAYLOAD + _SEQ_SIZE]
+        self.wanted = wants & _WANTS_STANDINGS != 0
+        self._ahead = wants & _RECORDS_DIFFER != 0
         self._on_acked(u32_at(body, envelope.PAYLOAD), now_ticks)
 
     def _on_acked(self, acked_seq: int, now_ticks: int) -> None:
         """Continue after `acked_seq`, or wait if the head-end is ahead or takes nothing."""
         source = self._source
-        self.known_seq = acked_seq
-        self._ahead = acked_seq > source.durable_seq
+        self._ahead |= acked_seq > source.durable_seq
+        self._checks = self.state == GREETED and acked_seq >= source.outbox_seq
+        if self._ahead or not self._checks:
+            self.known_seq = acked_seq
         self.stale = False
         stuck = self.state == SENT and acked_seq < self._batch_seq
         if self._ahead or (stuck and acked_seq == self.acked_seq):
             self._step_back(now_ticks)
             return
         self.acked_seq = acked_seq
-        if acked_seq + 1 < source.first_seq:
+        if acked_seq + 1 < source.outbox_seq:
             # The head-end lacks records that are no longer kept here. The next HELLO tells it the
             # first record that is.
             self._greet()
@@ -258,22 +266,24 @@ class Session:
 
     def _send_hello(self) -> None:
         source = self._source
-        pack_into("<II", self._body, envelope.PAYLOAD, source.first_seq, source.durable_seq + 1)
+        pack_into("<II", self._body, envelope.PAYLOAD, source.outbox_seq, source.durable_seq + 1)
         self._send(HELLO, 2 * _SEQ_SIZE)
         self.state = GREETED
 
     def _send_batch(self) -> bool:
         """Send the groups after `acked_seq`; return false if the flash does not answer.
 
+        After a HELLO the group with `acked_seq` comes first: the head-end compares it with its
+        own.
         If escapes make the frame too long, fewer groups are sent.
         """
         source = self._source
         body = self._body
         start = envelope.PAYLOAD
         end = len(body) - envelope.OVERHEAD + start
-        self._batch_seq = self.acked_seq + 1
+        self._batch_seq = self.acked_seq + (0 if self._checks else 1)
         while True:
-            seq = self.acked_seq + 1
+            seq = self._batch_seq
             at = last_at = start
             while seq <= source.durable_seq:
                 size = source.group_into(seq, body, at, end - at)

@@ -64,10 +64,15 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """All records up to `acked_seq` are committed; `wants`: the standing of every account."""
+    """All records up to `acked_seq` are committed.
+
+    wants       the standing of every account
+    differs     a record that came is not the one stored under its number
+    """
 
     acked_seq: int
-    wants: bool
+    wants: bool = False
+    differs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +135,12 @@ def build_hello(first_seq: int, next_seq: int) -> bytes:
 def parse_ack(payload: bytes) -> Ack:
     """Parse the payload of WELCOME or ACK."""
     parsed = _parse(_ACK, payload, "ACK")
-    return Ack(parsed.acked_seq, bool(parsed.wants))
+    return Ack(parsed.acked_seq, bool(parsed.wants & 1), bool(parsed.wants & 2))
 
 
-def build_ack(acked_seq: int, wants: bool = False) -> bytes:
+def build_ack(ack: Ack) -> bytes:
     """Build the payload of WELCOME or ACK."""
-    return bytes(_ACK.build({"acked_seq": acked_seq, "wants": int(wants)}))
+    return bytes(_ACK.build({"acked_seq": ack.acked_seq, "wants": ack.wants | ack.differs << 1}))
 
 
 def parse_batch(payload: bytes) -> Batch:

@@ -26,15 +26,13 @@ class Ingest:
     def answer(self, frame: Frame, peer: str) -> bytes:
         """Return the bytes to send back, empty where a frame is refused."""
         try:
-            return self._answer(frame)
+            return self._answer(frame, peer)
         except UplinkError as error:
             self._refuse(error.reason, peer, error)
         except RecordError as error:
             self._refuse("malformed", peer, error)
         except Replayed as error:
             self._refuse("replayed", peer, error)
-        except Conflict as error:
-            self._refuse("conflict", peer, error)
         except sa.exc.SQLAlchemyError as error:
             self._refuse("store_failed", peer, error)
         return b""
@@ -43,7 +41,7 @@ class Ingest:
         self.counters[reason] += 1
         log.warning("%s: refused (%s): %s", peer, reason, error)
 
-    def _answer(self, frame: Frame) -> bytes:
+    def _answer(self, frame: Frame, peer: str) -> bytes:
         if frame.kind not in (Kind.HELLO, Kind.BATCH):
             raise UplinkError("unknown_kind", f"frame of kind {frame.kind:02X}")
         concentrator = batch.peek_concentrator(frame.body)
@@ -54,8 +52,8 @@ class Ingest:
         if frame.kind == Kind.HELLO:
             kind, number, ack = self._hello(envelope)
         else:
-            kind, number, ack = self._batch(envelope)
-        payload = batch.build_ack(ack.acked_seq, ack.wants)
+            kind, number, ack = self._batch(envelope, peer)
+        payload = batch.build_ack(ack)
         body = batch.seal_body(kind, concentrator, number, payload, key)
         return link.build(kind, frame.seq, body)
 
@@ -94,9 +92,13 @@ class Ingest:
             )
         return Kind.WELCOME, greeting.number, Ack(greeting.acked_seq, greeting.wants)
 
-    def _batch(self, envelope: Envelope) -> tuple[Kind, int, Ack]:
+    def _batch(self, envelope: Envelope, peer: str) -> tuple[Kind, int, Ack]:
         parsed = batch.parse_batch(envelope.payload)
-        outcome = self._store.ingest(envelope.concentrator, envelope.number, parsed)
+        try:
+            outcome = self._store.ingest(envelope.concentrator, envelope.number, parsed)
+        except Conflict as error:
+            self._refuse("conflict", peer, error)
+            return Kind.ACK, envelope.number, Ack(error.acked_seq, differs=True)
         self.counters["batches"] += 1
         self.counters["records"] += outcome.stored
         self.counters["duplicates"] += outcome.duplicates

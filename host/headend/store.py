@@ -36,7 +36,14 @@ class SalesError(StoreError):
 
 
 class Conflict(StoreError):
-    """A record arrived under a sequence number that holds another record already."""
+    """A record arrived under a sequence number that holds another record already.
+
+    acked_seq   up to here records are stored
+    """
+
+    def __init__(self, seq: int, acked_seq: int) -> None:
+        super().__init__(f"record {seq} differs from the one stored")
+        self.acked_seq = acked_seq
 
 
 class Replayed(StoreError):
@@ -152,7 +159,7 @@ class Store(Closing):
                 return Ingested(acked_seq, 0, 0, gap=True, wants=wanted_seq > 0)
             known = [record for record in batch.records if record.seq <= acked_seq]
             fresh = batch.records[len(known) :]
-            _compare(connection, concentrator, known)
+            _compare(connection, concentrator, known, acked_seq)
             if fresh:
                 posting = Posting(connection, concentrator, fresh)
                 posting.apply()
@@ -393,7 +400,9 @@ def _note_gaps(
     return sum(row["last_seq"] - row["first_seq"] + 1 for row in rows)
 
 
-def _compare(connection: sa.Connection, concentrator: int, known: Sequence[Record]) -> None:
+def _compare(
+    connection: sa.Connection, concentrator: int, known: Sequence[Record], acked_seq: int
+) -> None:
     """Raise Conflict if a record stored already differs from the one that came now."""
     if not known:
         return
@@ -410,4 +419,4 @@ def _compare(connection: sa.Connection, concentrator: int, known: Sequence[Recor
         came = (record.t2000, record.kind, record.flags, record.index)
         same_head = came == (row.t2000, row.kind, row.flags, row.row)
         if not same_head or record.payload.rstrip(b"\0") != row.payload:
-            raise Conflict(f"record {record.seq} differs from the one stored")
+            raise Conflict(record.seq, acked_seq)

@@ -170,7 +170,7 @@ class HeadEnd:
             kind, number = Kind.WELCOME, self._greet(envelope)
         else:
             kind, number = Kind.ACK, self._commit(envelope)
-        payload = batch.build_ack(self.acked_seq)
+        payload = batch.build_ack(batch.Ack(self.acked_seq))
         body = batch.seal_body(kind, self.concentrator, number, payload, self.key)
         return link.build(kind, frame.seq, body)
 

@@ -70,7 +70,7 @@ class Replacing:
 
     def replace(self, storage: Storage) -> bool:
         """Give the storage another content; return whether that is empty."""
-        self.pending = True
+        self.pending = self._station.replaced = True
         empty = not self._copy or self._random.random() < 0.5
         storage.content = {} if empty else dict(self._copy)
         if empty:
@@ -97,7 +97,7 @@ class Replacing:
                 self._agenda.after(_AGAIN_US, go_on)
                 return
             self._checkers.look_again(found[0], found[1].content, self._agenda.now_us())
-            self.pending = False
+            self.pending = self._station.replaced = False
 
         def go_on() -> None:
             self._technician.do(["restored"], done)

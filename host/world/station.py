@@ -32,6 +32,7 @@ class Station(HeadEnd):
 
     moved_back  how often the database was replaced by its last copy
     wants       it asks for the standing of every account
+    replaced    the board was replaced and not restored yet: it may number records as another did
     """
 
     def __init__(self, clock: Clock, concentrator: int, key: bytes, random: Random) -> None:
@@ -41,7 +42,7 @@ class Station(HeadEnd):
         self._path = Path(self._folder.name) / "station.db"
         self._copy = Path(self._folder.name) / "backup.db"
         self.moved_back = 0
-        self.wants = False
+        self.wants = self.replaced = False
         logging.getLogger("dianka.headend").setLevel(logging.CRITICAL)
         self._open()
         self.back_up()
@@ -60,7 +61,7 @@ class Station(HeadEnd):
         before = self._ingest.counters.copy()
         answer = self._ingest.answer(frame, "the world")
         self.counters.update(self._ingest.counters - before)
-        if self._ingest.counters["conflict"] > before["conflict"]:
+        if self._ingest.counters["conflict"] > before["conflict"] and not self.replaced:
             raise Inconsistent("the head-end has another record under a number that came now")
         self._update()
         if not answer:

@@ -292,10 +292,17 @@ class Session:
 
 
 class Channel:
-    """A connection that stands."""
+    """A connection that stands, and takes nothing."""
 
     connection = 1
     waiting = 0
+
+    def write(self, buf: memoryview) -> int:
+        """Take nothing."""
+        return 0
+
+    def close(self) -> None:
+        """Stand as before."""
 
 
 def told_upwards(bench: Bench) -> "list[tuple[int, int]]":
@@ -381,6 +388,38 @@ def test_restored_waits_for_the_head_end() -> None:
     session.known_seq = 500  # type: ignore[union-attr]  # it is not None
     equal(said(bench, "restored"), "cards are taken")
     equal((bench.app.books.behind, bench.app.journal.next_seq > 501), (False, True))
+
+
+def test_what_a_copy_wrote_is_not_for_the_head_end() -> None:
+    """A board that began with an old copy has gone on further than the head-end knew of it."""
+    bench = Bench()
+    said(bench, "set id 7")
+    bench.app.uplink._channel = Channel()
+    said(bench, "set uplink_key " + "22" * 32)
+    check(bench.app.books.set_behind(True))
+    for _ in range(3):
+        bench.read_all()
+    session = bench.app.uplink.session
+    session.known_seq = 3  # type: ignore[union-attr]  # it is not None
+    check(bench.app.journal.sync())
+    last_seq = bench.app.journal.durable_seq
+    check(last_seq > 3)
+    equal(said(bench, "restored"), "cards are taken")
+    for save in (False, True, True):
+        equal(bench.app.journal.outbox_seq, last_seq + 1, save)
+        equal(bench.app.books.telling, 2, "what it is now is told, also behind a restart")
+        if save:
+            check(bench.save())
+        bench.restart()
+    bench.app.uplink._channel = Channel()
+    bench.app.uplink.session = Session(0)
+    equal(told_upwards(bench), [(kind, 0) for kind in PARTS] + [(record.EVENT, record.NO_INDEX)])
+    for save in (False, True):
+        bench.restart()
+        equal((bench.app.books.telling, bench.app.journal.outbox_seq), (0, last_seq + 1))
+        if save:
+            check(bench.save())
+    check(not bench.app.books.behind)
 
 
 def test_what_was_repaid_in_a_week_counts_there_without_a_clock() -> None:

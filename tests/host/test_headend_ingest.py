@@ -109,7 +109,7 @@ REFUSED: list[tuple[str, Frame, str]] = [
     ("malformed", Frame(Kind.BATCH, 9, b"tiny"), "body of 4 bytes"),
     ("bad_version", Frame(Kind.BATCH, 9, b"\x02" + bytes(30)), "version 2"),
     ("unknown_kind", Frame(Kind.COMMAND, 9, b"help"), "frame of kind 01"),
-    ("unknown_kind", frame(Kind.ACK, 9, batch.build_ack(5)), "frame of kind A1"),
+    ("unknown_kind", frame(Kind.ACK, 9, batch.build_ack(batch.Ack(5))), "frame of kind A1"),
     ("replayed", frame(Kind.BATCH, 4, PAYLOAD), "message 4 after 5"),
     ("conflict", frame(Kind.BATCH, 9, village_of(2, 1).batch()), "record 2 differs"),
 ]
@@ -126,7 +126,11 @@ def test_refusals(
 ) -> None:
     ingest.answer(frame(Kind.BATCH, 5, PAYLOAD), "test")
     before = store.rows(sa.select(schema.records)), store.rows(sa.select(schema.concentrators))
-    assert ingest.answer(received, "10.0.0.9:1234") == b""
+    answer = ingest.answer(received, "10.0.0.9:1234")
+    if reason == "conflict":
+        assert acked(answer, 9, differs=True) == 4, "whoever sent it has to know"
+    else:
+        assert answer == b""
     assert ingest.counters[reason] == 1
     assert said in caplog.text
     assert "10.0.0.9:1234: refused" in caplog.text

@@ -40,6 +40,10 @@ class Village:
     group_end: int = 0
 
     @property
+    def outbox_seq(self) -> int:
+        return self.first_seq
+
+    @property
     def durable_seq(self) -> int:
         return self.first_seq - 1 + len(self.records)
 
@@ -141,12 +145,14 @@ def frame(
     )
 
 
-def acked(answer: bytes, number: int) -> int:
-    """The acked_seq of an answer to message `number`."""
+def acked(answer: bytes, number: int, differs: bool = False) -> int:
+    """The acked_seq of an answer to message `number`, which says so if records differ."""
     (one,) = LinkReader().feed(answer)
     opened = batch.open_body(one.kind, one.body, KEY)
     assert (opened.concentrator, opened.number) == (CONCENTRATOR, number)
-    return batch.parse_ack(opened.payload).acked_seq
+    ack = batch.parse_ack(opened.payload)
+    assert ack.differs is differs
+    return ack.acked_seq
 
 
 def deliver(ingest: Ingest, village: Village, number: int = 1) -> int:

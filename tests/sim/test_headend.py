@@ -23,7 +23,7 @@ STEP_US = 50_000
 class Source:
     """Records as a journal would keep them."""
 
-    first_seq = 1
+    outbox_seq = 1
     group_end = 0
 
     def __init__(self, count: int) -> None:

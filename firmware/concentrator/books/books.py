@@ -46,7 +46,7 @@ class Books(Charging, Credit, Standings):
         Entries.__init__(self, journal, registry, ledger, tariffs, policy)
         self._registers_wh = array("i", bytes(4 * record.REGISTERS))
         self.illegal = array("H", (0, 0))
-        self.standing = bytearray(1)
+        self.standing = array("I", (0, 0))
 
     def set_meter(self, index: int, row: bytearray, untold: bool = False) -> bool:
         """Register, change or remove the meter of row `index`; return false if refused.
@@ -237,20 +237,6 @@ class Books(Charging, Credit, Standings):
             self.plan_tariff(index, planned, 0)
         self._judge(index, cause)
 
-    def set_behind(self, behind: bool) -> bool:
-        """Record whether the head-end knows more than these books; return whether durable."""
-        self.behind |= behind
-        if self.standing[0] != behind:
-            offset = self._place()
-            if offset < 0:
-                return False
-            record.put_event(self.journal.buf, offset, record.EVENT_BEHIND, int(behind))
-            self.journal.add(self._time(), record.EVENT, record.NO_INDEX)
-            if not self._settle(1):
-                return False
-        self.standing[0] = self.behind = behind
-        return True
-
     # --- recovery -------------------------------------------------------------------------------
 
     def replay(self, buf: bytearray) -> None:
@@ -261,11 +247,6 @@ class Books(Charging, Credit, Standings):
         # A CARD may belong to an unknown account, and an EVENT belongs to none.
         if replay is not None and (index < self.registry.limit or kind in _OF_NO_ACCOUNT):
             replay(self, buf, index)
-
-    def _replay_event(self, buf: bytearray, index: int) -> None:
-        what, state = record.event_at(buf, 0)
-        if what == record.EVENT_BEHIND:
-            self.standing[0] = state
 
     def _replay_meter(self, buf: bytearray, index: int) -> None:
         marks, relay = record.meter_at(buf, 0)

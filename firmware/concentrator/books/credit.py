@@ -30,13 +30,10 @@ class Credit(Supply):
     """The part of the books that credits accounts.
 
     illegal     the counts of cards that were not genuine: codes.ILLEGAL, codes.IN_A_ROW
-    behind      whether the head-end knows more than these books, so that no card is accepted
-    standing    the column of `behind`: bit 0 as in the journal
     """
 
     illegal: "array[int]"
-    standing: bytearray
-    behind = False
+    behind: bool
     hoarding_limit_fen = 0
 
     def find_account(self, account: "Bytes") -> int:

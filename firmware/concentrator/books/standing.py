@@ -38,6 +38,12 @@ STANDING_SIZE = const(106)
 _REGISTERS = const(64)  # place of the second record, and of the third one
 _QUOTA = const(128)
 _ORDER_LIMIT = const(0x7FFFFFFF)
+# Places in `standing`, and the states at the first of them.
+_STATE = const(0)
+_FLOOR = const(1)
+LEVEL = const(0)
+BEHIND = const(1)  # the head-end has more records, or others
+RESTORED = const(2)  # the books were restored, and the standings are not yet written
 _HERE_MORE = const(1)
 _THERE_MORE = const(2)
 _LIMITS_WRONG = "these figures are no standing: take them from the head-end or `account standing`"
@@ -46,10 +52,14 @@ _LIMITS_WRONG = "these figures are no standing: take them from the head-end or `
 class Standings(Supply):
     """The part of the books that writes standings for the head-end, and restores accounts.
 
+    behind      whether the head-end knows more than these books, so that no card is accepted
     telling     the count of rows still to be written, from the last on, plus one; 0: none
     told_seq    the number of the EVENT record after the newest writing
+    standing    a column: LEVEL, BEHIND or RESTORED, and the first record for the head-end
     """
 
+    standing: "array[int]"
+    behind = False
     telling = 0
     told_seq = 0
 
@@ -134,9 +144,10 @@ class Standings(Supply):
         if offset < 0:
             return False
         if index < 0:
-            record.put_event(journal.buf, offset, record.EVENT_TOLD, 0)
+            record.put_event(journal.buf, offset, record.EVENT_TOLD, 0, 0)
             self.told_seq = journal.next_seq
             journal.add(self._time(), record.EVENT, record.NO_INDEX)
+            self._apply_told()
         else:
             relay = self.registry.relay[index]
             if meters.is_pending(relay):
@@ -149,6 +160,56 @@ class Standings(Supply):
                     return False
         self.telling -= 1
         return True
+
+    def _apply_told(self) -> None:
+        if self.standing[_STATE] == RESTORED:
+            self.standing[_STATE] = LEVEL
+
+    def set_behind(self, behind: bool) -> bool:
+        """Record whether the head-end knows more than these books; return whether durable.
+
+        Records from this one on are for the head-end, once the books are no longer behind.
+        """
+        self.behind |= behind
+        if (self.standing[_STATE] == BEHIND) == behind:
+            self.behind = behind
+            return True
+        offset = self._place()
+        if offset < 0:
+            return False
+        journal = self.journal
+        floor_seq = 0 if behind else journal.next_seq
+        record.put_event(journal.buf, offset, record.EVENT_BEHIND, int(behind), floor_seq)
+        journal.add(self._time(), record.EVENT, record.NO_INDEX)
+        if not self._settle(1):
+            return False
+        self.behind = behind
+        self._apply_behind(int(behind), floor_seq)
+        return True
+
+    def _apply_behind(self, state: int, floor_seq: int) -> None:
+        self.standing[_STATE] = BEHIND if state else RESTORED
+        if not state:
+            self.standing[_FLOOR] = floor_seq
+            self.journal.floor_seq = floor_seq
+
+    def take_standing(self) -> None:
+        """Apply `standing` after recovery."""
+        self.behind = self.standing[_STATE] == BEHIND
+        self.journal.floor_seq = self.standing[_FLOOR]
+        self.tell_restored()
+
+    def tell_restored(self) -> None:
+        """Have every standing written for the head-end, if it was not since a restore."""
+        if self.standing[_STATE] == RESTORED:
+            self.telling = self.registry.count + 1
+
+    def _replay_event(self, buf: bytearray, index: int) -> None:
+        what, state, value = record.event_at(buf, 0)
+        if what == record.EVENT_BEHIND:
+            self._apply_behind(state, value)
+        elif what == record.EVENT_TOLD:
+            self._apply_told()
 
     def _standing_records(self, index: int, source: int) -> bytearray:
         """Return three records with the payloads of the account's standing."""

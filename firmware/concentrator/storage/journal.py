@@ -53,6 +53,7 @@ class Journal(Segments):
 
     count           the count of records added and not yet durable
     is_urgent       whether one of them cannot be read again from a meter
+    floor_seq       the first record for the head-end: it has others under the numbers before
     let_go          the count of records deleted to make room
     is_lent         whether no record waits and the memory is in use for something else
     failures        the count of appends that the storage refused
@@ -64,6 +65,7 @@ class Journal(Segments):
     def __init__(self, storage: "Storage", segments_limit: int = _SEGMENTS_LIMIT) -> None:
         super().__init__(storage)
         self.count = 0
+        self.floor_seq = 1
         self.is_urgent = False
         self.let_go = 0
         self.failures = 0
@@ -85,6 +87,11 @@ class Journal(Segments):
         self._block_left = 0  # bytes left in the block of the next group
         self._has_block = False  # the groups that wait fill at least a block
         self._packer = Packer(self._memory)
+
+    @property
+    def outbox_seq(self) -> int:
+        """The number of the oldest record kept that is for the head-end."""
+        return max(self.first_seq, self.floor_seq)
 
     @property
     def next_seq(self) -> int:

@@ -154,7 +154,7 @@ class Checkers:
                 self.accounts[index] = kept  # it knows as much itself, and has gone on
         for one in here:
             account = self.accounts.get(one.index)
-            if one.seq > self.seq:
+            if one.seq > max(self.seq, app.journal.floor_seq - 1):
                 self.raw[one.seq] = record.build(one)
             if account is None or one.seq < told_seq.get(one.index, 0):
                 continue
@@ -163,7 +163,8 @@ class Checkers:
             apply = self._appliers.get(RecordKind(one.kind))
             if apply is not None:
                 apply(account, one)
-        self._told_seq, self.seq = self.seq, app.journal.durable_seq
+        self._told_seq = max(self.seq, app.journal.floor_seq - 1)
+        self.seq = app.journal.durable_seq
         self._follower = Follower()
         self.above.begin_anew()
         if app.journal.count == 0:
