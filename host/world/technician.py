@@ -1,8 +1,9 @@
 """The technician of a simulated world: what is typed until it is done, whatever comes between.
 
 A list of commands is typed one behind the other. A command without an answer is typed again
-later. One that is refused spoils the list, which begins anew: a restart in the middle of it loses
-what was begun. What a concentrator refuses because it has it already is done.
+later, and so is one that waits for the head-end. Any other refusal spoils the list, which begins
+anew: a restart in the middle of it loses what was begun. What a concentrator refuses because it
+has it already is done.
 """
 
 from collections.abc import Callable, Mapping
@@ -105,6 +106,6 @@ class _List:
         self._tries += 1
         if self._tries == _PATIENCE:
             raise Violation("restore", f"{self._commands[self._at]}: {lines}")
-        if lines:
+        if lines and "has not answered" not in lines[0]:
             self._at = 0
         self._technician.again(self.go_on)

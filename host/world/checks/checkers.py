@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from host.sim.meter import Meter
 
 STOPPED_FLAG = 1
+_SOURCE_HERE = 3  # of a STANDING: written for the head-end
 GUARD_FLAG = 2
 _DESIRED_OPEN = 0x10
 _US = 1_000_000
@@ -74,7 +75,7 @@ class Checkers:
         self._room_us = 0  # when one was written
         self._follower = Follower()
         self._is_away = False
-        self._away_seq = 0
+        self._away_seq = self._gathered_seq = 0
         self._kept: dict[int, Account] = {}
         self._told_seq = 0  # a board that was restored has others under numbers up to here
         self._appliers = {
@@ -99,6 +100,7 @@ class Checkers:
         `content` is the flash.
         """
         if self._is_away:
+            self._gather(app, content)
             return
         self._now_us = now_us
         if not healthy:
@@ -140,15 +142,28 @@ class Checkers:
     def look_away(self, kept_seq: int, kept: "dict[int, Account]") -> None:
         """Go on with a flash that took the place of another and ends with `kept_seq`."""
         self._is_away = True
-        self._away_seq = kept_seq
+        self._away_seq = self._gathered_seq = kept_seq
+        self._gathered: dict[int, Record] = {}
         self._kept = kept
+
+    def _gather(self, app: "App", content: Mapping[str, bytes]) -> None:
+        """Keep what a board writes that is not restored yet: later some of it may be gone."""
+        if app.journal.durable_seq != self._gathered_seq:
+            self._gathered_seq = app.journal.durable_seq
+            found = records_of(content).items()
+            self._gathered |= {seq: one for seq, one in found if seq > self._away_seq}
 
     def look_again(self, app: "App", content: Mapping[str, bytes], now_us: int) -> None:
         """Check that restored accounts are what they were, and what they did since."""
         self._is_away = False
         self._now_us = self._healthy_since_us = now_us
-        here = [one for seq, one in sorted(records_of(content).items()) if seq > self._away_seq]
-        told_seq = {one.index: one.seq for one in here if one.kind == RecordKind.STANDING}
+        self._gather(app, content)
+        here = [one for _, one in sorted(self._gathered.items())]
+        told_seq = {
+            one.index: one.seq
+            for one in here
+            if one.kind == RecordKind.STANDING and one.fields["source"] != _SOURCE_HERE
+        }
         for index, kept in self._kept.items():
             if index not in told_seq:
                 self.accounts[index] = kept  # it knows as much itself, and has gone on
