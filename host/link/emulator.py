@@ -14,6 +14,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Self
 
 from host.closing import Closing
 from host.words import _
@@ -66,6 +67,10 @@ class Emulator(Closing):
         if self._process is None:
             raise BoardError(_("the board is not running"))
         return self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
     def start(self) -> None:
         """Start the emulator and wait for the prompt."""
