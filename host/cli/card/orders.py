@@ -46,7 +46,7 @@ ISSUED_KINDS = ("open", "purchase", "replacement", "refund", "inspect", "test")
 Examples:
   dianka card issue --file card.bin --account 000000000017 --meter 000000983764 \\
       --order 2 --amount 49.95
-  dianka card issue --file card.bin --account 000000000017 --db village.db
+  dianka card issue --file card.bin --account 000000000001 --db village.db
   dianka card issue --csv orders.csv --folder cards
 """
 )
