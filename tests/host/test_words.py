@@ -51,6 +51,7 @@ EXEMPT = {
 EXEMPT_TEXTS = {
     *("no key is set", "pip install 'dianka[pcsc]'", "would be credited"),
     *("yuan since January", ": the same year", "plain top up"),
+    "record  differs from the one stored",
 }
 # Programs for boards, what boards say, formats of a log.
 _CODE = re.compile(r"\s*(import|from|try|open|print)\b|dianka[: ]|%\(|ALTER |ADD ")
