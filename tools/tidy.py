@@ -172,7 +172,6 @@ LAYERS = (
         "host.world",
         ours="host.units host.billing host.cards host.device host.headend host.link host.sim "
         f"host.frames {_CORE} concentrator",
-        foreign="sqlalchemy",
     ),
     _layer(
         "host.link",
@@ -186,13 +185,13 @@ LAYERS = (
     _layer(
         "host.headend",
         ours="host.closing host.units host.words host.frames",
-        foreign="sqlalchemy pydantic",
+        foreign="django psycopg",
     ),
     _layer(
         "host.demo",
         ours="host.units host.words host.billing host.cards host.link host.frames host.sim "
         "host.headend",
-        foreign="sqlalchemy matplotlib",
+        foreign="matplotlib",
     ),
     _layer(
         "host.cli",
@@ -498,7 +497,8 @@ def class_length(source: Source) -> Iterator[Finding]:
     for node in source.nodes:
         if isinstance(node, ast.ClassDef):
             count = (node.end_lineno or node.lineno) - node.lineno + 1
-            if count > CLASS_LINES:
+            # A migration lists every column of every table, as Django writes them down.
+            if count > CLASS_LINES and "/migrations/" not in source.path:
                 yield Finding(node.lineno, f"{node.name} has {count} lines, over {CLASS_LINES}")
 
 

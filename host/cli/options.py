@@ -131,10 +131,12 @@ def order_option(text: str = "Order number.", *, required: bool = False) -> Comm
 
 
 def database_option(
-    text: str = "SQLite database of the head-end.", *, required: bool = True
+    text: str = "Database of the head-end: a file, or a postgres:// address.",
+    *,
+    required: bool = True,
 ) -> Command:
-    """Return the option `--db`."""
-    return click.option("--db", required=required, type=FILE, help=text)
+    """Return the option `--db`, which gives a text."""
+    return click.option("--db", "--database", "db", required=required, metavar="FILE", help=text)
 
 
 def standard_option(*standards: str, unset: bool = False) -> Command:

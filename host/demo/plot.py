@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import sqlalchemy as sa
 
-from host.headend import schema
 from host.headend.store import Store
 from host.units import to_datetime
 
@@ -52,9 +50,9 @@ def plot(store: Store, path: Path) -> None:
 def _balances(store: Store) -> dict[str, list[tuple[int, int]]]:
     """Return (t2000, balance in fen) of each account, in the order of the records."""
     rows: list[tuple[int, int, str, str, int]] = []
-    for row in store.rows(sa.select(schema.readings)):
+    for row in store.rows("SELECT * FROM readings"):
         rows.append((row["seq"], row["t2000"], row["account"], "debit", row["debit_fen"]))
-    for row in store.rows(sa.select(schema.top_ups)):
+    for row in store.rows("SELECT * FROM top_ups"):
         rows.append((row["seq"], row["t2000"], row["account"], "credit", row["credit_fen"]))
     sums: dict[str, dict[str, int]] = defaultdict(lambda: {"debit": 0, "credit": 0})
     curves: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -68,21 +66,18 @@ def _events(store: Store) -> dict[str, list[tuple[int, str]]]:
     """Return (t2000, account) of each kind of event."""
     events: dict[str, list[tuple[int, str]]] = defaultdict(list)
 
-    def add(name: str, query: sa.Select[Any]) -> None:
-        for row in store.rows(query):
+    def add(name: str, table: str, condition: str = "1 = 1") -> None:
+        for row in store.rows(f"SELECT t2000, account FROM {table} WHERE {condition}"):
             events[name].append((row["t2000"], row["account"]))
 
-    confirmed = schema.relays.c.stage == 2
-    add("top-up", sa.select(schema.top_ups))
-    add("alarm", sa.select(schema.policies).where(schema.policies.c.new == 1))
+    confirmed = "stage = 2 AND desired ="
+    add("top-up", "top_ups")
+    add("alarm", "policies", "new = 1")
     # Before the first purchase no supply is cut, it is not on yet.
-    bought = sa.select(sa.func.min(schema.top_ups.c.seq)).where(
-        schema.top_ups.c.account == schema.relays.c.account
-    )
-    cut = schema.relays.c.seq > bought.scalar_subquery()
-    add("cut", sa.select(schema.relays).where(confirmed, schema.relays.c.desired == 1, cut))
-    add("supply on", sa.select(schema.relays).where(confirmed, schema.relays.c.desired == 0))
-    add("card refused", sa.select(schema.alarms).where(schema.alarms.c.kind == "CARD"))
+    bought = "(SELECT min(seq) FROM top_ups WHERE top_ups.account = relays.account)"
+    add("cut", "relays", f"{confirmed} 1 AND seq > {bought}")
+    add("supply on", "relays", f"{confirmed} 0")
+    add("card refused", "alarms", "kind = 'CARD'")
     return events
 
 

@@ -16,8 +16,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from host.billing.pricing import Account
 from host.cards import issuing, keystore
 from host.demo.processes import DemoError, wait_for
@@ -26,7 +24,7 @@ from host.frames import card as frames
 from host.frames import tariff
 from host.frames.card import CardKind, Header
 from host.frames.card_results import CODES, OUTCOMES, Outcome
-from host.headend import schema
+from host.headend import orders
 from host.headend.reconcile import Household, Reconciliation, households, reconcile
 from host.headend.store import Store
 from host.link import reader, setup
@@ -175,7 +173,7 @@ class Story:
     def buy(self, number: int, amount_fen: int) -> Path:
         """Sell an order, write it on the household's card, redeem it; return the card."""
         account, path = account_of(number), self._village.folder / f"card-{number}.bin"
-        order = self.store.sell(account, amount_fen)
+        order = orders.sell(self.store, account, amount_fen)
         header = Header(
             kind=CardKind.OPEN if order == 1 else CardKind.PURCHASE,
             key_version=1,
@@ -257,7 +255,7 @@ class Story:
             households(store),
             reconcile(store),
             {account: _ledger_of(fields) for account, fields in accounts.items()},
-            {row["account"]: _ledger_of(row) for row in store.rows(sa.select(schema.accounts))},
+            {row["account"]: _ledger_of(row) for row in store.rows("SELECT * FROM accounts")},
             {account: int(fields["tier"]) for account, fields in accounts.items()},
             int(status["journal"].split()[1]),
             int(status["acked"]),
@@ -314,22 +312,18 @@ class Story:
         return int(self._ask(f"account {account_of(number)}")["balance_fen"])
 
     def _readings(self) -> int:
-        query = sa.select(sa.func.count().label("count")).select_from(schema.readings)
-        return int(self.store.rows(query)[0]["count"])
+        return int(self.store.value("SELECT count(*) FROM readings"))
 
     def _policy(self, account: str, state: int) -> bool:
-        columns = schema.policies.c
-        query = sa.select(columns.seq).where(columns.account == account, columns.new == state)
-        return bool(self.store.rows(query))
+        query = "SELECT seq FROM policies WHERE account = ? AND new = ?"
+        return self.store.value(query, (account, state)) is not None
 
     def _is_confirmed(self, account: str, desired: int) -> bool:
-        """Return whether the relay moved last to where `desired` says."""
-        relays = schema.relays
-        query = sa.select(relays.c.desired).where(
-            relays.c.account == account, relays.c.stage == _CONFIRMED
+        """Whether the relay moved last to where `desired` says."""
+        query = (
+            "SELECT desired FROM relays WHERE account = ? AND stage = ? ORDER BY seq DESC LIMIT 1"
         )
-        rows = self.store.rows(query.order_by(relays.c.seq.desc()).limit(1))
-        return bool(rows) and rows[0]["desired"] == desired
+        return bool(self.store.value(query, (account, _CONFIRMED)) == desired)
 
     def _forged(self, card: Path) -> Path:
         """Return the next order for nothing: amount and order changed, the MAC is the old one."""

@@ -24,7 +24,7 @@ from host.frames.record import Record
 
 VERSION = 1
 MAC_SIZE = 8
-_PREFIX = b"dianka/uplink/1\0"
+MAC_PREFIX = b"dianka/uplink/1\0"
 _ENVELOPE_SIZE = 9  # version, concentrator and number
 
 _ENVELOPE = c.Struct(
@@ -168,7 +168,7 @@ def _open_unchecked(body: bytes) -> Envelope:
 
 
 def _mac(kind: int, covered: bytes, key: bytes) -> bytes:
-    message = _PREFIX + bytes((kind,)) + covered
+    message = MAC_PREFIX + bytes((kind,)) + covered
     return hmac.new(key, message, hashlib.sha256).digest()[:MAC_SIZE]
 
 

@@ -1,18 +1,82 @@
-"""What a received frame leads to: an answer after the commit, or a refusal that is counted."""
+"""What messages lead to: one commit for many of them, then the answers.
+
+`Ingest.take` is called by one thread at a time. Nothing is answered before the commit that holds
+what the answer says, and the state in memory is thrown away where a commit fails.
+"""
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import sqlalchemy as sa
-
-from host.frames import batch, link
-from host.frames.batch import Ack, Envelope, UplinkError
+from host.frames import batch
+from host.frames.batch import Ack, UplinkError
 from host.frames.link import Frame, Kind
-from host.frames.record import RecordError
-from host.headend.store import Conflict, Replayed, Store
+from host.frames.packing import Gap, Reason
+from host.frames.record import RecordKind
+from host.headend.database import Database
+from host.headend.errors import Conflict, Replayed, StoreFailed
+from host.headend.gate import Gate, Message
+from host.headend.posting import Posting, State
+from host.headend.store import Store
+from host.headend.unpack import Taken, Unpacked, unpack
+
+# More numbers at once than any device has kept: its HELLO is wrong, not its history lost.
+LOST_LIMIT = 1 << 22
+_QUIET_S = 60
+_STANDINGS_TOLD = 4  # EVENT.what
+_ALL_MATTERS = Reason.OTHERS | Reason.UNREADABLE
 
 log = logging.getLogger("dianka.headend")
+
+_POSITION_COLUMNS = (
+    *("acked_seq", "last_number", "wanted_seq", "first_seq", "next_seq", "seen_at"),
+    *("received_at", "address", "refused", "refused_at"),
+)
+_WRITE_POSITION = (
+    "INSERT INTO concentrators (concentrator, {names}) VALUES (?, {marks}) "
+    "ON CONFLICT (concentrator) DO UPDATE SET {changes}"
+).format(
+    names=", ".join(_POSITION_COLUMNS),
+    marks=", ".join("?" * len(_POSITION_COLUMNS)),
+    changes=", ".join(f"{name} = excluded.{name}" for name in _POSITION_COLUMNS),
+)
+
+
+@dataclass(slots=True)
+class Position:
+    """How far a concentrator has come, and what its last message was."""
+
+    acked_seq: int = 0
+    last_number: int = 0
+    wanted_seq: int = 0  # the standing of every account is wanted for records up to here
+    first_seq: int = 0
+    next_seq: int = 0
+    seen_at: int | None = None
+    received_at: int | None = None
+    address: str = ""
+    refused: str = ""
+    refused_at: int | None = None
+    payload: bytes = b""  # of the newest batch: one that comes again is answered at once
+
+    @property
+    def ack(self) -> Ack:
+        """What a message is answered with."""
+        return Ack(self.acked_seq, self.wanted_seq > 0)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What becomes of a message if the commit succeeds; `ack` None: it is not answered.
+
+    reason      why it was refused, "": it was not
+    """
+
+    number: int = 0
+    ack: Ack | None = None
+    reason: str = ""
+    detail: str = ""
 
 
 class Ingest:
@@ -20,106 +84,244 @@ class Ingest:
 
     def __init__(self, store: Store, keys: Mapping[int, bytes]) -> None:
         self.counters: Counter[str] = Counter()
-        self._store = store
-        self._keys = keys
+        self.gate = Gate(keys)
+        self.positions: dict[int, Position] = {}
+        self._database: Database = store.database
+        self._state = State(store.database)
+        self._told_at: dict[tuple[str, str], float] = {}
+        self._noted_at: dict[int, int] = {}
 
     def answer(self, frame: Frame, peer: str) -> bytes:
-        """Return the bytes to send back, empty where a frame is refused."""
+        """Return the bytes to send back for one frame, empty where it is refused."""
+        message = self.open(frame, peer)
+        return b"" if message is None else self.take([message])[0]
+
+    def open(self, frame: Frame, peer: str) -> Message | None:
+        """Return the genuine message of a frame; None, which is counted, where it is none."""
         try:
-            return self._answer(frame, peer)
+            return self.gate.open(frame, peer)
         except UplinkError as error:
-            self._refuse(error.reason, peer, error)
-        except RecordError as error:
-            self._refuse("malformed", peer, error)
-        except Replayed as error:
-            self._refuse("replayed", peer, error)
-        except sa.exc.SQLAlchemyError as error:
-            self._refuse("store_failed", peer, error)
-        return b""
+            self._refuse(error.reason, peer, str(error))
+            return None
 
-    def _refuse(self, reason: str, peer: str, error: Exception) -> None:
-        self.counters[reason] += 1
-        log.warning("%s: refused (%s): %s", peer, reason, error)
-
-    def _answer(self, frame: Frame, peer: str) -> bytes:
-        if frame.kind not in (Kind.HELLO, Kind.BATCH):
-            raise UplinkError("unknown_kind", f"frame of kind {frame.kind:02X}")
-        concentrator = batch.peek_concentrator(frame.body)
-        key = self._keys.get(concentrator)
-        if key is None:
-            raise UplinkError("unknown_concentrator", f"no key for concentrator {concentrator}")
-        envelope = batch.open_body(frame.kind, frame.body, key)
-        if frame.kind == Kind.HELLO:
-            kind, number, ack = self._hello(envelope)
-        else:
-            kind, number, ack = self._batch(envelope, peer)
-        payload = batch.build_ack(ack)
-        body = batch.seal_body(kind, concentrator, number, payload, key)
-        return link.build(kind, frame.seq, body)
-
-    def _hello(self, envelope: Envelope) -> tuple[Kind, int, Ack]:
-        hello = batch.parse_hello(envelope.payload)
-        name = envelope.concentrator
-        greeting = self._store.greet(name, envelope.number, hello)
-        self.counters["hellos"] += 1
-        if greeting.number > envelope.number:
-            self.counters["restarts"] += 1
-            log.info("concentrator %d: counts from %d on", name, greeting.number)
-        else:
-            log.info(
-                "concentrator %d: keeps records %d to %d, %d is stored",
-                name,
-                hello.first_seq,
-                hello.next_seq - 1,
-                greeting.acked_seq,
-            )
-        if greeting.lost:
-            self.counters["records_lost"] += greeting.lost
-            log.error(
-                "concentrator %d: %d records up to %d are lost",
-                name,
-                greeting.lost,
-                greeting.acked_seq,
-            )
-        if greeting.behind:
-            self.counters["behind"] += 1
-            log.error(
-                "concentrator %d: its journal ends at %d, here %d is the last: "
-                "was its storage replaced? Give it a new number",
-                name,
-                hello.next_seq - 1,
-                greeting.acked_seq,
-            )
-        return Kind.WELCOME, greeting.number, Ack(greeting.acked_seq, greeting.wants)
-
-    def _batch(self, envelope: Envelope, peer: str) -> tuple[Kind, int, Ack]:
-        parsed = batch.parse_batch(envelope.payload)
+    def take(self, messages: Sequence[Message]) -> list[bytes]:
+        """Work messages in with one commit; return the answer to each, empty: it is refused."""
         try:
-            outcome = self._store.ingest(envelope.concentrator, envelope.number, parsed)
-        except Conflict as error:
-            self._refuse("conflict", peer, error)
-            return Kind.ACK, envelope.number, Ack(error.acked_seq, differs=True)
-        self.counters["batches"] += 1
-        self.counters["records"] += outcome.stored
-        self.counters["duplicates"] += outcome.duplicates
-        self.counters["let_go"] += outcome.let_go
-        last_seq = parsed.next_seq - 1
-        if outcome.gap:
-            self.counters["gap"] += 1
-            log.warning(
-                "concentrator %d: batch %d to %d not stored, %d is the last one here",
-                envelope.concentrator,
-                parsed.first_seq,
-                last_seq,
-                outcome.acked_seq,
-            )
+            outcomes, counted = self._commit(messages)
+        except StoreFailed as error:
+            self._forget()
+            for message in messages:
+                self._refuse("store_failed", message.peer, str(error))
+            return [b""] * len(messages)
+        except Exception:
+            self._forget()
+            if len(messages) > 1:  # one of them is to blame, the others are not
+                return [self.take([message])[0] for message in messages]
+            self.counters["failed"] += 1
+            log.exception("%s: a message could not be worked in", messages[0].peer)
+            return [b""]
+        self.counters.update(counted)
+        return [
+            self._told(message, outcome)
+            for message, outcome in zip(messages, outcomes, strict=True)
+        ]
+
+    def _told(self, message: Message, outcome: _Outcome) -> bytes:
+        if outcome.reason:
+            self._refuse(outcome.reason, message.peer, outcome.detail)
+        if outcome.ack is None:
+            return b""
+        return self.gate.answer(message, outcome.number, outcome.ack)
+
+    def _forget(self) -> None:
+        self._state.forget()
+        self.positions.clear()
+
+    def _refuse(self, reason: str, peer: str, detail: str) -> None:
+        """Count a refusal, and tell of it once a minute for each peer and reason."""
+        self.counters[reason] += 1
+        which = (peer.rpartition(":")[0], reason)
+        now = time.monotonic()
+        if now >= self._told_at.get(which, 0.0):
+            if len(self._told_at) > 10_000:
+                self._told_at.clear()
+            self._told_at[which] = now + _QUIET_S
+            log.warning("%s: refused (%s): %s", peer, reason, detail)
+
+    # --- one commit ------------------------------------------------------------------------------
+
+    def _commit(self, messages: Sequence[Message]) -> tuple[list[_Outcome], Counter[str]]:
+        now = int(time.time())
+        counted: Counter[str] = Counter()
+        touched: dict[int, Position] = {}
+        outcomes = []
+        with self._database.writing():
+            restored = self._database.value("SELECT restored_at FROM station") is not None
+            posting = Posting(self._database, self._state, now, restored)
+            for message in messages:
+                position = self._position(message.concentrator)
+                touched[message.concentrator] = position
+                try:
+                    outcome = self._work(message, position, posting, counted)
+                    position.seen_at, position.address = now, message.peer
+                    position.refused = outcome.detail
+                    outcome.detail = ""
+                except (UplinkError, Replayed, Conflict) as error:
+                    outcome = _refusal(message, error)
+                    position.refused, position.refused_at = outcome.detail[:200], now
+                outcomes.append(outcome)
+            posting.write()
+            self._write_positions(touched)
+        return outcomes, counted
+
+    def _position(self, concentrator: int) -> Position:
+        known = self.positions.get(concentrator)
+        if known is None:
+            names = ", ".join(_POSITION_COLUMNS)
+            query = f"SELECT {names} FROM concentrators WHERE concentrator = ?"
+            rows = self._database.all(query, (concentrator,))
+            known = self.positions[concentrator] = Position(*rows[0]) if rows else Position()
+        return known
+
+    def _write_positions(self, touched: Mapping[int, Position]) -> None:
+        rows = [
+            (concentrator, *(getattr(position, name) for name in _POSITION_COLUMNS))
+            for concentrator, position in touched.items()
+        ]
+        self._database.many(_WRITE_POSITION, rows)
+
+    def _work(
+        self, message: Message, position: Position, posting: Posting, counted: Counter[str]
+    ) -> _Outcome:
+        """Work one message into the state; UplinkError, Replayed and Conflict change nothing."""
+        if message.kind == Kind.HELLO:
+            return self._hello(message, position, counted)
+        if message.number < position.last_number:
+            raise Replayed(f"message {message.number} after {position.last_number}")
+        if message.payload == position.payload:
+            found = unpack(message.payload)
+            counted["batches"] += 1
+            counted["duplicates"] += len(found.records)
         else:
-            log.info(
-                "concentrator %d: batch %d to %d, %d new, %d known",
-                envelope.concentrator,
-                parsed.first_seq,
-                last_seq,
-                outcome.stored,
-                outcome.duplicates,
+            found = unpack(message.payload)
+            if found.first_seq > position.acked_seq + 1:
+                counted["batches"] += 1
+                counted["gap"] += 1
+            else:
+                self._take_in(message, found, position, posting, counted)
+        position.last_number = message.number
+        position.next_seq = max(position.next_seq, found.next_seq)
+        return _Outcome(message.number, position.ack)
+
+    def _take_in(
+        self,
+        message: Message,
+        found: Unpacked,
+        position: Position,
+        posting: Posting,
+        counted: Counter[str],
+    ) -> None:
+        """Post what is new of a batch that begins at or before the next number."""
+        acked_seq = position.acked_seq
+        fresh = found.records
+        if found.first_seq <= acked_seq:
+            known = [record for record in found.records if record.seq <= acked_seq]
+            fresh = found.records[len(known) :]
+            self._compare(message.concentrator, known, acked_seq)
+            counted["duplicates"] += len(known)
+        if fresh:
+            posting.post(message.concentrator, fresh)
+            position.received_at = posting.received_at
+        if found.gaps:
+            counted["let_go"] += self._note_gaps(message.concentrator, found.gaps, acked_seq + 1)
+        counted["batches"] += 1
+        counted["records"] += len(fresh)
+        position.wanted_seq = _wanted_seq(position.wanted_seq, found, acked_seq)
+        position.acked_seq = max(acked_seq, found.next_seq - 1)
+        position.payload = message.payload
+
+    def _compare(self, concentrator: int, known: Sequence[Taken], acked_seq: int) -> None:
+        """Raise Conflict if a record stored already differs from the one that came now."""
+        if not known:
+            return
+        rows = self._database.all(
+            'SELECT seq, t2000, kind, flags, "row", payload FROM records '
+            "WHERE concentrator = ? AND seq BETWEEN ? AND ?",
+            (concentrator, known[0].seq, known[-1].seq),
+        )
+        stored = {row[0]: (*row[:5], bytes(row[5])) for row in rows}
+        for record in known:
+            # None within a gap: the device has told before that it is lost.
+            if stored.get(record.seq, record[:6]) != record[:6]:
+                raise Conflict(record.seq, acked_seq)
+
+    def _note_gaps(self, concentrator: int, gaps: Sequence[Gap], first_seq: int) -> int:
+        """Store what of the gaps is `first_seq` or later; return how many numbers that are."""
+        rows = [
+            (concentrator, max(gap.seq, first_seq), gap.seq + gap.count - 1, int(gap.reasons))
+            for gap in gaps
+            if gap.seq + gap.count > first_seq
+        ]
+        columns = ("concentrator", "first_seq", "last_seq", "reasons")
+        if rows:
+            self._database.insert_new("gaps", columns, rows)
+        return sum(last - first + 1 for _, first, last, _ in rows)
+
+    def _hello(self, message: Message, position: Position, counted: Counter[str]) -> _Outcome:
+        """Take note of what a concentrator keeps; records it no longer has become a gap."""
+        hello = batch.parse_hello(message.payload)
+        name = message.concentrator
+        counted["hellos"] += 1
+        if message.number < position.last_number:
+            counted["restarts"] += 1
+            log.info("concentrator %d: counts from %d on", name, position.last_number)
+            return _Outcome(position.last_number, position.ack)
+        lost = max(0, hello.first_seq - 1 - position.acked_seq)
+        if lost > LOST_LIMIT:
+            detail = (
+                f"HELLO of records {hello.first_seq} on, {position.acked_seq} is the last here"
             )
-        return Kind.ACK, envelope.number, Ack(outcome.acked_seq, outcome.wants)
+            raise UplinkError("malformed", detail)
+        if lost:
+            gap = Gap(position.acked_seq + 1, lost, Reason(0))
+            self._note_gaps(name, [gap], gap.seq)
+            counted["records_lost"] += lost
+            position.acked_seq = position.wanted_seq = hello.first_seq - 1
+            log.error("concentrator %d: %d records up to %d are lost", name, lost, hello.first_seq)
+        position.last_number = message.number
+        position.first_seq, position.next_seq = hello.first_seq, hello.next_seq
+        outcome = _Outcome(message.number, position.ack)
+        if hello.next_seq <= position.acked_seq:
+            counted["behind"] += 1
+            outcome.detail = (
+                f"its journal ends at {hello.next_seq - 1}, here {position.acked_seq} is the "
+                "last: was its storage replaced? Give it a new number"
+            )
+            log.error("concentrator %d: %s", name, outcome.detail)
+        return outcome
+
+
+def _refusal(message: Message, error: UplinkError | Replayed | Conflict) -> _Outcome:
+    """Return what a refused message leads to; whoever sent another record has to know of it."""
+    if isinstance(error, Conflict):
+        ack = Ack(error.acked_seq, differs=True)
+        return _Outcome(message.number, ack, "conflict", str(error))
+    reason = error.reason if isinstance(error, UplinkError) else "replayed"
+    return _Outcome(reason=reason, detail=str(error))
+
+
+def _wanted_seq(wanted_seq: int, found: Unpacked, acked_seq: int) -> int:
+    """Up to which record standings are wanted, behind a batch of which `acked_seq` was known.
+
+    Readings, freezes and items are made up for by those behind them.
+    """
+    for gap in found.gaps:
+        last_seq = gap.seq + gap.count - 1
+        if last_seq > acked_seq and (not gap.reasons or gap.reasons & _ALL_MATTERS):
+            wanted_seq = max(wanted_seq, last_seq)
+    if wanted_seq:
+        for one in found.records:
+            told = one.kind == RecordKind.EVENT and one.fields["what"] == _STANDINGS_TOLD
+            if told and one.seq > wanted_seq:
+                wanted_seq = 0
+    return wanted_seq

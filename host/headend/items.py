@@ -1,11 +1,8 @@
 """What meters told beside their registers, as stored from ITEM records."""
 
 from dataclasses import dataclass
-from itertools import groupby
+from typing import Any
 
-import sqlalchemy as sa
-
-from host.headend import schema
 from host.headend.store import Store
 
 
@@ -26,25 +23,21 @@ def stored_items(
     since_t2000: int = 0,
     newest_only: bool = True,
 ) -> list[StoredItem]:
-    """Return answers by account, identifier and time.
-
-    `newest_only` leaves the last of each account and identifier.
-    """
-    items = schema.items.c
-    query = (
-        sa.select(items.account, items.t2000, items.identifier, items["values"])
-        .where(items.t2000 >= since_t2000)
-        .order_by(items.account, items.identifier, items.t2000, items.seq)
+    """By account, identifier and time; `newest_only`: the last of each account and identifier."""
+    conditions = ["t2000 >= ?"]
+    values: list[Any] = [since_t2000]
+    for name, wanted in (("account", account), ("identifier", identifier)):
+        if wanted is not None:
+            conditions.append(f"{name} = ?")
+            values.append(wanted)
+    where = " AND ".join(conditions)
+    columns = 'account, t2000, identifier, "values"'
+    if newest_only:
+        key = "account, identifier"
+        newest = f"SELECT {key}, max(t2000) FROM items WHERE {where} GROUP BY {key}"
+        where = f"({key}, t2000) IN ({newest})"
+    found = store.rows(
+        f"SELECT {columns} FROM items WHERE {where} ORDER BY account, identifier, t2000, seq",
+        values,
     )
-    if account is not None:
-        query = query.where(items.account == account)
-    if identifier is not None:
-        query = query.where(items.identifier == identifier)
-    found = [StoredItem(**row) for row in store.rows(query)]
-    if not newest_only:
-        return found
-    return [list(same)[-1] for _, same in groupby(found, _which)]
-
-
-def _which(item: StoredItem) -> tuple[str, str]:
-    return item.account, item.identifier
+    return [StoredItem(**row) for row in found]

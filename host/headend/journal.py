@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from host.frames.packing import parse_segment
 from host.frames.record import PAYLOAD_SIZE, Record, parse_payload
-from host.headend import schema
-from host.headend.store import Store, StoreError
+from host.headend.errors import StoreError
+from host.headend.store import Store
 from host.words import _, system_reason
 
 _SQLITE = b"SQLite format 3\0"
@@ -64,20 +62,19 @@ def _is_database(path: Path) -> bool:
 
 def _stored(path: Path, account: str) -> Iterator[Record]:
     """Yield the stored records of the account's concentrator."""
-    accounts, records = schema.accounts.c, schema.records
-    home = sa.select(accounts.concentrator).where(accounts.account == account)
+    home = "SELECT concentrator FROM accounts WHERE account = ?"
+    kept = "SELECT * FROM records WHERE concentrator = ? ORDER BY seq"
     try:
         with Store(path, read_only=True) as store:
-            homes = store.rows(home)
-            if not homes:
+            concentrator = store.value(home, (account,))
+            if concentrator is None:
                 raise JournalError(
                     _("{path}: no account {account}").format(path=path, account=account)
                 )
-            of_home = records.c.concentrator == homes[0]["concentrator"]
-            found = store.rows(sa.select(records).where(of_home).order_by(records.c.seq))
+            found = store.rows(kept, (concentrator,))
     except StoreError as error:
         raise JournalError(str(error)) from error
     for one in found:
-        payload = one["payload"].ljust(PAYLOAD_SIZE, b"\0")
+        payload = bytes(one["payload"]).ljust(PAYLOAD_SIZE, b"\0")
         head = (one["seq"], one["t2000"], one["kind"], one["flags"], one["row"])
         yield Record(*head, payload, parse_payload(one["kind"], payload))

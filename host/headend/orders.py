@@ -1,11 +1,41 @@
-"""Orders sold, as the counter needs them to write a card."""
+"""Orders: what is sold, paid back and taken back, under numbers that devices take in turn.
 
+Every function that writes takes a `Store` and is one transaction. While a head-end serves, they
+run in its process (`host.headend.desk`).
+"""
+
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import sqlalchemy as sa
+from host.frames.card import AMOUNT_LIMIT_FEN
+from host.headend.database import Database
+from host.headend.errors import SalesError, StoreError
+from host.headend.store import Store
+from host.units import yuan
+from host.words import _
 
-from host.headend import schema
-from host.headend.store import Store, not_redeemed
+COUNTER = "counter"
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """One row of a list of sales; whoever made the list gives each a `reference` of its own."""
+
+    account: str
+    amount_fen: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """What became of a sale; `meter` "": no concentrator has reported one."""
+
+    sale: Sale
+    order: int
+    before: bool  # an earlier run had sold it
+    meter: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +48,215 @@ class SoldOrder:
     meter: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Till:
+    """Who sells, and by which way the money came."""
+
+    cashier: str = ""
+    channel: str = COUNTER
+
+
+_NOBODY = Till()
+_LIVE = "voided_at IS NULL"
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def sell(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) -> int:
+    """Note a sale and return its order number: 1, 2, 3.. for each account. StoreError."""
+    _check_amount(amount_fen)
+    with store.writing() as database:
+        return _sell(database, account, amount_fen, till, None)
+
+
+def sell_once(
+    store: Store, account: str, amount_fen: int, reference: str, till: Till = _NOBODY
+) -> Sold:
+    """Note a sale under a reference; what was sold under it before is not sold again. SalesError.
+
+    The account may be one that no concentrator has told yet.
+    """
+    _check_amount(amount_fen)
+    (sold,) = sell_all(store, [Sale(account, amount_fen, reference)], True, till)
+    return sold
+
+
+def sell_all(
+    store: Store, sales: Sequence[Sale], new: bool = False, till: Till = _NOBODY
+) -> list[Sold]:
+    """Note all sales or none; what was sold under its reference before is not sold again.
+
+    SalesError: an account no concentrator has, unless `new`; a reference that is taken.
+    """
+    with store.writing() as database:
+        meters = dict(database.all("SELECT account, meter FROM accounts"))
+        known = {row["reference"]: row for row in database.rows(_REFERRED)}
+        reasons = [_refusal(sale, known.get(sale.reference), meters, new) for sale in sales]
+        if any(reasons):
+            raise SalesError({at: why for at, why in enumerate(reasons) if why})
+        done = []
+        for sale in sales:
+            before = known.get(sale.reference)
+            if before:
+                order = before["order"]
+            else:
+                order = _sell(database, sale.account, sale.amount_fen, till, sale.reference)
+            done.append(Sold(sale, order, before is not None, meters.get(sale.account, "")))
+    return done
+
+
+_REFERRED = "SELECT * FROM orders WHERE reference IS NOT NULL"
+
+
+def refund(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) -> int:
+    """Note that `amount_fen` is to be taken off the account; return its order number.
+
+    A refund that is not redeemed yet is changed to this amount, 0: given up. StoreError: a
+    purchase is not redeemed yet, or the newest balance does not cover it.
+    """
+    with store.writing() as database:
+        balance_fen = database.value(
+            "SELECT credit_fen - debit_fen FROM accounts WHERE account = ?", (account,)
+        )
+        if balance_fen is None:
+            raise StoreError(
+                _("no concentrator has account {account}: check the number").format(
+                    account=account
+                )
+            )
+        waiting = _unredeemed(database, account)
+        if waiting and waiting.amount_fen > 0:
+            what = _("order {order} of account {account} is not redeemed yet").format(
+                order=waiting.order, account=account
+            )
+            raise StoreError(_("{what}: redeem it first").format(what=what))
+        if not (0 if waiting else 1) <= amount_fen <= AMOUNT_LIMIT_FEN:
+            raise StoreError(
+                _("{amount_fen} fen cannot be refunded, 1 to {amount_limit_fen} can").format(
+                    amount_fen=amount_fen, amount_limit_fen=AMOUNT_LIMIT_FEN
+                )
+            )
+        if amount_fen > balance_fen:
+            raise StoreError(
+                _(
+                    "account {account} had {balance_fen} yuan when its concentrator told "
+                    "last: refund less"
+                ).format(account=account, balance_fen=yuan(balance_fen))
+            )
+        if not waiting:
+            return _sell(database, account, -amount_fen, till, None)
+        database.run(
+            f'UPDATE orders SET amount_fen = ? WHERE account = ? AND "order" = ? AND {_LIVE}',
+            (-amount_fen, account, waiting.order),
+        )
+        return waiting.order
+
+
+def _check_amount(amount_fen: int) -> None:
+    if not 0 < amount_fen <= AMOUNT_LIMIT_FEN:
+        raise StoreError(
+            _("{amount_fen} fen cannot be sold, 1 to {amount_limit_fen} can").format(
+                amount_fen=amount_fen, amount_limit_fen=AMOUNT_LIMIT_FEN
+            )
+        )
+
+
+def _refusal(sale: Sale, before: dict[str, Any] | None, meters: dict[str, str], new: bool) -> str:
+    """Why a sale cannot be, "": it can; `before` is what was sold under its reference."""
+    if before is None:
+        if new or sale.account in meters:
+            return ""
+        return _("account {account!r} is known to no concentrator").format(account=sale.account)
+    was = _("reference {reference!r} was order {order} of account {account}").format(
+        reference=sale.reference, order=before["order"], account=before["account"]
+    )
+    if before["account"] != sale.account:
+        return was
+    if before["amount_fen"] != sale.amount_fen:
+        return _("amount differs: {was} for {yuan} yuan").format(
+            was=was, yuan=yuan(before["amount_fen"])
+        )
+    if before["voided_at"] is not None:
+        return _("{was}, which was taken back: sell it under another reference").format(was=was)
+    return ""
+
+
+def _sell(
+    database: Database, account: str, amount_fen: int, till: Till, reference: str | None
+) -> int:
+    _check_standing(database, account)
+    # Above all that was sold, redeemed or told: after a database was restored devices know more.
+    newest = [
+        database.value(f"SELECT max({column}) FROM {table} WHERE account = ?{where}", (account,))
+        for table, column, where in _NUMBERED
+    ]
+    order = max(one or 0 for one in newest) + 1
+    columns = ("account", "order", "amount_fen", "sold_at", "cashier", "channel", "reference")
+    values = (account, order, amount_fen, int(time.time()), till.cashier, till.channel, reference)
+    if database.insert_new("orders", columns, [values]) != 1:
+        raise StoreError(
+            _("order {order} of account {account} was sold by another till: try again").format(
+                order=order, account=account
+            )
+        )
+    return order
+
+
+_NUMBERED = (
+    ("orders", '"order"', f" AND {_LIVE}"),
+    ("top_ups", '"order"', ""),
+    ("standings", '"order"', ""),
+    ("accounts", '"order"', ""),
+)
+
+
+def _check_standing(database: Database, account: str) -> None:
+    """StoreError while a restored database does not know what the account bought meanwhile."""
+    if database.value("SELECT restored_at FROM station") is None:
+        return
+    due = database.value("SELECT standing_due FROM accounts WHERE account = ?", (account,))
+    if due is None or due:
+        raise StoreError(
+            _(
+                "this database was restored, and account {account} may have bought since: ask its "
+                "concentrator with `dianka headend standing` before anything is sold"
+            ).format(account=account)
+        )
+
+
+# --- looking ------------------------------------------------------------------------------------
+
+
 def find_order(store: Store, account: str, order: int | None = None) -> SoldOrder | None:
-    """Return that order of `account`, or the oldest that is not redeemed; None: there is none."""
-    orders, accounts = schema.orders.c, schema.accounts.c
-    wanted = not_redeemed(account) if order is None else orders.order == order
-    query = sa.select(orders.order, orders.amount_fen)
-    query = query.where(orders.account == account, wanted).order_by(orders.order).limit(1)
-    sold = store.rows(query)
-    if not sold:
+    """That order of `account`, or its oldest that is not redeemed; None where there is none."""
+    database = store.database
+    with database.looking():
+        if order is None:
+            sold = _unredeemed(database, account)
+        else:
+            sold = _first(database, account, '"order" = ?', order)
+        meter = database.value("SELECT meter FROM accounts WHERE account = ?", (account,))
+    if sold is None:
         return None
-    homes = store.rows(sa.select(accounts.meter).where(accounts.account == account))
-    meter = homes[0]["meter"] if homes else None
-    return SoldOrder(account, sold[0]["order"], sold[0]["amount_fen"], meter or None)
+    return SoldOrder(account, sold.order, sold.amount_fen, meter or None)
+
+
+def _unredeemed(database: Database, account: str) -> SoldOrder | None:
+    """The oldest order of `account` that can still be redeemed: no device told it or a later one.
+
+    An order below one that a device knows was redeemed, or never will be.
+    """
+    told = database.value('SELECT "order" FROM accounts WHERE account = ?', (account,))
+    return _first(database, account, '"order" > ?', told or 0)
+
+
+def _first(database: Database, account: str, condition: str, number: int) -> SoldOrder | None:
+    rows = database.all(
+        f'SELECT "order", amount_fen FROM orders WHERE account = ? AND {condition} AND {_LIVE} '
+        'ORDER BY "order" LIMIT 1',
+        (account, number),
+    )
+    for order, amount_fen in rows:
+        return SoldOrder(account, order, amount_fen, None)
+    return None

@@ -1,16 +1,19 @@
-"""From records to accounts: what one batch means, worked out inside its transaction."""
+"""From records to accounts: what batches mean, worked out in memory and written in one go.
+
+`State` is what is known of concentrators, meters and accounts. `Posting` works records into it and
+collects the rows to be written; nothing here commits. Where a commit fails the state is thrown
+away and read again, so that it is never ahead of the database.
+"""
 
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
-
 from host.frames.faults import RESUMED_FROM
-from host.frames.record import Record, RecordKind
-from host.headend import schema
+from host.frames.record import RecordKind
+from host.headend.database import Database
+from host.headend.unpack import Taken
 from host.units import DAY_S, unwrapped_fen
 from host.words import _, marked
 
@@ -24,6 +27,7 @@ _MARK_GUARD, _MARK_STOPPED = 1, 2  # of STANDING
 _SOURCE_NEW = 2  # of STANDING: a technician said that the account never bought anything
 _SOURCE_HERE = 3  # the concentrator was asked for it
 _UNTOLD_MAC = "FF" * 8
+_HALF_TURN = 1 << 31
 # Of an account and of a STANDING alike.
 STANDING_COLUMNS = (
     "order",
@@ -39,182 +43,317 @@ STANDING_COLUMNS = (
     "debt_week_fen",
     "since_t2000",
 )
+_RECORD_COLUMNS = (
+    "concentrator",
+    "seq",
+    "t2000",
+    "kind",
+    "flags",
+    "row",
+    "payload",
+    "received_at",
+)
+_READING_COLUMNS = (
+    *("day", "meter", "t2000", "concentrator", "seq", "account", "debit_fen", "residue_e7"),
+    *("residue_e11", "status", "used_wh", "registers_wh"),
+)
+_FREEZE_COLUMNS = ("day", "meter", "t2000", "concentrator", "seq", "account", "registers_wh")
+_ITEM_COLUMNS = (
+    *("day", "meter", "t2000", "identifier", "concentrator", "seq", "account", "values"),
+)
+_TOP_UP_COLUMNS = (
+    *("order", "amount_fen", "credit_fen", "balance_fen", "uid", "source", "key_version"),
+    *("repaid_fen", "header_mac"),
+)
+# What a reading changes of an account; all of it is written for many accounts at once.
+_READ_COLUMNS = (
+    *("debit_fen", "residue_e7", "residue_e11", "used_wh", "registers_wh", "doubt"),
+    *("read_t2000", "last_t2000", "relay", "readings"),
+)
+_UPDATE_READ = (
+    "UPDATE accounts SET "
+    + ", ".join(f"{name} = ?" for name in _READ_COLUMNS)
+    + " WHERE account = ?"
+)
+_ACCOUNT_NUMBERS = (
+    *("concentrator", "row", "credit_fen", "debit_fen", "residue_e7", "residue_e11", "used_wh"),
+    *("readings", "order", "debt_fen", "debt_week", "debt_week_fen", "household", "grade"),
+    *("multiplier", "guard", "stopped", "doubt", "corrected_fen", "power_limit_w", "period"),
+    *("quota", "free", "since_t2000", "relay_wanted", "read_t2000", "untold", "standing_due"),
+)
+_NEW_ACCOUNT: dict[str, Any] = {
+    "account": "",
+    "meter": "",
+    "header_mac": "",
+    **dict.fromkeys(_ACCOUNT_NUMBERS, 0),
+    **dict.fromkeys(("relay", "policy", "last_t2000")),
+    "multiplier": 1,
+    "registers_wh": (),
+}
+_METER_COLUMNS = (
+    *("concentrator", "row", "address", "account", "tariff", "line", "standard", "active"),
+    *("speed", "seq"),
+)
+Account = dict[str, Any]
+Meter = dict[str, Any]
+
+
+def _upsert(table: str, columns: Sequence[str], keys: Sequence[str]) -> str:
+    names = ", ".join(f'"{one}"' for one in columns)
+    marks = ", ".join("?" * len(columns))
+    changes = ", ".join(f'"{one}" = excluded."{one}"' for one in columns if one not in keys)
+    key = ", ".join(f'"{one}"' for one in keys)
+    insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+    return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {changes}"
+
+
+_UPSERT_METER = _upsert("meters", _METER_COLUMNS, ("concentrator", "row"))
+_UPSERT_ACCOUNT = _upsert("accounts", tuple(_NEW_ACCOUNT), ("account",))
+
+
+class State:
+    """What is known of the concentrators that have been heard, as the last commit left it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.meters: dict[int, dict[int, Meter]] = {}
+        self.accounts: dict[str, Account] = {}
+
+    def forget(self) -> None:
+        """Read everything again when it is needed."""
+        self.meters.clear()
+        self.accounts.clear()
+
+    def meters_of(self, concentrator: int) -> dict[int, Meter]:
+        """Return the meters of a concentrator by their rows."""
+        known = self.meters.get(concentrator)
+        if known is None:
+            where = "WHERE concentrator = ?"
+            found = self._database.rows(f"SELECT * FROM meters {where}", (concentrator,))
+            known = {}
+            for row in found:
+                del row["id"]
+                known[row["row"]] = row
+            self.meters[concentrator] = known
+            here = "SELECT account FROM meters WHERE concentrator = ?"
+            accounts = self._database.rows(
+                f"SELECT * FROM accounts WHERE account IN ({here})", (concentrator,)
+            )
+            for account in accounts:
+                self.accounts.setdefault(account["account"], account)
+        return known
+
+    def account(self, name: str) -> Account | None:
+        """Return an account, None where there is none of that number."""
+        known = self.accounts.get(name)
+        if known is None:
+            found = self._database.rows("SELECT * FROM accounts WHERE account = ?", (name,))
+            if not found:
+                return None
+            known = self.accounts[name] = found[0]
+        return known
 
 
 class Posting:
-    """Posts consecutive records of one concentrator; `write` puts the result down."""
+    """Posts records of concentrators into a state; `write` puts the result down.
+
+    received_at   when they came, seconds since 1970
+    restored      the database took the place of a newer one: accounts new to it have more to tell
+    """
 
     def __init__(
-        self, connection: sa.Connection, concentrator: int, batch: Sequence[Record]
+        self, database: Database, state: State, received_at: int = 0, restored: bool = False
     ) -> None:
-        self._connection = connection
-        self._concentrator = concentrator
-        self._batch = batch
-        self._rows: defaultdict[sa.Table, list[dict[str, Any]]] = defaultdict(list)
-        self._meters: dict[int, dict[str, Any]] = {}
-        self._accounts: dict[str, dict[str, Any]] = {}
-        self._freezes: dict[tuple[int, str], dict[str, Any]] = {}
-        self._load()
+        self._database = database
+        self._state = state
+        self.received_at = received_at
+        self._restored = restored
+        self._concentrator = 0
+        self._meters: dict[int, Meter] = {}
+        self._records: list[tuple[Any, ...]] = []
+        self._readings: list[tuple[Any, ...]] = []
+        self._freezes: list[tuple[Any, ...]] = []
+        self._items: list[tuple[Any, ...]] = []
+        self._rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._read: dict[str, Account] = {}
+        self._changed: dict[str, Account] = {}
+        self._changed_meters: dict[tuple[int, int], Meter] = {}
 
-    def apply(self) -> None:
-        """Work through the batch in order of sequence."""
-        for record in self._batch:
-            post = _POSTERS.get(record.kind, Posting._alarm)
-            post(self, record)
+    def post(self, concentrator: int, records: Sequence[Taken]) -> None:
+        """Work consecutive records of one concentrator in, in order of sequence."""
+        self._concentrator = concentrator
+        self._meters = self._state.meters_of(concentrator)
+        received_at, keep = self.received_at, self._records.append
+        for record in records:
+            keep((concentrator, *record[:6], received_at))
+            _POSTERS.get(record.kind, Posting._alarm)(self, record)
 
     def write(self) -> None:
         """Insert and update all rows; the caller commits."""
-        for record in self._batch:
-            self._add(
-                schema.records,
-                record,
-                t2000=record.t2000,
-                kind=record.kind,
-                flags=record.flags,
-                row=record.index,
-                payload=record.payload.rstrip(b"\0"),
-            )
-        self._write_readings(self._rows.pop(schema.readings, []))
-        for table, table_rows in self._rows.items():
-            self._connection.execute(sa.insert(table), table_rows)
-        self._upsert(schema.freezes, list(self._freezes.values()))
-        self._upsert(schema.meters, list(self._meters.values()))
-        self._upsert(schema.accounts, list(self._accounts.values()))
+        database = self._database
+        if self._records:
+            inserted = database.insert_new("records", _RECORD_COLUMNS, self._records)
+            if inserted != len(self._records):
+                raise RuntimeError("a record's number was taken by another program")
+        self._write_readings()
+        if self._freezes:
+            database.insert_new("freezes", _FREEZE_COLUMNS, self._freezes)
+        if self._items:
+            database.insert_new("items", _ITEM_COLUMNS, self._items)
+        for table, rows in self._rows.items():
+            database.insert_new(table, tuple(rows[0]), [tuple(row.values()) for row in rows])
+        if self._changed_meters:
+            meters = self._changed_meters.values()
+            database.many(_UPSERT_METER, [[one[c] for c in _METER_COLUMNS] for one in meters])
+        self._write_accounts()
 
-    def _load(self) -> None:
-        """Fetch the meters and accounts this batch is about."""
-        rows = {record.index for record in self._batch}
-        meters = schema.meters
-        query = sa.select(meters).where(
-            meters.c.concentrator == self._concentrator, meters.c.row.in_(rows)
-        )
-        for meter in self._connection.execute(query).mappings():
-            self._meters[meter["row"]] = dict(meter)
-        names = {meter["account"] for meter in self._meters.values()}
-        names |= {r.fields["account"] for r in self._batch if r.kind == RecordKind.METER}
-        accounts = schema.accounts
-        for row in self._connection.execute(
-            sa.select(accounts).where(accounts.c.account.in_(names))
-        ).mappings():
-            self._accounts[row["account"]] = dict(row)
+    def _write_readings(self) -> None:
+        """Insert readings; the second one of a meter in the same second becomes a finding."""
+        rows = self._readings
+        if not rows:
+            return
+        if self._database.insert_new("readings", _READING_COLUMNS, rows) == len(rows):
+            return
+        query = "SELECT concentrator, seq FROM readings WHERE day = ? AND meter = ? AND t2000 = ?"
+        for row in rows:
+            day, meter, t2000, concentrator, seq, account = row[:6]
+            if self._database.all(query, (day, meter, t2000)) != [(concentrator, seq)]:
+                self._state.accounts[account]["readings"] -= 1
+                text = marked("another reading of meter {meter} at the same second")
+                values = {"meter": meter, "account": account}
+                self._note(concentrator, seq, "conflict", text, values)
 
-    def _add(self, table: sa.Table, record: Record, **values: Any) -> None:
-        self._rows[table].append({"concentrator": self._concentrator, "seq": record.seq, **values})
+    def _write_accounts(self) -> None:
+        changed = self._changed
+        if changed:
+            self._database.many(_UPSERT_ACCOUNT, [_whole(one) for one in changed.values()])
+        read = [_as_read(one) for name, one in self._read.items() if name not in changed]
+        if read:
+            self._database.many(_UPDATE_READ, read)
 
-    def _find(self, record: Record, what: str, **values: int | str) -> None:
+    def _add(self, table: str, record: Taken, **values: Any) -> None:
+        place = {"concentrator": self._concentrator, "seq": record.seq}
+        self._rows[table].append({**place, **values})
+
+    def _find(self, record: Taken, kind: str, text: str, **values: int | str) -> None:
         """Note a finding: a text that is `marked`, and the values of its fields."""
-        self._add(schema.findings, record, what=_finding(what, values))
+        self._note(self._concentrator, record.seq, kind, text, values)
 
-    def _account(self, record: Record) -> dict[str, Any] | None:
-        """Return the account of the record's row; where there is none, that is a finding."""
-        meter = self._meters.get(record.index)
+    def _note(
+        self, concentrator: int, seq: int, kind: str, text: str, values: dict[str, int | str]
+    ) -> None:
+        self._rows["findings"].append(
+            {
+                "concentrator": concentrator,
+                "seq": seq,
+                "kind": kind,
+                "account": values.get("account", UNKNOWN_ACCOUNT),
+                "what": json.dumps({"text": text, **values}, ensure_ascii=False),
+                "found_at": self.received_at,
+            }
+        )
+
+    def _account(self, record: Taken) -> Account | None:
+        """The account of the record's row; none is a finding, the record itself is kept."""
+        meter = self._meters.get(record.row)
         if meter is None:
-            self._find(
-                record,
-                marked("{kind} of row {row}, no meter known there"),
-                kind=record.kind_name,
-                row=record.index,
-            )
+            name = _kind_name(record.kind)
+            text = marked("{kind} of row {row}, no meter known there")
+            place: dict[str, int | str] = {"kind": name, "row": record.row}
+            self._note(self._concentrator, record.seq, "foreign", text, place)
             return None
-        return self._accounts[meter["account"]]
+        return self._state.accounts[meter["account"]]
 
-    def _books(self, record: Record) -> dict[str, Any] | None:
-        """Return the account of the record's row; None: its concentrator was not told its books.
+    def _touched(self, record: Taken) -> Account | None:
+        """The account of the record's row, which this record changes."""
+        account = self._account(record)
+        if account is not None:
+            self._changed[account["account"]] = account
+        return account
+
+    def _books(self, record: Taken) -> Account | None:
+        """The account of the record's row, None while its concentrator does not know its books.
 
         What a concentrator counts before it was told must not replace what stands here.
         """
-        account = self._account(record)
+        account = self._touched(record)
         return None if account is None or account["untold"] else account
 
-    def _meter(self, record: Record) -> None:
+    def _meter(self, record: Taken) -> None:
         fields = dict(record.fields)
-        where = {"concentrator": self._concentrator, "row": record.index}
+        where = {"concentrator": self._concentrator, "row": record.row}
         marks, relay = fields.pop("marks"), fields.pop("relay")
-        self._meters[record.index] = {**fields, **where, "seq": record.seq}
+        meter = {**fields, **where, "seq": record.seq}
+        self._meters[record.row] = meter
+        self._changed_meters[self._concentrator, record.row] = meter
         name, address = fields["account"], fields["address"]
-        account = self._accounts.get(name)
+        account = self._state.account(name)
         if account is None:
-            account = _new_account(name)
-        elif (account["concentrator"], account["row"]) != (self._concentrator, record.index):
+            due = int(self._restored)
+            account = {**_NEW_ACCOUNT, "account": name, "standing_due": due}
+            self._state.accounts[name] = account
+        elif (account["concentrator"], account["row"]) != (self._concentrator, record.row):
             self._find(
                 record,
+                "foreign",
                 marked("account {account} moved here from concentrator {concentrator} row {row}"),
                 account=name,
                 concentrator=account["concentrator"],
                 row=account["row"],
             )
-        account = self._accounts[name] = {**account, **where, "meter": address}
+        account.update(where, meter=address)
+        self._changed[name] = account
         if marks & _MARK_UNTOLD:
             account["untold"] = 1
         elif marks & _MARK_START:
-            account["read_t2000"], account["registers_wh"] = 0, []
+            account["read_t2000"], account["registers_wh"] = 0, ()
         if not account["untold"]:
             account["relay_wanted"] = int(bool(relay & _DESIRED_OPEN))
 
-    def _reading(self, record: Record) -> None:
+    def _reading(self, record: Taken) -> None:
         account = self._account(record)
         if account is None:
             return
-        fields = record.fields
-        registers_wh = _trimmed(fields["registers_wh"])
+        seq, t2000, fields = record.seq, record.t2000, record.fields
+        told_fen, residue_e7, residue_e11, status, used_wh, registers_wh = fields
+        name = account["account"]
         if not account["untold"]:
-            debit_fen = unwrapped_fen(fields["debit_fen"], account["debit_fen"])
-            if debit_fen < account["debit_fen"]:
+            here, debit_fen = account["debit_fen"], told_fen
+            if not 0 <= told_fen - here < _HALF_TURN:
+                debit_fen = unwrapped_fen(told_fen, here)
+            if debit_fen < here:
                 self._find(
                     record,
+                    "mismatch",
                     marked("debit of account {account} went back from {was_fen} to {now_fen} fen"),
-                    account=account["account"],
-                    was_fen=account["debit_fen"],
+                    account=name,
+                    was_fen=here,
                     now_fen=debit_fen,
                 )
             account["debit_fen"] = debit_fen
-            for name in ("residue_e7", "residue_e11", "used_wh"):
-                account[name] = fields[name]
+            account["residue_e7"] = residue_e7
+            account["residue_e11"] = residue_e11
+            account["used_wh"] = used_wh
             account["registers_wh"] = registers_wh
             if not account["stopped"]:
                 account["doubt"] = 0
-            account["read_t2000"] = max(account["read_t2000"], record.t2000)
-        account["last_t2000"] = record.t2000
-        if fields["status"] != _STATUS_UNKNOWN:
-            account["relay"] = int(bool(fields["status"] & _STATUS_RELAY_OPEN))
-        self._add(
-            schema.readings,
-            record,
-            **{**fields, "registers_wh": registers_wh},
-            day=record.t2000 // DAY_S,
-            meter=account["meter"],
-            t2000=record.t2000,
-            account=account["account"],
+            if t2000 > account["read_t2000"]:
+                account["read_t2000"] = t2000
+        account["last_t2000"] = t2000
+        account["readings"] += 1
+        if status != _STATUS_UNKNOWN:
+            account["relay"] = 1 if status & _STATUS_RELAY_OPEN else 0
+        self._read[name] = account
+        self._readings.append(
+            (
+                *(t2000 // DAY_S, account["meter"], t2000, self._concentrator, seq, name),
+                *(told_fen, residue_e7, residue_e11, status, used_wh, _registers(registers_wh)),
+            )
         )
 
-    def _write_readings(self, rows: list[dict[str, Any]]) -> None:
-        """Insert readings; the second one of a meter in the same second becomes a finding."""
-        if not rows:
-            return
-        statement = insert(schema.readings).on_conflict_do_nothing()
-        if self._connection.execute(statement, rows).rowcount != len(rows):
-            rows = [row for row in rows if self._is_stored(row)]
-        for row in rows:
-            self._accounts[row["account"]]["readings"] += 1
-
-    def _is_stored(self, row: dict[str, Any]) -> bool:
-        columns = schema.readings.c
-        query = sa.select(columns.concentrator, columns.seq).where(
-            columns.day == row["day"],
-            columns.meter == row["meter"],
-            columns.t2000 == row["t2000"],
-        )
-        if self._connection.execute(query).one() == (row["concentrator"], row["seq"]):
-            return True
-        text = marked("another reading of meter {meter} at the same second")
-        what = _finding(text, {"meter": row["meter"]})
-        place = {"concentrator": self._concentrator, "seq": row["seq"], "what": what}
-        self._rows[schema.findings].append(place)
-        return False
-
-    def _top_up(self, record: Record) -> None:
-        """Post a purchase, or a refund, which is one below 0."""
-        account = self._account(record)
+    def _top_up(self, record: Taken) -> None:
+        """A purchase, or a refund: one below 0."""
+        account = self._touched(record)
         fields = dict(record.fields)
         if record.kind == RecordKind.REFUND:
             fields["amount_fen"] = -fields["amount_fen"]
@@ -225,28 +364,28 @@ class Posting:
             if fields["credit_fen"] != expected_fen:
                 self._find(
                     record,
+                    "mismatch",
                     marked("credit of account {account} is {told_fen} fen, expected {here_fen}"),
                     account=account["account"],
                     told_fen=fields["credit_fen"],
                     here_fen=expected_fen,
                 )
-            for name in ("order", "header_mac", "credit_fen", "debt_week", "debt_week_fen"):
-                account[name] = fields[name]
+            for column in ("order", "header_mac", "credit_fen", "debt_week", "debt_week_fen"):
+                account[column] = fields[column]
             account["debit_fen"] += fields["repaid_fen"]
             account["debt_fen"] = fields["debt_fen"]
             debit_fen = account["debit_fen"]
-        columns = schema.top_ups.c.keys()
         self._add(
-            schema.top_ups,
+            "top_ups",
             record,
-            **{name: value for name, value in fields.items() if name in columns},
+            **{name: fields[name] for name in _TOP_UP_COLUMNS},
             t2000=record.t2000,
             account=_name(account),
             books_fen=fields["credit_fen"] - debit_fen,
         )
 
-    def _terms(self, record: Record) -> None:
-        """Post what kind of account it is, to the account and to where people look."""
+    def _terms(self, record: Taken) -> None:
+        """What kind of account it is; also kept where people look."""
         account = self._books(record)
         if account is not None:
             for name in ("household", "grade", "guard", "debt_fen"):
@@ -255,8 +394,8 @@ class Posting:
             account["multiplier"] = record.fields["multiplier"] or 1
         self._alarm(record)
 
-    def _fault(self, record: Record) -> None:
-        """Post that readings are in doubt, that billing has stopped, or that it goes on."""
+    def _fault(self, record: Taken) -> None:
+        """Readings are in doubt, billing has stopped, or it goes on."""
         account = self._books(record)
         reason = record.fields["reason"]
         if account is not None:
@@ -264,8 +403,8 @@ class Posting:
             account["doubt"] = reason if reason > RESUMED_FROM else 0
         self._alarm(record)
 
-    def _correction(self, record: Record) -> None:
-        """Post what was charged too much as credit; the reading behind it says the rest."""
+    def _correction(self, record: Taken) -> None:
+        """What was charged too much goes back as credit; the reading behind it says the rest."""
         account = self._books(record)
         fields = record.fields
         if account is not None:
@@ -274,6 +413,7 @@ class Posting:
             if credit_fen != expected_fen:
                 self._find(
                     record,
+                    "mismatch",
                     marked(
                         "corrected credit of account {account} is {told_fen} fen, expected "
                         "{here_fen}"
@@ -287,20 +427,20 @@ class Posting:
             account["period"] = fields["period"]
         self._alarm(record)
 
-    def _rollover(self, record: Record) -> None:
+    def _rollover(self, record: Taken) -> None:
         account = self._books(record)
         if account is not None:
             account["period"] = record.fields["new_period"]
         self._alarm(record)
 
-    def _quota(self, record: Record) -> None:
+    def _quota(self, record: Taken) -> None:
         account = self._books(record)
         if account is not None:
             account.update(record.fields)
 
-    def _standing(self, record: Record) -> None:
-        """Post the whole of an account, told to its concentrator or by it."""
-        account = self._account(record)
+    def _standing(self, record: Taken) -> None:
+        """The whole of an account, told to its concentrator or by it."""
+        account = self._touched(record)
         fields = dict(record.fields)
         told = fields["order"] or fields["header_mac"] != _UNTOLD_MAC
         if account is not None and not told and fields["source"] == _SOURCE_HERE:
@@ -315,24 +455,30 @@ class Posting:
             account["stopped"] = int(bool(fields["marks"] & _MARK_STOPPED))
             account["untold"] = int(not told)
             if fields["tariff"]:
-                self._meters[record.index]["tariff"] = fields["tariff"]
+                self._set_tariff(record.row, fields["tariff"])
+        if account is not None and told:
+            account["standing_due"] = 0
         kept = ("source", "order", "header_mac", "credit_fen", "debit_fen")
         self._add(
-            schema.standings,
+            "standings",
             record,
             **{name: fields[name] for name in kept},
             t2000=record.t2000,
             account=_name(account),
         )
 
-    def _compare_standing(
-        self, record: Record, fields: dict[str, Any], account: dict[str, Any]
-    ) -> None:
+    def _set_tariff(self, row: int, tariff: int) -> None:
+        meter = self._meters[row]
+        meter["tariff"] = tariff
+        self._changed_meters[self._concentrator, row] = meter
+
+    def _compare_standing(self, record: Taken, fields: dict[str, Any], account: Account) -> None:
         """Note where a standing is not what stands here."""
         name = account["account"]
         if fields["source"] == _SOURCE_NEW and account["order"]:
             self._find(
                 record,
+                "mismatch",
                 marked("account {account} is said to be new, its newest order was {order}"),
                 account=name,
                 order=account["order"],
@@ -340,6 +486,7 @@ class Posting:
         elif fields["order"] < account["order"]:
             self._find(
                 record,
+                "mismatch",
                 marked("standing of account {account} goes back from {was} to {now} orders"),
                 account=name,
                 was=account["order"],
@@ -348,6 +495,7 @@ class Posting:
         elif fields["order"] == account["order"] and fields["credit_fen"] != account["credit_fen"]:
             self._find(
                 record,
+                "mismatch",
                 marked(
                     "standing of account {account} has a credit of {told_fen} fen, {here_fen} "
                     "are here"
@@ -357,7 +505,7 @@ class Posting:
                 here_fen=account["credit_fen"],
             )
 
-    def _standing_registers(self, record: Record) -> None:
+    def _standing_registers(self, record: Taken) -> None:
         account = self._books(record)
         if account is not None:
             account["registers_wh"] = _trimmed(record.fields["registers_wh"])
@@ -365,119 +513,107 @@ class Posting:
             account["power_limit_w"] = record.fields["power_limit_w"]
             account["debt_week"] = record.fields["debt_week"]
 
-    def _plan(self, record: Record) -> None:
-        """Post another tariff, in force from now on or planned, to where people look."""
-        meter = self._meters.get(record.index)
-        if meter is not None and not record.fields["from_t2000"]:
-            meter["tariff"] = record.fields["tariff"]
+    def _plan(self, record: Taken) -> None:
+        """Another tariff, from now on or planned: kept where people look."""
+        if record.row in self._meters and not record.fields["from_t2000"]:
+            self._set_tariff(record.row, record.fields["tariff"])
         self._alarm(record)
 
-    def _freeze(self, record: Record) -> None:
+    def _freeze(self, record: Taken) -> None:
         account = self._account(record)
+        frozen_t2000 = record.fields["frozen_t2000"]
         # Those of other moments divide a charge and are no day's: the record is enough.
-        if account is None or record.fields["frozen_t2000"] % DAY_S:
+        if account is None or frozen_t2000 % DAY_S:
             return
-        key = {"day": record.fields["frozen_t2000"] // DAY_S, "account": _name(account)}
-        row = {
-            **key,
-            "concentrator": self._concentrator,
-            "seq": record.seq,
-            "meter": account["meter"],
-            "registers_wh": _trimmed(record.fields["registers_wh"]),
-        }
-        self._freezes[key["day"], key["account"]] = row
+        key = (frozen_t2000 // DAY_S, account["meter"], frozen_t2000)
+        registers_wh = _registers(_trimmed(record.fields["registers_wh"]))
+        self._freezes.append(
+            (*key, self._concentrator, record.seq, account["account"], registers_wh)
+        )
 
-    def _relay(self, record: Record) -> None:
-        account = self._account(record)
+    def _relay(self, record: Taken) -> None:
+        account = self._touched(record)
         if account is not None:
             account["relay_wanted"] = record.fields["desired"]
             if record.fields["stage"] == _STAGE_CONFIRMED:
                 account["relay"] = record.fields["desired"]
-        self._add(
-            schema.relays, record, **record.fields, t2000=record.t2000, account=_name(account)
-        )
+        told = {"t2000": record.t2000, "account": _name(account)}
+        self._add("relays", record, **record.fields, **told)
 
-    def _policy(self, record: Record) -> None:
-        account = self._account(record)
+    def _policy(self, record: Taken) -> None:
+        account = self._touched(record)
         if account is not None:
             account["policy"] = record.fields["new"]
             if record.fields["new"] != record.fields["old"]:
                 account["since_t2000"] = record.t2000
-        self._add(
-            schema.policies, record, **record.fields, t2000=record.t2000, account=_name(account)
-        )
+        told = {"t2000": record.t2000, "account": _name(account)}
+        self._add("policies", record, **record.fields, **told)
 
-    def _item(self, record: Record) -> None:
-        fields = record.fields
+    def _item(self, record: Taken) -> None:
+        account = self._account(record)
+        meter = account["meter"] if account else f"?{self._concentrator}"[:12]
+        identifier = record.fields["identifier"]
+        key = (record.t2000 // DAY_S, meter, record.t2000, identifier)
+        values = json.dumps(record.fields["values"])
+        self._items.append((*key, self._concentrator, record.seq, _name(account), values))
+
+    def _alarm(self, record: Taken) -> None:
+        meter = self._meters.get(record.row)
+        fields = record.fields or {"payload": record.payload.hex()}
         self._add(
-            schema.items,
+            "alarms",
             record,
             t2000=record.t2000,
-            account=_name(self._account(record)),
-            identifier=fields["identifier"],
-            values=fields["values"],
-        )
-
-    def _alarm(self, record: Record) -> None:
-        meter = self._meters.get(record.index)
-        self._add(
-            schema.alarms,
-            record,
-            t2000=record.t2000,
-            kind=record.kind_name,
+            kind=_kind_name(record.kind),
             account=record.fields.get("account", meter["account"] if meter else UNKNOWN_ACCOUNT),
-            detail=record.fields or {"payload": record.payload.hex()},
+            detail=json.dumps(fields),
         )
-
-    def _upsert(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-        if not rows:
-            return
-        statement = insert(table)
-        keys = [column.name for column in table.primary_key]
-        values = {
-            column.name: statement.excluded[column.name]
-            for column in table.columns
-            if column.name not in keys
-        }
-        self._connection.execute(statement.on_conflict_do_update(keys, set_=values), rows)
-
-
-def _finding(text: str, values: dict[str, int | str]) -> str:
-    """Return a finding as the database keeps it, with its values apart, for `finding_text`."""
-    return json.dumps({"text": text, **values}, ensure_ascii=False)
 
 
 def finding_text(stored: str) -> str:
-    """Return a stored finding as a sentence in the language that is spoken.
-
-    Databases of older versions hold English sentences, which are returned as they are.
-    """
-    if not stored.startswith("{"):
-        return stored
+    """Return a stored finding as a sentence in the language that is spoken."""
     values = json.loads(stored)
     return _(values.pop("text")).format(**values)
 
 
-def _trimmed(registers_wh: Sequence[int]) -> list[int]:
-    """Return the registers without the zeros behind them."""
+def _registers(registers_wh: Sequence[int]) -> str:
+    """Return registers as JSON."""
+    return f"[{', '.join(map(str, registers_wh))}]"
+
+
+def _whole(account: Account) -> tuple[Any, ...]:
+    """Return the values of _UPSERT_ACCOUNT."""
+    told = {**account, "registers_wh": _registers(account["registers_wh"])}
+    return tuple(told[name] for name in _NEW_ACCOUNT)
+
+
+def _as_read(one: Account) -> tuple[Any, ...]:
+    """Return the values of _UPDATE_READ."""
+    return (
+        *(one["debit_fen"], one["residue_e7"], one["residue_e11"], one["used_wh"]),
+        *(_registers(one["registers_wh"]), one["doubt"], one["read_t2000"], one["last_t2000"]),
+        *(one["relay"], one["readings"], one["account"]),
+    )
+
+
+def _trimmed(registers_wh: Sequence[int]) -> tuple[int, ...]:
+    """Return registers without the zeros behind them."""
     kept = list(registers_wh)
     while kept and kept[-1] == 0:
         kept.pop()
-    return kept
+    return tuple(kept)
 
 
-def _name(account: dict[str, Any] | None) -> str:
+def _name(account: Account | None) -> str:
     return UNKNOWN_ACCOUNT if account is None else str(account["account"])
 
 
-def _new_account(name: str) -> dict[str, Any]:
-    numbers = {column.name: 0 for column in schema.accounts.c if not column.nullable}
-    empty = dict.fromkeys(("relay", "policy", "last_t2000"), None)
-    texts = {"account": name, "header_mac": "", "registers_wh": []}
-    return {**numbers, **empty, **texts, "multiplier": 1}
+def _kind_name(kind: int) -> str:
+    return RecordKind(kind).name if kind in _KINDS else f"KIND_{kind}"
 
 
-_POSTERS: dict[int, Callable[[Posting, Record], None]] = {
+_KINDS = frozenset(map(int, RecordKind))
+_POSTERS: dict[int, Callable[[Posting, Taken], None]] = {
     RecordKind.METER: Posting._meter,
     RecordKind.READING: Posting._reading,
     RecordKind.TOP_UP: Posting._top_up,

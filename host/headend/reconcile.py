@@ -5,16 +5,14 @@ cumulative credits and debits. `sold = charged + balances + not yet redeemed` mu
 account.
 """
 
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-import sqlalchemy as sa
 
 from host.frames.faults import fault_text
 from host.frames.packing import Reason
 from host.frames.record import RecordKind
-from host.headend import schema
+from host.headend.database import Database
+from host.headend.findings import NOTICES
 from host.headend.posting import finding_text
 from host.headend.store import Store
 from host.units import yuan
@@ -61,6 +59,7 @@ class Reconciliation:
     orders_sold: int = 0
     orders_redeemed: int = 0
     differences: list[str] = field(default_factory=list)
+    notices: int = 0  # open findings that say nothing about the books
 
     def total(self, name: str) -> int:
         """Return the sum of one field over all households."""
@@ -71,62 +70,99 @@ class Reconciliation:
         """Return whether nothing differs."""
         return not self.differences
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing that could be compared."""
+        return not self.records and not self.orders_sold
+
     def to_dict(self) -> dict[str, Any]:
         """Return the sums, the households and the differences for JSON."""
         sums = ["sold_fen", "corrected_fen", "redeemed_fen", "unredeemed_fen", "charged_fen"]
         sums.append("balance_fen")
-        return {"ok": self.ok, **{name: self.total(name) for name in sums}, **asdict(self)}
+        return {
+            "ok": self.ok,
+            "empty": self.empty,
+            **{name: self.total(name) for name in sums},
+            **asdict(self),
+        }
 
 
-def households(store: Store) -> list[Household]:
-    """Return all accounts that have a meter, bought something or topped up, in order."""
+_HOUSEHOLDS = """
+    SELECT account, meter, concentrator, "row", credit_fen, debit_fen, used_wh, relay, policy,
+    readings, last_t2000, corrected_fen, stopped, doubt FROM accounts
+    WHERE {where}
+"""
+# An order is redeemed where a device told it, or in a standing a later one.
+_UNREDEEMED = """
+    SELECT orders.account, CAST(sum(orders.amount_fen) AS bigint) FROM orders
+    LEFT JOIN (SELECT account, max("order") AS newest FROM standings GROUP BY account) AS told
+    ON told.account = orders.account
+    WHERE orders.voided_at IS NULL AND orders."order" > coalesce(told.newest, 0) {only}
+    AND NOT EXISTS (
+        SELECT 1 FROM top_ups
+        WHERE top_ups.account = orders.account AND top_ups."order" = orders."order"
+    )
+    GROUP BY orders.account
+"""
+
+
+def households(
+    store: Store, account: str | None = None, concentrator: int | None = None
+) -> list[Household]:
+    """All accounts that have a meter, bought something or topped up, in order; or those chosen."""
+    conditions, values = [], []
+    for name, wanted in (("account", account), ("concentrator", concentrator)):
+        if wanted is not None:
+            conditions.append(f"{name} = ?")
+            values.append(wanted)
+    where = " AND ".join(conditions) or "1 = 1"
     found: dict[str, Household] = {}
-    for row in store.rows(sa.select(schema.accounts)):
-        found[row["account"]] = Household(
-            account=row["account"],
-            meter=row["meter"],
-            concentrator=row["concentrator"],
-            row=row["row"],
-            credit_fen=row["credit_fen"],
-            charged_fen=row["debit_fen"],
-            balance_fen=row["credit_fen"] - row["debit_fen"],
-            used_wh=row["used_wh"],
-            relay=row["relay"],
-            policy=row["policy"],
-            readings=row["readings"],
-            last_t2000=row["last_t2000"],
-            corrected_fen=row["corrected_fen"],
-            stopped=bool(row["stopped"]),
-            doubt=row["doubt"],
-        )
-    # What was told as a whole was redeemed, also where the record of it is lost.
-    told: dict[str, int] = {}
-    for row in store.rows(sa.select(schema.standings)):
-        told[row["account"]] = max(row["order"], told.get(row["account"], 0))
-    redeemed: set[tuple[str, int]] = set()
-    for row in store.rows(sa.select(schema.top_ups)):
-        redeemed.add((row["account"], row["order"]))
-        one = found.setdefault(row["account"], Household(row["account"]))
-        one.redeemed_fen += row["amount_fen"]
-    for row in store.rows(sa.select(schema.orders)):
-        one = found.setdefault(row["account"], Household(row["account"]))
-        one.sold_fen += row["amount_fen"]
-        known = row["order"] <= told.get(row["account"], 0)
-        if not known and (row["account"], row["order"]) not in redeemed:
-            one.unredeemed_fen += row["amount_fen"]
+    database = store.database
+    with database.looking():
+        for row in database.rows(_HOUSEHOLDS.format(where=where), values):
+            charged_fen = row.pop("debit_fen")
+            flags = {"stopped": bool(row["stopped"])}
+            found[row["account"]] = Household(
+                **{**row, **flags},
+                charged_fen=charged_fen,
+                balance_fen=row["credit_fen"] - charged_fen,
+            )
+        only = "" if account is None else "AND orders.account = ?"
+        own = "" if account is None else "WHERE account = ?"
+        live = "WHERE voided_at IS NULL" if account is None else f"{own} AND voided_at IS NULL"
+        one = () if account is None else (account,)
+        total = "SELECT account, CAST(sum(amount_fen) AS bigint) FROM"
+        sums = {
+            "redeemed_fen": f"{total} top_ups {own} GROUP BY account",
+            "sold_fen": f"{total} orders {live} GROUP BY account",
+            "unredeemed_fen": _UNREDEEMED.format(only=only),
+        }
+        for name, query in sums.items():
+            for number, fen in database.all(query, one):
+                if number not in found and concentrator is None:
+                    found[number] = Household(number)
+                if number in found:
+                    setattr(found[number], name, fen)
     return [found[name] for name in sorted(found)]
 
 
 def reconcile(store: Store) -> Reconciliation:
     """Compare orders, money, records and readings; return all sums and differences."""
     result = Reconciliation(households(store))
-    _compare_orders(store, result)
-    _compare_money(store, result)
-    _compare_records(store, result)
-    _compare_readings(store, result)
-    _tell_doubts(result)
-    findings = store.rows(sa.select(schema.findings).order_by("concentrator", "seq"))
+    database = store.database
+    with database.looking():
+        _compare_orders(database, result)
+        _compare_money(database, result)
+        _compare_records(database, result)
+        _compare_readings(database, result)
+        _tell_doubts(result)
+        findings = database.rows(
+            "SELECT * FROM findings WHERE resolved_at IS NULL ORDER BY concentrator, seq"
+        )
     for row in findings:
+        if row["kind"] in NOTICES:
+            result.notices += 1
+            continue
         result.differences.append(f"{_place(row)}: {finding_text(row['what'])}")
     return result
 
@@ -137,39 +173,46 @@ def _place(row: dict[str, Any]) -> str:
     )
 
 
-def _compare_orders(store: Store, result: Reconciliation) -> None:
-    """Compare orders redeemed and sold: the same amounts, each redeemed once."""
-    sold = {
-        (row["account"], row["order"]): row["amount_fen"]
-        for row in store.rows(sa.select(schema.orders))
-    }
-    times: Counter[tuple[str, int]] = Counter()
-    for row in store.rows(sa.select(schema.top_ups)):
-        order = (row["account"], row["order"])
-        times[order] += 1
-        told = []
-        if order not in sold:
-            told.append(
-                _("{amount} yuan redeemed, never sold").format(amount=yuan(row["amount_fen"]))
-            )
-        elif sold[order] != row["amount_fen"]:
-            told.append(
-                _("{sold} yuan sold, {redeemed} redeemed").format(
-                    sold=yuan(sold[order]), redeemed=yuan(row["amount_fen"])
-                )
-            )
-        if times[order] == 2:
-            told.append(_("redeemed more than once"))
-        name = _("order {order} of account {account}").format(
-            order=row["order"], account=row["account"] or _("(unknown)")
-        )
-        result.differences += [f"{name}: {what}" for what in told]
-    result.orders_sold = len(sold)
-    result.orders_redeemed = len(times)
+_REDEEMED = """
+    SELECT top_ups.account, top_ups."order", top_ups.amount_fen, orders.amount_fen FROM top_ups
+    LEFT JOIN orders ON orders.account = top_ups.account AND orders."order" = top_ups."order"
+    AND orders.voided_at IS NULL
+    WHERE orders.amount_fen IS NULL OR orders.amount_fen <> top_ups.amount_fen
+    ORDER BY top_ups.account, top_ups."order"
+"""
+_TWICE = """
+    SELECT account, "order" FROM top_ups GROUP BY account, "order" HAVING count(*) > 1
+    ORDER BY account, "order"
+"""
 
 
-def _compare_money(store: Store, result: Reconciliation) -> None:
-    """Compare, for each account, sold + corrected = charged + balance + unredeemed."""
+def _compare_orders(database: Database, result: Reconciliation) -> None:
+    """Each order redeemed was sold, for the same amount, and was redeemed once."""
+    for account, order, redeemed_fen, sold_fen in database.all(_REDEEMED):
+        name = _order_name(account, order)
+        if sold_fen is None:
+            what = _("{amount} yuan redeemed, never sold").format(amount=yuan(redeemed_fen))
+        else:
+            what = _("{sold} yuan sold, {redeemed} redeemed").format(
+                sold=yuan(sold_fen), redeemed=yuan(redeemed_fen)
+            )
+        result.differences.append(f"{name}: {what}")
+    for account, order in database.all(_TWICE):
+        what = _("redeemed more than once")
+        result.differences.append(f"{_order_name(account, order)}: {what}")
+    sold = database.value("SELECT count(*) FROM orders WHERE voided_at IS NULL")
+    redeemed = 'SELECT count(*) FROM (SELECT DISTINCT account, "order" FROM top_ups) AS told'
+    result.orders_sold, result.orders_redeemed = sold, database.value(redeemed)
+
+
+def _order_name(account: str, order: int) -> str:
+    return _("order {order} of account {account}").format(
+        order=order, account=account or _("(unknown)")
+    )
+
+
+def _compare_money(database: Database, result: Reconciliation) -> None:
+    """sold + corrected = charged + balance + unredeemed for each account, as the devices said."""
     for one in result.households:
         there = one.charged_fen + one.balance_fen + one.unredeemed_fen
         if one.sold_fen + one.corrected_fen != there:
@@ -183,9 +226,8 @@ def _compare_money(store: Store, result: Reconciliation) -> None:
                 unredeemed=yuan(one.unredeemed_fen),
             )
             result.differences.append(_of_account(one.account, f"{here}, {told}"))
-    table = schema.top_ups
-    query = sa.select(table).where(table.c.balance_fen != table.c.books_fen)
-    for row in store.rows(query):
+    query = "SELECT * FROM top_ups WHERE balance_fen <> books_fen ORDER BY concentrator, seq"
+    for row in database.rows(query):
         what = _("balance {balance} yuan after order {order}, the books say {books}").format(
             balance=yuan(row["balance_fen"]), order=row["order"], books=yuan(row["books_fen"])
         )
@@ -209,30 +251,31 @@ def _tell_doubts(result: Reconciliation) -> None:
         result.differences.append(_of_account(one.account, told))
 
 
-def _compare_records(store: Store, result: Reconciliation) -> None:
-    """Compare counts: each number acknowledged is stored, or was let go to make room."""
-    table = schema.records
-    count = sa.func.count().label("count")
-    stored = {
-        row["concentrator"]: row["count"]
-        for row in store.rows(sa.select(table.c.concentrator, count).group_by("concentrator"))
-    }
-    for row in store.rows(sa.select(schema.gaps)):
+def _compare_records(database: Database, result: Reconciliation) -> None:
+    """Every number up to the newest acknowledged is stored, rolled up or was let go for room."""
+    query = "SELECT * FROM gaps ORDER BY concentrator, first_seq"
+    for row in database.rows(query):
         gone = row["last_seq"] - row["first_seq"] + 1
         reasons = Reason(row["reasons"])
         if reasons and Reason.UNREADABLE not in reasons:
             result.records_let_go += gone
             continue
         result.records_lost += gone
-        result.differences.append(
-            _("concentrator {concentrator}: records {first_seq} to {last_seq} are lost").format(
-                concentrator=row["concentrator"],
-                first_seq=row["first_seq"],
-                last_seq=row["last_seq"],
+        if row["resolved_at"] is None:
+            result.differences.append(
+                _(
+                    "concentrator {concentrator}: records {first_seq} to {last_seq} are lost"
+                ).format(
+                    concentrator=row["concentrator"],
+                    first_seq=row["first_seq"],
+                    last_seq=row["last_seq"],
+                )
             )
-        )
-    acked = sum(row["acked_seq"] for row in store.rows(sa.select(schema.concentrators)))
-    result.records = sum(stored.values())
+    ((acked, rolled_up),) = database.all(
+        "SELECT CAST(coalesce(sum(acked_seq), 0) AS bigint), "
+        "CAST(coalesce(sum(rolled_records), 0) AS bigint) FROM concentrators"
+    )
+    result.records = database.value("SELECT count(*) FROM records") + rolled_up
     if acked != result.records + result.records_lost + result.records_let_go:
         result.differences.append(
             _(
@@ -246,24 +289,34 @@ def _compare_records(store: Store, result: Reconciliation) -> None:
         )
 
 
-def _compare_readings(store: Store, result: Reconciliation) -> None:
-    """Compare counts of readings: each one taken is stored once."""
-    count = sa.func.count().label("count")
-    is_reading = schema.records.c.kind == int(RecordKind.READING)
-    taken = sa.select(count).select_from(schema.records).where(is_reading)
-    result.readings_taken = store.rows(taken)[0]["count"]
-    columns = schema.readings.c
-    result.readings_stored = store.rows(sa.select(count).select_from(schema.readings))[0]["count"]
-    again = (
-        sa.select(count)
-        .select_from(schema.readings)
-        .group_by(columns.concentrator, columns.seq)
-        .having(sa.func.count() > 1)
+# Sums by which two sets of records are told apart without sorting them.
+_SUMS = """
+    SELECT count(*), CAST(coalesce(sum(seq), 0) AS bigint),
+    CAST(coalesce(sum(seq * (concentrator % 8191 + 3) % 1000003), 0) AS bigint)
+    FROM {table}
+"""
+_TWICE_STORED = """
+    SELECT CAST(coalesce(sum(times - 1), 0) AS bigint) FROM (
+        SELECT count(*) AS times FROM readings GROUP BY concentrator, seq HAVING count(*) > 1
+    ) AS again
+"""
+
+
+def _compare_readings(database: Database, result: Reconciliation) -> None:
+    """Each reading taken is stored once."""
+    of_kind = (int(RecordKind.READING),)
+    taken = database.all(_SUMS.format(table="records WHERE kind = ?"), of_kind)
+    stored = database.all(_SUMS.format(table="readings"))
+    rolled_up = database.value(
+        "SELECT CAST(coalesce(sum(rolled_readings), 0) AS bigint) FROM concentrators"
     )
-    result.duplicates = sum(row["count"] - 1 for row in store.rows(again))
-    if result.readings_taken != result.readings_stored or result.duplicates:
-        result.differences.append(
-            _("{taken} readings taken, {stored} stored, {twice} of them twice").format(
-                taken=result.readings_taken, stored=result.readings_stored, twice=result.duplicates
-            )
+    result.readings_taken = taken[0][0] + rolled_up
+    result.readings_stored = stored[0][0]
+    if result.readings_taken == result.readings_stored and (rolled_up or taken == stored):
+        return
+    result.duplicates = database.value(_TWICE_STORED)
+    result.differences.append(
+        _("{taken} readings taken, {stored} stored, {twice} of them twice").format(
+            taken=result.readings_taken, stored=result.readings_stored, twice=result.duplicates
         )
+    )

@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
 from host.frames.record import RecordKind, build_payload
-from host.headend import schema
 from host.headend.posting import STANDING_COLUMNS
 from host.headend.store import Store
 
@@ -50,16 +47,15 @@ class Standing:
 
 
 def standings(store: Store, concentrator: int) -> list[Standing]:
-    """Return the standing of each account that a concentrator has, as the head-end knows it."""
-    accounts, meters = schema.accounts, schema.meters.c
-    here = (meters.concentrator == accounts.c.concentrator) & (meters.row == accounts.c.row)
-    query = (
-        sa.select(accounts, meters.tariff, meters.line)
-        .join(schema.meters, here)
-        .where(accounts.c.concentrator == concentrator, meters.active == 1)
-        .order_by(accounts.c.account)
-    )
-    return [_standing(row) for row in store.rows(query)]
+    """The standing of each account that a concentrator has, as the head-end knows it."""
+    return [_standing(row) for row in store.rows(_STANDINGS, (concentrator,))]
+
+
+_STANDINGS = """
+    SELECT accounts.*, meters.tariff, meters.line FROM accounts
+    JOIN meters ON meters.concentrator = accounts.concentrator AND meters.row = accounts.row
+    WHERE accounts.concentrator = ? AND meters.active = 1 ORDER BY accounts.account
+"""
 
 
 def _standing(row: dict[str, Any]) -> Standing:

@@ -12,13 +12,10 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-import sqlalchemy as sa
-
 from host.frames import record
 from host.frames.batch import UplinkError
 from host.frames.link import Frame
 from host.frames.record import PAYLOAD_SIZE, Record
-from host.headend import schema
 from host.headend.ingest import Ingest
 from host.headend.store import Store
 from host.sim.clock import Clock
@@ -48,7 +45,7 @@ class Station(HeadEnd):
         self.back_up()
 
     def _open(self) -> None:
-        self.store = Store(self._path)
+        self.store = Store(self._path, create=True)
         self._ingest = Ingest(self.store, {self.concentrator: self.key})
         self._update()
 
@@ -70,10 +67,10 @@ class Station(HeadEnd):
 
     def _update(self) -> None:
         """Take over how far the database has come."""
-        rows = self.store.rows(sa.select(schema.concentrators))
+        rows = self.store.rows("SELECT acked_seq, wanted_seq FROM concentrators")
         self.acked_seq = rows[0]["acked_seq"] if rows else 0
         self.wants = bool(rows and rows[0]["wanted_seq"])
-        gaps = self.store.rows(sa.select(schema.gaps))
+        gaps = self.store.rows("SELECT * FROM gaps")
         self.told_lost = [range(gap["first_seq"], gap["last_seq"] + 1) for gap in gaps]
 
     # --- backups ---------------------------------------------------------------------------------
@@ -98,7 +95,7 @@ class Station(HeadEnd):
 
     def stored(self) -> Mapping[int, bytes]:
         found = {}
-        for row in self.store.rows(sa.select(schema.records)):
+        for row in self.store.rows("SELECT * FROM records"):
             payload = row["payload"].ljust(PAYLOAD_SIZE, b"\0")
             place = (row["seq"], row["t2000"], row["kind"], row["flags"], row["row"])
             found[row["seq"]] = record.build(Record(*place, payload, {}))
@@ -107,7 +104,7 @@ class Station(HeadEnd):
     def books(self) -> dict[int, tuple[int, int]]:
         """Return (credit in fen, debit in 1e-11 yuan) of each account, by its row."""
         found = {}
-        for row in self.store.rows(sa.select(schema.accounts)):
+        for row in self.store.rows("SELECT * FROM accounts"):
             debit_e11 = row["debit_fen"] * 10**9 + row["residue_e7"] * 10_000
             found[row["row"]] = (row["credit_fen"], debit_e11 + row["residue_e11"])
         return found

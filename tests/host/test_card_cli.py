@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from host.cards import keystore
 from host.cli import cli
 from host.frames import card as frames
+from host.headend import orders
 from host.headend.ingest import Ingest
 from host.headend.store import Store
 from tests.host.card_desk import CardDesk, served
@@ -160,11 +161,11 @@ def test_valid_until(shop: Path) -> None:
 
 
 def test_an_order_from_the_head_end(shop: Path) -> None:
-    with Store(Path("village.db")) as store:
+    with Store(Path("village.db"), create=True) as store:
         for row in range(2):
-            store.sell(account_name(row), 10000)
+            orders.sell(store, account_name(row), 10000)
         deliver(Ingest(store, KEYS), village_of(2, 5))
-        store.sell(account_name(0), 777)
+        orders.sell(store, account_name(0), 777)
     words = ("issue", "--file", "card.bin", "--account", account_name(0), "--db", "village.db")
     done = run(*words, "--json")
     assert done.exit_code == 0, done.output
@@ -177,10 +178,10 @@ def test_an_order_from_the_head_end(shop: Path) -> None:
 
 
 def test_a_refund_of_the_head_end_is_never_a_purchase(shop: Path) -> None:
-    with Store(Path("village.db")) as store:
-        store.sell(account_name(0), 10000)
+    with Store(Path("village.db"), create=True) as store:
+        orders.sell(store, account_name(0), 10000)
         deliver(Ingest(store, KEYS), village_of(1, 5))
-        assert store.refund(account_name(0), 777) == 2
+        assert orders.refund(store, account_name(0), 777) == 2
     who = ("--account", account_name(0))
     words = ("issue", "--file", "card.bin", *who, "--db", "village.db")
     assert run(*words, "--kind", "purchase").exit_code == 2
@@ -188,8 +189,8 @@ def test_a_refund_of_the_head_end_is_never_a_purchase(shop: Path) -> None:
     assert done.exit_code == 0, done.output
     made = json.loads(done.output)
     assert (made["order"], made["amount_fen"], made["kind"]) == (2, 777, 9)
-    with Store(Path("village.db")) as store:
-        assert store.refund(account_name(0), 0) == 2
+    with Store(Path("village.db"), create=True) as store:
+        assert orders.refund(store, account_name(0), 0) == 2
     made = json.loads(run(*words, "--json").output)
     assert (made["order"], made["amount_fen"], made["kind"]) == (2, 0, 9), "given up"
     lost = (*who, "--meter", "000000983764", "--order", 2, "--amount", "7.77", "--force")

@@ -23,14 +23,16 @@ from host.billing.pricing import Calendar
 from host.billing.statement import Explainer
 from host.cli import cli
 from host.device.bill import CHARGED, FIRST, Ledger, Tariff
-from host.frames.batch import Batch
+from host.frames.link import Kind
 from host.frames.packing import build_groups
 from host.frames.record import Record, RecordKind, make
 from host.frames.tariff import build as build_image
 from host.frames.tariff import image_name, load, read
 from host.frames.tariff_terms import TariffFile, rate_at
+from host.headend.ingest import Ingest
 from host.headend.store import Store
 from host.units import to_t2000
+from tests.host.uplink_world import KEYS, frame
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "tariffs").glob("*.json"))
@@ -337,8 +339,9 @@ def test_one_file_and_a_head_end(tmp_path: Path) -> None:
     expected = run(path, ACCOUNT, *options(tmp_path), "--json")
     assert expected.exit_code == 0, expected.output
     database = tmp_path / "village.db"
-    with Store(database) as store:
-        store.ingest(7, 1, Batch(1, device.records))
+    with Store(database, create=True) as store:
+        sent = frame(Kind.BATCH, 1, build_groups(device.records))
+        assert Ingest(store, KEYS).answer(sent, "test")
     result = run(database, ACCOUNT, *options(tmp_path), "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.output) == json.loads(expected.output)
@@ -391,7 +394,7 @@ def test_what_a_journal_can_lack(tmp_path: Path) -> None:
     result = run(database, ACCOUNT, *tariffs)
     assert result.exit_code == 1
     assert "not a head-end's database" in result.output
-    with Store(tmp_path / "village.db"):
+    with Store(tmp_path / "village.db", create=True):
         pass
     result = run(tmp_path / "village.db", ACCOUNT, *tariffs)
     assert f"no account {ACCOUNT}" in result.output

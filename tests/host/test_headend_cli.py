@@ -13,22 +13,30 @@ from click.testing import CliRunner, Result
 
 from host.cards.batch import Order, read_orders
 from host.cli import cli
-from host.frames.batch import parse_batch
+from host.frames.link import Kind
 from host.frames.record import RecordKind
-from host.headend import keys
+from host.headend import keys, orders
 from host.headend.ingest import Ingest
 from host.headend.standing import standings
 from host.headend.store import Store
-from tests.host.uplink_world import KEYS, Village, account_name, deliver, meter_address, village_of
+from tests.host.uplink_world import (
+    KEYS,
+    Village,
+    account_name,
+    deliver,
+    frame,
+    meter_address,
+    village_of,
+)
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> Path:
     """Two households, 100 yuan each, of which 15 and 20 fen are charged."""
     path = tmp_path / "village.db"
-    with Store(path) as store:
+    with Store(path, create=True) as store:
         for row in range(2):
-            store.sell(account_name(row), 10000)
+            orders.sell(store, account_name(row), 10000)
         deliver(Ingest(store, KEYS), village_of(2, 5))
     return path
 
@@ -57,6 +65,8 @@ def test_sell_to_an_account_still_to_come(tmp_path: Path) -> None:
     result = run(*words)
     assert result.exit_code == 1
     assert "there is no database" in result.output
+    assert run(*words, "--new").exit_code == 1, "selling makes no database"
+    assert run("init", "--db", tmp_path / "new.db").exit_code == 0
     assert run(*words, "--new").exit_code == 0
     result = run(*words)
     assert result.exit_code == 1
@@ -83,7 +93,7 @@ def test_sell_mistakes(db: Path, account: str, amount: str, said: str) -> None:
     assert result.exit_code == 2
     assert said in result.output
     with Store(db) as store:
-        assert store.sell("000000000001", 1) == 2, "nothing was sold"
+        assert orders.sell(store, "000000000001", 1) == 2, "nothing was sold"
 
 
 def test_a_short_account_is_the_same_everywhere(db: Path, tmp_path: Path) -> None:
@@ -164,7 +174,7 @@ def test_a_wrong_list_sells_nothing(
     assert result.exit_code == 1
     assert said in result.output
     with Store(db) as store:
-        assert store.sell("000000000001", 1) == 2, "nothing was sold"
+        assert orders.sell(store, "000000000001", 1) == 2, "nothing was sold"
 
 
 @pytest.mark.parametrize(
@@ -182,13 +192,14 @@ def test_a_reference_stands_for_one_sale(db: Path, tmp_path: Path, row: str, sai
     assert result.exit_code == 1
     assert said in result.output
     with Store(db) as store:
-        assert store.sell("000000000002", 1) == 2, "R-2 was not sold"
+        assert orders.sell(store, "000000000002", 1) == 2, "R-2 was not sold"
 
 
 def test_a_list_for_meters_still_to_come(tmp_path: Path) -> None:
     path = sales_file(tmp_path, HEAD + "000000000009,5,R-1\n")
     words = ("sell", "--db", tmp_path / "new.db", "--file", path, "--out", tmp_path / "o.csv")
     assert "there is no database" in run(*words).output
+    assert run("init", "--db", tmp_path / "new.db").exit_code == 0
     result = run(*words, "--new")
     assert result.exit_code == 0
     assert "1 accounts have no meter yet: fill it in" in result.output
@@ -230,8 +241,8 @@ def test_reconcile(db: Path) -> None:
 
 
 def test_reconcile_differences(db: Path) -> None:
-    with Store(db) as store, store.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM readings WHERE seq = 9")
+    with Store(db) as store, store.writing() as database:
+        database.run("DELETE FROM readings WHERE seq = 9")
     result = run("reconcile", "--db", db)
     assert result.exit_code == 1
     assert "difference: 12 readings taken, 11 stored" in result.output
@@ -259,13 +270,13 @@ def test_a_refund_is_reconciled(db: Path) -> None:
         if left is not None:
             total = f"not yet redeemed {float(left) + 1:.2f}"
             assert total in run("reconcile", "--db", db).output
-    with Store(db) as store, store.engine.begin() as connection:
-        connection.exec_driver_sql('DELETE FROM orders WHERE "order" = 3')
+    with Store(db) as store, store.writing() as database:
+        database.run('DELETE FROM orders WHERE "order" = 3')
     village = village_of(2, 5)
     known = len(village.records)
     refunded(village, 4000)
     with Store(db) as store:
-        store.ingest(7, 2, parse_batch(village.batch(known + 1)))
+        Ingest(store, KEYS).answer(frame(Kind.BATCH, 2, village.batch(known + 1)), "test")
         assert standings(store, 7)[0].fields[RecordKind.STANDING]["credit_fen"] == 6000
     result = run("reconcile", "--db", db)
     assert result.exit_code == 0, result.output
@@ -278,7 +289,7 @@ def test_a_refund_is_reconciled(db: Path) -> None:
     assert json.loads(result.output)["amount_fen"] == -5985
     refunded(village, 5000)
     with Store(db) as store:
-        store.ingest(7, 3, parse_batch(village.batch(known + 2)))
+        Ingest(store, KEYS).answer(frame(Kind.BATCH, 3, village.batch(known + 2)), "test")
     result = run("reconcile", "--db", db)
     assert result.exit_code == 1
     assert "order 3 of account 000000000001: -59.85 yuan sold, -50.00 redeemed" in result.output

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from host.frames import batch, link
 from host.frames.link import Frame, Kind, LinkReader
-from host.headend import schema
+from host.headend import orders
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
@@ -33,7 +32,7 @@ from tests.host.uplink_world import (
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "test.db") as opened:
+    with Store(tmp_path / "test.db", create=True) as opened:
         yield opened
 
 
@@ -125,7 +124,8 @@ def test_refusals(
     said: str,
 ) -> None:
     ingest.answer(frame(Kind.BATCH, 5, PAYLOAD), "test")
-    before = store.rows(sa.select(schema.records)), store.rows(sa.select(schema.concentrators))
+    positions = "SELECT acked_seq, last_number, seen_at, received_at FROM concentrators"
+    before = store.rows("SELECT * FROM records"), store.rows(positions)
     answer = ingest.answer(received, "10.0.0.9:1234")
     if reason == "conflict":
         assert acked(answer, 9, differs=True) == 4, "whoever sent it has to know"
@@ -135,18 +135,18 @@ def test_refusals(
     assert said in caplog.text
     assert "10.0.0.9:1234: refused" in caplog.text
     assert KEY.hex() not in caplog.text
-    after = store.rows(sa.select(schema.records)), store.rows(sa.select(schema.concentrators))
+    after = store.rows("SELECT * FROM records"), store.rows(positions)
     assert before == after
 
 
 def test_failing_database_gives_no_answer(ingest: Ingest, store: Store) -> None:
-    with store.engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE top_ups RENAME TO hidden")
+    with store.writing() as connection:
+        connection.run("ALTER TABLE top_ups RENAME TO hidden")
     assert ingest.answer(frame(Kind.BATCH, 1, PAYLOAD), "test") == b""
     assert ingest.counters["store_failed"] == 1
-    assert store.rows(sa.select(schema.records)) == [], "all or nothing"
-    with store.engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE hidden RENAME TO top_ups")
+    assert store.rows("SELECT * FROM records") == [], "all or nothing"
+    with store.writing() as connection:
+        connection.run("ALTER TABLE hidden RENAME TO top_ups")
     assert acked(ingest.answer(frame(Kind.BATCH, 1, PAYLOAD), "test"), 1) == 4
 
 
@@ -162,7 +162,7 @@ class Channel:
         self.open_store()
 
     def open_store(self) -> None:
-        self.store = Store(self.path)
+        self.store = Store(self.path, create=True)
         self.ingest = Ingest(self.store, KEYS)
         self.reader = LinkReader()
 
@@ -210,14 +210,14 @@ class Channel:
 def test_session_over_a_bad_channel(tmp_path: Path, seed: int) -> None:
     channel = Channel(tmp_path / "test.db", seed)
     for row in range(3):
-        channel.store.sell(account_name(row), 10000)
-    newest = sa.select(sa.func.max(schema.records.c.seq).label("seq"))
+        orders.sell(channel.store, account_name(row), 10000)
+    newest = "SELECT max(seq) FROM records"
     known = 0
     for _ in range(3000):
         channel.step()
         if channel.device.session.acked_seq > known:
             known = channel.device.session.acked_seq
-            assert known <= channel.store.rows(newest)[0]["seq"], "acknowledged, not stored"
+            assert known <= channel.store.value(newest), "acknowledged, not stored"
     channel.spoil = lambda data: data  # type: ignore[method-assign]  # the line is good again
     for _ in range(3000):
         channel.hand_over(channel.device.step())
@@ -235,15 +235,15 @@ def test_acknowledgement_comes_after_the_commit(
 ) -> None:
     """Seen from another connection, the records are there when the answer is made."""
     seen: list[int] = []
-    seal: Callable[..., bytes] = batch.seal_body
+    build: Callable[..., bytes] = link.build
 
     def watch(*arguments: object) -> bytes:
-        with Store(str(store.engine.url.database)) as other:
-            seen.append(len(other.rows(sa.select(schema.records))))
-        return seal(*arguments)
+        with Store(store.address) as other:
+            seen.append(len(other.rows("SELECT * FROM records")))
+        return build(*arguments)
 
     message = frame(Kind.BATCH, 1, PAYLOAD)
-    monkeypatch.setattr(batch, "seal_body", watch)
+    monkeypatch.setattr(link, "build", watch)
     assert ingest.answer(message, "test")
     assert seen == [4]
 

@@ -15,11 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from host.frames import link
 from host.frames.link import Kind, LinkReader
-from host.headend import schema
+from host.headend import orders
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.server import REFUSED_LIMIT, serve
@@ -76,8 +75,7 @@ class HeadEnd:
 
     def stored_seq(self) -> int:
         with Store(self.db) as store:
-            (row,) = store.rows(sa.select(sa.func.max(schema.records.c.seq).label("seq")))
-            return row["seq"] or 0
+            return store.value("SELECT max(seq) FROM records") or 0
 
 
 @pytest.fixture
@@ -103,7 +101,7 @@ def test_device_brings_everything_and_goes_idle(head_end: HeadEnd) -> None:
     village = village_of(5, 20)
     with Store(head_end.db) as store:
         for row in range(5):
-            store.sell(account_name(row), 10000)
+            orders.sell(store, account_name(row), 10000)
     device = Device(village)
     with head_end.connect() as sock:
         converse(device, sock, until_idle=True)
@@ -136,12 +134,12 @@ def converse(
 
 
 def test_killed_in_mid_stream_again_and_again(head_end: HeadEnd) -> None:
-    village = village_of(10, 30)
+    village = village_of(10, 60)
     device = Device(village)
     chance = random.Random(1)
     with Store(head_end.db) as store:
         for row in range(10):
-            store.sell(account_name(row), 10000)
+            orders.sell(store, account_name(row), 10000)
     for _ in range(5):
         with head_end.connect() as sock:
             device.session.reset()
@@ -213,7 +211,7 @@ def test_two_devices_at_once(head_end: HeadEnd) -> None:
 
 def test_serve_stops_on_a_signal_with_connections_open(tmp_path: Path) -> None:
     async def scenario() -> int:
-        with Store(tmp_path / "test.db") as store:
+        with Store(tmp_path / "test.db", create=True) as store:
             address: list[int] = []
             ready = asyncio.Event()
 

@@ -9,24 +9,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from host.frames import batch, record
-from host.frames.batch import Batch, Hello
+from host.frames.link import Kind, LinkReader
 from host.frames.packing import Gap, Reason
 from host.frames.record import RecordKind
-from host.headend import schema
+from host.headend import orders
 from host.headend.ingest import Ingest
 from host.headend.orders import find_order
 from host.headend.reconcile import reconcile
 from host.headend.standing import standings
 from host.headend.store import Store
 from tests.host.uplink_world import (
+    KEY,
     KEYS,
     START_T2000,
     Village,
     account_name,
     deliver,
+    frame,
     meter_address,
     village_of,
 )
@@ -40,7 +41,7 @@ WEEK = START_T2000 // 604800
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "village.db") as opened:
+    with Store(tmp_path / "village.db", create=True) as opened:
         yield opened
 
 
@@ -49,7 +50,7 @@ def bring(store: Store, village: Village, number: int = 1) -> None:
 
 
 def account(store: Store) -> dict[str, object]:
-    (row,) = store.rows(sa.select(schema.accounts).where(schema.accounts.c.account == NAME))
+    (row,) = store.rows("SELECT * FROM accounts WHERE account = ?", (NAME,))
     return row
 
 
@@ -117,7 +118,7 @@ def test_a_standing_is_all_that_the_records_said(store: Store) -> None:
     assert (one.account, one.meter, one.order) == (NAME, meter_address(0), 1)
 
 
-def test_what_a_standing_says_becomes_the_account(store: Store) -> None:
+def test_what_a_standing_says_becomes_the_account(store: Store, tmp_path: Path) -> None:
     """Told by one concentrator, written up by another: nothing is lost on the way."""
     bring(store, lived())
     (one,) = standings(store, 7)
@@ -126,16 +127,15 @@ def test_what_a_standing_says_becomes_the_account(store: Store) -> None:
     village.write(RecordKind.STANDING, one.fields[RecordKind.STANDING])
     village.write(RecordKind.STANDING_REGISTERS, one.fields[RecordKind.STANDING_REGISTERS])
     village.write(RecordKind.QUOTA, one.fields[RecordKind.QUOTA])
-    with Store(":memory:") as other:
-        with other.engine.begin() as connection:
-            place = {"concentrator": 7, "acked_seq": 99, "last_number": 0}
-            connection.execute(sa.insert(schema.concentrators), place)
+    with Store(tmp_path / "other.db", create=True) as other:
+        with other.writing() as database:
+            database.run("INSERT INTO concentrators (concentrator, acked_seq) VALUES (7, 99)")
         bring(other, village)
         (again,) = standings(other, 7)
         assert again.fields == one.fields
-        (row,) = other.rows(sa.select(schema.standings))
+        (row,) = other.rows("SELECT * FROM standings")
         assert (row["order"], row["header_mac"], row["source"]) == (1, MAC, 1)
-        assert other.sell(NAME, 100) == 2
+        assert orders.sell(other, NAME, 100) == 2
 
 
 def test_counts_go_on_past_their_turn(store: Store) -> None:
@@ -146,8 +146,8 @@ def test_counts_go_on_past_their_turn(store: Store) -> None:
     village = Village(first_seq=len(lived().records) + 1)
     village.write(RecordKind.STANDING, turned)
     village.write(RecordKind.STANDING, {**turned, "credit_fen": 3, "debit_fen": 0, "order": 2})
-    with store.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE accounts SET credit_fen = 4e9, debit_fen = 4e9")
+    with store.writing() as connection:
+        connection.run("UPDATE accounts SET credit_fen = 4e9, debit_fen = 4e9")
     bring(store, village, 2)
     is_so = account(store)
     assert (is_so["credit_fen"], is_so["debit_fen"]) == (2**32 + 3, 2**32)
@@ -170,10 +170,10 @@ def test_another_meter_is_told_so(store: Store) -> None:
 
 def test_a_concentrator_that_was_not_told_changes_no_books(store: Store) -> None:
     """A replaced board charges from its own first reading; what stands here stays."""
-    store.sell(NAME, 10000)
+    orders.sell(store, NAME, 10000)
     bring(store, lived())
     before = account(store)
-    known = store.rows(sa.select(schema.concentrators.c.acked_seq))[0]["acked_seq"]
+    known = store.value("SELECT acked_seq FROM concentrators")
     village = Village(first_seq=known + 1)
     meter = village.meter(0)
     village.records.pop()
@@ -198,7 +198,9 @@ def test_a_concentrator_that_was_not_told_changes_no_books(store: Store) -> None
     assert account(store)["untold"] == 0
 
 
-def test_whoever_was_told_nothing_and_is_asked_changes_no_books(store: Store) -> None:
+def test_whoever_was_told_nothing_and_is_asked_changes_no_books(
+    store: Store, tmp_path: Path
+) -> None:
     bring(store, lived())
     before = account(store)
     (one,) = standings(store, 7)
@@ -211,20 +213,26 @@ def test_whoever_was_told_nothing_and_is_asked_changes_no_books(store: Store) ->
         village.write(kind, values)
     bring(store, village, 2)
     assert account(store) == {**before, "untold": 1}
-    assert reconcile(store).differences == reconcile_of(lived())
+    assert reconcile(store).differences == reconcile_of(tmp_path / "alone.db", lived())
     village.write(RecordKind.STANDING, {**of_standing, "source": 3})
     bring(store, village, 3)
     assert account(store) == before
 
 
-def reconcile_of(village: Village) -> list[str]:
+def reconcile_of(path: Path, village: Village) -> list[str]:
     """What does not agree of a village alone."""
-    with Store(":memory:") as store:
+    with Store(path, create=True) as store:
         bring(store, village)
         return reconcile(store).differences
 
 
 OTHERS, UNREADABLE, READINGS = Reason.OTHERS, Reason.UNREADABLE, Reason.READINGS
+
+
+def wants(ingest: Ingest, kind: Kind, number: int, payload: bytes) -> bool:
+    """Whether the answer asks for the standing of every account."""
+    (one,) = LinkReader().feed(ingest.answer(frame(kind, number, payload), "test"))
+    return batch.parse_ack(batch.open_body(one.kind, one.body, KEY).payload).wants
 
 
 @pytest.mark.parametrize(
@@ -238,19 +246,25 @@ def test_standings_are_wanted_for_what_is_missing(
     told = {"what": 4, "state": 0, "value": 0}
     early = record.make(1, START_T2000, RecordKind.EVENT, told, index=0xFFFF)
     late = record.make(5, START_T2000, RecordKind.EVENT, told, index=0xFFFF)
-    first = batch.parse_batch(batch.build_batch([early, Gap(2, 3, reasons)]))
-    assert store.ingest(7, 1, first).wants is wanted
-    assert store.greet(7, 2, Hello(1, 5)).wants is wanted, "it is asked until it has told"
-    assert not store.ingest(7, 3, batch.parse_batch(batch.build_batch([late]))).wants
-    assert not store.greet(7, 4, Hello(1, 6)).wants
-    assert not store.ingest(7, 5, first).wants, "what is known already changes nothing"
+    first = batch.build_batch([early, Gap(2, 3, reasons)])
+    ingest = Ingest(store, KEYS)
+    assert wants(ingest, Kind.BATCH, 1, first) is wanted
+    assert wants(ingest, Kind.HELLO, 2, batch.build_hello(1, 5)) is wanted, "until it has told"
+    assert not wants(ingest, Kind.BATCH, 3, batch.build_batch([late]))
+    assert not wants(ingest, Kind.HELLO, 4, batch.build_hello(1, 6))
+    assert not wants(ingest, Kind.BATCH, 5, first), "what is known already changes nothing"
 
 
 def test_standings_are_wanted_of_what_a_greeting_says_is_gone(store: Store) -> None:
-    assert store.greet(7, 1, Hello(4, 4)).wants
-    assert store.greet(7, 2, Hello(4, 4)).wants
-    assert store.ingest(7, 3, Batch(9, [])).wants, "also behind a batch that does not follow"
-    assert not store.greet(8, 1, Hello(1, 4)).wants
+    ingest = Ingest(store, KEYS)
+    assert wants(ingest, Kind.HELLO, 1, batch.build_hello(4, 4))
+    assert wants(Ingest(store, KEYS), Kind.HELLO, 2, batch.build_hello(4, 4))
+    behind = batch.build_batch([record.make(9, START_T2000, RecordKind.EVENT, NOTHING)])
+    assert wants(ingest, Kind.BATCH, 3, behind), "also behind a batch that does not follow"
+    assert ingest.counters["gap"] == 1
+
+
+NOTHING = {"what": 0, "state": 0, "value": 0}
 
 
 def test_a_meter_that_was_exchanged_has_no_registers_yet(store: Store) -> None:
@@ -276,7 +290,7 @@ def test_a_meter_that_was_exchanged_has_no_registers_yet(store: Store) -> None:
 def test_a_standing_that_differs_is_a_finding(
     store: Store, changes: dict[str, object], said: str
 ) -> None:
-    store.sell(NAME, 10000)
+    orders.sell(store, NAME, 10000)
     village = village_of(1, 1)
     village.records = village.records[:3]
     bring(store, village)
@@ -292,20 +306,20 @@ def test_orders_are_numbered_above_all_that_devices_know(tmp_path: Path) -> None
     village = Village()
     village.meter(0)
     village.reading(0, 0)
-    with Store(tmp_path / "village.db") as store:
+    with Store(tmp_path / "village.db", create=True) as store:
         for _ in range(4):
-            store.sell(NAME, 1000)
+            orders.sell(store, NAME, 1000)
     shutil.copy(tmp_path / "village.db", tmp_path / "backup.db")
-    with Store(tmp_path / "village.db") as store:
-        assert store.sell(NAME, 7000) == 5
+    with Store(tmp_path / "village.db", create=True) as store:
+        assert orders.sell(store, NAME, 7000) == 5
     for _ in range(4):
         village.top_up(0, 1000)
     village.top_up(0, 7000)
-    with Store(tmp_path / "backup.db") as store:
+    with Store(tmp_path / "backup.db", create=True) as store:
         bring(store, village)
         assert any("5 of account" in line for line in reconcile(store).differences)
         assert find_order(store, NAME) is None, "all of them were redeemed"
-        assert store.sell(NAME, 2000) == 6
+        assert orders.sell(store, NAME, 2000) == 6
         sold = find_order(store, NAME)
         assert sold is not None
         assert (sold.order, sold.amount_fen) == (6, 2000)
@@ -314,15 +328,15 @@ def test_orders_are_numbered_above_all_that_devices_know(tmp_path: Path) -> None
 def test_what_was_lost_of_an_account_is_made_good_by_its_standing(tmp_path: Path) -> None:
     """Records 4 to 6 are known to nobody any more; the concentrator told what became of them."""
     village = village_of(1, 0)
-    with Store(tmp_path / "village.db") as store:
+    with Store(tmp_path / "village.db", create=True) as store:
         for order in (1, 2):
-            assert store.sell(NAME, 10000) == order
+            assert orders.sell(store, NAME, 10000) == order
         bring(store, village)
         (one,) = standings(store, 7)
-        with store.engine.begin() as connection:
-            gap = {"concentrator": 7, "first_seq": 4, "last_seq": 6, "reasons": 0}
-            connection.execute(sa.insert(schema.gaps), gap)
-            connection.execute(sa.update(schema.concentrators).values(acked_seq=6))
+        with store.writing() as database:
+            gap = "INSERT INTO gaps (concentrator, first_seq, last_seq) VALUES (7, 4, 6)"
+            database.run(gap)
+            database.run("UPDATE concentrators SET acked_seq = 6")
         after = Village(first_seq=7, orders={0: 2}, credit_fen={0: 20000}, debit_fen={0: 70})
         fields = {"order": 2, "credit_fen": 20000, "debit_fen": 70, "source": 3}
         after.write(RecordKind.STANDING, {**one.fields[RecordKind.STANDING], **fields})
@@ -332,11 +346,11 @@ def test_what_was_lost_of_an_account_is_made_good_by_its_standing(tmp_path: Path
         assert found.differences == ["concentrator 7: records 4 to 6 are lost"]
         (home,) = found.households
         assert (home.balance_fen, home.unredeemed_fen) == (20000 - 75, 0)
-        assert store.sell(NAME, 100) == 3
+        assert orders.sell(store, NAME, 100) == 3
 
 
 def test_orders_are_numbered_above_a_standing_whose_records_are_lost(store: Store) -> None:
-    store.sell(NAME, 1000)
+    orders.sell(store, NAME, 1000)
     village = Village()
     village.meter(0)
     fields = dict.fromkeys(("credit_fen", "debit_fen", "residue_e7", "residue_e11"), 0)
@@ -348,11 +362,11 @@ def test_orders_are_numbered_above_a_standing_whose_records_are_lost(store: Stor
     )
     bring(store, village)
     assert find_order(store, NAME) is None, "order 1 was redeemed, or never will be"
-    assert store.sell(NAME, 2000) == 9
+    assert orders.sell(store, NAME, 2000) == 9
     village.write(
         RecordKind.STANDING,
         {**fields, "order": 0, "header_mac": UNTOLD_MAC, "multiplier": 1, "source": 3},
     )
     bring(store, village, 2)
     assert account(store)["untold"] == 1
-    assert store.sell(NAME, 2000) == 10
+    assert orders.sell(store, NAME, 2000) == 10

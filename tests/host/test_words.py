@@ -32,7 +32,9 @@ EXEMPT = {
     "frames/batch.py": "the head-end's log",
     "frames/packing.py": "the head-end's log",
     "frames/record.py": "the head-end's log",
+    "headend/gate.py": "the head-end's log",
     "headend/ingest.py": "the head-end's log",
+    "headend/unpack.py": "the head-end's log",
     "headend/server.py": "the head-end's log",
     "frames/dlt645.py": "the reasons are values of `dianka decode`'s JSON",
     "frames/describe.py": "the notes are values of `dianka decode`'s JSON",
@@ -50,11 +52,13 @@ EXEMPT = {
 # Single texts that are none for people: a device's answer, a command, a value in JSON, a picture.
 EXEMPT_TEXTS = {
     *("no key is set", "pip install 'dianka[pcsc]'", "would be credited"),
+    *("a record's number was taken by another program",),
     *("yuan since January", ": the same year", "plain top up"),
     "record  differs from the one stored",
 }
 # Programs for boards, what boards say, formats of a log.
-_CODE = re.compile(r"\s*(import|from|try|open|print)\b|dianka[: ]|%\(|ALTER |ADD ")
+_SQL = "SELECT|INSERT|UPDATE|DELETE|CREATE"
+_CODE = re.compile(rf"\s*((import|from|try|open|print)\b|({_SQL}) )|dianka[: ]|%\(")
 _WORDS = re.compile(r"(?:^|(?<=[\s(]))[A-Za-z]?[a-z']+(?=$|[\s,;:).?!])")
 
 

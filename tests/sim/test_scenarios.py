@@ -121,7 +121,7 @@ def test_books_of_the_head_end_that_are_wrong_are_seen(monkeypatch: pytest.Monke
 
     def wrong(self: Posting, one: Any) -> None:
         right(self, one)
-        for account in self._accounts.values():
+        for account in self._state.accounts.values():
             account["credit_fen"] += 1
 
     monkeypatch.setitem(posting._POSTERS, RecordKind.READING, wrong)

@@ -91,7 +91,7 @@ def issue(
     meter: str | None,
     order: int | None,
     amount_fen: int | None,
-    db: Path | None,
+    db: str | None,
     csv_path: Path | None,
     folder: Path | None,
     kind: str | None,
@@ -339,12 +339,12 @@ def _genuine(desk: Desk, image: bytes) -> Header:
     return card.header
 
 
-def _sold(db: Path, account: str, order: int | None, meter: str | None) -> tuple[int, int, str]:
+def _sold(db: str, account: str, order: int | None, meter: str | None) -> tuple[int, int, str]:
     """Order, amount and meter that the head-end has for `account`: its oldest not redeemed."""
     from host.cli.headend.database import opened
     from host.headend.orders import find_order
 
-    with opened(db) as store:
+    with opened(db, read_only=True) as store:
         sold = find_order(store, account, order)
     if sold is None:
         what = (

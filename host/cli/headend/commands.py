@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from host.cli import shown
-from host.cli.headend import restore, sales, show
+from host.cli.headend import care, restore, sales, show
 from host.cli.headend.database import opened
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
@@ -20,6 +20,7 @@ from host.words import _, system_reason
 @shown.group(
     epilog="""\b
 Examples:
+  dianka headend init --db village.db
   dianka headend serve --db village.db --port 7645 --keys uplink.toml
   dianka headend sell --db village.db --account 000000000001 --amount 50.00
   dianka headend sell --db village.db --file sales.csv --out orders.csv
@@ -60,7 +61,7 @@ Example:
     type=FILE,
     help="File with each concentrator's key.",
 )
-def serve_command(db: Path, host: str, port: int, keys_path: Path) -> None:
+def serve_command(db: str, host: str, port: int, keys_path: Path) -> None:
     """Take records in over TCP, acknowledging each batch once it is committed."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -87,6 +88,8 @@ def _say_ready(host: str, port: int) -> None:
 
 
 for _one in (
+    care.init,
+    care.upgrade,
     restore.restore_command,
     sales.sell,
     sales.refund,

@@ -2,22 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
-from host.headend.store import Store, StoreError
-from host.words import _
+from host.headend.errors import StoreError
+from host.headend.store import Store
 
 
 @contextmanager
-def opened(db: Path, create: bool = False) -> Iterator[Store]:
-    """Yield the database; end with a clear message where there is none."""
-    if not create and not db.exists():
-        hint = _("`dianka headend serve` makes one")
-        raise click.ClickException(_("there is no database {db}; {hint}").format(db=db, hint=hint))
+def opened(db: str, *, create: bool = False, read_only: bool = False) -> Iterator[Store]:
+    """Open the database; a clear message where there is none, or where it fails."""
     try:
-        with Store(db) as store:
+        with Store(db, create=create, read_only=read_only) as store:
             yield store
     except StoreError as error:
         raise click.ClickException(str(error)) from error

@@ -35,7 +35,7 @@ Example:
 @login_option
 @click.option("--add-meters", is_flag=True, help="Register the meters that are not there.")
 def restore_command(
-    db: Path, concentrator: int, port: str, keys_path: Path | None, add_meters: bool
+    db: str, concentrator: int, port: str, keys_path: Path | None, add_meters: bool
 ) -> None:
     """Tell a replaced concentrator the standing of each account; then it takes cards.
 
@@ -43,7 +43,7 @@ def restore_command(
     exchanged board without its meters gets them as well with --add-meters; its settings and
     tariffs have to be there.
     """
-    with opened(db) as store:
+    with opened(db, read_only=True) as store:
         known = standings(store, concentrator)
     if not known:
         raise click.ClickException(

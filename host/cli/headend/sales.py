@@ -21,7 +21,9 @@ from host.cli.options import (
     json_option,
 )
 from host.cli.output import echo, print_json
-from host.headend.store import Sale, SalesError, Sold, StoreError
+from host.headend import orders
+from host.headend.errors import SalesError, StoreError
+from host.headend.orders import Sale, Sold
 from host.units import yuan
 from host.words import _, marked, system_reason
 
@@ -59,7 +61,7 @@ All of it is sold or nothing; what was sold under its reference before is not so
 @click.option("--new", is_flag=True, help="Sell although no concentrator has the account yet.")
 @json_option
 def sell(
-    db: Path,
+    db: str,
     account: str | None,
     amount_fen: int | None,
     csv_path: Path | None,
@@ -73,7 +75,7 @@ def sell(
         return
     if csv_path is not None or out_path is not None or account is None or amount_fen is None:
         raise click.UsageError(_("give --account and --amount, or --file with or without --out"))
-    with opened(db, create=new) as store:
+    with opened(db) as store:
         if not new and not store.has_account(account):
             hint = _("check the number, or use --new if its meter is still to come")
             raise click.ClickException(
@@ -81,7 +83,7 @@ def sell(
                     account=account, hint=hint
                 )
             )
-        order = store.sell(account, amount_fen)
+        order = orders.sell(store, account, amount_fen)
     if as_json:
         print_json({"account": account, "order": order, "amount_fen": amount_fen})
     else:
@@ -103,7 +105,7 @@ Example:
 @account_option(required=True)
 @amount_option("Yuan to pay back.", required=True, kind=LIMIT)
 @json_option
-def refund(db: Path, account: str, amount_fen: int, as_json: bool) -> None:
+def refund(db: str, account: str, amount_fen: int, as_json: bool) -> None:
     """Note a refund and print its order number, to be written on a card.
 
     The concentrator takes it off the account, and the card's mark, or the record that follows,
@@ -112,7 +114,7 @@ def refund(db: Path, account: str, amount_fen: int, as_json: bool) -> None:
     """
     with opened(db) as store:
         try:
-            order = store.refund(account, amount_fen)
+            order = orders.refund(store, account, amount_fen)
         except StoreError as error:
             raise click.ClickException(_("no refund: {error}").format(error=error)) from error
     if as_json:
@@ -125,14 +127,14 @@ def refund(db: Path, account: str, amount_fen: int, as_json: bool) -> None:
         )
 
 
-def _sell_file(db: Path, csv_path: Path, out_path: Path | None, new: bool, as_json: bool) -> None:
-    """Sell all that a file lists, or nothing."""
+def _sell_file(db: str, csv_path: Path, out_path: Path | None, new: bool, as_json: bool) -> None:
+    """Sell all that a file lists, or nothing of it."""
     key = (marked("reference"), lambda sale: sale.reference)
     with clear_errors():
         sales = read_rows(csv_path, ("account", "amount", "reference"), _sale, key)
-    with opened(db, create=new) as store:
+    with opened(db) as store:
         try:
-            sold = store.sell_all(list(sales.values()), new)
+            sold = orders.sell_all(store, list(sales.values()), new)
         except SalesError as error:
             lines = list(sales)
             troubles = {lines[place]: why for place, why in error.troubles.items()}

@@ -1,7 +1,6 @@
 """`dianka headend show`, `items` and `reconcile`: what the database knows, for people."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import click
@@ -25,9 +24,9 @@ Example:
 """
 )
 @database_option()
-def show(db: Path) -> None:
+def show(db: str) -> None:
     """Print all households: money, energy, relay, readings; status 1 if one is not billed."""
-    with opened(db) as store:
+    with opened(db, read_only=True) as store:
         found = households(store)
     _print_households(found)
     if any(one.stopped for one in found):
@@ -50,7 +49,7 @@ Examples:
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a value.")
 @json_option
 def items_command(
-    db: Path,
+    db: str,
     account: str | None,
     identifier: str | None,
     since_t2000: int | None,
@@ -63,7 +62,7 @@ def items_command(
         raise click.UsageError(_("give --csv or --json, not both"))
     if identifier is not None:
         identifier = _identifier(identifier)
-    with opened(db) as store:
+    with opened(db, read_only=True) as store:
         found = stored_items(store, account, identifier, since_t2000 or 0, not is_all)
     rows = [(one, tell(one.identifier, one.values)) for one in found]
     if as_json:
@@ -134,9 +133,9 @@ Example:
 )
 @database_option()
 @json_option
-def reconcile_command(db: Path, as_json: bool) -> None:
+def reconcile_command(db: str, as_json: bool) -> None:
     """Compare orders, top-ups, charges, balances and readings; status 1 if anything differs."""
-    with opened(db) as store:
+    with opened(db, read_only=True) as store:
         result = reconcile(store)
     if as_json:
         print_json(result.to_dict(), indent=2)

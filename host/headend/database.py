@@ -1,0 +1,234 @@
+"""One connection to the head-end's database: SQLite or PostgreSQL, spoken to in one SQL.
+
+Statements have `?` for each value and quote names in double quotes. A database says what it is: an
+SQLite file by its application_id and user_version, both engines by the row of `station`. It is
+looked at whenever it is opened, and made by `host.headend.migrate` alone.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from host.headend.errors import StoreError, StoreFailed
+from host.words import _
+
+SCHEMA = 1
+APPLICATION_ID = 0x64696B61  # "dika", in the head of an SQLite file
+BUSY_TIMEOUT_S = 10
+_CACHE_KIB = 65_536
+_JSON_COLUMNS = frozenset(("registers_wh", "values", "detail"))
+# Whatever a statement takes: an int, a text, bytes or None.
+Values = Sequence[Any]
+
+
+class Database:
+    """What both engines have in common; `integrity` is the driver's error of a key that exists."""
+
+    failed: type[Exception] = Exception
+    place: str
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def close(self) -> None:
+        """Close the connection."""
+        raise NotImplementedError
+
+    def run(self, statement: str, values: Values = ()) -> Any:
+        """Run one statement and return the driver's cursor."""
+        raise NotImplementedError
+
+    def many(self, statement: str, rows: Sequence[Values]) -> int:
+        """Run a statement for each of `rows`; return how many rows it changed."""
+        raise NotImplementedError
+
+    def insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Values]) -> int:
+        """Insert rows, leaving out those whose key is there; return how many were inserted."""
+        names = ", ".join(f'"{one}"' for one in columns)
+        marks = ", ".join("?" * len(columns))
+        return self.many(
+            f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows
+        )
+
+    def all(self, statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
+        """Return all rows as tuples."""
+        return list(self.run(statement, values).fetchall())
+
+    def rows(self, statement: str, values: Values = ()) -> list[dict[str, Any]]:
+        """Return all rows by the names of their columns; lists as lists."""
+        cursor = self.run(statement, values)
+        names = [one[0] for one in cursor.description]
+        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        for name in _JSON_COLUMNS.intersection(names):
+            for row in found:
+                row[name] = json.loads(row[name])
+        return found
+
+    def value(self, statement: str, values: Values = ()) -> Any:
+        """Return the first column of the first row, None where there is no row."""
+        row = self.run(statement, values).fetchone()
+        return None if row is None else row[0]
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write within one transaction, alone; what was read stays true until the commit."""
+        try:
+            self._begin()
+            try:
+                yield
+            except BaseException:
+                self._end("ROLLBACK")
+                raise
+            self._end("COMMIT")
+        except self.failed as error:
+            raise StoreFailed(_said(error)) from error
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Read within one transaction: everything is of one moment."""
+        try:
+            self._end("BEGIN")
+            try:
+                yield
+            finally:
+                self._end("ROLLBACK")
+        except self.failed as error:
+            raise StoreFailed(_said(error)) from error
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _end(self, word: str) -> None:
+        self.run(word)
+
+    def identify(self) -> None:
+        """StoreError where this is no database of a head-end, or of another schema."""
+        schema = self.value("SELECT schema FROM station")
+        _judge(self.place, schema)
+
+
+def _said(error: Exception) -> str:
+    """Return the first line of a driver's error."""
+    return str(error).strip().split("\n")[0]
+
+
+def _judge(place: str, schema: int) -> None:
+    if schema < SCHEMA:
+        raise StoreError(
+            _(
+                "{place} has schema {schema}, this version needs {newest}: stop what uses it, "
+                "then give `dianka headend upgrade`"
+            ).format(place=place, schema=schema, newest=SCHEMA)
+        )
+    if schema > SCHEMA:
+        raise StoreError(
+            _(
+                "{place} has schema {schema}, this version knows {newest}: it needs a newer dianka"
+            ).format(place=place, schema=schema, newest=SCHEMA)
+        )
+
+
+class Sqlite(Database):
+    """A file in write-ahead mode, where a commit that returned survives a power cut."""
+
+    failed = sqlite3.Error
+
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        super().__init__(str(path))
+        try:
+            self._connection = self._connect(read_only)
+            _judge(self.place, _schema_of(self._connection, self.place))
+            if not read_only:
+                for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+                    self._connection.execute(f"PRAGMA {pragma}").close()
+            self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}").close()
+        except sqlite3.Error as error:
+            raise StoreError(
+                _("cannot use {path} as a database: {orig}").format(path=path, orig=_said(error))
+            ) from error
+        self.run: Callable[..., sqlite3.Cursor] = self._connection.execute
+
+    def _connect(self, read_only: bool) -> sqlite3.Connection:
+        path = Path(self.place)
+        address = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rw'}"
+        try:
+            return _connected(address)
+        except sqlite3.OperationalError:
+            # On a medium that cannot be written there is no room for what readers share.
+            if not read_only or path.with_name(f"{path.name}-wal").exists():
+                raise
+            return _connected(f"{address}&immutable=1")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def many(self, statement: str, rows: Sequence[Values]) -> int:
+        return self._connection.executemany(statement, rows).rowcount
+
+    def _begin(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def _end(self, word: str) -> None:
+        if self._connection.in_transaction or word == "BEGIN":
+            self._connection.execute(word)
+
+
+def _connected(address: str) -> sqlite3.Connection:
+    """Return a connection that has looked at the file."""
+    connection = sqlite3.connect(
+        address,
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").close()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def sqlite_schema(path: Path) -> int:
+    """Return which schema a file has; StoreError where it is no database of a head-end."""
+    if not path.exists():
+        raise StoreError(
+            _("there is no database {db}: `dianka headend init` makes one").format(db=path)
+        )
+    try:
+        connection = _connected(f"{path.resolve().as_uri()}?mode=rw")
+        try:
+            return _schema_of(connection, str(path))
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StoreError(
+            _("cannot use {path} as a database: {orig}").format(path=path, orig=_said(error))
+        ) from error
+
+
+def _schema_of(connection: sqlite3.Connection, place: str) -> int:
+    """Return which schema the file says it has; StoreError where it says something else."""
+    (number,) = connection.execute("PRAGMA application_id").fetchone()
+    if number == APPLICATION_ID:
+        (schema,) = connection.execute("PRAGMA user_version").fetchone()
+        return int(schema)
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    connection.close()
+    if number == 0 and {"concentrators", "records", "accounts"} <= names:
+        raise StoreError(
+            _(
+                "{path} was made before databases had a schema number and cannot be brought up "
+                "to date: keep it, and begin a new one with `dianka headend init`"
+            ).format(path=place)
+        )
+    raise StoreError(
+        _("{path} is not a head-end's database: `dianka headend init` makes one").format(
+            path=place
+        )
+    )

@@ -1,0 +1,34 @@
+"""What can be wrong with the head-end's database and with what is asked of it."""
+
+from host.words import _
+
+
+class StoreError(ValueError):
+    """What was asked of the database cannot be; the message says why."""
+
+
+class StoreFailed(StoreError):
+    """The database itself failed: no room, locked, read-only, gone. Nothing was changed."""
+
+
+class SalesError(StoreError):
+    """A list of sales that cannot be; `troubles` says why of each place in it."""
+
+    def __init__(self, troubles: dict[int, str]) -> None:
+        super().__init__(_("{count} of the sales cannot be").format(count=len(troubles)))
+        self.troubles = troubles
+
+
+class Conflict(StoreError):
+    """A record arrived under a sequence number that holds another record already.
+
+    acked_seq   up to here records are stored
+    """
+
+    def __init__(self, seq: int, acked_seq: int) -> None:
+        super().__init__(f"record {seq} differs from the one stored")
+        self.acked_seq = acked_seq
+
+
+class Replayed(StoreError):
+    """A message older than the newest one taken."""

@@ -1,0 +1,388 @@
+"""The tables of the head-end, as Django's models say them.
+
+People, money, devices and permissions are ordinary models. Records, readings, freezes and items
+are many and have keys of several columns: their tables are made per engine in `migrations` and
+written by the plain SQL of `host.headend.posting`, as all that comes from devices is.
+
+Times of devices are `t2000`: seconds since 2000-01-01, local standard time. Times of the station
+end in `_at`: seconds since 1970, UTC. Money is in fen, energy in Wh, lists are JSON as text.
+"""
+
+from typing import Any
+
+from django.db import models
+
+_ACCOUNT_DIGITS = 12
+
+
+def _number(default: int | None = 0, **told: Any) -> Any:
+    """Return a whole number that the database itself gives a default, None: it has to be told."""
+    if default is not None:
+        told["db_default"] = default
+    return models.BigIntegerField(**told)
+
+
+def _maybe() -> Any:
+    """Return a number that may not be known."""
+    return models.BigIntegerField(null=True)
+
+
+def _text(size: int = 64, default: str = "") -> Any:
+    return models.CharField(max_length=size, db_default=default)
+
+
+def _account() -> Any:
+    return models.CharField(max_length=_ACCOUNT_DIGITS)
+
+
+class Station(models.Model):
+    """The station itself: one row.
+
+    schema       number of the newest migration
+    zone         where its clock stands, a name of the time zone database
+    restored_at  when this database took the place of a newer one, null: never
+    """
+
+    schema = _number()
+    zone = _text(64, "Asia/Shanghai")
+    restored_at = _maybe()
+    question_fen = _number(100_000)
+    limit_fen = _number(10_000_000)
+
+    class Meta:
+        db_table = "station"
+
+
+class Concentrator(models.Model):
+    """How far the records of a concentrator have come, and what is known of it.
+
+    wanted_seq                        records up to here are missing that no standing has made up
+                                      for, 0: none are
+    rolled_records, rolled_readings   how many records `headend retain` has deleted
+    """
+
+    concentrator = _number(None, primary_key=True)
+    acked_seq = _number()
+    last_number = _number()
+    wanted_seq = _number()
+    first_seq = _number()
+    next_seq = _number()
+    seen_at = _maybe()
+    received_at = _maybe()
+    address = _text()
+    firmware = _text()
+    journal = _text(16)
+    clock_offset_s = _maybe()
+    refused = _text(200)
+    refused_at = _maybe()
+    rolled_records = _number()
+    rolled_readings = _number()
+
+    class Meta:
+        db_table = "concentrators"
+
+
+class Gap(models.Model):
+    """Numbers without a record: `host.frames.packing.Reason` says why, 0: nobody has said."""
+
+    concentrator = _number(None)
+    first_seq = _number(None)
+    last_seq = _number(None)
+    reasons = _number()
+    resolved_at = _maybe()
+    resolved_by = _text()
+    resolution = _text(200)
+
+    class Meta:
+        db_table = "gaps"
+        constraints = (
+            models.UniqueConstraint(fields=("concentrator", "first_seq"), name="gaps_once"),
+        )
+
+
+class Meter(models.Model):
+    """A row of a concentrator's table of meters."""
+
+    concentrator = _number(None)
+    row = _number(None)
+    address = _text(_ACCOUNT_DIGITS)
+    account = _account()
+    tariff = _number()
+    line = _number()
+    standard = _number()
+    active = _number()
+    speed = _number()
+    seq = _number()
+
+    class Meta:
+        db_table = "meters"
+        constraints = (
+            models.UniqueConstraint(fields=("concentrator", "row"), name="meters_once"),
+        )
+        indexes = (models.Index(fields=("address",), name="meters_address"),)
+
+
+class Account(models.Model):
+    """An account as its concentrator has told it.
+
+    relay         0 closed, 1 open, null: not known yet
+    doubt         reason of the newest FAULT, until a reading is believed or billing resumed
+    untold        the concentrator does not know what it bought, and takes no card of it
+    standing_due  the database was restored, and the concentrator has not told since what it knows
+    """
+
+    account = models.CharField(max_length=_ACCOUNT_DIGITS, primary_key=True)
+    concentrator = _number()
+    row = _number()
+    meter = _text(_ACCOUNT_DIGITS)
+    credit_fen = _number()
+    debit_fen = _number()
+    residue_e7 = _number()
+    residue_e11 = _number()
+    used_wh = _number()
+    relay = _maybe()
+    policy = _maybe()
+    readings = _number()
+    last_t2000 = _maybe()
+    order = _number()
+    header_mac = _text(16)
+    debt_fen = _number()
+    debt_week = _number()
+    debt_week_fen = _number()
+    household = _number()
+    grade = _number()
+    multiplier = _number(1)
+    guard = _number()
+    stopped = _number()
+    doubt = _number()
+    corrected_fen = _number()
+    power_limit_w = _number()
+    period = _number()
+    quota = _number()
+    free = _number()
+    since_t2000 = _number()
+    relay_wanted = _number()
+    registers_wh = _text(200, "[]")
+    read_t2000 = _number()
+    untold = _number()
+    standing_due = _number()
+
+    class Meta:
+        db_table = "accounts"
+        indexes = (models.Index(fields=("concentrator",), name="accounts_concentrator"),)
+
+
+class _Told(models.Model):
+    """What a record of a concentrator said about an account."""
+
+    concentrator = _number(None)
+    seq = _number(None)
+    t2000 = _number(None)
+    account = _account()
+
+    class Meta:
+        abstract = True
+        constraints = (
+            models.UniqueConstraint(fields=("concentrator", "seq"), name="%(class)s_once"),
+        )
+        indexes = (models.Index(fields=("account", "t2000"), name="%(class)s_account"),)
+
+
+class Standing(_Told):
+    """A standing as it was told and taken over, or came up."""
+
+    source = _number()
+    order = _number()
+    header_mac = _text(16)
+    credit_fen = _number()
+    debit_fen = _number()
+
+    class Meta(_Told.Meta):
+        db_table = "standings"
+
+
+class TopUp(_Told):
+    """Money that a device took: a purchase, or a refund, which is below 0.
+
+    `books_fen` is the balance that the records before it add up to, to be held against the balance
+    which the device reported.
+    """
+
+    order = _number()
+    amount_fen = _number()
+    credit_fen = _number()
+    balance_fen = _number()
+    books_fen = _number()
+    uid = _text(16)
+    source = _number()
+    key_version = _number()
+    repaid_fen = _number()
+    header_mac = _text(16)
+
+    class Meta(_Told.Meta):
+        db_table = "top_ups"
+
+
+class Relay(_Told):
+    """A switch that was meant or made."""
+
+    desired = _number()
+    stage = _number()
+    reason = _number()
+    status = _number()
+    balance_fen = _number()
+
+    class Meta(_Told.Meta):
+        db_table = "relays"
+
+
+class Policy(_Told):
+    """A change of what an account may do."""
+
+    new = _number()
+    old = _number()
+    reason = _number()
+    balance_fen = _number()
+
+    class Meta(_Told.Meta):
+        db_table = "policies"
+
+
+class Alarm(_Told):
+    """All else that a device tells: faults, cards refused, silent meters, starts, clocks set."""
+
+    kind = _text(24)
+    detail = models.TextField(db_default="{}")
+
+    class Meta(_Told.Meta):
+        db_table = "alarms"
+
+
+class Finding(models.Model):
+    """Something that does not fit together, open until a person has resolved it.
+
+    `what` is JSON: a text of `host.words.marked`, and the values of its fields.
+    """
+
+    concentrator = _number(None)
+    seq = _number(None)
+    kind = _text(24)
+    account = _text(_ACCOUNT_DIGITS)
+    what = models.TextField()
+    found_at = _number()
+    resolved_at = _maybe()
+    resolved_by = _text()
+    resolution = _text(200)
+
+    class Meta:
+        db_table = "findings"
+        constraints = (
+            models.UniqueConstraint(fields=("concentrator", "seq", "what"), name="findings_once"),
+        )
+
+
+class Order(models.Model):
+    """A sale, or below 0 a refund, under the number of which an account redeems it.
+
+    reference    of the maker's own, null: none
+    voided_at    when it was taken back: it counts nothing any more
+    supersedes   order whose place it takes, 0: none
+    """
+
+    account = _account()
+    order = _number(None)
+    amount_fen = _number(None)
+    sold_at = _number()
+    cashier = _text()
+    channel = _text(32, "counter")
+    reference = models.CharField(max_length=64, null=True, unique=True)
+    carded_at = _maybe()
+    voided_at = _maybe()
+    voided_by = _text()
+    void_reason = _text(200)
+    supersedes = _number()
+
+    class Meta:
+        db_table = "orders"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("account", "order"),
+                condition=models.Q(voided_at__isnull=True),
+                name="orders_once",
+            ),
+        )
+        indexes = (models.Index(fields=("sold_at",), name="orders_sold_at"),)
+
+
+class _Unmanaged(models.Model):
+    """A table that a migration makes by plain SQL."""
+
+    concentrator = _number(None)
+    seq = _number(None)
+
+    class Meta:
+        abstract = True
+        managed = False
+
+
+class Record(_Unmanaged):
+    """A record as it came; all else is derived from it in the same transaction."""
+
+    pk = models.CompositePrimaryKey("concentrator", "seq")
+    t2000 = _number(None)
+    kind = _number(None)
+    flags = _number(None)
+    row = _number(None)
+    payload = models.BinaryField()
+    received_at = _number(None)
+
+    class Meta(_Unmanaged.Meta):
+        db_table = "records"
+
+
+class Reading(_Unmanaged):
+    """Registers and books of a meter at a time."""
+
+    pk = models.CompositePrimaryKey("day", "meter", "t2000")
+    day = _number(None)
+    meter = _text(_ACCOUNT_DIGITS)
+    t2000 = _number(None)
+    account = _account()
+    debit_fen = _number(None)
+    residue_e7 = _number(None)
+    residue_e11 = _number(None)
+    status = _number(None)
+    used_wh = _number(None)
+    registers_wh = models.TextField()
+
+    class Meta(_Unmanaged.Meta):
+        db_table = "readings"
+
+
+class Freeze(_Unmanaged):
+    """Registers as a meter froze them at midnight."""
+
+    pk = models.CompositePrimaryKey("day", "meter", "t2000")
+    day = _number(None)
+    meter = _text(_ACCOUNT_DIGITS)
+    t2000 = _number(None)
+    account = _account()
+    registers_wh = models.TextField()
+
+    class Meta(_Unmanaged.Meta):
+        db_table = "freezes"
+
+
+class Item(_Unmanaged):
+    """What a meter told beside its registers, in units of the lowest digit, null: no value."""
+
+    pk = models.CompositePrimaryKey("day", "meter", "t2000", "identifier")
+    day = _number(None)
+    meter = _text(_ACCOUNT_DIGITS)
+    t2000 = _number(None)
+    identifier = _text(8)
+    account = _account()
+    values = models.TextField()
+
+    class Meta(_Unmanaged.Meta):
+        db_table = "items"
