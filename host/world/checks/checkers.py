@@ -145,6 +145,7 @@ class Checkers:
         self._away_seq = self._gathered_seq = kept_seq
         self._gathered: dict[int, Record] = {}
         self._kept = kept
+        self._done_away: list[tuple[int, int, str]] = []
 
     def _gather(self, app: "App", content: Mapping[str, bytes]) -> None:
         """Keep what a board writes that is not restored yet: later some of it may be gone."""
@@ -178,6 +179,8 @@ class Checkers:
             apply = self._appliers.get(RecordKind(one.kind))
             if apply is not None:
                 apply(account, one)
+        for done in self._done_away:
+            self.card_done(*done)
         self._told_seq = max(self.seq, app.journal.floor_seq - 1)
         self.seq = app.journal.durable_seq
         self._follower = Follower()
@@ -221,6 +224,9 @@ class Checkers:
 
     def card_done(self, index: int, order: int, told: str) -> None:
         """Check the money of a card that the concentrator said it has taken."""
+        if self._is_away:
+            self._done_away.append((index, order, told))
+            return
         account = self.accounts.get(index)
         if account is None or account.order < order:
             raise Violation("once", f"account {index} was told {told}, order {order} is not there")
@@ -282,9 +288,9 @@ class Checkers:
         for index, account in self.accounts.items():
             self.money.finish(index, account)
             self._supply.finish(index, account, self.money.meters[account.address])
-        self.money.finish_orders(self.accounts)
         self.above.finish(app, self.raw, self.rotten)
         self.above.finish_money(self.accounts, self._sold)
+        self.money.finish_orders(self.accounts)
 
 
 def _table_rows(app: "App", index: int, account: Account) -> dict[str, tuple[object, object]]:
