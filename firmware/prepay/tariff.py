@@ -105,7 +105,7 @@ class Tariff:
     rate            the rate of all energy, or FROM_REGISTERS
     uncounted       bits of the rates whose energy does not count for the tiers
     plain_from_t2000    from_t2000, or until_t2000 if the clock gives the rate, a day or a month
-                    costs, or a rate does not count
+                    costs, a rate does not count, or every kind has energy free
 
     `count_months` sets months and months_left of the tier period.
     """
@@ -333,7 +333,8 @@ class Tariff:
         if len(self._tables):
             self._seek_slot(season, image[at + 15], t2000)
         self.plain_from_t2000 = self.from_t2000
-        if self.standing_e7 or self.standing_e4 or self.uncounted or self.rate >= 0:
+        costs = self.standing_e7 or self.standing_e4
+        if costs or self.uncounted or self.rate >= 0 or self.unusual_kinds & 1:
             self.plain_from_t2000 = self.until_t2000
 
     def _narrow(self, from_t2000: int, until_t2000: int) -> None:

@@ -175,6 +175,16 @@ def test_energy_free_in_each_month_of_a_yearly_ladder() -> None:
     equal(plain.charged_e11, 60000 * 50000000 + 25000 * 80000000)
 
 
+def test_energy_may_be_free_for_every_household() -> None:
+    """Within hours of a reading before, where a charge is otherwise short."""
+    one = (ladder((), (50000000,)),)
+    data = image(1, 1, one, (terms(0, ENDLESS),), free=(1, 0, 1, 0), free_wh=(15000,))
+    account = Account(loaded(data), at(26, 1, 1))
+    for hour in range(1, 6):
+        account.read(at(26, 1, 1, hour), 4000)
+    equal(account.charged_e11, 5000 * 50000000)
+
+
 def test_a_charge_for_each_month() -> None:
     tariff = loaded(
         image(1, 1, (ladder((), (50000000,)),), (terms(0, ENDLESS, standing_e4=123456),))
