@@ -35,7 +35,7 @@ are 0. `seq` starts at 1, grows by 1 and is never reused. The payloads by kind a
               since t2000 4, state 1, relay 1, tariff 1, 0
     STANDING_REGISTERS    registers_wh 8 x 4, read t2000 4, power_limit_w 4, debt week 2
     EVENT     what 1, state 1, 0 0, value 4
-    QUOTA     used_wh 4, period 4, quota 4, free 4
+    QUOTA     used_wh 4, period 4, quota 4, free 4, quota and free before it 4 each
 
 Each kind has a function that writes its payload into the record at `offset`, and each kind that
 recovery needs has one that reads it: no other module depends on the place of a field. The bytes
@@ -377,16 +377,29 @@ def rollover_at(buf: bytearray, offset: int) -> int:
 
 
 def put_quota(
-    buf: bytearray, offset: int, used_wh: int, period_t2000: int, quota: int, free: int
+    buf: bytearray,
+    offset: int,
+    used_wh: int,
+    period_t2000: int,
+    quota: int,
+    free: int,
+    old_quota: int = 0,
+    old_free: int = 0,
 ) -> None:
     """Write a QUOTA payload: the new values of the ledger's columns of these names."""
-    pack_into("<IIII", buf, offset + PAYLOAD, used_wh, period_t2000, quota, free)
+    fields = (used_wh, period_t2000, quota, free, old_quota, old_free)
+    pack_into("<6I", buf, offset + PAYLOAD, *fields)
 
 
 def quota_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int]":
     """Return used_wh, period, quota and free of a QUOTA."""
     at = offset + PAYLOAD
     return u32_at(buf, at), u32_at(buf, at + 4), u32_at(buf, at + 8), u32_at(buf, at + 12)
+
+
+def old_quota_at(buf: bytearray, offset: int) -> "tuple[int, int]":
+    """Return quota and free as they were before a QUOTA."""
+    return u32_at(buf, offset + PAYLOAD + 16), u32_at(buf, offset + PAYLOAD + 20)
 
 
 def rollover_from(buf: bytearray, offset: int) -> int:

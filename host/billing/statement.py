@@ -215,7 +215,9 @@ class Explainer:
         engine = Account(tariff, self._household, self._multiplier)
         engine.go_on_from(before.engine)
         engine.registers_wh = list(before.registers_wh)
-        lines = engine.read(moment, registers_wh)
+        # A clock that was set back does not move the account's own time.
+        latest = self._engine.moment if self._engine else None
+        lines = engine.read(max(moment, latest or moment), registers_wh)
         self._engine = engine
         self.statement.readings += 1
         charged_yuan = sum((line.yuan for line in lines), Fraction(0))

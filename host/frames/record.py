@@ -147,6 +147,8 @@ _PAYLOADS: dict[int, Any] = {
         "period" / c.Int32ul,
         "quota" / c.Int32ul,
         "free" / c.Int32ul,
+        "old_quota" / c.Default(c.Int32ul, 0),
+        "old_free" / c.Default(c.Int32ul, 0),
     ),
     RecordKind.TARIFF: c.Struct(
         "number" / c.Int8ul, c.Padding(1), "size" / c.Int16ul, "sha256" / _digits(8)

@@ -8,6 +8,7 @@ a limit of a tier, a settlement and a top-up; the journal is replayed over the t
 
 from array import array
 
+from civil import DAY_S, day_number
 from concentrator.books.doubt import DOUBTED
 from concentrator.console.commands import Commands
 from concentrator.console.console import Refusal
@@ -16,6 +17,7 @@ from harness import check, equal
 from prepay import ledger as outcomes
 from prepay import policy as rules
 from prepay.accounts import REGISTER_MODULUS_WH, STOPPED
+from tariff_images import ENDLESS, MONTHLY, YEARLY, image, ladder, terms
 from test_concentrator_books import INDEX, Station
 from uplink import record
 from uplink.record import PAYLOAD, u32_at
@@ -172,6 +174,121 @@ def test_a_correction_is_exact_across_tiers_residues_and_top_ups() -> None:
             equal(list(getattr(one.ledger, name)), list(getattr(other.ledger, name)), name)
         equal(one.balance_fen, other.balance_fen, (spike_wh, after_wh, pays))
         check(one.ledger.debit_fen[INDEX] >= other.ledger.debit_fen[INDEX])
+
+
+def _state(station: Station) -> "list[object]":
+    """All that an account is, but for credit and debit, and its balance."""
+    ledger = station.ledger
+    names = (
+        *("residue_e7", "residue_e11", "used_wh", "period_t2000", "read_t2000", "quota", "free"),
+        *("flags", "registers_wh"),
+    )
+    return [(name, list(getattr(ledger, name))) for name in names] + [station.balance_fen]
+
+
+def _check_alike(
+    tariff: bytes, start_t2000: int, steps: "tuple[tuple[int, int, int, int], ...]"
+) -> None:
+    """An account that is told lies, and one that is not read meanwhile, are the same in the end.
+
+    A step is (wait, clock is set by so much, energy used, lie); the other is read, and told the
+    truth, while a lie below 0 is told.
+    """
+    ends = []
+    for is_told in (True, False):
+        station = Station(tariff=tariff)
+        station.wait(start_t2000 - station.t2000)
+        station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
+        station.pay(100000)
+        for wait_s, set_s, used_wh, lie_wh in steps:
+            station.wait(wait_s)
+            station.values[0] += used_wh
+            if is_told or lie_wh <= 0:
+                lie_wh = abs(lie_wh) if is_told else 0
+                station.values[0] += lie_wh
+                outcome = station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
+                if outcome == DOUBTED:
+                    outcome = station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
+                equal(outcome, outcomes.CHARGED, (wait_s, used_wh, lie_wh))
+                station.values[0] -= lie_wh
+            station.wait(set_s)
+        equal(len(station.records(record.CORRECTION)), 1 if is_told else 0)
+        ends.append(_state(station))
+        station.restart()
+        equal(_state(station), ends[-1])
+    for place in range(len(ends[0])):
+        equal(ends[0][place], ends[1][place], (start_t2000, steps))
+
+
+def test_a_correction_is_exact_where_the_clock_was_set_back() -> None:
+    """A standing charge is due at midnight, which comes twice."""
+    one = ladder((), (53830001,))
+    daily = image(1, 1, (one,), (terms(0, ENDLESS, standing_e7=1234567),))
+    midnight = day_number(26, 3, 3) * DAY_S
+    for steps in (
+        # The wrong answer comes after the account has stopped waiting for the clock.
+        ((600, -1800, 100, 0), (900, 0, 10, 0), (1800, 0, 0, 5000), (900, 0, 70, 0)),
+        # It still waits.
+        ((600, -1800, 100, 0), (300, 0, 10, 0), (300, 0, 0, 5000), (300, 0, 70, 0)),
+        # So long that the reading which it waits for is not looked back for.
+        ((600, -28800, 100, 0), *((60, 0, 10, 0),) * 290, (60, 0, 0, 5000), (60, 0, 70, 0)),
+        # The clock is set back while the wrong answer is believed; read then, all is old.
+        ((300, 0, 100, 0), (600, -1800, 0, -5000), (300, 0, 70, 0)),
+    ):
+        _check_alike(daily, midnight - 300, steps)
+
+
+def test_a_correction_takes_back_what_a_month_or_a_year_has_begun() -> None:
+    """Free energy of each month, and the part of a year that counts, as they were before."""
+    ladders = (ladder((9000, 20000), (50001237, 60000000, 90000001)),)
+    new_year = day_number(27, 1, 1) * DAY_S
+    for free, free_wh, period, part in (
+        ((1, 0, 1, 0), (700,), YEARLY, 0),
+        ((1, 0, 1, 0), (700,), MONTHLY, 0),
+        ((0, 0, 0, 0), (), YEARLY, 0b010101),
+        ((1, 0, 1, 0), (70000,), YEARLY, 0b010101),
+    ):
+        tariff = image(1, 3, ladders, (terms(0, period),), rules=part, free=free, free_wh=free_wh)
+        for used_wh in (100, 5000):
+            steps = (
+                (900, 0, used_wh, 0),
+                (900, 0, 0, 3000),
+                (900, 0, 0, 30000),
+                (900, 0, 1230, 0),
+                (900, 0, 500, 0),
+            )
+            for start_s in (-600, -1700, -2500, -DAY_S):
+                _check_alike(tariff, new_year + start_s, steps)
+
+
+def test_nothing_goes_back_behind_what_somebody_has_said_is_used() -> None:
+    station = Station()
+    station.pay(1000)
+    station.read(1000)
+    station.read(50000)
+    check(station.books.set_used(INDEX, 7000, 0, 0))
+    for _ in range(2):
+        equal(station.read(-49000 if station.values[0] > 50000 else 0), DOUBTED)
+    equal(station.ledger.used_wh[INDEX], 7000)
+    equal(station.records(record.CORRECTION), [])
+
+
+def test_a_flash_that_does_not_answer_stops_no_billing() -> None:
+    """Hours without a read; then what was charged too much goes back all the same."""
+    station = Station()
+    station.pay(10000)
+    station.read(1000)
+    station.read(50000)
+    station.values[0] -= 50000
+    for _ in range(12):
+        station.storage.look_fails = station.storage.looks + 1
+        station.wait(900)
+        equal(station.books.charge_reading(INDEX, station.values, 1, 0xFFFF), DOUBTED)
+        station.storage.look_fails = station.storage.looks + 1
+        equal(station.books.charge_reading(INDEX, station.values, 1, 0xFFFF), DOUBTED)
+    station.storage.look_fails = 0
+    equal(station.read(500), outcomes.CHARGED)
+    equal((station.ledger.flags[INDEX] & STOPPED, station.balance_fen), (0, 10000 - 75))
 
 
 def test_what_was_charged_past_the_last_digit_of_a_register_goes_back() -> None:

@@ -170,8 +170,8 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     (RecordKind.EVENT, {"what": 3, "state": 1, "value": -2}, "03010000" "feffffff"),
     (
         RecordKind.QUOTA,
-        {"used_wh": 1, "period": 2, "quota": 0x3C, "free": 5},
-        "01000000" "02000000" "3c000000" "05000000",
+        {"used_wh": 1, "period": 2, "quota": 60, "free": 5, "old_quota": 6, "old_free": 7},
+        "01000000" "02000000" "3c000000" "05000000" "06000000" "07000000",
     ),
 ]  # fmt: skip
 

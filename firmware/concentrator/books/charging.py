@@ -209,7 +209,9 @@ class Charging(Doubt):
         flags: int = JOINED,
     ) -> None:
         buf = self.journal.buf
-        record.put_quota(buf, offset, used_wh, period_t2000, quota, free)
+        old_quota = self.ledger.quota[index]
+        old_free = self.ledger.free[index]
+        record.put_quota(buf, offset, used_wh, period_t2000, quota, free, old_quota, old_free)
         self.journal.add(t2000, record.QUOTA, index, flags)
 
     def set_used(self, index: int, used_wh: int, period_t2000: int, quota: int) -> bool:

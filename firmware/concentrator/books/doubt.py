@@ -41,8 +41,8 @@ _STEP_WH = const(10)
 _STEPS = const(0x10000)
 # A search goes back over this many readings, and this many records for each account.
 _READINGS = const(5)
-_WINDOW = const(4)
-_WINDOW_LEAST = const(64)
+_WINDOW = const(16)
+_WINDOW_LEAST = const(256)
 # A correction cannot go back beyond a record of these kinds.
 _ENDS = (record.METER, record.STANDING, record.CORRECTION)
 
@@ -84,8 +84,12 @@ class Doubt(Supply):
         continues = doubt and moved <= min(limit_wh // _STEP_WH, _STEPS // 2)
         is_next = not 0 <= minute - since < _APART_MINUTES
         ledger.set_doubt(index, doubt, steps % _STEPS)
-        if continues and outcome == outcomes.BACK and self._prepare_correction(index):
-            return outcomes.CHARGED
+        if continues and outcome == outcomes.BACK:
+            unread = self.journal.unread
+            if self._prepare_correction(index):
+                return outcomes.CHARGED
+            if self.journal.unread != unread:
+                return DOUBTED  # the flash does not answer: nothing is decided without it
         if is_next:
             rounds = min(rounds + 1, _ROUNDS_MOST)
             agreed += 1
@@ -177,7 +181,8 @@ class Doubt(Supply):
         if tariff is None or not self._find_before(index, before, before_wh):
             return False
         now_wh = self._registers_wh
-        outcome = ledger.prepare_again(index, tariff, now_wh, self.t2000, before, before_wh)
+        t2000 = max(self.t2000, ledger.read_t2000[index])
+        outcome = ledger.prepare_again(index, tariff, now_wh, t2000, before, before_wh)
         return outcome == outcomes.CHARGED
 
     def _find_before(self, index: int, before: "array[int]", before_wh: "array[int]") -> bool:
@@ -193,8 +198,7 @@ class Doubt(Supply):
         seq = journal.durable_seq + 1
         least = max(journal.first_seq, seq - _WINDOW_LEAST - _WINDOW * self.registry.count)
         number = self.registry.tariff[index]
-        readings = repaid_fen = 0
-        counts_anew = found = False
+        readings = repaid_fen = newest_t2000 = 0
         while seq > least:
             seq -= 1
             if not journal.read_into(seq, buf):
@@ -205,30 +209,40 @@ class Doubt(Supply):
             if record.index_at(buf, 0) != index or kind == record.TARIFF:
                 continue
             if kind == record.QUOTA:
-                if found:
-                    _, before[_AT_PERIOD], before[_AT_QUOTA], before[_AT_FREE] = record.quota_at(
-                        buf, 0
-                    )
-                    return True
-                counts_anew = True
+                if not record.flags_at(buf, 0) & JOINED:
+                    return False  # somebody has said what is used
+                before[_AT_QUOTA], before[_AT_FREE] = record.old_quota_at(buf, 0)
             elif kind == record.ROLLOVER:
-                if found or before[_AT_QUOTA]:
-                    return False
                 before[_AT_PERIOD] = record.rollover_from(buf, 0)
             elif kind in _ENDS or self._changes_terms(index, kind, buf):
                 return False
-            elif kind == record.TOP_UP and not found:
+            elif kind == record.TOP_UP:
                 repaid_fen += record.repaid_at(buf, 0)
-            elif kind == record.READING and not found:
+            elif kind == record.READING:
                 readings += 1
-                found = readings > 1 and self._continues(buf, before_wh)
-                if found:
+                if readings > 1 and self._continues(buf, before_wh):
                     self._fill_state(buf, before, before_wh, repaid_fen)
-                if found and not counts_anew:
+                    if newest_t2000 < ledger.read_t2000[index]:
+                        # Its clock was ahead before, and the account waits for it.
+                        before[_AT_READ] = ledger.read_t2000[index]
+                    else:
+                        before[_AT_READ] = self._own_time(index, seq, least)
                     return True
-                if readings >= _READINGS and not found:
+                if readings >= _READINGS:
                     return False
+                newest_t2000 = max(newest_t2000, record.t2000_at(buf, 0))
         return False
+
+    def _own_time(self, index: int, seq: int, least: int) -> int:
+        """The account's own time at its READING `seq`: a clock set back does not move it."""
+        journal = self.journal
+        buf = bytearray(record.RECORD_SIZE)
+        own_t2000 = 0
+        while seq:
+            if journal.read_into(seq, buf) and record.kind_at(buf, 0) == record.READING:
+                own_t2000 = max(own_t2000, record.t2000_at(buf, 0))
+            seq = journal.find_before(index, seq, least)
+        return own_t2000
 
     def _changes_terms(self, index: int, kind: int, buf: bytearray) -> bool:
         """Return whether the record in `buf` changed the price, or the registers that count."""
@@ -257,7 +271,6 @@ class Doubt(Supply):
         before[_AT_RESIDUE_E7] = residue_e7
         before[_AT_RESIDUE_E11] = residue_e11
         before[_AT_USED] = used_wh
-        before[_AT_READ] = record.t2000_at(buf, 0)
 
     def _put_correction(self, offset: int, index: int) -> None:
         """Write the CORRECTION of the prepared reading, joined to the next record."""

@@ -146,6 +146,8 @@ class Account:
             self._keep()
             return
         if self.correction is not None:
+            # A clock that was set back does not move the account's own time.
+            moment = max(moment, pricing.moment or moment)
             pricing = self._go_back(one, registers_wh)
         start_t2000 = self.read_t2000
         lines = pricing.read(moment, registers_wh)
