@@ -210,7 +210,7 @@ class Doubt(Supply):
                 continue
             if kind == record.QUOTA:
                 if not record.flags_at(buf, 0) & JOINED:
-                    return False  # somebody has said what is used
+                    return False  # a technician has set what is used
                 before[_AT_QUOTA], before[_AT_FREE] = record.old_quota_at(buf, 0)
             elif kind == record.ROLLOVER:
                 before[_AT_PERIOD] = record.rollover_from(buf, 0)
@@ -234,7 +234,7 @@ class Doubt(Supply):
         return False
 
     def _own_time(self, index: int, seq: int, least: int) -> int:
-        """The account's own time at its READING `seq`: a clock set back does not move it."""
+        """Return the account's own time, in s since 2000, at its READING `seq`."""
         journal = self.journal
         buf = bytearray(record.RECORD_SIZE)
         own_t2000 = 0
