@@ -8,12 +8,12 @@ PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-qemu test test-qemu check bench mutants soak image budget budget-json
-.PHONY: mpy words clean
+.PHONY: mpy words clean bench-headend bench-headend-json
 
 # help: print this list
 help:
 	@sed -n 's/^# \([a-z-]*\): /\1\t/p' Makefile | \
-		awk -F '\t' '{printf "make %-11s %s\n", $$1, $$2}'
+		awk -F '\t' '{printf "make %-18s %s\n", $$1, $$2}'
 
 # setup: make .venv, install the product, fetch stubs and a MicroPython; instant when done
 setup: $(READY)
@@ -52,6 +52,14 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m tools.bench_decode
 	@$(BIN)/python -m tools.bench_line
+
+# bench-headend: what a head-end carries: rates, waits, looks, on SQLite and PostgreSQL
+bench-headend: $(READY)
+	@$(BIN)/python -m tools.bench_headend
+
+# bench-headend-json: the same as one JSON object: make -s bench-headend-json
+bench-headend-json: $(READY)
+	@$(BIN)/python -m tools.bench_headend --json
 
 # words: collect the texts for people and compile their translations in host/locale
 words: $(READY)

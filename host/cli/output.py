@@ -26,6 +26,8 @@ _HARMFUL = re.compile(
 _REPLACEMENT = "\ufffd"
 # Columns of text that may be broken into lines get no narrower than this.
 _WRAPPED_SIZE = 16
+# A frame takes a millisecond a row to draw.
+_FRAMED_LIMIT = 200
 
 
 def harmless(text: str) -> str:
@@ -88,8 +90,12 @@ def print_table(
 ) -> None:
     """Print rows of cells. Only a terminal limits the width, and never to less than the figures.
 
-    Cells are text as it is, or `styled`; there is no markup.
+    Cells are text as it is, or `styled`; there is no markup. Many rows are printed without frames.
     """
+    rows = list(rows)
+    if len(rows) > _FRAMED_LIMIT:
+        _print_plainly(columns, rows, title, err)
+        return
     cells = [
         [one if isinstance(one, Text) else Text(harmless(one)) for one in row] for row in rows
     ]
@@ -111,3 +117,22 @@ def print_table(
     console = Console(stderr=err)
     width = max(console.width, least) if console.is_terminal else most
     Console(stderr=err, width=width).print(table, crop=False)
+
+
+def _print_plainly(
+    columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], title: str, err: bool
+) -> None:
+    """Print rows of cells one beside the other, however wide that is."""
+    cells = [
+        [one.plain if isinstance(one, Text) else harmless(one) for one in row] for row in rows
+    ]
+    table = [[column.name for column in columns], *cells]
+    sizes = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+    lines = [harmless(title)] if title else []
+    for row in table:
+        parts = []
+        for text, size, column in zip(row, sizes, columns, strict=True):
+            blanks = " " * (size - cell_len(text))
+            parts.append(blanks + text if column.right else text + blanks)
+        lines.append("  ".join(parts).rstrip())
+    click.echo("\n".join(lines), err=err)

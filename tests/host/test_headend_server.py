@@ -18,11 +18,13 @@ import pytest
 
 from host.frames import link
 from host.frames.link import Kind, LinkReader
-from host.headend import orders
+from host.headend import orders, posting, server
 from host.headend.ingest import Ingest
+from host.headend.metrics import Metrics
 from host.headend.reconcile import reconcile
-from host.headend.server import REFUSED_LIMIT, serve
+from host.headend.server import REFUSED_LIMIT, Connections, serve
 from host.headend.store import Store
+from host.headend.writer import Writer
 from tests.host.uplink_world import (
     CONCENTRATOR,
     KEY,
@@ -231,3 +233,128 @@ def test_serve_stops_on_a_signal_with_connections_open(tmp_path: Path) -> None:
             return len(rest)
 
     assert asyncio.run(scenario()) == 0
+
+
+def ask(port: int, request: bytes) -> str:
+    """What a head-end answers over HTTP."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
+        sock.sendall(request)
+        answer = b""
+        while data := sock.recv(4096):
+            answer += data
+    return answer.decode()
+
+
+def test_health_and_metrics_are_told(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        with Store(await asyncio.to_thread(made, tmp_path / "test.db")) as store:
+            ports: list[int] = []
+
+            async def answering(connections: Connections) -> None:
+                server = await asyncio.start_server(Metrics(connections).serve, "127.0.0.1", 0)
+                ports.append(server.sockets[0].getsockname()[1])
+
+            def listening(_: str, port: int) -> None:
+                ports.append(port)
+
+            ingest = Ingest(store, KEYS)
+            task = asyncio.create_task(
+                serve(ingest, "127.0.0.1", 0, listening, answering=answering)
+            )
+            while len(ports) < 2:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(greet, ports[1])
+            found = []
+            for path in ("healthz", "metrics", "passwords"):
+                request = f"GET /{path} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
+                found.append(await asyncio.to_thread(ask, ports[0], request))
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.wait_for(task, PATIENCE_S)
+            return found
+
+    health, metrics, other = asyncio.run(scenario())
+    assert (health[:15], health[-3:]) == ("HTTP/1.1 200 OK", "ok\n")
+    assert "\ndianka_hellos_total 1\n" in metrics
+    assert "\ndianka_concentrators_heard 1\n" in metrics
+    assert other.startswith("HTTP/1.1 404")
+
+
+def made(path: Path) -> Path:
+    """A new database."""
+    with Store(path, create=True):
+        return path
+
+
+def greet(port: int) -> None:
+    """Say HELLO and hear the answer."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
+        one = frame(Kind.HELLO, 1, b"\x01\0\0\0\x01\0\0\0")
+        sock.sendall(link.build(one.kind, one.seq, one.body))
+        assert len(answers(sock)) == 1
+
+
+def test_who_says_nothing_genuine_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "GENUINE_WITHIN_S", 0)
+    monkeypatch.setattr(server, "_LOOK_S", 0.01)
+
+    async def scenario() -> bytes:
+        with Store(await asyncio.to_thread(made, tmp_path / "test.db")) as store:
+            ports: list[int] = []
+            task = asyncio.create_task(
+                serve(Ingest(store, KEYS), "127.0.0.1", 0, lambda _, port: ports.append(port))
+            )
+            while not ports:
+                await asyncio.sleep(0.01)
+            reader, writer = await asyncio.open_connection("127.0.0.1", ports[0])
+            rest = await asyncio.wait_for(reader.read(), PATIENCE_S)
+            writer.close()
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.wait_for(task, PATIENCE_S)
+            return rest
+
+    assert asyncio.run(scenario()) == b""
+
+
+def test_many_messages_are_one_commit(tmp_path: Path) -> None:
+    """Whatever waits while a commit is under way is the next one, and all of it is answered."""
+    heard: list[tuple[int, int]] = []
+    village = village_of(1, 100)
+    with Store(made(tmp_path / "test.db")) as store:
+        ingest = Ingest(store, KEYS)
+        writer = Writer(
+            ingest, lambda answers: heard.extend((at, acked(one, at)) for at, one in answers)
+        )
+        for at in range(1, 61):
+            message = ingest.open(frame(Kind.BATCH, at, village.batch(at, at)), "test")
+            assert message is not None
+            writer.put(at, message)
+        writer.stop()
+        assert heard == [(at, at) for at in range(1, 61)]
+        assert writer.commits < 10
+        assert store.value("SELECT count(*) FROM records") == 60
+
+
+def test_a_message_that_breaks_something_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    village = village_of(1, 3)
+    right = posting.Posting._top_up
+
+    def breaks(self: posting.Posting, record: object) -> None:
+        right(self, record)  # type: ignore[arg-type]  # it is what the table of kinds gives
+        raise RuntimeError("broken")
+
+    monkeypatch.setitem(posting._POSTERS, 3, breaks)
+    with Store(made(tmp_path / "test.db")) as store:
+        ingest = Ingest(store, {**KEYS, 8: KEY})
+        payload = village.batch(1, 2)
+        frames = [
+            frame(Kind.BATCH, 1, village.batch(1, 3)),
+            frame(Kind.BATCH, 1, payload, concentrator=8),
+        ]
+        messages = [one for one in (ingest.open(f, "test") for f in frames) if one is not None]
+        first, second = ingest.take(messages)
+        assert (first, bool(second)) == (b"", True)
+        assert store.rows("SELECT DISTINCT concentrator FROM records") == [{"concentrator": 8}]

@@ -13,8 +13,11 @@ from host.cli.options import FILE, database_option
 from host.cli.output import echo
 from host.headend import keys
 from host.headend.ingest import Ingest
-from host.headend.server import serve
+from host.headend.metrics import Metrics
+from host.headend.server import Connections, serve
 from host.words import _, system_reason
+
+log = logging.getLogger("dianka.headend")
 
 
 @shown.group(
@@ -61,8 +64,16 @@ Example:
     type=FILE,
     help="File with each concentrator's key.",
 )
-def serve_command(db: str, host: str, port: int, keys_path: Path) -> None:
-    """Take records in over TCP, acknowledging each batch once it is committed."""
+@click.option(
+    "--http-port",
+    type=click.IntRange(1, 65535),
+    help="Answer /healthz and /metrics on this port as well.",
+)
+def serve_command(db: str, host: str, port: int, keys_path: Path, http_port: int | None) -> None:
+    """Take records in over TCP, acknowledging each batch once it is committed.
+
+    SIGHUP reads the key file again.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         known = keys.load(keys_path)
@@ -70,8 +81,20 @@ def serve_command(db: str, host: str, port: int, keys_path: Path) -> None:
         raise click.ClickException(str(error)) from error
     with opened(db, create=True) as store:
         ingest = Ingest(store, known)
+
+        def reload() -> None:
+            try:
+                ingest.gate.keys = keys.load(keys_path)
+                log.info("%d keys are known now", len(ingest.gate.keys))
+            except keys.KeysError as error:
+                log.error("the keys stay as they are: %s", error)
+
+        async def answering(connections: Connections) -> None:
+            if http_port is not None:
+                await asyncio.start_server(Metrics(connections).serve, host, http_port)
+
         try:
-            asyncio.run(serve(ingest, host, port, _say_ready))
+            asyncio.run(serve(ingest, host, port, _say_ready, reload=reload, answering=answering))
         except OSError as error:
             hint = _("choose another --port, or stop what uses it")
             raise click.ClickException(

@@ -1,0 +1,83 @@
+"""One thread that writes: many messages with one commit, then their answers.
+
+What comes in waits in a queue while a commit is under way, and the next commit takes all of it, at
+most LIMIT messages; where little comes, a commit waits GATHER_S for company.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from host.headend.gate import Message
+from host.headend.ingest import Ingest
+
+LIMIT = 100
+GATHER_S = 0.02
+_PENDING_LIMIT = 10_000
+
+Answered = Callable[[Sequence[tuple[Any, bytes]]], None]
+
+
+class Writer:
+    """Takes messages from any thread; `answered` hears, in the writer's, what each is told.
+
+    commits     how many there were
+    dropped     messages that found the queue full: their senders ask again
+    """
+
+    def __init__(self, ingest: Ingest, answered: Answered) -> None:
+        self.commits = 0
+        self.dropped = 0
+        self.commit_s = 0.0
+        self._ingest = ingest
+        self._answered = answered
+        self._queue: queue.SimpleQueue[tuple[Any, Message] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait."""
+        return self._queue.qsize()
+
+    def put(self, sender: Any, message: Message) -> None:
+        """Have a message worked in; `answered` is given `sender` with the answer."""
+        if self._queue.qsize() >= _PENDING_LIMIT:
+            self.dropped += 1
+            return
+        self._queue.put((sender, message))
+
+    def stop(self) -> None:
+        """Work in what waits, and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            taken, ends = self._gather()
+            if taken:
+                began = time.monotonic()
+                answers = self._ingest.take([message for _, message in taken])
+                self.commits += 1
+                self.commit_s = time.monotonic() - began
+                senders = (sender for sender, _ in taken)
+                self._answered([*zip(senders, answers, strict=True)])
+            if ends:
+                return
+
+    def _gather(self) -> tuple[list[tuple[Any, Message]], bool]:
+        """Return the messages of the next commit, and whether it is the last."""
+        one = self._queue.get()
+        taken: list[tuple[Any, Message]] = []
+        until = time.monotonic() + GATHER_S
+        while one is not None:
+            taken.append(one)
+            if len(taken) >= LIMIT:
+                return taken, False
+            try:
+                one = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return taken, False
+        return taken, True
