@@ -411,15 +411,16 @@ _QUANTITIES = frozenset(
     )
 )
 _QUALIFIERS = frozenset(["limit", "total", "sum", "min", "max", "threshold", "default"])
-_NUMBERS = frozenset(["int", "float"])
+_NUMBERS = frozenset(["int", "float", "array[int]"])
+_COLUMNS = frozenset(["array", "bytearray"])
 
 
 def unit_suffixes(source: Source) -> Iterator[Finding]:
     """Find numbers that measure something without a unit at the end: balance_fen, timeout_ms.
 
-    Looked at are parameters, variables and attributes annotated as numbers, functions that return
-    one, and names set to a number or to arithmetic. Text, tables and objects need no unit, nor
-    does an outcome, which is one upper-case word: TIMEOUT.
+    Looked at are parameters, variables and attributes annotated as numbers or arrays of them,
+    functions that return one, and names set to a number, a column or arithmetic. Text, tables and
+    objects need no unit, nor does an outcome, which is one upper-case word: TIMEOUT.
     """
     if not _in_product(source):
         return
@@ -471,6 +472,8 @@ def _is_number_type(annotation: ast.expr | None) -> bool:
 def _is_number_value(value: ast.expr) -> bool:
     if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "const":
         return bool(value.args) and _is_number_value(value.args[0])
+    if isinstance(value, ast.Call) and getattr(value.func, "id", "") in _COLUMNS:
+        return True
     if isinstance(value, ast.UnaryOp):
         return _is_number_value(value.operand)
     if isinstance(value, ast.BinOp):

@@ -72,6 +72,8 @@ BROKEN = [
     ("unit_suffixes", "firmware/dlt645/x.py", "overdraft_limit = -100\n", 1, "overdraft_limit"),
     ("unit_suffixes", "host/link/x.py", "timeout: float | None = None\n", 1, "timeout"),
     ("unit_suffixes", "host/sim/x.py", "def f(energy: 'int'): ...\n", 1, "energy"),
+    ("unit_suffixes", "firmware/prepay/x.py", "self.debit = array('I')\n", 1, "debit"),
+    ("unit_suffixes", "firmware/prepay/x.py", "def f(energy: 'array[int]'): ...\n", 1, "energy"),
     ("function_length", "host/x.py", "def f():\n" + "    pass\n" * 70, 1, "71 lines"),
     ("class_length", "host/x.py", "class A:\n" + "    a = 1\n" * 420, 1, "421 lines"),
     ("class_length", "firmware/card/x.py", "class A:\n" + "    a = 1\n" * 420, 1, "421 lines"),
