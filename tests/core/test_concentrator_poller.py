@@ -45,6 +45,8 @@ class Meter:
             return 0x84, b""
         if control == codes.RELAY and not is_old:
             self.written += data
+            if self._is_over(data[10:], t2000):
+                return 0xDC, b"\1"
             self.status = 0x50
             return 0x9C, b""
         if control != (codes.READ_1997 if is_old else codes.READ):
@@ -53,6 +55,13 @@ class Meter:
         if not value:
             return control | 0xC0, b"\2"
         return control | 0x80, data + value
+
+    def _is_over(self, expiry: bytes, t2000: int) -> bool:
+        """Whether that is past by the clock of the meter."""
+        moment = bytearray(6)
+        encode_into(moment, 0, max(0, t2000) + self.ahead_s)
+        never = expiry == bytes(6) or t2000 < 0
+        return not never and list(reversed(expiry)) < list(reversed(moment))
 
     def _value(self, data: bytes, t2000: int) -> bytes:
         if data in (b"\x00\x00\x01\x00", b"\x10\x90"):
@@ -362,6 +371,16 @@ def test_a_relay_command_holds_for_an_hour() -> None:
         if seconds:
             encode_into(expiry, 0, t2000 + seconds)
         equal(meter.written[10:], bytes(expiry))
+
+
+def test_a_relay_whose_meter_has_a_clock_ahead_is_switched() -> None:
+    """By hours, as of a concentrator whose clock somebody set wrong, and by years."""
+    for ahead_s, commands in ((0, 1), (5 * 3600, 2), (3 * 31536000, 3)):
+        meter = Meter(1)
+        meter.ahead_s = ahead_s
+        bench = Bench([meter], record.STANDARD_2007)
+        equal(relay(bench, 0x10), [(record.STAGE_CONFIRMED, 0x50)], ahead_s)
+        equal(len(meter.written), 16 * commands, ahead_s)
 
 
 def test_a_relay_that_cannot_be_confirmed_is_sent_once() -> None:

@@ -90,6 +90,7 @@ FOUND = [
     ("replaced", 35, 2),  # a copy went on further than the head-end knew
     ("replaced", 48, 2),  # an empty board did
     ("head-end-restored", 7, 1),  # a meter of which the head-end had lost every record
+    ("away", 192, 2),  # a clock set back by hours: each relay command was over when it came
 ]
 
 

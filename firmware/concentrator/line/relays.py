@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 # rest: only then is the command repeated, or a new order carried out.
 LOOKS_MS = (1000, 3000, 7000)
 _SENDS_LIMIT = const(3)
+# A command expires after an hour by the clock here. A meter whose clock is ahead refuses it: the
+# second one expires after a year, and the third one never.
 _EXPIRY_S = const(3600)
+_LONG_EXPIRY_S = const(31536000)
 # This many relays are in progress at once; the others wait.
 _PLACES = const(8)
 _NOTHING_DUE_MS = const(60000)
@@ -276,12 +279,15 @@ class Relays:
         action = codes.TRIP
         if not opens:
             action = codes.PERMIT_CLOSE if line_meters.books.policy.permit_only else codes.CLOSE
-        self._command(action, now_ticks)
+        self._command(action, now_ticks, self._tries[self._place] // _SEND)
 
-    def _command(self, action: int, now_ticks: int) -> None:
+    def _command(self, action: int, now_ticks: int, send: int = 1) -> None:
+        """Send the command for the `send`th time."""
         line_meters = self._line_meters
         t2000 = line_meters.books.t2000
-        expiry_t2000 = NO_EXPIRY if t2000 < 0 else t2000 + _EXPIRY_S
+        expiry_t2000 = NO_EXPIRY
+        if t2000 >= 0 and send < _SENDS_LIMIT:
+            expiry_t2000 = t2000 + (_EXPIRY_S if send == 1 else _LONG_EXPIRY_S)
         line_meters.master.start_relay(
             line_meters.address, action, self.password, self.operator, expiry_t2000, now_ticks
         )
