@@ -55,6 +55,7 @@ UPLINK_KEY = bytes(range(32))
 DAY_US = DAY_S * 1_000_000
 # Rounds of quiet at the end within which everything must come right.
 SETTLE_ROUNDS = 40
+_SETTLE_LOOKS = 5  # in a round: what is read at its beginning is above some minutes later
 BACKUPS_A_DAY = 1.0
 COPIES_A_DAY = 2.0
 # Looks at the flash that a start takes, or more.
@@ -459,11 +460,12 @@ class World:
         self.households.insert_what_is_left()
         since_t2000 = self.clock.now_t2000()
         interval_us = self.settings["interval_s"] * 1_000_000
-        for _ in range(SETTLE_ROUNDS):
-            self._live_until(self.clock.now_us() + interval_us)
+        for look in range(SETTLE_ROUNDS * _SETTLE_LOOKS):
+            self._live_until(self.clock.now_us() + interval_us // _SETTLE_LOOKS)
             if self._is_settled(since_t2000):
                 break
-            self._visit()
+            if look % _SETTLE_LOOKS == 0:
+                self._visit()
             self.households.insert_what_is_left()
         self.faults = faults
         if self.app is None:

@@ -91,6 +91,8 @@ class Supply:
 
     def apply_top_up(self, account: Account, now_us: int) -> None:
         """Note that a supply is due to be switched on once enough is paid."""
+        if not self.is_used_up(account, account.state):
+            account.cut_due_us = -1
         if account.state == CUT and account.balance_fen > self._terms["close_fen"]:
             account.close_due_us = now_us
 
