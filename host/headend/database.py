@@ -53,6 +53,13 @@ class Database:
             f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows
         )
 
+    def update_many(
+        self, table: str, key: str, columns: Sequence[str], rows: Sequence[Values]
+    ) -> None:
+        """Set columns of the rows of a table; each of `rows` ends with its key."""
+        changes = ", ".join(f'"{one}" = ?' for one in columns)
+        self.many(f'UPDATE {table} SET {changes} WHERE "{key}" = ?', rows)
+
     def all(self, statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
         """Return all rows as tuples."""
         return list(self.run(statement, values).fetchall())

@@ -13,6 +13,7 @@ from host.words import _
 # Held within each transaction that writes, as SQLite has one writer at a time.
 WRITE_LOCK = 0x64696B61
 _UNDEFINED_TABLE = "42P01"
+_COPIED_LEAST = 20
 
 
 class Postgres(Database):
@@ -22,12 +23,13 @@ class Postgres(Database):
 
     def __init__(self, address: str, *, read_only: bool = False) -> None:
         super().__init__(_without_password(address))
+        self._staged: set[str] = set()
         try:
             self._connection = psycopg.connect(
                 address, autocommit=True, connect_timeout=BUSY_TIMEOUT_S
             )
             if read_only:
-                self._connection.read_only = True
+                self._connection.execute("SET default_transaction_read_only = on")
             self._connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_S * 1000}")
             self.identify()
         except psycopg.Error as error:
@@ -44,9 +46,72 @@ class Postgres(Database):
             cursor.executemany(_translated(statement), rows)
             return cursor.rowcount
 
+    def insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Values]) -> int:
+        """As everywhere; many rows are copied, and if a key was there inserted one by one."""
+        if len(rows) < _COPIED_LEAST:
+            return super().insert_new(table, columns, rows)
+        self.run("SAVEPOINT copying")
+        try:
+            self._copy(table, columns, rows)
+        except psycopg.errors.UniqueViolation:
+            self.run("ROLLBACK TO SAVEPOINT copying")
+            return super().insert_new(table, columns, rows)
+        self.run("RELEASE SAVEPOINT copying")
+        return len(rows)
+
+    def update_many(
+        self, table: str, key: str, columns: Sequence[str], rows: Sequence[Values]
+    ) -> None:
+        if len(rows) < _COPIED_LEAST:
+            super().update_many(table, key, columns, rows)
+            return
+        names = ", ".join(f'"{one}"' for one in (*columns, key))
+        if table not in self._staged:
+            self.run(
+                f"CREATE TEMP TABLE staged_{table} ON COMMIT DELETE ROWS AS "
+                f"SELECT {names} FROM {table} WITH NO DATA"
+            )
+            self._staged.add(table)
+        self._copy(f"staged_{table}", (*columns, key), rows)
+        changes = ", ".join(f'"{one}" = staged_{table}."{one}"' for one in columns)
+        same = f'staged_{table}."{key}" = {table}."{key}"'
+        self.run(f"UPDATE {table} SET {changes} FROM staged_{table} WHERE {same}")
+
+    def _copy(self, table: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
+        names = ", ".join(f'"{one}"' for one in columns)
+        text = "\n".join(["\t".join([_copied(one) for one in row]) for row in rows])
+        with (
+            self._connection.cursor() as cursor,
+            cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy,
+        ):
+            copy.write(f"{text}\n")
+
+    def _end(self, word: str) -> None:
+        self._connection.execute(word)
+        if word == "ROLLBACK":
+            # Those that this transaction made are gone with it.
+            names = self.all("SELECT relname FROM pg_class WHERE relpersistence = 't'")
+            self._staged = {name.removeprefix("staged_") for (name,) in names}
+
     def _begin(self) -> None:
         self._connection.execute("BEGIN")
-        self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
+        try:
+            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
+        except psycopg.Error:
+            self._connection.execute("ROLLBACK")
+            raise
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _copied(value: int | str | bytes | None) -> str:
+    """Return a value as COPY takes it in its text."""
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return value.translate(_ESCAPES)
+    return "\\N" if value is None else f"\\\\x{value.hex()}"
 
 
 @cache

@@ -70,11 +70,6 @@ _READ_COLUMNS = (
     *("debit_fen", "residue_e7", "residue_e11", "used_wh", "registers_wh", "doubt"),
     *("read_t2000", "last_t2000", "relay", "readings"),
 )
-_UPDATE_READ = (
-    "UPDATE accounts SET "
-    + ", ".join(f"{name} = ?" for name in _READ_COLUMNS)
-    + " WHERE account = ?"
-)
 _ACCOUNT_NUMBERS = (
     *("concentrator", "row", "credit_fen", "debit_fen", "residue_e7", "residue_e11", "used_wh"),
     *("readings", "order", "debt_fen", "debt_week", "debt_week_fen", "household", "grade"),
@@ -229,7 +224,7 @@ class Posting:
             self._database.many(_UPSERT_ACCOUNT, [_whole(one) for one in changed.values()])
         read = [_as_read(one) for name, one in self._read.items() if name not in changed]
         if read:
-            self._database.many(_UPDATE_READ, read)
+            self._database.update_many("accounts", "account", _READ_COLUMNS, read)
 
     def _add(self, table: str, record: Taken, **values: Any) -> None:
         place = {"concentrator": self._concentrator, "seq": record.seq}
@@ -588,7 +583,7 @@ def _whole(account: Account) -> tuple[Any, ...]:
 
 
 def _as_read(one: Account) -> tuple[Any, ...]:
-    """Return the values of _UPDATE_READ."""
+    """Return the values of _READ_COLUMNS, and the key."""
     return (
         *(one["debit_fen"], one["residue_e7"], one["residue_e11"], one["used_wh"]),
         *(_registers(one["registers_wh"]), one["doubt"], one["read_t2000"], one["last_t2000"]),

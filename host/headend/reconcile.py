@@ -157,7 +157,7 @@ def reconcile(store: Store) -> Reconciliation:
         _compare_readings(database, result)
         _tell_doubts(result)
         findings = database.rows(
-            "SELECT * FROM findings WHERE resolved_at IS NULL ORDER BY concentrator, seq"
+            "SELECT * FROM findings WHERE resolved_at IS NULL ORDER BY concentrator, seq, what"
         )
     for row in findings:
         if row["kind"] in NOTICES:

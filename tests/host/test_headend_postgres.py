@@ -1,0 +1,143 @@
+"""Goal: on PostgreSQL the head-end keeps, sells and compares exactly as on SQLite.
+
+Method: a cluster of our own in a folder; the same villages into both databases, all tables
+compared; the commands as a user types them.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from host.cli import cli
+from host.frames.link import Kind
+from host.frames.record import RecordKind
+from host.headend import orders
+from host.headend.errors import StoreFailed
+from host.headend.ingest import Ingest
+from host.headend.reconcile import reconcile
+from host.headend.store import Store
+from tests.host.uplink_world import KEYS, Village, account_name, deliver, frame, village_of
+from tools.cluster import cluster
+
+TABLES = (
+    *("accounts", "meters", "concentrators", "records", "readings", "freezes", "items"),
+    *("top_ups", "relays", "policies", "alarms", "standings", "findings", "orders", "gaps"),
+)
+OF_THE_ENGINE = frozenset(("id", "received_at", "seen_at", "found_at", "sold_at"))
+
+
+@pytest.fixture(scope="module", name="server")
+def _server() -> Iterator[str]:
+    with cluster() as address:
+        yield address
+
+
+@pytest.fixture
+def address(server: str) -> str:
+    """An empty database, as `init` makes it."""
+    import psycopg
+
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    assert run("init", "--database", server).exit_code == 0
+    return server
+
+
+def run(*words: object) -> Result:
+    """`dianka headend WORDS`."""
+    return CliRunner().invoke(cli, ["headend", *map(str, words)], env={"COLUMNS": "120"})
+
+
+def lived() -> Village:
+    """Records of many kinds, with doubts and differences among them."""
+    village = village_of(6, 12)
+    village.relay(0, 1)
+    village.write(RecordKind.POLICY, {"new": 3, "old": 1, "reason": 2, "balance_fen": -5}, 1)
+    told = {"identifier": "0201FF00", "count": 3, "values": [2201, None, 2199]}
+    village.write(RecordKind.ITEM, told, 2)
+    fields = {"frozen_t2000": 820_022_400, "registers_wh": [5, 4, 3, 0, 0, 0, 0, 0]}
+    village.write(RecordKind.FREEZE, fields, 3)
+    card = {"code": 4, "order": 1, "amount_fen": 5, "uid": "0" * 16, "account": "999999999999"}
+    village.write(RecordKind.CARD, card, 0xFFFF)
+    village.reading(9)
+    village.reading(4, -2)
+    extra = village.reading(0)
+    changed = (extra.seq, village.records[40].t2000, extra.kind, 0, village.records[40].index)
+    village.records[-1] = type(extra)(*changed, extra.payload, extra.fields)
+    return village
+
+
+def kept(store: Store, table: str) -> list[dict[str, Any]]:
+    """The rows of a table, without what is not the village's."""
+    found = [
+        {
+            name: bytes(value) if isinstance(value, memoryview) else value
+            for name, value in row.items()
+            if name not in OF_THE_ENGINE
+        }
+        for row in store.rows(f"SELECT * FROM {table}")
+    ]
+    return sorted(found, key=repr)
+
+
+def fill(store: Store) -> None:
+    for row in range(6):
+        orders.sell(store, account_name(row), 10000)
+    village = lived()
+    ingest = Ingest(store, KEYS)
+    for number, first in enumerate(range(1, village.durable_seq + 1, 40), 1):
+        last = min(first + 39, village.durable_seq)
+        ingest.answer(frame(Kind.BATCH, number, village.batch(first, last)), "test")
+    orders.sell(store, account_name(2), 700)
+
+
+def test_both_databases_hold_the_same(address: str, tmp_path: Path) -> None:
+    with Store(address) as theirs, Store(tmp_path / "village.db", create=True) as ours:
+        for store in (theirs, ours):
+            fill(store)
+        for table in TABLES:
+            assert kept(theirs, table) == kept(ours, table), table
+        assert reconcile(theirs).to_dict() == reconcile(ours).to_dict()
+        assert reconcile(ours).differences
+    assert run("show", "--db", address).output == run("show", "--db", ours.address).output
+
+
+def test_a_failed_commit_changes_nothing_and_the_next_goes_on(address: str) -> None:
+    with Store(address) as store:
+        ingest = Ingest(store, KEYS)
+        village = village_of(3, 20)
+        message = frame(Kind.BATCH, 1, village.batch())
+        store.database.run("ALTER TABLE top_ups RENAME TO hidden")
+        assert ingest.answer(message, "test") == b""
+        assert ingest.counters["store_failed"] == 1
+        assert store.value("SELECT count(*) FROM records") == 0
+        store.database.run("ALTER TABLE hidden RENAME TO top_ups")
+        deliver(ingest, village)
+        assert store.value("SELECT count(*) FROM records") == village.durable_seq
+
+
+def test_readers_cannot_write_and_writers_wait_in_turn(address: str) -> None:
+    with Store(address, read_only=True) as store, pytest.raises(StoreFailed, match="read-only"):
+        orders.sell(store, account_name(0), 100)
+    with Store(address) as one, Store(address) as other:
+        other.database.run("SET lock_timeout = 100")
+        with one.writing(), pytest.raises(StoreFailed, match="lock"):
+            orders.sell(other, account_name(0), 100)
+        assert orders.sell(other, account_name(0), 100) == 1
+
+
+def test_other_databases_are_refused_in_one_line(server: str, address: str) -> None:
+    result = run("init", "--database", address)
+    assert (result.exit_code, "has tables already" in result.output) == (1, True)
+    with Store(address) as store:
+        store.database.run("UPDATE station SET schema = 99")
+    result = run("show", "--db", address)
+    assert (result.exit_code, "needs a newer dianka" in result.output) == (1, True)
+    result = run("show", "--db", "postgres://nobody:secret@127.0.0.1:1/none")
+    assert result.exit_code == 1
+    assert "cannot use postgres://nobody@127.0.0.1:1/none" in result.output
+    assert "secret" not in result.output
