@@ -179,11 +179,12 @@ def test_a_correction_is_exact_across_tiers_residues_and_top_ups() -> None:
 def _state(station: Station) -> "list[object]":
     """All that an account is, but for credit and debit, and its balance."""
     ledger = station.ledger
-    names = (
-        *("residue_e7", "residue_e11", "used_wh", "period_t2000", "read_t2000", "quota", "free"),
-        *("flags", "registers_wh"),
-    )
-    return [(name, list(getattr(ledger, name))) for name in names] + [station.balance_fen]
+    found: list[object] = [station.balance_fen]
+    for name in ("residue_e7", "residue_e11", "used_wh", "period_t2000", "read_t2000"):
+        found.append((name, list(getattr(ledger, name))))
+    for name in ("quota", "free", "flags", "registers_wh"):
+        found.append((name, list(getattr(ledger, name))))
+    return found
 
 
 def _check_alike(
@@ -225,13 +226,16 @@ def test_a_correction_is_exact_where_the_clock_was_set_back() -> None:
     one = ladder((), (53830001,))
     daily = image(1, 1, (one,), (terms(0, ENDLESS, standing_e7=1234567),))
     midnight = day_number(26, 3, 3) * DAY_S
+    waiting = [(600, -28800, 100, 0)]
+    waiting.extend(((60, 0, 10, 0),) * 290)
+    waiting.extend(((60, 0, 0, 5000), (60, 0, 70, 0)))
     for steps in (
         # The wrong answer comes after the account has stopped waiting for the clock.
         ((600, -1800, 100, 0), (900, 0, 10, 0), (1800, 0, 0, 5000), (900, 0, 70, 0)),
         # It still waits.
         ((600, -1800, 100, 0), (300, 0, 10, 0), (300, 0, 0, 5000), (300, 0, 70, 0)),
         # So long that the reading which it waits for is not looked back for.
-        ((600, -28800, 100, 0), *((60, 0, 10, 0),) * 290, (60, 0, 0, 5000), (60, 0, 70, 0)),
+        tuple(waiting),
         # The clock is set back while the wrong answer is believed; read then, all is old.
         ((300, 0, 100, 0), (600, -1800, 0, -5000), (300, 0, 70, 0)),
     ):
