@@ -97,7 +97,7 @@ def _layer(name: str, ours: str = "", foreign: str = "", device: bool = False) -
 _PURE = "micropython struct binascii hashlib array"
 _BOARD = (
     "machine os vfs network time asyncio sys gc json select socket termios errno uctypes"
-    " ffi neopixel esp32 rp2 pyb"
+    " ffi neopixel esp32 rp2 pyb emulated_flash"
 )
 _GROUND = "civil ticks crypto"
 _CORE = f"dlt645 prepay card uplink ports {_GROUND}"

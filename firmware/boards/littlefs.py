@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     from vfs import AbstractBlockDev, VfsLfs2
 
 _TEMPORARY = "~"
+# littlefs rewrites a folder in one call, which takes time with the square of its files. So the
+# many segments of the journal have folders: each has those of 4096 record numbers.
+_MANY = "j"
+_MANY_SIZE = const(9)
+_FOLDER_DIGITS = const(6)
+_SUBFOLDER = "s"
+# There is one for this count of blocks; it takes two of them.
+_FOLDER_BLOCKS = const(16)
+# littlefs reads a few bytes at a time, of which it needs few more.
+_READ_LIMIT = const(64)
+# Bytes of its map of free blocks, a bit for each: all of the flash, up to 4 MiB.
+_LOOKAHEAD_LIMIT = const(128)
 _FILE = const(0x8000)
 _STAT_SIZE = const(6)
 # Fields of statvfs: bytes of a block, count of blocks, count of free ones.
@@ -43,13 +55,24 @@ def open_filesystem(device: "AbstractBlockDev", page: int, new: bool = False) ->
     device is blank, as an installer asks for. BoardError: there is none, with the reason.
     """
     try:
-        return vfs.VfsLfs2(device, readsize=page, progsize=page, mtime=False)
+        return _mount(device, page)
     except OSError:
         why = _reason(device)
         if not new or why:
             raise BoardError(why or "flash is blank, it holds no littlefs" + _FORMAT) from None
     vfs.VfsLfs2.mkfs(device, readsize=page, progsize=page)
-    return vfs.VfsLfs2(device, readsize=page, progsize=page, mtime=False)
+    return _mount(device, page)
+
+
+def _mount(device: "AbstractBlockDev", page: int) -> "VfsLfs2":
+    blocks = device.ioctl(4, 0) or 0
+    return vfs.VfsLfs2(
+        device,
+        readsize=min(page, _READ_LIMIT),
+        progsize=page,
+        lookahead=min(_LOOKAHEAD_LIMIT, (blocks + 63) // 64 * 8),
+        mtime=False,
+    )
 
 
 def _reason(device: "AbstractBlockDev") -> str:
@@ -96,15 +119,25 @@ class LittleStorage:
                     raise BoardError("flash holds no journal" + _FORMAT)
                 filesystem.mkdir(folder)
             # A folder that cannot be listed must never look like an empty one.
-            for _ in filesystem.ilistdir(self._folder):
-                pass
+            found = [entry[0] for entry in filesystem.ilistdir(self._folder)]
+            self._folders = max(1, filesystem.statvfs("/")[_BLOCKS] // _FOLDER_BLOCKS)
+            for number in range(self._folders):
+                if _SUBFOLDER + str(number) not in found:
+                    filesystem.mkdir(self._folder + _SUBFOLDER + str(number))
         except OSError as error:
             raise BoardError("flash cannot be read: error " + str(error.errno)) from None
+
+    def _path(self, name: str) -> str:
+        """Return the path of the file."""
+        if len(name) != _MANY_SIZE or name[0] != _MANY:
+            return self._folder + name
+        number = int(name[1:_FOLDER_DIGITS], 16) % self._folders
+        return self._folder + _SUBFOLDER + str(number) + "/" + name
 
     def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
         """Read `size` bytes at `offset`; return the count read, NOT_THERE or UNREADABLE."""
         try:
-            file = self._filesystem.open(self._folder + name, "rb")
+            file = self._filesystem.open(self._path(name), "rb")
         except OSError as error:
             return self._count(error)
         try:
@@ -119,24 +152,25 @@ class LittleStorage:
 
     def append(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
         """Add bytes to the file, which is made if missing; return true once durable."""
-        return self._write(name, "ab", buf, size)
+        return self._write(self._path(name), "ab", buf, size)
 
     def replace(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
         """Give the file new content, all or nothing; return true once durable."""
-        if not self._write(_TEMPORARY, "wb", buf, size):
-            self.remove(_TEMPORARY)
-            return False
+        path = self._path(name)
+        temporary = path[: -len(name)] + _TEMPORARY
         try:
-            self._filesystem.rename(self._folder + _TEMPORARY, self._folder + name)
+            if self._write(temporary, "wb", buf, size):
+                self._filesystem.rename(temporary, path)
+                return True
+            self._filesystem.remove(temporary)
         except OSError as error:
             self._count(error)
-            return False
-        return True
+        return False
 
     def remove(self, name: str) -> bool:
         """Delete the file; return true also when there was none."""
         try:
-            self._filesystem.remove(self._folder + name)
+            self._filesystem.remove(self._path(name))
         except OSError as error:
             return self._count(error) == NOT_THERE
         return True
@@ -145,10 +179,12 @@ class LittleStorage:
         """Return the file names that begin with `prefix`, sorted; None without an answer."""
         found = []
         try:
-            for entry in self._filesystem.ilistdir(self._folder):
-                name = entry[0]
-                if entry[1] == _FILE and name != _TEMPORARY and name.startswith(prefix):
-                    found.append(name)
+            for number in range(-1, self._folders if prefix[:1] in ("", _MANY) else 0):
+                folder = self._folder + (_SUBFOLDER + str(number) if number >= 0 else "")
+                for entry in self._filesystem.ilistdir(folder):
+                    name = entry[0]
+                    if entry[1] == _FILE and name != _TEMPORARY and name.startswith(prefix):
+                        found.append(name)
         except OSError:
             self.failures += 1
             return None
@@ -158,7 +194,7 @@ class LittleStorage:
     def size(self, name: str) -> int:
         """Return the bytes in the file, NOT_THERE or UNREADABLE."""
         try:
-            return self._filesystem.stat(self._folder + name)[_STAT_SIZE]
+            return self._filesystem.stat(self._path(name))[_STAT_SIZE]
         except OSError as error:
             return self._count(error)
 
@@ -170,13 +206,15 @@ class LittleStorage:
             self.failures += 1
             return 0, 0
         size = found[_BLOCK]
-        return found[_BLOCKS] * size // BLOCK_SIZE, found[_FREE] * size // BLOCK_SIZE
+        # littlefs counts the two blocks of a folder twice, there and in the folder it is in.
+        free = found[_FREE] + 2 * self._folders
+        return found[_BLOCKS] * size // BLOCK_SIZE, free * size // BLOCK_SIZE
 
     def begin(self, name: str) -> bool:
         """Begin a file that is written over several steps; its old content is lost."""
         self.give_up()
         try:
-            self._file = self._filesystem.open(self._folder + name, "wb")
+            self._file = self._filesystem.open(self._path(name), "wb")
         except OSError as error:
             self._count(error)
             return False
@@ -212,11 +250,11 @@ class LittleStorage:
             self.remove(self._name)
 
     def _write(
-        self, name: str, mode: str, buf: "bytearray | memoryview | bytes", size: int
+        self, path: str, mode: str, buf: "bytearray | memoryview | bytes", size: int
     ) -> bool:
         """Write `size` bytes of `buf` and close; return false if the file has not changed."""
         try:
-            file = self._filesystem.open(self._folder + name, mode)
+            file = self._filesystem.open(path, mode)
         except OSError as error:
             self._count(error)
             return False

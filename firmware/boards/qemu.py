@@ -7,9 +7,9 @@ prompt stops the concentrator. The flash survives a soft reset, and a restart if
 its memory in a file.
 """
 
+import emulated_flash
 import machine
 import micropython
-import uctypes
 from micropython import const
 
 from boards.littlefs import LittleStorage, open_filesystem
@@ -32,8 +32,8 @@ _UARTS = (0x40004000, 0x40005000, 0x40006000, 0x40007000, 0x40009000)
 _FLASH = const(0x21000000)
 _FLASH_SIZE = const(4194304)
 _BLOCK_SIZE = const(4096)
-# It takes programs of any size; a small one saves heap.
-_PAGE = const(128)
+# It takes programs of any size; this is the page of most flash chips.
+_PAGE = const(256)
 
 # Offsets of a UART's registers, in words, and their bits.
 _DATA = const(0)
@@ -88,15 +88,6 @@ def _switch_on(base: int) -> object:
 
 
 @micropython.viper
-def _copy(buf: ptr32, base: int, words: int) -> object:
-    """Fill `buf` from memory, in machine code because littlefs reads a lot."""
-    source = ptr32(base)
-    for index in range(words):
-        buf[index] = source[index]
-    return None
-
-
-@micropython.viper
 def _is_zero(base: int, words: int) -> bool:
     """Return whether `words` words of memory from `base` on are 0: none was ever written."""
     source = ptr32(base)
@@ -138,20 +129,8 @@ class Uart:
 class Flash:
     """A block device in the board's memory."""
 
-    def __init__(self) -> None:
-        self._memory = memoryview(uctypes.bytearray_at(_FLASH, _FLASH_SIZE))
-
-    def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
-        """Fill `buf` from `offset` in `block`."""
-        _copy(buf, _FLASH + block * _BLOCK_SIZE + offset, len(buf) >> 2)
-        return 0
-
-    def writeblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
-        """Write `buf` at `offset` in `block`."""
-        start = block * _BLOCK_SIZE + offset
-        # An assignment to the slice itself would also move all memory behind it.
-        self._memory[start : start + len(buf)][:] = buf
-        return 0
+    readblocks = staticmethod(emulated_flash.readblocks)
+    writeblocks = staticmethod(emulated_flash.writeblocks)
 
     def ioctl(self, operation: int, argument: int) -> int:
         """Return for littlefs: operation 4 the count of blocks, 5 their size, else 0."""

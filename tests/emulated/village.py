@@ -141,7 +141,7 @@ def blank_flash():  # type: ignore[no-untyped-def]  # the emulated board's Stora
     blank = b"\xff" * 4096
     for start in range(0, _ERASED, 4096):
         memory[start : start + 4096] = blank
-    return LittleStorage(open_filesystem(Flash(), 128, True))
+    return LittleStorage(open_filesystem(Flash(), 256, True))
 
 
 def tariff_image() -> bytes:

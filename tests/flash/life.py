@@ -90,7 +90,7 @@ class Life:
 
     def __init__(self, blocks: int, is_away: bool) -> None:
         self.flash = Flash(blocks)
-        storage = LittleStorage(open_filesystem(self.flash, 128, True))
+        storage = LittleStorage(open_filesystem(self.flash, 256, True))
         self.journal = journal = Journal(storage)
         registry = Registry(METERS)
         ledger = Ledger(METERS)

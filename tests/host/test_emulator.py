@@ -180,7 +180,7 @@ _MOUNT = """\\
 import sys, vfs
 from boards.littlefs import open_filesystem
 from boards.qemu import Flash
-vfs.mount(open_filesystem(Flash(), 128, True), '/flash')
+vfs.mount(open_filesystem(Flash(), 256, True), '/flash')
 sys.path.append('/flash')
 """
 

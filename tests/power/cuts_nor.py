@@ -187,7 +187,7 @@ def test_a_block_that_cannot_be_read_is_counted_not_guessed() -> None:
     for number in range(8):
         check(storage.append("j" + str(number), bytes((number,)) * 9000, 9000))
     again = Nor(data)
-    again.bad = dict.fromkeys(range(10, BLOCKS, 7), READ_ERROR)
+    again.bad = dict.fromkeys(range(9, BLOCKS, 7), READ_ERROR)
     storage = LittleStorage(open_filesystem(again, PAGE))
     buf = bytearray(9000)
     failed = 0
