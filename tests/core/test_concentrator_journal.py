@@ -247,6 +247,22 @@ def test_a_restart_costs_no_block() -> None:
     world.check_all(1, 31 + SEGMENT_RECORDS)
 
 
+def test_a_start_feeds_the_watchdog_at_each_group() -> None:
+    world = World()
+    world.add(SEGMENT_RECORDS - 5)
+    check(world.journal.sync())
+    groups = 0
+    seq = 1
+    while seq <= world.journal.durable_seq:
+        check(world.journal.group_into(seq, bytearray(600), 0, 600) > 0)
+        seq = world.journal.group_end
+        groups += 1
+    fed = []
+    world.journal.recover(lambda: fed.append(1))
+    check(groups > 5, groups)
+    equal(len(fed), groups + 1, "and once for the names")
+
+
 def test_a_torn_end_never_was() -> None:
     world = World()
     world.write(12)

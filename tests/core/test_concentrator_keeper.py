@@ -327,6 +327,42 @@ def note(bench: Bench) -> None:
     fill(bench, bench.app.journal.next_seq)
 
 
+def test_a_removal_that_the_flash_refuses_is_tried_again_after_some_seconds() -> None:
+    bench = upright()
+    for segments in (1, 2):
+        fill_segments(bench, segments)
+        check(bench.save())
+    app = bench.app
+    acknowledge(bench, app.journal.durable_seq)
+    first_seq = app.journal.first_seq
+    bench.storage.failing = "j"
+    failures = app.journal.failures
+    for turn in range(300):
+        app.keeper.step(bench.ticks + turn * 100, app.journal.durable_seq)
+    equal(app.journal.failures - failures, 3, "once in 10 s")
+    equal(app.journal.first_seq, first_seq)
+    bench.storage.failing = ""
+    app.keeper.step(bench.ticks + 400 * 100, app.journal.durable_seq)
+    check(app.journal.first_seq > first_seq)
+
+
+def test_free_blocks_are_counted_without_asking_the_flash() -> None:
+    """Asking it costs as much as reading every file."""
+    bench = upright()
+    storage = bench.storage
+    blocks = storage.blocks
+    bench.app.journal.measure()
+    storage.blocks = lambda: (0, 0)  # type: ignore[method-assign]  # it does not tell any more
+    for segments in (1, 2, 3, 4):
+        fill_segments(bench, segments)
+        check(bench.save())
+        equal(bench.app.journal.free_blocks, blocks()[1], segments)
+    acknowledge(bench, bench.app.journal.durable_seq)
+    bench.run(60)
+    check(bench.app.journal.first_seq > 1)
+    equal(bench.app.journal.free_blocks, blocks()[1])
+
+
 def test_the_image_that_the_older_checkpoint_names_stays() -> None:
     """Readings behind the older checkpoint are charged by it again, should the newest rot."""
     bench = upright()

@@ -81,6 +81,7 @@ class Checkpoint:
     identity    the identity of the journal, 8 bytes
     unread      the count of files that could not be read at the start
     rotten      the count of files whose bytes have changed
+    grown_blocks  the count of blocks by which the last one has made the files larger
     """
 
     def __init__(self, storage: "Storage", limit: int) -> None:
@@ -92,6 +93,7 @@ class Checkpoint:
         self.identity = _NO_IDENTITY
         self.unread = 0
         self.rotten = 0
+        self.grown_blocks = 0
         self._storage = storage
         self._limit = limit
         self._numbers = bytearray()
@@ -100,6 +102,9 @@ class Checkpoint:
         self._chunk = bytearray()  # while loading
         # Files found at the start that are neither the newest nor the older.
         self._others: list[str] = []
+        # The count of blocks of the newest and of the older.
+        self._seq_blocks = 0
+        self._older_blocks = 0
         # While writing: the record it includes, its rows, the column, the items written of that.
         self._seq = 0
         self._count = 0
@@ -171,6 +176,10 @@ class Checkpoint:
         if not written or not self._storage.put(tail, _CRC_SIZE) or not self._storage.finish():
             self._storage.give_up()
             return False
+        blocks = self.blocks(self._count)
+        self.grown_blocks = blocks - self._older_blocks
+        self._older_blocks = self._seq_blocks
+        self._seq_blocks = blocks
         gone_seq = self.older_seq
         self.older_seq = self.seq
         self.seq = self._seq
@@ -239,6 +248,7 @@ class Checkpoint:
                 self._others.append(name)
             elif self.seq:
                 self.older_seq = u32_at(self._chunk, 4)
+                self._older_blocks = self._storage.size(name) // BLOCK_SIZE + 1
             else:
                 count = self._chunk[8] | self._chunk[9] << 8
                 if count > self._limit:
@@ -247,6 +257,7 @@ class Checkpoint:
                 self.seq = u32_at(self._chunk, 4)
                 self.identity = bytes(self._chunk[_IDENTITY:_FILE_HEAD_SIZE])
                 self._fill(name, feed)
+                self._seq_blocks = self._storage.size(name) // BLOCK_SIZE + 1
         self._chunk = bytearray()
         return count
 

@@ -30,6 +30,8 @@ from concentrator.storage.segments import SEGMENT_PREFIX, SEGMENTS_STEP, Segment
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ports import Storage
 
 SEGMENT_SIZE = const(4096)
@@ -56,7 +58,6 @@ class Journal(Segments):
     floor_seq       the first record for the head-end: it has others under the numbers before
     let_go          the count of records deleted to make room
     is_lent         whether no record waits and the memory is in use for something else
-    failures        the count of appends that the storage refused
     total_blocks    the count of blocks of the flash
     free_blocks     the count of free ones, as far as is known
     reserve_blocks  the count of those reserved for money and relays
@@ -68,7 +69,6 @@ class Journal(Segments):
         self.floor_seq = 1
         self.is_urgent = False
         self.let_go = 0
-        self.failures = 0
         self.t2000 = 0
         self.buf = bytearray(RECORD_SIZE)
         self.total_blocks = self.free_blocks = segments_limit
@@ -284,9 +284,13 @@ class Journal(Segments):
 
     # --- recovery -------------------------------------------------------------------------------
 
-    def recover(self) -> None:
-        """Find the segments and the newest durable record. Unreadable: nothing was changed."""
+    def recover(self, feed: "Callable[[], object]" = int) -> None:
+        """Find the segments and the newest durable record. Unreadable: nothing was changed.
+
+        `feed` is called after each part that is read.
+        """
         names = self._storage.names(SEGMENT_PREFIX)
+        feed()
         if names is None:
             raise Unreadable("the segments cannot be listed")
         seqs = []
@@ -296,7 +300,6 @@ class Journal(Segments):
             except ValueError:
                 continue
         seqs.sort()
-        self.measure()
         self._limit = max(self._limit, len(seqs) + 1)
         if len(seqs) > len(self._segments):
             self._segments = array("I", bytes(4 * (len(seqs) + SEGMENTS_STEP)))
@@ -310,7 +313,7 @@ class Journal(Segments):
         self._block_left = SEGMENT_SIZE
         self._read_first = self._hole_end = 0
         self.first_seq = seqs[0] if seqs else 1
-        self.durable_seq = self.end_of(seqs[-1]) - 1 if seqs else 0
+        self.durable_seq = self.end_of(seqs[-1], feed) - 1 if seqs else 0
         if seqs and self.durable_seq < seqs[-1]:
             # No record of the newest was ever durable: the next record opens it again.
             self._segment_count -= 1

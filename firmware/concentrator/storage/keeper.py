@@ -63,6 +63,8 @@ _CHECKPOINT_LEAST = const(64)
 _BUSY_MS = const(60000)
 # While blocks are short, at least this time is between two checkpoints of few records.
 _SHORT_MS = const(60000)
+# After a change of segments that the flash has refused, nothing is deleted for this time.
+_REFUSED_MS = const(10000)
 # This many blocks are kept free before the journal's reserve, to be filled while older segments
 # are thinned.
 _SLACK_BLOCKS = const(3)
@@ -105,8 +107,13 @@ class Keeper:
         # The last record at the last attempt of a checkpoint, which may have failed.
         self._tried_seq = 0
         self._failures = 0
+        self._is_refused = False
+        self._refused_ticks = 0
         self._low_blocks = 0
         self._short_ticks = 0
+        # Whether all parts of a checkpoint are written, and the records they include durable.
+        self._is_ending = False
+        self._sweeps = False
         # The ticks at which the last part of a checkpoint was written, -1: none was.
         self._part_ticks = -1
         # The values of `changes` when the checkpoints began. Old images are deleted when both
@@ -132,7 +139,7 @@ class Keeper:
         self._rows.recount(checkpoint.load(feed))
         checkpoint.identify(random)
         self._images.load()
-        journal.recover()
+        journal.recover(feed)
         if checkpoint.unread and journal.first_seq > checkpoint.seq + 1:
             raise Unreadable("a checkpoint cannot be read, and older records are gone")
         if journal.durable_seq < checkpoint.highest_seq:
@@ -146,7 +153,9 @@ class Keeper:
                 replay(buf)
             elif journal.unread:
                 raise Unreadable("record " + str(seq) + " cannot be read")
-        self._measure()
+        feed()
+        journal.measure()
+        self._set_low()
         return lost
 
     def step(self, now_ticks: int, acked_seq: int, lines_busy: bool = False) -> int:
@@ -156,17 +165,22 @@ class Keeper:
         line is in a transaction. Return the ms until the next call.
         """
         journal = self._journal
+        checkpoint = self._checkpoint
+        durable_seq = journal.durable_seq
         left_ms = self._sync(now_ticks)
         if journal.failures != self._failures:
             # A failed append may have taken a block that is not counted.
             self._failures = journal.failures
-            self._measure()
-        seq = min(acked_seq, self._checkpoint.older_seq)
-        if journal.first_seq <= seq:
-            journal.drop(seq)
-        if self._checkpoint.busy:
+            journal.measure()
+        if journal.durable_seq != durable_seq or self._drop(now_ticks, acked_seq):
+            return 0
+        if checkpoint.busy:
             return self._write_part(now_ticks, lines_busy)
-        unkept = journal.durable_seq - self._checkpoint.seq
+        if self._sweeps:
+            self._sweeps = False
+            self._images.sweep()
+            return 0
+        unkept = journal.durable_seq - checkpoint.seq
         if unkept >= self.checkpoint_records and self._is_worth_saving():
             self.begin()
         elif journal.room < self._low_blocks and self._make_room(now_ticks, acked_seq):
@@ -174,6 +188,27 @@ class Keeper:
         if self._images.is_troubled:
             self._load_images(now_ticks)
         return left_ms
+
+    def _drop(self, now_ticks: int, acked_seq: int) -> bool:
+        """Delete a segment that the head-end and both checkpoints have; return whether it was.
+
+        A removal that the flash refuses is tried again after some seconds.
+        """
+        journal = self._journal
+        if (now_ticks - self._refused_ticks) & _TICKS_MASK >= _REFUSED_MS:
+            self._is_refused = False
+        seq = min(acked_seq, self._checkpoint.older_seq)
+        if self._is_refused or journal.first_seq > seq:
+            return False
+        return self._has_changed(journal.drop(seq), now_ticks)
+
+    def _has_changed(self, done: bool, now_ticks: int) -> bool:
+        """Note whether a change of the segments was refused; return `done`."""
+        failures = self._journal.failures
+        if failures != self._failures:
+            self._is_refused = True
+            self._refused_ticks = now_ticks
+        return done
 
     def _sync(self, now_ticks: int) -> int:
         """Make records durable that have waited long enough; return the ms of the next wait."""
@@ -195,15 +230,14 @@ class Keeper:
         self._move()
         return max(_REST_MS, min(left_ms, _QUIET_MS))
 
-    def _measure(self) -> None:
-        """Measure the free blocks, and set how many have to be free.
+    def _set_low(self) -> None:
+        """Set how many blocks have to be free.
+
 
         A checkpoint has to fit beside the journal's reserve.
         """
-        journal = self._journal
-        journal.measure()
         size_blocks = self._checkpoint.blocks(self._rows.count)
-        self._low_blocks = journal.reserve_blocks + size_blocks + _SLACK_BLOCKS
+        self._low_blocks = self._journal.reserve_blocks + size_blocks + _SLACK_BLOCKS
 
     def _make_room(self, now_ticks: int, acked_seq: int) -> bool:
         """Delete some records that both checkpoints include; return false if there are none.
@@ -213,8 +247,10 @@ class Keeper:
         """
         journal = self._journal
         older_seq = self._checkpoint.older_seq
-        if journal.drop(older_seq) if acked_seq < 0 else self._thinner.step(older_seq):
-            return True
+        if not self._is_refused:
+            done = journal.drop(older_seq) if acked_seq < 0 else self._thinner.step(older_seq)
+            if self._has_changed(done, now_ticks):
+                return True
         unkept = journal.durable_seq - self._checkpoint.seq
         if unkept >= _CHECKPOINT_LEAST and self._is_worth_saving():
             self.begin()
@@ -255,6 +291,7 @@ class Keeper:
         seq = self._journal.durable_seq
         self._begun_changes = self._images.changes
         self._part_ticks = -1
+        self._is_ending = False
         return seq == checkpoint.seq or checkpoint.begin(seq, self._rows.count)
 
     def _write_part(self, now_ticks: int, lines_busy: bool) -> int:
@@ -271,14 +308,20 @@ class Keeper:
         outcome = checkpoint.put()
         if outcome == MORE:
             return 0
-        # The columns may include later records, which have to be durable first.
-        if outcome == WRITTEN and self._journal.sync() and checkpoint.finish():
-            changes = self._images.changes
-            if self._saved_changes == self._begun_changes == changes != self._swept_changes:
-                self._images.sweep()
-                self._swept_changes = changes
-            self._saved_changes = self._begun_changes
-            self._measure()
-        else:
+        if outcome != WRITTEN:
             checkpoint.give_up()
+        elif not self._is_ending:
+            # The columns may include later records, which have to be durable first.
+            self._is_ending = self._journal.sync()
+            if not self._is_ending:
+                checkpoint.give_up()
+        elif checkpoint.finish():
+            changes = self._images.changes
+            self._sweeps = (
+                self._saved_changes == self._begun_changes == changes != self._swept_changes
+            )
+            self._swept_changes = changes if self._sweeps else self._swept_changes
+            self._saved_changes = self._begun_changes
+            self._journal.free_blocks -= checkpoint.grown_blocks
+            self._set_low()
         return 0

@@ -19,6 +19,8 @@ from uplink.packing import GAP, ITEM_SHORTEST, ROTTEN, TORN, Packer, Unpacker
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ports import Storage
 
 # The index of segments grows by this count.
@@ -44,6 +46,7 @@ class Segments:
     rotten          the count of records that have changed or are missing
     unread          the count of reads that the flash did not answer
     free_blocks     the count of free blocks of the flash, as far as is known
+    failures        the count of changes that the storage refused
     group_end       the number behind the group that `group_into` copied last
     reader          the reader of the group that `next_group` has opened
     ended           why it opened none: TORN, also at the end of the file, ROTTEN or _UNREAD
@@ -55,6 +58,7 @@ class Segments:
         self.rotten = 0
         self.unread = 0
         self.free_blocks = 0
+        self.failures = 0
         self._storage = storage
         # The first seq of each segment, oldest first.
         self._segments = array("I", bytes(4 * SEGMENTS_STEP))
@@ -245,8 +249,11 @@ class Segments:
             return _UNREAD
         return self.reader.open(0, size)
 
-    def end_of(self, first_seq: int) -> int:
-        """Return the number behind all records of segment `first_seq`; raise Unreadable."""
+    def end_of(self, first_seq: int, feed: "Callable[[], object]") -> int:
+        """Return the number behind all records of segment `first_seq`; raise Unreadable.
+
+        `feed` is called after each group.
+        """
         reader = self.reader
         self.go_to(first_seq)
         next_seq = first_seq
@@ -255,6 +262,7 @@ class Segments:
             while reader.look() >= GAP:
                 pass
             next_seq = reader.next_seq
+            feed()
         if self.ended == ROTTEN:
             size = self._storage.size(segment_name(first_seq))
             rotten = max(0, size - self._read_offset - self._read_size) // ITEM_SHORTEST + 1
@@ -276,6 +284,7 @@ class Segments:
         """Delete the segment at `position`; return whether it was deleted."""
         segments = self._segments
         if not self._storage.remove(segment_name(segments[position])):
+            self.failures += 1
             return False
         self._segment_count -= 1
         for at in range(position, self._segment_count):

@@ -13,9 +13,9 @@ Records of payments and refunds stay until the head-end has them. Deleted record
 its reasons. A segment that has become small is joined to the one before, so that a few records of
 money do not cost a block each.
 
-Each step reads one group. The new content is collected in the memory of the journal, which is free
-while no record waits. One `replace` puts it in place of the old content, so a power cut leaves one
-of the two.
+Each step reads a few records. The new content is collected in the memory of the journal, which is
+free while no record waits. One `replace` puts it in place of the old content, so a power cut
+leaves one of the two.
 """
 
 from array import array
@@ -73,10 +73,17 @@ _DAY_S = const(86400)
 _JOIN_ROOM = const(256)
 _ITEM_ROOM = const(86)
 _SEEN_SIZE = const(128)
+# The count of items that a step looks at.
+_ITEMS = const(12)
+
+# Outcomes of `_copy_items`.
+_UNFIT = const(0)  # the segment must not be changed
+_SOME = const(1)  # more of the group is left
+_ALL = const(2)
 
 
 class Thinner:
-    """Thins the segments of `journal` in `storage`, one group in each `step`."""
+    """Thins the segments of `journal` in `storage`, a few records in each `step`."""
 
     def __init__(self, journal: "Journal", storage: "Storage") -> None:
         self._journal = journal
@@ -95,12 +102,16 @@ class Thinner:
         self._first_seq = 0
         self._end_seq = 0
         self._next_seq = 0
+        # The first number of the present group, and its place.
+        self._group_seq = 0
         self._offset = 0
         self._size = 0
         self._is_open = False
         # The segment before to which it is joined, 0: none, and its size in bytes.
         self._joined_seq = 0
         self._joined_size = 0
+        # The segment whose records are in the one before as well, 0: none.
+        self._doubled_seq = 0
         # The count of records deleted since the last kept one, and in the whole segment.
         self._gap = 0
         self._reasons = 0
@@ -109,14 +120,21 @@ class Thinner:
     def step(self, limit_seq: int) -> bool:
         """Continue with segments up to `limit_seq`; return false if nothing can be deleted."""
         journal = self._journal
-        if not journal.is_lent:
-            self._level = 0
-        if not self._level and not self._begin(limit_seq):
-            return False
+        if self._doubled_seq:
+            self._forget_doubled()
+            return True
+        if self._level and not journal.is_lent:
+            self._break_off()
+        if not self._level:
+            return self._begin(limit_seq)
         journal.go_to(self._first_seq, self._offset)
         if journal.next_group(self._end_seq):
-            if not self._copy_group():
+            outcome = self._copy_items()
+            if outcome == _UNFIT:
                 self._end()
+            elif outcome == _ALL:
+                self._offset = journal.read_end
+                self._group_seq = self._next_seq
         elif journal.ended == TORN:
             self._finish()
         else:
@@ -140,7 +158,7 @@ class Thinner:
                     self._content = content
                     self._packer = Packer(content)
                     self._level = level
-                    self._first_seq = self._next_seq = first_seq
+                    self._first_seq = self._group_seq = self._next_seq = first_seq
                     self._end_seq = end_seq
                     self._offset = self._size = self._gap = self._gone = 0
                     self._is_open = False
@@ -169,33 +187,34 @@ class Thinner:
         self._joined_seq = first_seq
         self._joined_size = self._size = size
 
-    def _copy_group(self) -> bool:
-        """Copy the records that stay of a group; return false if the segment must not change."""
-        journal = self._journal
-        reader = journal.reader
-        if reader.first_seq != self._next_seq:
-            return False
-        while True:
+    def _copy_items(self) -> int:
+        """Copy the records that stay of the group's next items; return the outcome."""
+        reader = self._journal.reader
+        if reader.first_seq != self._group_seq:
+            return _UNFIT
+        left = _ITEMS
+        while left:
             kind = reader.look()
             if kind == packing.END:
-                break
+                return _ALL
             if kind == MALFORMED:
-                return False
-            count = reader.next_seq - reader.seq
+                return _UNFIT
+            if reader.next_seq <= self._next_seq:
+                continue  # an earlier step has copied it
+            left -= 1
             if kind == GAP:
-                self._gap += count
+                self._gap += reader.next_seq - reader.seq
                 self._reasons |= reader.reasons
             elif self._goes(kind, reader.head):
                 self._gap += 1
                 self._gone += 1
                 self._reasons |= _REASONS.get(kind, packing.LET_GO_OTHERS)
             elif not (self._put_gap() and reader.read_into(self._record) and self._make_room()):
-                return False
+                return _UNFIT
             else:
                 self._packer.add(self._record)
             self._next_seq = reader.next_seq
-        self._offset = journal.read_end
-        return True
+        return _SOME
 
     def _goes(self, kind: int, head: bytearray) -> bool:
         """Return whether the record with this head is deleted at the present level."""
@@ -263,20 +282,29 @@ class Thinner:
         self._close()
         if self._gone or self._joined_seq:
             first_seq = self._joined_seq or self._first_seq
-            size = self._size
-            if self._storage.replace(segment_name(first_seq), self._content, size):
-                journal.let_go += self._gone
-                journal.reread()
-                if self._joined_seq:
-                    # A level that was finished with the segment before has to begin there again.
-                    for level in range(self._level + 1, LEVELS + 1):
-                        self._through[level] = min(self._through[level], self._joined_seq)
-                    position = journal.position_of(self._first_seq)
-                    if journal.first_of(position) == self._first_seq:
-                        journal.forget(position)
-            else:
+            if not self._storage.replace(segment_name(first_seq), self._content, self._size):
                 journal.failures += 1
+                self._break_off()
+                return
+            journal.let_go += self._gone
+            journal.reread()
+            if self._joined_seq:
+                # A level that was finished with the segment before has to begin there again.
+                for level in range(self._level + 1, LEVELS + 1):
+                    self._through[level] = min(self._through[level], self._joined_seq)
+                self._doubled_seq = self._first_seq
         self._end()
+
+    def _forget_doubled(self) -> None:
+        """Delete the segment whose records are in the one before as well."""
+        journal = self._journal
+        position = journal.position_of(self._doubled_seq)
+        if journal.first_of(position) != self._doubled_seq or journal.forget(position):
+            self._doubled_seq = 0
+
+    def _break_off(self) -> None:
+        """Stop thinning the segment; it is begun again later, and so is its first day."""
+        self._level = self._day = 0
 
     def _end(self) -> None:
         self._through[self._level] = self._end_seq
