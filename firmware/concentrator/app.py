@@ -146,6 +146,7 @@ class App:
         """Apply the settings; the console calls it after a change."""
         settings = self.settings
         self.login.key = settings.key("console_key")
+        self.login.number = settings.number("id")
         self.login.locked = settings.health == LOST
         policy = settings.policy()
         cause = policy.cause_of_change(self.books.policy)

@@ -1,13 +1,18 @@
-"""Admit changes over the console after an answer to a challenge with the console key.
+"""Prove the console key in both directions, and verify each command of the session that follows.
 
-    login                ->  challenge, 16 hexadecimal digits
-    login RESPONSE       ->  HMAC-SHA256(key, "dianka/console/1" 00 | challenge), its first 8 bytes
+    login begin TECHNICIAN [read]   ->  NUMBER CONCENTRATOR PROOF
+    login PROOF                     ->  the session stands
+    COUNTER COMMAND.. MAC           each command of the session
 
-A challenge is valid for one answer. The session ends with the connection, after 5 minutes without
-commands, or by `logout`. Without a key, on a new device, everything is allowed.
+TECHNICIAN and CONCENTRATOR are 16 random bytes, NUMBER is the concentrator's. Both proofs and all
+MACs are made with a key that is derived from the console key and all of these, so they are worth
+nothing elsewhere or later. A session ends with its connection, by `logout`, 30 minutes after it
+began or 5 minutes after the last command that changed something. Without a key, on a new device,
+everything is allowed.
+
+Spec: docs/SPEC.md, "Link frame".
 """
 
-from binascii import hexlify, unhexlify
 from struct import pack
 
 from crypto.hmac import Hmac, same
@@ -17,85 +22,155 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SESSION_MS = const(300000)
+# What a command needs, and what a session gives. The numbers are those of docs/SPEC.md.
+NOTHING = const(0)
+FULL = const(1)
+READ = const(2)
+
+IDLE_MS = const(300000)
+SESSION_MS = const(1800000)
 FAILURES_LIMIT = const(5)
 LOCK_MS = const(60000)
 
-# Outcomes of `answer`.
+# Outcomes of `answer` and `verify`.
 GOOD = const(0)
 WRONG = const(1)
-NO_CHALLENGE = const(2)
+NO_SESSION = const(2)
 LOCKED = const(3)
+REPEATED = const(4)
 
-_PREFIX = b"dianka/console/1\0"
-_SIZE = const(8)
+LOGIN_NONCE_SIZE = const(16)
+PROOF_SIZE = const(16)
+COMMAND_MAC_SIZE = const(8)
+_SESSION_KEY_SIZE = const(32)
+_CHANNEL = const(1)
 _TICKS_MASK = const(0x1FFFFFFF)
 
 
 class Login:
-    """The login that commands need which change something.
+    """The sessions of the console, one at a time.
 
     key         the console key, empty: none is set
+    number      the concentrator's number
     locked      whether the key is lost, so that no login is possible
-    refused     the count of wrong answers
+    granted     what the command that is carried out now may do: NOTHING, READ or FULL
+    refused     the count of wrong proofs and MACs
     """
 
     def __init__(self, random: "Callable[[], int]") -> None:
-        """Make a login whose challenges come from `random`, unpredictable numbers below 2**29."""
+        """Make a login whose nonces come from `random`, unpredictable numbers below 2**29."""
         self.key = b""
+        self.number = 0
         self.locked = False
+        self.granted = NOTHING
         self.refused = 0
         self._random = random
-        self._challenge = b""
-        self._open = False
+        self._session: Hmac | None = None
+        self._right = NOTHING
+        self._offered = NOTHING
+        self._counter = 0
         self._failures = 0
         self._now_ticks = 0
+        self._begun_ticks = 0
         self._since_ticks = 0
 
     def step(self, now_ticks: int) -> None:
-        """End an unused session and a lock when their times are over."""
+        """End an old or unused session and a lock when their times are over."""
         self._now_ticks = now_ticks
         passed_ms = (now_ticks - self._since_ticks) & _TICKS_MASK
-        if self._open and passed_ms >= SESSION_MS:
-            self._open = False
+        if self._right and (
+            passed_ms >= IDLE_MS or (now_ticks - self._begun_ticks) & _TICKS_MASK >= SESSION_MS
+        ):
+            self.close()
         if self._failures >= FAILURES_LIMIT and passed_ms >= LOCK_MS:
             self._failures = 0
 
-    def allows(self) -> bool:
-        """Return whether a command may change something now, and extend the session."""
-        if self._open:
+    @property
+    def is_open(self) -> bool:
+        """Whether a session stands that may change something, or none is needed."""
+        return self._right == FULL or not (self.key or self.locked)
+
+    def allows(self, needed: int) -> bool:
+        """Return whether the command that is carried out now may do what needs `needed`."""
+        if needed == NOTHING or not (self.key or self.locked):
+            return True
+        if needed == FULL and self.granted == FULL:
             self._since_ticks = self._now_ticks
-        return self._open or not (self.key or self.locked)
+        return self.granted == FULL or self.granted == needed
 
-    def challenge(self) -> str:
-        """Return a new challenge; an earlier one becomes invalid."""
-        self._challenge = pack("<II", self._random(), self._random())
-        return hexlify(self._challenge).decode()
+    def begin(self, technician: bytes, right: int) -> bytes:
+        """Return the concentrator's nonce and proof; a session that stands ends."""
+        self.close()
+        nonce = pack("<IIII", *[self._random() for _ in range(4)])
+        key = self.key if right == FULL else _digest(Hmac(self.key), b"dianka/console/2/read", 16)
+        context = b"dianka/console/2/session\0" + technician + nonce
+        context += pack("<IBB", self.number, _CHANNEL, right)
+        self._session = session = Hmac(_digest(Hmac(key), context, _SESSION_KEY_SIZE))
+        self._offered = right
+        return nonce + _digest(session, b"concentrator", PROOF_SIZE)
 
-    def answer(self, text: str) -> int:
-        """Judge a response; return an outcome, of which GOOD opens the session."""
-        challenge = self._challenge
-        self._challenge = b""
+    def answer(self, proof: bytes) -> int:
+        """Judge the technician's proof; GOOD opens the session."""
+        session = self._session
+        offered = self._offered
+        self._offered = NOTHING
         if self._failures >= FAILURES_LIMIT:
             return LOCKED
-        if not challenge or not self.key:
-            return NO_CHALLENGE
-        expected = bytearray(_SIZE)
-        Hmac(self.key).digest_into(_PREFIX, challenge, _SIZE, expected)
-        try:
-            given = unhexlify(text)
-        except ValueError:
-            given = b""
-        self._open = len(given) == _SIZE and same(given, 0, expected, 0, _SIZE)
-        self._since_ticks = self._now_ticks
-        if self._open:
-            self._failures = 0
-            return GOOD
+        if session is None or not offered or not self.key:
+            return NO_SESSION
+        self._since_ticks = self._begun_ticks = self._now_ticks
+        if not _is(session, b"technician", proof, PROOF_SIZE):
+            self._fail()
+            return WRONG
+        self._failures = 0
+        self._right = offered
+        self._counter = 0
+        return GOOD
+
+    def verify(self, counter: int, command: bytes, mac: bytes) -> int:
+        """Judge a command of the session; GOOD grants it what the session may do."""
+        session = self._session
+        if session is None or not self._right:
+            return NO_SESSION
+        if not _is(session, pack("<I", counter) + command, mac, COMMAND_MAC_SIZE):
+            self._fail()
+            return WRONG
+        if counter <= self._counter:
+            return REPEATED
+        self._counter = counter
+        self.granted = self._right
+        return GOOD
+
+    def _fail(self) -> None:
         self.refused += 1
         self._failures += 1
-        return WRONG
+        if self._failures >= FAILURES_LIMIT:
+            self._since_ticks = self._now_ticks
+            self.close()
+
+    def unwrap(self, secret: bytes) -> bytes:
+        """Return the key that travelled as `secret` with the command that is carried out now."""
+        session = self._session
+        if session is None or not self.granted:
+            return secret
+        mask = b""
+        while len(mask) < len(secret):
+            mask += _digest(session, b"wrap" + pack("<II", self._counter, len(mask)), 32)
+        return bytes([secret[at] ^ mask[at] for at in range(len(secret))])
 
     def close(self) -> None:
-        """End the session; an unanswered challenge becomes invalid."""
-        self._open = False
-        self._challenge = b""
+        """End the session, and one that was begun."""
+        self._session = None
+        self._right = self._offered = self.granted = NOTHING
+
+
+def _digest(key: Hmac, message: bytes, size: int) -> bytes:
+    """Return the first `size` bytes of the HMAC."""
+    out = bytearray(size)
+    key.digest_into(b"", message, len(message), out)
+    return bytes(out)
+
+
+def _is(key: Hmac, message: bytes, given: bytes, size: int) -> bool:
+    """Return whether `given` is the HMAC's first `size` bytes, in a time that does not tell."""
+    return len(given) == size and same(given, 0, _digest(key, message, size), 0, size)

@@ -216,6 +216,11 @@ def _generation_of(content: bytes) -> int:
     return int(digits) if digits.isdigit() else _DAMAGED
 
 
+def is_secret(name: str) -> bool:
+    """Return whether the setting is a key or password, which is never shown."""
+    return _form(name) == _SECRET
+
+
 def _form(name: str) -> int:
     for row in TABLE:
         if row[0] == name:

@@ -1,6 +1,7 @@
 """`dianka console`: a technician's commands to a concentrator, over its serial line."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from host.cli.output import echo
 from host.frames import tariff
 from host.frames.tariff_terms import TariffError
 from host.link import setup
-from host.link.console import Console, ConsoleError
+from host.link.console import SECRETS, Console, ConsoleError
 from host.link.port import Port, PortError
 from host.words import _
 
@@ -49,21 +50,49 @@ def command(
     words: tuple[str, ...],
 ) -> None:
     """Ask a concentrator, set it up, load tariffs; `help` lists its own commands."""
+    said = _without_secrets(words)
     try:
         image = tariff.build(tariff.load(tariff_path), number) if tariff_path else b""
-        with Port(port) as line:
-            console = Console(line)
+        with Port(port) as line, ExitStack() as held:
+            console = held.enter_context(Console(line))
             if keys_path is not None:
                 console.login(keystore.load(keys_path, passphrase).console_key)
             if image:
                 setup.send_tariff(console, number, image)
                 echo(_("tariff {number} in force").format(number=number))
-            if words:
-                _say(console.command(" ".join(words)))
+            if said:
+                _say(_carried_out(console, said))
             elif not image:
                 _converse(console)
     except (PortError, ConsoleError, keystore.KeystoreError, TariffError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _carried_out(console: Console, words: list[str]) -> list[str]:
+    """Carry a command out; a secret travels hidden."""
+    if len(words) == 3 and words[0] == "set" and words[1] in SECRETS:
+        try:
+            return console.set_secret(words[1], bytes.fromhex(words[2]))
+        except ValueError:
+            raise ConsoleError(
+                _("{name} takes hexadecimal digits").format(name=words[1])
+            ) from None
+    return console.command(" ".join(words))
+
+
+def _without_secrets(words: tuple[str, ...]) -> list[str]:
+    """The words of the command line; a secret is read where `-` stands for it."""
+    said = list(words)
+    if len(said) == 3 and said[0] == "set" and said[1] in SECRETS:
+        if said[2] != "-":
+            raise click.UsageError(
+                _(
+                    "a secret on the command line stays in its history and is seen by others: "
+                    "say `set {name} -` and type it"
+                ).format(name=said[1])
+            )
+        said[2] = str(click.prompt(said[1], hide_input=True, err=True)).strip()
+    return said
 
 
 def _say(lines: list[str]) -> None:
@@ -77,6 +106,6 @@ def _converse(console: Console) -> None:
         if not line.strip():
             continue
         try:
-            _say(console.command(line.strip()))
+            _say(_carried_out(console, line.split()))
         except ConsoleError as error:
             echo(str(error), err=True, color="red")

@@ -193,8 +193,7 @@ def clear_errors() -> Iterator[None]:
 @contextmanager
 def console_of(port: str, key: bytes) -> Iterator[Console]:
     """Yield the console on `port`, logged in."""
-    with Port(port) as line:
-        console = Console(line)
+    with Port(port) as line, Console(line) as console:
         console.login(key)
         yield console
 

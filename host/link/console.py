@@ -7,18 +7,22 @@
 A command that stays without answer is sent again with the same `seq`.
 """
 
-import hashlib
-import hmac
+import contextlib
+import os
 import random
 import time
+from types import TracebackType
+from typing import Self
 
 from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
+from host.frames.session import LOGIN_NONCE_SIZE, Session
 from host.link.port import Port
 from host.words import _
 
 TIMEOUT_S = 3.0
 TRIES = 3
-RESPONSE_SIZE = 8
+# Settings whose values are never shown, and travel hidden.
+SECRETS = ("uplink_key", "card_key", "console_key", "password", "operator")
 NO_KEY_SET = "no key is set"  # everything is allowed
 
 
@@ -35,10 +39,11 @@ class Console:
         self._tries = tries
         self._frames = LinkReader(CONSOLE_BODY_LIMIT)
         self._seq = random.randrange(256)
+        self._session: Session | None = None
 
     def command(self, text: str) -> list[str]:
         """Run one command; return the lines of its answer. ConsoleError: refused or silent."""
-        body = text.encode()
+        body = (text if self._session is None else self._session.signed(text)).encode()
         if len(body) > CONSOLE_BODY_LIMIT:
             raise ConsoleError(
                 _("the command has {body} bytes, over {console_body_limit}").format(
@@ -59,24 +64,62 @@ class Console:
             ).format(name=self._port.name, silence_s=silence_s)
         )
 
-    def login(self, key: bytes) -> None:
-        """Answer the device's challenge; ConsoleError: it does not take the key."""
-        challenge = "".join(self.command("login"))
+    def login(self, key: bytes, read_only: bool = False) -> None:
+        """Open a session: each side proves the key. ConsoleError: one of them has another.
+
+        From then on every command bears its number and a MAC. Where no key is set, none is needed.
+        """
+        nonce = os.urandom(LOGIN_NONCE_SIZE)
+        right = " read" if read_only else ""
         try:
-            message = b"dianka/console/1\0" + bytes.fromhex(challenge)
+            answer = "".join(self.command(f"login begin {nonce.hex()}{right}"))
+        except ConsoleError as error:
+            if str(error) != NO_KEY_SET:
+                raise
+            return
+        try:
+            number, own, proof = answer.split()
+            session = Session.of(key, nonce, bytes.fromhex(own), int(number), read_only)
+            genuine = session.proves("concentrator", bytes.fromhex(proof))
         except ValueError as error:
-            what = _("what {name} answers to a login is no challenge: {challenge!r}").format(
-                name=self._port.name, challenge=challenge
+            what = _("what {name} answers to a login is none: {answer!r}").format(
+                name=self._port.name, answer=answer
             )
             raise ConsoleError(
                 _("{what}; is it the console of a concentrator?").format(what=what)
             ) from error
-        response = hmac.new(key, message, hashlib.sha256).digest()[:RESPONSE_SIZE]
-        try:
-            self.command(f"login {response.hex()}")
-        except ConsoleError as error:
-            if str(error) != NO_KEY_SET:
-                raise
+        if not genuine:
+            raise ConsoleError(
+                _(
+                    "what answers on {name} does not have this console key: no command was sent; "
+                    "is it the right concentrator, and the right key file?"
+                ).format(name=self._port.name)
+            )
+        self.command(f"login {session.proof('technician').hex()}")
+        self._session = session
+
+    def set_secret(self, name: str, secret: bytes) -> list[str]:
+        """Set a key or password, which the session hides on its way."""
+        hidden = secret if self._session is None else self._session.wrap(secret)
+        return self.command(f"set {name} {hidden.hex()}")
+
+    def logout(self) -> None:
+        """End the session, if there is one and somebody still listens."""
+        if self._session is not None:
+            with contextlib.suppress(ConsoleError, OSError):
+                self.command("logout")
+            self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.logout()
 
     def _answer(self) -> list[str] | None:
         """Return the answer's lines; None when the line falls silent before its end."""

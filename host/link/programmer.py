@@ -92,7 +92,8 @@ class PortCard:
             self._ask(Kind.CARD_WRITE, Kind.CARD_WRITTEN, body)
 
     def close(self) -> None:
-        """Give the line up."""
+        """End the session on the board's console, and give the line up."""
+        self._console.logout()
         self._port.close()
 
     def _ask(self, kind: Kind, answer: Kind, body: bytes) -> bytes:

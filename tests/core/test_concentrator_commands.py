@@ -1,30 +1,36 @@
-"""Goal: over the console nothing is changed and nothing is asked of a meter without a login.
+"""Goal: without a session the console tells of nobody's account, and changes and asks nothing.
 
-Method: each command with arguments that would be taken, on a concentrator with a console key;
-whatever they could have changed is compared.
+Method: each command with arguments that would be taken, on a concentrator with a console key:
+without a session, in one for reading and in a full one; whatever they could have changed is
+compared.
 """
 
 from concentrator.console.commands import Commands
 from concentrator.console.console import Refusal
 from concentrator_world import Bench
 from harness import check, equal
+from technician import Technician
 
+KEY = b"\x11" * 16
 # The account of the bench is 23, its meter 983764.
 LOOKING = (
     "help",
-    "login",
+    "login begin 00",
+    "login 00",
     "logout",
     "status",
     "counters",
     "time",
     "settings",
+    "tariff list",
+    "card",
+)
+READING = (
     "journal 1 1",
     "meter list",
     "account 23",
     "account standing 23",
-    "tariff list",
     "line answer 0",
-    "card",
 )
 CHANGING = (
     "time 2026-01-02 03:04:05",
@@ -55,7 +61,7 @@ def locked() -> Bench:
     """A bench whose console has a key; nobody is logged in."""
     bench = Bench()
     bench.read_all()
-    equal(bench.app.settings.change("console_key", "11" * 16), "")
+    equal(bench.app.settings.change("console_key", KEY.hex()), "")
     bench.app.configure()
     return bench
 
@@ -88,26 +94,62 @@ def test_without_a_login_nothing_is_changed() -> None:
     bench = locked()
     commands = Commands(bench.app)
     before = state(bench)
-    for text in CHANGING:
+    for text in READING + CHANGING:
         check(refusal(commands, text).startswith("log in"), text)
         equal(state(bench), before, text)
 
 
-def test_without_a_login_everything_can_be_looked_at() -> None:
+def test_without_a_login_health_and_counters_can_be_looked_at() -> None:
     commands = Commands(locked().app)
     for text in LOOKING:
         check(not refusal(commands, text).startswith("log in"), text)
 
 
-def test_every_command_is_one_or_the_other() -> None:
+def test_the_read_key_shows_accounts_and_changes_nothing() -> None:
+    bench = locked()
+    commands = Commands(bench.app)
+    technician = Technician(KEY)
+    technician.log_in(commands.run, 2)
+    for text in READING:
+        check(not refusal(commands, technician.line(text)).startswith("log in"), text)
+        check(refusal(commands, text).startswith("log in"), "without its number and MAC")
+    before = state(bench)
+    for text in CHANGING:
+        check(refusal(commands, technician.line(text)).startswith("log in"), text)
+        equal(state(bench), before, text)
+
+
+def test_a_full_session_changes_and_its_lines_count_once() -> None:
+    bench = locked()
+    commands = Commands(bench.app)
+    technician = Technician(KEY)
+    technician.log_in(commands.run)
+    line = technician.line("set interval_s 600")
+    equal(commands.run(line), ["interval_s 600"])
+    check("carried out already" in refusal(commands, line))
+    check(refusal(commands, "set interval_s 700").startswith("log in"))
+    check("not a line of this session" in refusal(commands, technician.line("save")[:-1] + "x"))
+    for text in ("1", "1 ", "1 save", "1234567890 save 00", "9  save 0011223344556677"):
+        check(refusal(commands, text), text)
+    check(refusal(commands, technician.line("save")).startswith("the session is over"))
+    bench.app.login._failures = 0
+    technician.log_in(commands.run)
+    hidden = technician.wrap(b"k" * 16)
+    equal(commands.run(technician.line("set card_key " + hidden.hex())), ["card_key (set)"])
+    equal(bench.app.settings.key("card_key"), b"k" * 16)
+    equal(commands.run(technician.line("logout")), ["logged out"])
+    check(refusal(commands, technician.line("save")).startswith("the session is over"))
+
+
+def test_every_command_is_one_of_these() -> None:
     names = []
     for line in Commands(locked().app).run("help"):
         words = [word for word in line.split() if word.isalpha() and word == word.lower()]
         names.append(" ".join(words[:2]))
-    known = [" ".join(text.split()[:2]) for text in LOOKING + CHANGING]
+    known = [" ".join(text.split()[:2]) for text in LOOKING + READING + CHANGING]
     for name in names:
         check(any(text == name or text.split()[0] == name for text in known), name)
-    equal(len(names), len(LOOKING) + len(CHANGING))
+    equal(len(names), len(LOOKING) + len(READING) + len(CHANGING))
 
 
 def test_no_secret_is_shown_with_or_without_a_login() -> None:

@@ -4,10 +4,11 @@ Method: frames by hand against the programmer on a memory card: without a login,
 outside it, while a card is redeemed, with a card that fails or is exchanged.
 """
 
-from card_world import OTHER_UID, FakeCarrier, hmac
+from card_world import OTHER_UID, FakeCarrier
 from concentrator.cards.programmer import Programmer
-from concentrator.login import Login
+from concentrator.login import FULL, Login
 from harness import check, equal
+from technician import NONCE, Technician
 from uplink import link
 from uplink.link import LinkReceiver
 
@@ -69,8 +70,9 @@ def test_only_who_is_logged_in() -> None:
     equal(desk.read(0, 1), (LOG_IN, b""))
     equal(desk.write(0, b"x"), LOG_IN)
     equal(desk.card, CARD)
-    mac = hmac(desk.login.key, b"dianka/console/1\0" + bytes.fromhex(desk.login.challenge()))
-    desk.login.answer(mac[:8].hex())
+    technician = Technician(desk.login.key)
+    technician.begin(desk.login.begin(NONCE, FULL)[:16])
+    desk.login.answer(technician.proof())
     equal(desk.read(0, 1), (GOOD, b"\0"))
     desk.login.close()
     equal(desk.read(0, 1), (LOG_IN, b""))

@@ -216,12 +216,17 @@ def test_where_settings_are_lost_the_console_is_locked_and_nobody_is_cut() -> No
     damaged = [bench.storage.files[name] for name in (A, B)]
     bench.restart()
     app = bench.app
-    equal((app.settings.health, app.login.allows()), (LOST, False))
+    equal((app.settings.health, app.login.is_open), (LOST, False))
     check(app.signals() & LOOK, "lamp 2 is lit")
     check(app.books.policy.no_cut_at(START_T2000), "nobody is cut")
     commands = Commands(app)
     check("settings lost" in commands.run("status"))
-    for text in ("set overdraft_fen 99999999", "login", "login 0011", "account restore 1 00"):
+    for text in (
+        "set overdraft_fen 99999999",
+        "login begin 00",
+        "login 0011",
+        "account restore 1 00",
+    ):
         try:
             commands.run(text)
             check(False, text)
@@ -237,7 +242,7 @@ def test_one_damaged_copy_is_told_and_changes_nothing() -> None:
     bench.storage.turn_bit(B, 300)
     bench.restart()
     check("settings one_copy" in Commands(bench.app).run("status"))
-    check(not bench.app.login.allows(), "it has its key")
+    check(not bench.app.login.is_open, "it has its key")
     equal((bench.app.books.number, start_health(bench)), (7, ONE_BAD))
 
 

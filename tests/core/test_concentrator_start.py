@@ -100,7 +100,7 @@ def test_a_look_that_fails_at_the_start_costs_nothing() -> None:
             else:
                 equal(tables(bench), before, what)
                 check(bench.app.journal.next_seq >= next_seq, what)
-                check(not bench.app.login.allows(), what)
+                check(not bench.app.login.is_open, what)
             storage.look_fails, storage.looks_fail = 0, False
             # The start after it has everything.
             bench.restart()

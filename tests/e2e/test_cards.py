@@ -74,7 +74,7 @@ def redeem(running: Device, *where: object) -> dict[str, object]:
 
 
 def balance(running: Device) -> str:
-    return good("console", "--port", running.url, "account", ACCOUNT)
+    return good("console", "--port", running.url, "--keys", "card-keys.toml", "account", ACCOUNT)
 
 
 def test_issued_redeemed_on_micropython_and_shown(home: Device) -> None:
@@ -144,12 +144,18 @@ def test_killed_and_started_again(shop: Path) -> None:
 
 
 def test_the_console_is_closed_to_strangers(home: Device) -> None:
-    """With the console key installed nothing changes without it, and all can be looked at."""
+    """With the console key installed nothing changes without it, nor is an account shown."""
     console = ("console", "--port", home.url)
     good("card", "unlock", "--port", home.url)
     good(*console, "logout")
     good(*console, "status")
-    for words in (("set", "interval_s", "600"), ("meter", "remove", ACCOUNT), ("save",)):
+    for words in (
+        ("set", "interval_s", "600"),
+        ("meter", "remove", ACCOUNT),
+        ("save",),
+        ("account", ACCOUNT),
+        ("journal", "1", "1"),
+    ):
         done = dianka(*console, *words)
         assert done.exit_code == 1
         assert "log in with the console key first" in done.output
@@ -211,7 +217,7 @@ def test_a_replaced_concentrator_learns_from_the_head_end_what_its_accounts_are(
         assert (refused.exit_code, "log in with the console key" in refused.output) == (1, True)
         said = good(*restore, "--concentrator", number, *keys)
         assert "1 accounts restored, 0 were known, cards are taken again" in said
-        is_so = fields_of(good(*console, "account", name).splitlines())
+        is_so = fields_of(good(*console, *keys, "account", name).splitlines())
         expected = {
             "credit_fen": "100000",
             "debit_fen": "95000",
@@ -229,7 +235,7 @@ def test_a_replaced_concentrator_learns_from_the_head_end_what_its_accounts_are(
         assert redeem(running, *file)["balance_fen"] == 5100
         said = good(*restore, "--concentrator", number, *keys)
         assert "kept, the books here know no less: their newest order is 2" in said
-        assert "balance_fen 5100" in good(*console, "account", name)
+        assert "balance_fen 5100" in good(*console, *keys, "account", name)
 
 
 def test_an_account_moves_to_another_concentrator_with_its_standing(home: Device) -> None:
@@ -240,7 +246,8 @@ def test_an_account_moves_to_another_concentrator_with_its_standing(home: Device
         good("card", "issue", "--file", file, *WHO, "--order", order, "--amount", amount)
         images.append(Path(file).read_bytes())
         assert redeem(home, "--file", file)["credited"]
-    said = good("console", "--port", home.url, "account", "standing", ACCOUNT)
+    keys = ("--keys", "card-keys.toml")
+    said = good("console", "--port", home.url, *keys, "account", "standing", ACCOUNT)
     with device.running(Path("other.bin").absolute()) as other:
         console = ("console", "--port", other.url)
         good(*console, "--tariff", TARIFF)
@@ -255,7 +262,7 @@ def test_an_account_moves_to_another_concentrator_with_its_standing(home: Device
             return found
 
         assert put_back() == ["Err-34.34", "Err-34.34"]
-        good(*console, "--keys", "card-keys.toml", *said.split())
-        assert "balance_fen 8000" in good(*console, "account", ACCOUNT)
+        good(*console, *keys, *said.split())
+        assert "balance_fen 8000" in good(*console, *keys, "account", ACCOUNT)
         assert put_back() == ["Err-34.24", "OK"]
-        assert "balance_fen 8000" in good(*console, "account", ACCOUNT)
+        assert "balance_fen 8000" in good(*console, *keys, "account", ACCOUNT)

@@ -13,7 +13,10 @@ from card.keys import Keys
 from card.redemption import Redemption
 from concentrator.cards.link_carrier import LinkCarrier
 from concentrator.cards.programmer import Programmer
-from concentrator.login import GOOD, NO_CHALLENGE, Login
+from concentrator.console import commands
+from concentrator.console.console import Refusal
+from concentrator.login import FULL, NOTHING, Login
+from concentrator.settings import is_secret
 from uplink import link
 from uplink.link import LinkReceiver
 
@@ -69,11 +72,25 @@ class CardDesk:
         return sent
 
     def _command(self, seq: int, text: str) -> bytes:
+        try:
+            if text[:1].isdigit():
+                text = commands.granted(self.login, text)
+            if text.startswith("login"):
+                return self._frame_all(seq, [(link.REPLY, "\0" + self._login(text.split()[1:]))])
+        except Refusal as refusal:
+            return self._frame_all(seq, [(link.REPLY, f"\1{refusal}")])
+        try:
+            return self._carry_out(seq, text)
+        finally:
+            self.login.granted = NOTHING
+
+    def _carry_out(self, seq: int, text: str) -> bytes:
         self.commands.append(text)
         word, *rest = text.split()
-        if word == "login":
-            return self._frame_all(seq, [(link.REPLY, self._login(rest))])
-        if not self.login.allows() and word != "settings":
+        if word == "logout":
+            self.login.close()
+            return self._frame_all(seq, [(link.REPLY, "\0logged out")])
+        if word != "settings" and not self.login.allows(FULL):
             return self._frame_all(seq, [(link.REPLY, "\1log in with the console key first")])
         if text == "card":
             there = f"\0{self.own.uid.hex()} {self.own.size}"
@@ -86,15 +103,17 @@ class CardDesk:
             parts = [(link.PART, f"{name}={value}") for name, value in self.settings.items()]
             return self._frame_all(seq, [*parts, (link.REPLY, "\0")])
         if word == "set":
-            self.settings[rest[0]] = rest[1]
+            value = rest[1]
+            if is_secret(rest[0]):
+                value = self.login.unwrap(bytes.fromhex(value)).hex()
+            self.settings[rest[0]] = value
             return self._frame_all(seq, [(link.REPLY, "\0")])
         return self._frame_all(seq, [(link.REPLY, f"\1no command {word}, try help")])
 
     def _login(self, rest: list[str]) -> str:
-        if not rest:
-            return "\0" + self.login.challenge()
-        said = {GOOD: "\0logged in", NO_CHALLENGE: "\1no key is set"}
-        return said.get(self.login.answer(rest[0]), "\1wrong answer: is it the key?")
+        handler = commands._login_begin if rest[0] == "begin" else commands._login
+        (line,) = handler(self, rest[1:] if rest[0] == "begin" else rest)  # type: ignore[arg-type]  # it has a login
+        return line
 
     def _frame_all(self, seq: int, frames: list[tuple[int, str]]) -> bytes:
         sent = b""

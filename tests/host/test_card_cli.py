@@ -240,7 +240,7 @@ def test_keys_install(shop: Path) -> None:
         one.login.key = bytes(16)
         done = run("keys", "install", "--port", port)
     assert done.exit_code == 1
-    assert "wrong answer" in done.output
+    assert "does not have this console key" in done.output
 
 
 @pytest.mark.parametrize(

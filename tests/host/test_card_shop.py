@@ -427,7 +427,7 @@ def test_a_card_in_the_reader_of_a_board(shop: Path) -> None:
         desk.login.key = bytes(16)
         done = run("show", "--port", port)
     assert done.exit_code == 1
-    assert "wrong answer" in done.output
+    assert "does not have this console key" in done.output
 
 
 # --- repair, dump, diff, log --------------------------------------------------------------------

@@ -105,7 +105,7 @@ class Life:
         equal(app.settings.health, GOOD, what)
         found = app.settings.number("interval_s"), app.settings.number("district")
         check(found in ((900, 4711), (1800, 77), (900, 77)), (what, found))
-        check(not app.login.allows(), what)
+        check(not app.login.is_open, what)
         check(app.tariffs.find(1) is not None, what)
         tables = self.tables()
         storage = self.bench.storage

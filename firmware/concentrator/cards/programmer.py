@@ -90,7 +90,7 @@ class Programmer:
         carrier = self.carrier
         size = self._size
         self.busy = True
-        if not self._login.allows():
+        if not self._login.is_open:
             self._answer(_LOG_IN)
         elif not carrier.present:
             self._answer(_NO_CARD)

@@ -17,6 +17,7 @@ from concentrator.console.words import (
     number_of,
     time_text,
 )
+from concentrator.login import FULL, READ
 from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
@@ -220,20 +221,20 @@ def _account_new(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("account", 1, 1, "ACCOUNT", False, "_account"),
+    ("account", 1, 1, "ACCOUNT", READ, "_account"),
     (
         "account set",
         3,
         3,
         "ACCOUNT household|grade|multiplier|guard|debt_fen|power_limit_w VALUE",
-        True,
+        FULL,
         "_account_set",
     ),
-    ("account used", 2, 3, "ACCOUNT KWH [MONTHS]", True, "_account_used"),
-    ("account moved", 1, 1, "ACCOUNT", True, "_account_moved"),
-    ("account resume", 1, 9, "ACCOUNT [FROM_KWH...]", True, "_account_resume"),
-    ("account new", 1, 1, "ACCOUNT", True, "_account_new"),
-    ("account standing", 1, 1, "ACCOUNT", False, "_account_standing"),
-    ("account restore", 2, 2, "ACCOUNT STANDING", True, "_account_restore"),
-    ("supply", 2, 2, "ACCOUNT cut|restore", True, "_supply"),
+    ("account used", 2, 3, "ACCOUNT KWH [MONTHS]", FULL, "_account_used"),
+    ("account moved", 1, 1, "ACCOUNT", FULL, "_account_moved"),
+    ("account resume", 1, 9, "ACCOUNT [FROM_KWH...]", FULL, "_account_resume"),
+    ("account new", 1, 1, "ACCOUNT", FULL, "_account_new"),
+    ("account standing", 1, 1, "ACCOUNT", READ, "_account_standing"),
+    ("account restore", 2, 2, "ACCOUNT STANDING", FULL, "_account_restore"),
+    ("supply", 2, 2, "ACCOUNT cut|restore", FULL, "_supply"),
 )

@@ -6,7 +6,7 @@ next.
 Spec: docs/SPEC.md, "Link frame".
 """
 
-from binascii import hexlify
+from binascii import hexlify, unhexlify
 
 from micropython import const
 from prepay.accounts import STOPPED
@@ -17,7 +17,8 @@ from concentrator.console import account_commands, meter_commands, tariff_comman
 from concentrator.console.console import Refusal
 from concentrator.console.words import number_of, parse_time, time_text
 from concentrator.line.meters import SILENT_MISSES
-from concentrator.settings import LOCKED_TROUBLE, STORAGE_TROUBLE
+from concentrator.login import FULL, NOTHING, READ
+from concentrator.settings import LOCKED_TROUBLE, STORAGE_TROUBLE, is_secret
 from concentrator.timekeeper import CONSOLE
 
 TYPE_CHECKING = const(False)
@@ -37,6 +38,14 @@ class Commands:
 
     def run(self, text: str) -> "list[str]":
         """Carry out a command line; return its answer. Refusal says what is wrong with it."""
+        if text[:1].isdigit():
+            text = granted(self._app.login, text)
+        try:
+            return self._carry_out(text)
+        finally:
+            self._app.login.granted = login.NOTHING
+
+    def _carry_out(self, text: str) -> "list[str]":
         words = text.split()
         usage = ""
         for size in (2, 1):
@@ -56,11 +65,27 @@ class Commands:
         raise Refusal("unknown command, `help` lists them")
 
     def _allow(self, row: "Row") -> None:
-        """Raise Refusal if the command changes something and no session is open."""
-        if row[4] and not self._app.login.allows():
+        """Raise Refusal if the command needs a session that gives more than it has."""
+        if not self._app.login.allows(row[4]):
             if self._app.login.locked:
                 raise Refusal(LOCKED_TROUBLE)
             raise Refusal("log in with the console key first")
+
+
+def granted(session: login.Login, line: str) -> str:
+    """Return the command in a line of the session, `COUNTER COMMAND.. MAC`, and grant it."""
+    counter, _, rest = line.partition(" ")
+    command, _, mac = rest.rpartition(" ")
+    if not counter.isdigit() or len(counter) > 9:
+        raise Refusal("a line of a session begins with its number")
+    outcome = session.verify(int(counter), command.encode(), _bytes_of(mac))
+    if outcome == login.NO_SESSION:
+        raise Refusal("the session is over: log in again")
+    if outcome == login.REPEATED:
+        raise Refusal("a line with this number or a later one was carried out already")
+    if outcome != login.GOOD:
+        raise Refusal("not a line of this session: log in again")
+    return command
 
 
 def _modules() -> "tuple[dict[str, Any], ...]":
@@ -78,19 +103,38 @@ def _text_of(row: "Row") -> str:
     return (row[0] + " " + row[3]).strip()
 
 
+def _bytes_of(text: str) -> bytes:
+    """Return the bytes of hexadecimal digits, none if they are something else."""
+    try:
+        return unhexlify(text)
+    except ValueError:
+        return b""
+
+
+def _login_begin(app: "App", arguments: "list[str]") -> "list[str]":
+    if app.login.locked:
+        raise Refusal(LOCKED_TROUBLE)
+    if not app.login.key:
+        raise Refusal("no key is set")
+    nonce = _bytes_of(arguments[0])
+    if len(nonce) != login.LOGIN_NONCE_SIZE or arguments[1:] not in ([], ["read"]):
+        raise Refusal("usage: login begin 32_HEXADECIMAL_DIGITS [read]")
+    answer = app.login.begin(nonce, login.READ if arguments[1:] else login.FULL)
+    own, proof = answer[: login.LOGIN_NONCE_SIZE], answer[login.LOGIN_NONCE_SIZE :]
+    return [str(app.login.number) + " " + hexlify(own).decode() + " " + hexlify(proof).decode()]
+
+
 def _login(app: "App", arguments: "list[str]") -> "list[str]":
     if app.login.locked:
         raise Refusal(LOCKED_TROUBLE)
-    if not arguments:
-        return [app.login.challenge()]
-    outcome = app.login.answer(arguments[0])
+    outcome = app.login.answer(_bytes_of(arguments[0]))
     if outcome == login.GOOD:
         return ["logged in"]
     if outcome == login.LOCKED:
-        raise Refusal("too many wrong answers, try again in a minute")
+        raise Refusal("too many wrong proofs, try again in a minute")
     if outcome == login.WRONG:
-        raise Refusal("wrong answer: is it the key of this concentrator?")
-    raise Refusal("ask for a challenge first" if app.login.key else "no key is set")
+        raise Refusal("wrong proof: is it the key of this concentrator?")
+    raise Refusal("say `login begin` first" if app.login.key else "no key is set")
 
 
 def _logout(app: "App", arguments: "list[str]") -> "list[str]":
@@ -149,11 +193,14 @@ def _settings(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _set(app: "App", arguments: "list[str]") -> "list[str]":
-    trouble = app.settings.change(arguments[0], arguments[1])
+    name, value = arguments
+    if is_secret(name) and app.login.granted:
+        value = hexlify(app.login.unwrap(_bytes_of(value))).decode()
+    trouble = app.settings.change(name, value)
     if trouble:
         raise Refusal(trouble)
     app.configure()
-    return [arguments[0] + " " + app.settings.text(arguments[0])]
+    return [name + " " + app.settings.text(name)]
 
 
 def _save(app: "App", arguments: "list[str]") -> "list[str]":
@@ -202,18 +249,19 @@ def _card_unlock(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("help", 0, 0, "", False, "_help"),
-    ("login", 0, 1, "[RESPONSE]", False, "_login"),
-    ("logout", 0, 0, "", False, "_logout"),
-    ("status", 0, 0, "", False, "_status"),
-    ("counters", 0, 0, "", False, "_counters"),
-    ("time", 0, 0, "", False, "_time"),
-    ("time", 2, 2, "YYYY-MM-DD hh:mm:ss", True, "_set_time"),
-    ("settings", 0, 0, "", False, "_settings"),
-    ("set", 2, 2, "NAME VALUE", True, "_set"),
-    ("save", 0, 0, "", True, "_save"),
-    ("restored", 0, 0, "", True, "_restored"),
-    ("journal", 2, 2, "FIRST_RECORD COUNT", False, "_journal"),
-    ("card", 0, 0, "", False, "_card"),
-    ("card unlock", 0, 0, "", True, "_card_unlock"),
+    ("help", 0, 0, "", NOTHING, "_help"),
+    ("login begin", 1, 2, "NONCE [read]", NOTHING, "_login_begin"),
+    ("login", 1, 1, "PROOF", NOTHING, "_login"),
+    ("logout", 0, 0, "", NOTHING, "_logout"),
+    ("status", 0, 0, "", NOTHING, "_status"),
+    ("counters", 0, 0, "", NOTHING, "_counters"),
+    ("time", 0, 0, "", NOTHING, "_time"),
+    ("time", 2, 2, "YYYY-MM-DD hh:mm:ss", FULL, "_set_time"),
+    ("settings", 0, 0, "", NOTHING, "_settings"),
+    ("set", 2, 2, "NAME VALUE", FULL, "_set"),
+    ("save", 0, 0, "", FULL, "_save"),
+    ("restored", 0, 0, "", FULL, "_restored"),
+    ("journal", 2, 2, "FIRST_RECORD COUNT", READ, "_journal"),
+    ("card", 0, 0, "", NOTHING, "_card"),
+    ("card unlock", 0, 0, "", FULL, "_card_unlock"),
 )

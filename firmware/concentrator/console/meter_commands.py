@@ -21,6 +21,7 @@ from concentrator.console.words import (
     number_of,
 )
 from concentrator.line.exchange import DATA_LIMIT, DONE
+from concentrator.login import FULL, READ
 from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
@@ -202,21 +203,21 @@ ROWS = (
         3,
         5,
         "ADDRESS ACCOUNT TARIFF [LINE [1997|2007|auto]]",
-        True,
+        FULL,
         "_meter_add",
     ),
-    ("meter remove", 1, 1, "ACCOUNT", True, "_meter_remove"),
-    ("meter list", 0, 0, "", False, "_meter_list"),
+    ("meter remove", 1, 1, "ACCOUNT", FULL, "_meter_remove"),
+    ("meter list", 0, 0, "", READ, "_meter_list"),
     (
         "meter exchange",
         3,
         21,
         "ACCOUNT NEW_ADDRESS LAST_KWH [OF_EACH_RATE ..] [/ FIRST_KWH ..]",
-        True,
+        FULL,
         "_meter_exchange",
     ),
-    ("line ask", 3, 4, "LINE ADDRESS CONTROL [DATA]", True, "_line_ask"),
-    ("line scan", 1, 2, "LINE [1997|2007]", True, "_line_scan"),
-    ("line answer", 1, 1, "LINE", False, "_line_answer"),
-    ("line speed", 1, 2, "LINE [BAUD_OF_METERS_NOT_REGISTERED]", True, "_line_speed"),
+    ("line ask", 3, 4, "LINE ADDRESS CONTROL [DATA]", FULL, "_line_ask"),
+    ("line scan", 1, 2, "LINE [1997|2007]", FULL, "_line_scan"),
+    ("line answer", 1, 1, "LINE", READ, "_line_answer"),
+    ("line speed", 1, 2, "LINE [BAUD_OF_METERS_NOT_REGISTERED]", FULL, "_line_speed"),
 )

@@ -7,6 +7,7 @@ from micropython import const
 from concentrator.books.tariffs import NAME_SIZE, NUMBER_LIMIT, TROUBLE_NAMES
 from concentrator.console.console import Refusal
 from concentrator.console.words import number_of
+from concentrator.login import FULL, NOTHING
 from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
@@ -64,8 +65,8 @@ def _tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("tariff begin", 1, 1, "SIZE", True, "_tariff_begin"),
-    ("tariff data", 2, 2, "OFFSET HEX", True, "_tariff_data"),
-    ("tariff commit", 2, 2, "NUMBER SHA256", True, "_tariff_commit"),
-    ("tariff list", 0, 0, "", False, "_tariff_list"),
+    ("tariff begin", 1, 1, "SIZE", FULL, "_tariff_begin"),
+    ("tariff data", 2, 2, "OFFSET HEX", FULL, "_tariff_data"),
+    ("tariff commit", 2, 2, "NUMBER SHA256", FULL, "_tariff_commit"),
+    ("tariff list", 0, 0, "", NOTHING, "_tariff_list"),
 )

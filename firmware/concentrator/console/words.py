@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from concentrator.timekeeper import Timekeeper
     from concentrator.uplink import Uplink
 
-    # A command is a row of ROWS in its module: name, fewest and most arguments, their names,
-    # whether it changes anything, name of its function. If a console key is set, a command that
-    # changes something needs a session. No command shows a secret: which settings are secret is a
-    # column of their table. ROWS are in flash: with functions in them they would be on the heap.
-    Row = tuple[str, int, int, str, bool, str]
+    # A command is a row of ROWS in its module: name, fewest and most arguments, their names, what
+    # it needs, name of its function. If a console key is set, a command that shows accounts or the
+    # journal needs a session of READ or FULL, one that changes something a session of FULL. No
+    # command shows a secret: which settings are secret is a column of their table. ROWS are in
+    # flash: with functions in them they would be on the heap.
+    Row = tuple[str, int, int, str, int, str]
 
     class App(Protocol):
         """The interface of the concentrator for commands."""

@@ -113,7 +113,9 @@ class Source:
         if self.port is not None:
             line = Port(self.port)
             click.get_current_context().call_on_close(line.close)
-            return PortCard(line, self.console_key())
+            board = PortCard(line, self.console_key())
+            click.get_current_context().call_on_close(board.close)
+            return board
         from host.link.pcsc import WAIT_S, PcscCard
 
         card = PcscCard(self.reader_name or "", WAIT_S)

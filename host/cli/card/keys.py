@@ -117,9 +117,9 @@ def keys_install(desk: Desk, port: str) -> None:
         key, console_key = desk.key, desk.held.console_key
         with console_of(port, console_key) as console:
             console.command(f"set district {desk.district}")
-            console.command(f"set card_key {key.hex()}")
+            console.set_secret("card_key", key)
             console.command(f"set card_key_version {desk.key_version}")
-            console.command(f"set console_key {console_key.hex()}")
+            console.set_secret("console_key", console_key)
     echo(
         _("{port} takes cards of district {district}, key version {key_version}").format(
             port=port, district=desk.district, key_version=desk.key_version

@@ -51,8 +51,7 @@ def restore_command(
                 db=db, concentrator=concentrator
             )
         )
-    with clear_errors(), Port(port) as line:
-        console = link_console.Console(line)
+    with clear_errors(), Port(port) as line, link_console.Console(line) as console:
         if keys_path is not None:
             console.login(keystore.load(keys_path, passphrase).console_key)
         restored, troubles = 0, []

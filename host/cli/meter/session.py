@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,11 +14,14 @@ from rich.console import Console as Screen
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from host.cards import keystore
 from host.cli.options import (
     DEFAULT_BAUD,
     Command,
     baud_option,
     json_option,
+    login_option,
+    passphrase,
     profile_option,
     standard_option,
 )
@@ -26,7 +30,7 @@ from host.device.line import DirectLine
 from host.frames import catalogue, write
 from host.frames.describe import describe
 from host.frames.dlt645 import Frame
-from host.link.console import Console
+from host.link.console import Console, ConsoleError
 from host.link.meters import AskError, MeterLine, ThroughConcentrator
 from host.link.port import Port, PortError
 from host.words import _, bilingual
@@ -35,6 +39,7 @@ PASSWORD_VARIABLE = "DIANKA_METER_PASSWORD"
 _DEFAULTS: dict[str, Any] = {
     "port": "",
     "console": "",
+    "keys_path": None,
     "line": 0,
     "baud": DEFAULT_BAUD,
     "standard": "2007",
@@ -49,6 +54,7 @@ class Session:
 
     port: str
     console: str
+    keys_path: Path | None
     line: int
     baud: int
     standard: str
@@ -60,12 +66,20 @@ class Session:
         """Yield the line; what goes wrong on it ends the command with one sentence."""
         try:
             if self.console:
-                with Port(self.console) as port:
-                    yield ThroughConcentrator(Console(port), self.line, self.baud)
+                with Port(self.console) as port, Console(port) as console:
+                    if self.keys_path is not None:
+                        console.login(keystore.load(self.keys_path, passphrase).console_key)
+                    yield ThroughConcentrator(console, self.line, self.baud)
             else:
                 with Port(self.port, self.baud, "E") as port:
                     yield DirectLine(port, self.baud)
-        except (AskError, PortError, write.WriteError) as error:
+        except (
+            AskError,
+            PortError,
+            ConsoleError,
+            keystore.KeystoreError,
+            write.WriteError,
+        ) as error:
             raise click.ClickException(str(error)) from error
 
     def described(self, frame: Frame) -> dict[str, Any]:
@@ -99,6 +113,7 @@ def line_options(function: Command) -> Command:
         standard_option("2007", "1997", unset=True),
         baud_option(unset=True),
         click.option("--line", type=int, help="Which of the concentrator's lines.  [default: 0]"),
+        login_option,
         click.option("--console", help="Through the concentrator with this console."),
         click.option("--port", help="The line: /dev/ttyUSB0 (8E1) or socket://HOST:PORT."),
     ):
