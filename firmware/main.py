@@ -42,6 +42,8 @@ def build(board: "Board") -> "Stepper":
     """Return the concentrator on `board`, with the board's own card reader if it has one."""
     from concentrator.app import App
 
+    # Loading it takes seconds on a board where it is not frozen.
+    board.feed()
     limit, rates = board.capacity
     return App(board, limit, rates, board.card_reader)
 

@@ -47,6 +47,9 @@ _EPOCH_1970_S = const(946684800)
 _YEAR_SET = const(2025)
 # Local standard time is ahead of UTC by this, in s.
 _CHINA_S = const(28800)
+_CLOCK_MS = const(1000)
+# What machine.reset_cause() says, in the order of ports.py; a port has some of them.
+_CAUSES = ("PWRON_RESET", "HARD_RESET", "WDT_RESET", "DEEPSLEEP_RESET", "SOFT_RESET")
 
 
 class Board(Panel):
@@ -87,6 +90,7 @@ class Board(Panel):
             channels.append(uplink)
         self._channels = channels
         self.waiting = 0
+        self.reset_cause = _reset_cause()
         self.card_reader: CardReader | None = None
         if "card" in options:
             from boards.card_reader import open_reader
@@ -99,6 +103,9 @@ class Board(Panel):
         if "sntp" in options:
             self._clocks[CLOCK_NETWORK] = _open_sntp(options.part("sntp"))
         self._is_1970 = time.gmtime(0)[0] == 1970
+        # The time as of the ticks at which the chip was asked.
+        self._clock_ticks = time.ticks_ms() - _CLOCK_MS & _MASK
+        self._t2000 = -1
         self._watchdog = _open_watchdog(options) if "watchdog_ms" in options else None
         options.end()
 
@@ -125,6 +132,14 @@ class Board(Panel):
 
     def now_t2000(self) -> int:
         """Return local standard time in seconds since 2000, -1 when it was never set."""
+        # Asking the chip takes up to 112 bytes of heap: once a second, not at every turn.
+        now_ticks = time.ticks_ms() & _MASK
+        if (now_ticks - self._clock_ticks) & _MASK >= _CLOCK_MS:
+            self._clock_ticks = now_ticks
+            self._t2000 = self._read_t2000()
+        return self._t2000
+
+    def _read_t2000(self) -> int:
         now_s = time.time()
         if time.gmtime(now_s)[0] < _YEAR_SET:
             return -1
@@ -143,6 +158,7 @@ class Board(Panel):
         year, month, day, hour, minute, second, weekday = moment[:7]
         weekday += self.first_weekday
         machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
+        self._t2000 = self._read_t2000()
 
     def random(self) -> int:
         """Return an unpredictable number below 2**29."""
@@ -226,6 +242,15 @@ def _open_sntp(options: "Options") -> "Sntp":
     sntp = Sntp(options.text("host"), offset_s)
     options.end()
     return sntp
+
+
+def _reset_cause() -> int:
+    """Return why the board has started, as ports.py numbers it."""
+    cause = machine.reset_cause()
+    for index, name in enumerate(_CAUSES):
+        if getattr(machine, name, None) == cause:
+            return index + 1
+    return 0
 
 
 def _open_watchdog(options: "Options") -> machine.WDT:

@@ -151,6 +151,7 @@ class Board:
     # Count of meters, and of registers of each.
     capacity = (512, 4)
     card_reader: "CardReader | None" = None
+    reset_cause = 0
 
     def __init__(self, start_t2000: int = -1, speed: int = 1, start_ticks: int = 0) -> None:
         """Set the time to `start_t2000`, -1: unknown; it runs `speed` times as fast as ticks."""

@@ -314,6 +314,7 @@ class Board:
             if channel:
                 self._channels.append(channel)
         self.waiting = 0
+        self.reset_cause = 0
         self.signals = 0
         self.pressed = False
         self._clock = _clock(options)

@@ -122,7 +122,7 @@ class App:
         self._review_cause = 0
         lost = self.keeper.recover(self.books.replay, board.feed, board.random)
         self.books.take_standing()
-        self.books.note_start(lost, self.settings.health)
+        self.books.note_start(lost, self.settings.health, board.reset_cause)
         if board.console is not None:
             run = Commands(self).run
             self.console = Console(board.console, run, self.login, board.show_card)

@@ -17,7 +17,7 @@ are 0. `seq` starts at 1, grows by 1 and is never reused. The payloads by kind a
     POLICY    new 1, old 1, reason 1, 0, balance_fen 4
     ROLLOVER  old period 4, new period 4, used_wh 4, debit_fen 4
     TARIFF    number 1, 0, size 2, SHA-256 of the image 8
-    START     cause 1, settings 1, 0 0, first seq kept 4, records lost 4,
+    START     cause 1, settings 1, reset cause 1, 0, first seq kept 4, records lost 4,
               records rotten 4
     FAULT     reason 1, stopped 1, 0 0, value 4, limit 4
     CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6, 0 0, illegal 2, in a row 2
@@ -421,10 +421,17 @@ def tariff_at(buf: bytearray, offset: int) -> "tuple[int, bytes]":
 
 
 def put_start(
-    buf: bytearray, offset: int, first_seq: int, lost: int, rotten: int, settings: int
+    buf: bytearray,
+    offset: int,
+    first_seq: int,
+    lost: int,
+    rotten: int,
+    settings: int,
+    reset_cause: int,
 ) -> None:
     """Write a START payload, with cause 0: unknown."""
-    pack_into("<BBHIII", buf, offset + PAYLOAD, 0, settings, 0, first_seq, lost, rotten)
+    at = offset + PAYLOAD
+    pack_into("<BBHIII", buf, at, 0, settings, reset_cause, first_seq, lost, rotten)
 
 
 def put_fault(

@@ -246,6 +246,7 @@ class ProcessBoard:
         self.console: ports.Channel | None = console
         self.uplink: ports.Channel | None = uplink
         self.waiting = 0
+        self.reset_cause = 0
         self.pressed = False
         self.clock = AcceleratedClock(options.start, options.speed, options.epoch)
         self._moved_s = 0

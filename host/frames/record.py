@@ -156,7 +156,8 @@ _PAYLOADS: dict[int, Any] = {
     RecordKind.START: c.Struct(
         "cause" / c.Int8ul,
         "settings" / c.Int8ul,
-        c.Padding(2),
+        "reset_cause" / c.Int8ul,
+        c.Padding(1),
         "first_seq" / c.Int32ul,
         "records_lost" / c.Int32ul,
         "records_rotten" / c.Int32ul,

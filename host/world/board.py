@@ -128,6 +128,7 @@ class SimulatedBoard:
         self.console: ports.Channel | None = None
         self.uplink: ports.Channel | None = None
         self.waiting = 0
+        self.reset_cause = 0
         self.moved_s: int | None = 0
         self._clock = clock
         self._streams: list[Stream] = []

@@ -251,6 +251,7 @@ class Bench:
         self.uplink = uplink
         self.carrier = carrier
         self.waiting = 0
+        self.reset_cause = 0
         self._insertion = 0
         self.fed_ms = self.longest_ms = 0
         self.shown = []

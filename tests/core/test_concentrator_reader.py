@@ -31,6 +31,7 @@ class Board:
         self.console = None
         self.uplink = None
         self.waiting = 0
+        self.reset_cause = 0
 
     def ask_t2000(self, source: int) -> int:
         """Nobody tells it here."""

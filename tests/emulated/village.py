@@ -112,6 +112,7 @@ class Board:
         self.console = Quiet(1)
         self.uplink = Quiet(0)
         self.waiting = 0
+        self.reset_cause = 0
 
     def ask_t2000(self, source: int) -> int:
         """The test tells the time."""

@@ -43,6 +43,7 @@ class Part:
         return self
 class machine:
     Pin = UART = I2C = SPI = PWM = WDT = Timer = Part
+    reset_cause = int
 sys.modules["machine"] = machine
 from boards import BoardError, chip
 for text in {texts!r}:
@@ -122,6 +123,7 @@ class Clock:
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[types.ModuleType]:
     """The modules that only a device has; no chip is wired yet."""
     made = types.ModuleType("machine")
+    vars(made).update(reset_cause=int)
     vars(made).update(Pin=Pin, UART=Wire, PWM=Clock, I2C=None, SPI=None, WDT=None)
     time = types.ModuleType("time")
     vars(time).update(ticks_ms=lambda: 0, gmtime=lambda s: (1970,), sleep_us=None)

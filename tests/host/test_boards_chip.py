@@ -9,6 +9,7 @@ import importlib
 import json
 import re
 import socket
+import subprocess
 import sys
 import time
 import types
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tools import micropython
 
 EPOCH_1970_S = 946684800
 
@@ -130,6 +133,9 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
             raise ValueError("timeout exceeds 8388")
         return dog
 
+    vars(machine).update(
+        reset_cause=lambda: 3, PWRON_RESET=1, WDT_RESET=3, SOFT_RESET=5, HARD_RESET=2
+    )
     vars(machine).update(UART=Uart, Pin=Pin, Timer=Timer, I2C=Bus, RTC=lambda: clock, WDT=watchdog)
     little = types.ModuleType("vfs")
     vars(little).update(umount=lambda path: None, mount=lambda fs, path: None, VfsLfs2=Disk)
@@ -280,6 +286,76 @@ def test_the_time_is_the_same_on_every_port(world: World, epoch_s: int) -> None:
     assert board.now_t2000() == 820540800
     board.set_t2000(820540800)
     assert world.told == [(2026, 1, 2, 4, 6, 0, 0, 0)]
+
+
+def test_the_clock_is_asked_once_a_second(world: World) -> None:
+    board = board_of(lines=[LINE])
+    asked = []
+    vars(sys.modules["time"])["gmtime"] = lambda s: asked.append(s) or (2026,)
+    for _ in range(50):
+        world.ms += 100
+        world.now_s = 820540800 + (world.ms - 1000) // 1000
+        assert board.now_t2000() in (world.now_s, world.now_s - 1)
+    assert len(asked) == 5
+    # What was set counts at once.
+    vars(sys.modules["time"])["gmtime"] = lambda s: (2026, 1, 2, 6, 0, 0, 4, 2)
+    world.now_s = 830000000
+    board.set_t2000(830000000)
+    assert board.now_t2000() == 830000000
+
+
+QUIET_TURNS = """\
+import sys, time
+sys.path[:0] = ["firmware", "tests/core"]
+class Part:
+    IN = OUT = PULL_UP = 0
+    def __init__(self, *arguments, **options): pass
+    def __call__(self, level=0): return level
+    def any(self): return 0
+class machine:
+    Pin = UART = Timer = Part
+    reset_cause = int
+sys.modules["machine"] = machine
+import json, os
+from harness import heap_locked
+from boards import chip
+with open({file!r}, "w") as file:
+    json.dump({options!r}, file)
+os.chdir({folder!r})
+board = chip.Board(None)
+board.now_t2000()
+board.look()
+begun = time.ticks_ms()
+turns = 0
+with heap_locked():
+    while time.ticks_diff(time.ticks_ms(), begun) < 500:
+        board.look()
+        board.now_ticks()
+        board.now_t2000()
+        turns += 1
+print(turns > 100)
+"""
+
+
+def test_a_turn_takes_no_heap_for_clock_and_ports(tmp_path: Path) -> None:
+    options = {"lines": [LINE], "lamps": [2], "button": 0}
+    program = QUIET_TURNS.format(
+        file=str(tmp_path / "board.json"), folder=str(tmp_path), options=options
+    )
+    done = subprocess.run(
+        [str(micropython.ensure()), "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "True\n", done.stdout + done.stderr
+
+
+def test_the_cause_of_a_restart_is_told(world: World) -> None:
+    assert board_of(lines=[LINE]).reset_cause == 3
+    vars(sys.modules["machine"])["reset_cause"] = lambda: 9
+    assert board_of(lines=[LINE]).reset_cause == 0
 
 
 def test_a_clock_that_was_never_set_is_no_time(world: World) -> None:

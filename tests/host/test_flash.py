@@ -101,8 +101,8 @@ def test_a_life_in_two_slots(port: str, tmp_path: Path) -> None:
     pins = tmp_path / "board.json"
     # The emulated board has its own pins and no watchdog; ours is restarted as if it had one.
     pins.write_text('{"lines": [{"uart": 1}], "watchdog_ms": 8000}')
-    first = firmware(tmp_path / "1", "FIRST = 1\n")
-    second = firmware(tmp_path / "2", "SECOND = 2\n")
+    first = firmware(tmp_path / "1", "FIRST = '1'\n")
+    second = firmware(tmp_path / "2", "SECOND = '2'\n")
 
     assert "slot a  empty" in flash(port, "--status")
     assert "no older product" in flash(port, "--rollback", status=1)

@@ -101,8 +101,15 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     ),
     (
         RecordKind.START,
-        {"cause": 1, "settings": 2, "first_seq": 65, "records_lost": 2, "records_rotten": 3},
-        "01020000" "41000000" "02000000" "03000000",
+        {
+            "cause": 1,
+            "settings": 2,
+            "reset_cause": 3,
+            "first_seq": 65,
+            "records_lost": 2,
+            "records_rotten": 3,
+        },
+        "01020300" "41000000" "02000000" "03000000",
     ),
     (
         RecordKind.FAULT,

@@ -83,7 +83,7 @@ class Entries:
             if stepped or not 0 < since_t2000[index] <= new_t2000:
                 since_t2000[index] = new_t2000
 
-    def note_start(self, lost: int, settings: int) -> None:
+    def note_start(self, lost: int, settings: int, reset_cause: int) -> None:
         """Record that the concentrator has started; `settings` is the health of the settings.
 
         `lost` is the count of records that neither the journal nor a checkpoint has.
@@ -92,7 +92,13 @@ class Entries:
         if offset >= 0:
             journal = self.journal
             record.put_start(
-                journal.buf, offset, journal.first_seq, lost, journal.rotten, settings
+                journal.buf,
+                offset,
+                journal.first_seq,
+                lost,
+                journal.rotten,
+                settings,
+                reset_cause,
             )
             self.journal.add(self._time(), record.START, 0)
 
