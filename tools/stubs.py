@@ -61,7 +61,7 @@ PORTS = {
     "stm32": Port("stm32", lacks=_NO_RADIO),
     "unix": Port("unix", lacks=_NO_CHIP),
     # There are no published stubs of the emulated board; it has less than the unix port.
-    "qemu": Port("unix", lacks=(*_NO_CHIP, "boards/sntp.py", "boards/tcp.py")),
+    "qemu": Port("unix", lacks=(*_NO_CHIP, "boards/names.py", "boards/sntp.py", "boards/tcp.py")),
 }
 
 # Checked along with a port's files: its board keeps what boards promise.

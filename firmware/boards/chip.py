@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ports import CardReader, Channel, Line, Storage
     from vfs import AbstractBlockDev, VfsLfs2
 
+    from boards.names import Link
     from boards.sntp import Sntp
     from boards.tcp import TcpClient
     from boards.wiring import Options
@@ -80,6 +81,7 @@ class Board(Panel):
         channels: list[Uart | TcpClient] = list(lines)
         self.console: Channel | None = None
         self.uplink: Channel | None = None
+        self._link: Link | None = None
         if "console" in options:
             console = _open_uart(options.part("console"), 115200, None)
             self.console = console
@@ -101,7 +103,7 @@ class Board(Panel):
         if "rtc" in options:
             self._clocks[CLOCK_RTC] = _open_rtc(options.part("rtc"))
         if "sntp" in options:
-            self._clocks[CLOCK_NETWORK] = _open_sntp(options.part("sntp"))
+            self._clocks[CLOCK_NETWORK] = _open_sntp(options.part("sntp"), self._link)
         self._is_1970 = time.gmtime(0)[0] == 1970
         # The time as of the ticks at which the chip was asked.
         self._clock_ticks = time.ticks_ms() - _CLOCK_MS & _MASK
@@ -118,11 +120,11 @@ class Board(Panel):
             raise options.refusal("host", "this port has no sockets, give it a uart") from None
         host, port = options.text("host"), options.number("port", 1, 65535)
         if "ssid" in options:
-            self.join(options)
+            self._link = self.join(options)
         options.end()
-        return TcpClient(host, port)
+        return TcpClient(host, port, self._link)
 
-    def join(self, options: "Options") -> None:
+    def join(self, options: "Options") -> "Link":
         """Refuse to join a Wi-Fi; a port whose chip may have a radio overrides this."""
         raise options.refusal("ssid", "this port has no Wi-Fi")
 
@@ -167,6 +169,8 @@ class Board(Panel):
     def look(self) -> None:
         """Update every `waiting`, the buzzer and the button."""
         waiting = 0
+        if self._link is not None:
+            self._link.look()
         for channel in self._channels:
             channel.look()
             waiting |= channel.waiting
@@ -233,13 +237,13 @@ def _open_rtc(options: "Options") -> Rtc:
     return rtc
 
 
-def _open_sntp(options: "Options") -> "Sntp":
+def _open_sntp(options: "Options", link: "Link | None") -> "Sntp":
     try:
         from boards.sntp import Sntp
     except ImportError:
         raise options.refusal("host", "this port has no sockets") from None
     offset_s = options.number("offset_s", default=_CHINA_S)
-    sntp = Sntp(options.text("host"), offset_s)
+    sntp = Sntp(options.text("host"), offset_s, link=link)
     options.end()
     return sntp
 

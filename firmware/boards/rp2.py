@@ -9,6 +9,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from ports import Storage
 
+    from boards.names import Link
     from boards.wiring import Options
 
 # The chip programs aligned pages of this size; a shorter one wraps and spoils the page.
@@ -26,8 +27,8 @@ class Board(chip.Board):
     def __init__(self) -> None:
         super().__init__(open_storage())
 
-    def join(self, options: "Options") -> None:
-        """Join the Wi-Fi that the uplink's keys name."""
-        from boards.wifi import join
+    def join(self, options: "Options") -> "Link":
+        """Return the Wi-Fi that the uplink's keys name, which is being joined."""
+        from boards.wifi import Wifi
 
-        join(options)
+        return Wifi(options)

@@ -12,6 +12,12 @@ import time
 
 from micropython import const
 
+from boards.names import Name
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from boards.names import Link
+
 _PORT = const(123)
 _SIZE = const(48)
 _ASK_AGAIN_MS = const(10000)
@@ -23,9 +29,10 @@ _U32 = const(0xFFFFFFFF)
 class Sntp:
     """A client of the server `host`; local standard time is `offset_s` ahead of UTC."""
 
-    def __init__(self, host: str, offset_s: int, port: int = _PORT) -> None:
-        self._host = host
-        self._port = port
+    def __init__(
+        self, host: str, offset_s: int, port: int = _PORT, link: "Link | None" = None
+    ) -> None:
+        self._name = Name(host, port, link)
         self._offset_s = offset_s
         self._socket: socket.socket | None = None
         self._mark = b""
@@ -50,11 +57,13 @@ class Sntp:
         return -1
 
     def _ask(self) -> None:
+        address = self._name.find()
+        if address is None:
+            return
         self._socket = asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         asked.setblocking(False)
         self._mark = os.urandom(8)
-        request = b"\x23" + bytes(_SIZE - 9) + self._mark
-        asked.sendto(request, socket.getaddrinfo(self._host, self._port)[0][-1])
+        asked.sendto(b"\x23" + bytes(_SIZE - 9) + self._mark, address)
 
     def _receive(self, asked: socket.socket) -> int:
         """Return the time of the reply in seconds since 2000, -1 without a valid reply."""

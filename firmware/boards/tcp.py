@@ -7,6 +7,12 @@ import time
 
 from micropython import const
 
+from boards.names import Name
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from boards.names import Link
+
 GONE = select.POLLHUP | select.POLLERR
 _RECONNECT_MS = const(1000)
 
@@ -14,14 +20,12 @@ _RECONNECT_MS = const(1000)
 class TcpClient:
     """A `Channel` that connects to one address again and again, without waiting."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, link: "Link | None" = None) -> None:
         self.connection = 0
         self.waiting = 0
         self._ready = 0
-        self._host = host
-        self._port = port
+        self._name = Name(host, port, link)
         self._count = 0
-        self._address: tuple[str, int] | tuple[str, int, int, int] | None = None
         self._socket: socket.socket | None = None
         self._poll = select.poll()
         self._next_ticks = time.ticks_ms()
@@ -39,6 +43,7 @@ class TcpClient:
         elif self._ready & GONE:
             self.close()
         elif self._ready & select.POLLOUT:
+            self._name.count(True)
             self._count += 1
             self.connection = self._count
 
@@ -71,6 +76,8 @@ class TcpClient:
     def close(self) -> None:
         """End the connection; `look` makes a new one."""
         if self._socket is not None:
+            if not self.connection:
+                self._name.count(False)
             self._poll.unregister(self._socket)
             self._socket.close()
             self._socket = None
@@ -78,14 +85,16 @@ class TcpClient:
         self._next_ticks = time.ticks_add(time.ticks_ms(), _RECONNECT_MS)
 
     def _begin(self) -> None:
-        """Start a connection; resolve the name only until that has succeeded once."""
+        """Start a connection if the address is known."""
+        address = self._name.find()
+        if address is None:
+            self._next_ticks = time.ticks_add(time.ticks_ms(), _RECONNECT_MS)
+            return
         self._socket = socket.socket()
         self._poll.register(self._socket, select.POLLIN | select.POLLOUT)
         try:
-            if self._address is None:
-                self._address = socket.getaddrinfo(self._host, self._port)[0][-1]
             self._socket.setblocking(False)
-            self._socket.connect(self._address)
+            self._socket.connect(address)
         except OSError as error:
             if error.errno != errno.EINPROGRESS:
                 self.close()

@@ -25,7 +25,19 @@ EPOCH_1970_S = 946684800
 
 # Of firmware/boards, those that import what only a device has.
 MODULES = [
-    f"boards.{name}" for name in ("chip", "littlefs", "panel", "rtc", "sntp", "uart", "wiring")
+    f"boards.{name}"
+    for name in (
+        "chip",
+        "littlefs",
+        "names",
+        "panel",
+        "rtc",
+        "sntp",
+        "tcp",
+        "uart",
+        "wifi",
+        "wiring",
+    )
 ]
 
 
@@ -586,25 +598,132 @@ def test_a_port_that_cannot_reach_the_uplink_says_which_key_to_change(
         board_of(lines=[LINE], uplink=uplink)
 
 
-def test_a_chip_with_a_radio_joins_and_one_without_says_so(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from boards import BoardError, wifi
+class Radio:
+    """A Wi-Fi chip that does what `ends` says at each attempt: "", "lost" or an OSError."""
 
-    wiring = importlib.import_module("boards.wiring")
-    options = wiring.Options({"ssid": "station", "key": "secret"}, "uplink")
+    world: World
+    is_up = False
+    is_active = False
+    trouble = ""
+
+    def __init__(self, interface: int) -> None: ...
+
+    def active(self, on: bool | None = None) -> bool:
+        if on:
+            if Radio.trouble == "dead":
+                raise OSError("Wifi Unknown Error")
+            Radio.is_active = True
+        return Radio.is_active
+
+    def disconnect(self) -> None:
+        Radio.world.told.append("left")
+
+    def connect(self, ssid: str, key: str) -> None:
+        Radio.world.told.append((ssid, key))
+        if Radio.trouble == "error":
+            raise OSError("Wifi Internal Error")
+        Radio.is_up = not Radio.trouble
+
+    def isconnected(self) -> bool:
+        return Radio.is_up
+
+
+@pytest.fixture
+def wifi(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
     network = types.ModuleType("network")
-    radio = types.SimpleNamespace(
-        active=lambda on: world.told.append(on), connect=lambda *to: world.told.append(to)
-    )
-    vars(network).update(STA_IF=0, WLAN=lambda interface: radio)
+    vars(network).update(STA_IF=0, WLAN=Radio)
     monkeypatch.setitem(sys.modules, "network", network)
-    wifi.join(options)
-    assert world.told == [True, ("station", "secret")]
+    for name, value in (("world", world), ("is_up", False), ("is_active", False), ("trouble", "")):
+        monkeypatch.setattr(Radio, name, value, raising=False)
+    wiring = importlib.import_module("boards.wiring")
+    module = importlib.import_module("boards.wifi")
+    return lambda: module.Wifi(wiring.Options({"ssid": "station", "key": "secret"}, "uplink"))
+
+
+def joined(world: World, link: Any, seconds: int) -> int:
+    """How often it has tried to join in that time."""
+    before = world.told.count(("station", "secret"))
+    for _ in range(seconds * 10):
+        world.ms += 100
+        link.look()
+    return world.told.count(("station", "secret")) - before
+
+
+def test_a_wifi_that_was_lost_is_joined_again(world: World, wifi: Any) -> None:
+    link = wifi()
+    assert world.told == [("station", "secret")]
+    assert joined(world, link, 100) == 0
+    assert link.up
+    # The access point goes, comes back after an hour, and the chip does nothing by itself.
+    Radio.is_up, Radio.trouble = False, "lost"
+    assert 10 <= joined(world, link, 3600) <= 20
+    assert not link.up
+    Radio.trouble = ""
+    assert joined(world, link, 600) == 1
+    assert link.up
+
+
+@pytest.mark.parametrize("trouble", ["error", "dead"])
+def test_an_error_of_the_radio_stops_nothing(world: World, wifi: Any, trouble: str) -> None:
+    Radio.trouble = trouble
+    link = wifi()
+    assert joined(world, link, 120) == (0 if trouble == "dead" else 2)
+    Radio.trouble = ""
+    assert joined(world, link, 300) == 1
+    assert link.up
+
+
+def test_a_chip_without_a_radio_says_so(
+    world: World, wifi: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boards import BoardError
 
     monkeypatch.setitem(sys.modules, "network", None)
     with pytest.raises(BoardError, match=r"^board\.json: uplink\.ssid: this chip has no radio"):
-        wifi.join(options)
+        wifi()
+
+
+def test_a_name_is_looked_up_seldom_and_only_with_a_link(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = importlib.import_module("boards.names")
+    found: list[Any] = []
+    asked: list[int] = []
+
+    def look_up(host: str, port: int) -> Any:
+        asked.append(world.ms)
+        world.ms += 7000
+        if not found:
+            raise OSError(-2)
+        return [(0, 0, 0, "", found[0])]
+
+    monkeypatch.setattr(names.socket, "getaddrinfo", look_up)
+    link = types.SimpleNamespace(up=False)
+    name = names.Name("head.example", 7645, link)
+    for _ in range(100):
+        world.ms += 1000
+        assert name.find() is None
+    assert asked == []
+    link.up = True
+    begun_ms = world.ms
+    while world.ms < begun_ms + 3_600_000:
+        world.ms += 100
+        assert name.find() is None
+    assert 8 <= len(asked) <= 16
+    found.append(("192.0.2.1", 7645))
+    world.ms += 600_000
+    assert name.find() == ("192.0.2.1", 7645)
+    # It moves: looked up again after failures, and the old one is kept until then.
+    asked.clear()
+    for _ in range(9):
+        name.count(False)
+    assert (name.find(), asked) == (("192.0.2.1", 7645), [])
+    name.count(False)
+    kept = found.pop()
+    assert name.find() == kept
+    found.append(("192.0.2.2", 7645))
+    world.ms += 2000
+    assert name.find() == ("192.0.2.2", 7645)
 
 
 def test_a_port_without_a_board_and_a_board_without_a_module_are_told_apart(
