@@ -343,13 +343,13 @@ def test_a_head_end_that_forgot_is_told_every_standing_once() -> None:
     app.uplink._channel = Channel()
     app.uplink.session = session = Session(app.journal.durable_seq)
     before = row(bench)
-    relay = app.registry.relay[INDEX]
     equal(told_upwards(bench), [], "it has asked for nothing")
     session.wanted = True
     session.outcome = AHEAD
     equal({kind for kind, _ in told_upwards(bench)}, {record.EVENT}, "these books are behind")
     check(app.books.set_behind(False))
     session.outcome = IDLE
+    relay = app.registry.relay[INDEX]
     for _ in range(2):
         equal(told_upwards(bench), ALL_TOLD)
         equal(told_upwards(bench), [], "the answer to these may still be on its way")
@@ -420,6 +420,25 @@ def test_what_a_copy_wrote_is_not_for_the_head_end() -> None:
         if save:
             check(bench.save())
     check(not bench.app.books.behind)
+
+
+def test_a_relay_that_another_board_switched_is_put_right() -> None:
+    """An old copy wants supply; the board that is lost had cut it, and told no newer order."""
+    bench = Bench()
+    equal(bench.insert(bench.card(1, 5000)), (codes.OK, 1))
+    bench.read_all()
+    meter = bench.meters[INDEX]
+    equal((bench.app.registry.relay[INDEX], meter.open), (meters.RELAY_IDLE, False))
+    meter.open = True
+    bench.read_all()
+    check(meter.open, "whoever opened it may work there")
+    check(bench.app.books.set_behind(True))
+    check(bench.app.books.set_behind(False))
+    equal(bench.app.registry.relay[INDEX], meters.RELAY_FAILED)
+    bench.restart()
+    equal(bench.app.registry.relay[INDEX], meters.RELAY_FAILED)
+    bench.read_all()
+    equal((bench.app.registry.relay[INDEX], meter.open), (meters.RELAY_IDLE, False))
 
 
 def test_what_was_repaid_in_a_week_counts_there_without_a_clock() -> None:

@@ -89,6 +89,7 @@ FOUND = [
     ("replaced", 13, 2),  # `restored` before the head-end had said how far it is
     ("replaced", 35, 2),  # a copy went on further than the head-end knew
     ("replaced", 48, 2),  # an empty board did
+    ("replaced", 71, 2),  # a copy wanted supply where the lost board had cut it
     ("head-end-restored", 7, 1),  # a meter of which the head-end had lost every record
     ("away", 192, 2),  # a clock set back by hours: each relay command was over when it came
 ]

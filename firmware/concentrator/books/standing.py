@@ -189,9 +189,16 @@ class Standings(Supply):
 
     def _apply_behind(self, state: int, floor_seq: int) -> None:
         self.standing[_STATE] = BEHIND if state else RESTORED
-        if not state:
-            self.standing[_FLOOR] = floor_seq
-            self.journal.floor_seq = floor_seq
+        if state:
+            return
+        self.standing[_FLOOR] = floor_seq
+        self.journal.floor_seq = floor_seq
+        # Another board may have switched the relays meanwhile: the next readings put them right.
+        registry = self.registry
+        for index in range(registry.count):
+            relay = registry.relay[index]
+            if self.ledger.order[index] and relay & meters.RELAY_STAGE == meters.RELAY_IDLE:
+                registry.set_relay(index, meters.RELAY_FAILED | relay & meters.DESIRED_OPEN)
 
     def take_standing(self) -> None:
         """Apply `standing` after recovery."""

@@ -52,6 +52,7 @@ class Account:
     fresh           the next reading begins anew and charges nothing
     told            the next reading is what a technician told of its registers
     correction      of the reading behind it, which is charged anew from an earlier one
+    jumps           how often its meter's registers have jumped
     meddled         its meter's registers have jumped since the last new beginning
     corrected_fen   charged too much and put back
     power_w         mean power of the newest reading
@@ -72,6 +73,7 @@ class Account:
     before: list[Before] = field(default_factory=list)
     corrected_fen: int = 0
     meddled: bool = False
+    jumps: int = 0
     charge_e11: int = 0
     power_w: Fraction = Fraction(0)
     credit_fen: int = 0

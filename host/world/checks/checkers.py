@@ -167,7 +167,11 @@ class Checkers:
         }
         for index, kept in self._kept.items():
             if index not in told_seq:
-                self.accounts[index] = kept  # it knows as much itself, and has gone on
+                # It knows as much itself, and has gone on; of a jump since it knows nothing.
+                now = self.accounts[index]
+                kept.meddled |= now.jumps > kept.jumps
+                kept.jumps = now.jumps
+                self.accounts[index] = kept
         for one in here:
             account = self.accounts.get(one.index)
             if one.seq > max(self.seq, app.journal.floor_seq - 1):
@@ -221,6 +225,7 @@ class Checkers:
         account = self.accounts.get(index)
         if account is not None:
             account.meddled = True
+            account.jumps += 1
 
     def card_done(self, index: int, order: int, told: str) -> None:
         """Check the money of a card that the concentrator said it has taken."""
