@@ -275,10 +275,12 @@ class Ledger(Accounts):
             self._moved_wh += delta_wh
         return CHARGED
 
-    def limit_wh(self, index: int, elapsed_s: int) -> int:
-        """Return the Wh by which one register can rise in `elapsed_s`, before CT x PT."""
-        # The clock may have been set back meanwhile.
-        passed_s = max(elapsed_s, _BACK_LIMIT_S)
+    def limit_wh(self, index: int, elapsed_s: int, least_s: int = _BACK_LIMIT_S) -> int:
+        """Return the Wh by which one register can rise in `elapsed_s`, before CT x PT.
+
+        `least_s` counts where that is less: the clock may have been set back meanwhile.
+        """
+        passed_s = max(elapsed_s, least_s)
         power_w = 100 * self.power_hw[index] or self.power_limit_w
         return min(passed_s * power_w // 3600 + _SLACK_WH, DELTA_LIMIT_WH)
 

@@ -12,6 +12,7 @@ from civil import day_number
 from concentrator.books import registry as meters
 from concentrator.books.books import Books
 from concentrator.books.charging import REFUSED
+from concentrator.books.doubt import DOUBTED
 from concentrator.books.registry import Registry
 from concentrator.books.tariffs import Tariffs, file_name, name_of
 from concentrator.storage.journal import RESERVE_BLOCKS, Journal
@@ -77,10 +78,13 @@ class Station:
         self.books.t2000 = self.t2000
 
     def read(self, wh: int, after_s: int = 900, status: int = STATUS_UNKNOWN) -> int:
-        """Read the meter again, which has counted so much more."""
+        """Read the meter again, which has counted so much more; at once again where in doubt."""
         self.wait(after_s)
         self.values[0] += wh
-        return self.books.charge_reading(INDEX, self.values, 1, status)
+        outcome = self.books.charge_reading(INDEX, self.values, 1, status)
+        if outcome == DOUBTED:
+            outcome = self.books.charge_reading(INDEX, self.values, 1, status)
+        return outcome
 
     def pay(self, amount_fen: int) -> None:
         """Credit the next order."""

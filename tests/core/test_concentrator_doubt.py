@@ -121,10 +121,31 @@ def test_a_day_of_zeros_in_single_answers_charges_the_whole_day() -> None:
     equal((is_stopped(bench), 10000 - balance_fen(bench)), (False, used_fen(bench)))
 
 
-def test_what_was_charged_too_much_goes_back() -> None:
-    """A plausible spike of 50 kWh, then the truth: a correction, and the household is supplied."""
+def test_a_reading_that_would_cut_is_asked_again_before_it_counts() -> None:
     bench, spoiler = opened(1000)
-    spoiler.wrong = [(53000, 500)]
+    for wrong, is_cut, left_fen in (
+        ([(53000, 500)], False, 900),  # the truth is told then, and is charged
+        ([(53000, 500), (58000, 500)], False, 900),  # two that do not agree are not
+        ([(53000, 500), (53010, 500)], True, -1600),
+    ):
+        spoiler.wrong = wrong
+        asked = spoiler.asked
+        use(bench, 0)
+        equal(spoiler.asked - asked, 2, left_fen)
+        equal((bench.meters[0].open, balance_fen(bench)), (is_cut, left_fen))
+    asked = spoiler.asked
+    spoiler.wrong = [(54000, 500)]
+    use(bench, 0)
+    equal(spoiler.asked - asked, 1, "it is cut already")
+    bench, spoiler = opened(150)
+    use(bench, 1200)
+    equal((spoiler.asked, bench.meters[0].open, balance_fen(bench)), (2, True, -10))
+
+
+def test_what_was_charged_too_much_goes_back() -> None:
+    """A plausible spike of 50 kWh, told twice, then the truth: the household is supplied again."""
+    bench, spoiler = opened(1000)
+    spoiler.wrong = [(53000, 500)] * 2
     use(bench, 400)
     equal((balance_fen(bench), bench.meters[0].open), (1000 - 52000 // FEN_WH, True))
     use(bench, 0)

@@ -57,7 +57,12 @@ class Station:
         self.books.t2000 += after_s
         self.values[0] += wh
         self.values[1] += wh
-        assert self.books.charge_reading(0, self.values, 5, 0xFFFF) <= 1
+        from concentrator.books.doubt import DOUBTED
+
+        outcome = self.books.charge_reading(0, self.values, 5, 0xFFFF)
+        if outcome == DOUBTED:
+            outcome = self.books.charge_reading(0, self.values, 5, 0xFFFF)
+        assert outcome <= 1
 
     def records(self, kind: RecordKind) -> list[Record]:
         self.books.journal.sync()

@@ -41,7 +41,8 @@ class Charging(Doubt):
     def charge_reading(self, index: int, values: "array[int]", count: int, status: int) -> int:
         """Charge a reading of `count` values, total first, then the rates; return the outcome.
 
-        DOUBTED: the caller should repeat the reading at once.
+        DOUBTED: the caller should repeat the reading at once. A reading that would cut the supply
+        counts when it is read twice.
         """
         if self.t2000 < 0 or not self._pick(index, values, count):
             return NOT_BILLED
@@ -136,6 +137,16 @@ class Charging(Doubt):
             if outcome == DOUBTED:
                 return outcome
             corrects = True
+        if self.policy.load_limit_w:
+            # A correction spans several readings, so its energy gives no power.
+            self._power_w = 0 if corrects else ledger.mean_power_w(index)
+        if (
+            even == _EVEN
+            and not corrects
+            and self._would_cut(index)
+            and not self._is_told_twice(index)
+        ):
+            return DOUBTED
         if self.journal.is_short or not self._write_reading(index, t2000, status, corrects):
             self.refused += 1
             return REFUSED
@@ -144,9 +155,6 @@ class Charging(Doubt):
         if corrects:
             returned_fen = ledger.returned_fen
             ledger.credit_fen[index] = ledger.credited_fen(index, returned_fen)
-        if self.policy.load_limit_w:
-            # A correction spans several readings, so its energy gives no power.
-            self._power_w = 0 if corrects else ledger.mean_power_w(index)
         ledger.commit(index)
         self.readings += 1
         return outcome

@@ -76,14 +76,12 @@ class Doubt(Supply):
         since = doubt >> 6
         rounds = doubt >> 2 & 15
         agreed = doubt & 3
-        steps = 0
-        for register in range(record.REGISTERS):
-            steps += self._registers_wh[register] // _STEP_WH
+        steps = self._steps()
         limit_wh = ledger.limit_wh(index, (minute - since) * _MINUTE_S)
         moved = (steps - ledger.candidate(index)) % _STEPS
         continues = doubt and moved <= min(limit_wh // _STEP_WH, _STEPS // 2)
         is_next = not 0 <= minute - since < _APART_MINUTES
-        ledger.set_doubt(index, doubt, steps % _STEPS)
+        ledger.set_doubt(index, doubt, steps)
         if continues and outcome == outcomes.BACK:
             unread = self.journal.unread
             if self._prepare_correction(index):
@@ -103,8 +101,28 @@ class Doubt(Supply):
             # A doubt of two rounds is recorded, though it may end by itself.
             self._write_fault(index, outcome, 0)
         doubt = since << 6 | rounds << 2 | min(agreed, _CONFIRMED)
-        ledger.set_doubt(index, doubt, steps % _STEPS)
+        ledger.set_doubt(index, doubt, steps)
         return DOUBTED
+
+    def _steps(self) -> int:
+        """Return the sum of the registers at hand, in their last digit, modulo 2**16."""
+        steps = 0
+        for register in range(record.REGISTERS):
+            steps += self._registers_wh[register] // _STEP_WH
+        return steps % _STEPS
+
+    def _is_told_twice(self, index: int) -> bool:
+        """Return whether the answer before this one told the same; if not, note this one."""
+        ledger = self.ledger
+        minute = self.t2000 // _MINUTE_S
+        steps = self._steps()
+        doubt = ledger.doubt(index)
+        passed_s = (minute - (doubt >> 6) + 1) * _MINUTE_S
+        moved_wh = (steps - ledger.candidate(index)) % _STEPS * _STEP_WH
+        if doubt and moved_wh <= ledger.limit_wh(index, passed_s, 0):
+            return True
+        ledger.set_doubt(index, minute << 6 | 1, steps)
+        return False
 
     def _write_fault(self, index: int, reason: int, stopped: int, joined: int = 0) -> bool:
         """Write a FAULT with the ledger's wrong value; it is made durable unless joined."""

@@ -6,7 +6,7 @@ acts on it.
 
 from micropython import const
 from prepay import policy as rules
-from prepay.accounts import GUARD, STOPPED
+from prepay.accounts import GUARD, STOPPED, difference_fen
 from uplink import record
 from uplink.record import JOINED
 
@@ -70,16 +70,7 @@ class Supply(Entries):
             # An account with money is cut only if the verdict on its top-up was lost with the
             # power.
             cause = rules.CREDITED
-        verdict = self.policy.judge(
-            state,
-            balance_fen,
-            cause,
-            self.t2000,
-            flags,
-            ledger.grade[index],
-            ledger.since_t2000[index],
-            self._power_w if cause == rules.READING else 0,
-        )
+        verdict = self._verdict(index, balance_fen, cause, flags)
         if verdict == state:
             return
         if self.t2000 < 0 and verdict >> 8 & 0xFF not in (rules.CLOSE, rules.PERMIT):
@@ -88,6 +79,31 @@ class Supply(Entries):
         count = self._write_verdict(index, verdict)
         if count and self._settle(count):
             self._apply_verdict(index, verdict)
+
+    def _verdict(self, index: int, balance_fen: int, cause: int, flags: int) -> int:
+        """Return what the policy wants of the account with this balance, see Policy.judge."""
+        ledger = self.ledger
+        return self.policy.judge(
+            ledger.state[index],
+            balance_fen,
+            cause,
+            self.t2000,
+            flags,
+            ledger.grade[index],
+            ledger.since_t2000[index],
+            self._power_w if cause == rules.READING else 0,
+        )
+
+    def _would_cut(self, index: int) -> bool:
+        """Return whether the charge that is prepared would have the supply cut."""
+        ledger = self.ledger
+        balance_fen = difference_fen(ledger.credit_fen[index], ledger.new_debit_fen)
+        if balance_fen > 0 and balance_fen > self.policy.alarm_2_fen:
+            return False
+        if ledger.order[index] == 0 or self.registry.relay[index] & meters.DESIRED_OPEN:
+            return False
+        verdict = self._verdict(index, balance_fen, rules.READING, ledger.flags[index])
+        return verdict >> 8 & 0xFF == rules.TRIP
 
     def _is_unread(self, index: int) -> bool:
         """Return whether the meter has given no good reading for `doubt_cut_s`."""
