@@ -127,8 +127,9 @@ class Incidents:
         """Have a meter's answers be wrong for a while; no register really changes."""
         random = self._random
         index = random.randrange(len(self._meters))
-        if index in self._under_way or index in self._lies:
-            return
+        account = self._checkers.accounts.get(index)
+        if index in self._under_way or index in self._lies or account is None or account.fresh:
+            return  # a technician compares the first reading with the display
         meter = self._meters[index]
         wh = random.choice((-10, 10)) << random.randrange(14)
         if invents:

@@ -5,6 +5,7 @@ of the product is broken on purpose. The real head-end is held by itself: what i
 record under a number, a database that goes back to its copy.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from click.testing import CliRunner
 from concentrator.books.books import Books
 from concentrator.books.charging import REFUSED
+from concentrator.books.doubt import DOUBTED
 from concentrator.storage.journal import Journal
 from concentrator.uplink import Uplink
+from prepay.ledger import Ledger
 
 from host.cli import cli
 from host.frames import batch, link, record
@@ -60,6 +63,10 @@ SIZES: dict[str, tuple[int, int, Callable[[World], int]]] = {
     "replaced": (2, 2, counted("boards replaced", "boards replaced empty")),
     "head-end-restored": (2, 2, moved_back),
     "rot": (1, 2, counted("bits turned")),
+    "glitches": (1, 2, counted("corrections")),
+    "attacker": (1, 2, counted("doubts")),
+    "no-battery": (1, 2, counted("clocks lost")),
+    "one-tariff": (1, 2, counted("records READING")),
 }
 
 
@@ -99,6 +106,22 @@ FOUND = [
 @pytest.mark.parametrize(("name", "seed", "days"), FOUND)
 def test_what_a_seed_found_holds(name: str, seed: int, days: int) -> None:
     World(seed, days, 2, scenario=name).run()
+
+
+def test_most_charges_of_one_tariff_take_the_short_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nothing of a world would test what a board does all day."""
+    paths: Counter[str] = Counter()
+    right = Ledger.commit
+
+    def counted(self: Ledger, index: int) -> None:
+        paths["long" if self.whole else "short"] += 1
+        right(self, index)
+
+    monkeypatch.setattr(Ledger, "commit", counted)
+    for seed in range(1, 6):
+        World(seed, 1, 2, scenario="one-tariff").run()
+
+    assert paths["short"] > paths["long"] > 0
 
 
 @pytest.mark.slow
@@ -233,6 +256,38 @@ def test_standings_that_are_wanted_and_never_told_are_seen(
     found = violation("head-end-restored", days=2)
 
     assert (found.invariant, "still lacks" in found.what) == ("books", True)
+
+
+def test_a_glitch_that_is_paid_for_in_the_end_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Books, "_prepare_correction", lambda self, index: False)
+
+    found = violation("glitches", days=2)
+
+    assert (found.invariant, "that nobody used" in found.what) == ("money", True)
+
+
+def test_a_correction_that_puts_back_too_much_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Ledger.prepare_again
+
+    def wrong(self: Ledger, *of: Any) -> int:
+        outcome = right(self, *of)
+        self.returned_fen += 1
+        return outcome
+
+    monkeypatch.setattr(Ledger, "prepare_again", wrong)
+
+    assert "e-11 yuan in all" in violation("glitches", days=2).what
+
+
+def test_energy_without_a_trace_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Books.charge_reading
+
+    def wrong(self: Books, index: int, *of: Any) -> int:
+        return DOUBTED if index == 1 and self.readings > 20 else right(self, index, *of)
+
+    monkeypatch.setattr(Books, "charge_reading", wrong)
+
+    assert violation("one-tariff").invariant == "trace"
 
 
 # --- the real head-end ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ supply      no supply is cut with money left, under protection or on doubtful da
     journal     a sequence number never stands for two records, nothing durable is lost
     head-end    it holds what the journal holds, without gap, and nothing is deleted before
     restore     a board that was replaced has each account as it was, to the last digit
+    trace       energy is charged, or it is told why not, within a stated time (`trace`)
     room        no reading is refused for long because the flash is full
     recovery    after a restart the tables are what the durable records say
 
@@ -25,6 +26,7 @@ from host.world.checks.flash import Follower, records_of
 from host.world.checks.headend import Above
 from host.world.checks.money import Money
 from host.world.checks.supply import Supply
+from host.world.checks.trace import Traces
 from host.world.terms import Terms
 
 if TYPE_CHECKING:
@@ -64,11 +66,14 @@ class Checkers:
         self.counters: Counter[str] = Counter()
         self.money = Money(terms, meters, sold, self.counters)
         self._supply = Supply(terms, self.counters)
+        self._traces = Traces(terms["interval_s"])
         self.rotten: set[int] = set()
         self.tariffs_spoilt = False
         self.above = above
         self._sold = sold
         self._healthy_since_us = 0
+        self._able_since_us = 0  # since it has a clock and room, when it was looked last
+        self._refused = 0  # readings, then
         self._now_us = 0
         self._touched: set[int] = set()
         self._readings = 0  # since the start, when it was looked last
@@ -136,8 +141,15 @@ class Checkers:
             return
         self.above.compare(app, self.accounts)
         self._check_room(app, now_us)
+        if app.books.t2000 < 0 or app.journal.is_short or app.books.refused != self._refused:
+            self._able_since_us = now_us
+            self._refused = app.books.refused
+        able_us = max(self._able_since_us, self._healthy_since_us)
         for index, account in self.accounts.items():
             self._supply.tick(index, account, now_us, self._healthy_since_us)
+            meter = self.money.meters.get(account.address)
+            if meter is not None:
+                self._traces.tick(index, account, meter, now_us, able_us)
 
     def look_away(self, kept_seq: int, kept: "dict[int, Account]") -> None:
         """Go on with a flash that took the place of another and ends with `kept_seq`."""
@@ -244,6 +256,7 @@ class Checkers:
             self.raw[one.seq] = record.build(one)
             self.counters[f"records {one.kind_name}"] += 1
             self.above.note(one)
+            self._traces.note(one, self._now_us)
             if one.kind == RecordKind.CLOCK:
                 self._supply.apply_clock(self.accounts, one)
             apply = self._appliers.get(RecordKind(one.kind))

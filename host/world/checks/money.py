@@ -265,6 +265,9 @@ class Money:
             (true - read) % REGISTER_MODULUS_WH
             for true, read in zip(shown_wh, account.registers_wh, strict=True)
         ]
+        if any(wh > REGISTER_MODULUS_WH // 2 for wh in behind_wh):
+            ahead_wh = [-wh % REGISTER_MODULUS_WH for wh in behind_wh]
+            raise Violation("money", f"account {index} pays for {ahead_wh} Wh that nobody used")
         if any(wh > _BEHIND_LIMIT_WH for wh in behind_wh):
             raise Violation("money", f"account {index} is {behind_wh} Wh behind its meter")
 
