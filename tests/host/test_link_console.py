@@ -9,13 +9,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from concentrator.settings import TABLE, is_secret
 
 from host.frames import card as frames
 from host.frames.card_results import CODES
 from host.link import card as link_card
 from host.link import reader
 from host.link.card import CardIoError, FileCard
-from host.link.console import Console, ConsoleError
+from host.link.console import SECRETS, Console, ConsoleError
 from host.link.port import Port, PortError
 from host.link.reader import CardReader, ReaderError
 from host.sim.card import VirtualCard
@@ -193,3 +194,50 @@ def test_card_files(tmp_path: Path) -> None:
     with pytest.raises(CardIoError, match="it has 255 bytes"):
         FileCard(path)
     assert len(link_card.blank(512)) == 512
+
+
+CONSOLE_KEY = bytes(range(16))
+
+
+def test_a_false_concentrator_gets_no_key() -> None:
+    """It answers as it likes, and does not have the key: nothing is sent to it."""
+    false = desk()
+    false.login.key = bytes(16)
+    with (
+        served(false) as name,
+        Port(name) as port,
+        Console(port) as console,
+        pytest.raises(ConsoleError, match="does not have this console key: no command"),
+    ):
+        console.login(CONSOLE_KEY)
+    assert false.commands == []
+
+
+def test_a_session_hides_keys_and_ends_with_the_command() -> None:
+    one = desk()
+    one.login.key = CONSOLE_KEY
+    with served(one) as name, Port(name) as port:
+        with Console(port) as console:
+            console.login(CONSOLE_KEY)
+            console.set_secret("card_key", KEY)
+            assert one.settings["card_key"] == KEY.hex()
+            assert not any(KEY.hex() in command for command in one.commands)
+        assert one.commands[-1] == "logout"
+        with pytest.raises(ConsoleError, match="log in with the console key first"):
+            Console(port).command("set a 1")
+
+
+def test_the_read_key_is_another() -> None:
+    one = desk()
+    one.login.key = CONSOLE_KEY
+    with served(one) as name, Port(name) as port, Console(port) as console:
+        console.login(CONSOLE_KEY, read_only=True)
+        with pytest.raises(ConsoleError, match="log in"):
+            console.command("set a 1")
+
+
+def test_which_settings_are_secret_is_the_same_on_both_sides() -> None:
+    assert {name for name in SECRETS if is_secret(name)} == set(SECRETS)
+    assert [row[0] for row in TABLE if is_secret(row[0])] == [
+        row[0] for row in TABLE if row[0] in SECRETS
+    ]
