@@ -102,7 +102,7 @@ class Explainer:
             if record.kind == RecordKind.TARIFF:
                 self._names[record.fields["number"]] = record.fields["sha256"]
             elif record.kind == RecordKind.METER:
-                self._take_meter(record)
+                self._apply_meter(record)
             elif record.kind == RecordKind.PLAN and not record.fields["from_t2000"]:
                 if record.index == self._row:
                     self._number = record.fields["tariff"]
@@ -123,7 +123,7 @@ class Explainer:
             )
         return self.statement
 
-    def _take_meter(self, record: Record) -> None:
+    def _apply_meter(self, record: Record) -> None:
         fields = record.fields
         if fields["account"] != self.statement.account:
             return
@@ -141,7 +141,7 @@ class Explainer:
         )
         self._add(record, marked("meter"), note=note)
 
-    def _take_reading(self, record: Record) -> None:
+    def _apply_reading(self, record: Record) -> None:
         fields = record.fields
         moment = moment_of(record)
         tariff = self._tariff()
@@ -244,7 +244,7 @@ class Explainer:
         self._keep(engine, registers_wh)
         self._add(record, marked("correction"), note=note, returned_yuan=returned_yuan)
 
-    def _take_correction(self, record: Record) -> None:
+    def _apply_correction(self, record: Record) -> None:
         self._correction = record
 
     def _compare(self, record: Record, what: str, device: Fraction, ours: Fraction) -> None:
@@ -263,7 +263,7 @@ class Explainer:
             )
         )
 
-    def _take_quota(self, record: Record) -> None:
+    def _apply_quota(self, record: Record) -> None:
         fields = record.fields
         self._quota = record
         engine = self._engine
@@ -345,7 +345,7 @@ class Explainer:
             self._found[number, name] = made[0]
         return self._found[number, name]
 
-    def _take_top_up(self, record: Record) -> None:
+    def _apply_top_up(self, record: Record) -> None:
         fields = record.fields
         amount_yuan = Fraction(fields["amount_fen"], 100)
         refunds = record.kind == RecordKind.REFUND
@@ -374,7 +374,7 @@ class Explainer:
         kind = marked("refund") if refunds else marked("top-up")
         self._add(record, kind, paid_yuan=amount_yuan, note=note)
 
-    def _take_standing(self, record: Record) -> None:
+    def _apply_standing(self, record: Record) -> None:
         """Go on from what was told of the account."""
         fields = record.fields
         self._household = fields["household"]
@@ -388,7 +388,7 @@ class Explainer:
             note = _("told: order {order}").format(order=fields["order"])
         self._add(record, marked("standing"), note=note)
 
-    def _take_standing_registers(self, record: Record) -> None:
+    def _apply_standing_registers(self, record: Record) -> None:
         fields = record.fields
         self._anew = not fields["read_t2000"]
         if self._anew:
@@ -399,7 +399,7 @@ class Explainer:
         engine = self._engine_for(tariff)
         engine.start(to_datetime(fields["read_t2000"]), self._registers_wh[: self._count])
 
-    def _take_account(self, record: Record) -> None:
+    def _apply_account(self, record: Record) -> None:
         fields = record.fields
         if self._engine is not None and self._engine.moment is not None:
             # Where the device took it and we would not, its figures go on.
@@ -416,7 +416,7 @@ class Explainer:
             note += _(", CT x PT {multiplier}").format(multiplier=self._multiplier)
         self._add(record, marked("terms"), note=note)
 
-    def _take_plan(self, record: Record) -> None:
+    def _apply_plan(self, record: Record) -> None:
         fields = record.fields
         note = str(fields["tariff"])
         if fields["from_t2000"]:
@@ -427,7 +427,7 @@ class Explainer:
             self._number = fields["tariff"]
         self._add(record, marked("tariff"), note=note)
 
-    def _take_fault(self, record: Record) -> None:
+    def _apply_fault(self, record: Record) -> None:
         reason = record.fields["reason"]
         if record.fields["stopped"]:
             self._add(record, marked("billing stopped"), note=fault_text(reason))
@@ -437,7 +437,7 @@ class Explainer:
             self._told = reason == RESUMED_FROM
             self._add(record, marked("billing resumed"))
 
-    def _take_rollover(self, record: Record) -> None:
+    def _apply_rollover(self, record: Record) -> None:
         used = decimals(_kwh(record.fields["used_wh"]))
         period = period_of(record.fields["new_period"])
         note = _("{used} kWh in the one before; ").format(used=used)
@@ -477,17 +477,17 @@ class Explainer:
 
 
 _TAKERS = {
-    RecordKind.READING: Explainer._take_reading,
-    RecordKind.TOP_UP: Explainer._take_top_up,
-    RecordKind.REFUND: Explainer._take_top_up,
-    RecordKind.PLAN: Explainer._take_plan,
-    RecordKind.ACCOUNT: Explainer._take_account,
-    RecordKind.FAULT: Explainer._take_fault,
-    RecordKind.ROLLOVER: Explainer._take_rollover,
-    RecordKind.QUOTA: Explainer._take_quota,
-    RecordKind.STANDING: Explainer._take_standing,
-    RecordKind.STANDING_REGISTERS: Explainer._take_standing_registers,
-    RecordKind.CORRECTION: Explainer._take_correction,
+    RecordKind.READING: Explainer._apply_reading,
+    RecordKind.TOP_UP: Explainer._apply_top_up,
+    RecordKind.REFUND: Explainer._apply_top_up,
+    RecordKind.PLAN: Explainer._apply_plan,
+    RecordKind.ACCOUNT: Explainer._apply_account,
+    RecordKind.FAULT: Explainer._apply_fault,
+    RecordKind.ROLLOVER: Explainer._apply_rollover,
+    RecordKind.QUOTA: Explainer._apply_quota,
+    RecordKind.STANDING: Explainer._apply_standing,
+    RecordKind.STANDING_REGISTERS: Explainer._apply_standing_registers,
+    RecordKind.CORRECTION: Explainer._apply_correction,
 }
 
 

@@ -88,7 +88,7 @@ class AuditLog:
             # Another process may have written since: the chain goes on from the newest line.
             if os.fstat(file).st_size != self._size:
                 self._load()
-            self._take(entry)
+            self._apply(entry)
             entry["chain"] = self._chain = _link(self._chain, entry)
             line = json.dumps(entry).encode() + b"\n"
             os.write(file, line)
@@ -127,7 +127,7 @@ class AuditLog:
             try:
                 entry = json.loads(line)
                 chain = entry.pop("chain")
-                self._take(entry)
+                self._apply(entry)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 hint = _("restore it from a copy, or move it away to begin a new one")
                 raise AuditError(
@@ -149,7 +149,7 @@ class AuditLog:
                 )
             ) from error
 
-    def _take(self, entry: dict[str, Any]) -> None:
+    def _apply(self, entry: dict[str, Any]) -> None:
         if entry["kind"] in MONEY_KINDS:
             refunds = entry["kind"] == CardKind.REFUND
             written = Written(entry["uid"], entry["stage"] == DONE, entry["at"], refunds)

@@ -36,7 +36,7 @@ class Order:
 class Magazine(Protocol):
     """Where cards come from, one after another."""
 
-    def take(self, order: Order, uid: str | None) -> CardMemory:
+    def card_for(self, order: Order, uid: str | None) -> CardMemory:
         """Return the card for `order`, on which its writing was begun if `uid` is given."""
 
     def put(self, order: Order) -> None:
@@ -50,7 +50,7 @@ class Folder:
         path.mkdir(parents=True, exist_ok=True)
         self._path = path
 
-    def take(self, order: Order, uid: str | None) -> CardMemory:
+    def card_for(self, order: Order, uid: str | None) -> CardMemory:
         """Return the order's file, made when it is not there."""
         return FileCard(self._path / f"{order.account}-{order.order}.bin", create=True)
 
@@ -103,6 +103,6 @@ def issue_all(
             issued_t2000=to_t2000(datetime.now()),
             suite=suite,
         )
-        memory = magazine.take(order, known.uid if known else None)
+        memory = magazine.card_for(order, known.uid if known else None)
         yield issuer.issue(memory, header)
         magazine.put(order)

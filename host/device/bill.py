@@ -118,7 +118,7 @@ class DeviceBill:
         for register, wh in enumerate(used_wh):
             self.registers_wh[register] = (self.registers_wh[register] + wh) % _REGISTER_MODULUS_WH
         self.t2000 = t2000
-        self._take(CHARGED)
+        self._charge(CHARGED)
         lines = self.other.read(to_datetime(t2000), list(self.registers_wh))
         if Fraction(self.exact_yuan) != self.other.charged_yuan:
             raise BillError(
@@ -131,10 +131,10 @@ class DeviceBill:
         return lines
 
     def _begin(self) -> None:
-        self._take(FIRST)
+        self._charge(FIRST)
         self.other.start(to_datetime(self.t2000), list(self.registers_wh))
 
-    def _take(self, expected: int) -> None:
+    def _charge(self, expected: int) -> None:
         outcome = self.ledger.prepare(0, self.tariff, self.registers_wh, self.t2000)
         if outcome != expected:
             raise BillError(

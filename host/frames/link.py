@@ -63,12 +63,12 @@ class LinkReader:
         frames: list[Frame] = []
         pieces = data.split(_FLAG)
         for piece in pieces[:-1]:
-            self._take(piece)
+            self._decode(piece)
             frames.extend(self._close())
-        self._take(pieces[-1])
+        self._decode(pieces[-1])
         return frames
 
-    def _take(self, piece: bytes) -> None:
+    def _decode(self, piece: bytes) -> None:
         if not self._open:
             return
         self._part += piece

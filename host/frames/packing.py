@@ -96,7 +96,7 @@ class _Reader:
         self.index = 0
         self.t2000 = t2000
 
-    def take(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes:
         part = self.data[self.at : self.at + size]
         if len(part) != size:
             raise PackingError(f"an item ends {size - len(part)} bytes behind its group")
@@ -104,7 +104,7 @@ class _Reader:
         return part
 
     def byte(self) -> int:
-        return self.take(1)[0]
+        return self.read(1)[0]
 
     def number(self) -> int:
         """Return a varint of at most five bytes."""
@@ -140,7 +140,7 @@ class _Reader:
         elif kind == RecordKind.ITEM:
             payload = self._item()
         else:
-            payload = self.take(_at_most(self.byte(), record.PAYLOAD_SIZE, "bytes of a payload"))
+            payload = self.read(_at_most(self.byte(), record.PAYLOAD_SIZE, "bytes of a payload"))
         payload = payload.ljust(record.PAYLOAD_SIZE, b"\0")
         t2000, index = self.t2000 & 0xFFFFFFFF, self.index & _NO_INDEX
         flags = head >> 5 & 3
@@ -152,7 +152,7 @@ class _Reader:
         debit_and_residue = self.numbers(2)
         residue_e11 = self.number() if what & 0x10 else 0
         if what & 0x20:
-            status = int.from_bytes(self.take(2), "little")
+            status = int.from_bytes(self.read(2), "little")
         else:
             status = _NO_STATUS if what & 0x80 else 0
         used_wh = self.numbers(1, unit) if what & 0x40 else bytes(4)
@@ -165,7 +165,7 @@ class _Reader:
         return frozen_t2000.to_bytes(4, "little") + self.numbers(count, unit)
 
     def _item(self) -> bytes:
-        head = self.take(5)
+        head = self.read(5)
         count = _at_most(head[4], _VALUES_LIMIT, "values")
         values = [self.signed() & 0xFFFFFFFF for _ in range(count)]
         return head + bytes(3) + struct.pack(f"<{count}I", *values)

@@ -1,6 +1,6 @@
 """What messages lead to: one commit for many of them, then the answers.
 
-`Ingest.take` is called by one thread at a time. Nothing is answered before the commit that holds
+`Ingest.answer_all` is called by one thread at a time. Nothing is answered before the commit that holds
 what the answer says, and the state in memory is thrown away where a commit fails.
 """
 
@@ -94,7 +94,7 @@ class Ingest:
     def answer(self, frame: Frame, peer: str) -> bytes:
         """Return the bytes to send back for one frame, empty where it is refused."""
         message = self.open(frame, peer)
-        return b"" if message is None else self.take([message])[0]
+        return b"" if message is None else self.answer_all([message])[0]
 
     def open(self, frame: Frame, peer: str) -> Message | None:
         """Return the genuine message of a frame; None, which is counted, where it is none."""
@@ -104,7 +104,7 @@ class Ingest:
             self._refuse(error.reason, peer, str(error))
             return None
 
-    def take(self, messages: Sequence[Message]) -> list[bytes]:
+    def answer_all(self, messages: Sequence[Message]) -> list[bytes]:
         """Work messages in with one commit; return the answer to each, empty: it is refused."""
         try:
             outcomes, counted = self._commit(messages)
@@ -116,7 +116,7 @@ class Ingest:
         except Exception:
             self._forget()
             if len(messages) > 1:  # one of them is to blame, the others are not
-                return [self.take([message])[0] for message in messages]
+                return [self.answer_all([message])[0] for message in messages]
             self.counters["failed"] += 1
             log.exception("%s: a message could not be worked in", messages[0].peer)
             return [b""]
@@ -208,12 +208,12 @@ class Ingest:
                 counted["batches"] += 1
                 counted["gap"] += 1
             else:
-                self._take_in(message, found, position, posting, counted)
+                self._accept(message, found, position, posting, counted)
         position.last_number = message.number
         position.next_seq = max(position.next_seq, found.next_seq)
         return _Outcome(message.number, position.ack)
 
-    def _take_in(
+    def _accept(
         self,
         message: Message,
         found: Unpacked,

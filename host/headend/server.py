@@ -73,7 +73,7 @@ class _Connection:
         self.forged = 0
         self.until = time.monotonic() + GENUINE_WITHIN_S
 
-    def take_answer(self, answer: bytes) -> None:
+    def on_answer(self, answer: bytes) -> None:
         """Send an answer; an empty one was a refusal."""
         if answer and not self.stream.is_closing():
             self.stream.write(answer)
@@ -110,7 +110,7 @@ class Connections:
 
     def _send(self, answers: Sequence[tuple[_Connection, bytes]]) -> None:
         for connection, answer in answers:
-            connection.take_answer(answer)
+            connection.on_answer(answer)
 
     async def serve(self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
         """One connection from beginning to end."""

@@ -59,7 +59,7 @@ class Writer:
             taken, ends = self._gather()
             if taken:
                 began = time.monotonic()
-                answers = self._ingest.take([message for _, message in taken])
+                answers = self._ingest.answer_all([message for _, message in taken])
                 self.commits += 1
                 self.commit_s = time.monotonic() - began
                 senders = (sender for sender, _ in taken)

@@ -84,7 +84,7 @@ class Sniffer:
             self._octets.append(octet)
             self._times_s.append(start_s + byte_s * at)
             for frame in self._reader.feed(bytes((octet,))):
-                events += self._take(frame)
+                events += self._on_frame(frame)
         if len(self._octets) > _KEPT_BYTES:
             events += self._noise(len(self._octets) - self._reader.waiting)
         return events
@@ -94,14 +94,14 @@ class Sniffer:
         events: list[Event] = []
         if self._times_s and now_s - self._times_s[-1] > GAP_LIMIT_S:
             for frame in self._reader.silence():
-                events += self._take(frame)
+                events += self._on_frame(frame)
             events += self._noise(len(self._octets))
         asked = self._asked
         if asked and not self._octets and now_s - asked.end_s > ANSWER_LIMIT_S + GAP_LIMIT_S:
             events += self._give_up(asked)
         return events
 
-    def _take(self, frame: Frame) -> list[Event]:
+    def _on_frame(self, frame: Frame) -> list[Event]:
         """Return the frame, behind what came before it and belongs to none."""
         start = self._octets.find(frame.raw)
         first = start

@@ -113,9 +113,9 @@ class VpcdSlot:
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
             while payload := self._receive():
-                self._take(payload)
+                self._on_payload(payload)
 
-    def _take(self, payload: bytes) -> None:
+    def _on_payload(self, payload: bytes) -> None:
         if len(payload) == 1:
             if payload[0] == 1:
                 self._card = self._next_card()

@@ -77,7 +77,7 @@ class Utility:
         """Return cipher1, random1 and the factor."""
         return _reversed(self._esam.cipher1(random1, self._factor), random1, self._factor)
 
-    def take(self, reply: bytes) -> None:
+    def on_reply(self, reply: bytes) -> None:
         """Take random2 from the reply's data behind the identifier."""
         self._random2 = reply[:4][::-1]
 

@@ -94,7 +94,7 @@ class HeadEnd:
         if not self._connected:
             return 0
         for frame in self._reader.feed(data):
-            self._take(frame)
+            self._on_frame(frame)
         return len(data)
 
     def read(self) -> bytes:
@@ -131,7 +131,7 @@ class HeadEnd:
             self.counters[fault] += 1
         return happens
 
-    def _take(self, frame: Frame) -> None:
+    def _on_frame(self, frame: Frame) -> None:
         if not self._connected or self._happens("lost_message"):
             return
         if self._happens("away"):

@@ -84,7 +84,7 @@ class HeadEnd:
         self._envelope = Envelope(key, CONCENTRATOR)
         self._receiver = link.LinkReceiver(2048)
 
-    def take(self, data: bytes) -> None:
+    def on_bytes(self, data: bytes) -> None:
         self._receiver.feed(data, len(data))
         check(self._receiver.poll(), "one whole frame")
         body, size = self._receiver.body, self._receiver.body_size
@@ -171,7 +171,7 @@ class World:
             sent = bytes(self.session.tx[: self.session.tx_size])
             self.session.sent(self.now_ticks)
             if deliver:
-                self.head_end.take(sent)
+                self.head_end.on_bytes(sent)
                 if hear:
                     self.hear(self.head_end.answer)
         return outcome

@@ -93,7 +93,7 @@ def test_a_reader_that_is_not_there(service: None) -> None:
 class _Printer:
     """A card printer: each time it is opened, another card is in it."""
 
-    def take(self, order: batch.Order, uid: str | None) -> "object":
+    def card_for(self, order: batch.Order, uid: str | None) -> "object":
         from host.link.pcsc import WAIT_S, PcscCard
 
         self._card = PcscCard("", WAIT_S)

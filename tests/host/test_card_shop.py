@@ -200,7 +200,7 @@ class _Tray:
     def __init__(self, card: VirtualCard) -> None:
         self._card = card
 
-    def take(self, order: batch.Order, uid: str | None) -> VirtualCard:
+    def card_for(self, order: batch.Order, uid: str | None) -> VirtualCard:
         return self._card
 
     def put(self, order: batch.Order) -> None:

@@ -184,7 +184,7 @@ def prepaid(profile: str, seed: int) -> tuple[World, Utility]:
     """A meter with 100.00 yuan, bought as count 1, authenticated for a long time."""
     world = World(profile, seed)
     utility = Utility(ADDRESS, whole=world.meter.profile.whole_reversed)
-    utility.take(world.secure(AUTHENTICATE, utility.authentication()))
+    utility.on_reply(world.secure(AUTHENTICATE, utility.authentication()))
     world.secure(SET_VALIDITY, utility.with_mac(bytes.fromhex("9999")))
     world.secure(OPEN, utility.money(10_000, 1, CUSTOMER))
     return world, utility

@@ -42,7 +42,7 @@ def secure(master: Master, di: int, blocks: bytes = b"") -> bytes:
 def authenticated(profile: str = "state-grid", **settings: object) -> tuple[Master, Utility]:
     master = master_of(profile, **settings)
     utility = Utility(ADDRESS, whole=master.meter.profile.whole_reversed)
-    utility.take(secure(master, AUTH, utility.authentication()))
+    utility.on_reply(secure(master, AUTH, utility.authentication()))
     return master, utility
 
 
@@ -140,7 +140,7 @@ def test_a_top_up_is_booked_once_however_often_it_is_sent() -> None:
         assert refused(master, TOP_UP, command) == REPEATED
         assert balance_fen(master) == 15_000
     # Another authentication, as after a pause: the count still tells.
-    utility.take(secure(master, AUTH, utility.authentication(b"\x22" * 8)))
+    utility.on_reply(secure(master, AUTH, utility.authentication(b"\x22" * 8)))
     assert refused(master, TOP_UP, utility.money(5_000, 2, CUSTOMER)) == REPEATED
     assert master.read(0x03330201) == bcd(2, 2)
     assert master.read(0x03330401) == bcd(10_000, 4)

@@ -306,7 +306,7 @@ class _Hand:
         self._reader_name = reader_name
         self._done: set[str] = set()
 
-    def take(self, order: batch.Order, uid: str | None) -> CardMemory:
+    def card_for(self, order: batch.Order, uid: str | None) -> CardMemory:
         """Ask for a card until one is there that this batch has not written yet."""
         from host.link.pcsc import WAIT_S, PcscCard
 

@@ -172,7 +172,7 @@ class Money:
 
     def apply_top_up(self, account: Account, one: Record) -> None:
         """Check an order that was sold as the next one of its account."""
-        amount_fen = self._take_order(account, one, one.fields["amount_fen"])
+        amount_fen = self._apply_order(account, one, one.fields["amount_fen"])
         # What lies below zero comes first.
         above_fen = max(0, amount_fen + min(0, account.balance_fen))
         account.credit_fen += amount_fen
@@ -181,14 +181,14 @@ class Money:
 
     def apply_refund(self, account: Account, one: Record) -> None:
         """Check an order below zero: no more than there is, and nothing of it to a debt."""
-        account.credit_fen += self._take_order(account, one, -one.fields["amount_fen"])
+        account.credit_fen += self._apply_order(account, one, -one.fields["amount_fen"])
         self._check_credit(account, one)
         self._counters["fen refunded"] += one.fields["amount_fen"]
         left_e11 = account.credit_fen * FEN_E11 - account.debit_e11
         if left_e11 < 0 or account.stopped or one.fields["repaid_fen"]:
             raise Violation("money", f"record {one.seq} refunds what is not there: {one}")
 
-    def _take_order(self, account: Account, one: Record, amount_fen: int) -> int:
+    def _apply_order(self, account: Account, one: Record, amount_fen: int) -> int:
         """Return the amount of the order, which was sold for it and is the account's next."""
         fields = one.fields
         order = fields["order"]
