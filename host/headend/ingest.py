@@ -1,7 +1,7 @@
 """What messages lead to: one commit for many of them, then the answers.
 
-`Ingest.answer_all` is called by one thread at a time. Nothing is answered before the commit that holds
-what the answer says, and the state in memory is thrown away where a commit fails.
+`Ingest.answer_all` is called by one thread at a time. Nothing is answered before the commit that
+holds what the answer says, and the state in memory is thrown away where a commit fails.
 """
 
 import logging

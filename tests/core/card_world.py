@@ -122,7 +122,7 @@ def keys() -> Keys:
 class FakeCarrier:
     """A reader with a card of 256 bytes. Each operation takes one poll.
 
-    fail_reads, fail_writes    so many operations fail from now on
+    fail_reads, fail_writes    count of operations that fail from now on
     tear_at                    at this byte of all written so far the card is pulled, -1: never
     shown                      what was shown: (code, credited, index)
     """
@@ -326,7 +326,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        """The device starts anew; books and card stay, the reader finds the card again."""
+        """Restart the device; books and card stay, and the reader finds the card again."""
         self.redemption = Redemption(self.carrier, self.books, self.keys)
 
     def run(self, t2000: int = NOW, polls_limit: int = 60) -> int:

@@ -38,8 +38,8 @@ class Meter:
     settled     its settlement days, DDhh, and the registers at the last settlement
     alarms      the commands of the alarm that it took; `has_alarm`: it tells of it
     deaf_to     a control that it does not answer
-    ahead_s     its clock is so much ahead of the world's, None: it has none
-    lag_ms      after a command the relay moves so much later
+    ahead_s     how far its clock is ahead of the world's, None: it has none
+    lag_ms      the time after a command until the relay moves
     """
 
     def __init__(self, address: bytes) -> None:
@@ -259,7 +259,7 @@ class Bench:
         self._set_up()
 
     def start(self) -> None:
-        """Begin anew on what the flash has kept."""
+        """Restart on what the flash has kept."""
         self.storage.cut = -1
         self.app = None  # type: ignore[assignment]  # an emulated board has no room for two
         gc.collect()
@@ -269,7 +269,7 @@ class Bench:
 
     def stop(self) -> None:
         """Be done: an emulated board has no room for the next one beside it."""
-        self.app = None  # type: ignore[assignment]  # nobody asks it any more
+        self.app = None  # type: ignore[assignment]  # it is not asked any more
         gc.collect()
 
     def _set_up(self) -> None:
@@ -302,7 +302,7 @@ class Bench:
         self.moved_s = t2000 - START_T2000 - self.now_ms // 1000
 
     def random(self) -> int:
-        """Somebody could guess it."""
+        """Return a number that can be guessed."""
         return 7
 
     def feed(self) -> None:
@@ -311,7 +311,7 @@ class Bench:
         self.fed_ms = self.now_ms
 
     def show_card(self, code: int, credited: bool, index: int) -> None:
-        """Somebody stands before the device."""
+        """Accept the result; the bench has no buzzer."""
         self.shown.append(code)
 
     @property

@@ -54,7 +54,7 @@ class Storage:
         return True
 
     def replace(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
-        """Write anew."""
+        """Replace the file."""
         cuts = self._cuts()
         if self.full or self._fails(name):
             return False

@@ -12,11 +12,11 @@ WRITE_US = 5000
 class Silicon:
     """The bus with one chip on it, as machine.I2C.
 
-    inserted    0: nobody acknowledges
+    inserted    0: no chip acknowledges
     write_us    how long a page takes; -1: the chip never comes back
     nacks       transfers that were not acknowledged
     pages       pages written
-    tear        the next page is left so many bytes into its write, power gone
+    tear        the next write of a page loses its power after this many bytes
     """
 
     def __init__(self, time: Time, size: int = 256, page_size: int = 8) -> None:

@@ -36,7 +36,7 @@ class Card:
         self.prove = respond
         self.tries = 3
         self.log: list[int] = []
-        self.torn = -1  # the next write ends the card after so many bytes
+        self.torn = -1  # the next write ends the card after this many bytes
         self.dead = False
         self.uid = b"\x04\x0a\x0b\x0c\x0d\x0e\x0f"
         self.field_off()
@@ -136,11 +136,11 @@ class Socket:
 
     atr         what the card answers to reset
     early       bytes that came before the line had turned round, or within the guard time
-    nulls       pleas for time before each procedure byte; -1: for ever
+    nulls       requests for time before each procedure byte; -1: without end
     single      bytes of data are taken and given one at a time
     spoil       called with each chunk the card sends (bytes); returns what is sent instead
     slow_us     before each answer of the card
-    collide     someone else pulls the line low while we send
+    collide     another device pulls the line low while the driver sends
     mute        the card says nothing after its ATR
     takes       bytes the UART takes at once
     pps         what the card answers to a PPS, b"" if nothing
@@ -166,7 +166,7 @@ class Socket:
         self._state = _OFF
         self._powered = 0
         self._level = 0
-        self._wire: list[tuple[int, int]] = []  # when, byte: what our UART will hear
+        self._wire: list[tuple[int, int]] = []  # when, byte: what the driver's UART will receive
         self._free_us = 0  # when the last character on the wire ends
         self._from_card = False
         self._got = bytearray()

@@ -228,7 +228,7 @@ def mirrored(byte: int) -> int:
 class Ntag:
     """An NTAG215 or another of its size.
 
-    tear        the next write is cut after so many bytes, and the tag leaves the field
+    tear        the next write is cut after this many bytes, and the tag leaves the field
     """
 
     def __init__(self, uid: bytes = b"\x04\x11\x22\x33\x44\x55\x66", size: int = 504) -> None:

@@ -18,7 +18,7 @@ class Silicon:
     """The bus with one chip on it, as machine.I2C; as delivered its oscillator has stood.
 
     registers   as they are
-    absent      nobody acknowledges
+    absent      no chip acknowledges
     """
 
     def __init__(self, name: str) -> None:

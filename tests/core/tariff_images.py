@@ -84,7 +84,7 @@ def loaded(data: bytes) -> Tariff:
 
 
 def flat(price_e8: int) -> Tariff:
-    """One price for ever."""
+    """Return a tariff of one price without an end."""
     return loaded(image(1, 1, (ladder((), (price_e8,)),), (terms(0, ENDLESS),)))
 
 

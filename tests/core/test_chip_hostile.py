@@ -1,4 +1,4 @@
-"""Goal: no chip, card or line makes a driver raise, hang, or credit money that nobody sold.
+"""Goal: no chip, card or line makes a driver raise, hang, or credit money that was not sold.
 
 Method: the readers of chip_readers with answers that a fixed sequence of random numbers
 changes: bits, bytes cut, doubled and put in, whole frames and words made up, lines that waver. The

@@ -33,13 +33,13 @@ class Bench:
         return run(self.time, self.driver.connect())
 
     def read(self, offset: int, size: int) -> "bytes | int":
-        """What is read `offset` bytes into our part, or the outcome."""
+        """Return the bytes read at `offset` of the image's part, or the outcome."""
         buf = bytearray(size)
         ended = run(self.time, self.driver.read(OURS + offset, size, buf))
         return bytes(buf) if ended == outcome.OK else ended
 
     def write(self, offset: int, data: bytes) -> int:
-        """Write `offset` bytes into our part."""
+        """Write at `offset` of the image's part."""
         return run(self.time, self.driver.write(OURS + offset, len(data), bytearray(data)))
 
 

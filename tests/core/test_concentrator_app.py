@@ -333,7 +333,7 @@ def test_a_policy_that_was_set_judges_all_accounts_at_once() -> None:
 
 
 def test_a_close_limit_that_was_lowered_frees_nobody_but_who_is_above_it() -> None:
-    """Whoever is cut with money below the close limit waits for his next top-up."""
+    """A household cut with money below the close limit waits for its next top-up."""
     bench = supplied(100)
     set_to(bench, "close_fen", 100)
     use(bench, 2000)
@@ -628,7 +628,7 @@ def test_a_reading_waits_for_a_freeze_that_may_not_be_there_yet() -> None:
 
 
 def test_freezes_that_may_be_renumbered_meanwhile_are_not_asked_for() -> None:
-    """Near the end of an hour a meter may count them anew between two questions."""
+    """Near the end of an hour a meter may renumber them between two reads."""
     change_t2000 = START_T2000 + 5 * HOUR_S
     for left_s, divides in ((300, True), (299, False)):
         bench = supplied(900)

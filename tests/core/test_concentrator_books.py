@@ -78,7 +78,7 @@ class Station:
         self.books.t2000 = self.t2000
 
     def read(self, wh: int, after_s: int = 900, status: int = STATUS_UNKNOWN) -> int:
-        """Read the meter again, which has counted so much more; at once again where in doubt."""
+        """Read the meter again after it has counted this much more; repeat a doubtful reading."""
         self.wait(after_s)
         self.values[0] += wh
         outcome = self.books.charge_reading(INDEX, self.values, 1, status)
@@ -154,7 +154,7 @@ def indebted(week_limit_fen: int, tariff: bytes = HALF_YUAN) -> Station:
 
 
 def repaid_fen(station: Station, amount_fen: int) -> int:
-    """Pay so much; return what of it went to the debt."""
+    """Pay an amount; return the part that repaid the debt."""
     debt_fen = station.ledger.debt_fen[INDEX]
     station.pay(amount_fen)
     return debt_fen - station.ledger.debt_fen[INDEX]

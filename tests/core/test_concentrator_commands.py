@@ -1,4 +1,4 @@
-"""Goal: without a session the console tells of nobody's account, and changes and asks nothing.
+"""Goal: without a session the console shows no account, and changes and asks nothing.
 
 Method: each command with arguments that would be taken, on a concentrator with a console key:
 without a session, in one for reading and in a full one; whatever they could have changed is
@@ -58,7 +58,7 @@ CHANGING = (
 
 
 def locked() -> Bench:
-    """A bench whose console has a key; nobody is logged in."""
+    """A bench whose console has a key, without a session."""
     bench = Bench()
     bench.read_all()
     equal(bench.app.settings.change("console_key", KEY.hex()), "")

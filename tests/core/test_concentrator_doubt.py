@@ -1,5 +1,5 @@
-"""Goal: a valid answer that is wrong costs nobody anything in the end, stops nothing by itself and
-cuts nobody for good; a doubt that lasts is told and stops the billing, never the supply.
+"""Goal: a valid answer that is wrong costs no money in the end, stops nothing by itself and cuts
+no supply for long; a doubt that lasts is reported and stops the billing, never the supply.
 
 Method: the whole application with meters that answer wrongly, once, again and for good; what was
 charged in the end is compared with what the meter has counted, to the last 1e-11 yuan, also across
@@ -50,7 +50,7 @@ class Spoiler:
 
 
 def opened(credit_fen: int = 10000) -> "tuple[Bench, Spoiler]":
-    """A household with so much paid in, read twice."""
+    """A household that has paid and was read twice."""
     bench = Bench()
     bench.insert(bench.card(1, credit_fen))
     bench.read_all()
@@ -213,7 +213,7 @@ def _check_alike(
 ) -> None:
     """An account that is told lies, and one that is not read meanwhile, are the same in the end.
 
-    A step is (wait, clock is set by so much, energy used, lie); the other is read, and told the
+    A step is (wait, change of the clock, energy used, lie); the other is read, and told the
     truth, while a lie below 0 is told.
     """
     ends = []
@@ -341,7 +341,7 @@ def test_what_was_charged_past_the_last_digit_of_a_register_goes_back() -> None:
 
 
 def test_a_register_lower_than_what_was_charged_is_no_correction() -> None:
-    """What an earlier reading said was charged rightly: nobody gets more back than that."""
+    """What an earlier reading said was charged rightly: no household gets more back than that."""
     bench, spoiler = opened()
     bench.meters[0].wh[0] = 900
     for _ in range(2):

@@ -25,7 +25,7 @@ SEGMENT_RECORDS = 75
 
 
 class Flash(Storage):
-    """`torn`: the next append is said to have failed, with so many percent of it written."""
+    """`torn`: the next append is said to have failed, with this many percent of it written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -282,7 +282,7 @@ def test_a_torn_end_never_was() -> None:
 
 
 def test_a_read_that_fails_at_the_start_decides_nothing() -> None:
-    """Each look of a start in turn fails, once and for ever."""
+    """Each look of a start in turn fails, once and permanently."""
     world = World()
     world.write(3 * SEGMENT_RECORDS + 5)
     files = dict(world.storage.files)

@@ -50,7 +50,7 @@ def fill(bench: Bench, seq: int) -> None:
 
 
 def fill_segments(bench: Bench, count: int) -> int:
-    """Write records until so many segments are full; return the last number in them."""
+    """Write records until this many segments are full; return the last number in them."""
     journal = bench.app.journal
     while journal.segment_count <= count:
         bench.app.books.note_line(INDEX, record.LINE_ANSWERS, 0x1234)

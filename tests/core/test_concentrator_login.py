@@ -1,4 +1,4 @@
-"""Goal: nobody looks or changes anything without the key, and nothing said once works twice.
+"""Goal: without the key nothing can be seen or changed, and no message works twice.
 
 Method: right, wrong, replayed, reflected and late proofs; commands forged, repeated, reordered and
 taken into another session; the lock after guesses; idle and absolute ends; hidden keys.

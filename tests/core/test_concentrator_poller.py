@@ -175,7 +175,7 @@ class Books:
         self.items.append((index, identifier))
 
     def alarms(self, index: int) -> bool:
-        """Nobody runs out of money."""
+        """Report that no money has run out."""
         return False
 
     def relay_done(self, index: int, stage: int, status: int) -> None:
@@ -209,7 +209,7 @@ class Bench:
         self.clocks = Clocks()
         self.poller = Poller(0, self.wire, self.books, self.clocks)  # type: ignore[arg-type]  # parts of them
         self.ticks = TICKS_MASK - 500
-        self.meters_t2000 = -1  # what their clocks show while ours is not known
+        self.meters_t2000 = -1  # what their clocks show while the concentrator's is unknown
         for index in range(len(meters)):
             row = bytearray(meters[index].address) + bytes(6) + bytes((1, 0, standard, 1, 0))
             self.books.set_meter(index, row)
@@ -374,7 +374,7 @@ def test_a_relay_command_holds_for_an_hour() -> None:
 
 
 def test_a_relay_whose_meter_has_a_clock_ahead_is_switched() -> None:
-    """By hours, as of a concentrator whose clock somebody set wrong, and by years."""
+    """By hours, as of a concentrator whose clock was set wrong, and by years."""
     for ahead_s, commands in ((0, 1), (5 * 3600, 2), (3 * 31536000, 3)):
         meter = Meter(1)
         meter.ahead_s = ahead_s

@@ -1,4 +1,4 @@
-"""Goal: a technician's PC reads and writes the card in the board's reader, and nobody else does.
+"""Goal: only a technician's PC reads and writes the card in the board's reader over the console.
 
 Method: frames by hand against the programmer on a memory card: without a login, without a card,
 outside it, while a card is redeemed, with a card that fails or is exchanged.

@@ -34,11 +34,11 @@ class Board:
         self.reset_cause = 0
 
     def ask_t2000(self, source: int) -> int:
-        """Nobody tells it here."""
+        """Return that the time is unknown."""
         return -1
 
     def set_t2000(self, t2000: int) -> None:
-        """Nobody sets it here."""
+        """Ignore the time."""
 
     def random(self) -> int:
         """Not used here."""

@@ -81,7 +81,7 @@ class Station:
         return list(self.ledger.columns() + self.registry.columns())
 
     def tables(self) -> "list[bytes]":
-        """What they hold; a relay command on its way begins anew after a start."""
+        """What they hold; a relay command under way begins again after a start."""
         relay = bytes(self.registry.relay)
         looks = bytearray(relay)
         for index in range(ROWS):

@@ -66,7 +66,7 @@ class Uplink:
 
 
 class Drive:
-    """A bench that somebody drives."""
+    """A bench that a Runner drives."""
 
     def __init__(self, meters: int = 1, carrier: "StuckReader | None" = None) -> None:
         self.uplink = Uplink()
@@ -116,7 +116,7 @@ def starves(drive: Drive) -> None:
 
 
 def recovers(drive: Drive) -> None:
-    """Whoever goes on again is content again."""
+    """A task that works again counts as working."""
     drive.live(5)
     check(drive.live(10) <= WATCHDOG_MS)
     check(drive.runner.content_s > 5)
@@ -316,7 +316,7 @@ class StuckReader:
         """Nothing."""
 
     def show(self, code: int, credited: bool, index: int) -> None:
-        """Nobody looks."""
+        """Ignore the signals."""
 
 
 def test_a_reader_of_the_boards_own_that_is_stuck_starves_the_watchdog() -> None:

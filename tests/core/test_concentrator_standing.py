@@ -31,7 +31,7 @@ def said(bench: Bench, text: str) -> str:
 
 
 def replaced() -> Bench:
-    """A board whose one account was registered anew, and read once."""
+    """A board whose only account is newly registered, and was read once."""
     bench = Bench()
     check(bench.app.books.set_meter(INDEX, bench.app.registry.row(INDEX), True))
     bench.read_all()
@@ -333,7 +333,7 @@ ALL_TOLD = (
 
 
 def test_a_head_end_that_forgot_is_told_every_standing_once() -> None:
-    """Its database came back from a copy, and the journal has let go what it lost."""
+    """Its database came back from a copy, and the journal has deleted what it lost."""
     bench = Bench(meters=3)
     bench.read_all()
     equal(bench.insert(bench.card(1, 500)), (codes.OK, 1))
@@ -375,7 +375,7 @@ def test_a_head_end_that_forgot_waits_while_room_is_short() -> None:
 
 
 def test_restored_waits_for_the_head_end() -> None:
-    """Whoever does not know how far the head-end is would give a number to a second record."""
+    """A device that does not know the head-end's last number would use a number twice."""
     bench = Bench()
     said(bench, "set id 7")
     bench.app.uplink._channel = Channel()
@@ -442,7 +442,7 @@ def test_a_relay_that_another_board_switched_is_put_right() -> None:
 
 
 def test_what_was_repaid_in_a_week_counts_there_without_a_clock() -> None:
-    """The standing says which week it was; whoever is told it may not know the time yet."""
+    """The standing says which week it was; the new device may not know the time yet."""
     bench = Bench()
     week = bench.t2000 // 604800
     said(bench, "set debt_percent 50")

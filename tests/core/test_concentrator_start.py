@@ -185,7 +185,7 @@ def parts_of_a_checkpoint() -> int:
 
 
 def cut_between_the_parts(cut_at: int) -> None:
-    """Cut the power behind so many parts, with a charge before each of them."""
+    """Cut the power after this many parts, with a charge before each of them."""
     bench = village()
     app = bench.app
     check(app.keeper.begin())

@@ -1,5 +1,5 @@
 """Goal: no account is charged by an image of which a bit has turned, or of which a part is gone;
-one that cannot be read costs nobody anything, and is in force again when it can.
+one that cannot be read costs no household anything, and is in force again when it can.
 
 Method: an image in force on flash in memory; every bit of its file turned, every cut of it tried,
 its reads failing; the whole application starts and goes on without it.

@@ -2,7 +2,7 @@
 stays is what it was, and no power cut loses more.
 
 Method: a journal of a village's days on flash in memory; its segments are thinned step by step.
-What is left is read back record by record and gap by gap and held against what was written. The
+What is left is read back record by record and gap by gap and compared with what was written. The
 power is cut at each change; bits are turned; appends have failed before.
 """
 

@@ -78,7 +78,7 @@ def test_an_rtc_chip_comes_before_all_others_and_is_read_where_the_clock_ran_on(
 
 
 def _check_agreed(ahead: "tuple[int | None, ...]", expected: "int | None") -> None:
-    """Meters whose clocks are so much ahead agree on a time, or None: on none."""
+    """Meters with clocks ahead by these times agree on a time, or None: on none."""
     bench = lost(len(ahead))
     for index, seconds in enumerate(ahead):
         bench.meters[index].ahead_s = seconds
@@ -90,7 +90,7 @@ def _check_agreed(ahead: "tuple[int | None, ...]", expected: "int | None") -> No
 
 
 def test_most_clocks_of_the_meters_count_and_not_the_loudest() -> None:
-    # Clocks ahead, and by how much the board's is then ahead; None: nobody is believed.
+    # Clocks ahead, and by how much the board's is then ahead; None: no meter is believed.
     for ahead, expected in (
         ((0,), 0),
         ((20, 0), 20),

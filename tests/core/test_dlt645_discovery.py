@@ -51,7 +51,7 @@ def test_answers_that_collide() -> None:
     meters = [meter(100000000001), meter(202501234507), meter(999999999999)]
     job = search(meters)
     equal(found(job), sorted(one.address for one in meters))
-    # Everybody twice, then each of the last two digits.
+    # Every meter twice, then each of the last two digits.
     equal(job.questions, 102)
     # Four digits are the same: three levels.
     meters = [meter(112233445566), meter(112233995566), meter(5)]

@@ -77,7 +77,7 @@ class Account:
         return fen_e7 * 10000 + one.residue_e11[1]
 
     def priced_e11(self, cells_wh: "list[int]") -> int:
-        """The price of so much in each tier and rate, in 1e-11 yuan."""
+        """Return the price of the energy in each tier and rate, in 1e-11 yuan."""
         total_e11 = 0
         for cell in range(len(cells_wh)):
             price_e8 = self.tariff.prices_e4[cell] * 10000 + self.tariff.prices_e8_low[cell]
@@ -426,7 +426,7 @@ def test_an_account_does_not_end() -> None:
         equal(one.balance_fen(1), 0, month)
     equal(turns, paid_fen >> 32)
     equal((turns << 32) + one.debit_fen[1], paid_fen)
-    # Nobody pays: the debt is exact as far as records can tell it, then the device says so.
+    # Without payments the debt is exact as far as records can tell it, then the device says so.
     for _ in range(93):
         account.registers_wh[0] = (account.registers_wh[0] + 30 * wh) % 1000000000
         account.t2000 += 30 * DAY_S

@@ -112,7 +112,7 @@ def test_any_split() -> None:
 
 
 def test_settlements() -> None:
-    """P6: only the tiers begin anew, with every reading of three months."""
+    """P6: only the tiers begin again at 0, with every reading of three months."""
     chance = Chance(9)
     run = Run(tariff(MONTHLY))
     ended = 0
