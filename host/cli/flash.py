@@ -17,7 +17,7 @@ from host.cli import shown
 from host.cli.options import FILE, passphrase
 from host.cli.output import echo
 from host.flash import product as products
-from host.flash import slots
+from host.flash import slots, wiring
 from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
 from host.words import _, system_reason
@@ -42,12 +42,15 @@ Examples:
   dianka flash /dev/ttyACM0 --board board.json --format --time
   dianka flash /dev/ttyACM0 --keys counter.toml --uplink-keys uplink.toml --id 7
   dianka flash /dev/ttyACM0 --set interval_s=900
+  dianka flash --check board.json --chip esp32s3
   dianka flash /dev/ttyACM0 --status
   dianka flash /dev/ttyACM0 --rollback
 The new product is on trial: if it does not report healthy, the old one starts again.
 """
 )
-@click.argument("port")
+@click.argument("port", required=False, default="")
+@click.option("--check", "check_path", type=FILE, help="Judge a board.json, without a board.")
+@click.option("--chip", type=click.Choice(sorted(wiring.CHIPS)), help="What the file is for.")
 @click.option("--status", is_flag=True, help="Show what both slots hold, and change nothing.")
 @click.option("--rollback", is_flag=True, help="Start the product that was there before.")
 @click.option("--board", "board_path", type=FILE, help="Pins: the board.json to put there.")
@@ -66,6 +69,8 @@ The new product is on trial: if it does not report healthy, the old one starts a
 )
 def command(
     port: str,
+    check_path: Path | None,
+    chip: str | None,
     status: bool,
     rollback: bool,
     board_path: Path | None,
@@ -82,7 +87,12 @@ def command(
     """Install the firmware on the board at PORT: /dev/ttyACM0, COM3 or socket://HOST:PORT."""
     if status and rollback:
         raise click.UsageError(_("--status changes nothing, --rollback does: ask for one of them"))
+    if not port and check_path is None:
+        raise click.UsageError(_("name the PORT of a board, or judge a file with --check"))
     try:
+        if check_path is not None:
+            _check(check_path, chip or "")
+            return
         settings = _settings(keys_path, uplink_path, number, sets)
         wanted = Wanted(firmware, arch, _board_json(board_path), settings, wants_time, wait_s, new)
         with Prompt(port) as board:
@@ -94,6 +104,17 @@ def command(
                 _install(board, wanted)
     except (BoardError, products.ProductError, keystore.KeystoreError, uplink.KeysError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _check(path: Path, chip: str) -> None:
+    """Judge a board.json; BoardError with all that is wrong in it."""
+    errors, warnings = wiring.judge(json.loads(_read_board_json(path)), chip)
+    for line in warnings:
+        echo(line, err=True)
+    if errors:
+        raise BoardError("\n".join(errors))
+    title = wiring.CHIPS[chip].title if chip else _("any chip; name yours with --chip")
+    echo(_("{path} is fit for {title}").format(path=path, title=title))
 
 
 def _show(board: Prompt) -> None:
@@ -259,6 +280,15 @@ def _board_json(path: Path | None) -> bytes:
     """Return the file, looked at as far as one can from here; empty: the board keeps its own."""
     if path is None:
         return b""
+    data = _read_board_json(path)
+    errors, _warnings = wiring.judge(json.loads(data), "")
+    if errors:
+        raise BoardError("\n".join(f"{path}: {error}" for error in errors))
+    return data
+
+
+def _read_board_json(path: Path) -> bytes:
+    """Return the file, which is an object in JSON that names lines."""
     try:
         data = path.read_bytes()
         content = json.loads(data)

@@ -181,6 +181,11 @@ class Disk:
     def ilistdir(self, path: str) -> list[tuple[str, int]]:
         return []
 
+    def statvfs(self, path: str) -> tuple[int, ...]:
+        return (4096, 4096, 256, 250)
+
+    def mkdir(self, path: str) -> None: ...
+
 
 def board_of(**options: Any) -> Any:
     """A board with this board.json."""
@@ -573,6 +578,13 @@ def test_the_example_of_the_documentation_is_understood(world: World) -> None:
     assert board.card_reader is not None
 
 
+class Chip:
+    """A flash of 1 MiB."""
+
+    def ioctl(self, operation: int, argument: int) -> int:
+        return 256 if operation == 4 else 4096
+
+
 def test_the_flash_is_mounted_anew_where_the_port_had_it(world: World) -> None:
     told: list[tuple[str, str]] = []
     vars(sys.modules["vfs"]).update(
@@ -580,7 +592,7 @@ def test_the_flash_is_mounted_anew_where_the_port_had_it(world: World) -> None:
         mount=lambda fs, path: told.append(("mount", path)),
     )
     board_of(lines=[LINE])
-    importlib.import_module("boards.chip").open_storage(object(), 256, True)
+    importlib.import_module("boards.chip").open_storage(Chip(), 256, True)
 
     assert told == [("umount", str(Path.cwd())), ("mount", str(Path.cwd()))]
 

@@ -1,0 +1,320 @@
+"""Judge a board.json on a computer: its keys and ranges, and the pins of the chip it is for.
+
+A value that the board itself would refuse is an error, named by its key as the board names it. A
+pin that exists and makes trouble, as one that decides how the chip starts, is a warning.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from host.words import _, marked
+
+Pin = Annotated[int, Field(ge=0, le=99)] | str
+Baud = Annotated[int, Field(ge=300, le=921600)]
+Parity = Literal[0, 1] | None
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Serial(_Part):
+    uart: int = Field(ge=0)
+    tx: Pin | None = None
+    rx: Pin | None = None
+    direction: Pin | None = None
+    baud: Baud | None = None
+    parity: Parity = None
+
+
+class _Uplink(_Part):
+    uart: int | None = Field(None, ge=0)
+    tx: Pin | None = None
+    rx: Pin | None = None
+    direction: Pin | None = None
+    baud: Baud | None = None
+    parity: Parity = None
+    host: str | None = None
+    port: int | None = Field(None, ge=1, le=65535)
+    ssid: str | None = None
+    key: str | None = None
+
+
+class _Rtc(_Part):
+    chip: Literal["ds1307", "ds1338", "ds3231", "pcf8563"]
+    i2c: int = Field(ge=0)
+    scl: Pin | None = None
+    sda: Pin | None = None
+
+
+class _Sntp(_Part):
+    host: str
+    offset_s: int = Field(28800, ge=0)
+
+
+class _Flash(_Part):
+    spi: int = Field(ge=0)
+    cs: Pin
+    sck: Pin | None = None
+    mosi: Pin | None = None
+    miso: Pin | None = None
+    fram_kib: int = Field(0, ge=0, le=16384)
+
+
+class _Card(BaseModel):
+    """The keys of each chip are those of docs/CHIPS.md, which the board itself checks."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    chip: str
+
+
+class Wiring(_Part):
+    """A board.json."""
+
+    capacity: list[Annotated[int, Field(ge=1)]] = Field([256, 4], min_length=2, max_length=2)
+    lines: list[_Serial] = Field(min_length=1)
+    console: _Serial | None = None
+    uplink: _Uplink | None = None
+    card: _Card | None = None
+    lamps: list[Pin] = []
+    buzzer: Pin | None = None
+    button: Pin | None = None
+    rtc: _Rtc | None = None
+    sntp: _Sntp | None = None
+    flash: _Flash | None = None
+    watchdog_ms: int | None = Field(None, ge=1000)
+
+
+# Keys that name a pin, whatever object they stand in.
+_PIN_KEYS = frozenset(
+    ("tx", "rx", "direction", "scl", "sda", "cs", "sck", "mosi", "miso", "buzzer", "button")
+) | frozenset(("io", "clk", "rst", "detect", "power", "lamps"))
+_OUTPUT_KEYS = _PIN_KEYS - {"rx", "detect", "button", "miso"}
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What a board has.
+
+    pins        those that exist
+    taken       pin -> why it is not to be had
+    avoid       pin -> why it makes trouble
+    uarts       number -> pins for tx, and for rx; None: any pin
+    """
+
+    title: str
+    pins: frozenset[int]
+    taken: dict[int, str] = field(default_factory=dict)
+    avoid: dict[int, str] = field(default_factory=dict)
+    inputs: frozenset[int] = frozenset()
+    uarts: dict[int, tuple[frozenset[int], frozenset[int]] | None] = field(default_factory=dict)
+    longest_watchdog_ms: int = 0
+    has_wifi: bool = True
+    has_names: bool = False
+    needs_flash: bool = False
+
+
+def _these(pins: str) -> frozenset[int]:
+    """Pins such as "0-5 12": ranges and numbers."""
+    found: set[int] = set()
+    for part in pins.split():
+        first, _dash, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def _because(pins: str, why: str) -> dict[int, str]:
+    return dict.fromkeys(_these(pins), why)
+
+
+_START = marked("it decides how the chip starts")
+_OWN_FLASH = marked("the flash is on it")
+_PROMPT = marked("the prompt is on it")
+_ANY: dict[int, tuple[frozenset[int], frozenset[int]] | None] = {1: None, 2: None}
+_PICO = Chip(
+    marked("Raspberry Pi Pico W"),
+    _these("0-29"),
+    taken=_because("23-25 29", marked("the radio is on it")),
+    uarts={
+        0: (_these("0 12 16 28"), _these("1 13 17 29")),
+        1: (_these("4 8 20 24"), _these("5 9 21 25")),
+    },
+    longest_watchdog_ms=8388,
+)
+_WROOM = Chip(
+    "ESP32-WROOM",
+    _these("0-19 21-23 25-27 32-39"),
+    taken=_because("6-11", _OWN_FLASH) | _because("1 3", _PROMPT),
+    avoid=_because("0 2 5 12 15", _START),
+    inputs=_these("34-39"),
+    uarts=_ANY,
+)
+CHIPS = {
+    "esp32": _WROOM,
+    "esp32-wrover": Chip(
+        "ESP32-WROVER",
+        _WROOM.pins,
+        taken=_WROOM.taken | _because("16 17", marked("the PSRAM is on it")),
+        avoid=_WROOM.avoid,
+        inputs=_WROOM.inputs,
+        uarts=_ANY,
+    ),
+    "esp32s3": Chip(
+        "ESP32-S3",
+        _these("0-21 26-48"),
+        taken=_because("26-32", _OWN_FLASH) | _because("43 44", _PROMPT),
+        avoid=_because("0 3 45 46", _START)
+        | _because("19 20", marked("USB is on it"))
+        | _because("33-37", marked("an octal PSRAM is on it")),
+        uarts=_ANY,
+    ),
+    "pico-w": _PICO,
+    "pico2-w": Chip(
+        marked("Raspberry Pi Pico 2 W"),
+        _PICO.pins,
+        taken=_PICO.taken,
+        uarts=_PICO.uarts,
+        longest_watchdog_ms=_PICO.longest_watchdog_ms,
+    ),
+    "stm32f4": Chip(
+        "STM32F4",
+        frozenset(),
+        uarts=dict.fromkeys(range(1, 7)),
+        longest_watchdog_ms=32760,
+        has_wifi=False,
+        has_names=True,
+        needs_flash=True,
+    ),
+}
+
+
+def judge(content: object, chip: str) -> tuple[list[str], list[str]]:
+    """Return the errors and the warnings for a board.json on a chip of CHIPS, "" for any."""
+    try:
+        wiring = Wiring.model_validate(content)
+    except ValidationError as error:
+        return [_refusal(one["loc"], one["msg"]) for one in error.errors()], []
+    if not chip:
+        return [], []
+    made = CHIPS[chip]
+    errors = list(_wrong_parts(wiring, made))
+    warnings: list[str] = []
+    users: dict[int | str, str] = {}
+    for place, key, pin in _pins_of(wiring.model_dump(exclude_none=True)):
+        if pin in users:
+            errors.append(
+                _("{place}: pin {pin} is that of {other} already").format(
+                    place=place, pin=pin, other=users[pin]
+                )
+            )
+        users[pin] = place
+        errors.extend(_wrong_pin(place, key, pin, made))
+        if isinstance(pin, int) and pin in made.avoid:
+            warnings.append(
+                _("{place}: pin {pin} exists, but {why}").format(
+                    place=place, pin=pin, why=_(made.avoid[pin])
+                )
+            )
+    return errors, warnings
+
+
+def _refusal(place: tuple[int | str, ...], text: str) -> str:
+    """Name the key as the board does: lines[0].tx."""
+    name = ""
+    for part in place:
+        if isinstance(part, int):
+            name += f"[{part}]"
+        elif part not in ("int", "str", "constrained-int"):
+            name += f".{part}" if name else part
+    return f"{name or 'it'}: {text}"
+
+
+def _pins_of(part: Any, place: str = "", key: str = "") -> Iterator[tuple[str, str, int | str]]:
+    """Yield where each pin stands, its key and the pin."""
+    if isinstance(part, dict):
+        for name, value in part.items():
+            yield from _pins_of(value, f"{place}.{name}" if place else name, name)
+    elif isinstance(part, list | tuple):
+        for index, value in enumerate(part):
+            yield from _pins_of(value, f"{place}[{index}]", key)
+    elif key in _PIN_KEYS and isinstance(part, int | str) and not isinstance(part, bool):
+        yield place, key, part
+
+
+def _wrong_pin(place: str, key: str, pin: int | str, chip: Chip) -> Iterator[str]:
+    if chip.has_names:
+        if not isinstance(pin, str):
+            yield _("{place}: a {chip} names its pins, such as A4").format(
+                place=place, chip=chip.title
+            )
+        return
+    if not isinstance(pin, int) or pin not in chip.pins:
+        yield _("{place}: a {chip} has no pin {pin}").format(place=place, chip=chip.title, pin=pin)
+    elif pin in chip.taken:
+        yield _("{place}: pin {pin} is not to be had, {why}").format(
+            place=place, pin=pin, why=_(chip.taken[pin])
+        )
+    elif pin in chip.inputs and key in _OUTPUT_KEYS:
+        yield _("{place}: pin {pin} can only be read").format(place=place, pin=pin)
+
+
+def _wrong_parts(wiring: Wiring, chip: Chip) -> Iterator[str]:
+    """What concerns more than one pin."""
+    used: dict[int, str] = {}
+    parts: list[tuple[str, _Serial | _Uplink]] = [
+        (f"lines[{index}]", line) for index, line in enumerate(wiring.lines)
+    ]
+    if wiring.console is not None:
+        parts.append(("console", wiring.console))
+    if wiring.uplink is not None:
+        parts.append(("uplink", wiring.uplink))
+    for place, part in parts:
+        number = part.uart
+        if number is None:
+            continue
+        if number not in chip.uarts:
+            known = ", ".join(map(str, chip.uarts))
+            yield _("{place}.uart: a {chip} has the UARTs {known}").format(
+                place=place, chip=chip.title, known=known
+            )
+            continue
+        if number in used:
+            yield _("{place}.uart: UART {number} is that of {other} already").format(
+                place=place, number=number, other=used[number]
+            )
+        used[number] = place
+        yield from _wrong_uart_pins(place, part, chip)
+    uplink = wiring.uplink
+    if uplink is not None and uplink.uart is None and (not uplink.host or not uplink.port):
+        yield _("uplink: give it a uart, or host and port")
+    if uplink is not None and uplink.ssid is not None and not chip.has_wifi:
+        yield _("uplink.ssid: a {chip} has no Wi-Fi").format(chip=chip.title)
+    if chip.needs_flash and wiring.flash is None:
+        yield _("flash: a {chip} keeps the journal on an SPI flash or FRAM: name it").format(
+            chip=chip.title
+        )
+    longest_ms = chip.longest_watchdog_ms
+    if wiring.watchdog_ms and 0 < longest_ms < wiring.watchdog_ms:
+        yield _("watchdog_ms: a {chip} waits {longest_ms} at most").format(
+            chip=chip.title, longest_ms=longest_ms
+        )
+
+
+def _wrong_uart_pins(place: str, part: _Serial | _Uplink, chip: Chip) -> Iterator[str]:
+    fitting = chip.uarts[part.uart or 0]
+    if fitting is None:
+        if chip.has_names and (part.tx is not None or part.rx is not None):
+            yield _("{place}.tx: a {chip} chooses the pins of a UART itself").format(
+                place=place, chip=chip.title
+            )
+        return
+    for key, pin, pins in (("tx", part.tx, fitting[0]), ("rx", part.rx, fitting[1])):
+        if pin is not None and pin not in pins:
+            known = ", ".join(map(str, sorted(pins)))
+            yield _("{place}.{key}: UART {number} has it on {known}").format(
+                place=place, key=key, number=part.uart, known=known
+            )

@@ -1,0 +1,134 @@
+"""Goal: a board.json is judged on a computer as the board and its chip would judge it, and each
+of the documents' files starts on its board.
+
+Method: the command on the files of docs/boards and on mistakes in them; then the board of each
+file on a made-up machine that has the pins and UARTs of that chip and no others.
+"""
+
+import importlib
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from host.cli.flash import command
+from host.flash import wiring
+from tests.host.test_boards_chip import Pin, Uart, World, world
+
+__all__ = ("world",)
+
+FOLDER = Path(__file__).parents[2] / "docs" / "boards"
+FILES = sorted(FOLDER.glob("*.json"))
+
+
+def content(chip: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / f"{chip}.json").read_text())
+    return found
+
+
+def errors_of(chip: str, **changes: Any) -> str:
+    return "\n".join(wiring.judge({**content(chip), **changes}, chip)[0])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_file_of_the_documents_is_fit_for_its_chip(path: Path) -> None:
+    done = CliRunner().invoke(command, ["--check", str(path), "--chip", path.stem])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f"is fit for {wiring.CHIPS[path.stem].title}" in done.stdout
+
+
+def test_a_mistake_is_told_with_its_key_and_status_1(tmp_path: Path) -> None:
+    file = tmp_path / "board.json"
+    file.write_text(json.dumps({**content("esp32s3"), "lamps": [11, 22]}))
+    done = CliRunner().invoke(command, ["--check", str(file), "--chip", "esp32s3"])
+    assert done.exit_code == 1
+    assert "lamps[1]: a ESP32-S3 has no pin 22" in done.stderr
+    assert "name the PORT" in CliRunner().invoke(command, []).stderr
+
+
+LINE = {"uart": 1, "tx": 17, "rx": 16, "direction": 4}
+
+
+@pytest.mark.parametrize(
+    ("chip", "changes", "said"),
+    [
+        ("esp32", {"buzer": 3}, "buzer: Extra inputs"),
+        ("esp32", {"lines": []}, "lines: List should have at least 1"),
+        ("esp32", {"lines": [{**LINE, "baud": 100}]}, "lines[0].baud: "),
+        ("esp32", {"lines": [{**LINE, "parity": 2}]}, "lines[0].parity: "),
+        ("esp32", {"lines": [{**LINE, "rx": 6}]}, "lines[0].rx: pin 6 is not to be had, the fl"),
+        ("esp32", {"lines": [{**LINE, "direction": 35}]}, "lines[0].direction: pin 35 can only"),
+        ("esp32", {"lamps": [13, 18]}, "lamps[1]: pin 18 is that of card.io already"),
+        ("esp32", {"lines": [{**LINE, "uart": 2}]}, "UART 2 is that of lines[0] already"),
+        ("esp32-wrover", {}, "lines[0].tx: pin 17 is not to be had, the PSRAM"),
+        ("esp32", {"uplink": {"ssid": "a"}}, "uplink: give it a uart, or host and port"),
+        ("pico-w", {"lines": [{"uart": 2}]}, "lines[0].uart: a Raspberry Pi Pico W has the UART"),
+        ("pico-w", {"lines": [{"uart": 0, "tx": 8}]}, "lines[0].tx: UART 0 has it on 0, 12, 16"),
+        ("pico-w", {"lamps": [25]}, "lamps[0]: pin 25 is not to be had, the radio is on it"),
+        ("pico-w", {"watchdog_ms": 9000}, "watchdog_ms: a Raspberry Pi Pico W waits 8388"),
+        ("stm32f4", {"flash": None}, "flash: a STM32F4 keeps the journal on an SPI flash"),
+        ("stm32f4", {"lamps": [3]}, "lamps[0]: a STM32F4 names its pins, such as A4"),
+        ("stm32f4", {"lines": [{"uart": 2, "tx": "A2"}]}, "a STM32F4 chooses the pins"),
+        (
+            "stm32f4",
+            {"uplink": {"host": "a", "port": 1, "ssid": "b"}},
+            "uplink.ssid: a STM32F4 has no Wi-Fi",
+        ),
+    ],
+)
+def test_what_the_chip_would_refuse_is_refused(
+    chip: str, changes: dict[str, Any], said: str
+) -> None:
+    base = "esp32" if chip == "esp32-wrover" else chip
+    found = wiring.judge({**content(base), **changes}, chip)[0]
+    assert any(said in error for error in found), found
+
+
+def test_a_pin_that_makes_trouble_is_a_warning() -> None:
+    errors, warnings = wiring.judge({**content("esp32"), "lamps": [12]}, "esp32")
+    assert errors == []
+    assert warnings == ["lamps[0]: pin 12 exists, but it decides how the chip starts"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_file_of_the_documents_starts_its_board(world: World, path: Path) -> None:
+    """On a port that refuses the pins and UARTs that the chip does not have."""
+    chip = wiring.CHIPS[path.stem]
+
+    class ChipPin(Pin):
+        def __init__(self, number: Any, *modes: int, value: int = 0) -> None:
+            fit = isinstance(number, str) if chip.has_names else number in chip.pins
+            if not fit or number in chip.taken:
+                raise ValueError("invalid pin")
+            super().__init__(number, *modes, value=value)
+
+    class ChipUart(Uart):
+        def __init__(self, number: int, *arguments: Any, **options: Any) -> None:
+            fitting = chip.uarts[number]
+            for key, index in (("tx", 0), ("rx", 1)):
+                if chip.has_names and key in options:
+                    raise TypeError("extra keyword arguments given")
+                if fitting is not None and options[key].number not in fitting[index]:
+                    raise ValueError("bad TX pin")
+            super().__init__(number, *arguments, **options)
+
+    def watchdog(timeout: int) -> Any:
+        if 0 < chip.longest_watchdog_ms < timeout:
+            raise ValueError("timeout exceeds")
+        return types.SimpleNamespace(feed=int)
+
+    vars(sys.modules["machine"]).update(Pin=ChipPin, UART=ChipUart, WDT=watchdog)
+    options = json.loads(path.read_text())
+    if "ssid" in options.get("uplink", {}):
+        del options["uplink"]["ssid"], options["uplink"]["key"]
+    Path("board.json").write_text(json.dumps(options))
+    board = importlib.import_module("boards.chip").Board(None)
+
+    assert board.capacity == tuple(options["capacity"])
+    assert len(board.lines) == 1
+    assert board.uplink is not None
+    board.look()
