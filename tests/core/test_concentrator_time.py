@@ -6,7 +6,7 @@ an RTC chip and a network that tell what they are told; restarts and steps of th
 """
 
 from card_world import header, memory
-from concentrator.timekeeper import HEAD_END
+from concentrator.timekeeper import HEAD_END, Timekeeper
 from concentrator_world import START_T2000, Bench
 from harness import check, equal
 from ports import CLOCK_NETWORK, CLOCK_RTC
@@ -110,6 +110,32 @@ def test_most_clocks_of_the_meters_count_and_not_the_loudest() -> None:
     bench.meters[0].silent = False
     bench.run(90)
     check(bench.t2000 > 0, "a meter that was without power is asked again")
+
+
+class Told:
+    """Books and board of a timekeeper that is alone."""
+
+    t2000 = -1
+
+    def set_clock(self, t2000: int, source: int) -> None:
+        """Take a time."""
+        self.t2000 = t2000
+
+    def set_t2000(self, t2000: int) -> None:
+        """Take a time."""
+
+
+def test_half_of_the_clocks_are_no_majority() -> None:
+    for last_s, expected in ((10, -1), (70000, -1), (20, START_T2000 + 5)):
+        told = Told()
+        timekeeper = Timekeeper(told, told, 1)  # type: ignore[arg-type]  # it needs no more
+        ahead = [86400, 172800, 0, 5, 259200, last_s]
+        if expected >= 0:
+            ahead[0] = 10
+        for seconds in ahead:
+            timekeeper.hear(START_T2000 + seconds, 0)
+        timekeeper.end_round(0, 0)
+        equal(told.t2000, expected, last_s)
 
 
 def test_a_server_of_the_network_comes_last() -> None:
