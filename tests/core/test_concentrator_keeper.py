@@ -346,6 +346,52 @@ def test_a_removal_that_the_flash_refuses_is_tried_again_after_some_seconds() ->
     check(app.journal.first_seq > first_seq)
 
 
+def test_what_was_used_while_readings_had_no_room_is_charged_to_the_digit_afterwards() -> None:
+    """The first charge behind such a gap goes from the last reading that was written."""
+    bench = upright()
+    app = bench.app
+    debit_fen = app.ledger.debit_fen[INDEX]
+    bench.storage.total_blocks = len(bench.storage.files) + 2
+    app.journal.measure()
+    check(app.journal.is_short)
+    for _ in range(8):
+        bench.meters[0].wh[0] += 400
+        bench.read_all()
+    check(app.books.refused >= 8)
+    equal(app.ledger.debit_fen[INDEX], debit_fen)
+    bench.storage.total_blocks += 100
+    app.journal.measure()
+    bench.read_all()
+    equal(app.ledger.debit_fen[INDEX], debit_fen + 8 * 20)
+    check(app.journal.sync())
+    bench.restart()
+    equal(bench.app.ledger.debit_fen[INDEX], debit_fen + 8 * 20)
+
+
+def test_a_turned_bit_behind_a_checkpoint_costs_no_purchase_and_no_number() -> None:
+    """The whole concentrator starts from a newest segment with one bit turned, each in turn."""
+    bench = upright()
+    check(bench.save())
+    for _ in range(3):
+        bench.meters[0].wh[0] += 400
+        bench.read_all()
+    bench.app.journal.sync()
+    ledger = bench.app.ledger
+    before = (ledger.order[INDEX], ledger.credit_fen[INDEX])
+    durable_seq = bench.app.journal.durable_seq
+    files = dict(bench.storage.files)
+    name = (bench.storage.names("j") or [])[-1]
+    for bit in range(0, 8 * len(files[name]), 97):
+        bench.storage.files = dict(files)
+        bench.storage.turn_bit(name, bit)
+        bench.restart()
+        ledger = bench.app.ledger
+        equal((ledger.order[INDEX], ledger.credit_fen[INDEX]), before, bit)
+        check(bench.app.journal.rotten > 0, bit)
+        check(bench.app.journal.next_seq > durable_seq, bit)
+        check(name in bench.storage.files, bit)
+
+
 def test_free_blocks_are_counted_without_asking_the_flash() -> None:
     """Asking it costs as much as reading every file."""
     bench = upright()
