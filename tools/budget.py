@@ -95,6 +95,9 @@ print((gc.mem_alloc() - before - own[0]) // 16)
 gc.enable()
 """
 
+# Meters and blocks of flash of the lives in tests/emulated/longest.py, in order.
+_LONGEST = (("live", 256, 96), ("start", 256, 96), ("save", 512, 160))
+
 # What a module may grow by, beyond the half of its size, before its budget is too small.
 _ROOM = 512
 
@@ -174,12 +177,23 @@ def measure() -> dict[str, int]:
         for name in ("reading", "charge", "redemption", "pack", "idle_step"):
             board.soft_reset()
             figures[f"instructions_{name}"] = int(board.run(_MEASURE.format(name=name), 600.0))
+        figures["longest_step_instructions"] = longest_step(board)
     figures |= flash_figures()
     for name, size in sorted(by_module.items()):
         figures[f"frozen_bytes {name or '(shared)'}"] = size
     for name, size in imports.items():
         figures[f"import_heap_bytes {name}"] = size
     return figures
+
+
+def longest_step(board: MeasuringEmulator) -> int:
+    """Return the instructions of the longest step of a life on a full flash, with its start."""
+    most = 0
+    for part, count, blocks in _LONGEST:
+        board.soft_reset()
+        printed = board.run(f"import longest\nlongest.{part}({count}, {blocks})", 1800.0)
+        most = max(most, *(int(figure) for figure in re.findall(r": (\d+)", printed)))
+    return most
 
 
 def flash_figures() -> dict[str, int]:
@@ -190,7 +204,9 @@ def flash_figures() -> dict[str, int]:
     lasts until the first record has to go; all of it is lived.
     """
     programmed, erased, readings, hottest = _live("wear", _WEAR_BLOCKS, _WEAR_DAYS)
+    packed, packed_readings = _live("packed", _WEAR_BLOCKS)
     return {
+        "flash_bytes_a_reading": -(-packed // packed_readings),
         "flash_programmed_bytes_a_reading": -(-programmed // readings),
         "flash_erased_bytes_a_reading": -(-erased // readings),
         "hottest_block_years_1e5": _ERASURES * _WEAR_DAYS // hottest // 365,

@@ -3,6 +3,7 @@
     export MICROPYPATH=firmware:tests/core:.frozen
     micropython tests/flash/life.py wear BLOCKS DAYS
     micropython tests/flash/life.py outage BLOCKS
+    micropython tests/flash/life.py packed BLOCKS
 
 Runs on a real MicroPython: the product's own Books, Ledger, Journal, Checkpoint, Keeper and
 LittleStorage on its own littlefs, over a block device in memory that counts what is programmed
@@ -85,12 +86,24 @@ class Flash:
         return BLOCK_SIZE if operation == 5 else 0
 
 
+class CountingStorage(LittleStorage):
+    """Storage that counts the bytes of the journal, framing included."""
+
+    journal_bytes = 0
+
+    def append(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
+        """Add bytes to the file."""
+        if name[0] == "j":
+            self.journal_bytes += size
+        return super().append(name, buf, size)
+
+
 class Life:
     """A concentrator of METERS meters without its lines; `is_away`: no head-end acknowledges."""
 
     def __init__(self, blocks: int, is_away: bool) -> None:
         self.flash = Flash(blocks)
-        storage = LittleStorage(open_filesystem(self.flash, 256, True))
+        self.storage = storage = CountingStorage(open_filesystem(self.flash, 256, True))
         self.journal = journal = Journal(storage)
         registry = Registry(METERS)
         ledger = Ledger(METERS)
@@ -201,7 +214,33 @@ def outage(blocks: int) -> None:
     print(life.books.t2000 - START_T2000, life.journal.durable_seq)
 
 
+def packed(blocks: int) -> None:
+    """Print the bytes of a day's readings in the journal, framing included, and their count.
+
+    The meters are some years old, and the accounts stand in all parts of their month. So the
+    numbers are as long as they are for most of a village's life.
+    """
+    life = Life(blocks, False)
+    ledger = life.books.ledger
+    for index in range(METERS):
+        total_wh = 4000000 + 45000 * index
+        for register, wh in enumerate((total_wh, total_wh // 3 * 2, total_wh // 3)):
+            life._used_wh[index][register] = wh // 10 * 10
+    life.round()
+    for index in range(METERS):
+        ledger.debit_fen[index] = 200000 + 2500 * index
+        ledger.used_wh[index] = 1400 * index
+    size = life.storage.journal_bytes
+    readings = life.readings
+    for _ in range(DAY_S // INTERVAL_S - 1):
+        life.round()
+    life.journal.sync()
+    print(life.storage.journal_bytes - size, life.readings - readings)
+
+
 if sys.argv[1] == "wear":
     wear(int(sys.argv[2]), int(sys.argv[3]))
+elif sys.argv[1] == "packed":
+    packed(int(sys.argv[2]))
 else:
     outage(int(sys.argv[2]))
