@@ -445,6 +445,7 @@ def test_an_image_put_in_force_while_a_checkpoint_is_written_stays() -> None:
     put_tariff(bench, 60000000)
     while bench.app.checkpoint.busy:
         bench.app.keeper.step(bench.ticks, -1)
+    bench.app.keeper.step(bench.ticks, -1)
     equal(len(bench.storage.names("t") or ()), 2)
 
 
