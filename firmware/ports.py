@@ -151,7 +151,7 @@ if TYPE_CHECKING:
         # Not 0 while any channel has bytes waiting; an idle step looks at nothing else.
         waiting: int
         # Why the board has started: 1 its supply, 2 its pin, 3 the watchdog, 4 the end of a deep
-        # sleep, 5 a program; 0: it does not tell.
+        # sleep, 5 a program; 0: unknown.
         reset_cause: int
 
         def set_t2000(self, t2000: int) -> None:

@@ -49,7 +49,7 @@ _YEAR_SET = const(2025)
 # Local standard time is ahead of UTC by this, in s.
 _CHINA_S = const(28800)
 _CLOCK_MS = const(1000)
-# What machine.reset_cause() says, in the order of ports.py; a port has some of them.
+# The causes of machine.reset_cause() in the order of ports.py; each port has some of them.
 _CAUSES = ("PWRON_RESET", "HARD_RESET", "WDT_RESET", "DEEPSLEEP_RESET", "SOFT_RESET")
 
 

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from vfs import AbstractBlockDev, VfsLfs2
 
 _TEMPORARY = "~"
-# littlefs rewrites a folder in one call, which takes time with the square of its files. So the
-# many segments of the journal have folders: each has those of 4096 record numbers.
+# littlefs rewrites a folder in one call, whose time grows with the square of its files. So the
+# segments of the journal are in several folders, each with those of 4096 record numbers.
 _MANY = "j"
 _MANY_SIZE = const(9)
 _FOLDER_DIGITS = const(6)
 _SUBFOLDER = "s"
-# There is one for this count of blocks; it takes two of them.
+# There is one folder for each 16 blocks of the flash; it takes two blocks.
 _FOLDER_BLOCKS = const(16)
-# littlefs reads a few bytes at a time, of which it needs few more.
+# littlefs mostly needs a few bytes of a read, so a read has at most this many.
 _READ_LIMIT = const(64)
-# Bytes of its map of free blocks, a bit for each: all of the flash, up to 4 MiB.
+# Bytes of littlefs's map of free blocks, with a bit for each: enough for a flash of 4 MiB.
 _LOOKAHEAD_LIMIT = const(128)
 _FILE = const(0x8000)
 _STAT_SIZE = const(6)

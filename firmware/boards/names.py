@@ -1,8 +1,8 @@
-"""Look up the address of a name, seldom and only with a link: `getaddrinfo` makes all else wait.
+"""Look up the address of a name, rarely and only with a link, because `getaddrinfo` blocks.
 
-A name server that is away takes 7 s, each time. A name is looked up when there is no address yet,
-and again after failures to connect; the last address is kept until there is another one. An
-address in digits takes no time.
+Without a name server a look-up blocks for 7 s. A name is looked up while there is no address, and
+again after ten failures to connect; the last address is kept until a new one is found. An address
+in digits needs no time.
 """
 
 import socket
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
         up: bool
 
         def look(self) -> None:
-            """Bring `up` up to date, and connect again when it is time."""
+            """Update `up`, and connect again when the next attempt is due."""
 
 
-# Connections in a row that came to nothing before the name is looked up again.
+# After this many failed connections in a row the name is looked up again.
 _FAILURES = const(10)
 _NAME_MS = const(1000)
 _NAME_MOST_MS = const(600000)

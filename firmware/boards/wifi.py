@@ -39,7 +39,7 @@ class Wifi:
         self._join()
 
     def look(self) -> None:
-        """Bring `up` up to date, and join again when it is time."""
+        """Update `up`, and join again when the next attempt is due."""
         now_ticks = time.ticks_ms()
         if time.ticks_diff(now_ticks, self._looked_ticks) < _LOOK_MS:
             return

@@ -1,14 +1,14 @@
 """Prove the console key in both directions, and verify each command of the session that follows.
 
     login begin TECHNICIAN [read]   ->  NUMBER CONCENTRATOR PROOF
-    login PROOF                     ->  the session stands
+    login PROOF                     ->  the session is open
     COUNTER COMMAND.. MAC           each command of the session
 
-TECHNICIAN and CONCENTRATOR are 16 random bytes, NUMBER is the concentrator's. Both proofs and all
-MACs are made with a key that is derived from the console key and all of these, so they are worth
-nothing elsewhere or later. A session ends with its connection, by `logout`, 30 minutes after it
-began or 5 minutes after the last command that changed something. Without a key, on a new device,
-everything is allowed.
+TECHNICIAN and CONCENTRATOR are 16 random bytes each, and NUMBER is the concentrator's. Both proofs
+and all MACs use a key derived from the console key and all of these, so they are invalid in any
+other session. A session ends with its connection, by `logout`, 30 minutes after it began, or 5
+minutes after the last command that changed something. Without a key, on a new device, everything
+is allowed.
 
 Spec: docs/SPEC.md, "Link frame".
 """
@@ -22,7 +22,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What a command needs, and what a session gives. The numbers are those of docs/SPEC.md.
+# The right that a command needs and that a session has, with the numbers of docs/SPEC.md.
 NOTHING = const(0)
 FULL = const(1)
 READ = const(2)
@@ -87,7 +87,7 @@ class Login:
 
     @property
     def is_open(self) -> bool:
-        """Whether a session stands that may change something, or none is needed."""
+        """Whether the open session may change something, or no session is needed."""
         return self._right == FULL or not (self.key or self.locked)
 
     def allows(self, needed: int) -> bool:
@@ -99,7 +99,7 @@ class Login:
         return self.granted == FULL or self.granted == needed
 
     def begin(self, technician: bytes, right: int) -> bytes:
-        """Return the concentrator's nonce and proof; a session that stands ends."""
+        """Return the concentrator's nonce and proof, and end an open session."""
         self.close()
         nonce = pack("<IIII", *[self._random() for _ in range(4)])
         key = self.key if right == FULL else _digest(Hmac(self.key), b"dianka/console/2/read", 16)
@@ -172,5 +172,5 @@ def _digest(key: Hmac, message: bytes, size: int) -> bytes:
 
 
 def _is(key: Hmac, message: bytes, given: bytes, size: int) -> bool:
-    """Return whether `given` is the HMAC's first `size` bytes, in a time that does not tell."""
+    """Return whether `given` is the HMAC's first `size` bytes, in a constant time."""
     return len(given) == size and same(given, 0, _digest(key, message, size), 0, size)

@@ -160,7 +160,7 @@ class Master:
 
     busy        0 when idle: test it before calling `poll`
     data[data_offset:data_size]     the reply after its identifier, valid until the next start
-    address     who replied, 6 bytes in wire order
+    address     the address of the meter that replied, 6 bytes in wire order
     more        true when the meter has follow-up data (12H)
     error       the meter's error word after ABNORMAL
     tx, tx_size the bytes that the adapter has to send, and their count

@@ -112,7 +112,7 @@ class Doubt(Supply):
         return steps % _STEPS
 
     def _is_told_twice(self, index: int) -> bool:
-        """Return whether the answer before this one told the same; if not, note this one."""
+        """Return whether the answer before had the same registers; if not, note this one."""
         ledger = self.ledger
         minute = self.t2000 // _MINUTE_S
         steps = self._steps()

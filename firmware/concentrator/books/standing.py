@@ -193,7 +193,7 @@ class Standings(Supply):
             return
         self.standing[_FLOOR] = floor_seq
         self.journal.floor_seq = floor_seq
-        # Another board may have switched the relays meanwhile: the next readings put them right.
+        # Another board may have switched the relays: the next readings correct them.
         registry = self.registry
         for index in range(registry.count):
             relay = registry.relay[index]
