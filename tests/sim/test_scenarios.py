@@ -85,11 +85,6 @@ def test_the_scenario_holds(name: str, first: int) -> None:
     assert seen > 0
 
 
-@pytest.mark.parametrize("seed", range(1, 21))
-def test_one_tariff_holds(seed: int) -> None:
-    World(seed, 1, 2, scenario="one-tariff").run()
-
-
 # What was found by a seed: a scenario, a seed, days with two meters each.
 FOUND = [
     ("replaced", 9, 2),  # without a clock the week of repayments was forgotten

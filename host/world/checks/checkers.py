@@ -78,6 +78,8 @@ class Checkers:
         self._touched: set[int] = set()
         self._readings = 0  # since the start, when it was looked last
         self._room_us = 0  # when one was written
+        self._no_room = 0  # readings without room since the start, when it was looked last
+        self._no_room_us = 0  # when there was one more
         self._follower = Follower()
         self._is_away = False
         self._away_seq = self._gathered_seq = 0
@@ -218,10 +220,14 @@ class Checkers:
     def _check_room(self, app: "App", now_us: int) -> None:
         """Check that no reading is refused for long while the flash does what it is told."""
         books = app.books
-        if books.readings != self._readings or not books.refused:
-            self._readings = books.readings
+        if books.refused > self._no_room:
+            self._no_room_us = now_us
+        if books.readings != self._readings:
             self._room_us = now_us
-        elif now_us - max(self._room_us, self._healthy_since_us) > ROOM_LIMIT_S * _US:
+        self._readings, self._no_room = books.readings, books.refused
+        is_refused = now_us - self._no_room_us <= 2 * self.terms["interval_s"] * _US
+        since_us = max(self._room_us, self._healthy_since_us)
+        if is_refused and now_us - since_us > ROOM_LIMIT_S * _US:
             raise Violation(
                 "room", f"{books.refused} readings found no room, blocks {app.journal.room}"
             )
