@@ -39,6 +39,7 @@ class Written:
     done: bool
     at: str
     refunds: bool = False
+    amount_fen: int = 0
 
 
 class AuditLog:
@@ -152,7 +153,9 @@ class AuditLog:
     def _apply(self, entry: dict[str, Any]) -> None:
         if entry["kind"] in MONEY_KINDS:
             refunds = entry["kind"] == CardKind.REFUND
-            written = Written(entry["uid"], entry["stage"] == DONE, entry["at"], refunds)
+            written = Written(
+                entry["uid"], entry["stage"] == DONE, entry["at"], refunds, entry["amount_fen"]
+            )
             self._orders[entry["account"], entry["order"]] = written
         self._images[entry["uid"]] = bytes.fromhex(entry["image"])
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from host.cards import rows
-from host.cards.issuing import Issuer
+from host.cards.issuing import IssueError, Issuer
 from host.frames.card import ORDER_LIMIT, CardKind, Header
 from host.link.card import CardMemory, FileCard
-from host.units import to_t2000
+from host.units import to_t2000, yuan
 from host.words import _, marked
 
 COLUMNS = ("account", "meter", "order", "amount")
@@ -89,6 +89,18 @@ def issue_all(
     for order in orders:
         known = issuer.log.find(order.account, order.order)
         if known is not None and known.done:
+            if known.amount_fen != order.amount_fen:
+                raise IssueError(
+                    _(
+                        "order {order} of account {account} was issued with {was} yuan, the list "
+                        "says {now}: look at the list, or `card replace` if the card is to differ"
+                    ).format(
+                        order=order.order,
+                        account=order.account,
+                        was=yuan(known.amount_fen),
+                        now=yuan(order.amount_fen),
+                    )
+                )
             told(order)
             continue
         header = Header(

@@ -172,6 +172,10 @@ class Sqlite(Database):
     def close(self) -> None:
         self._connection.close()
 
+    def copy_into(self, other: sqlite3.Connection, pages: int) -> None:
+        """Copy the whole database as it is at one moment; writers go on meanwhile."""
+        self._connection.backup(other, pages=pages)
+
     def many(self, statement: str, rows: Sequence[Values]) -> int:
         return self._connection.executemany(statement, rows).rowcount
 

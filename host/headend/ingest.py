@@ -157,9 +157,10 @@ class Ingest:
         outcomes = []
         with self._database.writing():
             restored = self._database.value("SELECT restored_at FROM station") is not None
-            posting = Posting(self._database, self._state, now, restored)
+            posting = Posting(self._database, self._state, now)
             for message in messages:
                 position = self._position(message.concentrator)
+                posting.restored = restored and position.wanted_seq > 0
                 touched[message.concentrator] = position
                 try:
                     outcome = self._work(message, position, posting, counted)

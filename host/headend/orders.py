@@ -216,12 +216,64 @@ def _check_standing(database: Database, account: str) -> None:
     if database.value("SELECT restored_at FROM station") is None:
         return
     due = database.value("SELECT standing_due FROM accounts WHERE account = ?", (account,))
-    if due is None or due:
+    if due is None:
+        due = database.value("SELECT count(*) FROM concentrators WHERE wanted_seq > 0")
+    if due:
         raise StoreError(
             _(
-                "this database was restored, and account {account} may have bought since: ask its "
-                "concentrator with `dianka headend standing` before anything is sold"
+                "this database was restored, and account {account} may have bought since: nothing "
+                "is sold to it before its concentrator has told, see `dianka headend "
+                "concentrators`"
             ).format(account=account)
+        )
+
+
+def void(store: Store, account: str, order: int, reason: str, by: str) -> int:
+    """Take back a sale that no card holds, as if it had not been; return its amount in fen.
+
+    Its number is free again for the next sale. StoreError: it is redeemed, on a card, or not the
+    newest.
+    """
+    with store.writing() as database:
+        rows = database.rows(
+            f'SELECT * FROM orders WHERE account = ? AND "order" >= ? AND {_LIVE} '
+            'ORDER BY "order"',
+            (account, order),
+        )
+        what = _("order {order} of account {account}").format(order=order, account=account)
+        if not rows or rows[0]["order"] != order:
+            raise StoreError(_("there is no {what}").format(what=what))
+        told = database.value('SELECT "order" FROM accounts WHERE account = ?', (account,)) or 0
+        if order <= told:
+            raise StoreError(
+                _("{what} is redeemed: `dianka headend refund` pays it back").format(what=what)
+            )
+        if len(rows) > 1:
+            raise StoreError(
+                _("{what} is not the newest: take back order {newest} first").format(
+                    what=what, newest=rows[-1]["order"]
+                )
+            )
+        if rows[0]["carded_at"] is not None:
+            raise StoreError(
+                _(
+                    "{what} is on a card: take the card back and give --card-returned, or have it "
+                    "redeemed and refund it"
+                ).format(what=what)
+            )
+        database.run(
+            "UPDATE orders SET voided_at = ?, voided_by = ?, void_reason = ? WHERE id = ?",
+            (int(time.time()), by, reason, rows[0]["id"]),
+        )
+        return int(rows[0]["amount_fen"])
+
+
+def set_carded(store: Store, account: str, order: int, is_carded: bool = True) -> None:
+    """Note that a card holds an order, or does not any more."""
+    with store.writing() as database:
+        database.run(
+            f'UPDATE orders SET carded_at = ? WHERE account = ? AND "order" = ? AND {_LIVE}',
+            (int(time.time()) if is_carded else None, account, order),
         )
 
 
@@ -260,3 +312,33 @@ def _first(database: Database, account: str, condition: str, number: int) -> Sol
     for order, amount_fen in rows:
         return SoldOrder(account, order, amount_fen, None)
     return None
+
+
+def orders_of(store: Store, account: str) -> list[dict[str, Any]]:
+    """Return all orders of an account with what became of each, those taken back too."""
+    rows = store.rows(
+        """SELECT orders.*, top_ups.t2000 AS redeemed_t2000, top_ups.amount_fen AS redeemed_fen
+        FROM orders LEFT JOIN top_ups ON top_ups.account = orders.account
+        AND top_ups."order" = orders."order" AND orders.voided_at IS NULL
+        WHERE orders.account = ? ORDER BY orders."order", orders.id""",
+        (account,),
+    )
+    for row in rows:
+        del row["id"]
+    return rows
+
+
+def day_of(store: Store, since_at: int, until_at: int) -> list[dict[str, Any]]:
+    """Return what each cashier took by each channel from one moment to before another."""
+    return store.rows(
+        """SELECT cashier, channel,
+        CAST(sum(CASE WHEN amount_fen > 0 THEN 1 ELSE 0 END) AS bigint) AS sales,
+        CAST(sum(CASE WHEN amount_fen > 0 THEN amount_fen ELSE 0 END) AS bigint) AS sold_fen,
+        CAST(sum(CASE WHEN amount_fen < 0 THEN 1 ELSE 0 END) AS bigint) AS refunds,
+        CAST(sum(CASE WHEN amount_fen < 0 THEN -amount_fen ELSE 0 END) AS bigint) AS refunded_fen,
+        CAST(sum(CASE WHEN voided_at IS NULL THEN 0 ELSE 1 END) AS bigint) AS voids,
+        CAST(sum(CASE WHEN voided_at IS NULL THEN 0 ELSE amount_fen END) AS bigint) AS voided_fen
+        FROM orders WHERE sold_at >= ? AND sold_at < ? GROUP BY cashier, channel
+        ORDER BY cashier, channel""",
+        (since_at, until_at),
+    )

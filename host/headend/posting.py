@@ -156,13 +156,11 @@ class Posting:
     restored      the database took the place of a newer one: accounts new to it have more to tell
     """
 
-    def __init__(
-        self, database: Database, state: State, received_at: int = 0, restored: bool = False
-    ) -> None:
+    def __init__(self, database: Database, state: State, received_at: int = 0) -> None:
         self._database = database
         self._state = state
         self.received_at = received_at
-        self._restored = restored
+        self.restored = False
         self._concentrator = 0
         self._meters: dict[int, Meter] = {}
         self._records: list[tuple[Any, ...]] = []
@@ -284,7 +282,7 @@ class Posting:
         name, address = fields["account"], fields["address"]
         account = self._state.account(name)
         if account is None:
-            due = int(self._restored)
+            due = int(self.restored)
             account = {**_NEW_ACCOUNT, "account": name, "standing_due": due}
             self._state.accounts[name] = account
         elif (account["concentrator"], account["row"]) != (self._concentrator, record.row):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from host.closing import Closing
 from host.headend import migrate
@@ -69,6 +70,10 @@ class Store(Closing):
         """Return the first column of the first row of a SELECT."""
         with self.database.looking():
             return self.database.value(statement, values)
+
+    def zone(self) -> ZoneInfo:
+        """Return where the station's clock stands."""
+        return ZoneInfo(self.value("SELECT zone FROM station"))
 
     def has_account(self, account: str) -> bool:
         """Whether any concentrator has reported a meter of `account`."""

@@ -136,6 +136,8 @@ def issue(
             next_tariff=next_tariff,
         )
         write_card(desk, source, header, force, as_json)
+    if db is not None:
+        _note_card(db, account, order)
 
 
 @shown.command(
@@ -337,6 +339,15 @@ def _genuine(desk: Desk, image: bytes) -> Header:
     if card.header is None or not card.genuine or card.header.kind not in frames.MONEY_KINDS:
         raise IssueError(_("this is no household's card of ours: `dianka card issue` makes one"))
     return card.header
+
+
+def _note_card(db: str, account: str, order: int) -> None:
+    """Note in the head-end's database that a card holds the order."""
+    from host.cli.headend.database import opened
+    from host.headend.orders import set_carded
+
+    with opened(db) as store:
+        set_carded(store, account, order)
 
 
 def _sold(db: str, account: str, order: int | None, meter: str | None) -> tuple[int, int, str]:

@@ -1,5 +1,8 @@
-"""`dianka headend init` and `upgrade`: making a database, and bringing one up to date."""
+"""`dianka headend init`, `upgrade`, `backup`, `verify`, `restore-db`, `retain`: the database."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -7,12 +10,15 @@ import click
 
 from host.cli import shown
 from host.cli.headend.database import opened
-from host.cli.options import database_option
-from host.cli.output import echo
+from host.cli.options import EXISTING_FILE, FILE, database_option, json_option
+from host.cli.output import echo, print_json
+from host.headend import backup as copies
 from host.headend import migrate
+from host.headend import retain as rolling
 from host.headend.database import SCHEMA
 from host.headend.errors import StoreError
 from host.headend.store import is_address
+from host.units import DAY_S
 from host.words import _
 
 
@@ -86,6 +92,106 @@ def upgrade(db: str) -> None:
                 db=_shown(db), before=before, schema=SCHEMA
             )
         )
+
+
+@shown.command(
+    epilog="""\b
+Example:
+  dianka headend backup --db village.db --out village-2026-07-01.db
+"""
+)
+@database_option()
+@click.option("--out", required=True, type=FILE, help="The copy; nothing may be there.")
+def backup(db: str, out: Path) -> None:
+    """Copy the database, whole, while it is used; the copy is its owner's alone."""
+    if out.exists():
+        hint = _("choose another name, or move it away")
+        raise click.ClickException(_("{db} is there already: {hint}").format(db=out, hint=hint))
+    with clear_store_errors():
+        copies.back_up(db, out)
+    echo(_("{out} is a whole copy of {db}").format(out=out, db=db))
+
+
+@shown.command(
+    epilog="""\b
+Example:
+  dianka headend verify --db village-2026-07-01.db
+"""
+)
+@database_option()
+@json_option
+def verify(db: str, as_json: bool) -> None:
+    """Look through a database or a copy of one: is it whole, and what is in it."""
+    with clear_store_errors():
+        counts = copies.check(db)
+    if as_json:
+        print_json({"whole": True, **counts})
+    else:
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        echo(_("{db} is whole: {told}").format(db=_shown(db), told=told))
+
+
+@shown.command(
+    "restore-db",
+    epilog="""\b
+Examples:
+  dianka headend restore-db --db village.db --from village-2026-07-01.db
+  dianka headend restore-db --database postgres://dianka@db.example/dianka
+""",
+)
+@database_option()
+@click.option(
+    "--from",
+    "source",
+    type=EXISTING_FILE,
+    help="The copy.  [default: what is at --db was put back already, and is marked]",
+)
+def restore_db(db: str, source: Path | None) -> None:
+    """Put a copy in the place of a database that was lost, and mark it as older than its devices.
+
+    Nothing is sold to an account until its concentrator has told its standing, which it is asked
+    for as soon as it calls.
+    """
+    with clear_store_errors():
+        if source is None:
+            copies.mark(db)
+        else:
+            copies.put_back(source, db)
+    echo(
+        _(
+            "{db} is in place: an account can buy once its concentrator has told its standing"
+        ).format(db=_shown(db))
+    )
+
+
+@shown.command(
+    epilog="""\b
+Example:
+  dianka headend retain --db village.db --days 62
+"""
+)
+@database_option()
+@click.option(
+    "--days",
+    default=rolling.DAYS,
+    show_default=True,
+    type=click.IntRange(1, 36500),
+    help="Keep raw records of so many days.",
+)
+def retain(db: str, days: int) -> None:
+    """Delete old raw records; readings, freezes and money stay for ever."""
+    with opened(db) as store:
+        count = rolling.retain(store, int(time.time()) - days * DAY_S)
+    echo(_("{count} records are rolled up").format(count=count))
+
+
+@contextmanager
+def clear_store_errors() -> Iterator[None]:
+    """Trouble with the database as one line for the user."""
+    try:
+        yield
+    except (StoreError, migrate.MigrateError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _shown(db: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from host.cli import shown
-from host.cli.headend import care, restore, sales, show
+from host.cli.headend import care, look, restore, sales, show
 from host.cli.headend.database import opened
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
@@ -113,6 +113,15 @@ def _say_ready(host: str, port: int) -> None:
 for _one in (
     care.init,
     care.upgrade,
+    care.backup,
+    care.verify,
+    care.restore_db,
+    care.retain,
+    look.concentrators,
+    look.findings,
+    look.orders_command,
+    look.day,
+    sales.void,
     restore.restore_command,
     sales.sell,
     sales.refund,

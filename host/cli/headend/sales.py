@@ -1,6 +1,7 @@
 """`dianka headend sell` and `refund`: orders of households, one or a file of them."""
 
 import csv
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,38 @@ from host.cli.headend.database import opened
 from host.cli.options import (
     FILE,
     LIMIT,
+    Command,
     account_option,
     amount_option,
     clear_errors,
     database_option,
     json_option,
+    order_option,
+    yes_option,
 )
 from host.cli.output import echo, print_json
 from host.headend import orders
 from host.headend.errors import SalesError, StoreError
-from host.headend.orders import Sale, Sold
+from host.headend.orders import Sale, Sold, Till
+from host.headend.store import Store
 from host.units import yuan
 from host.words import _, marked, system_reason
 
 REFERENCE_LIMIT = 64
+
+
+def till_options(function: Command) -> Command:
+    """Give the command `till`: who sells, and by which way the money came."""
+
+    @click.option("--cashier", default="", help="Who sells.  [default: nobody in particular]")
+    @click.option(
+        "--channel", default=orders.COUNTER, show_default=True, help="How the money came."
+    )
+    @functools.wraps(function)
+    def with_till(*words: Any, cashier: str, channel: str, **told: Any) -> Any:
+        return function(*words, till=Till(cashier, channel), **told)
+
+    return with_till
 
 
 @shown.command(
@@ -58,6 +77,9 @@ All of it is sold or nothing; what was sold under its reference before is not so
     type=FILE,
     help="With --file: write the orders here, for `dianka card issue --csv`.",
 )
+@click.option("--reference", help="Of your own: what was sold under it is not sold again.")
+@till_options
+@yes_option
 @click.option("--new", is_flag=True, help="Sell although no concentrator has the account yet.")
 @json_option
 def sell(
@@ -66,14 +88,17 @@ def sell(
     amount_fen: int | None,
     csv_path: Path | None,
     out_path: Path | None,
+    reference: str | None,
+    till: Till,
+    yes: bool,
     new: bool,
     as_json: bool,
 ) -> None:
     """Note a sale and print its order number, to be written on a card; or many, from a file."""
     if csv_path is not None and account is None and amount_fen is None:
-        _sell_file(db, csv_path, out_path, new, as_json)
+        _sell_file(db, csv_path, out_path, till, new, as_json)
         return
-    if csv_path is not None or out_path is not None or account is None or amount_fen is None:
+    if csv_path or out_path or account is None or amount_fen is None:
         raise click.UsageError(_("give --account and --amount, or --file with or without --out"))
     with opened(db) as store:
         if not new and not store.has_account(account):
@@ -83,15 +108,85 @@ def sell(
                     account=account, hint=hint
                 )
             )
-        order = orders.sell(store, account, amount_fen)
+        _ask_above_limits(store, account, amount_fen, yes)
+        before = False
+        if reference is None:
+            order = orders.sell(store, account, amount_fen, till)
+        else:
+            order, before = _sell_once(store, account, amount_fen, reference, till)
     if as_json:
-        print_json({"account": account, "order": order, "amount_fen": amount_fen})
-    else:
-        echo(
-            _("order {order} of account {account}: {amount_fen} yuan").format(
-                order=order, account=account, amount_fen=yuan(amount_fen)
+        told = {"account": account, "order": order, "amount_fen": amount_fen}
+        if reference is not None:
+            told |= {"reference": reference, "sold_before": before}
+        print_json(told)
+        return
+    text = _("order {order} of account {account}: {amount_fen} yuan")
+    if before:
+        text = _("order {order} of account {account}: {amount_fen} yuan, it was sold before")
+    echo(text.format(order=order, account=account, amount_fen=yuan(amount_fen)))
+
+
+def _sell_once(
+    store: Store, account: str, amount_fen: int, reference: str, till: Till
+) -> tuple[int, bool]:
+    """Sell under a reference; return the order, and whether it was sold before."""
+    try:
+        _check_reference(reference)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        sold = orders.sell_once(store, account, amount_fen, reference, till)
+    except SalesError as error:
+        raise click.ClickException("; ".join(error.troubles.values())) from error
+    return sold.order, sold.before
+
+
+def _ask_above_limits(store: Store, account: str, amount_fen: int, yes: bool) -> None:
+    """Ask before much is sold, and refuse what is more than the station ever sells."""
+    (told,) = store.rows("SELECT question_fen, limit_fen FROM station")
+    if amount_fen > told["limit_fen"]:
+        raise click.ClickException(
+            _("{amount} yuan is more than the {limit} that are sold at once").format(
+                amount=yuan(amount_fen), limit=yuan(told["limit_fen"])
             )
         )
+    if amount_fen > told["question_fen"] and not yes:
+        question = _("sell {amount} yuan to account {account}?").format(
+            amount=yuan(amount_fen), account=account
+        )
+        if not click.confirm(question, err=True):
+            raise click.ClickException(_("nothing is sold; --yes sells without the question"))
+
+
+@shown.command(
+    epilog="""\b
+Example:
+  dianka headend void --db village.db --account 000000000001 --order 5 --reason "50, not 5000"
+"""
+)
+@database_option()
+@account_option(required=True)
+@order_option(required=True)
+@click.option("--reason", required=True, help="Why, for whoever looks at it later.")
+@click.option("--card-returned", is_flag=True, help="The card it was on is here, and stays.")
+@till_options
+@json_option
+def void(
+    db: str, account: str, order: int, reason: str, card_returned: bool, till: Till, as_json: bool
+) -> None:
+    """Take back a sale that is not redeemed; its number is free for the next."""
+    with opened(db) as store:
+        if card_returned:
+            orders.set_carded(store, account, order, is_carded=False)
+        amount_fen = orders.void(store, account, order, reason, till.cashier)
+    if as_json:
+        print_json({"account": account, "order": order, "voided_fen": amount_fen})
+        return
+    echo(
+        _("order {order} of account {account} over {amount_fen} yuan is taken back").format(
+            order=order, account=account, amount_fen=yuan(amount_fen)
+        )
+    )
 
 
 @shown.command(
@@ -127,14 +222,16 @@ def refund(db: str, account: str, amount_fen: int, as_json: bool) -> None:
         )
 
 
-def _sell_file(db: str, csv_path: Path, out_path: Path | None, new: bool, as_json: bool) -> None:
+def _sell_file(
+    db: str, csv_path: Path, out_path: Path | None, till: Till, new: bool, as_json: bool
+) -> None:
     """Sell all that a file lists, or nothing of it."""
     key = (marked("reference"), lambda sale: sale.reference)
     with clear_errors():
         sales = read_rows(csv_path, ("account", "amount", "reference"), _sale, key)
     with opened(db) as store:
         try:
-            sold = orders.sell_all(store, list(sales.values()), new)
+            sold = orders.sell_all(store, list(sales.values()), new, till)
         except SalesError as error:
             lines = list(sales)
             troubles = {lines[place]: why for place, why in error.troubles.items()}
@@ -163,14 +260,17 @@ def _sell_file(db: str, csv_path: Path, out_path: Path | None, new: bool, as_jso
 
 
 def _sale(row: dict[str, str]) -> Sale:
-    reference = row["reference"]
+    _check_reference(row["reference"])
+    return Sale(digits(row, "account"), row_amount_fen(row), row["reference"])
+
+
+def _check_reference(reference: str) -> None:
     if not 0 < len(reference) <= REFERENCE_LIMIT or not reference.isprintable():
         raise ValueError(
             _("reference {reference!r} has not 1 to {most} characters").format(
                 reference=reference, most=REFERENCE_LIMIT
             )
         )
-    return Sale(digits(row, "account"), row_amount_fen(row), reference)
 
 
 def _sold_fields(one: Sold) -> dict[str, Any]:

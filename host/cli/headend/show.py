@@ -1,12 +1,14 @@
 """`dianka headend show`, `items` and `reconcile`: what the database knows, for people."""
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 import click
 
 from host.cli import shown
 from host.cli.headend.database import opened
+from host.cli.headend.look import lists, print_list
 from host.cli.options import DAY_BEGIN, account_option, database_option, json_option
 from host.cli.output import Column, echo, print_csv, print_json, print_table
 from host.frames.faults import fault_text
@@ -19,16 +21,26 @@ from host.words import _, either
 
 @shown.command(
     epilog="""\b
-Example:
+Examples:
   dianka headend show --db village.db
+  dianka headend show --db village.db --concentrator 7 --csv
 """
 )
 @database_option()
-def show(db: str) -> None:
+@account_option("Only this account.")
+@click.option("--concentrator", type=int, help="Only accounts of this concentrator.")
+@lists
+def show(
+    db: str, account: str | None, concentrator: int | None, as_json: bool, as_csv: bool
+) -> None:
     """Print all households: money, energy, relay, readings; status 1 if one is not billed."""
     with opened(db, read_only=True) as store:
-        found = households(store)
-    _print_households(found)
+        found = households(store, account, concentrator)
+    if as_json or as_csv:
+        rows = [asdict(one) for one in found]
+        print_list("households", rows, (), as_json, as_csv, "")
+    else:
+        _print_households(found)
     if any(one.stopped for one in found):
         raise click.exceptions.Exit(1)
 
@@ -141,7 +153,7 @@ def reconcile_command(db: str, as_json: bool) -> None:
         print_json(result.to_dict(), indent=2)
     else:
         _print_reconciliation(result)
-    if not result.ok:
+    if not result.ok or result.empty:
         raise click.exceptions.Exit(1)
 
 
@@ -227,7 +239,11 @@ def _print_reconciliation(result: Reconciliation) -> None:
         echo(line)
     for difference in result.differences:
         echo(_("difference: {difference}").format(difference=difference), color="red")
-    if result.ok:
+    if result.notices:
+        echo(_("{notices} notices: `dianka headend findings`").format(notices=result.notices))
+    if result.empty:
+        echo(_("there are no records and no orders: nothing was compared"), color="yellow")
+    elif result.ok:
         echo(_("everything agrees, to the fen"), color="green")
     else:
         echo(

@@ -1,0 +1,24 @@
+"""Rolling up: raw records that are old enough go, readings, freezes and money stay."""
+
+from host.frames.record import RecordKind
+from host.headend.store import Store
+
+DAYS = 62
+
+
+def retain(store: Store, before_at: int) -> int:
+    """Delete raw records received before a moment, counting them; return how many these were."""
+    with store.writing() as database:
+        counts = database.all(
+            "SELECT concentrator, count(*), "
+            "CAST(sum(CASE WHEN kind = ? THEN 1 ELSE 0 END) AS bigint) "
+            "FROM records WHERE received_at < ? GROUP BY concentrator",
+            (int(RecordKind.READING), before_at),
+        )
+        database.many(
+            "UPDATE concentrators SET rolled_records = rolled_records + ?, "
+            "rolled_readings = rolled_readings + ? WHERE concentrator = ?",
+            [(records, readings, concentrator) for concentrator, records, readings in counts],
+        )
+        database.run("DELETE FROM records WHERE received_at < ?", (before_at,))
+        return sum(records for _, records, _ in counts)
