@@ -51,6 +51,7 @@ _V_TIME = const(5)
 _V_MIN = const(6)
 _8_BITS = const(0o4260)  # CS8 CREAD CLOCAL
 _EVEN = const(0o400)
+_DROP_WRONG = const(0o24)  # INPCK IGNPAR: a byte of wrong parity is dropped
 _B115200 = const(0o10002)
 _SPEEDS = {
     600: 0o10,
@@ -225,7 +226,11 @@ class Terminal:
         self._poll.register(file, select.POLLIN | select.POLLOUT)
 
     def _set_even(self, number: int, attributes: "list[Any]") -> None:
-        """Ask for even parity; a pseudo terminal has none, and says so or drops it silently."""
+        """Ask for even parity, and that bytes without it are dropped.
+
+        A pseudo terminal has none, and says so or drops it silently.
+        """
+        attributes[_I_FLAG] = _DROP_WRONG
         attributes[_C_FLAG] = _8_BITS | _EVEN
         try:  # noqa: SIM105 - MicroPython has no contextlib
             termios.tcsetattr(number, termios.TCSANOW, attributes)

@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import subprocess
+import termios
 import time
 import tty
 from collections.abc import Iterator
@@ -185,6 +186,16 @@ def read_exactly(connection: socket.socket, size: int) -> bytes:
         assert part
         data += part
     return data
+
+
+def test_bytes_of_wrong_parity_are_dropped_on_a_line_and_nowhere_else(bench: Bench) -> None:
+    """A pseudo terminal has no parity, and keeps what the board has asked for."""
+    bench.start(listening=False)
+    bench.console.ask("1")
+
+    line, console = (termios.tcgetattr(one.slave)[0] for one in (bench.line, bench.console))
+    drop = termios.INPCK | termios.IGNPAR
+    assert (line & drop, console & drop) == (drop, 0)
 
 
 def test_without_a_head_end_it_works_on(bench: Bench) -> None:
