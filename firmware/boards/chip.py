@@ -6,9 +6,9 @@
       "console": {"uart": 2, "tx": 25, "rx": 26, "baud": 115200},
       "uplink":  {"host": "192.168.1.2", "port": 7645, "ssid": "station", "key": "..."},
       "card":    {"chip": "sle4442", "io": 18, "clk": 19, "rst": 21, "detect": 22, "power": 23},
-      "lamps":   [2, 5, 12, 14],
-      "buzzer":  15,
-      "button":  0,
+      "lamps":   [13],
+      "buzzer":  14,
+      "button":  27,
       "rtc":     {"chip": "ds3231", "i2c": 0, "scl": 32, "sda": 33},
       "sntp":    {"host": "192.168.1.2", "offset_s": 28800},
       "watchdog_ms": 8000
