@@ -112,7 +112,7 @@ class Doubt(Supply):
         return steps % _STEPS
 
     def _is_told_twice(self, index: int) -> bool:
-        """Return whether the answer before had the same registers; if not, note this one."""
+        """Return whether the reading continues from the doubtful one before; if not, note it."""
         ledger = self.ledger
         minute = self.t2000 // _MINUTE_S
         steps = self._steps()
