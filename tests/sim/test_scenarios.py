@@ -217,7 +217,7 @@ def test_a_record_that_was_acknowledged_and_is_not_there_is_seen(
     write = Posting.write
 
     def forgets(self: Posting) -> None:
-        self._batch = self._batch[1:]
+        self._records = self._records[1:]
         write(self)
 
     monkeypatch.setattr(Posting, "write", forgets)
