@@ -1,0 +1,193 @@
+"""The longest step of a concentrator's life, in instructions, on a flash that is full.
+
+No head-end takes the records: the journal grows until older segments are thinned, while every
+meter is read, checkpoints are written, the tariff changes and cards are redeemed. A start counts
+from one call of the watchdog to the next. Collections of garbage count where they fall.
+"""
+
+import machine
+import uctypes
+from boards.littlefs import LittleStorage, open_filesystem
+from boards.qemu import Flash
+from card.keys import Keys
+from card.redemption import Redemption
+from card_world import DISTRICT, DISTRICT_KEY, UID, VERSION, FakeCarrier, header, memory
+from concentrator.app import App
+from village import HOUR_S, START_T2000, WATTS, Board, Village
+
+_TICK_INSTRUCTIONS = 40
+_TIMER = 0x40000000
+_TOP = 0x3FFFFFFF
+_MEMORY = 0x21000000
+_BLOCK_SIZE = 4096
+_PAGE = 256
+# More than a checkpoint has parts.
+_CHECKPOINT_STEPS = 200
+_THINNING_STEPS = 3000
+_CARDS = 8
+_CARD_STEPS = 40
+
+
+class SmallFlash(Flash):
+    """The first `blocks` of the board's flash."""
+
+    def __init__(self, blocks: int) -> None:
+        self._blocks = blocks
+
+    def erase(self) -> None:
+        """Make it one that was never written."""
+        size = _BLOCK_SIZE * self._blocks
+        flash = memoryview(uctypes.bytearray_at(_MEMORY, size))
+        blank = b"\xff" * _BLOCK_SIZE
+        for start in range(0, size, _BLOCK_SIZE):
+            flash[start : start + _BLOCK_SIZE][:] = blank
+
+    def ioctl(self, operation: int, argument: int) -> int:
+        """Answer littlefs as the whole flash does, but for the number of blocks."""
+        return self._blocks if operation == 4 else super().ioctl(operation, argument)
+
+
+class Watch:
+    """Notes the most instructions between two moments, for each part of a life."""
+
+    def __init__(self) -> None:
+        self.most: dict[str, int] = {}
+        self.part = ""
+        self._before = 0
+        for register, value in ((0, 0), (8, _TOP), (4, _TOP), (0, 1)):
+            machine.mem32[_TIMER + register] = value
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._before = machine.mem32[_TIMER + 4]
+
+    def end(self) -> None:
+        """Count no further."""
+        ticks = (self._before - machine.mem32[_TIMER + 4]) & _TOP
+        self.most[self.part] = max(self.most.get(self.part, 0), ticks * _TICK_INSTRUCTIONS)
+
+    def feed(self) -> None:
+        """The watchdog is fed."""
+        self.end()
+        self.begin()
+
+
+class Longest(Village):
+    """A village of `count` meters, of whose steps the longest are noted; flash of `blocks`."""
+
+    def __init__(self, count: int, blocks: int) -> None:
+        self.watch = Watch()
+        flash = SmallFlash(blocks)
+        flash.erase()
+        super().__init__(count, LittleStorage(open_filesystem(flash, _PAGE, True)))
+        self._run_command = self._run
+        self._run = self._run_measured
+
+    def turn(self) -> int:
+        """One step, measured."""
+        self.watch.begin()
+        idle_ms = super().turn()
+        self.watch.end()
+        return idle_ms
+
+    def _run_measured(self, line: str) -> None:
+        self.watch.begin()
+        self._run_command(line)
+        self.watch.end()
+
+    def fill(self, blocks: int) -> None:
+        """Charge readings, as quickly as it goes, until no room is left but so many blocks."""
+        books = self.app.books
+        values = [0, 0, 0, 0, 0]
+        while self.app.journal.room > blocks:
+            self.t2000 += HOUR_S
+            self.board.meters.t2000 = books.t2000 = self.t2000
+            units = (self.t2000 - START_T2000) * WATTS // HOUR_S // 10
+            values[0] = 10 * units
+            values[1] = 10 * (units - units // 3)
+            values[2] = 10 * (units // 3)
+            for index in range(self.app.registry.count):
+                books.charge_reading(index, values, 5, 0)
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint, a part a step."""
+        self.watch.part = "checkpoint"
+        self.app.keeper.begin()
+        for _ in range(_CHECKPOINT_STEPS):
+            self.app.wake()
+            self.turn()
+
+    def make_room(self) -> None:
+        """Thin what is old until readings have room."""
+        self.watch.part = "thinning"
+        steps = 0
+        while steps < _THINNING_STEPS and self.app.journal.room < self.app.keeper._low_blocks:
+            steps += 1
+            self.app.wake()
+            self.turn()
+
+    def read(self, hours: int) -> None:
+        """Read every meter so many times, an hour between two."""
+        self.watch.part = "reading"
+        for _ in range(hours):
+            self.round()
+
+    def redeem(self) -> None:
+        """Insert cards one after the other, and have each of them marked."""
+        self.watch.part = "redemption"
+        app = self.app
+        carrier = FakeCarrier()
+        redeemer = Redemption(carrier, app.books, Keys(DISTRICT, VERSION, DISTRICT_KEY))
+        account = bytes(app.registry.accounts[:6])
+        meter = bytes(app.registry.addresses[:6])
+        for order in range(1, _CARDS + 1):
+            carrier.pull()
+            redeemer.poll(0, START_T2000)
+            kind = 1 if order == 1 else 2
+            carrier.insert(memory(header(order, 100, kind, account, meter)), UID)
+            for _ in range(_CARD_STEPS):
+                self.watch.begin()
+                redeemer.poll(0, START_T2000)
+                self.watch.end()
+        if app.ledger.credit_fen[0] != 100 * _CARDS:
+            raise ValueError("not every card was credited")
+
+    def change_tariff(self) -> None:
+        """Bring the image anew, a command at a time, and write what follows from it."""
+        self.watch.part = "tariff"
+        self._load_tariff()
+        self.rest()
+
+
+def live(count: int, blocks: int) -> None:
+    """Print the most instructions of each part of a life until a restart."""
+    village = Longest(count, blocks)
+    village.fill(blocks // 2)
+    village.checkpoint()
+    village.fill(village.app.keeper._low_blocks)
+    village.checkpoint()
+    village.make_room()
+    village.read(2)
+    village.redeem()
+    village.change_tariff()
+    print(village.watch.most)
+
+
+def save(count: int, blocks: int) -> None:
+    """Print the most instructions of a part of a checkpoint of so many meters."""
+    village = Longest(count, blocks)
+    village.checkpoint()
+    print(village.watch.most)
+
+
+def start(count: int, blocks: int) -> None:
+    """Print the most instructions of a start from the flash that `live` has left."""
+    watch = Watch()
+    board = Board(LittleStorage(open_filesystem(SmallFlash(blocks), _PAGE)))
+    board.feed = watch.feed
+    watch.part = "start"
+    watch.begin()
+    if App(board, count, 4).journal.durable_seq == 0:
+        raise ValueError("nothing was kept")
+    watch.end()
+    print(watch.most)
