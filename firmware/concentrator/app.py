@@ -89,7 +89,9 @@ class App:
         self.board = board
         self.settings = Settings(storage)
         self.settings.load()
+        board.feed()
         self.journal = Journal(storage)
+        board.feed()
         self.registry = Registry(limit)
         self.ledger = Ledger(limit, rates)
         self.tariffs = Tariffs(storage)

@@ -137,7 +137,9 @@ class Keeper:
         journal = self._journal
         checkpoint = self._checkpoint
         self._rows.recount(checkpoint.load(feed))
+        feed()
         checkpoint.identify(random)
+        feed()
         self._images.load()
         journal.recover(feed)
         if checkpoint.unread and journal.first_seq > checkpoint.seq + 1:
