@@ -35,7 +35,7 @@ from host.world.station import Station
 from host.world.world import World
 
 KEY = bytes(range(32))
-SEEDS_TOGETHER = 5
+SEEDS_TOGETHER = 10
 
 
 def let_go(world: World) -> int:
@@ -57,7 +57,7 @@ def counted(*names: str) -> Callable[[World], int]:
 
 # Days and meters of a world of each scenario, and what some seeds together must have seen.
 SIZES: dict[str, tuple[int, int, Callable[[World], int]]] = {
-    "alone": (2, 2, let_go),
+    "alone": (7, 2, let_go),
     "away": (3, 2, lambda world: world.headend.counters["refused_connections"]),
     "small-flash": (2, 2, let_go),
     "replaced": (2, 2, counted("boards replaced", "boards replaced empty")),

@@ -143,7 +143,8 @@ class Checkers:
             return
         self.above.compare(app, self.accounts)
         self._check_room(app, now_us)
-        if app.books.t2000 < 0 or app.journal.is_short or app.books.refused != self._refused:
+        unable = app.books.t2000 < 0 or app.journal.is_short or any(app.tariffs.troubles)
+        if unable or app.books.refused != self._refused:
             self._able_since_us = now_us
             self._refused = app.books.refused
         able_us = max(self._able_since_us, self._healthy_since_us)
@@ -187,6 +188,7 @@ class Checkers:
                 kept.jumps = now.jumps
                 self.accounts[index] = kept
         for one in here:
+            self._traces.note(one, now_us)
             account = self.accounts.get(one.index)
             if one.seq > max(self.seq, app.journal.floor_seq - 1):
                 self.raw[one.seq] = record.build(one)
