@@ -45,7 +45,8 @@ class Traces:
 
     def tick(self, index: int, account: Account, meter: Meter, now_us: int, able_us: int) -> None:
         """Check an account now and then; the board has been able to charge since `able_us`."""
-        if meter.blank or index in self._told or not account.active:
+        told = index in self._told or account.stopped
+        if meter.blank or told or not account.active:
             self._since_us[index] = now_us
             return
         since_us = max(self._since_us.setdefault(index, now_us), able_us)
