@@ -42,7 +42,7 @@ class Village:
         key_file.write_text(keys)
         arguments = ["headend", "serve", "--db", str(self.database), "--port", str(port)]
         process = self._start("headend", _dianka(*arguments, "--keys", str(key_file)))
-        wait_for("head-end", START_LIMIT_S, lambda: process.said("listening on"))
+        wait_for(_("head-end"), START_LIMIT_S, lambda: process.said("listening on"))
         self._headend = process
         return port
 
@@ -60,7 +60,7 @@ class Village:
         ]
         arguments += ["--speed", str(clock.speed), "--trace", str(self.trace)]
         process = self._start("meters", _dianka(*arguments))
-        wait_for("meters", START_LIMIT_S, lambda: process.said("serving"))
+        wait_for(_("meters"), START_LIMIT_S, lambda: process.said("serving"))
 
     def start_concentrator(self, headend_port: int) -> None:
         """Start the firmware; what it knows is in its flash alone."""
@@ -122,4 +122,5 @@ class Village:
 
 
 def _dianka(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "host.cli", *arguments]
+    """Return a command that tells in English when it is ready, as `said` expects it."""
+    return [sys.executable, "-m", "host.cli", "--lang", "en", *arguments]

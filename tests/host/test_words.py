@@ -12,6 +12,9 @@ from click.testing import CliRunner
 
 from host import words as spoken
 from host.cli import COMMANDS, cli
+from host.demo.devices import program
+from host.demo.story import START_T2000
+from host.demo.village import Village
 from host.words import _
 from tools import words
 
@@ -289,6 +292,15 @@ def test_a_mistake_is_told_in_chinese(monkeypatch):
     said = CliRunner().invoke(cli, ["meter", "read", "983764", "voltage"])
     assert said.exit_code == 2
     assert "请用 --port 给出线路" in said.output
+
+
+def test_the_demonstration_hears_its_head_end_in_chinese_too(monkeypatch, tmp_path):
+    monkeypatch.setenv("DIANKA_LANG", "zh")
+    village = Village(tmp_path, program("true"), START_T2000, 60)
+    try:
+        assert village.start_headend(f'[uplink]\n7 = "{"00" * 32}"\n')
+    finally:
+        village.close()
 
 
 def test_lines_of_chinese_help_fit_a_terminal():
