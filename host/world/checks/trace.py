@@ -46,7 +46,8 @@ class Traces:
     def tick(self, index: int, account: Account, meter: Meter, now_us: int, able_us: int) -> None:
         """Check an account now and then; the board has been able to charge since `able_us`."""
         told = index in self._told or account.stopped
-        if meter.blank or told or not account.active:
+        # Energy counts from the first reading on.
+        if meter.blank or told or account.fresh or not account.active:
             self._since_us[index] = now_us
             return
         since_us = max(self._since_us.setdefault(index, now_us), able_us)
