@@ -123,7 +123,7 @@ def build_emulated(
             extra.append(f"CFLAGS_EXTRA=-DMP_CONFIGFILE='\"{header}\"'")
         else:
             extra.extend(_LITTLEFS)
-        manifest = _write_emulated_manifest(cache, _write_firmware(cache), tests)
+        manifest = _write_emulated_manifest(cache, _write_firmware(cache, "qemu"), tests)
         _build_port(source, "qemu", build, manifest, extra)
         return build / PORTS["qemu"].product
 
@@ -158,7 +158,7 @@ def build_board(name: str, mpy_dir: Path | None, port_board: str | None) -> Path
     board = port_board or port.board
     build = CACHE / f"{name}-{board}"
     with _locked(CACHE):
-        _build_port(mpy_dir, name, build, _write_firmware(CACHE), [f"BOARD={board}"])
+        _build_port(mpy_dir, name, build, _write_firmware(CACHE, name), [f"BOARD={board}"])
         check_frozen(name, build / "frozen_content.c")
     return build / port.product
 
@@ -218,10 +218,14 @@ def _build_port(source: Path, name: str, build: Path, manifest: Path, extra: lis
     _run(["make", jobs, "-C", str(source / "ports" / name), *settings])
 
 
-def _write_firmware(folder: Path) -> Path:
-    """Write what is frozen of the firmware, made lean, into `folder`; return its manifest."""
+def _write_firmware(folder: Path, port: str) -> Path:
+    """Write what is frozen of the firmware, made lean, into `folder`; return its manifest.
+
+    The modules for the boards of other ports are left out.
+    """
     target = folder / "firmware"
-    names = {path.relative_to(FIRMWARE) for path in FIRMWARE.rglob("*.py")}
+    others = {Path("boards", f"{name}.py") for name in PORTS if name != port}
+    names = {path.relative_to(FIRMWARE) for path in FIRMWARE.rglob("*.py")} - others
     known = numbers(FIRMWARE)
     for name in sorted(names):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
