@@ -1,11 +1,17 @@
 """A device's console line: a serial port, a pseudo terminal, or `socket://host:port`."""
 
+import contextlib
 import os
 
 import serial
 
 from host.closing import Closing
 from host.words import _, system_reason
+
+try:
+    import termios
+except ImportError:  # Windows: the driver drops such a byte or not, as its settings say
+    termios = None  # type: ignore[assignment]  # looked at before it is used
 
 BAUD = 115_200
 READ_SIZE = 4096
@@ -20,6 +26,7 @@ class Port(Closing):
 
     def __init__(self, name: str, baud: int = BAUD, parity: str = serial.PARITY_NONE) -> None:
         self.name = name
+        self._checks_parity = parity != serial.PARITY_NONE
         if _is_pseudo_terminal(name):
             parity = serial.PARITY_NONE  # the kernel refuses any other there
         try:
@@ -30,6 +37,17 @@ class Port(Closing):
                     name=name, reason=_reason(error), hint=_hint(name)
                 )
             ) from error
+        self._drop_wrong_bytes()
+
+    def _drop_wrong_bytes(self) -> None:
+        """Have the port drop a byte of wrong parity, which pyserial makes it hand over."""
+        number = getattr(self._serial, "fd", None)
+        if not self._checks_parity or termios is None or number is None:
+            return
+        with contextlib.suppress(termios.error):
+            settings = termios.tcgetattr(number)
+            settings[0] |= termios.INPCK | termios.IGNPAR
+            termios.tcsetattr(number, termios.TCSANOW, settings)
 
     def close(self) -> None:
         """Give the line up."""
@@ -48,6 +66,7 @@ class Port(Closing):
                     name=self.name, baud=baud, reason=_reason(error)
                 )
             ) from error
+        self._drop_wrong_bytes()
 
     def write(self, data: bytes) -> None:
         """Send all of `data`."""

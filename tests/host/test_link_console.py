@@ -5,6 +5,7 @@ goes away; a card in the PC's reader pulled at every byte while the firmware red
 """
 
 import os
+import termios
 import threading
 from pathlib import Path
 
@@ -241,3 +242,19 @@ def test_which_settings_are_secret_is_the_same_on_both_sides() -> None:
     assert [row[0] for row in TABLE if is_secret(row[0])] == [
         row[0] for row in TABLE if row[0] in SECRETS
     ]
+
+
+def test_a_byte_of_wrong_parity_is_dropped_at_every_speed() -> None:
+    """Else one in two wrong bytes more has to be found by a check sum of eight bits."""
+    master, slave = os.openpty()
+    drop = termios.INPCK | termios.IGNPAR
+    try:
+        with Port(os.ttyname(slave), 2400, "E") as port:
+            assert termios.tcgetattr(slave)[0] & drop == drop
+            port.set_baud(9600)
+            assert termios.tcgetattr(slave)[0] & drop == drop
+        with Port(os.ttyname(slave)) as port:
+            assert not termios.tcgetattr(slave)[0] & termios.INPCK, "a console has no parity"
+    finally:
+        os.close(master)
+        os.close(slave)
