@@ -56,6 +56,8 @@ DAY_US = DAY_S * 1_000_000
 # Rounds of quiet at the end within which everything must come right.
 SETTLE_ROUNDS = 40
 _SETTLE_LOOKS = 5  # in a round: what is read at its beginning is above some minutes later
+# An answer that left a meter before the end of its lies has arrived after this time.
+_UNDER_WAY_S = 60
 BACKUPS_A_DAY = 1.0
 COPIES_A_DAY = 2.0
 # Looks at the flash that a start takes, or more.
@@ -459,6 +461,8 @@ class World:
         self.incidents.calm()
         self.households.insert_what_is_left()
         since_t2000 = self.clock.now_t2000()
+        if faults.lies_a_day:
+            since_t2000 += _UNDER_WAY_S  # an answer under way may still be a lie
         interval_us = self.settings["interval_s"] * 1_000_000
         for look in range(SETTLE_ROUNDS * _SETTLE_LOOKS):
             self._live_until(self.clock.now_us() + interval_us // _SETTLE_LOOKS)
