@@ -18,6 +18,7 @@ from host.cards import keystore
 from host.cli import cli
 from host.frames import card as frames
 from host.frames.card_results import OUTCOMES
+from host.headend import orders
 from host.headend.ingest import Ingest
 from host.headend.store import Store
 from host.link.setup import fields_of
@@ -195,8 +196,8 @@ def test_a_replaced_concentrator_learns_from_the_head_end_what_its_accounts_are(
     header_mac = Path("card.bin").read_bytes()[112:120].hex().upper()
     village.top_up(0, 100000, header_mac=header_mac)
     village.reading(0, 95000)
-    with Store(Path("village.db")) as store:
-        store.sell(name, 100000)
+    with Store("village.db", create=True) as store:
+        orders.sell(store, name, 100000)
         deliver(Ingest(store, KEYS), village)
     with device.running(shop / "flash.bin") as running:
         console = ("console", "--port", running.url)

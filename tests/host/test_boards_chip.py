@@ -679,7 +679,9 @@ def test_a_wifi_that_was_lost_is_joined_again(world: World, wifi: Any) -> None:
 def test_an_error_of_the_radio_stops_nothing(world: World, wifi: Any, trouble: str) -> None:
     Radio.trouble = trouble
     link = wifi()
-    assert joined(world, link, 120) == (0 if trouble == "dead" else 2)
+    tries = joined(world, link, 120)
+    # Chance makes each wait up to one and a half times as long.
+    assert tries == 0 if trouble == "dead" else 2 <= tries <= 3
     Radio.trouble = ""
     assert joined(world, link, 300) == 1
     assert link.up
