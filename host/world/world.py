@@ -460,9 +460,7 @@ class World:
         self._set_clock()
         self.incidents.calm()
         self.households.insert_what_is_left()
-        since_t2000 = self.clock.now_t2000()
-        if faults.lies_a_day:
-            since_t2000 += _UNDER_WAY_S  # an answer under way may still be a lie
+        since_t2000 = self.clock.now_t2000() + (_UNDER_WAY_S if faults.lies_a_day else 0)
         interval_us = self.settings["interval_s"] * 1_000_000
         for look in range(SETTLE_ROUNDS * _SETTLE_LOOKS):
             self._live_until(self.clock.now_us() + interval_us // _SETTLE_LOOKS)
