@@ -1,8 +1,8 @@
-"""The flashes of these tests, whose power fails at a chosen operation, in the middle of a write.
+"""The flashes of these tests lose their power at a chosen operation, in the middle of a write.
 
 `Flash` is the one the sweeps run on: plain memory, or NOR when DIANKA_FLASH says so. In memory
 what is written replaces what was there, and erasing is a write like another; NOR does neither.
-DIANKA_SHARE makes a sweep cut at every so many operations only.
+With DIANKA_SHARE=n a sweep cuts only at every nth operation.
 """
 
 import os
@@ -22,20 +22,20 @@ class Memory:
     page = 128
 
     def __init__(self, data: bytearray, cut_at: int = -1, tear: str = "nothing") -> None:
-        """`cut_at`: the operation, from 0, that is not completed; -1: none."""
+        """`cut_at` is the operation, counted from 0, that is not completed; -1 means none."""
         self.data = data
         self.operations = 0
         self.blocks = BLOCKS
         self.programmed = self.erased = 0  # bytes
         self.fails = False
         self.reads_fail = False
-        # A file that is collected after the cut is closed, and must find nothing to write to.
+        # A file that the collector closes after the cut must find nothing to write to.
         self._dead = False
         self._cut_at = cut_at
         self._tear = tear
 
     def cut_after(self, operations: int, tear: str) -> None:
-        """Have the power fail after so many more operations."""
+        """Have the power fail after this many more operations."""
         self._cut_at = self.operations + operations
         self._tear = tear
 
@@ -74,7 +74,7 @@ class Memory:
         return 0
 
     def _allowed(self, size: int) -> int:
-        """How much of this operation is done."""
+        """Return how much of this operation is done."""
         if self.operations != self._cut_at:
             return size
         return 0 if self._tear == "nothing" else size // 2
@@ -90,27 +90,27 @@ Flash = Nor if os.getenv("DIANKA_FLASH") == "nor" else Memory
 
 
 def cuts(operations: int) -> range:
-    """The operations to cut at: each of them, or every SHARE-th."""
+    """Return the operations to cut at: each of them, or every SHARE-th."""
     return range(operations % SHARE, operations, SHARE)
 
 
 def erased() -> bytearray:
-    """The content of a flash that was never written."""
+    """Return the content of a flash that was never written."""
     return bytearray(b"\xff" * (BLOCKS * BLOCK_SIZE))
 
 
 def blank() -> bytearray:
-    """The content of a flash that an installer has prepared, and nobody else has written."""
+    """Return the content of a flash that only an installer has written."""
     data = erased()
     installed(Flash(data))
     return data
 
 
 def installed(flash: "Memory | Nor") -> LittleStorage:
-    """The storage on `flash`, made there by an installer."""
+    """Return the storage on `flash`, made there by an installer."""
     return LittleStorage(open_filesystem(flash, flash.page, True))
 
 
 def mounted(flash: "Memory | Nor") -> LittleStorage:
-    """The storage on `flash`, as after a start."""
+    """Return the storage on `flash` as it is after a start."""
     return LittleStorage(open_filesystem(flash, flash.page))

@@ -2,7 +2,7 @@
 
 Method: real books and a real journal on a flash whose power fails at each block operation of a
 redemption, torn in three ways, while the card may be torn at a byte of its own; for each kind of
-card that brings or takes money. After each cut the device starts anew with the card still, or
+card that brings or takes money. After each cut the device starts again with the card still, or
 again, in the reader: the money is there once, the card is marked, and it is refused from then on.
 """
 
@@ -27,7 +27,7 @@ REFUND_AMOUNT = 60
 
 
 class Device:
-    """Books on a flash, from one start to the loss of power."""
+    """These are the books on a flash, from one start to the loss of power."""
 
     def __init__(self, flash: Flash, carrier: FakeCarrier) -> None:
         storage = mounted(flash)
@@ -45,7 +45,7 @@ class Device:
         self.redemption = Redemption(carrier, self.books, keys())
 
     def run(self) -> int:
-        """Poll until the card has a result; -1: there is none to have."""
+        """Poll until the card has a result and return it; -1 means that there is none."""
         for _ in range(60):
             if self.redemption.poll(0, NOW):
                 return self.redemption.code
@@ -53,7 +53,7 @@ class Device:
 
 
 def prepared(opened: bool) -> bytearray:
-    """A flash with the meter registered, and the account opened or not."""
+    """Return a flash with the meter registered, and with the account opened if asked for."""
     data = blank()
     carrier = FakeCarrier()
     device = Device(Flash(data), carrier)
@@ -66,7 +66,7 @@ def prepared(opened: bool) -> bytearray:
 
 
 def operations_of(start: bytearray, head: bytes) -> int:
-    """Block operations of one redemption that nothing disturbs, without those of mounting."""
+    """Count the block operations of one undisturbed redemption, without those of mounting."""
     flash = Flash(bytearray(start))
     carrier = FakeCarrier()
     device = Device(flash, carrier)
@@ -77,7 +77,7 @@ def operations_of(start: bytearray, head: bytes) -> int:
 
 
 def sweep(kind: int, opened: bool) -> int:
-    """Cut everywhere; return how many times."""
+    """Cut at every operation; return the number of cuts."""
     start = prepared(opened)
     order = 2 if opened else 1
     amount_fen = REFUND_AMOUNT if kind == REFUND else AMOUNT
@@ -89,7 +89,7 @@ def sweep(kind: int, opened: bool) -> int:
     count = 0
     for cut_at in range(operations):
         for tear in TEARS:
-            # -1: the card stays whole. A cut in phase one leaves no byte to be torn.
+            # With -1 the card stays whole. A cut in phase one leaves no byte to be torn.
             for torn_byte in (-1, 0, 1, 7, 31, 56, 63):
                 what = (kind, cut_at, tear, torn_byte)
                 data = bytearray(start)

@@ -2,7 +2,7 @@
 
 Method: a script of adding, syncing, pairing and dropping records runs on a flash whose power
 fails at its first, second, third, .. block operation, torn in three ways; after each the journal
-is recovered on the flash mounted anew. What it holds is compared with what was added and what was
+is recovered on the flash mounted again. What it holds is compared with what was added and what was
 reported; then it goes on, loses power once more while it does, and is recovered again.
 """
 
@@ -14,14 +14,14 @@ from uplink import record
 from uplink.record import PAYLOAD, PAYLOAD_SIZE, RECORD_SIZE
 
 SEGMENTS = 8
-# Records that a segment takes at least when each is synced for itself.
+# A segment takes at least this many records when each record is synced by itself.
 SYNCED_RECORDS = 58
 
 
 class Life:
     """A journal between one start and the loss of power.
 
-    added       seq -> (life, joined) of each record ever added, the newest life counting
+    added       seq -> (life, joined) of each record ever added; the newest life counts
     durable     newest record that was reported durable in any life
     dropped     newest record whose deletion was asked for
     """
@@ -40,7 +40,7 @@ class Life:
         check(seq > self.durable, ("number used twice", seq))
         offset = journal.place()
         check(offset >= 0, "no place")
-        # So many bytes that a segment takes some 70 of them.
+        # With this many bytes in a record a segment takes some 70 of them.
         for place in range(offset + PAYLOAD, offset + PAYLOAD + PAYLOAD_SIZE):
             journal.buf[place] = 0xFF
         journal.buf[offset + PAYLOAD] = self.number
@@ -91,7 +91,7 @@ class Life:
 
 
 def rehearse(start: bytearray) -> int:
-    """Operations of the whole script."""
+    """Return the number of operations of the whole script."""
     flash = Flash(bytearray(start))
     Life(flash, 0).run()
     return flash.operations
@@ -119,7 +119,7 @@ def test_a_cut_at_every_operation_and_another_after_it() -> None:
 
 
 def test_recovery_changes_nothing() -> None:
-    """Not even a segment without a record goes before it has to make room for one."""
+    """Recovery deletes no segment, not even one without a record, until it has to make room."""
     start = blank()
     mounted(Flash(start))
     life = Life(Flash(start), 0)

@@ -2,7 +2,7 @@
 one between the other, nothing that was durable is lost and nothing counts twice.
 
 Method: the whole application on a flash whose power fails at each block operation of such a life,
-torn in three ways in turn. After each cut it starts anew: every record that was durable is there,
+torn in three ways in turn. After each cut it starts again: every record that was durable is there,
 the tables are those that the records alone make, and the settings are the old or the new ones.
 """
 
@@ -23,7 +23,7 @@ DEARER = image(2, 1, (ladder((), (60000000, 25000000)),), (terms(0, ENDLESS),))
 
 
 class Life:
-    """A bench on a flash; `durable_seq` is the newest record that it was told to be durable."""
+    """This is a bench on a flash; `durable_seq` is the newest record reported as durable."""
 
     def __init__(self) -> None:
         self.bench = bench = Bench(METERS)
@@ -39,12 +39,12 @@ class Life:
         for name in bench.storage.files:
             data = bench.storage.files[name]
             check(storage.replace(name, data, len(data)), name)
-        # What follows stands in another segment, so that this one can go.
+        # The records that follow stand in another segment, so that this one can be deleted.
         check(storage.append((storage.names("j") or [])[-1], b"torn", 4))
         self.durable_seq = 0
 
     def begin(self, flash: Flash) -> None:
-        """Start on this flash, as everything was before."""
+        """Start on this flash with the state that it had before."""
         for index in range(METERS):
             self.bench.meters[index].wh = list(self.wh[index])
         self.bench.storage = mounted(flash)  # type: ignore[assignment]  # another storage
@@ -53,7 +53,7 @@ class Life:
         self.durable_seq = self.bench.app.journal.durable_seq
 
     def charge(self, index: int, lasts: bool = False) -> None:
-        """Read a meter that has gone on; `lasts`: what waits becomes durable."""
+        """Charge a reading of the meter's later registers; `lasts` makes what waits durable."""
         bench = self.bench
         app = bench.app
         app.books.t2000 += 60
@@ -66,20 +66,20 @@ class Life:
             self.durable_seq = app.journal.durable_seq
 
     def checkpoint(self, acked_seq: int = -1) -> None:
-        """Write one, and charge between its parts; the head-end has records up to `acked_seq`."""
+        """Write a checkpoint, charge between its parts; records up to `acked_seq` are acked."""
         app = self.bench.app
         check(app.keeper.begin())
         part = 0
         while app.checkpoint.busy:
             self.charge(part % 2, part in (3, 9))
             if part == 20:
-                # The only one behind the record that the checkpoint begins as of.
+                # It is the only one behind the record that the checkpoint begins as of.
                 self.charge(2)
             app.keeper.step(self.bench.ticks, acked_seq)
             part += 1
 
     def live(self) -> None:
-        """All that writes to the flash, one between the other."""
+        """Make all the kinds of writes to the flash, one between the other."""
         app = self.bench.app
         self.charge(0)
         equal(app.settings.change_all([("interval_s", "1800"), ("district", "77")]), "")
@@ -99,7 +99,7 @@ class Life:
         equal(app.settings.change("interval_s", "900"), "")
 
     def verify(self, what: object) -> None:
-        """Everything is there once; what the records alone make is the same."""
+        """Check that everything is there once, and that the records alone make the same tables."""
         app = self.bench.app
         check(app.journal.durable_seq >= self.durable_seq, what)
         equal(app.settings.health, GOOD, what)
@@ -109,7 +109,7 @@ class Life:
         check(app.tariffs.find(1) is not None, what)
         tables = self.tables()
         storage = self.bench.storage
-        # Without any checkpoint where all records are kept, else without the newest.
+        # No checkpoint is used where all records are kept; elsewhere only the newest is left out.
         left_out = storage.names("k") or []
         if app.journal.first_seq > 1:
             left_out = left_out[-1:]
@@ -126,7 +126,7 @@ class Life:
         equal((self.tables(), self.bench.app.books.behind), (tables, behind), what)
 
     def tables(self) -> "list[bytes]":
-        """Money and meters."""
+        """Return money and meters."""
         app = self.bench.app
         columns = app.ledger.columns() + app.registry.columns()
         return [bytes(memoryview(c)) for c in columns if c is not app.registry.freeze_day]

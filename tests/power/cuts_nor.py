@@ -1,10 +1,10 @@
-"""Goal: on a NOR flash the programs' size of the board decides: whole pages lose no record in any
-number of power cuts, halves of a page lose records without a single cut.
+"""Goal: on a NOR flash the programs' size of the board decides: with whole pages no number of
+power cuts loses a record; with half pages records are lost without a single cut.
 
 Method: the journal on host/sim/nor.py, in lives that end with a power cut at a random operation:
 records in syncs of random sizes, checkpoint-like files between them, old records dropped. After
 each restart everything that was reported durable is read back. Then the same with bad blocks of
-each of littlefs' five kinds, and with bits that reading turns. DIANKA_CUTS says how many cuts.
+each of littlefs' five kinds, and with bits that reading turns. DIANKA_CUTS is the number of cuts.
 """
 
 import os
@@ -21,12 +21,12 @@ from uplink.record import PAYLOAD, PAYLOAD_SIZE, RECORD_SIZE
 CUTS = int(os.getenv("DIANKA_CUTS") or "300")
 BLOCKS = 48
 SEGMENTS = 16
-# A life without a cut ends after so many syncs, as by a restart.
+# A life without a cut ends after this many syncs, as a restart would end it.
 SYNCS = 40
 
 
 class Dice:
-    """Numbers that are the same in every run."""
+    """These random numbers are the same in every run."""
 
     def __init__(self, seed: int) -> None:
         self._state = seed
@@ -37,7 +37,7 @@ class Dice:
 
 
 class Station:
-    """A journal over many lives on one flash, and what it was told to be durable.
+    """This is a journal over many lives on one flash, with the records reported as durable.
 
     lost    records that were durable and cannot be read any more
     """
@@ -49,14 +49,14 @@ class Station:
         self.bad = bad or {}
         self.durable_seq = self.dropped_seq = 0
         self.lost = self.rotten = self.turned = 0
-        # seq -> what stands in the record; one that was not durable may be written anew.
+        # This maps seq to the record's content; one that was not durable may be written again.
         self.added: dict[int, int] = {}
         flash = Nor(self.data, page=page)
         LittleStorage(open_filesystem(flash, page, True))
         self.unaligned = 0
 
     def live(self, cut_at: int, tear: str, disturb_reads: int = 0) -> bool:
-        """From a start to the power cut, or to a restart after SYNCS; true: it was cut."""
+        """Run from a start to the cut or to a restart after SYNCS; return whether it was cut."""
         flash = Nor(self.data, cut_at, tear, self.page, disturb_reads=disturb_reads)
         flash.bad = self.bad
         try:
@@ -79,7 +79,7 @@ class Station:
             if offset < 0:
                 break
             seq = journal.next_seq
-            # So many bytes that a segment takes some 70 of them.
+            # With this many bytes in a record a segment takes some 70 of them.
             value = self.dice.below(256)
             for place in range(offset + PAYLOAD, offset + PAYLOAD + PAYLOAD_SIZE):
                 journal.buf[place] = value ^ (place * 37 & 0xFF)
@@ -116,7 +116,7 @@ class Station:
 
 
 def test_half_a_page_at_a_time_loses_records() -> None:
-    """The chip has pages of 256 bytes and littlefs is told 128: no power cut is needed."""
+    """The chip has pages of 256 bytes and littlefs is told 128: records go without a power cut."""
     for seed in (1, 2, 3):
         station = Station(seed)
         for _ in range(20):
@@ -130,7 +130,7 @@ def test_half_a_page_at_a_time_loses_records() -> None:
 
 
 def spoils(station: Station, told: int) -> bool:
-    """A life with programs of `told` bytes on whole pages; whether it has lost something."""
+    """Return whether a life with programs of `told` bytes on whole pages has lost something."""
     flash = Nor(station.data)
     try:
         storage = LittleStorage(open_filesystem(flash, told))
@@ -140,7 +140,7 @@ def spoils(station: Station, told: int) -> bool:
         for number in range(SYNCS):
             station._work(storage, journal, number)
     except (OSError, BoardError):
-        # The file system itself is gone, and every record with it.
+        # The file system itself is lost, and every record with it.
         station.lost += station.durable_seq
     equal(flash.unaligned > 0, told < PAGE)
     return station.lost > 0
@@ -168,7 +168,7 @@ def test_a_chip_that_refuses_what_is_not_aligned_is_written_all_the_same() -> No
 
 
 def test_bad_blocks_of_every_kind() -> None:
-    """littlefs writes elsewhere: what a block refused or spoiled is never reported as durable."""
+    """littlefs writes elsewhere; what a block refused or spoiled is not reported as durable."""
     for kind in BAD:
         if kind == READ_ERROR:
             continue
@@ -202,13 +202,13 @@ def test_a_block_that_cannot_be_read_is_counted_not_guessed() -> None:
 
 
 def test_bits_that_reading_turns_are_never_believed() -> None:
-    """A record with a turned bit is gone; none is read as another one."""
+    """A record with a turned bit is lost; none is read as another record."""
     station = Station(13)
     for _ in range(20):
         try:
             station.live(-1, "nothing", 400)
         except Exception:
-            # The tables of littlefs are hit as well: then it refuses, and nothing is guessed.
+            # The tables of littlefs are hit as well; littlefs then refuses and guesses nothing.
             break
     check(station.turned > 10, station.turned)
 

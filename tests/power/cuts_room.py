@@ -1,5 +1,5 @@
-"""Goal: a small flash works for good: readings are taken, money is durable and checkpoints are
-written, whether the head-end takes everything at once, is away, or is not there at all.
+"""Goal: a small flash never stops working: readings are taken, money is durable and checkpoints
+are written, whether the head-end takes everything at once, is away, or is not there at all.
 
 Method: journal, checkpoint and keeper on littlefs of 28 and 64 blocks, in weeks of a village of
 which each meter is read every quarter of an hour. Bytes programmed and erased are counted.
@@ -26,20 +26,20 @@ AT_ONCE, AWAY, ALONE = "at once", "away", "alone"
 
 
 class Images:
-    """The tariffs, of which nothing changes."""
+    """These tariffs never change."""
 
     changes = 0
     is_troubled = False
 
     def load(self) -> None:
-        """There are none."""
+        """Do nothing: there is no image."""
 
     def sweep(self) -> None:
-        """There are none."""
+        """Do nothing, since there is no image."""
 
 
 class Station:
-    """What is kept, on a flash of `blocks`; `head_end` is one of AT_ONCE, AWAY, ALONE."""
+    """This is what is kept on a flash of `blocks`; `head_end` is AT_ONCE, AWAY or ALONE."""
 
     def __init__(self, blocks: int, head_end: str, meters: int = METERS) -> None:
         self.meters = meters
@@ -62,7 +62,7 @@ class Station:
         self.money = array("I")
 
     def step(self) -> None:
-        """Some minutes of the keeper, so that a round takes a quarter of an hour."""
+        """Run some minutes of the keeper, so that a round takes a quarter of an hour."""
         for _ in range(60):
             acked_seq = {AT_ONCE: self.journal.durable_seq, AWAY: 0, ALONE: -1}[self.head_end]
             idle_ms = self.keeper.step(self.ticks, acked_seq)
@@ -72,7 +72,7 @@ class Station:
         self.ticks = (self.ticks + 16000 * QUARTER_S // self.meters) & TICKS_MASK
 
     def live(self, days: int, quarters_a_day: int = QUARTERS_A_DAY) -> None:
-        """Read everybody every quarter of an hour; somebody pays every day."""
+        """Read every meter each quarter of an hour; one account pays every day."""
         journal = self.journal
         for _ in range(days * quarters_a_day):
             self.quarter += 1
@@ -93,7 +93,7 @@ class Station:
                     self.step()
 
     def _fill(self, number: int) -> None:
-        """A payload as of a reading: some 18 bytes when it is packed."""
+        """Fill in a payload like that of a reading: some 18 bytes when it is packed."""
         buf = self.journal.buf
         at = PAYLOAD
         for value in (number, number * 7919 % 9999991, 0xFFFF0000, number * 10, number * 50):
@@ -101,7 +101,7 @@ class Station:
             at += 4
 
     def check_kept(self, may_drop: bool) -> None:
-        """Every number is a record or a gap with a reason; of money each is there, or acked."""
+        """Check that each number is a record or a gap with a reason, and that money is kept."""
         journal = self.journal
         reader = Unpacker(bytearray(packing.GROUP_LIMIT))
         one = bytearray(RECORD_SIZE)
@@ -124,7 +124,7 @@ class Station:
 
 
 def lives(blocks: int, head_end: str, days: int) -> Station:
-    """A station that has lived so long on so small a flash, with one restart."""
+    """Return a station that has run this long on a flash of this size, with one restart."""
     station = Station(blocks, head_end)
     station.live(days)
     equal(station.refused, 0, (blocks, head_end))
@@ -140,13 +140,13 @@ def lives(blocks: int, head_end: str, days: int) -> Station:
 
 
 def test_a_head_end_that_takes_everything() -> None:
-    """Checkpoints come in time, so that what is acknowledged can go."""
+    """Checkpoints are written in time, so that acknowledged records can be deleted."""
     for blocks in (28, 64):
         lives(blocks, AT_ONCE, 20)
 
 
 def test_a_head_end_that_is_away() -> None:
-    """Readings make room for those that come, and money stays."""
+    """Old readings make room for new ones, and money stays."""
     for blocks in (28, 64):
         station = lives(blocks, AWAY, 40)
         check(station.journal.let_go > 0)
@@ -160,7 +160,7 @@ def test_no_head_end() -> None:
 
 
 def test_what_a_reading_wears_out() -> None:
-    """Bytes programmed and erased for each, checkpoints and all: 256 meters on 1.5 MiB."""
+    """Check the bytes programmed and erased for each reading: 256 meters on 1.5 MiB."""
     station = Station(384, AT_ONCE, 256)
     station.live(1)
     flash = station.flash
@@ -176,7 +176,7 @@ def test_what_a_reading_wears_out() -> None:
 
 
 def test_how_long_a_head_end_may_be_away() -> None:
-    """Hours until the first record is let go, of 256 meters on 1 MiB."""
+    """Check the hours until the first record is deleted, of 256 meters on 1 MiB."""
     station = Station(256, AWAY, 256)
     hours = 0
     while not station.journal.let_go:

@@ -1,9 +1,10 @@
 """Goal: boot.py always finds a slot to start if one is whole, gives up a product on trial after
-its starts are used up, and keeps one that reported healthy; whatever the power or damage does.
+its starts are used up, and keeps one that reported healthy; this holds for every power cut and
+every damage.
 
-Method: the real boot.py on a littlefs whose power fails at each block operation of choosing and
-of confirming, torn in three ways, from every state; after each the board starts again until the
-trial is over. Then files with foreign content, and a flash that refuses writes.
+Method: the real boot.py on a littlefs whose power fails at each block operation of choosing and of
+confirming, torn in three ways, from every state; after each the board starts again until the trial
+is over. Then files with foreign content, and a flash that refuses writes.
 """
 
 import os
@@ -17,7 +18,7 @@ from harness import check, equal
 
 PLACE = "/flash"
 
-# What was done to a flash before: files and what they hold.
+# Each case tells what was done to a flash before: files and their content.
 A = {"a/files": "", "a/healthy": "1"}
 A_NEW_B = {"a/files": "", "a/healthy": "1", "b/files": ""}
 A_HALF_B = {"a/files": "", "a/healthy": "1", "b/main.mpy": "half"}
@@ -26,13 +27,13 @@ BOTH = {"a/files": "", "a/healthy": "1", "b/files": "", "b/healthy": "2"}
 
 
 def on(state: dict[str, str], trial: str) -> dict[str, str]:
-    """The state with a trial."""
+    """Return the state with a trial."""
     more = state.copy()
     more["trial"] = trial
     return more
 
 
-# State, the slot that starts next, the slot that starts when no trial ends well.
+# Each row has the state, the slot that starts next, and the slot after a failed trial.
 STATES: tuple[tuple[dict[str, str], str, str], ...] = (
     ({}, "", ""),
     ({"trial": "a 3"}, "", ""),
@@ -55,7 +56,7 @@ DAMAGES = ("", "b", "c 3", "b x", "b -1", "b 3 3", "\x00\xff\x80", "b 4", "b " +
 
 
 def mount(flash: Flash) -> None:
-    """Start: what the port does before boot.py runs."""
+    """Mount the flash, as the port does before boot.py runs."""
     os.chdir("/")
     try:  # noqa: SIM105 - MicroPython has no contextlib
         vfs.umount(PLACE)
@@ -71,7 +72,7 @@ def put(name: str, text: str) -> None:
 
 
 def made(state: dict[str, str]) -> bytearray:
-    """A flash in that state."""
+    """Return a flash in that state."""
     data = blank()
     mount(Flash(data))
     for slot in boot.SLOTS:
@@ -82,7 +83,7 @@ def made(state: dict[str, str]) -> bytearray:
 
 
 def choose() -> str:
-    """What starts; the path says the same and is as before."""
+    """Return the slot that starts; check that the path agrees and is otherwise as before."""
     before = list(sys.path)
     slot = boot.choose()
     equal(sys.path, ([PLACE + "/" + slot] if slot else []) + before)
@@ -91,7 +92,7 @@ def choose() -> str:
 
 
 def cut(data: bytearray, cut_at: int, tear: str, work: object) -> bool:
-    """Start and do `work` until the power fails; false if it did not."""
+    """Start and do `work` until the power fails; return whether it failed."""
     flash = Flash(data, cut_at, tear)
     mount(flash)
     before = list(sys.path)
@@ -104,7 +105,7 @@ def cut(data: bytearray, cut_at: int, tear: str, work: object) -> bool:
 
 
 def starts_until(data: bytearray, last: str, what: object) -> int:
-    """Start until no trial is left; how many starts that took. It ends with `last`."""
+    """Start until no trial is left; return the number of starts. The trial ends with `last`."""
     for count in range(boot.STARTS + 1):
         mount(Flash(data))
         slot, left = boot.trial()
@@ -162,7 +163,7 @@ def test_a_cut_while_it_confirms() -> None:
                 mount(Flash(data))
                 check(choose() in (first, last), what)
                 mount(Flash(data))
-                # Healthy or not yet: what is kept is one of the two, for good.
+                # One of the two slots is kept for good, whether the report was durable or not.
                 proven = boot.proven()
                 check(proven in (first, last), what)
                 starts_until(data, proven, what)
@@ -232,7 +233,7 @@ def test_hold_is_for_one_start() -> None:
 
 
 class Machine:
-    """A board that counts its restarts; without timers."""
+    """This board counts its restarts and has no timers."""
 
     restarts = 0
 
@@ -271,7 +272,7 @@ def test_a_product_that_fails_on_trial_restarts_the_board() -> None:
 
 
 class Timer:
-    """The only timer of a board; `callback` is what it will do, None: it was stopped."""
+    """This is the only timer of a board; `callback` is None after it was stopped."""
 
     ONE_SHOT = 0
     callback: object = None
@@ -292,7 +293,7 @@ def test_a_silent_trial_is_restarted_where_there_are_timers() -> None:
         silent = "import machine\ndef main():\n    machine.Timer.callback(0)\n    return 0"
         equal(start_with(silent), 1)
         equal(Timer.callback, None)
-        # Who reported healthy, or is at the prompt, has no deadline.
+        # There is no deadline after a report of health, or at the prompt.
         report = (
             "import boot\nboot.confirm()\nimport machine\nassert machine.Timer.callback is None"
         )

@@ -1,9 +1,10 @@
-"""Goal: whatever the power does, a file is what was reported, and a failing flash is an answer.
+"""Goal: after any power cut a file has the reported content, and a failing flash is
+reported as such.
 
 Method: a script of appends, replacements and removals runs again and again on a flash whose power
 fails at its first, second, third, .. block operation, torn in three ways; after each the flash is
-mounted anew and compared with what the calls had answered until then. Then a flash that is full,
-one that refuses every write, and one with foreign content.
+mounted again and compared with what the calls had answered until then. Then a full flash, one that
+refuses every write, and one with foreign content are tried.
 """
 
 from boards import BoardError
@@ -27,16 +28,16 @@ CHUNK = 64
 
 
 def pattern(number: int, size: int) -> bytes:
-    """Bytes that differ for each number."""
+    """Return bytes that differ for each number."""
     return bytes((number * 31 + index * 7 + (index >> 8)) & 0xFF for index in range(size))
 
 
 class Script:
-    """Calls of a storage and what each file may hold if the power fails now."""
+    """These calls of a storage know what each file may hold if the power fails now."""
 
     def __init__(self, storage: LittleStorage) -> None:
         self.storage = storage
-        # name -> the contents that are right: one between calls, two during a call.
+        # This maps a name to its right contents: one between calls, two during a call.
         self.allowed: dict[str, list[bytes]] = {}
         # During an append the old content may have any part of the new bytes behind it.
         self.growing = ""
@@ -106,7 +107,7 @@ def test_a_cut_at_every_operation() -> None:
             raises(PowerCut, script.run)
             storage = mounted(Flash(data))
             script.verify(storage, (cut_at, tear))
-            # And it is a flash to go on with.
+            # The flash can then be used further.
             check(storage.replace("small", b"after", 5), cut_at)
             equal(whole(storage, "small"), b"after", cut_at)
 
@@ -118,7 +119,7 @@ def test_a_cut_while_it_is_made() -> None:
         for tear in TEARS:
             data = erased()
             raises(PowerCut, installed, Flash(data, cut_at, tear))
-            # Nothing was kept there yet; an installer erases what it finds spoilt.
+            # Nothing was kept there yet; an installer erases a spoilt flash.
             try:
                 storage = installed(Flash(data))
             except BoardError:
@@ -127,7 +128,7 @@ def test_a_cut_while_it_is_made() -> None:
 
 
 def write_in_parts(storage: LittleStorage) -> None:
-    """A file of three blocks in parts, with records of another one between them."""
+    """Write a file of three blocks in parts, with records of another one between them."""
     check(storage.append("j1", pattern(0, CHUNK), CHUNK))
     check(storage.begin("k1"))
     for number in range(12):
@@ -155,7 +156,7 @@ def test_a_cut_of_a_file_written_across_steps() -> None:
                 at = number * CHUNK
                 equal(records[at : at + CHUNK], pattern(number, CHUNK), (cut_at, tear))
             check(found == b"" or len(records) == 13 * CHUNK, (cut_at, tear))
-    # And its blocks are filled one after the other: nothing of them is written twice.
+    # Its blocks are filled one after the other, and none of their bytes is written twice.
     check(rehearsal.operations < 700, rehearsal.operations)
 
 
@@ -192,7 +193,7 @@ def test_a_flash_that_cannot_be_read() -> None:
     buf = bytearray(100)
     equal(storage.read_into("j1", 0, buf, 100), 100)
     flash.reads_fail = True
-    # littlefs has what it read last in its cache; another place is not there.
+    # littlefs caches what it read last; another place is not in the cache.
     equal(storage.read_into("j2", 4500, buf, 100), UNREADABLE)
     equal(storage.size("j2"), UNREADABLE)
     equal(storage.names("j"), None)
@@ -282,7 +283,7 @@ def test_foreign_content_is_not_overwritten() -> None:
 
 
 def refusal(data: bytearray, new: bool = False) -> str:
-    """What a start says to this flash, "" when it takes it."""
+    """Return the reason why a start refuses this flash, "" when it takes it."""
     flash = Flash(data)
     flash.blocks = len(data) // BLOCK_SIZE
     try:
@@ -293,7 +294,7 @@ def refusal(data: bytearray, new: bool = False) -> str:
 
 
 def test_a_start_formats_nothing() -> None:
-    """Not even a flash that looks new: it may be one whose first blocks were lost."""
+    """It formats not even a flash that looks new: its first blocks may have been lost."""
     data = erased()
     before = bytes(data)
     check("flash is blank" in refusal(data) and "--format" in refusal(data), refusal(data))

@@ -1,8 +1,9 @@
-"""Goal: no power cut, at whatever operation of the flash, loses what was reported or leaves half.
+"""Goal: no power cut at any operation of the flash loses a reported record or leaves half a
+record.
 
 Method: the modules `cuts_*.py` beside this file run on the real MicroPython, whose littlefs is
-that of the boards; each tells its own method. They run on plain memory and on a model of NOR flash
-(host/sim/nor.py), there a fixed share of the cuts; `make soak` makes all of them.
+that of the boards; the docstring of each names its method. They run on plain memory and on a model
+of NOR flash (host/sim/nor.py), there a fixed share of the cuts; `make soak` makes all of them.
 """
 
 import os
@@ -27,9 +28,9 @@ print("power:", passed, "passed,", failed, "failed")
 """
 
 
-# What is swept on NOR as well; the rest knows its flash by itself.
+# These modules are swept on NOR as well; the others choose their flash themselves.
 ON_NOR = ("cuts_card", "cuts_journal", "cuts_life", "cuts_slots", "cuts_storage")
-# CI cuts at every so many operations there, `make soak` at each.
+# CI cuts at every nth operation there, `make soak` at each.
 NOR_SHARE = os.getenv("DIANKA_SHARE", "5")
 
 
@@ -46,7 +47,7 @@ def test_power_cuts_on_nor(module: str) -> None:
 
 
 def run(module: str, environment: dict[str, str]) -> None:
-    """Run a module of sweeps on MicroPython; it fails as the module does."""
+    """Run a module of sweeps on MicroPython; fail when the module fails."""
     done = subprocess.run(
         [str(micropython.ensure()), "-X", "heapsize=8m", "-c", PROGRAM.format(module=module)],
         cwd=ROOT,
