@@ -1,4 +1,4 @@
-"""What a life of 256 meters costs the flash, and how long it holds without a head-end.
+"""Measure what 256 meters cost the flash, and how long it lasts without a head-end.
 
     export MICROPYPATH=firmware:tests/core:.frozen
     micropython tests/flash/life.py wear BLOCKS DAYS
@@ -7,13 +7,13 @@
 
 Runs on a real MicroPython: the product's own Books, Ledger, Journal, Checkpoint, Keeper and
 LittleStorage on its own littlefs, over a block device in memory that counts what is programmed
-and erased. tools/budget.py runs it and says what the figures are.
+and erased. tools/budget.py runs it and explains the figures.
 
 The workload: 256 meters are read every 15 minutes, one every half a second, and draw 100 to 900 W.
 Half of them are charged by one register, the others by peak and valley with the total above; each
 reading is charged by a tariff of three tiers. Shortly after midnight each meter's freeze is
-recorded, and the items of concentrator/line/items.py, what is asked once a week for a seventh of
-the meters. Where there is a head-end, it has everything that is durable at once.
+recorded, and the items of concentrator/line/items.py; the weekly items are recorded for a
+seventh of the meters. Where there is a head-end, it has everything that is durable at once.
 """
 
 import gc
@@ -41,7 +41,7 @@ DAY_S = 86400
 # 2026-01-02 00:00.
 START_T2000 = 820540800
 TICKS_MASK = 0x1FFFFFFF
-# Values of an item: a status word has one, voltages have three.
+# A status word has one value, voltages have three.
 VALUES = {0x0201FF00: 3}
 
 # Searching for free memory behind much garbage takes ten times as long as all else.
@@ -51,14 +51,14 @@ _ERASED = b"\xff" * BLOCK_SIZE
 
 
 class Flash:
-    """A block device in memory that counts."""
+    """This block device in memory counts its operations."""
 
     def __init__(self, blocks: int) -> None:
         self.blocks = blocks
         self.erased = array("I", bytes(4 * blocks))
         self.programmed = 0
         size = BLOCK_SIZE * blocks
-        # Not on the heap, which is small and quickly searched.
+        # They are not on the heap, which is small and quickly searched.
         self._data = memoryview(uctypes.bytearray_at(_malloc(size), size))
         for block in range(blocks):
             self._data[block * BLOCK_SIZE : (block + 1) * BLOCK_SIZE][:] = _ERASED
@@ -73,7 +73,7 @@ class Flash:
         """Program `buf`."""
         self.programmed += len(buf)
         start = block * BLOCK_SIZE + offset
-        # Cut out first: MicroPython also moves all that stands behind a slice it is given.
+        # The slice is cut out first: MicroPython also moves all that stands behind a slice.
         self._data[start : start + len(buf)][:] = buf
         return 0
 
@@ -87,7 +87,7 @@ class Flash:
 
 
 class CountingStorage(LittleStorage):
-    """Storage that counts the bytes of the journal, framing included."""
+    """This storage counts the bytes of the journal, framing included."""
 
     journal_bytes = 0
 
@@ -99,7 +99,7 @@ class CountingStorage(LittleStorage):
 
 
 class Life:
-    """A concentrator of METERS meters without its lines; `is_away`: no head-end acknowledges."""
+    """A concentrator of METERS meters has no lines here; `is_away`: no head-end acknowledges."""
 
     def __init__(self, blocks: int, is_away: bool) -> None:
         self.flash = Flash(blocks)
@@ -147,7 +147,7 @@ class Life:
             raise ValueError("not registered")
 
     def _draw(self, index: int) -> "array[int]":
-        """The registers after another interval: the total, then peak and valley."""
+        """Return the registers after another interval: the total, then peak and valley."""
         self._seed = (self._seed * 1103515245 + 12345) & 0x7FFFFFFF
         used_wh = (25 + (self._seed >> 16) % 200) // 10 * 10
         values = self._used_wh[index]
@@ -156,14 +156,14 @@ class Life:
         return values
 
     def step(self, passed_ms: int) -> None:
-        """Let so much time pass, and the keeper do what is due."""
+        """Let this much time pass, and have the keeper do what is due."""
         self.ticks = (self.ticks + passed_ms) & TICKS_MASK
         acked_seq = 0 if self.is_away else self.journal.durable_seq
         while self.keeper.step(self.ticks, acked_seq) == 0:
             pass
 
     def round(self) -> None:
-        """Fifteen minutes: every meter is read, and then nothing is due until the next."""
+        """Read every meter in fifteen minutes; nothing more is due until the next round."""
         books = self.books
         start_t2000 = books.t2000
         for index in range(METERS):
@@ -180,7 +180,7 @@ class Life:
         books.t2000 = start_t2000 + INTERVAL_S
 
     def _note_day(self, index: int) -> None:
-        """Freeze and items of a meter."""
+        """Record the freeze and the items of a meter."""
         books = self.books
         midnight_t2000 = books.t2000 // DAY_S * DAY_S
         day = midnight_t2000 // DAY_S
