@@ -1,8 +1,9 @@
-"""The longest step of a concentrator's life, in instructions, on a flash that is full.
+"""Measure the longest step of a concentrator, in instructions, on a full flash.
 
 No head-end takes the records: the journal grows until older segments are thinned, while every
 meter is read, checkpoints are written, the tariff changes and cards are redeemed. A start counts
-from one call of the watchdog to the next. Collections of garbage count where they fall.
+from one call of the watchdog to the next. A garbage collection counts in the step in which it
+runs.
 """
 
 import machine
@@ -21,7 +22,7 @@ _TOP = 0x3FFFFFFF
 _MEMORY = 0x21000000
 _BLOCK_SIZE = 4096
 _PAGE = 256
-# More than a checkpoint has parts.
+# This is more than the number of parts of a checkpoint.
 _CHECKPOINT_STEPS = 200
 _THINNING_STEPS = 3000
 _CARDS = 8
@@ -29,13 +30,13 @@ _CARD_STEPS = 40
 
 
 class SmallFlash(Flash):
-    """The first `blocks` of the board's flash."""
+    """This is the first `blocks` of the board's flash."""
 
     def __init__(self, blocks: int) -> None:
         self._blocks = blocks
 
     def erase(self) -> None:
-        """Make it one that was never written."""
+        """Make the flash one that was never written."""
         size = _BLOCK_SIZE * self._blocks
         flash = memoryview(uctypes.bytearray_at(_MEMORY, size))
         blank = b"\xff" * _BLOCK_SIZE
@@ -48,7 +49,7 @@ class SmallFlash(Flash):
 
 
 class Watch:
-    """Notes the most instructions between two moments, for each part of a life."""
+    """This notes the most instructions between two moments, for each part of a life."""
 
     def __init__(self) -> None:
         self.most: dict[str, int] = {}
@@ -67,13 +68,13 @@ class Watch:
         self.most[self.part] = max(self.most.get(self.part, 0), ticks * _TICK_INSTRUCTIONS)
 
     def feed(self) -> None:
-        """The watchdog is fed."""
+        """End one stretch at this call of the watchdog and begin the next."""
         self.end()
         self.begin()
 
 
 class Longest(Village):
-    """A village of `count` meters, of whose steps the longest are noted; flash of `blocks`."""
+    """The longest steps of a village of `count` meters are noted; the flash has `blocks`."""
 
     def __init__(self, count: int, blocks: int) -> None:
         self.watch = Watch()
@@ -84,7 +85,7 @@ class Longest(Village):
         self._run = self._run_measured
 
     def turn(self) -> int:
-        """One step, measured."""
+        """Run one step and measure it."""
         self.watch.begin()
         idle_ms = super().turn()
         self.watch.end()
@@ -96,7 +97,7 @@ class Longest(Village):
         self.watch.end()
 
     def fill(self, blocks: int) -> None:
-        """Charge readings, as quickly as it goes, until no room is left but so many blocks."""
+        """Charge readings as quickly as possible until only this many blocks are free."""
         books = self.app.books
         values = [0, 0, 0, 0, 0]
         while self.app.journal.room > blocks:
@@ -110,7 +111,7 @@ class Longest(Village):
                 books.charge_reading(index, values, 5, 0)
 
     def checkpoint(self) -> None:
-        """Write a checkpoint, a part a step."""
+        """Write a checkpoint, one part in each step."""
         self.watch.part = "checkpoint"
         self.app.keeper.begin()
         for _ in range(_CHECKPOINT_STEPS):
@@ -118,7 +119,7 @@ class Longest(Village):
             self.turn()
 
     def make_room(self) -> None:
-        """Thin what is old until readings have room."""
+        """Thin old segments until readings have room."""
         self.watch.part = "thinning"
         steps = 0
         while steps < _THINNING_STEPS and self.app.journal.room < self.app.keeper._low_blocks:
@@ -127,7 +128,7 @@ class Longest(Village):
             self.turn()
 
     def read(self, hours: int) -> None:
-        """Read every meter so many times, an hour between two."""
+        """Read every meter this many times, an hour apart."""
         self.watch.part = "reading"
         for _ in range(hours):
             self.round()
@@ -153,7 +154,7 @@ class Longest(Village):
             raise ValueError("not every card was credited")
 
     def change_tariff(self) -> None:
-        """Bring the image anew, a command at a time, and write what follows from it."""
+        """Load the image again, a command at a time, and write what follows from it."""
         self.watch.part = "tariff"
         self._load_tariff()
         self.rest()
@@ -174,7 +175,7 @@ def live(count: int, blocks: int) -> None:
 
 
 def save(count: int, blocks: int) -> None:
-    """Print the most instructions of a part of a checkpoint of so many meters."""
+    """Print the most instructions of a part of a checkpoint of this many meters."""
     village = Longest(count, blocks)
     village.checkpoint()
     print(village.watch.most)

@@ -1,7 +1,7 @@
-"""What is measured in instructions: each part is (prepare, act), of which `act` is counted.
+"""Count the instructions of each part: it is (prepare, act), of which `act` is counted.
 
-The timer counts 40 instructions a tick on an emulator that counts; what an empty act costs is
-taken off.
+The timer counts 40 instructions a tick on an emulator that counts; the cost of an empty act is
+subtracted.
 """
 
 import gc
@@ -26,20 +26,20 @@ ADDRESS = bytearray(b"\x64\x37\x98\x00\x00\x00")
 
 
 def cost(name: str) -> int:
-    """Instructions of the part called `name`, on average."""
+    """Return the instructions of the part called `name`, on average."""
     prepare, act = PARTS[name]()
     for register, value in ((0, 0), (8, _TOP), (4, _TOP), (0, 1)):
         machine.mem32[_TIMER + register] = value
     _ticks(prepare, act, 3)
     counted = _ticks(prepare, act, _COUNT)
-    # Last, for a part may notice that nothing was done.
+    # This comes last, since a part may check that nothing was done.
     return (counted - _ticks(_nothing, _nothing, _COUNT)) // _COUNT
 
 
 def _ticks(prepare, act, count: int) -> int:  # type: ignore[no-untyped-def]  # two functions
     memory32 = machine.mem32
     total = 0
-    # So that no collection falls into what is counted.
+    # This keeps a collection out of the count.
     gc.collect()
     for _ in range(count):
         prepare()
@@ -54,7 +54,7 @@ def _nothing() -> None:
 
 
 def reading():  # type: ignore[no-untyped-def]  # as all below: two functions
-    """From the first byte of an energy reply to the five values."""
+    """Decode an energy reply, from its first byte to the five values."""
     master = Master()
     values = array("i", bytes(4 * 5))
     data = bytearray((di.ENERGY_FORWARD & 0xFF, 0xFF, 1, 0)) + bytes.fromhex("00123400") * 5
@@ -68,7 +68,7 @@ def reading():  # type: ignore[no-untyped-def]  # as all below: two functions
             master.poll(1000)
         master.sent(1000)
 
-    # Names bound once: a closure of so many would be on the heap, and none of the firmware's cost.
+    # A closure over so many names would be on the heap, which the firmware does not pay for.
     def act(  # type: ignore[no-untyped-def]  # what it takes is made above
         master=master,
         reply=reply,
@@ -87,7 +87,7 @@ def reading():  # type: ignore[no-untyped-def]  # as all below: two functions
 
 
 def charge():  # type: ignore[no-untyped-def]  # two functions
-    """One reading of peak and valley energy, computed and applied."""
+    """Compute and apply the charge of one reading of peak and valley energy."""
     from prepay.ledger import Ledger
 
     ledger = Ledger(4)
@@ -112,7 +112,7 @@ def charge():  # type: ignore[no-untyped-def]  # two functions
 
 
 def redemption():  # type: ignore[no-untyped-def]  # two functions
-    """A card from its insertion to its mark, the credit durable in between."""
+    """Redeem a card from its insertion to its mark; the credit becomes durable in between."""
     from card.keys import Keys
     from card.redemption import Redemption
     from card_world import DISTRICT, DISTRICT_KEY, VERSION, FakeCarrier
@@ -141,7 +141,7 @@ def redemption():  # type: ignore[no-untyped-def]  # two functions
 
 
 def pack():  # type: ignore[no-untyped-def]  # two functions
-    """A reading of two registers put into a group."""
+    """Put a reading of two registers into a group."""
     packer = Packer(bytearray(1024))
     buf = bytearray(record.RECORD_SIZE)
     pack_into("<IIHHI", buf, record.PAYLOAD, 54321, 3456789, 0, 0xFFFF, 123450)
@@ -162,7 +162,7 @@ def pack():  # type: ignore[no-untyped-def]  # two functions
 
 
 def idle_step():  # type: ignore[no-untyped-def]  # two functions
-    """A step of a concentrator of 16 meters when nothing is due."""
+    """Run a step of a concentrator of 16 meters when nothing is due."""
     village = Village(16)
     village.round()
     app = village.app

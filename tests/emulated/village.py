@@ -1,7 +1,8 @@
-"""A concentrator and its meters in one small memory: the whole App, its line answered in place.
+"""Run a concentrator and its meters in one small memory: the whole App, its line answered in
+place.
 
-Frozen beside the product into the image for tests, where the flash is the board's own, erased
-first. With another storage it runs anywhere.
+This is frozen beside the product into the image for tests; the flash is the board's own and is
+erased first. With another storage it runs anywhere.
 """
 
 from array import array
@@ -26,7 +27,7 @@ _ERASED = 65536
 
 
 class Meters:
-    """A line of meters that draw WATTS each and answer at once; a `Channel`."""
+    """This line of meters, a `Channel`, answers at once; each meter draws WATTS."""
 
     def __init__(self) -> None:
         self.connection = 1
@@ -63,7 +64,7 @@ class Meters:
         return len(buf)
 
     def _put_energy(self, data: bytearray) -> int:
-        """Total and four rates, of which the first two share what was used."""
+        """Write the total and four rates, of which the first two share the used energy."""
         units = (self.t2000 - START_T2000) * WATTS // HOUR_S // 10
         for index, value in enumerate((units, units - units // 3, units // 3, 0, 0)):
             for place in range(4):
@@ -80,30 +81,30 @@ class Meters:
         return size
 
     def close(self) -> None:
-        """A line is not given up."""
+        """Do nothing: the line stays open."""
 
 
 class Quiet:
-    """A `Channel` at which nobody is; `connection` 0: and which knows it."""
+    """This `Channel` has no other side; `connection` 0 reports that."""
 
     def __init__(self, connection: int) -> None:
         self.connection = connection
         self.waiting = 0
 
     def read_into(self, buf: bytearray) -> int:
-        """Nothing."""
+        """Read no bytes."""
         return 0
 
     def write(self, buf: memoryview) -> int:
-        """Everything is taken."""
+        """Take all bytes."""
         return len(buf)
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Board:
-    """What the App is built on: the emulated flash, the line above, a quiet console and uplink."""
+    """The App is built on this: the emulated flash, the line above, a quiet console and uplink."""
 
     def __init__(self, storage) -> None:  # type: ignore[no-untyped-def]  # any Storage
         self.storage = storage
@@ -115,25 +116,25 @@ class Board:
         self.reset_cause = 0
 
     def ask_t2000(self, source: int) -> int:
-        """The test tells the time."""
+        """Return no time, since the test tells it."""
         return -1
 
     def set_t2000(self, t2000: int) -> None:
-        """The test moves the time."""
+        """Ignore the time, since the test moves it."""
 
     def random(self) -> int:
-        """No test guesses it."""
+        """Return a number that no test guesses."""
         return 12345
 
     def feed(self) -> None:
-        """There is no watchdog."""
+        """Do nothing: there is no watchdog."""
 
     def show_card(self, code: int, credited: bool, index: int) -> None:
-        """There is no buzzer."""
+        """Do nothing: there is no buzzer."""
 
 
 def blank_flash():  # type: ignore[no-untyped-def]  # the emulated board's Storage
-    """The emulated board's flash as one that was never written."""
+    """Return the emulated board's flash as one that was never written."""
     import uctypes
     from boards.littlefs import LittleStorage, open_filesystem
     from boards.qemu import Flash
@@ -146,13 +147,13 @@ def blank_flash():  # type: ignore[no-untyped-def]  # the emulated board's Stora
 
 
 def tariff_image() -> bytes:
-    """Three tiers a month, peak and valley."""
+    """Return an image with three tiers a month, peak and valley."""
     prices = (56800000, 28800000, 61800000, 33800000, 86800000, 58800000)
     return image(2, 3, (ladder((230000, 400000), prices),), (terms(0, MONTHLY),))
 
 
 class Village:
-    """`count` meters registered with a concentrator, as many as it has room for."""
+    """The concentrator has `count` meters registered, as many as it has room for."""
 
     def __init__(self, count: int, storage=None) -> None:  # type: ignore[no-untyped-def]  # any storage will do
         self.board = Board(storage or blank_flash())
@@ -178,7 +179,7 @@ class Village:
         self._run("tariff commit 1 " + hexlify(name_of(data)).decode())
 
     def round(self) -> None:
-        """An hour later: read every meter and bring the journal to rest."""
+        """Move on by an hour, read every meter and bring the journal to rest."""
         self.t2000 += HOUR_S
         self.board.meters.t2000 = self.t2000
         before = self.app.books.readings
@@ -195,7 +196,7 @@ class Village:
             pass
 
     def turn(self) -> int:
-        """One step, 5 ms after the one before."""
+        """Run one step, 5 ms after the one before."""
         self.steps += 1
         self.ticks = (self.ticks + 5) & 0x1FFFFFFF
         self.board.waiting = self.board.meters.waiting
