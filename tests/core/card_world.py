@@ -1,4 +1,4 @@
-"""A card, its reader, the accounts and an issuer for the core tests of cards, all in memory.
+"""Provide a card, its reader, the accounts and an issuer for the core tests of cards, in memory.
 
 The issuer here writes the bytes out from docs/SPEC.md with its own HMAC, not with the firmware's.
 """
@@ -26,14 +26,14 @@ OTHER_UID = b"\x04\x00\x00\x00\x00\x00\x00\x01"
 
 
 def hmac(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA256 as RFC 2104 writes it."""
+    """Return an HMAC-SHA256, computed as in RFC 2104."""
     padded = key + bytes(64 - len(key))
     inner = sha256(bytes([byte ^ 0x36 for byte in padded]) + message).digest()
     return sha256(bytes([byte ^ 0x5C for byte in padded]) + inner).digest()
 
 
 def mac(part: bytes, account: bytes, uid: bytes, body: bytes, key: bytes) -> bytes:
-    """The MAC of a part of the image under a district's key."""
+    """Return the MAC of a part of the image under a district's key."""
     account_key = hmac(key, b"dianka/key/account/1\0" + account)[:16]
     return hmac(account_key, b"dianka/card/1\0" + part + uid + body)[:8]
 
@@ -62,7 +62,7 @@ def header(
     content: bytes = bytes(32),
     flags: int = 0,
 ) -> bytes:
-    """The first 88 bytes of an image, MAC included; `content`: what depends on the kind."""
+    """Return the first 88 bytes of an image, MAC included; `content` depends on the kind."""
     body = b"DK" + bytes([1, suite, kind, version, flags, 0]) + pack("<I", district)
     body += account + meter + uid + pack("<IIII", order, amount_fen, NOW - 1000, valid_until)
     body += content
@@ -90,7 +90,7 @@ def standing(
     counted: "tuple[int, int, int, int]" = (0, 0, 0, 0),
     debt_week: int = 0,
 ) -> bytes:
-    """What `account restore` takes; `counted`: used_wh, period, quota and free."""
+    """Return what `account restore` takes; `counted`: used_wh, period, quota and free."""
     told = pack("<I", order) + header_mac + pack("<IIIH", credit_fen, debit_fen, *residues)
     told += pack("<BBHBB", household, grade, multiplier, marks, 1)
     told += pack("<IIIBBBB", debt_fen, debt_week_fen, since_t2000, state, relay, tariff, 0)
@@ -99,12 +99,12 @@ def standing(
 
 
 def memory(head: bytes) -> bytearray:
-    """256 bytes of a card with this header and nothing written back."""
+    """Return 256 bytes of a card with this header and no write-back."""
     return bytearray(bytes(32) + head + bytes(136))
 
 
 def written_back(card: bytearray) -> "tuple[int, int, int]":
-    """(code, order, balance) of a write-back, whose MAC must be right."""
+    """Return (code, order, balance) of a write-back after checking its MAC."""
     body = bytes(card[WRITE_BACK : WRITE_BACK + 56])
     equal(
         bytes(card[WRITE_BACK + 56 : WRITE_BACK + 64]), mac(b"W", ACCOUNT, UID, body, DISTRICT_KEY)
@@ -115,15 +115,15 @@ def written_back(card: bytearray) -> "tuple[int, int, int]":
 
 
 def keys() -> Keys:
-    """The keys of the concentrator."""
+    """Return the keys of the concentrator."""
     return Keys(DISTRICT, VERSION, DISTRICT_KEY)
 
 
 class FakeCarrier:
-    """A reader with a card of 256 bytes. Each operation takes one poll.
+    """This reader has a card of 256 bytes. Each operation takes one poll.
 
     fail_reads, fail_writes    count of operations that fail from now on
-    tear_at                    at this byte of all written so far the card is pulled, -1: never
+    tear_at                    the card is pulled at this byte of all that were written; -1: never
     shown                      what was shown: (code, credited, index)
     """
 
@@ -157,12 +157,12 @@ class FakeCarrier:
         self.present = 0
 
     def _lose(self) -> None:
-        """What was asked of a card that is gone has failed."""
+        """Let the operation on a card that has gone fail."""
         if self._outcome != carrier.IDLE:
             self._outcome = carrier.FAILED
 
     def start_read(self, offset: int, size: int) -> None:
-        """Read from the memory."""
+        """Start to read from the memory."""
         self._outcome = carrier.OK
         if self.fail_reads:
             self.fail_reads -= 1
@@ -171,7 +171,7 @@ class FakeCarrier:
         self.data[:size] = self.memory[offset : offset + size]
 
     def start_write(self, offset: int, buf: "bytearray | memoryview", size: int) -> None:
-        """Write byte by byte, as a memory card does."""
+        """Start to write byte by byte, as a memory card does."""
         self._outcome = carrier.OK
         for position in range(size):
             if self.written == self.tear_at:
@@ -185,25 +185,25 @@ class FakeCarrier:
             self._outcome = carrier.FAILED
 
     def poll(self, now_ticks: int) -> int:
-        """The outcome of the operation, once."""
+        """Return the outcome of the operation, once."""
         outcome = self._outcome
         self._outcome = carrier.IDLE
         return outcome
 
     def show(self, code: int, credited: bool, index: int) -> None:
-        """Keep it."""
+        """Keep what is shown."""
         self.shown.append((code, credited, index))
 
 
 class PowerCut(Exception):
-    """The device lost its power here."""
+    """The device lost its power in a change."""
 
 
 class FakeBooks:
-    """Accounts whose journal survives: `credits` is what is durable.
+    """The journal of these accounts survives a restart: `credits` is what is durable.
 
     refuse     the storage takes nothing
-    cut        "before" or "after" the next credit is durable the power fails
+    cut        the power fails "before" or "after" the next credit is durable
     notes      the CARD records
     """
 
@@ -211,7 +211,7 @@ class FakeBooks:
         self.account = account
         self.meter = meter
         self.last = last
-        self.last_mac = b""  # of any card, until one is credited
+        self.last_mac = b""  # This holds for any card, until one is credited.
         self.credits = []  # type: ignore[var-annotated]  # no typing on the device
         self.notes = []  # type: ignore[var-annotated]  # no typing on the device
         self.illegal = array("H", (0, 0))
@@ -224,27 +224,27 @@ class FakeBooks:
         self.events = []  # type: ignore[var-annotated]  # no typing on the device
 
     def balance_fen(self) -> int:
-        """All that was credited."""
+        """Return the sum of all credits."""
         return sum([amount_fen for _, amount_fen in self.credits])
 
     def find_account(self, account: bytearray) -> int:
-        """There is one, at index 7."""
+        """Return 7, the index of the only account."""
         return 7 if bytes(account) == self.account else -1
 
     def meter_of(self, index: int) -> bytes:
-        """Its meter."""
+        """Return the account's meter."""
         return self.meter
 
     def last_order(self, index: int) -> int:
-        """The newest order credited."""
+        """Return the newest order that was credited."""
         return self.last
 
     def is_last_card(self, index: int, header_mac: memoryview) -> bool:
-        """Whether the newest order came with the card of this header."""
+        """Return whether the newest order came with the card of this header."""
         return self.last_mac in (b"", bytes(header_mac))
 
     def judge_credit(self, index: int, amount_fen: int) -> int:
-        """Hoarding, and cover of a refund."""
+        """Judge hoarding, and whether a refund is covered."""
         self.limit_calls += 1
         if amount_fen < 0:
             return codes.OK if -amount_fen <= self.cover_fen else codes.NOT_COVERED
@@ -260,7 +260,7 @@ class FakeBooks:
         key_version: int,
         header_mac: memoryview,
     ) -> bool:
-        """Make it durable, unless the power fails first."""
+        """Make the credit durable, unless the power fails first."""
         if self.refuse:
             return False
         cut = self.cut
@@ -275,21 +275,21 @@ class FakeBooks:
         return True
 
     def tariff_named(self, index: int, name: bytes) -> int:
-        """Number 2 has one image."""
+        """Return the image of a tariff; only number 2 has one."""
         return 2 if name == b"image--2" else 0
 
     def plan_tariff(self, index: int, number: int, from_t2000: int) -> bool:
-        """Keep it, where the storage takes it."""
+        """Keep the plan, unless the storage refuses it."""
         if not self.refuse:
             self.plans.append((number, from_t2000))
         return not self.refuse
 
     def show_card(self, index: int) -> None:
-        """Count it."""
+        """Count the card."""
         self.looks += 1
 
     def event_before(self, index: int, seq: int, buf: bytearray) -> int:
-        """Records 1.. of `events`."""
+        """Return a record of `events`, which are numbered from 1."""
         seq = min(seq - 1, len(self.events))
         if seq:
             buf[:] = self.events[seq - 1]
@@ -304,18 +304,18 @@ class FakeBooks:
         uid: bytearray,
         account: bytearray,
     ) -> None:
-        """Keep it."""
+        """Keep the CARD record."""
         self.notes.append((code, index, order, amount_fen, bytes(uid), bytes(account)))
 
     def fill_write_back(self, index: int, buf: bytearray, offset: int) -> None:
-        """Order, balance and a concentrator number."""
+        """Fill in the order, the balance and a concentrator number."""
         buf[offset + 4 : offset + 8] = pack("<I", max(0, self.last))
         buf[offset + 8 : offset + 12] = pack("<i", self.balance_fen())
         buf[offset + 48 : offset + 52] = pack("<I", 99)
 
 
 class World:
-    """One reader, one account, one redemption that can be restarted."""
+    """This is one reader, one account, and one redemption that can be restarted."""
 
     def __init__(self, last: int = 0) -> None:
         self.carrier = FakeCarrier()

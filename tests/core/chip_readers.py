@@ -1,5 +1,5 @@
-"""Readers with simulated chips for the core tests of chips: the driver, the carrier over it, a
-redemption and books, in virtual time.
+"""Provide readers with simulated chips for the core tests of chips, in virtual time: the driver,
+the carrier over it, a redemption and books.
 """
 
 from card.chips.at24 import At24
@@ -29,7 +29,7 @@ def cipher(challenge: bytearray, response: bytearray) -> None:
 
 
 class Bench:
-    """A reader with its redemption and books; a subclass has the chip."""
+    """This is a reader with its redemption and books; a subclass has the chip."""
 
     uid = SERIAL
 
@@ -42,13 +42,13 @@ class Bench:
         self.longest_us = 0
 
     def make_reader(self) -> object:
-        """The reader over the driver that a subclass makes."""
+        """Make the reader over the driver that a subclass makes."""
         return LocalCarrier(
             self.make(), lambda code, credited, index: self.shown.append((code, credited))
         )
 
     def step(self) -> bool:
-        """A millisecond of the device; true when a card was finished."""
+        """Run a millisecond of the device; return whether a card was finished."""
         before_us = self.time.now_us
         self.carrier.step(self.time.ticks())
         self.longest_us = max(self.longest_us, self.time.now_us - before_us)
@@ -57,7 +57,7 @@ class Bench:
         return done
 
     def run(self, limit: int = 20000) -> int:
-        """Until a card is finished; return its code, -1: none was."""
+        """Run until a card is finished; return its code, -1 if there was none."""
         for _ in range(limit):
             if self.step():
                 return self.redemption.code
@@ -86,12 +86,12 @@ class Bench:
         self.fill(card)
 
     def mark(self) -> bytes:
-        """The order number written back."""
+        """Return the order number that was written back."""
         return bytes(self.card()[WRITE_BACK + 4 : WRITE_BACK + 8])
 
 
 class Sle4442Bench(Bench):
-    """Memory behind contacts, with a serial number."""
+    """The chip is a memory behind contacts, with a serial number."""
 
     def make(self) -> object:
         self.chip = chip = Sle4442Silicon(self.time)
@@ -114,7 +114,7 @@ class Sle4442Bench(Bench):
 
 
 class At24Bench(Bench):
-    """Memory on I2C, without a number."""
+    """The chip is a memory on I2C, without a number."""
 
     uid = bytes(8)
 
@@ -137,7 +137,7 @@ class At24Bench(Bench):
 
 
 class NtagBench(Bench):
-    """A tag, at a PN532's UART."""
+    """The chip is a tag, at a PN532's UART."""
 
     def make(self) -> object:
         self.reader = Reader(self.time)
@@ -166,7 +166,7 @@ class NtagBench(Bench):
 
 
 class SpiBench(NtagBench):
-    """The same at SPI."""
+    """The chip is a tag, at a PN532's SPI."""
 
     def channel(self) -> object:
         self.bus = SpiBus(self.reader)
@@ -174,7 +174,7 @@ class SpiBench(NtagBench):
 
 
 class ClassicBench(NtagBench):
-    """A MIFARE Classic."""
+    """The chip is a MIFARE Classic."""
 
     def make_card(self) -> object:
         return Classic()
@@ -195,7 +195,7 @@ class ClassicBench(NtagBench):
 
 
 class IsoDepBench(NtagBench):
-    """A CPU card in the field."""
+    """The chip is a CPU card in the field."""
 
     def make_card(self) -> object:
         return Card(key=KEY)
@@ -208,7 +208,7 @@ class IsoDepBench(NtagBench):
 
 
 class ContactBench(Bench):
-    """A CPU card at its contacts."""
+    """The chip is a CPU card at its contacts."""
 
     uid = b"KSERIAL9"
 

@@ -1,5 +1,5 @@
-"""A board in memory for the core tests of the whole application: flash that loses power, a line
-with meters, a card reader on the far side of the console; in virtual time.
+"""Provide a board in memory, in virtual time, for the core tests of the whole application. It has
+flash that loses power, a line with meters, and a card reader on the far side of the console.
 """
 
 import gc
@@ -20,7 +20,7 @@ START_TICKS = 0x1FFFF000  # four seconds before the wrap
 START_T2000 = 820540800
 TICKS_MASK = 0x1FFFFFFF
 INTERVAL_S = 900
-# 0.5 yuan at the first rate, 0.25 at the second: 1 fen for 20 Wh and for 40 Wh.
+# The prices are 0.5 yuan at the first rate, 0.25 at the second: 1 fen for 20 Wh and for 40 Wh.
 TARIFF = image(2, 1, (ladder((), (50000000, 25000000)),), (terms(0, ENDLESS),))
 TRIP, CLOSE = 0x1A, 0x1C
 ALARM_ON, ALARM_OFF = 0x2A, 0x2B
@@ -32,11 +32,11 @@ _SETTLEMENT_DAYS = b"\x0b\x00\x04"
 
 
 class Meter:
-    """A meter; `wh` are its two registers, `commands` the relay commands it took.
+    """This meter keeps two registers in `wh` and the relay commands that it took in `commands`.
 
-    kept        freezes by their kind and number: when, and the registers
+    kept        freezes by their kind and number: the time, and the registers
     settled     its settlement days, DDhh, and the registers at the last settlement
-    alarms      the commands of the alarm that it took; `has_alarm`: it tells of it
+    alarms      the alarm commands that it took; `has_alarm`: it reports its alarm
     deaf_to     a control that it does not answer
     ahead_s     how far its clock is ahead of the world's, None: it has none
     lag_ms      the time after a command until the relay moves
@@ -66,7 +66,7 @@ class Meter:
             self.open = self._opens
 
     def answer(self, control: int, data: bytes, now_ms: int) -> "tuple[int, bytes]":
-        """Control and data of the reply."""
+        """Return control and data of the reply."""
         if control == 0x1C and data[8] in (ALARM_ON, ALARM_OFF):
             self.alarms.append(data[8])
             if self.has_alarm:
@@ -100,14 +100,14 @@ def _registers(values: "tuple[int, ...]") -> bytes:
 
 
 def _minute(t2000: int) -> bytes:
-    """YYMMDDhhmm, on the wire mm first."""
+    """Return YYMMDDhhmm; on the wire mm comes first."""
     moment = bytearray(6)
     clock.encode_into(moment, 0, t2000)
     return bytes(moment[1:])
 
 
 def _moment(t2000: int) -> bytes:
-    """YYMMDDWWhhmmss, on the wire ss first."""
+    """Return YYMMDDWWhhmmss; on the wire ss comes first."""
     moment = bytearray(6)
     clock.encode_into(moment, 0, t2000)
     return bytes(moment[:3]) + b"\0" + bytes(moment[3:])
@@ -119,7 +119,7 @@ def _bcd(wh: int) -> bytes:
 
 
 class Channel:
-    """A port of the board; `due` are bytes and the moment they arrive."""
+    """This is a port of the board; `due` are bytes and the moment they arrive."""
 
     def __init__(self) -> None:
         self.connection = 1
@@ -146,11 +146,11 @@ class Channel:
         return size
 
     def close(self) -> None:
-        """A line is not given up."""
+        """Do nothing: a line stays open."""
 
 
 class Line(Channel):
-    """The meters' line: each request is kept and answered when `bench` asks for it."""
+    """This is the meters' line: each request is kept and answered when `bench` asks for it."""
 
     def __init__(self, meters: "list[Meter]") -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class Line(Channel):
 
 
 class Console(Channel):
-    """The far side of the console: a reader with one card, or none."""
+    """This is the far side of the console: a reader with one card, or with none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -234,12 +234,13 @@ class Console(Channel):
 
 
 class Bench:
-    """The board and, from `start` on, the application; the concentrator is set up and empty.
+    """The bench has a board and, from `start` on, the application; the concentrator is set up and
+    empty.
 
-    now_ms      of the world; `moved_s` is what the board's clock is ahead, None: not set
-    told        what the RTC chip and the network tell, by their source, if they do
-    fed_ms      when the watchdog was fed last, `longest_ms` how long it had to wait at most
-    shown       results of cards that were beeped for
+    now_ms      the time of the world; the board's clock is `moved_s` ahead, None: not set
+    told        the times that the RTC chip and the network tell, by their source
+    fed_ms      when the watchdog was fed last; `longest_ms` is its longest wait
+    shown       results of cards that were signalled
     """
 
     def __init__(self, meters: int = 1, uplink=None, carrier=None) -> None:  # type: ignore[no-untyped-def]  # parts of tests
@@ -259,7 +260,7 @@ class Bench:
         self._set_up()
 
     def start(self) -> None:
-        """Restart on what the flash has kept."""
+        """Restart from what the flash has kept."""
         self.storage.cut = -1
         self.app = None  # type: ignore[assignment]  # an emulated board has no room for two
         gc.collect()
@@ -268,7 +269,7 @@ class Bench:
         self.app = App(self, 4, carrier=self.carrier)  # type: ignore[arg-type]  # what it needs of a board
 
     def stop(self) -> None:
-        """Be done: an emulated board has no room for the next one beside it."""
+        """Drop the application: an emulated board has no room for the next one beside it."""
         self.app = None  # type: ignore[assignment]  # it is not asked any more
         gc.collect()
 
@@ -294,7 +295,7 @@ class Bench:
             check(app.books.set_meter(index, row))
 
     def ask_t2000(self, source: int) -> int:
-        """What an RTC chip or the network tells."""
+        """Return the time that an RTC chip or the network tells."""
         return self.told.get(source, -1)
 
     def set_t2000(self, t2000: int) -> None:
@@ -306,7 +307,7 @@ class Bench:
         return 7
 
     def feed(self) -> None:
-        """The watchdog is fed."""
+        """Note that the watchdog is fed."""
         self.longest_ms = max(self.longest_ms, self.now_ms - self.fed_ms)
         self.fed_ms = self.now_ms
 
@@ -316,16 +317,16 @@ class Bench:
 
     @property
     def ticks(self) -> int:
-        """The board's ticks."""
+        """Return the board's ticks."""
         return (START_TICKS + self.now_ms) & TICKS_MASK
 
     @property
     def t2000(self) -> int:
-        """The board's clock."""
+        """Return the time of the board's clock."""
         return -1 if self.moved_s is None else START_T2000 + self.moved_s + self.now_ms // 1000
 
     def look(self) -> None:
-        """What a board does between two steps."""
+        """Do what a board does between two steps."""
         now_ms = self.now_ms
         for meter in self.meters:
             meter.look(now_ms)
@@ -336,7 +337,7 @@ class Bench:
             self.waiting |= channel.waiting
 
     def step(self) -> int:
-        """One step, and the time until the next."""
+        """Run one step; return the time until the next, in ms."""
         self.look()
         idle_ms = self.app.step(self.ticks, self.t2000)
         self.look()
@@ -358,24 +359,24 @@ class Bench:
         self.run(INTERVAL_S - self.now_ms // 1000 % INTERVAL_S + 30)
 
     def save(self) -> bool:
-        """Have a checkpoint of all there is written, nothing else; false: the flash refuses."""
+        """Write a checkpoint and nothing else; return false where the flash refuses it."""
         app = self.app
         if not app.keeper.begin():
             return False
         seq = app.journal.durable_seq
         while app.checkpoint.busy:
             app.keeper.step(self.ticks, -1)
-        app.keeper.step(self.ticks, -1)  # what it has made superfluous goes
+        app.keeper.step(self.ticks, -1)  # deletes what it has made superfluous
         return app.checkpoint.seq == seq
 
     def restart(self) -> None:
-        """The device is switched off and on; what was not durable yet is lost."""
+        """Switch the device off and on; records that were not durable are lost."""
         self.start()
 
     # --- cards ---------------------------------------------------------------------------------
 
     def card(self, order: int, amount_fen: int) -> bytearray:
-        """A card of the first account."""
+        """Return a card of the first account."""
         return memory(header(order, amount_fen, 1 if order == 1 else 2))
 
     def insert(self, card: bytearray) -> "tuple[int, int]":

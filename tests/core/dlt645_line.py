@@ -1,4 +1,4 @@
-"""Lines in virtual time for tests of the master: one with prepared replies, one with meters."""
+"""Provide lines in virtual time for tests of the master: with prepared replies and with meters."""
 
 from dlt645 import master
 from dlt645.frame import Receiver, encode_into
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Job(Protocol):
-        """What a line runs: the master itself, or what works with it."""
+        """A line runs this: the master itself, or a job that works with it."""
 
         busy: int
 
@@ -23,14 +23,15 @@ OTHER = bytearray(b"\x65\x37\x98\x00\x00\x00")
 
 
 def reply(address: "bytearray | bytes", control: int, data: bytes) -> bytes:
-    """A frame with its preamble."""
+    """Return a frame with its preamble."""
     buf = bytearray(16 + len(data))
     encode_into(buf, bytearray(address), control, bytearray(data), len(data))
     return bytes(buf)
 
 
 class Line:
-    """Virtual time around a master: steps of 10 ms, what it sends is kept, replies come late."""
+    """Run a master in steps of 10 ms of virtual time: its requests are kept, and replies come
+    late."""
 
     def __init__(self, ticks: int, echo: bool = False) -> None:
         self.master = Master()
@@ -40,12 +41,12 @@ class Line:
         self.replies: list[tuple[int, bytes]] = []
 
     def answer(self, delay_ms: int, *chunks: bytes) -> None:
-        """To each further request one of `chunks` comes, `delay_ms` after it was sent."""
+        """Answer each further request with one of `chunks`, `delay_ms` after it was sent."""
         for chunk in chunks:
             self.replies.append((delay_ms, chunk))
 
     def run(self) -> int:
-        """Run until the transaction ends; return its outcome, checked to come only once."""
+        """Run until the transaction ends; return its outcome, which must come only once."""
         link = self.master
         pending: list[tuple[int, bytes]] = []
         for _ in range(2000):
@@ -75,13 +76,13 @@ class Line:
         return self.run()
 
     def expect(self, **counts: int) -> None:
-        """Every counter named has its value, all others are zero."""
+        """Check that every counter named has its value and that all others are zero."""
         for name in master.COUNTER_NAMES:
             equal(self.master.count(name), counts.get(name, 0), name)
 
 
 class FakeMeter:
-    """A meter whose subclass says what it answers: (control, data), or None to stay silent."""
+    """A subclass returns its answer, (control, data), or None to stay silent."""
 
     def __init__(self, address: "bytes | bytearray", delay_ms: int = 60, baud: int = 2400) -> None:
         self.address = bytes(address)
@@ -89,7 +90,7 @@ class FakeMeter:
         self.baud = baud
 
     def answer(self, control: int, data: bytes) -> "tuple[int, bytes] | None":
-        """Any read is answered with four bytes of zeros."""
+        """Answer any read with four bytes of zeros."""
         return (control | 0x80, data + bytes(4)) if control in (0x01, 0x11) else None
 
 
@@ -100,16 +101,16 @@ def _is_for(asked: bytes, address: bytes) -> bool:
 
 
 class Bus:
-    """Meters on one line in virtual time; replies that overlap arrive as the bits of both."""
+    """These meters share a line in virtual time; overlapping replies join as the bits of both."""
 
     def __init__(self, meters: "list[FakeMeter]", ticks: int = 0) -> None:
         self.master = Master()
         self.meters = meters
         self.ticks = ticks
         self.requests = 0
-        self.lost: set[int] = set()  # numbers of requests, from 1, whose replies are lost
+        self.lost: set[int] = set()  # The replies to these requests, counted from 1, are lost.
         self._receiver = Receiver()
-        self._pending: list[tuple[int, int, bytes]] = []  # ms from now of start and end, bytes
+        self._pending: list[tuple[int, int, bytes]] = []  # (start_ms, end_ms, bytes) from now
 
     def run(self, job: "Job") -> int:
         """Run until `job` is no longer busy; return its last outcome."""
@@ -160,7 +161,7 @@ class Bus:
 def _collide(
     replies: "list[tuple[int, int, bytes]]", byte_ms: int
 ) -> "list[tuple[int, int, bytes]]":
-    """Join the replies, sorted by their start, that overlap: as the bits of both."""
+    """Join replies that overlap, sorted by their start, as the bits of both."""
     joined: list[tuple[int, int, bytes]] = []
     for at, end, chunk in replies:
         if not joined or at >= joined[-1][1]:

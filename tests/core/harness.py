@@ -1,7 +1,7 @@
-"""Core tests that run unchanged under pytest, on MicroPython unix and on a bare board.
+"""Run core tests unchanged under pytest, on MicroPython unix and on a bare board.
 
 A core test file is a module `test_*.py` of plain functions `test_*()` without arguments, which
-say what they expect with the checks below. Nothing here needs os, time or asyncio, and no check
+check their results with the functions below. Nothing here needs os, time or asyncio, and no check
 relies on `assert`, which `-O` strips.
 
     pytest                                          finds the files and functions by itself

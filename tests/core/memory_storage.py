@@ -1,4 +1,5 @@
-"""Files in memory as `ports.Storage` has them, on every interpreter, with a few troubles."""
+"""Keep files in memory behind the interface `ports.Storage`, on every interpreter, with a few
+faults."""
 
 from ports import NOT_THERE, UNREADABLE
 
@@ -10,10 +11,11 @@ class PowerCut(Exception):
 
 
 class Storage:
-    """Files in memory. `cut` changes from now the power fails, keeping `kept_percent` of it.
+    """The files are in memory. The power fails at change `cut`, counted from now; `kept_percent`
+    stays.
 
-    failing     changes fail; only those of files whose name begins so
-    full        nothing new is taken
+    failing     changes fail; only those of files with this beginning of the name
+    full        new data is refused
     look_fails  the look (read, listing, size) of this number fails, counted by `looks`
     looks_fail  every look from that one on fails
     """
@@ -33,7 +35,7 @@ class Storage:
         self._open = b""
 
     def read_into(self, name: str, offset: int, buf: bytearray, size: int) -> int:
-        """Read."""
+        """Read bytes of a file."""
         if self._look():
             return UNREADABLE
         if name not in self.files:
@@ -43,7 +45,7 @@ class Storage:
         return len(part)
 
     def append(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
-        """Add."""
+        """Add bytes to a file."""
         old = self.files.get(name, b"")
         if self._cuts():
             self.files[name] = old + bytes(buf[: size * self.kept_percent // 100])
@@ -65,7 +67,7 @@ class Storage:
         return True
 
     def remove(self, name: str) -> bool:
-        """Delete."""
+        """Delete a file."""
         cuts = self._cuts()
         if self._fails(name):
             return False
@@ -76,19 +78,19 @@ class Storage:
         return True
 
     def names(self, prefix: str) -> "list[str] | None":
-        """In order."""
+        """Return the names in order."""
         if self._look():
             return None
         return sorted([name for name in self.files if name.startswith(prefix)])
 
     def size(self, name: str) -> int:
-        """Bytes."""
+        """Return the size in bytes."""
         if self._look():
             return UNREADABLE
         return len(self.files[name]) if name in self.files else NOT_THERE
 
     def blocks(self) -> "tuple[int, int]":
-        """All of them, and the free ones: every file has one."""
+        """Return the number of blocks, and of free ones: every file has one."""
         return self.total_blocks, 0 if self.full else self.total_blocks - len(self.files)
 
     def begin(self, name: str) -> bool:
@@ -105,7 +107,7 @@ class Storage:
         return True
 
     def put(self, buf: "bytearray | memoryview | bytes", size: int) -> bool:
-        """Add to it."""
+        """Add bytes to the begun file."""
         name = self._name
         if not name:
             return False
@@ -119,7 +121,7 @@ class Storage:
         return True
 
     def finish(self) -> bool:
-        """Close it."""
+        """Close the begun file."""
         name = self._name
         self._name = ""
         if not name:
@@ -134,13 +136,13 @@ class Storage:
         return True
 
     def give_up(self) -> None:
-        """Delete it."""
+        """Delete the begun file."""
         if self._name:
             del self.files[self._name]
         self._name = ""
 
     def turn_bit(self, name: str, bit: int) -> None:
-        """Turn one bit of what is stored."""
+        """Turn one stored bit."""
         data = bytearray(self.files[name])
         data[bit >> 3] ^= 1 << (bit & 7)
         self.files[name] = bytes(data)

@@ -1,8 +1,8 @@
 """Run the core tests with no test framework: `python|micropython tests/core/run.py [MODULE...]`.
 
-Prints a line for each test and a summary; ends with status 1 if one failed or none was found.
-Without names, every `test_*.py` beside this file runs; where there is no directory to list, the
-caller gives the names: `import run; run.run(("test_x",))`.
+It prints a line for each test and a summary; it ends with status 1 if one failed or none was
+found. Without names, every `test_*.py` beside this file runs; where there is no directory to list,
+the caller gives the names: `import run; run.run(("test_x",))`.
 """
 
 import gc

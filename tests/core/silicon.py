@@ -1,30 +1,30 @@
-"""Virtual time for simulated chips, and what runs a driver's operation in it.
+"""Provide virtual time for simulated chips, and functions that run a driver's operation in it.
 
 The simulated chips beside this file behave as their data sheets say, on CPython and MicroPython
 alike. They share nothing with the drivers.
 """
 
 TICKS_MASK = 0x1FFFFFFF
-START_TICKS = TICKS_MASK - 100  # so that every test crosses the wrap
+START_TICKS = TICKS_MASK - 100  # It starts here so that every test crosses the wrap.
 
 
 class Time:
-    """Virtual time in microseconds; chips and the driver's waits share one."""
+    """Virtual time counts in microseconds; chips and the driver's waits share one instance."""
 
     def __init__(self) -> None:
         self.now_us = 0
 
     def ticks(self) -> int:
-        """As the device counts them."""
+        """Return the ticks as the device counts them."""
         return (START_TICKS + self.now_us // 1000) & TICKS_MASK
 
     def delay_us(self, delay_us: int) -> None:
-        """The driver waits."""
+        """Let the driver wait."""
         self.now_us += delay_us
 
 
 def advance(steps: object, value: "int | None") -> "int | None":
-    """Send `value` into an operation; None: it waits, else its outcome."""
+    """Send `value` into an operation; return None while it waits, else its outcome."""
     try:
         steps.send(value)  # type: ignore[attr-defined]  # a generator; no typing on the device
     except StopIteration as done:

@@ -1,6 +1,6 @@
-"""A simulated AT24Cxx on an I2C bus.
+"""Simulate an AT24Cxx on an I2C bus.
 
-Kept: the roll-over within a page, the write time in which no address is acknowledged, the
+It simulates the roll-over within a page, the write time in which no address is acknowledged, the
 address counter, and a page torn in mid-write. Spec: data sheet AT24C01/02/04/08/16.
 """
 
@@ -10,7 +10,7 @@ WRITE_US = 5000
 
 
 class Silicon:
-    """The bus with one chip on it, as machine.I2C.
+    """This is the bus with one chip on it, as machine.I2C.
 
     inserted    0: no chip acknowledges
     write_us    how long a page takes; -1: the chip never comes back
@@ -33,7 +33,7 @@ class Silicon:
         self._ready_us = 0
 
     def writeto(self, addr: int, buf: bytes) -> int:
-        """A write transfer; OSError without an acknowledge."""
+        """Take a write transfer; raise OSError where no chip acknowledges."""
         at = self._select(addr)
         data = bytes(buf)
         head = self._head_size
@@ -45,14 +45,14 @@ class Silicon:
         return len(data)
 
     def readfrom_into(self, addr: int, buf: "bytearray | memoryview") -> None:
-        """A read transfer from where the address counter stands."""
+        """Give a read transfer from the position of the address counter."""
         self._select(addr)
         for index in range(len(buf)):
             buf[index] = self.memory[self._at]
             self._at = (self._at + 1) % len(self.memory)
 
     def _select(self, addr: int) -> int:
-        """Acknowledge the device's address; the upper address bits in it."""
+        """Acknowledge the device's address; it contains the upper address bits."""
         self.time.now_us += 250
         blocks = (len(self.memory) + 255) // 256 if self._head_size == 1 else 1
         busy = self._ready_us < 0 or self.time.now_us < self._ready_us

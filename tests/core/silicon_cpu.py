@@ -1,8 +1,8 @@
-"""A simulated CPU card: its files and keys, and its two ways out, contacts (T=0) and ISO-DEP.
+"""Simulate a CPU card: its files and keys, its contacts (T=0) and ISO-DEP.
 
-Kept at the contacts: reset and answer, character times at 9600 8E2, guard and turn-round times,
-one wire on which all that is sent comes back, PPS, procedure bytes in every allowed manner, GET
-RESPONSE. Spec: ISO/IEC 7816-3, 8 to 10; ISO/IEC 7816-4, 5.1 and 7.
+At the contacts it simulates reset and answer, character times at 9600 8E2, guard and turn-round
+times, one wire on which all that is sent comes back, PPS, procedure bytes in every allowed manner,
+GET RESPONSE. Spec: ISO/IEC 7816-3, 8 to 10; ISO/IEC 7816-4, 5.1 and 7.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ TURN_US = 1600  # 16 bits from the start of the last character of the other side
 
 
 def respond(key: bytes, challenge: bytes) -> bytes:
-    """What proves that one holds `key`."""
+    """Return the proof that one side holds `key`."""
     return hashlib.sha256(key + bytes(challenge)).digest()[:8]
 
 
 class Card:
-    """The card behind either way.
+    """This is the card behind contacts or ISO-DEP.
 
     file        the binary file, selected by DF name b"DIANKA" and then 0001
-    guarded     writing wants external authentication
-    prove       what the card takes for an answer under its key, as `respond`
+    guarded     writing needs external authentication
+    prove       the answer that the card expects under its key, as `respond`
     tries       of external authentication
     log         status words given
     """
@@ -42,7 +42,7 @@ class Card:
         self.field_off()
 
     def field_off(self) -> None:
-        """Power is gone, or reset."""
+        """Note that power is gone or reset is low."""
         self._application = False
         self._selected = False
         self._allowed = False
@@ -50,11 +50,11 @@ class Card:
         self._draws = 0
 
     def listing(self) -> bytes:
-        """SENS_RES, SEL_RES, UID and ATS, for a PN532."""
+        """Return SENS_RES, SEL_RES, UID and ATS, for a PN532."""
         return b"\x00\x04\x20" + bytes((len(self.uid),)) + self.uid + b"\x06\x75\x77\x81\x02\x80"
 
     def exchange(self, data: bytes) -> "bytes | None":
-        """One APDU over ISO-DEP, with the PN532's status before it."""
+        """Answer one APDU over ISO-DEP, with the PN532's status before it."""
         if self.dead:
             return None
         lc = data[4] if len(data) > 5 else 0
@@ -65,7 +65,7 @@ class Card:
         return b"\x00" + reply + bytes((status >> 8, status & 0xFF))
 
     def obey(self, head: bytes, data: bytes, le: int) -> "tuple[bytes, int]":
-        """Data and status for a command."""
+        """Return data and status for a command."""
         reply, status = self._obey(head[1], head[2], head[3], data, le)
         self.log.append(status)
         return reply, status
@@ -122,7 +122,7 @@ class Card:
         return 0x63C0 | self.tries
 
 
-# Commands that bring data; the others fetch.
+# These commands bring data; the others fetch it.
 _INCOMING = (0xA4, 0xD6, 0x82)
 
 _OFF = 0
@@ -132,7 +132,7 @@ _PPS = 3
 
 
 class Socket:
-    """The card's contacts and the UART on its line: `read_into`, `write` and three pins.
+    """These are the card's contacts and the UART on its line: `read_into`, `write` and three pins.
 
     atr         what the card answers to reset
     early       bytes that came before the line had turned round, or within the guard time
@@ -166,8 +166,8 @@ class Socket:
         self._state = _OFF
         self._powered = 0
         self._level = 0
-        self._wire: list[tuple[int, int]] = []  # when, byte: what the driver's UART will receive
-        self._free_us = 0  # when the last character on the wire ends
+        self._wire: list[tuple[int, int]] = []  # (when, byte) for the driver's UART
+        self._free_us = 0  # the moment at which the last character on the wire ends
         self._from_card = False
         self._got = bytearray()
         self._stored = b""
@@ -176,18 +176,18 @@ class Socket:
     # --- pins ---
 
     def detect(self, value: int = 0) -> int:
-        """The switch of the socket."""
+        """Read the switch of the socket."""
         return self.inserted
 
     def power(self, value: int = 0) -> int:
-        """Supply and clock."""
+        """Switch supply and clock."""
         self._powered = value
         if not value:
             self._lose_power()
         return value
 
     def reset(self, value: int = 0) -> int:
-        """0 resets."""
+        """Set the reset line; 0 resets."""
         if value and not self._level and self._powered and self.inserted:
             self._lose_power()
             self.resets += 1
@@ -215,7 +215,7 @@ class Socket:
     # --- the UART ---
 
     def read_into(self, buf: bytearray) -> int:
-        """What has been heard until now."""
+        """Take the bytes heard until now."""
         count = 0
         while self._wire and count < len(buf):
             begun_us, data = self._wire[0]
@@ -231,7 +231,7 @@ class Socket:
         return count
 
     def write(self, buf: "bytes | memoryview") -> int:
-        """Send; what one sends one hears."""
+        """Send bytes, which are heard as an echo."""
         data = bytes(buf)[: self.takes]
         now_us = self.time.now_us
         gap_us = TURN_US - CHARACTER_US if self._from_card else self.guard_us
@@ -249,7 +249,7 @@ class Socket:
         return len(data)
 
     def _say(self, data: bytes, first: bool = False) -> None:
-        """The card sends."""
+        """Send bytes of the card."""
         if self.spoil and not first:
             data = self.spoil(data)
         at_us = max(self.time.now_us, self._free_us) + TURN_US + self.slow_us
@@ -283,7 +283,7 @@ class Socket:
         return b"\x60" * (self.nulls if self.nulls >= 0 else 3000)
 
     def _begin(self) -> None:
-        """A header has come."""
+        """Take a header."""
         code, size = self._got[1], self._got[4]
         if code in _INCOMING and size:
             self._state = _DATA
@@ -292,7 +292,7 @@ class Socket:
         self._finish()
 
     def _finish(self) -> None:
-        """Header and data have come: carry it out."""
+        """Carry out a command after header and data have come."""
         head = bytes(self._got[:5])
         data = bytes(self._got[5:])
         self._next()
@@ -314,7 +314,7 @@ class Socket:
         self._say(out + bytes((status >> 8, status & 0xFF)))
 
     def _fetch(self, size: int) -> "tuple[bytes, int]":
-        """GET RESPONSE."""
+        """Answer GET RESPONSE."""
         if not self._stored:
             return b"", 0x6F00
         if size > len(self._stored):

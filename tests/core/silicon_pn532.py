@@ -1,8 +1,8 @@
-"""A simulated PN532 at its UART or SPI, and cards in its field.
+"""Simulate a PN532 at its UART or SPI, and cards in its field.
 
-Kept: waking up, frames with both checksums, ACK before the answer, NACK and abort, times, the
-frame error, the field that restarts a card, anticollision's answer, InDataExchange with its error
-codes, and per card: NTAG pages and their torn writes, Classic sectors and keys, APDUs.
+It simulates waking up, frames with both checksums, ACK before the answer, NACK and abort, times,
+the frame error, the field that restarts a card, anticollision's answer, InDataExchange with its
+error codes, and per card: NTAG pages and their torn writes, Classic sectors and keys, APDUs.
 Spec: UM0701-02; data sheets NTAG21x and MF1S50yyX.
 """
 
@@ -13,19 +13,19 @@ NACK = b"\x00\x00\xff\xff\x00\x00"
 
 
 def frame(data: bytes) -> bytes:
-    """A frame around `data`, which begins with D4 or D5."""
+    """Return a frame around `data`, which begins with D4 or D5."""
     size = len(data)
     total = sum(data)
     return bytes((0, 0, 0xFF, size, -size & 0xFF)) + data + bytes((-total & 0xFF, 0))
 
 
 class Reader:
-    """The chip. Its channel is `read_into` and `write`.
+    """This is the chip. Its channel is `read_into` and `write`.
 
-    card        in the field, or None
+    card        the card in the field, or None
     spoil       called with each answer frame (a bytearray); returns what is sent instead
     commands    codes received
-    deaf        it takes nothing and says nothing
+    deaf        it takes nothing and sends nothing
     """
 
     def __init__(self, time: Time) -> None:
@@ -41,11 +41,11 @@ class Reader:
         self._listed = False
         self._off_us = 0
         self._received = b""
-        self._queue: list[tuple[int, bytes]] = []  # when, what
+        self._queue: list[tuple[int, bytes]] = []  # Each entry has a moment and bytes.
         self._answer = b""
 
     def restart(self) -> None:
-        """The supply went away for a moment."""
+        """Interrupt the supply for a moment."""
         self._awake = self._normal = self._listed = False
         self._queue = []
 
@@ -55,7 +55,7 @@ class Reader:
         self._listed = False
 
     def write(self, buf: "bytes | memoryview") -> int:
-        """The host sends."""
+        """Take bytes of the host."""
         data = bytes(buf)
         if self.deaf:
             return len(data)
@@ -68,7 +68,7 @@ class Reader:
         return len(data)
 
     def read_into(self, buf: bytearray) -> int:
-        """The host takes what has been sent until now."""
+        """Give the host what has been sent until now."""
         count = 0
         while self._queue and count < len(buf) and self._queue[0][0] <= self.time.now_us:
             when, data = self._queue[0]
@@ -82,20 +82,20 @@ class Reader:
         return count
 
     def next_frame(self) -> bytes:
-        """For SPI: the whole frame that is ready, b"" if none is."""
+        """Return the whole frame that is ready for SPI, b"" if none is."""
         if self._queue and self._queue[0][0] <= self.time.now_us:
             return self._queue.pop(0)[1]
         return b""
 
     def is_ready(self) -> bool:
-        """For SPI: whether a frame is ready."""
+        """Return whether a frame is ready for SPI."""
         return bool(self._queue) and self._queue[0][0] <= self.time.now_us
 
     def _say(self, data: bytes, delay_us: int) -> None:
         self._queue.append((self.time.now_us + delay_us, data))
 
     def _parse(self) -> None:
-        """Find frames in what was received."""
+        """Find frames in the received bytes."""
         while True:
             at = self._received.find(b"\x00\xff")
             if at < 0 or len(self._received) < at + 5:
@@ -144,7 +144,7 @@ class Reader:
         elif code == 0x4A and len(data) == 2 and self._normal:
             delay_us = 30000
             body = b"\x00"
-            # After less than 5 ms without a field a card is as it was, and does not answer.
+            # A card without a field for less than 5 ms keeps its state, and does not answer.
             if self.card and self.time.now_us - self._off_us >= 5000:
                 self.card.field_off()
                 self._listed = True
@@ -166,9 +166,9 @@ class Reader:
 
 
 class SpiBus:
-    """The same chip at SPI, lowest bit first, as machine.SPI and the pin that selects it.
+    """This is the same chip at SPI, lowest bit first, as machine.SPI and the pin that selects it.
 
-    broken      frames of which the host did not take all
+    broken      frames that the host took only in part
     beyond      bytes it took behind them
     """
 
@@ -182,7 +182,7 @@ class SpiBus:
         self._at = 0
 
     def cs(self, value: int = 1) -> int:
-        """The select line."""
+        """Set the select line."""
         if value == 0:
             self._selected = True
             self._in = bytearray()
@@ -197,14 +197,14 @@ class SpiBus:
         return value
 
     def write(self, buf: "bytes | memoryview") -> None:
-        """The host writes."""
+        """Take bytes of the host."""
         for byte in buf:
             self._in.append(mirrored(byte))
         if bytes(self._in) == b"\x03":
             self._out = self.reader.next_frame()
 
     def readinto(self, buf: "bytearray | memoryview", write: int = 0) -> None:
-        """The host reads."""
+        """Give bytes to the host."""
         for index in range(len(buf)):
             byte = 0
             if self._in[:1] == b"\x02":
@@ -218,7 +218,7 @@ class SpiBus:
 
 
 def mirrored(byte: int) -> int:
-    """The byte with its bits in reverse."""
+    """Return the byte with its bits in reverse."""
     result = 0
     for bit in range(8):
         result |= (byte >> bit & 1) << 7 - bit
@@ -226,7 +226,7 @@ def mirrored(byte: int) -> int:
 
 
 class Ntag:
-    """An NTAG215 or another of its size.
+    """This is an NTAG215 or another of its size.
 
     tear        the next write is cut after this many bytes, and the tag leaves the field
     """
@@ -240,14 +240,14 @@ class Ntag:
         self.gone = False
 
     def field_off(self) -> None:
-        """Nothing is remembered."""
+        """Forget the state."""
 
     def listing(self) -> bytes:
-        """SENS_RES, SEL_RES and UID."""
+        """Return SENS_RES, SEL_RES and UID."""
         return b"\x00\x44\x00" + bytes((len(self.uid),)) + self.uid
 
     def exchange(self, data: bytes) -> "bytes | None":
-        """Status and answer to one command; None: no answer."""
+        """Return status and answer to one command; None means no answer."""
         if self.gone:
             return None
         at = data[1] * 4
@@ -266,7 +266,7 @@ class Ntag:
 
 
 class Classic:
-    """A MIFARE Classic 1K whose sectors all have one key."""
+    """This is a MIFARE Classic 1K; one key opens all its sectors."""
 
     def __init__(self, uid: bytes = b"\xa1\xb2\xc3\xd4", key: bytes = b"\xff" * 6) -> None:
         self.uid = uid
@@ -277,16 +277,16 @@ class Classic:
         self._halted = False
 
     def field_off(self) -> None:
-        """Back to idle."""
+        """Go back to idle."""
         self._sector = -1
         self._halted = False
 
     def listing(self) -> bytes:
-        """SENS_RES, SEL_RES and UID."""
+        """Return SENS_RES, SEL_RES and UID."""
         return b"\x00\x04\x08" + bytes((len(self.uid),)) + self.uid
 
     def exchange(self, data: bytes) -> "bytes | None":
-        """Status and answer to one command; None: no answer."""
+        """Return status and answer to one command; None means no answer."""
         if self._halted:
             return None
         block = data[1]

@@ -1,11 +1,11 @@
-"""Simulated RTC chips on an I2C bus: a register file with an address counter, and a battery.
+"""Simulate RTC chips on an I2C bus: a register file with an address counter, and a battery.
 
-Kept: the bits beside the digits that each family sets, the flag of an oscillator that stood, and
-a chip that does not answer. Spec: data sheets DS1307, DS1338, DS3231, PCF8563.
+It simulates the bits beside the digits that each family sets, the flag of a stopped oscillator,
+and a chip that does not answer. Spec: data sheets DS1307, DS1338, DS3231, PCF8563.
 """
 
-# Of each chip: address, registers, where its time begins, the flag of a stop, bits that are set
-# beside the digits of seconds .. year by chips that live.
+# Each row has a chip's address, registers, the place of its time, the flag of a stop, and the
+# bits that a running chip sets beside the digits of seconds .. year.
 FAMILIES = {
     "ds1307": (0x68, 64, 0, (0x00, 0x80), b"\0\0\0\0\0\0\0"),
     "ds1338": (0x68, 64, 0, (0x07, 0x20), b"\0\0\0\0\0\0\0"),
@@ -15,9 +15,10 @@ FAMILIES = {
 
 
 class Silicon:
-    """The bus with one chip on it, as machine.I2C; as delivered its oscillator has stood.
+    """This is the bus with one chip on it, as machine.I2C; as delivered its oscillator has
+    stopped.
 
-    registers   as they are
+    registers   their content
     absent      no chip acknowledges
     """
 
@@ -29,17 +30,17 @@ class Silicon:
         self._at = 0
 
     def put(self, moment: bytes) -> None:
-        """Have the seven registers of the time hold this, and the bits beside the digits."""
+        """Set the seven registers of the time, with the bits beside the digits."""
         for index in range(7):
             self.registers[self.first + index] = moment[index] | self._beside[index]
         self.registers[self.flag[0]] &= 0xFF ^ self.flag[1]
 
     def moment(self) -> bytes:
-        """The seven registers of the time."""
+        """Return the seven registers of the time."""
         return bytes(self.registers[self.first : self.first + 7])
 
     def writeto(self, addr: int, buf: bytes) -> int:
-        """A write transfer: where to, then what."""
+        """Take a write transfer: the position, then the bytes."""
         self._select(addr)
         self._at = buf[0]
         for value in buf[1:]:
@@ -48,7 +49,7 @@ class Silicon:
         return len(buf)
 
     def readfrom_into(self, addr: int, buf: bytearray) -> None:
-        """A read transfer from where the address counter stands."""
+        """Give a read transfer from the position of the address counter."""
         self._select(addr)
         for index in range(len(buf)):
             buf[index] = self.registers[self._at]

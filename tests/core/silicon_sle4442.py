@@ -1,8 +1,8 @@
-"""A simulated SLE4442 in a socket, at its five lines, clock by clock.
+"""Simulate an SLE4442 in a socket, at its five lines, clock by clock.
 
-Kept: levels and edges, 20 us period at 50 kHz, break, start and stop, the clocks that processing
-takes, protection bits, the error counter and the order in which a PSC must be presented, and
-what half an erasure leaves. Spec: data sheet SLE 4432/4442 07.95.
+It simulates levels and edges, 20 us period at 50 kHz, break, start and stop, the clocks that
+processing takes, protection bits, the error counter and the order in which a PSC must be
+presented, and the bits that half an erasure leaves. Spec: data sheet SLE 4432/4442 07.95.
 """
 
 from silicon import Time
@@ -25,11 +25,11 @@ _LONGEST_US = 143  # 7 kHz
 
 
 class Silicon:
-    """The chip and its socket.
+    """This is the chip and its socket.
 
-    clocks      since power was switched on first
+    clocks      the count since power was first switched on
     early       edges that came too soon after the last
-    updates     bytes whose content was worked on
+    updates     bytes that were erased or written
     pull_at     the clock at which the card is pulled out
     level       None, or the level at which the data line is held
     powered     the socket is on
@@ -42,7 +42,7 @@ class Silicon:
         self.time = time
         self.memory = bytearray(b"\xff" * 256)
         self.memory[:4] = ATR
-        self.protected = bytearray(b"\x01" * 32)  # 1: free
+        self.protected = bytearray(b"\x01" * 32)  # 1 means free.
         self.protected[:4] = bytes(4)
         self.counter = 7
         self.psc = bytearray(psc)
@@ -67,11 +67,11 @@ class Silicon:
     # --- the lines ---
 
     def detect(self, value: int = 0) -> int:
-        """The switch of the socket."""
+        """Read the switch of the socket."""
         return self.inserted
 
     def power(self, value: int = 0) -> int:
-        """The supply of the socket."""
+        """Switch the supply of the socket."""
         self.powered = value
         self._off()
         if value and self.inserted:
@@ -79,7 +79,7 @@ class Silicon:
         return value
 
     def io(self, value: int = -1) -> int:
-        """The data line: set by the host, or read."""
+        """Read the data line, or set it as the host."""
         if value < 0:
             if self.level is not None:
                 return self.level
@@ -91,7 +91,7 @@ class Silicon:
         return value
 
     def clk(self, value: int = 0) -> int:
-        """The clock, set by the host."""
+        """Set the clock as the host."""
         if value == self._clk:
             return value
         now_us = self.time.now_us
@@ -109,7 +109,7 @@ class Silicon:
         return value
 
     def rst(self, value: int = 0) -> int:
-        """The reset line, set by the host."""
+        """Set the reset line as the host."""
         if value == self._rst or self._mode == _OFF:
             self._rst = value
             return value
@@ -128,7 +128,7 @@ class Silicon:
     # --- the hand ---
 
     def pull(self) -> None:
-        """Take the card out, in whatever it does."""
+        """Take the card out, whatever it is doing."""
         self._tear()
         self.inserted = 0
         self._off()
@@ -151,7 +151,7 @@ class Silicon:
         self._matched = 0
 
     def _turn(self, level: int) -> None:
-        """The data line changes while CLK is high: start or stop."""
+        """Take a change of the data line while CLK is high: start or stop."""
         if self._mode not in (_IDLE, _COMMAND):
             return
         if level == 0:
@@ -184,7 +184,7 @@ class Silicon:
                 self._finish()
 
     def _send(self, source: "bytes | bytearray", size: int) -> None:
-        """Put the bit at `_at` on the line, or let it go behind the last."""
+        """Put the bit at `_at` on the line, or release the line after the last one."""
         if self._at >> 3 < size:
             self._out = source[self._at >> 3] >> (self._at & 7) & 1
         else:
@@ -192,7 +192,7 @@ class Silicon:
             self._mode = _IDLE
 
     def _accept(self) -> None:
-        """A command is complete."""
+        """Take a complete command."""
         control = self._word & 0xFF
         address = self._word >> 8 & 0xFF
         data = self._word >> 16
@@ -220,7 +220,7 @@ class Silicon:
             self._mode = _IDLE
 
     def _plan(self) -> int:
-        """Clocks the command takes; 2 when it does nothing."""
+        """Return the clocks that the command takes; 2 when it does nothing."""
         control, address, data = self._control, self._address, self._data
         if control == 0x33:
             self.heard.append(data)
@@ -241,7 +241,7 @@ class Silicon:
         return _ERASE_AND_WRITE if data & ~old and data != 0xFF else _ERASE_OR_WRITE
 
     def _finish(self) -> None:
-        """The work is done: the line goes high."""
+        """End the work: the line goes high."""
         self._out = 1
         self._mode = _IDLE
         control, address, data = self._control, self._address, self._data
@@ -262,7 +262,7 @@ class Silicon:
             self.psc[address - 1] = data
 
     def _compare(self, address: int, data: int) -> None:
-        """One byte of the code, in its turn and after a try was marked."""
+        """Compare one byte of the code, if its turn has come and a try was marked."""
         right = self._marked and address == self._matched + 1 and data == self.psc[address - 1]
         self._matched = self._matched + 1 if right else 0
         self._marked = bool(right)
@@ -270,7 +270,7 @@ class Silicon:
             self._opened = True
 
     def _tear(self) -> None:
-        """Power goes in mid-work: bits erased so far are 1, bits not yet written stay 1."""
+        """Cut the power during work: erased bits are 1, bits not yet written stay 1."""
         if self._mode != _PROCESS or self._control != 0x38 or self._needed == _NOTHING:
             return
         old = self.memory[self._address]

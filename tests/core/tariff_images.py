@@ -1,4 +1,4 @@
-"""Tariff images for core tests, packed here by the layout in prepay/tariff.py, and tariffs.
+"""Make tariff images for core tests, packed by the layout in prepay/tariff.py, and tariffs.
 
 Prices are whole numbers of 1e-8 yuan, limits Wh.
 """
@@ -13,7 +13,7 @@ ENDLESS = (0, ())
 
 
 def ladder(limits_wh: "tuple[int, ...]", prices_e8: "tuple[int, ...]") -> bytes:
-    """One ladder: tiers x rates prices, one limit fewer than tiers."""
+    """Pack one ladder: tiers x rates prices, one limit fewer than tiers."""
     out = b""
     for limit_wh in limits_wh:
         out += pack("<I", limit_wh)
@@ -30,7 +30,7 @@ def terms(
     rest_days: int = 0,
     standing_e4: int = 0,
 ) -> bytes:
-    """One set; seasons are (month, day, ladder, table, table of rest days[, uncounted])."""
+    """Pack one set; seasons: (month, day, ladder, table, table of rest days[, uncounted])."""
     kind, settlements = period
     out = pack("<III", start_t2000, standing_e7, standing_e4)
     out += bytes((kind, len(settlements), len(seasons), rest_days))
@@ -55,9 +55,9 @@ def image(
     free: "tuple[int, ...]" = (0, 0, 0, 0),
     free_wh: "tuple[int, ...]" = (),
 ) -> bytes:
-    """The whole image; tables are slots (minute, rate), holidays (day, table).
+    """Pack the whole image; tables are slots (minute, rate), holidays (day, table).
 
-    `free` is the free period and its settlement, `free_wh` what is free by kind of household.
+    `free` is the free period and its settlement, `free_wh` the free energy by kind of household.
     """
     count = len(ladders) // households
     head = (number, rates, tiers, households, count, len(sets), len(tables), len(holidays), rules)
@@ -75,7 +75,7 @@ def image(
 
 
 def loaded(data: bytes) -> Tariff:
-    """The tariff of an image that must be good."""
+    """Return the tariff of an image that must be good."""
     tariff = Tariff()
     trouble = tariff.load(data, len(data))
     if trouble:
@@ -84,7 +84,7 @@ def loaded(data: bytes) -> Tariff:
 
 
 def flat(price_e8: int) -> Tariff:
-    """Return a tariff of one price without an end."""
+    """Return a tariff of one price that has no end."""
     return loaded(image(1, 1, (ladder((), (price_e8,)),), (terms(0, ENDLESS),)))
 
 
@@ -93,20 +93,20 @@ def simple(
     prices_e8: "tuple[int, ...]",
     period: "tuple[int, tuple[tuple[int, int, int], ...]]" = YEARLY,
 ) -> Tariff:
-    """One ladder the whole year."""
+    """Return a tariff of one ladder for the whole year."""
     tiers = len(limits_wh) + 1
     ladders = (ladder(limits_wh, prices_e8),)
     return loaded(image(len(prices_e8) // tiers, tiers, ladders, (terms(0, period),)))
 
 
 def zhejiang() -> Tariff:
-    """Three tiers a year, peak and valley."""
+    """Return a tariff of three tiers a year, peak and valley."""
     prices = (56800000, 28800000, 61800000, 33800000, 86800000, 58800000)
     return simple((2760000, 4800000), prices)
 
 
 def guangzhou() -> Tariff:
-    """Three tiers a month, peak, flat and valley, eight decimals."""
+    """Return a tariff of three tiers a month, peak, flat and valley, eight decimals."""
     tier_1 = (99500875, 58886875, 22914475)
     tier_2 = (104500875, 63886875, 27914475)
     tier_3 = (129500875, 88886875, 52914475)
@@ -114,5 +114,5 @@ def guangzhou() -> Tariff:
 
 
 def shandong() -> Tariff:
-    """Three tiers a year, one price each."""
+    """Return a tariff of three tiers a year, one price each."""
     return simple((2520000, 4800000), (54690000, 59690000, 84690000))

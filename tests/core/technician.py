@@ -1,4 +1,4 @@
-"""A technician's side of the console's session, for tests: docs/SPEC.md, the other way."""
+"""Implement a technician's side of the console's session of docs/SPEC.md, for tests."""
 
 from binascii import hexlify, unhexlify
 from struct import pack
@@ -9,7 +9,7 @@ NONCE = b"technician nonce"
 
 
 class Technician:
-    """Knows a console key. `lines` are those of the session; `counter` numbers them."""
+    """The technician knows a console key. `lines` are the session's; `counter` numbers them."""
 
     def __init__(self, key: bytes, number: int = 0) -> None:
         self.key = key
@@ -24,21 +24,21 @@ class Technician:
         self.session = hmac(key, b"dianka/console/2/session\0" + context)
 
     def proof(self, side: bytes = b"technician") -> bytes:
-        """What one side shows."""
+        """Return the proof of one side."""
         return hmac(self.session, side)[:16]
 
     def mac(self, counter: int, command: str) -> bytes:
-        """Of a numbered command."""
+        """Return the MAC of a numbered command."""
         return hmac(self.session, pack("<I", counter) + command.encode())[:8]
 
     def line(self, command: str) -> str:
-        """The next line of the session."""
+        """Return the next line of the session."""
         self.counter += 1
         mac = hexlify(self.mac(self.counter, command)).decode()
         return str(self.counter) + " " + command + " " + mac
 
     def wrap(self, secret: bytes) -> bytes:
-        """How a key travels with the next command."""
+        """Return a key as it is sent with the next command."""
         mask = b""
         while len(mask) < len(secret):
             mask += hmac(self.session, b"wrap" + pack("<II", self.counter + 1, len(mask)))

@@ -1,9 +1,9 @@
-"""Goal: cards do what a grid company's bench asks of a card meter: opening, presets, refunds,
-replacement, write-back, attacks on the MAC. What it asks of alarms, overdraft, guard and
-settlement is in test_prepay_acceptance.py.
+"""Goal: cards pass the cases of a grid company's bench for card meters: opening, presets, refunds,
+replacement, write-back, attacks on the MAC. Its cases of alarms, overdraft, guard and settlement
+are in test_prepay_acceptance.py.
 
 Method: the whole application on a board in memory, one test for each case of the bench. Where this
-design answers otherwise than a meter of the bench, the test says why.
+design answers differently from a meter of the bench, the test says why.
 """
 
 from struct import pack, unpack_from
@@ -18,13 +18,13 @@ from uplink import record
 
 INDEX = 0
 NOBODY = bytes(6)
-BALANCE = 1  # the reason of prepay.policy
+BALANCE = 1  # This is the reason that prepay.policy gives.
 KEEP = 0xFFFFFFFF
 MARK = 32 + image.WRITE_BACK
 
 
 def opened(amount_fen: int = 5000) -> Bench:
-    """A bench whose account is open and read once."""
+    """Return a bench with an account that is open and was read once."""
     bench = Bench()
     bench.read_all()
     equal(bench.insert(bench.card(1, amount_fen)), (codes.OK, 1))
@@ -33,13 +33,13 @@ def opened(amount_fen: int = 5000) -> Bench:
 
 
 def money(bench: Bench) -> "tuple[int, int, int]":
-    """Order, credit and balance of the account."""
+    """Return order, credit and balance of the account."""
     ledger = bench.app.ledger
     return ledger.order[INDEX], ledger.credit_fen[INDEX], ledger.balance_fen(INDEX)
 
 
 def newest(bench: Bench, kind: int) -> bytearray:
-    """The newest record of that kind."""
+    """Return the newest record of that kind."""
     buf = bytearray(record.RECORD_SIZE)
     check(bench.app.journal.sync())
     seq = bench.app.journal.durable_seq
@@ -50,7 +50,7 @@ def newest(bench: Bench, kind: int) -> bytearray:
 
 
 def preset(number: int, *limits: int) -> bytearray:
-    """A preset card: alarms 1 and 2, overdraft, hoarding, close; fen, or KEEP."""
+    """Return a preset card: alarms 1 and 2, overdraft, hoarding, close; fen, or KEEP."""
     content = pack("<IIIII", *limits) + bytes(12)
     kind = image.PRESET
     return memory(

@@ -1,7 +1,7 @@
 """Goal: every known attack on a card is refused with its code; ledger and card stay consistent.
 
-Method: one test an attack, named after it, against the whole redemption. Attacks on a chip are in
-test_chip_*.py, on the console in test_concentrator_login.py; docs/CARDS.md lists them all.
+Method: each attack has one test, named after it, against the whole redemption. Attacks on a chip
+are in test_chip_*.py, on the console in test_concentrator_login.py; docs/CARDS.md lists them all.
 """
 
 from card import codes
@@ -26,7 +26,7 @@ from harness import check, equal
 
 
 def refused(world: World, card: bytearray, code: int, uid: bytes = UID) -> None:
-    """The card gets this code, brings no money and is not written."""
+    """Check that the card gets this code, brings no money and is not written."""
     before = bytearray(card)
     credits = list(world.books.credits)
     equal(world.redeem(card, uid), code)
@@ -63,7 +63,7 @@ def test_of_an_old_key_version() -> None:
 
 
 def test_changed_without_the_key() -> None:
-    """More money, another order, a longer validity, another kind, account, meter or card."""
+    """The cases change money, order, validity, kind, account, meter and card."""
     genuine = header(5, 5000, valid_until=NOW)
     for offset in (4, 6, 12, 17, 18, 23, 32, 36, 37, 39, 40, 44, 48, 79):
         for change in (1, 0x80, 0xFF):
@@ -106,7 +106,7 @@ def test_a_card_of_the_wrong_size() -> None:
 
 
 def test_a_mark_made_up() -> None:
-    """A write-back from another card or account, or of one's own making, is none."""
+    """A write-back from another card or account, or a forged one, does not count."""
     world = World(last=4)
     other = World(last=4)
     used = memory(header(5, uid=OTHER_UID))

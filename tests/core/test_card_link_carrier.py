@@ -1,7 +1,7 @@
-"""Goal: a card on the far side of the console's line is redeemed as one close by.
+"""Goal: a card on the far side of the console's line is redeemed like a card at the board.
 
-Method: frames by hand against the LinkCarrier: answers late, lost, repeated, wrong and of an
-earlier request; then a whole redemption through them. The carrier runs with the heap locked.
+Method: the LinkCarrier gets frames made by hand: answers late, lost, repeated, wrong and of an
+earlier request; then a whole redemption runs through it. The carrier runs with the heap locked.
 """
 
 from struct import pack
@@ -19,13 +19,13 @@ LATER = (TICKS + TIMEOUT_MS) & 0x1FFFFFFF
 
 
 def present(reader: LinkCarrier, seq: int = 3, uid: bytes = UID, size: int = 256) -> None:
-    """The far side has a card."""
+    """Report a card on the far side."""
     body = bytearray(uid + pack("<H", size))
     reader.on_frame(link.CARD_PRESENT, seq, body, len(body))
 
 
 def due(reader: LinkCarrier) -> "tuple[int, int, bytes] | None":
-    """The frame that goes out next: (kind, seq, body)."""
+    """Return the frame that goes out next: (kind, seq, body)."""
     buf = bytearray(600)
     size = reader.encode_into(buf)
     if not size:
@@ -37,7 +37,7 @@ def due(reader: LinkCarrier) -> "tuple[int, int, bytes] | None":
 
 
 def answer(reader: LinkCarrier, kind: int, seq: int, body: bytes) -> None:
-    """The far side sends a frame."""
+    """Send a frame from the far side."""
     reader.on_frame(kind, seq, bytearray(body), len(body))
 
 
@@ -122,7 +122,7 @@ def test_silence_is_asked_again_and_ends() -> None:
 
 
 def test_the_time_of_an_answer_begins_when_the_request_has_left() -> None:
-    """Found by a seed: sent before the next poll, a request was taken for unanswered at once."""
+    """A seed found that a request sent before the next poll counted as unanswered at once."""
     reader = LinkCarrier()
     present(reader)
     reader.start_read(0, 4)
@@ -162,7 +162,7 @@ def test_card_gone_in_mid_operation() -> None:
 
 
 def serve(reader: LinkCarrier, redemption: Redemption, card: bytearray, lost: int) -> bytes:
-    """Play the far side until there is a result; of `lost` requests one is not answered."""
+    """Play the far side until there is a result; one request of `lost` is not answered."""
     ticks = TICKS
     count = 0
     while True:

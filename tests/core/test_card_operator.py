@@ -1,4 +1,4 @@
-"""Goal: an operator's card changes what it says, once at each concentrator, and nothing else.
+"""Goal: an operator's card changes what it names, once at each concentrator, and nothing else.
 
 Method: preset, clear, key, inspection and test cards against the real settings on a storage that
 can be full or lose its power at each operation; replays, other kinds, wrong values.
@@ -35,20 +35,20 @@ NEW_KEY = bytes(range(100, 116))
 
 
 class Books(FakeBooks):
-    """With an account that was stopped."""
+    """These books have an account that was stopped."""
 
     def __init__(self) -> None:
         super().__init__(last=4)
         self.stopped = True
 
     def resume(self, index: int) -> bool:
-        """Bill it again."""
+        """Bill the account again."""
         self.stopped = False
         return True
 
 
 class World:
-    """A concentrator's settings, cards and operator; `restart` loses what is not stored."""
+    """This is a concentrator's settings, cards and operator; `restart` loses unstored state."""
 
     def __init__(self) -> None:
         self.storage = Storage()
@@ -65,7 +65,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        """Start from what is stored."""
+        """Start from the stored files."""
         self.settings = Settings(self.storage)
         self.settings.load()
         books = self.books
@@ -92,14 +92,14 @@ class World:
 
 
 def preset(order: int, *values: int) -> bytes:
-    """A preset card: alarms, overdraft, hoarding, close."""
+    """Return a preset card: alarms, overdraft, hoarding, close."""
     values = (values + (KEEP,) * 5)[:5]
     content = pack("<IIIII", *values) + bytes(12)
     return header(order, 0, PRESET, account=NOBODY, meter=NOBODY, content=content)
 
 
 def key_card(order: int, version: int, new: bytes = NEW_KEY, key: bytes = DISTRICT_KEY) -> bytes:
-    """A card that brings the next key, under the present one."""
+    """Return a card that brings the next key, under the present one."""
     mask = hmac(key, b"dianka/key/wrap/1\0" + UID + pack("<I", order))
     wrapped = bytes([new[at] ^ mask[at] for at in range(16)])
     content = bytes([version, 0, 0, 0]) + wrapped + bytes(12)
@@ -107,7 +107,7 @@ def key_card(order: int, version: int, new: bytes = NEW_KEY, key: bytes = DISTRI
 
 
 def limits(world: World) -> "list[int]":
-    """What a preset card may change."""
+    """Return the limits that a preset card may change."""
     names = ("alarm_1_fen", "alarm_2_fen", "overdraft_fen", "hoarding_limit_fen", "close_fen")
     return [world.settings.number(name) for name in names]
 
@@ -134,7 +134,7 @@ def test_preset_replayed() -> None:
 
 
 def test_a_card_of_2034_and_later() -> None:
-    """The number of an operator's card is the second it was made in, from 2034 on above 2**30."""
+    """The number of an operator's card is its second of issue, from 2034 on above 2**30."""
     world = World()
     for order in (0x3FFFFFFF, 0x40000000, 0x7FFFFFFE):
         equal(world.redeem(preset(order, order & 0xFFFF or 7)), codes.OK, order)
@@ -234,7 +234,7 @@ def test_full_storage_changes_nothing() -> None:
 
 def test_power_cut_at_each_operation() -> None:
     for head in (preset(7, 3000, 2000), key_card(7, VERSION + 1), header(7, 0, CLEAR)):
-        # Before and behind the write of each copy.
+        # The cuts come before and after the write of each copy.
         for cut_at, kept_percent in ((0, 0), (0, 100), (1, 0), (1, 100)):
             world = World()
             world.storage.cut = cut_at

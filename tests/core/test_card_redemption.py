@@ -1,8 +1,9 @@
-"""Goal: a card's money counts exactly once, and each card that does not count says why.
+"""Goal: a card's money counts exactly once, and each card that does not count gets
+a code that says why.
 
 Method: images written out by hand against a memory card and books in memory; every refusal by
 name; bad contacts; the power cut on both sides of the credit and at every poll, then the card
-inserted again. What a thief would try is in test_card_attacks.py.
+inserted again. The attacks are in test_card_attacks.py.
 """
 
 from struct import pack, unpack
@@ -215,14 +216,14 @@ def test_bad_contact() -> None:
 
 
 class Forgetful(FakeCarrier):
-    """Says that it has written, and has one byte of each write wrong as long as `wrong` lasts."""
+    """It reports a write as done and has one byte of each write wrong while `wrong` lasts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.wrong = 0
 
     def start_write(self, offset: int, buf: "bytearray | memoryview", size: int) -> None:
-        """Write."""
+        """Start to write."""
         super().start_write(offset, buf, size)
         if self.wrong:
             self.wrong -= 1
@@ -266,7 +267,7 @@ def test_waiting_allocates_nothing() -> None:
 
 
 def naming(name: bytes, from_t2000: int, order: int = 5) -> bytes:
-    """A purchase card that names the account's next tariff."""
+    """Return a purchase card that names the account's next tariff."""
     content = bytes(20) + pack("<I", from_t2000) + name
     return header(order, flags=1, content=content)
 
@@ -311,7 +312,7 @@ def test_the_account_s_own_card_is_a_sign_of_its_holder() -> None:
 
 
 def large(size: int) -> "tuple[World, bytearray]":
-    """A card of `size` bytes at a concentrator with 20 records of the account."""
+    """Return a card of `size` bytes at a concentrator with 20 records of the account."""
     world = World(last=4)
     world.books.events = [bytes([number]) * 64 for number in range(1, 21)]
     world.carrier.size = size

@@ -1,8 +1,8 @@
 """Goal: the MACs of all suites are the published ones, with and without a port's own AES.
 
-Method: the vectors of FIPS 197, RFC 4493 and GB/T 32907, and a CMAC under SM4; an image under
-each suite, and under one whose cipher was left out; the blocks that each poll encrypts, and the
-card pulled at each of them.
+Method: the vectors of FIPS 197, RFC 4493 and GB/T 32907, and a CMAC under SM4; an image under each
+suite, and under one without its cipher; the blocks that each poll encrypts, and the card pulled at
+each of them.
 """
 
 import sys
@@ -54,7 +54,7 @@ AES_VECTORS = (
 
 
 def cmac(suite: int, key: bytes, message: bytes) -> str:
-    """The whole CMAC as hexadecimal digits, "" where the cipher is missing."""
+    """Return the whole CMAC as hexadecimal digits, "" where the cipher is missing."""
     out = bytearray(16)
     cipher = cipher_of(suite, key)
     if cipher is None:
@@ -64,7 +64,7 @@ def cmac(suite: int, key: bytes, message: bytes) -> str:
 
 
 def image_under(suite: int) -> Image:
-    """A header under `suite`, its MAC made by the CMAC that the vectors hold."""
+    """Return a header under `suite`, with a MAC made by the CMAC of the vectors."""
     image = Image()
     image.buf[:88] = header(5, suite=suite)
     account_key = hmac(DISTRICT_KEY, b"dianka/key/account/1\0" + bytes(image.buf[12:18]))[:16]
@@ -84,7 +84,7 @@ def test_sm4_cmac() -> None:
 
 
 def test_aes_block() -> None:
-    """FIPS 197, appendices B and C.1; again, because the key is expanded once."""
+    """The vectors are of FIPS 197, appendices B and C.1; they run twice: the key expands once."""
     for key, plain, expected in AES_BLOCKS:
         cipher = Aes(unhexlify(key))
         for _ in range(2):
@@ -122,7 +122,7 @@ def test_aes_cmac_without_the_ports_own() -> None:
 
 
 def test_a_subkey_whose_top_byte_becomes_zero() -> None:
-    """Of a hundred keys none has one; found by search, the MACs are those of OpenSSL."""
+    """None of a hundred keys has one; these were found by search, their MACs by OpenSSL."""
     key = unhexlify("0000000000000000000000000000014c")
     for message, expected in (
         (bytes(range(16)), "d91d99b1a7a514a8ddc350380d349778"),
@@ -171,7 +171,7 @@ def test_unknown_suites() -> None:
 
 
 class Counted:
-    """Stands in the place of a cipher's method and counts the blocks."""
+    """This replaces a cipher's method and counts the blocks."""
 
     def __init__(self, cipher) -> None:  # type: ignore[no-untyped-def]  # a class
         self.blocks = 0
@@ -189,7 +189,7 @@ class Counted:
 
 
 def test_a_poll_encrypts_one_block() -> None:
-    """Which costs a Cortex-M3 as much as sixty readings."""
+    """One block costs a Cortex-M3 as much as sixty readings."""
     world = World(last=4)
     card = memory(bytes(image_under(SUITE_SM4_CMAC).buf[:88]))
     counted = Counted(Sm4)

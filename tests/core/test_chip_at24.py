@@ -1,4 +1,5 @@
-"""Goal: the driver fills an AT24Cxx page by page, waits for each, and ends when the chip does not.
+"""Goal: the driver fills an AT24Cxx page by page, waits for each, and ends even when the chip does
+not.
 
 Method: a simulated chip in virtual time: all alignments, both widths of address, write times to
 beyond the limit, a bus without a chip, and a page torn at each byte.
@@ -12,7 +13,7 @@ from silicon_at24 import Silicon
 
 
 class Bench:
-    """A chip and its driver."""
+    """This is a chip and its driver."""
 
     def __init__(self, size: int = 256, page_size: int = 8) -> None:
         self.time = Time()
@@ -20,7 +21,7 @@ class Bench:
         self.driver = At24(self.chip, size, page_size)
 
     def read(self, offset: int, size: int) -> "bytes | int":
-        """What is read, or the outcome."""
+        """Return the bytes read, or the outcome."""
         buf = bytearray(size)
         ended = run(self.time, self.driver.read(offset, size, buf))
         return bytes(buf) if ended == outcome.OK else ended
@@ -67,7 +68,7 @@ def test_a_chip_that_never_comes_back() -> None:
     equal(bench.write(0, bytes(32)), outcome.SILENT)
     check(bench.time.now_us < 40000)
     equal(bench.read(0, 1), outcome.SILENT)
-    # Time that stands still is no excuse either.
+    # The driver also ends when time stands still.
     bench = Bench()
     bench.chip.write_us = -1
     equal(run(bench.time, bench.driver.write(0, 1, bytearray(1)), 0), outcome.SILENT)

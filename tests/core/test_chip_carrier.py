@@ -1,9 +1,9 @@
-"""Goal: any chip is a reader for redemptions: a card's money counts once, whenever it is pulled,
-whichever chip it is, and what was asked of one card is never done to the next.
+"""Goal: redemptions work with any chip: a card's money counts once, at whatever moment it is
+pulled, and an operation that was meant for one card is never done to the next.
 
 Method: the real redemption and the real drivers with simulated chips in virtual time, a step a
 millisecond; the card is pulled at moments through the whole redemption and put in again, swapped
-between the phases, and chips lie about what they wrote.
+between the phases, and chips report writes that they did not make.
 """
 
 import sys
@@ -46,7 +46,7 @@ def test_a_card_left_in_is_redeemed_once() -> None:
 
 
 def test_no_step_keeps_the_device_long() -> None:
-    # 30 ms at 2400 baud are 7 bytes of a meter's reply, which a UART buffers.
+    # In 30 ms at 2400 baud a meter's reply has 7 bytes, which a UART buffers.
     for make in BENCHES:
         bench = make()
         bench.sell()

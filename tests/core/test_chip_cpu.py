@@ -1,9 +1,9 @@
-"""Goal: a CPU card is started, read, written and authenticated over T=0 and over ISO-DEP, and no
-answer of a card does more than end the command with its name.
+"""Goal: a CPU card is started, read, written and authenticated over T=0 and over ISO-DEP, and any
+wrong answer of a card only ends the command with a named outcome.
 
 Method: a simulated card at its contacts, character by character, and behind a simulated PN532.
-ATRs of all shapes; procedure bytes in every manner; each bit of each answer flipped, cut,
-drowned; lengths that are wrong; keys that are wrong; writes torn at each byte.
+ATRs of all shapes; procedure bytes in every manner; each answer flipped in each bit, cut, or
+buried in noise; wrong lengths and keys; writes torn at each byte.
 """
 
 from card.chips import outcome
@@ -20,7 +20,7 @@ KEY = b"card key"
 
 
 def cipher(challenge: bytearray, response: bytearray) -> None:
-    """What a board's cipher would do with the key."""
+    """Stand in for the cipher of a board that holds the key."""
     response[:] = respond(KEY, challenge[:8])
 
 
@@ -29,7 +29,7 @@ def wrong_cipher(challenge: bytearray, response: bytearray) -> None:
 
 
 class Bench:
-    """A card, its socket and the drivers."""
+    """This is a card, its socket and the drivers."""
 
     def __init__(self, atr: bytes = ATR, echo: bool = True, answer: object = cipher) -> None:
         self.time = Time()
@@ -43,7 +43,7 @@ class Bench:
         return run(self.time, self.file.connect(), self.step_us)
 
     def read(self, offset: int, size: int) -> "bytes | int":
-        """What is read, or the outcome."""
+        """Return the bytes read, or the outcome."""
         buf = bytearray(size)
         ended = run(self.time, self.file.read(offset, size, buf))
         return bytes(buf) if ended == outcome.OK else ended
@@ -54,7 +54,7 @@ class Bench:
 
 
 class Contactless(Bench):
-    """The same card in the field of a PN532."""
+    """The same card is in the field of a PN532."""
 
     def __init__(self, answer: object = cipher) -> None:
         self.time = Time()
@@ -119,7 +119,7 @@ def test_every_manner_of_procedure() -> None:
 
 
 def start(atr: bytes, pps: "bytes | None" = b"") -> "tuple[int, int]":
-    """How a card with this ATR starts, and when."""
+    """Return how a card with this ATR starts, and when."""
     bench = Bench(atr)
     bench.socket.pps = pps
     ended = run(bench.time, bench.link.connect())
@@ -208,7 +208,7 @@ def test_replayed_response_and_wrong_key() -> None:
             equal(bench.write(0, b"x"), outcome.LOCKED)
         equal(bench.card.tries, 1, "the last try is left alone")
         equal(bytes(bench.card.file), bytes(256))
-        # A response that was good once is not good again.
+        # A response that was good once is not accepted again.
         bench = make()
         bench.connect()
         card = bench.file.card
@@ -261,7 +261,7 @@ def test_pulled_between_any_two_characters() -> None:
 
 
 def pull_after(bench: Bench, delay_ms: int) -> "int | None":
-    """Write 8 bytes; pull the card after so long."""
+    """Write 8 bytes; pull the card after this time."""
     steps = bench.file.write(0, 8, bytearray(b"abcdefgh"))
     advance(steps, None)
     for moment in range(5000):
@@ -275,7 +275,7 @@ def pull_after(bench: Bench, delay_ms: int) -> "int | None":
 
 
 def hostile(change: object) -> "bytes | int":
-    """Read 16 bytes while `change(chunk)` is what the card sends; it ends within 12 s."""
+    """Read 16 bytes while the card sends `change(chunk)`; the read ends within 12 s."""
     bench = Bench()
     bench.card.file[:16] = image()[:16]
     equal(bench.connect(), outcome.OK)
@@ -350,7 +350,7 @@ def test_each_bit_of_an_answer_flipped() -> None:
             bad[index] ^= 1 << bit
             found = hostile(lambda chunk, bad=bad: bytes(bad))
             if 0 < index < 17:
-                # The line's parity and the image's MAC are there for these.
+                # The line's parity and the image's MAC protect against these.
                 check(found != image()[:16])
             else:
                 check(found in FLOODS, (index, bit, found))

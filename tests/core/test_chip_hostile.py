@@ -1,8 +1,8 @@
 """Goal: no chip, card or line makes a driver raise, hang, or credit money that was not sold.
 
-Method: the readers of chip_readers with answers that a fixed sequence of random numbers
-changes: bits, bytes cut, doubled and put in, whole frames and words made up, lines that waver. The
-redemption runs all the while; afterwards the chip is honest again and its card is redeemed.
+Method: the readers of chip_readers with answers that a fixed sequence of random numbers changes:
+bits, bytes cut, doubled and put in, whole frames and words made up, unstable lines. The redemption
+runs all the while; afterwards the chip answers correctly again and its card is redeemed.
 """
 
 import sys
@@ -24,22 +24,22 @@ STEPS = 1500
 
 
 class Dice:
-    """Random numbers that are the same on every machine."""
+    """These random numbers are the same on every machine."""
 
     def __init__(self, seed: int) -> None:
         self.state = seed * 7919 + 1
 
     def roll(self, sides: int) -> int:
-        """A number below `sides`, at most 4096."""
+        """Return a number below `sides`, at most 4096."""
         self.state = (self.state * 1103 + 12345) & 0xFFFFFF
         return (self.state >> 8) % sides
 
     def bytes(self, limit: int) -> bytes:
-        """Up to `limit` bytes."""
+        """Return up to `limit` bytes."""
         return bytes([self.roll(256) for _ in range(self.roll(limit + 1))])
 
     def spoil(self, data: bytes) -> bytes:
-        """What comes in the place of `data`: often itself, else changed in one of many ways."""
+        """Return `data`, often unchanged, else changed in one of many ways."""
         kind = self.roll(12)
         if kind < 5 or not data:
             return bytes(data)
@@ -62,7 +62,7 @@ class Dice:
 
 
 def go(bench: object, seed: int) -> None:
-    """Let a card lie for a while, with nothing sold; it is seen and gone and seen again."""
+    """Let a card send wrong answers for a while, with nothing sold; it goes and comes back."""
     bench.insert()
     for step in range(STEPS):
         bench.step()
@@ -74,7 +74,7 @@ def go(bench: object, seed: int) -> None:
 
 
 def honest(bench: object, seed: int) -> None:
-    """The same reader takes a good card."""
+    """Check that the same reader takes a good card."""
     bench.pull()
     bench.wait(70000)
     bench.sell()
@@ -142,7 +142,7 @@ def test_a_reader_chip_that_says_anything() -> None:
             def spoil(answer: bytearray, dice: Dice = dice) -> bytes:
                 if dice.roll(4):
                     return dice.spoil(answer)
-                # A good frame around bytes that are none.
+                # This is a good frame around bytes that form no answer.
                 code = (0x41, 0x41, 0x4B, 0x33)[dice.roll(4)]
                 body = b"\xd5" + bytes((code,)) + dice.bytes((3, 30, 240)[dice.roll(3)])
                 return frame(body)
@@ -194,7 +194,7 @@ def test_answers_to_reset_of_every_kind() -> None:
     for seed in range(ROUNDS * 4):
         dice = Dice(seed + 1000)
         bench = ContactBench()
-        # Many of the bytes promise four more.
+        # Many of the bytes announce four more.
         tail = bytes([dice.roll(256) | 0xF0 * dice.roll(2) for _ in range(60)])
         bench.socket.atr = b"\x3b" + tail
         bench.socket.pps = dice.bytes(4)

@@ -1,6 +1,6 @@
-"""Goal: what all drivers of chips share keeps time across the wrap and ends on an endless line.
+"""Goal: the code that all drivers share keeps time across the wrap and ends on an endless line.
 
-Method: waits at many starts in steps of a tenth of a millisecond; channels that never rest.
+Method: waits at many starts in steps of a tenth of a millisecond; channels that never pause.
 """
 
 from card.chips import outcome
@@ -10,13 +10,13 @@ from silicon import TICKS_MASK, Time, run
 
 
 class Noise:
-    """A channel on which bytes come as fast as they are taken."""
+    """On this channel bytes come as fast as they are taken."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def read_into(self, buf: bytearray) -> int:
-        """Three more."""
+        """Give three more bytes."""
         for index in range(3):
             buf[index] = (self.count + index) & 0xFF
         self.count += 3

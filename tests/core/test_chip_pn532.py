@@ -1,9 +1,9 @@
-"""Goal: the PN532 is driven over UART and SPI, tags in its field are read and written, and no
-answer of chip or card does more than end the operation with its name.
+"""Goal: the PN532 is driven over UART and SPI, tags in its field are read and written, and any
+wrong answer of chip or card only ends the operation with a named outcome.
 
 Method: a simulated chip with cards in virtual time. Its answers are spoilt: every bit flipped,
-cut, repeated, endless, too long, of another command; the chip falls silent and restarts; the
-card leaves between any two frames.
+cut, repeated, endless, too long, of another command; the chip falls silent and restarts; the card
+leaves between any two frames.
 """
 
 from card.chips import outcome, pn532
@@ -16,7 +16,7 @@ from silicon_pn532 import ACK, NACK, Classic, Ntag, Reader, SpiBus, frame
 
 
 class Bench:
-    """A reader chip, a card and the drivers."""
+    """This is a reader chip, a card and the drivers."""
 
     def __init__(self, card: "object | None", spi: bool = False) -> None:
         self.time = Time()
@@ -31,7 +31,7 @@ class Bench:
         return run(self.time, self.tag.connect())
 
     def read(self, offset: int, size: int) -> "bytes | int":
-        """What is read, or the outcome."""
+        """Return the bytes read, or the outcome."""
         buf = bytearray(size)
         ended = run(self.time, self.tag.read(offset, size, buf))
         return bytes(buf) if ended == outcome.OK else ended
@@ -198,7 +198,7 @@ def test_another_card_in_its_place_is_not_taken_for_it() -> None:
 
 
 def spoilt(change: object, times: int = 1000000, spi: bool = False) -> "tuple[Bench, bytes | int]":
-    """Read 16 bytes while `change(answer)` is what the chip sends, for the first `times`."""
+    """Read 16 bytes while the chip sends `change(answer)` for the first `times`."""
     card = Ntag()
     card.memory[16:32] = bytes(range(1, 17))
     bench = Bench(card, spi)
@@ -224,7 +224,7 @@ def test_each_bit_of_an_answer_flipped_once_is_repaired() -> None:
 
             bench, found = spoilt(flip, 1)
             right = bytes(range(1, 17))
-            # Without its start a frame was never there.
+            # Without its start a frame is not recognised.
             equal(found, outcome.SILENT if index in (1, 2) else right, (index, bit))
             bench.chip.spoil = None
             equal(bench.read(0, 16), right, (index, bit))

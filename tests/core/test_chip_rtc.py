@@ -1,5 +1,5 @@
 """Goal: the time of each RTC chip is read as it stands in its registers, set so that the chip
-keeps it, and not believed where the chip has stood, was never set, or does not answer.
+keeps it, and not believed where the chip had stopped, was never set, or does not answer.
 
 Method: simulated chips of each family, at moments around leap days, year ends and 2034, with the
 bits that the families set beside the digits.
@@ -11,7 +11,7 @@ from boards.rtc import CHIPS, Rtc
 from harness import check, equal
 from silicon_rtc import FAMILIES, Silicon
 
-# Moments, and their registers: ss mm hh, weekday counted from 0, DD MM YY.
+# Each row has a moment and its registers: ss mm hh, weekday counted from 0, DD MM YY.
 MOMENTS = (
     (849311696, "565423" + "00" + "291126"),  # a Sunday
     (820540799, "595923" + "03" + "311225"),
@@ -24,7 +24,7 @@ MOMENTS = (
 
 
 def registers(name: str, digits: str) -> bytes:
-    """What the chip's registers hold."""
+    """Return the content of the chip's registers."""
     moment = unhexlify(digits)
     if name == "pcf8563":
         return moment[:3] + moment[4:5] + moment[3:4] + moment[5:]

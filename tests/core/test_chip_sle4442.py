@@ -1,9 +1,9 @@
-"""Goal: the driver reads and writes an SLE4442, spends no try it must not, and ends whatever the
-chip does.
+"""Goal: the driver reads and writes an SLE4442, never spends a try without need, and ends
+whatever the chip does.
 
 Method: the driver at the five lines of a simulated chip in virtual time: counts of clocks, the
-error counter, protection, the card pulled at clocks through a whole write, held lines, a deaf
-chip and one that never gets ready.
+error counter, protection, the card pulled at clocks through a whole write, held lines, a deaf chip
+and one that never gets ready.
 """
 
 import sys
@@ -20,7 +20,7 @@ STEP = 37 if sys.maxsize < 1 << 32 else 4  # an emulated board is slow
 
 
 class Bench:
-    """A chip and the driver at its lines."""
+    """This is a chip and the driver at its lines."""
 
     def __init__(self, psc: bytes = PSC, own: bytes = PSC) -> None:
         self.time = Time()
@@ -68,7 +68,7 @@ def test_write_takes_the_clocks_it_must_and_only_for_what_differs() -> None:
     equal(bench.driver.tries, 3)
     clocks = bench.chip.clocks
     equal(bench.write(11, b"\xa5"), outcome.OK)
-    # One byte read, the command, and 255 clocks of erasing and writing.
+    # The sum is one byte read, the command, and 255 clocks of erasing and writing.
     equal(bench.chip.clocks - clocks, (1 + 24 + 1 + 8) + (1 + 24 + 1) + 255)
     equal(bench.chip.early, 0)
 
@@ -141,7 +141,7 @@ def test_beyond_the_ends() -> None:
     for offset, size in ((224, 1), (0, 225), (300, 0)):
         equal(bench.read(offset, size), outcome.OUT_OF_RANGE)
         equal(bench.write(offset, bytes(size)), outcome.OUT_OF_RANGE)
-    # What belongs to the chip can be read, not written.
+    # The bytes of the chip itself can be read but not written.
     equal(bench.read(-32, 4), ATR)
     equal(bench.write(-1, b"\x00\x00"), outcome.OUT_OF_RANGE)
     equal(bench.read(-33, 1), outcome.OUT_OF_RANGE)
@@ -237,7 +237,7 @@ def test_other_chips_are_not_touched() -> None:
 
 
 def test_who_listens_learns_the_code_and_nothing_else() -> None:
-    # This is why no money rests on the code.
+    # For this reason no money depends on the code.
     bench = Bench(psc=b"\0\0\0")
     for _ in range(3):
         bench.chip.counter = 7

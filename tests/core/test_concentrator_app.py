@@ -1,8 +1,8 @@
-"""Goal: the whole application keeps money and supply right, through restarts, power cuts and a
+"""Goal: the whole application keeps money and supply correct, through restarts, power cuts and a
 flash that fails, and does not allocate while it waits or takes a reply.
 
-Method: the real application on a board in memory, with a meter that counts and switches and a
-card that is read and written; the power is cut at every change of the flash.
+Method: the real application on a board in memory, with a meter that counts and switches and a card
+that is read and written; the power is cut at every change of the flash.
 """
 
 import sys
@@ -38,7 +38,7 @@ SMALL = sys.maxsize < 1 << 32  # an emulated board is slow
 
 
 def supplied(amount_fen: int = 200) -> Bench:
-    """A bench whose account is open and read once; its next charge is exact."""
+    """Return a bench whose account is open and read once; its next charge is exact."""
     bench = Bench()
     bench.read_all()
     equal(bench.insert(bench.card(1, amount_fen)), (codes.OK, 1))
@@ -56,7 +56,7 @@ def use(bench: Bench, wh: int) -> None:
 
 
 def run_down(restarts: bool) -> Bench:
-    """A household's way from money to darkness and back; return the bench."""
+    """Lead a household from money to a cut and back; return the bench."""
     bench = supplied()
     meter = bench.meters[0]
 
@@ -109,7 +109,7 @@ def test_a_restart_loses_at_most_readings_that_come_again() -> None:
 
 
 def redeemed(cut: int, kept_percent: int) -> bool:
-    """A redemption with the power cut at change `cut` of the flash; true: it was over by then."""
+    """Redeem with the power cut at change `cut` of the flash; return whether it ended before."""
     bench = supplied()
     card = bench.card(2, 500)
     changes = bench.storage.changes
@@ -132,7 +132,7 @@ def redeemed(cut: int, kept_percent: int) -> bool:
 
 
 def test_a_redemption_counts_once_wherever_the_power_fails() -> None:
-    """Each change of the flash from the insertion to the mark, and each way it may end."""
+    """The cuts cover each change of the flash from insertion to mark, and each way it may end."""
     for kept_percent in (0, 100) if SMALL else (0, 40, 100):
         cut = 0
         while not redeemed(cut, kept_percent):
@@ -140,7 +140,7 @@ def test_a_redemption_counts_once_wherever_the_power_fails() -> None:
 
 
 def test_a_verdict_that_the_flash_refused_comes_again() -> None:
-    """Found by thought, kept by test: cut off, paid, and the flash fails behind the money."""
+    """The account is cut off and paid, and the flash fails after the money is stored."""
     bench = supplied(100)
     use(bench, 2000)
     check(bench.meters[0].open)
@@ -158,7 +158,7 @@ def test_a_verdict_that_the_flash_refused_comes_again() -> None:
 def test_a_verdict_that_a_power_cut_swallowed_comes_again() -> None:
     bench = supplied(100)
     use(bench, 2000)
-    bench.storage.cut = 1  # the money is the first change, the verdict on it the second
+    bench.storage.cut = 1  # The money is the first change, the verdict on it the second.
     try:
         bench.insert(bench.card(2, 500))
         check(False, "no power cut")
@@ -170,7 +170,7 @@ def test_a_verdict_that_a_power_cut_swallowed_comes_again() -> None:
 
 
 def test_a_card_without_a_clock_is_credited_and_restores_the_supply() -> None:
-    """Found by seed 3: the records and the state took -1 for a time."""
+    """Seed 3 found this: the records and the state took -1 for a time."""
     bench = supplied(100)
     use(bench, 2000)
     bench.meters[0].ahead_s = None
@@ -215,7 +215,7 @@ def test_a_checkpoint_survives_a_cut_in_the_next() -> None:
 
 
 def test_a_relay_command_is_looked_at_before_it_is_sent_again() -> None:
-    """Sent, a checkpoint, a restart: whether the meter heard it is not known."""
+    """After a checkpoint and a restart it is not known whether the meter heard the command."""
     bench = supplied(100)
     meter = bench.meters[0]
     meter.wh[0] += 2000
@@ -248,7 +248,7 @@ def test_illegal_cards_are_counted_across_checkpoints_and_restarts() -> None:
 
 
 def test_a_relay_that_moves_late_is_sent_one_command() -> None:
-    """Asked after 1, 3 and 7 s, it still tells the old state the first two times."""
+    """The meter reports the old state at 1 and 3 s, and the new state at 7 s."""
     bench = supplied(100)
     meter = bench.meters[0]
     meter.lag_ms = 4000
@@ -303,7 +303,7 @@ def test_an_exchanged_meter_is_cut_as_the_old_one_was() -> None:
 
 
 def set_to(bench: Bench, name: str, value: int) -> None:
-    """A technician's `set`."""
+    """Run a technician's `set`."""
     equal(bench.app.settings.change(name, str(value)), "")
     bench.app.configure()
 
@@ -443,7 +443,7 @@ def test_nobody_is_cut_on_a_doubtful_reading() -> None:
 
 
 def test_a_freeze_older_than_the_last_reading_divides_nothing() -> None:
-    """Found by seed 105: the clock was set back in the hour after a midnight that divides."""
+    """Seed 105 found this: the clock was set back in the hour after a midnight that divides."""
     bench = supplied()
     use(bench, 400)
     ledger = bench.app.ledger
@@ -456,7 +456,7 @@ def test_a_freeze_older_than_the_last_reading_divides_nothing() -> None:
 
 
 def said(bench: Bench, text: str) -> str:
-    """The last line of a console command, or why it was refused."""
+    """Return the last line of a console command, or the reason of its refusal."""
     try:
         return Commands(bench.app).run(text)[-1]
     except Refusal as refusal:
@@ -464,7 +464,7 @@ def said(bench: Bench, text: str) -> str:
 
 
 def told(bench: Bench, text: str) -> "list[str]":
-    """All lines of a console command."""
+    """Return all lines of a console command."""
     return Commands(bench.app).run(text)
 
 
@@ -502,7 +502,7 @@ def test_a_tariff_that_an_account_cannot_be_charged_by_is_refused() -> None:
 
 def test_an_account_that_was_billed_elsewhere_or_changes_hands() -> None:
     bench = supplied()
-    # From this month on: of opened accounts and of those that move in.
+    # It holds from this month on: for opened accounts and for those that move in.
     ladders = (ladder((1200000,), (60000000, 30000000, 90000000, 60000000)),)
     yearly = image(2, 2, ladders, (terms(0, YEARLY),), rules=0x15)
     equal(load(bench, 1, yearly), "tariff 1 in force")
@@ -515,7 +515,7 @@ def test_an_account_that_was_billed_elsewhere_or_changes_hands() -> None:
     equal(told(bench, "account 17")[8:12], ["used_wh 299000", "quota 3/12", "free_wh 0", "tier 1"])
     equal(said(bench, "account used 17 1 13"), "months is a number from 1 to 12")
     moved = told(bench, "account moved 17")
-    # In January all of the year is left.
+    # In January the whole year is left.
     equal(moved, ["used_wh 0", "quota whole"])
     bench.restart()
     equal(told(bench, "account 17")[8:10], moved)
@@ -556,7 +556,8 @@ HOUR_S = 3600
 
 
 def readings_of(bench: Bench, change_t2000: int, tariff: bytes) -> "list[tuple[int, int]]":
-    """How a reading across `change_t2000` stands in the journal: (t2000, flags) of each record.
+    """Return (t2000, flags) of each record that the journal has of a reading across
+    `change_t2000`.
 
     The bench's meter used 1000 Wh before the change and 3000 Wh after it.
     """
@@ -567,7 +568,7 @@ def readings_of(bench: Bench, change_t2000: int, tariff: bytes) -> "list[tuple[i
     equal(app.tariffs.store(2, name), "")
     check(app.books.set_tariff(2, name, len(tariff)))
     check(app.books.plan_tariff(INDEX, 2, 0))
-    app.ledger.start_anew(INDEX)  # it may charge another register than the one before
+    app.ledger.start_anew(INDEX)  # It may charge another register than the reading before.
     bench.now_ms = 1000 * (change_t2000 - START_T2000 - 2 * INTERVAL_S)
     bench.read_all()
     meter = bench.meters[0]
@@ -590,7 +591,7 @@ def readings_of(bench: Bench, change_t2000: int, tariff: bytes) -> "list[tuple[i
 
 
 def priced_from(change_t2000: int) -> bytes:
-    """Half a yuan before, a yuan from then on, at two rates."""
+    """Return a tariff of half a yuan before the change and a yuan from then on, at two rates."""
     first = terms(0, ENDLESS)
     second = terms(change_t2000, ENDLESS, ((1, 1, 1, 0, 0),))
     ladders = (ladder((), (50000000, 25000000)), ladder((), (100000000, 50000000)))
@@ -613,7 +614,7 @@ def test_a_reading_waits_for_a_freeze_that_may_not_be_there_yet() -> None:
     change_t2000 = START_T2000 + 5 * HOUR_S
     bench = supplied(900)
     equal(load(bench, 1, priced_from(change_t2000)), "tariff 1 in force")
-    # Rounds 800 s before the change and 200 s after it.
+    # The rounds come 800 s before the change and 200 s after it.
     set_to(bench, "interval_s", 1000)
     bench.now_ms = 1000 * (5 * HOUR_S - 900)
     bench.run(200)
@@ -643,7 +644,7 @@ def test_without_its_freeze_a_price_switch_is_divided_by_time_and_marked() -> No
     change_t2000 = START_T2000 + 5 * HOUR_S
     bench = supplied(900)
     meter = bench.meters[0]
-    # Another switch, and the registers of the hour: neither is of that moment and has the rates.
+    # Another switch and the registers of the hour do not have both that moment and the rates.
     meter.kept[CHANGES[0], 1] = (change_t2000 - 60, (9000, 8000, 1000, 0, 0))
     found = readings_of(bench, change_t2000, priced_from(change_t2000))
     equal(len(found), 1)
@@ -652,7 +653,7 @@ def test_without_its_freeze_a_price_switch_is_divided_by_time_and_marked() -> No
 
 
 def settled_at(t2000: int) -> "tuple[int, int, int]":
-    """Month, day and hour of a settlement."""
+    """Return month, day and hour of a settlement."""
     days = t2000 // 86400
     mmdd = mmdd_of(year_of(days), days)
     return mmdd // 100, mmdd % 100, t2000 % 86400 // HOUR_S
@@ -666,7 +667,7 @@ def test_a_settlement_of_several_rates_is_divided_by_the_meters_last_settlement(
     moment = day * 100 + hour
     for days, divides in (
         ((moment, 9999, 9999), True),
-        ((moment, 2812, 9999), False),  # which settlement was the last is not known
+        ((moment, 2812, 9999), False),  # It is not known which settlement was the last.
         ((moment, 9999, 100), False),
         ((moment - 1, 9999, 9999), False),
         ((moment, 9999), False),
@@ -739,7 +740,7 @@ def test_an_idle_step_does_not_allocate() -> None:
 
 
 def test_asking_for_a_reading_and_taking_its_reply_do_not_allocate() -> None:
-    """From the first byte of the request to the registers of the reply."""
+    """The heap is locked from the first byte of the request to the registers of the reply."""
     bench = supplied()
     bench.read_all()
     bench.run(30)

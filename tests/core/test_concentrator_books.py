@@ -1,7 +1,8 @@
-"""Goal: what reaches the journal is what the rules say, and the same records give the same tables.
+"""Goal: the journal gets the records that the rules ask for, and the same records give the same
+tables.
 
-Method: the real books on flash in memory, one account at half a yuan per kilowatt-hour, readings,
-top-ups and the clock by hand; then other books that replay the journal.
+Method: the real books on flash in memory, one account at half a yuan per kilowatt-hour, with
+readings, top-ups and the clock given by hand; then other books replay the journal.
 """
 
 from array import array
@@ -31,13 +32,13 @@ DAY_S = 86400
 WEEK_S = 7 * DAY_S
 NOON = day_number(26, 3, 2) * DAY_S + 12 * HOUR_S
 HALF_YUAN = image(1, 1, (ladder((), (50000000,)),), (terms(0, ENDLESS),))
-# With a digit in each limb of the residue.
+# The value has a digit in each limb of the residue.
 FINE = image(1, 1, (ladder((), (50001237,)),), (terms(0, ENDLESS),))
 OPEN_STATUS, CLOSED_STATUS = 0x10, 0
 
 
 class Station:
-    """Books of one account, registered and read for the first time at NOON."""
+    """These books have one account, registered and read for the first time at NOON."""
 
     def __init__(self, segments: int = 256, tariff: bytes = HALF_YUAN) -> None:
         self.storage = Storage()
@@ -54,7 +55,7 @@ class Station:
         equal(self.read(0), FIRST)
 
     def start(self) -> None:
-        """Empty tables, and the journal as it stands on the flash."""
+        """Start with empty tables and the journal that is on the flash."""
         self.journal = Journal(self.storage, self.segments)
         self.journal.recover()
         self.registry = Registry(2)
@@ -65,7 +66,7 @@ class Station:
         self.books.hoarding_limit_fen = 10**8
 
     def restart(self) -> None:
-        """Switched off and on: the records are replayed."""
+        """Switch the device off and on: the records are replayed."""
         self.start()
         buf = bytearray(RECORD_SIZE)
         for seq in range(1, self.journal.durable_seq + 1):
@@ -78,7 +79,7 @@ class Station:
         self.books.t2000 = self.t2000
 
     def read(self, wh: int, after_s: int = 900, status: int = STATUS_UNKNOWN) -> int:
-        """Read the meter again after it has counted this much more; repeat a doubtful reading."""
+        """Read the meter after this much more energy; repeat a doubtful reading."""
         self.wait(after_s)
         self.values[0] += wh
         outcome = self.books.charge_reading(INDEX, self.values, 1, status)
@@ -97,7 +98,7 @@ class Station:
         return self.ledger.balance_fen(INDEX)
 
     def records(self, kind: int) -> "list[bytearray]":
-        """The durable records of a kind."""
+        """Return the durable records of a kind."""
         check(self.journal.sync())
         found = []
         buf = bytearray(RECORD_SIZE)
@@ -109,7 +110,7 @@ class Station:
 
 
 def tables(station: Station) -> "list[bytes]":
-    """All that a checkpoint would keep of ledger and meters."""
+    """Return all that a checkpoint would keep of ledger and meters."""
     columns = station.ledger.columns() + station.registry.columns()
     return [bytes(memoryview(column)) for column in columns]
 
@@ -145,7 +146,7 @@ def test_readings_leave_the_room_of_money() -> None:
 
 
 def indebted(week_limit_fen: int, tariff: bytes = HALF_YUAN) -> Station:
-    """Half of each top-up repays the debt, up to a limit in each week."""
+    """Return books in which half of each top-up repays the debt, up to a limit in each week."""
     station = Station(256, tariff)
     station.policy.debt_percent = 50
     station.policy.debt_week_limit_fen = week_limit_fen
@@ -186,7 +187,7 @@ def test_a_clock_set_back_begins_no_new_week_of_a_debt_but_one_set_back_further_
 
 
 def cut() -> Station:
-    """An account that has used up its money, and its meter has obeyed."""
+    """Return an account that has used up its money, with a meter that has obeyed."""
     station = Station()
     station.pay(100)
     equal(station.read(2000), CHARGED)
@@ -219,7 +220,7 @@ def test_a_relay_closed_by_hand_stays_in_hours_without_cuts() -> None:
 
 
 def test_without_a_clock_no_time_of_a_cut_begins() -> None:
-    """A notice that had begun at no time at all would be over as soon as the clock is set."""
+    """A notice that began at no known time would end as soon as the clock is set."""
     station = Station()
     station.policy.notice_minutes = 60
     station.pay(100)
@@ -261,7 +262,7 @@ def test_a_reading_at_the_change_itself_is_not_divided() -> None:
 
 
 def test_a_card_takes_home_the_records_of_its_own_account_only() -> None:
-    """Indexes that share their low byte."""
+    """The indexes share their low byte."""
     station = Station()
     for index in (0, 256, 0, 256, 1):
         station.books.note_card(codes.USED, index, 1, 100, bytearray(8), bytearray(6))
@@ -276,7 +277,7 @@ def test_a_card_takes_home_the_records_of_its_own_account_only() -> None:
 
 
 def test_the_records_give_the_tables_again() -> None:
-    """After each step of an account's life, with all that a record can change."""
+    """The check runs after each step of an account's life, with all that a record can change."""
     station = indebted(100, FINE)
 
     def same(step: str) -> None:
@@ -333,7 +334,7 @@ def test_money_of_a_record_is_what_was_applied() -> None:
 
 # --- quotas of a part of a year -----------------------------------------------------------------
 
-# Quotas begin with this month; the second kind has more, and five of free energy a month.
+# Quotas begin with this month; the second kind has more, and five kWh of free energy a month.
 QUOTAS = image(
     1,
     2,
@@ -350,7 +351,7 @@ QUOTAS = image(
 
 
 def check_restart(station: Station) -> None:
-    """All of the tables comes back from the journal."""
+    """Check that all of the tables come back from the journal."""
     check(station.journal.sync())
     before = tables(station)
     station.restart()
@@ -359,7 +360,7 @@ def check_restart(station: Station) -> None:
 
 def test_an_opened_account_is_opened_once() -> None:
     station = Station(tariff=QUOTAS)
-    # March: ten months of twelve.
+    # In March ten months of twelve are left.
     equal(station.ledger.quota[INDEX], 12 | 10 << 4)
     equal(len(station.records(record.QUOTA)), 1)
     station.read(4000)
@@ -374,7 +375,7 @@ def test_an_opened_account_is_opened_once() -> None:
 def test_free_energy_is_free_once() -> None:
     station = Station(tariff=QUOTAS)
     check(station.books.set_terms(INDEX, 1, 0, 1, 0, 0))
-    # In March, the month in which it was opened.
+    # It is read in March, the month in which it was opened.
     equal(station.ledger.quota[INDEX], 12 | 10 << 4)
     station.read(3000)
     station.read(3000)
@@ -388,7 +389,7 @@ def test_free_energy_is_free_once() -> None:
 def test_a_household_that_changes_its_kind() -> None:
     station = Station(tariff=QUOTAS)
     station.wait(60 * DAY_S)
-    # In May, before and after which it is read.
+    # It changes in May, and is read before and after the change.
     station.read(10)
     check(station.books.set_terms(INDEX, 1, 0, 1, 0, 0))
     equal(station.ledger.quota[INDEX], 12 | 8 << 4 | 2 << 12)
@@ -412,12 +413,12 @@ def test_what_was_used_elsewhere() -> None:
 
 
 def _change(station: Station, _wh: int) -> None:
-    """A household that changes: its terms and its quota, in two records."""
+    """Change a household: its terms and its quota, in two records."""
     station.books.set_terms(INDEX, 1, 0, 1, 0, 0)
 
 
 def _free_reading(station: Station, wh: int) -> None:
-    """A reading whose energy is free, and durable: three records at most."""
+    """Make a reading durable whose energy is free, with three records at most."""
     station.read(wh)
     station.journal.sync()
 
@@ -443,7 +444,7 @@ def test_a_power_cut_leaves_all_of_a_change_or_none() -> None:
             station.restart()
             if tables(station) == before:
                 check(percent < 100)
-                # The meter goes on showing what was lost.
+                # The meter goes on showing the lost energy.
                 act(station, 0)
             whole = Station(tariff=QUOTAS)
             if act is _free_reading:

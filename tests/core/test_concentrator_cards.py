@@ -1,7 +1,8 @@
-"""Goal: what cards change in the books is durable, replayed the same, and comes due in time.
+"""Goal: changes that cards make in the books are durable, replay identically, and take effect in
+time.
 
-Method: the real books and journal on a storage in memory, a new start from it after each step;
-the whole redemption against them.
+Method: the real books and journal on a storage in memory, a new start from it after each step; the
+whole redemption against them.
 """
 
 from array import array
@@ -31,7 +32,7 @@ TWO_RATES = image(2, 1, (ladder((), (60000000, 30000000)),), (terms(0, ENDLESS),
 
 
 class World:
-    """Books on a storage, a reader, and three tariffs of which 1 is the account's."""
+    """These are books on a storage, a reader, and three tariffs; the account has tariff 1."""
 
     def __init__(self) -> None:
         self.storage = Storage()
@@ -54,7 +55,7 @@ class World:
         self.names[number] = name
 
     def restart(self) -> None:
-        """Start from what is stored."""
+        """Start from the stored files."""
         storage = self.storage
         self.journal = Journal(storage)  # type: ignore[arg-type]  # what it needs of one
         self.registry = Registry(4)
@@ -82,7 +83,7 @@ class World:
         return self.redemption.code
 
     def naming(self, number: int, from_t2000: int, order: int = 2) -> bytes:
-        """A purchase card that names a tariff."""
+        """Return a purchase card that names a tariff."""
         content = bytes(20) + pack("<I", from_t2000) + self.names[number]
         return header(order, 100, flags=1, content=content)
 
@@ -154,7 +155,7 @@ def test_a_refund_counts_once_and_in_turn() -> None:
         equal(world.ledger.credit_fen[INDEX], 700)
         world.restart()
         equal((world.ledger.order[INDEX], world.ledger.credit_fen[INDEX]), (3, 700))
-        # A mark that was erased takes no money again.
+        # A mark that was erased takes no money a second time.
         equal(world.redeem(header(3, 300, REFUND)), codes.COMPLETED)
     world.carrier.insert(bytearray(card))
     while not world.redemption.poll(world.ticks, world.books.t2000):
@@ -201,7 +202,7 @@ def test_a_refund_of_all_that_there_is_cuts_and_leaves_no_debt() -> None:
 
 
 def test_p1_at_every_record_of_the_journal() -> None:
-    """P1 and P7: what the records say was paid in, less refunds and charges, is the balance."""
+    """P1 and P7: the balance is what the records say was paid in, less refunds and charges."""
     world = World()
     for step in range(60):
         order = world.ledger.order[INDEX] + 1

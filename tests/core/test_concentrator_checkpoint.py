@@ -1,5 +1,5 @@
 """Goal: tables come back as saved, into a build with other limits too; a file that is torn,
-rotten, unread or from a larger device never counts, and only a torn one is deleted.
+damaged, unread or from a larger device never counts, and only a torn one is deleted.
 
 Method: a storage in memory; every byte of a file turned once, every cut of it tried, every look
 failing; power cut at every change while one is written.
@@ -26,12 +26,12 @@ def _nothing() -> None:
 
 
 def _ff() -> int:
-    """No random number."""
+    """Return a number that is not random."""
     return 0x1FFFFFFF
 
 
 class Tables:
-    """Three columns of `limit` rows, the last with `items` a row, and one that is no table."""
+    """This has three columns of `limit` rows, the last with `items` a row, and one with none."""
 
     def __init__(self, storage: Storage, limit: int, items: int) -> None:
         self.single = array("I", bytes(4 * 9))
@@ -66,7 +66,7 @@ class Tables:
 
 
 def saved(storage: Storage, seq: int = 65, rows: int = 300) -> Tables:
-    """A device of 400 rows with `rows` in use, saved as of `seq`."""
+    """Return a device of 400 rows with `rows` in use, saved as of `seq`."""
     tables = Tables(storage, 400, 3)
     tables.fill(rows, 3, seq)
     check(tables.save(seq, rows))
@@ -74,7 +74,7 @@ def saved(storage: Storage, seq: int = 65, rows: int = 300) -> Tables:
 
 
 def twice(storage: Storage, rows: int = 300) -> Tables:
-    """The same, saved as of 65 and of 129."""
+    """Return the same device, saved as of 65 and of 129."""
     tables = saved(storage, 65, rows)
     tables.fill(rows, 3, 129)
     check(tables.save(129, rows))
@@ -106,7 +106,7 @@ def test_the_layout_is_that_of_the_document() -> None:
 
 
 def test_it_is_written_a_part_at_a_time() -> None:
-    """No part is longer than 1024 bytes, and a part holds its column as it is then."""
+    """No part is longer than 1024 bytes, and a part has its column as it is at that moment."""
     storage = Storage()
     tables = saved(storage)
     sizes: list[int] = []
@@ -186,7 +186,7 @@ def test_two_are_kept_and_the_older_serves_when_the_newer_is_rotten() -> None:
     for seq in (257, 321):
         check(after.save(seq, 300))
     equal(storage.names("k"), [file_name(257), file_name(321)], "until two whole ones are there")
-    # One that is written where a rotten one stands is no rotten one.
+    # A checkpoint that is written in the place of a damaged one is good.
     storage.turn_bit(file_name(321), 5604)
     after = Tables(storage, 400, 3)
     equal((after.load(), after.checkpoint.seq), (300, 257))
@@ -308,7 +308,7 @@ def test_a_journal_keeps_its_identity() -> None:
     new.checkpoint.identify(lambda: numbers.pop(0))
     identity = b"\x34\x12\x78\x56\xbc\x9a\xf0\xde"
     equal((new.checkpoint.identity, storage.files), (identity, {"n34127856bc9af0de": b""}))
-    # It is found by its file, by the checkpoint, and by either when the other is gone.
+    # It is found by its file, by the checkpoint, and by either of them when the other is missing.
     check(new.save(65, 3))
     for lost in ("", "n34127856bc9af0de", "k00000041"):
         again = Storage()

@@ -1,8 +1,7 @@
-"""Goal: without a session the console shows no account, and changes and asks nothing.
+"""Goal: without a session the console shows no account, changes nothing and sends no question.
 
-Method: each command with arguments that would be taken, on a concentrator with a console key:
-without a session, in one for reading and in a full one; whatever they could have changed is
-compared.
+Method: each command runs with valid arguments on a concentrator with a console key: without a
+session, in one for reading and in a full one. All state that it could change is compared.
 """
 
 from concentrator.console.commands import Commands
@@ -58,7 +57,7 @@ CHANGING = (
 
 
 def locked() -> Bench:
-    """A bench whose console has a key, without a session."""
+    """Return a bench with a console key and without a session."""
     bench = Bench()
     bench.read_all()
     equal(bench.app.settings.change("console_key", KEY.hex()), "")
@@ -67,7 +66,7 @@ def locked() -> Bench:
 
 
 def refusal(commands: Commands, text: str) -> str:
-    """Why the command is refused, "" where it was carried out."""
+    """Return the reason why the command is refused, "" where it was carried out."""
     try:
         commands.run(text)
     except Refusal as error:
@@ -76,7 +75,7 @@ def refusal(commands: Commands, text: str) -> str:
 
 
 def state(bench: Bench) -> "list[object]":
-    """What a command could change."""
+    """Return all state that a command could change."""
     app = bench.app
     columns = app.ledger.columns() + app.registry.columns() + app.tariffs.columns()
     exchange = app.pollers[0].exchange

@@ -26,7 +26,7 @@ FEN_WH = 20  # of the first rate
 
 
 class Spoiler:
-    """A meter whose next answers to the question for energy are `wrong`, each once, then true."""
+    """This meter answers its next questions for energy with `wrong`, each once, then truly."""
 
     def __init__(self, bench: Bench) -> None:
         self.wrong: list[tuple[int, int]] = []
@@ -50,7 +50,7 @@ class Spoiler:
 
 
 def opened(credit_fen: int = 10000) -> "tuple[Bench, Spoiler]":
-    """A household that has paid and was read twice."""
+    """Return a household that has paid and was read twice."""
     bench = Bench()
     bench.insert(bench.card(1, credit_fen))
     bench.read_all()
@@ -64,7 +64,7 @@ def use(bench: Bench, wh: int) -> None:
 
 
 def used_fen(bench: Bench) -> int:
-    """What the meter has counted since it was read first, in fen."""
+    """Return in fen what the meter has counted since its first reading."""
     return (bench.meters[0].wh[0] - 1000) // FEN_WH
 
 
@@ -100,7 +100,7 @@ def test_one_wrong_answer_is_asked_again_at_once_and_changes_nothing() -> None:
 
 
 def test_a_replayed_reading_gives_no_energy_away() -> None:
-    """6 kW for three days: the household is cut the day its money ends, and owes what it used."""
+    """It draws 6 kW for three days; it is cut the day its money ends, and owes what it used."""
     bench, spoiler = opened(1000)
     spoiler.wrong = [(1000, 500)]
     cut_at = -1
@@ -124,8 +124,8 @@ def test_a_day_of_zeros_in_single_answers_charges_the_whole_day() -> None:
 def test_a_reading_that_would_cut_is_asked_again_before_it_counts() -> None:
     bench, spoiler = opened(1000)
     for wrong, is_cut, left_fen in (
-        ([(53000, 500)], False, 900),  # the truth is told then, and is charged
-        ([(53000, 500), (58000, 500)], False, 900),  # two that do not agree are not
+        ([(53000, 500)], False, 900),  # The true value is reported then, and is charged.
+        ([(53000, 500), (58000, 500)], False, 900),  # Two that differ are not charged.
         ([(53000, 500), (53010, 500)], True, -1600),
     ):
         spoiler.wrong = wrong
@@ -143,7 +143,7 @@ def test_a_reading_that_would_cut_is_asked_again_before_it_counts() -> None:
 
 
 def test_what_was_charged_too_much_goes_back() -> None:
-    """A plausible spike of 50 kWh, told twice, then the truth: the household is supplied again."""
+    """A plausible spike of 50 kWh is reported twice, then the truth: the supply comes back."""
     bench, spoiler = opened(1000)
     spoiler.wrong = [(53000, 500)] * 2
     use(bench, 400)
@@ -198,7 +198,7 @@ def test_a_correction_is_exact_across_tiers_residues_and_top_ups() -> None:
 
 
 def _state(station: Station) -> "list[object]":
-    """All that an account is, but for credit and debit, and its balance."""
+    """Return the state of an account except credit and debit, and its balance."""
     ledger = station.ledger
     found: list[object] = [station.balance_fen]
     for name in ("residue_e7", "residue_e11", "used_wh", "period_t2000", "read_t2000"):
@@ -211,10 +211,10 @@ def _state(station: Station) -> "list[object]":
 def _check_alike(
     tariff: bytes, start_t2000: int, steps: "tuple[tuple[int, int, int, int], ...]"
 ) -> None:
-    """An account that is told lies, and one that is not read meanwhile, are the same in the end.
+    """Check that an account with false readings ends like one that is not read meanwhile.
 
-    A step is (wait, change of the clock, energy used, lie); the other is read, and told the
-    truth, while a lie below 0 is told.
+    A step is (wait, change of the clock, energy used, error of the reading). With an error of 0 or
+    below the other account gets a true reading.
     """
     ends = []
     for is_told in (True, False):
@@ -253,18 +253,18 @@ def test_a_correction_is_exact_where_the_clock_was_set_back() -> None:
     for steps in (
         # The wrong answer comes after the account has stopped waiting for the clock.
         ((600, -1800, 100, 0), (900, 0, 10, 0), (1800, 0, 0, 5000), (900, 0, 70, 0)),
-        # It still waits.
+        # The account still waits.
         ((600, -1800, 100, 0), (300, 0, 10, 0), (300, 0, 0, 5000), (300, 0, 70, 0)),
-        # So long that the reading which it waits for is not looked back for.
+        # This is so long that the reading which it waits for is not looked for any more.
         tuple(waiting),
-        # The clock is set back while the wrong answer is believed; read then, all is old.
+        # The clock is set back while the wrong answer is believed; all later readings are old.
         ((300, 0, 100, 0), (600, -1800, 0, -5000), (300, 0, 70, 0)),
     ):
         _check_alike(daily, midnight - 300, steps)
 
 
 def test_a_correction_takes_back_what_a_month_or_a_year_has_begun() -> None:
-    """Free energy of each month, and the part of a year that counts, as they were before."""
+    """Free energy of each month and the part of a year count again as they did before."""
     ladders = (ladder((9000, 20000), (50001237, 60000000, 90000001)),)
     new_year = day_number(27, 1, 1) * DAY_S
     for free, free_wh, period, part in (
@@ -299,7 +299,7 @@ def test_nothing_goes_back_behind_what_somebody_has_said_is_used() -> None:
 
 
 def test_a_flash_that_does_not_answer_stops_no_billing() -> None:
-    """Hours without a read; then what was charged too much goes back all the same."""
+    """Hours pass without a read; then the excess charge goes back all the same."""
     station = Station()
     station.pay(10000)
     station.read(1000)
@@ -317,7 +317,7 @@ def test_a_flash_that_does_not_answer_stops_no_billing() -> None:
 
 
 def test_what_was_charged_past_the_last_digit_of_a_register_goes_back() -> None:
-    """The spike takes the register past 999,999.99 kWh, so that the truth looks far ahead."""
+    """The spike goes past 999,999.99 kWh, so that the true register seems far ahead."""
     modulus_wh = REGISTER_MODULUS_WH
     for first_wh, after_wh in ((modulus_wh - 1000, 300), (modulus_wh - 1000, 1500), (0, 1500)):
         station = Station()
@@ -341,7 +341,7 @@ def test_what_was_charged_past_the_last_digit_of_a_register_goes_back() -> None:
 
 
 def test_a_register_lower_than_what_was_charged_is_no_correction() -> None:
-    """What an earlier reading said was charged rightly: no household gets more back than that."""
+    """An earlier charge was right: a household gets back only energy charged after it."""
     bench, spoiler = opened()
     bench.meters[0].wh[0] = 900
     for _ in range(2):
@@ -408,7 +408,7 @@ def test_resumed_it_goes_on_from_the_register_that_is_told() -> None:
         check(False, "the rates are missing")
     except Refusal as error:
         check("total and each of the 2 rates" in str(error), error)
-    # It was 3000 Wh and 900000 Wh came on top, of which the last 500 are charged.
+    # The register was 3000 Wh and rose by 900000 Wh, of which the last 500 are charged.
     equal(commands.run("account resume 17 903.00 902.50 0.50"), ["billing on"])
     bench.restart()
     bench.read_all()
@@ -416,7 +416,7 @@ def test_resumed_it_goes_on_from_the_register_that_is_told() -> None:
 
 
 def test_the_power_limit_is_the_account_s_own() -> None:
-    """66 kW on three phases, silent for three hours."""
+    """The limit is 66 kW on three phases, and no reading comes for three hours."""
     for limit_w, expected in ((0, DOUBTED), (65000, DOUBTED), (66000, outcomes.CHARGED)):
         station = Station()
         station.pay(1000)

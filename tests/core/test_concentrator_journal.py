@@ -1,10 +1,10 @@
-"""Goal: a durable record reads back as it was written, at its own number, or is said to be lost;
-what the flash did not take, or only in part, never counts; what is rotten costs no more than it
-held, and no number is used twice; joined records count together.
+"""Goal: a durable record reads back as it was written, at its own number, or is said to be lost; a
+record that the flash refused, or took only in part, never counts; damage loses only the records in
+the damaged part, and no number is used twice; joined records count together.
 
 Method: the journal on flash in memory whose appends are torn, whose power is cut at each change,
-whose reads fail one after the other and whose bits are turned. Each record bears a mark of its
-own, so that one with the right number and other content is found.
+whose reads fail one after the other and whose bits are turned. Each record has a mark of its own,
+so that the test sees a right number with other content.
 """
 
 import sys
@@ -20,19 +20,19 @@ from uplink.record import JOINED, PAYLOAD, PAYLOAD_SIZE, RECORD_SIZE, u32_at
 
 NOW = 820540800
 SMALL = sys.maxsize < 1 << 32  # an emulated board is slow
-# Records of `World.add` that a segment takes, each with all of its payload.
+# A segment takes this many records of `World.add`, each with all of its payload.
 SEGMENT_RECORDS = 75
 
 
 class Flash(Storage):
-    """`torn`: the next append is said to have failed, with this many percent of it written."""
+    """With `torn` the next append is reported as failed, with this many percent of it written."""
 
     def __init__(self) -> None:
         super().__init__()
         self.torn = -1
 
     def append(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
-        """Add."""
+        """Add bytes to the file."""
         if self.torn < 0:
             return super().append(name, buf, size)
         self.files[name] = self.files.get(name, b"") + bytes(buf[: size * self.torn // 100])
@@ -41,7 +41,7 @@ class Flash(Storage):
 
 
 class World:
-    """A journal, and the marks of its records: `marks[seq]` is what record `seq` should say."""
+    """This is a journal with the marks of its records: `marks[seq]` is that of record `seq`."""
 
     def __init__(self, segments: int = 256) -> None:
         self.storage = Flash()
@@ -52,7 +52,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        """The device is switched off and on."""
+        """Switch the device off and on."""
         self.storage.cut = -1
         self.journal = Journal(self.storage, self.segments)
         self.journal.recover()
@@ -76,7 +76,7 @@ class World:
         check(self.journal.sync())
 
     def reads(self, seq: int) -> bool:
-        """Whether the record can be read; it must then be the right one."""
+        """Return whether the record can be read; it must then be the right one."""
         if not self.journal.read_into(seq, self._buf):
             return False
         check(record.verify(self._buf, 0))
@@ -85,7 +85,7 @@ class World:
         return True
 
     def check_all(self, first_seq: int, durable_seq: int) -> None:
-        """These records are there, in any order of asking, and no others."""
+        """Check that these records are there, asked for in any order, and no others."""
         journal = self.journal
         equal((journal.first_seq, journal.durable_seq), (first_seq, durable_seq))
         for seq in range(first_seq, durable_seq + 1):
@@ -97,11 +97,11 @@ class World:
         equal(journal.rotten, 0)
 
     def segment(self, position: int) -> str:
-        """Name of a segment, oldest first."""
+        """Return the name of a segment, oldest first."""
         return (self.storage.names("j") or [])[position]
 
     def groups(self, name: str) -> "list[tuple[int, int, range]]":
-        """Places, sizes and numbers of the groups of a segment."""
+        """Return places, sizes and numbers of the groups of a segment."""
         data = bytearray(self.storage.files[name])
         reader = Unpacker(data)
         found = []
@@ -170,7 +170,7 @@ def test_nothing_is_added_to_a_full_memory() -> None:
 
 
 def test_a_turned_bit_costs_its_group_and_nothing_else() -> None:
-    """Of a segment that is full, and of the newest; while it runs, and after a restart."""
+    """The segment is full, or is the newest; the journal runs on, or restarts."""
     world = World()
     for _ in range(3):
         world.write(SEGMENT_RECORDS // 2)
@@ -227,7 +227,7 @@ def test_rot_at_the_end_costs_more_numbers_than_it_held_and_none_is_used_again()
 
 
 def test_a_restart_costs_no_block() -> None:
-    """A segment that is whole takes more; one that is torn or rotten is left as it is."""
+    """A whole segment takes more records; a torn or damaged one is left as it is."""
     world = World()
     for _ in range(10):
         world.write(3)
@@ -282,7 +282,7 @@ def test_a_torn_end_never_was() -> None:
 
 
 def test_a_read_that_fails_at_the_start_decides_nothing() -> None:
-    """Each look of a start in turn fails, once and permanently."""
+    """Each look of a start fails in turn, once and permanently."""
     world = World()
     world.write(3 * SEGMENT_RECORDS + 5)
     files = dict(world.storage.files)
@@ -368,7 +368,7 @@ def test_what_the_flash_refused_is_kept_and_written_later() -> None:
 
 
 def test_any_of_what_waits_can_be_taken_back() -> None:
-    """Whether it stands in the group that is open or in one before, durable or refused."""
+    """The record is in the open group or in an earlier one, durable or refused."""
     number = 4711
     world = World()
     journal = world.journal
@@ -497,7 +497,7 @@ def test_other_files_and_smaller_limits_do_no_harm() -> None:
     world = World()
     world.write(3 * SEGMENT_RECORDS)
     world.storage.files["jam"] = b"no segment"
-    world.segments = 2  # a build with less room than there are segments
+    world.segments = 2  # This build has less room than there are segments.
     world.restart()
     world.check_all(1, 3 * SEGMENT_RECORDS)
 
@@ -550,7 +550,7 @@ def test_groups_hand_out_every_number_and_say_what_is_missing() -> None:
 
 
 def test_a_record_is_found_whatever_was_asked_for_before() -> None:
-    """Each question leaves the reader somewhere: behind the last item of a group, for one."""
+    """Each question leaves the reader at another place, for example behind a group's last item."""
     world = World()
     world.write(2 * SEGMENT_RECORDS)
     last = world.journal.durable_seq

@@ -1,8 +1,8 @@
 """Goal: a record leaves the flash only when the head-end and two checkpoints have it, and tables
 that are saved are those of the records that are durable.
 
-Method: the whole application on a board in memory, with a head-end whose acknowledgements are
-given by hand; checkpoints that rot; restarts.
+Method: the whole application on a board in memory, with a head-end that acknowledges by hand,
+damaged checkpoints, and restarts.
 """
 
 from array import array
@@ -21,7 +21,7 @@ INDEX = 0
 
 
 def upright() -> Bench:
-    """A bench with a head-end that is away; its account is open and read."""
+    """Return a bench with a head-end that is away; its account is open and read."""
     uplink = Channel()
     uplink.connection = 0
     bench = Bench(1, uplink)
@@ -34,7 +34,7 @@ def upright() -> Bench:
 
 
 def acknowledge(bench: Bench, seq: int) -> None:
-    """The head-end has said that it has all records up to `seq`."""
+    """Acknowledge all records up to `seq` as the head-end."""
     session = bench.app.uplink.session
     check(session is not None)
     session.acked_seq = seq  # type: ignore[union-attr]  # it is not None
@@ -60,7 +60,7 @@ def fill_segments(bench: Bench, count: int) -> int:
 
 
 def tables(bench: Bench) -> "list[bytes]":
-    """All that a checkpoint would keep of ledger and meters."""
+    """Return all that a checkpoint would keep of ledger and meters."""
     app = bench.app
     return [bytes(memoryview(c)) for c in app.ledger.columns() + app.registry.columns()]
 
@@ -147,7 +147,7 @@ def test_a_checkpoint_holds_no_charge_that_is_not_durable() -> None:
 
 
 def test_a_charge_that_a_part_holds_is_durable_before_the_end() -> None:
-    """It came in while the checkpoint was written, and is only in the columns written after it."""
+    """It was made during the checkpoint, and is only in the columns written after it."""
     bench = upright()
     check(bench.save())
     note(bench)
@@ -224,7 +224,7 @@ def test_parts_are_written_between_transactions() -> None:
         asked += is_busy and not was_busy
         was_busy = is_busy
         bench.step()
-    # The head is written by who begins it.
+    # The caller of `begin` writes the head.
     equal(busy[1:], [False] * (len(busy) - 1))
     check(asked >= 2, "the line goes on meanwhile")
     check(app.checkpoint.seq > 0)
@@ -258,7 +258,7 @@ def test_a_checkpoint_is_not_written_while_the_flash_takes_no_records() -> None:
 def test_few_records_are_worth_a_checkpoint_while_no_reading_has_room() -> None:
     bench = upright()
     journal = bench.app.journal
-    for _ in range(6):  # segments of few records each, as torn appends leave them
+    for _ in range(6):  # These segments have few records each, as torn appends leave them.
         bench.app.books.note_line(INDEX, record.LINE_ANSWERS, 0)
         check(journal.sync())
         bench.storage.files[(bench.storage.names("j") or [])[-1]] += b"torn"
@@ -369,7 +369,7 @@ def test_what_was_used_while_readings_had_no_room_is_charged_to_the_digit_afterw
 
 
 def test_a_turned_bit_behind_a_checkpoint_costs_no_purchase_and_no_number() -> None:
-    """The whole concentrator starts from a newest segment with one bit turned, each in turn."""
+    """The whole concentrator starts from a newest segment with each of its bits turned in turn."""
     bench = upright()
     check(bench.save())
     for _ in range(3):
@@ -393,7 +393,7 @@ def test_a_turned_bit_behind_a_checkpoint_costs_no_purchase_and_no_number() -> N
 
 
 def test_free_blocks_are_counted_without_asking_the_flash() -> None:
-    """Asking it costs as much as reading every file."""
+    """A question to the flash costs as much as reading every file."""
     bench = upright()
     storage = bench.storage
     blocks = storage.blocks
@@ -410,7 +410,7 @@ def test_free_blocks_are_counted_without_asking_the_flash() -> None:
 
 
 def test_the_image_that_the_older_checkpoint_names_stays() -> None:
-    """Readings behind the older checkpoint are charged by it again, should the newest rot."""
+    """If the newest checkpoint is damaged, readings behind the older one are charged again."""
     bench = upright()
     put_tariff(bench, 60000000)
     check(bench.save())
@@ -436,7 +436,7 @@ def test_the_image_that_the_older_checkpoint_names_stays() -> None:
 
 
 def test_an_image_put_in_force_while_a_checkpoint_is_written_stays() -> None:
-    """The column of its tariffs was written before, and names the one that went."""
+    """The column of its tariffs was written earlier, and names the replaced image."""
     bench = upright()
     note(bench)
     check(bench.save())
@@ -489,7 +489,7 @@ def test_no_number_up_to_a_checkpoint_that_is_gone_is_used_again() -> None:
     check(bench.save())
     seq = bench.app.checkpoint.seq
     rot(bench, seq)
-    # With it went the segments behind the older one.
+    # The segments behind the older checkpoint went with it.
     for name in bench.storage.names("j") or ():
         if name not in kept:
             del bench.storage.files[name]

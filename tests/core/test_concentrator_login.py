@@ -1,4 +1,4 @@
-"""Goal: without the key nothing can be seen or changed, and no message works twice.
+"""Goal: without the key no data can be read or changed, and no message works twice.
 
 Method: right, wrong, replayed, reflected and late proofs; commands forged, repeated, reordered and
 taken into another session; the lock after guesses; idle and absolute ends; hidden keys.
@@ -28,7 +28,7 @@ TICKS = 0x1FFFFF00  # near the wrap
 
 
 def make(first: int = 0) -> Login:
-    """A login whose random numbers count."""
+    """Return a login with random numbers that count up."""
     state = [first]
 
     def random() -> int:
@@ -43,21 +43,21 @@ def make(first: int = 0) -> Login:
 
 
 def begun(login: Login, right: int = FULL, key: bytes = KEY) -> Technician:
-    """A technician who has the concentrator's nonce."""
+    """Return a technician who has the concentrator's nonce."""
     technician = Technician(key, NUMBER)
     technician.begin(login.begin(NONCE, right)[:16], right)
     return technician
 
 
 def opened(login: Login, right: int = FULL) -> Technician:
-    """A technician whose session stands."""
+    """Return a technician with an open session."""
     technician = begun(login, right)
     equal(login.answer(technician.proof()), GOOD)
     return technician
 
 
 def said(login: Login, technician: Technician, command: str, counter: int) -> int:
-    """Judge one numbered command; what it was granted ends with it."""
+    """Judge one numbered command; its permission ends with it."""
     outcome = login.verify(counter, command.encode(), technician.mac(counter, command))
     granted = login.granted
     login.granted = NOTHING

@@ -1,8 +1,8 @@
 """Goal: the tasks of a line ask the right meter the right thing at its speed, and a round of
 readings allocates nothing.
 
-Method: the poller on books that only note what they are told, and a line whose meters answer
-between two steps; while a step runs, the heap can be locked.
+Method: the poller has books that only note their calls, and a line with meters that answer between
+two steps; while a step runs, the heap can be locked.
 """
 
 from concentrator.books.registry import RELAY_LOOK, Registry
@@ -16,13 +16,13 @@ from prepay.policy import Policy
 from ticks import TICKS_MASK
 from uplink import record
 
-# Friday 2026-01-02 10:20, far from midnight and from a whole hour.
+# It is Friday 2026-01-02 10:20, far from midnight and from a whole hour.
 NOW = 820540800 + 37200
 DAY_S = 86400
 
 
 class Meter:
-    """Answers reads of both kinds by its standard, and takes relay commands."""
+    """This meter answers reads of both kinds by its standard, and takes relay commands."""
 
     def __init__(self, number: int, standard: int = 2007, baud: int = 2400) -> None:
         self.address = bytes((number, 0, 0, 0, 0, 0))
@@ -34,7 +34,7 @@ class Meter:
         self.tells_relay = True
 
     def answer(self, control: int, data: bytes, t2000: int) -> "tuple[int, bytes] | None":
-        """Control and data of the reply, None: silence."""
+        """Return control and data of the reply; None means silence."""
         is_old = self.standard == 1997
         if control == codes.BROADCAST_TIME:
             self.ahead_s = 0 if -300 <= self.ahead_s <= 300 else self.ahead_s
@@ -57,7 +57,7 @@ class Meter:
         return control | 0x80, data + value
 
     def _is_over(self, expiry: bytes, t2000: int) -> bool:
-        """Whether that is past by the clock of the meter."""
+        """Return whether that time is past by the clock of the meter."""
         moment = bytearray(6)
         encode_into(moment, 0, max(0, t2000) + self.ahead_s)
         never = expiry == bytes(6) or t2000 < 0
@@ -82,7 +82,7 @@ class Meter:
 
 
 class Wire:
-    """A line; what is written waits until `answer` is called, outside a step."""
+    """On this line a written request waits until `answer` is called, outside a step."""
 
     def __init__(self, meters: "list[Meter]") -> None:
         self.connection = 1
@@ -96,7 +96,7 @@ class Wire:
         self._receiver = Receiver()
 
     def read_into(self, buf: bytearray) -> int:
-        """The reply, whole."""
+        """Read the whole reply."""
         for index in range(self.waiting):
             buf[index] = self._reply[index]
         size = self.waiting
@@ -111,14 +111,14 @@ class Wire:
         return self._size
 
     def set_baud(self, baud: int) -> None:
-        """Another speed."""
+        """Set another speed."""
         self.baud = baud
 
     def close(self) -> None:
-        """Not used."""
+        """Do nothing, since no test closes it."""
 
     def answer(self, t2000: int) -> None:
-        """Let the meters hear what was written."""
+        """Give the meters the written request."""
         if not self._size:
             return
         receiver = self._receiver
@@ -137,7 +137,7 @@ class Wire:
 
 
 class Books:
-    """What the tasks need of the books; they note what they are told."""
+    """These are the books as far as the tasks need them; they note their calls."""
 
     def __init__(self, count: int) -> None:
         self.registry = Registry(count)
@@ -150,28 +150,28 @@ class Books:
         self.relays: list[tuple[int, int]] = []
 
     def set_meter(self, index: int, row: bytearray) -> bool:
-        """A METER record."""
+        """Note a METER record."""
         self.registry.set_row(index, row, 0)
         return True
 
     def dividing_t2000(self, index: int) -> int:
-        """No price changes."""
+        """Return that no price changes."""
         return 0
 
     def charge_reading(self, index: int, values: object, count: int, status: int) -> int:
-        """A reading."""
+        """Note a reading."""
         self.readings += 1
         return 0
 
     def charge_freeze(self, index: int, t2000: int, values: object, count: int) -> None:
-        """No meter here has one."""
+        """Do nothing: no meter here has a freeze."""
 
     def note_line(self, index: int, state: int, failures: int, ahead_s: int = 0) -> None:
-        """A LINE record."""
+        """Note a LINE record."""
         self.lines.append((index, state, ahead_s))
 
     def note_item(self, index: int, identifier: int, values: object, count: int) -> None:
-        """An ITEM record."""
+        """Note an ITEM record."""
         self.items.append((index, identifier))
 
     def alarms(self, index: int) -> bool:
@@ -179,29 +179,29 @@ class Books:
         return False
 
     def relay_done(self, index: int, stage: int, status: int) -> None:
-        """A RELAY record."""
+        """Note a RELAY record."""
         self.relays.append((stage, status))
         self.registry.set_relay(index, 0)
 
 
 class Clocks:
-    """The timekeeper, as far as the line needs it; `heard` are the meters' clocks."""
+    """This is the timekeeper as far as the line needs it; `heard` are the meters' clocks."""
 
     def __init__(self) -> None:
         self.heard: list[int] = []
         self.rounds = 0
 
     def hear(self, t2000: int, now_ticks: int) -> None:
-        """A meter's clock."""
+        """Note a meter's clock."""
         self.heard.append(t2000)
 
     def end_round(self, line: int, now_ticks: int) -> None:
-        """All were asked."""
+        """Note that all meters were asked."""
         self.rounds += 1
 
 
 class Bench:
-    """A poller with its meters, all registered with `standard`; ticks begin near their wrap."""
+    """The poller's meters are all registered with `standard`; ticks begin near their wrap."""
 
     def __init__(self, meters: "list[Meter]", standard: int) -> None:
         self.books = Books(len(meters))
@@ -209,14 +209,14 @@ class Bench:
         self.clocks = Clocks()
         self.poller = Poller(0, self.wire, self.books, self.clocks)  # type: ignore[arg-type]  # parts of them
         self.ticks = TICKS_MASK - 500
-        self.meters_t2000 = -1  # what their clocks show while the concentrator's is unknown
+        self.meters_t2000 = -1  # used while the concentrator's time is unknown
         for index in range(len(meters)):
             row = bytearray(meters[index].address) + bytes(6) + bytes((1, 0, standard, 1, 0))
             self.books.set_meter(index, row)
             self.books.registry.freeze_day[index] = NOW // DAY_S
 
     def turn(self) -> int:
-        """One step, and what the meters say to it, 5 ms later."""
+        """Run one step; the meters answer it 5 ms later."""
         idle_ms = self.poller.step(self.ticks)
         t2000 = self.books.t2000
         self.wire.answer(self.meters_t2000 if t2000 < 0 else t2000)
@@ -224,7 +224,7 @@ class Bench:
         return idle_ms
 
     def rest(self, limit: int = 20000) -> None:
-        """Until nothing is to be done."""
+        """Step until nothing is to be done."""
         while self.turn() < 5000:
             limit -= 1
             check(limit, "it never rests")
@@ -234,7 +234,7 @@ def test_a_round_allocates_nothing() -> None:
     bench = Bench([Meter(number) for number in (1, 2, 3)], record.STANDARD_2007)
     bench.rest()
     equal(bench.books.readings, 3)
-    bench.books.t2000 += 900 + 2400  # at the beginning of an hour, when only readings are due
+    bench.books.t2000 += 900 + 2400  # The hour begins, when only readings are due.
     poller = bench.poller
     while bench.books.readings < 6:
         with heap_locked():
@@ -274,7 +274,7 @@ def test_nobody_there_is_left_alone() -> None:
 
 
 def test_while_the_time_is_not_known_all_meters_are_asked_for_it_and_nothing_else() -> None:
-    """A silent one as well: the others may have none."""
+    """A silent meter is asked as well: the others may have no clock."""
     for standard, number in ((2007, 0), (1997, 1)):
         meters = [Meter(at, standard) for at in (1, 2, 3)]
         bench = Bench(meters, number)
@@ -299,7 +299,7 @@ def test_while_the_time_is_not_known_all_meters_are_asked_for_it_and_nothing_els
 
 
 def test_a_meter_that_was_never_found_tells_the_time_as_well() -> None:
-    """Without a clock it is searched for first: else neither would ever be known."""
+    """Without a clock the meter is searched for first, else neither would ever be known."""
     meters = [Meter(number, *kind) for number, kind in enumerate(((2007, 9600), (1997, 1200)))]
     bench = Bench(meters, record.STANDARD_AUTO)
     bench.books.t2000 = -1
@@ -325,7 +325,7 @@ def test_a_meter_that_was_never_found_tells_the_time_as_well() -> None:
 
 
 def relay(bench: Bench, desired: int) -> "list[tuple[int, int]]":
-    """Order a relay and see what comes of it."""
+    """Order a relay and return the result."""
     bench.books.registry.set_relay(0, RELAY_LOOK | desired)
     bench.rest()
     return bench.books.relays
@@ -361,7 +361,7 @@ def test_a_line_that_is_held_rests_between_two_transactions() -> None:
 
 
 def test_a_relay_command_holds_for_an_hour() -> None:
-    """So that one which was on its way for longer does nothing; without a clock it holds."""
+    """A command that took longer than an hour does nothing; without a clock it always holds."""
     for t2000, seconds in ((NOW, 3600), (-1, 0)):
         meter = Meter(1)
         bench = Bench([meter], record.STANDARD_2007)
@@ -374,7 +374,7 @@ def test_a_relay_command_holds_for_an_hour() -> None:
 
 
 def test_a_relay_whose_meter_has_a_clock_ahead_is_switched() -> None:
-    """By hours, as of a concentrator whose clock was set wrong, and by years."""
+    """The meter is ahead by hours, as after a wrong clock of the concentrator, or by years."""
     for ahead_s, commands in ((0, 1), (5 * 3600, 2), (3 * 31536000, 3)):
         meter = Meter(1)
         meter.ahead_s = ahead_s
@@ -455,10 +455,10 @@ def test_a_technician_is_told_why_a_meter_refuses() -> None:
 
 
 class NarrowWire(Wire):
-    """A port that takes four bytes at a time."""
+    """This port takes four bytes at a time."""
 
     def write(self, buf: memoryview) -> int:
-        """Take what fits."""
+        """Take as many bytes as fit."""
         taken = min(4, len(buf))
         for index in range(taken):
             self._buf[self._size + index] = buf[index]
@@ -466,7 +466,7 @@ class NarrowWire(Wire):
         return taken
 
     def answer(self, t2000: int) -> None:
-        """Hear a request when it is over, by the size that it names."""
+        """Hear a request when it has its full size."""
         start = 0
         while start < self._size and self._buf[start] != 0x68:
             start += 1

@@ -1,7 +1,7 @@
 """Goal: only a technician's PC reads and writes the card in the board's reader over the console.
 
-Method: frames by hand against the programmer on a memory card: without a login, without a card,
-outside it, while a card is redeemed, with a card that fails or is exchanged.
+Method: the programmer with a memory card gets frames made by hand: without a login, without a
+card, outside it, while a card is redeemed, with a card that fails or is exchanged.
 """
 
 from card_world import OTHER_UID, FakeCarrier
@@ -13,12 +13,12 @@ from uplink import link
 from uplink.link import LinkReceiver
 
 CARD = bytes(range(256))
-# Status of an answer, as docs/SPEC.md has it.
+# These are the statuses of an answer in docs/SPEC.md.
 GOOD, FAILED, LOG_IN, IN_USE, NO_CARD, OUTSIDE = range(6)
 
 
 class Desk:
-    """A programmer with a card in its reader."""
+    """This is a programmer with a card in its reader."""
 
     def __init__(self) -> None:
         self.carrier = FakeCarrier()
@@ -29,7 +29,7 @@ class Desk:
         self.seq = 250
 
     def ask(self, kind: int, body: bytes, in_use: bool = False) -> "tuple[int, bytes]":
-        """(status, bytes) of the answer, whose kind and seq must be right."""
+        """Return (status, bytes) of the answer after checking its kind and seq."""
         self.seq = (self.seq + 1) & 0xFF
         self.programmer.on_frame(kind, self.seq, bytearray(body), len(body))
         for _ in range(5):
@@ -51,7 +51,7 @@ class Desk:
         return self.ask(link.CARD_READ, body, in_use)
 
     def write(self, offset: int, data: bytes) -> int:
-        """Have bytes written; return the"""
+        """Have bytes written; return the status."""
         return self.ask(link.CARD_WRITE, offset.to_bytes(2, "little") + data)[0]
 
 

@@ -23,7 +23,7 @@ MOMENTS = 4 if sys.maxsize < 1 << 32 else 40  # an emulated board is slow
 
 
 class Board:
-    """A board with nothing but its storage."""
+    """This board has nothing but its storage."""
 
     def __init__(self) -> None:
         self.storage = Storage()
@@ -41,18 +41,18 @@ class Board:
         """Ignore the time."""
 
     def random(self) -> int:
-        """Not used here."""
+        """Return a number that no test uses."""
         return 7
 
     def feed(self) -> None:
-        """There is no watchdog."""
+        """Do nothing: there is no watchdog."""
 
     def show_card(self, code: int, credited: bool, index: int) -> None:
-        """There is no buzzer."""
+        """Do nothing: there is no buzzer."""
 
 
 class Bench:
-    """A concentrator with one account, and a card."""
+    """This is a concentrator with one account, and a card."""
 
     def __init__(self) -> None:
         self.time = Time()
@@ -70,7 +70,7 @@ class Bench:
         check(self.app.books.set_meter(0, bytearray(METER + ACCOUNT + b"\x01\x00\x00\x01\x00")))
 
     def start(self) -> None:
-        """The device starts, from what is on its storage."""
+        """Start the device from its storage."""
         chip = self.chip
         driver = Sle4442(chip.io, chip.clk, chip.rst, chip.detect, chip.power, self.time.delay_us)
         carrier = LocalCarrier(driver, lambda code, credited, index: self.shown.append(code))
@@ -82,7 +82,7 @@ class Bench:
         self.chip.memory[IMAGE : IMAGE + len(head)] = head
 
     def run(self, delay_ms: int = 8000) -> None:
-        """Let time pass until a result is shown, as the device's own pace wants."""
+        """Let time pass at the device's own pace until a result is shown."""
         count = len(self.shown)
         while delay_ms > 0 and len(self.shown) == count:
             idle_ms = max(1, self.app.step(self.time.ticks(), NOW))

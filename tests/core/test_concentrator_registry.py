@@ -1,6 +1,6 @@
-"""Goal: a row is what its METER record says, and what no board can do is not taken from one.
+"""Goal: a row has the values of its METER record, except values that no board supports.
 
-Method: rows written out by hand, every field at its limits.
+Method: the rows are written out by hand, with every field at its limits.
 """
 
 from concentrator.books import registry as meters
@@ -13,7 +13,7 @@ from uplink.record import STANDARD_2007, STANDARD_AUTO
 def row_of(
     number: int, standard: int = STANDARD_2007, active: int = 1, place: int = 0
 ) -> bytearray:
-    """A row: address and account differ in every byte."""
+    """Return a row; address and account differ in every byte."""
     address = bytes((number, 1, 2, 3, 4, 5))
     account = bytes((6, 7, 8, 9, 10, number))
     return bytearray(address + account + bytes((3, 1, standard, active, place)))
@@ -33,7 +33,7 @@ def test_a_row_comes_back_as_it_was_given() -> None:
 
 
 def test_a_speed_that_no_board_has_is_the_first() -> None:
-    """It would be looked up in BAUDS when the meter is read."""
+    """BAUDS is indexed by the speed when the meter is read."""
     registry = Registry(1)
     for place in (len(BAUDS), 15, 16, 255):
         registry.set_row(0, row_of(1, STANDARD_2007, 1, place), 0)

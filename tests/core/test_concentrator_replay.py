@@ -1,9 +1,9 @@
 """Goal: records may be replayed over tables that have the effect of later ones, row by row.
 
-Method: lives of four accounts made of everything that books can do, by chance; the tables kept
-after each step. Then, for steps k before n: tables of which each column and row is as of a step of
-its own from k to n, as a checkpoint that is written while the concentrator goes on may have them;
-the records behind k replayed over them give the tables of n.
+Method: four accounts go through random sequences of everything that books can do; the tables are
+kept after each step. Then, for steps k before n: each column and row is taken as of its own step
+from k to n, as a checkpoint that is written while the concentrator goes on may have them; the
+records behind k replayed over them give the tables of n.
 """
 
 import gc
@@ -51,19 +51,19 @@ IMAGES = ((1, TIERED), (2, PLAIN), (3, ONE_REGISTER), (4, FREE), (1, PLAIN))
 
 
 class Chance:
-    """The same numbers on every interpreter."""
+    """These numbers are the same on every interpreter."""
 
     def __init__(self, seed: int) -> None:
         self.state = seed
 
     def below(self, limit: int) -> int:
-        """A number from 0 on."""
+        """Return a number from 0 to `limit` - 1."""
         self.state = (self.state * 69069 + 12345) & 0x3FFFFFFF
         return (self.state >> 10) % limit
 
 
 class Station:
-    """Books on flash in memory, begun with the tables as they are or from another's."""
+    """These are books on flash in memory; their tables can be taken from another station."""
 
     def __init__(self, storage: Storage) -> None:
         self.journal = Journal(storage)
@@ -78,11 +78,11 @@ class Station:
         self.books.hoarding_limit_fen = 10**8
 
     def columns(self) -> "list[array[int] | bytearray]":
-        """All that a checkpoint keeps of rows."""
+        """Return all rows that a checkpoint keeps."""
         return list(self.ledger.columns() + self.registry.columns())
 
     def tables(self) -> "list[bytes]":
-        """What they hold; a relay command under way begins again after a start."""
+        """Return the tables; a relay command under way begins again after a start."""
         relay = bytes(self.registry.relay)
         looks = bytearray(relay)
         for index in range(ROWS):
@@ -105,7 +105,7 @@ class Station:
 
 
 class Life:
-    """Something happens, step by step; `kept` has (last record, rows, tables) after each."""
+    """This makes changes step by step; `kept` has (last record, rows, tables) after each."""
 
     def __init__(self, seed: int) -> None:
         self.chance = Chance(seed)
@@ -114,7 +114,7 @@ class Life:
         self.t2000 = START
         self.meters = [array("i", [4000 * index] + [1000 * index] * 4) for index in range(ROWS)]
         self.serial = 0
-        self.resumed = 0  # accounts that were told the registers to go on from
+        self.resumed = 0  # These accounts were told the registers to go on from.
         self.kept = []  # type: ignore[var-annotated]  # no typing on the device
         for number, data in IMAGES[:4]:
             self.load(number, data)
@@ -135,7 +135,7 @@ class Life:
         check(self.one.books.set_tariff(number, name, len(data)))
 
     def add(self, index: int, tariff: int) -> None:
-        """Register an account's meter, with a meter that was never there."""
+        """Register an account with a new meter."""
         self.serial += 1
         address = bytes((self.serial,)) + METER[1:]
         account = ACCOUNT[:5] + bytes((ACCOUNT[5] + index,))
@@ -144,7 +144,7 @@ class Life:
         check(self.one.books.set_meter(index, row, untold))
 
     def step(self) -> None:
-        """Do one of everything."""
+        """Make one random change."""
         one = self.one
         books = one.books
         chance = self.chance
@@ -197,7 +197,7 @@ class Life:
         self.keep()
 
     def read(self, index: int) -> None:
-        """Read a meter, seldom a wrong value."""
+        """Read a meter; sometimes the value is wrong."""
         wh = self.meters[index]
         used_wh = self.chance.below(900)
         for place in range(len(wh)):
@@ -209,7 +209,7 @@ class Life:
                 self.one.books.t2000 += 600 * self.chance.below(2)
             return
         if self.chance.below(6) == 0:
-            # One wrong answer is believed, and the truth is until it is asked for often enough.
+            # One wrong answer is believed; so is the truth after it was asked for often enough.
             high = array("i", (wh[0] + 1200, wh[1] + 300, wh[2] + 300, wh[3] + 300, wh[4] + 300))
             self.one.books.charge_reading(index, high, 5, 0)
             for _ in range(4):
@@ -227,11 +227,11 @@ class Life:
         mac = bytes((order & 0xFF,)) * 8
         covered = self.one.books.judge_credit(index, amount_fen) == codes.OK
         if covered and self.one.ledger.is_told(index):
-            self.one.books.illegal[codes.IN_A_ROW] = 0  # as a genuine card does
+            self.one.books.illegal[codes.IN_A_ROW] = 0  # A genuine card does this.
             check(self.one.books.credit(index, order, amount_fen, bytes(8), 1, mac))
 
     def change_meter(self, index: int) -> None:
-        """Exchange, remove or add it again, under another tariff perhaps."""
+        """Exchange or remove the meter, or add it again, perhaps under another tariff."""
         row = self.one.registry.row(index)
         row[record.METER_ACTIVE] = self.chance.below(4) > 0
         row[record.METER_TARIFF] = 1 + self.chance.below(4)
@@ -241,7 +241,7 @@ class Life:
         check(self.one.books.set_meter(index, row))
 
     def tell(self, index: int) -> None:
-        """Tell an account that it is new, or what another one is."""
+        """Tell an account that it is new, or tell it the state of another one."""
         books = self.one.books
         if not self.one.ledger.is_told(index):
             check(books.begin_new(index))
@@ -252,9 +252,9 @@ class Life:
 
 
 def begun_at(life: Life, first: int, last: int, chosen: "list[int]") -> Station:
-    """A station whose rows are, one after the other, as of the steps `chosen` from first to last.
+    """Return a station with rows as of the steps `chosen`, which lie from first to last.
 
-    It has replayed what stands behind the first.
+    It has replayed the records behind the first step.
     """
     station = Station(life.storage)
     first_seq, count, _ = life.kept[first]
@@ -286,9 +286,9 @@ def begun_at(life: Life, first: int, last: int, chosen: "list[int]") -> Station:
 
 
 def replayed_anew(seed: int, steps: int, kinds: bytearray) -> int:
-    """Replay the life of `seed` from many moments; note in `kinds` what it wrote.
+    """Replay the life of `seed` from many moments; note in `kinds` the kinds of its records.
 
-    Return how many accounts were told the registers to go on from.
+    Return the number of accounts that were told the registers to go on from.
     """
     life = Life(seed)
     for _ in range(steps):

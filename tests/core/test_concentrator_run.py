@@ -1,5 +1,5 @@
 """Goal: the watchdog is fed in time as long as every task goes on, however long a checkpoint
-takes, and starves when any one of them is stuck; lamps, buzzer and button do what
+takes, and is fed no more when any one of them is stuck; lamps, buzzer and button do what
 docs/HARDWARE.md says.
 
 Method: the real application on a board in memory, driven as on any board; then one task after the
@@ -17,12 +17,12 @@ from uplink import link
 from uplink import session as up
 from uplink.record import LINE_ANSWERS
 
-# As board.json has it: the least that any board's watchdog waits.
+# This is the value in board.json: the shortest time that any board's watchdog waits.
 WATCHDOG_MS = 8000
 
 
 class Board:
-    """The board of a bench, as far as it drives; `shown` is what the lamps show."""
+    """This is the part of a bench's board that is driven; `shown` is what the lamps show."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -46,7 +46,7 @@ class Board:
 
 
 class Uplink:
-    """A connection to a head-end that takes everything and says nothing."""
+    """This connection to a head-end takes everything and brings nothing."""
 
     def __init__(self) -> None:
         self.connection = 1
@@ -66,7 +66,7 @@ class Uplink:
 
 
 class Drive:
-    """A bench that a Runner drives."""
+    """A Runner drives this bench."""
 
     def __init__(self, meters: int = 1, carrier: "StuckReader | None" = None) -> None:
         self.uplink = Uplink()
@@ -85,7 +85,7 @@ class Drive:
         self.bench.now_ms += max(1, pause_ms if idle_ms == IDLE_LIMIT_MS else idle_ms)
 
     def live(self, duration_s: int, pause_ms: int = 500) -> int:
-        """Let time pass; return for how long the watchdog had to wait at most."""
+        """Let time pass; return the longest time that the watchdog had to wait."""
         bench = self.bench
         bench.longest_ms = 0
         end_ms = bench.now_ms + 1000 * duration_s
@@ -94,7 +94,7 @@ class Drive:
         return max(bench.longest_ms, bench.now_ms - bench.fed_ms)
 
     def ask(self) -> None:
-        """Go on until a meter has been asked, and its answer is not there yet."""
+        """Run until a meter has been asked and its answer is not there yet."""
         bench = self.bench
         bench.now_ms += 1000 * (INTERVAL_S - bench.now_ms // 1000 % INTERVAL_S)
         bench.fed_ms = bench.now_ms
@@ -104,19 +104,19 @@ class Drive:
 
 
 def put(thing: object, name: str, function: object) -> None:
-    """Let a part of the device do something else."""
+    """Replace a method of a part of the device."""
     setattr(thing, name, function)
 
 
 def starves(drive: Drive) -> None:
-    """The watchdog is fed at first, for a task may take its time, and then no more."""
+    """Check that the watchdog is fed at first, for a task may take its time, and then no more."""
     equal(drive.live(STUCK_MS // 1000 - 5) <= WATCHDOG_MS, True, "too early")
     check(drive.live(WATCHDOG_MS // 1000 + 7) > WATCHDOG_MS, "fed")
     equal(drive.runner.content_s, 0)
 
 
 def recovers(drive: Drive) -> None:
-    """A task that works again counts as working."""
+    """Check that a task that works again counts as working."""
     drive.live(5)
     check(drive.live(10) <= WATCHDOG_MS)
     check(drive.runner.content_s > 5)
@@ -232,7 +232,7 @@ def test_a_line_that_is_never_served_starves_the_watchdog() -> None:
 
 
 def test_a_line_that_takes_no_request_is_no_reason_to_restart() -> None:
-    """It may be a connection that is down; what could not be sent is given up and counted."""
+    """The line may be a connection that is down; unsent requests are given up and counted."""
     drive = Drive()
     put(drive.bench.lines[0], "write", lambda buf: 0)
     drive.ask()
@@ -260,7 +260,7 @@ def test_a_connection_that_takes_nothing_is_given_up() -> None:
     drive.uplink.takes = False
     check(drive.live(200) < 2000)
     check(drive.uplink.closed >= 3)
-    # And one that was never there is no reason to restart.
+    # A connection that was never there is no reason to restart either.
     drive.uplink.connection = 0
     check(drive.live(200) < 2000)
 
@@ -297,7 +297,7 @@ def test_a_flash_that_fails_is_no_reason_to_restart() -> None:
 
 
 class StuckReader:
-    """A card reader with a card in it that never answers."""
+    """This card reader has a card in it and never answers."""
 
     def __init__(self) -> None:
         self.present = 1
@@ -307,13 +307,13 @@ class StuckReader:
         self.outcome = port.BUSY
 
     def start_read(self, offset: int, size: int) -> None:
-        """Ask."""
+        """Start a read that never ends."""
 
     def poll(self, now_ticks: int) -> int:
         return self.outcome
 
     def step(self, now_ticks: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def show(self, code: int, credited: bool, index: int) -> None:
         """Ignore the signals."""
@@ -336,7 +336,7 @@ def test_lamps() -> None:
     app = bench.app
 
     def shown() -> int:
-        # A step may promise to be quiet for half a minute.
+        # A step may announce that nothing is due for half a minute.
         drive.live(35)
         return drive.board.shown & ~BEAT
 

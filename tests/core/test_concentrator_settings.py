@@ -1,9 +1,9 @@
-"""Goal: what was set stays set or is said to be lost; nothing else is ever in force, and no damage
+"""Goal: a setting stays set or is reported as lost; no other value is ever in force, and no damage
 opens the console.
 
 Method: every bit of a usual file is turned, in one copy and in both, every size is cut off, each
-read and each write fails, and the power is cut at each change. Files of settings as another build
-may have left them.
+read and each write fails, and the power is cut at each change. Files of settings that another
+build may have left are loaded.
 """
 
 import sys
@@ -30,12 +30,12 @@ USUAL = [
     ("district", "330106"),
     ("overdraft_fen", "200"),
 ]
-# An emulated board is slow: it turns one bit of some.
+# An emulated board is slow: it turns only a few of the bits.
 STEP = 97 if sys.maxsize < 1 << 32 else 1
 
 
 def usual() -> Storage:
-    """A flash with usual settings, set in two changes."""
+    """Return a flash with usual settings, set in two changes."""
     storage = Storage()
     settings = loaded(storage)
     equal(settings.change_all(USUAL), "")
@@ -44,14 +44,14 @@ def usual() -> Storage:
 
 
 def loaded(storage: Storage) -> Settings:
-    """The settings of a start from this flash."""
+    """Return the settings of a start from this flash."""
     settings = Settings(storage)
     settings.load()
     return settings
 
 
 def values(settings: Settings) -> "list[str]":
-    """All that is in force, secrets too."""
+    """Return all settings in force, secrets too."""
     return [
         settings.key(name).hex() if name.endswith("key") else settings.text(name)
         for name in settings.names()
@@ -59,14 +59,14 @@ def values(settings: Settings) -> "list[str]":
 
 
 def sealed(text: str) -> bytes:
-    """A whole copy with these lines."""
+    """Return a whole copy with these lines."""
     content = (text + "generation=5\n").encode()
     digits = hex(crc32(content))[2:].upper()
     return content + ("crc=" + "0" * (8 - len(digits)) + digits + "\n").encode()
 
 
 def of(text: str) -> Settings:
-    """The settings of a flash with these lines in both copies."""
+    """Return the settings of a flash with these lines in both copies."""
     storage = Storage()
     storage.files[A] = storage.files[B] = sealed(text)
     return loaded(storage)
@@ -99,7 +99,7 @@ def test_no_turned_bit_changes_a_value_or_opens_the_console() -> None:
             settings = loaded(storage)
             equal(settings.health, ONE_BAD, (name, bit))
             equal(values(settings), expected, (name, bit))
-            # Two copies again, and the next start has nothing to tell.
+            # There are two copies again, and the next start has nothing to report.
             equal(storage.files, whole, (name, bit))
         storage.files = dict(whole)
         storage.turn_bit(A, bit)
@@ -139,7 +139,7 @@ def test_whatever_bytes_there_are_loading_raises_nothing() -> None:
         storage = Storage()
         storage.files[A] = storage.files[B] = content
         equal(loaded(storage).health, LOST, content[:20])
-    # Bytes that are no text in a whole copy are passed over.
+    # In a whole copy, bytes that form no text are passed over.
     content = b"id=\xc3\x28\ndistrict=5\n\ngeneration=3\n"
     digits = hex(crc32(content))[2:].upper()
     storage = Storage()
@@ -247,7 +247,7 @@ def test_one_damaged_copy_is_told_and_changes_nothing() -> None:
 
 
 def start_health(bench: Bench) -> int:
-    """What the newest START record tells of the settings."""
+    """Return what the newest START record reports of the settings."""
     journal = bench.app.journal
     check(journal.sync())
     buf = bytearray(RECORD_SIZE)

@@ -1,7 +1,9 @@
-"""Goal: a concentrator that lost its books takes no card before it was told, and then holds all.
+"""Goal: a concentrator that lost its books takes no card before they are restored, and then has
+all.
 
-Method: the whole application on boards in memory: old images of cards put back at another board
-of the same district key; standings told by the console, read back, torn away with the power.
+Method: the whole application runs on boards in memory. Old images of cards are put back at another
+board of the same district key; standings are given by the console, read back, and lost with the
+power.
 """
 
 from card import codes, image
@@ -23,7 +25,7 @@ MAC = b"\x11\x22\x33\x44\x55\x66\x77\x88"
 
 
 def said(bench: Bench, text: str) -> str:
-    """The last line of a console command, or why it was refused."""
+    """Return the last line of a console command, or the reason of its refusal."""
     try:
         return Commands(bench.app).run(text)[-1]
     except Refusal as refusal:
@@ -31,7 +33,7 @@ def said(bench: Bench, text: str) -> str:
 
 
 def replaced() -> Bench:
-    """A board whose only account is newly registered, and was read once."""
+    """Return a board with one account, newly registered, that was read once."""
     bench = Bench()
     check(bench.app.books.set_meter(INDEX, bench.app.registry.row(INDEX), True))
     bench.read_all()
@@ -39,7 +41,7 @@ def replaced() -> Bench:
 
 
 def row(bench: Bench) -> "list[int]":
-    """What the ledger has of the account, and what is wanted of its relay."""
+    """Return the ledger's row of the account, and the desired state of its relay."""
     ledger = bench.app.ledger
     found = []
     for column in ledger.columns():
@@ -58,7 +60,7 @@ def tell(bench: Bench, told: bytes) -> str:
 
 
 def test_images_put_back_where_the_household_moved() -> None:
-    """Two concentrators with one district key: images that were dumped count once."""
+    """Images dumped at two concentrators with one district key count once."""
     home = Bench()
     images = [home.card(1, 5000), home.card(2, 3000)]
     for one in images:
@@ -79,7 +81,7 @@ def test_images_put_back_where_the_household_moved() -> None:
 
 
 def test_another_amount_under_the_last_order() -> None:
-    """As after a head-end that was restored sold an order twice, or a refund was changed."""
+    """This happens when a restored head-end sells an order twice, or when a refund is changed."""
     bench = Bench()
     first = bench.card(1, 7000)
     equal(bench.insert(first), (codes.OK, 1))
@@ -127,7 +129,7 @@ def test_a_meter_that_is_added_again_keeps_its_books() -> None:
 
 
 def test_an_empty_concentrator_holds_what_the_head_end_knew() -> None:
-    """1000.00 paid, 950.00 charged, 1900 kWh used; 3 kWh since the head-end heard of it last."""
+    """1000.00 was paid, 950.00 charged, 1900 kWh used; 3 kWh are newer than the last report."""
     bench = replaced()
     wh = bench.meters[0].wh
     wh[0] += 3000
@@ -274,7 +276,7 @@ def test_what_is_no_standing_is_refused() -> None:
 
 
 class Session:
-    """What the uplink needs of one that the head-end has answered, as `acked_seq` and `wanted`."""
+    """The uplink needs these of an answered session: `acked_seq` and `wanted`."""
 
     def __init__(self, acked_seq: int) -> None:
         self.acked_seq = acked_seq
@@ -284,15 +286,15 @@ class Session:
         self.stale = False
 
     def reset(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def poll(self, now_ticks: int) -> int:
-        """Nothing to bring."""
+        """Bring nothing."""
         return self.outcome
 
 
 class Channel:
-    """A connection that stands, and takes nothing."""
+    """This connection stands, and takes nothing."""
 
     connection = 1
     waiting = 0
@@ -302,11 +304,11 @@ class Channel:
         return 0
 
     def close(self) -> None:
-        """Stand as before."""
+        """Do nothing: the connection stands as before."""
 
 
 def told_upwards(bench: Bench) -> "list[tuple[int, int]]":
-    """(kind, account index) of each record that some steps of the uplink write."""
+    """Return (kind, account index) of each record that some steps of the uplink write."""
     journal = bench.app.journal
     check(journal.sync())
     first_seq = journal.next_seq
@@ -333,7 +335,7 @@ ALL_TOLD = (
 
 
 def test_a_head_end_that_forgot_is_told_every_standing_once() -> None:
-    """Its database came back from a copy, and the journal has deleted what it lost."""
+    """The head-end's database came back from a copy; the journal has deleted the lost records."""
     bench = Bench(meters=3)
     bench.read_all()
     equal(bench.insert(bench.card(1, 500)), (codes.OK, 1))
@@ -391,7 +393,7 @@ def test_restored_waits_for_the_head_end() -> None:
 
 
 def test_what_a_copy_wrote_is_not_for_the_head_end() -> None:
-    """A board that began with an old copy has gone on further than the head-end knew of it."""
+    """The board began with an old copy and went on further than the head-end knew."""
     bench = Bench()
     said(bench, "set id 7")
     bench.app.uplink._channel = Channel()
@@ -423,7 +425,7 @@ def test_what_a_copy_wrote_is_not_for_the_head_end() -> None:
 
 
 def test_a_relay_that_another_board_switched_is_put_right() -> None:
-    """An old copy wants supply; the board that is lost had cut it, and told no newer order."""
+    """The old copy wants supply; the lost board had cut it, and no newer order is known."""
     bench = Bench()
     equal(bench.insert(bench.card(1, 5000)), (codes.OK, 1))
     bench.read_all()
@@ -442,7 +444,7 @@ def test_a_relay_that_another_board_switched_is_put_right() -> None:
 
 
 def test_what_was_repaid_in_a_week_counts_there_without_a_clock() -> None:
-    """The standing says which week it was; the new device may not know the time yet."""
+    """The standing names its week; the new device may not know the time yet."""
     bench = Bench()
     week = bench.t2000 // 604800
     said(bench, "set debt_percent 50")

@@ -1,9 +1,9 @@
 """Goal: a start takes over what is on flash whole, or does not start; a power cut or a failing
 read at any moment deletes no record, changes no balance and uses no number again.
 
-Method: the whole application on a board in memory; every look of a start at its flash fails,
-once and from then on; the power is cut at each change while a checkpoint is written a part at a
-time and accounts are charged between the parts.
+Method: the whole application on a board in memory; every read of the flash by a start fails, once
+and from then on; the power is cut at each change while a checkpoint is written a part at a time
+and accounts are charged between the parts.
 """
 
 import sys
@@ -30,7 +30,7 @@ METERS = 3
 
 
 def village() -> Bench:
-    """Three accounts that have bought and were charged, two checkpoints, and records behind."""
+    """Return three accounts that have bought and were charged, two checkpoints, later records."""
     bench = Bench(METERS)
     equal(bench.app.settings.change("console_key", "5a" * 16), "")
     bench.read_all()
@@ -55,10 +55,10 @@ def note(bench: Bench) -> None:
 
 
 def tables(bench: Bench) -> "list[bytes]":
-    """Money and meters of all accounts.
+    """Return money and meters of all accounts.
 
-    Not the tier period, which is found again once the tariff can be read, nor the last midnight
-    whose freeze was asked for, which no record bears.
+    They leave out the tier period, which is found again once the tariff can be read, and the last
+    midnight that was asked for its freeze, which no record has.
     """
     app = bench.app
     left_out = (id(app.ledger.period_t2000), id(app.registry.freeze_day))
@@ -67,7 +67,7 @@ def tables(bench: Bench) -> "list[bytes]":
 
 
 def records(bench: Bench) -> "list[bytes]":
-    """All records that are durable."""
+    """Return all durable records."""
     journal = bench.app.journal
     buf = bytearray(RECORD_SIZE)
     found = []
@@ -102,7 +102,7 @@ def test_a_look_that_fails_at_the_start_costs_nothing() -> None:
                 check(bench.app.journal.next_seq >= next_seq, what)
                 check(not bench.app.login.is_open, what)
             storage.look_fails, storage.looks_fail = 0, False
-            # The start after it has everything.
+            # The next start has everything.
             bench.restart()
             equal((tables(bench), records(bench)[: len(kept)]), (before, kept), what)
     check(refused > 0)
@@ -127,7 +127,7 @@ def test_a_start_that_is_refused_says_so_and_lights_a_lamp() -> None:
     shown: list[int] = []
 
     class Board:
-        """A board whose flash does not answer."""
+        """The flash of this board does not answer."""
 
         def signal(self, signals: int) -> None:
             shown.append(signals)
@@ -162,7 +162,7 @@ def test_an_unread_checkpoint_is_left_where_records_tell_the_rest() -> None:
 
 
 def charge(bench: Bench, index: int, wh: int) -> None:
-    """Read a meter that has gone on."""
+    """Read a meter that has counted further."""
     books = bench.app.books
     books.t2000 = max(books.t2000, bench.t2000) + 60
     meter = bench.meters[index]
@@ -172,7 +172,7 @@ def charge(bench: Bench, index: int, wh: int) -> None:
 
 
 def parts_of_a_checkpoint() -> int:
-    """Steps that a checkpoint of the village takes."""
+    """Count the steps that a checkpoint of the village takes."""
     bench = village()
     keeper = bench.app.keeper
     check(keeper.begin())
@@ -191,7 +191,7 @@ def cut_between_the_parts(cut_at: int) -> None:
     check(app.keeper.begin())
     written = 0
     while app.checkpoint.busy and written < cut_at:
-        # One reading waits in memory, one is durable, and what it was charged may be written.
+        # One reading waits in memory, one is durable, and its charge may be written.
         charge(bench, written % METERS, 40 + written)
         if written % 2:
             check(app.journal.sync())
@@ -213,7 +213,7 @@ def cut_between_the_parts(cut_at: int) -> None:
 
 
 def test_power_cuts_between_the_parts_of_a_checkpoint() -> None:
-    """Columns are of different moments; the records behind the first one put all of it right."""
+    """Columns are of different moments; the records behind the first one correct all of them."""
     parts = parts_of_a_checkpoint()
     check(parts > 20, parts)
     for cut_at in range(0, parts + 1, 5 if SMALL else 1):
@@ -221,7 +221,7 @@ def test_power_cuts_between_the_parts_of_a_checkpoint() -> None:
 
 
 def from_records(bench: Bench) -> "list[bytes]":
-    """The tables that the records alone make: without the checkpoints."""
+    """Return the tables that the records alone make, without the checkpoints."""
     files = {name: data for name, data in bench.storage.files.items() if name[0] != "k"}
     kept, bench.storage.files = bench.storage.files, files
     bench.restart()
@@ -252,7 +252,7 @@ def test_books_that_are_behind_stay_so() -> None:
 
 
 def acts(bench: Bench) -> "list[Callable[[], object]]":
-    """Whatever changes tables, one after the other."""
+    """Return all actions that change tables, one after the other."""
     run = Commands(bench.app).run
     forged = bench.card(9, 7777)
     forged[70] ^= 1
@@ -276,7 +276,7 @@ def acts(bench: Bench) -> "list[Callable[[], object]]":
 
 
 def kwh(meter: Meter) -> str:
-    """What its display shows: all, and of each rate."""
+    """Return what the meter's display shows: all energy, and that of each rate."""
     texts = []
     for wh in (sum(meter.wh), meter.wh[0], meter.wh[1]):
         texts.append(str(wh // 1000) + "." + str(1000 + wh % 1000)[1:3])
@@ -284,7 +284,7 @@ def kwh(meter: Meter) -> str:
 
 
 def counted(bench: Bench) -> "list[bytes]":
-    """The tables, and the count of cards that are not genuine."""
+    """Return the tables, and the count of cards that are not genuine."""
     found = tables(bench)
     found.append(bytes(memoryview(bench.app.books.illegal)))
     found.append(bytes(bench.app.books.standing))
@@ -292,7 +292,7 @@ def counted(bench: Bench) -> "list[bytes]":
 
 
 def acts_between_the_parts(lead: int) -> None:
-    """Begin behind `lead` parts, and go on with a part between one act and the next."""
+    """Begin behind `lead` parts; write one part between one act and the next."""
     bench = village()
     app = bench.app
     equal(app.settings.change_all([("debt_percent", "50"), ("emergency_fen", "500")]), "")

@@ -1,5 +1,5 @@
-"""Goal: no account is charged by an image of which a bit has turned, or of which a part is gone;
-one that cannot be read costs no household anything, and is in force again when it can.
+"""Goal: no account is charged by an image with a turned bit or a missing part; an image that
+cannot be read costs no household anything, and is in force again when it can be read.
 
 Method: an image in force on flash in memory; every bit of its file turned, every cut of it tried,
 its reads failing; the whole application starts and goes on without it.
@@ -30,7 +30,7 @@ INDEX = 0
 
 
 def activated(data: bytes) -> bool:
-    """Whether tariff 1 can be used when its file holds this."""
+    """Return whether tariff 1 can be used when its file has this content."""
     storage = Storage()
     storage.files[FILE] = data
     tariffs = Tariffs(storage)
@@ -104,7 +104,7 @@ def hidden(bench: Bench) -> bytes:
 
 
 def figures(bench: Bench) -> "tuple[int, ...]":
-    """The account's money, energy and register; its period is found again with the tariff."""
+    """Return the account's money, energy and register; its period is found with the tariff."""
     one = bench.app.ledger
     return tuple([column[INDEX] for column in one.columns() if column is not one.period_t2000])
 
@@ -127,7 +127,7 @@ def test_readings_are_replayed_without_their_tariff() -> None:
     lines = Commands(app).run("tariff list")
     check("missing - -" in lines[1], lines[1])
     check("tariffs_unusable 1" in Commands(app).run("status"))
-    # Until it is there again nothing is charged; then all of it, and the account goes on.
+    # Nothing is charged until it is there again; then all is charged, and the account goes on.
     bench.meters[0].wh[0] += 200
     bench.read_all()
     equal(figures(bench), before)

@@ -1,8 +1,8 @@
-"""Goal: where room is short, what matters least goes first and is told; money never goes, whatever
-stays is what it was, and no power cut loses more.
+"""Goal: where room is short, the least important records go first and are reported; money never
+goes, the other records stay unchanged, and no power cut loses more.
 
 Method: a journal of a village's days on flash in memory; its segments are thinned step by step.
-What is left is read back record by record and gap by gap and compared with what was written. The
+The rest is read back record by record and gap by gap and compared with the written records. The
 power is cut at each change; bits are turned; appends have failed before.
 """
 
@@ -21,7 +21,7 @@ NOW = 820540800
 DAY_S = 86400
 SMALL = sys.maxsize < 1 << 32  # an emulated board is slow
 METERS = 3 if SMALL else 8
-# What a day of a village writes beside readings, and to whom.
+# A day of a village writes these beside readings, to these accounts.
 OTHERS = (
     record.ITEM,
     record.FREEZE,
@@ -35,7 +35,7 @@ OTHERS = (
 
 
 class World:
-    """A journal and all that was written to it: `kinds`, `rows` and `times` by the number."""
+    """This is a journal and all its written records: `kinds`, `rows` and `times` by number."""
 
     def __init__(self) -> None:
         self.storage = Storage()
@@ -45,14 +45,14 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        """The device is switched off and on."""
+        """Switch the device off and on."""
         self.storage.cut = -1
         self.journal = Journal(self.storage)
         self.journal.recover()
         self.thinner = Thinner(self.journal, self.storage)
 
     def put(self, kind: int, index: int, t2000: int) -> None:
-        """Write a record that bears its own number."""
+        """Write a record that has its own number in it."""
         journal = self.journal
         check(journal.place(1) >= 0)
         seq = journal.next_seq
@@ -66,7 +66,7 @@ class World:
         journal.add(t2000, kind, index)
 
     def live(self, days: int, rounds: int = 24) -> None:
-        """Days of a village, everything durable."""
+        """Write some days of a village and make all of it durable."""
         t2000 = max(NOW, max(self.times))
         t2000 += DAY_S - t2000 % DAY_S
         for _ in range(days):
@@ -79,7 +79,7 @@ class World:
         check(self.journal.sync())
 
     def thin(self, limit_seq: int) -> int:
-        """Thin until there is nothing left; return how many steps it took."""
+        """Thin until no more can be thinned; return the number of steps."""
         steps = 0
         while self.thinner.step(limit_seq):
             steps += 1
@@ -87,7 +87,7 @@ class World:
         return steps
 
     def read(self) -> "tuple[bytearray, bytearray]":
-        """Kind of each record that is there, or 0; reasons of each number that is a gap, or 0."""
+        """Return the kind of each present record, or 0; the reasons of each gap number, or 0."""
         journal = self.journal
         buf = bytearray(packing.GROUP_LIMIT)
         reader = Unpacker(buf)
@@ -116,7 +116,7 @@ class World:
         return kinds, gone
 
     def check_gone(self, level: int, limit_seq: int) -> None:
-        """Exactly what goes up to `level` has gone from segments up to `limit_seq`."""
+        """Check that only the records up to `level` have gone, from segments up to `limit_seq`."""
         kinds, gone = self.read()
         days: dict[int, int] = {}
         for seq in range(self.journal.first_seq, self.journal.durable_seq + 1):
@@ -132,13 +132,13 @@ class World:
         equal(self.journal.rotten, 0)
 
     def last_of_a_segment(self) -> int:
-        """The newest number of a segment that is not the newest."""
+        """Return the newest number of a segment that is not the newest."""
         journal = self.journal
         return journal.first_of(journal.segment_count - 1) - 1
 
 
 def test_money_is_never_let_go() -> None:
-    """That every kind of record has a row is tested in tests/host/test_packing.py."""
+    """A test in tests/host/test_packing.py checks that every kind of record has a row."""
     for kind, level in LEVEL_OF.items():
         check(0 < level <= LEVELS or level == NEVER, kind)
         is_money = kind in (record.TOP_UP, record.REFUND, record.CORRECTION)
@@ -146,7 +146,7 @@ def test_money_is_never_let_go() -> None:
 
 
 def test_each_level_gives_up_what_it_says_and_no_more() -> None:
-    """Level by level, since room may be found after each of them."""
+    """The levels are checked one by one, since room may be found after each of them."""
     world = World()
     world.live(24 if not SMALL else 12)
     limit_seq = world.last_of_a_segment()
@@ -264,7 +264,7 @@ def test_a_power_cut_while_thinning_loses_nothing_more() -> None:
 
 
 def test_a_flash_that_refuses_is_left_as_it_is() -> None:
-    """Nothing is through with what could not be written: it goes when the flash takes it."""
+    """A segment that could not be written is not done: it is thinned when the flash takes it."""
     world = World()
     world.live(8)
     files = dict(world.storage.files)
@@ -307,7 +307,7 @@ def test_what_was_broken_off_keeps_a_reading_of_each_day() -> None:
 
 
 def test_a_rotten_segment_is_left_as_it_is() -> None:
-    """Its neighbours are thinned, and nothing is joined to it."""
+    """Its neighbours are thinned, and no segment is joined to it."""
     world = World()
     world.live(16)
     name = (world.storage.names("j") or [])[1]
@@ -327,7 +327,7 @@ def test_a_rotten_segment_is_left_as_it_is() -> None:
 
 
 def test_what_a_failed_append_left_behind_does_not_come_back() -> None:
-    """Written whole, given up, and its numbers taken by others in the next segment."""
+    """It was written whole and given up; records in the next segment have taken its numbers."""
     world = World()
     world.live(6)
     for _ in range(5):
@@ -338,7 +338,7 @@ def test_what_a_failed_append_left_behind_does_not_come_back() -> None:
         append(name, buf, size)
         return False
 
-    world.storage.append = lie  # type: ignore[method-assign]  # a flash that lies once
+    world.storage.append = lie  # type: ignore[method-assign]  # a flash with one false answer
     check(not world.journal.sync())
     world.storage.append = append  # type: ignore[method-assign]  # and never again
     world.journal.withdraw(5)

@@ -1,8 +1,8 @@
 """Goal: a board without a battery has the time again with its first questions, from the best
 source there is, and no step of its clock ends a wait, settles twice or skips a settlement.
 
-Method: the whole application with meters, whose clocks stand where the test puts them, and with
-an RTC chip and a network that tell what they are told; restarts and steps of the clock.
+Method: the whole application with meters, whose clocks stand where the test puts them, and with an
+RTC chip and a network that tell times set by the test; restarts and steps of the clock.
 """
 
 from card_world import header, memory
@@ -19,7 +19,7 @@ DAY_S = 86400
 
 
 def clocks(bench: Bench) -> "list[tuple[int, int, int]]":
-    """Old time, new time and source of each CLOCK record."""
+    """Return old time, new time and source of each CLOCK record."""
     journal = bench.app.journal
     journal.sync()
     buf = bytearray(record.RECORD_SIZE)
@@ -32,7 +32,7 @@ def clocks(bench: Bench) -> "list[tuple[int, int, int]]":
 
 
 def lost(meters: int = 1) -> Bench:
-    """A concentrator that was switched off and on, and whose clock forgot the time."""
+    """Return a concentrator that was switched off and on and has lost the time."""
     bench = Bench(meters)
     bench.insert(bench.card(1, 1000))
     bench.read_all()
@@ -46,7 +46,7 @@ def balance_fen(bench: Bench) -> int:
 
 
 def test_after_a_blackout_the_first_questions_bring_the_time() -> None:
-    """A household with 9 yuan that uses 12 a day, its clock lost: it was never cut."""
+    """A household with 9 yuan uses 12 a day, and the clock is lost: it was never cut."""
     bench = lost()
     bench.meters[0].wh[0] += 2000
     bench.run(10)
@@ -78,7 +78,7 @@ def test_an_rtc_chip_comes_before_all_others_and_is_read_where_the_clock_ran_on(
 
 
 def _check_agreed(ahead: "tuple[int | None, ...]", expected: "int | None") -> None:
-    """Meters with clocks ahead by these times agree on a time, or None: on none."""
+    """Check the time that meters with clocks ahead by these times agree on; None: on none."""
     bench = lost(len(ahead))
     for index, seconds in enumerate(ahead):
         bench.meters[index].ahead_s = seconds
@@ -90,7 +90,7 @@ def _check_agreed(ahead: "tuple[int | None, ...]", expected: "int | None") -> No
 
 
 def test_most_clocks_of_the_meters_count_and_not_the_loudest() -> None:
-    # Clocks ahead, and by how much the board's is then ahead; None: no meter is believed.
+    # The clocks are ahead by these; the board's is then ahead by that; None: no meter is believed.
     for ahead, expected in (
         ((0,), 0),
         ((20, 0), 20),
@@ -113,7 +113,7 @@ def test_most_clocks_of_the_meters_count_and_not_the_loudest() -> None:
 
 
 class Told:
-    """Books and board of a timekeeper that is alone."""
+    """These are books and board of a timekeeper without the rest."""
 
     t2000 = -1
 
@@ -163,7 +163,7 @@ def test_the_head_end_s_word() -> None:
     equal(timekeeper.tell(bench.t2000 + 3), False, "that is no difference")
     bench.step()
     equal(timekeeper.tell(bench.t2000 + DAY_S), True, "it corrects itself")
-    # What stands before it is corrected by what a clock drifts.
+    # A time of a source before the head-end is corrected only by the drift of a clock.
     bench.app.timekeeper.set(true_t2000, CLOCK_RTC)
     bench.step()
     equal(timekeeper.tell(bench.t2000 + 200), True)
@@ -180,7 +180,7 @@ def test_a_card_with_a_validity_waits_for_the_time() -> None:
 
 
 def held() -> Bench:
-    """An account whose money is used up, with its final notice of an hour just given."""
+    """Return an account with no money left and a final notice of an hour just given."""
     bench = Bench()
     equal(bench.app.settings.change("notice_minutes", "60"), "")
     bench.app.configure()

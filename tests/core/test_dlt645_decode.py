@@ -19,7 +19,7 @@ DAY_FREEZE_TIME = di.FREEZES + 0x060001
 
 
 def new_out(count: int) -> "array[int]":
-    """An array for `count` values."""
+    """Return an array for `count` values."""
     return array("i", bytes(4 * count))
 
 
@@ -220,7 +220,7 @@ def test_random_replies() -> None:
 
 def test_clock_both_ways() -> None:
     buf = bytearray(7)
-    # 365 prime to the months' lengths: every month and year is met.
+    # 365 is prime to the months' lengths, so every month and year is met.
     for day in range(0, 36525, 17):
         t2000 = day * 86400 + day * 37 % 86400
         clock.encode_into(buf, 1, t2000)

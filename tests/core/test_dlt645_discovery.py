@@ -15,13 +15,13 @@ TOTAL = b"\x00\x00\x01\x00"
 
 
 def meter(number: int, delay_ms: int = 60) -> FakeMeter:
-    """The meter with that number."""
+    """Return the meter with that number."""
     digits = bytes([int(str(number // 100**at % 100), 16) for at in range(6)])
     return FakeMeter(digits, delay_ms)
 
 
 def search(meters: "list[FakeMeter]", control: int = 0x11, limit: int = 8) -> Discovery:
-    """A finished search of the line of `meters`."""
+    """Return a finished search of the line of `meters`."""
     bus = Bus(meters, TICKS_MASK - 5000)
     job = Discovery(bus.master, limit)
     request = TOTAL if control == 0x11 else b"\x10\x90"
@@ -33,7 +33,7 @@ def search(meters: "list[FakeMeter]", control: int = 0x11, limit: int = 8) -> Di
 
 
 def found(job: Discovery) -> "list[bytes]":
-    """The addresses found, in order."""
+    """Return the addresses found, in order."""
     addresses = [bytes(job.addresses[at * 6 : at * 6 + 6]) for at in range(job.count)]
     return sorted(addresses)
 
@@ -51,7 +51,7 @@ def test_answers_that_collide() -> None:
     meters = [meter(100000000001), meter(202501234507), meter(999999999999)]
     job = search(meters)
     equal(found(job), sorted(one.address for one in meters))
-    # Every meter twice, then each of the last two digits.
+    # All meters are asked twice, then each value of the last two digits is asked.
     equal(job.questions, 102)
     # Four digits are the same: three levels.
     meters = [meter(112233445566), meter(112233995566), meter(5)]
@@ -73,7 +73,7 @@ def test_a_late_answer_in_the_garbage_of_two() -> None:
 
 
 class Refuser(FakeMeter):
-    """Knows no total."""
+    """This meter knows no total."""
 
     def answer(self, control: int, data: bytes) -> "tuple[int, bytes] | None":
         return control | 0xC0, b"\x02"
@@ -98,7 +98,7 @@ def test_more_than_there_is_room_for() -> None:
 
 
 class Noise(FakeMeter):
-    """Not a meter: spoils the answers to the requests whose numbers it is given."""
+    """This is no meter: it spoils the answers to the requests with the given numbers."""
 
     def __init__(self, delay_ms: int, numbers: "tuple[int, ...]") -> None:
         super().__init__(b"\xfa" * 6, delay_ms)
@@ -111,7 +111,7 @@ class Noise(FakeMeter):
 
 
 def noisy(others: "list[FakeMeter]", delay_ms: int, *numbers: int) -> Discovery:
-    """A search among noise that hears every question of all wildcards."""
+    """Return a search among noise that hears every question of all wildcards."""
     meters = list(others)
     meters.append(Noise(delay_ms, numbers))
     return search(meters)

@@ -13,13 +13,13 @@ from dlt645.frame import Receiver, encode_into
 from harness import check, equal, heap_locked, raises
 from vectors_dlt645 import BAD, FRAMES
 
-# A short reply whose data and checksum are ordinary; its address and data hold 68, 16 and FE.
+# This short reply has ordinary data and checksum; its address and data contain 68, 16 and FE.
 GOOD = b"\x68\x68\x16\xfe\x68\x16\x68\x68\x91\x06\x33\x33\x34\x33\x68\x16"
 GOOD += bytes((sum(GOOD) & 0xFF, 0x16))
 
 
 def start_of(frame: bytes) -> int:
-    """Offset of the 68 that begins the frame in `frame`."""
+    """Return the offset of the 68 that begins the frame in `frame`."""
     offset = 0
     while frame[offset] == 0xFE:
         offset += 1
@@ -27,7 +27,7 @@ def start_of(frame: bytes) -> int:
 
 
 def expect_frame(receiver: Receiver, frame: bytes, what: object) -> None:
-    """The receiver holds the frame whose bytes are `frame`; release it."""
+    """Check that the receiver has the frame with the bytes `frame`; release it."""
     start = start_of(frame)
     check(receiver.poll(), what)
     equal(receiver.control, frame[start + 8], what)
@@ -40,7 +40,7 @@ def expect_frame(receiver: Receiver, frame: bytes, what: object) -> None:
 
 
 def lcg(seed: int) -> int:
-    """The next number of a small generator, the same on every port and width."""
+    """Return the next number of a small generator, the same on every port and width."""
     return (seed * 1103 + 12345) & 0xFFFFFF
 
 
@@ -143,7 +143,7 @@ def test_never_deaf() -> None:
         garbage = bytearray(round_number % 97)
         for index in range(len(garbage)):
             seed = lcg(seed)
-            # Few values, so that 68, FE, 16 and plausible lengths are frequent.
+            # There are few values, so that 68, FE, 16 and plausible lengths are frequent.
             garbage[index] = b"\x68\xfe\x16\x91\x00\x33\xff\x0c"[seed >> 13 & 7]
         receiver.feed(garbage, len(garbage))
         receiver.feed(GOOD, len(GOOD))
@@ -189,7 +189,7 @@ def test_machine_code_and_plain_python_agree() -> None:
         for index in range(40):
             seed = lcg(seed)
             chunk[index] = b"\x68\xfe\x16\x09\x33\x01\x68\x77"[seed >> 13 & 7]
-        # Half of the frames verify; random BCD digits as their data.
+        # Half of the frames verify; their data are random BCD digits.
         for place in (0, 7):
             chunk[place] = 0x68
         chunk[9] = 8 + (seed >> 3 & 16)

@@ -2,7 +2,7 @@
 safe to repeat, and its reply or refusal is told from everything else.
 
 Method: the constructed frames of the vectors, sent through `start`, answered by their replies;
-what the vectors do not have, the functions of 1997 and broadcasts, as bytes written out here.
+the functions of 1997 and the broadcasts, which the vectors lack, are written out here as bytes.
 """
 
 from array import array
@@ -17,7 +17,7 @@ from vectors_dlt645 import FRAMES
 
 BY_NAME = {row[0]: row[1] for row in FRAMES if row[0][0] == "c"}
 
-# Request, replies that are good, refusals.
+# Each row has a request, its good replies, and refusals.
 EXCHANGES = (
     ("c03", ("c04",), ("c07",)),
     ("c05", ("c06",), ("c07",)),
@@ -124,7 +124,7 @@ def test_follow_up_parts() -> None:
     start(line, "c05")
     equal(line.run(), master.OK)
     check(not link.more)
-    # The part of another number answers nothing: it is asked for again.
+    # The part of another number is no answer: the part is asked for again.
     line.answer(60, BY_NAME["c04"], BY_NAME["c06"])
     start(line, "c05")
     equal(line.run(), master.OK)
@@ -166,10 +166,10 @@ def test_broadcasts_are_not_answered() -> None:
     line.master.start(everyone, 0x16, b"\x99\x99\x99\x99", 4, line.ticks)
     equal(line.run(), master.OK)
     check(line.ticks < 120)
-    # To one meter the same freeze is answered.
+    # To one meter the same command waits for an answer.
     line.master.start(METER, 0x16, b"\x99\x99\x99\x99", 4, line.ticks)
     equal(line.run(), master.TIMEOUT)
-    # A broadcast that never left is no success.
+    # A broadcast that was never sent is no success.
     link = line.master
     link.start(everyone, 0x08, request, 6, line.ticks)
     outcome = master.BUSY
@@ -183,7 +183,7 @@ def test_broadcasts_are_not_answered() -> None:
 def test_functions_of_1997() -> None:
     password = b"\x02\x33\x22\x11"
     cases = (
-        # control, request, good reply, how often it is asked, refusal
+        # Each row: control, request, good reply, number of attempts, refusal.
         (0x01, b"\x10\x90", b"\x10\x90\x78\x56\x34\x12", 3, b"\x02"),
         (0x02, b"\x1f\x90", b"\x1f\x90\x78\x56\x34\x12\xaa", 1, b"\x02"),
         (0x03, b"", b"\x1f\x90\x78\x56\x34\x12\xaa", 3, b"\x01"),
@@ -268,7 +268,7 @@ def test_listening_hears_everyone() -> None:
 
 
 def learnt(line: Line, note: int, *delays_ms: int) -> int:
-    """The note after reads that were answered after `delays_ms`, -1: not at all."""
+    """Return the note after reads that were answered after `delays_ms`, -1: not at all."""
     status = reply(METER, 0x91, b"\x03\x05\x00\x04\x50\x00")
     for delay_ms in delays_ms:
         if delay_ms >= 0:
@@ -298,7 +298,7 @@ def test_a_quick_meter_that_is_down_costs_little() -> None:
 def test_a_slow_meter_is_learnt() -> None:
     line = Line(0)
     note = learnt(line, 0, 260, 260)
-    # Slower than was learnt: the second attempt waits, and what is learnt grows until it fits.
+    # The meter is slower than was learnt: the second attempt waits, and the value grows.
     for _ in range(6):
         note = learnt(line, note, 600)
     before = line.master.count("retries")

@@ -1,8 +1,8 @@
-"""Goal: what takes several transactions ends rightly whatever of it is lost: long reads, a change
-of speed, the search for a meter's standard and speed, a payment.
+"""Goal: a job of several transactions ends correctly whichever of them is lost: long reads, a
+change of speed, the search for a meter's standard and speed, a payment.
 
 Method: small meters on a line in virtual time; each request and each reply of each job is lost
-once, and whatever the meter did is compared with what the job says.
+once, and all that the meter did is compared with the job's result.
 """
 
 from dlt645 import master
@@ -20,7 +20,7 @@ TOTAL = b"\x00\x00\x01\x00"
 
 
 class LongMeter(FakeMeter):
-    """Has 500 bytes to tell, 190 in a reply."""
+    """This meter has 500 bytes of data, 190 in a reply."""
 
     def __init__(self, is_2007: bool) -> None:
         super().__init__(METER)
@@ -91,7 +91,7 @@ def test_long_read_ends_where_it_has_to() -> None:
 
 
 class SpeedMeter(FakeMeter):
-    """Changes its speed, at 1200 to 9600 only; where `stubborn`, it says so and does not."""
+    """It changes its speed, from 1200 to 9600 only; if `stubborn`, it only confirms the change."""
 
     stubborn = False
 
@@ -114,7 +114,7 @@ def test_change_of_speed() -> None:
         job.start(METER, 0x17, code_of(9600), 9600, bus.ticks)
         equal(bus.run(job), master.OK, lost)
         equal((meter.baud, bus.master.baud), (9600, 9600))
-        # And back.
+        # The speed changes back.
         job.start(METER, 0x17, code_of(1200), 1200, bus.ticks)
         equal(bus.run(job), master.OK, lost)
         equal((meter.baud, bus.master.baud), (1200, 1200))
@@ -145,14 +145,14 @@ def test_codes_of_speeds() -> None:
 
 
 class Meter1997(FakeMeter):
-    """Knows nothing of 2007."""
+    """This meter knows nothing of 2007."""
 
     def answer(self, control: int, data: bytes) -> "tuple[int, bytes] | None":
         return (0x81, data + bytes(4)) if control == 0x01 else None
 
 
 class Refuser(FakeMeter):
-    """Answers any read by its refusal."""
+    """This meter answers any read by its refusal."""
 
     def answer(self, control: int, data: bytes) -> "tuple[int, bytes] | None":
         return (0xD1, b"\x02") if control == 0x11 else None
@@ -180,7 +180,7 @@ def test_probe_of_nobody() -> None:
 
 
 class PaidMeter(FakeMeter):
-    """Books payments of 03H: each number once, in order, as SERR says."""
+    """This meter books payments of 03H: each number once, in order, as SERR says."""
 
     tells = True
     refusal = 0
@@ -220,7 +220,7 @@ class PaidMeter(FakeMeter):
         self.bookings += 1
 
 
-# 070102FF, operator, 100.00 yuan, number 7, MAC1, customer, MAC2.
+# The parts are 070102FF, operator, 100.00 yuan, number 7, MAC1, customer, MAC2.
 PAYMENT = b"\xff\x02\x01\x07\x78\x56\x34\x12\x10\x27\x00\x00\x07\x00\x00\x00" + bytes(14)
 
 

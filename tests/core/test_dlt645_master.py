@@ -88,8 +88,8 @@ def test_silence_is_timeout_and_retried() -> None:
         began = line.ticks
         equal(line.read(di.STATUS_3), master.TIMEOUT)
         equal(len(line.sent), 3)
-        # Three times 500 ms and the wire time of 20 + 22 bytes at 2400 bps, 193 ms; pauses of
-        # 20 and 40 ms before the second and the third.
+        # The sum is three times 500 ms and the wire time of 20 + 22 bytes at 2400 bps, 193 ms, and
+        # pauses of 20 and 40 ms before the second and the third.
         passed_ms = ticks_diff(line.ticks, began)
         check(3 * 693 + 60 <= passed_ms <= 3 * 693 + 120, passed_ms)
         line.expect(requests=1, failures=1, retries=2)
@@ -224,7 +224,7 @@ def test_no_garbage_makes_a_master_deaf() -> None:
             seed = (seed * 1103 + 12345) & 0xFFFFFF
             chunk[index] = b"\x68\xfe\x16\x0c\x91\x37\x68\x00"[seed >> 13 & 7]
         size = seed >> 4 & 31
-        # Outside a transaction, before a reply, and instead of the first reply.
+        # The frame comes outside a transaction, before a reply, and instead of the first reply.
         line.master.feed(chunk, size, line.ticks)
         if round_number & 1:
             line.answer(80, bytes(chunk[:size]) + STATUS)

@@ -1,6 +1,6 @@
-"""Goal: a failing core test is seen as failing, everywhere.
+"""Goal: a failing core test is reported as failing on every interpreter.
 
-Method: each check is given what it must refuse; on MicroPython the locked heap must bite.
+Method: each check gets a case that it must refuse; on MicroPython the locked heap must raise.
 """
 
 from harness import ON_MICROPYTHON, check, equal, heap_locked, raises

@@ -1,5 +1,5 @@
-"""Goal: an account behaves as a grid company's bench asks of a card meter: alarms, overdraft,
-guard, threshold and settlement. What the bench asks of cards is in the card tests.
+"""Goal: an account passes the cases of a grid company's bench for card meters: alarms, overdraft,
+guard, threshold and settlement. The bench's cases of cards are in the card tests.
 
 Method: a ledger, a tariff and the policy together, as the concentrator joins them, with a relay
 that does what the policy intends; one test for each case of the bench.
@@ -21,7 +21,7 @@ NOON = day_number(26, 3, 2) * 86400 + 43200
 
 
 class Meter:
-    """One account whose relay follows the policy; one kilowatt-hour costs one yuan."""
+    """This account has a relay that follows the policy; one kilowatt-hour costs one yuan."""
 
     def __init__(self, prices_e8: "tuple[int, ...]" = (10**8,)) -> None:
         self.tariff: Tariff = simple((), prices_e8, ENDLESS)

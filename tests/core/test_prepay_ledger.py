@@ -32,7 +32,7 @@ START = day_number(26, 3, 2) * DAY_S
 
 
 class Account:
-    """Account 1 of a ledger of 3, read at `t2000`."""
+    """This is account 1 of a ledger of 3, read at `t2000`."""
 
     def __init__(self, tariff: Tariff, registers_wh: "tuple[int, ...]" = (), t2000: int = START):
         self.ledger = Ledger(3)
@@ -47,7 +47,7 @@ class Account:
         return self.ledger.prepare(1, self.tariff, self.registers_wh, self.t2000)
 
     def use(self, wh: int, rate: int = 0, after_s: int = 900) -> int:
-        """Read again after `wh` more at `rate`; commit what can be; return the outcome."""
+        """Read after `wh` more at `rate`; commit the result if possible; return the outcome."""
         self.registers_wh[rate] += wh
         self.t2000 += after_s
         outcome = self.prepare()
@@ -56,7 +56,7 @@ class Account:
         return outcome
 
     def replay(self, live: "Account") -> None:
-        """Apply the journalled figures of another's last reading."""
+        """Apply the journalled figures of another account's last reading."""
         one = live.ledger
         self.ledger.set_used(1, one.used_wh[1], one.period_t2000[1], one.quota[1], one.free[1])
         self.ledger.replay_reading(
@@ -71,7 +71,7 @@ class Account:
 
     @property
     def charged_e11(self) -> int:
-        """Everything charged, in 1e-11 yuan."""
+        """Return all charges, in 1e-11 yuan."""
         one = self.ledger
         fen_e7 = one.debit_fen[1] * 100000 + one.residue_e7[1]
         return fen_e7 * 10000 + one.residue_e11[1]
@@ -86,7 +86,7 @@ class Account:
 
 
 def yuan_e11(text: str) -> int:
-    """Yuan with decimals in 1e-11 yuan."""
+    """Return yuan with decimals in 1e-11 yuan."""
     whole, _, part = text.partition(".")
     return int(whole) * 10**11 + int((part + "0" * 11)[:11])
 
@@ -197,7 +197,7 @@ def test_doubtful_readings_charge_nothing() -> None:
 
 
 def test_a_clock_set_back_is_no_doubt_about_the_energy() -> None:
-    """Found by seed 79: what was used while the clock went through the same hour again."""
+    """Seed 79 found this: energy was used while the clock went through the same hour again."""
     account = Account(zhejiang(), (5000, 5000))
     account.ledger.power_limit_w = 10000
     for after_s, wh in ((-3600, 1200), (900, 2400), (2701, 7000)):
@@ -224,7 +224,7 @@ def test_a_clock_set_back_a_little_charges_at_the_ledgers_time() -> None:
 
 
 def test_a_clock_set_back_by_months_settles_and_charges_nothing_twice() -> None:
-    """The ledger waits at its own time until the clock is there again."""
+    """The ledger waits at its own time until the clock reaches it again."""
     tariff = simple((200000,), (50000000, 80000000), MONTHLY)
     ahead = day_number(26, 4, 3) * DAY_S
     account = Account(tariff, (0,), ahead - 3600)
@@ -290,7 +290,7 @@ def test_a_settlement_missed_is_made_up() -> None:
     tariff = simple((200000,), (50000000, 80000000), MONTHLY)
     account = Account(tariff, (0,), day_number(26, 3, 30) * DAY_S)
     account.use(190000, 0, DAY_S)
-    # From the 31st to the 2nd, half on each side.
+    # The reading goes from the 31st to the 2nd, with half on each side.
     account.use(40000, 0, 2 * DAY_S)
     check(account.ledger.rolled)
     check(account.ledger.estimated)
@@ -362,7 +362,7 @@ def test_the_clock_tells_the_rate_of_a_single_register() -> None:
     for hour in range(48):
         account.use(1000 if hour % 24 < 12 else 10, 0, 3600)
     check(not account.ledger.estimated)
-    # Monday: 8 + 4 at 8.., 0.12; the holiday all at night's price; nothing is lost.
+    # On Monday 8 + 4 are at 8.., 0.12; the holiday has the night's price; nothing is lost.
     cells_wh = [4000 + 100, 8000 + 20 + 12000 + 120]
     equal(account.charged_e11, account.priced_e11(cells_wh))
 
@@ -407,7 +407,7 @@ def test_big_numbers_are_exact() -> None:
 
 
 def test_an_account_does_not_end() -> None:
-    """400 kW at 0.8 yuan, on a CT of 200, paid each month for a century, and never."""
+    """The account draws 400 kW at 0.8 yuan on a CT of 200: paid for a century, then never."""
     account = Account(flat(80000000))
     one = account.ledger
     one.describe(1, 0, 0, 200)
@@ -426,7 +426,7 @@ def test_an_account_does_not_end() -> None:
         equal(one.balance_fen(1), 0, month)
     equal(turns, paid_fen >> 32)
     equal((turns << 32) + one.debit_fen[1], paid_fen)
-    # Without payments the debt is exact as far as records can tell it, then the device says so.
+    # Without payments the debt is exact as far as records can hold it; then it is reported.
     for _ in range(93):
         account.registers_wh[0] = (account.registers_wh[0] + 30 * wh) % 1000000000
         account.t2000 += 30 * DAY_S
@@ -458,7 +458,7 @@ def test_a_repaid_debt_leaves_the_balance() -> None:
 
 
 def test_recovery_needs_no_tariff_and_charges_on_as_if_it_had_been_there() -> None:
-    """Its image cannot be read now: tiers, debit and registers go on where they were."""
+    """The image cannot be read: tiers, debit and registers go on unchanged."""
     for steps in (1, 40):
         live = Account(zhejiang())
         replayed = Account(zhejiang())
@@ -542,7 +542,7 @@ def test_energy_used_before_the_account_counts_for_the_tiers() -> None:
 
 
 def test_beyond_2034_all_goes_on() -> None:
-    """Seconds no longer fit 30 bits then."""
+    """Seconds no longer fit 30 bits after that."""
     sets = (terms(0, ENDLESS, ((1, 1, 0, 0, 0),), 1000),)
     daily = loaded(image(1, 1, (ladder((), (50000000,)),), sets))
     starts = [0x3FFFFFFF - 100, 0x3FFFFFFF, 0x3FFFFFFF + 1]

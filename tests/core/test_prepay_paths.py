@@ -1,9 +1,9 @@
 """Goal: the short way of `Ledger.prepare` charges what the long one charges, digit for digit.
 
-Method: two ledgers with the same readings. One meets the same tariff each time and goes the short
-way where it can, the other a copy of it in turn, for which it always goes the long way; registers
-that count single watt-hours, kinds of household, tiers that end within, at and just before a
-reading.
+Method: two ledgers with the same readings. One gets the same tariff each time and goes the short
+way where it can; the other gets a new copy each time, for which it always goes the long way. The
+cases are registers that count single watt-hours, kinds of household, and tiers that end within, at
+and just before a reading.
 """
 
 import sys
@@ -20,7 +20,7 @@ PRICES = (99500875, 58886875, 104500875, 63886877, 129500876, 88886879)
 
 
 def stepped(households: int) -> bytes:
-    """Two rates and three tiers a month, other prices and limits for each household."""
+    """Return a tariff of two rates and three tiers a month that differs for each household."""
     ladders = []
     for household in range(households):
         prices = tuple([price_e8 + 1234567 * household for price_e8 in PRICES])
@@ -29,7 +29,7 @@ def stepped(households: int) -> bytes:
 
 
 class Pair:
-    """Both ledgers, with an account of each household."""
+    """These are both ledgers, with an account of each household."""
 
     def __init__(self, households: int) -> None:
         data = stepped(households)
@@ -55,7 +55,7 @@ class Pair:
         return outcome
 
     def read(self, index: int, used_wh: "tuple[int, int]", t2000: int) -> int:
-        """Read both; they must agree in everything."""
+        """Read both accounts; they must agree in everything."""
         wh = self.wh[index]
         for rate in range(2):
             wh[rate] += used_wh[rate]
@@ -84,7 +84,7 @@ def test_any_readings_of_any_household() -> None:
 
 
 def test_a_tier_that_ends_at_or_next_to_a_reading() -> None:
-    """At its limit, one watt-hour beyond, two beyond, and one before and over it at once."""
+    """It ends at a reading, one or two watt-hours later, and one before and over it at once."""
     for household in (0, 1, 2):
         for before in (1, 2, 3, 5):
             for step in range(1, 9):
@@ -99,7 +99,7 @@ def test_a_tier_that_ends_at_or_next_to_a_reading() -> None:
 
 
 def test_more_energy_than_can_be_counted_is_refused() -> None:
-    """A register times its transformers, at a price at which the money would fit."""
+    """A register is multiplied by its transformers, at a price at which the money would fit."""
     tariff = flat(1)
     ledger = Ledger(1)
     for multiplier, used_wh, outcome in (

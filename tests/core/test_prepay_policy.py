@@ -1,7 +1,9 @@
-"""Goal: for every state and every balance the relay does what the rules say, and says why.
+"""Goal: for every state and every balance the relay does what the rules say, with the right
+reason.
 
-Method: each cell of (old state x balance) written out by hand for a deduction, a top-up, a changed
-parameter and an order; then each reason to hold a cut back, at the second it begins and ends.
+Method: each cell of (old state x balance) is written out by hand for a deduction, a top-up, a
+changed parameter and an order; then each reason to hold a cut back, at the second it begins and
+ends.
 """
 
 from civil import day_number
@@ -22,15 +24,15 @@ from prepay.policy import (
 )
 
 STATES = (NORMAL, ALARM_1, ALARM_2, ZERO, EMERGENCY, HELD, CUT, OVERLOAD, REMOTE)
-LETTERS = "n12zehcor"  # of the states above
+LETTERS = "n12zehcor"  # one letter for each of the states above
 # 2026-03-02 12:00, a Monday
 NOON = day_number(26, 3, 2) * 86400 + 43200
-# Reasons, as prepay.policy numbers them.
+# These are the reasons as prepay.policy numbers them.
 R_LEVEL, R_WARNING, R_USED_UP, R_TOP_UP, R_RESUMED, R_EMERGENCY, R_OVERLOAD = range(1, 8)
 R_LOAD_OVER, R_ORDER, R_DOUBT, R_GUARD, R_NOTICE, R_GRACE, R_NO_CUT_TIME = range(8, 15)
 R_NO_CLOCK = 15
 
-# Balances at the edges of each level, with the parameters of `policy` below.
+# These balances are at the edges of each level, with the parameters of `policy` below.
 NORMAL_FEN = (2001, 99999999)
 ALARM_1_FEN = (2000, 501)
 ALARM_2_FEN = (500, 1)
@@ -38,8 +40,8 @@ ZERO_FEN = (0, -299)
 CUT_FEN = (-300, -499)
 EMPTY_FEN = (-500, -99999999)
 
-# Old state: normal, alarm 1, alarm 2, zero, emergency, held, cut, overload, remote.
-# Each cell: new state and what the relay does: t trip, c close, - nothing.
+# The old states are normal, alarm 1, alarm 2, zero, emergency, held, cut, overload, remote.
+# Each cell has the new state and the relay's action: t trip, c close, - nothing.
 DEDUCTION = (
     (NORMAL_FEN, "n- n- nc nc n- n- c- o- r-"),
     (ALARM_1_FEN, "1- 1- 1c 1c 1- 1- c- o- r-"),
@@ -81,7 +83,7 @@ CARD = (
     (CUT_FEN, "n- 1- 2c zc e- h- ec o- r-"),
     (EMPTY_FEN, "n- 1- 2c zc e- h- c- o- r-"),
 )
-# The guard, or a doubtful reading: nothing opens, the states go on.
+# Under the guard, or with a doubtful reading, no relay opens; the states go on.
 HELD_DEDUCTION = (
     (NORMAL_FEN, "n- n- nc nc n- n- c- o- r-"),
     (ALARM_1_FEN, "1- 1- 1c 1c 1- 1- c- o- r-"),
@@ -97,7 +99,7 @@ HELD_ORDER_CLOSE = (
 
 
 def policy() -> Policy:
-    """Alarms at 20 and 5 yuan, overdraft 3, emergency credit 2."""
+    """Return a policy with alarms at 20 and 5 yuan, overdraft 3, emergency credit 2."""
     one = Policy()
     one.alarm_1_fen = 2000
     one.alarm_2_fen = 500
@@ -108,12 +110,12 @@ def policy() -> Policy:
 
 
 def parts(judged: int) -> "tuple[int, int, int]":
-    """New state, intent, reason."""
+    """Return new state, intent and reason."""
     return judged & 0xFF, judged >> 8 & 0xFF, judged >> 16
 
 
 def expect(table: "tuple[tuple[tuple[int, int], str], ...]", cause: int, flags: int = 0) -> None:
-    """Every cell of the table holds; what changes has a reason, what does not has none."""
+    """Check every cell of the table; only a change has a reason."""
     one = policy()
     for balances_fen, row in table:
         cells = row.split(" ")
@@ -235,7 +237,7 @@ def test_permission_instead_of_closing() -> None:
 
 
 def cut_at(one: Policy, t2000: int, state: int = ALARM_1, since: int = 0, grade: int = 0) -> int:
-    """The reason why a cut due at `t2000` is held back, 0 when it is made."""
+    """Return the reason why a cut due at `t2000` is held back, 0 when it is made."""
     new, intent, reason = parts(
         one.judge(state, -5000, rules.TIME, t2000, 0, grade, since or t2000)
     )
@@ -293,7 +295,7 @@ def test_the_final_notice() -> None:
     equal(cut_at(one, NOON), R_NOTICE)
     equal(parts(one.judge(HELD, -5000, rules.READING, NOON + 1799, 0, 0, NOON)), (HELD, 0, 0))
     equal(cut_at(one, NOON + 1800, HELD, NOON), 0)
-    # Another notice for another cut.
+    # Another cut has another notice.
     equal(cut_at(one, NOON + 1800, ALARM_2, NOON - 86400), R_NOTICE)
 
 
@@ -324,7 +326,7 @@ def test_emergency_credit_is_asked_for_and_repaid_first() -> None:
     equal(parts(one.judge(EMERGENCY, -499, rules.READING, NOON)), (EMERGENCY, 0, 0))
     equal(parts(one.judge(EMERGENCY, -500, rules.READING, NOON))[:2], (CUT, rules.TRIP))
     equal(parts(one.judge(CUT, -500, rules.CARD, NOON)), (CUT, 0, 0))
-    # A top-up that does not cover it leaves it in use, one that does ends it.
+    # A top-up that does not cover it leaves it in use; one that does ends it.
     equal(parts(one.judge(EMERGENCY, -10, rules.CREDITED, NOON))[0], EMERGENCY)
     equal(parts(one.judge(EMERGENCY, 10, rules.CREDITED, NOON))[0], ALARM_2)
     one.emergency_fen = 0

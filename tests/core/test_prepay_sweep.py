@@ -1,8 +1,8 @@
 """Goal: P1 to P12 of docs/PREPAYMENT.md hold on MicroPython, 32 bits included, as on CPython.
 
-Method: a fixed sweep. Readings come from a small generator with fixed seeds; what they must cost
-comes from counting every watt-hour by itself: first it is used, then it is priced in the tier it
-fell into. Numbers near 2**30 and 2**31 stand beside small ones.
+Method: a fixed sweep. Readings come from a small generator with fixed seeds; the expected cost
+comes from counting every watt-hour by itself: first it is used, then it is priced in its tier.
+Numbers near 2**30 and 2**31 stand beside small ones.
 """
 
 from array import array
@@ -17,12 +17,12 @@ from tariff_images import ENDLESS, MONTHLY, image, ladder, loaded, simple, terms
 DAY_S = 86400
 START = day_number(26, 3, 20) * DAY_S
 LIMITS_WH = (500, 1200)
-# Three tiers, two rates, in 1e-8 yuan a kWh.
+# The tariff has three tiers and two rates, in 1e-8 yuan a kWh.
 PRICES_E8 = (58886875, 22914475, 63886875, 27914475, 88886875, 52914475)
 
 
 class Chance:
-    """A small generator, the same on every port and width."""
+    """This small generator gives the same numbers on every port and width."""
 
     def __init__(self, seed: int) -> None:
         self._state = seed
@@ -33,7 +33,7 @@ class Chance:
 
 
 class Run:
-    """One account, and what counting every watt-hour says of it."""
+    """This is one account, with the result of counting every watt-hour of it."""
 
     def __init__(self, tariff: Tariff) -> None:
         self.ledger = Ledger(1)
@@ -76,7 +76,7 @@ def tariff(period: "tuple[int, tuple[tuple[int, int, int], ...]]" = ENDLESS) -> 
 
 
 def test_every_watt_hour_by_itself() -> None:
-    """P1, P3, P4, P5: the charge, its parts and its tiers."""
+    """P1, P3, P4 and P5 hold for the charge, its parts and its tiers."""
     for seed in range(4):
         chance = Chance(seed + 1)
         run = Run(tariff())
@@ -94,7 +94,7 @@ def test_every_watt_hour_by_itself() -> None:
 
 
 def test_any_split() -> None:
-    """P2."""
+    """P2 holds."""
     for parts in (1, 2, 3, 7, 100):
         run = Run(tariff())
         for rate, wh in ((0, 300), (1, 450), (0, 5), (1, 800)):
@@ -132,7 +132,7 @@ def test_settlements() -> None:
 
 
 def test_top_ups() -> None:
-    """P1, P7, P9: each counts once, and when does not matter."""
+    """P1, P7, P9: each counts once, at whatever moment it comes."""
     early = Run(tariff())
     late = Run(tariff())
     for order in range(1, 6):
@@ -148,7 +148,7 @@ def test_top_ups() -> None:
 
 
 def test_power_cuts() -> None:
-    """P8: whatever was not journalled is charged by the next reading, once."""
+    """P8: energy that was not journalled is charged by the next reading, once."""
     chance = Chance(5)
     kept = Run(tariff())
     cut = Run(tariff())
@@ -178,7 +178,7 @@ def test_power_cuts() -> None:
 
 
 def test_a_price_switch() -> None:
-    """P10: before it the old price, after it the new one, across it in proportion to time."""
+    """P10: the old price holds before it, the new one after it, a mean by time across it."""
     change = START + 7200
     ladders = (ladder((), (50000000, 30000000)), ladder((), (70000000, 40000000)))
     sets = (terms(0, ENDLESS), terms(change, ENDLESS, ((1, 1, 1, 0, 0),)))
@@ -222,7 +222,7 @@ def test_numbers_around_31_and_32_bits() -> None:
 
 
 def test_registers_go_over_their_end() -> None:
-    """P2 and P12: every step across 999999.99 kWh."""
+    """P2 and P12 hold for every step across 999999.99 kWh."""
     run = Run(tariff())
     run.registers_wh[0] = 999999000
     run.ledger.start_anew(0)

@@ -37,18 +37,18 @@ RICH = image(
 
 
 def at(year: int, month: int, day: int, hour: int = 0) -> int:
-    """The time as t2000."""
+    """Return the time as t2000."""
     return day_number(year, month, day) * DAY_S + hour * 3600
 
 
 def began(tariff: Tariff, t2000: int) -> int:
-    """When the tier period of `t2000` began."""
+    """Return when the tier period of `t2000` began."""
     period_t2000 = tariff.period_at(t2000)
     return period_t2000 - period_t2000 % 4
 
 
 def refusal(data: "bytes | bytearray") -> str:
-    """Why the image is refused."""
+    """Return the reason why the image is refused."""
     return Tariff().load(data, len(data))
 
 
@@ -229,7 +229,7 @@ def test_every_cut_and_every_wrong_byte() -> None:
     wrong = bytearray(RICH)
     for index in range(len(RICH)):
         for value in (0, 1, 0x7F, 0xFF):
-            # Whatever it means now, it is taken or refused, and nothing is raised.
+            # Whatever the image now means, it is taken or refused, and no exception is raised.
             wrong[index] = value
             refusal(wrong)
         wrong[index] = RICH[index]

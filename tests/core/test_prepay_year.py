@@ -1,9 +1,9 @@
-"""Goal: what a tariff says of parts of a year, free energy, months and rates beside the tiers is
+"""Goal: a tariff's rules for parts of a year, free energy, months and rates beside the tiers are
 charged to the last digit.
 
-Method: published rules worked out by hand, one account each, through the image as a device gets
-it: Shandong's notice 509 of 2019 for the quota of a part of a year, 15 kWh a month free of charge,
-a ladder that only one rate fills.
+Method: published rules worked out by hand, one account each, through the image that a device gets:
+Shandong's notice 509 of 2019 for the quota of a part of a year, 15 kWh a month free of charge, a
+ladder that only one rate fills.
 """
 
 from array import array
@@ -16,7 +16,7 @@ from prepay.tariff import Tariff
 from tariff_images import ENDLESS, MONTHLY, YEARLY, image, ladder, loaded, simple, terms
 
 DAY_S = 86400
-# Rules of an image: from this month on for opened accounts, those that move in, and changes.
+# These rules hold from this month on for opened accounts, those that move in, and changes.
 THIS_MONTH = 0x15
 NEXT_MONTH = 0x25
 SHANDONG = ladder((2520000, 4800000), (54690000, 59690000, 84690000))
@@ -24,19 +24,19 @@ SHANDONG_LARGE = ladder((3720000, 4800000), (54690000, 59690000, 84690000))
 
 
 def at(year: int, month: int, day: int, hour: int = 0) -> int:
-    """The time as t2000."""
+    """Return the time as t2000."""
     return day_number(year, month, day) * DAY_S + hour * 3600
 
 
 def shandong(rules: int) -> Tariff:
-    """Ordinary households, and those of five persons and more."""
+    """Return a tariff for ordinary households, and for those of five persons and more."""
     return loaded(
         image(1, 3, (SHANDONG, SHANDONG_LARGE), (terms(0, YEARLY),), (), (), 2, 1, rules)
     )
 
 
 class Account:
-    """Account 0, whose meter is read at any time."""
+    """This is account 0, with a meter that can be read at any time."""
 
     def __init__(self, tariff: Tariff, t2000: int, household: int = 0) -> None:
         self.ledger = Ledger(1)
@@ -62,14 +62,14 @@ class Account:
 
     @property
     def charged_e11(self) -> int:
-        """Everything charged, in 1e-11 yuan."""
+        """Return all charges, in 1e-11 yuan."""
         one = self.ledger
         fen_e7 = one.debit_fen[0] * 100000 + one.residue_e7[0]
         return fen_e7 * 10000 + one.residue_e11[0]
 
 
 def test_an_account_opened_in_october_has_three_months() -> None:
-    """2000 kWh: 630 in tier 1, 570 in tier 2, 800 in tier 3."""
+    """2000 kWh are charged: 630 in tier 1, 570 in tier 2, 800 in tier 3."""
     account = Account(shandong(THIS_MONTH), at(26, 10, 15, 9))
     for month in (11, 12):
         account.read(at(26, month, 1), 500000)
@@ -89,7 +89,7 @@ def test_without_a_rule_the_quota_is_whole() -> None:
 
 
 def test_a_household_that_grows_in_july() -> None:
-    """Five persons have 100 kWh a month more in tier 1: 600 more this year."""
+    """Five persons have 100 kWh a month more in tier 1, so they have 600 more this year."""
     for rules, first_wh in ((THIS_MONTH, 3120000), (NEXT_MONTH, 3020000), (0, 3720000)):
         account = Account(shandong(rules), at(26, 1, 1))
         account.read(at(26, 7, 1, 12), 3000000)
@@ -107,11 +107,11 @@ def test_a_household_changes_three_times_at_most_in_a_year() -> None:
     for count, month in enumerate((3, 5, 7)):
         account.read(at(26, month, 1), 0)
         account.change(1 - count % 2, at(26, month, 20))
-        # Once more in the same month takes the place of the first.
+        # A second change in the same month replaces the first.
         account.change(count % 2, at(26, month, 21))
         account.change(1 - count % 2, at(26, month, 22))
     equal(account.ledger.quota_after(0, account.tariff, 0, at(26, 9, 1)), -1)
-    # 2 + 2 months ordinary, 2 + 6 large.
+    # The year has 2 + 2 months ordinary, 2 + 6 large.
     account.read(at(26, 9, 1), 3320000)
     equal(account.ledger.tier_of(0, account.tariff), 1)
     account = Account(shandong(THIS_MONTH), at(26, 12, 1))
@@ -149,7 +149,7 @@ def test_a_tariff_that_lets_go_its_past_settles_nothing() -> None:
     equal((account.ledger.rolled, account.ledger.whole), (False, False))
     equal(account.charged_e11 - charged_e11, 100000 * 80000000)
     account.ledger.power_limit_w = 10**9
-    # The file with its past again changes nothing either; a new year and another period do.
+    # The file with its past changes nothing either; a new year and another period do.
     account.tariff = loaded(image(1, 2, ladders, both))
     account.read(at(26, 10, 3))
     equal(account.ledger.used_wh[0], 2308000)
@@ -170,13 +170,13 @@ def test_energy_free_in_each_month_of_a_yearly_ladder() -> None:
         for one in (account, plain):
             one.read(at(26, month, 25), wh)
             one.read(at(26, month + 1, 1))
-    # 25 in February; in April 15 free and 15 more, of which all is in tier 2: 55 went before.
+    # 25 are in February; in April 15 are free and 15 more are in tier 2, as 55 went before.
     equal(account.charged_e11, 25000 * 50000000 + 15000 * 80000000)
     equal(plain.charged_e11, 60000 * 50000000 + 25000 * 80000000)
 
 
 def test_energy_may_be_free_for_every_household() -> None:
-    """Within hours of a reading before, where a charge is otherwise short."""
+    """The reading is within hours of another one, where a charge takes the short way."""
     one = (ladder((), (50000000,)),)
     data = image(1, 1, one, (terms(0, ENDLESS),), free=(1, 0, 1, 0), free_wh=(15000,))
     account = Account(loaded(data), at(26, 1, 1))
@@ -220,7 +220,7 @@ def test_a_rate_that_fills_no_tier() -> None:
 
 
 def test_mean_power_without_a_tier_period() -> None:
-    """Energy of the last tier is counted no further than 1,073,741 kWh, power is."""
+    """Energy of the last tier is counted up to 1,073,741 kWh, power beyond that."""
     tariff = simple((), (50000000,), ENDLESS)
     account = Account(tariff, at(26, 1, 1))
     account.ledger.used_wh[0] = 0x3FFFFFFE
@@ -271,7 +271,7 @@ def test_months_and_what_is_left_of_them() -> None:
         for t2000 in (at(26, month, 1), at(26, month + 1, 1) - 1):
             tariff.count_months(t2000)
             equal((tariff.months, tariff.months_left), (12, 13 - month), month)
-    # From the middle of a month to the next settlement.
+    # This goes from the middle of a month to the next settlement.
     ladders = (ladder((5,), (1, 2)),)
     sets = (terms(0, MONTHLY), terms(at(26, 7, 31, 10), YEARLY))
     tariff = loaded(image(1, 2, ladders, sets))

@@ -1,4 +1,4 @@
-"""Goal: the link delivers every good frame, never a bad one, and finds its feet after garbage.
+"""Goal: the link delivers every good frame, never a bad one, and recovers after garbage.
 
 Method: frames written out byte for byte, each whole, byte by byte, behind and before junk, with
 every bit flipped and cut at every length; bursts behind a held frame; bodies at the limit. The
@@ -16,13 +16,13 @@ LIMIT = 32
 
 
 def encode(kind: int, seq: int, body: bytes) -> bytes:
-    """The frame as bytes."""
+    """Return the frame as bytes."""
     buf = bytearray(2 * len(body) + 12)
     return bytes(buf[: encode_into(buf, kind, seq, body, len(body))])
 
 
 def frames_in(receiver: LinkReceiver) -> "list[tuple[int, int, bytes]]":
-    """All frames the receiver holds, released one after another."""
+    """Return all frames that the receiver has, released one after another."""
     found = []
     while receiver.poll():
         found.append((receiver.kind, receiver.seq, bytes(receiver.body[: receiver.body_size])))
@@ -31,7 +31,7 @@ def frames_in(receiver: LinkReceiver) -> "list[tuple[int, int, bytes]]":
 
 
 def receive(data: bytes) -> "list[tuple[int, int, bytes]]":
-    """The frames a fresh receiver finds in `data`, fed byte by byte."""
+    """Return the frames that a fresh receiver finds in `data`, fed byte by byte."""
     receiver = LinkReceiver(LIMIT)
     found = []
     for index in range(len(data)):
@@ -98,7 +98,7 @@ def test_every_flipped_bit_is_refused() -> None:
 
 
 def test_every_truncation_is_refused() -> None:
-    # All but the last flag: the next frame's first flag would complete it.
+    # This takes all but the last flag: the next frame's first flag would complete it.
     for size in range(len(KNOWN) - 1):
         receiver = LinkReceiver(LIMIT)
         receiver.feed(KNOWN, size)

@@ -1,10 +1,10 @@
-"""Goal: a packed group gives back every record it was made of, costs few bytes, and nothing
-altered, cut or made up passes for one or makes the reader leave its buffer.
+"""Goal: a packed group gives back every record it was made of and costs few bytes; no altered, cut
+or forged group passes for one or makes the reader leave its buffer.
 
 Method: one group written out byte for byte; records of every kind with their fields at both ends
-of what they hold; every bit of a group flipped and every length cut; the bytes of a group
-replaced at random under a right CRC. Packing runs with the heap locked. How the bytes are read
-by the other side is tested in tests/host/test_packing.py.
+of what they hold; every bit of a group flipped and every length cut; the bytes of a group replaced
+at random under a right CRC. Packing runs with the heap locked. The reader of the other side is
+tested in tests/host/test_packing.py.
 """
 
 from binascii import crc32, hexlify, unhexlify
@@ -28,7 +28,7 @@ def reading(
     residue_e11: int = 0,
     used_wh: int = 123450,
 ) -> bytearray:
-    """A READING of an account that has paid 543.21 yuan."""
+    """Return a READING of an account that has paid 543.21 yuan."""
     buf = bytearray(RECORD_SIZE)
     pack_into("<IIHHI", buf, PAYLOAD, 54321, 3456789, residue_e11, status, used_wh)
     for rate in range(len(registers)):
@@ -40,7 +40,7 @@ def reading(
 def freeze(
     seq: int, frozen_t2000: int, registers: "tuple[int, ...]", t2000: int = NOW
 ) -> bytearray:
-    """A FREEZE."""
+    """Return a FREEZE."""
     buf = bytearray(RECORD_SIZE)
     pack_into("<I", buf, PAYLOAD, frozen_t2000)
     for rate in range(len(registers)):
@@ -50,7 +50,7 @@ def freeze(
 
 
 def item(seq: int, identifier: int, values: "tuple[int, ...]") -> bytearray:
-    """An ITEM."""
+    """Return an ITEM."""
     buf = bytearray(RECORD_SIZE)
     pack_into("<IB", buf, PAYLOAD, identifier, len(values))
     for place in range(len(values)):
@@ -60,7 +60,7 @@ def item(seq: int, identifier: int, values: "tuple[int, ...]") -> bytearray:
 
 
 def other(seq: int, kind: int, payload: bytes, index: int, flags: int = 0) -> bytearray:
-    """A record of any other kind."""
+    """Return a record of any other kind."""
     buf = bytearray(RECORD_SIZE)
     buf[PAYLOAD : PAYLOAD + len(payload)] = payload
     record.encode_into(buf, 0, seq, NOW, kind, flags, index)
@@ -68,7 +68,7 @@ def other(seq: int, kind: int, payload: bytes, index: int, flags: int = 0) -> by
 
 
 def packed(items: "list[bytearray]") -> bytearray:
-    """The group of records as bytes."""
+    """Return the group of records as bytes."""
     packer = Packer(bytearray(packing.GROUP_LIMIT + 8))
     packer.begin(8, packing.GROUP_LIMIT, record.seq_at(items[0], 0))
     for one in items:
@@ -77,7 +77,7 @@ def packed(items: "list[bytearray]") -> bytearray:
 
 
 def unpacked(data: bytearray) -> "list[bytes]":
-    """The first 60 bytes of each record of a good group."""
+    """Return the first 60 bytes of each record of a good group."""
     unpacker = Unpacker(data)
     equal(unpacker.open(0, len(data)), len(data))
     buf = bytearray(RECORD_SIZE)
@@ -154,7 +154,7 @@ def test_no_item_is_longer_than_room_is_kept_for() -> None:
 
 
 def test_a_reading_costs_few_bytes() -> None:
-    """A round of one meter after the other; one register, two, four."""
+    """A round reads one meter after the other, with one register, two, four."""
     for count, limit in ((1, 18), (2, 22), (4, 28)):
         packer = Packer(bytearray(packing.GROUP_LIMIT))
         packer.begin(0, packing.GROUP_LIMIT, 1)
@@ -180,7 +180,7 @@ def test_a_group_says_when_it_is_full() -> None:
 
 
 def test_at_most_255_items() -> None:
-    """The shortest records: those of gaps."""
+    """The shortest records are those of gaps."""
     packer = Packer(bytearray(packing.GROUP_LIMIT))
     packer.begin(0, packing.GROUP_LIMIT, 1)
     count = 0
@@ -239,7 +239,7 @@ def test_no_flipped_bit_passes() -> None:
         for bit in range(8):
             data[index] ^= 1 << bit
             answer = unpacker.open(0, size)
-            # Only a size that was altered may look like the end of a file, and check tells that.
+            # Only an altered size may look like the end of a file, and the check detects that.
             equal(answer, packing.ROTTEN, (index, bit))
             data[index] ^= 1 << bit
     equal(unpacker.open(0, size), size)
@@ -256,7 +256,7 @@ def test_a_cut_group_is_torn_and_never_rotten() -> None:
 
 
 def test_made_up_groups_stay_within_bounds() -> None:
-    """Under a right check and CRC any bytes may stand: they are read as something, or not."""
+    """Under a right check and CRC any bytes may stand: the reader takes or refuses them."""
     data = packed(list(SAMPLES[:7]))
     size = len(data)
     space = bytearray(size + 64)

@@ -46,7 +46,7 @@ HMACS = (
 
 
 def relay_record(seq: int) -> bytearray:
-    """A RELAY record: opened, confirmed, status 0010, balance -1 fen."""
+    """Return a RELAY record: opened, confirmed, status 0010, balance -1 fen."""
     buf = bytearray(RECORD_SIZE)
     buf[12:22] = b"\x01\x02\x03\x00\x10\x00\xff\xff\xff\xff"
     record.encode_into(buf, 0, seq, 0x1234ABCD, record.RELAY, 5, 300)

@@ -18,9 +18,9 @@ START_TICKS = 0x1FFFFFFF - 700
 
 
 class Journal:
-    """Records 1.. in memory, as far as they are durable; `lost` cannot be read any more.
+    """The durable records 1.. are in memory; those in `lost` cannot be read any more.
 
-    group_size  numbers of a group, from 1 on; 0: a group begins where it is asked for
+    group_size  numbers of a group, from 1 on; 0: a group begins at the number asked for
     silent      the flash does not answer
     """
 
@@ -45,7 +45,7 @@ class Journal:
         return buf
 
     def group_into(self, seq: int, buf: bytearray, start: int, limit: int) -> int:
-        """As the firmware's journal."""
+        """Give a group as the firmware's journal does."""
         if self.silent:
             self.refusals += 1
             return -2
@@ -71,7 +71,7 @@ class Journal:
 
 
 class HeadEnd:
-    """The other side, by the book; answers are kept in `answer` until the test delivers them."""
+    """This is the head-end of the specification; the test delivers the answers in `answer`."""
 
     def __init__(self, key: bytes = KEY) -> None:
         self.acked_seq = 0
@@ -100,7 +100,7 @@ class HeadEnd:
         self._receiver.release()
 
     def _unpack(self, body: bytearray, at: int, end: int) -> "tuple[int, int]":
-        """The first number of a batch, and how many follow it."""
+        """Return the first number of a batch, and the count of those that follow it."""
         reader = Unpacker(body)
         first = next_seq = 0
         buf = bytearray(RECORD_SIZE)
@@ -150,7 +150,7 @@ class HeadEnd:
 
 
 class World:
-    """A journal, its session and a head-end, stepped by 100 ms."""
+    """This is a journal, its session and a head-end, stepped by 100 ms."""
 
     def __init__(self, durable: int = 0, first_number: int = 1) -> None:
         self.journal = Journal()
@@ -164,7 +164,7 @@ class World:
         self.session = Session(self.journal, KEY, CONCENTRATOR, self.first_number)
 
     def step(self, deliver: bool = True, hear: bool = True) -> int:
-        """One poll; what it wants to send goes over, the answer comes back."""
+        """Poll once; the head-end gets what is sent, and its answer comes back."""
         self.now_ticks = (self.now_ticks + 100) & 0x1FFFFFFF
         outcome = self.session.poll(self.now_ticks)
         if self.session.tx_size:
@@ -184,7 +184,7 @@ class World:
         return {self.step(deliver, hear) for _ in range(steps)}
 
     def run_until_idle(self, limit: int = 600) -> int:
-        """Steps taken until the head-end has everything."""
+        """Return the steps taken until the head-end has everything."""
         for count in range(limit):
             if self.step() == session.IDLE:
                 equal(self.session.acked_seq, self.journal.durable_seq)
@@ -387,7 +387,7 @@ def test_head_end_that_knows_too_much() -> None:
 
 
 def test_head_end_with_other_records_of_the_same_numbers() -> None:
-    """As of a board that began with an old copy of another's flash, and went on for longer."""
+    """A board began with an old copy of another's flash, and went on for longer."""
     world = World(durable=5)
     world.run_until_idle()
     equal(world.session.known_seq, 5)
@@ -409,7 +409,7 @@ def test_head_end_with_other_records_of_the_same_numbers() -> None:
 
 
 def test_what_is_there_is_shown_though_nothing_is_new() -> None:
-    """Only so a head-end that has others of the same numbers, and as many, can say so."""
+    """Only in this way can a head-end with as many other records of the same numbers report it."""
     world = World(durable=5)
     world.run_until_idle()
     world.restart()
@@ -459,7 +459,7 @@ def test_a_flash_that_does_not_answer_is_asked_again() -> None:
 
 
 def test_groups_go_whole_wherever_the_head_end_stands() -> None:
-    """What it has already comes again with the rest of its group."""
+    """Records that it has already come again with the rest of their group."""
     for group_size in (1, 3, 7, 20):
         world = World(durable=60)
         world.journal.group_size = group_size
