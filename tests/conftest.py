@@ -1,4 +1,4 @@
-"""All tests read English, whatever language the machine speaks."""
+"""Let all tests read English, independent of the machine's language."""
 
 import os
 

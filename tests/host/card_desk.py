@@ -28,7 +28,7 @@ from card_world import FakeBooks, FakeCarrier
 class CardDesk:
     """One account, and a console that only knows what is in `settings`.
 
-    lose    so many of the next answers never reach the far side
+    lose    count of the next answers that never reach the far side
     """
 
     def __init__(self, books: FakeBooks, keys: Keys) -> None:
@@ -45,7 +45,7 @@ class CardDesk:
         self._out = bytearray(700)
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes, give bytes."""
+        """Take bytes from the far side and return the bytes of the answer."""
         self._frames.feed(data, len(data))
         sent = b""
         while self._frames.poll():
@@ -126,7 +126,7 @@ class CardDesk:
 
 @contextmanager
 def served(desk: CardDesk) -> Iterator[str]:
-    """The desk on a port of its own; gives the name of the line."""
+    """Serve the desk on a port of its own and yield the name of the line."""
     server = socket.create_server(("127.0.0.1", 0))
     stopping = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Random tariffs, for the tests of the tariff file and of the properties of a charge."""
+"""Strategies that draw random tariffs, for tests of the tariff file and of charges."""
 
 import json
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from host.frames.tariff_terms import TariffFile
 def ladders(
     tiers: int, rates: int, alike: tuple[int, ...] = ()
 ) -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Tiers of a tariff file; the rates `alike` cost the same in all of them."""
+    """Draw the tiers of a tariff file; the rates `alike` cost the same in all of them."""
     price = st.integers(0, 2 * 10**8).map(lambda e8: f"{Decimal(e8).scaleb(-8):f}")
     row = st.lists(price, min_size=rates, max_size=rates)
     steps = st.lists(st.integers(1, 400), min_size=tiers - 1, max_size=tiers - 1)
@@ -38,7 +38,7 @@ def _households(
     extra = [str(draw(st.integers(0, 9)) + 9 * at) for at in range(tiers - 1)]
     own: dict[str, Any] = {"tiers": draw(ladders(draw(st.integers(1, tiers)), rates, uncounted))}
     if draw(st.booleans()):
-        # The least first limit is 1.
+        # The first limit is at least 1.
         own["free_kwh"] = draw(st.sampled_from(["0.5", "0.999", "1"]))
     return {"large": {"extra_kwh": extra}, "own": own}
 
@@ -61,7 +61,7 @@ def _schedule(draw: st.DrawFn, names: list[str]) -> dict[str, Any]:
 
 @st.composite
 def tariff_files(draw: st.DrawFn) -> TariffFile:
-    """Any tariff the format can say, small ladders so that limits are met.
+    """Draw any tariff that the format can express, with small ladders so that limits are reached.
 
     Households are of three kinds: the ordinary one, one with higher limits, and one with prices
     of its own that has some energy free, if any.

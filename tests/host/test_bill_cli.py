@@ -1,8 +1,8 @@
-"""Goal: `dianka bill` gives every published and computed bill to the last digit, and says clearly
-what is wrong with a file or a step.
+"""Goal: `dianka bill` prints every published and computed bill to the last digit, and its messages
+say what is wrong with a file or a step.
 
-Method: all rows of bills.jsonl through the command as a user types it, each tariff once from our
-files and once from a file written out of tariffs.jsonl; bad files and steps one by one.
+Method: all rows of bills.jsonl run through the command as a user types it, each tariff once from
+our files and once from a file made from tariffs.jsonl; bad files and steps follow one by one.
 """
 
 import json
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "tests" / "vectors"
 TARIFFS = ROOT / "tariffs"
 
-# File, and options that choose the row's season and household.
+# The file, and the options that choose the row's season and household.
 OURS = {
     "ZJ-Y-TOU": ("zhejiang-tou", []),
     "BJ-M": ("beijing-month", []),
@@ -46,12 +46,12 @@ PUBLISHED = {row["id"]: row for row in rows("tariffs.jsonl")}
 
 
 def run(*words: object) -> Result:
-    """`dianka bill WORDS`."""
+    """Run `dianka bill WORDS`."""
     return CliRunner().invoke(cli, ["bill", *map(str, words)], env={"COLUMNS": "120"})
 
 
 def steps_of(bill: dict[str, str]) -> list[str]:
-    """What was used, in order."""
+    """Return the options that say what was used, in order."""
     named = re.findall(r"(peak|flat|valley)=([0-9.]+)", bill["case"])
     if named:
         return [f"{rate}={kwh}" for rate, kwh in named]
@@ -62,7 +62,7 @@ def steps_of(bill: dict[str, str]) -> list[str]:
 
 
 def written_out(row: dict[str, str]) -> dict[str, Any]:
-    """A tariff file of a row of tariffs.jsonl."""
+    """Write the tariff file of a row of tariffs.jsonl."""
     limits = row["tier_limits_kWh (inclusive upper)"].split("|")
     columns = {"flat": row["tier_prices_yuan_per_kWh"]}
     if row["tou_prices (tier1|tier2|tier3)"]:

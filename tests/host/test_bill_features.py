@@ -1,8 +1,8 @@
 """Goal: `dianka bill` prices every feature of a tariff file, and `dianka bill check` says in both
 languages what a file means, what it leaves out, and when its holidays run out.
 
-Method: files made for one feature each, their bills worked out by hand; what cannot be honoured,
-by name.
+Method: each file is made for one feature and its bill is computed by hand; features that cannot
+be honoured are refused by name.
 """
 
 import json
@@ -116,7 +116,7 @@ def test_free_energy_with_a_month_of_its_own(file: Any) -> None:
     bill = run(path, "--household", "low income", "--used-before", "2510", "40", "--json")
     found = json.loads(bill.output)
     assert [cell["tier"] for cell in found["cells"]] == [0, 2]
-    # The first 15 are free and fill the tiers: of the other 25 none is left for tier 1.
+    # The first 15 are free and fill the tiers, so none of the other 25 is left for tier 1.
     assert found["exact_yuan"] == str(25 * Decimal("0.5969")).rstrip("0")
 
 

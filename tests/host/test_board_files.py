@@ -96,7 +96,7 @@ def test_a_pin_that_makes_trouble_is_a_warning() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_of_the_documents_starts_its_board(world: World, path: Path) -> None:
-    """On a port that refuses the pins and UARTs that the chip does not have."""
+    """Each board starts on a port that refuses the pins and UARTs that the chip does not have."""
     chip = wiring.CHIPS[path.stem]
 
     class ChipPin(Pin):

@@ -1,9 +1,9 @@
-"""Goal: each chip is a card reader of the board's own by what board.json says of it, as
-docs/CHIPS.md shows; what it says wrongly is told with its key.
+"""Goal: each chip works as the board's own card reader when board.json describes it as
+docs/CHIPS.md shows; a mistake in board.json is reported with its key.
 
-Method: every board.json of docs/CHIPS.md starts a board on a `machine` made here, whose pins and
-buses end at the simulated chips of tests/core; a card is sold, redeemed and looked at. Ciphers of
-CPU cards are compared with those of another library.
+Method: every board.json of docs/CHIPS.md starts a board on a `machine` made here; its pins and
+buses end at the simulated chips of tests/core. A card is sold, redeemed and read. Ciphers of CPU
+cards are compared with those of another library.
 """
 
 import importlib
@@ -29,7 +29,7 @@ import chip_readers
 
 ROOT = Path(__file__).parents[2]
 
-# A board of each board.json on the real interpreter, whose `machine` is made of one class.
+# This program runs a board of each board.json on the real interpreter; `machine` is one class.
 ON_MICROPYTHON = """\
 import json, sys
 sys.path.insert(0, {firmware!r})
@@ -70,7 +70,7 @@ Line = Callable[..., int]
 
 
 class Pin:
-    """A pin that ends at the line of a chip, or nowhere."""
+    """A pin that is connected to the line of a chip, or to nothing."""
 
     IN, OUT, OPEN_DRAIN, PULL_UP = range(4)
     lines: dict[object, Line]
@@ -91,7 +91,7 @@ class Pin:
 
 
 class Wire:
-    """A UART with the chip `end` on it; others have nothing on them."""
+    """A UART with the chip `end` connected; other UARTs have nothing connected."""
 
     end: Any = None
     kinds: list[tuple[int, ...]]
@@ -108,7 +108,7 @@ class Wire:
 
 
 class Clock:
-    """A PWM: its frequency while it runs."""
+    """A PWM that keeps its frequency while it runs."""
 
     hz: list[int]
 
@@ -121,7 +121,7 @@ class Clock:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[types.ModuleType]:
-    """The modules that only a device has; no chip is wired yet."""
+    """Install the modules that only a device has; no chip is wired yet."""
     made = types.ModuleType("machine")
     vars(made).update(reset_cause=int)
     vars(made).update(Pin=Pin, UART=Wire, PWM=Clock, I2C=None, SPI=None, WDT=None)
@@ -147,14 +147,14 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[types.M
 
 
 def open_reader(card: dict[str, Any]) -> Any:
-    """The card reader of a board with this part of board.json."""
+    """Return the card reader of a board with this part of board.json."""
     Path("board.json").write_text(json.dumps({"lines": [{"uart": 1}], "card": card}))
     board = importlib.import_module("boards.chip").Board(None)
     return board.card_reader
 
 
 def wire(machine: types.ModuleType, bench: Any, card: dict[str, Any], chip: Any) -> None:
-    """Let the pins of `card` end at the lines of `chip` of the same names."""
+    """Connect the pins of `card` to the lines of `chip` with the same names."""
     for key, pin in card.items():
         if isinstance(pin, int) and callable(getattr(chip, key, None)):
             Pin.lines[pin] = getattr(chip, key)
@@ -162,7 +162,7 @@ def wire(machine: types.ModuleType, bench: Any, card: dict[str, Any], chip: Any)
 
 
 def answers(algorithm: Callable[[bytes], Any], card: dict[str, Any]) -> Callable[..., bytes]:
-    """What a CPU card with the key of `card` takes for an answer, by the other library."""
+    """Return the answer that a CPU card with the key of `card` accepts, from the other library."""
     key = bytes.fromhex(card["file"]["key"])
 
     def prove(_: bytes, challenge: bytes) -> bytes:
@@ -173,7 +173,7 @@ def answers(algorithm: Callable[[bytes], Any], card: dict[str, Any]) -> Callable
 
 
 def redeems(bench: Any) -> bool:
-    """Whether a card that was sold is taken, and marked as taken."""
+    """Return whether a card that was sold is accepted and marked as redeemed."""
     bench.sell()
     return bench.redeem() == 0 and bench.mark() == (5).to_bytes(4, "little")
 
@@ -272,7 +272,7 @@ def test_every_chip_of_the_table_has_an_example(machine: types.ModuleType) -> No
 
 
 def refuse(number: object, **_: Any) -> None:
-    """What a port does when it is asked for the bus 9, or the clock of a pin, that it lacks."""
+    """Raise what a port raises for bus 9, or for the clock of a pin, which it lacks."""
     if not isinstance(number, int) or number == 9:
         raise ValueError("bad id")
 

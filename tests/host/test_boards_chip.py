@@ -1,8 +1,8 @@
-"""Goal: a board with a chip sends on RS-485 to its last bit, hears no echo, and knows the time
-whatever the epoch of its port; a wrong board.json is told in one line.
+"""Goal: a board with a chip sends on RS-485 to its last bit, receives no echo, and knows the time
+with any epoch of its port; a wrong board.json is reported in one line.
 
-Method: firmware/boards/chip.py on CPython, with a machine, a clock and a file system made here.
-What is not shown by this: that a chip does what its documentation says.
+Method: firmware/boards/chip.py runs on CPython, with a machine, a clock and a file system made
+here. The tests do not show that a chip behaves as its documentation says.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from tools import micropython
 
 EPOCH_1970_S = 946684800
 
-# Of firmware/boards, those that import what only a device has.
+# These modules of firmware/boards import modules that only a device has.
 MODULES = [
     f"boards.{name}"
     for name in (
@@ -42,7 +42,7 @@ MODULES = [
 
 
 class World:
-    """The time, and what the chip's parts were told."""
+    """The time, and the commands that the chip's parts received."""
 
     def __init__(self) -> None:
         self.ms = 1000
@@ -52,7 +52,7 @@ class World:
         self.timers: list[Timer] = []
 
     def pass_ms(self, ms: int) -> None:
-        """Let time pass in one long step of the main loop, in which only timers call."""
+        """Let time pass in one long step of the main loop, during which only timers run."""
         for _ in range(ms):
             self.ms += 1
             for timer in self.timers:
@@ -62,7 +62,7 @@ class World:
 
 
 class Uart:
-    """A UART that claims to be done one character too early, as many do."""
+    """A UART that reports the end of sending one character too early, as many do."""
 
     world: World
 
@@ -99,7 +99,7 @@ class Uart:
 
 
 class Timer:
-    """A timer whose call comes between two bytecodes, however long a step of the main loop is."""
+    """A timer that fires between two bytecodes, also within a long step of the main loop."""
 
     ONE_SHOT = 0
     world: World
@@ -117,7 +117,7 @@ class Timer:
 
 
 class Pin:
-    """An output that remembers."""
+    """An output that keeps its changes."""
 
     IN, OUT, OPEN_DRAIN, PULL_UP = range(4)
 
@@ -188,7 +188,7 @@ class Disk:
 
 
 def board_of(**options: Any) -> Any:
-    """A board with this board.json."""
+    """Return a board with this board.json."""
     Path("board.json").write_text(json.dumps(options))
     return importlib.import_module("boards.chip").Board(None)
 
@@ -201,7 +201,7 @@ LINE = {"uart": 1, "tx": 17, "rx": 16, "direction": 4}
 def test_the_direction_changes_soon_after_the_last_bit(
     world: World, baud: int, step_ms: int
 ) -> None:
-    """However long a step of the main loop is; a meter may answer 4 ms after the request."""
+    """A long step of the main loop does not delay it; a meter may answer after 4 ms."""
     board = board_of(lines=[{**LINE, "baud": baud}])
     line = board.lines[0]
     request = bytes(20)
@@ -264,7 +264,7 @@ def test_a_port_whose_write_waits_for_the_last_bit_listens_at_once(world: World)
 
 
 def test_what_is_heard_while_the_pin_is_high_is_kept(world: World) -> None:
-    """The master knows its echo; an answer that came early is an answer."""
+    """The master recognizes its echo, and an answer that came early counts as an answer."""
     board = board_of(lines=[LINE])
     line = board.lines[0]
     line.write(memoryview(b"ask"))
@@ -314,7 +314,7 @@ def test_the_clock_is_asked_once_a_second(world: World) -> None:
         world.now_s = 820540800 + (world.ms - 1000) // 1000
         assert board.now_t2000() in (world.now_s, world.now_s - 1)
     assert len(asked) == 5
-    # What was set counts at once.
+    # The time that was set is used at once.
     vars(sys.modules["time"])["gmtime"] = lambda s: (2026, 1, 2, 6, 0, 0, 4, 2)
     world.now_s = 830000000
     board.set_t2000(830000000)
@@ -382,7 +382,7 @@ def test_a_clock_that_was_never_set_is_no_time(world: World) -> None:
 
 
 class Bus:
-    """An I2C with a chip of RTC on it, which is set to 2026-11-29 23:54:56."""
+    """An I2C bus with an RTC chip that is set to 2026-11-29 23:54:56."""
 
     def __init__(self, number: int, **options: int) -> None:
         if number == 9:
@@ -417,7 +417,7 @@ def test_an_rtc_chip_tells_the_time_and_is_set_with_the_clock(world: World) -> N
 def test_a_server_of_the_network_tells_the_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is asked, not waited for; what is no answer to the question is none."""
+    """The board asks without waiting, and ignores a packet that does not answer its question."""
     world.ms = 100_000
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
@@ -425,7 +425,7 @@ def test_a_server_of_the_network_tells_the_time(
         sntp = importlib.import_module("boards.sntp").Sntp(
             "127.0.0.1", 28800, server.getsockname()[1]
         )
-        # 2026-11-29 15:54:56 UTC; and 2040, when the seconds since 1900 have begun anew.
+        # 2026-11-29 15:54:56 UTC; and 2040, when the seconds since 1900 have wrapped.
         for seconds, t2000 in ((3155673600 + 849311696 - 28800, 849311696), (2**32 + 5, None)):
             assert sntp.now_t2000() == -1
             request, client = server.recvfrom(100)
@@ -438,7 +438,7 @@ def test_a_server_of_the_network_tells_the_time(
             server.sendto(reply + (seconds % 2**32).to_bytes(4, "big") + bytes(4), client)
             time.sleep(0.01)
             assert sntp.now_t2000() == (t2000 or seconds - 3155673600 + 28800)
-        # Who does not answer is asked again.
+        # A server that does not answer is asked again.
         assert sntp.now_t2000() == -1
         world.ms += 9_000
         assert sntp.now_t2000() == -1
@@ -465,7 +465,7 @@ def test_lamps_and_watchdog(world: World) -> None:
 
 
 def beeps(world: World, board: Any) -> list[int]:
-    """How long the buzzer sounds and is silent, in turns of 10 ms."""
+    """Return how long the buzzer sounds and is silent, in units of 10 ms."""
     spans = [0]
     level = 1
     for _ in range(120):
@@ -483,7 +483,7 @@ def test_a_card_that_is_taken_beeps_once_and_one_that_is_refused_three_times(wor
 
     board.show_card(0, True, 0)
     assert beeps(world, board) == [15]
-    # Marked now, credited before: its holder need not come again.
+    # The card is marked now and was credited before: its holder need not come again.
     board.show_card(1, False, 0)
     assert beeps(world, board) == [15]
     board.show_card(10, False, -1)
@@ -611,7 +611,7 @@ def test_a_port_that_cannot_reach_the_uplink_says_which_key_to_change(
 
 
 class Radio:
-    """A Wi-Fi chip that does what `ends` says at each attempt: "", "lost" or an OSError."""
+    """A Wi-Fi chip that ends each attempt as `ends` says: "", "lost" or an OSError."""
 
     world: World
     is_up = False
@@ -653,7 +653,7 @@ def wifi(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def joined(world: World, link: Any, seconds: int) -> int:
-    """How often it has tried to join in that time."""
+    """Return how often the board has tried to join in that time."""
     before = world.told.count(("station", "secret"))
     for _ in range(seconds * 10):
         world.ms += 100
@@ -666,7 +666,7 @@ def test_a_wifi_that_was_lost_is_joined_again(world: World, wifi: Any) -> None:
     assert world.told == [("station", "secret")]
     assert joined(world, link, 100) == 0
     assert link.up
-    # The access point goes, comes back after an hour, and the chip does nothing by itself.
+    # The access point disappears for an hour, and the chip does not reconnect by itself.
     Radio.is_up, Radio.trouble = False, "lost"
     assert 10 <= joined(world, link, 3600) <= 20
     assert not link.up
@@ -680,7 +680,7 @@ def test_an_error_of_the_radio_stops_nothing(world: World, wifi: Any, trouble: s
     Radio.trouble = trouble
     link = wifi()
     tries = joined(world, link, 120)
-    # Chance makes each wait up to one and a half times as long.
+    # A random factor makes each wait up to one and a half times as long.
     assert tries == 0 if trouble == "dead" else 2 <= tries <= 3
     Radio.trouble = ""
     assert joined(world, link, 300) == 1
@@ -727,7 +727,7 @@ def test_a_name_is_looked_up_seldom_and_only_with_a_link(
     found.append(("192.0.2.1", 7645))
     world.ms += 600_000
     assert name.find() == ("192.0.2.1", 7645)
-    # It moves: looked up again after failures, and the old one is kept until then.
+    # The address changes: it is looked up again after failures; until then the old one is kept.
     asked.clear()
     for _ in range(9):
         name.count(False)

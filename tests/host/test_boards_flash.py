@@ -1,8 +1,8 @@
 """Goal: each board gives littlefs the sizes of its flash, an STM32's own flash is refused, and the
-driver of an SPI flash keeps to what such a chip understands.
+driver of an SPI flash sends only commands that such a chip understands.
 
-Method: the modules of the boards on CPython, with made-up ports. The chip behind SPI is a model
-that takes commands as its data sheet has them, on the NOR model of the simulators.
+Method: the modules of the boards run on CPython, with made-up ports. The chip behind SPI is a
+model that takes the commands of its data sheet, on the NOR model of the simulators.
 """
 
 import importlib
@@ -19,7 +19,7 @@ __all__ = ("world",)
 
 
 class Bus:
-    """An SPI with a flash of 25 series on it, 1 MiB, busy for three questions after a change."""
+    """An SPI bus with a 1 MiB flash of the 25 series, busy for three polls after a change."""
 
     def __init__(self) -> None:
         self.flash = Nor(bytearray(b"\xff" * 2**20), refuses=False)

@@ -1,8 +1,8 @@
-"""Goal: the unix board moves bytes on terminals and TCP without waiting, keeps its flash through a
-kill, tells the agreed time, and names a user's mistake in one line.
+"""Goal: the unix board moves bytes on terminals and TCP without waiting, keeps its flash when it
+is killed, returns the agreed time, and names a user's mistake in one line.
 
 Method: the real MicroPython runs the board under a small loop that echoes lines, console and
-uplink to each other; the test holds the other ends, kills it, hangs up and comes back.
+uplink to each other; the test holds the other ends, kills the board, disconnects and reconnects.
 """
 
 import os
@@ -24,7 +24,7 @@ from tools import micropython
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# The line goes to the uplink and back; a line of the console is a call whose answer is printed.
+# The line goes to the uplink and back; a line of the console is a call, its answer is printed.
 LOOP = """\
 import sys
 sys.path.insert(0, "firmware")
@@ -68,7 +68,7 @@ except KeyboardInterrupt:
 
 
 class Terminal:
-    """A pseudo terminal: the board's end is at `path`."""
+    """A pseudo terminal; the board's end is at `path`."""
 
     def __init__(self) -> None:
         self.master, self.slave = pty.openpty()
@@ -79,7 +79,7 @@ class Terminal:
         os.write(self.master, data)
 
     def read_until(self, end: bytes, timeout_s: float = 20.0) -> bytes:
-        """Bytes up to and with `end`."""
+        """Return the bytes up to and including `end`."""
         read = b""
         while not read.endswith(end):
             assert select.select([self.master], [], [], timeout_s)[0], read
@@ -87,7 +87,7 @@ class Terminal:
         return read
 
     def ask(self, expression: str) -> str:
-        """What the board computes."""
+        """Return what the board computes."""
         self.write(expression.encode() + b"?")
         return self.read_until(b";")[:-1].decode()
 
@@ -109,7 +109,7 @@ class Bench:
         self.process: subprocess.Popen[str] | None = None
 
     def start(self, *arguments: str, listening: bool = True) -> None:
-        """Start the board; without `listening` the head-end refuses it."""
+        """Start the board; without `listening` the head-end refuses its connection."""
         if listening:
             self.server.listen()
         port = self.server.getsockname()[1]
@@ -125,7 +125,7 @@ class Bench:
         )
 
     def end(self, number: int) -> str:
-        """Send a signal and return what was printed."""
+        """Send a signal to the board and return its output."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.communicate(timeout=20)[0]
@@ -148,7 +148,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def mistake(*arguments: str) -> str:
-    """The one line printed for wrong arguments."""
+    """Return the one line printed for wrong arguments."""
     done = subprocess.run(
         [str(micropython.ensure()), "-c", LOOP, *arguments],
         cwd=ROOT,
@@ -189,7 +189,7 @@ def read_exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def test_bytes_of_wrong_parity_are_dropped_on_a_line_and_nowhere_else(bench: Bench) -> None:
-    """A pseudo terminal has no parity, and keeps what the board has asked for."""
+    """A pseudo terminal has no parity, but keeps the settings that the board has requested."""
     bench.start(listening=False)
     bench.console.ask("1")
 

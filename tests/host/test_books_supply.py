@@ -1,7 +1,7 @@
-"""Goal: what the policy decides reaches the journal through the concentrator's books, with the
-power of the reading that made it decide.
+"""Goal: each decision of the policy reaches the journal through the concentrator's books, with the
+power of the reading that caused it.
 
-Method: the real books on a simulated storage, one account, readings by hand.
+Method: the real books run on a simulated storage, with one account and readings made by hand.
 """
 
 from array import array

@@ -1,9 +1,9 @@
 """Goal: a product on trial that was found healthy stays, wherever the power fails while that is
-noted, and a file of boot.py holds the old text or the new one.
+written, and a file of boot.py holds either the old text or the new one.
 
-Method: the real boot.py in a folder, with each change of a file counted and the power cut before
-it; opening a file anew counts as one change and writing it as another, as on a flash whose file
-system promises nothing before a file is closed. The same on a real littlefs is in tests/power.
+Method: the real boot.py runs in a folder; each change of a file is counted and the power is cut
+before it. Truncating a file counts as one change and writing it as another, as on a flash with a
+file system that promises nothing before a file is closed. tests/power has the same on littlefs.
 """
 
 import builtins
@@ -18,11 +18,11 @@ import pytest
 
 
 class PowerCut(Exception):
-    """The board lost its power before this change."""
+    """The board has lost its power before this change."""
 
 
 class Flash:
-    """What boot.py sees of files; the change after `left` more is never made."""
+    """The files as boot.py sees them; the change after `left` more is never made."""
 
     def __init__(self) -> None:
         self.left = -1
@@ -89,7 +89,7 @@ def flash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flash]:
 
 
 def confirm_and_cut(flash: Flash, left: int) -> bool:
-    """Report that b is healthy, without power from the change after `left` more; true: done."""
+    """Report that b is healthy, cut the power after `left` changes; return whether it was done."""
     import boot
 
     flash.left = left

@@ -1,7 +1,7 @@
-"""Goal: the firmware stays within what a 32-bit board has, and a figure beyond its budget is told.
+"""Goal: the firmware fits a 32-bit board, and a figure beyond its budget is reported.
 
-Method: the figures of the emulated board against tools/budget.csv; the comparison itself with
-tables made up here.
+Method: the figures of the emulated board are compared with tools/budget.csv; the comparison itself
+is tested with tables made here.
 """
 
 import pytest

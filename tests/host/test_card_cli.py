@@ -1,7 +1,7 @@
-"""Goal: `dianka card` does the counter's and the technician's work, and says what is wrong.
+"""Goal: `dianka card` does the work of the counter and the technician, and says what is wrong.
 
-Method: the commands as a user types them, on card files; redeeming against the firmware's card
-desk on a socket; mistakes of every option.
+Method: the commands run as a user types them, on card files; cards are redeemed by the firmware's
+card desk on a socket; every option is given mistakes.
 """
 
 import json
@@ -30,14 +30,14 @@ METER = "000000983764"
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a key file in it."""
+    """Make a folder with a key file in it."""
     monkeypatch.chdir(tmp_path)
     assert run("keys", "new", "--district", 4711, "--unsealed").exit_code == 0
     return tmp_path
 
 
 def run(*words: object, given: str = "", **env: str) -> Result:
-    """`dianka card WORDS`, with `given` typed."""
+    """Run `dianka card WORDS`, with `given` typed."""
     environment = {"COLUMNS": "120", **env}
     return CliRunner().invoke(cli, ["card", *map(str, words)], input=given, env=environment)
 

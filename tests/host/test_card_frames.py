@@ -1,7 +1,7 @@
-"""Goal: issuer and concentrator agree on every byte of a card, and on what becomes of it.
+"""Goal: issuer and concentrator agree on every byte of a card, and on its result.
 
-Method: the host's builder against the firmware's reader and the other way, by hypothesis; the
-host's judgement against a whole redemption in the firmware; the results' table against the codes.
+Method: hypothesis compares the host's builder with the firmware's reader and the other way round;
+the host's judgement is compared with a redemption in the firmware, the table with the codes.
 """
 
 import re
@@ -54,7 +54,7 @@ PLACE = Place(
     now_t2000=NOW,
     operator_order=3,
 )
-# What the module names besides results.
+# These names of the module are no results.
 NO_RESULTS = {"TYPE_CHECKING", "ILLEGAL", "IN_A_ROW"}
 
 u32 = st.integers(0, 2**32 - 1)
@@ -78,7 +78,7 @@ headers = st.builds(
 
 
 def memory(header: Header, key: bytes = KEY) -> bytearray:
-    """A card's memory with this header and no mark."""
+    """Return a card's memory with this header and no mark."""
     return bytearray(bytes(32) + frames.build(header, key) + bytes(136))
 
 
@@ -87,7 +87,7 @@ def firmware_keys(place: Place) -> Keys:
 
 
 class Operator:
-    """Takes what it is given."""
+    """An operator that accepts every card."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -97,7 +97,7 @@ class Operator:
 
 
 def redeemed(card: bytearray, uid: str, place: Place) -> str:
-    """Name of what the firmware makes of the card."""
+    """Return the name of the result that the firmware gives the card."""
     carrier = FakeCarrier()
     account, meter = bytes.fromhex(place.account), bytes.fromhex(place.meter)[::-1]
     books = FakeBooks(account, meter, place.last_order)
@@ -110,7 +110,7 @@ def redeemed(card: bytearray, uid: str, place: Place) -> str:
     for _ in range(60):
         if redemption.poll(0, place.now_t2000):
             return OUTCOMES[redemption.code].name
-    # It waits for the time, until it is pulled.
+    # The card waits for the time until it is pulled.
     carrier.pull()
     assert redemption.poll(0, place.now_t2000), "the redemption never ended"
     return OUTCOMES[redemption.code].name

@@ -1,7 +1,7 @@
-"""Goal: a card in a PC/SC reader is read and written like one in a file, and trouble is told.
+"""Goal: a card in a PC/SC reader is read and written like one in a file, and errors are reported.
 
-Method: our own virtual CPU card behind pcscd and vpcd, pulled, torn and exchanged; the card alone
-against commands that no reader sends. Skipped where pcscd is not installed.
+Method: our own virtual CPU card behind pcscd and vpcd is pulled, torn and exchanged; the card
+alone gets commands that no reader sends. The tests are skipped where pcscd is not installed.
 """
 
 import sys
@@ -31,14 +31,14 @@ SELECTED = ("00A40000023F00", "00A4000002DF01", "00A40000020081")
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[None]:
-    """One for each test: pcscd 1.9.9 now and then dies when its card is pulled."""
+    """Run one service for each test: pcscd 1.9.9 sometimes crashes when its card is pulled."""
     with virtual_reader.pcsc_service(tmp_path / "pcscd.log"):
         yield
 
 
 @pytest.fixture
 def cards(service: None) -> Iterator[list[VirtualCard]]:
-    """A slot that takes the next card of this list whenever it is powered; the last one stays."""
+    """Serve a slot that takes the next card of this list at each power-up; the last one stays."""
     magazine = [VirtualCard("00000000000000AA")]
 
     def next_card() -> CpuCard:
@@ -91,7 +91,7 @@ def test_a_reader_that_is_not_there(service: None) -> None:
 
 
 class _Printer:
-    """A card printer: each time it is opened, another card is in it."""
+    """A card printer that holds another card each time it is opened."""
 
     def card_for(self, order: batch.Order, uid: str | None) -> "object":
         from host.link.pcsc import WAIT_S, PcscCard
@@ -105,7 +105,7 @@ class _Printer:
 
 @needs_pcsc
 def test_500_cards(cards: list[VirtualCard], tmp_path: Path) -> None:
-    """Each card read, written, read back and noted. `pytest -rP` prints cards a second."""
+    """Each card is read, written, read back and logged. `pytest -rP` prints cards per second."""
     stock = [VirtualCard(f"{number:016X}") for number in range(1, 501)]
     cards[:] = [*stock, VirtualCard("00000000000000FF")]
     keys = keystore.new(4711)

@@ -1,6 +1,6 @@
-"""Goal: the board as programmer, the whole way: the PC's tools, console, chip, household.
+"""Goal: a board works as card programmer from the PC's tools over console and chip to a household.
 
-Method: the real concentrator with the driver of an SLE4442 on simulated silicon, in virtual time,
+Method: the real concentrator runs the driver of an SLE4442 on simulated silicon, in virtual time,
 behind a line that the host's own classes read and write.
 """
 
@@ -34,7 +34,7 @@ METER = "000000983764"
 
 
 class Wire:
-    """The console's channel on one side, the PC's port on the other."""
+    """A line with the console's channel on one side and the PC's port on the other."""
 
     name = "the wire"
 
@@ -73,7 +73,7 @@ class Wire:
 
 
 class Bench:
-    """A concentrator with a console and a reader, and an SLE4442 as it comes from the maker."""
+    """A concentrator with a console and a reader, and an SLE4442 as it is delivered."""
 
     def __init__(self) -> None:
         self.time = Time()

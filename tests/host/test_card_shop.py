@@ -1,7 +1,7 @@
-"""Goal: the counter issues each order once, whatever jams, and its log tells all that was written.
+"""Goal: the counter issues each order once, also after a jam, and its log lists all writes.
 
-Method: batches interrupted at every step and begun again; orders tried twice; cards damaged and
-repaired; lines of the log changed. Operators' cards against the real settings of a concentrator.
+Method: batches are interrupted at every step and started again; orders are tried twice; cards are
+damaged and repaired; lines of the log are changed. Operators' cards change a real concentrator.
 """
 
 import json
@@ -31,14 +31,14 @@ TARIFF = Path(__file__).resolve().parents[2] / "host" / "demo" / "tariff.json"
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a key file in it."""
+    """Make a folder with a key file in it."""
     monkeypatch.chdir(tmp_path)
     assert run("keys", "new", "--district", 4711, "--unsealed").exit_code == 0
     return tmp_path
 
 
 def orders_file(count: int, name: str = "orders.csv") -> Path:
-    """Orders 2 of so many accounts."""
+    """Write a file with order 2 of each of `count` accounts."""
     rows = [f"{number:012d},{METER},2,{number}.50" for number in range(1, count + 1)]
     path = Path(name)
     path.write_text("\n".join(["account,meter,order,amount", *rows]) + "\n")
@@ -81,11 +81,11 @@ def test_a_batch(shop: Path) -> None:
 
 
 class Jam(Exception):
-    """The printer stopped."""
+    """The printer has stopped."""
 
 
 class JammingCard(FileCard):
-    """Stops before the write of number `left`."""
+    """A card that stops before the write of number `left`."""
 
     left = 0
 
@@ -158,7 +158,7 @@ def test_a_batch_needs_a_place_for_its_cards(shop: Path) -> None:
 
 
 def test_500_cards_to_the_virtual_reader(shop: Path) -> None:
-    """Each on a card of its own, read back and noted; `pytest -rP` prints how fast."""
+    """Each order is written on a card, read back and logged; `pytest -rP` prints the speed."""
     orders_file(500)
     begin_s = time.perf_counter()
     done = issue_csv()
@@ -195,7 +195,7 @@ def test_a_begun_order_goes_on_with_its_card(shop: Path) -> None:
 
 
 class _Tray:
-    """One card."""
+    """A tray with one card."""
 
     def __init__(self, card: VirtualCard) -> None:
         self._card = card
@@ -229,7 +229,7 @@ def test_torn_while_issued(shop: Path, byte: int) -> None:
 
 @pytest.mark.parametrize("kind", list(frames.CardKind))
 def test_torn_write_of_each_kind_at_every_byte(kind: frames.CardKind) -> None:
-    """What is half written is not genuine, or is the whole header; writing again mends it."""
+    """A torn write leaves no genuine header, or the whole one; a second write repairs the card."""
     key = district_key(bytes(32), 4711, 1)
     content = frames.key_content(2, bytes(16)) if kind == frames.CardKind.KEY else bytes(32)
     header = replace(BASE, kind=kind, key_version=1, content=content)
@@ -282,7 +282,7 @@ def test_replace_a_lost_card(shop: Path) -> None:
 
 
 class Settings:
-    """What a preset or key card changes."""
+    """The settings that a preset or key card changes."""
 
     def __init__(self) -> None:
         self.values = {"operator_order": "0"}

@@ -1,7 +1,7 @@
 """Goal: the catalogue covers the identifiers of both standards, and its layouts read right.
 
-Method: every row is expanded and looked up; layouts are decoded from made data; what docs list is
-made again. That the device's table says the same is held in test_dlt645_table.py.
+Method: every row is expanded and looked up; layouts are decoded from made data; the lists of the
+documents are generated again. test_dlt645_table.py compares the device's table.
 """
 
 import csv
@@ -20,7 +20,7 @@ FOUND = catalogue.load()
 
 
 def every() -> list[tuple[str, catalogue.Row]]:
-    """Each identifier of the standard with its row."""
+    """Yield each identifier of the standard with its row."""
     return [
         (f"{di:0{pattern.digits}X}", pattern.row)
         for pattern in FOUND.patterns
@@ -43,7 +43,7 @@ def test_every_identifier_is_found_with_both_names() -> None:
 
 
 def test_rows_do_not_claim_the_same_identifier_with_the_same_rank() -> None:
-    """An exact row may stand inside a family, two rows of one rank may not meet."""
+    """An exact row may lie inside a family; two rows of one rank may not overlap."""
     claims = Counter((di, catalogue.Pattern(row).rank) for di, row in every())
     assert [claim for claim, count in claims.items() if count > 1] == []
 
@@ -144,7 +144,7 @@ def test_record_layouts_have_the_published_sizes() -> None:
 
 
 def test_items_of_a_long_record_are_those_of_its_block() -> None:
-    """1001nn01 is term nn of the block 1001FF01: 37 the end, 10 the voltage of phase A."""
+    """1001nn01 is term nn of the block 1001FF01: 37 is the end, 10 the voltage of phase A."""
     end, voltage = FOUND.find("10012501"), FOUND.find("10010A01")
     assert end is not None
     assert voltage is not None
@@ -191,7 +191,7 @@ def test_every_profile_can_be_looked_up() -> None:
 
 
 def load_record(*classes: str) -> bytes:
-    """A load record of 2016-01-26 15:24 with the classes given in hexadecimal."""
+    """Return a load record of 2016-01-26 15:24 with the classes given in hexadecimal."""
     body = bytes.fromhex("2415260116" + "".join(one + "AA" for one in classes))
     record = b"\xa0\xa0" + bytes((len(body),)) + body
     return record + bytes((sum(record) & 0xFF,)) + b"\xe5"

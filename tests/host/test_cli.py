@@ -1,7 +1,7 @@
-"""Goal: the command line is one: help everywhere, one way to print, one meaning of an option.
+"""Goal: all commands have help, print in one way, and give an option one meaning.
 
-Method: a walk through the whole tree of commands, a look at the sources, and hostile words of
-devices, files and tariffs through the commands that show them.
+Method: the tests walk through the whole tree of commands, read the sources, and pass hostile
+texts of devices, files and tariffs through the commands that show them.
 """
 
 import re
@@ -29,7 +29,7 @@ SOURCES = sorted(Path(host.cli.__file__).parent.rglob("*.py"))
 
 
 def walk(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command with the words that lead to it."""
+    """Yield every command with the words that call it."""
     yield path, command
     if isinstance(command, click.Group):
         context = click.Context(command)
@@ -51,7 +51,7 @@ def test_help_needs_nothing_else(words: tuple[str, ...]) -> None:
         assert TREE[words].help
 
 
-# What these mean in every command that has them; another meaning would be another name.
+# These options mean the same in every command; another meaning needs another name.
 SHARED = ("account", "meter", "amount", "order", "db", "json", "yes", "log", "district")
 
 
@@ -67,7 +67,7 @@ def test_an_option_means_the_same_everywhere() -> None:
                 named = f"{parameter.name} {type(kind).__name__} {kind.name} {parameter.is_flag}"
                 kinds.setdefault(long, set()).add(named)
     assert set(kinds) == set(SHARED)
-    # A refund may be of nothing, a purchase may not.
+    # A refund may be 0, a purchase may not.
     amounts = kinds.pop("amount")
     assert amounts == {"amount_fen FuncParamType yuan False"}
     for name, found in kinds.items():
@@ -114,7 +114,7 @@ HOSTILE = "a\x1b]52;c;x\x07b\x9b2Jc\u202e[red][/x]"
 
 
 class HostileDevice:
-    """A port with a console behind it that answers everything in hostile words."""
+    """A port with a console that answers every command with hostile texts."""
 
     name = "hostile"
     status = 0
@@ -140,7 +140,7 @@ class HostileDevice:
 
 
 class Refusing(HostileDevice):
-    """The same, refusing."""
+    """A port with a console that refuses every command with hostile texts."""
 
     status = 1
 
@@ -165,7 +165,7 @@ def test_what_a_meter_says_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None
     meter = Meter("000000000001", parameters={0x04000403: name})
 
     class Answering:
-        """A line with that meter."""
+        """A line with one meter."""
 
         def read(self, address: str, control: int, data: bytes) -> Frame:
             request = dlt645.parse(dlt645.build(address, control, data))

@@ -1,11 +1,11 @@
-"""Goal: whatever the tariff, whatever came before, a wrong answer that was charged costs nothing
-in the end; a restart and the explanation in fractions say the same. P1, P6, P8 and P11 of
+"""Goal: under any tariff and after any history, a wrong answer that was charged costs nothing in
+the end; a restart and the explanation in fractions agree. These are P1, P6, P8 and P11 of
 docs/PREPAYMENT.md, with corrections.
 
 Method: hypothesis draws tariffs, readings, steps of the clock, top-ups, kinds of household and
-moves. One account is read by wrong answers that are plausible, then by true ones; its twin is not
-read while they last. In the end both are the same, but for credit and debit, which both are higher
-by what was put back.
+moves. One account is read by wrong answers that are plausible, then by true ones; a second one is
+not read meanwhile. In the end both accounts are equal, but for credit and debit, which are both
+higher by the amount that was put back.
 """
 
 import sys
@@ -60,7 +60,7 @@ lasting = settings(
 
 
 class Many(Station):
-    """Books whose meter shows a total and every rate."""
+    """Books with a meter that shows a total and every rate."""
 
     def read(self, wh: int, after_s: int = 900, status: int = 0xFFFF) -> int:
         self.wait(after_s)
@@ -86,7 +86,7 @@ class Device:
             self.true_wh[register] += energy_wh[register]
 
     def read(self, lie_wh: list[int]) -> int:
-        """Ask the meter, at once again where it is doubted."""
+        """Read the meter, and read it again at once where the reading is doubted."""
         told_wh = [true + lie for true, lie in zip(self.true_wh, lie_wh, strict=True)]
         told_wh = told_wh[: self.count]
         values = array("i", [sum(told_wh), *told_wh])
@@ -96,7 +96,7 @@ class Device:
         return outcome
 
     def live(self, gap_s: int, step_s: int, energy_wh: list[int], event: str) -> None:
-        """A reading after a while, and what happens then."""
+        """Take a reading after a while, and let the drawn events happen."""
         station = self.station
         station.wait(gap_s)
         self.use(energy_wh)
@@ -115,7 +115,7 @@ class Device:
             assert station.books.set_used(INDEX, 0, period_t2000, quota)
 
     def state(self) -> dict[str, int]:
-        """All that an account is, but for credit and debit, and its balance."""
+        """Return all of an account but credit and debit, and its balance."""
         ledger = self.station.ledger
         names = (
             *("residue_e7", "residue_e11", "used_wh", "period_t2000", "read_t2000", "quota"),
@@ -129,7 +129,7 @@ class Device:
         return found
 
     def differences(self) -> list[str]:
-        """What the explanation finds otherwise."""
+        """Return the differences that the explanation finds."""
         journal = self.station.journal
         assert journal.sync()
         buf = bytearray(64)
@@ -155,7 +155,7 @@ def test_wrong_answers_cost_nothing_in_the_end(
 ) -> None:
     one, twin = Device(tariff, start, kind), Device(tariff, start, kind)
     for device in (one, twin):
-        # Nothing goes back behind what somebody has said of the account: readings follow.
+        # No correction goes back behind a technician's command about the account: readings follow.
         for step in before + soon:
             device.live(*step)
         lie_wh = [0] * REGISTERS
@@ -171,7 +171,7 @@ def test_wrong_answers_cost_nothing_in_the_end(
         device.use(last_wh)
         assert device.read([0] * REGISTERS) == CHARGED
         assert not device.station.ledger.flags[INDEX] & STOPPED
-    # A clock that was ahead while they lasted has moved the account's own time.
+    # A clock that was ahead during the wrong answers has moved the account's own time.
     alike = all(step_s >= 0 for _, step_s, *_ in lies)
     assert not alike or one.state() == twin.state()
     for device in (one, twin):

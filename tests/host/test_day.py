@@ -1,13 +1,13 @@
 """Goal: the demonstration's day ends with the same ledger on the unix port, on CPython and on a
 Cortex-M3 in QEMU: every account's credit, debit, residues, energy and tier.
 
-Method: the story itself, with its kill of the concentrator and of the head-end, its cut and its
-refused cards, once on each, in real processes over terminals, TCP and QEMU's serial lines. Meters
-are read at other moments in every run; but each supply stays off until the account is open, and
-each household then needs a given energy of the peak and after it of the valley. So the ledger is
-known before: host.billing computes it, apart from the firmware, and each board must arrive at it
-to the last digit, as told by the concentrator and as stored by the head-end. A day that cannot be
-finished in time goes on for longer: what is compared waits for readings, not for the clock.
+Method: the demonstration runs once on each, with its kills of the concentrator and the head-end,
+its cut and its refused cards, in real processes over terminals, TCP and QEMU's serial lines. Each
+run reads the meters at other moments; but each supply stays off until the account is open, and
+each household then uses a given energy at the peak rate and after it at the valley rate. So the
+ledger is known before: host.billing computes it, apart from the firmware, and each board must
+reach it to the last digit, as the concentrator shows it and as the head-end stores it. A day that
+cannot be finished in time is extended: the comparison waits for readings, not for the clock.
 """
 
 import sys
@@ -25,7 +25,7 @@ from host.demo.village import Village
 from host.device import device_root
 from tools import image, micropython
 
-# Slower than the demonstration: a machine that is busy has more of its own time for an hour.
+# The day runs slower than the demonstration, so that a busy machine has more time for an hour.
 SPEED = 1200
 ACCOUNTS = [story.account_of(number) for number in range(story.HOUSEHOLDS)]
 
@@ -47,7 +47,7 @@ def qemu() -> Maker:
 
 
 def play(folder: Path, maker: Maker) -> tuple[Ending, list[str]]:
-    """The ending and all that was said on the way."""
+    """Play the day; return how it ended and its whole output."""
     said: list[str] = []
     village = Village(folder, maker, story.START_T2000, SPEED)
     played = Story(village, said.append)

@@ -1,6 +1,6 @@
-"""Goal: `dianka decode` prints one object a frame and ends with a status that can be trusted.
+"""Goal: `dianka decode` prints one object a frame and ends with the right status.
 
-Method: the command through click's runner, on arguments and on standard input.
+Method: the command runs in click's runner, on arguments and on standard input.
 """
 
 import json
@@ -114,7 +114,7 @@ def test_bytes_as_separate_arguments_are_one_frame() -> None:
 
 
 def test_standard_by_choice() -> None:
-    """C=08 is broadcast time in both; only the choice can tell them apart."""
+    """C=08 is broadcast time in both standards; only the option can tell them apart."""
     frame = "FEFEFEFE689999999999996808065539456443584616"
 
     assert json.loads(run(frame).output)["standard"] == "2007"
@@ -146,7 +146,7 @@ def test_a_security_command_is_told_from_a_repeated_read(
 
 
 def test_profile_decides_where_meters_disagree() -> None:
-    """The same enciphered relay command: one block, or cipher and MAC each for itself."""
+    """The same enciphered relay command is one block, or has cipher and MAC apart."""
     frame = "68111111111111681C1CCB333333AB8967451E64F436A4F5830A0B3DFCB113771D0039DD8EB97D16"
     names = [item["name"] for item in json.loads(run(frame).output)["items"]]
     assert names == ["level", "password", "operator", "cipher"]

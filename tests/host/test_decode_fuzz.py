@@ -1,7 +1,7 @@
-"""Goal: whatever the bytes, every decoder gives a value or a named refusal, never anything else.
+"""Goal: for any bytes, every decoder returns a value or a named refusal and nothing else.
 
-Method: a fixed share of the cases of `tools/fuzz.py`, which `make soak` runs ten million of, and
-the mistakes it is meant to find, planted; hypothesis on the layouts of the catalogue.
+Method: a fixed part of the cases of `tools/fuzz.py` is run (`make soak` runs ten million), and
+mistakes that it must find are planted; hypothesis draws data for the layouts of the catalogue.
 """
 
 from decimal import Decimal
@@ -45,7 +45,7 @@ def test_a_deaf_reader_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_longer_frame_may_take_the_place_of_the_good_one() -> None:
-    """Found by coverage: garbage that verifies together with the frame behind it."""
+    """Coverage found this case: garbage that verifies together with the frame behind it."""
     octets = bytes.fromhex(
         "68686868E168686868686868686868686868686868256868686868686868686868683868686868686868"
         "85C868166868686868686868686868686885C8681668686868682E686868686868686834366868686868"
@@ -69,7 +69,7 @@ def test_a_device_that_reads_otherwise_would_be_found(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("data", ["", "10", "1090", "109000", "AA"])
 @pytest.mark.parametrize("control", [0x91, 0x81, 0x83, 0x92, 0x11, 0x14, 0xD1, 0xC3])
 def test_short_data_is_no_identifier(control: int, data: str) -> None:
-    """A reply of two bytes in a 2007 frame is none of the two-byte identifiers of 1997."""
+    """A reply of two bytes in a 2007 frame is not a two-byte identifier of 1997."""
     octets = dlt645.build("1", control, bytes.fromhex(data))
     said = fuzz.describe_bytes(octets)
 

@@ -1,8 +1,8 @@
-"""Goal: every published frame decodes to its published value, every bad one is refused by name.
+"""Goal: every published frame decodes to its published value; every bad frame is refused by name.
 
-Method: all rows of `dlt645-frames.jsonl` through `describe_hex`; the published text is cut into
-words, as are the values, and both must be the same list. Rows published as prose stand in `PROSE`
-with the values that prose means.
+Method: `describe_hex` decodes all rows of `dlt645-frames.jsonl`; the published text and the values
+are cut into words, and both must be the same list. Rows published as prose are listed in `PROSE`
+with the values that the prose means.
 """
 
 import json
@@ -30,7 +30,7 @@ PROSE = {
     "d138": "",
 }
 UNITS = {"d022": "imp/kWh", "d054": "raw", "d055": "raw", "d073": "raw", "d077": "raw"}
-# Bad rows and the reason each has to be refused for.
+# Bad rows, each with the reason for which it must be refused.
 REASONS = {
     "b01": "length 8 needs 20 bytes, 12 present",
     "b02": "checksum D5, computed D8",
@@ -43,13 +43,13 @@ REASONS = {
 
 
 def rows(name: str) -> list[dict[str, str]]:
-    """The rows of one vector file."""
+    """Return the rows of one vector file."""
     with (VECTORS / name).open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
 def published(row: dict[str, str]) -> list[str]:
-    """The values of a row, one word each; `null` for no value."""
+    """Return the values of a row, one word each; `null` for no value."""
     text = row["decoded"].replace("invalid(FF)", "null").replace("data(MSB first)=", "")
     text = re.sub(r"\([^)]*\)|hex:|\braw\b", "", text)
     return [
@@ -58,7 +58,7 @@ def published(row: dict[str, str]) -> list[str]:
 
 
 def said_words(said: dict[str, Any]) -> list[str]:
-    """The values of a decoded frame, one word each."""
+    """Return the values of a decoded frame, one word each."""
     words: list[str] = []
     if said["error"]:
         words.append(said["error"]["code"])
@@ -72,7 +72,7 @@ def said_words(said: dict[str, Any]) -> list[str]:
 
 
 def written(row: dict[str, str]) -> list[str]:
-    """The published words of a row that writes a date: the standard's digits as a date."""
+    """Return the published words of a row with the standard's digits written as a date."""
     return ["00000000", "2019-07-06", "wk06"] if row["id"] == "d013" else published(row)
 
 
@@ -109,7 +109,7 @@ def test_bad_frame_is_refused(row: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("row", rows("dlt645-constructed.jsonl"), ids=lambda row: str(row["id"]))
 def test_constructed_frame_is_understood(row: dict[str, str]) -> None:
-    """Nothing of the layouts' own examples is left raw but what is enciphered or only a part."""
+    """No data of the layouts' own examples stay raw unless they are enciphered or only a part."""
     said = describe_hex(row["hex"])
 
     assert (said["ok"], said["standard"]) == (True, "2007")

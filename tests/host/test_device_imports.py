@@ -1,7 +1,7 @@
-"""Goal: every module of the device is a program to MicroPython, not only to CPython.
+"""Goal: every module of the device is a valid program for MicroPython, not only for CPython.
 
-Method: the real interpreter imports each one, except the boards of other ports, whose hardware
-modules it does not have: those are compiled only.
+Method: the real interpreter imports each one. The boards of other ports import hardware modules
+that it does not have: those are compiled only.
 """
 
 import subprocess

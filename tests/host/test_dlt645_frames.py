@@ -1,7 +1,7 @@
 """Goal: frames are built and parsed as their stated layout says, and found in any stream.
 
-Method: hypothesis makes frames, changes and streams; `FRAME`, the layout in construct, is the
-other opinion. A decoder gives a value or a named refusal, never anything else.
+Method: hypothesis makes frames, changes and streams; the results are compared with `FRAME`, the
+layout in construct. A decoder returns a value or a named refusal and nothing else.
 """
 
 import construct as c
@@ -18,7 +18,7 @@ FRAMES = st.builds(build, ADDRESSES, CONTROLS, DATA, st.integers(0, 7))
 
 
 def parse_by_layout(octets: bytes) -> Frame | None:
-    """What construct reads from `octets`, None where it refuses."""
+    """Return what construct reads from `octets`, None where it refuses."""
     raw = octets.lstrip(b"\xfe")
     try:
         parsed = c.Struct("frame" / FRAME, c.Terminated).parse(raw).frame.covered.value
@@ -69,7 +69,7 @@ def test_a_frame_is_found_behind_any_garbage_and_in_any_pieces(
         whole.skipped,
     )
     assert all(parse(frame.raw) == frame for frame in found)
-    # By itself, or at the end of a longer one that happens to verify.
+    # The frame is found by itself, or at the end of a longer one that happens to verify.
     assert found[-1].raw.endswith(parse(last).raw)
 
 

@@ -1,8 +1,8 @@
-"""Goal: whatever bytes come, in whatever pieces, the device finds the frames the host finds and no
+"""Goal: in any bytes, cut into any pieces, the device finds the frames that the host finds and no
 others, and a good frame behind them is always among them.
 
 Method: hypothesis makes streams of published frames, changed frames and garbage; the firmware's
-receiver and `host.frames`, written independently, read the same stream, each in its own pieces.
+receiver and `host.frames`, written independently, read the same stream, each in other pieces.
 """
 
 import json
@@ -28,7 +28,7 @@ GOOD = dlt645.build("202501234567", 0x91, bytes.fromhex("0000010078563412"), 0)
 
 @st.composite
 def changed(draw: st.DrawFn) -> bytes:
-    """A published frame with some bytes changed, lost or doubled."""
+    """Draw a published frame with some bytes changed, lost or doubled."""
     frame = bytearray(draw(st.sampled_from(PUBLISHED)))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(frame) - 1))
@@ -52,7 +52,7 @@ STREAMS = st.lists(PIECES, max_size=6).map(b"".join)
 
 
 def device_frames(stream: bytes, step: int) -> list[bytes]:
-    """The frames the firmware finds, each as address, control and data."""
+    """Return the frames the firmware finds, each as address, control and data."""
     receiver = Receiver()
     found = []
 
@@ -73,7 +73,7 @@ def device_frames(stream: bytes, step: int) -> list[bytes]:
 
 
 def host_frames(stream: bytes, step: int) -> list[bytes]:
-    """The frames the host finds, in the same form."""
+    """Return the frames the host finds, in the same form."""
     reader = dlt645.Reader()
     frames = []
     for at in range(0, len(stream), step):
@@ -95,7 +95,7 @@ def test_device_and_host_find_the_same_frames(
 def test_a_good_frame_behind_anything_is_found(stream: bytes, step: int) -> None:
     good = GOOD[1:7] + b"\x91" + bytes.fromhex("0000010078563412")
 
-    # Two of them: garbage that ends as a frame begins may take the first for its own.
+    # The good frame is sent twice: garbage that ends as a frame begins may consume the first.
     assert device_frames(stream + GOOD + GOOD, step)[-1] == good
 
 

@@ -1,8 +1,8 @@
 """Goal: the device's table of identifiers says what the host's catalogue says.
 
-Method: for every row, at both ends of its range, replies of the size the row expects are decoded
-by both: digits, signs, all FF, bytes that are no digits. Where the host reads a value the device
-has the same in its integers; where the host finds none, or something else, so does the device.
+Method: for every row, at both ends of its range, both sides decode replies of the size the row
+expects: digits, signs, all FF, bytes that are no digits. Where the host reads a value, the device
+has the same in its integers; where the host finds none, the device finds none.
 """
 
 import re
@@ -30,7 +30,7 @@ KNOWN = sorted(
     }
 )
 WEEKDAY_AT = {5: 0, 7: 3}
-# Sizes of the row are those of four rates and three phases; any octets may stand in them.
+# The sizes of the row are those of four rates and three phases, and the octets are arbitrary.
 OCTETS = st.one_of(
     st.integers(0, 99).map(lambda number: number // 10 << 4 | number % 10),
     st.sampled_from((0xFF, 0x80, 0x01, 0x12, 0x0A)),
@@ -38,7 +38,7 @@ OCTETS = st.one_of(
 
 
 def host_items(identifier: int, data: bytes) -> list[dict[str, Any]]:
-    """What the host reads in a reply."""
+    """Return the items the host reads in a reply."""
     old = 0x9000 <= identifier < 0xF000
     head = identifier.to_bytes(2 if old else 4, "little")
     frame = dlt645.parse(dlt645.build("1", 0x81 if old else 0x91, head + data))
@@ -49,7 +49,7 @@ def host_items(identifier: int, data: bytes) -> list[dict[str, Any]]:
 
 
 def device_value(form: int, value: str | None) -> int:
-    """The device's integer for the text of the host."""
+    """Return the device's integer for the text of the host."""
     if value is None:
         return di.NO_VALUE
     if form == 4:
@@ -76,7 +76,7 @@ def test_device_and_host_read_the_same(identifier: int, form: int, size: int) ->
     @example(bytes(size))
     @example(b"\xff" * size)
     def compare(data: bytes) -> None:
-        # A 1997 block ends with AA; the device passes weekdays over.
+        # A 1997 block ends with AA; the device skips weekdays.
         data = data[:-1] + b"\xaa" if identifier == 0x901F else data
         if form in WEEKDAY_AT and data != b"\xff" * size:
             at = WEEKDAY_AT[form]

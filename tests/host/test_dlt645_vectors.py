@@ -36,7 +36,7 @@ NO_VALUE = -0x40000000
 
 
 def kind_of(di: str) -> str:
-    """The kind of the identifier's value, or "" where the device does not know it."""
+    """Return the kind of the identifier's value, "" where the device does not know it."""
     for pattern, kind in KINDS.items():
         if re.fullmatch(pattern, di):
             return kind
@@ -44,7 +44,7 @@ def kind_of(di: str) -> str:
 
 
 def expected(kind: str, text: str) -> tuple[int, ...]:
-    """The integers the device has to decode from a reply published as `text`."""
+    """Return the integers the device must decode from a reply published as `text`."""
     if kind == "energy":
         parts = re.findall(r"-?\d+\.\d+", text)
         return tuple(int(Decimal(part) * 1000) for part in parts)
@@ -52,7 +52,7 @@ def expected(kind: str, text: str) -> tuple[int, ...]:
         parts = re.findall(r"-?\d+\.\d+", text)
         return tuple(int(Decimal(part) * 100) for part in parts)
     if kind == "number":
-        # A reply of the wrong size is published as its bytes.
+        # The published value of a reply of the wrong size is its bytes.
         parts = [] if text.endswith("raw") else re.findall(r"invalid|-?\d+(?:\.\d+)?", text)
         return tuple(NO_VALUE if one == "invalid" else int(one.replace(".", "")) for one in parts)
     if kind == "bits":
@@ -66,14 +66,14 @@ def expected(kind: str, text: str) -> tuple[int, ...]:
 
 
 def rows(name: str) -> Iterator[dict[str, str]]:
-    """The rows of one vector file."""
+    """Return the rows of one vector file."""
     with (VECTORS / name).open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
 
 
 def literal(data: bytes) -> str:
-    """`data` as bytes literals of at most 99 columns."""
+    """Return `data` as bytes literals of at most 99 columns."""
     lines = []
     for start in range(0, len(data), 22):
         digits = "".join(f"\\x{byte:02x}" for byte in data[start : start + 22])
@@ -82,7 +82,7 @@ def literal(data: bytes) -> str:
 
 
 def frame_lines(row: dict[str, str]) -> str:
-    """One row of FRAMES."""
+    """Return the lines of one row of FRAMES."""
     data = bytes.fromhex(row["hex"])
     address = bytes.fromhex(row["address"])[::-1]
     control = int(row["control"], 16)
@@ -94,7 +94,7 @@ def frame_lines(row: dict[str, str]) -> str:
 
 
 def make() -> str:
-    """The text of tests/core/vectors_dlt645.py."""
+    """Return the text of tests/core/vectors_dlt645.py."""
     lines = [
         '"""Published frames for tests on the device. Made by tests/host/test_dlt645_vectors.py.',
         "",

@@ -1,10 +1,10 @@
 """Goal: the image is built, boots on an emulated Cortex-M3, and the core tests pass there, with
 floats and on an interpreter that has none.
 
-Method: the real build and the real emulator, at its serial prompt. Each core test module runs in
-an interpreter of its own, restarted in between. A concentrator lives there through thirty days,
-its memory looked at each night; mpremote copies and runs programs. Without the emulator's tools,
-and without the right to install them, these tests are left out and say what to install.
+Method: the real image runs in the real emulator, at its serial prompt. Each core test module runs
+in a restarted interpreter. A concentrator runs there for thirty days and its memory is measured
+each night; mpremote copies and runs programs. Without the emulator's tools, and without the right
+to install them, these tests are skipped and say what to install.
 """
 
 import socket
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
 
 CORE = Path(__file__).resolve().parent.parent / "core"
 MODULES = sorted(path.stem for path in CORE.glob("test_*.py"))
-# What counts energy and money, and the bytes they come from.
+# These modules count energy and money, and read the bytes they come from.
 FLOATLESS = [name for name in MODULES if name.split("_")[1] in ("prepay", "dlt645", "uplink")]
 
 
@@ -95,7 +95,7 @@ def test_instructions_are_counted_and_repeat() -> None:
 
 
 def count_twice(board: qemu.MeasuringEmulator) -> None:
-    """A statement costs the same again, and twice as much when done twice."""
+    """A statement costs the same when it runs again, and twice as much when it runs twice."""
     setup = "data = memoryview(bytes(22))"
     first = board.instructions("sum(data)", setup)
     board.run("clutter = [0] * 1000")
@@ -123,7 +123,7 @@ def test_the_floatless_one_has_no_floats(floatless: qemu.MeasuringEmulator) -> N
 
 
 def check_module(on: qemu.MeasuringEmulator, module: str) -> None:
-    """Run one module of core tests in a fresh interpreter; all of them pass."""
+    """Run one module of core tests in a fresh interpreter and check that all of them pass."""
     on.soft_reset()
     printed = on.run(f"import run\nrun.run(({module!r},))", timeout_s=900)
 
@@ -158,7 +158,7 @@ def test_mpremote_drives_the_board_and_its_flash_survives_a_reset(tmp_path: Path
 
 
 def mpremote(port: int, *words: str) -> str:
-    """What mpremote prints, connected to the board."""
+    """Run mpremote, connected to the board, and return its output."""
     command = [sys.executable, "-m", "mpremote", "connect", f"socket://127.0.0.1:{port}", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -203,7 +203,7 @@ def test_a_day_ends_with_the_same_ledger_everywhere(board: qemu.MeasuringEmulato
     rows = on_the_board.splitlines()
     assert elsewhere == [on_the_board, on_the_board]
     assert len(rows) == 9
-    # Some ran out of money and were cut, others did not.
+    # Some households ran out of money and were cut, others did not.
     assert len({row.split()[5] for row in rows[:8]}) > 1
 
 
@@ -216,7 +216,7 @@ if sys.implementation.name == "micropython":
 
 _STORAGE = "from memory_storage import Storage; storage = Storage()\n"
 
-# Eight households that bought for a few hours or for the day, which is read hourly.
+# Eight households have bought for a few hours or for the day; the meters are read hourly.
 _DAY = """\
 from village import Village
 v = Village(8, storage)
@@ -233,7 +233,7 @@ print(sorted(v.board.meters.opened.items()))
 """
 
 
-# A program that moves the two lines of the board's I2C bit by bit, as two pins.
+# This program moves the two lines of the board's I2C bit by bit, as two pins.
 RTC = '''
 import machine
 
@@ -308,12 +308,12 @@ print(Rtc(bus, "pcf8563").now_t2000())
 
 
 def test_the_rtc_driver_reads_and_sets_a_chip_that_others_made() -> None:
-    """QEMU's own ds1338."""
+    """The chip is QEMU's own ds1338."""
     chips = ("ds1338,address=0x68",)
     with Emulator(build(floats=True), chips=chips, now="2026-11-29T12:34:56") as on:
         first, then, absent = map(int, on.run(RTC).split())
 
-    # 2026-11-29 12:34:56, and an hour later, give or take what the emulator's clock is off.
+    # 2026-11-29 12:34:56, and an hour later, within the error of the emulator's clock.
     assert abs(first - 849270896) <= 60
     assert abs(then - 849274526) <= 60
     assert absent == -1

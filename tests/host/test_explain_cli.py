@@ -1,8 +1,8 @@
-"""Goal: a statement shows what every deduction was made of, agrees with the device to the last
-digit for a year of all our tariffs, and shouts where one digit differs.
+"""Goal: a statement shows the parts of every deduction, agrees with the device to the last digit
+for a year of all our tariffs, and reports a difference of one digit.
 
-Method: journals written by the firmware's ledger, read back as segment files, as one file and out
-of a head-end's database; one digit of one record changed; every way a journal can lack something.
+Method: the firmware's ledger writes journals, which are read as segment files, as one file and out
+of a head-end's database; one digit of one record is changed; parts of a journal are left out.
 """
 
 import json
@@ -164,7 +164,7 @@ class Device:
         )
 
     def save(self, folder: Path) -> Path:
-        """As segment files."""
+        """Save the journal as segment files."""
         folder.mkdir()
         for at in range(0, len(self.records), 64):
             part = self.records[at : at + 64]
@@ -174,12 +174,12 @@ class Device:
 
 
 def run(*words: object) -> Result:
-    """`dianka explain WORDS`."""
+    """Run `dianka explain WORDS`."""
     return CliRunner().invoke(cli, ["explain", *map(str, words)], env={"COLUMNS": "160"})
 
 
 def small() -> Device:
-    """One household of Zhejiang over a new year, a tariff change, a stop and a debt."""
+    """Play one household of Zhejiang over a new year, a tariff change, a stop and a debt."""
     device = Device(1)
     zhejiang = load(ROOT / "tariffs" / "zhejiang-tou.json")
     other = zhejiang.model_copy(update={"standing_yuan_per_day": Decimal("0.1")})
@@ -215,7 +215,7 @@ def small() -> Device:
 
 
 def second_tariff(folder: Path) -> Path:
-    """The file of the changed tariff of `small`."""
+    """Write the file of the changed tariff of `small`."""
     fields = json.loads((ROOT / "tariffs" / "zhejiang-tou.json").read_text("utf-8"))
     path = folder / "standing.json"
     path.write_text(json.dumps({**fields, "standing_yuan_per_day": "0.1"}))
@@ -413,7 +413,7 @@ def test_a_journal_whose_beginning_is_gone(tmp_path: Path) -> None:
 
 
 def parts_of_a_year() -> tuple[Device, TariffFile]:
-    """An account opened in March whose household changes twice and is followed by another one."""
+    """Play an account opened in March: its household changes twice, then another one moves in."""
     fields = {
         "name": "parts",
         "tier_period": "year",
@@ -456,7 +456,7 @@ def test_parts_of_a_year_are_computed_again() -> None:
     assert statement.differences == []
     assert statement.readings == 160
     assert "kWh used, quota of 3 of 12 months" in " ".join(one.note for one in statement.entries)
-    # One month more in a record of a reading is told, and so is energy that was not free.
+    # One month more in the record of a reading is reported, and so is energy that was not free.
     at = next(at for at in quotas[1:] if kinds[at + 1] == RecordKind.READING)
     right = device.records[at]
     for name, more, complaint in (
@@ -488,7 +488,7 @@ def test_a_service_fee_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_money_past_the_end_of_the_counts() -> None:
-    """A big account whose credits and debits pass 2**32 fen."""
+    """The credits and debits of a big account pass 2**32 fen."""
     device = Device(1)
     tariff = load(ROOT / "tariffs" / "zhejiang-tou.json")
     moment = START
@@ -524,7 +524,7 @@ def test_a_torn_segment(tmp_path: Path) -> None:
 
 
 def play_year(households: int, hours: int, seed: int) -> tuple[Device, list[TariffFile]]:
-    """A year of `households`, spread over all shipped tariffs, read about every `hours`."""
+    """Play a year of `households` on all shipped tariffs in turn, read about every `hours`."""
     chance = random.Random(seed)
     device = Device(households)
     device.ledger.power_limit_w = 200000

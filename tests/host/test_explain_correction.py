@@ -1,5 +1,5 @@
-"""Goal: `dianka explain` recomputes a charge that was put back in part, to 1e-11 yuan, and tells
-it apart from what was charged and paid; a technician's registers charge nothing.
+"""Goal: `dianka explain` recomputes a charge that was put back in part, to 1e-11 yuan, and shows
+it apart from charges and payments; registers that a technician types charge nothing.
 
 Method: the device's own books write the records: wrong readings below the power limit, then true
 ones, across a limit of a tier, a settlement and a top-up that repays a debt.
@@ -35,7 +35,7 @@ TARIFF = {
 
 
 class Device:
-    """The books of one concentrator, whose account 17 has this tariff."""
+    """The books of one concentrator with account 17 on this tariff."""
 
     def __init__(self) -> None:
         self.tariff = read(json.dumps(TARIFF))
@@ -46,7 +46,7 @@ class Device:
         self.read(0, days * DAY_S)
 
     def read(self, wh: int, after_s: int = 900) -> int:
-        """Read it again, at once again where it is doubted."""
+        """Read the meter, and read it again at once where the reading is doubted."""
         outcome = self.station.read(wh, after_s)
         if outcome == DOUBTED:
             outcome = self.station.read(0, 0)

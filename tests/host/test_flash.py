@@ -1,10 +1,10 @@
-"""Goal: `dianka flash` puts the firmware on a board that has MicroPython's own image; a product
-that is bad is left by itself, an interrupted installation changes nothing, and one can go back.
+"""Goal: `dianka flash` puts the firmware on a board that has MicroPython's own image; the board
+leaves a bad product by itself, an interrupted installation changes nothing, and one can go back.
 
-Method: the real command against an emulated board whose image has nothing of ours, over the socket
-of its prompt, as mpremote has it. The firmware reports after two seconds instead of ninety. Bad
-products are a main.py that raises, and one that works for ever without a report. The mistakes of a
-user need no board.
+Method: the real command installs on an emulated board with an image that has no code of ours, over
+the socket of its prompt, as mpremote does. The firmware reports after two seconds instead of
+ninety. Bad products are a main.py that raises, and one that runs without end and does not report.
+The mistakes of a user need no board.
 """
 
 import shutil
@@ -32,7 +32,7 @@ def main():
 
 
 def flash(*words: str, status: int = 0) -> str:
-    """What the command says, on both of its outputs."""
+    """Return what the command prints, on both of its outputs."""
     command = [sys.executable, "-m", "host.cli", "flash", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     said = done.stdout + done.stderr
@@ -43,7 +43,7 @@ def flash(*words: str, status: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[str]:
-    """A board as one buys it."""
+    """Start a board as it is bought and return its port."""
     try:
         stock = image.build_stock()
     except image.ImageError as error:
@@ -56,7 +56,7 @@ def port() -> Iterator[str]:
 
 
 def firmware(folder: Path, more: str) -> Path:
-    """The sources, hasty to report, with something more in them."""
+    """Copy the sources, with a short time before the report and `more` at the end of run.py."""
     copied = folder / "firmware"
     shutil.copytree(products.firmware(), copied)
     run = copied / "concentrator" / "run.py"
@@ -67,7 +67,7 @@ def firmware(folder: Path, more: str) -> Path:
 
 
 def bad(folder: Path, program: str) -> Path:
-    """A product that is nothing but a main.py."""
+    """Make a product with nothing but a main.py."""
     folder.mkdir()
     for name in ("boot.py", "manifest.py"):
         shutil.copy(products.firmware() / name, folder)
@@ -76,7 +76,7 @@ def bad(folder: Path, program: str) -> Path:
 
 
 def state(port: str) -> slots.State:
-    """What the board's files say; it goes on afterwards."""
+    """Return what the board's files say; the board runs on afterwards."""
     with Prompt(port) as board:
         now = slots.state(board)
         slots.resume(board, now)
@@ -85,7 +85,7 @@ def state(port: str) -> slots.State:
 
 
 def settings(port: str) -> str:
-    """The number of the concentrator, as the product that runs has it."""
+    """Return the number of the concentrator in the settings of the running product."""
     with Prompt(port) as board:
         said = board.run(
             "from boards.qemu import open_storage\nfrom concentrator.settings import Settings\n"
@@ -126,7 +126,7 @@ def test_a_life_in_two_slots(port: str, tmp_path: Path) -> None:
     assert state(port).running == "a"
     assert "was healthy, --rollback starts it" in flash(port, "--status")
 
-    # The other way round b would be lost: a is what runs now.
+    # In the other order b would be lost, because a runs now.
     said = flash(
         port, "--firmware", str(bad(tmp_path / "3", "raise ValueError('on purpose')")), status=1
     )
@@ -144,7 +144,7 @@ def test_a_life_in_two_slots(port: str, tmp_path: Path) -> None:
 
 
 def bad_settings(tmp_path: Path) -> Path:
-    """What checks settings, and a main.py that must not be started."""
+    """Make a product that checks settings and has a main.py that must not be started."""
     folder = bad(tmp_path / "5", "raise ValueError('was started')")
     settings = ("concentrator/__init__.py", "concentrator/settings.py")
     for name in ("boards", "prepay", "civil.py", "ports.py", "ticks.py", *settings):
@@ -155,7 +155,7 @@ def bad_settings(tmp_path: Path) -> Path:
 
 
 class Cable(Prompt):
-    """A board whose cable is pulled after some commands."""
+    """A prompt that loses its cable after some commands."""
 
     left = 10**9
 
@@ -167,7 +167,7 @@ class Cable(Prompt):
 
 
 def cut_everywhere(port: str) -> None:
-    """Pull the cable after each command of an installation: what was proven still starts."""
+    """Pull the cable after each command of an installation; the proven product still starts."""
     tiny = products.Product("tiny", {"main.mpy": b"1", "part/one.mpy": b"2" * 4000})
     boot = (products.firmware() / "boot.py").read_bytes()
     for count in range(100):

@@ -1,6 +1,6 @@
-"""Goal: `dianka headend` says what it did, and a user's mistake ends with one clear line.
+"""Goal: `dianka headend` prints what it did, and a user's mistake ends with one clear line.
 
-Method: the commands as a user types them, on a small village's database.
+Method: the commands run as a user types them, on a small village's database.
 """
 
 import csv
@@ -32,7 +32,7 @@ from tests.host.uplink_world import (
 
 @pytest.fixture
 def db(tmp_path: Path) -> Path:
-    """Two households, 100 yuan each, of which 15 and 20 fen are charged."""
+    """Make two households with 100 yuan each, of which 15 and 20 fen are charged."""
     path = tmp_path / "village.db"
     with Store(path, create=True) as store:
         for row in range(2):
@@ -42,7 +42,7 @@ def db(tmp_path: Path) -> Path:
 
 
 def run(*words: object) -> Result:
-    """`dianka headend WORDS`."""
+    """Run `dianka headend WORDS`."""
     return CliRunner().invoke(cli, ["headend", *map(str, words)], env={"COLUMNS": "120"})
 
 
@@ -97,7 +97,7 @@ def test_sell_mistakes(db: Path, account: str, amount: str, said: str) -> None:
 
 
 def test_a_short_account_is_the_same_everywhere(db: Path, tmp_path: Path) -> None:
-    """On the command line, in a list of sales and where a statement is asked for."""
+    """A short account number works on the command line, in a list of sales and for a statement."""
     sold = json.loads(run("sell", "--db", db, "--account", "1", "--amount", "5", "--json").output)
     assert sold == {"account": "000000000001", "order": 2, "amount_fen": 500}
     path = sales_file(tmp_path, HEAD + "1,5,R-1\n")
@@ -110,14 +110,14 @@ HEAD = "account,amount,reference\n"
 
 
 def sales_file(tmp_path: Path, text: str | bytes) -> Path:
-    """A list of sales."""
+    """Write a list of sales."""
     path = tmp_path / "sales.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
 def test_a_list_is_sold_once_however_often_it_is_given(db: Path, tmp_path: Path) -> None:
-    """Its orders are a list that `dianka card issue --csv` takes."""
+    """The command writes its orders as a list that `dianka card issue --csv` takes."""
     lines = ["000000000001,50.00,R-1", "000000000002,0.01,R-2", "000000000001,7.5,R-3"]
     path = sales_file(tmp_path, HEAD + "\n".join(lines) + "\n")
     out = tmp_path / "orders.csv"
@@ -305,7 +305,7 @@ def test_nothing_is_refunded_before_what_was_bought_is_redeemed(db: Path) -> Non
 
 
 def refunded(village: Village, amount_fen: int) -> None:
-    """A REFUND record of the first household's next order."""
+    """Return a REFUND record of the first household's next order."""
     village.top_up(0, 0)
     fields = village.records.pop().fields
     left = {name: fields[name] - amount_fen for name in ("credit_fen", "balance_fen")}
@@ -315,7 +315,7 @@ def refunded(village: Village, amount_fen: int) -> None:
 
 @pytest.fixture
 def told(db: Path) -> Path:
-    """The first household's meter was asked twice, the second's once, in both standards."""
+    """Store items: two of the first household's meter, one of the second's, in both standards."""
     village = village_of(2, 5)
     for row, identifier, values in (
         (0, "0201FF00", [2198, None, None]),

@@ -1,6 +1,6 @@
-"""Goal: a sale counts once, can be taken back in time, and is found again; backups are whole.
+"""Goal: a sale counts once, can be taken back in time, and can be found; backups are whole.
 
-Method: the commands as a clerk and as whoever minds the server types them, on a small village.
+Method: the commands run as a clerk and an operator type them, on a small village's database.
 """
 
 import csv
@@ -43,7 +43,7 @@ EVENT_TOLD = {"what": 4, "state": 0, "value": 0}
 
 @pytest.fixture
 def db(tmp_path: Path) -> Path:
-    """Two households that agree."""
+    """Make two households without differences."""
     path = tmp_path / "village.db"
     with Store(path, create=True) as store:
         for row in range(2):
@@ -53,7 +53,7 @@ def db(tmp_path: Path) -> Path:
 
 
 def run(*words: object, typed: str = "") -> Result:
-    """`dianka headend WORDS`."""
+    """Run `dianka headend WORDS`."""
     runner = CliRunner()
     return runner.invoke(cli, ["headend", *map(str, words)], env={"COLUMNS": "120"}, input=typed)
 
@@ -248,7 +248,7 @@ def test_a_damaged_copy_is_told(db: Path, tmp_path: Path) -> None:
 def test_nothing_is_sold_after_a_restore_until_the_standing_is_told(
     db: Path, tmp_path: Path
 ) -> None:
-    """The order that was sold behind the copy is known to the concentrator alone."""
+    """Only the concentrator knows the order that was sold after the copy."""
     copy, new = tmp_path / "copy.db", tmp_path / "new.db"
     run("backup", "--db", db, "--out", copy)
     assert run("restore-db", "--db", new, "--from", copy).exit_code == 0
@@ -275,7 +275,7 @@ def test_nothing_is_sold_after_a_restore_until_the_standing_is_told(
 
 
 def batch_answers(answer: bytes) -> list[batch.Ack]:
-    """What the frames of an answer say."""
+    """Return what the frames of an answer say."""
     from host.frames.link import LinkReader
 
     opened = [batch.open_body(one.kind, one.body, KEY) for one in LinkReader().feed(answer)]

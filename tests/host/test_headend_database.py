@@ -1,7 +1,7 @@
-"""Goal: a file says what it is before anything is done with it, and an old one is brought up.
+"""Goal: a file is identified before it is used, and an old database is upgraded.
 
-Method: files of other programs, of other schemas, damaged, read-only, locked and without room; the
-database of each schema there has been, kept as SQL in tests/host/schemas, brought up to date.
+Method: the commands get files of other programs, of other schemas, damaged, read-only, locked and
+without room; the database of each earlier schema, kept as SQL in tests/host/schemas, is upgraded.
 """
 
 import os
@@ -27,12 +27,12 @@ SCHEMAS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
 
 
 def run(*words: object) -> Result:
-    """`dianka headend WORDS`."""
+    """Run `dianka headend WORDS`."""
     return CliRunner().invoke(cli, ["headend", *map(str, words)], env={"COLUMNS": "120"})
 
 
 def lived(path: Path) -> Path:
-    """A database of two households that agree."""
+    """Make a database of two households without differences."""
     with Store(path, create=True) as store:
         for row in range(2):
             orders.sell(store, account_name(row), 10000)
@@ -163,7 +163,7 @@ def test_a_copy_on_a_medium_that_cannot_be_written_can_be_looked_at(tmp_path: Pa
         if folder.name.startswith("pytest-of-"):
             break
     child = os.fork()
-    if child == 0:  # root may write everywhere: somebody else looks
+    if child == 0:  # root may write everywhere, so another user opens it
         try:
             if os.getuid() == 0:
                 os.setuid(65534)
@@ -177,7 +177,7 @@ def test_a_copy_on_a_medium_that_cannot_be_written_can_be_looked_at(tmp_path: Pa
 
 
 def fill(store: Store) -> None:
-    """Sell more than there is room for."""
+    """Sell more orders than there is room for."""
     for _ in range(2000):
         orders.sell(store, account_name(0), 100)
 

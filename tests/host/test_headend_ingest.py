@@ -1,7 +1,7 @@
-"""Goal: what is acknowledged is in the database, once; what is not genuine gets no answer.
+"""Goal: each acknowledged record is in the database once; a message not genuine gets no answer.
 
-Method: frames to the ingest in this process: each refusal with its counter and its log line;
-then the firmware's session over a channel that loses, repeats, cuts and flips by seed, while
+Method: frames go to the ingest in this process: each refusal has its counter and its log line.
+Then the firmware's session runs over a channel that loses, repeats, cuts and flips by seed, while
 both sides restart in mid-stream.
 """
 
@@ -68,7 +68,7 @@ def test_lost_records_are_a_difference_not_a_stop(ingest: Ingest, store: Store) 
     assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(9)), "test"), 3) == 16
     assert ingest.counters["records_lost"] == 4
     assert "concentrator 7: records 5 to 8 are lost" in reconcile(store).differences
-    # The record that is lost may still come again with a batch that reaches back.
+    # The lost record may still come again with a batch that begins earlier.
     assert acked(ingest.answer(frame(Kind.BATCH, 4, village.batch(3)), "test"), 4) == 16
 
 
@@ -89,7 +89,7 @@ def test_replaced_storage_is_said(ingest: Ingest, caplog: pytest.LogCaptureFixtu
 
 
 def broken_crc(payload: bytes) -> bytes:
-    """The batch with one bit of its CRC flipped, under a right MAC."""
+    """Return the batch with one bit of its CRC flipped, under a right MAC."""
     return payload[:-1] + bytes((payload[-1] ^ 1,))
 
 
@@ -151,7 +151,7 @@ def test_failing_database_gives_no_answer(ingest: Ingest, store: Store) -> None:
 
 
 class Channel:
-    """Carries bytes between a device and the head-end, badly. One seed decides everything."""
+    """A channel with faults between a device and the head-end. One seed decides all of them."""
 
     def __init__(self, path: Path, seed: int) -> None:
         self.random = random.Random(seed)
@@ -167,7 +167,7 @@ class Channel:
         self.reader = LinkReader()
 
     def spoil(self, data: bytes) -> bytes:
-        """What arrives of `data`."""
+        """Return what arrives of `data`."""
         chance = self.random.random()
         if chance < 0.6:
             return data
@@ -180,7 +180,7 @@ class Channel:
         return data + data if chance < 0.9 else b""
 
     def hand_over(self, data: bytes) -> None:
-        """To the head-end, and its answers back."""
+        """Pass bytes to the head-end, and its answers back."""
         for one in self.reader.feed(data):
             answer = self.ingest.answer(one, "test")
             if answer:
@@ -233,7 +233,7 @@ def test_session_over_a_bad_channel(tmp_path: Path, seed: int) -> None:
 def test_acknowledgement_comes_after_the_commit(
     ingest: Ingest, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen from another connection, the records are there when the answer is made."""
+    """Another connection sees the records when the answer is made."""
     seen: list[int] = []
     build: Callable[..., bytes] = link.build
 

@@ -1,7 +1,7 @@
-"""Goal: on PostgreSQL the head-end keeps, sells and compares exactly as on SQLite.
+"""Goal: on PostgreSQL the head-end stores, sells and compares exactly as on SQLite.
 
-Method: a cluster of our own in a folder; the same villages into both databases, all tables
-compared; the commands as a user types them.
+Method: the tests start a cluster in a folder, bring the same villages into both databases and
+compare all tables; then the commands run as a user types them.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def _server() -> Iterator[str]:
 
 @pytest.fixture
 def address(server: str) -> str:
-    """An empty database, as `init` makes it."""
+    """Make an empty database with `init` and return its address."""
     import psycopg
 
     with psycopg.connect(server, autocommit=True) as connection:
@@ -48,12 +48,12 @@ def address(server: str) -> str:
 
 
 def run(*words: object) -> Result:
-    """`dianka headend WORDS`."""
+    """Run `dianka headend WORDS`."""
     return CliRunner().invoke(cli, ["headend", *map(str, words)], env={"COLUMNS": "120"})
 
 
 def lived() -> Village:
-    """Records of many kinds, with doubts and differences among them."""
+    """Bring in records of many kinds, with doubts and differences among them."""
     village = village_of(6, 12)
     village.relay(0, 1)
     village.write(RecordKind.POLICY, {"new": 3, "old": 1, "reason": 2, "balance_fen": -5}, 1)
@@ -72,7 +72,7 @@ def lived() -> Village:
 
 
 def kept(store: Store, table: str) -> list[dict[str, Any]]:
-    """The rows of a table, without what is not the village's."""
+    """Return the rows of a table, without the columns that differ from run to run."""
     found = [
         {
             name: bytes(value) if isinstance(value, memoryview) else value

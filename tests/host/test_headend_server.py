@@ -1,7 +1,7 @@
-"""Goal: over real TCP, through kills of the real process, nothing acknowledged is missing.
+"""Goal: no acknowledged record is missing, over real TCP and after kills of the real process.
 
-Method: `dianka headend serve` as a process on loopback, the firmware's session as the device;
-the process is ended with SIGKILL in mid-stream again and again and started on the same file.
+Method: `dianka headend serve` runs as a process on loopback, with the firmware's session as the
+device; the process is killed in mid-stream many times and started on the same file.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ PATIENCE_S = 30
 
 
 class HeadEnd:
-    """The process, its database and its port."""
+    """A head-end with its process, its database and its port."""
 
     def __init__(self, folder: Path) -> None:
         self.db = folder / "village.db"
@@ -67,7 +67,7 @@ class HeadEnd:
         self.port = int(line.rsplit(":", 1)[1])
 
     def end(self, number: signal.Signals) -> str:
-        """Send the signal, wait, return what it still printed."""
+        """Send the signal, wait, and return the rest of the output."""
         self.process.send_signal(number)
         rest, _ = self.process.communicate(timeout=PATIENCE_S)
         return rest
@@ -89,7 +89,7 @@ def head_end(tmp_path: Path) -> Iterator[HeadEnd]:
 
 
 def answers(sock: socket.socket, count: int = 1) -> list[link.Frame]:
-    """The next frames from the head-end."""
+    """Return the next frames from the head-end."""
     reader = LinkReader()
     frames: list[link.Frame] = []
     while len(frames) < count:
@@ -117,10 +117,9 @@ def test_device_brings_everything_and_goes_idle(head_end: HeadEnd) -> None:
 def converse(
     device: Device, sock: socket.socket, until_idle: bool = False, limit: int = 0
 ) -> None:
-    """Carry bytes until the device is idle or has heard `limit` answers.
+    """Pass bytes on until the device is idle or has received `limit` answers.
 
-    The session's time runs by what happens, not by the wall clock: it stands while an answer is
-    awaited.
+    The session's time follows the events, not the wall clock: it stops while an answer is awaited.
     """
     heard = 0
     while not (until_idle and device.idle):
@@ -146,7 +145,7 @@ def test_killed_in_mid_stream_again_and_again(head_end: HeadEnd) -> None:
         with head_end.connect() as sock:
             device.session.reset()
             converse(device, sock, limit=chance.randrange(1, 4))
-            # A batch is on its way or being committed now.
+            # A batch is now on its way or being committed.
             time.sleep(chance.random() * 0.01)
             head_end.end(signal.SIGKILL)
         assert device.session.acked_seq <= head_end.stored_seq()
@@ -202,7 +201,7 @@ def test_endless_garbage_is_hung_up_on(head_end: HeadEnd) -> None:
 
 
 def test_two_devices_at_once(head_end: HeadEnd) -> None:
-    """The second connection of the same concentrator goes on where the first one was."""
+    """The second connection of a concentrator continues where the first one was."""
     village = village_of(2, 10)
     first, second = Device(village), Device(village)
     with head_end.connect() as one, head_end.connect() as other:
@@ -236,7 +235,7 @@ def test_serve_stops_on_a_signal_with_connections_open(tmp_path: Path) -> None:
 
 
 def ask(port: int, request: bytes) -> str:
-    """What a head-end answers over HTTP."""
+    """Return what a head-end answers over HTTP."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
         sock.sendall(request)
         answer = b""
@@ -280,13 +279,13 @@ def test_health_and_metrics_are_told(tmp_path: Path) -> None:
 
 
 def made(path: Path) -> Path:
-    """A new database."""
+    """Make a new database."""
     with Store(path, create=True):
         return path
 
 
 def greet(port: int) -> None:
-    """Say HELLO and hear the answer."""
+    """Send HELLO and receive the answer."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
         one = frame(Kind.HELLO, 1, b"\x01\0\0\0\x01\0\0\0")
         sock.sendall(link.build(one.kind, one.seq, one.body))
@@ -318,7 +317,7 @@ def test_who_says_nothing_genuine_is_hung_up_on(
 
 
 def test_many_messages_are_one_commit(tmp_path: Path) -> None:
-    """Whatever waits while a commit is under way is the next one, and all of it is answered."""
+    """The messages that wait during a commit make the next one, and all are answered."""
     heard: list[tuple[int, int]] = []
     village = village_of(1, 100)
     with Store(made(tmp_path / "test.db")) as store:

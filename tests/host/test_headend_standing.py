@@ -1,7 +1,7 @@
-"""Goal: the head-end holds all that a concentrator needs to go on with, and sells no order twice.
+"""Goal: the head-end has all data with which a concentrator continues, and sells no order twice.
 
-Method: records as devices write them, brought in; the standing that follows from them, taken by
-the firmware's own books; databases that are older than their devices.
+Method: records are brought in as devices write them; the firmware's own books take the standing
+that follows from them; some databases are older than their devices.
 """
 
 import shutil
@@ -55,7 +55,7 @@ def account(store: Store) -> dict[str, object]:
 
 
 def lived() -> Village:
-    """A household with everything that a standing tells."""
+    """Make a household with everything that a standing contains."""
     village = Village()
     village.meter(0)
     terms = {"household": 2, "grade": 1, "multiplier": 30, "guard": 1, "debt_fen": 5000}
@@ -119,7 +119,7 @@ def test_a_standing_is_all_that_the_records_said(store: Store) -> None:
 
 
 def test_what_a_standing_says_becomes_the_account(store: Store, tmp_path: Path) -> None:
-    """Told by one concentrator, written up by another: nothing is lost on the way."""
+    """One concentrator reports an account, another takes it over, and nothing is lost."""
     bring(store, lived())
     (one,) = standings(store, 7)
     village = Village(first_seq=100)
@@ -139,7 +139,7 @@ def test_what_a_standing_says_becomes_the_account(store: Store, tmp_path: Path) 
 
 
 def test_counts_go_on_past_their_turn(store: Store) -> None:
-    """Devices count fen modulo 2**32, the books go on."""
+    """Devices count fen modulo 2**32; the head-end's books count on."""
     bring(store, lived())
     (one,) = standings(store, 7)
     turned = {**one.fields[RecordKind.STANDING], "credit_fen": 2**32 - 5, "debit_fen": 2**32 - 9}
@@ -169,7 +169,7 @@ def test_another_meter_is_told_so(store: Store) -> None:
 
 
 def test_a_concentrator_that_was_not_told_changes_no_books(store: Store) -> None:
-    """A replaced board charges from its own first reading; what stands here stays."""
+    """A replaced board charges from its own first reading; the head-end's books stay."""
     orders.sell(store, NAME, 10000)
     bring(store, lived())
     before = account(store)
@@ -220,7 +220,7 @@ def test_whoever_was_told_nothing_and_is_asked_changes_no_books(
 
 
 def reconcile_of(path: Path, village: Village) -> list[str]:
-    """What does not agree of a village alone."""
+    """Return the differences of one village."""
     with Store(path, create=True) as store:
         bring(store, village)
         return reconcile(store).differences
@@ -230,7 +230,7 @@ OTHERS, UNREADABLE, READINGS = Reason.OTHERS, Reason.UNREADABLE, Reason.READINGS
 
 
 def wants(ingest: Ingest, kind: Kind, number: int, payload: bytes) -> bool:
-    """Whether the answer asks for the standing of every account."""
+    """Return whether the answer asks for the standing of every account."""
     (one,) = LinkReader().feed(ingest.answer(frame(kind, number, payload), "test"))
     return batch.parse_ack(batch.open_body(one.kind, one.body, KEY).payload).wants
 
@@ -242,7 +242,7 @@ def wants(ingest: Ingest, kind: Kind, number: int, payload: bytes) -> bool:
 def test_standings_are_wanted_for_what_is_missing(
     store: Store, reasons: Reason, wanted: bool
 ) -> None:
-    """Until an EVENT behind it says that all were told; readings are made up for by the next."""
+    """They are wanted until a later EVENT says that all were sent; readings replace each other."""
     told = {"what": 4, "state": 0, "value": 0}
     early = record.make(1, START_T2000, RecordKind.EVENT, told, index=0xFFFF)
     late = record.make(5, START_T2000, RecordKind.EVENT, told, index=0xFFFF)
@@ -302,7 +302,7 @@ def test_a_standing_that_differs_is_a_finding(
 
 
 def test_orders_are_numbered_above_all_that_devices_know(tmp_path: Path) -> None:
-    """A database from before order 5 comes back; the concentrator sends what it has kept."""
+    """A database from before order 5 is restored; the concentrator sends the records it kept."""
     village = Village()
     village.meter(0)
     village.reading(0, 0)
@@ -326,7 +326,7 @@ def test_orders_are_numbered_above_all_that_devices_know(tmp_path: Path) -> None
 
 
 def test_what_was_lost_of_an_account_is_made_good_by_its_standing(tmp_path: Path) -> None:
-    """Records 4 to 6 are known to nobody any more; the concentrator told what became of them."""
+    """Records 4 to 6 are lost on both sides; the concentrator has reported their effect."""
     village = village_of(1, 0)
     with Store(tmp_path / "village.db", create=True) as store:
         for order in (1, 2):

@@ -1,7 +1,7 @@
-"""Goal: every record is kept, the accounts follow from them, and no difference goes unnoticed.
+"""Goal: every record is stored, the accounts follow from them, and every difference is reported.
 
-Method: a small village written by a device's rules; then, one at a time, each thing that can be
-wrong with orders, money, records or readings, which reconciliation has to name.
+Method: a small village is written by a device's rules; then one error at a time is made in orders,
+money, records or readings, and reconciliation must name it.
 """
 
 import sqlite3
@@ -52,7 +52,7 @@ def bring(ingest: Ingest, number: int, payload: bytes) -> int:
 
 
 def sold_village(store: Store) -> Village:
-    """Two households whose orders were sold here, records not yet in."""
+    """Make two households with orders sold here; their records are not brought in yet."""
     village = village_of(2, 5)
     for row in range(2):
         assert orders.sell(store, account_name(row), 10000) == 1
@@ -60,7 +60,7 @@ def sold_village(store: Store) -> Village:
 
 
 def differences(store: Store) -> list[str]:
-    """What reconciliation says."""
+    """Return the differences that reconciliation finds."""
     return reconcile(store).differences
 
 
@@ -151,7 +151,7 @@ def test_alarms_keep_their_detail(store: Store) -> None:
 
 
 def test_one_batch_may_do_everything(store: Store) -> None:
-    """A meter reported, read and moved to another account within one transaction."""
+    """A meter is reported, read and moved to another account within one transaction."""
     village = Village()
     village.meter(0)
     village.reading(0, 5)
@@ -347,7 +347,7 @@ def test_looking_does_not_wait_for_a_writer(store: Store) -> None:
 
 
 def test_an_account_whose_money_counts_past_its_end(store: Store) -> None:
-    """Devices count fen modulo 2**32, the books go on."""
+    """Devices count fen modulo 2**32; the head-end's books count on."""
     village = Village()
     village.meter(0)
     total_fen = 0

@@ -1,7 +1,7 @@
-"""Goal: the fast reading of batches and envelopes says what construct's says, of every message.
+"""Goal: the fast reading of batches and envelopes agrees with construct's on every message.
 
-Method: records of every kind with any fields through both; then every bit of a batch flipped,
-which both must refuse.
+Method: both read records of every kind with any fields; then every bit of a batch is flipped, and
+both must refuse it.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ OTHERS = [one for one in RecordKind if one not in (RecordKind.READING, RecordKin
 
 
 def payload_of(kind: RecordKind, numbers: list[int]) -> bytes:
-    """A payload of `kind` that a device could write, out of any numbers."""
+    """Return a payload of `kind` that a device could write, made from any numbers."""
     if kind == RecordKind.READING:
         values = iter(numbers)
         fields = {name: next(values) for name in ("debit_fen", "residue_e7", "used_wh")}
@@ -43,7 +43,7 @@ def payload_of(kind: RecordKind, numbers: list[int]) -> bytes:
 
 @st.composite
 def items(draw: Any) -> list[Record | Gap]:
-    """Consecutive records and gaps."""
+    """Draw consecutive records and gaps."""
     seq = draw(st.integers(1, 1 << 31))
     found: list[Record | Gap] = []
     kinds = st.sampled_from(
@@ -65,7 +65,7 @@ def items(draw: Any) -> list[Record | Gap]:
 
 
 def as_taken(one: Record) -> tuple[Any, ...]:
-    """A parsed record as the fast reading gives it."""
+    """Return a parsed record in the form of the fast reading."""
     fields: Any = one.fields
     if one.kind == RecordKind.READING:
         registers = list(fields["registers_wh"])
@@ -80,7 +80,7 @@ def as_taken(one: Record) -> tuple[Any, ...]:
 
 
 def same(fast: Unpacked, slow: batch.Batch) -> bool:
-    """Whether both read the same."""
+    """Return whether both read the same."""
     assert [tuple(one) for one in fast.records] == [as_taken(one) for one in slow.records]
     return (fast.gaps, fast.first_seq, fast.next_seq) == (slow.gaps, slow.first_seq, slow.next_seq)
 

@@ -1,7 +1,7 @@
-"""Goal: every example in the help of a command is one that works.
+"""Goal: every example in the help of a command works.
 
-Method: all of them are read by the commands, without carrying them out; those that need neither a
-port nor a board are carried out as well, one behind the other, at a counter with a small head-end.
+Method: the commands parse all of them without carrying them out; those that need neither a port
+nor a board are carried out as well, one after the other, at a counter with a small head-end.
 """
 
 import re
@@ -22,9 +22,9 @@ from tests.host.test_cli import walk
 from tests.host.uplink_world import KEYS, account_name, deliver, village_of
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a file named in an example may be called.
+# Endings that the name of a file in an example may have.
 _FILE = re.compile(r"[\w./-]+\.(bin|csv|toml|json|yaml|db|elf|log)|/usr/bin/\w+|journal/")
-# Examples that only work beside something that is not here.
+# Examples that only work with something that is missing here.
 _NEEDS_MORE = re.compile(
     r"/dev/|socket://|--port|--pcsc|dianka (demo|sim|explain)|serve|advance|postgres://"
 )
@@ -45,7 +45,7 @@ ALL = list(examples())
 
 
 def words_of(example: str) -> list[str]:
-    """The words behind `dianka`; what goes into a file goes nowhere, names with * are found."""
+    """Return the words behind `dianka`, without redirections and with names with * expanded."""
     words = shlex.split(example.partition(" > ")[0])[1:]
     found = [sorted(map(str, Path().glob(one))) if "*" in one else [one] for one in words]
     return [one for each in found for one in each]
@@ -53,7 +53,7 @@ def words_of(example: str) -> list[str]:
 
 @pytest.fixture
 def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the tariffs and a key file, as the examples are typed there."""
+    """Make a folder with the tariffs and a key file, in which the examples are typed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIANKA_CARD_PASSPHRASE", "correct horse battery")
     shutil.copytree(ROOT / "tariffs", tmp_path / "tariffs")
@@ -81,7 +81,7 @@ def test_an_example_is_understood(
 
 
 def make_village(path: Path) -> None:
-    """A head-end's database of two households, each with a purchase redeemed."""
+    """Make a head-end's database of two households, each with a redeemed purchase."""
     with Store(path, create=True) as store:
         for row in range(2):
             orders.sell(store, account_name(row), 10000)
@@ -90,7 +90,7 @@ def make_village(path: Path) -> None:
 
 BOARDS = Path(__file__).parents[2] / "docs" / "boards"
 SALES = "account,amount,reference\n000000000001,50.00,2026-07-0001\n"
-# A card that was redeemed, a finding or a sale of that number, or no database has to be there.
+# The example needs a redeemed card, a finding or a sale of that number, or no database.
 _NEEDS_STATE = (
     "dianka card topup",
     "dianka headend findings --db village.db --resolve",
@@ -124,13 +124,13 @@ def test_examples_without_a_port_work(counter: Path) -> None:
 
 
 def _take_new_cards() -> None:
-    """Begin with empty cards, and a log that knows none."""
+    """Begin with empty cards and an empty log."""
     for path in (*Path().glob("*.bin"), *Path("cards").glob("*"), *Path().glob("card-log*")):
         path.unlink()
 
 
 def _order(example: str) -> tuple[int, str]:
-    """Keys come first, then sales, then cards with orders, and at last what looks at cards."""
+    """Return the place of an example: keys, sales, cards with orders, commands that read cards."""
     steps = ("keys new", "headend", "replace", "--csv", "--db", "issue", "card")
     return next((at for at, step in enumerate(steps) if step in example), len(steps)), example
 

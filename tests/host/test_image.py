@@ -1,9 +1,9 @@
-"""Goal: an image for a real board holds what the port starts with and what the product needs, and
-one that does not is refused; a mistake in board.json leaves a board at its prompt.
+"""Goal: an image for a real board contains the modules that the port starts with and the product
+needs, and any other is refused; a mistake in board.json leaves a board at its prompt.
 
-Method: the firmware's manifest read by MicroPython's own program, with the ports of its source
-package and made-up libraries beside them; made-up tables of what was frozen; main.py as a board
-runs it.
+Method: MicroPython's own program reads the firmware's manifest, with the ports of its source
+package and made-up libraries; the tables of frozen modules are made up; main.py runs as on a
+board.
 """
 
 import runpy
@@ -15,7 +15,7 @@ import pytest
 
 from tools import image
 
-# What the manifests of the ports require of micropython-lib, which the source package leaves out.
+# The manifests of the ports require these of micropython-lib, which the source package lacks.
 LIBRARIES = (
     *("aioespnow", "bundle-networking", "dht", "ds18x20", "neopixel", "onewire"),
     *("umqtt.robust", "umqtt.simple", "upysh"),

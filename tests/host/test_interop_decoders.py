@@ -1,8 +1,8 @@
-"""Goal: what other decoders make of frames of real meters is known, and told in docs/INTEROP.md.
+"""Goal: the results of other decoders on frames of real meters are those of docs/INTEROP.md.
 
 Method: both libraries, each in a virtual environment of its own, decode the published readings
-(91H of `dlt645-frames.jsonl`); how many they get right is counted and the bytes they get wrong
-are pinned down. Ours gets all of them right (test_decode_vectors.py).
+(91H of `dlt645-frames.jsonl`); the right ones are counted and the bytes that they misread are
+listed. Our decoder reads all of them right (test_decode_vectors.py).
 """
 
 import json
@@ -24,7 +24,7 @@ READINGS = [
 
 
 def told_by(requirement: str, script: str, folder: Path) -> dict[str, str]:
-    """What the library says, by the id of the row."""
+    """Return the library's results by the id of the row."""
     frames = folder / "frames"
     frames.write_text("\n".join(row["hex"] for row in READINGS), encoding="utf-8")
     told = run(library(requirement), script, str(frames))
@@ -32,7 +32,7 @@ def told_by(requirement: str, script: str, folder: Path) -> dict[str, str]:
 
 
 def is_right(row: dict[str, str], said: str) -> bool:
-    """Whether a plain number was read as published."""
+    """Return whether a plain number was read as published."""
     try:
         return float(said) == float(row["decoded"])
     except ValueError:
@@ -47,19 +47,19 @@ def test_dlt645_reads_single_numbers_only(tmp_path: Path) -> None:
     assert len(blocks) == 33
     assert {told[name] for name in blocks if name not in ("d086", "d089")} == {"None"}
     assert len(right) == 27
-    # Four bytes where two belong become volts, no value becomes digits of 15, what is not BCD is
-    # counted as if it were, text and flags are taken for BCD.
+    # It reads four bytes in place of two as volts, no value as digits of 15, and text, flags and
+    # other bytes that are not BCD as BCD.
     assert told["d077"] == "334.4"
     assert "1515151515151515" in told["d086"]
     assert told["d073"] == "386121312.32"
     assert told["d101"] == "'44445105931383821351000'"
     assert told["d102"] == "'00012'"
-    # Date with time, status block, freeze: not known.
+    # It does not know a date with time, the status block or the freeze.
     assert {told[name] for name in ("d093", "d105", "d107", "d088")} == {"None"}
 
 
 def test_python_dlt645_gives_digits(tmp_path: Path) -> None:
-    """Data and identifier as one text; a byte below 33H on the wire or a 16H within stops it."""
+    """It returns data and identifier as one text; a byte below 33H or a 16H within stops it."""
     told = told_by(PYTHON_DLT645, "python_dlt645_decoder.py", tmp_path)
     wire = {row["id"]: bytes.fromhex(row["hex"]).lstrip(b"\xfe") for row in READINGS}
 

@@ -1,9 +1,9 @@
-"""Goal: what we speak is what PyPI `dlt645` 3.2.0 speaks, but where it departs from the standard;
-each such place is pinned down with its bytes (docs/INTEROP.md tells them).
+"""Goal: our frames are those of PyPI `dlt645` 3.2.0, except where it departs from the standard;
+each such difference is listed with its bytes (see docs/INTEROP.md).
 
 Method: its client, in a virtual environment of its own, asks our simulated meters over TCP; our
-firmware's master asks its meter server. What must work is asserted, and so is what it does wrong:
-a test that fails here says that a newer release has changed.
+firmware's master asks its meter server. The tests assert what must work and also its errors: a
+test that fails here shows that a newer release has changed.
 """
 
 import json
@@ -32,14 +32,14 @@ meters:
     load: {percent: 0}
     start_wh: [1230, 0, 0, 0]
 """
-# Half past noon of the meters' day, as the client is told to set it: within five minutes.
+# Half past noon of the meters' day, which the client is told to set: within five minutes.
 NOW = "2026-01-02T12:32:10"
 START = "2026-01-02 12:30:00"
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What its client made of our meter, step by step, and the meter's clock at the end."""
+    """Return its client's results with our meter by step, and the meter's clock at the end."""
     folder = tmp_path_factory.mktemp("interop")
     plan, trace = folder / "meters.yaml", folder / "trace.jsonl"
     plan.write_text(PLAN, "utf-8")
@@ -54,7 +54,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def sent(told: dict[str, Any], step: str) -> str:
-    """The bytes of its request without FE."""
+    """Return the bytes of its request without FE."""
     hex_digits: str = told[step]["sent"][0]
     return hex_digits.removeprefix("FEFEFEFE")
 
@@ -79,7 +79,7 @@ def test_every_frame_it_sends_decodes(told: dict[str, Any]) -> None:
 
 
 def test_it_sends_the_address_high_byte_first(told: dict[str, Any]) -> None:
-    """Meter 000000000017 is asked as 170000000000, and told back so."""
+    """It asks meter 000000000017 as 170000000000, and returns that address."""
     step = "energy, address as printed"
     assert sent(told, step).startswith("6800000000001768")
     assert told[step]["heard"] == []
@@ -106,7 +106,7 @@ def test_it_gives_the_same_for_success_and_refusal(told: dict[str, Any]) -> None
 
 
 def test_it_sends_times_high_byte_first(told: dict[str, Any]) -> None:
-    """08H must be ss mm hh DD MM YY: what it sends is no moment, and the clock stays."""
+    """08H must be ss mm hh DD MM YY; its bytes are no valid time, and the clock stays."""
     assert sent(told, "time")[20:32] == "593435456543"
     assert told["end"]["clock_t2000"] == told["end"]["t2000"]
     assert sent(told, "freeze daily")[20:28] == "CCCC3363"
@@ -145,7 +145,7 @@ def server_port() -> Iterator[int]:
 
 
 def transact(master: Master, connection: socket.socket) -> int:
-    """Play the board: carry bytes both ways until there is an outcome."""
+    """Act as the board: pass bytes both ways until there is an outcome."""
     buf = bytearray(256)
     while True:
         now_ticks = time.monotonic_ns() // 1_000_000 & 0x1FFFFFFF
@@ -164,7 +164,7 @@ def transact(master: Master, connection: socket.socket) -> int:
 
 
 def read(port: int, address: str, di: int, attempts: int = 1) -> tuple[int, Master]:
-    """Read `di` from the address as printed on the meter; outcome and master."""
+    """Read `di` from the address as printed on the meter; return outcome and master."""
     master = Master(attempts=attempts)
     with socket.create_connection(("127.0.0.1", port), LIMIT_S) as connection:
         connection.settimeout(0.02)
@@ -182,13 +182,13 @@ def test_our_master_reads_its_server_by_the_reversed_address(server_port: int) -
 
 
 def test_our_master_hears_its_refusal(server_port: int) -> None:
-    """It has no blocks: the identifier that a concentrator reads first."""
+    """It has no blocks, and a block is the first identifier that a concentrator reads."""
     outcome, master = read(server_port, "170000000000", 0x0001FF00)
     assert (outcome, master.error) == (ABNORMAL, 2)
 
 
 def test_its_server_refuses_in_the_name_of_every_other_meter(server_port: int) -> None:
-    """A meter must be silent when another is asked: on a line it would spoil the reply."""
+    """A meter must be silent when another is asked, because its frame would spoil the reply."""
     outcome, master = read(server_port, "000000000017", 0x00010000)
     assert (outcome, master.error) == (ABNORMAL, 1)
     assert bytes(master.address).hex() == "170000000000"

@@ -1,8 +1,8 @@
-"""Goal: PyPI `python-dlt645` 0.1.4 reads our simulated meters, but where it cannot read any; each
-such place is pinned down with its bytes (docs/INTEROP.md tells them).
+"""Goal: PyPI `python-dlt645` 0.1.4 reads our simulated meters, except where it cannot read any
+meter; each such difference is listed with its bytes (see docs/INTEROP.md).
 
-Method: its functions, in a virtual environment of their own, ask meters whose addresses make the
-bytes that it stumbles over. What must work is asserted, and so is what it does wrong.
+Method: its functions, in a virtual environment of their own, ask meters with addresses that lead
+to the bytes it cannot read. The tests assert what must work and also its errors.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ ENERGY = bytes(4) + bytes.fromhex("23010000")
 
 
 def address_of(checksum: int) -> str:
-    """An address whose reply has this checksum, and neither 16 nor FE anywhere else."""
+    """Return an address: its reply has this checksum, and neither 16 nor FE anywhere else."""
     for number in range(10**6):
         reply = dlt645.build(f"{number:012d}", 0x91, ENERGY, 0)
         if reply[-2] == checksum and not {0x16, 0xFE} & set(reply[:-2]):
@@ -50,7 +50,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def reply_of(told: dict[str, Any], step: str) -> dlt645.Frame:
-    """The one frame it was sent, whatever it made of it."""
+    """Return the one frame that was sent to it, whether it read it or not."""
     (frame,) = dlt645.Reader().feed(bytes.fromhex(told[step]["heard"]))
     return frame
 
@@ -80,7 +80,7 @@ def test_it_gives_a_refusal_as_data(told: dict[str, Any]) -> None:
 
 
 def test_it_can_neither_ask_nor_hear_what_needs_a_carry(told: dict[str, Any]) -> None:
-    """33H is added and taken modulo 256; it does neither, so no FF and no block."""
+    """33H is added and subtracted modulo 256; it does neither, so it has no FF and no block."""
     assert reply_of(told, "phase B").data == bytes.fromhex("00020102FFFF")
     assert told["phase B"]["value"].startswith("ValueError")
     assert told["block"]["value"].startswith("ValueError")

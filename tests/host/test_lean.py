@@ -1,7 +1,7 @@
-"""Goal: the lean path says what `describe` says, and refuses what `parse` refuses.
+"""Goal: the lean path returns the values of `describe`, and refuses what `parse` refuses.
 
-Method: all published frames through both, twice, as the second time takes the remembered way;
-every bit of a reading is flipped.
+Method: all published frames run through both, twice, because the second time uses the cache; every
+bit of a reading is flipped.
 """
 
 import json
@@ -17,13 +17,13 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 def frames(name: str) -> list[bytes]:
-    """The frames of one vector file."""
+    """Return the frames of one vector file."""
     rows = map(json.loads, (VECTORS / name).read_text(encoding="utf-8").splitlines())
     return [bytes.fromhex(row["hex"]) for row in rows]
 
 
 def reading(di: str, data: str) -> bytes:
-    """A meter's answer to a read of `di`."""
+    """Return a meter's answer to a read of `di`."""
     return build("000000000001", 0x91, bytes.fromhex(di)[::-1] + bytes.fromhex(data))
 
 

@@ -1,8 +1,8 @@
-"""Goal: a board gets the firmware without what type checkers alone read, with the numbers in place
-of their names, and nothing else goes.
+"""Goal: a board gets the firmware without the text that only type checkers read, and with the
+numbers in place of their names; nothing else is removed.
 
-Method: texts with each case; then every module of the firmware, compared by its syntax tree, and
-each name that is left looked up. The emulated board runs all of it.
+Method: small programs have each case; then every module of the firmware is compared by its syntax
+tree, and each remaining name is looked up. The emulated board runs all of it.
 """
 
 import ast
@@ -37,7 +37,7 @@ CASES = [
         "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    A = 1\nprint(TYPE_CHECKING)\n",
         "TYPE_CHECKING = False\n\n\nprint(TYPE_CHECKING)\n",
     ),
-    # What a class stores of itself is not asked for: its name it knows without.
+    # No program asks for the names that a class stores of itself; its own name is known without.
     (
         'class A(B):\n    """What it is.\n\n    And more.\n    """\n\n    size = 1\n',
         "class A(B):\n    del __module__, __qualname__\n\n\n\n\n    size = 1\n",
@@ -94,7 +94,7 @@ NUMBERS = lean.numbers_of(
 
 PLACES = [
     ("room.codes", CODES, CODES_LEFT),
-    # By its module, by its name, by another name, of a module imported whole.
+    # The number is used by its module, by its name, by another name, of a module imported whole.
     ("", "from room import codes\nprint(codes.BAD, codes.LAST)\n", "\nprint((-1), 8)\n"),
     (
         "",
@@ -103,7 +103,7 @@ PLACES = [
     ),
     ("", "import limits\nprint(limits.MOST)\n", "import limits\nprint(8)\n"),
     ("", "import room.codes\nprint(room.codes.BAD)\n", "import room.codes\nprint((-1))\n"),
-    # What else a module is used for stays, and so does its import.
+    # Other uses of a module stay, and so does its import.
     (
         "",
         "from room import codes\nprint(codes.name(codes.GOOD))\n",
@@ -122,7 +122,7 @@ PLACES = [
         "\n\n\n\nprint((-1))\n",
     ),
     ("", "def f():\n    from room.codes import BAD\n", "def f():\n    pass\n"),
-    # A name that a function gives a meaning of its own is another.
+    # A name that a function defines for itself is another name.
     (
         "",
         "from room import codes\ndef f(codes):\n    return codes.BAD\nprint(codes.BAD)\n",
@@ -179,7 +179,7 @@ def test_the_firmware_loses_nothing_that_a_board_runs() -> None:
 
 
 def _unparsed(text: str) -> list[str]:
-    """The statements of a program, its classes without what is the first in them."""
+    """Return the statements of a program, its classes without their first statement."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and isinstance(node.body[0], ast.Expr | ast.Delete):
@@ -201,7 +201,7 @@ def test_no_name_that_is_left_has_lost_its_meaning() -> None:
         assert left.count("\n") == path.read_text("utf-8").count("\n"), path
         trees[".".join(place.parts).removesuffix(".__init__")] = ast.parse(left)
     given = {module: _given(tree) for module, tree in trees.items()}
-    # MicroPython's build runs it, and no board.
+    # MicroPython's build runs it; no board does.
     del trees["manifest"]
     for module, tree in trees.items():
         assert not given[module] & numbers[module].keys(), module
@@ -220,7 +220,7 @@ def test_no_name_that_is_left_has_lost_its_meaning() -> None:
 
 
 def _asked(tree: ast.Module, modules: Collection[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield line, module and name of what a program asks of one of the modules."""
+    """Yield line, module and name of each attribute that a program uses of one of the modules."""
     named = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module in modules:
@@ -236,7 +236,7 @@ def _asked(tree: ast.Module, modules: Collection[str]) -> Iterator[tuple[int, st
 
 
 def _given(tree: ast.Module) -> set[str]:
-    """The names that a program gives a meaning."""
+    """Return the names that a program defines."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):

@@ -1,7 +1,7 @@
-"""Goal: the PC reaches a device by serial line, pty or socket; trouble there is one clear line.
+"""Goal: the PC reaches a device by serial line, pty or socket; an error is reported in one line.
 
-Method: the firmware's link behind a socket and behind a pty; lost answers, silence, a line that
-goes away; a card in the PC's reader pulled at every byte while the firmware redeems it.
+Method: the firmware's link runs behind a socket and behind a pty; answers are lost, the device is
+silent, a line disappears; a card is pulled at every byte while the firmware redeems it.
 """
 
 import os
@@ -123,7 +123,7 @@ def test_over_a_pty() -> None:
 
 
 def insert(one: CardDesk, card: VirtualCard, insertion: int) -> int:
-    """The code a card gets that may be torn, in the PC's reader; -1: it was pulled."""
+    """Return the code that a card in the PC's reader gets; -1: it was pulled. It may be torn."""
     far = CardReader(card, insertion)
     sent = far.present()
     for _ in range(200):
@@ -201,7 +201,7 @@ CONSOLE_KEY = bytes(range(16))
 
 
 def test_a_false_concentrator_gets_no_key() -> None:
-    """It answers as it likes, and does not have the key: nothing is sent to it."""
+    """It gives any answers and does not have the key, and the PC sends nothing to it."""
     false = desk()
     false.login.key = bytes(16)
     with (
@@ -245,7 +245,7 @@ def test_which_settings_are_secret_is_the_same_on_both_sides() -> None:
 
 
 def test_a_byte_of_wrong_parity_is_dropped_at_every_speed() -> None:
-    """Else one in two wrong bytes more has to be found by a check sum of eight bits."""
+    """Without parity, the checksum of eight bits would have to find half of the wrong bytes."""
     master, slave = os.openpty()
     drop = termios.INPCK | termios.IGNPAR
     try:

@@ -1,7 +1,7 @@
-"""Goal: both implementations of the link agree on every byte, and neither takes a bad frame.
+"""Goal: both implementations of the link agree on every byte, and neither accepts a bad frame.
 
-Method: the host's reader and builder alone (whole, in pieces, junk, flips, cuts, limits); then
-against the firmware's by hypothesis, in both directions, in random pieces and behind garbage.
+Method: the host's reader and builder are tested alone (whole, in pieces, junk, flips, cuts,
+limits), then by hypothesis with the firmware's, both ways, in random pieces, after garbage.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from uplink.link import LinkReceiver, encode_into
 
 from host.frames.link import Frame, Kind, LinkReader, build
 
-KNOWN = b"\x7e123456789\x6e\x90\x7e"  # CRC-16/X.25 of "123456789" is 906E
+KNOWN = b"\x7e123456789\x6e\x90\x7e"  # CRC-16/X.25 of "123456789" is 906E.
 KNOWN_FRAME = Frame(0x31, 0x32, b"3456789")
 LIMIT = 64
 
@@ -24,13 +24,13 @@ bodies = st.one_of(sharp.map(bytes), st.binary(max_size=LIMIT))
 
 
 def encoded(kind: int, seq: int, body: bytes) -> bytes:
-    """The frame as the firmware makes it."""
+    """Return the frame as the firmware makes it."""
     buf = bytearray(2 * len(body) + 12)
     return bytes(buf[: encode_into(buf, kind, seq, body, len(body))])
 
 
 def received(pieces: list[bytes], limit: int = LIMIT) -> list[Frame]:
-    """The frames the firmware finds in `pieces`."""
+    """Return the frames the firmware finds in `pieces`."""
     receiver = LinkReceiver(limit, 4096)
     frames = []
     for piece in pieces:
@@ -43,13 +43,13 @@ def received(pieces: list[bytes], limit: int = LIMIT) -> list[Frame]:
 
 
 def read(pieces: list[bytes], limit: int = LIMIT) -> list[Frame]:
-    """The frames the host finds in `pieces`."""
+    """Return the frames the host finds in `pieces`."""
     reader = LinkReader(limit)
     return [frame for piece in pieces for frame in reader.feed(piece)]
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
-    """`data` in pieces, cut at `places`."""
+    """Return `data` in pieces, cut at `places`."""
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
     return [data[start:end] for start, end in itertools.pairwise(edges)]
 

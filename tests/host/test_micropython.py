@@ -1,9 +1,9 @@
 """Goal: a checkout finds or fetches a MicroPython that has what the product needs, and the core
 tests pass on it.
 
-Method: the real program is asked for each thing the product uses and runs tests/core. Choosing,
-refusing and fetching are tried with small scripts that play a MicroPython, and with an apt that
-is replaced: no test needs the network once `make setup` has run.
+Method: the real program is asked for each feature the product uses and runs tests/core. Choosing,
+refusing and fetching are tested with small scripts in place of a MicroPython, and with an apt
+that is replaced: no test needs the network once `make setup` has run.
 """
 
 import os
@@ -71,7 +71,7 @@ def run(executable: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def play(folder: Path, printed: str) -> Path:
-    """Write a script that prints `printed` whatever it is asked."""
+    """Write a script that prints `printed` for any arguments."""
     script = folder / "micropython"
     script.write_text(f"#!/bin/sh\necho '{printed}'\n")
     script.chmod(0o755)
@@ -85,7 +85,7 @@ def real() -> Path:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No MicroPython is named or on PATH."""
+    """Let no MicroPython be named or be on PATH."""
     monkeypatch.delenv("MICROPYTHON", raising=False)
     monkeypatch.setattr("shutil.which", lambda name: None)
 
@@ -177,7 +177,7 @@ def test_a_cached_one_is_used_without_apt(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 class _BrokenApt:
-    """An apt whose download stops half-way."""
+    """An apt with a download that stops half-way."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)

@@ -1,6 +1,6 @@
-"""Goal: the firmware compiles for every kind of chip it is offered for, and `mip` is told of all.
+"""Goal: the firmware compiles for every kind of chip it supports, and `mip` lists every file.
 
-Method: the real cross compiler on every file; a broken file must be named.
+Method: the real cross compiler compiles every file; it must name a broken file.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Goal: the list of mutants is up to date, and the runner tells a mutant that is noticed from one
-that is not, whatever the reason.
+"""Goal: the list of mutants is up to date, and the runner tells a mutant that a test notices from
+one that no test notices, for every reason.
 
-Method: each row of the list is made, without running its tests; the runner itself works on a
-little checkout of its own, with a mutant for each verdict.
+Method: each row of the list is applied, without running its tests; the runner itself works on a
+small checkout of its own, with a mutant for each verdict.
 """
 
 import json
@@ -124,7 +124,7 @@ def test_names_are_different() -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout of its own; what is endless there is noticed soon."""
+    """Make a small checkout; an endless test there is noticed soon."""
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     (tmp_path / "thing.py").write_text(THING)
     (tmp_path / "test_thing.py").write_text(TESTS)

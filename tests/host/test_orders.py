@@ -1,7 +1,7 @@
-"""Goal: a technician's requests are the bytes that the standard has for them.
+"""Goal: a technician's requests are the bytes that the standard defines for them.
 
-Method: bytes by hand from the standard's tables, and the simulated meter, which was written from
-the same text, does what it is asked.
+Method: the expected bytes are made by hand from the standard's tables; the simulated meter, which
+was written from the same text, carries the requests out.
 """
 
 from datetime import datetime

@@ -1,7 +1,7 @@
-"""Goal: nothing from outside reaches a terminal as more than text, and no table cuts a figure.
+"""Goal: input from outside reaches a terminal only as text, and no table cuts off a figure.
 
-Method: hostile characters through each function; tables printed to a pipe, to a terminal that is
-too narrow and to one that is wide enough.
+Method: hostile characters pass through each function; tables are printed to a pipe, to a terminal
+that is too narrow and to one that is wide enough.
 """
 
 import json
@@ -17,7 +17,7 @@ HARMFUL = "\x1b\x07\x9b\u202e\r\x7f\ud800"
 
 
 def printed(call: object, **environment: str) -> str:
-    """What `call` prints."""
+    """Return what `call` prints."""
     command = click.command()(call)  # type: ignore[call-overload]  # any function will do
     result = CliRunner().invoke(command, env=environment, catch_exceptions=False)
     return str(result.output)

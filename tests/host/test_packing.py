@@ -1,9 +1,9 @@
-"""Goal: the device and the host pack the same records into the same bytes, and read from any
-bytes the same records, or that they are none.
+"""Goal: the device and the host pack the same records into the same bytes, read the same records
+from any bytes, and refuse the same bytes.
 
-Method: groups of drawn records by hypothesis, packed by both and unpacked by both; groups whose
-bytes were replaced under a right CRC; journal files that were cut, spoiled and followed by more.
-A day of a village, as it is polled, tells what a reading costs.
+Method: hypothesis draws groups of records, which both sides pack and unpack; other groups have
+bytes replaced under a right CRC; journal files are cut, spoiled and followed by more bytes. A day
+of a village, as it is polled, shows how many bytes a reading costs.
 """
 
 import struct
@@ -33,7 +33,7 @@ energies = st.lists(st.one_of(tens, u32), max_size=8).map(
 
 @st.composite
 def payloads(draw: st.DrawFn, kind: int) -> bytes:
-    """48 bytes as the firmware writes them for `kind`."""
+    """Draw 48 bytes as the firmware writes them for `kind`."""
     if kind == RecordKind.READING:
         status = draw(st.sampled_from((0, 0xFFFF, 0x10)) | u16)
         head = struct.pack("<IIHHI", draw(u32), draw(u32), draw(u16), status, draw(tens | u32))
@@ -49,7 +49,7 @@ def payloads(draw: st.DrawFn, kind: int) -> bytes:
 
 @st.composite
 def groups(draw: st.DrawFn) -> list[Record | Gap]:
-    """Consecutive items that fit in one group."""
+    """Draw consecutive items that fit in one group."""
     seq = draw(st.integers(1, 1 << 31))
     items: list[Record | Gap] = []
     t2000 = draw(u32)
@@ -69,7 +69,7 @@ def groups(draw: st.DrawFn) -> list[Record | Gap]:
 
 
 def packed(items: list[Record | Gap]) -> bytes:
-    """The group as the firmware makes it."""
+    """Return the group as the firmware makes it."""
     packer = device.Packer(bytearray(512))
     packer.begin(0, 512, items[0].seq)
     for item in items:
@@ -81,7 +81,7 @@ def packed(items: list[Record | Gap]) -> bytes:
 
 
 def unpacked(data: bytes) -> list[bytes | tuple[int, int, int]] | None:
-    """Its items as the firmware reads them, gaps as (seq, count, reasons); None: malformed."""
+    """Return its items as the firmware reads them, gaps as (seq, count, reasons); or None."""
     unpacker = device.Unpacker(bytearray(data))
     assert unpacker.open(0, len(data)) == len(data)
     found: list[bytes | tuple[int, int, int]] = []
@@ -157,7 +157,7 @@ def test_every_flipped_bit_and_every_length() -> None:
 
 
 def run_of(first_seq: int, count: int) -> list[Record | Gap]:
-    """Consecutive records, each of some 20 bytes."""
+    """Return consecutive records, each of some 20 bytes."""
     return [
         record.make(
             seq,
@@ -193,7 +193,7 @@ def test_a_segment_is_whole_torn_or_rotten() -> None:
     for size in range(len(groups[0]) + len(groups[1]) + 1, len(data)):
         torn = packing.parse_segment(data[:size], 1)
         assert (len(torn.records), torn.next_seq, torn.torn) == (10, 11, True), size
-    # Rot in the middle: the rest counts, and so does what it held.
+    # Bytes are spoilt in the middle: the rest counts, and so do the numbers of the spoilt part.
     for at in range(len(groups[0]), len(groups[0]) + len(groups[1])):
         spoiled = bytearray(data)
         spoiled[at] ^= 0x10
@@ -201,7 +201,7 @@ def test_a_segment_is_whole_torn_or_rotten() -> None:
         assert [one.seq for one in rotten.records] == [1, 2, 3, 4, 5, 11, 12, 13, 14, 15]
         assert rotten.rotten == [(len(groups[0]), len(groups[1]))]
         assert (rotten.next_seq, rotten.torn) == (16, False)
-    # Rot at the end: as many numbers are passed over as may have been there.
+    # Bytes are spoilt at the end: all numbers that may have been there are skipped.
     spoiled = bytearray(data)
     spoiled[-1] ^= 1
     rotten = packing.parse_segment(bytes(spoiled), 1)
@@ -212,7 +212,7 @@ def test_a_segment_is_whole_torn_or_rotten() -> None:
 
 @pytest.mark.parametrize(("registers", "limit"), [(1, 18), (2, 21), (4, 27)])
 def test_what_a_reading_costs(registers: int, limit: float) -> None:
-    """Of 256 households in a village, each read every quarter of an hour for a day."""
+    """A village of 256 households is read every quarter of an hour for a day."""
     random = Random(registers)
     energy = [[10 * random.randrange(500_000) for _ in range(registers)] for _ in range(256)]
     packer = device.Packer(bytearray(512))
@@ -237,6 +237,6 @@ def test_what_a_reading_costs(registers: int, limit: float) -> None:
 
 
 def test_every_kind_of_record_has_its_place_in_what_makes_room() -> None:
-    """One that a later version adds has to say when it may be let go."""
+    """A kind that a later version adds must say when it may be deleted."""
     assert set(LEVEL_OF) == {int(kind) for kind in RecordKind}
     assert {kind for kind, level in LEVEL_OF.items() if level == NEVER} == set(MONEY_KINDS)

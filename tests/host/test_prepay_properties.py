@@ -1,9 +1,9 @@
-"""Goal: the properties that public billing engines broke hold for any tariff and any readings.
+"""Goal: properties that public billing engines have violated hold for any tariff and readings.
 
 Method: hypothesis draws tariffs (sets, seasons, periods, day tables, standing charges, kinds of
 household, free energy, rates that fill no tier), readings, gaps, clock steps, top-ups, households
-that change or move in; the firmware's ledger must agree, digit for digit, with the
-fractions of host.billing, and each property is then checked by itself. P1 to P12 are the names of
+that change or move in; the firmware's ledger must agree with the fractions of host.billing to the
+last digit, and each property is then checked by itself. P1 to P12 are the names of
 docs/PREPAYMENT.md.
 """
 
@@ -29,10 +29,10 @@ ENERGY = st.one_of(st.integers(0, 40000), st.sampled_from([0, 10, 1000, 2**30 //
 READINGS = st.lists(st.tuples(GAPS, st.lists(ENERGY, min_size=4, max_size=4)), max_size=8)
 # Kinds of household of the random tariffs.
 KINDS = st.integers(0, 2)
-# What one tier limit more or less decides.
+# Energies at which one tier limit more or less matters.
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 300000)), min_size=1, max_size=8)
 
-# The same examples on every run: what CI says must not depend on luck.
+# Every run has the same examples: the result of CI must not depend on chance.
 lasting = settings(
     deadline=None,
     max_examples=40,
@@ -42,7 +42,7 @@ lasting = settings(
 
 
 class Household:
-    """The firmware's ledger and the fractions, reading the same meter."""
+    """The firmware's ledger and the fractions, which read the same meter."""
 
     def __init__(
         self, tariff: TariffFile, start: datetime = START, used_wh: int = 0, kind: int = 0
@@ -78,7 +78,7 @@ class Household:
         return outcome
 
     def take(self, tariff: TariffFile) -> None:
-        """Go on with another tariff, on both sides."""
+        """Continue with another tariff, on both sides."""
         image = build(tariff)
         self.tariff = Tariff()
         assert self.tariff.load(image, len(image)) == ""
@@ -99,7 +99,7 @@ class Household:
         ledger.set_used(1, ledger.used_wh[1], ledger.period_t2000[1], quota, ledger.free[1])
 
     def move_in(self) -> None:
-        """Have another household move in, on both sides."""
+        """Let another household move in, on both sides."""
         t2000 = to_t2000(self.now)
         ledger = self.ledger
         quota = ledger.quota_moved_in(self.tariff, t2000)
@@ -113,13 +113,13 @@ class Household:
         return Fraction(fen_e7 * 10**4 + one.residue_e11[1], 10**11)
 
     def limits_wh(self) -> list[int]:
-        """Of the tiers now, the last without one."""
+        """Return the limits of the present tiers; the last tier has none."""
         self.tariff.seek(to_t2000(self.now))
         return list(self.tariff.limits_wh[self.tariff.row : self.tariff.row + self.tariff.tiers])
 
 
 def steady(tariff: TariffFile) -> TariffFile:
-    """The tariff without anything that changes with time."""
+    """Return the tariff without anything that changes with time."""
     return tariff.model_copy(
         update={
             "seasons": [],
@@ -168,7 +168,7 @@ def test_a_year_of_which_a_part_counts(
     kind: int,
     readings: list[tuple[int, list[int], int | None]],
 ) -> None:
-    """Accounts opened at any time, households that change and, at -1, move in."""
+    """Accounts are opened at any time; households change and, at -1, move in."""
     one = Household(tariff, START + timedelta(seconds=opened_s), kind=kind)
     for gap_s, used_wh, event in readings:
         assert one.read(gap_s, used_wh) == CHARGED
@@ -198,7 +198,7 @@ def test_p6_a_file_that_lets_go_its_past_settles_nothing(
     kind: int,
     again: bool,
 ) -> None:
-    """Sets that are past are taken out of the file, and perhaps come back."""
+    """Sets that have ended are taken out of the file, and perhaps come back."""
     whole = Household(tariff, kind=kind)
     cut = Household(tariff, kind=kind)
     for reading in before:
@@ -219,7 +219,7 @@ def test_p6_a_file_that_lets_go_its_past_settles_nothing(
 
 
 def without_past(tariff: TariffFile, now: datetime) -> TariffFile:
-    """The tariff without the sets before the one in force."""
+    """Return the tariff without the sets before the one in force."""
     kept = tariff
     for following in tariff.next:
         if datetime.strptime(following.begins, "%Y-%m-%d %H") > now:
@@ -237,7 +237,7 @@ def without_past(tariff: TariffFile, now: datetime) -> TariffFile:
 def test_p1_conservation(
     tariff: TariffFile, readings: list[tuple[int, list[int]]], orders: list[int]
 ) -> None:
-    """Orders below 0 are refunds, of at most what there is."""
+    """Orders below 0 are refunds of at most the balance."""
     one = Household(tariff)
     paid_fen = 0
     for order, (gap_s, used_wh) in enumerate(readings, 1):
@@ -363,9 +363,9 @@ def test_p7_a_top_up_counts_once(orders: list[tuple[int, int]]) -> None:
 def test_p8_a_restart_anywhere_charges_nothing_twice(
     tariff: TariffFile, readings: list[tuple[int, list[int]]], kind: int, data: st.DataObject
 ) -> None:
-    """A reading whose record was lost is charged by the next one; one that was kept, never again.
+    """The next reading charges a lost one; a reading that was kept is never charged again.
 
-    What was lost is one longer gap, so both are held against the fractions of what was kept.
+    The lost readings are one longer gap, so both are compared with the fractions of the others.
     """
     opened = START + timedelta(days=data.draw(st.integers(0, 365)))
     one = Household(tariff, opened, kind=kind)
@@ -386,7 +386,7 @@ def test_p8_a_restart_anywhere_charges_nothing_twice(
             ledger.new_residue_e11,
             ledger.new_used_wh,
         )
-        # The power goes before `commit`; the records in the journal bring it all back.
+        # The power fails before `commit`; the records in the journal restore all of it.
         if (ledger.new_quota, ledger.new_free) != (ledger.quota[1], ledger.free[1]):
             quota = (ledger.new_quota, ledger.new_free)
             ledger.set_used(1, ledger.new_used_wh, ledger.new_period_t2000, *quota)
@@ -405,7 +405,7 @@ def test_p8_a_restart_anywhere_charges_nothing_twice(
 
 
 def _rows(ledger: Ledger, index: int) -> list[list[int]]:
-    """The columns of one account."""
+    """Return the columns of one account."""
     found = []
     for column in ledger.columns():
         width = len(column) // len(ledger.flags)
@@ -440,7 +440,7 @@ def test_p10_what_was_used_before_a_change_has_the_old_price(
     change = EPOCH + timedelta(seconds=exact.tariff.change_after(to_t2000(START)))
     if change > START + timedelta(days=400):
         return
-    # Read at the change itself, all of it is old; nothing is an estimate.
+    # The meter is read at the change itself: all energy is old, and nothing is an estimate.
     gap_s = int((change - START).total_seconds())
     exact.read(gap_s, used_wh)
     assert not exact.ledger.estimated
@@ -454,7 +454,7 @@ def test_p10_what_was_used_before_a_change_has_the_old_price(
     before = change - timedelta(seconds=1)
     months = before.year * 12 + before.month - START.year * 12 - START.month
     assert standing == per_day * days + per_month * months
-    # Read late, the division is in proportion to time, marked, and the fractions say the same.
+    # The meter is read late: the energy is divided by time and marked, and the fractions agree.
     late = Household(tariff)
     late.read(gap_s + later_s, used_wh)
     assert late.charged_yuan == late.other.charged_yuan
@@ -462,7 +462,7 @@ def test_p10_what_was_used_before_a_change_has_the_old_price(
 
 
 def _alone(tariff: TariffFile, ladder: Ladder) -> TariffFile:
-    """Only one ladder, for ever."""
+    """Return a tariff with only one ladder, without an end."""
     tiers = [
         {"upto_kwh": limit, "prices": list(row)}
         for row, limit in zip(ladder.prices, [*ladder.limits_kwh, None], strict=True)
@@ -481,7 +481,7 @@ def _alone(tariff: TariffFile, ladder: Ladder) -> TariffFile:
 
 
 def _by_rate(one: Household, used_wh: list[int]) -> list[int]:
-    """The energy by rate, where a single register was read."""
+    """Return the energy by rate, where a single register was read."""
     one.tariff.seek(to_t2000(START))
     if one.tariff.rate < 0:
         return used_wh
@@ -506,7 +506,7 @@ def test_p11_clock_steps_charge_nothing_twice(
         period = one.ledger.period_t2000[1]
         outcome = one.read(gap_s, [wh] * 4)
         if outcome != CHARGED:
-            # Too far back: told, and nothing of it charged.
+            # A register that is too far back is reported, and nothing is charged.
             assert one.ledger.fault_value < one.ledger.fault_limit - 3600
             one.now -= timedelta(seconds=gap_s)
             one.registers_wh[:] = array("i", before_wh)

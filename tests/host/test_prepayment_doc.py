@@ -1,7 +1,7 @@
 """Goal: docs/PREPAYMENT.md says what the code does.
 
-Method: its tables are read and held against the policy's parameters, defaults, names and moves,
-and its worked bill is priced.
+Method: its tables are compared with the policy's parameters, defaults, names and moves, and its
+worked bill is priced.
 """
 
 import json
@@ -21,7 +21,7 @@ assert host.device.device_root().is_dir()
 
 
 def rows(header: str) -> list[list[str]]:
-    """Cells of the table whose first line begins with `header`."""
+    """Return the cells of the table that begins with `header`."""
     lines = TEXT[TEXT.index(header) :].splitlines()[2:]
     found = []
     for line in lines:
@@ -76,7 +76,7 @@ def test_every_feature_of_a_tariff_has_a_worked_bill() -> None:
 
 
 def in_place(word: str) -> str:
-    """A word of a command, with the folder of the tariffs."""
+    """Return a word of a command, with the folder of the tariffs."""
     return str(ROOT / word) if word.startswith("tariffs/") else word
 
 

@@ -1,7 +1,7 @@
-"""Goal: what `quick` derives from a construct layout parses every byte as construct does.
+"""Goal: a parser that `quick` derives from a construct layout parses every byte as construct does.
 
-Method: construct is the referee: records of every kind with random payloads, and small layouts
-of each part, also those that `quick` leaves to construct.
+Method: construct gives the expected values, for records of every kind with random payloads, and
+for small layouts of each part, also those that `quick` leaves to construct.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Goal: 5,000 kWh in steps of 0.01 kWh, the least a meter shows, cost what one step costs.
 
-Method: the firmware's ledger on CPython under Shandong's published tariff: half a million charges.
+Method: the firmware's ledger makes half a million charges on CPython under Shandong's tariff.
 """
 
 from array import array
@@ -15,7 +15,7 @@ from host.frames import tariff
 FILE = Path(__file__).resolve().parents[2] / "tariffs" / "shandong.json"
 STEP_WH = 10
 TOTAL_WH = 5_000_000
-START_T2000 = 825_000_000  # in February: the tier year does not end meanwhile
+START_T2000 = 825_000_000  # in February, so that the tier year does not end meanwhile
 
 
 @pytest.mark.slow

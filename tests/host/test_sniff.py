@@ -1,6 +1,6 @@
-"""Goal: the sniffer tells who spoke, what and when, whatever pieces and noise the line brings.
+"""Goal: the sniffer reports sender, frame and time, in any pieces and with noise on the line.
 
-Method: made exchanges with made times through `Sniffer`; the command on a pseudo terminal and on
+Method: `Sniffer` gets made exchanges with made times; the command runs on a pseudo terminal and on
 a socket, with published frames.
 """
 
@@ -31,12 +31,12 @@ BYTE_S = 11 / 2400
 
 
 def sent(octets: bytes, start_s: float) -> tuple[bytes, float]:
-    """Octets whose sending begins at `start_s`, with the time their last one has arrived."""
+    """Return octets that are sent from `start_s` on, with the arrival time of the last one."""
     return octets, start_s + BYTE_S * len(octets)
 
 
 def kinds(events: list[Event]) -> list[str]:
-    """What happened, in order."""
+    """Return the kinds of the events, in order."""
     return [event.kind.value for event in events]
 
 
@@ -96,7 +96,7 @@ def test_a_meter_that_does_not_answer_is_named() -> None:
 
 
 def test_who_may_answer() -> None:
-    """A wildcard is answered by a whole address, another meter's answer is none to it."""
+    """A whole address answers a wildcard; another meter's frame is no answer."""
     sniffer = Sniffer(2400)
     sniffer.feed(*sent(build("AAAAAAAA3764", 0x11, DI), 0.0))
     (answer,) = sniffer.feed(*sent(ANSWER, 0.2))
@@ -138,7 +138,7 @@ def test_endless_noise_does_not_pile_up() -> None:
 
 @contextmanager
 def speaking(write: Callable[[], int]) -> Iterator[None]:
-    """Write again and again while the command listens: opening a port drops what waits there."""
+    """Write repeatedly while the command listens, because opening a port drops waiting bytes."""
     done = threading.Event()
 
     def speak() -> None:
@@ -156,7 +156,7 @@ def speaking(write: Callable[[], int]) -> Iterator[None]:
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, str]]:
-    """Our end of a pseudo terminal, and the name of the other."""
+    """Return our end of a pseudo terminal, and the name of the other."""
     ours, theirs = pty.openpty()
     tty.setraw(ours)
     yield ours, os.ttyname(theirs)
@@ -165,7 +165,7 @@ def terminal() -> Iterator[tuple[int, str]]:
 
 
 def sniff(*args: str) -> Result:
-    """Run the command, for a time that is long enough and not for ever."""
+    """Run the command for a limited time that is long enough."""
     return CliRunner().invoke(command, ["--seconds", "30", *args])
 
 
@@ -185,7 +185,7 @@ def test_the_command_on_a_pseudo_terminal(terminal: tuple[int, str]) -> None:
 
 def test_the_command_on_a_socket_that_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
-    # pyserial drops what has arrived before it is done opening.
+    # pyserial drops bytes that arrive before the port is open.
     opened = threading.Event()
     real_read = Port.read
 

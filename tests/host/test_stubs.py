@@ -1,8 +1,8 @@
-"""Goal: the firmware is checked against the published stubs of every port, each file by the ports
+"""Goal: the firmware is checked with the published stubs of every port, each file with the ports
 that load it, and a checkout gets the stubs of the pinned versions once.
 
-Method: pip is replaced where packages come and go; mypy is the real one, on a small program that
-only some ports can run.
+Method: pip is replaced where packages are installed and removed; the real mypy checks a small
+program that only some ports can run.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ def join() -> None:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Let pip make an empty package; what it was asked for."""
+    """Let pip make empty packages; return the list of packages that were requested."""
     asked: list[str] = []
 
     def install(python: Path, package: str, target: Path) -> None:

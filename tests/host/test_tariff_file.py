@@ -1,8 +1,8 @@
-"""Goal: a tariff file means on the device what it says, and one that cannot be honoured exactly is
-refused by field and value.
+"""Goal: the device charges exactly as a tariff file says, and a file that cannot be honoured
+exactly is refused by field and value.
 
-Method: one wrong thing at a time in a good file; every shipped file through the builder, the
-parser and the device's reader; random files, whose terms at random moments must be the same by
+Method: a good file gets one error at a time; every shipped file passes through the builder, the
+parser and the device's reader; the terms of random files at random moments must be the same by
 the device's calendar and by the host's.
 """
 
@@ -69,7 +69,7 @@ GOOD: dict[str, Any] = {
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
-    """GOOD with one thing changed; the value ... removes it."""
+    """Return GOOD with one value changed; the value ... removes it."""
     fields = copy.deepcopy(GOOD)
     at: Any = fields
     names: list[Any] = [int(name) if name.isdigit() else name for name in path.split("/")]
@@ -280,5 +280,5 @@ def test_device_and_host_agree_on_what_holds_when(tariff: TariffFile, after: lis
         assert device.rate == rate
         until = EPOCH + timedelta(seconds=device.until_t2000)
         changes = list(calendar.changes(moment, min(until, moment + timedelta(days=40))))
-        # What the host calls a change of rate is only one where the rate differs.
+        # Of the host's changes of rate, only those count where the rate differs.
         assert not changes or (tariff.clock_tells_rate and changes[0] == until)

@@ -1,14 +1,14 @@
 """Goal: the rules of the code base hold, and each rule can fail.
 
-Method: every rule gets snippets that break it and must be found at the right line, and snippets
-that look alike and must pass; then the checkout itself is checked.
+Method: every rule gets snippets that break it, which must be found at the right line, and similar
+snippets, which must pass; then the checkout itself is checked.
 """
 
 import pytest
 
 from tools import tidy
 
-# Rule, path, text, line of the finding, a part of what is said.
+# Rule, path, text, line of the finding, a part of the message.
 BROKEN = [
     ("layering", "firmware/dlt645/x.py", "import time\n", 1, "dlt645 may not import time"),
     ("layering", "firmware/dlt645/x.py", "from prepay import ledger\n", 1, "prepay.ledger"),
@@ -153,7 +153,7 @@ KEPT = [
     ("no_mirror", "tests/host/test_x.py", "'http://meters.example/'\n"),
 ]
 
-# What is wrong only in several files together, with the one finding that tells it.
+# Errors that only several files together make, each with its one finding.
 BROKEN_TREES = [
     (
         "no_circles",

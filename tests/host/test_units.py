@@ -1,6 +1,6 @@
 """Goal: the units of the host are right at their edges.
 
-Method: values by hand, and each way there and back.
+Method: values are computed by hand, and each conversion runs both ways.
 """
 
 from datetime import datetime

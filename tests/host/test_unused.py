@@ -1,7 +1,7 @@
-"""Goal: nothing in the product or its tools is without a user.
+"""Goal: everything in the product and its tools is used.
 
-Method: vulture over firmware/, host/ and tools/, as the command line gives it with a confidence
-of 60; what it names has its reason in tools/unused.toml, whose rows name files that are there.
+Method: vulture checks firmware/, host/ and tools/ with a confidence of 60; each name it reports
+has its reason in tools/unused.toml, and the rows of that file name files that exist.
 """
 
 import tomllib
@@ -17,7 +17,7 @@ LIST = ROOT / "tools" / "unused.toml"
 
 @pytest.fixture(scope="module")
 def unused():
-    """`path:name` of everything that vulture finds no user of."""
+    """Return `path:name` of everything for which vulture finds no use."""
     found = Vulture()
     found.scavenge([str(ROOT / folder) for folder in ("firmware", "host", "tools")])
     code = found.get_unused_code(min_confidence=60)

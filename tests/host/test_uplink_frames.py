@@ -1,8 +1,8 @@
-"""Goal: records, batches and envelopes mean the same on both sides, and nothing altered passes.
+"""Goal: records, batches and envelopes mean the same on both sides, and altered ones are refused.
 
-Method: the firmware encodes and the host parses, and the other way round, by hypothesis; each
-kind's payload by its published layout; every flipped bit of a record, batch and sealed body;
-journal files cut, torn and out of order.
+Method: by hypothesis the firmware encodes and the host parses, and the other way round; each
+kind's payload is read by its published layout; every bit of a record, batch and sealed body is
+flipped; journal files are cut, torn and out of order.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ u8 = st.integers(0, 0xFF)
 u16 = st.integers(0, 0xFFFF)
 u32 = st.integers(0, 0xFFFFFFFF)
 i32 = st.integers(-0x80000000, 0x7FFFFFFF)
-# Payloads as they are: zeros at the end, sometimes full, sometimes empty.
+# Typical payloads end with zeros; some are full and some are empty.
 payloads = st.binary(max_size=48).map(lambda data: data.ljust(48, b"\0"))
 seqs = st.integers(1, 0xFFFFFFFF)
 
@@ -38,7 +38,7 @@ def headers(draw: st.DrawFn) -> tuple[int, int, int, int]:
 
 
 def encoded(seq: int, header: tuple[int, int, int, int], payload: bytes) -> bytearray:
-    """The record as the firmware makes it."""
+    """Return the record as the firmware makes it."""
     buf = bytearray(64)
     buf[12:60] = payload
     device.encode_into(buf, 0, seq, *header)
@@ -212,7 +212,7 @@ def test_record_flipped_bit(bit: int) -> None:
 
 
 def lines(first_seq: int, count: int) -> list[Record | Gap]:
-    """Consecutive LINE records."""
+    """Return consecutive LINE records."""
     return [
         record.make(seq, 800_000_000 + seq, RecordKind.LINE, {"state": 1, "failures": seq})
         for seq in range(first_seq, first_seq + count)

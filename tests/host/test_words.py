@@ -1,4 +1,4 @@
-"""Texts for people: all of them marked, collected and compiled; both languages are spoken."""
+"""Check that all texts for users are marked, collected and compiled, in both languages."""
 
 import ast
 import gettext
@@ -20,15 +20,15 @@ from tools import words
 
 ROOT = Path(words.__file__).resolve().parent.parent
 HINT = "run `make words`, and translate what is new in host/locale/*/LC_MESSAGES/dianka.po"
-# What shows its first argument to people, or raises it at them.
+# Functions that show their first argument to users, and exceptions that do.
 SINKS = {"echo", "secho", "Column", "prompt", "confirm", "pause", "styled", "_say", "_wait"}
-# Its second argument.
+# Functions that show their second argument.
 SECOND_SINKS = {"sure", "show"}
-# What marks a text, and what holds one in both languages or in English for JSON.
+# Functions that mark a text, and types that hold one in both languages or in English for JSON.
 MARKS = {"_", "marked", "Word", "ngettext", "Outcome"}
-# Raised where only a log, a check of ours or a program that misuses it can see it.
+# Exceptions that only a log, a check of ours or a program that misuses the function can see.
 NOT_FOR_PEOPLE = {"Replayed", "Conflict"}
-# Rooms and files whose texts no user reads, or not in a sentence, and why.
+# Folders and files with texts that no user reads, or not in a sentence, and the reason.
 EXEMPT = {
     "world": "findings of seeded worlds are for those who mend the code",
     "shim": "stands in for MicroPython's modules",
@@ -53,14 +53,14 @@ EXEMPT = {
     "sim/storage.py": "misuse by our own code",
     "sim/values.py": "misuse by our own code",
 }
-# Single texts that are none for people: a device's answer, a command, a value in JSON, a picture.
+# Single texts not for users: a device's answer, a command, a value in JSON, a picture.
 EXEMPT_TEXTS = {
     *("no key is set", "pip install 'dianka[pcsc]'", "would be credited"),
     *("a record's number was taken by another program",),
     *("yuan since January", ": the same year", "plain top up"),
     "record  differs from the one stored",
 }
-# Programs for boards, what boards say, formats of a log.
+# Programs for boards, output of boards, formats of a log.
 _SQL = "SELECT|INSERT|UPDATE|DELETE|CREATE"
 _CODE = re.compile(rf"\s*((import|from|try|open|print)\b|({_SQL}) )|dianka[: ]|%\(")
 _WORDS = re.compile(r"(?:^|(?<=[\s(]))[A-Za-z]?[a-z']+(?=$|[\s,;:).?!])")
@@ -68,7 +68,7 @@ _WORDS = re.compile(r"(?:^|(?<=[\s(]))[A-Za-z]?[a-z']+(?=$|[\s,;:).?!])")
 
 @pytest.fixture(autouse=True)
 def english_again():
-    """Leave the language as it was."""
+    """Restore the language after the test."""
     yield
     spoken.speak("en")
 
@@ -128,7 +128,7 @@ def _shown(call):
 
 
 def _literals(node):
-    """Yield the strings in an expression that reach people as they stand."""
+    """Yield the strings in an expression that reach users unchanged."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
@@ -164,7 +164,7 @@ def _not_read(tree):
 
 
 def _unmarked(text):
-    """Yield texts that are shown or raised, and sentences anywhere, that no mark stands at."""
+    """Yield texts that are shown or raised, and sentences anywhere, that are not marked."""
     tree = ast.parse(text)
     not_read = _not_read(tree)
     for node in ast.walk(tree):
@@ -243,7 +243,7 @@ def test_help_is_shown_in_chinese_and_in_english_again():
     assert "Show this message and exit." in english
 
 
-# Three English words in a row: no options, paths, names with dots, or words in capitals.
+# Three English words in a row that are no options, paths, dotted names or words in capitals.
 _ENGLISH = re.compile(r"(?:(?<![\w./<{-])[A-Za-z][a-z']+[,;:]? +){2,}[a-z][a-z']+(?![\w./-])")
 # Examples: commands, and lines of files.
 _EXAMPLE = re.compile(r" +(dianka|grep|cat|\\?-|\w+ = |\w+: |- )|用法")

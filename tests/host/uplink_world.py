@@ -1,4 +1,4 @@
-"""A village for the head-end's tests: records as a device would write them, and their sender."""
+"""A village for the head-end's tests, with records as a device writes them and their sender."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,18 +19,18 @@ STEP_MS = 100
 
 
 def account_name(row: int) -> str:
-    """Account number of the household at `row`."""
+    """Return the account number of the household at `row`."""
     return f"{row + 1:012d}"
 
 
 def meter_address(row: int) -> str:
-    """Address of its meter."""
+    """Return the address of its meter."""
     return f"{row + 983764:012d}"
 
 
 @dataclass
 class Village:
-    """Writes records that add up. It is also the `source` of a Session."""
+    """A writer of records without differences. It is also the `source` of a Session."""
 
     records: list[Record] = field(default_factory=list)
     first_seq: int = 1
@@ -116,14 +116,14 @@ class Village:
         return self.write(RecordKind.RELAY, {**fields, "balance_fen": 0}, row)
 
     def batch(self, first_seq: int = 1, last_seq: int | None = None) -> bytes:
-        """BATCH payload of these records."""
+        """Return the BATCH payload of these records."""
         start = first_seq - self.first_seq
         end = len(self.records) if last_seq is None else last_seq - self.first_seq + 1
         return batch.build_batch(self.records[start:end])
 
 
 def village_of(households: int, rounds: int) -> Village:
-    """Households with a top-up of 100 yuan and `rounds` readings each."""
+    """Make households with a top-up of 100 yuan and `rounds` readings each."""
     village = Village()
     for row in range(households):
         village.meter(row)
@@ -139,14 +139,14 @@ def village_of(households: int, rounds: int) -> Village:
 def frame(
     kind: Kind, number: int, payload: bytes, key: bytes = KEY, concentrator: int = CONCENTRATOR
 ) -> link.Frame:
-    """A frame as the head-end gets it."""
+    """Return a frame as the head-end gets it."""
     return link.Frame(
         kind, number & 0xFF, batch.seal_body(kind, concentrator, number, payload, key)
     )
 
 
 def acked(answer: bytes, number: int, differs: bool = False) -> int:
-    """The acked_seq of an answer to message `number`, which says so if records differ."""
+    """Return the acked_seq of an answer to message `number`; check its flag `differs`."""
     (one,) = LinkReader().feed(answer)
     opened = batch.open_body(one.kind, one.body, KEY)
     assert (opened.concentrator, opened.number) == (CONCENTRATOR, number)

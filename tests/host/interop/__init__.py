@@ -1,4 +1,4 @@
-"""Programs that use software nobody here wrote, and what runs them.
+"""Programs that use libraries of other authors, and the functions that run them.
 
 `library` gives the Python of an environment with one release of one library, `run` starts a
 script beside this file with it. A script prints one JSON object.
@@ -19,7 +19,7 @@ LIMIT_S = 300
 
 
 def library(requirement: str) -> Path:
-    """The Python that has this release; skips the test where it cannot be had."""
+    """Return the Python that has this release; skip the test where it cannot be installed."""
     try:
         return python_with(requirement)
     except SetupError as error:
@@ -27,7 +27,7 @@ def library(requirement: str) -> Path:
 
 
 def run(python: Path, script: str, *arguments: str) -> dict[str, Any]:
-    """Run a script of this folder to its end; return what it printed."""
+    """Run a script of this folder to its end and return the object that it printed."""
     words = [str(python), str(SCRIPTS / script), *arguments]
     done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr[-2000:]

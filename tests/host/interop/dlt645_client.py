@@ -1,6 +1,6 @@
-"""The client of PyPI `dlt645` on a simulated line: HOST PORT, prints what it makes of it.
+"""Run the client of PyPI `dlt645` on a simulated line (HOST PORT) and print its results.
 
-For each step: the value it returned, as text, and the bytes it sent and received.
+For each step it prints the value returned, as text, and the bytes sent and received.
 """
 
 import json

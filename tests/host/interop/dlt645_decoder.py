@@ -1,4 +1,4 @@
-"""PyPI `dlt645` as a decoder: FILE with a frame a line, prints what it makes of each."""
+"""Decode each line of FILE, one frame a line, with PyPI `dlt645` and print the results."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The meter server of PyPI `dlt645`: ADDRESS, prints its port and serves until stdin ends."""
+"""Run the meter server of PyPI `dlt645` for ADDRESS, print its port, serve until stdin ends."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""PyPI `python-dlt645` on a simulated line: HOST PORT ADDRESS..., prints what it makes of each."""
+"""Ask meters on a simulated line (HOST PORT ADDRESS...) with `python-dlt645`; print results."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ import dlt645
 
 
 class Line:
-    """A file-like object on a socket, as the library wants one; it notes the bytes."""
+    """A file-like object on a socket, as the library needs one; it keeps the bytes."""
 
     def __init__(self, host, port):
         self.socket = socket.create_connection((host, port))

@@ -1,4 +1,4 @@
-"""PyPI `python-dlt645` as a decoder: FILE with a frame a line, prints what it makes of each."""
+"""Decode each line of FILE, one frame a line, with PyPI `python-dlt645` and print the results."""
 
 import json
 import sys
