@@ -1,4 +1,4 @@
-"""A simulated meter for tests: asked in frames, answering data or an error word."""
+"""A simulated meter for tests, which answers frames with data or an error word."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ class Refused(Exception):
 
 @dataclass
 class Master:
-    """Asks one meter; `t2000` is the time of the world."""
+    """A master that asks one meter; `t2000` is the time of the world."""
 
     meter: Meter
     t2000: int = NOON_T2000
@@ -43,7 +43,7 @@ class Master:
         return None if reply is None else dlt645.parse(reply)
 
     def ask(self, control: int, data: bytes = b"", address: str | None = None) -> bytes:
-        """The data of the reply; Refused with its error word; a reply must come."""
+        """Return the data of the reply; raise Refused with its error word. A reply must come."""
         frame = self.send(control, data, address)
         assert frame is not None, "no reply"
         assert frame.control & ~(ABNORMAL | MORE) == control | FROM_METER
@@ -52,7 +52,7 @@ class Master:
         return frame.data
 
     def read(self, di: int, asked: bytes = b"") -> bytes:
-        """The value of an identifier of 2007, with what follows."""
+        """Return the value of an identifier of 2007, with the data that follow."""
         name = di.to_bytes(4, "little")
         frame = self.send(0x11, name + asked)
         assert frame is not None
@@ -70,19 +70,19 @@ class Master:
         return value
 
     def number(self, di: int) -> int:
-        """The first four bytes of a value as a number."""
+        """Return the first four bytes of a value as a number."""
         return int(self.read(di)[3::-1].hex())
 
     def write(self, di: int, value: bytes, authority: bytes = AUTHORITY) -> None:
         assert self.ask(0x14, di.to_bytes(4, "little") + authority + value) == b""
 
     def relay(self, action: int, expiry: bytes | None = None, head: bytes = AUTHORITY) -> None:
-        """1CH with an expiry of five minutes from now."""
+        """Send 1CH with an expiry of five minutes from now."""
         expiry = write_moment(self.t2000 + 300) if expiry is None else expiry
         assert self.ask(0x1C, head + bytes((action, 0)) + expiry) == b""
 
 
 def master_of(profile: str = "plain", **settings: Any) -> Master:
-    """A meter of `profile` and its master, at noon."""
+    """Return a master with a meter of `profile`, at noon."""
     meter = Meter(ADDRESS, password=PASSWORD, profile=PROFILES[profile], **settings)
     return Master(meter)

@@ -1,4 +1,4 @@
-"""Meters on lines with a concentrator in virtual time, and what was asked of whom and when."""
+"""Meters on lines with a concentrator in virtual time, and a list of the requests on the lines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class Asked:
 
 @dataclass
 class WatchedLine(Line):
-    """Keeps every request."""
+    """A line that keeps every request."""
 
     asked: list[Asked] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class WatchedLine(Line):
 
 
 def meter(number: int, baud: int = 2400, delay_ms: int = 60, **more: object) -> Meter:
-    """A meter with that number and registers of its own, in use since yesterday."""
+    """Return a meter with that number and its own registers, in use since yesterday."""
     return Meter(
         f"{number:012d}",
         Load(number, 200),
@@ -65,7 +65,7 @@ def meter(number: int, baud: int = 2400, delay_ms: int = 60, **more: object) -> 
 
 
 class Site:
-    """A concentrator with `lines` of meters; those in `down` are registered and not there."""
+    """A concentrator with `lines` of meters; those in `down` are registered but do not answer."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Site:
         standard: str = "2007",
         **values: int,
     ) -> None:
-        """Begins `start_s` after midnight; `values` are settings."""
+        """Begin `start_s` after midnight; `values` are settings."""
         self.clock = VirtualClock(DEFAULT_START_T2000 + start_s)
         self.meters = [one for line in lines for one in line]
         self.lines = [
@@ -96,7 +96,7 @@ class Site:
                 self.run(f"account new {account(one)}")
 
     def start(self) -> None:
-        """Power on."""
+        """Switch the power on."""
         lines: list[Line] = list(self.lines)
         self.board = SimulatedBoard(self.clock, self.storage, lines, None, Random(1))
         self.app = App(self.board, limit=80)
@@ -113,27 +113,27 @@ class Site:
             self.step(until_us)
 
     def step(self, until_us: int) -> None:
-        """One step of the concentrator."""
+        """Run one step of the concentrator."""
         board = self.board
         board.look()
         idle_ms = self.app.step(board.now_ticks(), board.now_t2000())
         board.sleep(idle_ms, until_us)
 
     def records(self, kind: RecordKind) -> list[Record]:
-        """The durable records of a kind, all accounts."""
+        """Return the durable records of a kind, of all accounts."""
         self.app.journal.sync()
         return [one for one in records_of(self.storage.content).values() if one.kind == kind]
 
     def index(self, one: Meter) -> int:
-        """Row of a meter."""
+        """Return the row of a meter."""
         return self.app.registry.find_address(bytes.fromhex(one.address)[::-1])
 
     def count(self, name: str, line: int = 0) -> int:
-        """A counter of a line."""
+        """Return a counter of a line."""
         return dict(self.app.pollers[line].counts())[name]
 
     def busy_us(self, line: int, addresses: set[str]) -> int:
-        """For how long the line waited for these: from each request to the next of anybody."""
+        """Return the time spent on these meters, from each request to the next of any meter."""
         asked = self.lines[line].asked
         return sum(
             min(after.at_us - one.at_us, 2 * US)
@@ -143,5 +143,5 @@ class Site:
 
 
 def account(one: Meter) -> str:
-    """The account number of a meter."""
+    """Return the account number of a meter."""
     return f"9{one.address[1:]}"

@@ -1,4 +1,4 @@
-"""`dianka sim meters` as its own process, and a client that asks over an open file."""
+"""Run `dianka sim meters` as its own process, and send requests over an open file."""
 
 import os
 import select
@@ -16,7 +16,7 @@ LIMIT_S = 30
 
 @contextmanager
 def served(*options: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """The running command, and the name of its port."""
+    """Run the command; yield it and the name of its port."""
     code = "from host.cli import main; main()"
     words = [sys.executable, "-c", code, "sim", "meters", "--baud", "19200", *options]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

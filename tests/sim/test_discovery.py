@@ -1,8 +1,8 @@
-"""Goal: the search finds every meter of a line, 64 with random addresses among them, and says how
-many questions it took; noise costs questions, not meters.
+"""Goal: the search finds every meter of a line, also 64 with random addresses, and reports its
+number of requests; noise costs requests, not meters.
 
-Method: the firmware's search on the byte-accurate line, where answers that meet spoil each other.
-The addresses come from seeds; each meter's delay is its own, or changes with every answer.
+Method: the firmware's search runs on the byte-accurate line, where answers that overlap spoil each
+other. The addresses come from seeds; each meter's delay is fixed, or changes with every answer.
 """
 
 from random import Random
@@ -21,7 +21,7 @@ TOTAL = b"\x00\x00\x01\x00"
 
 
 def search(meters: list[Meter], faults: LineFaults, seed: int) -> tuple[Discovery, int]:
-    """A finished search and the seconds it took."""
+    """Return a finished search and the seconds it took."""
     clock = VirtualClock()
     line = Line(clock, meters, faults, Random(seed))
     wire = Wire(line, clock, step_ms=5, start_ticks=ticks.TICKS_MASK - 3000)

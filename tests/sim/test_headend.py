@@ -1,8 +1,8 @@
-"""The world's head-end against the device's own session: nothing lost, nothing twice.
+"""Goal: the world's head-end and the device's own session lose no record and store none twice.
 
 Method: a village's records go through uplink.session to the simulated head-end under each fault,
 in virtual time; in the end it must hold exactly the records the device wrote, and the device must
-know that. What breaks a promise of the device must be refused or raise.
+know that. A message that a device must not send is refused or raises.
 """
 
 from random import Random
@@ -21,7 +21,7 @@ STEP_US = 50_000
 
 
 class Source:
-    """Records as a journal would keep them."""
+    """A source of records as a journal keeps them."""
 
     outbox_seq = 1
     group_end = 0
@@ -46,7 +46,7 @@ class Source:
 
 
 def exchange(source: Source, headend: HeadEnd, hours: int = 24) -> Session:
-    """Run the session until all is acknowledged; reconnect whenever the connection is gone."""
+    """Run the session until all is acknowledged; reconnect when the connection is lost."""
     session = Session(source, KEY, 7)
     clock = headend.clock
     assert isinstance(clock, VirtualClock)
@@ -143,7 +143,7 @@ def test_a_message_older_than_the_newest_is_a_replay() -> None:
     headend.write(frame(Kind.BATCH, 5, batch.build_batch(records[:2])))
     headend.write(frame(Kind.BATCH, 4, batch.build_batch(records)))
     assert (headend.acked_seq, headend.counters["replayed"]) == (2, 1)
-    # A greeting that is not fresh is told the number to go on from.
+    # The answer to a repeated greeting contains the number to continue from.
     headend.write(frame(Kind.HELLO, 3, batch.build_hello(1, 5)))
     headend.clock.advance_us(200_000)
     answers = link.LinkReader().feed(headend.read())

@@ -1,8 +1,8 @@
-"""The simulated line: byte-accurate time, speeds, collisions, and each fault by its name.
+"""Goal: the simulated line has byte-accurate time, speeds, collisions, and each named fault.
 
-Method: meters on a line in virtual time, asked in frames built by host.frames; what is read back
-is compared with the time on the wire worked out by hand, and with a reader's verdict. A fault with
-chance 1 must happen, with chance 0 must not; the same seed must give the same bytes.
+Method: meters on a line in virtual time answer frames built by host.frames; the times of the bytes
+are compared with times computed by hand, and a reader checks the frames. A fault with chance 1
+must happen, with chance 0 must not; the same seed must give the same bytes.
 """
 
 from random import Random
@@ -33,7 +33,7 @@ def clock_of(line: Line) -> VirtualClock:
 
 
 def run(line: Line) -> bytes:
-    """Let everything happen that is under way; return what the master hears."""
+    """Run the line until it is quiet; return the bytes that the master receives."""
     heard = b""
     while (next_us := line.next_us()) is not None:
         clock_of(line).advance_us(next_us - line.clock.now_us())
@@ -95,7 +95,7 @@ def test_nobody_answers_for_an_address_that_is_not_there() -> None:
 
 def test_replies_that_meet_are_no_frame_and_are_counted() -> None:
     line = village(5)
-    # Different delays, so that the bits of the replies do not meet bit on bit.
+    # The delays differ, so that the bits of the replies do not coincide.
     for index, meter in enumerate(line.meters):
         meter.reply_delay_ms = 60 + 7 * index
     heard = ask(line, "AAAAAAAAAAAA")
@@ -112,7 +112,7 @@ def test_replies_bit_on_bit_are_heard_as_wired_and() -> None:
 
 
 def test_bytes_that_meet_never_pass_for_another_frame() -> None:
-    """Random bytes have the right checksum once in 256 times; on a line parity would tell."""
+    """Random bytes have the right checksum once in 256 times; on a line parity would detect it."""
     plain = dlt645.parse(ask(village(), "000000000001")).raw
     faults = LineFaults(stray_noise=1.0, flip_bit=0.01, drop_byte=0.01)
     collisions = 0
@@ -215,7 +215,7 @@ def test_a_silent_meter_comes_back() -> None:
     "fault", ["drop_byte", "flip_bit", "foreign_reply", "cut_reply", "doubled_start", "noise"]
 )
 def test_faults_that_change_a_reply(fault: str) -> None:
-    """What arrives differs from the plain reply, and is never another reply of that meter."""
+    """The received bytes differ from the plain reply and are no other reply of that meter."""
     plain = ask(village(), "000000000001")
     chance = 0.1 if fault in ("drop_byte", "flip_bit") else 1.0
     changed = 0
@@ -229,7 +229,7 @@ def test_faults_that_change_a_reply(fault: str) -> None:
 
 
 def test_turned_bits_never_pass_for_a_frame() -> None:
-    """Many bits turn in few bytes: without parity some would deceive the checksum."""
+    """Many bits turn in few bytes; without parity some frames would pass the checksum."""
     plain = ask(village(), "000000000001")
     deceived = 0
     for seed in range(300):
@@ -272,7 +272,7 @@ def test_a_jabber_spoils_replies_and_requests_until_it_ends() -> None:
 
 
 def test_stray_noise_comes_by_itself() -> None:
-    """Some of it meets the reply and spoils it, all of it is bytes that nobody asked for."""
+    """All of it is bytes that no request caused; some of it overlaps the reply and spoils it."""
     good = 0
     for seed in range(20):
         heard = ask(village(faults=LineFaults(stray_noise=1.0), seed=seed), "000000000001")

@@ -1,7 +1,7 @@
 """Goal: polling 64 meters for five items each fills 97 % of what the line and the meters allow,
 and meters that are down or replies that are lost cost little.
 
-Method: the round of `make bench` on the byte-accurate line in virtual time; no other master runs.
+Method: the round of `make bench` runs on the byte-accurate line in virtual time, alone.
 """
 
 from tools import bench_line
@@ -14,7 +14,7 @@ def test_the_line_is_busy() -> None:
 
     assert one.answered == ITEMS
     assert one.busy_percent >= bench_line.BUSY_LEAST_PERCENT
-    # Bytes of 20 to 40 and delays of 40 to 100 ms: about 0.3 s for each item.
+    # Frames of 20 to 40 bytes and delays of 40 to 100 ms take about 0.3 s for each item.
     assert 80 < one.least_s < 110
 
 

@@ -1,8 +1,8 @@
-"""Goal: the firmware's master and its jobs do to simulated meters what they say, on a line that
-loses, delays, spoils and adds.
+"""Goal: the firmware's master and its jobs change simulated meters as their outcomes say, on a
+line that loses, delays, spoils and adds bytes.
 
-Method: the device's code against meters written independently of it, on the byte-accurate line;
-the faults come from seeds, and what the meter holds afterwards is compared with the outcome.
+Method: the device's code asks meters written independently of it, on the byte-accurate line; the
+faults come from seeds, and the state of the meter afterwards is compared with the outcome.
 """
 
 from random import Random
@@ -46,7 +46,7 @@ BAD = LineFaults(
 
 
 class World:
-    """One meter on a line, quiet until it is told otherwise, and what a job needs."""
+    """One meter on a line without faults at first, and the objects that a job needs."""
 
     def __init__(self, profile: str = "plain", seed: int = 0, baud: int = 2400) -> None:
         clock = VirtualClock()
@@ -181,7 +181,7 @@ def test_any_speed_with_and_without_our_echo(baud: int, echo: bool) -> None:
 
 
 def prepaid(profile: str, seed: int) -> tuple[World, Utility]:
-    """A meter with 100.00 yuan, bought as count 1, authenticated for a long time."""
+    """Make a meter with 100.00 yuan, bought as count 1, authenticated for a long time."""
     world = World(profile, seed)
     utility = Utility(ADDRESS, whole=world.meter.profile.whole_reversed)
     utility.on_reply(world.secure(AUTHENTICATE, utility.authentication()))
@@ -278,7 +278,7 @@ def test_a_meter_is_never_lost_by_a_change_of_its_speed(seed: int) -> None:
         elif outcome == master.BAD_REPLY:
             assert world.link.baud == world.meter.baud == before
         else:
-            # Not known: it answers again where a probe finds it.
+            # The outcome is unknown: a probe finds out when the meter answers again.
             probe = Probe(world.link)
             for _ in range(20):
                 probe.start(OCTETS, BAUDS, world.wire.now_ticks)

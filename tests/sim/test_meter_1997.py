@@ -1,7 +1,7 @@
-"""The simulated meter of DL/T 645-1997, function by function.
+"""Goal: the simulated meter carries out each function of DL/T 645-1997.
 
 Method: requests are frames, replies are parsed back; published frames of real meters are replayed
-where there are any, other expectations are the bytes of the standard's layouts.
+where there are any; other expectations are the bytes of the standard's layouts.
 """
 
 from random import Random
@@ -24,7 +24,7 @@ STEADY = Load(watts_by_hour=(1000,) * 24)
 
 
 def read(master: Master, di: int, address: str | None = None) -> bytes:
-    """The value of a 2-byte identifier, with what follows."""
+    """Return the value of a 2-byte identifier, with the data that follow."""
     name = di.to_bytes(2, "little")
     frame = master.send(0x01, name, address)
     assert frame is not None
@@ -49,7 +49,7 @@ def meter_1997(**settings: object) -> Master:
 
 
 def test_a_published_request_is_answered_as_published() -> None:
-    """d003 asks for 9010, d017 is what such an answer looks like: 0.01 kWh."""
+    """d003 asks for 9010, and d017 is such an answer: 0.01 kWh."""
     meter = Meter(
         "138000130754",
         load=Load(percent=0),

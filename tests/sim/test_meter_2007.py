@@ -1,8 +1,8 @@
-"""The simulated meter of DL/T 645-2007, function by function, as the standard has it.
+"""Goal: the simulated meter carries out each function of DL/T 645-2007.
 
-Method: each request is a frame and each reply is parsed back; what is expected is written as the
-bytes of the standard's layouts. For every function there is a request that is taken, and those
-that must be refused with the right error word or must meet silence.
+Method: each request is a frame and each reply is parsed back; the expected replies are the bytes
+of the standard's layouts. Every function has a request that is taken, and requests that must be
+refused with the right error word or must get no answer.
 """
 
 from dataclasses import replace
@@ -97,7 +97,7 @@ def test_a_month_leaves_62_days_and_a_settlement() -> None:
 
 
 def set_time(shift_s: int, at_s: int = DAY_S // 2, profile: str = "plain") -> int:
-    """Broadcast a time `shift_s` off at `at_s` of the day; return what the clock is off then."""
+    """Broadcast a time `shift_s` off at `at_s` of the day; return the error of the clock then."""
     master = master_of(profile)
     master.t2000 = DEFAULT_START_T2000 + DAY_S + at_s
     assert master.send(0x08, write_moment(master.t2000 + shift_s), BROADCAST) is None
@@ -234,7 +234,7 @@ def test_load_records_asked_for_wrongly_are_no_data(di: int, asked: bytes) -> No
 
 
 def test_a_complete_meter_answers_every_identifier_of_the_catalogue() -> None:
-    """And what it sends is read back as values, not as bytes of unknown meaning."""
+    """Its answers are read back as values, not as bytes of unknown meaning."""
     master = master_of(profile="state-grid", complete=True)
     seen = 0
     for pattern in catalogue.load().patterns:
@@ -250,7 +250,7 @@ def test_a_complete_meter_answers_every_identifier_of_the_catalogue() -> None:
 
 
 def test_what_it_sends_reads_as_its_catalogue_says() -> None:
-    """Every value the plain meter has of itself is a value of the identifier's format."""
+    """Every value that the plain meter makes by itself has the identifier's format."""
     master = master_of(load=STEADY)
     wrong = []
     for pattern in catalogue.load().patterns:
@@ -572,7 +572,7 @@ def test_a_faulty_relay_says_yes_and_stays() -> None:
 
 
 def test_a_slow_relay_moves_later_and_is_told_of_only_then() -> None:
-    """Until then energy is counted; of two commands in that time the last one counts."""
+    """Until it moves, energy is counted; of two commands in that time the last one counts."""
     master = master_of(relay_delay_s=4, load=Load(watts_by_hour=(9000,) * 24))
     meter = master.meter
     master.read(0x04000503)
@@ -622,7 +622,7 @@ def test_other_functions_meet_silence(control: int) -> None:
 
 
 def test_no_request_of_any_bytes_ends_in_a_traceback() -> None:
-    """Every function, with data of every length and with random bytes."""
+    """The meter gets every function, with data of every length and with random bytes."""
     random = Random(7)
     for profile in ("plain", "state-grid", "private"):
         master = master_of(profile)

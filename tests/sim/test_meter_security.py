@@ -1,8 +1,8 @@
-"""Function 03H of the simulated meter: authentication, account, top-ups, keys, sealed commands.
+"""Goal: function 03H of the simulated meter authenticates, opens accounts, takes top-ups and keys.
 
-Method: a stand-in of the utility's key server builds the data, the meter's stand-in of a security
-module judges it; every rule has a request that keeps it and one that breaks it, and the money in
-the meter is read back. A top-up is repeated in every way a lost reply can lead to.
+Method: a simulated key server of the utility builds the data, the meter's simulated security
+module checks it; every rule has a request that keeps it and one that breaks it, and the money in
+the meter is read back. A top-up is repeated in every way to which a lost reply can lead.
 """
 
 import pytest
@@ -32,7 +32,7 @@ CUSTOMERS, COUNT, HOARDING = "1000", "2000", "4000"
 
 
 def secure(master: Master, di: int, blocks: bytes = b"") -> bytes:
-    """The reply's data behind the identifier."""
+    """Return the reply's data behind the identifier."""
     name = di.to_bytes(4, "little")
     reply = master.ask(0x03, name + OPERATOR + blocks)
     assert reply[:4] == name
@@ -47,7 +47,7 @@ def authenticated(profile: str = "state-grid", **settings: object) -> tuple[Mast
 
 
 def opened(profile: str = "state-grid", **settings: object) -> tuple[Master, Utility]:
-    """An account with 100.00 yuan, bought as count 1."""
+    """Return a meter with an account of 100.00 yuan, bought as count 1."""
     master, utility = authenticated(profile, **settings)
     assert secure(master, OPEN, utility.money(10_000, 1, CUSTOMER)) == b""
     return master, utility
@@ -139,7 +139,7 @@ def test_a_top_up_is_booked_once_however_often_it_is_sent() -> None:
     for _ in range(3):
         assert refused(master, TOP_UP, command) == REPEATED
         assert balance_fen(master) == 15_000
-    # Another authentication, as after a pause: the count still tells.
+    # After another authentication, as after a pause, the count still shows it.
     utility.on_reply(secure(master, AUTH, utility.authentication(b"\x22" * 8)))
     assert refused(master, TOP_UP, utility.money(5_000, 2, CUSTOMER)) == REPEATED
     assert master.read(0x03330201) == bcd(2, 2)
@@ -260,7 +260,7 @@ def test_what_is_no_security_command_is_refused_and_a_plain_meter_is_silent() ->
 
 
 def sealed_relay(utility: Utility, level: int, action: int, t2000: int) -> bytes:
-    """1CH as the utility seals it: PA 00 00 00, operator, N1 N2 YY MM DD hh mm ss ciphered."""
+    """Return the data of a sealed 1CH: PA 00 00 00, operator, N1 N2 YY MM DD hh mm ss ciphered."""
     plain = bytes((action, 0)) + write_moment(t2000)[::-1]
     return bytes((level, 0, 0, 0)) + OPERATOR + utility.sealed(plain)
 

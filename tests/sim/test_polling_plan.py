@@ -1,8 +1,8 @@
-"""Goal: whatever else is to be done on a line, every meter is read in time, relays go first, what
-is missing is caught up with, and meters that are down cost little.
+"""Goal: with any other work on a line, every meter is read in time, relays go first, missing days
+are read later, and meters that are down cost little time.
 
-Method: the whole concentrator on byte-accurate lines in virtual time. The bounds below are what
-the module docstring of concentrator/line/poller.py promises.
+Method: the whole concentrator runs on byte-accurate lines in virtual time. The bounds below are
+those of the module docstring of concentrator/line/poller.py.
 """
 
 from collections import defaultdict
@@ -17,19 +17,19 @@ from host.sim.profile import PROFILES
 from host.units import DAY_S
 from tests.sim.plan_world import US, Site, account, meter
 
-# What may be on the line before a relay's turn: one transaction of another kind and what belongs
-# to it, a reading being registers, status, and perhaps a freeze of two between them.
+# Before a relay's turn one transaction of another kind may be on the line, with all its requests:
+# a reading has registers, status, and perhaps a freeze of two between them.
 RELAY_WAITS = 4
 TRIP, STATUS_3 = 0x1C, bytes.fromhex("03050004")
 
 
 def village(count: int, **more: int) -> list[Meter]:
-    """Meters 1 to `count`."""
+    """Return meters 1 to `count`."""
     return [meter(number, **more) for number in range(1, count + 1)]
 
 
 def read_times(site: Site) -> dict[int, list[int]]:
-    """When each account was read."""
+    """Return when each account was read."""
     times = defaultdict(list)
     for one in site.records(RecordKind.READING):
         times[one.index].append(one.t2000)
@@ -37,7 +37,7 @@ def read_times(site: Site) -> dict[int, list[int]]:
 
 
 def longest_gap(times: list[int], since: int, until: int) -> int:
-    """The longest time without a reading."""
+    """Return the longest time without a reading."""
     marks = [since, *times, until]
     return max(after - before for before, after in pairwise(marks))
 
@@ -46,7 +46,7 @@ def longest_gap(times: list[int], since: int, until: int) -> int:
 
 
 def test_everybody_is_read_in_time_whatever_else_is_to_be_done() -> None:
-    """64 meters, 8 of them down and 8 slow; a technician who never stops, 30 relay orders."""
+    """64 meters get endless technician's requests and 30 relay orders; 8 are down and 8 slow."""
     meters = village(64)
     for one in meters[8:16]:
         one.reply_delay_ms = 450
@@ -76,7 +76,7 @@ def test_everybody_is_read_in_time_whatever_else_is_to_be_done() -> None:
 
 
 def test_a_line_that_is_too_slow_starves_nobody() -> None:
-    """No round fits into its interval: registers take turns, and freezes have their share."""
+    """No round fits into its interval: registers are read in turn, and freezes get their part."""
     meters = village(64, baud=600)
     site = Site(meters, start_s=3600, standard="auto", interval_s=60)
     site.app.pollers[0].identify._place = 4  # the line is known to run at 600 bps
@@ -100,7 +100,7 @@ def test_meters_that_are_down_cost_little() -> None:
     site.live(4 * 3600)
 
     cost_us = site.busy_us(0, {one.address for one in down})
-    # A quarter of all, in the first hours and with a search for each of them: 3 % of the time.
+    # A quarter of all is down in the first hours, with a search for each: 3 % of the time.
     assert cost_us < 4 * 3600 * US * 3 // 100
     asked = site.lines[0].asked
     late = [one for one in asked if one.at_us > 3 * 3600 * US and one.address == down[0].address]
@@ -113,7 +113,7 @@ def test_meters_that_are_down_cost_little() -> None:
 
 
 def first_question(site: Site, one: Meter, since_us: int) -> int:
-    """How many requests left before the first about the relay of this meter."""
+    """Return how many requests were sent before the first about the relay of this meter."""
     later = [asked for asked in site.lines[0].asked if asked.at_us >= since_us]
     for place, asked in enumerate(later):
         if asked.address == one.address and asked.data == STATUS_3:
@@ -122,7 +122,7 @@ def first_question(site: Site, one: Meter, since_us: int) -> int:
 
 
 def test_a_relay_waits_for_few_transactions() -> None:
-    """The order comes anywhere in a round, while freezes and items are on their way as well."""
+    """The order comes at any place in a round, while freezes and items are read as well."""
     meters = village(24)
     site = Site(meters, start_s=600, interval_s=60)
     for number, one in enumerate(meters):
@@ -138,7 +138,7 @@ def test_a_relay_waits_for_few_transactions() -> None:
 
 @pytest.mark.parametrize("delay_s", [0, 4])
 def test_many_relays_leave_the_line_to_readings_in_between(delay_s: int) -> None:
-    """Also slow ones, and while they are waited for other relays have their turn."""
+    """This holds for slow relays too, and other relays are switched during their wait."""
     meters = village(40, relay_delay_s=delay_s)
     site = Site(meters, start_s=3600, interval_s=60)
     site.live(120)
@@ -161,7 +161,7 @@ def test_many_relays_leave_the_line_to_readings_in_between(delay_s: int) -> None
 
 
 def test_relays_that_do_not_move_are_waited_for_by_nobody() -> None:
-    """Seven stay where they are; the last place serves all others, and no reading is late."""
+    """Seven relays do not move; the last place serves all others, and no reading is late."""
     meters = village(24)
     for one in meters[:7]:
         one.faulty_relay = True
@@ -214,7 +214,7 @@ def test_the_relay_of_a_1997_meter() -> None:
     site.live(60)
     assert not one.relay.open
 
-    # The first pair is the opened account's: it was closed already.
+    # The first pair belongs to the opened account: its relay was closed already.
     stages = [record.fields["stage"] for record in site.records(RecordKind.RELAY)]
     assert stages == [1, 2, 1, 2, 1, 2]
     writes = [asked for asked in site.lines[0].asked if asked.control == 0x04]
@@ -228,7 +228,7 @@ def test_the_relay_of_a_1997_meter() -> None:
     ("profile", "set_to", "sent"), [("plain-1997", 1, 1), ("relay-1997", 0, 0)]
 )
 def test_a_1997_meter_that_does_not_tell(profile: str, set_to: int, sent: int) -> None:
-    """Nobody can confirm it: it is sent at most once, and reported as failed."""
+    """The move cannot be confirmed: the command is sent at most once and reported as failed."""
     one = meter(1, profile=PROFILES[profile])
     site = Site([one], start_s=3600, standard="1997", interval_s=60, relay_1997=set_to)
     site.live(30)
@@ -245,7 +245,7 @@ def test_a_1997_meter_that_does_not_tell(profile: str, set_to: int, sent: int) -
 
 
 def test_days_that_are_missing_are_caught_up_with() -> None:
-    """The concentrator is off for three days; a restart on the same flash."""
+    """The concentrator is off for three days and restarts on the same flash."""
     meters = village(8)
     site = Site(meters, start_s=12 * 3600)
     site.live(3600)
@@ -290,7 +290,7 @@ def test_lines_do_not_wait_for_each_other() -> None:
 
 
 def test_standard_and_speed_are_found_and_remembered() -> None:
-    """Meters of both standards and three speeds on one line; then a restart."""
+    """One line has meters of both standards and three speeds; then the concentrator restarts."""
     old = PROFILES["plain-1997"]
     kinds = [(2400, {}), (1200, {"profile": old}), (9600, {}), (9600, {"profile": old})]
     meters = [meter(number, baud=baud, **more) for number, (baud, more) in enumerate(kinds * 4, 1)]
@@ -354,7 +354,7 @@ def test_clocks_are_set_all_together() -> None:
 
 
 def test_our_own_wrong_clock_is_not_spread() -> None:
-    """Most meters agree against us."""
+    """Most meters agree on another time than the concentrator's."""
     meters = village(5)
     for one in meters[:4]:
         one.clock_offset_s = 120

@@ -1,8 +1,8 @@
-"""Goal: each named scenario holds, and its checkers see what they are for.
+"""Goal: each named scenario passes its checkers, and the checkers find the errors they are for.
 
-Method: worlds of few days and meters (host/world/scenarios.py), twenty seeds each; then something
-of the product is broken on purpose. The real head-end is held by itself: what it stores, a second
-record under a number, a database that goes back to its copy.
+Method: each scenario runs worlds of few days and meters (host/world/scenarios.py) with twenty
+seeds; then parts of the product are broken on purpose. The real head-end is tested alone: its
+stored records, a second record under a number, a database replaced by its copy.
 """
 
 from collections import Counter
@@ -39,23 +39,23 @@ SEEDS_TOGETHER = 10
 
 
 def let_go(world: World) -> int:
-    """The count of records that made room."""
+    """Return the count of records that were deleted for room."""
     assert world.app is not None
     return world.app.journal.first_seq - 1
 
 
 def moved_back(world: World) -> int:
-    """How often a copy took the place of the head-end's database."""
+    """Return how often a copy replaced the head-end's database."""
     assert isinstance(world.headend, Station)
     return world.headend.moved_back
 
 
 def counted(*names: str) -> Callable[[World], int]:
-    """Count what the world noted under these names."""
+    """Return the sum of the world's counters with these names."""
     return lambda world: sum(world.checkers.counters[name] for name in names)
 
 
-# Days and meters of a world of each scenario, and what some seeds together must have seen.
+# Days and meters of a world of each scenario, and the events that some seeds must have seen.
 SIZES: dict[str, tuple[int, int, Callable[[World], int]]] = {
     "alone": (7, 2, let_go),
     "away": (3, 2, lambda world: world.headend.counters["refused_connections"]),
@@ -85,12 +85,12 @@ def test_the_scenario_holds(name: str, first: int) -> None:
     assert seen > 0
 
 
-# What was found by a seed: a scenario, a seed, days with two meters each.
+# Errors that a seed has found: a scenario, a seed, days, with two meters each.
 FOUND = [
     ("replaced", 9, 2),  # without a clock the week of repayments was forgotten
-    ("replaced", 13, 2),  # `restored` before the head-end had said how far it is
-    ("replaced", 35, 2),  # a copy went on further than the head-end knew
-    ("replaced", 48, 2),  # an empty board did
+    ("replaced", 13, 2),  # `restored` came before the head-end had reported its position
+    ("replaced", 35, 2),  # a copy continued behind the last record that the head-end knew
+    ("replaced", 48, 2),  # an empty board did the same
     ("replaced", 71, 2),  # a copy wanted supply where the lost board had cut it
     ("head-end-restored", 7, 1),  # a meter of which the head-end had lost every record
     ("away", 192, 2),  # a clock set back by hours: each relay command was over when it came
@@ -104,7 +104,7 @@ def test_what_a_seed_found_holds(name: str, seed: int, days: int) -> None:
 
 
 def test_most_charges_of_one_tariff_take_the_short_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else nothing of a world would test what a board does all day."""
+    """Without this, no world would test the path that a board takes most of the time."""
     paths: Counter[str] = Counter()
     right = Ledger.commit
 
@@ -121,7 +121,7 @@ def test_most_charges_of_one_tariff_take_the_short_path(monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 def test_two_months_alone() -> None:
-    """The flash is written over many times; everybody is charged to the digit and cut in time."""
+    """The flash is overwritten many times; each account is charged exactly and cut in time."""
     report = World(1, days=60, meters=4, scenario="alone").run()
 
     assert report["world"]["records READING"] > 10_000
@@ -149,11 +149,11 @@ def test_a_failed_scenario_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPa
     assert "--days 1 --meters 1 --scenario away" in result.stderr
 
 
-# --- the checkers see what they are for ----------------------------------------------------------
+# --- the checkers find errors --------------------------------------------------------------------
 
 
 def violation(scenario: str, days: int = 1) -> Violation:
-    """What does not hold in a world in which something was broken."""
+    """Return the violated invariant of a world in which something was broken."""
     with pytest.raises(Violation) as caught:
         World(1, days, 3, NO_FAULTS, scenario).run()
     return caught.value
@@ -204,7 +204,7 @@ def test_books_of_the_head_end_that_are_wrong_are_seen(monkeypatch: pytest.Monke
 
 
 def test_a_number_for_two_records_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a copy wrote beyond what the head-end knew is brought to it after all."""
+    """A copy's records behind those that the head-end knew are sent to it after all."""
     monkeypatch.setattr(Journal, "outbox_seq", property(lambda self: self.first_seq))
 
     with pytest.raises(Violation, match="another record under a number"):

@@ -1,7 +1,8 @@
-"""Goal: a meter is exchanged or its exchange is refused, whatever the flash and the tariff do.
+"""Goal: a meter is exchanged or its exchange is refused, also without a working flash or a tariff.
 
-Method: seed 100 exchanged a meter while the flash took nothing: the refusal had no word for that
-and ended the concentrator. Its world, and an exchange on a flash that fails and without a tariff.
+Method: seed 100 exchanged a meter while every write to the flash failed: the refusal had no word
+for that and ended the concentrator. The tests run its world, an exchange on a flash that fails,
+and one without a tariff.
 """
 
 import pytest

@@ -1,7 +1,8 @@
-"""Goal: no more of a debt is taken in a week than its cap, whatever becomes of the clock.
+"""Goal: no more of a debt is taken in a week than its cap, also with a lost or moved clock.
 
-Method: seed 33 found that a concentrator without a clock began a week anew with each top-up, and
-the true week anew once the clock was set. Its world, and others whose clock is lost or moved.
+Method: seed 33 found that a concentrator without a clock began a new week with each top-up, and
+began the true week again once the clock was set. The tests run its world and others with a clock
+that is lost or moved.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""Goal: a clock that is set back by less than an hour is no reason to doubt a meter.
+"""Goal: readings are not doubted when a clock is set back by less than an hour.
 
-Method: worlds whose only trouble is somebody at the clock, with large households. Seed 79 found
-billing stopped because an hour's energy came in what the clock called no time.
+Method: in worlds with large households the only fault is a clock that is set wrong. Seed 79 found
+that billing stopped because the clock showed no time between readings an hour apart.
 """
 
 import pytest

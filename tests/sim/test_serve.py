@@ -1,4 +1,4 @@
-"""`dianka sim meters` on a pty and on TCP, as its own process: asked, traced, stopped by SIGTERM.
+"""Goal: `dianka sim meters` serves a pty and TCP as its own process, traces, and stops at SIGTERM.
 
 Method: the real command is started, a client opens what it prints and asks with frames built by
 host.frames. Nothing depends on how fast it goes: the client waits for a whole frame, up to a
@@ -34,7 +34,7 @@ def test_a_pty_answers_again_and_again_and_the_trace_shows_the_relay(tmp_path: P
         with opened(name) as handle:
             reply = ask(handle, "000000000002", CONTROL_RELAY, TRIP)
             assert (reply.control, reply.data) == (0x9C, b"")
-        # Another master after the first one: the line has not gone with it.
+        # Another master connects after the first one: the line still exists.
         with opened(name) as handle:
             reply = ask(handle, "000000000002", READ, STATUS_3)
             assert reply.data == STATUS_3 + b"\x50\x00"
@@ -53,7 +53,7 @@ def test_a_pty_answers_again_and_again_and_the_trace_shows_the_relay(tmp_path: P
 
 
 def test_the_line_follows_the_speed_of_the_pty() -> None:
-    """17H as a technician does it: both change, and what is asked at the old speed is lost."""
+    """A technician sends 17H: both change, and a request at the old speed is lost."""
     with (
         served("--follow-baud", "--count", "1") as (name, _),
         serial.Serial(name, 19200, timeout=LIMIT_S) as port,
@@ -68,7 +68,7 @@ def test_the_line_follows_the_speed_of_the_pty() -> None:
 
 
 def test_a_serial_port_is_served_and_changes_its_speed() -> None:
-    """A pty plays the serial port: the other end of it is the cable."""
+    """A pty stands for the serial port, and its other end for the cable."""
     cable, end = os.openpty()
     try:
         tty.setraw(end)

@@ -1,6 +1,6 @@
-"""docs/SIMULATOR.md names every key, profile and fault there is, and its example is a good file.
+"""Goal: docs/SIMULATOR.md names every key, profile and fault, and its example is a good file.
 
-Method: the document is read, its YAML is loaded after the lists that it leaves out are filled in.
+Method: the document is read, and its YAML is loaded after its omitted lists are filled in.
 """
 
 import re

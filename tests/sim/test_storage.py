@@ -1,7 +1,7 @@
-"""Storage that loses power: what the port allows, and nothing else.
+"""Goal: a storage that loses power keeps one of the contents that the port allows.
 
-Method: every kind of change is cut with every share kept, what survives is compared with the two
-or the many contents the port's docstring names; room and failures are filled up and switched on.
+Method: every kind of change is cut with every part kept, and the result is compared with the
+contents that the port's docstring allows; the room is filled up, and failures are switched on.
 """
 
 from random import Random

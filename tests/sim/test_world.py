@@ -1,8 +1,8 @@
-"""Goal: whatever goes wrong, money, supply, journal and head-end stay right, in 50 worlds.
+"""Goal: money, supply, journal and head-end stay right under all faults, in 50 worlds.
 
 Method: each seed is a world of its own (host/world/world.py); the checkers raise Violation. The
-same seed must give the same journal, byte for byte, and the checkers must see what they are for:
-each invariant is broken once on purpose.
+same seed must give the same journal, byte for byte, and the checkers must find errors: each
+invariant is broken once on purpose.
 """
 
 import json
@@ -52,7 +52,7 @@ def test_a_seed_repeats_its_world() -> None:
 
 
 def test_seeds_bring_every_trouble() -> None:
-    """Faults that no seed draws would be tested by nothing."""
+    """A fault that no seed draws would not be tested."""
     drawn = {name for seed in SEEDS for name in World(seed, days=1, meters=1).report()["faults"]}
 
     assert len(drawn) > 30, sorted(drawn)
@@ -61,20 +61,20 @@ def test_seeds_bring_every_trouble() -> None:
 def test_without_faults_nothing_is_refused() -> None:
     report = World(1, days=1, meters=3, faults=NO_FAULTS).run()
 
-    # A household that was cut and does not pay asks with the card it has used.
+    # A household that was cut and does not pay inserts its used card to ask for supply.
     assert set(report["cards"]) <= {"OK", "USED", "NOT_COVERED"}
-    # Before a meter's standard and speed are found, few questions find nobody.
+    # Before a meter's standard and speed are found, only few requests stay without an answer.
     assert 0 <= report["line"]["requests"] - report["line"]["replies"] <= 3 * 4
     assert report["faults"] == {}
     assert "commands refused or unanswered" not in report["world"]
 
 
-# --- the checkers see what they are for ---------------------------------------------------------
+# --- the checkers find errors --------------------------------------------------------------------
 
 
 def broken(faults: Faults = NO_FAULTS) -> Violation:
-    """The violation of a world in which something of the firmware was replaced."""
-    # The first world in which nothing holds a cut back.
+    """Return the violation of a world in which a part of the firmware was replaced."""
+    # This is the first world in which nothing holds a cut back.
     worlds = (World(seed, days=1, meters=3, faults=faults) for seed in SEEDS)
     world = next(one for one in worlds if not one.terms.held_s(0))
     with pytest.raises(Violation) as caught:
@@ -159,7 +159,7 @@ def test_money_that_a_restart_forgets_is_seen(monkeypatch: pytest.MonkeyPatch) -
 def village(
     faults: Faults = NO_FAULTS, settings: dict[str, int] | None = None, **kind: int
 ) -> Violation:
-    """The violation of a village whose accounts are all of one kind and know no quiet hours."""
+    """Return the violation of a village with accounts of one kind and without quiet hours."""
     world = World(3, days=2, meters=4, faults=faults)
     world.settings.update(
         overdraft_fen=0, notice_minutes=0, no_cut_from_hour=0, no_cut_to_hour=0, no_cut_weekdays=0
@@ -321,7 +321,7 @@ def test_exchanges_begin_where_the_new_meter_began() -> None:
 
 
 def test_what_may_befall_accounts_and_meters_does() -> None:
-    """Checkers of what never happens would check nothing."""
+    """Checkers of events that never happen would check nothing."""
     faults = Faults(
         jumps_a_day=3, exchanges_a_day=3, blanks_a_day=3, guards_a_day=3, dark_midnight=0.5
     )
