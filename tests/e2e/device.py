@@ -15,7 +15,7 @@ from tools import micropython
 
 @dataclass
 class Device:
-    """`url` is the console's, for --port."""
+    """A running concentrator; `url` is the console's, for --port."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -23,7 +23,7 @@ class Device:
 
 @contextlib.contextmanager
 def running(flash: Path, line: str | None = None) -> Iterator[Device]:
-    """Run a concentrator on `flash` until the end of the block; `line` is where its meters are."""
+    """Run a concentrator on `flash` until the end of the block; `line` is its meters' line."""
     console, nobody = PtyPort(), PtyPort()
     server = socket.create_server(("127.0.0.1", 0))
     bridge = threading.Thread(target=_bridge, args=(server, console), daemon=True)
@@ -36,7 +36,7 @@ def running(flash: Path, line: str | None = None) -> Iterator[Device]:
     finally:
         process.kill()
         process.wait()
-        # Closing alone does not wake who waits for a connection.
+        # Closing alone does not wake a thread that waits for a connection.
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
         server.close()
@@ -46,7 +46,7 @@ def running(flash: Path, line: str | None = None) -> Iterator[Device]:
 
 
 def _bridge(server: socket.socket, console: PtyPort) -> None:
-    """Join one connection after another to the pseudo terminal, until the server closes."""
+    """Connect one client after another to the pseudo terminal, until the server closes."""
     while True:
         try:
             connection, _ = server.accept()

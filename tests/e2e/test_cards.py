@@ -1,7 +1,7 @@
-"""Goal: a card goes the whole way: issued, redeemed by the firmware, shown with what it took home.
+"""Goal: a card is issued, redeemed by the firmware, and shown with its write-back.
 
-Method: the real command line and the firmware on a real MicroPython over a pseudo terminal; the
-card in a file, then a virtual CPU card in a PC/SC reader. The device is killed and started again.
+Method: the real command line runs with the firmware on a real MicroPython over a pseudo terminal.
+The card is a file, then a virtual CPU card in a PC/SC reader. The device is killed and restarted.
 """
 
 import json
@@ -53,7 +53,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def home(shop: Path) -> Iterator[Device]:
-    """A concentrator with one household and the keys of its district."""
+    """Make a concentrator with one household and the keys of its district."""
     with device.running(shop / "flash.bin") as running:
         set_up(running)
         yield running
@@ -119,7 +119,7 @@ def test_the_same_through_pcsc(home: Device, tmp_path: Path) -> None:
 
 
 def test_killed_and_started_again(shop: Path) -> None:
-    """What was credited stays, what was used stays used, the next order counts."""
+    """Credited money stays, redeemed orders stay redeemed, and the next order counts."""
     file = ("--file", "card.bin")
     flash = shop / "flash.bin"
     with device.running(flash) as running:
@@ -145,7 +145,7 @@ def test_killed_and_started_again(shop: Path) -> None:
 
 
 def test_the_console_is_closed_to_strangers(home: Device) -> None:
-    """With the console key installed nothing changes without it, nor is an account shown."""
+    """With a console key installed, no change and no look at an account is possible without it."""
     console = ("console", "--port", home.url)
     good("card", "unlock", "--port", home.url)
     good(*console, "logout")
@@ -182,9 +182,9 @@ def test_a_key_card_kills_old_cards(home: Device) -> None:
 def test_a_replaced_concentrator_learns_from_the_head_end_what_its_accounts_are(
     shop: Path,
 ) -> None:
-    """1000.00 paid, 950.00 charged, 1900 kWh used: an empty one is told all of it, to the digit.
+    """An empty one gets the whole account: 1000.00 paid, 950.00 charged, 1900 kWh used.
 
-    Until then it takes no card of a meter that was registered anew, old images of it neither.
+    Until then it takes no card of a meter that was registered again, and no old image of one.
     """
     name = account_name(0)
     file = ("--file", "card.bin")
@@ -240,7 +240,7 @@ def test_a_replaced_concentrator_learns_from_the_head_end_what_its_accounts_are(
 
 
 def test_an_account_moves_to_another_concentrator_with_its_standing(home: Device) -> None:
-    """What `account standing` says is the command that restores it; old images count once."""
+    """`account standing` prints the command that restores the account; old images count once."""
     images = []
     for order, amount in ((1, "50"), (2, "30")):
         file = f"card-{order}.bin"

@@ -1,6 +1,6 @@
-"""Goal: a technician sets a concentrator up, asks it and is told what is wrong, by command.
+"""Goal: a technician sets up and reads a concentrator by commands, which report what is wrong.
 
-Method: the real command line against the firmware on a real MicroPython, over a pseudo terminal.
+Method: the real command line runs with the firmware on a real MicroPython over a pseudo terminal.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Goal: a technician finds, reads, writes and switches meters, on a line of the PC and through
-a concentrator alike, and is told in a sentence what is wrong.
+"""Goal: a technician finds, reads, writes and switches meters, on a line of the PC and through a
+concentrator alike, and a sentence says what is wrong.
 
-Method: the real command line against simulated meters, over TCP and through the firmware on a real
-MicroPython whose meters are on a pseudo terminal.
+Method: the real command line reaches simulated meters over TCP, and through the firmware on a real
+MicroPython with its meters on a pseudo terminal.
 """
 
 import json
@@ -24,7 +24,7 @@ WRONG = {"DIANKA_METER_PASSWORD": "02999999"}
 
 
 def meters(*arguments: str) -> Iterator[str]:
-    """Serve meters until the end; gives the name they are served on."""
+    """Serve meters until the end of the block; yield the name of their line."""
     command = [sys.executable, "-u", "-m", "host.cli", "sim", "meters", "--baud", "9600"]
     process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -40,7 +40,7 @@ def meters(*arguments: str) -> Iterator[str]:
 def way(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[str]]:
-    """Options that reach five meters."""
+    """Yield the options that reach five meters."""
     if request.param == "direct":
         for name in meters("--count", "5", "--tcp", "127.0.0.1:0"):
             yield ["--port", name, "--baud", "9600"]
@@ -114,7 +114,7 @@ def test_a_block_in_several_replies_is_read_whole(way: list[str]) -> None:
     ask(way, "clear", "3", "demand", "--yes", environment=PASSWORD)
     said = json.loads(ask(way, "--json", "read", "3", "03300201").output)
 
-    # 202 bytes behind the identifier, of which a reply has 196 at most.
+    # 202 bytes behind the identifier; a reply has 196 at most.
     assert said["more"] is False
     assert said["di"] == "03300201"
     # Time, operator, and 24 demands with their times.
@@ -133,7 +133,7 @@ def test_any_function_is_sent_and_its_answer_shown(way: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def serial_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A pty with two meters, which have the speed that the PC sets."""
+    """Serve two meters on a pty, at the speed that the PC sets."""
     name = str(tmp_path_factory.mktemp("serial") / "line")
     for _ in meters("--count", "2", "--link", name, "--follow-baud"):
         yield name
@@ -161,7 +161,7 @@ def test_a_speed_without_a_meter_is_told(serial_line: str) -> None:
 
 @pytest.fixture(scope="module")
 def prepaid() -> Iterator[list[str]]:
-    """Options that reach two private meters, which take plain money."""
+    """Yield the options that reach two private meters, which take plain money."""
     served = meters("--count", "2", "--profile", "private", "--tcp", "127.0.0.1:0")
     for name in served:
         yield ["--port", name, "--baud", "9600"]

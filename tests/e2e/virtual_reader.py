@@ -20,17 +20,17 @@ NEEDED = "needs: apt install pcscd vsmartcard-vpcd, pip install 'dianka[pcsc]'"
 
 
 def why_not() -> str:
-    """What is missing for a virtual reader, "" when nothing is."""
+    """Return what is missing for a virtual reader, "" when nothing is."""
     there = shutil.which("pcscd") and _DRIVER.exists() and importlib.util.find_spec("smartcard")
     return "" if there else NEEDED
 
 
 @contextlib.contextmanager
 def pcsc_service(log: Path) -> Iterator[None]:
-    """Run pcscd until the end of the block; skips the test where it cannot run."""
+    """Run pcscd until the end of the block; skip the test where it cannot run."""
     if why_not():
         pytest.skip(why_not())
-    # There is one virtual reader on a machine, also for another checkout whose tests run now.
+    # A machine has one virtual reader, which tests of another checkout may be using.
     with _DRIVER.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with _running(log):
@@ -55,7 +55,7 @@ def _running(log: Path) -> Iterator[None]:
 
 
 def _wait_until(done: Callable[[], bool], why: str) -> None:
-    """Wait for `done`; skip the test and say why where it does not come."""
+    """Wait for `done`; skip the test with a reason where that takes too long."""
     ends_s = time.monotonic() + _WAIT_S
     while not done():
         if time.monotonic() > ends_s:
@@ -64,7 +64,7 @@ def _wait_until(done: Callable[[], bool], why: str) -> None:
 
 
 def _listens() -> bool:
-    """Whether the reader waits for a card. Asking is a card that is pulled at once."""
+    """Return whether the reader waits for a card. The check inserts one and pulls it at once."""
     try:
         socket.create_connection(("127.0.0.1", VPCD_PORT), 1).close()
     except OSError:
