@@ -1,1 +1,1 @@
-"""The head-end: takes the concentrators' records in, stores, accounts and reconciles them."""
+"""The head-end receives the concentrators' records, stores, accounts and reconciles them."""

@@ -1,10 +1,10 @@
-"""The head-end as an application of Django's."""
+"""The head-end as a Django application."""
 
 from django.apps import AppConfig
 
 
 class HeadEndConfig(AppConfig):
-    """Names the application, and where its models are."""
+    """The name of the application and the place of its models."""
 
     name = "host.headend"
     label = "station"

@@ -1,4 +1,4 @@
-"""Copies of a database that are whole while it is used, and the mark of one put back."""
+"""Consistent copies of a database in use, and the mark of one that was restored."""
 
 import os
 import sqlite3
@@ -15,7 +15,7 @@ _PAGES_AT_ONCE = 4096
 
 
 def back_up(db: str, out: Path) -> None:
-    """Write a whole copy of a database, for its owner alone, and look at it; StoreError."""
+    """Write a whole copy of a database, readable by its owner alone, and check it; StoreError."""
     if is_address(db):
         raise StoreError(_("PostgreSQL has its own program for this: pg_dump"))
     part = out.with_name(f"{out.name}.part")
@@ -54,7 +54,7 @@ def check(db: str) -> dict[str, int]:
 
 
 def put_back(source: Path, db: str) -> None:
-    """Make a copy the database at `db`, where nothing is, and mark it; StoreError."""
+    """Restore a copy to `db`, where no file is yet, and mark it as restored; StoreError."""
     check(str(source))
     if Path(db).exists():
         raise StoreError(
@@ -67,11 +67,11 @@ def put_back(source: Path, db: str) -> None:
 
 
 def mark(db: str) -> None:
-    """Have nothing sold to an account until its concentrator has told its standing."""
+    """Block sales to each account until its concentrator has reported its standing."""
     with Store(db) as store, store.writing() as database:
         database.run("UPDATE station SET restored_at = ?", (int(time.time()),))
         database.run("UPDATE accounts SET standing_due = 1")
-        # It is asked with the next answer that it gets, and told of until it has.
+        # The head-end's answers ask the concentrator for it until it has reported.
         database.run(
             "UPDATE concentrators SET wanted_seq = "
             "CASE WHEN acked_seq > wanted_seq THEN acked_seq ELSE wanted_seq END"

@@ -1,8 +1,8 @@
-"""One connection to the head-end's database: SQLite or PostgreSQL, spoken to in one SQL.
+"""One connection to the head-end's database, SQLite or PostgreSQL, with one dialect of SQL.
 
-Statements have `?` for each value and quote names in double quotes. A database says what it is: an
-SQLite file by its application_id and user_version, both engines by the row of `station`. It is
-looked at whenever it is opened, and made by `host.headend.migrate` alone.
+Statements have `?` for each value and quote names in double quotes. A database is identified by
+the row of `station`, an SQLite file also by its application_id and user_version. Each opening
+checks this, and only `host.headend.migrate` makes a database.
 """
 
 import json
@@ -20,12 +20,12 @@ APPLICATION_ID = 0x64696B61  # "dika", in the head of an SQLite file
 BUSY_TIMEOUT_S = 10
 _CACHE_KIB = 65_536
 _JSON_COLUMNS = frozenset(("registers_wh", "values", "detail"))
-# Whatever a statement takes: an int, a text, bytes or None.
+# A value of a statement: an int, a text, bytes or None.
 Values = Sequence[Any]
 
 
 class Database:
-    """What both engines have in common; `integrity` is the driver's error of a key that exists."""
+    """The common part of both engines; `integrity` is the driver's error for a key that exists."""
 
     failed: type[Exception] = Exception
     place: str
@@ -81,7 +81,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Write within one transaction, alone; what was read stays true until the commit."""
+        """Write within one exclusive transaction; values read in it stay valid until its end."""
         try:
             self._begin()
             try:
@@ -95,7 +95,7 @@ class Database:
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """Read within one transaction: everything is of one moment."""
+        """Read within one transaction, so that all rows are of one moment."""
         try:
             self._end("BEGIN")
             try:
@@ -112,7 +112,7 @@ class Database:
         self.run(word)
 
     def identify(self) -> None:
-        """StoreError where this is no database of a head-end, or of another schema."""
+        """Raise StoreError where this is no database of a head-end, or has another schema."""
         schema = self.value("SELECT schema FROM station")
         _judge(self.place, schema)
 
@@ -164,7 +164,7 @@ class Sqlite(Database):
         try:
             return _connected(address)
         except sqlite3.OperationalError:
-            # On a medium that cannot be written there is no room for what readers share.
+            # A read-only medium has no room for the file that readers share.
             if not read_only or path.with_name(f"{path.name}-wal").exists():
                 raise
             return _connected(f"{address}&immutable=1")
@@ -173,7 +173,7 @@ class Sqlite(Database):
         self._connection.close()
 
     def copy_into(self, other: sqlite3.Connection, pages: int) -> None:
-        """Copy the whole database as it is at one moment; writers go on meanwhile."""
+        """Copy the whole database as it is at one moment; writers continue meanwhile."""
         self._connection.backup(other, pages=pages)
 
     def many(self, statement: str, rows: Sequence[Values]) -> int:
@@ -188,7 +188,7 @@ class Sqlite(Database):
 
 
 def _connected(address: str) -> sqlite3.Connection:
-    """Return a connection that has looked at the file."""
+    """Return a connection that has read the file."""
     connection = sqlite3.connect(
         address,
         uri=True,

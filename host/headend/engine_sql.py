@@ -1,4 +1,4 @@
-"""What a migration says in an engine's own words."""
+"""Migration steps in the SQL of one engine."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from host.headend.database import APPLICATION_ID
 
 
 def engine_sql(statements: Mapping[str, str]) -> Any:
-    """Return an operation that runs what `statements` has for the engine, sqlite or postgresql."""
+    """Return an operation that runs the `statements` of the engine, sqlite or postgresql."""
 
     def run(_: Any, editor: Any) -> None:
         for statement in statements[editor.connection.vendor].split(";"):
@@ -20,7 +20,7 @@ def engine_sql(statements: Mapping[str, str]) -> Any:
 
 
 def stamp(number: int) -> Any:
-    """Return the operation that ends a migration: the database says which schema it has."""
+    """Return the operation that ends a migration: it writes the schema number to the database."""
 
     def run(_: Any, editor: Any) -> None:
         if number == 1:

@@ -1,10 +1,10 @@
-"""What can be wrong with the head-end's database and with what is asked of it."""
+"""Errors of the head-end's database and of requests to it."""
 
 from host.words import _
 
 
 class StoreError(ValueError):
-    """What was asked of the database cannot be; the message says why."""
+    """The request to the database cannot be carried out; the message says why."""
 
 
 class StoreFailed(StoreError):
@@ -12,7 +12,7 @@ class StoreFailed(StoreError):
 
 
 class SalesError(StoreError):
-    """A list of sales that cannot be; `troubles` says why of each place in it."""
+    """A list of sales cannot be sold; `troubles` has the reason for each place in it."""
 
     def __init__(self, troubles: dict[int, str]) -> None:
         super().__init__(_("{count} of the sales cannot be").format(count=len(troubles)))
@@ -31,4 +31,4 @@ class Conflict(StoreError):
 
 
 class Replayed(StoreError):
-    """A message older than the newest one taken."""
+    """A message is older than the newest one that was accepted."""

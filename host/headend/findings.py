@@ -1,4 +1,4 @@
-"""Findings: what does not fit together, open until a person has looked and said why it is well."""
+"""Findings: differences that are open until a person has given a reason to close them."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from host.headend.posting import finding_text
 from host.headend.store import Store
 from host.words import _
 
-# Kinds that say nothing about the books: `reconcile` ends well with these.
+# Kinds that do not concern the books: `reconcile` ends with status 0 with these.
 NOTICES = frozenset(("card", "clock"))
 GAP = "gap"
 
@@ -17,7 +17,7 @@ GAP = "gap"
 def findings(
     store: Store, *, closed: bool = False, kind: str | None = None, account: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return what is open, with `closed` also what was resolved, by number; gaps come last."""
+    """Return open findings, with `closed` also the resolved ones, by number; gaps come last."""
     conditions = "" if closed else " AND resolved_at IS NULL"
     rows = store.rows(f"SELECT * FROM findings WHERE 1 = 1{conditions} ORDER BY id")
     for row in rows:
@@ -50,7 +50,7 @@ def _gap(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolve(store: Store, number: str, by: str, reason: str) -> None:
-    """Close a finding, with a name and a reason; StoreError where none of that number is open."""
+    """Close a finding with a name and a reason; StoreError where none of that number is open."""
     table = "gaps" if number.startswith(GAP) else "findings"
     digits = number.removeprefix(GAP)
     with store.writing() as database:

@@ -1,7 +1,7 @@
-"""From frames to genuine messages, and from answers to frames.
+"""Turn frames into genuine messages, and answers into frames.
 
-Every message goes through here, so the envelope is read with `struct`; what `host.frames.batch`
-makes of it with construct is the referee (tests/host/test_headend_gate.py).
+Every message goes through here, so the envelope is read with `struct`; a test compares the result
+with that of `host.frames.batch` (tests/host/test_headend_gate.py).
 """
 
 import hmac
@@ -24,7 +24,7 @@ class Message:
     """A genuine message of a concentrator."""
 
     kind: int
-    seq: int  # of its frame, which the answer's has as well
+    seq: int  # of its frame; the answer's frame has the same
     concentrator: int
     number: int
     payload: bytes
@@ -32,7 +32,7 @@ class Message:
 
 
 class Gate:
-    """Knows the keys of all concentrators; they may be exchanged while it is used."""
+    """The keys of all concentrators; they may be exchanged while the gate is used."""
 
     def __init__(self, keys: Mapping[int, bytes]) -> None:
         self.keys = keys
@@ -57,7 +57,7 @@ class Gate:
         return Message(frame.kind, frame.seq, concentrator, number, payload, peer)
 
     def claimed(self, frame: Frame) -> int | None:
-        """Return the known concentrator that a refused frame says to be from, None: of none."""
+        """Return the known concentrator that a refused frame names as its sender, or None."""
         if len(frame.body) < _ENVELOPE.size:
             return None
         concentrator = int(_ENVELOPE.unpack_from(frame.body)[1])

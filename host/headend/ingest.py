@@ -1,7 +1,7 @@
-"""What messages lead to: one commit for many of them, then the answers.
+"""Store messages: one commit for many of them, then the answers.
 
-`Ingest.answer_all` is called by one thread at a time. Nothing is answered before the commit that
-holds what the answer says, and the state in memory is thrown away where a commit fails.
+`Ingest.answer_all` is called by one thread at a time. An answer follows the commit of everything
+that it acknowledges, and the state in memory is dropped where a commit fails.
 """
 
 import logging
@@ -22,7 +22,7 @@ from host.headend.posting import Posting, State
 from host.headend.store import Store
 from host.headend.unpack import Taken, Unpacked, unpack
 
-# More numbers at once than any device has kept: its HELLO is wrong, not its history lost.
+# No device keeps more numbers: with a larger gap its HELLO is wrong, and no history is lost.
 LOST_LIMIT = 1 << 22
 _QUIET_S = 60
 _STANDINGS_TOLD = 4  # EVENT.what
@@ -46,7 +46,7 @@ _WRITE_POSITION = (
 
 @dataclass(slots=True)
 class Position:
-    """How far a concentrator has come, and what its last message was."""
+    """The newest record of a concentrator and its last message."""
 
     acked_seq: int = 0
     last_number: int = 0
@@ -58,19 +58,19 @@ class Position:
     address: str = ""
     refused: str = ""
     refused_at: int | None = None
-    payload: bytes = b""  # of the newest batch: one that comes again is answered at once
+    payload: bytes = b""  # of the newest batch: a repeated one is answered at once
 
     @property
     def ack(self) -> Ack:
-        """What a message is answered with."""
+        """Return the answer to a message."""
         return Ack(self.acked_seq, self.wanted_seq > 0)
 
 
 @dataclass(slots=True)
 class _Outcome:
-    """What becomes of a message if the commit succeeds; `ack` None: it is not answered.
+    """The result of a message if the commit succeeds; `ack` None: it is not answered.
 
-    reason      why it was refused, "": it was not
+    reason      why it was refused, "" when it was not
     """
 
     number: int = 0
@@ -80,7 +80,7 @@ class _Outcome:
 
 
 class Ingest:
-    """Serves all connections. `counters` tells what happened, refusals by their reason."""
+    """The ingest of all connections. `counters` counts messages, and refusals by their reason."""
 
     def __init__(self, store: Store, keys: Mapping[int, bytes]) -> None:
         self.counters: Counter[str] = Counter()
@@ -97,7 +97,7 @@ class Ingest:
         return b"" if message is None else self.answer_all([message])[0]
 
     def open(self, frame: Frame, peer: str) -> Message | None:
-        """Return the genuine message of a frame; None, which is counted, where it is none."""
+        """Return the genuine message of a frame; where it has none, count that and return None."""
         try:
             return self.gate.open(frame, peer)
         except UplinkError as error:
@@ -105,7 +105,7 @@ class Ingest:
             return None
 
     def answer_all(self, messages: Sequence[Message]) -> list[bytes]:
-        """Work messages in with one commit; return the answer to each, empty: it is refused."""
+        """Store messages with one commit; return the answer to each, empty where it is refused."""
         try:
             outcomes, counted = self._commit(messages)
         except StoreFailed as error:
@@ -115,7 +115,7 @@ class Ingest:
             return [b""] * len(messages)
         except Exception:
             self._forget()
-            if len(messages) > 1:  # one of them is to blame, the others are not
+            if len(messages) > 1:  # one of them has caused it: try each alone
                 return [self.answer_all([message])[0] for message in messages]
             self.counters["failed"] += 1
             log.exception("%s: a message could not be worked in", messages[0].peer)
@@ -138,7 +138,7 @@ class Ingest:
         self.positions.clear()
 
     def _refuse(self, reason: str, peer: str, detail: str) -> None:
-        """Count a refusal, and tell of it once a minute for each peer and reason."""
+        """Count a refusal, and log it once a minute for each peer and reason."""
         self.counters[reason] += 1
         which = (peer.rpartition(":")[0], reason)
         now = time.monotonic()
@@ -194,7 +194,7 @@ class Ingest:
     def _work(
         self, message: Message, position: Position, posting: Posting, counted: Counter[str]
     ) -> _Outcome:
-        """Work one message into the state; UplinkError, Replayed and Conflict change nothing."""
+        """Post one message to the state; UplinkError, Replayed and Conflict change nothing."""
         if message.kind == Kind.HELLO:
             return self._hello(message, position, counted)
         if message.number < position.last_number:
@@ -222,7 +222,7 @@ class Ingest:
         posting: Posting,
         counted: Counter[str],
     ) -> None:
-        """Post what is new of a batch that begins at or before the next number."""
+        """Post the new records of a batch that begins at or before the next number."""
         acked_seq = position.acked_seq
         fresh = found.records
         if found.first_seq <= acked_seq:
@@ -252,12 +252,12 @@ class Ingest:
         )
         stored = {row[0]: (*row[:5], bytes(row[5])) for row in rows}
         for record in known:
-            # None within a gap: the device has told before that it is lost.
+            # None within a gap: the device has reported before that it is lost.
             if stored.get(record.seq, record[:6]) != record[:6]:
                 raise Conflict(record.seq, acked_seq)
 
     def _note_gaps(self, concentrator: int, gaps: Sequence[Gap], first_seq: int) -> int:
-        """Store what of the gaps is `first_seq` or later; return how many numbers that are."""
+        """Store the part of the gaps from `first_seq` on; return the count of its numbers."""
         rows = [
             (concentrator, max(gap.seq, first_seq), gap.seq + gap.count - 1, int(gap.reasons))
             for gap in gaps
@@ -269,7 +269,7 @@ class Ingest:
         return sum(last - first + 1 for _, first, last, _ in rows)
 
     def _hello(self, message: Message, position: Position, counted: Counter[str]) -> _Outcome:
-        """Take note of what a concentrator keeps; records it no longer has become a gap."""
+        """Note which records a concentrator keeps; those it no longer has become a gap."""
         hello = batch.parse_hello(message.payload)
         name = message.concentrator
         counted["hellos"] += 1
@@ -303,7 +303,7 @@ class Ingest:
 
 
 def _refusal(message: Message, error: UplinkError | Replayed | Conflict) -> _Outcome:
-    """Return what a refused message leads to; whoever sent another record has to know of it."""
+    """Return the result of a refused message; the sender of a conflicting record is told."""
     if isinstance(error, Conflict):
         ack = Ack(error.acked_seq, differs=True)
         return _Outcome(message.number, ack, "conflict", str(error))
@@ -312,9 +312,9 @@ def _refusal(message: Message, error: UplinkError | Replayed | Conflict) -> _Out
 
 
 def _wanted_seq(wanted_seq: int, found: Unpacked, acked_seq: int) -> int:
-    """Up to which record standings are wanted, behind a batch of which `acked_seq` was known.
+    """Return the record up to which standings are wanted after a batch; `acked_seq` is before it.
 
-    Readings, freezes and items are made up for by those behind them.
+    Later readings, freezes and items replace lost ones.
     """
     for gap in found.gaps:
         last_seq = gap.seq + gap.count - 1

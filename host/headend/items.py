@@ -1,4 +1,4 @@
-"""What meters told beside their registers, as stored from ITEM records."""
+"""Values of meters beside their registers, as stored from ITEM records."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from host.headend.store import Store
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
-    """One answer of a meter: integers as the device took them, None where there is no value."""
+    """One answer of a meter: integers as the device decoded them, None where there is no value."""
 
     account: str
     t2000: int
@@ -23,7 +23,7 @@ def stored_items(
     since_t2000: int = 0,
     newest_only: bool = True,
 ) -> list[StoredItem]:
-    """By account, identifier and time; `newest_only`: the last of each account and identifier."""
+    """Return items by account, identifier and time; `newest_only`: the last of each identifier."""
     conditions = ["t2000 >= ?"]
     values: list[Any] = [since_t2000]
     for name, wanted in (("account", account), ("identifier", identifier)):

@@ -1,4 +1,4 @@
-"""The records of one account's concentrator, out of its own journal or the head-end's database."""
+"""Read the records of an account's concentrator, from its journal or a head-end's database."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ _SQLITE = b"SQLite format 3\0"
 
 
 class JournalError(ValueError):
-    """There are no such records; the message names the file and says why."""
+    """The records cannot be read; the message names the file and says why."""
 
 
 def records_of(journal: Path, account: str) -> Iterator[Record]:

@@ -1,9 +1,9 @@
-"""The uplink keys: a TOML file the operator protects, never the command line.
+"""Read the uplink keys from a TOML file that the operator protects, never the command line.
 
     [uplink]
     7 = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
-One line a concentrator: its number and its key, at least 16 bytes as hexadecimal digits.
+Each line has a concentrator's number and its key, at least 16 bytes as hexadecimal digits.
 """
 
 import tomllib

@@ -1,4 +1,4 @@
-"""`/healthz` and `/metrics` of a serving head-end, for those who watch it (Prometheus)."""
+"""Serve `/healthz` and `/metrics` of a head-end, for monitoring with Prometheus."""
 
 import asyncio
 import contextlib
@@ -14,14 +14,14 @@ _NOT_FOUND = "404 Not Found"
 
 
 class Metrics:
-    """Answers HTTP requests out of what the serving process knows; it reads no database."""
+    """A server of HTTP requests from the state of the serving process; it reads no database."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._began = time.time()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request and hang up."""
+        """Answer one request and close the connection."""
         with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
             async with asyncio.timeout(_PATIENCE_S):
                 line = await reader.readline()
@@ -45,7 +45,7 @@ class Metrics:
         return _response(_NOT_FOUND, "there are /healthz and /metrics\n")
 
     def _trouble(self) -> str:
-        """Return why the head-end is not well, "": it is."""
+        """Return why the head-end is not healthy, "" when it is."""
         writer = self._connections.writer
         return "the database does not take anything" if writer.commit_s > _COMMIT_LIMIT_S else ""
 

@@ -1,7 +1,7 @@
-"""Making a database and bringing one up to date, by Django's migrations.
+"""Make a database or upgrade one, by Django's migrations.
 
-Only `dianka headend init`, `serve` and `upgrade` come here; all else opens what is there, and does
-without Django. The settings are in the code: an embedded database needs no file of them.
+Only `dianka headend init`, `serve` and `upgrade` use this module; other code opens an existing
+database without Django. The settings are in the code: an embedded database needs no file of them.
 """
 
 import os
@@ -31,7 +31,7 @@ class MigrateError(ValueError):
 
 
 def make_sqlite(path: Path) -> None:
-    """Make a database at `path`, where nothing is yet, for its owner alone."""
+    """Make a database at `path`, where no file is yet, readable by its owner alone."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
@@ -81,7 +81,7 @@ def _template() -> bytes:
 
 
 def upgrade(database: dict[str, Any], number: str | None = None) -> None:
-    """Take a database, as Django's settings say one, to a schema: the newest, or `number`."""
+    """Migrate a database, given by Django's settings, to a schema: the newest, or `number`."""
     try:
         from django.core.management import call_command
         from django.db import connections
@@ -110,7 +110,7 @@ def _migrate(
 
 
 def _set_up() -> None:
-    """Have Django know the applications, once in a process."""
+    """Register the applications with Django, once in a process."""
     import django
     from django.conf import settings
 
@@ -126,7 +126,7 @@ def _set_up() -> None:
 def django_database(address: str) -> dict[str, Any]:
     """Return Django's settings for a file, or for a `postgres://` address."""
     if "://" not in address:
-        # The schema is looked at by whoever calls.
+        # The caller checks the schema.
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": address}
     parts = urlsplit(address)
     query = dict(one.split("=", 1) for one in parts.query.split("&") if "=" in one)

@@ -1,4 +1,4 @@
-"""The tables of the head-end, as Django's models say them.
+"""The tables of the head-end, as Django models.
 
 People, money, devices and permissions are ordinary models. Records, readings, freezes and items
 are many and have keys of several columns: their tables are made per engine in `migrations` and
@@ -16,7 +16,7 @@ _ACCOUNT_DIGITS = 12
 
 
 def _number(default: int | None = 0, **told: Any) -> Any:
-    """Return a whole number that the database itself gives a default, None: it has to be told."""
+    """Return a whole number with a default of the database itself; None: it has no default."""
     if default is not None:
         told["db_default"] = default
     return models.BigIntegerField(**told)
@@ -39,7 +39,7 @@ class Station(models.Model):
     """The station itself: one row.
 
     schema       number of the newest migration
-    zone         where its clock stands, a name of the time zone database
+    zone         the zone of its clock, a name of the time zone database
     restored_at  when this database took the place of a newer one, null: never
     """
 
@@ -54,7 +54,7 @@ class Station(models.Model):
 
 
 class Concentrator(models.Model):
-    """How far the records of a concentrator have come, and what is known of it.
+    """The newest record of a concentrator and other facts about it.
 
     wanted_seq                        records up to here are missing that no standing has made up
                                       for, 0: none are
@@ -83,7 +83,7 @@ class Concentrator(models.Model):
 
 
 class Gap(models.Model):
-    """Numbers without a record: `host.frames.packing.Reason` says why, 0: nobody has said."""
+    """Numbers without a record: `host.frames.packing.Reason` says why, 0: no reason is known."""
 
     concentrator = _number(None)
     first_seq = _number(None)
@@ -123,7 +123,7 @@ class Meter(models.Model):
 
 
 class Account(models.Model):
-    """An account as its concentrator has told it.
+    """An account as its concentrator has reported it.
 
     relay         0 closed, 1 open, null: not known yet
     doubt         reason of the newest FAULT, until a reading is believed or billing resumed
@@ -173,7 +173,7 @@ class Account(models.Model):
 
 
 class _Told(models.Model):
-    """What a record of a concentrator said about an account."""
+    """The common fields of rows that a concentrator's record about an account makes."""
 
     concentrator = _number(None)
     seq = _number(None)
@@ -189,7 +189,7 @@ class _Told(models.Model):
 
 
 class Standing(_Told):
-    """A standing as it was told and taken over, or came up."""
+    """A standing that was sent to a concentrator and taken over, or that it reported."""
 
     source = _number()
     order = _number()
@@ -204,8 +204,8 @@ class Standing(_Told):
 class TopUp(_Told):
     """Money that a device took: a purchase, or a refund, which is below 0.
 
-    `books_fen` is the balance that the records before it add up to, to be held against the balance
-    which the device reported.
+    `books_fen` is the balance from all records before it, to be compared with the balance that the
+    device reported.
     """
 
     order = _number()
@@ -224,7 +224,7 @@ class TopUp(_Told):
 
 
 class Relay(_Told):
-    """A switch that was meant or made."""
+    """A move of a relay that was intended or made."""
 
     desired = _number()
     stage = _number()
@@ -237,7 +237,7 @@ class Relay(_Told):
 
 
 class Policy(_Told):
-    """A change of what an account may do."""
+    """A change of an account's state in the policy."""
 
     new = _number()
     old = _number()
@@ -249,7 +249,7 @@ class Policy(_Told):
 
 
 class Alarm(_Told):
-    """All else that a device tells: faults, cards refused, silent meters, starts, clocks set."""
+    """Other reports of a device: faults, refused cards, silent meters, starts, clock settings."""
 
     kind = _text(24)
     detail = models.TextField(db_default="{}")
@@ -259,7 +259,7 @@ class Alarm(_Told):
 
 
 class Finding(models.Model):
-    """Something that does not fit together, open until a person has resolved it.
+    """A difference that is open until a person has resolved it.
 
     `what` is JSON: a text of `host.words.marked`, and the values of its fields.
     """
@@ -284,9 +284,9 @@ class Finding(models.Model):
 class Order(models.Model):
     """A sale, or below 0 a refund, under the number of which an account redeems it.
 
-    reference    of the maker's own, null: none
-    voided_at    when it was taken back: it counts nothing any more
-    supersedes   order whose place it takes, 0: none
+    reference    of the program that made the list, null: none
+    voided_at    when it was taken back: it does not count any more
+    supersedes   the order that it replaces, 0: none
     """
 
     account = _account()
@@ -326,7 +326,7 @@ class _Unmanaged(models.Model):
 
 
 class Record(_Unmanaged):
-    """A record as it came; all else is derived from it in the same transaction."""
+    """A record as it came; other rows are derived from it in the same transaction."""
 
     pk = models.CompositePrimaryKey("concentrator", "seq")
     t2000 = _number(None)
@@ -374,7 +374,7 @@ class Freeze(_Unmanaged):
 
 
 class Item(_Unmanaged):
-    """What a meter told beside its registers, in units of the lowest digit, null: no value."""
+    """A meter's values beside its registers, in units of the lowest digit, null: no value."""
 
     pk = models.CompositePrimaryKey("day", "meter", "t2000", "identifier")
     day = _number(None)

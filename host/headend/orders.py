@@ -1,4 +1,4 @@
-"""Orders: what is sold, paid back and taken back, under numbers that devices take in turn.
+"""Orders: sales, refunds and voided sales, under numbers that devices redeem in sequence.
 
 Every function that writes takes a `Store` and is one transaction. While a head-end serves, they
 run in its process (`host.headend.desk`).
@@ -21,7 +21,7 @@ COUNTER = "counter"
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """One row of a list of sales; whoever made the list gives each a `reference` of its own."""
+    """One row of a list of sales; each has a `reference` of its own from the list's maker."""
 
     account: str
     amount_fen: int
@@ -30,7 +30,7 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class Sold:
-    """What became of a sale; `meter` "": no concentrator has reported one."""
+    """The result of a sale; `meter` "": no concentrator has reported one."""
 
     sale: Sale
     order: int
@@ -50,7 +50,7 @@ class SoldOrder:
 
 @dataclass(frozen=True, slots=True)
 class Till:
-    """Who sells, and by which way the money came."""
+    """The cashier of a sale, and the channel of its payment."""
 
     cashier: str = ""
     channel: str = COUNTER
@@ -73,7 +73,7 @@ def sell(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) -> i
 def sell_once(
     store: Store, account: str, amount_fen: int, reference: str, till: Till = _NOBODY
 ) -> Sold:
-    """Note a sale under a reference; what was sold under it before is not sold again. SalesError.
+    """Note a sale under a reference, unless it was sold under it before. SalesError.
 
     The account may be one that no concentrator has told yet.
     """
@@ -85,7 +85,7 @@ def sell_once(
 def sell_all(
     store: Store, sales: Sequence[Sale], new: bool = False, till: Till = _NOBODY
 ) -> list[Sold]:
-    """Note all sales or none; what was sold under its reference before is not sold again.
+    """Note all sales or none; a sale with a reference that was sold before is not sold again.
 
     SalesError: an account no concentrator has, unless `new`; a reference that is taken.
     """
@@ -110,7 +110,7 @@ _REFERRED = "SELECT * FROM orders WHERE reference IS NOT NULL"
 
 
 def refund(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) -> int:
-    """Note that `amount_fen` is to be taken off the account; return its order number.
+    """Note a refund of `amount_fen` from the account; return its order number.
 
     A refund that is not redeemed yet is changed to this amount, 0: given up. StoreError: a
     purchase is not redeemed yet, or the newest balance does not cover it.
@@ -163,7 +163,7 @@ def _check_amount(amount_fen: int) -> None:
 
 
 def _refusal(sale: Sale, before: dict[str, Any] | None, meters: dict[str, str], new: bool) -> str:
-    """Why a sale cannot be, "": it can; `before` is what was sold under its reference."""
+    """Return why a sale is refused, "" if it is not; `before` was sold under its reference."""
     if before is None:
         if new or sale.account in meters:
             return ""
@@ -186,7 +186,7 @@ def _sell(
     database: Database, account: str, amount_fen: int, till: Till, reference: str | None
 ) -> int:
     _check_standing(database, account)
-    # Above all that was sold, redeemed or told: after a database was restored devices know more.
+    # The number is above all sold, redeemed or reported ones: after a restore devices know more.
     newest = [
         database.value(f"SELECT max({column}) FROM {table} WHERE account = ?{where}", (account,))
         for table, column, where in _NUMBERED
@@ -212,7 +212,7 @@ _NUMBERED = (
 
 
 def _check_standing(database: Database, account: str) -> None:
-    """StoreError while a restored database does not know what the account bought meanwhile."""
+    """Raise StoreError while a restored database does not know the account's newer orders."""
     if database.value("SELECT restored_at FROM station") is None:
         return
     due = database.value("SELECT standing_due FROM accounts WHERE account = ?", (account,))
@@ -229,7 +229,7 @@ def _check_standing(database: Database, account: str) -> None:
 
 
 def void(store: Store, account: str, order: int, reason: str, by: str) -> int:
-    """Take back a sale that no card holds, as if it had not been; return its amount in fen.
+    """Take back a sale that no card holds, as if it was never made; return its amount in fen.
 
     Its number is free again for the next sale. StoreError: it is redeemed, on a card, or not the
     newest.
@@ -281,7 +281,7 @@ def set_carded(store: Store, account: str, order: int, is_carded: bool = True) -
 
 
 def find_order(store: Store, account: str, order: int | None = None) -> SoldOrder | None:
-    """That order of `account`, or its oldest that is not redeemed; None where there is none."""
+    """Return that order of `account`, or its oldest that is not redeemed; None without one."""
     database = store.database
     with database.looking():
         if order is None:
@@ -295,7 +295,7 @@ def find_order(store: Store, account: str, order: int | None = None) -> SoldOrde
 
 
 def _unredeemed(database: Database, account: str) -> SoldOrder | None:
-    """The oldest order of `account` that can still be redeemed: no device told it or a later one.
+    """Return the oldest order of `account` that no device has reported, nor a later one.
 
     An order below one that a device knows was redeemed, or never will be.
     """
@@ -315,7 +315,7 @@ def _first(database: Database, account: str, condition: str, number: int) -> Sol
 
 
 def orders_of(store: Store, account: str) -> list[dict[str, Any]]:
-    """Return all orders of an account with what became of each, those taken back too."""
+    """Return all orders of an account with the state of each, voided ones too."""
     rows = store.rows(
         """SELECT orders.*, top_ups.t2000 AS redeemed_t2000, top_ups.amount_fen AS redeemed_fen
         FROM orders LEFT JOIN top_ups ON top_ups.account = orders.account

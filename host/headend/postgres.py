@@ -1,4 +1,4 @@
-"""PostgreSQL as the head-end's database: the same SQL, and a lock that lets one writer in."""
+"""PostgreSQL as the head-end's database, with the same SQL and a lock that admits one writer."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -10,7 +10,7 @@ from host.headend.database import BUSY_TIMEOUT_S, Database, Values
 from host.headend.errors import StoreError
 from host.words import _
 
-# Held within each transaction that writes, as SQLite has one writer at a time.
+# Each transaction that writes holds it, because SQLite has one writer at a time.
 WRITE_LOCK = 0x64696B61
 _UNDEFINED_TABLE = "42P01"
 _COPIED_LEAST = 20
@@ -47,7 +47,7 @@ class Postgres(Database):
             return cursor.rowcount
 
     def insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Values]) -> int:
-        """As everywhere; many rows are copied, and if a key was there inserted one by one."""
+        """Insert new rows: many rows are copied, or inserted one by one if a key exists."""
         if len(rows) < _COPIED_LEAST:
             return super().insert_new(table, columns, rows)
         self.run("SAVEPOINT copying")
@@ -89,7 +89,7 @@ class Postgres(Database):
     def _end(self, word: str) -> None:
         self._connection.execute(word)
         if word == "ROLLBACK":
-            # Those that this transaction made are gone with it.
+            # The rows that this transaction made are lost with it.
             names = self.all("SELECT relname FROM pg_class WHERE relpersistence = 't'")
             self._staged = {name.removeprefix("staged_") for (name,) in names}
 
@@ -106,7 +106,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def _copied(value: int | str | bytes | None) -> str:
-    """Return a value as COPY takes it in its text."""
+    """Return a value in the text format of COPY."""
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
@@ -116,7 +116,7 @@ def _copied(value: int | str | bytes | None) -> str:
 
 @cache
 def _translated(statement: str) -> str:
-    """Return a statement with the marks that psycopg knows."""
+    """Return a statement with psycopg's placeholders."""
     return statement.replace("%", "%%").replace("?", "%s")
 
 
@@ -128,7 +128,7 @@ def _without_password(address: str) -> str:
 
 
 def has_tables(address: str) -> bool:
-    """Whether a database has tables; StoreError where it cannot be reached."""
+    """Return whether a database has tables; StoreError where it cannot be reached."""
     query = "SELECT 1 FROM information_schema.tables WHERE table_schema = 'public' LIMIT 1"
     return bool(_looked_up(address, query))
 
@@ -148,7 +148,7 @@ def _looked_up(address: str, query: str) -> list[tuple[Any, ...]]:
 
 
 def _trouble(place: str, error: psycopg.Error) -> StoreError:
-    """Return what to tell where a database cannot be used."""
+    """Return the message for a database that cannot be used."""
     if error.sqlstate == _UNDEFINED_TABLE:
         return StoreError(
             _("{path} is not a head-end's database: `dianka headend init` makes one").format(

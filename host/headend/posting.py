@@ -1,8 +1,8 @@
-"""From records to accounts: what batches mean, worked out in memory and written in one go.
+"""Post the records of batches to accounts: first in memory, then with one write.
 
-`State` is what is known of concentrators, meters and accounts. `Posting` works records into it and
-collects the rows to be written; nothing here commits. Where a commit fails the state is thrown
-away and read again, so that it is never ahead of the database.
+`State` holds the known concentrators, meters and accounts. `Posting` posts records to it and
+collects the rows to be written; nothing here commits. Where a commit fails the state is dropped
+and read again, so that it is never ahead of the database.
 """
 
 import json
@@ -21,7 +21,7 @@ UNKNOWN_ACCOUNT = ""
 _STATUS_UNKNOWN = 0xFFFF
 _STATUS_RELAY_OPEN = 0x10  # status word 3, bit 4
 _STAGE_CONFIRMED = 2
-_DESIRED_OPEN = 0x10  # what is wanted, in METER.relay
+_DESIRED_OPEN = 0x10  # the wanted state of the relay, in METER.relay
 _MARK_START, _MARK_UNTOLD = 1, 2  # of METER
 _MARK_GUARD, _MARK_STOPPED = 1, 2  # of STANDING
 _SOURCE_NEW = 2  # of STANDING: a technician said that the account never bought anything
@@ -65,7 +65,7 @@ _TOP_UP_COLUMNS = (
     *("order", "amount_fen", "credit_fen", "balance_fen", "uid", "source", "key_version"),
     *("repaid_fen", "header_mac"),
 )
-# What a reading changes of an account; all of it is written for many accounts at once.
+# The columns that a reading changes; they are written for many accounts at once.
 _READ_COLUMNS = (
     *("debit_fen", "residue_e7", "residue_e11", "used_wh", "registers_wh", "doubt"),
     *("read_t2000", "last_t2000", "relay", "readings"),
@@ -107,7 +107,7 @@ _UPSERT_ACCOUNT = _upsert("accounts", tuple(_NEW_ACCOUNT), ("account",))
 
 
 class State:
-    """What is known of the concentrators that have been heard, as the last commit left it."""
+    """The known state of the concentrators that have sent messages, as of the last commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -150,10 +150,10 @@ class State:
 
 
 class Posting:
-    """Posts records of concentrators into a state; `write` puts the result down.
+    """The posting of concentrators' records to a state; `write` stores the result.
 
     received_at   when they came, seconds since 1970
-    restored      the database took the place of a newer one: accounts new to it have more to tell
+    restored      the database replaced a newer one: it lacks records of accounts new to it
     """
 
     def __init__(self, database: Database, state: State, received_at: int = 0) -> None:
@@ -173,7 +173,7 @@ class Posting:
         self._changed_meters: dict[tuple[int, int], Meter] = {}
 
     def post(self, concentrator: int, records: Sequence[Taken]) -> None:
-        """Work consecutive records of one concentrator in, in order of sequence."""
+        """Post consecutive records of one concentrator, in order of sequence."""
         self._concentrator = concentrator
         self._meters = self._state.meters_of(concentrator)
         received_at, keep = self.received_at, self._records.append
@@ -247,7 +247,7 @@ class Posting:
         )
 
     def _account(self, record: Taken) -> Account | None:
-        """The account of the record's row; none is a finding, the record itself is kept."""
+        """Return the account of the record's row; without one, note a finding."""
         meter = self._meters.get(record.row)
         if meter is None:
             name = _kind_name(record.kind)
@@ -258,16 +258,16 @@ class Posting:
         return self._state.accounts[meter["account"]]
 
     def _touched(self, record: Taken) -> Account | None:
-        """The account of the record's row, which this record changes."""
+        """Return the account of the record's row and mark it as changed."""
         account = self._account(record)
         if account is not None:
             self._changed[account["account"]] = account
         return account
 
     def _books(self, record: Taken) -> Account | None:
-        """The account of the record's row, None while its concentrator does not know its books.
+        """Return the account of the record's row, None while its concentrator lacks its books.
 
-        What a concentrator counts before it was told must not replace what stands here.
+        Counts of a concentrator without the standing must not replace the books here.
         """
         account = self._touched(record)
         return None if account is None or account["untold"] else account
@@ -345,7 +345,7 @@ class Posting:
         )
 
     def _top_up(self, record: Taken) -> None:
-        """A purchase, or a refund: one below 0."""
+        """Post a purchase, or a refund: an order below 0."""
         account = self._touched(record)
         fields = dict(record.fields)
         if record.kind == RecordKind.REFUND:
@@ -378,7 +378,7 @@ class Posting:
         )
 
     def _terms(self, record: Taken) -> None:
-        """What kind of account it is; also kept where people look."""
+        """Post the terms of an account, and list the change as an alarm."""
         account = self._books(record)
         if account is not None:
             for name in ("household", "grade", "guard", "debt_fen"):
@@ -388,7 +388,7 @@ class Posting:
         self._alarm(record)
 
     def _fault(self, record: Taken) -> None:
-        """Readings are in doubt, billing has stopped, or it goes on."""
+        """Post that readings are in doubt, that billing has stopped, or that it continues."""
         account = self._books(record)
         reason = record.fields["reason"]
         if account is not None:
@@ -397,7 +397,7 @@ class Posting:
         self._alarm(record)
 
     def _correction(self, record: Taken) -> None:
-        """What was charged too much goes back as credit; the reading behind it says the rest."""
+        """Post a wrong charge that is credited again; the reading that follows has the rest."""
         account = self._books(record)
         fields = record.fields
         if account is not None:
@@ -432,12 +432,12 @@ class Posting:
             account.update(record.fields)
 
     def _standing(self, record: Taken) -> None:
-        """The whole of an account, told to its concentrator or by it."""
+        """Post the standing of an account, which was sent to its concentrator or comes from it."""
         account = self._touched(record)
         fields = dict(record.fields)
         told = fields["order"] or fields["header_mac"] != _UNTOLD_MAC
         if account is not None and not told and fields["source"] == _SOURCE_HERE:
-            account["untold"] = 1  # nothing that stands here is known there
+            account["untold"] = 1  # the concentrator knows nothing of the books here
         elif account is not None:
             for name in ("credit_fen", "debit_fen"):
                 fields[name] = unwrapped_fen(fields[name], account[name])
@@ -466,7 +466,7 @@ class Posting:
         self._changed_meters[self._concentrator, row] = meter
 
     def _compare_standing(self, record: Taken, fields: dict[str, Any], account: Account) -> None:
-        """Note where a standing is not what stands here."""
+        """Note the differences between a standing and the books here."""
         name = account["account"]
         if fields["source"] == _SOURCE_NEW and account["order"]:
             self._find(
@@ -507,7 +507,7 @@ class Posting:
             account["debt_week"] = record.fields["debt_week"]
 
     def _plan(self, record: Taken) -> None:
-        """Another tariff, from now on or planned: kept where people look."""
+        """Post a change of tariff, from now on or planned, as an alarm."""
         if record.row in self._meters and not record.fields["from_t2000"]:
             self._set_tariff(record.row, record.fields["tariff"])
         self._alarm(record)
@@ -515,7 +515,7 @@ class Posting:
     def _freeze(self, record: Taken) -> None:
         account = self._account(record)
         frozen_t2000 = record.fields["frozen_t2000"]
-        # Those of other moments divide a charge and are no day's: the record is enough.
+        # Freezes of other times divide a charge and belong to no day: the record is enough.
         if account is None or frozen_t2000 % DAY_S:
             return
         key = (frozen_t2000 // DAY_S, account["meter"], frozen_t2000)
@@ -564,7 +564,7 @@ class Posting:
 
 
 def finding_text(stored: str) -> str:
-    """Return a stored finding as a sentence in the language that is spoken."""
+    """Return a stored finding as a sentence in the selected language."""
     values = json.loads(stored)
     return _(values.pop("text")).format(**values)
 

@@ -1,4 +1,4 @@
-"""Compare to the fen what was sold with what the devices took, charged and still hold.
+"""Compare the orders sold, to the fen, with the devices' credits, charges and balances.
 
 Two independent sources are compared: the orders sold here, refunds below 0, and the devices' own
 cumulative credits and debits. `sold = charged + balances + not yet redeemed` must hold for every
@@ -42,7 +42,7 @@ class Household:
     last_t2000: int | None = None
     unredeemed_fen: int = 0  # sold, but no device has reported the order yet
     stopped: bool = False  # billing, until a technician resumes it
-    doubt: int = 0  # reason why its readings are not believed, 0: they are
+    doubt: int = 0  # why its readings are doubted, 0: they are not
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Reconciliation:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing that could be compared."""
+        """Return whether there is nothing to compare."""
         return not self.records and not self.orders_sold
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ _HOUSEHOLDS = """
     readings, last_t2000, corrected_fen, stopped, doubt FROM accounts
     WHERE {where}
 """
-# An order is redeemed where a device told it, or in a standing a later one.
+# An order is redeemed where a device has reported it, or a later one in a standing.
 _UNREDEEMED = """
     SELECT orders.account, CAST(sum(orders.amount_fen) AS bigint) FROM orders
     LEFT JOIN (SELECT account, max("order") AS newest FROM standings GROUP BY account) AS told
@@ -109,7 +109,7 @@ _UNREDEEMED = """
 def households(
     store: Store, account: str | None = None, concentrator: int | None = None
 ) -> list[Household]:
-    """All accounts that have a meter, bought something or topped up, in order; or those chosen."""
+    """Return all accounts with a meter, an order or a top-up, in order; or the chosen ones."""
     conditions, values = [], []
     for name, wanted in (("account", account), ("concentrator", concentrator)):
         if wanted is not None:
@@ -187,7 +187,7 @@ _TWICE = """
 
 
 def _compare_orders(database: Database, result: Reconciliation) -> None:
-    """Each order redeemed was sold, for the same amount, and was redeemed once."""
+    """Check that each redeemed order was sold, for the same amount, and redeemed once."""
     for account, order, redeemed_fen, sold_fen in database.all(_REDEEMED):
         name = _order_name(account, order)
         if sold_fen is None:
@@ -212,7 +212,7 @@ def _order_name(account: str, order: int) -> str:
 
 
 def _compare_money(database: Database, result: Reconciliation) -> None:
-    """sold + corrected = charged + balance + unredeemed for each account, as the devices said."""
+    """Check sold + corrected = charged + balance + unredeemed for each account."""
     for one in result.households:
         there = one.charged_fen + one.balance_fen + one.unredeemed_fen
         if one.sold_fen + one.corrected_fen != there:
@@ -239,7 +239,7 @@ def _of_account(account: str, what: str) -> str:
 
 
 def _tell_doubts(result: Reconciliation) -> None:
-    """Tell of each account whose readings are not believed: its meter needs a look."""
+    """List each account with doubted readings: its meter must be checked."""
     for one in result.households:
         if one.stopped:
             what = _("billing stopped, {why}: look at its meter, then `account resume`")
@@ -252,7 +252,7 @@ def _tell_doubts(result: Reconciliation) -> None:
 
 
 def _compare_records(database: Database, result: Reconciliation) -> None:
-    """Every number up to the newest acknowledged is stored, rolled up or was let go for room."""
+    """Check that each acknowledged number is stored, rolled up or was deleted for room."""
     query = "SELECT * FROM gaps ORDER BY concentrator, first_seq"
     for row in database.rows(query):
         gone = row["last_seq"] - row["first_seq"] + 1
@@ -289,7 +289,7 @@ def _compare_records(database: Database, result: Reconciliation) -> None:
         )
 
 
-# Sums by which two sets of records are told apart without sorting them.
+# Sums that show whether two sets of records differ, without sorting them.
 _SUMS = """
     SELECT count(*), CAST(coalesce(sum(seq), 0) AS bigint),
     CAST(coalesce(sum(seq * (concentrator % 8191 + 3) % 1000003), 0) AS bigint)
@@ -303,7 +303,7 @@ _TWICE_STORED = """
 
 
 def _compare_readings(database: Database, result: Reconciliation) -> None:
-    """Each reading taken is stored once."""
+    """Check that each reading is stored once."""
     of_kind = (int(RecordKind.READING),)
     taken = database.all(_SUMS.format(table="records WHERE kind = ?"), of_kind)
     stored = database.all(_SUMS.format(table="readings"))

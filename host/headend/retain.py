@@ -1,4 +1,4 @@
-"""Rolling up: raw records that are old enough go, readings, freezes and money stay."""
+"""Roll up old raw records: they are deleted, while readings, freezes and money stay."""
 
 from host.frames.record import RecordKind
 from host.headend.store import Store
@@ -7,7 +7,7 @@ DAYS = 62
 
 
 def retain(store: Store, before_at: int) -> int:
-    """Delete raw records received before a moment, counting them; return how many these were."""
+    """Delete raw records received before a moment; return their count."""
     with store.writing() as database:
         counts = database.all(
             "SELECT concentrator, count(*), "

@@ -1,4 +1,4 @@
-"""The TCP side of the head-end: bytes of each connection into messages, answers back."""
+"""The TCP server of the head-end: it turns bytes into messages and sends the answers."""
 
 import asyncio
 import contextlib
@@ -39,9 +39,9 @@ async def serve(
     reload: Callable[[], None] | None = None,
     answering: Callable[["Connections"], Awaitable[None]] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; `ready` is told the address once it listens.
+    """Serve until SIGINT or SIGTERM; `ready` gets the address once the server listens.
 
-    `reload` is called at SIGHUP; `answering` may serve what else there is to ask.
+    `reload` is called at SIGHUP; `answering` may serve other requests.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -65,7 +65,7 @@ async def serve(
 
 
 class _Connection:
-    """One peer: where its answers go, and how well it behaves."""
+    """One peer: the writer of its answers, and the count of its errors."""
 
     def __init__(self, stream: asyncio.StreamWriter, peer: str) -> None:
         self.stream = stream
@@ -90,12 +90,12 @@ class Connections:
         self._hosts: Counter[str] = Counter()
 
     def close(self) -> None:
-        """Hang up on all."""
+        """Close all connections."""
         for connection in self.open:
             connection.stream.close()
 
     async def watch(self) -> None:
-        """Hang up on who sends nothing genuine in time."""
+        """Close each connection without a genuine message in time."""
         while True:
             await asyncio.sleep(_LOOK_S)
             now = time.monotonic()
@@ -113,7 +113,7 @@ class Connections:
             connection.on_answer(answer)
 
     async def serve(self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
-        """One connection from beginning to end."""
+        """Serve one connection from beginning to end."""
         host, port = stream.get_extra_info("peername")[:2]
         connection = _Connection(stream, f"{host}:{port}")
         if len(self.open) >= CONNECTIONS_LIMIT or self._hosts[host] >= ADDRESS_LIMIT:

@@ -1,4 +1,4 @@
-"""What a concentrator has to know of its accounts when it has lost its books."""
+"""The standings: the data of accounts that a concentrator needs when it has lost its books."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +9,13 @@ from host.headend.store import Store
 
 _NO_MAC = "00" * 8
 _REGISTERS = 8
-# Of each payload what `account restore` takes, one behind the other.
+# The fields of each payload that `account restore` takes, in order.
 _SIZES = {RecordKind.STANDING: 48, RecordKind.STANDING_REGISTERS: 42, RecordKind.QUOTA: 16}
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The whole of one account: the fields of its records, and the meter of its registers.
+    """One account: the fields of its records, and the meter of its registers.
 
     `tariff` and `line` are those it had; `meter` "": it has none.
     """
@@ -34,7 +34,7 @@ class Standing:
     def told(self, meter: str) -> str:
         """Return what `account restore` takes, for an account that now has `meter`.
 
-        Another meter's registers are begun anew.
+        The registers of another meter begin again.
         """
         fields = {kind: dict(of_kind) for kind, of_kind in self.fields.items()}
         for name in ("credit_fen", "debit_fen"):

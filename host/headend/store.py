@@ -1,4 +1,4 @@
-"""The store: the head-end's database as the rest of the head-end uses it."""
+"""The store: access to the head-end's database for the rest of the head-end."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ from host.words import _
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is the address of a PostgreSQL database, and not a file's name."""
+    """Return whether a text is the address of a PostgreSQL database, and not a file's name."""
     return text.startswith(("postgres://", "postgresql://"))
 
 
 def _opened(address: str, *, read_only: bool = False) -> Database:
-    """Open the file, or what a `postgres://` address names; StoreError."""
+    """Open the file, or the database of a `postgres://` address; StoreError."""
     if is_address(address):
         from host.headend.postgres import Postgres
 
@@ -33,7 +33,7 @@ class Store(Closing):
     def __init__(
         self, address: Path | str, *, create: bool = False, read_only: bool = False
     ) -> None:
-        """Open what is there, with `create` make it where there is nothing; StoreError.
+        """Open a database, with `create` make it if it does not exist; StoreError.
 
         With `read_only` the connection can change nothing, and waits for no writer.
         """
@@ -72,9 +72,9 @@ class Store(Closing):
             return self.database.value(statement, values)
 
     def zone(self) -> ZoneInfo:
-        """Return where the station's clock stands."""
+        """Return the time zone of the station's clock."""
         return ZoneInfo(self.value("SELECT zone FROM station"))
 
     def has_account(self, account: str) -> bool:
-        """Whether any concentrator has reported a meter of `account`."""
+        """Return whether any concentrator has reported a meter of `account`."""
         return bool(self.rows("SELECT 1 FROM accounts WHERE account = ?", (account,)))

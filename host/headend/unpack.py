@@ -1,7 +1,7 @@
-"""Fast reading of a batch: the same bytes that `host.frames.packing` parses, ten times as quickly.
+"""Read a batch ten times as fast as `host.frames.packing` parses the same bytes.
 
-A head-end takes tens of thousands of readings a second, so the groups are read here by hand. What
-`host.frames.packing` and construct make of them stays the referee (tests/host/test_unpack.py).
+A head-end takes tens of thousands of readings a second, so the groups are read here by hand. A
+test compares the result with `host.frames.packing` and construct (tests/host/test_unpack.py).
 
 Spec: docs/SPEC.md, Packed records.
 """
@@ -60,7 +60,7 @@ class Read(NamedTuple):
 
 @dataclass(slots=True)
 class Unpacked:
-    """What a batch holds: consecutive numbers from `first_seq` to `next_seq` - 1."""
+    """The content of a batch: consecutive numbers from `first_seq` to `next_seq` - 1."""
 
     first_seq: int
     next_seq: int

@@ -1,7 +1,7 @@
-"""One thread that writes: many messages with one commit, then their answers.
+"""A thread that stores many messages with one commit, then passes on their answers.
 
-What comes in waits in a queue while a commit is under way, and the next commit takes all of it, at
-most LIMIT messages; where little comes, a commit waits GATHER_S for company.
+New messages wait in a queue during a commit, and the next commit takes all of them, at most LIMIT
+messages; where few messages come, a commit waits GATHER_S for more.
 """
 
 import queue
@@ -21,7 +21,7 @@ Answered = Callable[[Sequence[tuple[Any, bytes]]], None]
 
 
 class Writer:
-    """Takes messages from any thread; `answered` hears, in the writer's, what each is told.
+    """A writer that takes messages from any thread and calls `answered` in its own thread.
 
     commits     how many there were
     dropped     messages that found the queue full: their senders ask again
@@ -39,18 +39,18 @@ class Writer:
 
     @property
     def waiting(self) -> int:
-        """How many messages wait."""
+        """Return how many messages wait."""
         return self._queue.qsize()
 
     def put(self, sender: Any, message: Message) -> None:
-        """Have a message worked in; `answered` is given `sender` with the answer."""
+        """Queue a message; `answered` is called with `sender` and the answer."""
         if self._queue.qsize() >= _PENDING_LIMIT:
             self.dropped += 1
             return
         self._queue.put((sender, message))
 
     def stop(self) -> None:
-        """Work in what waits, and end the thread."""
+        """Store the waiting messages, and end the thread."""
         self._queue.put(None)
         self._thread.join()
 
