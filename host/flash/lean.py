@@ -1,9 +1,9 @@
-"""Programs of the firmware without what a board has no use for, every line in its place.
+"""Remove from the firmware's programs the text that boards do not need; lines keep their numbers.
 
-That is what type checkers alone read, the import of const, which MicroPython's compiler knows by
-itself, and the names of whole numbers: the compiler puts a number in place of its name in the
-module that defines it only if the name begins with an underscore, and every other name costs each
-module that knows it 8 bytes of heap. Here the number takes the place of the name everywhere.
+That text is read by type checkers only, or is the import of const, which MicroPython's compiler
+knows by itself, or the names of whole numbers: the compiler puts a number in place of its name in
+the module that defines it only if the name begins with an underscore, and every other name costs
+each module that knows it 8 bytes of heap. Here the number takes the place of the name everywhere.
 A class stores its module and its name for programs that ask for them, which none of ours does.
 """
 
@@ -16,12 +16,12 @@ from host.words import _
 # The whole numbers that the modules of the firmware define, by module and then by name.
 Numbers = Mapping[str, Mapping[str, int]]
 
-# On a 32-bit board other numbers are objects, of which one should do.
+# On a 32-bit board other numbers are objects, and one copy of each is enough.
 _SMALL = range(-(1 << 30), 1 << 30)
 
 
 class LeanError(Exception):
-    """A program uses the name of a number in a way that no number can stand for."""
+    """A program uses the name of a number where a number cannot replace it."""
 
 
 def numbers_of(texts: Mapping[str, str]) -> dict[str, dict[str, int]]:
@@ -72,7 +72,7 @@ def lean(text: str, numbers: Numbers | None = None, module: str = "") -> str:
     """
     tree = _parsed(text)
     if tree is None:
-        return text  # the compiler tells where
+        return text  # the compiler reports the place
     lines = text.encode().splitlines(keepends=True)
     _spare_types(tree, lines)
     _spare_class_names(lines)
@@ -89,7 +89,7 @@ def _parsed(text: str) -> ast.Module | None:
 
 
 def _spare_types(tree: ast.Module, lines: list[bytes]) -> None:
-    """Blank what only type checkers read, and the import of const."""
+    """Blank the text that only type checkers read, and the import of const."""
     asked = sum(1 for node in ast.walk(tree) if _is_type_checking(node, ast.Load))
     spared: list[ast.stmt] = []
     for node in tree.body:
@@ -106,7 +106,7 @@ def _spare_types(tree: ast.Module, lines: list[bytes]) -> None:
 
 
 def _spare_class_names(lines: list[bytes]) -> None:
-    """Let each class delete, in the place of its docstring, two names that it stores for none."""
+    """Let each class delete two names that no program uses, in the place of its docstring."""
     for node in ast.walk(ast.parse(b"".join(lines))):
         if isinstance(node, ast.ClassDef) and ast.get_docstring(node):
             _replace(lines, node.body[0], "del __module__, __qualname__")
@@ -119,7 +119,7 @@ def _is_type_checking(node: ast.AST, context: type[ast.expr_context] = ast.Load)
 
 
 def _put_in_place(lines: list[bytes], numbers: Numbers, module: str) -> None:
-    """Replace each name of a number in the program `lines`, and blank what defines it."""
+    """Replace each name of a number in the program `lines`, and blank its definition."""
     own = numbers.get(module, {})
     for node in ast.parse(b"".join(lines)).body:
         if _defined(node) in own:
@@ -131,7 +131,7 @@ def _put_in_place(lines: list[bytes], numbers: Numbers, module: str) -> None:
     for imported in ast.walk(tree):
         if isinstance(imported, ast.ImportFrom):
             _spare_import(lines, imported, known, uses)
-    # From the right, so that what is replaced moves nothing that still will be.
+    # From the right, so that a replacement moves no later one.
     for use in sorted(uses.found, key=lambda use: -use.col_offset):
         line, begin, end = lines[use.lineno - 1], use.col_offset, use.end_col_offset
         if line[begin:end] != ast.unparse(use).encode() or use.end_lineno != use.lineno:
@@ -175,7 +175,7 @@ def _replace(lines: list[bytes], node: ast.stmt, text: str) -> None:
 
 
 class _Known:
-    """What the names of a program mean: `modules` of the firmware, and its `numbers`."""
+    """The meaning of a program's names: `modules` of the firmware, and its `numbers`."""
 
     def __init__(self, tree: ast.Module, numbers: Numbers, module: str) -> None:
         self._all = numbers
@@ -275,7 +275,7 @@ class _Uses(ast.NodeVisitor):
 
 
 def _bound(function: ast.FunctionDef) -> Iterator[str]:
-    """Yield the names that mean something of their own in a function."""
+    """Yield the names that a function defines for itself."""
     arguments = function.args
     for one in (*arguments.args, *arguments.kwonlyargs, *arguments.posonlyargs):
         yield one.arg

@@ -1,4 +1,4 @@
-"""The product as a board gets it: every module of the firmware that it needs, compiled for it.
+"""Make the product for a board: every module of the firmware that it needs, compiled for it.
 
 The sources come with the installed package, or are those of the checkout it runs from.
 """
@@ -16,7 +16,7 @@ from host.words import _
 
 _HOST = Path(__file__).resolve().parent.parent
 
-# Of the machine code in dlt645/fast.py, with the boards that run it.
+# Kinds of the machine code in dlt645/fast.py, with the boards that run it.
 ARCHITECTURES = {
     "armv6m": "RP2040",
     "armv7m": "Cortex-M3",
@@ -26,7 +26,7 @@ ARCHITECTURES = {
     "rv32imc": "ESP32-C3, ESP32-C6",
 }
 
-# What MicroPython calls a port, and the module of firmware/boards that is for it.
+# MicroPython's name of a port, and the module of firmware/boards for it.
 BOARDS = {"esp32": "esp32", "rp2": "rp2", "pyboard": "stm32", "qemu": "qemu"}
 
 _PORT_MODULES = frozenset({"unix", *BOARDS.values()})
@@ -38,7 +38,7 @@ class ProductError(Exception):
 
 @dataclass(frozen=True)
 class Product:
-    """What goes into a slot: a version that tells contents apart, and files by name."""
+    """The content of a slot: a version that identifies the content, and files by name."""
 
     version: str
     files: dict[str, bytes]
@@ -128,7 +128,7 @@ def compile_file(path: Path, folder: Path, known: Numbers, arch: str, target: Pa
 def make(
     folder: Path, platform: str, arch: str, build: Path, told: Callable[[int, int], None]
 ) -> Product:
-    """Compile everything by way of `build`; `told` is called with how many of all are done."""
+    """Compile all modules in the folder `build`; `told` gets the counts done and in total."""
     paths = list(sources(folder, platform))
     known = numbers(folder)
     files = {}

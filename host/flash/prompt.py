@@ -1,7 +1,7 @@
-"""A board at its MicroPython prompt, by way of mpremote: run code there, write and check files.
+"""Use a board at its MicroPython prompt through mpremote: run code, write and check files.
 
-A connection interrupts what runs; `begin_anew` leaves the board at its prompt with nothing
-started, `let_run` starts what boot.py chooses and listens to what the board says.
+A connection interrupts the running program; `begin_anew` leaves the board at its prompt with no
+program started, `let_run` starts the slot that boot.py chooses and yields the board's output.
 """
 
 import base64
@@ -17,7 +17,7 @@ from host.closing import Closing
 from host.words import _
 
 TIMEOUT_S = 10
-# A board on USB leaves the computer while it restarts.
+# A board on USB disconnects from the computer while it restarts.
 RETURN_S = 20
 CHUNK = 3072
 _HEAR_S = 1.0
@@ -45,7 +45,7 @@ print(str(binascii.hexlify(digest.digest()), "ascii"))
 
 
 class BoardError(Exception):
-    """The board cannot be used so; the text says why and what to try."""
+    """The board cannot be used; the text says why and what to try."""
 
 
 class Prompt(Closing):
@@ -64,7 +64,7 @@ class Prompt(Closing):
         self._connect()
 
     def close(self) -> None:
-        """Give the port up; what is on the board stays as it is."""
+        """Close the port; the board stays as it is."""
         if self._transport is not None:
             with contextlib.suppress(*self._lost):
                 self._transport.close()
@@ -77,7 +77,7 @@ class Prompt(Closing):
             return printed.decode(errors="replace").replace("\r\n", "\n")
 
     def ask(self, expression: str) -> Any:
-        """Return the value of an expression that is made of plain things."""
+        """Return the value of an expression that consists of literals."""
         with self._speaking():
             return self._transport.eval(expression)
 
@@ -96,7 +96,7 @@ class Prompt(Closing):
             )
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write a file that has to be the old or the new one after whatever happens."""
+        """Write a file so that an interruption leaves either the old or the new one."""
         self.write(f"{name}~", data)
         self.run(f"import os\nos.rename({name + '~'!r}, {name!r})")
 
@@ -120,10 +120,10 @@ class Prompt(Closing):
             time.sleep(1)
 
     def let_run(self, timeout_s: float) -> Iterator[str]:
-        """Start the board as after power-up, its clock kept, and yield each line it says.
+        """Start the board as after power-up, its clock kept, and yield each line it prints.
 
-        An empty line now and then says that time has passed. It takes a second at least: what
-        was sent is lost if the port is closed before it arrives.
+        An empty line from time to time shows that time has passed. It takes at least a second:
+        bytes that were sent are lost if the port is closed before they arrive.
         """
         with self._speaking():
             self._transport.serial.write(_CTRL_B + _CTRL_D)
@@ -137,12 +137,12 @@ class Prompt(Closing):
                 yield ""
 
     def release(self) -> None:
-        """Start the board as after power-up, and leave it alone."""
+        """Start the board as after power-up, without reading its output."""
         for _part in self.let_run(0):
             pass
 
     def interrupt(self) -> None:
-        """Get the prompt back from what runs."""
+        """Interrupt the running program and get the prompt back."""
         self._connect()
 
     def _hear(self) -> bytes:
@@ -161,7 +161,7 @@ class Prompt(Closing):
             return b""
 
     def _connect(self) -> None:
-        """Interrupt what runs and get the prompt that programs use."""
+        """Interrupt the running program and get the raw prompt."""
         self.close()
         with self._speaking():
             self._transport = self._open(self.port, timeout=TIMEOUT_S)
@@ -173,9 +173,9 @@ class Prompt(Closing):
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[None]:
-        """Raise what goes wrong with the board as a BoardError that says the next step."""
+        """Raise each error of the board as a BoardError that says the next step."""
         try:
-            # mpremote prints what it did not expect.
+            # mpremote prints unexpected output.
             with contextlib.redirect_stdout(io.StringIO()):
                 yield
         except self._told as error:

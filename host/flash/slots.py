@@ -1,13 +1,13 @@
 """Install the product in one of a board's two slots, put it on trial, go back to the old one.
 
-    what is done                         what starts if the cable is pulled then
+    step                                 slot that starts if the cable is pulled then
     the slot that is not proven: emptied, written, each file checked     the proven one
     boot.py and main.py of the root, when they differ                    the proven one
     pins, settings, clock                                                the proven one
     the slot's list of files                                             the proven one
     trial                                                                the new one, a few times
 
-firmware/boot.py tells what the files mean.
+firmware/boot.py explains the files.
 """
 
 import ast
@@ -42,7 +42,7 @@ boot.start()
 
 @dataclass(frozen=True)
 class Facts:
-    """What a board is: MicroPython's port and version, machine code, flash free."""
+    """The facts of a board: MicroPython's port and version, machine code, free flash."""
 
     platform: str
     version: tuple[int, ...]
@@ -72,12 +72,12 @@ class State:
 
     @property
     def proven(self) -> str:
-        """Return the slot that boot.py starts when no trial does; "": there is none."""
+        """Return the slot that boot.py starts without a trial; "": there is none."""
         whole = [name for name in SLOTS if self.slots[name].version]
         return max(whole, key=lambda name: self.slots[name].healthy, default="")
 
     def describe(self, name: str) -> str:
-        """Return what the version in a slot is and how it fares, in words."""
+        """Return the version in a slot and its state, in words."""
         slot = self.slots[name]
         if not slot.version:
             return _("empty")
@@ -260,7 +260,7 @@ def check(found: Facts) -> None:
 
 
 def state(board: Prompt) -> State:
-    """Return what the board's files say."""
+    """Return the state that the board's files tell."""
     trial, slots, running = ast.literal_eval(board.run(_STATE))
     words = trial.split()
     is_trial = len(words) == 2 and words[0] in SLOTS and words[1].isdigit()
@@ -279,7 +279,7 @@ def state(board: Prompt) -> State:
 def hold(board: Prompt) -> None:
     """Have the board restart with nothing started, so that all its heap is free.
 
-    A watchdog that the product has started runs on: then only a restart of the board stops it.
+    A watchdog that the product has started runs on: only a restart of the board stops it.
     """
     has_watchdog = "watchdog_ms" in board.run(_SHOW.format(name="board.json"))
     board.run("open('hold', 'w').close()")
@@ -297,7 +297,7 @@ def install(
 ) -> list[str]:
     """Fill `slot` and see that boot.py starts there; return which old files were put aside.
 
-    `told` learns how many bytes of how many are written. The slot is not whole yet.
+    `told` is called with the bytes written and their total. The slot is not complete yet.
     """
     parts = {name.rpartition("/")[0] for name in product.files}
     folders = sorted(set(_with_parents(parts)))
@@ -314,7 +314,7 @@ def install(
 
 
 def check_room(board: Prompt, slot: str, found: Facts, product: Product) -> None:
-    """Raise BoardError when the product does not fit beside what is not in `slot`."""
+    """Raise BoardError when the product does not fit beside the files outside `slot`."""
     block = found.block_size
     needed = sum(-(-len(data) // block) * block for data in product.files.values())
     there = int(board.run(_SIZE.format(slot=slot, block=block)))
@@ -333,12 +333,12 @@ def has_board_json(board: Prompt) -> bool:
 
 
 def finish(board: Prompt, slot: str, product: Product) -> None:
-    """Say that everything that belongs in `slot` is there."""
+    """Mark `slot` as complete."""
     board.replace(f"{slot}/files", product.listing)
 
 
 def put_on_trial(board: Prompt, slot: str) -> None:
-    """Have `slot` start next, so many times until it has reported healthy."""
+    """Let `slot` start next, at most STARTS times until it has reported healthy."""
     board.replace("trial", f"{slot} {STARTS}".encode())
 
 
@@ -348,7 +348,7 @@ def end_trial(board: Prompt) -> None:
 
 
 def resume(board: Prompt, now: State) -> None:
-    """Give a product on trial that was interrupted its start back."""
+    """Return its start to a product on trial that was interrupted."""
     if now.trial and now.trial == now.running:
         board.replace("trial", f"{now.trial} {min(now.left + 1, STARTS)}".encode())
 
@@ -380,9 +380,9 @@ def set_clock(board: Prompt, moment: tuple[int, ...]) -> bool:
 
 
 def await_report(lines: Iterator[str], slot: str) -> Iterator[str]:
-    """Yield what the board says until `slot` is healthy; BoardError when it lost its trial.
+    """Yield the board's output until `slot` is healthy; BoardError when it lost its trial.
 
-    Where neither is said, the last line is another one.
+    Where the output shows neither, the last line is another one.
     """
     said = ""
     for line in lines:
@@ -405,12 +405,12 @@ def await_report(lines: Iterator[str], slot: str) -> Iterator[str]:
 
 
 def healthy_line(slot: str) -> str:
-    """Return what boot.py says when `slot` has reported healthy."""
+    """Return the line of boot.py when `slot` has reported healthy."""
     return f"dianka: slot {slot} is healthy"
 
 
 def _put_in_root(board: Prompt, name: str, data: bytes) -> bool:
-    """Have `name` in the root be `data`; return true if a user's own file was put aside."""
+    """Write `data` to `name` in the root; return whether a user's own file was put aside."""
     if board.run(_SHOW.format(name=name)).encode() == data:
         return False
     mark = data[: data.index(b"\n")]

@@ -98,10 +98,10 @@ _OUTPUT_KEYS = _PIN_KEYS - {"rx", "detect", "button", "miso"}
 
 @dataclass(frozen=True)
 class Chip:
-    """What a board has.
+    """The pins and UARTs of a chip.
 
     pins        those that exist
-    taken       pin -> why it is not to be had
+    taken       pin -> why it cannot be used
     avoid       pin -> why it makes trouble
     uarts       number -> pins for tx, and for rx; None: any pin
     """
@@ -119,7 +119,7 @@ class Chip:
 
 
 def _these(pins: str) -> frozenset[int]:
-    """Pins such as "0-5 12": ranges and numbers."""
+    """Return the pins of a text such as "0-5 12": ranges and numbers."""
     found: set[int] = set()
     for part in pins.split():
         first, _dash, last = part.partition("-")
@@ -234,7 +234,7 @@ def _refusal(place: tuple[int | str, ...], text: str) -> str:
 
 
 def _pins_of(part: Any, place: str = "", key: str = "") -> Iterator[tuple[str, str, int | str]]:
-    """Yield where each pin stands, its key and the pin."""
+    """Yield the place of each pin, its key and the pin."""
     if isinstance(part, dict):
         for name, value in part.items():
             yield from _pins_of(value, f"{place}.{name}" if place else name, name)
@@ -263,7 +263,7 @@ def _wrong_pin(place: str, key: str, pin: int | str, chip: Chip) -> Iterator[str
 
 
 def _wrong_parts(wiring: Wiring, chip: Chip) -> Iterator[str]:
-    """What concerns more than one pin."""
+    """Return the mistakes that concern more than one pin."""
     used: dict[int, str] = {}
     parts: list[tuple[str, _Serial | _Uplink]] = [
         (f"lines[{index}]", line) for index, line in enumerate(wiring.lines)
