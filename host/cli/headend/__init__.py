@@ -1,1 +1,1 @@
-"""`dianka headend`: the server, sales, and what the database knows."""
+"""`dianka headend`: the server, sales, and reports from the database."""

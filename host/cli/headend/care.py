@@ -77,7 +77,7 @@ def upgrade(db: str) -> None:
     try:
         before = migrate.schema_of(db)
         if before > SCHEMA:
-            # Opening it tells what is to be done.
+            # Opening it shows whether it must be upgraded.
             with opened(db, read_only=True):
                 pass
         if before < SCHEMA:
@@ -187,7 +187,7 @@ def retain(db: str, days: int) -> None:
 
 @contextmanager
 def clear_store_errors() -> Iterator[None]:
-    """Trouble with the database as one line for the user."""
+    """Report an error of the database as one line for the user."""
     try:
         yield
     except (StoreError, migrate.MigrateError) as error:

@@ -1,4 +1,4 @@
-"""The head-end's database, opened for a command."""
+"""Open the head-end's database for a command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

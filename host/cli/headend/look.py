@@ -1,4 +1,4 @@
-"""`dianka headend concentrators`, `findings`, `orders` and `day`: lists to look at."""
+"""`dianka headend concentrators`, `findings`, `orders` and `day`: lists for users."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
@@ -39,7 +39,7 @@ def print_list(
     as_csv: bool,
     empty: str,
 ) -> None:
-    """Print rows as JSON, as CSV with all they have, or as a table of some columns."""
+    """Print rows as JSON, as CSV with all columns, or as a table of some columns."""
     if as_json and as_csv:
         raise click.UsageError(_("give --csv or --json, not both"))
     if as_json:

@@ -1,4 +1,4 @@
-"""`dianka headend restore`: tell a concentrator that lost its books what its accounts are."""
+"""`dianka headend restore`: send the accounts to a concentrator that has lost its books."""
 
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def restore_command(
 
 
 def _restore(console: link_console.Console, one: Standing, add_meters: bool) -> bool:
-    """Tell the standing of one account; return whether the concentrator did not know as much."""
+    """Send the standing of one account; return whether the concentrator knew less."""
     try:
         found = fields_of(console.command(f"account {one.account}"))
     except link_console.ConsoleError:

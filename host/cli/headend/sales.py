@@ -36,7 +36,7 @@ REFERENCE_LIMIT = 64
 
 
 def till_options(function: Command) -> Command:
-    """Give the command `till`: who sells, and by which way the money came."""
+    """Give the command `till`: the cashier, and the channel of the payment."""
 
     @click.option("--cashier", default="", help="Who sells.  [default: nobody in particular]")
     @click.option(
@@ -142,7 +142,7 @@ def _sell_once(
 
 
 def _ask_above_limits(store: Store, account: str, amount_fen: int, yes: bool) -> None:
-    """Ask before much is sold, and refuse what is more than the station ever sells."""
+    """Ask before a large amount is sold, and refuse more than the station ever sells."""
     (told,) = store.rows("SELECT question_fen, limit_fen FROM station")
     if amount_fen > told["limit_fen"]:
         raise click.ClickException(
@@ -225,7 +225,7 @@ def refund(db: str, account: str, amount_fen: int, as_json: bool) -> None:
 def _sell_file(
     db: str, csv_path: Path, out_path: Path | None, till: Till, new: bool, as_json: bool
 ) -> None:
-    """Sell all that a file lists, or nothing of it."""
+    """Sell all rows of a file, or none of them."""
     key = (marked("reference"), lambda sale: sale.reference)
     with clear_errors():
         sales = read_rows(csv_path, ("account", "amount", "reference"), _sale, key)

@@ -1,4 +1,4 @@
-"""`dianka headend show`, `items` and `reconcile`: what the database knows, for people."""
+"""`dianka headend show`, `items` and `reconcile`: reports from the database for users."""
 
 import re
 from dataclasses import asdict
