@@ -56,7 +56,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What the device keeps: records `first_seq` to `next_seq` - 1."""
+    """The records that the device keeps: `first_seq` to `next_seq` - 1."""
 
     first_seq: int
     next_seq: int
@@ -77,7 +77,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive numbers from `first_seq` on: records, and gaps where there are none any more."""
+    """Consecutive numbers from `first_seq` on: records, and gaps where records are lost."""
 
     first_seq: int
     records: list[Record]
@@ -93,7 +93,7 @@ class Batch:
 def peek_concentrator(body: bytes) -> int:
     """Return the concentrator that `body` names as its sender; it is not authenticated yet.
 
-    It tells which key `open_body` needs.
+    `open_body` needs the key of this concentrator.
     """
     return _open_unchecked(body).concentrator
 

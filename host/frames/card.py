@@ -2,8 +2,8 @@
 
     byte 32 of the card's memory on: header 80, MAC 8, write-back 56, MAC 8, then nothing
 
-`build` makes a header, `parse` takes a card's memory apart. `card_keys` has the keys and
-`card_results` what a concentrator answers; `host.cards.judging` says which answer a card gets.
+`build` makes a header, `parse` reads a card's memory. `card_keys` has the keys, `card_results`
+the answers of a concentrator; `host.cards.judging` finds the answer that a card gets.
 """
 
 import hmac
@@ -41,7 +41,7 @@ FLAG_SPARE_TARIFF = 1
 
 
 class CardKind(IntEnum):
-    """What a card is for."""
+    """The purpose of a card."""
 
     OPEN = 1
     PURCHASE = 2
@@ -134,7 +134,7 @@ _WRITE_BACK = c.Struct(
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the issuer put on a card; account and meter have 12 digits, uid 16 hexadecimal."""
+    """The issuer's part of a card; account and meter have 12 digits, uid 16 hexadecimal ones."""
 
     kind: int
     key_version: int
@@ -154,7 +154,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class WriteBack:
-    """What the concentrator put on a card; `registers_wh` are the registers of its `rates`."""
+    """The concentrator's part of a card; `registers_wh` are the registers of its `rates`."""
 
     code: int
     state: int
@@ -175,7 +175,7 @@ class WriteBack:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card's memory taken apart; `trouble` is a code's name, "" where the header is ours."""
+    """The parts of a card's memory; `trouble` is a code's name, "" where the header is ours."""
 
     trouble: str
     header: Header | None
@@ -198,7 +198,7 @@ def preset_content(limits: Mapping[str, int]) -> bytes:
 
 
 def tariff_content(name: str, from_t2000: int) -> bytes:
-    """Return the content of a purchase card that says which image is the account's next tariff."""
+    """Return the content of a purchase card with the image of the account's next tariff."""
     return bytes(_TARIFF.build({"sha256": name, "from_t2000": from_t2000}))
 
 
@@ -246,7 +246,7 @@ def build_write_back(mark: WriteBack, header: Header, key: bytes) -> bytes:
 
 
 def _range_trouble(header: Header) -> str:
-    """Return which number does not fit, in a sentence; "": all do."""
+    """Return a sentence that names the number out of range; "": all are in range."""
     limits = {
         "order": ORDER_LIMIT,
         "amount_fen": AMOUNT_LIMIT_FEN,
@@ -269,7 +269,7 @@ def _range_trouble(header: Header) -> str:
 
 
 def parse(memory: bytes, key: bytes | None = None) -> Card:
-    """Take a card's memory apart, and with the district's key say what of it is genuine."""
+    """Parse a card's memory, and with the district's key say which parts are genuine."""
     if len(memory) < CARD_SIZE:
         return Card("WRONG_TYPE", None, None)
     image = memory[IMAGE_OFFSET : IMAGE_OFFSET + IMAGE_SIZE]
@@ -311,5 +311,5 @@ def _write_back(parsed: Mapping[str, Any]) -> WriteBack:
 
 
 def serial_of(memory: bytes | bytearray) -> str:
-    """Return the serial number that stands in the memory of a card without one of its own."""
+    """Return the serial number in the memory of a card that has no number of its own."""
     return memory[SERIAL_OFFSET : SERIAL_OFFSET + UID_SIZE].hex().upper()

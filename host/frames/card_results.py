@@ -1,4 +1,4 @@
-"""What the results of a card mean to people, read from `card_results.csv`.
+"""The meaning of the results of a card, read from `card_results.csv`.
 
 The numbers are those of `firmware/card/codes.py`. Numbers up to 21 and the families Err-31 to
 Err-36 are what card meters have in common.
@@ -14,7 +14,7 @@ ACCEPTED = frozenset({0, 1})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One row of the table of results: what the device answers, and what it means to people."""
+    """One row of the table of results: the device's answer and its meaning for users."""
 
     code: int
     name: str

@@ -1,10 +1,10 @@
 """The data identifiers, functions and flag words of DL/T 645, read from `identifiers.csv`.
 
 A row names one identifier, or a family of them in brackets: `0001[01-3F]00` has two digits from
-01 to 3F; `{1}` in a name stands for the number in the first bracket. A row with profiles counts
-for meters of these and goes before the one without. Rows that begin with @ name layouts, rows
-like `2007:1C` are the functions: `request -> reply`, where DI and DATA stand for the identifier
-and the data it defines.
+01 to 3F; `{1}` in a name stands for the number in the first bracket. A row with profiles is used
+for meters of these and precedes the one without. Rows that begin with @ name layouts, rows like
+`2007:1C` are the functions: `request -> reply`, where DI and DATA stand for the identifier and
+the data it defines.
 """
 
 import csv
@@ -23,7 +23,7 @@ STATE_GRID = "state-grid"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the catalogue as it stands in the file."""
+    """One line of the catalogue as the file has it."""
 
     pattern: str
     access: str
@@ -106,11 +106,11 @@ class Pattern:
 
     @property
     def rank(self) -> int:
-        """Return how many bits it fixes: the more, the earlier it is asked."""
+        """Return how many bits it fixes: patterns with more bits are tried first."""
         return self.mask.bit_count()
 
     def match(self, di: int) -> tuple[int, ...] | None:
-        """Return what the brackets hold in `di`, or None where it is none of them."""
+        """Return the numbers of the brackets in `di`, or None where it does not match."""
         found = tuple(di >> bracket.shift & bracket.mask for bracket in self.brackets)
         fits = all(one in bracket.held for one, bracket in zip(found, self.brackets, strict=True))
         return found if fits else None
@@ -129,7 +129,7 @@ def _width(part: str) -> int:
 
 
 class Catalogue:
-    """Finds identifiers and functions as meters of one profile mean them.
+    """The identifiers and functions with their meaning for meters of one profile.
 
     An identifier that was found before is taken from a table.
     """
@@ -227,7 +227,7 @@ class Catalogue:
 
 @lru_cache(maxsize=32)
 def load(profile: str = STATE_GRID) -> Catalogue:
-    """Return the catalogue as meters of `profile` mean it; a name no row has is the standard's."""
+    """Return the catalogue for meters of `profile`; an unknown name means the standard's."""
     return Catalogue(rows(), profile)
 
 

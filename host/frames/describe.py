@@ -1,12 +1,12 @@
-"""What a DL/T 645 frame says, as one object for JSON: names, values with units, errors as flags.
+"""Describe a DL/T 645 frame as one object for JSON: names, values with units, errors as flags.
 
     {"ok": true, "standard": "2007", "direction": "response", "address": "000000983764",
      "control": "91", "function": "read", "di": "0000FF00", "name_en": .., "name_zh": ..,
      "items": [{"value": "4105.81", "unit": "kWh"}, ..], "more": false, "error": null}
 
 Items with a meaning of their own have a `name`, flag words `flags`, codes `text`, dates with a
-weekday `weekday`. What has no known format is an item with the unit `raw` and a `note` beside
-the items says why. A frame that does not verify is {"ok": false, "reason": .., "hex": ..}.
+weekday `weekday`. Data without a known format are an item with the unit `raw`, and a `note`
+beside the items says why. A frame that does not verify is {"ok": false, "reason": .., "hex": ..}.
 """
 
 import re
@@ -35,7 +35,7 @@ _FOLLOW_UP = 0x12
 _WRITE = 0x14
 _FUNCTIONS_1997 = frozenset((0x01, 0x02, 0x04, 0x0A, 0x0C, 0x0F, 0x10))
 TERMINATOR_1997 = b"\xaa"
-# Levels of a write whose data is not plain: enciphered, or followed by a MAC.
+# Levels of a write with data that are not plain: enciphered, or followed by a MAC.
 _ENCIPHERED = frozenset(("98", "96"))
 _WITH_MAC = frozenset(("99", "97"))
 _ESAM_MAC_SIZE = 4
@@ -59,7 +59,7 @@ def describe_hex(
 def describe_bytes(
     octets: bytes, standard: str = "auto", profile: str = catalogue.STATE_GRID
 ) -> dict[str, Any]:
-    """Describe the one frame `octets` holds, or say why it is none."""
+    """Describe the one frame in `octets`, or the reason why it is none."""
     try:
         frame = parse(octets)
     except FrameError as error:
@@ -120,7 +120,7 @@ def _standard_of_03(frame: Frame) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What the control byte alone tells.
+    """The meaning of the control byte alone.
 
     error       the layout of the error word, of a refusal
     reading     the data are an identifier and what it defines, nothing else

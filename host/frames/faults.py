@@ -1,13 +1,13 @@
-"""Why a reading is not believed: the reasons of FAULT records, in both languages.
+"""The reasons of FAULT records, for which readings are doubted, in both languages.
 
-The numbers are the ledger's, see docs/PREPAYMENT.md; 0 and 1 tell that billing goes on.
+The numbers are the ledger's, see docs/PREPAYMENT.md; 0 and 1 mean that billing continues.
 """
 
 from host.words import bilingual
 
 RESUMED_FROM = 1  # from the registers in the reading behind it
 
-# Reason: what is wrong, what the value and the limit of the record are, in English and Chinese.
+# Each reason has the fault and the meaning of the record's value and limit, in two languages.
 _REASONS = {
     5: ("the clock is far ahead", "时钟超前过多"),
     6: ("a register went back", "电量示数倒走"),
@@ -19,5 +19,5 @@ _REASONS = {
 
 
 def fault_text(reason: int) -> str:
-    """Return what is wrong, in Chinese alone where that is spoken, else in both languages."""
+    """Return the text of a fault, in Chinese where that is selected, else in both languages."""
     return bilingual(*_REASONS.get(reason, (f"reason {reason}", f"原因 {reason}")))

@@ -1,7 +1,7 @@
-"""What ITEM records say: the integers a device took from a meter's reply, for people.
+"""Explain ITEM records: the integers that a device decoded from a meter's reply.
 
 An integer counts the lowest digits of its BCD number, energy is in Wh, flags are a word. Names,
-decimals and units come from the catalogue; what it does not tell is given as it is, unit `raw`.
+decimals and units come from the catalogue; other values stay unchanged, with the unit `raw`.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def tell(di: str, values: Sequence[int | None]) -> Told:
 
 
 def _fields(found: Identifier, count: int) -> list[Field | None]:
-    """Return the fields of `count` values; None for what the layout does not have."""
+    """Return the fields of `count` values; None for values that the layout lacks."""
     layout = found.reply
     first = layout.fields(layout.size) or ()
     each = first[0].size if first else 0

@@ -43,7 +43,7 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Variant:
-    """Groups in wire order, and what takes the bytes left behind them."""
+    """Groups in wire order, and the group that takes the remaining bytes."""
 
     groups: tuple[_Group, ...]
     rest: Decoder | None
@@ -67,7 +67,7 @@ class _Variant:
 
 
 class Layout:
-    """Decodes data of any size that one of its variants has.
+    """A decoder of data of any size that one of its variants has.
 
     is_sized    the size of the data tells its fields
     """
@@ -119,7 +119,7 @@ def _decoder(fields: tuple[Field, ...] | None) -> Callable[[bytes], list[Item] |
 
 
 class Records(Layout):
-    """Load records; which of the classes each has only the data tell."""
+    """A decoder of load records; only the data show which classes each record has."""
 
     is_sized = False
 
@@ -128,7 +128,7 @@ class Records(Layout):
         self._classes = classes
 
     def fields(self, size: int) -> tuple[Field, ...] | None:
-        """None: the size does not tell."""
+        """Return None: the size does not determine the fields."""
         return None
 
     def decode(self, data: bytes) -> list[Item] | None:
@@ -180,7 +180,7 @@ def compile_layout(text: str, unit: str, named: Mapping[str, str]) -> Layout:
 
 
 class _Compiler:
-    """Collects the groups of one variant."""
+    """A collector of the groups of one variant."""
 
     def __init__(self, unit: str, named: Mapping[str, str]) -> None:
         self.groups: list[_Group] = []

@@ -1,4 +1,4 @@
-"""The address and the value of a reading, and nothing else, for programs that read millions.
+"""Read only the address and the value of a reading, for programs that read millions.
 
 All checks of `dlt645.parse` are made; names, units and the items behind the first are left out.
 """
@@ -16,7 +16,7 @@ _DATA = 14
 _DI_SIZES = {_READ_REPLY: 4, 0x81: 2}
 _KNOWN_LIMIT = 10_000
 
-# What readings begin with, by length and identifier as they are sent, and where it ends.
+# The beginnings of readings, by length and identifier as they are sent, and their ends.
 _known: dict[bytes, tuple[int, bool, Decoder]] = {}
 
 

@@ -20,7 +20,7 @@ UPLINK_BODY_LIMIT = 2048
 
 
 class Kind(IntEnum):
-    """What a frame carries; 80H set: answers and requests from the other side."""
+    """The content of a frame; 80H set: answers and requests from the other side."""
 
     COMMAND = 0x01
     REPLY = 0x81
@@ -48,7 +48,7 @@ class Frame:
 
 
 class LinkReader:
-    """Takes bytes as they come, returns verified frames, and counts what was not one."""
+    """A reader that takes bytes, returns verified frames, and counts broken ones."""
 
     def __init__(self, body_limit: int = UPLINK_BODY_LIMIT) -> None:
         self.refused = 0

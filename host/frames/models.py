@@ -1,4 +1,4 @@
-"""What a file that does not fit its model is told: the place, what stands there, and why not."""
+"""Report where a file does not fit its model: the place, its value, and the reason."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +47,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """The first thing that does not fit: its place in the file, pydantic's type, the reason."""
+    """The first misfit: its place in the file, pydantic's type, the reason."""
 
     place: tuple[int | str, ...]
     kind: str
@@ -56,7 +56,7 @@ class Misfit:
 
 
 def misfit_of(error: ValidationError) -> Misfit:
-    """Return the first finding of an error, its reason in the language that is spoken."""
+    """Return the first finding of an error, its reason in the selected language."""
     first = error.errors()[0]
     context = first.get("ctx", {})
     if first["type"] == "value_error":

@@ -1,4 +1,4 @@
-"""Requests to meters that a technician sends: each as its control byte and its plain data.
+"""Build a technician's requests to meters, each as its control byte and its plain data.
 
 A write is `identifier | PA P0 P1 P2 | operator C0..C3 | value`, in 1997 without the operator;
 every part but the password stands low byte first. `password` is PA P0 P1 P2 as on the wire.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 OPERATOR = bytes(4)
 STATUS_3 = "04000503"
-# N1 of 1CH, by what a technician calls it.
+# N1 of 1CH, by the technician's name for it.
 RELAY_ACTIONS = {
     "trip": 0x1A,
     "permit": 0x1B,
@@ -33,7 +33,7 @@ _ALL_EVENTS = b"\xff" * 4
 
 
 class Request(NamedTuple):
-    """What a frame carries: `MeterLine.ask(address, *request)`."""
+    """The content of a frame: `MeterLine.ask(address, *request)`."""
 
     control: int
     data: bytes

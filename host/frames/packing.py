@@ -1,7 +1,7 @@
 """Groups of packed records, as segments on flash and batches on the uplink hold them.
 
-`parse_group` gives the records and gaps of one group, `build_group` the bytes again, and
-`parse_segment` reads a whole journal file: what counts, and what is torn or rotten.
+`parse_group` returns the records and gaps of one group, `build_group` makes its bytes, and
+`parse_segment` reads a whole journal file: its good groups, and its torn or rotten parts.
 
 Spec: docs/SPEC.md, Packed records and Files on the device's flash.
 """
@@ -33,7 +33,7 @@ _VALUES_LIMIT = 10
 
 
 class Reason(IntFlag):
-    """What the numbers of a gap stood for, and whether they can no longer be read."""
+    """The kinds of records in a gap, and whether they can no longer be read."""
 
     READINGS = 0x01
     FREEZES = 0x02
@@ -52,7 +52,7 @@ class PackingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Records `seq` to `seq` + `count` - 1 are gone, for the `reasons`."""
+    """Records `seq` to `seq` + `count` - 1 are lost, for the `reasons`."""
 
     seq: int
     count: int
@@ -69,12 +69,12 @@ class Group:
 
     @property
     def records(self) -> list[Record]:
-        """Return the records that are there."""
+        """Return the records of the group."""
         return [item for item in self.items if isinstance(item, Record)]
 
     @property
     def gaps(self) -> list[Gap]:
-        """Return what is not there."""
+        """Return the gaps of the group."""
         return [item for item in self.items if isinstance(item, Gap)]
 
     @property
@@ -88,7 +88,7 @@ class Group:
 
 
 class _Reader:
-    """Takes items off the bytes of a group."""
+    """A reader of the items in the bytes of a group."""
 
     def __init__(self, data: bytes, t2000: int) -> None:
         self.data = data
@@ -237,11 +237,11 @@ def parse_groups(data: bytes) -> list[Group]:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What a journal file holds: its good groups, and what is wrong with it, if anything.
+    """The content of a journal file: its good groups, and its torn or rotten parts.
 
     next_seq    the lowest number that is certainly not in it
     torn        it ends in a group whose end was never written
-    rotten      bytes that are not what was written, as (place, size)
+    rotten      bytes that have changed since they were written, as (place, size)
     """
 
     groups: list[Group]

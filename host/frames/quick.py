@@ -1,8 +1,8 @@
 """Fast parsing of construct's simple structures, with one `struct.unpack_from` for each.
 
 A `construct.Struct` of plain numbers, bytes, arrays of fixed length, adapters of these and padding
-says everything that `struct` needs. `quick` derives the parser from it, so that the layout is
-written once; what construct itself parses stays the referee (tests/host/test_quick_frames.py).
+has all data that `struct` needs. `quick` derives the parser from it, so that the layout is written
+once; a test compares it with construct's own parser (tests/host/test_quick_frames.py).
 """
 
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def _code(part: Any) -> tuple[str, int, Any] | None:
 
 
 def _parsed(layout: Any, data: bytes) -> dict[str, Any]:
-    """Return what construct makes of it, as plain dicts and lists."""
+    """Return construct's result as plain dicts and lists."""
     return {
         name: list(value) if isinstance(value, list) else value
         for name, value in layout.parse(data).items()

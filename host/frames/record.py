@@ -1,7 +1,7 @@
 """The 64-byte records of the journal and the uplink, parsed from their specification.
 
-`parse` gives a `Record` with the payload's fields by name, `make` one from such fields, `build`
-the bytes again.
+`parse` returns a `Record` with the payload's fields by name, `make` makes one from such fields,
+and `build` returns its bytes.
 """
 
 import zlib
@@ -25,7 +25,7 @@ _NO_VALUE = -0x40000000
 
 
 class RecordKind(IntEnum):
-    """What a record tells."""
+    """The kind of a record."""
 
     METER = 1
     READING = 2
@@ -51,7 +51,7 @@ class RecordKind(IntEnum):
     QUOTA = 27
 
 
-# What pays money in or out: never let go before the head-end has it.
+# Kinds that pay money in or out: they are never deleted before the head-end has them.
 MONEY_KINDS = frozenset((RecordKind.TOP_UP, RecordKind.REFUND, RecordKind.CORRECTION))
 
 # Six bytes in wire order, low byte first, as the 12 digits on the meter's label.

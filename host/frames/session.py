@@ -21,7 +21,7 @@ _READ = 2
 
 
 def read_key(console_key: bytes) -> bytes:
-    """Return the key of those who may look at accounts and journal, 16 bytes."""
+    """Return the key for reading accounts and journal, 16 bytes."""
     return hmac.digest(console_key, b"dianka/console/2/read", "sha256")[:16]
 
 
@@ -36,7 +36,7 @@ class Session:
     def of(
         cls, key: bytes, technician: bytes, concentrator: bytes, number: int, read_only: bool
     ) -> "Session":
-        """The session that both nonces and the concentrator's number make."""
+        """Return the session of both nonces and the concentrator's number."""
         right = _READ if read_only else _FULL
         used = read_key(key) if read_only else key
         context = technician + concentrator + number.to_bytes(4, "little")
@@ -44,22 +44,22 @@ class Session:
         return cls(hmac.digest(used, b"dianka/console/2/session\0" + context, "sha256"))
 
     def proof(self, side: str) -> bytes:
-        """What `technician` or `concentrator` shows."""
+        """Return the proof of `technician` or `concentrator`."""
         return hmac.digest(self.key, side.encode(), "sha256")[:PROOF_SIZE]
 
     def proves(self, side: str, given: bytes) -> bool:
-        """Whether `given` is that side's proof."""
+        """Return whether `given` is that side's proof."""
         return hmac.compare_digest(self.proof(side), given)
 
     def signed(self, command: str) -> str:
-        """The next line of the session: the command with its number and MAC."""
+        """Return the next line of the session: the command with its number and MAC."""
         self.counter += 1
         text = self.counter.to_bytes(4, "little") + command.encode()
         mac = hmac.digest(self.key, text, "sha256")[:MAC_SIZE]
         return f"{self.counter} {command} {mac.hex()}"
 
     def wrap(self, secret: bytes) -> bytes:
-        """Hide a key that travels with the next command, or find one that came so."""
+        """Encrypt a key that is sent with the next command, or decrypt one."""
         mask = b""
         while len(mask) < len(secret):
             numbers = (self.counter + 1).to_bytes(4, "little") + len(mask).to_bytes(4, "little")

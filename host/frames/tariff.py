@@ -1,4 +1,4 @@
-"""The binary image of a tariff file, which a device is given.
+"""Build the binary image of a tariff file, which a device loads.
 
 `read` and `load` check a file by building its image. The file is described in `tariff_terms`; the
 image is laid out in firmware/prepay/tariff.py and docs/SPEC.md, and nothing here knows that code.
@@ -30,7 +30,7 @@ from host.words import _, system_reason
 IMAGE_LIMIT = 4096
 
 _PERIODS = ("none", "month", "year")
-# Names of what other engines charge and this one does not.
+# Names of charges that other engines have and this one lacks.
 _OUTSIDE = re.compile(r"capacity|demand|power_?factor|容量|需量|力调|基本电费", re.IGNORECASE)
 _RULES = ("whole", "this_month", "next_month")
 
@@ -171,7 +171,7 @@ def _free_fields(tariff: TariffFile) -> dict[str, Any]:
 
 
 def _leave_out_tables(fields: dict[str, Any]) -> None:
-    """Leave out what the meter does by itself, once it is checked."""
+    """Leave out the day tables that the meter applies by itself, once they are checked."""
     fields["tables"] = []
     fields["holidays"] = []
     for terms in fields["sets"]:

@@ -49,7 +49,7 @@ _PRICE_DECIMALS = 8
 _PRICE_LIMIT_YUAN = 100000
 _STANDING_DECIMALS = 7
 _MONTHLY_DECIMALS = 4
-# What no account uses: the limit of a tier that another ladder has and this one lacks.
+# More than any account uses: the limit of a tier that another ladder has and this one lacks.
 _BEYOND_KWH = Decimal("1073741.821")
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -81,7 +81,7 @@ class Tier(_Model):
 
 
 class Household(_Model):
-    """How a kind of household differs: higher limits, prices of its own, energy that is free."""
+    """The terms of a kind of household: higher limits, prices of its own, energy that is free."""
 
     extra_kwh: list[Number] | None = None
     free_kwh: Number | None = None
@@ -89,7 +89,7 @@ class Household(_Model):
 
 
 class Season(_Model):
-    """What begins at 00:00 of `from` every year."""
+    """The terms that begin at 00:00 of `from` every year."""
 
     begins: Annotated[str, Field(alias="from")]
     tiers: list[Tier] | None = None
@@ -101,7 +101,7 @@ class Season(_Model):
 
 
 class PartYear(_Model):
-    """How much of a year's quota counts when something begins within the year."""
+    """The part of a year's quota that counts when an account begins within the year."""
 
     opened: Literal["whole", "this_month"] = "whole"
     moved_in: Literal["whole", "this_month"] = "whole"
@@ -109,7 +109,7 @@ class PartYear(_Model):
 
 
 class Schedule(_Model):
-    """Day tables: of the clock, for meters with one register, or what the meter does itself."""
+    """Day tables for meters with one register, or those that the meter applies itself."""
 
     in_meter: bool = False
     tables: dict[str, list[tuple[str, str]]]
@@ -132,7 +132,7 @@ class _Terms(_Model):
 
 
 class Next(_Model):
-    """A set of terms from a time on; what it leaves out stays."""
+    """A set of terms from a time on; terms that it leaves out stay."""
 
     begins: Annotated[str, Field(alias="from")]
     tier_period: Literal["month", "year", "none"] | None = None
@@ -176,13 +176,13 @@ class TariffFile(_Terms):
         return self.free_period is None and any(kind.free_kwh is not None for kind in kinds)
 
     def _all_households(self) -> list[dict[str, Household]]:
-        """Return what is said of kinds of household anywhere in the file."""
+        """Return the kinds of household of all parts of the file."""
         sets: list[_Terms | Next] = [self, *self.next]
         named = [one.households or {} for one in sets]
         return named + [season.households for one in sets for season in one.seasons or []]
 
     def free_kwh(self, household: int) -> Decimal:
-        """Return what costs nothing in each free period, for a kind of household."""
+        """Return the free energy (kWh) of each free period, for a kind of household."""
         if self.free_period is None or household == 0:
             return Decimal(0)
         return list(self.households.values())[household - 1].free_kwh or Decimal(0)
@@ -192,7 +192,7 @@ class TariffFile(_Terms):
 class Ladder:
     """Upper limits (kWh, inclusive, of all tiers but the last) and yuan per tier and rate.
 
-    `service` is what each rate's prices hold of the service fee.
+    `service` is the service fee within each rate's prices.
     """
 
     limits_kwh: tuple[Decimal, ...]
@@ -230,7 +230,7 @@ class SetTerms:
 def sets_of(tariff: TariffFile) -> list[SetTerms]:
     """Return all sets, of which the first has always been in force.
 
-    TariffError names the field that cannot be.
+    TariffError names the invalid field.
     """
     _check_rates(tariff)
     _check_households(tariff)
@@ -367,7 +367,7 @@ def _set_terms(tariff: TariffFile, terms: _Terms, start: datetime, place: str) -
         _season_terms(tariff, terms, season, place, f"{place}seasons[{at}].")
         for at, season in enumerate(terms.seasons)
     ]
-    # The terms of no season must be right even where seasons replace all of them.
+    # Terms outside the seasons must be valid even where seasons replace all of them.
     whole_year = Season.model_validate({"from": "01-01"})
     alone = _season_terms(tariff, terms, whole_year, place, place)
     if len({(season.month, season.day) for season in seasons}) < len(seasons):
@@ -666,7 +666,7 @@ def _slots(
 
 
 def parse_kwh(text: str) -> Decimal:
-    """Return kilowatt-hours as typed, exact to the watt-hour; ValueError with what to write."""
+    """Return kilowatt-hours as typed, exact to the watt-hour; ValueError shows the right form."""
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text):
         raise ValueError(
             _("{text!r} is not kWh like 50 or 49.125, below 1000000").format(text=text)

@@ -1,4 +1,4 @@
-"""Formats of single DL/T 645 values: plain data bytes, low byte first, to an item for people.
+"""Decode single DL/T 645 values from plain data bytes, low byte first, to items for users.
 
     NNN.NNN  BCD with its decimals; s before it: the top bit of the highest byte is the sign
     YYMMDDhhmmss and its parts, WW weekday (0 Sunday), NN table number
@@ -8,8 +8,8 @@
     bits16:  flags by bit number;  codes8:  one of some values;  freeze  the pattern of a freeze
 
 An item has a `value` and a `unit`; a `name` where it is one of several, `flags`, `text` or
-`weekday` where its format has them. Bytes all FF are no value: None. What is not of its format
-is given as digits with the unit `raw`, never guessed at.
+`weekday` where its format has them. Bytes all FF are no value: None. Bytes that do not fit the
+format are returned as digits with the unit `raw`.
 """
 
 import re
@@ -43,7 +43,7 @@ _FREEZE_KINDS = {1: "monthly", 2: "daily", 3: "hourly", 4: "instant"}
 
 
 class FormatError(ValueError):
-    """A format or layout text that means nothing; it names the text."""
+    """A format or layout text is invalid; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Field:
 
 
 def raw(data: bytes, name: str = "") -> Item:
-    """Return `data` as digits in reading order, for what has no format or is not of it."""
+    """Return `data` as digits in reading order, for data without a format or not of it."""
     return _item(name, data[::-1].hex().upper(), RAW)
 
 
@@ -180,7 +180,7 @@ def _number(number: Number) -> Decoder:
 
 
 def _time(form: str, name: str) -> Decoder:
-    """Return a decoder of a time; a weekday that is none spoils no date."""
+    """Return a decoder of a time; an invalid weekday does not spoil the date."""
     write = _TIMES[form]
     at = form.find("WW")
 

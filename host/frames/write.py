@@ -1,4 +1,4 @@
-"""Values and names as people type them, for a request: the way back from `describe`."""
+"""Encode values and names that users type, for a request: the inverse of `describe`."""
 
 import re
 from decimal import Decimal, InvalidOperation
@@ -11,13 +11,13 @@ _CANDIDATES = 8
 
 
 class WriteError(ValueError):
-    """What was typed is no identifier or no value of it; the message says what would be."""
+    """The typed text is no identifier or no value of it; the message says what is valid."""
 
 
 def find(text: str, standard: str = "2007", profile: str = "") -> Identifier:
     """Return the identifier that `text` names by its digits, or by words of one of its names.
 
-    Of several the one with the fewest other words counts, and blocks before single items.
+    Of several matches, the one with the fewest other words counts, blocks before single items.
     """
     known = catalogue.load(profile)
     digits = 8 if standard == "2007" else 4
@@ -68,7 +68,7 @@ def _name(known: catalogue.Catalogue, di: str) -> str:
 def encode(identifier: Identifier, text: str, size: int) -> bytes:
     """Return the `size` data bytes of a number typed as `text`, low byte first.
 
-    WriteError where it is not of the identifier's format; what is no single number has no text.
+    WriteError where it does not fit the identifier's format, or the format is no single number.
     """
     fields = identifier.request.fields(size)
     number = fields[0].number if fields and len(fields) == 1 else None
