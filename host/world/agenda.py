@@ -1,4 +1,4 @@
-"""What is going to happen in a simulated world, in order of virtual time."""
+"""The coming events of a simulated world, in order of virtual time."""
 
 import heapq
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from host.sim.clock import VirtualClock
 
 
 class Agenda:
-    """Things to do, each at its time; two of the same time in the order they were put in."""
+    """Calls, each at its time; two of the same time in the order they were added."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
@@ -24,14 +24,14 @@ class Agenda:
         heapq.heappush(self._events, (at_us, self._count, do))
 
     def after(self, wait_us: int, do: Callable[[], None]) -> None:
-        """Have `do` called in a while."""
+        """Have `do` called after a while."""
         self.at(self.now_us() + wait_us, do)
 
     def next_us(self) -> int | None:
-        """Return when the next thing is to be done."""
+        """Return the time of the next call."""
         return self._events[0][0] if self._events else None
 
     def run_due(self) -> None:
-        """Do all that is due."""
+        """Make all calls that are due."""
         while self._events and self._events[0][0] <= self.now_us():
             heapq.heappop(self._events)[2]()

@@ -1,7 +1,7 @@
-"""A board in virtual time: what `ports` asks for, made of simulated parts.
+"""A board in virtual time: the interface of `ports`, made of simulated parts.
 
-Each restart is a new `SimulatedBoard` on the same parts, as a process or a chip begins anew; what
-survives is in the storage.
+Each restart makes a new `SimulatedBoard` on the same parts, like the restart of a process or a
+chip; only the storage survives.
 """
 
 from random import Random
@@ -19,7 +19,7 @@ TICKS_MASK = 0x1FFFFFFF
 
 
 class Stream(Protocol):
-    """Something with two ends that bytes go through."""
+    """A connection with two ends for bytes."""
 
     def write(self, data: bytes) -> int:
         """Send; return how many bytes were taken."""
@@ -60,7 +60,7 @@ class StreamChannel:
         return self._stream.write(bytes(buf))
 
     def close(self) -> None:
-        """A line is not given up."""
+        """Do nothing: a line stays open."""
 
 
 class LineChannel(StreamChannel):
@@ -72,12 +72,12 @@ class LineChannel(StreamChannel):
         line.baud = 2400
 
     def set_baud(self, baud: int) -> None:
-        """Send and hear at another speed."""
+        """Send and receive at another speed."""
         self._line.baud = baud
 
 
 class HeadEndChannel(StreamChannel):
-    """The connection to a head-end, made anew a second after it broke."""
+    """The connection to a head-end, made again a second after it broke."""
 
     RECONNECT_US = 1_000_000
 
@@ -100,7 +100,7 @@ class HeadEndChannel(StreamChannel):
         super().look()
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         self._headend.close()
         self._retry_us = self._clock.now_us() + self.RECONNECT_US
         self.connection = 0
@@ -109,7 +109,7 @@ class HeadEndChannel(StreamChannel):
 class SimulatedBoard:
     """The parts as `App` takes them.
 
-    moved_s     what the board's own clock is ahead of the world's, None: it is not set
+    moved_s     how far the board's own clock is ahead of the world's, None: it is not set
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class SimulatedBoard:
         console: Stream | None = None,
         start_ticks: int = TICKS_MASK - 60_000,
     ) -> None:
-        """Ticks begin one minute before they wrap."""
+        """Begin with ticks one minute before they wrap."""
         self.storage: ports.Storage = storage
         self.lines: list[ports.Line] = []
         self.console: ports.Channel | None = None
@@ -176,7 +176,7 @@ class SimulatedBoard:
         """Do nothing: a world has no buzzer."""
 
     def look(self) -> None:
-        """Do what a real board does between two steps."""
+        """Do the work of a real board between two steps."""
         self.waiting = 0
         for channel in self._channels:
             channel.look()
@@ -185,8 +185,8 @@ class SimulatedBoard:
     def sleep(self, idle_ms: int, until_us: int) -> None:
         """Let time pass: to the next byte, at most `idle_ms` and not beyond `until_us`.
 
-        What is over in between and brings the concentrator nothing, as a request that its meter
-        has heard, does not wake it.
+        Events that give the concentrator nothing to read do not wake it, such as the end of a
+        request at its meter.
         """
         clock = self._clock
         now_us = clock.now_us()

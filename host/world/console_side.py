@@ -2,8 +2,8 @@
 
     write() <-- device        far side answers after a while        read() --> device
 
-One errand at a time: a command, repeated until it is answered, or a card, from its insertion
-until it is pulled. Bytes that fail on the way spoil their frame, and it is said again.
+One errand runs at a time: a command, repeated until it is answered, or a card, from its insertion
+until it is pulled. Bytes that are spoilt on the way spoil their frame, and it is sent again.
 """
 
 from collections import deque
@@ -26,7 +26,7 @@ CommandDone = Callable[[list[str] | None], None]
 
 
 class _Errand(Protocol):
-    """What is under way: `done` once it is over, well or not."""
+    """An errand under way; `done` once it has ended, with success or not."""
 
     give_up_us: int
 
@@ -34,13 +34,13 @@ class _Errand(Protocol):
     def done(self) -> bool: ...
 
     def start(self) -> bytes:
-        """Return the first bytes that are under way, sent again while nothing comes of them."""
+        """Return the first bytes to send; they are sent again while no answer comes."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take what the device sent; return the answer."""
+        """Take bytes from the device; return the answer."""
 
     def end(self) -> bytes:
-        """Give up, or be done; return the last bytes."""
+        """End the errand, done or given up; return the last bytes."""
 
 
 class _Command:
@@ -117,7 +117,7 @@ class ConsoleSide:
 
     @property
     def idle(self) -> bool:
-        """Return whether nothing is under way or waits."""
+        """Return whether no errand is under way or waits."""
         return self._errand is None and not self._waiting
 
     def command(self, text: str, then: CommandDone) -> None:
@@ -126,7 +126,7 @@ class ConsoleSide:
         self._put(_Command(text, self._number, then))
 
     def insert(self, card: VirtualCard, then: CardDone, pull_after_us: int = GIVE_UP_US) -> None:
-        """Insert `card`, until it has a result, or for so long only."""
+        """Insert `card` until it has a result, or for a limited time."""
         self._number = (self._number + 1) & 0xFF
         self._put(_Insertion(card, self._number, pull_after_us, then))
 
@@ -155,7 +155,7 @@ class ConsoleSide:
     # --- the stream ----------------------------------------------------------------------------
 
     def write(self, data: bytes) -> int:
-        """Take what the device sends; return how many bytes that was."""
+        """Take bytes from the device; return their count."""
         errand = self._errand
         if errand is not None:
             self._send(errand.feed(self._on_the_way(data)))
@@ -164,7 +164,7 @@ class ConsoleSide:
         return len(data)
 
     def read(self) -> bytes:
-        """Return what has arrived at the device by now."""
+        """Return the bytes that have arrived at the device by now."""
         now_us = self._agenda.now_us()
         arrived = b""
         while self._arriving and self._arriving[0][0] <= now_us:

@@ -1,4 +1,4 @@
-"""How much goes wrong in a simulated world: named chances, drawn from its seed."""
+"""The rates of faults in a simulated world: named chances, drawn from its seed."""
 
 from dataclasses import dataclass, field, fields
 from random import Random
@@ -8,7 +8,7 @@ from host.sim.headend import HeadEndFaults
 from host.sim.line import LineFaults
 from host.sim.storage import StorageFaults
 
-# The worst a seed draws of each; most seeds draw less, and every second one nothing.
+# The highest rate of each that a seed draws; most draw less, and every second one draws 0.
 _LINE = {
     "drop_byte": 0.001,
     "flip_bit": 0.001,
@@ -74,7 +74,7 @@ class Faults:
     restarts_a_day      between two steps
     failures_a_day      the flash refuses an operation for up to 40 minutes
     nth_failures_a_day  one operation of the flash fails, or all from it on until a restart
-    start_failures      of each restart: something cannot be read, once or for ever
+    start_failures      of each restart: a file cannot be read, once or permanently
     clock_loss          of each restart: the clock is not set afterwards
     clock_steps_a_day   the technician sets the clock wrong
     bad_cards_a_day     replayed, copied, forged

@@ -1,8 +1,8 @@
-"""What befalls the flash of a simulated world beside power cuts: failures, and bits that turn.
+"""Faults of the flash in a simulated world beside power cuts: failures, and bits that turn.
 
-One thing is spoilt at a time, as what is kept twice is meant for: of two checkpoints or two copies
-of the settings one stays whole, and no record turns to rot that nothing else holds any more, the
-newest checkpoint or the head-end.
+One file is spoilt at a time, which is what second copies are for: of two checkpoints or two copies
+of the settings one stays whole, and a record is spoilt only if the newest checkpoint or the
+head-end has its content.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _KIND_AT = 8
 
 
 class FlashFaults:
-    """Spoils what `storage` gives: the flash as it is now."""
+    """Faults for the flash that `storage` returns, as it is now."""
 
     def __init__(self, random: Random, storage: Callable[[], Storage], checkers: Checkers) -> None:
         self._random = random
@@ -76,7 +76,7 @@ class FlashFaults:
         return older_seq > 0 and not newer_is_rotten and self._is_first(name)
 
     def _may_lose(self, name: str, spoilt: Storage, app: "App", acked_seq: int) -> bool:
-        """Return whether something else holds what the records that this bit takes away did."""
+        """Return whether the content of the records with this bit is kept elsewhere."""
         kept = records_of(spoilt.content)
         lost = {seq for seq in records_of(self._storage().content) if seq not in kept}
         one_is_rotten = any(self._is_spoilt(other) for other in self._spoilt if other[0] == "k")

@@ -39,12 +39,12 @@ class Household:
     card: VirtualCard
     thrift: float
     number: int = 0  # of the newest order
-    images: list[VirtualCard] = field(default_factory=list)  # what a thief has copied
+    images: list[VirtualCard] = field(default_factory=list)  # the cards that a thief has copied
     inserting: bool = False
 
 
 class Households:
-    """All of them; `sold` are the orders by account index and number.
+    """All households; `sold` are the orders by account index and number.
 
     results     of insertions, by name
     """
@@ -158,7 +158,7 @@ class Households:
 
     def _write_refund(self, one: Household, number: int, amount_fen: int) -> bool:
         one.card.insert()
-        # Only what nobody has redeemed yet is written over.
+        # Only an order that is not redeemed yet is overwritten.
         again = number == one.number
         try:
             issue(one.card, self._header(one, CardKind.REFUND, number, amount_fen), KEY, again)
@@ -203,7 +203,7 @@ class Households:
                 self._checkers.card_done(one.index, number, name)
         self.results[name] += 1
         if name == "OTHER_CARD" and number == one.number:
-            # The card that brought the order first is gone: the next is written on a new one.
+            # The card that brought the order first is lost: the next is written on a new one.
             one.card = self._new_card()
         if name == "METER" and number == one.number:
             self._write_again(one)
@@ -216,7 +216,7 @@ class Households:
     # --- thieves -------------------------------------------------------------------------------
 
     def attack(self) -> None:
-        """Insert a card that is not good, or no longer."""
+        """Insert a card that is not valid, or no longer valid."""
         one = self._random.choice(self.households)
         images = one.images
         if not images:

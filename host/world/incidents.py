@@ -1,4 +1,4 @@
-"""What befalls the meters of a simulated world, and what a technician does about it.
+"""Incidents of the meters of a simulated world, and a technician's work on them.
 
 exchange    a meter is broken, says nothing for a while, and is exchanged: its last registers
             are read off its display, the new one begins with others
@@ -28,7 +28,7 @@ _AHEAD_WH = (4_000_000, 9_000_000)
 
 
 class Incidents:
-    """All that happens to `meters`; `make` gives a new meter for the household of an index."""
+    """The incidents of `meters`; `make` returns a new meter for the household of an index."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Incidents:
         return bool(self._under_way)
 
     def calm(self) -> None:
-        """Let nothing new happen; what has begun is brought to its end."""
+        """Start no new incidents; those that have begun are completed."""
         for meter in self._meters:
             meter.blank = False
         for over in list(self._lies.values()):
@@ -97,7 +97,7 @@ class Incidents:
                 return
             if lines and lines[0].startswith("refused: the last reading"):
                 household = self._households.households[index]
-                # It was never charged to there: the display is right, and the registers are told.
+                # It was never charged up to there; the display is right and is typed.
                 last = " ".join(text.split(" / ")[0].split()[4:])
                 self._console.command(f"account resume {household.account} {last}", lambda _: None)
             self._agenda.after(_RETRY_US, lambda: self._tell(index, text))
@@ -148,7 +148,7 @@ class Incidents:
         self._agenda.after(1 + random.randrange(longest_us), over)
 
     def blank(self) -> None:
-        """Have a meter know nothing for a while."""
+        """Have a meter send no values for a while."""
         meter = self._random.choice(self._meters)
         meter.blank = True
         self._checkers.counters["meters without energy"] += 1
@@ -170,7 +170,7 @@ class Incidents:
 
 
 def draw_registers(random: Random) -> list[int]:
-    """Return what a meter shows when it begins: any energy, or nearly all that its digits can."""
+    """Return the first registers of a meter: any energy, or nearly all its digits can show."""
     start_wh = [random.randrange(10**6) * 10 for _ in range(RATES)]
     if random.random() < 0.25:
         start_wh = [10**9 - random.randrange(1, 1000) * 10, 0, 0, 0]
@@ -178,7 +178,7 @@ def draw_registers(random: Random) -> list[int]:
 
 
 def _display(meter: Meter) -> list[str]:
-    """Return what the meter shows of its total and its rates, as a technician types it."""
+    """Return the meter's total and rates on its display, as a technician types them."""
     return [_kwh(wh) for wh in (meter.total_wh, *meter.registers_wh)]
 
 

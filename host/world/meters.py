@@ -1,4 +1,4 @@
-"""The meters of a world: each with a household's load and a relay that tells when it moves."""
+"""The meters of a world, each with a household's load and a relay that reports its moves."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _RELAY_LAG_US = 4_000_000
 
 @dataclass
 class WatchedRelay(Relay):
-    """A relay that tells when it moves, and takes its time, if `later` has it called."""
+    """A relay that reports its moves, and moves after a delay if `later` is given."""
 
     moved: Callable[[bool], None] | None = None
     later: Callable[[Callable[[], None]], None] | None = None
@@ -44,7 +44,7 @@ class WatchedRelay(Relay):
 
 
 class MeterMaker:
-    """Makes meters for `count` households, another one each time; `moved` hears of each relay."""
+    """A maker of meters for `count` households; `moved` is called when a relay moves."""
 
     def __init__(
         self,

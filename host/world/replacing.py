@@ -1,10 +1,10 @@
-"""Boards whose flash is replaced, by an empty one or by an old copy, and what restores them.
+"""Replace the flash of boards by an empty one or an old copy, and restore the boards.
 
-    everything is above -> the board dies -> another flash -> installed anew (if it is empty)
+    all is at the head-end -> the board fails -> another flash -> installed again (if it is empty)
         -> the accounts' standings, as `dianka headend restore` tells them -> `restored`
 
-From the death to `restored` the concentrator does not know its accounts: the checkers look away.
-Then each account must be what the head-end knows, to the last digit, and go on from there.
+From the failure to `restored` the concentrator does not know its accounts, and the checkers pause.
+Then each account must equal the head-end's, to the last digit, and continue from there.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ _AGAIN_US = 5 * MINUTE_US
 
 
 class Replacing:
-    """Replaces the flash of one concentrator.
+    """The replacement of one concentrator's flash.
 
     pending     a flash was replaced and is not restored yet
     """
@@ -52,7 +52,7 @@ class Replacing:
         self._copied: dict[int, Account] = {}
 
     def copy(self, app: "App | None", storage: Storage) -> None:
-        """Keep what the flash holds now; another board may begin with it."""
+        """Keep a copy of the flash; another board may begin with it."""
         if app is not None and not self.pending and app.journal.count == 0:
             self._copy = dict(storage.content)
             self._copied_seq = app.journal.durable_seq
@@ -63,7 +63,7 @@ class Replacing:
         self._copy = {}
 
     def may_be(self, app: "App | None") -> bool:
-        """Return whether the flash may be lost now: nothing is on it alone."""
+        """Return whether the flash may be lost now: the head-end has all its records."""
         if app is None or self.pending or app.journal.count or self._station.wants:
             return False
         return self._station.acked_seq == app.journal.durable_seq
@@ -93,7 +93,7 @@ class Replacing:
         def done() -> None:
             found = app()
             if found is None or found[0].journal.durable_seq < self._station.acked_seq:
-                # It has not heard from the head-end yet how far it is.
+                # The board does not know the head-end's position yet.
                 self._agenda.after(_AGAIN_US, go_on)
                 return
             self._checkers.look_again(found[0], found[1].content, self._agenda.now_us())

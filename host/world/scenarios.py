@@ -1,4 +1,4 @@
-"""Named worlds: what is special about each, one row a scenario.
+"""Named worlds: the special conditions of each, one row a scenario.
 
 Everything else is drawn from the seed as in every world. A share or a number a day is of the days
 the world has, so that a scenario is the same thing in three days and in four hundred.
@@ -15,13 +15,13 @@ _CHECKPOINT_RECORDS = (64, 64, 128, 256)
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is special about a world.
+    """The special conditions of a world.
 
     text            one line about it
     uplink          false: there is no head-end
     station         the head-end is the real one with its database, not a stand-in
     away_share      the head-end is away for up to this share of the days, once
-    blocks          the flash has so many blocks of 4096 bytes, least and most; 0: no limit
+    blocks          number of blocks of 4096 bytes of the flash, least and most; 0: no limit
     replaced_a_day  the board's flash is replaced by an empty one, or by an old copy of it
     restored_a_day  the head-end's database is replaced by its last backup
     rot_a_day       a bit of a stored file turns
@@ -85,7 +85,7 @@ def adapted(faults: Faults, scenario: Scenario) -> Faults:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much the device may keep: drawn small, so that a short world reaches every limit.
+    """The storage of the device: drawn small, so that a short world reaches every limit.
 
     blocks              of the flash, 0: no limit
     checkpoint_records  after which a checkpoint is due

@@ -1,8 +1,8 @@
 """The real head-end in a world: its database and its server's code behind a simulated connection.
 
-What lies on the way is the stand-in's (host/sim/headend.py): messages and answers lost, late,
-doubled or broken. `host.headend` takes each message and answers it, on an SQLite file in
-memory. The database is copied now and then, and may be replaced by its last copy.
+The connection is the simulated head-end's (host/sim/headend.py): messages and answers are lost,
+late, doubled or broken. `host.headend` takes each message and answers it, on an SQLite file in
+memory. The database is copied from time to time, and may be replaced by its last copy.
 """
 
 import logging
@@ -66,7 +66,7 @@ class Station(HeadEnd):
         return answer
 
     def _update(self) -> None:
-        """Take over how far the database has come."""
+        """Take over the position of the database."""
         rows = self.store.rows("SELECT acked_seq, wanted_seq FROM concentrators")
         self.acked_seq = rows[0]["acked_seq"] if rows else 0
         self.wants = bool(rows and rows[0]["wanted_seq"])
@@ -91,7 +91,7 @@ class Station(HeadEnd):
         self.moved_back += 1
         self._open()
 
-    # --- what it knows ---------------------------------------------------------------------------
+    # --- the database ----------------------------------------------------------------------------
 
     def stored(self) -> Mapping[int, bytes]:
         found = {}

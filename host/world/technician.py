@@ -1,9 +1,9 @@
-"""The technician of a simulated world: what is typed until it is done, whatever comes between.
+"""The technician of a simulated world, who types commands until they are carried out.
 
-A list of commands is typed one behind the other. A command without an answer is typed again
-later, and so is one that waits for the head-end. Any other refusal spoils the list, which begins
-anew: a restart in the middle of it loses what was begun. What a concentrator refuses because it
-has it already is done.
+The commands of a list are typed one after the other. A command without an answer is typed again
+later, and so is one that waits for the head-end. After any other refusal the list begins again,
+because a restart in the middle of it loses the work so far. A command that a concentrator refuses
+because it was carried out before counts as done.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ _IMAGE_PART_SIZE = 64
 
 
 def tariff_commands(one: TariffFile, number: int) -> list[str]:
-    """Return what brings tariff `number` to a concentrator."""
+    """Return the commands that bring tariff `number` to a concentrator."""
     image = tariff.build(one, number)
     parts = range(0, len(image), _IMAGE_PART_SIZE)
     return [
@@ -57,7 +57,7 @@ def installation(
 
 
 class Technician:
-    """Types on `console`; `done` counts the commands that were carried out."""
+    """A technician at `console`; `done` counts the commands that were carried out."""
 
     def __init__(self, agenda: Agenda, console: ConsoleSide) -> None:
         self.done = 0
@@ -73,7 +73,7 @@ class Technician:
         self._console.command(text, answered)
 
     def again(self, do: Callable[[], None]) -> None:
-        """Have something tried again in a while."""
+        """Have a call tried again after a while."""
         self._agenda.after(_AGAIN_US, do)
 
 

@@ -1,7 +1,7 @@
-"""What a simulated concentrator is told: tariffs, settings, and what kind each account is.
+"""The tariffs, settings and kinds of account of a simulated concentrator.
 
-The seed draws all of it. `Terms` is the same for the checkers: what decides about money and
-supply, read as docs/PREPAYMENT.md tells it.
+The seed draws all of it. `Terms` has the same for the checkers: the values that decide about money
+and supply, with their meaning in docs/PREPAYMENT.md.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ TARIFFS = (
 
 @dataclass(frozen=True)
 class Kind:
-    """What `account set` says about an account that the seed has drawn."""
+    """The terms of an account for `account set`, drawn from the seed."""
 
     tariff: int
     household: int = 0
@@ -70,7 +70,7 @@ class Kind:
     debt_fen: int = 0
 
     def commands(self, account: str) -> list[str]:
-        """Return what to type for it."""
+        """Return the commands to type for it."""
         named = {name: getattr(self, name) for name in ("household", "grade", "multiplier")}
         named |= {"guard": self.guard, "debt_fen": self.debt_fen}
         usual = Kind(self.tariff)
@@ -83,7 +83,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Terms:
-    """What decides about money and supply; `settings` has what differs from the defaults.
+    """The terms of money and supply; `settings` has the values that differ from the defaults.
 
     clock_steps     the clock may be set wrong, so that waiting takes longer
     """
@@ -131,7 +131,7 @@ class Terms:
 
 
 def draw_settings(random: Random) -> dict[str, int]:
-    """Return what a technician sets, where it decides about supply."""
+    """Return the settings that a technician changes and that decide about supply."""
     settings = {
         "interval_s": random.choice((900, 900, 1800)),
         "overdraft_fen": random.choice((0, 0, 200)),
@@ -155,7 +155,7 @@ def draw_settings(random: Random) -> dict[str, int]:
 
 
 def draw_kinds(random: Random, count: int, tariffs: int) -> list[Kind]:
-    """Return what kind each account is: half of them ordinary, on every tariff in turn.
+    """Return the kind of each account: half of them ordinary, on every tariff in turn.
 
     With a number of `tariffs` all are ordinary, on these.
     """

@@ -12,7 +12,7 @@ _MS_US = 1000
 
 
 class Job(Protocol):
-    """The master itself, or what works with it."""
+    """The master itself, or an object that works with it."""
 
     busy: int
 
@@ -20,10 +20,10 @@ class Job(Protocol):
 
 
 class Wire:
-    """Serves `master` on `line`, whose clock it moves.
+    """A loop that serves `master` on `line` and moves the line's clock.
 
-    step_ms     how often the board looks at the line: what it is late by at most
-    start_ticks where the ticks stand at the start
+    step_ms     how often the board polls the line: its greatest delay
+    start_ticks the ticks at the start
     """
 
     def __init__(

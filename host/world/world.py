@@ -6,8 +6,8 @@
                                         flash, clock
 
 One thread; every chance comes from one `Random`, divided among the parts, so that a seed repeats
-the whole world. A power cut is an exception out of the flash: what runs is thrown away, and a new
-`App` is built on what the flash has kept. The checkers look after every step.
+the whole world. A power cut is an exception out of the flash: the running `App` is dropped, and a
+new one is built on the content of the flash. The checkers run after every step.
 """
 
 import zlib
@@ -53,7 +53,7 @@ from host.world.terms import (
 CONCENTRATOR = 7
 UPLINK_KEY = bytes(range(32))
 DAY_US = DAY_S * 1_000_000
-# Rounds of quiet at the end within which everything must come right.
+# Rounds of quiet at the end within which everything must become right.
 SETTLE_ROUNDS = 40
 _SETTLE_LOOKS = 5  # in a round: what is read at its beginning is above some minutes later
 # An answer that left a meter before the end of its lies has arrived after this time.
@@ -141,10 +141,10 @@ class World:
         if self.meters[index].relay is relay:  # else it was taken down meanwhile
             self.checkers.relay_moved(index, is_open, self.clock.now_us())
 
-    # --- the course of it ------------------------------------------------------------------------
+    # --- the course of a world -------------------------------------------------------------------
 
     def run(self, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
-        """Live through it and return what happened; `progress` is called with each day over."""
+        """Run the world and return its report; `progress` is called after each day."""
         try:
             self._boot()
             self._set_up()
@@ -191,7 +191,7 @@ class World:
     # --- power -----------------------------------------------------------------------------------
 
     def _power_off(self, why: str) -> None:
-        """Switch off what runs; it starts again in a while."""
+        """Switch the board off; it starts again after a while."""
         if self.app is None:
             return
         self.checkers.counters[why] += 1
@@ -250,7 +250,7 @@ class World:
         self.console.command(text, answered)
 
     def _set_up(self) -> None:
-        """Type what a technician types on a new concentrator."""
+        """Type the commands for a new concentrator."""
         commands = self._installation()
         for one, kind in zip(self.households.households, self.kinds, strict=True):
             commands.append(f"meter add {one.meter.address} {one.account} {kind.tariff}")
@@ -262,7 +262,7 @@ class World:
             self._live_until(self.clock.now_us() + 1_000_000)
 
     def _installation(self) -> list[str]:
-        """Return what makes an empty board a concentrator without meters."""
+        """Return the commands that make an empty board a concentrator without meters."""
         key = b"" if self.headend is None else UPLINK_KEY
         return installation(CONCENTRATOR, key, self.settings, self.terms.tariffs)
 
@@ -283,7 +283,7 @@ class World:
         self.agenda.after(random.randrange(6 * HOUR_US), self._set_clock)
 
     def _visit(self) -> None:
-        """Have the technician look at what needs attention."""
+        """Have the technician repair what needs attention."""
         if self.app is not None and self.app.settings.health == LOST:
             self._power_off("restarts because the settings could not be read")
             return
@@ -299,7 +299,7 @@ class World:
     # --- troubles --------------------------------------------------------------------------------
 
     def _let_loose(self) -> None:
-        """Let everything go wrong from now on."""
+        """Start all faults."""
         faults = self.faults
         self._calm = False
         self.line.faults = faults.line
@@ -328,7 +328,7 @@ class World:
         self._tick()
 
     def _begin_scenario(self) -> None:
-        """Plan what the scenario has happen beside what every world has."""
+        """Plan the events of the scenario beside those of every world."""
         scenario, headend = self.scenario, self.headend
         if headend is not None and scenario.away_share:
             share = self._random.uniform(scenario.away_share / 2, scenario.away_share)
@@ -351,7 +351,7 @@ class World:
             replacing.copy(self.app, self.storage)
 
     def _replace_board(self, replacing: Replacing) -> None:
-        """Have the board die as soon as nothing is on it alone; another takes its place."""
+        """Replace the board as soon as the head-end has all its records."""
         if self._calm:
             return
         if self.incidents.pending or not replacing.may_be(self.app):
@@ -373,7 +373,7 @@ class World:
         self.incidents.exchange()
 
     def _often(self, times_a_day: float, do: Callable[[], None]) -> None:
-        """Have `do` called so many times a day, at random, while the world is not calm."""
+        """Have `do` called at random, at a rate per day, while the world is not calm."""
         if times_a_day <= 0:
             return
 
@@ -388,7 +388,7 @@ class World:
         wait()
 
     def _before_midnight(self) -> None:
-        """Now and then switch off the power over a midnight, when periods and seasons end."""
+        """Switch off the power over some midnights, when periods and seasons end."""
         now_t2000 = self.clock.now_t2000()
         wait_s = DAY_S - now_t2000 % DAY_S - self._random.randrange(1, HOUR_S)
         wait_s += DAY_S if wait_s <= 0 else 0
@@ -428,7 +428,7 @@ class World:
         name = self._flash.turn_bit(self.app, self.headend.acked_seq)
         if name[:1] == "t":
             self.checkers.tariffs_spoilt = True
-            # The technician is told that a tariff cannot be read, and brings it again.
+            # The technician learns that a tariff cannot be read, and loads it again.
             self._bring_tariff(int(name[1:3]))
 
     def _bring_tariff(self, number: int) -> None:
@@ -446,7 +446,7 @@ class World:
     # --- the end ---------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Let nothing fail any more, and wait some rounds for everything to come right."""
+        """End all faults, and wait some rounds until everything has become right."""
         self._calm = True
         self.faults, faults = NO_FAULTS, self.faults
         self.line.faults = LineFaults()
@@ -495,7 +495,7 @@ class World:
         )
 
     def report(self) -> dict[str, Any]:
-        """Return what happened, in numbers, and what identifies this course of the world."""
+        """Return counts of events, and a value that identifies this course of the world."""
         return _report(self)
 
 

@@ -1,1 +1,1 @@
-"""What always holds in a seeded world; one file a subject."""
+"""The invariants of a seeded world, with one file for each subject."""

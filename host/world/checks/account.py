@@ -1,4 +1,4 @@
-"""One account as the durable records leave it, and what its energy costs in fractions."""
+"""One account after the durable records, with the cost of its energy in fractions."""
 
 from copy import copy
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Violation(Exception):
 
 @dataclass(frozen=True)
 class Order:
-    """What a counter sold: the order `number` of an account, on any of the cards `uids`."""
+    """A sale of the counter: the order `number` of an account, on any of the cards `uids`."""
 
     number: int
     amount_fen: int
@@ -38,7 +38,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Before:
-    """What an account was after one of its last readings, each with its own pricing."""
+    """The state of an account after one of its last readings, each with its own pricing."""
 
     registers_wh: list[int]
     charge_e11: int
@@ -49,9 +49,9 @@ class Before:
 class Account:
     """Money, energy and supply of one account.
 
-    fresh           the next reading begins anew and charges nothing
-    told            the next reading is what a technician told of its registers
-    correction      of the reading behind it, which is charged anew from an earlier one
+    fresh           the next reading begins again and charges nothing
+    told            the next reading has the registers that a technician typed
+    correction      of the reading that follows, which is charged again from an earlier one
     jumps           how often its meter's registers have jumped
     meddled         its meter's registers have jumped since the last new beginning
     corrected_fen   charged too much and put back
@@ -97,12 +97,12 @@ class Account:
 
     @property
     def debit_e11(self) -> int:
-        """Return what was charged, and repaid of the debt, in 1e-11 yuan."""
+        """Return the money charged, and repaid of the debt, in 1e-11 yuan."""
         return self.charge_e11 + self.repaid_fen * FEN_E11
 
     @property
     def balance_fen(self) -> int:
-        """Return what was paid in, less whole fen debited."""
+        """Return the money paid in, less the whole fen debited."""
         return self.credit_fen - self.debit_e11 // FEN_E11
 
     @property
@@ -118,7 +118,7 @@ class Account:
 
     @property
     def read_t2000(self) -> int:
-        """Return when the last reading was, 0: the next one begins anew."""
+        """Return when the last reading was, 0: the next one begins again."""
         moment = self.pricing.moment if self.pricing else None
         return to_t2000(moment) if moment and not self.fresh else 0
 
@@ -163,7 +163,7 @@ class Account:
         self.power_w = Fraction(3600 * energy_wh, elapsed_s) if elapsed_s else Fraction(0)
 
     def _keep(self) -> None:
-        """Note what the account is after a reading."""
+        """Note the state of the account after a reading."""
         if self.pricing is not None:
             kept = copy(self.pricing)
             kept.spans = list(kept.spans)
@@ -176,7 +176,7 @@ class Account:
         if not fits or self.correction is None:
             raise Violation("money", f"record {one.seq} corrects to before all that was charged")
         self.before = []
-        # The debit does not fall: what is put back is credit.
+        # The debit does not fall: the money put back is credit.
         self.charge_e11 = fits[-1].charge_e11 + self.correction.fields["amount_fen"] * FEN_E11
         self.correction = None
         self.pricing = copy(fits[-1].pricing)

@@ -1,4 +1,4 @@
-"""What must hold in every simulated world, whatever goes wrong in it.
+"""The invariants of every simulated world, under all faults.
 
     money       paid in less debited is the balance, to 1e-11 yuan, at every record (`money`)
     once        no order is credited twice or unsold; every card that was taken has its money
@@ -46,14 +46,14 @@ UNKNOWN_PERIOD = 3
 
 
 class Checkers:
-    """Follow one concentrator from its first record on.
+    """The checkers of one concentrator, from its first record on.
 
-    sold        what the counter sold, by account index and order number
+    sold        the orders that the counter sold, by account index and order number
     raw         every durable record so far, by sequence number
     rotten      numbers of those whose bytes on the flash were spoilt
     tariffs_spoilt  whether an image of a tariff was
-    above       holds the head-end against it
-    counters    what was seen: records by kind, trips, closes, refused cards
+    above       compares the head-end with it
+    counters    counts of records by kind, trips, closes, refused cards
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class Checkers:
             RecordKind.CORRECTION: self.money.apply_correction,
         }
 
-    # --- what the world tells --------------------------------------------------------------------
+    # --- events of the world ---------------------------------------------------------------------
 
     def look(self, app: "App", content: Mapping[str, bytes], now_us: int, healthy: bool) -> None:
-        """Take what became durable in a step, and compare it.
+        """Read the records that became durable in a step, and check them.
 
-        A concentrator that is not healthy cannot do its duty, which is no fault then.
+        A concentrator that is not healthy cannot do its work, which is then no error.
 
         `content` is the flash.
         """
@@ -121,7 +121,7 @@ class Checkers:
             self._touched.clear()
 
     def restarted(self, app: "App", content: Mapping[str, bytes], now_us: int) -> None:
-        """Check a recovery: nothing durable is lost, and the tables are what the records say."""
+        """Check a recovery: no durable record is lost, and the tables agree with the records."""
         if self._is_away:
             return
         self._now_us = self._healthy_since_us = now_us
@@ -138,7 +138,7 @@ class Checkers:
         self._touched.clear()
 
     def tick(self, app: "App", now_us: int) -> None:
-        """Check now and then that no verdict is overdue, and that the head-end's books agree."""
+        """Check at times that no verdict is overdue, and that the head-end's books agree."""
         if self._is_away:
             return
         self.above.compare(app, self.accounts)
@@ -155,7 +155,7 @@ class Checkers:
                 self._traces.tick(index, account, meter, now_us, able_us)
 
     def look_away(self, kept_seq: int, kept: "dict[int, Account]") -> None:
-        """Go on with a flash that took the place of another and ends with `kept_seq`."""
+        """Continue with a flash that has replaced another and ends with `kept_seq`."""
         self._is_away = True
         self._away_seq = self._gathered_seq = kept_seq
         self._gathered: dict[int, Record] = {}
@@ -163,14 +163,14 @@ class Checkers:
         self._done_away: list[tuple[int, int, str]] = []
 
     def _gather(self, app: "App", content: Mapping[str, bytes]) -> None:
-        """Keep what a board writes that is not restored yet: later some of it may be gone."""
+        """Keep the records of a board that is not restored yet: later some of them may be lost."""
         if app.journal.durable_seq != self._gathered_seq:
             self._gathered_seq = app.journal.durable_seq
             found = records_of(content).items()
             self._gathered |= {seq: one for seq, one in found if seq > self._away_seq}
 
     def look_again(self, app: "App", content: Mapping[str, bytes], now_us: int) -> None:
-        """Check that restored accounts are what they were, and what they did since."""
+        """Check that restored accounts are as before, and check their records since."""
         self._is_away = False
         self._now_us = self._healthy_since_us = now_us
         self._gather(app, content)
@@ -182,7 +182,7 @@ class Checkers:
         }
         for index, kept in self._kept.items():
             if index not in told_seq:
-                # It knows as much itself, and has gone on; of a jump since it knows nothing.
+                # The board knows as much itself, and has continued; it knows no jump since.
                 now = self.accounts[index]
                 kept.meddled |= now.jumps > kept.jumps
                 kept.jumps = now.jumps
@@ -220,7 +220,7 @@ class Checkers:
             )
 
     def _check_room(self, app: "App", now_us: int) -> None:
-        """Check that no reading is refused for long while the flash does what it is told."""
+        """Check that no reading is refused for long while the flash works."""
         books = app.books
         if books.refused > self._no_room:
             self._no_room_us = now_us
@@ -320,7 +320,7 @@ class Checkers:
 
 
 def _table_rows(app: "App", index: int, account: Account) -> dict[str, tuple[object, object]]:
-    """Return what stands in the tables, and what the records say, by name."""
+    """Return the values of the tables, and those of the records, by name."""
     ledger = app.ledger
     relay = app.registry.relay[index]
     flags = ledger.flags[index]

@@ -22,7 +22,7 @@ def records_of(content: Mapping[str, bytes]) -> dict[int, Record]:
 
 
 class Follower:
-    """Reads the records that became durable, each group once."""
+    """A reader of the records that became durable, each group once."""
 
     def __init__(self) -> None:
         self._name = ""

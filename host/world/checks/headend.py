@@ -1,4 +1,4 @@
-"""What the head-end must hold of a simulated world, in the end and after each reconnection.
+"""Check the head-end's records of a simulated world, at the end and after each reconnection.
 
 journal     what it was given is what stands in the journal, number for number
 let go      what the concentrator may let go before the head-end has it: never money, and
@@ -21,7 +21,7 @@ _KIND_AT = 8
 
 
 class Above:
-    """Holds `headend` against the concentrator; None: there is none.
+    """The comparison of `headend` with the concentrator; None: there is no head-end.
 
     acked_seq   the newest record that was ever acknowledged
     short       the flash has little room: records may be let go, and are told
@@ -36,7 +36,7 @@ class Above:
         self._was_restored = False
 
     def look(self, first_seq: int) -> None:
-        """Check after a step that nothing was deleted which the head-end has not."""
+        """Check after a step that no record was deleted which the head-end lacks."""
         headend = self._headend
         if headend is None:
             return
@@ -48,7 +48,7 @@ class Above:
             )
 
     def note(self, one: Record) -> None:
-        """Take a record into account that became durable."""
+        """Note a record that became durable."""
         if one.kind == RecordKind.READING:
             self._newest_seq[one.index] = one.seq
 
@@ -61,7 +61,7 @@ class Above:
         """Compare the head-end's books with the concentrator's, once it has every record."""
         headend = self._headend
         if not isinstance(headend, Station) or app.journal.count or headend.wants:
-            return  # it has asked for what it lacks
+            return  # it has asked for the records that it lacks
         acked_seq = headend.acked_seq
         if acked_seq == self._compared_seq or acked_seq != app.journal.durable_seq:
             return
@@ -71,7 +71,7 @@ class Above:
         for index, account in accounts.items():
             newest_seq = self._newest_seq.get(index)
             if newest_seq in told_lost or (self._was_restored and newest_seq is None):
-                continue  # the next reading tells it
+                continue  # the next reading has it
             right = (account.credit_fen, account.debit_e11)
             if books.get(index, (0, 0)) != right:
                 raise Violation(
@@ -115,7 +115,7 @@ class Above:
     def finish_money(
         self, accounts: Mapping[int, Account], sold: Mapping[tuple[int, int], Order]
     ) -> None:
-        """Check that what was paid at the counter and redeemed is what the head-end has."""
+        """Check that the head-end has all money that was paid at the counter and redeemed."""
         if not isinstance(self._headend, Station):
             return
         paid_fen = sum(

@@ -26,14 +26,14 @@ _BACK_LIMIT_S = HOUR_S
 _AHEAD_LIMIT_S = 400 * DAY_S
 _POWER_LIMIT_W = 60_000
 _SLACK_WH = 1000
-# From one reading to the true registers: further they are behind, not ahead.
+# True registers that seem further ahead of a reading than this are behind it.
 _FORWARD_LIMIT_WH = REGISTER_MODULUS_WH // 10
 _BEHIND_LIMIT_WH = 10_000
 _WEEK_S = 7 * DAY_S
 
 
 class Money:
-    """Follows the records that move money or energy.
+    """A checker of the records that move money or energy.
 
     meters      by address, those that were taken down too
     exchanges   by the new meter's address: the old one's last registers and the new one's first,
@@ -50,17 +50,17 @@ class Money:
         self._terms = terms
         self._sold = sold
         self._counters = counters
-        self._first_wh: dict[int, list[int]] = {}  # what the next new beginning has to show
+        self._first_wh: dict[int, list[int]] = {}  # the registers of the next new beginning
 
     # --- registers -------------------------------------------------------------------------------
 
     def shown_wh(self, account: Account) -> list[int]:
-        """Return what the account's meter shows of what its tariff reads."""
+        """Return the registers of the account's meter that its tariff reads."""
         meter = self.meters[account.address]
         return self._read_by(account, [meter.total_wh, *meter.registers_wh])
 
     def _read_by(self, account: Account, values_wh: list[int]) -> list[int]:
-        """Return what the account's tariff reads of a total and rates."""
+        """Return the registers that the account's tariff reads, from a total and rates."""
         count = self._terms.registers(account.tariff)
         picked = values_wh[:1] if count == 1 else values_wh[1 : count + 1]
         return [wh % REGISTER_MODULUS_WH for wh in picked]
@@ -98,7 +98,7 @@ class Money:
         if account.fresh:
             first_wh = self._first_wh.pop(one.index, registers_wh)
             if first_wh != registers_wh:
-                # The power went between the exchange and its first reading.
+                # The power failed between the exchange and its first reading.
                 self._counters["exchanges begun late"] += 1
         elif not account.told and account.correction is None:
             self._check_step(account, one, registers_wh)
@@ -173,7 +173,7 @@ class Money:
     def apply_top_up(self, account: Account, one: Record) -> None:
         """Check an order that was sold as the next one of its account."""
         amount_fen = self._apply_order(account, one, one.fields["amount_fen"])
-        # What lies below zero comes first.
+        # The amount below zero is paid first.
         above_fen = max(0, amount_fen + min(0, account.balance_fen))
         account.credit_fen += amount_fen
         self._repay(account, one, above_fen)
@@ -211,7 +211,7 @@ class Money:
         """Check that a repayment is no more than the share and the rest of the week allow."""
         repaid_fen = one.fields["repaid_fen"]
         percent, cap_fen = self._terms["debt_percent"], self._terms["debt_week_limit_fen"]
-        # Without a clock the last week known goes on.
+        # Without a clock the last known week continues.
         week = one.t2000 // _WEEK_S or max(account.repaid_by_week, default=0)
         this_week_fen = account.repaid_by_week.get(week, 0) + repaid_fen
         if (
@@ -231,7 +231,7 @@ class Money:
         self._counters["fen of debts repaid"] += repaid_fen
 
     def apply_terms(self, account: Account, one: Record) -> None:
-        """Apply what kind of account it is; its debt stays once something was paid in."""
+        """Apply the terms of an account; its debt stays once something was paid in."""
         fields = one.fields
         if account.order and fields["debt_fen"] != account.debt_fen:
             raise Violation(

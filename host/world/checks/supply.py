@@ -1,7 +1,7 @@
-"""Supply in a simulated world: which may be cut, which must be, which must be switched on again.
+"""Check which supplies may be cut, must be cut, and must be switched on again.
 
-Written from docs/PREPAYMENT.md without the firmware's table of states: of each step of the
-supply it asks whether money, guard, doubt, hour and waiting allow or demand it.
+This module follows docs/PREPAYMENT.md without the firmware's table of states: it checks whether
+money, guard, doubt, hour and waiting allow or demand each step of the supply.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ WARNING, USED_UP, TOP_UP, TOO_MUCH_POWER, MISMATCH = 2, 3, 4, 7, 16
 _STATUS_OPEN = 0x10
 _STATUS_UNKNOWN = 0xFFFF
 _US = 1_000_000
-# A clock is set by so much without a doubt.
+# A clock may be set by this much without a doubt.
 _STEP_S = 60
 # A verdict that a storage failure or a power cut swallowed comes again within this time.
 VERDICT_LIMIT_S = 900
@@ -41,7 +41,7 @@ LATE_COMMAND_S = 30
 
 
 class Supply:
-    """Follows the records that decide about relays, and the relays themselves."""
+    """A checker of the records that decide about relays, and of the relays themselves."""
 
     def __init__(self, terms: Terms, counters: Counter[str]) -> None:
         self._terms = terms
@@ -53,7 +53,7 @@ class Supply:
         return limit_fen + (self._terms["emergency_fen"] if state == EMERGENCY else 0)
 
     def is_used_up(self, account: Account, state: int) -> bool:
-        """Return whether nothing is left that the account may use."""
+        """Return whether the account has used all that it may."""
         return account.balance_fen <= 0 and -account.balance_fen >= self.limit_fen(account, state)
 
     # --- records ---------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ class Supply:
         status = one.fields["status"]
         if status == _STATUS_UNKNOWN:
             return
-        # A relay that the meter tells to be otherwise than wanted is soon put right.
+        # A relay that the meter reports in the wrong state is soon corrected.
         held = account.desired == OPEN and self._may_not_cut(account, one.t2000)
         if bool(status & _STATUS_OPEN) == (account.desired == OPEN):
             account.mismatches = 0
@@ -82,7 +82,7 @@ class Supply:
             )
 
     def apply_clock(self, accounts: dict[int, Account], one: Record) -> None:
-        """Let a cut that is held back wait anew behind a step of the clock."""
+        """Let the wait of a held-back cut begin again after a step of the clock."""
         old_t2000, new_t2000 = one.fields["old_t2000"], one.fields["new_t2000"]
         stepped = old_t2000 and abs(new_t2000 - old_t2000) > _STEP_S
         for account in accounts.values():

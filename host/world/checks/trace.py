@@ -1,9 +1,9 @@
-"""Energy without a trace: a meter that is not charged is told of, within a stated time.
+"""Check that a meter that is not charged is reported within a stated time.
 
-A reading that is not believed is asked for again in the next round; when that is not believed
-either, a FAULT record says so. A meter that does not answer has a LINE record. So an account has a
-newer reading, or a record that says why not, within LIMIT_ROUNDS rounds and the time in which
-records become durable, while board and flash work and the clock is set.
+A doubted reading is read again in the next round; when that one is doubted too, a FAULT record
+says so. A meter that does not answer has a LINE record. So an account has a newer reading, or a
+record that says why not, within LIMIT_ROUNDS rounds and the time in which records become durable,
+while board and flash work and the clock is set.
 """
 
 from host.frames.faults import RESUMED_FROM
@@ -19,7 +19,7 @@ _LINE_ANSWERS = 2
 
 
 class Traces:
-    """Follows when each account was charged last, and whether it was told why it is not."""
+    """The time when each account was charged last, and whether a record says why it is not."""
 
     def __init__(self, interval_s: int) -> None:
         self._limit_us = (LIMIT_ROUNDS * interval_s + SLACK_S) * _US
@@ -44,7 +44,7 @@ class Traces:
             self._told.discard(one.index)
 
     def tick(self, index: int, account: Account, meter: Meter, now_us: int, able_us: int) -> None:
-        """Check an account now and then; the board has been able to charge since `able_us`."""
+        """Check an account at times; the board has been able to charge since `able_us`."""
         told = index in self._told or account.stopped
         # Energy counts from the first reading on.
         if meter.blank or told or account.fresh or not account.active:
