@@ -1,7 +1,7 @@
 """Turn frames into genuine messages, and answers into frames.
 
 Every message goes through here, so the envelope is read with `struct`; a test compares the result
-with that of `host.frames.batch` (tests/host/test_headend_gate.py).
+with that of `host.frames.batch` (tests/host/test_headend_unpack.py).
 """
 
 import hmac

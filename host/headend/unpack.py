@@ -1,7 +1,8 @@
 """Read a batch ten times as fast as `host.frames.packing` parses the same bytes.
 
 A head-end takes tens of thousands of readings a second, so the groups are read here by hand. A
-test compares the result with `host.frames.packing` and construct (tests/host/test_unpack.py).
+test compares the result with `host.frames.packing` and construct: see
+tests/host/test_headend_unpack.py.
 
 Spec: docs/SPEC.md, Packed records.
 """
