@@ -70,9 +70,7 @@ def _choose_language(ctx: click.Context, param: click.Parameter, value: str | No
         words.speak(value)
 
 
-@shown.command(
-    cls=_LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@shown.command(cls=_LazyGroup, epilog=_EPILOG, context_settings=shown.HELP_OPTIONS)
 @click.option(
     "--lang",
     type=click.Choice(words.LANGUAGES),

@@ -15,6 +15,8 @@ from rich.cells import cell_len
 
 from host.words import _
 
+# A command remembers the names of its help option from the first time that it is asked for.
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 # Names of options and the space beside them.
 _LEFT_CELLS = 34
 _HELP_OPTION = "Show this message and exit."
@@ -116,6 +118,9 @@ def _first_sentence(command: click.Command, otherwise: str) -> str:
 class Command(click.Command):
     """A command, shown in the language spoken."""
 
+    def __init__(self, *args: Any, **told: Any) -> None:
+        super().__init__(*args, **{"context_settings": HELP_OPTIONS, **told})
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write all of the help."""
         click.Command.format_help(_twin(self, ctx, formatter.width), ctx, formatter)
@@ -129,6 +134,9 @@ class Group(click.Group):
     """A group, shown in the language spoken, with commands that are so too."""
 
     command_class = Command
+
+    def __init__(self, *args: Any, **told: Any) -> None:
+        super().__init__(*args, **{"context_settings": HELP_OPTIONS, **told})
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write all of the help."""

@@ -51,6 +51,12 @@ def test_help_needs_nothing_else(words: tuple[str, ...]) -> None:
         assert TREE[words].help
 
 
+def test_a_command_by_itself_has_the_same_help_options() -> None:
+    for command in TREE.values():
+        context = click.Context(command, **command.context_settings)
+        assert command.get_help_option_names(context) == ["-h", "--help"]
+
+
 # These options mean the same in every command; another meaning needs another name.
 SHARED = ("account", "meter", "amount", "order", "db", "json", "yes", "log", "district")
 
