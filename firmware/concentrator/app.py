@@ -123,7 +123,7 @@ class App:
         self._review_left = 0
         self._review_cause = 0
         lost = self.keeper.recover(self.books.replay, board.feed, board.random)
-        self.books.take_standing()
+        self.books.load_standing()
         self.books.note_start(lost, self.settings.health, board.reset_cause)
         if board.console is not None:
             run = Commands(self).run

@@ -200,7 +200,7 @@ class Standings(Supply):
             if self.ledger.order[index] and relay & meters.RELAY_STAGE == meters.RELAY_IDLE:
                 registry.set_relay(index, meters.RELAY_FAILED | relay & meters.DESIRED_OPEN)
 
-    def take_standing(self) -> None:
+    def load_standing(self) -> None:
         """Apply `standing` after recovery."""
         self.behind = self.standing[_STATE] == BEHIND
         self.journal.floor_seq = self.standing[_FLOOR]
