@@ -56,13 +56,6 @@ class Gate:
         payload = covered[_ENVELOPE.size :]
         return Message(frame.kind, frame.seq, concentrator, number, payload, peer)
 
-    def claimed(self, frame: Frame) -> int | None:
-        """Return the known concentrator that a refused frame names as its sender, or None."""
-        if len(frame.body) < _ENVELOPE.size:
-            return None
-        concentrator = int(_ENVELOPE.unpack_from(frame.body)[1])
-        return concentrator if concentrator in self.keys else None
-
     def answer(self, message: Message, number: int, ack: Ack) -> bytes:
         """Return the frame of WELCOME or ACK for a message."""
         kind = Kind.WELCOME if message.kind == Kind.HELLO else Kind.ACK

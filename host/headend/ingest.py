@@ -89,7 +89,6 @@ class Ingest:
         self._database: Database = store.database
         self._state = State(store.database)
         self._told_at: dict[tuple[str, str], float] = {}
-        self._noted_at: dict[int, int] = {}
 
     def answer(self, frame: Frame, peer: str) -> bytes:
         """Return the bytes to send back for one frame, empty where it is refused."""
