@@ -8,7 +8,7 @@ PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-qemu test test-qemu check bench mutants soak image budget budget-json
-.PHONY: mpy words clean bench-headend bench-headend-json
+.PHONY: lock licences mpy words clean bench-headend bench-headend-json
 
 # help: print this list
 help:
@@ -18,7 +18,7 @@ help:
 # setup: make .venv, install the product, fetch stubs and a MicroPython; instant when done
 setup: $(READY)
 
-$(READY): pyproject.toml tools/bootstrap.py tools/stubs.py
+$(READY): pyproject.toml requirements.lock tools/stubs.lock tools/bootstrap.py tools/stubs.py
 	@$(PYTHON) tools/bootstrap.py >&2
 	@touch $@
 
@@ -60,6 +60,14 @@ bench-headend: $(READY)
 # bench-headend-json: the same as one JSON object: make -s bench-headend-json
 bench-headend-json: $(READY)
 	@$(BIN)/python -m tools.bench_headend --json
+
+# lock: write requirements.lock and tools/stubs.lock anew, with the newest versions allowed
+lock: $(READY)
+	@$(BIN)/python -m tools.lock
+
+# licences: the packages that are installed with the product, and the licence of each
+licences: $(READY)
+	@$(BIN)/python -m tools.lock --licences
 
 # words: collect the texts for people and compile their translations in host/locale
 words: $(READY)

@@ -16,11 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools import debian, micropython, stubs  # noqa: E402 - needs the path above
+from tools import debian, micropython, requirements, stubs  # noqa: E402 - needs the path above
 
 MINIMUM = (3, 11)
 
 VENV = ROOT / ".venv"
+_PCSC_PACKAGE = "pyscard"
 _PCSC_HEADER = Path("/usr/include/PCSC/winscard.h")
 
 
@@ -76,6 +77,24 @@ def _can_build_pcsc() -> bool:
     return bool(shutil.which("swig") and shutil.which("gcc")) and _PCSC_HEADER.exists()
 
 
+def install_packages(python: Path) -> None:
+    """Install what requirements.lock names into the environment of `python`, then the product.
+
+    Every file has to have its hash of the lock file. What has to be compiled or built is so with
+    the tools that are locked too.
+    """
+    entries = requirements.read(requirements.PRODUCT)
+    pcsc = entries.pop(_PCSC_PACKAGE)
+    done = requirements.install(python, list(entries.values()))
+    if done and _can_build_pcsc():
+        done = requirements.install(python, [pcsc], "--no-build-isolation")
+    if not done:
+        raise SetupError("could not install the packages of requirements.lock: see above")
+    install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    options = ["--no-deps", "--no-build-isolation", "-e", "."]
+    _run([str(python), *install, *options], "could not install the product")
+
+
 def _run(command: list[str], failure: str) -> None:
     """Run a command that prints its own errors; SetupError with `failure` if it fails."""
     if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
@@ -94,9 +113,7 @@ def main() -> int:
     try:
         python = make_venv()
         print("setup: installing the product and its development tools into .venv", flush=True)
-        extras = "dev,pcsc" if _can_build_pcsc() else "dev"
-        install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        _run([str(python), *install, "-e", f".[{extras}]"], "could not install the packages")
+        install_packages(python)
         stubs.ensure(python)
         print(f"setup: MicroPython is {micropython.ensure()}")
     except (SetupError, stubs.StubsError, debian.FetchError) as error:

@@ -12,6 +12,7 @@ from tools.bootstrap import ROOT, SetupError, make_venv
 
 DLT645 = "dlt645==3.2.0"
 PYTHON_DLT645 = "python-dlt645==0.1.4"
+UV = "uv==0.13.9"
 ATHERIS = "atheris==3.0.0"
 
 _FOLDER = ROOT / ".cache" / "libraries"

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools import requirements
+
 ROOT = Path(__file__).resolve().parent.parent
 FIRMWARE = ROOT / "firmware"
 CACHE = ROOT / ".cache" / "stubs"
@@ -102,9 +104,10 @@ def ensure(python: Path, cache: Path = CACHE) -> None:
 
 
 def _install(python: Path, package: str, target: Path) -> None:
-    options = ["-qq", "--disable-pip-version-check", "--no-deps", "--target", str(target)]
-    command = [str(python), "-m", "pip", "install", *options, package]
-    if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
+    entry = requirements.read(requirements.STUBS).get(package.partition("==")[0], "")
+    if not entry.startswith(f"{package} "):
+        raise StubsError(f"tools/stubs.lock does not have {package}: run make lock")
+    if not requirements.install(python, [entry], "--target", str(target)):
         raise StubsError(f"could not install {package}: see above, then run make setup again")
 
 
