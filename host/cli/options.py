@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,10 +11,13 @@ from typing import Any
 
 import click
 
+from host import secret_files
+from host.cards import keystore
 from host.cards.audit import AuditError
 from host.cards.issuing import IssueError
-from host.cards.keystore import KeystoreError
+from host.cards.keystore import CardKeys, KeystoreError
 from host.cards.rows import RowsError
+from host.cli.output import echo
 from host.frames import card as frames
 from host.frames import catalogue
 from host.frames.dlt645 import BROADCAST, WILDCARD
@@ -196,6 +200,20 @@ def console_of(port: str, key: bytes) -> Iterator[Console]:
     with Port(port) as line, Console(line) as console:
         console.login(key)
         yield console
+
+
+def load_keys(path: Path) -> CardKeys:
+    """Return the keys of a key file; warn where others than its owner may read it."""
+    if warning := secret_files.warning_about(path):
+        echo(warning, err=True)
+    return keystore.load(path, passphrase)
+
+
+def typed_secret(name: str) -> str:
+    """Return a secret as typed, which is not shown, or as the next line of the input."""
+    if sys.stdin.isatty():
+        return str(click.prompt(name, hide_input=True, err=True)).strip()
+    return sys.stdin.readline().strip()
 
 
 def passphrase() -> str:

@@ -109,7 +109,7 @@ def test_500_cards(cards: list[VirtualCard], tmp_path: Path) -> None:
     stock = [VirtualCard(f"{number:016X}") for number in range(1, 501)]
     cards[:] = [*stock, VirtualCard("00000000000000FF")]
     keys = keystore.new(4711)
-    issuer = Issuer(keys.key_of, AuditLog(tmp_path / "log"))
+    issuer = Issuer(keys.key_of, AuditLog(tmp_path / "log", keys.key_of))
     orders = [batch.Order(f"{n:012d}", "000000983764", 2, 100 + n) for n in range(1, 501)]
     begin_s = time.perf_counter()
     written = list(batch.issue_all(issuer, orders, _Printer(), 4711, 1))  # type: ignore[arg-type]  # a PcscCard is one

@@ -139,7 +139,7 @@ def test_a_new_card_is_named_issued_and_redeemed(tmp_path: Path) -> None:
         PortCard(bench.wire).read(0, 1)  # type: ignore[arg-type]  # what it needs of a port
     card = PortCard(bench.wire, keys.console_key)  # type: ignore[arg-type]  # as above
     assert card.uid == "0" * 16
-    issuer = Issuer(keys.key_of, AuditLog(tmp_path / "log"))
+    issuer = Issuer(keys.key_of, AuditLog(tmp_path / "log", keys.key_of))
     with pytest.raises(IssueError, match="no serial number"):
         issuer.issue(card, header(keys))
 

@@ -4,7 +4,9 @@ Method: batches are interrupted at every step and started again; orders are trie
 damaged and repaired; lines of the log are changed. Operators' cards change a real concentrator.
 """
 
+import hashlib
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +52,8 @@ def issue_csv(*words: object) -> Result:
 
 
 def issuer() -> Issuer:
-    return Issuer(keystore.load(Path("card-keys.toml"), lambda: "").key_of, AuditLog(Path("log")))
+    key_of = keystore.load(Path("card-keys.toml"), lambda: "").key_of
+    return Issuer(key_of, AuditLog(Path("log"), key_of))
 
 
 def card_of(path: Path) -> frames.Card:
@@ -489,14 +492,76 @@ def test_the_log_tells_when_it_was_changed(shop: Path) -> None:
         AuditLog(Path("card-log.jsonl"))
 
 
+def test_who_has_no_key_cannot_write_the_log_anew(shop: Path) -> None:
+    assert issue(5, "--force").exit_code == 0
+    path = Path("card-log.jsonl")
+    digest, forged = b"", []
+    for line in path.read_bytes().splitlines():
+        entry = {**json.loads(line), "amount_fen": 100}
+        entry.pop("chain")
+        content = json.dumps(entry, sort_keys=True).encode()
+        entry["chain"] = hashlib.sha256(digest + content).hexdigest()
+        forged.append(json.dumps(entry).encode() + b"\n")
+        digest = hashlib.sha256(digest + forged[-1]).digest()
+    path.write_bytes(b"".join(forged))
+    done = run("log")
+    assert (done.exit_code, "was changed at or before line 1" in done.output) == (1, True)
+
+
+def test_the_head_tells_when_the_newest_lines_are_gone(shop: Path) -> None:
+    heads = []
+    for order in (5, 6):
+        assert issue(order, "--force").exit_code == 0
+        heads.append(run("log").output.rpartition("head ")[2].strip())
+    assert [head.partition(":")[0] for head in heads] == ["2", "4"]
+    path = Path("card-log.jsonl")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    assert run("log").output.strip().endswith(heads[0])
+
+
+def test_a_torn_last_line_is_no_line(shop: Path) -> None:
+    assert issue(5).exit_code == 0
+    path = Path("card-log.jsonl")
+    whole = path.read_bytes()
+    for kept in (len(whole) - 1, len(whole) - 20, whole.index(b"\n") + 2):
+        path.write_bytes(whole[:kept])
+        assert "1 lines, none of them changed" in run("log").output
+        assert issue(5).exit_code == 0, "the same card once more"
+        assert "3 lines, none of them changed" in run("log").output
+
+
+def test_a_full_disk_leaves_the_log_as_it_was(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert issue(5).exit_code == 0
+    path = Path("card-log.jsonl")
+    whole, write = path.read_bytes(), os.write
+
+    def half(file: int, data: bytes) -> int:
+        return write(file, data[: len(data) // 2])
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", half)
+        done = issue(6, "--force")
+    assert (done.exit_code, "No space left on device" in done.output) == (1, True)
+    assert path.read_bytes() == whole
+    assert issue(6, "--force").exit_code == 0
+
+
+def test_a_log_without_its_keys_is_shown_and_not_vouched_for(shop: Path) -> None:
+    assert issue(5).exit_code == 0
+    Path("card-keys.toml").unlink()
+    done = run("log")
+    assert done.exit_code == 0
+    assert "2 of 2 lines not checked: their keys are not in card-keys.toml" in done.output
+
+
 def test_two_counters_share_a_log(shop: Path) -> None:
     first, second = issuer(), issuer()
     orders = [batch.Order(f"{number:012d}", METER, 2, 100) for number in range(1, 5)]
     for at, order in enumerate(orders):
         one = (first, second)[at % 2]
         list(batch.issue_all(one, [order], batch.Folder(Path("cards")), 4711, 1))
-    log = AuditLog(Path("log"))
-    assert (log.lines, log.broken_at) == (8, None)
+    log = issuer().log
+    assert (log.lines, log.unchecked, log.broken_at) == (8, 0, None)
     assert json.loads(Path("log").read_text().splitlines()[-1])["account"] == "000000000004"
 
 

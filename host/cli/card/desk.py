@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from host.cards import keystore
 from host.cards.audit import AuditLog
 from host.cards.issuing import Issuer
 from host.cards.judging import Place
@@ -21,8 +20,8 @@ from host.cli.options import (
     FILE,
     PASSPHRASE_VARIABLE,
     Command,
+    load_keys,
     now_t2000,
-    passphrase,
 )
 from host.cli.output import echo
 from host.frames import card as frames
@@ -198,7 +197,7 @@ class Desk:
     @cached_property
     def held(self) -> CardKeys:
         """Return the keys; the passphrase is asked for once."""
-        return keystore.load(self.keys_path, passphrase)
+        return load_keys(self.keys_path)
 
     @property
     def district(self) -> int:
@@ -221,7 +220,7 @@ class Desk:
 
     def issuer(self) -> Issuer:
         """Return what writes cards and logs them."""
-        log = AuditLog(self.log_path)
+        log = AuditLog(self.log_path, self.held.key_of)
         if log.broken_at is not None:
             echo(
                 _(

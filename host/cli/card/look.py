@@ -197,7 +197,7 @@ Example:
 def log_command(desk: Desk, account: str | None) -> None:
     """Show the log of every card written; status 1 when it was changed afterwards."""
     with clear_errors():
-        log = AuditLog(desk.log_path)
+        log = AuditLog(desk.log_path, desk.held.key_of if desk.keys_path.exists() else None)
         rows = []
         for entry in log.entries():
             if account in (None, entry["account"]):
@@ -214,4 +214,15 @@ def log_command(desk: Desk, account: str | None) -> None:
                 path=log.path, broken_at=log.broken_at
             )
         )
-    echo(_("{lines} lines, none of them changed").format(lines=log.lines))
+    if log.unchecked:
+        echo(
+            _("{unchecked} of {lines} lines not checked: their keys are not in {path}").format(
+                unchecked=log.unchecked, lines=log.lines, path=desk.keys_path
+            )
+        )
+        return
+    echo(
+        _("{lines} lines, none of them changed; head {head}").format(
+            lines=log.lines, head=log.head
+        )
+    )

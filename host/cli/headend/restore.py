@@ -4,14 +4,13 @@ from pathlib import Path
 
 import click
 
-from host.cards import keystore
 from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.options import (
     clear_errors,
     database_option,
+    load_keys,
     login_option,
-    passphrase,
     port_option,
 )
 from host.cli.output import echo
@@ -53,7 +52,7 @@ def restore_command(
         )
     with clear_errors(), Port(port) as line, link_console.Console(line) as console:
         if keys_path is not None:
-            console.login(keystore.load(keys_path, passphrase).console_key)
+            console.login(load_keys(keys_path).console_key)
         restored, troubles = 0, []
         for one in known:
             try:

@@ -20,8 +20,8 @@ from host.cli.options import (
     Command,
     baud_option,
     json_option,
+    load_keys,
     login_option,
-    passphrase,
     profile_option,
     standard_option,
 )
@@ -68,7 +68,7 @@ class Session:
             if self.console:
                 with Port(self.console) as port, Console(port) as console:
                     if self.keys_path is not None:
-                        console.login(keystore.load(self.keys_path, passphrase).console_key)
+                        console.login(load_keys(self.keys_path).console_key)
                     yield ThroughConcentrator(console, self.line, self.baud)
             else:
                 with Port(self.port, self.baud, "E") as port:
