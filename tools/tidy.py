@@ -188,7 +188,7 @@ LAYERS = (
     _layer(
         "host.headend",
         ours="host.closing host.units host.words host.frames",
-        foreign="django psycopg",
+        foreign="django psycopg pydantic",
     ),
     _layer(
         "host.demo",

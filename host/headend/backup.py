@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from host.headend.database import Sqlite
+from host.headend.desk import at_desk
 from host.headend.errors import StoreError
 from host.headend.store import Store, is_address
 from host.words import _, system_reason
@@ -63,12 +64,15 @@ def put_back(source: Path, db: str) -> None:
             )
         )
     back_up(str(source), Path(db))
-    mark(db)
+    with Store(db) as store:
+        mark(store)
 
 
-def mark(db: str) -> None:
+@at_desk
+def mark(store: Store) -> None:
     """Block sales to each account until its concentrator has reported its standing."""
-    with Store(db) as store, store.writing() as database:
+    with store.writing() as database:
+        database.tell_writers()
         database.run("UPDATE station SET restored_at = ?", (int(time.time()),))
         database.run("UPDATE accounts SET standing_due = 1")
         # The head-end's answers ask the concentrator for it until it has reported.

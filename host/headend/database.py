@@ -105,6 +105,14 @@ class Database:
         except self.failed as error:
             raise StoreFailed(_said(error)) from error
 
+    def tell_writers(self) -> None:
+        """Have every writer read its state again, as part of this transaction."""
+        raise NotImplementedError
+
+    def state_mark(self) -> Any:
+        """Return a mark within a transaction, another one when the state is to be read again."""
+        raise NotImplementedError
+
     def _begin(self) -> None:
         raise NotImplementedError
 
@@ -157,6 +165,7 @@ class Sqlite(Database):
                 _("cannot use {path} as a database: {orig}").format(path=path, orig=_said(error))
             ) from error
         self.run: Callable[..., sqlite3.Cursor] = self._connection.execute
+        self._told = 0
 
     def _connect(self, read_only: bool) -> sqlite3.Connection:
         path = Path(self.place)
@@ -178,6 +187,13 @@ class Sqlite(Database):
 
     def many(self, statement: str, rows: Sequence[Values]) -> int:
         return self._connection.executemany(statement, rows).rowcount
+
+    def tell_writers(self) -> None:
+        self._told += 1
+
+    def state_mark(self) -> Any:
+        # SQLite counts what other connections have committed.
+        return self._told, self.value("PRAGMA data_version")
 
     def _begin(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")

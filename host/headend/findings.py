@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from host.frames.packing import Reason
+from host.headend.desk import at_desk
 from host.headend.errors import StoreError
 from host.headend.posting import finding_text
 from host.headend.store import Store
@@ -49,6 +50,7 @@ def _gap(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@at_desk
 def resolve(store: Store, number: str, by: str, reason: str) -> None:
     """Close a finding with a name and a reason; StoreError where none of that number is open."""
     table = "gaps" if number.startswith(GAP) else "findings"

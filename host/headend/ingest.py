@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from host.frames import batch
 from host.frames.batch import Ack, UplinkError
@@ -89,6 +90,7 @@ class Ingest:
         self._database: Database = store.database
         self._state = State(store.database)
         self._told_at: dict[tuple[str, str], float] = {}
+        self._mark: Any = None
 
     def answer(self, frame: Frame, peer: str) -> bytes:
         """Return the bytes to send back for one frame, empty where it is refused."""
@@ -155,6 +157,10 @@ class Ingest:
         touched: dict[int, Position] = {}
         outcomes = []
         with self._database.writing():
+            mark = self._database.state_mark()
+            if mark != self._mark:
+                self._forget()
+                self._mark = mark
             restored = self._database.value("SELECT restored_at FROM station") is not None
             posting = Posting(self._database, self._state, now)
             for message in messages:

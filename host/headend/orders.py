@@ -11,6 +11,7 @@ from typing import Any
 
 from host.frames.card import AMOUNT_LIMIT_FEN
 from host.headend.database import Database
+from host.headend.desk import at_desk
 from host.headend.errors import SalesError, StoreError
 from host.headend.store import Store
 from host.units import yuan
@@ -63,6 +64,7 @@ _LIVE = "voided_at IS NULL"
 # --- writing ------------------------------------------------------------------------------------
 
 
+@at_desk
 def sell(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) -> int:
     """Note a sale and return its order number: 1, 2, 3.. for each account. StoreError."""
     _check_amount(amount_fen)
@@ -70,6 +72,7 @@ def sell(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) -> i
         return _sell(database, account, amount_fen, till, None)
 
 
+@at_desk
 def sell_once(
     store: Store, account: str, amount_fen: int, reference: str, till: Till = _NOBODY
 ) -> Sold:
@@ -82,6 +85,7 @@ def sell_once(
     return sold
 
 
+@at_desk
 def sell_all(
     store: Store, sales: Sequence[Sale], new: bool = False, till: Till = _NOBODY
 ) -> list[Sold]:
@@ -109,6 +113,7 @@ def sell_all(
 _REFERRED = "SELECT * FROM orders WHERE reference IS NOT NULL"
 
 
+@at_desk
 def refund(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) -> int:
     """Note a refund of `amount_fen` from the account; return its order number.
 
@@ -228,6 +233,7 @@ def _check_standing(database: Database, account: str) -> None:
         )
 
 
+@at_desk
 def void(store: Store, account: str, order: int, reason: str, by: str) -> int:
     """Take back a sale that no card holds, as if it was never made; return its amount in fen.
 
@@ -268,6 +274,7 @@ def void(store: Store, account: str, order: int, reason: str, by: str) -> int:
         return int(rows[0]["amount_fen"])
 
 
+@at_desk
 def set_carded(store: Store, account: str, order: int, is_carded: bool = True) -> None:
     """Note that a card holds an order, or does not any more."""
     with store.writing() as database:

@@ -1,11 +1,13 @@
 """Roll up old raw records: they are deleted, while readings, freezes and money stay."""
 
 from host.frames.record import RecordKind
+from host.headend.desk import at_desk
 from host.headend.store import Store
 
 DAYS = 62
 
 
+@at_desk
 def retain(store: Store, before_at: int) -> int:
     """Delete raw records received before a moment; return their count."""
     with store.writing() as database:

@@ -1,5 +1,7 @@
 """The store: access to the head-end's database for the rest of the head-end."""
 
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,9 +10,12 @@ from zoneinfo import ZoneInfo
 
 from host.closing import Closing
 from host.headend import migrate
-from host.headend.database import Database, Sqlite, Values
-from host.headend.errors import StoreError
+from host.headend.database import BUSY_TIMEOUT_S, Database, Sqlite, Values
+from host.headend.errors import StoreError, StoreFailed
+from host.headend.turn import Turn, reach
 from host.words import _
+
+_LOOK_AGAIN_S = 0.02
 
 
 def is_address(text: str) -> bool:
@@ -28,7 +33,10 @@ def _opened(address: str, *, read_only: bool = False) -> Database:
 
 
 class Store(Closing):
-    """One connection to a database. For one thread at a time; processes may share the file."""
+    """One connection to a database. For one thread at a time; processes may share the file.
+
+    A process that has the turn of a file for long, a head-end, writes for the others.
+    """
 
     def __init__(
         self, address: Path | str, *, create: bool = False, read_only: bool = False
@@ -50,16 +58,65 @@ class Store(Closing):
             except migrate.MigrateError as error:
                 raise StoreError(str(error)) from error
         self.database: Database = _opened(self.address, read_only=read_only)
+        # A server of PostgreSQL has locks of its own.
+        has_turns = not read_only and not is_address(self.address)
+        self._turn = Turn(Path(self.address)) if has_turns else None
 
     def close(self) -> None:
         """Close the connection."""
         self.database.close()
 
     @contextmanager
+    def turn(self) -> Iterator[socket.socket | None]:
+        """Take the turn to write, and give None; or a line to the process that has it for long.
+
+        StoreFailed: another process does not end its turn.
+        """
+        if self._turn is None:
+            yield None
+            return
+        until = time.monotonic() + BUSY_TIMEOUT_S
+        while (address := self._turn.take()) is not None:
+            line = reach(address) if address else None
+            if line is not None:
+                with line:
+                    yield line
+                return
+            if time.monotonic() > until:
+                raise StoreFailed(
+                    _("{db}: another program is writing, try again later").format(db=self.address)
+                )
+            time.sleep(_LOOK_AGAIN_S)
+        try:
+            yield None
+        finally:
+            self._turn.give_back()
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Have the turn to write for long; StoreError where another head-end has it."""
+        with self.turn() as line:
+            if line is not None:
+                raise StoreError(
+                    _("another head-end serves {db}: stop it first").format(db=self.address)
+                )
+            yield
+
+    def tell_turn(self, address: str) -> None:
+        """Let other processes know where this one, which is serving, takes their requests."""
+        if self._turn is not None:
+            self._turn.tell(address)
+
+    @contextmanager
     def writing(self) -> Iterator[Database]:
         """Write within one transaction; StoreFailed where the database cannot."""
-        with self.database.writing():
-            yield self.database
+        with self.turn() as line:
+            if line is not None:
+                raise StoreFailed(
+                    _("a head-end serves {db}: stop it first").format(db=self.address)
+                )
+            with self.database.writing():
+                yield self.database
 
     def rows(self, statement: str, values: Values = ()) -> list[dict[str, Any]]:
         """Return the rows of a SELECT by the names of their columns, read in one go."""

@@ -154,7 +154,8 @@ def restore_db(db: str, source: Path | None) -> None:
     """
     with clear_store_errors():
         if source is None:
-            copies.mark(db)
+            with opened(db) as store:
+                copies.mark(store)
         else:
             copies.put_back(source, db)
     echo(

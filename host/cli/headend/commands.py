@@ -12,6 +12,7 @@ from host.cli.headend.database import opened
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
 from host.headend import keys
+from host.headend.clerk import Clerk
 from host.headend.ingest import Ingest
 from host.headend.metrics import Metrics
 from host.headend.server import Connections, serve
@@ -79,7 +80,7 @@ def serve_command(db: str, host: str, port: int, keys_path: Path, http_port: int
         known = keys.load(keys_path)
     except keys.KeysError as error:
         raise click.ClickException(str(error)) from error
-    with opened(db, create=True) as store:
+    with opened(db, create=True) as store, store.serving():
         ingest = Ingest(store, known)
 
         def reload() -> None:
@@ -90,6 +91,7 @@ def serve_command(db: str, host: str, port: int, keys_path: Path, http_port: int
                 log.error("the keys stay as they are: %s", error)
 
         async def answering(connections: Connections) -> None:
+            await Clerk(store, connections.writer).open()
             if http_port is not None:
                 await asyncio.start_server(Metrics(connections).serve, host, http_port)
 

@@ -1,0 +1,82 @@
+"""The desk of a serving head-end: programs of the same user hand in what is to be written."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+from typing import Any
+
+from host.headend import backup, findings, orders, retain
+from host.headend.desk import OPERATIONS, told_error
+from host.headend.errors import StoreError
+from host.headend.store import Store
+from host.headend.turn import is_own, socket_name
+from host.headend.writer import Writer
+from host.words import LANGUAGES, _, language_spoken, speak
+
+# Importing these modules has registered their operations.
+_REGISTERED = (backup, findings, orders, retain)
+_REQUEST_LIMIT = 1 << 26
+
+log = logging.getLogger("dianka.headend")
+
+
+class Clerk:
+    """Takes requests of other processes, and has the writer do them between two commits."""
+
+    def __init__(self, store: Store, writer: Writer) -> None:
+        self._store = store
+        self._writer = writer
+
+    async def open(self) -> asyncio.Server:
+        """Listen, and tell the processes that open the database where."""
+        address = f"dianka-{secrets.token_hex(16)}"
+        name = socket_name(address)
+        server = await asyncio.start_unix_server(self.serve, name, limit=_REQUEST_LIMIT)
+        self._store.tell_turn(address)
+        return server
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request and close the connection."""
+        with contextlib.suppress(ConnectionError):
+            if is_own(writer.get_extra_info("socket")):
+                line = await reader.readline()
+                if line.endswith(b"\n"):
+                    writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+                    await writer.drain()
+        writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[dict[str, Any]] = loop.create_future()
+
+        def work() -> None:
+            answer = self._worked(line)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(_settle, future, answer)
+
+        self._writer.between_commits(work)
+        return await future
+
+    def _worked(self, line: bytes) -> dict[str, Any]:
+        """Do what a request asks for; it runs in the writer's thread."""
+        here = language_spoken()
+        try:
+            request = json.loads(line)
+            if request["language"] in LANGUAGES:
+                speak(request["language"])
+            operation = OPERATIONS[request["operation"]]
+            return {"result": operation.run(self._store, request["told"])}
+        except StoreError as error:
+            return told_error(error)
+        except Exception:
+            log.exception("a request at the desk failed")
+            return told_error(StoreError(_("the head-end could not do it: its log says why")))
+        finally:
+            speak(here)
+
+
+def _settle(future: asyncio.Future[dict[str, Any]], answer: dict[str, Any]) -> None:
+    if not future.done():
+        future.set_result(answer)
