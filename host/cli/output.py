@@ -23,6 +23,8 @@ from rich.text import Text
 _HARMFUL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_FORMULA = re.compile(r"\s*[=+@-]")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,:][0-9]+)*")
 _REPLACEMENT = "\ufffd"
 # Columns of text that may be broken into lines get no narrower than this.
 _WRAPPED_SIZE = 16
@@ -67,8 +69,17 @@ def print_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
-        writer.writerow([harmless(one) if isinstance(one, str) else one for one in row])
+        writer.writerow([csv_cell(one) if isinstance(one, str) else one for one in row])
     click.echo(text.getvalue(), nl=False)
+
+
+def csv_cell(text: str) -> str:
+    """Return harmless text for a cell of a CSV file, which no spreadsheet takes for a formula.
+
+    What begins like a formula and is no number gets an apostrophe in front, as people type it.
+    """
+    cell = harmless(text)
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from host.closing import Closing
 from host.headend import migrate
@@ -130,7 +130,16 @@ class Store(Closing):
 
     def zone(self) -> ZoneInfo:
         """Return the time zone of the station's clock."""
-        return ZoneInfo(self.value("SELECT zone FROM station"))
+        name = self.value("SELECT zone FROM station")
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            hint = _("install the package tzdata, or go back to a copy of the database")
+            raise StoreError(
+                _(
+                    "the database names a time zone {name!r}, which is not known here: {hint}"
+                ).format(name=name, hint=hint)
+            ) from error
 
     def has_account(self, account: str) -> bool:
         """Return whether any concentrator has reported a meter of `account`."""

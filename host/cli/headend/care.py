@@ -25,7 +25,7 @@ from host.words import _
 def _zone(text: str) -> str:
     try:
         return ZoneInfo(text).key
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise click.BadParameter(
             _("{text} is no time zone: write one like Asia/Shanghai").format(text=text)
         ) from error

@@ -1,0 +1,191 @@
+"""Goal: no text from outside reaches a terminal, a table or a spreadsheet as more than text, and
+none ends a command with a traceback.
+
+Method: the test walks through every command of `dianka` and gives each of its arguments and
+options in turn hostile words, hostile files of each form that commands read, and a file whose
+name is hostile. Then every command that shows a database runs on one whose texts are hostile.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from host.cli import cli
+from host.headend import orders
+from host.headend.ingest import Ingest
+from host.headend.store import Store
+from tests.host.uplink_world import KEYS, account_name, deliver, village_of
+
+HOSTILE = "=1+1\x1b]52;c;x\x07b\x9b2Jc\u202e[red][/x]"
+HARMFUL = frozenset("\x1b\x07\x9b\u202e\r\x00\x08")
+# They serve until they are stopped, play for a minute, or wait for a card: they are given a wrong
+# option as well, so that they never start.
+LONG = {("demo",), ("sim", "run"), ("sim", "meters"), ("headend", "serve")}
+FILES = {
+    "text": HOSTILE.encode(),
+    "json": b'{"name": "\\u001b]0;x\\u0007[/x]", "\\u001b[2J": "\\u202e", "prices": ["\\u001b"]}',
+    "toml": b'[card]\ndistrict = "\\u001b[2J"\n[uplink]\n"\\u001b[2J" = "[/x]"\n',
+    "yaml": b'- {address: "\\e[2J", "\\u202e": 1}\nmeters: [{account: "\\e]0;x\\a"}]\n',
+    "csv": f"account,amount,reference\n{HOSTILE},1,x\n1,{HOSTILE},{HOSTILE}\n".encode(),
+    "bytes": bytes(range(256)) * 4,
+    "empty": b"",
+}
+
+
+def commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command with the words that name it."""
+
+    def below(words: tuple[str, ...], one: click.Command) -> Any:
+        if not isinstance(one, click.Group):
+            yield words, one
+            return
+        context = click.Context(one)
+        for name in one.list_commands(context):
+            child = one.get_command(context, name)
+            assert child is not None
+            yield from below((*words, name), child)
+
+    yield from below((), cli)
+
+
+ALL = dict(commands())
+
+
+def values_for(param: click.Parameter, folder: Path) -> list[str]:
+    """Return hostile values for a parameter; a file's where it may be one."""
+    paths = [str(path) for path in sorted(folder.iterdir()) if path.is_file()]
+    if isinstance(param.type, click.Path):
+        return paths
+    return [HOSTILE, *paths] if param.type is click.STRING else [HOSTILE]
+
+
+def lines_for(command: click.Command, folder: Path) -> Iterator[list[str]]:
+    """Yield command lines in which one parameter in turn has each of its hostile values."""
+    needed = {
+        param.name: values_for(param, folder)[0]
+        for param in command.params
+        if param.required or isinstance(param, click.Argument)
+    }
+    for chosen in command.params:
+        if isinstance(chosen, click.Option) and (chosen.is_flag or "--pcsc" in chosen.opts):
+            continue
+        for value in values_for(chosen, folder):
+            line: list[str] = []
+            for param in command.params:
+                given = value if param is chosen else needed.get(param.name)
+                if given is not None and isinstance(param, click.Option):
+                    line += [f"{param.opts[0]}={given}"]
+                elif given is not None:
+                    line.append(given)
+            yield line
+
+
+def assert_harmless(words: list[str], result: Result) -> None:
+    """Check that a command ended by itself and said nothing that could harm."""
+    ended = result.exception is None or isinstance(result.exception, SystemExit)
+    assert ended, (words, result.exc_info)
+    assert not HARMFUL & set(result.output), (words, result.output)
+    assert "Traceback" not in result.output, words
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a folder of hostile files, and work beside it."""
+    made = tmp_path / "files"
+    made.mkdir()
+    for name, content in FILES.items():
+        (made / f"{name}.x").write_bytes(content)
+    (made / "\x1b[2J[x]\u202e").write_bytes(b"{}")
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_whatever_a_command_is_given_ends_with_a_harmless_sentence(
+    words: tuple[str, ...], folder: Path
+) -> None:
+    for line in lines_for(ALL[words], folder):
+        said = [*words, *line]
+        if words in LONG:
+            said.append("--\x1b[2J")
+        result = CliRunner().invoke(cli, said, input="")
+        assert_harmless(said, result)
+
+
+@pytest.fixture
+def hostile_db(tmp_path: Path) -> Path:
+    """Make the database of a village in which every free text is hostile."""
+    path = tmp_path / "village.db"
+    with Store(path, create=True) as store:
+        for row in range(3):
+            orders.sell(store, account_name(row), 10000)
+        deliver(Ingest(store, KEYS), village_of(3, 5))
+    sell = ["headend", "sell", "--db", str(path), "--account", "1", "--amount", "5"]
+    assert CliRunner().invoke(cli, [*sell, "--reference", "R-1"]).exit_code == 0
+    with sqlite3.connect(path) as base:
+        tables = base.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            if table.startswith(("django", "sqlite", "auth")):
+                continue
+            for column in base.execute(f"PRAGMA table_info({table})").fetchall():
+                name, kind = column[1], column[2].upper()
+                if name != "zone" and ("CHAR" in kind or "TEXT" in kind):
+                    base.execute(
+                        f'UPDATE OR IGNORE {table} SET "{name}" = ? '
+                        f'WHERE "{name}" IS NULL OR "{name}" GLOB \'*[^0-9A-F]*\' '
+                        f"OR \"{name}\" = ''",
+                        (HOSTILE,),
+                    )
+    return path
+
+
+SHOWING = [
+    words
+    for words, command in ALL.items()
+    if words[0] in ("headend", "explain")
+    and words not in LONG
+    and not any(
+        isinstance(param, click.Argument) and words[0] != "explain" for param in command.params
+    )
+    and {param.name for param in command.params if param.required} <= {"db", "account", "journal"}
+]
+
+
+@pytest.mark.parametrize("words", SHOWING, ids=" ".join)
+@pytest.mark.parametrize("form", ["", "--json", "--csv"])
+def test_what_a_database_says_is_text_and_no_more(
+    words: tuple[str, ...], form: str, hostile_db: Path
+) -> None:
+    command = ALL[words]
+    if form and not any(form in param.opts for param in command.params):
+        return
+    said = [*words]
+    for param in command.params:
+        if "--db" in param.opts:
+            said += ["--db", str(hostile_db)]
+        elif param.name == "account" and param.required and isinstance(param, click.Option):
+            said += ["--account", account_name(0)]
+        elif isinstance(param, click.Argument):
+            said.append(str(hostile_db) if param.name == "journal" else account_name(0))
+    result = CliRunner().invoke(cli, [*said, *([form] if form else [])], input="")
+    assert_harmless(said, result)
+    if form == "--csv":
+        for line in result.output.splitlines():
+            assert "=1+1" not in [cell.strip('"')[:4] for cell in line.split(",")], line
+
+
+@pytest.mark.parametrize("zone", [HOSTILE, "Asia", "../../etc/passwd", ""])
+@pytest.mark.parametrize("words", [("concentrators",), ("day",), ("findings",)], ids=" ".join)
+def test_a_time_zone_that_is_not_known_is_said_so(
+    hostile_db: Path, words: tuple[str, ...], zone: str
+) -> None:
+    with sqlite3.connect(hostile_db) as base:
+        base.execute("UPDATE station SET zone = ?", (zone,))
+    result = CliRunner().invoke(cli, ["headend", *words, "--db", str(hostile_db)])
+    assert_harmless(list(words), result)
+    assert (result.exit_code, "which is not known here" in result.output) == (1, True)
