@@ -8,11 +8,12 @@ import secrets
 from typing import Any
 
 from host.headend import backup, findings, orders, retain
-from host.headend.desk import OPERATIONS, told_error
+from host.headend.desk import OPERATIONS, STATE, told_error
 from host.headend.errors import StoreError
+from host.headend.metrics import state
+from host.headend.server import Connections
 from host.headend.store import Store
 from host.headend.turn import is_own, socket_name
-from host.headend.writer import Writer
 from host.words import LANGUAGES, _, language_spoken, speak
 
 # Importing these modules has registered their operations.
@@ -25,21 +26,21 @@ log = logging.getLogger("dianka.headend")
 class Clerk:
     """Takes requests of other processes, and has the writer do them between two commits."""
 
-    def __init__(self, store: Store, writer: Writer) -> None:
+    def __init__(self, store: Store, connections: Connections) -> None:
         self._store = store
-        self._writer = writer
+        self._connections = connections
 
-    async def open(self) -> asyncio.Server:
-        """Listen, and tell the processes that open the database where."""
+    async def open(self) -> str:
+        """Listen, and tell the processes that open the database where; return the address."""
         address = f"dianka-{secrets.token_hex(16)}"
         name = socket_name(address)
-        server = await asyncio.start_unix_server(self.serve, name, limit=_REQUEST_LIMIT)
+        await asyncio.start_unix_server(self.serve, name, limit=_REQUEST_LIMIT)
         self._store.tell_turn(address)
-        return server
+        return address
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request and close the connection."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ValueError, KeyError):
             if is_own(writer.get_extra_info("socket")):
                 line = await reader.readline()
                 if line.endswith(b"\n"):
@@ -48,22 +49,24 @@ class Clerk:
         writer.close()
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
+        request = json.loads(line)
+        if request["operation"] == STATE:
+            return {"result": state(self._connections)}
         loop = asyncio.get_running_loop()
         future: asyncio.Future[dict[str, Any]] = loop.create_future()
 
         def work() -> None:
-            answer = self._worked(line)
+            answer = self._worked(request)
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(_settle, future, answer)
 
-        self._writer.between_commits(work)
+        self._connections.writer.between_commits(work)
         return await future
 
-    def _worked(self, line: bytes) -> dict[str, Any]:
+    def _worked(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what a request asks for; it runs in the writer's thread."""
         here = language_spoken()
         try:
-            request = json.loads(line)
             if request["language"] in LANGUAGES:
                 speak(request["language"])
             operation = OPERATIONS[request["operation"]]

@@ -16,7 +16,8 @@ from host.headend.errors import SalesError, StoreError, StoreFailed
 from host.headend.store import Store
 from host.words import _, language_spoken
 
-ANSWER_WITHIN_S = 120
+STATE = "state"  # not an operation: the state of the head-end in numbers
+_ANSWER_WITHIN_S = 120
 _CHUNK = 1 << 16
 
 _Told = ParamSpec("_Told")
@@ -77,10 +78,12 @@ def at_desk(
     return wherever
 
 
-def ask(line: socket.socket, name: str, told: dict[str, Any]) -> Any:
+def ask(
+    line: socket.socket, name: str, told: dict[str, Any], *, within_s: int = _ANSWER_WITHIN_S
+) -> Any:
     """Have the head-end at the other end do something; return its result. StoreError."""
     request = {"operation": name, "told": told, "language": language_spoken()}
-    line.settimeout(ANSWER_WITHIN_S)
+    line.settimeout(within_s)
     try:
         line.sendall(json.dumps(request).encode() + b"\n")
         text = _read_line(line)

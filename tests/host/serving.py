@@ -17,12 +17,14 @@ PATIENCE_S = 30
 class HeadEnd:
     """A head-end with its process, its database and its port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._options = options
         self.db = folder / "village.db"
         self.keys = folder / "keys.toml"
         self.keys.write_text(f'[uplink]\n{CONCENTRATOR} = "{KEY.hex()}"\n')
         self.log = folder / "log.txt"
         self.port = 0
+        self.url = ""
         # A process that makes a database loads Django, which takes seconds.
         Store(self.db, create=True).close()
         self.start()
@@ -30,6 +32,7 @@ class HeadEnd:
     def start(self) -> None:
         main = "from host.cli import main; main()"
         options = ["--db", str(self.db), "--port", str(self.port), "--keys", str(self.keys)]
+        options += self._options
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", main, "headend", "serve", *options],
@@ -40,6 +43,9 @@ class HeadEnd:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
+        if line.startswith("pages at "):
+            self.url = line.split()[-1]
+            line = self.process.stdout.readline()
         assert line.startswith("listening on 127.0.0.1:"), self.log.read_text()
         self.port = int(line.rsplit(":", 1)[1])
 

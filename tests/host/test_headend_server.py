@@ -18,9 +18,8 @@ from host.frames import link
 from host.frames.link import Kind
 from host.headend import orders, posting, server
 from host.headend.ingest import Ingest
-from host.headend.metrics import Metrics
 from host.headend.reconcile import reconcile
-from host.headend.server import REFUSED_LIMIT, Connections, serve
+from host.headend.server import REFUSED_LIMIT, serve
 from host.headend.store import Store
 from host.headend.writer import Writer
 from tests.host.serving import PATIENCE_S, HeadEnd, answers, converse
@@ -148,50 +147,6 @@ def test_serve_stops_on_a_signal_with_connections_open(tmp_path: Path) -> None:
             return len(rest)
 
     assert asyncio.run(scenario()) == 0
-
-
-def ask(port: int, request: bytes) -> str:
-    """Return what a head-end answers over HTTP."""
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
-        sock.sendall(request)
-        answer = b""
-        while data := sock.recv(4096):
-            answer += data
-    return answer.decode()
-
-
-def test_health_and_metrics_are_told(tmp_path: Path) -> None:
-    async def scenario() -> list[str]:
-        with Store(await asyncio.to_thread(made, tmp_path / "test.db")) as store:
-            ports: list[int] = []
-
-            async def answering(connections: Connections) -> None:
-                server = await asyncio.start_server(Metrics(connections).serve, "127.0.0.1", 0)
-                ports.append(server.sockets[0].getsockname()[1])
-
-            def listening(_: str, port: int) -> None:
-                ports.append(port)
-
-            ingest = Ingest(store, KEYS)
-            task = asyncio.create_task(
-                serve(ingest, "127.0.0.1", 0, listening, answering=answering)
-            )
-            while len(ports) < 2:
-                await asyncio.sleep(0.01)
-            await asyncio.to_thread(greet, ports[1])
-            found = []
-            for path in ("healthz", "metrics", "passwords"):
-                request = f"GET /{path} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
-                found.append(await asyncio.to_thread(ask, ports[0], request))
-            signal.raise_signal(signal.SIGTERM)
-            await asyncio.wait_for(task, PATIENCE_S)
-            return found
-
-    health, metrics, other = asyncio.run(scenario())
-    assert (health[:15], health[-3:]) == ("HTTP/1.1 200 OK", "ok\n")
-    assert "\ndianka_hellos_total 1\n" in metrics
-    assert "\ndianka_concentrators_heard 1\n" in metrics
-    assert other.startswith("HTTP/1.1 404")
 
 
 def made(path: Path) -> Path:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -14,7 +16,7 @@ from host.cli.output import echo
 from host.headend import keys
 from host.headend.clerk import Clerk
 from host.headend.ingest import Ingest
-from host.headend.metrics import Metrics
+from host.headend.pages import PageProcess
 from host.headend.server import Connections, serve
 from host.words import _, system_reason
 
@@ -67,8 +69,8 @@ Example:
 )
 @click.option(
     "--http-port",
-    type=click.IntRange(1, 65535),
-    help="Answer /healthz and /metrics on this port as well.",
+    type=click.IntRange(0, 65535),
+    help="Answer /healthz and /metrics on this port, in a process of its own.",
 )
 def serve_command(db: str, host: str, port: int, keys_path: Path, http_port: int | None) -> None:
     """Take records in over TCP, acknowledging each batch once it is committed.
@@ -91,21 +93,30 @@ def serve_command(db: str, host: str, port: int, keys_path: Path, http_port: int
                 log.error("the keys stay as they are: %s", error)
 
         async def answering(connections: Connections) -> None:
-            await Clerk(store, connections.writer).open()
+            address = await Clerk(store, connections).open()
             if http_port is not None:
-                await asyncio.start_server(Metrics(connections).serve, host, http_port)
+                hint = _("choose another --http-port, or stop what uses it")
+                with _clear_listening(host, http_port, hint):
+                    url = await PageProcess(host, http_port, address).start()
+                echo(_("pages at {url}").format(url=url))
 
-        try:
+        with _clear_listening(host, port, _("choose another --port, or stop what uses it")):
             asyncio.run(serve(ingest, host, port, _say_ready, reload=reload, answering=answering))
-        except OSError as error:
-            hint = _("choose another --port, or stop what uses it")
-            raise click.ClickException(
-                _("cannot listen on {host}:{port}: {reason}; {hint}").format(
-                    host=host, port=port, reason=system_reason(error), hint=hint
-                )
-            ) from error
         for name, count in sorted(ingest.counters.items()):
             echo(f"{name}: {count}")
+
+
+@contextmanager
+def _clear_listening(host: str, port: int, hint: str) -> Iterator[None]:
+    """Report in one line that a port cannot be listened on."""
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(
+            _("cannot listen on {host}:{port}: {reason}; {hint}").format(
+                host=host, port=port, reason=system_reason(error), hint=hint
+            )
+        ) from error
 
 
 def _say_ready(host: str, port: int) -> None:

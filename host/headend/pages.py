@@ -1,0 +1,143 @@
+"""The second process of a serving head-end, which answers HTTP: `/healthz` and `/metrics`.
+
+Whatever it is busy with, the first process goes on storing what concentrators send. It asks the
+first process for its state at its desk, and ends with it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from host.headend.desk import STATE, ask
+from host.headend.errors import StoreError
+from host.headend.metrics import metrics_lines
+from host.headend.turn import reach
+
+_LINES_LIMIT = 100
+_PATIENCE_S = 10
+_STATE_WITHIN_S = 3
+_AGAIN_S = 1
+
+log = logging.getLogger("dianka.headend")
+
+
+# --- in the first process ------------------------------------------------------------------------
+
+
+class PageProcess:
+    """The process that answers HTTP; it is started again where it ends by itself."""
+
+    def __init__(self, host: str, port: int, address: str) -> None:
+        """`address` is that of the desk. Port 0: a free one is chosen."""
+        self.pid = 0
+        self._words = [host, str(port), address]
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> str:
+        """Return where it listens; OSError: it cannot listen there."""
+        process, url = await self._started()
+        self._words[1] = url.rpartition(":")[2]
+        self._watch = asyncio.create_task(self._keep(process))
+        return url
+
+    async def _started(self) -> tuple[asyncio.subprocess.Process, str]:
+        # Its standard input ends with this process, however that ends.
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "host.headend.pages", *self._words),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        said = (await process.stdout.readline()).decode().strip()
+        if not said.startswith("http"):
+            await process.wait()
+            raise OSError(0, said)
+        self.pid = process.pid
+        return process, said
+
+    async def _keep(self, process: asyncio.subprocess.Process) -> None:
+        while True:
+            status = await process.wait()
+            log.error("the process of the pages ended with status %d and is started again", status)
+            await asyncio.sleep(_AGAIN_S)
+            with contextlib.suppress(OSError):
+                process, _url = await self._started()
+
+
+# --- in the second process -----------------------------------------------------------------------
+
+
+class Pages:
+    """Answers requests from the state of the first process."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request and close the connection."""
+        with contextlib.suppress(ConnectionError, TimeoutError, ValueError):
+            async with asyncio.timeout(_PATIENCE_S):
+                line = await reader.readline()
+                for _ in range(_LINES_LIMIT):
+                    if not (await reader.readline()).strip():
+                        break
+                writer.write(await self._answer(line.decode("ascii", "replace")))
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, line: str) -> bytes:
+        words = line.split()
+        path = words[1].partition("?")[0] if len(words) > 1 and words[0] == "GET" else ""
+        if path not in ("/healthz", "/metrics"):
+            return _response("404 Not Found", "there are /healthz and /metrics\n")
+        state = await asyncio.to_thread(self._state)
+        trouble = "the head-end does not answer" if state is None else state["trouble"]
+        if path == "/metrics" and state is not None:
+            return _response("200 OK", "".join(metrics_lines(state)))
+        status = "503 Service Unavailable" if trouble else "200 OK"
+        return _response(status, f"{trouble or 'ok'}\n")
+
+    def _state(self) -> Mapping[str, Any] | None:
+        line = reach(self._address)
+        if line is None:
+            return None
+        with line, contextlib.suppress(StoreError):
+            found: Mapping[str, Any] = ask(line, STATE, {}, within_s=_STATE_WITHIN_S)
+            return found
+        return None
+
+
+def _response(status: str, text: str) -> bytes:
+    body = text.encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+async def _run(host: str, port: int, address: str) -> None:
+    try:
+        server = await asyncio.start_server(Pages(address).serve, host, port)
+    except OSError as error:
+        _say(str(error.strerror))
+        return
+    # The first process decides when this one ends.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _stay)
+    _say(f"http://{host}:{server.sockets[0].getsockname()[1]}")
+    await asyncio.to_thread(sys.stdin.read)
+    server.close()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _stay() -> None:
+    """Do nothing at Ctrl-C."""
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
