@@ -47,6 +47,7 @@ class Written:
     at: str
     refunds: bool = False
     amount_fen: int = 0
+    key_version: int = 0
 
 
 class AuditLog:
@@ -76,6 +77,14 @@ class AuditLog:
     def find(self, account: str, order: int) -> Written | None:
         """Return the newest card that `order` was written on."""
         return self._orders.get((account, order))
+
+    def sold_fen(self, key_version: int, but: tuple[str, int]) -> int:
+        """Return what was sold on cards of a key version, without the order `but`."""
+        return sum(
+            written.amount_fen
+            for which, written in self._orders.items()
+            if written.key_version == key_version and not written.refunds and which != but
+        )
 
     def image_of(self, uid: str) -> bytes | None:
         """Return header and MAC that were written last on this card."""
@@ -210,7 +219,12 @@ class AuditLog:
         if entry["kind"] in MONEY_KINDS:
             refunds = entry["kind"] == CardKind.REFUND
             written = Written(
-                entry["uid"], entry["stage"] == DONE, entry["at"], refunds, entry["amount_fen"]
+                entry["uid"],
+                entry["stage"] == DONE,
+                entry["at"],
+                refunds,
+                entry["amount_fen"],
+                entry["key_version"],
             )
             self._orders[entry["account"], entry["order"]] = written
         self._images[entry["uid"]] = bytes.fromhex(entry["image"])

@@ -5,8 +5,10 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from host.cards.audit import AuditLog
+from host.cards.keystore import NO_LIMITS, Limits
 from host.frames import card as frames
 from host.frames.card import MONEY_KINDS, Card, CardKind, Header
 from host.frames.card_keys import wrap_key
@@ -25,13 +27,15 @@ class IssueError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Writes cards under `key_of(district, key_version)` and notes them in `log`."""
+    """Writes cards under `key_of(district, key_version)`, within `limits`; notes them in `log`."""
 
     key_of: Callable[[int, int], bytes]
     log: AuditLog
+    limits: Limits = NO_LIMITS
 
     def issue(self, memory: CardMemory, header: Header, force: bool = False) -> Header:
         """Write a card as `issue` does, once; IssueError: the order is on another card."""
+        self._check_limits(header)
         if header.kind in MONEY_KINDS:
             self._check_sign(header)
             if not force:
@@ -55,6 +59,32 @@ class Issuer:
         rest = memory.read(at + len(image), frames.IMAGE_SIZE - len(image))
         write(memory, at, image + rest)
         return _("the header was damaged and is as it was issued again")
+
+    def _check_limits(self, header: Header) -> None:
+        """Raise IssueError where the key file does not allow the card."""
+        limits = self.limits
+        if limits.last_day is not None and datetime.now().date() > limits.last_day:
+            raise IssueError(
+                _("the key file ended on {last_day}: have a new one handed down").format(
+                    last_day=limits.last_day
+                )
+            )
+        if header.kind not in MONEY_KINDS or header.kind == CardKind.REFUND:
+            return
+        if limits.card_fen and header.amount_fen > limits.card_fen:
+            raise IssueError(
+                _("the key file allows {most} yuan on one card, not {amount}").format(
+                    most=yuan(limits.card_fen), amount=yuan(header.amount_fen)
+                )
+            )
+        sold_fen = self.log.sold_fen(header.key_version, but=(header.account, header.order))
+        if limits.total_fen and sold_fen + header.amount_fen > limits.total_fen:
+            raise IssueError(
+                _(
+                    "the key file allows {most} yuan on all cards, and {sold} are issued: have a "
+                    "new one handed down"
+                ).format(most=yuan(limits.total_fen), sold=yuan(sold_fen))
+            )
 
     def _check_sign(self, header: Header) -> None:
         """Raise IssueError where a lost refund would become a purchase, or a purchase a refund."""

@@ -9,14 +9,17 @@
 
 The content is the other form, under AES-256-GCM with a key that Argon2id makes of the passphrase.
 A counter of one district holds `district_key` and `console_key`, 32 digits each, in place of
-`issuer_key`.
+`issuer_key`. Its file may have limits: `last_day = 2027-06-30`, `card_limit_fen` and
+`total_limit_fen`, the last one for all cards of its log.
 """
 
 import secrets
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from host import secret_files
@@ -32,11 +35,37 @@ MEMORY_KIB_LIMIT = 1 << 20
 PASSES = 3
 PASSES_LIMIT = 16
 PASSPHRASE_SHORTEST = 8
+_TOTAL_LIMIT_FEN = (1 << 63) - 1
 _CONTEXT = b"dianka/keystore/1"
 
 
 class KeystoreError(ValueError):
     """The key file cannot be used; the message says why, never a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a counter may issue: until a day, in fen on one card, in fen on all; 0 is no limit."""
+
+    last_day: date | None = None
+    card_fen: int = 0
+    total_fen: int = 0
+
+    def within(self, others: "Limits") -> "Limits":
+        """Return limits that go as far as these and no farther than `others`."""
+        days = [one.last_day for one in (self, others) if one.last_day is not None]
+        return Limits(
+            min(days, default=None),
+            _lower(self.card_fen, others.card_fen),
+            _lower(self.total_fen, others.total_fen),
+        )
+
+
+NO_LIMITS = Limits()
+
+
+def _lower(one_fen: int, other_fen: int) -> int:
+    return min(one_fen, other_fen) if one_fen and other_fen else one_fen or other_fen
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,6 +77,7 @@ class CardKeys:
     issuer_key: bytes = b""
     own_key: bytes = b""
     own_console_key: bytes = b""
+    limits: Limits = NO_LIMITS
 
     @property
     def console_key(self) -> bytes:
@@ -77,11 +107,19 @@ class CardKeys:
             )
         )
 
-    def handed_down(self, district: int, key_version: int) -> "CardKeys":
+    def handed_down(
+        self, district: int, key_version: int, limits: Limits = NO_LIMITS
+    ) -> "CardKeys":
         """Return the keys that a counter of that district needs, and no more."""
         own_key = self.key_of(district, key_version)
         console = replace(self, district=district).console_key
-        return CardKeys(district, key_version, own_key=own_key, own_console_key=console)
+        return CardKeys(
+            district,
+            key_version,
+            own_key=own_key,
+            own_console_key=console,
+            limits=limits.within(self.limits),
+        )
 
 
 def new(district: int) -> CardKeys:
@@ -146,6 +184,13 @@ def _to_toml(keys: CardKeys) -> str:
     else:
         lines.append(f'district_key = "{keys.own_key.hex()}"')
         lines.append(f'console_key = "{keys.own_console_key.hex()}"')
+    if keys.limits.last_day is not None:
+        lines.append(f"last_day = {keys.limits.last_day.isoformat()}")
+    lines += [
+        f"{name}_limit_fen = {fen}"
+        for name, fen in (("card", keys.limits.card_fen), ("total", keys.limits.total_fen))
+        if fen
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -161,7 +206,25 @@ def _from_section(section: dict[str, Any], path: Path) -> CardKeys:
         return CardKeys(district, key_version, issuer_key=issuer_key)
     own_key = _key(section["district_key"], "district_key", KEY_SIZE, path)
     console = _key(section.get("console_key"), "console_key", KEY_SIZE, path)
-    return CardKeys(district, key_version, own_key=own_key, own_console_key=console)
+    return CardKeys(
+        district,
+        key_version,
+        own_key=own_key,
+        own_console_key=console,
+        limits=_limits(section, path),
+    )
+
+
+def _limits(section: dict[str, Any], path: Path) -> Limits:
+    """Return the limits of a counter's file; one that cannot be read is not none."""
+    last_day = section.get("last_day")
+    if type(last_day) not in (date, NoneType):
+        raise KeystoreError(_("{path}: last_day must be a day like 2027-06-30").format(path=path))
+    fen = [
+        _number(section, name, _TOTAL_LIMIT_FEN, path) if name in section else 0
+        for name in ("card_limit_fen", "total_limit_fen")
+    ]
+    return Limits(last_day, *fen)
 
 
 def _number(section: dict[str, Any], name: str, limit: int, path: Path) -> int:

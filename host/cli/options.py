@@ -61,6 +61,17 @@ def _limit_fen(text: str) -> int:
     return fen
 
 
+def _total_fen(text: str) -> int:
+    """Return yuan as typed, in fen, however many; above 0."""
+    try:
+        fen = fen_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if not fen:
+        raise click.BadParameter(_("{text}: at least 0.01 yuan").format(text=text))
+    return fen
+
+
 def _digits(text: str) -> str:
     """Return the number of an account or a meter, with its 12 digits."""
     try:
@@ -100,6 +111,7 @@ def _kind(name: str, parse: Callable[[str], Any]) -> Any:
 
 AMOUNT = _kind("yuan", _amount_fen)
 LIMIT = _kind("yuan", _limit_fen)
+TOTAL = _kind("yuan", _total_fen)
 DIGITS = _kind("digits", _digits)
 ADDRESS = _kind("address", _address)
 ADDRESS_OR_ALL = _kind("address", lambda text: BROADCAST if text == "all" else _address(text))

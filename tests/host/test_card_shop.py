@@ -9,6 +9,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from datetime import date, datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -552,6 +553,69 @@ def test_a_log_without_its_keys_is_shown_and_not_vouched_for(shop: Path) -> None
     done = run("log")
     assert done.exit_code == 0
     assert "2 of 2 lines not checked: their keys are not in card-keys.toml" in done.output
+
+
+# --- limits of a counter's key file --------------------------------------------------------------
+
+
+@pytest.fixture
+def counter(shop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Hand a file down for 60 yuan a card and 100 yuan in all, to be used until 2027-06-30."""
+    monkeypatch.setenv("DIANKA_CARD_PASSPHRASE", "correct horse battery")
+    limits = ("--last-day", "2027-06-30", "--card-limit", 60, "--total-limit", 100)
+    assert run("keys", "hand-down", "--out", "counter.toml", *limits).exit_code == 0
+    monkeypatch.setenv("DIANKA_CARD_KEYS", "counter.toml")
+    return Path("counter.toml")
+
+
+def on_card(order: int, amount: object) -> Result:
+    """Issue an order on a card of its own."""
+    words = ("--account", ACCOUNT, "--meter", METER, "--order", order, "--amount", amount)
+    return run("issue", "--file", f"{order}.bin", *words)
+
+
+def test_a_counter_issues_within_its_limits(counter: Path) -> None:
+    assert "district_key" not in counter.read_text(), "the limits are sealed with the key"
+    assert "60.00 yuan on one card, not 60.01" in on_card(1, "60.01").output
+    assert on_card(1, 60).exit_code == 0
+    assert on_card(1, 60).exit_code == 0, "the same order once more takes nothing"
+    done = on_card(2, "40.01")
+    assert (done.exit_code, "60.00 are issued" in done.output) == (1, True)
+    assert not Path("2.bin").exists() or not frames.parse(Path("2.bin").read_bytes()).header
+    assert on_card(2, 40).exit_code == 0
+    assert on_card(3, "0.01").exit_code == 1
+
+
+def test_a_counters_file_ends(counter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(datetime):
+        told = "2027-06-30"
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Later":
+            return cls.fromisoformat(f"{cls.told}T23:59:59")
+
+    monkeypatch.setattr("host.cards.issuing.datetime", Later)
+    assert on_card(1, 10).exit_code == 0
+    Later.told = "2027-07-01"
+    done = on_card(2, 10)
+    assert (done.exit_code, "ended on 2027-06-30: have a new one" in done.output) == (1, True)
+
+
+def test_what_a_limited_counter_hands_down_is_as_limited(counter: Path) -> None:
+    wider = ("--last-day", "2030-01-01", "--card-limit", 900, "--total-limit", 90_000)
+    assert run("keys", "hand-down", "--out", "next.toml", *wider).exit_code == 0
+    held = keystore.load(Path("next.toml"), lambda: "correct horse battery")
+    assert held.limits == keystore.Limits(date(2027, 6, 30), 6000, 10_000)
+
+
+@pytest.mark.parametrize(
+    "line", ['last_day = "soon"', "card_limit_fen = -1", "total_limit_fen = 0"]
+)
+def test_a_limit_that_cannot_be_read_is_not_none(shop: Path, line: str) -> None:
+    text = f'[card]\ndistrict = 1\nkey_version = 1\ndistrict_key = "{"00" * 16}"\n'
+    Path("k.toml").write_text(text + f'console_key = "{"00" * 16}"\n{line}\n')
+    with pytest.raises(keystore.KeystoreError, match=line.split(" ")[0]):
+        keystore.load(Path("k.toml"), lambda: "")
 
 
 def test_two_counters_share_a_log(shop: Path) -> None:

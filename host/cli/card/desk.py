@@ -228,7 +228,7 @@ class Desk:
                 ).format(path=log.path, broken_at=log.broken_at),
                 err=True,
             )
-        return Issuer(self.held.key_of, log)
+        return Issuer(self.held.key_of, log, self.held.limits)
 
     def key_for(self, header: Header | None) -> bytes | None:
         """Return the key that made a card, where the key file is there and has it."""

@@ -10,7 +10,10 @@ from host.cards.issuing import IssueError
 from host.cli import shown
 from host.cli.card.desk import Desk, desk_options
 from host.cli.options import (
+    AMOUNT,
+    DAY,
     FILE,
+    TOTAL,
     clear_errors,
     console_of,
     new_passphrase,
@@ -18,6 +21,7 @@ from host.cli.options import (
     port_option,
 )
 from host.cli.output import echo
+from host.units import to_datetime
 from host.words import _
 
 
@@ -59,15 +63,31 @@ def keys_new(desk: Desk, unsealed: bool) -> None:
     "hand-down",
     epilog="""\b
 Example:
-  dianka card keys hand-down --district 4711 --out counter-4711.toml
+  dianka card keys hand-down --district 4711 --out counter.toml \\
+      --last-day 2027-06-30 --card-limit 500 --total-limit 100000
 """,
 )
 @desk_options
 @click.option("--out", required=True, type=FILE, help="The key file to make.")
-def keys_hand_down(desk: Desk, out: Path) -> None:
-    """Make the key file of a counter that works for one district."""
+@click.option("--last-day", type=DAY, help="Last day on which it issues cards, YYYY-MM-DD.")
+@click.option(
+    "--card-limit", "card_fen", type=AMOUNT, default=None, help="Most that one card may hold."
+)
+@click.option(
+    "--total-limit",
+    "total_fen",
+    type=TOTAL,
+    default=None,
+    help="Most that all cards of its log may hold.",
+)
+def keys_hand_down(
+    desk: Desk, out: Path, last_day: int | None, card_fen: int | None, total_fen: int | None
+) -> None:
+    """Make the key file of a counter that works for one district, within limits."""
     with clear_errors():
-        part = desk.held.handed_down(desk.district, desk.key_version)
+        ends = to_datetime(last_day).date() if last_day is not None else None
+        limits = keystore.Limits(ends, card_fen or 0, total_fen or 0)
+        part = desk.held.handed_down(desk.district, desk.key_version, limits)
         keystore.save(out, part, new_passphrase())
     echo(
         _("made {out}: district {district} in key version {key_version} alone").format(
