@@ -42,6 +42,7 @@ BOOKS_BEHIND = const(27)
 NO_TARIFF = const(31)
 OTHER_CARD = const(33)  # the newest order came with another card, or with another amount
 NO_STANDING = const(34)  # the account's earlier purchases are unknown here
+TOO_LATE = const(35)  # an order that this one supersedes was redeemed
 # Err-35
 COMMUNICATION = const(19)
 PULLED = const(20)

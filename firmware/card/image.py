@@ -5,6 +5,7 @@
      32  order 4, amount_fen 4, issued t2000 4, valid until t2000 4
      48  alarm_1_fen, alarm_2_fen, overdraft_fen, hoarding_fen, close_fen 4 each,
          tariff from t2000 4, tariff CRC-32 4, tariff number 1, 0 0 0
+         of an order that supersedes others: the first of them 4, 0 ..
          of a key card: new version 1, 0 0 0, new key 16, wrapped, 0 ..
      80  MAC 8 over 0..79
      88  marker 1, code 1, state 1, relay 1, order 4, balance_fen 4, credit_fen 4, overdraft_fen 4,
@@ -40,6 +41,7 @@ CARD_SIZE = const(256)
 _VERSION = const(1)
 # Flags.
 SPARE_TARIFF = const(1)  # the card names the account's next tariff
+_SUPERSEDES = const(2)  # the card's order takes the place of earlier ones
 # Kinds.
 OPEN = const(1)
 PURCHASE = const(2)
@@ -58,6 +60,7 @@ UID = const(24)
 _HEADER_SIZE = const(80)
 _MAC_SIZE = const(8)
 LIMITS = const(48)
+_SUPERSEDED = const(48)
 SPARE_T2000 = const(68)
 SPARE_NAME = const(72)
 SPARE_NAME_SIZE = const(8)
@@ -132,6 +135,11 @@ class Image:
     def _select(self, keys: "Keys") -> None:
         view = memoryview(self.buf)
         keys.select(self.buf[SUITE], view[ACCOUNT : ACCOUNT + 6], view[UID : UID + 8])
+
+    def first_order(self) -> int:
+        """Return the first of the orders that this one supersedes, or the order itself."""
+        superseded: int = unpack_from("<I", self.buf, _SUPERSEDED)[0]
+        return superseded if self.flags & _SUPERSEDES else self.order
 
     def unwrap(self, keys: "Keys", start: int) -> bytearray:
         """Return the key that is wrapped at `start`."""

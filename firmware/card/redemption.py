@@ -5,12 +5,12 @@
                       `-- refused ---------------'
                           (or straight to the result if the card is not genuine)
 
-The order number makes money count exactly once: the books accept only the last order plus one,
-and it becomes durable together with the money. So the card may be pulled or the power cut at any
-byte. Before the credit is durable nothing has happened. After it the same card is known as used,
-and inserting it again only writes the missing mark. Erasing a mark gives no money back. Two cards
-are the same if they have the same header MAC: another card with the last order's number gets no
-mark.
+The order number makes money count exactly once: the books accept only the last order plus one, or
+one that supersedes it, and it becomes durable together with the money. So the card may be pulled
+or the power cut at any byte. Before the credit is durable nothing has happened. After it the same
+card is known as used, and inserting it again only writes the missing mark. Erasing a mark gives no
+money back. Two cards are the same if they have the same header MAC: another card with the last
+order's number gets no mark.
 
 The checks are, in order: form, type, key, district, key version, MAC, card number, validity,
 account, meter, state of the account, order, hoarding, overflow or cover of a refund, tariff.
@@ -20,6 +20,9 @@ A card with a validity waits in the reader until the time is known.
 A purchase card may name the account's next tariff, and may change nothing else. The tariff is
 planned before the money is credited, and again when the last card is inserted again, which has no
 further effect.
+
+An order may supersede earlier ones that the household did not redeem: it counts in place of the
+first of them, and not if any of them was redeemed.
 
 A refund is an order like a purchase and debits its amount from the account: once, in turn, and
 never more than the balance. Its mark tells the counter that it may pay out.
@@ -413,9 +416,12 @@ class Redemption:
             return codes.USED if card.written_order >= card.order else codes.COMPLETED
         if card.order < last:
             return codes.ORDER_BEHIND
+        first = card.first_order()
+        if first <= last:
+            return codes.TOO_LATE
         if last and card.kind == image.OPEN:
             return codes.OPENED
-        if card.order != last + 1:
+        if first != last + 1:
             return codes.ORDER_AHEAD
         return self._books.judge_credit(self.index, self._money_fen())
 

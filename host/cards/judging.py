@@ -87,6 +87,7 @@ def _judge_money(card: Card, header: Header, place: Place) -> str:
     unopened = {CardKind.PURCHASE: "NOT_OPENED", CardKind.REPLACEMENT: "NOTHING_TO_REPLACE"}
     unopened[CardKind.REFUND] = "NOT_OPENED"
     refunds = kind == CardKind.REFUND
+    first = header.supersedes or order
     other = place.last_header_mac not in (None, card.header_mac)
     checks = (
         (last == UNTOLD, "NO_STANDING"),
@@ -95,8 +96,9 @@ def _judge_money(card: Card, header: Header, place: Place) -> str:
         (order == last and other, "OTHER_CARD"),
         (order == last, "USED" if mark_order >= order else "COMPLETED"),
         (order < last, "ORDER_BEHIND"),
+        (first <= last, "TOO_LATE"),
         (last and kind == CardKind.OPEN, "OPENED"),
-        (order != last + 1, "ORDER_AHEAD"),
+        (first != last + 1, "ORDER_AHEAD"),
         (refunds and header.amount_fen > place.cover_fen, "NOT_COVERED"),
         (not refunds and header.amount_fen > place.room_fen, "HOARDING"),
     )

@@ -38,6 +38,7 @@ CONTENT_SIZE = 32
 KEEP = 0xFFFF_FFFF
 NOBODY = "000000000000"
 FLAG_SPARE_TARIFF = 1
+FLAG_SUPERSEDES = 2
 
 
 class CardKind(IntEnum):
@@ -92,6 +93,7 @@ _TARIFF = c.Struct(
     "from_t2000" / c.Int32ul,
     "sha256" / _digits(8),
 )
+_SUPERSEDED = c.Int32ul
 _NEW_KEY = c.Struct("version" / c.Int8ul, c.Padding(3), "wrapped" / c.Bytes(KEY_SIZE))
 _HEADER = c.Struct(
     "magic" / c.Const(MAGIC),
@@ -151,6 +153,11 @@ class Header:
     version: int = VERSION
     content: bytes = bytes(CONTENT_SIZE)
 
+    @property
+    def supersedes(self) -> int:
+        """Return the first order in the place of which this one counts, 0: it has its own."""
+        return int(_SUPERSEDED.parse(self.content)) if self.flags & FLAG_SUPERSEDES else 0
+
 
 @dataclass(frozen=True, slots=True)
 class WriteBack:
@@ -200,6 +207,12 @@ def preset_content(limits: Mapping[str, int]) -> bytes:
 def tariff_content(name: str, from_t2000: int) -> bytes:
     """Return the content of a purchase card with the image of the account's next tariff."""
     return bytes(_TARIFF.build({"sha256": name, "from_t2000": from_t2000}))
+
+
+def superseding(header: Header, order: int) -> Header:
+    """Return the header of an order that counts in place of `order` and those after it."""
+    content = bytes(_SUPERSEDED.build(order)) + header.content[_SUPERSEDED.sizeof() :]
+    return replace(header, flags=header.flags | FLAG_SUPERSEDES, content=content)
 
 
 def key_content(version: int, wrapped: bytes) -> bytes:

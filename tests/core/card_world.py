@@ -98,6 +98,12 @@ def standing(
     return told + pack("<4I", *counted)
 
 
+def superseding(order: int, first: int, amount_fen: int = 3000, kind: int = 2) -> bytearray:
+    """Return a card with an order that takes the place of those from `first` on."""
+    content = pack("<I", first) + bytes(28)
+    return memory(header(order, amount_fen, kind, content=content, flags=2))
+
+
 def memory(head: bytes) -> bytearray:
     """Return 256 bytes of a card with this header and no write-back."""
     return bytearray(bytes(32) + head + bytes(136))

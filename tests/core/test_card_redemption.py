@@ -9,7 +9,7 @@ inserted again. The attacks are in test_card_attacks.py.
 from struct import pack, unpack
 
 from card import codes
-from card.image import INSPECT, OPEN, PURCHASE, REPLACEMENT
+from card.image import INSPECT, OPEN, PURCHASE, REFUND, REPLACEMENT
 from card.keys import Keys
 from card.redemption import BEHIND, UNTOLD
 from card_world import (
@@ -23,6 +23,7 @@ from card_world import (
     World,
     header,
     memory,
+    superseding,
     written_back,
 )
 from harness import check, equal, heap_locked
@@ -67,6 +68,45 @@ def test_an_order_ahead_is_taken_when_its_turn_comes() -> None:
     equal(world.redeem(memory(header(5, 500))), codes.OK)
     equal(world.redeem(sixth), codes.OK)
     equal(world.books.credits, [(5, 500), (6, 600)])
+
+
+def test_an_order_that_supersedes_others_counts_in_their_place() -> None:
+    old, older = memory(header(6, 600)), memory(header(5, 500000))
+    for order, first, kind, amount_fen, code in (
+        (6, 5, PURCHASE, 50, codes.OK),
+        (7, 5, PURCHASE, 0, codes.OK),
+        (7, 5, REFUND, 300, codes.OK),
+        (6, 5, REPLACEMENT, 50, codes.OK),
+        (7, 6, PURCHASE, 50, codes.ORDER_AHEAD),
+        (6, 4, PURCHASE, 50, codes.TOO_LATE),
+        (6, 5, OPEN, 50, codes.OPENED),
+        (3, 2, PURCHASE, 50, codes.ORDER_BEHIND),
+        (3, 9, PURCHASE, 50, codes.ORDER_BEHIND),
+    ):
+        world = World(last=4)
+        card = superseding(order, first, amount_fen, kind)
+        equal(world.redeem(card), code, (order, first, kind))
+        if code == codes.OK:
+            fen = -amount_fen if kind == REFUND else amount_fen
+            equal(world.books.credits, [(order, fen)])
+            equal(world.redeem(card), codes.USED)
+            equal(world.redeem(older), codes.ORDER_BEHIND, "it is worth nothing any more")
+            found = world.redeem(memory(header(6, 600)))
+            equal(found, codes.ORDER_BEHIND if order > 6 else codes.OTHER_CARD)
+            equal(world.redeem(memory(header(order + 1, 1))), codes.OK)
+        else:
+            equal(world.books.credits, [])
+    world = World()
+    equal(world.redeem(superseding(2, 1, 50, OPEN)), codes.OK, "the first order was taken back")
+    equal(world.redeem(old), codes.ORDER_AHEAD)
+
+
+def test_a_superseded_order_that_came_first() -> None:
+    world = World(last=4)
+    equal(world.redeem(memory(header(5, 500000))), codes.OK)
+    equal(world.redeem(superseding(6, 5, 50)), codes.TOO_LATE)
+    equal(world.books.credits, [(5, 500000)])
+    equal(world.redeem(superseding(7, 6, 70)), codes.OK, "the next one supersedes what did not")
 
 
 def test_states_of_the_account() -> None:

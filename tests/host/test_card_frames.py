@@ -165,6 +165,17 @@ CHANGES: list[dict[str, Any]] = [
     {"kind": CardKind.REFUND, "amount_fen": 5400},
     {"kind": CardKind.REFUND, "order": 4, "amount_fen": 6000},
     {"kind": CardKind.OPEN},
+    *(
+        {"order": order, "flags": frames.FLAG_SUPERSEDES, "content": bytes([first]) + bytes(31)}
+        | ({"kind": kind} if kind else {})
+        for order, first, kind in (
+            (6, 5, None),
+            (7, 5, CardKind.REFUND),
+            (6, 4, None),
+            (2, 1, CardKind.OPEN),
+            (6, 5, CardKind.REPLACEMENT),
+        )
+    ),
     {"account": "000000000018"},
     {"meter": "000000983765"},
     {"district": 1},
