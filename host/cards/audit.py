@@ -48,6 +48,7 @@ class Written:
     refunds: bool = False
     amount_fen: int = 0
     key_version: int = 0
+    meter: str = ""
 
 
 class AuditLog:
@@ -219,12 +220,8 @@ class AuditLog:
         if entry["kind"] in MONEY_KINDS:
             refunds = entry["kind"] == CardKind.REFUND
             written = Written(
-                entry["uid"],
-                entry["stage"] == DONE,
-                entry["at"],
-                refunds,
-                entry["amount_fen"],
-                entry["key_version"],
+                *(entry["uid"], entry["stage"] == DONE, entry["at"], refunds),
+                *(entry["amount_fen"], entry["key_version"], entry["meter"]),
             )
             self._orders[entry["account"], entry["order"]] = written
         self._images[entry["uid"]] = bytes.fromhex(entry["image"])

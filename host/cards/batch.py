@@ -3,7 +3,8 @@
     account,meter,order,amount
     000000000017,000000983764,5,50.00
 
-The log says which orders are done: a batch that was interrupted is simply started again.
+A column `supersedes` may name the first order in the place of which an order counts. The log says
+which orders are done: a batch that was interrupted is simply started again.
 """
 
 import re
@@ -14,23 +15,26 @@ from pathlib import Path
 from typing import Protocol
 
 from host.cards import rows
+from host.cards.audit import Written
 from host.cards.issuing import IssueError, Issuer
-from host.frames.card import ORDER_LIMIT, CardKind, Header
+from host.frames.card import ORDER_LIMIT, CardKind, Header, superseding
 from host.link.card import CardMemory, FileCard
 from host.units import to_t2000, yuan
 from host.words import _, marked
 
 COLUMNS = ("account", "meter", "order", "amount")
+SUPERSEDES = "supersedes"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One row."""
+    """One row; `supersedes` is the first order in the place of which it counts, 0: none."""
 
     account: str
     meter: str
     order: int
     amount_fen: int
+    supersedes: int = 0
 
 
 class Magazine(Protocol):
@@ -61,19 +65,31 @@ class Folder:
 def read_orders(path: Path) -> list[Order]:
     """Return the orders of a CSV file; RowsError names every line that is wrong."""
     key = (marked("account and order"), lambda order: (order.account, order.order))
-    return list(rows.read_rows(path, COLUMNS, _order, key).values())
+    return list(rows.read_rows(path, COLUMNS, _order, key, (SUPERSEDES,)).values())
 
 
 def _order(row: dict[str, str]) -> Order:
     account, meter = rows.digits(row, "account"), rows.digits(row, "meter")
-    number = row["order"]
-    if not re.fullmatch("[0-9]{1,10}", number) or not 1 <= int(number) <= ORDER_LIMIT:
+    order = _number(row, "order")
+    supersedes = _number(row, SUPERSEDES) if row[SUPERSEDES] else 0
+    if supersedes and supersedes >= order:
         raise ValueError(
-            _("order {number!r} is no number from 1 to {order_limit}").format(
-                number=number, order_limit=ORDER_LIMIT
+            _("supersedes {first} is not below order {order}").format(
+                first=supersedes, order=order
             )
         )
-    return Order(account, meter, int(number), rows.amount_fen(row))
+    return Order(account, meter, order, rows.amount_fen(row), supersedes)
+
+
+def _number(row: dict[str, str], column: str) -> int:
+    number = row[column]
+    if not re.fullmatch("[0-9]{1,10}", number) or not 1 <= int(number) <= ORDER_LIMIT:
+        raise ValueError(
+            _("{column} {number!r} is no number from 1 to {order_limit}").format(
+                column=column, number=number, order_limit=ORDER_LIMIT
+            )
+        )
+    return int(number)
 
 
 def issue_all(
@@ -89,22 +105,11 @@ def issue_all(
     for order in orders:
         known = issuer.log.find(order.account, order.order)
         if known is not None and known.done:
-            if known.amount_fen != order.amount_fen:
-                raise IssueError(
-                    _(
-                        "order {order} of account {account} was issued with {was} yuan, the list "
-                        "says {now}: look at the list, or `card replace` if the card is to differ"
-                    ).format(
-                        order=order.order,
-                        account=order.account,
-                        was=yuan(known.amount_fen),
-                        now=yuan(order.amount_fen),
-                    )
-                )
+            _check_same(order, known)
             told(order)
             continue
         header = Header(
-            kind=CardKind.OPEN if order.order == 1 else CardKind.PURCHASE,
+            kind=CardKind.OPEN if 1 in (order.order, order.supersedes) else CardKind.PURCHASE,
             key_version=key_version,
             district=district,
             account=order.account,
@@ -115,6 +120,25 @@ def issue_all(
             issued_t2000=to_t2000(datetime.now()),
             suite=suite,
         )
+        if order.supersedes:
+            header = superseding(header, order.supersedes)
         memory = magazine.card_for(order, known.uid if known else None)
         yield issuer.issue(memory, header)
         magazine.put(order)
+
+
+def _check_same(order: Order, known: Written) -> None:
+    """Raise IssueError where the log knows the order otherwise than the list."""
+    was = _("{amount} yuan for meter {meter}").format(
+        amount=yuan(-known.amount_fen if known.refunds else known.amount_fen), meter=known.meter
+    )
+    now = _("{amount} yuan for meter {meter}").format(
+        amount=yuan(order.amount_fen), meter=order.meter
+    )
+    if was != now:
+        raise IssueError(
+            _(
+                "order {order} of account {account} was issued with {was}, the list "
+                "says {now}: look at the list, or `card replace` if the card is to differ"
+            ).format(order=order.order, account=order.account, was=was, now=now)
+        )

@@ -33,12 +33,19 @@ class Issuer:
     log: AuditLog
     limits: Limits = NO_LIMITS
 
-    def issue(self, memory: CardMemory, header: Header, force: bool = False) -> Header:
-        """Write a card as `issue` does, once; IssueError: the order is on another card."""
+    def issue(
+        self, memory: CardMemory, header: Header, force: bool = False, again: bool = False
+    ) -> Header:
+        """Write a card as `issue` does, once; IssueError: the order is on another card.
+
+        With `again` it stands in for a lost card, over the same amount.
+        """
         self._check_limits(header)
         if header.kind in MONEY_KINDS:
             self._check_sign(header)
-            if not force:
+            if again and not force:
+                self._check_same(header)
+            elif not force:
                 self._check_once(replace(header, uid=memory.uid))
         key = self.key_of(header.district, header.key_version)
         return issue(memory, header, key, force, self.log)
@@ -97,6 +104,22 @@ class Issuer:
                     "`dianka card issue` with {other}"
                 ).format(
                     order=header.order, account=header.account, was=was, at=known.at, other=other
+                )
+            )
+
+    def _check_same(self, header: Header) -> None:
+        """Raise IssueError where the lost card had another amount than the new one."""
+        known = self.log.find(header.account, header.order)
+        if known is not None and known.amount_fen != header.amount_fen:
+            raise IssueError(
+                _(
+                    "order {order} of account {account} was issued over {was} yuan, not {now}: "
+                    "look with `dianka card log`, or use --force"
+                ).format(
+                    order=header.order,
+                    account=header.account,
+                    was=yuan(known.amount_fen),
+                    now=yuan(header.amount_fen),
                 )
             )
 
@@ -175,6 +198,8 @@ def _check_unredeemed(held: Card, header: Header) -> None:
     if old is None or old.kind not in MONEY_KINDS or held.used or old.uid != header.uid:
         return
     if (old.account, old.order) == (header.account, header.order) or not old.amount_fen:
+        return
+    if old.account == header.account and 0 < header.supersedes <= old.order < header.order:
         return
     amount = f"{yuan(old.amount_fen)} yuan"
     raise IssueError(

@@ -3,10 +3,13 @@
 The first line names the columns; others than those wanted are passed over.
 """
 
+import codecs
+import contextlib
 import csv
-from collections.abc import Callable, Hashable, Sequence
+import io
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from host.frames.card import AMOUNT_LIMIT_FEN
 from host.units import fen_of, full_number
@@ -26,40 +29,72 @@ def read_rows(
     columns: Sequence[str],
     parse: Callable[[dict[str, str]], Row],
     key: tuple[str, Callable[[Row], Hashable]],
+    optional: Sequence[str] = (),
 ) -> dict[int, Row]:
     """Return the rows by line. `parse` makes one of its cells, ValueError: why it cannot.
 
+    A column that is `optional` and is not there has empty cells.
+
     `key` names what no two rows may share. RowsError names every line that is wrong.
     """
+    wanted = (*columns, *optional)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                wanted = ",".join(columns)
-                raise RowsError(
-                    _("{path} has no column {missing}: its first line is {wanted}").format(
-                        path=path, missing=missing[0], wanted=wanted
-                    )
-                )
-            lines = [(reader.line_num, row) for row in reader]
+        reader = csv.reader(io.StringIO(decoded(path), newline=""), strict=True)
+        names = [name.strip() for name in next(reader, [])]
+        lines = [*_numbered(reader)]
+    except csv.Error as error:
+        raise RowsError(
+            _("{path} line {line} is no CSV: {error}").format(
+                path=path, line=reader.line_num, error=error
+            )
+        ) from error
+    missing = [name for name in columns if name not in names]
+    twice = [name for name in names if name in wanted and names.count(name) > 1]
+    if missing or twice:
+        text = _("{path} has no column {missing}: its first line is {wanted}")
+        if not missing:
+            text = _("{path} has the column {missing} twice: its first line is {wanted}")
+        raise RowsError(
+            text.format(path=path, missing=(missing or twice)[0], wanted=",".join(columns))
+        )
+    if not lines:
+        raise RowsError(_("{path} has no rows below its first line").format(path=path))
+    return _checked(path, names, lines, wanted, parse, key)
+
+
+def decoded(path: Path) -> str:
+    """Return the text of a file as programs write tables: UTF-8, UTF-16 or GB18030; RowsError."""
+    try:
+        content = path.read_bytes()
     except OSError as error:
         raise RowsError(
             _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RowsError(
-            _("{path} is no CSV file in UTF-8: {error}").format(path=path, error=error)
-        ) from error
-    if not lines:
-        raise RowsError(_("{path} has no orders").format(path=path))
-    return _checked(path, lines, columns, parse, key)
+    marked_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if marked_16 else ("utf-8-sig", "gb18030"):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = content.decode(encoding)
+            if "\0" not in text:
+                return text
+    raise RowsError(
+        _("{path} is no text in UTF-8 or GB18030: save it as CSV UTF-8").format(path=path)
+    )
+
+
+def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not empty, each with the number of its first line."""
+    line = reader.line_num
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield line + 1, cells
+        line = reader.line_num
 
 
 def _checked(
     path: Path,
-    lines: list[tuple[int, dict[str, str]]],
-    columns: Sequence[str],
+    names: list[str],
+    lines: list[tuple[int, list[str]]],
+    wanted: Sequence[str],
     parse: Callable[[dict[str, str]], Row],
     key: tuple[str, Callable[[Row], Hashable]],
 ) -> dict[int, Row]:
@@ -69,9 +104,14 @@ def _checked(
     seen: dict[Hashable, int] = {}
     for line, cells in lines:
         try:
-            if None in cells:
-                raise ValueError(_("more cells than columns"))
-            row = parse({name: (cells[name] or "").strip() for name in columns})
+            if len(cells) != len(names):
+                raise ValueError(
+                    _("{cells} cells, the first line has {columns}").format(
+                        cells=len(cells), columns=len(names)
+                    )
+                )
+            held = dict(zip(names, cells, strict=True))
+            row = parse({name: held.get(name, "").strip() for name in wanted})
         except ValueError as error:
             troubles[line] = str(error)
             continue

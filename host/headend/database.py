@@ -15,7 +15,7 @@ from typing import Any
 from host.headend.errors import StoreError, StoreFailed
 from host.words import _
 
-SCHEMA = 1
+SCHEMA = 2
 APPLICATION_ID = 0x64696B61  # "dika", in the head of an SQLite file
 BUSY_TIMEOUT_S = 10
 _CACHE_KIB = 65_536

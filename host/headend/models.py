@@ -41,6 +41,9 @@ class Station(models.Model):
     schema       number of the newest migration
     zone         the zone of its clock, a name of the time zone database
     restored_at  when this database took the place of a newer one, null: never
+    question_fen, limit_fen, day_limit_fen
+                 a sale above the first is asked about, above the second it is refused; the third
+                 is the most that one account buys in a day
     """
 
     schema = _number()
@@ -48,6 +51,7 @@ class Station(models.Model):
     restored_at = _maybe()
     question_fen = _number(100_000)
     limit_fen = _number(10_000_000)
+    day_limit_fen = _number(20_000_000)
 
     class Meta:
         db_table = "station"
@@ -286,7 +290,7 @@ class Order(models.Model):
 
     reference    of the program that made the list, null: none
     voided_at    when it was taken back: it does not count any more
-    supersedes   the order that it replaces, 0: none
+    supersedes   the first order in the place of which it counts, 0: none
     """
 
     account = _account()

@@ -7,7 +7,10 @@ run in its process (`host.headend.desk`).
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from datetime import time as clock
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from host.frames.card import AMOUNT_LIMIT_FEN
 from host.headend.database import Database
@@ -15,7 +18,7 @@ from host.headend.desk import at_desk
 from host.headend.errors import SalesError, StoreError
 from host.headend.store import Store
 from host.units import yuan
-from host.words import _
+from host.words import _, marked
 
 COUNTER = "counter"
 
@@ -37,6 +40,7 @@ class Sold:
     order: int
     before: bool  # an earlier run had sold it
     meter: str
+    supersedes: int = 0  # the first order in the place of which it counts, 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class SoldOrder:
     order: int
     amount_fen: int
     meter: str | None
+    supersedes: int  # the first order in the place of which it counts, 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +107,11 @@ def sell_all(
         done = []
         for sale in sales:
             before = known.get(sale.reference)
-            if before:
-                order = before["order"]
-            else:
-                order = _sell(database, sale.account, sale.amount_fen, till, sale.reference)
-            done.append(Sold(sale, order, before is not None, meters.get(sale.account, "")))
+            if before is None:
+                _sell(database, sale.account, sale.amount_fen, till, sale.reference)
+            (row,) = database.rows(f"{_REFERRED} AND reference = ?", (sale.reference,))
+            meter = meters.get(sale.account, "")
+            done.append(Sold(sale, row["order"], before is not None, meter, row["supersedes"]))
     return done
 
 
@@ -115,10 +120,11 @@ _REFERRED = "SELECT * FROM orders WHERE reference IS NOT NULL"
 
 @at_desk
 def refund(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) -> int:
-    """Note a refund of `amount_fen` from the account; return its order number.
+    """Note a refund of `amount_fen` from the account; return its order number, 0: none is needed.
 
-    A refund that is not redeemed yet is changed to this amount, 0: given up. StoreError: a
-    purchase is not redeemed yet, or the newest balance does not cover it.
+    A refund that is not redeemed yet is changed to this amount, 0: given up. The new number
+    supersedes the old one, which may be on a card. StoreError: a purchase is not redeemed yet, or
+    the newest balance does not cover it.
     """
     with store.writing() as database:
         balance_fen = database.value(
@@ -149,13 +155,12 @@ def refund(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) ->
                     "last: refund less"
                 ).format(account=account, balance_fen=yuan(balance_fen))
             )
-        if not waiting:
-            return _sell(database, account, -amount_fen, till, None)
-        database.run(
-            f'UPDATE orders SET amount_fen = ? WHERE account = ? AND "order" = ? AND {_LIVE}',
-            (-amount_fen, account, waiting.order),
-        )
-        return waiting.order
+        if waiting is not None:
+            _check_newest(database, account, waiting.order)
+            carded = _take_back(database, account, waiting.order, marked("changed"), till.cashier)
+            if not amount_fen and not carded:
+                return 0
+        return _sell(database, account, -amount_fen, till, None)
 
 
 def _check_amount(amount_fen: int) -> None:
@@ -191,14 +196,17 @@ def _sell(
     database: Database, account: str, amount_fen: int, till: Till, reference: str | None
 ) -> int:
     _check_standing(database, account)
-    # The number is above all sold, redeemed or reported ones: after a restore devices know more.
-    newest = [
-        database.value(f"SELECT max({column}) FROM {table} WHERE account = ?{where}", (account,))
-        for table, column, where in _NUMBERED
-    ]
-    order = max(one or 0 for one in newest) + 1
-    columns = ("account", "order", "amount_fen", "sold_at", "cashier", "channel", "reference")
-    values = (account, order, amount_fen, int(time.time()), till.cashier, till.channel, reference)
+    if amount_fen > 0:
+        _check_limits(database, account, amount_fen)
+    order, supersedes = _next_number(database, account)
+    columns = (
+        *("account", "order", "amount_fen", "sold_at", "cashier", "channel", "reference"),
+        "supersedes",
+    )
+    values = (
+        *(account, order, amount_fen, int(time.time()), till.cashier, till.channel, reference),
+        supersedes,
+    )
     if database.insert_new("orders", columns, [values]) != 1:
         raise StoreError(
             _("order {order} of account {account} was sold by another till: try again").format(
@@ -208,12 +216,104 @@ def _sell(
     return order
 
 
-_NUMBERED = (
-    ("orders", '"order"', f" AND {_LIVE}"),
-    ("top_ups", '"order"', ""),
-    ("standings", '"order"', ""),
-    ("accounts", '"order"', ""),
-)
+def _next_number(database: Database, account: str) -> tuple[int, int]:
+    """Return the number of the next order, and the first order that it supersedes, 0: none.
+
+    The number is above all that were sold, taken back, redeemed or reported: after a restore
+    devices know more. Orders that were taken back are superseded, as are those of no money.
+    """
+    told = _told_order(database, account)
+    newest = database.value('SELECT max("order") FROM orders WHERE account = ?', (account,))
+    paid = database.value(
+        f'SELECT max("order") FROM orders WHERE account = ? AND amount_fen <> 0 AND {_LIVE}',
+        (account,),
+    )
+    order, first = max(told, newest or 0) + 1, max(told, paid or 0) + 1
+    if first == order:
+        return order, 0
+    database.run(
+        'UPDATE orders SET voided_at = ?, void_reason = ? WHERE account = ? AND "order" >= ? '
+        f"AND {_LIVE}",
+        (int(time.time()), marked("superseded"), account, first),
+    )
+    return order, first
+
+
+def _told_order(database: Database, account: str) -> int:
+    """Return the newest order of an account that its concentrator has reported."""
+    return max(
+        database.value(f'SELECT max("order") FROM {table} WHERE account = ?', (account,)) or 0
+        for table in ("top_ups", "standings", "accounts")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the station sells without a question, in one sale, and to one account in a day."""
+
+    question_fen: int
+    limit_fen: int
+    day_limit_fen: int
+
+
+def limits(store: Store) -> Limits:
+    """Return the station's limits."""
+    with store.database.looking():
+        return _limits(store.database)
+
+
+@at_desk
+def set_limits(store: Store, wanted: Limits) -> None:
+    """Set the station's limits; StoreError: they contradict each other."""
+    if not 0 < wanted.limit_fen <= min(wanted.day_limit_fen, AMOUNT_LIMIT_FEN):
+        raise StoreError(
+            _(
+                "one sale must be above 0, at most {most} yuan and at most what a day may be"
+            ).format(most=yuan(AMOUNT_LIMIT_FEN))
+        )
+    with store.writing() as database:
+        database.run(
+            "UPDATE station SET question_fen = ?, limit_fen = ?, day_limit_fen = ?",
+            (wanted.question_fen, wanted.limit_fen, wanted.day_limit_fen),
+        )
+
+
+def _limits(database: Database) -> Limits:
+    ((question_fen, limit_fen, day_limit_fen),) = database.all(
+        "SELECT question_fen, limit_fen, day_limit_fen FROM station"
+    )
+    return Limits(question_fen, limit_fen, day_limit_fen)
+
+
+def check_limits(store: Store, account: str, amount_fen: int) -> None:
+    """Raise StoreError above the station's limits of a sale, and of a day of an account."""
+    with store.database.looking():
+        _check_limits(store.database, account, amount_fen)
+
+
+def _check_limits(database: Database, account: str, amount_fen: int) -> None:
+    held = _limits(database)
+    if amount_fen > held.limit_fen:
+        raise StoreError(
+            _(
+                "{amount} yuan is more than the {limit} that are sold at once: `dianka headend "
+                "limits` changes that"
+            ).format(amount=yuan(amount_fen), limit=yuan(held.limit_fen))
+        )
+    zone = ZoneInfo(database.value("SELECT zone FROM station"))
+    begins = datetime.combine(datetime.now(zone).date(), clock(), zone)
+    sold_fen = database.value(
+        "SELECT CAST(coalesce(sum(amount_fen), 0) AS bigint) FROM orders WHERE account = ? "
+        f"AND sold_at >= ? AND amount_fen > 0 AND {_LIVE}",
+        (account, int(begins.timestamp())),
+    )
+    if sold_fen + amount_fen > held.day_limit_fen:
+        raise StoreError(
+            _(
+                "account {account} bought {sold} yuan today, and {limit} are sold to one account "
+                "in a day: `dianka headend limits` changes that"
+            ).format(account=account, sold=yuan(sold_fen), limit=yuan(held.day_limit_fen))
+        )
 
 
 def _check_standing(database: Database, account: str) -> None:
@@ -233,55 +333,89 @@ def _check_standing(database: Database, account: str) -> None:
         )
 
 
-@at_desk
-def void(store: Store, account: str, order: int, reason: str, by: str) -> int:
-    """Take back a sale that no card holds, as if it was never made; return its amount in fen.
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """A sale that was taken back; `superseded_by`: the order that must be redeemed, 0: none."""
 
-    Its number is free again for the next sale. StoreError: it is redeemed, on a card, or not the
-    newest.
+    amount_fen: int
+    superseded_by: int
+
+
+@at_desk
+def void(
+    store: Store,
+    account: str,
+    order: int,
+    reason: str,
+    till: Till = _NOBODY,
+    card_returned: bool = False,
+) -> Voided:
+    """Take back a sale that is not redeemed.
+
+    Its number is not used again: the next order supersedes it. Where a card holds it, that order
+    is made at once, over no money, and has to reach the concentrator; a sale before that takes
+    its place. StoreError: it is redeemed, or not the newest.
     """
+    what = _("order {order} of account {account}").format(order=order, account=account)
     with store.writing() as database:
         rows = database.rows(
-            f'SELECT * FROM orders WHERE account = ? AND "order" >= ? AND {_LIVE} '
-            'ORDER BY "order"',
+            f'SELECT * FROM orders WHERE account = ? AND "order" = ? AND {_LIVE}',
             (account, order),
         )
-        what = _("order {order} of account {account}").format(order=order, account=account)
-        if not rows or rows[0]["order"] != order:
+        if not rows:
             raise StoreError(_("there is no {what}").format(what=what))
-        told = database.value('SELECT "order" FROM accounts WHERE account = ?', (account,)) or 0
-        if order <= told:
+        if order <= _told_order(database, account):
             raise StoreError(
                 _("{what} is redeemed: `dianka headend refund` pays it back").format(what=what)
             )
-        if len(rows) > 1:
-            raise StoreError(
-                _("{what} is not the newest: take back order {newest} first").format(
-                    what=what, newest=rows[-1]["order"]
-                )
+        _check_newest(database, account, order)
+        if not rows[0]["amount_fen"]:
+            raise StoreError(_("{what} has no money to take back").format(what=what))
+        if card_returned:
+            _set_carded(database, account, order, None)
+        carded = _take_back(database, account, order, reason, till.cashier)
+        superseded_by = _sell(database, account, 0, till, None) if carded else 0
+        return Voided(int(rows[0]["amount_fen"]), superseded_by)
+
+
+def _check_newest(database: Database, account: str, order: int) -> None:
+    """Raise StoreError where a later order is sold, whose card waits for this one."""
+    newest = _first(database, account, 'amount_fen <> 0 AND "order" > ?', order, "DESC")
+    if newest is not None:
+        what = _("order {order} of account {account}").format(order=order, account=account)
+        raise StoreError(
+            _("{what} is not the newest: take back order {newest} first").format(
+                what=what, newest=newest.order
             )
-        if rows[0]["carded_at"] is not None:
-            raise StoreError(
-                _(
-                    "{what} is on a card: take the card back and give --card-returned, or have it "
-                    "redeemed and refund it"
-                ).format(what=what)
-            )
-        database.run(
-            "UPDATE orders SET voided_at = ?, voided_by = ?, void_reason = ? WHERE id = ?",
-            (int(time.time()), by, reason, rows[0]["id"]),
         )
-        return int(rows[0]["amount_fen"])
+
+
+def _take_back(database: Database, account: str, order: int, reason: str, by: str) -> bool:
+    """Void an order; return whether it, or one that it supersedes, may be on a card."""
+    database.run(
+        "UPDATE orders SET voided_at = ?, voided_by = ?, void_reason = ? "
+        f'WHERE account = ? AND "order" = ? AND {_LIVE}',
+        (int(time.time()), by, reason, account, order),
+    )
+    waiting = database.value(
+        'SELECT count(*) FROM orders WHERE account = ? AND "order" > ? AND carded_at IS NOT NULL',
+        (account, _told_order(database, account)),
+    )
+    return bool(waiting)
 
 
 @at_desk
 def set_carded(store: Store, account: str, order: int, is_carded: bool = True) -> None:
     """Note that a card holds an order, or does not any more."""
     with store.writing() as database:
-        database.run(
-            f'UPDATE orders SET carded_at = ? WHERE account = ? AND "order" = ? AND {_LIVE}',
-            (int(time.time()) if is_carded else None, account, order),
-        )
+        _set_carded(database, account, order, int(time.time()) if is_carded else None)
+
+
+def _set_carded(database: Database, account: str, order: int, at: int | None) -> None:
+    database.run(
+        f'UPDATE orders SET carded_at = ? WHERE account = ? AND "order" = ? AND {_LIVE}',
+        (at, account, order),
+    )
 
 
 # --- looking ------------------------------------------------------------------------------------
@@ -289,16 +423,16 @@ def set_carded(store: Store, account: str, order: int, is_carded: bool = True) -
 
 def find_order(store: Store, account: str, order: int | None = None) -> SoldOrder | None:
     """Return that order of `account`, or its oldest that is not redeemed; None without one."""
-    database = store.database
-    with database.looking():
+    with store.database.looking():
         if order is None:
-            sold = _unredeemed(database, account)
-        else:
-            sold = _first(database, account, '"order" = ?', order)
-        meter = database.value("SELECT meter FROM accounts WHERE account = ?", (account,))
-    if sold is None:
-        return None
-    return SoldOrder(account, sold.order, sold.amount_fen, meter or None)
+            return _unredeemed(store.database, account)
+        return _first(store.database, account, '"order" = ?', order)
+
+
+def newest_order(store: Store, account: str) -> SoldOrder | None:
+    """Return the newest order of `account` that was not taken back; None without one."""
+    with store.database.looking():
+        return _first(store.database, account, '"order" > ?', 0, "DESC")
 
 
 def _unredeemed(database: Database, account: str) -> SoldOrder | None:
@@ -306,18 +440,20 @@ def _unredeemed(database: Database, account: str) -> SoldOrder | None:
 
     An order below one that a device knows was redeemed, or never will be.
     """
-    told = database.value('SELECT "order" FROM accounts WHERE account = ?', (account,))
-    return _first(database, account, '"order" > ?', told or 0)
+    return _first(database, account, '"order" > ?', _told_order(database, account))
 
 
-def _first(database: Database, account: str, condition: str, number: int) -> SoldOrder | None:
+def _first(
+    database: Database, account: str, condition: str, number: int, turn: str = "ASC"
+) -> SoldOrder | None:
     rows = database.all(
-        f'SELECT "order", amount_fen FROM orders WHERE account = ? AND {condition} AND {_LIVE} '
-        'ORDER BY "order" LIMIT 1',
+        f'SELECT "order", amount_fen, supersedes FROM orders WHERE account = ? AND {condition} '
+        f'AND {_LIVE} ORDER BY "order" {turn} LIMIT 1',
         (account, number),
     )
-    for order, amount_fen in rows:
-        return SoldOrder(account, order, amount_fen, None)
+    for order, amount_fen, supersedes in rows:
+        meter = database.value("SELECT meter FROM accounts WHERE account = ?", (account,))
+        return SoldOrder(account, order, amount_fen, meter or None, supersedes)
     return None
 
 

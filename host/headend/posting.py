@@ -13,6 +13,7 @@ from typing import Any
 from host.frames.faults import RESUMED_FROM
 from host.frames.record import RecordKind
 from host.headend.database import Database
+from host.headend.settling import COUNTS_AGAIN, settle
 from host.headend.unpack import Taken
 from host.units import DAY_S, unwrapped_fen
 from host.words import _, marked
@@ -193,7 +194,12 @@ class Posting:
             database.insert_new("freezes", _FREEZE_COLUMNS, self._freezes)
         if self._items:
             database.insert_new("items", _ITEM_COLUMNS, self._items)
+        told = (*self._rows["top_ups"], *self._rows["standings"])
+        for concentrator, seq, values in settle(database, told, self.received_at):
+            self._note(concentrator, seq, "taken back", COUNTS_AGAIN, values)
         for table, rows in self._rows.items():
+            if not rows:
+                continue
             database.insert_new(table, tuple(rows[0]), [tuple(row.values()) for row in rows])
         if self._changed_meters:
             meters = self._changed_meters.values()

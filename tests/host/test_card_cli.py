@@ -190,9 +190,12 @@ def test_a_refund_of_the_head_end_is_never_a_purchase(shop: Path) -> None:
     made = json.loads(done.output)
     assert (made["order"], made["amount_fen"], made["kind"]) == (2, 777, 9)
     with Store(Path("village.db"), create=True) as store:
-        assert orders.refund(store, account_name(0), 0) == 2
+        assert orders.refund(store, account_name(0), 500) == 3, "a card may hold order 2"
+        assert orders.refund(store, account_name(0), 0) == 4
     made = json.loads(run(*words, "--json").output)
-    assert (made["order"], made["amount_fen"], made["kind"]) == (2, 0, 9), "given up"
+    assert (made["order"], made["amount_fen"], made["kind"]) == (4, 0, 9), "given up"
+    held = frames.parse(Path("card.bin").read_bytes()).header
+    assert (held is not None, held and held.supersedes) == (True, 2)
     lost = (*who, "--meter", "000000983764", "--order", 2, "--amount", "7.77", "--force")
     done = run("replace", "--file", "new.bin", *lost)
     assert done.exit_code == 1

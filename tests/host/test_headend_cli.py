@@ -142,6 +142,7 @@ def test_a_list_is_sold_once_however_often_it_is_given(db: Path, tmp_path: Path)
         "amount_fen": 900,
         "reference": "R-4",
         "sold_before": False,
+        "supersedes": None,
     }
 
 
@@ -150,21 +151,21 @@ def test_a_list_is_sold_once_however_often_it_is_given(db: Path, tmp_path: Path)
     [
         ("", "has no column account: its first line is account,amount,reference"),
         ("account,amount\n", "has no column reference"),
-        (HEAD, "has no orders"),
+        (HEAD, "has no rows below"),
         (HEAD + "x1,5,R\n", "line 2: account 'x1' is no number: up to 12 digits"),
         (HEAD + "000000000001,5,R\n000000000001,-5,S\n", "line 3: amount '-5' is not yuan"),
         (HEAD + "000000000001,9999999.99,R\n", "line 2: amount '9999999.99' is out of range"),
         (HEAD + "000000000001,1e3,R\n", "line 2: amount '1e3' is not yuan"),
-        (HEAD + "000000000001,5\n", "line 2: reference '' has not 1 to 64 characters"),
+        (HEAD + "000000000001,5\n", "line 2: 2 cells, the first line has 3"),
         (HEAD + "000000000001,5,\n", "line 2: reference ''"),
-        (HEAD + "000000000001,5,R,x\n", "line 2: more cells than columns"),
+        (HEAD + "000000000001,5,R,x\n", "line 2: 4 cells, the first line has 3"),
         (HEAD + '"0000\n",5,R\nx1,5,S\n', "line 4: account 'x1'"),
         (HEAD + "000000000001,5,R\n" * 2, "line 3: the same reference as in line 2"),
         (HEAD + "000000000001,5,R\n000000000009,5,S\n", "line 3: account '000000000009' is known"),
         (HEAD + "000000000001,5,R\n" + "x,y,z\n" * 20, "and 10 more"),
-        (b"account,amount,reference\n\xff\xfe,1,1\n", "is no CSV file in UTF-8"),
-        (HEAD + '"000000000001,5,R\n', "is no CSV file in UTF-8"),
-        (HEAD + "0" * 200_000 + ",5,R\n", "is no CSV file in UTF-8"),
+        (b"account,amount,reference\n\xff\xfe,1,1\n", "is no text in UTF-8 or GB18030"),
+        (HEAD + '"000000000001,5,R\n', "line 2 is no CSV"),
+        (HEAD + "0" * 200_000 + ",5,R\n", "line 2 is no CSV"),
     ],
 )
 def test_a_wrong_list_sells_nothing(
@@ -263,18 +264,25 @@ def test_a_refund_is_reconciled(db: Path) -> None:
         "sold 160.00 = charged 0.35 + balances 199.65 + not yet redeemed -40.00" in result.output
     )
     assert run("sell", *who, "--amount", "1").exit_code == 0
-    for amount, left in (("199.00", None), ("0", "0.00"), ("40", "-40.00")):
+    result = run("refund", *who, "--amount", "30")
+    assert (result.exit_code, "take back order 3 first" in result.output) == (1, True)
+    assert run("void", *who, "--order", "3", "--reason", "typo").exit_code == 0
+    for amount, said in (
+        ("199.00", None),
+        ("0", "the refund of account 000000000001 is given up"),
+        ("30", "order 4 of account 000000000001: 30.00 yuan to pay back"),
+        ("40", "order 5 of account 000000000001: 40.00 yuan to pay back"),
+    ):
         result = run("refund", *who, "--amount", amount)
-        assert result.exit_code == (1 if left is None else 0)
-        assert left is None or "order 2 of account 000000000001" in result.output
-        if left is not None:
-            total = f"not yet redeemed {float(left) + 1:.2f}"
-            assert total in run("reconcile", "--db", db).output
-    with Store(db) as store, store.writing() as database:
-        database.run('DELETE FROM orders WHERE "order" = 3')
+        assert result.exit_code == int(not said)
+        assert (said or "refund less") in result.output
+        if said is not None:
+            assert said in result.output
+            left = f"not yet redeemed {-float(amount) or 0.0:.2f}"
+            assert left in run("reconcile", "--db", db).output
     village = village_of(2, 5)
     known = len(village.records)
-    refunded(village, 4000)
+    refunded(village, 4000, order=5)
     with Store(db) as store:
         Ingest(store, KEYS).answer(frame(Kind.BATCH, 2, village.batch(known + 1)), "test")
         assert standings(store, 7)[0].fields[RecordKind.STANDING]["credit_fen"] == 6000
@@ -287,12 +295,12 @@ def test_a_refund_is_reconciled(db: Path) -> None:
     assert "had 59.85 yuan when its concentrator told last" in result.output
     result = run("refund", *who, "--amount", "59.85", "--json")
     assert json.loads(result.output)["amount_fen"] == -5985
-    refunded(village, 5000)
+    refunded(village, 5000, order=6)
     with Store(db) as store:
         Ingest(store, KEYS).answer(frame(Kind.BATCH, 3, village.batch(known + 2)), "test")
     result = run("reconcile", "--db", db)
     assert result.exit_code == 1
-    assert "order 3 of account 000000000001: -59.85 yuan sold, -50.00 redeemed" in result.output
+    assert "order 6 of account 000000000001: -59.85 yuan sold, -50.00 redeemed" in result.output
 
 
 def test_nothing_is_refunded_before_what_was_bought_is_redeemed(db: Path) -> None:
@@ -304,12 +312,13 @@ def test_nothing_is_refunded_before_what_was_bought_is_redeemed(db: Path) -> Non
     assert "order 2 of account 000000000001 is not redeemed yet" in result.output
 
 
-def refunded(village: Village, amount_fen: int) -> None:
-    """Return a REFUND record of the first household's next order."""
+def refunded(village: Village, amount_fen: int, order: int) -> None:
+    """Write a REFUND record of an order of the first household."""
     village.top_up(0, 0)
     fields = village.records.pop().fields
     left = {name: fields[name] - amount_fen for name in ("credit_fen", "balance_fen")}
     village.credit_fen[0] -= amount_fen
+    left["order"] = order
     village.write(RecordKind.REFUND, {**fields, **left, "amount_fen": amount_fen})
 
 

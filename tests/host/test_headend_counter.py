@@ -12,6 +12,7 @@ import stat
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -91,25 +92,34 @@ def void(db: Path, order: int, *words: str) -> Result:
     return run("void", "--db", db, "--account", NAME, "--order", order, "--reason", "typo", *words)
 
 
-def test_a_mistyped_sale_is_taken_back_and_its_number_is_free(db: Path) -> None:
+def test_a_mistyped_sale_is_taken_back_and_its_number_is_never_used_again(db: Path) -> None:
     sell(db, "5000", "--yes", "--cashier", "Li")
     sell(db, "1")
     refused = void(db, 2)
     assert (refused.exit_code, "take back order 3 first" in refused.output) == (1, True)
     assert void(db, 3).exit_code == void(db, 2, "--cashier", "Wang").exit_code == 0
-    assert "order 2 of account" in sell(db, "50", "--reference", "r-1").output
-    told = json.loads(run("orders", "1", "--db", db, "--json").output)["orders"]
+    assert "order 4 of account" in sell(db, "50", "--reference", "r-1").output
+    told = listed(db)
     assert [(one["order"], one["amount_fen"], one["voided_by"]) for one in told] == [
         (1, 10000, ""),
         (2, 500000, "Wang"),
-        (2, 5000, ""),
         (3, 100, ""),
+        (4, 5000, ""),
     ]
+    assert [one["supersedes"] for one in told] == [0, 0, 0, 2]
     assert told[0]["redeemed_fen"] == 10000
     assert told[1]["void_reason"] == "typo"
     with Store(db) as store:
         assert reconcile(store).differences == []
         assert reconcile(store).total("unredeemed_fen") == 5000
+
+
+def listed(db: Path) -> list[dict[str, Any]]:
+    """Return the orders of the first household."""
+    found: list[dict[str, Any]] = json.loads(run("orders", "1", "--db", db, "--json").output)[
+        "orders"
+    ]
+    return found
 
 
 @pytest.mark.parametrize(("order", "said"), [(1, "is redeemed"), (7, "there is no order 7")])
@@ -118,13 +128,67 @@ def test_what_cannot_be_taken_back(db: Path, order: int, said: str) -> None:
     assert (result.exit_code, said in result.output) == (1, True), result.output
 
 
-def test_a_sale_on_a_card_is_taken_back_with_the_card_alone(db: Path) -> None:
-    sell(db, "60")
+def carded(db: Path, order: int) -> None:
+    """Note that an order of the first household is on a card."""
     with Store(db) as store:
-        orders.set_carded(store, NAME, 2)
-    refused = void(db, 2)
-    assert (refused.exit_code, "take the card back" in refused.output) == (1, True)
-    assert void(db, 2, "--card-returned").exit_code == 0
+        orders.set_carded(store, NAME, order)
+
+
+def test_a_sale_on_a_card_is_superseded_until_the_next_one_takes_its_place(db: Path) -> None:
+    sell(db, "5000", "--yes")
+    carded(db, 2)
+    gone = void(db, 2)
+    assert (gone.exit_code, "until order 3 has been inserted" in gone.output) == (0, True)
+    assert [(one["order"], one["amount_fen"]) for one in listed(db)][2:] == [(3, 0)]
+    with Store(db) as store:
+        found = orders.find_order(store, NAME)
+        assert found is not None
+        assert (found.order, found.amount_fen, found.supersedes) == (3, 0, 2)
+    refused = void(db, 3)
+    assert (refused.exit_code, "has no money to take back" in refused.output) == (1, True)
+    carded(db, 3)
+    assert "order 4 of account" in sell(db, "50").output
+    with Store(db) as store:
+        found = orders.find_order(store, NAME)
+        assert found is not None
+        assert (found.order, found.amount_fen, found.supersedes) == (4, 5000, 2)
+        assert reconcile(store).differences == []
+    told = json.loads(void(db, 4, "--json").output)
+    assert told == {"account": NAME, "order": 4, "voided_fen": 5000, "superseded_by": 5}
+
+
+def test_a_card_that_came_back_needs_no_order_in_its_place(db: Path) -> None:
+    sell(db, "60")
+    carded(db, 2)
+    gone = void(db, 2, "--card-returned")
+    assert gone.output == f"order 2 of account {NAME} over 60.00 yuan is taken back\n"
+    assert "order 3 of account" in sell(db, "50").output
+
+
+def test_the_limits_of_the_station_are_set_and_kept(db: Path) -> None:
+    told = json.loads(run("limits", "--db", db, "--json").output)
+    assert told == {"question_fen": 100000, "limit_fen": 10000000, "day_limit_fen": 20000000}
+    done = run("limits", "--db", db, "--question", "40", "--sale", "100", "--day", "150")
+    assert done.output == (
+        "asked about above 40.00, one sale at most 100.00, a day of an account 150.00\n"
+    )
+    assert run("limits", "--db", db, "--sale", "151").exit_code == 1
+    assert sell(db, "40.01", typed="n\n").exit_code == 1
+    assert sell(db, "100.01", "--yes").exit_code == 1
+    with Store(db) as store, store.writing() as database:
+        database.run("UPDATE orders SET sold_at = sold_at - 86400")
+    assert sell(db, "100", "--yes").exit_code == 0
+    refused = sell(db, "50.01", "--yes")
+    assert (refused.exit_code, "bought 100.00 yuan today" in refused.output) == (1, True)
+    assert sell(db, "50", "--yes").exit_code == 0
+    path = db.with_name("sales.csv")
+    path.write_text("account,amount,reference\n2,10,a\n2,100.01,b\n", encoding="utf-8")
+    refused = run("sell", "--db", db, "--file", path, typed="y\n")
+    assert (refused.exit_code, "sold at once" in refused.output) == (1, True)
+    path.write_text("account,amount,reference\n2,10,a\n2,99,b\n", encoding="utf-8")
+    asked = run("sell", "--db", db, "--file", path, typed="n\n")
+    assert (asked.exit_code, "1 of 2 sales are above 40.00 yuan" in asked.output) == (1, True)
+    assert run("sell", "--db", db, "--file", path, typed="y\n").exit_code == 0
 
 
 def test_a_reference_that_was_taken_back_is_not_sold_again_unseen(db: Path) -> None:

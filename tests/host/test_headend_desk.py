@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,10 +79,10 @@ def test_a_serving_head_end_does_what_others_ask_for(head_end: HeadEnd) -> None:
             converse(device, sock, until_idle=True)
         assert orders.refund(store, one, 100) == 2
         orders.set_carded(store, one, 2)
-        with pytest.raises(StoreError, match="is on a card"):
-            orders.void(store, one, 2, "typed wrongly", "Li")
-        orders.set_carded(store, one, 2, is_carded=False)
-        assert orders.void(store, one, 2, "typed wrongly", "Li") == -100
+        gone = orders.void(store, one, 2, "typed wrongly", Till("Li"))
+        assert (gone.amount_fen, gone.superseded_by) == (-100, 3)
+        orders.set_limits(store, replace(orders.limits(store), question_fen=5))
+        assert orders.limits(store).question_fen == 5
         assert retain.retain(store, 0) == 0
         with pytest.raises(StoreError, match="no finding 9 is open"):
             findings.resolve(store, "9", "Li", "looked at")

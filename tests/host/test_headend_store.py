@@ -169,7 +169,7 @@ def test_order_numbers_grow_for_each_account(store: Store) -> None:
     assert orders.sell(store, "000000000002", 100) == 1
     with Store(store.address) as other:
         assert orders.sell(other, "000000000001", 100) == 4
-    assert orders.sell(store, "000000000001", AMOUNT_LIMIT_FEN) == 5
+    assert orders.sell(store, "000000000001", 10_000_000) == 5
 
 
 def test_two_tills_at_once(store: Store) -> None:

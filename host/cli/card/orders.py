@@ -20,6 +20,8 @@ from host.cli.card.desk import (
     valid_option,
 )
 from host.cli.card.view import facts
+from host.cli.headend.database import opened
+from host.cli.headend.till import till_options
 from host.cli.options import (
     EXISTING_FILE,
     account_option,
@@ -34,9 +36,11 @@ from host.cli.options import (
 from host.cli.output import echo, print_json
 from host.frames import card as frames
 from host.frames.card import CardKind, Header
-from host.link.card import CardMemory
+from host.headend import orders
+from host.headend.orders import SoldOrder, Till
+from host.link.card import CardIoError, CardMemory
 from host.units import yuan
-from host.words import _
+from host.words import _, marked
 
 ISSUED_KINDS = ("open", "purchase", "replacement", "refund", "inspect", "test")
 
@@ -103,21 +107,25 @@ def issue(
 ) -> None:
     """Write orders on cards, and read them back. No order is issued twice."""
     if csv_path is not None:
-        _issue_csv(desk, csv_path, folder, source, SUITES[suite])
+        _issue_csv(desk, csv_path, folder, source, SUITES[suite], db)
         return
     moneyless = kind in ("inspect", "test")
     if kind == "test":
         account = meter = frames.NOBODY
     if account is None:
         raise click.UsageError(_("whose card is it? Give --account"))
+    supersedes = 0
     if db is not None:
-        order, amount_fen, meter = _sold(db, account, order, meter)
+        sold = _sold(db, account, order)
+        order, amount_fen, supersedes = sold.order, sold.amount_fen, sold.supersedes
+        meter = meter or _meter_of(db, sold)
     elif moneyless:
         order, amount_fen = 0, 0
     if order is None or amount_fen is None or meter is None:
         raise click.UsageError(_("give --order, --amount and --meter, or --db to look them up"))
-    default = CardKind.OPEN if order == 1 else CardKind.PURCHASE
-    if db is not None and amount_fen <= 0:  # the head-end says that it is to be paid back
+    default = CardKind.OPEN if 1 in (order, supersedes) else CardKind.PURCHASE
+    refunds = amount_fen < 0 or (amount_fen == 0 and default != CardKind.OPEN)
+    if db is not None and refunds:  # the head-end says that it is to be paid back
         default, amount_fen = CardKind.REFUND, -amount_fen
         if kind not in (None, "refund"):
             raise click.UsageError(
@@ -134,15 +142,15 @@ def issue(
             valid_until_t2000=valid_until_t2000 or 0,
             suite=SUITES[suite],
             next_tariff=next_tariff,
+            supersedes=supersedes,
         )
-        write_card(desk, source, header, force, as_json)
-    if db is not None:
-        _note_card(db, account, order)
+        _write_order(desk, source, header, force, as_json, db)
 
 
 @shown.command(
     epilog="""\b
-Example:
+Examples:
+  dianka card topup --file card.bin --amount 49.95 --db village.db --cashier Li
   dianka card topup --file card.bin --amount 49.95
 """
 )
@@ -150,6 +158,8 @@ Example:
 @card_option
 @amount_option("Yuan.", required=True)
 @order_option("Order number.  [default: the one after the card's]")
+@database_option("Sell the order in this database; it has the number.", required=False)
+@till_options
 @valid_option
 @next_tariff_options
 @force_option
@@ -159,33 +169,54 @@ def topup(
     desk: Desk,
     amount_fen: int,
     order: int | None,
+    db: str | None,
+    till: Till,
     valid_until_t2000: int | None,
     next_tariff: bytes | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write the next order of the household whose card this is."""
+    """Write the next order of the household whose card this is; with --db it is sold here too."""
+    if db is not None and order is not None:
+        raise click.UsageError(_("the number comes from --db: leave --order out"))
     with clear_errors():
         image = source.open().read(0, frames.CARD_SIZE)
-        old = _genuine(desk, image)
+        old, used = _genuine(desk, image)
+        supersedes = 0
+        if db is None:
+            echo(_(_NOTED_NOWHERE), err=True)
+            order = order or old.order + 1
+        else:
+            if not used and not force:
+                raise IssueError(_not_redeemed(old))
+            order, supersedes = _sell_now(db, old.account, amount_fen, till)
+        first = 1 in (order, supersedes)
         header = new_header(
             desk,
-            CardKind.PURCHASE,
+            CardKind.OPEN if first else CardKind.PURCHASE,
             account=old.account,
             meter=old.meter,
-            order=order or old.order + 1,
+            order=order,
             amount_fen=amount_fen,
             valid_until_t2000=valid_until_t2000 or 0,
             suite=old.suite,
             next_tariff=next_tariff,
+            supersedes=supersedes,
         )
-        write_card(desk, source, header, force, as_json)
+        try:
+            _write_order(desk, source, header, force, as_json, db)
+        except (IssueError, CardIoError) as error:
+            if db is None:
+                raise
+            hint = _("order {order} is sold all the same: `dianka card issue --db` writes it")
+            raise IssueError(f"{error}; {hint.format(order=order)}") from error
 
 
 @shown.command(
     "replace",
     epilog="""\b
-Example:
+Examples:
+  dianka card replace --file new.bin --account 000000000001 --db village.db
   dianka card replace --file new.bin --account 000000000017 --meter 000000983764 \\
       --order 5 --amount 50.00
 """,
@@ -193,32 +224,44 @@ Example:
 @desk_options
 @card_option
 @account_option(required=True)
-@meter_option(required=True)
-@order_option("The newest order sold: it is credited if it was not redeemed yet.", required=True)
-@amount_option("Yuan of that order.", required=True)
+@meter_option()
+@order_option("The newest order sold: it is credited if it was not redeemed yet.")
+@amount_option("Yuan of that order.")
+@database_option("Take order, amount and meter from this database.", required=False)
 @force_option
 @json_option
 def replace_command(
     source: Source,
     desk: Desk,
     account: str,
-    meter: str,
-    order: int,
-    amount_fen: int,
+    meter: str | None,
+    order: int | None,
+    amount_fen: int | None,
+    db: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
     """Make another card for one that was lost or does not work any more."""
+    supersedes = 0
+    if db is not None:
+        if order is not None or amount_fen is not None:
+            raise click.UsageError(_("order and amount come from --db: leave them out"))
+        sold = _newest(db, account)
+        order, amount_fen, supersedes = sold.order, sold.amount_fen, sold.supersedes
+        meter = meter or _meter_of(db, sold)
+    if order is None or amount_fen is None or meter is None:
+        raise click.UsageError(_("give --order, --amount and --meter, or --db to look them up"))
     with clear_errors():
         header = new_header(
             desk,
-            CardKind.REPLACEMENT,
+            CardKind.REPLACEMENT if amount_fen > 0 else CardKind.REFUND,
             account=account,
             meter=meter,
             order=order,
-            amount_fen=amount_fen,
+            amount_fen=abs(amount_fen),
+            supersedes=supersedes,
         )
-        write_card(desk, source, header, force, as_json)
+        _write_order(desk, source, header, force, as_json, db, again=True)
 
 
 def new_header(
@@ -231,9 +274,10 @@ def new_header(
     valid_until_t2000: int = 0,
     suite: int = 1,
     next_tariff: bytes | None = None,
+    supersedes: int = 0,
 ) -> Header:
     """Return a header of the desk's district, not yet bound to a card."""
-    return Header(
+    header = Header(
         kind=kind,
         key_version=desk.key_version,
         district=desk.district,
@@ -248,12 +292,36 @@ def new_header(
         flags=frames.FLAG_SPARE_TARIFF if next_tariff else 0,
         content=next_tariff or bytes(frames.CONTENT_SIZE),
     )
+    return frames.superseding(header, supersedes) if supersedes else header
 
 
-def write_card(desk: Desk, source: Source, header: Header, force: bool, as_json: bool) -> None:
+def _write_order(
+    desk: Desk,
+    source: Source,
+    header: Header,
+    force: bool,
+    as_json: bool,
+    db: str | None,
+    again: bool = False,
+) -> None:
+    """Write an order on a card; a database notes before that a card may hold it."""
+    if db is not None:
+        source.open(create=True)
+        _note_card(db, header.account, header.order)
+    write_card(desk, source, header, force, as_json, again)
+
+
+def write_card(
+    desk: Desk,
+    source: Source,
+    header: Header,
+    force: bool,
+    as_json: bool,
+    again: bool = False,
+) -> None:
     """Write one card and say so."""
     issuer = desk.issuer()
-    header = issuer.issue(source.open(create=True), header, force)
+    header = issuer.issue(source.open(create=True), header, force, again)
     if as_json:
         print_json(facts(header))
         return
@@ -272,18 +340,26 @@ def write_card(desk: Desk, source: Source, header: Header, force: bool, as_json:
 
 
 def _issue_csv(
-    desk: Desk, csv_path: Path, folder: Path | None, source: Source, suite: int
+    desk: Desk,
+    csv_path: Path,
+    folder: Path | None,
+    source: Source,
+    suite: int,
+    db: str | None,
 ) -> None:
     """Issue a whole list, going on where it stopped."""
     if (folder is None) == (source.reader_name is None) or source.port or source.path:
         raise click.UsageError(_("say where the cards come from: --folder cards, or --pcsc"))
     with clear_errors():
-        orders = batch.read_orders(csv_path)
+        listed = batch.read_orders(csv_path)
+        if db is not None:
+            for one in listed:
+                _note_card(db, one.account, one.order)
         issuer = desk.issuer()
         magazine = batch.Folder(folder) if folder is not None else _Hand(source.reader_name or "")
         written = skipped = 0
         with Progress(disable=not os.isatty(1)) as progress:
-            task = progress.add_task("cards", total=len(orders))
+            task = progress.add_task("cards", total=len(listed))
 
             def told(order: batch.Order) -> None:
                 nonlocal skipped
@@ -291,12 +367,12 @@ def _issue_csv(
                 progress.advance(task)
 
             district, version = desk.district, desk.key_version
-            for _card in batch.issue_all(issuer, orders, magazine, district, version, suite, told):
+            for _card in batch.issue_all(issuer, listed, magazine, district, version, suite, told):
                 written += 1
                 progress.advance(task)
     echo(
         _("{written} cards issued, {skipped} were issued before, {orders} orders").format(
-            written=written, skipped=skipped, orders=len(orders)
+            written=written, skipped=skipped, orders=len(listed)
         )
     )
 
@@ -332,31 +408,61 @@ class _Hand:
         self._card.close()
 
 
-def _genuine(desk: Desk, image: bytes) -> Header:
-    """Return the header of a card that this desk could have made."""
+_NOTED_NOWHERE = marked(
+    "this sale is noted in the log of cards alone: with --db the head-end knows of it as well"
+)
+
+
+def _genuine(desk: Desk, image: bytes) -> tuple[Header, bool]:
+    """Return the header of a card that this desk could have made, and whether it is used up."""
     held = frames.parse(image)
     card = frames.parse(image, desk.key_for(held.header))
     if card.header is None or not card.genuine or card.header.kind not in frames.MONEY_KINDS:
         raise IssueError(_("this is no household's card of ours: `dianka card issue` makes one"))
-    return card.header
+    return card.header, card.used or not card.header.amount_fen
+
+
+def _not_redeemed(header: Header) -> str:
+    return _(
+        "the card bears order {order} of account {account}, not redeemed yet: redeem it first, or "
+        "give it up with --force; nothing is sold"
+    ).format(order=header.order, account=header.account)
+
+
+def _sell_now(db: str, account: str, amount_fen: int, till: Till) -> tuple[int, int]:
+    """Sell in the database; return the order and the first that it supersedes, 0: none."""
+    with opened(db) as store:
+        order = orders.sell(store, account, amount_fen, till)
+        sold = orders.find_order(store, account, order)
+    return order, sold.supersedes if sold else 0
 
 
 def _note_card(db: str, account: str, order: int) -> None:
-    """Note in the head-end's database that a card holds the order."""
-    from host.cli.headend.database import opened
-    from host.headend.orders import set_carded
-
+    """Note in the head-end's database that a card may hold the order."""
     with opened(db) as store:
-        set_carded(store, account, order)
+        orders.set_carded(store, account, order)
 
 
-def _sold(db: str, account: str, order: int | None, meter: str | None) -> tuple[int, int, str]:
-    """Order, amount and meter that the head-end has for `account`: its oldest not redeemed."""
-    from host.cli.headend.database import opened
-    from host.headend.orders import find_order
-
+def _newest(db: str, account: str) -> SoldOrder:
+    """Return the newest order that the head-end has sold to `account`."""
     with opened(db, read_only=True) as store:
-        sold = find_order(store, account, order)
+        sold = orders.newest_order(store, account)
+    if sold is None:
+        raise click.ClickException(
+            _("{db} has not {what} of account {account}: {hint}").format(
+                db=db,
+                what=_("an order"),
+                account=account,
+                hint=_("sell one with `dianka headend sell`"),
+            )
+        )
+    return sold
+
+
+def _sold(db: str, account: str, order: int | None) -> SoldOrder:
+    """Return an order that the head-end has sold to `account`: its oldest not redeemed."""
+    with opened(db, read_only=True) as store:
+        sold = orders.find_order(store, account, order)
     if sold is None:
         what = (
             _("order {order}").format(order=order) if order else _("an order that is not redeemed")
@@ -367,11 +473,15 @@ def _sold(db: str, account: str, order: int | None, meter: str | None) -> tuple[
                 db=db, what=what, account=account, hint=hint
             )
         )
-    meter = meter or sold.meter
-    if meter is None:
+    return sold
+
+
+def _meter_of(db: str, sold: SoldOrder) -> str:
+    """Return the meter of the account of an order."""
+    if sold.meter is None:
         raise click.ClickException(
             _("{db} knows no meter of account {account}: give --meter").format(
-                db=db, account=account
+                db=db, account=sold.account
             )
         )
-    return sold.order, sold.amount_fen, meter
+    return sold.meter

@@ -134,6 +134,7 @@ for _one in (
     look.findings,
     look.orders_command,
     look.day,
+    sales.limits,
     sales.void,
     restore.restore_command,
     sales.sell,

@@ -1,21 +1,23 @@
 """`dianka headend sell` and `refund`: orders of households, one or a file of them."""
 
 import csv
-import functools
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from host.cards.batch import COLUMNS as ORDER_COLUMNS
+from host.cards.batch import SUPERSEDES
 from host.cards.rows import amount_fen as row_amount_fen
 from host.cards.rows import digits, read_rows, tell_troubles
 from host.cli import shown
 from host.cli.headend.database import opened
+from host.cli.headend.till import till_options
 from host.cli.options import (
+    AMOUNT,
     FILE,
     LIMIT,
-    Command,
     account_option,
     amount_option,
     clear_errors,
@@ -33,20 +35,6 @@ from host.units import yuan
 from host.words import _, marked, system_reason
 
 REFERENCE_LIMIT = 64
-
-
-def till_options(function: Command) -> Command:
-    """Give the command `till`: the cashier, and the channel of the payment."""
-
-    @click.option("--cashier", default="", help="Who sells.  [default: nobody in particular]")
-    @click.option(
-        "--channel", default=orders.COUNTER, show_default=True, help="How the money came."
-    )
-    @functools.wraps(function)
-    def with_till(*words: Any, cashier: str, channel: str, **told: Any) -> Any:
-        return function(*words, till=Till(cashier, channel), **told)
-
-    return with_till
 
 
 @shown.command(
@@ -96,7 +84,7 @@ def sell(
 ) -> None:
     """Note a sale and print its order number, to be written on a card; or many, from a file."""
     if csv_path is not None and account is None and amount_fen is None:
-        _sell_file(db, csv_path, out_path, till, new, as_json)
+        _sell_file(db, csv_path, out_path, till, new, yes, as_json)
         return
     if csv_path or out_path or account is None or amount_fen is None:
         raise click.UsageError(_("give --account and --amount, or --file with or without --out"))
@@ -143,19 +131,59 @@ def _sell_once(
 
 def _ask_above_limits(store: Store, account: str, amount_fen: int, yes: bool) -> None:
     """Ask before a large amount is sold, and refuse more than the station ever sells."""
-    (told,) = store.rows("SELECT question_fen, limit_fen FROM station")
-    if amount_fen > told["limit_fen"]:
-        raise click.ClickException(
-            _("{amount} yuan is more than the {limit} that are sold at once").format(
-                amount=yuan(amount_fen), limit=yuan(told["limit_fen"])
-            )
-        )
-    if amount_fen > told["question_fen"] and not yes:
+    orders.check_limits(store, account, amount_fen)
+    if amount_fen > orders.limits(store).question_fen and not yes:
         question = _("sell {amount} yuan to account {account}?").format(
             amount=yuan(amount_fen), account=account
         )
         if not click.confirm(question, err=True):
             raise click.ClickException(_("nothing is sold; --yes sells without the question"))
+
+
+@shown.command(
+    epilog="""\b
+Examples:
+  dianka headend limits --db village.db
+  dianka headend limits --db village.db --question 500 --sale 5000 --day 10000
+"""
+)
+@database_option()
+@click.option("--question", "question_fen", type=LIMIT, help="Ask before a sale above this.")
+@click.option("--sale", "limit_fen", type=AMOUNT, help="Refuse a sale above this.")
+@click.option(
+    "--day", "day_limit_fen", type=AMOUNT, help="Refuse more than this to one account in a day."
+)
+@json_option
+def limits(
+    db: str,
+    question_fen: int | None,
+    limit_fen: int | None,
+    day_limit_fen: int | None,
+    as_json: bool,
+) -> None:
+    """Show or set what is sold without a question, in one sale, and to one account in a day."""
+    given = {
+        "question_fen": question_fen,
+        "limit_fen": limit_fen,
+        "day_limit_fen": day_limit_fen,
+    }
+    changes = {name: fen for name, fen in given.items() if fen is not None}
+    with opened(db, read_only=not changes) as store:
+        held = orders.limits(store)
+        if changes:
+            held = replace(held, **changes)
+            orders.set_limits(store, held)
+    if as_json:
+        print_json(asdict(held))
+        return
+    text = _("asked about above {question}, one sale at most {sale}, a day of an account {day}")
+    echo(
+        text.format(
+            question=yuan(held.question_fen),
+            sale=yuan(held.limit_fen),
+            day=yuan(held.day_limit_fen),
+        )
+    )
 
 
 @shown.command(
@@ -174,19 +202,30 @@ Example:
 def void(
     db: str, account: str, order: int, reason: str, card_returned: bool, till: Till, as_json: bool
 ) -> None:
-    """Take back a sale that is not redeemed; its number is free for the next."""
+    """Take back a sale that is not redeemed; the next order supersedes it.
+
+    Where a card holds it, that order is made at once, over no money. Until it has been inserted on
+    a card, or a sale that takes its place, the old card still counts.
+    """
     with opened(db) as store:
-        if card_returned:
-            orders.set_carded(store, account, order, is_carded=False)
-        amount_fen = orders.void(store, account, order, reason, till.cashier)
+        gone = orders.void(store, account, order, reason, till, card_returned)
     if as_json:
-        print_json({"account": account, "order": order, "voided_fen": amount_fen})
+        told = {"account": account, "order": order, "voided_fen": gone.amount_fen}
+        print_json({**told, "superseded_by": gone.superseded_by or None})
         return
     echo(
         _("order {order} of account {account} over {amount_fen} yuan is taken back").format(
-            order=order, account=account, amount_fen=yuan(amount_fen)
+            order=order, account=account, amount_fen=yuan(gone.amount_fen)
         )
     )
+    if gone.superseded_by:
+        echo(_(_NOW_ON_A_CARD).format(order=gone.superseded_by), err=True)
+
+
+_NOW_ON_A_CARD = marked(
+    "its card still counts until order {order} has been inserted: put that on a card with `dianka "
+    "card issue --db`, or sell another amount first, which takes its place"
+)
 
 
 @shown.command(
@@ -199,21 +238,25 @@ Example:
 @database_option()
 @account_option(required=True)
 @amount_option("Yuan to pay back.", required=True, kind=LIMIT)
+@till_options
 @json_option
-def refund(db: str, account: str, amount_fen: int, as_json: bool) -> None:
+def refund(db: str, account: str, amount_fen: int, till: Till, as_json: bool) -> None:
     """Note a refund and print its order number, to be written on a card.
 
     The concentrator takes it off the account, and the card's mark, or the record that follows,
     says that it did: pay out then, not before. A refund that was not redeemed yet is changed to
-    this amount; with 0 it is given up, and the card still has to be inserted.
+    this amount under a new number that supersedes it; with 0 it is given up, and where it is on a
+    card the new number has to be inserted all the same.
     """
     with opened(db) as store:
         try:
-            order = orders.refund(store, account, amount_fen)
+            order = orders.refund(store, account, amount_fen, till)
         except StoreError as error:
             raise click.ClickException(_("no refund: {error}").format(error=error)) from error
     if as_json:
-        print_json({"account": account, "order": order, "amount_fen": -amount_fen})
+        print_json({"account": account, "order": order or None, "amount_fen": -amount_fen})
+    elif not order:
+        echo(_("the refund of account {account} is given up").format(account=account))
     else:
         echo(
             _("order {order} of account {account}: {amount_fen} yuan to pay back").format(
@@ -223,13 +266,20 @@ def refund(db: str, account: str, amount_fen: int, as_json: bool) -> None:
 
 
 def _sell_file(
-    db: str, csv_path: Path, out_path: Path | None, till: Till, new: bool, as_json: bool
+    db: str,
+    csv_path: Path,
+    out_path: Path | None,
+    till: Till,
+    new: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Sell all rows of a file, or none of them."""
     key = (marked("reference"), lambda sale: sale.reference)
     with clear_errors():
         sales = read_rows(csv_path, ("account", "amount", "reference"), _sale, key)
     with opened(db) as store:
+        _ask_of_all(store, list(sales.values()), yes)
         try:
             sold = orders.sell_all(store, list(sales.values()), new, till)
         except SalesError as error:
@@ -259,6 +309,19 @@ def _sell_file(
         )
 
 
+def _ask_of_all(store: Store, sales: list[Sale], yes: bool) -> None:
+    """Ask before sales are made among which are large ones."""
+    question_fen = orders.limits(store).question_fen
+    large = [sale.amount_fen for sale in sales if sale.amount_fen > question_fen]
+    if not large or yes:
+        return
+    question = _(
+        "{count} of {all} sales are above {limit} yuan, {most} at most: sell all?"
+    ).format(count=len(large), all=len(sales), limit=yuan(question_fen), most=yuan(max(large)))
+    if not click.confirm(question, err=True):
+        raise click.ClickException(_("nothing is sold; --yes sells without the question"))
+
+
 def _sale(row: dict[str, str]) -> Sale:
     _check_reference(row["reference"])
     return Sale(digits(row, "account"), row_amount_fen(row), row["reference"])
@@ -281,6 +344,7 @@ def _sold_fields(one: Sold) -> dict[str, Any]:
         "amount_fen": one.sale.amount_fen,
         "reference": one.sale.reference,
         "sold_before": one.before,
+        "supersedes": one.supersedes or None,
     }
 
 
@@ -289,10 +353,10 @@ def _write_orders(out_path: Path, csv_path: Path, sold: list[Sold]) -> None:
     try:
         with out_path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(ORDER_COLUMNS)
+            writer.writerow((*ORDER_COLUMNS, SUPERSEDES))
             for one in sold:
-                sale = one.sale
-                writer.writerow((sale.account, one.meter, one.order, yuan(sale.amount_fen)))
+                sale, first = one.sale, one.supersedes or ""
+                writer.writerow((sale.account, one.meter, one.order, yuan(sale.amount_fen), first))
     except OSError as error:
         hint = _(
             "all of {csv_path} is sold; the same command with another --out sells nothing twice"
