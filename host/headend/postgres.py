@@ -23,17 +23,23 @@ class Postgres(Database):
 
     def __init__(self, address: str, *, read_only: bool = False) -> None:
         super().__init__(_without_password(address))
+        self._address = address
+        self._read_only = read_only
         self._staged: set[str] = set()
         try:
-            self._connection = psycopg.connect(
-                address, autocommit=True, connect_timeout=BUSY_TIMEOUT_S
-            )
-            if read_only:
-                self._connection.execute("SET default_transaction_read_only = on")
-            self._connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_S * 1000}")
+            self._connection = self._connected()
             self.identify()
         except psycopg.Error as error:
             raise _trouble(self.place, error) from error
+
+    def _connected(self) -> psycopg.Connection:
+        connection = psycopg.connect(
+            self._address, autocommit=True, connect_timeout=BUSY_TIMEOUT_S
+        )
+        if self._read_only:
+            connection.execute("SET default_transaction_read_only = on")
+        connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_S * 1000}")
+        return connection
 
     def close(self) -> None:
         self._connection.close()
@@ -94,13 +100,25 @@ class Postgres(Database):
         return self.value("SELECT CAST(xmin AS text) FROM station")
 
     def _end(self, word: str) -> None:
+        if word == "BEGIN":
+            self._reconnect()
+        elif word == "ROLLBACK" and self._connection.closed:
+            return  # the server has ended the transaction in its own way
         self._connection.execute(word)
         if word == "ROLLBACK":
             # The rows that this transaction made are lost with it.
             names = self.all("SELECT relname FROM pg_class WHERE relpersistence = 't'")
             self._staged = {name.removeprefix("staged_") for (name,) in names}
 
+    def _reconnect(self) -> None:
+        """Connect again where the server has ended the connection."""
+        if self._connection.closed:
+            self._staged.clear()
+            self._connection = self._connected()
+            self.identify()
+
     def _begin(self) -> None:
+        self._reconnect()
         self._connection.execute("BEGIN")
         try:
             self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
