@@ -78,10 +78,11 @@ mutants: $(READY)
 	@$(BIN)/python -m tools.mutants -j $(or $(J),2) $(if $(FILE),--file $(FILE))
 
 # soak: ten million mutated frames to every decoder, all power cuts on NOR flash, 10,000 more of
-# a journal, then worlds of faults, SEEDS=1-500
+# a journal, 50 kills of all parts under load, then worlds of faults, SEEDS=1-500
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
+	@DIANKA_KILLS=50 $(BIN)/python -m pytest tests/host/test_headend_kills.py
 	@$(BIN)/dianka sim run --seeds $(or $(SEEDS),1-500) --days 3 --meters 6
 
 # image: build BOARD=qemu, or BOARD=esp32|rp2|stm32 from your MicroPython in MPY_DIR=...

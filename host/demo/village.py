@@ -17,11 +17,21 @@ START_LIMIT_S = 30.0
 
 
 class Village:
-    """Starts what the story needs, and ends it. The concentrator is what `maker` makes."""
+    """Starts what the story needs, and ends it. The concentrator is what `maker` makes.
 
-    def __init__(self, folder: Path, maker: Maker, start_t2000: int, speed: int) -> None:
+    `database` is the head-end's, None: a file in `folder`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        maker: Maker,
+        start_t2000: int,
+        speed: int,
+        database: str | None = None,
+    ) -> None:
         self.folder = folder
-        self.database = folder / "headend.db"
+        self.database = database or str(folder / "headend.db")
         self.trace = folder / "meters.jsonl"
         self.console = PtyPort()
         self.clock = AcceleratedClock(start_t2000, speed)
@@ -40,7 +50,7 @@ class Village:
             port = int(free.getsockname()[1])
         key_file = self.folder / "uplink.toml"
         key_file.write_text(keys)
-        arguments = ["headend", "serve", "--db", str(self.database), "--port", str(port)]
+        arguments = ["headend", "serve", "--db", self.database, "--port", str(port)]
         process = self._start("headend", _dianka(*arguments, "--keys", str(key_file)))
         wait_for(_("head-end"), START_LIMIT_S, lambda: process.said("listening on"))
         self._headend = process

@@ -163,8 +163,10 @@ def deliver(ingest: Ingest, village: Village, number: int = 1) -> int:
 class Device:
     """A session in virtual time; `step` returns the bytes it sends."""
 
-    def __init__(self, village: Village, first_number: int = 1) -> None:
-        self.session = Session(village, KEY, CONCENTRATOR, first_number)
+    def __init__(
+        self, village: Village, first_number: int = 1, concentrator: int = CONCENTRATOR
+    ) -> None:
+        self.session = Session(village, KEY, concentrator, first_number)
         self.now_ticks = 0x1FFFFFFF - 5000
         self.idle = False
 
