@@ -19,6 +19,8 @@ SCHEMA = 2
 APPLICATION_ID = 0x64696B61  # "dika", in the head of an SQLite file
 BUSY_TIMEOUT_S = 10
 _CACHE_KIB = 65_536
+# A commit of readings changes thousands of pages: they go into the file itself after 16 of them.
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=16000")
 _JSON_COLUMNS = frozenset(("registers_wh", "values", "detail"))
 # A value of a statement: an int, a text, bytes or None.
 Values = Sequence[Any]
@@ -157,7 +159,7 @@ class Sqlite(Database):
             self._connection = self._connect(read_only)
             _judge(self.place, _schema_of(self._connection, self.place))
             if not read_only:
-                for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+                for pragma in _PRAGMAS:
                     self._connection.execute(f"PRAGMA {pragma}").close()
             self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}").close()
         except sqlite3.Error as error:
