@@ -6,11 +6,12 @@ backlog. Processor time is that of the head-end's process, for PostgreSQL with i
 """
 
 import argparse
-import asyncio
 import hmac
 import json
 import os
+import selectors
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -156,23 +157,57 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-async def _device(port: int, frames: list[bytes], waits: list[float]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for at, data in enumerate(frames):
-        began = time.perf_counter()
-        writer.write(data)
-        answer = await reader.readuntil(b"\x7e")
-        if len(answer) == 1:
-            await reader.readuntil(b"\x7e")
-        if at > 1:
-            waits.append(time.perf_counter() - began)
-    writer.close()
+class _Device:
+    """A connection that waits for its answer before it sends again."""
+
+    def __init__(self, port: int, frames: list[bytes]) -> None:
+        self.line = socket.create_connection(("127.0.0.1", port), 60)
+        self.line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._frames = frames
+        self._at = 0
+        self._flags = 0
+        self._began = 0.0
+
+    def send(self) -> None:
+        """Send the next frame."""
+        self._began = time.perf_counter()
+        self.line.sendall(self._frames[self._at])
+
+    def hear(self, waits: list[float]) -> bool:
+        """Take what has come; note how long an answer took. Return whether all is answered."""
+        data = self.line.recv(4096)
+        if not data:
+            raise SystemExit("the head-end has hung up")
+        self._flags += data.count(b"\x7e")
+        if self._flags < 2:
+            return False
+        self._flags = 0
+        if self._at > 1:  # neither the greeting nor the table of meters
+            waits.append(time.perf_counter() - self._began)
+        self._at += 1
+        if self._at < len(self._frames):
+            self.send()
+            return False
+        self.line.close()
+        return True
 
 
-async def _load(port: int, all_frames: list[list[bytes]]) -> tuple[list[float], float]:
+def _load(port: int, all_frames: list[list[bytes]]) -> tuple[list[float], float]:
+    """Return how long each answer took, in order of size, and all of it in seconds."""
     waits: list[float] = []
+    selector = selectors.DefaultSelector()
+    for frames in all_frames:
+        device = _Device(port, frames)
+        selector.register(device.line, selectors.EVENT_READ, device)
     began = time.perf_counter()
-    await asyncio.gather(*(_device(port, frames, waits) for frames in all_frames))
+    devices: list[_Device] = [key.data for key in selector.get_map().values()]
+    for device in devices:
+        device.send()
+    while len(selector.get_map()):
+        for key, _ in selector.select():
+            line = key.fileobj
+            if key.data.hear(waits):
+                selector.unregister(line)
     return sorted(waits), time.perf_counter() - began
 
 
@@ -184,7 +219,7 @@ def carried(database: str, folder: Path, concentrators: int, readings: int) -> d
     is_server = is_address(database)
     try:
         before = head_end.cpu_s + (cluster.cpu_s(database) if is_server else 0.0)
-        waits, wall_s = asyncio.run(_load(head_end.port, all_frames))
+        waits, wall_s = _load(head_end.port, all_frames)
         cpu_s = head_end.cpu_s + (cluster.cpu_s(database) if is_server else 0.0) - before
         return {
             "readings": concentrators * readings,
@@ -203,9 +238,9 @@ def carried(database: str, folder: Path, concentrators: int, readings: int) -> d
 
 # Rows i of households and turns t of readings, as far as a statement names them.
 _EACH = """WITH RECURSIVE n(i, name, place, line) AS (
-    SELECT 0, '000000000000', 1, 0 UNION ALL
+    SELECT {first}, printf('%012d', {first}), {first} / {meters} + 1, {first} % {meters} UNION ALL
     SELECT i + 1, printf('%012d', i + 1), (i + 1) / {meters} + 1, (i + 1) % {meters} FROM n
-    WHERE i + 1 < {households}
+    WHERE i + 1 < {first} + {households}
 ), t(turn) AS (SELECT 0 UNION ALL SELECT turn + 1 FROM t WHERE turn + 1 < {turns}) """
 _FILLING = (
     """INSERT INTO accounts (account, concentrator, "row", meter, credit_fen, debit_fen, readings,
@@ -231,10 +266,13 @@ _FILLING = (
 )
 
 
-def _grown(path: Path, households_count: int, readings: int) -> None:
-    """Write a database with so many households and readings, as ingest leaves it, by SQL alone."""
+def _grown(path: Path, households_count: int, readings: int, first: int = 0) -> None:
+    """Write a database with so many households and readings, as ingest leaves it, by SQL alone.
+
+    `first` is the number of the first household.
+    """
     numbers = {"meters": METERS, "households": households_count, "start": _START_T2000}
-    numbers["turns"] = readings // households_count
+    numbers |= {"turns": readings // households_count, "first": first}
     with Store(path, create=True) as store, store.writing() as database:
         for statement in _FILLING:
             database.run(statement.format(each=_EACH.format(**numbers), **numbers))
@@ -285,12 +323,8 @@ def grown_rate(folder: Path, concentrators: int, readings: int) -> float:
     rates = []
     for size in (1_000_000, 10_000_000):
         path = folder / f"grown-{size}.db"
-        _grown(path, 10_000, size)
-        with Store(path) as store, store.writing() as database:
-            # The bench's own concentrators come behind those that have filled it.
-            for table in ("accounts", "meters", "concentrators", "records", "top_ups"):
-                database.run(f"UPDATE {table} SET concentrator = concentrator + 100000")
-            database.run("UPDATE accounts SET account = 'A' || substr(account, 2)")
+        # The bench's own concentrators have other numbers than those that have filled it.
+        _grown(path, 10_000, size, METERS * 100_000)
         rates.append(carried(str(path), folder, concentrators, readings)["per_cpu_s"])
         path.unlink()
     return rates[1] / rates[0]
