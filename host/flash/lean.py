@@ -4,7 +4,8 @@ That text is read by type checkers only, or is the import of const, which MicroP
 knows by itself, or the names of whole numbers: the compiler puts a number in place of its name in
 the module that defines it only if the name begins with an underscore, and every other name costs
 each module that knows it 8 bytes of heap. Here the number takes the place of the name everywhere.
-A class stores its module and its name for programs that ask for them, which none of ours does.
+A class stores its module and its name, and a module its name and its file. None of our programs
+asks for them.
 """
 
 import ast
@@ -75,7 +76,7 @@ def lean(text: str, numbers: Numbers | None = None, module: str = "") -> str:
         return text  # the compiler reports the place
     lines = text.encode().splitlines(keepends=True)
     _spare_types(tree, lines)
-    _spare_class_names(lines)
+    _spare_own_names(lines, [] if not module else _names_of_module(module, numbers or {}))
     if numbers:
         _put_in_place(lines, numbers, module)
     return b"".join(lines).decode()
@@ -105,11 +106,27 @@ def _spare_types(tree: ast.Module, lines: list[bytes]) -> None:
         _replace(lines, node, "")
 
 
-def _spare_class_names(lines: list[bytes]) -> None:
-    """Let each class delete two names that no program uses, in the place of its docstring."""
-    for node in ast.walk(ast.parse(b"".join(lines))):
+def _names_of_module(module: str, numbers: Numbers) -> list[str]:
+    """Return the names that a module of the firmware stores and none asks for.
+
+    The name of a package is asked for when one of its modules is imported.
+    """
+    is_package = any(name.startswith(module + ".") for name in numbers)
+    return ["__file__"] if is_package else ["__name__", "__file__"]
+
+
+def _spare_own_names(lines: list[bytes], names: list[str]) -> None:
+    """Let classes delete two names, and the module `names`, in the place of a docstring.
+
+    What a board starts is no module for others, and asks for its name.
+    """
+    tree = ast.parse(b"".join(lines))
+    for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and ast.get_docstring(node):
             _replace(lines, node.body[0], "del __module__, __qualname__")
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    if names and ast.get_docstring(tree) and not used & {"__name__", "__file__"}:
+        _replace(lines, tree.body[0], "del " + ", ".join(names))
 
 
 def _is_type_checking(node: ast.AST, context: type[ast.expr_context] = ast.Load) -> bool:

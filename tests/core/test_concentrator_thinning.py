@@ -10,7 +10,7 @@ import sys
 from array import array
 
 from concentrator.storage.journal import SEGMENT_SIZE, Journal
-from concentrator.storage.thinning import LEVEL_OF, LEVELS, NEVER, Thinner
+from concentrator.storage.thinning import LEVELS, LEVELS_OF_KINDS, NEVER, Thinner, level_of
 from harness import check, equal
 from memory_storage import PowerCut, Storage
 from uplink import packing, record
@@ -121,7 +121,7 @@ class World:
         days: dict[int, int] = {}
         for seq in range(self.journal.first_seq, self.journal.durable_seq + 1):
             kind = self.kinds[seq]
-            goes = LEVEL_OF[kind] <= level
+            goes = level_of(kind) <= level
             if kind == record.READING and level == 1:
                 goes = days.get(self.rows[seq]) == self.times[seq] // DAY_S
                 days[self.rows[seq]] = self.times[seq] // DAY_S
@@ -139,7 +139,7 @@ class World:
 
 def test_money_is_never_let_go() -> None:
     """A test in tests/host/test_packing.py checks that every kind of record has a row."""
-    for kind, level in LEVEL_OF.items():
+    for kind, level in LEVELS_OF_KINDS:
         check(0 < level <= LEVELS or level == NEVER, kind)
         is_money = kind in (record.TOP_UP, record.REFUND, record.CORRECTION)
         equal(level == NEVER, is_money, kind)
@@ -255,7 +255,7 @@ def test_a_power_cut_while_thinning_loses_nothing_more() -> None:
             world.restart()
             kinds, gone = world.read()
             for seq in range(1, len(world.kinds)):
-                money = LEVEL_OF[world.kinds[seq]] == NEVER
+                money = level_of(world.kinds[seq]) == NEVER
                 check(kinds[seq] or (gone[seq] and not money), (cut, seq))
             equal(world.journal.rotten, 0)
             world.thin(limit_seq)
@@ -322,7 +322,7 @@ def test_a_rotten_segment_is_left_as_it_is() -> None:
     check(0 < len(unreadable) < 70, len(unreadable))
     for seq in range(1, len(world.kinds)):
         check(kinds[seq] or gone[seq], seq)
-        money = LEVEL_OF[world.kinds[seq]] == NEVER
+        money = level_of(world.kinds[seq]) == NEVER
         check(kinds[seq] or not money or seq in unreadable, seq)
 
 

@@ -146,6 +146,17 @@ def test_numbers_take_the_place_of_their_names(module: str, text: str, left: str
     assert lean.lean(text, NUMBERS, module) == left
 
 
+def test_what_a_module_need_not_store() -> None:
+    inner = '"""What it is."""\nA = 1\n'
+    started = inner + 'if __name__ == "__main__":\n    A = 2\n'
+
+    assert lean.lean(inner, NUMBERS, "room.codes") == "del __name__, __file__\nA = 1\n"
+    # The import of its modules asks for the name of a package.
+    assert lean.lean(inner, NUMBERS, "room") == "del __file__\nA = 1\n"
+    assert lean.lean(started, NUMBERS, "main") == started
+    assert lean.lean(inner, NUMBERS) == inner
+
+
 def test_what_is_a_number() -> None:
     assert NUMBERS == {
         "room.codes": {"GOOD": 0, "BAD": -1, "_SPAN": 4, "LAST": 8},
