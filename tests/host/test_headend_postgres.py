@@ -4,7 +4,9 @@ Method: the tests start a cluster in a folder, bring the same villages into both
 compare all tables; then the commands run as a user types them.
 """
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ from click.testing import CliRunner, Result
 from host.cli import cli
 from host.frames.link import Kind
 from host.frames.record import RecordKind
-from host.headend import orders
-from host.headend.errors import StoreFailed
+from host.headend import migrate, orders
+from host.headend.database import SCHEMA
+from host.headend.errors import StoreError, StoreFailed
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
 from tests.host.uplink_world import KEYS, Village, account_name, deliver, frame, village_of
-from tools.cluster import cluster
+from tools.cluster import cluster, crash
 
 TABLES = (
     *("accounts", "meters", "concentrators", "records", "readings", "freezes", "items"),
@@ -141,3 +144,75 @@ def test_other_databases_are_refused_in_one_line(server: str, address: str) -> N
     assert result.exit_code == 1
     assert "cannot use postgres://nobody@127.0.0.1:1/none" in result.output
     assert "secret" not in result.output
+
+
+SCHEMAS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
+
+
+def moved_over(dump: Path, server: str) -> None:
+    """Make a database of the schema of a dump of SQLite, with the same rows."""
+    import psycopg
+
+    migrate.upgrade(migrate.django_database(server), f"{int(dump.stem):04d}")
+    with (
+        closing(sqlite3.connect(":memory:")) as old,
+        psycopg.connect(server, autocommit=True) as new,
+    ):
+        old.executescript(dump.read_text(encoding="utf-8"))
+        tables = [
+            row[0] for row in old.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        for table in tables:
+            if table.startswith(("django_", "auth_", "sqlite_")):
+                continue
+            new.execute(f"DELETE FROM {table}")
+            cursor = old.execute(f"SELECT * FROM {table}")
+            names = ", ".join(f'"{one[0]}"' for one in cursor.description)
+            marks = ", ".join(["%s"] * len(cursor.description))
+            for row in cursor:
+                new.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)
+        # The rows have come with their numbers, of which the server's own counts know nothing.
+        for (name,) in new.execute(
+            "SELECT table_name FROM information_schema.columns WHERE column_name = 'id' "
+            "AND is_identity = 'YES' AND table_schema = 'public'"
+        ).fetchall():
+            new.execute(
+                f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), "
+                f"(SELECT coalesce(max(id), 0) + 1 FROM {name}))"
+            )
+
+
+@pytest.mark.parametrize("dump", SCHEMAS, ids=lambda path: path.stem)
+def test_a_database_of_each_schema_is_brought_up_to_date(server: str, dump: Path) -> None:
+    import psycopg
+
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    moved_over(dump, server)
+    if int(dump.stem) < SCHEMA:
+        with pytest.raises(StoreError, match="upgrade"):
+            Store(server)
+    result = run("upgrade", "--db", server)
+    assert result.exit_code == 0, result.output
+    with Store(server) as store:
+        found = reconcile(store)
+        assert (found.differences, found.records, found.orders_sold) == ([], 16, 2)
+        assert orders.sell(store, account_name(0), 100) == 2
+
+
+def test_a_killed_server_is_connected_to_again(server: str, address: str) -> None:
+    with Store(address) as store, Store(address, read_only=True) as looking:
+        ingest = Ingest(store, KEYS)
+        village = village_of(2, 3)
+        deliver(ingest, village)
+        crash(server)
+        village.reading(0, 1)
+        message = frame(Kind.BATCH, 2, village.batch())
+        ingest.answer(message, "test")
+        assert ingest.counters["store_failed"] == 1
+        deliver(ingest, village, 3)
+        assert store.value("SELECT count(*) FROM records") == village.durable_seq
+        with pytest.raises(StoreError):
+            looking.value("SELECT 1")
+        assert looking.value("SELECT count(*) FROM records") == village.durable_seq
