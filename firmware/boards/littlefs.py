@@ -118,12 +118,16 @@ class LittleStorage:
                 if not new:
                     raise BoardError("flash holds no journal" + _FORMAT)
                 filesystem.mkdir(folder)
-            # A folder that cannot be listed must never look like an empty one.
-            found = [entry[0] for entry in filesystem.ilistdir(self._folder)]
-            self._folders = max(1, filesystem.statvfs("/")[_BLOCKS] // _FOLDER_BLOCKS)
-            for number in range(self._folders):
-                if _SUBFOLDER + str(number) not in found:
-                    filesystem.mkdir(self._folder + _SUBFOLDER + str(number))
+            # A folder that cannot be listed must never look like an empty one. The names are not
+            # kept: among what reading takes of the heap they would leave no large piece of it.
+            missing = self._folders = max(1, filesystem.statvfs("/")[_BLOCKS] // _FOLDER_BLOCKS)
+            for entry in filesystem.ilistdir(self._folder):
+                missing -= entry[1] != _FILE
+            if missing:
+                for number in range(self._folders):
+                    name = self._folder + _SUBFOLDER + str(number)
+                    if not self._exists(name):
+                        filesystem.mkdir(name)
         except OSError as error:
             raise BoardError("flash cannot be read: error " + str(error.errno)) from None
 

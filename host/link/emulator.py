@@ -8,6 +8,7 @@ instructions: the same number on every run and on every machine. It is slower; o
 tells real time.
 """
 
+import json
 import re
 import select
 import socket
@@ -25,6 +26,22 @@ UART_COUNT = 5
 
 START_TIMEOUT_S = 20.0
 
+NOR_SIZE = 4 << 20
+# No command line connects the chip's select to a pin, so QEMU is told before the board starts. The
+# dual timer lets a program set its interrupt lines; the board uses the third alone.
+_SELECT_NOR: tuple[dict[str, object], ...] = (
+    {"execute": "qmp_capabilities"},
+    {
+        "execute": "qom-set",
+        "arguments": {
+            "path": "/machine/dualtimer",
+            "property": "sysbus-irq[1]",
+            "value": "/machine/peripheral/nor/ssi-gpio-cs[0]",
+        },
+    },
+    {"execute": "cont"},
+)
+
 
 class BoardError(Exception):
     """The board raised an error or did not answer; the text says which."""
@@ -38,6 +55,8 @@ class Emulator(Closing):
     prompt is at that character device and `run` cannot be used. `memory` is a file that keeps the
     memory which serves as flash, so that it outlasts the emulator. `chips` are devices of QEMU
     that hang on the board's I2C, such as "ds1338,address=0x68", and start at the time `now`.
+    `nor` is a file that holds the content of a chip w25q32 on the board's SPI, 4 MiB, made if it
+    is missing; the chip is selected while the first interrupt line of the dual timer is low.
     """
 
     def __init__(
@@ -49,6 +68,7 @@ class Emulator(Closing):
         memory: Path | None = None,
         chips: tuple[str, ...] = (),
         now: str = "",
+        nor: Path | None = None,
     ) -> None:
         self._image = image
         self._counting = counting
@@ -56,6 +76,7 @@ class Emulator(Closing):
         self._lines = lines
         self._chips = chips
         self._now = now
+        self._nor = nor
         self._repl = repl
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -92,11 +113,15 @@ class Emulator(Closing):
         self._enter_raw_mode()
 
     def close(self) -> None:
-        """End the emulator; what it held in memory is gone."""
+        """End the emulator; what it held in memory is gone, what its SPI flash held is kept."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         if self._process is not None:
+            # A kill would lose what the chip has programmed and its file does not have yet.
+            if self._nor is not None:
+                self._process.terminate()
+                self._process.wait()
             self._process.kill()
             self._process.communicate()
             self._process = None
@@ -135,6 +160,10 @@ class Emulator(Closing):
             return None
         return _text(bytes(self._received).replace(b"\x04", b"")).strip("> \n")
 
+    def heard(self, mark: bytes, timeout_s: float = 60.0) -> str:
+        """Return what the program begun prints before `mark`."""
+        return _text(self._expect(mark, timeout_s))
+
     def _spawn(self, repl: str) -> None:
         lines = [*self._lines, *["null"] * (UART_COUNT - 1 - len(self._lines))]
         command = [PROGRAM, "-machine", "mps2-an385", "-display", "none"]
@@ -148,17 +177,26 @@ class Emulator(Closing):
             command += ["-device", f"{chip},bus=i2c"]
         if self._now:
             command += ["-rtc", f"base={self._now},clock=vm"]
+        if self._nor is not None:
+            if not self._nor.exists():
+                self._nor.write_bytes(b"\xff" * NOR_SIZE)
+            command += ["-drive", f"if=none,id=nor,format=raw,file={self._nor}"]
+            command += ["-device", "w25q32,id=nor,drive=nor,bus=ssi", "-S", "-qmp", "stdio"]
         for device in (repl, *lines):
             command += ["-serial", device]
         try:
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if self._nor is None else subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
         except OSError as error:
             raise BoardError(f"{PROGRAM}: {error.strerror}") from error
+        if self._process.stdin is not None:
+            for command_line in _SELECT_NOR:
+                self._process.stdin.write(json.dumps(command_line).encode() + b"\n")
+            self._process.stdin.flush()
 
     def _ending(self) -> str:
         return _("the emulator ended: {last_words}").format(last_words=self._last_words())

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from firmware.card.chips.outcome import ABSENT, OK, SILENT
 from host.demo.processes import wait_for
-from host.link.emulator import Emulator
+from host.link.emulator import NOR_SIZE, Emulator
 from tools import image, micropython, qemu
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
@@ -185,9 +186,13 @@ sys.path.append('/flash')
 """
 
 
-def test_a_day_ends_with_the_same_ledger_everywhere(board: qemu.MeasuringEmulator) -> None:
+def test_a_day_ends_with_the_same_ledger_everywhere(
+    board: qemu.MeasuringEmulator, tmp_path: Path
+) -> None:
     board.soft_reset()
     on_the_board = board.run("storage = None\n" + _DAY, timeout_s=600)
+    with Emulator(build(floats=True), nor=tmp_path / "nor") as on:
+        on_spi_flash = on.run(_NOR + _DAY, timeout_s=600)
     elsewhere = [
         subprocess.run(
             [*interpreter, "-c", _PATHS + _STORAGE + _DAY],
@@ -201,7 +206,7 @@ def test_a_day_ends_with_the_same_ledger_everywhere(board: qemu.MeasuringEmulato
     ]
 
     rows = on_the_board.splitlines()
-    assert elsewhere == [on_the_board, on_the_board]
+    assert [on_spi_flash, *elsewhere] == [on_the_board] * 3
     assert len(rows) == 9
     # Some households ran out of money and were cut, others did not.
     assert len({row.split()[5] for row in rows[:8]}) > 1
@@ -214,6 +219,12 @@ if sys.implementation.name == "micropython":
     sys.path.remove("host/shim")
 """
 
+_NOR = """\
+from boards.littlefs import LittleStorage, open_filesystem
+from boards.nor import Nor
+from buses import Spi, select
+storage = LittleStorage(open_filesystem(Nor(Spi(), select), 256, True))
+"""
 _STORAGE = "from memory_storage import Storage; storage = Storage()\n"
 
 # Eight households have bought for a few hours or for the day; the meters are read hourly.
@@ -233,78 +244,16 @@ print(sorted(v.board.meters.opened.items()))
 """
 
 
-# This program moves the two lines of the board's I2C bit by bit, as two pins.
-RTC = '''
-import machine
-
-class Bus:
-    """The board's I2C, two pins at this address: what is set, what is cleared."""
-
-    def __init__(self, base):
-        self.set = base
-        self.clear = base + 4
-        machine.mem32[self.set] = 3
-
-    def lines(self, scl, sda):
-        machine.mem32[self.set if sda else self.clear] = 2
-        machine.mem32[self.set if scl else self.clear] = 1
-
-    def start(self):
-        for scl, sda in ((1, 1), (1, 0), (0, 0)):
-            self.lines(scl, sda)
-
-    def stop(self):
-        for scl, sda in ((0, 0), (1, 0), (1, 1)):
-            self.lines(scl, sda)
-
-    def put(self, value):
-        for bit in range(7, -1, -1):
-            for scl in (0, 1, 0):
-                self.lines(scl, value >> bit & 1)
-        self.lines(0, 1)
-        self.lines(1, 1)
-        refused = machine.mem32[self.set] >> 1 & 1
-        self.lines(0, 1)
-        if refused:
-            raise OSError(5)
-
-    def get(self, more):
-        value = 0
-        for _ in range(8):
-            self.lines(0, 1)
-            self.lines(1, 1)
-            value = value << 1 | machine.mem32[self.set] >> 1 & 1
-            self.lines(0, 1)
-        for scl in (0, 1, 0):
-            self.lines(scl, 0 if more else 1)
-        return value
-
-    def writeto(self, addr, buf):
-        self.start()
-        try:
-            self.put(addr << 1)
-            for value in buf:
-                self.put(value)
-        finally:
-            self.stop()
-
-    def readfrom_into(self, addr, buf):
-        self.start()
-        try:
-            self.put(addr << 1 | 1)
-            for at in range(len(buf)):
-                buf[at] = self.get(at + 1 < len(buf))
-        finally:
-            self.stop()
-
+RTC = """
 from boards.rtc import Rtc
-bus = Bus(0x4002A000)
+from buses import I2c
+bus = I2c()
 rtc = Rtc(bus, "ds1338")
 print(rtc.now_t2000())
 rtc.set_t2000(849274526)
 print(rtc.now_t2000())
 print(Rtc(bus, "pcf8563").now_t2000())
-'''
+"""
 
 
 def test_the_rtc_driver_reads_and_sets_a_chip_that_others_made() -> None:
@@ -317,3 +266,57 @@ def test_the_rtc_driver_reads_and_sets_a_chip_that_others_made() -> None:
     assert abs(first - 849270896) <= 60
     assert abs(then - 849274526) <= 60
     assert absent == -1
+
+
+CARD = """
+from buses import I2c
+from card.chips.at24 import At24
+def drive(steps):
+    ticks = 0
+    try:
+        next(steps)
+        while True:
+            ticks += 1
+            steps.send(ticks)
+    except StopIteration as ended:
+        return ended.value
+back = bytearray(100)
+for address in (0x50, 0x51):
+    chip = At24(I2c(), 8192, 32, address)
+    print(drive(chip.connect()))
+    print(drive(chip.write(16, 100, bytearray(range(100)))))
+    print(drive(chip.read(16, 100, back)))
+    print(back == bytes(range(100)))
+"""
+
+
+def test_the_card_driver_writes_and_reads_a_chip_that_others_made() -> None:
+    """The chip is QEMU's own at24c-eeprom; a chip at another address is absent."""
+    chips = ("at24c-eeprom,address=0x50,rom-size=8192",)
+    with Emulator(build(floats=True), chips=chips) as on:
+        said = on.run(CARD).split()
+
+    assert said == [*map(str, (OK, OK, OK, True)), *map(str, (ABSENT, SILENT, SILENT, True))]
+
+
+# The change of the flash at which the power fails; each life goes on with what the one before has
+# left.
+CUTS = (40, 7, 61, 150, 23, 94)
+
+
+def test_a_journal_lives_on_a_spi_flash_that_others_made(tmp_path: Path) -> None:
+    """The chip is QEMU's own w25q32, its content a file, and the power fails in its programs."""
+    nor = tmp_path / "nor"
+    durable = 0
+    for number, cut_at in enumerate((*CUTS, 2000)):
+        with Emulator(build(floats=True), nor=nor) as on:
+            on.begin(f"import nor_life\nnor_life.live({not number}, {cut_at})")
+            rows = [line.split() for line in on.heard(b"cut\r\n").splitlines()]
+        assert rows[0][0] == "kept", rows
+        assert int(rows[0][1]) <= 1
+        assert int(rows[0][2]) >= durable
+        durable = max(int(row[-1]) for row in rows)
+        assert {row[0] for row in rows[1:]} <= {"durable"}
+
+    assert durable > 1000
+    assert nor.stat().st_size == NOR_SIZE
