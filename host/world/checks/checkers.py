@@ -266,7 +266,7 @@ class Checkers:
             self.above.note(one)
             self._traces.note(one, self._now_us)
             if one.kind == RecordKind.CLOCK:
-                self._supply.apply_clock(self.accounts, one)
+                self._supply.apply_clock(self.accounts, one, self._now_us)
             apply = self._appliers.get(RecordKind(one.kind))
             if apply is not None:
                 self._touched.add(one.index)

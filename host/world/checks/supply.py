@@ -81,13 +81,18 @@ class Supply:
                 f", {account.mismatches} readings say it is not",
             )
 
-    def apply_clock(self, accounts: dict[int, Account], one: Record) -> None:
-        """Let the wait of a held-back cut begin again after a step of the clock."""
+    def apply_clock(self, accounts: dict[int, Account], one: Record, now_us: int) -> None:
+        """Let each wait of the policy begin again after a step of the clock."""
         old_t2000, new_t2000 = one.fields["old_t2000"], one.fields["new_t2000"]
         stepped = old_t2000 and abs(new_t2000 - old_t2000) > _STEP_S
         for account in accounts.values():
-            if stepped or account.held_t2000 > new_t2000:
-                account.held_t2000 = new_t2000
+            if not stepped and account.held_t2000 <= new_t2000:
+                continue
+            account.held_t2000 = new_t2000
+            if account.cut_due_us >= 0 and self._terms.held_s(account.grade):
+                account.cut_due_us = now_us
+            if account.overload_us >= 0:
+                account.overload_us = now_us
 
     def apply_top_up(self, account: Account, now_us: int) -> None:
         """Note that a supply is due to be switched on once enough is paid."""
