@@ -217,7 +217,10 @@ class Accounts:
         before = self.flags[index] >> HOUSEHOLD
         if tariff.changed == _WHOLE or not period_t2000 or before == household:
             return quota
-        if t2000 <= 0 or settles(period_t2000, tariff.period_at(t2000)):
+        if t2000 <= 0:
+            return -1
+        t2000 = self.own_t2000(index, t2000)
+        if settles(period_t2000, tariff.period_at(t2000)):
             return -1
         tariff.count_months(t2000, period_t2000)
         months = tariff.months_left
@@ -231,6 +234,10 @@ class Accounts:
             return -1
         earlier = (quota >> 8) << 8 | before | past_months << 4
         return quota & 15 | months << 4 | earlier << 8
+
+    def own_t2000(self, index: int, t2000: int) -> int:
+        """Return the time in the account's tier period, which a clock set back does not undo."""
+        return max(t2000, self.period_t2000[index])
 
     def quota_moved_in(self, tariff: "Tariff", t2000: int) -> int:
         """Return the quota of a household that moves in at `t2000`."""

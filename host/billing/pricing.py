@@ -253,6 +253,7 @@ class Account:
 
     def move_in(self, moment: datetime) -> None:
         """Begin the tiers anew for another household."""
+        moment = self._own(moment)
         self.used_wh = 0
         self.period = self.calendar.period_at(moment)
         self.months, self.spans = 0, []
@@ -266,6 +267,7 @@ class Account:
             if self.spans:
                 self.spans[-1] = Span(household, self.spans[-1].months)
             return
+        moment = self._own(moment)
         if self.period.ends_with(self.calendar.period_at(moment)):
             raise HouseholdError(_("the tier period is over, and its last reading is due"))
         months, left = self.calendar.months_at(moment, self.period)
@@ -282,6 +284,10 @@ class Account:
             self.spans[-1] = Span(household, self.spans[-1].months)
         if len(self.spans) == 1 and self.spans[0].months == self.months:
             self.months, self.spans = 0, []
+
+    def _own(self, moment: datetime) -> datetime:
+        """Return the time in the tier period, which a clock set back does not undo."""
+        return max(moment, self.period.start) if self.period else moment
 
     def _begin_part(self, moment: datetime, rule: str) -> None:
         months, left = self.calendar.months_at(moment)

@@ -519,6 +519,9 @@ def test_an_account_that_was_billed_elsewhere_or_changes_hands() -> None:
     equal(moved, ["used_wh 0", "quota whole"])
     bench.restart()
     equal(told(bench, "account 17")[8:10], moved)
+    # A clock that is set back to last year does not undo the tier year that has begun.
+    told(bench, "time 2025-12-30 12:00:00")
+    equal(told(bench, "account moved 17"), moved)
 
 
 def test_a_meter_that_is_added_again_under_other_registers_begins_anew() -> None:

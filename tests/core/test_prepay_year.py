@@ -118,6 +118,16 @@ def test_a_household_changes_three_times_at_most_in_a_year() -> None:
     equal(account.ledger.quota_after(0, account.tariff, 1, at(27, 1, 1)), -1)
 
 
+def test_a_household_changes_while_the_clock_is_set_back() -> None:
+    """The tier year has begun: the change counts from its first month on, not from before it."""
+    account = Account(shandong(THIS_MONTH), at(26, 1, 1))
+    account.read(at(26, 3, 1))
+    for moment in (at(25, 12, 20), at(24, 2, 29), at(26, 1, 1)):
+        equal(account.ledger.quota_after(0, account.tariff, 1, moment), 0, moment)
+    account.change(1, at(25, 6, 1))
+    equal((account.ledger.quota[0], account.ledger.flags[0] >> 4), (0, 1))
+
+
 def test_a_household_that_moves_in() -> None:
     account = Account(shandong(THIS_MONTH), at(26, 1, 1))
     account.read(at(26, 9, 30), 5000000)

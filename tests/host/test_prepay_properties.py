@@ -100,8 +100,8 @@ class Household:
 
     def move_in(self) -> None:
         """Let another household move in, on both sides."""
-        t2000 = to_t2000(self.now)
         ledger = self.ledger
+        t2000 = ledger.own_t2000(1, to_t2000(self.now))
         quota = ledger.quota_moved_in(self.tariff, t2000)
         ledger.set_used(1, 0, self.tariff.period_at(t2000), quota, ledger.free[1])
         self.other.move_in(self.now)
@@ -158,7 +158,12 @@ def test_the_device_agrees_with_fractions(
     st.integers(0, 400 * 86400),
     KINDS,
     st.lists(
-        st.tuples(GAPS, st.lists(ENERGY, min_size=4, max_size=4), st.none() | KINDS | st.just(-1)),
+        st.tuples(
+            GAPS,
+            st.lists(ENERGY, min_size=4, max_size=4),
+            st.none() | KINDS | st.just(-1),
+            st.sampled_from([0, 0, 0, 2, 40, 400]),
+        ),
         max_size=8,
     ),
 )
@@ -166,12 +171,16 @@ def test_a_year_of_which_a_part_counts(
     tariff: TariffFile,
     opened_s: int,
     kind: int,
-    readings: list[tuple[int, list[int], int | None]],
+    readings: list[tuple[int, list[int], int | None, int]],
 ) -> None:
-    """Accounts are opened at any time; households change and, at -1, move in."""
+    """Accounts are opened at any time; households change and, at -1, move in.
+
+    The clock is set back by days before that.
+    """
     one = Household(tariff, START + timedelta(seconds=opened_s), kind=kind)
-    for gap_s, used_wh, event in readings:
+    for gap_s, used_wh, event, back_days in readings:
         assert one.read(gap_s, used_wh) == CHARGED
+        one.now -= timedelta(days=back_days)
         if event is not None and event >= 0:
             one.change(event)
         elif event is not None:

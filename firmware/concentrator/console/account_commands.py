@@ -112,7 +112,7 @@ def _account_used(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
     tariff = _tariff_now(app, index)
     used_wh = energy_wh_of(arguments[1])
-    tariff.count_months(app.books.t2000)
+    tariff.count_months(app.ledger.own_t2000(index, app.books.t2000))
     months = tariff.months
     if len(arguments) > 2:
         months = number_of(arguments[2], 1, tariff.months, "months")
@@ -124,7 +124,9 @@ def _account_moved(app: "App", arguments: "list[str]") -> "list[str]":
     """Begin the tiers again at 0, because another household moves in."""
     index = find_account(app, arguments[0])
     tariff = _tariff_now(app, index)
-    return _set_used(app, index, tariff, 0, app.ledger.quota_moved_in(tariff, app.books.t2000))
+    t2000 = app.ledger.own_t2000(index, app.books.t2000)
+    quota = app.ledger.quota_moved_in(tariff, t2000)
+    return _set_used(app, index, tariff, 0, quota)
 
 
 def _tariff_now(app: "App", index: int) -> "Tariff":
@@ -137,7 +139,7 @@ def _tariff_now(app: "App", index: int) -> "Tariff":
 
 
 def _set_used(app: "App", index: int, tariff: "Tariff", used_wh: int, quota: int) -> "list[str]":
-    period_t2000 = tariff.period_at(app.books.t2000)
+    period_t2000 = tariff.period_at(app.ledger.own_t2000(index, app.books.t2000))
     if not app.books.set_used(index, used_wh, period_t2000, quota):
         raise Refusal(STORAGE_TROUBLE)
     return ["used_wh " + str(used_wh), "quota " + _quota_text(app, index)]
