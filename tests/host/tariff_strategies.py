@@ -12,12 +12,12 @@ from host.frames.tariff_terms import TariffFile
 
 
 def ladders(
-    tiers: int, rates: int, alike: tuple[int, ...] = ()
+    tiers: int, rates: int, alike: tuple[int, ...] = (), widest_kwh: int = 400
 ) -> st.SearchStrategy[list[dict[str, Any]]]:
     """Draw the tiers of a tariff file; the rates `alike` cost the same in all of them."""
     price = st.integers(0, 2 * 10**8).map(lambda e8: f"{Decimal(e8).scaleb(-8):f}")
     row = st.lists(price, min_size=rates, max_size=rates)
-    steps = st.lists(st.integers(1, 400), min_size=tiers - 1, max_size=tiers - 1)
+    steps = st.lists(st.integers(1, widest_kwh), min_size=tiers - 1, max_size=tiers - 1)
 
     def rows(parts: tuple[list[list[str]], list[int]]) -> list[dict[str, Any]]:
         prices, widths = parts
@@ -120,4 +120,34 @@ def tariff_files(draw: st.DrawFn) -> TariffFile:
             following["tier_period"] = draw(st.sampled_from(["month", "year"]))
             following["tier_reset"] = reset(following["tier_period"])
         fields["next"].append(following)
+    return read(json.dumps(fields))
+
+
+@st.composite
+def ending_files(draw: st.DrawFn) -> TariffFile:
+    """Draw a tariff of whose tier year a night's midnight, or the hour behind it, is the end.
+
+    Every limit is within a few kWh, an account that is opened or grows has a part of a year, and
+    some energy is free in each month or year.
+    """
+    tiers, rates = draw(st.integers(2, 4)), draw(st.integers(1, 3))
+    hour = draw(st.integers(0, 1))
+    ends = [f"{month:02}-01 {hour:02}" for month in (1, 4)]
+    household = {"tiers": draw(ladders(tiers, rates, widest_kwh=4)), "free_kwh": "1.5"}
+    fields: dict[str, Any] = {
+        "name": "a year that ends",
+        "tier_period": "year",
+        "tier_reset": draw(st.sampled_from([ends, ends[:1]])),
+        "rates": [f"rate {at}" for at in range(rates)],
+        "tiers": draw(ladders(tiers, rates, widest_kwh=4)),
+        "households": {"large": {"extra_kwh": ["12"] * (tiers - 1)}, "own": household},
+        "part_year": {
+            "opened": draw(st.sampled_from(["whole", "this_month", "this_month"])),
+            "moved_in": "this_month",
+            "household": draw(st.sampled_from(["this_month", "next_month"])),
+        },
+        "standing_yuan_per_month": "12.3456",
+    }
+    fields["free_period"] = draw(st.sampled_from(["month", "year"]))
+    fields["free_reset"] = ends[0] if fields["free_period"] == "year" else ends[0][3:]
     return read(json.dumps(fields))
