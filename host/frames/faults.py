@@ -9,6 +9,7 @@ RESUMED_FROM = 1  # from the registers in the reading behind it
 
 # Each reason has the fault and the meaning of the record's value and limit, in two languages.
 _REASONS = {
+    4: ("the meter sends no registers", "电表未给出电量示数"),
     5: ("the clock is far ahead", "时钟超前过多"),
     6: ("a register went back", "电量示数倒走"),
     7: ("more energy than can be", "用电量超过可能值"),

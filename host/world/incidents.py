@@ -151,10 +151,14 @@ class Incidents:
         """Have a meter send no values for a while."""
         meter = self._random.choice(self._meters)
         meter.blank = True
+        blank = self._checkers.money.blank
+        blank[meter.address] += 1
         self._checkers.counters["meters without energy"] += 1
 
         def over() -> None:
             meter.blank = False
+            # What it said last may still be on its way into a record.
+            self._agenda.after(MINUTE_US, lambda: blank.subtract([meter.address]))
 
         self._agenda.after(self._random.randrange(_BLANK_US), over)
 

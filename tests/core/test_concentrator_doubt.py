@@ -358,6 +358,70 @@ def test_a_register_lower_than_what_was_charged_is_no_correction() -> None:
     equal(spoiler.asked - asked, 1)
 
 
+def answer_without_value(bench: Bench, reply: "tuple[int, bytes] | None") -> None:
+    """Have the meter answer each question for its energy so, None: truly again."""
+    meter = bench.meters[0]
+    right = type(meter).answer
+
+    def answer(control: int, data: bytes, now_ms: int) -> "tuple[int, bytes]":
+        if data == b"\x00\xff\x01\x00" and reply is not None:
+            return reply[0], data * (reply[0] == 0x91) + reply[1]
+        return right(meter, control, data, now_ms)
+
+    meter.answer = answer  # type: ignore[method-assign]  # it hangs on the meter's wires
+
+
+def test_a_meter_that_answers_without_a_value_is_told_once() -> None:
+    """It sends FF, its error word, or fewer rates than are charged; then all energy is charged."""
+    for reply in ((0x91, b"\xff" * 20), (0xD1, b"\x02"), (0x91, b"\x00\x50\x01\x00")):
+        bench, _ = opened()
+        answer_without_value(bench, reply)
+        use(bench, 100)
+        equal(records(bench, record.FAULT), [], "once is no trouble")
+        for _ in range(20):
+            use(bench, 100)
+        faults = records(bench, record.FAULT)
+        told = [(one[PAYLOAD], one[PAYLOAD + 1]) for one in faults]
+        equal((told, is_stopped(bench)), ([(outcomes.VALUE_MISSING, 0)], False), reply)
+        equal(u32_at(faults[0], PAYLOAD + 8), bench.app.ledger.read_t2000[0])
+        answer_without_value(bench, None)
+        use(bench, 100)
+        equal(10000 - balance_fen(bench), used_fen(bench))
+        equal((bench.app.ledger.doubt(0), bench.app.ledger.doubted), (0, 0))
+
+
+def test_missing_values_neither_confirm_nor_end_a_doubt() -> None:
+    bench, spoiler = opened()
+    missing = (0x91, b"\xff" * 20)
+    for count in range(4):
+        answer_without_value(bench, missing)
+        bench.read_all()
+        answer_without_value(bench, None)
+        if count == 1:
+            bench.meters[0].wh[0] = 900
+        if count:
+            bench.read_all()
+            equal(is_stopped(bench), count == 3, count)
+    reasons = [one[PAYLOAD] for one in records(bench, record.FAULT)]
+    equal(reasons, [outcomes.VALUE_MISSING, outcomes.BACK])
+    equal((balance_fen(bench), spoiler.wrong), (9900, []))
+
+
+def test_a_doubt_that_finds_no_room_is_told_with_the_next_reading() -> None:
+    for wrong in (-1, 0):
+        station = Station()
+        station.pay(1000)
+        station.read(1000)
+        station.values[0] = wrong
+        for count in range(4):
+            station.storage.full = count < 3
+            station.wait(900)
+            station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
+            station.values[0] -= 10000 if wrong == 0 else 0  # no two of them agree
+            station.values[0] %= REGISTER_MODULUS_WH
+        equal(len(station.records(record.FAULT)), 1, wrong)
+
+
 def test_only_readings_that_agree_stop_the_billing() -> None:
     bench, spoiler = opened()
     for wh in (900000, 40, 900000, 500000, 900000, 40):

@@ -7,6 +7,7 @@ stored records, a second record under a number, a database replaced by its copy.
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -283,6 +284,15 @@ def test_energy_without_a_trace_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Books, "charge_reading", wrong)
 
     assert violation("one-tariff").invariant == "trace"
+
+
+def test_a_meter_that_sends_no_energy_without_a_trace_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Books, "miss", lambda self, index: None)
+
+    with pytest.raises(Violation, match=r"trace: account \d is not charged"):
+        World(1, 1, 3, replace(NO_FAULTS, blanks_a_day=24.0)).run()
 
 
 # --- the real head-end ---------------------------------------------------------------------------

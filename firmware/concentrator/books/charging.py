@@ -44,9 +44,15 @@ class Charging(Doubt):
         DOUBTED: the caller should repeat the reading at once. A reading that would cut the supply
         counts when it is read twice.
         """
-        if self.t2000 < 0 or not self._pick(index, values, count):
+        if self.t2000 < 0:
+            return NOT_BILLED
+        if not self._pick(index, values, count):
+            if self.tariffs.find(self.registry.tariff[index]) is not None:
+                self.miss(index)  # it sends fewer rates than the tariff charges
             return NOT_BILLED
         outcome = self._charge(index, self.t2000, status, self._evenness(values, count))
+        if outcome == outcomes.VALUE_MISSING:
+            self.miss(index)
         if outcome <= outcomes.FIRST:
             self._judge(index, rules.READING)
         if status != STATUS_UNKNOWN:

@@ -12,6 +12,8 @@ ten minutes or more after the one before, stops the billing.
 
     minutes since 2000 of the last reading that counted | rounds 4 bits | agreeing rounds 2 bits
 
+No round agrees where the meter only answered without a value.
+
 `ledger.candidate()` is the sum of that reading's registers, in units of their last digit, modulo
 2**16.
 
@@ -22,7 +24,7 @@ from array import array
 
 from micropython import const
 from prepay import ledger as outcomes
-from prepay.accounts import HOUSEHOLD, difference_wh
+from prepay.accounts import HOUSEHOLD, STOPPED, difference_wh
 from uplink import record
 from uplink.record import JOINED
 
@@ -79,7 +81,7 @@ class Doubt(Supply):
         steps = self._steps()
         limit_wh = ledger.limit_wh(index, (minute - since) * _MINUTE_S)
         moved = (steps - ledger.candidate(index)) % _STEPS
-        continues = doubt and moved <= min(limit_wh // _STEP_WH, _STEPS // 2)
+        continues = agreed and moved <= min(limit_wh // _STEP_WH, _STEPS // 2)
         is_next = not 0 <= minute - since < _APART_MINUTES
         ledger.set_doubt(index, doubt, steps)
         if continues and outcome == outcomes.BACK:
@@ -97,9 +99,9 @@ class Doubt(Supply):
         if agreed >= _CONFIRMED:
             if self._write_fault(index, outcome, 1):
                 ledger.stop(index)
-        elif is_next and rounds == 2:
-            # A doubt of two rounds is recorded, though it may end by itself.
-            self._write_fault(index, outcome, 0)
+        elif is_next and rounds == 2 and not self._write_fault(index, outcome, 0):
+            # A doubt of two rounds is recorded, though it may end by itself; now by the next one.
+            rounds = 1
         doubt = since << 6 | rounds << 2 | min(agreed, _CONFIRMED)
         ledger.set_doubt(index, doubt, steps)
         return DOUBTED
@@ -119,10 +121,32 @@ class Doubt(Supply):
         doubt = ledger.doubt(index)
         passed_s = (minute - (doubt >> 6) + 1) * _MINUTE_S
         moved_wh = (steps - ledger.candidate(index)) % _STEPS * _STEP_WH
-        if doubt and moved_wh <= ledger.limit_wh(index, passed_s, 0):
+        if doubt & 3 and moved_wh <= ledger.limit_wh(index, passed_s, 0):
             return True
         ledger.set_doubt(index, minute << 6 | 1, steps)
         return False
+
+    def miss(self, index: int) -> None:
+        """Note an answer without registers that can be charged; those of two rounds are recorded.
+
+        They never stop the billing: the first registers that come charge all of the energy.
+        """
+        ledger = self.ledger
+        doubt = ledger.doubt(index)
+        minute = self.t2000 // _MINUTE_S
+        soon = 0 <= minute - (doubt >> 6) < _APART_MINUTES
+        if self.t2000 < 0 or soon or ledger.flags[index] & STOPPED:
+            return
+        rounds = min((doubt >> 2 & 15) + 1, _ROUNDS_MOST)
+        if rounds == 2:
+            ledger.fault_value = self.t2000
+            ledger.fault_limit = ledger.read_t2000[index]
+            if not self._write_fault(index, outcomes.VALUE_MISSING, 0):
+                return
+        agreed = doubt & 3
+        if agreed:
+            minute = doubt >> 6  # that of the candidate
+        ledger.set_doubt(index, minute << 6 | rounds << 2 | agreed, ledger.candidate(index))
 
     def _write_fault(self, index: int, reason: int, stopped: int, joined: int = 0) -> bool:
         """Write a FAULT with the ledger's wrong value; it is made durable unless joined."""

@@ -16,6 +16,7 @@ Spec: DL/T 645-2007 0001FF00, 04000503; 1997 901F.
 from array import array
 
 from dlt645 import di
+from dlt645 import master as line
 from micropython import const
 from uplink import record
 from uplink.record import STATUS_UNKNOWN
@@ -160,6 +161,8 @@ class Readings:
         count = line_meters.decode(self._registers(), outcome)
         if count == 0:
             self._again = False
+            if outcome in (line.OK, line.ABNORMAL):
+                line_meters.books.miss(index)
             self._identify.missed(index)
             return False
         for place in range(_VALUES):

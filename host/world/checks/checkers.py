@@ -150,9 +150,7 @@ class Checkers:
         able_us = max(self._able_since_us, self._healthy_since_us)
         for index, account in self.accounts.items():
             self._supply.tick(index, account, now_us, self._healthy_since_us)
-            meter = self.money.meters.get(account.address)
-            if meter is not None:
-                self._traces.tick(index, account, meter, now_us, able_us)
+            self._traces.tick(index, account, now_us, able_us)
 
     def look_away(self, kept_seq: int, kept: "dict[int, Account]") -> None:
         """Continue with a flash that has replaced another and ends with `kept_seq`."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from host.sim.meter import Meter
 
 REGISTER_MODULUS_WH = 10**9
-CLOCK_AHEAD, BACK, TOO_MUCH, UNEVEN = 5, 6, 7, 10  # reasons of FAULT
+MISSING, CLOCK_AHEAD, BACK, TOO_MUCH, UNEVEN = 4, 5, 6, 7, 10  # reasons of FAULT
 _BACK_LIMIT_S = HOUR_S
 _AHEAD_LIMIT_S = 400 * DAY_S
 _POWER_LIMIT_W = 60_000
@@ -39,6 +39,7 @@ class Money:
     exchanges   by the new meter's address: the old one's last registers and the new one's first,
                 total and rates
     lies        meters answer wrongly now and then
+    blank       by address, the count of reasons why a meter knows no energy at the moment
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Money:
         self.meters = {meter.address: meter for meter in meters}
         self.exchanges: dict[str, tuple[list[int], list[int]]] = {}
         self.lies = False
+        self.blank: Counter[str] = Counter()
         self._terms = terms
         self._sold = sold
         self._counters = counters
@@ -148,7 +150,8 @@ class Money:
         ahead_s = fields["value"] - fields["limit"]
         stepped = not -_BACK_LIMIT_S <= ahead_s <= _AHEAD_LIMIT_S
         odd = account.meddled or self.lies
-        caused = {CLOCK_AHEAD: stepped, BACK: odd, TOO_MUCH: odd, UNEVEN: odd}
+        blank = self.blank[account.address] > 0
+        caused = {MISSING: blank, CLOCK_AHEAD: stepped, BACK: odd, TOO_MUCH: odd, UNEVEN: odd}
         if not caused.get(fields["reason"], False):
             raise Violation("money", f"record {one.seq} doubts a meter that is right: {one}")
         if fields["stopped"]:

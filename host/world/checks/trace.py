@@ -1,14 +1,14 @@
 """Check that a meter that is not charged is reported within a stated time.
 
 A doubted reading is read again in the next round; when that one is doubted too, a FAULT record
-says so. A meter that does not answer has a LINE record. So an account has a newer reading, or a
+says so, as it does of a meter that answers two rounds without a value. A meter that does not
+answer has a LINE record. So an account has a newer reading, or a
 record that says why not, within LIMIT_ROUNDS rounds and the time in which records become durable,
 while board and flash work and the clock is set.
 """
 
 from host.frames.faults import RESUMED_FROM
 from host.frames.record import Record, RecordKind
-from host.sim.meter import Meter
 from host.world.checks.account import Account, Violation
 
 LIMIT_ROUNDS = 4
@@ -43,11 +43,11 @@ class Traces:
         else:
             self._told.discard(one.index)
 
-    def tick(self, index: int, account: Account, meter: Meter, now_us: int, able_us: int) -> None:
+    def tick(self, index: int, account: Account, now_us: int, able_us: int) -> None:
         """Check an account at times; the board has been able to charge since `able_us`."""
         told = index in self._told or account.stopped
         # Energy counts from the first reading on.
-        if meter.blank or told or account.fresh or not account.active:
+        if told or account.fresh or not account.active:
             self._since_us[index] = now_us
             return
         since_us = max(self._since_us.setdefault(index, now_us), able_us)
