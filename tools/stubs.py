@@ -45,6 +45,7 @@ class Port:
 
 
 _NO_RADIO = ("boards/wifi.py",)
+_NO_LINK = (*_NO_RADIO, "boards/lan.py", "boards/link.py")
 # Slots of boot.py are kept by the boards with a chip alone.
 _NO_CHIP = (
     "boot.py",
@@ -52,7 +53,7 @@ _NO_CHIP = (
         f"boards/{name}.py"
         for name in ("card_reader", "chip", "nor", "panel", "rtc", "uart", "wiring")
     ),
-    *_NO_RADIO,
+    *_NO_LINK,
 )
 _ON_NO_PORT = ("manifest.py",)
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ports import CardReader, Channel, Line, Storage
     from vfs import AbstractBlockDev, VfsLfs2
 
-    from boards.names import Link
+    from boards.link import Link
     from boards.sntp import Sntp
     from boards.tcp import TcpClient
     from boards.wiring import Options
@@ -115,12 +115,19 @@ class Board(Panel):
         if "uart" in options:
             return _open_uart(options, 115200, None)
         try:
+            from boards.names import is_digits
             from boards.tcp import TcpClient
         except ImportError:
             raise options.refusal("host", "this port has no sockets, give it a uart") from None
         host, port = options.text("host"), options.number("port", 1, 65535)
-        if "ssid" in options:
+        if "lan" in options:
+            from boards.lan import Lan
+
+            self._link = Lan(options.part("lan"))
+        elif "ssid" in options:
             self._link = self.join(options)
+        elif not is_digits(host):
+            raise options.refusal("host", "give the address in digits, or an ssid or lan")
         options.end()
         return TcpClient(host, port, self._link)
 
@@ -239,11 +246,15 @@ def _open_rtc(options: "Options") -> Rtc:
 
 def _open_sntp(options: "Options", link: "Link | None") -> "Sntp":
     try:
+        from boards.names import is_digits
         from boards.sntp import Sntp
     except ImportError:
         raise options.refusal("host", "this port has no sockets") from None
     offset_s = options.number("offset_s", default=_CHINA_S)
-    sntp = Sntp(options.text("host"), offset_s, link=link)
+    host = options.text("host")
+    if link is None and not is_digits(host):
+        raise options.refusal("host", "give the address in digits, or the uplink an ssid or lan")
+    sntp = Sntp(host, offset_s, link=link)
     options.end()
     return sntp
 

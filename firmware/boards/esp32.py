@@ -9,7 +9,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from ports import Storage
 
-    from boards.names import Link
+    from boards.link import Link
     from boards.wiring import Options
 
 # Half a page of the flash: the port's driver splits what does not fit a page.

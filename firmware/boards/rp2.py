@@ -9,7 +9,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from ports import Storage
 
-    from boards.names import Link
+    from boards.link import Link
     from boards.wiring import Options
 
 # The chip programs aligned pages of this size; a shorter one wraps and spoils the page.

@@ -16,7 +16,7 @@ from boards.names import Name
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from boards.names import Link
+    from boards.link import Link
 
 _PORT = const(123)
 _SIZE = const(48)

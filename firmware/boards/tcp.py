@@ -11,7 +11,7 @@ from boards.names import Name
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from boards.names import Link
+    from boards.link import Link
 
 GONE = select.POLLHUP | select.POLLERR
 _RECONNECT_MS = const(1000)

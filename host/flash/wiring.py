@@ -6,6 +6,7 @@ pin that exists and makes trouble, as one that decides how the chip starts, is a
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,6 +31,14 @@ class _Serial(_Part):
     parity: Parity = None
 
 
+class _Lan(_Part):
+    mdc: Pin | None = None
+    mdio: Pin | None = None
+    power: Pin | None = None
+    phy: str | None = None
+    address: int | None = Field(None, ge=0, le=31)
+
+
 class _Uplink(_Part):
     uart: int | None = Field(None, ge=0)
     tx: Pin | None = None
@@ -41,6 +50,7 @@ class _Uplink(_Part):
     port: int | None = Field(None, ge=1, le=65535)
     ssid: str | None = None
     key: str | None = None
+    lan: _Lan | None = None
 
 
 class _Rtc(_Part):
@@ -92,7 +102,7 @@ class Wiring(_Part):
 # Keys that name a pin, whatever object they stand in.
 _PIN_KEYS = frozenset(
     ("tx", "rx", "direction", "scl", "sda", "cs", "sck", "mosi", "miso", "buzzer", "button")
-) | frozenset(("io", "clk", "rst", "detect", "power", "lamps"))
+) | frozenset(("io", "clk", "rst", "detect", "power", "lamps", "mdc", "mdio"))
 _OUTPUT_KEYS = _PIN_KEYS - {"rx", "detect", "button", "miso"}
 
 
@@ -114,6 +124,7 @@ class Chip:
     uarts: dict[int, tuple[frozenset[int], frozenset[int]] | None] = field(default_factory=dict)
     longest_watchdog_ms: int = 0
     has_wifi: bool = True
+    has_lan: bool = False
     has_names: bool = False
     needs_flash: bool = False
 
@@ -152,6 +163,7 @@ _WROOM = Chip(
     avoid=_because("0 2 5 12 15", _START),
     inputs=_these("34-39"),
     uarts=_ANY,
+    has_lan=True,
 )
 CHIPS = {
     "esp32": _WROOM,
@@ -162,6 +174,7 @@ CHIPS = {
         avoid=_WROOM.avoid,
         inputs=_WROOM.inputs,
         uarts=_ANY,
+        has_lan=True,
     ),
     "esp32s3": Chip(
         "ESP32-S3",
@@ -186,6 +199,7 @@ CHIPS = {
         uarts=dict.fromkeys(range(1, 7)),
         longest_watchdog_ms=32760,
         has_wifi=False,
+        has_lan=True,
         has_names=True,
         needs_flash=True,
     ),
@@ -289,10 +303,7 @@ def _wrong_parts(wiring: Wiring, chip: Chip) -> Iterator[str]:
         used[number] = place
         yield from _wrong_uart_pins(place, part, chip)
     uplink = wiring.uplink
-    if uplink is not None and uplink.uart is None and (not uplink.host or not uplink.port):
-        yield _("uplink: give it a uart, or host and port")
-    if uplink is not None and uplink.ssid is not None and not chip.has_wifi:
-        yield _("uplink.ssid: a {chip} has no Wi-Fi").format(chip=chip.title)
+    yield from _wrong_network(wiring, chip)
     if chip.needs_flash and wiring.flash is None:
         yield _("flash: a {chip} keeps the journal on an SPI flash or FRAM: name it").format(
             chip=chip.title
@@ -302,6 +313,29 @@ def _wrong_parts(wiring: Wiring, chip: Chip) -> Iterator[str]:
         yield _("watchdog_ms: a {chip} waits {longest_ms} at most").format(
             chip=chip.title, longest_ms=longest_ms
         )
+
+
+def _wrong_network(wiring: Wiring, chip: Chip) -> Iterator[str]:
+    uplink = wiring.uplink
+    link = uplink is not None and (uplink.ssid is not None or uplink.lan is not None)
+    if uplink is not None and uplink.uart is None and (not uplink.host or not uplink.port):
+        yield _("uplink: give it a uart, or host and port")
+    if uplink is not None and uplink.ssid is not None and not chip.has_wifi:
+        yield _("uplink.ssid: a {chip} has no Wi-Fi").format(chip=chip.title)
+    if uplink is not None and uplink.lan is not None and not chip.has_lan:
+        yield _("uplink.lan: a {chip} has no Ethernet").format(chip=chip.title)
+    for place, part in (("uplink", uplink), ("sntp", wiring.sntp)):
+        if part is not None and part.host and not link and not _is_digits(part.host):
+            yield _(
+                "{place}.host: give the address in digits, or the uplink an ssid or lan"
+            ).format(place=place)
+
+
+def _is_digits(host: str) -> bool:
+    try:
+        return IPv4Address(host) is not None
+    except ValueError:
+        return False
 
 
 def _wrong_uart_pins(place: str, part: _Serial | _Uplink, chip: Chip) -> Iterator[str]:

@@ -28,6 +28,8 @@ MODULES = [
     f"boards.{name}"
     for name in (
         "chip",
+        "lan",
+        "link",
         "littlefs",
         "names",
         "panel",
@@ -617,8 +619,11 @@ class Radio:
     is_up = False
     is_active = False
     trouble = ""
+    server = "0.0.0.0"
 
-    def __init__(self, interface: int) -> None: ...
+    def __init__(self, interface: int) -> None:
+        if Radio.trouble == "none":
+            raise OSError("no such interface")
 
     def active(self, on: bool | None = None) -> bool:
         if on:
@@ -638,6 +643,9 @@ class Radio:
 
     def isconnected(self) -> bool:
         return Radio.is_up
+
+    def ifconfig(self) -> tuple[str, ...]:
+        return ("192.0.2.7", "255.255.255.0", "192.0.2.1", Radio.server)
 
 
 @pytest.fixture
@@ -675,13 +683,14 @@ def test_a_wifi_that_was_lost_is_joined_again(world: World, wifi: Any) -> None:
     assert link.up
 
 
-@pytest.mark.parametrize("trouble", ["error", "dead"])
+@pytest.mark.parametrize("trouble", ["error", "dead", "none"])
 def test_an_error_of_the_radio_stops_nothing(world: World, wifi: Any, trouble: str) -> None:
     Radio.trouble = trouble
     link = wifi()
     tries = joined(world, link, 120)
     # A random factor makes each wait up to one and a half times as long.
-    assert tries == 0 if trouble == "dead" else 2 <= tries <= 3
+    assert 2 <= tries <= 3 if trouble == "error" else tries == 0
+    assert link.name_server() == ""
     Radio.trouble = ""
     assert joined(world, link, 300) == 1
     assert link.up
@@ -697,47 +706,152 @@ def test_a_chip_without_a_radio_says_so(
         wifi()
 
 
-def test_a_name_is_looked_up_seldom_and_only_with_a_link(
-    world: World, monkeypatch: pytest.MonkeyPatch
+class Ethernet(Radio):
+    """The Ethernet of a port, which has its pins or is given them."""
+
+    def __init__(self, **pins: Any) -> None:
+        if "mdc" not in pins and Radio.trouble == "pins":
+            raise ValueError("invalid pin")
+        Radio.world.told.append(sorted(pins))
+        if Radio.trouble == "none":
+            raise OSError("no PHY answers")
+
+
+def test_a_cable_is_a_link_like_a_wifi(
+    world: World, wifi: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boards import BoardError
+
+    uplink: dict[str, Any] = {"host": "head.example", "port": 7645, "lan": {}}
+    with pytest.raises(BoardError, match=r"uplink\.lan: this port has no Ethernet"):
+        board_of(lines=[LINE], uplink=uplink)
+    vars(sys.modules["network"]).update(LAN=Ethernet, PHY_LAN8720=4)
+    Radio.trouble = "pins"
+    with pytest.raises(BoardError, match=r"uplink\.lan: this board has no Ethernet on these"):
+        board_of(lines=[LINE], uplink=uplink)
+    uplink["lan"] = {"mdc": 23, "mdio": 18, "phy": "LAN8721", "address": 1}
+    with pytest.raises(BoardError, match=r"lan\.phy: expected one of LAN8720"):
+        board_of(lines=[LINE], uplink=uplink)
+    uplink["lan"]["phy"] = "LAN8720"
+    # No PHY answers at the start: the board starts, and tries again.
+    Radio.trouble = "none"
+    board = board_of(lines=[LINE], uplink=uplink)
+    Radio.trouble = ""
+    for _ in range(600):
+        world.ms += 100
+        board.look()
+    assert world.told == 2 * [["mdc", "mdio", "phy_addr", "phy_type"]]
+    assert not board._link.up
+    Radio.is_up = True
+    world.ms += 1000
+    board.look()
+    assert board._link.up
+
+
+def test_a_name_needs_a_link_that_can_ask_without_waiting(world: World) -> None:
+    from boards import BoardError
+
+    with pytest.raises(BoardError, match=r"uplink\.host: give the address in digits, or an ssid"):
+        board_of(lines=[LINE], uplink={"host": "head.example", "port": 7645})
+    with pytest.raises(BoardError, match=r"sntp\.host: give the address in digits, or the upl"):
+        board_of(lines=[LINE], sntp={"host": "time.example"})
+
+
+class NameServer:
+    """A name server on this computer, which answers with `reply`, or not at all."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.settimeout(0.02)
+        self.asked: list[bytes] = []
+        self.address = b""
+
+    def answer(self) -> None:
+        """Answer what was asked: an alias, then the address."""
+        try:
+            query, client = self.socket.recvfrom(600)
+        except TimeoutError:
+            return
+        self.asked.append(query)
+        if self.address:
+            alias = b"\xc0\x0c\0\5\0\1\0\0\0\1\0\4\1a\xc0\x0c"
+            row = b"\1a\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + self.address
+            other = bytes((query[0] ^ 1,)) + query[1:2]
+            for number in (other, query[:2]):
+                reply = number + b"\x81\x80\0\1\0\2\0\0\0\0" + query[12:] + alias + row
+                self.socket.sendto(reply, client)
+                time.sleep(0.002)
+
+
+@pytest.fixture
+def name_server() -> Iterator[NameServer]:
+    made = NameServer()
+    yield made
+    made.socket.close()
+
+
+def test_a_name_is_looked_up_seldom_only_with_a_link_and_without_waiting(
+    world: World, name_server: NameServer
 ) -> None:
     names = importlib.import_module("boards.names")
-    found: list[Any] = []
-    asked: list[int] = []
+    link = types.SimpleNamespace(up=False, name_server=lambda: "127.0.0.1")
+    port = name_server.socket.getsockname()[1]
+    name = names.Name("head.example", 7645, link, port)
 
-    def look_up(host: str, port: int) -> Any:
-        asked.append(world.ms)
-        world.ms += 7000
-        if not found:
-            raise OSError(-2)
-        return [(0, 0, 0, "", found[0])]
+    def find(seconds: int) -> Any:
+        """Ask every ten seconds, and let the server answer between."""
+        found = None
+        for _ in range(max(1, seconds // 10)):
+            world.ms += 10000
+            found = name.find()
+            name_server.answer()
+        return found
 
-    monkeypatch.setattr(names.socket, "getaddrinfo", look_up)
-    link = types.SimpleNamespace(up=False)
-    name = names.Name("head.example", 7645, link)
-    for _ in range(100):
-        world.ms += 1000
-        assert name.find() is None
-    assert asked == []
+    assert find(100) is None
+    assert name_server.asked == []
     link.up = True
-    begun_ms = world.ms
-    while world.ms < begun_ms + 3_600_000:
-        world.ms += 100
-        assert name.find() is None
-    assert 8 <= len(asked) <= 16
-    found.append(("192.0.2.1", 7645))
-    world.ms += 600_000
-    assert name.find() == ("192.0.2.1", 7645)
+    assert find(3600) is None
+    assert 8 <= len(name_server.asked) <= 16
+    assert name_server.asked[0][12:] == b"\4head\7example\0\0\1\0\1"
+    name_server.address = bytes((192, 0, 2, 1))
+    assert find(620) == ("192.0.2.1", 7645)
     # The address changes: it is looked up again after failures; until then the old one is kept.
-    asked.clear()
+    name_server.address = bytes((192, 0, 2, 2))
+    name_server.asked.clear()
     for _ in range(9):
         name.count(False)
-    assert (name.find(), asked) == (("192.0.2.1", 7645), [])
+    assert (find(100), name_server.asked) == (("192.0.2.1", 7645), [])
     name.count(False)
-    kept = found.pop()
-    assert name.find() == kept
-    found.append(("192.0.2.2", 7645))
-    world.ms += 2000
-    assert name.find() == ("192.0.2.2", 7645)
+    assert find(10) == ("192.0.2.1", 7645)
+    assert find(10) == ("192.0.2.2", 7645)
+    link.name_server = lambda: ""
+    for _ in range(10):
+        name.count(False)
+    assert find(20) == ("192.0.2.2", 7645)
+    name._close()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"\0\1\1\0\0\1\0\1\0\0\0\0\1a\0\0\1\0\1\1a\0\0\1\0\1\0\0\0\1\0\4abcd",
+        b"\0\1\x81\3\0\1\0\1\0\0\0\0\1a\0\0\1\0\1\1a\0\0\1\0\1\0\0\0\1\0\4abcd",
+        b"\0\1\x81\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1",
+        b"\0\1\x81\0\0\0\0\1\0\0\0\0\1a\0\0\x1c\0\1\0\0\0\1\0\4abcd",
+    ],
+)
+def test_a_reply_without_an_address_gives_none(world: World, reply: bytes) -> None:
+    assert importlib.import_module("boards.names").address_in(reply) == ""
+
+
+def test_a_reply_that_is_cut_anywhere_gives_none(world: World) -> None:
+    names = importlib.import_module("boards.names")
+    reply = b"\0\1\x81\0\0\1\0\1\0\0\0\0\1a\0\0\1\0\1\1a\0\0\1\0\1\0\0\0\1\0\4abcd"
+    assert names.address_in(reply) == "97.98.99.100"
+    for size in range(len(reply)):
+        with pytest.raises(IndexError):
+            names.address_in(reply[:size])
 
 
 def test_a_port_without_a_board_and_a_board_without_a_module_are_told_apart(
