@@ -7,7 +7,7 @@ from ports import Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from concentrator.run import Stepper
+    from concentrator.app import App
     from ports import Board
 
 
@@ -28,17 +28,22 @@ def main() -> int:
     try:
         # boot.py started a slot and is told when the product works; frozen products have no slots.
         boot = sys.modules.get("boot")
-        run.run(build(board), board, boot.confirm if boot else None)
+        app = build(board)
+        board.attach(app)
+        run.run(app, board, boot.confirm if boot else None)
     except KeyboardInterrupt:
         print("dianka: stopped")
     except Unreadable as error:
         print("dianka: not started:", error)
         board.signal(lamps.LOOK)
         return 3
+    except Exception as error:
+        board.fail(error)
+        raise
     return 0
 
 
-def build(board: "Board") -> "Stepper":
+def build(board: "Board") -> "App":
     """Return the concentrator on `board`, with the board's own card reader if it has one."""
     from concentrator.app import App
 

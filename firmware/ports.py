@@ -25,8 +25,13 @@ BLOCK_SIZE = const(4096)
 CLOCK_RTC = const(1)
 CLOCK_NETWORK = const(4)
 
+# Events that a board notes, as EVENT records name them.
+EVENT_DOOR = const(1)
+EVENT_SUPPLY = const(2)
+
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     class Storage(Protocol):
@@ -193,12 +198,36 @@ if TYPE_CHECKING:
         def signal(self, signals: int) -> None:
             """Light the lamps, one bit for each."""
 
+    class Concentrator(Protocol):
+        """What a concentrator offers to the parts of its board."""
+
+        def note_event(self, what: int, state: int) -> None:
+            """Record an EVENT of the board; a failing supply makes all records durable."""
+
+        def balance_fen(self, index: int) -> int:
+            """Return the balance of the account in row `index`."""
+
+        def offer(
+            self, name: str, number: str, changes: bool, run: "Callable[[int], list[str]]"
+        ) -> None:
+            """Offer a command of the board, with an optional `number` or "" for none.
+
+            `run` gets the number, 0 without one, and returns the lines of the answer. A command
+            that `changes` something needs the right to change.
+            """
+
     class Board(Services, Timing, Protocol):
         """A complete board: the class `Board` of each module in firmware/boards."""
 
         # How many meters, and registers of each meter, its heap has room for.
         capacity: "tuple[int, int]"
         card_reader: "CardReader | None"
+
+        def attach(self, app: "Concentrator") -> None:
+            """Let the parts of the board use the concentrator that runs on it."""
+
+        def fail(self, error: Exception) -> None:
+            """Note the error that has ended the program."""
 
 
 class Unreadable(Exception):

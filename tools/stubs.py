@@ -51,7 +51,10 @@ _NO_CHIP = (
     "boot.py",
     *(
         f"boards/{name}.py"
-        for name in ("card_reader", "chip", "nor", "panel", "rtc", "uart", "wiring")
+        for name in (
+            *("card_reader", "chip", "contacts", "display", "log", "nor", "panel", "rtc"),
+            *("uart", "usb", "wiring"),
+        )
     ),
     *_NO_LINK,
 )

@@ -96,7 +96,7 @@ def _layer(name: str, ours: str = "", foreign: str = "", device: bool = False) -
 
 _PURE = "micropython struct binascii hashlib array"
 _BOARD = (
-    "machine os vfs network time asyncio sys gc json select socket termios errno uctypes"
+    "machine os vfs network time asyncio sys gc io json select socket termios errno uctypes"
     " ffi neopixel esp32 rp2 pyb emulated_flash"
 )
 _GROUND = "civil ticks crypto"
@@ -144,6 +144,8 @@ LAYERS = (
         foreign=f"{_PURE} machine time",
         device=True,
     ),
+    _layer("boards.display", ours="boards card ports", foreign=f"{_PURE} time", device=True),
+    _layer("boards.log", ours="boards dlt645 ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer("boards.rtc", ours="dlt645 card", foreign=_PURE, device=True),
     _layer("main", ours="boards concentrator ports", foreign="sys", device=True),
     _layer("boot", ours="main", foreign="os sys machine micropython", device=True),

@@ -11,6 +11,8 @@
       "button":  27,
       "rtc":     {"chip": "ds3231", "i2c": 0, "scl": 32, "sda": 33},
       "sntp":    {"host": "192.168.1.2", "offset_s": 28800},
+      "door":    5,
+      "power_fail": 34,
       "watchdog_ms": 8000
     }
 
@@ -18,7 +20,9 @@ Only `lines` is required. Pins are numbers, or names if the port has them. A lin
 as `baud` and `parity` say. An uplink with the key "uart" is a serial one.
 """
 
+import io
 import os
+import sys
 import time
 
 import machine
@@ -34,10 +38,14 @@ from boards.wiring import REFUSALS, load
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from ports import CardReader, Channel, Line, Storage
+    from typing import Any
+
+    from ports import CardReader, Channel, Concentrator, Line, Storage
     from vfs import AbstractBlockDev, VfsLfs2
 
+    from boards.display import Display
     from boards.link import Link
+    from boards.log import Log
     from boards.sntp import Sntp
     from boards.tcp import TcpClient
     from boards.wiring import Options
@@ -51,6 +59,8 @@ _CHINA_S = const(28800)
 _CLOCK_MS = const(1000)
 # The causes of machine.reset_cause() in the order of ports.py; each port has some of them.
 _CAUSES = ("PWRON_RESET", "HARD_RESET", "WDT_RESET", "DEEPSLEEP_RESET", "SOFT_RESET")
+# The signals of concentrator/lamps.py as the log names them; the first one only blinks.
+_SIGNALS = ("", "need of a technician", "answers of the head-end", "cut of a supply")
 
 
 class Board(Panel):
@@ -78,13 +88,17 @@ class Board(Panel):
         if not lines:
             raise options.refusal("lines", "expected one line or more")
         self.lines: list[Line] = list(lines)
-        channels: list[Uart | TcpClient] = list(lines)
+        channels: list[Any] = list(lines)
         self.console: Channel | None = None
         self.uplink: Channel | None = None
         self._link: Link | None = None
+        self._was_up = False
+        self._told_signals = 0
+        # Parts that few boards have: each has `attach` and `look`.
+        self._extras: list[Any] = []
+        self._is_locked = False
         if "console" in options:
-            console = _open_uart(options.part("console"), 115200, None)
-            self.console = console
+            self.console = console = self._open_console(options.part("console"))
             channels.append(console)
         if "uplink" in options:
             uplink = self._open_uplink(options.part("uplink"))
@@ -95,9 +109,8 @@ class Board(Panel):
         self.reset_cause = _reset_cause()
         self.card_reader: CardReader | None = None
         if "card" in options:
-            from boards.card_reader import open_reader
-
-            self.card_reader = open_reader(options.part("card"), self.show_card)
+            part = options.part("card")
+            self.card_reader = _driver(part, "card_reader").open_reader(part, self.show_card)
         # The clocks by their sources in ports.py.
         self._clocks: dict[int, Rtc | Sntp] = {}
         if "rtc" in options:
@@ -108,8 +121,62 @@ class Board(Panel):
         # The time as of the ticks at which the chip was asked.
         self._clock_ticks = time.ticks_ms() - _CLOCK_MS & _MASK
         self._t2000 = -1
+        self._open_extras(options)
         self._watchdog = _open_watchdog(options) if "watchdog_ms" in options else None
         options.end()
+
+    def _open_console(self, options: "Options") -> "Channel":
+        if "usb" not in options:
+            return _open_uart(options, 115200, None)
+        self._is_locked = options.flag("usb", True)
+        usb = _driver(options, "usb").Usb()
+        self._extras.append(usb)
+        options.end()
+        channel: Channel = usb
+        return channel
+
+    def _open_extras(self, options: "Options") -> None:
+        """Open the log, the contacts and the display that the board has."""
+        self._log: Log | None = None
+        if options.flag("log", True):
+            self._log = _driver(options, "log").Log(self.storage, self.now_t2000)
+            self._extras.append(self._log)
+        if "door" in options or "power_fail" in options:
+            self._extras.append(_driver(options, "contacts").Contacts(options, self._log))
+        self._display: Display | None = None
+        if "display" in options:
+            self._display = _driver(options, "display").Display(options.part("display"))
+            self._extras.append(self._display)
+
+    def attach(self, app: "Concentrator") -> None:
+        """Let the parts of the board use the concentrator that runs on it."""
+        for extra in self._extras:
+            extra.attach(app)
+        self.note("start, cause " + str(self.reset_cause))
+
+    def signal(self, signals: int) -> None:
+        """Light the lamps, and note which of the signals have changed."""
+        super().signal(signals)
+        for bit, name in enumerate(_SIGNALS):
+            if name and (signals ^ self._told_signals) >> bit & 1:
+                self.note(name + (" begins" if signals >> bit & 1 else " ends"))
+        self._told_signals = signals
+
+    def note(self, text: str) -> None:
+        """Add a line to the log, if there is one."""
+        if self._log is not None:
+            self._log.add(text)
+
+    def fail(self, error: Exception) -> None:
+        """Note the error that has ended the program; restart a board whose prompt is locked."""
+        if self._log is not None:
+            trace = io.StringIO()
+            sys.print_exception(error, trace)
+            for line in trace.getvalue().strip().split("\n")[1:]:
+                self._log.add(line.strip())
+            self._log.urge("the program has ended")
+        if self._is_locked:
+            machine.reset()
 
     def _open_uplink(self, options: "Options") -> "Uart | TcpClient":
         if "uart" in options:
@@ -121,9 +188,8 @@ class Board(Panel):
             raise options.refusal("host", "this port has no sockets, give it a uart") from None
         host, port = options.text("host"), options.number("port", 1, 65535)
         if "lan" in options:
-            from boards.lan import Lan
-
-            self._link = Lan(options.part("lan"))
+            part = options.part("lan")
+            self._link = _driver(part, "lan").Lan(part)
         elif "ssid" in options:
             self._link = self.join(options)
         elif not is_digits(host):
@@ -158,6 +224,13 @@ class Board(Panel):
         """Return local standard time from the RTC chip or the network, -1 without an answer."""
         return self._clocks[source].now_t2000() if source in self._clocks else -1
 
+    def show_card(self, code: int, credited: bool, index: int) -> None:
+        """Show the card's holder its result on the buzzer and the display."""
+        super().show_card(code, credited, index)
+        if self._display is not None:
+            self._display.show(code, index)
+        self.note("card of row " + str(index) + " code " + str(code))
+
     def set_t2000(self, t2000: int) -> None:
         """Set the chip's clock and the RTC chip to local standard time."""
         rtc = self._clocks.get(CLOCK_RTC)
@@ -178,10 +251,15 @@ class Board(Panel):
         waiting = 0
         if self._link is not None:
             self._link.look()
+            if self._link.up != self._was_up:
+                self._was_up = self._link.up
+                self.note("network is up" if self._was_up else "network is down")
         for channel in self._channels:
             channel.look()
             waiting |= channel.waiting
         self.waiting = waiting
+        for extra in self._extras:
+            extra.look()
         self.attend_panel()
 
     def feed(self) -> None:
@@ -204,15 +282,14 @@ def open_nor(new: bool) -> "Storage | None":
     options = load()
     if "flash" not in options:
         return None
-    from boards.nor import PAGE, Nor
-
     part = options.part("flash")
+    driver = _driver(part, "nor")
     size_kib = part.number("fram_kib", 0, 16384, 0)
-    nor = Nor(part.spi(), part.output("cs"), size_kib * 1024)
+    nor = driver.Nor(part.spi(), part.output("cs"), size_kib * 1024)
     part.end()
     if not nor.blocks:
         raise part.refusal("spi", "no flash answers there")
-    return LittleStorage(open_filesystem(nor, PAGE, new))
+    return LittleStorage(open_filesystem(nor, driver.PAGE, new))
 
 
 def _mount(device: "AbstractBlockDev", page: int, new: bool) -> "VfsLfs2":
@@ -229,6 +306,14 @@ def _mount(device: "AbstractBlockDev", page: int, new: bool) -> "VfsLfs2":
     vfs.mount(filesystem, place)
     os.chdir(place)
     return filesystem
+
+
+def _driver(options: "Options", name: str) -> "Any":
+    """Return the module boards/`name`, which an image for another board.json may not have."""
+    try:
+        return __import__("boards." + name, None, None, ("",))
+    except ImportError as error:
+        raise options.refusal("", "this image lacks what it needs, " + str(error)) from None
 
 
 def _open_uart(options: "Options", baud: int, parity: "int | None") -> Uart:

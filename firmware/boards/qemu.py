@@ -16,7 +16,7 @@ from boards.littlefs import LittleStorage, open_filesystem
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from ports import CardReader, Channel, Line, Storage
+    from ports import CardReader, Channel, Concentrator, Line, Storage
 
     class ptr8(bytearray):
         """A pointer to bytes, a type of viper."""
@@ -217,6 +217,12 @@ class Board:
         """Return a number below 2**29 from the timer: the board has no source of randomness."""
         value: int = machine.mem32[_TIMER + 4]
         return value & _MASK
+
+    def attach(self, app: "Concentrator") -> None:
+        """Do nothing: no part of this board needs the concentrator."""
+
+    def fail(self, error: Exception) -> None:
+        """Do nothing: the error is printed."""
 
     def feed(self) -> None:
         """Do nothing: the emulator has no watchdog."""

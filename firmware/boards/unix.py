@@ -25,7 +25,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 
-    from ports import CardReader, Channel, Line, Storage
+    from ports import CardReader, Channel, Concentrator, Line, Storage
     from vfs import VfsLfs2
 
 _BLOCK_SIZE = const(4096)
@@ -351,6 +351,12 @@ class Board:
     def random(self) -> int:
         """Return an unpredictable number below 2**29."""
         return int.from_bytes(os.urandom(4), "little") & _MASK
+
+    def attach(self, app: "Concentrator") -> None:
+        """Do nothing: no part of this board needs the concentrator."""
+
+    def fail(self, error: Exception) -> None:
+        """Do nothing: the error is printed."""
 
     def feed(self) -> None:
         """Do nothing: a process has no watchdog."""

@@ -11,6 +11,7 @@ from card import codes
 from card.keys import Keys
 from card.redemption import Redemption
 from micropython import const
+from ports import EVENT_SUPPLY
 from prepay.ledger import Ledger
 
 from concentrator.books.books import Books
@@ -18,7 +19,7 @@ from concentrator.books.registry import Registry
 from concentrator.books.tariffs import Tariffs
 from concentrator.cards.operator import Operator
 from concentrator.cards.programmer import Programmer
-from concentrator.console.commands import Commands
+from concentrator.console.commands import Commands, row_of
 from concentrator.console.console import Console
 from concentrator.lamps import Lamps
 from concentrator.line.poller import Poller
@@ -32,6 +33,9 @@ from concentrator.uplink import Uplink
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from ports import CardReader, Carrier, Services
 
 # The longest time for which a step may return that nothing is due, and the shortest that is noted.
@@ -74,6 +78,7 @@ class App:
     """A concentrator of at most `limit` meters with `rates` registers each.
 
     redemption  redeems the cards on the far side of the console, None without a console
+    board_commands  the commands of the board's own parts
     local       redeems the cards in the board's own reader, None without a reader
     """
 
@@ -110,6 +115,7 @@ class App:
             self.pollers.append(Poller(len(self.pollers), channel, self.books, timekeeper))
         self.uplink = Uplink(board.uplink, self.books)
         self.login = Login(board.random)
+        self.board_commands: list[dict[str, Any]] = []
         self.console: Console | None = None
         self.redemption: Redemption | None = None
         self.local: Redemption | None = None
@@ -315,6 +321,24 @@ class App:
         if not redemption.busy and not programmer.busy:
             self._note_move(_OWN_READER)
         return _CARD_MS if carrier.present else _NO_CARD_MS
+
+    # --- what the parts of the board use, see ports.Concentrator ---------------------------------
+
+    def note_event(self, what: int, state: int) -> None:
+        """Record an EVENT of the board; a failing supply makes all records durable."""
+        self.books.note_event(what, state)
+        if what == EVENT_SUPPLY and state:
+            self.journal.sync()
+
+    def balance_fen(self, index: int) -> int:
+        """Return the balance of the account in row `index`."""
+        return self.ledger.balance_fen(index)
+
+    def offer(
+        self, name: str, number: str, changes: bool, run: "Callable[[int], list[str]]"
+    ) -> None:
+        """Offer a command of the board, with an optional `number` or "" for none."""
+        self.board_commands.append(row_of(name, number, changes, run))
 
     def restored(self) -> str:
         """Continue after the head-end's last record, once its standings were taken over.

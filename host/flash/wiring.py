@@ -22,13 +22,16 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Serial(_Part):
-    uart: int = Field(ge=0)
+class _Wires(_Part):
     tx: Pin | None = None
     rx: Pin | None = None
     direction: Pin | None = None
     baud: Baud | None = None
     parity: Parity = None
+
+
+class _Serial(_Wires):
+    uart: int = Field(ge=0)
 
 
 class _Lan(_Part):
@@ -39,18 +42,28 @@ class _Lan(_Part):
     address: int | None = Field(None, ge=0, le=31)
 
 
-class _Uplink(_Part):
+class _Uplink(_Wires):
     uart: int | None = Field(None, ge=0)
-    tx: Pin | None = None
-    rx: Pin | None = None
-    direction: Pin | None = None
-    baud: Baud | None = None
-    parity: Parity = None
     host: str | None = None
     port: int | None = Field(None, ge=1, le=65535)
     ssid: str | None = None
     key: str | None = None
     lan: _Lan | None = None
+
+
+class _Console(_Wires):
+    """A UART, or the board's own USB."""
+
+    uart: int | None = Field(None, ge=0)
+    usb: bool | None = None
+
+
+class _Display(_Part):
+    i2c: int = Field(ge=0)
+    scl: Pin | None = None
+    sda: Pin | None = None
+    address: int = Field(39, ge=8, le=119)
+    columns: int = Field(16, ge=8, le=20)
 
 
 class _Rtc(_Part):
@@ -87,7 +100,7 @@ class Wiring(_Part):
 
     capacity: list[Annotated[int, Field(ge=1)]] = Field([256, 4], min_length=2, max_length=2)
     lines: list[_Serial] = Field(min_length=1)
-    console: _Serial | None = None
+    console: _Console | None = None
     uplink: _Uplink | None = None
     card: _Card | None = None
     lamps: list[Pin] = []
@@ -96,14 +109,21 @@ class Wiring(_Part):
     rtc: _Rtc | None = None
     sntp: _Sntp | None = None
     flash: _Flash | None = None
+    display: _Display | None = None
+    door: Pin | None = None
+    power_fail: Pin | None = None
+    log: bool = True
     watchdog_ms: int | None = Field(None, ge=1000)
 
 
 # Keys that name a pin, whatever object they stand in.
 _PIN_KEYS = frozenset(
-    ("tx", "rx", "direction", "scl", "sda", "cs", "sck", "mosi", "miso", "buzzer", "button")
-) | frozenset(("io", "clk", "rst", "detect", "power", "lamps", "mdc", "mdio"))
-_OUTPUT_KEYS = _PIN_KEYS - {"rx", "detect", "button", "miso"}
+    (
+        *("tx", "rx", "direction", "scl", "sda", "cs", "sck", "mosi", "miso", "buzzer", "button"),
+        *("io", "clk", "rst", "detect", "power", "lamps", "mdc", "mdio", "door", "power_fail"),
+    )
+)
+_OUTPUT_KEYS = _PIN_KEYS - {"rx", "detect", "button", "miso", "door", "power_fail"}
 
 
 @dataclass(frozen=True)
@@ -279,7 +299,7 @@ def _wrong_pin(place: str, key: str, pin: int | str, chip: Chip) -> Iterator[str
 def _wrong_parts(wiring: Wiring, chip: Chip) -> Iterator[str]:
     """Return the mistakes that concern more than one pin."""
     used: dict[int, str] = {}
-    parts: list[tuple[str, _Serial | _Uplink]] = [
+    parts: list[tuple[str, _Serial | _Console | _Uplink]] = [
         (f"lines[{index}]", line) for index, line in enumerate(wiring.lines)
     ]
     if wiring.console is not None:
@@ -302,7 +322,6 @@ def _wrong_parts(wiring: Wiring, chip: Chip) -> Iterator[str]:
             )
         used[number] = place
         yield from _wrong_uart_pins(place, part, chip)
-    uplink = wiring.uplink
     yield from _wrong_network(wiring, chip)
     if chip.needs_flash and wiring.flash is None:
         yield _("flash: a {chip} keeps the journal on an SPI flash or FRAM: name it").format(
@@ -316,6 +335,8 @@ def _wrong_parts(wiring: Wiring, chip: Chip) -> Iterator[str]:
 
 
 def _wrong_network(wiring: Wiring, chip: Chip) -> Iterator[str]:
+    if wiring.console is not None and (wiring.console.uart is None) != bool(wiring.console.usb):
+        yield _("console: give it a uart, or usb")
     uplink = wiring.uplink
     link = uplink is not None and (uplink.ssid is not None or uplink.lan is not None)
     if uplink is not None and uplink.uart is None and (not uplink.host or not uplink.port):
@@ -338,7 +359,7 @@ def _is_digits(host: str) -> bool:
         return False
 
 
-def _wrong_uart_pins(place: str, part: _Serial | _Uplink, chip: Chip) -> Iterator[str]:
+def _wrong_uart_pins(place: str, part: _Serial | _Console | _Uplink, chip: Chip) -> Iterator[str]:
     fitting = chip.uarts[part.uart or 0]
     if fitting is None:
         if chip.has_names and (part.tx is not None or part.rx is not None):

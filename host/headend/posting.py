@@ -28,6 +28,11 @@ _MARK_GUARD, _MARK_STOPPED = 1, 2  # of STANDING
 _SOURCE_NEW = 2  # of STANDING: a technician said that the account never bought anything
 _SOURCE_HERE = 3  # the concentrator was asked for it
 _UNTOLD_MAC = "FF" * 8
+# EVENT.what, of a cabinet.
+_CABINET = {
+    1: marked("the door of concentrator {concentrator} was opened"),
+    2: marked("the supply of concentrator {concentrator} has failed"),
+}
 _HALF_TURN = 1 << 31
 # Of an account and of a STANDING alike.
 STANDING_COLUMNS = (
@@ -556,6 +561,13 @@ class Posting:
         values = json.dumps(record.fields["values"])
         self._items.append((*key, self._concentrator, record.seq, _name(account), values))
 
+    def _event(self, record: Taken) -> None:
+        """Post an event; an open door and a failing supply become findings that someone closes."""
+        what, state = record.fields["what"], record.fields["state"]
+        if state and what in _CABINET:
+            self._find(record, "cabinet", _CABINET[what], concentrator=self._concentrator)
+        self._alarm(record)
+
     def _alarm(self, record: Taken) -> None:
         meter = self._meters.get(record.row)
         fields = record.fields or {"payload": record.payload.hex()}
@@ -629,4 +641,5 @@ _POSTERS: dict[int, Callable[[Posting, Taken], None]] = {
     RecordKind.STANDING: Posting._standing,
     RecordKind.STANDING_REGISTERS: Posting._standing_registers,
     RecordKind.QUOTA: Posting._quota,
+    RecordKind.EVENT: Posting._event,
 }

@@ -8,7 +8,10 @@ from concentrator.console.commands import Commands
 from concentrator.console.console import Refusal
 from concentrator_world import Bench
 from harness import check, equal
+from ports import EVENT_DOOR, EVENT_SUPPLY
 from technician import Technician
+from uplink import record
+from uplink.record import RECORD_SIZE
 
 KEY = b"\x11" * 16
 # The account of the bench is 23, its meter 983764.
@@ -54,6 +57,50 @@ CHANGING = (
     "tariff data 0 00",
     "tariff commit 1 0",
 )
+
+
+def test_a_part_of_the_board_offers_a_command() -> None:
+    bench = Bench()
+    app = bench.app
+    run = Commands(app).run
+    app.offer("log", "BACK", False, lambda number: [str(number)])
+    app.offer("prompt", "", True, lambda number: ["opens"])
+    check("log [BACK]" in run("help"))
+    equal((run("log"), run("log 7"), run("prompt")), (["0"], ["7"], ["opens"]))
+    for command, why in (
+        ("log x", "BACK is a number from 1 to 9999"),
+        ("log 1 2", "usage: log [BACK]"),
+        ("prompt 1", "usage: prompt"),
+    ):
+        try:
+            run(command)
+            check(False)
+        except Refusal as refusal:
+            equal(str(refusal), why)
+    equal(app.balance_fen(0), app.ledger.balance_fen(0))
+    app.settings.change("console_key", KEY.hex())
+    app.configure()
+    for command in ("log", "prompt"):
+        try:
+            run(command)
+            check(False)
+        except Refusal as refusal:
+            equal(str(refusal), "log in with the console key first")
+
+
+def test_a_failing_supply_makes_everything_durable() -> None:
+    bench = Bench()
+    app = bench.app
+    app.journal.sync()
+    durable_seq = app.journal.durable_seq
+    app.note_event(EVENT_DOOR, 1)
+    equal(app.journal.durable_seq, durable_seq)
+    app.note_event(EVENT_SUPPLY, 1)
+    equal(app.journal.durable_seq, durable_seq + 2)
+    buf = bytearray(RECORD_SIZE)
+    for place in range(2):
+        check(app.journal.read_into(durable_seq + 1 + place, buf))
+        equal((record.kind_at(buf, 0), record.event_at(buf, 0)), (record.EVENT, (1 + place, 1, 0)))
 
 
 def locked() -> Bench:

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from host.cli.flash import command
 from host.flash import wiring
+from host.sim.storage import Storage
 from tests.host.test_boards_chip import Pin, Uart, World, world
 
 __all__ = ("world",)
@@ -65,6 +66,10 @@ LINE = {"uart": 1, "tx": 17, "rx": 16, "direction": 4}
         ("esp32", {"lamps": [13, 18]}, "lamps[1]: pin 18 is that of card.io already"),
         ("esp32", {"lines": [{**LINE, "uart": 2}]}, "UART 2 is that of lines[0] already"),
         ("esp32-wrover", {}, "lines[0].tx: pin 17 is not to be had, the PSRAM"),
+        ("esp32", {"console": {"tx": 25}}, "console: give it a uart, or usb"),
+        ("esp32", {"console": {"usb": True, "uart": 2}}, "console: give it a uart, or usb"),
+        ("esp32", {"door": 99}, "door: a ESP32-WROOM has no pin 99"),
+        ("esp32", {"display": {"i2c": 0, "columns": 40}}, "display.columns: "),
         ("esp32", {"uplink": {"ssid": "a"}}, "uplink: give it a uart, or host and port"),
         ("esp32", {"uplink": {"host": "a.b", "port": 1}}, "uplink.host: give the address in d"),
         ("stm32f4", {"sntp": {"host": "a.b"}}, "sntp.host: give the address in digits, or the"),
@@ -130,7 +135,7 @@ def test_every_file_of_the_documents_starts_its_board(world: World, path: Path) 
     if "ssid" in options.get("uplink", {}):
         del options["uplink"]["ssid"], options["uplink"]["key"]
     Path("board.json").write_text(json.dumps(options))
-    board = importlib.import_module("boards.chip").Board(None)
+    board = importlib.import_module("boards.chip").Board(Storage())
 
     assert board.capacity == tuple(options["capacity"])
     assert len(board.lines) == 1

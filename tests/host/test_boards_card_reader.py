@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 
 import chip_readers
 
+from host.sim.storage import Storage
+
 ROOT = Path(__file__).parents[2]
 
 # This program runs a board of each board.json on the real interpreter; `machine` is one class.
@@ -45,12 +47,17 @@ class machine:
     Pin = UART = I2C = SPI = PWM = WDT = Timer = Part
     reset_cause = int
 sys.modules["machine"] = machine
+class Storage:
+    def size(self, name):
+        return -1
+    def read_into(self, name, at, buf, size):
+        return -1
 from boards import BoardError, chip
 for text in {texts!r}:
     with open({file!r}, "w") as file:
         file.write(text)
     try:
-        board = chip.Board(None)
+        board = chip.Board(Storage())
         board.look()
         for now_ticks in range(200):
             board.card_reader.step(now_ticks)
@@ -126,7 +133,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[types.M
     vars(made).update(reset_cause=int)
     vars(made).update(Pin=Pin, UART=Wire, PWM=Clock, I2C=None, SPI=None, WDT=None)
     time = types.ModuleType("time")
-    vars(time).update(ticks_ms=lambda: 0, gmtime=lambda s: (1970,), sleep_us=None)
+    vars(time).update(ticks_ms=lambda: 0, time=lambda: 0, gmtime=lambda s: (1970,), sleep_us=None)
     for name, module in (("machine", made), ("time", time), ("vfs", types.ModuleType("vfs"))):
         monkeypatch.setitem(sys.modules, name, module)
     for cls, name, value in (
@@ -138,7 +145,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[types.M
     ):
         monkeypatch.setattr(cls, name, value, raising=False)
     monkeypatch.chdir(tmp_path)
-    names = ("card_reader", "chip", "littlefs", "panel", "uart", "wiring")
+    names = ("card_reader", "chip", "littlefs", "log", "panel", "uart", "wiring")
     for name in names:
         monkeypatch.delitem(sys.modules, f"boards.{name}", raising=False)
     yield made
@@ -149,7 +156,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[types.M
 def open_reader(card: dict[str, Any]) -> Any:
     """Return the card reader of a board with this part of board.json."""
     Path("board.json").write_text(json.dumps({"lines": [{"uart": 1}], "card": card}))
-    board = importlib.import_module("boards.chip").Board(None)
+    board = importlib.import_module("boards.chip").Board(Storage())
     return board.card_reader
 
 

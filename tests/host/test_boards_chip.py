@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from host.sim.storage import Storage
 from tools import micropython
 
 EPOCH_1970_S = 946684800
@@ -28,15 +29,19 @@ MODULES = [
     f"boards.{name}"
     for name in (
         "chip",
+        "contacts",
+        "display",
         "lan",
         "link",
         "littlefs",
+        "log",
         "names",
         "panel",
         "rtc",
         "sntp",
         "tcp",
         "uart",
+        "usb",
         "wifi",
         "wiring",
     )
@@ -192,7 +197,7 @@ class Disk:
 def board_of(**options: Any) -> Any:
     """Return a board with this board.json."""
     Path("board.json").write_text(json.dumps(options))
-    return importlib.import_module("boards.chip").Board(None)
+    return importlib.import_module("boards.chip").Board(Storage())
 
 
 LINE = {"uart": 1, "tx": 17, "rx": 16, "direction": 4}
@@ -325,7 +330,7 @@ def test_the_clock_is_asked_once_a_second(world: World) -> None:
 
 QUIET_TURNS = """\
 import sys, time
-sys.path[:0] = ["firmware", "tests/core"]
+sys.path[:0] = [{firmware!r}, "tests/core"]
 class Part:
     IN = OUT = PULL_UP = 0
     def __init__(self, *arguments, **options): pass
@@ -341,7 +346,10 @@ from boards import chip
 with open({file!r}, "w") as file:
     json.dump({options!r}, file)
 os.chdir({folder!r})
-board = chip.Board(None)
+class Storage:
+    def size(self, name): return -1
+    def read_into(self, name, at, buf, size): return -1
+board = chip.Board(Storage())
 board.now_t2000()
 board.look()
 begun = time.ticks_ms()
@@ -359,7 +367,10 @@ print(turns > 100)
 def test_a_turn_takes_no_heap_for_clock_and_ports(tmp_path: Path) -> None:
     options = {"lines": [LINE], "lamps": [2], "button": 0}
     program = QUIET_TURNS.format(
-        file=str(tmp_path / "board.json"), folder=str(tmp_path), options=options
+        file=str(tmp_path / "board.json"),
+        folder=str(tmp_path),
+        options=options,
+        firmware=str(Path(__file__).parents[2] / "firmware"),
     )
     done = subprocess.run(
         [str(micropython.ensure()), "-c", program],
@@ -563,7 +574,7 @@ def test_a_wrong_board_json_is_told(world: World, text: str | None, said: str) -
     from boards import BoardError
 
     with pytest.raises(BoardError, match=said):
-        importlib.import_module("boards.chip").Board(None)
+        importlib.import_module("boards.chip").Board(Storage())
 
 
 def test_the_example_of_the_documentation_is_understood(world: World) -> None:

@@ -18,6 +18,7 @@ from host.frames.packing import Gap, Reason
 from host.frames.record import Record, RecordKind
 from host.headend import orders
 from host.headend.errors import StoreError
+from host.headend.findings import findings
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
@@ -148,6 +149,19 @@ def test_alarms_keep_their_detail(store: Store) -> None:
     assert (second["kind"], second["account"]) == ("LINE", account_name(1))
     assert second["detail"] == {"state": 1, "failures": 9, "ahead_s": 0}
     assert differences(store) == []
+
+
+def test_an_open_door_and_a_failing_supply_are_findings(store: Store) -> None:
+    village = sold_village(store)
+    for what, state in ((1, 1), (1, 0), (2, 1), (2, 0)):
+        village.write(RecordKind.EVENT, {"what": what, "state": state, "value": 0}, 0xFFFF)
+    ingest_all(store, village)
+    found = [(one["kind"], one["what"]) for one in findings(store)]
+    assert found == [
+        ("cabinet", "the door of concentrator 7 was opened"),
+        ("cabinet", "the supply of concentrator 7 has failed"),
+    ]
+    assert len(store.rows("SELECT * FROM alarms WHERE kind = 'EVENT'")) == 4
 
 
 def test_one_batch_may_do_everything(store: Store) -> None:

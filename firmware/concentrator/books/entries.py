@@ -102,6 +102,14 @@ class Entries:
             )
             self.journal.add(self._time(), record.START, 0)
 
+    def note_event(self, what: int, state: int, value: int = 0) -> None:
+        """Record an EVENT, unless only money and relays may take room."""
+        journal = self.journal
+        offset = self._place()
+        if offset >= 0 and not journal.is_short:
+            record.put_event(journal.buf, offset, what, state, value)
+            journal.add(self._time(), record.EVENT, record.NO_INDEX)
+
     def _time(self) -> int:
         return max(self.t2000, 0)
 

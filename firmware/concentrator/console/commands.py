@@ -23,11 +23,14 @@ from concentrator.timekeeper import CONSOLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from concentrator.console.words import App, Row
 
 _RECORDS_LIMIT = const(32)
+# The greatest number in a command of the board.
+_GREATEST = const(9999)
 
 
 class Commands:
@@ -51,7 +54,7 @@ class Commands:
         for size in (2, 1):
             name = " ".join(words[:size])
             arguments = words[size:]
-            for names in _modules():
+            for names in _modules(self._app):
                 for row in names["ROWS"]:
                     if row[0] != name:
                         continue
@@ -88,14 +91,32 @@ def granted(session: login.Login, line: str) -> str:
     return command
 
 
-def _modules() -> "tuple[dict[str, Any], ...]":
+def _modules(app: "App") -> "tuple[dict[str, Any], ...]":
     """Return the names of each module of commands, in the order of `help`."""
     return (
         globals(),
         meter_commands.__dict__,
         account_commands.__dict__,
         tariff_commands.__dict__,
+        *app.board_commands,
     )
+
+
+def row_of(
+    name: str, number: str, changes: bool, run: "Callable[[int], list[str]]"
+) -> "dict[str, Any]":
+    """Return the names of a module with one command, which a part of the board carries out.
+
+    It may have a number, whose name is `number`; without one `run` gets 0.
+    """
+
+    def carry_out(app: "App", arguments: "list[str]") -> "list[str]":
+        limit = _GREATEST
+        return run(number_of(arguments[0], 1, limit, number) if arguments else 0)
+
+    usage = "[" + number + "]" if number else ""
+    row = (name, 0, 1 if number else 0, usage, FULL if changes else READ, "run")
+    return {"ROWS": (row,), "run": carry_out}
 
 
 def _text_of(row: "Row") -> str:
@@ -143,7 +164,7 @@ def _logout(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _help(app: "App", arguments: "list[str]") -> "list[str]":
-    return [_text_of(row) for names in _modules() for row in names["ROWS"]]
+    return [_text_of(row) for names in _modules(app) for row in names["ROWS"]]
 
 
 def _status(app: "App", arguments: "list[str]") -> "list[str]":

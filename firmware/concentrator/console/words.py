@@ -14,7 +14,7 @@ from concentrator.console.console import Refusal
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from card.redemption import Redemption
     from prepay.ledger import Ledger
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
         console: "Console | None"
         redemption: "Redemption | None"
         local: "Redemption | None"
+        # The commands of the board's own parts: ROWS and their functions by name.
+        board_commands: "list[dict[str, Any]]"
 
         def configure(self) -> None:
             """Apply the settings."""

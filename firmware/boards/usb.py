@@ -1,0 +1,90 @@
+"""Use the board's own USB as the console, where a line and the uplink take the UARTs.
+
+    "console": {"usb": true}
+
+The port has its prompt there, so the prompt is locked: ^C is a byte like any other, and a program
+that fails restarts the board. The command `prompt`, which needs a login, opens it for `dianka
+flash`. ^C in the second before board.json was read still gives the prompt, and no port can give
+its USB another use while it runs.
+
+A port may wait half a second for a computer that does not read, so nothing is sent to one that
+has sent nothing for five seconds.
+"""
+
+import select
+import sys
+import time
+
+import micropython
+from micropython import const
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from ports import Concentrator
+
+_CTRL_C = const(3)
+_OFF = const(-1)
+_CHUNK = const(64)
+_HEARD_MS = const(5000)
+# The answer to the command leaves before the prompt comes.
+_LEAVE_MS = const(500)
+
+
+class Usb:
+    """A `Channel` on the prompt's own stream."""
+
+    def __init__(self) -> None:
+        self.connection = 1
+        self.waiting = 0
+        self._byte = bytearray(1)
+        self._heard_ticks = time.ticks_add(time.ticks_ms(), -_HEARD_MS)
+        self._leaves = False
+        self._leave_ticks = 0
+        self._poll = select.poll()
+        self._poll.register(sys.stdin, select.POLLIN)
+        micropython.kbd_intr(_OFF)
+
+    def attach(self, app: "Concentrator") -> None:
+        """Offer the command `prompt`."""
+        app.offer("prompt", "", True, self._command)
+
+    def look(self) -> None:
+        """Update `waiting`; raise KeyboardInterrupt when the prompt was asked for."""
+        self.waiting = self._has_byte()
+        if self._leaves and time.ticks_diff(time.ticks_ms(), self._leave_ticks) >= 0:
+            micropython.kbd_intr(_CTRL_C)
+            raise KeyboardInterrupt
+
+    def read_into(self, buf: bytearray) -> int:
+        """Put the bytes that have arrived into `buf`; return how many."""
+        count = 0
+        byte = self._byte
+        # A read of several bytes would wait for all of them.
+        while count < len(buf) and self._has_byte():
+            sys.stdin.buffer.readinto(byte)
+            buf[count] = byte[0]
+            count += 1
+        self.waiting = self._has_byte()
+        if count:
+            self._heard_ticks = time.ticks_ms()
+        return count
+
+    def write(self, buf: memoryview) -> int:
+        """Send bytes; return how many were accepted, all of them if no computer listens."""
+        if time.ticks_diff(time.ticks_ms(), self._heard_ticks) >= _HEARD_MS:
+            return len(buf)
+        return sys.stdout.buffer.write(buf[:_CHUNK]) or 0
+
+    def close(self) -> None:
+        """Count a new connection on the same wires."""
+        self.connection += 1
+
+    def _has_byte(self) -> int:
+        for _ in self._poll.ipoll(0):
+            return 1
+        return 0
+
+    def _command(self, number: int) -> "list[str]":
+        self._leaves = True
+        self._leave_ticks = time.ticks_add(time.ticks_ms(), _LEAVE_MS)
+        return ["the prompt opens; the next start locks it again"]
