@@ -85,9 +85,10 @@ soak: $(READY)
 	@DIANKA_KILLS=50 $(BIN)/python -m pytest tests/host/test_headend_kills.py
 	@$(BIN)/dianka sim run --seeds $(or $(SEEDS),1-500) --days 3 --meters 6
 
-# image: build BOARD=qemu, or BOARD=esp32|rp2|stm32 from your MicroPython in MPY_DIR=...
+# image: build BOARD=qemu, or esp32|rp2|stm32 from MPY_DIR=..., lean for BOARD_JSON=...
 image: $(READY)
-	@$(BIN)/python -m tools.image $(BOARD) $(if $(MPY_DIR),--mpy-dir $(MPY_DIR))
+	@$(BIN)/python -m tools.image $(BOARD) $(if $(MPY_DIR),--mpy-dir $(MPY_DIR)) \
+		$(if $(BOARD_JSON),--board-json $(BOARD_JSON))
 
 # budget: what the firmware costs on a 32-bit board, held against tools/budget.csv
 budget: $(READY)

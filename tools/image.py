@@ -2,25 +2,29 @@
 
     .venv/bin/python -m tools.image qemu [--no-float] [--tests]
     .venv/bin/python -m tools.image esp32|rp2|stm32 --mpy-dir DIR [--port-board NAME]
+        [--board-json FILE]
 
 The emulated board is built from the source package of Debian's next release, fetched once; real
 boards are built from the user's own checkout of MicroPython, because the package leaves out the
-chip makers' libraries. The path of the finished image is printed, and nothing else, on stdout.
+chip makers' libraries. With a board.json the image leaves out the drivers that this file does not
+need. The path of the finished image is printed, and nothing else, on stdout.
 """
 
 import argparse
 import fcntl
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.flash import wiring
 from host.flash.lean import lean
 from host.flash.names import shorten
 from host.flash.product import Known, ProductError, known_of, lean_text, left_out
@@ -143,8 +147,13 @@ def build_stock(cache: Path = CACHE) -> Path:
         return build / PORTS["qemu"].product
 
 
-def build_board(name: str, mpy_dir: Path | None, port_board: str | None) -> Path:
-    """Build a real board's image from the MicroPython checkout in `mpy_dir` and return it."""
+def build_board(
+    name: str, mpy_dir: Path | None, port_board: str | None, without: Set[str] = frozenset()
+) -> Path:
+    """Build a real board's image from the MicroPython checkout in `mpy_dir` and return it.
+
+    The files of the firmware in `without` are left out.
+    """
     port = PORTS[name]
     if mpy_dir is None:
         raise ImageError(
@@ -159,13 +168,8 @@ def build_board(name: str, mpy_dir: Path | None, port_board: str | None) -> Path
     board = port_board or port.board
     build = CACHE / f"{name}-{board}"
     with _locked(CACHE):
-        _build_port(
-            mpy_dir,
-            name,
-            build,
-            _write_firmware(CACHE, name, known_of(FIRMWARE)),
-            [f"BOARD={board}"],
-        )
+        manifest = write_firmware(CACHE, name, known_of(FIRMWARE), without)
+        _build_port(mpy_dir, name, build, manifest, [f"BOARD={board}"])
         check_frozen(name, build / "frozen_content.c")
     return build / port.product
 
@@ -225,13 +229,16 @@ def _build_port(source: Path, name: str, build: Path, manifest: Path, extra: lis
     _run(["make", jobs, "-C", str(source / "ports" / name), *settings])
 
 
-def _write_firmware(folder: Path, port: str, known: Known) -> Path:
+def write_firmware(
+    folder: Path, port: str, known: Known, without: Set[str] = frozenset()
+) -> Path:
     """Write what is frozen of the firmware, made lean, into `folder`; return its manifest.
 
-    The modules for the boards of other ports are left out.
+    The modules for the boards of other ports and those in `without` are left out.
     """
     target = folder / "firmware"
     others = {Path("boards", f"{name}.py") for name in PORTS if name != port}
+    others.update(map(Path, without))
     names = {path.relative_to(FIRMWARE) for path in FIRMWARE.rglob("*.py")} - others
     for name in sorted(names):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -251,7 +258,7 @@ def _write_emulated_manifest(folder: Path, tests: bool) -> Path:
     short names, so it is written once for them and once without.
     """
     if not tests:
-        manifest = _write_firmware(folder, "qemu", known_of(FIRMWARE))
+        manifest = write_firmware(folder, "qemu", known_of(FIRMWARE))
         target = folder / "emulated_manifest.py"
         _write_if_new(target, f'include("{manifest}", port=False)\n')
         return target
@@ -263,7 +270,7 @@ def _write_emulated_manifest(folder: Path, tests: bool) -> Path:
     }
     known = known_of(FIRMWARE, programs)
     target = folder / "tests"
-    manifest = _write_firmware(target, "qemu", known)
+    manifest = write_firmware(target, "qemu", known)
     text = f'include("{manifest}", port=False)\n'
     for name in left_out(FIRMWARE):
         if name.startswith("dlt645/"):
@@ -299,6 +306,20 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
         raise ImageError(f"{' '.join(command)} failed:\n{end}")
 
 
+def _unused(board_json: Path | None) -> frozenset[str]:
+    """Return the drivers that a board with this file does not need; ImageError: it is wrong."""
+    if board_json is None:
+        return frozenset()
+    try:
+        content = json.loads(board_json.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{board_json} cannot be read as JSON: {error}") from error
+    errors = wiring.judge(content, "")[0]
+    if errors:
+        raise ImageError("\n".join(f"{board_json}: {error}" for error in errors))
+    return wiring.unused_drivers(content)
+
+
 def _say(text: str) -> None:
     print(f"image: {text}", file=sys.stderr, flush=True)
 
@@ -319,6 +340,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--no-float", action="store_true", help="an interpreter without floats")
     parser.add_argument("--tests", action="store_true", help="freeze the core tests as well")
     parser.add_argument("--mpy-dir", type=Path, help="a checkout of MicroPython")
+    parser.add_argument("--board-json", type=Path, help="leave out the drivers it does not need")
     parser.add_argument("--port-board", help="the port's own name of the board")
     options = parser.parse_args(arguments)
     mpy_dir = options.mpy_dir.resolve() if options.mpy_dir else None
@@ -326,7 +348,8 @@ def main(arguments: list[str]) -> int:
         if options.board == "qemu":
             image = build_emulated(not options.no_float, options.tests, mpy_dir)
         else:
-            image = build_board(options.board, mpy_dir, options.port_board)
+            without = _unused(options.board_json)
+            image = build_board(options.board, mpy_dir, options.port_board, without)
     except (ImageError, FetchError, ProductError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1

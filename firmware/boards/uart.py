@@ -63,11 +63,11 @@ class Uart:
             if not self._at_once:
                 self._timer = _open_timer(timer)
         self._sending = False
-        self._end_ticks = 0
+        self._end_us = 0
 
     def look(self) -> None:
         """Update `waiting`; end sending if there is no timer, or its call was lost."""
-        if self._sending and time.ticks_diff(time.ticks_ms(), self._end_ticks) > 0:
+        if self._sending and time.ticks_diff(time.ticks_us(), self._end_us) > 0:
             self._end(None)
         self.waiting = self._port.any()
 
@@ -82,20 +82,19 @@ class Uart:
         if direction is None:
             return self._port.write(buf) or 0
         direction(1)
-        now_ticks = time.ticks_ms()
+        now_us = time.ticks_us()
         size = self._port.write(buf) or 0
         if self._at_once:
             direction(0)
             return size
-        begins_ticks = now_ticks
-        if self._sending and time.ticks_diff(self._end_ticks, now_ticks) > 0:
-            begins_ticks = self._end_ticks
+        bit_us = 1000000 // self._baud + 1
+        if not self._sending or time.ticks_diff(self._end_us, now_us) < 0:
+            # The first bit leaves within the time of one that has begun.
+            self._end_us = time.ticks_add(now_us, bit_us)
         bits = 9 + self._stop + (self._parity is not None)
-        # Up, and one more: the first bit leaves within the millisecond that has begun.
-        sent_ms = (size * bits * 1000 + self._baud - 1) // self._baud + 1
-        self._end_ticks = time.ticks_add(begins_ticks, sent_ms)
+        self._end_us = time.ticks_add(self._end_us, size * (bits * 1000000 // self._baud + 1))
         self._sending = True
-        self._arm(time.ticks_diff(self._end_ticks, now_ticks))
+        self._arm((time.ticks_diff(self._end_us, now_us) + 999) // 1000)
         return size
 
     def set_baud(self, baud: int) -> None:

@@ -126,6 +126,37 @@ _PIN_KEYS = frozenset(
 _OUTPUT_KEYS = _PIN_KEYS - {"rx", "detect", "button", "miso", "door", "power_fail"}
 
 
+# Files of the firmware that a board needs only for the keys named here. An image for one
+# board.json leaves the others out.
+DRIVERS: dict[str, tuple[str, ...]] = {
+    "boards/contacts.py": ("door", "power_fail"),
+    "boards/display.py": ("display",),
+    "boards/lan.py": ("uplink.lan",),
+    "boards/link.py": ("uplink.lan", "uplink.ssid"),
+    "boards/names.py": ("uplink.host", "sntp"),
+    "boards/nor.py": ("flash",),
+    "boards/sntp.py": ("sntp",),
+    "boards/tcp.py": ("uplink.host",),
+    "boards/usb.py": ("console.usb",),
+    "boards/wifi.py": ("uplink.ssid",),
+}
+
+
+def unused_drivers(content: Any) -> frozenset[str]:
+    """Return the files of DRIVERS that a board with this board.json does not need."""
+    return frozenset(
+        name for name, keys in DRIVERS.items() if not any(_has(content, key) for key in keys)
+    )
+
+
+def _has(content: Any, key: str) -> bool:
+    """Return whether board.json has the key, such as uplink.ssid."""
+    first, _dot, rest = key.partition(".")
+    if not isinstance(content, dict) or first not in content:
+        return False
+    return _has(content[first], rest) if rest else True
+
+
 @dataclass(frozen=True)
 class Chip:
     """The pins and UARTs of a chip.

@@ -161,6 +161,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     ticks = types.ModuleType("time")
     vars(ticks).update(
         ticks_ms=lambda: made.ms,
+        ticks_us=lambda: 1000 * made.ms,
         ticks_add=lambda a, b: a + b,
         ticks_diff=lambda a, b: a - b,
         time=lambda: made.now_s,

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from host.flash import wiring
+from host.flash.product import known_of
 from tools import image
 
 # The manifests of the ports require these of micropython-lib, which the source package lacks.
@@ -40,6 +42,36 @@ def source() -> Path:
         return image.fetch_source()
     except (image.ImageError, image.FetchError) as error:
         pytest.skip(str(error))
+
+
+def test_an_image_for_one_board_json_has_its_drivers_and_no_others(tmp_path: Path) -> None:
+    content = {"lines": [{"uart": 1}], "uplink": {"host": "192.0.2.1", "port": 1}, "door": 5}
+    without = wiring.unused_drivers(content)
+    known = known_of(image.FIRMWARE)
+    assert without == set(wiring.DRIVERS) - {
+        *("boards/contacts.py", "boards/names.py", "boards/tcp.py"),
+    }
+    folder = image.write_firmware(tmp_path, "esp32", known, without).parent
+    drivers = {path.name for path in (folder / "boards").glob("*.py")}
+    assert {"chip.py", "uart.py", "esp32.py", "contacts.py", "names.py", "tcp.py"} <= drivers
+    assert not drivers & {"rp2.py", "wifi.py", "lan.py", "link.py", "display.py", "usb.py"}
+    # Another board.json finds them there again.
+    image.write_firmware(tmp_path, "esp32", known)
+    assert (folder / "boards" / "wifi.py").exists()
+
+
+def test_every_driver_that_can_be_left_out_exists() -> None:
+    assert [name for name in wiring.DRIVERS if not (image.FIRMWARE / name).is_file()] == []
+
+
+def test_an_image_for_a_wrong_board_json_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "board.json"
+    file.write_text('{"lines": []}')
+    words = ["rp2", "--mpy-dir", str(tmp_path), "--board-json", str(file)]
+    assert image.main(words) == 1
+    assert "lines: List should have at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -91,15 +91,16 @@ def granted(session: login.Login, line: str) -> str:
     return command
 
 
-def _modules(app: "App") -> "tuple[dict[str, Any], ...]":
+def _modules(app: "App") -> "list[dict[str, Any]]":
     """Return the names of each module of commands, in the order of `help`."""
-    return (
+    own = [
         globals(),
         meter_commands.__dict__,
         account_commands.__dict__,
         tariff_commands.__dict__,
-        *app.board_commands,
-    )
+    ]
+    # MicroPython has no * in a list.
+    return own + app.board_commands
 
 
 def row_of(
