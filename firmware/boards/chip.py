@@ -73,13 +73,14 @@ class Board(Panel):
     first_weekday = 0
     timer = -1
 
-    def __init__(self, storage: "Storage") -> None:
+    def __init__(self, storage: "LittleStorage") -> None:
         options = load()
         super().__init__(options)
         # It was opened before.
         _ = "flash" in options
         self.capacity = options.numbers("capacity", (256, 4))
-        self.storage = storage
+        self.storage: Storage = storage
+        storage.calm = self._wait_sent
         lines: list[Uart] = []
         for part in options.parts("lines"):
             timer = self.timer + len(lines) if self.timer > 0 else self.timer
@@ -87,6 +88,7 @@ class Board(Panel):
             part.end()
         if not lines:
             raise options.refusal("lines", "expected one line or more")
+        self._uarts = lines
         self.lines: list[Line] = list(lines)
         channels: list[Any] = list(lines)
         self.console: Channel | None = None
@@ -246,6 +248,17 @@ class Board(Panel):
         """Return an unpredictable number below 2**29."""
         return int.from_bytes(os.urandom(4), "little") & _MASK
 
+    def _wait_sent(self) -> None:
+        """Wait until no request leaves: while the flash works, the direction pin cannot fall.
+
+        The concentrator uses the flash between transactions; only a card, a command or another
+        line's outcome may come in between.
+        """
+        for line in self._uarts:
+            while line.sending:
+                time.sleep_us(1000)
+                line.look()
+
     def look(self) -> None:
         """Update every `waiting`, the buzzer and the button."""
         waiting = 0
@@ -268,7 +281,7 @@ class Board(Panel):
             self._watchdog.feed()
 
 
-def open_storage(device: "AbstractBlockDev", page: int, new: bool) -> "Storage":
+def open_storage(device: "AbstractBlockDev", page: int, new: bool) -> LittleStorage:
     """Return storage in the folder /journal of the flash `device`, which is mounted again.
 
     Where board.json names an SPI flash, it is on that one. `page` and `new` are those of
@@ -277,7 +290,7 @@ def open_storage(device: "AbstractBlockDev", page: int, new: bool) -> "Storage":
     return open_nor(new) or LittleStorage(_mount(device, page, new), "/journal", new)
 
 
-def open_nor(new: bool) -> "Storage | None":
+def open_nor(new: bool) -> "LittleStorage | None":
     """Return storage on the whole SPI flash that board.json names, None without one."""
     options = load()
     if "flash" not in options:

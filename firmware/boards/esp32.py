@@ -7,16 +7,15 @@ from boards import chip
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from ports import Storage
-
     from boards.link import Link
+    from boards.littlefs import LittleStorage
     from boards.wiring import Options
 
 # Half a page of the flash: the port's driver splits what does not fit a page.
 _PAGE = const(128)
 
 
-def open_storage(new: bool = False) -> "Storage":
+def open_storage(new: bool = False) -> "LittleStorage":
     """Return storage on the flash of the programs; an installer has it made with `new`."""
     return chip.open_storage(Partition.find(Partition.TYPE_DATA, label="vfs")[0], _PAGE, new)
 

@@ -16,6 +16,7 @@ from boards import BoardError
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from vfs import AbstractBlockDev, VfsLfs2
@@ -100,6 +101,7 @@ class LittleStorage:
     """The files of one folder of `filesystem`, of which this object is the only writer.
 
     failures    the count of calls that the flash did not carry out
+    calm        called before each change, to wait until no request leaves; None: never
     """
 
     def __init__(self, filesystem: "VfsLfs2", folder: str = "", new: bool = False) -> None:
@@ -108,6 +110,7 @@ class LittleStorage:
         BoardError: the folder cannot be read, or is missing on a flash that lost its content.
         """
         self.failures = 0
+        self.calm: Callable[[], None] | None = None
         # The file between `begin` and `finish`, and its name.
         self._file: Any = None
         self._name = ""
@@ -158,6 +161,11 @@ class LittleStorage:
         """Add bytes to the file, which is made if missing; return true once durable."""
         return self._write(self._path(name), "ab", buf, size)
 
+    def _wait(self) -> None:
+        """Wait for the moment at which the flash may stop the board."""
+        if self.calm is not None:
+            self.calm()
+
     def replace(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
         """Give the file new content, all or nothing; return true once durable."""
         path = self._path(name)
@@ -173,6 +181,7 @@ class LittleStorage:
 
     def remove(self, name: str) -> bool:
         """Delete the file; return true also when there was none."""
+        self._wait()
         try:
             self._filesystem.remove(self._path(name))
         except OSError as error:
@@ -217,6 +226,7 @@ class LittleStorage:
     def begin(self, name: str) -> bool:
         """Begin a file that is written over several steps; its old content is lost."""
         self.give_up()
+        self._wait()
         try:
             self._file = self._filesystem.open(self._path(name), "wb")
         except OSError as error:
@@ -229,6 +239,7 @@ class LittleStorage:
         """Add bytes to the file that was begun; return false if it was given up."""
         if self._file is None:
             return False
+        self._wait()
         try:
             part = buf if size == len(buf) else memoryview(buf)[:size]
             if self._file.write(part) == size:
@@ -257,6 +268,7 @@ class LittleStorage:
         self, path: str, mode: str, buf: "bytearray | memoryview | bytes", size: int
     ) -> bool:
         """Write `size` bytes of `buf` and close; return false if the file has not changed."""
+        self._wait()
         try:
             file = self._filesystem.open(path, mode)
         except OSError as error:
@@ -277,6 +289,7 @@ class LittleStorage:
         return done
 
     def _close(self) -> bool:
+        self._wait()
         file = self._file
         self._file = None
         try:

@@ -7,16 +7,15 @@ from boards import chip
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from ports import Storage
-
     from boards.link import Link
+    from boards.littlefs import LittleStorage
     from boards.wiring import Options
 
 # The chip programs aligned pages of this size; a shorter one wraps and spoils the page.
 _PAGE = const(256)
 
 
-def open_storage(new: bool = False) -> "Storage":
+def open_storage(new: bool = False) -> "LittleStorage":
     """Return storage on the flash of the programs; an installer has it made with `new`."""
     return chip.open_storage(rp2.Flash(), _PAGE, new)
 

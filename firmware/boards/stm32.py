@@ -12,14 +12,14 @@ from boards.uart import WAITS
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from ports import Storage
+    from boards.littlefs import LittleStorage
 
 _PAGE = const(256)
 # The port shows the flash of the chip in blocks of 512 bytes, an SPI flash as it is.
 _BLOCK_SIZE = const(4096)
 
 
-def open_storage(new: bool = False) -> "Storage":
+def open_storage(new: bool = False) -> "LittleStorage":
     """Return storage on the SPI flash; `new`: made by an installer. BoardError: there is none."""
     storage = chip.open_nor(new)
     if storage is not None:

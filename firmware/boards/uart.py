@@ -24,7 +24,10 @@ WAITS = const(-2)
 
 
 class Uart:
-    """A `Line` on the UART that `options` names, with its keys uart, tx, rx, direction."""
+    """A `Line` on the UART that `options` names, with its keys uart, tx, rx, direction.
+
+    sending     whether the direction pin is still high
+    """
 
     def __init__(
         self,
@@ -62,12 +65,12 @@ class Uart:
             self._direction = options.output("direction")
             if not self._at_once:
                 self._timer = _open_timer(timer)
-        self._sending = False
+        self.sending = False
         self._end_us = 0
 
     def look(self) -> None:
         """Update `waiting`; end sending if there is no timer, or its call was lost."""
-        if self._sending and time.ticks_diff(time.ticks_us(), self._end_us) > 0:
+        if self.sending and time.ticks_diff(time.ticks_us(), self._end_us) > 0:
             self._end(None)
         self.waiting = self._port.any()
 
@@ -88,12 +91,12 @@ class Uart:
             direction(0)
             return size
         bit_us = 1000000 // self._baud + 1
-        if not self._sending or time.ticks_diff(self._end_us, now_us) < 0:
+        if not self.sending or time.ticks_diff(self._end_us, now_us) < 0:
             # The first bit leaves within the time of one that has begun.
             self._end_us = time.ticks_add(now_us, bit_us)
         bits = 9 + self._stop + (self._parity is not None)
         self._end_us = time.ticks_add(self._end_us, size * (bits * 1000000 // self._baud + 1))
-        self._sending = True
+        self.sending = True
         self._arm((time.ticks_diff(self._end_us, now_us) + 999) // 1000)
         return size
 
@@ -119,7 +122,7 @@ class Uart:
             self._arm(1)
         elif self._direction is not None:
             self._direction(0)
-            self._sending = False
+            self.sending = False
 
 
 def _open_timer(number: int) -> "machine.Timer | None":

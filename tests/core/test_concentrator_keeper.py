@@ -73,6 +73,32 @@ def rot(bench: Bench, seq: int) -> None:
     bench.storage.files[name] = bytes(data)
 
 
+def test_the_flash_is_used_between_two_transactions_only() -> None:
+    """A request would leave late and a reply be lost while a board erases its flash."""
+    bench = Bench(3)
+    app = bench.app
+    app.keeper.checkpoint_records = 8
+    poller = app.pollers[0]
+    used = [0, 0]
+
+    def watched(name: str):  # type: ignore[no-untyped-def]  # a function of the storage
+        function = getattr(bench.storage, name)
+
+        def call(*arguments):  # type: ignore[no-untyped-def]  # those of the function
+            used[poller.is_busy] += 1
+            return function(*arguments)
+
+        return call
+
+    for name in ("append", "replace", "remove", "begin", "put", "finish"):
+        setattr(bench.storage, name, watched(name))
+    for _ in range(6):
+        bench.run(INTERVAL_S * 1000)
+    equal(used[1], 0)
+    check(used[0] >= 6)
+    check(app.checkpoint.seq)
+
+
 def test_nothing_goes_that_the_head_end_does_not_have() -> None:
     bench = upright()
     last = 0

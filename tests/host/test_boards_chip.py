@@ -237,6 +237,26 @@ def test_a_port_that_has_not_sent_all_is_asked_again(world: World) -> None:
     assert line._direction.level == 0
 
 
+def test_the_flash_waits_for_a_request_that_leaves(world: World) -> None:
+    """A card that is credited meanwhile must not delay the pin, so its record waits for it."""
+    vars(sys.modules["time"])["sleep_us"] = lambda us: world.pass_ms(us // 1000)
+    littlefs = importlib.import_module("boards.littlefs")
+    storage = littlefs.LittleStorage(Disk())
+    Path("board.json").write_text(json.dumps({"lines": [LINE], "log": False}))
+    board = importlib.import_module("boards.chip").Board(storage)
+    line = board.lines[0]
+    opened = []
+    storage._filesystem.open = lambda path, mode: opened.append(line._direction.level)
+    storage._filesystem.remove = lambda path: opened.append(line._direction.level)
+    line.write(memoryview(bytes(20)))
+    begun_ms = world.ms
+    storage.remove("j00000041")
+    assert opened == [0]
+    assert 92 <= world.ms - begun_ms <= 95
+    storage.remove("j00000041")
+    assert world.ms - begun_ms <= 95
+
+
 def test_two_writes_are_one_request(world: World) -> None:
     board = board_of(lines=[LINE])
     line = board.lines[0]

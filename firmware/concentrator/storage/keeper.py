@@ -4,8 +4,9 @@ A record may wait in memory for others. A segment whose records the head-end has
 checkpoints include is deleted. After a start the tables are those of the newest checkpoint with
 every later record replayed.
 
-A checkpoint is written one part in a step, each between two transactions of the lines: while
-`wants` is true no line begins another one.
+A checkpoint is written one part in a step. All of this, which may stop a board for a while, is
+done between two transactions of the lines, so that no request leaves and no reply comes meanwhile:
+while `wants` is true no line begins another one.
 """
 
 from micropython import const
@@ -59,7 +60,7 @@ _SOON_MS = const(10000)
 _CHECKPOINT_RECORDS = const(2048)
 # While blocks are short it is due after this many records.
 _CHECKPOINT_LEAST = const(64)
-# A part of a checkpoint waits this long for a line that is always busy, as in a search.
+# Work on the flash waits this long for a line that is always busy, as in a search.
 _BUSY_MS = const(60000)
 # While blocks are short, at least this time is between two checkpoints of few records.
 _SHORT_MS = const(60000)
@@ -83,7 +84,7 @@ class Keeper:
 
     moves               a number that changes as long as records become durable in time
     checkpoint_records  a checkpoint is due after this many records
-    wants               whether a part of a checkpoint waits for the lines to be at rest
+    wants               whether work on the flash waits for the lines to be at rest
     """
 
     def __init__(
@@ -114,8 +115,8 @@ class Keeper:
         # Whether all parts of a checkpoint are written, and the records they include durable.
         self._is_ending = False
         self._sweeps = False
-        # The ticks at which the last part of a checkpoint was written, -1: none was.
-        self._part_ticks = -1
+        # The ticks since which work waits for the lines, -1: none does.
+        self._due_ticks = -1
         # The values of `changes` when the checkpoints began. Old images are deleted when both
         # checkpoints name the ones in force.
         self._saved_changes = -1
@@ -166,6 +167,36 @@ class Keeper:
         The head-end has all records up to `acked_seq`, -1: there is no head-end. `lines_busy`: a
         line is in a transaction. Return the ms until the next call.
         """
+        if lines_busy and self._waits(now_ticks, acked_seq):
+            self.wants = True
+            self._move()
+            return _REST_MS
+        left_ms = self._work(now_ticks, acked_seq)
+        held = self.wants
+        self.wants = False
+        self._due_ticks = -1
+        return 0 if held else left_ms
+
+    def _waits(self, now_ticks: int, acked_seq: int) -> bool:
+        """Return whether work on the flash is due that waits for the lines to be at rest."""
+        journal = self._journal
+        checkpoint = self._checkpoint
+        unkept = journal.durable_seq - checkpoint.seq
+        if not (
+            checkpoint.busy
+            or self._sweeps
+            or unkept >= self.checkpoint_records
+            or journal.room < self._low_blocks
+            or journal.first_seq <= min(acked_seq, checkpoint.older_seq)
+            or (journal.count and self._sync_ms(now_ticks) <= 0)
+        ):
+            return False
+        if self._due_ticks < 0:
+            self._due_ticks = now_ticks
+        return (now_ticks - self._due_ticks) & _TICKS_MASK < _BUSY_MS
+
+    def _work(self, now_ticks: int, acked_seq: int) -> int:
+        """Do what is due; return the ms until the next call."""
         journal = self._journal
         checkpoint = self._checkpoint
         durable_seq = journal.durable_seq
@@ -177,7 +208,7 @@ class Keeper:
         if journal.durable_seq != durable_seq or self._drop(now_ticks, acked_seq):
             return 0
         if checkpoint.busy:
-            return self._write_part(now_ticks, lines_busy)
+            return self._write_part()
         if self._sweeps:
             self._sweeps = False
             self._images.sweep()
@@ -219,9 +250,8 @@ class Keeper:
             self._waits_ticks = -1
         elif self._waits_ticks < 0:
             self._waits_ticks = now_ticks
-        left_ms = wait_ms = _SOON_MS if journal.is_urgent else _SYNC_MS
-        if self._waits_ticks >= 0:
-            left_ms -= (now_ticks - self._waits_ticks) & _TICKS_MASK
+        wait_ms = _SOON_MS if journal.is_urgent else _SYNC_MS
+        left_ms = self._sync_ms(now_ticks)
         if left_ms <= 0:
             if journal.sync():
                 self._waits_ticks = -1
@@ -231,6 +261,13 @@ class Keeper:
                 self._waits_ticks = (now_ticks - wait_ms + _SOON_MS) & _TICKS_MASK
         self._move()
         return max(_REST_MS, min(left_ms, _QUIET_MS))
+
+    def _sync_ms(self, now_ticks: int) -> int:
+        """Return the ms until the records that wait have to be durable."""
+        left_ms = _SOON_MS if self._journal.is_urgent else _SYNC_MS
+        if self._waits_ticks >= 0:
+            left_ms -= (now_ticks - self._waits_ticks) & _TICKS_MASK
+        return left_ms
 
     def _set_low(self) -> None:
         """Set how many blocks have to be free.
@@ -292,21 +329,12 @@ class Keeper:
             return False
         seq = self._journal.durable_seq
         self._begun_changes = self._images.changes
-        self._part_ticks = -1
         self._is_ending = False
         return seq == checkpoint.seq or checkpoint.begin(seq, self._rows.count)
 
-    def _write_part(self, now_ticks: int, lines_busy: bool) -> int:
-        """Write a part of the checkpoint if the lines are at rest; return the ms to wait."""
+    def _write_part(self) -> int:
+        """Write a part of the checkpoint; return the ms to wait."""
         checkpoint = self._checkpoint
-        if self._part_ticks < 0:
-            self._part_ticks = now_ticks
-        waits_ms = (now_ticks - self._part_ticks) & _TICKS_MASK
-        self.wants = True
-        if lines_busy and waits_ms < _BUSY_MS:
-            return _REST_MS
-        self.wants = False
-        self._part_ticks = now_ticks
         outcome = checkpoint.put()
         if outcome == MORE:
             return 0
