@@ -103,6 +103,10 @@ _LONGEST = (("live", 256, 96), ("start", 256, 96), ("save", 512, 160))
 # What a module may grow by, beyond the half of its size, before its budget is too small.
 _ROOM = 512
 
+# The functions of tests/emulated/made_up.py that run on the unix port.
+_MADE_UP_NAMES = ("direction", "network", "log")
+_MADE_UP = "import made_up\nmade_up.{name}()"
+
 _WEAR_BLOCKS = 384
 _WEAR_DAYS = 5
 _ERASURES = 100_000
@@ -181,6 +185,9 @@ def measure() -> dict[str, int]:
             board.soft_reset()
             figures[f"instructions_{name}"] = int(board.run(_MEASURE.format(name=name), 600.0))
         figures["longest_step_instructions"] = longest_step(board)
+        board.soft_reset()
+        figures |= _figures(board.run("import made_up\nmade_up.clock()", 60.0))
+    figures |= made_up_figures()
     figures |= flash_figures()
     for name, size in sorted(by_module.items()):
         figures[f"frozen_bytes {name or '(shared)'}"] = size
@@ -216,6 +223,40 @@ def flash_figures() -> dict[str, int]:
         "outage_hours_1mib_256_meters": _live("outage", 256)[0] // 3600,
         "outage_hours_4mib_256_meters": _live("outage", 1024)[0] // 3600,
     }
+
+
+def made_up_figures() -> dict[str, int]:
+    """Return what tests/emulated/made_up.py prints: how boards behave on made-up ports.
+
+    The direction pin falls so many us after the last bit with steps of 1 ms to 5 s, above 9600 bps
+    less one character. A turn waits so many ms for a network in trouble. The log costs the flash
+    so many bytes in an hour with more lines than it takes.
+    """
+    printed = "".join(_on_micropython(_MADE_UP.format(name=name)) for name in _MADE_UP_NAMES)
+    return _figures(printed)
+
+
+def _figures(printed: str) -> dict[str, int]:
+    """Return the figures that were printed as lines `name figure`."""
+    return {name: int(figure) for name, figure in map(str.split, printed.splitlines())}
+
+
+def _on_micropython(code: str) -> str:
+    """Return what the code prints on the unix port; the firmware and its tests are on its path."""
+    command = [str(micropython.ensure()), "-X", "heapsize=2M", "-c", code]
+    path = "firmware:tests/core:tests/emulated:.frozen"
+    environment = {**os.environ, "MICROPYPATH": path}
+    try:
+        return subprocess.run(
+            command,
+            cwd=FIRMWARE.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BudgetError(f"{code}: {error}") from error
 
 
 def _live(*arguments: str | int) -> list[int]:

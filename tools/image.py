@@ -229,9 +229,7 @@ def _build_port(source: Path, name: str, build: Path, manifest: Path, extra: lis
     _run(["make", jobs, "-C", str(source / "ports" / name), *settings])
 
 
-def write_firmware(
-    folder: Path, port: str, known: Known, without: Set[str] = frozenset()
-) -> Path:
+def write_firmware(folder: Path, port: str, known: Known, without: Set[str] = frozenset()) -> Path:
     """Write what is frozen of the firmware, made lean, into `folder`; return its manifest.
 
     The modules for the boards of other ports and those in `without` are left out.

@@ -561,13 +561,6 @@ class Posting:
         values = json.dumps(record.fields["values"])
         self._items.append((*key, self._concentrator, record.seq, _name(account), values))
 
-    def _event(self, record: Taken) -> None:
-        """Post an event; an open door and a failing supply become findings that someone closes."""
-        what, state = record.fields["what"], record.fields["state"]
-        if state and what in _CABINET:
-            self._find(record, "cabinet", _CABINET[what], concentrator=self._concentrator)
-        self._alarm(record)
-
     def _alarm(self, record: Taken) -> None:
         meter = self._meters.get(record.row)
         fields = record.fields or {"payload": record.payload.hex()}
@@ -579,6 +572,14 @@ class Posting:
             account=record.fields.get("account", meter["account"] if meter else UNKNOWN_ACCOUNT),
             detail=json.dumps(fields),
         )
+
+
+def _post_event(posting: Posting, record: Taken) -> None:
+    """Post an event; an open door and a failing supply become findings that someone closes."""
+    text = _CABINET.get(record.fields["what"], "")
+    if text and record.fields["state"]:
+        posting._find(record, "cabinet", text, concentrator=posting._concentrator)
+    posting._alarm(record)
 
 
 def finding_text(stored: str) -> str:
@@ -641,5 +642,5 @@ _POSTERS: dict[int, Callable[[Posting, Taken], None]] = {
     RecordKind.STANDING: Posting._standing,
     RecordKind.STANDING_REGISTERS: Posting._standing_registers,
     RecordKind.QUOTA: Posting._quota,
-    RecordKind.EVENT: Posting._event,
+    RecordKind.EVENT: _post_event,
 }
