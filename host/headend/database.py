@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from host.headend.errors import StoreError, StoreFailed
+from host.headend.shard import Shard
 from host.words import _
 
 SCHEMA = 2
@@ -81,11 +82,18 @@ class Database:
         row = self.run(statement, values).fetchone()
         return None if row is None else row[0]
 
+    def claim(self, shard: Shard) -> None:
+        """Have a part of the concentrators until the end; StoreError: another process has it."""
+        raise NotImplementedError
+
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Write within one exclusive transaction; values read in it stay valid until its end."""
+    def writing(self, *, beside_others: bool = False) -> Iterator[None]:
+        """Write within one exclusive transaction; values read in it stay valid until its end.
+
+        With `beside_others` other parts of the head-end may write meanwhile, what is theirs.
+        """
         try:
-            self._begin()
+            self._begin(beside_others)
             try:
                 yield
             except BaseException:
@@ -115,7 +123,7 @@ class Database:
         """Return a mark within a transaction, another one when the state is to be read again."""
         raise NotImplementedError
 
-    def _begin(self) -> None:
+    def _begin(self, beside_others: bool) -> None:
         raise NotImplementedError
 
     def _end(self, word: str) -> None:
@@ -183,6 +191,12 @@ class Sqlite(Database):
     def close(self) -> None:
         self._connection.close()
 
+    def claim(self, shard: Shard) -> None:
+        if shard.count > 1:
+            raise StoreError(
+                _("{path}: a head-end in parts needs PostgreSQL").format(path=self.place)
+            )
+
     def copy_into(self, other: sqlite3.Connection, pages: int) -> None:
         """Copy the whole database as it is at one moment; writers continue meanwhile."""
         self._connection.backup(other, pages=pages)
@@ -197,7 +211,7 @@ class Sqlite(Database):
         # SQLite counts what other connections have committed.
         return self._told, self.value("PRAGMA data_version")
 
-    def _begin(self) -> None:
+    def _begin(self, beside_others: bool) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
 
     def _end(self, word: str) -> None:

@@ -19,7 +19,8 @@ from host.frames.record import RecordKind
 from host.headend.database import Database
 from host.headend.errors import Conflict, Replayed, StoreFailed
 from host.headend.gate import Gate, Message
-from host.headend.posting import Posting, State
+from host.headend.posting import OthersWrite, Posting, State
+from host.headend.shard import WHOLE, Shard
 from host.headend.store import Store
 from host.headend.unpack import Taken, Unpacked, unpack
 
@@ -83,12 +84,13 @@ class _Outcome:
 class Ingest:
     """The ingest of all connections. `counters` counts messages, and refusals by their reason."""
 
-    def __init__(self, store: Store, keys: Mapping[int, bytes]) -> None:
+    def __init__(self, store: Store, keys: Mapping[int, bytes], shard: Shard = WHOLE) -> None:
+        self._shard = shard
         self.counters: Counter[str] = Counter()
         self.gate = Gate(keys)
         self.positions: dict[int, Position] = {}
         self._database: Database = store.database
-        self._state = State(store.database)
+        self._state = State(store.database, shard)
         self._told_at: dict[tuple[str, str], float] = {}
         self._mark: Any = None
 
@@ -100,7 +102,13 @@ class Ingest:
     def open(self, frame: Frame, peer: str) -> Message | None:
         """Return the genuine message of a frame; where it has none, count that and return None."""
         try:
-            return self.gate.open(frame, peer)
+            message = self.gate.open(frame, peer)
+            if self._shard.has(message.concentrator):
+                return message
+            raise UplinkError(
+                "other_part",
+                f"concentrator {message.concentrator} belongs to another part than {self._shard}",
+            )
         except UplinkError as error:
             self._refuse(error.reason, peer, str(error))
             return None
@@ -152,17 +160,27 @@ class Ingest:
     # --- one commit ------------------------------------------------------------------------------
 
     def _commit(self, messages: Sequence[Message]) -> tuple[list[_Outcome], Counter[str]]:
+        try:
+            return self._committed(messages, self._shard.count > 1)
+        except OthersWrite:
+            self._forget()
+            return self._committed(messages, False)
+
+    def _committed(
+        self, messages: Sequence[Message], beside_others: bool
+    ) -> tuple[list[_Outcome], Counter[str]]:
         now = int(time.time())
         counted: Counter[str] = Counter()
         touched: dict[int, Position] = {}
         outcomes = []
-        with self._database.writing():
+        with self._database.writing(beside_others=beside_others):
             mark = self._database.state_mark()
             if mark != self._mark:
                 self._forget()
                 self._mark = mark
             restored = self._database.value("SELECT restored_at FROM station") is not None
             posting = Posting(self._database, self._state, now)
+            posting.others_write = beside_others
             for message in messages:
                 position = self._position(message.concentrator)
                 posting.restored = restored and position.wanted_seq > 0

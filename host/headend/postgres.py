@@ -8,10 +8,13 @@ import psycopg
 
 from host.headend.database import BUSY_TIMEOUT_S, Database, Values
 from host.headend.errors import StoreError
+from host.headend.shard import Shard
 from host.words import _
 
-# Each transaction that writes holds it, because SQLite has one writer at a time.
+# Each transaction that writes holds it, because SQLite has one writer at a time; the parts of a
+# head-end share it.
 WRITE_LOCK = 0x64696B61
+_SLOT_LOCKS = 0x64696B62
 _UNDEFINED_TABLE = "42P01"
 _COPIED_LEAST = 20
 
@@ -26,6 +29,7 @@ class Postgres(Database):
         self._address = address
         self._read_only = read_only
         self._staged: set[str] = set()
+        self._shard: Shard | None = None
         try:
             self._connection = self._connected()
             self.identify()
@@ -116,12 +120,26 @@ class Postgres(Database):
             self._staged.clear()
             self._connection = self._connected()
             self.identify()
+            if self._shard is not None:
+                self.claim(self._shard)
 
-    def _begin(self) -> None:
+    def claim(self, shard: Shard) -> None:
+        self._shard = shard
+        # The locks of a session end with its connection.
+        for slot in shard.slots:
+            if not self.value("SELECT pg_try_advisory_lock(?, ?)", (_SLOT_LOCKS, slot)):
+                raise StoreError(
+                    _("another head-end has concentrators of part {shard}: stop it first").format(
+                        shard=shard
+                    )
+                )
+
+    def _begin(self, beside_others: bool) -> None:
         self._reconnect()
         self._connection.execute("BEGIN")
+        lock = "pg_advisory_xact_lock_shared" if beside_others else "pg_advisory_xact_lock"
         try:
-            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
+            self._connection.execute(f"SELECT {lock}(%s)".encode(), (WRITE_LOCK,))
         except psycopg.Error:
             self._connection.execute("ROLLBACK")
             raise

@@ -14,6 +14,7 @@ from host.frames.faults import RESUMED_FROM
 from host.frames.record import RecordKind
 from host.headend.database import Database
 from host.headend.settling import COUNTS_AGAIN, settle
+from host.headend.shard import WHOLE, Shard
 from host.headend.unpack import Taken
 from host.units import DAY_S, unwrapped_fen
 from host.words import _, marked
@@ -115,8 +116,9 @@ _UPSERT_ACCOUNT = _upsert("accounts", tuple(_NEW_ACCOUNT), ("account",))
 class State:
     """The known state of the concentrators that have sent messages, as of the last commit."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, shard: Shard = WHOLE) -> None:
         self._database = database
+        self._shard = shard
         self.meters: dict[int, dict[int, Meter]] = {}
         self.accounts: dict[str, Account] = {}
 
@@ -147,7 +149,8 @@ class State:
     def account(self, name: str) -> Account | None:
         """Return an account, None where there is none of that number."""
         known = self.accounts.get(name)
-        if known is None:
+        # What other parts of the head-end have may change without a word.
+        if known is None or not self._shard.has(known["concentrator"]):
             found = self._database.rows("SELECT * FROM accounts WHERE account = ?", (name,))
             if not found:
                 return None
@@ -155,18 +158,22 @@ class State:
         return known
 
 
+class OthersWrite(Exception):
+    """A record may concern an account of another part, which must not write meanwhile."""
+
+
 class Posting:
     """The posting of concentrators' records to a state; `write` stores the result.
 
     received_at   when they came, seconds since 1970
     restored      the database replaced a newer one: it lacks records of accounts new to it
+    others_write  other parts of the head-end may be writing meanwhile
     """
 
     def __init__(self, database: Database, state: State, received_at: int = 0) -> None:
-        self._database = database
-        self._state = state
+        self._database, self._state = database, state
         self.received_at = received_at
-        self.restored = False
+        self.restored = self.others_write = False
         self._concentrator = 0
         self._meters: dict[int, Meter] = {}
         self._records: list[tuple[Any, ...]] = []
@@ -284,6 +291,8 @@ class Posting:
         return None if account is None or account["untold"] else account
 
     def _meter(self, record: Taken) -> None:
+        if self.others_write:
+            raise OthersWrite
         fields = dict(record.fields)
         where = {"concentrator": self._concentrator, "row": record.row}
         marks, relay = fields.pop("marks"), fields.pop("relay")
@@ -305,6 +314,7 @@ class Posting:
                 concentrator=account["concentrator"],
                 row=account["row"],
             )
+            self._database.tell_writers()
         account.update(where, meter=address)
         self._changed[name] = account
         if marks & _MARK_UNTOLD:

@@ -12,6 +12,7 @@ from host.closing import Closing
 from host.headend import migrate
 from host.headend.database import BUSY_TIMEOUT_S, Database, Sqlite, Values
 from host.headend.errors import StoreError, StoreFailed
+from host.headend.shard import Shard
 from host.headend.turn import Turn, reach
 from host.words import _
 
@@ -93,13 +94,14 @@ class Store(Closing):
             self._turn.give_back()
 
     @contextmanager
-    def serving(self) -> Iterator[None]:
+    def serving(self, shard: Shard) -> Iterator[None]:
         """Have the turn to write for long; StoreError where another head-end has it."""
         with self.turn() as line:
             if line is not None:
                 raise StoreError(
                     _("another head-end serves {db}: stop it first").format(db=self.address)
                 )
+            self.database.claim(shard)
             yield
 
     def tell_turn(self, address: str) -> None:

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from host.frames import link
@@ -17,21 +18,30 @@ PATIENCE_S = 30
 class HeadEnd:
     """A head-end with its process, its database and its port."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        database: str | None = None,
+        concentrators: Sequence[int] = (CONCENTRATOR,),
+    ) -> None:
+        """`database`: an address of PostgreSQL instead of a file in `folder`."""
         self._options = options
         self.db = folder / "village.db"
+        self._database = database or str(self.db)
         self.keys = folder / "keys.toml"
-        self.keys.write_text(f'[uplink]\n{CONCENTRATOR} = "{KEY.hex()}"\n')
+        lines = (f'{one} = "{KEY.hex()}"\n' for one in concentrators)
+        self.keys.write_text("[uplink]\n" + "".join(lines))
         self.log = folder / "log.txt"
         self.port = 0
         self.url = ""
         # A process that makes a database loads Django, which takes seconds.
-        Store(self.db, create=True).close()
+        Store(self._database, create=True).close()
         self.start()
 
     def start(self) -> None:
         main = "from host.cli import main; main()"
-        options = ["--db", str(self.db), "--port", str(self.port), "--keys", str(self.keys)]
+        options = ["--db", self._database, "--port", str(self.port), "--keys", str(self.keys)]
         options += self._options
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -18,6 +18,7 @@ from host.headend.clerk import Clerk
 from host.headend.ingest import Ingest
 from host.headend.pages import PageProcess
 from host.headend.server import Connections, serve
+from host.headend.shard import Shard, parse_shard
 from host.words import _, system_reason
 
 log = logging.getLogger("dianka.headend")
@@ -38,6 +39,21 @@ Examples:
 )
 def command() -> None:
     """Receive, store and acknowledge what concentrators send; sell; reconcile."""
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return parse_shard(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            _("{text}: write 3/16 for part 3 of 16, from 0 on; there are 1, 2, 4, 8 or 16").format(
+                text=text
+            )
+        ) from error
+
+
+_SHARD = click.types.FuncParamType(_shard)
+_SHARD.name = "part"
 
 
 @command.command(
@@ -72,18 +88,29 @@ Example:
     type=click.IntRange(0, 65535),
     help="Answer /healthz and /metrics on this port, in a process of its own.",
 )
-def serve_command(db: str, host: str, port: int, keys_path: Path, http_port: int | None) -> None:
+@click.option(
+    "--shard",
+    type=_SHARD,
+    default="0/1",
+    show_default=True,
+    help="Serve only this part of the concentrators: part 3 of 16 has those of which the number "
+    "divided by 16 leaves 3.",
+)
+def serve_command(
+    db: str, host: str, port: int, keys_path: Path, http_port: int | None, shard: Shard
+) -> None:
     """Take records in over TCP, acknowledging each batch once it is committed.
 
-    SIGHUP reads the key file again.
+    SIGHUP reads the key file again. Several head-ends may serve one PostgreSQL, each its part of
+    the concentrators.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         known = keys.load(keys_path)
     except keys.KeysError as error:
         raise click.ClickException(str(error)) from error
-    with opened(db, create=True) as store, store.serving():
-        ingest = Ingest(store, known)
+    with opened(db, create=True) as store, store.serving(shard):
+        ingest = Ingest(store, known, shard)
 
         def reload() -> None:
             try:
