@@ -24,28 +24,32 @@ class Traces:
     def __init__(self, interval_s: int) -> None:
         self._limit_us = (LIMIT_ROUNDS * interval_s + SLACK_S) * _US
         self._since_us: dict[int, int] = {}
-        self._told: set[int] = set()  # accounts with a record that says why they are not charged
+        # Accounts with a record that says why they are not charged: a silent meter, or a doubt.
+        self._silent: set[int] = set()
+        self._doubted: set[int] = set()
+        self._typed: set[int] = set()  # their next READING has registers off a display
 
     def note(self, one: Record, now_us: int) -> None:
         """Take a record that has become durable."""
-        state = one.fields.get("state")
+        index = one.index
         if one.kind == RecordKind.FAULT:
-            tells = one.fields["reason"] > RESUMED_FROM
-        elif one.kind == RecordKind.LINE and state in (_LINE_SILENT, _LINE_ANSWERS):
-            tells = state == _LINE_SILENT
+            reason = one.fields["reason"]
+            _set(self._doubted, index, reason > RESUMED_FROM)
+            _set(self._typed, index, reason == RESUMED_FROM)
+        elif one.kind == RecordKind.LINE and one.fields["state"] in (_LINE_SILENT, _LINE_ANSWERS):
+            _set(self._silent, index, one.fields["state"] == _LINE_SILENT)
         elif one.kind in (RecordKind.READING, RecordKind.METER):
-            tells = False
+            self._doubted.discard(index)
+            if index not in self._typed:
+                self._silent.discard(index)
+            self._typed.discard(index)
         else:
             return
-        self._since_us[one.index] = now_us
-        if tells:
-            self._told.add(one.index)
-        else:
-            self._told.discard(one.index)
+        self._since_us[index] = now_us
 
     def tick(self, index: int, account: Account, now_us: int, able_us: int) -> None:
         """Check an account at times; the board has been able to charge since `able_us`."""
-        told = index in self._told or account.stopped
+        told = index in self._silent or index in self._doubted or account.stopped
         # Energy counts from the first reading on.
         if told or account.fresh or not account.active:
             self._since_us[index] = now_us
@@ -54,3 +58,11 @@ class Traces:
         if now_us - since_us > self._limit_us:
             minutes = (now_us - since_us) // (60 * _US)
             raise Violation("trace", f"account {index} is not charged for {minutes} minutes")
+
+
+def _set(indices: set[int], index: int, present: bool) -> None:
+    """Add the index, or take it out."""
+    if present:
+        indices.add(index)
+    else:
+        indices.discard(index)
