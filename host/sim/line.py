@@ -48,6 +48,7 @@ class LineFaults:
     babble: float = 0.0  # up to 400 bytes of anything behind it
     stray_noise: float = 0.0  # up to 40 bytes of anything, within 2 s of the request
     jabber: float = 0.0  # something sends without end, for up to `jabber_limit_s`
+    unseen_parity: float = 0.0  # two of its bits turn, which the checksum lets pass; see _deceive
     silent_meter: float = 0.0  # the meter answers nothing for up to `silent_limit_s`
     jitter_ms: int = 0  # each reply is up to this much later
     late_limit_ms: int = 3000
@@ -251,6 +252,21 @@ class Line:
         while turned and not _frames(values) <= sent:
             values[turned.pop()] = _LOST
 
+    def _deceive(self, values: list[int]) -> None:
+        """Turn a bit on in one character and off in another, so that the checksum stays right.
+
+        The parity of both is wrong, and the receiver, as the UARTs of boards, does not look at it.
+        """
+        first = values.index(dlt645.START) + 1 if dlt645.START in values else 0
+        inside = range(first, len(values) - 2)
+        bit = 1 << self.random.randrange(8)
+        known = [at for at in inside if values[at] != _LOST]
+        on = [at for at in known if values[at] & bit]
+        off = [at for at in known if not values[at] & bit]
+        if on and off:
+            values[self.random.choice(on)] ^= bit
+            values[self.random.choice(off)] ^= bit
+
     def _disturb(self, burst: _Burst) -> None:
         """Let a stranger send, around the replies to this request."""
         size = delay_us = 0
@@ -316,6 +332,8 @@ class Line:
         self._replies[index] = reply
         values = list(self._altered(before if self._happens("stale_reply") else reply))
         self._spoil(values)
+        if self._happens("unseen_parity"):
+            self._deceive(values)
         self.counters["replies"] += 1
         # A new speed counts from the next request on: the reply leaves as the request came.
         self._put(_Burst(index, heard_us + delay_us, burst.baud, values))

@@ -26,6 +26,7 @@ class Scenario:
     restored_a_day  the head-end's database is replaced by its last backup
     rot_a_day       a bit of a stored file turns
     lies_a_day      a meter's answers are wrong for a moment, or for up to two rounds
+    unseen_parity   of this share of the replies two bits turn, which the checksum lets pass
     invents         these answers are an attacker's, who replays and invents
     battery         false: a board has forgotten the time whenever it starts, and it is not typed
     tariffs         of how many kinds accounts are, 0: of all there are
@@ -40,6 +41,7 @@ class Scenario:
     restored_a_day: float = 0.0
     rot_a_day: float = 0.0
     lies_a_day: float = 0.0
+    unseen_parity: float = 0.0
     invents: bool = False
     battery: bool = True
     tariffs: int = 0
@@ -63,7 +65,9 @@ SCENARIOS = {
         "the head-end's database goes back to its last backup", station=True, restored_a_day=1.0
     ),
     "small-flash": Scenario("a flash that is small and soon full", blocks=(18, 28)),
-    "glitches": Scenario("meters whose valid answers are wrong now and then", lies_a_day=12.0),
+    "glitches": Scenario(
+        "meters whose valid answers are wrong now and then", lies_a_day=12.0, unseen_parity=0.02
+    ),
     "attacker": Scenario(
         "an attacker on the line, who replays answers and invents some",
         lies_a_day=24.0,
@@ -80,7 +84,8 @@ def adapted(faults: Faults, scenario: Scenario) -> Faults:
     if not scenario.battery:
         # A technician who sets a clock wrong would set it right as well.
         return replace(faults, clock_loss=1.0, clock_steps_a_day=0.0)
-    return replace(faults, lies_a_day=scenario.lies_a_day, invents=scenario.invents)
+    line = replace(faults.line, unseen_parity=scenario.unseen_parity)
+    return replace(faults, line=line, lies_a_day=scenario.lies_a_day, invents=scenario.invents)
 
 
 @dataclass(frozen=True)

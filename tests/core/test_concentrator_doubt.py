@@ -99,6 +99,50 @@ def test_one_wrong_answer_is_asked_again_at_once_and_changes_nothing() -> None:
     equal(bench.app.ledger.doubt(0), 0)
 
 
+class BlindPort:
+    """The bench's port, which like a board's hands over characters of wrong parity.
+
+    In the next reply that is as long as the registers, `bit` turns on in one of the characters
+    `pair`, counted from the first register on, and off in the other: the checksum stays right.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self.bit = 0
+        self.pair = (0, 0)
+        self.turned = 0
+        self._line = line = bench.lines[0]
+        self._serve = line.serve
+        line.serve = self.serve  # type: ignore[method-assign]  # the bench calls it
+
+    def serve(self, now_ms: int) -> None:
+        due = self._line.due
+        known = len(due)
+        self._serve(now_ms)
+        if self.bit and len(due) > known and len(due[-1][1]) > 30:
+            at_ms, reply = due.pop()
+            spoilt = bytearray(reply)
+            places = [14 + place for place in self.pair]
+            if (spoilt[places[0]] ^ spoilt[places[1]]) & self.bit:
+                for place in places:
+                    spoilt[place] ^= self.bit
+                self.turned += 1
+            self.bit = 0
+            due.append((at_ms, bytes(spoilt)))
+
+
+def test_characters_of_wrong_parity_cost_nothing_in_the_end() -> None:
+    """Boards hand them over: the registers are then wrong in any digit, or no digits."""
+    bench, _ = opened(100000)
+    port = BlindPort(bench)
+    for pair in ((0, 4), (1, 5), (0, 1), (4, 8), (2, 6), (5, 19)):
+        for place in range(8):
+            port.bit, port.pair = 1 << place, pair
+            use(bench, 130)
+    check(port.turned > 12, port.turned)
+    use(bench, 130)
+    equal((is_stopped(bench), 100000 - balance_fen(bench)), (False, used_fen(bench)))
+
+
 def test_a_replayed_reading_gives_no_energy_away() -> None:
     """It draws 6 kW for three days; it is cut the day its money ends, and owes what it used."""
     bench, spoiler = opened(1000)

@@ -240,6 +240,20 @@ def test_turned_bits_never_pass_for_a_frame() -> None:
     assert deceived == 0
 
 
+def test_two_turned_bits_pass_where_nobody_looks_at_parity() -> None:
+    """The frame is one of the same size, with two characters of wrong parity."""
+    plain = ask(village(), "000000000001")
+    deceived = 0
+    for seed in range(100):
+        line = village(faults=LineFaults(unseen_parity=1.0), seed=seed)
+        heard = ask(line, "000000000001")
+        turned = [one ^ two for one, two in zip(plain, heard, strict=True) if one != two]
+        assert (len(turned), len(set(turned))) == (2, 1)
+        assert turned[0].bit_count() == 1
+        deceived += [frame.raw for frame in Reader().feed(heard)] == [heard[4:]]
+    assert deceived > 50
+
+
 def test_a_stale_reply_is_the_one_before() -> None:
     line = village(faults=LineFaults(stale_reply=1.0))
     before = ask(line, "000000000001")

@@ -94,6 +94,8 @@ FOUND = [
     ("replaced", 48, 2),  # an empty board did the same
     ("replaced", 71, 2),  # a copy wanted supply where the lost board had cut it
     ("head-end-restored", 7, 1),  # a meter of which the head-end had lost every record
+    ("glitches", 40, 2),  # the clock was set twice while a good payer's grace ran
+    ("alone", 24, 2),  # a technician typed the registers of a meter that stayed silent
     ("away", 192, 2),  # a clock set back by hours: each relay command was over when it came
 ]
 

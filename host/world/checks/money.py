@@ -150,7 +150,7 @@ class Money:
         ahead_s = fields["value"] - fields["limit"]
         stepped = not -_BACK_LIMIT_S <= ahead_s <= _AHEAD_LIMIT_S
         odd = account.meddled or self.lies
-        blank = self.blank[account.address] > 0
+        blank = self.lies or self.blank[account.address] > 0
         caused = {MISSING: blank, CLOCK_AHEAD: stepped, BACK: odd, TOO_MUCH: odd, UNEVEN: odd}
         if not caused.get(fields["reason"], False):
             raise Violation("money", f"record {one.seq} doubts a meter that is right: {one}")
