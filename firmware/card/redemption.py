@@ -15,7 +15,7 @@ order's number gets no mark.
 The checks are, in order: form, type, key, district, key version, MAC, card number, validity,
 account, meter, state of the account, order, hoarding, overflow or cover of a refund, tariff.
 
-A card with a validity waits in the reader until the time is known.
+A card with a validity, and an operator's card, waits in the reader until the time is known.
 
 A purchase card may name the account's next tariff, and may change nothing else. The tariff is
 planned before the money is credited, and again when the last card is inserted again, which has no
@@ -129,10 +129,11 @@ if TYPE_CHECKING:
         def number(self) -> int:
             """The order number of the newest operator's card that was accepted."""
 
-        def operate(self, card: Image, index: int, keys: Keys) -> int:
+        def operate(self, card: Image, index: int, keys: Keys, t2000: int) -> int:
             """Carry out a genuine card, durable with its number; return a code.
 
-            `index` is the account that the card names, -1: it names none.
+            `index` is the account that the card names, -1: it names none. `t2000` is the time, -1:
+            unknown; the card then waits for it with NO_CLOCK.
             """
 
 
@@ -354,14 +355,14 @@ class Redemption:
             return codes.COMPLETED
         for_all = not any(self._account)
         if for_all and card.kind in (image.PRESET, image.CLEAR, image.KEY):
-            return self._operate(-1)
+            return self._operate(-1, now_t2000)
         index = self._books.find_account(self._account)
         if index < 0:
             return codes.ACCOUNT
         if not card.is_for_meter(self._books.meter_of(index)):
             return codes.METER
         if card.kind == image.CLEAR:
-            return self._operate(index)
+            return self._operate(index, now_t2000)
         if card.kind in (image.PRESET, image.KEY):
             return codes.WRONG_TYPE
         self.index = index
@@ -383,7 +384,7 @@ class Redemption:
         planned = self._books.plan_tariff(self.index, number, from_t2000)
         return code if planned else codes.STORAGE
 
-    def _operate(self, index: int) -> int:
+    def _operate(self, index: int, now_t2000: int) -> int:
         """Carry out an operator's card; it gets no write-back, as it serves many concentrators."""
         operator = self._operator
         card = self._image
@@ -391,7 +392,7 @@ class Redemption:
             return codes.WRONG_TYPE
         if card.order <= operator.number:
             return codes.USED
-        code = operator.operate(card, index, self._keys)
+        code = operator.operate(card, index, self._keys, now_t2000)
         if code == codes.OK and card.kind == image.CLEAR:
             self._books.illegal[codes.ILLEGAL] = 0
             self._note(codes.OK)

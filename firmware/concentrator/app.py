@@ -116,6 +116,7 @@ class App:
         self.uplink = Uplink(board.uplink, self.books)
         self.login = Login(board.random)
         self.board_commands: list[dict[str, Any]] = []
+        self.login.note = self._note_login
         self.console: Console | None = None
         self.redemption: Redemption | None = None
         self.local: Redemption | None = None
@@ -172,6 +173,10 @@ class App:
         number = self.books.number = settings.number("id")
         self.uplink.configure(settings.key("uplink_key"), number, self.board.random() | 1)
         self._quiet[_UNTIL_T2000] = -1
+
+    def _note_login(self, result: int, right: int, session: int) -> None:
+        version = self.settings.number("console_key_version")
+        self.books.note_login(result, right, version, self.login.refused, session)
 
     def _keys(self) -> Keys:
         settings = self.settings

@@ -13,10 +13,11 @@ is allowed.
 Spec: docs/SPEC.md, "Link frame".
 """
 
-from struct import pack
+from struct import pack, unpack
 
 from crypto.hmac import Hmac, same
 from micropython import const
+from uplink import record
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ IDLE_MS = const(300000)
 SESSION_MS = const(1800000)
 FAILURES_LIMIT = const(5)
 LOCK_MS = const(60000)
+# A refused login is recorded at most so often.
+_TOLD_MS = const(3600000)
 
 # Outcomes of `answer` and `verify`.
 GOOD = const(0)
@@ -55,6 +58,7 @@ class Login:
     locked      whether the key is lost, so that no login is possible
     granted     what the command that is carried out now may do: NOTHING, READ or FULL
     refused     the count of wrong proofs and MACs
+    note        records the result and the right of a session, with its first bytes; None: none is
     """
 
     def __init__(self, random: "Callable[[], int]") -> None:
@@ -64,12 +68,15 @@ class Login:
         self.locked = False
         self.granted = NOTHING
         self.refused = 0
+        self.note: Callable[[int, int, int], None] | None = None
         self._random = random
         self._session: Hmac | None = None
         self._right = NOTHING
         self._offered = NOTHING
+        self._name = 0
         self._counter = 0
         self._failures = 0
+        self._told_ticks = -1
         self._now_ticks = 0
         self._begun_ticks = 0
         self._since_ticks = 0
@@ -107,6 +114,7 @@ class Login:
         context += pack("<IBB", self.number, _CHANNEL, right)
         self._session = session = Hmac(_digest(Hmac(key), context, _SESSION_KEY_SIZE))
         self._offered = right
+        self._name = unpack("<I", nonce[:4])[0]
         return nonce + _digest(session, b"concentrator", PROOF_SIZE)
 
     def answer(self, proof: bytes) -> int:
@@ -125,6 +133,7 @@ class Login:
         self._failures = 0
         self._right = offered
         self._counter = 0
+        self._tell(record.LOGIN_OPENED)
         return GOOD
 
     def verify(self, counter: int, command: bytes, mac: bytes) -> int:
@@ -144,9 +153,17 @@ class Login:
     def _fail(self) -> None:
         self.refused += 1
         self._failures += 1
+        # The count of refused ones tells of the others: a flood does not fill the journal.
+        if self._told_ticks < 0 or (self._now_ticks - self._told_ticks) & _TICKS_MASK >= _TOLD_MS:
+            self._told_ticks = self._now_ticks
+            self._tell(record.LOGIN_REFUSED)
         if self._failures >= FAILURES_LIMIT:
             self._since_ticks = self._now_ticks
             self.close()
+
+    def _tell(self, result: int) -> None:
+        if self.note is not None:
+            self.note(result, self._right, self._name)
 
     def unwrap(self, secret: bytes) -> bytes:
         """Return the key that travelled as `secret` with the command that is carried out now."""
@@ -160,6 +177,8 @@ class Login:
 
     def close(self) -> None:
         """End the session, and one that was begun."""
+        if self._right:
+            self._tell(record.LOGIN_ENDED)
         self._session = None
         self._right = self._offered = self.granted = NOTHING
 

@@ -10,6 +10,8 @@ has repaired them.
 """
 
 from binascii import crc32, unhexlify
+from hashlib import sha256
+from struct import pack
 
 from micropython import const
 from ports import NOT_THERE, UNREADABLE
@@ -17,6 +19,8 @@ from prepay.policy import ALL_WEEKDAYS, Policy
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ports import Storage
 
 STORAGE_TROUBLE = "flash full or failing"
@@ -40,7 +44,8 @@ _DAMAGED = const(-3)  # besides NOT_THERE and UNREADABLE: the file is no whole c
 _NUMBER = const(0)
 _SECRET = const(1)  # hexadecimal, never shown
 
-# Name, form, default, least and greatest number or size of the key in bytes, meaning.
+# Name, form, default, least and greatest number or size of the key in bytes, meaning. The place of
+# a row, from 1, is the number that SETTING records have: new rows go to the end, none is removed.
 TABLE = (
     ("id", _NUMBER, "0", 1, 0x3FFFFFFF, "number of this concentrator"),
     ("uplink_key", _SECRET, "", 16, 64, "key shared with the head-end"),
@@ -64,7 +69,42 @@ TABLE = (
         "without a good reading so long: used up, 0: never",
     ),
     ("hoarding_limit_fen", _NUMBER, "9999999", 1, 99999999, "most money an account may hold"),
+    ("console_key_version", _NUMBER, "1", 1, 255, "version of the console key"),
 )
+# The parameters of the policy by their numbers in SETTING records; new ones go to the end.
+_FIRST_OF_POLICY = const(64)
+_OF_POLICY = (
+    "alarm_1_fen",
+    "alarm_2_fen",
+    "overdraft_fen",
+    "emergency_fen",
+    "close_fen",
+    "permit_only",
+    "notice_minutes",
+    "no_cut_from_hour",
+    "no_cut_to_hour",
+    "no_cut_weekdays",
+    "no_cut_from_mmdd",
+    "no_cut_to_mmdd",
+    "no_cut_until_yymmdd",
+    "grace_1_hours",
+    "grace_1_fen",
+    "grace_2_hours",
+    "grace_2_fen",
+    "grace_3_hours",
+    "grace_3_fen",
+    "load_limit_w",
+    "load_wait_s",
+    "debt_percent",
+    "debt_week_limit_fen",
+)
+# The order of the newest operator's card is told by its own record.
+_UNTOLD = ("operator_order",)
+# SETTING.form
+_FORM_NUMBER = const(1)
+_FORM_SECRET = const(2)
+# From its hash, a shorter secret could be found by trying all.
+_HASHED_SIZE = const(16)
 
 
 class Settings:
@@ -108,8 +148,16 @@ class Settings:
         """Set and keep one value; return what is wrong with it, "" when it was accepted."""
         return self.change_all([(name, value)])
 
-    def change_all(self, pairs: "list[tuple[str, str]]") -> str:
-        """Set and keep values together; return what is wrong, "" when all were accepted."""
+    def change_all(
+        self,
+        pairs: "list[tuple[str, str]]",
+        note: "Callable[[list[tuple[int, int, bytes, bytes]]], bool] | None" = None,
+    ) -> str:
+        """Set and keep values together; return what is wrong, "" when all were accepted.
+
+        `note` records the changes first, each of them number, form, and 8 bytes of the old and the
+        new value, and returns whether that is durable.
+        """
         if self.health == LOST:
             return LOCKED_TROUBLE
         old = self._values
@@ -121,11 +169,23 @@ class Settings:
             trouble = trouble or _trouble(name, value)
             self._values[name] = value
         trouble = trouble or self.policy().check()
+        if not trouble and note is not None and not note(self._changes(old)):
+            trouble = STORAGE_TROUBLE
         if not trouble and not self._save():
             trouble = STORAGE_TROUBLE
         if trouble:
             self._values = old
         return trouble
+
+    def _changes(self, old: "dict[str, str]") -> "list[tuple[int, int, bytes, bytes]]":
+        """Return what differs from the `old` values, as `change_all` tells it."""
+        changes = []
+        for name in self.names():
+            now = self._values[name]
+            if now != old[name] and name not in _UNTOLD:
+                form = _FORM_SECRET if is_secret(name) else _FORM_NUMBER
+                changes.append((_number_of(name), form, _told(form, old[name]), _told(form, now)))
+        return changes
 
     def policy(self) -> Policy:
         """Return the policy with its parameters as set; if they are lost it never cuts."""
@@ -219,6 +279,22 @@ def _generation_of(content: bytes) -> int:
 def is_secret(name: str) -> bool:
     """Return whether the setting is a key or password, which is never shown."""
     return _form(name) == _SECRET
+
+
+def _number_of(name: str) -> int:
+    """Return the number that SETTING records have for the setting."""
+    for place in range(len(TABLE)):
+        if TABLE[place][0] == name:
+            return place + 1
+    return _FIRST_OF_POLICY + _OF_POLICY.index(name)
+
+
+def _told(form: int, value: str) -> bytes:
+    """Return the 8 bytes for a value in a SETTING record, zeros for a short or empty secret."""
+    if form == _FORM_NUMBER:
+        return pack("<ii", int(value), -1 if int(value) < 0 else 0)
+    secret = unhexlify(value)
+    return sha256(secret).digest()[:8] if len(secret) >= _HASHED_SIZE else bytes(8)
 
 
 def _form(name: str) -> int:

@@ -34,6 +34,9 @@ are 0. `seq` starts at 1, grows by 1 and is never reused. The payloads by kind a
               household 1, grade 1, multiplier 2, marks 1, source 1, debt_fen 4, debt_week_fen 4,
               since t2000 4, state 1, relay 1, tariff 1, 0
     STANDING_REGISTERS    registers_wh 8 x 4, read t2000 4, power_limit_w 4, debt week 2
+    LOGIN     result 1, key 1, key version 1, channel 1, failures 4, session 4
+    SETTING   source 1, number 1, form 1, 0, old 8, new 8, uid 8
+    OPERATOR_CARD         kind 1, key version 1, code 1, 0, number 4, uid 8
     EVENT     what 1, state 1, 0 0, value 4
     QUOTA     used_wh 4, period 4, quota 4, free 4, quota and free before it 4 each
 
@@ -79,6 +82,9 @@ REFUND = const(17)
 CORRECTION = const(18)
 STANDING = const(19)
 STANDING_REGISTERS = const(20)
+LOGIN = const(21)
+SETTING = const(22)
+OPERATOR_CARD = const(23)
 EVENT = const(26)
 QUOTA = const(27)
 
@@ -125,6 +131,13 @@ LINE_SILENT = const(1)
 LINE_ANSWERS = const(2)
 LINE_CLOCK = const(3)  # its clock is wrong and cannot be set by broadcast
 
+# LOGIN.result
+LOGIN_OPENED = const(1)
+LOGIN_REFUSED = const(2)
+LOGIN_ENDED = const(3)
+# LOGIN.channel, SETTING.source
+OF_CONSOLE = const(1)
+OF_OPERATOR_CARD = const(4)
 # EVENT.what: the head-end has more or other records than these (state 1), or no longer (state 0,
 # value: the first record that is for the head-end); the standing of every account was written
 EVENT_BEHIND = const(3)
@@ -555,6 +568,29 @@ def put_item(
     pack_into("<IB", buf, at, identifier, count)
     for place in range(count):
         pack_into("<i", buf, at + 8 + 4 * place, values[place])
+
+
+def put_login(
+    buf: bytearray, offset: int, result: int, right: int, version: int, failures: int, session: int
+) -> None:
+    """Write a LOGIN payload of the console."""
+    at = offset + PAYLOAD
+    pack_into("<BBBBII", buf, at, result, right, version, OF_CONSOLE, failures, session)
+
+
+def put_setting(
+    buf: bytearray, offset: int, source: int, change: "tuple[int, int, bytes, bytes]", uid: "Bytes"
+) -> None:
+    """Write a SETTING payload; `change` is number, form, and 8 bytes each of old and new."""
+    number, form, old, new = change
+    pack_into("<BBBB8s8s8s", buf, offset + PAYLOAD, source, number, form, 0, old, new, bytes(uid))
+
+
+def put_operator_card(
+    buf: bytearray, offset: int, kind: int, version: int, number: int, uid: "Bytes"
+) -> None:
+    """Write an OPERATOR_CARD payload of a card that is carried out."""
+    pack_into("<BBBBI8s", buf, offset + PAYLOAD, kind, version, 0, 0, number, bytes(uid))
 
 
 def put_event(buf: bytearray, offset: int, what: int, state: int, value: int) -> None:

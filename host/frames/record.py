@@ -47,6 +47,9 @@ class RecordKind(IntEnum):
     CORRECTION = 18
     STANDING = 19
     STANDING_REGISTERS = 20
+    LOGIN = 21
+    SETTING = 22
+    OPERATOR_CARD = 23
     EVENT = 26
     QUOTA = 27
 
@@ -245,6 +248,31 @@ _PAYLOADS: dict[int, Any] = {
         "read_t2000" / c.Int32ul,
         "power_limit_w" / c.Default(c.Int32ul, 0),
         "debt_week" / c.Default(c.Int16ul, 0),
+    ),
+    RecordKind.LOGIN: c.Struct(
+        "result" / c.Int8ul,
+        "key" / c.Int8ul,
+        "key_version" / c.Int8ul,
+        "channel" / c.Int8ul,
+        "failures" / c.Int32ul,
+        "session" / c.Int32ul,
+    ),
+    RecordKind.SETTING: c.Struct(
+        "source" / c.Int8ul,
+        "number" / c.Int8ul,
+        "form" / c.Int8ul,
+        c.Padding(1),
+        "old" / _UID,
+        "new" / _UID,
+        "uid" / _UID,
+    ),
+    RecordKind.OPERATOR_CARD: c.Struct(
+        "kind" / c.Int8ul,
+        "key_version" / c.Int8ul,
+        "code" / c.Int8ul,
+        c.Padding(1),
+        "number" / c.Int32ul,
+        "uid" / _UID,
     ),
     RecordKind.EVENT: c.Struct(
         "what" / c.Int8ul, "state" / c.Int8ul, c.Padding(2), "value" / c.Int32sl

@@ -11,7 +11,7 @@ from host.headend.store import Store
 from host.words import _
 
 # Kinds that do not concern the books: `reconcile` ends with status 0 with these.
-NOTICES = frozenset(("card", "clock", "cabinet"))
+NOTICES = frozenset(("card", "clock", "cabinet", "setting"))
 GAP = "gap"
 
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from host.frames import settings
 from host.frames.faults import RESUMED_FROM
 from host.frames.record import RecordKind
 from host.headend.database import Database
@@ -24,6 +25,9 @@ _STATUS_UNKNOWN = 0xFFFF
 _STATUS_RELAY_OPEN = 0x10  # status word 3, bit 4
 _STAGE_CONFIRMED = 2
 _DESIRED_OPEN = 0x10  # the wanted state of the relay, in METER.relay
+_SETTING = "setting"
+# What changed a setting: SETTING.source.
+_BY = {1: "console", 2: "uplink", 3: "prompt", 4: "operator's card"}
 _MARK_START, _MARK_UNTOLD = 1, 2  # of METER
 _MARK_GUARD, _MARK_STOPPED = 1, 2  # of STANDING
 _SOURCE_NEW = 2  # of STANDING: a technician said that the account never bought anything
@@ -592,6 +596,21 @@ def _post_event(posting: Posting, record: Taken) -> None:
     posting._alarm(record)
 
 
+def _post_setting(posting: Posting, record: Taken) -> None:
+    """Keep a change of a setting; more credit and new keys become a finding."""
+    posting._alarm(record)
+    fields = record.fields
+    name = settings.name_of(fields)
+    old, new = settings.values_of(fields)
+    values = {"name": name, "by": _BY.get(fields["source"], "?"), "uid": fields["uid"]}
+    if settings.is_secret(fields):
+        text = marked("{name} was changed ({by}, card {uid})")
+        posting._find(record, _SETTING, text, **values)
+    elif name in settings.CREDITS and int(new or 0) > int(old or 0):
+        text = marked("{name} was raised from {old} to {new} ({by}, card {uid})")
+        posting._find(record, _SETTING, text, old=int(old or 0), new=int(new or 0), **values)
+
+
 def finding_text(stored: str) -> str:
     """Return a stored finding as a sentence in the selected language."""
     values = json.loads(stored)
@@ -653,4 +672,5 @@ _POSTERS: dict[int, Callable[[Posting, Taken], None]] = {
     RecordKind.STANDING_REGISTERS: Posting._standing_registers,
     RecordKind.QUOTA: Posting._quota,
     RecordKind.EVENT: _post_event,
+    RecordKind.SETTING: _post_setting,
 }

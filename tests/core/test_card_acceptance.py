@@ -155,7 +155,7 @@ def test_opening_by_card_after_the_head_end_opened_it() -> None:
 def test_a_preset_brings_limits_and_no_money() -> None:
     bench = opened()
     before = money(bench)
-    card = preset(7, 3000, 1000, 200, KEEP, KEEP)
+    card = preset(START_T2000 + 7, 3000, 1000, 200, KEEP, KEEP)
     equal(bench.insert(card), (codes.OK, 0))
     settings = bench.app.settings
     names = ("alarm_1_fen", "alarm_2_fen", "overdraft_fen")
@@ -166,13 +166,13 @@ def test_a_preset_brings_limits_and_no_money() -> None:
 
 def test_a_preset_of_limits_that_make_no_sense_is_refused() -> None:
     bench = opened()
-    equal(bench.insert(preset(7, 1000, 1000, KEEP, KEEP, KEEP)), (codes.FORMAT, 0))
+    equal(bench.insert(preset(START_T2000 + 7, 1000, 1000, KEEP, KEEP, KEEP)), (codes.FORMAT, 0))
     equal(bench.app.settings.number("alarm_2_fen"), 0)
 
 
 def test_a_preset_without_overdraft_opens_the_relay_and_one_with_it_closes() -> None:
     bench = opened(100)
-    equal(bench.insert(preset(7, KEEP, KEEP, 100, KEEP, KEEP)), (codes.OK, 0))
+    equal(bench.insert(preset(START_T2000 + 7, KEEP, KEEP, 100, KEEP, KEEP)), (codes.OK, 0))
     bench.meters[0].wh[0] += 3000
     bench.read_all()
     state = bench.app.ledger.state
@@ -181,17 +181,17 @@ def test_a_preset_without_overdraft_opens_the_relay_and_one_with_it_closes() -> 
     equal(bench.insert(button), (codes.COMPLETED, 0))
     bench.run(30)
     check(not bench.meters[0].open, "the warning was undone by a card")
-    equal(bench.insert(preset(8, KEEP, KEEP, 0, KEEP, KEEP)), (codes.OK, 0))
+    equal(bench.insert(preset(START_T2000 + 8, KEEP, KEEP, 0, KEEP, KEEP)), (codes.OK, 0))
     bench.run(30)
     equal((state[INDEX], bench.meters[0].open), (rules.CUT, True))
-    equal(bench.insert(preset(9, KEEP, KEEP, 51, KEEP, KEEP)), (codes.OK, 0))
+    equal(bench.insert(preset(START_T2000 + 9, KEEP, KEEP, 51, KEEP, KEEP)), (codes.OK, 0))
     bench.run(30)
     equal((state[INDEX], bench.meters[0].open), (rules.ZERO, False))
 
 
 def test_a_hoarding_limit_that_was_preset_takes_nothing_away() -> None:
     bench = opened(5000)
-    equal(bench.insert(preset(7, KEEP, KEEP, KEEP, 1000, KEEP)), (codes.OK, 0))
+    equal(bench.insert(preset(START_T2000 + 7, KEEP, KEEP, KEEP, 1000, KEEP)), (codes.OK, 0))
     equal(money(bench), (1, 5000, 5000))
     equal(bench.insert(bench.card(2, 1)), (codes.HOARDING, 0))
 

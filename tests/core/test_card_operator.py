@@ -5,6 +5,7 @@ can be full or lose its power at each operation; replays, other kinds, wrong val
 """
 
 from binascii import hexlify
+from hashlib import sha256
 from struct import pack, unpack
 
 from card import codes
@@ -32,6 +33,8 @@ from memory_storage import PowerCut, Storage
 NOBODY = bytes(6)
 KEEP = 0xFFFFFFFF
 NEW_KEY = bytes(range(100, 116))
+# Operator's cards were made shortly before they are inserted.
+FIRST = NOW - 3600
 
 
 class Books(FakeBooks):
@@ -40,10 +43,25 @@ class Books(FakeBooks):
     def __init__(self) -> None:
         super().__init__(last=4)
         self.stopped = True
+        self.told = []  # type: ignore[var-annotated]  # no typing on the device
 
     def resume(self, index: int) -> bool:
         """Bill the account again."""
         self.stopped = False
+        return True
+
+    def note_operator(
+        self,
+        kind: int,
+        version: int,
+        number: int,
+        uid: bytes,
+        changes: "list[tuple[int, int, bytes, bytes]]",
+    ) -> bool:
+        """Take what is told of a card, unless the storage takes nothing."""
+        if self.refuse:
+            return False
+        self.told.append((kind, version, number, uid, changes))
         return True
 
 
@@ -80,14 +98,14 @@ class World:
         key = settings.key("card_key")
         self.redemption.keys = Keys(settings.number("district"), version, key)
 
-    def redeem(self, head: bytes) -> int:
-        """Insert a card with this header; return its code."""
+    def redeem(self, head: bytes, now_t2000: int = NOW) -> int:
+        """Insert a card with this header at a time; return its code."""
         self.carrier.insert(memory(head), UID)
         for _ in range(60):
-            if self.redemption.poll(0, NOW):
+            if self.redemption.poll(0, now_t2000):
                 break
         self.carrier.pull()
-        self.redemption.poll(0, NOW)
+        self.redemption.poll(0, now_t2000)
         return self.redemption.code
 
 
@@ -114,9 +132,9 @@ def limits(world: World) -> "list[int]":
 
 def test_preset() -> None:
     world = World()
-    equal(world.redeem(preset(7, 3000, 2000, 500, 100000, 100)), codes.OK)
+    equal(world.redeem(preset(FIRST + 7, 3000, 2000, 500, 100000, 100)), codes.OK)
     equal(limits(world), [3000, 2000, 500, 100000, 100])
-    equal(world.redeem(preset(8, KEEP, 1000)), codes.OK)
+    equal(world.redeem(preset(FIRST + 8, KEEP, 1000)), codes.OK)
     equal(limits(world), [3000, 1000, 500, 100000, 100])
     world.restart()
     equal(limits(world), [3000, 1000, 500, 100000, 100])
@@ -125,11 +143,11 @@ def test_preset() -> None:
 
 def test_preset_replayed() -> None:
     world = World()
-    equal(world.redeem(preset(7, 3000)), codes.OK)
+    equal(world.redeem(preset(FIRST + 7, 3000)), codes.OK)
     for order in (7, 6, 0):
-        equal(world.redeem(preset(order, 1234)), codes.USED, order)
+        equal(world.redeem(preset(FIRST + order, 1234)), codes.USED, order)
     world.restart()
-    equal(world.redeem(preset(7, 1234)), codes.USED)
+    equal(world.redeem(preset(FIRST + 7, 1234)), codes.USED)
     equal(limits(world)[0], 3000)
 
 
@@ -137,54 +155,107 @@ def test_a_card_of_2034_and_later() -> None:
     """The number of an operator's card is its second of issue, from 2034 on above 2**30."""
     world = World()
     for order in (0x3FFFFFFF, 0x40000000, 0x7FFFFFFE):
-        equal(world.redeem(preset(order, order & 0xFFFF or 7)), codes.OK, order)
+        equal(world.redeem(preset(order, order & 0xFFFF or 7), order), codes.OK, order)
         equal(limits(world)[0], order & 0xFFFF or 7)
         world.restart()
-        equal(world.redeem(preset(order, 1234)), codes.USED)
+        equal(world.redeem(preset(order, 1234), order), codes.USED)
+
+
+def test_a_card_far_from_the_time_is_refused_and_blocks_none() -> None:
+    """Proof: a card of number 0x3FFFFFFF ended the use of all operator's cards."""
+    world = World()
+    equal(world.redeem(preset(0x3FFFFFFF, 1234)), codes.ORDER_AHEAD)
+    equal(world.redeem(preset(NOW + 86401, 1234)), codes.ORDER_AHEAD)
+    equal(world.redeem(preset(NOW - 31622401, 1234)), codes.EXPIRED)
+    equal(world.settings.number("operator_order"), 0)
+    equal(world.books.told, [])
+    equal(world.redeem(preset(FIRST, 1234)), codes.OK)
+
+
+def test_a_card_waits_for_the_time() -> None:
+    world = World()
+    equal(world.redeem(preset(FIRST, 1234), -1), codes.NO_CLOCK)
+    equal(world.settings.number("operator_order"), 0)
+    equal(world.redeem(preset(FIRST, 1234)), codes.OK)
+
+
+def test_every_card_is_told_with_what_it_changes() -> None:
+    """Proof: a preset card raised the overdraft of all accounts, and no record told of it."""
+    world = World()
+    equal(world.redeem(preset(FIRST + 7, 3000, KEEP, 99999999)), codes.OK)
+    told = [
+        (64, 1, pack("<q", 1000), pack("<q", 3000)),
+        (66, 1, pack("<q", 0), pack("<q", 99999999)),
+    ]
+    equal(world.books.told, [(PRESET, VERSION, FIRST + 7, UID, told)])
+    world.books.told.clear()
+    equal(world.redeem(key_card(FIRST + 8, VERSION + 1)), codes.OK)
+    kind, version, number, uid, changes = world.books.told[0]
+    equal((kind, version, number, uid), (KEY, VERSION, FIRST + 8, UID))
+    equal(changes[0], (4, 2, sha256(DISTRICT_KEY).digest()[:8], sha256(NEW_KEY).digest()[:8]))
+    equal(changes[1], (5, 1, pack("<q", VERSION), pack("<q", VERSION + 1)))
+
+
+def test_what_cannot_be_told_is_not_done() -> None:
+    for head in (preset(FIRST + 7, 3000), key_card(FIRST + 7, VERSION + 1)):
+        world = World()
+        before = limits(world), world.settings.key("card_key")
+        world.books.refuse = True
+        equal(world.redeem(head), codes.STORAGE)
+        equal((limits(world), world.settings.key("card_key")), before)
+        equal(world.settings.number("operator_order"), 0)
 
 
 def test_preset_that_makes_no_sense_changes_nothing() -> None:
     world = World()
     before = limits(world)
     for values in ((1000, 2000), (KEEP, KEEP, KEEP, 0), (0xFFFFFFFE,)):
-        equal(world.redeem(preset(7, *values)), codes.FORMAT, values)
+        equal(world.redeem(preset(FIRST + 7, *values)), codes.FORMAT, values)
         equal(limits(world), before)
-    equal(world.redeem(preset(7, 5000)), codes.OK, "its number was not used up")
+    equal(world.redeem(preset(FIRST + 7, 5000)), codes.OK, "its number was not used up")
 
 
 def test_key_change_kills_old_cards() -> None:
     world = World()
-    equal(world.redeem(key_card(1, VERSION + 1)), codes.OK)
+    equal(world.redeem(key_card(FIRST + 1, VERSION + 1)), codes.OK)
     equal(world.redeem(header(5)), codes.KEY_VERSION)
     equal(world.redeem(header(5, version=VERSION + 1)), codes.MAC)
     equal(world.redeem(header(5, version=VERSION + 1, key=NEW_KEY)), codes.OK)
     world.restart()
     equal(world.redeem(header(6, version=VERSION + 1, key=NEW_KEY)), codes.OK)
-    equal(world.redeem(key_card(1, VERSION + 1)), codes.KEY_VERSION, "and the key card itself")
+    equal(
+        world.redeem(key_card(FIRST + 1, VERSION + 1)),
+        codes.KEY_VERSION,
+        "and the key card itself",
+    )
 
 
 def test_key_version_never_goes_back() -> None:
     world = World()
     for version in (VERSION, VERSION - 1, 0):
-        equal(world.redeem(key_card(1, version)), codes.FORMAT, version)
+        equal(world.redeem(key_card(FIRST + 1, version)), codes.FORMAT, version)
     equal(world.redeem(header(5)), codes.OK)
 
 
 def test_clear() -> None:
     world = World()
     world.books.illegal[codes.ILLEGAL] = 9
-    equal(world.redeem(header(1, 0, CLEAR)), codes.OK)
+    equal(world.redeem(header(FIRST + 1, 0, CLEAR)), codes.OK)
     equal((world.books.stopped, world.books.illegal[codes.ILLEGAL]), (False, 0))
     world.books.stopped = True
-    equal(world.redeem(header(1, 0, CLEAR)), codes.USED)
+    equal(world.redeem(header(FIRST + 1, 0, CLEAR)), codes.USED)
     check(world.books.stopped)
     world.books.illegal[codes.ILLEGAL] = 9
-    equal(world.redeem(header(2, 0, CLEAR, account=NOBODY, meter=NOBODY)), codes.OK)
+    equal(world.redeem(header(FIRST + 2, 0, CLEAR, account=NOBODY, meter=NOBODY)), codes.OK)
     equal((world.books.stopped, world.books.illegal[codes.ILLEGAL]), (True, 0))
     noted = [note[:3] for note in world.books.notes if note[0] == codes.OK]
-    equal(noted, [(codes.OK, -1, 1), (codes.OK, -1, 2)], "a restart counts from here on")
-    equal(world.redeem(header(3, 0, CLEAR, account=b"\0\0\0\0\0\x99")), codes.ACCOUNT)
-    equal(world.redeem(header(3, 0, CLEAR, meter=NOBODY)), codes.METER)
+    equal(
+        noted,
+        [(codes.OK, -1, FIRST + 1), (codes.OK, -1, FIRST + 2)],
+        "a restart counts from here on",
+    )
+    equal(world.redeem(header(FIRST + 3, 0, CLEAR, account=b"\0\0\0\0\0\x99")), codes.ACCOUNT)
+    equal(world.redeem(header(FIRST + 3, 0, CLEAR, meter=NOBODY)), codes.METER)
 
 
 def test_inspection_takes_the_state_home() -> None:
@@ -222,7 +293,11 @@ def test_money_on_an_operator_s_card_is_no_money() -> None:
 
 
 def test_full_storage_changes_nothing() -> None:
-    for head in (preset(7, 3000), key_card(7, VERSION + 1), header(7, 0, CLEAR)):
+    for head in (
+        preset(FIRST + 7, 3000),
+        key_card(FIRST + 7, VERSION + 1),
+        header(FIRST + 7, 0, CLEAR),
+    ):
         world = World()
         before = limits(world)
         world.storage.full = True
@@ -233,7 +308,11 @@ def test_full_storage_changes_nothing() -> None:
 
 
 def test_power_cut_at_each_operation() -> None:
-    for head in (preset(7, 3000, 2000), key_card(7, VERSION + 1), header(7, 0, CLEAR)):
+    for head in (
+        preset(FIRST + 7, 3000, 2000),
+        key_card(FIRST + 7, VERSION + 1),
+        header(FIRST + 7, 0, CLEAR),
+    ):
         # The cuts come before and after the write of each copy.
         for cut_at, kept_percent in ((0, 0), (0, 100), (1, 0), (1, 100)):
             world = World()
@@ -246,7 +325,7 @@ def test_power_cut_at_each_operation() -> None:
                 pass
             world.restart()
             world.redeem(head)
-            equal(world.settings.number("operator_order"), 7)
+            equal(world.settings.number("operator_order"), FIRST + 7)
             if head[4] == PRESET:
                 equal(limits(world)[:2], [3000, 2000], cut_at)
             elif head[4] == KEY:
@@ -260,4 +339,4 @@ def test_without_an_operator_its_cards_are_refused() -> None:
     world = World()
     world.redemption = Redemption(world.carrier, world.books, Keys(0, 0, b""))
     world.configure()
-    equal(world.redeem(preset(7, 3000)), codes.WRONG_TYPE)
+    equal(world.redeem(preset(FIRST + 7, 3000)), codes.WRONG_TYPE)

@@ -4,6 +4,9 @@ Method: each command runs with valid arguments on a concentrator with a console 
 session, in one for reading and in a full one. All state that it could change is compared.
 """
 
+from hashlib import sha256
+from struct import pack, unpack
+
 from concentrator.console.commands import Commands
 from concentrator.console.console import Refusal
 from concentrator_world import Bench
@@ -210,3 +213,69 @@ def test_no_secret_is_shown_with_or_without_a_login() -> None:
             check(name + " (set)" in shown, name)
             check(secrets[name] not in shown, name)
         bench.app.login.key = b""
+
+
+def told(bench: Bench) -> "list[tuple[int, bytes]]":
+    """Return kind and payload of the records of who did what."""
+    app = bench.app
+    app.journal.sync()
+    buf = bytearray(record.RECORD_SIZE)
+    found = []
+    for seq in range(app.journal.first_seq, app.journal.durable_seq + 1):
+        app.journal.read_into(seq, buf)
+        kind = record.kind_at(buf, 0)
+        if kind in (record.LOGIN, record.SETTING):
+            equal(record.index_at(buf, 0), record.NO_INDEX)
+            found.append((kind, bytes(buf[record.PAYLOAD : record.PAYLOAD + 28])))
+    return found
+
+
+def test_logins_and_settings_are_told() -> None:
+    """Proof: whoever had the console changed limits and keys, and no record told of it."""
+    bench = locked()
+    run = Commands(bench.app).run
+    old = sha256(bench.app.settings.key("card_key")).digest()[:8]
+    technician = Technician(KEY)
+    technician.log_in(run)
+    run(technician.line("set overdraft_fen 5000"))
+    run(technician.line("set overdraft_fen 5000"))
+    run(technician.line("set card_key " + technician.wrap(b"k" * 16).hex()))
+    run(technician.line("set password " + technician.wrap(b"1234").hex()))
+    run(technician.line("logout"))
+    nobody = bytes(8)
+    key = sha256(b"k" * 16).digest()[:8]
+    found = told(bench)
+    session = unpack("<I", found[0][1][8:12])[0]
+    equal(
+        found,
+        [
+            (record.LOGIN, pack("<BBBBII", 1, 1, 1, 1, 0, session) + bytes(16)),
+            (record.SETTING, pack("<BBBBqq8s", 1, 66, 1, 0, 0, 5000, nobody)),
+            (record.SETTING, pack("<BBBB8s8s8s", 1, 4, 2, 0, old, key, nobody)),
+            # A short secret could be found from its hash.
+            (record.SETTING, pack("<BBBB8s8s8s", 1, 9, 2, 0, nobody, nobody, nobody)),
+            (record.LOGIN, pack("<BBBBII", 3, 1, 1, 1, 0, session) + bytes(16)),
+        ],
+    )
+
+
+def test_refused_logins_do_not_fill_the_journal() -> None:
+    bench = locked()
+    app = bench.app
+    commands = Commands(app)
+    for attempt in range(300):
+        app.login.step(attempt * 30000)
+        begun = commands.run("login begin " + "00" * 16)
+        check(len(begun) == 1)
+        check(refusal(commands, "login " + "00" * 16))
+    refused = [payload for kind, payload in told(bench) if kind == record.LOGIN]
+    check(2 <= len(refused) <= 3, len(refused))
+    equal(refused[0][:8], pack("<BBBBI", 2, 0, 1, 1, 1))
+
+
+def test_a_setting_that_cannot_be_told_is_not_changed() -> None:
+    bench = Bench()
+    app = bench.app
+    app.books.note_settings = lambda changes: False  # type: ignore[method-assign]  # a full flash
+    check("flash full" in refusal(Commands(app), "set interval_s 600"))
+    equal(app.settings.text("interval_s"), "900")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from host.frames import settings
 from host.frames.batch import build_batch
 from host.frames.card import AMOUNT_LIMIT_FEN
 from host.frames.link import Kind
@@ -162,6 +163,31 @@ def test_an_open_door_and_a_failing_supply_are_findings(store: Store) -> None:
         ("cabinet", "the supply of concentrator 7 has failed"),
     ]
     assert len(store.rows("SELECT * FROM alarms WHERE kind = 'EVENT'")) == 4
+
+
+def test_who_raised_limits_and_changed_keys_is_a_finding(store: Store) -> None:
+    """Proof: a forged preset card raised everybody's overdraft, and no command showed it."""
+    village = sold_village(store)
+    number = {name: number for number, name in settings.NAMES.items()}
+
+    def change(name: str, form: int, old: int, new: int, uid: str = "00" * 8) -> None:
+        source = 1 if uid == "00" * 8 else 4
+        told = {"source": source, "number": number[name], "form": form, "uid": uid}
+        told |= {"old": old.to_bytes(8, "little").hex(), "new": new.to_bytes(8, "little").hex()}
+        village.write(RecordKind.SETTING, told, 0xFFFF)
+
+    change("overdraft_fen", 1, 0, 99999999, "0123456789ABCDEF")
+    change("overdraft_fen", 1, 99999999, 0)
+    change("interval_s", 1, 900, 600)
+    change("console_key", 2, 1, 2)
+    ingest_all(store, village)
+
+    found = [one["what"] for one in findings(store, kind="setting")]
+    assert found == [
+        "overdraft_fen was raised from 0 to 99999999 (operator's card, card 0123456789ABCDEF)",
+        "console_key was changed (console, card 0000000000000000)",
+    ]
+    assert len(store.rows("SELECT * FROM alarms WHERE kind = 'SETTING'")) == 4
 
 
 def test_one_batch_may_do_everything(store: Store) -> None:

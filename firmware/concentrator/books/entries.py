@@ -110,6 +110,58 @@ class Entries:
             record.put_event(journal.buf, offset, what, state, value)
             journal.add(self._time(), record.EVENT, record.NO_INDEX)
 
+    def note_login(
+        self, result: int, right: int, version: int, failures: int, session: int
+    ) -> None:
+        """Record that a session of the console was opened or ended, or a login refused."""
+        offset = self._place()
+        if offset >= 0:
+            put = record.put_login
+            put(self.journal.buf, offset, result, right, version, failures, session)
+            self.journal.add(self._time(), record.LOGIN, record.NO_INDEX)
+
+    def note_settings(
+        self,
+        changes: "list[tuple[int, int, bytes, bytes]]",
+        source: int = record.OF_CONSOLE,
+        uid: bytes = bytes(8),
+    ) -> bool:
+        """Record changes of settings before they are made; return whether that is durable.
+
+        A change is number, form, and 8 bytes each of the old and the new value.
+        """
+        if self.journal.place(len(changes)) < 0:
+            return False
+        self._put_settings(changes, source, uid)
+        return self._settle(len(changes))
+
+    def _put_settings(
+        self, changes: "list[tuple[int, int, bytes, bytes]]", source: int, uid: bytes
+    ) -> None:
+        """Add records of the changes; there is room for them."""
+        journal = self.journal
+        for change in changes:
+            record.put_setting(journal.buf, journal.place(), source, change, uid)
+            journal.add(self._time(), record.SETTING, record.NO_INDEX)
+
+    def note_operator(
+        self,
+        kind: int,
+        version: int,
+        number: int,
+        uid: bytes,
+        changes: "list[tuple[int, int, bytes, bytes]]",
+    ) -> bool:
+        """Record an operator's card with its changes before they are made, as note_settings."""
+        if self.journal.place(len(changes) + 1) < 0:
+            return False
+        record.put_operator_card(
+            self.journal.buf, self.journal.place(), kind, version, number, uid
+        )
+        self.journal.add(self._time(), record.OPERATOR_CARD, record.NO_INDEX)
+        self._put_settings(changes, record.OF_OPERATOR_CARD, uid)
+        return self._settle(len(changes) + 1)
+
     def _time(self) -> int:
         return max(self.t2000, 0)
 

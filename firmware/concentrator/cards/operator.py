@@ -2,7 +2,9 @@
 
 The number of the card is kept together with its changes, so no card works twice. An account is
 cleared before the number is kept: after a power cut between the two the card works again, which
-has no further effect.
+has no further effect. A card and what it changes are recorded before that is done. The number is
+the second in which the card was made: one that is far from the time at the concentrator is
+refused, so that no card can stop those that are made later.
 """
 
 from binascii import hexlify
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 # The settings in the order of the image; a value of FFFFFFFF does not change the setting.
 _LIMITS = ("alarm_1_fen", "alarm_2_fen", "overdraft_fen", "hoarding_limit_fen", "close_fen")
 _KEEP = const(0xFFFFFFFF)
+# The longest time from making a card to inserting it, and the most its maker's clock is ahead.
+_OLD_S = const(31622400)
+_AHEAD_S = const(86400)
 
 
 class Operator:
@@ -43,8 +48,14 @@ class Operator:
         """The order number of the newest operator's card that was accepted."""
         return self._settings.number("operator_order")
 
-    def operate(self, card: "Image", index: int, keys: "Keys") -> int:
-        """Carry out the card; return a code of card/codes.py."""
+    def operate(self, card: "Image", index: int, keys: "Keys", t2000: int) -> int:
+        """Carry out the card at the time `t2000`, -1: unknown; return a code of card/codes.py."""
+        if t2000 < 0:
+            return codes.NO_CLOCK
+        if card.order > t2000 + _AHEAD_S:
+            return codes.ORDER_AHEAD
+        if card.order < t2000 - _OLD_S:
+            return codes.EXPIRED
         changes = [("operator_order", str(card.order))]
         buf = card.buf
         if card.kind == image.PRESET:
@@ -61,7 +72,11 @@ class Operator:
             changes.append(("card_key_version", str(version)))
         elif index >= 0 and not self._books.resume(index):
             return codes.STORAGE
-        trouble = self._settings.change_all(changes)
+        uid = bytes(buf[image.UID : image.UID + 8])
+        note = self._books.note_operator
+        trouble = self._settings.change_all(
+            changes, lambda told: note(card.kind, keys.version, card.order, uid, told)
+        )
         if trouble:
             return codes.STORAGE if trouble == STORAGE_TROUBLE else codes.FORMAT
         self._changed()

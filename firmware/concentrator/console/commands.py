@@ -218,7 +218,7 @@ def _set(app: "App", arguments: "list[str]") -> "list[str]":
     name, value = arguments
     if is_secret(name) and app.login.granted:
         value = hexlify(app.login.unwrap(_bytes_of(value))).decode()
-    trouble = app.settings.change(name, value)
+    trouble = app.settings.change_all([(name, value)], app.books.note_settings)
     if trouble:
         raise Refusal(trouble)
     app.configure()

@@ -60,6 +60,9 @@ LEVELS_OF_KINDS = (
     (record.STANDING, 5),
     (record.STANDING_REGISTERS, 5),
     (record.CORRECTION, NEVER),
+    (record.LOGIN, 4),
+    (record.SETTING, 5),
+    (record.OPERATOR_CARD, 5),
     (record.EVENT, 3),
     (record.QUOTA, 5),
 )
