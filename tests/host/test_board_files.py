@@ -1,26 +1,24 @@
 """Goal: a board.json is judged on a computer as the board and its chip would judge it, and each
 of the documents' files starts on its board.
 
-Method: the command on the files of docs/boards and on mistakes in them; then the board of each
-file on a made-up machine that has the pins and UARTs of that chip and no others.
+Method: the command on the files of docs/boards and on mistakes in them; then the whole
+concentrator on the board of each file, on a made-up port that refuses what the chip refuses.
 """
 
 import importlib
 import json
 import sys
-import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from concentrator.app import App
 
 from host.cli.flash import command
 from host.flash import wiring
-from host.sim.storage import Storage
-from tests.host.test_boards_chip import Pin, Uart, World, world
-
-__all__ = ("world",)
+from tests.host.made_up_ports import T2000, Port, installed
 
 FOLDER = Path(__file__).parents[2] / "docs" / "boards"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -103,41 +101,83 @@ def test_a_pin_that_makes_trouble_is_a_warning() -> None:
     assert warnings == ["lamps[0]: pin 12 exists, but it decides how the chip starts"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_file_of_the_documents_starts_its_board(world: World, path: Path) -> None:
-    """Each board starts on a port that refuses the pins and UARTs that the chip does not have."""
-    chip = wiring.CHIPS[path.stem]
-
-    class ChipPin(Pin):
-        def __init__(self, number: Any, *modes: int, value: int = 0) -> None:
-            fit = isinstance(number, str) if chip.has_names else number in chip.pins
-            if not fit or number in chip.taken:
-                raise ValueError("invalid pin")
-            super().__init__(number, *modes, value=value)
-
-    class ChipUart(Uart):
-        def __init__(self, number: int, *arguments: Any, **options: Any) -> None:
-            fitting = chip.uarts[number]
-            for key, index in (("tx", 0), ("rx", 1)):
-                if chip.has_names and key in options:
-                    raise TypeError("extra keyword arguments given")
-                if fitting is not None and options[key].number not in fitting[index]:
-                    raise ValueError("bad TX pin")
-            super().__init__(number, *arguments, **options)
-
-    def watchdog(timeout: int) -> Any:
-        if 0 < chip.longest_watchdog_ms < timeout:
-            raise ValueError("timeout exceeds")
-        return types.SimpleNamespace(feed=int)
-
-    vars(sys.modules["machine"]).update(Pin=ChipPin, UART=ChipUart, WDT=watchdog)
-    options = json.loads(path.read_text())
-    if "ssid" in options.get("uplink", {}):
-        del options["uplink"]["ssid"], options["uplink"]["key"]
+@pytest.fixture(params=[path.stem for path in FILES])
+def port(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Port]:
+    """Return a port with a file of the documents, its servers on this computer, and an installer's
+    flash."""
+    made = Port(request.param)
+    options = content(request.param)
+    for key in {"uplink", "sntp"} & options.keys():
+        if "host" in options[key]:
+            options[key].update(host="127.0.0.1")
+    monkeypatch.chdir(tmp_path)
     Path("board.json").write_text(json.dumps(options))
-    board = importlib.import_module("boards.chip").Board(Storage())
+    installed(made, monkeypatch)
+    boards = importlib.import_module("boards")
+    with pytest.raises(boards.BoardError, match="--format"):
+        boards.module_of(made.platform).open_storage()
+    boards.module_of(made.platform).open_storage(True)
+    yield made
+    for name in [name for name in sys.modules if name.partition(".")[0] == "boards"]:
+        del sys.modules[name]
 
-    assert board.capacity == tuple(options["capacity"])
-    assert len(board.lines) == 1
-    assert board.uplink is not None
-    board.look()
+
+def test_every_file_of_the_documents_starts_its_board(port: Port) -> None:
+    """The concentrator runs on it, on a port that refuses what the chip refuses."""
+    board = importlib.import_module("boards").open_board(port.platform)
+    app = App(board, *board.capacity, board.card_reader)
+    for _ in range(300):
+        port.pass_ms(20)
+        board.look()
+        app.step(board.now_ticks(), board.now_t2000())
+
+    # The chip is asked once a second.
+    assert 0 <= port.t2000 - board.now_t2000() <= 1
+    board.set_t2000(T2000)
+    assert (board.now_t2000(), port.t2000) == (T2000, T2000)
+    assert app.journal.sync()
+    assert app.journal.durable_seq > 0
+    assert board.reset_cause == 1
+    assert all(
+        channel._port.rxbuf >= 512 for channel in board._channels if "_port" in dir(channel)
+    )
+
+
+def test_the_direction_pin_of_every_file_falls_in_time(port: Port) -> None:
+    board = importlib.import_module("boards").open_board(port.platform)
+    line = board.lines[0]
+    assert line.write(memoryview(bytes(20))) == 20
+    while line._direction.level:
+        assert port.ms < line._port.last_bit_ms + 3
+        port.pass_ms(1)
+    assert port.ms >= line._port.last_bit_ms
+
+
+def test_the_wifi_of_every_file_is_joined_after_errors_and_again(port: Port) -> None:
+    if port.is_stm32:
+        options = json.loads(Path("board.json").read_text())
+        options["uplink"] = {"host": "127.0.0.1", "port": 1, "ssid": "a", "key": "b"}
+        Path("board.json").write_text(json.dumps(options))
+        boards = importlib.import_module("boards")
+        with pytest.raises(boards.BoardError, match=r"uplink\.ssid: this port has no Wi-Fi"):
+            boards.open_board(port.platform)
+        return
+    board = importlib.import_module("boards").open_board(port.platform)
+    port.associated = True
+    assert pass_s(port, board, 60)
+    port.associated = False
+    assert not pass_s(port, board, 900)
+    port.associated = True
+    assert pass_s(port, board, 600)
+    # Attempts come further and further apart.
+    assert 3 <= port.joins <= 15
+
+
+def pass_s(port: Port, board: Any, seconds: int) -> bool:
+    """Let the board look for so long; return whether its link is there."""
+    for _ in range(4 * seconds):
+        port.pass_ms(250)
+        board._link.look()
+    return bool(board._link.up)
