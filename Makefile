@@ -84,6 +84,7 @@ soak: $(READY)
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
 	@DIANKA_KILLS=50 $(BIN)/python -m pytest tests/host/test_headend_kills.py
 	@$(BIN)/dianka sim run --seeds $(or $(SEEDS),1-500) --days 3 --meters 6
+	@$(BIN)/dianka sim run --scenario nor --seeds $(or $(SEEDS),1-200) --days 3 --meters 4
 
 # image: build BOARD=qemu, or esp32|rp2|stm32 from MPY_DIR=..., lean for BOARD_JSON=...
 image: $(READY)

@@ -150,7 +150,7 @@ LAYERS = (
     _layer("main", ours="boards concentrator ports", foreign="sys", device=True),
     _layer("boot", ours="main", foreign="os sys machine micropython", device=True),
     _layer("manifest", foreign="os", device=True),
-    _layer("host.shim"),
+    _layer("host.shim", foreign="littlefs"),
     _layer("host.words"),
     _layer("host.closing"),
     _layer("host.units", ours="host.words"),
@@ -174,7 +174,7 @@ LAYERS = (
     _layer(
         "host.world",
         ours="host.units host.billing host.cards host.device host.headend host.link host.sim "
-        f"host.frames {_CORE} concentrator",
+        f"host.frames {_CORE} concentrator boards",
     ),
     _layer(
         "host.link",

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, NoReturn
 
 import click
@@ -94,6 +95,12 @@ def run(
 
     Ends with status 1 when an invariant did not hold, and says which and how to see it again.
     """
+    if SCENARIOS[scenario].nor and find_spec("littlefs") is None:
+        raise click.ClickException(
+            _("the scenario {scenario} needs littlefs: pip install 'dianka[nor]'").format(
+                scenario=scenario
+            )
+        )
     first, last = _range(seeds) if seeds else (seed, seed)
     failed = []
     all_cpu_s = 0.0

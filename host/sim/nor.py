@@ -89,6 +89,18 @@ class Nor:
         self._cut_at = self.operations + operations
         self._tear = tear
 
+    @property
+    def is_to_be_cut(self) -> bool:
+        """Return whether a cut of the power is planned that has not come."""
+        return self.operations <= self._cut_at
+
+    def restarted(self) -> "Nor":
+        """Return the same chip after the power came back."""
+        chip = Nor(self.data, -1, "nothing", self.page, self._refuses, self._disturb_reads)
+        chip.bad = self.bad
+        chip.erasures = self.erasures
+        return chip
+
     def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
         """Fill `buf` from `offset` in `block`."""
         if self.reads_fail or self._dead:

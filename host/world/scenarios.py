@@ -30,6 +30,7 @@ class Scenario:
     invents         these answers are an attacker's, who replays and invents
     battery         false: a board has forgotten the time whenever it starts, and it is not typed
     tariffs         of how many kinds accounts are, 0: of all there are
+    nor             the flash is a NOR chip with littlefs and bad blocks, else a model of files
     """
 
     text: str
@@ -45,6 +46,7 @@ class Scenario:
     invents: bool = False
     battery: bool = True
     tariffs: int = 0
+    nor: bool = False
 
 
 ANY = "any"
@@ -75,6 +77,7 @@ SCENARIOS = {
     ),
     "no-battery": Scenario("boards that forget the time with each power cut", battery=False),
     "one-tariff": Scenario("every account on one tariff", tariffs=1),
+    "nor": Scenario("littlefs on a NOR flash with bad blocks, cut in its programs", nor=True),
     "rot": Scenario("bits that turn in stored files", station=True, rot_a_day=12.0),
 }
 

@@ -77,6 +77,15 @@ def _head_end(scenario: Scenario, clock: VirtualClock, random: Random) -> HeadEn
     return kind(clock, CONCENTRATOR, UPLINK_KEY, random=random)
 
 
+def _storage(scenario: Scenario, random: Random) -> Storage:
+    if not scenario.nor:
+        return Storage(random=random)
+    # littlefs-python is not needed for any other world.
+    from host.world.nor_flash import NorStorage
+
+    return NorStorage(random)
+
+
 class World:
     """One concentrator, its line, its people, for `days`; `faults` None: as the seed draws them.
 
@@ -106,7 +115,7 @@ class World:
         self.meters = [maker.make(index) for index in range(meters)]
         self.line = Line(self.clock, self.meters, random=self._branch())
         self.headend = _head_end(self.scenario, self.clock, self._branch())
-        self.storage = Storage(random=self._branch())
+        self.storage = _storage(self.scenario, self._branch())
         self.console = ConsoleSide(self.agenda, self._branch())
         sold: dict[tuple[int, int], Order] = {}
         self.technician = Technician(self.agenda, self.console)

@@ -398,3 +398,12 @@ def test_seeds_that_are_no_range_are_refused() -> None:
 
     assert result.exit_code == 2
     assert "write it as 1-50" in result.stderr
+
+
+def test_a_world_on_nor_without_littlefs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("host.cli.sim_run.find_spec", lambda name: None)
+
+    result = run("--scenario", "nor")
+
+    assert result.exit_code == 1
+    assert "pip install 'dianka[nor]'" in result.stderr
