@@ -133,17 +133,24 @@ def build_emulated(
         return build / PORTS["qemu"].product
 
 
-def build_stock(cache: Path = CACHE) -> Path:
+def build_stock(frozen: bool = False, cache: Path = CACHE) -> Path:
     """Build an emulated board as it is sold: MicroPython, a file system, nothing of ours.
 
     It starts boot.py and main.py from its flash, as real ports do. Its heap is that of a large
-    board, because programs that are not frozen live there.
+    board, because programs that are not frozen live there. With `frozen` the product is in the
+    image, as in one of a real board.
     """
     install_emulator()
     with _locked(cache):
-        build = cache / "qemu-stock"
+        build = cache / ("qemu-stock" + ("-frozen" if frozen else ""))
+        manifest = STOCK_MANIFEST
+        if frozen:
+            manifest = cache / "frozen_stock_manifest.py"
+            product = _write_firmware(cache, "qemu", known_of(FIRMWARE))
+            text = f'include("{STOCK_MANIFEST}")\ninclude("{product}", port=False)\n'
+            _write_if_new(manifest, text)
         extra = [f"BOARD={PORTS['qemu'].board}", *_LITTLEFS, *_STOCK]
-        _build_port(fetch_source(cache), "qemu", build, STOCK_MANIFEST, extra)
+        _build_port(fetch_source(cache), "qemu", build, manifest, extra)
         return build / PORTS["qemu"].product
 
 

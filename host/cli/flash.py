@@ -7,6 +7,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console as Screen
@@ -17,7 +18,7 @@ from host.cli import shown
 from host.cli.options import FILE, load_keys, typed_secret
 from host.cli.output import echo
 from host.flash import product as products
-from host.flash import slots, wiring
+from host.flash import room, slots, wiring
 from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
 from host.link.console import SECRETS
@@ -176,7 +177,12 @@ def _install(board: Prompt, wanted: Wanted) -> None:
     now = slots.state(board)
     slots.hold(board)
     try:
-        slot = _prepare(board, now, wanted)
+        found = slots.facts(board)
+        if found.is_frozen:
+            _set_up_frozen(board, found, wanted)
+            board.release()
+            return
+        slot = _prepare(board, now, found, wanted)
         slots.put_on_trial(board, slot)
     except BaseException:
         with contextlib.suppress(BoardError):
@@ -186,9 +192,22 @@ def _install(board: Prompt, wanted: Wanted) -> None:
     _await(board, slot, wanted.wait_s)
 
 
-def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
+def _set_up_frozen(board: Prompt, found: room.Facts, wanted: Wanted) -> None:
+    """Set what is to be set on a board whose image has the product; there are no slots."""
+    if not (wanted.board_json or wanted.new or wanted.settings or wanted.time):
+        raise BoardError(
+            _(
+                "the product is frozen into the image of {name}: a new version is a new image. "
+                "--board, --format, --keys, --set and --time work"
+            ).format(name=found.name)
+        )
+    _own_board_json(board, found, wanted)
+    _set_up(board, "", wanted, wanted.new)
+    echo(_("{name} starts the product of its image").format(name=found.name))
+
+
+def _prepare(board: Prompt, now: slots.State, found: room.Facts, wanted: Wanted) -> str:
     """Fill the slot that may be lost, and set what is to be set; return it."""
-    found = slots.facts(board)
     slots.check(found)
     arch = wanted.arch or found.arch
     if not arch:
@@ -198,8 +217,7 @@ def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
                 known=known
             )
         )
-    if found.platform != "qemu" and not wanted.board_json and not slots.has_board_json(board):
-        raise BoardError(_("the board has no board.json: give one with --board FILE"))
+    wiring_of = _own_board_json(board, found, wanted)
     firmware = wanted.firmware or products.firmware()
     slot = slots.target(now)
     with _progress() as progress, tempfile.TemporaryDirectory() as build:
@@ -213,7 +231,7 @@ def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
             Path(build),
             lambda done, whole: progress.update(task, completed=done, total=whole),
         )
-        slots.check_room(board, slot, found, product)
+        room.check(found, slots.taken(board, found), product, slot, wiring_of)
         task = progress.add_task(_("writing slot {slot}").format(slot=slot))
         boot = (firmware / "boot.py").read_bytes()
         aside = slots.install(
@@ -233,17 +251,34 @@ def _prepare(board: Prompt, now: slots.State, wanted: Wanted) -> str:
             slot=slot, version=product.version
         )
     )
+    _set_up(board, slot, wanted, wanted.new or not now.proven)
+    slots.finish(board, slot, product)
+    return slot
+
+
+def _own_board_json(board: Prompt, found: room.Facts, wanted: Wanted) -> dict[str, Any]:
+    """Return the board.json that the board has or is given; BoardError when there is none."""
+    text = wanted.board_json or slots.board_json(board)
+    try:
+        content = json.loads(text or "{}")
+    except ValueError:
+        content = {}
+    if found.platform != "qemu" and not content:
+        raise BoardError(_("the board has no board.json: give one with --board FILE"))
+    return content if isinstance(content, dict) else {}
+
+
+def _set_up(board: Prompt, slot: str, wanted: Wanted, opens: bool) -> None:
+    """Give the board its pins, its journal, its settings and the time; "": its image's product."""
     if wanted.board_json:
         board.replace("board.json", wanted.board_json)
-    if wanted.new or not now.proven:
+    if opens:
         slots.open_journal(board, slot, wanted.new)
     if wanted.settings:
         slots.change_settings(board, slot, wanted.settings)
         echo(_("set {settings}").format(settings=", ".join(wanted.settings)))
     if wanted.time:
         _set_clock(board)
-    slots.finish(board, slot, product)
-    return slot
 
 
 def _await(board: Prompt, slot: str, wait_s: int) -> None:

@@ -44,6 +44,16 @@ print(str(binascii.hexlify(digest.digest()), "ascii"))
 """
 
 
+_RENAME = """\
+import os
+try:
+    os.rename({old!r}, {new!r})
+except OSError:
+    os.remove({new!r})
+    os.rename({old!r}, {new!r})
+"""
+
+
 class BoardError(Exception):
     """The board cannot be used; the text says why and what to try."""
 
@@ -96,9 +106,12 @@ class Prompt(Closing):
             )
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write a file so that an interruption leaves either the old or the new one."""
+        """Write a file so that an interruption leaves either the old or the new one.
+
+        On FAT an interruption at the very end leaves the new one under the name with a ~.
+        """
         self.write(f"{name}~", data)
-        self.run(f"import os\nos.rename({name + '~'!r}, {name!r})")
+        self.run(_RENAME.format(old=f"{name}~", new=name))
 
     def begin_anew(self, hard: bool) -> None:
         """Restart the interpreter and stay at its prompt; `hard`: the whole board."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from host.flash.product import Product
 from host.flash.prompt import BoardError, Prompt
+from host.flash.room import Facts, Taken
 from host.words import _
 
 SLOTS = ("a", "b")
@@ -38,19 +39,6 @@ import boot
 
 boot.start()
 '''
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The facts of a board: MicroPython's port and version, machine code, free flash."""
-
-    platform: str
-    version: tuple[int, ...]
-    arch: str
-    flash_free: int
-    block_size: int
-    is_frozen: bool
-    can_replace: bool
 
 
 @dataclass(frozen=True)
@@ -95,7 +83,7 @@ class State:
 
 
 _FACTS = """\
-import os, sys
+import gc, os, sys
 def frozen():
     kept = sys.path[:]
     sys.path[:] = [".frozen"]
@@ -117,8 +105,11 @@ def replaces():
         return False
 s = os.statvfs("")
 i = sys.implementation
+is_frozen = frozen()
+gc.collect()
 print(repr((sys.platform, tuple(i.version[:3]), getattr(i, "_mpy", 0),
-    s[0] * s[3], s[0], frozen(), replaces())))
+    s[0] * s[3], s[0], is_frozen, replaces(), getattr(i, "_machine", sys.platform),
+    gc.mem_free() + gc.mem_alloc())))
 """
 
 _STATE = """\
@@ -160,7 +151,7 @@ for folder in {folders!r}:
 _SIZE = """\
 import os
 def size(folder):
-    count = 0
+    count = 4 * {block}
     for entry in os.ilistdir(folder):
         path = folder + "/" + entry[0]
         if entry[1] == 0x4000:
@@ -169,7 +160,7 @@ def size(folder):
             count += -(-os.stat(path)[6] // {block}) * {block}
     return count
 try:
-    print(size({slot!r}))
+    print(size({folder!r}))
 except OSError:
     print(0)
 """
@@ -225,10 +216,10 @@ print(foreign)
 
 def facts(board: Prompt) -> Facts:
     """Look at a board; BoardError when nothing can be installed there."""
-    platform, version, mpy, flash, block, frozen, replaces = ast.literal_eval(board.run(_FACTS))
+    platform, version, mpy, *others = ast.literal_eval(board.run(_FACTS))
     number = mpy >> 10 & 0x0F
     arch = _ARCHS[number] if number < len(_ARCHS) else ""
-    found = Facts(platform, version, arch, flash, block, frozen, replaces)
+    found = Facts(platform, version, arch, *others)
     name = ".".join(str(part) for part in version)
     if tuple(version) < MICROPYTHON_OLDEST or (mpy & 0xFF, mpy >> 8 & 3) != _MPY:
         oldest = ".".join(str(part) for part in MICROPYTHON_OLDEST)
@@ -243,19 +234,13 @@ def facts(board: Prompt) -> Facts:
 
 def check(found: Facts) -> None:
     """Raise BoardError when no slots can be made on such a board."""
-    if found.is_frozen:
-        raise BoardError(
-            _(
-                "the product is frozen into the board's image: flash a new image, or put "
-                "MicroPython's own image on it first"
-            )
-        )
     if not found.can_replace:
         raise BoardError(
             _(
-                "the board's file system cannot replace a file in one step, as FAT: format it "
-                "as littlefs (docs/HARDWARE.md tells how)"
-            )
+                "the file system of {name} cannot replace a file in one step, as FAT: erase its "
+                "flash and put a MicroPython on it that uses littlefs, or freeze the product into "
+                "an image (make image), which needs no slots"
+            ).format(name=found.name)
         )
 
 
@@ -281,7 +266,7 @@ def hold(board: Prompt) -> None:
 
     A watchdog that the product has started runs on: only a restart of the board stops it.
     """
-    has_watchdog = "watchdog_ms" in board.run(_SHOW.format(name="board.json"))
+    has_watchdog = "watchdog_ms" in board_json(board)
     board.run("open('hold', 'w').close()")
     board.begin_anew(hard=has_watchdog)
     board.run(_REMOVE.format(name="hold"))
@@ -313,23 +298,18 @@ def install(
     return [name for name, data in root if _put_in_root(board, name, data)]
 
 
-def check_room(board: Prompt, slot: str, found: Facts, product: Product) -> None:
-    """Raise BoardError when the product does not fit beside the files outside `slot`."""
-    block = found.block_size
-    needed = sum(-(-len(data) // block) * block for data in product.files.values())
-    there = int(board.run(_SIZE.format(slot=slot, block=block)))
-    if needed > found.flash_free + there:
-        raise BoardError(
-            _(
-                "the board's flash has {flash_free} KiB free, the product takes {needed}: "
-                "remove files that are not needed, or freeze it into an image"
-            ).format(flash_free=(found.flash_free + there) // 1024, needed=needed // 1024)
-        )
+def taken(board: Prompt, found: Facts) -> Taken:
+    """Return what slots and journal take of the board's flash."""
+    sizes = [
+        int(board.run(_SIZE.format(folder=folder, block=found.block_size)))
+        for folder in (*SLOTS, "journal")
+    ]
+    return Taken(dict(zip(SLOTS, sizes, strict=False)), sizes[-1])
 
 
-def has_board_json(board: Prompt) -> bool:
-    """Return whether the board knows its pins."""
-    return bool(board.run(_SHOW.format(name="board.json")).strip())
+def board_json(board: Prompt) -> str:
+    """Return the board's own board.json, "" if it has none."""
+    return board.run(_SHOW.format(name="board.json"))
 
 
 def finish(board: Prompt, slot: str, product: Product) -> None:

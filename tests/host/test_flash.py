@@ -11,16 +11,22 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from host.demo.processes import wait_for
 from host.flash import product as products
-from host.flash import slots
+from host.flash import room, slots
 from host.flash.prompt import BoardError, Prompt
+from host.flash.room import Facts, Taken
 from tools import image, qemu
+
+# Bytes of heap that have to stay free, as `make budget` requires.
+WORK = 16384
 
 SILENT = """\
 import machine
@@ -44,15 +50,34 @@ def flash(*words: str, status: int = 0) -> str:
 @pytest.fixture(scope="module")
 def port() -> Iterator[str]:
     """Start a board as it is bought and return its port."""
+    yield from started(frozen=False)
+
+
+@pytest.fixture(scope="module")
+def frozen() -> Iterator[str]:
+    """Start a board whose image has the product and return its port."""
+    yield from started(frozen=True)
+
+
+def started(frozen: bool) -> Iterator[str]:
     try:
-        stock = image.build_stock()
+        stock = image.build_stock(frozen)
     except image.ImageError as error:
         pytest.skip(str(error))
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = free.getsockname()[1]
     repl = f"tcp:127.0.0.1:{number},server=on,wait=off,nodelay=on"
     with qemu.MeasuringEmulator(stock, repl=repl):
+        wait_for("its prompt", 20, lambda: is_open(number))
         yield f"socket://127.0.0.1:{number}"
+
+
+def is_open(number: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", number)).close()
+    except OSError:
+        return False
+    return True
 
 
 def firmware(folder: Path, more: str) -> Path:
@@ -116,6 +141,9 @@ def test_a_life_in_two_slots(port: str, tmp_path: Path) -> None:
     now = state(port)
     assert (now.running, now.proven, now.trial, now.slots["b"].version) == ("a", "a", "", "")
 
+    taken, estimate = heap_taken(port)
+    assert 0.8 * estimate < taken < estimate
+
     assert "slot b is healthy" in flash(port, "--firmware", str(second))
     now = state(port)
     assert (now.running, now.proven, now.trial) == ("b", "b", "")
@@ -141,6 +169,35 @@ def test_a_life_in_two_slots(port: str, tmp_path: Path) -> None:
     assert "no older product" in flash(port, "--rollback", status=1)
 
     cut_everywhere(port)
+
+
+HEAP = """\
+import gc
+gc.collect()
+before = gc.mem_alloc()
+import sys
+sys.path.insert(0, "/a")
+import main
+from boards import open_board
+from concentrator import lamps, run
+from concentrator.app import App
+app = App(open_board("qemu"), 256, 4)
+gc.collect()
+print(gc.mem_alloc() - before)
+"""
+
+
+def heap_taken(port: str) -> tuple[int, int]:
+    """Return the bytes of heap that the product in slot a takes, and what was computed."""
+    with Prompt(port) as board:
+        slots.hold(board)
+        with tempfile.TemporaryDirectory() as build:
+            made = products.make(
+                products.firmware(), "qemu", "armv7em", Path(build), lambda done, whole: None
+            )
+        taken = int(board.run(HEAP))
+        board.release()
+    return taken + WORK, room.heap_size(made, room.CAPACITY)
 
 
 def bad_settings(tmp_path: Path) -> Path:
@@ -215,13 +272,54 @@ def test_a_mistake_is_told_in_words(tmp_path: Path, words: tuple[str, ...], said
     assert said in " ".join(told.split())
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("emulator")
+def test_a_frozen_product_gets_pins_journal_and_settings(frozen: str, tmp_path: Path) -> None:
+    pins = tmp_path / "board.json"
+    pins.write_text('{"lines": [{"uart": 1}]}')
+    assert "frozen into the image of mps2-an385" in flash(frozen, status=1)
+
+    said = flash(frozen, "--board", str(pins), "--format", "--set", "id=9")
+    assert "set id" in said
+    assert "mps2-an385 with Cortex-M3 starts the product of its image" in said
+    assert settings(frozen) == "9"
+    assert "slot a  empty" in flash(frozen, "--status")
+
+
+FIT = Facts("rp2", (1, 25, 0), "armv6m", 0, 4096, False, True, "Pico X", 300 * 1024)
+# 100 files of a block each in one folder beside the root: 108 blocks, 115 KiB of heap.
+PRODUCT = products.Product("1", {f"part/{number}.mpy": bytes(1024) for number in range(100)})
+EMPTY = Taken({"a": 0, "b": 0}, 0)
+
+
+def room_for(blocks: int, heap_kib: int = 300, taken: Taken = EMPTY, **board_json: object) -> None:
+    found = replace(FIT, flash_free=blocks * 4096, heap_size=heap_kib * 1024)
+    room.check(found, taken, PRODUCT, "b", board_json)
+
+
+def test_what_fits_on_a_board_is_computed_before_it_is_written() -> None:
+    both = 2 * 108
+    room_for(both + room.JOURNAL_BLOCKS)
+    with pytest.raises(BoardError, match="Pico X cannot hold two versions: each takes 432 KiB of"):
+        room_for(both + room.JOURNAL_BLOCKS - 1)
+    # An SPI flash has the journal.
+    room_for(both, flash={"spi": 1})
+    # What the old product and the journal take already counts.
+    held = Taken({"a": 108 * 4096, "b": 80 * 4096}, 28 * 4096)
+    room_for(28, taken=held)
+    with pytest.raises(BoardError, match="of Pico X has 428 KiB free, the product takes"):
+        room_for(27, taken=replace(held, journal=29 * 4096))
+    heap_kib = 115 + 256 * (75 + 16) // 1024 + 45 + 1
+    room_for(1000, heap_kib)
+    with pytest.raises(BoardError, match="Pico X has 150 KiB of heap, the product takes 182"):
+        room_for(1000, 150)
+    room_for(1000, 164, capacity=[32, 4])
+
+
 def test_a_board_too_old_or_unfit_is_refused() -> None:
-    fit = slots.Facts("rp2", (1, 25, 0), "armv6m", 900000, 4096, False, True)
-    slots.check(fit)
-    with pytest.raises(BoardError, match="frozen"):
-        slots.check(replace(fit, is_frozen=True))
-    with pytest.raises(BoardError, match="littlefs"):
-        slots.check(replace(fit, can_replace=False))
+    slots.check(FIT)
+    with pytest.raises(BoardError, match="the file system of Pico X cannot replace"):
+        slots.check(replace(FIT, can_replace=False))
 
 
 def test_only_the_modules_of_the_port_are_taken() -> None:
