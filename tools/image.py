@@ -146,7 +146,7 @@ def build_stock(frozen: bool = False, cache: Path = CACHE) -> Path:
         manifest = STOCK_MANIFEST
         if frozen:
             manifest = cache / "frozen_stock_manifest.py"
-            product = _write_firmware(cache, "qemu", known_of(FIRMWARE))
+            product = write_firmware(cache, "qemu", known_of(FIRMWARE))
             text = f'include("{STOCK_MANIFEST}")\ninclude("{product}", port=False)\n'
             _write_if_new(manifest, text)
         extra = [f"BOARD={PORTS['qemu'].board}", *_LITTLEFS, *_STOCK]
