@@ -8,6 +8,8 @@ import csv
 from dataclasses import dataclass
 from importlib.resources import files
 
+from host.words import bilingual
+
 FILE = "card_results.csv"
 ACCEPTED = frozenset({0, 1})
 
@@ -33,3 +35,11 @@ def _read() -> dict[int, Outcome]:
 
 OUTCOMES = _read()
 CODES = {outcome.name: outcome.code for outcome in OUTCOMES.values()}
+
+
+def result_text(code: int) -> str:
+    """Return what a meter shows of a result and what it means, in the language that is spoken."""
+    outcome = OUTCOMES.get(code)
+    if outcome is None:
+        return bilingual(f"code {code}", f"代码 {code}")
+    return f"{outcome.shown}.{code:02d} {bilingual(outcome.english, outcome.chinese)}"

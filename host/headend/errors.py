@@ -20,13 +20,14 @@ class SalesError(StoreError):
 
 
 class Conflict(StoreError):
-    """A record arrived under a sequence number that holds another record already.
+    """The record `seq` arrived, and another record is stored under its number.
 
     acked_seq   up to here records are stored
     """
 
     def __init__(self, seq: int, acked_seq: int) -> None:
         super().__init__(f"record {seq} differs from the one stored")
+        self.seq = seq
         self.acked_seq = acked_seq
 
 

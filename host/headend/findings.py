@@ -7,28 +7,44 @@ from host.frames.packing import Reason
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
 from host.headend.posting import finding_text
+from host.headend.reconcile import BOOKS, Difference, reconcile
 from host.headend.store import Store
-from host.words import _
+from host.words import _, marked
 
-# Kinds that do not concern the books: `reconcile` ends with status 0 with these.
-NOTICES = frozenset(("card", "clock", "cabinet", "setting"))
 GAP = "gap"
+KINDS = (
+    *(marked("gap"), marked("conflict"), marked("mismatch"), marked("foreign")),
+    *(marked("void"), marked("doubt"), marked("relay"), marked("card"), marked("clock")),
+    *(marked("cabinet"), marked("setting")),
+    *(marked("order"), marked("money"), marked("balance"), marked("records")),
+    marked("readings"),
+)
 
 
 def findings(
-    store: Store, *, closed: bool = False, kind: str | None = None, account: str | None = None
+    store: Store,
+    *,
+    closed: bool = False,
+    kind: str | None = None,
+    account: str | None = None,
+    concentrator: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return open findings, with `closed` also the resolved ones, by number; gaps come last."""
+    """Return open findings, with `closed` also the resolved ones, by number.
+
+    Behind those of records come gaps, then what a comparison of the books finds.
+    """
     conditions = "" if closed else " AND resolved_at IS NULL"
     rows = store.rows(f"SELECT * FROM findings WHERE 1 = 1{conditions} ORDER BY id")
     for row in rows:
         row["number"] = str(row.pop("id"))
         row["what"] = finding_text(row["what"])
+        if row["resolution"]:
+            row["resolution"] = _(row["resolution"])
     gaps = store.rows(f"SELECT * FROM gaps WHERE 1 = 1{conditions} ORDER BY id")
     rows += [_gap(row) for row in gaps if _is_lost(row)]
-    return [
-        row for row in rows if kind in (None, row["kind"]) and account in (None, row["account"])
-    ]
+    rows += [_difference(one) for one in reconcile(store).found]
+    wanted = {"kind": kind, "account": account, "concentrator": concentrator}
+    return [row for row in rows if all(one in (None, row[name]) for name, one in wanted.items())]
 
 
 def _is_lost(row: dict[str, Any]) -> bool:
@@ -50,9 +66,33 @@ def _gap(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@at_desk
+def _difference(one: Difference) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "kind": one.kind,
+        "account": one.account,
+        "concentrator": None,
+        "seq": None,
+        "found_at": None,
+        "what": finding_text(one.what),
+        **dict.fromkeys(("resolved_at", "resolved_by", "resolution")),
+    }
+
+
 def resolve(store: Store, number: str, by: str, reason: str) -> None:
     """Close a finding with a name and a reason; StoreError where none of that number is open."""
+    if number.startswith(BOOKS):
+        for one in reconcile(store).found:
+            if one.number == number:
+                settle_books(store, one.kind, one.account, one.what, by, reason)
+                return
+        raise _not_open(number)
+    close(store, number, by, reason)
+
+
+@at_desk
+def close(store: Store, number: str, by: str, reason: str) -> None:
+    """Close the finding of a record, or a gap; StoreError where none of that number is open."""
     table = "gaps" if number.startswith(GAP) else "findings"
     digits = number.removeprefix(GAP)
     with store.writing() as database:
@@ -63,8 +103,24 @@ def resolve(store: Store, number: str, by: str, reason: str) -> None:
             told,
         ).rowcount
         if not changed:
-            raise StoreError(
-                _("no finding {number} is open: see `dianka headend findings`").format(
-                    number=number
-                )
-            )
+            raise _not_open(number)
+
+
+@at_desk
+def settle_books(store: Store, kind: str, account: str, what: str, by: str, reason: str) -> None:
+    """Note that a difference of the books is well as it is; another amount is another one."""
+    now = int(time.time())
+    columns = ("concentrator", "seq", "kind", "account", "what", "found_at")
+    with store.writing() as database:
+        database.insert_new("findings", columns, [(0, 0, kind, account, what, now)])
+        database.run(
+            "UPDATE findings SET resolved_at = ?, resolved_by = ?, resolution = ? "
+            "WHERE concentrator = 0 AND seq = 0 AND what = ? AND resolved_at IS NULL",
+            (now, by, reason, what),
+        )
+
+
+def _not_open(number: str) -> StoreError:
+    return StoreError(
+        _("no finding {number} is open: see `dianka headend findings`").format(number=number)
+    )

@@ -193,6 +193,8 @@ class Ingest:
                 except (UplinkError, Replayed, Conflict) as error:
                     outcome = _refusal(message, error)
                     position.refused, position.refused_at = outcome.detail[:200], now
+                    if isinstance(error, Conflict):
+                        posting.watch.conflict(message.concentrator, error.seq)
                 outcomes.append(outcome)
             posting.write()
             self._write_positions(touched)

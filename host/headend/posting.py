@@ -7,12 +7,14 @@ and read again, so that it is never ahead of the database.
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from host.frames import settings
-from host.frames.faults import RESUMED_FROM
+from host.frames.card_results import result_text
+from host.frames.faults import RESUMED_FROM, fault_text
 from host.frames.record import RecordKind
+from host.headend import watching
 from host.headend.database import Database
 from host.headend.settling import COUNTS_AGAIN, settle
 from host.headend.shard import WHOLE, Shard
@@ -125,11 +127,14 @@ class State:
         self._shard = shard
         self.meters: dict[int, dict[int, Meter]] = {}
         self.accounts: dict[str, Account] = {}
+        # Readings in a row that found an account's relay otherwise than it should be.
+        self.odd: watching.Odd = {}
 
     def forget(self) -> None:
         """Read everything again when it is needed."""
         self.meters.clear()
         self.accounts.clear()
+        self.odd.clear()
 
     def meters_of(self, concentrator: int) -> dict[int, Meter]:
         """Return the meters of a concentrator by their rows."""
@@ -148,6 +153,7 @@ class State:
             )
             for account in accounts:
                 self.accounts.setdefault(account["account"], account)
+            self.odd.update(watching.odd_of(self._database, concentrator))
         return known
 
     def account(self, name: str) -> Account | None:
@@ -188,6 +194,7 @@ class Posting:
         self._read: dict[str, Account] = {}
         self._changed: dict[str, Account] = {}
         self._changed_meters: dict[tuple[int, int], Meter] = {}
+        self.watch = watching.Watch(state.odd)
 
     def post(self, concentrator: int, records: Sequence[Taken]) -> None:
         """Post consecutive records of one concentrator, in order of sequence."""
@@ -197,6 +204,11 @@ class Posting:
         for record in records:
             keep((concentrator, *record[:6], received_at))
             _POSTERS.get(record.kind, Posting._alarm)(self, record)
+            if record.kind in watching.KINDS:
+                meter = self._meters.get(record.row)
+                if record.kind != RecordKind.FAULT or self._books(record) is not None:
+                    name = "" if meter is None else meter["account"]
+                    self.watch.record(concentrator, record, name)
 
     def write(self) -> None:
         """Insert and update all rows; the caller commits."""
@@ -212,11 +224,12 @@ class Posting:
             database.insert_new("items", _ITEM_COLUMNS, self._items)
         told = (*self._rows["top_ups"], *self._rows["standings"])
         for concentrator, seq, values in settle(database, told, self.received_at):
-            self._note(concentrator, seq, "taken back", COUNTS_AGAIN, values)
+            self._note(concentrator, seq, "void", COUNTS_AGAIN, values)
         for table, rows in self._rows.items():
             if not rows:
                 continue
             database.insert_new(table, tuple(rows[0]), [tuple(row.values()) for row in rows])
+        self.watch.write(database, self.received_at)
         if self._changed_meters:
             meters = self._changed_meters.values()
             database.many(_UPSERT_METER, [[one[c] for c in _METER_COLUMNS] for one in meters])
@@ -353,14 +366,17 @@ class Posting:
             account["residue_e11"] = residue_e11
             account["used_wh"] = used_wh
             account["registers_wh"] = registers_wh
-            if not account["stopped"]:
+            if account["doubt"] and not account["stopped"]:
                 account["doubt"] = 0
+                self.watch.believed(self._concentrator, seq, name)
             if t2000 > account["read_t2000"]:
                 account["read_t2000"] = t2000
         account["last_t2000"] = t2000
         account["readings"] += 1
         if status != _STATUS_UNKNOWN:
             account["relay"] = 1 if status & _STATUS_RELAY_OPEN else 0
+            if account["relay"] != account["relay_wanted"] or name in self._state.odd:
+                self.watch.relay(self._concentrator, seq, account)
         self._read[name] = account
         self._readings.append(
             (
@@ -466,7 +482,8 @@ class Posting:
         elif account is not None:
             for name in ("credit_fen", "debit_fen"):
                 fields[name] = unwrapped_fen(fields[name], account[name])
-            self._compare_standing(record, fields, account)
+            for text, values in _standing_differences(fields, account):
+                self._find(record, "mismatch", text, account=account["account"], **values)
             account.update({name: fields[name] for name in STANDING_COLUMNS})
             account["policy"], account["relay_wanted"] = fields["state"], fields["relay"]
             account["guard"] = int(bool(fields["marks"] & _MARK_GUARD))
@@ -489,39 +506,6 @@ class Posting:
         meter = self._meters[row]
         meter["tariff"] = tariff
         self._changed_meters[self._concentrator, row] = meter
-
-    def _compare_standing(self, record: Taken, fields: dict[str, Any], account: Account) -> None:
-        """Note the differences between a standing and the books here."""
-        name = account["account"]
-        if fields["source"] == _SOURCE_NEW and account["order"]:
-            self._find(
-                record,
-                "mismatch",
-                marked("account {account} is said to be new, its newest order was {order}"),
-                account=name,
-                order=account["order"],
-            )
-        elif fields["order"] < account["order"]:
-            self._find(
-                record,
-                "mismatch",
-                marked("standing of account {account} goes back from {was} to {now} orders"),
-                account=name,
-                was=account["order"],
-                now=fields["order"],
-            )
-        elif fields["order"] == account["order"] and fields["credit_fen"] != account["credit_fen"]:
-            self._find(
-                record,
-                "mismatch",
-                marked(
-                    "standing of account {account} has a credit of {told_fen} fen, {here_fen} "
-                    "are here"
-                ),
-                account=name,
-                told_fen=fields["credit_fen"],
-                here_fen=account["credit_fen"],
-            )
 
     def _standing_registers(self, record: Taken) -> None:
         account = self._books(record)
@@ -611,9 +595,33 @@ def _post_setting(posting: Posting, record: Taken) -> None:
         posting._find(record, _SETTING, text, old=int(old or 0), new=int(new or 0), **values)
 
 
+def _standing_differences(
+    fields: dict[str, Any], account: Account
+) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield what differs between a standing and the books here: a text and its values."""
+    known, told = account["order"], fields["order"]
+    if fields["source"] == _SOURCE_NEW and known:
+        text = marked("account {account} is said to be new, its newest order was {order}")
+        yield text, {"order": known}
+    elif told < known:
+        text = marked("standing of account {account} goes back from {was} to {now} orders")
+        yield text, {"was": known, "now": told}
+    elif told == known and fields["credit_fen"] != account["credit_fen"]:
+        text = marked(
+            "standing of account {account} has a credit of {told_fen} fen, {here_fen} are here"
+        )
+        yield text, {"told_fen": fields["credit_fen"], "here_fen": account["credit_fen"]}
+
+
 def finding_text(stored: str) -> str:
     """Return a stored finding as a sentence in the selected language."""
     values = json.loads(stored)
+    if values.get("account") == UNKNOWN_ACCOUNT:
+        values["account"] = _("(unknown)")
+    if "reason" in values:
+        values["why"] = fault_text(values["reason"])
+    if "code" in values:
+        values["card"] = result_text(values["code"])
     return _(values.pop("text")).format(**values)
 
 

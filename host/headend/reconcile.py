@@ -5,19 +5,24 @@ cumulative credits and debits. `sold = charged + balances + not yet redeemed` mu
 account.
 """
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from host.frames.faults import fault_text
 from host.frames.packing import Reason
 from host.frames.record import RecordKind
+from host.headend import watching
 from host.headend.database import Database
-from host.headend.findings import NOTICES
 from host.headend.posting import finding_text
 from host.headend.store import Store
 from host.units import yuan
 from host.words import _, marked
 
+BOOKS = "books"
+# Kinds of findings that do not concern the books: with these alone everything agrees.
+NOTICES = frozenset((watching.CARD, watching.CLOCK, watching.RELAY, "cabinet", "setting"))
 RELAY_NAMES = {None: "?", 0: marked("closed"), 1: marked("open")}
 
 
@@ -45,9 +50,30 @@ class Household:
     doubt: int = 0  # why its readings are doubted, 0: they are not
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A difference of the books that no record has brought: it is found by comparing them.
+
+    what    JSON by which it is known again: a text that is `marked`, and the values of its fields
+    """
+
+    kind: str
+    account: str
+    what: str
+
+    @property
+    def number(self) -> str:
+        """Return the number by which a person resolves it."""
+        return f"{BOOKS}{hashlib.sha256(self.what.encode()).hexdigest()[:8]}"
+
+
 @dataclass(slots=True)
 class Reconciliation:
-    """All sums, and every difference as one sentence."""
+    """All sums, and every open difference as one sentence.
+
+    found     the open differences that no record has brought
+    settled   how many a person has resolved
+    """
 
     households: list[Household]
     records: int = 0
@@ -60,6 +86,21 @@ class Reconciliation:
     orders_redeemed: int = 0
     differences: list[str] = field(default_factory=list)
     notices: int = 0  # open findings that say nothing about the books
+    settled: int = 0
+    found: list[Difference] = field(default_factory=list)
+    resolved: frozenset[str] = frozenset()
+
+    def differ(self, kind: str, about: str, text: str, said: str = "", **values: Any) -> None:
+        """Note a difference about an account, unless a person has resolved it.
+
+        `said` tells it in more words.
+        """
+        what = json.dumps({"text": text, **values}, ensure_ascii=False)
+        if what in self.resolved:
+            self.settled += 1
+            return
+        self.found.append(Difference(kind, about, what))
+        self.differences.append(said or finding_text(what))
 
     def total(self, name: str) -> int:
         """Return the sum of one field over all households."""
@@ -83,7 +124,7 @@ class Reconciliation:
             "ok": self.ok,
             "empty": self.empty,
             **{name: self.total(name) for name in sums},
-            **asdict(self),
+            **{name: value for name, value in asdict(self).items() if name != "resolved"},
         }
 
 
@@ -147,17 +188,24 @@ def households(
 
 
 def reconcile(store: Store) -> Reconciliation:
-    """Compare orders, money, records and readings; return all sums and differences."""
-    result = Reconciliation(households(store))
+    """Compare orders, money, records and readings; return all sums and open differences."""
     database = store.database
+    known = households(store)
     with database.looking():
-        _compare_orders(database, result)
-        _compare_money(database, result)
+        resolved = database.all(
+            "SELECT what FROM findings WHERE concentrator = 0 AND resolved_at IS NOT NULL"
+        )
+        result = Reconciliation(known, resolved=frozenset(what for (what,) in resolved))
+        explained = _compare_orders(database, result)
+        _compare_money(database, result, explained)
         _compare_records(database, result)
         _compare_readings(database, result)
-        _tell_doubts(result)
+        _tell_doubts(database, result)
         findings = database.rows(
             "SELECT * FROM findings WHERE resolved_at IS NULL ORDER BY concentrator, seq, what"
+        )
+        result.settled += database.value(
+            "SELECT count(*) FROM findings WHERE concentrator > 0 AND resolved_at IS NOT NULL"
         )
     for row in findings:
         if row["kind"] in NOTICES:
@@ -186,69 +234,92 @@ _TWICE = """
 """
 
 
-def _compare_orders(database: Database, result: Reconciliation) -> None:
-    """Check that each redeemed order was sold, for the same amount, and redeemed once."""
+def _compare_orders(database: Database, result: Reconciliation) -> dict[str, int]:
+    """Check that each redeemed order was sold, for the same amount, and redeemed once.
+
+    Return by account how much more fen its redeemed orders have than those that were sold.
+    """
+    explained: dict[str, int] = {}
     for account, order, redeemed_fen, sold_fen in database.all(_REDEEMED):
-        name = _order_name(account, order)
+        values = {"order": order, "account": account, "redeemed": yuan(redeemed_fen)}
         if sold_fen is None:
-            what = _("{amount} yuan redeemed, never sold").format(amount=yuan(redeemed_fen))
-        else:
-            what = _("{sold} yuan sold, {redeemed} redeemed").format(
-                sold=yuan(sold_fen), redeemed=yuan(redeemed_fen)
+            text = marked(
+                "order {order} of account {account}: {redeemed} yuan redeemed, never sold"
             )
-        result.differences.append(f"{name}: {what}")
+        else:
+            text = marked(
+                "order {order} of account {account}: {sold} yuan sold, {redeemed} redeemed"
+            )
+            values["sold"] = yuan(sold_fen)
+        result.differ("order", account, text, **values)
+        explained[account] = explained.get(account, 0) + redeemed_fen - (sold_fen or 0)
     for account, order in database.all(_TWICE):
-        what = _("redeemed more than once")
-        result.differences.append(f"{_order_name(account, order)}: {what}")
+        text = marked("order {order} of account {account}: redeemed more than once")
+        result.differ("order", account, text, order=order, account=account)
     sold = database.value("SELECT count(*) FROM orders WHERE voided_at IS NULL")
     redeemed = 'SELECT count(*) FROM (SELECT DISTINCT account, "order" FROM top_ups) AS told'
     result.orders_sold, result.orders_redeemed = sold, database.value(redeemed)
+    return explained
 
 
-def _order_name(account: str, order: int) -> str:
-    return _("order {order} of account {account}").format(
-        order=order, account=account or _("(unknown)")
-    )
+def _compare_money(
+    database: Database, result: Reconciliation, explained: Mapping[str, int]
+) -> None:
+    """Check sold + corrected = charged + balance + unredeemed for each account.
 
-
-def _compare_money(database: Database, result: Reconciliation) -> None:
-    """Check sold + corrected = charged + balance + unredeemed for each account."""
+    What its orders explain is not told a second time.
+    """
     for one in result.households:
         there = one.charged_fen + one.balance_fen + one.unredeemed_fen
-        if one.sold_fen + one.corrected_fen != there:
-            here = _("{sold} yuan sold").format(sold=yuan(one.sold_fen))
-            if one.corrected_fen:
-                here += _(" and {corrected} corrected").format(corrected=yuan(one.corrected_fen))
-            sums = _("{charged} + {balance} + {unredeemed} charged, balance and unredeemed")
-            told = sums.format(
-                charged=yuan(one.charged_fen),
-                balance=yuan(one.balance_fen),
-                unredeemed=yuan(one.unredeemed_fen),
-            )
-            result.differences.append(_of_account(one.account, f"{here}, {told}"))
+        more_fen = there - one.sold_fen - one.corrected_fen
+        if more_fen and more_fen != explained.get(one.account):
+            text = marked("account {account}: {more} yuan more at its device than was sold")
+            values = {"account": one.account, "more": yuan(more_fen)}
+            result.differ("money", one.account, text, _sums_of(one), **values)
     query = "SELECT * FROM top_ups WHERE balance_fen <> books_fen ORDER BY concentrator, seq"
     for row in database.rows(query):
-        what = _("balance {balance} yuan after order {order}, the books say {books}").format(
-            balance=yuan(row["balance_fen"]), order=row["order"], books=yuan(row["books_fen"])
+        text = marked(
+            "concentrator {concentrator}, record {seq}: balance {balance} yuan after order "
+            "{order}, the books say {books}"
         )
-        result.differences.append(f"{_place(row)}: {what}")
+        result.differ(
+            "balance",
+            row["account"],
+            text,
+            concentrator=row["concentrator"],
+            seq=row["seq"],
+            balance=yuan(row["balance_fen"]),
+            order=row["order"],
+            books=yuan(row["books_fen"]),
+        )
+
+
+def _sums_of(one: Household) -> str:
+    """Return the sums of an account that differ, as a sentence."""
+    here = _("{sold} yuan sold").format(sold=yuan(one.sold_fen))
+    if one.corrected_fen:
+        here += _(" and {corrected} corrected").format(corrected=yuan(one.corrected_fen))
+    told = _("{charged} + {balance} + {unredeemed} charged, balance and unredeemed").format(
+        charged=yuan(one.charged_fen),
+        balance=yuan(one.balance_fen),
+        unredeemed=yuan(one.unredeemed_fen),
+    )
+    return _of_account(one.account, f"{here}, {told}")
 
 
 def _of_account(account: str, what: str) -> str:
     return _("account {account}: {what}").format(account=account or _("(unknown)"), what=what)
 
 
-def _tell_doubts(result: Reconciliation) -> None:
-    """List each account with doubted readings: its meter must be checked."""
+def _tell_doubts(database: Database, result: Reconciliation) -> None:
+    """Tell of each account in doubt that has no finding: its database is of an older schema."""
+    told = database.all("SELECT DISTINCT account FROM findings WHERE kind = ?", (watching.DOUBT,))
+    known = {account for (account,) in told}
     for one in result.households:
-        if one.stopped:
-            what = _("billing stopped, {why}: look at its meter, then `account resume`")
-        elif one.doubt:
-            what = _("readings in doubt, {why}: nothing is charged meanwhile")
-        else:
+        if one.account in known or not (one.stopped or one.doubt):
             continue
-        told = what.format(why=fault_text(one.doubt))
-        result.differences.append(_of_account(one.account, told))
+        text = watching.BILLING_STOPPED if one.stopped else watching.READINGS_DOUBTED
+        result.differ(watching.DOUBT, one.account, text, account=one.account, reason=one.doubt)
 
 
 def _compare_records(database: Database, result: Reconciliation) -> None:
@@ -276,17 +347,18 @@ def _compare_records(database: Database, result: Reconciliation) -> None:
         "CAST(coalesce(sum(rolled_records), 0) AS bigint) FROM concentrators"
     )
     result.records = database.value("SELECT count(*) FROM records") + rolled_up
-    if acked != result.records + result.records_lost + result.records_let_go:
-        result.differences.append(
-            _(
-                "{acked} records acknowledged, {stored} stored, {lost} lost, {let_go} let go"
-            ).format(
-                acked=acked,
-                stored=result.records,
-                lost=result.records_lost,
-                let_go=result.records_let_go,
-            )
+    missing = acked - result.records - result.records_lost - result.records_let_go
+    if missing:
+        said = _(
+            "{acked} records acknowledged, {stored} stored, {lost} lost, {let_go} let go"
+        ).format(
+            acked=acked,
+            stored=result.records,
+            lost=result.records_lost,
+            let_go=result.records_let_go,
         )
+        text = marked("{missing} records that were acknowledged are not stored")
+        result.differ("records", "", text, said, missing=missing)
 
 
 # Sums that show whether two sets of records differ, without sorting them.
@@ -302,6 +374,13 @@ _TWICE_STORED = """
 """
 
 
+# Readings that a finding tells of: of no meter, or the second one of a meter at the same second.
+_UNSTORED = """
+    SELECT count(*) FROM findings WHERE kind IN ('foreign', 'conflict') AND concentrator > 0
+    AND (what LIKE '%"kind": "READING"%' OR what LIKE '%another reading of meter%')
+"""
+
+
 def _compare_readings(database: Database, result: Reconciliation) -> None:
     """Check that each reading is stored once."""
     of_kind = (int(RecordKind.READING),)
@@ -312,11 +391,13 @@ def _compare_readings(database: Database, result: Reconciliation) -> None:
     )
     result.readings_taken = taken[0][0] + rolled_up
     result.readings_stored = stored[0][0]
-    if result.readings_taken == result.readings_stored and (rolled_up or taken == stored):
+    told = database.value(_UNSTORED)
+    missing = result.readings_taken - result.readings_stored - told
+    if not missing and (rolled_up or told or taken == stored):
         return
     result.duplicates = database.value(_TWICE_STORED)
-    result.differences.append(
-        _("{taken} readings taken, {stored} stored, {twice} of them twice").format(
-            taken=result.readings_taken, stored=result.readings_stored, twice=result.duplicates
-        )
+    said = _("{taken} readings taken, {stored} stored, {twice} of them twice").format(
+        taken=result.readings_taken, stored=result.readings_stored, twice=result.duplicates
     )
+    text = marked("{missing} readings that were taken are not stored, {twice} are twice")
+    result.differ("readings", "", text, said, missing=missing, twice=result.duplicates)

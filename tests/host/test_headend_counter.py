@@ -268,7 +268,7 @@ def test_nothing_to_compare_is_no_agreement(tmp_path: Path) -> None:
     path = tmp_path / "empty.db"
     run("init", "--db", path)
     result = run("reconcile", "--db", path)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "nothing was compared" in result.output
     assert "agrees" not in result.output
 

@@ -264,8 +264,7 @@ def test_sold_to_nobody_and_redeemed_unsold(store: Store) -> None:
     village = village_of(1, 2)
     ingest_all(store, village)
     found = differences(store)
-    assert f"order 1 of account {account_name(0)}: 100.00 yuan redeemed, never sold" in found
-    assert any("0.00 yuan sold" in line for line in found)
+    assert found == [f"order 1 of account {account_name(0)}: 100.00 yuan redeemed, never sold"]
 
 
 def test_redeemed_for_another_amount(store: Store) -> None:
@@ -320,9 +319,8 @@ def test_two_readings_in_one_second(store: Store) -> None:
         extra.seq, extra.t2000 - 120, extra.kind, 0, 0, extra.payload, extra.fields
     )
     ingest_all(store, village, 2)
-    found = differences(store)
-    assert any("at the same second" in line for line in found)
-    assert "13 readings taken, 12 stored, 0 of them twice" in found
+    (found,) = differences(store)
+    assert "at the same second" in found
 
 
 def test_slot_without_a_meter(store: Store) -> None:

@@ -140,7 +140,7 @@ def test_the_old_card_first_and_the_station_is_told(counter: Counter) -> None:
     assert counter.balance_fen == 60000
     counter.check(differences=1)
     found = json.loads(run("headend", "findings", "--db", "village.db", "--json", code=1).output)
-    (one,) = [row for row in found["findings"] if row["kind"] == "taken back"]
+    (one,) = [row for row in found["findings"] if row["kind"] == "void"]
     assert "order 2 of account 000000000001 over 500.00 yuan" in one["what"]
     orders = json.loads(run("headend", "orders", NAME, "--db", "village.db", "--json").output)
     assert [

@@ -57,6 +57,8 @@ def print_list(
 def _cell(key: str, value: Any) -> str:
     if value is None:
         return "-"
+    if key == "kind":
+        return _(value)
     return yuan(value) if key.endswith("_fen") else str(value)
 
 
@@ -116,8 +118,9 @@ Examples:
 )
 @database_option()
 @click.option("--all", "closed", is_flag=True, help="Also those that were resolved.")
-@click.option("--kind", help="Only this kind: conflict, foreign, gap, mismatch.")
+@click.option("--kind", type=click.Choice(found_here.KINDS), help="Only this kind.")
 @account_option("Only this account.")
+@click.option("--concentrator", type=int, help="Only those of this concentrator.")
 @click.option("--resolve", "number", help="Close the finding of this number.")
 @click.option("--by", help="With --resolve: who has looked.")
 @click.option("--reason", help="With --resolve: why it is well.")
@@ -127,6 +130,7 @@ def findings(
     closed: bool,
     kind: str | None,
     account: str | None,
+    concentrator: int | None,
     number: str | None,
     by: str | None,
     reason: str | None,
@@ -142,7 +146,9 @@ def findings(
         echo(_("finding {number} is closed").format(number=number))
         return
     with opened(db, read_only=True) as store:
-        rows = found_here.findings(store, closed=closed, kind=kind, account=account)
+        rows = found_here.findings(
+            store, closed=closed, kind=kind, account=account, concentrator=concentrator
+        )
         localised(rows, store.zone())
     columns = (
         (Column(_("number")), "number"),

@@ -146,15 +146,20 @@ Example:
 @database_option()
 @json_option
 def reconcile_command(db: str, as_json: bool) -> None:
-    """Compare orders, top-ups, charges, balances and readings; status 1 if anything differs."""
+    """Compare orders, top-ups, charges, balances and readings.
+
+    The status is 1 if a difference is open, and 2 if there is nothing to compare.
+    """
     with opened(db, read_only=True) as store:
         result = reconcile(store)
     if as_json:
         print_json(result.to_dict(), indent=2)
     else:
         _print_reconciliation(result)
-    if not result.ok or result.empty:
+    if not result.ok:
         raise click.exceptions.Exit(1)
+    if result.empty:
+        raise click.exceptions.Exit(2)
 
 
 def _print_households(found: list[Household]) -> None:
@@ -239,6 +244,8 @@ def _print_reconciliation(result: Reconciliation) -> None:
         echo(line)
     for difference in result.differences:
         echo(_("difference: {difference}").format(difference=difference), color="red")
+    if result.settled:
+        echo(_("{settled} findings are resolved").format(settled=result.settled))
     if result.notices:
         echo(_("{notices} notices: `dianka headend findings`").format(notices=result.notices))
     if result.empty:
@@ -247,7 +254,9 @@ def _print_reconciliation(result: Reconciliation) -> None:
         echo(_("everything agrees, to the fen"), color="green")
     else:
         echo(
-            _("{differences} differences").format(differences=len(result.differences)),
+            _("{differences} differences: `dianka headend findings` resolves them").format(
+                differences=len(result.differences)
+            ),
             color="red",
             bold=True,
         )
