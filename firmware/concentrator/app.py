@@ -1,7 +1,8 @@
 """Compose the concentrator of its parts, recover it from flash, and drive it by `step`.
 
 A step works in this order: receive and decode (lines, console), ledger, journal, relay, outbox. It
-never waits and never reads a clock. A step with nothing to do compares a few numbers only.
+never waits and never reads a clock. A step with nothing to do compares a few numbers only. A step
+ends as soon as it has written to flash, so that no step does several pieces of such work.
 """
 
 from array import array
@@ -80,6 +81,7 @@ class App:
     redemption  redeems the cards on the far side of the console, None without a console
     board_commands  the commands of the board's own parts
     local       redeems the cards in the board's own reader, None without a reader
+    litter      the count of pieces of work since the last garbage collection that left garbage
     """
 
     def __init__(
@@ -125,6 +127,11 @@ class App:
         self._lamps = Lamps(self.books, self.uplink, self.settings)
         # The t2000 and the ticks until which nothing is due; one attribute is faster than two.
         self._quiet = array("i", (-1, 0))
+        self.litter = 0
+        # The newest durable record when it was last checked whether this step has written.
+        self._seen_seq = 0
+        # Whether the last step was the keeper's, so that the uplink has this one.
+        self._was_kept = False
         self._audit_index = 0
         # The count of accounts still to be judged because the policy has changed.
         self._review_left = 0
@@ -236,6 +243,8 @@ class App:
         return min(reader_ms, self._work(now_ticks, now_t2000))
 
     def _work(self, now_ticks: int, now_t2000: int) -> int:
+        if self._has_written():
+            return 0  # the board's own reader has
         self.books.t2000 = now_t2000
         idle_ms = _QUIET_MS
         keeper = self.keeper
@@ -247,13 +256,36 @@ class App:
             poller.is_held = keeper.wants
             idle_ms = min(idle_ms, poller.step(now_ticks))
             lines_busy |= poller.is_busy
+            if self._has_written():
+                return 0
         idle_ms = min(idle_ms, self._serve_console(now_ticks, now_t2000))
+        if self._has_written():
+            return 0
         if self._review_left:
             self._review()
+            return 0
+        if not self._was_kept:
+            keeper_ms = keeper.step(now_ticks, self.uplink.acked_seq, lines_busy)
+            if keeper_ms == 0:
+                self._was_kept = True
+                self.litter += 1
+                self._seen_seq = self.journal.durable_seq
+                return 0
+            idle_ms = min(idle_ms, keeper_ms)
+        else:
+            self._was_kept = False
             idle_ms = 0
-        idle_ms = min(idle_ms, keeper.step(now_ticks, self.uplink.acked_seq, lines_busy))
         idle_ms = min(idle_ms, self.uplink.step(now_ticks))
         return self._rest(idle_ms, now_ticks, now_t2000) if idle_ms >= _REST_MS else idle_ms
+
+    def _has_written(self) -> bool:
+        """Return whether records have become durable since the last call."""
+        durable_seq = self.journal.durable_seq
+        if durable_seq == self._seen_seq:
+            return False
+        self._seen_seq = durable_seq
+        self.litter += 1
+        return True
 
     def _rest(self, idle_ms: int, now_ticks: int, now_t2000: int) -> int:
         """Note until when nothing is due, and judge some accounts; return the ms until then."""
@@ -267,7 +299,7 @@ class App:
             idle_ms = min(idle_ms, 1000 * left_s)
         pending = self.registry.pending
         self._audit()
-        if self.registry.pending > pending:
+        if self._has_written() or self.registry.pending > pending:
             return 0
         self._quiet[_UNTIL_T2000] = quiet_t2000
         self._quiet[_UNTIL_TICKS] = now_ticks + idle_ms
@@ -281,6 +313,8 @@ class App:
             self._audit_index = index + 1 if index + 1 < count else 0
             if index < count and self.registry.active[index]:
                 self.books.review(index)
+                if self.journal.durable_seq != self._seen_seq:
+                    break
 
     def _review(self) -> None:
         """Judge some accounts by the policy that has been set."""
@@ -288,6 +322,8 @@ class App:
             self._review_left -= 1
             if self.registry.active[self._review_left]:
                 self.books.review(self._review_left, self._review_cause)
+                if self.journal.durable_seq != self._seen_seq:
+                    break
         if not self._review_left:
             self._review_cause = 0
 

@@ -6,6 +6,7 @@ has not moved for a minute, or a step does not end, the watchdog is not fed and 
 A port without asyncio runs the same turns in a plain loop.
 """
 
+import gc
 from array import array
 
 try:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
         # The count of tasks.
         tasks: int
+        # The count of pieces of work that have left garbage; `collect_garbage` sets it to 0.
+        litter: int
 
         def step(self, now_ticks: int, now_t2000: int) -> int:
             """Do what is due; return the ms until the next call, 0: call again at once."""
@@ -53,7 +56,22 @@ HEALTHY_S = const(90)
 # The first lamp; the others are in concentrator/lamps.py.
 BEAT = const(0x01)
 
+# After this many pieces of work, each of which leaves at most 4 KiB, garbage is collected.
+_LITTER = const(3)
 _TICKS_MASK = const(0x1FFFFFFF)
+
+
+def collect_garbage(app: "Stepper") -> bool:
+    """Collect the garbage if steps have left much; return whether that was done.
+
+    It takes a third of the longest step, so it has a turn of its own. Otherwise the interpreter
+    would do it within any step.
+    """
+    if app.litter < _LITTER:
+        return False
+    app.litter = 0
+    gc.collect()
+    return True
 
 
 class Runner:
@@ -78,6 +96,8 @@ class Runner:
 
     def turn(self) -> int:
         """Make one step, and the watchdog check if it is due; return the ms to wait."""
+        if collect_garbage(self._app):
+            return 0
         board = self._board
         board.look()
         now_ticks = board.now_ticks()
@@ -88,6 +108,7 @@ class Runner:
         if (now_ticks - self._checked_ticks) & _TICKS_MASK >= _WATCH_MS:
             self._checked_ticks = now_ticks
             self._check(now_ticks)
+            self._app.litter += 1  # what many small steps have left
         return idle_ms if idle_ms < IDLE_LIMIT_MS else IDLE_LIMIT_MS
 
     def _check(self, now_ticks: int) -> None:

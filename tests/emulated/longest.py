@@ -2,8 +2,8 @@
 
 No head-end takes the records: the journal grows until older segments are thinned, while every
 meter is read, checkpoints are written, the tariff changes and cards are redeemed. A start counts
-from one call of the watchdog to the next. A garbage collection counts in the step in which it
-runs.
+from one call of the watchdog to the next. Garbage is collected as concentrator/run.py does it, in
+turns of their own, which count as steps too.
 """
 
 import machine
@@ -14,6 +14,7 @@ from card.keys import Keys
 from card.redemption import Redemption
 from card_world import DISTRICT, DISTRICT_KEY, UID, VERSION, FakeCarrier, header, memory
 from concentrator.app import App
+from concentrator.run import collect_garbage
 from village import HOUR_S, START_T2000, WATTS, Board, Village
 
 _TICK_INSTRUCTIONS = 40
@@ -62,10 +63,11 @@ class Watch:
         """Count from now on."""
         self._before = machine.mem32[_TIMER + 4]
 
-    def end(self) -> None:
+    def end(self, part: str = "") -> None:
         """Count no further."""
         ticks = (self._before - machine.mem32[_TIMER + 4]) & _TOP
-        self.most[self.part] = max(self.most.get(self.part, 0), ticks * _TICK_INSTRUCTIONS)
+        part = part or self.part
+        self.most[part] = max(self.most.get(part, 0), ticks * _TICK_INSTRUCTIONS)
 
     def feed(self) -> None:
         """End one stretch at this call of the watchdog and begin the next."""
@@ -86,12 +88,20 @@ class Longest(Village):
 
     def turn(self) -> int:
         """Run one step and measure it."""
+        self.collect()
         self.watch.begin()
         idle_ms = super().turn()
         self.watch.end()
         return idle_ms
 
+    def collect(self) -> None:
+        """Collect garbage if that is due, and measure it."""
+        self.watch.begin()
+        if collect_garbage(self.app):
+            self.watch.end("garbage")
+
     def _run_measured(self, line: str) -> None:
+        self.collect()
         self.watch.begin()
         self._run_command(line)
         self.watch.end()
@@ -147,9 +157,12 @@ class Longest(Village):
             kind = 1 if order == 1 else 2
             carrier.insert(memory(header(order, 100, kind, account, meter)), UID)
             for _ in range(_CARD_STEPS):
+                self.collect()
                 self.watch.begin()
                 redeemer.poll(0, START_T2000)
                 self.watch.end()
+                self.app.wake()
+                self.turn()
         if app.ledger.credit_fen[0] != 100 * _CARDS:
             raise ValueError("not every card was credited")
 

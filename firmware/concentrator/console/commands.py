@@ -41,6 +41,7 @@ class Commands:
 
     def run(self, text: str) -> "list[str]":
         """Carry out a command line; return its answer. Refusal says what is wrong with it."""
+        self._app.litter += 1
         if text[:1].isdigit():
             text = granted(self._app.login, text)
         try:

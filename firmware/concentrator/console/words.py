@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         checkpoint: Checkpoint
         pollers: "list[Poller]"
         keeper: Keeper
+        litter: int
         uplink: Uplink
         login: Login
         console: "Console | None"

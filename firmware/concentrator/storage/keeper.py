@@ -165,7 +165,7 @@ class Keeper:
         """Make records durable in time, write checkpoints and make room.
 
         The head-end has all records up to `acked_seq`, -1: there is no head-end. `lines_busy`: a
-        line is in a transaction. Return the ms until the next call.
+        line is in a transaction. Return the ms until the next call, 0: it has used the flash.
         """
         if lines_busy and self._waits(now_ticks, acked_seq):
             self.wants = True
@@ -216,10 +216,11 @@ class Keeper:
         unkept = journal.durable_seq - checkpoint.seq
         if unkept >= self.checkpoint_records and self._is_worth_saving():
             self.begin()
-        elif journal.room < self._low_blocks and self._make_room(now_ticks, acked_seq):
             return 0
-        if self._images.is_troubled:
-            self._load_images(now_ticks)
+        if journal.room < self._low_blocks and self._make_room(now_ticks, acked_seq):
+            return 0
+        if self._images.is_troubled and self._load_images(now_ticks):
+            return 0
         return left_ms
 
     def _drop(self, now_ticks: int, acked_seq: int) -> bool:
@@ -279,7 +280,7 @@ class Keeper:
         self._low_blocks = self._journal.reserve_blocks + size_blocks + _SLACK_BLOCKS
 
     def _make_room(self, now_ticks: int, acked_seq: int) -> bool:
-        """Delete some records that both checkpoints include; return false if there are none.
+        """Delete some records that both checkpoints include; return false if nothing was done.
 
         While only money and relays may take room, few records come: then a checkpoint of few
         records is written too, but not too often.
@@ -293,11 +294,13 @@ class Keeper:
         unkept = journal.durable_seq - self._checkpoint.seq
         if unkept >= _CHECKPOINT_LEAST and self._is_worth_saving():
             self.begin()
-        elif not journal.is_short or unkept == 0:
+            return True
+        if not journal.is_short or unkept == 0:
             self._short_ticks = now_ticks
         elif (now_ticks - self._short_ticks) & _TICKS_MASK >= _SHORT_MS:
             self._short_ticks = now_ticks
             self.begin()
+            return True
         return False
 
     def _is_worth_saving(self) -> bool:
@@ -308,11 +311,13 @@ class Keeper:
         self._tried_seq = durable_seq
         return True
 
-    def _load_images(self, now_ticks: int) -> None:
-        """Load the images that could not be read, if the last attempt is long enough ago."""
-        if (now_ticks - self._images_ticks) & _TICKS_MASK >= _IMAGES_MS:
-            self._images_ticks = now_ticks
-            self._images.load()
+    def _load_images(self, now_ticks: int) -> bool:
+        """Load the images that could not be read; false: the last attempt was not long ago."""
+        if (now_ticks - self._images_ticks) & _TICKS_MASK < _IMAGES_MS:
+            return False
+        self._images_ticks = now_ticks
+        self._images.load()
+        return True
 
     def _move(self) -> None:
         self.moves = (self.moves + 1) & _MOVES_MASK

@@ -138,7 +138,8 @@ class Thinner:
         if self._level and not journal.is_lent:
             self._break_off()
         if not self._level:
-            return self._begin(limit_seq)
+            # Records that wait have their step before.
+            return journal.sync() if journal.count else self._begin(limit_seq)
         journal.go_to(self._first_seq, self._offset)
         if journal.next_group(self._end_seq):
             outcome = self._copy_items()
