@@ -136,7 +136,7 @@ LAYERS = (
     _room("uplink", "storage books"),
     _room("lamps", "storage books settings line uplink"),
     _room("console", "storage books line cards settings login uplink timekeeper"),
-    _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio", device=True),
+    _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio gc", device=True),
     _layer("boards", ours="ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer(
         "boards.card_reader",

@@ -33,8 +33,8 @@ _FOLDER_BLOCKS = const(16)
 # littlefs mostly needs a few bytes of a read, so a read has at most this many.
 _READ_LIMIT = const(64)
 # littlefs copies the bytes of a block to which it appends one by one. So a file of at least this
-# many bytes is written anew, in parts of this size, in a third of the time.
-_COPIED_LEAST = const(512)
+# many bytes is written again as a whole, in parts of this size, in a third of the time.
+_REWRITTEN_LEAST = const(512)
 # Bytes of littlefs's map of free blocks, with a bit for each: enough for a flash of 4 MiB.
 _LOOKAHEAD_LIMIT = const(128)
 _FILE = const(0x8000)
@@ -103,14 +103,14 @@ def _reason(device: "AbstractBlockDev") -> str:
 
 def _copy(old: "Any", file: "Any") -> None:
     """Write the content of the open file `old` to `file`."""
-    buf = bytearray(_COPIED_LEAST)
+    buf = bytearray(_REWRITTEN_LEAST)
     view = memoryview(buf)
     while True:
         size = old.readinto(buf)
         if size == 0:
             return
-        if file.write(view if size == _COPIED_LEAST else view[:size]) != size:
-            raise OSError(errno.ENOSPC)
+        if file.write(view if size == _REWRITTEN_LEAST else view[:size]) != size:
+            raise OSError(errno.EIO)
 
 
 class LittleStorage:
@@ -181,7 +181,7 @@ class LittleStorage:
         except OSError as error:
             return self._count(error) == NOT_THERE and self._write(path, "ab", buf, size)
         try:
-            if _COPIED_LEAST <= old.seek(0, _FROM_END) <= BLOCK_SIZE - size:
+            if _REWRITTEN_LEAST <= old.seek(0, _FROM_END) <= BLOCK_SIZE - size:
                 old.seek(0)
                 return self._write(path, "wb", buf, size, old)
         except OSError as error:

@@ -8,7 +8,6 @@ ends as soon as it has written to flash, so that no step does several pieces of 
 from array import array
 
 import micropython
-from card import codes
 from card.keys import Keys
 from card.redemption import Redemption
 from micropython import const
@@ -398,34 +397,3 @@ class App:
         self.books.tell_restored()
         self.configure()
         return ""
-
-    def counters(self) -> "list[tuple[str, int]]":
-        """Return the counters since the start, by name."""
-        journal = self.journal
-        found = [
-            ("records", journal.durable_seq),
-            ("records waiting", journal.count),
-            ("records rotten", journal.rotten),
-            ("records let go", journal.let_go),
-            ("storage failures", journal.failures),
-            ("readings", self.books.readings),
-            ("readings refused", self.books.refused),
-        ]
-        session = self.uplink.session
-        if session is not None:
-            found.append(("records at the head-end", session.acked_seq))
-            found.append(("answers refused", session.refused))
-            found.append(("answers late", session.late))
-        for name, redemption in (("cards", self.redemption), ("own cards", self.local)):
-            if redemption is not None:
-                found.append((name, redemption.done))
-        found.append(("cards not genuine", self.books.illegal[codes.ILLEGAL]))
-        if self.console is not None:
-            found.append(("logins refused", self.login.refused))
-            found.append(("console frames refused", self.console.receiver.refused))
-            found.append(("console bytes dropped", self.console.receiver.dropped))
-        for poller in self.pollers:
-            prefix = "line " + str(poller.number) + " "
-            for name, count in poller.counts():
-                found.append((prefix + name, count))
-        return found

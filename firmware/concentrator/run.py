@@ -70,7 +70,8 @@ def collect_garbage(app: "Stepper") -> bool:
     if app.litter < _LITTER:
         return False
     app.litter = 0
-    gc.collect()
+    if hasattr(gc, "mem_free"):  # CPython frees most garbage without it
+        gc.collect()
     return True
 
 

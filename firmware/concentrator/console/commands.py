@@ -8,6 +8,7 @@ Spec: docs/SPEC.md, "Link frame".
 
 from binascii import hexlify, unhexlify
 
+from card import codes
 from micropython import const
 from prepay.accounts import STOPPED
 from uplink.record import RECORD_SIZE
@@ -197,7 +198,35 @@ def _status(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _counters(app: "App", arguments: "list[str]") -> "list[str]":
-    return [name.replace(" ", "_") + " " + str(value) for name, value in app.counters()]
+    """Return the counters since the start, by name."""
+    journal = app.journal
+    found = [
+        ("records", journal.durable_seq),
+        ("records waiting", journal.count),
+        ("records rotten", journal.rotten),
+        ("records let go", journal.let_go),
+        ("storage failures", journal.failures),
+        ("readings", app.books.readings),
+        ("readings refused", app.books.refused),
+    ]
+    session = app.uplink.session
+    if session is not None:
+        found.append(("records at the head-end", session.acked_seq))
+        found.append(("answers refused", session.refused))
+        found.append(("answers late", session.late))
+    for name, redemption in (("cards", app.redemption), ("own cards", app.local)):
+        if redemption is not None:
+            found.append((name, redemption.done))
+    found.append(("cards not genuine", app.books.illegal[codes.ILLEGAL]))
+    if app.console is not None:
+        found.append(("logins refused", app.login.refused))
+        found.append(("console frames refused", app.console.receiver.refused))
+        found.append(("console bytes dropped", app.console.receiver.dropped))
+    for poller in app.pollers:
+        prefix = "line " + str(poller.number) + " "
+        for name, count in poller.counts():
+            found.append((prefix + name, count))
+    return [name.replace(" ", "_") + " " + str(value) for name, value in found]
 
 
 def _time(app: "App", arguments: "list[str]") -> "list[str]":

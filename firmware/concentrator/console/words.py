@@ -67,9 +67,6 @@ if TYPE_CHECKING:
         def restored(self) -> str:
             """Continue after the head-end's last record; return why that is impossible, or ""."""
 
-        def counters(self) -> "list[tuple[str, int]]":
-            """Return the counters since the start, by name."""
-
 
 def number_of(text: str, least: int, greatest: int, what: str) -> int:
     """Return the number in `text`; Refusal if it is none or beyond its limits."""
