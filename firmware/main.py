@@ -18,14 +18,15 @@ def main() -> int:
     cannot be read: the watchdog is not fed then, so the board restarts and tries again, with the
     second lamp lit.
     """
-    from concentrator import lamps, run
-
     try:
         board = open_board(sys.platform)
     except BoardError as error:
         print("dianka:", error)
         return 2
     try:
+        # The board's watchdog runs by now: loading takes seconds where nothing is frozen.
+        from concentrator import lamps, run
+
         # boot.py started a slot and is told when the product works; frozen products have no slots.
         boot = sys.modules.get("boot")
         app = build(board)
@@ -45,9 +46,9 @@ def main() -> int:
 
 def build(board: "Board") -> "App":
     """Return the concentrator on `board`, with the board's own card reader if it has one."""
+    board.feed()
     from concentrator.app import App
 
-    # Loading it takes seconds on a board where it is not frozen.
     board.feed()
     limit, rates = board.capacity
     return App(board, limit, rates, board.card_reader)

@@ -1,5 +1,7 @@
 """The board of the ESP32 family, whose partition "vfs" holds programs and journal."""
 
+import gc
+
 from esp32 import Partition
 from micropython import const
 
@@ -7,6 +9,8 @@ from boards import chip
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from ports import Concentrator
+
     from boards.link import Link
     from boards.littlefs import LittleStorage
     from boards.wiring import Options
@@ -28,6 +32,15 @@ class Board(chip.Board):
 
     def __init__(self) -> None:
         super().__init__(open_storage())
+
+    def attach(self, app: "Concentrator") -> None:
+        """Let the parts of the board use `app`, and the heap keep the size that it has now.
+
+        The port's heap grows by what is left of the PSRAM, and a collection walks all of it.
+        """
+        super().attach(app)
+        gc.collect()
+        gc.threshold(gc.mem_free() // 2)
 
     def join(self, options: "Options") -> "Link":
         """Return the Wi-Fi that the uplink's keys name, which is being joined."""

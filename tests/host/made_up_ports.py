@@ -24,6 +24,7 @@ from host.sim.nor import Nor
 
 EPOCH_1970_S = 946684800
 T2000 = 849270896  # 2026-11-29 12:34:56
+HEAP_FREE = 300000
 _BLOCKS = 128
 
 
@@ -33,6 +34,8 @@ class Port:
     platform    as sys.platform
     associated  whether the access point has the board
     joins       how often the board asked to join
+    thresholds  the bytes of heap after which a collection was asked for
+    watchdogs   how many were started
     """
 
     def __init__(self, name: str) -> None:
@@ -44,6 +47,8 @@ class Port:
         self.associated = False
         self.joins = 0
         self.timers: list[Any] = []
+        self.thresholds: list[int] = []
+        self.watchdogs = 0
         self.nor = Nor(bytearray(b"\xff" * (_BLOCKS * 4096)), page=256, refuses=True)
         if self.platform == "esp32":
             self.nor.page = 128  # its driver splits what does not fit a page
@@ -62,6 +67,12 @@ class Port:
     def modules(self) -> dict[str, types.ModuleType]:
         """Return the modules by their names, as `import` finds them."""
         made = {
+            "gc": _module(
+                "gc",
+                collect=lambda: None,
+                mem_free=lambda: HEAP_FREE,
+                threshold=self.thresholds.append,
+            ),
             "machine": self._machine(),
             "time": self._time(),
             "vfs": _module(
@@ -93,6 +104,7 @@ class Port:
         return _module(
             "time",
             ticks_ms=lambda: self.ms & 0x3FFFFFFF,
+            ticks_us=lambda: self.ms * 1000,
             ticks_add=lambda a, b: a + b,
             ticks_diff=lambda a, b: a - b,
             time=lambda: self.t2000 + epoch_s,
@@ -122,6 +134,7 @@ class Port:
     def _watchdog(self, timeout: int) -> Any:
         if 0 < self.chip.longest_watchdog_ms < timeout:
             raise ValueError("timeout exceeds the chip's")
+        self.watchdogs += 1
         return types.SimpleNamespace(feed=lambda: None)
 
     def _set_clock(self, fields: tuple[int, ...]) -> None:

@@ -148,3 +148,31 @@ def test_a_process_that_cannot_start_ends_with_its_status(
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(image.FIRMWARE / "main.py"), run_name="__main__")
     assert (ended.value.code, capsys.readouterr().out) == (2, "dianka: no flash\n")
+
+
+LOADED = """\
+import sys
+sys.path[:0] = ["firmware", "host/shim"]
+import main
+
+class Board:
+    def __init__(self, platform):
+        self.platform = platform
+        print("opened, loaded:", [name for name in sys.modules if name.startswith("concentrator")])
+
+    def feed(self):
+        print("fed, loaded:", "concentrator.app" in sys.modules)
+        if "concentrator.app" in sys.modules:
+            raise KeyboardInterrupt
+
+main.open_board = Board
+print(main.main())
+"""
+
+
+def test_the_watchdog_runs_before_the_modules_are_loaded() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], cwd=image.ROOT, capture_output=True, text=True, check=False
+    )
+    said = ["opened, loaded: []", "fed, loaded: False", "fed, loaded: True"]
+    assert done.stdout.splitlines() == [*said, "dianka: stopped", "0"], done.stderr
