@@ -1,6 +1,6 @@
 """Read and write the image on a card: 224 bytes from byte 32 of its memory on.
 
-      0  magic 2, version 1, suite 1, kind 1, key version 1, flags 1, 0
+      0  magic 2, version 1 (2), suite 1, kind 1, key version 1, flags 1, 0
       8  district 4, account 6, meter 6, uid 8
      32  order 4, amount_fen 4, issued t2000 4, valid until t2000 4
      48  alarm_1_fen, alarm_2_fen, overdraft_fen, hoarding_fen, close_fen 4 each,
@@ -10,12 +10,12 @@
      80  MAC 8 over 0..79
      88  marker 1, code 1, state 1, relay 1, order 4, balance_fen 4, credit_fen 4, overdraft_fen 4,
          used_wh 4, tier 1, rates 1, illegal cards 2, registers_wh 4 x 4, t2000 4, concentrator 4,
-         key version 1, 0 0 0
-    144  MAC 8 over 88..143
-    152  0 .. 223
+         key version 1, 0 0 0, the header's MAC 8, amount_fen of it that was redeemed 4
+    156  MAC 8 over 88..155
+    164  0 .. 223
 
 All numbers are little-endian. The issuer writes bytes 0..87: the header. The concentrator writes
-bytes 88..151: the write-back. If the order in the write-back is not below the header's, the card
+bytes 88..163: the write-back. If the order in the write-back is not below the header's, the card
 is used up.
 
 Spec: docs/SPEC.md, "Card".
@@ -38,7 +38,7 @@ IMAGE = const(32)  # where the image begins in the memory of the card
 IMAGE_SIZE = const(224)
 CARD_SIZE = const(256)
 
-_VERSION = const(1)
+_VERSION = const(2)
 # Flags.
 SPARE_TARIFF = const(1)  # the card names the account's next tariff
 _SUPERSEDES = const(2)  # the card's order takes the place of earlier ones
@@ -67,7 +67,7 @@ SPARE_NAME_SIZE = const(8)
 NEW_VERSION = const(48)
 WRAPPED_KEY = const(52)
 WRITE_BACK = const(88)
-WRITE_BACK_SIZE = const(64)
+WRITE_BACK_SIZE = const(76)
 
 _ORDER_LIMIT = const(0x7FFFFFFF)  # an operator's card has a time as its order
 _AMOUNT_LIMIT_FEN = const(99999999)
@@ -75,7 +75,7 @@ _AMOUNT_LIMIT_FEN = const(99999999)
 _MAGIC_0 = const(0x44)  # "DK"
 _MAGIC_1 = const(0x4B)
 _MARKER = const(0x5A)
-_WRITE_BACK_BODY = const(56)
+_WRITE_BACK_BODY = const(68)
 # The parts of an image that have a MAC each.
 _PART_HEADER = const(0x49)
 _PART_WRITE_BACK = const(0x57)
@@ -143,7 +143,8 @@ class Image:
 
     def unwrap(self, keys: "Keys", start: int) -> bytearray:
         """Return the key that is wrapped at `start`."""
-        return keys.unwrap(memoryview(self.buf)[UID : UID + 12], self.buf, start)
+        buf = self.buf
+        return keys.unwrap(buf[UID : UID + 12] + buf[NEW_VERSION : NEW_VERSION + 1], buf, start)
 
     def header_mac(self) -> "memoryview":
         """Return the MAC of the header, 8 bytes, which no other header has."""
@@ -159,16 +160,19 @@ class Image:
         return same(self.buf, _METER, address, 0, 6)
 
     def seal_write_back(
-        self, keys: "Keys", code: int, illegal: int, t2000: int
+        self, keys: "Keys", code: int, illegal: int, t2000: int, amount_fen: int
     ) -> "Generator[None, None, None]":
         """Finish the write-back, whose bytes 2..25 and 28..51 the books have filled.
 
-        It yields during long calculations.
+        It belongs to this header alone, of which `amount_fen` was redeemed. It yields during long
+        calculations.
         """
         buf = self.buf
         pack_into("<BB", buf, WRITE_BACK, _MARKER, code)
         pack_into("<H", buf, WRITE_BACK + 26, illegal)
         pack_into("<I", buf, WRITE_BACK + 44, max(0, t2000))
-        pack_into("<I", buf, WRITE_BACK + 52, keys.version)
+        pack_into(
+            "<I8sI", buf, WRITE_BACK + 52, keys.version, bytes(self.header_mac()), amount_fen
+        )
         self._select(keys)
         yield from keys.seal(_PART_WRITE_BACK, buf, WRITE_BACK, _WRITE_BACK_BODY)

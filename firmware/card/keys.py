@@ -3,7 +3,8 @@
     K_district = HMAC(K_issuer, "dianka/key/district/1" 00 | district 4 | key version 1), 16 bytes
     K_account  = HMAC(K_district, "dianka/key/account/1" 00 | account 6), 16 bytes
     MAC        = MAC(K_account, "dianka/card/1" 00 | part 1 | uid 8 | bytes), 8 bytes
-    wrapped    = new key XOR HMAC(K_district, "dianka/key/wrap/1" 00 | uid 8 | order 4), 16 bytes
+    wrapped    = new key XOR HMAC(K_district, "dianka/key/wrap/2" 00 | uid 8 | order 4
+                 | version 1), 16 bytes
 
 HMAC is HMAC-SHA256, truncated to its first bytes; MAC is that of the suite. The part is "I" for
 the header and "W" for the write-back. K_issuer never leaves the issuer, so a stolen concentrator
@@ -20,7 +21,7 @@ _KEY_SIZE = const(16)
 _MAC_SIZE = const(8)
 _SUITE_HMAC_SHA256 = const(1)
 
-_WRAP = b"dianka/key/wrap/1\0"
+_WRAP = b"dianka/key/wrap/2\0"
 _DERIVE = b"dianka/key/account/1\0"
 _ACCOUNT_SIZE = const(6)
 _UID_SIZE = const(8)
@@ -55,9 +56,9 @@ class Keys:
         return suite == _SUITE_HMAC_SHA256 or cipher_of(suite, self._account_key) is not None
 
     def unwrap(self, order: "Bytes", buf: bytearray, start: int) -> bytearray:
-        """Return the key wrapped at `buf[start:]` for `order`, the card's uid 8 and order 4."""
+        """Return the key wrapped at `buf[start:]` for `order`: uid 8, order 4 and its version."""
         key = bytearray(_KEY_SIZE)
-        self._district.digest_into(_WRAP, order, _UID_SIZE + 4, key)
+        self._district.digest_into(_WRAP, order, _UID_SIZE + 5, key)
         for position in range(_KEY_SIZE):
             key[position] ^= buf[start + position]
         return key

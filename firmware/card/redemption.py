@@ -339,7 +339,8 @@ class Redemption:
         self._books.fill_write_back(self.index, card.buf, image.WRITE_BACK)
         yield
         illegal = self._books.illegal[codes.ILLEGAL]
-        yield from card.seal_write_back(self._keys, code, illegal, now_t2000)
+        redeemed_fen = self.amount_fen if code in (codes.OK, codes.COMPLETED) else 0
+        yield from card.seal_write_back(self._keys, code, illegal, now_t2000, redeemed_fen)
         self._start_mark()
 
     def _apply(self, now_t2000: int) -> int:

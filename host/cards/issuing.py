@@ -188,7 +188,7 @@ def issue(
 def _wrapped(header: Header, key: bytes) -> Header:
     """Return the header with a key card's new key wrapped for this card; it came in the clear."""
     found = frames.parse_content(header)
-    wrapped = wrap_key(key, found["wrapped"], header.uid, header.order)
+    wrapped = wrap_key(key, found["wrapped"], header.uid, header.order, found["version"])
     return replace(header, content=frames.key_content(found["version"], wrapped))
 
 

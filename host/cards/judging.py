@@ -16,6 +16,10 @@ from host.frames.card import (
     parse_content,
 )
 
+# An operator's card is inserted at most so long after it was made, and its maker's clock is at
+# most so much ahead of the concentrator's.
+_OLD_S = 366 * 86400
+_AHEAD_S = 86400
 # In place of the order redeemed last: the head-end knows more; nobody told what was bought.
 BEHIND = -1
 UNTOLD = -2
@@ -66,7 +70,7 @@ def _judge_genuine(card: Card, header: Header, place: Place) -> str:
     kind = CardKind(header.kind)
     if kind == CardKind.TEST:
         return "COMPLETED"
-    operated = "USED" if header.order <= place.operator_order else "OK"
+    operated = _judge_operated(header.order, place)
     if header.account == NOBODY and kind in OPERATOR_KINDS:
         return operated
     if header.account != place.account:
@@ -78,6 +82,17 @@ def _judge_genuine(card: Card, header: Header, place: Place) -> str:
     if kind in OPERATOR_KINDS:
         return "WRONG_TYPE"
     return "COMPLETED" if kind == CardKind.INSPECT else _judge_money(card, header, place)
+
+
+def _judge_operated(number: int, place: Place) -> str:
+    """Return the name of the result of an operator's card, whose number is its second of issue."""
+    checks = (
+        (number <= place.operator_order, "USED"),
+        (place.now_t2000 < 0, "NO_CLOCK"),
+        (number > place.now_t2000 + _AHEAD_S, "ORDER_AHEAD"),
+        (number < place.now_t2000 - _OLD_S, "EXPIRED"),
+    )
+    return next((name for fails, name in checks if fails), "OK")
 
 
 def _judge_money(card: Card, header: Header, place: Place) -> str:

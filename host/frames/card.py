@@ -1,6 +1,6 @@
 """The image on a card, built and parsed from its specification.
 
-    byte 32 of the card's memory on: header 80, MAC 8, write-back 56, MAC 8, then nothing
+    byte 32 of the card's memory on: header 80, MAC 8, write-back 68, MAC 8, then nothing
 
 `build` makes a header, `parse` reads a card's memory. `card_keys` has the keys, `card_results`
 the answers of a concentrator; `host.cards.judging` finds the answer that a card gets.
@@ -24,10 +24,10 @@ SERIAL_OFFSET = 8  # of a memory card without a number of its own
 UID_SIZE = 8
 HEADER_SIZE = 80
 WRITE_BACK_OFFSET = 88
-WRITE_BACK_BODY_SIZE = 56
+WRITE_BACK_BODY_SIZE = 68
 MAC_SIZE = 8
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"DK"
 MARKER = 0x5A
 ORDER_LIMIT = 0x7FFF_FFFF
@@ -131,6 +131,8 @@ _WRITE_BACK = c.Struct(
     "concentrator" / c.Int32ul,
     "key_version" / c.Int8ul,
     c.Padding(3),
+    "header_mac" / _digits(MAC_SIZE),
+    "amount_fen" / c.Int32ul,
 )
 
 
@@ -161,7 +163,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class WriteBack:
-    """The concentrator's part of a card; `registers_wh` are the registers of its `rates`."""
+    """The concentrator's part of a card; `registers_wh` are the registers of its `rates`.
+
+    `amount_fen` is what was redeemed of the header with the MAC `header_mac`.
+    """
 
     code: int
     state: int
@@ -178,6 +183,8 @@ class WriteBack:
     t2000: int
     concentrator: int
     key_version: int
+    header_mac: str = "00" * MAC_SIZE
+    amount_fen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +200,23 @@ class Card:
 
     @property
     def used(self) -> bool:
-        """Return whether the order on the card is marked as redeemed."""
+        """Return whether the order on the card is used up, so that it brings no money any more."""
         mark = self.write_back if self.write_back_genuine else None
-        return bool(mark and self.header and mark.order >= self.header.order)
+        if mark is None or self.header is None:
+            return False
+        return mark.order > self.header.order or self._is_of_this_header(mark, self.header)
+
+    def _is_of_this_header(self, mark: WriteBack, header: Header) -> bool:
+        own = mark.header_mac == self.header_mac.hex().upper()
+        return own and mark.order == header.order
+
+    @property
+    def redeemed_fen(self) -> int:
+        """Return the amount of this card of which its mark proves that it was redeemed."""
+        mark = self.write_back if self.write_back_genuine and self.genuine else None
+        if mark is None or self.header is None or not self._is_of_this_header(mark, self.header):
+            return 0
+        return mark.amount_fen
 
 
 def preset_content(limits: Mapping[str, int]) -> bytes:
@@ -252,7 +273,7 @@ def build(header: Header, key: bytes) -> bytes:
 
 
 def build_write_back(mark: WriteBack, header: Header, key: bytes) -> bytes:
-    """Return the 64 bytes of a write-back on the card of `header`."""
+    """Return the 76 bytes of a write-back on the card of `header`."""
     fields: dict[str, Any] = {name: getattr(mark, name) for name in mark.__slots__}
     body = bytes(_WRITE_BACK.build(fields))
     return body + _mac(key, header, b"W", body)

@@ -30,10 +30,10 @@ def account_key(key: bytes, account: str) -> bytes:
     return hmac_sha256(key, b"dianka/key/account/1\0" + bytes.fromhex(account))[:KEY_SIZE]
 
 
-def wrap_key(key: bytes, new_key: bytes, uid: str, order: int) -> bytes:
+def wrap_key(key: bytes, new_key: bytes, uid: str, order: int, version: int) -> bytes:
     """Return a district's next key, wrapped for one card under its present key, or unwrapped."""
-    label = b"dianka/key/wrap/1\0" + bytes.fromhex(uid) + order.to_bytes(4, "little")
-    mask = hmac_sha256(key, label)[:KEY_SIZE]
+    label = b"dianka/key/wrap/2\0" + bytes.fromhex(uid) + order.to_bytes(4, "little")
+    mask = hmac_sha256(key, label + bytes((version,)))[:KEY_SIZE]
     return bytes(one ^ other for one, other in zip(new_key, mask, strict=True))
 
 

@@ -63,7 +63,7 @@ def header(
     flags: int = 0,
 ) -> bytes:
     """Return the first 88 bytes of an image, MAC included; `content` depends on the kind."""
-    body = b"DK" + bytes([1, suite, kind, version, flags, 0]) + pack("<I", district)
+    body = b"DK" + bytes([2, suite, kind, version, flags, 0]) + pack("<I", district)
     body += account + meter + uid + pack("<IIII", order, amount_fen, NOW - 1000, valid_until)
     body += content
     return body + mac(b"I", account, uid, body, key)
@@ -111,9 +111,9 @@ def memory(head: bytes) -> bytearray:
 
 def written_back(card: bytearray) -> "tuple[int, int, int]":
     """Return (code, order, balance) of a write-back after checking its MAC."""
-    body = bytes(card[WRITE_BACK : WRITE_BACK + 56])
+    body = bytes(card[WRITE_BACK : WRITE_BACK + 68])
     equal(
-        bytes(card[WRITE_BACK + 56 : WRITE_BACK + 64]), mac(b"W", ACCOUNT, UID, body, DISTRICT_KEY)
+        bytes(card[WRITE_BACK + 68 : WRITE_BACK + 76]), mac(b"W", ACCOUNT, UID, body, DISTRICT_KEY)
     )
     equal(body[0], 0x5A)
     order, balance_fen = unpack("<Ii", body[4:12])

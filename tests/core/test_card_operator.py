@@ -118,7 +118,7 @@ def preset(order: int, *values: int) -> bytes:
 
 def key_card(order: int, version: int, new: bytes = NEW_KEY, key: bytes = DISTRICT_KEY) -> bytes:
     """Return a card that brings the next key, under the present one."""
-    mask = hmac(key, b"dianka/key/wrap/1\0" + UID + pack("<I", order))
+    mask = hmac(key, b"dianka/key/wrap/2\0" + UID + pack("<IB", order, version))
     wrapped = bytes([new[at] ^ mask[at] for at in range(16)])
     content = bytes([version, 0, 0, 0]) + wrapped + bytes(12)
     return header(order, 0, KEY, account=NOBODY, meter=NOBODY, key=key, content=content)

@@ -136,7 +136,7 @@ def test_not_for_this_place() -> None:
         (header(5, amount_fen=100000000), codes.FORMAT),
         (bytes(88), codes.BLANK),
         (b"\xff" * 88, codes.BLANK),
-        (b"DK\2" + bytes(85), codes.FORMAT),
+        (b"DK\1" + bytes(85), codes.FORMAT),
     ):
         world = World(last=4)
         card = memory(head)
@@ -370,7 +370,7 @@ def test_a_larger_card_takes_the_newest_records_home() -> None:
 
 
 def test_what_is_torn_behind_the_image_costs_nothing() -> None:
-    for byte in range(64, 64 + 4 * 64, 13):
+    for byte in range(76, 76 + 4 * 64, 13):
         world, card = large(512)
         world.carrier.insert(card)
         world.carrier.tear_at = byte

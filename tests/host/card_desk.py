@@ -24,6 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 
 from card_world import FakeBooks, FakeCarrier
 
+# The time at the concentrator.
+CARD_DESK_T2000 = 820_000_000
+
 
 class CardDesk:
     """One account, and a console that only knows what is in `settings`.
@@ -61,7 +64,7 @@ class CardDesk:
             self._frames.release()
         ticks = time.monotonic_ns() // 1_000_000 & 0x1FFFFFFF
         for _ in range(4):
-            self.redemption.poll(ticks, 820_000_000)
+            self.redemption.poll(ticks, CARD_DESK_T2000)
             self.programmer.poll(ticks, False)
         for one in (self.reader, self.programmer):
             size = one.encode_into(self._out)

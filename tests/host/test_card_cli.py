@@ -313,7 +313,7 @@ def test_without_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = issue(1)
     assert done.exit_code == 1
     assert "`dianka card keys new` makes one" in done.output
-    Path("card.bin").write_bytes(bytes(32) + b"DK\1\1\2" + bytes(219))
+    Path("card.bin").write_bytes(bytes(32) + b"DK\2\1\2" + bytes(219))
     done = run("show", "--file", "card.bin")
     assert (done.exit_code, "not known without the key file" in done.output) == (0, True)
 

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 
 import card_world
 from card_world import FakeBooks, FakeCarrier, finish
+from concentrator.cards.operator import judge_number
 
 ISSUER_KEY = bytes(range(32))
 NOW = 820_000_000
@@ -87,13 +88,13 @@ def firmware_keys(place: Place) -> Keys:
 
 
 class Operator:
-    """An operator that accepts every card."""
+    """An operator that accepts every card of its time."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def operate(self, card: Image, index: int, keys: Keys) -> int:
-        return codes.OK
+    def operate(self, card: Image, index: int, keys: Keys, t2000: int) -> int:
+        return judge_number(card.order, t2000)
 
 
 def redeemed(card: bytearray, uid: str, place: Place) -> str:
@@ -144,15 +145,38 @@ def test_the_issuer_reads_what_the_firmware_wrote(order: int, illegal: int, t200
     keys = firmware_keys(PLACE)
     books = FakeBooks(last=order)
     books.fill_write_back(7, image.buf, 88)
-    finish(image.seal_write_back(keys, codes.OK, illegal, t2000))
+    finish(image.seal_write_back(keys, codes.OK, illegal, t2000, 10_000))
     card = frames.parse(bytes(32) + bytes(image.buf), KEY)
     assert card.write_back_genuine
     mark = card.write_back
     assert mark is not None
+    assert (mark.header_mac, mark.amount_fen) == (card.header_mac.hex().upper(), 10_000)
     assert (mark.order, mark.illegal, mark.t2000) == (order, illegal, max(0, t2000))
     assert (mark.key_version, mark.concentrator) == (2, 99)
     assert card.used == (order >= BASE.order)
-    assert frames.build_write_back(mark, BASE, KEY) == bytes(image.buf[88:152])
+    assert card.redeemed_fen == (10_000 if order == BASE.order else 0)
+    assert frames.build_write_back(mark, BASE, KEY) == bytes(image.buf[88:164])
+
+
+def test_a_mark_of_another_amount_proves_nothing() -> None:
+    """Proof: a refund of 10 yuan was redeemed, its mark copied beside a header of 100 yuan with
+    the same order, and the counter was told that 100 yuan were redeemed.
+    """
+    small = replace(BASE, kind=CardKind.REFUND, amount_fen=1000)
+    image = Image()
+    image.buf[:] = memory(small)[32:256]
+    FakeBooks(last=small.order).fill_write_back(7, image.buf, 88)
+    finish(image.seal_write_back(firmware_keys(PLACE), codes.OK, 0, NOW, small.amount_fen))
+    mark = bytes(image.buf[88:164])
+    genuine = frames.parse(bytes(32) + bytes(image.buf), KEY)
+    assert (genuine.used, genuine.redeemed_fen) == (True, 1000)
+
+    spliced = memory(replace(small, amount_fen=10_000))
+    spliced[32 + 88 : 32 + 164] = mark
+    card = frames.parse(bytes(spliced), KEY)
+
+    assert (card.genuine, card.write_back_genuine) == (True, True)
+    assert (card.used, card.redeemed_fen) == (False, 0)
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -191,6 +215,9 @@ CHANGES: list[dict[str, Any]] = [
     {"kind": CardKind.INSPECT, "account": frames.NOBODY},
     {"kind": CardKind.PRESET},
     {"kind": CardKind.PRESET, "account": frames.NOBODY},
+    {"kind": CardKind.PRESET, "account": frames.NOBODY, "order": NOW},
+    {"kind": CardKind.PRESET, "account": frames.NOBODY, "order": NOW + 86401},
+    {"kind": CardKind.CLEAR, "order": NOW - 31622401},
     {"kind": CardKind.CLEAR},
     {"kind": CardKind.CLEAR, "meter": "000000000001"},
     {"kind": CardKind.CLEAR, "account": frames.NOBODY, "order": 0},
@@ -227,7 +254,7 @@ def test_both_judge_alike(
         image = Image()
         image.buf[:] = card[32:256]
         FakeBooks(last=marked).fill_write_back(7, image.buf, 88)
-        finish(image.seal_write_back(firmware_keys(PLACE), 0, 0, 0))
+        finish(image.seal_write_back(firmware_keys(PLACE), 0, 0, 0, 0))
         card[32:256] = image.buf
     if flip is not None:
         card[flip // 8] ^= 1 << flip % 8
@@ -261,7 +288,7 @@ def test_contents() -> None:
     limits = {"alarm_1_fen": 3000, "close_fen": 0}
     preset = replace(BASE, kind=CardKind.PRESET, content=frames.preset_content(limits))
     assert frames.parse_content(preset) == limits
-    wrapped = wrap_key(KEY, bytes(range(16)), UID, 5)
+    wrapped = wrap_key(KEY, bytes(range(16)), UID, 5, 3)
     card = replace(BASE, kind=CardKind.KEY, content=frames.key_content(3, wrapped))
     assert frames.parse_content(card) == {"version": 3, "wrapped": wrapped}
     image = Image()

@@ -8,9 +8,12 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, tzinfo
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from card import codes
@@ -25,7 +28,7 @@ from host.frames import tariff
 from host.frames.card_keys import district_key
 from host.link.card import CardIoError, FileCard
 from host.sim.card import VirtualCard
-from tests.host.card_desk import CardDesk, served
+from tests.host.card_desk import CARD_DESK_T2000, CardDesk, served
 from tests.host.test_card_cli import ACCOUNT, METER, desk_for, issue, run, verify
 from tests.host.test_card_frames import BASE
 
@@ -34,8 +37,10 @@ TARIFF = Path(__file__).resolve().parents[2] / "host" / "demo" / "tariff.json"
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a folder with a key file in it."""
+    """Make a folder with a key file in it; operator's cards are made before they are inserted."""
     monkeypatch.chdir(tmp_path)
+    moments = count(CARD_DESK_T2000 - 3600)
+    monkeypatch.setattr("host.cli.card.operator.now_t2000", lambda: next(moments))
     assert run("keys", "new", "--district", 4711, "--unsealed").exit_code == 0
     return tmp_path
 
@@ -297,7 +302,8 @@ class Settings:
     def number(self, name: str) -> int:
         return int(self.values[name])
 
-    def change_all(self, pairs: list[tuple[str, str]]) -> str:
+    def change_all(self, pairs: list[tuple[str, str]], note: Callable[[list[Any]], bool]) -> str:
+        assert note([])
         self.values.update(pairs)
         return ""
 
@@ -305,6 +311,7 @@ class Settings:
 def with_operator(folder: Path) -> tuple[CardDesk, Settings]:
     desk, settings = desk_for(folder, last=4), Settings()
     desk.books.resume = lambda index: True
+    desk.books.note_operator = lambda *told: True
     operator = Operator(settings, desk.books, lambda: None)  # type: ignore[arg-type]  # fakes of both
     desk.redemption._operator = operator
     return desk, settings
@@ -460,7 +467,7 @@ def test_repair(shop: Path) -> None:
 def test_dump_and_diff(shop: Path) -> None:
     assert issue(5).exit_code == 0
     done = run("dump", "--file", "card.bin")
-    assert "  32  44 4b 01 01 02 01" in done.output
+    assert "  32  44 4b 02 01 02 01" in done.output
     assert "header" in done.output
     assert run("dump", "--file", "card.bin", "--out", "copy.bin").exit_code == 0
     assert run("dump", "--file", "card.bin", "--out", "copy.bin").exit_code == 1

@@ -33,6 +33,15 @@ _OLD_S = const(31622400)
 _AHEAD_S = const(86400)
 
 
+def judge_number(number: int, t2000: int) -> int:
+    """Return codes.OK if a card of this number may be carried out at `t2000`, -1: unknown."""
+    if t2000 < 0:
+        return codes.NO_CLOCK
+    if number > t2000 + _AHEAD_S:
+        return codes.ORDER_AHEAD
+    return codes.EXPIRED if number < t2000 - _OLD_S else codes.OK
+
+
 class Operator:
     """The Operator of card/redemption.py; it calls `changed` after a change of settings."""
 
@@ -50,12 +59,9 @@ class Operator:
 
     def operate(self, card: "Image", index: int, keys: "Keys", t2000: int) -> int:
         """Carry out the card at the time `t2000`, -1: unknown; return a code of card/codes.py."""
-        if t2000 < 0:
-            return codes.NO_CLOCK
-        if card.order > t2000 + _AHEAD_S:
-            return codes.ORDER_AHEAD
-        if card.order < t2000 - _OLD_S:
-            return codes.EXPIRED
+        code = judge_number(card.order, t2000)
+        if code != codes.OK:
+            return code
         changes = [("operator_order", str(card.order))]
         buf = card.buf
         if card.kind == image.PRESET:

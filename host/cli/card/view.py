@@ -106,13 +106,25 @@ def describe(card: Card, has_key: bool) -> dict[str, Any]:
         return {marked("state"): OUTCOMES[CODES[card.trouble]]}
     found = {**_described_header(header, card.genuine if has_key else None)}
     if header.kind in frames.MONEY_KINDS:
-        found[marked("redeemed")] = Word("yes") if card.used else Word("not marked as redeemed")
+        found[marked("redeemed")] = _redeemed(card)
     if card.write_back is None:
         return {**found, marked("write-back"): Word("none")}
     return {
         **found,
         **_described_mark(card.write_back, card.write_back_genuine if has_key else None),
     }
+
+
+def _redeemed(card: Card) -> Word:
+    """Return in words what the mark proves of the order and the amount on the card."""
+    if not card.used:
+        return Word("not marked as redeemed")
+    mark, header = card.write_back, card.header
+    if mark and header and mark.order > header.order:
+        return Word("used up by a later order: whether this one was redeemed is not proved")
+    if header and card.redeemed_fen != header.amount_fen:
+        return Word("used up, and another amount was redeemed: pay nothing out")
+    return Word("yes")
 
 
 def _verdict(genuine: bool | None) -> Word:
