@@ -189,7 +189,7 @@ LAYERS = (
     ),
     _layer(
         "host.headend",
-        ours="host.closing host.units host.words host.frames",
+        ours="host.closing host.units host.words host.secret_files host.frames",
         foreign="django psycopg pydantic",
     ),
     _layer(

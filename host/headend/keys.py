@@ -6,12 +6,15 @@
 Each line has a concentrator's number and its key, at least 16 bytes as hexadecimal digits.
 """
 
+import secrets
 import tomllib
 from pathlib import Path
 
+from host import secret_files
 from host.words import _, system_reason
 
 KEY_SHORTEST = 16
+_NEW_KEY_BYTES = 32
 CONCENTRATOR_LIMIT = 1 << 32
 
 
@@ -22,7 +25,7 @@ class KeysError(ValueError):
 def load(path: Path) -> dict[int, bytes]:
     """Return the keys by concentrator number."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise KeysError(
             _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
@@ -35,6 +38,38 @@ def load(path: Path) -> dict[int, bytes]:
             _('{path} has no [uplink] section with lines like: 7 = "hex digits"').format(path=path)
         )
     return {_number(name, path): _key(name, value, path) for name, value in section.items()}
+
+
+def add(path: Path, concentrator: int) -> None:
+    """Write a new random key of a concentrator into the file, which is made if it is not there.
+
+    KeysError: the concentrator has a key, or the file cannot be used.
+    """
+    known = load(path) if path.exists() else {}
+    if concentrator in known:
+        raise KeysError(
+            _(
+                "{path} has a key of concentrator {name}: take its line out first, if the board "
+                "is to get another one"
+            ).format(path=path, name=concentrator)
+        )
+    text = path.read_text(encoding="utf-8-sig") if known else "[uplink]\n"
+    end = "" if text.endswith("\n") else "\n"
+    line = f'{concentrator} = "{secrets.token_hex(_NEW_KEY_BYTES)}"\n'
+    try:
+        secret_files.write(path, _with_line(text + end, line), overwrite=True)
+    except OSError as error:
+        raise KeysError(
+            _("cannot write {path}: {strerror}").format(path=path, strerror=system_reason(error))
+        ) from error
+
+
+def _with_line(text: str, line: str) -> str:
+    """Return the text of a file with a line at the end of its section [uplink]."""
+    head, name, rest = text.partition("[uplink]\n")
+    section, begins, others = rest.partition("\n[")
+    end = "\n" if begins else ""
+    return f"{head}{name}{section}{end}{line}{begins.removeprefix(end)}{others}"
 
 
 def _number(name: str, path: Path) -> int:

@@ -472,16 +472,42 @@ def orders_of(store: Store, account: str) -> list[dict[str, Any]]:
 
 
 def day_of(store: Store, since_at: int, until_at: int) -> list[dict[str, Any]]:
-    """Return what each cashier took by each channel from one moment to before another."""
-    return store.rows(
-        """SELECT cashier, channel,
-        CAST(sum(CASE WHEN amount_fen > 0 THEN 1 ELSE 0 END) AS bigint) AS sales,
-        CAST(sum(CASE WHEN amount_fen > 0 THEN amount_fen ELSE 0 END) AS bigint) AS sold_fen,
-        CAST(sum(CASE WHEN amount_fen < 0 THEN 1 ELSE 0 END) AS bigint) AS refunds,
-        CAST(sum(CASE WHEN amount_fen < 0 THEN -amount_fen ELSE 0 END) AS bigint) AS refunded_fen,
-        CAST(sum(CASE WHEN voided_at IS NULL THEN 0 ELSE 1 END) AS bigint) AS voids,
-        CAST(sum(CASE WHEN voided_at IS NULL THEN 0 ELSE amount_fen END) AS bigint) AS voided_fen
-        FROM orders WHERE sold_at >= ? AND sold_at < ? GROUP BY cashier, channel
-        ORDER BY cashier, channel""",
-        (since_at, until_at),
+    """Return what each cashier took by each channel from one moment to before another.
+
+    What was taken back counts on the day, and for the cashier, of the taking back. A refund that
+    was changed counts with its last amount.
+    """
+    span = (since_at, until_at)
+    return store.rows(_DAY, (*span, *span))
+
+
+_DAY = """
+    SELECT cashier, channel,
+    CAST(sum(CASE WHEN fen > 0 THEN 1 - gone ELSE 0 END) AS bigint) AS sales,
+    CAST(sum(CASE WHEN fen > 0 AND gone = 0 THEN fen ELSE 0 END) AS bigint) AS sold_fen,
+    CAST(sum(CASE WHEN fen < 0 THEN 1 - 2 * gone ELSE 0 END) AS bigint) AS refunds,
+    CAST(sum(CASE WHEN fen < 0 THEN -fen * (1 - 2 * gone) ELSE 0 END) AS bigint) AS refunded_fen,
+    CAST(sum(CASE WHEN fen > 0 THEN gone ELSE 0 END) AS bigint) AS voids,
+    CAST(sum(CASE WHEN fen > 0 THEN fen * gone ELSE 0 END) AS bigint) AS voided_fen,
+    CAST(sum(CASE WHEN fen > 0 THEN fen * (1 - 2 * gone) ELSE 0 END) AS bigint) AS taken_fen
+    FROM (
+        SELECT cashier, channel, amount_fen AS fen, 0 AS gone FROM orders
+        WHERE sold_at >= ? AND sold_at < ? AND amount_fen <> 0
+        UNION ALL
+        SELECT CASE WHEN voided_by = '' THEN cashier ELSE voided_by END, channel, amount_fen, 1
+        FROM orders WHERE voided_at >= ? AND voided_at < ? AND amount_fen <> 0
+    ) AS moves GROUP BY cashier, channel ORDER BY cashier, channel
+"""
+
+
+def sales_of(store: Store, since_at: int, until_at: int) -> list[dict[str, Any]]:
+    """Return each order that was sold, or taken back, from one moment to before another."""
+    span = (since_at, until_at)
+    rows = store.rows(
+        "SELECT * FROM orders WHERE (sold_at >= ? AND sold_at < ?) "
+        "OR (voided_at >= ? AND voided_at < ?) ORDER BY sold_at, id",
+        (*span, *span),
     )
+    for row in rows:
+        del row["id"]
+    return rows

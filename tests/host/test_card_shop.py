@@ -89,6 +89,29 @@ def test_a_batch(shop: Path) -> None:
     assert [path.read_bytes() for path in files] == before
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("1.50", "60.00", "was issued with 1.50 yuan"),
+        ("000000983764", "000000983799", "for meter 000000983799"),
+        ("1.50", "-1.50", "amount '-1.50'"),
+    ],
+)
+def test_a_list_that_differs_from_the_log_is_an_error(
+    shop: Path, old: str, new: str, said: str
+) -> None:
+    orders_file(1)
+    assert issue_csv().exit_code == 0
+    before = [path.read_bytes() for path in sorted(Path("cards").iterdir())]
+    path = Path("orders.csv")
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    done = issue_csv()
+    assert (done.exit_code, said in done.output) == (1, True), done.output
+    assert [path.read_bytes() for path in sorted(Path("cards").iterdir())] == before
+
+
 class Jam(Exception):
     """The printer has stopped."""
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import click
 
+from host import secret_files
 from host.cli import shown
 from host.cli.headend import care, look, restore, sales, show
 from host.cli.headend.database import opened
+from host.cli.headend.keys import keys_group
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
 from host.headend import keys
@@ -109,6 +111,8 @@ def serve_command(
         known = keys.load(keys_path)
     except keys.KeysError as error:
         raise click.ClickException(str(error)) from error
+    if warning := secret_files.warning_about(keys_path):
+        echo(warning, err=True)
     with opened(db, create=True) as store, store.serving(shard):
         ingest = Ingest(store, known, shard)
 
@@ -161,6 +165,7 @@ for _one in (
     look.findings,
     look.orders_command,
     look.day,
+    look.history,
     sales.limits,
     sales.void,
     restore.restore_command,
@@ -171,3 +176,4 @@ for _one in (
     show.reconcile_command,
 ):
     command.add_command(_one)
+command.add_command(keys_group, "keys")

@@ -1,6 +1,7 @@
-"""`dianka headend concentrators`, `findings`, `orders` and `day`: lists for users."""
+"""`dianka headend concentrators`, `findings`, `orders`, `history` and `day`: lists for users."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,6 +11,8 @@ import click
 from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.options import (
+    DAY,
+    DAY_BEGIN,
     Command,
     account_argument,
     account_option,
@@ -18,10 +21,10 @@ from host.cli.options import (
 )
 from host.cli.output import Column, echo, print_csv, print_json, print_table
 from host.headend import findings as found_here
-from host.headend.orders import day_of, orders_of
-from host.headend.store import Store
+from host.headend.history import history as history_of
+from host.headend.orders import day_of, orders_of, sales_of
 from host.units import to_datetime, yuan
-from host.words import _
+from host.words import _, marked
 
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 
@@ -49,16 +52,21 @@ def print_list(
         print_csv(names, [[row[key] for key in names] for row in rows])
     elif rows:
         cells = [[_cell(key, row[key]) for _column, key in columns] for row in rows]
-        print_table([column for column, _key in columns], cells)
+        named = [replace(column, name=_(column.name)) for column, _key in columns]
+        print_table(named, cells)
     else:
         echo(empty)
+
+
+# Columns of words that are ours; those of people are as they wrote them.
+_WORDS = frozenset(("kind", "what", "void_reason"))
 
 
 def _cell(key: str, value: Any) -> str:
     if value is None:
         return "-"
-    if key == "kind":
-        return _(value)
+    if key in _WORDS:
+        return _(value) if value else ""
     return yuan(value) if key.endswith("_fen") else str(value)
 
 
@@ -72,9 +80,10 @@ def localised(rows: list[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, Any]
     for row in rows:
         for key in [one for one in row if one.endswith("_at")]:
             row[key] = _local(row[key], zone)
-        for key in [one for one in row if one.endswith("_t2000")]:
+        for key in [one for one in row if one.endswith("t2000")]:
             value = row.pop(key)
-            row[key.removesuffix("_t2000")] = None if value is None else str(to_datetime(value))
+            name = key.removesuffix("t2000").removesuffix("_") or "time"
+            row[name] = None if value is None else str(to_datetime(value))
     return rows
 
 
@@ -205,34 +214,118 @@ _DAY = click.types.FuncParamType(_day)
 _DAY.name = "day"
 
 
+_SUMS = (
+    (Column(marked("cashier")), "cashier"),
+    (Column(marked("channel")), "channel"),
+    (Column(marked("sales"), right=True), "sales"),
+    (Column(marked("yuan"), right=True), "sold_fen"),
+    (Column(marked("taken back"), right=True), "voids"),
+    (Column(marked("yuan"), right=True), "voided_fen"),
+    (Column(marked("taken, yuan"), right=True), "taken_fen"),
+    (Column(marked("refunds"), right=True), "refunds"),
+    (Column(marked("yuan"), right=True), "refunded_fen"),
+)
+_EACH = (
+    (Column(marked("sold")), "sold_at"),
+    (Column(marked("cashier")), "cashier"),
+    (Column(marked("channel")), "channel"),
+    (Column(marked("account")), "account"),
+    (Column(marked("order"), right=True), "order"),
+    (Column(marked("yuan"), right=True), "amount_fen"),
+    (Column(marked("reference")), "reference"),
+    (Column(marked("taken back")), "voided_at"),
+    (Column(marked("why"), wraps=True), "void_reason"),
+)
+
+
 @shown.command(
     epilog="""\b
-Example:
+Examples:
   dianka headend day --db village.db --date 2026-07-01
+  dianka headend day --db village.db --cashier Li --each --csv
 """
 )
 @database_option()
 @click.option("--date", "on", type=_DAY, help="Which day.  [default: today at the station]")
+@click.option("--cashier", help="Only this cashier.")
+@click.option("--channel", help="Only this channel.")
+@click.option("--each", is_flag=True, help="List each sale, not the sums.")
 @lists
-def day(db: str, on: date | None, as_json: bool, as_csv: bool) -> None:
+def day(
+    db: str,
+    on: date | None,
+    cashier: str | None,
+    channel: str | None,
+    each: bool,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
     """List what each cashier sold, paid back and took back in a day, by channel."""
     with opened(db, read_only=True) as store:
-        rows = _of_day(store, on)
+        zone = store.zone()
+        begins = datetime.combine(on or datetime.now(zone).date(), time(), zone)
+        ends = datetime.combine(begins.date() + timedelta(days=1), time(), zone)
+        span = (int(begins.timestamp()), int(ends.timestamp()))
+        rows = sales_of(store, *span) if each else day_of(store, *span)
+    rows = [
+        row
+        for row in localised(rows, zone)
+        if cashier in (None, row["cashier"]) and channel in (None, row["channel"])
+    ]
+    empty = _("nothing was sold on that day")
+    print_list("day", rows, _EACH if each else _SUMS, as_json, as_csv, empty)
+    if not as_json and not as_csv and not each and rows:
+        taken = _("{count} cashiers and channels, {taken} yuan taken, {refunded} to pay back")
+        sums = {name: sum(row[name] for row in rows) for name in ("taken_fen", "refunded_fen")}
+        echo(
+            taken.format(
+                count=len(rows),
+                taken=yuan(sums["taken_fen"]),
+                refunded=yuan(sums["refunded_fen"]),
+            )
+        )
+
+
+@shown.command(
+    epilog="""\b
+Examples:
+  dianka headend history 000000000001 --db village.db
+  dianka headend history 1 --db village.db --since 2026-07-01 --readings --csv
+"""
+)
+@account_argument
+@database_option()
+@click.option("--since", "since_t2000", type=DAY_BEGIN, help="From this day on.")
+@click.option("--until", "until_t2000", type=DAY, help="Up to this day.")
+@click.option("--readings", is_flag=True, help="Also every reading.")
+@lists
+def history(
+    account: str,
+    db: str,
+    since_t2000: int | None,
+    until_t2000: int | None,
+    readings: bool,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """List what happened to an account, by time, with the record behind each event."""
+    since_t2000 = since_t2000 or 0
+    until_t2000 = 1 << 32 if until_t2000 is None else until_t2000 + 1
+    with opened(db, read_only=True) as store:
+        rows = localised(
+            history_of(store, account, since_t2000, until_t2000, readings=readings), store.zone()
+        )
+    for row in rows:
+        told = row["detail"]
+        if not as_json:
+            row["detail"] = ", ".join(f"{name} {value}" for name, value in told.items())
+        row["account"] = account
     columns = (
-        (Column(_("cashier")), "cashier"),
-        (Column(_("channel")), "channel"),
-        (Column(_("sales"), right=True), "sales"),
-        (Column(_("yuan"), right=True), "sold_fen"),
-        (Column(_("refunds"), right=True), "refunds"),
-        (Column(_("yuan"), right=True), "refunded_fen"),
-        (Column(_("taken back"), right=True), "voids"),
-        (Column(_("yuan"), right=True), "voided_fen"),
+        (Column(_("time")), "time"),
+        (Column(_("what")), "what"),
+        (Column(_("yuan"), right=True), "amount_fen"),
+        (Column(_("record"), right=True), "seq"),
+        (Column(_("detail"), wraps=True), "detail"),
     )
-    print_list("day", rows, columns, as_json, as_csv, _("nothing was sold on that day"))
-
-
-def _of_day(store: Store, on: date | None) -> list[dict[str, Any]]:
-    zone = store.zone()
-    begins = datetime.combine(on or datetime.now(zone).date(), time(), zone)
-    ends = datetime.combine(begins.date() + timedelta(days=1), time(), zone)
-    return day_of(store, int(begins.timestamp()), int(ends.timestamp()))
+    empty = _("nothing is known of account {account}").format(account=account)
+    print_list("history", rows, columns, as_json, as_csv, empty)

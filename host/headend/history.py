@@ -1,0 +1,104 @@
+"""An account's history: what was sold, and each record of its concentrator behind it."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from host.headend.store import Store
+from host.units import DAY_S, to_t2000
+from host.words import marked
+
+SOLD, REFUNDED, VOIDED = marked("sold"), marked("to be paid back"), marked("taken back")
+_KINDS = {
+    "top_ups": marked("redeemed"),
+    "relays": marked("relay"),
+    "policies": marked("state"),
+    "standings": marked("standing"),
+    "alarms": "",
+}
+_READING = marked("reading")
+_OF_ACCOUNT = """
+    SELECT told.*, records.kind AS record_kind, records.payload FROM {table} AS told
+    LEFT JOIN records ON records.concentrator = told.concentrator AND records.seq = told.seq
+    WHERE told.account = ? AND told.t2000 >= ? AND told.t2000 < ?
+"""
+_READINGS = """
+    SELECT told.*, records.kind AS record_kind, records.payload FROM readings AS told
+    LEFT JOIN records ON records.concentrator = told.concentrator AND records.seq = told.seq
+    WHERE told.day >= ? AND told.day <= ? AND told.meter IN (
+        SELECT address FROM meters WHERE account = ?
+    ) AND told.account = ? AND told.t2000 >= ? AND told.t2000 < ?
+"""
+_COMMON = frozenset(
+    ("id", "concentrator", "seq", "t2000", "account", "record_kind", "payload", "kind", "day")
+)
+
+
+def history(
+    store: Store, account: str, since_t2000: int, until_t2000: int, *, readings: bool = False
+) -> list[dict[str, Any]]:
+    """Return the events of an account by time, from a moment to before another.
+
+    Each has `t2000`, `what`, `amount_fen` or None, `detail` by name, and of a record the
+    concentrator, its number and `record`: its payload in hexadecimal digits while it is kept.
+    """
+    zone = store.zone()
+
+    def local(at: int) -> int:
+        return to_t2000(datetime.fromtimestamp(at, zone).replace(tzinfo=None))
+
+    found = [*_orders(store, account, local)]
+    span = (since_t2000, until_t2000)
+    for table, what in _KINDS.items():
+        for row in store.rows(_OF_ACCOUNT.format(table=table), (account, *span)):
+            found.append(_event(row, what or row["kind"].lower()))
+    if readings:
+        days = (since_t2000 // DAY_S, until_t2000 // DAY_S)
+        for row in store.rows(_READINGS, (*days, account, account, *span)):
+            found.append(_event(row, _READING))
+    found = [one for one in found if since_t2000 <= one["t2000"] < until_t2000]
+    return sorted(found, key=lambda one: (one["t2000"], one["seq"] or 0))
+
+
+def _orders(store: Store, account: str, local: Callable[[int], int]) -> Iterator[dict[str, Any]]:
+    """Yield an event for each sale and refund, and for each that was taken back."""
+    query = 'SELECT * FROM orders WHERE account = ? ORDER BY "order"'
+    for row in store.rows(query, (account,)):
+        what = SOLD if row["amount_fen"] > 0 else REFUNDED
+        names = ("order", "cashier", "channel", "reference", "supersedes")
+        detail = {name: row[name] for name in names if row[name]}
+        yield _of_counter(local(row["sold_at"]), what, row["amount_fen"], detail)
+        if row["voided_at"] is not None:
+            why = {"order": row["order"], "by": row["voided_by"], "why": row["void_reason"]}
+            yield _of_counter(local(row["voided_at"]), VOIDED, -row["amount_fen"], why)
+
+
+def _of_counter(t2000: int, what: str, amount_fen: int, detail: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "t2000": t2000,
+        "what": what,
+        "amount_fen": amount_fen,
+        "detail": detail,
+        **dict.fromkeys(("concentrator", "seq", "record_kind", "record")),
+    }
+
+
+def _event(row: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return the event of a record."""
+    payload = row["payload"]
+    detail = {name: value for name, value in row.items() if name not in _COMMON}
+    if "detail" in detail:
+        told = detail.pop("detail")
+        detail |= json.loads(told) if isinstance(told, str) else told
+    amount_fen = detail.pop("amount_fen", None)
+    return {
+        "t2000": row["t2000"],
+        "what": what,
+        "amount_fen": amount_fen,
+        "detail": detail,
+        "concentrator": row["concentrator"],
+        "seq": row["seq"],
+        "record_kind": row["record_kind"],
+        "record": None if payload is None else bytes(payload).hex(),
+    }
