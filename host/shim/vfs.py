@@ -141,9 +141,9 @@ class _File:
         self._fs = fs
         self._handle = handle
 
-    def seek(self, offset: int) -> int:
-        """Go to `offset` from the start."""
-        return int(_call(self._context, lfs.file_seek, self._fs, self._handle, offset, 0))
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to `offset` from the start, or from the end with 2; return the place."""
+        return int(_call(self._context, lfs.file_seek, self._fs, self._handle, offset, whence))
 
     def readinto(self, buf: bytearray | memoryview) -> int:
         """Fill `buf`; return how many bytes there were."""
