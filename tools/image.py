@@ -75,6 +75,13 @@ _NO_FLOAT = """\
 #define MICROPY_FLOAT_IMPL (MICROPY_FLOAT_IMPL_NONE)
 """
 
+# The same for a ROMFS, whose place is in tools/emulated/stock/rom.c.
+_ROMFS = """\
+#include <mpconfigport.h>
+#undef MICROPY_VFS_ROM_IOCTL
+#define MICROPY_VFS_ROM_IOCTL (1)
+"""
+
 # What a surrounding make hands down, above all its BOARD=, is not for these builds.
 _MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "BOARD", "MPY_DIR", "V")
 
@@ -83,6 +90,8 @@ _LITTLEFS = ("MICROPY_VFS_LFS2=1", f"USER_C_MODULES={ROOT / 'tools' / 'emulated'
 
 STOCK_MANIFEST = ROOT / "tools" / "emulated" / "stock" / "manifest.py"
 _STOCK = ("DIANKA_STOCK=1", "MICROPY_HEAP_SIZE=1048576")
+# The heap of a Pico W.
+_SMALL_HEAP = "MICROPY_HEAP_SIZE=190464"
 
 
 def install_emulator() -> None:
@@ -133,16 +142,16 @@ def build_emulated(
         return build / PORTS["qemu"].product
 
 
-def build_stock(frozen: bool = False, cache: Path = CACHE) -> Path:
+def build_stock(frozen: bool = False, rom: bool = False, cache: Path = CACHE) -> Path:
     """Build an emulated board as it is sold: MicroPython, a file system, nothing of ours.
 
     It starts boot.py and main.py from its flash, as real ports do. Its heap is that of a large
     board, because programs that are not frozen live there. With `frozen` the product is in the
-    image, as in one of a real board.
+    image, as in one of a real board. With `rom` it has a ROMFS, and the heap of a small board.
     """
     install_emulator()
     with _locked(cache):
-        build = cache / ("qemu-stock" + ("-frozen" if frozen else ""))
+        build = cache / ("qemu-stock" + ("-frozen" if frozen else "") + ("-rom" if rom else ""))
         manifest = STOCK_MANIFEST
         if frozen:
             manifest = cache / "frozen_stock_manifest.py"
@@ -150,6 +159,10 @@ def build_stock(frozen: bool = False, cache: Path = CACHE) -> Path:
             text = f'include("{STOCK_MANIFEST}")\ninclude("{product}", port=False)\n'
             _write_if_new(manifest, text)
         extra = [f"BOARD={PORTS['qemu'].board}", *_LITTLEFS, *_STOCK]
+        if rom:
+            header = cache / "romfs.h"
+            _write_if_new(header, _ROMFS)
+            extra += [f"CFLAGS_EXTRA=-DMP_CONFIGFILE='\"{header}\"'", _SMALL_HEAP]
         _build_port(fetch_source(cache), "qemu", build, manifest, extra)
         return build / PORTS["qemu"].product
 

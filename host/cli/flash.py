@@ -18,7 +18,7 @@ from host.cli import shown
 from host.cli.options import FILE, load_keys, typed_secret
 from host.cli.output import echo
 from host.flash import product as products
-from host.flash import room, slots, wiring
+from host.flash import rom, room, slots, wiring
 from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
 from host.link.console import SECRETS
@@ -182,6 +182,11 @@ def _install(board: Prompt, wanted: Wanted) -> None:
             _set_up_frozen(board, found, wanted)
             board.release()
             return
+        # A board that has used slots goes on with them: it can go back.
+        if not now.proven and rom.size(board):
+            _put_in_rom(board, found, wanted)
+            board.release()
+            return
         slot = _prepare(board, now, found, wanted)
         slots.put_on_trial(board, slot)
     except BaseException:
@@ -206,9 +211,8 @@ def _set_up_frozen(board: Prompt, found: room.Facts, wanted: Wanted) -> None:
     echo(_("{name} starts the product of its image").format(name=found.name))
 
 
-def _prepare(board: Prompt, now: slots.State, found: room.Facts, wanted: Wanted) -> str:
-    """Fill the slot that may be lost, and set what is to be set; return it."""
-    slots.check(found)
+def _compiled(found: room.Facts, wanted: Wanted, firmware: Path) -> products.Product:
+    """Return the product for this board."""
     arch = wanted.arch or found.arch
     if not arch:
         known = ", ".join(products.ARCHITECTURES)
@@ -217,21 +221,65 @@ def _prepare(board: Prompt, now: slots.State, found: room.Facts, wanted: Wanted)
                 known=known
             )
         )
-    wiring_of = _own_board_json(board, found, wanted)
-    firmware = wanted.firmware or products.firmware()
-    slot = slots.target(now)
     with _progress() as progress, tempfile.TemporaryDirectory() as build:
         task = progress.add_task(
             _("compiling for {platform}, {arch}").format(platform=found.platform, arch=arch)
         )
-        product = products.make(
+        return products.make(
             firmware,
             found.platform,
             arch,
             Path(build),
             lambda done, whole: progress.update(task, completed=done, total=whole),
         )
-        room.check(found, slots.taken(board, found), product, slot, wiring_of)
+
+
+def _put_in_rom(board: Prompt, found: room.Facts, wanted: Wanted) -> None:
+    """Put the product into the board's ROMFS, and set what is to be set."""
+    wiring_of = _own_board_json(board, found, wanted)
+    product = _compiled(found, wanted, wanted.firmware or products.firmware())
+    content = rom.image(product)
+    size = rom.size(board)
+    if len(content) > size:
+        raise BoardError(
+            _(
+                "the ROMFS of {name} has {size} KiB, the product takes {needed}: build its "
+                "MicroPython with a larger one, or freeze the product into it (make image)"
+            ).format(name=found.name, size=size // 1024, needed=-(-len(content) // 1024))
+        )
+    room.check_heap(found, product, wiring_of, room.ROM_HEAP_PERCENT)
+    with _progress() as progress:
+        task = progress.add_task(_("writing the ROMFS"))
+        rom.install(
+            board,
+            content,
+            lambda done, whole: progress.update(task, completed=done, total=whole),
+        )
+    if slots.put_in_root(board, "main.py", rom.MAIN):
+        _tell_aside("main.py")
+    # The new content is found by a start.
+    slots.hold(board)
+    _set_up(board, rom.FOLDER, wanted, True)
+    echo(
+        _("the ROMFS of {name} holds {version}, checked; it starts").format(
+            name=found.name, version=product.version
+        )
+    )
+
+
+def _tell_aside(name: str) -> None:
+    echo(_("the board had a {name} of its own; it is {name}.old now").format(name=name), err=True)
+
+
+def _prepare(board: Prompt, now: slots.State, found: room.Facts, wanted: Wanted) -> str:
+    """Fill the slot that may be lost, and set what is to be set; return it."""
+    slots.check(found)
+    wiring_of = _own_board_json(board, found, wanted)
+    firmware = wanted.firmware or products.firmware()
+    slot = slots.target(now)
+    product = _compiled(found, wanted, firmware)
+    room.check(found, slots.taken(board, found), product, slot, wiring_of)
+    with _progress() as progress:
         task = progress.add_task(_("writing slot {slot}").format(slot=slot))
         boot = (firmware / "boot.py").read_bytes()
         aside = slots.install(
@@ -242,10 +290,7 @@ def _prepare(board: Prompt, now: slots.State, found: room.Facts, wanted: Wanted)
             lambda done, whole: progress.update(task, completed=done, total=whole),
         )
     for name in aside:
-        echo(
-            _("the board had a {name} of its own; it is {name}.old now").format(name=name),
-            err=True,
-        )
+        _tell_aside(name)
     echo(
         _("slot {slot} holds {version}, every file checked").format(
             slot=slot, version=product.version

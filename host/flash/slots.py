@@ -183,7 +183,7 @@ except OSError:
 
 _SETTINGS = """\
 import os, sys
-sys.path.insert(0, os.getcwd().rstrip("/") + "/" + {slot!r})
+sys.path.insert(0, {slot!r} if {slot!r}[:1] == "/" else os.getcwd().rstrip("/") + "/" + {slot!r})
 from boards import module_of
 from concentrator.settings import Settings
 s = Settings(module_of(sys.platform).open_storage())
@@ -193,7 +193,7 @@ print(s.change_all({pairs!r}))
 
 _OPEN = """\
 import os, sys
-sys.path.insert(0, os.getcwd().rstrip("/") + "/" + {slot!r})
+sys.path.insert(0, {slot!r} if {slot!r}[:1] == "/" else os.getcwd().rstrip("/") + "/" + {slot!r})
 from boards import BoardError, module_of
 try:
     module_of(sys.platform).open_storage({new!r})
@@ -295,7 +295,7 @@ def install(
         written += len(data)
     told(written, size)
     root = (("boot.py", boot), ("main.py", MAIN))
-    return [name for name, data in root if _put_in_root(board, name, data)]
+    return [name for name, data in root if put_in_root(board, name, data)]
 
 
 def taken(board: Prompt, found: Facts) -> Taken:
@@ -389,7 +389,7 @@ def healthy_line(slot: str) -> str:
     return f"dianka: slot {slot} is healthy"
 
 
-def _put_in_root(board: Prompt, name: str, data: bytes) -> bool:
+def put_in_root(board: Prompt, name: str, data: bytes) -> bool:
     """Write `data` to `name` in the root; return whether a user's own file was put aside."""
     if board.run(_SHOW.format(name=name)).encode() == data:
         return False

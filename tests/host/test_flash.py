@@ -50,7 +50,7 @@ def flash(*words: str, status: int = 0) -> str:
 @pytest.fixture(scope="module")
 def port() -> Iterator[str]:
     """Start a board as it is bought and return its port."""
-    yield from started(frozen=False)
+    yield from started()
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +59,15 @@ def frozen() -> Iterator[str]:
     yield from started(frozen=True)
 
 
-def started(frozen: bool) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def small() -> Iterator[str]:
+    """Start a board with a ROMFS and a small heap and return its port."""
+    yield from started(rom=True)
+
+
+def started(frozen: bool = False, rom: bool = False) -> Iterator[str]:
     try:
-        stock = image.build_stock(frozen)
+        stock = image.build_stock(frozen, rom)
     except image.ImageError as error:
         pytest.skip(str(error))
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -191,13 +197,16 @@ def heap_taken(port: str) -> tuple[int, int]:
     """Return the bytes of heap that the product in slot a takes, and what was computed."""
     with Prompt(port) as board:
         slots.hold(board)
-        with tempfile.TemporaryDirectory() as build:
-            made = products.make(
-                products.firmware(), "qemu", "armv7em", Path(build), lambda done, whole: None
-            )
         taken = int(board.run(HEAP))
         board.release()
-    return taken + WORK, room.heap_size(made, room.CAPACITY)
+    return taken + WORK, room.heap_size(whole_product(), room.CAPACITY)
+
+
+def whole_product() -> products.Product:
+    with tempfile.TemporaryDirectory() as build:
+        return products.make(
+            products.firmware(), "qemu", "armv7em", Path(build), lambda done, whole: None
+        )
 
 
 def bad_settings(tmp_path: Path) -> Path:
@@ -285,6 +294,33 @@ def test_a_frozen_product_gets_pins_journal_and_settings(frozen: str, tmp_path: 
     assert settings(frozen) == "9"
     assert "slot a  empty" in flash(frozen, "--status")
 
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("emulator")
+def test_a_small_board_runs_the_product_from_its_romfs(small: str, tmp_path: Path) -> None:
+    pins = tmp_path / "board.json"
+    pins.write_text('{"lines": [{"uart": 1}]}')
+
+    said = flash(small, "--board", str(pins), "--format", "--set", "id=12")
+    assert "the ROMFS of mps2-an385 with Cortex-M3 holds" in said
+    with Prompt(small) as board:
+        assert board.run(ROM_STATE).split() == ["/rom/main.mpy", "True"]
+        board.release()
+    assert settings(small) == "12"
+
+    with Prompt(small) as board:
+        found = slots.facts(board)
+    assert found.heap_size < 200000
+    with pytest.raises(BoardError, match="KiB of heap, the product takes"):
+        room.check_heap(found, whole_product(), {}, room.HEAP_PERCENT)
+    room.check_heap(found, whole_product(), {}, room.ROM_HEAP_PERCENT)
+
+
+# Where the product was started from, and whether it has read the flash.
+ROM_STATE = """\
+import sys
+print(sys.modules["main"].__file__, "concentrator.app" in sys.modules)
+"""
 
 FIT = Facts("rp2", (1, 25, 0), "armv6m", 0, 4096, False, True, "Pico X", 300 * 1024)
 # 100 files of a block each in one folder beside the root: 108 blocks, 115 KiB of heap.
