@@ -202,7 +202,7 @@ LAYERS = (
         "host.cli",
         ours="host.units host.words host.secret_files host.billing host.cards host.demo "
         "host.link host.frames host.sim host.device host.headend host.flash",
-        foreign="click rich matplotlib",
+        foreign="click rich matplotlib openpyxl",
     ),
     _layer(
         "host.cli.sim_run",

@@ -7,7 +7,9 @@
 The search listens to each question until the longest reply delay is over, because several meters
 may answer one after the other. Answers that collide lead to a hundred questions with two more
 digits. A question with a garbled answer is asked a second time, because the cause may be noise. If
-the second time brings no garbled answer but a meter was heard, it is asked a third time.
+the second time brings no garbled answer but a meter was heard, it is asked a third time. Some
+meters answer with the address they were asked with, AA and all: that is no meter's address, and
+they are found by questions with more digits.
 
 Spec: DL/T 645-2007 7.1.3 (address field, AA), 5.3.
 """
@@ -48,6 +50,7 @@ class Discovery(Job):
         self._level = 0  # count of low bytes that the question gives
         self._repeats = 0
         self._heard = False
+        self._vague = False
 
     def start(self, control: int, request: "bytearray | bytes", size: int, now_ticks: int) -> None:
         """Search with a read that any meter answers: 11H, 01H, or 13H, which has no request data.
@@ -71,12 +74,14 @@ class Discovery(Job):
         if self.questions >= _QUESTIONS_LIMIT:
             return master.GARBLED
         repeats = self._repeats
+        vague = self._vague
         garbled = outcome == master.GARBLED
-        if (garbled and repeats == 0) or (self._heard and not garbled and repeats == 1):
+        again = repeats == 0 if garbled else self._heard and repeats == 1
+        if again and not vague:
             self._ask(repeats + 1, now_ticks)
             return master.BUSY
         digits = self._digits
-        if garbled:
+        if garbled or vague:
             if self._level < _LEVELS:
                 digits[self._level] = 0
                 self._level += 1
@@ -94,6 +99,7 @@ class Discovery(Job):
     def _ask(self, repeats: int, now_ticks: int) -> None:
         self._repeats = repeats
         self._heard = False
+        self._vague = False
         self.questions += 1
         pattern = self._pattern
         for index in range(_ADDRESS_SIZE):
@@ -101,7 +107,11 @@ class Discovery(Job):
         self._link.start_listening(pattern, self._control, self._request, self._size, now_ticks)
 
     def _note(self, address: "bytearray | memoryview") -> None:
-        """Add `address` to `addresses` unless it is there already."""
+        """Add `address` to `addresses` unless it is there already, or is no meter's."""
+        for octet in address:
+            if octet & 0x0F > 9 or octet > 0x99:
+                self._vague = True
+                return
         addresses = self.addresses
         for place in range(0, self.count * _ADDRESS_SIZE, _ADDRESS_SIZE):
             same = 0

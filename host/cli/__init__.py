@@ -14,6 +14,7 @@ from host.words import _
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("host.cli.decode", "Decode DL/T 645 frames (2007 and 1997) to JSON or text."),
+    "identifiers": ("host.cli.identifiers", "Find data identifiers by their names or digits."),
     "sniff": ("host.cli.sniff", "Decode a live meter line: when, who, how fast and what."),
     "bill": ("host.cli.bill", "Price kilowatt-hours under a tariff file, exactly."),
     "explain": ("host.cli.explain", "Explain and recompute an account out of a journal."),

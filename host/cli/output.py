@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich.cells import cell_len
@@ -63,14 +63,16 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
 
 
-def print_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a line of names and a line for each row; None is an empty cell."""
+def print_csv(
+    names: Sequence[str], rows: Iterable[Sequence[object]], *, file: TextIO | None = None
+) -> None:
+    """Print a line of names and a line for each row, or write them; None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
         writer.writerow([csv_cell(one) if isinstance(one, str) else one for one in row])
-    click.echo(text.getvalue(), nl=False)
+    click.echo(text.getvalue(), file, nl=False)
 
 
 def csv_cell(text: str) -> str:

@@ -60,6 +60,7 @@ def command(
     spoke, how long after the request, and what. Ctrl-C ends it with a table of the meters heard.
     """
     sniffer = Sniffer(baud)
+    ended = ""
     try:
         with Port(port, baud, _PARITIES[parity]) as line:
             for at, event in _listen(line, sniffer, frames, seconds):
@@ -69,11 +70,13 @@ def command(
                 else:
                     echo(_as_text(at, event, said))
     except PortError as error:
-        raise click.ClickException(str(error)) from error
+        ended = str(error)
     except KeyboardInterrupt:
         pass
-    if not as_json:
+    if not as_json and (sniffer.meters or not ended):
         _show_meters(sniffer)
+    if ended:
+        raise click.ClickException(ended)
 
 
 def _listen(

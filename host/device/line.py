@@ -13,17 +13,23 @@ from dlt645.recharge import NOT_TOLD, Recharge
 from dlt645.speed import SpeedChange, code_of
 
 from host.frames import orders
-from host.frames.dlt645 import FROM_METER, Frame
+from host.frames.dlt645 import FROM_METER, WILDCARD, Frame
 from host.link.meters import AskError, Progress, answer, check_room
+from host.link.settle import ENERGY
 from host.words import _
 
 SEARCH_LIMIT = 1024
+# The longest reply delay of the standard, and how often a read is sent.
+REPLY_S = 0.5
+ATTEMPTS = 3
 _STEP_S = 0.002
 _LINE_BUFFER_SIZE = 256
-# What every meter of a standard can be asked: its energy in all.
-_ENERGY = {"2007": "00010000", "1997": "9010"}
 _CHANGE_SPEED = {"2007": 0x17, "1997": 0x0C}
 # Bytes of a block in all its parts: 255 follow-ups of a load profile have fewer.
+_ADDRESS_SIZE = 6
+_ADDRESS_1997 = "C032"
+_READS_1997 = (0x01, 0x02)
+_READ_ADDRESS = orders.Request(0x13, b"")
 _BLOCK_LIMIT = 65_536
 
 
@@ -63,19 +69,44 @@ class _Polled(Protocol):
 class DirectLine:
     """The meters on a port of this machine, or behind a TCP converter."""
 
-    def __init__(self, port: Bytes, baud: int = 2400) -> None:
+    def __init__(
+        self,
+        port: Bytes,
+        baud: int = 2400,
+        reply_s: float = REPLY_S,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        """Wait `reply_s` until a reply begins, and send a read at most `attempts` times."""
         self._port = port
         self._baud = baud
-        self._master = Master(baud)
+        self._reply_ms = round(reply_s * 1000)
+        self._heard = False
+        self._master = Master(baud, attempts, reply_ms=self._reply_ms)
 
     def ask(self, address: str, control: int, data: bytes = b"") -> Frame:
         """Return the answer to one question."""
         master = self._master
         master.start(_wire(address), control, data, len(data), _now_ticks())
         name = self._outcome(master)
-        who = bytes(master.address)[::-1].hex() if name in ("ok", "abnormal") else address
-        read = bytes(master.data[: master.data_size])
-        return answer(who.upper(), control, read, name, master.error, master.more)
+        read, error, more = bytes(master.data[: master.data_size]), master.error, master.more
+        who = self._speaker(address, control) if name in ("ok", "abnormal") else address
+        return answer(who, control, read, name, error, more)
+
+    def _speaker(self, asked: str, control: int) -> str:
+        """Return the address of the meter that answered.
+
+        Some give back the address they were asked with, AA and all: these are asked for their own.
+        """
+        master = self._master
+        who = bytes(master.address)[::-1].hex().upper()
+        if who.isdecimal():
+            return who
+        request = orders.read("1997", _ADDRESS_1997) if control in _READS_1997 else _READ_ADDRESS
+        master.start(_wire(asked), *request, len(request.data), _now_ticks())
+        if self._outcome(master) == "ok":
+            end = master.data_size
+            who = bytes(master.data[end - _ADDRESS_SIZE : end])[::-1].hex()
+        return who if who.isdecimal() else asked
 
     def read(self, address: str, control: int, data: bytes) -> Frame:
         """Return the answer to a read, in one frame however many parts it came in."""
@@ -86,8 +117,8 @@ class DirectLine:
         if name != "ok":
             return answer(address, control, b"", name, master.error, False)
         di = bytes(master.data[: master.data_offset])
-        who = bytes(master.address)[::-1].hex().upper()
-        return Frame(who, control | FROM_METER, di + bytes(job.data[: job.size]), b"")
+        whole = bytes(job.data[: job.size])
+        return Frame(self._speaker(address, control), control | FROM_METER, di + whole, b"")
 
     def change_speed(self, address: str, standard: str, baud: int) -> Frame | None:
         """Let a meter speak at `baud` from now on; None when it does, else its refusal.
@@ -126,14 +157,39 @@ class DirectLine:
 
     def search(self, standard: str, progress: Progress) -> list[str]:
         """Return addresses of all meters of a standard."""
+        request = orders.read(standard, ENERGY[standard])
+        longest_ms = self._heard_within_ms(request)
+        if longest_ms is None:
+            progress(1, [])
+            return []
+        # No meter is slower than the standard lets it be; what is above that is the way to it.
+        reply_ms = min(self._reply_ms, longest_ms + round(REPLY_S * 1000))
+        self._master = Master(self._baud, reply_ms=max(reply_ms, round(REPLY_S * 1000)))
         search = Discovery(self._master, SEARCH_LIMIT)
-        control, data = orders.read(standard, _ENERGY[standard])
-        search.start(control, data, len(data), _now_ticks())
+        search.start(*request, len(request.data), _now_ticks())
         for _moment in self._run(search):
-            progress(search.questions, search.count)
+            progress(search.questions, _addresses(search))
         check_room(search.dropped)
-        found = (search.addresses[at : at + 6] for at in range(0, search.count * 6, 6))
-        return sorted(bytes(one)[::-1].hex().upper() for one in found)
+        return sorted(_addresses(search))
+
+    def _heard_within_ms(self, request: orders.Request) -> int | None:
+        """Ask all meters; return after how many ms the first byte came, None: none came.
+
+        Each question may be lost, so that silence counts only after several of them.
+        """
+        master = self._master
+        for _attempt in range(ATTEMPTS):
+            master.start_listening(_wire(WILDCARD), *request, len(request.data), _now_ticks())
+            sent_s = first_s = 0.0
+            while master.busy:
+                for _moment in self._run(master):
+                    if not sent_s and not master.tx_size:
+                        sent_s = time.monotonic()
+                    if not first_s and self._heard:
+                        first_s = time.monotonic()
+            if first_s:
+                return round((first_s - sent_s) * 1000)
+        return None
 
     def _outcome(self, job: _Polled) -> str:
         """Serve the port until `job` is done; return the name of its outcome."""
@@ -151,11 +207,19 @@ class DirectLine:
                 self._port.write(bytes(master.tx[: master.tx_size]))
                 master.sent(_now_ticks())
             heard = self._port.read(_STEP_S)
+            self._heard = bool(heard)
             for at in range(0, len(heard), _LINE_BUFFER_SIZE):
                 chunk = heard[at : at + _LINE_BUFFER_SIZE]
                 master.feed(chunk, len(chunk), _now_ticks())
             outcome = job.poll(_now_ticks())
             yield outcome
+
+
+def _addresses(search: Discovery) -> list[str]:
+    """Return the addresses that a search has found so far, in the order of finding."""
+    size = search.count * _ADDRESS_SIZE
+    found = (search.addresses[at : at + _ADDRESS_SIZE] for at in range(0, size, _ADDRESS_SIZE))
+    return [bytes(one)[::-1].hex().upper() for one in found]
 
 
 def _wire(address: str) -> bytes:

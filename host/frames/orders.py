@@ -21,6 +21,7 @@ RELAY_ACTIONS = {
     "guard-off": 0x3B,
 }
 CLEARS = {"demand": 0x19, "meter": 0x1A, "events": 0x1B}
+CLEARS_1997 = {"demand": 0x10}
 # Digits of MM DD hh mm; 99 stands for every one.
 FREEZES = {
     "instant": "99999999",
@@ -88,15 +89,27 @@ def switch(action: str, password: bytes, expiry: datetime) -> Request:
     return Request(0x1C, password + OPERATOR + order)
 
 
-def clear(what: str, password: bytes) -> Request:
-    """Return the request that clears a meter's demand, all its registers or all its events."""
+def clear(standard: str, what: str, password: bytes) -> Request:
+    """Return the request that clears a meter's demand, all its registers or all its events.
+
+    1997 has the first alone.
+    """
+    if standard == "1997":
+        return Request(CLEARS_1997[what], password)
     data = password + OPERATOR + (_ALL_EVENTS if what == "events" else b"")
     return Request(CLEARS[what], data)
 
 
-def change_password(level: int, old: bytes, new: bytes) -> Request:
-    """Return the request that gives `level` the password `new`."""
+def change_password(standard: str, level: int, old: bytes, new: bytes) -> Request:
+    """Return the request that gives `level` the password `new`; in 1997 it is in the password."""
+    if standard == "1997":
+        return Request(0x0F, old + new)
     return Request(0x18, _wire(f"04000C{level + 1:02X}") + old + new)
+
+
+def write_address(standard: str, new: str) -> Request:
+    """Return the request to the only meter on the line that gives it an address of 12 digits."""
+    return Request(0x15 if standard == "2007" else 0x0A, _wire(new))
 
 
 def _wire(digits: str) -> bytes:

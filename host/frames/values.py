@@ -9,10 +9,11 @@
 
 An item has a `value` and a `unit`; a `name` where it is one of several, `flags`, `text` or
 `weekday` where its format has them. Bytes all FF are no value: None. Bytes that do not fit the
-format are returned as digits with the unit `raw`.
+format, such as a 13th month, are returned as digits with the unit `raw`.
 """
 
 import re
+from calendar import monthrange
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,10 @@ _TIMES: dict[str, Callable[[str], str]] = {
     "hhmm": lambda t: f"{t[:2]}:{t[2:]}",
     "DDhh": lambda t: f"{t[:2]} {t[2:]}:00",
 }
+# The parts of a time with the least and the most that each may be.
+_PARTS = (("MM", 1, 12), ("DD", 1, 31), ("hh", 0, 23), ("mm", 0, 59), ("ss", 0, 59))
+# A settlement day that a meter does not use.
+_UNUSED_DAY = "9999"
 _FREEZE_KINDS = {1: "monthly", 2: "daily", 3: "hourly", 4: "instant"}
 
 
@@ -179,10 +184,26 @@ def _number(number: Number) -> Decoder:
     return decode
 
 
+def _can_be(text: str, parts: list[tuple[int, int, int]], has_year: bool) -> bool:
+    """Return whether the digits of a time can be one: each part, and the day of its month."""
+    if any(not least <= int(text[at : at + 2]) <= most for at, least, most in parts):
+        return False
+    if not has_year:
+        return True
+    year, month, day = (int(text[at : at + 2]) for at in (0, 2, 4))
+    return day <= monthrange(2000 + year, month)[1]
+
+
 def _time(form: str, name: str) -> Decoder:
-    """Return a decoder of a time; an invalid weekday does not spoil the date."""
+    """Return a decoder of a time; an invalid weekday does not spoil the date.
+
+    Zeros in place of a date mean that the event never was. A time that cannot be stays digits.
+    """
     write = _TIMES[form]
     at = form.find("WW")
+    parts = [(form.index(part), least, most) for part, least, most in _PARTS if part in form]
+    if form in ("hhmm", "hhmmNN"):  # of a day table, whose last period ends with the day
+        parts[0] = (0, 0, 24)
 
     def decode(data: bytes) -> Item:
         text = data[::-1].hex()
@@ -192,6 +213,10 @@ def _time(form: str, name: str) -> Decoder:
                 return _item(name, None)
             if not (text[:at] + text[at + 2 :]).isdecimal() or not weekday:
                 return raw(data, name)
+        if not _can_be(text, parts, has_year=form.startswith("YY")):
+            never = "DD" in form and not text.strip("0")
+            unused = form == "DDhh" and text == _UNUSED_DAY
+            return _item(name, None) if never or unused else raw(data, name)
         item = _item(name, write(text))
         if weekday.isdecimal():
             item["weekday"] = int(weekday)

@@ -23,7 +23,7 @@ _DI_SIZES = {_READ: 4, 0x01: 2}
 _FOLLOW_UP, _FOLLOW_UP_1997 = 0x12, 0x02
 _FOLLOW_UPS = 255
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, list[str]], None]
 
 
 class AskError(Exception):
@@ -45,7 +45,7 @@ class MeterLine(Protocol):
     def search(self, standard: str, progress: Progress) -> list[str]:
         """Return the addresses of all meters of a standard.
 
-        `progress` is called with the count of questions and of meters found so far.
+        `progress` is called with the count of questions and the meters found so far.
         """
 
 
@@ -140,7 +140,7 @@ class ThroughConcentrator:
                 lines = self._console.command(f"line answer {self._line}")
                 fields = fields_of(lines)
                 found = [line[6:] for line in lines if line.startswith("found ")]
-                progress(int(fields.get("questions", 0)), len(found))
+                progress(int(fields.get("questions", 0)), found)
                 if fields["state"] == "done":
                     fields["found"] = " ".join(found)
                     data = "".join(line[5:] for line in lines if line.startswith("data "))

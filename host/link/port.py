@@ -30,11 +30,13 @@ class Port(Closing):
         if _is_pseudo_terminal(name):
             parity = serial.PARITY_NONE  # the kernel refuses any other there
         try:
-            self._serial = serial.serial_for_url(name, baudrate=baud, parity=parity, timeout=0)
+            self._serial = serial.serial_for_url(
+                name, baudrate=baud, parity=parity, timeout=0, exclusive=True
+            )
         except (OSError, ValueError) as error:
             raise PortError(
                 _("cannot open {name}: {reason}; {hint}").format(
-                    name=name, reason=_reason(error), hint=_hint(name)
+                    name=name, reason=_reason(error), hint=_hint(name, error)
                 )
             ) from error
         self._drop_wrong_bytes()
@@ -104,7 +106,9 @@ def _reason(error: Exception) -> str:
     return system_reason(inner if isinstance(inner, Exception) else error)
 
 
-def _hint(name: str) -> str:
+def _hint(name: str, error: Exception) -> str:
     if "://" in name:
         return _("is the concentrator listening there? The form is socket://HOST:PORT")
+    if isinstance(error.__context__, BlockingIOError):
+        return _("another program uses it: end that one first")
     return _("is the cable in, and may you use it (group dialout)?")

@@ -82,7 +82,12 @@ class Line:
 
 
 class FakeMeter:
-    """A subclass returns its answer, (control, data), or None to stay silent."""
+    """A subclass returns its answer, (control, data), or None to stay silent.
+
+    gives_back  it answers with the address that it was asked with
+    """
+
+    gives_back = False
 
     def __init__(self, address: "bytes | bytearray", delay_ms: int = 60, baud: int = 2400) -> None:
         self.address = bytes(address)
@@ -151,7 +156,8 @@ class Bus:
                 continue
             answer = meter.answer(control, data)
             if answer is not None and self.requests not in self.lost:
-                chunk = reply(meter.address, answer[0], answer[1])
+                address = asked if meter.gives_back else meter.address
+                chunk = reply(address, answer[0], answer[1])
                 at_ms = len(frame) * byte_ms + meter.delay_ms
                 replies.append((at_ms, at_ms + len(chunk) * byte_ms, chunk))
         replies.sort()

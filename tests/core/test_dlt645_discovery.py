@@ -47,6 +47,15 @@ def test_nobody_and_one() -> None:
         equal((found(job), job.questions), ([one.address], 1))
 
 
+def test_meters_that_give_back_the_address_they_were_asked_with() -> None:
+    meters = [meter(17), meter(42), meter(202501234567)]
+    meters[0].gives_back = meters[1].gives_back = True
+    for some in (meters[:1], meters[:2], meters):
+        job = search(some, 0x01, 8)
+        equal(found(job), sorted(one.address for one in some))
+        equal(job.conflicts, 0)
+
+
 def test_answers_that_collide() -> None:
     meters = [meter(100000000001), meter(202501234507), meter(999999999999)]
     job = search(meters)

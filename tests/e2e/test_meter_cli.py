@@ -5,17 +5,26 @@ Method: the real command line reaches simulated meters over TCP, and through the
 MicroPython with its meters on a pseudo terminal.
 """
 
+import contextlib
 import json
+import re
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import device
 import pytest
 from click.testing import CliRunner, Result
+from openpyxl import load_workbook
 
 from host.cli import cli
+from host.frames import dlt645
 from host.link.meters import AskError, check_room
+from host.link.port import Port
 
 pytestmark = pytest.mark.xdist_group("meter-cli")
 
@@ -255,6 +264,146 @@ def test_mistakes_get_a_sentence(way: list[str], words: list[str], said: str) ->
     assert refused.exit_code != 0
     assert said in refused.output
     assert "Traceback" not in refused.output
+
+
+# --- lists, raw bytes, watching, slow ways ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def line() -> Iterator[list[str]]:
+    """Yield the options that reach three meters on a line of this machine."""
+    for name in meters("--count", "3", "--tcp", "127.0.0.1:0"):
+        yield ["--port", name, "--baud", "9600"]
+
+
+def test_a_list_of_meters_is_read_into_a_file(line: list[str], tmp_path: Path) -> None:
+    listed = tmp_path / "meters.txt"
+    listed.write_text("# the first house\n1 kitchen\n000000000003;attic\n")
+    items = ("02010100", "00010000")
+    told = ask(line, "--json", "collect", str(listed), *items)
+    assert told.exit_code == 0
+    found = json.loads(told.output)
+    assert [one["meter"] for one in found] == ["000000000001", "000000000003"]
+    assert found[0]["02010100 phase A voltage (V)"] == "220.0"
+    for name in ("out.csv", "out.xlsx"):
+        done = ask(line, "collect", str(listed), *items, "--out", str(tmp_path / name))
+        assert (done.exit_code, "2 meters in" in done.output) == (0, True)
+    text = (tmp_path / "out.csv").read_text("utf-8-sig").splitlines()
+    assert text[0].startswith("meter,02010100 phase A voltage (V),00010000")
+    sheet = load_workbook(tmp_path / "out.xlsx").active
+    assert sheet is not None
+    assert [cell.value for cell in next(sheet.iter_rows())] == text[0].split(",")
+
+
+def test_what_a_list_could_not_read_is_listed(line: list[str], tmp_path: Path) -> None:
+    listed = tmp_path / "meters.txt"
+    listed.write_text("1\n77\n2\n")
+    told = ask(line, "--retries", "0", "collect", str(listed), "02010100")
+    assert told.exit_code == 1
+    assert "000000000002" in told.output
+    assert "no answer" in told.output
+    wrong = ask(line, "collect", str(listed), "02010100", "--out", "x.pdf")
+    assert "give a .csv or an .xlsx" in wrong.output
+    listed.write_text("1\nhouse\n")
+    assert "line 2: house is no address" in ask(line, "collect", str(listed), "02010100").output
+
+
+def test_bytes_are_sent_as_they_are(line: list[str]) -> None:
+    frame = dlt645.build("000000000001", 0x11, bytes.fromhex("00010102")).hex()
+    told = json.loads(ask(line, "--json", "raw", frame, "--wait", "0.5").output)
+    assert told["sent"] == frame.upper()
+    assert told["frames"][0]["items"][0]["value"] == "220.0"
+    assert bytes.fromhex(told["heard"]).endswith(b"\x16")
+    assert "Abort" in ask(line, "raw", "0102").output
+    silent = ask(line, "raw", "0102", "--yes", "--wait", "0.1")
+    assert "0 bytes came, no frame of a meter" in silent.output
+    assert "pairs of hexadecimal digits" in ask(line, "raw", "0x1").output
+
+
+def test_every_byte_is_shown_when_asked(line: list[str]) -> None:
+    told = ask(line, "-v", "read", "1", "02010100")
+    assert re.search(r" TX (FE )*68 01 00 00 00 00 00 68 11 04", told.output)
+    assert re.search(r" RX .*16", told.output)
+
+
+def test_a_meter_is_watched(line: list[str], tmp_path: Path) -> None:
+    words = ("read", "1", "02010100", "00010000", "--every", "0", "--count", "3")
+    told = ask(line, *words, "--plot", str(tmp_path / "day.png"))
+    assert told.exit_code == 0
+    assert told.output.count("phase A voltage (V): 220.0") == 3
+    assert (tmp_path / "day.png").read_bytes().startswith(b"\x89PNG")
+    assert (
+        "--count and --plot need --every"
+        in ask(line, "read", "1", "2010100", "--count", "2").output
+    )
+    gone = ask(line, "--timeout", "0.1", "--retries", "0", "read", "77", *words[2:])
+    assert (gone.exit_code, "gave no answer in 3 turns" in gone.output) == (1, True)
+
+
+def test_a_search_that_finds_nobody_says_what_to_check() -> None:
+    for name in meters("--count", "1", "--tcp", "127.0.0.1:0"):
+        way = ["--port", name, "--baud", "9600", "--standard", "1997", "--timeout", "0.2"]
+        told = ask(way, "scan")
+        assert (told.exit_code, "nobody answers: check wiring" in told.output) == (1, True)
+
+
+def test_1997_is_told_what_it_has_not(line: list[str]) -> None:
+    for words in (["relay", "1", "trip"], ["freeze", "1"], ["clear", "1", "meter"]):
+        told = ask([*line, "--standard", "1997"], *words, environment=PASSWORD)
+        assert (told.exit_code, "DL/T 645-1997 has no order" in told.output) == (2, True)
+
+
+class SlowWay:
+    """A converter far away: what passes it is late by half of `round_trip_s` each way."""
+
+    def __init__(self, target: str, round_trip_s: float) -> None:
+        host, _, port = target.removeprefix("socket://").partition(":")
+        self._target = (host, int(port))
+        self._delay_s = round_trip_s / 2
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "socket://{}:{}".format(*self._listener.getsockname())
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._target)
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(4096):
+                time.sleep(self._delay_s)
+                other.sendall(data)
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+
+def test_a_slow_converter_costs_time_and_no_answers() -> None:
+    for name in meters("--count", "1", "--tcp", "127.0.0.1:0"):
+        with contextlib.closing(SlowWay(name, 1.2)) as slow:
+            way = ["--port", slow.url, "--baud", "9600"]
+            assert ask(way, "scan").output.splitlines()[0] == "000000000001"
+            tripped = ask(way, "relay", "1", "trip", "--yes", environment=PASSWORD)
+            assert (tripped.exit_code, "the relay is open" in tripped.output) == (0, True)
+            assert "its answer was lost" not in tripped.output
+
+
+def test_two_programs_cannot_use_one_port(serial_line: str) -> None:
+    with Port(serial_line, 9600):
+        told = ask(["--port", serial_line, "--baud", "9600"], "read", "2", "02010100")
+    assert (told.exit_code, "another program" in told.output) == (1, True)
+
+
+def test_a_meter_gets_its_address(line: list[str]) -> None:
+    told = ask(line, "--timeout", "0.2", "address", "42", "--yes")
+    assert told.exit_code == 1, "no programming key is pressed"
+    assert "whether it is done is not known" in told.output
 
 
 def test_meters_that_find_no_room_are_told() -> None:

@@ -23,7 +23,7 @@ from tests.host.uplink_world import KEYS, account_name, deliver, village_of
 
 ROOT = Path(__file__).resolve().parents[2]
 # Endings that the name of a file in an example may have.
-_FILE = re.compile(r"[\w./-]+\.(bin|csv|toml|json|yaml|db|elf|log)|/usr/bin/\w+|journal/")
+_FILE = re.compile(r"[\w./-]+\.(bin|csv|toml|json|yaml|db|elf|log|txt)|/usr/bin/\w+|journal/")
 # Examples that only work with something that is missing here.
 _NEEDS_MORE = re.compile(
     r"/dev/|socket://|--port|--pcsc|dianka (demo|sim|explain)|serve|advance|postgres://"

@@ -6,12 +6,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console as Screen
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from host.cards import keystore
@@ -25,17 +34,23 @@ from host.cli.options import (
     profile_option,
     standard_option,
 )
-from host.cli.output import Column, print_json, print_table, styled
-from host.device.line import DirectLine
+from host.cli.output import Column, echo, print_json, print_table, styled
+from host.device.line import ATTEMPTS, REPLY_S, Bytes, DirectLine
 from host.frames import catalogue, write
 from host.frames.describe import describe
 from host.frames.dlt645 import Frame
 from host.link.console import Console, ConsoleError
 from host.link.meters import AskError, MeterLine, ThroughConcentrator
 from host.link.port import Port, PortError
+from host.link.settle import DONE, NOT_DONE, NOT_KNOWN, REFUSED, Settled
 from host.words import _, bilingual
 
 PASSWORD_VARIABLE = "DIANKA_METER_PASSWORD"
+# Bytes of a request, as most meters take them.
+DATA_LIMIT = 200
+SPEEDS = ["600", "1200", "2400", "4800", "9600", "19200"]
+# What a way through a network may add to a meter's own delay.
+_NETWORK_S = 2.0
 _DEFAULTS: dict[str, Any] = {
     "port": "",
     "console": "",
@@ -45,7 +60,12 @@ _DEFAULTS: dict[str, Any] = {
     "standard": "2007",
     "profile": catalogue.STATE_GRID,
     "as_json": False,
+    "timeout_s": None,
+    "retries": ATTEMPTS - 1,
+    "verbose": False,
 }
+# What a line of this machine alone can be told.
+_OWN_LINE = ("timeout_s", "retries", "verbose")
 
 
 @dataclass(slots=True)
@@ -60,6 +80,9 @@ class Session:
     standard: str
     profile: str
     as_json: bool
+    timeout_s: float | None
+    retries: int
+    verbose: bool
 
     @contextmanager
     def opened(self) -> Iterator[MeterLine]:
@@ -72,7 +95,8 @@ class Session:
                     yield ThroughConcentrator(console, self.line, self.baud)
             else:
                 with Port(self.port, self.baud, "E") as port:
-                    yield DirectLine(port, self.baud)
+                    wire = Traced(port) if self.verbose else port
+                    yield DirectLine(wire, self.baud, self._reply_s, self.retries + 1)
         except (
             AskError,
             PortError,
@@ -81,6 +105,66 @@ class Session:
             write.WriteError,
         ) as error:
             raise click.ClickException(str(error)) from error
+
+    @property
+    def _reply_s(self) -> float:
+        """Return how long the beginning of a reply is waited for."""
+        if self.timeout_s is not None:
+            return self.timeout_s
+        return _NETWORK_S if "://" in self.port else REPLY_S
+
+    @contextmanager
+    def opened_port(self) -> Iterator[Bytes]:
+        """Yield the port of this machine itself."""
+        if self.console:
+            raise click.UsageError(_("that needs the line itself: give --port, not --console"))
+        try:
+            with Port(self.port, self.baud, "E") as port:
+                yield Traced(port) if self.verbose else port
+        except PortError as error:
+            raise click.ClickException(str(error)) from error
+
+    def need_2007(self, verb: str) -> None:
+        """End the command where the standard has no such order."""
+        if self.standard != "2007":
+            raise click.UsageError(
+                _("DL/T 645-1997 has no order to {verb}: see `dianka identifiers`").format(
+                    verb=verb
+                )
+            )
+
+    def tell(self, settled: Settled, address: str, done: str) -> None:
+        """Say what became of an order; end with status 1 unless it is done."""
+        answers = [one for one in (settled.answer, settled.seen) if one is not None]
+        address = next((one.address for one in answers), address)
+        if self.as_json:
+            said = [self.described(one) for one in answers]
+            print_json({"meter": address, "outcome": settled.outcome, "answers": said})
+        elif settled.outcome == REFUSED or settled.seen is not None:
+            title = _("Meter {address}").format(address=address)
+            print_answers([self.described(one) for one in answers], title)
+        if settled.outcome == DONE:
+            lost = "" if settled.answer else _("; its answer was lost, so the meter was asked")
+            if not self.as_json:
+                echo(
+                    _("meter {address}: {done}{lost}").format(
+                        address=address, done=done, lost=lost
+                    )
+                )
+            return
+        if settled.outcome == NOT_DONE:
+            raise click.ClickException(
+                _("meter {address} is as it was before, give the order again: {why}").format(
+                    address=address, why=settled.why or _("it took the order and did nothing")
+                )
+            )
+        if settled.outcome == NOT_KNOWN:
+            raise click.ClickException(
+                _("whether it is done is not known, ask meter {address} again: {why}").format(
+                    address=address, why=settled.why
+                )
+            )
+        raise click.exceptions.Exit(1)
 
     def described(self, frame: Frame) -> dict[str, Any]:
         """Return the fields of an answer by their names."""
@@ -109,6 +193,20 @@ def line_options(function: Command) -> Command:
     """Give a command the options that say where its meters are; unset ones are None."""
     for option in (
         json_option,
+        click.option(
+            "-v", "--verbose", is_flag=True, help="Show every byte sent and heard, with its time."
+        ),
+        click.option(
+            "--retries",
+            type=click.IntRange(0, 20),
+            help=f"How often a read is sent again.  [default: {ATTEMPTS - 1}]",
+        ),
+        click.option(
+            "--timeout",
+            "timeout_s",
+            type=click.FloatRange(0.05, 60),
+            help=f"Seconds until a reply begins.  [default: {REPLY_S}, by network {_NETWORK_S}]",
+        ),
         profile_option(unset=True),
         standard_option("2007", "1997", unset=True),
         baud_option(unset=True),
@@ -134,9 +232,56 @@ def with_session(function: Command) -> Command:
             said |= {name: value for name, value in given.items() if value not in (None, False)}
         if bool(said["port"]) == bool(said["console"]):
             raise click.UsageError(_("give --port for a line, or --console for a concentrator"))
+        if said["console"] and any(said[name] != _DEFAULTS[name] for name in _OWN_LINE):
+            raise click.UsageError(
+                _("a concentrator asks in its own way: --timeout, --retries and -v need --port")
+            )
         return function(Session(**said), *args, **named)
 
     return wrapped
+
+
+class Traced:
+    """A port that shows on the terminal's second stream what passes, as a technician reads it."""
+
+    def __init__(self, port: Bytes) -> None:
+        self._port = port
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, and show them."""
+        _trace("TX", data)
+        self._port.write(data)
+
+    def read(self, timeout_s: float) -> bytes:
+        """Return what comes within `timeout_s`, and show it."""
+        data = self._port.read(timeout_s)
+        if data:
+            _trace("RX", data)
+        return data
+
+    def set_baud(self, baud: int) -> None:
+        """Go to another speed."""
+        self._port.set_baud(baud)
+
+
+def _trace(way: str, data: bytes) -> None:
+    moment = datetime.now().isoformat(" ", "milliseconds")
+    print_trace(f"{moment} {way}", data, err=True)
+
+
+def print_trace(head: str, data: bytes, *, err: bool = False) -> None:
+    """Print bytes as a technician reads them, behind `head`."""
+    echo(f"{head} {data.hex(' ').upper() or '-'}", err=err)
+
+
+def octets_of(text: str, name: str = "--hex") -> bytes:
+    """Return bytes that are typed as pairs of digits; WriteError names what they are for."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise write.WriteError(
+            _("{name} {text}: pairs of hexadecimal digits").format(name=name, text=text)
+        ) from error
 
 
 def password_of(kind: str = "") -> bytes:
@@ -166,6 +311,17 @@ def search_progress() -> Progress:
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=Screen(file=sys.stderr), transient=True)
+
+
+def collect_progress() -> Progress:
+    """Return the bar on the terminal that tells how far a list is read."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
     )
     return Progress(*columns, console=Screen(file=sys.stderr), transient=True)
 
