@@ -7,7 +7,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich.console import Console as Screen
@@ -54,7 +54,12 @@ The new product is on trial: if it does not report healthy, the old one starts a
 @click.argument("port", required=False, default="")
 @click.option("--check", "check_path", type=FILE, help="Judge a board.json, without a board.")
 @click.option("--chip", type=click.Choice(sorted(wiring.CHIPS)), help="What the file is for.")
-@click.option("--traceback", "said_path", type=FILE, help="Read a board's traceback, - for stdin.")
+@click.option(
+    "--traceback",
+    "said",
+    type=click.File(encoding="utf-8", errors="replace"),
+    help="Read a board's traceback, - for stdin.",
+)
 @click.option("--status", is_flag=True, help="Show what both slots hold, and change nothing.")
 @click.option("--rollback", is_flag=True, help="Start the product that was there before.")
 @click.option("--board", "board_path", type=FILE, help="Pins: the board.json to put there.")
@@ -81,7 +86,7 @@ def command(
     port: str,
     check_path: Path | None,
     chip: str | None,
-    said_path: Path | None,
+    said: TextIO | None,
     status: bool,
     rollback: bool,
     board_path: Path | None,
@@ -98,12 +103,13 @@ def command(
     """Install the firmware on the board at PORT: /dev/ttyACM0, COM3 or socket://HOST:PORT."""
     if status and rollback:
         raise click.UsageError(_("--status changes nothing, --rollback does: ask for one of them"))
-    if not port and check_path is None and said_path is None:
+    if not port and check_path is None and said is None:
         raise click.UsageError(_("name the PORT of a board, or judge a file with --check"))
     try:
-        if said_path is not None:
-            said = said_path.read_text("utf-8", "replace")
-            for line in products.read_back(said, firmware or products.firmware()).splitlines():
+        if said is not None:
+            for line in products.read_back(
+                said.read(), firmware or products.firmware()
+            ).splitlines():
                 echo(line)
             return
         if check_path is not None:
