@@ -4,7 +4,8 @@ exchange    a meter is broken, says nothing for a while, and is exchanged: its l
             are read off its display, the new one begins with others
 jump        what a register shows leaps ahead, or back
 blank       a meter knows no energy for a while and sends FF
-lie         its valid answers are wrong for a moment, or for up to two rounds
+lie         its valid answers are wrong for a moment, or for up to two rounds; an attacker's are
+            so from before the first reading on, which a technician compares with the display
 guard       the station protects an account's supply, or no longer
 """
 
@@ -22,7 +23,11 @@ _BROKEN_US = 4 * HOUR_US
 _BLANK_US = 5 * HOUR_US
 _LIE_US = MINUTE_US // 2
 _LONG_LIE_US = 30 * MINUTE_US
+_FIRST_LIE_US = 2 * HOUR_US
 _RETRY_US = 7 * MINUTE_US
+_LOOK_US = 5_000_000
+_COMPARED_WH = 1000
+_FIRST_LIE_WH = (2_000, 10_000_000)
 _BACK_WH = (20_000, 200_000)
 _AHEAD_WH = (4_000_000, 9_000_000)
 
@@ -47,15 +52,18 @@ class Incidents:
         self._make = make
         self._under_way: set[int] = set()
         self._lies: dict[int, Callable[[], None]] = {}  # by meter, what ends each
+        self._comparing: set[int] = set()
 
-    def begin(self, checkers: Checkers) -> None:
-        """Let incidents happen from now on."""
+    def begin(self, checkers: Checkers, invents: bool) -> None:
+        """Let incidents happen from now on; an attacker who `invents` is there at once."""
         self._checkers = checkers
+        if invents:
+            self._lie_at_first()
 
     @property
     def pending(self) -> bool:
-        """Return whether an exchange has begun that the concentrator does not know yet."""
-        return bool(self._under_way)
+        """Return whether an exchange or a look at a display has begun and is not over yet."""
+        return bool(self._under_way or self._comparing)
 
     def calm(self) -> None:
         """Start no new incidents; those that have begun are completed."""
@@ -129,22 +137,64 @@ class Incidents:
         index = random.randrange(len(self._meters))
         account = self._checkers.accounts.get(index)
         if index in self._under_way or index in self._lies or account is None or account.fresh:
-            return  # a technician compares the first reading with the display
-        meter = self._meters[index]
+            return
         wh = random.choice((-10, 10)) << random.randrange(14)
         if invents:
             wh = random.choice((-random.randrange(3000), random.randrange(-(10**7), 10**7)))
+        self._lie(index, wh)
+
+    def _lie_at_first(self) -> None:
+        """Have an attacker answer for some meters before their first reading."""
+        for index in range(len(self._meters)):
+            if self._random.random() < 0.5:
+                self._lie(
+                    index, self._random.choice((-1, 1)) * self._random.randrange(*_FIRST_LIE_WH)
+                )
+                self._comparing.add(index)
+                self._compare(index)
+
+    def _compare(self, index: int) -> None:
+        """Compare the registers that the concentrator shows with the display of a new meter.
+
+        The technician types those of the display until both are the same.
+        """
+        account = self._checkers.accounts.get(index)
+        meter = self._meters[index]
+        if account is not None and not account.fresh:
+            self._advance(index)
+            values_wh = self._checkers.money.display_wh(meter)
+            true_wh = self._checkers.money.read_by(account, values_wh)
+            used_wh = [
+                true - read for true, read in zip(true_wh, account.registers_wh, strict=True)
+            ]
+            if all(0 <= wh <= _COMPARED_WH for wh in used_wh):
+                self._comparing.discard(index)
+                return
+            self._checkers.counters["first readings found wrong"] += 1
+            shown = " ".join(map(_kwh, values_wh))
+            household = self._households.households[index]
+            self._console.command(f"account resume {household.account} {shown}", lambda _: None)
+        self._agenda.after(_LOOK_US, lambda: self._compare(index))
+
+    def _lie(self, index: int, wh: int) -> None:
+        """Have the first register in a meter's answers be wrong by this much for a while."""
+        random = self._random
+        meter = self._meters[index]
         self._advance(index)
         meter.registers.add(0, wh * 3600)
         self._checkers.counters["lies told"] += 1
 
         def over() -> None:
             if self._lies.pop(index, None) is not None:
+                del self._checkers.money.lie_wh[meter.address]
                 meter.advance(self._agenda.clock.now_t2000())
                 meter.registers.add(0, -wh * 3600)
 
         self._lies[index] = over
+        self._checkers.money.lie_wh[meter.address] = wh
         longest_us = _LIE_US if random.random() < 0.5 else _LONG_LIE_US
+        if self._checkers.accounts[index].fresh:
+            longest_us = _FIRST_LIE_US
         self._agenda.after(1 + random.randrange(longest_us), over)
 
     def blank(self) -> None:

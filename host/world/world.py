@@ -324,7 +324,7 @@ class World:
         self._often(faults.nth_failures_a_day, self._fail_nth)
         self._often(faults.clock_steps_a_day, self._set_clock_wrong)
         self._often(faults.bad_cards_a_day, self.households.attack)
-        self.incidents.begin(self.checkers)
+        self.incidents.begin(self.checkers, faults.invents)
         self._often(faults.exchanges_a_day, self._exchange)
         self._often(faults.jumps_a_day, self.incidents.jump)
         self._often(faults.blanks_a_day, self.incidents.blank)

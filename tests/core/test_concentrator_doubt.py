@@ -143,6 +143,16 @@ def test_characters_of_wrong_parity_cost_nothing_in_the_end() -> None:
     equal((is_stopped(bench), 100000 - balance_fen(bench)), (False, used_fen(bench)))
 
 
+def test_a_first_reading_counts_when_two_answers_agree() -> None:
+    bench = Bench()
+    spoiler = Spoiler(bench)
+    spoiler.wrong = [(90000, 500)]
+    for _ in range(2):
+        bench.read_all()
+    equal((spoiler.wrong, bench.app.ledger.registers_wh[0]), ([], 1000))
+    equal(records(bench, record.FAULT), [])
+
+
 def test_a_replayed_reading_gives_no_energy_away() -> None:
     """It draws 6 kW for three days; it is cut the day its money ends, and owes what it used."""
     bench, spoiler = opened(1000)

@@ -15,6 +15,7 @@ from card_world import ACCOUNT, METER
 from civil import day_number
 from concentrator.books import registry as meters
 from concentrator.books.books import Books
+from concentrator.books.doubt import DOUBTED
 from concentrator.books.registry import Registry
 from concentrator.books.tariffs import Tariffs, file_name, name_of
 from concentrator.storage.journal import Journal
@@ -350,6 +351,7 @@ def test_a_reading_is_replayed_without_its_tariff() -> None:
     life = Life(3)
     books = life.one.books
     books.t2000 = START
+    equal(books.charge_reading(0, life.meters[0], 5, 0), DOUBTED, "a first one is read twice")
     equal(books.charge_reading(0, life.meters[0], 5, 0), FIRST)
     books.t2000 += 900
     life.meters[0][1] += 5000

@@ -31,6 +31,7 @@ from host.sim.headend import Inconsistent
 from host.world import replacing
 from host.world.checks.account import Violation
 from host.world.faults import NO_FAULTS
+from host.world.incidents import Incidents
 from host.world.scenarios import SCENARIOS
 from host.world.station import Station
 from host.world.world import World
@@ -263,6 +264,15 @@ def test_a_glitch_that_is_paid_for_in_the_end_is_seen(monkeypatch: pytest.Monkey
     found = violation("glitches", days=2)
 
     assert (found.invariant, "that nobody used" in found.what) == ("money", True)
+
+
+def test_a_first_reading_that_nobody_compares_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is below the truth, so energy from before the first reading would be charged."""
+    monkeypatch.setattr("host.world.incidents._FIRST_LIE_WH", (20_000, 40_000))
+    monkeypatch.setattr(Incidents, "_compare", lambda self, index: self._comparing.clear())
+
+    with pytest.raises(Violation, match="charges from a false first reading"):
+        World(6, 1, 3, NO_FAULTS, "attacker").run()
 
 
 def test_a_correction_that_puts_back_too_much_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,8 +41,8 @@ class Charging(Doubt):
     def charge_reading(self, index: int, values: "array[int]", count: int, status: int) -> int:
         """Charge a reading of `count` values, total first, then the rates; return the outcome.
 
-        DOUBTED: the caller should repeat the reading at once. A reading that would cut the supply
-        counts when it is read twice.
+        DOUBTED: the caller should repeat the reading at once. A first reading, and one that would
+        cut the supply, counts when it is read twice.
         """
         if self.t2000 < 0:
             return NOT_BILLED
@@ -149,7 +149,7 @@ class Charging(Doubt):
         if (
             even == _EVEN
             and not corrects
-            and self._would_cut(index)
+            and (outcome == outcomes.FIRST or self._would_cut(index))
             and not self._is_told_twice(index)
         ):
             return DOUBTED

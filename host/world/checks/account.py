@@ -50,6 +50,7 @@ class Account:
     """Money, energy and supply of one account.
 
     fresh           the next reading begins again and charges nothing
+    false_first     its first reading was a lie below the truth, and nobody has typed another one
     told            the next reading has the registers that a technician typed
     correction      of the reading that follows, which is charged again from an earlier one
     jumps           how often its meter's registers have jumped
@@ -69,6 +70,7 @@ class Account:
     pricing: Pricing | None = None
     fresh: bool = True
     told: bool = False
+    false_first: bool = False
     correction: Record | None = None
     before: list[Before] = field(default_factory=list)
     corrected_fen: int = 0

@@ -39,6 +39,7 @@ class Money:
     exchanges   by the new meter's address: the old one's last registers and the new one's first,
                 total and rates
     lies        meters answer wrongly now and then
+    lie_wh      by address, by how much a meter's first register is wrong at the moment
     blank       by address, the count of reasons why a meter knows no energy at the moment
     """
 
@@ -48,6 +49,7 @@ class Money:
         self.meters = {meter.address: meter for meter in meters}
         self.exchanges: dict[str, tuple[list[int], list[int]]] = {}
         self.lies = False
+        self.lie_wh: dict[str, int] = {}
         self.blank: Counter[str] = Counter()
         self._terms = terms
         self._sold = sold
@@ -59,9 +61,15 @@ class Money:
     def shown_wh(self, account: Account) -> list[int]:
         """Return the registers of the account's meter that its tariff reads."""
         meter = self.meters[account.address]
-        return self._read_by(account, [meter.total_wh, *meter.registers_wh])
+        return self.read_by(account, [meter.total_wh, *meter.registers_wh])
 
-    def _read_by(self, account: Account, values_wh: list[int]) -> list[int]:
+    def display_wh(self, meter: "Meter") -> list[int]:
+        """Return total and rates on the meter's display, which does not lie."""
+        lie_wh = self.lie_wh.get(meter.address, 0)
+        total_wh, first_wh, *others_wh = meter.total_wh, *meter.registers_wh
+        return [total_wh - lie_wh, first_wh - lie_wh, *others_wh]
+
+    def read_by(self, account: Account, values_wh: list[int]) -> list[int]:
         """Return the registers that the account's tariff reads, from a total and rates."""
         count = self._terms.registers(account.tariff)
         picked = values_wh[:1] if count == 1 else values_wh[1 : count + 1]
@@ -82,14 +90,14 @@ class Money:
     def _exchange(self, account: Account, one: Record) -> None:
         self._counters["meters exchanged"] += 1
         last_wh, first_wh = self.exchanges[one.fields["address"]]
-        wanted_wh = self._read_by(account, last_wh)
+        wanted_wh = self.read_by(account, last_wh)
         if account.registers_wh and account.registers_wh != wanted_wh:
             raise Violation(
                 "money",
                 f"record {one.seq} exchanges a meter charged to {account.registers_wh}, "
                 f"it was taken down at {wanted_wh}",
             )
-        self._first_wh[one.index] = self._read_by(account, first_wh)
+        self._first_wh[one.index] = self.read_by(account, first_wh)
 
     def apply_reading(self, account: Account, one: Record) -> None:
         """Check a reading and its charge."""
@@ -102,7 +110,12 @@ class Money:
             if first_wh != registers_wh:
                 # The power failed between the exchange and its first reading.
                 self._counters["exchanges begun late"] += 1
-        elif not account.told and account.correction is None:
+            account.false_first = self._behind_wh(account, registers_wh) > _BEHIND_LIMIT_WH
+        elif account.told:
+            account.false_first = False
+        elif account.false_first and abs(self._behind_wh(account, registers_wh)) < _SLACK_WH:
+            raise Violation("money", f"record {one.seq} charges from a false first reading")
+        elif account.correction is None:
             self._check_step(account, one, registers_wh)
         self._check_true(account, one, registers_wh)
         account.read(self._terms.tariffs[account.tariff], one, registers_wh)
@@ -115,6 +128,15 @@ class Money:
                 f"{account.debit_e11} is right; tier period {fields['used_wh']} Wh, "
                 f"{account.used_wh} is right",
             )
+
+    def _behind_wh(self, account: Account, registers_wh: list[int]) -> int:
+        """Return by how much registers are behind the display of the account's meter."""
+        true_wh = self.read_by(account, self.display_wh(self.meters[account.address]))
+        half_wh = REGISTER_MODULUS_WH // 2
+        return sum(
+            (true - new + half_wh) % REGISTER_MODULUS_WH - half_wh
+            for true, new in zip(true_wh, registers_wh, strict=True)
+        )
 
     def _check_step(self, account: Account, one: Record, registers_wh: list[int]) -> None:
         """Check that no more was counted than a meter can since the reading before."""
