@@ -69,9 +69,9 @@ else:
 """
 
 _CHECK = """\
-complete()
 import hashlib
 from binascii import hexlify
+complete()
 print(str(hexlify(hashlib.sha256(memoryview(vfs.rom_ioctl(2, 0))[:{size}]).digest()), "ascii"))
 """
 
