@@ -1,6 +1,7 @@
 """PostgreSQL as the head-end's database, with the same SQL and a lock that admits one writer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -8,7 +9,7 @@ import psycopg
 
 from host.headend.database import BUSY_TIMEOUT_S, Database, Values
 from host.headend.errors import StoreError
-from host.headend.shard import Shard
+from host.headend.shard import WHOLE, Shard
 from host.words import _
 
 # Each transaction that writes holds it, because SQLite has one writer at a time; the parts of a
@@ -126,13 +127,12 @@ class Postgres(Database):
     def claim(self, shard: Shard) -> None:
         self._shard = shard
         # The locks of a session end with its connection.
-        for slot in shard.slots:
-            if not self.value("SELECT pg_try_advisory_lock(?, ?)", (_SLOT_LOCKS, slot)):
-                raise StoreError(
-                    _("another head-end has concentrators of part {shard}: stop it first").format(
-                        shard=shard
-                    )
+        if not _claimed(self._connection, shard):
+            raise StoreError(
+                _("another head-end has concentrators of part {shard}: stop it first").format(
+                    shard=shard
                 )
+            )
 
     def _begin(self, beside_others: bool) -> None:
         self._reconnect()
@@ -168,6 +168,26 @@ def _without_password(address: str) -> str:
     head, at, tail = address.rpartition("@")
     user, colon, _password = head.partition("://")[2].partition(":")
     return f"postgres://{user}@{tail}" if at and colon else address
+
+
+def _claimed(connection: psycopg.Connection, shard: Shard) -> bool:
+    """Lock all slots of a shard; return false where another connection has one of them."""
+    query = "SELECT pg_try_advisory_lock(%s, %s)"
+    for slot in shard.slots:
+        row = connection.execute(query, (_SLOT_LOCKS, slot)).fetchone()
+        if row is None or not row[0]:
+            return False
+    return True
+
+
+@contextmanager
+def all_claimed(address: str) -> Iterator[bool]:
+    """Lock the slots of all concentrators; give whether no head-end has one. StoreError."""
+    try:
+        with psycopg.connect(address, autocommit=True, connect_timeout=BUSY_TIMEOUT_S) as one:
+            yield _claimed(one, WHOLE)
+    except psycopg.Error as error:
+        raise _trouble(_without_password(address), error) from error
 
 
 def has_tables(address: str) -> bool:

@@ -33,6 +33,27 @@ def _opened(address: str, *, read_only: bool = False) -> Database:
     return Sqlite(address, read_only=read_only)
 
 
+@contextmanager
+def out_of_use(address: str) -> Iterator[None]:
+    """Keep head-ends from a database that is being changed as a whole; StoreError: one has it."""
+    in_use = StoreError(_("a head-end serves {db}: stop it first").format(db=address))
+    if is_address(address):
+        from host.headend.postgres import all_claimed
+
+        with all_claimed(address) as is_claimed:
+            if not is_claimed:
+                raise in_use
+            yield
+        return
+    turn = Turn(Path(address))
+    if turn.take() is not None:
+        raise in_use
+    try:
+        yield
+    finally:
+        turn.give_back()
+
+
 class Store(Closing):
     """One connection to a database. For one thread at a time; processes may share the file.
 

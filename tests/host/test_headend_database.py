@@ -21,6 +21,7 @@ from host.headend.errors import StoreError
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
+from host.headend.turn import Turn
 from tests.host.uplink_world import KEYS, account_name, deliver, village_of
 
 SCHEMAS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
@@ -138,6 +139,18 @@ def test_a_database_of_each_schema_is_brought_up_to_date(tmp_path: Path, dump: P
         result = reconcile(store)
         assert (result.differences, result.records, result.orders_sold) == ([], 16, 2)
         assert orders.sell(store, account_name(0), 100) == 2
+
+
+def test_a_database_that_is_served_is_not_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript(SCHEMAS[0].read_text(encoding="utf-8"))
+    turn = Turn(path)
+    assert turn.take() is None
+    result = run("upgrade", "--db", path)
+    assert (result.exit_code, "a head-end serves" in result.output) == (1, True)
+    turn.give_back()
+    assert run("upgrade", "--db", path).exit_code == 0
 
 
 def test_every_schema_is_kept() -> None:

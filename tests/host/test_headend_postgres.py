@@ -20,6 +20,7 @@ from host.headend import migrate, orders
 from host.headend.database import SCHEMA
 from host.headend.errors import StoreError, StoreFailed
 from host.headend.ingest import Ingest
+from host.headend.postgres import all_claimed
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
 from tests.host.uplink_world import KEYS, Village, account_name, deliver, frame, village_of
@@ -193,6 +194,10 @@ def test_a_database_of_each_schema_is_brought_up_to_date(server: str, dump: Path
     if int(dump.stem) < SCHEMA:
         with pytest.raises(StoreError, match="upgrade"):
             Store(server)
+        with all_claimed(server) as is_claimed:
+            assert is_claimed
+            result = run("upgrade", "--db", server)
+        assert (result.exit_code, "a head-end serves" in result.output) == (1, True)
     result = run("upgrade", "--db", server)
     assert result.exit_code == 0, result.output
     with Store(server) as store:

@@ -17,7 +17,7 @@ from host.headend import migrate
 from host.headend import retain as rolling
 from host.headend.database import SCHEMA
 from host.headend.errors import StoreError
-from host.headend.store import is_address
+from host.headend.store import is_address, out_of_use
 from host.units import DAY_S
 from host.words import _
 
@@ -81,7 +81,8 @@ def upgrade(db: str) -> None:
             with opened(db, read_only=True):
                 pass
         if before < SCHEMA:
-            migrate.upgrade(migrate.django_database(db))
+            with out_of_use(db):
+                migrate.upgrade(migrate.django_database(db))
     except (migrate.MigrateError, StoreError) as error:
         raise click.ClickException(str(error)) from error
     if before == SCHEMA:
