@@ -9,7 +9,8 @@ from host.headend.store import Store
 from host.units import DAY_S, to_t2000
 from host.words import marked
 
-SOLD, REFUNDED, VOIDED = marked("sold"), marked("to be paid back"), marked("taken back")
+SOLD, REFUNDED, VOIDED = marked("sale"), marked("to be paid back"), marked("taken back")
+WORTHLESS = marked("order of no money")
 _KINDS = {
     "top_ups": marked("redeemed"),
     "relays": marked("relay"),
@@ -65,11 +66,11 @@ def _orders(store: Store, account: str, local: Callable[[int], int]) -> Iterator
     """Yield an event for each sale and refund, and for each that was taken back."""
     query = 'SELECT * FROM orders WHERE account = ? ORDER BY "order"'
     for row in store.rows(query, (account,)):
-        what = SOLD if row["amount_fen"] > 0 else REFUNDED
+        what = SOLD if row["amount_fen"] > 0 else REFUNDED if row["amount_fen"] else WORTHLESS
         names = ("order", "cashier", "channel", "reference", "supersedes")
         detail = {name: row[name] for name in names if row[name]}
         yield _of_counter(local(row["sold_at"]), what, row["amount_fen"], detail)
-        if row["voided_at"] is not None:
+        if row["voided_at"] is not None and row["amount_fen"]:
             why = {"order": row["order"], "by": row["voided_by"], "why": row["void_reason"]}
             yield _of_counter(local(row["voided_at"]), VOIDED, -row["amount_fen"], why)
 

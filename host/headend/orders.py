@@ -20,7 +20,7 @@ from host.headend.store import Store
 from host.units import yuan
 from host.words import _, marked
 
-COUNTER = "counter"
+COUNTER = marked("counter")
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def test_the_history_of_an_account_has_its_records(db: Path) -> None:
     run("void", "--db", db, "--account", NAME, "--order", "2", "--reason", "typo")
     words = ("history", NAME, "--db", db)
     rows = json.loads(run(*words, "--json").output)["history"]
-    assert [row["what"] for row in rows] == ["redeemed", "sold", "sold", "taken back"]
+    assert [row["what"] for row in rows] == ["redeemed", "sale", "sale", "taken back"]
     redeemed = rows[0]
     assert (redeemed["amount_fen"], redeemed["concentrator"]) == (10000, 7)
     with Store(db) as store:

@@ -53,7 +53,7 @@ def keys_new(desk: Desk, unsealed: bool) -> None:
         made = keystore.new(desk.district_given)
         keystore.save(desk.keys_path, made, None if unsealed else new_passphrase())
     echo(
-        _("made {keys_path}: keep a copy offline, whoever has it can make money").format(
+        _("made {keys_path}: keep a copy offline; it can make money").format(
             keys_path=desk.keys_path
         )
     )

@@ -19,7 +19,7 @@ from host.cli.card.desk import (
     next_tariff_options,
     valid_option,
 )
-from host.cli.card.view import facts
+from host.cli.card.view import Word, facts, kind_of
 from host.cli.headend.database import opened
 from host.cli.headend.till import till_options
 from host.cli.options import (
@@ -40,7 +40,7 @@ from host.headend import orders
 from host.headend.orders import SoldOrder, Till
 from host.link.card import CardIoError, CardMemory
 from host.units import yuan
-from host.words import _, marked
+from host.words import _, either, marked
 
 ISSUED_KINDS = ("open", "purchase", "replacement", "refund", "inspect", "test")
 
@@ -113,7 +113,7 @@ def issue(
     if kind == "test":
         account = meter = frames.NOBODY
     if account is None:
-        raise click.UsageError(_("whose card is it? Give --account"))
+        raise click.UsageError(_("give --account, the household of the card"))
     supersedes = 0
     if db is not None:
         sold = _sold(db, account, order)
@@ -325,7 +325,7 @@ def write_card(
     if as_json:
         print_json(facts(header))
         return
-    kind = CardKind(header.kind).name.lower()
+    kind = either(CardKind(header.kind).name.lower(), _kind_text(header.kind))
     if header.kind in frames.MONEY_KINDS:
         what = _("order {order} of account {account}, {amount_fen} yuan").format(
             order=header.order, account=header.account, amount_fen=yuan(header.amount_fen)
@@ -337,6 +337,11 @@ def write_card(
         )
     else:
         echo(_("{name}: {kind} card {uid}").format(name=source.name, kind=kind, uid=header.uid))
+
+
+def _kind_text(kind: int) -> str:
+    word = kind_of(kind)
+    return _(word.text) if isinstance(word, Word) else word
 
 
 def _issue_csv(

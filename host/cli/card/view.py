@@ -150,6 +150,8 @@ def _described_header(header: Header, genuine: bool | None) -> dict[str, Any]:
         marked("suite"): frames.SUITES.get(header.suite, unknown),
         marked("key version"): header.key_version,
     }
+    if header.supersedes:
+        found[marked("in place of order")] = header.supersedes
     for name, value in frames.parse_content(header).items():
         if name in _LIMITS:
             found[_LIMITS[name]] = Yuan(value)

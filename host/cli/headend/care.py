@@ -178,10 +178,10 @@ Example:
     default=rolling.DAYS,
     show_default=True,
     type=click.IntRange(1, 36500),
-    help="Keep raw records of so many days.",
+    help="Keep the raw records of this many days.",
 )
 def retain(db: str, days: int) -> None:
-    """Delete old raw records; readings, freezes and money stay for ever."""
+    """Delete old raw records; readings, freezes and money are kept."""
     with opened(db) as store:
         count = rolling.retain(store, int(time.time()) - days * DAY_S)
     echo(_("{count} records are rolled up").format(count=count))

@@ -20,6 +20,7 @@ from host.cli.options import (
     json_option,
 )
 from host.cli.output import Column, echo, print_csv, print_json, print_table
+from host.frames.card_results import result_text
 from host.headend import findings as found_here
 from host.headend.history import history as history_of
 from host.headend.orders import day_of, orders_of, sales_of
@@ -59,11 +60,40 @@ def print_list(
 
 
 # Columns of words that are ours; those of people are as they wrote them.
-_WORDS = frozenset(("kind", "what", "void_reason"))
+_WORDS = frozenset(("kind", "what", "void_reason", "why", "channel"))
+
+
+_RELAY_STAGES = {
+    1: marked("is to be"),
+    2: marked("is"),
+    3: marked("could not be made"),
+}
+_NAMES = {"supersedes": marked("in place of"), "uid": "card", "code": "result"}
+# Of little use to the eye; JSON and CSV have them.
+_UNSHOWN = frozenset(
+    ("header_mac", "books_fen", "key_version", "source", "repaid_fen", "illegal", "in_a_row")
+)
+
+
+def _detail(told: dict[str, Any], whole: bool) -> str:
+    """Return the values of an event as text, for people without those of little use."""
+    if not whole and "stage" in told and "desired" in told:
+        position = _("open") if told["desired"] else _("closed")
+        stage = _(_RELAY_STAGES.get(told["stage"], "?"))
+        return f"{stage} {position}, {_('balance')} {yuan(told['balance_fen'])}"
+    parts = []
+    for name, value in told.items():
+        if whole:
+            parts.append(f"{name} {value}")
+        elif name not in _UNSHOWN and value not in ("", None):
+            text = result_text(value) if name == "code" else _cell(name, value)
+            called = _NAMES.get(name, name.removesuffix("_fen").replace("_", " "))
+            parts.append(f"{_(called)} {text}")
+    return ", ".join(parts)
 
 
 def _cell(key: str, value: Any) -> str:
-    if value is None:
+    if value is None or (key == "supersedes" and not value):
         return "-"
     if key in _WORDS:
         return _(value) if value else ""
@@ -193,6 +223,8 @@ def orders_command(account: str, db: str, as_json: bool, as_csv: bool) -> None:
         (Column(_("sold")), "sold_at"),
         (Column(_("cashier")), "cashier"),
         (Column(_("reference")), "reference"),
+        (Column(_("in place of"), right=True), "supersedes"),
+        (Column(_("on a card")), "carded_at"),
         (Column(_("redeemed")), "redeemed"),
         (Column(_("taken back")), "voided_at"),
         (Column(_("why"), wraps=True), "void_reason"),
@@ -318,7 +350,7 @@ def history(
     for row in rows:
         told = row["detail"]
         if not as_json:
-            row["detail"] = ", ".join(f"{name} {value}" for name, value in told.items())
+            row["detail"] = _detail(told, as_csv)
         row["account"] = account
     columns = (
         (Column(_("time")), "time"),

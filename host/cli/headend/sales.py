@@ -44,7 +44,7 @@ Examples:
   dianka headend sell --db village.db --file sales.csv --out orders.csv
   dianka card issue --csv orders.csv --folder cards
 \b
-A file of sales, each with a reference of its maker's own, a receipt number say:
+A file of sales, each with a reference of your own, such as a receipt number:
   account,amount,reference
   000000000001,50.00,2026-07-0001
 All of it is sold or nothing; what was sold under its reference before is not sold again.
@@ -195,7 +195,7 @@ Example:
 @database_option()
 @account_option(required=True)
 @order_option(required=True)
-@click.option("--reason", required=True, help="Why, for whoever looks at it later.")
+@click.option("--reason", required=True, help="The reason, for an auditor.")
 @click.option("--card-returned", is_flag=True, help="The card it was on is here, and stays.")
 @till_options
 @json_option

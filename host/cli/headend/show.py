@@ -39,8 +39,10 @@ def show(
     if as_json or as_csv:
         rows = [asdict(one) for one in found]
         print_list("households", rows, (), as_json, as_csv, "")
-    else:
+    elif found:
         _print_households(found)
+    else:
+        echo(_("no household is known: nothing was sold, and no concentrator has been heard"))
     if any(one.stopped for one in found):
         raise click.exceptions.Exit(1)
 
