@@ -15,6 +15,8 @@ LEFT_OUT = (
     "boot.py",
     # A process of a PC or a router needs no image.
     "boards/unix.py",
+    # `dianka flash --selftest` sends it to a board's prompt.
+    "boards/selftest.py",
     # Only a PC uses these, on a line of its own: see host/device/line.py.
     "dlt645/long_read.py",
     "dlt645/recharge.py",

@@ -53,7 +53,7 @@ _NO_CHIP = (
         f"boards/{name}.py"
         for name in (
             *("card_reader", "chip", "contacts", "display", "log", "nor", "panel", "rtc"),
-            *("uart", "usb", "wiring"),
+            *("selftest", "uart", "usb", "wiring"),
         )
     ),
     *_NO_LINK,

@@ -38,6 +38,7 @@ from boards.wiring import REFUSALS, load
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ports import CardReader, Channel, Concentrator, Line, Storage
@@ -183,23 +184,11 @@ class Board(Panel):
     def _open_uplink(self, options: "Options") -> "Uart | TcpClient":
         if "uart" in options:
             return _open_uart(options, 115200, None)
-        try:
-            from boards.names import is_digits
-            from boards.tcp import TcpClient
-        except ImportError:
-            raise options.refusal("host", "this port has no sockets, give it a uart") from None
-        host, port = options.text("host"), options.number("port", 1, 65535)
-        if "lan" in options:
-            part = options.part("lan")
-            self._link = _driver(part, "lan").Lan(part)
-        elif "ssid" in options:
-            self._link = self.join(options)
-        elif not is_digits(host):
-            raise options.refusal("host", "give the address in digits, or an ssid or lan")
-        options.end()
-        return TcpClient(host, port, self._link)
+        self._link, client = open_network(options, self.join)
+        return client
 
-    def join(self, options: "Options") -> "Link":
+    @staticmethod
+    def join(options: "Options") -> "Link":
         """Refuse to join a Wi-Fi; a port whose chip may have a radio overrides this."""
         raise options.refusal("ssid", "this port has no Wi-Fi")
 
@@ -279,6 +268,31 @@ class Board(Panel):
         """Feed the watchdog."""
         if self._watchdog is not None:
             self._watchdog.feed()
+
+
+def open_network(
+    options: "Options", join: "Callable[[Options], Link]"
+) -> "tuple[Link | None, TcpClient]":
+    """Return the link that the uplink's `options` name, None for none, and the connection on it.
+
+    `join` opens a Wi-Fi.
+    """
+    try:
+        from boards.names import is_digits
+        from boards.tcp import TcpClient
+    except ImportError:
+        raise options.refusal("host", "this port has no sockets, give it a uart") from None
+    host, port = options.text("host"), options.number("port", 1, 65535)
+    link: Link | None = None
+    if "lan" in options:
+        part = options.part("lan")
+        link = _driver(part, "lan").Lan(part)
+    elif "ssid" in options:
+        link = join(options)
+    elif not is_digits(host):
+        raise options.refusal("host", "give the address in digits, or an ssid or lan")
+    options.end()
+    return link, TcpClient(host, port, link)
 
 
 def open_storage(device: "AbstractBlockDev", page: int, new: bool) -> LittleStorage:

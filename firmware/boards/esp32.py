@@ -42,7 +42,8 @@ class Board(chip.Board):
         gc.collect()
         gc.threshold(gc.mem_free() // 2)
 
-    def join(self, options: "Options") -> "Link":
+    @staticmethod
+    def join(options: "Options") -> "Link":
         """Return the Wi-Fi that the uplink's keys name, which is being joined."""
         from boards.wifi import Wifi
 

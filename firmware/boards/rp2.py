@@ -26,7 +26,8 @@ class Board(chip.Board):
     def __init__(self) -> None:
         super().__init__(open_storage())
 
-    def join(self, options: "Options") -> "Link":
+    @staticmethod
+    def join(options: "Options") -> "Link":
         """Return the Wi-Fi that the uplink's keys name, which is being joined."""
         from boards.wifi import Wifi
 

@@ -19,6 +19,7 @@ from host.cli.options import FILE, load_keys, typed_secret
 from host.cli.output import echo
 from host.flash import product as products
 from host.flash import rom, room, slots, wiring
+from host.flash import selftest as tests
 from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
 from host.link.console import SECRETS
@@ -47,6 +48,7 @@ Examples:
   dianka flash --check board.json --chip esp32s3
   dianka flash /dev/ttyACM0 --status
   dianka flash /dev/ttyACM0 --rollback
+  dianka flash /dev/ttyACM0 --selftest
   dianka flash --traceback log.txt
 The new product is on trial: if it does not report healthy, the old one starts again.
 """
@@ -62,6 +64,15 @@ The new product is on trial: if it does not report healthy, the old one starts a
 )
 @click.option("--status", is_flag=True, help="Show what both slots hold, and change nothing.")
 @click.option("--rollback", is_flag=True, help="Start the product that was there before.")
+@click.option("--selftest", is_flag=True, help="Test each part of the board, and keep a report.")
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    default=Path("dianka-selftest.json"),
+    show_default=True,
+    help="Of --selftest, to be sent in.",
+)
 @click.option("--board", "board_path", type=FILE, help="Pins: the board.json to put there.")
 @click.option("--format", "new", is_flag=True, help="A new board: make the journal's place.")
 @click.option("--time", "wants_time", is_flag=True, help="Set the clock, to local standard time.")
@@ -89,6 +100,8 @@ def command(
     said: TextIO | None,
     status: bool,
     rollback: bool,
+    selftest: bool,
+    report_path: Path,
     board_path: Path | None,
     new: bool,
     wants_time: bool,
@@ -101,8 +114,10 @@ def command(
     firmware: Path | None,
 ) -> None:
     """Install the firmware on the board at PORT: /dev/ttyACM0, COM3 or socket://HOST:PORT."""
-    if status and rollback:
-        raise click.UsageError(_("--status changes nothing, --rollback does: ask for one of them"))
+    if status + rollback + selftest > 1:
+        raise click.UsageError(
+            _("--status, --rollback and --selftest are three jobs: ask for one of them")
+        )
     if not port and check_path is None and said is None:
         raise click.UsageError(_("name the PORT of a board, or judge a file with --check"))
     try:
@@ -122,6 +137,8 @@ def command(
                 _show(board)
             elif rollback:
                 _roll_back(board, wait_s)
+            elif selftest:
+                _test(board, products.firmware(), report_path)
             else:
                 _install(board, wanted)
     except (BoardError, products.ProductError, keystore.KeystoreError, uplink.KeysError) as error:
@@ -150,6 +167,38 @@ def _show(board: Prompt) -> None:
         )
     slots.resume(board, now)
     board.release()
+
+
+def _test(board: Prompt, firmware: Path, path: Path) -> None:
+    """Test the parts of the board and keep the report; ClickException: some of them failed."""
+    now = slots.state(board)
+    report = tests.begin(board, firmware / "boards" / "selftest.py")
+    try:
+        for one in tests.run(board, report, _tell, _ask):
+            figures = "  ".join(f"{name} {value}" for name, value in one.figures.items())
+            echo(f"{one.name:8} {_(tests.WORDS[one.outcome]):8} {figures}".rstrip())
+            for line in one.trouble:
+                echo(f"         {line}")
+    finally:
+        path.write_text(report.text(), "utf-8")
+        with contextlib.suppress(BoardError):
+            slots.resume(board, now)
+            board.release()
+    echo(_("the report is in {path}: send it in with the name of your board").format(path=path))
+    if report.failed:
+        raise BoardError(
+            _("failed: {names}; docs/HARDWARE.md says what to look at").format(
+                names=", ".join(report.failed)
+            )
+        )
+
+
+def _tell(what: str) -> None:
+    click.prompt(what + " " + _("Then press Enter"), default="", show_default=False, err=True)
+
+
+def _ask(question: str) -> bool:
+    return click.confirm(question, default=True, err=True)
 
 
 def _roll_back(board: Prompt, wait_s: int) -> None:

@@ -240,7 +240,8 @@ def board_of(options: "dict[str, object]"):  # type: ignore[no-untyped-def]  # a
     class Board(chip.Board):
         """A board with a radio."""
 
-        def join(self, options: object) -> Wifi:
+        @staticmethod
+        def join(options: object) -> Wifi:
             """Join the Wi-Fi."""
             return Wifi(options)
 
