@@ -32,13 +32,9 @@ _SUBFOLDER = "s"
 _FOLDER_BLOCKS = const(16)
 # littlefs mostly needs a few bytes of a read, so a read has at most this many.
 _READ_LIMIT = const(64)
-# littlefs copies the bytes of a block to which it appends one by one. So a file of at least this
-# many bytes is written again as a whole, in parts of this size, in a third of the time.
-_REWRITTEN_LEAST = const(512)
 # Bytes of littlefs's map of free blocks, with a bit for each: enough for a flash of 4 MiB.
 _LOOKAHEAD_LIMIT = const(128)
 _FILE = const(0x8000)
-_FROM_END = const(2)
 _STAT_SIZE = const(6)
 # Fields of statvfs: bytes of a block, count of blocks, count of free ones.
 _BLOCK = const(0)
@@ -99,18 +95,6 @@ def _reason(device: "AbstractBlockDev") -> str:
     return (
         "" if blank else "flash holds no littlefs but something else; copy it before you erase it"
     )
-
-
-def _copy(old: "Any", file: "Any") -> None:
-    """Write the content of the open file `old` to `file`."""
-    buf = bytearray(_REWRITTEN_LEAST)
-    view = memoryview(buf)
-    while True:
-        size = old.readinto(buf)
-        if size == 0:
-            return
-        if file.write(view if size == _REWRITTEN_LEAST else view[:size]) != size:
-            raise OSError(errno.EIO)
 
 
 class LittleStorage:
@@ -175,21 +159,7 @@ class LittleStorage:
 
     def append(self, name: str, buf: "bytearray | memoryview | bytes", size: int) -> bool:
         """Add bytes to the file, which is made if missing; return true once durable."""
-        path = self._path(name)
-        try:
-            old = self._filesystem.open(path, "rb")
-        except OSError as error:
-            return self._count(error) == NOT_THERE and self._write(path, "ab", buf, size)
-        try:
-            if _REWRITTEN_LEAST <= old.seek(0, _FROM_END) <= BLOCK_SIZE - size:
-                old.seek(0)
-                return self._write(path, "wb", buf, size, old)
-        except OSError as error:
-            self._count(error)
-            return False
-        finally:
-            old.close()
-        return self._write(path, "ab", buf, size)
+        return self._write(self._path(name), "ab", buf, size)
 
     def _wait(self) -> None:
         """Wait for the moment at which the flash may stop the board."""
@@ -297,17 +267,11 @@ class LittleStorage:
             self.remove(self._name)
 
     def _write(
-        self,
-        path: str,
-        mode: str,
-        buf: "bytearray | memoryview | bytes",
-        size: int,
-        old: "Any" = None,
+        self, path: str, mode: str, buf: "bytearray | memoryview | bytes", size: int
     ) -> bool:
-        """Write the open file `old`, then `size` bytes of `buf`, and close.
-
-        Return false if the file has not changed.
-        """
+        """Write `size` bytes of `buf` and close; return false if the file has not changed."""
+        # Whatever fails between opening and writing would leave an empty file.
+        part = buf if size == len(buf) else memoryview(buf)[:size]
         self._wait()
         try:
             file = self._filesystem.open(path, mode)
@@ -316,9 +280,6 @@ class LittleStorage:
             return False
         done = False
         try:
-            if old is not None:
-                _copy(old, file)
-            part = buf if size == len(buf) else memoryview(buf)[:size]
             done = file.write(part) == size
         except OSError as error:
             self._count(error)

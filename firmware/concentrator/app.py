@@ -263,18 +263,18 @@ class App:
         if self._review_left:
             self._review()
             return 0
+        if self.books.searched >= 0:
+            self.books.search()
+            return 0
+        keeper_ms = 0
         if not self._was_kept:
             keeper_ms = keeper.step(now_ticks, self.uplink.acked_seq, lines_busy)
-            if keeper_ms == 0:
-                self._was_kept = True
-                self.litter += 1
-                self._seen_seq = self.journal.durable_seq
-                return 0
-            idle_ms = min(idle_ms, keeper_ms)
-        else:
-            self._was_kept = False
-            idle_ms = 0
-        idle_ms = min(idle_ms, self.uplink.step(now_ticks))
+        self._was_kept = keeper_ms == 0 and not self._was_kept
+        if self._was_kept:
+            self.litter += 1
+            self._seen_seq = self.journal.durable_seq
+            return 0
+        idle_ms = min(idle_ms, keeper_ms, self.uplink.step(now_ticks))
         return self._rest(idle_ms, now_ticks, now_t2000) if idle_ms >= _REST_MS else idle_ms
 
     def _has_written(self) -> bool:
@@ -296,9 +296,8 @@ class App:
         left_s = quiet_t2000 - now_t2000
         if 0 < left_s < _QUIET_MS // 1000:
             idle_ms = min(idle_ms, 1000 * left_s)
-        pending = self.registry.pending
         self._audit()
-        if self._has_written() or self.registry.pending > pending:
+        if self._has_written():
             return 0
         self._quiet[_UNTIL_T2000] = quiet_t2000
         self._quiet[_UNTIL_TICKS] = now_ticks + idle_ms

@@ -82,10 +82,24 @@ class Station:
         """Read the meter after this much more energy; repeat a doubtful reading."""
         self.wait(after_s)
         self.values[0] += wh
+        return self.charge(status)
+
+    def charge(self, status: int = STATUS_UNKNOWN) -> int:
+        """Charge the registers, a second time if they were doubted."""
+        outcome = self.charge_once(status)
+        return self.charge_once(status) if outcome == DOUBTED else outcome
+
+    def charge_once(self, status: int = STATUS_UNKNOWN) -> int:
+        """Charge the registers, and let a search for a correction end."""
         outcome = self.books.charge_reading(INDEX, self.values, 1, status)
-        if outcome == DOUBTED:
-            outcome = self.books.charge_reading(INDEX, self.values, 1, status)
-        return outcome
+        return CHARGED if self.search() else outcome
+
+    def search(self) -> bool:
+        """Let a search for a correction end; return whether the account was corrected."""
+        readings = self.books.readings
+        while self.books.searched >= 0:
+            self.books.search()
+        return self.books.readings > readings
 
     def pay(self, amount_fen: int) -> None:
         """Credit the next order."""

@@ -241,9 +241,7 @@ def test_a_correction_is_exact_across_tiers_residues_and_top_ups() -> None:
         for station, wh in ((one, after_wh - spike_wh), (other, after_wh)):
             station.wait(900)
             station.values[0] += wh
-            outcome = station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
-            if outcome == DOUBTED:
-                outcome = station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
+            outcome = station.charge()
             equal(outcome, outcomes.CHARGED, (spike_wh, after_wh))
         for name in ("residue_e7", "residue_e11", "used_wh", "period_t2000", "registers_wh"):
             equal(list(getattr(one.ledger, name)), list(getattr(other.ledger, name)), name)
@@ -274,7 +272,7 @@ def _check_alike(
     for is_told in (True, False):
         station = Station(tariff=tariff)
         station.wait(start_t2000 - station.t2000)
-        station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
+        station.charge_once()
         station.pay(100000)
         for wait_s, set_s, used_wh, lie_wh in steps:
             station.wait(wait_s)
@@ -282,9 +280,7 @@ def _check_alike(
             if is_told or lie_wh <= 0:
                 lie_wh = abs(lie_wh) if is_told else 0
                 station.values[0] += lie_wh
-                outcome = station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
-                if outcome == DOUBTED:
-                    outcome = station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
+                outcome = station.charge()
                 equal(outcome, outcomes.CHARGED, (wait_s, used_wh, lie_wh))
                 station.values[0] -= lie_wh
             station.wait(set_s)
@@ -362,9 +358,9 @@ def test_a_flash_that_does_not_answer_stops_no_billing() -> None:
     for _ in range(12):
         station.storage.look_fails = station.storage.looks + 1
         station.wait(900)
-        equal(station.books.charge_reading(INDEX, station.values, 1, 0xFFFF), DOUBTED)
+        equal(station.charge_once(), DOUBTED)
         station.storage.look_fails = station.storage.looks + 1
-        equal(station.books.charge_reading(INDEX, station.values, 1, 0xFFFF), DOUBTED)
+        equal(station.charge_once(), DOUBTED)
     station.storage.look_fails = 0
     equal(station.read(500), outcomes.CHARGED)
     equal((station.ledger.flags[INDEX] & STOPPED, station.balance_fen), (0, 10000 - 75))
@@ -387,7 +383,7 @@ def test_what_was_charged_past_the_last_digit_of_a_register_goes_back() -> None:
         ):
             station.wait(900 if expected == DOUBTED else 0)
             station.values[0] = wh
-            outcome = station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
+            outcome = station.charge_once()
             equal(outcome, expected, (first_wh, wh))
         equal(10000 - station.balance_fen, after_wh // FEN_WH, (first_wh, after_wh))
         correction = station.records(record.CORRECTION)[0]
@@ -470,7 +466,7 @@ def test_a_doubt_that_finds_no_room_is_told_with_the_next_reading() -> None:
         for count in range(4):
             station.storage.full = count < 3
             station.wait(900)
-            station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
+            station.charge_once()
             station.values[0] -= 10000 if wrong == 0 else 0  # no two of them agree
             station.values[0] %= REGISTER_MODULUS_WH
         equal(len(station.records(record.FAULT)), 1, wrong)
@@ -493,11 +489,11 @@ def test_three_readings_in_a_row_within_minutes_stop_nothing() -> None:
     station.values[0] += 900000
     for after_s in (10, 10, 10, 500):
         station.wait(after_s)
-        equal(station.books.charge_reading(INDEX, station.values, 1, 0xFFFF), DOUBTED)
+        equal(station.charge_once(), DOUBTED)
         equal(station.ledger.flags[INDEX] & STOPPED, 0)
     for _ in range(2):
         station.wait(600)
-        station.books.charge_reading(INDEX, station.values, 1, 0xFFFF)
+        station.charge_once()
     check(station.ledger.flags[INDEX] & STOPPED)
 
 
@@ -582,3 +578,139 @@ def test_an_account_without_a_good_reading_for_long_counts_as_used_up_if_told_so
         bench.read_all()
         bench.run(60)
         equal((bench.meters[0].open, balance_fen(bench)), (False, 9900))
+
+
+def spoilt() -> Station:
+    """Return an account that was charged 2,500 fen too much, whose search has begun."""
+    station = Station()
+    station.pay(10000)
+    station.read(1000)
+    fill_segment(station)
+    station.read(50000)
+    station.values[0] -= 50000
+    station.wait(900)
+    for _ in range(2):
+        equal(station.books.charge_reading(INDEX, station.values, 1, 0xFFFF), DOUBTED)
+    equal(station.books.searched, INDEX)
+    check(station.journal.sync())
+    check(station.journal.segment_count > 1)
+    return station
+
+
+def fill_segment(station: Station) -> None:
+    """Write records of another account until a segment is full."""
+    count = station.journal.segment_count
+    while station.journal.segment_count == count:
+        station.books.note_card(1, 1, 0x7FFFFFFF, 0x7FFFFFFF, b"\xff" * 8, b"\x99" * 6)
+        check(station.journal.next_seq % 8 or station.journal.sync())
+    check(station.journal.sync())
+
+
+def test_a_search_takes_in_what_is_written_meanwhile() -> None:
+    for after in range(3):
+        station = spoilt()
+        for _ in range(after):
+            station.books.search()
+        station.pay(333)
+        station.books.note_line(1, record.LINE_ANSWERS, 0)
+        check(station.search(), after)
+        equal(station.balance_fen, 10333 - 50, after)
+        equal(len(station.records(record.CORRECTION)), 1)
+        station.restart()
+        equal(station.balance_fen, 10333 - 50, after)
+
+
+def test_power_that_fails_in_a_search_has_it_begin_again() -> None:
+    for after in range(6):
+        station = spoilt()
+        for _ in range(after):
+            station.books.search()
+        station.restart()
+        station.charge()
+        equal(station.balance_fen, 10000 - 50, after)
+        equal(len(station.records(record.CORRECTION)), 1)
+
+
+def test_a_search_survives_the_segment_that_it_has_seen() -> None:
+    station = spoilt()
+    station.books.search()
+    check(station.journal.drop(station.journal.first_of(1) - 1))
+    check(station.search())
+    equal(station.balance_fen, 10000 - 50)
+
+
+def test_what_a_search_has_not_seen_and_is_gone_corrects_nothing() -> None:
+    station = spoilt()
+    check(station.journal.drop(station.journal.first_of(1) - 1))
+    check(not station.search())
+    equal(station.records(record.CORRECTION), [])
+
+
+def test_a_record_that_cannot_be_read_ends_what_is_before_it() -> None:
+    """The last group before the wrong reading, and one in the middle of a segment."""
+    for name_at, byte_at in ((0, -9), (0, 2000), (1, 30)):
+        station = spoilt()
+        name = sorted(one for one in station.storage.files if one[0] == "j")[name_at]
+        content = bytearray(station.storage.files[name])
+        content[byte_at] ^= 4
+        station.storage.files[name] = bytes(content)
+        station.journal.reread()
+        check(not station.search(), (name, byte_at))
+        equal(station.balance_fen, 10000 - 2550)
+
+
+def test_an_account_that_changes_in_a_search_is_judged_by_its_next_reading() -> None:
+    for change in ("used", "terms", "reading", "tariff"):
+        station = spoilt()
+        books = station.books
+        books.search()
+        if change == "used":
+            check(books.set_used(INDEX, 7000, 0, 0))
+        elif change == "terms":
+            check(books.set_terms(INDEX, 1, 0, 1, 0, 0))
+        elif change == "tariff":
+            check(books.plan_tariff(INDEX, 1, 0) and books.plan_tariff(INDEX, 2, 0))
+        else:
+            station.values[0] += 50100
+            equal(books.charge_reading(INDEX, station.values, 1, 0xFFFF), outcomes.CHARGED)
+        station.search()
+        equal((books.searched, station.records(record.CORRECTION)), (-1, []), change)
+
+
+def test_registers_that_are_typed_are_searched_for_as_well() -> None:
+    station = Station()
+    station.pay(10000)
+    station.read(1000)
+    station.read(50000)
+    true_wh = array("i", (1200,))
+    equal(station.books.charge_typed(INDEX, true_wh), DOUBTED)
+    check(station.search())
+    equal(station.balance_fen, 10000 - 60)
+    equal(station.books.charge_typed(INDEX, true_wh), outcomes.CHARGED)
+    impossible_wh = array("i", (0,))
+    check(station.books.set_used(INDEX, 7000, 0, 0))
+    equal(station.books.charge_typed(INDEX, impossible_wh), DOUBTED)
+    check(not station.search())
+    equal(station.books.charge_typed(INDEX, impossible_wh), outcomes.BACK)
+    equal(station.ledger.doubt(INDEX), 0)
+
+
+def test_a_freeze_is_recorded_once_though_the_account_is_in_doubt() -> None:
+    station = Station()
+    station.pay(10000)
+    station.read(1000)
+    midnight = (station.t2000 // DAY_S + 1) * DAY_S
+    station.wait(midnight + 600 - station.t2000)
+    frozen = array("i", (900000000,))
+    for after_s in (0, 0, 3600, 3600, 0, 7200):
+        moment = midnight + after_s
+        station.books.charge_freeze(INDEX, moment, frozen, 1)
+        station.wait(3600)
+        station.books.charge_reading(INDEX, frozen, 1, 0xFFFF)
+    check(station.ledger.doubt(INDEX) or is_stopped_at(station))
+    found = [u32_at(one, PAYLOAD) for one in station.records(record.FREEZE)]
+    equal(found, [midnight])
+
+
+def is_stopped_at(station: Station) -> bool:
+    return station.ledger.flags[INDEX] & STOPPED != 0

@@ -216,6 +216,8 @@ class Life:
             for _ in range(4):
                 self.one.books.t2000 += 300
                 self.one.books.charge_reading(index, wh, 5, 0)
+                while self.one.books.searched >= 0:
+                    self.one.books.search()
             return
         self.one.books.charge_reading(index, wh, 5, self.chance.below(2) * 0x10)
 

@@ -1,7 +1,8 @@
 """Measure the longest step of a concentrator, in instructions, on a full flash.
 
 No head-end takes the records: the journal grows until older segments are thinned, while every
-meter is read, checkpoints are written, the tariff changes and cards are redeemed. A start counts
+meter is read, checkpoints are written, the tariff changes, a charge is corrected and cards are
+redeemed. A start counts
 from one call of the watchdog to the next. Garbage is collected as concentrator/run.py does it, in
 turns of their own, which count as steps too.
 """
@@ -143,6 +144,30 @@ class Longest(Village):
         for _ in range(hours):
             self.round()
 
+    def correct(self) -> None:
+        """Charge an account for energy that nobody used, and have it corrected."""
+        self.watch.part = "correction"
+        app = self.app
+        books = app.books
+        values = [0, 0, 0, 0, 0]
+        for wrong_wh, times in ((30000, 1), (0, 2)):
+            self.t2000 += HOUR_S
+            books.t2000 = self.board.meters.t2000 = self.t2000
+            units = (self.t2000 - START_T2000) * WATTS // HOUR_S // 10
+            values[0] = 10 * units + wrong_wh
+            values[1] = 10 * (units - units // 3) + wrong_wh
+            values[2] = 10 * (units // 3)
+            for _ in range(times):
+                books.charge_reading(1, values, 5, 0)
+        if books.searched != 1:
+            raise ValueError("no correction is searched for")
+        readings = books.readings
+        while books.searched >= 0:
+            self.app.wake()
+            self.turn()
+        if books.readings == readings:
+            raise ValueError("the account was not corrected")
+
     def redeem(self) -> None:
         """Insert cards one after the other, and have each of them marked."""
         self.watch.part = "redemption"
@@ -180,6 +205,7 @@ def live(count: int, blocks: int) -> None:
     village.checkpoint()
     village.fill(village.app.keeper._low_blocks)
     village.checkpoint()
+    village.correct()
     village.make_room()
     village.read(2)
     village.redeem()

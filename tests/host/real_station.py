@@ -17,7 +17,7 @@ from concentrator.books.doubt import DOUBTED
 from concentrator.books.registry import Registry
 from concentrator.books.tariffs import Tariffs
 from concentrator.storage.journal import Journal
-from prepay.ledger import Ledger
+from prepay.ledger import CHARGED, Ledger
 from prepay.policy import Policy
 
 from host.cards import keystore
@@ -82,7 +82,10 @@ class RealStation:
         outcome = self.books.charge_reading(row, self.values[row], 5, status)
         if outcome == DOUBTED:
             outcome = self.books.charge_reading(row, self.values[row], 5, status)
-        return outcome
+        readings = self.books.readings
+        while self.books.searched >= 0:
+            self.books.search()
+        return CHARGED if self.books.readings > readings else outcome
 
     def redeem(self, path: Path) -> str:
         """Insert a card's file; return the name of the result. The mark goes back to the file."""

@@ -117,7 +117,7 @@ class Device:
         outcome = self.station.books.charge_reading(INDEX, values, len(values), 0xFFFF)
         if outcome == DOUBTED:
             outcome = self.station.books.charge_reading(INDEX, values, len(values), 0xFFFF)
-        return outcome
+        return CHARGED if self.station.search() else outcome
 
     def live(self, gap_s: int, step_s: int, energy_wh: list[int], event: str) -> None:
         """Take a reading after a while, and let the drawn events happen."""

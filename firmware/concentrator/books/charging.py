@@ -26,6 +26,10 @@ _UNEVEN = const(2)  # a reading whose rates do not add up to its total
 _WHOLE_BLOCK = const(8)
 _STEP_WH = const(10)
 
+# The status of a reading that a person typed, in a search for a correction.
+_STATUS_TYPED = const(-1)
+
+_MINUTE_S = const(60)
 _HOUR_S = const(3600)
 _DAY_S = const(86400)
 
@@ -106,14 +110,18 @@ class Charging(Doubt):
         return change_t2000
 
     def charge_freeze(self, index: int, t2000: int, values: "array[int]", count: int) -> None:
-        """Record the registers frozen at `t2000`, and charge the energy not charged before."""
-        offset = self._place()
-        if self.journal.is_short or offset < 0:
-            self.refused += 1
-            return
-        record.put_freeze(self.journal.buf, offset, t2000, values, count)
-        self.journal.add(self.t2000, record.FREEZE, index)
-        self._note_freeze(index, t2000)
+        """Record the registers frozen at `t2000`, and charge the energy not charged before.
+
+        One that is read again, as in each round of a doubt, is not recorded again.
+        """
+        if not self._is_recorded(index, t2000):
+            offset = self._place()
+            if self.journal.is_short or offset < 0:
+                self.refused += 1
+                return
+            record.put_freeze(self.journal.buf, offset, t2000, values, count)
+            self.journal.add(self.t2000, record.FREEZE, index)
+            self._note_freeze(index, t2000)
         read_t2000 = self.ledger.read_t2000[index]
         if 0 < read_t2000 < t2000 and self._pick(index, values, count):
             # If the clock was set meanwhile, a freeze may not fit behind the last reading. Then it
@@ -121,12 +129,14 @@ class Charging(Doubt):
             self._charge(index, t2000, STATUS_UNKNOWN)
 
     def _charge(self, index: int, t2000: int, status: int, even: int = _FROZEN) -> int:
-        """Charge the registers that `_pick` chose, as read at `t2000`; return the outcome."""
+        """Charge the registers that `_pick` chose, as read at `t2000`; return the outcome.
+
+        DOUBTED: it is to be repeated, or the journal is searched for what corrects the account.
+        """
         ledger = self.ledger
         tariff = self.tariffs.find(self.registry.tariff[index])
         if tariff is None:
             return NOT_BILLED
-        corrects = False
         if even == _UNEVEN and not ledger.flags[index] & STOPPED:
             outcome = outcomes.UNEVEN
         else:
@@ -134,25 +144,57 @@ class Charging(Doubt):
         if outcome > outcomes.FIRST:
             if even == _FROZEN or outcome < outcomes.EARLIER:
                 return outcome
-            if even == _TYPED:
-                if outcome != outcomes.BACK or not self._prepare_correction(index):
-                    return outcome
-                outcome = outcomes.CHARGED
-            else:
-                outcome = self._doubt(index, outcome)
-            if outcome == DOUBTED:
+            if even != _TYPED:
+                self._doubt(index, t2000, outcome, status)
+            elif outcome != outcomes.BACK or self.vain == index:
+                self.vain = -1
                 return outcome
-            corrects = True
+            else:
+                self._seek(index, t2000, _STATUS_TYPED)
+            return DOUBTED
         if self.policy.load_limit_w:
-            # A correction spans several readings, so its energy gives no power.
-            self._power_w = 0 if corrects else ledger.mean_power_w(index)
+            self._power_w = ledger.mean_power_w(index)
         if (
             even == _EVEN
-            and not corrects
             and (outcome == outcomes.FIRST or self._would_cut(index))
             and not self._is_told_twice(index)
         ):
             return DOUBTED
+        return self._commit(index, t2000, status, outcome)
+
+    def search(self) -> None:
+        """Look through one segment for what corrects an account; at the end charge its reading.
+
+        If nothing was found, the reading is one of a doubt.
+        """
+        if not self._look_on():
+            return
+        index = self.searched
+        ledger = self.ledger
+        tariff = self.tariffs.find(self.registry.tariff[index])
+        status = self._sought_status
+        t2000 = self._sought_t2000
+        registers_wh = self._registers_wh
+        for register in range(record.REGISTERS):
+            registers_wh[register] = self._sought_wh[register]
+        self.searched = -1
+        if tariff is None or ledger.prepare(index, tariff, registers_wh, t2000) != outcomes.BACK:
+            return
+        if self._prepare_correction(index):
+            self._power_w = 0  # it spans several readings, so its energy gives no power
+            word = STATUS_UNKNOWN if status == _STATUS_TYPED else status
+            self._commit(index, t2000, word, outcomes.CHARGED, True)
+            self._judge(index, rules.READING)
+        elif status == _STATUS_TYPED:
+            self.vain = index
+        else:
+            self._count_doubt(index, t2000 // _MINUTE_S, outcomes.BACK, True)
+
+    def _commit(
+        self, index: int, t2000: int, status: int, outcome: int, corrects: bool = False
+    ) -> int:
+        """Write the prepared charge, then apply it; return `outcome` or REFUSED."""
+        ledger = self.ledger
         if self.journal.is_short or not self._write_reading(index, t2000, status, corrects):
             self.refused += 1
             return REFUSED
@@ -239,6 +281,12 @@ class Charging(Doubt):
             return False
         self.ledger.set_used(index, used_wh, period_t2000, quota, free)
         return True
+
+    def _is_recorded(self, index: int, t2000: int) -> bool:
+        """Return whether a freeze is recorded, or belongs to an hour of an account in doubt."""
+        if t2000 % _DAY_S:
+            return self.ledger.doubt(index) != 0 or self.ledger.flags[index] & STOPPED != 0
+        return self.registry.freeze_day[index] >= t2000 // _DAY_S
 
     def _note_freeze(self, index: int, t2000: int) -> None:
         """Note the day of a midnight's freeze, so that it is not read again."""

@@ -24,11 +24,11 @@ from array import array
 
 from micropython import const
 from prepay import ledger as outcomes
-from prepay.accounts import HOUSEHOLD, STOPPED, difference_wh
+from prepay.accounts import STOPPED, difference_wh
 from uplink import record
 from uplink.record import JOINED
 
-from concentrator.books.supply import Supply
+from concentrator.books.search import Search
 
 # The outcome of a reading that has to be repeated.
 DOUBTED = const(102)
@@ -41,55 +41,37 @@ _CONFIRMED = const(3)
 _ROUNDS_MOST = const(15)
 _STEP_WH = const(10)
 _STEPS = const(0x10000)
-# A search goes back over this many readings, and this many records for each account.
-_READINGS = const(5)
-_WINDOW = const(16)
-_WINDOW_LEAST = const(256)
-# A correction cannot go back beyond a record of these kinds.
-_ENDS = (record.METER, record.STANDING, record.CORRECTION)
-
-# Places in an earlier state, for Ledger.prepare_again.
-_AT_MONEY = const(0)
-_AT_RESIDUE_E7 = const(1)
-_AT_RESIDUE_E11 = const(2)
-_AT_USED = const(3)
-_AT_PERIOD = const(4)
-_AT_READ = const(5)
-_AT_QUOTA = const(6)
-_AT_FREE = const(7)
-_STATE_SIZE = const(8)
 
 
-class Doubt(Supply):
+class Doubt(Search):
     """The part of the books that judges readings which are not plausible."""
 
-    # The registers of the present reading by which its account is charged.
-    _registers_wh: "array[int]"
+    def _doubt(self, index: int, t2000: int, outcome: int, status: int) -> None:
+        """Note a doubtful reading; if it may lead to a correction, begin to search for it.
 
-    def _doubt(self, index: int, outcome: int) -> int:
-        """Note a doubtful reading; return DOUBTED, or CHARGED if it leads to a correction.
-
-        `outcome` is that of `prepare`, or UNEVEN. After CHARGED a correction is prepared, and its
-        record must be the first of a group.
+        `outcome` is that of `prepare`, or UNEVEN.
         """
         ledger = self.ledger
-        minute = self.t2000 // _MINUTE_S
+        minute = t2000 // _MINUTE_S
+        doubt = ledger.doubt(index)
+        steps = self._steps()
+        limit_wh = ledger.limit_wh(index, (minute - (doubt >> 6)) * _MINUTE_S)
+        moved = (steps - ledger.candidate(index)) % _STEPS
+        continues = doubt & 3 != 0 and moved <= min(limit_wh // _STEP_WH, _STEPS // 2)
+        if continues and outcome == outcomes.BACK:
+            ledger.set_doubt(index, doubt, steps)
+            self._seek(index, t2000, status)
+        else:
+            self._count_doubt(index, minute, outcome, continues)
+
+    def _count_doubt(self, index: int, minute: int, outcome: int, continues: bool) -> None:
+        """Count a doubtful reading of that minute; stop the billing if it was confirmed."""
+        ledger = self.ledger
         doubt = ledger.doubt(index)
         since = doubt >> 6
         rounds = doubt >> 2 & 15
         agreed = doubt & 3
-        steps = self._steps()
-        limit_wh = ledger.limit_wh(index, (minute - since) * _MINUTE_S)
-        moved = (steps - ledger.candidate(index)) % _STEPS
-        continues = agreed and moved <= min(limit_wh // _STEP_WH, _STEPS // 2)
         is_next = not 0 <= minute - since < _APART_MINUTES
-        ledger.set_doubt(index, doubt, steps)
-        if continues and outcome == outcomes.BACK:
-            unread = self.journal.unread
-            if self._prepare_correction(index):
-                return outcomes.CHARGED
-            if self.journal.unread != unread:
-                return DOUBTED  # the flash does not answer: nothing is decided without it
         if is_next:
             rounds = min(rounds + 1, _ROUNDS_MOST)
             agreed += 1
@@ -103,8 +85,7 @@ class Doubt(Supply):
             # A doubt of two rounds is recorded, though it may end by itself; now by the next one.
             rounds = 1
         doubt = since << 6 | rounds << 2 | min(agreed, _CONFIRMED)
-        ledger.set_doubt(index, doubt, steps)
-        return DOUBTED
+        ledger.set_doubt(index, doubt, self._steps())
 
     def _steps(self) -> int:
         """Return the sum of the registers at hand, in their last digit, modulo 2**16."""
@@ -213,106 +194,6 @@ class Doubt(Supply):
         return True
 
     # --- correction of charges -------------------------------------------------------------------
-
-    def _prepare_correction(self, index: int) -> bool:
-        """Prepare the present reading from a state before wrong registers; false: impossible."""
-        tariff = self.tariffs.find(self.registry.tariff[index])
-        ledger = self.ledger
-        before = array("I", bytes(4 * _STATE_SIZE))
-        before_wh = array("I", bytes(4 * record.REGISTERS))
-        if tariff is None or not self._find_before(index, before, before_wh):
-            return False
-        now_wh = self._registers_wh
-        t2000 = max(self.t2000, ledger.read_t2000[index])
-        outcome = ledger.prepare_again(index, tariff, now_wh, t2000, before, before_wh)
-        return outcome == outcomes.CHARGED
-
-    def _find_before(self, index: int, before: "array[int]", before_wh: "array[int]") -> bool:
-        """Find the newest reading from which the present one can continue, and its state."""
-        journal = self.journal
-        if not journal.sync():
-            return False
-        ledger = self.ledger
-        before[_AT_PERIOD] = ledger.period_t2000[index]
-        before[_AT_QUOTA] = ledger.quota[index]
-        before[_AT_FREE] = ledger.free[index]
-        buf = bytearray(record.RECORD_SIZE)
-        seq = journal.durable_seq + 1
-        least = max(journal.first_seq, seq - _WINDOW_LEAST - _WINDOW * self.registry.count)
-        number = self.registry.tariff[index]
-        readings = repaid_fen = newest_t2000 = 0
-        while seq > least:
-            seq -= 1
-            if not journal.read_into(seq, buf):
-                return False
-            kind = record.kind_at(buf, 0)
-            if kind == record.TARIFF and record.tariff_at(buf, 0)[0] == number:
-                return False
-            if record.index_at(buf, 0) != index or kind == record.TARIFF:
-                continue
-            if kind == record.QUOTA:
-                if not record.flags_at(buf, 0) & JOINED:
-                    return False  # a technician has set what is used
-                before[_AT_QUOTA], before[_AT_FREE] = record.old_quota_at(buf, 0)
-            elif kind == record.ROLLOVER:
-                before[_AT_PERIOD] = record.rollover_from(buf, 0)
-            elif kind in _ENDS or self._changes_terms(index, kind, buf):
-                return False
-            elif kind == record.TOP_UP:
-                repaid_fen += record.repaid_at(buf, 0)
-            elif kind == record.READING:
-                readings += 1
-                if readings > 1 and self._continues(buf, before_wh):
-                    self._fill_state(buf, before, before_wh, repaid_fen)
-                    if newest_t2000 < ledger.read_t2000[index]:
-                        # Its clock was ahead before, and the account waits for it.
-                        before[_AT_READ] = ledger.read_t2000[index]
-                    else:
-                        before[_AT_READ] = self._own_time(index, seq, least)
-                    return True
-                if readings >= _READINGS:
-                    return False
-                newest_t2000 = max(newest_t2000, record.t2000_at(buf, 0))
-        return False
-
-    def _own_time(self, index: int, seq: int, least: int) -> int:
-        """Return the account's own time, in s since 2000, at its READING `seq`."""
-        journal = self.journal
-        buf = bytearray(record.RECORD_SIZE)
-        own_t2000 = 0
-        while seq:
-            if journal.read_into(seq, buf) and record.kind_at(buf, 0) == record.READING:
-                own_t2000 = max(own_t2000, record.t2000_at(buf, 0))
-            seq = journal.find_before(index, seq, least)
-        return own_t2000
-
-    def _changes_terms(self, index: int, kind: int, buf: bytearray) -> bool:
-        """Return whether the record in `buf` changed the price, or the registers that count."""
-        if kind == record.ACCOUNT:
-            ledger = self.ledger
-            household, _, multiplier = record.account_at(buf, 0)[:3]
-            same = household == ledger.flags[index] >> HOUSEHOLD
-            return not same or (multiplier or 1) != (ledger.multiplier[index] or 1)
-        if kind == record.PLAN:
-            return record.plan_at(buf, 0)[1] == 0
-        return kind == record.FAULT and record.fault_at(buf, 0)[0] == _TOLD
-
-    def _continues(self, buf: bytearray, before_wh: "array[int]") -> bool:
-        """Return whether no present register is below that of the READING in `buf`."""
-        record.reading_at(buf, 0, before_wh)
-        for register in range(record.REGISTERS):
-            if difference_wh(self._registers_wh[register], before_wh[register]) < 0:
-                return False
-        return True
-
-    def _fill_state(
-        self, buf: bytearray, before: "array[int]", before_wh: "array[int]", repaid_fen: int
-    ) -> None:
-        debit_fen, residue_e7, residue_e11, used_wh = record.reading_at(buf, 0, before_wh)
-        before[_AT_MONEY] = (debit_fen + repaid_fen) & 0xFFFFFFFF
-        before[_AT_RESIDUE_E7] = residue_e7
-        before[_AT_RESIDUE_E11] = residue_e11
-        before[_AT_USED] = used_wh
 
     def _put_correction(self, offset: int, index: int) -> None:
         """Write the CORRECTION of the prepared reading, joined to the next record."""

@@ -11,6 +11,7 @@ from uplink import record
 
 from concentrator.books import registry as meters
 from concentrator.books.charging import NOT_BILLED, REFUSED
+from concentrator.books.doubt import DOUBTED
 from concentrator.books.registry import ADDRESS_SIZE, reversed_digits
 from concentrator.books.tariffs import NUMBER_LIMIT
 from concentrator.console.console import Refusal
@@ -106,6 +107,8 @@ def _meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal(STORAGE_TROUBLE)
     if outcome == NOT_BILLED:
         raise Refusal("no tariff to charge the last reading by: `tariff list`, load it again")
+    if outcome == DOUBTED:
+        raise Refusal("what was charged beyond it is taken back: repeat the command in a minute")
     if outcome > FIRST:
         raise Refusal("the last reading is not taken: " + OUTCOME_NAMES[outcome])
     row = registry.row(index)
