@@ -142,7 +142,7 @@ def test_cpbak_a_plain_copy_does_not_agree_and_a_backup_is_whole(tmp_path: Path)
         shutil.copy(path, plain)  # what was written lately stands in a second file
         assert run("backup", "--db", path, "--out", whole).exit_code == 0
     result = run("reconcile", "--db", plain)
-    assert (result.exit_code, "nothing was compared" in result.output) == (1, True)
+    assert (result.exit_code, "nothing was compared" in result.output) == (2, True)
     result = run("reconcile", "--db", whole)
     assert (result.exit_code, "to the fen" in result.output) == (0, True)
     assert run("verify", "--db", whole).exit_code == 0
