@@ -8,6 +8,10 @@ with a cut, torn in the three ways. tests/sim/test_scenarios.py runs worlds on i
 from collections.abc import Callable
 from random import Random
 
+from boards.littlefs import LittleStorage, open_filesystem
+from littlefs import LittleFS
+from littlefs.context import UserContext
+
 from host.sim import nor
 from host.sim.storage import PowerCut, Storage
 from host.world.nor_flash import NorStorage, new_chip
@@ -76,3 +80,24 @@ def test_a_cut_leaves_the_old_or_the_new_file() -> None:
 def test_a_chip_has_bad_blocks_of_every_kind() -> None:
     kinds = {kind for seed in range(5) for kind in new_chip(Random(seed)).bad.values()}
     assert kinds == set(nor.BAD)
+
+
+def grown(data: bytes, blocks: int) -> bytes:
+    """Return the content of a larger chip, as docs/HARDWARE.md makes it."""
+    context = UserContext(buffer=bytearray(data.ljust(blocks * nor.BLOCK_SIZE, b"\xff")))
+    made = len(data) // nor.BLOCK_SIZE
+    sizes = {"block_size": nor.BLOCK_SIZE, "prog_size": nor.PAGE, "read_size": 64}
+    LittleFS(context, block_count=made, **sizes).fs_grow(blocks)
+    return bytes(context.buffer)
+
+
+def test_a_file_system_can_be_grown_for_a_larger_chip() -> None:
+    small = nor.Nor(bytearray(b"\xff" * (32 * nor.BLOCK_SIZE)))
+    LittleStorage(open_filesystem(small, nor.PAGE, True)).append("k1", b"money", 5)
+
+    larger = nor.Nor(bytearray(grown(bytes(small.data), 64)))
+    storage = LittleStorage(open_filesystem(larger, nor.PAGE))
+    back = bytearray(5)
+    assert storage.read_into("k1", 0, back, 5) == 5
+    assert back == b"money"
+    assert storage.blocks()[0] == 64
