@@ -7,8 +7,9 @@ import codecs
 import contextlib
 import csv
 import io
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from host.frames.card import AMOUNT_LIMIT_FEN
@@ -30,10 +31,12 @@ def read_rows(
     parse: Callable[[dict[str, str]], Row],
     key: tuple[str, Callable[[Row], Hashable]],
     optional: Sequence[str] = (),
+    aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[int, Row]:
     """Return the rows by line. `parse` makes one of its cells, ValueError: why it cannot.
 
-    A column that is `optional` and is not there has empty cells.
+    A column that is `optional` and is not there has empty cells. `aliases` are other names of
+    columns, such as Chinese ones.
 
     `key` names what no two rows may share. RowsError names every line that is wrong.
     """
@@ -41,6 +44,7 @@ def read_rows(
     try:
         reader = csv.reader(io.StringIO(decoded(path), newline=""), strict=True)
         names = [name.strip() for name in next(reader, [])]
+        names = [aliases.get(name, name) for name in names]
         lines = [*_numbered(reader)]
     except csv.Error as error:
         raise RowsError(

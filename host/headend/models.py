@@ -318,6 +318,69 @@ class Order(models.Model):
         indexes = (models.Index(fields=("sold_at",), name="orders_sold_at"),)
 
 
+class District(models.Model):
+    """What one transformer feeds, with the feeder and the station above it."""
+
+    district = models.CharField(max_length=32, primary_key=True)
+    name = _text(128)
+    feeder = _text()
+    station = _text()
+
+    class Meta:
+        db_table = "districts"
+
+
+class Customer(models.Model):
+    """A person or a business that buys; one may have several accounts."""
+
+    customer = models.CharField(max_length=32, primary_key=True)
+    name = _text(128)
+    phone = _text(32)
+    address = _text(200)
+    persons = _number()
+    kind = _text(16, "resident")
+    credit_class = _text(16)
+
+    class Meta:
+        db_table = "customers"
+        indexes = (models.Index(fields=("name",), name="customers_name"),)
+
+
+class Contract(models.Model):
+    """An account of a customer, in the district that feeds it; `closed_at` null: it is open."""
+
+    account = models.CharField(max_length=_ACCOUNT_DIGITS, primary_key=True)
+    customer = models.CharField(max_length=32)
+    district = _text(32)
+    opened_at = _number()
+    closed_at = _maybe()
+
+    class Meta:
+        db_table = "contracts"
+        indexes = (models.Index(fields=("customer",), name="contracts_customer"),)
+
+
+class Device(models.Model):
+    """A meter of the ledger, and the account at which it is installed, "": at none.
+
+    multiplier                current ratio times voltage ratio
+    installed, verified, due  days as YYYY-MM-DD, "": not known
+    """
+
+    address = models.CharField(max_length=_ACCOUNT_DIGITS, primary_key=True)
+    account = _text(_ACCOUNT_DIGITS)
+    type = _text()
+    manufacturer = _text()
+    multiplier = _number(1)
+    installed = _text(10)
+    verified = _text(10)
+    due = _text(10)
+
+    class Meta:
+        db_table = "devices"
+        indexes = (models.Index(fields=("account",), name="devices_account"),)
+
+
 class _Unmanaged(models.Model):
     """A table that a migration makes by plain SQL."""
 

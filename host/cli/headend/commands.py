@@ -13,6 +13,7 @@ from host.cli import shown
 from host.cli.headend import care, look, restore, sales, show
 from host.cli.headend.database import opened
 from host.cli.headend.keys import keys_group
+from host.cli.headend.register import register
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
 from host.headend import keys
@@ -177,3 +178,4 @@ for _one in (
 ):
     command.add_command(_one)
 command.add_command(keys_group, "keys")
+command.add_command(register)

@@ -26,7 +26,7 @@ def keys_group() -> None:
     epilog="""\b
 Examples:
   dianka headend keys new --keys uplink.toml --concentrator 7
-  dianka flash --port /dev/ttyUSB0 --id 7 --uplink-keys uplink.toml
+  dianka headend serve --db village.db --keys uplink.toml
 """,
 )
 @click.option("--keys", "path", required=True, type=FILE, help="The key file, made if it is new.")

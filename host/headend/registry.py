@@ -1,0 +1,216 @@
+"""The register: customers, their accounts and meters, and what differs from other lists of them.
+
+One entry is an account with its customer, its district and its meter, as one row of a list.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from host.headend.database import Database
+from host.headend.desk import at_desk
+from host.headend.errors import SalesError
+from host.headend.store import Store
+from host.words import _, marked
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An account; a text is "" where it is not known."""
+
+    account: str
+    customer: str
+    name: str
+    phone: str = ""
+    address: str = ""
+    persons: int = 0
+    kind: str = "resident"
+    credit_class: str = ""
+    district: str = ""
+    meter: str = ""
+    multiplier: int = 1
+
+
+COLUMNS = tuple(one.name for one in fields(Entry))
+_CUSTOMER = ("name", "phone", "address", "persons", "kind", "credit_class")
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an import would do; `changed` has the old and the new value of each changed field."""
+
+    new: int
+    same: int
+    changed: list[tuple[str, str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A difference between two lists, about one account or one meter."""
+
+    kind: str
+    account: str
+    meter: str
+    here: str
+    there: str
+
+
+_ENTRIES = """
+    SELECT contracts.account, contracts.customer, customers.name, customers.phone,
+    customers.address, customers.persons, customers.kind, customers.credit_class,
+    contracts.district, coalesce(devices.address, '') AS meter,
+    coalesce(devices.multiplier, 1) AS multiplier
+    FROM contracts JOIN customers ON customers.customer = contracts.customer
+    LEFT JOIN devices ON devices.account = contracts.account
+    WHERE contracts.closed_at IS NULL ORDER BY contracts.account
+"""
+
+
+def entries(store: Store) -> list[Entry]:
+    """Return the register, by account."""
+    return [Entry(**row) for row in store.rows(_ENTRIES)]
+
+
+def preview(store: Store, wanted: Sequence[Entry]) -> Preview:
+    """Return what `take` would do; SalesError: rows that contradict each other or the register."""
+    known = {one.account: one for one in entries(store)}
+    _check(wanted, known)
+    changed = []
+    same = 0
+    for one in wanted:
+        before = known.get(one.account)
+        if before is None:
+            continue
+        moved = [
+            (one.account, name, str(old), str(new))
+            for name, old in asdict(before).items()
+            if (new := getattr(one, name)) != old
+        ]
+        changed += moved
+        same += not moved
+    new = sum(one.account not in known for one in wanted)
+    return Preview(new, same, changed)
+
+
+def _check(wanted: Sequence[Entry], known: dict[str, Entry]) -> None:
+    """Raise SalesError that names the rows which contradict others."""
+    troubles: dict[int, str] = {}
+    listed = {one.account for one in wanted}
+    meters = {one.meter: one.account for one in known.values() if one.account not in listed}
+    customers: dict[str, Entry] = {}
+    for place, one in enumerate(wanted):
+        if one.meter and meters.setdefault(one.meter, one.account) != one.account:
+            troubles[place] = _("meter {meter} is at account {account}").format(
+                meter=one.meter, account=meters[one.meter]
+            )
+        first = customers.setdefault(one.customer, one)
+        for name in _CUSTOMER:
+            if getattr(first, name) != getattr(one, name):
+                text = _("{column} {value!r}: customer {customer} has {other!r} in another row")
+                troubles[place] = text.format(
+                    column=name,
+                    value=getattr(one, name),
+                    customer=one.customer,
+                    other=getattr(first, name),
+                )
+    if troubles:
+        raise SalesError(troubles)
+
+
+@at_desk
+def take(store: Store, wanted: list[Entry]) -> int:
+    """Write all entries into the register, or none; return their count. StoreError."""
+    known = {one.account: one for one in entries(store)}
+    _check(wanted, known)
+    now = int(time.time())
+    with store.writing() as database:
+        for one in wanted:
+            _write(database, one, now)
+    return len(wanted)
+
+
+def _write(database: Database, one: Entry, now: int) -> None:
+    customer = [getattr(one, name) for name in _CUSTOMER]
+    _upsert(database, "customers", ("customer", *_CUSTOMER), (one.customer, *customer))
+    contract = ("account", "customer", "district")
+    _upsert(database, "contracts", contract, (one.account, one.customer, one.district))
+    database.run(
+        "UPDATE contracts SET opened_at = ? WHERE account = ? AND opened_at = 0",
+        (now, one.account),
+    )
+    if one.district:
+        database.insert_new("districts", ("district",), [(one.district,)])
+    database.run("UPDATE devices SET account = '' WHERE account = ?", (one.account,))
+    if one.meter:
+        device = ("address", "account", "multiplier")
+        _upsert(database, "devices", device, (one.meter, one.account, one.multiplier))
+
+
+def _upsert(database: Database, table: str, columns: Sequence[str], values: Sequence[Any]) -> None:
+    names = ", ".join(f'"{name}"' for name in columns)
+    marks = ", ".join("?" * len(columns))
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns[1:])
+    database.run(
+        f"INSERT INTO {table} ({names}) VALUES ({marks}) "
+        f'ON CONFLICT ("{columns[0]}") DO UPDATE SET {changes}',
+        values,
+    )
+
+
+# --- differences ---------------------------------------------------------------------------------
+
+MISSING, EXTRA = marked("missing here"), marked("not in the list")
+OTHER_METER, OTHER_MULTIPLIER = marked("another meter"), marked("another multiplier")
+OTHER_NAME = marked("another name")
+_COMPARED = (("meter", OTHER_METER), ("multiplier", OTHER_MULTIPLIER), ("name", OTHER_NAME))
+
+
+def compare(here: Iterable[Entry], there: Iterable[Entry]) -> list[Difference]:
+    """Return how a list of another system differs from the register, by account."""
+    known = {one.account: one for one in here}
+    listed = {one.account: one for one in there}
+    found = []
+    for account in sorted(known.keys() | listed.keys()):
+        ours, theirs = known.get(account), listed.get(account)
+        if ours is None or theirs is None:
+            one = ours or theirs
+            assert one is not None
+            kind = MISSING if ours is None else EXTRA
+            name = (one.name, "") if ours else ("", one.name)
+            found.append(Difference(kind, account, one.meter, *name))
+            continue
+        for column, kind in _COMPARED:
+            pair = (str(getattr(ours, column)), str(getattr(theirs, column)))
+            if pair[0] != pair[1]:
+                found.append(Difference(kind, account, ours.meter, *pair))
+    return found
+
+
+NOT_ON_A_LINE = marked("on no line of a concentrator")
+NOT_IN_REGISTER = marked("not in the register")
+
+
+def compare_lines(store: Store) -> list[Difference]:
+    """Return how the register differs from what concentrators have on their lines."""
+    query = """SELECT meters.account, meters.address, accounts.multiplier, meters.concentrator
+        FROM meters JOIN accounts ON accounts.account = meters.account WHERE meters.active = 1"""
+    lines = {row["account"]: row for row in store.rows(query)}
+    known = {one.account: one for one in entries(store)}
+    found = []
+    for account in sorted(known.keys() | lines.keys()):
+        ours, there = known.get(account), lines.get(account)
+        place = "" if there is None else str(there["concentrator"])
+        if there is None and ours is not None:
+            found.append(Difference(NOT_ON_A_LINE, account, ours.meter, ours.name, ""))
+        elif ours is None and there is not None:
+            found.append(Difference(NOT_IN_REGISTER, account, there["address"], "", place))
+        elif ours is not None and there is not None:
+            if ours.meter != there["address"]:
+                found.append(
+                    Difference(OTHER_METER, account, ours.meter, ours.meter, there["address"])
+                )
+            elif ours.multiplier != there["multiplier"]:
+                pair = (str(ours.multiplier), str(there["multiplier"]))
+                found.append(Difference(OTHER_MULTIPLIER, account, ours.meter, *pair))
+    return found
