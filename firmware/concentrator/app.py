@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # The longest time for which a step may return that nothing is due, and the shortest that is noted.
 _QUIET_MS = const(30000)
 _REST_MS = const(1000)
-# The time between steps while the time is unknown: a server's answer waits no longer.
+# The time between steps while a server is asked for the time: its answer waits no longer.
 _UNKNOWN_MS = const(1000)
 # The time between steps while an answer of the console's far side is due.
 _CONSOLE_MS = const(5)
@@ -127,8 +127,6 @@ class App:
         # The t2000 and the ticks until which nothing is due; one attribute is faster than two.
         self._quiet = array("i", (-1, 0))
         self.litter = 0
-        # The newest durable record when it was last checked whether this step has written.
-        self._seen_seq = 0
         # Whether the last step was the keeper's, so that the uplink has this one.
         self._was_kept = False
         self._audit_index = 0
@@ -152,6 +150,8 @@ class App:
             if self.console is not None:
                 self.console.programmer = self._programmer
         self.configure()
+        # The newest durable record when it was last checked whether this step has written.
+        self._seen_seq = self.journal.durable_seq
 
     def _redemption_of(self, carrier: "Carrier") -> Redemption:
         operator = Operator(self.settings, self.books, self.configure)
@@ -248,9 +248,9 @@ class App:
         idle_ms = _QUIET_MS
         keeper = self.keeper
         lines_busy = False
-        if now_t2000 < 0 or self.timekeeper.is_new:
+        if not 0 <= now_t2000 < self.timekeeper.due_t2000:
             now_t2000 = self.timekeeper.find(now_t2000)
-            idle_ms = _QUIET_MS if now_t2000 >= 0 else _UNKNOWN_MS
+            idle_ms = _QUIET_MS if 0 <= now_t2000 < self.timekeeper.due_t2000 else _UNKNOWN_MS
         for poller in self.pollers:
             poller.is_held = keeper.wants
             idle_ms = min(idle_ms, poller.step(now_ticks))

@@ -3,7 +3,8 @@
     the RTC chip        at the start, before anything else
     the head-end        the time in a genuine message, see `tell`
     the meters          a majority of their clocks, which are read first after a start
-    the network         a time server, if the meters gave no time
+    the network         a time server, if the meters gave no time; later it corrects the drift
+                        of a clock that has no better source, four times a day
 
 While the time is known, a source behind the current one may correct it only by the drift of a
 clock. A technician may set any time. Each setting is a CLOCK record with its source.
@@ -32,6 +33,12 @@ _DRIFT_S = const(300)
 _AGREE_S = const(60)
 _MAJORITY_LEAST = const(3)
 
+# A clock that the meters or the network have set is compared with the network after this time,
+# and the server has this long to answer.
+_COMPARE_S = const(21600)
+_ANSWER_S = const(60)
+_NEVER_T2000 = const(0x7FFFFFFF)
+
 _TICKS_MASK = const(0x1FFFFFFF)
 
 
@@ -40,6 +47,7 @@ class Timekeeper:
 
     source      the source of the time; a clock that kept running counts as an RTC chip
     is_new      true until the first call of `find`
+    due_t2000   when `find` has to be called although the time is known
     """
 
     def __init__(self, board: "Services", books: "Books", lines: int) -> None:
@@ -51,6 +59,8 @@ class Timekeeper:
         # The times of the meters' clocks, each less the seconds since `_since_ticks`.
         self._heard: list[int] = []
         self._since_ticks = 0
+        # The first call is due at once.
+        self.due_t2000 = 0
         self.is_new = True
         self._in_vain = False
 
@@ -58,6 +68,7 @@ class Timekeeper:
         """Ask the board's sources if the time is unknown; return the time, -1: still unknown."""
         if self.is_new:
             self.is_new = False
+            self.due_t2000 = _NEVER_T2000
             t2000 = self._board.ask_t2000(CLOCK_RTC)
             if t2000 >= 0 and abs(t2000 - now_t2000) > _EXACT_S:
                 self.set(t2000, CLOCK_RTC)
@@ -66,6 +77,12 @@ class Timekeeper:
             t2000 = self._board.ask_t2000(CLOCK_NETWORK)
             if t2000 >= _LEAST_T2000:
                 self.set(t2000, CLOCK_NETWORK)
+                return t2000
+        elif now_t2000 >= self.due_t2000:
+            t2000 = self._board.ask_t2000(CLOCK_NETWORK)
+            if t2000 >= 0 or now_t2000 - self.due_t2000 >= _ANSWER_S:
+                self.due_t2000 = now_t2000 + _COMPARE_S
+            if self.tell(t2000, CLOCK_NETWORK):
                 return t2000
         return now_t2000
 
@@ -86,6 +103,7 @@ class Timekeeper:
         self._books.set_clock(t2000, source)
         self._board.set_t2000(t2000)
         self.source = source
+        self.due_t2000 = t2000 + _COMPARE_S if source >= _METERS else _NEVER_T2000
         self._heard = []
 
     def hear(self, t2000: int, now_ticks: int) -> None:

@@ -77,6 +77,35 @@ def test_an_rtc_chip_comes_before_all_others_and_is_read_where_the_clock_ran_on(
     equal(bench.t2000 - now_t2000 in (200, 201), True)
 
 
+def test_a_time_server_corrects_the_drift_of_a_clock_without_a_better_source() -> None:
+    bench = lost()
+    bench.run(10)
+    asked = []
+
+    def ask(source: int) -> int:
+        asked.append(source)
+        return START_T2000 + bench.now_ms // 1000 + ahead_s if answers else -1
+
+    bench.ask_t2000 = ask  # type: ignore[method-assign]  # a server that answers or not
+    answers, ahead_s = False, 0
+    bench.moved_s = 30
+    bench.run(6 * HOUR_S - 120)
+    equal(asked, [])
+    # It is asked once a second for a minute, and again after six hours.
+    bench.run(200)
+    check(50 <= len(asked) <= 80)
+    asked.clear()
+    answers = True
+    bench.run(6 * HOUR_S)
+    equal(asked, [CLOCK_NETWORK])
+    equal(bench.moved_s, 0)
+    equal(clocks(bench)[-1][2], CLOCK_NETWORK)
+    # The head-end's time is a better one.
+    bench.app.timekeeper.set(bench.t2000 + 40, HEAD_END)
+    bench.run(7 * HOUR_S)
+    equal(len(asked), 1)
+
+
 def _check_agreed(ahead: "tuple[int | None, ...]", expected: "int | None") -> None:
     """Check the time that meters with clocks ahead by these times agree on; None: on none."""
     bench = lost(len(ahead))
