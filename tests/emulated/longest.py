@@ -13,7 +13,6 @@ from boards.littlefs import LittleStorage, open_filesystem
 from boards.qemu import Flash
 from card.keys import Keys
 from card.redemption import Redemption
-from card_world import DISTRICT, DISTRICT_KEY, UID, VERSION, FakeCarrier, header, memory
 from concentrator.app import App
 from concentrator.run import collect_garbage
 from village import HOUR_S, START_T2000, WATTS, Board, Village
@@ -170,6 +169,9 @@ class Longest(Village):
 
     def redeem(self) -> None:
         """Insert cards one after the other, and have each of them marked."""
+        # Only here, because 512 meters leave no room for it beside them.
+        from card_world import DISTRICT, DISTRICT_KEY, UID, VERSION, FakeCarrier, header, memory
+
         self.watch.part = "redemption"
         app = self.app
         carrier = FakeCarrier()
