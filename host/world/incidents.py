@@ -6,10 +6,13 @@ jump        what a register shows leaps ahead, or back
 blank       a meter knows no energy for a while and sends FF
 lie         its valid answers are wrong for a moment, or for up to two rounds; an attacker's are
             so from before the first reading on, which a technician compares with the display
+limit       the power limit of an account is too low, until its billing stops
+by hand     somebody closes the relay of a household that is cut
 guard       the station protects an account's supply, or no longer
 """
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from host.sim.load import RATES
@@ -17,7 +20,9 @@ from host.sim.meter import Meter
 from host.world.agenda import Agenda
 from host.world.checks.checkers import Checkers
 from host.world.console_side import ConsoleSide
+from host.world.faults import Faults
 from host.world.households import HOUR_US, MINUTE_US, Households
+from host.world.scenarios import Scenario
 
 _BROKEN_US = 4 * HOUR_US
 _BLANK_US = 5 * HOUR_US
@@ -27,6 +32,9 @@ _FIRST_LIE_US = 2 * HOUR_US
 _RETRY_US = 7 * MINUTE_US
 _LOOK_US = 5_000_000
 _COMPARED_WH = 1000
+_LOW_LIMIT_W = 100
+_BURST_US = 6 * HOUR_US
+_BURST_WH = 2_000
 _FIRST_LIE_WH = (2_000, 10_000_000)
 _BACK_WH = (20_000, 200_000)
 _AHEAD_WH = (4_000_000, 9_000_000)
@@ -54,11 +62,14 @@ class Incidents:
         self._lies: dict[int, Callable[[], None]] = {}  # by meter, what ends each
         self._comparing: set[int] = set()
 
-    def begin(self, checkers: Checkers, invents: bool) -> None:
-        """Let incidents happen from now on; an attacker who `invents` is there at once."""
+    def begin(self, checkers: Checkers, faults: Faults, scenario: Scenario) -> None:
+        """Let incidents happen from now on; an attacker who invents answers is there at once."""
         self._checkers = checkers
-        if invents:
+        checkers.money.lies = faults.lies_a_day > 0
+        if faults.invents:
             self._lie_at_first()
+        if scenario.low_limits:
+            self._limit_some()
 
     @property
     def pending(self) -> bool:
@@ -71,6 +82,9 @@ class Incidents:
             meter.blank = False
         for over in list(self._lies.values()):
             over()
+        for index, account in self._checkers.accounts.items():
+            if account.limited:
+                self._limit(index, 0)
 
     def exchange(self) -> None:
         """Have a meter break, and be exchanged some hours later."""
@@ -126,10 +140,39 @@ class Incidents:
 
     def resume(self, index: int) -> None:
         """Have an account billed again, from what its meter shows where that has jumped."""
+        if self._checkers.accounts[index].limited:
+            self._limit(index, 0)
         text = f"account resume {self._households.households[index].account}"
         if self._checkers.accounts[index].meddled:
             text = " ".join((text, *_display(self._meters[index])))
         self._console.command(text, lambda _: None)
+
+    def _limit_some(self) -> None:
+        """Have a technician enter a power limit that is too low for some accounts."""
+        for index in range(len(self._meters)):
+            if self._random.random() < 0.5:
+                self._limit(index, _LOW_LIMIT_W)
+                self._agenda.after(self._random.randrange(_BURST_US), partial(self._burst, index))
+
+    def _burst(self, index: int) -> None:
+        """Have a household draw more in a few minutes than its power limit lets pass."""
+        if self._checkers.accounts[index].limited and index not in self._under_way:
+            self._advance(index)
+            self._meters[index].registers.add(0, _BURST_WH * 3600)
+            self._checkers.counters["draws above a power limit"] += 1
+            self._agenda.after(self._random.randrange(_BURST_US), partial(self._burst, index))
+
+    def _limit(self, index: int, power_w: int) -> None:
+        account = self._households.households[index].account
+        self._console.command(f"account set {account} power_limit_w {power_w}", lambda _: None)
+
+    def close_by_hand(self) -> None:
+        """Have a household that is cut close its relay itself."""
+        meter = self._random.choice(self._meters)
+        if meter.relay.open:
+            self._checkers.counters["relays closed by hand"] += 1
+            meter.advance(self._agenda.clock.now_t2000())
+            meter.relay.set(False)
 
     def lie(self, invents: bool) -> None:
         """Have a meter's answers be wrong for a while; no register really changes."""

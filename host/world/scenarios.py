@@ -27,6 +27,8 @@ class Scenario:
     rot_a_day       a bit of a stored file turns
     lies_a_day      a meter's answers are wrong for a moment, or for up to two rounds
     unseen_parity   of this share of the replies two bits turn, which the checksum lets pass
+    low_limits      half the accounts have too low a power limit, until a technician comes
+    by_hand_a_day   a household closes its open relay itself
     invents         these answers are an attacker's, who replays and invents
     battery         false: a board has forgotten the time whenever it starts, and it is not typed
     tariffs         of how many kinds accounts are, 0: of all there are
@@ -43,6 +45,8 @@ class Scenario:
     rot_a_day: float = 0.0
     lies_a_day: float = 0.0
     unseen_parity: float = 0.0
+    low_limits: bool = False
+    by_hand_a_day: float = 0.0
     invents: bool = False
     battery: bool = True
     tariffs: int = 0
@@ -68,11 +72,15 @@ SCENARIOS = {
     ),
     "small-flash": Scenario("a flash that is small and soon full", blocks=(18, 28)),
     "glitches": Scenario(
-        "meters whose valid answers are wrong now and then", lies_a_day=12.0, unseen_parity=0.02
+        "meters whose valid answers are wrong now and then",
+        lies_a_day=12.0,
+        unseen_parity=0.02,
+        low_limits=True,
     ),
     "attacker": Scenario(
         "an attacker on the line, who replays answers and invents some",
         lies_a_day=24.0,
+        by_hand_a_day=12.0,
         invents=True,
     ),
     "no-battery": Scenario("boards that forget the time with each power cut", battery=False),

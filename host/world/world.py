@@ -324,13 +324,12 @@ class World:
         self._often(faults.nth_failures_a_day, self._fail_nth)
         self._often(faults.clock_steps_a_day, self._set_clock_wrong)
         self._often(faults.bad_cards_a_day, self.households.attack)
-        self.incidents.begin(self.checkers, faults.invents)
+        self.incidents.begin(self.checkers, faults, self.scenario)
         self._often(faults.exchanges_a_day, self._exchange)
         self._often(faults.jumps_a_day, self.incidents.jump)
         self._often(faults.blanks_a_day, self.incidents.blank)
         self._often(faults.guards_a_day, self.incidents.guard)
         self._often(faults.lies_a_day, partial(self.incidents.lie, faults.invents))
-        self.checkers.money.lies = faults.lies_a_day > 0
         self._before_midnight()
         self._often(3.0, self._visit)
         self._begin_scenario()
@@ -345,6 +344,7 @@ class World:
             leaves_us = int(self._random.uniform(0.05, 0.15) * self.days * DAY_US)
             self.agenda.after(leaves_us, lambda: headend.go_away(away_us))
         self._often(scenario.rot_a_day, self._turn_bit)
+        self._often(scenario.by_hand_a_day, self.incidents.close_by_hand)
         if isinstance(headend, Station) and scenario.replaced_a_day:
             replacing = self._replacing = Replacing(
                 *(self.agenda, self._branch(), self.checkers, self.technician, headend)

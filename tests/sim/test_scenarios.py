@@ -66,8 +66,8 @@ SIZES: dict[str, tuple[int, int, Callable[[World], int]]] = {
     "head-end-restored": (2, 2, moved_back),
     "nor": (1, 2, lambda world: world.storage.counters["power_cut"]),
     "rot": (1, 2, counted("bits turned")),
-    "glitches": (1, 2, counted("corrections")),
-    "attacker": (1, 2, counted("doubts")),
+    "glitches": (1, 2, counted("corrections", "draws above a power limit")),
+    "attacker": (1, 2, counted("relays closed by hand")),
     "no-battery": (1, 2, counted("clocks lost")),
     "one-tariff": (1, 2, counted("records READING")),
 }

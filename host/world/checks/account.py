@@ -51,6 +51,7 @@ class Account:
 
     fresh           the next reading begins again and charges nothing
     false_first     its first reading was a lie below the truth, and nobody has typed another one
+    limited         its power limit is lower than what its meter can draw
     told            the next reading has the registers that a technician typed
     correction      of the reading that follows, which is charged again from an earlier one
     jumps           how often its meter's registers have jumped
@@ -71,6 +72,7 @@ class Account:
     fresh: bool = True
     told: bool = False
     false_first: bool = False
+    limited: bool = False
     correction: Record | None = None
     before: list[Before] = field(default_factory=list)
     corrected_fen: int = 0

@@ -173,7 +173,8 @@ class Money:
         stepped = not -_BACK_LIMIT_S <= ahead_s <= _AHEAD_LIMIT_S
         odd = account.meddled or self.lies
         blank = self.lies or self.blank[account.address] > 0
-        caused = {MISSING: blank, CLOCK_AHEAD: stepped, BACK: odd, TOO_MUCH: odd, UNEVEN: odd}
+        too_much = odd or account.limited
+        caused = {MISSING: blank, CLOCK_AHEAD: stepped, BACK: odd, TOO_MUCH: too_much, UNEVEN: odd}
         if not caused.get(fields["reason"], False):
             raise Violation("money", f"record {one.seq} doubts a meter that is right: {one}")
         if fields["stopped"]:
@@ -268,6 +269,7 @@ class Money:
         account.multiplier = fields["multiplier"] or 1
         account.guard = bool(fields["guard"])
         account.debt_fen = fields["debt_fen"]
+        account.limited = 0 < fields["power_limit_w"] < _POWER_LIMIT_W
 
     @staticmethod
     def check_balance(account: Account, one: Record) -> None:
