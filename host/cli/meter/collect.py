@@ -10,13 +10,13 @@ import click
 from rich.progress import Progress
 
 from host.cli import shown
-from host.cli.meter.session import Session, collect_progress, with_session
+from host.cli.meter.session import Session, collect_progress, values_of, with_session
 from host.cli.options import EXISTING_FILE, FILE
 from host.cli.output import Column, csv_cell, echo, print_csv, print_json, print_table
 from host.frames import orders, write
 from host.frames.catalogue import Identifier
 from host.link.meters import AskError, MeterLine
-from host.words import _, either
+from host.words import _
 
 
 @dataclass(slots=True)
@@ -116,15 +116,7 @@ def _take(one: _Collected, item: Identifier, said: dict[str, Any]) -> None:
         flags = ", ".join(map(_, said["error"]["flags"])) or said["error"]["code"]
         one.failures[item.di] = _("refused: {flags}").format(flags=flags)
         return
-    values = said["items"]
-    name = either(item.name_en, item.name_zh)
-    for at, value in enumerate(values, 1):
-        part = _(value["name"]) if "name" in value else (str(at) if len(values) > 1 else "")
-        unit = f" ({value['unit']})" if value.get("unit") else ""
-        text = value["value"]
-        if "flags" in value:
-            text = ", ".join(map(_, value["flags"]))
-        one.values[f"{item.di} {name} {part}".strip() + unit] = "" if text is None else str(text)
+    one.values.update((f"{item.di} {name}", text or "") for name, text in values_of(said).items())
 
 
 def _write(out: Path, names: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

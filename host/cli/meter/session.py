@@ -43,7 +43,7 @@ from host.link.console import Console, ConsoleError
 from host.link.meters import AskError, MeterLine, ThroughConcentrator
 from host.link.port import Port, PortError
 from host.link.settle import DONE, NOT_DONE, NOT_KNOWN, REFUSED, Settled
-from host.words import _, bilingual
+from host.words import _, bilingual, either
 
 PASSWORD_VARIABLE = "DIANKA_METER_PASSWORD"
 # Bytes of a request, as most meters take them.
@@ -324,6 +324,20 @@ def collect_progress() -> Progress:
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=Screen(file=sys.stderr), transient=True)
+
+
+def values_of(said: dict[str, Any]) -> dict[str, str | None]:
+    """Return the values of an answer by their names and units; of a refusal, None."""
+    name = either(said["name_en"], said["name_zh"]) or said["di"]
+    if said["error"]:
+        return {name: None}
+    values: dict[str, str | None] = {}
+    for at, item in enumerate(said["items"], 1):
+        part = _(item["name"]) if "name" in item else (str(at) if len(said["items"]) > 1 else "")
+        unit = f" ({item['unit']})" if item.get("unit") else ""
+        text = ", ".join(map(_, item["flags"])) if "flags" in item else item["value"]
+        values[f"{name} {part}".strip() + unit] = text
+    return values
 
 
 def print_answers(said: list[dict[str, Any]], title: str) -> None:

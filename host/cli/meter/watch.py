@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count as counted
 from pathlib import Path
-from typing import Any
 
 import click
 
-from host.cli.meter.session import Session
+from host.cli.meter.session import Session, values_of
 from host.cli.output import echo, print_json
 from host.frames.orders import Request
 from host.link.meters import AskError, MeterLine
-from host.words import _, either
+from host.words import _
 
 # The first of them that has a character draws it.
 _FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "WenQuanYi Micro Hei", "SimHei", "PingFang SC"]
@@ -73,23 +72,10 @@ def _looks(
             except AskError:
                 values[request.data[::-1].hex().upper()] = None
                 continue
-            values.update(_named(said))
+            values.update(values_of(said))
         yield Look(moment, values)
         if turn != plan.times:
             time.sleep(max(0.0, started_s + turn * plan.every_s - time.monotonic()))
-
-
-def _named(said: dict[str, Any]) -> dict[str, str | None]:
-    """Return the values of an answer by names with their units."""
-    name = either(said["name_en"], said["name_zh"]) or said["di"]
-    if said["error"]:
-        return {name: None}
-    values: dict[str, str | None] = {}
-    for at, item in enumerate(said["items"], 1):
-        part = _(item["name"]) if "name" in item else (str(at) if len(said["items"]) > 1 else "")
-        unit = f" ({item['unit']})" if item.get("unit") else ""
-        values[f"{name} {part}".strip() + unit] = item["value"]
-    return values
 
 
 def _print(session: Session, look: Look) -> None:
