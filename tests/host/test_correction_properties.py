@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 
 from concentrator.books.doubt import DOUBTED
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from prepay.accounts import STOPPED
 from prepay.ledger import CHARGED
@@ -88,7 +88,14 @@ class Many(Station):
     def read(self, wh: int, after_s: int = 900, status: int = 0xFFFF) -> int:
         self.wait(after_s)
         values = array("i", [wh] * (REGISTERS + 1))
-        return int(self.books.charge_reading(INDEX, values, len(values), status))
+        return self.charge_values(values, status)
+
+    def charge_values(self, values: "array[int]", status: int = 0xFFFF) -> int:
+        """Charge a total and its rates, a second time if they were doubted."""
+        outcome = int(self.books.charge_reading(INDEX, values, len(values), status))
+        if outcome == DOUBTED:
+            outcome = int(self.books.charge_reading(INDEX, values, len(values), status))
+        return CHARGED if self.search() else outcome
 
 
 class Device:
@@ -114,10 +121,7 @@ class Device:
         told_wh = [true + lie for true, lie in zip(self.true_wh, lie_wh, strict=True)]
         told_wh = told_wh[: self.count]
         values = array("i", [sum(told_wh), *told_wh])
-        outcome = self.station.books.charge_reading(INDEX, values, len(values), 0xFFFF)
-        if outcome == DOUBTED:
-            outcome = self.station.books.charge_reading(INDEX, values, len(values), 0xFFFF)
-        return CHARGED if self.station.search() else outcome
+        return self.station.charge_values(values)
 
     def live(self, gap_s: int, step_s: int, energy_wh: list[int], event: str) -> None:
         """Take a reading after a while, and let the drawn events happen."""
@@ -229,6 +233,9 @@ def check_lies(
 ) -> None:
     """Let three accounts live, one of them with wrong answers, and compare them."""
     one, twin, third = (Device(tariff, start, kind) for _ in range(3))
+    told_wh = [sum(column) for column in zip(*(lie[2] for lie in lies), strict=True)][: one.count]
+    # Where the truth has gone past every lie, nobody can see that there was one.
+    assume(any(told > last for told, last in zip(told_wh, last_wh, strict=False)))
     for device in (one, twin, third):
         # No correction goes back behind a technician's command about the account: readings follow.
         for step in before:

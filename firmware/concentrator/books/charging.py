@@ -163,7 +163,7 @@ class Charging(Doubt):
         return self._commit(index, t2000, status, outcome)
 
     def search(self) -> None:
-        """Look through one segment for what corrects an account; at the end charge its reading.
+        """Look at some records for what corrects an account; at the end charge its reading.
 
         If nothing was found, the reading is one of a doubt.
         """

@@ -1,9 +1,9 @@
 """Search the journal for the state of an account before wrong registers were charged.
 
-A search looks through the newest records, oldest first and one segment in each step, and keeps the
-states after the account's newest readings. Whatever changed what they mean ends them, and so does
-a record that is missing. Records that are written meanwhile are looked at as well. Power that
-fails ends a search; the next reading begins it again.
+A search looks at the newest records, oldest first and one group in each step, and keeps the states
+after the account's newest readings. Whatever changed what they mean ends them, and so does a
+record that is missing. Records that are written meanwhile are looked at as well. Power that fails
+ends a search; the next reading begins it again.
 
 Spec: docs/PREPAYMENT.md.
 """
@@ -59,6 +59,9 @@ class Search(Supply):
     # The next record of the search, and the first that was not there when it began.
     _seq = 0
     _begun_seq = 0
+    # The segment that is looked through, 0: none, and the place of its present group.
+    _first_seq = 0
+    _offset = 0
     # The newest time of the account's readings so far, and the states after the newest of them.
     _own_t2000 = 0
     _states: "array[int]"
@@ -76,7 +79,7 @@ class Search(Supply):
             window = _WINDOW_LEAST + _WINDOW * self.registry.count
             self._seq = max(journal.first_seq, journal.next_seq - window)
             self._begun_seq = journal.next_seq
-            self._own_t2000 = self._count = 0
+            self._own_t2000 = self._count = self._first_seq = 0
             self._states = array("I", bytes(4 * _ROW * _READINGS))
             self.searched = index
         if self.searched == index:
@@ -85,7 +88,7 @@ class Search(Supply):
             self._sought_status = status
 
     def _look_on(self) -> bool:
-        """Look through one segment; return whether all records have been looked at.
+        """Look at a group of records; return whether all of them have been looked at.
 
         The search is given up if the flash does not answer: the next reading begins another.
         """
@@ -105,30 +108,40 @@ class Search(Supply):
         end_seq = journal.durable_seq + 1
         if position + 1 < journal.segment_count:
             end_seq = journal.first_of(position + 1)
-        reader = journal.reader
-        buf = bytearray(record.RECORD_SIZE)
-        journal.go_to(journal.first_of(position))
-        while journal.next_group(end_seq):
-            while reader.look() >= GAP:
-                if reader.next_seq <= seq:
-                    continue
-                if reader.kind == GAP or reader.seq > seq:
-                    self._count = 0  # what is missing may have changed everything
-                seq = reader.next_seq
-                if not reader.is_of(self.searched) and reader.kind != record.TARIFF:
-                    continue
-                if reader.seq >= end_seq:
-                    continue
-                if reader.read_into(buf):
-                    self._look_at(buf, reader.kind, reader.seq >= self._begun_seq)
-                else:
-                    self._count = 0
-        if seq < end_seq:
-            self._count = 0
+        first_seq = journal.first_of(position)
+        if self._first_seq != first_seq:
+            self._first_seq = first_seq
+            self._offset = 0
+        journal.go_to(first_seq, self._offset)
+        if not journal.next_group(end_seq):
+            self._count = 0 if seq < end_seq else self._count
+            self._seq = end_seq
+        else:
+            self._look_through(seq, end_seq)
+            self._offset = journal.read_end
         if journal.unread != unread:
             self.searched = -1
-        self._seq = end_seq
         return False
+
+    def _look_through(self, seq: int, end_seq: int) -> None:
+        """Look at the records of the group that is open, from `seq` on."""
+        reader = self.journal.reader
+        buf = bytearray(record.RECORD_SIZE)
+        while reader.look() >= GAP:
+            next_seq = reader.next_seq
+            if next_seq <= seq:
+                continue
+            if reader.seq >= end_seq:
+                break  # the next segment has these numbers
+            kind = reader.kind
+            if kind == GAP or reader.seq > seq:
+                self._count = 0  # what is missing may have changed everything
+            self._seq = seq = min(next_seq, end_seq)
+            if kind > GAP and (kind == record.TARIFF or reader.is_of(self.searched)):
+                if reader.read_into(buf):
+                    self._look_at(buf, kind, reader.seq >= self._begun_seq)
+                else:
+                    self._count = 0
 
     def _look_at(self, buf: bytearray, kind: int, is_new: bool) -> None:
         """Add a READING to the states, or what else a record of the account means for them."""
