@@ -23,7 +23,15 @@ from host.headend.ingest import Ingest
 from host.headend.postgres import all_claimed
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
-from tests.host.uplink_world import KEYS, Village, account_name, deliver, frame, village_of
+from tests.host.uplink_world import (
+    KEYS,
+    Village,
+    account_name,
+    deliver,
+    frame,
+    meter_address,
+    village_of,
+)
 from tools.cluster import cluster, crash
 
 TABLES = (
@@ -181,6 +189,33 @@ def moved_over(dump: Path, server: str) -> None:
                 f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), "
                 f"(SELECT coalesce(max(id), 0) + 1 FROM {name}))"
             )
+
+
+def test_the_counter_s_commands_work_as_on_a_file(address: str, tmp_path: Path) -> None:
+    name = account_name(0)
+    with Store(address) as store:
+        orders.sell(store, name, 10000)
+        deliver(Ingest(store, KEYS), lived())
+    who = ("--db", address, "--account", name)
+    path = tmp_path / "list.csv"
+    path.write_text(f"account,name,meter\n{name},王芳,{meter_address(0)}\n", encoding="gb18030")
+    for words, code, said in (
+        (("sell", *who, "--amount", "5", "--cashier", "Li"), 0, "order 2"),
+        (("void", *who, "--order", "2", "--reason", "typo"), 0, "is taken back"),
+        (("sell", *who, "--amount", "6", "--reference", "r"), 0, "order 3"),
+        (("limits", "--db", address, "--sale", "7"), 0, "at most 7.00"),
+        (("sell", *who, "--amount", "7.01"), 1, "sold at once"),
+        (("orders", name, "--db", address), 0, "typo"),
+        (("history", name, "--db", address, "--readings"), 0, "reading"),
+        (("day", "--db", address), 0, "6.00 yuan taken"),
+        (("day", "--db", address, "--each"), 0, "typo"),
+        (("findings", "--db", address), 1, "found"),
+        (("findings", "--db", address, "--resolve", "1", "--by", "Li", "--reason", "ok"), 0, ""),
+        (("register", "import", path, "--db", address, "--yes"), 0, "1 accounts are new"),
+        (("register", "lines", "--db", address), 1, "not in the register"),
+    ):
+        result = run(*words)
+        assert (result.exit_code, said in result.output) == (code, True), (words, result.output)
 
 
 @pytest.mark.parametrize("dump", SCHEMAS, ids=lambda path: path.stem)
