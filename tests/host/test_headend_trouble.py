@@ -124,6 +124,8 @@ def test_a_file_that_cannot_be_written_is_named(head_end: HeadEnd, tmp_path: Pat
         folder.chmod(0o755)
         if folder.name.startswith("pytest-of-"):
             break
+    # Another user cannot read the modules, so they are loaded before.
+    assert CliRunner().invoke(cli, ["headend", "serve", "--help"]).exit_code == 0
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:  # root may write everywhere, so another user tries
