@@ -26,7 +26,7 @@ from pathlib import Path
 
 from host.flash import wiring
 from host.flash.lean import lean
-from host.flash.names import shorten
+from host.flash.names import shorten, words_in_programs
 from host.flash.product import Known, ProductError, known_of, lean_text, left_out
 from tools.debian import FetchError, PrivateApt
 
@@ -286,7 +286,9 @@ def _write_emulated_manifest(folder: Path, tests: bool) -> Path:
         for path in sorted(place.glob("*.py"))
         if path.name != "conftest.py"
     }
-    known = known_of(FIRMWARE, programs)
+    typed = (*(ROOT / "tests").rglob("*.py"), *(ROOT / "tools").glob("*.py"))
+    said = words_in_programs(path.read_text("utf-8") for path in typed)
+    known = known_of(FIRMWARE, programs, said)
     target = folder / "tests"
     manifest = write_firmware(target, "qemu", known)
     text = f'include("{manifest}", port=False)\n'

@@ -10,17 +10,32 @@ name. `readable` puts the long names back into what a board prints, above all in
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from string import ascii_lowercase, ascii_uppercase
 
 from host.words import _
 
+# A name of two letters is short already.
+_SHORTEST = 2
 _PRIVATE = re.compile(r"_[A-Za-z]\w*")
 _WHERE = re.compile(r'File "(?P<file>[^"]+)", line \d+')
 # Where a traceback has the name of a function, and of what an object or a module has not.
-_SHORT = re.compile(r"(?<=, in )[A-Za-z]{1,2}(?=\s*$)|(?<=')[A-Za-z]{1,2}(?=')")
+_SHORT = re.compile(r"(?<=, in )[A-Za-z]{1,3}(?=\s*$)|(?<=')[A-Za-z]{1,3}(?=')")
+
+# What MicroPython calls, or what is called on its objects, and what our programs name as well.
+_CALLED = """
+    IDLE NORMAL OPEN SILENT STOPPED TYPE_CHECKING active add alarm append before board buf build
+    busy choice clear close code columns command commit connect connection count data decode
+    done drain encode end error fail feed find flags head index input ioctl items join key keys
+    limit line lines link load locked main measure name names next noise open parity password
+    pending pin pins poll present protocol put random rate read readblocks readfrom_into
+    readinto registers release remove replace reset reset_cause round rounds run search seek
+    select seq session set set_power show size source spi start state status step stop sync tell
+    text ticks_add ticks_diff unwrap values version wake write writeblocks writeto
+"""
+_OF_MICROPYTHON = frozenset(_CALLED.split())
 
 
 class NamesError(Exception):
@@ -29,16 +44,20 @@ class NamesError(Exception):
 
 @dataclass(frozen=True)
 class Names:
-    """The short names: `private` by the long ones, and the names of `keywords` in calls."""
+    """The short names: `short` by the long ones, and the names of `keywords` in calls."""
 
-    private: Mapping[str, str]
+    short: Mapping[str, str]
     keywords: frozenset[str]
     # The long names that each module uses, so that a short name can be read back.
     used: Mapping[str, frozenset[str]]
 
 
-def names_of(texts: Mapping[str, str]) -> Names:
-    """Return short names for the programs, which `texts` holds by the module's name."""
+def names_of(texts: Mapping[str, str], own: Collection[str], said: frozenset[str]) -> Names:
+    """Return short names for the programs, which `texts` holds by the module's name.
+
+    Public names are those of the modules `own` alone. `said` is what programs that are written
+    elsewhere name, so it stays.
+    """
     trees = {module: ast.parse(text) for module, text in sorted(texts.items())}
     keywords = frozenset(
         node.arg
@@ -46,26 +65,79 @@ def names_of(texts: Mapping[str, str]) -> Names:
         for node in ast.walk(tree)
         if isinstance(node, ast.keyword) and node.arg
     )
-    kept = set(keywords)
+    kept = keywords | said | _OF_MICROPYTHON | _of_modules(texts)
     used: dict[str, set[str]] = {}
     taken: set[str] = set()
     for module, tree in trees.items():
         _rename_arguments(tree, keywords)
-        kept.update(_fixed(tree))
+        kept = kept.union(_fixed(tree))
         words = {word for _line, _column, word in _places(tree, "")}
         taken |= words
-        used[module] = {word for word in words if _PRIVATE.fullmatch(word)}
-    families = _families(trees)
-    private = _share({module: used[module] - kept for module in used}, families, _fresh(taken))
-    return Names(private, keywords, {module: frozenset(words) for module, words in used.items()})
+        used[module] = words
+    public = {word for module in own for word in _public(trees[module])}
+    places = {
+        module: {word for word in words - kept if word in public or _PRIVATE.fullmatch(word)}
+        for module, words in used.items()
+    }
+    short = _share(places, _families(trees), _given_outside(trees), _fresh(taken))
+    return Names(short, keywords, {module: frozenset(words) for module, words in used.items()})
+
+
+def _of_modules(texts: Iterable[str]) -> frozenset[str]:
+    return frozenset(part for module in texts for part in module.split("."))
+
+
+def _public(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of functions, attributes and variables that a program defines for others."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=word) | ast.Attribute(attr=word, ctx=ast.Store()):
+                if len(word) > _SHORTEST and not word.startswith("_"):
+                    yield word
+            case ast.Module(body=body) | ast.ClassDef(body=body):
+                for one in body:
+                    if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name):
+                        word = one.targets[0].id
+                        if len(word) > _SHORTEST and not word.startswith("_"):
+                            yield word
+
+
+def _given_outside(trees: Mapping[str, ast.Module]) -> set[str]:
+    """Return the attributes that something else than the object itself sets."""
+    return {
+        node.attr
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and not (isinstance(node.value, ast.Name) and node.value.id == "self")
+    }
+
+
+def words_in_programs(texts: Iterable[str]) -> frozenset[str]:
+    """Return the words of programs for a board that stand as strings in the programs `texts`."""
+    return frozenset(
+        word
+        for text in texts
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and "import " in node.value
+        for word in re.findall(r"[A-Za-z_]\w*", node.value)
+    )
 
 
 def _fixed(tree: ast.Module) -> Iterator[str]:
-    """Yield the private names that have to stay.
+    """Yield the names that have to stay.
 
-    Those of constants leave nothing in the image; the others are in places that `_places` has not.
+    Those of constants leave nothing in the image; strings name what a program looks up; the names
+    of classes are printed; the others are in places that `_places` has not.
     """
     for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Constant) and not _PRIVATE.fullmatch(str(node.value)):
+            yield str(node.value)
         if isinstance(node, ast.arg):
             yield node.arg
         elif isinstance(node, ast.ExceptHandler) and node.name:
@@ -80,6 +152,7 @@ def _fixed(tree: ast.Module) -> Iterator[str]:
             and isinstance(node.targets[0], ast.Name)
             and isinstance(node.value, ast.Call)
             and ast.unparse(node.value.func) == "const"
+            and node.targets[0].id.startswith("_")
         ):
             yield node.targets[0].id
 
@@ -115,13 +188,21 @@ def _families(trees: Mapping[str, ast.Module]) -> dict[str, str]:
 
 
 def _share(
-    used: Mapping[str, set[str]], families: Mapping[str, str], fresh: Iterator[str]
+    used: Mapping[str, set[str]],
+    families: Mapping[str, str],
+    alone: set[str],
+    fresh: Iterator[str],
 ) -> dict[str, str]:
-    """Return short names for all that are used; two of one family have never the same."""
+    """Return short names for all that are used; two of one family have never the same.
+
+    Those of `alone` are shared with none.
+    """
     where = defaultdict(set)
     for module, words in used.items():
         for word in words:
             where[word].add(families[module])
+    for word in alone & where.keys():
+        where[word].update(families.values())
     pool: dict[str, set[str]] = {}
     found = {}
     # The names in most places first, so that they share the fewest short ones.
@@ -138,6 +219,7 @@ def _fresh(taken: set[str]) -> Iterator[str]:
     for word in (
         *ascii_uppercase,
         *map("".join, product(ascii_lowercase, ascii_uppercase)),
+        *map("".join, product(ascii_lowercase, ascii_uppercase, ascii_lowercase)),
     ):
         if word not in taken:
             yield word
@@ -155,7 +237,7 @@ def shorten(text: str, names: Names) -> str:
     after = [word for _line, _column, word in _places(tree, text)]
     lines = text.encode().splitlines(keepends=True)
     edits = [
-        (line, column, word, names.private.get(new, new))
+        (line, column, word, names.short.get(new, new))
         for (line, column, word), new in zip(before, after, strict=True)
     ]
     # From the right, so that a replacement moves no later one.
@@ -251,7 +333,7 @@ def readable(printed: str, names: Names, module_of: Mapping[str, str]) -> str:
     for line in printed.splitlines(keepends=True):
         if where := _WHERE.search(line):
             words = names.used.get(module_of.get(where["file"], ""), frozenset())
-            long = {names.private[word]: word for word in words if word in names.private}
+            long = {names.short[word]: word for word in words if word in names.short}
         lines.append(_put_back(line, long))
     return "".join(lines)
 

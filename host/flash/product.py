@@ -5,6 +5,7 @@ The sources come with the installed package, or are those of the checkout it run
 
 import ast
 import hashlib
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from host.flash.lean import LeanError, Numbers, lean, numbers_of
-from host.flash.names import Names, NamesError, names_of, readable, shorten
+from host.flash.names import Names, NamesError, names_of, readable, shorten, words_in_programs
 from host.words import _
 
 _HOST = Path(__file__).resolve().parent.parent
@@ -29,6 +30,9 @@ ARCHITECTURES = {
 
 # MicroPython's name of a port, and the module of firmware/boards for it.
 BOARDS = {"esp32": "esp32", "rp2": "rp2", "pyboard": "stm32", "qemu": "qemu"}
+
+# What types programs at the prompt of a board.
+_TYPES = ("flash", "link", "demo")
 
 _PORT_MODULES = frozenset({"unix", *BOARDS.values()})
 
@@ -98,14 +102,21 @@ class Known:
     names: Names
 
 
-def known_of(folder: Path, others: Mapping[str, str] | None = None) -> Known:
-    """Return what the firmware in `folder` shares with `others`, programs that run beside it."""
+def known_of(
+    folder: Path, others: Mapping[str, str] | None = None, said: frozenset[str] = frozenset()
+) -> Known:
+    """Return what the firmware in `folder` shares with `others`, programs that run beside it.
+
+    `said` is what is named by programs that are typed at the prompt, beside those of this package.
+    """
     paths = [path for path in sorted(folder.rglob("*.py")) if path.name != "manifest.py"]
     texts = {_module(path, folder): path.read_text("utf-8") for path in paths}
     numbers = numbers_of(texts)
     made = {module: lean(text, numbers, module) for module, text in texts.items()}
     made |= {module: lean(text, numbers) for module, text in (others or {}).items()}
-    return Known(numbers, names_of(made))
+    typed = [path.read_text("utf-8") for part in _TYPES for path in (_HOST / part).rglob("*.py")]
+    boot = frozenset(re.findall(r"[A-Za-z_]\w*", texts.get("boot", "") + texts.get("main", "")))
+    return Known(numbers, names_of(made, texts, words_in_programs(typed) | boot | said))
 
 
 def lean_text(path: Path, folder: Path, known: Known) -> str:

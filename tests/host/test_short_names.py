@@ -6,8 +6,11 @@ no two names of a family became one. The emulated board runs all of it.
 """
 
 import ast
+import builtins
+import re
 import symtable
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,9 +51,15 @@ CASES = [
 ]
 
 
+@cache
+def _names() -> names.Names:
+    """Return the short names of the product; to find them takes seconds."""
+    return product.known_of(product.firmware()).names
+
+
 @pytest.mark.parametrize(("text", "left"), CASES)
 def test_what_names_become(text: str, left: str) -> None:
-    known = names.names_of({"": text, "names": "A, B, C = 1, 2, 3"})
+    known = names.names_of({"": text, "names": "A, B, C = 1, 2, 3"}, (), frozenset())
 
     assert names.shorten(text, known) == left
 
@@ -61,20 +70,60 @@ def test_modules_share_names_unless_one_inherits_or_knows_them() -> None:
             "base": "class A:\n    def _in_base(self): ...\n",
             "heir": "from base import A\nclass B(A):\n    def _in_heir(self): ...\n",
             "alone": "class C:\n    def _in_alone(self): ...\n",
-            "friend": "def f(c):\n    c._in_friend = c._in_alone\n",
-        }
-    ).private
+            "friend": "def f(c):\n    return c._in_friend + c._in_alone\n",
+        },
+        (),
+        frozenset(),
+    ).short
 
     assert known["_in_base"] != known["_in_heir"]
     assert known["_in_friend"] != known["_in_alone"]
     assert len(set(known.values())) == 2
 
 
+def test_public_names_are_shared_unless_something_else_knows_them() -> None:
+    first = """\
+class A:
+    kept_by_a_string = 1
+    kept_by_another = 2
+
+    def method(self, called=1):
+        self.attribute = self.given
+
+    def read(self):
+        return getattr(self, "kept_by_a_string") + self.method(called=2)
+"""
+    second = "def function(a):\n    a.given = 1\n"
+    texts = {"first": first, "second": second, "test": "def method(): ...\nown = 1\n"}
+    short = names.names_of(texts, ("first", "second"), frozenset(("kept_by_another",))).short
+
+    assert short.keys() == {"method", "attribute", "given", "function"}
+    # What is set from outside is shared with nothing, whoever has it.
+    assert list(short.values()).count(short["given"]) == 1
+    assert short["method"] != short["attribute"]
+    assert short["function"] in (short["method"], short["attribute"])
+
+
+def test_what_micropython_names_keeps_its_name() -> None:
+    known: set[str] = set()
+    for kind in (int, str, bytes, bytearray, memoryview, list, dict, set, tuple, builtins):
+        known.update(dir(kind))
+    for path in (ROOT / ".cache" / "stubs").rglob("*.pyi"):
+        text = path.read_text("utf-8", "replace")
+        known.update(re.findall(r"def (\w+)\(", text))
+        known.update(re.findall(r"^\s*(\w+)\s*:", text, re.MULTILINE))
+    short = _names().short
+    wrong = {word for word in short if word in known and not word.startswith("_")}
+
+    assert "readblocks" in known
+    assert not wrong, "put them into host/flash/names.py, with what calls them"
+
+
 def test_a_name_in_pieces_is_refused() -> None:
     text = "class A:\n    def  _x(self): ...\n"
 
     with pytest.raises(names.NamesError, match="line 2: _x is not in one piece"):
-        names.shorten(text, names.names_of({"": text}))
+        names.shorten(text, names.names_of({"": text}, (), frozenset()))
 
 
 def test_every_scope_has_the_names_it_had() -> None:
@@ -141,17 +190,17 @@ def _without_names(text: str) -> str:
 
 
 def test_no_two_names_of_a_module_become_one() -> None:
-    known = product.known_of(product.firmware()).names
+    known = _names()
     seen = defaultdict(set)
     for module, used in known.used.items():
-        for word in used & known.private.keys():
-            assert known.private[word] not in seen[module], (module, word)
-            seen[module].add(known.private[word])
-    assert len(known.private) > 5 * len(set(known.private.values()))
+        for word in used & known.short.keys():
+            assert known.short[word] not in seen[module], (module, word)
+            seen[module].add(known.short[word])
+    assert len(known.short) > 4 * len(set(known.short.values()))
 
 
 def test_a_traceback_is_read_back(tmp_path: Path) -> None:
-    step = product.known_of(product.firmware()).names.private["_carry_out"]
+    step = _names().short["_carry_out"]
     printed = tmp_path / "said.txt"
     text = (
         "Traceback (most recent call last):\n"
