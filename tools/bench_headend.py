@@ -6,7 +6,6 @@ backlog. Processor time is that of the head-end's process, for PostgreSQL with i
 """
 
 import argparse
-import hmac
 import json
 import os
 import selectors
@@ -21,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from host.frames import batch, link, packing, record
-from host.frames.batch import MAC_PREFIX, MAC_SIZE, VERSION
 from host.frames.link import Kind
 from host.frames.record import Record, RecordKind
 from host.headend import migrate
@@ -79,16 +77,17 @@ def payloads(readings: int) -> list[bytes]:
 
 def sealed(kind: int, concentrator: int, number: int, payload: bytes, key: bytes) -> bytes:
     """Return the frame of a message."""
-    covered = struct.pack("<BII", VERSION, concentrator, number) + payload
-    mac = hmac.digest(key, MAC_PREFIX + bytes((kind,)) + covered, "sha256")[:MAC_SIZE]
-    return link.build(kind, number & 0xFF, covered + mac)
+    head = batch.Head(concentrator, concentrator.to_bytes(batch.JOURNAL_SIZE, "little"), 1, number)
+    return link.build(kind, number & 0xFF, batch.seal_up(kind, head, payload, key))
 
 
 def messages(concentrator: int, batches: list[bytes]) -> list[bytes]:
     """Return all frames of a concentrator: a greeting, its meters, its readings."""
     key = key_of(concentrator)
     count = METERS + sum(_count(one) for one in batches)
-    found = [sealed(Kind.HELLO, concentrator, 1, batch.build_hello(1, count + 1), key)]
+    found = [
+        sealed(Kind.HELLO, concentrator, 1, batch.build_hello(batch.Hello(1, count + 1)), key)
+    ]
     found.append(
         sealed(Kind.BATCH, concentrator, 2, packing.build_groups(_meters(concentrator)), key)
     )

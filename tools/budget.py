@@ -181,7 +181,7 @@ def measure() -> dict[str, int]:
         board.soft_reset()
         figures["heap_churn_bytes_a_reading"] = int(board.run(_CHURN, 60.0))
     with MeasuringEmulator(image, counting=True) as board:
-        for name in ("reading", "charge", "redemption", "pack", "idle_step"):
+        for name in ("reading", "charge", "redemption", "pack", "seal", "unseal", "idle_step"):
             board.soft_reset()
             figures[f"instructions_{name}"] = int(board.run(_MEASURE.format(name=name), 600.0))
         figures["longest_step_instructions"] = longest_step(board)

@@ -114,7 +114,7 @@ class App:
         self.timekeeper = timekeeper = Timekeeper(board, self.books, len(board.lines))
         for channel in board.lines:
             self.pollers.append(Poller(len(self.pollers), channel, self.books, timekeeper))
-        self.uplink = Uplink(board.uplink, self.books)
+        self.uplink = Uplink(board.uplink, self.books, timekeeper.tell, board.random)
         self.login = Login(board.random)
         self.board_commands: list[dict[str, Any]] = []
         self.login.note = self._note_login
@@ -135,6 +135,7 @@ class App:
         self._review_cause = 0
         lost = self.keeper.recover(self.books.replay, board.feed, board.random)
         self.books.load_standing()
+        self.uplink.begin(self.checkpoint.identity)
         self.books.note_start(lost, self.settings.health, board.reset_cause)
         if board.console is not None:
             run = Commands(self).run
@@ -177,7 +178,7 @@ class App:
         if self.redemption is not None:
             self.redemption.keys = self._keys()
         number = self.books.number = settings.number("id")
-        self.uplink.configure(settings.key("uplink_key"), number, self.board.random() | 1)
+        self.uplink.configure(settings.key("uplink_key"), number)
         self._quiet[_UNTIL_T2000] = -1
 
     def _note_login(self, result: int, right: int, session: int) -> None:

@@ -3,7 +3,7 @@
 bit 0             every task works; concentrator/run.py makes it blink
 bit 1   LOOK      a technician is needed: no clock, flash full or failing, books behind the
                   head-end's, settings lost, a tariff unreadable, a meter silent, an account
-                  not billed, a relay that does not move
+                  not billed, a relay that does not move, a head-end that refuses
 bit 2   REACHED   the head-end answers
 bit 3   CUT       at least one supply is cut by order of the books
 """
@@ -58,6 +58,7 @@ class Lamps:
         if (
             books.t2000 < 0
             or books.behind
+            or self._uplink.reason
             or journal.failures
             or journal.is_short
             or books.tariffs.is_troubled

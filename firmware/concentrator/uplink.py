@@ -3,18 +3,27 @@
 Another dialect needs another class with the interface of uplink.session.Session.
 """
 
+from binascii import crc32
+from struct import pack_into
+
 from micropython import const
 from uplink import session as dialect
+from uplink.envelope import Envelope
 from uplink.session import Session
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ports import Channel
 
     from concentrator.books.books import Books
 
-# Bytes of a batch: one long group, or several short ones. It is in memory twice.
-_BODY_SIZE = const(600)
+# The product's version, as in pyproject.toml.
+VERSION = b"0.1.0"
+
+# Bytes of the frame of a batch: one long group, or several short ones.
+_BATCH_FRAME_SIZE = const(670)
 _CHUNK_SIZE = const(128)
 # The time between steps while an answer is due.
 _ANSWER_MS = const(50)
@@ -26,6 +35,11 @@ _UNTAKEN_MS = const(30000)
 _QUIET_MS = const(30000)
 _TICKS_MASK = const(0x1FFFFFFF)
 _MOVES_MASK = const(0xFFFF)
+# So long a record may take to become durable.
+_DURABLE_MS = const(60000)
+_DRAWN_MASK = const(0x3FFFFF)
+_UNKNOWN_T2000 = const(0xFFFFFFFF)
+_ADDRESS_SIZE = const(6)
 
 
 class Uplink:
@@ -33,26 +47,54 @@ class Uplink:
 
     session     the session, None: no key or no number is set
     moves       a number that changes while messages are answered or none is due
+    identity    the journal's, 8 bytes
+    epoch       the number of the record that this start writes first. No message is sent before it
+                is durable, so no other start of this journal has the same
     """
 
-    def __init__(self, channel: "Channel | None", books: "Books") -> None:
+    def __init__(
+        self,
+        channel: "Channel | None",
+        books: "Books",
+        tell: "Callable[[int], bool]",
+        random: "Callable[[], int]",
+    ) -> None:
         self.session: Session | None = None
         self.moves = 0
+        self.identity = b""
+        self.epoch = 0
         self._channel = channel
         self._books = books
+        self._tell = tell
+        self._random = random
+        self._sealed: Envelope | None = None
+        self._waits = True
+        self._wait_ticks = -1
         self._connection = 0
         self._chunk = bytearray(_CHUNK_SIZE)
+        self._tx: bytearray | None = None
         self._sent = 0  # bytes of the message that were sent
         self._taken_ticks = 0
 
-    def configure(self, key: bytes, number: int, first_number: int) -> None:
+    def begin(self, identity: bytes) -> None:
+        """Note the journal, which has been recovered and has no record of this start yet."""
+        self.identity = identity
+        self.epoch = self._books.journal.durable_seq + 1
+
+    def configure(self, key: bytes, number: int) -> None:
         """Begin a session of the concentrator `number`, if there are a key and a number.
 
-        `first_number` of its messages is random below 2**29.
+        The messages are numbered on, whatever the key was.
         """
         self.session = None
         if key and number and self._channel is not None:
-            self.session = Session(self._books.journal, key, number, first_number, _BODY_SIZE)
+            if self._tx is None:
+                self._tx = bytearray(_BATCH_FRAME_SIZE)
+            before = self._sealed
+            epoch = self.epoch if before is None else before.epoch
+            count = 0 if before is None else before.number
+            self._sealed = sealed = Envelope(key, number, self.identity, epoch, count)
+            self.session = Session(self._books.journal, sealed, self._random, self._tx)
             self._connection = 0
 
     @property
@@ -66,6 +108,11 @@ class Uplink:
         session = self.session
         return session is not None and session.state in (dialect.READY, dialect.SENT)
 
+    @property
+    def reason(self) -> int:
+        """Why the head-end takes nothing, as REFUSED names it; 0: it does, or it is not known."""
+        return 0 if self.session is None else self.session.reason
+
     def start_now(self) -> None:
         """End the wait before the next attempt."""
         if self.session is not None:
@@ -78,6 +125,9 @@ class Uplink:
         if session is None or channel is None or channel.connection == 0:
             self._move()
             return _QUIET_MS
+        if self._waits and not self._may_begin(now_ticks):
+            self._move()
+            return _AWAY_MS
         if channel.connection != self._connection:
             self._connection = channel.connection
             self._sent = 0
@@ -88,7 +138,12 @@ class Uplink:
             size = channel.read_into(self._chunk)
             if size > 0:
                 session.feed(self._chunk, size)
+        if session.state == dialect.GREET:
+            self._describe(session.about)
         outcome = session.poll(now_ticks)
+        if session.told_t2000:
+            self._tell(session.told_t2000)
+            session.told_t2000 = 0
         if session.stale:
             channel.close()
             return 0
@@ -109,6 +164,30 @@ class Uplink:
         if outcome == dialect.BUSY:
             return _ANSWER_MS
         return _QUIET_MS if outcome == dialect.IDLE else _AWAY_MS
+
+    def _may_begin(self, now_ticks: int) -> bool:
+        """Return whether messages may leave; where the flash takes nothing an epoch is drawn."""
+        if self._wait_ticks < 0:
+            self._wait_ticks = now_ticks
+        if self._books.journal.durable_seq < self.epoch:
+            if (now_ticks - self._wait_ticks) & _TICKS_MASK < _DURABLE_MS or self._sealed is None:
+                return False
+            self._sealed.begin(self.epoch + 1 + (self._random() & _DRAWN_MASK))
+        self._waits = False
+        return True
+
+    def _describe(self, about: bytearray) -> None:
+        """Say what HELLO tells of this board."""
+        registry = self._books.registry
+        size = registry.count * _ADDRESS_SIZE
+        check = crc32(memoryview(registry.addresses)[:size])
+        check = crc32(memoryview(registry.accounts)[:size], check)
+        check = crc32(memoryview(registry.active)[: registry.count], check)
+        t2000 = self._books.t2000
+        pack_into("<H", about, 0, registry.limit)
+        pack_into("<I", about, dialect.ABOUT_T2000, t2000 if t2000 >= 0 else _UNKNOWN_T2000)
+        pack_into("<I", about, dialect.ABOUT_METERS, check)
+        about[dialect.ABOUT_VERSION : dialect.ABOUT_VERSION + len(VERSION)] = VERSION
 
     def _send(self, session: Session, channel: "Channel", now_ticks: int) -> None:
         view = memoryview(session.tx)

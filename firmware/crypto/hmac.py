@@ -12,21 +12,21 @@ from micropython import const
 
 _DIGEST_SIZE = const(32)
 _HASH_BLOCK_SIZE = const(64)
-_INNER = const(0x36)
-_OUTER = const(0x5C)
+_INNER = b"\x36"
+_OUTER = b"\x5c"
 
 
 class Hmac:
     """HMAC-SHA256 with one key, which is prepared once and not kept itself."""
 
-    def __init__(self, key: "bytes | bytearray") -> None:
+    def __init__(self, key: "bytes | bytearray | memoryview") -> None:
         short = sha256(key).digest() if len(key) > _HASH_BLOCK_SIZE else key
-        self._inner = bytearray(_HASH_BLOCK_SIZE)
-        self._outer = bytearray(_HASH_BLOCK_SIZE)
-        for index in range(_HASH_BLOCK_SIZE):
-            byte = short[index] if index < len(short) else 0
-            self._inner[index] = byte ^ _INNER
-            self._outer[index] = byte ^ _OUTER
+        self._inner = inner = bytearray(_INNER * _HASH_BLOCK_SIZE)
+        self._outer = outer = bytearray(_OUTER * _HASH_BLOCK_SIZE)
+        for index in range(len(short)):
+            byte = short[index]
+            inner[index] ^= byte
+            outer[index] ^= byte
 
     def digest_into(
         self,

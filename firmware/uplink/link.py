@@ -28,6 +28,8 @@ HELLO = const(0x20)
 BATCH = const(0x21)
 WELCOME = const(0xA0)
 ACK = const(0xA1)
+REFUSED = const(0xA2)
+BUSY_LATER = const(0xA3)
 
 _FLAG = const(0x7E)
 _ESCAPE = const(0x7D)
@@ -158,7 +160,11 @@ class LinkReceiver:
 
 
 def encode_into(
-    buf: bytearray, kind: int, seq: int, body: "bytearray | memoryview | bytes", body_size: int
+    buf: "bytearray | memoryview",
+    kind: int,
+    seq: int,
+    body: "bytearray | memoryview | bytes",
+    body_size: int,
 ) -> int:
     """Encode a frame into `buf`; return its size, or 0 when it does not fit. Does not allocate.
 
@@ -192,7 +198,7 @@ def encode_into(
     return end + 1
 
 
-def _put(buf: bytearray, end: int, byte: int) -> int:
+def _put(buf: "bytearray | memoryview", end: int, byte: int) -> int:
     """Write one byte at `end`, escaped if necessary; return the place of the next byte."""
     if _ESCAPE <= byte <= _FLAG:
         buf[end] = _ESCAPE

@@ -2,18 +2,19 @@
 
     device                              head-end
     HELLO first_seq 4, next_seq 4   ->
-                                    <-  WELCOME acked_seq 4, wants 1
+                                    <-  WELCOME acked_seq 4, t2000 4, wants 1
     BATCH                           ->
                                     <-  ACK acked_seq 4, wants 1      after its database commit
 
 `acked_seq` is cumulative: all records up to it are in the database, and only these may be deleted
 here. One message is under way at a time. It is repeated, byte for byte, after a timeout that
 doubles. After several repeats without an answer the session waits, longer each time, and sends a
-new HELLO.
+new HELLO. Every wait is a random time between 0.5 and 1.5 times the one named here.
 
 Every new message has a higher number than all before it, and an answer counts only with the number
-of the message under way. After a restart the head-end may know a higher number. It answers the
-HELLO with that number, and the session continues from there with another HELLO.
+of the message under way. REFUSED tells why the head-end stores nothing, BUSY tells when to send
+again. If the head-end has already seen the epoch of the message or a later one, REFUSED names that
+one, and the session continues in an epoch behind it.
 
 The session is sans-IO: the adapter calls `feed` with bytes and `poll` with the time, sends
 `tx[:tx_size]` and calls `sent`. `tx` does not change until `sent`, however long that takes. The
@@ -29,9 +30,8 @@ from struct import pack_into
 from micropython import const
 
 from uplink import envelope
-from uplink.envelope import Envelope, number_at
-from uplink.link import ACK, BATCH, HELLO, WELCOME, LinkReceiver, encode_into
-from uplink.packing import GROUP_LIMIT
+from uplink.envelope import answered_at
+from uplink.link import ACK, BATCH, BUSY_LATER, HELLO, REFUSED, WELCOME, LinkReceiver, encode_into
 from uplink.record import u32_at
 
 # Outcomes of `poll`.
@@ -48,8 +48,19 @@ READY = const(2)
 SENT = const(3)
 BACK_OFF = const(4)
 
-_LONG_BODY_SIZE = const(1024)
-_BODY_SHORTEST = const(536)  # one group
+# Reasons of REFUSED, as docs/SPEC.md names them.
+_STALE_EPOCH = const(4)
+_CONFLICT = const(5)
+
+# What HELLO says besides its numbers, see `about`.
+ABOUT_SIZE = const(28)
+ABOUT_T2000 = const(4)
+ABOUT_METERS = const(8)
+ABOUT_VERSION = const(12)
+_PROTOCOL = const(2)
+
+_LONG_FRAME_SIZE = const(1094)
+_FRAME_SHORTEST = const(611)  # one group
 _ANSWER_TIMEOUT_MS = const(3000)
 _TRIES_LIMIT = const(3)
 _FIRST_BACK_OFF_MS = const(2000)
@@ -60,16 +71,24 @@ _GATHER_COUNT = const(16)
 _ANSWER_SIZE = const(64)
 _TICKS_MASK = const(0x1FFFFFFF)
 _SEQ_SIZE = const(4)
-_ANSWERED_SIZE = const(5)  # acked_seq, wants
-# Bits of `wants`.
-_WANTS_STANDINGS = const(1)
-_RECORDS_DIFFER = const(2)
-_FRAMING_SIZE = const(6)
+_WELCOME_SIZE = const(9)
+_ACK_SIZE = const(5)
+_REFUSED_SIZE = const(12)
+_KNOWN = const(4)
+_BUSY_SIZE = const(2)
+# Bytes around a body, and room for those of it that have to be escaped: about one of 128 in a
+# sealed body. A body that needs more is sealed again, under the next number. A body is made this
+# far behind the start of its frame, so that the frame never overtakes the body as it is encoded.
+_FRAMING_SIZE = const(70)
+_EPOCH_STEP_MASK = const(0xFFFF)
 
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
+
+    from uplink.envelope import Envelope
 
     class Source(Protocol):
         """The interface of the journal that the session needs."""
@@ -85,7 +104,9 @@ if TYPE_CHECKING:
         # The number behind the group that `group_into` copied last.
         group_end: int
 
-        def group_into(self, seq: int, buf: bytearray, start: int, limit: int) -> int:
+        def group_into(
+            self, seq: int, buf: "bytearray | memoryview", start: int, limit: int
+        ) -> int:
             """Copy the group with `seq` to `start` of `buf`; return its size, 0: it has no room.
 
             Records that cannot be read any more become a gap. Below 0: the flash does not answer
@@ -100,6 +121,10 @@ class Session:
     known_seq     the last acked_seq of the head-end, even if it is beyond the journal;
                   -1 until it is known whether the records there are those here
     wanted        true if the last answer asked for the standing of every account
+    about         the end of HELLO: capacity 2, protocol 1, 0, t2000 4, CRC-32 of the meter
+                  table 4, version 16
+    told_t2000    the head-end's time in the last WELCOME, 0 if it did not tell one
+    reason        the reason of the last REFUSED, 0 while messages are stored
     stale         true after repeated messages without an answer: the connection may be dead
     refused       the count of answers that were malformed or had a wrong MAC, version or number
                   of the concentrator
@@ -109,35 +134,41 @@ class Session:
     def __init__(
         self,
         source: "Source",
-        key: "bytes | bytearray",
-        concentrator: int,
-        first_number: int = 1,
-        body_size: int = _LONG_BODY_SIZE,
+        sealed: "Envelope",
+        random: "Callable[[], int]",
+        tx: "bytearray | None" = None,
     ) -> None:
-        """Make a session whose first message has `first_number`, random below 2**29."""
-        if body_size < _BODY_SHORTEST:
-            raise ValueError("a body without room for a group")
+        """`random` gives numbers below 2**29 that differ from board to board.
+
+        `tx` is the buffer of frames, whose size limits that of a batch.
+        """
+        if tx is None:
+            tx = bytearray(_LONG_FRAME_SIZE)
+        if len(tx) < _FRAME_SHORTEST:
+            raise ValueError("a frame without room for a group")
         self.acked_seq = source.outbox_seq - 1
         self.known_seq = -1
         self.wanted = False
+        self.about = bytearray(ABOUT_SIZE)
+        self.about[_PROTOCOL] = 2
+        self.told_t2000 = 0
+        self.reason = 0
         self.state = GREET
         self.stale = False
-        # One group fits even if all its bytes have to be escaped; of several, some may be left for
-        # the next batch.
-        escaped_size = 2 * (GROUP_LIMIT + envelope.OVERHEAD + _FRAMING_SIZE)
-        self.tx = bytearray(max(body_size + body_size // 4, escaped_size))
+        self.tx = tx
         self.tx_size = 0
         self.refused = 0
         self.late = 0
         self._source = source
-        self._number = first_number - 1
+        self._random = random
         self._receiver = LinkReceiver(_ANSWER_SIZE)
-        self._envelope = Envelope(key, concentrator)
-        self._body = bytearray(body_size)
+        self._envelope = sealed
+        self._body = memoryview(self.tx)[_FRAMING_SIZE:]
         self._batch_seq = 0  # first number of the batch under way
         self._frame_size = 0
         self._tries = 0
         self._since_ticks = 0
+        self._wait_ms = 0
         self._back_off_ms = _FIRST_BACK_OFF_MS
         self._gathering = False
         self._ahead = False
@@ -163,7 +194,7 @@ class Session:
     def sent(self, now_ticks: int) -> None:
         """Note that `tx` has been sent; the time for the answer begins now."""
         self.tx_size = 0
-        self._since_ticks = now_ticks
+        self._wait(now_ticks, _ANSWER_TIMEOUT_MS << self._tries)
 
     def poll(self, now_ticks: int) -> int:
         """Continue; return IDLE, BUSY, ACKED, AWAY or AHEAD."""
@@ -182,13 +213,12 @@ class Session:
         if state == READY:
             return self._gather(now_ticks)
         if state == GREET:
-            self._send_hello()
+            self._send_hello(now_ticks)
         elif state == BACK_OFF:
-            if (now_ticks - self._since_ticks) & _TICKS_MASK < self._back_off_ms:
+            if (now_ticks - self._since_ticks) & _TICKS_MASK < self._wait_ms:
                 return AHEAD if self._ahead else AWAY
-            self._back_off_ms = min(2 * self._back_off_ms, _BACK_OFF_LIMIT_MS)
             self._greet()
-        elif (now_ticks - self._since_ticks) & _TICKS_MASK >= _ANSWER_TIMEOUT_MS << self._tries:
+        elif (now_ticks - self._since_ticks) & _TICKS_MASK >= self._wait_ms:
             self._tries += 1
             if self._tries == _TRIES_LIMIT:
                 self.stale = True
@@ -202,36 +232,64 @@ class Session:
         self._tries = 0
         self._gathering = False
 
-    def _step_back(self, now_ticks: int) -> None:
-        self.state = BACK_OFF
+    def _wait(self, now_ticks: int, wait_ms: int) -> None:
+        """Start a random wait of about `wait_ms`, so that many boards do not send at once."""
         self._since_ticks = now_ticks
+        self._wait_ms = (wait_ms >> 1) + self._random() % wait_ms
+
+    def _step_back(self, now_ticks: int, wait_ms: int = 0) -> None:
+        """Send HELLO again after `wait_ms`; 0 waits twice as long as the last time."""
+        self.state = BACK_OFF
+        if wait_ms == 0:
+            wait_ms = self._back_off_ms
+            self._back_off_ms = min(2 * wait_ms, _BACK_OFF_LIMIT_MS)
+        self._wait(now_ticks, wait_ms)
 
     def _receive(self, now_ticks: int) -> None:
         """Judge the frame that the receiver holds."""
         receiver = self._receiver
         kind = receiver.kind
         body = receiver.body
-        if self._envelope.open(kind, body, receiver.body_size) != _ANSWERED_SIZE:
+        size = self._envelope.open(kind, body, receiver.body_size)
+        if size < 0:
             self.refused += 1
             return
-        number = number_at(body)
-        if kind == WELCOME and self.state == GREETED and number >= self._number:
-            if number > self._number:
-                self._number = number
-                self.state = GREET
-                return
-        elif kind != ACK or self.state != SENT or number != self._number:
+        if answered_at(body) != self._envelope.number or self.state not in (GREETED, SENT):
             self.late += 1
-            return
-        wants = body[envelope.PAYLOAD + _SEQ_SIZE]
-        self.wanted = wants & _WANTS_STANDINGS != 0
-        self._ahead = wants & _RECORDS_DIFFER != 0
-        self._on_acked(u32_at(body, envelope.PAYLOAD), now_ticks)
+        elif size == _WELCOME_SIZE and kind == WELCOME and self.state == GREETED:
+            self.told_t2000 = u32_at(body, envelope.ANSWER + _SEQ_SIZE)
+            self.wanted = body[envelope.ANSWER + _WELCOME_SIZE - 1] != 0
+            self._on_acked(u32_at(body, envelope.ANSWER), now_ticks)
+        elif size == _ACK_SIZE and kind == ACK and self.state == SENT:
+            self.wanted = body[envelope.ANSWER + _ACK_SIZE - 1] != 0
+            self._on_acked(u32_at(body, envelope.ANSWER), now_ticks)
+        elif size == _REFUSED_SIZE and kind == REFUSED:
+            self._on_refused(body, now_ticks)
+        elif size == _BUSY_SIZE and kind == BUSY_LATER:
+            self.stale = False
+            after_s = body[envelope.ANSWER] | body[envelope.ANSWER + 1] << 8
+            self._step_back(now_ticks, 1000 * max(after_s, 1))
+        else:
+            self.refused += 1
+
+    def _on_refused(self, body: bytearray, now_ticks: int) -> None:
+        """Wait as if there were no answer; move to a later epoch if this one was seen."""
+        self.stale = False
+        self.reason = body[envelope.ANSWER]
+        known = u32_at(body, envelope.ANSWER + _KNOWN)
+        if self.reason == _STALE_EPOCH and known >= self._envelope.epoch:
+            self._envelope.begin(known + 1 + (self._random() & _EPOCH_STEP_MASK))
+        elif self.reason == _CONFLICT:
+            # The records there are others: those here do not follow them.
+            self.known_seq = known
+            self._ahead = True
+        self._step_back(now_ticks)
 
     def _on_acked(self, acked_seq: int, now_ticks: int) -> None:
         """Continue after `acked_seq`, or wait if the head-end is ahead or takes nothing."""
         source = self._source
-        self._ahead |= acked_seq > source.durable_seq
+        self.reason = 0
+        self._ahead = acked_seq > source.durable_seq
         self._checks = self.state == GREETED and acked_seq >= source.outbox_seq
         if self._ahead or not self._checks:
             self.known_seq = acked_seq
@@ -256,56 +314,53 @@ class Session:
         if self._source.durable_seq - self.acked_seq < _GATHER_COUNT:
             if not self._gathering:
                 self._gathering = True
-                self._since_ticks = now_ticks
-            if (now_ticks - self._since_ticks) & _TICKS_MASK < _GATHER_MS:
+                self._wait(now_ticks, _GATHER_MS)
+            if (now_ticks - self._since_ticks) & _TICKS_MASK < self._wait_ms:
                 return BUSY
         self._gathering = False
         if not self._send_batch():
             self._step_back(now_ticks)
         return BUSY
 
-    def _send_hello(self) -> None:
+    def _send_hello(self, now_ticks: int) -> None:
         source = self._source
-        pack_into("<II", self._body, envelope.PAYLOAD, source.outbox_seq, source.durable_seq + 1)
-        self._send(HELLO, 2 * _SEQ_SIZE)
-        self.state = GREETED
+        body = self._body
+        start = envelope.PAYLOAD
+        pack_into("<II", body, start, source.outbox_seq, source.durable_seq + 1)
+        start += 2 * _SEQ_SIZE
+        body[start : start + ABOUT_SIZE] = self.about
+        if self._send(HELLO, 2 * _SEQ_SIZE + ABOUT_SIZE):
+            self.state = GREETED
+        else:
+            self._step_back(now_ticks)
 
     def _send_batch(self) -> bool:
         """Send the groups after `acked_seq`; return false if the flash does not answer.
 
         After a HELLO the group with `acked_seq` comes first: the head-end compares it with its
         own.
-        If escapes make the frame too long, fewer groups are sent.
         """
         source = self._source
         body = self._body
-        start = envelope.PAYLOAD
-        end = len(body) - envelope.OVERHEAD + start
-        self._batch_seq = self.acked_seq + (0 if self._checks else 1)
-        while True:
-            seq = self._batch_seq
-            at = last_at = start
-            while seq <= source.durable_seq:
-                size = source.group_into(seq, body, at, end - at)
-                if size <= 0:
-                    break
-                last_at = at
-                at += size
-                seq = source.group_end
-            if at == start:
-                return False
-            if self._send(BATCH, at - start):
-                self.state = SENT
-                return True
-            end = last_at
+        at = envelope.PAYLOAD
+        end = len(body) - envelope.OVERHEAD + at
+        seq = self._batch_seq = self.acked_seq + (0 if self._checks else 1)
+        while seq <= source.durable_seq:
+            size = source.group_into(seq, body, at, end - at)
+            if size <= 0:
+                break
+            at += size
+            seq = source.group_end
+        if at == envelope.PAYLOAD or not self._send(BATCH, at - envelope.PAYLOAD):
+            return False
+        self.state = SENT
+        return True
 
     def _send(self, kind: int, payload_size: int) -> bool:
-        """Seal and frame the payload with the next number; return false without room."""
-        number = self._number + 1
-        size = self._envelope.seal(kind, number, self._body, payload_size)
-        self._frame_size = encode_into(self.tx, kind, number & 0xFF, self._body, size)
-        if self._frame_size == 0:
-            return False
-        self._number = number
+        """Seal and frame the payload in the body; false: its escapes have no room."""
+        sealed = self._envelope
+        size = sealed.seal(kind, self._body, payload_size)
+        frame = memoryview(self.tx)[: _FRAMING_SIZE + size]
+        self._frame_size = encode_into(frame, kind, sealed.number & 0xFF, self._body, size)
         self.tx_size = self._frame_size
-        return True
+        return self._frame_size > 0

@@ -51,6 +51,7 @@ class Village:
         key_file = self.folder / "uplink.toml"
         key_file.write_text(keys)
         arguments = ["headend", "serve", "--db", self.database, "--port", str(port)]
+        arguments.append("--no-time")  # the village has a time of its own
         process = self._start("headend", _dianka(*arguments, "--keys", str(key_file)))
         wait_for(_("head-end"), START_LIMIT_S, lambda: process.said("listening on"))
         self._headend = process

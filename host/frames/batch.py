@@ -1,40 +1,70 @@
-"""Bodies of the uplink's frames: envelope, greetings, batches and acknowledgements.
+"""Bodies of the uplink's frames: envelope, greetings, batches, answers and refusals.
 
-    version 1 | concentrator 4 | number 4 | payload | MAC 8
+    up      version 2 | concentrator 4 | journal 8 | epoch 4 | number 4 | sealed | MAC 8
+    down    version 2 | concentrator 4 | answers 4 | stamp 8 | sealed | MAC 16
 
-    HELLO    first_seq 4, next_seq 4
-    BATCH    groups of packed records, see host/frames/packing.py
-    WELCOME  acked_seq 4, wants 1
-    ACK      acked_seq 4, wants 1
+    K(side, use) = HMAC-SHA256(key, "dianka/uplink/2/" side "/" use 00 | journal 8 | epoch 4)
+    sealed       = payload XOR ChaCha20(K(side, "seal"), counter 0, nonce)
+    nonce        = up: epoch 4 | number 4 | kind 1 | 0 0 0; down: answers 4 | stamp 8
+    MAC          = HMAC-SHA256(K(side, "mac"), kind 1 | everything before the MAC), first bytes
 
-MAC = HMAC-SHA256(key, "dianka/uplink/1" 00 kind | everything before the MAC), first 8 bytes.
+docs/SPEC.md has the payloads; those of BATCH are groups of packed records, see packing.py.
 """
 
-import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from enum import IntEnum
+from typing import Any, NamedTuple
 
 import construct as c
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 from host.frames import packing
 from host.frames.packing import Gap, PackingError
 from host.frames.record import Record
 
-VERSION = 1
-MAC_SIZE = 8
-MAC_PREFIX = b"dianka/uplink/1\0"
-_ENVELOPE_SIZE = 9  # version, concentrator and number
+VERSION = 2
+UP_MAC_SIZE = 8
+DOWN_MAC_SIZE = 16
+JOURNAL_SIZE = 8
+NOTHING_KNOWN = bytes(JOURNAL_SIZE)
+_UNKNOWN_T2000 = 0xFFFFFFFF
+_UP_SIZE = 21  # everything before the sealed payload
+_DOWN_SIZE = 17
+_FIRST_BLOCK = bytes(4)
 
-_ENVELOPE = c.Struct(
+_UP = c.Struct(
     "version" / c.Int8ul,
     "concentrator" / c.Int32ul,
+    "journal" / c.Bytes(JOURNAL_SIZE),
+    "epoch" / c.Int32ul,
     "number" / c.Int32ul,
-    "payload" / c.GreedyBytes,
 )
-_HELLO = c.Struct("first_seq" / c.Int32ul, "next_seq" / c.Int32ul, c.Terminated)
+_DOWN = c.Struct(
+    "version" / c.Int8ul,
+    "concentrator" / c.Int32ul,
+    "answers" / c.Int32ul,
+    "stamp" / c.Int64ul,
+)
+_HELLO = c.Struct(
+    "first_seq" / c.Int32ul,
+    "next_seq" / c.Int32ul,
+    "capacity" / c.Int16ul,
+    "protocol" / c.Int8ul,
+    c.Const(0, c.Int8ul),
+    "t2000" / c.Int32ul,
+    "meters_check" / c.Int32ul,
+    "version" / c.PaddedString(16, "ascii"),
+    c.Terminated,
+)
+_WELCOME = c.Struct("acked_seq" / c.Int32ul, "t2000" / c.Int32ul, "wants" / c.Int8ul, c.Terminated)
 _ACK = c.Struct("acked_seq" / c.Int32ul, "wants" / c.Int8ul, c.Terminated)
+_REFUSED = c.Struct(
+    "reason" / c.Int8ul, c.Const(bytes(3)), "known" / c.Bytes(JOURNAL_SIZE), c.Terminated
+)
+_BUSY = c.Struct("after_s" / c.Int16ul, c.Terminated)
 
 
 class UplinkError(ValueError):
@@ -45,34 +75,90 @@ class UplinkError(ValueError):
         self.reason = reason
 
 
+class Refusal(IntEnum):
+    """Why a head-end takes nothing, as REFUSED names it."""
+
+    OTHER_JOURNAL = 1  # known: the identity of the one on record
+    WITHDRAWN = 2
+    VERSION = 3
+    STALE = 4  # an epoch or number below one that was seen; known: epoch 4, number 4
+    CONFLICT = 5  # known: acked_seq 4, 0 0 0 0
+    RESTORING = 6
+    MALFORMED = 7  # genuine, and not what the formats say
+
+
+class Keys(NamedTuple):
+    """The keys of one direction in one epoch."""
+
+    seal: bytes
+    mac: bytes
+
+
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """An opened body."""
+class Head:
+    """The sender and the number of a message: what stands before the sealed payload."""
 
     concentrator: int
+    journal: bytes
+    epoch: int
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An opened message of a device."""
+
+    head: Head
+    payload: bytes
+
+    @property
+    def concentrator(self) -> int:
+        """The sender."""
+        return self.head.concentrator
+
+    @property
+    def number(self) -> int:
+        """Of the message, within its epoch."""
+        return self.head.number
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An opened message of a head-end: what it answers, its stamp in microseconds since 2000."""
+
+    answers: int
+    stamp: int
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The records that the device keeps: `first_seq` to `next_seq` - 1."""
+    """The records that the device keeps, `first_seq` to `next_seq` - 1, and what it is.
+
+    t2000           None: it has no clock
+    meters_check    CRC-32 of its meter table
+    """
 
     first_seq: int
     next_seq: int
+    capacity: int = 256
+    protocol: int = VERSION
+    t2000: int | None = None
+    meters_check: int = 0
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """All records up to `acked_seq` are committed.
+    """What WELCOME and ACK say: all records up to `acked_seq` are committed.
 
-    wants       the standing of every account
-    differs     a record that came is not the one stored under its number
+    wants       the standing of every account is wanted
+    t2000       the head-end's time, 0: it does not say, as in ACK
     """
 
     acked_seq: int
     wants: bool = False
-    differs: bool = False
+    t2000: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,32 +176,68 @@ class Batch:
         return max(*records, *(gap.seq + gap.count for gap in self.gaps[-1:]), self.first_seq)
 
 
-def peek_concentrator(body: bytes) -> int:
-    """Return the concentrator that `body` names as its sender; it is not authenticated yet.
+def peek(body: bytes) -> Head:
+    """Return the sender that `body` names; it is not authenticated yet.
 
-    `open_body` needs the key of this concentrator.
+    `open_up` needs the key of this concentrator. UplinkError: too short, or of another version.
     """
-    return _open_unchecked(body).concentrator
+    if len(body) < _UP_SIZE + UP_MAC_SIZE:
+        raise UplinkError("malformed", f"body of {len(body)} bytes")
+    parsed = _UP.parse(body)
+    _check_version(parsed.version)
+    return Head(parsed.concentrator, parsed.journal, parsed.epoch, parsed.number)
 
 
-def open_body(kind: int, body: bytes, key: bytes) -> Envelope:
-    """Verify the MAC and take the envelope off; UplinkError names what is wrong."""
-    envelope = _open_unchecked(body)
-    if not hmac.compare_digest(_mac(kind, body[:-MAC_SIZE], key), body[-MAC_SIZE:]):
-        raise UplinkError("bad_mac", f"wrong MAC from concentrator {envelope.concentrator}")
-    return envelope
+def open_up(kind: int, body: bytes, key: bytes) -> Envelope:
+    """Verify and decrypt a device's message; UplinkError names what is wrong."""
+    head = peek(body)
+    covered, told = body[:-UP_MAC_SIZE], body[-UP_MAC_SIZE:]
+    up, _ = keys_of(key, head.journal, head.epoch)
+    if not hmac.compare_digest(mac(up, kind, covered)[:UP_MAC_SIZE], told):
+        raise UplinkError("bad_mac", f"wrong MAC from concentrator {head.concentrator}")
+    return Envelope(head, xor(up, up_nonce(head, kind), covered[_UP_SIZE:]))
 
 
-def seal_body(kind: int, concentrator: int, number: int, payload: bytes, key: bytes) -> bytes:
-    """Put `payload` into an authenticated envelope."""
+def seal_up(kind: int, head: Head, payload: bytes, key: bytes) -> bytes:
+    """Make the body of a device's message."""
+    up, _ = keys_of(key, head.journal, head.epoch)
     fields = {
         "version": VERSION,
-        "concentrator": concentrator,
-        "number": number,
-        "payload": payload,
+        "concentrator": head.concentrator,
+        "journal": head.journal,
+        "epoch": head.epoch,
+        "number": head.number,
     }
-    covered = bytes(_ENVELOPE.build(fields))
-    return covered + _mac(kind, covered, key)
+    covered = bytes(_UP.build(fields)) + xor(up, up_nonce(head, kind), payload)
+    return covered + mac(up, kind, covered)[:UP_MAC_SIZE]
+
+
+def seal_down(kind: int, head: Head, stamp: int, payload: bytes, key: bytes) -> bytes:
+    """Make the body that answers the message with `head`; `stamp` was never used before."""
+    _, down = keys_of(key, head.journal, head.epoch)
+    fields = {
+        "version": VERSION,
+        "concentrator": head.concentrator,
+        "answers": head.number,
+        "stamp": stamp,
+    }
+    place = bytes(_DOWN.build(fields))
+    covered = place + xor(down, place[5:], payload)
+    return covered + mac(down, kind, covered)[:DOWN_MAC_SIZE]
+
+
+def open_down(kind: int, body: bytes, journal: bytes, epoch: int, key: bytes) -> Answer:
+    """Verify and decrypt what answers a message of this journal and epoch, or UplinkError."""
+    if len(body) < _DOWN_SIZE + DOWN_MAC_SIZE:
+        raise UplinkError("malformed", f"body of {len(body)} bytes")
+    parsed = _DOWN.parse(body)
+    _check_version(parsed.version)
+    covered, told = body[:-DOWN_MAC_SIZE], body[-DOWN_MAC_SIZE:]
+    _, down = keys_of(key, journal, epoch)
+    if not hmac.compare_digest(mac(down, kind, covered)[:DOWN_MAC_SIZE], told):
+        raise UplinkError("bad_mac", f"wrong MAC for concentrator {parsed.concentrator}")
+    payload = xor(down, covered[5:_DOWN_SIZE], covered[_DOWN_SIZE:])
+    return Answer(parsed.answers, parsed.stamp, payload)
 
 
 def parse_hello(payload: bytes) -> Hello:
@@ -124,23 +246,78 @@ def parse_hello(payload: bytes) -> Hello:
     if parsed.first_seq == 0 or parsed.next_seq < parsed.first_seq:
         detail = f"HELLO of records {parsed.first_seq} to {parsed.next_seq - 1}"
         raise UplinkError("malformed", detail)
-    return Hello(parsed.first_seq, parsed.next_seq)
+    return Hello(
+        parsed.first_seq,
+        parsed.next_seq,
+        parsed.capacity,
+        parsed.protocol,
+        None if parsed.t2000 == _UNKNOWN_T2000 else parsed.t2000,
+        parsed.meters_check,
+        parsed.version,
+    )
 
 
-def build_hello(first_seq: int, next_seq: int) -> bytes:
+def build_hello(hello: Hello) -> bytes:
     """Build HELLO's payload."""
-    return bytes(_HELLO.build({"first_seq": first_seq, "next_seq": next_seq}))
+    fields = {
+        "first_seq": hello.first_seq,
+        "next_seq": hello.next_seq,
+        "capacity": hello.capacity,
+        "protocol": hello.protocol,
+        "t2000": _UNKNOWN_T2000 if hello.t2000 is None else hello.t2000,
+        "meters_check": hello.meters_check,
+        "version": hello.version,
+    }
+    return bytes(_HELLO.build(fields))
+
+
+def parse_welcome(payload: bytes) -> Ack:
+    """Parse WELCOME's payload."""
+    parsed = _parse(_WELCOME, payload, "WELCOME")
+    return Ack(parsed.acked_seq, bool(parsed.wants), parsed.t2000)
+
+
+def build_welcome(ack: Ack) -> bytes:
+    """Build WELCOME's payload."""
+    fields = {"acked_seq": ack.acked_seq, "t2000": ack.t2000, "wants": int(ack.wants)}
+    return bytes(_WELCOME.build(fields))
 
 
 def parse_ack(payload: bytes) -> Ack:
-    """Parse the payload of WELCOME or ACK."""
+    """Parse ACK's payload."""
     parsed = _parse(_ACK, payload, "ACK")
-    return Ack(parsed.acked_seq, bool(parsed.wants & 1), bool(parsed.wants & 2))
+    return Ack(parsed.acked_seq, bool(parsed.wants))
 
 
 def build_ack(ack: Ack) -> bytes:
-    """Build the payload of WELCOME or ACK."""
-    return bytes(_ACK.build({"acked_seq": ack.acked_seq, "wants": ack.wants | ack.differs << 1}))
+    """Build ACK's payload."""
+    return bytes(_ACK.build({"acked_seq": ack.acked_seq, "wants": int(ack.wants)}))
+
+
+def parse_refused(payload: bytes) -> tuple[int, bytes]:
+    """Parse REFUSED's payload: the reason, and what is known, 8 bytes."""
+    parsed = _parse(_REFUSED, payload, "REFUSED")
+    return parsed.reason, parsed.known
+
+
+def build_refused(reason: Refusal, known: bytes = NOTHING_KNOWN) -> bytes:
+    """Build REFUSED's payload."""
+    return bytes(_REFUSED.build({"reason": reason, "known": known}))
+
+
+def known_numbers(first: int, second: int = 0) -> bytes:
+    """What REFUSED knows in two numbers: epoch and number, or `acked_seq`."""
+    return first.to_bytes(4, "little") + second.to_bytes(4, "little")
+
+
+def parse_busy(payload: bytes) -> int:
+    """Parse BUSY's payload: seconds until the device should come again."""
+    return int(_parse(_BUSY, payload, "BUSY").after_s)
+
+
+def build_busy(after_s: int) -> bytes:
+    """Build BUSY's payload."""
+    return bytes(_BUSY.build({"after_s": after_s}))
 
 
 def parse_batch(payload: bytes) -> Batch:
@@ -158,18 +335,35 @@ def build_batch(items: Sequence[Record | Gap]) -> bytes:
     return packing.build_groups(items)
 
 
-def _open_unchecked(body: bytes) -> Envelope:
-    if len(body) < _ENVELOPE_SIZE + MAC_SIZE:
-        raise UplinkError("malformed", f"body of {len(body)} bytes")
-    parsed = _ENVELOPE.parse(body[:-MAC_SIZE])
-    if parsed.version != VERSION:
-        raise UplinkError("bad_version", f"version {parsed.version}, {VERSION} is spoken here")
-    return Envelope(parsed.concentrator, parsed.number, parsed.payload)
+def _check_version(version: int) -> None:
+    if version != VERSION:
+        raise UplinkError("bad_version", f"version {version}, {VERSION} is spoken here")
 
 
-def _mac(kind: int, covered: bytes, key: bytes) -> bytes:
-    message = MAC_PREFIX + bytes((kind,)) + covered
-    return hmac.new(key, message, hashlib.sha256).digest()[:MAC_SIZE]
+def up_nonce(head: Head, kind: int) -> bytes:
+    """Return the nonce of a device's message."""
+    return known_numbers(head.epoch, head.number) + bytes((kind, 0, 0, 0))
+
+
+def keys_of(key: bytes, journal: bytes, epoch: int) -> tuple[Keys, Keys]:
+    """Return the keys of the way up and of the way down, for one epoch of a journal."""
+    context = journal + epoch.to_bytes(4, "little")
+    up_seal, up_mac, down_seal, down_mac = (
+        hmac.digest(key, b"dianka/uplink/2/" + use + b"\0" + context, "sha256")
+        for use in (b"up/seal", b"up/mac", b"down/seal", b"down/mac")
+    )
+    return Keys(up_seal, up_mac), Keys(down_seal, down_mac)
+
+
+def xor(keys: Keys, nonce: bytes, text: bytes) -> bytes:
+    """Encrypt or decrypt `text`."""
+    cipher = Cipher(ChaCha20(keys.seal, _FIRST_BLOCK + nonce), mode=None)
+    return bytes(cipher.encryptor().update(text))
+
+
+def mac(keys: Keys, kind: int, covered: bytes) -> bytes:
+    """Return the whole MAC of a frame's kind and of what its body has before the MAC."""
+    return hmac.digest(keys.mac, bytes((kind,)) + covered, "sha256")
 
 
 def _parse(structure: Any, data: bytes, name: str) -> Any:

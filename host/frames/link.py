@@ -36,6 +36,8 @@ class Kind(IntEnum):
     BATCH = 0x21
     WELCOME = 0xA0
     ACK = 0xA1
+    REFUSED = 0xA2
+    BUSY = 0xA3
 
 
 @dataclass(frozen=True, slots=True)

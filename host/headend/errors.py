@@ -1,5 +1,6 @@
 """Errors of the head-end's database and of requests to it."""
 
+from host.frames.batch import NOTHING_KNOWN, Refusal
 from host.words import _
 
 
@@ -19,17 +20,16 @@ class SalesError(StoreError):
         self.troubles = troubles
 
 
-class Conflict(StoreError):
-    """The record `seq` arrived, and another record is stored under its number.
+class Refused(StoreError):
+    """Nothing of a genuine message is taken; the reason and what is known are for REFUSED.
 
-    acked_seq   up to here records are stored
+    seq     the record of which another one is stored, 0: there is none
     """
 
-    def __init__(self, seq: int, acked_seq: int) -> None:
-        super().__init__(f"record {seq} differs from the one stored")
+    def __init__(
+        self, reason: Refusal, detail: str, known: bytes = NOTHING_KNOWN, seq: int = 0
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.known = known
         self.seq = seq
-        self.acked_seq = acked_seq
-
-
-class Replayed(StoreError):
-    """A message is older than the newest one that was accepted."""

@@ -7,17 +7,17 @@ that it acknowledges, and the state in memory is dropped where a commit fails.
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from host.frames import batch
-from host.frames.batch import Ack, UplinkError
+from host.frames.batch import NOTHING_KNOWN, Ack, Head, Refusal, UplinkError
 from host.frames.link import Frame, Kind
 from host.frames.packing import Gap, Reason
 from host.frames.record import RecordKind
 from host.headend.database import Database
-from host.headend.errors import Conflict, Replayed, StoreFailed
+from host.headend.errors import Refused, StoreFailed
 from host.headend.gate import Gate, Message
 from host.headend.posting import OthersWrite, Posting, State
 from host.headend.shard import WHOLE, Shard
@@ -26,7 +26,11 @@ from host.headend.unpack import Taken, Unpacked, unpack
 
 # No device keeps more numbers: with a larger gap its HELLO is wrong, and no history is lost.
 LOST_LIMIT = 1 << 22
+# After the database has refused: a full disk or a lock is seen to by people.
+BUSY_S = 30
 _QUIET_S = 60
+# Unix time of 2000-01-01 00:00.
+_UNIX_2000 = 946_684_800
 _STANDINGS_TOLD = 4  # EVENT.what
 _ALL_MATTERS = Reason.OTHERS | Reason.UNREADABLE
 
@@ -34,7 +38,8 @@ log = logging.getLogger("dianka.headend")
 
 _POSITION_COLUMNS = (
     *("acked_seq", "last_number", "wanted_seq", "first_seq", "next_seq", "seen_at"),
-    *("received_at", "address", "refused", "refused_at"),
+    *("received_at", "address", "refused", "refused_at", "journal", "base", "epoch"),
+    *("refused_journal", "firmware", "capacity", "clock_offset_s", "meters_check"),
 )
 _WRITE_POSITION = (
     "INSERT INTO concentrators (concentrator, {names}) VALUES (?, {marks}) "
@@ -48,7 +53,11 @@ _WRITE_POSITION = (
 
 @dataclass(slots=True)
 class Position:
-    """The newest record of a concentrator and its last message."""
+    """The newest record of a concentrator and its last message.
+
+    The numbers of its records are those of the journal on record. They are stored plus `base`, so
+    that those of a later journal come behind those of an earlier one.
+    """
 
     acked_seq: int = 0
     last_number: int = 0
@@ -60,7 +69,15 @@ class Position:
     address: str = ""
     refused: str = ""
     refused_at: int | None = None
-    payload: bytes = b""  # of the newest batch: a repeated one is answered at once
+    journal: str = ""
+    base: int = 0
+    epoch: int = 0
+    refused_journal: str = ""
+    firmware: str = ""
+    capacity: int = 0
+    clock_offset_s: int | None = None
+    meters_check: int = 0
+    payload: bytes = b""  # of the newest batch: one that comes again is answered at once
 
     @property
     def ack(self) -> Ack:
@@ -70,22 +87,27 @@ class Position:
 
 @dataclass(slots=True)
 class _Outcome:
-    """The result of a message if the commit succeeds; `ack` None: it is not answered.
+    """The result of a message if the commit succeeds: it is acknowledged or refused."""
 
-    reason      why it was refused, "" when it was not
-    """
-
-    number: int = 0
     ack: Ack | None = None
-    reason: str = ""
+    refusal: Refusal = Refusal.MALFORMED
+    known: bytes = NOTHING_KNOWN
     detail: str = ""
 
 
 class Ingest:
     """The ingest of all connections. `counters` counts messages, and refusals by their reason."""
 
-    def __init__(self, store: Store, keys: Mapping[int, bytes], shard: Shard = WHOLE) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: Mapping[int, bytes],
+        shard: Shard = WHOLE,
+        tell_t2000: Callable[[], int] | None = None,
+    ) -> None:
+        """`tell_t2000` gives the time that concentrators are told, None: they are told none."""
         self._shard = shard
+        self._tell_t2000 = tell_t2000
         self.counters: Counter[str] = Counter()
         self.gate = Gate(keys)
         self.positions: dict[int, Position] = {}
@@ -114,21 +136,21 @@ class Ingest:
             return None
 
     def answer_all(self, messages: Sequence[Message]) -> list[bytes]:
-        """Store messages with one commit; return the answer to each, empty where it is refused."""
+        """Store messages with one commit; return the answer to each."""
         try:
             outcomes, counted = self._commit(messages)
         except StoreFailed as error:
             self._forget()
             for message in messages:
                 self._refuse("store_failed", message.peer, str(error))
-            return [b""] * len(messages)
+            return [self.gate.put_off(message, BUSY_S) for message in messages]
         except Exception:
             self._forget()
             if len(messages) > 1:  # one of them has caused it: try each alone
                 return [self.answer_all([message])[0] for message in messages]
             self.counters["failed"] += 1
             log.exception("%s: a message could not be worked in", messages[0].peer)
-            return [b""]
+            return [self.gate.put_off(messages[0], BUSY_S)]
         self.counters.update(counted)
         return [
             self._told(message, outcome)
@@ -136,11 +158,10 @@ class Ingest:
         ]
 
     def _told(self, message: Message, outcome: _Outcome) -> bytes:
-        if outcome.reason:
-            self._refuse(outcome.reason, message.peer, outcome.detail)
         if outcome.ack is None:
-            return b""
-        return self.gate.answer(message, outcome.number, outcome.ack)
+            self._refuse(outcome.refusal.name.lower(), message.peer, outcome.detail)
+            return self.gate.refuse(message, outcome.refusal, outcome.known)
+        return self.gate.acknowledge(message, outcome.ack)
 
     def _forget(self) -> None:
         self._state.forget()
@@ -184,16 +205,24 @@ class Ingest:
             for message in messages:
                 position = self._position(message.concentrator)
                 posting.restored = restored and position.wanted_seq > 0
+                known = message.concentrator in touched
+                if not known and message.head.journal.hex() != position.journal:
+                    # A person may have said meanwhile that this journal is to be taken.
+                    self.positions.pop(message.concentrator)
+                    position = self._position(message.concentrator)
                 touched[message.concentrator] = position
                 try:
                     outcome = self._work(message, position, posting, counted)
                     position.seen_at, position.address = now, message.peer
                     position.refused = outcome.detail
                     outcome.detail = ""
-                except (UplinkError, Replayed, Conflict) as error:
-                    outcome = _refusal(message, error)
+                except UplinkError as error:
+                    outcome = _Outcome(detail=str(error))
                     position.refused, position.refused_at = outcome.detail[:200], now
-                    if isinstance(error, Conflict):
+                except Refused as error:
+                    outcome = _Outcome(None, error.reason, error.known, str(error))
+                    position.refused, position.refused_at = outcome.detail[:200], now
+                    if error.seq:
                         posting.watch.conflict(message.concentrator, error.seq)
                 outcomes.append(outcome)
             posting.write()
@@ -219,11 +248,12 @@ class Ingest:
     def _work(
         self, message: Message, position: Position, posting: Posting, counted: Counter[str]
     ) -> _Outcome:
-        """Post one message to the state; UplinkError, Replayed and Conflict change nothing."""
+        """Post one message to the state; UplinkError and Refused change nothing of it."""
+        _judge(message.head, position)
         if message.kind == Kind.HELLO:
             return self._hello(message, position, counted)
-        if message.number < position.last_number:
-            raise Replayed(f"message {message.number} after {position.last_number}")
+        if message.kind != Kind.BATCH:
+            raise Refused(Refusal.VERSION, f"frame of kind {message.kind:02X}")
         if message.payload == position.payload:
             found = unpack(message.payload)
             counted["batches"] += 1
@@ -235,9 +265,9 @@ class Ingest:
                 counted["gap"] += 1
             else:
                 self._accept(message, found, position, posting, counted)
-        position.last_number = message.number
+        _move_to(message.head, position)
         position.next_seq = max(position.next_seq, found.next_seq)
-        return _Outcome(message.number, position.ack)
+        return _Outcome(position.ack)
 
     def _accept(
         self,
@@ -253,38 +283,51 @@ class Ingest:
         if found.first_seq <= acked_seq:
             known = [record for record in found.records if record.seq <= acked_seq]
             fresh = found.records[len(known) :]
-            self._compare(message.concentrator, known, acked_seq)
+            self._compare(message.concentrator, known, position)
             counted["duplicates"] += len(known)
         if fresh:
+            if position.base:
+                fresh = [one._replace(seq=position.base + one.seq) for one in fresh]
             posting.post(message.concentrator, fresh)
             position.received_at = posting.received_at
         if found.gaps:
-            counted["let_go"] += self._note_gaps(message.concentrator, found.gaps, acked_seq + 1)
+            counted["let_go"] += self._note_gaps(message.concentrator, found.gaps, position)
         counted["batches"] += 1
         counted["records"] += len(fresh)
         position.wanted_seq = _wanted_seq(position.wanted_seq, found, acked_seq)
         position.acked_seq = max(acked_seq, found.next_seq - 1)
         position.payload = message.payload
 
-    def _compare(self, concentrator: int, known: Sequence[Taken], acked_seq: int) -> None:
-        """Raise Conflict if a record stored already differs from the one that came now."""
+    def _compare(self, concentrator: int, known: Sequence[Taken], position: Position) -> None:
+        """Raise Refused if a record stored already differs from the one that came now."""
         if not known:
             return
         rows = self._database.all(
             'SELECT seq, t2000, kind, flags, "row", payload FROM records '
             "WHERE concentrator = ? AND seq BETWEEN ? AND ?",
-            (concentrator, known[0].seq, known[-1].seq),
+            (concentrator, position.base + known[0].seq, position.base + known[-1].seq),
         )
-        stored = {row[0]: (*row[:5], bytes(row[5])) for row in rows}
+        stored = {
+            row[0] - position.base: (row[0] - position.base, *row[1:5], bytes(row[5]))
+            for row in rows
+        }
         for record in known:
             # None within a gap: the device has reported before that it is lost.
             if stored.get(record.seq, record[:6]) != record[:6]:
-                raise Conflict(record.seq, acked_seq)
+                detail = f"record {record.seq} differs from the one stored"
+                told = batch.known_numbers(position.acked_seq)
+                raise Refused(Refusal.CONFLICT, detail, told, position.base + record.seq)
 
-    def _note_gaps(self, concentrator: int, gaps: Sequence[Gap], first_seq: int) -> int:
-        """Store the part of the gaps from `first_seq` on; return the count of its numbers."""
+    def _note_gaps(self, concentrator: int, gaps: Sequence[Gap], position: Position) -> int:
+        """Store the part of the gaps that is new; return the count of its numbers."""
+        first_seq, base = position.acked_seq + 1, position.base
         rows = [
-            (concentrator, max(gap.seq, first_seq), gap.seq + gap.count - 1, int(gap.reasons))
+            (
+                concentrator,
+                base + max(gap.seq, first_seq),
+                base + gap.seq + gap.count - 1,
+                int(gap.reasons),
+            )
             for gap in gaps
             if gap.seq + gap.count > first_seq
         ]
@@ -298,10 +341,6 @@ class Ingest:
         hello = batch.parse_hello(message.payload)
         name = message.concentrator
         counted["hellos"] += 1
-        if message.number < position.last_number:
-            counted["restarts"] += 1
-            log.info("concentrator %d: counts from %d on", name, position.last_number)
-            return _Outcome(position.last_number, position.ack)
         lost = max(0, hello.first_seq - 1 - position.acked_seq)
         if lost > LOST_LIMIT:
             detail = (
@@ -310,30 +349,55 @@ class Ingest:
             raise UplinkError("malformed", detail)
         if lost:
             gap = Gap(position.acked_seq + 1, lost, Reason(0))
-            self._note_gaps(name, [gap], gap.seq)
+            self._note_gaps(name, [gap], position)
             counted["records_lost"] += lost
             position.acked_seq = position.wanted_seq = hello.first_seq - 1
             log.error("concentrator %d: %d records up to %d are lost", name, lost, hello.first_seq)
-        position.last_number = message.number
+        _move_to(message.head, position)
         position.first_seq, position.next_seq = hello.first_seq, hello.next_seq
-        outcome = _Outcome(message.number, position.ack)
+        position.firmware, position.capacity = hello.version, hello.capacity
+        position.meters_check = hello.meters_check
+        position.clock_offset_s = None if hello.t2000 is None else hello.t2000 - now_t2000()
+        t2000 = 0 if self._tell_t2000 is None else self._tell_t2000()
+        outcome = _Outcome(replace(position.ack, t2000=t2000))
         if hello.next_seq <= position.acked_seq:
             counted["behind"] += 1
             outcome.detail = (
                 f"its journal ends at {hello.next_seq - 1}, here {position.acked_seq} is the "
-                "last: was its storage replaced? Give it a new number"
+                "last: is its flash an old copy? Then restore its accounts"
             )
             log.error("concentrator %d: %s", name, outcome.detail)
         return outcome
 
 
-def _refusal(message: Message, error: UplinkError | Replayed | Conflict) -> _Outcome:
-    """Return the result of a refused message; the sender of a conflicting record is told."""
-    if isinstance(error, Conflict):
-        ack = Ack(error.acked_seq, differs=True)
-        return _Outcome(message.number, ack, "conflict", str(error))
-    reason = error.reason if isinstance(error, UplinkError) else "replayed"
-    return _Outcome(reason=reason, detail=str(error))
+def now_t2000() -> int:
+    """Return this computer's time, in local standard time as concentrators keep it."""
+    return int(time.time()) - time.timezone - _UNIX_2000
+
+
+def _judge(head: Head, position: Position) -> None:
+    """Raise Refused for another journal than the one on record, and for an old message."""
+    journal = head.journal.hex()
+    if position.journal not in ("", journal):
+        position.refused_journal = journal
+        detail = (
+            f"concentrator {head.concentrator} came with journal {journal}, {position.journal} "
+            "is on record: `dianka headend replace` if its flash or board is new"
+        )
+        raise Refused(Refusal.OTHER_JOURNAL, detail, bytes.fromhex(position.journal))
+    if (head.epoch, head.number) < (position.epoch, position.last_number):
+        detail = (
+            f"message {head.number} of epoch {head.epoch} after {position.last_number} of epoch "
+            f"{position.epoch}"
+        )
+        known = batch.known_numbers(position.epoch, position.last_number)
+        raise Refused(Refusal.STALE, detail, known)
+
+
+def _move_to(head: Head, position: Position) -> None:
+    """Note the newest message of a concentrator."""
+    position.journal = head.journal.hex()
+    position.epoch, position.last_number = head.epoch, head.number
 
 
 def _wanted_seq(wanted_seq: int, found: Unpacked, acked_seq: int) -> int:

@@ -62,6 +62,9 @@ class Concentrator(models.Model):
 
     wanted_seq                        records up to here are missing that no standing has made up
                                       for, 0: none are
+    journal, base, epoch              the journal on record, what its numbers are stored plus, and
+                                      the newest epoch of its messages
+    refused_journal                   another one that was heard and refused
     rolled_records, rolled_readings   how many records `headend retain` has deleted
     """
 
@@ -76,6 +79,11 @@ class Concentrator(models.Model):
     address = _text()
     firmware = _text()
     journal = _text(16)
+    base = _number()
+    epoch = _number()
+    refused_journal = _text(16)
+    capacity = _number()
+    meters_check = _number()
     clock_offset_s = _maybe()
     refused = _text(200)
     refused_at = _maybe()
@@ -84,6 +92,21 @@ class Concentrator(models.Model):
 
     class Meta:
         db_table = "concentrators"
+
+
+class Journal(models.Model):
+    """A journal that a concentrator had before; its records are stored from `base` + 1 on."""
+
+    concentrator = _number(None)
+    base = _number(None)
+    journal = _text(16)
+    acked_seq = _number()
+
+    class Meta:
+        db_table = "journals"
+        constraints = (
+            models.UniqueConstraint(fields=("concentrator", "base"), name="journals_once"),
+        )
 
 
 class Gap(models.Model):

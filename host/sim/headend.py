@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from host.frames import batch, link
-from host.frames.batch import Envelope, UplinkError
+from host.frames.batch import Ack, Envelope, Refusal, UplinkError
 from host.frames.link import Frame, Kind, LinkReader
 from host.frames.record import Record, RecordError, build
 from host.sim.clock import Clock
@@ -45,6 +45,8 @@ class HeadEnd:
     records     what is committed, by sequence number
     acked_seq   everything up to here is in `records` or told lost
     told_lost   numbers of records that the concentrator said it has no longer
+    journal     identity of the one on record; None: the next genuine HELLO's
+    tells_time  whether WELCOME says what time it is
     """
 
     clock: Clock
@@ -53,13 +55,16 @@ class HeadEnd:
     faults: HeadEndFaults = HeadEndFaults()
     random: Random = field(default_factory=lambda: Random(0))
     answer_ms: int = 100
+    tells_time: bool = False
 
     def __post_init__(self) -> None:
         self.counters: Counter[str] = Counter()
         self.records: dict[int, Record] = {}
         self.acked_seq = 0
         self.told_lost: list[range] = []
-        self._last_number = 0
+        self.journal: bytes | None = None
+        self._last = (0, 0)  # epoch and number of the newest message
+        self._stamp = 0
         self._connections = 0
         self._connected = False
         self._away_until_us = 0
@@ -163,41 +168,62 @@ class HeadEnd:
     def _answer(self, frame: Frame) -> bytes:
         if frame.kind not in (Kind.HELLO, Kind.BATCH):
             raise UplinkError("unknown_kind", f"frame of kind {frame.kind:02X}")
-        envelope = batch.open_body(frame.kind, frame.body, self.key)
+        envelope = batch.open_up(frame.kind, frame.body, self.key)
         if envelope.concentrator != self.concentrator:
             raise UplinkError("unknown_concentrator", f"from {envelope.concentrator}")
-        if frame.kind == Kind.HELLO:
-            kind, number = Kind.WELCOME, self._greet(envelope)
-        else:
-            kind, number = Kind.ACK, self._commit(envelope)
-        payload = batch.build_ack(batch.Ack(self.acked_seq))
-        body = batch.seal_body(kind, self.concentrator, number, payload, self.key)
+        kind, payload = self._judge(envelope) or self._take_in(frame.kind, envelope)
+        self._stamp += 1
+        body = batch.seal_down(kind, envelope.head, self._stamp, payload, self.key)
         return link.build(kind, frame.seq, body)
 
-    def _greet(self, envelope: Envelope) -> int:
-        """Take note of what the device keeps; return the number its next HELLO must exceed."""
+    def _judge(self, envelope: Envelope) -> tuple[Kind, bytes] | None:
+        """What is said to a journal that is not the one on record, or to an old message."""
+        head = envelope.head
+        if self.journal not in (None, head.journal):
+            self.counters["other_journal"] += 1
+            return Kind.REFUSED, batch.build_refused(Refusal.OTHER_JOURNAL, self.journal or b"")
+        self.journal = head.journal
+        if (head.epoch, head.number) < self._last:
+            self.counters["stale"] += 1
+            return Kind.REFUSED, batch.build_refused(
+                Refusal.STALE, batch.known_numbers(*self._last)
+            )
+        self._last = (head.epoch, head.number)
+        return None
+
+    def _take_in(self, kind: int, envelope: Envelope) -> tuple[Kind, bytes]:
+        if kind == Kind.HELLO:
+            self._greet(envelope)
+            t2000 = self.clock.now_t2000() if self.tells_time else 0
+            return Kind.WELCOME, batch.build_welcome(Ack(self.acked_seq, t2000=t2000))
+        self._commit(envelope)
+        return Kind.ACK, batch.build_ack(Ack(self.acked_seq))
+
+    def replace(self) -> None:
+        """Take the records of another journal from now on: they begin anew."""
+        self.journal = None
+        self._last = (0, 0)
+        self.records.clear()
+        self.told_lost.clear()
+        self.acked_seq = 0
+
+    def _greet(self, envelope: Envelope) -> None:
+        """Take note of what the device keeps."""
         hello = batch.parse_hello(envelope.payload)
         self.counters["hellos"] += 1
-        if envelope.number < self._last_number:
-            return self._last_number
-        self._last_number = envelope.number
         if hello.first_seq > self.acked_seq + 1:
             self.told_lost.append(range(self.acked_seq + 1, hello.first_seq))
             self.acked_seq = hello.first_seq - 1
         if hello.next_seq <= self.acked_seq:
             self.counters["behind"] += 1
-        return envelope.number
 
-    def _commit(self, envelope: Envelope) -> int:
+    def _commit(self, envelope: Envelope) -> None:
         """Keep what is new of a batch."""
         parsed = batch.parse_batch(envelope.payload)
-        if envelope.number < self._last_number:
-            raise UplinkError("replayed", f"message {envelope.number} after {self._last_number}")
-        self._last_number = envelope.number
         self.counters["batches"] += 1
         if parsed.first_seq > self.acked_seq + 1:
             self.counters["gaps"] += 1
-            return envelope.number
+            return
         for record in parsed.records:
             known = self.records.setdefault(record.seq, record)
             if known != record:
@@ -206,4 +232,3 @@ class HeadEnd:
         for gap in parsed.gaps:
             self.told_lost.append(range(max(gap.seq, self.acked_seq + 1), gap.seq + gap.count))
         self.acked_seq = max(self.acked_seq, parsed.next_seq - 1)
-        return envelope.number

@@ -1,6 +1,7 @@
 """Replace the flash of boards by an empty one or an old copy, and restore the boards.
 
-    all is at the head-end -> the board fails -> another flash -> installed again (if it is empty)
+    all is at the head-end -> the board fails -> another flash
+        -> installed again and its journal taken, as `dianka headend replace` does (if it is empty)
         -> the accounts' standings, as `dianka headend restore` tells them -> `restored`
 
 From the failure to `restored` the concentrator does not know its accounts, and the checkers pause.
@@ -74,7 +75,8 @@ class Replacing:
         empty = not self._copy or self._random.random() < 0.5
         storage.content = {} if empty else dict(self._copy)
         if empty:
-            self._checkers.look_away(0, {})
+            self.forget_copy()  # it is of a journal that the head-end has no longer
+            self._checkers.look_away_from_lost()
         else:
             self._checkers.look_away(self._copied_seq, deepcopy(self._copied))
         self._checkers.counters["boards replaced" + (" empty" if empty else "")] += 1
@@ -84,22 +86,31 @@ class Replacing:
         self, installation: list[str], app: "Callable[[], tuple[App, Storage] | None]"
     ) -> None:
         """Have the technician install the board, if it needs that, and restore its accounts."""
-        commands = list(installation)
-        for one in standings(self._station.store, self._station.concentrator):
-            if installation:
-                commands.append(f"meter add {one.meter} {one.account} {one.tariff} {one.line}")
-            commands.append(f"account restore {one.account} {one.told(one.meter)}")
+        station = self._station
+        known = standings(station.store, station.concentrator)
+        told = [f"account restore {one.account} {one.told(one.meter)}" for one in known]
+
+        def take_journal() -> None:
+            if not station.waits:
+                self._agenda.after(_AGAIN_US, take_journal)
+                return
+            station.replace()
+            go_on()
 
         def done() -> None:
             found = app()
-            if found is None or found[0].journal.durable_seq < self._station.acked_seq:
+            if found is None or found[0].journal.durable_seq < station.acked_seq:
                 # The board does not know the head-end's position yet.
-                self._agenda.after(_AGAIN_US, go_on)
+                self._agenda.after(_AGAIN_US, lambda: self._technician.do(["restored"], done))
                 return
             self._checkers.look_again(found[0], found[1].content, self._agenda.now_us())
-            self.pending = self._station.replaced = False
+            self.pending = station.replaced = False
 
         def go_on() -> None:
-            self._technician.do(["restored"], done)
+            self._technician.do([*told, "restored"], done)
 
-        self._technician.do([*commands, "restored"], done)
+        if not installation:
+            go_on()
+            return
+        meters = [f"meter add {one.meter} {one.account} {one.tariff} {one.line}" for one in known]
+        self._technician.do([*installation, *meters], take_journal)

@@ -16,6 +16,7 @@ from host.frames import record
 from host.frames.batch import UplinkError
 from host.frames.link import Frame
 from host.frames.record import PAYLOAD_SIZE, Record
+from host.headend import journals
 from host.headend.ingest import Ingest
 from host.headend.store import Store
 from host.sim.clock import Clock
@@ -28,6 +29,7 @@ class Station(HeadEnd):
     """`host.headend` as the far end of the uplink.
 
     moved_back  how often the database was replaced by its last copy
+    waits       another journal was refused, and a person has to say that it is taken
     wants       it asks for the standing of every account
     replaced    the board was replaced and not restored yet: it may number records as another did
     """
@@ -39,7 +41,8 @@ class Station(HeadEnd):
         self._path = Path(self._folder.name) / "station.db"
         self._copy = Path(self._folder.name) / "backup.db"
         self.moved_back = 0
-        self.wants = self.replaced = False
+        self.wants = self.replaced = self.waits = False
+        self._base = 0
         logging.getLogger("dianka.headend").setLevel(logging.CRITICAL)
         self._open()
         self.back_up()
@@ -67,11 +70,20 @@ class Station(HeadEnd):
 
     def _update(self) -> None:
         """Take over the position of the database."""
-        rows = self.store.rows("SELECT acked_seq, wanted_seq FROM concentrators")
+        rows = self.store.rows("SELECT * FROM concentrators")
         self.acked_seq = rows[0]["acked_seq"] if rows else 0
         self.wants = bool(rows and rows[0]["wanted_seq"])
-        gaps = self.store.rows("SELECT * FROM gaps")
-        self.told_lost = [range(gap["first_seq"], gap["last_seq"] + 1) for gap in gaps]
+        self.waits = bool(rows and rows[0]["refused_journal"])
+        self._base = rows[0]["base"] if rows else 0
+        gaps = self.store.rows("SELECT * FROM gaps WHERE first_seq > ?", (self._base,))
+        self.told_lost = [
+            range(gap["first_seq"] - self._base, gap["last_seq"] + 1 - self._base) for gap in gaps
+        ]
+
+    def replace(self) -> None:
+        """Take the journal that was refused, as a person says who has exchanged the board."""
+        journals.replace(self.store, self.concentrator)
+        self._update()
 
     # --- backups ---------------------------------------------------------------------------------
 
@@ -95,10 +107,11 @@ class Station(HeadEnd):
 
     def stored(self) -> Mapping[int, bytes]:
         found = {}
-        for row in self.store.rows("SELECT * FROM records"):
+        for row in self.store.rows("SELECT * FROM records WHERE seq > ?", (self._base,)):
             payload = row["payload"].ljust(PAYLOAD_SIZE, b"\0")
-            place = (row["seq"], row["t2000"], row["kind"], row["flags"], row["row"])
-            found[row["seq"]] = record.build(Record(*place, payload, {}))
+            seq = row["seq"] - self._base
+            place = (seq, row["t2000"], row["kind"], row["flags"], row["row"])
+            found[seq] = record.build(Record(*place, payload, {}))
         return found
 
     def books(self) -> dict[int, tuple[int, int]]:

@@ -17,7 +17,7 @@ from harness import check, equal
 from prepay import policy as rules
 from prepay.accounts import GUARD, STOPPED
 from uplink import record
-from uplink.session import AHEAD, IDLE
+from uplink.session import AHEAD, IDLE, READY
 
 INDEX = 0
 NAME = "000000000017"
@@ -281,9 +281,11 @@ class Session:
     def __init__(self, acked_seq: int) -> None:
         self.acked_seq = acked_seq
         self.wanted = False
+        self.told_t2000 = 0
         self.outcome = IDLE
         self.tx_size = 0
         self.stale = False
+        self.state = READY
 
     def reset(self) -> None:
         """Do nothing."""

@@ -2,11 +2,15 @@
 
 Method: the session against a scripted head-end in this file, in virtual time that starts near
 the wrap of the ticks: answers lost, late, repeated, forged, replayed; a head-end that is away,
-forgets or knows too much; records that cannot be read. Idle polling with the heap locked.
+busy, refuses, forgets or knows too much; records that cannot be read. Idle polling with the heap
+locked.
 """
 
+from struct import pack, unpack_from
+
+from above import Above
 from harness import check, equal, heap_locked
-from uplink import envelope, link, record, session
+from uplink import link, record, session
 from uplink.envelope import Envelope
 from uplink.packing import END, GAP, GROUP_LIMIT, UNREADABLE, Packer, Unpacker
 from uplink.record import RECORD_SIZE
@@ -14,6 +18,8 @@ from uplink.session import Session
 
 KEY = b"k" * 32
 CONCENTRATOR = 0x01000007
+JOURNAL = b"\x01\x02\x03\x04\x05\x06\x07\x08"
+T2000 = 850000000
 START_TICKS = 0x1FFFFFFF - 700
 
 
@@ -71,37 +77,51 @@ class Journal:
 
 
 class HeadEnd:
-    """This is the head-end of the specification; the test delivers the answers in `answer`."""
+    """This is the head-end of the specification; the test delivers the answers in `answer`.
+
+    refusal     reason of REFUSED for every message, 0: none; `busy_s` the same for BUSY
+    """
 
     def __init__(self, key: bytes = KEY) -> None:
         self.acked_seq = 0
         self.wants = 0
-        self.number = 0
+        self.last = (0, 0)
         self.hellos: list[tuple[int, int]] = []
+        self.abouts: list[bytes] = []
         self.batches: list[tuple[int, int]] = []
         self.gaps: set[int] = set()
         self.answer = b""
-        self._envelope = Envelope(key, CONCENTRATOR)
+        self.refusal = 0
+        self.busy_s = 0
+        self.t2000 = 0
+        self.above = Above(key, CONCENTRATOR, JOURNAL)
         self._receiver = link.LinkReceiver(2048)
 
     def on_bytes(self, data: bytes) -> None:
         self._receiver.feed(data, len(data))
         check(self._receiver.poll(), "one whole frame")
-        body, size = self._receiver.body, self._receiver.body_size
-        kind = self._receiver.kind
-        check(self._envelope.open(kind, body, size) > 0, "genuine")
-        number = envelope.number_at(body)
-        first = record.u32_at(body, envelope.PAYLOAD)
-        if kind == link.HELLO:
-            following = record.u32_at(body, envelope.PAYLOAD + 4)
-            self._hello(number, first, following)
-        else:
-            self._batch(number, *self._unpack(body, envelope.PAYLOAD, size - 8))
+        body, kind = self._receiver.body, self._receiver.kind
+        payload = self.above.open(kind, bytes(body[: self._receiver.body_size]))
         self._receiver.release()
+        newest = (self.above.epoch, self.above.number)
+        if newest < self.last:
+            known = pack("<II", *self.last)
+            self.answer = self.framed(link.REFUSED, b"\x04\0\0\0" + known)
+        elif self.refusal:
+            self.answer = self.framed(link.REFUSED, bytes((self.refusal, 0, 0, 0)) + bytes(8))
+        elif self.busy_s:
+            self.answer = self.framed(link.BUSY_LATER, pack("<H", self.busy_s))
+        else:
+            self.last = newest
+            if kind == link.HELLO:
+                self._hello(payload)
+            else:
+                self._batch(*self._unpack(payload))
 
-    def _unpack(self, body: bytearray, at: int, end: int) -> "tuple[int, int]":
+    def _unpack(self, payload: bytes) -> "tuple[int, int]":
         """Return the first number of a batch, and the count of those that follow it."""
-        reader = Unpacker(body)
+        at, end = 0, len(payload)
+        reader = Unpacker(bytearray(payload))
         first = next_seq = 0
         buf = bytearray(RECORD_SIZE)
         while at < end:
@@ -120,48 +140,57 @@ class HeadEnd:
             at += size
         return first, next_seq - first
 
-    def _hello(self, number: int, first: int, following: int) -> None:
-        if number < self.number:
-            self.answer = self.seal(link.WELCOME, self.number)
-            return
-        self.number = number
+    def _hello(self, payload: bytes) -> None:
+        first, following = unpack_from("<II", payload, 0)
         self.hellos.append((first, following))
+        self.abouts.append(payload[8:])
         if first > self.acked_seq + 1:
             self.acked_seq = first - 1
-        self.answer = self.seal(link.WELCOME, number)
+        self.answer = self.seal(link.WELCOME)
 
-    def _batch(self, number: int, first: int, count: int) -> None:
-        check(number >= self.number, "numbers grow")
-        self.number = number
+    def _batch(self, first: int, count: int) -> None:
         self.batches.append((first, count))
         if first <= self.acked_seq + 1:
             self.acked_seq = max(self.acked_seq, first + count - 1)
-        self.answer = self.seal(link.ACK, number)
+        self.answer = self.seal(link.ACK)
 
-    def seal(self, kind: int, number: int, acked_seq: int = -1) -> bytes:
-        body = bytearray(32)
-        acked = self.acked_seq if acked_seq < 0 else acked_seq
-        for index in range(4):
-            body[envelope.PAYLOAD + index] = acked >> 8 * index & 0xFF
-        body[envelope.PAYLOAD + 4] = self.wants
-        size = self._envelope.seal(kind, number, body, 5)
-        buf = bytearray(80)
-        return bytes(buf[: link.encode_into(buf, kind, number & 0xFF, body, size)])
+    def seal(self, kind: int, answers: "int | None" = None, acked_seq: int = -1) -> bytes:
+        """A WELCOME or an ACK; of the last message unless another one is named."""
+        payload = pack("<I", self.acked_seq if acked_seq < 0 else acked_seq)
+        if kind == link.WELCOME:
+            payload += pack("<I", self.t2000)
+        payload += bytes((self.wants,))
+        return self.framed(kind, payload, answers)
+
+    def framed(self, kind: int, payload: bytes, answers: "int | None" = None) -> bytes:
+        body = bytearray(self.above.seal(kind, payload, answers))
+        buf = bytearray(160)
+        return bytes(buf[: link.encode_into(buf, kind, self.above.number & 0xFF, body, len(body))])
 
 
 class World:
     """This is a journal, its session and a head-end, stepped by 100 ms."""
 
-    def __init__(self, durable: int = 0, first_number: int = 1) -> None:
+    def __init__(self, durable: int = 0) -> None:
         self.journal = Journal()
         self.journal.durable_seq = durable
         self.head_end = HeadEnd()
-        self.first_number = first_number
         self.now_ticks = START_TICKS
+        self.draws = 0
+        self.epoch = 40
         self.restart()
 
-    def restart(self) -> None:
-        self.session = Session(self.journal, KEY, CONCENTRATOR, self.first_number)
+    def restart(self, epoch: int = 0) -> None:
+        """Begin anew, in the epoch behind the last one unless another is named."""
+        self.epoch = epoch or self.epoch + 1
+        epoch = self.epoch
+        self.sealed = Envelope(KEY, CONCENTRATOR, JOURNAL, epoch)
+        self.session = Session(self.journal, self.sealed, self.random)
+
+    def random(self) -> int:
+        """Draw as evenly as can be, and the same each time."""
+        self.draws += 1
+        return self.draws * 331804471 & 0x1FFFFFFF
 
     def step(self, deliver: bool = True, hear: bool = True) -> int:
         """Poll once; the head-end gets what is sent, and its answer comes back."""
@@ -257,7 +286,7 @@ def test_replayed_answers_free_nothing() -> None:
     world.journal.durable_seq = 6
     while world.session.state != session.SENT:
         world.step(deliver=False)
-    for number in (1, 2, 4, 5, 1000):
+    for number in (0, 1, 2, 4, 1000):
         world.hear(world.head_end.seal(link.ACK, number, 6))
         world.step(deliver=False)
     equal(world.session.acked_seq, 5)
@@ -296,7 +325,7 @@ def test_attempts_grow_rarer() -> None:
         if world.session.tx_size:
             sent += 1
             world.session.sent(world.now_ticks)
-    check(70 < sent < 100, sent)
+    check(60 < sent < 110, sent)
 
 
 def test_without_an_adapter_nothing_is_lost() -> None:
@@ -319,22 +348,80 @@ def test_reset_in_the_middle_of_a_frame() -> None:
     equal(world.head_end.hellos, [(1, 6), (1, 6)])
 
 
-def test_restarted_device_learns_the_number() -> None:
+def test_an_epoch_that_was_seen_gives_way_to_a_later_one() -> None:
     world = World(durable=5)
     world.run_until_idle()
-    for _ in range(3):
-        number = world.head_end.number
-        world.journal.durable_seq += 2
-        world.restart()
+    world.journal.durable_seq = 7
+    world.restart(40)
+    world.run_until_idle(1000)
+    check(world.sealed.epoch > 41, world.sealed.epoch)
+    equal(world.session.reason, 0)
+    equal(world.head_end.batches, [(1, 5), (5, 3)], "the last is shown again")
+
+
+def test_a_later_epoch_is_taken_at_once() -> None:
+    world = World(durable=5)
+    for epoch in (41, 42, 50):
+        world.restart(epoch)
         world.run_until_idle()
-        check(world.head_end.number > number)
-    equal(world.head_end.batches, [(1, 5), (5, 3), (7, 3), (9, 3)], "the last is shown again")
+        world.journal.durable_seq += 2
+    equal(world.head_end.batches, [(1, 5), (5, 3), (7, 3)], "the last is shown again")
 
 
-def test_random_first_number() -> None:
-    world = World(durable=5, first_number=0x1FFFFFFF)
+def test_hello_says_what_the_board_is() -> None:
+    world = World(durable=5)
+    world.session.about[4:8] = b"\xff\xff\xff\xff"
     world.run_until_idle()
-    equal(world.head_end.number, 0x20000000)
+    equal(len(world.head_end.abouts[0]), session.ABOUT_SIZE)
+    equal(world.head_end.abouts[0][:8], b"\0\0\x02\0\xff\xff\xff\xff")
+
+
+def test_the_time_comes_with_the_welcome() -> None:
+    world = World(durable=5)
+    world.run_until_idle()
+    equal(world.session.told_t2000, 0)
+    world.head_end.t2000 = T2000
+    world.session.reset()
+    world.run_until_idle()
+    equal(world.session.told_t2000, T2000)
+
+
+def test_a_refusal_is_known_and_not_pestered() -> None:
+    for reason in (1, 2, 3, 6, 7):
+        world = World(durable=5)
+        world.head_end.refusal = reason
+        outcomes = world.run(6000)
+        check(session.AWAY in outcomes)
+        equal(world.session.reason, reason)
+        equal(world.head_end.batches, [])
+        equal(world.sealed.epoch, 41)
+        check(world.sealed.number < 14, world.sealed.number)
+        check(not world.session.stale, "the connection is good")
+        world.head_end.refusal = 0
+        world.run_until_idle(2000)
+        equal(world.session.reason, 0)
+
+
+def test_a_busy_head_end_says_when_to_come_again() -> None:
+    world = World(durable=5)
+    world.head_end.busy_s = 100
+    world.run(20)
+    world.head_end.busy_s = 0
+    equal(world.run(450), {session.AWAY})
+    steps = world.run_until_idle(1100)
+    check(30 < steps < 1100, steps)
+
+
+def test_boards_that_begin_together_come_one_by_one() -> None:
+    instants = set()
+    for offset in range(20):
+        world = World(durable=5)
+        world.draws = offset
+        world.head_end.busy_s = 100
+        world.run(20)
+        world.head_end.busy_s = 0
+        instants.add(world.run_until_idle(2000))
+    check(len(instants) > 15, instants)
 
 
 def test_head_end_that_forgot_gets_it_again() -> None:
@@ -364,10 +451,10 @@ def test_head_end_that_stores_nothing_is_not_pestered() -> None:
     world.head_end.acked_seq = 0
     taken = world.head_end._batch
 
-    def refuse(number: int, first: int, count: int) -> None:
-        taken(number, first, count)
+    def refuse(first: int, count: int) -> None:
+        taken(first, count)
         world.head_end.acked_seq = 0
-        world.head_end.answer = world.head_end.seal(link.ACK, number)
+        world.head_end.answer = world.head_end.seal(link.ACK)
 
     world.head_end._batch = refuse  # type: ignore[method-assign]  # a head-end out of order
     outcomes = world.run(1000)
@@ -395,17 +482,17 @@ def test_head_end_with_other_records_of_the_same_numbers() -> None:
     world.restart()
     taken = world.head_end._batch
 
-    def differs(number: int, first: int, count: int) -> None:
-        taken(number, first, count)
+    def differs(first: int, count: int) -> None:
+        taken(first, count)
         world.head_end.acked_seq = 5
-        world.head_end.wants = 2
-        world.head_end.answer = world.head_end.seal(link.ACK, number)
-        world.head_end.wants = 0
+        refusal = b"\x05\0\0\0" + pack("<II", 5, 0)
+        world.head_end.answer = world.head_end.framed(link.REFUSED, refusal)
 
     world.head_end._batch = differs  # type: ignore[method-assign]  # it has others
     check(session.AHEAD in world.run(100))
     check((5, 5) in world.head_end.batches, world.head_end.batches)
     equal((world.session.acked_seq, world.session.known_seq), (5, 5))
+    equal(world.session.reason, 5)
 
 
 def test_what_is_there_is_shown_though_nothing_is_new() -> None:
@@ -498,7 +585,7 @@ def test_garbage_between_answers() -> None:
 def test_small_body_is_refused() -> None:
     refused = False
     try:
-        Session(Journal(), KEY, CONCENTRATOR, 1, 535)
+        Session(Journal(), Envelope(KEY, CONCENTRATOR, JOURNAL, 1), lambda: 0, bytearray(610))
     except ValueError:
         refused = True
     check(refused)

@@ -9,11 +9,13 @@ from array import array
 from struct import pack_into
 
 import machine
+from above import Above
 from card_world import UID, header, memory
 from dlt645 import di, fast
 from dlt645.master import Master
 from tariff_images import loaded
-from uplink import record
+from uplink import link, record
+from uplink.envelope import Envelope
 from uplink.packing import Packer
 from village import START_T2000, Village, tariff_image
 
@@ -161,6 +163,35 @@ def pack():  # type: ignore[no-untyped-def]  # two functions
     return prepare, act
 
 
+def seal():  # type: ignore[no-untyped-def]  # two functions
+    """A batch of 570 bytes made a message: encrypted and authenticated."""
+    sealer = Envelope(bytes(32), 7, b"journal!", 1)
+    body = bytearray(600)
+
+    def act() -> None:
+        sealer.seal(link.BATCH, body, 570)
+
+    return _nothing, act
+
+
+def unseal():  # type: ignore[no-untyped-def]  # two functions
+    """An acknowledgement verified and decrypted."""
+    sealer = Envelope(bytes(32), 7, b"journal!", 1)
+    above = Above(bytes(32), 7, b"journal!")
+    above.epoch, above.number = 1, 1
+    body = bytearray(above.seal(link.ACK, bytes(4)))
+    sealed = bytes(body)
+
+    def prepare() -> None:
+        body[:] = sealed
+
+    def act() -> None:
+        if sealer.open(link.ACK, body, len(body)) != 4:
+            raise ValueError("not genuine")
+
+    return prepare, act
+
+
 def idle_step():  # type: ignore[no-untyped-def]  # two functions
     """Run a step of a concentrator of 16 meters when nothing is due."""
     village = Village(16)
@@ -181,5 +212,7 @@ PARTS = {
     "charge": charge,
     "redemption": redemption,
     "pack": pack,
+    "seal": seal,
+    "unseal": unseal,
     "idle_step": idle_step,
 }

@@ -29,12 +29,13 @@ from host.headend.standing import standings
 from host.headend.store import Store
 from tests.host.uplink_world import (
     CONCENTRATOR,
-    KEY,
     KEYS,
     Village,
     account_name,
     deliver,
     frame,
+    hello,
+    opened,
     village_of,
 )
 
@@ -229,13 +230,13 @@ def test_lists_have_whole_figures_in_every_form(db: Path) -> None:
 def test_who_is_there_is_told(db: Path) -> None:
     with Store(db) as store:
         ingest = Ingest(store, KEYS)
-        ingest.answer(frame(Kind.HELLO, 9, batch.build_hello(1, 31)), "10.1.2.3:4000")
+        ingest.answer(frame(Kind.HELLO, 9, hello(1, 31)), "10.1.2.3:4000")
         ingest.answer(frame(Kind.BATCH, 3, village_of(2, 5).batch()), "10.1.2.3:4000")
     (one,) = json.loads(run("concentrators", "--db", db, "--json").output)["concentrators"]
     assert (one["concentrator"], one["behind"], one["address"]) == (7, 14, "10.1.2.3:4000")
-    assert one["refused"] == "message 3 after 9"
+    assert one["refused"] == "message 3 of epoch 1 after 9 of epoch 1"
     assert one["seen_at"][:2] == "20"
-    assert "message 3 after 9" in run("concentrators", "--db", db).output
+    assert "message 3 of epoch 1 after 9 of epoch 1" in run("concentrators", "--db", db).output
 
 
 def test_findings_are_open_until_somebody_says_why_they_are_well(db: Path) -> None:
@@ -244,7 +245,7 @@ def test_findings_are_open_until_somebody_says_why_they_are_well(db: Path) -> No
     with Store(db) as store:
         payload = village.batch(village.durable_seq)
         Ingest(store, KEYS).answer(frame(Kind.BATCH, 2, payload), "test")
-        greeting = batch.build_hello(21, 21)
+        greeting = hello(21, 21)
         Ingest(store, KEYS).answer(frame(Kind.HELLO, 3, greeting), "test")
     assert run("reconcile", "--db", db).exit_code == 1
     result = run("findings", "--db", db, "--json")
@@ -321,8 +322,8 @@ def test_nothing_is_sold_after_a_restore_until_the_standing_is_told(
         assert (result.exit_code, "may have bought since" in result.output) == (1, True)
     with Store(new) as store:
         ingest = Ingest(store, KEYS)
-        hello = frame(Kind.HELLO, 2, batch.build_hello(1, 17))
-        (one,) = batch_answers(ingest.answer(hello, "test"))
+        greeting = frame(Kind.HELLO, 2, hello(1, 17))
+        one = batch.parse_welcome(opened(ingest.answer(greeting, "test"), 2))
         assert one.wants, "it is asked as soon as it calls"
         told = standings(store, CONCENTRATOR)
         village = Village(first_seq=17)
@@ -330,20 +331,13 @@ def test_nothing_is_sold_after_a_restore_until_the_standing_is_told(
             fields = {**known.fields[RecordKind.STANDING], "order": 2, "source": 3}
             village.write(RecordKind.STANDING, fields, row)
         village.write(RecordKind.EVENT, EVENT_TOLD, 0xFFFF)
-        (one,) = batch_answers(ingest.answer(frame(Kind.BATCH, 3, village.batch(17)), "test"))
+        told_all = frame(Kind.BATCH, 3, village.batch(17))
+        one = batch.parse_ack(opened(ingest.answer(told_all, "test"), 3))
         assert not one.wants
     result = run("sell", "--db", new, "--account", NAME, "--amount", "5")
     assert result.output == f"order 3 of account {NAME}: 5.00 yuan\n"
     result = run("sell", "--db", new, "--account", account_name(7), "--amount", "5", "--new")
     assert result.exit_code == 0, "whoever is known to no concentrator bought nothing"
-
-
-def batch_answers(answer: bytes) -> list[batch.Ack]:
-    """Return what the frames of an answer say."""
-    from host.frames.link import LinkReader
-
-    opened = [batch.open_body(one.kind, one.body, KEY) for one in LinkReader().feed(answer)]
-    return [batch.parse_ack(one.payload) for one in opened]
 
 
 def test_old_records_are_rolled_up_and_the_books_still_agree(db: Path) -> None:

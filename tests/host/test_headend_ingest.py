@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 
 from host.frames import batch, link
+from host.frames.batch import Ack, Refusal
 from host.frames.link import Frame, Kind, LinkReader
-from host.headend import orders
-from host.headend.ingest import Ingest
+from host.headend import journals, orders
+from host.headend.errors import StoreError
+from host.headend.ingest import Ingest, now_t2000
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
 from tests.host.uplink_world import (
     CONCENTRATOR,
+    JOURNAL,
     KEY,
     KEYS,
     Device,
@@ -26,6 +29,9 @@ from tests.host.uplink_world import (
     account_name,
     acked,
     frame,
+    hello,
+    opened,
+    refused,
     village_of,
 )
 
@@ -43,12 +49,12 @@ def ingest(store: Store) -> Ingest:
 
 def test_greeting_and_batches(ingest: Ingest) -> None:
     village = village_of(2, 5)
-    hello = batch.build_hello(1, village.durable_seq + 1)
-    assert acked(ingest.answer(frame(Kind.HELLO, 1, hello), "test"), 1) == 0
+    greeting = hello(1, village.durable_seq + 1)
+    assert acked(ingest.answer(frame(Kind.HELLO, 1, greeting), "test"), 1) == 0
     assert acked(ingest.answer(frame(Kind.BATCH, 2, village.batch(1, 10)), "test"), 2) == 10
     assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(11)), "test"), 3) == 16
     assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(11)), "test"), 3) == 16
-    assert acked(ingest.answer(frame(Kind.HELLO, 4, hello), "test"), 4) == 16
+    assert acked(ingest.answer(frame(Kind.HELLO, 4, greeting), "test"), 4) == 16
     assert +ingest.counters == {"hellos": 2, "batches": 3, "records": 16, "duplicates": 6}
 
 
@@ -63,7 +69,7 @@ def test_gap_is_not_stored_and_the_old_number_said(ingest: Ingest, store: Store)
 def test_lost_records_are_a_difference_not_a_stop(ingest: Ingest, store: Store) -> None:
     village = village_of(2, 5)
     ingest.answer(frame(Kind.BATCH, 1, village.batch(1, 4)), "test")
-    answer = ingest.answer(frame(Kind.HELLO, 2, batch.build_hello(9, 17)), "test")
+    answer = ingest.answer(frame(Kind.HELLO, 2, hello(9, 17)), "test")
     assert acked(answer, 2) == 8
     assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(9)), "test"), 3) == 16
     assert ingest.counters["records_lost"] == 4
@@ -72,18 +78,49 @@ def test_lost_records_are_a_difference_not_a_stop(ingest: Ingest, store: Store) 
     assert acked(ingest.answer(frame(Kind.BATCH, 4, village.batch(3)), "test"), 4) == 16
 
 
-def test_restarted_device_is_told_its_number(ingest: Ingest) -> None:
+def test_an_epoch_that_was_seen_is_told(ingest: Ingest) -> None:
     village = village_of(1, 1)
-    ingest.answer(frame(Kind.BATCH, 50, village.batch()), "test")
-    answer = ingest.answer(frame(Kind.HELLO, 1, batch.build_hello(1, 2)), "test")
-    assert acked(answer, 50) == village.durable_seq
-    assert ingest.counters["restarts"] == 1
+    ingest.answer(frame(Kind.BATCH, 50, village.batch(), epoch=9), "test")
+    answer = ingest.answer(frame(Kind.HELLO, 1, hello(1, 2)), "test")
+    assert refused(answer, 1) == Refusal.STALE
+    assert batch.parse_refused(opened(answer, 1))[1] == batch.known_numbers(9, 50)
+    later = ingest.answer(frame(Kind.HELLO, 1, hello(1, 2), epoch=10), "test")
+    assert opened(later, 1, epoch=10) == batch.build_welcome(Ack(village.durable_seq))
+
+
+def test_another_journal_waits_for_a_person(ingest: Ingest, store: Store) -> None:
+    first, second = village_of(1, 3), village_of(1, 1)
+    ingest.answer(frame(Kind.BATCH, 1, first.batch()), "test")
+    with pytest.raises(StoreError, match="has not called with another journal"):
+        journals.replace(store, CONCENTRATOR)
+    new = {"journal": b"another!"}
+    answer = ingest.answer(frame(Kind.HELLO, 1, hello(1, 5), **new), "test")
+    assert refused(answer, 1, **new) == Refusal.OTHER_JOURNAL
+    assert batch.parse_refused(opened(answer, 1, **new))[1] == JOURNAL
+    assert journals.replace(store, CONCENTRATOR) == b"another!".hex()
+    answer = ingest.answer(frame(Kind.HELLO, 2, hello(1, 5), **new), "test")
+    assert opened(answer, 2, **new) == batch.build_welcome(Ack(0)), "its records begin anew"
+    answer = ingest.answer(frame(Kind.BATCH, 3, second.batch(), **new), "test")
+    assert opened(answer, 3, **new) == batch.build_ack(Ack(4))
+    stored = [one["seq"] for one in store.rows("SELECT seq FROM records ORDER BY seq")]
+    assert stored == [1, 2, 3, 4, 5, 6, *((1 << 32) + seq for seq in (1, 2, 3, 4))]
+    # The first board comes back from repair, and goes on where it ended.
+    assert refused(ingest.answer(frame(Kind.HELLO, 2, hello(1, 7)), "test"), 2)
+    journals.replace(store, CONCENTRATOR)
+    assert acked(ingest.answer(frame(Kind.HELLO, 3, hello(1, 7)), "test"), 3) == 6
+
+
+def test_the_time_is_told_where_it_shall_be(store: Store) -> None:
+    ingest = Ingest(store, KEYS, tell_t2000=lambda: 850_000_000)
+    answer = ingest.answer(frame(Kind.HELLO, 1, hello(1, 2)), "test")
+    assert batch.parse_welcome(opened(answer, 1)) == Ack(0, False, 850_000_000)
+    assert 789_004_800 < now_t2000() < 1 << 32
 
 
 def test_replaced_storage_is_said(ingest: Ingest, caplog: pytest.LogCaptureFixture) -> None:
     village = village_of(1, 1)
     ingest.answer(frame(Kind.BATCH, 1, village.batch()), "test")
-    ingest.answer(frame(Kind.HELLO, 2, batch.build_hello(1, 2)), "test")
+    ingest.answer(frame(Kind.HELLO, 2, hello(1, 2)), "test")
     assert ingest.counters["behind"] == 1
     assert "its journal ends at 1, here 4 is the last" in caplog.text
 
@@ -93,6 +130,9 @@ def broken_crc(payload: bytes) -> bytes:
     return payload[:-1] + bytes((payload[-1] ^ 1,))
 
 
+POSITIONS = (
+    "SELECT journal, acked_seq, epoch, last_number, seen_at, received_at FROM concentrators"
+)
 PAYLOAD = village_of(1, 1).batch()
 REFUSED: list[tuple[str, Frame, str]] = [
     ("bad_mac", frame(Kind.BATCH, 9, PAYLOAD, b"x" * 32), "wrong MAC from concentrator 7"),
@@ -104,14 +144,27 @@ REFUSED: list[tuple[str, Frame, str]] = [
     ),
     ("malformed", frame(Kind.BATCH, 9, broken_crc(PAYLOAD)), "group CRC"),
     ("malformed", frame(Kind.HELLO, 9, b"short"), "HELLO of 5 bytes"),
-    ("malformed", frame(Kind.HELLO, 9, batch.build_hello(5, 4)), "HELLO of records 5 to 3"),
+    ("malformed", frame(Kind.HELLO, 9, hello(5, 4)), "HELLO of records 5 to 3"),
     ("malformed", Frame(Kind.BATCH, 9, b"tiny"), "body of 4 bytes"),
-    ("bad_version", Frame(Kind.BATCH, 9, b"\x02" + bytes(30)), "version 2"),
-    ("unknown_kind", Frame(Kind.COMMAND, 9, b"help"), "frame of kind 01"),
-    ("unknown_kind", frame(Kind.ACK, 9, batch.build_ack(batch.Ack(5))), "frame of kind A1"),
-    ("replayed", frame(Kind.BATCH, 4, PAYLOAD), "message 4 after 5"),
+    ("bad_version", Frame(Kind.BATCH, 9, b"\x01" + bytes(30)), "version 1"),
+    ("malformed", Frame(Kind.COMMAND, 9, b"help"), "body of 4 bytes"),
+    ("version", frame(Kind.ACK, 9, batch.build_ack(Ack(5))), "frame of kind A1"),
+    ("stale", frame(Kind.BATCH, 4, PAYLOAD), "message 4 of epoch 1 after 5"),
+    ("stale", frame(Kind.BATCH, 9, PAYLOAD, epoch=0), "message 9 of epoch 0 after 5"),
     ("conflict", frame(Kind.BATCH, 9, village_of(2, 1).batch()), "record 2 differs"),
+    (
+        "other_journal",
+        frame(Kind.BATCH, 9, PAYLOAD, journal=b"another!"),
+        "dianka headend replace",
+    ),
 ]
+# What is genuine is told why; what is not gets no answer.
+TOLD = {
+    "version": Refusal.VERSION,
+    "stale": Refusal.STALE,
+    "conflict": Refusal.CONFLICT,
+    "other_journal": Refusal.OTHER_JOURNAL,
+}
 
 
 @pytest.mark.parametrize(("reason", "received", "said"), REFUSED)
@@ -124,25 +177,28 @@ def test_refusals(
     said: str,
 ) -> None:
     ingest.answer(frame(Kind.BATCH, 5, PAYLOAD), "test")
-    positions = "SELECT acked_seq, last_number, seen_at, received_at FROM concentrators"
-    before = store.rows("SELECT * FROM records"), store.rows(positions)
+    before = store.rows("SELECT * FROM records"), store.rows(POSITIONS)
     answer = ingest.answer(received, "10.0.0.9:1234")
-    if reason == "conflict":
-        assert acked(answer, 9, differs=True) == 4, "whoever sent it has to know"
+    genuine = said.startswith(("group CRC", "HELLO of"))
+    if genuine or reason in TOLD:
+        place = batch.peek(received.body)
+        told = refused(answer, place.number, journal=place.journal, epoch=place.epoch)
+        assert told == TOLD.get(reason, Refusal.MALFORMED)
     else:
         assert answer == b""
     assert ingest.counters[reason] == 1
     assert said in caplog.text
     assert "10.0.0.9:1234: refused" in caplog.text
     assert KEY.hex() not in caplog.text
-    after = store.rows("SELECT * FROM records"), store.rows(positions)
+    after = store.rows("SELECT * FROM records"), store.rows(POSITIONS)
     assert before == after
 
 
-def test_failing_database_gives_no_answer(ingest: Ingest, store: Store) -> None:
+def test_failing_database_asks_to_come_again(ingest: Ingest, store: Store) -> None:
     with store.writing() as connection:
         connection.run("ALTER TABLE top_ups RENAME TO hidden")
-    assert ingest.answer(frame(Kind.BATCH, 1, PAYLOAD), "test") == b""
+    (answer,) = LinkReader().feed(ingest.answer(frame(Kind.BATCH, 1, PAYLOAD), "test"))
+    assert answer.kind == Kind.BUSY
     assert ingest.counters["store_failed"] == 1
     assert store.rows("SELECT * FROM records") == [], "all or nothing"
     with store.writing() as connection:
@@ -157,6 +213,7 @@ class Channel:
         self.random = random.Random(seed)
         self.path = path
         self.village = village_of(3, 4)
+        self.epoch = 1
         self.device = Device(self.village)
         self.recorded: list[bytes] = []
         self.open_store()
@@ -196,7 +253,8 @@ class Channel:
             self.hand_over(self.spoil(sent))
         chance = self.random.random()
         if chance < 0.01:
-            self.device = Device(self.village)
+            self.epoch += 1
+            self.device = Device(self.village, self.epoch)
         elif chance < 0.02:
             self.store.close()
             self.open_store()
@@ -252,7 +310,7 @@ def test_answers_are_ours_alone(ingest: Ingest) -> None:
     answer = ingest.answer(frame(Kind.BATCH, 1, PAYLOAD), "test")
     (one,) = LinkReader().feed(answer)
     assert one.kind == Kind.ACK
-    assert batch.peek_concentrator(one.body) == CONCENTRATOR
+    assert int.from_bytes(one.body[1:5], "little") == CONCENTRATOR
     assert link.build(one.kind, one.seq, one.body) == answer
 
 

@@ -20,7 +20,7 @@ from host.cli import cli
 from host.frames import link
 from host.frames.link import Kind
 from tests.host.serving import PATIENCE_S, HeadEnd, answers
-from tests.host.uplink_world import frame
+from tests.host.uplink_world import frame, hello
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def until(condition: object) -> None:
 def greet(head_end: HeadEnd) -> None:
     """Send HELLO and receive the answer."""
     with head_end.connect() as sock:
-        one = frame(Kind.HELLO, 1, b"\x01\0\0\0\x01\0\0\0")
+        one = frame(Kind.HELLO, 1, hello(1, 1))
         sock.sendall(link.build(one.kind, one.seq, one.body))
         assert len(answers(sock)) == 1
 

@@ -21,6 +21,7 @@ from host.headend.reconcile import reconcile
 from host.headend.standing import standings
 from host.headend.store import Store
 from tests.host.uplink_world import (
+    JOURNAL,
     KEY,
     KEYS,
     START_T2000,
@@ -28,6 +29,7 @@ from tests.host.uplink_world import (
     account_name,
     deliver,
     frame,
+    hello,
     meter_address,
     village_of,
 )
@@ -232,7 +234,8 @@ OTHERS, UNREADABLE, READINGS = Reason.OTHERS, Reason.UNREADABLE, Reason.READINGS
 def wants(ingest: Ingest, kind: Kind, number: int, payload: bytes) -> bool:
     """Return whether the answer asks for the standing of every account."""
     (one,) = LinkReader().feed(ingest.answer(frame(kind, number, payload), "test"))
-    return batch.parse_ack(batch.open_body(one.kind, one.body, KEY).payload).wants
+    told = batch.open_down(one.kind, one.body, JOURNAL, 1, KEY).payload
+    return told[-1] != 0
 
 
 @pytest.mark.parametrize(
@@ -249,16 +252,16 @@ def test_standings_are_wanted_for_what_is_missing(
     first = batch.build_batch([early, Gap(2, 3, reasons)])
     ingest = Ingest(store, KEYS)
     assert wants(ingest, Kind.BATCH, 1, first) is wanted
-    assert wants(ingest, Kind.HELLO, 2, batch.build_hello(1, 5)) is wanted, "until it has told"
+    assert wants(ingest, Kind.HELLO, 2, hello(1, 5)) is wanted, "until it has told"
     assert not wants(ingest, Kind.BATCH, 3, batch.build_batch([late]))
-    assert not wants(ingest, Kind.HELLO, 4, batch.build_hello(1, 6))
+    assert not wants(ingest, Kind.HELLO, 4, hello(1, 6))
     assert not wants(ingest, Kind.BATCH, 5, first), "what is known already changes nothing"
 
 
 def test_standings_are_wanted_of_what_a_greeting_says_is_gone(store: Store) -> None:
     ingest = Ingest(store, KEYS)
-    assert wants(ingest, Kind.HELLO, 1, batch.build_hello(4, 4))
-    assert wants(Ingest(store, KEYS), Kind.HELLO, 2, batch.build_hello(4, 4))
+    assert wants(ingest, Kind.HELLO, 1, hello(4, 4))
+    assert wants(Ingest(store, KEYS), Kind.HELLO, 2, hello(4, 4))
     behind = batch.build_batch([record.make(9, START_T2000, RecordKind.EVENT, NOTHING)])
     assert wants(ingest, Kind.BATCH, 3, behind), "also behind a batch that does not follow"
     assert ingest.counters["gap"] == 1

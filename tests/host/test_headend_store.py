@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from host.frames import settings
-from host.frames.batch import build_batch
+from host.frames.batch import Refusal, build_batch
 from host.frames.card import AMOUNT_LIMIT_FEN
 from host.frames.link import Kind
 from host.frames.packing import Gap, Reason
@@ -33,6 +33,7 @@ from tests.host.uplink_world import (
     deliver,
     frame,
     meter_address,
+    refused,
     village_of,
 )
 
@@ -254,9 +255,10 @@ def test_conflict_and_replay_store_nothing(store: Store) -> None:
     other.reading(0)
     ingest = Ingest(store, KEYS)
     answer = ingest.answer(frame(Kind.BATCH, 11, other.batch()), "test")
-    assert acked(answer, 11, differs=True) == 16
-    assert ingest.answer(frame(Kind.BATCH, 9, village.batch()), "test") == b""
-    assert ingest.counters == {"conflict": 1, "replayed": 1}
+    assert refused(answer, 11) == Refusal.CONFLICT
+    answer = ingest.answer(frame(Kind.BATCH, 0, village.batch()), "test")
+    assert refused(answer, 0) == Refusal.STALE
+    assert ingest.counters == {"conflict": 1, "stale": 1}
     assert reconcile(store).records == 16
 
 

@@ -17,7 +17,7 @@ from host.frames.packing import Gap, Reason
 from host.frames.record import PAYLOAD_SIZE, Record, RecordKind, parse_payload
 from host.headend.gate import Gate, Message
 from host.headend.unpack import Read, Unpacked, unpack
-from tests.host.uplink_world import CONCENTRATOR, KEY, frame, village_of
+from tests.host.uplink_world import CONCENTRATOR, JOURNAL, KEY, frame, hello, village_of
 
 WORD = st.integers(0, 0xFFFFFFFF)
 OTHERS = [one for one in RecordKind if one not in (RecordKind.READING, RecordKind.ITEM)]
@@ -128,10 +128,14 @@ def test_garbage_under_a_good_checksum_never_crashes(body: bytes) -> None:
         assert same(fast, slow)
 
 
-@given(st.binary(max_size=40), WORD)
-def test_the_gate_opens_what_construct_opens(payload: bytes, number: int) -> None:
-    message = Gate({CONCENTRATOR: KEY}).open(frame(Kind.BATCH, number, payload), "test")
-    assert message == Message(Kind.BATCH, number & 0xFF, CONCENTRATOR, number, payload, "test")
+@given(st.binary(max_size=40), WORD, WORD)
+def test_the_gate_opens_what_construct_opens(payload: bytes, number: int, epoch: int) -> None:
+    sent = frame(Kind.BATCH, number, payload, epoch=epoch)
+    message = Gate({CONCENTRATOR: KEY}).open(sent, "test")
+    referee = batch.open_up(sent.kind, sent.body, KEY)
+    head = batch.Head(CONCENTRATOR, JOURNAL, epoch, number)
+    assert (referee.head, referee.payload) == (head, payload)
+    assert message == Message(Kind.BATCH, number & 0xFF, head, payload, "test")
 
 
 def test_the_gate_refuses_every_flipped_bit() -> None:
@@ -143,11 +147,27 @@ def test_the_gate_refuses_every_flipped_bit() -> None:
             gate.open(Frame(good.kind, good.seq, bytes(spoilt)), "test")
 
 
-def test_answers_are_sealed_as_construct_seals_them() -> None:
+def test_answers_repeat_the_number_and_no_stamp() -> None:
     gate = Gate({CONCENTRATOR: KEY})
-    for kind, answered in ((Kind.HELLO, Kind.WELCOME), (Kind.BATCH, Kind.ACK)):
-        message = gate.open(frame(kind, 300, batch.build_hello(1, 2)), "test")
-        ack = batch.Ack(77, wants=True, differs=True)
-        (one,) = LinkReader().feed(gate.answer(message, 301, ack))
-        body = batch.seal_body(answered, CONCENTRATOR, 301, batch.build_ack(ack), KEY)
-        assert one == Frame(answered, 300 & 0xFF, body)
+    ack = batch.Ack(77, wants=True)
+    stamps = []
+    for kind, answered, payload in (
+        (Kind.HELLO, Kind.WELCOME, batch.build_welcome(ack)),
+        (Kind.BATCH, Kind.ACK, batch.build_ack(ack)),
+    ):
+        message = gate.open(frame(kind, 300, hello(1, 2)), "test")
+        for _ in range(3):
+            (one,) = LinkReader().feed(gate.acknowledge(message, ack))
+            told = batch.open_down(one.kind, one.body, JOURNAL, 1, KEY)
+            assert (one.kind, one.seq) == (answered, 300 & 0xFF)
+            assert (told.answers, told.payload) == (300, payload)
+            assert one.body == batch.seal_down(one.kind, message.head, told.stamp, payload, KEY)
+            stamps.append(told.stamp)
+    assert stamps == sorted(set(stamps))
+
+
+def test_who_was_withdrawn_meanwhile_is_not_answered() -> None:
+    gate = Gate({CONCENTRATOR: KEY})
+    message = gate.open(frame(Kind.BATCH, 1, b""), "test")
+    gate.keys = {}
+    assert gate.acknowledge(message, batch.Ack(1)) == b""

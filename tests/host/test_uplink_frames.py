@@ -249,46 +249,95 @@ def test_batch_of_groups_that_do_not_follow_one_another() -> None:
 @given(st.binary(max_size=200))
 @settings(deadline=None)
 def test_anything_gives_a_named_refusal(data: bytes) -> None:
-    for parse in (batch.parse_hello, batch.parse_ack):
-        if len(data) not in (5, 8):
+    parsers = (batch.parse_hello, batch.parse_welcome, batch.parse_refused, batch.parse_busy)
+    for parse in parsers:
+        if len(data) not in (2, 9, 12, 36):
             with pytest.raises(UplinkError):
                 parse(data)
     with pytest.raises(UplinkError):
         batch.parse_batch(data)
     with pytest.raises(UplinkError):
-        batch.open_body(Kind.HELLO, data, KEY)
+        batch.open_up(Kind.HELLO, data, KEY)
 
 
-@given(u32, u32, st.binary(max_size=100), st.sampled_from(list(Kind)))
+journals = st.binary(min_size=8, max_size=8)
+
+
+@given(u32, journals, u32, u32, st.binary(max_size=100), st.sampled_from(list(Kind)))
 @settings(deadline=None)
-def test_envelope_both_ways(concentrator: int, number: int, payload: bytes, kind: Kind) -> None:
+def test_envelope_both_ways(
+    concentrator: int, journal: bytes, epoch: int, number: int, payload: bytes, kind: Kind
+) -> None:
+    sealer = DeviceEnvelope(KEY, concentrator, journal, epoch, number - 1)
     buf = bytearray(len(payload) + envelope.OVERHEAD)
     buf[envelope.PAYLOAD : envelope.PAYLOAD + len(payload)] = payload
-    size = DeviceEnvelope(KEY, concentrator).seal(kind, number, buf, len(payload))
+    size = sealer.seal(kind, buf, len(payload))
     assert size == len(buf)
-    assert bytes(buf) == batch.seal_body(kind, concentrator, number, payload, KEY)
-    opened = batch.open_body(kind, bytes(buf), KEY)
-    assert (opened.concentrator, opened.number, opened.payload) == (concentrator, number, payload)
-    assert batch.peek_concentrator(bytes(buf)) == concentrator
-    assert DeviceEnvelope(KEY, concentrator).open(kind, buf, size) == len(payload)
+    head = batch.Head(concentrator, journal, epoch, number)
+    assert bytes(buf) == batch.seal_up(kind, head, payload, KEY)
+    assert batch.open_up(kind, bytes(buf), KEY) == batch.Envelope(head, payload)
+    assert batch.peek(bytes(buf)) == head
+    answer = bytearray(batch.seal_down(kind, head, 12345, payload, KEY))
+    assert batch.open_down(kind, bytes(answer), journal, epoch, KEY) == batch.Answer(
+        number, 12345, payload
+    )
+    assert sealer.open(kind, answer, len(answer)) == len(payload)
+    assert answer[envelope.ANSWER : envelope.ANSWER + len(payload)] == payload
+
+
+HEAD = batch.Head(7, b"journal!", 3, 1)
 
 
 def test_envelope_flips_kinds_and_keys() -> None:
-    sealed = batch.seal_body(Kind.ACK, 7, 1, b"\x01\0\0\0", KEY)
+    sealed = batch.seal_up(Kind.BATCH, HEAD, b"\x01\0\0\0", KEY)
     for bit in range(8 * len(sealed)):
         broken = bytearray(sealed)
         broken[bit // 8] ^= 1 << bit % 8
         with pytest.raises(UplinkError):
-            batch.open_body(Kind.ACK, bytes(broken), KEY)
+            batch.open_up(Kind.BATCH, bytes(broken), KEY)
     with pytest.raises(UplinkError, match="MAC"):
-        batch.open_body(Kind.WELCOME, sealed, KEY)
+        batch.open_up(Kind.HELLO, sealed, KEY)
     with pytest.raises(UplinkError, match="MAC"):
-        batch.open_body(Kind.ACK, sealed, KEY[::-1])
+        batch.open_up(Kind.BATCH, sealed, KEY[::-1])
+
+
+def test_answer_flips_kinds_epochs_and_keys() -> None:
+    sealed = batch.seal_down(Kind.ACK, HEAD, 99, b"\x01\0\0\0", KEY)
+    for bit in range(8 * len(sealed)):
+        broken = bytearray(sealed)
+        broken[bit // 8] ^= 1 << bit % 8
+        if bit // 8 not in range(1, 5):  # whose it is the reader of its own connection knows
+            with pytest.raises(UplinkError):
+                batch.open_down(Kind.ACK, bytes(broken), HEAD.journal, HEAD.epoch, KEY)
+    for journal, epoch, kind in ((b"another!", 3, Kind.ACK), (HEAD.journal, 4, Kind.ACK)):
+        with pytest.raises(UplinkError, match="MAC"):
+            batch.open_down(kind, sealed, journal, epoch, KEY)
+    with pytest.raises(UplinkError, match="MAC"):
+        batch.open_down(Kind.WELCOME, sealed, HEAD.journal, HEAD.epoch, KEY)
+
+
+def test_another_version_is_named() -> None:
+    sealed = bytearray(batch.seal_up(Kind.BATCH, HEAD, b"", KEY))
+    sealed[0] = 1
+    with pytest.raises(UplinkError, match="version 1, 2 is spoken") as caught:
+        batch.peek(bytes(sealed))
+    assert caught.value.reason == "bad_version"
+
+
+def test_answers_and_refusals_both_ways() -> None:
+    welcome = batch.Ack(5, True, 850_000_000)
+    assert batch.parse_welcome(batch.build_welcome(welcome)) == welcome
+    assert batch.parse_ack(batch.build_ack(batch.Ack(6, True))) == batch.Ack(6, True)
+    known = batch.known_numbers(41, 9)
+    assert batch.parse_refused(batch.build_refused(batch.Refusal.STALE, known)) == (4, known)
+    assert batch.parse_busy(batch.build_busy(90)) == 90
+    hello = batch.Hello(3, 9, 512, 2, 850_000_000, 0xDEADBEEF, "0.2.0")
+    assert batch.parse_hello(batch.build_hello(hello)) == hello
 
 
 def test_hello_that_contradicts_itself() -> None:
     with pytest.raises(UplinkError):
-        batch.parse_hello(batch.build_hello(9, 8))
+        batch.parse_hello(batch.build_hello(batch.Hello(9, 8)))
     with pytest.raises(UplinkError):
-        batch.parse_hello(batch.build_hello(0, 8))
-    assert batch.parse_hello(batch.build_hello(8, 8)).next_seq == 8
+        batch.parse_hello(batch.build_hello(batch.Hello(0, 8)))
+    assert batch.parse_hello(batch.build_hello(batch.Hello(8, 8))).next_seq == 8

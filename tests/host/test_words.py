@@ -27,7 +27,7 @@ SECOND_SINKS = {"sure", "show"}
 # Functions that mark a text, and types that hold one in both languages or in English for JSON.
 MARKS = {"_", "marked", "Word", "ngettext", "Outcome"}
 # Exceptions that only a log, a check of ours or a program that misuses the function can see.
-NOT_FOR_PEOPLE = {"Replayed", "Conflict"}
+NOT_FOR_PEOPLE = {"Refused"}
 # Folders and files with texts that no user reads, or not in a sentence, and the reason.
 EXEMPT = {
     "world": "findings of seeded worlds are for those who mend the code",

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
+from uplink.envelope import Envelope
 from uplink.session import IDLE, Session
 
 from host.frames import batch, link, packing, record
@@ -13,6 +15,7 @@ from host.headend.ingest import Ingest
 
 CONCENTRATOR = 7
 KEY = bytes(range(32))
+JOURNAL = b"journal!"
 KEYS = {CONCENTRATOR: KEY}
 START_T2000 = 820_000_000
 STEP_MS = 100
@@ -137,22 +140,47 @@ def village_of(households: int, rounds: int) -> Village:
 
 
 def frame(
-    kind: Kind, number: int, payload: bytes, key: bytes = KEY, concentrator: int = CONCENTRATOR
+    kind: int,
+    number: int,
+    payload: bytes,
+    key: bytes = KEY,
+    concentrator: int = CONCENTRATOR,
+    journal: bytes = JOURNAL,
+    epoch: int = 1,
 ) -> link.Frame:
     """Return a frame as the head-end gets it."""
-    return link.Frame(
-        kind, number & 0xFF, batch.seal_body(kind, concentrator, number, payload, key)
-    )
+    sender = batch.Head(concentrator, journal, epoch, number)
+    return link.Frame(kind, number & 0xFF, batch.seal_up(kind, sender, payload, key))
 
 
-def acked(answer: bytes, number: int, differs: bool = False) -> int:
-    """Return the acked_seq of an answer to message `number`; check its flag `differs`."""
+def head(number: int, epoch: int = 1, journal: bytes = JOURNAL) -> batch.Head:
+    """Return the sender of message `number`."""
+    return batch.Head(CONCENTRATOR, journal, epoch, number)
+
+
+def opened(answer: bytes, number: int, journal: bytes = JOURNAL, epoch: int = 1) -> bytes:
+    """Return the payload of an answer to message `number`."""
     (one,) = LinkReader().feed(answer)
-    opened = batch.open_body(one.kind, one.body, KEY)
-    assert (opened.concentrator, opened.number) == (CONCENTRATOR, number)
-    ack = batch.parse_ack(opened.payload)
-    assert ack.differs is differs
-    return ack.acked_seq
+    found = batch.open_down(one.kind, one.body, journal, epoch, KEY)
+    assert found.answers == number
+    return found.payload
+
+
+def acked(answer: bytes, number: int) -> int:
+    """The acked_seq of an ACK or WELCOME that answers message `number`."""
+    assert LinkReader().feed(answer)[0].kind in (Kind.ACK, Kind.WELCOME)
+    return int.from_bytes(opened(answer, number)[:4], "little")
+
+
+def refused(answer: bytes, number: int, **place: Any) -> batch.Refusal:
+    """The reason of a REFUSED that answers message `number`."""
+    assert LinkReader().feed(answer)[0].kind == Kind.REFUSED
+    return batch.Refusal(batch.parse_refused(opened(answer, number, **place))[0])
+
+
+def hello(first_seq: int, next_seq: int) -> bytes:
+    """HELLO's payload."""
+    return batch.build_hello(batch.Hello(first_seq, next_seq))
 
 
 def deliver(ingest: Ingest, village: Village, number: int = 1) -> int:
@@ -163,10 +191,10 @@ def deliver(ingest: Ingest, village: Village, number: int = 1) -> int:
 class Device:
     """A session in virtual time; `step` returns the bytes it sends."""
 
-    def __init__(
-        self, village: Village, first_number: int = 1, concentrator: int = CONCENTRATOR
-    ) -> None:
-        self.session = Session(village, KEY, concentrator, first_number)
+    def __init__(self, village: Village, epoch: int = 1, concentrator: int = CONCENTRATOR) -> None:
+        random = Random(epoch)
+        sealed = Envelope(KEY, concentrator, JOURNAL, epoch)
+        self.session = Session(village, sealed, lambda: random.getrandbits(29))
         self.now_ticks = 0x1FFFFFFF - 5000
         self.idle = False
 

@@ -8,6 +8,7 @@ know that. A message that a device must not send is refused or raises.
 from random import Random
 
 import pytest
+from uplink.envelope import Envelope
 from uplink.session import IDLE, Session
 
 from host.frames import batch, link, packing, record
@@ -17,6 +18,7 @@ from host.sim.clock import VirtualClock
 from host.sim.headend import HeadEnd, HeadEndFaults, Inconsistent
 
 KEY = bytes(range(32))
+JOURNAL = b"journal!"
 STEP_US = 50_000
 
 
@@ -47,7 +49,8 @@ class Source:
 
 def exchange(source: Source, headend: HeadEnd, hours: int = 24) -> Session:
     """Run the session until all is acknowledged; reconnect when the connection is lost."""
-    session = Session(source, KEY, 7)
+    random = Random(5)
+    session = Session(source, Envelope(KEY, 7, JOURNAL, 1), lambda: random.getrandbits(29))
     clock = headend.clock
     assert isinstance(clock, VirtualClock)
     connection = 0
@@ -100,8 +103,25 @@ def test_a_lost_ack_brings_duplicates_that_are_counted() -> None:
     assert headend.counters["duplicates"] > 0
 
 
-def frame(kind: Kind, number: int, payload: bytes, key: bytes = KEY, name: int = 7) -> bytes:
-    return link.build(kind, number & 0xFF, batch.seal_body(kind, name, number, payload, key))
+def frame(
+    kind: Kind,
+    number: int,
+    payload: bytes,
+    key: bytes = KEY,
+    name: int = 7,
+    journal: bytes = JOURNAL,
+    epoch: int = 1,
+) -> bytes:
+    head = batch.Head(name, journal, epoch, number)
+    return link.build(kind, number & 0xFF, batch.seal_up(kind, head, payload, key))
+
+
+def refusal_of(headend: HeadEnd) -> tuple[int, bytes]:
+    """The last answer, which has to be REFUSED."""
+    headend.clock.advance_us(200_000)
+    last = link.LinkReader().feed(headend.read())[-1]
+    assert last.kind == Kind.REFUSED
+    return batch.parse_refused(batch.open_down(last.kind, last.body, JOURNAL, 1, KEY).payload)
 
 
 def connected() -> HeadEnd:
@@ -131,7 +151,7 @@ def test_a_gap_is_not_stored_until_the_device_says_it_lost_the_records() -> None
     records = Source(6).records
     headend.write(frame(Kind.BATCH, 1, batch.build_batch(records[3:])))
     assert headend.acked_seq == 0
-    headend.write(frame(Kind.HELLO, 2, batch.build_hello(4, 7)))
+    headend.write(frame(Kind.HELLO, 2, batch.build_hello(batch.Hello(4, 7))))
     headend.write(frame(Kind.BATCH, 3, batch.build_batch(records[3:])))
     assert (headend.acked_seq, headend.told_lost) == (6, [range(1, 4)])
     assert sorted(headend.records) == [4, 5, 6]
@@ -140,14 +160,24 @@ def test_a_gap_is_not_stored_until_the_device_says_it_lost_the_records() -> None
 def test_a_message_older_than_the_newest_is_a_replay() -> None:
     headend = connected()
     records = Source(4).records
-    headend.write(frame(Kind.BATCH, 5, batch.build_batch(records[:2])))
-    headend.write(frame(Kind.BATCH, 4, batch.build_batch(records)))
-    assert (headend.acked_seq, headend.counters["replayed"]) == (2, 1)
-    # The answer to a repeated greeting contains the number to continue from.
-    headend.write(frame(Kind.HELLO, 3, batch.build_hello(1, 5)))
-    headend.clock.advance_us(200_000)
-    answers = link.LinkReader().feed(headend.read())
-    assert batch.open_body(answers[-1].kind, answers[-1].body, KEY).number == 5
+    headend.write(frame(Kind.BATCH, 5, batch.build_batch(records[:2]), epoch=3))
+    headend.write(frame(Kind.BATCH, 4, batch.build_batch(records), epoch=3))
+    assert (headend.acked_seq, headend.counters["stale"]) == (2, 1)
+    # A greeting of an earlier epoch is told which one it has to exceed.
+    headend.write(frame(Kind.HELLO, 9, batch.build_hello(batch.Hello(1, 5))))
+    assert refusal_of(headend) == (batch.Refusal.STALE, batch.known_numbers(3, 5))
+
+
+def test_another_journal_is_refused_until_somebody_says_so() -> None:
+    headend = connected()
+    headend.write(frame(Kind.BATCH, 1, batch.build_batch(Source(2).records), journal=b"another!"))
+    hello = frame(Kind.HELLO, 1, batch.build_hello(batch.Hello(1, 5)))
+    headend.write(hello)
+    assert refusal_of(headend) == (batch.Refusal.OTHER_JOURNAL, b"another!")
+    headend.replace()
+    headend.write(hello)
+    headend.write(frame(Kind.BATCH, 2, batch.build_batch(Source(4).records)))
+    assert (headend.journal, headend.acked_seq) == (JOURNAL, 4)
 
 
 def test_another_record_under_the_same_number_is_a_broken_promise() -> None:

@@ -317,7 +317,8 @@ def sent(station: Station, number: int, *failures: int) -> int:
         record.make(seq, 800_000_000, RecordKind.LINE, {"state": 1, "failures": count})
         for seq, count in enumerate(failures, 1)
     ]
-    body = batch.seal_body(Kind.BATCH, 7, number, batch.build_batch(records), KEY)
+    head = batch.Head(7, b"journal!", 1, number)
+    body = batch.seal_up(Kind.BATCH, head, batch.build_batch(records), KEY)
     station.connect()
     station.write(link.build(Kind.BATCH, number, body))
     return station.acked_seq

@@ -194,7 +194,17 @@ def _status(app: "App", arguments: "list[str]") -> "list[str]":
         "tariffs_unusable " + str(sum([1 for trouble in app.tariffs.troubles if trouble])),
         "settings " + ("good", "one_copy", "lost")[app.settings.health],
         "acked " + str(max(0, app.uplink.acked_seq)),
+        "uplink " + _uplink(app),
     ]
+
+
+def _uplink(app: "App") -> str:
+    """Say how the head-end is reached, or the reason of its last REFUSED."""
+    reason = app.uplink.reason
+    if reason == 0:
+        return "reached" if app.uplink.reached else "away"
+    names = ("other_journal", "withdrawn", "version", "stale", "conflict", "restoring")
+    return "refused_" + (names[reason - 1] if reason <= len(names) else str(reason))
 
 
 def _counters(app: "App", arguments: "list[str]") -> "list[str]":

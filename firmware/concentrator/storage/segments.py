@@ -95,7 +95,7 @@ class Segments:
         record.seal(buf)
         return True
 
-    def group_into(self, seq: int, buf: bytearray, start: int, limit: int) -> int:
+    def group_into(self, seq: int, buf: "bytearray | memoryview", start: int, limit: int) -> int:
         """Copy the group with `seq` to `start` of `buf`; return its size, 0: it has no room.
 
         Records that cannot be read become a gap. `group_end` becomes the number behind the group.

@@ -10,7 +10,7 @@ import click
 
 from host import secret_files
 from host.cli import shown
-from host.cli.headend import care, look, restore, sales, show
+from host.cli.headend import care, look, replace, restore, sales, show
 from host.cli.headend.database import opened
 from host.cli.headend.keys import keys_group
 from host.cli.headend.register import register
@@ -18,7 +18,7 @@ from host.cli.options import FILE, database_option
 from host.cli.output import echo
 from host.headend import keys
 from host.headend.clerk import Clerk
-from host.headend.ingest import Ingest
+from host.headend.ingest import Ingest, now_t2000
 from host.headend.pages import PageProcess
 from host.headend.server import Connections, serve
 from host.headend.shard import Shard, parse_shard
@@ -99,8 +99,21 @@ Example:
     help="Serve only this part of the concentrators: part 3 of 16 has those of which the number "
     "divided by 16 leaves 3.",
 )
+@click.option(
+    "--time/--no-time",
+    "tells_time",
+    default=True,
+    show_default=True,
+    help="Tell concentrators the time of this computer.",
+)
 def serve_command(
-    db: str, host: str, port: int, keys_path: Path, http_port: int | None, shard: Shard
+    db: str,
+    host: str,
+    port: int,
+    keys_path: Path,
+    http_port: int | None,
+    shard: Shard,
+    tells_time: bool,
 ) -> None:
     """Take records in over TCP, acknowledging each batch once it is committed.
 
@@ -115,7 +128,7 @@ def serve_command(
     if warning := secret_files.warning_about(keys_path):
         echo(warning, err=True)
     with opened(db, create=True) as store, store.serving(shard):
-        ingest = Ingest(store, known, shard)
+        ingest = Ingest(store, known, shard, now_t2000 if tells_time else None)
 
         def reload() -> None:
             try:
@@ -169,6 +182,7 @@ for _one in (
     look.history,
     sales.limits,
     sales.void,
+    replace.replace_command,
     restore.restore_command,
     sales.sell,
     sales.refund,

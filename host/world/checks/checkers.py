@@ -152,6 +152,14 @@ class Checkers:
             self._supply.tick(index, account, now_us, self._healthy_since_us)
             self._traces.tick(index, account, now_us, able_us)
 
+    def look_away_from_lost(self) -> None:
+        """Continue with an empty flash: its journal begins with 1."""
+        self.seq = 0
+        self.raw.clear()
+        self.rotten.clear()
+        self.above.acked_seq = 0
+        self.look_away(0, {})
+
     def look_away(self, kept_seq: int, kept: "dict[int, Account]") -> None:
         """Continue with a flash that has replaced another and ends with `kept_seq`."""
         self._is_away = True
