@@ -129,9 +129,9 @@ class Board(Panel):
         options.end()
 
     def _open_console(self, options: "Options") -> "Channel":
-        if "usb" not in options:
+        if not options.flag("usb", False):
             return _open_uart(options, 115200, None)
-        self._is_locked = options.flag("usb", True)
+        self._is_locked = True
         usb = _driver(options, "usb").Usb()
         self._extras.append(usb)
         options.end()
