@@ -85,6 +85,7 @@ class Refusal(IntEnum):
     CONFLICT = 5  # known: acked_seq 4, 0 0 0 0
     RESTORING = 6
     MALFORMED = 7  # genuine, and not what the formats say
+    OTHER_PART = 8  # of the head-end: the port is that of other concentrators
 
 
 class Keys(NamedTuple):

@@ -7,6 +7,7 @@ are kept once a message was genuine under them. A test compares the result with 
 
 import hmac
 import struct
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class Gate:
     def __init__(self, keys: Mapping[int, bytes]) -> None:
         self.keys = keys
         self._stamp = 0
+        self._lock = threading.Lock()
         self._epochs: dict[tuple[bytes, bytes, int], tuple[batch.Keys, batch.Keys]] = {}
 
     def open(self, frame: Frame, peer: str) -> Message:
@@ -99,9 +101,11 @@ class Gate:
             return b""
         found = self._epochs.get((key, head.journal, head.epoch))
         _, down = found or batch.keys_of(key, head.journal, head.epoch)
-        # Stamps grow from start to start, and none is used twice.
-        self._stamp = max(self._stamp + 1, time.time_ns() // 1000 - _UNIX_2000_US)
-        place = _DOWN.pack(VERSION, head.concentrator, head.number, self._stamp)
+        # Stamps grow from start to start, and none is used twice, in whichever thread.
+        with self._lock:
+            self._stamp = max(self._stamp + 1, time.time_ns() // 1000 - _UNIX_2000_US)
+            stamp = self._stamp
+        place = _DOWN.pack(VERSION, head.concentrator, head.number, stamp)
         covered = place + batch.xor(down, place[_NONCE_AT:], payload)
         return link.build(
             kind, message.seq, covered + batch.mac(down, kind, covered)[:DOWN_MAC_SIZE]

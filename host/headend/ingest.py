@@ -119,21 +119,25 @@ class Ingest:
     def answer(self, frame: Frame, peer: str) -> bytes:
         """Return the bytes to send back for one frame, empty where it is refused."""
         message = self.open(frame, peer)
-        return b"" if message is None else self.answer_all([message])[0]
+        if message is None:
+            return b""
+        return self.turn_away(message) or self.answer_all([message])[0]
 
     def open(self, frame: Frame, peer: str) -> Message | None:
         """Return the genuine message of a frame; where it has none, count that and return None."""
         try:
-            message = self.gate.open(frame, peer)
-            if self._shard.has(message.concentrator):
-                return message
-            raise UplinkError(
-                "other_part",
-                f"concentrator {message.concentrator} belongs to another part than {self._shard}",
-            )
+            return self.gate.open(frame, peer)
         except UplinkError as error:
             self._refuse(error.reason, peer, str(error))
             return None
+
+    def turn_away(self, message: Message) -> bytes:
+        """Return the answer to a concentrator of another part; empty where it belongs here."""
+        if self._shard.has(message.concentrator):
+            return b""
+        detail = f"concentrator {message.concentrator} belongs to another part than {self._shard}"
+        self._refuse("other_part", message.peer, detail)
+        return self.gate.refuse(message, Refusal.OTHER_PART, NOTHING_KNOWN)
 
     def answer_all(self, messages: Sequence[Message]) -> list[bytes]:
         """Store messages with one commit; return the answer to each."""

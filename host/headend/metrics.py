@@ -21,6 +21,7 @@ def state(connections: Connections) -> dict[str, Any]:
         "gauges": {
             "connections": len(connections.open),
             "messages_waiting": writer.waiting,
+            "wait_seconds": round(writer.wait_s, 3),
             "last_commit_seconds": round(writer.commit_s, 6),
             "concentrators_heard": len(positions),
             "records_behind": behind,
@@ -29,7 +30,7 @@ def state(connections: Connections) -> dict[str, Any]:
         "counts": {
             **ingest.counters,
             "commits": writer.commits,
-            "messages_dropped": writer.dropped,
+            "messages_put_off": writer.put_off,
         },
     }
 

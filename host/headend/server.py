@@ -153,9 +153,12 @@ class Connections:
                 message = ingest.open(frame, peer)
                 if message is None:
                     connection.forged += 1
-                else:
-                    connection.until = time.monotonic() + IDLE_LIMIT_S
-                    put(connection, message)
+                    continue
+                connection.until = time.monotonic() + IDLE_LIMIT_S
+                if refused := ingest.turn_away(message):
+                    connection.on_answer(refused)
+                elif after_s := put(connection, message):
+                    connection.on_answer(ingest.gate.put_off(message, after_s))
             if frames.refused + frames.overlong > broken:
                 broken = frames.refused + frames.overlong - broken
                 ingest.counters["broken_frames"] += broken

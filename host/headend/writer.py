@@ -4,18 +4,26 @@ New messages wait in a queue during a commit, and the next commit takes all of t
 messages; where few messages come, a commit waits GATHER_S for more.
 """
 
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from host.frames.link import Kind
 from host.headend.gate import Message
 from host.headend.ingest import Ingest
 
 LIMIT = 100
 GATHER_S = 0.02
+# Who would wait longer is told to come again later: a device repeats itself after three seconds.
+GREETING_WAIT_S = 1.0
+BATCH_WAIT_S = 1.5
 _PENDING_LIMIT = 10_000
+_FIRST_PACE_S = 0.005
+_CROWD_S = 10.0
+_AFTER_LIMIT_S = 60
 _JOB = "job"
 
 Answered = Callable[[Sequence[tuple[Any, bytes]]], None]
@@ -25,13 +33,18 @@ class Writer:
     """A writer that takes messages from any thread and calls `answered` in its own thread.
 
     commits     how many there were
-    dropped     messages that found the queue full: their senders ask again
+    put_off     messages that would have waited for too long
     """
 
     def __init__(self, ingest: Ingest, answered: Answered) -> None:
         self.commits = 0
-        self.dropped = 0
+        self.put_off = 0
         self.commit_s = 0.0
+        self._pace_s = _FIRST_PACE_S  # what a batch takes; greetings take next to nothing
+        self._batches_put = 0
+        self._batches_done = 0
+        self._crowd = 0.0  # how many were put off lately
+        self._crowd_at = 0.0
         self._ingest = ingest
         self._answered = answered
         self._queue: queue.SimpleQueue[tuple[Any, Message] | str | None] = queue.SimpleQueue()
@@ -44,12 +57,33 @@ class Writer:
         """Return how many messages wait."""
         return self._queue.qsize()
 
-    def put(self, sender: Any, message: Message) -> None:
-        """Queue a message; `answered` is called with `sender` and the answer."""
-        if self._queue.qsize() >= _PENDING_LIMIT:
-            self.dropped += 1
-            return
+    @property
+    def wait_s(self) -> float:
+        """Return how long a message that comes now will wait, as far as that can be told."""
+        return (self._batches_put - self._batches_done) * self._pace_s
+
+    def put(self, sender: Any, message: Message) -> int:
+        """Queue a message and return 0; `answered` is called with `sender` and the answer.
+
+        Where it would wait too long it is not queued: return after how many seconds it may come
+        again. Greetings are put off sooner, so that who has begun can end.
+        """
+        wait_s = self.wait_s
+        limit_s = GREETING_WAIT_S if message.kind == Kind.HELLO else BATCH_WAIT_S
+        if wait_s > limit_s or self._queue.qsize() >= _PENDING_LIMIT:
+            return self._put_off(wait_s)
+        if message.kind == Kind.BATCH:
+            self._batches_put += 1
         self._queue.put((sender, message))
+        return 0
+
+    def _put_off(self, wait_s: float) -> int:
+        """Return after how many seconds there may be time for all that were put off lately."""
+        now = time.monotonic()
+        self._crowd = 1 + self._crowd * math.exp((self._crowd_at - now) / _CROWD_S)
+        self._crowd_at = now
+        self.put_off += 1
+        return min(_AFTER_LIMIT_S, 2 + round(wait_s + self._crowd * self._pace_s))
 
     def between_commits(self, job: Callable[[], None]) -> None:
         """Have the writer's thread do something as soon as it is between two commits."""
@@ -75,6 +109,10 @@ class Writer:
         answers = self._ingest.answer_all([message for _, message in taken])
         self.commits += 1
         self.commit_s = time.monotonic() - began
+        if batches := sum(message.kind == Kind.BATCH for _, message in taken):
+            self._batches_done += batches
+            newest_s = self.commit_s / batches
+            self._pace_s += batches / (batches + LIMIT) * (newest_s - self._pace_s)
         senders = (sender for sender, _ in taken)
         self._answered([*zip(senders, answers, strict=True)])
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from host.frames import link
 from host.frames.link import Kind, LinkReader
 from host.headend import orders, posting, server
+from host.headend.gate import Gate, Message
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.server import REFUSED_LIMIT, serve
@@ -238,3 +240,42 @@ def test_a_message_that_breaks_something_harms_no_other(
         kinds = [LinkReader().feed(answer)[0].kind for answer in (first, second)]
         assert kinds == [Kind.BUSY, Kind.ACK]
         assert store.rows("SELECT DISTINCT concentrator FROM records") == [{"concentrator": 8}]
+
+
+class SlowIngest:
+    """Takes ten milliseconds for a batch."""
+
+    def answer_all(self, messages: list[Message]) -> list[bytes]:
+        time.sleep(0.01 * sum(one.kind == Kind.BATCH for one in messages))
+        return [b"taken"] * len(messages)
+
+
+def test_who_would_wait_too_long_is_told_when_to_come_again() -> None:
+    heard: list[float] = []
+    writer = Writer(
+        SlowIngest(),  # type: ignore[arg-type]  # all that the writer uses of it
+        lambda answers: heard.extend(time.monotonic() - at for at, _ in answers),
+    )
+    village = village_of(1, 1)
+    with_key = Gate(KEYS)
+    batch_message = with_key.open(frame(Kind.BATCH, 1, village.batch()), "test")
+    greeting = replace(batch_message, kind=Kind.HELLO)
+    for _ in range(30):
+        assert writer.put(time.monotonic(), batch_message) == 0
+    while len(heard) < 30:
+        time.sleep(0.01)
+    taken = put_off = greetings = 0
+    for _ in range(400):
+        if writer.put(time.monotonic(), batch_message):
+            put_off += 1
+        else:
+            taken += 1
+        greetings += writer.put(time.monotonic(), greeting) == 0
+    assert writer.wait_s < 1.6
+    after_s = writer.put(time.monotonic(), greeting)
+    assert 3 <= after_s <= 6
+    assert (taken + put_off, greetings < taken, put_off > 100) == (400, True, True)
+    writer.stop()
+    assert len(heard) == 30 + taken + greetings
+    assert max(heard) < 3
+    assert writer.put_off == 401 + put_off - greetings

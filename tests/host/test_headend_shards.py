@@ -15,7 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from host.cli import cli
-from host.frames.link import Kind, LinkReader
+from host.frames import link
+from host.frames.batch import Refusal
+from host.frames.link import Kind
 from host.frames.record import RecordKind
 from host.headend import migrate, orders
 from host.headend.ingest import Ingest
@@ -23,7 +25,7 @@ from host.headend.orders import Sale
 from host.headend.reconcile import reconcile
 from host.headend.shard import SLOTS, Shard, parse_shard
 from host.headend.store import Store
-from tests.host.serving import PATIENCE_S, HeadEnd, converse
+from tests.host.serving import PATIENCE_S, HeadEnd, answers, converse
 from tests.host.uplink_world import KEY, Device, Village, frame
 from tools.cluster import cluster
 
@@ -66,18 +68,16 @@ def bring(village: Village, concentrator: int, head_end: HeadEnd) -> None:
         converse(Device(village, concentrator=concentrator), sock, until_idle=True)
 
 
-def greets(device: Device, sock: socket.socket) -> bool:
-    """Return whether the greeting of a device is welcome."""
+def refusal(device: Device, sock: socket.socket) -> int:
+    """Return for which reason the greeting of a device is refused, 0: it is not."""
     sent = b""
     while not sent:
         sent = device.step()
     sock.sendall(sent)
-    sock.settimeout(1)
-    try:
-        (one,) = LinkReader().feed(sock.recv(4096))
-    except TimeoutError:
-        return False
-    return one.kind == Kind.WELCOME
+    (one,) = answers(sock)
+    device.hear(link.build(one.kind, one.seq, one.body))
+    device.step()
+    return device.session.reason
 
 
 def test_each_part_stores_its_own_and_the_wrong_one_refuses(tmp_path: Path, address: str) -> None:
@@ -89,7 +89,7 @@ def test_each_part_stores_its_own_and_the_wrong_one_refuses(tmp_path: Path, addr
     try:
         device = Device(villages[7], concentrator=7)
         with even.connect() as sock:
-            assert not greets(device, sock)
+            assert refusal(device, sock) == Refusal.OTHER_PART
         bringing = [
             threading.Thread(target=bring, args=(villages[one], one, odd if one % 2 else even))
             for one in CONCENTRATORS
