@@ -6,8 +6,10 @@ backlog. Processor time is that of the head-end's process, for PostgreSQL with i
 """
 
 import argparse
+import heapq
 import json
 import os
+import random
 import selectors
 import signal
 import socket
@@ -37,6 +39,11 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 def key_of(concentrator: int) -> bytes:
     """Return the uplink key of a concentrator of the bench."""
     return concentrator.to_bytes(4, "big") * 8
+
+
+def journal_of(concentrator: int) -> bytes:
+    """Return the identity of its journal."""
+    return concentrator.to_bytes(batch.JOURNAL_SIZE, "little")
 
 
 def _meters(concentrator: int) -> list[Record]:
@@ -77,7 +84,7 @@ def payloads(readings: int) -> list[bytes]:
 
 def sealed(kind: int, concentrator: int, number: int, payload: bytes, key: bytes) -> bytes:
     """Return the frame of a message."""
-    head = batch.Head(concentrator, concentrator.to_bytes(batch.JOURNAL_SIZE, "little"), 1, number)
+    head = batch.Head(concentrator, journal_of(concentrator), 1, number)
     return link.build(kind, number & 0xFF, batch.seal_up(kind, head, payload, key))
 
 
@@ -113,13 +120,16 @@ def _count(payload: bytes) -> int:
 class HeadEnd:
     """`dianka headend serve` as a process of its own, and what it has used of the processor."""
 
-    def __init__(self, database: str, folder: Path, concentrators: int) -> None:
+    def __init__(
+        self, database: str, folder: Path, concentrators: int, shard: str = "0/1"
+    ) -> None:
         keys = folder / "keys.toml"
         lines = (f'{one} = "{key_of(one).hex()}"' for one in range(1, concentrators + 1))
         keys.write_text("[uplink]\n" + "\n".join(lines) + "\n", encoding="utf-8")
         program = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))\n"
         program += "from host.cli import main; main()"
         words = ["headend", "serve", "--db", database, "--port", "0", "--keys", str(keys)]
+        words += ["--shard", shard]
         self._process = subprocess.Popen(
             [sys.executable, "-c", program, *words],
             stdout=subprocess.PIPE,
@@ -157,14 +167,15 @@ def _cpu_s(pid: int) -> float:
 
 
 class _Device:
-    """A connection that waits for its answer before it sends again."""
+    """A connection that waits for its answer before it sends again, as firmware does."""
 
-    def __init__(self, port: int, frames: list[bytes]) -> None:
+    def __init__(self, port: int, concentrator: int, frames: list[bytes]) -> None:
         self.line = socket.create_connection(("127.0.0.1", port), 60)
         self.line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._concentrator = concentrator
         self._frames = frames
         self._at = 0
-        self._flags = 0
+        self._reader = link.LinkReader()
         self._began = 0.0
 
     def send(self) -> None:
@@ -172,64 +183,108 @@ class _Device:
         self._began = time.perf_counter()
         self.line.sendall(self._frames[self._at])
 
-    def hear(self, waits: list[float]) -> bool:
-        """Take what has come; note how long an answer took. Return whether all is answered."""
+    def hear(self, load: "_Load") -> None:
+        """Take what has come; send the next frame, or the same one when the head-end says so."""
         data = self.line.recv(4096)
         if not data:
             raise SystemExit("the head-end has hung up")
-        self._flags += data.count(b"\x7e")
-        if self._flags < 2:
-            return False
-        self._flags = 0
-        if self._at > 1:  # neither the greeting nor the table of meters
-            waits.append(time.perf_counter() - self._began)
-        self._at += 1
-        if self._at < len(self._frames):
-            self.send()
-            return False
-        self.line.close()
-        return True
+        for answer in self._reader.feed(data):
+            wait_s = time.perf_counter() - self._began
+            if answer.kind == Kind.BUSY:
+                load.put_off(self, self._after_s(answer))
+                continue
+            if self._at > 1:  # neither the greeting nor the table of meters
+                load.waits.append(wait_s)
+            self._at += 1
+            if self._at < len(self._frames):
+                self.send()
+            else:
+                load.end(self)
+
+    def _after_s(self, answer: link.Frame) -> int:
+        key, journal = key_of(self._concentrator), journal_of(self._concentrator)
+        opened = batch.open_down(answer.kind, answer.body, journal, 1, key)
+        return batch.parse_busy(opened.payload)
 
 
-def _load(port: int, all_frames: list[list[bytes]]) -> tuple[list[float], float]:
-    """Return how long each answer took, in order of size, and all of it in seconds."""
-    waits: list[float] = []
-    selector = selectors.DefaultSelector()
-    for frames in all_frames:
-        device = _Device(port, frames)
-        selector.register(device.line, selectors.EVENT_READ, device)
-    began = time.perf_counter()
-    devices: list[_Device] = [key.data for key in selector.get_map().values()]
-    for device in devices:
-        device.send()
-    while len(selector.get_map()):
-        for key, _ in selector.select():
-            line = key.fileobj
-            if key.data.hear(waits):
-                selector.unregister(line)
-    return sorted(waits), time.perf_counter() - began
+class _Load:
+    """All devices of a run. `waits` are the seconds of each answer that acknowledged a batch."""
+
+    def __init__(self, ports: list[int], all_frames: list[list[bytes]]) -> None:
+        self.waits: list[float] = []
+        self.busy = 0
+        self._selector = selectors.DefaultSelector()
+        self._later: list[tuple[float, int, _Device]] = []
+        self._chance = random.Random(1)
+        self._devices = [
+            _Device(ports[one % len(ports)], one, frames)
+            for one, frames in enumerate(all_frames, 1)
+        ]
+        for device in self._devices:
+            self._selector.register(device.line, selectors.EVENT_READ, device)
+
+    def put_off(self, device: _Device, after_s: int) -> None:
+        """Have a device send again after about so many seconds, as firmware draws them."""
+        self.busy += 1
+        due = time.perf_counter() + after_s * self._chance.uniform(0.5, 1.5)
+        heapq.heappush(self._later, (due, self.busy, device))
+
+    def end(self, device: _Device) -> None:
+        """Close the connection of a device that has brought everything."""
+        self._selector.unregister(device.line)
+        device.line.close()
+
+    def run(self) -> float:
+        """Bring everything; return how many seconds it took."""
+        began = time.perf_counter()
+        for device in self._devices:
+            device.send()
+        while self._selector.get_map():
+            until_s = self._later[0][0] - time.perf_counter() if self._later else None
+            for key, _ in self._selector.select(until_s):
+                key.data.hear(self)
+            while self._later and self._later[0][0] <= time.perf_counter():
+                heapq.heappop(self._later)[2].send()
+        return time.perf_counter() - began
 
 
-def carried(database: str, folder: Path, concentrators: int, readings: int) -> dict[str, float]:
-    """Return what a run of so many concentrators with so many readings each has shown."""
+def carried(
+    database: str, folder: Path, concentrators: int, readings: int, parts: int = 1
+) -> dict[str, float]:
+    """Return what a run of so many concentrators with so many readings each has shown.
+
+    With `parts` as many head-ends serve the database, each its part of the concentrators.
+    """
     batches = payloads(readings)
     all_frames = [messages(one, batches) for one in range(1, concentrators + 1)]
-    head_end = HeadEnd(database, folder, concentrators)
-    is_server = is_address(database)
+    head_ends = [
+        HeadEnd(database, folder, concentrators, f"{index}/{parts}") for index in range(parts)
+    ]
+
+    def cpu_s() -> float:
+        servers_s = cluster.cpu_s(database) if is_address(database) else 0.0
+        return servers_s + sum(one.cpu_s for one in head_ends)
+
     try:
-        before = head_end.cpu_s + (cluster.cpu_s(database) if is_server else 0.0)
-        waits, wall_s = _load(head_end.port, all_frames)
-        cpu_s = head_end.cpu_s + (cluster.cpu_s(database) if is_server else 0.0) - before
+        before = cpu_s()
+        load = _Load([one.port for one in head_ends], all_frames)
+        wall_s = load.run()
+        used_s = cpu_s() - before
+        waits = sorted(load.waits)
         return {
             "readings": concentrators * readings,
-            "per_cpu_s": concentrators * readings / cpu_s,
+            "per_cpu_s": concentrators * readings / used_s,
             "per_s": concentrators * readings / wall_s,
             "p50_ms": 1000 * waits[len(waits) // 2],
             "p99_ms": 1000 * waits[len(waits) * 99 // 100],
-            "rss_mb": head_end.rss_mb,
+            "busy_share": load.busy / (load.busy + len(waits)),
+            "cpu_share": used_s / wall_s,
+            "load_average": os.getloadavg()[0],
+            "rss_mb": max(one.rss_mb for one in head_ends),
         }
     finally:
-        head_end.stop()
+        for one in head_ends:
+            one.stop()
 
 
 # --- a grown database ----------------------------------------------------------------------------
@@ -324,6 +379,7 @@ def grown_rate(folder: Path, concentrators: int, readings: int) -> float:
         path = folder / f"grown-{size}.db"
         # The bench's own concentrators have other numbers than those that have filled it.
         _grown(path, 10_000, size, METERS * 100_000)
+        os.sync()  # so that the disk has nothing else to do
         rates.append(carried(str(path), folder, concentrators, readings)["per_cpu_s"])
         path.unlink()
     return rates[1] / rates[0]
@@ -344,23 +400,29 @@ def measured(*, quick: bool = False) -> dict[str, float]:
         for concentrators, readings in ((50, 4000), (600, 600), (1600, 300)):
             path = folder / f"ack-{concentrators}.db"
             one = carried(str(path), folder, concentrators, readings // scale)
-            found[f"ack_p50_ms_{concentrators}"] = one["p50_ms"]
-            found[f"ack_p99_ms_{concentrators}"] = one["p99_ms"]
+            told = ("p50_ms", "p99_ms", "busy_share", "cpu_share", "load_average")
+            found |= {f"ack_{key}_{concentrators}": one[key] for key in told}
             found["rss_mb"] = one["rss_mb"]
             path.unlink()
-        found["ack_p50_ms"], found["ack_p99_ms"] = (
-            found["ack_p50_ms_1600"],
-            found["ack_p99_ms_1600"],
-        )
+        found["ack_p50_ms"] = found["ack_p50_ms_1600"]
+        found["ack_p99_ms"] = found["ack_p99_ms_1600"]
         if cluster.programs() is not None:
-            with cluster.cluster(durable=True) as address:
-                migrate.make_postgres(address)
-                one = carried(address, folder, 200, 1000 // scale)
-                found["postgres_readings_per_cpu_s"] = one["per_cpu_s"]
-                found["postgres_readings_per_s"] = one["per_s"]
+            found |= _on_postgres(folder, 1000 // scale)
         found |= looked_at(folder / "look.db")
         found["rate_at_10m_over_1m"] = 1.0 if quick else grown_rate(folder, 100, 2000)
     return {key: round(value, 2) for key, value in found.items()}
+
+
+def _on_postgres(folder: Path, readings: int) -> dict[str, float]:
+    """Return the rates into PostgreSQL, of one process and of two that share the concentrators."""
+    found: dict[str, float] = {}
+    for parts, name in ((1, "postgres"), (2, "postgres_2_parts")):
+        with cluster.cluster(durable=True) as address:
+            migrate.make_postgres(address)
+            one = carried(address, folder, 200, readings, parts)
+        found[f"{name}_readings_per_cpu_s"] = one["per_cpu_s"]
+        found[f"{name}_readings_per_s"] = one["per_s"]
+    return found
 
 
 def main() -> int:
