@@ -17,13 +17,26 @@ import pytest
 from click.testing import CliRunner, Result
 
 from host.cli import cli
+from host.frames.batch import Refusal
 from host.frames.link import Kind
-from host.headend import backup, orders
+from host.headend import backup, findings, journals, orders
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
 from host.headend.turn import Turn
-from tests.host.uplink_world import KEYS, Village, account_name, deliver, frame, village_of
+from tests.host.uplink_world import (
+    CONCENTRATOR,
+    KEY,
+    KEYS,
+    Village,
+    account_name,
+    acked,
+    deliver,
+    frame,
+    hello,
+    refused,
+    village_of,
+)
 
 NAME = account_name(0)
 
@@ -150,6 +163,27 @@ def test_cpbak_a_plain_copy_does_not_agree_and_a_backup_is_whole(tmp_path: Path)
         assert stat.S_IMODE(one.stat().st_mode) == 0o600
 
 
+def test_cpbak_two_boards_with_one_number_and_key_are_known_apart(tmp_path: Path) -> None:
+    first, second = one_meter(), Village()
+    second.meter(0, "000000000099")
+    for village in (first, second):
+        for _ in range(5):
+            village.reading(0, 3)
+    with Store(tmp_path / "a.db", create=True) as store:
+        ingest = Ingest(store, KEYS)
+        deliver(ingest, first)
+        other = {"journal": b"another!"}
+        for kind, payload in ((Kind.HELLO, hello(1, 7)), (Kind.BATCH, second.batch())):
+            answer = ingest.answer(frame(kind, 500, payload, **other), "test")
+            assert refused(answer, 500, **other) == Refusal.OTHER_JOURNAL
+        result = run("concentrators", "--db", tmp_path / "a.db")
+        assert "dianka headend replace" in " ".join(result.output.replace("│", " ").split())
+        first.reading(0, 3)
+        assert deliver(ingest, first, 2) == first.durable_seq
+        rows = store.rows("SELECT account, debit_fen FROM accounts")
+        assert rows == [{"account": NAME, "debit_fen": 18}]
+
+
 # --- srv ----------------------------------------------------------------------------------------
 
 
@@ -175,6 +209,30 @@ def test_srv_a_lock_that_another_process_has_is_outlived(
 # --- sem ----------------------------------------------------------------------------------------
 
 
+def test_sem_1_a_replaced_device_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    one, other = account_name(0), account_name(1)
+    old, new = Village(), Village()
+    old.meter(0, one)
+    old.meter(1, other)
+    old.reading(0, 100)
+    old.reading(1, 200)
+    new.meter(0, other)
+    new.meter(1, one)
+    new.reading(0, 300)
+    new.reading(1, 110)
+    with Store(tmp_path / "a.db", create=True) as store:
+        ingest = Ingest(store, KEYS)
+        deliver(ingest, old)
+        later = {"journal": b"another!"}
+        greeting = frame(Kind.HELLO, 1, hello(1, new.durable_seq + 1), **later)
+        assert refused(ingest.answer(greeting, "test"), 1, **later) == Refusal.OTHER_JOURNAL
+        journals.replace(store, CONCENTRATOR)
+        ingest.answer(frame(Kind.BATCH, 2, new.batch(), **later), "test")
+        rows = store.rows('SELECT account, "row", debit_fen FROM accounts ORDER BY account')
+        assert [tuple(row.values()) for row in rows] == [(one, 1, 110), (other, 0, 300)]
+        assert reconcile(store).records == old.durable_seq + new.durable_seq
+
+
 def test_sem_3_a_mistyped_sale_can_be_taken_back(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with Store(path, create=True) as store:
@@ -191,6 +249,29 @@ def one_meter() -> Village:
     village = Village()
     village.meter(0)
     return village
+
+
+def test_sem_4_an_account_that_moved_is_looked_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with Store(path, create=True) as store:
+        ingest = Ingest(store, {**KEYS, 8: KEY})
+        for concentrator in (CONCENTRATOR, 8):
+            village = one_meter()
+            ingest.answer(frame(Kind.BATCH, 1, village.batch(), concentrator=concentrator), "test")
+        assert len(reconcile(store).differences) == 1
+        (found,) = findings.findings(store)
+        findings.resolve(store, found["number"], "Li", "the meter hangs there now")
+        assert reconcile(store).differences == []
+
+
+def test_sem_6_a_greeting_of_impossible_records_changes_nothing(tmp_path: Path) -> None:
+    last = (1 << 32) - 1
+    with Store(tmp_path / "a.db", create=True) as store:
+        ingest = Ingest(store, KEYS)
+        answer = ingest.answer(frame(Kind.HELLO, 1, hello(last, last)), "test")
+        assert refused(answer, 1) == Refusal.MALFORMED
+        assert acked(ingest.answer(frame(Kind.HELLO, 2, hello(1, 50)), "test"), 2) == 0
+        assert store.value("SELECT count(*) FROM gaps") == 0
 
 
 def test_sem_7_clocks_that_are_off_are_stored_and_break_nothing(tmp_path: Path) -> None:
