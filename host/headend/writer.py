@@ -18,8 +18,8 @@ from host.headend.ingest import Ingest
 LIMIT = 100
 GATHER_S = 0.02
 # Who would wait longer is told to come again later: a device repeats itself after three seconds.
-GREETING_WAIT_S = 1.0
-BATCH_WAIT_S = 1.5
+GREETING_WAIT_S = 0.7
+BATCH_WAIT_S = 1.0
 _PENDING_LIMIT = 10_000
 _FIRST_PACE_S = 0.005
 _CROWD_S = 10.0
