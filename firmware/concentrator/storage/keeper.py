@@ -137,11 +137,13 @@ class Keeper:
         """
         journal = self._journal
         checkpoint = self._checkpoint
+        feed()
         self._rows.recount(checkpoint.load(feed))
         feed()
         checkpoint.identify(random)
         feed()
         self._images.load()
+        feed()
         journal.recover(feed)
         if checkpoint.unread and journal.first_seq > checkpoint.seq + 1:
             raise Unreadable("a checkpoint cannot be read, and older records are gone")
@@ -159,6 +161,7 @@ class Keeper:
         feed()
         journal.measure()
         self._set_low()
+        feed()
         return lost
 
     def step(self, now_ticks: int, acked_seq: int, lines_busy: bool = False) -> int:
