@@ -129,7 +129,7 @@ class Incidents:
     def jump(self) -> None:
         """Change what a register shows at once to another value."""
         index = self._random.randrange(len(self._meters))
-        if index in self._under_way or index in self._lies:
+        if self._under_way.union(self._lies, self._comparing) & {index}:
             return
         self._advance(index)
         self._checkers.registers_jumped(index)
