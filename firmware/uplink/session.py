@@ -81,6 +81,8 @@ _BUSY_SIZE = const(2)
 # far behind the start of its frame, so that the frame never overtakes the body as it is encoded.
 _FRAMING_SIZE = const(70)
 _EPOCH_STEP_MASK = const(0xFFFF)
+# No epoch behind this one is begun: only a forger can have come so far.
+_EPOCH_LIMIT = const(0xFFFF0000)
 
 
 TYPE_CHECKING = const(False)
@@ -277,7 +279,7 @@ class Session:
         self.stale = False
         self.reason = body[envelope.ANSWER]
         known = u32_at(body, envelope.ANSWER + _KNOWN)
-        if self.reason == _STALE_EPOCH and known >= self._envelope.epoch:
+        if self.reason == _STALE_EPOCH and self._envelope.epoch <= known < _EPOCH_LIMIT:
             self._envelope.begin(known + 1 + (self._random() & _EPOCH_STEP_MASK))
         elif self.reason == _CONFLICT:
             # The records there are others: those here do not follow them.

@@ -604,3 +604,13 @@ def test_idle_polling_does_not_allocate() -> None:
         world.journal.durable_seq = 4
         gathering = one.poll(now_ticks)
     equal((outcome, again, gathering), (session.IDLE, session.IDLE, session.BUSY))
+
+
+def test_a_forged_last_epoch_stops_nothing_but_the_uplink() -> None:
+    """Whoever has the key may have used the last epoch there is; the board has to go on."""
+    world = World(durable=5)
+    world.head_end.last = (0xFFFFFFFF, 1)
+    for _ in range(300):
+        world.step()
+    equal(world.session.reason, 4)
+    equal(world.session.acked_seq, 0)
