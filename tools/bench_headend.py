@@ -190,7 +190,7 @@ class _Device:
             raise SystemExit("the head-end has hung up")
         for answer in self._reader.feed(data):
             wait_s = time.perf_counter() - self._began
-            if answer.kind == Kind.BUSY:
+            if answer.kind == Kind.BUSY_LATER:
                 load.put_off(self, self._after_s(answer))
                 continue
             if self._at > 1:  # neither the greeting nor the table of meters

@@ -33,7 +33,7 @@ _CALLED = """
     busy choice clear close code columns command commit connect connection count data decode
     done drain encode end error fail feed find flags head index input ioctl items join key keys
     limit line lines link load locked main measure name names next noise open parity password
-    pending pin pins poll present protocol put random rate read readblocks readfrom_into
+    pending pin pins poll present protocol put random rate read readblocks reason readfrom_into
     readinto registers release remove replace reset reset_cause round rounds run search seek
     select seq session set set_power show size source spi start state status step stop sync tell
     text ticks_add ticks_diff unwrap values version wake write writeblocks writeto

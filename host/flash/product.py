@@ -111,12 +111,21 @@ def known_of(
     """
     paths = [path for path in sorted(folder.rglob("*.py")) if path.name != "manifest.py"]
     texts = {_module(path, folder): path.read_text("utf-8") for path in paths}
+    for path in paths:
+        _check_syntax(path)
     numbers = numbers_of(texts)
     made = {module: lean(text, numbers, module) for module, text in texts.items()}
     made |= {module: lean(text, numbers) for module, text in (others or {}).items()}
     typed = [path.read_text("utf-8") for part in _TYPES for path in (_HOST / part).rglob("*.py")]
     boot = frozenset(re.findall(r"[A-Za-z_]\w*", texts.get("boot", "") + texts.get("main", "")))
     return Known(numbers, names_of(made, texts, words_in_programs(typed) | boot | said))
+
+
+def _check_syntax(path: Path) -> None:
+    try:
+        ast.parse(path.read_text("utf-8"))
+    except SyntaxError as error:
+        raise ProductError(f"{path}: {error}") from error
 
 
 def lean_text(path: Path, folder: Path, known: Known) -> str:

@@ -37,7 +37,7 @@ class Kind(IntEnum):
     WELCOME = 0xA0
     ACK = 0xA1
     REFUSED = 0xA2
-    BUSY = 0xA3
+    BUSY_LATER = 0xA3
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class Gate:
 
     def put_off(self, message: Message, after_s: int) -> bytes:
         """Return the frame of BUSY for a message."""
-        return self._answer(message, Kind.BUSY, batch.build_busy(after_s))
+        return self._answer(message, Kind.BUSY_LATER, batch.build_busy(after_s))
 
     def _answer(self, message: Message, kind: Kind, payload: bytes) -> bytes:
         head = message.head

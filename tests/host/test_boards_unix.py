@@ -38,6 +38,7 @@ except BoardError as error:
 from concentrator import run
 class Echo:
     tasks = 0
+    litter = 0
     def __init__(self):
         self.buf = bytearray(64)
         self.view = memoryview(self.buf)

@@ -161,7 +161,7 @@ def test_profile_decides_where_meters_disagree() -> None:
     [
         ("", "no bytes but wake-up bytes"),
         ("686", "3 digits, half a byte"),
-        ("0x68", "'x' is no hexadecimal digit"),
+        ("6x68", "'x' is no hexadecimal digit"),
         ("六八", "'六' is no hexadecimal digit"),
         ("68" * 3, "a frame has at least 12 bytes, 3 present"),
     ],

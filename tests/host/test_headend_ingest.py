@@ -198,7 +198,7 @@ def test_failing_database_asks_to_come_again(ingest: Ingest, store: Store) -> No
     with store.writing() as connection:
         connection.run("ALTER TABLE top_ups RENAME TO hidden")
     (answer,) = LinkReader().feed(ingest.answer(frame(Kind.BATCH, 1, PAYLOAD), "test"))
-    assert answer.kind == Kind.BUSY
+    assert answer.kind == Kind.BUSY_LATER
     assert ingest.counters["store_failed"] == 1
     assert store.rows("SELECT * FROM records") == [], "all or nothing"
     with store.writing() as connection:

@@ -238,7 +238,7 @@ def test_a_message_that_breaks_something_harms_no_other(
         messages = [one for one in (ingest.open(f, "test") for f in frames) if one is not None]
         first, second = ingest.answer_all(messages)
         kinds = [LinkReader().feed(answer)[0].kind for answer in (first, second)]
-        assert kinds == [Kind.BUSY, Kind.ACK]
+        assert kinds == [Kind.BUSY_LATER, Kind.ACK]
         assert store.rows("SELECT DISTINCT concentrator FROM records") == [{"concentrator": 8}]
 
 

@@ -98,6 +98,7 @@ _NEEDS_STATE = (
     "dianka headend void",
     "dianka headend init",
     "dianka headend restore-db",
+    "dianka headend replace",
 )
 
 

@@ -199,7 +199,7 @@ def _unparsed(text: str) -> list[str]:
 
 
 # Names that MicroPython's compiler knows.
-_OF_MICROPYTHON = {"const", "ptr8", "ptr32"}
+_OF_MICROPYTHON = {"const", "ptr8", "ptr32", "uint"}
 
 
 def test_no_name_that_is_left_has_lost_its_meaning() -> None:

@@ -37,13 +37,13 @@ CASES = [
     # Private names are shared by modules that do not know each other.
     (
         "class A:\n    def _first(self):\n        return self._second\n",
-        "class A:\n    def D(self):\n        return self.E\n",
+        "class A:\n    def Q(self):\n        return self.H\n",
     ),
-    ("from other import _x as _y\n_y()\n", "from other import D as E\nE()\n"),
-    ('ROWS = (("say", "_say"),)\ndef _say(): ...\n', 'ROWS = (("say", "D"),)\ndef D(): ...\n'),
+    ("from other import _x as _y\n_y()\n", "from other import Q as H\nH()\n"),
+    ('ROWS = (("say", "_say"),)\ndef _say(): ...\n', 'ROWS = (("say", "Q"),)\ndef Q(): ...\n'),
     (
         "_n = 0\ndef f():\n    global _n\n    _n = 1\n",
-        "D = 0\ndef f():\n    global D\n    D = 1\n",
+        "Q = 0\ndef f():\n    global Q\n    Q = 1\n",
     ),
     # A constant leaves no name in the image.
     ('_X = const(b"1")\nprint(_X)\n', '_X = const(b"1")\nprint(_X)\n'),

@@ -174,6 +174,22 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
          "debt_week": 1404},
         "01000000" "02000000" + "00" * 20 + "03000000" "09000000" "60ea0000" "7c05",
     ),
+    (
+        RecordKind.LOGIN,
+        {"result": 2, "key": 1, "key_version": 3, "channel": 1, "failures": 300, "session": 9},
+        "02010301" "2c010000" "09000000",
+    ),
+    (
+        RecordKind.SETTING,
+        {"source": 4, "number": 65, "form": 1, "old": "1122334455667788",
+         "new": "8877665544332211", "uid": "04A1B2C3D4E5F600"},
+        "04410100" "1122334455667788" "8877665544332211" "04a1b2c3d4e5f600",
+    ),
+    (
+        RecordKind.OPERATOR_CARD,
+        {"kind": 4, "key_version": 2, "code": 0, "number": 300, "uid": "04A1B2C3D4E5F600"},
+        "04020000" "2c010000" "04a1b2c3d4e5f600",
+    ),
     (RecordKind.EVENT, {"what": 3, "state": 1, "value": -2}, "03010000" "feffffff"),
     (
         RecordKind.QUOTA,
