@@ -37,8 +37,8 @@ def read_times(site: Site) -> dict[int, list[int]]:
 
 
 def longest_gap(times: list[int], since: int, until: int) -> int:
-    """Return the longest time without a reading."""
-    marks = [since, *times, until]
+    """Return the longest time without a reading, from `since` on."""
+    marks = [since, *(time for time in times if time > since), until]
     return max(after - before for before, after in pairwise(marks))
 
 
