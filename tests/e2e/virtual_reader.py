@@ -15,6 +15,7 @@ import pytest
 from host.sim.cpu_card import VPCD_PORT
 
 _DRIVER = Path("/etc/reader.conf.d/vpcd")
+_SERVICE = "/run/pcscd/pcscd.comm"
 _WAIT_S = 10.0
 NEEDED = "needs: apt install pcscd vsmartcard-vpcd, pip install 'dianka[pcsc]'"
 
@@ -44,7 +45,8 @@ def _running(log: Path) -> Iterator[None]:
         process = subprocess.Popen(["pcscd", "--foreground"], stdout=output, stderr=output)
     try:
         _wait_until(
-            lambda: process.poll() is not None or _listens(), "pcscd offers no reader here"
+            lambda: process.poll() is not None or (_listens() and _answers()),
+            "pcscd offers no reader here",
         )
         if process.poll() is not None:
             pytest.skip(f"pcscd does not run here: {log.read_text(errors='replace')[-300:]}")
@@ -70,3 +72,9 @@ def _listens() -> bool:
     except OSError:
         return False
     return True
+
+
+def _answers() -> bool:
+    """Return whether the service takes programs, which it does a moment after its reader."""
+    with socket.socket(socket.AF_UNIX) as program:
+        return program.connect_ex(_SERVICE) == 0
