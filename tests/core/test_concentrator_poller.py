@@ -273,6 +273,16 @@ def test_nobody_there_is_left_alone() -> None:
     equal(len(bench.wire.asked), asked)
 
 
+def test_a_meter_that_is_never_found_is_told_as_silent() -> None:
+    bench = Bench([Meter(1)], record.STANDARD_AUTO)
+    bench.wire.meters = []
+    for _ in range(6):
+        bench.rest()
+        bench.books.t2000 += 900
+    check(bench.books.registry.misses(0) >= 3)
+    equal(bench.books.lines, [(0, record.LINE_SILENT, 0)])
+
+
 def test_while_the_time_is_not_known_all_meters_are_asked_for_it_and_nothing_else() -> None:
     """A silent meter is asked as well: the others may have no clock."""
     for standard, number in ((2007, 0), (1997, 1)):

@@ -97,6 +97,7 @@ FOUND = [
     ("replaced", 71, 2),  # a copy wanted supply where the lost board had cut it
     ("head-end-restored", 7, 1),  # a meter of which the head-end had lost every record
     ("glitches", 40, 2),  # the clock was set twice while a good payer's grace ran
+    ("glitches", 58, 1),  # a new meter of which nobody knew the standard never answered
     ("alone", 24, 2),  # a technician typed the registers of a meter that stayed silent
     ("away", 192, 2),  # a clock set back by hours: each relay command was over when it came
 ]

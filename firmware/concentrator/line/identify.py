@@ -79,11 +79,8 @@ class Identify:
             return False
         self._step += 1
         if self._step >= len(BAUDS):
-            notes = self._line_meters.registry.notes
             if self._is_unknown(self._index):
-                notes[self._index] = self._line_meters.master.learn(
-                    notes[self._index], line.TIMEOUT
-                )
+                self._line_meters.learn(self._index, line.TIMEOUT)
             self._index = _NO_ROW
         return False
 
