@@ -189,8 +189,8 @@ class World:
 
     def random(self) -> int:
         """Draw as evenly as can be, and the same each time."""
-        self.draws += 1
-        return self.draws * 331804471 & 0x1FFFFFFF
+        self.draws = (self.draws + 331804471) & 0x1FFFFFFF
+        return self.draws
 
     def step(self, deliver: bool = True, hear: bool = True) -> int:
         """Poll once; the head-end gets what is sent, and its answer comes back."""
@@ -416,7 +416,7 @@ def test_boards_that_begin_together_come_one_by_one() -> None:
     instants = set()
     for offset in range(20):
         world = World(durable=5)
-        world.draws = offset
+        world.draws = offset * 331804471 & 0x1FFFFFFF
         world.head_end.busy_s = 100
         world.run(20)
         world.head_end.busy_s = 0
