@@ -68,7 +68,7 @@ _SHORT_MS = const(60000)
 _REFUSED_MS = const(10000)
 # This many blocks are kept free before the journal's reserve, to be filled while older segments
 # are thinned.
-_SLACK_BLOCKS = const(3)
+_SLACK_BLOCKS = const(4)
 
 # The time between attempts to load images in force that could not be read.
 _IMAGES_MS = const(20000)
