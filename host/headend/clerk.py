@@ -73,7 +73,7 @@ class Clerk:
             return {"result": operation.run(self._store, request["told"])}
         except StoreError as error:
             return told_error(error)
-        except Exception:
+        except Exception:  # who asked gets an answer, and the writer's thread goes on
             log.exception("a request at the desk failed")
             return told_error(StoreError(_("the head-end could not do it: its log says why")))
         finally:
