@@ -166,8 +166,11 @@ class Calendar:
         if self.tariff.clock_tells_rate:
             day = datetime.combine(start.date(), datetime.min.time())
             while day < end:
-                slots = slots_of(self.tariff, self.season_at(day), day.date())
-                found.update(day + timedelta(minutes=minute) for minute, _rate in slots)
+                # A set that begins within the day may have other day tables from then on.
+                for moment in (day, *(one.start for one in self.sets if day < one.start)):
+                    if moment < day + _DAY:
+                        slots = slots_of(self.tariff, self.season_at(moment), day.date())
+                        found.update(day + timedelta(minutes=minute) for minute, _rate in slots)
                 day += _DAY
         # Only what belongs to the terms in force divides.
         return (at for at in sorted(found) if start < at < end and self._divides(at))
