@@ -87,6 +87,13 @@ class AuditLog:
             if written.key_version == key_version and not written.refunds and which != but
         )
 
+    def cards_under(self, district: int, key_version: int) -> int:
+        """Return how many cards bear what was made of a district's key in this version."""
+        newest = {
+            entry["uid"]: (entry["district"], entry["key_version"]) for entry in self.entries()
+        }
+        return list(newest.values()).count((district, key_version))
+
     def image_of(self, uid: str) -> bytes | None:
         """Return header and MAC that were written last on this card."""
         return self._images.get(uid)

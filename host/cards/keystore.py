@@ -5,26 +5,33 @@
     passes = 3                                      district = 4711
     salt = "..."                                    key_version = 1
     nonce = "..."
-    content = "..."
+    content = "..."                                 console_version = 1
 
 The content is the other form, under AES-256-GCM with a key that Argon2id makes of the passphrase.
-A counter of one district holds `district_key` and `console_key`, 32 digits each, in place of
-`issuer_key`. Its file may have limits: `last_day = 2027-06-30`, `card_limit_fen` and
-`total_limit_fen`, the last one for all cards of its log.
+A counter of one district holds `district_key`, 32 digits, in place of `issuer_key`, and no console
+key. Its file may have limits: `last_day = 2027-06-30`, `card_limit_fen` and `total_limit_fen`, the
+last one for all cards of its log. A technician's file makes no cards and opens consoles:
+
+    [console]
+    district = 4711
+    read_only = true                those keys only look
+    keys = ["7 1 32 digits"]        concentrator, version of its console key, the key
 """
 
+import re
 import secrets
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, ClassVar
 
 from host import secret_files
 from host.frames.card import DISTRICT_LIMIT
 from host.frames.card_keys import KEY_SIZE, console_key, district_key
+from host.frames.session import read_key
 from host.words import _, system_reason
 
 ISSUER_KEY_SIZE = 32
@@ -69,22 +76,76 @@ def _lower(one_fen: int, other_fen: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class ConsoleKeys:
+    """The console keys of some concentrators of a district, by number: version and key."""
+
+    district: int
+    held: dict[int, tuple[int, bytes]]
+    read_only: bool = False
+
+    def version_of(self, concentrator: int) -> int:
+        """Return the version of its console key, 0: the file has none."""
+        return self.held.get(concentrator, (0, b""))[0]
+
+    def console_key(self, district: int, concentrator: int, version: int) -> bytes:
+        """Return that concentrator's key; KeystoreError: this file has none."""
+        own_version, key = self.held.get(concentrator, (0, b""))
+        if (district, version) != (self.district, own_version):
+            raise KeystoreError(
+                _(
+                    "this file does not open concentrator {concentrator} of district {district} "
+                    "with console key version {version}: have one made by "
+                    "`dianka card keys console`"
+                ).format(concentrator=concentrator, district=district, version=version)
+            )
+        return key
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class CardKeys:
-    """Either the issuer's key, or the key of `district` in `key_version` alone."""
+    """Either the issuer's key, or the key of `district` in `key_version` alone.
+
+    `console_version` is that of the console keys which the issuer gives out now.
+    """
 
     district: int
     key_version: int
     issuer_key: bytes = b""
     own_key: bytes = b""
-    own_console_key: bytes = b""
     limits: Limits = NO_LIMITS
+    console_version: int = 1
+    read_only: ClassVar[bool] = False
 
-    @property
-    def console_key(self) -> bytes:
-        """Return the key that opens the console of the district's concentrators."""
+    def console_key(self, district: int, concentrator: int, version: int) -> bytes:
+        """Return the key of a console in that version; KeystoreError: it is not in this file."""
         if not self.issuer_key:
-            return self.own_console_key
-        return console_key(self.issuer_key, self.district)
+            raise KeystoreError(
+                _(
+                    "a counter's key file opens no console: use the issuer's, or one that "
+                    "`dianka card keys console` made"
+                )
+            )
+        if version < self.console_version:
+            raise KeystoreError(
+                _(
+                    "concentrator {concentrator} tells of console key version {version}, and "
+                    "{newest} is in use: `dianka card keys install` brings it"
+                ).format(concentrator=concentrator, version=version, newest=self.console_version)
+            )
+        return console_key(self.issuer_key, district, concentrator, version)
+
+    def version_of(self, _concentrator: int) -> int:
+        """Return the version that console keys have now."""
+        return self.console_version
+
+    def consoles(self, concentrators: Iterable[int], read_only: bool = False) -> ConsoleKeys:
+        """Return what opens the consoles of these concentrators, or only looks at them."""
+        version = self.console_version
+        held = {}
+        for number in concentrators:
+            key = self.console_key(self.district, number, version)
+            held[number] = version, read_key(key) if read_only else key
+        return ConsoleKeys(self.district, held, read_only)
 
     def key_of(self, district: int, key_version: int) -> bytes:
         """Return the district's key in that version.
@@ -112,14 +173,8 @@ class CardKeys:
     ) -> "CardKeys":
         """Return the keys that a counter of that district needs, and no more."""
         own_key = self.key_of(district, key_version)
-        console = replace(self, district=district).console_key
-        return CardKeys(
-            district,
-            key_version,
-            own_key=own_key,
-            own_console_key=console,
-            limits=limits.within(self.limits),
-        )
+        within = limits.within(self.limits)
+        return CardKeys(district, key_version, own_key=own_key, limits=within)
 
 
 def new(district: int) -> CardKeys:
@@ -127,9 +182,11 @@ def new(district: int) -> CardKeys:
     return CardKeys(district, 1, issuer_key=secrets.token_bytes(ISSUER_KEY_SIZE))
 
 
-def save(path: Path, keys: CardKeys, passphrase: str | None, overwrite: bool = False) -> None:
+def save(
+    path: Path, keys: CardKeys | ConsoleKeys, passphrase: str | None, overwrite: bool = False
+) -> None:
     """Write a file that its owner alone may read; without a passphrase it is not sealed."""
-    text = _to_toml(keys)
+    text = _to_toml(keys) if isinstance(keys, CardKeys) else _consoles_to_toml(keys)
     if passphrase is not None:
         text = _seal(text, passphrase)
     try:
@@ -150,7 +207,33 @@ def is_sealed(path: Path) -> bool:
 
 
 def load(path: Path, passphrase: Callable[[], str]) -> CardKeys:
-    """Read a file of either form; `passphrase` is asked only where it is sealed."""
+    """Read a file that makes cards; `passphrase` is asked only where it is sealed."""
+    section = _content(path, passphrase).get("card")
+    if not isinstance(section, dict):
+        raise KeystoreError(
+            _("{path} has no [card] section; `dianka card keys new` makes one").format(path=path)
+        )
+    return _from_section(section, path)
+
+
+def load_consoles(path: Path, passphrase: Callable[[], str]) -> CardKeys | ConsoleKeys:
+    """Read a file that opens consoles: the issuer's, or a technician's."""
+    content = _content(path, passphrase)
+    section = content.get("console")
+    if isinstance(section, dict):
+        return _from_consoles(section, path)
+    section = content.get("card")
+    if not isinstance(section, dict):
+        raise KeystoreError(
+            _("{path} has no [console] section; `dianka card keys console` makes one").format(
+                path=path
+            )
+        )
+    return _from_section(section, path)
+
+
+def _content(path: Path, passphrase: Callable[[], str]) -> dict[str, Any]:
+    """Return the sections of a file, which is opened where it is sealed."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -169,21 +252,40 @@ def load(path: Path, passphrase: Callable[[], str]) -> CardKeys:
     if "sealed" in content:
         text = _unseal(content["sealed"], passphrase(), path)
         content = tomllib.loads(text)
-    section = content.get("card")
-    if not isinstance(section, dict):
-        raise KeystoreError(
-            _("{path} has no [card] section; `dianka card keys new` makes one").format(path=path)
-        )
-    return _from_section(section, path)
+    return content
+
+
+def _consoles_to_toml(keys: ConsoleKeys) -> str:
+    lines = ["[console]", f"district = {keys.district}"]
+    lines += ["read_only = true"] if keys.read_only else []
+    rows = [f'"{number} {version} {key.hex()}"' for number, (version, key) in keys.held.items()]
+    return "\n".join([*lines, f"keys = [{', '.join(rows)}]", ""])
+
+
+def _from_consoles(section: dict[str, Any], path: Path) -> ConsoleKeys:
+    held = {}
+    rows, read_only = section.get("keys"), section.get("read_only", False)
+    for row in rows if isinstance(rows, list) else [None]:
+        words = row.split() if isinstance(row, str) else []
+        if len(words) != 3 or not all(re.fullmatch("[0-9]{1,9}", word) for word in words[:2]):
+            raise KeystoreError(
+                _('{path}: keys must be texts like "7 1 KEY", one a concentrator').format(
+                    path=path
+                )
+            )
+        held[int(words[0])] = int(words[1]), _key(words[2], "keys", KEY_SIZE, path)
+    if not isinstance(read_only, bool):
+        raise KeystoreError(_("{path}: read_only must be true or false").format(path=path))
+    return ConsoleKeys(_number(section, "district", DISTRICT_LIMIT, path), held, read_only)
 
 
 def _to_toml(keys: CardKeys) -> str:
     lines = ["[card]", f"district = {keys.district}", f"key_version = {keys.key_version}"]
     if keys.issuer_key:
         lines.append(f'issuer_key = "{keys.issuer_key.hex()}"')
+        lines.append(f"console_version = {keys.console_version}")
     else:
         lines.append(f'district_key = "{keys.own_key.hex()}"')
-        lines.append(f'console_key = "{keys.own_console_key.hex()}"')
     if keys.limits.last_day is not None:
         lines.append(f"last_day = {keys.limits.last_day.isoformat()}")
     lines += [
@@ -203,16 +305,17 @@ def _from_section(section: dict[str, Any], path: Path) -> CardKeys:
         )
     if "issuer_key" in section:
         issuer_key = _key(section["issuer_key"], "issuer_key", ISSUER_KEY_SIZE, path)
-        return CardKeys(district, key_version, issuer_key=issuer_key)
+        version = _number({"console_version": 1, **section}, "console_version", 255, path)
+        return CardKeys(district, key_version, issuer_key=issuer_key, console_version=version)
+    if "console_key" in section:
+        raise KeystoreError(
+            _(
+                "{path} has the console key of a district, which opens no console any more: have "
+                "a new file handed down, and delete this one"
+            ).format(path=path)
+        )
     own_key = _key(section["district_key"], "district_key", KEY_SIZE, path)
-    console = _key(section.get("console_key"), "console_key", KEY_SIZE, path)
-    return CardKeys(
-        district,
-        key_version,
-        own_key=own_key,
-        own_console_key=console,
-        limits=_limits(section, path),
-    )
+    return CardKeys(district, key_version, own_key=own_key, limits=_limits(section, path))
 
 
 def _limits(section: dict[str, Any], path: Path) -> Limits:

@@ -8,7 +8,7 @@ import click
 
 from host.cards import keystore
 from host.cli import shown
-from host.cli.options import FILE, load_keys, login_option, port_option, typed_secret
+from host.cli.options import FILE, load_consoles, login_option, port_option, typed_secret
 from host.cli.output import echo
 from host.frames import tariff
 from host.frames.tariff_terms import TariffError
@@ -16,6 +16,9 @@ from host.link import setup
 from host.link.console import SECRETS, Console, ConsoleError
 from host.link.port import Port, PortError
 from host.words import _
+
+# The console key is made of them.
+_OF_THE_KEY = ("id", "district", "console_key_version")
 
 
 @shown.command(
@@ -56,7 +59,7 @@ def command(
         with Port(port) as line, ExitStack() as held:
             console = held.enter_context(Console(line))
             if keys_path is not None:
-                console.login(load_keys(keys_path).console_key)
+                console.login(load_consoles(keys_path))
             if image:
                 setup.send_tariff(console, number, image)
                 echo(_("tariff {number} in force").format(number=number))
@@ -77,6 +80,13 @@ def _carried_out(console: Console, words: list[str]) -> list[str]:
             raise ConsoleError(
                 _("{name} takes hexadecimal digits").format(name=words[1])
             ) from None
+    if console.in_session and words[:1] == ["set"] and words[1:2] and words[1] in _OF_THE_KEY:
+        raise ConsoleError(
+            _(
+                "{name} says which console key opens this concentrator: change it with `dianka "
+                "card keys install`, which brings that key, or at the prompt with `dianka flash`"
+            ).format(name=words[1])
+        )
     return console.command(" ".join(words))
 
 

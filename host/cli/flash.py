@@ -43,7 +43,7 @@ class Wanted:
     epilog="""\b
 Examples:
   dianka flash /dev/ttyACM0 --board board.json --format --time
-  dianka flash /dev/ttyACM0 --keys counter.toml --uplink-keys uplink.toml --id 7
+  dianka flash /dev/ttyACM0 --keys card-keys.toml --id 7 --uplink-keys uplink.toml
   dianka flash /dev/ttyACM0 --set interval_s=900
   dianka flash --check board.json --chip esp32s3
   dianka flash /dev/ttyACM0 --status
@@ -467,8 +467,23 @@ def _settings(
         settings["district"] = str(keys.district)
         settings["card_key"] = keys.key_of(keys.district, keys.key_version).hex()
         settings["card_key_version"] = str(keys.key_version)
-        if keys.console_key:
-            settings["console_key"] = keys.console_key.hex()
+        if keys.issuer_key:
+            if number is None:
+                raise BoardError(
+                    _("the console key is that of one concentrator: say --id as well")
+                )
+            version = keys.console_version
+            console_key = keys.console_key(keys.district, number, version)
+            settings["console_key_version"] = str(version)
+            settings["console_key"] = console_key.hex()
+        else:
+            echo(
+                _(
+                    "{path} has no console key: whoever has a cable may change the settings until "
+                    "`dianka card keys install` brings one"
+                ).format(path=keys_path),
+                err=True,
+            )
     if uplink_path is not None:
         key = uplink.load(uplink_path).get(number or 0)
         if key is None:

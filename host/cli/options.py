@@ -15,14 +15,14 @@ from host import secret_files
 from host.cards import keystore
 from host.cards.audit import AuditError
 from host.cards.issuing import IssueError
-from host.cards.keystore import CardKeys, KeystoreError
+from host.cards.keystore import CardKeys, ConsoleKeys, KeystoreError
 from host.cards.rows import RowsError
 from host.cli.output import echo
 from host.frames import card as frames
 from host.frames import catalogue
 from host.frames.dlt645 import BROADCAST, WILDCARD
 from host.link.card import CardIoError
-from host.link.console import Console, ConsoleError
+from host.link.console import Console, ConsoleError, Keys
 from host.link.port import Port, PortError
 from host.link.reader import ReaderError
 from host.units import DAY_S, fen_of, full_number, to_t2000, yuan
@@ -191,7 +191,7 @@ login_option = click.option(
     "--keys",
     "keys_path",
     type=FILE,
-    help="Log in with the console key of this key file first.",
+    help="Log in with the console key of this file first: the issuer's or a technician's.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -207,18 +207,28 @@ def clear_errors() -> Iterator[None]:
 
 
 @contextmanager
-def console_of(port: str, key: bytes) -> Iterator[Console]:
+def console_of(port: str, keys: Keys) -> Iterator[Console]:
     """Yield the console on `port`, logged in."""
     with Port(port) as line, Console(line) as console:
-        console.login(key)
+        console.login(keys)
         yield console
 
 
 def load_keys(path: Path) -> CardKeys:
-    """Return the keys of a key file; warn where others than its owner may read it."""
+    """Return the keys of a file that makes cards; warn where others may read it."""
+    _warn_of(path)
+    return keystore.load(path, passphrase)
+
+
+def load_consoles(path: Path) -> CardKeys | ConsoleKeys:
+    """Return the keys of a file that opens consoles; warn where others may read it."""
+    _warn_of(path)
+    return keystore.load_consoles(path, passphrase)
+
+
+def _warn_of(path: Path) -> None:
     if warning := secret_files.warning_about(path):
         echo(warning, err=True)
-    return keystore.load(path, passphrase)
 
 
 def typed_secret(name: str) -> str:

@@ -1,7 +1,7 @@
 """The keys of cards, each made from the one above it.
 
-An issuer's key makes a district's key and the console key of that district's concentrators; a
-district's key makes the key of each account, which signs the parts of its cards.
+An issuer's key makes a district's key and the console key of each concentrator; a district's key
+makes the key of each account, which signs the parts of its cards.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ def district_key(issuer_key: bytes, district: int, key_version: int) -> bytes:
     ]
 
 
-def console_key(issuer_key: bytes, district: int) -> bytes:
-    """Return the key that opens the consoles of a district's concentrators."""
-    return hmac_sha256(issuer_key, b"dianka/key/console/1\0" + district.to_bytes(4, "little"))[
-        :KEY_SIZE
-    ]
+def console_key(issuer_key: bytes, district: int, concentrator: int, version: int) -> bytes:
+    """Return the key that opens the console of one concentrator."""
+    numbers = district.to_bytes(4, "little") + concentrator.to_bytes(4, "little")
+    label = b"dianka/key/console/2\0" + numbers + bytes((version,))
+    return hmac_sha256(issuer_key, label)[:KEY_SIZE]
 
 
 def account_key(key: bytes, account: str) -> bytes:

@@ -5,8 +5,8 @@
     proof     = HMAC(K_session, "concentrator" or "technician"), its first 16 bytes
     MAC       = HMAC(K_session, counter 4 | command), its first 8 bytes
 
-`right` 1 is full, with the console key itself; 2 is read only, with the read key that is derived
-from it.
+`right` 1 is full, with the console key itself as the key; 2 is read only, with the read key that
+is derived from it.
 """
 
 import hmac
@@ -38,10 +38,9 @@ class Session:
     ) -> "Session":
         """Return the session of both nonces and the concentrator's number."""
         right = _READ if read_only else _FULL
-        used = read_key(key) if read_only else key
         context = technician + concentrator + number.to_bytes(4, "little")
         context += bytes((_CHANNEL, right))
-        return cls(hmac.digest(used, b"dianka/console/2/session\0" + context, "sha256"))
+        return cls(hmac.digest(key, b"dianka/console/2/session\0" + context, "sha256"))
 
     def proof(self, side: str) -> bytes:
         """Return the proof of `technician` or `concentrator`."""

@@ -12,7 +12,7 @@ import os
 import random
 import time
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
 from host.frames.session import LOGIN_NONCE_SIZE, Session
@@ -28,6 +28,21 @@ NO_KEY_SET = "no key is set"  # everything is allowed
 
 class ConsoleError(Exception):
     """The device refused the command, or did not answer; the message says which."""
+
+
+class WrongKeyError(ConsoleError):
+    """What answers does not have the console key."""
+
+
+class Keys(Protocol):
+    """A file with console keys; `read_only` ones only look."""
+
+    @property
+    def read_only(self) -> bool:
+        """Return whether its keys only look."""
+
+    def console_key(self, district: int, concentrator: int, version: int) -> bytes:
+        """Return the key of one console; ValueError: the file does not open it."""
 
 
 class Console:
@@ -64,13 +79,21 @@ class Console:
             ).format(name=self._port.name, silence_s=silence_s)
         )
 
-    def login(self, key: bytes, read_only: bool = False) -> None:
+    def settings(self) -> dict[str, str]:
+        """Return what the concentrator tells of its settings; no secret is told."""
+        pairs = [line.partition(" ") for line in self.command("settings")]
+        return {name: value for name, _blank, value in pairs}
+
+    def login(self, keys: Keys, version: int | None = None) -> None:
         """Open a session: each side proves the key. ConsoleError: one of them has another.
 
-        From then on every command bears its number and a MAC. Where no key is set, none is needed.
+        The concentrator tells which key it has, by its number and the key's version, unless
+        `version` is given. From then on every command bears its number and a MAC. Where no key is
+        set, none is needed.
         """
+        told = self.settings()
         nonce = os.urandom(LOGIN_NONCE_SIZE)
-        right = " read" if read_only else ""
+        right = " read" if keys.read_only else ""
         try:
             answer = "".join(self.command(f"login begin {nonce.hex()}{right}"))
         except ConsoleError as error:
@@ -79,17 +102,24 @@ class Console:
             return
         try:
             number, own, proof = answer.split()
-            session = Session.of(key, nonce, bytes.fromhex(own), int(number), read_only)
-            genuine = session.proves("concentrator", bytes.fromhex(proof))
-        except ValueError as error:
+            district, told_version = int(told["district"]), int(told["console_key_version"])
+            context = nonce, bytes.fromhex(own), int(number)
+            numbers = (district, 0xFFFFFFFF), (int(number), 0xFFFFFFFF), (told_version, 255)
+            if any(not 0 <= value <= most for value, most in numbers):
+                raise ValueError(number)
+            told_proof = bytes.fromhex(proof)
+        except (KeyError, ValueError) as error:
             what = _("what {name} answers to a login is none: {answer!r}").format(
                 name=self._port.name, answer=answer
             )
             raise ConsoleError(
                 _("{what}; is it the console of a concentrator?").format(what=what)
             ) from error
+        key = keys.console_key(district, context[2], told_version if version is None else version)
+        session = Session.of(key, *context, keys.read_only)
+        genuine = session.proves("concentrator", told_proof)
         if not genuine:
-            raise ConsoleError(
+            raise WrongKeyError(
                 _(
                     "what answers on {name} does not have this console key: no command was sent; "
                     "is it the right concentrator, and the right key file?"
@@ -97,6 +127,11 @@ class Console:
             )
         self.command(f"login {session.proof('technician').hex()}")
         self._session = session
+
+    @property
+    def in_session(self) -> bool:
+        """Return whether a session is open."""
+        return self._session is not None
 
     def set_secret(self, name: str, secret: bytes) -> list[str]:
         """Set a key or password, which the session hides on its way."""

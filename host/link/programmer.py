@@ -15,7 +15,7 @@ import time
 
 from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
 from host.link.card import CardIoError
-from host.link.console import Console, ConsoleError
+from host.link.console import Console, ConsoleError, Keys
 from host.link.port import Port
 from host.words import _, marked
 
@@ -35,15 +35,15 @@ _IN_USE = 3
 class PortCard:
     """The card in the reader of the board on `port`; CardIoError says what is wrong."""
 
-    def __init__(self, port: Port, key: bytes | None = None) -> None:
-        """`key` of the console, where the board may have one set."""
+    def __init__(self, port: Port, keys: Keys | None = None) -> None:
+        """`keys` open the console, where the board may have a key set."""
         self._port = port
         self._frames = LinkReader(CONSOLE_BODY_LIMIT)
         self._seq = random.randrange(256)
         self._console = Console(port)
         try:
-            if key is not None:
-                self._console.login(key)
+            if keys is not None:
+                self._console.login(keys)
         except ConsoleError as error:
             raise CardIoError(f"{port.name}: {error}") from error
         self.look()

@@ -64,7 +64,7 @@ def set_up(running: Device) -> None:
     good(*console, "--tariff", TARIFF)
     good(*console, "meter", "add", METER, ACCOUNT, "1")
     good(*console, "account", "new", ACCOUNT)
-    good("card", "keys", "install", "--port", running.url)
+    good("card", "keys", "install", "--port", running.url, "--id", 7)
 
 
 def redeem(running: Device, *where: object) -> dict[str, object]:
@@ -171,7 +171,7 @@ def test_a_key_card_kills_old_cards(home: Device) -> None:
     good("card", "change-key", "--file", "key.bin")
     assert redeem(home, "--file", "key.bin")["code"] == "OK"
     assert redeem(home, "--file", "card.bin")["code"] == "Err-32.06"
-    good("card", "keys", "advance")
+    good("card", "keys", "advance", "--yes")
     good("card", "issue", "--file", "card.bin", *WHO, "--order", 1, "--amount", "50", "--force")
     assert redeem(home, "--file", "card.bin")["balance_fen"] == 5000
     good("card", "preset", "--file", "preset.bin", "--alarm-1", "30")
@@ -202,7 +202,7 @@ def test_a_replaced_concentrator_learns_from_the_head_end_what_its_accounts_are(
     with device.running(shop / "flash.bin") as running:
         console = ("console", "--port", running.url)
         good(*console, "--tariff", TARIFF)
-        good("card", "keys", "install", "--port", running.url)
+        good("card", "keys", "install", "--port", running.url, "--id", 7)
         keys = ("--keys", "card-keys.toml")
         restore = ("headend", "restore", "--db", "village.db", "--port", running.url)
         number = next(iter(KEYS))
@@ -253,7 +253,7 @@ def test_an_account_moves_to_another_concentrator_with_its_standing(home: Device
         console = ("console", "--port", other.url)
         good(*console, "--tariff", TARIFF)
         good(*console, "meter", "add", METER, ACCOUNT, "1")
-        good("card", "keys", "install", "--port", other.url)
+        good("card", "keys", "install", "--port", other.url, "--id", 8)
 
         def put_back() -> list[object]:
             found = []

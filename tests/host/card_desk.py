@@ -38,6 +38,7 @@ class CardDesk:
         self.books = books
         self.settings: dict[str, str] = {}
         self.login = Login(lambda: secrets.randbelow(1 << 29))
+        self.login.number = 7
         self.lose = 0
         self.commands: list[str] = []
         self.reader = LinkCarrier()
@@ -103,7 +104,11 @@ class CardDesk:
             self.redemption.unlock()
             return self._frame_all(seq, [(link.REPLY, "\0cards are looked at")])
         if word == "settings":
-            parts = [(link.PART, f"{name}={value}") for name, value in self.settings.items()]
+            told = {"id": "7", "district": "4711", "console_key_version": "1", **self.settings}
+            parts = [
+                (link.PART, f"{name} {'(set)' if is_secret(name) else value}")
+                for name, value in told.items()
+            ]
             return self._frame_all(seq, [*parts, (link.REPLY, "\0")])
         if word == "set":
             value = rest[1]

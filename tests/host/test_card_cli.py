@@ -222,24 +222,34 @@ def test_keys_of_a_sealed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert done.exit_code == 0, done.output
 
 
+def console_key_of(shop: Path, number: int = 7, version: int = 1) -> bytes:
+    """Return the console key of a concentrator by the issuer's file."""
+    return keystore.load(shop / "card-keys.toml", lambda: "").console_key(4711, number, version)
+
+
 def test_keys_install(shop: Path) -> None:
     one = desk_for(shop)
+    one.settings["id"] = "0"
     with served(one) as port:
         done = run("keys", "install", "--port", port)
+        assert (done.exit_code, "give it one with --id" in done.output) == (1, True)
+        done = run("keys", "install", "--port", port, "--id", 7)
     assert done.exit_code == 0, done.output
     held = keystore.load(shop / "card-keys.toml", lambda: "")
     key = held.key_of(4711, 1).hex()
-    console_key = held.console_key.hex()
+    console_key = console_key_of(shop)
     assert one.settings == {
-        "district": "4711",
+        "id": "7",
         "card_key": key,
         "card_key_version": "1",
-        "console_key": console_key,
+        "console_key": console_key.hex(),
     }
     assert not re.search("[0-9a-f]{32}", done.output), "no key is printed"
-    one.login.key = bytes.fromhex(console_key)
+    one.login.key = console_key
     with served(one) as port:
         assert run("keys", "install", "--port", port).exit_code == 0
+        done = run("keys", "install", "--port", port, "--id", 8)
+        assert (done.exit_code, "this is concentrator 7, not 8" in done.output) == (1, True)
         one.login.key = bytes(16)
         done = run("keys", "install", "--port", port)
     assert done.exit_code == 1

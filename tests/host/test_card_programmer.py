@@ -124,11 +124,12 @@ def header(keys: keystore.CardKeys) -> Header:
 def test_a_new_card_is_named_issued_and_redeemed(tmp_path: Path) -> None:
     bench = Bench()
     keys = keystore.new(4711)
+    number = bench.app.login.number
     console = Console(bench.wire)  # type: ignore[arg-type]  # what it needs of a port
     for command in (
         "set district 4711",
         f"set card_key {keys.key_of(4711, 1).hex()}",
-        f"set console_key {keys.console_key.hex()}",
+        f"set console_key {keys.console_key(4711, number, 1).hex()}",
     ):
         console.command(command)
     row = bytearray(bytes.fromhex(METER)[::-1] + bytes.fromhex(ACCOUNT) + b"\1\0\0\1\0")
@@ -137,7 +138,7 @@ def test_a_new_card_is_named_issued_and_redeemed(tmp_path: Path) -> None:
 
     with pytest.raises(CardIoError, match="wants the console key"):
         PortCard(bench.wire).read(0, 1)  # type: ignore[arg-type]  # what it needs of a port
-    card = PortCard(bench.wire, keys.console_key)  # type: ignore[arg-type]  # as above
+    card = PortCard(bench.wire, keys)  # type: ignore[arg-type]  # as above
     assert card.uid == "0" * 16
     issuer = Issuer(keys.key_of, AuditLog(tmp_path / "log", keys.key_of))
     with pytest.raises(IssueError, match="no serial number"):

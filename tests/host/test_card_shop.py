@@ -29,7 +29,7 @@ from host.frames.card_keys import district_key
 from host.link.card import CardIoError, FileCard
 from host.sim.card import VirtualCard
 from tests.host.card_desk import CARD_DESK_T2000, CardDesk, served
-from tests.host.test_card_cli import ACCOUNT, METER, desk_for, issue, run, verify
+from tests.host.test_card_cli import ACCOUNT, METER, console_key_of, desk_for, issue, run, verify
 from tests.host.test_card_frames import BASE
 
 TARIFF = Path(__file__).resolve().parents[2] / "host" / "demo" / "tariff.json"
@@ -366,7 +366,7 @@ def test_key_card(shop: Path) -> None:
         assert run("redeem", "--file", "k.bin", "--port", port).exit_code == 0
     assert settings.values["card_key"] == held.key_of(4711, 2).hex()
     assert settings.values["card_key_version"] == "2"
-    assert run("keys", "advance").exit_code == 0
+    assert run("keys", "advance", "--yes").exit_code == 0
     assert verify(4)[1]["code"] == "Err-32.06", "the old card is dead"
     assert run("change-key", "--file", "k2.bin", "--new-version", 2).exit_code == 1
     assert issue(5, "--force").exit_code == 0
@@ -395,7 +395,7 @@ def test_unlock(shop: Path) -> None:
     desk = desk_for(shop, last=4)
     assert issue(5).exit_code == 0
     Path("bad.bin").write_bytes(bytes(32) + Path("card.bin").read_bytes()[32:])
-    desk.login.key = keystore.load(shop / "card-keys.toml", lambda: "").console_key
+    desk.login.key = console_key_of(shop)
     with served(desk) as port:
         for _ in range(5):
             assert "Err-33.13" in run("redeem", "--file", "bad.bin", "--port", port).output
@@ -442,7 +442,7 @@ def test_a_card_in_the_reader_of_a_board(shop: Path) -> None:
     desk = desk_for(shop)
     memory = bytearray(256)
     desk.own.insert(memory, bytes.fromhex("00000000000000AB"))
-    desk.login.key = keystore.load(shop / "card-keys.toml", lambda: "").console_key
+    desk.login.key = console_key_of(shop)
     who = ("--account", ACCOUNT, "--meter", METER)
     with served(desk) as port:
         done = run("issue", "--port", port, *who, "--order", 5, "--amount", "1")
@@ -646,7 +646,7 @@ def test_what_a_limited_counter_hands_down_is_as_limited(counter: Path) -> None:
 )
 def test_a_limit_that_cannot_be_read_is_not_none(shop: Path, line: str) -> None:
     text = f'[card]\ndistrict = 1\nkey_version = 1\ndistrict_key = "{"00" * 16}"\n'
-    Path("k.toml").write_text(text + f'console_key = "{"00" * 16}"\n{line}\n')
+    Path("k.toml").write_text(f"{text}{line}\n")
     with pytest.raises(keystore.KeystoreError, match=line.split(" ")[0]):
         keystore.load(Path("k.toml"), lambda: "")
 

@@ -12,7 +12,7 @@ import click
 from host.cards.audit import AuditLog
 from host.cards.issuing import Issuer
 from host.cards.judging import Place
-from host.cards.keystore import CardKeys, KeystoreError
+from host.cards.keystore import CardKeys, ConsoleKeys, KeystoreError
 from host.cli.options import (
     DAY,
     DAY_BEGIN,
@@ -20,6 +20,7 @@ from host.cli.options import (
     FILE,
     PASSPHRASE_VARIABLE,
     Command,
+    load_consoles,
     load_keys,
     now_t2000,
 )
@@ -29,6 +30,7 @@ from host.frames import tariff
 from host.frames.card import Header
 from host.frames.tariff_terms import TariffError
 from host.link.card import CardMemory, FileCard
+from host.link.console import Keys
 from host.link.port import Port
 from host.link.programmer import PortCard
 from host.words import _
@@ -92,7 +94,7 @@ class Source:
     path: Path | None = None
     reader_name: str | None = None
     port: str | None = None
-    console_key: Callable[[], bytes | None] = lambda: None
+    consoles: Callable[[], Keys | None] = lambda: None
     _card: CardMemory | None = None
 
     @property
@@ -112,7 +114,7 @@ class Source:
         if self.port is not None:
             line = Port(self.port)
             click.get_current_context().call_on_close(line.close)
-            board = PortCard(line, self.console_key())
+            board = PortCard(line, self.consoles())
             click.get_current_context().call_on_close(board.close)
             return board
         from host.link.pcsc import WAIT_S, PcscCard
@@ -150,8 +152,17 @@ def pc_card_option(function: Command) -> Command:
     return wrapped
 
 
+console_keys_option = click.option(
+    "--console-keys",
+    "consoles_path",
+    envvar="DIANKA_CONSOLE_KEYS",
+    type=FILE,
+    help="File that opens the console.  [default: the key file, where it is the issuer's]",
+)
+
+
 def card_option(function: Command) -> Command:
-    """Give the command a `source`; it has a `desk` as well, with the key of a board's console."""
+    """Give the command a `source`; it has a `desk` as well, with the keys of a board's console."""
 
     @_file_option
     @_pcsc_option
@@ -159,16 +170,18 @@ def card_option(function: Command) -> Command:
         "--port",
         help="The card in the reader of a board on this console: /dev/ttyUSB0, socket://HOST:PORT.",
     )
+    @console_keys_option
     @functools.wraps(function)
     def wrapped(
         *args: Any,
         path: Path | None,
         reader_name: str | None,
         port: str | None,
+        consoles_path: Path | None,
         desk: "Desk",
         **named: Any,
     ) -> Any:
-        source = Source(path, reader_name, port, desk.console_key)
+        source = Source(path, reader_name, port, lambda: desk.consoles(consoles_path))
         if not named.get("csv_path"):
             _one_source(source)
         return function(*args, source=source, desk=desk, **named)
@@ -214,9 +227,11 @@ class Desk:
         """Return the district's key."""
         return self.held.key_of(self.district, self.key_version)
 
-    def console_key(self) -> bytes | None:
-        """Return the key of the console, where there is a key file."""
-        return self.held.console_key if self.keys_path.exists() else None
+    def consoles(self, path: Path | None) -> CardKeys | ConsoleKeys | None:
+        """Return the keys of consoles, where `path` or the issuer's key file has them."""
+        if path is not None:
+            return load_consoles(path)
+        return self.held if self.keys_path.exists() and self.held.issuer_key else None
 
     def issuer(self) -> Issuer:
         """Return what writes cards and logs them."""

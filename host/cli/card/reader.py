@@ -1,12 +1,20 @@
 """`dianka card redeem`, `unlock`, `serial` and `repair`: a card in a reader."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from host.cards.issuing import give_serial
 from host.cli import shown
-from host.cli.card.desk import Desk, Source, card_option, desk_options, pc_card_option
+from host.cli.card.desk import (
+    Desk,
+    Source,
+    card_option,
+    console_keys_option,
+    desk_options,
+    pc_card_option,
+)
 from host.cli.card.view import label, outcome_of, say_outcome
 from host.cli.options import clear_errors, console_of, json_option, port_option
 from host.cli.output import echo, print_json
@@ -79,9 +87,10 @@ Example:
 )
 @desk_options
 @port_option
-def unlock(desk: Desk, port: str) -> None:
+@console_keys_option
+def unlock(desk: Desk, port: str, consoles_path: Path | None) -> None:
     """Have a concentrator look at cards again that it locked out after too many illegal ones."""
-    with clear_errors(), console_of(port, desk.held.console_key) as console:
+    with clear_errors(), console_of(port, desk.consoles(consoles_path) or desk.held) as console:
         console.command("card unlock")
     echo(_("{port} looks at cards again").format(port=port))
 

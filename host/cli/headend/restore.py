@@ -9,7 +9,7 @@ from host.cli.headend.database import opened
 from host.cli.options import (
     clear_errors,
     database_option,
-    load_keys,
+    load_consoles,
     login_option,
     port_option,
 )
@@ -52,7 +52,7 @@ def restore_command(
         )
     with clear_errors(), Port(port) as line, link_console.Console(line) as console:
         if keys_path is not None:
-            console.login(load_keys(keys_path).console_key)
+            console.login(load_consoles(keys_path))
         restored, troubles = 0, []
         for one in known:
             try:

@@ -29,7 +29,7 @@ from host.cli.options import (
     Command,
     baud_option,
     json_option,
-    load_keys,
+    load_consoles,
     login_option,
     profile_option,
     standard_option,
@@ -91,7 +91,7 @@ class Session:
             if self.console:
                 with Port(self.console) as port, Console(port) as console:
                     if self.keys_path is not None:
-                        console.login(load_keys(self.keys_path).console_key)
+                        console.login(load_consoles(self.keys_path))
                     yield ThroughConcentrator(console, self.line, self.baud)
             else:
                 with Port(self.port, self.baud, "E") as port:
