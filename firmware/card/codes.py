@@ -53,9 +53,9 @@ OVERFLOW = const(30)
 NOT_COVERED = const(32)  # a refund of more than there is
 
 # Places in the counts of cards that are not genuine: all of them since an operator's card cleared
-# the count, and those in a row.
+# the count, and those since the reader had a rest, see lockout.py.
 ILLEGAL = const(0)
-IN_A_ROW = const(1)
+RECENT = const(1)
 
 _U16_LIMIT = const(0xFFFF)
 
@@ -67,5 +67,5 @@ def is_illegal(code: int) -> bool:
 
 def count_illegal(counts: "array[int]") -> None:
     """Count one card that is not genuine."""
-    for place in (ILLEGAL, IN_A_ROW):
+    for place in (ILLEGAL, RECENT):
         counts[place] = min(counts[place] + 1, _U16_LIMIT)

@@ -45,6 +45,7 @@ from micropython import const
 from card import carrier as port
 from card import codes, image
 from card.image import Image
+from card.lockout import Lockout
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 
         @property
         def illegal(self) -> "array[int]":
-            """The counts of cards that were not genuine, codes.ILLEGAL and codes.IN_A_ROW."""
+            """The counts of cards that were not genuine, codes.ILLEGAL and codes.RECENT."""
 
         def find_account(self, account: bytearray) -> int:
             """Return the index of the account with this number of 6 bytes, -1 without one."""
@@ -142,12 +143,6 @@ BEHIND = const(-1)  # the head-end knows more than the books
 UNTOLD = const(-2)  # the account's earlier purchases are unknown here
 
 TRIES_LIMIT = const(3)
-# After this many cards in a row that are not genuine, every card is refused for LOCK_MS.
-FAILURES_LIMIT = const(5)
-LOCK_MS = const(60000)
-
-_TICKS_MASK = const(0x1FFFFFFF)
-_FROM_NOW = const(-1)
 
 _WAIT = const(0)
 _READ = const(1)
@@ -203,9 +198,8 @@ class Redemption:
         self._state = _WAIT
         self._present = 0
         self._tries = 0
-        # A restart does not end the lock: its time begins again.
-        self._locked = books.illegal[codes.IN_A_ROW] >= FAILURES_LIMIT
-        self._since_ticks = _FROM_NOW
+        self._lockout = Lockout(books.illegal[codes.RECENT])
+        self._is_new = True
 
     @property
     def busy(self) -> bool:
@@ -219,10 +213,9 @@ class Redemption:
         """
         carrier = self._carrier
         done = self.done
-        if self._since_ticks == _FROM_NOW:
-            self._since_ticks = now_ticks
-        if self._locked and (now_ticks - self._since_ticks) & _TICKS_MASK >= LOCK_MS:
-            self.unlock()
+        if self._is_new:
+            self._is_new = False
+            self._rest(now_ticks)
         if carrier.present != self._present:
             if self._state != _WAIT:
                 self._finish(self._code_of_pull(), now_ticks)
@@ -248,8 +241,12 @@ class Redemption:
 
     def unlock(self) -> None:
         """Accept cards again after too many that were not genuine."""
-        self._locked = False
-        self._books.illegal[codes.IN_A_ROW] = 0
+        self._lockout.clear()
+        self._books.illegal[codes.RECENT] = 0
+
+    def _rest(self, now_ticks: int) -> None:
+        if self._lockout.rest(now_ticks):
+            self._books.illegal[codes.RECENT] = 0
 
     def _begin(self, now_ticks: int) -> None:
         self._keys = self.keys
@@ -261,7 +258,8 @@ class Redemption:
             self.uid[position] = self._carrier.uid[position]
         for position in range(len(self._account)):
             self._account[position] = 0
-        if self._locked:
+        self._rest(now_ticks)
+        if self._lockout.refuses(self.uid, now_ticks):
             self._finish(codes.TOO_MANY, now_ticks)
         elif self._carrier.size < image.CARD_SIZE:
             self._finish(codes.WRONG_TYPE, now_ticks)
@@ -322,7 +320,6 @@ class Redemption:
             card.buf[position] = self._carrier.data[position]
         code = yield from card.load(self._keys, self.uid)
         if code == codes.OK:
-            self._books.illegal[codes.IN_A_ROW] = 0
             self.order = card.order
             self.amount_fen = card.amount_fen
             code = self._apply(now_t2000)
@@ -470,11 +467,10 @@ class Redemption:
         self.code = code
         if codes.is_illegal(code):
             codes.count_illegal(self._books.illegal)
-            if self._books.illegal[codes.IN_A_ROW] >= FAILURES_LIMIT:
-                self._locked = True
-                self._since_ticks = now_ticks
-        # During a lock, a flood of cards must not fill the journal.
-        if code not in (codes.OK, codes.COMPLETED, codes.TOO_MANY):
+            self._lockout.count(self.uid, now_ticks)
+        # A flood of cards must not fill the journal.
+        is_told = code not in (codes.OK, codes.COMPLETED, codes.TOO_MANY)
+        if is_told and self._lockout.may_note(now_ticks):
             self._note(code)
         self.done += 1
         # If another card is in the reader by now, this result must not be shown for it.

@@ -20,7 +20,7 @@ are 0. `seq` starts at 1, grows by 1 and is never reused. The payloads by kind a
     START     cause 1, settings 1, reset cause 1, 0, first seq kept 4, records lost 4,
               records rotten 4
     FAULT     reason 1, stopped 1, 0 0, value 4, limit 4
-    CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6, 0 0, illegal 2, in a row 2
+    CARD      code 1, 0 0 0, order 4, amount_fen 4, uid 8, account 6, 0 0, illegal 2, recent 2
     LINE      state 1, 0, failures 2, ahead_s 4
     CLOCK     old t2000 4, new t2000 4, source 1
     ACCOUNT   household 1, grade 1, multiplier 2, guard 1, 0 0 0, debt_fen 4, power_limit_w 4
@@ -489,7 +489,7 @@ def put_card(
 
 
 def card_at(buf: bytearray, offset: int) -> "tuple[int, int]":
-    """Return the counts after a CARD: of cards that are not genuine, and of those in a row."""
+    """Return the counts after a CARD: of cards that are not genuine, and of the recent ones."""
     counts: tuple[int, int] = unpack_from("<HH", buf, offset + PAYLOAD + 28)
     return counts
 

@@ -181,7 +181,7 @@ _PAYLOADS: dict[int, Any] = {
         "account" / _ACCOUNT,
         c.Padding(2),
         "illegal" / c.Default(c.Int16ul, 0),
-        "in_a_row" / c.Default(c.Int16ul, 0),
+        "recent" / c.Default(c.Int16ul, 0),
     ),
     RecordKind.LINE: c.Struct(
         "state" / c.Int8ul,

@@ -9,7 +9,7 @@ design answers differently from a meter of the bench, the test says why.
 from struct import pack, unpack_from
 
 from card import codes, image
-from card.redemption import FAILURES_LIMIT
+from card.lockout import FAILURES_LIMIT
 from card_world import ACCOUNT, VERSION, header, memory, standing
 from concentrator_world import START_T2000, Bench
 from harness import check, equal

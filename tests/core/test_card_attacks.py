@@ -4,9 +4,11 @@ Method: each attack has one test, named after it, against the whole redemption. 
 are in test_chip_*.py, on the console in test_concentrator_login.py; docs/CARDS.md lists them all.
 """
 
+from struct import pack
+
 from card import codes
 from card.image import INSPECT, OPEN, PURCHASE, REPLACEMENT
-from card.redemption import FAILURES_LIMIT, LOCK_MS
+from card.lockout import FAILURES_LIMIT, LOCK_MS, NOTES_LIMIT, RELIEF_MS, SPREAD_LIMIT
 from card_world import (
     ACCOUNT,
     DISTRICT,
@@ -279,20 +281,119 @@ def test_guessing_is_locked_out() -> None:
     for _ in range(FAILURES_LIMIT):
         equal(world.redeem(forged), codes.MAC)
     equal(world.redeem(good), codes.TOO_MANY)
-    equal(len(world.books.notes), FAILURES_LIMIT, "a flood does not fill the journal")
+    equal(len(world.books.notes), FAILURES_LIMIT)
     equal(world.books.illegal[codes.ILLEGAL], FAILURES_LIMIT)
     world.ticks = (world.ticks + LOCK_MS) & 0x1FFFFFFF
     equal(world.redeem(good), codes.OK)
-    for _ in range(FAILURES_LIMIT):
-        world.redeem(forged)
+    equal(world.redeem(forged), codes.MAC, "one more")
     equal(world.redeem(good), codes.TOO_MANY)
     world.redemption.unlock()
     equal(world.redeem(good), codes.USED)
+
+
+def test_each_further_guess_locks_for_twice_as_long() -> None:
+    world = World(last=4)
+    forged = memory(header(5, key=b"guess"))
     for _ in range(FAILURES_LIMIT - 1):
-        world.redeem(forged)
-    equal(world.redeem(good), codes.USED, "a genuine card begins the count anew")
+        equal(world.redeem(forged), codes.MAC)
+    for lock_ms in (60000, 120000, 240000, 480000, 480000, 480000):
+        equal(world.redeem(forged), codes.MAC)
+        world.ticks = (world.ticks + lock_ms - 1000) & 0x1FFFFFFF
+        equal(world.redeem(forged), codes.TOO_MANY, lock_ms)
+        world.ticks = (world.ticks + 1000) & 0x1FFFFFFF
+    equal(world.redeem(memory(header(5))), codes.OK)
     equal(world.redeem(forged), codes.MAC)
-    equal(world.redeem(good), codes.USED)
+    world.ticks = (world.ticks + 3600000) & 0x1FFFFFFF
+    equal(world.redeem(forged), codes.MAC, "after an hour without one all is forgotten")
+    equal(world.redeem(memory(header(6))), codes.OK)
+
+
+def test_ones_own_card_in_between_ends_no_lock() -> None:
+    """Proof: four forged cards and one that was used, 200 times, and none was ever refused."""
+    world = World(last=4)
+    own = memory(header(5))
+    equal(world.redeem(own), codes.OK)
+    judged = 0
+    for _ in range(200):
+        for uid in (UID, OTHER_UID):
+            for _ in range(4):
+                judged += world.redeem(memory(header(6, uid=uid, key=b"guess")), uid) == codes.MAC
+            world.redeem(own)
+    equal(judged, 2 * FAILURES_LIMIT)
+
+
+def test_forged_cards_lock_no_neighbour_out() -> None:
+    """Proof: five forged cards, and every household of this reader was refused for a minute."""
+    world = World(last=4)
+    for _ in range(20):
+        world.redeem(memory(header(9, uid=OTHER_UID, key=b"guess")), OTHER_UID)
+    equal(world.redeem(memory(header(5))), codes.OK)
+
+
+def made_up(number: int) -> bytes:
+    """Return a serial number that no card has had."""
+    return b"\x08" + pack(">I", number) + b"\0\0\0"
+
+
+def test_made_up_numbers_lock_nobody_out_for_long() -> None:
+    world = World(last=4)
+    judged = 0
+    for number in range(200):
+        uid = made_up(number)
+        judged += world.redeem(memory(header(9, uid=uid, key=b"guess")), uid) == codes.MAC
+    equal(judged, SPREAD_LIMIT)
+    good = memory(header(5))
+    equal(world.redeem(good), codes.TOO_MANY)
+    world.ticks = (world.ticks + RELIEF_MS) & 0x1FFFFFFF
+    equal(world.redeem(good), codes.OK)
+
+
+def test_made_up_numbers_do_not_end_the_lock_of_another() -> None:
+    world = World(last=4)
+    for _ in range(FAILURES_LIMIT):
+        world.redeem(memory(header(9, uid=OTHER_UID, key=b"guess")), OTHER_UID)
+    for number in range(20):
+        uid = made_up(number)
+        equal(world.redeem(memory(header(9, uid=uid, key=b"guess")), uid), codes.MAC)
+    equal(world.redeem(memory(header(9, uid=OTHER_UID)), OTHER_UID), codes.TOO_MANY)
+
+
+def test_a_restart_ends_no_lock() -> None:
+    world = World(last=4)
+    judged = 0
+    for _ in range(50):
+        for number in range(10):
+            uid = made_up(number)
+            judged += world.redeem(memory(header(9, uid=uid, key=b"guess")), uid) == codes.MAC
+        world.restart()
+        world.run(polls_limit=1)
+    equal(judged, 10, "the reader begins with a rest")
+    world.ticks = (world.ticks + RELIEF_MS) & 0x1FFFFFFF
+    equal(world.redeem(memory(header(5))), codes.OK)
+
+
+def test_a_reader_that_had_a_rest_forgets() -> None:
+    world = World(last=4)
+    for _ in range(10):
+        world.redeem(memory(header(9, uid=OTHER_UID, key=b"guess")), OTHER_UID)
+    equal(world.books.illegal[codes.RECENT], FAILURES_LIMIT)
+    world.ticks = (world.ticks + FAILURES_LIMIT * RELIEF_MS) & 0x1FFFFFFF
+    equal(world.redeem(memory(header(5))), codes.OK)
+    equal(list(world.books.illegal), [FAILURES_LIMIT, 0])
+    world.restart()
+    equal(world.redeem(memory(header(6))), codes.OK)
+
+
+def test_a_flood_of_refused_cards_is_noted_within_a_budget() -> None:
+    """Proof: a blank card, one of another district and a used one left a record each time."""
+    world = World(last=4)
+    equal(world.redeem(memory(header(5))), codes.OK)
+    for card in (bytearray(256), memory(header(6, district=1)), memory(header(5))):
+        for _ in range(100):
+            world.redeem(card)
+            world.ticks = (world.ticks + 10000) & 0x1FFFFFFF
+    # Fifty minutes have passed.
+    equal(len(world.books.notes), NOTES_LIMIT + 3000000 // 180000)
 
 
 def test_the_key_of_one_account_makes_no_card_of_another() -> None:

@@ -10,7 +10,8 @@ from struct import pack, unpack_from
 
 from card import codes
 from card.image import OPEN, PURCHASE, REFUND
-from card.redemption import FAILURES_LIMIT, LOCK_MS, Redemption
+from card.lockout import FAILURES_LIMIT, RELIEF_MS
+from card.redemption import Redemption
 from card_world import ACCOUNT, METER, NOW, FakeCarrier, header, keys, memory, standing
 from concentrator.books import registry as meters
 from concentrator.books.books import Books
@@ -299,17 +300,20 @@ def test_cards_that_are_not_genuine_are_counted_again_after_a_restart() -> None:
     world.restart()
     equal(list(world.books.illegal), [5, 5])
     equal(world.redeem(header(2, 100)), codes.TOO_MANY, "switched off and on, and still locked")
-    world.ticks += LOCK_MS
+    world.ticks += RELIEF_MS
     equal(world.redeem(header(2, 100)), codes.OK)
     world.restart()
-    equal(list(world.books.illegal), [5, 0], "a genuine card begins the row anew")
+    equal(list(world.books.illegal), [5, 5], "a genuine card ends no lock")
+    equal(world.redeem(forged), codes.TOO_MANY)
+    world.ticks += RELIEF_MS
     equal(world.redeem(forged), codes.MAC)
+    world.ticks += RELIEF_MS
     equal(world.redeem(header(2, 100)), codes.COMPLETED)
     world.books.illegal[codes.ILLEGAL] = 0
     world.books.note_card(codes.OK, -1, 9, 0, bytearray(8), bytearray(6))
     check(world.journal.sync())
     world.restart()
-    equal(list(world.books.illegal), [0, 0], "an operator's card set it to 0")
+    equal(list(world.books.illegal), [0, 6], "an operator's card set it to 0")
 
 
 def test_refused_cards_leave_the_room_of_money() -> None:

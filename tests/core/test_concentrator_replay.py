@@ -230,7 +230,6 @@ class Life:
         mac = bytes((order & 0xFF,)) * 8
         covered = self.one.books.judge_credit(index, amount_fen) == codes.OK
         if covered and self.one.ledger.is_told(index):
-            self.one.books.illegal[codes.IN_A_ROW] = 0  # A genuine card does this.
             check(self.one.books.credit(index, order, amount_fen, bytes(8), 1, mac))
 
     def change_meter(self, index: int) -> None:

@@ -56,7 +56,7 @@ PLACE = Place(
     operator_order=3,
 )
 # These names of the module are no results.
-NO_RESULTS = {"TYPE_CHECKING", "ILLEGAL", "IN_A_ROW"}
+NO_RESULTS = {"TYPE_CHECKING", "ILLEGAL", "RECENT"}
 
 u32 = st.integers(0, 2**32 - 1)
 digits12 = st.integers(0, 10**12 - 1).map(lambda number: f"{number:012d}")

@@ -399,7 +399,7 @@ def test_unlock(shop: Path) -> None:
     with served(desk) as port:
         for _ in range(5):
             assert "Err-33.13" in run("redeem", "--file", "bad.bin", "--port", port).output
-        assert "Err-32.22" in run("redeem", "--file", "card.bin", "--port", port).output
+        assert "Err-32.22" in run("redeem", "--file", "bad.bin", "--port", port).output
         assert run("unlock", "--port", port).exit_code == 0
         assert run("redeem", "--file", "card.bin", "--port", port).exit_code == 0
     assert desk.books.illegal[codes.ILLEGAL] == 5

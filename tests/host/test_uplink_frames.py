@@ -119,7 +119,7 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
     (
         RecordKind.CARD,
         {"code": 4, "order": 3, "amount_fen": 5000, "uid": "04A1B2C3D4E5F600",
-         "account": "012345678901", "illegal": 300, "in_a_row": 2},
+         "account": "012345678901", "illegal": 300, "recent": 2},
         "04000000" "03000000" "88130000" "04a1b2c3d4e5f600" "012345678901" "0000" "2c010200",
     ),
     (RecordKind.LINE, {"state": 3, "failures": 300, "ahead_s": -2}, "03002c01" "feffffff"),

@@ -29,7 +29,7 @@ _NOTES_RESERVES = const(4)  # CARD records leave this many of the journal's rese
 class Credit(Supply):
     """The part of the books that credits accounts.
 
-    illegal     the counts of cards that were not genuine: codes.ILLEGAL, codes.IN_A_ROW
+    illegal     the counts of cards that were not genuine: codes.ILLEGAL, codes.RECENT
     """
 
     illegal: "array[int]"
@@ -188,9 +188,8 @@ class Credit(Supply):
         return t2000 == 0 or 0 <= self.ledger.debt_week[index] - t2000 // _WEEK_S <= 1
 
     def _replay_card(self, buf: bytearray, index: int) -> None:
-        self.illegal[codes.ILLEGAL], self.illegal[codes.IN_A_ROW] = record.card_at(buf, 0)
+        self.illegal[codes.ILLEGAL], self.illegal[codes.RECENT] = record.card_at(buf, 0)
 
     def _replay_top_up(self, buf: bytearray, index: int) -> None:
         self.ledger.set_money(index, *record.top_up_at(buf, 0))
         self.ledger.set_header_mac(index, record.top_up_mac_at(buf, 0))
-        self.illegal[codes.IN_A_ROW] = 0

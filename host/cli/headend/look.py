@@ -71,7 +71,7 @@ _RELAY_STAGES = {
 _NAMES = {"supersedes": marked("in place of"), "uid": "card", "code": "result"}
 # Of little use to the eye; JSON and CSV have them.
 _UNSHOWN = frozenset(
-    ("header_mac", "books_fen", "key_version", "source", "repaid_fen", "illegal", "in_a_row")
+    ("header_mac", "books_fen", "key_version", "source", "repaid_fen", "illegal", "recent")
 )
 
 
