@@ -16,7 +16,7 @@ from host.headend.errors import StoreError, StoreFailed
 from host.headend.shard import Shard
 from host.words import _
 
-SCHEMA = 4
+SCHEMA = 5
 APPLICATION_ID = 0x64696B61  # "dika", in the head of an SQLite file
 BUSY_TIMEOUT_S = 10
 _CACHE_KIB = 65_536
@@ -25,6 +25,16 @@ _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=16000")
 _JSON_COLUMNS = frozenset(("registers_wh", "values", "detail"))
 # A value of a statement: an int, a text, bytes or None.
 Values = Sequence[Any]
+
+
+def upsert_sql(table: str, columns: Sequence[str], keys: Sequence[str]) -> str:
+    """Return the statement that inserts a row, or changes that of the same keys."""
+    names = ", ".join(f'"{one}"' for one in columns)
+    marks = ", ".join("?" * len(columns))
+    changes = ", ".join(f'"{one}" = excluded."{one}"' for one in columns if one not in keys)
+    key = ", ".join(f'"{one}"' for one in keys)
+    insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+    return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {changes}"
 
 
 class Database:

@@ -6,12 +6,13 @@ from typing import Any
 from host.frames.packing import Reason
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
+from host.headend.ownership import waiting, waiting_text
 from host.headend.posting import finding_text
 from host.headend.reconcile import BOOKS, Difference, reconcile
 from host.headend.store import Store
 from host.words import _, marked
 
-GAP = "gap"
+GAP, QUARANTINE = "gap", "quarantine"
 KINDS = (
     *(marked("gap"), marked("conflict"), marked("mismatch"), marked("foreign")),
     *(marked("void"), marked("doubt"), marked("relay"), marked("card"), marked("clock")),
@@ -31,7 +32,8 @@ def findings(
 ) -> list[dict[str, Any]]:
     """Return open findings, with `closed` also the resolved ones, by number.
 
-    Behind those of records come gaps, then what a comparison of the books finds.
+    Behind those of records come gaps, what waits because another concentrator has its account,
+    then what a comparison of the books finds.
     """
     conditions = "" if closed else " AND resolved_at IS NULL"
     rows = store.rows(f"SELECT * FROM findings WHERE 1 = 1{conditions} ORDER BY id")
@@ -42,6 +44,7 @@ def findings(
             row["resolution"] = _(row["resolution"])
     gaps = store.rows(f"SELECT * FROM gaps WHERE 1 = 1{conditions} ORDER BY id")
     rows += [_gap(row) for row in gaps if _is_lost(row)]
+    rows += [_quarantined(row) for row in waiting(store, closed=closed)]
     rows += [_difference(one) for one in reconcile(store).found]
     wanted = {"kind": kind, "account": account, "concentrator": concentrator}
     return [row for row in rows if all(one in (None, row[name]) for name, one in wanted.items())]
@@ -62,6 +65,18 @@ def _gap(row: dict[str, Any]) -> dict[str, Any]:
         "seq": row["first_seq"],
         "found_at": None,
         "what": text.format(**row),
+        **{name: row[name] for name in kept},
+    }
+
+
+def _quarantined(row: dict[str, Any]) -> dict[str, Any]:
+    kept = ("concentrator", "account", "found_at", "resolved_at", "resolved_by")
+    return {
+        "number": f"{QUARANTINE}{row['id']}",
+        "kind": "foreign",
+        "seq": row["first_seq"],
+        "what": waiting_text(row),
+        "resolution": _(row["resolution"]) if row["resolution"] else "",
         **{name: row[name] for name in kept},
     }
 
@@ -92,10 +107,15 @@ def resolve(store: Store, number: str, by: str, reason: str) -> None:
 
 @at_desk
 def close(store: Store, number: str, by: str, reason: str) -> None:
-    """Close the finding of a record, or a gap; StoreError where none of that number is open."""
-    table = "gaps" if number.startswith(GAP) else "findings"
-    digits = number.removeprefix(GAP)
+    """Close the finding of a record, a gap or what waits; StoreError: no such number is open."""
+    tables = {GAP: "gaps", QUARANTINE: "quarantine"}
+    name = number.rstrip("0123456789")
+    table, digits = tables.get(name, "findings"), number.removeprefix(name)
+    if name and name not in tables:
+        raise _not_open(number)
     with store.writing() as database:
+        if table == "quarantine":
+            database.tell_writers()
         told = (int(time.time()), by, reason, int(digits) if digits.isdecimal() else 0)
         changed = database.run(
             f"UPDATE {table} SET resolved_at = ?, resolved_by = ?, resolution = ? "

@@ -230,6 +230,8 @@ class Ingest:
                         posting.watch.conflict(message.concentrator, error.seq)
                 outcomes.append(outcome)
             posting.write()
+            if posting.quarantined:
+                counted["quarantined"] += posting.quarantined
             self._write_positions(touched)
         return outcomes, counted
 

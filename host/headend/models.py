@@ -150,8 +150,9 @@ class Meter(models.Model):
 
 
 class Account(models.Model):
-    """An account as its concentrator has reported it.
+    """An account as its concentrator has reported it; records of others change nothing of it.
 
+    row           -1: it was moved to its concentrator, which has not told of it yet
     relay         0 closed, 1 open, null: not known yet
     doubt         reason of the newest FAULT, until a reading is believed or billing resumed
     untold        the concentrator does not know what it bought, and takes no card of it
@@ -283,6 +284,44 @@ class Alarm(_Told):
 
     class Meta(_Told.Meta):
         db_table = "alarms"
+
+
+class Quarantine(models.Model):
+    """Records of a row that tell of an account which belongs to another concentrator.
+
+    They change nothing of the account until a person moves it, or dismisses them.
+
+    account              the account that they tell of
+    meter                address of the row's meter at the first of them
+    first_seq, last_seq  the first and the newest of them
+    records, readings, payments
+                         how many they are, and how many of them are readings and of money
+    taken                1: they were posted to the account when it was moved
+    """
+
+    concentrator = _number(None)
+    row = _number(None)
+    account = _account()
+    meter = _text(_ACCOUNT_DIGITS)
+    first_seq = _number(None)
+    last_seq = _number(None)
+    records = _number()
+    readings = _number()
+    payments = _number()
+    found_at = _number()
+    resolved_at = _maybe()
+    resolved_by = _text()
+    resolution = _text(200)
+    taken = _number()
+
+    class Meta:
+        db_table = "quarantine"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("concentrator", "row", "first_seq"), name="quarantine_once"
+            ),
+        )
+        indexes = (models.Index(fields=("account",), name="quarantine_account"),)
 
 
 class Finding(models.Model):
@@ -433,7 +472,7 @@ class Record(_Unmanaged):
 class Reading(_Unmanaged):
     """Registers and books of a meter at a time."""
 
-    pk = models.CompositePrimaryKey("day", "meter", "t2000")
+    pk = models.CompositePrimaryKey("day", "meter", "t2000", "concentrator")
     day = _number(None)
     meter = _text(_ACCOUNT_DIGITS)
     t2000 = _number(None)
@@ -452,7 +491,7 @@ class Reading(_Unmanaged):
 class Freeze(_Unmanaged):
     """Registers as a meter froze them at midnight."""
 
-    pk = models.CompositePrimaryKey("day", "meter", "t2000")
+    pk = models.CompositePrimaryKey("day", "meter", "t2000", "concentrator")
     day = _number(None)
     meter = _text(_ACCOUNT_DIGITS)
     t2000 = _number(None)
@@ -466,7 +505,7 @@ class Freeze(_Unmanaged):
 class Item(_Unmanaged):
     """A meter's values beside its registers, in units of the lowest digit, null: no value."""
 
-    pk = models.CompositePrimaryKey("day", "meter", "t2000", "identifier")
+    pk = models.CompositePrimaryKey("day", "meter", "t2000", "concentrator", "identifier")
     day = _number(None)
     meter = _text(_ACCOUNT_DIGITS)
     t2000 = _number(None)

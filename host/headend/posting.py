@@ -3,6 +3,9 @@
 `State` holds the known concentrators, meters and accounts. `Posting` posts records to it and
 collects the rows to be written; nothing here commits. Where a commit fails the state is dropped
 and read again, so that it is never ahead of the database.
+
+An account belongs to the concentrator that told of it first. What another one tells of it changes
+nothing of it and waits in `quarantine`, see `host.headend.ownership`.
 """
 
 import json
@@ -15,7 +18,8 @@ from host.frames.card_results import result_text
 from host.frames.faults import RESUMED_FROM, fault_text
 from host.frames.record import RecordKind
 from host.headend import watching
-from host.headend.database import Database
+from host.headend.database import Database, upsert_sql
+from host.headend.quarantine import Quarantine
 from host.headend.settling import COUNTS_AGAIN, settle
 from host.headend.shard import WHOLE, Shard
 from host.headend.unpack import Taken
@@ -23,6 +27,7 @@ from host.units import DAY_S, unwrapped_fen
 from host.words import _, marked
 
 UNKNOWN_ACCOUNT = ""
+NO_ROW = -1  # of an account that was moved to a concentrator which has not told of it yet
 _STATUS_UNKNOWN = 0xFFFF
 _STATUS_RELAY_OPEN = 0x10  # status word 3, bit 4
 _STAGE_CONFIRMED = 2
@@ -102,21 +107,20 @@ _METER_COLUMNS = (
     *("concentrator", "row", "address", "account", "tariff", "line", "standard", "active"),
     *("speed", "seq"),
 )
+# Records that concern the concentrator itself, whatever their row.
+OF_CONCENTRATOR = frozenset(
+    (
+        *(RecordKind.TARIFF, RecordKind.START, RecordKind.CLOCK),
+        *(RecordKind.LOGIN, RecordKind.SETTING, RecordKind.EVENT),
+    )
+)
+_NEVER_WAIT = OF_CONCENTRATOR | {RecordKind.METER}  # a METER's account is not its row's
 Account = dict[str, Any]
 Meter = dict[str, Any]
 
 
-def _upsert(table: str, columns: Sequence[str], keys: Sequence[str]) -> str:
-    names = ", ".join(f'"{one}"' for one in columns)
-    marks = ", ".join("?" * len(columns))
-    changes = ", ".join(f'"{one}" = excluded."{one}"' for one in columns if one not in keys)
-    key = ", ".join(f'"{one}"' for one in keys)
-    insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
-    return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {changes}"
-
-
-_UPSERT_METER = _upsert("meters", _METER_COLUMNS, ("concentrator", "row"))
-_UPSERT_ACCOUNT = _upsert("accounts", tuple(_NEW_ACCOUNT), ("account",))
+_UPSERT_METER = upsert_sql("meters", _METER_COLUMNS, ("concentrator", "row"))
+_UPSERT_ACCOUNT = upsert_sql("accounts", tuple(_NEW_ACCOUNT), ("account",))
 
 
 class State:
@@ -127,6 +131,7 @@ class State:
         self._shard = shard
         self.meters: dict[int, dict[int, Meter]] = {}
         self.accounts: dict[str, Account] = {}
+        self.quarantine = Quarantine(database)
         # Readings in a row that found an account's relay otherwise than it should be.
         self.odd: watching.Odd = {}
 
@@ -134,6 +139,7 @@ class State:
         """Read everything again when it is needed."""
         self.meters.clear()
         self.accounts.clear()
+        self.quarantine.forget()
         self.odd.clear()
 
     def meters_of(self, concentrator: int) -> dict[int, Meter]:
@@ -153,6 +159,7 @@ class State:
             )
             for account in accounts:
                 self.accounts.setdefault(account["account"], account)
+            self.quarantine.read(concentrator)
             self.odd.update(watching.odd_of(self._database, concentrator))
         return known
 
@@ -178,11 +185,13 @@ class Posting:
     received_at   when they came, seconds since 1970
     restored      the database replaced a newer one: it lacks records of accounts new to it
     others_write  other parts of the head-end may be writing meanwhile
+    quarantined   how many records wait for a person
     """
 
     def __init__(self, database: Database, state: State, received_at: int = 0) -> None:
         self._database, self._state = database, state
         self.received_at = received_at
+        self.quarantined = 0
         self.restored = self.others_write = False
         self._concentrator = 0
         self._meters: dict[int, Meter] = {}
@@ -199,16 +208,51 @@ class Posting:
     def post(self, concentrator: int, records: Sequence[Taken]) -> None:
         """Post consecutive records of one concentrator, in order of sequence."""
         self._concentrator = concentrator
-        self._meters = self._state.meters_of(concentrator)
+        meters = self._meters = self._state.meters_of(concentrator)
+        accounts = self._state.accounts
         received_at, keep = self.received_at, self._records.append
         for record in records:
             keep((concentrator, *record[:6], received_at))
-            _POSTERS.get(record.kind, Posting._alarm)(self, record)
-            if record.kind in watching.KINDS:
-                meter = self._meters.get(record.row)
-                if record.kind != RecordKind.FAULT or self._books(record) is not None:
-                    name = "" if meter is None else meter["account"]
-                    self.watch.record(concentrator, record, name)
+            meter = meters.get(record.row)
+            if (
+                meter is not None
+                and accounts[meter["account"]]["concentrator"] != concentrator
+                and record.kind not in _NEVER_WAIT
+            ):
+                self._quarantine(record, meter)
+            else:
+                self._post(record)
+
+    def take_in(
+        self, concentrator: int, records: Sequence[Taken], meters: dict[int, Meter]
+    ) -> None:
+        """Post records that have waited, in order; `meters` are those of the first by their rows.
+
+        They are stored already, and the concentrator's table of meters is newer than they are.
+        """
+        self._concentrator, self._meters = concentrator, meters
+        for record in records:
+            self._post(record)
+        self._changed_meters.clear()
+
+    def change(self, account: Account) -> None:
+        """Write an account of the state that has changed."""
+        self._changed[account["account"]] = account
+
+    def _post(self, record: Taken) -> None:
+        _POSTERS.get(record.kind, Posting._alarm)(self, record)
+        if record.kind in watching.KINDS:
+            meter = self._meters.get(record.row)
+            if record.kind != RecordKind.FAULT or self._books(record) is not None:
+                name = "" if meter is None else meter["account"]
+                self.watch.record(self._concentrator, record, name)
+
+    def _quarantine(self, record: Taken, meter: Meter) -> None:
+        """Note a record of an account that belongs to another concentrator; it is stored."""
+        self.quarantined += 1
+        self._state.quarantine.note(self._concentrator, record, meter, self.received_at)
+        if tariff := _told_tariff(record):
+            self._set_tariff(record.row, tariff)
 
     def write(self) -> None:
         """Insert and update all rows; the caller commits."""
@@ -233,6 +277,7 @@ class Posting:
         if self._changed_meters:
             meters = self._changed_meters.values()
             database.many(_UPSERT_METER, [[one[c] for c in _METER_COLUMNS] for one in meters])
+        self._state.quarantine.write()
         self._write_accounts()
 
     def _write_readings(self) -> None:
@@ -242,10 +287,13 @@ class Posting:
             return
         if self._database.insert_new("readings", _READING_COLUMNS, rows) == len(rows):
             return
-        query = "SELECT concentrator, seq FROM readings WHERE day = ? AND meter = ? AND t2000 = ?"
+        query = (
+            "SELECT seq FROM readings WHERE day = ? AND meter = ? AND t2000 = ? "
+            "AND concentrator = ?"
+        )
         for row in rows:
             day, meter, t2000, concentrator, seq, account = row[:6]
-            if self._database.all(query, (day, meter, t2000)) != [(concentrator, seq)]:
+            if self._database.value(query, (day, meter, t2000, concentrator)) != seq:
                 self._state.accounts[account]["readings"] -= 1
                 text = marked("another reading of meter {meter} at the same second")
                 values = {"meter": meter, "account": account}
@@ -322,7 +370,10 @@ class Posting:
             due = int(self.restored)
             account = {**_NEW_ACCOUNT, "account": name, "standing_due": due}
             self._state.accounts[name] = account
-        elif (account["concentrator"], account["row"]) != (self._concentrator, record.row):
+        elif account["concentrator"] != self._concentrator:
+            self._quarantine(record, meter)
+            return
+        elif account["row"] not in (record.row, NO_ROW):
             self._find(
                 record,
                 "foreign",
@@ -331,7 +382,6 @@ class Posting:
                 concentrator=account["concentrator"],
                 row=account["row"],
             )
-            self._database.tell_writers()
         account.update(where, meter=address)
         self._changed[name] = account
         if marks & _MARK_UNTOLD:
@@ -489,8 +539,8 @@ class Posting:
             account["guard"] = int(bool(fields["marks"] & _MARK_GUARD))
             account["stopped"] = int(bool(fields["marks"] & _MARK_STOPPED))
             account["untold"] = int(not told)
-            if fields["tariff"]:
-                self._set_tariff(record.row, fields["tariff"])
+            if tariff := _told_tariff(record):
+                self._set_tariff(record.row, tariff)
         if account is not None and told:
             account["standing_due"] = 0
         kept = ("source", "order", "header_mac", "credit_fen", "debit_fen")
@@ -517,8 +567,9 @@ class Posting:
 
     def _plan(self, record: Taken) -> None:
         """Post a change of tariff, from now on or planned, as an alarm."""
-        if record.row in self._meters and not record.fields["from_t2000"]:
-            self._set_tariff(record.row, record.fields["tariff"])
+        tariff = _told_tariff(record)
+        if tariff and record.row in self._meters:
+            self._set_tariff(record.row, tariff)
         self._alarm(record)
 
     def _freeze(self, record: Taken) -> None:
@@ -533,32 +584,6 @@ class Posting:
             (*key, self._concentrator, record.seq, account["account"], registers_wh)
         )
 
-    def _relay(self, record: Taken) -> None:
-        account = self._touched(record)
-        if account is not None:
-            account["relay_wanted"] = record.fields["desired"]
-            if record.fields["stage"] == _STAGE_CONFIRMED:
-                account["relay"] = record.fields["desired"]
-        told = {"t2000": record.t2000, "account": _name(account)}
-        self._add("relays", record, **record.fields, **told)
-
-    def _policy(self, record: Taken) -> None:
-        account = self._touched(record)
-        if account is not None:
-            account["policy"] = record.fields["new"]
-            if record.fields["new"] != record.fields["old"]:
-                account["since_t2000"] = record.t2000
-        told = {"t2000": record.t2000, "account": _name(account)}
-        self._add("policies", record, **record.fields, **told)
-
-    def _item(self, record: Taken) -> None:
-        account = self._account(record)
-        meter = account["meter"] if account else f"?{self._concentrator}"[:12]
-        identifier = record.fields["identifier"]
-        key = (record.t2000 // DAY_S, meter, record.t2000, identifier)
-        values = json.dumps(record.fields["values"])
-        self._items.append((*key, self._concentrator, record.seq, _name(account), values))
-
     def _alarm(self, record: Taken) -> None:
         meter = self._meters.get(record.row)
         fields = record.fields or {"payload": record.payload.hex()}
@@ -570,6 +595,35 @@ class Posting:
             account=record.fields.get("account", meter["account"] if meter else UNKNOWN_ACCOUNT),
             detail=json.dumps(fields),
         )
+
+
+def _post_relay(posting: Posting, record: Taken) -> None:
+    account = posting._touched(record)
+    if account is not None:
+        account["relay_wanted"] = record.fields["desired"]
+        if record.fields["stage"] == _STAGE_CONFIRMED:
+            account["relay"] = record.fields["desired"]
+    told = {"t2000": record.t2000, "account": _name(account)}
+    posting._add("relays", record, **record.fields, **told)
+
+
+def _post_policy(posting: Posting, record: Taken) -> None:
+    account = posting._touched(record)
+    if account is not None:
+        account["policy"] = record.fields["new"]
+        if record.fields["new"] != record.fields["old"]:
+            account["since_t2000"] = record.t2000
+    told = {"t2000": record.t2000, "account": _name(account)}
+    posting._add("policies", record, **record.fields, **told)
+
+
+def _post_item(posting: Posting, record: Taken) -> None:
+    account = posting._account(record)
+    meter = account["meter"] if account else f"?{posting._concentrator}"[:12]
+    identifier = record.fields["identifier"]
+    key = (record.t2000 // DAY_S, meter, record.t2000, identifier)
+    values = json.dumps(record.fields["values"])
+    posting._items.append((*key, posting._concentrator, record.seq, _name(account), values))
 
 
 def _post_event(posting: Posting, record: Taken) -> None:
@@ -593,6 +647,13 @@ def _post_setting(posting: Posting, record: Taken) -> None:
     elif name in settings.CREDITS and int(new or 0) > int(old or 0):
         text = marked("{name} was raised from {old} to {new} ({by}, card {uid})")
         posting._find(record, _SETTING, text, old=int(old or 0), new=int(new or 0), **values)
+
+
+def _told_tariff(record: Taken) -> int:
+    """Return the tariff that a row has from now on, 0: the record says nothing of it."""
+    if record.kind == RecordKind.PLAN:
+        return 0 if record.fields["from_t2000"] else int(record.fields["tariff"])
+    return int(record.fields["tariff"]) if record.kind == RecordKind.STANDING else 0
 
 
 def _standing_differences(
@@ -667,15 +728,15 @@ _POSTERS: dict[int, Callable[[Posting, Taken], None]] = {
     RecordKind.READING: Posting._reading,
     RecordKind.TOP_UP: Posting._top_up,
     RecordKind.REFUND: Posting._top_up,
-    RecordKind.RELAY: Posting._relay,
-    RecordKind.POLICY: Posting._policy,
+    RecordKind.RELAY: _post_relay,
+    RecordKind.POLICY: _post_policy,
     RecordKind.ROLLOVER: Posting._rollover,
     RecordKind.FAULT: Posting._fault,
     RecordKind.CORRECTION: Posting._correction,
     RecordKind.ACCOUNT: Posting._terms,
     RecordKind.FREEZE: Posting._freeze,
     RecordKind.PLAN: Posting._plan,
-    RecordKind.ITEM: Posting._item,
+    RecordKind.ITEM: _post_item,
     RecordKind.STANDING: Posting._standing,
     RecordKind.STANDING_REGISTERS: Posting._standing_registers,
     RecordKind.QUOTA: Posting._quota,

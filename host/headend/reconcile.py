@@ -15,7 +15,8 @@ from host.frames.packing import Reason
 from host.frames.record import RecordKind
 from host.headend import watching
 from host.headend.database import Database
-from host.headend.posting import finding_text
+from host.headend.ownership import waiting, waiting_text
+from host.headend.posting import NO_ROW, finding_text
 from host.headend.store import Store
 from host.units import yuan
 from host.words import _, marked
@@ -163,6 +164,8 @@ def households(
         for row in database.rows(_HOUSEHOLDS.format(where=where), values):
             charged_fen = row.pop("debit_fen")
             flags = {"stopped": bool(row["stopped"])}
+            if row["row"] == NO_ROW:
+                row["row"] = None
             found[row["account"]] = Household(
                 **{**row, **flags},
                 charged_fen=charged_fen,
@@ -207,11 +210,15 @@ def reconcile(store: Store) -> Reconciliation:
         result.settled += database.value(
             "SELECT count(*) FROM findings WHERE concentrator > 0 AND resolved_at IS NOT NULL"
         )
+        result.settled += database.value(
+            "SELECT count(*) FROM quarantine WHERE resolved_at IS NOT NULL AND taken = 0"
+        )
     for row in findings:
         if row["kind"] in NOTICES:
             result.notices += 1
             continue
         result.differences.append(f"{_place(row)}: {finding_text(row['what'])}")
+    result.differences += [waiting_text(row) for row in waiting(store)]
     return result
 
 
@@ -381,6 +388,10 @@ _UNSTORED = """
 """
 
 
+# Readings of accounts of other concentrators: they wait or are dismissed.
+_UNPOSTED = "SELECT CAST(coalesce(sum(readings), 0) AS bigint) FROM quarantine WHERE taken = 0"
+
+
 def _compare_readings(database: Database, result: Reconciliation) -> None:
     """Check that each reading is stored once."""
     of_kind = (int(RecordKind.READING),)
@@ -391,7 +402,7 @@ def _compare_readings(database: Database, result: Reconciliation) -> None:
     )
     result.readings_taken = taken[0][0] + rolled_up
     result.readings_stored = stored[0][0]
-    told = database.value(_UNSTORED)
+    told = database.value(_UNSTORED) + database.value(_UNPOSTED)
     missing = result.readings_taken - result.readings_stored - told
     if not missing and (rolled_up or told or taken == stored):
         return

@@ -194,7 +194,8 @@ NOT_IN_REGISTER = marked("not in the register")
 def compare_lines(store: Store) -> list[Difference]:
     """Return how the register differs from what concentrators have on their lines."""
     query = """SELECT meters.account, meters.address, accounts.multiplier, meters.concentrator
-        FROM meters JOIN accounts ON accounts.account = meters.account WHERE meters.active = 1"""
+        FROM meters JOIN accounts ON accounts.account = meters.account
+        AND accounts.concentrator = meters.concentrator WHERE meters.active = 1"""
     lines = {row["account"]: row for row in store.rows(query)}
     known = {one.account: one for one in entries(store)}
     found = []

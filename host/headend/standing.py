@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from host.frames.record import RecordKind, build_payload
-from host.headend.posting import STANDING_COLUMNS
+from host.headend.posting import NO_ROW, STANDING_COLUMNS
 from host.headend.store import Store
 
+UNKNOWN_LINE = -1
 _NO_MAC = "00" * 8
 _REGISTERS = 8
 # The fields of each payload that `account restore` takes, in order.
@@ -17,7 +18,8 @@ _SIZES = {RecordKind.STANDING: 48, RecordKind.STANDING_REGISTERS: 42, RecordKind
 class Standing:
     """One account: the fields of its records, and the meter of its registers.
 
-    `tariff` and `line` are those it had; `meter` "": it has none.
+    `tariff` and `line` are those it had; `meter` "": it has none. `line` UNKNOWN_LINE: it came
+    from another concentrator, and this one has not told of it yet.
     """
 
     account: str
@@ -48,13 +50,22 @@ class Standing:
 
 def standings(store: Store, concentrator: int) -> list[Standing]:
     """The standing of each account that a concentrator has, as the head-end knows it."""
-    return [_standing(row) for row in store.rows(_STANDINGS, (concentrator,))]
+    rows = store.rows(_STANDINGS, (concentrator,))
+    rows += store.rows(_MOVED_HERE, (UNKNOWN_LINE, concentrator, NO_ROW))
+    return [_standing(row) for row in sorted(rows, key=lambda row: str(row["account"]))]
 
 
 _STANDINGS = """
     SELECT accounts.*, meters.tariff, meters.line FROM accounts
     JOIN meters ON meters.concentrator = accounts.concentrator AND meters.row = accounts.row
-    WHERE accounts.concentrator = ? AND meters.active = 1 ORDER BY accounts.account
+    WHERE accounts.concentrator = ? AND meters.active = 1
+"""
+# The tariff is the one that the former concentrator told last.
+_MOVED_HERE = """
+    SELECT accounts.*, ? AS line, coalesce((
+        SELECT tariff FROM meters WHERE meters.account = accounts.account
+        AND meters.address = accounts.meter ORDER BY active DESC, seq DESC LIMIT 1
+    ), 0) AS tariff FROM accounts WHERE accounts.concentrator = ? AND accounts."row" = ?
 """
 
 

@@ -69,6 +69,18 @@ class Unpacked:
     gaps: list[Gap] = field(default_factory=list)
 
 
+def stored(seq: int, t2000: int, kind: int, flags: int, row: int, payload: bytes) -> Taken:
+    """Return a record as `unpack` gave it, from the columns under which it was stored."""
+    payload = bytes(payload)  # of PostgreSQL it is a view
+    fields: Any = parse_payload(kind, payload.ljust(PAYLOAD_SIZE, b"\0"))
+    if kind == _READING:
+        registers = list(fields.pop("registers_wh"))
+        while registers and not registers[-1]:
+            registers.pop()
+        fields = Read(**fields, registers_wh=tuple(registers))
+    return Taken(seq, t2000, kind, flags, row, payload, fields)
+
+
 def unpack(data: bytes) -> Unpacked:
     """Read a BATCH's payload; UplinkError names what is wrong with it."""
     try:

@@ -2,7 +2,8 @@
 locks, full disks, clocks that are off, and numbers that no device has.
 
 Method: each test is one of the cases that were tried on an early head-end, under its name: `he`,
-`cpbak`, `srv` and `sem`. `kill9` is tests/host/test_headend_kills.py.
+`cpbak`, `srv` and `sem`. `kill9` is tests/host/test_headend_kills.py, and what concentrators tell
+of each other's accounts is tests/host/test_headend_ownership.py.
 """
 
 import resource
@@ -19,7 +20,7 @@ from click.testing import CliRunner, Result
 from host.cli import cli
 from host.frames.batch import Refusal
 from host.frames.link import Kind
-from host.headend import backup, findings, journals, orders
+from host.headend import backup, journals, orders, ownership
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
@@ -34,6 +35,7 @@ from tests.host.uplink_world import (
     deliver,
     frame,
     hello,
+    meter_address,
     refused,
     village_of,
 )
@@ -259,9 +261,28 @@ def test_sem_4_an_account_that_moved_is_looked_at_once(tmp_path: Path) -> None:
             village = one_meter()
             ingest.answer(frame(Kind.BATCH, 1, village.batch(), concentrator=concentrator), "test")
         assert len(reconcile(store).differences) == 1
-        (found,) = findings.findings(store)
-        findings.resolve(store, found["number"], "Li", "the meter hangs there now")
+        ownership.move(store, NAME, 8, "Li", "the meter hangs there now")
         assert reconcile(store).differences == []
+        rows = store.rows("SELECT concentrator, meter FROM accounts")
+        assert rows == [{"concentrator": 8, "meter": meter_address(0)}]
+
+
+def test_sem_5_a_key_reaches_the_accounts_of_its_own_concentrator_alone(tmp_path: Path) -> None:
+    """Concentrator 8 claimed an account with a credit of 99999.00, and 7 went on upon it."""
+    mine, others = one_meter(), Village()
+    mine.reading(0, 4000)
+    others.meter(0)
+    others.top_up(0, 9_999_900)
+    with Store(tmp_path / "a.db", create=True) as store:
+        ingest = Ingest(store, {**KEYS, 8: KEY})
+        deliver(ingest, mine)
+        ingest.answer(frame(Kind.BATCH, 1, others.batch(), concentrator=8), "test")
+        mine.reading(0, 100)
+        deliver(ingest, mine, 2)
+        rows = store.rows("SELECT concentrator, credit_fen, debit_fen, readings FROM accounts")
+        assert [tuple(row.values()) for row in rows] == [(CONCENTRATOR, 0, 4100, 2)]
+        (said,) = [one for one in reconcile(store).differences if "belongs to" in one]
+        assert "2 records wait, 1 of them of money" in said
 
 
 def test_sem_6_a_greeting_of_impossible_records_changes_nothing(tmp_path: Path) -> None:

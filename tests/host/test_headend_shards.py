@@ -19,7 +19,7 @@ from host.frames import link
 from host.frames.batch import Refusal
 from host.frames.link import Kind
 from host.frames.record import RecordKind
-from host.headend import migrate, orders
+from host.headend import migrate, orders, ownership
 from host.headend.ingest import Ingest
 from host.headend.orders import Sale
 from host.headend.reconcile import reconcile
@@ -158,6 +158,40 @@ def test_the_state_is_read_again_when_another_part_has_changed_it(address: str) 
         last = village.durable_seq
         ingest.answer(frame(Kind.BATCH, 2, village.batch(last, last), concentrator=6), "test")
         assert store.value("SELECT min(guard) FROM accounts") == 1
+
+
+def test_an_account_moves_from_one_part_to_another(address: str) -> None:
+    """Each part knows whose an account is, also where another process has moved it."""
+    name = "000000000700"
+    villages = {6: Village(), 7: village_at(7)}
+    numbers = {6: 0, 7: 0}
+    with Store(address) as store, Store(address) as other, Store(address) as desk:
+        parts = {6: Ingest(store, {6: KEY}, Shard(0, 2)), 7: Ingest(other, {7: KEY}, Shard(1, 2))}
+
+        def bring(concentrator: int) -> None:
+            """Bring what is new of a concentrator."""
+            numbers[concentrator] += 1
+            known = parts[concentrator].positions.get(concentrator)
+            payload = villages[concentrator].batch(1 if known is None else known.acked_seq + 1)
+            message = frame(Kind.BATCH, numbers[concentrator], payload, concentrator=concentrator)
+            assert parts[concentrator].answer(message, "test")
+
+        bring(7)
+        fields = {"tariff": 1, "line": 0, "standard": 0, "active": 1}
+        villages[6].write(RecordKind.METER, {**fields, "address": name, "account": name}, 5)
+        villages[6].debit_fen[5] = villages[7].debit_fen[0]
+        villages[6].reading(5, 30)
+        bring(6)
+        query = "SELECT concentrator, debit_fen FROM accounts WHERE account = ?"
+        assert desk.database.all(query, (name,)) == [(7, 100)]
+        assert ownership.move(desk, name, 6).taken == 2
+        villages[7].reading(0, 1)
+        bring(7)
+        villages[6].reading(5, 30)
+        bring(6)
+        assert desk.database.all(query, (name,)) == [(6, 160)]
+        (one,) = ownership.waiting(desk)
+        assert (one["concentrator"], one["records"], one["owner"]) == (7, 1, 6)
 
 
 def test_a_file_has_no_parts(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_durability_settings(store: Store) -> None:
 def test_readings_are_kept_by_day_meter_and_time(store: Store) -> None:
     ingest_all(store, sold_village(store))
     columns = [row["name"] for row in store.rows("PRAGMA table_info(readings)") if row["pk"]]
-    assert columns == ["day", "meter", "t2000"]
+    assert columns == ["day", "meter", "t2000", "concentrator"]
     (row, *_) = store.rows("SELECT * FROM readings ORDER BY seq")
     assert row["day"] == row["t2000"] // 86400
     assert (row["meter"], row["seq"], row["registers_wh"]) == (meter_address(0), 3, [])

@@ -99,6 +99,8 @@ _NEEDS_STATE = (
     "dianka headend init",
     "dianka headend restore-db",
     "dianka headend replace",
+    "dianka headend move",
+    "dianka headend dismiss",
 )
 
 

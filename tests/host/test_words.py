@@ -63,7 +63,7 @@ EXEMPT_TEXTS = {
     "record  differs from the one stored",
 }
 # Programs for boards, output of boards, formats of a log.
-_SQL = "SELECT|INSERT|UPDATE|DELETE|CREATE"
+_SQL = "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER"
 _CODE = re.compile(rf"\s*((import|from|try|open|print)\b|({_SQL}) )|dianka[: ]|%\(")
 _WORDS = re.compile(r"(?:^|(?<=[\s(]))[A-Za-z]?[a-z']+(?=$|[\s,;:).?!])")
 

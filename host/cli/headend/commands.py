@@ -10,7 +10,7 @@ import click
 
 from host import secret_files
 from host.cli import shown
-from host.cli.headend import care, look, replace, restore, sales, show
+from host.cli.headend import care, look, ownership, replace, restore, sales, show
 from host.cli.headend.database import opened
 from host.cli.headend.keys import keys_group
 from host.cli.headend.register import register
@@ -180,6 +180,8 @@ for _one in (
     look.orders_command,
     look.day,
     look.history,
+    ownership.move,
+    ownership.dismiss,
     sales.limits,
     sales.void,
     replace.replace_command,

@@ -14,7 +14,7 @@ from host.cli.options import (
     port_option,
 )
 from host.cli.output import echo
-from host.headend.standing import Standing, standings
+from host.headend.standing import UNKNOWN_LINE, Standing, standings
 from host.link import console as link_console
 from host.link.port import Port
 from host.link.setup import fields_of
@@ -82,6 +82,13 @@ def _restore(console: link_console.Console, one: Standing, add_meters: bool) -> 
     except link_console.ConsoleError:
         if not add_meters:
             raise
+        if one.line == UNKNOWN_LINE:
+            raise link_console.ConsoleError(
+                _(
+                    "it came from another concentrator, and its line here is not known: give "
+                    "`meter add {meter} {account} TARIFF LINE` first"
+                ).format(meter=one.meter, account=one.account)
+            ) from None
         console.command(f"meter add {one.meter} {one.account} {one.tariff} {one.line}")
         found = {"meter": one.meter}
     if found["meter"] != one.meter:
