@@ -49,7 +49,8 @@ class Uplink:
     moves       a number that changes while messages are answered or none is due
     identity    the journal's, 8 bytes
     epoch       the number of the record that this start writes first. No message is sent before it
-                is durable, so no other start of this journal has the same
+                is durable, so no other start of this journal has the same; one is drawn where the
+                flash takes nothing
     """
 
     def __init__(
@@ -84,16 +85,16 @@ class Uplink:
     def configure(self, key: bytes, number: int) -> None:
         """Begin a session of the concentrator `number`, if there are a key and a number.
 
-        The messages are numbered on, whatever the key was.
+        The messages are numbered on, whatever the key was, in the epoch of this start: a later one
+        was told by the head-end, and a thief of the old key may have used the last there is.
         """
         self.session = None
         if key and number and self._channel is not None:
             if self._tx is None:
                 self._tx = bytearray(_BATCH_FRAME_SIZE)
             before = self._sealed
-            epoch = self.epoch if before is None else before.epoch
             count = 0 if before is None else before.number
-            self._sealed = sealed = Envelope(key, number, self.identity, epoch, count)
+            self._sealed = sealed = Envelope(key, number, self.identity, self.epoch, count)
             self.session = Session(self._books.journal, sealed, self._random, self._tx)
             self._connection = 0
 
@@ -172,7 +173,8 @@ class Uplink:
         if self._books.journal.durable_seq < self.epoch:
             if (now_ticks - self._wait_ticks) & _TICKS_MASK < _DURABLE_MS or self._sealed is None:
                 return False
-            self._sealed.begin(self.epoch + 1 + (self._random() & _DRAWN_MASK))
+            self.epoch += 1 + (self._random() & _DRAWN_MASK)
+            self._sealed.begin(self.epoch)
         self._waits = False
         return True
 
