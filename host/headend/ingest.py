@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from host.frames import batch
 from host.frames.batch import NOTHING_KNOWN, Ack, Head, Refusal, UplinkError
@@ -19,6 +19,7 @@ from host.frames.record import RecordKind
 from host.headend.database import Database
 from host.headend.errors import Refused, StoreFailed
 from host.headend.gate import Gate, Message
+from host.headend.logs import Teller
 from host.headend.posting import OthersWrite, Posting, State
 from host.headend.shard import WHOLE, Shard
 from host.headend.store import Store
@@ -28,7 +29,6 @@ from host.headend.unpack import Taken, Unpacked, unpack
 LOST_LIMIT = 1 << 22
 # After the database has refused: a full disk or a lock is seen to by people.
 BUSY_S = 30
-_QUIET_S = 60
 # Unix time of 2000-01-01 00:00.
 _UNIX_2000 = 946_684_800
 _STANDINGS_TOLD = 4  # EVENT.what
@@ -39,7 +39,7 @@ log = logging.getLogger("dianka.headend")
 _POSITION_COLUMNS = (
     *("acked_seq", "last_number", "wanted_seq", "first_seq", "next_seq", "seen_at"),
     *("received_at", "address", "refused", "refused_at", "journal", "base", "epoch"),
-    *("refused_journal", "firmware", "capacity", "clock_offset_s", "meters_check"),
+    *("refused_journal", "firmware", "capacity", "clock_offset_s", "meters_check", "key_print"),
 )
 _WRITE_POSITION = (
     "INSERT INTO concentrators (concentrator, {names}) VALUES (?, {marks}) "
@@ -77,6 +77,7 @@ class Position:
     capacity: int = 0
     clock_offset_s: int | None = None
     meters_check: int = 0
+    key_print: str = ""
     payload: bytes = b""  # of the newest batch: one that comes again is answered at once
 
     @property
@@ -95,6 +96,21 @@ class _Outcome:
     detail: str = ""
 
 
+class _Answered(NamedTuple):
+    """The newest message of a concentrator that was acknowledged, and how."""
+
+    head: Head
+    mac: bytes
+    key_print: str
+    ack: Ack
+
+
+_REFUSALS = {
+    Refusal.VERSION: "its message is of another version",
+    Refusal.WITHDRAWN: "its key is withdrawn",
+}
+
+
 class Ingest:
     """The ingest of all connections. `counters` counts messages, and refusals by their reason."""
 
@@ -110,10 +126,11 @@ class Ingest:
         self._tell_t2000 = tell_t2000
         self.counters: Counter[str] = Counter()
         self.gate = Gate(keys)
+        self.teller = Teller()
         self.positions: dict[int, Position] = {}
         self._database: Database = store.database
         self._state = State(store.database, shard)
-        self._told_at: dict[tuple[str, str], float] = {}
+        self._answered: dict[int, _Answered] = {}
         self._mark: Any = None
 
     def answer(self, frame: Frame, peer: str) -> bytes:
@@ -121,7 +138,8 @@ class Ingest:
         message = self.open(frame, peer)
         if message is None:
             return b""
-        return self.turn_away(message) or self.answer_all([message])[0]
+        at_once = self.turn_away(message) or self.again(message)
+        return at_once or self.answer_all([message])[0]
 
     def open(self, frame: Frame, peer: str) -> Message | None:
         """Return the genuine message of a frame; where it has none, count that and return None."""
@@ -132,12 +150,47 @@ class Ingest:
             return None
 
     def turn_away(self, message: Message) -> bytes:
-        """Return the answer to a concentrator of another part; empty where it belongs here."""
-        if self._shard.has(message.concentrator):
+        """Return the answer to a message that is not looked into; empty where it is."""
+        name = message.concentrator
+        if message.refusal is not None:
+            refusal, why = message.refusal, _REFUSALS[message.refusal]
+        elif not self._shard.has(name):
+            refusal, why = Refusal.OTHER_PART, f"it belongs to another part than {self._shard}"
+        else:
             return b""
-        detail = f"concentrator {message.concentrator} belongs to another part than {self._shard}"
-        self._refuse("other_part", message.peer, detail)
-        return self.gate.refuse(message, Refusal.OTHER_PART, NOTHING_KNOWN)
+        self._refuse(refusal.name.lower(), message.peer, f"concentrator {name}: {why}")
+        return self.gate.refuse(message, refusal, NOTHING_KNOWN)
+
+    def again(self, message: Message) -> bytes:
+        """Return the answer to the newest message of a concentrator that has come again.
+
+        It is answered as before, from memory; empty: it is another message.
+        """
+        known = self._answered.get(message.concentrator)
+        if known is None or (known.head, known.mac) != (message.head, message.mac):
+            return b""
+        self.counters["repeats"] += 1
+        return self.gate.acknowledge(message, self._with_time(message, known.ack))
+
+    def is_new(self, message: Message) -> bool:
+        """Return whether a message is newer than all that were acknowledged to its sender.
+
+        Whoever has only heard the messages of others has none that is.
+        """
+        known = self._answered.get(message.concentrator)
+        if known is None or known.key_print != message.key_print:
+            return True
+        head, newest = message.head, known.head
+        return head.journal != newest.journal or (head.epoch, head.number) > (
+            newest.epoch,
+            newest.number,
+        )
+
+    def _with_time(self, message: Message, ack: Ack) -> Ack:
+        """Return what is answered: a greeting is told the time."""
+        if message.kind != Kind.HELLO or self._tell_t2000 is None:
+            return ack
+        return replace(ack, t2000=self._tell_t2000())
 
     def answer_all(self, messages: Sequence[Message]) -> list[bytes]:
         """Store messages with one commit; return the answer to each."""
@@ -165,22 +218,20 @@ class Ingest:
         if outcome.ack is None:
             self._refuse(outcome.refusal.name.lower(), message.peer, outcome.detail)
             return self.gate.refuse(message, outcome.refusal, outcome.known)
-        return self.gate.acknowledge(message, outcome.ack)
+        self._answered[message.concentrator] = _Answered(
+            message.head, message.mac, message.key_print, outcome.ack
+        )
+        return self.gate.acknowledge(message, self._with_time(message, outcome.ack))
 
     def _forget(self) -> None:
         self._state.forget()
         self.positions.clear()
+        self._answered.clear()
 
     def _refuse(self, reason: str, peer: str, detail: str) -> None:
-        """Count a refusal, and log it once a minute for each peer and reason."""
+        """Count a refusal, and log it."""
         self.counters[reason] += 1
-        which = (peer.rpartition(":")[0], reason)
-        now = time.monotonic()
-        if now >= self._told_at.get(which, 0.0):
-            if len(self._told_at) > 10_000:
-                self._told_at.clear()
-            self._told_at[which] = now + _QUIET_S
-            log.warning("%s: refused (%s): %s", peer, reason, detail)
+        self.teller.tell(logging.WARNING, peer, reason, f"refused ({reason}): {detail}")
 
     # --- one commit ------------------------------------------------------------------------------
 
@@ -255,7 +306,7 @@ class Ingest:
         self, message: Message, position: Position, posting: Posting, counted: Counter[str]
     ) -> _Outcome:
         """Post one message to the state; UplinkError and Refused change nothing of it."""
-        _judge(message.head, position)
+        _judge(message, position)
         if message.kind == Kind.HELLO:
             return self._hello(message, position, counted)
         if message.kind != Kind.BATCH:
@@ -271,7 +322,7 @@ class Ingest:
                 counted["gap"] += 1
             else:
                 self._accept(message, found, position, posting, counted)
-        _move_to(message.head, position)
+        _move_to(message, position)
         position.next_seq = max(position.next_seq, found.next_seq)
         return _Outcome(position.ack)
 
@@ -345,6 +396,8 @@ class Ingest:
     def _hello(self, message: Message, position: Position, counted: Counter[str]) -> _Outcome:
         """Note which records a concentrator keeps; those it no longer has become a gap."""
         hello = batch.parse_hello(message.payload)
+        if hello.protocol != batch.VERSION:
+            raise Refused(Refusal.VERSION, f"HELLO of protocol {hello.protocol}")
         name = message.concentrator
         counted["hellos"] += 1
         lost = max(0, hello.first_seq - 1 - position.acked_seq)
@@ -359,13 +412,12 @@ class Ingest:
             counted["records_lost"] += lost
             position.acked_seq = position.wanted_seq = hello.first_seq - 1
             log.error("concentrator %d: %d records up to %d are lost", name, lost, hello.first_seq)
-        _move_to(message.head, position)
+        _move_to(message, position)
         position.first_seq, position.next_seq = hello.first_seq, hello.next_seq
         position.firmware, position.capacity = hello.version, hello.capacity
         position.meters_check = hello.meters_check
         position.clock_offset_s = None if hello.t2000 is None else hello.t2000 - now_t2000()
-        t2000 = 0 if self._tell_t2000 is None else self._tell_t2000()
-        outcome = _Outcome(replace(position.ack, t2000=t2000))
+        outcome = _Outcome(position.ack)
         if hello.next_seq <= position.acked_seq:
             counted["behind"] += 1
             outcome.detail = (
@@ -381,8 +433,12 @@ def now_t2000() -> int:
     return int(time.time()) - time.timezone - _UNIX_2000
 
 
-def _judge(head: Head, position: Position) -> None:
-    """Raise Refused for another journal than the one on record, and for an old message."""
+def _judge(message: Message, position: Position) -> None:
+    """Raise Refused for another journal than the one on record, and for an old message.
+
+    Under a new key no message is old: whoever had the one before may have used its last epoch.
+    """
+    head = message.head
     journal = head.journal.hex()
     if position.journal not in ("", journal):
         position.refused_journal = journal
@@ -391,7 +447,8 @@ def _judge(head: Head, position: Position) -> None:
             "is on record: `dianka headend replace` if its flash or board is new"
         )
         raise Refused(Refusal.OTHER_JOURNAL, detail, bytes.fromhex(position.journal))
-    if (head.epoch, head.number) < (position.epoch, position.last_number):
+    is_new_key = position.key_print not in ("", message.key_print)
+    if not is_new_key and (head.epoch, head.number) < (position.epoch, position.last_number):
         detail = (
             f"message {head.number} of epoch {head.epoch} after {position.last_number} of epoch "
             f"{position.epoch}"
@@ -400,8 +457,10 @@ def _judge(head: Head, position: Position) -> None:
         raise Refused(Refusal.STALE, detail, known)
 
 
-def _move_to(head: Head, position: Position) -> None:
+def _move_to(message: Message, position: Position) -> None:
     """Note the newest message of a concentrator."""
+    head = message.head
+    position.key_print = message.key_print
     position.journal = head.journal.hex()
     position.epoch, position.last_number = head.epoch, head.number
 

@@ -31,6 +31,7 @@ def state(connections: Connections) -> dict[str, Any]:
             **ingest.counters,
             "commits": writer.commits,
             "messages_put_off": writer.put_off,
+            "messages_overtaken": writer.overtaken,
         },
     }
 

@@ -65,6 +65,7 @@ class Concentrator(models.Model):
     journal, base, epoch              the journal on record, what its numbers are stored plus, and
                                       the newest epoch of its messages
     refused_journal                   another one that was heard and refused
+    key_print                         the fingerprint of the key of that message, never the key
     rolled_records, rolled_readings   how many records `headend retain` has deleted
     """
 
@@ -82,6 +83,7 @@ class Concentrator(models.Model):
     base = _number()
     epoch = _number()
     refused_journal = _text(16)
+    key_print = _text(16)
     capacity = _number()
     meters_check = _number()
     clock_offset_s = _maybe()

@@ -1,7 +1,8 @@
 """A thread that stores many messages with one commit, then passes on their answers.
 
 New messages wait in a queue during a commit, and the next commit takes all of them, at most LIMIT
-messages; where few messages come, a commit waits GATHER_S for more.
+messages; where few messages come, a commit waits GATHER_S for more. Of one sender only the newest
+message waits: an older one would be answered for nobody.
 """
 
 import math
@@ -34,11 +35,13 @@ class Writer:
 
     commits     how many there were
     put_off     messages that would have waited for too long
+    overtaken   messages that were left out, because their sender sent another one meanwhile
     """
 
     def __init__(self, ingest: Ingest, answered: Answered) -> None:
         self.commits = 0
         self.put_off = 0
+        self.overtaken = 0
         self.commit_s = 0.0
         self._pace_s = _FIRST_PACE_S  # what a batch takes; greetings take next to nothing
         self._batches_put = 0
@@ -47,6 +50,8 @@ class Writer:
         self._crowd_at = 0.0
         self._ingest = ingest
         self._answered = answered
+        self._newest: dict[Any, Message] = {}  # of each sender, as long as it waits
+        self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[tuple[Any, Message] | str | None] = queue.SimpleQueue()
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -66,14 +71,22 @@ class Writer:
         """Queue a message and return 0; `answered` is called with `sender` and the answer.
 
         Where it would wait too long it is not queued: return after how many seconds it may come
-        again. Greetings are put off sooner, so that who has begun can end.
+        again. Greetings are put off sooner, so that who has begun can end. A message that waits
+        already is not queued twice.
         """
+        with self._lock:
+            waiting = self._newest.get(sender)
+            if waiting is not None and (waiting.head, waiting.mac) == (message.head, message.mac):
+                self.overtaken += 1
+                return 0
         wait_s = self.wait_s
         limit_s = GREETING_WAIT_S if message.kind == Kind.HELLO else BATCH_WAIT_S
         if wait_s > limit_s or self._queue.qsize() >= _PENDING_LIMIT:
             return self._put_off(wait_s)
         if message.kind == Kind.BATCH:
             self._batches_put += 1
+        with self._lock:
+            self._newest[sender] = message
         self._queue.put((sender, message))
         return 0
 
@@ -122,7 +135,8 @@ class Writer:
         taken: list[tuple[Any, Message]] = []
         until = time.monotonic() + GATHER_S
         while isinstance(one, tuple):
-            taken.append(one)
+            if self._is_newest(*one):
+                taken.append(one)
             if len(taken) >= LIMIT or not self._jobs.empty():
                 return taken, False
             try:
@@ -130,3 +144,14 @@ class Writer:
             except queue.Empty:
                 return taken, False
         return taken, one is None
+
+    def _is_newest(self, sender: Any, message: Message) -> bool:
+        """Return whether a message that has waited is still the newest of its sender."""
+        with self._lock:
+            if self._newest.get(sender) is message:
+                del self._newest[sender]
+                return True
+        self.overtaken += 1
+        if message.kind == Kind.BATCH:
+            self._batches_done += 1
+        return False

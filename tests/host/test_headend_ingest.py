@@ -16,6 +16,7 @@ from host.frames.batch import Ack, Refusal
 from host.frames.link import Frame, Kind, LinkReader
 from host.headend import journals, orders
 from host.headend.errors import StoreError
+from host.headend.gate import Message
 from host.headend.ingest import Ingest, now_t2000
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
@@ -55,7 +56,7 @@ def test_greeting_and_batches(ingest: Ingest) -> None:
     assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(11)), "test"), 3) == 16
     assert acked(ingest.answer(frame(Kind.BATCH, 3, village.batch(11)), "test"), 3) == 16
     assert acked(ingest.answer(frame(Kind.HELLO, 4, greeting), "test"), 4) == 16
-    assert +ingest.counters == {"hellos": 2, "batches": 3, "records": 16, "duplicates": 6}
+    assert +ingest.counters == {"hellos": 2, "batches": 2, "records": 16, "repeats": 1}
 
 
 def test_gap_is_not_stored_and_the_old_number_said(ingest: Ingest, store: Store) -> None:
@@ -86,6 +87,49 @@ def test_an_epoch_that_was_seen_is_told(ingest: Ingest) -> None:
     assert batch.parse_refused(opened(answer, 1))[1] == batch.known_numbers(9, 50)
     later = ingest.answer(frame(Kind.HELLO, 1, hello(1, 2), epoch=10), "test")
     assert opened(later, 1, epoch=10) == batch.build_welcome(Ack(village.durable_seq))
+
+
+def test_a_new_key_ends_what_a_thief_of_the_old_one_has_said(ingest: Ingest) -> None:
+    """Whoever had the key may have used the last epoch; under a new key no epoch was used."""
+    village = village_of(1, 1)
+    thief = {"epoch": 0xFFFFFFFF}
+    ingest.answer(frame(Kind.HELLO, 0xFFFFFFFF, hello(1, 2), **thief), "thief")
+    assert refused(ingest.answer(frame(Kind.HELLO, 1, hello(1, 2)), "test"), 1) == Refusal.STALE
+    new_key = KEY[::-1]
+    ingest.gate.keys, ingest.gate.withdrawn = {CONCENTRATOR: new_key}, KEYS
+    answer = ingest.answer(frame(Kind.HELLO, 2, hello(1, 2), new_key, epoch=9), "test")
+    assert opened(answer, 2, epoch=9, key=new_key) == batch.build_welcome(Ack(0))
+    answer = ingest.answer(frame(Kind.BATCH, 3, village.batch(), new_key, epoch=9), "test")
+    assert opened(answer, 3, epoch=9, key=new_key) == batch.build_ack(Ack(4))
+    late = ingest.answer(frame(Kind.HELLO, 0xFFFFFFFF, hello(1, 2), **thief), "thief")
+    assert refused(late, 0xFFFFFFFF, **thief) == Refusal.WITHDRAWN
+    old = ingest.answer(frame(Kind.HELLO, 2, hello(1, 2), new_key, epoch=9), "test")
+    assert refused(old, 2, epoch=9, key=new_key) == Refusal.STALE
+
+
+def test_the_newest_message_is_answered_again_from_memory(
+    ingest: Ingest, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repeat needs neither its payload nor the database: the MAC and the position are enough."""
+    village = village_of(1, 5)
+    greeting, newest = frame(Kind.HELLO, 1, hello(1, 9)), frame(Kind.BATCH, 2, village.batch())
+    ingest.answer(greeting, "test")
+    monkeypatch.setattr(Message, "payload", None)
+    monkeypatch.setattr(store.database, "writing", None)
+    assert acked(ingest.answer(greeting, "test"), 1) == 0
+    monkeypatch.undo()
+    assert acked(ingest.answer(newest, "test"), 2) == village.durable_seq
+    monkeypatch.setattr(Message, "payload", None)
+    for _ in range(3):
+        assert acked(ingest.answer(newest, "test"), 2) == village.durable_seq
+    assert ingest.counters["repeats"] == 4
+    monkeypatch.undo()
+    assert refused(ingest.answer(greeting, "test"), 1) == Refusal.STALE
+    message = ingest.open(newest, "test")
+    later = ingest.open(frame(Kind.HELLO, 3, hello(1, 9)), "test")
+    assert message is not None
+    assert later is not None
+    assert (ingest.is_new(message), ingest.is_new(later)) == (False, True)
 
 
 def test_another_journal_waits_for_a_person(ingest: Ingest, store: Store) -> None:
@@ -142,6 +186,12 @@ REFUSED: list[tuple[str, Frame, str]] = [
         frame(Kind.BATCH, 9, PAYLOAD, concentrator=8),
         "no key for concentrator 8",
     ),
+    ("version", frame(Kind.BATCH, 9, PAYLOAD, version=3), "of another version"),
+    (
+        "version",
+        frame(Kind.HELLO, 9, batch.build_hello(batch.Hello(1, 9, protocol=3))),
+        "HELLO of protocol 3",
+    ),
     ("malformed", frame(Kind.BATCH, 9, broken_crc(PAYLOAD)), "group CRC"),
     ("malformed", frame(Kind.HELLO, 9, b"short"), "HELLO of 5 bytes"),
     ("malformed", frame(Kind.HELLO, 9, hello(5, 4)), "HELLO of records 5 to 3"),
@@ -181,7 +231,7 @@ def test_refusals(
     answer = ingest.answer(received, "10.0.0.9:1234")
     genuine = said.startswith(("group CRC", "HELLO of"))
     if genuine or reason in TOLD:
-        place = batch.peek(received.body)
+        place = batch.peek(b"\2" + received.body[1:])
         told = refused(answer, place.number, journal=place.journal, epoch=place.epoch)
         assert told == TOLD.get(reason, Refusal.MALFORMED)
     else:

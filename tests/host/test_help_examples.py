@@ -90,8 +90,10 @@ def make_village(path: Path) -> None:
 
 BOARDS = Path(__file__).parents[2] / "docs" / "boards"
 SALES = "account,amount,reference\n000000000001,50.00,2026-07-0001\n"
-# The example needs a redeemed card, a finding or a sale of that number, a list, or no database.
+# The example needs a typed key, a redeemed card, a finding or a sale of that number, a list, or no
+# database.
 _NEEDS_STATE = (
+    "dianka headend keys add",
     "dianka headend register",
     "dianka card topup",
     "dianka headend findings --db village.db --resolve",

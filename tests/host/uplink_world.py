@@ -147,10 +147,16 @@ def frame(
     concentrator: int = CONCENTRATOR,
     journal: bytes = JOURNAL,
     epoch: int = 1,
+    version: int = batch.VERSION,
 ) -> link.Frame:
     """Return a frame as the head-end gets it."""
     sender = batch.Head(concentrator, journal, epoch, number)
-    return link.Frame(kind, number & 0xFF, batch.seal_up(kind, sender, payload, key))
+    body = batch.seal_up(kind, sender, payload, key)
+    if version != batch.VERSION:
+        covered = bytes((version,)) + body[1 : -batch.UP_MAC_SIZE]
+        up, _down = batch.keys_of(key, journal, epoch)
+        body = covered + batch.mac(up, kind, covered)[: batch.UP_MAC_SIZE]
+    return link.Frame(kind, number & 0xFF, body)
 
 
 def head(number: int, epoch: int = 1, journal: bytes = JOURNAL) -> batch.Head:
@@ -158,10 +164,12 @@ def head(number: int, epoch: int = 1, journal: bytes = JOURNAL) -> batch.Head:
     return batch.Head(CONCENTRATOR, journal, epoch, number)
 
 
-def opened(answer: bytes, number: int, journal: bytes = JOURNAL, epoch: int = 1) -> bytes:
+def opened(
+    answer: bytes, number: int, journal: bytes = JOURNAL, epoch: int = 1, key: bytes = KEY
+) -> bytes:
     """Return the payload of an answer to message `number`."""
     (one,) = LinkReader().feed(answer)
-    found = batch.open_down(one.kind, one.body, journal, epoch, KEY)
+    found = batch.open_down(one.kind, one.body, journal, epoch, key)
     assert found.answers == number
     return found.payload
 

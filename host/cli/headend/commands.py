@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,11 @@ from host.cli.headend.keys import keys_group
 from host.cli.headend.register import register
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
-from host.headend import keys
+from host.headend import keys, logs
 from host.headend.clerk import Clerk
 from host.headend.ingest import Ingest, now_t2000
 from host.headend.pages import PageProcess
-from host.headend.server import Connections, serve
+from host.headend.server import Connections, Secured, serve
 from host.headend.shard import Shard, parse_shard
 from host.words import _, system_reason
 
@@ -106,6 +107,23 @@ Example:
     show_default=True,
     help="Tell concentrators the time of this computer.",
 )
+@click.option("--tls-cert", type=FILE, help="Certificate of the port for carriers with TLS, PEM.")
+@click.option("--tls-key", type=FILE, help="Private key of that certificate, PEM.")
+@click.option(
+    "--tls-port",
+    default=8645,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port for carriers with TLS, beside the other one.",
+)
+@click.option(
+    "--log",
+    "log_form",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="Write the log as lines of text or as one JSON object a line.",
+)
 def serve_command(
     db: str,
     host: str,
@@ -114,28 +132,40 @@ def serve_command(
     http_port: int | None,
     shard: Shard,
     tells_time: bool,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_port: int,
+    log_form: str,
 ) -> None:
     """Take records in over TCP, acknowledging each batch once it is committed.
 
-    SIGHUP reads the key file again. Several head-ends may serve one PostgreSQL, each its part of
-    the concentrators.
+    SIGHUP reads the key file and the certificate again. Several head-ends may serve one
+    PostgreSQL, each its part of the concentrators.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logs.begin(log_form)
     try:
-        known = keys.load(keys_path)
-    except keys.KeysError as error:
+        known = keys.read(keys_path)
+        secured = _secured(tls_cert, tls_key, tls_port)
+    except (keys.KeysError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    if warning := secret_files.warning_about(keys_path):
-        echo(warning, err=True)
+    for path in filter(None, (keys_path, tls_key)):
+        if warning := secret_files.warning_about(path):
+            echo(warning, err=True)
     with opened(db, create=True) as store, store.serving(shard):
-        ingest = Ingest(store, known, shard, now_t2000 if tells_time else None)
+        ingest = Ingest(store, known.keys, shard, now_t2000 if tells_time else None)
+        ingest.gate.withdrawn = known.withdrawn
 
         def reload() -> None:
             try:
-                ingest.gate.keys = keys.load(keys_path)
-                log.info("%d keys are known now", len(ingest.gate.keys))
-            except keys.KeysError as error:
+                found = keys.read(keys_path)
+                ingest.gate.withdrawn, ingest.gate.keys = found.withdrawn, found.keys
+                log.info("%d keys are known now", len(found.keys))
+                if secured is not None and tls_cert is not None:
+                    secured.context.load_cert_chain(tls_cert, tls_key)
+            except (keys.KeysError, OSError) as error:
                 log.error("the keys stay as they are: %s", error)
+            if warning := secret_files.warning_about(keys_path):
+                log.warning("%s", warning)
 
         async def answering(connections: Connections) -> None:
             address = await Clerk(store, connections).open()
@@ -145,14 +175,47 @@ def serve_command(
                     url = await PageProcess(host, http_port, address).start()
                 echo(_("pages at {url}").format(url=url))
 
-        with _clear_listening(host, port, _("choose another --port, or stop what uses it")):
-            asyncio.run(serve(ingest, host, port, _say_ready, reload=reload, answering=answering))
+        hint = _("choose another --port, or stop what uses it")
+        ports: int | str = port
+        if secured is not None:
+            hint = _("choose another --port or --tls-port, or stop what uses it")
+            ports = f"{port}, {tls_port}"
+        with _clear_listening(host, ports, hint):
+            asyncio.run(
+                serve(
+                    *(ingest, host, port, _say_ready),
+                    reload=reload,
+                    answering=answering,
+                    secured=secured,
+                )
+            )
         for name, count in sorted(ingest.counters.items()):
             echo(f"{name}: {count}")
 
 
+def _secured(cert: Path | None, key: Path | None, port: int) -> Secured | None:
+    """Return the port for carriers with TLS, None: there is none. OSError: a file is no good."""
+    if cert is None:
+        if key is not None:
+            raise click.UsageError(_("give --tls-cert as well"))
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(cert, key)
+    except ssl.SSLError as error:
+        text = _("{cert}: not a certificate with its private key, in PEM: {error}")
+        raise click.ClickException(text.format(cert=cert, error=error.reason)) from error
+    except OSError as error:
+        text = _("cannot read {path}: {strerror}")
+        raise click.ClickException(
+            text.format(path=key or cert, strerror=system_reason(error))
+        ) from error
+    return Secured(port, context, _say_secured)
+
+
 @contextmanager
-def _clear_listening(host: str, port: int, hint: str) -> Iterator[None]:
+def _clear_listening(host: str, port: int | str, hint: str) -> Iterator[None]:
     """Report in one line that a port cannot be listened on."""
     try:
         yield
@@ -166,6 +229,10 @@ def _clear_listening(host: str, port: int, hint: str) -> Iterator[None]:
 
 def _say_ready(host: str, port: int) -> None:
     echo(_("listening on {host}:{port}").format(host=host, port=port))
+
+
+def _say_secured(host: str, port: int) -> None:
+    echo(_("listening with TLS on {host}:{port}").format(host=host, port=port))
 
 
 for _one in (
