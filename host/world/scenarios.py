@@ -32,6 +32,9 @@ class Scenario:
     invents         these answers are an attacker's, who replays and invents
     battery         false: a board has forgotten the time whenever it starts, and it is not typed
     tariffs         of how many kinds accounts are, 0: of all there are
+    copied_a_day    a board with the same number calls: with a copied `board.json`, or flash
+    foreign_a_day   another concentrator tells of an account that is not its own
+    lent_a_day      an account is given to it by mistake, and comes back some hours later
     nor             the flash is a NOR chip with littlefs and bad blocks, else a model of files
     """
 
@@ -50,6 +53,9 @@ class Scenario:
     invents: bool = False
     battery: bool = True
     tariffs: int = 0
+    copied_a_day: float = 0.0
+    foreign_a_day: float = 0.0
+    lent_a_day: float = 0.0
     nor: bool = False
 
 
@@ -69,6 +75,13 @@ SCENARIOS = {
     ),
     "head-end-restored": Scenario(
         "the head-end's database goes back to its last backup", station=True, restored_a_day=1.0
+    ),
+    "others": Scenario(
+        "copied boards, and another concentrator that tells of this one's accounts",
+        station=True,
+        copied_a_day=24.0,
+        foreign_a_day=48.0,
+        lent_a_day=6.0,
     ),
     "small-flash": Scenario("a flash that is small and soon full", blocks=(18, 28)),
     "glitches": Scenario(

@@ -11,18 +11,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from host.frames import record
+from host.frames import batch, record
 from host.frames.batch import UplinkError
 from host.frames.link import Frame
 from host.frames.record import PAYLOAD_SIZE, Record
 from host.headend import journals
-from host.headend.ingest import Ingest
+from host.headend.ingest import Ingest, Position
 from host.headend.store import Store
 from host.sim.clock import Clock
 from host.sim.headend import HeadEnd, Inconsistent
 
+# Another concentrator of the same head-end.
+OTHER = 8
+OTHER_KEY = b"another concentrator's own key.."
 _MEMORY = Path("/dev/shm")
+
+
+# Tables of which each row is of the concentrator that told it.
+_OWN_TABLES = ("accounts", "meters", "top_ups", "standings", "relays", "policies", "readings")
 
 
 class Station(HeadEnd):
@@ -32,6 +40,7 @@ class Station(HeadEnd):
     waits       another journal was refused, and a person has to say that it is taken
     wants       it asks for the standing of every account
     replaced    the board was replaced and not restored yet: it may number records as another did
+    lent        accounts that a person has given to another concentrator, by mistake
     """
 
     def __init__(self, clock: Clock, concentrator: int, key: bytes, random: Random) -> None:
@@ -42,6 +51,7 @@ class Station(HeadEnd):
         self._copy = Path(self._folder.name) / "backup.db"
         self.moved_back = 0
         self.wants = self.replaced = self.waits = False
+        self.lent: set[str] = set()
         self._base = 0
         logging.getLogger("dianka.headend").setLevel(logging.CRITICAL)
         self._open()
@@ -49,7 +59,8 @@ class Station(HeadEnd):
 
     def _open(self) -> None:
         self.store = Store(self._path, create=True)
-        self._ingest = Ingest(self.store, {self.concentrator: self.key})
+        keys = {self.concentrator: self.key, OTHER: OTHER_KEY}
+        self._ingest = Ingest(self.store, keys)
         self._update()
 
     def close_down(self) -> None:
@@ -70,12 +81,14 @@ class Station(HeadEnd):
 
     def _update(self) -> None:
         """Take over the position of the database."""
-        rows = self.store.rows("SELECT * FROM concentrators")
+        own = (self.concentrator,)
+        rows = self.store.rows("SELECT * FROM concentrators WHERE concentrator = ?", own)
         self.acked_seq = rows[0]["acked_seq"] if rows else 0
         self.wants = bool(rows and rows[0]["wanted_seq"])
         self.waits = bool(rows and rows[0]["refused_journal"])
         self._base = rows[0]["base"] if rows else 0
-        gaps = self.store.rows("SELECT * FROM gaps WHERE first_seq > ?", (self._base,))
+        query = "SELECT * FROM gaps WHERE concentrator = ? AND first_seq > ?"
+        gaps = self.store.rows(query, (*own, self._base))
         self.told_lost = [
             range(gap["first_seq"] - self._base, gap["last_seq"] + 1 - self._base) for gap in gaps
         ]
@@ -84,6 +97,31 @@ class Station(HeadEnd):
         """Take the journal that was refused, as a person says who has exchanged the board."""
         journals.replace(self.store, self.concentrator)
         self._update()
+
+    # --- other boards ----------------------------------------------------------------------------
+
+    def place(self) -> Position:
+        """Return where the concentrator's journal is."""
+        return self._ingest.positions.get(self.concentrator) or Position()
+
+    def hear(self, kind: int, head: batch.Head, payload: bytes, key: bytes) -> bytes:
+        """Take a message of another board; return the answer to it."""
+        return self._ingest.answer(
+            Frame(kind, head.number & 0xFF, batch.seal_up(kind, head, payload, key)), "another"
+        )
+
+    def accounts(self) -> list[str]:
+        """Return the accounts that belong to the concentrator."""
+        query = "SELECT account FROM accounts WHERE concentrator = ?"
+        return [row["account"] for row in self.store.rows(query, (self.concentrator,))]
+
+    def fingerprint(self) -> list[list[tuple[Any, ...]]]:
+        """Return all that another board may not change: rows of accounts, money and readings."""
+        own = (self.concentrator,)
+        return [
+            self.store.database.all(f"SELECT * FROM {table} WHERE concentrator = ?", own)
+            for table in _OWN_TABLES
+        ]
 
     # --- backups ---------------------------------------------------------------------------------
 
@@ -107,7 +145,8 @@ class Station(HeadEnd):
 
     def stored(self) -> Mapping[int, bytes]:
         found = {}
-        for row in self.store.rows("SELECT * FROM records WHERE seq > ?", (self._base,)):
+        query = "SELECT * FROM records WHERE concentrator = ? AND seq > ?"
+        for row in self.store.rows(query, (self.concentrator, self._base)):
             payload = row["payload"].ljust(PAYLOAD_SIZE, b"\0")
             seq = row["seq"] - self._base
             place = (seq, row["t2000"], row["kind"], row["flags"], row["row"])
@@ -117,7 +156,8 @@ class Station(HeadEnd):
     def books(self) -> dict[int, tuple[int, int]]:
         """Return (credit in fen, debit in 1e-11 yuan) of each account, by its row."""
         found = {}
-        for row in self.store.rows("SELECT * FROM accounts"):
+        query = "SELECT * FROM accounts WHERE concentrator = ?"
+        for row in self.store.rows(query, (self.concentrator,)):
             debit_e11 = row["debit_fen"] * 10**9 + row["residue_e7"] * 10_000
             found[row["row"]] = (row["credit_fen"], debit_e11 + row["residue_e11"])
         return found

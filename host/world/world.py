@@ -38,6 +38,7 @@ from host.world.flash_faults import FlashFaults
 from host.world.households import HOUR_US, MINUTE_US, Households
 from host.world.incidents import Incidents
 from host.world.meters import MeterMaker
+from host.world.others import Others
 from host.world.replacing import Replacing
 from host.world.scenarios import ANY, SCENARIOS, Scenario, adapted, draw_limits
 from host.world.station import Station
@@ -141,6 +142,7 @@ class World:
         self._calm = True
         self._spoilt_tariffs: set[int] = set()
         self._replacing: Replacing | None = None
+        self._others: Others | None = None
 
     def _branch(self) -> Random:
         """Return chances of its own for a part, so that no part changes those of another."""
@@ -354,6 +356,13 @@ class World:
         if isinstance(headend, Station) and scenario.restored_a_day:
             self._often(BACKUPS_A_DAY, headend.back_up)
             self._often(scenario.restored_a_day, headend.move_back)
+        if isinstance(headend, Station) and scenario.foreign_a_day:
+            others = self._others = Others(
+                *(self.agenda, self._branch(), headend, self.households.households)
+            )
+            self._often(scenario.copied_a_day, others.copy)
+            self._often(scenario.foreign_a_day, others.tell)
+            self._often(scenario.lent_a_day, others.lend)
 
     def _copy_flash(self, replacing: Replacing) -> None:
         if not self.incidents.pending:
@@ -462,6 +471,8 @@ class World:
         if self.headend is not None:
             self.headend.faults = HeadEndFaults()
             self.headend.come_back()
+        if self._others is not None:
+            self._others.calm()
         self.storage.calm()
         if self.app is not None and self.app.settings.health == LOST:
             self._power_off("restarts because the settings could not be read")

@@ -64,6 +64,7 @@ SIZES: dict[str, tuple[int, int, Callable[[World], int]]] = {
     "small-flash": (2, 2, let_go),
     "replaced": (2, 2, counted("boards replaced", "boards replaced empty")),
     "head-end-restored": (2, 2, moved_back),
+    "others": (1, 2, lambda world: world.headend.counters["records posted late"]),
     "nor": (1, 2, lambda world: world.storage.counters["power_cut"]),
     "rot": (1, 2, counted("bits turned")),
     "glitches": (1, 2, counted("corrections", "draws above a power limit")),

@@ -60,8 +60,8 @@ class Above:
     def compare(self, app: "App", accounts: Mapping[int, Account]) -> None:
         """Compare the head-end's books with the concentrator's, once it has every record."""
         headend = self._headend
-        if not isinstance(headend, Station) or app.journal.count or headend.wants:
-            return  # it has asked for the records that it lacks
+        if not isinstance(headend, Station) or app.journal.count or headend.wants or headend.lent:
+            return  # it has asked for the records that it lacks, or they wait
         acked_seq = headend.acked_seq
         if acked_seq == self._compared_seq or acked_seq != app.journal.durable_seq:
             return
