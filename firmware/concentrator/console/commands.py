@@ -203,7 +203,16 @@ def _uplink(app: "App") -> str:
     reason = app.uplink.reason
     if reason == 0:
         return "reached" if app.uplink.reached else "away"
-    names = ("other_journal", "withdrawn", "version", "stale", "conflict", "restoring")
+    names = (
+        "other_journal",
+        "withdrawn",
+        "version",
+        "stale",
+        "conflict",
+        "restoring",
+        "malformed",
+        "other_part",
+    )
     return "refused_" + (names[reason - 1] if reason <= len(names) else str(reason))
 
 
