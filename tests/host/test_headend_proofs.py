@@ -2,8 +2,9 @@
 locks, full disks, clocks that are off, and numbers that no device has.
 
 Method: each test is one of the cases that were tried on an early head-end, under its name: `he`,
-`cpbak`, `srv` and `sem`. `kill9` is tests/host/test_headend_kills.py, and what concentrators tell
-of each other's accounts is tests/host/test_headend_ownership.py.
+`cpbak`, `e2e1`, `srv` and `sem`. Others are elsewhere: `kill9` in test_headend_kills.py, `p12`,
+`p37` and `p41` in test_headend_ownership.py, `robust` in test_headend_server.py, `dns` in
+test_boards_chip.py, `alone`, `away` and `gapcharge` as scenarios in tests/sim/test_scenarios.py.
 """
 
 import resource
@@ -19,7 +20,7 @@ from click.testing import CliRunner, Result
 
 from host.cli import cli
 from host.frames.batch import Refusal
-from host.frames.link import Kind
+from host.frames.link import Kind, LinkReader
 from host.headend import backup, journals, orders, ownership
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
@@ -29,6 +30,7 @@ from tests.host.uplink_world import (
     CONCENTRATOR,
     KEY,
     KEYS,
+    Device,
     Village,
     account_name,
     acked,
@@ -184,6 +186,50 @@ def test_cpbak_two_boards_with_one_number_and_key_are_known_apart(tmp_path: Path
         assert deliver(ingest, first, 2) == first.durable_seq
         rows = store.rows("SELECT account, debit_fen FROM accounts")
         assert rows == [{"account": NAME, "debit_fen": 18}]
+
+
+# --- e2e1 ---------------------------------------------------------------------------------------
+
+
+def run_device(ingest: Ingest, device: Device, steps: int) -> None:
+    """Let a device speak with the head-end until it is idle, at most for so many steps."""
+    reader = LinkReader()
+    for _ in range(steps):
+        for one in reader.feed(device.step()):
+            if answer := ingest.answer(one, "test"):
+                device.hear(answer)
+        if device.idle:
+            return
+
+
+def test_e2e1_what_a_new_board_wrote_waits_and_is_then_brought_to_the_right_accounts(
+    tmp_path: Path,
+) -> None:
+    """Its first records were acknowledged unseen, 50 yuan among them, the rest on others' rows."""
+    one, other = account_name(0), account_name(1)
+    old, new = village_of(2, 0), Village()
+    new.meter(0, other)
+    new.meter(1, one)
+    new.top_up(1, 5000)
+    for at in range(6):
+        new.reading(at % 2, 3)
+    with Store(tmp_path / "a.db", create=True) as store:
+        ingest = Ingest(store, KEYS)
+        run_device(ingest, Device(old), 400)
+        before = store.rows("SELECT * FROM accounts ORDER BY account")
+        device = Device(new, journal=b"another!")
+        run_device(ingest, device, 400)
+        assert (device.session.reason, device.session.acked_seq) == (Refusal.OTHER_JOURNAL, 0)
+        assert store.rows("SELECT * FROM accounts ORDER BY account") == before
+        journals.replace(store, CONCENTRATOR)
+        run_device(ingest, device, 4000)
+        assert (device.idle, device.session.acked_seq) == (True, new.durable_seq)
+        rows = store.rows('SELECT account, "row", credit_fen FROM accounts ORDER BY account')
+        assert [tuple(row.values()) for row in rows] == [(one, 1, 5000), (other, 0, 10000)]
+        kept = store.database.all(
+            "SELECT seq > 4294967295, count(*) FROM records GROUP BY seq > 4294967295 ORDER BY 1"
+        )
+        assert kept == [(0, old.durable_seq), (1, new.durable_seq)]
 
 
 # --- srv ----------------------------------------------------------------------------------------

@@ -199,9 +199,15 @@ def deliver(ingest: Ingest, village: Village, number: int = 1) -> int:
 class Device:
     """A session in virtual time; `step` returns the bytes it sends."""
 
-    def __init__(self, village: Village, epoch: int = 1, concentrator: int = CONCENTRATOR) -> None:
+    def __init__(
+        self,
+        village: Village,
+        epoch: int = 1,
+        concentrator: int = CONCENTRATOR,
+        journal: bytes = JOURNAL,
+    ) -> None:
         random = Random(epoch)
-        sealed = Envelope(KEY, concentrator, JOURNAL, epoch)
+        sealed = Envelope(KEY, concentrator, journal, epoch)
         self.session = Session(village, sealed, lambda: random.getrandbits(29))
         self.now_ticks = 0x1FFFFFFF - 5000
         self.idle = False
