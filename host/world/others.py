@@ -9,7 +9,7 @@ Now and then a person gives an account to the other concentrator, by mistake, an
 hours later: what the right one has told meanwhile has waited, and is posted then.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -20,7 +20,8 @@ from host.frames.record import PAYLOAD_SIZE, RecordKind, parse_payload
 from host.headend import ownership
 from host.world.agenda import Agenda
 from host.world.checks.account import Violation
-from host.world.households import HOUR_US, Household
+from host.world.households import HOUR_US, Households
+from host.world.scenarios import Scenario
 from host.world.station import OTHER, OTHER_KEY, Station
 
 _JOURNAL = b"another!"
@@ -36,14 +37,22 @@ class Others:
     """The other boards, and the person at the head-end."""
 
     def __init__(
-        self, agenda: Agenda, random: Random, station: Station, households: list[Household]
+        self, agenda: Agenda, random: Random, station: Station, households: Households
     ) -> None:
         self._agenda = agenda
         self._random = random
         self._station = station
-        self._households = households
+        self._households = households.households
         self._seq = 0
         self._number = 0
+
+    def begin(
+        self, often: Callable[[float, Callable[[], None]], None], scenario: Scenario
+    ) -> None:
+        """Have each thing happen as often a day as the scenario says."""
+        often(scenario.copied_a_day, self.copy)
+        often(scenario.foreign_a_day, self.tell)
+        often(scenario.lent_a_day, self.lend)
 
     # --- boards of the same number ---------------------------------------------------------------
 
@@ -128,17 +137,4 @@ class Others:
         ownership.move(station.store, account, OTHER, "Li", "by mistake")
         station.lent.add(account)
         wait_us = 1 + self._random.randrange(_LONGEST_US)
-        self._agenda.after(wait_us, lambda: self._take_back(account))
-
-    def _take_back(self, account: str) -> None:
-        station = self._station
-        if account in station.lent:
-            moved = ownership.move(station.store, account, station.concentrator, "Li", "right")
-            station.lent.discard(account)
-            station.counters["accounts moved there and back"] += 1
-            station.counters["records posted late"] += moved.taken
-
-    def calm(self) -> None:
-        """Take back every account."""
-        for account in sorted(self._station.lent):
-            self._take_back(account)
+        self._agenda.after(wait_us, lambda: station.take_back(account))

@@ -17,7 +17,7 @@ from host.frames import batch, record
 from host.frames.batch import UplinkError
 from host.frames.link import Frame
 from host.frames.record import PAYLOAD_SIZE, Record
-from host.headend import journals
+from host.headend import journals, ownership
 from host.headend.ingest import Ingest, Position
 from host.headend.store import Store
 from host.sim.clock import Clock
@@ -114,6 +114,20 @@ class Station(HeadEnd):
         """Return the accounts that belong to the concentrator."""
         query = "SELECT account FROM accounts WHERE concentrator = ?"
         return [row["account"] for row in self.store.rows(query, (self.concentrator,))]
+
+    def take_back(self, account: str) -> None:
+        """Give a lent account back to the concentrator, and post what it told meanwhile."""
+        if account in self.lent:
+            moved = ownership.move(self.store, account, self.concentrator, "Li", "right")
+            self.lent.discard(account)
+            self.counters["accounts moved there and back"] += 1
+            self.counters["records posted late"] += moved.taken
+
+    def come_back(self) -> None:
+        """Take connections again, and every account that was lent."""
+        super().come_back()
+        for account in sorted(self.lent):
+            self.take_back(account)
 
     def fingerprint(self) -> list[list[tuple[Any, ...]]]:
         """Return all that another board may not change: rows of accounts, money and readings."""

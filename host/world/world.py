@@ -142,7 +142,6 @@ class World:
         self._calm = True
         self._spoilt_tariffs: set[int] = set()
         self._replacing: Replacing | None = None
-        self._others: Others | None = None
 
     def _branch(self) -> Random:
         """Return chances of its own for a part, so that no part changes those of another."""
@@ -303,9 +302,7 @@ class World:
         for index, account in self.checkers.accounts.items():
             if account.stopped:
                 self.incidents.resume(index)
-        self._type(
-            self._random.choice(("save", "status", "counters", "meter list", "journal 1 9"))
-        )
+        self._type(self._random.choice(_LOOKS))
 
     # --- troubles --------------------------------------------------------------------------------
 
@@ -357,12 +354,8 @@ class World:
             self._often(BACKUPS_A_DAY, headend.back_up)
             self._often(scenario.restored_a_day, headend.move_back)
         if isinstance(headend, Station) and scenario.foreign_a_day:
-            others = self._others = Others(
-                *(self.agenda, self._branch(), headend, self.households.households)
-            )
-            self._often(scenario.copied_a_day, others.copy)
-            self._often(scenario.foreign_a_day, others.tell)
-            self._often(scenario.lent_a_day, others.lend)
+            others = Others(self.agenda, self._branch(), headend, self.households)
+            others.begin(self._often, scenario)
 
     def _copy_flash(self, replacing: Replacing) -> None:
         if not self.incidents.pending:
@@ -471,8 +464,6 @@ class World:
         if self.headend is not None:
             self.headend.faults = HeadEndFaults()
             self.headend.come_back()
-        if self._others is not None:
-            self._others.calm()
         self.storage.calm()
         if self.app is not None and self.app.settings.health == LOST:
             self._power_off("restarts because the settings could not be read")
@@ -500,12 +491,9 @@ class World:
         app = self.app
         if app is None or not self.console.idle or self.households.owed:
             return False
-        if (
-            self._spoilt_tariffs
-            or self.incidents.pending
-            or app.registry.pending
-            or app.journal.count
-        ):
+        if self._spoilt_tariffs or self.incidents.pending:
+            return False
+        if app.registry.pending or app.journal.count:
             return False
         if self.headend is not None and not self.checkers.above.has_all(app):
             return False
