@@ -1,6 +1,7 @@
 """Connect the uplink over TCP, on any board with sockets."""
 
 import errno
+import os
 import select
 import socket
 import time
@@ -82,13 +83,18 @@ class TcpClient:
             self._socket.close()
             self._socket = None
         self.connection = self.waiting = self._ready = 0
-        self._next_ticks = time.ticks_add(time.ticks_ms(), _RECONNECT_MS)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Connect again after 0.5 to 1.5 s, so that many boards do not come at once."""
+        wait_ms = _RECONNECT_MS * (128 + os.urandom(1)[0]) >> 8
+        self._next_ticks = time.ticks_add(time.ticks_ms(), wait_ms)
 
     def _begin(self) -> None:
         """Start a connection if the address is known."""
         address = self._name.find()
         if address is None:
-            self._next_ticks = time.ticks_add(time.ticks_ms(), _RECONNECT_MS)
+            self._wait()
             return
         self._socket = socket.socket()
         self._poll.register(self._socket, select.POLLIN | select.POLLOUT)

@@ -1,0 +1,29 @@
+"""Goal: boards that have lost their head-end do not come back all at once.
+
+Method: a client connects to a port where nobody listens, with a clock that the test moves, and the
+times between its attempts are looked at.
+"""
+
+import socket
+import time
+
+import pytest
+from boards.tcp import TcpClient
+
+
+def test_each_wait_before_a_connection_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [5000]
+    monkeypatch.setattr(time, "ticks_ms", lambda: now[0], raising=False)
+    monkeypatch.setattr(time, "ticks_add", lambda at, ms: at + ms, raising=False)
+    monkeypatch.setattr(time, "ticks_diff", lambda one, other: one - other, raising=False)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nobody listens
+        client = TcpClient("127.0.0.1", closed.getsockname()[1])
+        waits = []
+        for _ in range(200):
+            client.close()
+            waits.append(client._next_ticks - now[0])
+            now[0] += 2000
+    assert min(waits) >= 500
+    assert max(waits) < 1500
+    assert len(set(waits)) > 50
