@@ -234,6 +234,26 @@ def test_a_record_that_was_acknowledged_and_is_not_there_is_seen(
     assert (found.invariant, "it lacks record" in found.what) == ("head-end", True)
 
 
+def test_a_foreign_record_that_is_posted_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posting, "_NEVER_WAIT", frozenset(RecordKind))
+
+    found = violation("others")
+
+    assert (found.invariant, "not its own" in found.what) == ("ownership", True)
+
+
+def test_what_has_waited_and_is_not_posted_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Posting, "take_in", lambda self, *of: None)
+
+    assert violation("others").invariant == "books"
+
+
+def test_a_copied_board_that_is_let_in_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("host.headend.ingest._judge", lambda head, position: None)
+
+    assert violation("others").invariant in ("ownership", "head-end")
+
+
 def test_an_account_that_is_restored_to_another_balance_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
