@@ -1,17 +1,26 @@
 """Choose what the board runs: one of two slots, folders a and b, each the whole product.
 
-    SLOT/files      the list of installed files, written last: without it the slot is not whole
+    SLOT/files      "VERSION COUNTER", then "SHA-256 NAME" for each installed file; written last:
+                    without it the slot is not whole
     SLOT/healthy    a number, greatest in the slot that reported last that it is healthy
     trial           "SLOT LEFT": the slot on trial and the starts that it has left
+    newest          the greatest counter of a product that reported healthy
     hold            the next start starts nothing, because a product is installed over the cable
 
 A new product is on trial: it has a few starts to report that it is healthy. If it does not, the
 slot that reported last starts again. Every file is replaced by renaming, so a power cut leaves the
 old or the new one. On a board without slots nothing is changed.
+
+Every file of a slot is compared with its SHA-256 before the slot starts: one that has changed is
+not started, and the other slot is. A product on trial must not be older than the newest that
+reported healthy.
 """
 
+import hashlib
 import os
 import sys
+from binascii import hexlify
+from os import listdir
 
 from micropython import const
 
@@ -28,9 +37,16 @@ DEADLINE_MS = const(300000)
 
 _TEMPORARY = "~"
 _TEXT_LIMIT = const(32)
+_CHUNK = const(512)
+_FOLDER = const(0x4000)
+# The files of a slot that its list does not name.
+_BESIDE = ("files", "healthy", "signature")
 
 # The slot that `choose` chose, "" for none, and the timer that restarts a silent board on trial.
 running = ""
+# The number of the slot that was compared last, 0: none of the two; the counter of its product,
+# the beginning of its list's SHA-256, and its version.
+product = (0, 0, b"", b"")
 _timer: "machine.Timer | None" = None
 
 
@@ -42,10 +58,13 @@ def choose() -> str:
         return running
     slot, left = trial()
     # Without a durable count a faulty product could restart the board without end.
-    if left and is_whole(slot) and _put("trial", slot + " " + str(left - 1)):
+    if left and _may_try(slot) and _put("trial", slot + " " + str(left - 1)):
         running = slot
     else:
-        running = proven()
+        first = proven()
+        for slot in (first, "b" if first == "a" else "a"):
+            if not running and is_whole(slot) and is_sound(slot):
+                running = slot
     if running:
         sys.path.insert(0, os.getcwd().rstrip("/") + "/" + running)
     return running
@@ -77,9 +96,14 @@ def start() -> None:
         machine.reset()
 
 
-def confirm() -> bool:
-    """Record that the running slot is healthy; return false if the flash refused."""
+def confirm(known: int = 0) -> bool:
+    """Record that the running slot is healthy; return false if the flash refused.
+
+    `known` is the greatest counter of which the product itself knows.
+    """
     _end_limit()
+    if running and max(known, product[1]) > _counter("newest"):
+        _put("newest", str(max(known, product[1])))
     if not running or (trial()[0] != running and proven() == running and _number(running)):
         return True
     number = max(_number("a"), _number("b")) + 1
@@ -107,6 +131,72 @@ def proven() -> str:
     return found
 
 
+def is_sound(folder: str) -> bool:
+    """Return whether `folder` has the files of its list, as they were installed, and no others."""
+    global product
+    whole = hashlib.sha256()
+    version = counter = ""
+    place = 0
+    try:
+        with open(folder + "/files") as file:
+            for place, line in enumerate(file):
+                whole.update(line.encode())
+                first, _, second = line.strip().partition(" ")
+                if place == 0:
+                    version, counter = first, second
+                    continue
+                path = folder + "/" + second
+                digest = first.encode()
+                if _digest_of(path) != digest:
+                    print("dianka: changed since it was installed:", path)
+                    return False
+            if _count(folder) != place:
+                print("dianka: files were added to slot", folder)
+                return False
+    except (OSError, ValueError) as error:
+        print("dianka: slot", folder, "cannot be read:", error)
+        return False
+    number = SLOTS.index(folder) + 1 if folder in SLOTS else 0
+    counted = int(counter) if counter.isdigit() else 0
+    product = (number, counted, whole.digest()[:8], version.encode()[:16])
+    return True
+
+
+def _count(folder: str) -> int:
+    """Return the count of files in the folder and below, without those beside the list."""
+    count = 0
+    for name in listdir(folder):
+        path = folder + "/" + name
+        if os.stat(path)[0] & 0xF000 == _FOLDER:
+            count += _count(path)
+        elif name.rstrip(_TEMPORARY) not in _BESIDE:
+            count += 1
+    return count
+
+
+def _digest_of(path: str) -> bytes:
+    """Return the SHA-256 of the file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    buf = bytearray(_CHUNK)
+    view = memoryview(buf)
+    with open(path, "rb") as file:
+        while True:
+            size = file.readinto(buf)
+            if not size:
+                return hexlify(digest.digest())
+            digest.update(view[:size])
+
+
+def _may_try(slot: str) -> bool:
+    """Return whether the slot on trial is sound, and not older than what was accepted."""
+    if not is_whole(slot) or not is_sound(slot):
+        return False
+    if product[1] < _counter("newest"):
+        print("dianka: slot", slot, "is older than a product that was accepted")
+        return False
+    return True
+
+
 def is_whole(slot: str) -> bool:
     """Return whether every file of the slot was written."""
     try:
@@ -117,7 +207,12 @@ def is_whole(slot: str) -> bool:
 
 
 def _number(slot: str) -> int:
-    text = _get(slot + "/healthy")
+    return _counter(slot + "/healthy")
+
+
+def _counter(name: str) -> int:
+    """Return the number in the file, 0 without one."""
+    text = _get(name)
     return int(text) if text.isdigit() else 0
 
 

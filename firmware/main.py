@@ -7,6 +7,8 @@ from ports import Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from concentrator.app import App
     from ports import Board
 
@@ -30,8 +32,14 @@ def main() -> int:
         # boot.py started a slot and is told when the product works; frozen products have no slots.
         boot = sys.modules.get("boot")
         app = build(board)
+        app.books.note_product(*product_of(boot))
         board.attach(app)
-        run.run(app, board, boot.confirm if boot else None)
+
+        def report() -> None:
+            if boot is not None and boot.confirm(app.books.product[1]):
+                app.books.note_healthy()
+
+        run.run(app, board, report)
     except KeyboardInterrupt:
         print("dianka: stopped")
     except Unreadable as error:
@@ -42,6 +50,18 @@ def main() -> int:
         board.fail(error)
         raise
     return 0
+
+
+def product_of(boot: "Any") -> "tuple[tuple[int, int, bytes, bytes], bool]":
+    """Return the product that runs, as FIRMWARE records tell it, and whether it is on trial.
+
+    That of an image has its version only.
+    """
+    from concentrator.uplink import VERSION
+
+    if boot is not None and boot.product[2]:
+        return boot.product, boot.running != "" and boot.trial()[0] == boot.running
+    return (0, 0, b"", VERSION), False
 
 
 def build(board: "Board") -> "App":

@@ -198,11 +198,35 @@ if TYPE_CHECKING:
         def signal(self, signals: int) -> None:
             """Light the lamps, one bit for each."""
 
+    class Access(Protocol):
+        """What a concentrator tells its board about the console key."""
+
+        @property
+        def is_keyless(self) -> bool:
+            """Whether no console key is set, so that everything is allowed."""
+
+        def tell_prompt(self) -> None:
+            """Record that the prompt is opened, at once: the program ends then."""
+
+    class Random(Protocol):
+        """What a board tells its concentrator about random numbers."""
+
+        def distrust(self) -> None:
+            """Be told that the board's own numbers can be guessed."""
+
     class Concentrator(Protocol):
         """What a concentrator offers to the parts of its board."""
 
         def note_event(self, what: int, state: int) -> None:
             """Record an EVENT of the board; a failing supply makes all records durable."""
+
+        @property
+        def login(self) -> Access:
+            """Return the sessions of the console."""
+
+        @property
+        def entropy(self) -> Random:
+            """Return the source of random numbers."""
 
         def balance_fen(self, index: int) -> int:
             """Return the balance of the account in row `index`."""

@@ -97,6 +97,12 @@ print((gc.mem_alloc() - before - own[0]) // 16)
 gc.enable()
 """
 
+# The parts of tests/emulated/parts.py of which the instructions are counted.
+_PARTS = (
+    *("reading", "charge", "redemption", "judgement", "login"),
+    *("pack", "seal", "unseal", "idle_step"),
+)
+
 # Meters and blocks of flash of the lives in tests/emulated/longest.py, in order.
 _LONGEST = (("live", 256, 96), ("start", 256, 96), ("save", 512, 160))
 
@@ -181,7 +187,7 @@ def measure() -> dict[str, int]:
         board.soft_reset()
         figures["heap_churn_bytes_a_reading"] = int(board.run(_CHURN, 60.0))
     with MeasuringEmulator(image, counting=True) as board:
-        for name in ("reading", "charge", "redemption", "pack", "seal", "unseal", "idle_step"):
+        for name in _PARTS:
             board.soft_reset()
             figures[f"instructions_{name}"] = int(board.run(_MEASURE.format(name=name), 600.0))
         figures["longest_step_instructions"] = longest_step(board)

@@ -131,12 +131,13 @@ LAYERS = (
     _room("books", "storage"),
     _room("settings"),
     _room("login"),
+    _room("entropy", "settings"),
     _room("timekeeper", "storage books"),
     _room("line", "storage books settings timekeeper"),
     _room("cards", "storage books settings login"),
     _room("uplink", "storage books"),
     _room("lamps", "storage books settings line uplink"),
-    _room("console", "storage books line cards settings login uplink timekeeper"),
+    _room("console", "storage books line cards settings login uplink timekeeper entropy"),
     _layer("concentrator.run", ours=_CORE, foreign=f"{_PURE} asyncio gc", device=True),
     _layer("boards", ours="ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer(
@@ -149,7 +150,9 @@ LAYERS = (
     _layer("boards.log", ours="boards dlt645 ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer("boards.rtc", ours="dlt645 card", foreign=_PURE, device=True),
     _layer("main", ours="boards concentrator ports", foreign="sys", device=True),
-    _layer("boot", ours="main", foreign="os sys machine micropython", device=True),
+    _layer(
+        "boot", ours="main", foreign="os sys machine micropython hashlib binascii", device=True
+    ),
     _layer("manifest", foreign="os", device=True),
     _layer("host.shim", foreign="cryptography littlefs"),
     _layer("host.words"),

@@ -13,6 +13,7 @@
       "sntp":    {"host": "192.168.1.2", "offset_s": 28800},
       "door":    5,
       "power_fail": 34,
+      "entropy": true,
       "watchdog_ms": 8000
     }
 
@@ -32,6 +33,7 @@ from ports import CLOCK_NETWORK, CLOCK_RTC
 
 from boards.littlefs import LittleStorage, open_filesystem
 from boards.panel import Panel
+from boards.prompt import Prompt
 from boards.rtc import CHIPS, Rtc
 from boards.uart import LINE_RX_BUFFER, Uart
 from boards.wiring import REFUSALS, load
@@ -99,7 +101,7 @@ class Board(Panel):
         self._told_signals = 0
         # Parts that few boards have: each has `attach` and `look`.
         self._extras: list[Any] = []
-        self._is_locked = False
+        self._prompt = Prompt()
         if "console" in options:
             self.console = console = self._open_console(options.part("console"))
             channels.append(console)
@@ -124,6 +126,10 @@ class Board(Panel):
         # The time as of the ticks at which the chip was asked.
         self._clock_ticks = time.ticks_ms() - _CLOCK_MS & _MASK
         self._t2000 = -1
+        if self.console is not None:
+            # Without a console it could not be opened again.
+            self._extras.append(self._prompt)
+        self._has_entropy = options.flag("entropy", self.has_entropy())
         self._open_extras(options)
         self._watchdog = _open_watchdog(options) if "watchdog_ms" in options else None
         options.end()
@@ -131,9 +137,7 @@ class Board(Panel):
     def _open_console(self, options: "Options") -> "Channel":
         if not options.flag("usb", False):
             return _open_uart(options, 115200, None)
-        self._is_locked = True
-        usb = _driver(options, "usb").Usb()
-        self._extras.append(usb)
+        self._prompt = usb = _driver(options, "usb").Usb()
         options.end()
         channel: Channel = usb
         return channel
@@ -153,6 +157,8 @@ class Board(Panel):
 
     def attach(self, app: "Concentrator") -> None:
         """Let the parts of the board use the concentrator that runs on it."""
+        if not self._has_entropy:
+            app.entropy.distrust()
         for extra in self._extras:
             extra.attach(app)
         self.note("start, cause " + str(self.reset_cause))
@@ -178,7 +184,7 @@ class Board(Panel):
             for line in trace.getvalue().strip().split("\n")[1:]:
                 self._log.add(line.strip())
             self._log.urge("the program has ended")
-        if self._is_locked:
+        if self._prompt.is_locked:
             machine.reset()
 
     def _open_uplink(self, options: "Options") -> "Uart | TcpClient":
@@ -233,8 +239,12 @@ class Board(Panel):
         machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
         self._t2000 = self._read_t2000()
 
+    def has_entropy(self) -> bool:
+        """Return whether os.urandom of this chip can be trusted: board.json may say otherwise."""
+        return False
+
     def random(self) -> int:
-        """Return an unpredictable number below 2**29."""
+        """Return a number below 2**29, unpredictable where `has_entropy`."""
         return int.from_bytes(os.urandom(4), "little") & _MASK
 
     def _wait_sent(self) -> None:

@@ -33,6 +33,10 @@ class Board(chip.Board):
     def __init__(self) -> None:
         super().__init__(open_storage())
 
+    def has_entropy(self) -> bool:
+        """Return whether the radio is on, without which the chip's numbers can be guessed."""
+        return self._link is not None
+
     def attach(self, app: "Concentrator") -> None:
         """Let the parts of the board use `app`, and the heap keep the size that it has now.
 

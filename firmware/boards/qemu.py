@@ -219,7 +219,8 @@ class Board:
         return value & _MASK
 
     def attach(self, app: "Concentrator") -> None:
-        """Do nothing: no part of this board needs the concentrator."""
+        """Tell `app` that random numbers of this board can be guessed."""
+        app.entropy.distrust()
 
     def fail(self, error: Exception) -> None:
         """Do nothing: the error is printed."""

@@ -42,3 +42,7 @@ class Board(chip.Board):
 
     def __init__(self) -> None:
         super().__init__(open_storage())
+
+    def has_entropy(self) -> bool:
+        """Return whether the image uses the chip's generator: without it os.urandom counts on."""
+        return hasattr(pyb, "rng")

@@ -2,10 +2,9 @@
 
     "console": {"usb": true}
 
-The port has its prompt there, so the prompt is locked: ^C is a byte like any other, and a program
-that fails restarts the board. The command `prompt`, which needs a login, opens it for `dianka
-flash`. ^C in the second before board.json was read still gives the prompt, and no port can give
-its USB another use while it runs.
+The port has its prompt there, so the prompt is locked, with or without a console key. ^C in the
+second before board.json was read still gives it, and no port can give its USB another use while it
+runs.
 
 A port may wait half a second for a computer that does not read, so nothing is sent to one that
 has sent nothing for five seconds.
@@ -15,45 +14,31 @@ import select
 import sys
 import time
 
-import micropython
 from micropython import const
 
-TYPE_CHECKING = const(False)
-if TYPE_CHECKING:
-    from ports import Concentrator
+from boards.prompt import Prompt
 
-_CTRL_C = const(3)
-_OFF = const(-1)
 _CHUNK = const(64)
 _HEARD_MS = const(5000)
-# The answer to the command leaves before the prompt comes.
-_LEAVE_MS = const(500)
 
 
-class Usb:
+class Usb(Prompt):
     """A `Channel` on the prompt's own stream."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.connection = 1
         self.waiting = 0
         self._byte = bytearray(1)
         self._heard_ticks = time.ticks_add(time.ticks_ms(), -_HEARD_MS)
-        self._leaves = False
-        self._leave_ticks = 0
         self._poll = select.poll()
         self._poll.register(sys.stdin, select.POLLIN)
-        micropython.kbd_intr(_OFF)
-
-    def attach(self, app: "Concentrator") -> None:
-        """Offer the command `prompt`."""
-        app.offer("prompt", "", True, self._command)
+        self.lock_prompt(True)
 
     def look(self) -> None:
         """Update `waiting`; raise KeyboardInterrupt when the prompt was asked for."""
         self.waiting = self._has_byte()
-        if self._leaves and time.ticks_diff(time.ticks_ms(), self._leave_ticks) >= 0:
-            micropython.kbd_intr(_CTRL_C)
-            raise KeyboardInterrupt
+        self.attend()
 
     def read_into(self, buf: bytearray) -> int:
         """Put the bytes that have arrived into `buf`; return how many."""
@@ -83,8 +68,3 @@ class Usb:
         for _ in self._poll.ipoll(0):
             return 1
         return 0
-
-    def _command(self, number: int) -> "list[str]":
-        self._leaves = True
-        self._leave_ticks = time.ticks_add(time.ticks_ms(), _LEAVE_MS)
-        return ["the prompt opens; the next start locks it again"]

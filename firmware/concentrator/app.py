@@ -21,6 +21,7 @@ from concentrator.cards.operator import Operator
 from concentrator.cards.programmer import Programmer
 from concentrator.console.commands import Commands, row_of
 from concentrator.console.console import Console
+from concentrator.entropy import Entropy
 from concentrator.lamps import Lamps
 from concentrator.line.poller import Poller
 from concentrator.login import Login
@@ -95,6 +96,7 @@ class App:
         self.board = board
         self.settings = Settings(storage)
         self.settings.load()
+        self.entropy = Entropy(board.random, self.settings)
         board.feed()
         self.journal = Journal(storage)
         board.feed()
@@ -107,7 +109,7 @@ class App:
         self.checkpoint = Checkpoint(storage, limit)
         self.checkpoint.add(_TARIFF_COLUMNS, self.tariffs.columns(), False)
         self.checkpoint.add(_REGISTRY_COLUMNS, self.registry.columns())
-        self.checkpoint.add(_CARD_COLUMNS, (self.books.illegal, self.books.standing), False)
+        self.checkpoint.add(_CARD_COLUMNS, self.books.columns(), False)
         self.checkpoint.add(_LEDGER_COLUMNS, self.ledger.columns())
         self.keeper = Keeper(storage, self.journal, self.checkpoint, self.registry, self.tariffs)
         self.pollers: list[Poller] = []
@@ -115,7 +117,7 @@ class App:
         for channel in board.lines:
             self.pollers.append(Poller(len(self.pollers), channel, self.books, timekeeper))
         self.uplink = Uplink(board.uplink, self.books, timekeeper.tell, board.random)
-        self.login = Login(board.random)
+        self.login = Login(self.entropy.draw)
         self.board_commands: list[dict[str, Any]] = []
         self.login.note = self._note_login
         self.console: Console | None = None
@@ -131,15 +133,14 @@ class App:
         self._was_kept = False
         self._audit_index = 0
         # The count of accounts still to be judged because the policy has changed.
-        self._review_left = 0
-        self._review_cause = 0
-        lost = self.keeper.recover(self.books.replay, board.feed, board.random)
+        self._review_left = self._review_cause = 0
+        lost = self.keeper.recover(self.books.replay, board.feed, self.entropy.draw)
         self.books.load_standing()
         self.uplink.begin(self.checkpoint.identity)
         self.books.note_start(lost, self.settings.health, board.reset_cause)
+        self.settings.tell_left(self.books.note_left)
         if board.console is not None:
-            run = Commands(self).run
-            self.console = Console(board.console, run, self.login, board.show_card)
+            self.console = Console(board.console, Commands(self).run, self.login, board.show_card)
             self.redemption = self._redemption_of(self.console.carrier)
         self._carrier = carrier
         self._present = 0
@@ -161,8 +162,8 @@ class App:
     def configure(self) -> None:
         """Apply the settings; the console calls it after a change."""
         settings = self.settings
+        self.entropy.configure()
         self.login.key = settings.key("console_key")
-        self.login.number = settings.number("id")
         self.login.locked = settings.health == LOST
         policy = settings.policy()
         cause = policy.cause_of_change(self.books.policy)
@@ -177,13 +178,13 @@ class App:
             poller.configure(settings)
         if self.redemption is not None:
             self.redemption.keys = self._keys()
-        number = self.books.number = settings.number("id")
+        number = self.login.number = self.books.number = settings.number("id")
         self.uplink.configure(settings.key("uplink_key"), number)
         self._quiet[_UNTIL_T2000] = -1
 
-    def _note_login(self, result: int, right: int, session: int) -> None:
+    def _note_login(self, result: int, right: int, session: int, channel: int) -> None:
         version = self.settings.number("console_key_version")
-        self.books.note_login(result, right, version, self.login.refused, session)
+        self.books.note_login(result, right, version, self.login.refused, session, channel)
 
     def _keys(self) -> Keys:
         settings = self.settings

@@ -58,7 +58,8 @@ class Login:
     locked      whether the key is lost, so that no login is possible
     granted     what the command that is carried out now may do: NOTHING, READ or FULL
     refused     the count of wrong proofs and MACs
-    note        records the result and the right of a session, with its first bytes; None: none is
+    note        records the result and the right of a session, with its first bytes and the
+                channel; None: none is
     """
 
     def __init__(self, random: "Callable[[], int]") -> None:
@@ -68,7 +69,7 @@ class Login:
         self.locked = False
         self.granted = NOTHING
         self.refused = 0
-        self.note: Callable[[int, int, int], None] | None = None
+        self.note: Callable[[int, int, int, int], None] | None = None
         self._random = random
         self._session: Hmac | None = None
         self._right = NOTHING
@@ -93,13 +94,18 @@ class Login:
             self._failures = 0
 
     @property
+    def is_keyless(self) -> bool:
+        """Whether no key is set, so that no session is needed."""
+        return not (self.key or self.locked)
+
+    @property
     def is_open(self) -> bool:
         """Whether the open session may change something, or no session is needed."""
-        return self._right == FULL or not (self.key or self.locked)
+        return self._right == FULL or self.is_keyless
 
     def allows(self, needed: int) -> bool:
         """Return whether the command that is carried out now may do what needs `needed`."""
-        if needed == NOTHING or not (self.key or self.locked):
+        if needed == NOTHING or self.is_keyless:
             return True
         if needed == FULL and self.granted == FULL:
             self._since_ticks = self._now_ticks
@@ -161,9 +167,13 @@ class Login:
             self._since_ticks = self._now_ticks
             self.close()
 
-    def _tell(self, result: int) -> None:
+    def tell_prompt(self) -> None:
+        """Record that the session that carries out a command opens the prompt."""
+        self._tell(record.LOGIN_OPENED, record.OF_PROMPT)
+
+    def _tell(self, result: int, channel: int = record.OF_CONSOLE) -> None:
         if self.note is not None:
-            self.note(result, self._right, self._name)
+            self.note(result, self._right, self._name, channel)
 
     def unwrap(self, secret: bytes) -> bytes:
         """Return the key that travelled as `secret` with the command that is carried out now."""

@@ -11,7 +11,7 @@ has repaired them.
 
 from binascii import crc32, unhexlify
 from hashlib import sha256
-from struct import pack
+from struct import pack, unpack_from
 
 from micropython import const
 from ports import NOT_THERE, UNREADABLE
@@ -70,7 +70,10 @@ TABLE = (
     ),
     ("hoarding_limit_fen", _NUMBER, "9999999", 1, 99999999, "most money an account may hold"),
     ("console_key_version", _NUMBER, "1", 1, 255, "version of the console key"),
+    ("seed", _SECRET, "", 32, 64, "random bytes of the installer, changed at each start"),
 )
+# The settings that are worth nothing where random numbers can be guessed.
+KEYS = ("uplink_key", "card_key", "console_key")
 # The parameters of the policy by their numbers in SETTING records; new ones go to the end.
 _FIRST_OF_POLICY = const(64)
 _OF_POLICY = (
@@ -98,8 +101,13 @@ _OF_POLICY = (
     "debt_percent",
     "debt_week_limit_fen",
 )
-# The order of the newest operator's card is told by its own record.
-_UNTOLD = ("operator_order",)
+# The order of the newest operator's card is told by its own record, and no key depends on the
+# seed of an earlier start.
+_UNTOLD = ("operator_order", "seed")
+# Changes that were made at the prompt, which has no journal, until the next start records them.
+_LEFT = "untold"
+_CHANGE = "<BB8s8s"
+_CHANGE_SIZE = const(18)
 # SETTING.form
 _FORM_NUMBER = const(1)
 _FORM_SECRET = const(2)
@@ -186,6 +194,22 @@ class Settings:
                 form = _FORM_SECRET if is_secret(name) else _FORM_NUMBER
                 changes.append((_number_of(name), form, _told(form, old[name]), _told(form, now)))
         return changes
+
+    def leave(self, changes: "list[tuple[int, int, bytes, bytes]]") -> bool:
+        """Leave changes to be recorded by the next start; return whether that is durable."""
+        content = b"".join([pack(_CHANGE, *change) for change in changes])
+        return not content or self._storage.append(_LEFT, content, len(content))
+
+    def tell_left(self, note: "Callable[[list[tuple[int, int, bytes, bytes]]], bool]") -> None:
+        """Have `note` record what was left, each change alone, and forget what is durable."""
+        buf = bytearray(_LIMIT)
+        size = self._storage.read_into(_LEFT, 0, buf, _LIMIT)
+        if size < 0:
+            return
+        for at in range(0, size - _CHANGE_SIZE + 1, _CHANGE_SIZE):
+            if not note([unpack_from(_CHANGE, buf, at)]):
+                return
+        self._storage.remove(_LEFT)
 
     def policy(self) -> Policy:
         """Return the policy with its parameters as set; if they are lost it never cuts."""

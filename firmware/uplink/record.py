@@ -37,6 +37,7 @@ are 0. `seq` starts at 1, grows by 1 and is never reused. The payloads by kind a
     LOGIN     result 1, key 1, key version 1, channel 1, failures 4, session 4
     SETTING   source 1, number 1, form 1, 0, old 8, new 8, uid 8
     OPERATOR_CARD         kind 1, key version 1, code 1, 0, number 4, uid 8
+    FIRMWARE  stage 1, slot 1, 0 0, counter 4, SHA-256 8, version 16
     EVENT     what 1, state 1, 0 0, value 4
     QUOTA     used_wh 4, period 4, quota 4, free 4, quota and free before it 4 each
 
@@ -85,6 +86,7 @@ STANDING_REGISTERS = const(20)
 LOGIN = const(21)
 SETTING = const(22)
 OPERATOR_CARD = const(23)
+FIRMWARE = const(24)
 EVENT = const(26)
 QUOTA = const(27)
 
@@ -135,8 +137,14 @@ LINE_CLOCK = const(3)  # its clock is wrong and cannot be set by broadcast
 LOGIN_OPENED = const(1)
 LOGIN_REFUSED = const(2)
 LOGIN_ENDED = const(3)
+# FIRMWARE.stage
+FIRMWARE_INSTALLED = const(1)
+FIRMWARE_ON_TRIAL = const(2)
+FIRMWARE_HEALTHY = const(3)
+FIRMWARE_BACK = const(4)
 # LOGIN.channel, SETTING.source
 OF_CONSOLE = const(1)
+OF_PROMPT = const(3)
 OF_OPERATOR_CARD = const(4)
 # EVENT.what: the head-end has more or other records than these (state 1), or no longer (state 0,
 # value: the first record that is for the head-end); the standing of every account was written
@@ -571,11 +579,18 @@ def put_item(
 
 
 def put_login(
-    buf: bytearray, offset: int, result: int, right: int, version: int, failures: int, session: int
+    buf: bytearray,
+    offset: int,
+    result: int,
+    right: int,
+    version: int,
+    channel: int,
+    failures: int,
+    session: int,
 ) -> None:
-    """Write a LOGIN payload of the console."""
+    """Write a LOGIN payload."""
     at = offset + PAYLOAD
-    pack_into("<BBBBII", buf, at, result, right, version, OF_CONSOLE, failures, session)
+    pack_into("<BBBBII", buf, at, result, right, version, channel, failures, session)
 
 
 def put_setting(
@@ -591,6 +606,20 @@ def put_operator_card(
 ) -> None:
     """Write an OPERATOR_CARD payload of a card that is carried out."""
     pack_into("<BBBBI8s", buf, offset + PAYLOAD, kind, version, 0, 0, number, bytes(uid))
+
+
+def put_firmware(
+    buf: bytearray, offset: int, stage: int, product: "tuple[int, int, bytes, bytes]"
+) -> None:
+    """Write a FIRMWARE payload; `product` is slot, counter, 8 bytes of SHA-256 and version."""
+    slot, counter, digest, version = product
+    pack_into("<BBHI8s16s", buf, offset + PAYLOAD, stage, slot, 0, counter, digest, version)
+
+
+def firmware_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int]":
+    """Return stage and counter of a FIRMWARE, and its SHA-256 as two numbers."""
+    stage, _, counter, low, high = unpack_from("<HHIII", buf, offset + PAYLOAD)
+    return stage & 0xFF, counter, low, high
 
 
 def put_event(buf: bytearray, offset: int, what: int, state: int, value: int) -> None:

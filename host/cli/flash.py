@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import secrets
 import sys
 import tempfile
 import time
@@ -292,8 +293,9 @@ def _compiled(found: room.Facts, wanted: Wanted, firmware: Path) -> products.Pro
 def _put_in_rom(board: Prompt, found: room.Facts, wanted: Wanted) -> None:
     """Put the product into the board's ROMFS, and set what is to be set."""
     wiring_of = _own_board_json(board, found, wanted)
-    product = _compiled(found, wanted, wanted.firmware or products.firmware())
-    content = rom.image(product)
+    firmware = wanted.firmware or products.firmware()
+    product = _compiled(found, wanted, firmware)
+    content = rom.image(product, (firmware / "boot.py").read_bytes())
     size = rom.size(board)
     if len(content) > size:
         raise BoardError(
@@ -459,7 +461,8 @@ def _settings(
     keys_path: Path | None, uplink_path: Path | None, number: int | None, sets: tuple[str, ...]
 ) -> dict[str, str]:
     """Return what the firmware is to be set to, by the names that it has for it."""
-    settings = {}
+    # It is not the board's random numbers alone on which its sessions depend.
+    settings = {"seed": secrets.token_hex(32)} if keys_path or uplink_path else {}
     if number is not None:
         settings["id"] = str(number)
     if keys_path is not None:

@@ -142,6 +142,7 @@ class Story:
         setup.send_settings(
             self._console,
             {
+                "seed": secrets.token_hex(32),
                 "id": str(CONCENTRATOR),
                 "uplink_key": self._uplink_key,
                 "district": str(DISTRICT),

@@ -27,9 +27,12 @@ try:
     os.remove("hold")
 except OSError:
     sys.path.insert(0, "/rom")
-    import main
+    import boot
 
-    main.main()
+    if boot.is_sound("/rom"):
+        import main
+
+        main.main()
 '''
 
 _CHUNK = 4096
@@ -81,14 +84,15 @@ def size(board: Prompt) -> int:
     return int(board.run(_SIZE))
 
 
-def image(product: Product) -> bytes:
-    """Return the product as a ROMFS."""
+def image(product: Product, boot: bytes) -> bytes:
+    """Return the product as a ROMFS, with its list and `boot`, the boot.py that compares it."""
     try:
         from mpremote.romfs import VfsRomWriter
     except ImportError:
         raise BoardError(_("mpremote is missing: pip install 'dianka[flash]'")) from None
     tree: dict[str, Any] = {}
-    for name, data in product.files.items():
+    whole = Product(product.version, product.files | {"boot.py": boot})
+    for name, data in (whole.files | {"files": whole.listing}).items():
         *folders, last = name.split("/")
         inside = tree
         for folder in folders:

@@ -188,7 +188,7 @@ from boards import module_of
 from concentrator.settings import Settings
 s = Settings(module_of(sys.platform).open_storage())
 s.load()
-print(s.change_all({pairs!r}))
+print(s.change_all({pairs!r}, s.leave))
 """
 
 _OPEN = """\

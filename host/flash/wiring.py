@@ -113,6 +113,7 @@ class Wiring(_Part):
     door: Pin | None = None
     power_fail: Pin | None = None
     log: bool = True
+    entropy: bool | None = None
     watchdog_ms: int | None = Field(None, ge=1000)
 
 

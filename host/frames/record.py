@@ -50,6 +50,7 @@ class RecordKind(IntEnum):
     LOGIN = 21
     SETTING = 22
     OPERATOR_CARD = 23
+    FIRMWARE = 24
     EVENT = 26
     QUOTA = 27
 
@@ -78,6 +79,11 @@ _ACCOUNT = _digits(6)
 # Also the MAC of a card's header.
 _UID = _digits(8)
 _NO_MAC = "00" * 8
+_VERSION = c.ExprAdapter(
+    c.Bytes(16),
+    decoder=lambda octets, _: octets.rstrip(b"\0").decode("ascii", "replace"),
+    encoder=lambda text, _: text.encode("ascii").ljust(16, b"\0"),
+)
 _IDENTIFIER = c.ExprAdapter(
     c.Int32ul,
     decoder=lambda number, _: f"{number:08X}",
@@ -273,6 +279,14 @@ _PAYLOADS: dict[int, Any] = {
         c.Padding(1),
         "number" / c.Int32ul,
         "uid" / _UID,
+    ),
+    RecordKind.FIRMWARE: c.Struct(
+        "stage" / c.Int8ul,
+        "slot" / c.Int8ul,
+        c.Padding(2),
+        "counter" / c.Int32ul,
+        "sha256" / _UID,
+        "version" / _VERSION,
     ),
     RecordKind.EVENT: c.Struct(
         "what" / c.Int8ul, "state" / c.Int8ul, c.Padding(2), "value" / c.Int32sl

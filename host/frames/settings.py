@@ -10,7 +10,7 @@ NAMES = {
                 *("id", "uplink_key", "district", "card_key", "card_key_version"),
                 *("operator_order", "console_key", "interval_s", "password", "operator"),
                 *("relay_1997", "clock_limit_s", "power_limit_w", "doubt_cut_hours"),
-                *("hoarding_limit_fen", "console_key_version"),
+                *("hoarding_limit_fen", "console_key_version", "seed"),
             ),
             1,
         )

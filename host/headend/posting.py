@@ -45,6 +45,17 @@ _CABINET = {
     1: marked("the door of concentrator {concentrator} was opened"),
     2: marked("the supply of concentrator {concentrator} has failed"),
 }
+# FIRMWARE.stage of a product that starts for the first time.
+_OTHER_FIRMWARE = marked(
+    "concentrator {concentrator} was given other firmware: {version}, number {counter}"
+)
+_FIRMWARE = {
+    1: _OTHER_FIRMWARE,
+    2: _OTHER_FIRMWARE,
+    4: marked(
+        "concentrator {concentrator} is back at older firmware: {version}, number {counter}"
+    ),
+}
 _HALF_TURN = 1 << 31
 # Of an account and of a STANDING alike.
 STANDING_COLUMNS = (
@@ -656,6 +667,15 @@ def _told_tariff(record: Taken) -> int:
     return int(record.fields["tariff"]) if record.kind == RecordKind.STANDING else 0
 
 
+def _post_firmware(posting: Posting, record: Taken) -> None:
+    """Keep what a concentrator runs; another product than before becomes a finding."""
+    posting._alarm(record)
+    text = _FIRMWARE.get(record.fields["stage"], "")
+    if text:
+        values = {"version": record.fields["version"], "counter": record.fields["counter"]}
+        posting._find(record, "firmware", text, concentrator=posting._concentrator, **values)
+
+
 def _standing_differences(
     fields: dict[str, Any], account: Account
 ) -> Iterator[tuple[str, dict[str, int]]]:
@@ -742,4 +762,5 @@ _POSTERS: dict[int, Callable[[Posting, Taken], None]] = {
     RecordKind.QUOTA: Posting._quota,
     RecordKind.EVENT: _post_event,
     RecordKind.SETTING: _post_setting,
+    RecordKind.FIRMWARE: _post_firmware,
 }

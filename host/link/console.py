@@ -22,7 +22,7 @@ from host.words import _
 TIMEOUT_S = 3.0
 TRIES = 3
 # Settings whose values are never shown, and travel hidden.
-SECRETS = ("uplink_key", "card_key", "console_key", "password", "operator")
+SECRETS = ("uplink_key", "card_key", "console_key", "password", "operator", "seed")
 NO_KEY_SET = "no key is set"  # everything is allowed
 
 

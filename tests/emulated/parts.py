@@ -142,6 +142,51 @@ def redemption():  # type: ignore[no-untyped-def]  # two functions
     return prepare, act
 
 
+def judgement():  # type: ignore[no-untyped-def]  # two functions
+    """Judge a genuine card of kind test, from its insertion to its result."""
+    from card.keys import Keys
+    from card.redemption import Redemption
+    from card_world import DISTRICT, DISTRICT_KEY, VERSION, FakeCarrier
+
+    carrier = FakeCarrier()
+    books = Village(1).app.books
+    redeemer = Redemption(carrier, books, Keys(DISTRICT, VERSION, DISTRICT_KEY))
+    card = memory(header(0, 0, 8))
+
+    def prepare() -> None:
+        carrier.pull()
+        redeemer.poll(0, START_T2000)
+        carrier.shown.clear()
+        carrier.insert(card, UID)
+
+    def act() -> None:
+        for _ in range(60):
+            if redeemer.poll(0, START_T2000):
+                break
+
+    return prepare, act
+
+
+def login():  # type: ignore[no-untyped-def]  # two functions
+    """Prove the console key to a technician and judge the technician's proof, with a seed."""
+    app = Village(1).app
+    app.settings.change("seed", "5a" * 32)
+    app.settings.change("console_key", "a5" * 16)
+    app.configure()
+    session = app.login
+    session.note = None
+    nonce = bytes(16)
+
+    def prepare() -> None:
+        session._failures = 0
+
+    def act() -> None:
+        session.begin(nonce, 1)
+        session.answer(nonce)
+
+    return prepare, act
+
+
 def pack():  # type: ignore[no-untyped-def]  # two functions
     """Put a reading of two registers into a group."""
     packer = Packer(bytearray(1024))
@@ -211,6 +256,8 @@ PARTS = {
     "reading": reading,
     "charge": charge,
     "redemption": redemption,
+    "judgement": judgement,
+    "login": login,
     "pack": pack,
     "seal": seal,
     "unseal": unseal,

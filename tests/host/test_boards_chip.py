@@ -37,6 +37,7 @@ MODULES = [
         "log",
         "names",
         "panel",
+        "prompt",
         "rtc",
         "sntp",
         "tcp",

@@ -28,6 +28,11 @@ class Concentrator:
     def __init__(self) -> None:
         self.events: list[tuple[int, int]] = []
         self.commands: dict[str, tuple[bool, Any]] = {}
+        self.told: list[str] = []
+        self.login = types.SimpleNamespace(
+            is_keyless=True, tell_prompt=lambda: self.told.append("prompt")
+        )
+        self.entropy = types.SimpleNamespace(distrust=lambda: self.told.append("guessable"))
 
     def note_event(self, what: int, state: int) -> None:
         self.events.append((what, state))
@@ -406,11 +411,54 @@ def test_a_technician_opens_the_prompt(world: World, stream: Stream) -> None:
     changes, run = app.commands["prompt"]
     assert changes
     assert run(0) == ["the prompt opens; the next start locks it again"]
+    assert app.told == ["prompt"]
     usb.look()
     world.ms += 500
     with pytest.raises(KeyboardInterrupt):
         usb.look()
     assert world.told == [("^C", -1), ("^C", 3)]
+
+
+def test_a_console_key_locks_the_prompt_of_a_console_on_a_uart(
+    world: World, stream: Stream
+) -> None:
+    """Proof: ^C at the prompt, and the keys of a concentrator that had a console key were read."""
+    board = board_of(lines=[LINE], console={"uart": 2})
+    app = Concentrator()
+    board.attach(app)
+    board.look()
+    assert world.told == []
+    app.login.is_keyless = False
+    board.look()
+    board.look()
+    assert world.told == [("^C", -1)]
+    assert board._prompt.is_locked
+    _changes, run = app.commands["prompt"]
+    assert run(0) == ["the prompt opens; the next start locks it again"]
+    world.ms += 500
+    with pytest.raises(KeyboardInterrupt):
+        board.look()
+    assert world.told == [("^C", -1), ("^C", 3)]
+    assert app.told == ["guessable", "prompt"]
+
+
+def test_a_board_without_a_console_keeps_its_prompt(world: World, stream: Stream) -> None:
+    board = board_of(lines=[LINE])
+    app = Concentrator()
+    app.login.is_keyless = False
+    board.attach(app)
+    board.look()
+    assert world.told == []
+
+
+@pytest.mark.parametrize("entropy", [True, False])
+def test_the_board_file_says_whether_random_numbers_can_be_trusted(
+    world: World, entropy: bool
+) -> None:
+    board = board_of(lines=[LINE], entropy=entropy)
+    app = Concentrator()
+    board.attach(app)
+    assert app.told == ([] if entropy else ["guessable"])
 
 
 def test_a_program_that_fails_is_logged_and_a_locked_board_restarts(

@@ -191,6 +191,25 @@ def test_who_raised_limits_and_changed_keys_is_a_finding(store: Store) -> None:
     assert len(store.rows("SELECT * FROM alarms WHERE kind = 'SETTING'")) == 4
 
 
+def test_other_firmware_is_a_finding(store: Store) -> None:
+    """Proof: somebody put an older product on a concentrator, and no command showed it."""
+    village = sold_village(store)
+    for stage, counter, version in (
+        (1, 11, "1.0"),
+        (2, 12, "1.1\x1b"),
+        (3, 12, "1.1"),
+        (4, 11, "1.0"),
+    ):
+        told = {"stage": stage, "slot": 1, "counter": counter, "sha256": "00" * 8}
+        village.write(RecordKind.FIRMWARE, {**told, "version": version}, 0xFFFF)
+    ingest_all(store, village)
+    assert [one["what"] for one in findings(store, kind="firmware")] == [
+        "concentrator 7 was given other firmware: 1.0, number 11",
+        "concentrator 7 was given other firmware: 1.1\x1b, number 12",
+        "concentrator 7 is back at older firmware: 1.0, number 11",
+    ]
+
+
 def test_one_batch_may_do_everything(store: Store) -> None:
     """A meter is reported, read and moved to another account within one transaction."""
     village = Village()

@@ -190,6 +190,12 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
         {"kind": 4, "key_version": 2, "code": 0, "number": 300, "uid": "04A1B2C3D4E5F600"},
         "04020000" "2c010000" "04a1b2c3d4e5f600",
     ),
+    (
+        RecordKind.FIRMWARE,
+        {"stage": 2, "slot": 1, "counter": 300, "sha256": "1122334455667788",
+         "version": "0.1.0+1a2b3c4d"},
+        "02010000" "2c010000" "1122334455667788" + b"0.1.0+1a2b3c4d".hex(),
+    ),
     (RecordKind.EVENT, {"what": 3, "state": 1, "value": -2}, "03010000" "feffffff"),
     (
         RecordKind.QUOTA,

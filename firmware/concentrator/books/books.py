@@ -48,6 +48,10 @@ class Books(Charging, Credit, Standings):
         self.illegal = array("H", (0, 0))
         self.standing = array("I", (0, 0))
 
+    def columns(self) -> "tuple[array[int], ...]":
+        """Return what belongs to no account, in the order of the checkpoint's columns."""
+        return self.illegal, self.standing, self.product
+
     def set_meter(self, index: int, row: bytearray, untold: bool = False) -> bool:
         """Register, change or remove the meter of row `index`; return false if refused.
 
@@ -243,7 +247,7 @@ class Books(Charging, Credit, Standings):
         """Apply one record of the journal to the tables."""
         kind = record.kind_at(buf, 0)
         index = record.index_at(buf, 0)
-        # A CARD may belong to an unknown account, and an EVENT belongs to none.
+        # A CARD may belong to an unknown account, an EVENT and a FIRMWARE belong to none.
         if index < self.registry.limit or kind in _OF_NO_ACCOUNT:
             for one, name in _REPLAYS:
                 if one == kind:
@@ -277,7 +281,7 @@ class Books(Charging, Credit, Standings):
         self._apply_clock(old_t2000, new_t2000)
 
 
-_OF_NO_ACCOUNT = (record.CARD, record.EVENT)
+_OF_NO_ACCOUNT = (record.CARD, record.EVENT, record.FIRMWARE)
 # How each kind of record is applied to the tables, frequent kinds first; the other kinds change no
 # table. A tuple of numbers and names takes no heap, as a dict of functions would.
 _REPLAYS = (
@@ -300,4 +304,5 @@ _REPLAYS = (
     (record.QUOTA, "_replay_quota"),
     (record.CLOCK, "_replay_clock"),
     (record.CORRECTION, "_replay_correction"),
+    (record.FIRMWARE, "_replay_firmware"),
 )

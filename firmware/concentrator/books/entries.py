@@ -4,13 +4,15 @@ The writer joins the records of a group. `_place` makes room for a whole group, 
 it durable or takes it back.
 """
 
+from array import array
+from hashlib import sha256
+from struct import unpack
+
 from micropython import const
 from uplink import record
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from array import array
-
     from prepay.ledger import Ledger
     from prepay.policy import Policy
 
@@ -29,6 +31,7 @@ class Entries:
     t2000       the time in seconds since 2000, -1: unknown; each step of the app sets it
     number      the number of this concentrator, 0: not set
     refused     the count of readings, freezes and items that found no room
+    product     stage, greatest counter and SHA-256 (two numbers) of the product recorded last
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class Entries:
         self.t2000 = -1
         self.number = 0
         self.refused = 0
+        self.product = array("I", bytes(16))
+        self._product = (0, 0, b"", b"")
 
     def note_line(self, index: int, state: int, failures: int, ahead_s: int = 0) -> None:
         """Record that a meter fell silent, or answers again, or that its clock is wrong."""
@@ -110,15 +115,66 @@ class Entries:
             record.put_event(journal.buf, offset, what, state, value)
             journal.add(self._time(), record.EVENT, record.NO_INDEX)
 
+    def note_product(self, product: "tuple[int, int, bytes, bytes]", is_on_trial: bool) -> None:
+        """Record the product that has started, if it is another one than before.
+
+        `product` is slot, counter, 8 bytes of SHA-256 and version, as in FIRMWARE; without a
+        SHA-256 it is known by its version.
+        """
+        slot, counter, digest, version = product
+        digest = digest or sha256(version).digest()[:8]
+        self._product = (slot, counter, digest, version)
+        stage, _, low, high = self.product
+        if (low, high) == unpack("<II", digest):
+            return
+        if is_on_trial:
+            self._put_product(record.FIRMWARE_ON_TRIAL)
+        elif stage == record.FIRMWARE_ON_TRIAL or counter < self.product[1]:
+            self._put_product(record.FIRMWARE_BACK)
+        else:
+            self._put_product(record.FIRMWARE_INSTALLED)
+
+    def note_healthy(self) -> None:
+        """Record that the product which was on trial is healthy."""
+        if self.product[0] == record.FIRMWARE_ON_TRIAL:
+            self._put_product(record.FIRMWARE_HEALTHY)
+
+    def _put_product(self, stage: int) -> None:
+        offset = self._place()
+        if offset >= 0:
+            journal = self.journal
+            record.put_firmware(journal.buf, offset, stage, self._product)
+            self._apply_product(record.firmware_at(journal.buf, offset))
+            journal.add(self._time(), record.FIRMWARE, record.NO_INDEX)
+
+    def _replay_firmware(self, buf: bytearray, index: int) -> None:
+        self._apply_product(record.firmware_at(buf, 0))
+
+    def _apply_product(self, told: "tuple[int, int, int, int]") -> None:
+        """Keep the product that was recorded; its counter never falls."""
+        product = self.product
+        greatest = max(product[1], told[1])
+        for place in range(len(told)):
+            product[place] = told[place]
+        product[1] = greatest
+
     def note_login(
-        self, result: int, right: int, version: int, failures: int, session: int
+        self,
+        result: int,
+        right: int,
+        version: int,
+        failures: int,
+        session: int,
+        channel: int,
     ) -> None:
-        """Record that a session of the console was opened or ended, or a login refused."""
+        """Record that a session was opened or ended, or a login refused."""
         offset = self._place()
         if offset >= 0:
             put = record.put_login
-            put(self.journal.buf, offset, result, right, version, failures, session)
+            put(self.journal.buf, offset, result, right, version, channel, failures, session)
             self.journal.add(self._time(), record.LOGIN, record.NO_INDEX)
+        if channel == record.OF_PROMPT:
+            self.journal.sync()  # the program ends now
 
     def note_settings(
         self,
@@ -134,6 +190,10 @@ class Entries:
             return False
         self._put_settings(changes, source, uid)
         return self._settle(len(changes))
+
+    def note_left(self, changes: "list[tuple[int, int, bytes, bytes]]") -> bool:
+        """Record changes that were made at the prompt, as note_settings."""
+        return self.note_settings(changes, record.OF_PROMPT)
 
     def _put_settings(
         self, changes: "list[tuple[int, int, bytes, bytes]]", source: int, uid: bytes

@@ -17,9 +17,10 @@ from concentrator import login
 from concentrator.console import account_commands, meter_commands, tariff_commands
 from concentrator.console.console import Refusal
 from concentrator.console.words import number_of, parse_time, time_text
+from concentrator.entropy import GUESSABLE_TROUBLE
 from concentrator.line.meters import SILENT_MISSES
 from concentrator.login import FULL, NOTHING, READ
-from concentrator.settings import LOCKED_TROUBLE, STORAGE_TROUBLE, is_secret
+from concentrator.settings import KEYS, LOCKED_TROUBLE, STORAGE_TROUBLE, is_secret
 from concentrator.timekeeper import CONSOLE
 
 TYPE_CHECKING = const(False)
@@ -140,6 +141,8 @@ def _login_begin(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal(LOCKED_TROUBLE)
     if not app.login.key:
         raise Refusal("no key is set")
+    if not app.entropy.is_good:
+        raise Refusal(GUESSABLE_TROUBLE)
     nonce = _bytes_of(arguments[0])
     if len(nonce) != login.LOGIN_NONCE_SIZE or arguments[1:] not in ([], ["read"]):
         raise Refusal("usage: login begin 32_HEXADECIMAL_DIGITS [read]")
@@ -265,6 +268,8 @@ def _settings(app: "App", arguments: "list[str]") -> "list[str]":
 
 def _set(app: "App", arguments: "list[str]") -> "list[str]":
     name, value = arguments
+    if name in KEYS and not app.entropy.is_good:
+        raise Refusal(GUESSABLE_TROUBLE)
     if is_secret(name) and app.login.granted:
         value = hexlify(app.login.unwrap(_bytes_of(value))).decode()
     trouble = app.settings.change_all([(name, value)], app.books.note_settings)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from concentrator.books.registry import Registry
     from concentrator.books.tariffs import Tariffs
     from concentrator.console.console import Console
+    from concentrator.entropy import Entropy
     from concentrator.line.poller import Poller
     from concentrator.login import Login
     from concentrator.settings import Settings
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         litter: int
         uplink: Uplink
         login: Login
+        entropy: Entropy
         console: "Console | None"
         redemption: "Redemption | None"
         local: "Redemption | None"
