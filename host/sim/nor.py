@@ -1,4 +1,4 @@
-"""A NOR flash as a chip behaves, as a block device for littlefs, whose power may fail.
+"""Block devices for littlefs whose power may fail: memory, and NOR flash as a chip behaves.
 
 What memory does not do and NOR flash does:
 
@@ -12,6 +12,10 @@ What memory does not do and NOR flash does:
 
 The module runs on CPython and on MicroPython, whose littlefs the power-cut tests drive.
 """
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 # How the operation at which the power fails ends: nothing is done, its first half, or its first
 # half and a part of the bits behind it.
@@ -38,13 +42,98 @@ class PowerCut(BaseException):
     """The power is gone. No error of the flash: nothing that runs may catch it."""
 
 
-class Nor:
-    """A flash on `data`, whole sectors of it.
+class Memory:
+    """A block device on `data`, whole sectors of it: what is written replaces what was there.
 
-    blocks      as the chip tells; at first all of `data`
-    operations  programs and erasures begun so far
-    unaligned   programs that did not fill whole pages
+    blocks      as the device tells; at first all of `data`
+    operations  writes and erasures begun so far
     programmed  bytes, as erased
+    fails       changes are errors, as reads are with `reads_fail`
+    """
+
+    page = 128
+
+    def __init__(self, data: bytearray, cut_at: int = -1, tear: str = "nothing") -> None:
+        """`cut_at`: the operation, from 0, that is not completed; -1: none."""
+        self.data = data
+        self.blocks = len(data) // BLOCK_SIZE
+        self.operations = self.programmed = self.erased = 0
+        self.fails = False
+        self.reads_fail = False
+        # What is collected after the cut is closed, and must find nothing to write to.
+        self._dead = False
+        self._cut_at = cut_at
+        self._tear = tear
+
+    def cut_after(self, operations: int, tear: str) -> None:
+        """Have the power fail after so many more operations."""
+        self._cut_at = self.operations + operations
+        self._tear = tear
+
+    @property
+    def is_to_be_cut(self) -> bool:
+        """Return whether a cut of the power is planned that has not come."""
+        return self.operations <= self._cut_at
+
+    def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
+        """Fill `buf` from `offset` in `block`."""
+        if self.reads_fail or self._dead:
+            return _EIO
+        start = block * BLOCK_SIZE + offset
+        buf[:] = memoryview(self.data)[start : start + len(buf)]
+        return 0
+
+    def writeblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
+        """Program `buf` at `offset` in `block`."""
+        if self.fails or self._dead:
+            return _EIO
+        self._program(block * BLOCK_SIZE + offset, bytes(buf), self._allowed(len(buf)))
+        self.programmed += len(buf)
+        self._count()
+        return 0
+
+    def ioctl(self, operation: int, argument: int) -> int:
+        """Answer littlefs: 4 the number of blocks, 5 their size, 6 erase one."""
+        if operation == 4:
+            return self.blocks
+        if operation == 5:
+            return BLOCK_SIZE
+        if operation != 6:
+            return 0
+        return _EIO if self.fails or self._dead else self._erase(argument)
+
+    def _program(self, at: int, data: bytes, allowed: int) -> None:
+        """Write the first `allowed` bytes of `data`; with fewer than all the power goes."""
+        self.data[at : at + allowed] = data[:allowed]
+        if allowed < len(data) and self._tear == "noise":
+            self.data[at + allowed] = data[allowed] & 0x5A
+
+    def _erase(self, block: int) -> int:
+        """Make all bits of the block 1, or of its first part if the power goes."""
+        start = block * BLOCK_SIZE
+        size = self._allowed(BLOCK_SIZE)
+        self.data[start : start + size] = b"\xff" * size
+        self.erased += size
+        self._count()
+        return 0
+
+    def _allowed(self, size: int) -> int:
+        """Return how many bytes of this operation are done."""
+        if self.operations != self._cut_at:
+            return size
+        return 0 if self._tear == "nothing" else size // 2
+
+    def _count(self) -> None:
+        self.operations += 1
+        if self.operations - 1 == self._cut_at:
+            self._dead = True
+            raise PowerCut
+
+
+class Nor(Memory):
+    """A NOR flash on `data`.
+
+    unaligned   programs that did not fill whole pages
     erasures    of each block
     disturbed   bits that reading has turned
     bad         block -> how it is bad
@@ -61,82 +150,59 @@ class Nor:
         refuses: bool = False,
         disturb_reads: int = 0,
     ) -> None:
-        """`cut_at`: the operation, from 0, that is not completed; -1: none.
+        """`refuses`: an unaligned program is an error, instead of spoiling its page.
 
-        `refuses`: an unaligned program is an error, instead of spoiling its page. `disturb_reads`:
-        so many reads of a block turn a bit, 0: none does.
+        `disturb_reads`: so many reads of a block turn a bit, 0: none does.
         """
-        self.data = data
+        super().__init__(data, cut_at, tear)
         self.page = page
-        self.blocks = len(data) // BLOCK_SIZE
-        self.operations = self.unaligned = self.disturbed = 0
-        self.programmed = self.erased = 0
+        self.unaligned = self.disturbed = 0
         self.erasures = [0] * self.blocks
         self.bad: dict[int, str] = {}
-        self.fails = False
-        self.reads_fail = False
         self._refuses = refuses
         self._disturb_reads = disturb_reads
         self._reads = [0] * self.blocks
-        # What is collected after the cut is closed, and must find nothing to write to.
-        self._dead = False
-        self._cut_at = cut_at
-        self._tear = tear
         self._noise = 1
 
-    def cut_after(self, operations: int, tear: str) -> None:
-        """Have the power fail after so many more operations."""
-        self._cut_at = self.operations + operations
-        self._tear = tear
-
-    @property
-    def is_to_be_cut(self) -> bool:
-        """Return whether a cut of the power is planned that has not come."""
-        return self.operations <= self._cut_at
-
-    def restarted(self) -> "Nor":
+    def restarted(self) -> "Self":
         """Return the same chip after the power came back."""
-        chip = Nor(self.data, -1, "nothing", self.page, self._refuses, self._disturb_reads)
+        told = self.page, self._refuses, self._disturb_reads
+        chip = type(self)(self.data, -1, "nothing", *told)
         chip.bad = self.bad
         chip.erasures = self.erasures
+        chip._reads = self._reads
         return chip
 
     def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
-        """Fill `buf` from `offset` in `block`."""
-        if self.reads_fail or self._dead:
-            return _EIO
+        """Fill `buf` from `offset` in `block`, which is one more read of the block."""
         if self.bad.get(block) == READ_ERROR:
             return _CORRUPT
         if self._disturb_reads:
-            self._disturb(block)
-        start = block * BLOCK_SIZE + offset
-        buf[:] = memoryview(self.data)[start : start + len(buf)]
-        return 0
+            self._reads[block] += 1
+            if self._reads[block] >= self._disturb_reads:
+                self._reads[block] = 0
+                self.disturb(block)
+        return super().readblocks(block, buf, offset)
 
     def writeblocks(self, block: int, buf: bytearray, offset: int = 0) -> int:
-        """Program `buf` at `offset` in `block`."""
-        if self.fails or self._dead:
-            return _EIO
-        if self.bad.get(block) == PROGRAM_ERROR:
+        """Program `buf` at `offset` in `block`, or what a bad block does instead."""
+        kind = self.bad.get(block)
+        if kind == PROGRAM_ERROR:
             return _CORRUPT
-        size = len(buf)
-        if offset % self.page or size % self.page:
+        if offset % self.page or len(buf) % self.page:
             self.unaligned += 1
             if self._refuses:
                 return _EINVAL
-        if self.bad.get(block) != PROGRAM_IGNORED:
-            self._program(block * BLOCK_SIZE + offset, bytes(buf), self._allowed(size))
-            self.programmed += size
-        self._count()
-        return 0
+        if kind == PROGRAM_IGNORED and not (self.fails or self._dead):
+            self._count()
+            return 0
+        return super().writeblocks(block, buf, offset)
 
-    def ioctl(self, operation: int, argument: int) -> int:
-        """Answer littlefs: 4 the number of blocks, 5 their size, 6 erase one."""
-        if operation == 4:
-            return self.blocks
-        if operation == 5:
-            return BLOCK_SIZE
-        return self._erase(argument) if operation == 6 else 0
+    def disturb(self, block: int) -> None:
+        """Clear a bit of the block, as too many reads do."""
+        self.disturbed += 1
+        at = block * BLOCK_SIZE + (self._random() << 4 | self._random() & 15)
+        self.data[at] &= 0xFF ^ 1 << (self._random() & 7)
 
     def _program(self, at: int, data: bytes, allowed: int) -> None:
         """Clear bits from `at` on, in whole pages; of `allowed` bytes, then the power goes."""
@@ -164,43 +230,21 @@ class Nor:
         self.data[base : base + len(part)] = new.to_bytes(len(part), "little")
 
     def _erase(self, block: int) -> int:
-        if self.fails or self._dead:
-            return _EIO
-        if self.bad.get(block) == ERASE_ERROR:
+        """Make all bits 1; an erase that is cut off leaves some at 1 and some as before."""
+        kind = self.bad.get(block)
+        if kind == ERASE_ERROR:
             return _CORRUPT
-        if self.bad.get(block) != ERASE_IGNORED:
-            start = block * BLOCK_SIZE
-            size = self._allowed(BLOCK_SIZE)
-            self.data[start : start + size] = b"\xff" * size
-            if size < BLOCK_SIZE and self._tear == "noise":
-                for at in range(start + size, start + BLOCK_SIZE):
-                    self.data[at] |= self._random()
-            self.erased += size
-            self.erasures[block] += 1
-            self._reads[block] = 0
-        self._count()
-        return 0
-
-    def _disturb(self, block: int) -> None:
-        """Count a read, and clear a bit of the block when it was one too many."""
-        self._reads[block] += 1
-        if self._reads[block] >= self._disturb_reads:
-            self._reads[block] = 0
-            self.disturbed += 1
-            at = block * BLOCK_SIZE + (self._random() << 4 | self._random() & 15)
-            self.data[at] &= 0xFF ^ 1 << (self._random() & 7)
-
-    def _allowed(self, size: int) -> int:
-        """How many bytes of this operation are done."""
-        if self.operations != self._cut_at:
-            return size
-        return 0 if self._tear == "nothing" else size // 2
-
-    def _count(self) -> None:
-        self.operations += 1
-        if self.operations - 1 == self._cut_at:
-            self._dead = True
-            raise PowerCut
+        if kind == ERASE_IGNORED:
+            self._count()
+            return 0
+        self.erasures[block] += 1
+        self._reads[block] = 0
+        start = block * BLOCK_SIZE
+        size = self._allowed(BLOCK_SIZE)
+        if size < BLOCK_SIZE and self._tear == "noise":
+            for at in range(start + size, start + BLOCK_SIZE):
+                self.data[at] |= self._random()
+        return super()._erase(block)
 
     def _random(self) -> int:
         """A byte, the same ones in every run."""
