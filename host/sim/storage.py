@@ -12,6 +12,7 @@ with changes. `turn_bit` spoils what is stored without a word, as flash does.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -113,6 +114,22 @@ class Storage:
         data = bytearray(self.content[name])
         data[bit // 8] ^= 1 << bit % 8
         self.content[name] = bytes(data)
+
+    def spoil(self, random: Random, may_be: Callable[[str, "Storage"], bool]) -> str:
+        """Turn a bit of any file if `may_be` agrees; return the file's name, "": none.
+
+        `may_be` is told the name, and the storage as it would be.
+        """
+        name = random.choice(sorted(self.content))
+        if not self.content[name]:
+            return ""
+        bit = random.randrange(8 * len(self.content[name]))
+        spoilt = Storage(dict(self.content))
+        spoilt.turn_bit(name, bit)
+        if not may_be(name, spoilt):
+            return ""
+        self.turn_bit(name, bit)
+        return name
 
     def reopened(self) -> "Storage":
         """Return the same flash after a restart, without a cut planned; counters go on."""

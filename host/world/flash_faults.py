@@ -48,20 +48,18 @@ class FlashFaults:
 
     def turn_bit(self, app: "App", acked_seq: int) -> str:
         """Turn a bit of a stored file; return the file's name, "": nothing was spoilt."""
-        content = self._storage().content
-        name = self._random.choice(sorted(content))
-        if not content[name]:
-            return ""
-        bit = self._random.randrange(8 * len(content[name]))
-        spoilt = Storage(dict(content))
-        spoilt.turn_bit(name, bit)
+        return self._storage().spoil(
+            self._random, lambda name, spoilt: self._may_be(name, spoilt, app, acked_seq)
+        )
+
+    def _may_be(self, name: str, spoilt: Storage, app: "App", acked_seq: int) -> bool:
+        """Return whether this file may be as it is in `spoilt`, and count on it if it may."""
         may_be = {"j": self._may_lose, "k": self._may_lose_checkpoint}.get(name[0], self._is_first)
         if not may_be(name, spoilt, app, acked_seq):
-            return ""
-        self._storage().turn_bit(name, bit)
+            return False
         self._spoilt[name] = spoilt.content[name]
         self._checkers.counters["bits turned"] += 1
-        return name
+        return True
 
     def _is_spoilt(self, name: str) -> bool:
         return name in self._spoilt and self._storage().content.get(name) == self._spoilt[name]

@@ -24,7 +24,7 @@ class Scenario:
     blocks          number of blocks of 4096 bytes of the flash, least and most; 0: no limit
     replaced_a_day  the board's flash is replaced by an empty one, or by an old copy of it
     restored_a_day  the head-end's database is replaced by its last backup
-    rot_a_day       a bit of a stored file turns
+    rot_a_day       a bit of a stored file turns; on a NOR chip, if a block was read too often
     lies_a_day      a meter's answers are wrong for a moment, or for up to two rounds
     unseen_parity   of this share of the replies two bits turn, which the checksum lets pass
     low_limits      half the accounts have too low a power limit, until a technician comes
@@ -98,7 +98,11 @@ SCENARIOS = {
     ),
     "no-battery": Scenario("boards that forget the time with each power cut", battery=False),
     "one-tariff": Scenario("every account on one tariff", tariffs=1),
-    "nor": Scenario("littlefs on a NOR flash with bad blocks, cut in its programs", nor=True),
+    "nor": Scenario(
+        "littlefs on a NOR flash with bad blocks, cut in its programs, and disturbed by reads",
+        nor=True,
+        rot_a_day=24.0,
+    ),
     "rot": Scenario("bits that turn in stored files", station=True, rot_a_day=12.0),
 }
 

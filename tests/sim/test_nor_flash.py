@@ -1,5 +1,6 @@
 """Goal: the flash of a world on littlefs and NOR does what the model of files promises, and no
-power cut in a program or an erase leaves anything else than the old or the new file.
+power cut in a program or an erase leaves anything else than the old or the new file. Reading turns
+bits only in files that may have one.
 
 Method: the same changes, drawn at random, go to both storages; then each life of one chip ends
 with a cut, torn in the three ways. tests/sim/test_scenarios.py runs worlds on it.
@@ -15,6 +16,7 @@ from littlefs.context import UserContext
 from host.sim import nor
 from host.sim.storage import PowerCut, Storage
 from host.world.nor_flash import NorStorage, new_chip
+from host.world.world import World
 
 NAMES = ("j00000041", "j00001041", "k1", "settings", "t1")
 CUTS = 60
@@ -80,6 +82,65 @@ def test_a_cut_leaves_the_old_or_the_new_file() -> None:
 def test_a_chip_has_bad_blocks_of_every_kind() -> None:
     kinds = {kind for seed in range(5) for kind in new_chip(Random(seed)).bad.values()}
     assert kinds == set(nor.BAD)
+
+
+def worn(seed: int) -> NorStorage:
+    """Return a flash with files of which every written block was read too often."""
+    storage = NorStorage(Random(seed))
+    for number, name in enumerate(NAMES):
+        assert storage.replace(name, Random(number).randbytes(9000), 9000)
+    data, size = storage.chip.data, nor.BLOCK_SIZE
+    blank = b"\xff" * size
+    storage.chip.worn = {
+        at // size for at in range(0, len(data), size) if data[at : at + size] != blank
+    }
+    return storage
+
+
+def test_reading_turns_a_bit_of_a_file_which_a_restart_finds() -> None:
+    names = set()
+    for seed in range(8):
+        storage = worn(seed)
+        before = dict(storage.content)
+        name = storage.spoil(Random(seed), lambda name, spoilt: True)
+        changed = [one for one in before if before[one] != storage.content[one]]
+        assert changed == [name]
+        assert storage.reopened().content == storage.content
+        buf = bytearray(9000)
+        assert storage.read_into(name, 0, buf, 9000) == 9000
+        assert bytes(buf) == storage.content[name]
+        old, new = (int.from_bytes(one[name]) for one in (before, storage.content))
+        assert (old & new, (old ^ new).bit_count()) == (new, 1)
+        names.add(name)
+    assert len(names) > 2
+
+
+def test_no_bit_turns_that_may_not_or_that_ends_the_board() -> None:
+    storage = worn(1)
+    before = dict(storage.content)
+
+    assert storage.spoil(Random(1), lambda name, spoilt: False) == ""
+    assert not storage.chip.worn
+    assert storage.reopened().content == before
+
+
+def test_a_block_wears_by_reads_until_it_is_erased() -> None:
+    storage = NorStorage(Random(3))
+    storage.replace("k1", bytes(9000), 9000)
+    storage.chip.worn.clear()
+    for _ in range(200):
+        storage.read_into("k1", 0, bytearray(9000), 9000)
+    there = set(storage.chip.worn)
+    assert there
+    for block in there:
+        storage.chip.ioctl(6, block)
+    for block in there:
+        storage.chip.readblocks(block, bytearray(16))
+    assert storage.chip.worn == there
+
+
+def test_a_world_on_a_nor_chip_has_bits_that_reading_turned() -> None:
+    assert World(9, 1, 2, scenario="nor").run()["world"]["bits turned"] > 0
 
 
 def grown(data: bytes, blocks: int) -> bytes:
