@@ -1,8 +1,8 @@
 """Goal: what a concentrator tells of an account of another one changes nothing of it, and waits.
 
 Method: concentrators 7 and 8 tell of one account, by theft, by a typo and because it moved; the
-account is compared before and after, on SQLite and PostgreSQL. `p12`, `p37` and `p41` are cases
-that were tried on an early head-end, under their names.
+account is compared before and after. `p12`, `p37` and `p41` are cases that were tried on an early
+head-end, under their names. On PostgreSQL, from part to part: test_headend_shards.py.
 """
 
 import time
@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from host.cli import cli
+from host.cli.headend import restore
 from host.frames.link import Kind
 from host.frames.record import PAYLOAD_SIZE, RecordKind, parse_payload
 from host.headend import findings, orders, ownership, retain
@@ -25,6 +26,7 @@ from host.headend.registry import compare_lines
 from host.headend.standing import standings
 from host.headend.store import Store
 from host.headend.unpack import stored, unpack
+from host.link.console import Console, ConsoleError
 from tests.host.uplink_world import (
     CONCENTRATOR,
     Village,
@@ -304,6 +306,16 @@ def test_an_account_moved_afterwards_is_as_one_that_moved_before(tmp_path: Path)
     assert found[0] == found[1]
 
 
+class WithoutAccounts(Console):
+    """A console of a concentrator that has none."""
+
+    def __init__(self) -> None:
+        pass
+
+    def command(self, text: str) -> list[str]:
+        raise ConsoleError("no such account")
+
+
 def test_a_move_before_the_new_concentrator_tells_is_taken_at_its_word(both: Both) -> None:
     mine, others = both.villages[CONCENTRATOR], both.villages[OTHER]
     mine.meter(0)
@@ -319,6 +331,9 @@ def test_a_move_before_the_new_concentrator_tells_is_taken_at_its_word(both: Bot
     assert (one.concentrator, one.row, one.meter) == (OTHER, None, meter_address(0))
     told = {one.account: (one.meter, one.tariff, one.line) for one in standings(both.store, OTHER)}
     assert told[NAME] == (meter_address(0), 1, -1)
+    (one,) = [one for one in standings(both.store, OTHER) if one.account == NAME]
+    with pytest.raises(ConsoleError, match="`meter add 000000983764 000000000001 TARIFF LINE`"):
+        restore._restore(WithoutAccounts(), one, add_meters=True)
     claim(others, 4, meter_address(0))
     both.bring(OTHER)
     assert reconcile(both.store).differences == []
