@@ -78,12 +78,15 @@ mutants: $(READY)
 	@$(BIN)/python -m tools.mutants -j $(or $(J),2) $(if $(FILE),--file $(FILE))
 
 # soak: ten million mutated frames to every decoder, all power cuts on NOR flash, 10,000 more of
-# a journal, 50 kills of all parts under load, then worlds of faults, SEEDS=1-500
+# a journal, 50 kills of all parts under load, an attacker on the network for 10,000 steps of 20
+# seeds, then worlds of faults, SEEDS=1-500
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
 	@DIANKA_KILLS=50 $(BIN)/python -m pytest tests/host/test_headend_kills.py
+	@DIANKA_STEPS=10000 $(BIN)/python -m pytest tests/host/test_hostile_network.py
 	@$(BIN)/dianka sim run --seeds $(or $(SEEDS),1-500) --days 3 --meters 6
+	@$(BIN)/dianka sim run --scenario hostile-net --seeds $(or $(SEEDS),1-100) --days 3 --meters 4
 	@$(BIN)/dianka sim run --scenario nor --seeds $(or $(SEEDS),1-200) --days 3 --meters 4
 
 # image: build BOARD=qemu, or esp32|rp2|stm32 from MPY_DIR=..., lean for BOARD_JSON=...

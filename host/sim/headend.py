@@ -17,6 +17,7 @@ from host.frames.batch import Ack, Envelope, Refusal, UplinkError
 from host.frames.link import Frame, Kind, LinkReader
 from host.frames.record import Record, RecordError, build
 from host.sim.clock import Clock
+from host.sim.hostile import DOWN, UP, Attacker
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class HeadEnd:
     told_lost   numbers of records that the concentrator said it has no longer
     journal     identity of the one on record; None: the next genuine HELLO's
     tells_time  whether WELCOME says what time it is
+    attacker    somebody on the network through whom all frames go, None: nobody
     """
 
     clock: Clock
@@ -56,6 +58,7 @@ class HeadEnd:
     random: Random = field(default_factory=lambda: Random(0))
     answer_ms: int = 100
     tells_time: bool = False
+    attacker: Attacker | None = None
 
     def __post_init__(self) -> None:
         self.counters: Counter[str] = Counter()
@@ -93,12 +96,15 @@ class HeadEnd:
         self._connected = False
         self._answers.clear()
         self._reader = LinkReader()
+        if self.attacker is not None:
+            self.attacker.reset()
 
     def write(self, data: bytes) -> int:
         """Send; return how many bytes were taken, 0 without a connection."""
         if not self._connected:
             return 0
-        for frame in self._reader.feed(data):
+        arrived = data if self.attacker is None else self.attacker.pass_on(data, UP)
+        for frame in self._reader.feed(arrived):
             self._on_frame(frame)
         return len(data)
 
@@ -153,6 +159,10 @@ class HeadEnd:
             self._send(answer)
 
     def _send(self, answer: bytes) -> None:
+        if self.attacker is not None:
+            answer = self.attacker.pass_on(answer, DOWN)
+            if not answer:
+                return
         delay_ms = self.answer_ms
         if self._happens("late_ack"):
             delay_ms += self.random.randrange(self.faults.late_limit_ms)

@@ -35,6 +35,7 @@ class Scenario:
     copied_a_day    a board with the same number calls: with a copied `board.json`, or flash
     foreign_a_day   another concentrator tells of an account that is not its own
     lent_a_day      an account is given to it by mistake, and comes back some hours later
+    hostile_net     an attacker on the network does harm to a share of the frames
     nor             the flash is a NOR chip with littlefs and bad blocks, else a model of files
     """
 
@@ -56,6 +57,7 @@ class Scenario:
     copied_a_day: float = 0.0
     foreign_a_day: float = 0.0
     lent_a_day: float = 0.0
+    hostile_net: bool = False
     nor: bool = False
 
 
@@ -95,6 +97,11 @@ SCENARIOS = {
         lies_a_day=24.0,
         by_hand_a_day=12.0,
         invents=True,
+    ),
+    "hostile-net": Scenario(
+        "an attacker on the network, who drops, replays, splices and poses",
+        station=True,
+        hostile_net=True,
     ),
     "no-battery": Scenario("boards that forget the time with each power cut", battery=False),
     "one-tariff": Scenario("every account on one tariff", tariffs=1),

@@ -23,6 +23,7 @@ from ports import Unreadable
 
 from host.sim.clock import DEFAULT_START_T2000, VirtualClock
 from host.sim.headend import HeadEnd, HeadEndFaults, Inconsistent
+from host.sim.hostile import Attacker
 from host.sim.line import Line, LineFaults
 from host.sim.meter import Relay
 from host.sim.storage import PowerCut, Storage
@@ -116,6 +117,8 @@ class World:
         self.meters = [maker.make(index) for index in range(meters)]
         self.line = Line(self.clock, self.meters, random=self._branch())
         self.headend = _head_end(self.scenario, self.clock, self._branch())
+        if self.headend is not None and self.scenario.hostile_net:
+            self.headend.attacker = Attacker(self._branch())
         self.storage = _storage(self.scenario, self._branch())
         self.console = ConsoleSide(self.agenda, self._branch())
         sold: dict[tuple[int, int], Order] = {}
