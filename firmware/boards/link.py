@@ -1,9 +1,9 @@
 """Keep a network reachable: the base of a Wi-Fi and of a cable.
 
 The state is looked at once a second, because not every chip connects again by itself. Attempts
-come 15 s apart, then twice as long each time up to 5 minutes, a part of it by chance: after a
-blackout all boards of a street start at once. An error of the chip, also at the start, is one more
-attempt that failed.
+come about 15 s apart, then twice as long each time up to 5 minutes, give or take a half by chance:
+after a blackout all boards of a street start at once. An error of the chip, also at the start, is
+one more attempt that failed.
 """
 
 import os
@@ -19,6 +19,11 @@ _LOOK_MS = const(1000)
 _TRY_MS = const(15000)
 _TRY_MOST_MS = const(300000)
 _NO_SERVER = ("", "0.0.0.0")
+
+
+def scattered(wait_ms: int) -> int:
+    """Return a random time between half of `wait_ms` and one and a half of it."""
+    return (wait_ms >> 1) + (wait_ms * os.urandom(1)[0] >> 8)
 
 
 class Link:
@@ -64,8 +69,7 @@ class Link:
         return "" if found in _NO_SERVER else found
 
     def _try(self) -> None:
-        jitter_ms = self._wait_ms * os.urandom(1)[0] >> 9
-        self._next_ticks = time.ticks_add(time.ticks_ms(), self._wait_ms + jitter_ms)
+        self._next_ticks = time.ticks_add(time.ticks_ms(), scattered(self._wait_ms))
         self._wait_ms = min(2 * self._wait_ms, _TRY_MOST_MS)
         try:
             self.interface = self.begin()

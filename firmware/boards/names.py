@@ -18,6 +18,8 @@ import time
 
 from micropython import const
 
+from boards.link import scattered
+
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from boards.link import Link
@@ -70,7 +72,7 @@ class Name:
         now_ticks = time.ticks_ms()
         wanted = self._address is None or self._failures >= _FAILURES
         if wanted and time.ticks_diff(now_ticks, self._next_ticks) >= 0:
-            self._next_ticks = time.ticks_add(now_ticks, self._wait_ms)
+            self._next_ticks = time.ticks_add(now_ticks, scattered(self._wait_ms))
             self._wait_ms = min(2 * self._wait_ms, _NAME_MOST_MS)
             try:
                 if self._link is None or is_digits(self._host):

@@ -12,6 +12,7 @@ import time
 
 from micropython import const
 
+from boards.link import scattered
 from boards.names import Name
 
 TYPE_CHECKING = const(False)
@@ -37,6 +38,7 @@ class Sntp:
         self._socket: socket.socket | None = None
         self._mark = b""
         self._asked_ticks = 0
+        self._wait_ms = 0
 
     def now_t2000(self) -> int:
         """Return local standard time once for each reply; else ask the server and return -1."""
@@ -47,10 +49,11 @@ class Sntp:
                 if reply >= 0:
                     self._close()
                     return reply
-                if time.ticks_diff(now_ticks, self._asked_ticks) < _ASK_AGAIN_MS:
+                if time.ticks_diff(now_ticks, self._asked_ticks) < self._wait_ms:
                     return -1
             self._close()
             self._asked_ticks = now_ticks
+            self._wait_ms = scattered(_ASK_AGAIN_MS)
             self._ask()
         except OSError:
             self._close()

@@ -1,13 +1,13 @@
 """Connect the uplink over TCP, on any board with sockets."""
 
 import errno
-import os
 import select
 import socket
 import time
 
 from micropython import const
 
+from boards.link import scattered
 from boards.names import Name
 
 TYPE_CHECKING = const(False)
@@ -87,8 +87,7 @@ class TcpClient:
 
     def _wait(self) -> None:
         """Connect again after 0.5 to 1.5 s, so that many boards do not come at once."""
-        wait_ms = _RECONNECT_MS * (128 + os.urandom(1)[0]) >> 8
-        self._next_ticks = time.ticks_add(time.ticks_ms(), wait_ms)
+        self._next_ticks = time.ticks_add(time.ticks_ms(), scattered(_RECONNECT_MS))
 
     def _begin(self) -> None:
         """Start a connection if the address is known."""

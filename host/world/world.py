@@ -76,7 +76,10 @@ def _head_end(scenario: Scenario, clock: VirtualClock, random: Random) -> HeadEn
     if not scenario.uplink:
         return None
     kind = Station if scenario.station else HeadEnd
-    return kind(clock, CONCENTRATOR, UPLINK_KEY, random=random)
+    headend = kind(clock, CONCENTRATOR, UPLINK_KEY, random=random)
+    if scenario.hostile_net:
+        headend.attacker = Attacker(Random(random.getrandbits(64)))
+    return headend
 
 
 def _storage(scenario: Scenario, random: Random) -> Storage:
@@ -117,8 +120,6 @@ class World:
         self.meters = [maker.make(index) for index in range(meters)]
         self.line = Line(self.clock, self.meters, random=self._branch())
         self.headend = _head_end(self.scenario, self.clock, self._branch())
-        if self.headend is not None and self.scenario.hostile_net:
-            self.headend.attacker = Attacker(self._branch())
         self.storage = _storage(self.scenario, self._branch())
         self.console = ConsoleSide(self.agenda, self._branch())
         sold: dict[tuple[int, int], Order] = {}
