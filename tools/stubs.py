@@ -52,8 +52,8 @@ _NO_CHIP = (
     *(
         f"boards/{name}.py"
         for name in (
-            *("card_reader", "chip", "contacts", "display", "log", "nor", "panel", "rtc"),
-            *("selftest", "uart", "usb", "wiring"),
+            *("card_reader", "chip", "contacts", "display", "log", "nor", "panel"),
+            *("prompt", "rtc", "selftest", "uart", "usb", "wiring"),
         )
     ),
     *_NO_LINK,

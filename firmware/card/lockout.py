@@ -21,7 +21,6 @@ LOCK_MS = const(60000)
 _DOUBLINGS = const(3)
 # A serial number without such a card for this time is forgotten.
 _FORGET_MS = const(3600000)
-_NUMBERS = const(8)
 # The count of cards that are not genuine, of any numbers, and the time until one more is judged.
 SPREAD_LIMIT = const(32)
 RELIEF_MS = const(10000)
@@ -29,35 +28,17 @@ RELIEF_MS = const(10000)
 NOTES_LIMIT = const(20)
 _NOTE_MS = const(180000)
 
+# Each row has a serial number and the count of its cards that are not genuine.
+_ROWS = const(4)
+_ROW_SIZE = const(UID_SIZE + 1)
+# Places in `_left`: how many cards may still be judged, and how many recorded, each with the ticks
+# of the last one gained; then for each row the ticks of its last card.
+_JUDGED = const(0)
+_NOTES = const(2)
+_TICKS = const(4)
+
 _TICKS_MASK = const(0x1FFFFFFF)
 _U8_LIMIT = const(0xFF)
-
-
-class _Bucket:
-    """A count of things that may happen, at most `limit`; one more every `gain_ms`."""
-
-    def __init__(self, limit: int, left: int, gain_ms: int) -> None:
-        self.left = left
-        self._limit = limit
-        self._gain_ms = gain_ms
-        self._ticks = -1
-
-    def gain(self, now_ticks: int) -> bool:
-        """Add what time has brought; return whether it is full again, which it was not."""
-        if self._ticks < 0 or self.left == self._limit:
-            self._ticks = now_ticks
-            return False
-        gained = ((now_ticks - self._ticks) & _TICKS_MASK) // self._gain_ms
-        self._ticks = (self._ticks + gained * self._gain_ms) & _TICKS_MASK
-        self.left = min(self._limit, self.left + gained)
-        return self.left == self._limit
-
-    def take(self) -> bool:
-        """Take one away; return false if there is none."""
-        if not self.left:
-            return False
-        self.left -= 1
-        return True
 
 
 class Lockout:
@@ -69,59 +50,75 @@ class Lockout:
         Their serial numbers are unknown: where they would have locked one, the reader begins with
         a rest.
         """
-        left = 0 if recent >= FAILURES_LIMIT else SPREAD_LIMIT - recent
-        self._judged = _Bucket(SPREAD_LIMIT, left, RELIEF_MS)
-        self._notes = _Bucket(NOTES_LIMIT, NOTES_LIMIT, _NOTE_MS)
-        self._uids = bytearray(_NUMBERS * UID_SIZE)
-        self._counts = bytearray(_NUMBERS)
-        self._ticks = array("i", bytes(4 * _NUMBERS))
+        self._rows = bytearray(_ROWS * _ROW_SIZE)
+        self._left = left = array("i", bytes(4 * (_TICKS + _ROWS)))
+        left[_JUDGED] = 0 if recent >= FAILURES_LIMIT else SPREAD_LIMIT - recent
+        left[_NOTES] = NOTES_LIMIT
+        left[_JUDGED + 1] = left[_NOTES + 1] = -1
 
     def rest(self, now_ticks: int) -> bool:
         """Let time pass; return true once when the reader has rested from all such cards."""
-        for row in range(_NUMBERS):
-            if (now_ticks - self._ticks[row]) & _TICKS_MASK >= _FORGET_MS:
-                self._counts[row] = 0
-        return self._judged.gain(now_ticks)
+        for row in range(_ROWS):
+            if (now_ticks - self._left[_TICKS + row]) & _TICKS_MASK >= _FORGET_MS:
+                self._rows[row * _ROW_SIZE + UID_SIZE] = 0
+        return self._gain(_JUDGED, SPREAD_LIMIT, RELIEF_MS, now_ticks)
 
     def refuses(self, uid: bytearray, now_ticks: int) -> bool:
         """Return whether a card of this serial number must not be judged now."""
         row = self._row_of(uid)
-        excess = self._counts[row] - FAILURES_LIMIT if row >= 0 else -1
+        excess = self._rows[row * _ROW_SIZE + UID_SIZE] - FAILURES_LIMIT if row >= 0 else -1
         if excess >= 0:
             lock_ms = LOCK_MS << min(excess, _DOUBLINGS)
-            if (now_ticks - self._ticks[row]) & _TICKS_MASK < lock_ms:
+            if (now_ticks - self._left[_TICKS + row]) & _TICKS_MASK < lock_ms:
                 return True
-        return self._judged.left == 0
+        return self._left[_JUDGED] == 0
 
     def count(self, uid: bytearray, now_ticks: int) -> None:
         """Count a card of this serial number that is not genuine."""
-        self._judged.take()
+        rows = self._rows
+        self._left[_JUDGED] = max(0, self._left[_JUDGED] - 1)
         row = self._row_of(uid)
-        counts = self._counts
         if row < 0:
             # The number with the fewest such cards is given up, so that none ends a lock.
             row = 0
-            for other in range(1, _NUMBERS):
-                if counts[other] < counts[row]:
+            for other in range(1, _ROWS):
+                if rows[other * _ROW_SIZE + UID_SIZE] < rows[row * _ROW_SIZE + UID_SIZE]:
                     row = other
-            self._uids[row * UID_SIZE : (row + 1) * UID_SIZE] = uid
-            counts[row] = 0
-        counts[row] = min(counts[row] + 1, _U8_LIMIT)
-        self._ticks[row] = now_ticks
+            rows[row * _ROW_SIZE : row * _ROW_SIZE + UID_SIZE] = uid
+            rows[row * _ROW_SIZE + UID_SIZE] = 0
+        at = row * _ROW_SIZE + UID_SIZE
+        rows[at] = min(rows[at] + 1, _U8_LIMIT)
+        self._left[_TICKS + row] = now_ticks
 
     def may_note(self, now_ticks: int) -> bool:
         """Return whether one more refused card may be recorded, and count it."""
-        self._notes.gain(now_ticks)
-        return self._notes.take()
+        self._gain(_NOTES, NOTES_LIMIT, _NOTE_MS, now_ticks)
+        if not self._left[_NOTES]:
+            return False
+        self._left[_NOTES] -= 1
+        return True
 
     def clear(self) -> None:
         """End all locks, as a technician asks for."""
-        self._judged.left = SPREAD_LIMIT
-        for row in range(_NUMBERS):
-            self._counts[row] = 0
+        self._left[_JUDGED] = SPREAD_LIMIT
+        for row in range(_ROWS):
+            self._rows[row * _ROW_SIZE + UID_SIZE] = 0
+
+    def _gain(self, place: int, limit: int, gain_ms: int, now_ticks: int) -> bool:
+        """Add what time has brought; return whether it is full again, which it was not."""
+        left = self._left
+        if left[place + 1] < 0 or left[place] == limit:
+            left[place + 1] = now_ticks
+            return False
+        gained = ((now_ticks - left[place + 1]) & _TICKS_MASK) // gain_ms
+        left[place + 1] = (left[place + 1] + gained * gain_ms) & _TICKS_MASK
+        left[place] = min(limit, left[place] + gained)
+        return left[place] == limit
 
     def _row_of(self, uid: bytearray) -> int:
-        for row in range(_NUMBERS):
-            if self._counts[row] and same(self._uids, row * UID_SIZE, uid, 0, UID_SIZE):
+        rows = self._rows
+        for row in range(_ROWS):
+            at = row * _ROW_SIZE
+            if rows[at + UID_SIZE] and same(rows, at, uid, 0, UID_SIZE):
                 return row
         return -1
