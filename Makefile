@@ -89,7 +89,7 @@ soak: $(READY)
 	@$(BIN)/dianka sim run --scenario hostile-net --seeds $(or $(SEEDS),1-100) --days 3 --meters 4
 	@$(BIN)/dianka sim run --scenario nor --seeds $(or $(SEEDS),1-200) --days 3 --meters 4
 
-# image: build BOARD=qemu, or esp32|rp2|stm32 from MPY_DIR=..., lean for BOARD_JSON=...
+# image: build BOARD=qemu or rp2, or esp32|rp2|stm32 from MPY_DIR=..., lean for BOARD_JSON=...
 image: $(READY)
 	@$(BIN)/python -m tools.image $(BOARD) $(if $(MPY_DIR),--mpy-dir $(MPY_DIR)) \
 		$(if $(BOARD_JSON),--board-json $(BOARD_JSON))

@@ -1,13 +1,15 @@
 """Build a MicroPython image with the product frozen in.
 
     .venv/bin/python -m tools.image qemu [--no-float] [--tests]
+    .venv/bin/python -m tools.image rp2
     .venv/bin/python -m tools.image esp32|rp2|stm32 --mpy-dir DIR [--port-board NAME]
         [--board-json FILE]
 
-The emulated board is built from the source package of Debian's next release, fetched once; real
-boards are built from the user's own checkout of MicroPython, because the package leaves out the
-chip makers' libraries. With a board.json the image leaves out the drivers that this file does not
-need. The path of the finished image is printed, and nothing else, on stdout.
+The emulated board is built from the source package of Debian's next release, fetched once. The
+package leaves out the chip makers' libraries. Debian has those of a Raspberry Pi Pico as packages
+of their own, so its image is built from them; images for other boards are built from the user's
+own checkout of MicroPython. With a board.json the image leaves out the drivers that this file does
+not need. The path of the finished image is printed, and nothing else, on stdout.
 """
 
 import argparse
@@ -28,7 +30,7 @@ from host.flash import wiring
 from host.flash.lean import lean
 from host.flash.names import shorten, words_in_programs
 from host.flash.product import Known, ProductError, known_of, lean_text, left_out
-from tools.debian import FetchError, PrivateApt
+from tools.debian import FetchError, PrivateApt, unpack
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "image"
@@ -68,6 +70,33 @@ EMULATOR_PACKAGES = {
     "qemu-system-arm": "qemu-system-arm",
 }
 
+# The same for a Pico, whose build also needs these of Debian's next release.
+PICO_COMMANDS = {
+    **{name: at for name, at in EMULATOR_PACKAGES.items() if not name.startswith("qemu")},
+    "cmake": "cmake",
+}
+PICO_PACKAGES = ["pico-sdk-source", "tinyusb-source"]
+_PICO_BOARD = "RPI_PICO"
+# Where a UF2 puts a Pico's image, and the number of its chip.
+_PICO_START = "0x10000000"
+_PICO_FAMILY = "0xe48bff56"
+# What the build asks for and this image has no use of: a program that writes a UF2, the library of
+# C++, and packages that the port's list of modules names beside its own modules.
+_PICO_STAND_INS = {
+    "picotool/picotoolConfig.cmake": "add_executable(picotool IMPORTED GLOBAL)\n"
+    "set_property(TARGET picotool PROPERTY IMPORTED_LOCATION /bin/true)\n",
+    "picotool/picotoolConfigVersion.cmake": "set(PACKAGE_VERSION_COMPATIBLE TRUE)\n",
+    "c++/cstdlib": "#include <stddef.h>\n#include <stdlib.h>\n"
+    "namespace std { using ::free; using ::malloc; using ::size_t; }\n",
+    "c++/cassert": "#include <assert.h>\n",
+    "c++/libstdc++.a": "!<arch>\n",
+    "lib/README.md": "",
+    **{
+        f"lib/micropython/{name}/manifest.py": "metadata(version='1')\n"
+        for name in ("dht", "ds18x20", "neopixel", "onewire")
+    },
+}
+
 # Included instead of the port's own configuration, which it keeps but for the floats.
 _NO_FLOAT = """\
 #include <mpconfigport.h>
@@ -99,13 +128,18 @@ def install_emulator() -> None:
 
     As root on a Debian the missing packages are installed; otherwise ImageError names them.
     """
-    missing = [name for name in EMULATOR_PACKAGES if shutil.which(name) is None]
+    _install("the emulated board", EMULATOR_PACKAGES)
+
+
+def _install(what: str, needed: dict[str, str]) -> None:
+    """Make sure that these commands are there, each with Debian's packages of it."""
+    missing = [name for name in needed if shutil.which(name) is None]
     if not missing:
         return
-    packages = [package for name in missing for package in EMULATOR_PACKAGES[name].split()]
+    packages = [package for name in missing for package in needed[name].split()]
     if os.getuid() != 0 or shutil.which("apt-get") is None:
         raise ImageError(
-            f"the emulated board needs {', '.join(missing)}: "
+            f"{what} needs {', '.join(missing)}: "
             f"install with: apt-get install {' '.join(packages)}"
         )
     _say(f"installing {' '.join(packages)}")
@@ -192,6 +226,71 @@ def build_board(
         _build_port(mpy_dir, name, build, manifest, [f"BOARD={board}"])
         check_frozen(name, build / "frozen_content.c")
     return build / port.product
+
+
+def build_pico(without: Set[str] = frozenset(), cache: Path = CACHE) -> Path:
+    """Build a Raspberry Pi Pico's image from Debian's packages alone, and return its UF2.
+
+    It has no radio: Debian has no driver of that of a Pico W.
+    """
+    _install("the image of a Pico", PICO_COMMANDS)
+    with _locked(cache):
+        source = _fetch_pico_source(cache)
+        stand_ins, build = cache / "pico-stand-ins", cache / f"rp2-{_PICO_BOARD}-debian"
+        for name, text in _PICO_STAND_INS.items():
+            (stand_ins / name).parent.mkdir(parents=True, exist_ok=True)
+            _write_if_new(stand_ins / name, text)
+        (cache / "pico").mkdir(exist_ok=True)
+        manifest = write_firmware(cache / "pico", "rp2", known_of(FIRMWARE), without)
+        _say(f"building {build.name}")
+        jobs = f"-j{os.cpu_count() or 1}"
+        _run(["make", jobs, "-C", str(source / "mpy-cross")])
+        port = source / "ports" / "rp2"
+        settings = {
+            "PICO_BUILD_DOCS": "0",
+            "MICROPY_BOARD": _PICO_BOARD,
+            "MICROPY_BOARD_DIR": port / "boards" / _PICO_BOARD,
+            "MICROPY_FROZEN_MANIFEST": manifest,
+            "MICROPY_LIB_DIR": stand_ins / "lib",
+            "picotool_DIR": stand_ins / "picotool",
+            "CMAKE_CXX_FLAGS": f"-I{stand_ins / 'c++'}",
+            "CMAKE_EXE_LINKER_FLAGS": f"-L{stand_ins / 'c++'}",
+        }
+        given = [f"-D{name}={value}" for name, value in settings.items()]
+        _run(["cmake", "-S", str(port), "-B", str(build), *given])
+        _run(["make", jobs, "-C", str(build)])
+        check_frozen("rp2", build / "frozen_content.c")
+        made = build / PORTS["rp2"].product
+        convert = [sys.executable, str(source / "tools" / "uf2conv.py"), "-c"]
+        convert += ["-b", _PICO_START, "-f", _PICO_FAMILY, "-o", str(made)]
+        _run([*convert, str(build / "firmware.bin")])
+    return made
+
+
+def _fetch_pico_source(cache: Path) -> Path:
+    """Return MicroPython's source with the libraries of a Pico, fetched and put together once."""
+    place = cache / "pico-source"
+    if place.exists():
+        return place
+    source = fetch_source(cache)
+    _say("fetching the libraries of a Pico")
+    with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as name:
+        partial = Path(name)
+        apt = PrivateApt(partial / "apt", sources=True)
+        apt.update()
+        for package in apt.download(PICO_PACKAGES, partial / "packages"):
+            unpack(package, partial / "root")
+        description = apt.download_source("mbedtls", partial / "sources")
+        tree = partial / "tree"
+        shutil.copytree(source, tree, symlinks=True)
+        for library in ("pico-sdk", "tinyusb", "mbedtls"):
+            shutil.rmtree(tree / "lib" / library)
+        for library in ("pico-sdk", "tinyusb"):
+            shutil.move(partial / "root" / "usr" / "src" / library, tree / "lib" / library)
+        target = str(tree / "lib" / "mbedtls")
+        _run(["dpkg-source", "--no-check", "-x", str(description), target])
+        tree.rename(place)
+    return place
 
 
 def check_frozen(name: str, table: Path) -> None:
@@ -369,7 +468,12 @@ def main(arguments: list[str]) -> int:
             image = build_emulated(not options.no_float, options.tests, mpy_dir)
         else:
             without = _unused(options.board_json)
-            image = build_board(options.board, mpy_dir, options.port_board, without)
+            is_debians = options.board == "rp2" and mpy_dir is None and not options.port_board
+            image = (
+                build_pico(without)
+                if is_debians
+                else build_board(options.board, mpy_dir, options.port_board, without)
+            )
     except (ImageError, FetchError, ProductError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,6 @@
 """Goal: an image for a real board contains the modules that the port starts with and the product
-needs, and any other is refused; a mistake in board.json leaves a board at its prompt.
+needs, and any other is refused; a mistake in board.json leaves a board at its prompt. The image of
+a Raspberry Pi Pico is built whole, from Debian's packages.
 
 Method: MicroPython's own program reads the firmware's manifest, with the ports of its source
 package and made-up libraries; the tables of frozen modules are made up; main.py runs as on a
@@ -100,6 +101,22 @@ def test_the_ports_own_modules_are_frozen(source: Path, tmp_path: Path, name: st
     image.check_frozen(name, table)
     assert {"boards/chip.py", "concentrator/app.py"} <= set(done.stdout.split())
     assert "boot.py" not in done.stdout.split()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("emulator")
+def test_an_image_for_a_pico_is_built_from_debians_packages(source: Path) -> None:
+    made = image.build_pico()
+
+    blocks = made.read_bytes()
+    assert (blocks[:4], len(blocks) % 512) == (b"UF2\n", 0)
+    assert int.from_bytes(blocks[12:16], "little") == 0x10000000
+    # What the port puts in front of its file system on 2 MiB of flash.
+    assert 400_000 < (made.parent / "firmware.bin").stat().st_size < 640 * 1024
+    table = (made.parent / "frozen_content.c").read_text()
+    for name in (*image.PORTS["rp2"].needs, "boards/rp2.py", "boards/nor.py", "main.py"):
+        assert f'"{name}\\0"' in table
+    assert '"boards/esp32.py\\0"' not in table
 
 
 @pytest.mark.parametrize(
