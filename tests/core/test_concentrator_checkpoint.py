@@ -195,6 +195,29 @@ def test_two_are_kept_and_the_older_serves_when_the_newer_is_rotten() -> None:
     equal(storage.names("k"), [file_name(321), file_name(385)])
 
 
+def test_two_may_be_as_of_the_same_record_and_each_serves() -> None:
+    storage = Storage()
+    tables = twice(storage)
+    check(tables.save(129, 300))
+    second = file_name(129) + "+"
+    equal(storage.names("k"), [file_name(129), second])
+    equal((tables.checkpoint.seq, tables.checkpoint.older_seq), (129, 129))
+    check(not tables.save(129, 300), "there is no third one")
+    files = dict(storage.files)
+    for name, other in ((file_name(129), second), (second, file_name(129))):
+        storage.files = dict(files)
+        storage.turn_bit(name, 5604)
+        after = Tables(storage, 400, 3)
+        equal((after.load(), after.money[0]), (300, 1000000129))
+        equal((after.checkpoint.seq, after.checkpoint.older_seq), (129, 0))
+        check(after.save(129, 300), "the damaged one is written again")
+        equal(storage.files[other], files[other], "and the good one is left")
+        equal(storage.names("k"), [file_name(129), second])
+        check(after.save(193, 300))
+        equal(len(storage.names("k")), 2)
+        equal((after.checkpoint.seq, after.checkpoint.older_seq), (193, 129))
+
+
 def test_files_that_are_left_over_go_one_by_one() -> None:
     storage = Storage()
     twice(storage)
@@ -296,7 +319,10 @@ def test_a_full_flash_leaves_the_one_before() -> None:
 def test_the_newest_is_never_missing() -> None:
     storage = Storage()
     tables = saved(storage)
-    check(not tables.checkpoint.begin(65, 300), "it stands there")
+    good = storage.files[file_name(65)]
+    check(tables.checkpoint.begin(65, 300))
+    equal(storage.files[file_name(65)], good, "it stands there while a second one is written")
+    tables.checkpoint.give_up()
     equal(storage.names("k"), [file_name(65)])
 
 

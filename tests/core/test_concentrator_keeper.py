@@ -308,6 +308,32 @@ def test_few_records_are_worth_a_checkpoint_while_no_reading_has_room() -> None:
     check(not journal.is_short, "segments have gone")
 
 
+def test_torn_segments_go_although_no_record_is_left_for_a_newer_checkpoint() -> None:
+    """Both checkpoints have all records, but the older one lacks those of the torn segments."""
+    bench = upright()
+    check(bench.save())
+    for _ in range(6):
+        note(bench)
+        bench.storage.files[(bench.storage.names("j") or [])[-1]] += b"torn"
+        bench.restart()
+    check(bench.save())
+    journal = bench.app.journal
+    seq = journal.durable_seq
+    check(bench.app.checkpoint.older_seq < journal.first_of(2))
+    acknowledge(bench, seq)
+    bench.storage.total_blocks = len(bench.storage.files) + 2
+    journal.measure()
+    check(journal.is_short)
+
+    bench.run(300)
+    equal((journal.durable_seq, bench.app.checkpoint.older_seq), (seq, seq))
+    check(not journal.is_short, "segments have gone")
+    before = tables(bench)
+    rot(bench, seq)
+    bench.restart()
+    equal((tables(bench), bench.app.checkpoint.seq), (before, seq))
+
+
 def test_a_flash_that_took_nothing_for_a_while_has_its_room_again() -> None:
     bench = upright()
     journal = bench.app.journal

@@ -1,6 +1,7 @@
 """Keep all tables on flash, so that older records can be deleted, without stopping the work.
 
     k00000041       begins as of record 65, hexadecimal
+    k00000041+      a second one as of the same record
 
     "DKK4" 4 | seq 4 | rows 2 | columns 2 | journal identity 8
     | columns x (number 1, width 1, items a row 1, 0, rows 2) | each column | CRC-32 4
@@ -53,6 +54,9 @@ _ROTTEN = const(2)
 _UNREAD = const(3)
 
 _PREFIX = "k"
+# This ends the name of a second file as of the same record. It sorts before all digits.
+_SECOND = "+"
+_DIGITS_END = const(9)
 _IDENTITY_PREFIX = "n"
 _MAGIC = b"DKK4"
 _FILE_HEAD_SIZE = const(20)
@@ -66,7 +70,7 @@ _NO_IDENTITY = bytes(_IDENTITY_SIZE)
 
 
 def file_name(seq: int) -> str:
-    """Return the name of the checkpoint file as of record `seq`."""
+    """Return the name of the first checkpoint file as of record `seq`."""
     digits = hex(seq)[2:]
     return _PREFIX + "0" * (8 - len(digits)) + digits
 
@@ -102,6 +106,8 @@ class Checkpoint:
         self._chunk = bytearray()  # while loading
         # Files found at the start that are neither the newest nor the older.
         self._others: list[str] = []
+        # The names of the newest, of the older, and of the one that is written.
+        self._newest = self._older = self._name = ""
         # The count of blocks of the newest and of the older.
         self._seq_blocks = 0
         self._older_blocks = 0
@@ -126,10 +132,16 @@ class Checkpoint:
     # --- writing --------------------------------------------------------------------------------
 
     def begin(self, seq: int, count: int) -> bool:
-        """Begin one as of the durable record `seq`, with `count` rows; return false if refused."""
+        """Begin one as of the durable record `seq`, with `count` rows; return false if refused.
+
+        It is refused where both are as of this record.
+        """
         self.give_up()
-        if seq == self.seq:
-            return False  # the file exists, and must not be missing while it is written again
+        name = file_name(seq)
+        if seq == self.older_seq:
+            return False
+        if name == self._newest:
+            name += _SECOND  # the newest must not be missing while it is written again
         head = bytearray(_FILE_HEAD_SIZE + _ENTRY_SIZE * len(self._columns))
         pack_into("<4sIHH", head, 0, _MAGIC, seq, count, len(self._columns))
         head[_IDENTITY:_FILE_HEAD_SIZE] = self.identity
@@ -140,9 +152,9 @@ class Checkpoint:
         self._seq = seq
         self._count = count
         self._place = self._done = self._crc = 0
-        name = file_name(seq)
         if name in self._others:
             self._others.remove(name)  # it is written again
+        self._name = name
         self.busy = self._storage.begin(name) and self._put(head)
         return self.busy
 
@@ -180,11 +192,13 @@ class Checkpoint:
         self.grown_blocks = blocks - self._older_blocks
         self._older_blocks = self._seq_blocks
         self._seq_blocks = blocks
-        gone_seq = self.older_seq
+        gone = self._older
+        self._older = self._newest
+        self._newest = self._name
         self.older_seq = self.seq
         self.seq = self._seq
-        if gone_seq:
-            self._storage.remove(file_name(gone_seq))
+        if gone:
+            self._storage.remove(gone)
         if self.older_seq and self._others:
             self._storage.remove(self._others.pop())
         return True
@@ -228,10 +242,11 @@ class Checkpoint:
             raise Unreadable("the checkpoints cannot be listed")
         self._chunk = bytearray(_STEP_SIZE)
         self._others = []
+        self._newest = self._older = ""
         count = 0
         for name in reversed(names):
             try:
-                self.highest_seq = max(self.highest_seq, int(name[1:], 16))
+                self.highest_seq = max(self.highest_seq, int(name[1:_DIGITS_END], 16))
             except ValueError:
                 continue
             if self.older_seq:
@@ -247,6 +262,7 @@ class Checkpoint:
                 self.unread += 1
                 self._others.append(name)
             elif self.seq:
+                self._older = name
                 self.older_seq = u32_at(self._chunk, 4)
                 self._older_blocks = self._storage.size(name) // BLOCK_SIZE + 1
             else:
@@ -254,6 +270,7 @@ class Checkpoint:
                 if count > self._limit:
                     meters = " meters, this board has room for "
                     raise Unreadable(str(count) + meters + str(self._limit))
+                self._newest = name
                 self.seq = u32_at(self._chunk, 4)
                 self.identity = bytes(self._chunk[_IDENTITY:_FILE_HEAD_SIZE])
                 self._fill(name, feed)

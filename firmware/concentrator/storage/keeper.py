@@ -276,7 +276,6 @@ class Keeper:
     def _set_low(self) -> None:
         """Set how many blocks have to be free.
 
-
         A checkpoint has to fit beside the journal's reserve.
         """
         size_blocks = self._checkpoint.blocks(self._rows.count)
@@ -286,23 +285,24 @@ class Keeper:
         """Delete some records that both checkpoints include; return false if nothing was done.
 
         While only money and relays may take room, few records come: then a checkpoint of few
-        records is written too, but not too often.
+        records is written too, but not too often. One of no record at all is written as well, until
+        both are as of the same record, so that torn segments of few records can go.
         """
         journal = self._journal
+        seq = self._checkpoint.seq
         older_seq = self._checkpoint.older_seq
         if not self._is_refused:
             done = journal.drop(older_seq) if acked_seq < 0 else self._thinner.step(older_seq)
             if self._has_changed(done, now_ticks):
                 return True
-        unkept = journal.durable_seq - self._checkpoint.seq
-        if unkept >= _CHECKPOINT_LEAST and self._is_worth_saving():
+        if journal.durable_seq - seq >= _CHECKPOINT_LEAST and self._is_worth_saving():
             self.begin()
             return True
-        if not journal.is_short or unkept == 0:
+        if not journal.is_short or journal.durable_seq == seq == older_seq:
             self._short_ticks = now_ticks
         elif (now_ticks - self._short_ticks) & _TICKS_MASK >= _SHORT_MS:
             self._short_ticks = now_ticks
-            self.begin()
+            self.begin(again=True)
             return True
         return False
 
@@ -325,10 +325,11 @@ class Keeper:
     def _move(self) -> None:
         self.moves = (self.moves + 1) & _MOVES_MASK
 
-    def begin(self) -> bool:
+    def begin(self, again: bool = False) -> bool:
         """Begin a checkpoint, which the next steps write; return false if the storage refuses.
 
-        Return true also if one is being written already, or nothing has changed.
+        Return true also if one is being written already, or nothing has changed: then it is only
+        written `again`.
         """
         checkpoint = self._checkpoint
         if checkpoint.busy:
@@ -338,7 +339,9 @@ class Keeper:
         seq = self._journal.durable_seq
         self._begun_changes = self._images.changes
         self._is_ending = False
-        return seq == checkpoint.seq or checkpoint.begin(seq, self._rows.count)
+        if seq == checkpoint.seq and not again:
+            return True
+        return checkpoint.begin(seq, self._rows.count)
 
     def _write_part(self) -> int:
         """Write a part of the checkpoint; return the ms to wait."""
