@@ -187,6 +187,11 @@ class Line(Channel):
                 self.due.append((now_ms + 300, bytes(buf[:size])))
 
 
+def lines_of(answer):  # type: ignore[no-untyped-def]  # a list, or a function that makes one
+    """Return the lines of a command's answer."""
+    return list(answer() if callable(answer) else answer)
+
+
 class Console(Channel):
     """This is the far side of the console: a reader with one card, or with none."""
 

@@ -22,6 +22,7 @@ from concentrator_world import (
     CLOSE,
     TRIP,
     Bench,
+    lines_of,
 )
 from harness import check, equal, heap_locked
 from memory_storage import PowerCut
@@ -456,14 +457,14 @@ def test_a_freeze_older_than_the_last_reading_divides_nothing() -> None:
 def said(bench: Bench, text: str) -> str:
     """Return the last line of a console command, or the reason of its refusal."""
     try:
-        return Commands(bench.app).run(text)[-1]
+        return told(bench, text)[-1]
     except Refusal as refusal:
         return str(refusal)
 
 
 def told(bench: Bench, text: str) -> "list[str]":
     """Return all lines of a console command."""
-    return Commands(bench.app).run(text)
+    return lines_of(Commands(bench.app).run(text))
 
 
 def load(bench: Bench, number: int, data: bytes) -> str:

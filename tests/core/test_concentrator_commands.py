@@ -9,11 +9,11 @@ from struct import pack, unpack
 
 from concentrator.console.commands import Commands
 from concentrator.console.console import Refusal
-from concentrator_world import Bench
+from concentrator_world import Bench, lines_of
 from harness import check, equal
 from ports import EVENT_DOOR, EVENT_SUPPLY
 from technician import Technician
-from uplink import record
+from uplink import link, record
 from uplink.record import RECORD_SIZE
 
 KEY = b"\x11" * 16
@@ -89,6 +89,31 @@ def test_a_part_of_the_board_offers_a_command() -> None:
             check(False)
         except Refusal as refusal:
             equal(str(refusal), "log in with the console key first")
+
+
+def test_a_long_answer_is_made_line_by_line_and_again_for_a_repeat() -> None:
+    bench = Bench(3)
+    app = bench.app
+    got: list[tuple[int, bytes]] = []
+    bench.console._answer = lambda kind, seq, body, now_ms: got.append((kind, body))  # type: ignore[method-assign]  # it is kept
+    check(app.journal.sync())
+    for command in ("meter list", "journal 1 2", "journal 99 1"):
+        expected = [line.encode() for line in lines_of(Commands(app).run(command))]
+        ran: list[str] = []
+        run = app.console._run
+        app.console._run = lambda text, run=run, ran=ran: ran.append(text) or run(text)  # type: ignore[misc]  # it is noted
+        for _ in range(2):
+            bench.console.say(link.COMMAND, 7, command.encode(), bench.now_ms)
+            steps = len(got)
+            while not got[steps:] or got[-1][0] != link.REPLY:
+                bench.step()
+                check(len(app.console._answer) <= 2, "not all of it is in memory")
+            answer = got[steps:]
+            equal([kind for kind, _ in answer[:-1]], [link.PART] * (len(answer) - 1))
+            equal([body for _, body in answer[:-1]], expected[:-1])
+            equal(answer[-1][1], b"\0" + (expected[-1] if expected else b""))
+        equal(ran, [command], "it was carried out once")
+        app.console._run = run
 
 
 def test_a_failing_supply_makes_everything_durable() -> None:

@@ -104,7 +104,8 @@ class Site:
     def run(self, text: str) -> list[str]:
         """Type a command."""
         self.app.wake()
-        return Commands(self.app).run(text)
+        answer = Commands(self.app).run(text)
+        return list(answer() if callable(answer) else answer)
 
     def live(self, duration_s: float) -> None:
         """Let time pass."""

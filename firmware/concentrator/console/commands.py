@@ -25,9 +25,10 @@ from concentrator.timekeeper import CONSOLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
+    from concentrator.console.console import Answer
     from concentrator.console.words import App, Row
 
 _RECORDS_LIMIT = const(32)
@@ -41,7 +42,7 @@ class Commands:
     def __init__(self, app: "App") -> None:
         self._app = app
 
-    def run(self, text: str) -> "list[str]":
+    def run(self, text: str) -> "Answer":
         """Carry out a command line; return its answer. Refusal says what is wrong with it."""
         self._app.litter += 1
         if text[:1].isdigit():
@@ -51,7 +52,7 @@ class Commands:
         finally:
             self._app.login.granted = login.NOTHING
 
-    def _carry_out(self, text: str) -> "list[str]":
+    def _carry_out(self, text: str) -> "Answer":
         words = text.split()
         usage = ""
         for size in (2, 1):
@@ -63,8 +64,8 @@ class Commands:
                         continue
                     if row[1] <= len(arguments) <= row[2]:
                         self._allow(row)
-                        lines: list[str] = names[row[5]](self._app, arguments)
-                        return lines
+                        answer: Answer = names[row[5]](self._app, arguments)
+                        return answer
                     usage += (" or " if usage else "usage: ") + _text_of(row)
             if usage:
                 raise Refusal(usage)
@@ -294,16 +295,18 @@ def _restored(app: "App", arguments: "list[str]") -> "list[str]":
     return ["cards are taken"]
 
 
-def _journal(app: "App", arguments: "list[str]") -> "list[str]":
-    seq = number_of(arguments[0], 1, 0x3FFFFFFF, "record")
+def _journal(app: "App", arguments: "list[str]") -> "Callable[[], Iterator[str]]":
+    first_seq = number_of(arguments[0], 1, 0x3FFFFFFF, "record")
     count = number_of(arguments[1], 1, _RECORDS_LIMIT, "count")
     app.journal.sync()
-    buf = bytearray(RECORD_SIZE)
-    lines = []
-    while count and app.journal.read_into(seq, buf):
-        lines.append(hexlify(buf).decode())
-        seq += 1
-        count -= 1
+
+    def lines() -> "Iterator[str]":
+        buf = bytearray(RECORD_SIZE)
+        for seq in range(first_seq, first_seq + count):
+            if not app.journal.read_into(seq, buf):
+                break
+            yield hexlify(buf).decode()
+
     return lines
 
 

@@ -7,7 +7,8 @@
 
 The answer repeats the `seq` of its command. A command with the same `seq` and text as the last one
 is answered again but not carried out again, because a technician's program repeats a command that
-was not answered. The program begins with a random `seq`. CARD_* frames belong to
+was not answered. Lines of a long answer are made one by one as they are sent, and again for a
+repeat. The program begins with a random `seq`. CARD_* frames belong to
 cards/link_carrier.py.
 
 Spec: docs/SPEC.md, "Link frame".
@@ -21,13 +22,16 @@ from concentrator.cards.link_carrier import LinkCarrier
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from card.chips.local import Display
     from ports import Channel
 
     from concentrator.cards.programmer import Programmer
     from concentrator.login import Login
+
+    # A long answer is a function that returns its lines.
+    Answer = list[str] | Callable[[], Iterator[str]]
 
 _BODY_LIMIT = const(320)
 _LINE_LIMIT = const(256)
@@ -45,7 +49,7 @@ class Refusal(Exception):
 
 
 class Console:
-    """A console on `channel`; `run(text)` carries out a command and returns lines of text.
+    """A console on `channel`; `run(text)` carries out a command and returns its answer.
 
     A new connection ends the session of `login`.
 
@@ -57,7 +61,7 @@ class Console:
     def __init__(
         self,
         channel: "Channel",
-        run: "Callable[[str], list[str]]",
+        run: "Callable[[str], Answer]",
         login: "Login",
         display: "Display | None" = None,
     ) -> None:
@@ -75,8 +79,12 @@ class Console:
         self._tx_sent = 0
         self._seq = _NO_SEQ
         self._command = b""
-        # All lines of the answer, the last one as the REPLY; they are kept for a repeat.
+        # Lines of the answer, the last one as the REPLY. They are kept for a repeat, but of a long
+        # answer there are only the next two.
         self._answer: list[bytes] = []
+        # The function that returns the lines of a long answer, and those not drawn yet.
+        self._source: Callable[[], Iterator[str]] | None = None
+        self._lines: Iterator[str] | None = None
         self._next = 0
 
     @property
@@ -94,13 +102,14 @@ class Console:
             self._login.close()
             self._tx_size = self._tx_sent = 0
             self._answer = []
+            self._source = self._lines = None
             self._seq = _NO_SEQ
         if channel.waiting:
             size = channel.read_into(self._chunk)
             if size > 0:
                 self.receiver.feed(self._chunk, size)
         receiver = self.receiver
-        if receiver.held and self._next >= len(self._answer):
+        if receiver.held and self._lines is None and self._next >= len(self._answer):
             if receiver.kind == link.COMMAND:
                 self._on_command(receiver.seq, bytes(receiver.body[: receiver.body_size]))
             elif self.programmer is not None and receiver.kind in _ASKED:
@@ -117,10 +126,13 @@ class Console:
     def _on_command(self, seq: int, command: bytes) -> None:
         self._next = 0
         if seq == self._seq and command == self._command:
+            self._repeat()
             return
         self._seq = seq
         self._command = command
         self._answer = []
+        self._source = None
+        lines: Answer
         try:
             lines = self._run(str(command, "utf-8"))
             status = _DONE
@@ -130,10 +142,33 @@ class Console:
         except Refusal as refusal:
             lines = [str(refusal)]
             status = _REFUSED
+        if callable(lines):
+            self._source = lines
+            self._repeat()
+            return
         last = lines[-1] if lines else ""
         for text in lines[:-1]:
             self._answer.append(text.encode()[:_LINE_LIMIT])
         self._answer.append(bytes((status,)) + last.encode()[:_LINE_LIMIT])
+
+    def _repeat(self) -> None:
+        """Begin a long answer."""
+        if self._source is not None:
+            self._answer = []
+            self._lines = self._source()
+
+    def _draw(self, lines: "Iterator[str]") -> None:
+        """Put lines of a long answer in the place of those that were sent."""
+        self._answer = self._answer[self._next :]
+        self._next = 0
+        while len(self._answer) < 2:
+            text = next(lines, None)
+            if text is None:
+                self._lines = None
+                last = self._answer[-1] if self._answer else b""
+                self._answer = [bytes((_DONE,)) + last]
+                return
+            self._answer.append(text.encode()[:_LINE_LIMIT])
 
     def _send(self) -> bool:
         """Continue to send; return false when nothing is left."""
@@ -146,6 +181,8 @@ class Console:
 
     def _fill(self) -> bool:
         """Encode the next frame; return false if none is due."""
+        if self._lines is not None:
+            self._draw(self._lines)
         if self._next < len(self._answer):
             body = self._answer[self._next]
             self._next += 1

@@ -27,6 +27,8 @@ from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from concentrator.console.words import App
     from concentrator.line.poller import Poller
 
@@ -82,12 +84,15 @@ def _meter_remove(app: "App", arguments: "list[str]") -> "list[str]":
     return ["removed " + arguments[0]]
 
 
-def _meter_list(app: "App", arguments: "list[str]") -> "list[str]":
+def _meter_list(app: "App", arguments: "list[str]") -> "Callable[[], Iterator[str]]":
     registry = app.registry
-    lines = ["meter account tariff line standard baud misses"]
-    for index in range(registry.count):
-        if registry.active[index]:
-            lines.append(_row(app, index))
+
+    def lines() -> "Iterator[str]":
+        yield "meter account tariff line standard baud misses"
+        for index in range(registry.count):
+            if registry.active[index]:
+                yield _row(app, index)
+
     return lines
 
 
