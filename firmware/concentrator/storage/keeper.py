@@ -14,6 +14,7 @@ from ports import Unreadable
 from uplink.record import RECORD_SIZE
 
 from concentrator.storage.checkpoint import MORE, WRITTEN
+from concentrator.storage.merging import Merger
 from concentrator.storage.thinning import Thinner
 
 TYPE_CHECKING = const(False)
@@ -105,6 +106,7 @@ class Keeper:
         self._waits_ticks = -1
         self._images_ticks = 0
         self._thinner = Thinner(journal, storage)
+        self._merger = Merger(journal, storage, self._thinner)
         # The last record at the last attempt of a checkpoint, which may have failed.
         self._tried_seq = 0
         self._failures = 0
@@ -190,6 +192,7 @@ class Keeper:
             or self._sweeps
             or unkept >= self.checkpoint_records
             or journal.room < self._low_blocks
+            or self._merger.is_due
             or journal.first_seq <= min(acked_seq, checkpoint.older_seq)
             or (journal.count and self._sync_ms(now_ticks) <= 0)
         ):
@@ -216,6 +219,8 @@ class Keeper:
             self._sweeps = False
             self._images.sweep()
             return 0
+        if self._merge(now_ticks):
+            return 0
         unkept = journal.durable_seq - checkpoint.seq
         if unkept >= self.checkpoint_records and self._is_worth_saving():
             self.begin()
@@ -238,6 +243,12 @@ class Keeper:
         if self._is_refused or journal.first_seq > seq:
             return False
         return self._has_changed(journal.drop(seq), now_ticks)
+
+    def _merge(self, now_ticks: int) -> bool:
+        """Append a segment to another where there are many; return whether that was done."""
+        if self._is_refused or not self._merger.is_due:
+            return False
+        return self._has_changed(self._merger.step(), now_ticks)
 
     def _has_changed(self, done: bool, now_ticks: int) -> bool:
         """Note whether a change of the segments was refused; return `done`."""
@@ -285,8 +296,8 @@ class Keeper:
         """Delete some records that both checkpoints include; return false if nothing was done.
 
         While only money and relays may take room, few records come: then a checkpoint of few
-        records is written too, but not too often. One of no record at all is written as well, until
-        both are as of the same record, so that torn segments of few records can go.
+        records is written too, but not too often. So is one of no record at all, until both are as
+        of the same record, so that torn segments of few records can go.
         """
         journal = self._journal
         seq = self._checkpoint.seq
