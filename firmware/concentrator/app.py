@@ -260,7 +260,7 @@ class App:
             if self._has_written():
                 return 0
         idle_ms = min(idle_ms, self._serve_console(now_ticks, now_t2000))
-        if self._has_written():
+        if self._has_written() or (self.console is not None and self.console.is_in_steps):
             return 0
         if self._review_left:
             self._review()
@@ -341,7 +341,7 @@ class App:
             self._note_move(_CONSOLE)
         if not busy and not redemption.busy and not console.waiting:
             return _QUIET_MS
-        return 0 if console.step() or busy else _CONSOLE_MS
+        return 0 if busy or console.step() else _CONSOLE_MS
 
     def _serve_reader(self, now_ticks: int, now_t2000: int) -> int:
         """Serve the board's own reader; return the ms until it has to be served again."""

@@ -7,11 +7,13 @@ session, in one for reading and in a full one. All state that it could change is
 from hashlib import sha256
 from struct import pack, unpack
 
+from concentrator.books.tariffs import name_of
 from concentrator.console.commands import Commands
 from concentrator.console.console import Refusal
 from concentrator_world import Bench, lines_of
 from harness import check, equal
 from ports import EVENT_DOOR, EVENT_SUPPLY
+from tariff_images import ENDLESS, image, ladder, terms
 from technician import Technician
 from uplink import link, record
 from uplink.record import RECORD_SIZE
@@ -114,6 +116,33 @@ def test_a_long_answer_is_made_line_by_line_and_again_for_a_repeat() -> None:
             equal(answer[-1][1], b"\0" + (expected[-1] if expected else b""))
         equal(ran, [command], "it was carried out once")
         app.console._run = run
+
+
+def test_a_long_command_changes_one_thing_on_flash_in_a_step() -> None:
+    """A tariff is written to its file in one step, and put in force by a record in the next."""
+    bench = Bench()
+    got: list[bytes] = []
+    bench.console._answer = lambda kind, seq, body, now_ms: got.append(body)  # type: ignore[method-assign]  # it is kept
+    data = image(2, 1, (ladder((), (70000000, 30000000)),), (terms(0, ENDLESS),))
+    number = 0
+    for why, answer in (("", b"\0tariff 1 in force"), ("j", b"\x01flash full or failing")):
+        for text in (
+            "tariff begin " + str(len(data)),
+            "tariff data 0 " + data.hex(),
+            "tariff commit 1 " + name_of(data).hex(),
+        ):
+            number += 1
+            bench.console.say(link.COMMAND, number, text.encode(), bench.now_ms)
+            got.clear()
+            bench.storage.failing = why if "commit" in text else ""
+            most = 0
+            while not got:
+                before = bench.storage.changes
+                bench.step()
+                most = max(most, bench.storage.changes - before)
+        equal(got[0][: len(answer)], answer)
+        check(most <= (2 if why else 1), most)
+    bench.storage.failing = ""
 
 
 def test_a_failing_supply_makes_everything_durable() -> None:

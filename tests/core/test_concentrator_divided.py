@@ -18,6 +18,7 @@ from concentrator_world import (
     INTERVAL_S,
     START_T2000,
     Bench,
+    lines_of,
 )
 from harness import check, equal
 from tariff_images import ENDLESS, image, ladder, terms
@@ -49,7 +50,7 @@ def set_to(bench: Bench, name: str, value: int) -> None:
 def said(bench: Bench, text: str) -> str:
     """Return the last line of a console command, or the reason of its refusal."""
     try:
-        return Commands(bench.app).run(text)[-1]
+        return lines_of(Commands(bench.app).run(text))[-1]
     except Refusal as refusal:
         return str(refusal)
 

@@ -12,7 +12,7 @@ from card_world import ACCOUNT, header, memory, standing
 from concentrator.books import registry as meters
 from concentrator.console.commands import Commands
 from concentrator.console.console import Refusal
-from concentrator_world import START_T2000, Bench
+from concentrator_world import START_T2000, Bench, lines_of
 from harness import check, equal
 from prepay import policy as rules
 from prepay.accounts import GUARD, STOPPED
@@ -27,7 +27,7 @@ MAC = b"\x11\x22\x33\x44\x55\x66\x77\x88"
 def said(bench: Bench, text: str) -> str:
     """Return the last line of a console command, or the reason of its refusal."""
     try:
-        return Commands(bench.app).run(text)[-1]
+        return lines_of(Commands(bench.app).run(text))[-1]
     except Refusal as refusal:
         return str(refusal)
 

@@ -112,11 +112,20 @@ class Longest(Village):
         if collect_garbage(self.app):
             self.watch.end("garbage")
 
-    def _run_measured(self, line: str) -> None:
+    def _run_measured(self, line: str) -> "list[str]":
+        """Carry out a command and measure each of its steps."""
         self.collect()
         self.watch.begin()
-        self._run_command(line)
+        steps = iter(self._run_command(line))
+        lines = []
+        text = next(steps, None)
+        while text is not None:
+            self.watch.end()
+            lines.append(text)
+            self.watch.begin()
+            text = next(steps, None)
         self.watch.end()
+        return lines
 
     def fill(self, blocks: int) -> None:
         """Charge readings as quickly as possible until only this many blocks are free."""

@@ -176,7 +176,8 @@ class Village:
         data = tariff_image()
         self._run(f"tariff begin {len(data)}")
         self._run("tariff data 0 " + data.hex())
-        self._run("tariff commit 1 " + hexlify(name_of(data)).decode())
+        for _ in self._run("tariff commit 1 " + hexlify(name_of(data)).decode()):
+            pass  # a step of a long command
 
     def round(self) -> None:
         """Move on by an hour, read every meter and bring the journal to rest."""

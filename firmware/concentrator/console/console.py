@@ -8,8 +8,9 @@
 The answer repeats the `seq` of its command. A command with the same `seq` and text as the last one
 is answered again but not carried out again, because a technician's program repeats a command that
 was not answered. Lines of a long answer are made one by one as they are sent, and again for a
-repeat. The program begins with a random `seq`. CARD_* frames belong to
-cards/link_carrier.py.
+repeat. A long command is carried out in steps, one in each `step`.
+
+The program begins with a random `seq`. CARD_* frames belong to cards/link_carrier.py.
 
 Spec: docs/SPEC.md, "Link frame".
 """
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from concentrator.cards.programmer import Programmer
     from concentrator.login import Login
 
-    # A long answer is a function that returns its lines.
-    Answer = list[str] | Callable[[], Iterator[str]]
+    # A long answer is a function that returns its lines. A long command is an iterator: it gives
+    # "" behind each of its steps, and then the lines of its answer.
+    Answer = list[str] | Callable[[], Iterator[str]] | Iterator[str]
 
 _BODY_LIMIT = const(320)
 _LINE_LIMIT = const(256)
@@ -82,10 +84,16 @@ class Console:
         # Lines of the answer, the last one as the REPLY. They are kept for a repeat, but of a long
         # answer there are only the next two.
         self._answer: list[bytes] = []
-        # The function that returns the lines of a long answer, and those not drawn yet.
+        # The function that returns the lines of a long answer, and what is left of these or of a
+        # long command.
         self._source: Callable[[], Iterator[str]] | None = None
         self._lines: Iterator[str] | None = None
         self._next = 0
+
+    @property
+    def is_in_steps(self) -> bool:
+        """Whether a command or an answer is not complete."""
+        return self._lines is not None
 
     @property
     def waiting(self) -> bool:
@@ -146,6 +154,9 @@ class Console:
             self._source = lines
             self._repeat()
             return
+        if not isinstance(lines, list):
+            self._lines = lines
+            return
         last = lines[-1] if lines else ""
         for text in lines[:-1]:
             self._answer.append(text.encode()[:_LINE_LIMIT])
@@ -158,22 +169,31 @@ class Console:
             self._lines = self._source()
 
     def _draw(self, lines: "Iterator[str]") -> None:
-        """Put lines of a long answer in the place of those that were sent."""
-        self._answer = self._answer[self._next :]
-        self._next = 0
-        while len(self._answer) < 2:
-            text = next(lines, None)
+        """Go on until there is a line to send and one behind it, or to the end of a step."""
+        if self._source is not None:
+            self._answer = self._answer[self._next :]
+            self._next = 0
+        while len(self._answer) - self._next < 2:
+            status = _DONE
+            try:
+                text = next(lines, None)
+            except Refusal as refusal:
+                status = _REFUSED
+                self._answer.append(str(refusal).encode()[:_LINE_LIMIT])
+                text = None
             if text is None:
                 self._lines = None
-                last = self._answer[-1] if self._answer else b""
-                self._answer = [bytes((_DONE,)) + last]
+                last = self._answer.pop() if len(self._answer) > self._next else b""
+                self._answer.append(bytes((status,)) + last)
+                return
+            if not text:
                 return
             self._answer.append(text.encode()[:_LINE_LIMIT])
 
     def _send(self) -> bool:
         """Continue to send; return false when nothing is left."""
         if self._tx_size == 0 and not self._fill():
-            return False
+            return self.is_in_steps
         self._tx_sent += self._channel.write(self._tx_view[self._tx_sent : self._tx_size])
         if self._tx_sent >= self._tx_size:
             self._tx_size = self._tx_sent = 0
@@ -183,6 +203,8 @@ class Console:
         """Encode the next frame; return false if none is due."""
         if self._lines is not None:
             self._draw(self._lines)
+            if self._lines is not None and len(self._answer) - self._next < 2:
+                return False
         if self._next < len(self._answer):
             body = self._answer[self._next]
             self._next += 1

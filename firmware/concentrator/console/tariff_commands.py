@@ -12,6 +12,8 @@ from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from concentrator.console.words import App
 
 _IMAGE_LIMIT = const(4096)
@@ -34,7 +36,7 @@ def _tariff_data(app: "App", arguments: "list[str]") -> "list[str]":
     return [str(offset + len(part))]
 
 
-def _tariff_commit(app: "App", arguments: "list[str]") -> "list[str]":
+def _tariff_commit(app: "App", arguments: "list[str]") -> "Iterator[str]":
     number = number_of(arguments[0], 1, NUMBER_LIMIT, "tariff")
     try:
         name = unhexlify(arguments[1])
@@ -43,12 +45,15 @@ def _tariff_commit(app: "App", arguments: "list[str]") -> "list[str]":
     if len(name) != NAME_SIZE:
         raise Refusal("an image is named by the first 16 hexadecimal digits of its SHA-256")
     trouble = app.tariffs.store(number, name)
-    trouble = trouble or app.books.tariff_trouble(number, app.tariffs.stored)
+    if trouble:
+        raise Refusal(trouble)
+    yield ""
+    trouble = app.books.tariff_trouble(number, app.tariffs.stored)
     if trouble:
         raise Refusal(trouble)
     if not app.books.set_tariff(number, name, app.tariffs.stored_size):
         raise Refusal(STORAGE_TROUBLE)
-    return ["tariff " + str(number) + " in force"]
+    yield "tariff " + str(number) + " in force"
 
 
 def _tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
