@@ -104,7 +104,7 @@ _PARTS = (
 )
 
 # Meters and blocks of flash of the lives in tests/emulated/longest.py, in order.
-_LONGEST = (("live", 256, 96), ("start", 256, 96), ("large", 256, 384), ("save", 512, 160))
+_LONGEST = (("live", 256, 96), ("start", 256, 96), ("save", 512, 160))
 
 # What a module may grow by, beyond the half of its size, before its budget is too small.
 _ROOM = 512

@@ -186,7 +186,7 @@ def cut_everywhere(start: World, merges: bool) -> None:
 
 
 def test_a_power_cut_while_merging_loses_nothing() -> None:
-    cut_everywhere(filled(), True)
+    cut_everywhere(filled(360 if SMALL else RECORDS), True)
 
 
 def test_a_power_cut_while_it_is_split_loses_nothing() -> None:

@@ -2,8 +2,8 @@
 
 No head-end takes the records: the journal grows until older segments are thinned, while every
 meter is read, checkpoints are written, the tariff changes, a charge is corrected and cards are
-redeemed. A start counts from one call of the watchdog to the next. What a technician types is in
-longest_desk.py. Garbage is collected as concentrator/run.py does it, in
+redeemed. A start counts
+from one call of the watchdog to the next. Garbage is collected as concentrator/run.py does it, in
 turns of their own, which count as steps too.
 """
 
@@ -15,9 +15,6 @@ from card.keys import Keys
 from card.redemption import Redemption
 from concentrator.app import App
 from concentrator.run import collect_garbage
-from crypto import cmac
-from crypto.aes import Aes
-from uplink.record import FREEZE, PAYLOAD, RECORD_SIZE
 from village import HOUR_S, START_T2000, WATTS, Board, Village
 
 _TICK_INSTRUCTIONS = 40
@@ -29,17 +26,8 @@ _PAGE = 256
 # This is more than the number of parts of a checkpoint.
 _CHECKPOINT_STEPS = 200
 _THINNING_STEPS = 3000
-_FEW_STEPS = 300
-# Fewer freezes than a block has.
-_FREEZES = 64
 _CARDS = 8
-_CARD_STEPS = 60
-_DEBT_FEN = 100000
-# Suites of a card's MACs: HMAC, AES and SM4.
-_SUITES = (1, 2, 3)
-_PART_HEADER = 0x49
-_IMAGE = 32
-_HEADER_SIZE = 80
+_CARD_STEPS = 40
 
 
 class SmallFlash(Flash):
@@ -140,29 +128,6 @@ class Longest(Village):
             values[2] = 10 * (units // 3)
             for index in range(self.app.registry.count):
                 books.charge_reading(index, values, 5, 0)
-            self.settle()
-
-    def stuff(self, blocks: int) -> None:
-        """Write freezes, which cost less than charges, until only this many blocks are free."""
-        journal = self.app.journal
-        while journal.room > blocks:
-            for _ in range(_FREEZES):
-                self.watch.begin()
-                journal.place()
-                self.watch.end("append")
-                for place in range(PAYLOAD, RECORD_SIZE - 4):
-                    journal.buf[place] = 0xA5
-                journal.add(self.t2000, FREEZE, 0)
-            self.settle()
-
-    def settle(self) -> None:
-        """Run the keeper until it has nothing to do."""
-        left_ms = 0
-        while left_ms == 0:
-            self.collect()
-            self.watch.begin()
-            left_ms = self.app.keeper.step(self.ticks, 0)
-            self.watch.end("filling")
 
     def checkpoint(self) -> None:
         """Write a checkpoint, one part in each step."""
@@ -172,11 +137,11 @@ class Longest(Village):
             self.app.wake()
             self.turn()
 
-    def make_room(self, limit: int = _THINNING_STEPS) -> None:
+    def make_room(self) -> None:
         """Thin old segments until readings have room."""
         self.watch.part = "thinning"
         steps = 0
-        while steps < limit and self.app.journal.room < self.app.keeper._low_blocks:
+        while steps < _THINNING_STEPS and self.app.journal.room < self.app.keeper._low_blocks:
             steps += 1
             self.app.wake()
             self.turn()
@@ -218,29 +183,15 @@ class Longest(Village):
 
         self.watch.part = "redemption"
         app = self.app
-        # The port's own AES would hide how long that of the product takes.
-        cmac._Aes = Aes  # type: ignore[assignment,misc]  # as on a board without cryptolib
         carrier = FakeCarrier()
         redeemer = Redemption(carrier, app.books, Keys(DISTRICT, VERSION, DISTRICT_KEY))
         account = bytes(app.registry.accounts[:6])
         meter = bytes(app.registry.addresses[:6])
-        credit_fen = 0
         for order in range(1, _CARDS + 1):
             carrier.pull()
             redeemer.poll(0, START_T2000)
             kind = 1 if order == 1 else 2
-            suite = _SUITES[order % len(_SUITES)]
-            amount_fen = 100
-            if order == _CARDS:  # it pays a debt, so that its supply comes back
-                self.cut()
-                amount_fen = _DEBT_FEN
-            credit_fen += amount_fen
-            card = memory(header(order, amount_fen, kind, account, meter, suite=suite))
-            keys = Keys(DISTRICT, VERSION, DISTRICT_KEY)
-            keys.select(suite, account, UID)
-            for _ in keys.seal(_PART_HEADER, card, _IMAGE, _HEADER_SIZE):
-                pass
-            carrier.insert(card, UID)
+            carrier.insert(memory(header(order, 100, kind, account, meter)), UID)
             for _ in range(_CARD_STEPS):
                 self.collect()
                 self.watch.begin()
@@ -248,17 +199,8 @@ class Longest(Village):
                 self.watch.end()
                 self.app.wake()
                 self.turn()
-        if app.ledger.credit_fen[0] != credit_fen:
+        if app.ledger.credit_fen[0] != 100 * _CARDS:
             raise ValueError("not every card was credited")
-        if app.registry.relay[0] & 0x10:
-            raise ValueError("the supply has not come back")
-
-    def cut(self) -> None:
-        """Have the first account owe much, so that its supply is cut."""
-        app = self.app
-        app.ledger.debit_fen[0] = app.ledger.credit_fen[0] + _DEBT_FEN // 2
-        app.books.review(0)
-        self.rest()
 
     def change_tariff(self) -> None:
         """Load the image again, a command at a time, and write what follows from it."""
@@ -280,16 +222,6 @@ def live(count: int, blocks: int) -> None:
     village.redeem()
     village.change_tariff()
     print(village.watch.most)
-
-
-def large(count: int, blocks: int) -> None:
-    """Print the most instructions of each part of a life on a flash with merged segments."""
-    village = Longest(count, blocks)
-    village.stuff(village.app.keeper._low_blocks)
-    village.checkpoint()
-    village.read(1)
-    village.make_room(_FEW_STEPS)
-    print(village.app.journal.segment_count, village.watch.most)
 
 
 def save(count: int, blocks: int) -> None:
