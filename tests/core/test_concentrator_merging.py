@@ -60,7 +60,7 @@ def bought(count: int) -> World:
 
 
 def test_all_records_are_in_fewer_files() -> None:
-    world = filled()
+    world = filled(RECORDS if SMALL else 2 * RECORDS)
     journal = world.journal
     before = journal.segment_count
     merged(world)
@@ -102,6 +102,9 @@ def test_what_was_merged_is_thinned_and_dropped() -> None:
     merged(world)
     world.check_gone(LEVELS, limit_seq)
     check_room(world)
+    limit_seq = world.last_of_a_segment()
+    world.thin(limit_seq)
+    world.check_gone(LEVELS, limit_seq)
     world.restart()
     world.check_gone(LEVELS, limit_seq)
     while world.journal.drop(world.journal.durable_seq):
