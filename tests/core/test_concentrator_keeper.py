@@ -74,6 +74,23 @@ def rot(bench: Bench, seq: int) -> None:
     bench.storage.files[name] = bytes(data)
 
 
+def test_another_key_begins_in_the_epoch_of_the_start() -> None:
+    """Whoever had the old one may have told the board the last epoch there is."""
+    bench = upright()
+    uplink = bench.app.uplink
+    sealed = uplink._sealed
+    assert sealed is not None
+    sealed.begin(0xFFFF0000)
+    sealed.number = 41
+    equal(bench.app.settings.change("uplink_key", "5b" * 32), "")
+    bench.app.configure()
+    again = uplink._sealed
+    assert again is not None
+    check(again is not sealed)
+    equal(again.epoch, uplink.epoch)
+    equal(again.number, 41, "no number of this start comes twice")
+
+
 def test_the_flash_is_used_between_two_transactions_only() -> None:
     """A request would leave late and a reply be lost while a board erases its flash."""
     bench = Bench(1)

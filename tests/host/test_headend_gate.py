@@ -312,7 +312,7 @@ def test_a_half_open_connection_is_found_by_keep_alive(ingest: Ingest) -> None:
     run(scenario())
 
 
-def test_three_forged_messages_end_a_connection(ingest: Ingest) -> None:
+def test_p14_three_forged_messages_end_a_connection(ingest: Ingest) -> None:
     """Also where they come at once: the rest of a flood is not even looked at."""
 
     async def scenario() -> None:
@@ -325,7 +325,7 @@ def test_three_forged_messages_end_a_connection(ingest: Ingest) -> None:
     run(scenario())
 
 
-def test_garbage_ends_a_connection(ingest: Ingest) -> None:
+def test_robust_garbage_ends_a_connection(ingest: Ingest) -> None:
     async def scenario() -> None:
         async with listening(ingest) as gate:
             peer = await gate.peer()
@@ -354,7 +354,7 @@ def test_a_concentrator_that_comes_again_and_again_keeps_few_connections(ingest:
     run(scenario())
 
 
-def test_silent_strangers_give_way_to_who_comes_later(
+def test_p14_silent_strangers_give_way_to_who_comes_later(
     ingest: Ingest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "UNPROVEN_AT_ADDRESS_LIMIT", 3)

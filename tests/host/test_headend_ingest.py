@@ -89,7 +89,7 @@ def test_an_epoch_that_was_seen_is_told(ingest: Ingest) -> None:
     assert opened(later, 1, epoch=10) == batch.build_welcome(Ack(village.durable_seq))
 
 
-def test_a_new_key_ends_what_a_thief_of_the_old_one_has_said(ingest: Ingest) -> None:
+def test_p32_a_new_key_ends_what_a_thief_of_the_old_one_has_said(ingest: Ingest) -> None:
     """Whoever had the key may have used the last epoch; under a new key no epoch was used."""
     village = village_of(1, 1)
     thief = {"epoch": 0xFFFFFFFF}

@@ -128,9 +128,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_an_attacker_on_the_network_gets_nothing_and_breaks_nothing(
-    folder: Path, seed: int
-) -> None:
+def test_p25_p33_an_attacker_gets_nothing_and_breaks_nothing(folder: Path, seed: int) -> None:
     network = Network(folder / "test.db", seed)
     acked = 0
     while network.steps < STEPS:
