@@ -106,8 +106,8 @@ class _Answered(NamedTuple):
 
 
 _REFUSALS = {
-    Refusal.VERSION: "its message is of another version",
-    Refusal.WITHDRAWN: "its key is withdrawn",
+    Refusal.VERSION: "came with a message of another version",
+    Refusal.WITHDRAWN: "came with a key that is withdrawn",
 }
 
 
@@ -155,10 +155,10 @@ class Ingest:
         if message.refusal is not None:
             refusal, why = message.refusal, _REFUSALS[message.refusal]
         elif not self._shard.has(name):
-            refusal, why = Refusal.OTHER_PART, f"it belongs to another part than {self._shard}"
+            refusal, why = Refusal.OTHER_PART, f"belongs to another part than {self._shard}"
         else:
             return b""
-        self._refuse(refusal.name.lower(), message.peer, f"concentrator {name}: {why}")
+        self._refuse(refusal.name.lower(), message.peer, f"concentrator {name} {why}")
         return self.gate.refuse(message, refusal, NOTHING_KNOWN)
 
     def again(self, message: Message) -> bytes:
