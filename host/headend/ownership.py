@@ -17,13 +17,14 @@ from host.headend.desk import at_desk
 from host.headend.errors import StoreError
 from host.headend.posting import NO_ROW, OF_CONCENTRATOR, Meter, Posting, State
 from host.headend.store import Store
-from host.headend.unpack import Taken, stored
+from host.headend.unpack import Read, Taken, stored
 from host.words import _, marked
 
 _MOVED = marked("account {account} was moved from concentrator {was} to concentrator {now}")
 _MOVED_HERE = marked("its account was moved here")
+_LIVE = "resolved_at IS NULL"
 _OPEN = (
-    "SELECT * FROM quarantine WHERE account = ? AND concentrator = ? AND resolved_at IS NULL "
+    f"SELECT * FROM quarantine WHERE account = ? AND concentrator = ? AND {_LIVE} "
     "ORDER BY first_seq"
 )
 _RECORDS = (
@@ -69,6 +70,26 @@ def waiting_text(row: dict[str, Any]) -> str:
             "concentrator {owner}: {records} records wait, {payments} of them of money"
         )
     return text.format(**row)
+
+
+def waiting_records(store: Store, account: str) -> list[dict[str, Any]]:
+    """Return each record that waits of an account, with its `detail` by name."""
+    query = f"SELECT * FROM quarantine WHERE account = ? AND {_LIVE} ORDER BY concentrator, id"
+    found = []
+    with store.database.looking():
+        for one in store.database.rows(query, (account,)):
+            for record in _records_of(store.database, [one])[0]:
+                fields = record.fields
+                found.append(
+                    {
+                        "t2000": record.t2000,
+                        "concentrator": one["concentrator"],
+                        "seq": record.seq,
+                        "kind": RecordKind(record.kind).name,
+                        "detail": fields._asdict() if isinstance(fields, Read) else fields,
+                    }
+                )
+    return found
 
 
 @at_desk

@@ -5,6 +5,7 @@ account is compared before and after. `p12`, `p37` and `p41` are cases that were
 head-end, under their names. On PostgreSQL, from part to part: test_headend_shards.py.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -265,6 +266,10 @@ def test_what_waits_is_posted_once_and_in_order_when_the_account_moves(both: Bot
     moved_household(both)
     both.bring(OTHER)
     assert both.store.value("SELECT debit_fen FROM accounts") == 300
+    listed = run("waiting", NAME, "--db", both.store.address)
+    assert ("TOP_UP" in listed.output, listed.output.count("READING")) == (True, 4)
+    told = json.loads(run("waiting", NAME, "--db", both.store.address, "--json").output)
+    assert [one["seq"] for one in told["waiting"]] == [2, 3, 4, 5, 6, 7]
     moved = ownership.move(both.store, NAME, OTHER, "Li", "the house stands there")
     assert (moved.was, moved.taken, moved.told, moved.behind) == (CONCENTRATOR, 6, True, 0)
     (one,) = both.store.rows("SELECT * FROM accounts")

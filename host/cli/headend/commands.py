@@ -247,6 +247,7 @@ for _one in (
     look.orders_command,
     look.day,
     look.history,
+    ownership.waiting,
     ownership.move,
     ownership.dismiss,
     sales.limits,

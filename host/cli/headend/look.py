@@ -75,7 +75,7 @@ _UNSHOWN = frozenset(
 )
 
 
-def _detail(told: dict[str, Any], whole: bool) -> str:
+def detail_text(told: dict[str, Any], whole: bool) -> str:
     """Return the values of an event as text, for people without those of little use."""
     if not whole and "stage" in told and "desired" in told:
         position = _("open") if told["desired"] else _("closed")
@@ -350,7 +350,7 @@ def history(
     for row in rows:
         told = row["detail"]
         if not as_json:
-            row["detail"] = _detail(told, as_csv)
+            row["detail"] = detail_text(told, as_csv)
         row["account"] = account
     columns = (
         (Column(_("time")), "time"),

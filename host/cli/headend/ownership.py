@@ -4,8 +4,9 @@ import click
 
 from host.cli import shown
 from host.cli.headend.database import opened
+from host.cli.headend.look import detail_text, lists, localised, print_list
 from host.cli.options import account_argument, database_option
-from host.cli.output import echo
+from host.cli.output import Column, echo
 from host.headend import ownership
 from host.words import _
 
@@ -50,6 +51,33 @@ def move(account: str, db: str, concentrator: int, by: str, reason: str) -> None
             ).format(was=moved.was, behind=moved.behind),
             color="yellow",
         )
+
+
+@shown.command(
+    epilog="""\b
+Example:
+  dianka headend waiting 000000000017 --db village.db
+"""
+)
+@account_argument
+@database_option()
+@lists
+def waiting(account: str, db: str, as_json: bool, as_csv: bool) -> None:
+    """List the records of an account that wait, as they are of another concentrator."""
+    with opened(db, read_only=True) as store:
+        rows = localised(ownership.waiting_records(store, account), store.zone())
+    for row in rows:
+        if not as_json:
+            row["detail"] = detail_text(row["detail"], as_csv)
+    columns = (
+        (Column(_("time")), "time"),
+        (Column(_("concentrator"), right=True), "concentrator"),
+        (Column(_("record"), right=True), "seq"),
+        (Column(_("kind")), "kind"),
+        (Column(_("detail"), wraps=True), "detail"),
+    )
+    empty = _("nothing waits of account {account}").format(account=account)
+    print_list("waiting", rows, columns, as_json, as_csv, empty)
 
 
 @shown.command(
