@@ -31,6 +31,7 @@ BEGUN = marked("begun")
 DONE = marked("done")
 _LABEL = b"dianka/audit/1\0"
 _HEAD_DIGITS = 16
+_NAME_DIGITS = 12
 _FIELDS = ("kind", "account", "meter", "district", "key_version", "order", "amount_fen", "uid")
 
 
@@ -67,13 +68,29 @@ class AuditLog:
         self._orders: dict[tuple[str, int], Written] = {}
         self._images: dict[str, bytes] = {}
         self._digest = b""  # over all lines
+        self._digests: list[bytes] = []
         self._size = 0
         self._load()
 
     @property
     def head(self) -> str:
         """Return the number of lines and a digest over all of them, like 12:3f9a0c5d11e2b748."""
-        return f"{self.lines}:{self._digest.hex()[:_HEAD_DIGITS]}"
+        return f"{self.lines}:{self.digest_at(self.lines)}"
+
+    @property
+    def name(self) -> str:
+        """Return 12 digits by which the log is known, those of its first line; "": it is empty."""
+        return self.digest_at(1)[:_NAME_DIGITS]
+
+    def digest_at(self, lines: int) -> str:
+        """Return the digest over so many of the first lines, "" where there are fewer."""
+        if not 0 < lines <= self.lines:
+            return ""
+        return self._digests[lines - 1].hex()[:_HEAD_DIGITS]
+
+    def orders(self) -> dict[tuple[str, int], Written]:
+        """Return what is known of each order, by account and number."""
+        return dict(self._orders)
 
     def find(self, account: str, order: int) -> Written | None:
         """Return the newest card that `order` was written on."""
@@ -173,7 +190,7 @@ class AuditLog:
     def _load(self) -> None:
         self._orders.clear()
         self._images.clear()
-        self._digest, self._size, self.lines = b"", 0, 0
+        self._digest, self._digests, self._size, self.lines = b"", [], 0, 0
         self.unchecked, self.broken_at = 0, None
         for line in _whole_lines(self._read()):
             try:
@@ -195,6 +212,7 @@ class AuditLog:
 
     def _count(self, line: bytes) -> None:
         self._digest = hashlib.sha256(self._digest + line).digest()
+        self._digests.append(self._digest)
         self._size += len(line)
         self.lines += 1
 

@@ -7,7 +7,16 @@ import logging
 import secrets
 from typing import Any
 
-from host.headend import backup, findings, journals, orders, ownership, registry, retain
+from host.headend import (
+    backup,
+    card_log,
+    findings,
+    journals,
+    orders,
+    ownership,
+    registry,
+    retain,
+)
 from host.headend.desk import OPERATIONS, STATE, told_error
 from host.headend.errors import StoreError
 from host.headend.metrics import state
@@ -17,7 +26,7 @@ from host.headend.turn import is_own, socket_name
 from host.words import LANGUAGES, _, language_spoken, speak
 
 # Importing these modules has registered their operations.
-_REGISTERED = (backup, findings, journals, orders, ownership, registry, retain)
+_REGISTERED = (backup, card_log, findings, journals, orders, ownership, registry, retain)
 _REQUEST_LIMIT = 1 << 26
 
 log = logging.getLogger("dianka.headend")

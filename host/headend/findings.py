@@ -16,7 +16,7 @@ GAP, QUARANTINE = "gap", "quarantine"
 KINDS = (
     *(marked("gap"), marked("conflict"), marked("mismatch"), marked("foreign")),
     *(marked("void"), marked("doubt"), marked("relay"), marked("card"), marked("clock")),
-    *(marked("cabinet"), marked("setting"), marked("firmware")),
+    *(marked("cabinet"), marked("setting"), marked("firmware"), marked("log")),
     *(marked("order"), marked("money"), marked("balance"), marked("records")),
     marked("readings"),
 )

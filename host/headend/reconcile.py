@@ -24,7 +24,7 @@ from host.words import _, marked
 BOOKS = "books"
 # Kinds of findings that do not concern the books: with these alone everything agrees.
 NOTICES = frozenset(
-    (watching.CARD, watching.CLOCK, watching.RELAY, "cabinet", "setting", "firmware")
+    (watching.CARD, watching.CLOCK, watching.RELAY, "cabinet", "setting", "firmware", "log")
 )
 RELAY_NAMES = {None: "?", 0: marked("closed"), 1: marked("open")}
 

@@ -8,18 +8,29 @@ from host.cards.audit import AuditLog
 from host.cards.judging import judge
 from host.cli import shown
 from host.cli.card.desk import Desk, Source, card_option, desk_options
-from host.cli.card.view import describe, for_people, kind_of, label, plain, say_outcome
+from host.cli.card.view import (
+    describe,
+    for_people,
+    kind_of,
+    label,
+    plain,
+    say_outcome,
+    serial_worth,
+)
+from host.cli.headend.database import opened
 from host.cli.options import (
     EXISTING_FILE,
     FILE,
     account_option,
     clear_errors,
+    database_option,
     json_option,
     meter_option,
 )
 from host.cli.output import Column, echo, print_json, print_table, styled
 from host.frames import card as frames
 from host.frames.card_results import CODES, OUTCOMES
+from host.headend import card_log
 from host.link.card import FileCard, NoCardError
 from host.units import yuan
 from host.words import _, marked
@@ -53,6 +64,8 @@ def show(
         key = desk.key_for(frames.parse(image).header)
         card = frames.parse(image, key)
         found = describe(card, key is not None)
+        if card.header:
+            found[marked("serial number")] = serial_worth(memory, image)
         if account and card.header:
             place = desk.place(account, meter or card.header.meter, last_order)
             name = judge(image, memory.uid, place)
@@ -188,14 +201,16 @@ def diff(first: Path, second: Path, desk: Desk) -> None:
 @shown.command(
     "log",
     epilog="""\b
-Example:
+Examples:
   dianka card log --account 000000000017
+  dianka card log --db village.db
 """,
 )
 @desk_options
 @account_option("Only cards of this account.")
-def log_command(desk: Desk, account: str | None) -> None:
-    """Show the log of every card written; status 1 when it was changed afterwards."""
+@database_option("Hold the log against the orders of this database.", required=False)
+def log_command(desk: Desk, account: str | None, db: str | None) -> None:
+    """Show the log of every card written; status 1 when it was changed or does not agree."""
     with clear_errors():
         log = AuditLog(desk.log_path, desk.held.key_of if desk.keys_path.exists() else None)
         rows = []
@@ -226,3 +241,38 @@ def log_command(desk: Desk, account: str | None) -> None:
             lines=log.lines, head=log.head
         )
     )
+    if db is not None:
+        _hold_against(log, db)
+
+
+def _hold_against(log: AuditLog, db: str) -> None:
+    """Compare the log with the orders sold and the head told last; ClickException: they differ."""
+    with opened(db, read_only=True) as store:
+        known = card_log.told(store, log.name) if log.lines else None
+        sold = card_log.carded(store)
+    amounts = {(one.account, one.order, one.amount_fen) for one in sold}
+    carded = {(one.account, one.order) for one in sold if one.on_card}
+    troubles = []
+    if known is not None and log.digest_at(known.lines) != known.digest:
+        troubles.append(
+            _("the head-end was told of {lines} lines with the head {digest}").format(
+                lines=known.lines, digest=known.digest
+            )
+        )
+    for (account, order), written in sorted(log.orders().items()):
+        amount_fen = -written.amount_fen if written.refunds else written.amount_fen
+        if (account, order, amount_fen) not in amounts:
+            troubles.append(
+                _(
+                    "order {order} of account {account}, {amount} yuan, is on card {uid} and was "
+                    "not sold so"
+                ).format(order=order, account=account, amount=yuan(amount_fen), uid=written.uid)
+            )
+    here = log.orders()
+    echo(
+        _("{count} orders on cards by this log, {elsewhere} more by others").format(
+            count=len(here), elsewhere=sum(which not in here for which in carded)
+        )
+    )
+    if troubles:
+        raise click.ClickException("\n".join(troubles))

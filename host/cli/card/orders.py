@@ -7,6 +7,7 @@ import click
 from rich.progress import Progress
 
 from host.cards import batch
+from host.cards.audit import AuditLog
 from host.cards.issuing import IssueError
 from host.cli import shown
 from host.cli.card.desk import (
@@ -36,7 +37,7 @@ from host.cli.options import (
 from host.cli.output import echo, print_json
 from host.frames import card as frames
 from host.frames.card import CardKind, Header
-from host.headend import orders
+from host.headend import card_log, orders
 from host.headend.orders import SoldOrder, Till
 from host.link.card import CardIoError, CardMemory
 from host.units import yuan
@@ -308,7 +309,9 @@ def _write_order(
     if db is not None:
         source.open(create=True)
         _note_card(db, header.account, header.order)
-    write_card(desk, source, header, force, as_json, again)
+    log = write_card(desk, source, header, force, as_json, again)
+    if db is not None:
+        tell_log(db, log)
 
 
 def write_card(
@@ -318,13 +321,13 @@ def write_card(
     force: bool,
     as_json: bool,
     again: bool = False,
-) -> None:
-    """Write one card and say so."""
+) -> AuditLog:
+    """Write one card, say so with the head of the log, and return the log."""
     issuer = desk.issuer()
     header = issuer.issue(source.open(create=True), header, force, again)
     if as_json:
-        print_json(facts(header))
-        return
+        print_json({**facts(header), "log_head": issuer.log.head})
+        return issuer.log
     kind = either(CardKind(header.kind).name.lower(), _kind_text(header.kind))
     if header.kind in frames.MONEY_KINDS:
         what = _("order {order} of account {account}, {amount_fen} yuan").format(
@@ -337,6 +340,24 @@ def write_card(
         )
     else:
         echo(_("{name}: {kind} card {uid}").format(name=source.name, kind=kind, uid=header.uid))
+    echo(_("head of the log: {head}").format(head=issuer.log.head))
+    return issuer.log
+
+
+def tell_log(db: str, log: AuditLog) -> None:
+    """Tell the head-end the head of the log; warn where it lacks what was told before."""
+    with opened(db) as store:
+        known = card_log.told(store, log.name)
+        lost = known if known and log.digest_at(known.lines) != known.digest else None
+        card_log.tell(store, card_log.Head(log.name, log.lines, log.digest_at(log.lines)), lost)
+    if lost is not None:
+        echo(
+            _(
+                "warning: {path} had {lines} lines with the head {digest} when the head-end was "
+                "told last, and has not any more: `dianka headend findings`"
+            ).format(path=log.path, lines=lost.lines, digest=lost.digest),
+            err=True,
+        )
 
 
 def _kind_text(kind: int) -> str:
@@ -375,6 +396,8 @@ def _issue_csv(
             for _card in batch.issue_all(issuer, listed, magazine, district, version, suite, told):
                 written += 1
                 progress.advance(task)
+        if db is not None and issuer.log.lines:
+            tell_log(db, issuer.log)
     echo(
         _("{written} cards issued, {skipped} were issued before, {orders} orders").format(
             written=written, skipped=skipped, orders=len(listed)

@@ -9,6 +9,7 @@ from host.cli.output import echo, styled
 from host.frames import card as frames
 from host.frames.card import Card, CardKind, Header, WriteBack
 from host.frames.card_results import ACCEPTED, CODES, OUTCOMES, Outcome
+from host.link.card import CardMemory
 from host.units import kwh, to_datetime, yuan
 from host.words import _, bilingual, marked
 
@@ -107,6 +108,8 @@ def describe(card: Card, has_key: bool) -> dict[str, Any]:
     found = {**_described_header(header, card.genuine if has_key else None)}
     if header.kind in frames.MONEY_KINDS:
         found[marked("redeemed")] = _redeemed(card)
+        if has_key:
+            found[marked("the mark proves")] = _proof(card)
     if card.write_back is None:
         return {**found, marked("write-back"): Word("none")}
     return {
@@ -116,7 +119,7 @@ def describe(card: Card, has_key: bool) -> dict[str, Any]:
 
 
 def _redeemed(card: Card) -> Word:
-    """Return in words what the mark proves of the order and the amount on the card."""
+    """Return in a word what the mark says of the order and the amount on the card."""
     if not card.used:
         return Word("not marked as redeemed")
     mark, header = card.write_back, card.header
@@ -125,6 +128,33 @@ def _redeemed(card: Card) -> Word:
     if header and card.redeemed_fen != header.amount_fen:
         return Word("used up, and another amount was redeemed: pay nothing out")
     return Word("yes")
+
+
+def _proof(card: Card) -> Word:
+    """Return in words what the mark proves, and what it cannot prove."""
+    if card.write_back is None:
+        return Word("nothing: no concentrator has written on this card since it was issued")
+    if not card.write_back_genuine:
+        return Word("nothing: the mark is forged, changed, or copied from another card")
+    if not card.used:
+        return Word("another order or amount of this account was redeemed; of this one nothing")
+    header = card.header
+    if header is None or card.redeemed_fen != header.amount_fen:
+        return Word("a concentrator refuses this card as used; not that its amount was redeemed")
+    return Word(
+        "who has the key of the district says that this order and amount were redeemed: that is "
+        "a concentrator, or a thief of one. Pay out against the head-end's record"
+    )
+
+
+def serial_worth(memory: CardMemory, image: bytes) -> Word:
+    """Return what the card's serial number is worth against a copy of the card."""
+    if memory.uid == frames.serial_of(image):
+        return Word(
+            "written in the memory: another memory card can be given the same, as a copy of this "
+            "one. Its order counts once all the same"
+        )
+    return Word("the chip's own: only special hardware imitates it")
 
 
 def _verdict(genuine: bool | None) -> Word:

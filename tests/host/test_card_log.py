@@ -1,0 +1,127 @@
+"""Goal: the log of cards cannot lose its newest lines unseen, and `card show` says what is proved.
+
+Method: cards are issued with a database, and the log is cut, written anew or held against orders.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from host.cards import keystore
+from host.frames import card as frames
+from host.headend import card_log, orders
+from host.headend.findings import findings
+from host.headend.ingest import Ingest
+from host.headend.store import Store
+from tests.host.card_desk import served
+from tests.host.test_card_cli import ACCOUNT, METER, desk_for, issue, run, shop
+from tests.host.uplink_world import KEYS, account_name, deliver, village_of
+
+__all__ = ["shop"]
+LOG = Path("card-log.jsonl")
+
+
+@pytest.fixture
+def town(shop: Path) -> Path:
+    """Make a database with an order for each of three accounts."""
+    with Store("village.db", create=True) as store:
+        for row in range(3):
+            orders.sell(store, account_name(row), 1000)
+        deliver(Ingest(store, KEYS), village_of(3, 5))
+    return shop
+
+
+def sell_and_issue(row: int) -> str:
+    with Store("village.db") as store:
+        order = orders.sell(store, account_name(row), 5000)
+    file = f"{row}-{order}.bin"
+    done = run("issue", "--file", file, "--account", account_name(row), "--db", "village.db")
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def of_logs() -> list[str]:
+    with Store("village.db", read_only=True) as store:
+        return [row["what"] for row in findings(store, kind=card_log.KIND)]
+
+
+def test_the_head_is_on_receipts_and_at_the_head_end(town: Path) -> None:
+    said = sell_and_issue(0)
+    assert "head of the log: 2:" in said
+    head = said.rsplit(" ", 1)[1].strip()
+    assert f"head {head}" in run("log").output
+    assert json.loads(issue(1, "--json").output)["log_head"].startswith("4:")
+    sell_and_issue(1)
+    assert of_logs() == [], "nothing is wrong"
+    with Store("village.db", read_only=True) as store:
+        (row,) = findings(store, closed=True, kind=card_log.KIND)
+    assert "has 6 lines" in row["what"]
+
+
+def test_the_newest_lines_taken_off_are_noticed(town: Path) -> None:
+    """The chain alone does not tell: what is left is whole."""
+    sell_and_issue(0)
+    first_lines = LOG.read_bytes()
+    sell_and_issue(1)
+    LOG.write_bytes(first_lines)
+    assert "2 lines, none of them changed" in run("log").output
+    done = run("log", "--db", "village.db")
+    assert (done.exit_code, "was told of 4 lines" in done.output) == (1, True)
+    assert "warning: card-log.jsonl had 4 lines" in sell_and_issue(2)
+    (what,) = of_logs()
+    assert "had 4 lines with the head" in what
+
+
+def test_the_log_is_held_against_the_orders(town: Path) -> None:
+    sell_and_issue(0)
+    done = run("log", "--db", "village.db")
+    assert done.exit_code == 0, done.output
+    assert "1 orders on cards by this log, 0 more by others" in done.output
+    assert issue(7, amount="99.00").exit_code == 0
+    done = run("log", "--db", "village.db")
+    assert done.exit_code == 1
+    assert f"order 7 of account {ACCOUNT}, 99.00 yuan, is on card" in done.output
+    run("issue", "--file", "x.bin", "--account", account_name(1), "--db", "village.db")
+    LOG.write_bytes(b"")
+    assert (
+        "0 orders on cards by this log, 1 more by others"
+        in run("log", "--db", "village.db").output
+    )
+
+
+def shown(file: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(run("show", "--file", file, "--json").output)
+    return found
+
+
+def test_show_says_what_the_mark_proves(shop: Path) -> None:
+    assert issue(1).exit_code == 0
+    assert shown("card.bin")["the mark proves"].startswith("nothing: no concentrator has written")
+    with served(desk_for(shop)) as port:
+        assert run("redeem", "--file", "card.bin", "--port", port).exit_code == 0
+    assert "or a thief of one. Pay out against" in shown("card.bin")["the mark proves"]
+    marked = Path("card.bin").read_bytes()
+    # A refund's header beside the mark of the purchase, and the mark on another account's card.
+    key = keystore.load(Path("card-keys.toml"), lambda: "").key_of(4711, 1)
+    header = frames.parse(marked, key).header
+    assert header is not None
+    at = frames.IMAGE_OFFSET + frames.WRITE_BACK_OFFSET
+    other = frames.build(
+        frames.Header(**{**{n: getattr(header, n) for n in header.__slots__}, "amount_fen": 9}),
+        key,
+    )
+    Path("copied.bin").write_bytes(marked[: frames.IMAGE_OFFSET] + other + marked[at:])
+    assert "another order or amount of this account" in shown("copied.bin")["the mark proves"]
+    broken = bytearray(marked)
+    broken[at + 5] ^= 1
+    Path("broken.bin").write_bytes(broken)
+    assert shown("broken.bin")["the mark proves"].startswith("nothing: the mark is forged")
+    words = ("--account", ACCOUNT, "--meter", METER, "--order", 2, "--amount", "1")
+    assert run("issue", "--file", "card.bin", *words).exit_code == 0
+    assert "another order or amount of this account" in shown("card.bin")["the mark proves"]
+
+
+def test_show_says_what_a_serial_number_is_worth(shop: Path) -> None:
+    assert issue(1).exit_code == 0
+    assert "another memory card can be given the same" in shown("card.bin")["serial number"]
