@@ -77,11 +77,13 @@ words: $(READY)
 mutants: $(READY)
 	@$(BIN)/python -m tools.mutants -j $(or $(J),2) $(if $(FILE),--file $(FILE))
 
-# soak: ten million mutated frames to every decoder, all power cuts on NOR flash, 10,000 more of
-# a journal, 50 kills of all parts under load, an attacker on the network for 10,000 steps of 20
-# seeds, then worlds of faults, SEEDS=1-500
+# soak: ten million mutated frames to every decoder, 10,000 each of hostile commands, records and
+# starts from damaged flash, all power cuts on NOR flash, 10,000 more of a journal, 50 kills of all
+# parts under load, an attacker on the network for 10,000 steps of 20 seeds, then worlds of faults,
+# SEEDS=1-500
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
+	@DIANKA_HOSTILE=10000 $(BIN)/python -m pytest tests/host/test_hostile_runs.py
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
 	@DIANKA_KILLS=50 $(BIN)/python -m pytest tests/host/test_headend_kills.py
 	@DIANKA_STEPS=10000 $(BIN)/python -m pytest tests/host/test_hostile_network.py

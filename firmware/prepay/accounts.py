@@ -17,6 +17,7 @@ GUARD = const(0x02)  # nothing may cut the supply (保电)
 SCALED = const(0x04)  # `multiplier` is not 1
 PART = const(0x08)  # `quota` is not 0
 HOUSEHOLD = const(4)  # first bit of the kind of household
+_KINDS = const(15)  # the greatest kind
 
 REGISTER_MODULUS_WH = const(1000000000)
 # Half the registers' range: beyond it, forward and backward cannot be distinguished.
@@ -196,7 +197,7 @@ class Accounts:
     def describe(self, index: int, household: int, grade: int = 0, multiplier: int = 1) -> None:
         """Set the kind of household, its grade, and CT x PT of its meter, 1..65535."""
         self.flags[index] &= STOPPED | GUARD | PART
-        self.flags[index] |= household << HOUSEHOLD
+        self.flags[index] |= (household & _KINDS) << HOUSEHOLD
         if multiplier > 1:
             self.flags[index] |= SCALED
         self.grade[index] = grade

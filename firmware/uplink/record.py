@@ -62,6 +62,8 @@ PAYLOAD = const(12)
 PAYLOAD_SIZE = const(48)
 # Registers of a READING.
 REGISTERS = const(8)
+# A record that was forged may say more than a register shows.
+_MODULUS_WH = const(1000000000)
 
 METER = const(1)
 READING = const(2)
@@ -285,7 +287,7 @@ def reading_at(
     """Fill `registers_wh` from a READING; return debit_fen, residue_e7, residue_e11, used_wh."""
     at = offset + PAYLOAD
     for register in range(REGISTERS):
-        registers_wh[register] = u32_at(buf, at + 16 + 4 * register)
+        registers_wh[register] = u32_at(buf, at + 16 + 4 * register) % _MODULUS_WH
     residue_e11 = buf[at + 8] | buf[at + 9] << 8
     return u32_at(buf, at), u32_at(buf, at + 4), residue_e11, u32_at(buf, at + 12)
 
@@ -670,6 +672,6 @@ def standing_registers_at(
     """Fill `registers_wh` from a STANDING_REGISTERS; return read_t2000, power_limit_w, week."""
     at = offset + PAYLOAD
     for register in range(REGISTERS):
-        registers_wh[register] = u32_at(buf, at + 4 * register)
+        registers_wh[register] = u32_at(buf, at + 4 * register) % _MODULUS_WH
     fields: tuple[int, int, int] = unpack_from("<IIH", buf, at + _STANDING_READ)
     return fields

@@ -201,7 +201,8 @@ class Standings(Supply):
                 registry.set_relay(index, meters.RELAY_FAILED | relay & meters.DESIRED_OPEN)
 
     def load_standing(self) -> None:
-        """Apply `standing` after recovery."""
+        """Apply `standing` after recovery, and keep what the flash had within its range."""
+        self.keep_in_range()
         self.behind = self.standing[_STATE] == BEHIND
         self.journal.floor_seq = self.standing[_FLOOR]
         self.tell_restored()

@@ -6,7 +6,8 @@ acts on it.
 
 from micropython import const
 from prepay import policy as rules
-from prepay.accounts import GUARD, STOPPED, difference_fen
+from prepay.accounts import GUARD, REGISTER_MODULUS_WH, STOPPED, difference_fen
+from prepay.tariff import NO_LIMIT
 from uplink import record
 from uplink.record import JOINED
 
@@ -31,6 +32,18 @@ class Supply(Entries):
     def show_card(self, index: int) -> None:
         """Judge the account after a card without money, whose holder asks for supply."""
         self._judge(index, rules.CARD)
+
+    def keep_in_range(self) -> None:
+        """Put values that cannot be, as of a flash that was forged, within their range."""
+        state = self.ledger.state
+        used_wh = self.ledger.used_wh
+        for index in range(len(state)):
+            if state[index] > rules.REMOTE:
+                state[index] = rules.NORMAL
+            used_wh[index] = min(used_wh[index], NO_LIMIT - 1)
+        registers_wh = self.ledger.registers_wh
+        for at in range(len(registers_wh)):
+            registers_wh[at] %= REGISTER_MODULUS_WH
 
     def order_supply(self, index: int, cut: bool) -> bool:
         """Cut or restore by order of the station; return false if policy or storage refuse."""

@@ -130,6 +130,8 @@ class Tariffs:
 
     def activate(self, number: int, name: bytes) -> bool:
         """Put the image of this name in force; return false if it cannot be used yet."""
+        if number > NUMBER_LIMIT:
+            return False
         self.changes += 1
         self.names[NAME_SIZE * number : NAME_SIZE * (number + 1)] = name
         self._loaded[number] = None
