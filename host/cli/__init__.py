@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "meter": ("host.cli.meter.commands", "Find, read, write, set and switch meters on a line."),
     "console": ("host.cli.console", "Talk to a concentrator: set it up, ask it, load tariffs."),
     "flash": ("host.cli.flash", "Put the firmware on a board, in two slots; go back to the old."),
+    "firmware": ("host.cli.firmware", "Sign the firmware and pack it into one file."),
     "sim": ("host.cli.sim", "Simulate meters on a line, and run seeded worlds of faults."),
     "headend": ("host.cli.headend.commands", "Receive, store and acknowledge readings."),
     "demo": ("host.cli.demo", "The whole chain on real MicroPython, in under 90 seconds."),

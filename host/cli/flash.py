@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import secrets
 import sys
 import tempfile
@@ -16,10 +17,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from host.cards import keystore
 from host.cli import shown
-from host.cli.options import FILE, load_keys, typed_secret
+from host.cli.options import EXISTING_FILE, FILE, load_keys, typed_secret
 from host.cli.output import echo
+from host.flash import package, rom, room, slots, wiring
 from host.flash import product as products
-from host.flash import rom, room, slots, wiring
 from host.flash import selftest as tests
 from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
@@ -38,6 +39,9 @@ class Wanted:
     time: bool
     wait_s: int
     new: bool
+    package: products.Product | None = None
+    signer: str = ""
+    unsigned: bool = False
 
 
 @shown.command(
@@ -47,6 +51,7 @@ Examples:
   dianka flash /dev/ttyACM0 --keys card-keys.toml --id 7 --uplink-keys uplink.toml
   dianka flash /dev/ttyACM0 --set interval_s=900
   dianka flash --check board.json --chip esp32s3
+  dianka flash /dev/ttyACM0 --package dianka-esp32.pkg --signer 3b6a27bcceb6a42d..
   dianka flash /dev/ttyACM0 --status
   dianka flash /dev/ttyACM0 --rollback
   dianka flash /dev/ttyACM0 --selftest
@@ -94,6 +99,14 @@ The new product is on trial: if it does not report healthy, the old one starts a
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Sources, if not those that came with this command.",
 )
+@click.option("--package", "package_path", type=EXISTING_FILE, help="Of `dianka firmware pack`.")
+@click.option(
+    "--signer",
+    default="",
+    metavar="PUBLIC_KEY",
+    help="From now on the board takes what this key has signed, and nothing older.",
+)
+@click.option("--allow-unsigned", "unsigned", is_flag=True, help="Install it all the same.")
 def command(
     port: str,
     check_path: Path | None,
@@ -113,6 +126,9 @@ def command(
     wait_s: int,
     arch: str | None,
     firmware: Path | None,
+    package_path: Path | None,
+    signer: str,
+    unsigned: bool,
 ) -> None:
     """Install the firmware on the board at PORT: /dev/ttyACM0, COM3 or socket://HOST:PORT."""
     if status + rollback + selftest > 1:
@@ -132,7 +148,13 @@ def command(
             _check(check_path, chip or "")
             return
         settings = _settings(keys_path, uplink_path, number, sets)
-        wanted = Wanted(firmware, arch, _board_json(board_path), settings, wants_time, wait_s, new)
+        if signer and not re.fullmatch("[0-9a-f]{64}", signer):
+            raise click.UsageError(_("--signer: a public key has 64 hexadecimal digits"))
+        given = package.read(package_path) if package_path is not None else None
+        wanted = Wanted(
+            *(firmware, arch, _board_json(board_path), settings, wants_time, wait_s, new),
+            *(given, signer, unsigned),
+        )
         with Prompt(port) as board:
             if status:
                 _show(board)
@@ -268,7 +290,9 @@ def _set_up_frozen(board: Prompt, found: room.Facts, wanted: Wanted) -> None:
 
 
 def _compiled(found: room.Facts, wanted: Wanted, firmware: Path) -> products.Product:
-    """Return the product for this board."""
+    """Return the product for this board: the package that was given, or one that is made here."""
+    if wanted.package is not None:
+        return wanted.package
     arch = wanted.arch or found.arch
     if not arch:
         known = ", ".join(products.ARCHITECTURES)
@@ -295,6 +319,7 @@ def _put_in_rom(board: Prompt, found: room.Facts, wanted: Wanted) -> None:
     wiring_of = _own_board_json(board, found, wanted)
     firmware = wanted.firmware or products.firmware()
     product = _compiled(found, wanted, firmware)
+    _check_signed(board, product, wanted)
     content = rom.image(product, (firmware / "boot.py").read_bytes())
     size = rom.size(board)
     if len(content) > size:
@@ -335,6 +360,7 @@ def _prepare(board: Prompt, now: slots.State, found: room.Facts, wanted: Wanted)
     firmware = wanted.firmware or products.firmware()
     slot = slots.target(now)
     product = _compiled(found, wanted, firmware)
+    _check_signed(board, product, wanted)
     room.check(found, slots.taken(board, found), product, slot, wiring_of)
     with _progress() as progress:
         task = progress.add_task(_("writing slot {slot}").format(slot=slot))
@@ -355,7 +381,22 @@ def _prepare(board: Prompt, now: slots.State, found: room.Facts, wanted: Wanted)
     )
     _set_up(board, slot, wanted, wanted.new or not now.proven)
     slots.finish(board, slot, product)
+    if wanted.signer:
+        board.replace("signer", wanted.signer.encode())
+        echo(_("the board takes products that this key has signed"))
     return slot
+
+
+def _check_signed(board: Prompt, product: products.Product, wanted: Wanted) -> None:
+    """Raise ProductError where the board's signer, or the one given now, does not let it in."""
+    own = slots.signer(board)
+    if wanted.unsigned:
+        return
+    if own and wanted.signer not in ("", own):
+        raise products.ProductError(
+            _("the board has another signer: --allow-unsigned puts yours in its place")
+        )
+    package.check(product, own or wanted.signer, slots.newest(board))
 
 
 def _own_board_json(board: Prompt, found: room.Facts, wanted: Wanted) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from host.cards.issuing import IssueError
 from host.cards.keystore import CardKeys, ConsoleKeys, KeystoreError
 from host.cards.rows import RowsError
 from host.cli.output import echo
+from host.flash.product import ProductError
 from host.frames import card as frames
 from host.frames import catalogue
 from host.frames.dlt645 import BROADCAST, WILDCARD
@@ -32,7 +33,7 @@ PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
 DEFAULT_BAUD = 2400
 _TROUBLES = (
     *(KeystoreError, IssueError, AuditError, RowsError, frames.CardError),
-    *(CardIoError, PortError, ReaderError, ConsoleError),
+    *(CardIoError, PortError, ReaderError, ConsoleError, ProductError),
 )
 Command = Callable[..., Any]
 

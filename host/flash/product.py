@@ -43,16 +43,26 @@ class ProductError(Exception):
 
 @dataclass(frozen=True)
 class Product:
-    """The content of a slot: a version that identifies the content, and files by name."""
+    """The content of a slot: a version that identifies the content, and files by name.
+
+    counter     grows with each product that is given out; 0: it has none
+    signature   128 hexadecimal digits over the listing, "": it is not signed
+    """
 
     version: str
     files: dict[str, bytes]
+    counter: int = 0
+    signature: str = ""
 
     @property
     def listing(self) -> bytes:
-        """Return the file `files` of a slot: the version, then each file's SHA-256 and name."""
+        """Return the file `files` of a slot.
+
+        It has the version and the counter, then each file's SHA-256 and name.
+        """
         rows = [f"{hashlib.sha256(data).hexdigest()} {name}" for name, data in self.files.items()]
-        return "\n".join([self.version, *rows, ""]).encode()
+        first = f"{self.version} {self.counter}" if self.counter else self.version
+        return "\n".join([first, *rows, ""]).encode()
 
 
 def firmware() -> Path:

@@ -307,13 +307,26 @@ def taken(board: Prompt, found: Facts) -> Taken:
     return Taken(dict(zip(SLOTS, sizes, strict=False)), sizes[-1])
 
 
+def signer(board: Prompt) -> str:
+    """Return the public key of which the board takes products, "": it takes any."""
+    return board.run(_SHOW.format(name="signer")).strip()
+
+
+def newest(board: Prompt) -> int:
+    """Return the greatest counter of a product that ran healthily, 0: of none."""
+    text = board.run(_SHOW.format(name="newest")).strip()
+    return int(text) if text.isdecimal() else 0
+
+
 def board_json(board: Prompt) -> str:
     """Return the board's own board.json, "" if it has none."""
     return board.run(_SHOW.format(name="board.json"))
 
 
 def finish(board: Prompt, slot: str, product: Product) -> None:
-    """Mark `slot` as complete."""
+    """Mark `slot` as complete, with the signature that the product has."""
+    if product.signature:
+        board.write(f"{slot}/signature", product.signature.encode())
     board.replace(f"{slot}/files", product.listing)
 
 
