@@ -10,6 +10,7 @@ import pytest
 
 from host.cards import keystore
 from host.frames import card as frames
+from host.frames.card_keys import wrap_key
 from host.headend import card_log, orders
 from host.headend.findings import findings
 from host.headend.ingest import Ingest
@@ -125,3 +126,35 @@ def test_show_says_what_the_mark_proves(shop: Path) -> None:
 def test_show_says_what_a_serial_number_is_worth(shop: Path) -> None:
     assert issue(1).exit_code == 0
     assert "another memory card can be given the same" in shown("card.bin")["serial number"]
+
+
+def test_a_clone_of_a_memory_card_brings_no_second_money(shop: Path) -> None:
+    """Its serial number stands in the memory, so a thief's blank card can be given the same."""
+    assert issue(1).exit_code == 0
+    Path("clone.bin").write_bytes(Path("card.bin").read_bytes())
+    desk = desk_for(shop)
+    with served(desk) as port:
+        assert run("redeem", "--file", "clone.bin", "--port", port).exit_code == 0
+        done = run("redeem", "--file", "card.bin", "--port", port)
+        assert "no new money" in done.output
+    assert len(desk.books.credits) == 1
+
+
+def test_one_order_on_cards_of_two_logs_counts_once(shop: Path) -> None:
+    """That no order is issued twice holds within a log: another folder has another."""
+    assert issue(1).exit_code == 0
+    assert issue(1, "--log", "other.jsonl", file="second.bin").exit_code == 0
+    desk = desk_for(shop)
+    with served(desk) as port:
+        for file in ("card.bin", "second.bin"):
+            run("redeem", "--file", file, "--port", port)
+    assert len(desk.books.credits) == 1
+
+
+def test_one_key_card_tells_nothing_of_the_next(shop: Path) -> None:
+    """Two of one serial number and number: who knows key 2 does not find key 3 from the images."""
+    held = keystore.load(Path("card-keys.toml"), lambda: "")
+    keys = [held.key_of(4711, version) for version in (1, 2, 3)]
+    images = [wrap_key(keys[0], keys[version - 1], "AB" * 8, 5, version) for version in (2, 3)]
+    told = bytes(a ^ b ^ c for a, b, c in zip(images[0], images[1], keys[1], strict=True))
+    assert told != keys[2]
