@@ -200,7 +200,8 @@ def is_pending(relay: int) -> int:
 
 def parse_digits(text: str) -> bytes:
     """Return up to 12 decimal digits as 6 bytes in reading order; empty for any other text."""
-    if not text.isdigit() or len(text) > 12:
+    # CPython's isdigit takes the digits of other scripts as well.
+    if not text.isdigit() or len(text) > 12 or len(text.encode()) > len(text):
         return b""
     return unhexlify("0" * (12 - len(text)) + text)
 
