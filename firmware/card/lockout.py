@@ -30,7 +30,7 @@ _NOTE_MS = const(180000)
 
 # Each row has a serial number and the count of its cards that are not genuine.
 _ROWS = const(4)
-_ROW_SIZE = const(UID_SIZE + 1)
+_ROW_SIZE = const(9)  # UID_SIZE + 1, which MicroPython does not take as a constant
 # Places in `_left`: how many cards may still be judged, and how many recorded, each with the ticks
 # of the last one gained; then for each row the ticks of its last card.
 _JUDGED = const(0)
