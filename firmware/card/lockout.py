@@ -30,7 +30,7 @@ _NOTE_MS = const(180000)
 
 # Each row has a serial number and the count of its cards that are not genuine.
 _ROWS = const(4)
-_ROW_SIZE = const(9)  # UID_SIZE + 1, which MicroPython does not take as a constant
+_LOCK_SIZE = const(9)  # UID_SIZE + 1, which MicroPython does not take as a constant
 # Places in `_left`: how many cards may still be judged, and how many recorded, each with the ticks
 # of the last one gained; then for each row the ticks of its last card.
 _JUDGED = const(0)
@@ -50,7 +50,7 @@ class Lockout:
         Their serial numbers are unknown: where they would have locked one, the reader begins with
         a rest.
         """
-        self._rows = bytearray(_ROWS * _ROW_SIZE)
+        self._rows = bytearray(_ROWS * _LOCK_SIZE)
         self._left = left = array("i", bytes(4 * (_TICKS + _ROWS)))
         left[_JUDGED] = 0 if recent >= FAILURES_LIMIT else SPREAD_LIMIT - recent
         left[_NOTES] = NOTES_LIMIT
@@ -60,13 +60,13 @@ class Lockout:
         """Let time pass; return true once when the reader has rested from all such cards."""
         for row in range(_ROWS):
             if (now_ticks - self._left[_TICKS + row]) & _TICKS_MASK >= _FORGET_MS:
-                self._rows[row * _ROW_SIZE + UID_SIZE] = 0
+                self._rows[row * _LOCK_SIZE + UID_SIZE] = 0
         return self._gain(_JUDGED, SPREAD_LIMIT, RELIEF_MS, now_ticks)
 
     def refuses(self, uid: bytearray, now_ticks: int) -> bool:
         """Return whether a card of this serial number must not be judged now."""
         row = self._row_of(uid)
-        excess = self._rows[row * _ROW_SIZE + UID_SIZE] - FAILURES_LIMIT if row >= 0 else -1
+        excess = self._rows[row * _LOCK_SIZE + UID_SIZE] - FAILURES_LIMIT if row >= 0 else -1
         if excess >= 0:
             lock_ms = LOCK_MS << min(excess, _DOUBLINGS)
             if (now_ticks - self._left[_TICKS + row]) & _TICKS_MASK < lock_ms:
@@ -82,11 +82,11 @@ class Lockout:
             # The number with the fewest such cards is given up, so that none ends a lock.
             row = 0
             for other in range(1, _ROWS):
-                if rows[other * _ROW_SIZE + UID_SIZE] < rows[row * _ROW_SIZE + UID_SIZE]:
+                if rows[other * _LOCK_SIZE + UID_SIZE] < rows[row * _LOCK_SIZE + UID_SIZE]:
                     row = other
-            rows[row * _ROW_SIZE : row * _ROW_SIZE + UID_SIZE] = uid
-            rows[row * _ROW_SIZE + UID_SIZE] = 0
-        at = row * _ROW_SIZE + UID_SIZE
+            rows[row * _LOCK_SIZE : row * _LOCK_SIZE + UID_SIZE] = uid
+            rows[row * _LOCK_SIZE + UID_SIZE] = 0
+        at = row * _LOCK_SIZE + UID_SIZE
         rows[at] = min(rows[at] + 1, _U8_LIMIT)
         self._left[_TICKS + row] = now_ticks
 
@@ -102,7 +102,7 @@ class Lockout:
         """End all locks, as a technician asks for."""
         self._left[_JUDGED] = SPREAD_LIMIT
         for row in range(_ROWS):
-            self._rows[row * _ROW_SIZE + UID_SIZE] = 0
+            self._rows[row * _LOCK_SIZE + UID_SIZE] = 0
 
     def _gain(self, place: int, limit: int, gain_ms: int, now_ticks: int) -> bool:
         """Add what time has brought; return whether it is full again, which it was not."""
@@ -118,7 +118,7 @@ class Lockout:
     def _row_of(self, uid: bytearray) -> int:
         rows = self._rows
         for row in range(_ROWS):
-            at = row * _ROW_SIZE
+            at = row * _LOCK_SIZE
             if rows[at + UID_SIZE] and same(rows, at, uid, 0, UID_SIZE):
                 return row
         return -1
