@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from host.cli import shown
-from host.cli.options import EXISTING_FILE, FILE, clear_errors, new_passphrase, passphrase
+from host.cli.options import FILE, clear_errors, new_passphrase, passphrase
 from host.cli.output import echo
 from host.flash import package
 from host.flash import product as products
@@ -64,7 +64,7 @@ Example:
     type=click.IntRange(1, package.COUNTER_LIMIT),
     help="Above that of every package before: a board does not go back behind it.",
 )
-@click.option("--signer", "signer_path", type=EXISTING_FILE, help="The key that signs it.")
+@click.option("--signer", "signer_path", type=FILE, help="The key that signs it.")
 @click.option("--out", required=True, type=FILE, help="The package to make.")
 def pack_command(
     platform: str, arch: str, counter: int, signer_path: Path | None, out: Path

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from host.cards import keystore
 from host.cli import shown
-from host.cli.options import EXISTING_FILE, FILE, load_keys, typed_secret
+from host.cli.options import FILE, load_keys, typed_secret
 from host.cli.output import echo
 from host.flash import package, rom, room, slots, wiring
 from host.flash import product as products
@@ -99,7 +99,7 @@ The new product is on trial: if it does not report healthy, the old one starts a
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Sources, if not those that came with this command.",
 )
-@click.option("--package", "package_path", type=EXISTING_FILE, help="Of `dianka firmware pack`.")
+@click.option("--package", "package_path", type=FILE, help="Of `dianka firmware pack`.")
 @click.option(
     "--signer",
     default="",
