@@ -305,7 +305,9 @@ def test_segments_are_merged_between_transactions() -> None:
     fill_segments(bench, 4)
     app = bench.app
     keeper = app.keeper
-    keeper._merger.many = 2
+    keeper._begin_to_merge()
+    check(keeper._merger is not None)
+    keeper._merger.many = 2  # type: ignore[union-attr]  # it is not None
     count = app.journal.segment_count
     changes = bench.storage.changes
     for _ in range(3):

@@ -9,7 +9,7 @@ Only segments whose groups are all good are merged: behind a torn group nothing 
 
 from micropython import const
 
-from concentrator.storage.segments import SEGMENT_SIZE, blocks_of, segment_name
+from concentrator.storage.segments import MANY_SEGMENTS, SEGMENT_SIZE, blocks_of, segment_name
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from concentrator.storage.journal import Journal
     from concentrator.storage.thinning import Thinner
 
-# Segments are merged while there are more than this.
-_MANY = const(64)
 # The bytes that littlefs may need of each block after the first, for pointers.
 _POINTERS = const(12)
 
@@ -32,7 +30,7 @@ class Merger:
 
     def __init__(self, journal: "Journal", storage: "Storage", thinner: "Thinner") -> None:
         """Merge segments that `thinner` thins; what it has in the lent memory is given up."""
-        self.many = _MANY
+        self.many = MANY_SEGMENTS
         self._journal = journal
         self._storage = storage
         self._thinner = thinner

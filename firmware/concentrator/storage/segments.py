@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ports import Storage
 
 SEGMENT_SIZE = const(4096)
+# Older segments are appended to each other while there are more than this.
+MANY_SEGMENTS = const(64)
 # The index of segments grows by this count.
 SEGMENTS_STEP = const(64)
 _GAP_GROUP_SIZE = const(96)
