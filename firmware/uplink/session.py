@@ -61,7 +61,7 @@ _PROTOCOL = const(2)
 
 _LONG_FRAME_SIZE = const(1094)
 _FRAME_SHORTEST = const(611)  # one group
-_ANSWER_TIMEOUT_MS = const(3000)
+_ANSWER_TIMEOUT_MS = const(6000)
 _TRIES_LIMIT = const(3)
 _FIRST_BACK_OFF_MS = const(2000)
 _BACK_OFF_LIMIT_MS = const(120000)

@@ -257,7 +257,7 @@ def test_lost_acknowledgement_is_repeated_byte_for_byte() -> None:
     while not world.head_end.batches:
         world.step(hear=False)
     equal(world.session.acked_seq, 0)
-    world.run(40)
+    world.run(100)
     equal(world.head_end.batches, [(1, 5), (1, 5)])
     equal(world.session.acked_seq, 5)
     equal(world.session.state, session.READY)
