@@ -18,9 +18,11 @@ from host.headend.ingest import Ingest
 
 LIMIT = 100
 GATHER_S = 0.02
-# Who would wait longer is told to come again later: a device repeats itself after three seconds.
-GREETING_WAIT_S = 0.7
-BATCH_WAIT_S = 1.0
+# Who would wait longer is told to come again later: a device repeats itself after three seconds at
+# the earliest. Who comes again as it was told has a right to more, so that all get their turn.
+GREETING_WAIT_S = 1.5
+BATCH_WAIT_S = 2.4
+RETURNED_WAIT_S = 2.8
 _PENDING_LIMIT = 10_000
 _FIRST_PACE_S = 0.005
 _CROWD_S = 10.0
@@ -48,6 +50,7 @@ class Writer:
         self._batches_done = 0
         self._crowd = 0.0  # how many were put off lately
         self._crowd_at = 0.0
+        self._told_to_return: set[int] = set()  # concentrators whose next batch is waited for
         self._ingest = ingest
         self._answered = answered
         self._newest: dict[Any, Message] = {}  # of each sender, as long as it waits
@@ -81,9 +84,13 @@ class Writer:
                 return 0
         wait_s = self.wait_s
         limit_s = GREETING_WAIT_S if message.kind == Kind.HELLO else BATCH_WAIT_S
+        if message.concentrator in self._told_to_return:
+            limit_s = RETURNED_WAIT_S
         if wait_s > limit_s or self._queue.qsize() >= _PENDING_LIMIT:
+            self._told_to_return.add(message.concentrator)
             return self._put_off(wait_s)
         if message.kind == Kind.BATCH:
+            self._told_to_return.discard(message.concentrator)
             self._batches_put += 1
         with self._lock:
             self._newest[sender] = message

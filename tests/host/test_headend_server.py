@@ -8,6 +8,7 @@ import asyncio
 import random
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -269,40 +270,53 @@ def test_a_message_that_breaks_something_harms_no_other(
         assert store.rows("SELECT DISTINCT concentrator FROM records") == [{"concentrator": 8}]
 
 
-class SlowIngest:
-    """Takes ten milliseconds for a batch."""
+class HeldIngest:
+    """Takes a millisecond for a batch, and ends no commit while it is held."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.may_end.set()
 
     def answer_all(self, messages: list[Message]) -> list[bytes]:
-        time.sleep(0.01 * sum(one.kind == Kind.BATCH for one in messages))
+        time.sleep(0.001 * sum(one.kind == Kind.BATCH for one in messages))
+        assert self.may_end.wait(PATIENCE_S)
         return [b"taken"] * len(messages)
 
 
-def test_who_would_wait_too_long_is_told_when_to_come_again() -> None:
-    heard: list[float] = []
+def test_who_would_wait_too_long_is_told_when_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[int] = []
+    ingest = HeldIngest()
     writer = Writer(
-        SlowIngest(),  # type: ignore[arg-type]  # all that the writer uses of it
-        lambda answers: heard.extend(time.monotonic() - at for at, _ in answers),
+        ingest,  # type: ignore[arg-type]  # all that the writer uses of it
+        lambda answers: heard.extend(sender for sender, _ in answers),
     )
-    village = village_of(1, 1)
-    with_key = Gate(KEYS)
-    batch_message = with_key.open(frame(Kind.BATCH, 1, village.batch()), "test")
-    greeting = replace(batch_message, kind=Kind.HELLO)
-    for _ in range(30):
-        assert writer.put(time.monotonic(), batch_message) == 0
+    opened = Gate(KEYS).open(frame(Kind.BATCH, 1, village_of(1, 1).batch()), "test")
+
+    def put(kind: Kind, concentrator: int) -> int:
+        sender = replace(opened.head, concentrator=concentrator, number=int(kind))
+        return writer.put(concentrator, replace(opened, kind=kind, head=sender))
+
+    for one in range(30):
+        assert put(Kind.BATCH, one) == 0
     while len(heard) < 30:
         time.sleep(0.01)
-    taken = put_off = greetings = 0
-    for _ in range(400):
-        if writer.put(time.monotonic(), batch_message):
-            put_off += 1
-        else:
-            taken += 1
-        greetings += writer.put(time.monotonic(), greeting) == 0
-    assert writer.wait_s < 1.1
-    after_s = writer.put(time.monotonic(), greeting)
-    assert 3 <= after_s <= 9
-    assert (taken + put_off, greetings < taken, put_off > 100) == (400, True, True)
+    ingest.may_end.clear()
+    assert put(Kind.BATCH, 30) == 0
+    pace_s = writer.wait_s
+    for name, count in (("GREETING", 10), ("BATCH", 20), ("RETURNED", 40)):
+        monkeypatch.setattr(f"host.headend.writer.{name}_WAIT_S", (count + 0.5) * pace_s)
+    after_s = [put(Kind.BATCH, one) for one in range(31, 100)]
+    assert [*map(bool, after_s)] == [False] * 20 + [True] * 49
+    assert all(2 <= one <= 60 for one in after_s[20:])
+    assert put(Kind.HELLO, 1000) > 0
+    # Those that were told to come again have a right to more, others have not.
+    assert (put(Kind.HELLO, 51), put(Kind.BATCH, 51)) == (0, 0)
+    assert put(Kind.BATCH, 1001) > 0
+    again = [one for one in range(52, 100) if not put(Kind.BATCH, one)]
+    assert again == [*range(52, 71)]
+    assert writer.put_off == 49 + 2 + 29
+    ingest.may_end.set()
     writer.stop()
-    assert len(heard) == 30 + taken + greetings
-    assert max(heard) < 3
-    assert writer.put_off == 401 + put_off - greetings
+    assert sorted(set(heard)) == [*range(71)]
