@@ -708,7 +708,7 @@ def finding_text(stored: str) -> str:
 
 def _registers(registers_wh: Sequence[int]) -> str:
     """Return registers as JSON."""
-    return f"[{', '.join(map(str, registers_wh))}]"
+    return str([*registers_wh])
 
 
 def _whole(account: Account) -> tuple[Any, ...]:

@@ -142,6 +142,29 @@ def _number(data: bytes, at: int) -> tuple[int, int]:
             raise ValueError("a number of more than five bytes")
 
 
+def _numbers(data: bytes, at: int, count: int) -> tuple[list[int], int]:
+    """Return as many varints, and the place behind them; one call costs less than many."""
+    found = []
+    for _ in range(count):
+        value = data[at]
+        at += 1
+        if value > 0x7F:
+            part = data[at]
+            at += 1
+            value += (part << 7) - 0x80
+            if part > 0x7F:
+                part = data[at]
+                at += 1
+                value += (part << 14) - 0x4000
+                if part > 0x7F:
+                    part, at = _number(data, at)
+                    if part > 0x3FFF:
+                        raise ValueError("a number of more than five bytes")
+                    value += (part << 21) - 0x200000
+        found.append(value)
+    return found, at
+
+
 def _items(data: bytes, count: int, t2000: int, found: Unpacked) -> None:
     """Read the items of one group into `found`."""
     at = index = 0
@@ -192,21 +215,21 @@ def _reading(data: bytes, at: int, unit: int) -> tuple[bytes, Read, int]:
     count = what & 0x0F
     if count > _REGISTERS_LIMIT:
         raise ValueError(f"{count} registers")
-    debit_fen, at = _number(data, at + 1)
-    residue_e7, at = _number(data, at)
     residue_e11 = used_wh = 0
     status = 0xFFFF if what & 0x80 else 0
     if what & 0x10:
-        residue_e11, at = _number(data, at)
+        (debit_fen, residue_e7, residue_e11), at = _numbers(data, at + 1, 3)
+    else:
+        (debit_fen, residue_e7), at = _numbers(data, at + 1, 2)
     if what & 0x20:
         status = data[at] | data[at + 1] << 8
         at += 2
     if what & 0x40:
-        used_wh, at = _number(data, at)
-    registers = []
-    for _ in range(count):
-        one, at = _number(data, at)
-        registers.append(one * unit & _WORD)
+        (used_wh, *registers), at = _numbers(data, at, 1 + count)
+    else:
+        registers, at = _numbers(data, at, count)
+    if unit != 1:
+        registers = [one * unit & _WORD for one in registers]
     while registers and not registers[-1]:
         registers.pop()
     fields = Read(

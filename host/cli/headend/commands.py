@@ -1,6 +1,7 @@
 """`dianka headend`: receive and store what concentrators send, sell orders, reconcile."""
 
 import asyncio
+import gc
 import logging
 import ssl
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from host.headend.pages import PageProcess
 from host.headend.server import Connections, Secured, serve
 from host.headend.shard import Shard, parse_shard
 from host.words import _, system_reason
+
+# The state in memory is large and has hardly any circles: to look for them seldom saves a tenth.
+_GARBAGE = (100_000, 50, 1000)
 
 log = logging.getLogger("dianka.headend")
 
@@ -151,6 +155,7 @@ def serve_command(
     for path in filter(None, (keys_path, tls_key)):
         if warning := secret_files.warning_about(path):
             echo(warning, err=True)
+    gc.set_threshold(*_GARBAGE)
     with opened(db, create=True) as store, store.serving(shard):
         ingest = Ingest(store, known.keys, shard, now_t2000 if tells_time else None)
         ingest.gate.withdrawn = known.withdrawn
