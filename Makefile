@@ -8,7 +8,7 @@ PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-qemu test test-qemu check bench mutants soak image budget budget-json
-.PHONY: lock licences mpy words clean bench-headend bench-headend-json
+.PHONY: lock licences mpy words clean bench-headend bench-headend-json bench-gate bench-gate-json
 
 # help: print this list
 help:
@@ -60,6 +60,14 @@ bench-headend: $(READY)
 # bench-headend-json: the same as one JSON object: make -s bench-headend-json
 bench-headend-json: $(READY)
 	@$(BIN)/python -m tools.bench_headend --json
+
+# bench-gate: 1,600 sessions that bring a backlog at once, alone and beside 1,100 that say nothing
+bench-gate: $(READY)
+	@$(BIN)/python -m tools.bench_gate
+
+# bench-gate-json: the same as one JSON object: make -s bench-gate-json
+bench-gate-json: $(READY)
+	@$(BIN)/python -m tools.bench_gate --json
 
 # lock: write requirements.lock and tools/stubs.lock anew, with the newest versions allowed
 lock: $(READY)

@@ -2,7 +2,9 @@
 
 Messages are sealed beforehand, so that only the head-end's work is measured. Each concentrator is
 one connection that waits for its answer before it sends again, as devices do; all of them have a
-backlog. Processor time is that of the head-end's process, for PostgreSQL with its servers'.
+backlog. Processor time is that of the head-end's process, for PostgreSQL with its servers'. The
+wait for an acknowledgement begins where a batch is first sent: BUSY does not end it, so what a
+device waits because it is told to counts as well.
 """
 
 import argparse
@@ -46,7 +48,8 @@ def journal_of(concentrator: int) -> bytes:
     return concentrator.to_bytes(batch.JOURNAL_SIZE, "little")
 
 
-def _meters(concentrator: int) -> list[Record]:
+def meters(concentrator: int) -> list[Record]:
+    """Return the METER records of a concentrator of the bench."""
     fields = {"tariff": 1, "line": 0, "standard": 0, "active": 1}
     found = []
     for row in range(METERS):
@@ -56,7 +59,8 @@ def _meters(concentrator: int) -> list[Record]:
     return found
 
 
-def _reading(seq: int) -> Record:
+def reading(seq: int) -> Record:
+    """Return the record of a number behind the meters, a READING."""
     row, turn = seq % METERS, seq // METERS
     debit_fen = 20 + turn * 12 + row
     used_wh = debit_fen * 20
@@ -73,7 +77,7 @@ def payloads(readings: int) -> list[bytes]:
         groups = b""
         while seq <= last:
             count = min(25, last - seq + 1)
-            group = packing.build_groups([_reading(one) for one in range(seq, seq + count)])
+            group = packing.build_groups([reading(one) for one in range(seq, seq + count)])
             if groups and len(groups) + len(group) > BODY_SIZE:
                 break
             groups += group
@@ -96,7 +100,7 @@ def messages(concentrator: int, batches: list[bytes]) -> list[bytes]:
         sealed(Kind.HELLO, concentrator, 1, batch.build_hello(batch.Hello(1, count + 1)), key)
     ]
     found.append(
-        sealed(Kind.BATCH, concentrator, 2, packing.build_groups(_meters(concentrator)), key)
+        sealed(Kind.BATCH, concentrator, 2, packing.build_groups(meters(concentrator)), key)
     )
     found += [
         sealed(Kind.BATCH, concentrator, at + 3, payload, key)
@@ -179,8 +183,8 @@ class _Device:
         self._began = 0.0
 
     def send(self) -> None:
-        """Send the next frame."""
-        self._began = time.perf_counter()
+        """Send the next frame, or the same one again."""
+        self._began = self._began or time.perf_counter()
         self.line.sendall(self._frames[self._at])
 
     def hear(self, load: "_Load") -> None:
@@ -196,6 +200,7 @@ class _Device:
             if self._at > 1:  # neither the greeting nor the table of meters
                 load.waits.append(wait_s)
             self._at += 1
+            self._began = 0.0
             if self._at < len(self._frames):
                 self.send()
             else:
@@ -208,7 +213,7 @@ class _Device:
 
 
 class _Load:
-    """All devices of a run. `waits` are the seconds of each answer that acknowledged a batch."""
+    """All devices of a run. `waits` are the seconds from each batch to its acknowledgement."""
 
     def __init__(self, ports: list[int], all_frames: list[list[bytes]]) -> None:
         self.waits: list[float] = []
