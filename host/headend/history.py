@@ -18,14 +18,19 @@ _KINDS = {
     "standings": marked("standing"),
     "alarms": "",
 }
-_READING = marked("reading")
+# What meters told: the keys of these tables begin with the day and the meter.
+_OF_METERS = {
+    "readings": marked("reading"),
+    "freezes": marked("midnight"),
+    "items": marked("answer"),
+}
 _OF_ACCOUNT = """
     SELECT told.*, records.kind AS record_kind, records.payload FROM {table} AS told
     LEFT JOIN records ON records.concentrator = told.concentrator AND records.seq = told.seq
     WHERE told.account = ? AND told.t2000 >= ? AND told.t2000 < ?
 """
-_READINGS = """
-    SELECT told.*, records.kind AS record_kind, records.payload FROM readings AS told
+_OF_METER = """
+    SELECT told.*, records.kind AS record_kind, records.payload FROM {table} AS told
     LEFT JOIN records ON records.concentrator = told.concentrator AND records.seq = told.seq
     WHERE told.day >= ? AND told.day <= ? AND told.meter IN (
         SELECT address FROM meters WHERE account = ?
@@ -40,6 +45,8 @@ def history(
     store: Store, account: str, since_t2000: int, until_t2000: int, *, readings: bool = False
 ) -> list[dict[str, Any]]:
     """Return the events of an account by time, from a moment to before another.
+
+    With `readings` they have what its meters told as well: registers, and other items.
 
     Each has `t2000`, `what`, `amount_fen` or None, `detail` by name, and of a record the
     concentrator, its number and `record`: its payload in hexadecimal digits while it is kept.
@@ -56,8 +63,10 @@ def history(
             found.append(_event(row, what or row["kind"].lower()))
     if readings:
         days = (since_t2000 // DAY_S, until_t2000 // DAY_S)
-        for row in store.rows(_READINGS, (*days, account, account, *span)):
-            found.append(_event(row, _READING))
+        for table, what in _OF_METERS.items():
+            query = _OF_METER.format(table=table)
+            for row in store.rows(query, (*days, account, account, *span)):
+                found.append(_event(row, what))
     found = [one for one in found if since_t2000 <= one["t2000"] < until_t2000]
     return sorted(found, key=lambda one: (one["t2000"], one["seq"] or 0))
 

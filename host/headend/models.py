@@ -66,7 +66,8 @@ class Concentrator(models.Model):
                                       the newest epoch of its messages
     refused_journal                   another one that was heard and refused
     key_print                         the fingerprint of the key of that message, never the key
-    rolled_records, rolled_readings   how many records `headend retain` has deleted
+    rolled_records                    how many records `headend retain` has deleted
+    rolled_readings                   of them readings, less the readings it has deleted
     """
 
     concentrator = _number(None, primary_key=True)

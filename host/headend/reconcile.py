@@ -399,14 +399,17 @@ def _compare_readings(database: Database, result: Reconciliation) -> None:
     of_kind = (int(RecordKind.READING),)
     taken = database.all(_SUMS.format(table="records WHERE kind = ?"), of_kind)
     stored = database.all(_SUMS.format(table="readings"))
-    rolled_up = database.value(
-        "SELECT CAST(coalesce(sum(rolled_readings), 0) AS bigint) FROM concentrators"
+    # Of records that are rolled up the sums are not known any more.
+    ((rolled_up, is_rolled),) = database.all(
+        "SELECT CAST(coalesce(sum(rolled_readings), 0) AS bigint), "
+        "CAST(coalesce(sum(abs(rolled_readings) + rolled_records), 0) AS bigint) "
+        "FROM concentrators"
     )
     result.readings_taken = taken[0][0] + rolled_up
     result.readings_stored = stored[0][0]
     told = database.value(_UNSTORED) + database.value(_UNPOSTED)
     missing = result.readings_taken - result.readings_stored - told
-    if not missing and (rolled_up or told or taken == stored):
+    if not missing and (is_rolled or told or taken == stored):
         return
     result.duplicates = database.value(_TWICE_STORED)
     said = _("{taken} readings taken, {stored} stored, {twice} of them twice").format(

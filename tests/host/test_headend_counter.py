@@ -351,3 +351,35 @@ def test_old_records_are_rolled_up_and_the_books_still_agree(db: Path) -> None:
         assert store.value("SELECT count(*) FROM records") == 7
         deliver(Ingest(store, KEYS), village_of(2, 5), 2)
         assert reconcile(store).differences == []
+
+
+def test_old_readings_are_kept_for_ever_or_as_told(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept() -> list[int]:
+        with Store(db) as store:
+            assert reconcile(store).differences == []
+            tables = ("records", "readings", "items", "freezes", "orders")
+            return [store.value(f"SELECT count(*) FROM {table}") for table in tables]
+
+    with Store(db) as store, store.writing() as database:
+        for table, more in (("items", '"values", identifier'), ("freezes", "registers_wh")):
+            names = f"day, meter, t2000, concentrator, seq, account, {more}"
+            told = "'[1]', 'ABCDEF01'" if table == "items" else "'[1]'"
+            database.run(
+                f"INSERT INTO {table} ({names}) "
+                f"SELECT day, meter, t2000, concentrator, seq, account, {told} FROM readings"
+            )
+    assert kept() == [16, 12, 12, 12, 2]
+    assert run("retain", "--db", db).output == "0 records are rolled up\n"
+    assert kept() == [16, 12, 12, 12, 2]
+    monkeypatch.setattr("host.headend.retain._PIECE", 5)
+    result = run("retain", "--db", db, "--readings-days", "1")
+    assert "24 answers of meters are deleted" in result.output
+    assert kept() == [16, 0, 0, 12, 2]
+    result = run("retain", "--db", db, "--freezes-days", "1")
+    assert "12 midnights of meters are deleted" in result.output
+    with Store(db) as store, store.writing() as database:
+        database.run("UPDATE records SET received_at = received_at - 100 * 86400")
+    assert "16 records are rolled up" in run("retain", "--db", db).output
+    assert kept() == [0, 0, 0, 0, 2]

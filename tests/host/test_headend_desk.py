@@ -83,7 +83,7 @@ def test_a_serving_head_end_does_what_others_ask_for(head_end: HeadEnd) -> None:
         assert (gone.amount_fen, gone.superseded_by) == (-100, 3)
         orders.set_limits(store, replace(orders.limits(store), question_fen=5))
         assert orders.limits(store).question_fen == 5
-        assert retain.retain(store, 0) == 0
+        assert retain.retain(store, 7, 0) == 0
         with pytest.raises(StoreError, match="no finding 9 is open"):
             findings.resolve(store, "9", "Li", "looked at")
         with pytest.raises(StoreFailed, match="serves"), store.writing():

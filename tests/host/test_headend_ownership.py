@@ -418,13 +418,17 @@ def test_a_finding_of_what_waits_is_closed_by_its_number(both: Both) -> None:
 def test_records_that_wait_are_not_rolled_up(both: Both) -> None:
     moved_household(both)
     both.bring(OTHER)
-    later = int(time.time()) + 10
-    retain.retain(both.store, later)
+
+    def roll_up() -> None:
+        for one in retain.concentrators(both.store):
+            retain.retain(both.store, one, int(time.time()) + 10)
+
+    roll_up()
     assert both.store.value("SELECT count(*) FROM records") == 6
     assert reconcile(both.store).differences[1:] == []
     assert ownership.move(both.store, NAME, OTHER).taken == 6
     assert reconcile(both.store).differences == []
-    retain.retain(both.store, later)
+    roll_up()
     assert both.store.value("SELECT count(*) FROM records") == 0
     assert reconcile(both.store).differences == []
 

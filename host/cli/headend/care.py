@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -18,7 +19,7 @@ from host.headend import retain as rolling
 from host.headend.database import SCHEMA
 from host.headend.errors import StoreError
 from host.headend.store import is_address, out_of_use
-from host.units import DAY_S
+from host.units import DAY_S, to_t2000
 from host.words import _
 
 
@@ -33,6 +34,7 @@ def _zone(text: str) -> str:
 
 _ZONE = click.types.FuncParamType(_zone)
 _ZONE.name = "zone"
+_DAYS = click.IntRange(1, 36500)
 
 
 @shown.command(
@@ -168,8 +170,9 @@ def restore_db(db: str, source: Path | None) -> None:
 
 @shown.command(
     epilog="""\b
-Example:
+Examples:
   dianka headend retain --db village.db --days 62
+  dianka headend retain --db village.db --readings-days 1100
 """
 )
 @database_option()
@@ -177,14 +180,35 @@ Example:
     "--days",
     default=rolling.DAYS,
     show_default=True,
-    type=click.IntRange(1, 36500),
+    type=_DAYS,
     help="Keep the raw records of this many days.",
 )
-def retain(db: str, days: int) -> None:
-    """Delete old raw records; readings, freezes and money are kept."""
+@click.option(
+    "--readings-days",
+    type=_DAYS,
+    help="Keep readings and what else meters told for this many days.  [default: for ever]",
+)
+@click.option(
+    "--freezes-days",
+    type=_DAYS,
+    help="Keep the registers of each midnight for this many days.  [default: for ever]",
+)
+def retain(db: str, days: int, readings_days: int | None, freezes_days: int | None) -> None:
+    """Delete old raw records, and where told old readings; money is kept for ever."""
     with opened(db) as store:
-        count = rolling.retain(store, int(time.time()) - days * DAY_S)
-    echo(_("{count} records are rolled up").format(count=count))
+        today = to_t2000(datetime.now(store.zone()).replace(tzinfo=None)) // DAY_S
+        before_at = int(time.time()) - days * DAY_S
+        count = sum(rolling.retain(store, one, before_at) for one in rolling.concentrators(store))
+        echo(_("{count} records are rolled up").format(count=count))
+        for kept_days, drop, said in (
+            (readings_days, rolling.drop_readings, _("{count} answers of meters are deleted")),
+            (freezes_days, rolling.drop_freezes, _("{count} midnights of meters are deleted")),
+        ):
+            if kept_days is not None:
+                count = 0
+                while dropped := drop(store, today - kept_days):
+                    count += dropped
+                echo(said.format(count=count))
 
 
 @contextmanager

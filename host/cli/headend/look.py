@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
+from time import time as now
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -121,17 +122,26 @@ def localised(rows: list[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, Any]
     epilog="""\b
 Examples:
   dianka headend concentrators --db village.db
-  dianka headend concentrators --db village.db --json
+  dianka headend concentrators --db village.db --silent 2 --json
 """
 )
 @database_option()
+@click.option("--concentrator", type=int, help="Only this one.")
+@click.option("--silent", type=click.IntRange(0), help="Only those not heard for so many hours.")
 @lists
-def concentrators(db: str, as_json: bool, as_csv: bool) -> None:
+def concentrators(
+    db: str, concentrator: int | None, silent: int | None, as_json: bool, as_csv: bool
+) -> None:
     """List who has been heard when, how far behind it is, and why it was refused."""
+    heard_since = None if silent is None else int(now()) - silent * 3600
     with opened(db, read_only=True) as store:
-        rows = localised(
-            store.rows("SELECT * FROM concentrators ORDER BY concentrator"), store.zone()
-        )
+        rows = [
+            row
+            for row in store.rows("SELECT * FROM concentrators ORDER BY concentrator")
+            if concentrator in (None, row["concentrator"])
+            and (heard_since is None or (row["seen_at"] or 0) <= heard_since)
+        ]
+        localised(rows, store.zone())
     for row in rows:
         row["behind"] = max(0, row["next_seq"] - 1 - row["acked_seq"])
         row["standing_due"] = bool(row.pop("wanted_seq"))
@@ -140,6 +150,9 @@ def concentrators(db: str, as_json: bool, as_csv: bool) -> None:
         (Column(_("last heard")), "seen_at"),
         (Column(_("last records")), "received_at"),
         (Column(_("address")), "address"),
+        (Column(_("firmware")), "firmware"),
+        (Column(_("clock, s"), right=True), "clock_offset_s"),
+        (Column(_("journal")), "journal"),
         (Column(_("records"), right=True), "acked_seq"),
         (Column(_("behind"), right=True), "behind"),
         (Column(_("refused"), wraps=True), "refused"),
@@ -329,7 +342,7 @@ Examples:
 @database_option()
 @click.option("--since", "since_t2000", type=DAY_BEGIN, help="From this day on.")
 @click.option("--until", "until_t2000", type=DAY, help="Up to this day.")
-@click.option("--readings", is_flag=True, help="Also every reading.")
+@click.option("--readings", is_flag=True, help="Also all that meters told.")
 @lists
 def history(
     account: str,
