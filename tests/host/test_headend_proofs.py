@@ -2,9 +2,10 @@
 locks, full disks, clocks that are off, and numbers that no device has.
 
 Method: each test is one of the cases that were tried on an early head-end, under its name: `he`,
-`cpbak`, `e2e1`, `srv` and `sem`. Others are elsewhere: `kill9` in test_headend_kills.py, `p12`,
-`p37` and `p41` in test_headend_ownership.py, `robust` in test_headend_server.py, `dns` in
-test_boards_chip.py, `alone`, `away` and `gapcharge` as scenarios in tests/sim/test_scenarios.py.
+`cpbak`, `e2e1`, `srv` and `sem`. Others are elsewhere: `kill9` in test_headend_server.py and, with
+all that there is to kill, in test_headend_kills.py, `p12`, `p37` and `p41` in
+test_headend_ownership.py, `robust` in test_headend_server.py, `dns` in test_boards_chip.py,
+`alone`, `away` and `gapcharge` as scenarios in tests/sim/test_scenarios.py.
 """
 
 import resource
@@ -279,6 +280,22 @@ def test_sem_1_a_replaced_device_is_not_taken_for_the_old_one(tmp_path: Path) ->
         rows = store.rows('SELECT account, "row", debit_fen FROM accounts ORDER BY account')
         assert [tuple(row.values()) for row in rows] == [(one, 1, 110), (other, 0, 300)]
         assert reconcile(store).records == old.durable_seq + new.durable_seq
+
+
+def test_sem_2_an_order_that_was_redeemed_is_not_sold_again_from_a_copy(tmp_path: Path) -> None:
+    village = one_meter()
+    with Store(tmp_path / "a.db", create=True) as store:
+        ingest = Ingest(store, KEYS)
+        assert orders.sell(store, NAME, 5000) == 1
+        village.top_up(0, 5000)
+        deliver(ingest, village)
+        backup.back_up(store.address, tmp_path / "copy.db")
+        assert orders.sell(store, NAME, 3000) == 2
+        village.top_up(0, 3000)
+        deliver(ingest, village, 2)
+    with Store(tmp_path / "copy.db") as store:
+        deliver(Ingest(store, KEYS), village, 50)
+        assert orders.sell(store, NAME, 4000) == 3
 
 
 def test_sem_3_a_mistyped_sale_can_be_taken_back(tmp_path: Path) -> None:
