@@ -4,6 +4,7 @@ Each call is a short piece of the work, so that a head-end answers concentrators
 """
 
 from host.frames.record import RecordKind
+from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.store import Store
 
@@ -50,30 +51,31 @@ def drop_readings(store: Store, before_day: int) -> int:
 
     There are no more of them where it returns 0.
     """
-    return _drop(store, "readings", before_day) + _drop(store, "items", before_day)
+    with store.writing() as database:
+        return _drop(database, "readings", before_day) + _drop(database, "items", before_day)
 
 
 @at_desk
 def drop_freezes(store: Store, before_day: int) -> int:
     """Delete the first freezes before a day since 2000; return their count, 0: there are none."""
-    return _drop(store, "freezes", before_day)
-
-
-def _drop(store: Store, table: str, before_day: int) -> int:
     with store.writing() as database:
-        where, values = "day < ?", [before_day]
-        ordered = f"SELECT day, meter FROM {table} WHERE day < ? ORDER BY day, meter"
-        for day, meter in database.all(f"{ordered} LIMIT 1 OFFSET {_PIECE}", (before_day,)):
-            where, values = "(day, meter) <= (?, ?)", [day, meter]
-        counts = database.all(
-            f"SELECT count(*), concentrator FROM {table} WHERE {where} GROUP BY concentrator",
-            values,
+        return _drop(database, "freezes", before_day)
+
+
+def _drop(database: Database, table: str, before_day: int) -> int:
+    where, values = "day < ?", [before_day]
+    ordered = f"SELECT day, meter FROM {table} WHERE day < ? ORDER BY day, meter"
+    for day, meter in database.all(f"{ordered} LIMIT 1 OFFSET {_PIECE}", (before_day,)):
+        where, values = "(day, meter) <= (?, ?)", [day, meter]
+    counts = database.all(
+        f"SELECT count(*), concentrator FROM {table} WHERE {where} GROUP BY concentrator",
+        values,
+    )
+    if table == "readings":
+        database.many(
+            "UPDATE concentrators SET rolled_readings = rolled_readings - ? "
+            "WHERE concentrator = ?",
+            counts,
         )
-        if table == "readings":
-            database.many(
-                "UPDATE concentrators SET rolled_readings = rolled_readings - ? "
-                "WHERE concentrator = ?",
-                counts,
-            )
-        database.run(f"DELETE FROM {table} WHERE {where}", values)
-        return int(sum(count for count, _ in counts))
+    database.run(f"DELETE FROM {table} WHERE {where}", values)
+    return int(sum(count for count, _ in counts))
