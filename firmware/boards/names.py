@@ -31,7 +31,7 @@ _DNS_SIZE = const(512)
 _HEAD_SIZE = const(12)
 _POINTER = const(0xC0)
 # Type, class, seconds and size of an answer.
-_ROW_SIZE = const(10)
+_ANSWER_ROW_SIZE = const(10)
 _ADDRESS = b"\0\1\0\1"
 _QUERY = b"\1\0\0\1\0\0\0\0\0\0"
 # After this many failed connections in a row the name is looked up again.
@@ -141,9 +141,9 @@ def address_in(reply: bytes) -> str:
         at = _behind_name(reply, at)
         size = reply[at + 8] << 8 | reply[at + 9]
         if reply[at : at + len(_ADDRESS)] == _ADDRESS and size == 4:
-            first = at + _ROW_SIZE
+            first = at + _ANSWER_ROW_SIZE
             return ".".join([str(reply[first + place]) for place in range(size)])
-        at += _ROW_SIZE + size
+        at += _ANSWER_ROW_SIZE + size
     return ""
 
 
