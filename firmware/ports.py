@@ -195,6 +195,9 @@ if TYPE_CHECKING:
         def feed(self) -> None:
             """Feed the watchdog."""
 
+        def calm(self) -> None:
+            """Wait until no request leaves, before work that no timer can interrupt."""
+
         def signal(self, signals: int) -> None:
             """Light the lamps, one bit for each."""
 

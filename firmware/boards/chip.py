@@ -21,6 +21,7 @@ Only `lines` is required. Pins are numbers, or names if the port has them. A lin
 as `baud` and `parity` say. An uplink with the key "uart" is a serial one.
 """
 
+import gc
 import io
 import os
 import sys
@@ -60,6 +61,8 @@ _YEAR_SET = const(2025)
 # Local standard time is ahead of UTC by this, in s.
 _CHINA_S = const(28800)
 _CLOCK_MS = const(1000)
+# Bytes of heap that may be taken before garbage is collected, at most.
+_GARBAGE_MOST = const(65536)
 # The causes of machine.reset_cause() in the order of ports.py; each port has some of them.
 _CAUSES = ("PWRON_RESET", "HARD_RESET", "WDT_RESET", "DEEPSLEEP_RESET", "SOFT_RESET")
 # The signals of concentrator/lamps.py as the log names them; the first one only blinks.
@@ -83,7 +86,7 @@ class Board(Panel):
         _ = "flash" in options
         self.capacity = options.numbers("capacity", (256, 4))
         self.storage: Storage = storage
-        storage.calm = self._wait_sent
+        storage.calm = self.calm
         lines: list[Uart] = []
         for part in options.parts("lines"):
             timer = self.timer + len(lines) if self.timer > 0 else self.timer
@@ -156,11 +159,15 @@ class Board(Panel):
             self._extras.append(self._display)
 
     def attach(self, app: "Concentrator") -> None:
-        """Let the parts of the board use the concentrator that runs on it."""
+        """Let the parts of the board use `app`, and limit the heap that garbage may take."""
         if not self._has_entropy:
             app.entropy.distrust()
         for extra in self._extras:
             extra.attach(app)
+        # A collection walks the heap as far as it was used, and a PSRAM has megabytes of it. An
+        # ESP32 takes more of its PSRAM whenever the heap is full. So it is collected before.
+        gc.collect()
+        gc.threshold(min(gc.mem_free() // 2, _GARBAGE_MOST))
         self.note("start, cause " + str(self.reset_cause))
 
     def signal(self, signals: int) -> None:
@@ -247,11 +254,12 @@ class Board(Panel):
         """Return a number below 2**29, unpredictable where `has_entropy`."""
         return int.from_bytes(os.urandom(4), "little") & _MASK
 
-    def _wait_sent(self) -> None:
-        """Wait until no request leaves: while the flash works, the direction pin cannot fall.
+    def calm(self) -> None:
+        """Wait until no request leaves.
 
-        The concentrator uses the flash between transactions; only a card, a command or another
-        line's outcome may come in between.
+        While the flash works or garbage is collected, the direction pin cannot fall. The
+        concentrator does both between transactions; only a card, a command or another line's
+        outcome may come in between.
         """
         for line in self._uarts:
             while line.sending:

@@ -1,7 +1,5 @@
 """The board of the ESP32 family, whose partition "vfs" holds programs and journal."""
 
-import gc
-
 from esp32 import Partition
 from micropython import const
 
@@ -9,8 +7,6 @@ from boards import chip
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from ports import Concentrator
-
     from boards.link import Link
     from boards.littlefs import LittleStorage
     from boards.wiring import Options
@@ -36,15 +32,6 @@ class Board(chip.Board):
     def has_entropy(self) -> bool:
         """Return whether the radio is on, without which the chip's numbers can be guessed."""
         return self._link is not None
-
-    def attach(self, app: "Concentrator") -> None:
-        """Let the parts of the board use `app`, and the heap keep the size that it has now.
-
-        The port's heap grows by what is left of the PSRAM, and a collection walks all of it.
-        """
-        super().attach(app)
-        gc.collect()
-        gc.threshold(gc.mem_free() // 2)
 
     @staticmethod
     def join(options: "Options") -> "Link":

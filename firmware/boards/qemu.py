@@ -225,6 +225,9 @@ class Board:
     def fail(self, error: Exception) -> None:
         """Do nothing: the error is printed."""
 
+    def calm(self) -> None:
+        """Do nothing: a line has no direction."""
+
     def feed(self) -> None:
         """Do nothing: the emulator has no watchdog."""
 

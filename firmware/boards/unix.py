@@ -37,6 +37,7 @@ _CLOCK_SET_S = const(1577836800)  # a machine with a year before 2020 does not k
 _LOCK_NOW = const(6)  # of flock: exclusive, or fail at once
 _PID_SIZE = const(10)
 _REOPEN_MS = const(1000)
+_CLOCK_MS = const(1000)
 _WRITE_SIZE = const(256)  # a ready terminal accepts this many bytes without waiting
 
 # Fields of tcgetattr, and Linux's values for 8E1 at the speeds in use.
@@ -269,19 +270,33 @@ class Clock:
         now_s = time.time_ns() // 1000000000
         # The machine's zone, from one moment as UTC and as local time.
         self._offset_s = now_s - int(time.mktime(time.gmtime(now_s))) - _T2000_S
+        # The time as of the ticks at which the machine was asked.
+        self._ticks = 0
+        self._t2000 = self._read()
 
     def now_t2000(self) -> int:
-        """Return local standard time in seconds since 2000, -1 when it is not known."""
+        """Return local standard time in seconds since 2000, -1 when it is not known.
+
+        Asking the machine takes heap: it is done once a second, more often by a faster clock.
+        """
+        now_ticks = time.ticks_ms() & _MASK
+        if self._speed or (now_ticks - self._ticks) & _MASK >= _CLOCK_MS:
+            self._t2000 = self._read()
+        return self._t2000
+
+    def set(self, t2000: int) -> None:
+        """Set the time to `t2000` for this process only."""
+        self._moved_s += t2000 - self._read()
+        self._t2000 = self._read()
+
+    def _read(self) -> int:
+        self._ticks = time.ticks_ms() & _MASK
         now_ns = time.time_ns()
         if self._speed:
             elapsed_us = (now_ns - self._epoch_ns) // 1000
             return self._start_t2000 + elapsed_us * self._speed // 1000000 + self._moved_s
         now_s = now_ns // 1000000000
         return now_s + self._offset_s + self._moved_s if now_s >= _CLOCK_SET_S else -1
-
-    def set(self, t2000: int) -> None:
-        """Set the time to `t2000` for this process only."""
-        self._moved_s += t2000 - self.now_t2000()
 
 
 class Board:
@@ -357,6 +372,9 @@ class Board:
 
     def fail(self, error: Exception) -> None:
         """Do nothing: the error is printed."""
+
+    def calm(self) -> None:
+        """Do nothing: a terminal has no direction."""
 
     def feed(self) -> None:
         """Do nothing: a process has no watchdog."""

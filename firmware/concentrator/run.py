@@ -61,15 +61,16 @@ _LITTER = const(3)
 _TICKS_MASK = const(0x1FFFFFFF)
 
 
-def collect_garbage(app: "Stepper") -> bool:
+def collect_garbage(app: "Stepper", board: "Timing") -> bool:
     """Collect the garbage if steps have left much; return whether that was done.
 
     It takes a third of the longest step, so it has a turn of its own. Otherwise the interpreter
-    would do it within any step.
+    would do it within any step. No timer runs meanwhile, so it waits until no request leaves.
     """
     if app.litter < _LITTER:
         return False
     app.litter = 0
+    board.calm()
     if hasattr(gc, "mem_free"):  # CPython frees most garbage without it
         gc.collect()
     return True
@@ -97,9 +98,9 @@ class Runner:
 
     def turn(self) -> int:
         """Make one step, and the watchdog check if it is due; return the ms to wait."""
-        if collect_garbage(self._app):
-            return 0
         board = self._board
+        if collect_garbage(self._app, board):
+            return 0
         board.look()
         now_ticks = board.now_ticks()
         if board.pressed:

@@ -279,6 +279,9 @@ class ProcessBoard:
             channel.look()
             self.waiting |= channel.waiting
 
+    def calm(self) -> None:
+        """Do nothing: a terminal has no direction."""
+
     def feed(self) -> None:
         """Do nothing: a process has no watchdog."""
 

@@ -169,6 +169,9 @@ class SimulatedBoard:
         """Return a number below 2**29."""
         return self._random.randrange(1 << 29)
 
+    def calm(self) -> None:
+        """Do nothing: a line has no direction."""
+
     def feed(self) -> None:
         """Do nothing: virtual time has no watchdog."""
 

@@ -311,6 +311,9 @@ class Bench:
         """Return a number that can be guessed."""
         return 7
 
+    def calm(self) -> None:
+        """Have no line whose direction changes."""
+
     def feed(self) -> None:
         """Note that the watchdog is fed."""
         self.longest_ms = max(self.longest_ms, self.now_ms - self.fed_ms)

@@ -38,6 +38,9 @@ class Board:
     def now_t2000(self) -> int:
         return self.bench.t2000
 
+    def calm(self) -> None:
+        """Have no line whose direction changes."""
+
     def feed(self) -> None:
         self.bench.feed()
 

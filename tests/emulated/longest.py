@@ -97,7 +97,7 @@ class Longest(Village):
     def collect(self) -> None:
         """Collect garbage if that is due, and measure it."""
         self.watch.begin()
-        if collect_garbage(self.app):
+        if collect_garbage(self.app, self):
             self.watch.end("garbage")
 
     def _run_measured(self, line: str) -> "list[str]":

@@ -126,6 +126,9 @@ class Board:
         """Return a number that no test guesses."""
         return 12345
 
+    def calm(self) -> None:
+        """Have no line whose direction changes."""
+
     def feed(self) -> None:
         """Do nothing: there is no watchdog."""
 

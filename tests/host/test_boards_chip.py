@@ -258,6 +258,27 @@ def test_the_flash_waits_for_a_request_that_leaves(world: World) -> None:
     assert world.ms - begun_ms <= 95
 
 
+def test_garbage_is_collected_when_no_request_leaves(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No timer runs while the interpreter collects garbage, for 10 ms and more on a chip."""
+    from concentrator import run
+
+    vars(sys.modules["time"])["sleep_us"] = lambda us: world.pass_ms(us // 1000)
+    board = board_of(lines=[LINE])
+    line = board.lines[0]
+    seen = []
+    monkeypatch.setattr(
+        run, "gc", types.SimpleNamespace(mem_free=1, collect=lambda: seen.append(line.sending))
+    )
+    app = types.SimpleNamespace(litter=9)
+    line.write(memoryview(bytes(20)))
+    assert line.sending
+    assert run.collect_garbage(app, board)
+    assert seen == [False]
+    assert not run.collect_garbage(app, board)
+
+
 def test_two_writes_are_one_request(world: World) -> None:
     board = board_of(lines=[LINE])
     line = board.lines[0]
@@ -402,6 +423,38 @@ def test_a_turn_takes_no_heap_for_clock_and_ports(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout == "True\n", done.stdout + done.stderr
+
+
+COMPUTER = """\
+import sys, time
+sys.path[:0] = ["firmware", "tests/core"]
+from harness import heap_locked
+from boards.unix import Clock
+clock = Clock(0, 0, 0)
+time.sleep_ms(1000)
+then = clock.now_t2000()
+begun = time.ticks_ms()
+turns = 0
+with heap_locked():
+    while time.ticks_diff(time.ticks_ms(), begun) < 500:
+        clock.now_t2000()
+        turns += 1
+time.sleep_ms(1000)
+print(turns > 100, 1 <= clock.now_t2000() - then <= 3)
+clock.set(then - 500)
+print(clock.now_t2000() - then)
+"""
+
+
+def test_a_turn_takes_no_heap_for_the_clock_of_a_computer() -> None:
+    done = subprocess.run(
+        [str(micropython.ensure()), "-c", COMPUTER],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "True True\n-500\n", done.stdout + done.stderr
 
 
 def test_the_cause_of_a_restart_is_told(world: World) -> None:
