@@ -2,7 +2,7 @@
 
 import sys
 
-from boards import BoardError, open_board
+from boards import COMPUTERS, BoardError, is_held, open_board
 from ports import Unreadable
 
 TYPE_CHECKING = False
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 def main() -> int:
     """Run until interrupted, which returns 0.
 
-    Return 2 when the board cannot start, after one line that says why. Return 3 when the flash
-    cannot be read: the watchdog is not fed then, so the board restarts and tries again, with the
-    second lamp lit.
+    Return 2 after one line when the board cannot start, or an installer's file `hold` says that
+    this start starts nothing. Return 3 when the flash cannot be read: the watchdog is not fed
+    then, so the board restarts and tries again, with the second lamp lit.
     """
+    if is_held(sys.platform):
+        print("dianka: held at the prompt; the next start runs")
+        return 2
     try:
         board = open_board(sys.platform)
     except BoardError as error:
@@ -77,5 +80,5 @@ def build(board: "Board") -> "App":
 if __name__ == "__main__":
     status = main()
     # On a board an exit would restart it without end, so it stays at its prompt with the error.
-    if sys.platform in ("linux", "darwin"):
+    if sys.platform in COMPUTERS:
         sys.exit(status)

@@ -4,6 +4,8 @@ The module of a port has the port's name and a class `Board` as ports.py defines
 one file, and a row here if sys.platform differs from the module's name.
 """
 
+import os
+
 from micropython import const
 
 TYPE_CHECKING = const(False)
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
     from ports import Board
 
+COMPUTERS = ("linux", "darwin")
 _MODULES = {"linux": "unix", "darwin": "unix", "pyboard": "stm32"}
 
 
@@ -23,6 +26,20 @@ def open_board(platform: str) -> "Board":
     """Return the board for `platform`; BoardError when it cannot start or there is none."""
     board: Board = module_of(platform).Board()
     return board
+
+
+def is_held(platform: str) -> bool:
+    """Return whether an installer wants the prompt, without a watchdog; it is asked once.
+
+    boot.py does it for slots. A frozen product has none, and a process of a computer no installer.
+    """
+    if platform in COMPUTERS:
+        return False
+    try:
+        os.remove("hold")
+    except OSError:
+        return False
+    return True
 
 
 def module_of(platform: str) -> "Any":

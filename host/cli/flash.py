@@ -195,15 +195,17 @@ def _show(board: Prompt) -> None:
 def _test(board: Prompt, firmware: Path, path: Path) -> None:
     """Test the parts of the board and keep the report; ClickException: some of them failed."""
     now = slots.state(board)
-    report = tests.begin(board, firmware / "boards" / "selftest.py")
     try:
-        for one in tests.run(board, report, _tell, _ask):
-            figures = "  ".join(f"{name} {value}" for name, value in one.figures.items())
-            echo(f"{one.name:8} {_(tests.WORDS[one.outcome]):8} {figures}".rstrip())
-            for line in one.trouble:
-                echo(f"         {line}")
+        report = tests.begin(board, firmware / "boards" / "selftest.py")
+        try:
+            for one in tests.run(board, report, _tell, _ask):
+                figures = "  ".join(f"{name} {value}" for name, value in one.figures.items())
+                echo(f"{one.name:8} {_(tests.WORDS[one.outcome]):8} {figures}".rstrip())
+                for line in one.trouble:
+                    echo(f"         {line}")
+        finally:
+            path.write_text(report.text(), "utf-8")
     finally:
-        path.write_text(report.text(), "utf-8")
         with contextlib.suppress(BoardError):
             slots.resume(board, now)
             board.release()

@@ -87,12 +87,13 @@ class Report:
 
 def begin(board: Prompt, program: Path) -> Report:
     """Have the board restart with nothing started, and load the program of the tests."""
-    now = slots.state(board)
     text = slots.board_json(board).strip()
     if not text:
         raise BoardError(_("the board has no board.json: give one with --board FILE"))
-    found = slots.facts(board)
-    if not now.proven and not found.is_frozen:
+    # A watchdog that the product has started would end the tests.
+    slots.hold(board)
+    now = slots.state(board)
+    if not now.proven and not slots.facts(board).is_frozen:
         raise BoardError(_("the product is not on the board yet: install it, then test the board"))
     try:
         content = json.loads(text)
@@ -100,11 +101,6 @@ def begin(board: Prompt, program: Path) -> Report:
         raise BoardError(
             _("board.json on the board is no JSON: {error}").format(error=error)
         ) from error
-    if found.is_frozen and "watchdog_ms" in content:
-        raise BoardError(
-            _("the watchdog of a frozen product runs on: take watchdog_ms out of board.json first")
-        )
-    slots.hold(board)
     board.run(_START.format(slot=now.proven))
     board.run(program.read_text("utf-8"))
     version = now.slots[now.proven].version if now.proven else "frozen"

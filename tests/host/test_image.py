@@ -150,6 +150,26 @@ def test_a_board_that_cannot_start_says_so_once_and_stays_at_its_prompt(
     assert capsys.readouterr().out == "dianka: no board for zephyr: add boards/zephyr.py\n"
 
 
+def test_an_installer_holds_a_frozen_product_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The prompt then has no watchdog, which could not be stopped; a process has no installer."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("boards.open_board", lambda platform: pytest.fail("opened"))
+    monkeypatch.setattr(sys, "platform", "rp2")
+    Path("hold").touch()
+    runpy.run_path(str(image.FIRMWARE / "main.py"), run_name="__main__")
+    assert capsys.readouterr().out == "dianka: held at the prompt; the next start runs\n"
+    assert not Path("hold").exists()
+
+    from boards import is_held
+
+    assert not is_held("rp2")
+    Path("hold").touch()
+    assert not is_held("linux")
+    assert Path("hold").exists()
+
+
 def test_a_process_that_cannot_start_ends_with_its_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
