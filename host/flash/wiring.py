@@ -124,6 +124,8 @@ _PIN_KEYS = frozenset(
         *("io", "clk", "rst", "detect", "power", "lamps", "mdc", "mdio", "door", "power_fail"),
     )
 )
+# Contacts to ground, which need a pull-up.
+_PULLED_KEYS = frozenset(("button", "detect", "door"))
 _OUTPUT_KEYS = _PIN_KEYS - {"rx", "detect", "button", "miso", "door", "power_fail"}
 
 
@@ -165,6 +167,7 @@ class Chip:
     pins        those that exist
     taken       pin -> why it cannot be used
     avoid       pin -> why it makes trouble
+    inputs      those that can only be read, and have no pull-up
     uarts       number -> pins for tx, and for rx; None: any pin
     """
 
@@ -285,6 +288,12 @@ def judge(content: object, chip: str) -> tuple[list[str], list[str]]:
                     place=place, pin=pin, why=_(made.avoid[pin])
                 )
             )
+        if pin in made.inputs and key in _PULLED_KEYS:
+            warnings.append(
+                _("{place}: pin {pin} has no pull-up: fit 10 k to 3.3 V").format(
+                    place=place, pin=pin
+                )
+            )
     return errors, warnings
 
 
@@ -377,6 +386,12 @@ def _wrong_network(wiring: Wiring, chip: Chip) -> Iterator[str]:
         yield _("uplink.ssid: a {chip} has no Wi-Fi").format(chip=chip.title)
     if uplink is not None and uplink.lan is not None and not chip.has_lan:
         yield _("uplink.lan: a {chip} has no Ethernet").format(chip=chip.title)
+    elif uplink is not None and uplink.lan is not None and not chip.has_names:
+        for key in ("phy", "address"):
+            if getattr(uplink.lan, key) is None:
+                yield _("uplink.lan.{key}: missing, a {chip} does not know its PHY").format(
+                    key=key, chip=chip.title
+                )
     for place, part in (("uplink", uplink), ("sntp", wiring.sntp)):
         if part is not None and part.host and not link and not _is_digits(part.host):
             yield _(

@@ -10,6 +10,7 @@ write           returns at once     takes 256 bytes     returns with the last bi
 Timer           0 to 3              -1                  -1
 watchdog        any time            8388 ms             32760 ms
 Wi-Fi           joins again itself  never joins again   none
+Ethernet        a PHY on pins       none                its own
 flash           a partition         pages of 256        512-byte blocks; SPI flash
 """
 
@@ -80,11 +81,15 @@ class Port:
             ),
         }
         if self.is_stm32:
-            made["network"] = _module("network")
+            made["network"] = _module("network", LAN=lambda: Lan(self))
             flash = types.SimpleNamespace(ioctl=lambda operation, argument: 512)
             made["pyb"] = _module("pyb", Flash=lambda start: flash)
             return made
         made["network"] = _module("network", STA_IF=0, WLAN=lambda interface: Wlan(self))
+        if self.chip.has_lan:
+            vars(made["network"]).update(
+                LAN=lambda *, phy_addr, phy_type, **pins: Lan(self), PHY_LAN8720=1
+            )
         if self.is_rp2:
             made["rp2"] = _module("rp2", Flash=lambda: self.nor)
         else:
@@ -124,7 +129,8 @@ class Port:
             UART=type("UART", (Uart,), {"port": self}),
             Timer=type("Timer", (Timer,), {"port": self}),
             I2C=lambda number, freq, **pins: Bus(self, number, pins),
-            SPI=lambda number, baudrate, **pins: Spi(self, number, pins),
+            SPI=lambda number, baudrate, polarity=0, phase=0, **pins: Spi(self, number, pins),
+            PWM=lambda pin, freq, duty_u16: types.SimpleNamespace(deinit=lambda: None),
             WDT=self._watchdog,
             RTC=lambda: types.SimpleNamespace(datetime=self._set_clock),
             reset_cause=lambda: 1,
@@ -151,16 +157,21 @@ class Pin:
     IN, OUT, OPEN_DRAIN, PULL_UP = range(4)
 
     def __init__(self, name: Any, mode: int = 0, pull: int = -1, *, value: int = 0) -> None:
+        self.init(mode, pull, value=value, name=name)
+
+    def init(self, mode: int, pull: int = -1, *, value: int = 0, name: Any = None) -> None:
+        name = self.name if name is None else name
         chip = self.port.chip
         if chip.has_names != isinstance(name, str):
             raise ValueError("invalid pin")
         if not chip.has_names and (name not in chip.pins or name in chip.taken):
             raise ValueError("invalid pin")
-        if name in chip.inputs and (mode != Pin.IN or pull == Pin.PULL_UP):
+        if name in chip.inputs and mode != Pin.IN:
             raise ValueError("pin can only be input")
         self.name = name
-        # Nothing pulls an input down.
-        self.level = 1 if pull == Pin.PULL_UP else value
+        # Nothing pulls an input down. One that can only be read has no pull-up, and the port does
+        # not say so.
+        self.level = 1 if pull == Pin.PULL_UP and name not in chip.inputs else value
 
     def __call__(self, level: int | None = None) -> int:
         if level is not None:
@@ -309,6 +320,22 @@ class Spi:
             self.flash.readblocks(address // 4096, buf, address % 4096)
         else:
             buf[:] = bytes(len(buf))
+
+
+class Lan:
+    """An Ethernet whose cable is in as long as the network is there."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    def active(self, on: bool) -> None:
+        self._port.joins += on
+
+    def isconnected(self) -> bool:
+        return self._port.associated
+
+    def ifconfig(self) -> tuple[str, ...]:
+        return ("127.0.0.2", "255.0.0.0", "127.0.0.1", "127.0.0.1")
 
 
 class Wlan:
