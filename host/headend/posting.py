@@ -638,7 +638,11 @@ def _post_item(posting: Posting, record: Taken) -> None:
 
 
 def _post_event(posting: Posting, record: Taken) -> None:
-    """Post an event; an open door and a failing supply become findings that someone closes."""
+    """Post an event; an open door and a failing supply become findings.
+
+    They stay open until a person resolves them, also when the door was closed or the supply came
+    back: that tells nothing about who was there, or whether it comes again.
+    """
     text = _CABINET.get(record.fields["what"], "")
     if text and record.fields["state"]:
         posting._find(record, "cabinet", text, concentrator=posting._concentrator)
