@@ -44,6 +44,18 @@ def test(name: str) -> None:
     print("none" if outcome is None else "ok" if outcome else "failed")
 
 
+def fits() -> None:
+    """Print whether the product has the names by which this program knows it."""
+    try:
+        from boards.chip import open_network  # noqa: F401 - it is looked for
+        from boards.uart import Uart
+
+        _ = (wiring.load, wiring.Options.parts, wiring.Options.output, Uart.read_into, Uart.look)
+        print("ok")
+    except (ImportError, AttributeError) as error:
+        print(error)
+
+
 def say(name: str, value: object) -> None:
     """Print one line of the report."""
     print(name + ": " + str(value))

@@ -196,7 +196,7 @@ def _test(board: Prompt, firmware: Path, path: Path) -> None:
     """Test the parts of the board and keep the report; ClickException: some of them failed."""
     now = slots.state(board)
     try:
-        report = tests.begin(board, firmware / "boards" / "selftest.py")
+        report = tests.begin(board, tests.program_of(firmware))
         try:
             for one in tests.run(board, report, _tell, _ask):
                 figures = "  ".join(f"{name} {value}" for name, value in one.figures.items())

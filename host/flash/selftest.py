@@ -1,7 +1,8 @@
 """The acceptance test of a board: each part that board.json names, and a report to send in.
 
 The program firmware/boards/selftest.py runs at the board's prompt, on the product's own drivers;
-here a person is asked to wire and to watch, and the outcomes are collected.
+here a person is asked to wire and to watch, and the outcomes are collected. A product has short
+names on its board, those of its version, and the program gets the same ones.
 """
 
 import json
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from host.flash import slots
+from host.flash.names import shorten
+from host.flash.product import known_of
 from host.flash.prompt import BoardError, Prompt
 from host.words import _, marked
 
@@ -85,7 +88,15 @@ class Report:
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def begin(board: Prompt, program: Path) -> Report:
+def program_of(firmware: Path) -> str:
+    """Return the program of the tests, with the names that the product has on a board."""
+    names = known_of(firmware).names
+    text = shorten((firmware / "boards" / "selftest.py").read_text("utf-8"), names)
+    # These two are called from here.
+    return text + "".join(f"{name} = {names.short.get(name, name)}\n" for name in ("test", "fits"))
+
+
+def begin(board: Prompt, program: str) -> Report:
     """Have the board restart with nothing started, and load the program of the tests."""
     text = slots.board_json(board).strip()
     if not text:
@@ -102,7 +113,14 @@ def begin(board: Prompt, program: Path) -> Report:
             _("board.json on the board is no JSON: {error}").format(error=error)
         ) from error
     board.run(_START.format(slot=now.proven))
-    board.run(program.read_text("utf-8"))
+    board.run(program)
+    if board.run("fits()").strip() != OK:
+        raise BoardError(
+            _(
+                "the product on the board is another version than this program: install it anew, "
+                "or test it with the program that installed it"
+            )
+        )
     version = now.slots[now.proven].version if now.proven else "frozen"
     return Report(board.port, version, without_secrets(content))
 

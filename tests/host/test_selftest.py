@@ -20,7 +20,7 @@ from host.flash.prompt import BoardError
 from tools import micropython
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = ROOT / "firmware" / "boards" / "selftest.py"
+PROGRAM = (ROOT / "firmware" / "boards" / "selftest.py").read_text()
 
 BOARD_JSON = {
     "lines": [{"uart": 1, "tx": 17, "rx": 16, "direction": 4}],
@@ -122,7 +122,7 @@ class MadeUpPrompt:
         if "sys.path.insert" in code or "def test(" in code:
             self._kept += code
             return ""
-        ports = self._ports if code.startswith("test(") else _WHOLE
+        ports = self._ports if code.startswith(("test(", "fits(")) else _WHOLE
         done = subprocess.run(
             [str(micropython.ensure()), "-X", "heapsize=2M", "-c", ports + self._kept + code],
             cwd=self._folder,
@@ -216,6 +216,13 @@ def results_of_all(prompt: Any) -> dict[str, selftest.Result]:
     return {one.name: one for one in report.results}
 
 
+def test_a_product_of_another_version_is_not_tested(tmp_path: Path) -> None:
+    """Names differ from version to version, and every test would fail by them."""
+    other = PROGRAM.replace("wiring.Options.parts", "wiring.Options.q7")
+    with pytest.raises(BoardError, match="another version than this program"):
+        selftest.begin(board(tmp_path), other)
+
+
 def test_what_has_to_be_there_first_is_said(tmp_path: Path) -> None:
     prompt = board(tmp_path)
     (tmp_path / "a" / "files").unlink()
@@ -234,6 +241,8 @@ def test_the_command_shows_the_outcomes_and_keeps_a_report_without_secrets(
 ) -> None:
     prompt = board(tmp_path, loops=False)
     monkeypatch.setattr(flash, "Prompt", lambda port: prompt)
+    # The firmware of these tests has its long names.
+    monkeypatch.setattr(selftest, "program_of", lambda firmware: PROGRAM)
     report = tmp_path / "report.json"
     words = ["/dev/ttyX", "--selftest", "--report", str(report)]
     done = CliRunner().invoke(flash.command, words, input="\n" * 9)

@@ -91,7 +91,7 @@ sys.modules["machine"] = Module(Pin=Pin, UART=Uart, Timer=Timer,
 sys.modules["time"] = Module(ticks_us=ticks_us, ticks_ms=lambda: ticks_us() // 1000,
     ticks_diff=lambda a, b: a - b, ticks_add=lambda a, b: a + b, sleep_us=sleep_us,
     gmtime=lambda: (2026, 11, 29), time=lambda: ticks_us() // 1000000)
-import os
+import os as own_os
 class Os:
     def urandom(self, size):
         seed = ticks_us()
@@ -101,7 +101,7 @@ class Os:
             made[at] = seed >> 16 & 255
         return bytes(made)
     def __getattr__(self, name):
-        return getattr(os, name)
+        return getattr(own_os, name)
 sys.modules["os"] = Os()
 """
 
@@ -116,7 +116,7 @@ class MadeUp(Prompt):
         super().begin_anew(hard)
 
     def run(self, code: str) -> str:
-        if "def test(" in code:
+        if "\nfits = " in code:
             super().run(PORTS)
         return super().run(code)
 
@@ -153,6 +153,7 @@ def test_every_part_of_a_frozen_board_with_a_watchdog(
     words = [port, "--selftest", "--report", str(report)]
     done = CliRunner().invoke(flash.command, words, input="\n" * 9)
 
+    assert report.exists(), done.output
     kept: dict[str, Any] = json.loads(report.read_text())
     told = {one["name"]: one for one in kept["results"]}
     outcomes = {name: one["outcome"] for name, one in told.items()}
