@@ -196,6 +196,11 @@ LAYERS = (
         foreign="cryptography",
     ),
     _layer(
+        "host.setting_up",
+        ours="host.units host.words host.cards host.link host.frames host.headend",
+        foreign="pydantic",
+    ),
+    _layer(
         "host.headend",
         ours="host.closing host.units host.words host.secret_files host.frames",
         foreign="django psycopg pydantic",
@@ -209,7 +214,7 @@ LAYERS = (
     _layer(
         "host.cli",
         ours="host.units host.words host.secret_files host.billing host.cards host.demo "
-        "host.link host.frames host.sim host.device host.headend host.flash",
+        "host.link host.frames host.sim host.device host.headend host.flash host.setting_up",
         foreign="click rich matplotlib openpyxl",
     ),
     _layer(

@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("host.cli.explain", "Explain and recompute an account out of a journal."),
     "card": ("host.cli.card.commands", "Issue, show and redeem prepaid IC cards."),
     "meter": ("host.cli.meter.commands", "Find, read, write, set and switch meters on a line."),
+    "concentrator": ("host.cli.concentrator", "Run a concentrator on this computer."),
+    "setup": ("host.cli.setup", "Set a concentrator up by one file; shows what would change."),
     "console": ("host.cli.console", "Talk to a concentrator: set it up, ask it, load tariffs."),
     "flash": ("host.cli.flash", "Put the firmware on a board, in two slots; go back to the old."),
     "firmware": ("host.cli.firmware", "Sign the firmware and pack it into one file."),

@@ -3,11 +3,12 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TextIO
 
 import click
 
 from host.cards import keystore
-from host.cli import shown
+from host.cli import prompting, shown
 from host.cli.options import FILE, load_consoles, login_option, port_option, typed_secret
 from host.cli.output import echo
 from host.frames import tariff
@@ -30,7 +31,9 @@ Examples:
   dianka console --port /dev/ttyUSB0 meter add 983764 17 1
   dianka console --port /dev/ttyUSB0 account new 17
   dianka console --port socket://127.0.0.1:7646 account 17
-Without a command, one line of input after another is carried out.
+  dianka console --port unix:flash.bin.console --keys keys.toml --script village.txt
+Without a command, one line of input after another is carried out; Tab completes what is typed. A
+script has one command a line; it ends at the first that is refused, with status 1.
 """
 )
 @port_option
@@ -44,15 +47,23 @@ Without a command, one line of input after another is carried out.
     "--number", default=1, show_default=True, type=click.IntRange(1, 8), help="Of the tariff."
 )
 @login_option
+@click.option(
+    "--script",
+    type=click.File(encoding="utf-8-sig"),
+    help="Carry out the lines of this file, - for the input, up to the first refusal.",
+)
 @click.argument("words", nargs=-1)
 def command(
     port: str,
     tariff_path: Path | None,
     number: int,
     keys_path: Path | None,
+    script: TextIO | None,
     words: tuple[str, ...],
 ) -> None:
     """Ask a concentrator, set it up, load tariffs; `help` lists its own commands."""
+    if script is not None and words:
+        raise click.UsageError(_("give a command or a --script, not both"))
     said = _without_secrets(words)
     try:
         image = tariff.build(tariff.load(tariff_path), number) if tariff_path else b""
@@ -63,10 +74,14 @@ def command(
             if image:
                 setup.send_tariff(console, number, image)
                 echo(_("tariff {number} in force").format(number=number))
-            if said:
+            if script is not None:
+                _follow(console, script)
+            elif said:
                 _say(_carried_out(console, said))
-            elif not image:
+            elif sys.stdin.isatty():
                 _converse(console)
+            elif not image:
+                _carry_out_input(console)
     except (PortError, ConsoleError, keystore.KeystoreError, TariffError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -110,8 +125,35 @@ def _say(lines: list[str]) -> None:
         echo(line)
 
 
+def _follow(console: Console, script: TextIO) -> None:
+    """Carry out a script; ConsoleError names the first line that was refused."""
+    for number, line in enumerate(script, 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            _say(_carried_out(console, words))
+        except ConsoleError as error:
+            raise ConsoleError(
+                _("{name}, line {number}: {error}; nothing behind it was carried out").format(
+                    name=script.name, number=number, error=error
+                )
+            ) from error
+
+
 def _converse(console: Console) -> None:
-    """Carry out each line of input; print a refusal, and go on with the next line."""
+    """Carry out what is typed; print a refusal, and go on."""
+    commands = console.command("help")
+    for line in prompting.typed("dianka> ", commands):
+        try:
+            _say(_carried_out(console, _without_secrets(tuple(line.split()))))
+        except (ConsoleError, click.UsageError) as error:
+            echo(str(error), err=True, color="red")
+
+
+def _carry_out_input(console: Console) -> None:
+    """Carry out each line of input; print a refusal and go on, then end with status 1."""
+    refused = 0
     for line in sys.stdin:
         if not line.strip():
             continue
@@ -119,3 +161,6 @@ def _converse(console: Console) -> None:
             _say(_carried_out(console, line.split()))
         except ConsoleError as error:
             echo(str(error), err=True, color="red")
+            refused += 1
+    if refused:
+        raise ConsoleError(_("{count} commands were refused").format(count=refused))

@@ -1,7 +1,6 @@
 """`dianka demo`: the whole chain on a real MicroPython, checked at every step."""
 
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from host.demo.processes import DemoError
 from host.demo.story import Ending, Story
 from host.demo.village import Village
 from host.device import device_root
+from host.device.interpreter import InterpreterError, find, version_of
 from host.headend.reconcile import RELAY_NAMES
 from host.link.console import ConsoleError
 from host.link.port import PortError
@@ -119,11 +119,15 @@ def _device(board: str, micropython: Path | None, image: Path | None) -> tuple[s
             sys.executable, "-m", "host.device.process"
         )
     if board == "unix":
-        interpreter = micropython or _find()
+        try:
+            interpreter = find(micropython)
+            version = version_of(interpreter)
+        except InterpreterError as error:
+            raise click.ClickException(str(error)) from error
         main = device_root() / "main.py"
-        return _("MicroPython is {interpreter}").format(
-            interpreter=_version(interpreter)
-        ), program(str(interpreter), str(main))
+        return _("MicroPython is {interpreter}").format(interpreter=version), program(
+            str(interpreter), str(main)
+        )
     if image is None:
         hint = _("build it in a checkout with `make image BOARD=qemu`, or run `make demo-qemu`")
         raise click.ClickException(
@@ -135,29 +139,6 @@ def _device(board: str, micropython: Path | None, image: Path | None) -> tuple[s
         )
     except DemoError as error:
         raise click.ClickException(str(error)) from error
-
-
-def _find() -> Path:
-    found = shutil.which("micropython")
-    if found is None:
-        hint = _(
-            "install MicroPython 1.24 or later, name one with --micropython, or run `make demo`"
-        )
-        raise click.ClickException(_("there is no micropython on PATH: {hint}").format(hint=hint))
-    return Path(found)
-
-
-def _version(interpreter: Path) -> str:
-    command = [str(interpreter), "-c", "import sys; print(sys.version)"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise click.ClickException(
-            _("{interpreter} is no MicroPython: {error}").format(
-                interpreter=interpreter, error=error
-            )
-        ) from error
-    return done.stdout.strip()
 
 
 def _print_households(ending: Ending) -> None:

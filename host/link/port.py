@@ -1,11 +1,13 @@
-"""A device's console line: a serial port, a pseudo terminal, or `socket://host:port`."""
+"""A device's line: a serial port, a pseudo terminal, `socket://HOST:PORT` or `unix:PATH`."""
 
 import contextlib
 import os
+from typing import Any
 
 import serial
 
 from host.closing import Closing
+from host.link.unix_socket import UNIX, LocalSocket
 from host.words import _, system_reason
 
 try:
@@ -30,9 +32,7 @@ class Port(Closing):
         if _is_pseudo_terminal(name):
             parity = serial.PARITY_NONE  # the kernel refuses any other there
         try:
-            self._serial = serial.serial_for_url(
-                name, baudrate=baud, parity=parity, timeout=0, exclusive=True
-            )
+            self._serial = _opened(name, baud, parity)
         except (OSError, ValueError) as error:
             raise PortError(
                 _("cannot open {name}: {reason}; {hint}").format(
@@ -96,6 +96,12 @@ class Port(Closing):
         return bytes(data)
 
 
+def _opened(name: str, baud: int, parity: str) -> Any:
+    if name.startswith(UNIX):
+        return LocalSocket(name, timeout=0)
+    return serial.serial_for_url(name, baudrate=baud, parity=parity, timeout=0, exclusive=True)
+
+
 def _is_pseudo_terminal(name: str) -> bool:
     return os.path.realpath(name).startswith("/dev/pts/")
 
@@ -107,6 +113,8 @@ def _reason(error: Exception) -> str:
 
 
 def _hint(name: str, error: Exception) -> str:
+    if name.startswith(UNIX):
+        return _("does the concentrator run, and may you use its console?")
     if "://" in name:
         return _("is the concentrator listening there? The form is socket://HOST:PORT")
     if isinstance(error.__context__, BlockingIOError):

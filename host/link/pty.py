@@ -12,10 +12,15 @@ READ_SIZE = 4096
 
 
 class PtyPort(Port):
-    """Our end of the line; `name` is what the device opens. It outlives the device's restarts."""
+    """Our end of the line, which outlives the device's restarts.
+
+    name    what the device opens
+    handle  our end, to wait for
+    """
 
     def __init__(self) -> None:
         self._ours, self._far = os.openpty()
+        self.handle = self._ours
         tty.setraw(self._far)
         os.set_blocking(self._ours, False)
         self.name = os.ttyname(self._far)

@@ -79,7 +79,8 @@ def test_lines_of_input_are_carried_out(concentrator: Device) -> None:
     assert "interval_s 600\n" in answered.output
     assert "unknown command" in answered.output
     assert "interval_s 900\n" in answered.output
-    assert answered.exit_code == 0
+    # A script that could not set something must not pass.
+    assert (answered.exit_code, "1 commands were refused" in answered.output) == (1, True)
 
 
 def test_a_line_nobody_has_is_said() -> None:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _FILE = re.compile(r"[\w./-]+\.(bin|csv|toml|json|yaml|db|elf|log|txt)|/usr/bin/\w+|journal/")
 # Examples that only work with something that is missing here.
 _NEEDS_MORE = re.compile(
-    r"/dev/|socket://|--port|--pcsc|dianka (demo|sim|explain)|serve|advance|postgres://"
+    r"/dev/|socket://|--port|--pcsc|dianka (demo|sim|explain|concentrator|setup)|serve|advance|postgres://"
 )
 
 
