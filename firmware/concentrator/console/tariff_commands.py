@@ -51,6 +51,7 @@ def _tariff_commit(app: "App", arguments: "list[str]") -> "Iterator[str]":
     trouble = app.books.tariff_trouble(number, app.tariffs.stored)
     if trouble:
         raise Refusal(trouble)
+    yield ""
     if not app.books.set_tariff(number, name, app.tariffs.stored_size):
         raise Refusal(STORAGE_TROUBLE)
     yield "tariff " + str(number) + " in force"

@@ -15,7 +15,6 @@ from uplink.record import RECORD_SIZE
 
 from concentrator.storage.checkpoint import MORE, WRITTEN
 from concentrator.storage.segments import MANY_SEGMENTS
-from concentrator.storage.thinning import Thinner
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from concentrator.storage.checkpoint import Checkpoint
     from concentrator.storage.journal import Journal
     from concentrator.storage.merging import Merger
+    from concentrator.storage.thinning import Thinner
 
     class Rows(Protocol):
         """The interface of the registry for a checkpoint."""
@@ -106,9 +106,9 @@ class Keeper:
         self._images = images
         self._waits_ticks = -1
         self._images_ticks = 0
-        self._thinner = Thinner(journal, storage)
         self._storage = storage
-        # It takes heap only where there are many segments.
+        # What thins takes heap once room was short, what merges where there are many segments.
+        self._thinner: Thinner | None = None
         self._merger: Merger | None = None
         # The last record at the last attempt of a checkpoint, which may have failed.
         self._tried_seq = 0
@@ -249,10 +249,16 @@ class Keeper:
             return False
         return self._has_changed(journal.drop(seq), now_ticks)
 
+    def _to_thin(self) -> "Thinner":
+        from concentrator.storage.thinning import Thinner
+
+        self._thinner = self._thinner or Thinner(self._journal, self._storage)
+        return self._thinner
+
     def _begin_to_merge(self) -> None:
         from concentrator.storage.merging import Merger
 
-        self._merger = Merger(self._journal, self._storage, self._thinner)
+        self._merger = Merger(self._journal, self._storage, self._to_thin())
 
     def _merge(self, now_ticks: int) -> bool:
         """Append a segment to another where there are many; return whether that was done."""
@@ -318,7 +324,7 @@ class Keeper:
         seq = self._checkpoint.seq
         older_seq = self._checkpoint.older_seq
         if not self._is_refused:
-            done = journal.drop(older_seq) if acked_seq < 0 else self._thinner.step(older_seq)
+            done = journal.drop(older_seq) if acked_seq < 0 else self._to_thin().step(older_seq)
             if self._has_changed(done, now_ticks):
                 return True
         if journal.durable_seq - seq >= _CHECKPOINT_LEAST and self._is_worth_saving():
