@@ -90,7 +90,8 @@ def make_village(path: Path) -> None:
 
 BOARDS = Path(__file__).parents[2] / "docs" / "boards"
 SALES = "account,amount,reference\n000000000001,50.00,2026-07-0001\n"
-# The example needs a typed key, a redeemed card, a finding or a sale of that number, a list, or no
+# The example needs a typed key, a redeemed card, a finding or a sale of that number, a list, a
+# signer, or no
 # database.
 _NEEDS_STATE = (
     "dianka headend keys add",
@@ -103,6 +104,7 @@ _NEEDS_STATE = (
     "dianka headend replace",
     "dianka headend move",
     "dianka headend dismiss",
+    "dianka firmware pack",
 )
 
 
