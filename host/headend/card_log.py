@@ -15,6 +15,7 @@ from host.words import marked
 
 KIND = "log"
 _TOLD = marked("the log of cards {log} has {lines} lines, its head is {digest}")
+_KEPT = marked("kept, to compare the next card's with it")
 _CHANGED = marked(
     "the log of cards {log} had {lines} lines with the head {digest}, and has not any more: lines "
     "were taken off, or it was written anew"
@@ -45,7 +46,7 @@ def told(store: Store, log: str) -> Head | None:
     rows = store.rows(
         "SELECT what FROM findings WHERE concentrator = 0 AND kind = ? AND seq = ? "
         "AND resolution = ? ORDER BY id DESC LIMIT 1",
-        (KIND, _number(log), _TOLD),
+        (KIND, _number(log), _KEPT),
     )
     if not rows:
         return None
@@ -66,9 +67,9 @@ def tell(store: Store, head: Head, lost: Head | None = None) -> None:
         database.run(
             "DELETE FROM findings WHERE concentrator = 0 AND kind = ? AND seq = ? "
             "AND resolution = ?",
-            (KIND, _number(head.log), _TOLD),
+            (KIND, _number(head.log), _KEPT),
         )
-        row = (*where, _what(_TOLD, head), now, now, "dianka card", _TOLD)
+        row = (*where, _what(_TOLD, head), now, now, "dianka card", _KEPT)
         database.insert_new("findings", closed, [row])
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 from card.keys import Keys
 from card.redemption import Redemption
@@ -39,6 +40,7 @@ class CardDesk:
         self.settings: dict[str, str] = {}
         self.login = Login(lambda: secrets.randbelow(1 << 29))
         self.login.number = 7
+        self.entropy = SimpleNamespace(is_good=True)
         self.lose = 0
         self.commands: list[str] = []
         self.reader = LinkCarrier()

@@ -59,8 +59,9 @@ class Village:
         self.station.tell(self.ingest)
 
     def findings(self, **which: Any) -> list[dict[str, Any]]:
-        """Return the findings that are open."""
-        return found_here.findings(self.store, **which)
+        """Return the findings that are open, but for what is kept of logs of cards."""
+        found = found_here.findings(self.store, **which)
+        return [one for one in found if one["kind"] != "log"]
 
     def kinds(self) -> list[str]:
         return [row["kind"] for row in self.findings()]

@@ -140,7 +140,7 @@ def test_a_block_wears_by_reads_until_it_is_erased() -> None:
 
 
 def test_a_world_on_a_nor_chip_has_bits_that_reading_turned() -> None:
-    assert World(9, 1, 2, scenario="nor").run()["world"]["bits turned"] > 0
+    assert World(5, 1, 2, scenario="nor").run()["world"]["bits turned"] > 0
 
 
 def grown(data: bytes, blocks: int) -> bytes:

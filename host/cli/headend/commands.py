@@ -121,7 +121,7 @@ Example:
     help="The port for carriers with TLS, beside the other one.",
 )
 @click.option(
-    "--log",
+    "--log-format",
     "log_form",
     type=click.Choice(("text", "json")),
     default="text",
