@@ -300,31 +300,6 @@ def test_a_checkpoint_is_not_written_while_the_flash_takes_no_records() -> None:
     equal(bench.app.checkpoint.seq, seq)
 
 
-def test_segments_are_merged_between_transactions() -> None:
-    bench = upright()
-    fill_segments(bench, 4)
-    app = bench.app
-    keeper = app.keeper
-    keeper._begin_to_merge()
-    check(keeper._merger is not None)
-    keeper._merger.many = 2  # type: ignore[union-attr]  # it is not None
-    count = app.journal.segment_count
-    changes = bench.storage.changes
-    for _ in range(3):
-        keeper.step(bench.ticks, -1, True)
-    check(keeper.wants)
-    equal(bench.storage.changes, changes)
-    while keeper.step(bench.ticks, -1) == 0:
-        changes += 1
-        check(bench.storage.changes <= changes, "one change in a step")
-    check(app.journal.segment_count < count)
-    bench.restart()
-    equal(bench.app.ledger.credit_fen[INDEX], 1000)
-    buf = bytearray(RECORD_SIZE)
-    for seq in range(1, app.journal.durable_seq + 1):
-        check(bench.app.journal.read_into(seq, buf), seq)
-
-
 def test_few_records_are_worth_a_checkpoint_while_no_reading_has_room() -> None:
     bench = upright()
     journal = bench.app.journal
