@@ -46,6 +46,8 @@ class World:
         """Switch the device off and on."""
         self.storage.cut = -1
         self.journal = Journal(self.storage)
+        self.journal.large_blocks = 192
+        self.journal.measure()
         self.journal.recover()
         self.thinner = Thinner(self.journal, self.storage)
         self.merger = Merger(self.journal, self.storage, self.thinner)

@@ -32,6 +32,8 @@ def test_segments_are_merged_between_transactions() -> None:
     gc.collect()
     fill_segments(bench, 2)
     app = bench.app
+    app.journal.large_blocks = 192
+    app.journal.measure()
     keeper = app.keeper
     keeper._begin_to_merge()
     check(keeper._merger is not None)

@@ -45,8 +45,6 @@ _SEGMENTS_LIMIT = const(1024)
 RESERVE_BLOCKS = const(16)
 _RESERVE_SHARE = const(8)
 _RESERVE_LEAST = const(3)
-# From this count of blocks of the flash on, an older segment may have several.
-_LARGE_BLOCKS = const(192)
 _FILE_BLOCKS = const(4)
 
 # The size of a block, and of the records that may be added before it is written.
@@ -70,6 +68,11 @@ class Journal(Segments):
     free_blocks     the count of free ones, as far as is known
     reserve_blocks  the count of those reserved for money and relays
     """
+
+    # From this count of blocks of the flash on, an older segment may have several. No flash has so
+    # many: to thin a segment of several blocks takes more steps than there are between two
+    # readings, and each record starts it again.
+    large_blocks = 1 << 20
 
     def __init__(self, storage: "Storage", segments_limit: int = _SEGMENTS_LIMIT) -> None:
         super().__init__(storage)
@@ -124,7 +127,7 @@ class Journal(Segments):
             self.free_blocks = free
             share = max(_RESERVE_LEAST, total // _RESERVE_SHARE)
             self.reserve_blocks = min(RESERVE_BLOCKS, share)
-            self.file_blocks = _FILE_BLOCKS if total >= _LARGE_BLOCKS else 1
+            self.file_blocks = _FILE_BLOCKS if total >= self.large_blocks else 1
 
     # --- writing --------------------------------------------------------------------------------
 
