@@ -9,8 +9,8 @@ so that the test sees a right number with other content.
 
 import sys
 
-from concentrator.storage.journal import Journal
-from concentrator.storage.segments import SEGMENT_SIZE, segment_name
+from concentrator.storage.journal import SEGMENT_SIZE, Journal
+from concentrator.storage.segments import segment_name
 from harness import check, equal, raises
 from memory_storage import PowerCut, Storage
 from ports import UNREADABLE, Unreadable

@@ -1,7 +1,7 @@
 """Keep every effect as a record in segment files, until the head-end and a checkpoint have it.
 
     j00000041   groups of records from 65 on    seq of the first, hexadecimal
-    j00000121   groups of records from 289 on   written as one block of 4096 bytes at most
+    j00000121   groups of records from 289 on   at most one block of 4096 bytes each
 
 Records are packed into groups in memory (`place`, `add`) and made durable together (`sync`). At
 most one block of records waits: `place` writes a block that is full. After a failed append, or if
@@ -26,13 +26,7 @@ from uplink import record
 from uplink.packing import ITEM_LIMIT, Packer, Unpacker
 from uplink.record import JOINED, PAYLOAD, PAYLOAD_SIZE, RECORD_SIZE
 
-from concentrator.storage.segments import (
-    SEGMENT_PREFIX,
-    SEGMENT_SIZE,
-    SEGMENTS_STEP,
-    Segments,
-    segment_name,
-)
+from concentrator.storage.segments import SEGMENT_PREFIX, SEGMENTS_STEP, Segments, segment_name
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -40,12 +34,12 @@ if TYPE_CHECKING:
 
     from ports import Storage
 
+SEGMENT_SIZE = const(4096)
 _SEGMENTS_LIMIT = const(1024)
 # Blocks that are reserved for money and relays; on a small flash, a share of its blocks.
 RESERVE_BLOCKS = const(16)
 _RESERVE_SHARE = const(8)
 _RESERVE_LEAST = const(3)
-_FILE_BLOCKS = const(4)
 
 # The size of a block, and of the records that may be added before it is written.
 _MEMORY_SIZE = const(4736)
@@ -68,11 +62,6 @@ class Journal(Segments):
     free_blocks     the count of free ones, as far as is known
     reserve_blocks  the count of those reserved for money and relays
     """
-
-    # From this count of blocks of the flash on, an older segment may have several. No flash has so
-    # many: to thin a segment of several blocks takes more steps than there are between two
-    # readings, and each record starts it again.
-    large_blocks = 1 << 20
 
     def __init__(self, storage: "Storage", segments_limit: int = _SEGMENTS_LIMIT) -> None:
         super().__init__(storage)
@@ -127,7 +116,6 @@ class Journal(Segments):
             self.free_blocks = free
             share = max(_RESERVE_LEAST, total // _RESERVE_SHARE)
             self.reserve_blocks = min(RESERVE_BLOCKS, share)
-            self.file_blocks = _FILE_BLOCKS if total >= self.large_blocks else 1
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -281,11 +269,12 @@ class Journal(Segments):
         # A cut or a failed append may have left this file before any of its records was durable.
         if not self._storage.remove(segment_name(first_seq)):
             return False
-        try:
-            self._grow()
-        except MemoryError:
-            self._limit = self._segment_count
-            return False
+        if self._segment_count == len(self._segments):
+            try:
+                self._segments.extend(array("I", bytes(4 * SEGMENTS_STEP)))
+            except MemoryError:
+                self._limit = self._segment_count
+                return False
         self._segments[self._segment_count] = first_seq
         self._segment_count += 1
         self._filled = 0

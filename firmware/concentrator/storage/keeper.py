@@ -14,7 +14,6 @@ from ports import Unreadable
 from uplink.record import RECORD_SIZE
 
 from concentrator.storage.checkpoint import MORE, WRITTEN
-from concentrator.storage.segments import MANY_SEGMENTS
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     from concentrator.storage.checkpoint import Checkpoint
     from concentrator.storage.journal import Journal
-    from concentrator.storage.merging import Merger
     from concentrator.storage.thinning import Thinner
 
     class Rows(Protocol):
@@ -107,9 +105,8 @@ class Keeper:
         self._waits_ticks = -1
         self._images_ticks = 0
         self._storage = storage
-        # What thins takes heap once room was short, what merges where there are many segments.
+        # What thins takes heap once room was short.
         self._thinner: Thinner | None = None
-        self._merger: Merger | None = None
         # The last record at the last attempt of a checkpoint, which may have failed.
         self._tried_seq = 0
         self._failures = 0
@@ -195,7 +192,6 @@ class Keeper:
             or self._sweeps
             or unkept >= self.checkpoint_records
             or journal.room < self._low_blocks
-            or self._can_merge()
             or journal.first_seq <= min(acked_seq, checkpoint.older_seq)
             or (journal.count and self._sync_ms(now_ticks) <= 0)
         ):
@@ -221,10 +217,6 @@ class Keeper:
         if self._sweeps:
             self._sweeps = False
             self._images.sweep()
-            return 0
-        if self._merger is None and journal.segment_count > MANY_SEGMENTS:
-            self._begin_to_merge()
-        if self._merge(now_ticks):
             return 0
         unkept = journal.durable_seq - checkpoint.seq
         if unkept >= self.checkpoint_records and self._is_worth_saving():
@@ -254,22 +246,6 @@ class Keeper:
 
         self._thinner = self._thinner or Thinner(self._journal, self._storage)
         return self._thinner
-
-    def _begin_to_merge(self) -> None:
-        from concentrator.storage.merging import Merger
-
-        self._merger = Merger(self._journal, self._storage, self._to_thin())
-
-    def _merge(self, now_ticks: int) -> bool:
-        """Append a segment to another where there are many; return whether that was done."""
-        merger = self._merger
-        if merger is None or self._is_refused or not self._can_merge():
-            return False
-        return self._has_changed(merger.step(), now_ticks)
-
-    def _can_merge(self) -> bool:
-        """Return whether a segment can be appended to another, or was and has to be deleted."""
-        return self._merger is not None and self._merger.is_due
 
     def _has_changed(self, done: bool, now_ticks: int) -> bool:
         """Note whether a change of the segments was refused; return `done`."""

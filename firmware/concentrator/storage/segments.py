@@ -1,10 +1,7 @@
 """Read and delete the segments of the journal on flash.
 
     j00000041   groups of records from 65 on    seq of the first, hexadecimal
-    j00000121   groups of records from 289 on
-
-A segment is written as one block of 4096 bytes at most; merging.py may append older ones to each
-other.
+    j00000121   groups of records from 289 on   at most one block of 4096 bytes each
 
 A file's records count only up to the first of the next file. A group whose end is missing is torn
 and was never durable. All other changed bytes are rotten: they are skipped and counted, and their
@@ -26,9 +23,6 @@ if TYPE_CHECKING:
 
     from ports import Storage
 
-SEGMENT_SIZE = const(4096)
-# Older segments are appended to each other while there are more than this.
-MANY_SEGMENTS = const(64)
 # The index of segments grows by this count.
 SEGMENTS_STEP = const(64)
 _GAP_GROUP_SIZE = const(96)
@@ -44,11 +38,6 @@ def segment_name(first_seq: int) -> str:
     return SEGMENT_PREFIX + "0" * (8 - len(digits)) + digits
 
 
-def blocks_of(size: int) -> int:
-    """Return the count of blocks of a segment with `size` bytes."""
-    return max(1, (size + SEGMENT_SIZE - 1) // SEGMENT_SIZE)
-
-
 class Segments:
     """The durable records, found by their numbers.
 
@@ -57,8 +46,6 @@ class Segments:
     rotten          the count of records that have changed or are missing
     unread          the count of reads that the flash did not answer
     free_blocks     the count of free blocks of the flash, as far as is known
-    file_blocks     the count of blocks that a segment may have
-    doubled_seq     the segment whose records are in the one before as well, 0: none
     failures        the count of changes that the storage refused
     group_end       the number behind the group that `group_into` copied last
     reader          the reader of the group that `next_group` has opened
@@ -71,8 +58,6 @@ class Segments:
         self.rotten = 0
         self.unread = 0
         self.free_blocks = 0
-        self.file_blocks = 1
-        self.doubled_seq = 0
         self.failures = 0
         self._storage = storage
         # The first seq of each segment, oldest first.
@@ -96,26 +81,6 @@ class Segments:
     def segment_count(self) -> int:
         """The count of segments."""
         return self._segment_count
-
-    def whole_into(self, position: int, content: bytearray) -> int:
-        """Read the segment at `position` into `content`; return its size in bytes.
-
-        It must not be the newest. 0: it has more than a block, or not only good groups.
-        """
-        # A byte more shows whether the file is larger.
-        name = segment_name(self._segments[position])
-        size = self._storage.read_into(name, 0, content, SEGMENT_SIZE + 1)
-        if size > SEGMENT_SIZE:
-            return 0
-        reader = Unpacker(content)
-        end_seq = self._segments[position + 1]
-        at = 0
-        while at < size:
-            group = reader.open(at, size)
-            if group <= 0 or reader.first_seq >= end_seq:
-                return 0
-            at += group
-        return at
 
     def read_into(self, seq: int, buf: bytearray) -> bool:
         """Read the 64 bytes of the durable record `seq` into `buf`; return false if missing.
@@ -234,11 +199,6 @@ class Segments:
         return self._read_offset + self._read_size
 
     @property
-    def read_start(self) -> int:
-        """The place in its segment of the group that was read last."""
-        return self._read_offset
-
-    @property
     def is_whole(self) -> bool:
         """Whether the segment that was read to its end has only good groups."""
         return self.ended == TORN and not self._window_size and not self.rotten
@@ -323,7 +283,6 @@ class Segments:
     def forget(self, position: int) -> bool:
         """Delete the segment at `position`; return whether it was deleted."""
         segments = self._segments
-        blocks = self.blocks_at(segments[position])
         if not self._storage.remove(segment_name(segments[position])):
             self.failures += 1
             return False
@@ -331,37 +290,9 @@ class Segments:
         for at in range(position, self._segment_count):
             segments[at] = segments[at + 1]
         self.first_seq = segments[0]
-        self.free_blocks += blocks
+        self.free_blocks += 1
         self.reread()
         return True
-
-    def forget_doubled(self) -> None:
-        """Delete the segment whose records are in the one before as well."""
-        position = self.position_of(self.doubled_seq)
-        if self._segments[position] != self.doubled_seq or self.forget(position):
-            self.doubled_seq = 0
-
-    def blocks_at(self, first_seq: int) -> int:
-        """Return the count of blocks of the segment `first_seq`."""
-        if self.file_blocks == 1:
-            return 1
-        return blocks_of(self._storage.size(segment_name(first_seq)))
-
-    def insert(self, position: int, first_seq: int) -> None:
-        """Note a new segment at `position`, whose records are in the one before as well."""
-        self._grow()
-        segments = self._segments
-        for at in range(self._segment_count, position, -1):
-            segments[at] = segments[at - 1]
-        segments[position] = first_seq
-        self._segment_count += 1
-        self.free_blocks -= 1
-        self.reread()
-
-    def _grow(self) -> None:
-        """Make sure that the index has a free place. MemoryError: it cannot have one."""
-        if self._segment_count == len(self._segments):
-            self._segments.extend(array("I", bytes(4 * SEGMENTS_STEP)))
 
     def reread(self) -> None:
         """Forget what was read, because the files have changed."""

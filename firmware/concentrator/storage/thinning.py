@@ -13,9 +13,6 @@ Records of payments and refunds stay until the head-end has them. Deleted record
 its reasons. A segment that has become small is joined to the one before, so that a few records of
 money do not cost a block each.
 
-A segment of several blocks (see merging.py) that thinning does not reduce to one is split into
-files of one block, the last part first.
-
 Each step reads a few records. The new content is collected in the memory of the journal, which is
 free while no record waits. One `replace` puts it in place of the old content, so a power cut
 leaves one of the two.
@@ -25,10 +22,11 @@ from array import array
 
 from micropython import const
 from uplink import packing, record
-from uplink.packing import GAP, MALFORMED, TORN, Packer
+from uplink.packing import GAP, MALFORMED, TORN, Packer, Unpacker
 from uplink.record import RECORD_SIZE
 
-from concentrator.storage.segments import SEGMENT_SIZE, segment_name
+from concentrator.storage.journal import SEGMENT_SIZE
+from concentrator.storage.segments import segment_name
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -87,7 +85,6 @@ _ITEMS = const(12)
 _UNFIT = const(0)  # the segment must not be changed
 _SOME = const(1)  # more of the group is left
 _ALL = const(2)
-_FULL = const(3)  # what stays takes more than a block
 
 
 def level_of(kind: int) -> int:
@@ -126,9 +123,8 @@ class Thinner:
         # The segment before to which it is joined, 0: none, and its size in bytes.
         self._joined_seq = 0
         self._joined_size = 0
-        # Whether the segment is split; places and first numbers of the parts that it still has.
-        self._splits = False
-        self._parts: list[tuple[int, int]] = []
+        # The segment whose records are in the one before as well, 0: none.
+        self._doubled_seq = 0
         # The count of records deleted since the last kept one, and in the whole segment.
         self._gap = 0
         self._reasons = 0
@@ -137,14 +133,11 @@ class Thinner:
     def step(self, limit_seq: int) -> bool:
         """Continue with segments up to `limit_seq`; return false if nothing can be deleted."""
         journal = self._journal
-        if journal.doubled_seq:
-            journal.forget_doubled()
+        if self._doubled_seq:
+            self._forget_doubled()
             return True
         if self._level and not journal.is_lent:
-            self.break_off()
-        if self._splits:
-            self._split()
-            return True
+            self._break_off()
         if not self._level:
             # Records that wait have their step before.
             return journal.sync() if journal.count else self._begin(limit_seq)
@@ -153,8 +146,6 @@ class Thinner:
             outcome = self._copy_items()
             if outcome == _UNFIT:
                 self._end()
-            elif outcome == _FULL:
-                self._begin_split()
             elif outcome == _ALL:
                 self._offset = journal.read_end
                 self._group_seq = self._next_seq
@@ -195,11 +186,20 @@ class Thinner:
         self._joined_seq = self._joined_size = 0
         if position == 0:
             return
-        journal = self._journal
-        size = journal.whole_into(position - 1, self._content)
-        if 0 < size <= SEGMENT_SIZE - _JOIN_ROOM:
-            self._joined_seq = journal.first_of(position - 1)
-            self._joined_size = self._size = size
+        first_seq = self._journal.first_of(position - 1)
+        content = self._content
+        size = self._storage.read_into(segment_name(first_seq), 0, content, SEGMENT_SIZE)
+        if not 0 < size <= SEGMENT_SIZE - _JOIN_ROOM:
+            return
+        reader = Unpacker(content)
+        at = 0
+        while at < size:
+            group = reader.open(at, size)
+            if group <= 0 or reader.first_seq >= self._first_seq:
+                return
+            at += group
+        self._joined_seq = first_seq
+        self._joined_size = self._size = size
 
     def _copy_items(self) -> int:
         """Copy the records that stay of the group's next items; return the outcome."""
@@ -223,55 +223,12 @@ class Thinner:
                 self._gap += 1
                 self._gone += 1
                 self._reasons |= _REASONS.get(kind, packing.LET_GO_OTHERS)
-            elif not reader.read_into(self._record):
+            elif not (self._put_gap() and reader.read_into(self._record) and self._make_room()):
                 return _UNFIT
-            elif not (self._put_gap() and self._make_room()):
-                return _FULL
             else:
                 self._packer.add(self._record)
             self._next_seq = reader.next_seq
         return _SOME
-
-    def redo(self, first_seq: int, level: int = 1) -> None:
-        """Begin again at `first_seq` with the levels from `level` on that are behind it."""
-        while level <= LEVELS:
-            self._through[level] = min(self._through[level], first_seq)
-            level += 1
-
-    def _begin_split(self) -> None:
-        """Find the parts of the segment, each at most a block."""
-        journal = self._journal
-        self._parts = []
-        end = 0
-        journal.go_to(self._first_seq)
-        while journal.next_group(self._end_seq):
-            if journal.read_end > end:
-                self._parts.append((journal.read_start, journal.reader.first_seq))
-                end = journal.read_start + SEGMENT_SIZE
-            self._offset = journal.read_end
-        if journal.ended == TORN and len(self._parts) > 1:
-            self._splits = True
-        else:
-            self._end()
-
-    def _split(self) -> None:
-        """Write the last part that the file still has as its own file; cut off the parts."""
-        journal = self._journal
-        start, first_seq = self._parts.pop()
-        size = self._offset - start
-        content = self._content
-        blocks = journal.blocks_at(first_seq) if start == 0 else 0
-        done = self._storage.read_into(segment_name(self._first_seq), start, content, size) == size
-        if not done or not self._storage.replace(segment_name(first_seq), content, size):
-            journal.failures += 1
-            self.break_off()
-        elif start:
-            journal.insert(journal.position_of(first_seq) + 1, first_seq)
-            self._offset = start
-        else:
-            journal.free_blocks += blocks - 1
-            journal.reread()
-            self.break_off()
 
     def _goes(self, kind: int, head: bytearray) -> bool:
         """Return whether the record with this head is deleted at the present level."""
@@ -333,29 +290,34 @@ class Thinner:
         """Replace the segment by the new content."""
         journal = self._journal
         if not self._put_gap():
-            self._begin_split()
+            self._end()
             return
         self._close()
         if self._gone or self._joined_seq:
             first_seq = self._joined_seq or self._first_seq
-            blocks = journal.blocks_at(first_seq)
             if not self._storage.replace(segment_name(first_seq), self._content, self._size):
                 journal.failures += 1
-                self.break_off()
+                self._break_off()
                 return
             journal.let_go += self._gone
-            journal.free_blocks += blocks - 1
             journal.reread()
             if self._joined_seq:
                 # A level that was finished with the segment before has to begin there again.
-                self.redo(self._joined_seq, self._level + 1)
-                journal.doubled_seq = self._first_seq
+                for level in range(self._level + 1, LEVELS + 1):
+                    self._through[level] = min(self._through[level], self._joined_seq)
+                self._doubled_seq = self._first_seq
         self._end()
 
-    def break_off(self) -> None:
+    def _forget_doubled(self) -> None:
+        """Delete the segment whose records are in the one before as well."""
+        journal = self._journal
+        position = journal.position_of(self._doubled_seq)
+        if journal.first_of(position) != self._doubled_seq or journal.forget(position):
+            self._doubled_seq = 0
+
+    def _break_off(self) -> None:
         """Stop thinning the segment; it is begun again later, and so is its first day."""
         self._level = self._day = 0
-        self._splits = False
 
     def _end(self) -> None:
         self._through[self._level] = self._end_seq
