@@ -8,8 +8,6 @@ An acknowledgement's wait begins where a batch is first sent, and ends where it 
 what BUSY makes a session wait, and what it sends again, is within it.
 """
 
-import argparse
-import json
 import os
 import random
 import resource
@@ -30,7 +28,7 @@ from uplink.envelope import Envelope
 from uplink.session import ACKED, BACK_OFF, IDLE, SENT, Session
 
 from host.frames import packing
-from tools.bench_headend import METERS, HeadEnd, journal_of, key_of, meters, reading
+from tools.bench_headend import METERS, HeadEnd, journal_of, key_of, meters, reading, tell
 
 SESSIONS = 1600
 SILENT = 1100
@@ -311,20 +309,5 @@ def measured(*, quick: bool = False) -> dict[str, float]:
     return {key: round(value, 2) for key, value in found.items()}
 
 
-def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description="Measure what the head-end's gate bears.")
-    parser.add_argument("--json", action="store_true", help="print one object")
-    parser.add_argument("--quick", action="store_true", help="few sessions")
-    told = parser.parse_args()
-    found = measured(quick=told.quick)
-    if told.json:
-        print(json.dumps(found))
-    else:
-        for key, value in found.items():
-            print(f"{key:32}{value:14,.2f}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tell("Measure what the head-end's gate bears.", measured))

@@ -430,13 +430,13 @@ def _on_postgres(folder: Path, readings: int) -> dict[str, float]:
     return found
 
 
-def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description="Measure what a head-end carries.")
+def tell(what: str, measure: Callable[..., dict[str, float]]) -> int:
+    """Run the command line of a bench: print what `measure` has found, as a list or as JSON."""
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--json", action="store_true", help="print one object")
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    parser.add_argument("--quick", action="store_true", help="few of everything, to try it out")
     told = parser.parse_args()
-    found = measured(quick=told.quick)
+    found = measure(quick=told.quick)
     if told.json:
         print(json.dumps(found))
     else:
@@ -446,4 +446,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tell("Measure what a head-end carries.", measured))
