@@ -8,7 +8,8 @@ PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-qemu test test-qemu check bench mutants soak image budget budget-json
-.PHONY: lock licences mpy words clean bench-headend bench-headend-json bench-gate bench-gate-json
+.PHONY: lock licences mpy words wheel clean
+.PHONY: bench-headend bench-headend-json bench-gate bench-gate-json
 
 # help: print this list
 help:
@@ -115,6 +116,10 @@ budget-json: $(READY)
 # mpy: compile to .mpy files for a board with MicroPython's own image: ARCH=armv6m and others
 mpy: $(READY)
 	@$(BIN)/python -m tools.mpy $(if $(ARCH),--arch $(ARCH))
+
+# wheel: build the product as one file for pip and pipx, in dist/
+wheel: $(READY)
+	@$(BIN)/python -m hatchling build -t wheel
 
 # clean: remove .venv, the cache and everything that was built
 clean:

@@ -1,0 +1,114 @@
+"""Goal: whoever types what docs/OPERATE.md says gets a village that sells, and finds it in order.
+
+Method: the blocks marked as shell are run by one shell, in order, in an empty folder. The shell
+stops at the first command that fails. Commands of the other parts need a board, a server or a
+county; they are parsed.
+"""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from host.cli import cli, shown
+from tools import micropython
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "docs" / name for name in ("OPERATE.md", "OPERATE.zh-CN.md")]
+_SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SHOWN = re.compile(r"^    (dianka .*)$", re.MULTILINE)
+# In sentences a command is named without what it needs.
+_NAMED = re.compile(r"`dianka ((?:[a-z-]+ )*[a-z-]+)[^`]*`")
+
+
+def blocks(page: Path) -> str:
+    return "".join(_SHELL.findall(page.read_text("utf-8")))
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("console")
+def test_a_newcomer_gets_a_village_that_sells(tmp_path: Path) -> None:
+    dianka = tmp_path / "bin" / "dianka"
+    dianka.parent.mkdir()
+    dianka.write_text(f'#!/bin/sh\nexec {sys.executable} -m host.cli "$@"\n')
+    dianka.chmod(0o755)
+    village = tmp_path / "village"
+    village.mkdir()
+    with (tmp_path / "said").open("w+") as said:
+        shell = subprocess.Popen(
+            ["/bin/sh", "-e", "-x", "-c", blocks(PAGES[0])],
+            cwd=village,
+            env={
+                **os.environ,
+                "PATH": f"{dianka.parent}:{os.environ['PATH']}",
+                "PYTHONPATH": str(ROOT),
+                "MICROPYTHON": str(micropython.ensure()),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = shell.wait(300)
+        finally:
+            os.killpg(shell.pid, signal.SIGTERM)
+        said.seek(0)
+        told = said.read()
+    logs = "".join(path.read_text() for path in village.glob("*.log"))
+    assert status == 0, told + logs
+    assert "nothing to change" in told
+    assert "balance_fen 5000" in told
+    assert "everything agrees, to the fen" in told
+    assert "finding 1 is closed" in told
+    assert "Traceback" not in told + logs
+
+
+def test_both_languages_have_the_same_commands() -> None:
+    english, chinese = (blocks(page) for page in PAGES)
+    assert english == chinese
+    shown_english, shown_chinese = (_SHOWN.findall(page.read_text("utf-8")) for page in PAGES)
+    assert shown_english == shown_chinese
+
+
+@pytest.mark.parametrize("line", _SHOWN.findall(PAGES[0].read_text("utf-8")))
+def test_what_needs_more_than_a_laptop_is_understood(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("board.json", "village.toml", "uplink.toml"):
+        Path(name).touch()
+    understood: list[str | None] = []
+    monkeypatch.setattr(shown.Command, "invoke", lambda self, ctx: understood.append(self.name))
+    done = CliRunner().invoke(cli, shlex.split(line)[1:])
+    assert (done.exit_code, len(understood)) == (0, 1), done.output
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_sentence_names_is_there(page: Path) -> None:
+    text = " ".join(page.read_text("utf-8").split())
+    named = _NAMED.findall(text)
+    assert len(named) > 10
+    for words in named:
+        command: click.Command = cli
+        for word in words.split():
+            assert isinstance(command, click.Group), words
+            found = command.get_command(click.Context(command), word)
+            assert found is not None, words
+            command = found
+            if not isinstance(command, click.Group):
+                break
+
+
+def test_make_has_what_the_pages_name() -> None:
+    verbs = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for page in PAGES:
+        named = re.findall(r"\bmake ([a-z-]+) (?:&&|`)", page.read_text("utf-8"))
+        assert set(named) <= set(verbs), page.name
