@@ -106,7 +106,9 @@ The new product is on trial: if it does not report healthy, the old one starts a
     metavar="PUBLIC_KEY",
     help="From now on the board takes what this key has signed, and nothing older.",
 )
-@click.option("--allow-unsigned", "unsigned", is_flag=True, help="Install it all the same.")
+@click.option(
+    "--allow-unsigned", "unsigned", is_flag=True, help="Install or start it all the same."
+)
 def command(
     port: str,
     check_path: Path | None,
@@ -159,7 +161,7 @@ def command(
             if status:
                 _show(board)
             elif rollback:
-                _roll_back(board, wait_s)
+                _roll_back(board, wait_s, unsigned)
             elif selftest:
                 _test(board, products.firmware(), report_path)
             else:
@@ -226,7 +228,7 @@ def _ask(question: str) -> bool:
     return click.confirm(question, default=True, err=True)
 
 
-def _roll_back(board: Prompt, wait_s: int) -> None:
+def _roll_back(board: Prompt, wait_s: int, unsigned: bool) -> None:
     now = slots.state(board)
     other = "b" if now.proven == "a" else "a"
     if now.left and now.trial != now.proven:
@@ -242,6 +244,15 @@ def _roll_back(board: Prompt, wait_s: int) -> None:
         slots.resume(board, now)
         board.release()
         raise BoardError(_("there is no older product that was healthy: install one instead"))
+    listing, signature = slots.listing(board, other)
+    try:
+        package.check_counter(listing, slots.newest(board))
+        if not unsigned:
+            package.check_signer(listing, signature, slots.signer(board))
+    except products.ProductError:
+        slots.resume(board, now)
+        board.release()
+        raise
     slots.put_on_trial(board, other)
     echo(
         _("slot {other} ({version}) starts").format(other=other, version=now.slots[other].version)
@@ -392,13 +403,14 @@ def _prepare(board: Prompt, now: slots.State, found: room.Facts, wanted: Wanted)
 def _check_signed(board: Prompt, product: products.Product, wanted: Wanted) -> None:
     """Raise ProductError where the board's signer, or the one given now, does not let it in."""
     own = slots.signer(board)
+    package.check_counter(product.listing, slots.newest(board))
     if wanted.unsigned:
         return
     if own and wanted.signer not in ("", own):
         raise products.ProductError(
             _("the board has another signer: --allow-unsigned puts yours in its place")
         )
-    package.check(product, own or wanted.signer, slots.newest(board))
+    package.check_signer(product.listing, product.signature, own or wanted.signer)
 
 
 def _own_board_json(board: Prompt, found: room.Facts, wanted: Wanted) -> dict[str, Any]:

@@ -65,36 +65,41 @@ def signed(product: Product, signer: Path, passphrase: str) -> Product:
     )
 
 
-def is_signed_by(product: Product, public_key: str) -> bool:
-    """Return whether the private key of `public_key` has signed the product."""
+def is_signed_by(listing: bytes, signature: str, public_key: str) -> bool:
+    """Return whether `signature` is over the list of files, by the key of `public_key`."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
-        key.verify(bytes.fromhex(product.signature), _LABEL + product.listing)
+        key.verify(bytes.fromhex(signature), _LABEL + listing)
     except (ValueError, InvalidSignature):
         return False
     return True
 
 
-def check(product: Product, signer: str, newest: int) -> None:
-    """Raise ProductError where a board with that signer and that newest counter refuses it."""
-    if signer and not product.signature:
+def check_signer(listing: bytes, signature: str, signer: str) -> None:
+    """Raise ProductError where a board with that signer does not take what is listed."""
+    if signer and not signature:
         raise ProductError(
             _(
                 "the board takes signed products alone: give one with --package, or "
                 "--allow-unsigned where you know what you install"
             )
         )
-    if signer and not is_signed_by(product, signer):
+    if signer and not is_signed_by(listing, signature, signer):
         raise ProductError(_("the product was not signed by the key that is on the board"))
-    if product.counter < newest:
+
+
+def check_counter(listing: bytes, newest: int) -> None:
+    """Raise ProductError where what is listed is older than the newest that ran on a board."""
+    counter = _head_of(listing)[1]
+    if counter < newest:
         raise ProductError(
             _(
                 "the product has the counter {counter}, and {newest} ran on the board: an older "
-                "one is not started there"
-            ).format(counter=product.counter, newest=newest)
+                "one is not started there. Pack what is to run under a greater counter"
+            ).format(counter=counter, newest=newest)
         )
 
 
@@ -138,14 +143,18 @@ def read(path: Path) -> Product:
 def _product(path: Path, held: dict[str, bytes]) -> Product:
     listing = held.pop(_LISTING, b"")
     signature = held.pop(_SIGNATURE, b"").decode("ascii", "replace")
-    first, *_rows = listing.decode("utf-8", "replace").split("\n")
-    version, _blank, counter = first.partition(" ")
-    if not re.fullmatch(r"[0-9]{0,10}", counter) or not re.fullmatch(r"[\w.+-]{1,60}", version):
-        raise _no_package(path, _("its list of files is damaged"))
-    product = Product(version, held, int(counter or 0), signature)
+    version, counter = _head_of(listing)
+    product = Product(version, held, counter, signature)
     if product.listing != listing:
         raise _no_package(path, _("its list of files is damaged"))
     return product
+
+
+def _head_of(listing: bytes) -> tuple[str, int]:
+    """Return version and counter of a list of files, "" and 0 where its first line is none."""
+    first = listing.partition(b"\n")[0].decode("utf-8", "replace")
+    found = re.fullmatch(r"([\w.+-]{1,60})(?: ([0-9]{1,10}))?", first)
+    return (found[1], int(found[2] or 0)) if found else ("", 0)
 
 
 def _no_package(path: Path, why: str) -> ProductError:

@@ -22,6 +22,8 @@ from host.words import _
 
 SLOTS = ("a", "b")
 STARTS = 3
+# The list of a slot's files, and the signature over it.
+_SIGNED = ("files", "signature")
 MICROPYTHON_OLDEST = (1, 24)
 _MPY = (6, 3)
 # By number in sys.implementation._mpy.
@@ -310,6 +312,12 @@ def taken(board: Prompt, found: Facts) -> Taken:
 def signer(board: Prompt) -> str:
     """Return the public key of which the board takes products, "": it takes any."""
     return board.run(_SHOW.format(name="signer")).strip()
+
+
+def listing(board: Prompt, slot: str) -> tuple[bytes, str]:
+    """Return a slot's list of files, and the signature over it, "" where there is none."""
+    held, signature = (board.run(_SHOW.format(name=f"{slot}/{name}")) for name in _SIGNED)
+    return held.replace("\r\n", "\n").encode(), signature.strip()
 
 
 def newest(board: Prompt) -> int:

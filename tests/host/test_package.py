@@ -5,6 +5,7 @@ Method: packages are made, changed byte by byte, taken apart and judged as `dian
 
 import io
 import tarfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ def signer(tmp_path: Path) -> tuple[Path, str]:
     return path, done.output.strip()
 
 
+def check(product: Product, signer: str, newest: int) -> None:
+    """Judge a product as a board with that signer and that newest counter would have it."""
+    package.check_counter(product.listing, newest)
+    package.check_signer(product.listing, product.signature, signer)
+
+
 def packed(tmp_path: Path, signer: tuple[Path, str]) -> Path:
     path = tmp_path / "p.pkg"
     package.write(path, package.signed(PLAIN, signer[0], PASSPHRASE))
@@ -41,7 +48,7 @@ def test_a_package_comes_back_as_it_was_signed(tmp_path: Path, signer: tuple[Pat
     assert (product.version, product.files, product.counter) == (
         *(PLAIN.version, PLAIN.files, PLAIN.counter),
     )
-    package.check(product, signer[1], newest=7)
+    check(product, signer[1], newest=7)
     assert product.listing.startswith(b"0.9.0+1a2b3c4d 7\n")
     with pytest.raises(ProductError, match="is no private key, or the passphrase"):
         package.signed(PLAIN, signer[0], "another one")
@@ -58,7 +65,7 @@ def test_no_changed_byte_of_a_package_is_installed(
         path.write_bytes(whole[:at] + bytes((whole[at] ^ 1,)) + whole[at + 1 :])
         try:
             product = package.read(path)
-            package.check(product, signer[1], newest=0)
+            check(product, signer[1], newest=0)
         except ProductError:
             refused += 1
             continue
@@ -69,16 +76,16 @@ def test_no_changed_byte_of_a_package_is_installed(
 def test_what_a_board_with_a_signer_refuses(tmp_path: Path, signer: tuple[Path, str]) -> None:
     signed = package.signed(PLAIN, signer[0], PASSPHRASE)
     with pytest.raises(ProductError, match="takes signed products alone"):
-        package.check(PLAIN, signer[1], newest=0)
+        check(PLAIN, signer[1], newest=0)
     other = package.new_signer(tmp_path / "other.pem", PASSPHRASE)
     with pytest.raises(ProductError, match="was not signed by the key"):
-        package.check(signed, other, newest=0)
+        check(signed, other, newest=0)
     with pytest.raises(ProductError, match="has the counter 7, and 8 ran"):
-        package.check(signed, signer[1], newest=8)
+        check(signed, signer[1], newest=8)
     later = Product(signed.version, signed.files, 9, signed.signature)
     with pytest.raises(ProductError, match="was not signed by the key"):
-        package.check(later, signer[1], newest=8)
-    package.check(PLAIN, "", newest=0)
+        check(later, signer[1], newest=8)
+    check(PLAIN, "", newest=0)
 
 
 def test_a_package_of_other_files_is_none(tmp_path: Path) -> None:
@@ -132,3 +139,53 @@ def test_flash_asks_the_board_for_its_signer(
     assert "an older one is not started" in judged(signed)
     done = CliRunner().invoke(cli, ["flash", "x", "--signer", "abc"])
     assert (done.exit_code, "64 hexadecimal digits" in done.output) == (2, True)
+
+
+class Board:
+    """A board whose files are those of the working directory: it runs what is typed."""
+
+    def run(self, code: str) -> str:
+        said = io.StringIO()
+        with redirect_stdout(said):
+            exec(code, {})  # the programs of slots.py, as MicroPython's prompt runs them
+        return said.getvalue()
+
+    def replace(self, name: str, data: bytes) -> None:
+        Path(name).write_bytes(data)
+
+    def release(self) -> None:
+        """Let the product run."""
+
+
+def test_the_way_back_starts_what_the_board_takes_alone(
+    tmp_path: Path, signer: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slot b runs, and slot a holds a product that was healthy once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(flash, "_await", lambda _board, _slot, _wait_s: None)
+    for slot, healthy in (("a", "1"), ("b", "2")):
+        Path(slot).mkdir()
+        Path(slot, "files").write_bytes(PLAIN.listing)
+        Path(slot, "healthy").write_text(healthy)
+
+    def went_back(unsigned: bool = False) -> str:
+        Path("trial").unlink(missing_ok=True)
+        try:
+            flash._roll_back(Board(), 0, unsigned)  # type: ignore[arg-type]  # all that is asked
+        except ProductError as error:
+            assert not Path("trial").exists()
+            return str(error)
+        assert Path("trial").read_text() == "a 3"
+        return ""
+
+    assert went_back() == ""
+    Path("signer").write_text(signer[1])
+    assert "takes signed products alone" in went_back()
+    assert went_back(unsigned=True) == ""
+    signature = package.signed(PLAIN, signer[0], PASSPHRASE).signature
+    Path("a", "signature").write_text(signature)
+    assert went_back() == ""
+    Path("a", "files").write_bytes(PLAIN.listing.replace(b" 7", b" 9"))
+    assert "was not signed by the key" in went_back()
+    Path("newest").write_text("10")
+    assert "an older one is not started there" in went_back(unsigned=True)
