@@ -93,9 +93,10 @@ def hostile_command(rng: Random, names: list[str]) -> str:
 
 
 def run(commands: Commands, text: str) -> list[str]:
-    """Carry a command out; a refusal is an answer."""
+    """Carry a command out and take its whole answer; a refusal is an answer."""
     try:
-        return commands.run(text)
+        answer = commands.run(text)
+        return list(answer() if callable(answer) else answer)
     except Refusal as refusal:
         return [str(refusal)]
 
