@@ -31,7 +31,8 @@ An operator's card (preset, clear, key) counts once at each concentrator: its or
 above that of every earlier one, and becomes durable with what it changes.
 
 One block of a MAC is calculated in each poll. An account is judged and credited within one poll,
-so that nothing changes it in between.
+so that nothing changes it in between. The flash is written once in a poll: a tariff is planned in
+one, the money credited in the next, and what follows for the supply is decided in a third.
 
 The module is sans-IO: call `poll` with the time. It allocates while it judges a card, not while it
 waits for one.
@@ -100,8 +101,8 @@ if TYPE_CHECKING:
         def plan_tariff(self, index: int, number: int, from_t2000: int) -> bool:
             """Plan tariff `number` from then on, durable on return; return false if refused."""
 
-        def show_card(self, index: int) -> None:
-            """Note that the account's own card was inserted and brought no money."""
+        def show_card(self, index: int, credited: bool, amount_fen: int) -> None:
+            """Note that the account's own card was inserted, and whether it brought money."""
 
         def event_before(self, index: int, seq: int, buf: bytearray) -> int:
             """Put the account's newest record before `seq` into `buf`; return its seq, 0: none."""
@@ -218,6 +219,8 @@ class Redemption:
             self._rest(now_ticks)
         if carrier.present != self._present:
             if self._state != _WAIT:
+                if self.credited:
+                    self._show()  # its step may not have come yet; twice is as good as once
                 self._finish(self._code_of_pull(), now_ticks)
             self._present = carrier.present
             if self._present:
@@ -323,12 +326,18 @@ class Redemption:
             self.order = card.order
             self.amount_fen = card.amount_fen
             code = self._apply(now_t2000)
+            if code == codes.OK and self.index >= 0:
+                if card.flags & image.SPARE_TARIFF:
+                    yield  # the plan was written in the step before
+                    code = self._judge()
+                code = self._credit() if code == codes.OK else code
         self.code = code
         if code == codes.NO_CLOCK:
             self._state = _TIME
             return
-        if self.index >= 0 and not self.credited:
-            self._books.show_card(self.index)
+        if self.credited:
+            yield  # the money was written in the step before
+        self._show()
         if self.index < 0 or code == codes.STORAGE or self._has_mark(code):
             self._finish(code, now_ticks)
             return
@@ -340,8 +349,13 @@ class Redemption:
         yield from card.seal_write_back(self._keys, code, illegal, now_t2000, redeemed_fen)
         self._start_mark()
 
+    def _show(self) -> None:
+        """Have the account judged that the card belongs to, if it is known."""
+        if self.index >= 0:
+            self._books.show_card(self.index, self.credited, self._money_fen())
+
     def _apply(self, now_t2000: int) -> int:
-        """Carry out a genuine card by its kind; return the result."""
+        """Carry out a genuine card except for its money; return OK if that may be credited."""
         card = self._image
         if card.valid_until_t2000:
             if now_t2000 < 0:
@@ -369,7 +383,7 @@ class Redemption:
         code = self._judge()
         if code in (codes.OK, codes.COMPLETED) and card.flags & image.SPARE_TARIFF:
             code = self._plan_tariff(code)
-        return self._credit() if code == codes.OK else code
+        return code
 
     def _plan_tariff(self, code: int) -> int:
         """Plan the account's next tariff; return `code`, or why the card is refused."""

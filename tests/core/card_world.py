@@ -226,6 +226,7 @@ class FakeBooks:
         self.hoarding_fen = self.cover_fen = 99999999
         self.limit_calls = 0
         self.looks = 0
+        self.shown = []  # type: ignore[var-annotated]  # no typing on the device
         self.plans = []  # type: ignore[var-annotated]  # no typing on the device
         self.events = []  # type: ignore[var-annotated]  # no typing on the device
 
@@ -290,9 +291,12 @@ class FakeBooks:
             self.plans.append((number, from_t2000))
         return not self.refuse
 
-    def show_card(self, index: int) -> None:
-        """Count the card."""
-        self.looks += 1
+    def show_card(self, index: int, credited: bool, amount_fen: int) -> None:
+        """Count the card, by whether it has brought money."""
+        if credited:
+            self.shown.append((index, amount_fen))
+        else:
+            self.looks += 1
 
     def event_before(self, index: int, seq: int, buf: bytearray) -> int:
         """Return a record of `events`, which are numbered from 1."""

@@ -256,7 +256,7 @@ def test_torn_write_over_an_older_mark() -> None:
 
 def test_swapped_between_the_two_phases() -> None:
     """Another household's card is in the reader when the mark is to be written."""
-    for polls in range(1, 9):
+    for polls in range(1, 10):
         world = World(last=4)
         mine = memory(header(5))
         theirs = memory(header(1, account=b"\0\0\0\0\0\x18", uid=OTHER_UID))
@@ -268,7 +268,7 @@ def test_swapped_between_the_two_phases() -> None:
             world.run()
         equal(theirs, before, polls)
         equal(world.carrier.shown[-1], (codes.ACCOUNT, False, -1))
-        equal(len([one for one in world.carrier.shown if one[1]]), 1 if polls > 4 else 0, polls)
+        equal(len([one for one in world.carrier.shown if one[1]]), 1 if polls > 5 else 0, polls)
         world.redeem(mine)
         equal(world.books.credits, [(5, 5000)], polls)
         equal(written_back(mine)[1], 5)

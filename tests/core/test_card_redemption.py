@@ -327,6 +327,33 @@ def test_a_purchase_card_names_the_next_tariff() -> None:
     equal(len(world.books.plans), 2, "no other order may")
 
 
+def test_each_poll_writes_once() -> None:
+    world = World(last=4)
+    books = world.books
+    world.carrier.insert(memory(naming(b"image--2", NOW)))
+    before = 0
+    while not world.redemption.done:
+        world.run(polls_limit=1)
+        written = len(books.plans) + len(books.credits) + len(books.shown)
+        check(written <= before + 1, "a plan, money and what follows for the supply are three")
+        before = written
+    equal((before, books.shown), (3, [(7, 5000)]))
+
+
+def test_a_card_pulled_after_its_money_came_has_its_account_judged() -> None:
+    for kind, sign in ((PURCHASE, 1), (REFUND, -1)):
+        world = World(last=4)
+        world.carrier.insert(memory(header(5, 100, kind)))
+        while not world.books.credits:
+            world.run(polls_limit=1)
+        equal(world.books.shown, [])
+        world.carrier.pull()
+        equal(world.run(), codes.NOT_MARKED)
+        equal(world.books.shown, [(7, sign * 100)])
+        equal(world.redeem(memory(header(5, 100, kind))), codes.COMPLETED)
+        equal(world.books.credits, [(5, sign * 100)])
+
+
 def test_a_tariff_that_is_not_here_keeps_the_money_on_the_card() -> None:
     for name in (b"image--3", b"image---", bytes(8)):
         world = World(last=4)

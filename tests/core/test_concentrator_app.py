@@ -281,6 +281,7 @@ def test_a_trip_that_acts_late_does_not_outlive_the_money() -> None:
         bench.now_ms += 100
     equal((meter.commands, meter.open), ([TRIP], False))
     check(bench.app.books.credit(INDEX, 2, 500, bytes(8), 1, bytes(8)))
+    bench.app.books.show_card(INDEX, True, 500)
     bench.run(30)
     equal((meter.open, meter.commands), (False, [TRIP, CLOSE]))
 

@@ -106,6 +106,7 @@ class Station:
         order = self.ledger.order[INDEX] + 1
         equal(self.books.judge_credit(INDEX, amount_fen), codes.OK)
         check(self.books.credit(INDEX, order, amount_fen, bytes(8), 1, bytes(8)))
+        self.books.show_card(INDEX, True, amount_fen)
 
     @property
     def balance_fen(self) -> int:

@@ -182,7 +182,7 @@ class Life:
                 self.resumed += books.resume(index, self.meters[index])
             elif one.ledger.flags[index] & STOPPED:
                 check(books.resume(index))
-            books.show_card(index)
+            books.show_card(index, False, 0)
         elif chosen == 15:
             self.tell(index)
             books.telling = 1 + chance.below(2) * one.registry.count
@@ -231,6 +231,7 @@ class Life:
         covered = self.one.books.judge_credit(index, amount_fen) == codes.OK
         if covered and self.one.ledger.is_told(index):
             check(self.one.books.credit(index, order, amount_fen, bytes(8), 1, mac))
+            self.one.books.show_card(index, True, amount_fen)
 
     def change_meter(self, index: int) -> None:
         """Exchange or remove the meter, or add it again, perhaps under another tariff."""

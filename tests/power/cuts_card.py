@@ -11,13 +11,13 @@ from card.image import OPEN, PURCHASE, REFUND, REPLACEMENT
 from card.redemption import Redemption
 from card_world import ACCOUNT, METER, NOW, FakeCarrier, header, keys, memory, written_back
 from concentrator.books.books import Books
-from concentrator.books.registry import Registry
+from concentrator.books.registry import RELAY_LOOK, Registry
 from concentrator.books.tariffs import Tariffs
 from concentrator.storage.journal import Journal
 from cut_flash import TEARS, Flash, PowerCut, blank, mounted
 from harness import check, equal
 from prepay.ledger import Ledger
-from prepay.policy import Policy
+from prepay.policy import CUT, NORMAL, Policy
 from uplink.record import RECORD_SIZE
 
 INDEX = 0
@@ -32,7 +32,7 @@ class Device:
     def __init__(self, flash: Flash, carrier: FakeCarrier) -> None:
         storage = mounted(flash)
         self.journal = Journal(storage, 8)
-        registry = Registry(4)
+        self.registry = registry = Registry(4)
         self.ledger = Ledger(4)
         self.books = Books(self.journal, registry, self.ledger, Tariffs(storage), Policy())
         self.books.hoarding_limit_fen = 99999999
@@ -131,6 +131,48 @@ def test_replacement_card() -> None:
 
 def test_refund_card() -> None:
     check(sweep(REFUND, True) > 0, "nothing was cut")
+
+
+def test_the_supply_comes_back_with_the_money() -> None:
+    """The money and the order to close are written in two steps, and power fails in both."""
+    start = prepared(False)
+    carrier = FakeCarrier()
+    device = Device(Flash(start), carrier)
+    carrier.insert(memory(header(1, 0, OPEN)))
+    equal(device.run(), codes.OK)
+    device.books.review(INDEX)
+    equal(device.ledger.state[INDEX], CUT)
+    head = header(2, AMOUNT, PURCHASE)
+    cuts = uncertain = 0
+    for cut_at in range(operations_of(start, head)):
+        for tear in TEARS:
+            for comes_back in (False, True):
+                data = bytearray(start)
+                flash = Flash(data)
+                carrier = FakeCarrier()
+                device = Device(flash, carrier)
+                flash.cut_after(cut_at, tear)
+                card = memory(head)
+                carrier.insert(card)
+                try:
+                    device.run()
+                except PowerCut:
+                    cuts += 1
+                again = Device(Flash(data), carrier)
+                ledger = again.ledger
+                uncertain += ledger.order[INDEX] == 2 and ledger.state[INDEX] == CUT
+                if comes_back or ledger.order[INDEX] == 1:
+                    carrier.insert(card)
+                    again.run()
+                else:
+                    again.books.review(INDEX)  # as each rest of the application does
+                again = Device(Flash(data), carrier)
+                what = (cut_at, tear, comes_back)
+                ledger = again.ledger
+                equal((ledger.credit_fen[INDEX], ledger.order[INDEX]), (AMOUNT, 2), what)
+                equal(ledger.state[INDEX], NORMAL, what)
+                equal(again.registry.relay[INDEX], RELAY_LOOK, what)
+    check(0 < uncertain < cuts, "power has failed between the money and the order")
 
 
 def test_a_failing_flash_credits_nothing() -> None:

@@ -81,7 +81,10 @@ class Credit(Supply):
         key_version: int,
         header_mac: "Bytes",
     ) -> bool:
-        """Credit an order, below 0 refund it, durable on return; return false if refused."""
+        """Credit an order, below 0 refund it, durable on return; return false if refused.
+
+        `show_card` judges the account then, in another step, because it may write as well.
+        """
         ledger = self.ledger
         offset = self._place()
         if offset < 0:
@@ -116,7 +119,6 @@ class Credit(Supply):
         ledger.debt_week[index] = debt_week
         ledger.debt_week_fen[index] = debt_week_fen
         ledger.set_header_mac(index, header_mac)
-        self._judge(index, rules.CREDITED if amount_fen >= 0 else rules.REFUND)
         return True
 
     def tier_of(self, index: int) -> int:

@@ -29,9 +29,13 @@ class Supply(Entries):
     # An account without a good reading for this time counts as used up, 0: never.
     doubt_cut_s = 0
 
-    def show_card(self, index: int) -> None:
-        """Judge the account after a card without money, whose holder asks for supply."""
-        self._judge(index, rules.CARD)
+    def show_card(self, index: int, credited: bool, amount_fen: int) -> None:
+        """Judge the account after its card, whose holder asks for supply.
+
+        The card has `credited` the amount, below 0 a refund, or has brought no money.
+        """
+        cause = rules.CREDITED if amount_fen >= 0 else rules.REFUND
+        self._judge(index, cause if credited else rules.CARD)
 
     def keep_in_range(self) -> None:
         """Put values that cannot be, as of a flash that was forged, within their range."""
