@@ -52,7 +52,7 @@ def package() -> str:
     """Return what `mip` is told to install, as package.json."""
     places = [path.relative_to(FIRMWARE).as_posix() for path in sources()]
     urls = [[place, f"firmware/{place}"] for place in places]
-    return json.dumps({"urls": urls, "deps": [], "version": "0.1.0"}, indent=2) + "\n"
+    return json.dumps({"urls": urls, "deps": [], "version": "0.2.0"}, indent=2) + "\n"
 
 
 def main(arguments: list[str]) -> int:

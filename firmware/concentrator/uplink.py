@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concentrator.books.books import Books
 
 # The product's version, as in pyproject.toml.
-VERSION = b"0.1.0"
+VERSION = b"0.2.0"
 
 # Bytes of the frame of a batch: one long group, or several short ones.
 _BATCH_FRAME_SIZE = const(670)
