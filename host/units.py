@@ -4,6 +4,7 @@
 """
 
 import re
+import time
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -12,11 +13,18 @@ from host.words import _
 EPOCH = datetime(2000, 1, 1)
 DAY_S = 86_400
 HOUR_S = 3_600
+# Unix time of 2000-01-01 00:00.
+_UNIX_2000 = 946_684_800
 
 
 def to_t2000(moment: datetime) -> int:
     """Return the moment as seconds since 2000, without its fraction of a second."""
     return int((moment - EPOCH).total_seconds())
+
+
+def t2000_of_unix(at: int) -> int:
+    """Return seconds since 1970, UTC, as this computer's local standard time since 2000."""
+    return at - time.timezone - _UNIX_2000
 
 
 def to_datetime(t2000: int) -> datetime:

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
     from card.keys import Keys
 
+    Bytes = bytes | bytearray | memoryview
+
     class Books(Protocol):
         """The interface of the accounts that a redemption needs."""
 
@@ -74,7 +76,7 @@ if TYPE_CHECKING:
         def last_order(self, index: int) -> int:
             """Return the order credited last, 0: none yet; BEHIND or UNTOLD: it is not known."""
 
-        def is_last_card(self, index: int, header_mac: "memoryview") -> bool:
+        def is_last_card(self, index: int, header_mac: "Bytes") -> bool:
             """Return whether the order credited last came with the card of this header MAC."""
 
         def judge_credit(self, index: int, amount_fen: int) -> int:
@@ -414,28 +416,21 @@ class Redemption:
         """Return codes.OK if the account may accept this order now, else why not."""
         card = self._image
         last = self._books.last_order(self.index)
-        if last == UNTOLD:
-            return codes.NO_STANDING
         # The card's mark has an order that the books lack, so the books are out of date.
-        if last == BEHIND or card.written_order > last:
+        if card.written_order > last >= 0:
             return codes.BOOKS_BEHIND
         if last == 0 and card.kind in (image.PURCHASE, image.REFUND):
             return codes.NOT_OPENED
         if last == 0 and card.kind == image.REPLACEMENT:
             return codes.NOTHING_TO_REPLACE
-        if card.order == last:
-            if not self._books.is_last_card(self.index, card.header_mac()):
-                return codes.OTHER_CARD
-            return codes.USED if card.written_order >= card.order else codes.COMPLETED
-        if card.order < last:
-            return codes.ORDER_BEHIND
         first = card.first_order()
-        if first <= last:
-            return codes.TOO_LATE
-        if last and card.kind == image.OPEN:
+        code = judge_order(self._books, self.index, first, card.order, card.header_mac())
+        if code == codes.COMPLETED and card.written_order >= card.order:
+            return codes.USED
+        if last > 0 and card.kind == image.OPEN and code in (codes.OK, codes.ORDER_AHEAD):
             return codes.OPENED
-        if first != last + 1:
-            return codes.ORDER_AHEAD
+        if code != codes.OK:
+            return code
         return self._books.judge_credit(self.index, self._money_fen())
 
     def _credit(self) -> int:
@@ -495,3 +490,20 @@ class Redemption:
         self._books.note_card(
             code, self.index, self.order, self.amount_fen, self.uid, self._account
         )
+
+
+def judge_order(books: "Books", index: int, first: int, order: int, header_mac: "Bytes") -> int:
+    """Return codes.OK if `order` is the account's next, COMPLETED if it is credited, or why not.
+
+    The order supersedes those from `first` on, none of which may have been credited.
+    """
+    last = books.last_order(index)
+    if last < 0:
+        return codes.NO_STANDING if last == UNTOLD else codes.BOOKS_BEHIND
+    if order == last:
+        return codes.COMPLETED if books.is_last_card(index, header_mac) else codes.OTHER_CARD
+    if order < last:
+        return codes.ORDER_BEHIND
+    if first <= last:
+        return codes.TOO_LATE
+    return codes.OK if first == last + 1 else codes.ORDER_AHEAD

@@ -66,7 +66,7 @@ _UPLINK = const(1)
 _JOURNAL = const(2)
 _OWN_READER = const(3)
 
-# Places in `_quiet`.
+# Places in `_quiet`: until when nothing is due. One attribute is faster than two.
 _UNTIL_T2000 = const(0)
 _UNTIL_TICKS = const(1)
 
@@ -120,17 +120,16 @@ class App:
         self.login = Login(self.entropy.draw)
         self.board_commands: list[dict[str, Any]] = []
         self.login.note = self._note_login
+        self.uplink.commands = commands = Commands(self)
         self.console: Console | None = None
         self.redemption: Redemption | None = None
         self.local: Redemption | None = None
         self.tasks = len(self.pollers) + _OWN_READER
         self._moves = array("H", bytes(2 * (_OWN_READER + 1)))
         self._lamps = Lamps(self.books, self.uplink, self.settings)
-        # The t2000 and the ticks until which nothing is due; one attribute is faster than two.
         self._quiet = array("i", (-1, 0))
         self.litter = 0
-        # Whether the last step was the keeper's, so that the uplink has this one.
-        self._was_kept = False
+        self._was_kept = False  # by the last step, so that the uplink has this one
         self._audit_index = 0
         # The count of accounts still to be judged because the policy has changed.
         self._review_left = self._review_cause = 0
@@ -140,7 +139,7 @@ class App:
         self.books.note_start(lost, self.settings.health, board.reset_cause)
         self.settings.tell_left(self.books.note_left)
         if board.console is not None:
-            self.console = Console(board.console, Commands(self).run, self.login, board.show_card)
+            self.console = Console(board.console, commands.run, self.login, board.show_card)
             self.redemption = self._redemption_of(self.console.carrier)
         self._carrier = carrier
         self._present = 0

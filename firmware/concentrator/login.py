@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NOTHING = const(0)
 FULL = const(1)
 READ = const(2)
+ABOVE = const(3)  # of the head-end: the command's row says whether it is allowed
 
 IDLE_MS = const(300000)
 SESSION_MS = const(1800000)
@@ -56,7 +57,7 @@ class Login:
     key         the console key, empty: none is set
     number      the concentrator's number
     locked      whether the key is lost, so that no login is possible
-    granted     what the command that is carried out now may do: NOTHING, READ or FULL
+    granted     what the command that is carried out now may do: NOTHING, READ, FULL or ABOVE
     refused     the count of wrong proofs and MACs
     note        records the result and the right of a session, with its first bytes and the
                 channel; None: none is
@@ -105,6 +106,8 @@ class Login:
 
     def allows(self, needed: int) -> bool:
         """Return whether the command that is carried out now may do what needs `needed`."""
+        if needed == ABOVE:
+            return self.granted == ABOVE
         if needed == NOTHING or self.is_keyless:
             return True
         if needed == FULL and self.granted == FULL:

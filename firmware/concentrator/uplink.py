@@ -14,10 +14,18 @@ from uplink.session import Session
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from ports import Channel
 
     from concentrator.books.books import Books
+
+    class Commands(Protocol):
+        """What carries out the commands of the head-end."""
+
+        def serve(self, session: Session) -> bool:
+            """Continue with the session's order; return false while another message is sent."""
+
 
 # The product's version, as in pyproject.toml.
 VERSION = b"0.2.0"
@@ -48,6 +56,7 @@ class Uplink:
     session     the session, None: no key or no number is set
     moves       a number that changes while messages are answered or none is due
     identity    the journal's, 8 bytes
+    commands    carry out the commands of the head-end, None: they are not taken
     epoch       the number of the record that this start writes first. No message is sent before it
                 is durable, so no other start of this journal has the same; one is drawn where the
                 flash takes nothing
@@ -64,6 +73,7 @@ class Uplink:
         self.moves = 0
         self.identity = b""
         self.epoch = 0
+        self.commands: Commands | None = None
         self._channel = channel
         self._books = books
         self._tell = tell
@@ -141,6 +151,8 @@ class Uplink:
                 session.feed(self._chunk, size)
         if session.state == dialect.GREET:
             self._describe(session.about)
+        if session.order and self.commands is not None and self.commands.serve(session):
+            return 0
         outcome = session.poll(now_ticks)
         if session.told_t2000:
             self._tell(session.told_t2000)

@@ -26,10 +26,12 @@ CARD_RESULT = const(0x94)
 # Uplink.
 HELLO = const(0x20)
 BATCH = const(0x21)
+RESULT = const(0x24)
 WELCOME = const(0xA0)
 ACK = const(0xA1)
 REFUSED = const(0xA2)
 BUSY_LATER = const(0xA3)
+ORDER = const(0xA4)
 
 _FLAG = const(0x7E)
 _ESCAPE = const(0x7D)

@@ -38,6 +38,8 @@ are 0. `seq` starts at 1, grows by 1 and is never reused. The payloads by kind a
     SETTING   source 1, number 1, form 1, 0, old 8, new 8, uid 8
     OPERATOR_CARD         kind 1, key version 1, code 1, 0, number 4, uid 8
     FIRMWARE  stage 1, slot 1, 0 0, counter 4, SHA-256 8, version 16
+    COMMAND   number 4, stage 1, outcome 1, 0 0, expires t2000 4, SHA-256 of the text 8, its first
+              24 bytes
     EVENT     what 1, state 1, 0 0, value 4
     QUOTA     used_wh 4, period 4, quota 4, free 4, quota and free before it 4 each
 
@@ -89,6 +91,7 @@ LOGIN = const(21)
 SETTING = const(22)
 OPERATOR_CARD = const(23)
 FIRMWARE = const(24)
+COMMAND = const(25)
 EVENT = const(26)
 QUOTA = const(27)
 
@@ -112,6 +115,7 @@ METER_UNTOLD = const(0x02)  # the account's earlier purchases are unknown here
 STATUS_UNKNOWN = const(0xFFFF)
 # TOP_UP.source, REFUND.source
 SOURCE_CARD = const(1)
+SOURCE_ABOVE = const(3)  # a command of the head-end
 # STANDING.source
 SOURCE_TOLD = const(1)  # the figures of the head-end, or of another concentrator
 SOURCE_NEW = const(2)  # an operator says that the account has bought nothing anywhere
@@ -146,6 +150,7 @@ FIRMWARE_HEALTHY = const(3)
 FIRMWARE_BACK = const(4)
 # LOGIN.channel, SETTING.source
 OF_CONSOLE = const(1)
+OF_UPLINK = const(2)
 OF_PROMPT = const(3)
 OF_OPERATOR_CARD = const(4)
 # EVENT.what: the head-end has more or other records than these (state 1), or no longer (state 0,
@@ -220,7 +225,7 @@ def index_at(buf: "bytearray | memoryview", offset: int) -> int:
     return buf[offset + 10] | buf[offset + 11] << 8
 
 
-def u32_at(buf: "bytearray | memoryview", offset: int) -> int:
+def u32_at(buf: "Bytes", offset: int) -> int:
     """Return the little-endian number of 4 bytes; from 2**30 on it is a heap object on a board."""
     low = buf[offset] | buf[offset + 1] << 8 | buf[offset + 2] << 16
     return low | buf[offset + 3] << 24
@@ -622,6 +627,21 @@ def firmware_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int]":
     """Return stage and counter of a FIRMWARE, and its SHA-256 as two numbers."""
     stage, _, counter, low, high = unpack_from("<HHIII", buf, offset + PAYLOAD)
     return stage & 0xFF, counter, low, high
+
+
+def put_command(
+    buf: bytearray, offset: int, fields: "tuple[int, int, int, int]", name: "Bytes", text: "Bytes"
+) -> None:
+    """Write a COMMAND payload: number, stage, outcome, expires; the SHA-256; the text's start."""
+    number, stage, outcome, expires = fields
+    at = offset + PAYLOAD
+    pack_into("<IBBHI8s24s", buf, at, number, stage, outcome, 0, expires, bytes(name), bytes(text))
+
+
+def command_at(buf: bytearray, offset: int) -> "tuple[int, int, int, int]":
+    """Return number, stage and outcome of a COMMAND, and the first 4 bytes of its SHA-256."""
+    at = offset + PAYLOAD
+    return u32_at(buf, at), buf[at + 4], buf[at + 5], u32_at(buf, at + 12)
 
 
 def put_event(buf: bytearray, offset: int, what: int, state: int, value: int) -> None:

@@ -5,6 +5,8 @@
                                     <-  WELCOME acked_seq 4, t2000 4, wants 1
     BATCH                           ->
                                     <-  ACK acked_seq 4, wants 1      after its database commit
+                                    <-  COMMAND number 4, expires 4, text
+    RESULT number 4, outcome, part  ->
 
 `acked_seq` is cumulative: all records up to it are in the database, and only these may be deleted
 here. One message is under way at a time. It is repeated, byte for byte, after a timeout that
@@ -15,6 +17,11 @@ Every new message has a higher number than all before it, and an answer counts o
 of the message under way. REFUSED tells why the head-end stores nothing, BUSY tells when to send
 again. If the head-end has already seen the epoch of the message or a later one, REFUSED names that
 one, and the session continues in an epoch behind it.
+
+A COMMAND may come at any time, and counts once: its stamp is above those of all before it. The
+application carries out `order`, gives the parts of its answer to `tell`, and empties `order` with
+the last. A RESULT is sent while no other message is under way. It is not acknowledged: the
+head-end repeats a COMMAND whose RESULT it has not received.
 
 The session is sans-IO: the adapter calls `feed` with bytes and `poll` with the time, sends
 `tx[:tx_size]` and calls `sent`. `tx` does not change until `sent`, however long that takes. The
@@ -31,7 +38,18 @@ from micropython import const
 
 from uplink import envelope
 from uplink.envelope import answered_at
-from uplink.link import ACK, BATCH, BUSY_LATER, HELLO, REFUSED, WELCOME, LinkReceiver, encode_into
+from uplink.link import (
+    ACK,
+    BATCH,
+    BUSY_LATER,
+    HELLO,
+    ORDER,
+    REFUSED,
+    RESULT,
+    WELCOME,
+    LinkReceiver,
+    encode_into,
+)
 from uplink.record import u32_at
 
 # Outcomes of `poll`.
@@ -68,7 +86,12 @@ _BACK_OFF_LIMIT_MS = const(120000)
 _GATHER_MS = const(500)
 _GATHER_COUNT = const(16)
 
-_ANSWER_SIZE = const(64)
+# The longest body from the head-end: a command of 128 bytes with its number and envelope.
+_ANSWER_SIZE = const(169)
+_WAITING_SIZE = const(128)  # as many bytes as the adapter feeds at once
+# A command with a text.
+_ORDER_SHORTEST = const(9)
+_STAMP = const(9)
 _TICKS_MASK = const(0x1FFFFFFF)
 _SEQ_SIZE = const(4)
 _WELCOME_SIZE = const(9)
@@ -131,6 +154,7 @@ class Session:
     refused       the count of answers that were malformed or had a wrong MAC, version or number
                   of the concentrator
     late          the count of genuine answers to other messages than the one under way
+    order         a COMMAND that is carried out: number 4, expires 4, text; b"": none
     """
 
     def __init__(
@@ -161,9 +185,11 @@ class Session:
         self.tx_size = 0
         self.refused = 0
         self.late = 0
+        self.order = b""
+        self._stamp = (0, 0)  # of the newest COMMAND: its high and its low half
         self._source = source
         self._random = random
-        self._receiver = LinkReceiver(_ANSWER_SIZE)
+        self._receiver = LinkReceiver(_ANSWER_SIZE, _WAITING_SIZE)
         self._envelope = sealed
         self._body = memoryview(self.tx)[_FRAMING_SIZE:]
         self._batch_seq = 0  # first number of the batch under way
@@ -196,7 +222,8 @@ class Session:
     def sent(self, now_ticks: int) -> None:
         """Note that `tx` has been sent; the time for the answer begins now."""
         self.tx_size = 0
-        self._wait(now_ticks, _ANSWER_TIMEOUT_MS << self._tries)
+        if self.state != READY:
+            self._wait(now_ticks, _ANSWER_TIMEOUT_MS << self._tries)
 
     def poll(self, now_ticks: int) -> int:
         """Continue; return IDLE, BUSY, ACKED, AWAY or AHEAD."""
@@ -205,13 +232,13 @@ class Session:
             acked_seq = self.acked_seq
             self._receive(now_ticks)
             receiver.release()
-            if self.acked_seq != acked_seq:
+            if self.acked_seq != acked_seq or self.order:
                 return ACKED
+        if self.tx_size:
+            return BUSY
         state = self.state
         if state == READY and self._source.durable_seq == self.acked_seq and not self._checks:
             return IDLE
-        if self.tx_size:
-            return BUSY
         if state == READY:
             return self._gather(now_ticks)
         if state == GREET:
@@ -228,6 +255,14 @@ class Session:
                 return AWAY
             self.tx_size = self._frame_size
         return BUSY
+
+    def tell(self, payload: bytes) -> bool:
+        """Send a part of a RESULT; return false if it has to be told again a little later."""
+        if self.state != READY or self.tx_size:
+            return False
+        start = envelope.PAYLOAD
+        self._body[start : start + len(payload)] = payload
+        return self._send(RESULT, len(payload))
 
     def _greet(self) -> None:
         self.state = GREET
@@ -256,11 +291,14 @@ class Session:
         if size < 0:
             self.refused += 1
             return
-        if answered_at(body) != self._envelope.number or self.state not in (GREETED, SENT):
+        if kind == ORDER:
+            self._on_order(body, size)
+        elif answered_at(body) != self._envelope.number or self.state not in (GREETED, SENT):
             self.late += 1
         elif size == _WELCOME_SIZE and kind == WELCOME and self.state == GREETED:
             self.told_t2000 = u32_at(body, envelope.ANSWER + _SEQ_SIZE)
             self.wanted = body[envelope.ANSWER + _WELCOME_SIZE - 1] != 0
+            self._stamp = _stamp_of(body)  # no command from before this answer counts
             self._on_acked(u32_at(body, envelope.ANSWER), now_ticks)
         elif size == _ACK_SIZE and kind == ACK and self.state == SENT:
             self.wanted = body[envelope.ANSWER + _ACK_SIZE - 1] != 0
@@ -273,6 +311,16 @@ class Session:
             self._step_back(now_ticks, 1000 * max(after_s, 1))
         else:
             self.refused += 1
+
+    def _on_order(self, body: bytearray, size: int) -> None:
+        """Keep a COMMAND for the application, unless it is old or another is carried out."""
+        stamp = _stamp_of(body)
+        if size < _ORDER_SHORTEST or answered_at(body) or stamp <= self._stamp:
+            self.refused += 1
+            return
+        self._stamp = stamp
+        if not self.order:
+            self.order = bytes(body[envelope.ANSWER : envelope.ANSWER + size])
 
     def _on_refused(self, body: bytearray, now_ticks: int) -> None:
         """Wait as if there were no answer; move to a later epoch if this one was seen."""
@@ -366,3 +414,8 @@ class Session:
         self._frame_size = encode_into(frame, kind, sealed.number & 0xFF, self._body, size)
         self.tx_size = self._frame_size
         return self._frame_size > 0
+
+
+def _stamp_of(body: bytearray) -> "tuple[int, int]":
+    """Return the stamp of an opened body: its high half first, so that tuples compare."""
+    return u32_at(body, _STAMP + 4), u32_at(body, _STAMP)

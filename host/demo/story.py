@@ -10,6 +10,7 @@ energy, all of the peak's before any of the valley's. What that costs, host.bill
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -24,7 +25,9 @@ from host.frames import card as frames
 from host.frames import tariff
 from host.frames.card import CardKind, Header
 from host.frames.card_results import CODES, OUTCOMES, Outcome
-from host.headend import orders
+from host.headend import commands, orders
+from host.headend.commands import Given
+from host.headend.orders import Till
 from host.headend.reconcile import Household, Reconciliation, households, reconcile
 from host.headend.store import Store
 from host.link import reader, setup
@@ -50,7 +53,7 @@ NEEDS_WH = (
 # The household that runs down: what it draws and buys.
 POOR = 2
 POOR_W = 1500
-FIRST_FEN, POOR_FEN, SECOND_FEN = 3000, 500, 2500
+FIRST_FEN, POOR_FEN, SECOND_FEN, THIRD_FEN = 3000, 500, 2000, 500
 ALARM_FEN = 400
 
 _TARIFF = Path(__file__).with_name("tariff.json")
@@ -122,9 +125,9 @@ class Story:
             _("{count} cards sold and redeemed, the supplies go on").format(count=HOUSEHOLDS)
         )
         self.run_down()
-        card = self.buy(POOR, SECOND_FEN)
-        self.expect_relay(POOR, False)
-        self._say(_("a new card: the supply is on again, the meter says so itself"))
+        self.top_up(POOR, SECOND_FEN)
+        self.refuse_command()
+        card = self.buy(POOR, THIRD_FEN)
         self.refuse(card, "USED", _("the same card again"))
         self.refuse(self._forged(card), "MAC", _("a forged card"))
         self.lose_headend()
@@ -213,6 +216,30 @@ class Story:
         self.expect_relay(POOR, True)
         self._wait(_("cut known at the head-end"), lambda: self._is_confirmed(account, 1))
         self._say(_("its money is used up: the supply is cut, the meter says so itself"))
+
+    def top_up(self, number: int, amount_fen: int) -> None:
+        """Sell without a card: the concentrator is told over the uplink, and the supply is on."""
+        account = account_of(number)
+        expires_at = int(time.time()) + DAY_S
+        done = commands.top_up(self.store, account, amount_fen, "demo", Till(), expires_at)
+        self._wait(_("top-up over the uplink"), lambda: self._state_of(done.number) == "done")
+        self.expect_relay(number, False)
+        self._say(_("a top-up without a card: the supply is on again, the meter says so itself"))
+
+    def refuse_command(self) -> None:
+        """Give a wrong command over the uplink, which is refused with its reason."""
+        given = Given("demo", "", int(time.time()) + DAY_S)
+        target = commands.Target(CONCENTRATOR, "set interval_s 5")
+        job = commands.give(self.store, "set", [target], given)
+        rows = self._wait(
+            _("refusal over the uplink"),
+            lambda: [
+                row
+                for row in commands.commands_of(self.store, job=job)
+                if row["state"] == "refused"
+            ],
+        )
+        self._say(_("a wrong command is refused: {answer}").format(answer=rows[0]["answer"]))
 
     def lose_headend(self) -> None:
         """Kill the head-end, start it again, and wait for readings to arrive as before."""
@@ -319,6 +346,10 @@ class Story:
         query = "SELECT seq FROM policies WHERE account = ? AND new = ?"
         return self.store.value(query, (account, state)) is not None
 
+    def _state_of(self, number: int) -> str:
+        rows = commands.commands_of(self.store, concentrator=CONCENTRATOR, number=number)
+        return str(rows[0]["state"])
+
     def _is_confirmed(self, account: str, desired: int) -> bool:
         """Whether the relay moved last to where `desired` says."""
         query = (
@@ -357,7 +388,7 @@ def bill_of(number: int) -> tuple[Ledger, int]:
     bill.read(opened, NEEDS_WH[number])
     debit_fen, rest = divmod(bill.charged_yuan * 100, 1)
     residue_e7, rest = divmod(rest * 100_000, 1)
-    credit_fen = POOR_FEN + SECOND_FEN if number == POOR else FIRST_FEN
+    credit_fen = POOR_FEN + SECOND_FEN + THIRD_FEN if number == POOR else FIRST_FEN
     limits_kwh = bill.calendar.season_at(opened).ladders[0].limits_kwh
     tier = 1 + sum(limit_kwh * 1000 <= bill.used_wh for limit_kwh in limits_kwh)
     return Ledger(credit_fen, debit_fen, residue_e7, int(rest * 10_000), bill.used_wh), tier

@@ -34,6 +34,8 @@ _UNKNOWN_T2000 = 0xFFFFFFFF
 _UP_SIZE = 21  # everything before the sealed payload
 _DOWN_SIZE = 17
 _FIRST_BLOCK = bytes(4)
+# The longest text of a command, so that its frame fits a device's receiver.
+ORDER_TEXT_LIMIT = 128
 
 _UP = c.Struct(
     "version" / c.Int8ul,
@@ -65,6 +67,10 @@ _REFUSED = c.Struct(
     "reason" / c.Int8ul, c.Const(bytes(3)), "known" / c.Bytes(JOURNAL_SIZE), c.Terminated
 )
 _BUSY = c.Struct("after_s" / c.Int16ul, c.Terminated)
+_ORDER = c.Struct("number" / c.Int32ul, "expires_t2000" / c.Int32ul, "text" / c.GreedyBytes)
+_RESULT = c.Struct(
+    "number" / c.Int32ul, "outcome" / c.Int8ul, "part" / c.Int8ul, "text" / c.GreedyBytes
+)
 
 
 class UplinkError(ValueError):
@@ -160,6 +166,34 @@ class Ack:
     acked_seq: int
     wants: bool = False
     t2000: int = 0
+
+
+class Outcome(IntEnum):
+    """What became of a command, as RESULT and COMMAND records say."""
+
+    DONE = 0
+    REFUSED = 1
+    NOT_DONE = 2
+    NOT_KNOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command of the head-end, a line of the console's language."""
+
+    number: int
+    expires_t2000: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A part of a command's answer: parts are numbered 1, 2, .. and the last one is 0."""
+
+    number: int
+    outcome: int
+    part: int
+    text: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +353,39 @@ def parse_busy(payload: bytes) -> int:
 def build_busy(after_s: int) -> bytes:
     """Build BUSY's payload."""
     return bytes(_BUSY.build({"after_s": after_s}))
+
+
+def parse_order(payload: bytes) -> Order:
+    """Parse COMMAND's payload."""
+    parsed = _parse(_ORDER, payload, "COMMAND")
+    return Order(parsed.number, parsed.expires_t2000, parsed.text.decode(errors="replace"))
+
+
+def build_order(order: Order) -> bytes:
+    """Build COMMAND's payload."""
+    fields = {
+        "number": order.number,
+        "expires_t2000": order.expires_t2000,
+        "text": order.text.encode(),
+    }
+    return bytes(_ORDER.build(fields))
+
+
+def parse_result(payload: bytes) -> Result:
+    """Parse RESULT's payload."""
+    parsed = _parse(_RESULT, payload, "RESULT")
+    return Result(parsed.number, parsed.outcome, parsed.part, parsed.text)
+
+
+def build_result(result: Result) -> bytes:
+    """Build RESULT's payload."""
+    fields = {
+        "number": result.number,
+        "outcome": result.outcome,
+        "part": result.part,
+        "text": result.text,
+    }
+    return bytes(_RESULT.build(fields))
 
 
 def parse_batch(payload: bytes) -> Batch:

@@ -34,10 +34,12 @@ class Kind(IntEnum):
     CARD_RESULT = 0x94
     HELLO = 0x20
     BATCH = 0x21
+    RESULT = 0x24
     WELCOME = 0xA0
     ACK = 0xA1
     REFUSED = 0xA2
     BUSY_LATER = 0xA3
+    ORDER = 0xA4
 
 
 @dataclass(frozen=True, slots=True)

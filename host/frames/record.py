@@ -51,6 +51,7 @@ class RecordKind(IntEnum):
     SETTING = 22
     OPERATOR_CARD = 23
     FIRMWARE = 24
+    COMMAND = 25
     EVENT = 26
     QUOTA = 27
 
@@ -75,6 +76,12 @@ def _digits(size: int) -> Any:
     )
 
 
+# The last character may be cut.
+_START_OF_TEXT = c.ExprAdapter(
+    c.Bytes(24),
+    decoder=lambda octets, _: octets.rstrip(b"\0").decode(errors="replace"),
+    encoder=lambda text, _: text.encode()[:24].ljust(24, b"\0"),
+)
 _ACCOUNT = _digits(6)
 # Also the MAC of a card's header.
 _UID = _digits(8)
@@ -287,6 +294,15 @@ _PAYLOADS: dict[int, Any] = {
         "counter" / c.Int32ul,
         "sha256" / _UID,
         "version" / _VERSION,
+    ),
+    RecordKind.COMMAND: c.Struct(
+        "number" / c.Int32ul,
+        "stage" / c.Int8ul,
+        "outcome" / c.Int8ul,
+        c.Padding(2),
+        "expires_t2000" / c.Int32ul,
+        "name" / _UID,
+        "text" / _START_OF_TEXT,
     ),
     RecordKind.EVENT: c.Struct(
         "what" / c.Int8ul, "state" / c.Int8ul, c.Padding(2), "value" / c.Int32sl

@@ -10,6 +10,7 @@ from typing import Any
 from host.headend import (
     backup,
     card_log,
+    commands,
     findings,
     journals,
     orders,
@@ -26,7 +27,17 @@ from host.headend.turn import is_own, socket_name
 from host.words import LANGUAGES, _, language_spoken, speak
 
 # Importing these modules has registered their operations.
-_REGISTERED = (backup, card_log, findings, journals, orders, ownership, registry, retain)
+_REGISTERED = (
+    backup,
+    card_log,
+    commands,
+    findings,
+    journals,
+    orders,
+    ownership,
+    registry,
+    retain,
+)
 _REQUEST_LIMIT = 1 << 26
 
 log = logging.getLogger("dianka.headend")

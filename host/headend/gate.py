@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from host.frames import batch, link
-from host.frames.batch import DOWN_MAC_SIZE, UP_MAC_SIZE, VERSION, Ack, Head, Refusal, UplinkError
+from host.frames.batch import (
+    DOWN_MAC_SIZE,
+    UP_MAC_SIZE,
+    VERSION,
+    Ack,
+    Head,
+    Order,
+    Refusal,
+    UplinkError,
+)
 from host.frames.link import Frame, Kind
 
 _UP = struct.Struct("<BI8sII")
@@ -143,13 +152,20 @@ class Gate:
         """Return the frame of BUSY for a message."""
         return self._answer(message, Kind.BUSY_LATER, batch.build_busy(after_s))
 
-    def _answer(self, message: Message, kind: Kind, payload: bytes) -> bytes:
+    def give(self, message: Message, order: Order) -> bytes:
+        """Return the frame of COMMAND for the sender of a message; it answers none."""
+        return self._answer(message, Kind.ORDER, batch.build_order(order), 0)
+
+    def _answer(
+        self, message: Message, kind: Kind, payload: bytes, answers: int | None = None
+    ) -> bytes:
         head, down = message.head, message.derived.down
         # Stamps grow from start to start, and none is used twice, in whichever thread.
         with self._lock:
             self._stamp = max(self._stamp + 1, time.time_ns() // 1000 - _UNIX_2000_US)
             stamp = self._stamp
-        place = _DOWN.pack(VERSION, head.concentrator, head.number, stamp)
+        answered = head.number if answers is None else answers
+        place = _DOWN.pack(VERSION, head.concentrator, answered, stamp)
         covered = place + batch.xor(down, place[_NONCE_AT:], payload)
         return link.build(
             kind, message.seq, covered + batch.mac(down, kind, covered)[:DOWN_MAC_SIZE]

@@ -17,6 +17,7 @@ from host.frames.link import Frame, Kind
 from host.frames.packing import Gap, Reason
 from host.frames.record import RecordKind
 from host.headend.database import Database
+from host.headend.downlink import Downlink
 from host.headend.errors import Refused, StoreFailed
 from host.headend.gate import Gate, Message
 from host.headend.logs import Teller
@@ -24,13 +25,12 @@ from host.headend.posting import OthersWrite, Posting, State
 from host.headend.shard import WHOLE, Shard
 from host.headend.store import Store
 from host.headend.unpack import Taken, Unpacked, unpack
+from host.units import t2000_of_unix
 
 # No device keeps more numbers: with a larger gap its HELLO is wrong, and no history is lost.
 LOST_LIMIT = 1 << 22
 # After the database has refused: a full disk or a lock is seen to by people.
 BUSY_S = 30
-# Unix time of 2000-01-01 00:00.
-_UNIX_2000 = 946_684_800
 _STANDINGS_TOLD = 4  # EVENT.what
 _ALL_MATTERS = Reason.OTHERS | Reason.UNREADABLE
 
@@ -129,6 +129,7 @@ class Ingest:
         self.teller = Teller()
         self.positions: dict[int, Position] = {}
         self._database: Database = store.database
+        self.downlink = Downlink(store.database)
         self._state = State(store.database, shard)
         self._answered: dict[int, _Answered] = {}
         self._mark: Any = None
@@ -218,6 +219,8 @@ class Ingest:
         if outcome.ack is None:
             self._refuse(outcome.refusal.name.lower(), message.peer, outcome.detail)
             return self.gate.refuse(message, outcome.refusal, outcome.known)
+        if message.kind == Kind.RESULT:
+            return b""  # a command whose result is not stored is repeated
         self._answered[message.concentrator] = _Answered(
             message.head, message.mac, message.key_print, outcome.ack
         )
@@ -309,6 +312,8 @@ class Ingest:
         _judge(message, position)
         if message.kind == Kind.HELLO:
             return self._hello(message, position, counted)
+        if message.kind == Kind.RESULT:
+            return self._result(message, position, counted)
         if message.kind != Kind.BATCH:
             raise Refused(Refusal.VERSION, f"frame of kind {message.kind:02X}")
         if message.payload == position.payload:
@@ -324,6 +329,13 @@ class Ingest:
                 self._accept(message, found, position, posting, counted)
         _move_to(message, position)
         position.next_seq = max(position.next_seq, found.next_seq)
+        return _Outcome(position.ack)
+
+    def _result(self, message: Message, position: Position, counted: Counter[str]) -> _Outcome:
+        """Note a part of the answer to a command; it is not acknowledged."""
+        result = batch.parse_result(message.payload)
+        _move_to(message, position)
+        counted["results"] += self.downlink.note(message.concentrator, result, int(time.time()))
         return _Outcome(position.ack)
 
     def _accept(
@@ -430,7 +442,7 @@ class Ingest:
 
 def now_t2000() -> int:
     """Return this computer's time, in local standard time as concentrators keep it."""
-    return int(time.time()) - time.timezone - _UNIX_2000
+    return t2000_of_unix(int(time.time()))
 
 
 def _judge(message: Message, position: Position) -> None:

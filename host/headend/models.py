@@ -383,6 +383,57 @@ class Order(models.Model):
         indexes = (models.Index(fields=("sold_at",), name="orders_sold_at"),)
 
 
+class Job(models.Model):
+    """Commands that were given together."""
+
+    job = models.BigIntegerField(primary_key=True)
+    name = _text()
+    given_at = _number()
+    given_by = _text()
+    reason = _text(200)
+    state = _text(16)
+
+    class Meta:
+        db_table = "jobs"
+
+
+class Command(models.Model):
+    """A line of the console's language for a concentrator, and what became of it.
+
+    number    above that of all commands before it to the same concentrator
+    order     of the account that it credits, 0: none
+    job       of its group, 0: none
+    again     1: it was given again under another number
+    """
+
+    concentrator = _number(None)
+    number = _number(None)
+    account = _text(_ACCOUNT_DIGITS)
+    order = _number()
+    text = _text(300)
+    job = _number()
+    state = _text(16)
+    answer = models.TextField(db_default="")
+    given_at = _number()
+    given_by = _text()
+    reason = _text(200)
+    expires_at = _number()
+    sent_at = _maybe()
+    ended_at = _maybe()
+    again = _number()
+
+    class Meta:
+        db_table = "commands"
+        constraints = (
+            models.UniqueConstraint(fields=("concentrator", "number"), name="commands_once"),
+        )
+        indexes = (
+            models.Index(fields=("state",), name="commands_state"),
+            models.Index(fields=("account",), name="commands_account"),
+            models.Index(fields=("job",), name="commands_job"),
+        )
+
+
 class District(models.Model):
     """What one transformer feeds, with the feeder and the station above it."""
 

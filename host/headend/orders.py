@@ -222,7 +222,7 @@ def _next_number(database: Database, account: str) -> tuple[int, int]:
     The number is above all that were sold, taken back, redeemed or reported: after a restore
     devices know more. Orders that were taken back are superseded, as are those of no money.
     """
-    told = _told_order(database, account)
+    told = told_order(database, account)
     newest = database.value('SELECT max("order") FROM orders WHERE account = ?', (account,))
     paid = database.value(
         f'SELECT max("order") FROM orders WHERE account = ? AND amount_fen <> 0 AND {_LIVE}',
@@ -239,7 +239,7 @@ def _next_number(database: Database, account: str) -> tuple[int, int]:
     return order, first
 
 
-def _told_order(database: Database, account: str) -> int:
+def told_order(database: Database, account: str) -> int:
     """Return the newest order of an account that its concentrator has reported."""
     return max(
         database.value(f'SELECT max("order") FROM {table} WHERE account = ?', (account,)) or 0
@@ -364,7 +364,7 @@ def void(
         )
         if not rows:
             raise StoreError(_("there is no {what}").format(what=what))
-        if order <= _told_order(database, account):
+        if order <= told_order(database, account):
             raise StoreError(
                 _("{what} is redeemed: `dianka headend refund` pays it back").format(what=what)
             )
@@ -399,7 +399,7 @@ def _take_back(database: Database, account: str, order: int, reason: str, by: st
     )
     waiting = database.value(
         'SELECT count(*) FROM orders WHERE account = ? AND "order" > ? AND carded_at IS NOT NULL',
-        (account, _told_order(database, account)),
+        (account, told_order(database, account)),
     )
     return bool(waiting)
 
@@ -440,7 +440,7 @@ def _unredeemed(database: Database, account: str) -> SoldOrder | None:
 
     An order below one that a device knows was redeemed, or never will be.
     """
-    return _first(database, account, '"order" > ?', _told_order(database, account))
+    return _first(database, account, '"order" > ?', told_order(database, account))
 
 
 def _first(

@@ -122,7 +122,8 @@ _METER_COLUMNS = (
 OF_CONCENTRATOR = frozenset(
     (
         *(RecordKind.TARIFF, RecordKind.START, RecordKind.CLOCK),
-        *(RecordKind.LOGIN, RecordKind.SETTING, RecordKind.EVENT, RecordKind.FIRMWARE),
+        *(RecordKind.LOGIN, RecordKind.SETTING, RecordKind.EVENT),
+        *(RecordKind.FIRMWARE, RecordKind.COMMAND),
     )
 )
 _NEVER_WAIT = OF_CONCENTRATOR | {RecordKind.METER}  # a METER's account is not its row's

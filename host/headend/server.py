@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from host.frames.link import LinkReader
+from host.frames.link import Kind, LinkReader
 from host.headend.gate import Message
 from host.headend.ingest import Ingest
 from host.headend.writer import Writer
@@ -108,6 +108,7 @@ class _Connection:
 
     heard       whether it has sent anything
     proven      whether it has sent a genuine message that was new
+    newest      the newest of those
     """
 
     def __init__(self, stream: asyncio.StreamWriter, host: str, port: int) -> None:
@@ -118,6 +119,7 @@ class _Connection:
         self.heard = False
         self.proven = False
         self.concentrator = 0
+        self.newest: Message | None = None
         self.until = time.monotonic() + GENUINE_WITHIN_S
 
     @property
@@ -166,6 +168,8 @@ class Connections:
         """Close each connection without a new genuine message in time, or that takes nothing."""
         while True:
             await asyncio.sleep(_LOOK_S)
+            self._give_orders()
+            self.writer.between_commits(self.ingest.downlink.look)
             now = time.monotonic()
             for one in list(self.open):
                 if one.is_deaf:
@@ -178,6 +182,16 @@ class Connections:
                     self._hang_up(one, "slow", "nothing genuine and new came in time")
                 else:
                     self._hang_up(one, "silent", "nothing came in time")
+
+    def _give_orders(self) -> None:
+        """Send the commands that are due to the concentrators that are connected."""
+        ingest = self.ingest
+        for concentrator in ingest.downlink.waiting:
+            own = self._proven.get(concentrator, [])
+            if own and own[-1].newest is not None:
+                order = ingest.downlink.order_for(concentrator)
+                if order is not None:
+                    own[-1].on_answer(ingest.gate.give(own[-1].newest, order))
 
     def _hang_up(self, connection: _Connection, reason: str, why: str) -> None:
         """Close a connection; it is counted under the reason."""
@@ -290,6 +304,9 @@ class Connections:
             newest: Message | None = None
             for frame in frames.feed(data):
                 message = self.ingest.open(frame, connection.peer)
+                if message is not None and message.kind == Kind.RESULT:
+                    self._take(message, connection)
+                    continue
                 if message is not None:
                     # Of several at once the others are answered for nobody.
                     self.ingest.counters["overtaken"] += newest is not None
@@ -313,6 +330,7 @@ class Connections:
         ingest = self.ingest
         if ingest.is_new(message):
             self._prove(connection, message.concentrator)
+            connection.newest = message
         if at_once := ingest.turn_away(message) or ingest.again(message):
             connection.on_answer(at_once)
         elif after_s := self.writer.put(connection, message):

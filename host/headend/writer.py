@@ -75,8 +75,11 @@ class Writer:
 
         Where it would wait too long it is not queued: return after how many seconds it may come
         again. Greetings are put off sooner, so that who has begun can end. A message that waits
-        already is not queued twice.
+        already is not queued twice. Results of commands are always queued.
         """
+        if message.kind == Kind.RESULT:
+            self._queue.put((sender, message))
+            return 0
         with self._lock:
             waiting = self._newest.get(sender)
             if waiting is not None and (waiting.head, waiting.mac) == (message.head, message.mac):
@@ -154,6 +157,8 @@ class Writer:
 
     def _is_newest(self, sender: Any, message: Message) -> bool:
         """Return whether a message that has waited is still the newest of its sender."""
+        if message.kind == Kind.RESULT:
+            return True
         with self._lock:
             if self._newest.get(sender) is message:
                 del self._newest[sender]

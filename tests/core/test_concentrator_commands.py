@@ -62,6 +62,7 @@ CHANGING = (
     "tariff data 0 00",
     "tariff commit 1 0",
 )
+FROM_ABOVE = ("credit 23 1 5000 1122334455667788",)
 
 
 def test_a_part_of_the_board_offers_a_command() -> None:
@@ -244,15 +245,30 @@ def test_a_full_session_changes_and_its_lines_count_once() -> None:
     check(refusal(commands, technician.line("save")).startswith("the session is over"))
 
 
+def test_nobody_makes_money_at_the_console() -> None:
+    text = "credit 23 1 5000 1122334455667788"
+    for bench in (Bench(), locked()):
+        commands = Commands(bench.app)
+        before = state(bench)
+        equal(refusal(commands, text), "only the head-end says this, or a card")
+        if bench.app.login.key:
+            technician = Technician(KEY)
+            technician.log_in(commands.run)
+            equal(
+                refusal(commands, technician.line(text)), "only the head-end says this, or a card"
+            )
+        equal(state(bench)[3:], before[3:], "but for the record of the login")
+
+
 def test_every_command_is_one_of_these() -> None:
     names = []
     for line in Commands(locked().app).run("help"):
         words = [word for word in line.split() if word.isalpha() and word == word.lower()]
         names.append(" ".join(words[:2]))
-    known = [" ".join(text.split()[:2]) for text in LOOKING + READING + CHANGING]
+    known = [" ".join(text.split()[:2]) for text in LOOKING + READING + CHANGING + FROM_ABOVE]
     for name in names:
         check(any(text == name or text.split()[0] == name for text in known), name)
-    equal(len(names), len(LOOKING) + len(READING) + len(CHANGING))
+    equal(len(names), len(LOOKING) + len(READING) + len(CHANGING) + len(FROM_ABOVE))
 
 
 def test_no_secret_is_shown_with_or_without_a_login() -> None:
@@ -330,6 +346,6 @@ def test_refused_logins_do_not_fill_the_journal() -> None:
 def test_a_setting_that_cannot_be_told_is_not_changed() -> None:
     bench = Bench()
     app = bench.app
-    app.books.note_settings = lambda changes: False  # type: ignore[method-assign]  # a full flash
+    app.books.note_settings = lambda *told: False  # type: ignore[method-assign]  # a full flash
     check("flash full" in refusal(Commands(app), "set interval_s 600"))
     equal(app.settings.text("interval_s"), "900")

@@ -282,6 +282,7 @@ class Session:
         self.acked_seq = acked_seq
         self.wanted = False
         self.told_t2000 = 0
+        self.order = b""
         self.outcome = IDLE
         self.tx_size = 0
         self.stale = False

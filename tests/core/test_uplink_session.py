@@ -91,6 +91,7 @@ class HeadEnd:
         self.batches: list[tuple[int, int]] = []
         self.gaps: set[int] = set()
         self.answer = b""
+        self.results: list[bytes] = []
         self.refusal = 0
         self.busy_s = 0
         self.t2000 = 0
@@ -115,6 +116,9 @@ class HeadEnd:
             self.last = newest
             if kind == link.HELLO:
                 self._hello(payload)
+            elif kind == link.RESULT:
+                self.results.append(payload)
+                self.answer = b""
             else:
                 self._batch(*self._unpack(payload))
 
@@ -164,7 +168,7 @@ class HeadEnd:
 
     def framed(self, kind: int, payload: bytes, answers: "int | None" = None) -> bytes:
         body = bytearray(self.above.seal(kind, payload, answers))
-        buf = bytearray(160)
+        buf = bytearray(400)
         return bytes(buf[: link.encode_into(buf, kind, self.above.number & 0xFF, body, len(body))])
 
 
@@ -231,6 +235,93 @@ def test_all_records_in_order_once() -> None:
         following += count
     equal(following, 101)
     check(len(world.head_end.batches) < 6, world.head_end.batches)
+
+
+# --- commands of the head-end ------------------------------------------------------------------
+
+COMMAND = pack("<II", 5, T2000) + b"credit 17 2 3000 1122334455667788"
+
+
+def test_a_command_waits_for_the_application_and_its_results_go_up() -> None:
+    world = World(durable=3)
+    world.run_until_idle()
+    world.hear(world.head_end.framed(link.ORDER, COMMAND, 0))
+    world.step()
+    equal(world.session.order, COMMAND)
+    world.session.order = b""
+    check(world.session.tell(b"first"))
+    check(not world.session.tell(b"second"), "one at a time")
+    world.run_until_idle()
+    check(world.session.tell(b"second"))
+    world.run_until_idle()
+    equal(world.head_end.results, [b"first", b"second"])
+    world.journal.durable_seq += 20
+    world.run_until_idle()
+    equal((world.session.refused, world.session.late), (0, 0))
+
+
+def test_a_result_waits_until_the_batch_under_way_is_acknowledged() -> None:
+    world = World(durable=30)
+    world.step()
+    while not world.head_end.batches:
+        world.step(hear=False)
+    check(not world.session.tell(b"result"))
+    world.run(15, hear=False)
+    check(not world.session.tell(b"result"))
+    world.run_until_idle()
+    check(world.session.tell(b"result"))
+    world.run_until_idle()
+    equal(world.head_end.results, [b"result"])
+
+
+def test_a_command_that_is_replayed_or_malformed_is_not_taken() -> None:
+    world = World(durable=3)
+    world.run_until_idle()
+    first = world.head_end.framed(link.ORDER, COMMAND, 0)
+    second = world.head_end.framed(link.ORDER, COMMAND, 0)
+    of_answer = world.head_end.framed(link.ORDER, COMMAND)
+    short = world.head_end.framed(link.ORDER, COMMAND[:8], 0)
+    forged = bytearray(world.head_end.framed(link.ORDER, COMMAND, 0))
+    forged[20] ^= 1
+    for frame, taken in (
+        (second, True),
+        (second, False),
+        (first, False),
+        (of_answer, False),
+        (short, False),
+        (bytes(forged), False),
+    ):
+        world.hear(frame)
+        world.step()
+        equal(bool(world.session.order), taken)
+        world.session.order = b""
+    world.session.reset()
+    world.run_until_idle()
+    world.hear(world.head_end.framed(link.ORDER, COMMAND, 0))
+    world.step()
+    check(world.session.order, "a new one, behind a new connection")
+    world.session.order = b""
+    world.hear(second)
+    world.step()
+    equal(world.session.order, b"")
+
+
+def test_a_command_beside_an_answer_in_one_piece() -> None:
+    """Bytes behind a held frame have to wait: those of a command must not be dropped."""
+    world = World(durable=3)
+    world.run_until_idle()
+    world.journal.durable_seq += 20
+    while not world.session.tx_size:
+        world.session.poll(world.now_ticks)
+        world.now_ticks = (world.now_ticks + 100) & 0x1FFFFFFF
+    world.head_end.on_bytes(bytes(world.session.tx[: world.session.tx_size]))
+    world.session.sent(world.now_ticks)
+    data = world.head_end.answer + world.head_end.framed(link.ORDER, COMMAND, 0)
+    for at in range(0, len(data), 128):
+        world.session.feed(data[at : at + 128], len(data[at : at + 128]))
+        world.session.poll(world.now_ticks)
+    world.session.poll(world.now_ticks)
+    equal((world.session.order, world.session.acked_seq), (COMMAND, 23))
 
 
 def test_small_numbers_are_gathered() -> None:

@@ -37,13 +37,13 @@ CASES = [
     # Private names are shared by modules that do not know each other.
     (
         "class A:\n    def _first(self):\n        return self._second\n",
-        "class A:\n    def Q(self):\n        return self.H\n",
+        "class A:\n    def H(self):\n        return self.Y\n",
     ),
-    ("from other import _x as _y\n_y()\n", "from other import Q as H\nH()\n"),
-    ('ROWS = (("say", "_say"),)\ndef _say(): ...\n', 'ROWS = (("say", "Q"),)\ndef Q(): ...\n'),
+    ("from other import _x as _y\n_y()\n", "from other import H as Y\nY()\n"),
+    ('ROWS = (("say", "_say"),)\ndef _say(): ...\n', 'ROWS = (("say", "H"),)\ndef H(): ...\n'),
     (
         "_n = 0\ndef f():\n    global _n\n    _n = 1\n",
-        "Q = 0\ndef f():\n    global Q\n    Q = 1\n",
+        "H = 0\ndef f():\n    global H\n    H = 1\n",
     ),
     # A constant leaves no name in the image.
     ('_X = const(b"1")\nprint(_X)\n', '_X = const(b"1")\nprint(_X)\n'),
@@ -199,8 +199,20 @@ def test_no_two_names_of_a_module_become_one() -> None:
     assert len(known.short) > 4 * len(set(known.short.values()))
 
 
+def test_classes_become_short_and_exceptions_keep_their_names() -> None:
+    texts = {
+        "one": "class Journal: ...\nclass Trouble(Exception): ...\n",
+        "two": "from one import Journal, Trouble\nclass Worse(Trouble): ...\nJournal()\n",
+    }
+    made = names.names_of(texts, list(texts), frozenset())
+    short = made.short["Journal"]
+
+    assert not {"Trouble", "Worse"} & made.short.keys()
+    assert names.shorten(texts["two"], made).startswith(f"from one import {short}, Trouble")
+
+
 def test_a_traceback_is_read_back(tmp_path: Path) -> None:
-    step = _names().short["_carry_out"]
+    step = _names().short["_allow"]
     printed = tmp_path / "said.txt"
     text = (
         "Traceback (most recent call last):\n"
@@ -214,4 +226,4 @@ def test_a_traceback_is_read_back(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["flash", "--traceback", str(printed)])
 
     assert done.exit_code == 0, done.output
-    assert done.output == text.format(step="_carry_out", other=step)
+    assert done.output == text.format(step="_allow", other=step)

@@ -196,6 +196,12 @@ SAMPLES: list[tuple[RecordKind, dict[str, Any], str]] = [
          "version": "0.1.0+1a2b3c4d"},
         "02010000" "2c010000" "1122334455667788" + b"0.1.0+1a2b3c4d".hex(),
     ),
+    (
+        RecordKind.COMMAND,
+        {"number": 5, "stage": 2, "outcome": 3, "expires_t2000": 850_000_000,
+         "name": "1122334455667788", "text": "supply 17 restore"},
+        "05000000" "02030000" "80f8a932" "1122334455667788" + b"supply 17 restore".hex(),
+    ),
     (RecordKind.EVENT, {"what": 3, "state": 1, "value": -2}, "03010000" "feffffff"),
     (
         RecordKind.QUOTA,

@@ -50,7 +50,7 @@ class Books(Charging, Credit, Standings):
 
     def columns(self) -> "tuple[array[int], ...]":
         """Return what belongs to no account, in the order of the checkpoint's columns."""
-        return self.illegal, self.standing, self.product
+        return self.illegal, self.standing, self.product, self.commands
 
     def set_meter(self, index: int, row: bytearray, untold: bool = False) -> bool:
         """Register, change or remove the meter of row `index`; return false if refused.
@@ -281,7 +281,7 @@ class Books(Charging, Credit, Standings):
         self._apply_clock(old_t2000, new_t2000)
 
 
-_OF_NO_ACCOUNT = (record.CARD, record.EVENT, record.FIRMWARE)
+_OF_NO_ACCOUNT = (record.CARD, record.EVENT, record.FIRMWARE, record.COMMAND)
 # How each kind of record is applied to the tables, frequent kinds first; the other kinds change no
 # table. A tuple of numbers and names takes no heap, as a dict of functions would.
 _REPLAYS = (
@@ -305,4 +305,5 @@ _REPLAYS = (
     (record.CLOCK, "_replay_clock"),
     (record.CORRECTION, "_replay_correction"),
     (record.FIRMWARE, "_replay_firmware"),
+    (record.COMMAND, "_replay_command"),
 )

@@ -80,6 +80,7 @@ class Credit(Supply):
         uid: "Bytes",
         key_version: int,
         header_mac: "Bytes",
+        source: int = record.SOURCE_CARD,
     ) -> bool:
         """Credit an order, below 0 refund it, durable on return; return false if refused.
 
@@ -99,7 +100,6 @@ class Credit(Supply):
         in_week = self._in_week(index, self._time())
         debt_week = ledger.debt_week[index] if in_week else self._time() // _WEEK_S
         debt_week_fen = (ledger.debt_week_fen[index] if in_week else 0) + repaid_fen
-        source = record.SOURCE_CARD
         buf = self.journal.buf
         record.put_top_up(
             buf, offset, order, abs(amount_fen), repaid_fen, uid, source, key_version, header_mac

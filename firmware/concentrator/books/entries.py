@@ -52,6 +52,8 @@ class Entries:
         self.refused = 0
         self.product = array("I", bytes(16))
         self._product = (0, 0, b"", b"")
+        # The newest command of the head-end, see concentrator/remote.py.
+        self.commands = array("I", (0, 0, 0))
 
     def note_line(self, index: int, state: int, failures: int, ahead_s: int = 0) -> None:
         """Record that a meter fell silent, or answers again, or that its clock is wrong."""
@@ -221,6 +223,30 @@ class Entries:
         self.journal.add(self._time(), record.OPERATOR_CARD, record.NO_INDEX)
         self._put_settings(changes, record.OF_OPERATOR_CARD, uid)
         return self._settle(len(changes) + 1)
+
+    def note_command(self, fields: "tuple[int, int, int, int]", name: bytes, text: bytes) -> bool:
+        """Record a command of the head-end, durable on return; return false if refused.
+
+        `fields` are its number, stage, outcome and t2000 of expiry, `name` is its SHA-256.
+        """
+        offset = self._place()
+        if offset < 0:
+            return False
+        record.put_command(self.journal.buf, offset, fields, name, text)
+        self.journal.add(self._time(), record.COMMAND, record.NO_INDEX)
+        if not self._settle(1):
+            return False
+        number, stage, outcome, _ = fields
+        self._set_command(number, stage, outcome, record.u32_at(name, 0))
+        return True
+
+    def _set_command(self, number: int, stage: int, outcome: int, name: int) -> None:
+        self.commands[0] = number
+        self.commands[1] = stage | outcome << 8
+        self.commands[2] = name
+
+    def _replay_command(self, buf: bytearray, index: int) -> None:
+        self._set_command(*record.command_at(buf, 0))
 
     def _time(self) -> int:
         return max(self.t2000, 0)

@@ -3,28 +3,40 @@
 from array import array
 from binascii import hexlify, unhexlify
 
+from card import codes
+from card.redemption import judge_order
 from micropython import const
 from prepay.accounts import GUARD, HOUSEHOLD, MONEY_LIMIT_FEN, STOPPED
-from prepay.policy import STATE_NAMES
+from prepay.policy import REMOTE, STATE_NAMES
 from prepay.tariff import FREE_LIMIT_WH
+from uplink.record import HEADER_MAC_SIZE, SOURCE_ABOVE
 
 from concentrator.books import registry as meters
 from concentrator.books.standing import STANDING_SIZE
 from concentrator.console.console import Refusal
 from concentrator.console.words import (
+    ASKED,
+    HERE,
+    ORDERED,
     energy_wh_of,
     find_account,
     number_of,
+    parse_time,
     time_text,
 )
-from concentrator.login import FULL, READ
+from concentrator.login import ABOVE, FULL, READ
 from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from prepay.tariff import Tariff
 
     from concentrator.console.words import App
+
+
+_ORDER_LIMIT = const(0x7FFFFFFF)
 
 
 def _account(app: "App", arguments: "list[str]") -> "list[str]":
@@ -163,10 +175,65 @@ def _supply(app: "App", arguments: "list[str]") -> "list[str]":
     if arguments[1] not in ("cut", "restore"):
         raise Refusal("usage: supply ACCOUNT cut|restore")
     cut = arguments[1] == "cut"
-    if not app.books.order_supply(index, cut):
+    if cut and app.login.granted == ABOVE:
+        _check_lawful(app, index, arguments[2:])
+    cut_before = app.ledger.state[index] == REMOTE
+    if not app.books.order_supply(index, cut) and not (cut and cut_before):
         state = STATE_NAMES[app.ledger.state[index]]
         raise Refusal("the supply stays as it is, the account is: " + state)
     return ["state " + STATE_NAMES[app.ledger.state[index]].replace(" ", "_")]
+
+
+def _check_lawful(app: "App", index: int, notice: "list[str]") -> None:
+    """Raise Refusal unless the household may be cut from above: it was told, and time has passed.
+
+    `notice` is the date and the time at which the notice was delivered.
+    """
+    if app.ledger.flags[index] & GUARD:
+        raise Refusal("its supply is protected: it is not cut from above")
+    if len(notice) != 2:
+        raise Refusal("a cut needs the time at which its notice was delivered")
+    policy = app.books.policy
+    waited_s = app.books.t2000 - parse_time(notice[0], notice[1])
+    if waited_s < 60 * policy.notice_minutes:
+        minutes = str(policy.notice_minutes)
+        raise Refusal("a cut comes " + minutes + " minutes after its notice, not earlier")
+    if policy.no_cut_at(app.books.t2000):
+        raise Refusal("nobody is cut at this time")
+
+
+def _credit(app: "App", arguments: "list[str]") -> "Iterator[str]":
+    """Credit an order that was sold, below 0 refund it, as a card of that order would.
+
+    The money is written in one step and what follows for the supply in the next.
+    """
+    index = find_account(app, arguments[0])
+    order = number_of(arguments[1], 1, _ORDER_LIMIT, "order")
+    first = number_of(arguments[4], 1, order, "first order") if len(arguments) > 4 else order
+    refunds = arguments[2][:1] == "-"
+    amount_fen = number_of(arguments[2][1 if refunds else 0 :], 1, MONEY_LIMIT_FEN, "amount")
+    try:
+        header_mac = unhexlify(arguments[3])
+    except ValueError:
+        header_mac = b""
+    if len(header_mac) != HEADER_MAC_SIZE:
+        raise Refusal("an order is named by 16 hexadecimal digits")
+    amount_fen = -amount_fen if refunds else amount_fen
+    books = app.books
+    code = judge_order(books, index, first, order, header_mac)
+    if code == codes.OK:
+        code = books.judge_credit(index, amount_fen)
+    if code == codes.OK:
+        none = bytes(HEADER_MAC_SIZE)
+        if not books.credit(index, order, amount_fen, none, 0, header_mac, SOURCE_ABOVE):
+            raise Refusal(STORAGE_TROUBLE)
+        yield ""
+        books.show_card(index, True, amount_fen)
+    elif code != codes.COMPLETED:
+        raise Refusal("result " + str(code) + ", as of a card")
+    yield "order " + str(order)
+    yield "balance_fen " + str(app.ledger.balance_fen(index))
+    yield "state " + STATE_NAMES[app.ledger.state[index]].replace(" ", "_")
 
 
 def _account_resume(app: "App", arguments: "list[str]") -> "list[str]":
@@ -223,20 +290,26 @@ def _account_new(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("account", 1, 1, "ACCOUNT", READ, "_account"),
+    ("account", "ACCOUNT", READ, "_account", ASKED),
     (
         "account set",
-        3,
-        3,
         "ACCOUNT household|grade|multiplier|guard|debt_fen|power_limit_w VALUE",
         FULL,
         "_account_set",
+        ORDERED,
     ),
-    ("account used", 2, 3, "ACCOUNT KWH [MONTHS]", FULL, "_account_used"),
-    ("account moved", 1, 1, "ACCOUNT", FULL, "_account_moved"),
-    ("account resume", 1, 9, "ACCOUNT [FROM_KWH...]", FULL, "_account_resume"),
-    ("account new", 1, 1, "ACCOUNT", FULL, "_account_new"),
-    ("account standing", 1, 1, "ACCOUNT", READ, "_account_standing"),
-    ("account restore", 2, 2, "ACCOUNT STANDING", FULL, "_account_restore"),
-    ("supply", 2, 2, "ACCOUNT cut|restore", FULL, "_supply"),
+    ("account used", "ACCOUNT KWH [MONTHS]", FULL, "_account_used", ORDERED),
+    ("account moved", "ACCOUNT", FULL, "_account_moved", HERE),
+    ("account resume", "ACCOUNT [FROM_KWH...]", FULL, "_account_resume", ORDERED),
+    ("account new", "ACCOUNT", FULL, "_account_new", ORDERED),
+    ("account standing", "ACCOUNT", READ, "_account_standing", ASKED),
+    ("account restore", "ACCOUNT STANDING", FULL, "_account_restore", ORDERED),
+    (
+        "supply",
+        "ACCOUNT cut|restore [NOTICE_DATE NOTICE_TIME]",
+        FULL,
+        "_supply",
+        ORDERED,
+    ),
+    ("credit", "ACCOUNT ORDER FEN HEADER_MAC [FIRST_ORDER]", ABOVE, "_credit", ORDERED),
 )

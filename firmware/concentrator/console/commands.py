@@ -11,15 +11,15 @@ from binascii import hexlify, unhexlify
 from card import codes
 from micropython import const
 from prepay.accounts import STOPPED
-from uplink.record import RECORD_SIZE
+from uplink.record import OF_CONSOLE, OF_UPLINK, RECORD_SIZE
 
 from concentrator import login
 from concentrator.console import account_commands, meter_commands, tariff_commands
 from concentrator.console.console import Refusal
-from concentrator.console.words import number_of, parse_time, time_text
+from concentrator.console.words import ASKED, HERE, ORDERED, number_of, parse_time, time_text
 from concentrator.entropy import GUESSABLE_TROUBLE
 from concentrator.line.meters import SILENT_MISSES
-from concentrator.login import FULL, NOTHING, READ
+from concentrator.login import ABOVE, FULL, NOTHING, READ
 from concentrator.settings import KEYS, LOCKED_TROUBLE, STORAGE_TROUBLE, is_secret
 from concentrator.timekeeper import CONSOLE
 
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from uplink.session import Session
+
     from concentrator.console.console import Answer
+    from concentrator.console.remote import Remote
     from concentrator.console.words import App, Row
 
 _RECORDS_LIMIT = const(32)
@@ -41,6 +44,16 @@ class Commands:
 
     def __init__(self, app: "App") -> None:
         self._app = app
+        self._remote: Remote | None = None
+
+    def serve(self, session: "Session") -> bool:
+        """Continue with the session's order; return false while another message is sent."""
+        if self._remote is None:
+            # It takes heap only where the head-end gives commands.
+            from concentrator.console.remote import Remote
+
+            self._remote = Remote(self._app, self.find)
+        return self._remote.step(session)
 
     def run(self, text: str) -> "Answer":
         """Carry out a command line; return its answer. Refusal says what is wrong with it."""
@@ -48,11 +61,15 @@ class Commands:
         if text[:1].isdigit():
             text = granted(self._app.login, text)
         try:
-            return self._carry_out(text)
+            names, row, arguments = self.find(text)
+            self._allow(row)
+            answer: Answer = names[row[3]](self._app, arguments)
+            return answer
         finally:
             self._app.login.granted = login.NOTHING
 
-    def _carry_out(self, text: str) -> "Answer":
+    def find(self, text: str) -> "tuple[dict[str, Any], Row, list[str]]":
+        """Return the module, the row and the arguments of a command; Refusal if there is none."""
         words = text.split()
         usage = ""
         for size in (2, 1):
@@ -62,10 +79,8 @@ class Commands:
                 for row in names["ROWS"]:
                     if row[0] != name:
                         continue
-                    if row[1] <= len(arguments) <= row[2]:
-                        self._allow(row)
-                        answer: Answer = names[row[5]](self._app, arguments)
-                        return answer
+                    if _fits(row[1], len(arguments)):
+                        return names, row, arguments
                     usage += (" or " if usage else "usage: ") + _text_of(row)
             if usage:
                 raise Refusal(usage)
@@ -73,7 +88,9 @@ class Commands:
 
     def _allow(self, row: "Row") -> None:
         """Raise Refusal if the command needs a session that gives more than it has."""
-        if not self._app.login.allows(row[4]):
+        if not self._app.login.allows(row[2]):
+            if row[2] == ABOVE:
+                raise Refusal("only the head-end says this, or a card")
             if self._app.login.locked:
                 raise Refusal(LOCKED_TROUBLE)
             raise Refusal("log in with the console key first")
@@ -120,13 +137,21 @@ def row_of(
         return run(number_of(arguments[0], 1, limit, number) if arguments else 0)
 
     usage = "[" + number + "]" if number else ""
-    row = (name, 0, 1 if number else 0, usage, FULL if changes else READ, "run")
+    right, above = (FULL, HERE) if changes else (READ, ASKED)
+    row = (name, usage, right, "run", above)
     return {"ROWS": (row,), "run": carry_out}
+
+
+def _fits(usage: str, count: int) -> bool:
+    """Return whether a command that is used like this may have `count` arguments."""
+    needed, _, more = usage.partition("[")
+    fewest = len(needed.split())
+    return fewest <= count and (".." in more or count <= fewest + len(more.split()))
 
 
 def _text_of(row: "Row") -> str:
     """Return a command as it is typed, with its arguments."""
-    return (row[0] + " " + row[3]).strip()
+    return (row[0] + " " + row[1]).strip()
 
 
 def _bytes_of(text: str) -> bytes:
@@ -273,7 +298,10 @@ def _set(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal(GUESSABLE_TROUBLE)
     if is_secret(name) and app.login.granted:
         value = hexlify(app.login.unwrap(_bytes_of(value))).decode()
-    trouble = app.settings.change_all([(name, value)], app.books.note_settings)
+    source = OF_UPLINK if app.login.granted == ABOVE else OF_CONSOLE
+    trouble = app.settings.change_all(
+        [(name, value)], lambda changes: app.books.note_settings(changes, source)
+    )
     if trouble:
         raise Refusal(trouble)
     app.configure()
@@ -328,19 +356,19 @@ def _card_unlock(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("help", 0, 0, "", NOTHING, "_help"),
-    ("login begin", 1, 2, "NONCE [read]", NOTHING, "_login_begin"),
-    ("login", 1, 1, "PROOF", NOTHING, "_login"),
-    ("logout", 0, 0, "", NOTHING, "_logout"),
-    ("status", 0, 0, "", NOTHING, "_status"),
-    ("counters", 0, 0, "", NOTHING, "_counters"),
-    ("time", 0, 0, "", NOTHING, "_time"),
-    ("time", 2, 2, "YYYY-MM-DD hh:mm:ss", FULL, "_set_time"),
-    ("settings", 0, 0, "", NOTHING, "_settings"),
-    ("set", 2, 2, "NAME VALUE", FULL, "_set"),
-    ("save", 0, 0, "", FULL, "_save"),
-    ("restored", 0, 0, "", FULL, "_restored"),
-    ("journal", 2, 2, "FIRST_RECORD COUNT", READ, "_journal"),
-    ("card", 0, 0, "", NOTHING, "_card"),
-    ("card unlock", 0, 0, "", FULL, "_card_unlock"),
+    ("help", "", NOTHING, "_help", HERE),
+    ("login begin", "NONCE [read]", NOTHING, "_login_begin", HERE),
+    ("login", "PROOF", NOTHING, "_login", HERE),
+    ("logout", "", NOTHING, "_logout", HERE),
+    ("status", "", NOTHING, "_status", ASKED),
+    ("counters", "", NOTHING, "_counters", ASKED),
+    ("time", "", NOTHING, "_time", ASKED),
+    ("time", "YYYY-MM-DD hh:mm:ss", FULL, "_set_time", HERE),
+    ("settings", "", NOTHING, "_settings", ASKED),
+    ("set", "NAME VALUE", FULL, "_set", ORDERED),
+    ("save", "", FULL, "_save", ASKED),
+    ("restored", "", FULL, "_restored", ORDERED),
+    ("journal", "FIRST_RECORD COUNT", READ, "_journal", ASKED),
+    ("card", "", NOTHING, "_card", HERE),
+    ("card unlock", "", FULL, "_card_unlock", HERE),
 )

@@ -16,13 +16,16 @@ from concentrator.books.registry import ADDRESS_SIZE, reversed_digits
 from concentrator.books.tariffs import NUMBER_LIMIT
 from concentrator.console.console import Refusal
 from concentrator.console.words import (
+    ASKED,
+    HERE,
+    ORDERED,
     digits_of,
     energy_wh_of,
     find_account,
     number_of,
 )
 from concentrator.line.exchange import DATA_LIMIT, DONE
-from concentrator.login import FULL, READ
+from concentrator.login import ABOVE, FULL, READ
 from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 STANDARDS = ("2007", "1997", "auto")
 
 _DIGITS_A_LINE = const(160)
+# The functions that the head-end may use: reads of both standards, and 03H, which the meter's ESAM
+# judges.
+_FROM_ABOVE = (0x11, 0x12, 0x13, 0x01, 0x02, 0x03)
 _BUSY = "another question is under way on this line, `line answer` tells of it"
 
 
@@ -153,6 +159,8 @@ def _line_ask(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal("address, control and data are hexadecimal digits") from None
     if len(address) != ADDRESS_SIZE or len(control) != 1 or len(data) > DATA_LIMIT:
         raise Refusal("an address has 12 digits, a control 2, data at most 400")
+    if app.login.granted == ABOVE and control[0] not in _FROM_ABOVE:
+        raise Refusal("from above a meter is only read, or told what was sealed for it")
     if not poller.exchange.put(address, control[0], data):
         raise Refusal(_BUSY)
     return []
@@ -208,24 +216,22 @@ def _line(app: "App", text: str) -> "Poller":
 ROWS = (
     (
         "meter add",
-        3,
-        5,
         "ADDRESS ACCOUNT TARIFF [LINE [1997|2007|auto]]",
         FULL,
         "_meter_add",
+        ORDERED,
     ),
-    ("meter remove", 1, 1, "ACCOUNT", FULL, "_meter_remove"),
-    ("meter list", 0, 0, "", READ, "_meter_list"),
+    ("meter remove", "ACCOUNT", FULL, "_meter_remove", ORDERED),
+    ("meter list", "", READ, "_meter_list", ASKED),
     (
         "meter exchange",
-        3,
-        21,
         "ACCOUNT NEW_ADDRESS LAST_KWH [OF_EACH_RATE ..] [/ FIRST_KWH ..]",
         FULL,
         "_meter_exchange",
+        HERE,
     ),
-    ("line ask", 3, 4, "LINE ADDRESS CONTROL [DATA]", FULL, "_line_ask"),
-    ("line scan", 1, 2, "LINE [1997|2007]", FULL, "_line_scan"),
-    ("line answer", 1, 1, "LINE", READ, "_line_answer"),
-    ("line speed", 1, 2, "LINE [BAUD_OF_METERS_NOT_REGISTERED]", FULL, "_line_speed"),
+    ("line ask", "LINE ADDRESS CONTROL [DATA]", FULL, "_line_ask", ASKED),
+    ("line scan", "LINE [1997|2007]", FULL, "_line_scan", ASKED),
+    ("line answer", "LINE", READ, "_line_answer", ASKED),
+    ("line speed", "LINE [BAUD_OF_METERS_NOT_REGISTERED]", FULL, "_line_speed", HERE),
 )

@@ -6,7 +6,7 @@ from micropython import const
 
 from concentrator.books.tariffs import NAME_SIZE, NUMBER_LIMIT, TROUBLE_NAMES
 from concentrator.console.console import Refusal
-from concentrator.console.words import number_of
+from concentrator.console.words import ASKED, HERE, number_of
 from concentrator.login import FULL, NOTHING
 from concentrator.settings import STORAGE_TROUBLE
 
@@ -71,8 +71,8 @@ def _tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("tariff begin", 1, 1, "SIZE", FULL, "_tariff_begin"),
-    ("tariff data", 2, 2, "OFFSET HEX", FULL, "_tariff_data"),
-    ("tariff commit", 2, 2, "NUMBER SHA256", FULL, "_tariff_commit"),
-    ("tariff list", 0, 0, "", NOTHING, "_tariff_list"),
+    ("tariff begin", "SIZE", FULL, "_tariff_begin", HERE),
+    ("tariff data", "OFFSET HEX", FULL, "_tariff_data", HERE),
+    ("tariff commit", "NUMBER SHA256", FULL, "_tariff_commit", HERE),
+    ("tariff list", "", NOTHING, "_tariff_list", ASKED),
 )

@@ -12,6 +12,11 @@ from prepay.accounts import REGISTER_MODULUS_WH
 from concentrator.books.registry import parse_digits
 from concentrator.console.console import Refusal
 
+# The last column of a command's row.
+HERE = const(0)  # at the console only
+ASKED = const(1)  # also from above: it only reads, so it is not journalled
+ORDERED = const(2)  # also from above, and journalled: its effect is absolute, not relative
+
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any, Protocol
@@ -33,12 +38,13 @@ if TYPE_CHECKING:
     from concentrator.timekeeper import Timekeeper
     from concentrator.uplink import Uplink
 
-    # A command is a row of ROWS in its module: name, fewest and most arguments, their names, what
-    # it needs, name of its function. If a console key is set, a command that shows accounts or the
-    # journal needs a session of READ or FULL, one that changes something a session of FULL. No
-    # command shows a secret: which settings are secret is a column of their table. ROWS are in
-    # flash: with functions in them they would be on the heap.
-    Row = tuple[str, int, int, str, int, str]
+    # A command is a row of ROWS in its module: name, its arguments, what it needs, name of its
+    # function, whether the head-end may give it. Arguments from the first bracket on may be left
+    # out, and with `..` there may be any number of them. If a console key is set, a command that
+    # shows accounts or the journal needs a session of READ or FULL, one that changes something a
+    # session of FULL. No command shows a secret: which settings are secret is a column of their
+    # table. ROWS are in flash: with functions in them they would be on the heap.
+    Row = tuple[str, str, int, str, int]
 
     class App(Protocol):
         """The interface of the concentrator for commands."""

@@ -64,6 +64,7 @@ LEVELS_OF_KINDS = (
     (record.SETTING, 5),
     (record.OPERATOR_CARD, 5),
     (record.FIRMWARE, 5),
+    (record.COMMAND, 5),
     (record.EVENT, 3),
     (record.QUOTA, 5),
 )

@@ -12,7 +12,7 @@ import click
 
 from host import secret_files
 from host.cli import shown
-from host.cli.headend import care, look, ownership, replace, restore, sales, show
+from host.cli.headend import care, job, look, ownership, replace, restore, sales, show
 from host.cli.headend.database import opened
 from host.cli.headend.keys import keys_group
 from host.cli.headend.register import register
@@ -255,6 +255,8 @@ for _one in (
     ownership.waiting,
     ownership.move,
     ownership.dismiss,
+    job.top_up,
+    job.job,
     sales.limits,
     sales.void,
     replace.replace_command,

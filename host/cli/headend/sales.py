@@ -96,7 +96,7 @@ def sell(
                     account=account, hint=hint
                 )
             )
-        _ask_above_limits(store, account, amount_fen, yes)
+        ask_above_limits(store, account, amount_fen, yes)
         before = False
         if reference is None:
             order = orders.sell(store, account, amount_fen, till)
@@ -119,7 +119,7 @@ def _sell_once(
 ) -> tuple[int, bool]:
     """Sell under a reference; return the order, and whether it was sold before."""
     try:
-        _check_reference(reference)
+        check_reference(reference)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
@@ -129,7 +129,7 @@ def _sell_once(
     return sold.order, sold.before
 
 
-def _ask_above_limits(store: Store, account: str, amount_fen: int, yes: bool) -> None:
+def ask_above_limits(store: Store, account: str, amount_fen: int, yes: bool) -> None:
     """Ask before a large amount is sold, and refuse more than the station ever sells."""
     orders.check_limits(store, account, amount_fen)
     if amount_fen > orders.limits(store).question_fen and not yes:
@@ -323,11 +323,11 @@ def _ask_of_all(store: Store, sales: list[Sale], yes: bool) -> None:
 
 
 def _sale(row: dict[str, str]) -> Sale:
-    _check_reference(row["reference"])
+    check_reference(row["reference"])
     return Sale(digits(row, "account"), row_amount_fen(row), row["reference"])
 
 
-def _check_reference(reference: str) -> None:
+def check_reference(reference: str) -> None:
     if not 0 < len(reference) <= REFERENCE_LIMIT or not reference.isprintable():
         raise ValueError(
             _("reference {reference!r} has not 1 to {most} characters").format(

@@ -1,0 +1,353 @@
+"""`dianka headend top-up` and `job`: commands for concentrators, and what became of them."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+
+from host.cli import shown
+from host.cli.headend.database import opened
+from host.cli.headend.look import lists, localised, print_list
+from host.cli.headend.sales import ask_above_limits, check_reference
+from host.cli.headend.till import till_options
+from host.cli.options import (
+    AMOUNT,
+    DIGITS,
+    account_argument,
+    database_option,
+    json_option,
+    yes_option,
+)
+from host.cli.output import Column, echo, print_json
+from host.headend import commands
+from host.headend.commands import Given, Target
+from host.headend.orders import Till
+from host.headend.store import Store
+from host.units import HOUR_S, yuan
+from host.words import _, marked
+
+_HOURS = click.option(
+    "--hours",
+    default=72,
+    show_default=True,
+    type=click.IntRange(1, 8760),
+    help="It takes effect within so many hours, or never.",
+)
+_BY = click.option("--by", default="", help="Name of who gives it.  [default: none]")
+_REASON = click.option("--reason", default="", help="Why, for the record.")
+_CONCENTRATORS = click.option(
+    "--concentrator", "concentrators", multiple=True, type=int, help="Where to; may be repeated."
+)
+_ACCOUNTS = click.option(
+    "--account", "accounts", multiple=True, type=DIGITS, help="Which one; may be repeated."
+)
+_JOB = click.argument("job", type=click.IntRange(1, 1 << 40))
+
+_JOB_COLUMNS = (
+    (Column(marked("job"), right=True), "job"),
+    (Column(marked("name")), "name"),
+    (Column(marked("given")), "given_at"),
+    (Column(marked("by")), "given_by"),
+    (Column(marked("state")), "state"),
+    (Column(marked("progress")), "progress"),
+)
+_COMMAND_COLUMNS = (
+    (Column(marked("concentrator"), right=True), "concentrator"),
+    (Column(marked("account")), "account"),
+    (Column(marked("command")), "text"),
+    (Column(marked("state")), "state"),
+    (Column(marked("ended")), "ended_at"),
+    (Column(marked("answer")), "answer"),
+)
+
+
+@shown.command(
+    "top-up",
+    epilog="""\b
+Examples:
+  dianka headend top-up --db village.db 000000000001 50.00 --reference 2026-07-0001
+""",
+)
+@database_option()
+@account_argument
+@click.argument("amount_fen", metavar="AMOUNT", type=AMOUNT)
+@click.option("--reference", required=True, help="Of your own: sold under it once, not twice.")
+@till_options
+@_HOURS
+@yes_option
+@json_option
+def top_up(
+    db: str,
+    account: str,
+    amount_fen: int,
+    reference: str,
+    till: Till,
+    hours: int,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Sell to a household without a card: its concentrator is told, and credits it once.
+
+    Orders that wait on cards go the same way; such a card is refused afterwards.
+    """
+    try:
+        check_reference(reference)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    with opened(db) as store:
+        ask_above_limits(store, account, amount_fen, yes)
+        expires_at = int(time.time()) + hours * HOUR_S
+        done = commands.top_up(store, account, amount_fen, reference, till, expires_at)
+    if as_json:
+        told = {"account": account, "order": done.order, "amount_fen": amount_fen}
+        told |= {"concentrator": done.concentrator, "command": done.number or None}
+        print_json({**told, "sold_before": done.before})
+        return
+    text = _("order {order} of account {account}: {amount} yuan go to concentrator {concentrator}")
+    if done.before:
+        text = _("order {order} of account {account}: {amount} yuan, it was sold before")
+    echo(
+        text.format(
+            order=done.order,
+            account=account,
+            amount=yuan(amount_fen),
+            concentrator=done.concentrator,
+        )
+    )
+
+
+@shown.group(
+    epilog="""\b
+Examples:
+  dianka headend job give --db village.db "set interval_s 600" --concentrator 7
+  dianka headend job cut --db village.db --account 1 --notice "2026-07-01 09:00" --reason arrears
+  dianka headend job restore --db village.db --account 1
+  dianka headend job list --db village.db --json
+  dianka headend job show --db village.db 3
+""",
+)
+def job() -> None:
+    """Give commands to concentrators, and see what became of them."""
+
+
+@job.command(
+    epilog="""\b
+Examples:
+  dianka headend job give --db village.db "set interval_s 600" --concentrator 7
+  dianka headend job give --db village.db "account {account}" --account 1 --account 2
+\b
+The command is a line of the console's language: `dianka console` lists them with `help`.
+{account} stands for the number of each --account.
+"""
+)
+@database_option()
+@click.argument("text")
+@_CONCENTRATORS
+@_ACCOUNTS
+@click.option("--all", "to_all", is_flag=True, help="To every concentrator that has called.")
+@_BY
+@_REASON
+@_HOURS
+@json_option
+def give(
+    db: str,
+    text: str,
+    concentrators: tuple[int, ...],
+    accounts: tuple[str, ...],
+    to_all: bool,
+    by: str,
+    reason: str,
+    hours: int,
+    as_json: bool,
+) -> None:
+    """Give one command to concentrators, or to those of some accounts."""
+    if bool(concentrators) + bool(accounts) + to_all != 1:
+        raise click.UsageError(_("give --concentrator, --account or --all, one of them"))
+    with opened(db) as store:
+        if accounts:
+            targets = _of_accounts(store, accounts, text)
+        else:
+            known = store.rows("SELECT concentrator FROM concentrators ORDER BY concentrator")
+            numbers = [row["concentrator"] for row in known] if to_all else [*concentrators]
+            targets = [Target(number, text) for number in numbers]
+        _give(store, text.split(" ")[0], targets, _given(by, reason, hours), as_json)
+
+
+@job.command(
+    epilog="""\b
+Example:
+  dianka headend job cut --db village.db --account 1 --notice "2026-07-01 09:00" --reason arrears
+"""
+)
+@database_option()
+@_ACCOUNTS
+@click.option(
+    "--notice",
+    required=True,
+    type=click.DateTime(("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")),
+    help="When the households were told, on the station's clock.",
+)
+@click.option("--reason", required=True, help="Why, and how the notice was delivered.")
+@_BY
+@_HOURS
+@json_option
+def cut(
+    db: str,
+    accounts: tuple[str, ...],
+    notice: datetime,
+    reason: str,
+    by: str,
+    hours: int,
+    as_json: bool,
+) -> None:
+    """Cut accounts that were told so; a protected household is not cut."""
+    _move(db, accounts, "cut", notice, _given(by, reason, hours), as_json)
+
+
+@job.command(
+    epilog="""\b
+Example:
+  dianka headend job restore --db village.db --account 1 --account 2
+"""
+)
+@database_option()
+@_ACCOUNTS
+@_REASON
+@_BY
+@_HOURS
+@json_option
+def restore(
+    db: str, accounts: tuple[str, ...], reason: str, by: str, hours: int, as_json: bool
+) -> None:
+    """Give accounts that were cut by order their supply back."""
+    _move(db, accounts, "restore", None, _given(by, reason, hours), as_json)
+
+
+def _move(
+    db: str,
+    accounts: Sequence[str],
+    name: str,
+    notice: datetime | None,
+    given: Given,
+    as_json: bool,
+) -> None:
+    """Cut or restore accounts."""
+    if not accounts:
+        raise click.UsageError(_("name the accounts: --account, once for each"))
+    text = "supply {account} restore"
+    if notice is not None:
+        text = commands.lawful_cut("{account}", notice)
+    with opened(db) as store:
+        _give(store, name, _of_accounts(store, accounts, text), given, as_json)
+
+
+def _of_accounts(store: Store, accounts: Sequence[str], text: str) -> list[Target]:
+    """Return the command for each account; ClickException for one that nobody has."""
+    targets = []
+    for account in accounts:
+        number = store.value("SELECT concentrator FROM accounts WHERE account = ?", (account,))
+        if not number:
+            raise click.ClickException(
+                _("no concentrator has account {account}: check the number").format(
+                    account=account
+                )
+            )
+        targets.append(Target(number, text.replace("{account}", account), account))
+    return targets
+
+
+def _given(by: str, reason: str, hours: int) -> Given:
+    return Given(by, reason, int(time.time()) + hours * HOUR_S)
+
+
+def _give(store: Store, name: str, targets: Sequence[Target], given: Given, as_json: bool) -> None:
+    number = commands.give(store, name, targets, given)
+    if as_json:
+        print_json({"job": number, "commands": len(targets)})
+    else:
+        text = _("job {job}: {count} commands; `dianka headend job show {job}` follows them")
+        echo(text.format(job=number, count=len(targets)))
+
+
+@shown.command(
+    "list",
+    epilog="""\b
+Example:
+  dianka headend job list --db village.db --json
+""",
+)
+@database_option()
+@lists
+def list_command(db: str, as_json: bool, as_csv: bool) -> None:
+    """List jobs, with how far each is."""
+    with opened(db, read_only=True) as store:
+        rows = localised(commands.jobs(store), store.zone())
+    if not as_json:
+        for row in rows:
+            row["progress"] = _progress_text(row["progress"])
+    print_list("jobs", rows, _JOB_COLUMNS, as_json, as_csv, _("no job was given yet"))
+
+
+@shown.command(
+    "show",
+    epilog="""\b
+Example:
+  dianka headend job show --db village.db 3
+""",
+)
+@database_option()
+@_JOB
+@lists
+def show_command(db: str, job: int, as_json: bool, as_csv: bool) -> None:
+    """Show the commands of a job: waiting, sent, done, refused and why, expired."""
+    with opened(db, read_only=True) as store:
+        commands.jobs(store, job)
+        rows = localised(commands.commands_of(store, job=job), store.zone())
+    print_list("commands", rows, _COMMAND_COLUMNS, as_json, as_csv, _("no command is in it"))
+
+
+def _progress_text(progress: dict[str, int]) -> str:
+    return ", ".join(f"{_(state)} {count}" for state, count in progress.items())
+
+
+def _job_command(name: str, state: str, text: str) -> None:
+    """Add a command that sets the state of a job."""
+
+    example = f"\b\nExample:\n  dianka headend job {name} --db village.db 3\n"
+
+    @shown.command(name, help=text, epilog=example)
+    @database_option()
+    @_JOB
+    def set_state(db: str, job: int) -> None:
+        with opened(db) as store:
+            commands.set_job(store, job, state)
+        echo(_("job {job}: {state}").format(job=job, state=_(state)))
+
+    job.add_command(set_state)
+
+
+_job_command("pause", commands.PAUSED, marked("Send no further commands of a job for now."))
+_job_command("resume", commands.RUNNING, marked("Send the further commands of a job."))
+_job_command("stop", commands.STOPPED, marked("Give up the commands of a job that were not sent."))
+
+
+@job.command(
+    epilog="""\b
+Example:
+  dianka headend job retry --db village.db 3
+"""
+)
+@database_option()
+@_JOB
+@_BY
+@_HOURS
+def retry(db: str, job: int, by: str, hours: int) -> None:
+    """Give those commands of a job again that were refused or expired."""
+    with opened(db) as store:
+        count = commands.retry(store, job, _given(by, "", hours))
+    echo(_("job {job}: {count} commands are given again").format(job=job, count=count))
+
+
+for _one in (list_command, show_command):
+    job.add_command(_one)

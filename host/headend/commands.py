@@ -1,0 +1,320 @@
+"""Commands for concentrators: lines of the console's language, given here and carried out there.
+
+A command waits until its concentrator is connected, and is repeated until its RESULT is there.
+Those of one concentrator are sent one at a time, in the order of their numbers. A job is a group
+of commands that were given together.
+
+Every function that writes takes a `Store` and is one transaction. While a head-end serves, they
+run in its process (`host.headend.desk`).
+"""
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from host.frames.batch import ORDER_TEXT_LIMIT, Order, Outcome
+from host.headend import orders
+from host.headend.database import Database
+from host.headend.desk import at_desk
+from host.headend.errors import StoreError
+from host.headend.orders import Till
+from host.headend.store import Store
+from host.units import t2000_of_unix
+from host.words import _, marked
+
+WAITING = marked("waiting")
+SENT = marked("sent")
+EXPIRED = marked("expired")
+STOPPED = marked("stopped")
+_OUTCOMES = {
+    Outcome.DONE: marked("done"),
+    Outcome.REFUSED: marked("refused"),
+    Outcome.NOT_DONE: marked("not done"),
+    Outcome.NOT_KNOWN: marked("not known"),
+}
+_STATES = {int(outcome): state for outcome, state in _OUTCOMES.items()}
+DONE = _OUTCOMES[Outcome.DONE]
+# A command in one of these states may be given again: it has changed nothing.
+_RETRIED = (_OUTCOMES[Outcome.REFUSED], _OUTCOMES[Outcome.NOT_DONE], EXPIRED, STOPPED)
+_UNDER_WAY = "('waiting', 'sent')"
+SOME_ARE_OPEN = f"SELECT 1 FROM commands WHERE state IN {_UNDER_WAY} LIMIT 1"
+
+RUNNING = marked("running")
+PAUSED = marked("paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Who gave a command, why, and until when it may take effect (`_at`)."""
+
+    by: str = ""
+    reason: str = ""
+    expires_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a command goes: a concentrator, and the account that it is about, "": none."""
+
+    concentrator: int
+    text: str
+    account: str = ""
+    order: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToppedUp:
+    """A sale that goes to its household without a card; `number` is that of the command."""
+
+    order: int
+    concentrator: int
+    number: int
+    before: bool
+
+
+# --- giving -------------------------------------------------------------------------------------
+
+
+@at_desk
+def give(store: Store, name: str, targets: Sequence[Target], given: Given) -> int:
+    """Note a job of commands, all or none; return its number. StoreError."""
+    for target in targets:
+        _check_text(target.text)
+    with store.writing() as database:
+        _check_concentrators(database, {target.concentrator for target in targets})
+        columns = ("name", "given_at", "given_by", "reason", "state")
+        number = (database.value("SELECT max(job) FROM jobs") or 0) + 1
+        row = (name, int(time.time()), given.by, given.reason, RUNNING)
+        if database.insert_new("jobs", ("job", *columns), [(number, *row)]) != 1:
+            raise StoreError(_("another job was given at the same moment: try again"))
+        for target in targets:
+            _give(database, target, given, number)
+    return int(number)
+
+
+@at_desk
+def top_up(
+    store: Store, account: str, amount_fen: int, reference: str, till: Till, expires_at: int
+) -> ToppedUp:
+    """Sell to an account without a card, once under a reference. StoreError.
+
+    Older orders that wait on cards go with it: a card of one of them is refused afterwards.
+    """
+    concentrator = store.value("SELECT concentrator FROM accounts WHERE account = ?", (account,))
+    if not concentrator:
+        raise StoreError(
+            _("no concentrator has account {account}: check the number").format(account=account)
+        )
+    sold = orders.sell_once(store, account, amount_fen, reference, till)
+    given = Given(till.cashier, reference, expires_at)
+    with store.writing() as database:
+        number = 0
+        for waiting in _unsent(database, account, sold.order):
+            text = _credit(account, waiting)
+            target = Target(concentrator, text, account, waiting["order"])
+            number = _give(database, target, given, 0)
+        number = number or database.value(
+            'SELECT max(number) FROM commands WHERE account = ? AND "order" = ?',
+            (account, sold.order),
+        )
+    return ToppedUp(sold.order, concentrator, int(number or 0), sold.before)
+
+
+def _unsent(database: Database, account: str, last: int) -> list[dict[str, Any]]:
+    """Return the orders up to `last` that are neither redeemed nor on their way."""
+    return database.rows(
+        f"""SELECT "order", amount_fen, supersedes FROM orders
+        WHERE account = ? AND voided_at IS NULL AND "order" <= ? AND "order" > ?
+        AND NOT EXISTS (
+            SELECT 1 FROM commands WHERE commands.account = orders.account
+            AND commands."order" = orders."order" AND (state IN {_UNDER_WAY} OR state = '{DONE}')
+        ) ORDER BY "order" """,
+        (account, last, orders.told_order(database, account)),
+    )
+
+
+def _credit(account: str, order: Mapping[str, Any]) -> str:
+    """Return the command that credits an order, under a name that no other order has."""
+    words = ["credit", account, str(order["order"]), str(order["amount_fen"])]
+    words.append(secrets.token_hex(8))
+    if order["supersedes"]:
+        words.append(str(order["supersedes"]))
+    return " ".join(words)
+
+
+def _check_text(text: str) -> None:
+    if len(text.encode()) > ORDER_TEXT_LIMIT or not text.isprintable() or not text.strip():
+        raise StoreError(
+            _("a command is one line of at most {limit} bytes: {text!r}").format(
+                limit=ORDER_TEXT_LIMIT, text=text[:40]
+            )
+        )
+
+
+def _check_concentrators(database: Database, wanted: set[int]) -> None:
+    known = {number for (number,) in database.all("SELECT concentrator FROM concentrators")}
+    if missing := sorted(wanted - known):
+        raise StoreError(
+            _("concentrator {concentrator} has never called: check the number").format(
+                concentrator=missing[0]
+            )
+        )
+
+
+def _give(database: Database, target: Target, given: Given, job: int) -> int:
+    """Note one command; return its number, which is above all that its concentrator has seen."""
+    newest = database.value(
+        "SELECT max(number) FROM commands WHERE concentrator = ?", (target.concentrator,)
+    )
+    now = int(time.time())
+    # A restored database has forgotten the newest numbers: the time is above them all the same.
+    number = max(t2000_of_unix(now), (newest or 0) + 1)
+    columns = (
+        *("concentrator", "number", "account", "order", "text", "job", "state"),
+        *("given_at", "given_by", "reason", "expires_at"),
+    )
+    row = (
+        *(target.concentrator, number, target.account, target.order, target.text, job, WAITING),
+        *(now, given.by, given.reason, given.expires_at),
+    )
+    if database.insert_new("commands", columns, [row]) != 1:
+        raise StoreError(_("another command was given at the same moment: try again"))
+    return int(number)
+
+
+@at_desk
+def set_job(store: Store, job: int, state: str) -> None:
+    """Pause a job, let it go on, or stop it: what was not sent is given up. StoreError."""
+    with store.writing() as database:
+        if not database.run("UPDATE jobs SET state = ? WHERE job = ?", (state, job)).rowcount:
+            raise _no_job(job)
+        if state == STOPPED:
+            database.run(
+                f"UPDATE commands SET state = '{STOPPED}', ended_at = ? "
+                f"WHERE job = ? AND state = '{WAITING}'",
+                (int(time.time()), job),
+            )
+
+
+@at_desk
+def retry(store: Store, job: int, given: Given) -> int:
+    """Give those commands of a job again that have changed nothing; return how many."""
+    with store.writing() as database:
+        if not database.run("UPDATE jobs SET state = ? WHERE job = ?", (RUNNING, job)).rowcount:
+            raise _no_job(job)
+        marks = ", ".join("?" * len(_RETRIED))
+        rows = database.rows(
+            f"SELECT * FROM commands WHERE job = ? AND again = 0 AND state IN ({marks}) "
+            "ORDER BY id",
+            (job, *_RETRIED),
+        )
+        for row in rows:
+            target = Target(row["concentrator"], row["text"], row["account"], row["order"])
+            _give(database, target, given, job)
+            database.run("UPDATE commands SET again = 1 WHERE id = ?", (row["id"],))
+    return len(rows)
+
+
+def _no_job(job: int) -> StoreError:
+    return StoreError(
+        _("there is no job {job}: `dianka headend job list` shows them").format(job=job)
+    )
+
+
+# --- sending: what the head-end that serves uses ------------------------------------------------
+
+
+def due(database: Database, now: int) -> dict[int, Order]:
+    """Return the command that each concentrator gets next; those that are too late end here.
+
+    One that was sent is repeated also behind its time, as it may have taken effect.
+    """
+    database.run(
+        f"UPDATE commands SET state = '{EXPIRED}', ended_at = ? "
+        f"WHERE state = '{WAITING}' AND expires_at < ?",
+        (now, now),
+    )
+    found: dict[int, Order] = {}
+    for concentrator, number, expires_at, text in database.all(
+        f"SELECT concentrator, number, expires_at, text FROM commands WHERE state IN {_UNDER_WAY} "
+        f"AND job NOT IN (SELECT job FROM jobs WHERE state = '{PAUSED}') "
+        "ORDER BY concentrator, number"
+    ):
+        order = Order(number, t2000_of_unix(expires_at), text)
+        found.setdefault(concentrator, order)
+    return found
+
+
+def note_sent(database: Database, sent: Sequence[tuple[int, int]], now: int) -> None:
+    """Note that commands, each a concentrator and a number, are on their way."""
+    database.many(
+        f"UPDATE commands SET state = '{SENT}', sent_at = ? "
+        f"WHERE concentrator = ? AND number = ? AND state = '{WAITING}'",
+        [(now, *one) for one in sent],
+    )
+
+
+def note_result(
+    database: Database, concentrator: int, number: int, outcome: int, text: str, now: int
+) -> bool:
+    """Note the outcome of a command; return false if no such command is under way."""
+    state = _STATES.get(outcome)
+    if state is None:
+        return False
+    return bool(
+        database.run(
+            f"UPDATE commands SET state = ?, answer = ?, ended_at = ? "
+            f"WHERE concentrator = ? AND number = ? AND state IN {_UNDER_WAY}",
+            (state, text, now, concentrator, number),
+        ).rowcount
+    )
+
+
+# --- looking ------------------------------------------------------------------------------------
+
+
+def commands_of(
+    store: Store,
+    *,
+    job: int | None = None,
+    account: str | None = None,
+    concentrator: int | None = None,
+    number: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return commands by their order in time, all or some."""
+    told = {"job": job, "account": account, "concentrator": concentrator, "number": number}
+    wanted = {name: value for name, value in told.items() if value is not None}
+    conditions = "".join(f" AND {name} = ?" for name in wanted)
+    rows = store.rows(
+        f"SELECT * FROM commands WHERE 1 = 1{conditions} ORDER BY id", (*wanted.values(),)
+    )
+    for row in rows:
+        del row["id"], row["again"]
+    return rows
+
+
+def jobs(store: Store, job: int | None = None) -> list[dict[str, Any]]:
+    """Return jobs, newest last, with the count of their commands in each state. StoreError."""
+    rows = store.rows("SELECT * FROM jobs WHERE job = ? OR ? IS NULL ORDER BY job", (job, job))
+    if job is not None and not rows:
+        raise _no_job(job)
+    for row in rows:
+        row["progress"] = dict(_progress(store, row["job"]))
+    return rows
+
+
+def _progress(store: Store, job: int) -> Iterator[tuple[str, int]]:
+    for row in store.rows(
+        "SELECT state, count(*) AS number FROM commands WHERE job = ? AND again = 0 "
+        "GROUP BY state ORDER BY state",
+        (job,),
+    ):
+        yield row["state"], row["number"]
+
+
+def lawful_cut(account: str, notice: datetime) -> str:
+    """Return the command that cuts an account whose notice was delivered at that moment."""
+    return f"supply {account} cut {notice:%Y-%m-%d %H:%M:%S}"
