@@ -89,7 +89,6 @@ class Refusal(IntEnum):
     VERSION = 3
     STALE = 4  # an epoch or number below one that was seen; known: epoch 4, number 4
     CONFLICT = 5  # known: acked_seq 4, 0 0 0 0
-    RESTORING = 6
     MALFORMED = 7  # genuine, and not what the formats say
     OTHER_PART = 8  # of the head-end: the port is that of other concentrators
 
