@@ -5,7 +5,9 @@ the firmware, which has its own waits. The second run is the same beside connect
 nothing, and come again as often as they are closed.
 
 An acknowledgement's wait begins where a batch is first sent, and ends where it is acknowledged:
-what BUSY makes a session wait, and what it sends again, is within it.
+what BUSY makes a session wait, and what it sends again, is within it. Who is put off at its
+greeting has sent no batch yet: `begin` is the wait from a session's first greeting to its first
+batch, and `brought` the time from that greeting until everything is acknowledged.
 """
 
 import os
@@ -89,6 +91,12 @@ class Figures:
     def __init__(self) -> None:
         self.sent = self.repeated = self.put_off = self.gave_up = self.lost = self.closed = 0
         self.waits: list[float] = []
+        self.began: list[float] = []  # from the first greeting of each to its first batch
+        self.brought: list[float] = []  # and until it has brought everything
+
+
+def _at_percent(values: Sequence[float], percent: int) -> float:
+    return sorted(values)[len(values) * percent // 100]
 
 
 class _Line:
@@ -162,6 +170,8 @@ class _Board(_Line):
         self.is_done = False
         self._last = b""
         self._batch_since_s: float | None = None
+        self._greeted_s: float | None = None
+        self._has_begun = False
 
     def on_open(self, now_s: float) -> None:
         self.session.reset()
@@ -184,6 +194,8 @@ class _Board(_Line):
                 figures.waits.append(now_s - self._batch_since_s)
                 self._batch_since_s = None
         if outcome == IDLE:
+            if not self.is_done and self._greeted_s is not None:
+                figures.brought.append(now_s - self._greeted_s)
             self.is_done = True
         elif session.tx_size:
             self._send(now_s)
@@ -202,6 +214,11 @@ class _Board(_Line):
         self._last = frame
         if session.state == SENT and self._batch_since_s is None:
             self._batch_since_s = now_s
+        if self._greeted_s is None:
+            self._greeted_s = now_s
+        elif session.state == SENT and not self._has_begun:
+            self._has_begun = True
+            figures.began.append(now_s - self._greeted_s)
         assert self.socket is not None
         # A frame is smaller than what a connection buffers.
         self.socket.send(frame)
@@ -277,12 +294,17 @@ def borne(folder: Path, sessions: int, readings: int, silent: int) -> dict[str, 
         before_s, own_s = head_end.cpu_s, time.process_time()
         took_s = run.run()
         figures = run.figures
-        waits = sorted(figures.waits)
+        waits = figures.waits
         return {
             "readings_per_s": sessions * readings / took_s,
-            "ack_p50_ms": 1000 * waits[len(waits) // 2],
-            "ack_p99_ms": 1000 * waits[len(waits) * 99 // 100],
-            "ack_max_ms": 1000 * waits[-1],
+            "ack_p50_ms": 1000 * _at_percent(waits, 50),
+            "ack_p99_ms": 1000 * _at_percent(waits, 99),
+            "ack_max_ms": 1000 * max(waits),
+            "begin_p50_s": _at_percent(figures.began, 50),
+            "begin_max_s": max(figures.began),
+            "brought_p50_s": _at_percent(figures.brought, 50),
+            "brought_p90_s": _at_percent(figures.brought, 90),
+            "brought_max_s": max(figures.brought),
             "repeats_percent": 100 * figures.repeated / figures.sent,
             "put_off_percent": 100 * figures.put_off / figures.sent,
             "gave_up": figures.gave_up,

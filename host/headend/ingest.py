@@ -133,6 +133,9 @@ class Ingest:
         self._state = State(store.database, shard)
         self._answered: dict[int, _Answered] = {}
         self._mark: Any = None
+        # The newest record of each that was acknowledged, as far as is known without a look.
+        rows = self._database.all("SELECT concentrator, acked_seq FROM concentrators")
+        self._acked: dict[int, int] = dict(rows)
 
     def answer(self, frame: Frame, peer: str) -> bytes:
         """Return the bytes to send back for one frame, empty where it is refused."""
@@ -187,6 +190,23 @@ class Ingest:
             newest.number,
         )
 
+    def brings(self, message: Message) -> int:
+        """Return how many new records a greeting tells of, as far as is known without a look."""
+        try:
+            hello = batch.parse_hello(message.payload)
+        except UplinkError:  # it is refused later
+            return 0
+        acked_seq = self._acked.get(message.concentrator, 0)
+        return max(0, hello.next_seq - max(hello.first_seq, acked_seq + 1))
+
+    def left(self, message: Message) -> int:
+        """Return how many records are due from its sender after a message was answered."""
+        known = self._answered.get(message.concentrator)
+        position = self.positions.get(message.concentrator)
+        if known is None or position is None or known.head != message.head:
+            return 0  # it was refused
+        return max(0, position.next_seq - 1 - position.acked_seq)
+
     def _with_time(self, message: Message, ack: Ack) -> Ack:
         """Return what is answered: a greeting is told the time."""
         if message.kind != Kind.HELLO or self._tell_t2000 is None:
@@ -224,6 +244,7 @@ class Ingest:
         self._answered[message.concentrator] = _Answered(
             message.head, message.mac, message.key_print, outcome.ack
         )
+        self._acked[message.concentrator] = outcome.ack.acked_seq
         return self.gate.acknowledge(message, self._with_time(message, outcome.ack))
 
     def _forget(self) -> None:

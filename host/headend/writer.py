@@ -5,7 +5,6 @@ messages; where few messages come, a commit waits GATHER_S for more. Of one send
 message waits: an older one would be answered for nobody.
 """
 
-import math
 import queue
 import threading
 import time
@@ -15,18 +14,15 @@ from typing import Any
 from host.frames.link import Kind
 from host.headend.gate import Message
 from host.headend.ingest import Ingest
+from host.headend.waiting import WaitingLine
 
 LIMIT = 100
 GATHER_S = 0.02
-# Who would wait longer is told to come again later: a device repeats itself after three seconds at
-# the earliest. Who comes again as it was told has a right to more, so that all get their turn.
-GREETING_WAIT_S = 1.5
+# A batch that would wait longer is put off: a device repeats itself after three seconds at the
+# earliest.
 BATCH_WAIT_S = 2.4
-RETURNED_WAIT_S = 2.8
 _PENDING_LIMIT = 10_000
 _FIRST_PACE_S = 0.005
-_CROWD_S = 10.0
-_AFTER_LIMIT_S = 60
 _JOB = "job"
 
 Answered = Callable[[Sequence[tuple[Any, bytes]]], None]
@@ -48,9 +44,7 @@ class Writer:
         self._pace_s = _FIRST_PACE_S  # what a batch takes; greetings take next to nothing
         self._batches_put = 0
         self._batches_done = 0
-        self._crowd = 0.0  # how many were put off lately
-        self._crowd_at = 0.0
-        self._told_to_return: set[int] = set()  # concentrators whose next batch is waited for
+        self._line = WaitingLine()
         self._ingest = ingest
         self._answered = answered
         self._newest: dict[Any, Message] = {}  # of each sender, as long as it waits
@@ -85,28 +79,26 @@ class Writer:
             if waiting is not None and (waiting.head, waiting.mac) == (message.head, message.mac):
                 self.overtaken += 1
                 return 0
-        wait_s = self.wait_s
-        limit_s = GREETING_WAIT_S if message.kind == Kind.HELLO else BATCH_WAIT_S
-        if message.concentrator in self._told_to_return:
-            limit_s = RETURNED_WAIT_S
-        if wait_s > limit_s or self._queue.qsize() >= _PENDING_LIMIT:
-            self._told_to_return.add(message.concentrator)
-            return self._put_off(wait_s)
-        if message.kind == Kind.BATCH:
-            self._told_to_return.discard(message.concentrator)
-            self._batches_put += 1
+        if after_s := self._after_s(message):
+            self.put_off += 1
+            return after_s
+        self._batches_put += message.kind == Kind.BATCH
         with self._lock:
             self._newest[sender] = message
         self._queue.put((sender, message))
         return 0
 
-    def _put_off(self, wait_s: float) -> int:
-        """Return after how many seconds there may be time for all that were put off lately."""
-        now = time.monotonic()
-        self._crowd = 1 + self._crowd * math.exp((self._crowd_at - now) / _CROWD_S)
-        self._crowd_at = now
-        self.put_off += 1
-        return min(_AFTER_LIMIT_S, 2 + round(wait_s + self._crowd * self._pace_s))
+    def _after_s(self, message: Message) -> int:
+        """Return after how many seconds a message may come again, 0: it is taken now."""
+        wait_s = self.wait_s
+        is_full = self._queue.qsize() >= _PENDING_LIMIT
+        if message.kind == Kind.HELLO and not is_full:
+            left = self._ingest.brings(message)
+            now = time.monotonic()
+            return self._line.enter(message.concentrator, left, wait_s, self._pace_s, now)
+        if is_full or wait_s > BATCH_WAIT_S:
+            return self._line.put_off(message.concentrator, wait_s)
+        return 0
 
     def between_commits(self, job: Callable[[], None]) -> None:
         """Have the writer's thread do something as soon as it is between two commits."""
@@ -128,10 +120,14 @@ class Writer:
                 self._jobs.get()()
 
     def _commit(self, taken: Sequence[tuple[Any, Message]]) -> None:
-        began = time.monotonic()
+        began, before = time.monotonic(), self._ingest.counters["records"]
         answers = self._ingest.answer_all([message for _, message in taken])
         self.commits += 1
-        self.commit_s = time.monotonic() - began
+        now = time.monotonic()
+        self.commit_s = now - began
+        records = self._ingest.counters["records"] - before
+        lefts = [(one.concentrator, self._ingest.left(one)) for _, one in taken]
+        self._line.on_commit(lefts, records, self.commit_s, now)
         if batches := sum(message.kind == Kind.BATCH for _, message in taken):
             self._batches_done += batches
             newest_s = self.commit_s / batches
