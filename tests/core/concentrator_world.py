@@ -80,7 +80,7 @@ class Meter:
             return 0x9C, b""
         if data == _ENERGY:
             return 0x91, data + _registers((self.wh[0] + self.wh[1], self.wh[0], self.wh[1], 0, 0))
-        if data[3] == 5 and (data[2], data[0]) in self.kept:
+        if data[3:] == b"\5" and (data[2], data[0]) in self.kept:
             t2000, wh = self.kept[data[2], data[0]]
             return 0x91, data + (_minute(t2000) if data[1] == 0 else _registers(wh))
         days, wh = self.settled
@@ -158,6 +158,9 @@ class Line(Channel):
         self._request = bytearray(300)
         self._size = 0
         self._receiver = Receiver()
+
+    def set_baud(self, baud: int) -> None:
+        """Do nothing: its meters have every speed."""
 
     def write(self, buf: memoryview) -> int:
         """Keep the request, without an allocation."""

@@ -130,12 +130,9 @@ class Registry:
             self.accounts[start + position] = payload[offset + record.METER_ACCOUNT + position]
         self.tariff[index] = payload[offset + record.METER_TARIFF]
         self.line[index] = payload[offset + record.METER_LINE]
-        place = payload[offset + record.METER_SPEED]
-        if place >= len(BAUDS):
-            place = 0
         self.unknown -= self._is_unknown(index)
-        self.protocol[index] = (
-            payload[offset + record.METER_STANDARD] & STANDARD | place << SPEED_SHIFT
+        self.protocol[index] = _protocol_of(
+            payload[offset + record.METER_STANDARD], payload[offset + record.METER_SPEED]
         )
         self.active[index] = payload[offset + record.METER_ACTIVE]
         self.unknown += self._is_unknown(index)
@@ -151,12 +148,15 @@ class Registry:
     def recount(self, count: int) -> None:
         """Count the rows after a checkpoint was read, of which `count` are in use.
 
-        Relay commands restart with a look, because it is unknown what was sent since.
+        Relay commands restart with a look, because it is unknown what was sent since. What no
+        build has written, as in a flash that was forged, becomes what is unknown.
         """
         self.count = count
         self.pending = self.unknown = 0
         for index in range(count):
-            if is_pending(self.relay[index]):
+            protocol = self.protocol[index]
+            self.protocol[index] = _protocol_of(protocol & STANDARD, protocol >> SPEED_SHIFT)
+            if self.relay[index] & RELAY_STAGE not in (RELAY_IDLE, RELAY_FAILED):
                 self.relay[index] = RELAY_LOOK | self.relay[index] & DESIRED_OPEN
                 self.pending += 1
             self.unknown += self._is_unknown(index)
@@ -191,6 +191,13 @@ class Registry:
         """Return the account number, 12 digits."""
         start = index * _ACCOUNT_SIZE
         return hexlify(self.accounts[start : start + _ACCOUNT_SIZE]).decode()
+
+
+def _protocol_of(standard: int, place: int) -> int:
+    """Return `protocol` of a standard and the place of a speed, as far as they exist."""
+    if standard > record.STANDARD_AUTO:
+        standard = record.STANDARD_AUTO
+    return standard | (place << SPEED_SHIFT if place < len(BAUDS) else 0)
 
 
 def is_pending(relay: int) -> int:
