@@ -126,7 +126,9 @@ class Writer:
         now = time.monotonic()
         self.commit_s = now - began
         records = self._ingest.counters["records"] - before
-        lefts = [(one.concentrator, self._ingest.left(one)) for _, one in taken]
+        # A result of a command says nothing of what its sender has left.
+        told = [one for _, one in taken if one.kind != Kind.RESULT]
+        lefts = [(one.concentrator, self._ingest.left(one)) for one in told]
         self._line.on_commit(lefts, records, self.commit_s, now)
         if batches := sum(message.kind == Kind.BATCH for _, message in taken):
             self._batches_done += batches

@@ -327,6 +327,14 @@ def test_who_would_wait_too_long_is_told_when_to_come_again(
     assert all(2 <= one <= 60 for one in after_s[20:])
     assert put(Kind.HELLO, 51) > 0
     assert writer.put_off == 29 + 49 + 1
+    # The result of a command takes no place away from who brings a backlog.
+    assert put(Kind.RESULT, 101) == 0
     ingest.may_end.set()
+    while len(heard) < 51 + 10 + 1:
+        time.sleep(0.01)
+    for name in ("BACKLOG", "TURN"):
+        monkeypatch.setattr(f"host.headend.waiting.{name}_WAIT_S", -1.0)
+    assert put(Kind.HELLO, 101) == 0
+    assert put(Kind.HELLO, 130) > 0
     writer.stop()
     assert sorted(set(heard)) == [*range(51), *range(101, 111)]
