@@ -895,6 +895,7 @@ def name_server() -> Iterator[NameServer]:
     made.socket.close()
 
 
+@pytest.mark.slow
 def test_a_name_is_looked_up_seldom_only_with_a_link_and_without_waiting(
     world: World, name_server: NameServer
 ) -> None:

@@ -108,6 +108,7 @@ _NEEDS_STATE = (
 )
 
 
+@pytest.mark.slow
 def test_examples_without_a_port_work(counter: Path) -> None:
     make_village(counter / "village.db")
     Path("sales.csv").write_text(SALES)

@@ -144,6 +144,7 @@ def hostile_record(rng: Random, seq: int, t2000: int) -> record.Record:
     return record.parse(body + crc32(body).to_bytes(4, "little"))
 
 
+@pytest.mark.slow
 def test_hostile_records_at_a_start() -> None:
     """Whoever wrote them had the flash in hand: they are believed, and break nothing."""
     bench = lived()
@@ -287,6 +288,7 @@ def with_right_crc(name: str, data: bytearray) -> None:
         data[-4:] = crc32(data[:-4]).to_bytes(4, "little")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crc", ["raw", "right"])
 def test_starts_from_damaged_flash(crc: str) -> None:
     """Rot below a CRC costs nothing or is told; what was forged with a right one opens nothing."""

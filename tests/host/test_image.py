@@ -34,6 +34,7 @@ def source() -> Path:
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 def test_an_image_for_one_board_json_has_its_drivers_and_no_others(tmp_path: Path) -> None:
     content = {"lines": [{"uart": 1}], "uplink": {"host": "192.0.2.1", "port": 1}, "door": 5}
     without = wiring.unused_drivers(content)

@@ -202,6 +202,7 @@ def _unparsed(text: str) -> list[str]:
 _OF_MICROPYTHON = {"const", "ptr8", "ptr32", "uint"}
 
 
+@pytest.mark.slow
 def test_no_name_that_is_left_has_lost_its_meaning() -> None:
     folder = product.firmware()
     tests = {path.name: path.read_text("utf-8") for path in _tests()}

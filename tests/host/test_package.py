@@ -54,6 +54,7 @@ def test_a_package_comes_back_as_it_was_signed(tmp_path: Path, signer: tuple[Pat
         package.signed(PLAIN, signer[0], "another one")
 
 
+@pytest.mark.slow
 def test_no_changed_byte_of_a_package_is_installed(
     tmp_path: Path, signer: tuple[Path, str]
 ) -> None:

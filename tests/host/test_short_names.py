@@ -126,6 +126,7 @@ def test_a_name_in_pieces_is_refused() -> None:
         names.shorten(text, names.names_of({"": text}, (), frozenset()))
 
 
+@pytest.mark.slow
 def test_every_scope_has_the_names_it_had() -> None:
     folder = product.firmware()
     tests = sorted((*ROOT.glob("tests/core/*.py"), *ROOT.glob("tests/emulated/*.py")))

@@ -319,6 +319,7 @@ def test_exchanges_begin_where_the_new_meter_began() -> None:
     assert "exchanges begun late" not in report["world"]
 
 
+@pytest.mark.slow
 def test_what_may_befall_accounts_and_meters_does() -> None:
     """Checkers of events that never happen would check nothing."""
     faults = Faults(
