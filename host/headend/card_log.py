@@ -8,6 +8,7 @@ finding is open until a person has resolved it.
 import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from host.headend.desk import at_desk
 from host.headend.store import Store
@@ -48,10 +49,17 @@ def told(store: Store, log: str) -> Head | None:
         "AND resolution = ? ORDER BY id DESC LIMIT 1",
         (KIND, _number(log), _KEPT),
     )
-    if not rows:
-        return None
-    known = json.loads(rows[0]["what"])
-    return Head(known["log"], known["lines"], known["digest"])
+    return _head(rows[0]) if rows else None
+
+
+def heads(store: Store) -> list[Head]:
+    """Return the head of each log of cards as it was told last, for the receipt of a sale."""
+    rows = store.rows(
+        "SELECT what FROM findings WHERE concentrator = 0 AND kind = ? AND resolution = ? "
+        "ORDER BY seq",
+        (KIND, _KEPT),
+    )
+    return [_head(row) for row in rows]
 
 
 @at_desk
@@ -83,6 +91,11 @@ def carded(store: Store) -> list[Carded]:
         )
         for row in rows
     ]
+
+
+def _head(row: dict[str, Any]) -> Head:
+    known = json.loads(row["what"])
+    return Head(known["log"], known["lines"], known["digest"])
 
 
 def _number(log: str) -> int:

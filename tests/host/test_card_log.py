@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from host.cards import keystore
+from host.cli import cli
 from host.frames import card as frames
 from host.frames.card_keys import wrap_key
 from host.headend import card_log, orders
@@ -58,6 +60,16 @@ def test_the_head_is_on_receipts_and_at_the_head_end(town: Path) -> None:
     with Store("village.db", read_only=True) as store:
         (row,) = findings(store, closed=True, kind=card_log.KIND)
     assert "has 6 lines" in row["what"]
+
+
+def test_a_receipt_of_a_sale_bears_the_heads_that_the_head_end_knows(town: Path) -> None:
+    words = ["headend", "sell", "--db", "village.db", "--account", account_name(2)]
+    assert "head of the log" not in CliRunner().invoke(cli, [*words, "--amount", "1"]).output
+    head = sell_and_issue(0).rsplit(" ", 1)[1].strip()
+    said = CliRunner().invoke(cli, [*words, "--amount", "1"]).output
+    assert f":{head}\n" in said.partition("head of the log of cards: ")[2]
+    told = json.loads(CliRunner().invoke(cli, [*words, "--amount", "1", "--json"]).output)
+    assert [one.partition(":")[2] for one in told["log_heads"]] == [head]
 
 
 def test_the_newest_lines_taken_off_are_noticed(town: Path) -> None:

@@ -57,6 +57,7 @@ def test_sell(db: Path) -> None:
         "account": "000000000001",
         "order": 3,
         "amount_fen": 5000,
+        "log_heads": [],
     }
 
 
@@ -99,6 +100,7 @@ def test_sell_mistakes(db: Path, account: str, amount: str, said: str) -> None:
 def test_a_short_account_is_the_same_everywhere(db: Path, tmp_path: Path) -> None:
     """A short account number works on the command line, in a list of sales and for a statement."""
     sold = json.loads(run("sell", "--db", db, "--account", "1", "--amount", "5", "--json").output)
+    assert sold.pop("log_heads") == []
     assert sold == {"account": "000000000001", "order": 2, "amount_fen": 500}
     path = sales_file(tmp_path, HEAD + "1,5,R-1\n")
     sold = json.loads(run("sell", "--db", db, "--file", path, "--json").output)

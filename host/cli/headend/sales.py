@@ -27,7 +27,7 @@ from host.cli.options import (
     yes_option,
 )
 from host.cli.output import echo, print_json
-from host.headend import orders
+from host.headend import card_log, orders
 from host.headend.errors import SalesError, StoreError
 from host.headend.orders import Sale, Sold, Till
 from host.headend.store import Store
@@ -102,8 +102,9 @@ def sell(
             order = orders.sell(store, account, amount_fen, till)
         else:
             order, before = _sell_once(store, account, amount_fen, reference, till)
+        heads = [f"{head.log}:{head.lines}:{head.digest}" for head in card_log.heads(store)]
     if as_json:
-        told = {"account": account, "order": order, "amount_fen": amount_fen}
+        told = {"account": account, "order": order, "amount_fen": amount_fen, "log_heads": heads}
         if reference is not None:
             told |= {"reference": reference, "sold_before": before}
         print_json(told)
@@ -112,6 +113,8 @@ def sell(
     if before:
         text = _("order {order} of account {account}: {amount_fen} yuan, it was sold before")
     echo(text.format(order=order, account=account, amount_fen=yuan(amount_fen)))
+    for head in heads:
+        echo(_("head of the log of cards: {head}").format(head=head))
 
 
 def _sell_once(
