@@ -197,6 +197,8 @@ class Items:
         clock_t2000 = meter.clock_t2000
         address = bytes.fromhex(meter.address)[::-1]
         status_3 = meter.status_3.to_bytes(2, "little")
+        if di == 0x04000508:
+            return meter.key_info[::-1] if meter.profile.security_actions else None
         if di == 0x040501FF:
             return b"".join(meter.parameters[0x04050101 + rate] for rate in range(4))
         return {

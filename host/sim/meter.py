@@ -113,6 +113,7 @@ class Meter:
         self.passwords = {self.password[0]: self.password[1:]}
         self.time_set_day = -1
         self.authenticated_until_t2000 = -1
+        self.key_info = bytes(4)  # of the security module: what its last key update said
         self.terminal_output = 0
         self.wallet.base_wh = sum(self.start_wh)
         self._first_baud = self.baud

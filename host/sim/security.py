@@ -33,7 +33,6 @@ class Security:
         self._count = 0
         self._failures = 0
         self._failures_day = -1
-        self.key_info = bytes(4)
         self._actions: dict[str, Callable[[bytes], bytes]] = {
             kinds.AUTHENTICATE: self._authenticate,
             kinds.SET_VALIDITY: self._set_validity,
@@ -100,7 +99,7 @@ class Security:
         _cut(blocks)
         self._meter.authenticated_until_t2000 = -1
         count = self._meter.wallet.count.to_bytes(4, "little")
-        return self._customer() + self._money() + count + self.key_info[::-1]
+        return self._customer() + self._money() + count + self._meter.key_info[::-1]
 
     def _check(self, data: bytes, mac: bytes) -> None:
         if not self._meter.authenticated:
@@ -169,7 +168,7 @@ class Security:
     def _update_key(self, blocks: bytes) -> bytes:
         info, mac, key = _cut(blocks, 4, ESAM_MAC_SIZE, 32)
         self._check(info + key, mac)
-        self.key_info = info
+        self._meter.key_info = info
         return b""
 
     def _read_back(self, blocks: bytes) -> bytes:
@@ -187,7 +186,7 @@ class Security:
         _cut(blocks)
         money, count = self._money(), self._meter.wallet.count.to_bytes(4, "little")
         macs = [self._esam.mac(self._random2, block[::-1])[::-1] for block in (money, count)]
-        return money + macs[0] + count + macs[1] + self._customer() + self.key_info[::-1]
+        return money + macs[0] + count + macs[1] + self._customer() + self._meter.key_info[::-1]
 
     def _purse_file(self) -> bytes:
         count = self._meter.wallet.count.to_bytes(4, "big")

@@ -243,6 +243,7 @@ def test_keys_are_updated_under_a_mac(di: int) -> None:
     info = bytes.fromhex("01020304")
     assert secure(master, di, utility.new_key(info, bytes(range(32)))) == b""
     assert secure(master, STATUS)[-4:] == info[::-1]
+    assert master.read(0x04000508) == info[::-1], "the key status is read like any item"
     assert refused(master, di, bytes(40)) == CHECK
     assert refused(master, di, bytes(39)) == OTHER
 
