@@ -23,6 +23,7 @@ _AFTER_LEAST_S = 2
 _TOLD = 0.75
 _SILENT_S = 10.0  # a device repeats a message sooner
 _FIRST_RECORD_S = 0.00005
+_MANY = 500  # records in one commit: fewer take longer each, and tell nothing of a crowd
 _STEADY = 2000  # records after which half of what a record takes is learned anew
 
 
@@ -75,8 +76,8 @@ class WaitingLine:
                 self._bringing.pop(concentrator, None)
                 if left:
                     self._bringing[concentrator] = left, now
-            if records:
-                self._stored += records
+            self._stored += records
+            if records >= _MANY:
                 newness = records / (records + _STEADY)
                 self._record_s += newness * (took_s / records - self._record_s)
 

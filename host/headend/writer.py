@@ -23,6 +23,7 @@ GATHER_S = 0.02
 BATCH_WAIT_S = 2.4
 _PENDING_LIMIT = 10_000
 _FIRST_PACE_S = 0.005
+_SLOWEST_S = 0.1  # a batch that took longer was held up, as by a database that began anew
 _JOB = "job"
 
 Answered = Callable[[Sequence[tuple[Any, bytes]]], None]
@@ -132,7 +133,7 @@ class Writer:
         self._line.on_commit(lefts, records, self.commit_s, now)
         if batches := sum(message.kind == Kind.BATCH for _, message in taken):
             self._batches_done += batches
-            newest_s = self.commit_s / batches
+            newest_s = min(_SLOWEST_S, self.commit_s / batches)
             self._pace_s += batches / (batches + LIMIT) * (newest_s - self._pace_s)
         senders = (sender for sender, _ in taken)
         self._answered([*zip(senders, answers, strict=True)])

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,6 +225,32 @@ def test_who_says_nothing_genuine_is_hung_up_on(
             return rest
 
     assert asyncio.run(scenario()) == b""
+
+
+def test_a_database_that_was_held_up_makes_nobody_wait_afterwards(tmp_path: Path) -> None:
+    """As when PostgreSQL begins anew: twelve may bring a backlog whatever one commit took."""
+    village = village_of(1, 30)
+    with Store(made(tmp_path / "test.db")) as store:
+        ingest = Ingest(store, KEYS)
+        right = ingest.answer_all
+
+        def held_up(messages: Sequence[Message]) -> list[bytes]:
+            time.sleep(0.3)
+            return right(messages)
+
+        ingest.answer_all = held_up  # type: ignore[method-assign]  # the database's delay
+        done = threading.Semaphore(0)
+        writer = Writer(ingest, lambda answers: done.release())
+        for at in range(1, 9):
+            message = ingest.open(frame(Kind.BATCH, at, village.batch(at, at)), "test")
+            assert message is not None
+            writer.put(0, message)
+            assert done.acquire(timeout=PATIENCE_S)
+        message = ingest.open(frame(Kind.BATCH, 9, village.batch(9, 9)), "test")
+        assert message is not None
+        assert writer.put(0, message) == 0
+        assert writer.wait_s < 0.02
+        writer.stop()
 
 
 def test_many_messages_are_one_commit(tmp_path: Path) -> None:

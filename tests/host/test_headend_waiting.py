@@ -71,6 +71,13 @@ def test_the_silent_lose_their_places(line: WaitingLine) -> None:
     assert line.enter(1, 400, 0.0, PACE_S, 11.0) == 0
 
 
+def test_lone_records_do_not_tell_how_long_a_crowd_takes(line: WaitingLine) -> None:
+    before = entered(line, 101, 1)
+    for _ in range(10_000):
+        line.on_commit([], 1, 0.02, 0.0)
+    assert entered(line, 101, 1) < before
+
+
 def test_a_batch_without_room_gives_a_place_away_for_a_turn(line: WaitingLine) -> None:
     assert line.put_off(1, 3.4) == 3
     assert entered(line, 101, 1) == [0]
