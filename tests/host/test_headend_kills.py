@@ -98,6 +98,7 @@ class Other(threading.Thread):
             if device.idle:
                 for at in range(ROUNDS * HOUSEHOLDS):
                     self.village.reading(at % HOUSEHOLDS, 1)
+                device.idle = False  # also while nobody takes the connection
             try:
                 with socket.create_connection(("127.0.0.1", self._port), 5) as line:
                     line.settimeout(5)
@@ -109,7 +110,6 @@ class Other(threading.Thread):
 
     def _converse(self, device: uplink_world.Device, line: socket.socket) -> None:
         reader_ = LinkReader()
-        device.idle = False
         while not device.idle:
             sent = device.step()
             if not sent:
