@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from host import secret_files
 from host.cli import cli
+from host.link.console import SECRETS
 
 
 def mode_of(path: Path) -> int:
@@ -69,7 +70,7 @@ def test_a_command_warns_of_a_key_file_that_others_can_read(
     assert ("others may read card-keys.toml" in done.output) is warns
 
 
-@pytest.mark.parametrize("name", ["card_key", "console_key", "uplink_key", "password"])
+@pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_on_the_command_line_is_refused(name: str) -> None:
     digits = "00" * 16
     flash = ["flash", "/dev/null", "--set", f"{name}={digits}"]

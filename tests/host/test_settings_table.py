@@ -7,6 +7,7 @@ from concentrator import settings as device
 from prepay.policy import Policy
 
 from host.frames import settings
+from host.link.console import SECRETS
 
 
 def test_numbers_of_settings() -> None:
@@ -16,3 +17,9 @@ def test_numbers_of_settings() -> None:
     assert {**rows, **policy} == settings.NAMES
     assert sorted(policy.values()) == Policy().names()
     assert len(rows) < 64
+
+
+def test_what_the_device_hides_is_what_the_host_hides() -> None:
+    secrets = [name for name in settings.NAMES.values() if device.is_secret(name)]
+
+    assert sorted(secrets) == sorted(SECRETS)
