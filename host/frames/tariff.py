@@ -191,6 +191,18 @@ def image_name(image: bytes) -> str:
     return hashlib.sha256(image).hexdigest()[:16].upper()
 
 
+def commands(image: bytes, number: int, part_size: int = 48) -> list[str]:
+    """Return the console's commands that load an image and put it in force under `number`."""
+    return [
+        f"tariff begin {len(image)}",
+        *(
+            f"tariff data {at} {image[at : at + part_size].hex()}"
+            for at in range(0, len(image), part_size)
+        ),
+        f"tariff commit {number} {image_name(image)}",
+    ]
+
+
 def parse(image: bytes) -> Any:
     """Return the fields of an image; TariffError when it is none."""
     try:

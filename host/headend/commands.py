@@ -57,12 +57,24 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a command goes: a concentrator, and the account that it is about, "": none."""
+    """Where a command goes: a concentrator, and the account that it is about, "": none.
+
+    `image` is that of the tariff which the command puts in force, as hexadecimal digits.
+    """
 
     concentrator: int
     text: str
     account: str = ""
     order: int = 0
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The command that a concentrator gets next, and the image that has to be there before."""
+
+    order: Order
+    image: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +186,11 @@ def _give(database: Database, target: Target, given: Given, job: int) -> int:
     number = max(t2000_of_unix(now), (newest or 0) + 1)
     columns = (
         *("concentrator", "number", "account", "order", "text", "job", "state"),
-        *("given_at", "given_by", "reason", "expires_at"),
+        *("given_at", "given_by", "reason", "expires_at", "image"),
     )
     row = (
         *(target.concentrator, number, target.account, target.order, target.text, job, WAITING),
-        *(now, given.by, given.reason, given.expires_at),
+        *(now, given.by, given.reason, given.expires_at, target.image),
     )
     if database.insert_new("commands", columns, [row]) != 1:
         raise StoreError(_("another command was given at the same moment: try again"))
@@ -212,7 +224,8 @@ def retry(store: Store, job: int, given: Given) -> int:
             (job, *_RETRIED),
         )
         for row in rows:
-            target = Target(row["concentrator"], row["text"], row["account"], row["order"])
+            names = ("concentrator", "text", "account", "order", "image")
+            target = Target(*(row[name] for name in names))
             _give(database, target, given, job)
             database.run("UPDATE commands SET again = 1 WHERE id = ?", (row["id"],))
     return len(rows)
@@ -227,7 +240,7 @@ def _no_job(job: int) -> StoreError:
 # --- sending: what the head-end that serves uses ------------------------------------------------
 
 
-def due(database: Database, now: int) -> dict[int, Order]:
+def due(database: Database, now: int) -> dict[int, Due]:
     """Return the command that each concentrator gets next; those that are too late end here.
 
     One that was sent is repeated also behind its time, as it may have taken effect.
@@ -237,14 +250,15 @@ def due(database: Database, now: int) -> dict[int, Order]:
         f"WHERE state = '{WAITING}' AND expires_at < ?",
         (now, now),
     )
-    found: dict[int, Order] = {}
-    for concentrator, number, expires_at, text in database.all(
-        f"SELECT concentrator, number, expires_at, text FROM commands WHERE state IN {_UNDER_WAY} "
+    found: dict[int, Due] = {}
+    for concentrator, number, expires_at, text, image in database.all(
+        "SELECT concentrator, number, expires_at, text, image FROM commands "
+        f"WHERE state IN {_UNDER_WAY} "
         f"AND job NOT IN (SELECT job FROM jobs WHERE state = '{PAUSED}') "
         "ORDER BY concentrator, number"
     ):
         order = Order(number, t2000_of_unix(expires_at), text)
-        found.setdefault(concentrator, order)
+        found.setdefault(concentrator, Due(order, bytes.fromhex(image)))
     return found
 
 
@@ -292,7 +306,7 @@ def commands_of(
         f"SELECT * FROM commands WHERE 1 = 1{conditions} ORDER BY id", (*wanted.values(),)
     )
     for row in rows:
-        del row["id"], row["again"]
+        del row["id"], row["again"], row["image"]
     return rows
 
 
@@ -313,6 +327,18 @@ def _progress(store: Store, job: int) -> Iterator[tuple[str, int]]:
         (job,),
     ):
         yield row["state"], row["number"]
+
+
+def meters_on_tariff(store: Store, number: int, concentrators: Sequence[int]) -> int:
+    """Return how many meters of these concentrators are billed by the tariff `number`."""
+    marks = ", ".join("?" * len(concentrators))
+    return int(
+        store.value(
+            "SELECT count(*) FROM meters WHERE tariff = ? AND active = 1 "
+            f"AND concentrator IN ({marks})",
+            (number, *concentrators),
+        )
+    )
 
 
 def lawful_cut(account: str, notice: datetime) -> str:

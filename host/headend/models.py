@@ -404,6 +404,7 @@ class Command(models.Model):
     order     of the account that it credits, 0: none
     job       of its group, 0: none
     again     1: it was given again under another number
+    image     of the tariff that it puts in force, as hexadecimal digits: it goes there before it
     """
 
     concentrator = _number(None)
@@ -421,6 +422,7 @@ class Command(models.Model):
     sent_at = _maybe()
     ended_at = _maybe()
     again = _number()
+    image = models.TextField(db_default="")
 
     class Meta:
         db_table = "commands"

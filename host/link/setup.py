@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from host.frames.tariff import image_name
+from host.frames import tariff
 from host.link.console import Console
 
 PART_SIZE = 96
@@ -16,11 +16,8 @@ def send_settings(console: Console, settings: Mapping[str, str]) -> None:
 
 def send_tariff(console: Console, number: int, image: bytes) -> None:
     """Load a tariff's image and put it in force under `number`."""
-    console.command(f"tariff begin {len(image)}")
-    for offset in range(0, len(image), PART_SIZE):
-        part = image[offset : offset + PART_SIZE]
-        console.command(f"tariff data {offset} {part.hex()}")
-    console.command(f"tariff commit {number} {image_name(image)}")
+    for text in tariff.commands(image, number, PART_SIZE):
+        console.command(text)
 
 
 def fields_of(lines: list[str]) -> dict[str, str]:

@@ -23,12 +23,7 @@ _IMAGE_PART_SIZE = 64
 def tariff_commands(one: TariffFile, number: int) -> list[str]:
     """Return the commands that bring tariff `number` to a concentrator."""
     image = tariff.build(one, number)
-    parts = range(0, len(image), _IMAGE_PART_SIZE)
-    return [
-        f"tariff begin {len(image)}",
-        *(f"tariff data {at} {image[at : at + _IMAGE_PART_SIZE].hex()}" for at in parts),
-        f"tariff commit {number} {tariff.image_name(image)}",
-    ]
+    return tariff.commands(image, number, _IMAGE_PART_SIZE)
 
 
 def installation(

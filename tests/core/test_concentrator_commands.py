@@ -124,9 +124,10 @@ def test_a_long_command_changes_one_thing_on_flash_in_a_step() -> None:
     bench = Bench()
     got: list[bytes] = []
     bench.console._answer = lambda kind, seq, body, now_ms: got.append(body)  # type: ignore[method-assign]  # it is kept
-    data = image(2, 1, (ladder((), (70000000, 30000000)),), (terms(0, ENDLESS),))
     number = 0
     for why, answer in (("", b"\0tariff 1 in force"), ("j", b"\x01flash full or failing")):
+        price = 70000000 + number
+        data = image(2, 1, (ladder((), (price, 30000000)),), (terms(0, ENDLESS),))
         for text in (
             "tariff begin " + str(len(data)),
             "tariff data 0 " + data.hex(),

@@ -5,8 +5,10 @@ commands. They are repeated, late, older, foreign and not allowed; the power fai
 of the flash, and the command comes again.
 """
 
+from binascii import hexlify
 from struct import pack
 
+from concentrator.books.tariffs import name_of
 from concentrator.console.commands import Commands
 from concentrator.console.remote import (
     DONE,
@@ -21,6 +23,7 @@ from harness import check, equal
 from memory_storage import PowerCut
 from prepay import policy as rules
 from prepay.accounts import GUARD
+from tariff_images import ENDLESS, image, ladder, terms
 from uplink import record
 
 MAC = "1122334455667788"
@@ -134,7 +137,7 @@ def test_what_is_refused_by_name() -> None:
         (6, "set interval_s 700", START_T2000, "it has expired"),
         (6, "set uplink_key " + "11" * 16, LATE, here),
         (6, "login begin " + "11" * 16, LATE, here),
-        (6, "tariff begin 10", LATE, here),
+        (6, "card", LATE, here),
         (6, "account moved 17", LATE, here),
         (6, "1 save 0011223344556677", LATE, "unknown command, `help` lists them"),
         (6, "set", LATE, "usage: set NAME VALUE"),
@@ -242,6 +245,51 @@ def test_the_power_fails_at_every_change_and_the_command_comes_again() -> None:
         while again(change, kept_percent):
             change += 1
         check(change > 2, change)
+
+
+def load(told: "Told", data: bytes, first: int) -> None:
+    """Bring an image to the concentrator, in parts that are numbered from `first` on."""
+    equal(told(first, "tariff begin " + str(len(data)))[0], DONE)
+    for at in range(0, len(data), 48):
+        text = "tariff data " + str(at) + " " + hexlify(data[at : at + 48]).decode()
+        equal(told(first + 1, text)[0], DONE)
+
+
+def test_a_tariff_comes_by_air_and_is_put_in_force_once() -> None:
+    bench = opened()
+    told = Told(bench)
+    data = image(2, 1, (ladder((), (70000000, 30000000)),), (terms(0, ENDLESS),))
+    commit = "tariff commit 2 " + hexlify(name_of(data)).decode()
+    equal(told(5, commit)[0], REFUSED, "its image is not here")
+    load(told, data, 1)
+    equal(told(6, commit), (DONE, "tariff 2 in force"))
+    written = bench.storage.changes
+    equal(told(7, commit), (DONE, "tariff 2 in force"), "it is in force, without its image")
+    check(bench.storage.changes - written <= 2, "but for its intent and its outcome")
+    check(bench.app.tariffs.find(2) is not None)
+
+
+def test_the_power_fails_while_a_tariff_comes_by_air() -> None:
+    data = image(2, 1, (ladder((), (70000000, 30000000)),), (terms(0, ENDLESS),))
+    commit = "tariff commit 2 " + hexlify(name_of(data)).decode()
+    change = 0
+    while True:
+        bench = opened()
+        load(Told(bench), data, 1)
+        bench.storage.cut = change
+        if not fails(bench, commit):
+            break
+        bench.restart()
+        bench.app.books.t2000 = bench.t2000
+        outcome, _ = Told(bench)(5, commit)
+        there = bench.app.tariffs.find(2) is not None
+        check(outcome in ((DONE,) if there else (REFUSED, NOT_KNOWN)), (change, outcome))
+        load(Told(bench), data, 1)
+        equal(Told(bench)(6, commit)[0], DONE)
+        check(bench.app.tariffs.find(2) is not None, change)
+        bench.stop()
+        change += 1
+    check(change > 2, change)
 
 
 def test_one_that_expired_behind_a_cut_is_not_known() -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from click.testing import Result as Run
 
 from host.cli import cli
-from host.frames import link
+from host.frames import link, tariff
 from host.frames.batch import Outcome, Result
 from host.headend import commands
 from host.headend.commands import Given, Target
@@ -24,6 +24,7 @@ from tests.host.serving import PATIENCE_S, HeadEnd, answers, converse
 from tests.host.uplink_world import Device, village_of
 
 ACCOUNT = "000000000001"
+TARIFFS = Path(__file__).resolve().parent.parent.parent / "tariffs"
 LATER = int(time.time()) + 86_400
 TWO = [Target(7, "time"), Target(8, "time")]
 
@@ -103,6 +104,85 @@ def test_one_at_a_time_repeated_until_it_is_answered(
     assert (second.text, second.number > first.number) == ("set b 2", True)
     downlink.look()
     assert commands.jobs(store, job)[0]["progress"] == {"done": 1, "sent": 1, "waiting": 1}
+
+
+def test_the_image_of_a_tariff_goes_before_its_command(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    image = bytes(range(100))
+    begin, first, second, third, commit = tariff.commands(image, 2)
+    job = commands.give(
+        store, "tariff", [Target(7, commit, image=image.hex())], Given(expires_at=LATER)
+    )
+    downlink = Downlink(store.database)
+    downlink.look()
+
+    def sends(text: str, outcome: Outcome | None = Outcome.DONE) -> int:
+        order = downlink.order_for(7)
+        assert order is not None
+        assert order.text == text
+        if outcome is not None:
+            ended = told(store, downlink, 7, answer(order.number, outcome))
+            assert ended == (text == commit)
+        return order.number
+
+    sends(begin)
+    number = sends(first)
+    assert not told(store, downlink, 7, answer(number, Outcome.DONE)), "its answer came twice"
+    assert sends(second, None) == number + 1
+    assert downlink.order_for(7) is None
+    now[0] += REPEAT_S
+    sends(second, Outcome.REFUSED)  # the concentrator has started again
+    downlink.look()
+    for text in (begin, first, second, third):
+        sends(text)
+    assert states(store, job=job) == ["sent"]
+    downlink.look()
+    sends(commit)
+    assert states(store, job=job) == ["done"]
+
+
+def test_an_image_that_never_arrives_ends(store: Store) -> None:
+    *_, commit = tariff.commands(b"image", 2)
+    job = commands.give(
+        store, "tariff", [Target(7, commit, image=b"image".hex())], Given(expires_at=LATER)
+    )
+    downlink = Downlink(store.database)
+    downlink.look()
+    sent = []
+    while states(store, job=job) == ["waiting"]:
+        order = downlink.order_for(7)
+        assert order is not None
+        sent.append(order.text)
+        assert len(sent) < 10
+        told(store, downlink, 7, answer(order.number, Outcome.REFUSED, b"no"))
+    assert states(store, job=job) == ["refused"]
+    assert sent == [f"tariff begin {len(b'image')}"] * 4 + [commit]
+
+
+def test_a_tariff_in_use_is_asked_about(path: Path, tmp_path: Path) -> None:
+    with Store(path) as store, store.writing() as database:
+        database.run(
+            'INSERT INTO meters (concentrator, "row", address, account, tariff, active) '
+            "VALUES (7, 0, '000000000023', ?, 1, 1)",
+            (ACCOUNT,),
+        )
+    prices = str(TARIFFS / "zhejiang-tou.json")
+    asked = run_job(path, "tariff", prices, "--number", "1", "--concentrator", "7")
+    assert asked.exit_code == 1
+    assert "1 meters are billed by tariff 1 now: change it?" in asked.output
+    assert run_job(path, "list").output == "no job was given yet\n"
+    assert run_job(path, "tariff", prices, "--number", "1", "--all", "--yes").exit_code == 0
+    assert run_job(path, "tariff", prices, "--number", "2", "--concentrator", "8").exit_code == 0
+    with Store(path) as store:
+        assert states(store, concentrator=7) == ["waiting"]
+    broken = tmp_path / "prices.json"
+    broken.write_text("{}")
+    wrong = run_job(path, "tariff", str(broken), "--number", "1", "--all")
+    assert wrong.exit_code == 1
+    assert wrong.output.startswith(f"Error: {broken}: ")
 
 
 def test_parts_that_do_not_follow_are_dropped(store: Store) -> None:

@@ -6,7 +6,7 @@ from micropython import const
 
 from concentrator.books.tariffs import NAME_SIZE, NUMBER_LIMIT, TROUBLE_NAMES
 from concentrator.console.console import Refusal
-from concentrator.console.words import ASKED, HERE, number_of
+from concentrator.console.words import ASKED, ORDERED, number_of
 from concentrator.login import FULL, NOTHING
 from concentrator.settings import STORAGE_TROUBLE
 
@@ -44,16 +44,17 @@ def _tariff_commit(app: "App", arguments: "list[str]") -> "Iterator[str]":
         name = b""
     if len(name) != NAME_SIZE:
         raise Refusal("an image is named by the first 16 hexadecimal digits of its SHA-256")
-    trouble = app.tariffs.store(number, name)
-    if trouble:
-        raise Refusal(trouble)
-    yield ""
-    trouble = app.books.tariff_trouble(number, app.tariffs.stored)
-    if trouble:
-        raise Refusal(trouble)
-    yield ""
-    if not app.books.set_tariff(number, name, app.tariffs.stored_size):
-        raise Refusal(STORAGE_TROUBLE)
+    if app.tariffs.find(number) is None or app.tariffs.name(number) != name:
+        trouble = app.tariffs.store(number, name)
+        if trouble:
+            raise Refusal(trouble)
+        yield ""
+        trouble = app.books.tariff_trouble(number, app.tariffs.stored)
+        if trouble:
+            raise Refusal(trouble)
+        yield ""
+        if not app.books.set_tariff(number, name, app.tariffs.stored_size):
+            raise Refusal(STORAGE_TROUBLE)
     yield "tariff " + str(number) + " in force"
 
 
@@ -71,8 +72,8 @@ def _tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 ROWS = (
-    ("tariff begin", "SIZE", FULL, "_tariff_begin", HERE),
-    ("tariff data", "OFFSET HEX", FULL, "_tariff_data", HERE),
-    ("tariff commit", "NUMBER SHA256", FULL, "_tariff_commit", HERE),
+    ("tariff begin", "SIZE", FULL, "_tariff_begin", ASKED),
+    ("tariff data", "OFFSET HEX", FULL, "_tariff_data", ASKED),
+    ("tariff commit", "NUMBER SHA256", FULL, "_tariff_commit", ORDERED),
     ("tariff list", "", NOTHING, "_tariff_list", ASKED),
 )

@@ -14,7 +14,7 @@ from concentrator.console.console import Refusal
 
 # The last column of a command's row.
 HERE = const(0)  # at the console only
-ASKED = const(1)  # also from above: it only reads, so it is not journalled
+ASKED = const(1)  # also from above: it changes nothing that lasts, so it is not journalled
 ORDERED = const(2)  # also from above, and journalled: its effect is absolute, not relative
 
 TYPE_CHECKING = const(False)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 import click
 
@@ -14,12 +15,15 @@ from host.cli.headend.till import till_options
 from host.cli.options import (
     AMOUNT,
     DIGITS,
+    FILE,
     account_argument,
     database_option,
     json_option,
     yes_option,
 )
 from host.cli.output import Column, echo, print_json
+from host.frames import tariff
+from host.frames.tariff_terms import TariffError
 from host.headend import commands
 from host.headend.commands import Given, Target
 from host.headend.orders import Till
@@ -42,6 +46,7 @@ _CONCENTRATORS = click.option(
 _ACCOUNTS = click.option(
     "--account", "accounts", multiple=True, type=DIGITS, help="Which one; may be repeated."
 )
+_ALL = click.option("--all", "to_all", is_flag=True, help="To every concentrator that has called.")
 _JOB = click.argument("job", type=click.IntRange(1, 1 << 40))
 
 _JOB_COLUMNS = (
@@ -123,6 +128,7 @@ Examples:
   dianka headend job give --db village.db "set interval_s 600" --concentrator 7
   dianka headend job cut --db village.db --account 1 --notice "2026-07-01 09:00" --reason arrears
   dianka headend job restore --db village.db --account 1
+  dianka headend job tariff --db village.db prices.json --number 1 --all
   dianka headend job list --db village.db --json
   dianka headend job show --db village.db 3
 """,
@@ -145,7 +151,7 @@ The command is a line of the console's language: `dianka console` lists them wit
 @click.argument("text")
 @_CONCENTRATORS
 @_ACCOUNTS
-@click.option("--all", "to_all", is_flag=True, help="To every concentrator that has called.")
+@_ALL
 @_BY
 @_REASON
 @_HOURS
@@ -168,9 +174,7 @@ def give(
         if accounts:
             targets = _of_accounts(store, accounts, text)
         else:
-            known = store.rows("SELECT concentrator FROM concentrators ORDER BY concentrator")
-            numbers = [row["concentrator"] for row in known] if to_all else [*concentrators]
-            targets = [Target(number, text) for number in numbers]
+            targets = [Target(number, text) for number in _numbers(store, concentrators, to_all)]
         _give(store, text.split(" ")[0], targets, _given(by, reason, hours), as_json)
 
 
@@ -222,6 +226,69 @@ def restore(
 ) -> None:
     """Give accounts that were cut by order their supply back."""
     _move(db, accounts, "restore", None, _given(by, reason, hours), as_json)
+
+
+@shown.command(
+    "tariff",
+    epilog="""\b
+Examples:
+  dianka headend job tariff --db village.db prices.json --number 1 --concentrator 7
+  dianka headend job tariff --db village.db prices.json --number 2 --all --reason "prices of July"
+""",
+)
+@database_option()
+@click.argument("path", metavar="FILE", type=FILE)
+@click.option("--number", required=True, type=click.IntRange(1, 8), help="Of the tariff.")
+@_CONCENTRATORS
+@_ALL
+@_REASON
+@_BY
+@_HOURS
+@yes_option
+@json_option
+def tariff_command(
+    db: str,
+    path: Path,
+    number: int,
+    concentrators: tuple[int, ...],
+    to_all: bool,
+    reason: str,
+    by: str,
+    hours: int,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Send a tariff to concentrators and put it in force; its file says from when its prices hold.
+
+    It asks first where meters are billed by the tariff of this number now.
+    """
+    if bool(concentrators) + to_all != 1:
+        raise click.UsageError(_("give --concentrator or --all, one of them"))
+    try:
+        image = tariff.build(tariff.load(path), number)
+    except TariffError as error:
+        raise click.ClickException(f"{path}: {error}") from error
+    text = tariff.commands(image, number)[-1]
+    with opened(db) as store:
+        numbers = _numbers(store, concentrators, to_all)
+        meters = commands.meters_on_tariff(store, number, numbers) if numbers else 0
+        question = _("{meters} meters are billed by tariff {number} now: change it?")
+        if meters and not yes:
+            question = question.format(meters=meters, number=number)
+            if not click.confirm(question, err=True):
+                raise click.ClickException(
+                    _("nothing is sent; --yes changes it without the question")
+                )
+        targets = [Target(one, text, image=image.hex()) for one in numbers]
+        _give(store, "tariff", targets, _given(by, reason, hours), as_json)
+
+
+def _numbers(store: Store, concentrators: Sequence[int], to_all: bool) -> list[int]:
+    """Return the concentrators that were named, or all that have called."""
+    if not to_all:
+        return [*concentrators]
+    known = store.rows("SELECT concentrator FROM concentrators ORDER BY concentrator")
+    return [row["concentrator"] for row in known]
 
 
 def _move(
@@ -349,5 +416,5 @@ def retry(db: str, job: int, by: str, hours: int) -> None:
     echo(_("job {job}: {count} commands are given again").format(job=job, count=count))
 
 
-for _one in (list_command, show_command):
+for _one in (tariff_command, list_command, show_command):
     job.add_command(_one)

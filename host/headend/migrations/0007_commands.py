@@ -45,6 +45,7 @@ class Migration(migrations.Migration):
                 ("sent_at", models.BigIntegerField(null=True)),
                 ("ended_at", models.BigIntegerField(null=True)),
                 ("again", models.BigIntegerField(db_default=0)),
+                ("image", models.TextField(db_default="")),
             ],
             options={
                 "db_table": "commands",
