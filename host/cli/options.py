@@ -30,6 +30,8 @@ from host.units import DAY_S, fen_of, full_number, to_t2000, yuan
 from host.words import _
 
 PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
+PORT_VARIABLE = "DIANKA_PORT"
+METER_PORT_VARIABLE = "DIANKA_METER_PORT"
 DEFAULT_BAUD = 2400
 _TROUBLES = (
     *(KeystoreError, IssueError, AuditError, RowsError, frames.CardError),
@@ -186,6 +188,8 @@ address_argument = click.argument("address", type=ADDRESS)
 port_option = click.option(
     "--port",
     required=True,
+    envvar=PORT_VARIABLE,
+    show_envvar=True,
     help="The concentrator's console: /dev/ttyUSB0, or socket://HOST:PORT.",
 )
 login_option = click.option(

@@ -2,19 +2,29 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
 
 from host.cli import shown
-from host.cli.options import baud_option, json_option, profile_option, standard_option
+from host.cli.options import (
+    FILE,
+    METER_PORT_VARIABLE,
+    baud_option,
+    json_option,
+    profile_option,
+    standard_option,
+)
 from host.cli.output import Column, echo, print_json, print_table
 from host.frames.describe import STANDARDS, describe
+from host.link.pcap import PcapWriter
 from host.link.port import Port, PortError
 from host.link.sniffer import Event, Kind, MeterCounts, Sniffer
-from host.words import _, either
+from host.words import _, either, system_reason
 
 _WAIT_S = 0.05
 _SHOWN_ITEMS = 6
@@ -26,11 +36,12 @@ Examples:
   dianka sniff /dev/ttyUSB0
   dianka sniff /dev/ttyUSB0 --baud 1200 --json > line.jsonl
   dianka sniff socket://192.168.1.20:8899 --seconds 60
+  dianka sniff /dev/ttyUSB0 --pcap line.pcap
 """
 
 
 @shown.command(epilog=_EPILOG)
-@click.argument("port")
+@click.argument("port", envvar=METER_PORT_VARIABLE)
 @baud_option()
 @click.option(
     "--parity",
@@ -42,6 +53,7 @@ Examples:
 @json_option
 @standard_option("auto", *STANDARDS)
 @profile_option()
+@click.option("--pcap", "pcap_path", type=FILE, help="Write what is heard to this file as well.")
 @click.option("--frames", type=click.IntRange(1), help="Stop after so many frames.")
 @click.option("--seconds", type=click.FloatRange(0), help="Stop after so long.")
 def command(
@@ -51,19 +63,22 @@ def command(
     as_json: bool,
     standard: str,
     profile: str,
+    pcap_path: Path | None,
     frames: int | None,
     seconds: float | None,
 ) -> None:
     """Show what is said on the meter line at PORT, without sending anything.
 
-    PORT is a serial port, a pseudo terminal or socket://HOST:PORT. Each line tells when, who
+    PORT is a serial port, a pseudo terminal or socket://HOST:PORT; without it, DIANKA_METER_PORT
+    names one. Each line tells when, who
     spoke, how long after the request, and what. Ctrl-C ends it with a table of the meters heard.
     """
     sniffer = Sniffer(baud)
     ended = ""
     try:
-        with Port(port, baud, _PARITIES[parity]) as line:
+        with Port(port, baud, _PARITIES[parity]) as line, _kept(pcap_path) as keep:
             for at, event in _listen(line, sniffer, frames, seconds):
+                keep(at, event)
                 said = describe(event.frame, standard, profile) if event.frame else None
                 if as_json:
                     print_json(_fields(at, event, said))
@@ -79,11 +94,32 @@ def command(
         raise click.ClickException(ended)
 
 
+@contextmanager
+def _kept(path: Path | None) -> Iterator[Callable[[datetime, Event], None]]:
+    """Yield what keeps an event in the pcap file, if there is one."""
+    if path is None:
+        yield lambda _at, _event: None
+        return
+    try:
+        with path.open("wb") as out:
+            written = PcapWriter(out)
+
+            def keep(at: datetime, event: Event) -> None:
+                if event.kind != Kind.NO_ANSWER:
+                    written.packet(at, event.octets)
+
+            yield keep
+    except OSError as error:
+        raise click.ClickException(
+            _("cannot write {path}: {reason}").format(path=path, reason=system_reason(error))
+        ) from error
+
+
 def _listen(
     line: Port, sniffer: Sniffer, frames: int | None, seconds: float | None
 ) -> Iterator[tuple[datetime, Event]]:
     """Yield events with their times, until enough of them came."""
-    clock, started = datetime.now(), time.monotonic()
+    clock, started = datetime.now().astimezone(), time.monotonic()
     heard = 0
     while seconds is None or time.monotonic() - started < seconds:
         octets = line.read(_WAIT_S)

@@ -8,15 +8,19 @@ import json
 import os
 import pty
 import socket
+import struct
 import threading
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from host.cli import cli
 from host.cli.sniff import command
 from host.frames.dlt645 import build
 from host.link.port import Port
@@ -228,3 +232,50 @@ def test_silence_ends_with_the_time_given(terminal: tuple[int, str]) -> None:
 
     assert result.exit_code == 0
     assert Kind.NOISE.value not in result.output
+
+
+def test_a_line_is_kept_as_pcap(terminal: tuple[int, str], tmp_path: Path) -> None:
+    """The file is read back by the format's own definition: 24 bytes, then 16 and a packet."""
+    ours, name = terminal
+    kept = tmp_path / "line.pcap"
+    with speaking(partial(os.write, ours, b"\x01\x02" + ASK + ANSWER)):
+        result = sniff(name, "--json", "--frames", "2", "--pcap", str(kept))
+
+    assert result.exit_code == 0, result.output
+    told = [json.loads(line) for line in result.output.splitlines()]
+    octets = kept.read_bytes()
+    assert octets[:24].hex() == "d4c3b2a1020004000000000000000000ffff000093000000"
+    at, packets, times = 24, [], []
+    while at < len(octets):
+        second, micro, size, whole = struct.unpack_from("<IIII", octets, at)
+        assert size == whole
+        packets.append(octets[at + 16 : at + 16 + size].hex().upper())
+        times.append(second + micro / 1e6)
+        at += 16 + size
+    assert packets == [one["hex"] for one in told]
+    named = [datetime.fromisoformat(one["time"]) for one in told]
+    assert all(one.tzinfo is not None for one in named)
+    assert times == pytest.approx([one.timestamp() for one in named], abs=0.001)
+
+
+def test_a_pcap_file_that_cannot_be_written_is_told(terminal: tuple[int, str]) -> None:
+    result = sniff(terminal[1], "--pcap", "/proc/none/line.pcap")
+    assert result.exit_code == 1
+    assert "cannot write /proc/none/line.pcap" in result.output
+
+
+def test_the_port_may_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIANKA_METER_PORT", "/dev/no-meters")
+    monkeypatch.setenv("DIANKA_PORT", "/dev/no-console")
+    for words, name in (
+        (["sniff"], "meters"),
+        (["meter", "read", "1", "voltage"], "meters"),
+        (["meter", "--port", "/dev/no-such", "read", "1", "voltage"], "such"),
+        (["meter", "--console", "/dev/no-such", "read", "1", "voltage"], "such"),
+        (["console", "status"], "console"),
+        (["console", "--port", "/dev/no-such", "status"], "such"),
+    ):
+        result = CliRunner().invoke(cli, words)
+        assert (result.exit_code, f"cannot open /dev/no-{name}" in result.output) == (1, True), (
+            *(words, result.output),
+        )

@@ -26,6 +26,7 @@ from rich.text import Text
 from host.cards import keystore
 from host.cli.options import (
     DEFAULT_BAUD,
+    METER_PORT_VARIABLE,
     Command,
     baud_option,
     json_option,
@@ -213,7 +214,11 @@ def line_options(function: Command) -> Command:
         click.option("--line", type=int, help="Which of the concentrator's lines.  [default: 0]"),
         login_option,
         click.option("--console", help="Through the concentrator with this console."),
-        click.option("--port", help="The line: /dev/ttyUSB0 (8E1) or socket://HOST:PORT."),
+        click.option(
+            "--port",
+            help="The line: /dev/ttyUSB0 (8E1) or socket://HOST:PORT.  [env var: "
+            f"{METER_PORT_VARIABLE}]",
+        ),
     ):
         function = option(function)
     return function
@@ -230,6 +235,8 @@ def with_session(function: Command) -> Command:
         said = {**_DEFAULTS}
         for given in (context.obj or {}, own):
             said |= {name: value for name, value in given.items() if value not in (None, False)}
+        if not said["port"] and not said["console"]:
+            said["port"] = os.environ.get(METER_PORT_VARIABLE, "")
         if bool(said["port"]) == bool(said["console"]):
             raise click.UsageError(_("give --port for a line, or --console for a concentrator"))
         if said["console"] and any(said[name] != _DEFAULTS[name] for name in _OWN_LINE):
