@@ -5,6 +5,7 @@ stops at the first command that fails. Commands of the other parts need a board,
 county; they are parsed.
 """
 
+import configparser
 import os
 import re
 import shlex
@@ -22,6 +23,7 @@ from tools import micropython
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "docs" / name for name in ("OPERATE.md", "OPERATE.zh-CN.md")]
+SERVICES = sorted((ROOT / "docs" / "services").glob("*.service"))
 _SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SHOWN = re.compile(r"^    (dianka .*)$", re.MULTILINE)
 # In sentences a command is named without what it needs.
@@ -112,3 +114,17 @@ def test_make_has_what_the_pages_name() -> None:
     for page in PAGES:
         named = re.findall(r"\bmake ([a-z-]+) (?:&&|`)", page.read_text("utf-8"))
         assert set(named) <= set(verbs), page.name
+
+
+@pytest.mark.parametrize("file", SERVICES, ids=lambda file: file.name)
+def test_a_service_starts_what_there_is(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their capitals
+    unit.read_string(file.read_text("utf-8"))
+    assert {"Unit", "Service", "Install"} == set(unit.sections())
+    command = unit["Service"]["ExecStart"].replace("%i", "ttyUSB0").replace("%I", "ttyUSB0")
+    test_what_needs_more_than_a_laptop_is_understood(command, tmp_path, monkeypatch)
+    for page in PAGES:
+        assert f"(services/{file.name})" in page.read_text("utf-8")
