@@ -21,6 +21,7 @@ from host.cli.options import (
 )
 from host.cli.output import Column, echo, print_json, print_table
 from host.frames.describe import STANDARDS, describe
+from host.frames.parts import label_of, name_parts
 from host.link.pcap import PcapWriter
 from host.link.port import Port, PortError
 from host.link.sniffer import Event, Kind, MeterCounts, Sniffer
@@ -79,7 +80,7 @@ def command(
         with Port(port, baud, _PARITIES[parity]) as line, _kept(pcap_path) as keep:
             for at, event in _listen(line, sniffer, frames, seconds):
                 keep(at, event)
-                said = describe(event.frame, standard, profile) if event.frame else None
+                said = _described(event, standard, profile)
                 if as_json:
                     print_json(_fields(at, event, said))
                 else:
@@ -129,6 +130,11 @@ def _listen(
             heard += event.kind in (Kind.REQUEST, Kind.RESPONSE)
             if heard == frames:
                 return
+
+
+def _described(event: Event, standard: str, profile: str) -> dict[str, Any] | None:
+    """Return the fields of the event's frame by their names, if it has one."""
+    return name_parts(describe(event.frame, standard, profile)) if event.frame else None
 
 
 def _fields(at: datetime, event: Event, said: dict[str, Any] | None) -> dict[str, Any]:
@@ -183,8 +189,7 @@ def _content(said: dict[str, Any]) -> str:
     for item in said["items"][:_SHOWN_ITEMS]:
         value = "-" if item["value"] is None else item["value"]
         extra = ", ".join(_(one) for one in (item.get("text"), *item.get("flags", ())) if one)
-        name = _(item["name"]) if "name" in item else ""
-        parts = (name, value, item["unit"], f"({extra})" if extra else "")
+        parts = (label_of(item), value, item["unit"], f"({extra})" if extra else "")
         words.append(" ".join(part for part in parts if part))
     if len(said["items"]) > _SHOWN_ITEMS:
         words.append(_(".. {count} items").format(count=len(said["items"])))

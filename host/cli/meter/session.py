@@ -40,6 +40,7 @@ from host.device.line import ATTEMPTS, REPLY_S, Bytes, DirectLine
 from host.frames import catalogue, write
 from host.frames.describe import describe
 from host.frames.dlt645 import Frame
+from host.frames.parts import label_of, name_parts
 from host.link.console import Console, ConsoleError
 from host.link.meters import AskError, MeterLine, ThroughConcentrator
 from host.link.port import Port, PortError
@@ -169,7 +170,7 @@ class Session:
 
     def described(self, frame: Frame) -> dict[str, Any]:
         """Return the fields of an answer by their names."""
-        return describe(frame, self.standard, self.profile)
+        return name_parts(describe(frame, self.standard, self.profile))
 
     @contextmanager
     def opened_directly(self) -> Iterator[DirectLine]:
@@ -340,7 +341,7 @@ def values_of(said: dict[str, Any]) -> dict[str, str | None]:
         return {name: None}
     values: dict[str, str | None] = {}
     for at, item in enumerate(said["items"], 1):
-        part = _(item["name"]) if "name" in item else (str(at) if len(said["items"]) > 1 else "")
+        part = label_of(item) or (str(at) if len(said["items"]) > 1 else "")
         unit = f" ({item['unit']})" if item.get("unit") else ""
         text = ", ".join(map(_, item["flags"])) if "flags" in item else item["value"]
         values[f"{name} {part}".strip() + unit] = text
@@ -360,7 +361,7 @@ def print_answers(said: list[dict[str, Any]], title: str) -> None:
             value = item["value"] if item["value"] is not None else "-"
             if "flags" in item:
                 value = ", ".join(map(_, item["flags"])) or _("none")
-            label = _(item["name"]) if "name" in item else ""
+            label = label_of(item)
             first = head if place == 0 else ("", "")
             rows.append((first[0], f"{first[1]} {label}".strip(), value, item.get("unit", "")))
         if not one["items"]:
