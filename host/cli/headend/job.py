@@ -44,7 +44,7 @@ _CONCENTRATORS = click.option(
     "--concentrator", "concentrators", multiple=True, type=int, help="Where to; may be repeated."
 )
 _ACCOUNTS = click.option(
-    "--account", "accounts", multiple=True, type=DIGITS, help="Which one; may be repeated."
+    "--account", multiple=True, type=DIGITS, help="Which one; may be repeated."
 )
 _ALL = click.option("--all", "to_all", is_flag=True, help="To every concentrator that has called.")
 _JOB = click.argument("job", type=click.IntRange(1, 1 << 40))
@@ -128,7 +128,7 @@ Examples:
   dianka headend job give --db village.db "set interval_s 600" --concentrator 7
   dianka headend job cut --db village.db --account 1 --notice "2026-07-01 09:00" --reason arrears
   dianka headend job restore --db village.db --account 1
-  dianka headend job tariff --db village.db prices.json --number 1 --all
+  dianka headend job tariff --db village.db tariffs/zhejiang-tou.json --number 2 --all
   dianka headend job list --db village.db --json
   dianka headend job show --db village.db 3
 """,
@@ -160,7 +160,7 @@ def give(
     db: str,
     text: str,
     concentrators: tuple[int, ...],
-    accounts: tuple[str, ...],
+    account: tuple[str, ...],
     to_all: bool,
     by: str,
     reason: str,
@@ -168,11 +168,11 @@ def give(
     as_json: bool,
 ) -> None:
     """Give one command to concentrators, or to those of some accounts."""
-    if bool(concentrators) + bool(accounts) + to_all != 1:
+    if bool(concentrators) + bool(account) + to_all != 1:
         raise click.UsageError(_("give --concentrator, --account or --all, one of them"))
     with opened(db) as store:
-        if accounts:
-            targets = _of_accounts(store, accounts, text)
+        if account:
+            targets = _of_accounts(store, account, text)
         else:
             targets = [Target(number, text) for number in _numbers(store, concentrators, to_all)]
         _give(store, text.split(" ")[0], targets, _given(by, reason, hours), as_json)
@@ -198,7 +198,7 @@ Example:
 @json_option
 def cut(
     db: str,
-    accounts: tuple[str, ...],
+    account: tuple[str, ...],
     notice: datetime,
     reason: str,
     by: str,
@@ -206,7 +206,7 @@ def cut(
     as_json: bool,
 ) -> None:
     """Cut accounts that were told so; a protected household is not cut."""
-    _move(db, accounts, "cut", notice, _given(by, reason, hours), as_json)
+    _move(db, account, "cut", notice, _given(by, reason, hours), as_json)
 
 
 @job.command(
@@ -222,18 +222,18 @@ Example:
 @_HOURS
 @json_option
 def restore(
-    db: str, accounts: tuple[str, ...], reason: str, by: str, hours: int, as_json: bool
+    db: str, account: tuple[str, ...], reason: str, by: str, hours: int, as_json: bool
 ) -> None:
     """Give accounts that were cut by order their supply back."""
-    _move(db, accounts, "restore", None, _given(by, reason, hours), as_json)
+    _move(db, account, "restore", None, _given(by, reason, hours), as_json)
 
 
 @shown.command(
     "tariff",
     epilog="""\b
 Examples:
-  dianka headend job tariff --db village.db prices.json --number 1 --concentrator 7
-  dianka headend job tariff --db village.db prices.json --number 2 --all --reason "prices of July"
+  dianka headend job tariff --db village.db tariffs/zhejiang-tou.json --number 2 --concentrator 7
+  dianka headend job tariff --db village.db tariffs/zhejiang-tou.json --number 2 --all
 """,
 )
 @database_option()
@@ -267,7 +267,7 @@ def tariff_command(
     try:
         image = tariff.build(tariff.load(path), number)
     except TariffError as error:
-        raise click.ClickException(f"{path}: {error}") from error
+        raise click.ClickException(str(error)) from error
     text = tariff.commands(image, number)[-1]
     with opened(db) as store:
         numbers = _numbers(store, concentrators, to_all)
