@@ -77,7 +77,7 @@ def test_items_are_read_by_name_and_by_digits(way: list[str]) -> None:
 
     assert said[0]["address"] == "000000000003"
     assert said[0]["di"] == "0201FF00"
-    assert said[0]["items"][0] == {"value": "220.0", "unit": "V"}
+    assert said[0]["items"][0] == {"value": "220.0", "unit": "V", "part": "phase A"}
     assert said[1]["name_zh"] == "电表运行状态字3"
 
 
