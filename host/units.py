@@ -4,8 +4,7 @@
 """
 
 import re
-import time
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 
 from host.words import _
@@ -13,8 +12,6 @@ from host.words import _
 EPOCH = datetime(2000, 1, 1)
 DAY_S = 86_400
 HOUR_S = 3_600
-# Unix time of 2000-01-01 00:00.
-_UNIX_2000 = 946_684_800
 
 
 def to_t2000(moment: datetime) -> int:
@@ -22,9 +19,10 @@ def to_t2000(moment: datetime) -> int:
     return int((moment - EPOCH).total_seconds())
 
 
-def t2000_of_unix(at: int) -> int:
-    """Return seconds since 1970, UTC, as this computer's local standard time since 2000."""
-    return at - time.timezone - _UNIX_2000
+def t2000_of_unix(at: int, zone: tzinfo) -> int:
+    """Return seconds since 1970, UTC, as standard time of a zone, in seconds since 2000."""
+    moment = datetime.fromtimestamp(at, zone)
+    return to_t2000(moment.replace(tzinfo=None) - (moment.dst() or timedelta(0)))
 
 
 def to_datetime(t2000: int) -> datetime:

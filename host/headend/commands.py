@@ -21,7 +21,7 @@ from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
 from host.headend.orders import Till
-from host.headend.store import Store
+from host.headend.store import Store, zone_of
 from host.units import t2000_of_unix
 from host.words import _, marked
 
@@ -183,7 +183,7 @@ def _give(database: Database, target: Target, given: Given, job: int) -> int:
     )
     now = int(time.time())
     # A restored database has forgotten the newest numbers: the time is above them all the same.
-    number = max(t2000_of_unix(now), (newest or 0) + 1)
+    number = max(t2000_of_unix(now, zone_of(database)), (newest or 0) + 1)
     columns = (
         *("concentrator", "number", "account", "order", "text", "job", "state"),
         *("given_at", "given_by", "reason", "expires_at", "image"),
@@ -251,13 +251,14 @@ def due(database: Database, now: int) -> dict[int, Due]:
         (now, now),
     )
     found: dict[int, Due] = {}
+    zone = zone_of(database)
     for concentrator, number, expires_at, text, image in database.all(
         "SELECT concentrator, number, expires_at, text, image FROM commands "
         f"WHERE state IN {_UNDER_WAY} "
         f"AND job NOT IN (SELECT job FROM jobs WHERE state = '{PAUSED}') "
         "ORDER BY concentrator, number"
     ):
-        order = Order(number, t2000_of_unix(expires_at), text)
+        order = Order(number, t2000_of_unix(expires_at, zone), text)
         found.setdefault(concentrator, Due(order, bytes.fromhex(image)))
     return found
 

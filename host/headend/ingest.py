@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Any, NamedTuple
 
 from host.frames import batch
@@ -124,6 +125,7 @@ class Ingest:
         """`tell_t2000` gives the time that concentrators are told, None: they are told none."""
         self._shard = shard
         self._tell_t2000 = tell_t2000
+        self._zone = store.zone()
         self.counters: Counter[str] = Counter()
         self.gate = Gate(keys)
         self.teller = Teller()
@@ -449,7 +451,9 @@ class Ingest:
         position.first_seq, position.next_seq = hello.first_seq, hello.next_seq
         position.firmware, position.capacity = hello.version, hello.capacity
         position.meters_check = hello.meters_check
-        position.clock_offset_s = None if hello.t2000 is None else hello.t2000 - now_t2000()
+        position.clock_offset_s = (
+            None if hello.t2000 is None else hello.t2000 - now_t2000(self._zone)
+        )
         outcome = _Outcome(position.ack)
         if hello.next_seq <= position.acked_seq:
             counted["behind"] += 1
@@ -461,9 +465,9 @@ class Ingest:
         return outcome
 
 
-def now_t2000() -> int:
-    """Return this computer's time, in local standard time as concentrators keep it."""
-    return t2000_of_unix(int(time.time()))
+def now_t2000(zone: tzinfo) -> int:
+    """Return the time in standard time of a station's zone, as its concentrators keep it."""
+    return t2000_of_unix(int(time.time()), zone)
 
 
 def _judge(message: Message, position: Position) -> None:

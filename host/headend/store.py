@@ -54,6 +54,20 @@ def out_of_use(address: str) -> Iterator[None]:
         turn.give_back()
 
 
+def zone_of(database: Database) -> ZoneInfo:
+    """Return the time zone of a station's clock, whatever that of this computer is."""
+    name = database.value("SELECT zone FROM station")
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        hint = _("install the package tzdata, or go back to a copy of the database")
+        raise StoreError(
+            _("the database names a time zone {name!r}, which is not known here: {hint}").format(
+                name=name, hint=hint
+            )
+        ) from error
+
+
 class Store(Closing):
     """One connection to a database. For one thread at a time; processes may share the file.
 
@@ -153,16 +167,8 @@ class Store(Closing):
 
     def zone(self) -> ZoneInfo:
         """Return the time zone of the station's clock."""
-        name = self.value("SELECT zone FROM station")
-        try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            hint = _("install the package tzdata, or go back to a copy of the database")
-            raise StoreError(
-                _(
-                    "the database names a time zone {name!r}, which is not known here: {hint}"
-                ).format(name=name, hint=hint)
-            ) from error
+        with self.database.looking():
+            return zone_of(self.database)
 
     def has_account(self, account: str) -> bool:
         """Return whether any concentrator has reported a meter of `account`."""

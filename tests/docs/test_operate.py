@@ -52,6 +52,7 @@ def test_a_newcomer_gets_a_village_that_sells(tmp_path: Path) -> None:
                 "PATH": f"{dianka.parent}:{os.environ['PATH']}",
                 "PYTHONPATH": str(ROOT),
                 "MICROPYTHON": str(micropython.ensure()),
+                "TZ": "CST-8",  # the zone of the station, for the simulated meters
             },
             stdin=subprocess.DEVNULL,
             stdout=said,

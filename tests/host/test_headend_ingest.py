@@ -17,7 +17,7 @@ from host.frames.link import Frame, Kind, LinkReader
 from host.headend import journals, orders
 from host.headend.errors import StoreError
 from host.headend.gate import Message
-from host.headend.ingest import Ingest, now_t2000
+from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
 from tests.host.uplink_world import (
@@ -158,7 +158,6 @@ def test_the_time_is_told_where_it_shall_be(store: Store) -> None:
     ingest = Ingest(store, KEYS, tell_t2000=lambda: 850_000_000)
     answer = ingest.answer(frame(Kind.HELLO, 1, hello(1, 2)), "test")
     assert batch.parse_welcome(opened(answer, 1)) == Ack(0, False, 850_000_000)
-    assert 789_004_800 < now_t2000() < 1 << 32
 
 
 def test_replaced_storage_is_said(ingest: Ingest, caplog: pytest.LogCaptureFixture) -> None:

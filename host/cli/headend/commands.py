@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -157,7 +158,8 @@ def serve_command(
             echo(warning, err=True)
     gc.set_threshold(*_GARBAGE)
     with opened(db, create=True) as store, store.serving(shard):
-        ingest = Ingest(store, known.keys, shard, now_t2000 if tells_time else None)
+        tell_t2000 = partial(now_t2000, store.zone()) if tells_time else None
+        ingest = Ingest(store, known.keys, shard, tell_t2000)
         ingest.gate.withdrawn = known.withdrawn
 
         def reload() -> None:
