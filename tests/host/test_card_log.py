@@ -3,6 +3,8 @@
 Method: cards are issued with a database, and the log is cut, written anew or held against orders.
 """
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -170,3 +172,23 @@ def test_one_key_card_tells_nothing_of_the_next(shop: Path) -> None:
     images = [wrap_key(keys[0], keys[version - 1], "AB" * 8, 5, version) for version in (2, 3)]
     told = bytes(a ^ b ^ c for a, b, c in zip(images[0], images[1], keys[1], strict=True))
     assert told != keys[2]
+
+
+def test_the_log_is_listed_in_every_form(town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("log", "--db", "village.db")
+    assert "the log has no card" in run("log").output
+    sell_and_issue(0)
+    told = json.loads(run(*words, "--json").stdout)["log"]
+    assert [(one["stage"], one["kind"], one["amount_fen"]) for one in told] == [
+        ("begun", "purchase", 5000),
+        ("done", "purchase", 5000),
+    ]
+    (head, *rows) = csv.reader(io.StringIO(run(*words, "--csv").stdout))
+    assert dict(zip(head, rows[0], strict=True))["account"] == account_name(0)
+    table = run("log", COLUMNS="20").stdout
+    assert all(one in table for one in (account_name(0), told[0]["uid"], told[0]["at"], "50.00"))
+    assert run(*words, "--csv", "--json").exit_code == 2
+    LOG.write_bytes(LOG.read_bytes().replace(b"5000", b"5001"))
+    done = run(*words, "--json")
+    assert (done.exit_code, len(json.loads(done.stdout)["log"])) == (1, 2)
+    assert "was changed at or before line 1" in done.stderr

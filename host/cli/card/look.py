@@ -18,6 +18,7 @@ from host.cli.card.view import (
     serial_worth,
 )
 from host.cli.headend.database import opened
+from host.cli.headend.look import lists, print_list
 from host.cli.options import (
     EXISTING_FILE,
     FILE,
@@ -198,31 +199,42 @@ def diff(first: Path, second: Path, desk: Desk) -> None:
     raise click.exceptions.Exit(1)
 
 
+_LOGGED = ("at", "by", "stage", "kind", "account", "order", "amount_fen", "uid")
+
+
 @shown.command(
     "log",
     epilog="""\b
 Examples:
   dianka card log --account 000000000017
-  dianka card log --db village.db
+  dianka card log --db village.db --csv
 """,
 )
 @desk_options
 @account_option("Only cards of this account.")
 @database_option("Hold the log against the orders of this database.", required=False)
-def log_command(desk: Desk, account: str | None, db: str | None) -> None:
+@lists
+def log_command(
+    desk: Desk, account: str | None, db: str | None, as_json: bool, as_csv: bool
+) -> None:
     """Show the log of every card written; status 1 when it was changed or does not agree."""
+    listed = as_json or as_csv
     with clear_errors():
         log = AuditLog(desk.log_path, desk.held.key_of if desk.keys_path.exists() else None)
         rows = []
         for entry in log.entries():
             if account in (None, entry["account"]):
-                kind = for_people(kind_of(entry["kind"]))
-                row = (entry["at"], entry["by"], _(entry["stage"]), kind, entry["account"])
-                figures = (str(entry["order"]), yuan(entry["amount_fen"]), entry["uid"])
-                rows.append((*row, *figures))
+                row = {name: entry[name] for name in _LOGGED}
+                kind = kind_of(entry["kind"])
+                row["kind"] = plain(kind)
+                if not listed:
+                    row |= {"kind": for_people(kind).plain, "stage": _(entry["stage"])}
+                rows.append(row)
     words = (_("at"), _("by"), _("stage"), _("kind"), _("account"))
     money = (Column(_("order"), right=True), Column(_("yuan"), right=True))
-    print_table((*map(Column, words), *money, Column(_("card"))), rows)
+    columns = (*map(Column, words), *money, Column(_("card")))
+    empty = _("the log has no card")
+    print_list("log", rows, list(zip(columns, _LOGGED, strict=True)), as_json, as_csv, empty)
     if log.broken_at is not None:
         raise click.ClickException(
             _("{path} was changed at or before line {broken_at}").format(
@@ -233,20 +245,31 @@ def log_command(desk: Desk, account: str | None, db: str | None) -> None:
         echo(
             _("{unchecked} of {lines} lines not checked: their keys are not in {path}").format(
                 unchecked=log.unchecked, lines=log.lines, path=desk.keys_path
-            )
+            ),
+            err=listed,
         )
         return
     echo(
         _("{lines} lines, none of them changed; head {head}").format(
             lines=log.lines, head=log.head
-        )
+        ),
+        err=listed,
     )
     if db is not None:
-        _hold_against(log, db)
+        count, elsewhere = _hold_against(log, db)
+        echo(
+            _("{count} orders on cards by this log, {elsewhere} more by others").format(
+                count=count, elsewhere=elsewhere
+            ),
+            err=listed,
+        )
 
 
-def _hold_against(log: AuditLog, db: str) -> None:
-    """Compare the log with the orders sold and the head told last; ClickException: they differ."""
+def _hold_against(log: AuditLog, db: str) -> tuple[int, int]:
+    """Compare the log with the orders sold and the head told last; ClickException: they differ.
+
+    Return how many orders are on cards by this log, and how many more by others.
+    """
     with opened(db, read_only=True) as store:
         known = card_log.told(store, log.name) if log.lines else None
         sold = card_log.carded(store)
@@ -268,11 +291,7 @@ def _hold_against(log: AuditLog, db: str) -> None:
                     "not sold so"
                 ).format(order=order, account=account, amount=yuan(amount_fen), uid=written.uid)
             )
-    here = log.orders()
-    echo(
-        _("{count} orders on cards by this log, {elsewhere} more by others").format(
-            count=len(here), elsewhere=sum(which not in here for which in carded)
-        )
-    )
     if troubles:
         raise click.ClickException("\n".join(troubles))
+    here = log.orders()
+    return len(here), sum(which not in here for which in carded)
