@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from host.cli import cli
+from host.cli.headend import commands as server
 from host.headend import migrate, orders
 from host.headend.database import APPLICATION_ID, SCHEMA
 from host.headend.errors import StoreError
@@ -122,6 +123,24 @@ def test_another_file_is_refused_in_one_line(
     assert said in result.output
     assert len(result.output.strip().splitlines()) == 1
     assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+@pytest.mark.parametrize(("make", "said"), WRONG)
+def test_another_file_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: object, said: str
+) -> None:
+    def served(*_words: object, **_more: object) -> None:
+        raise AssertionError("it listens")
+
+    monkeypatch.setattr(server, "serve", served)
+    keys = tmp_path / "keys.toml"
+    keys.write_text(f'[uplink]\n7 = "{"ab" * 32}"\n', encoding="utf-8")
+    keys.chmod(0o600)
+    path = tmp_path / "other.db"
+    make(path)  # type: ignore[operator]  # every one of them takes the path
+    result = run("serve", "--db", path, "--keys", keys)
+    assert (result.exit_code, said in result.output) == (1, True), result.output
+    assert len(result.output.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("dump", SCHEMAS, ids=lambda path: path.stem)

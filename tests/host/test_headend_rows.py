@@ -10,6 +10,8 @@ import json
 import re
 import sqlite3
 import stat
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,12 +19,25 @@ import pytest
 from click.testing import CliRunner, Result
 
 from host.cli import cli
+from host.frames import batch
+from host.frames.link import Kind, LinkReader
+from host.frames.record import RecordKind
 from host.headend import database, keys, orders
 from host.headend.ingest import Ingest
 from host.headend.store import Store
 from host.link.card import CARD_SIZE
+from host.units import t2000_of_unix
 from host.words import speak
-from tests.host.uplink_world import KEYS, account_name, deliver, meter_address, village_of
+from tests.host.uplink_world import (
+    JOURNAL,
+    KEYS,
+    account_name,
+    deliver,
+    frame,
+    hello,
+    meter_address,
+    village_of,
+)
 
 NAME = account_name(0)
 HERE = Path(__file__).parent
@@ -55,11 +70,20 @@ ROWS = {
     "the keys are read once; SIGHUP kills": "server.serve_stops rows.a_key_for_the_uplink",
     "nothing makes the key file, none looks at its mode": "rows.a_key_for_the_uplink",
     "the database is open to others": "database.a_new_database_says",
-    "a short account number is refused": "cli.a_short_account",
+    "a short account number is refused": "cli.a_short_account explain_cli.one_file_and_a",
     "a list in GB18030, or of Notepad, is refused": "rows.a_list_of_any_program",
     "a wrong list is taken in part": "cli.a_wrong_list rows.a_list_that_is_wrong",
     "two meters of one second make a difference for ever": "store.two_readings_in_one_second",
     "refunded before it was redeemed": "cli.nothing_is_refunded_before",
+    "a card made alone has the number of the next sale": "rows.no_order_takes_a_number",
+    "a list of cards is not known to the counter": "rows.a_list_of_cards_is_noted",
+    "a new board is taken unseen, or never": "rows.a_new_board ingest.another_journal",
+    "no version, clock or journal of a concentrator is told": "rows.who_is_there_has_version",
+    "a line that is silent is shown nowhere": "rows.a_line_that_is_silent",
+    "a sale fails while another program writes": "rows.a_sale_waits",
+    "a server in UTC puts clocks eight hours off": "clock.a_greeting_is_told clock.a_command",
+    "the log of cards has neither --json nor --csv": "card_log.the_log_is_listed",
+    "an old database is served": "database.another_file_is_not_served",
 }
 
 
@@ -303,3 +327,121 @@ def test_a_topup_is_sold_where_the_head_end_knows_of_it(
     ]
     assert (newest["amount_fen"], newest["carded_at"] is not None) == (2000, True)
     assert len(Path("c.bin").read_bytes()) == CARD_SIZE
+
+
+def card(*words: object) -> Result:
+    """Run `dianka card WORDS`."""
+    return CliRunner().invoke(cli, ["card", *map(str, words)])
+
+
+@pytest.mark.parametrize("how", ["sell", "list", "refund"])
+def test_no_order_takes_a_number_that_a_card_has_used(
+    db: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Order 2 was made by `card topup` alone; whatever comes next can be put on a card."""
+    monkeypatch.chdir(db.parent)
+    village = village_of(2, 5)
+    village.top_up(0, 2000)
+    with Store(db) as store:
+        deliver(Ingest(store, KEYS), village, 2)
+    assert "never sold" in run("reconcile", "--db", db).output
+    Path("sales.csv").write_text(HEAD + "1,33,R-1\n", encoding="utf-8")
+    words: dict[str, tuple[str, ...]] = {
+        "sell": ("sell", "--account", "1", "--amount", "33"),
+        "list": ("sell", "--file", "sales.csv"),
+        "refund": ("refund", "--account", "1", "--amount", "33"),
+    }
+    assert run(*words[how], "--db", db).exit_code == 0
+    assert card("keys", "new", "--district", "4711", "--unsealed").exit_code == 0
+    done = card("issue", "--db", db, "--account", "1", "--file", "c.bin", "--json")
+    made = json.loads(done.stdout)
+    assert (made["order"], made["amount_fen"]) == (3, 3300)
+
+
+@pytest.mark.parametrize("verb", ["replace", "topup"])
+def test_an_order_of_the_head_end_has_its_number_from_there(
+    db: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.chdir(db.parent)
+    assert card("keys", "new", "--district", "4711", "--unsealed").exit_code == 0
+    who = ("--account", "1") if verb == "replace" else ()
+    words = (verb, "--file", "c.bin", *who, "--order", "3", "--amount", "5", "--db", db)
+    done = card(*words)
+    assert (done.exit_code, "from --db" in done.output) == (2, True), done.output
+    done = card("replace", "--file", "c.bin", "--account", "9", "--db", db)
+    assert (done.exit_code, "has not an order of account 000000000009" in done.output) == (1, True)
+    assert not Path("c.bin").exists()
+
+
+def test_a_list_of_cards_is_noted_where_it_was_sold(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is taken back after its card was made is superseded, and the card is worth nothing."""
+    monkeypatch.chdir(db.parent)
+    assert card("keys", "new", "--district", "4711", "--unsealed").exit_code == 0
+    Path("sales.csv").write_text(HEAD + "1,33,R-1\n2,34,R-2\n", encoding="utf-8")
+    assert run("sell", "--db", db, "--file", "sales.csv", "--out", "orders.csv").exit_code == 0
+    done = card("issue", "--csv", "orders.csv", "--folder", "cards", "--db", db)
+    assert done.exit_code == 0, done.output
+    gone = run("void", "--db", db, "--account", "1", "--order", "2", "--reason", "typo", "--json")
+    assert json.loads(gone.output)["superseded_by"] == 3
+
+
+def test_a_new_board_is_refused_until_somebody_says_that_it_is_new(db: Path) -> None:
+    new = {"journal": b"another!"}
+    with Store(db) as store:
+        ingest = Ingest(store, KEYS)
+        for number, is_taken in ((2, False), (3, True)):
+            answer = ingest.answer(frame(Kind.HELLO, number, hello(1, 4), **new), "test")
+            (one,) = LinkReader().feed(answer)
+            assert (one.kind == Kind.WELCOME) is is_taken
+            told = run("concentrators", "--db", db, "--json").output
+            assert ("dianka headend replace" in told) is not is_taken
+            if not is_taken:
+                done = run("replace", "--db", db, "--concentrator", 7)
+                assert (done.exit_code, new["journal"].hex() in done.output) == (0, True)
+    for number in (7, 99):
+        done = run("replace", "--db", db, "--concentrator", number)
+        assert done.exit_code == 1
+        assert len(done.output.splitlines()) == 1, done.output
+
+
+def test_who_is_there_has_version_clock_and_journal(db: Path) -> None:
+    with Store(db) as store:
+        now = t2000_of_unix(int(time.time()), store.zone())
+        greeting = batch.build_hello(batch.Hello(1, 17, t2000=now - 3600, version="0.2.1"))
+        Ingest(store, KEYS).answer(frame(Kind.HELLO, 2, greeting), "10.0.0.9:1")
+        assert store.value("SELECT count(*) FROM records WHERE received_at IS NULL") == 0
+
+    def told(*words: str) -> list[dict[str, object]]:
+        found = json.loads(run("concentrators", "--db", db, "--json", *words).output)
+        return list(found["concentrators"])
+
+    (one,) = told()
+    assert (one["firmware"], one["journal"], one["refused"]) == ("0.2.1", JOURNAL.hex(), "")
+    assert abs(int(str(one["clock_offset_s"])) + 3600) < 60
+    assert (one["behind"], one["acked_seq"]) == (0, 16)
+    assert str(one["received_at"])[:2] == "20"
+    assert (len(told("--silent", "0")), told("--silent", "2")) == (1, [])
+    assert (len(told("--concentrator", "7")), told("--concentrator", "8")) == (1, [])
+    assert "0.2.1" in run("concentrators", "--db", db).output
+
+
+def test_a_line_that_is_silent_is_in_the_history(db: Path) -> None:
+    village = village_of(2, 5)
+    village.write(RecordKind.LINE, {"state": 1, "failures": 9}, 1)
+    with Store(db) as store:
+        deliver(Ingest(store, KEYS), village, 2)
+    rows = json.loads(run("history", "2", "--db", db, "--json").output)["history"]
+    (line,) = [row for row in rows if row["what"] == "line"]
+    assert (line["detail"]["state"], line["detail"]["failures"]) == (1, 9)
+
+
+def test_a_sale_waits_for_who_is_writing(db: Path) -> None:
+    with closing(sqlite3.connect(db, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        freed = threading.Timer(0.2, lambda: other.execute("ROLLBACK"))
+        freed.start()
+        result = run("sell", "--db", db, "--account", NAME, "--amount", "5")
+        freed.join()
+    assert result.exit_code == 0, result.output
