@@ -267,6 +267,10 @@ def test_a_tariff_comes_by_air_and_is_put_in_force_once() -> None:
     equal(told(7, commit), (DONE, "tariff 2 in force"), "it is in force, without its image")
     check(bench.storage.changes - written <= 2, "but for its intent and its outcome")
     check(bench.app.tariffs.find(2) is not None)
+    load(told, data, 1)
+    written = bench.storage.changes
+    equal(told(8, commit), (DONE, "tariff 2 in force"))
+    check(bench.storage.changes - written > 2, "its file may have rotted, so it is written anew")
 
 
 def test_the_power_fails_while_a_tariff_comes_by_air() -> None:

@@ -44,8 +44,10 @@ def _tariff_commit(app: "App", arguments: "list[str]") -> "Iterator[str]":
         name = b""
     if len(name) != NAME_SIZE:
         raise Refusal("an image is named by the first 16 hexadecimal digits of its SHA-256")
-    if app.tariffs.find(number) is None or app.tariffs.name(number) != name:
-        trouble = app.tariffs.store(number, name)
+    tariffs = app.tariffs
+    # An image that was sent is written, as its file may have rotted.
+    if tariffs.stored_size or tariffs.find(number) is None or tariffs.name(number) != name:
+        trouble = tariffs.store(number, name)
         if trouble:
             raise Refusal(trouble)
         yield ""
