@@ -115,11 +115,7 @@ def top_up(
 
     Older orders that wait on cards go with it: a card of one of them is refused afterwards.
     """
-    concentrator = store.value("SELECT concentrator FROM accounts WHERE account = ?", (account,))
-    if not concentrator:
-        raise StoreError(
-            _("no concentrator has account {account}: check the number").format(account=account)
-        )
+    concentrator = concentrator_of(store, account)
     sold = orders.sell_once(store, account, amount_fen, reference, till)
     given = Given(till.cashier, reference, expires_at)
     with store.writing() as database:
@@ -133,6 +129,16 @@ def top_up(
             (account, sold.order),
         )
     return ToppedUp(sold.order, concentrator, int(number or 0), sold.before)
+
+
+def concentrator_of(store: Store, account: str) -> int:
+    """Return the concentrator that has the account. StoreError."""
+    concentrator = store.value("SELECT concentrator FROM accounts WHERE account = ?", (account,))
+    if not concentrator:
+        raise StoreError(
+            _("no concentrator has account {account}: check the number").format(account=account)
+        )
+    return int(concentrator)
 
 
 def _unsent(database: Database, account: str, last: int) -> list[dict[str, Any]]:

@@ -78,13 +78,19 @@ class Downlink:
     def _look(self) -> None:
         database = self._database
         if not self._newly_sent and not database.value(commands.SOME_ARE_OPEN):
-            self._due = {}
+            self._due, self._transfers = {}, {}
             return
         now = int(time.time())
         with database.writing():
             sent, self._newly_sent = self._newly_sent, set()
             commands.note_sent(database, sorted(sent), now)
-            self._due = commands.due(database, now)
+            self._due = due = commands.due(database, now)
+        # What expired, was stopped or paused is no longer on its way.
+        self._transfers = {
+            concentrator: transfer
+            for concentrator, transfer in self._transfers.items()
+            if concentrator in due and due[concentrator].order.number == transfer.number
+        }
         open_now = {
             (concentrator, order.number)
             for concentrator, due in self._due.items()

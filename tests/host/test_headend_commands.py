@@ -144,6 +144,24 @@ def test_the_image_of_a_tariff_goes_before_its_command(
     assert states(store, job=job) == ["done"]
 
 
+def test_a_tariff_that_was_stopped_on_its_way_is_in_nobodys_way(store: Store) -> None:
+    *_, commit = tariff.commands(bytes(100), 2)
+    target = Target(7, commit, image=bytes(100).hex())
+    stopped = commands.give(store, "tariff", [target], Given(expires_at=LATER))
+    downlink = Downlink(store.database)
+    downlink.look()
+    first = downlink.order_for(7)
+    assert first is not None
+    commands.set_job(store, stopped, commands.STOPPED)
+    job = commands.give(store, "time", [Target(7, "time")], Given(expires_at=LATER))
+    downlink.look()
+    order = downlink.order_for(7)
+    assert order is not None
+    assert order.text == "time"
+    assert told(store, downlink, 7, answer(order.number, Outcome.DONE))
+    assert states(store, job=job) == ["done"]
+
+
 def test_an_image_that_never_arrives_ends(store: Store) -> None:
     *_, commit = tariff.commands(b"image", 2)
     job = commands.give(

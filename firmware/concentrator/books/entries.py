@@ -52,7 +52,7 @@ class Entries:
         self.refused = 0
         self.product = array("I", bytes(16))
         self._product = (0, 0, b"", b"")
-        # The newest command of the head-end, see concentrator/remote.py.
+        # The newest command of the head-end, see concentrator/console/remote.py.
         self.commands = array("I", (0, 0, 0))
 
     def note_line(self, index: int, state: int, failures: int, ahead_s: int = 0) -> None:

@@ -310,18 +310,11 @@ def _move(
 
 
 def _of_accounts(store: Store, accounts: Sequence[str], text: str) -> list[Target]:
-    """Return the command for each account; ClickException for one that nobody has."""
-    targets = []
-    for account in accounts:
-        number = store.value("SELECT concentrator FROM accounts WHERE account = ?", (account,))
-        if not number:
-            raise click.ClickException(
-                _("no concentrator has account {account}: check the number").format(
-                    account=account
-                )
-            )
-        targets.append(Target(number, text.replace("{account}", account), account))
-    return targets
+    """Return the command for each account; StoreError for one that nobody has."""
+    return [
+        Target(commands.concentrator_of(store, one), text.replace("{account}", one), one)
+        for one in accounts
+    ]
 
 
 def _given(by: str, reason: str, hours: int) -> Given:
