@@ -1,6 +1,6 @@
 """Migration steps in the SQL of one engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import migrations
@@ -8,11 +8,15 @@ from django.db import migrations
 from host.headend.database import APPLICATION_ID
 
 
-def engine_sql(statements: Mapping[str, str]) -> Any:
-    """Return an operation that runs the `statements` of the engine, sqlite or postgresql."""
+def engine_sql(statements: Mapping[str, str | Sequence[str]]) -> Any:
+    """Return an operation that runs the `statements` of the engine, sqlite or postgresql.
+
+    Those in one text end with semicolons; those of a sequence may have some of their own.
+    """
 
     def run(_: Any, editor: Any) -> None:
-        for statement in statements[editor.connection.vendor].split(";"):
+        told = statements[editor.connection.vendor]
+        for statement in told.split(";") if isinstance(told, str) else told:
             if statement.strip():
                 editor.execute(statement)
 

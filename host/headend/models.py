@@ -44,6 +44,7 @@ class Station(models.Model):
     question_fen, limit_fen, day_limit_fen
                  a sale above the first is asked about, above the second it is refused; the third
                  is the most that one account buys in a day
+    file_number  of the SQLite file in its file system: another one has a copy of it, 0: not known
     """
 
     schema = _number()
@@ -52,6 +53,7 @@ class Station(models.Model):
     question_fen = _number(100_000)
     limit_fen = _number(10_000_000)
     day_limit_fen = _number(20_000_000)
+    file_number = _number()
 
     class Meta:
         db_table = "station"
@@ -497,6 +499,222 @@ class Device(models.Model):
     class Meta:
         db_table = "devices"
         indexes = (models.Index(fields=("account",), name="devices_account"),)
+
+
+class Refusal(models.Model):
+    """Messages that were refused, by the number that each claimed to come from."""
+
+    concentrator = _number(None)
+    reason = _text(24)
+    count = _number()
+    last_at = _number()
+    address = _text()
+
+    class Meta:
+        db_table = "refusals"
+        constraints = (
+            models.UniqueConstraint(fields=("concentrator", "reason"), name="refusals_once"),
+        )
+
+
+class Paper(models.Model):
+    """An entry in the life of an account; it stays, and only a later one undoes it.
+
+    amount_fen   the money that it moved outside of orders, as one that was written off
+    undoes       the entry that this one takes back, 0: none
+    detail       JSON: what was before, what is now, registers in Wh
+    """
+
+    account = _account()
+    at = _number()
+    kind = _text(24)
+    by = _text()
+    reason = _text(200)
+    amount_fen = _number()
+    undoes = _number()
+    detail = models.TextField(db_default="{}")
+
+    class Meta:
+        db_table = "papers"
+        indexes = (models.Index(fields=("account",), name="papers_account"),)
+
+
+class Installation(models.Model):
+    """A time in which a meter measured an account, with its registers at both ends in Wh."""
+
+    account = _account()
+    meter = _text(_ACCOUNT_DIGITS)
+    multiplier = _number(1)
+    since_at = _number()
+    until_at = _maybe()
+    first_wh = _text(200, "[]")
+    last_wh = _text(200, "[]")
+
+    class Meta:
+        db_table = "installations"
+        indexes = (
+            models.Index(fields=("account",), name="installations_account"),
+            models.Index(fields=("meter",), name="installations_meter"),
+        )
+
+
+class Card(models.Model):
+    """A card that was handed out; `until_at` null: it is the one of its account."""
+
+    uid = models.CharField(max_length=16, primary_key=True)
+    account = _account()
+    since_at = _number()
+    until_at = _maybe()
+    why = _text(200)
+
+    class Meta:
+        db_table = "cards"
+        indexes = (models.Index(fields=("account",), name="cards_account"),)
+
+
+class Approval(models.Model):
+    """What a cashier asked a second person for; it is used once.
+
+    what       "sale" or another action of money
+    decision   "approved" or "refused", "": none yet
+    """
+
+    what = _text(24)
+    account = _account()
+    amount_fen = _number()
+    asked_at = _number()
+    asked_by = _text()
+    reason = _text(200)
+    decided_at = _maybe()
+    decided_by = _text()
+    decision = _text(16)
+    used_at = _maybe()
+
+    class Meta:
+        db_table = "approvals"
+        indexes = (models.Index(fields=("account",), name="approvals_account"),)
+
+
+class Shift(models.Model):
+    """A cashier's time at a drawer, from its opening to its count.
+
+    float_fen       the cash in the drawer at the opening
+    expected_fen    what the books say is in it at the close
+    counted_fen     what was in it
+    audit_digest    head of the audit log at the close
+    """
+
+    cashier = _text()
+    opened_at = _number()
+    float_fen = _number()
+    closed_at = _maybe()
+    closed_by = _text()
+    expected_fen = _number()
+    counted_fen = _number()
+    reason = _text(200)
+    handed_to = _text()
+    audit_digest = _text()
+
+    class Meta:
+        db_table = "shifts"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("cashier",),
+                condition=models.Q(closed_at__isnull=True),
+                name="shifts_once",
+            ),
+        )
+
+
+class CashMove(models.Model):
+    """Cash that went into a drawer, or below 0 out of it, beside that of sales.
+
+    order    of the refund that was paid out, 0: none
+    """
+
+    shift = _number()
+    at = _number()
+    by = _text()
+    kind = _text(24)
+    amount_fen = _number()
+    account = _text(_ACCOUNT_DIGITS)
+    order = _number()
+    reason = _text(200)
+
+    class Meta:
+        db_table = "cash_moves"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("account", "order"),
+                condition=models.Q(order__gt=0),
+                name="cash_moves_once",
+            ),
+        )
+        indexes = (models.Index(fields=("shift",), name="cash_moves_shift"),)
+
+
+class Audit(models.Model):
+    """An action that moved money or a relay, or changed who may; none is changed or deleted.
+
+    door     through which it came: cli, page, lease
+    digest   SHA-256 over the entry before and this one
+    """
+
+    number = models.BigIntegerField(primary_key=True)
+    at = _number()
+    door = _text(16)
+    person = _text()
+    action = _text(32)
+    account = _text(_ACCOUNT_DIGITS)
+    amount_fen = _number()
+    detail = models.TextField(db_default="{}")
+    digest = _text()
+
+    class Meta:
+        db_table = "audit"
+        indexes = (models.Index(fields=("account",), name="audit_account"),)
+
+
+class Lease(models.Model):
+    """Order numbers that a counter without a network sells under until it is back.
+
+    quota_fen     the most that it sells
+    sold_fen      what it has sold, once it is back
+    counted_fen   the cash that it brought
+    digest        head of its log at its return
+    """
+
+    lease = models.BigIntegerField(primary_key=True)
+    counter = _text()
+    quota_fen = _number()
+    leased_at = _number()
+    leased_by = _text()
+    expires_at = _number()
+    state = _text(16)
+    ended_at = _maybe()
+    ended_by = _text()
+    sold_fen = _number()
+    counted_fen = _number()
+    digest = _text()
+
+    class Meta:
+        db_table = "leases"
+
+
+class LeasedOrder(models.Model):
+    """The numbers of an account that belong to a lease, and to no other while it is out."""
+
+    lease = _number(None)
+    account = _account()
+    first_order = _number(None)
+    last_order = _number(None)
+
+    class Meta:
+        db_table = "leased_orders"
+        constraints = (
+            models.UniqueConstraint(fields=("lease", "account"), name="leased_orders_once"),
+        )
+        indexes = (models.Index(fields=("account",), name="leased_orders_account"),)
 
 
 class _Unmanaged(models.Model):
