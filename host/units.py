@@ -4,12 +4,15 @@
 """
 
 import re
-from datetime import datetime, timedelta, tzinfo
+import time
+from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 
 from host.words import _
 
 EPOCH = datetime(2000, 1, 1)
+# The zone of a station that nothing else is known of, whatever the zone of this computer is.
+CHINA = timezone(timedelta(hours=8))
 DAY_S = 86_400
 HOUR_S = 3_600
 
@@ -23,6 +26,11 @@ def t2000_of_unix(at: int, zone: tzinfo) -> int:
     """Return seconds since 1970, UTC, as standard time of a zone, in seconds since 2000."""
     moment = datetime.fromtimestamp(at, zone)
     return to_t2000(moment.replace(tzinfo=None) - (moment.dst() or timedelta(0)))
+
+
+def now_t2000(zone: tzinfo) -> int:
+    """Return the time in standard time of a station's zone, as its concentrators keep it."""
+    return t2000_of_unix(int(time.time()), zone)
 
 
 def to_datetime(t2000: int) -> datetime:

@@ -10,7 +10,7 @@ which orders are done: a batch that was interrupted is simply started again.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import tzinfo
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from host.cards.audit import Written
 from host.cards.issuing import IssueError, Issuer
 from host.frames.card import ORDER_LIMIT, CardKind, Header, superseding
 from host.link.card import CardMemory, FileCard
-from host.units import to_t2000, yuan
+from host.units import CHINA, now_t2000, yuan
 from host.words import _, marked
 
 COLUMNS = ("account", "meter", "order", "amount")
@@ -100,6 +100,7 @@ def issue_all(
     key_version: int,
     suite: int = 1,
     told: Callable[[Order], object] = lambda order: None,
+    zone: tzinfo = CHINA,
 ) -> Iterator[Header]:
     """Issue what is not done yet, giving each header that was written; `told` of each that was."""
     for order in orders:
@@ -117,7 +118,7 @@ def issue_all(
             uid="",
             order=order.order,
             amount_fen=order.amount_fen,
-            issued_t2000=to_t2000(datetime.now()),
+            issued_t2000=now_t2000(zone),
             suite=suite,
         )
         if order.supersedes:

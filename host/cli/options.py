@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
@@ -106,6 +107,16 @@ def _last_day_t2000(text: str) -> int:
     return to_t2000(day.replace(hour=23, minute=59, second=59))
 
 
+def _zone(text: str) -> ZoneInfo:
+    """Return a time zone by its name."""
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise click.BadParameter(
+            _("{text} is no time zone: write one like Asia/Shanghai").format(text=text)
+        ) from error
+
+
 def _kind(name: str, parse: Callable[[str], Any]) -> Any:
     kind = click.types.FuncParamType(parse)
     kind.name = name
@@ -120,6 +131,7 @@ ADDRESS = _kind("address", _address)
 ADDRESS_OR_ALL = _kind("address", lambda text: BROADCAST if text == "all" else _address(text))
 DAY = _kind("day", _last_day_t2000)
 DAY_BEGIN = _kind("day", lambda text: _last_day_t2000(text) - DAY_S + 1)
+ZONE = _kind("zone", _zone)
 FILE = click.Path(dir_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -257,8 +269,3 @@ def new_passphrase() -> str:
     return str(
         click.prompt(_("new passphrase"), hide_input=True, confirmation_prompt=True, err=True)
     )
-
-
-def now_t2000() -> int:
-    """Return the local time, in seconds since 2000."""
-    return to_t2000(datetime.now())

@@ -71,7 +71,7 @@ def put_back(source: Path, db: str) -> None:
 @at_desk
 def mark(store: Store) -> None:
     """Block sales to each account until its concentrator has reported its standing."""
-    with store.writing() as database:
+    with store.writing(adopting=True) as database:
         database.tell_writers()
         database.run("UPDATE station SET restored_at = ?", (int(time.time()),))
         database.run("UPDATE accounts SET standing_due = 1")

@@ -247,6 +247,11 @@ def _connected(address: str) -> sqlite3.Connection:
     return connection
 
 
+def file_number(path: Path) -> int:
+    """Return the number that a file system has given to a file; a copy has another one."""
+    return path.stat().st_ino % (1 << 63)
+
+
 def sqlite_schema(path: Path) -> int:
     """Return which schema a file has; StoreError where it is no database of a head-end."""
     if not path.exists():

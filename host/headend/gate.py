@@ -123,6 +123,16 @@ class Gate:
         mac, sealed = body[-UP_MAC_SIZE:], body[_UP.size : -UP_MAC_SIZE]
         return Message(frame.kind, frame.seq, head, peer, mac, sealed, derived, refusal)
 
+    def claimed(self, frame: Frame) -> int | None:
+        """Return the number of the concentrator in a frame, which anyone can write into one."""
+        if len(frame.body) < _SHORTEST:
+            return None
+        return int(_UP.unpack_from(frame.body)[1])
+
+    def knows(self, concentrator: int) -> bool:
+        """Return whether a concentrator has or had a key."""
+        return concentrator in self.keys or concentrator in self.withdrawn
+
     def _genuine(self, key: bytes, head: Head, frame: Frame) -> _Derived | None:
         """Return the keys under which a frame is genuine, None: it is not under this key."""
         which = (key, head.journal, head.epoch)

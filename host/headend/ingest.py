@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import tzinfo
 from typing import Any, NamedTuple
 
 from host.frames import batch
@@ -23,10 +22,11 @@ from host.headend.errors import Refused, StoreFailed
 from host.headend.gate import Gate, Message
 from host.headend.logs import Teller
 from host.headend.posting import OthersWrite, Posting, State
+from host.headend.refusals import Refusals
 from host.headend.shard import WHOLE, Shard
 from host.headend.store import Store
 from host.headend.unpack import Taken, Unpacked, unpack
-from host.units import t2000_of_unix
+from host.units import now_t2000
 
 # No device keeps more numbers: with a larger gap its HELLO is wrong, and no history is lost.
 LOST_LIMIT = 1 << 22
@@ -129,6 +129,7 @@ class Ingest:
         self.counters: Counter[str] = Counter()
         self.gate = Gate(keys)
         self.teller = Teller()
+        self.refusals = Refusals(store.database)
         self.positions: dict[int, Position] = {}
         self._database: Database = store.database
         self.downlink = Downlink(store.database)
@@ -152,7 +153,7 @@ class Ingest:
         try:
             return self.gate.open(frame, peer)
         except UplinkError as error:
-            self._refuse(error.reason, peer, str(error))
+            self._refuse(error.reason, peer, str(error), self.gate.claimed(frame))
             return None
 
     def turn_away(self, message: Message) -> bytes:
@@ -164,7 +165,7 @@ class Ingest:
             refusal, why = Refusal.OTHER_PART, f"belongs to another part than {self._shard}"
         else:
             return b""
-        self._refuse(refusal.name.lower(), message.peer, f"concentrator {name} {why}")
+        self._refuse(refusal.name.lower(), message.peer, f"concentrator {name} {why}", name)
         return self.gate.refuse(message, refusal, NOTHING_KNOWN)
 
     def again(self, message: Message) -> bytes:
@@ -239,7 +240,8 @@ class Ingest:
 
     def _told(self, message: Message, outcome: _Outcome) -> bytes:
         if outcome.ack is None:
-            self._refuse(outcome.refusal.name.lower(), message.peer, outcome.detail)
+            reason = outcome.refusal.name.lower()
+            self._refuse(reason, message.peer, outcome.detail, message.concentrator)
             return self.gate.refuse(message, outcome.refusal, outcome.known)
         if message.kind == Kind.RESULT:
             return b""  # a command whose result is not stored is repeated
@@ -254,9 +256,13 @@ class Ingest:
         self.positions.clear()
         self._answered.clear()
 
-    def _refuse(self, reason: str, peer: str, detail: str) -> None:
-        """Count a refusal, and log it."""
+    def _refuse(
+        self, reason: str, peer: str, detail: str, concentrator: int | None = None
+    ) -> None:
+        """Count a refusal, and log it; `concentrator` is the number that was claimed."""
         self.counters[reason] += 1
+        if concentrator is not None:
+            self.refusals.note(concentrator, reason, peer, self.gate.knows(concentrator))
         self.teller.tell(logging.WARNING, peer, reason, f"refused ({reason}): {detail}")
 
     # --- one commit ------------------------------------------------------------------------------
@@ -463,11 +469,6 @@ class Ingest:
             )
             log.error("concentrator %d: %s", name, outcome.detail)
         return outcome
-
-
-def now_t2000(zone: tzinfo) -> int:
-    """Return the time in standard time of a station's zone, as its concentrators keep it."""
-    return t2000_of_unix(int(time.time()), zone)
 
 
 def _judge(message: Message, position: Position) -> None:

@@ -7,13 +7,14 @@ database without Django. The settings are in the code: an embedded database need
 import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from host.headend.database import sqlite_schema
+from host.headend.database import file_number, sqlite_schema
 from host.headend.errors import StoreError
 from host.words import _
 
@@ -42,6 +43,9 @@ def make_sqlite(path: Path) -> None:
         file.write(_template())
         file.flush()
         os.fsync(file.fileno())
+    # Before there is a second file beside it, which a plain copy would lack.
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE station SET file_number = ?", (file_number(path),))
 
 
 def make_postgres(address: str) -> None:

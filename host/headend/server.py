@@ -89,6 +89,7 @@ async def serve(
         server.close()
     watch.cancel()
     connections.close()
+    connections.writer.between_commits(ingest.refusals.write)
     await asyncio.to_thread(connections.writer.stop)
     for server in servers:
         await server.wait_closed()
@@ -170,6 +171,7 @@ class Connections:
             await asyncio.sleep(_LOOK_S)
             self._give_orders()
             self.writer.between_commits(self.ingest.downlink.look)
+            self.writer.between_commits(self.ingest.refusals.write_some)
             now = time.monotonic()
             for one in list(self.open):
                 if one.is_deaf:

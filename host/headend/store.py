@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from host.closing import Closing
 from host.headend import migrate
-from host.headend.database import BUSY_TIMEOUT_S, Database, Sqlite, Values
+from host.headend.database import BUSY_TIMEOUT_S, Database, Sqlite, Values, file_number
 from host.headend.errors import StoreError, StoreFailed
 from host.headend.shard import Shard
 from host.headend.turn import Turn, reach
@@ -97,6 +97,7 @@ class Store(Closing):
         # A server of PostgreSQL has locks of its own.
         has_turns = not read_only and not is_address(self.address)
         self._turn = Turn(Path(self.address)) if has_turns else None
+        self._is_own_file = False
 
     def close(self) -> None:
         """Close the connection."""
@@ -136,6 +137,7 @@ class Store(Closing):
                 raise StoreError(
                     _("another head-end serves {db}: stop it first").format(db=self.address)
                 )
+            self._check_file()
             self.database.claim(shard)
             yield
 
@@ -145,15 +147,41 @@ class Store(Closing):
             self._turn.tell(address)
 
     @contextmanager
-    def writing(self) -> Iterator[Database]:
-        """Write within one transaction; StoreFailed where the database cannot."""
+    def writing(self, *, adopting: bool = False) -> Iterator[Database]:
+        """Write within one transaction; StoreFailed where the database cannot.
+
+        With `adopting` a copy of a database takes its place from now on.
+        """
         with self.turn() as line:
             if line is not None:
                 raise StoreFailed(
                     _("a head-end serves {db}: stop it first").format(db=self.address)
                 )
+            self._check_file(adopting)
             with self.database.writing():
                 yield self.database
+
+    def _check_file(self, adopting: bool = False) -> None:
+        """Raise StoreError where the file is a plain copy of the database; it has the turn.
+
+        A copy may lack what was sold last, and both would sell the same order. A database knows
+        its file by the number that the file system has given it, which a copy does not have.
+        """
+        if self._turn is None or (self._is_own_file and not adopting):
+            return
+        number = file_number(Path(self.address))
+        known = self.value("SELECT file_number FROM station")
+        if known not in (0, number) and not adopting:
+            raise StoreError(
+                _(
+                    "{db} is a copy of a database, and may lack what was sold last: "
+                    "`dianka headend restore-db` takes it into use"
+                ).format(db=self.address)
+            )
+        if known != number:
+            with self.database.writing():
+                self.database.run("UPDATE station SET file_number = ?", (number,))
+        self._is_own_file = True
 
     def rows(self, statement: str, values: Values = ()) -> list[dict[str, Any]]:
         """Return the rows of a SELECT by the names of their columns, read in one go."""

@@ -40,7 +40,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a folder with a key file in it; operator's cards are made before they are inserted."""
     monkeypatch.chdir(tmp_path)
     moments = count(CARD_DESK_T2000 - 3600)
-    monkeypatch.setattr("host.cli.card.operator.now_t2000", lambda: next(moments))
+    monkeypatch.setattr("host.cli.card.operator.now_t2000", lambda _zone: next(moments))
     assert run("keys", "new", "--district", 4711, "--unsealed").exit_code == 0
     return tmp_path
 

@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from host.cli import cli
 from host.cli.headend import commands as server
 from host.frames import batch
+from host.frames.card import parse
 from host.frames.link import Kind
-from host.headend import commands
+from host.headend import commands, orders
 from host.headend.commands import Given, Target
 from host.headend.ingest import Ingest
 from host.headend.store import Store
@@ -86,3 +87,38 @@ def test_a_command_ends_at_the_time_of_the_station(db: Path) -> None:
             order = commands.due(database, now)[7].order
     assert abs(order.expires_t2000 - there() - 3600) < NEAR_S
     assert abs(order.number - there()) < NEAR_S, "numbers go on where a database came back"
+
+
+def test_a_card_has_the_time_of_the_station(
+    db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, meter = "000000000001", "000000983764"
+
+    def issued_t2000(kind: str, path: str, *words: object) -> int:
+        done = CliRunner().invoke(cli, ["card", kind, "--file", path, *map(str, words)])
+        assert done.exit_code == 0, done.output
+        return card_t2000(Path(path))
+
+    def card_t2000(path: Path) -> int:
+        header = parse(path.read_bytes()).header
+        assert header is not None
+        return header.issued_t2000
+
+    assert CliRunner().invoke(cli, ["card", "keys", "new", "--district", "4711", "--unsealed"])
+    with Store(db) as store:
+        orders.sell(store, name, 100)
+    who = ("--account", name, "--meter", meter)
+    of_station = issued_t2000("issue", "a.bin", *who, "--db", db)
+    assert abs(of_station - there()) < NEAR_S
+    told = ("--order", 2, "--amount", 5)
+    beijing = to_t2000(datetime.now(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None))
+    assert abs(issued_t2000("issue", "b.bin", *who, *told) - beijing) < NEAR_S
+    monkeypatch.setenv("DIANKA_ZONE", ZONE)
+    number = issued_t2000("preset", "c.bin", "--alarm-1", 30)
+    assert abs(number - there()) < NEAR_S
+    Path("orders.csv").write_text(f"account,meter,order,amount\n{name},{meter},3,5\n")
+    listed = ("card", "issue", "--csv", "orders.csv", "--folder", "cards")
+    assert CliRunner().invoke(cli, listed).exit_code == 0
+    (card,) = Path("cards").iterdir()
+    assert abs(card_t2000(card) - there()) < NEAR_S

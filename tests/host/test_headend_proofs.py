@@ -23,6 +23,7 @@ from host.cli import cli
 from host.frames.batch import Refusal
 from host.frames.link import Kind, LinkReader
 from host.headend import backup, journals, orders, ownership
+from host.headend.errors import StoreError
 from host.headend.ingest import Ingest
 from host.headend.reconcile import reconcile
 from host.headend.store import Store
@@ -161,6 +162,12 @@ def test_cpbak_a_plain_copy_does_not_agree_and_a_backup_is_whole(tmp_path: Path)
         assert run("backup", "--db", path, "--out", whole).exit_code == 0
     result = run("reconcile", "--db", plain)
     assert (result.exit_code, "nothing was compared" in result.output) == (2, True)
+    for one in (plain, whole):
+        result = run("sell", "--db", one, "--account", NAME, "--amount", "5", "--new")
+        assert (result.exit_code, "is a copy of a database" in result.output) == (1, True)
+        assert run("restore-db", "--db", one).exit_code == 0
+        result = run("sell", "--db", one, "--account", NAME, "--amount", "5", "--new")
+        assert "restored" in result.output or one == plain, "its standing is awaited"
     result = run("reconcile", "--db", whole)
     assert (result.exit_code, "to the fen" in result.output) == (0, True)
     assert run("verify", "--db", whole).exit_code == 0
@@ -295,6 +302,10 @@ def test_sem_2_an_order_that_was_redeemed_is_not_sold_again_from_a_copy(tmp_path
         deliver(ingest, village, 2)
     with Store(tmp_path / "copy.db") as store:
         deliver(Ingest(store, KEYS), village, 50)
+        with pytest.raises(StoreError, match="is a copy of a database"):
+            orders.sell(store, NAME, 4000)
+        with store.writing(adopting=True):  # and nobody has said that it was restored
+            pass
         assert orders.sell(store, NAME, 4000) == 3
 
 

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import tzinfo
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,17 @@ from host.cards.audit import AuditLog
 from host.cards.issuing import Issuer
 from host.cards.judging import Place
 from host.cards.keystore import CardKeys, ConsoleKeys, KeystoreError
+from host.cli.headend.database import opened
 from host.cli.options import (
     DAY,
     DAY_BEGIN,
     EXISTING_FILE,
     FILE,
     PASSPHRASE_VARIABLE,
+    ZONE,
     Command,
     load_consoles,
     load_keys,
-    now_t2000,
 )
 from host.cli.output import echo
 from host.frames import card as frames
@@ -33,6 +35,7 @@ from host.link.card import CardMemory, FileCard
 from host.link.console import Keys
 from host.link.port import Port
 from host.link.programmer import PortCard
+from host.units import CHINA, now_t2000
 from host.words import _
 
 SUITES = {"hmac": 1, "aes": 2, "sm4": 3}
@@ -206,6 +209,7 @@ class Desk:
     log_path: Path
     district_given: int | None
     key_version_given: int | None
+    zone: tzinfo = CHINA
 
     @cached_property
     def held(self) -> CardKeys:
@@ -263,8 +267,16 @@ class Desk:
             account=account,
             meter=meter,
             last_order=last_order,
-            now_t2000=now_t2000(),
+            now_t2000=now_t2000(self.zone),
         )
+
+
+def _zone_of(db: str | None) -> tzinfo:
+    """Return the zone of a database's station; without one, that of China."""
+    if db is None:
+        return CHINA
+    with opened(db, read_only=True) as store:
+        return store.zone()
 
 
 def desk_options(function: Command) -> Command:
@@ -296,6 +308,13 @@ def desk_options(function: Command) -> Command:
         help="Default: the key file's.",
     )
     @click.option("--key-version", type=click.IntRange(1, 255), help="Default: the key file's.")
+    @click.option(
+        "--zone",
+        type=ZONE,
+        envvar="DIANKA_ZONE",
+        show_envvar=True,
+        help="Time zone of the concentrators.  [default: the station's, else Asia/Shanghai]",
+    )
     @functools.wraps(function)
     def wrapped(
         *args: Any,
@@ -303,8 +322,11 @@ def desk_options(function: Command) -> Command:
         log_path: Path,
         district: int | None,
         key_version: int | None,
+        zone: tzinfo | None,
         **named: Any,
     ) -> Any:
-        return function(*args, desk=Desk(keys_path, log_path, district, key_version), **named)
+        zone = zone or _zone_of(named.get("db"))
+        desk = Desk(keys_path, log_path, district, key_version, zone)
+        return function(*args, desk=desk, **named)
 
     return wrapped

@@ -15,10 +15,10 @@ from host.cli.options import (
     clear_errors,
     json_option,
     meter_option,
-    now_t2000,
 )
 from host.frames import card as frames
 from host.frames.card import CardKind
+from host.units import now_t2000
 from host.words import _
 
 number_option = click.option(
@@ -63,7 +63,7 @@ def preset(
     if not limits:
         raise click.UsageError(_("name at least one limit, e.g. --alarm-1 30"))
     with clear_errors():
-        header = new_header(desk, CardKind.PRESET, order=number or now_t2000())
+        header = new_header(desk, CardKind.PRESET, order=number or now_t2000(desk.zone))
         header = replace(header, content=frames.preset_content(limits))
         write_card(desk, source, header, force, as_json)
 
@@ -99,7 +99,7 @@ def clear(
     if account is None or meter is None:
         raise click.UsageError(_("give --account and --meter, or --all"))
     with clear_errors():
-        order = number or now_t2000()
+        order = number or now_t2000(desk.zone)
         header = new_header(desk, CardKind.CLEAR, account=account, meter=meter, order=order)
         write_card(desk, source, header, force, as_json)
 
@@ -137,6 +137,6 @@ def change_key(
                 )
             )
         new_key = desk.held.key_of(desk.district, version)
-        header = new_header(desk, CardKind.KEY, order=number or now_t2000())
+        header = new_header(desk, CardKind.KEY, order=number or now_t2000(desk.zone))
         header = replace(header, content=frames.key_content(version, new_key))
         write_card(desk, source, header, force, as_json)

@@ -31,7 +31,6 @@ from host.cli.options import (
     database_option,
     json_option,
     meter_option,
-    now_t2000,
     order_option,
 )
 from host.cli.output import echo, print_json
@@ -40,7 +39,7 @@ from host.frames.card import CardKind, Header
 from host.headend import card_log, orders
 from host.headend.orders import SoldOrder, Till
 from host.link.card import CardIoError, CardMemory
-from host.units import yuan
+from host.units import now_t2000, yuan
 from host.words import _, either, marked
 
 ISSUED_KINDS = ("open", "purchase", "replacement", "refund", "inspect", "test")
@@ -52,7 +51,7 @@ Examples:
   dianka card issue --file card.bin --account 000000000017 --meter 000000983764 \\
       --order 2 --amount 49.95
   dianka card issue --file card.bin --account 000000000001 --db village.db
-  dianka card issue --csv orders.csv --folder cards
+  dianka card issue --csv orders.csv --folder cards --db village.db
 """
 )
 @desk_options
@@ -287,7 +286,7 @@ def new_header(
         uid="",
         order=order,
         amount_fen=amount_fen,
-        issued_t2000=now_t2000(),
+        issued_t2000=now_t2000(desk.zone),
         valid_until_t2000=valid_until_t2000,
         suite=suite,
         flags=frames.FLAG_SPARE_TARIFF if next_tariff else 0,
@@ -393,7 +392,9 @@ def _issue_csv(
                 progress.advance(task)
 
             district, version = desk.district, desk.key_version
-            for _card in batch.issue_all(issuer, listed, magazine, district, version, suite, told):
+            for _card in batch.issue_all(
+                issuer, listed, magazine, district, version, suite, told, desk.zone
+            ):
                 written += 1
                 progress.advance(task)
         if db is not None and issuer.log.lines:

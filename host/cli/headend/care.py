@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import click
 
 from host.cli import shown
 from host.cli.headend.database import opened
-from host.cli.options import EXISTING_FILE, FILE, database_option, json_option
+from host.cli.options import EXISTING_FILE, FILE, ZONE, database_option, json_option
 from host.cli.output import echo, print_json
 from host.headend import backup as copies
 from host.headend import migrate
@@ -22,18 +22,6 @@ from host.headend.store import is_address, out_of_use
 from host.units import DAY_S, to_t2000
 from host.words import _
 
-
-def _zone(text: str) -> str:
-    try:
-        return ZoneInfo(text).key
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise click.BadParameter(
-            _("{text} is no time zone: write one like Asia/Shanghai").format(text=text)
-        ) from error
-
-
-_ZONE = click.types.FuncParamType(_zone)
-_ZONE.name = "zone"
 _DAYS = click.IntRange(1, 36500)
 
 
@@ -47,12 +35,12 @@ Examples:
 @database_option()
 @click.option(
     "--zone",
-    type=_ZONE,
+    type=ZONE,
     default="Asia/Shanghai",
     show_default=True,
     help="Time zone of the station, in which days begin and sales are listed.",
 )
-def init(db: str, zone: str) -> None:
+def init(db: str, zone: ZoneInfo) -> None:
     """Make a database. Nothing that is there is touched."""
     if is_address(db):
         try:
@@ -63,7 +51,7 @@ def init(db: str, zone: str) -> None:
         hint = _("choose another name, or move it away")
         raise click.ClickException(_("{db} is there already: {hint}").format(db=db, hint=hint))
     with opened(db, create=True) as store, store.writing() as database:
-        database.run("UPDATE station SET zone = ?", (zone,))
+        database.run("UPDATE station SET zone = ?", (zone.key,))
     echo(_("{db}: an empty database, schema {schema}").format(db=_shown(db), schema=SCHEMA))
 
 

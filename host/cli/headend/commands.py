@@ -21,10 +21,11 @@ from host.cli.options import FILE, database_option
 from host.cli.output import echo
 from host.headend import keys, logs
 from host.headend.clerk import Clerk
-from host.headend.ingest import Ingest, now_t2000
+from host.headend.ingest import Ingest
 from host.headend.pages import PageProcess
 from host.headend.server import Connections, Secured, serve
 from host.headend.shard import Shard, parse_shard
+from host.units import now_t2000
 from host.words import _, system_reason
 
 # The state in memory is large and has hardly any circles: to look for them seldom saves a tenth.

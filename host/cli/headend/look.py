@@ -25,6 +25,7 @@ from host.frames.card_results import result_text
 from host.headend import findings as found_here
 from host.headend.history import history as history_of
 from host.headend.orders import day_of, orders_of, sales_of
+from host.headend.refusals import refusals
 from host.units import to_datetime, yuan
 from host.words import _, marked
 
@@ -118,6 +119,36 @@ def localised(rows: list[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, Any]
     return rows
 
 
+# Numbers that only refused messages claimed, with no value in every other column.
+_NEVER_HEARD = """
+    SELECT heard.*, told.concentrator FROM (SELECT DISTINCT concentrator FROM refusals) AS told
+    LEFT JOIN concentrators AS heard ON heard.concentrator = told.concentrator
+    WHERE heard.concentrator IS NULL ORDER BY told.concentrator
+"""
+_REFUSED_FOR = {
+    "bad_mac": marked("wrong key"),
+    "unknown_concentrator": marked("no key here"),
+    "other_journal": marked("other journal"),
+    "withdrawn": marked("key withdrawn"),
+    "bad_version": marked("other version"),
+    "version": marked("other version"),
+    "stale": marked("old message"),
+    "malformed": marked("malformed"),
+    "conflict": marked("conflict"),
+    "other_part": marked("other part"),
+}
+
+
+def _refusal_text(told: dict[str, Any]) -> str:
+    """Return why messages were refused, how often, and when and from where the last one came."""
+    return _("{why} ({count} times, last {at} from {address})").format(
+        why=_(_REFUSED_FOR.get(told["reason"], told["reason"])),
+        count=told["count"],
+        at=told["last_at"],
+        address=told["address"],
+    )
+
+
 @shown.command(
     epilog="""\b
 Examples:
@@ -132,18 +163,27 @@ Examples:
 def concentrators(
     db: str, concentrator: int | None, silent: int | None, as_json: bool, as_csv: bool
 ) -> None:
-    """List who has been heard when, how far behind it is, and why it was refused."""
+    """List who has been heard when, how far behind it is, and why it was refused.
+
+    Below them are numbers under which nothing genuine ever came: they have no key, or the wrong
+    one.
+    """
     heard_since = None if silent is None else int(now()) - silent * 3600
     with opened(db, read_only=True) as store:
         rows = [
             row
-            for row in store.rows("SELECT * FROM concentrators ORDER BY concentrator")
+            for row in [
+                *store.rows("SELECT * FROM concentrators ORDER BY concentrator"),
+                *store.rows(_NEVER_HEARD),
+            ]
             if concentrator in (None, row["concentrator"])
             and (heard_since is None or (row["seen_at"] or 0) <= heard_since)
         ]
-        localised(rows, store.zone())
-    for row in rows:
-        row["behind"] = max(0, row["next_seq"] - 1 - row["acked_seq"])
+        zone, refused = store.zone(), refusals(store)
+    for row in localised(rows, zone):
+        own = localised(refused.get(row["concentrator"], []), zone)
+        row["refusals"] = own if as_json else "; ".join(map(_refusal_text, own))
+        row["behind"] = max(0, (row["next_seq"] or 1) - 1 - (row["acked_seq"] or 0))
         row["standing_due"] = bool(row.pop("wanted_seq"))
     columns = (
         (Column(_("concentrator"), right=True), "concentrator"),
@@ -156,6 +196,7 @@ def concentrators(
         (Column(_("records"), right=True), "acked_seq"),
         (Column(_("behind"), right=True), "behind"),
         (Column(_("refused"), wraps=True), "refused"),
+        (Column(_("refusals"), wraps=True), "refusals"),
     )
     empty = _("no concentrator has been heard")
     print_list("concentrators", rows, columns, as_json, as_csv, empty)

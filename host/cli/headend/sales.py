@@ -42,7 +42,7 @@ REFERENCE_LIMIT = 64
 Examples:
   dianka headend sell --db village.db --account 000000000001 --amount 50.00
   dianka headend sell --db village.db --file sales.csv --out orders.csv
-  dianka card issue --csv orders.csv --folder cards
+  dianka card issue --csv orders.csv --folder cards --db village.db
 \b
 A file of sales, each with a reference of your own, such as a receipt number:
   account,amount,reference
