@@ -233,6 +233,8 @@ class Policy:
         if move == _KEEP or new == state:
             return state
         if cause == ORDER_CLOSE:
+            if intent == TRIP:
+                return state  # the next judgement cuts, an order to restore does not
             why = _R_ORDER
         elif state == OVERLOAD and cause == TIME:
             why = _R_LOAD_OVER

@@ -69,10 +69,10 @@ PARAMETERS = (
 ORDER_CLOSE = (
     (NORMAL_FEN, "n- n- nc nc n- n- nc nc nc"),
     (ALARM_1_FEN, "1- 1- 1c 1c 1- 1- 1c 1c 1c"),
-    (ALARM_2_FEN, "2t 2t 2- 2c 2- 2- 2c 2c 2c"),
-    (ZERO_FEN, "zt zt zt z- e- z- zc zc zc"),
-    (CUT_FEN, "ct ct ct ct e- ct c- c- c-"),
-    (EMPTY_FEN, "ct ct ct ct ct ct c- c- c-"),
+    (ALARM_2_FEN, "n- 1- 2- 2c 2- 2- 2c 2c 2c"),
+    (ZERO_FEN, "n- 1- 2- z- e- z- zc zc zc"),
+    (CUT_FEN, "n- 1- 2- z- e- h- c- c- c-"),
+    (EMPTY_FEN, "n- 1- 2- z- e- h- c- c- c-"),
 )
 ORDER_TRIP = (
     (NORMAL_FEN, "rt rt rt rt rt rt rt rt r-"),
