@@ -11,48 +11,57 @@ run in its process (`host.headend.desk`).
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from host.frames.batch import ORDER_TEXT_LIMIT, Order, Outcome
+from host.frames.batch import ORDER_TEXT_LIMIT, Order
 from host.headend import orders
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
 from host.headend.orders import Till
+from host.headend.outcomes import (
+    DONE,
+    EXPIRED,
+    NOT_DONE,
+    NOT_KNOWN,
+    REFUSED,
+    SENT,
+    STATES,
+    STOPPED,
+    UNDER_WAY,
+    WAITING,
+    settle,
+)
 from host.headend.store import Store, zone_of
 from host.units import t2000_of_unix
 from host.words import _, marked
 
-WAITING = marked("waiting")
-SENT = marked("sent")
-EXPIRED = marked("expired")
-STOPPED = marked("stopped")
-_OUTCOMES = {
-    Outcome.DONE: marked("done"),
-    Outcome.REFUSED: marked("refused"),
-    Outcome.NOT_DONE: marked("not done"),
-    Outcome.NOT_KNOWN: marked("not known"),
-}
-_STATES = {int(outcome): state for outcome, state in _OUTCOMES.items()}
-DONE = _OUTCOMES[Outcome.DONE]
-# A command in one of these states may be given again: it has changed nothing.
-_RETRIED = (_OUTCOMES[Outcome.REFUSED], _OUTCOMES[Outcome.NOT_DONE], EXPIRED, STOPPED)
-_UNDER_WAY = "('waiting', 'sent')"
-SOME_ARE_OPEN = f"SELECT 1 FROM commands WHERE state IN {_UNDER_WAY} LIMIT 1"
+# A command in one of these states may be given again: one that was carried out does nothing more.
+_RETRIED = (REFUSED, NOT_DONE, NOT_KNOWN, EXPIRED, STOPPED)
+SOME_ARE_OPEN = f"SELECT 1 FROM commands WHERE state IN {UNDER_WAY} LIMIT 1"
 
 RUNNING = marked("running")
 PAUSED = marked("paused")
 
+_DUE = f"""
+    SELECT one.concentrator, one.number, expires_at, text, image FROM commands AS one JOIN (
+        SELECT concentrator, min(number) AS number FROM commands
+        WHERE state = '{SENT}' OR state = '{WAITING}'
+        AND job NOT IN (SELECT job FROM jobs WHERE state = '{PAUSED}') GROUP BY concentrator
+    ) AS next ON one.concentrator = next.concentrator AND one.number = next.number
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Who gave a command, why, and until when it may take effect (`_at`)."""
+    """Who gave a command, why, until when it may take effect, and when it was given (`_at`)."""
 
     by: str = ""
     reason: str = ""
     expires_at: int = 0
+    at: int = field(default_factory=lambda: int(time.time()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ def give(store: Store, name: str, targets: Sequence[Target], given: Given) -> in
         _check_concentrators(database, {target.concentrator for target in targets})
         columns = ("name", "given_at", "given_by", "reason", "state")
         number = (database.value("SELECT max(job) FROM jobs") or 0) + 1
-        row = (name, int(time.time()), given.by, given.reason, RUNNING)
+        row = (name, given.at, given.by, given.reason, RUNNING)
         if database.insert_new("jobs", ("job", *columns), [(number, *row)]) != 1:
             raise StoreError(_("another job was given at the same moment: try again"))
         for target in targets:
@@ -148,7 +157,7 @@ def _unsent(database: Database, account: str, last: int) -> list[dict[str, Any]]
         WHERE account = ? AND voided_at IS NULL AND "order" <= ? AND "order" > ?
         AND NOT EXISTS (
             SELECT 1 FROM commands WHERE commands.account = orders.account
-            AND commands."order" = orders."order" AND (state IN {_UNDER_WAY} OR state = '{DONE}')
+            AND commands."order" = orders."order" AND (state IN {UNDER_WAY} OR state = '{DONE}')
         ) ORDER BY "order" """,
         (account, last, orders.told_order(database, account)),
     )
@@ -184,42 +193,61 @@ def _check_concentrators(database: Database, wanted: set[int]) -> None:
 
 def _give(database: Database, target: Target, given: Given, job: int) -> int:
     """Note one command; return its number, which is above all that its concentrator has seen."""
-    newest = database.value(
-        "SELECT max(number) FROM commands WHERE concentrator = ?", (target.concentrator,)
-    )
-    now = int(time.time())
-    # A restored database has forgotten the newest numbers: the time is above them all the same.
-    number = max(t2000_of_unix(now, zone_of(database)), (newest or 0) + 1)
+    number = _next_number(database, target.concentrator, given.at)
     columns = (
         *("concentrator", "number", "account", "order", "text", "job", "state"),
         *("given_at", "given_by", "reason", "expires_at", "image"),
     )
     row = (
         *(target.concentrator, number, target.account, target.order, target.text, job, WAITING),
-        *(now, given.by, given.reason, given.expires_at, target.image),
+        *(given.at, given.by, given.reason, given.expires_at, target.image),
     )
     if database.insert_new("commands", columns, [row]) != 1:
         raise StoreError(_("another command was given at the same moment: try again"))
-    return int(number)
+    return number
+
+
+def _next_number(database: Database, concentrator: int, now: int) -> int:
+    newest = database.value(
+        "SELECT max(number) FROM commands WHERE concentrator = ?", (concentrator,)
+    )
+    # A restored database has forgotten the newest numbers: the time is above them all the same.
+    return int(max(t2000_of_unix(now, zone_of(database)), (newest or 0) + 1))
 
 
 @at_desk
-def set_job(store: Store, job: int, state: str) -> None:
-    """Pause a job, let it go on, or stop it: what was not sent is given up. StoreError."""
+def set_job(store: Store, job: int, state: str, at: int | None = None) -> None:
+    """Pause a job, let it go on, or stop it: what was not sent is given up. StoreError.
+
+    Commands that have waited through a pause get new numbers, as later ones may have been sent.
+    `at` is when that is, None: now.
+    """
+    now = int(time.time()) if at is None else at
     with store.writing() as database:
         if not database.run("UPDATE jobs SET state = ? WHERE job = ?", (state, job)).rowcount:
             raise _no_job(job)
+        if state == RUNNING:
+            _number_anew(database, job, now)
         if state == STOPPED:
             database.run(
                 f"UPDATE commands SET state = '{STOPPED}', ended_at = ? "
                 f"WHERE job = ? AND state = '{WAITING}'",
-                (int(time.time()), job),
+                (now, job),
             )
+
+
+def _number_anew(database: Database, job: int, now: int) -> None:
+    for number, concentrator in database.all(
+        f"SELECT id, concentrator FROM commands WHERE job = ? AND state = '{WAITING}' ORDER BY id",
+        (job,),
+    ):
+        new = _next_number(database, concentrator, now)
+        database.run("UPDATE commands SET number = ? WHERE id = ?", (new, number))
 
 
 @at_desk
 def retry(store: Store, job: int, given: Given) -> int:
-    """Give those commands of a job again that have changed nothing; return how many."""
+    """Give those commands of a job again that are not known to be done; return how many."""
     with store.writing() as database:
         if not database.run("UPDATE jobs SET state = ? WHERE job = ?", (RUNNING, job)).rowcount:
             raise _no_job(job)
@@ -249,23 +277,23 @@ def _no_job(job: int) -> StoreError:
 def due(database: Database, now: int) -> dict[int, Due]:
     """Return the command that each concentrator gets next; those that are too late end here.
 
-    One that was sent is repeated also behind its time, as it may have taken effect.
+    One that was sent is repeated also behind its time and through a pause of its job, as it may
+    have taken effect.
     """
-    database.run(
-        f"UPDATE commands SET state = '{EXPIRED}', ended_at = ? "
+    for number, concentrator, command, given_at in database.all(
+        "SELECT id, concentrator, number, given_at FROM commands "
         f"WHERE state = '{WAITING}' AND expires_at < ?",
-        (now, now),
-    )
+        (now,),
+    ):
+        query = f"UPDATE commands SET state = '{EXPIRED}', ended_at = ? WHERE id = ?"
+        database.run(query, (now, number))
+        # It may have been sent just before this head-end was killed, or its database restored.
+        settle(database, concentrator, command, given_at)
     found: dict[int, Due] = {}
     zone = zone_of(database)
-    for concentrator, number, expires_at, text, image in database.all(
-        "SELECT concentrator, number, expires_at, text, image FROM commands "
-        f"WHERE state IN {_UNDER_WAY} "
-        f"AND job NOT IN (SELECT job FROM jobs WHERE state = '{PAUSED}') "
-        "ORDER BY concentrator, number"
-    ):
+    for concentrator, number, expires_at, text, image in database.all(_DUE):
         order = Order(number, t2000_of_unix(expires_at, zone), text)
-        found.setdefault(concentrator, Due(order, bytes.fromhex(image)))
+        found[concentrator] = Due(order, bytes.fromhex(image))
     return found
 
 
@@ -282,16 +310,20 @@ def note_result(
     database: Database, concentrator: int, number: int, outcome: int, text: str, now: int
 ) -> bool:
     """Note the outcome of a command; return false if no such command is under way."""
-    state = _STATES.get(outcome)
+    state = STATES.get(outcome)
     if state is None:
         return False
-    return bool(
-        database.run(
-            f"UPDATE commands SET state = ?, answer = ?, ended_at = ? "
-            f"WHERE concentrator = ? AND number = ? AND state IN {_UNDER_WAY}",
-            (state, text, now, concentrator, number),
-        ).rowcount
+    rows = database.all(
+        f"SELECT id, given_at FROM commands WHERE concentrator = ? AND number = ? "
+        f"AND state IN {UNDER_WAY}",
+        (concentrator, number),
     )
+    for row, given_at in rows:
+        query = "UPDATE commands SET state = ?, answer = ?, ended_at = ? WHERE id = ?"
+        database.run(query, (state, text, now, row))
+        if state != DONE:
+            settle(database, concentrator, number, given_at)
+    return bool(rows)
 
 
 # --- looking ------------------------------------------------------------------------------------

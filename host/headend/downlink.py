@@ -10,6 +10,7 @@ in the loop of the connections.
 
 import logging
 import time
+from collections.abc import Callable
 
 from host.frames import tariff
 from host.frames.batch import Order, Outcome, Result
@@ -53,10 +54,20 @@ class _Transfer:
 
 
 class Downlink:
-    """The commands that wait, by concentrator."""
+    """The commands that wait, by concentrator.
 
-    def __init__(self, database: Database) -> None:
+    `now` gives seconds since 1970, `steady_s` seconds of a clock that nobody sets.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        now: Callable[[], float] = time.time,
+        steady_s: Callable[[], float] | None = None,
+    ) -> None:
         self._database = database
+        self._now = now
+        self._steady_s = steady_s or time.monotonic
         self._due: dict[int, Due] = {}
         self._transfers: dict[int, _Transfer] = {}
         self._sent_at: dict[tuple[int, int], float] = {}
@@ -80,7 +91,7 @@ class Downlink:
         if not self._newly_sent and not database.value(commands.SOME_ARE_OPEN):
             self._due, self._transfers = {}, {}
             return
-        now = int(time.time())
+        now = int(self._now())
         with database.writing():
             sent, self._newly_sent = self._newly_sent, set()
             commands.note_sent(database, sorted(sent), now)
@@ -105,7 +116,7 @@ class Downlink:
             return None
         order = self._order(concentrator, due)
         which = (concentrator, order.number)
-        now = time.monotonic()
+        now = self._steady_s()
         if now - self._sent_at.get(which, -REPEAT_S) < REPEAT_S:
             return None
         self._sent_at[which] = now

@@ -19,6 +19,7 @@ from host.frames.faults import RESUMED_FROM, fault_text
 from host.frames.record import RecordKind
 from host.headend import watching
 from host.headend.database import Database, upsert_sql
+from host.headend.outcomes import settle_told
 from host.headend.quarantine import Quarantine
 from host.headend.settling import COUNTS_AGAIN, settle
 from host.headend.shard import WHOLE, Shard
@@ -211,6 +212,7 @@ class Posting:
         self._readings: list[tuple[Any, ...]] = []
         self._freezes: list[tuple[Any, ...]] = []
         self._items: list[tuple[Any, ...]] = []
+        self._commands: list[tuple[int, Taken]] = []
         self._rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self._read: dict[str, Account] = {}
         self._changed: dict[str, Account] = {}
@@ -273,6 +275,8 @@ class Posting:
             inserted = database.insert_new("records", _RECORD_COLUMNS, self._records)
             if inserted != len(self._records):
                 raise RuntimeError("a record's number was taken by another program")
+        for concentrator, command in self._commands:
+            settle_told(database, concentrator, command.seq, command.fields)
         self._write_readings()
         if self._freezes:
             database.insert_new("freezes", _FREEZE_COLUMNS, self._freezes)
@@ -629,6 +633,11 @@ def _post_policy(posting: Posting, record: Taken) -> None:
     posting._add("policies", record, **record.fields, **told)
 
 
+def _post_command(posting: Posting, record: Taken) -> None:
+    posting._alarm(record)
+    posting._commands.append((posting._concentrator, record))
+
+
 def _post_item(posting: Posting, record: Taken) -> None:
     account = posting._account(record)
     meter = account["meter"] if account else f"?{posting._concentrator}"[:12]
@@ -762,6 +771,7 @@ _POSTERS: dict[int, Callable[[Posting, Taken], None]] = {
     RecordKind.FREEZE: Posting._freeze,
     RecordKind.PLAN: Posting._plan,
     RecordKind.ITEM: _post_item,
+    RecordKind.COMMAND: _post_command,
     RecordKind.STANDING: Posting._standing,
     RecordKind.STANDING_REGISTERS: Posting._standing_registers,
     RecordKind.QUOTA: Posting._quota,

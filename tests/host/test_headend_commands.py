@@ -19,6 +19,7 @@ from host.headend.commands import Given, Target
 from host.headend.downlink import REPEAT_S, Downlink
 from host.headend.errors import StoreError
 from host.headend.orders import Till, orders_of
+from host.headend.outcomes import STOPPED
 from host.headend.store import Store
 from tests.host.serving import PATIENCE_S, HeadEnd, answers, converse
 from tests.host.uplink_world import Device, village_of
@@ -152,7 +153,7 @@ def test_a_tariff_that_was_stopped_on_its_way_is_in_nobodys_way(store: Store) ->
     downlink.look()
     first = downlink.order_for(7)
     assert first is not None
-    commands.set_job(store, stopped, commands.STOPPED)
+    commands.set_job(store, stopped, STOPPED)
     job = commands.give(store, "time", [Target(7, "time")], Given(expires_at=LATER))
     downlink.look()
     order = downlink.order_for(7)
@@ -246,7 +247,7 @@ def test_a_job_is_paused_stopped_and_tried_again(store: Store) -> None:
     order = downlink.order_for(7)
     assert order is not None
     downlink.look()
-    commands.set_job(store, job, commands.STOPPED)
+    commands.set_job(store, job, STOPPED)
     assert states(store, job=job) == ["sent", "stopped"]
     assert told(store, downlink, 7, answer(order.number, Outcome.NOT_DONE, b"flash full\n"))
     assert commands.retry(store, job, Given(expires_at=LATER)) == 2

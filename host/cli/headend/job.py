@@ -27,6 +27,7 @@ from host.frames.tariff_terms import TariffError
 from host.headend import commands
 from host.headend.commands import Given, Target
 from host.headend.orders import Till
+from host.headend.outcomes import STOPPED
 from host.headend.store import Store
 from host.units import HOUR_S, yuan
 from host.words import _, marked
@@ -389,7 +390,7 @@ def _job_command(name: str, state: str, text: str) -> None:
 
 _job_command("pause", commands.PAUSED, marked("Send no further commands of a job for now."))
 _job_command("resume", commands.RUNNING, marked("Send the further commands of a job."))
-_job_command("stop", commands.STOPPED, marked("Give up the commands of a job that were not sent."))
+_job_command("stop", STOPPED, marked("Give up the commands of a job that were not sent."))
 
 
 @job.command(
@@ -403,7 +404,7 @@ Example:
 @_BY
 @_HOURS
 def retry(db: str, job: int, by: str, hours: int) -> None:
-    """Give those commands of a job again that were refused or expired."""
+    """Give those commands of a job again that were refused, expired or are not known."""
     with opened(db) as store:
         count = commands.retry(store, job, _given(by, "", hours))
     echo(_("job {job}: {count} commands are given again").format(job=job, count=count))
