@@ -155,7 +155,7 @@ class HeadEnd:
             return
         if self._happens("disconnect"):
             self.close()
-        elif not self._happens("lost_ack"):
+        elif answer and not self._happens("lost_ack"):
             self._send(answer)
 
     def _send(self, answer: bytes) -> None:

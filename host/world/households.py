@@ -39,6 +39,7 @@ class Household:
     card: VirtualCard
     thrift: float
     number: int = 0  # of the newest order
+    on_card: int = 0  # the order that its card bears
     images: list[VirtualCard] = field(default_factory=list)  # the cards that a thief has copied
     inserting: bool = False
 
@@ -78,7 +79,7 @@ class Households:
         """Insert every card that was sold and has not been taken; end all faults of people."""
         self.faults = Faults()
         for one in self.households:
-            if self._order_of(one) < one.number and not one.inserting:
+            if self._order_of(one) < one.on_card and not one.inserting:
                 self._insert(one)
 
     @property
@@ -109,6 +110,23 @@ class Households:
             self._insert(one)
         self._agenda.after(self._random.randrange(HOUR_US, 8 * HOUR_US), self._visitor(one))
 
+    def sell_by_air(self, one: Household, mac: str) -> int:
+        """Sell the next order without a card; return its amount in fen, 0: another one is due."""
+        if one.inserting or self._order_of(one) != one.number:
+            return 0
+        amount_fen = self._random.randrange(*_AMOUNTS_FEN)
+        one.number += 1
+        self._sold[(one.index, one.number)] = Order(one.number, amount_fen, set(), {mac})
+        return amount_fen
+
+    def send_by_air(self, one: Household, mac: str) -> int:
+        """Let the newest order go without its card too; return its amount in fen, 0: none."""
+        sold = self._sold.get((one.index, one.number))
+        if sold is None or sold.amount_fen <= 0:
+            return 0
+        sold.macs.add(mac)
+        return sold.amount_fen
+
     def _order_of(self, one: Household) -> int:
         account = self._checkers.accounts.get(one.index)
         return account.order if account else 0
@@ -128,7 +146,7 @@ class Households:
             # The card bears an order that was credited and not marked: that comes first.
             self.results["not issued"] += 1
             return
-        one.number = number
+        one.number = one.on_card = number
         self._sold[(one.index, number)] = Order(number, amount_fen, {one.card.uid})
         one.images.append(self._copy(one.card))
         if number > 1 and self._random.random() < self.faults.lost_card:
@@ -154,6 +172,7 @@ class Households:
         amount_fen = self._random.randrange(1, balance_fen * 5 // 4)
         if self._write_refund(one, one.number + 1, amount_fen):
             one.number += 1
+            one.on_card = one.number
             self._insert(one)
 
     def _write_refund(self, one: Household, number: int, amount_fen: int) -> bool:
@@ -177,7 +196,7 @@ class Households:
         )
 
     def _insert(self, one: Household) -> None:
-        if one.inserting or one.number == 0:
+        if one.inserting or one.on_card == 0:
             return
         one.inserting = True
         card = one.card
@@ -190,7 +209,7 @@ class Households:
                 give_up_us = self._random.randrange(2_000_000)
             if self._random.random() < 0.3:
                 card.flip_bit = self._random.randrange(8 * frames.IMAGE_SIZE)
-        number = one.number
+        number = one.on_card
         self._console.insert(card, lambda result: self._taken(one, number, result), give_up_us)
 
     def _taken(self, one: Household, number: int, result: Redeemed | None) -> None:

@@ -36,6 +36,7 @@ class Scenario:
     foreign_a_day   another concentrator tells of an account that is not its own
     lent_a_day      an account is given to it by mistake, and comes back some hours later
     hostile_net     an attacker on the network does harm to a share of the frames
+    commanded_a_day  the head-end gives a command
     nor             the flash is a NOR chip with littlefs and bad blocks, else a model of files
     """
 
@@ -58,6 +59,7 @@ class Scenario:
     foreign_a_day: float = 0.0
     lent_a_day: float = 0.0
     hostile_net: bool = False
+    commanded_a_day: float = 0.0
     nor: bool = False
 
 
@@ -102,6 +104,12 @@ SCENARIOS = {
         "an attacker on the network, who drops, replays, splices and poses",
         station=True,
         hostile_net=True,
+    ),
+    "commanded": Scenario(
+        "a head-end that gives commands, which are lost, doubled, late and cut off",
+        station=True,
+        restored_a_day=0.5,
+        commanded_a_day=1000.0,
     ),
     "no-battery": Scenario("boards that forget the time with each power cut", battery=False),
     "one-tariff": Scenario("every account on one tariff", tariffs=1),

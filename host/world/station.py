@@ -15,18 +15,23 @@ from typing import Any
 
 from host.frames import batch, record
 from host.frames.batch import UplinkError
-from host.frames.link import Frame
+from host.frames.link import Frame, Kind
 from host.frames.record import PAYLOAD_SIZE, Record
 from host.headend import journals, ownership
+from host.headend.downlink import Downlink
+from host.headend.gate import Message
 from host.headend.ingest import Ingest, Position
 from host.headend.store import Store
 from host.sim.clock import Clock
 from host.sim.headend import HeadEnd, Inconsistent
+from host.units import HOUR_S
 
 # Another concentrator of the same head-end.
 OTHER = 8
 OTHER_KEY = b"another concentrator's own key.."
 _MEMORY = Path("/dev/shm")
+_UNIX_OF_2000 = 946_684_800
+_ZONE_S = 8 * HOUR_S
 
 
 # Tables of which each row is of the concentrator that told it.
@@ -53,6 +58,7 @@ class Station(HeadEnd):
         self.wants = self.replaced = self.waits = False
         self.lent: set[str] = set()
         self._base = 0
+        self._newest: Message | None = None  # of this connection
         logging.getLogger("dianka.headend").setLevel(logging.CRITICAL)
         self._open()
         self.back_up()
@@ -61,7 +67,19 @@ class Station(HeadEnd):
         self.store = Store(self._path, create=True)
         keys = {self.concentrator: self.key, OTHER: OTHER_KEY}
         self._ingest = Ingest(self.store, keys)
+        self._ingest.downlink = Downlink(
+            self.store.database, self.unix_s, lambda: self.clock.now_us() / 1e6
+        )
         self._update()
+
+    def unix_s(self) -> int:
+        """Return the world's time in seconds since 1970, for a station in China."""
+        return self.clock.now_t2000() + _UNIX_OF_2000 - _ZONE_S
+
+    def close(self) -> None:
+        """Give the connection up."""
+        super().close()
+        self._newest = None
 
     def close_down(self) -> None:
         """Close the database and delete it."""
@@ -69,15 +87,34 @@ class Station(HeadEnd):
         self._folder.cleanup()
 
     def _answer(self, frame: Frame) -> bytes:
-        before = self._ingest.counters.copy()
-        answer = self._ingest.answer(frame, "the world")
+        ingest = self._ingest
+        before = ingest.counters.copy()
+        answer = b""
+        if message := ingest.open(frame, "the world"):
+            if ingest.is_new(message):
+                self._newest = message
+            answer = ingest.turn_away(message) or ingest.again(message)
+            answer = answer or ingest.answer_all([message])[0]
+            if message.kind == Kind.RESULT and self._happens("doubled_ack"):
+                ingest.answer_all([message])
         self.counters.update(self._ingest.counters - before)
         if self._ingest.counters["conflict"] > before["conflict"] and not self.replaced:
             raise Inconsistent("the head-end has another record under a number that came now")
         self._update()
-        if not answer:
+        if not answer and frame.kind != Kind.RESULT:
             raise UplinkError("unanswered", "the head-end refuses without a word")
         return answer
+
+    def give_orders(self) -> None:
+        """Send the command that is due, if there is one and the concentrator is connected."""
+        downlink = self._ingest.downlink
+        downlink.look()
+        if self._newest is None:
+            return
+        order = downlink.order_for(self.concentrator)
+        if order is not None and not self._happens("lost_ack"):
+            self.counters["commands sent"] += 1
+            self._send(self._ingest.gate.give(self._newest, order))
 
     def _update(self) -> None:
         """Take over the position of the database."""

@@ -33,6 +33,7 @@ from host.world.board import SimulatedBoard
 from host.world.checks.account import Order, Violation
 from host.world.checks.checkers import Checkers
 from host.world.checks.headend import Above
+from host.world.commanding import Commanding
 from host.world.console_side import ConsoleSide
 from host.world.faults import NO_FAULTS, Faults, draw, named
 from host.world.flash_faults import FlashFaults
@@ -146,6 +147,7 @@ class World:
         self._calm = True
         self._spoilt_tariffs: set[int] = set()
         self._replacing: Replacing | None = None
+        self._commanding: Commanding | None = None
 
     def _branch(self) -> Random:
         """Return chances of its own for a part, so that no part changes those of another."""
@@ -348,18 +350,8 @@ class World:
             self.agenda.after(leaves_us, lambda: headend.go_away(away_us))
         self._often(scenario.rot_a_day, self._turn_bit)
         self._often(scenario.by_hand_a_day, self.incidents.close_by_hand)
-        if isinstance(headend, Station) and scenario.replaced_a_day:
-            replacing = self._replacing = Replacing(
-                *(self.agenda, self._branch(), self.checkers, self.technician, headend)
-            )
-            self._often(COPIES_A_DAY, lambda: self._copy_flash(replacing))
-            self._often(scenario.replaced_a_day, lambda: self._replace_board(replacing))
-        if isinstance(headend, Station) and scenario.restored_a_day:
-            self._often(BACKUPS_A_DAY, headend.back_up)
-            self._often(scenario.restored_a_day, headend.move_back)
-        if isinstance(headend, Station) and scenario.foreign_a_day:
-            others = Others(self.agenda, self._branch(), headend, self.households)
-            others.begin(self._often, scenario)
+        if isinstance(headend, Station):
+            _begin_station(self, headend)
 
     def _copy_flash(self, replacing: Replacing) -> None:
         if not self.incidents.pending:
@@ -474,6 +466,8 @@ class World:
         self.console.spoil = 0.0
         self._set_clock()
         self.incidents.calm()
+        if self._commanding is not None:
+            self._commanding.calm()
         self.households.insert_what_is_left()
         since_t2000 = self.clock.now_t2000() + (_UNDER_WAY_S if faults.lies_a_day else 0)
         interval_us = self.settings["interval_s"] * 1_000_000
@@ -488,6 +482,8 @@ class World:
         if self.app is None:
             raise Violation("recovery", "the concentrator does not start")
         self.checkers.finish(self.app)
+        if self._commanding is not None:
+            self._commanding.finish(self.app)
         self._power_off("restarts")
         self._boot()
 
@@ -496,6 +492,8 @@ class World:
         if app is None or not self.console.idle or self.households.owed:
             return False
         if self._spoilt_tariffs or self.incidents.pending:
+            return False
+        if self._commanding is not None and self._commanding.pending:
             return False
         if app.registry.pending or app.journal.count:
             return False
@@ -509,6 +507,27 @@ class World:
     def report(self) -> dict[str, Any]:
         """Return counts of events, and a value that identifies this course of the world."""
         return _report(self)
+
+
+def _begin_station(world: World, station: Station) -> None:
+    """Plan what happens at the real head-end of a scenario."""
+    scenario, often, agenda = world.scenario, world._often, world.agenda
+    if scenario.replaced_a_day:
+        replacing = world._replacing = Replacing(
+            *(agenda, world._branch(), world.checkers, world.technician, station)
+        )
+        often(COPIES_A_DAY, lambda: world._copy_flash(replacing))
+        often(scenario.replaced_a_day, lambda: world._replace_board(replacing))
+    if scenario.restored_a_day:
+        often(BACKUPS_A_DAY, station.back_up)
+        often(scenario.restored_a_day, station.move_back)
+    if scenario.foreign_a_day:
+        Others(agenda, world._branch(), station, world.households).begin(often, scenario)
+    if scenario.commanded_a_day:
+        world._commanding = Commanding(
+            *(agenda, world._branch(), station, world.households, world.checkers)
+        )
+        world._commanding.begin(often, scenario.commanded_a_day)
 
 
 def _report(world: World) -> dict[str, Any]:

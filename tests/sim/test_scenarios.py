@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from concentrator.books.books import Books
 from concentrator.books.charging import REFUSED
 from concentrator.books.doubt import DOUBTED
+from concentrator.console.remote import Remote
 from concentrator.storage.journal import Journal
 from concentrator.uplink import Uplink
 from prepay.ledger import Ledger
@@ -23,7 +24,7 @@ from host.cli import cli
 from host.frames import batch, link, record
 from host.frames.link import Kind
 from host.frames.record import RecordKind
-from host.headend import posting, standing
+from host.headend import outcomes, posting, standing
 from host.headend.posting import Posting
 from host.headend.standing import Standing
 from host.sim.clock import VirtualClock
@@ -108,6 +109,19 @@ FOUND = [
 @pytest.mark.parametrize(("name", "seed", "days"), FOUND)
 def test_what_a_seed_found_holds(name: str, seed: int, days: int) -> None:
     World(seed, days, 2, scenario=name).run()
+
+
+def test_commands_from_above_hold() -> None:
+    """A thousand a day; `make soak` has the whole."""
+    world = World(10, 1, 4, scenario="commanded")
+
+    world.run()
+
+    seen = world.checkers.counters
+    assert seen["commands from above"] > 800
+    for name in ("commands done", "commands refused", "commands told expired"):
+        assert seen[name] > 50, name
+    assert seen["commands not_known"] > 0
 
 
 def test_most_charges_of_one_tariff_take_the_short_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +292,38 @@ def test_standings_that_are_wanted_and_never_told_are_seen(
     found = violation("head-end-restored", days=2)
 
     assert (found.invariant, "still lacks" in found.what) == ("books", True)
+
+
+@pytest.mark.parametrize(
+    ("stage", "outcome", "what"), [(1, None, "has no command"), (2, 1, "says 1 of")]
+)
+def test_a_command_whose_records_are_wrong_is_seen(
+    stage: int, outcome: int | None, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Remote._note
+
+    def wrong(self: Remote, told: int, of: int) -> bool:
+        if told == stage:
+            return outcome is None or right(self, told, outcome)
+        return right(self, told, of)
+
+    monkeypatch.setattr(Remote, "_note", wrong)
+
+    found = violation("commanded")
+
+    assert (found.invariant, what in found.what) == ("commands", True)
+
+
+def test_an_outcome_that_the_head_end_tells_wrongly_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(outcomes.STATES, 1, outcomes.NOT_DONE)
+    few = replace(SCENARIOS["commanded"], commanded_a_day=100.0)
+    monkeypatch.setitem(SCENARIOS, "commanded", few)
+
+    found = violation("commanded")
+
+    assert (found.invariant, "is told not done" in found.what) == ("commands", True)
 
 
 def test_a_glitch_that_is_paid_for_in_the_end_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,11 +29,15 @@ class Violation(Exception):
 
 @dataclass(frozen=True)
 class Order:
-    """A sale of the counter: the order `number` of an account, on any of the cards `uids`."""
+    """A sale of the counter: the order `number` of an account, on any of the cards `uids`.
+
+    `macs` name it where it goes to the concentrator without a card.
+    """
 
     number: int
     amount_fen: int
     uids: set[str]
+    macs: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)

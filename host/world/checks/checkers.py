@@ -2,8 +2,9 @@
 
     money       paid in less debited is the balance, to 1e-11 yuan, at every record (`money`)
     once        no order is credited twice or unsold; every card that was taken has its money
-supply      no supply is cut with money left, under protection or on doubtful data; one
+    supply      no supply is cut with money left, under protection or on doubtful data; one
                 without money is cut; one that is paid for is switched on again (`supply`)
+    commands    each from above takes effect once or never, as it was told (`commands`)
     journal     a sequence number never stands for two records, nothing durable is lost
     head-end    it holds what the journal holds, without gap, and nothing is deleted before
     restore     a board that was replaced has each account as it was, to the last digit
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from host.frames import record
 from host.frames.record import Record, RecordKind
 from host.world.checks.account import FEN_E11, OPEN, Account, Order, Violation
+from host.world.checks.commands import Commands
 from host.world.checks.flash import Follower, records_of
 from host.world.checks.headend import Above
 from host.world.checks.money import Money
@@ -67,6 +69,7 @@ class Checkers:
         self.money = Money(terms, meters, sold, self.counters)
         self._supply = Supply(terms, self.counters)
         self._traces = Traces(terms["interval_s"])
+        self.commands = Commands(self.counters)
         self.rotten: set[int] = set()
         self.tariffs_spoilt = False
         self.above = above
@@ -277,6 +280,7 @@ class Checkers:
             if apply is not None:
                 self._touched.add(one.index)
                 apply(self.accounts.setdefault(one.index, Account()), one)
+            self.commands.note(one, self.accounts)
         if self.seq != durable_seq:
             raise Violation("journal", f"{durable_seq} is durable, the flash ends at {self.seq}")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REGISTER_MODULUS_WH = 10**9
 MISSING, CLOCK_AHEAD, BACK, TOO_MUCH, UNEVEN = 4, 5, 6, 7, 10  # reasons of FAULT
+_CREDIT_FROM_ABOVE = 3  # source of a top-up
 _BACK_LIMIT_S = HOUR_S
 _AHEAD_LIMIT_S = 400 * DAY_S
 _POWER_LIMIT_W = 60_000
@@ -221,7 +222,10 @@ class Money:
         sold = self._sold.get((one.index, order))
         if sold is None or sold.amount_fen != amount_fen:
             raise Violation("once", f"record {one.seq} credits {fields}, sold was {sold}")
-        if fields["uid"] not in sold.uids:
+        if fields["source"] == _CREDIT_FROM_ABOVE:
+            if fields["header_mac"].lower() not in sold.macs:
+                raise Violation("once", f"record {one.seq} credits {fields}, not {sold}")
+        elif fields["uid"] not in sold.uids:
             raise Violation("once", f"record {one.seq} credits card {fields['uid']}, not {sold}")
         if order != account.order + 1:
             raise Violation("once", f"record {one.seq} credits {order} after {account.order}")

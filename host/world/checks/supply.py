@@ -17,6 +17,7 @@ from host.world.checks.account import (
     NORMAL,
     OPEN,
     OVERLOAD,
+    REMOTE,
     ZERO,
     Account,
     Violation,
@@ -26,7 +27,7 @@ from host.world.terms import Terms
 
 INTENT, CONFIRMED, FAILED = 1, 2, 3
 # Reasons of POLICY and RELAY.
-WARNING, USED_UP, TOP_UP, TOO_MUCH_POWER, MISMATCH = 2, 3, 4, 7, 16
+WARNING, USED_UP, TOP_UP, TOO_MUCH_POWER, BY_ORDER, MISMATCH = 2, 3, 4, 7, 9, 16
 _STATUS_OPEN = 0x10
 _STATUS_UNKNOWN = 0xFFFF
 _US = 1_000_000
@@ -122,6 +123,9 @@ class Supply:
         account.left_state, account.state = old, new
         account.held_t2000 = one.t2000 if new == HELD else account.held_t2000
         account.overload_us = now_us if new == OVERLOAD else -1
+        if new == REMOTE:
+            account.close_due_us = -1
+            account.warned = False
         self._counters["cuts held back"] += new == HELD
 
     def apply_relay(self, account: Account, one: Record, now_us: int) -> None:
@@ -158,7 +162,10 @@ class Supply:
         reason = one.fields["reason"]
         balance_fen = account.balance_fen
         self._counters[f"cuts for reason {reason}"] += 1
-        if reason == TOO_MUCH_POWER:
+        if reason == BY_ORDER:
+            # Whether it was ordered is checked with the commands.
+            wrong = account.guard or account.state != REMOTE
+        elif reason == TOO_MUCH_POWER:
             wrong = account.stopped or account.guard or balance_fen > 0
             wrong |= account.power_w <= self._terms["load_limit_w"] or account.state != OVERLOAD
         else:
@@ -173,7 +180,7 @@ class Supply:
             wait_s = self._terms.wait_s(account.grade)
             early = account.left_state != HELD or one.t2000 - account.held_t2000 < wait_s
             wrong |= not self.is_used_up(account, account.left_state) or (wait_s > 0 and early)
-        elif reason != TOO_MUCH_POWER:
+        elif reason not in (TOO_MUCH_POWER, BY_ORDER):
             wrong = True
         if wrong:
             raise Violation(
@@ -213,6 +220,7 @@ class Supply:
         """Check at the end that supplies follow the money, unless something holds a cut back."""
         used_up = self.is_used_up(account, account.state)
         has_money = not used_up and account.balance_fen > self._terms["close_fen"]
+        has_money &= account.state != REMOTE
         if has_money and meter.relay.open and not account.warned:
             raise Violation("supply", f"account {index} is cut with {account.balance_fen} fen")
         held = account.stopped or account.guard or self._terms.held_s(account.grade)
