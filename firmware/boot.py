@@ -58,7 +58,7 @@ def choose() -> str:
         return running
     slot, left = trial()
     # Without a durable count a faulty product could restart the board without end.
-    if left and _may_try(slot) and _put("trial", slot + " " + str(left - 1)):
+    if left and _may_try(slot) and put("trial", slot + " " + str(left - 1)):
         running = slot
     else:
         first = proven()
@@ -102,12 +102,12 @@ def confirm(known: int = 0) -> bool:
     `known` is the greatest counter of which the product itself knows.
     """
     _end_limit()
-    if running and max(known, product[1]) > _counter("newest"):
-        _put("newest", str(max(known, product[1])))
+    if running and max(known, product[1]) > counter("newest"):
+        put("newest", str(max(known, product[1])))
     if not running or (trial()[0] != running and proven() == running and _number(running)):
         return True
     number = max(_number("a"), _number("b")) + 1
-    done = _put(running + "/healthy", str(number))
+    done = put(running + "/healthy", str(number))
     if done:
         _remove("trial")
         print("dianka: slot", running, "is healthy")
@@ -135,7 +135,7 @@ def is_sound(folder: str) -> bool:
     """Return whether `folder` has the files of its list, as they were installed, and no others."""
     global product
     whole = hashlib.sha256()
-    version = counter = ""
+    version = count = ""
     place = 0
     try:
         with open(folder + "/files") as file:
@@ -143,7 +143,7 @@ def is_sound(folder: str) -> bool:
                 whole.update(line.encode())
                 first, _, second = line.strip().partition(" ")
                 if place == 0:
-                    version, counter = first, second
+                    version, count = first, second
                     continue
                 path = folder + "/" + second
                 digest = first.encode()
@@ -157,7 +157,7 @@ def is_sound(folder: str) -> bool:
         print("dianka: slot", folder, "cannot be read:", error)
         return False
     number = SLOTS.index(folder) + 1 if folder in SLOTS else 0
-    counted = int(counter) if counter.isdigit() else 0
+    counted = int(count) if count.isdigit() else 0
     product = (number, counted, whole.digest()[:8], version.encode()[:16])
     return True
 
@@ -191,7 +191,7 @@ def _may_try(slot: str) -> bool:
     """Return whether the slot on trial is sound, and not older than what was accepted."""
     if not is_whole(slot) or not is_sound(slot):
         return False
-    if product[1] < _counter("newest"):
+    if product[1] < counter("newest"):
         print("dianka: slot", slot, "is older than a product that was accepted")
         return False
     return True
@@ -207,10 +207,10 @@ def is_whole(slot: str) -> bool:
 
 
 def _number(slot: str) -> int:
-    return _counter(slot + "/healthy")
+    return counter(slot + "/healthy")
 
 
-def _counter(name: str) -> int:
+def counter(name: str) -> int:
     """Return the number in the file, 0 without one."""
     text = _get(name)
     return int(text) if text.isdigit() else 0
@@ -245,7 +245,7 @@ def _get(name: str) -> str:
         return ""
 
 
-def _put(name: str, text: str) -> bool:
+def put(name: str, text: str) -> bool:
     """Give the file new content, all or nothing; return false if the flash refused."""
     try:
         with open(name + _TEMPORARY, "w") as file:

@@ -36,6 +36,10 @@ def main() -> int:
         boot = sys.modules.get("boot")
         app = build(board)
         app.books.note_product(*product_of(boot))
+        if boot is not None and boot.running:
+            import update
+
+            app.board_commands.append(update.commands_of(boot, board))
         board.attach(app)
 
         def report() -> None:

@@ -149,7 +149,13 @@ LAYERS = (
     _layer("boards.display", ours="boards card ports", foreign=f"{_PURE} time", device=True),
     _layer("boards.log", ours="boards dlt645 ports", foreign=f"{_PURE} {_BOARD}", device=True),
     _layer("boards.rtc", ours="dlt645 card", foreign=_PURE, device=True),
-    _layer("main", ours="boards concentrator ports", foreign="sys", device=True),
+    _layer("main", ours="boards concentrator ports update", foreign="sys", device=True),
+    _layer(
+        "update",
+        ours="concentrator ports",
+        foreign="os machine micropython hashlib binascii",
+        device=True,
+    ),
     _layer(
         "boot", ours="main", foreign="os sys machine micropython hashlib binascii", device=True
     ),

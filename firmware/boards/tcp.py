@@ -47,6 +47,7 @@ class TcpClient:
             self._name.count(True)
             self._count += 1
             self.connection = self._count
+            self.waiting = 1  # for a greeting: who waits for bytes does not sleep on
 
     def read_into(self, buf: bytearray) -> int:
         """Put the bytes that have arrived into `buf`; return how many."""

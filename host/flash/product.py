@@ -73,14 +73,24 @@ def firmware() -> Path:
     raise ProductError(_("the firmware's sources are missing: name their folder with --firmware"))
 
 
-def left_out(folder: Path) -> tuple[str, ...]:
-    """Return the files of the firmware that no board with a chip gets, as its manifest says."""
+def left_out(folder: Path, *, in_slots: bool = False) -> tuple[str, ...]:
+    """Return the files of the firmware that no board with a chip gets, as its manifest says.
+
+    Without `in_slots` also those that a product needs only in a slot.
+    """
     manifest = folder / "manifest.py"
     text = manifest.read_text("utf-8") if manifest.is_file() else ""
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LEFT_OUT":
-            names: tuple[str, ...] = ast.literal_eval(node.value)
+    found = {
+        ast.unparse(node.targets[0]): node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign)
+    }
+    if "LEFT_OUT" in found:
+        names: tuple[str, ...] = ast.literal_eval(found["LEFT_OUT"])
+        only_there = found.get("SLOTS_ONLY")
+        if in_slots or only_there is None:
             return names
+        return (*names, *ast.literal_eval(only_there))
     raise ProductError(
         _("{folder} has no LEFT_OUT: take that of the product").format(folder=manifest)
     )
@@ -96,7 +106,7 @@ def sources(folder: Path, platform: str) -> Iterator[Path]:
             )
         )
     others = _PORT_MODULES - {BOARDS[platform]}
-    missing = left_out(folder)
+    missing = left_out(folder, in_slots=True)
     for path in sorted(folder.rglob("*.py")):
         place = path.relative_to(folder)
         is_other = place.parts[0] == "boards" and place.stem in others

@@ -46,10 +46,13 @@ RUNNING = marked("running")
 PAUSED = marked("paused")
 
 _DUE = f"""
-    SELECT one.concentrator, one.number, expires_at, text, image FROM commands AS one JOIN (
+    SELECT one.concentrator, one.number, expires_at, text, image, package
+    FROM commands AS one JOIN (
         SELECT concentrator, min(number) AS number FROM commands
         WHERE state = '{SENT}' OR state = '{WAITING}'
-        AND job NOT IN (SELECT job FROM jobs WHERE state = '{PAUSED}') GROUP BY concentrator
+        AND job NOT IN (SELECT job FROM jobs WHERE state = '{PAUSED}')
+        AND stage <= coalesce((SELECT stage FROM jobs WHERE jobs.job = commands.job), 0)
+        GROUP BY concentrator
     ) AS next ON one.concentrator = next.concentrator AND one.number = next.number
 """
 
@@ -68,7 +71,8 @@ class Given:
 class Target:
     """Where a command goes: a concentrator, and the account that it is about, "": none.
 
-    `image` is that of the tariff which the command puts in force, as hexadecimal digits.
+    `image` is that of the tariff which the command puts in force, as hexadecimal digits;
+    `package` is the name of the product that it puts on trial.
     """
 
     concentrator: int
@@ -76,14 +80,19 @@ class Target:
     account: str = ""
     order: int = 0
     image: str = ""
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The command that a concentrator gets next, and the image that has to be there before."""
+    """The command that a concentrator gets next, and what has to be there before.
+
+    That is the image of a tariff, or a package of which this is the name.
+    """
 
     order: Order
     image: bytes
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +111,46 @@ class ToppedUp:
 @at_desk
 def give(store: Store, name: str, targets: Sequence[Target], given: Given) -> int:
     """Note a job of commands, all or none; return its number. StoreError."""
+    with store.writing() as database:
+        return _give_job(database, name, targets, given)
+
+
+def give_in_stages(
+    store: Store,
+    name: str,
+    targets: Sequence[Target],
+    given: Given,
+    reach: Sequence[int],
+    patience_s: int,
+) -> int:
+    """Note a job whose commands are sent in stages, each of which reaches so many per cent."""
+    with store.writing() as database:
+        job = _give_job(database, name, targets, given)
+        database.run(
+            "UPDATE jobs SET stages = ?, patience_s = ? WHERE job = ?",
+            (",".join(map(str, reach)), patience_s, job),
+        )
+        for at, target in enumerate(targets):
+            # The first stage reaches one concentrator at least.
+            stage = sum(max(1, -(-len(targets) * one // 100)) <= at for one in reach[:-1])
+            database.run(
+                "UPDATE commands SET stage = ? WHERE job = ? AND concentrator = ?",
+                (stage, job, target.concentrator),
+            )
+    return job
+
+
+def _give_job(database: Database, name: str, targets: Sequence[Target], given: Given) -> int:
     for target in targets:
         _check_text(target.text)
-    with store.writing() as database:
-        _check_concentrators(database, {target.concentrator for target in targets})
-        columns = ("name", "given_at", "given_by", "reason", "state")
-        number = (database.value("SELECT max(job) FROM jobs") or 0) + 1
-        row = (name, given.at, given.by, given.reason, RUNNING)
-        if database.insert_new("jobs", ("job", *columns), [(number, *row)]) != 1:
-            raise StoreError(_("another job was given at the same moment: try again"))
-        for target in targets:
-            _give(database, target, given, number)
+    _check_concentrators(database, {target.concentrator for target in targets})
+    columns = ("name", "given_at", "given_by", "reason", "state")
+    number = (database.value("SELECT max(job) FROM jobs") or 0) + 1
+    row = (name, given.at, given.by, given.reason, RUNNING)
+    if database.insert_new("jobs", ("job", *columns), [(number, *row)]) != 1:
+        raise StoreError(_("another job was given at the same moment: try again"))
+    for target in targets:
+        _give(database, target, given, number)
     return int(number)
 
 
@@ -196,11 +234,11 @@ def _give(database: Database, target: Target, given: Given, job: int) -> int:
     number = _next_number(database, target.concentrator, given.at)
     columns = (
         *("concentrator", "number", "account", "order", "text", "job", "state"),
-        *("given_at", "given_by", "reason", "expires_at", "image"),
+        *("given_at", "given_by", "reason", "expires_at", "image", "package"),
     )
     row = (
         *(target.concentrator, number, target.account, target.order, target.text, job, WAITING),
-        *(given.at, given.by, given.reason, given.expires_at, target.image),
+        *(given.at, given.by, given.reason, given.expires_at, target.image, target.package),
     )
     if database.insert_new("commands", columns, [row]) != 1:
         raise StoreError(_("another command was given at the same moment: try again"))
@@ -224,16 +262,23 @@ def set_job(store: Store, job: int, state: str, at: int | None = None) -> None:
     """
     now = int(time.time()) if at is None else at
     with store.writing() as database:
-        if not database.run("UPDATE jobs SET state = ? WHERE job = ?", (state, job)).rowcount:
+        sql = "UPDATE jobs SET state = ?, why = '' WHERE job = ?"
+        if not database.run(sql, (state, job)).rowcount:
             raise _no_job(job)
         if state == RUNNING:
             _number_anew(database, job, now)
         if state == STOPPED:
-            database.run(
-                f"UPDATE commands SET state = '{STOPPED}', ended_at = ? "
-                f"WHERE job = ? AND state = '{WAITING}'",
-                (now, job),
-            )
+            stop(database, job, now)
+
+
+def stop(database: Database, job: int, now: int, why: str = "") -> None:
+    """Give up the commands of a job that were not sent."""
+    database.run("UPDATE jobs SET state = ?, why = ? WHERE job = ?", (STOPPED, why, job))
+    database.run(
+        f"UPDATE commands SET state = '{STOPPED}', ended_at = ? "
+        f"WHERE job = ? AND state = '{WAITING}'",
+        (now, job),
+    )
 
 
 def _number_anew(database: Database, job: int, now: int) -> None:
@@ -249,7 +294,8 @@ def _number_anew(database: Database, job: int, now: int) -> None:
 def retry(store: Store, job: int, given: Given) -> int:
     """Give those commands of a job again that are not known to be done; return how many."""
     with store.writing() as database:
-        if not database.run("UPDATE jobs SET state = ? WHERE job = ?", (RUNNING, job)).rowcount:
+        sql = "UPDATE jobs SET state = ?, why = '' WHERE job = ?"
+        if not database.run(sql, (RUNNING, job)).rowcount:
             raise _no_job(job)
         marks = ", ".join("?" * len(_RETRIED))
         rows = database.rows(
@@ -258,9 +304,13 @@ def retry(store: Store, job: int, given: Given) -> int:
             (job, *_RETRIED),
         )
         for row in rows:
-            names = ("concentrator", "text", "account", "order", "image")
+            names = ("concentrator", "text", "account", "order", "image", "package")
             target = Target(*(row[name] for name in names))
-            _give(database, target, given, job)
+            number = _give(database, target, given, job)
+            database.run(
+                "UPDATE commands SET stage = ? WHERE concentrator = ? AND number = ?",
+                (row["stage"], row["concentrator"], number),
+            )
             database.run("UPDATE commands SET again = 1 WHERE id = ?", (row["id"],))
     return len(rows)
 
@@ -289,12 +339,25 @@ def due(database: Database, now: int) -> dict[int, Due]:
         database.run(query, (now, number))
         # It may have been sent just before this head-end was killed, or its database restored.
         settle(database, concentrator, command, given_at)
+    _let_others_pass(database, now)
     found: dict[int, Due] = {}
     zone = zone_of(database)
-    for concentrator, number, expires_at, text, image in database.all(_DUE):
+    for concentrator, number, expires_at, text, image, package in database.all(_DUE):
         order = Order(number, t2000_of_unix(expires_at, zone), text)
-        found[concentrator] = Due(order, bytes.fromhex(image))
+        found[concentrator] = Due(order, bytes.fromhex(image), package)
     return found
+
+
+def _let_others_pass(database: Database, now: int) -> None:
+    """Number products behind what was given after them: they take days, and others do not wait."""
+    for row, concentrator in database.all(
+        f"SELECT id, concentrator FROM commands WHERE state = '{WAITING}' AND package <> '' "
+        "AND EXISTS (SELECT 1 FROM commands AS other "
+        "WHERE other.concentrator = commands.concentrator AND other.number > commands.number "
+        f"AND other.package = '' AND other.state IN {UNDER_WAY})"
+    ):
+        number = _next_number(database, concentrator, now)
+        database.run("UPDATE commands SET number = ? WHERE id = ?", (number, row))
 
 
 def note_sent(database: Database, sent: Sequence[tuple[int, int]], now: int) -> None:
@@ -345,7 +408,7 @@ def commands_of(
         f"SELECT * FROM commands WHERE 1 = 1{conditions} ORDER BY id", (*wanted.values(),)
     )
     for row in rows:
-        del row["id"], row["again"], row["image"]
+        del row["id"], row["again"], row["image"], row["package"]
     return rows
 
 

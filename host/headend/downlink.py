@@ -1,8 +1,7 @@
 """The commands that go down: which one each concentrator gets next, and the answers in parts.
 
-A command that puts a tariff in force has the tariff's image before it, in commands of its own
-which change nothing that lasts. They are numbered from 1 on, far below all other commands. Where
-one of them is refused, as by a concentrator that has started again, the image begins again.
+A command that puts a tariff in force has the tariff's image before it, and one that tries a
+product has the product: see `host.headend.deliveries`.
 
 `look` and `note` run in the writer's thread, which alone writes to the database; `order_for` runs
 in the loop of the connections.
@@ -12,45 +11,18 @@ import logging
 import time
 from collections.abc import Callable
 
-from host.frames import tariff
-from host.frames.batch import Order, Outcome, Result
-from host.headend import commands
+from host.frames.batch import Order, Result
+from host.headend import commands, rollouts
 from host.headend.commands import Due
 from host.headend.database import Database
+from host.headend.deliveries import Delivery, ImageDelivery, ProductDelivery
 from host.headend.errors import StoreError
 
 # A command is repeated behind this time without its RESULT.
 REPEAT_S = 15.0
 _ANSWER_LIMIT = 60_000
-# So often an image begins again before its command is sent all the same and refused.
-_BEGINNINGS = 4
 
 log = logging.getLogger("dianka.headend")
-
-
-class _Transfer:
-    """The image that goes to a concentrator before the command `number`."""
-
-    def __init__(self, number: int, expires_t2000: int, image: bytes) -> None:
-        self.number = number
-        *texts, _commit = tariff.commands(image, 0)
-        self._orders = [Order(at + 1, expires_t2000, text) for at, text in enumerate(texts)]
-        self._next = 0
-        self._beginnings = 1
-
-    @property
-    def order(self) -> Order | None:
-        """The next part, None: the image is there."""
-        return self._orders[self._next] if self._next < len(self._orders) else None
-
-    def note(self, number: int, outcome: int) -> None:
-        """Note the outcome of a part; those that came twice or late count for nothing."""
-        if self.order is None or self.order.number != number:
-            return
-        self._next += 1
-        if outcome != Outcome.DONE:
-            self._next = 0 if self._beginnings < _BEGINNINGS else len(self._orders)
-            self._beginnings += 1
 
 
 class Downlink:
@@ -69,7 +41,8 @@ class Downlink:
         self._now = now
         self._steady_s = steady_s or time.monotonic
         self._due: dict[int, Due] = {}
-        self._transfers: dict[int, _Transfer] = {}
+        self._deliveries: dict[int, Delivery] = {}
+        self._files: dict[str, list[bytes]] = {}  # of the packages that are on their way
         self._sent_at: dict[tuple[int, int], float] = {}
         self._newly_sent: set[tuple[int, int]] = set()
         self._answers: dict[int, tuple[int, int, bytes]] = {}  # number, last part, text
@@ -89,18 +62,23 @@ class Downlink:
     def _look(self) -> None:
         database = self._database
         if not self._newly_sent and not database.value(commands.SOME_ARE_OPEN):
-            self._due, self._transfers = {}, {}
+            self._due, self._deliveries, self._files = {}, {}, {}
             return
         now = int(self._now())
         with database.writing():
             sent, self._newly_sent = self._newly_sent, set()
             commands.note_sent(database, sorted(sent), now)
+            rollouts.look(database, now)
             self._due = due = commands.due(database, now)
+        names = {one.package for one in due.values() if one.package}
+        self._files = {
+            name: self._files.get(name) or rollouts.files_of(database, name) for name in names
+        }
         # What expired, was stopped or paused is no longer on its way.
-        self._transfers = {
-            concentrator: transfer
-            for concentrator, transfer in self._transfers.items()
-            if concentrator in due and due[concentrator].order.number == transfer.number
+        self._deliveries = {
+            concentrator: delivery
+            for concentrator, delivery in self._deliveries.items()
+            if concentrator in due and _key(due[concentrator]) == delivery.key
         }
         open_now = {
             (concentrator, order.number)
@@ -120,18 +98,30 @@ class Downlink:
         if now - self._sent_at.get(which, -REPEAT_S) < REPEAT_S:
             return None
         self._sent_at[which] = now
-        self._newly_sent.add((concentrator, due.order.number))
+        # A product that is on its way can be given up; it is sent when it is to be tried.
+        if order is due.order or not due.package:
+            self._newly_sent.add((concentrator, due.order.number))
         return order
 
+    def send_again(self, concentrator: int) -> None:
+        """Send what is due at once: a new connection has lost what was sent on the old one."""
+        due = self._due.get(concentrator)
+        if due is not None:
+            self._sent_at.pop((concentrator, self._order(concentrator, due).number), None)
+
     def _order(self, concentrator: int, due: Due) -> Order:
-        """Return the next part of the image that has to be there, or the command itself."""
-        if not due.image:
+        """Return the next part of what has to be there before, or the command itself."""
+        if not due.image and due.package not in self._files:
             return due.order
-        transfer = self._transfers.get(concentrator)
-        if transfer is None or transfer.number != due.order.number:
-            transfer = _Transfer(due.order.number, due.order.expires_t2000, due.image)
-            self._transfers[concentrator] = transfer
-        return transfer.order or due.order
+        delivery = self._deliveries.get(concentrator)
+        if delivery is None or delivery.key != _key(due):
+            expires = due.order.expires_t2000
+            if due.package:
+                delivery = ProductDelivery(due.package, expires, self._files[due.package])
+            else:
+                delivery = ImageDelivery(due.order.number, expires, due.image)
+            self._deliveries[concentrator] = delivery
+        return delivery.order or due.order
 
     def note(self, concentrator: int, result: Result, now: int) -> bool:
         """Take a part of an answer; return whether a command has ended with it.
@@ -148,14 +138,19 @@ class Downlink:
         if result.part:
             self._answers[concentrator] = (result.number, result.part, text)
             return False
-        transfer = self._transfers.get(concentrator)
-        if transfer is not None and result.number != transfer.number:
+        answer = text.decode(errors="replace").strip()
+        due, delivery = self._due.get(concentrator), self._deliveries.get(concentrator)
+        if due is not None and delivery is not None and result.number != due.order.number:
             self._sent_at.pop((concentrator, result.number), None)
-            transfer.note(result.number, result.outcome)
+            delivery.note(result.number, result.outcome, answer)
             return False
         self._due.pop(concentrator, None)
-        self._transfers.pop(concentrator, None)
-        answer = text.decode(errors="replace").strip()
+        self._deliveries.pop(concentrator, None)
         return commands.note_result(
             self._database, concentrator, result.number, result.outcome, answer, now
         )
+
+
+def _key(due: Due) -> int | str:
+    """Return what a delivery before a command is known by."""
+    return due.package or due.order.number

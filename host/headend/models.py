@@ -385,8 +385,48 @@ class Order(models.Model):
         indexes = (models.Index(fields=("sold_at",), name="orders_sold_at"),)
 
 
+class Package(models.Model):
+    """A product for concentrators, which goes to them before they are told to try it.
+
+    name     the beginning of the SHA-256 of its list of files, as FIRMWARE records have it
+    files    the list, each file in its order, and the signature: JSON of base64
+    """
+
+    name = models.CharField(max_length=16, primary_key=True)
+    version = _text()
+    counter = _number()
+    files = models.TextField(db_default="")
+
+    class Meta:
+        db_table = "packages"
+
+
+class Product(models.Model):
+    """What a concentrator has said of the product that it runs: a FIRMWARE record."""
+
+    concentrator = _number(None)
+    seq = _number(None)
+    stage = _number()
+    name = _text(16)
+    version = _text()
+    counter = _number()
+    told_at = _number()
+
+    class Meta:
+        db_table = "products"
+        constraints = (
+            models.UniqueConstraint(fields=("concentrator", "seq"), name="products_once"),
+        )
+
+
 class Job(models.Model):
-    """Commands that were given together."""
+    """Commands that were given together.
+
+    stages      for a product: per cent of the concentrators that each stage reaches, "5,25,100"
+    stage       the stage that is under way, from 0 on
+    patience_s  within this time each has to report that the product is healthy
+    why         of a job that was stopped by itself: "back" or "silent", and the concentrator
+    """
 
     job = models.BigIntegerField(primary_key=True)
     name = _text()
@@ -394,6 +434,10 @@ class Job(models.Model):
     given_by = _text()
     reason = _text(200)
     state = _text(16)
+    stages = _text()
+    stage = _number()
+    patience_s = _number()
+    why = _text(300)
 
     class Meta:
         db_table = "jobs"
@@ -407,6 +451,8 @@ class Command(models.Model):
     job       of its group, 0: none
     again     1: it was given again under another number
     image     of the tariff that it puts in force, as hexadecimal digits: it goes there before it
+    package   that it puts on trial, and which goes there before it
+    stage     of its job, in which it is sent
     """
 
     concentrator = _number(None)
@@ -425,6 +471,8 @@ class Command(models.Model):
     ended_at = _maybe()
     again = _number()
     image = models.TextField(db_default="")
+    stage = _number()
+    package = _text(16)
 
     class Meta:
         db_table = "commands"

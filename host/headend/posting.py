@@ -684,9 +684,16 @@ def _told_tariff(record: Taken) -> int:
 def _post_firmware(posting: Posting, record: Taken) -> None:
     """Keep what a concentrator runs; another product than before becomes a finding."""
     posting._alarm(record)
-    text = _FIRMWARE.get(record.fields["stage"], "")
+    fields = record.fields
+    values = {"version": fields["version"], "counter": fields["counter"]}
+    told = {
+        "stage": fields["stage"],
+        "name": fields["sha256"].lower(),
+        "told_at": posting.received_at,
+    }
+    posting._add("products", record, **told, **values)
+    text = _FIRMWARE.get(fields["stage"], "")
     if text:
-        values = {"version": record.fields["version"], "counter": record.fields["counter"]}
         posting._find(record, "firmware", text, concentrator=posting._concentrator, **values)
 
 

@@ -187,13 +187,17 @@ class Connections:
 
     def _give_orders(self) -> None:
         """Send the commands that are due to the concentrators that are connected."""
+        for concentrator in self.ingest.downlink.waiting:
+            self._give_order(concentrator)
+
+    def _give_order(self, concentrator: int) -> None:
+        """Send the command that is due to a concentrator, if it is connected."""
         ingest = self.ingest
-        for concentrator in ingest.downlink.waiting:
-            own = self._proven.get(concentrator, [])
-            if own and own[-1].newest is not None:
-                order = ingest.downlink.order_for(concentrator)
-                if order is not None:
-                    own[-1].on_answer(ingest.gate.give(own[-1].newest, order))
+        own = self._proven.get(concentrator, [])
+        if own and own[-1].newest is not None:
+            order = ingest.downlink.order_for(concentrator)
+            if order is not None:
+                own[-1].on_answer(ingest.gate.give(own[-1].newest, order))
 
     def _hang_up(self, connection: _Connection, reason: str, why: str) -> None:
         """Close a connection; it is counted under the reason."""
@@ -210,6 +214,8 @@ class Connections:
     def _send(self, answers: Sequence[tuple[_Connection, bytes]]) -> None:
         for connection, answer in answers:
             connection.on_answer(answer)
+            # A product comes in thousands of commands: the next one does not wait for `watch`.
+            self._give_order(connection.concentrator)
 
     # --- who is connected ------------------------------------------------------------------------
 
@@ -257,6 +263,7 @@ class Connections:
         if connection.proven:
             return
         connection.proven, connection.concentrator = True, concentrator
+        self.ingest.downlink.send_again(concentrator)
         self._forget_unproven(connection)
         own = self._proven.setdefault(concentrator, [])
         own.append(connection)

@@ -1,6 +1,8 @@
 """`dianka headend top-up` and `job`: commands for concentrators, and what became of them."""
 
+import hashlib
 import time
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,12 +24,15 @@ from host.cli.options import (
     yes_option,
 )
 from host.cli.output import Column, echo, print_json
+from host.flash import package
+from host.flash.product import ProductError
 from host.frames import tariff
 from host.frames.tariff_terms import TariffError
-from host.headend import commands
+from host.headend import commands, rollouts
 from host.headend.commands import Given, Target
 from host.headend.orders import Till
 from host.headend.outcomes import STOPPED
+from host.headend.rollouts import Package, Stages
 from host.headend.store import Store
 from host.units import HOUR_S, yuan
 from host.words import _, marked
@@ -57,6 +62,7 @@ _JOB_COLUMNS = (
     (Column(marked("by")), "given_by"),
     (Column(marked("state")), "state"),
     (Column(marked("progress")), "progress"),
+    (Column(marked("stopped because")), "why"),
 )
 _COMMAND_COLUMNS = (
     (Column(marked("concentrator"), right=True), "concentrator"),
@@ -284,6 +290,98 @@ def tariff_command(
         _give(store, "tariff", targets, _given(by, reason, hours), as_json)
 
 
+@job.command(
+    epilog="""\b
+Examples:
+  dianka headend job firmware --db village.db product.dianka --signer PUBLIC_KEY --all
+  dianka headend job firmware --db village.db product.dianka --unsigned --concentrator 7
+"""
+)
+@database_option()
+@click.argument("path", metavar="PACKAGE", type=FILE)
+@_CONCENTRATORS
+@_ALL
+@click.option("--signer", default="", help="The public key that has to have signed it, 64 digits.")
+@click.option("--unsigned", is_flag=True, help="Take it without a signature.")
+@click.option(
+    "--stages",
+    default="5,25,100",
+    show_default=True,
+    help="Per cent of the concentrators that each stage reaches.",
+)
+@click.option(
+    "--patience",
+    default=60,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="Minutes in which each has to report that the product is healthy.",
+)
+@_REASON
+@_BY
+@click.option(
+    "--hours",
+    default=336,
+    show_default=True,
+    type=click.IntRange(1, 8760),
+    help="Where it has not arrived within so many hours, it is not tried.",
+)
+@json_option
+def firmware(
+    db: str,
+    path: Path,
+    concentrators: tuple[int, ...],
+    to_all: bool,
+    signer: str,
+    unsigned: bool,
+    stages: str,
+    patience: int,
+    reason: str,
+    by: str,
+    hours: int,
+    as_json: bool,
+) -> None:
+    """Bring a product to concentrators with two slots, in stages, and stop where it fails.
+
+    PACKAGE is of `dianka firmware pack`. It goes into the slot that does not run, also over days,
+    and is on trial there. The next stage begins when those of the one before are healthy.
+    """
+    if bool(concentrators) + to_all != 1:
+        raise click.UsageError(_("give --concentrator or --all, one of them"))
+    if bool(signer) + unsigned != 1:
+        raise click.UsageError(_("give --signer with the public key, or --unsigned"))
+    try:
+        product = package.read(path)
+        package.check_signer(product.listing, product.signature, signer)
+    except ProductError as error:
+        raise click.ClickException(str(error)) from error
+    files = [product.listing, *product.files.values(), product.signature.encode()]
+    told = Package(
+        hashlib.sha256(product.listing).hexdigest()[:16],
+        product.version,
+        product.counter,
+        [b64encode(one).decode() for one in files],
+    )
+    with opened(db) as store:
+        numbers = _numbers(store, concentrators, to_all)
+        shares = Stages(_shares(stages), 60 * patience)
+        number = rollouts.roll_out(store, told, numbers, shares, _given(by, reason, hours))
+    _tell(number, len(numbers), as_json)
+
+
+def _shares(text: str) -> tuple[int, ...]:
+    """Return per cents that rise to 100; UsageError where they are others."""
+    words = text.split(",")
+    shares = [int(one) for one in words if one.strip().isdecimal()]
+    if (
+        len(shares) != len(words)
+        or shares != sorted(set(shares))
+        or shares[0] < 1
+        or shares[-1] != 100
+    ):
+        raise click.UsageError(_("stages are per cents that rise to 100, like 5,25,100"))
+    return (*shares,)
+
+
 def _numbers(store: Store, concentrators: Sequence[int], to_all: bool) -> list[int]:
     """Return the concentrators that were named, or all that have called."""
     if not to_all:
@@ -323,12 +421,16 @@ def _given(by: str, reason: str, hours: int) -> Given:
 
 
 def _give(store: Store, name: str, targets: Sequence[Target], given: Given, as_json: bool) -> None:
-    number = commands.give(store, name, targets, given)
+    _tell(commands.give(store, name, targets, given), len(targets), as_json)
+
+
+def _tell(number: int, count: int, as_json: bool) -> None:
+    """Say that a job was given."""
     if as_json:
-        print_json({"job": number, "commands": len(targets)})
+        print_json({"job": number, "commands": count})
     else:
         text = _("job {job}: {count} commands; `dianka headend job show {job}` follows them")
-        echo(text.format(job=number, count=len(targets)))
+        echo(text.format(job=number, count=count))
 
 
 @shown.command(
@@ -344,6 +446,8 @@ def list_command(db: str, as_json: bool, as_csv: bool) -> None:
     """List jobs, with how far each is."""
     with opened(db, read_only=True) as store:
         rows = localised(commands.jobs(store), store.zone())
+    for row in rows:
+        row["why"] = rollouts.why_text(row["why"])
     if not as_json:
         for row in rows:
             row["progress"] = _progress_text(row["progress"])
