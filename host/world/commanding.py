@@ -163,8 +163,10 @@ class Commanding:
             self._agenda.after(wait_us, lambda: self._go_on(job))
 
     def _go_on(self, job: int) -> None:
-        """Resume a job, or stop it."""
+        """Resume a job, or stop it, unless the database has lost it."""
         store, given = self._station.store, self._checkers.commands.given
+        if not commands.commands_of(store, job=job):
+            return
         (before,) = commands.commands_of(store, job=job)
         state = STOPPED if self._random.random() < 0.3 else commands.RUNNING
         commands.set_job(store, job, state, self._station.unix_s())
