@@ -191,6 +191,8 @@ class Station(HeadEnd):
         shutil.copy(self._copy, self._path)
         self.moved_back += 1
         self._open()
+        with self.store.writing(adopting=True):
+            pass  # a person takes the copy into use
 
     # --- the database ----------------------------------------------------------------------------
 
