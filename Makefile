@@ -94,6 +94,7 @@ soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
 	@DIANKA_HOSTILE=10000 $(BIN)/python -m pytest tests/host/test_hostile_runs.py
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
+	@DIANKA_COMMANDS=300 $(BIN)/python -m pytest tests/host/test_emulator.py -k commands_from_above
 	@DIANKA_KILLS=50 $(BIN)/python -m pytest tests/host/test_headend_kills.py
 	@DIANKA_STEPS=10000 $(BIN)/python -m pytest tests/host/test_hostile_network.py
 	@$(BIN)/dianka sim run --seeds $(or $(SEEDS),1-500) --days 3 --meters 6

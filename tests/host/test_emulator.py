@@ -7,6 +7,8 @@ each night; mpremote copies and runs programs. Without the emulator's tools, and
 to install them, these tests are skipped and say what to install.
 """
 
+import ast
+import os
 import socket
 import subprocess
 import sys
@@ -131,6 +133,18 @@ def check_module(on: qemu.MeasuringEmulator, module: str) -> None:
     assert "core: " in printed, printed
     assert ", 0 failed" in printed, printed
     assert "core: 0 passed" not in printed, printed
+
+
+def test_commands_from_above_are_done_once_on_the_board(board: qemu.MeasuringEmulator) -> None:
+    """`make soak` gives 300, which is DIANKA_COMMANDS."""
+    count = int(os.environ.get("DIANKA_COMMANDS", "20"))
+    board.soft_reset()
+    code = f"import test_concentrator_many\nprint(test_concentrator_many.many({count}, 7))"
+    printed = board.run(code, timeout_s=900)
+    told = ast.literal_eval(printed.strip().splitlines()[-1])
+
+    assert told["done"] + told["refused"] == count, told
+    assert told["power cuts"] > count // 6, told
 
 
 def test_thirty_days_take_no_memory(board: qemu.MeasuringEmulator) -> None:

@@ -177,8 +177,9 @@ def _supply(app: "App", arguments: "list[str]") -> "list[str]":
     cut = arguments[1] == "cut"
     if cut and app.login.granted == ABOVE:
         _check_lawful(app, index, arguments[2:])
-    cut_before = app.ledger.state[index] == REMOTE
-    if not app.books.order_supply(index, cut) and not (cut and cut_before):
+    moved = app.books.order_supply(index, cut)
+    is_cut = app.ledger.state[index] == REMOTE
+    if not moved and not (is_cut if cut else app.registry.relay[index] < meters.DESIRED_OPEN):
         state = STATE_NAMES[app.ledger.state[index]]
         raise Refusal("the supply stays as it is, the account is: " + state)
     return ["state " + STATE_NAMES[app.ledger.state[index]].replace(" ", "_")]
