@@ -7,6 +7,10 @@ options is translated when it is shown, by `host.cli.shown`, and needs no mark.
 
 import gettext
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 
 DOMAIN = "dianka"
@@ -17,6 +21,8 @@ LANGUAGES = ("en", "zh")
 _LOCALES = {"en": "en", "zh": "zh_CN"}
 _spoken: list[gettext.NullTranslations] = []
 _languages: list[str] = []
+# The language of a page that is being made, "": that of the process.
+_of_page: ContextVar[str] = ContextVar("_of_page", default="")
 
 
 def language_wanted() -> str:
@@ -30,12 +36,27 @@ def language_wanted() -> str:
 def speak(language: str) -> None:
     """Use a language of LANGUAGES from now on, in this process and in what click says."""
     locale = _LOCALES[language]
-    _spoken[:] = [gettext.translation(DOMAIN, FOLDER, [locale], fallback=True)]
+    _spoken[:] = [_catalogue(language)]
     _languages[:] = [language]
     # click translates its own words with the functions of the module, which look here.
     os.environ["LANGUAGE"] = locale
     gettext.bindtextdomain(DOMAIN, FOLDER)
     gettext.textdomain(DOMAIN)
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Use a language of LANGUAGES in this thread until the end of the block."""
+    token = _of_page.set(language)
+    try:
+        yield
+    finally:
+        _of_page.reset(token)
+
+
+@cache
+def _catalogue(language: str) -> gettext.NullTranslations:
+    return gettext.translation(DOMAIN, FOLDER, [_LOCALES[language]], fallback=True)
 
 
 def _(text: str) -> str:
@@ -53,6 +74,8 @@ def marked(text: str) -> str:
 
 def language_spoken() -> str:
     """Return the language of LANGUAGES that texts are in now."""
+    if here := _of_page.get():
+        return here
     _translations()
     return _languages[0]
 
@@ -79,6 +102,8 @@ def ngettext(one: str, many: str, count: int) -> str:
 
 
 def _translations() -> gettext.NullTranslations:
+    if here := _of_page.get():
+        return _catalogue(here)
     if not _spoken:
         speak(language_wanted())
     return _spoken[0]

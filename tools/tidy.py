@@ -209,7 +209,12 @@ LAYERS = (
     _layer(
         "host.headend",
         ours="host.closing host.units host.words host.secret_files host.frames",
-        foreign="django psycopg pydantic",
+        foreign="argon2 django psycopg pydantic",
+    ),
+    _layer(
+        "host.headend.web",
+        ours="host.units host.words host.frames host.billing host.headend",
+        foreign="django jinja2 waitress",
     ),
     _layer(
         "host.demo",

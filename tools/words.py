@@ -108,7 +108,7 @@ def collected() -> Catalog:
     found = Catalog()
     for path, _line, message, comments, _context in extract_from_dir(
         str(ROOT / "host"),
-        method_map=[("**.py", "python")],
+        method_map=[("**.py", "python"), ("**/templates/**.html", "jinja2")],
         keywords={"_": None, "marked": None, "Word": None, "ngettext": (1, 2)},
     ):
         found.add(message, locations=[(f"host/{path}", 0)], auto_comments=comments)

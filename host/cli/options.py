@@ -31,6 +31,7 @@ from host.units import DAY_S, fen_of, full_number, to_t2000, yuan
 from host.words import _
 
 PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
+PASSWORD_VARIABLE = "DIANKA_PASSWORD"
 PORT_VARIABLE = "DIANKA_PORT"
 METER_PORT_VARIABLE = "DIANKA_METER_PORT"
 DEFAULT_BAUD = 2400
@@ -268,4 +269,14 @@ def new_passphrase() -> str:
         return given
     return str(
         click.prompt(_("new passphrase"), hide_input=True, confirmation_prompt=True, err=True)
+    )
+
+
+def new_password() -> str:
+    """Return a new password of a person, from the environment or as typed twice."""
+    given = os.environ.get(PASSWORD_VARIABLE)
+    if given:
+        return given
+    return str(
+        click.prompt(_("new password"), hide_input=True, confirmation_prompt=True, err=True)
     )

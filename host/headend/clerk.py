@@ -17,6 +17,8 @@ from host.headend import (
     ownership,
     registry,
     retain,
+    selling,
+    users,
 )
 from host.headend.desk import OPERATIONS, STATE, told_error
 from host.headend.errors import StoreError
@@ -37,6 +39,8 @@ _REGISTERED = (
     ownership,
     registry,
     retain,
+    selling,
+    users,
 )
 _REQUEST_LIMIT = 1 << 26
 

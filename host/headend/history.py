@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from host.frames.card_results import result_text
 from host.headend.store import Store
-from host.units import DAY_S, to_t2000
-from host.words import marked
+from host.units import DAY_S, to_t2000, yuan
+from host.words import _, marked
 
 SOLD, REFUNDED, VOIDED = marked("sale"), marked("to be paid back"), marked("taken back")
 WORTHLESS = marked("order of no money")
@@ -112,3 +113,47 @@ def _event(row: dict[str, Any], what: str) -> dict[str, Any]:
         "record_kind": row["record_kind"],
         "record": None if payload is None else bytes(payload).hex(),
     }
+
+
+# --- as text ------------------------------------------------------------------------------------
+
+# Columns of words that are ours; those of people are as they wrote them.
+_WORDS = frozenset(("kind", "what", "void_reason", "why", "channel", "role"))
+
+
+_RELAY_STAGES = {
+    1: marked("is to be"),
+    2: marked("is"),
+    3: marked("could not be made"),
+}
+_NAMES = {"supersedes": marked("in place of"), "uid": "card", "code": "result"}
+# Of little use to the eye; JSON and CSV have them.
+_UNSHOWN = frozenset(
+    ("header_mac", "books_fen", "key_version", "source", "repaid_fen", "illegal", "recent")
+)
+
+
+def detail_text(told: dict[str, Any], whole: bool) -> str:
+    """Return the values of an event as text, for people without those of little use."""
+    if not whole and "stage" in told and "desired" in told:
+        position = _("open") if told["desired"] else _("closed")
+        stage = _(_RELAY_STAGES.get(told["stage"], "?"))
+        return f"{stage} {position}, {_('balance')} {yuan(told['balance_fen'])}"
+    parts = []
+    for name, value in told.items():
+        if whole:
+            parts.append(f"{name} {value}")
+        elif name not in _UNSHOWN and value not in ("", None):
+            text = result_text(value) if name == "code" else cell_text(name, value)
+            called = _NAMES.get(name, name.removesuffix("_fen").replace("_", " "))
+            parts.append(f"{_(called)} {text}")
+    return ", ".join(parts)
+
+
+def cell_text(key: str, value: Any) -> str:
+    """Return the value of a column for people: money in yuan, words of ours translated."""
+    if value is None or (key == "supersedes" and not value):
+        return "-"
+    if key in _WORDS:
+        return _(value) if value else ""
+    return yuan(value) if key.endswith("_fen") else str(value)

@@ -765,6 +765,48 @@ class LeasedOrder(models.Model):
         indexes = (models.Index(fields=("account",), name="leased_orders_account"),)
 
 
+class User(models.Model):
+    """A person who signs in at the pages.
+
+    role         what this person may do: a name of `host.headend.users.ROLES`
+    password     its hash by argon2, with its salt
+    closed_at    when the name was taken away, null: it may sign in
+    """
+
+    user = models.CharField(max_length=64, primary_key=True)
+    role = _text(16)
+    password = _text(200)
+    made_at = _number()
+    closed_at = _maybe()
+
+    class Meta:
+        db_table = "users"
+
+
+class Session(models.Model):
+    """A person who is signed in; `token` is the hash of what the browser has."""
+
+    token = models.CharField(max_length=64, primary_key=True)
+    user = _text()
+    begun_at = _number()
+    seen_at = _number()
+
+    class Meta:
+        db_table = "sessions"
+        indexes = (models.Index(fields=("user",), name="sessions_user"),)
+
+
+class SignInTry(models.Model):
+    """Attempts to sign in under a name or from an address that have failed one after another."""
+
+    place = models.CharField(max_length=100, primary_key=True)
+    failures = _number()
+    last_at = _number()
+
+    class Meta:
+        db_table = "sign_in_tries"
+
+
 class _Unmanaged(models.Model):
     """A table that a migration makes by plain SQL."""
 

@@ -29,12 +29,16 @@ log = logging.getLogger("dianka.headend")
 
 
 class PageProcess:
-    """The process that answers HTTP; it is started again where it ends by itself."""
+    """A process that answers HTTP; it is started again where it ends by itself."""
 
-    def __init__(self, host: str, port: int, address: str) -> None:
-        """`address` is that of the desk. Port 0: a free one is chosen."""
+    def __init__(self, host: str, port: int, *told: str, module: str = __name__) -> None:
+        """`told` is what the `module` needs: here the address of the desk.
+
+        Port 0: a free one is chosen.
+        """
         self.pid = 0
-        self._words = [host, str(port), address]
+        self._module = module
+        self._words = [host, str(port), *told]
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> str:
@@ -47,7 +51,7 @@ class PageProcess:
     async def _started(self) -> tuple[asyncio.subprocess.Process, str]:
         # Its standard input ends with this process, however that ends.
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "host.headend.pages", *self._words),
+            *(sys.executable, "-m", self._module, *self._words),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

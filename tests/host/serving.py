@@ -53,8 +53,9 @@ class HeadEnd:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        if line.startswith("pages at "):
-            self.url = line.split()[-1]
+        while line and not line.startswith("listening"):
+            if " at http" in line:
+                self.url = line.split()[-1]
             line = self.process.stdout.readline()
         assert line.startswith("listening on 127.0.0.1:"), self.log.read_text()
         self.port = int(line.rsplit(":", 1)[1])

@@ -56,6 +56,7 @@ def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a folder with the tariffs and a key file, in which the examples are typed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIANKA_CARD_PASSPHRASE", "correct horse battery")
+    monkeypatch.setenv("DIANKA_PASSWORD", "correct horse battery")
     shutil.copytree(ROOT / "tariffs", tmp_path / "tariffs")
     return tmp_path
 
@@ -99,6 +100,8 @@ _NEEDS_STATE = (
     "dianka card topup",
     "dianka headend findings --db village.db --resolve",
     "dianka headend void",
+    "dianka headend user change",
+    "dianka headend user close",
     "dianka headend init",
     "dianka headend restore-db",
     "dianka headend replace",

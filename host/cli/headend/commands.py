@@ -4,8 +4,6 @@ import asyncio
 import gc
 import logging
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +11,10 @@ import click
 
 from host import secret_files
 from host.cli import shown
-from host.cli.headend import care, job, look, ownership, replace, restore, sales, show
+from host.cli.headend import care, job, look, ownership, replace, restore, sales, show, user
 from host.cli.headend.database import opened
 from host.cli.headend.keys import keys_group
+from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.register import register
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
@@ -98,6 +97,7 @@ Example:
     type=click.IntRange(0, 65535),
     help="Answer /healthz and /metrics on this port, in a process of its own.",
 )
+@page_options
 @click.option(
     "--shard",
     type=_SHARD,
@@ -136,6 +136,7 @@ def serve_command(
     port: int,
     keys_path: Path,
     http_port: int | None,
+    pages: Pages | None,
     shard: Shard,
     tells_time: bool,
     tls_cert: Path | None,
@@ -179,16 +180,13 @@ def serve_command(
             address = await Clerk(store, connections).open()
             if http_port is not None:
                 hint = _("choose another --http-port, or stop what uses it")
-                with _clear_listening(host, http_port, hint):
+                with clear_listening(host, http_port, hint):
                     url = await PageProcess(host, http_port, address).start()
                 echo(_("pages at {url}").format(url=url))
+            if pages is not None:
+                await open_pages(store, pages)
 
-        hint = _("choose another --port, or stop what uses it")
-        ports: int | str = port
-        if secured is not None:
-            hint = _("choose another --port or --tls-port, or stop what uses it")
-            ports = f"{port}, {tls_port}"
-        with _clear_listening(host, ports, hint):
+        with clear_listening(host, *_ports(port, tls_port if secured else None)):
             asyncio.run(
                 serve(
                     *(ingest, host, port, _say_ready),
@@ -199,6 +197,14 @@ def serve_command(
             )
         for name, count in sorted(ingest.counters.items()):
             echo(f"{name}: {count}")
+
+
+def _ports(port: int, tls_port: int | None) -> tuple[int | str, str]:
+    """Return the ports that are listened on, and what to do where they cannot be."""
+    if tls_port is None:
+        return port, _("choose another --port, or stop what uses it")
+    hint = _("choose another --port or --tls-port, or stop what uses it")
+    return f"{port}, {tls_port}", hint
 
 
 def _secured(cert: Path | None, key: Path | None, port: int) -> Secured | None:
@@ -220,19 +226,6 @@ def _secured(cert: Path | None, key: Path | None, port: int) -> Secured | None:
             text.format(path=key or cert, strerror=system_reason(error))
         ) from error
     return Secured(port, context, _say_secured)
-
-
-@contextmanager
-def _clear_listening(host: str, port: int | str, hint: str) -> Iterator[None]:
-    """Report in one line that a port cannot be listened on."""
-    try:
-        yield
-    except OSError as error:
-        raise click.ClickException(
-            _("cannot listen on {host}:{port}: {reason}; {hint}").format(
-                host=host, port=port, reason=system_reason(error), hint=hint
-            )
-        ) from error
 
 
 def _say_ready(host: str, port: int) -> None:
@@ -273,3 +266,4 @@ for _one in (
     command.add_command(_one)
 command.add_command(keys_group, "keys")
 command.add_command(register)
+command.add_command(user.user)

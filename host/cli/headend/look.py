@@ -21,8 +21,8 @@ from host.cli.options import (
     json_option,
 )
 from host.cli.output import Column, echo, print_csv, print_json, print_table
-from host.frames.card_results import result_text
 from host.headend import findings as found_here
+from host.headend.history import cell_text, detail_text
 from host.headend.history import history as history_of
 from host.headend.orders import day_of, orders_of, sales_of
 from host.headend.refusals import refusals
@@ -54,52 +54,11 @@ def print_list(
         names = list(rows[0]) if rows else [key for _column, key in columns]
         print_csv(names, [[row[key] for key in names] for row in rows])
     elif rows:
-        cells = [[_cell(key, row[key]) for _column, key in columns] for row in rows]
+        cells = [[cell_text(key, row[key]) for _column, key in columns] for row in rows]
         named = [replace(column, name=_(column.name)) for column, _key in columns]
         print_table(named, cells)
     else:
         echo(empty)
-
-
-# Columns of words that are ours; those of people are as they wrote them.
-_WORDS = frozenset(("kind", "what", "void_reason", "why", "channel"))
-
-
-_RELAY_STAGES = {
-    1: marked("is to be"),
-    2: marked("is"),
-    3: marked("could not be made"),
-}
-_NAMES = {"supersedes": marked("in place of"), "uid": "card", "code": "result"}
-# Of little use to the eye; JSON and CSV have them.
-_UNSHOWN = frozenset(
-    ("header_mac", "books_fen", "key_version", "source", "repaid_fen", "illegal", "recent")
-)
-
-
-def detail_text(told: dict[str, Any], whole: bool) -> str:
-    """Return the values of an event as text, for people without those of little use."""
-    if not whole and "stage" in told and "desired" in told:
-        position = _("open") if told["desired"] else _("closed")
-        stage = _(_RELAY_STAGES.get(told["stage"], "?"))
-        return f"{stage} {position}, {_('balance')} {yuan(told['balance_fen'])}"
-    parts = []
-    for name, value in told.items():
-        if whole:
-            parts.append(f"{name} {value}")
-        elif name not in _UNSHOWN and value not in ("", None):
-            text = result_text(value) if name == "code" else _cell(name, value)
-            called = _NAMES.get(name, name.removesuffix("_fen").replace("_", " "))
-            parts.append(f"{_(called)} {text}")
-    return ", ".join(parts)
-
-
-def _cell(key: str, value: Any) -> str:
-    if value is None or (key == "supersedes" and not value):
-        return "-"
-    if key in _WORDS:
-        return _(value) if value else ""
-    return yuan(value) if key.endswith("_fen") else str(value)
 
 
 def _local(at: int | None, zone: ZoneInfo) -> str | None:

@@ -4,10 +4,11 @@ import click
 
 from host.cli import shown
 from host.cli.headend.database import opened
-from host.cli.headend.look import detail_text, lists, localised, print_list
+from host.cli.headend.look import lists, localised, print_list
 from host.cli.options import account_argument, database_option
 from host.cli.output import Column, echo
 from host.headend import ownership
+from host.headend.history import detail_text
 from host.words import _
 
 

@@ -1,0 +1,48 @@
+"""The process of the pages, which the head-end starts and which ends with it.
+
+python -m host.headend.web HOST PORT DATABASE [simple] [https]
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+
+from host.headend.web.site import Site, application
+
+_THREADS = 8
+
+
+def main(host: str, port: str, database: str, *words: str) -> None:
+    """Serve until the standard input ends; tell the address, or why it cannot be had."""
+    from waitress.server import create_server
+
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    told = Site(database, host, "simple" in words, "https" in words)
+    try:
+        server = create_server(
+            application(told), host=host, port=int(port), threads=_THREADS, ident=None
+        )
+    except OSError as error:
+        _answer(str(error.strerror))
+        return
+    # The first process decides when this one ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    _answer(f"http://{host}:{server.effective_port}")
+    server.run()
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+def _answer(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

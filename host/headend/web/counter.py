@@ -1,0 +1,251 @@
+"""The sales desk: a household, an amount, a confirmation, a receipt; voids and refunds.
+
+Nothing is sold before it was confirmed. A form has a reference of its own under which it is sold
+once, however often it is sent, and tells which order its page has shown as the newest.
+"""
+
+import re
+import secrets
+from typing import Any
+
+from django.http import HttpResponse, HttpResponseRedirect
+
+from host.headend import orders, selling
+from host.headend.errors import StoreError
+from host.headend.orders import Till
+from host.headend.selling import AIR, CARD, CHANNELS, Wanted
+from host.headend.users import REFUND, SELL
+from host.headend.web import looks, meters
+from host.headend.web.door import Trouble, Visit, page, writing
+from host.headend.web.views import known
+from host.units import fen_of
+from host.words import _
+
+AMOUNTS = (20, 50, 100, 200)
+_REASON_LEAST = 3
+_REASON_LIMIT = 200
+_REFERENCE = re.compile("web-[0-9a-f]{24}")
+
+
+def amount_fen(text: str) -> int:
+    """Return an amount as typed, in fen. Trouble: it is none, or nothing."""
+    try:
+        fen = fen_of(re.sub(r"^[¥￥]\s*", "", text).replace(",", ""))
+    except ValueError as error:
+        raise Trouble(400, str(error)) from error
+    if not fen:
+        raise Trouble(400, _("the amount is 0: give what is to be sold"))
+    return fen
+
+
+# --- selling ------------------------------------------------------------------------------------
+
+
+@page(SELL)
+def sell(visit: Visit) -> HttpResponse:
+    """Find a household, sell to it, and go to the receipt."""
+    account = visit.told("account", 20)
+    if not account:
+        return _find(visit)
+    row = known(visit, account)
+    if visit.request.method != "POST":
+        return _form(visit, row, visit.told("amount", 20))
+    try:
+        wanted, channel = _wanted(visit, row)
+        if visit.told("step") != "sell":
+            return _confirm(visit, row, wanted, channel)
+        if _is_large(visit, wanted.amount_fen) and not visit.told("large"):
+            raise Trouble(400, _("this is a large amount: say so before it is sold"))
+        with writing() as store:
+            done = selling.sell_seen(store, wanted, Till(visit.person.name, channel))
+    except Trouble as error:
+        return _form(visit, row, visit.told("amount", 20), str(error), error.status)
+    except StoreError as error:
+        return _form(visit, row, visit.told("amount", 20), str(error), 409)
+    before = "?before=1" if done.before else ""
+    return HttpResponseRedirect(f"/receipts/{row['account']}/{done.order}{before}")
+
+
+def _find(visit: Visit) -> HttpResponse:
+    """Show the search of the desk; the only household that fits is chosen at once."""
+    text = visit.told("q", 100)
+    rows, more = looks.households(visit.store, text, 1) if text else ([], False)
+    if len(rows) == 1:
+        return HttpResponseRedirect(f"/sell?account={rows[0].account}")
+    return visit.show("sell_find.html", {"rows": rows, "more": more, "text": text})
+
+
+def _wanted(visit: Visit, row: dict[str, Any]) -> tuple[Wanted, str]:
+    """Return what the form asks for, and the channel of its money. Trouble."""
+    typed = visit.told("amount", 20) or visit.told("preset", 20)
+    way, channel, seen = visit.told("way"), visit.told("channel"), visit.told("seen", 12)
+    reference = visit.told("reference")
+    is_right = way in (CARD, AIR) and channel in CHANNELS and _REFERENCE.fullmatch(reference)
+    if not is_right or not re.fullmatch("[0-9]+", seen):
+        raise Trouble(400, _("this form is not one of ours: open the page again"))
+    if way == AIR and not row["concentrator"]:
+        raise Trouble(400, _("no concentrator has this account yet: sell by card"))
+    if not typed:
+        raise Trouble(400, _("give an amount, or choose one"))
+    fen = amount_fen(typed)
+    if not visit.store.rows("SELECT 1 FROM orders WHERE reference = ?", (reference,)):
+        orders.check_limits(visit.store, row["account"], fen)
+    return Wanted(row["account"], fen, reference, int(seen), way), channel
+
+
+def _is_large(visit: Visit, fen: int) -> bool:
+    return fen > orders.limits(visit.store).question_fen
+
+
+def _form(
+    visit: Visit, row: dict[str, Any], amount: str, wrong: str = "", status: int = 200
+) -> HttpResponse:
+    """Show the form with a new reference, and what is wrong with the one before."""
+    told = {
+        "reference": f"web-{secrets.token_hex(12)}",
+        "amounts": AMOUNTS,
+        "amount": amount,
+        "channels": CHANNELS,
+        "wrong": wrong,
+        **_books(visit, row),
+    }
+    return visit.show("sell.html", told, status)
+
+
+def _books(visit: Visit, row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the books say of a household, beside which a card is held."""
+    store = visit.store
+    is_connected = row["credit_fen"] is not None
+    spent = looks.daily_fen(store, [row]) if is_connected else {}
+    sold = [one for one in orders.orders_of(store, row["account"]) if one["voided_at"] is None]
+    return {
+        "row": row,
+        "balance_fen": row["credit_fen"] - row["debit_fen"] if is_connected else None,
+        "state": looks.state_of(row),
+        "daily_fen": round(spent.get(row["account"], 0)),
+        "newest": sold[-1] if sold else None,
+        "seen": selling.newest(store, row["account"]),
+        "terms": meters.terms_of(store, row),
+    }
+
+
+def _confirm(visit: Visit, row: dict[str, Any], wanted: Wanted, channel: str) -> HttpResponse:
+    """Ask whether this is to be sold."""
+    price = _mean_price(visit, row)
+    told = {
+        "wanted": wanted,
+        "channel": channel,
+        "is_large": _is_large(visit, wanted.amount_fen),
+        "worth_wh": wanted.amount_fen * price[0] // price[1] if price else None,
+        **_books(visit, row),
+    }
+    return visit.show("sell_confirm.html", told)
+
+
+def _mean_price(visit: Visit, row: dict[str, Any]) -> tuple[int, int] | None:
+    """Return energy in Wh and what it cost in fen, of late; None where nothing was used."""
+    found = meters.uses(visit.store, row, meters.DAY)
+    wh, fen = sum(one.total_wh for one in found), sum(one.fen for one in found)
+    return (wh, fen) if wh > 0 and fen > 0 else None
+
+
+# --- receipts -----------------------------------------------------------------------------------
+
+
+def _order(visit: Visit, account: str, order: int) -> dict[str, Any]:
+    """Return an order, the one that counts if there are several. Trouble: there is none."""
+    found = [one for one in orders.orders_of(visit.store, account) if one["order"] == order]
+    if not found:
+        text = _("account {account} has no order {order}: see its page")
+        raise Trouble(404, text.format(account=account, order=order))
+    return ([one for one in found if one["voided_at"] is None] or found)[-1]
+
+
+@page()
+def receipt(visit: Visit, account: str, order: int) -> HttpResponse:
+    """Show a sale or a refund: what it is, what became of it, and what to do next."""
+    row = known(visit, account)
+    one = _order(visit, row["account"], order)
+    is_waiting = one["voided_at"] is None and one["redeemed_t2000"] is None
+    price = _mean_price(visit, row)
+    is_connected = row["credit_fen"] is not None
+    told = {
+        "row": row,
+        "order": one,
+        "is_waiting": is_waiting,
+        "before": bool(visit.told("before")),
+        "worth_wh": one["amount_fen"] * price[0] // price[1] if price else None,
+        "balance_fen": row["credit_fen"] - row["debit_fen"] if is_connected else None,
+        "by_air": _command_of(visit, row["account"], order),
+    }
+    return visit.show("receipt.html", told)
+
+
+def _command_of(visit: Visit, account: str, order: int) -> dict[str, Any] | None:
+    """Return the command that brings an order to its concentrator, None: there is none."""
+    found = visit.store.rows(
+        'SELECT state, answer FROM commands WHERE account = ? AND "order" = ? '
+        "ORDER BY id DESC LIMIT 1",
+        (account, order),
+    )
+    return found[0] if found else None
+
+
+@page(SELL)
+def void(visit: Visit, account: str, order: int) -> HttpResponse:
+    """Take back a sale that is not redeemed, with a reason."""
+    row = known(visit, account)
+    one = _order(visit, row["account"], order)
+    url = f"/receipts/{row['account']}/{order}"
+    if one["voided_at"] is not None:
+        return HttpResponseRedirect(url)
+    wrong, status = "", 200
+    if visit.request.method == "POST":
+        try:
+            reason = _reason(visit)
+            till = Till(visit.person.name, one["channel"])
+            with writing() as store:
+                gone = orders.void(
+                    store, row["account"], order, reason, till, bool(visit.told("returned"))
+                )
+            return HttpResponseRedirect(
+                f"{url}?superseded={gone.superseded_by}" if gone.superseded_by else url
+            )
+        except Trouble as error:
+            wrong, status = str(error), error.status
+        except StoreError as error:
+            wrong, status = str(error), 409
+    return visit.show("void.html", {"row": row, "order": one, "wrong": wrong}, status)
+
+
+def _reason(visit: Visit) -> str:
+    """Return the reason of a form. Trouble: it is too short to tell anything."""
+    reason = visit.told("reason", _REASON_LIMIT)
+    if len(reason) < _REASON_LEAST or not reason.isprintable():
+        raise Trouble(400, _("give the reason in a few words, for an auditor"))
+    return reason
+
+
+@page(REFUND)
+def refund(visit: Visit, account: str) -> HttpResponse:
+    """Note money to be paid back once the concentrator has taken it off the account."""
+    row = known(visit, account)
+    wrong, status, amount, asked = "", 200, visit.told("amount", 20), 0
+    if visit.request.method == "POST":
+        try:
+            fen = amount_fen(amount)
+            seen = visit.told("seen", 12)
+            if not re.fullmatch("[0-9]+", seen):
+                raise Trouble(400, _("this form is not one of ours: open the page again"))
+            if visit.told("step") == "refund":
+                till = Till(visit.person.name, CHANNELS[0])
+                with writing() as store:
+                    order = selling.refund_seen(store, row["account"], fen, int(seen), till)
+                return HttpResponseRedirect(f"/receipts/{row['account']}/{order}")
+            asked = fen
+        except Trouble as error:
+            wrong, status = str(error), error.status
+        except StoreError as error:
+            wrong, status = str(error), 409
+    told = {"amount": amount, "asked": asked, "wrong": wrong, **_books(visit, row)}
+    return visit.show("refund.html", told, status)

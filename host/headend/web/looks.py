@@ -1,0 +1,444 @@
+"""What lists and the first page show, read from the head-end's database.
+
+Every query is one that an index serves: readings are found by day and meter.
+"""
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from datetime import time as clock
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from host.headend import orders
+from host.headend.posting import finding_text
+from host.headend.store import Store
+from host.headend.web.figures import grouped, local, money
+from host.units import DAY_S
+from host.words import _
+
+PAGE_ROWS = 100
+LOW_DAYS = 3
+_WEEK = 7
+_SILENT_S = 2 * 3600
+_TASKS_LIMIT = 100
+
+_KNOWN = """
+    SELECT {columns} FROM (
+        SELECT account FROM accounts UNION SELECT account FROM contracts WHERE closed_at IS NULL
+        UNION SELECT account FROM orders
+    ) AS known
+    LEFT JOIN accounts ON accounts.account = known.account
+    LEFT JOIN contracts ON contracts.account = known.account AND contracts.closed_at IS NULL
+    LEFT JOIN customers ON customers.customer = contracts.customer
+    WHERE {where}
+"""
+_COLUMNS = (
+    *("known.account", "accounts.meter", "accounts.credit_fen", "accounts.debit_fen"),
+    *("accounts.relay", "accounts.last_t2000", "accounts.stopped", "accounts.doubt"),
+    *("customers.name", "customers.address", "contracts.district"),
+)
+_LIKE = "{} LIKE ? ESCAPE '!'"
+_WITH_DEVICE = "SELECT account FROM devices WHERE address LIKE ? ESCAPE '!'"
+_WITH_CARD = "SELECT account FROM top_ups WHERE uid = ?"
+_OF_NUMBERS = (
+    _LIKE.format("known.account"),
+    _LIKE.format("accounts.meter"),
+    f"known.account IN ({_WITH_DEVICE})",
+)
+_OF_TEXTS = (
+    _LIKE.format("lower(customers.name)"),
+    _LIKE.format("customers.phone"),
+    _LIKE.format("lower(customers.address)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state of a household in one word, and whether it is well, a warning or bad."""
+
+    text: str
+    tone: str
+
+
+@dataclass(slots=True)
+class Row:
+    """A household of a list; what is not known yet is None."""
+
+    account: str
+    name: str
+    meter: str
+    place: str
+    balance_fen: int | None
+    last_t2000: int | None
+    state: State
+    days_left: int | None = None
+
+
+def state_of(row: dict[str, Any]) -> State:
+    """Return the state of an account's row."""
+    if row["credit_fen"] is None:
+        return State(_("not connected yet"), "plain")
+    if row["stopped"]:
+        return State(_("billing stopped"), "bad")
+    if row["doubt"]:
+        return State(_("reading in doubt"), "warn")
+    if row["relay"] == 1:
+        return State(_("supply cut"), "bad")
+    if row["relay"] is None:
+        return State(_("relay not known"), "plain")
+    return State(_("supply on"), "ok")
+
+
+def households(store: Store, text: str, page: int) -> tuple[list[Row], bool]:
+    """Return the households of a page, from 1 on, that fit a search; and whether more follow."""
+    where, values = _condition(text)
+    query = _KNOWN.format(columns=", ".join(_COLUMNS), where=where)
+    query += " ORDER BY known.account LIMIT ? OFFSET ?"
+    rows = store.rows(query, (*values, PAGE_ROWS + 1, (page - 1) * PAGE_ROWS))
+    days = days_left(store, rows[:PAGE_ROWS])
+    found = []
+    for row in rows[:PAGE_ROWS]:
+        balance_fen = None
+        if row["credit_fen"] is not None:
+            balance_fen = row["credit_fen"] - row["debit_fen"]
+        place = " · ".join(filter(None, (row["district"], row["address"])))
+        found.append(
+            Row(
+                row["account"],
+                row["name"] or "",
+                row["meter"] or "",
+                place,
+                balance_fen,
+                row["last_t2000"],
+                state_of(row),
+                days.get(row["account"]),
+            )
+        )
+    return found, len(rows) > PAGE_ROWS
+
+
+def count(store: Store, text: str) -> int:
+    """Return how many households fit a search."""
+    where, values = _condition(text)
+    return int(store.value(_KNOWN.format(columns="count(*)", where=where), values))
+
+
+def _condition(text: str) -> tuple[str, list[str]]:
+    """Return the condition of a search by number, meter, card, name, telephone or address."""
+    if not text:
+        return "1 = 1", []
+    parts: list[str] = []
+    values: list[str] = []
+    digits = re.sub(r"\s", "", text)
+    if re.fullmatch("[0-9]{1,12}", digits):
+        parts += _OF_NUMBERS
+        values += [_pattern(digits)] * len(_OF_NUMBERS)
+    if re.fullmatch("[0-9A-Fa-f]{8,16}", digits):
+        parts.append(f"known.account IN ({_WITH_CARD})")
+        values.append(digits.upper())
+    parts += _OF_TEXTS
+    values += [_pattern(text.lower())] * len(_OF_TEXTS)
+    return f"({' OR '.join(parts)})", values
+
+
+def _pattern(text: str) -> str:
+    """Return a pattern of LIKE that finds a text anywhere, with nothing special in it."""
+    plain = re.sub("([!%_])", r"!\1", text)
+    return f"%{plain}%"
+
+
+def days_left(store: Store, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Return for how many days each balance lasts, at the charges of the last seven days."""
+    spent = daily_fen(store, rows)
+    left = {}
+    for row in rows:
+        daily = spent.get(row["account"])
+        if daily:
+            balance_fen = row["credit_fen"] - row["debit_fen"]
+            left[row["account"]] = max(0, int(balance_fen // daily))
+    return left
+
+
+def daily_fen(store: Store, rows: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Return what each account was charged a day of late: in seven days, or since it is known."""
+    waiting = {
+        row["account"]: row for row in rows if row["meter"] and row["last_t2000"] is not None
+    }
+    found = {}
+    for back in range(_WEEK, 0, -1):
+        for day, group in _by_day(waiting.values(), back).items():
+            for account, debit_fen, t2000 in _first_of_day(store, day, group):
+                row = waiting.pop(account, None)
+                if row is not None and row["last_t2000"] > t2000:
+                    spent = row["debit_fen"] - debit_fen
+                    found[account] = spent * DAY_S / (row["last_t2000"] - t2000)
+    return found
+
+
+def _by_day(rows: Iterable[dict[str, Any]], back: int) -> dict[int, list[str]]:
+    days: dict[int, list[str]] = {}
+    for row in rows:
+        days.setdefault(row["last_t2000"] // DAY_S - back, []).append(row["meter"])
+    return days
+
+
+def _first_of_day(store: Store, day: int, meters: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Return account, charges and time of the first reading of each meter on a day."""
+    marks = ", ".join("?" * len(meters))
+    with store.database.looking():
+        return store.database.all(
+            "SELECT account, min(debit_fen), min(t2000) FROM readings "
+            f"WHERE day = ? AND meter IN ({marks}) GROUP BY account",
+            (day, *meters),
+        )
+
+
+# --- the first page -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something that a person has to do: what about, why, since when, and where to begin."""
+
+    what: str
+    chip: str
+    tone: str
+    text: str
+    url: str
+    verb: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with its unit, and what stands under it."""
+
+    title: str
+    value: str
+    unit: str
+    chip: str
+    tone: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sales:
+    """Sales of a day at the station's clock; `parts` are channel, yuan in fen and share."""
+
+    sold_fen: int
+    count: int
+    waiting: int
+    parts: list[tuple[str, int, int]]
+
+
+_SUMS = """
+    SELECT count(*) AS households, coalesce(sum(credit_fen - debit_fen), 0) AS balance_fen,
+    coalesce(sum(CASE WHEN credit_fen < debit_fen THEN credit_fen - debit_fen ELSE 0 END), 0)
+    AS owed_fen, coalesce(sum(CASE WHEN credit_fen < debit_fen THEN 1 ELSE 0 END), 0) AS owing,
+    coalesce(sum(CASE WHEN relay = 1 THEN 1 ELSE 0 END), 0) AS cut,
+    coalesce(sum(CASE WHEN stopped <> 0 OR doubt <> 0 THEN 1 ELSE 0 END), 0) AS doubted,
+    max(last_t2000) AS newest_t2000 FROM accounts
+"""
+_READ = "SELECT count(*) FROM accounts WHERE last_t2000 > ?"
+_CONCENTRATORS = "SELECT concentrator, seen_at FROM concentrators ORDER BY seen_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What the first page shows."""
+
+    newest_t2000: int | None
+    households: int
+    concentrators: int
+    figures: list[Figure]
+    tasks: list[Task]
+    tasks_left: int
+    sales: Sales
+
+
+def today(store: Store, zone: ZoneInfo) -> Today:
+    """Return the first page: what must be done, and how the station stands."""
+    (sums,) = store.rows(_SUMS)
+    heard = store.rows(_CONCENTRATORS)
+    tasks = [*_silent(heard, zone), *_findings(store, zone), *_low(store)]
+    return Today(
+        sums["newest_t2000"],
+        sums["households"],
+        len(heard),
+        _figures(store, sums, heard),
+        tasks[:_TASKS_LIMIT],
+        max(0, len(tasks) - _TASKS_LIMIT),
+        sales_of_day(store, zone),
+    )
+
+
+def _figures(store: Store, sums: dict[str, Any], heard: Sequence[dict[str, Any]]) -> list[Figure]:
+    known = sums["households"]
+    newest = sums["newest_t2000"]
+    read = store.value(_READ, (newest - DAY_S,)) if newest is not None else 0
+    share = f"{read * 100 / known:.1f}" if known else "–"
+    missing = known - read
+    silent = sum(1 for one in heard if _is_silent(one))
+    return [
+        Figure(
+            _("read in 24 h"),
+            share,
+            "%",
+            _("all there") if not missing else _("{count} missing").format(count=missing),
+            "warn" if missing else "ok",
+            _("{read} of {known} households").format(read=read, known=known),
+        ),
+        Figure(
+            _("balances"),
+            money(int(sums["balance_fen"])),
+            "",
+            _("none below zero")
+            if not sums["owing"]
+            else _("{count} below zero").format(count=sums["owing"]),
+            "bad" if sums["owing"] else "ok",
+            _("owed {owed}").format(owed=money(-int(sums["owed_fen"]))),
+        ),
+        Figure(
+            _("supply cut"),
+            str(sums["cut"]),
+            _("households"),
+            _("none") if not sums["cut"] else _("see the list"),
+            "warn" if sums["cut"] else "ok",
+            _("relay as the meter told it"),
+        ),
+        Figure(
+            _("in doubt"),
+            str(sums["doubted"]),
+            _("households"),
+            _("none") if not sums["doubted"] else _("nothing is charged"),
+            "warn" if sums["doubted"] else "ok",
+            _("readings or billing"),
+        ),
+        Figure(
+            _("concentrators"),
+            f"{len(heard) - silent}/{len(heard)}",
+            _("on line"),
+            _("all heard") if not silent else _("{count} silent").format(count=silent),
+            "bad" if silent else "ok",
+            _("heard within two hours"),
+        ),
+    ]
+
+
+def _is_silent(one: dict[str, Any]) -> bool:
+    return (one["seen_at"] or 0) < time.time() - _SILENT_S
+
+
+def _silent(heard: Sequence[dict[str, Any]], zone: ZoneInfo) -> list[Task]:
+    return [
+        Task(
+            _("concentrator {number}").format(number=one["concentrator"]),
+            _("silent"),
+            "bad",
+            _("last heard {when}: look at its power and its network").format(
+                when=local(one["seen_at"], zone)
+            ),
+            f"/households?concentrator={one['concentrator']}",
+            _("households"),
+        )
+        for one in heard
+        if _is_silent(one)
+    ]
+
+
+_TONES = {
+    **dict.fromkeys(("doubt", "gap", "mismatch", "conflict", "foreign", "cabinet"), "bad"),
+    **dict.fromkeys(("clock", "relay", "card"), "warn"),
+}
+_OPEN = """
+    SELECT kind, account, concentrator, what, found_at FROM findings WHERE resolved_at IS NULL
+    ORDER BY id DESC LIMIT 200
+"""
+
+
+def _findings(store: Store, zone: ZoneInfo) -> list[Task]:
+    tasks = []
+    for row in store.rows(_OPEN):
+        account = row["account"]
+        what = (
+            grouped(account)
+            if account
+            else _("concentrator {number}").format(number=row["concentrator"])
+        )
+        tasks.append(
+            Task(
+                what,
+                _(row["kind"]),
+                _TONES.get(row["kind"], "plain"),
+                f"{finding_text(row['what'])} · {local(row['found_at'], zone)}",
+                f"/households/{account}" if account else "/households",
+                _("look"),
+            )
+        )
+    order = ("bad", "warn", "plain")
+    return sorted(tasks, key=lambda one: order.index(one.tone))
+
+
+_LOWEST = """
+    SELECT account, meter, credit_fen, debit_fen, last_t2000, relay FROM accounts
+    ORDER BY credit_fen - debit_fen LIMIT 60
+"""
+
+
+def _low(store: Store) -> list[Task]:
+    """Return the households whose money ends soon or has ended, the poorest first."""
+    rows = store.rows(_LOWEST)
+    days = days_left(store, rows)
+    tasks = []
+    for row in rows:
+        left = days.get(row["account"])
+        balance_fen = row["credit_fen"] - row["debit_fen"]
+        if balance_fen > 0 and (left is None or left >= LOW_DAYS):
+            continue
+        is_cut = row["relay"] == 1
+        lasts = _("about {days} days").format(days=left or 0)
+        tasks.append(
+            Task(
+                grouped(row["account"]),
+                _("supply cut") if is_cut else _("low balance"),
+                "bad" if is_cut else "warn",
+                f"{money(balance_fen)} · {_('no money is left') if balance_fen <= 0 else lasts}",
+                f"/sell?account={row['account']}",
+                _("sell"),
+            )
+        )
+    return tasks
+
+
+def span_of_day(zone: ZoneInfo, moment: datetime | None = None) -> tuple[int, int]:
+    """Return when a day of the station begins and ends."""
+    day = (moment or datetime.now(zone)).date()
+    begins = datetime.combine(day, clock(), zone)
+    ends = datetime.combine(day.fromordinal(day.toordinal() + 1), clock(), zone)
+    return int(begins.timestamp()), int(ends.timestamp())
+
+
+_WAITING = """
+    SELECT count(*) FROM orders LEFT JOIN accounts ON accounts.account = orders.account
+    WHERE voided_at IS NULL AND amount_fen <> 0 AND sold_at >= ?
+    AND orders."order" > coalesce(accounts."order", 0)
+"""
+
+
+def sales_of_day(store: Store, zone: ZoneInfo) -> Sales:
+    """Return what was sold today."""
+    begins, ends = span_of_day(zone)
+    rows = orders.day_of(store, begins, ends)
+    sold_fen = sum(row["sold_fen"] for row in rows)
+    by_channel: dict[str, int] = {}
+    for row in rows:
+        by_channel[row["channel"]] = by_channel.get(row["channel"], 0) + row["sold_fen"]
+    parts = [
+        (_(channel) if channel else "–", fen, round(fen * 100 / sold_fen))
+        for channel, fen in sorted(by_channel.items(), key=lambda one: -one[1])
+        if fen > 0
+    ]
+    waiting = store.value(_WAITING, (begins,))
+    return Sales(sold_fen, sum(row["sales"] for row in rows), int(waiting), parts)
