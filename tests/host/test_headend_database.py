@@ -25,7 +25,9 @@ from host.headend.store import Store
 from host.headend.turn import Turn
 from tests.host.uplink_world import KEYS, account_name, deliver, village_of
 
-SCHEMAS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
+SCHEMAS = sorted(
+    (Path(__file__).parent / "schemas").glob("*.sql"), key=lambda path: int(path.stem)
+)
 
 
 def run(*words: object) -> Result:

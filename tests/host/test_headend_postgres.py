@@ -157,7 +157,9 @@ def test_other_databases_are_refused_in_one_line(server: str, address: str) -> N
     assert "secret" not in result.output
 
 
-SCHEMAS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
+SCHEMAS = sorted(
+    (Path(__file__).parent / "schemas").glob("*.sql"), key=lambda path: int(path.stem)
+)
 
 
 def moved_over(dump: Path, server: str) -> None:
