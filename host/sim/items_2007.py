@@ -3,7 +3,7 @@
     00 energy     01 demand     02 voltage, current, power     03 1D 1E events
     04 parameters     05 freezes     06 load records
 
-A single-phase meter: phases B and C have no value, which is FF. Only forward active energy is
+Phases B and C of a single-phase meter have no value, which is FF. Only forward active energy is
 drawn; the other registers are there and stand at zero.
 Spec: DL/T 645-2007 annex A.
 """
@@ -16,6 +16,7 @@ from host.sim.meter import Meter
 from host.sim.values import bcd, read_moment, signed_bcd, write_date, write_moment, write_time
 
 VOLTAGE_V = 220
+_PHASES = 3
 _NONE = b"\xff"
 # Size of the records whose events this meter keeps, by the identifier's first six digits.
 EVENT_SIZES = {0x033000: 50, 0x033001: 106, 0x033002: 202, 0x033003: 14, 0x033004: 16}
@@ -101,24 +102,33 @@ class Items:
         if di >> 16 == 0x0280:
             return self._special(di & 0xFFFF)
         kind, phase = di >> 16 & 0xFF, di >> 8 & 0xFF
-        power_w = self._meter.power_w
-        tables: dict[int, tuple[bytes | None, bytes, int]] = {
-            # total, phase A, size
-            0x01: (None, bcd(VOLTAGE_V * 10, 2), 2),
-            0x02: (None, signed_bcd(power_w * 1000 // VOLTAGE_V, 3), 3),
-            0x03: (signed_bcd(power_w * 10, 3), signed_bcd(power_w * 10, 3), 3),
-            0x04: (bytes(3), bytes(3), 3),
-            0x05: (bcd(power_w * 10, 3), bcd(power_w * 10, 3), 3),
-            0x06: (bcd(1000, 2), bcd(1000, 2), 2),
-            0x07: (None, bcd(0, 2), 2),
-        }
-        if di & 0xFF or kind not in tables:
+        if di & 0xFF or phase not in (*range(_PHASES + 1), 0xFF):
             return None
-        total, phase_a, size = tables[kind]
-        missing = _NONE * size
+        total = self._of_power(kind, self._meter.power_w, True)
+        count = self._meter.profile.phases
+        third_w = self._meter.power_w // count
+        shares_w = [self._meter.power_w - third_w * (count - 1), *[third_w] * (count - 1)]
+        each = [self._of_power(kind, power_w, False) for power_w in shares_w]
+        if each[0] is None:
+            return None
+        each += [_NONE * len(each[0])] * (_PHASES - count)
         if phase == 0xFF:
-            return (total or b"") + phase_a + missing * 2
-        return {0: total, 1: phase_a, 2: missing, 3: missing}.get(phase)
+            return b"".join(one for one in (total, *each) if one is not None)
+        return total if phase == 0 else each[phase - 1]
+
+    def _of_power(self, kind: int, power_w: int, whole: bool) -> bytes | None:
+        """Return what the meter shows of a phase, or of all, that draws so much power."""
+        tables: dict[int, tuple[bytes | None, bytes]] = {
+            # all phases, one phase
+            0x01: (None, bcd(VOLTAGE_V * 10, 2)),
+            0x02: (None, signed_bcd(power_w * 1000 // VOLTAGE_V, 3)),
+            0x03: (signed_bcd(power_w * 10, 3), signed_bcd(power_w * 10, 3)),
+            0x04: (bytes(3), bytes(3)),
+            0x05: (bcd(power_w * 10, 3), bcd(power_w * 10, 3)),
+            0x06: (bcd(1000, 2), bcd(1000, 2)),
+            0x07: (None, bcd(0, 2)),
+        }
+        return tables[kind][0 if whole else 1] if kind in tables else None
 
     def _special(self, number: int) -> bytes | None:
         power = signed_bcd(self._meter.power_w * 10, 3)

@@ -57,6 +57,7 @@ class Profile:
     top_up_di           14H on this identifier is a top-up in plain text, 0: on none
     answers_99          a read to 99..99 is answered (1997)
     block_end           what ends the reply to a block (1997)
+    phases              1 or 3
     relay_di            14H or 04H on this identifier switches the relay, 0: on none (1997)
     """
 
@@ -79,6 +80,7 @@ class Profile:
     answers_99: bool = False
     block_end: bytes = b"\xaa"
     relay_di: int = 0
+    phases: int = 1
 
 
 _ROWS = (
@@ -109,6 +111,7 @@ _ROWS = (
         time_limit_s=600,
         top_up_di=0x04900000,
     ),
+    Profile("three-phase", phases=3),
     Profile("plain-1997", standard=1997, answers_99=True),
     # Vendor's relay: 04H on C028 with 3355 or 9966.
     Profile("relay-1997", standard=1997, answers_99=True, relay_di=0xC028),
