@@ -37,6 +37,7 @@ from host.frames.tariff import image_name
 from host.headend import keys as uplink
 from host.link import setup
 from host.link.console import SECRETS, Console
+from host.texts import NotTextError, read_text
 from host.units import full_number
 from host.words import _, system_reason
 
@@ -118,12 +119,12 @@ class Known:
 def read(path: Path, load_keys: Callable[[Path], CardKeys]) -> Wanted:
     """Return what the file and those that it names want; VillageError where one is wrong."""
     try:
-        content = _File.model_validate(tomllib.loads(path.read_text("utf-8-sig")))
+        content = _File.model_validate(tomllib.loads(read_text(path)))
     except OSError as error:
         raise VillageError(
             _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, NotTextError) as error:
         raise VillageError(
             _("{path} is not TOML: {error}").format(path=path, error=error)
         ) from error

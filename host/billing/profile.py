@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from host.frames.models import misfit_of
 from host.frames.tariff_terms import Number
+from host.texts import NotTextError, read_text
 from host.words import _, system_reason
 
 HOUR = timedelta(hours=1)
@@ -37,8 +38,8 @@ class Profile(BaseModel):
     def load(cls, path: Path) -> "Profile":
         """Read and check a file."""
         try:
-            profile = cls.model_validate(tomllib.loads(path.read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            profile = cls.model_validate(tomllib.loads(read_text(path)))
+        except (OSError, NotTextError, tomllib.TOMLDecodeError) as error:
             raise ProfileError(
                 _("{path}: cannot be read: {reason}").format(
                     path=path, reason=system_reason(error)

@@ -32,6 +32,7 @@ from host import secret_files
 from host.frames.card import DISTRICT_LIMIT
 from host.frames.card_keys import KEY_SIZE, console_key, district_key
 from host.frames.session import read_key
+from host.texts import NotTextError, read_text
 from host.words import _, system_reason
 
 ISSUER_KEY_SIZE = 32
@@ -235,7 +236,7 @@ def load_consoles(path: Path, passphrase: Callable[[], str]) -> CardKeys | Conso
 def _content(path: Path, passphrase: Callable[[], str]) -> dict[str, Any]:
     """Return the sections of a file, which is opened where it is sealed."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_text(path))
     except OSError as error:
         hint = (
             _("`dianka card keys new` makes one") if not path.exists() else _("check its rights")
@@ -245,7 +246,7 @@ def _content(path: Path, passphrase: Callable[[], str]) -> dict[str, Any]:
                 path=path, strerror=system_reason(error), hint=hint
             )
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, NotTextError) as error:
         raise KeystoreError(
             _("{path} is not TOML: {error}").format(path=path, error=error)
         ) from error

@@ -3,8 +3,6 @@
 The first line names the columns; others than those wanted are passed over.
 """
 
-import codecs
-import contextlib
 import csv
 import io
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -13,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from host.frames.card import AMOUNT_LIMIT_FEN
+from host.texts import NotTextError, read_text
 from host.units import fen_of, full_number
 from host.words import _, system_reason
 
@@ -69,20 +68,15 @@ def read_rows(
 def decoded(path: Path) -> str:
     """Return the text of a file as programs write tables: UTF-8, UTF-16 or GB18030; RowsError."""
     try:
-        content = path.read_bytes()
+        return read_text(path)
     except OSError as error:
         raise RowsError(
             _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
-    marked_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    for encoding in ("utf-16",) if marked_16 else ("utf-8-sig", "gb18030"):
-        with contextlib.suppress(UnicodeDecodeError):
-            text = content.decode(encoding)
-            if "\0" not in text:
-                return text
-    raise RowsError(
-        _("{path} is no text in UTF-8 or GB18030: save it as CSV UTF-8").format(path=path)
-    )
+    except NotTextError as error:
+        raise RowsError(
+            _("{path} is no text in UTF-8 or GB18030: save it as CSV UTF-8").format(path=path)
+        ) from error
 
 
 def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:

@@ -24,6 +24,7 @@ from host.frames.tariff_terms import (
     free_settlement,
     sets_of,
 )
+from host.texts import NotTextError, read_text
 from host.units import EPOCH, to_t2000
 from host.words import _, system_reason
 
@@ -38,8 +39,8 @@ _RULES = ("whole", "this_month", "next_month")
 def load(path: Path) -> TariffFile:
     """Read and check a tariff file; TariffError with the file's name."""
     try:
-        return read(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        return read(read_text(path))
+    except (OSError, NotTextError) as error:
         raise TariffError(
             _("{path}: cannot be read: {reason}").format(path=path, reason=system_reason(error))
         ) from error

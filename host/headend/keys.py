@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from host import secret_files
+from host.texts import NotTextError, read_text
 from host.words import _, system_reason
 
 KEY_SHORTEST = 16
@@ -48,12 +49,12 @@ def read(path: Path) -> KeyFile:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except OSError as error:
         raise KeysError(
             _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
-    except UnicodeDecodeError as error:
+    except NotTextError as error:
         raise KeysError(_("{path} is not TOML: {error}").format(path=path, error=error)) from error
 
 

@@ -27,6 +27,7 @@ from host.sim.line import Line, LineFaults
 from host.sim.load import RATES, Load
 from host.sim.meter import Meter
 from host.sim.profile import PROFILES
+from host.texts import NotTextError, read_text
 from host.units import full_number
 from host.words import _, system_reason
 
@@ -126,13 +127,13 @@ def load_plan(path: Path) -> Plan:
     import yaml  # only a file needs it
 
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.safe_load(read_text(path))
         return Plan.model_validate(content)
     except OSError as error:
         raise PlanError(
             _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, NotTextError) as error:
         raise PlanError(_("{path} is not YAML: {error}").format(path=path, error=error)) from error
     except pydantic.ValidationError as error:
         raise PlanError(f"{path}: {_first_of(error)}") from error

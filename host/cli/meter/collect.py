@@ -16,7 +16,8 @@ from host.cli.output import Column, csv_cell, echo, print_csv, print_json, print
 from host.frames import orders, write
 from host.frames.catalogue import Identifier
 from host.link.meters import AskError, MeterLine
-from host.words import _
+from host.texts import NotTextError, read_text
+from host.words import _, system_reason
 
 
 @dataclass(slots=True)
@@ -71,10 +72,10 @@ def collect(session: Session, meters: Path, items: tuple[str, ...], out: Path | 
 def _addresses(path: Path) -> Iterator[str]:
     """Yield the addresses of a list; a line without one ends the command."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, NotTextError) as error:
         raise click.ClickException(
-            _("cannot read {path}: it must be text in UTF-8").format(path=path)
+            _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
         ) from error
     for number, line in enumerate(text.splitlines(), 1):
         first = re.split(r"[\s,;]", line.strip(), maxsplit=1)[0]
