@@ -90,9 +90,14 @@ def bilingual(english: str, chinese: str) -> str:
     return either(f"{english} {chinese}".strip(), chinese)
 
 
-def system_reason(error: Exception) -> str:
+def system_reason(error: BaseException) -> str:
     """Return why a system refused, in the language spoken where it is a common reason."""
+    if type(error).__module__.startswith("serial"):
+        # pyserial puts words of its own around what the system said.
+        error = error.__cause__ or error.__context__ or error
     said = getattr(error, "strerror", None)
+    if said is None and len(error.args) == 2 and isinstance(error.args[0], int):
+        said = os.strerror(error.args[0])  # termios tells a number and a text
     return _(said) if isinstance(said, str) else str(error)
 
 

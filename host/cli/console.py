@@ -44,7 +44,9 @@ script has one command a line; it ends at the first that is refused, with status
     help="Load this tariff file before anything else.",
 )
 @click.option(
-    "--number", default=1, show_default=True, type=click.IntRange(1, 8), help="Of the tariff."
+    "--number",
+    type=click.IntRange(1, 8),
+    help="Of the tariff.  [default: 1, where the concentrator has none yet]",
 )
 @login_option
 @click.option(
@@ -56,7 +58,7 @@ script has one command a line; it ends at the first that is refused, with status
 def command(
     port: str,
     tariff_path: Path | None,
-    number: int,
+    number: int | None,
     keys_path: Path | None,
     script: TextIO | None,
     words: tuple[str, ...],
@@ -66,13 +68,14 @@ def command(
         raise click.UsageError(_("give a command or a --script, not both"))
     said = _without_secrets(words)
     try:
-        image = tariff.build(tariff.load(tariff_path), number) if tariff_path else b""
+        loaded = tariff.load(tariff_path) if tariff_path else None
         with Port(port) as line, ExitStack() as held:
             console = held.enter_context(Console(line))
             if keys_path is not None:
                 console.login(load_consoles(keys_path))
-            if image:
-                setup.send_tariff(console, number, image)
+            if loaded is not None:
+                number = number or _first_number(console)
+                setup.send_tariff(console, number, tariff.build(loaded, number))
                 echo(_("tariff {number} in force").format(number=number))
             if script is not None:
                 _follow(console, script)
@@ -80,10 +83,22 @@ def command(
                 _say(_carried_out(console, said))
             elif sys.stdin.isatty():
                 _converse(console)
-            elif not image:
+            elif loaded is None:
                 _carry_out_input(console)
     except (PortError, ConsoleError, keystore.KeystoreError, TariffError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _first_number(console: Console) -> int:
+    """Return 1 where the concentrator has no tariff; ConsoleError: prices would change unasked."""
+    rows = [line.split() for line in console.command("tariff list")[1:]]
+    if rows:
+        raise ConsoleError(
+            _("tariffs are in force here ({numbers}): say by --number which one this is").format(
+                numbers=", ".join(row[0] for row in rows)
+            )
+        )
+    return 1
 
 
 def _carried_out(console: Console, words: list[str]) -> list[str]:

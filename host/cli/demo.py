@@ -24,7 +24,7 @@ from host.link.console import ConsoleError
 from host.link.port import PortError
 from host.link.reader import ReaderError
 from host.units import yuan
-from host.words import _
+from host.words import _, system_reason
 
 
 @shown.command(
@@ -77,6 +77,13 @@ def command(
     keep: bool,
 ) -> None:
     """Play a day of eight households in under 90 seconds: cards, alarm, cut, reclose, crash."""
+    try:
+        plot_path.parent.mkdir(parents=True, exist_ok=True)
+        plot_path.open("ab").close()
+    except OSError as error:
+        raise click.ClickException(
+            _("cannot write {path}: {reason}").format(path=plot_path, reason=system_reason(error))
+        ) from error
     what, maker = _device(board, micropython, image)
     folder = Path(tempfile.mkdtemp(prefix="dianka-demo-"))
     started_s = time.monotonic()
@@ -89,7 +96,6 @@ def command(
     played = Story(village, say)
     try:
         ending = played.run()
-        plot_path.parent.mkdir(parents=True, exist_ok=True)
         plot(played.store, plot_path)
     except (DemoError, ConsoleError, PortError, ReaderError) as error:
         keep = True

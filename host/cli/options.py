@@ -23,17 +23,19 @@ from host.flash.product import ProductError
 from host.frames import card as frames
 from host.frames import catalogue
 from host.frames.dlt645 import BROADCAST, WILDCARD
+from host.link import ports
 from host.link.card import CardIoError
 from host.link.console import Console, ConsoleError, Keys
 from host.link.port import Port, PortError
 from host.link.reader import ReaderError
-from host.units import DAY_S, fen_of, full_number, to_t2000, yuan
+from host.units import CHINA, DAY_S, fen_of, full_number, now_t2000, to_t2000, yuan
 from host.words import _
 
 PASSPHRASE_VARIABLE = "DIANKA_CARD_PASSPHRASE"
 PASSWORD_VARIABLE = "DIANKA_PASSWORD"
 PORT_VARIABLE = "DIANKA_PORT"
 METER_PORT_VARIABLE = "DIANKA_METER_PORT"
+DATABASE_VARIABLE = "DIANKA_DB"
 DEFAULT_BAUD = 2400
 _TROUBLES = (
     *(KeystoreError, IssueError, AuditError, RowsError, frames.CardError),
@@ -118,6 +120,16 @@ def _zone(text: str) -> ZoneInfo:
         ) from error
 
 
+def _valid_until_t2000(text: str) -> int:
+    """Return the last second of a day; say where it is over already."""
+    ends_t2000 = _last_day_t2000(text)
+    if ends_t2000 < now_t2000(CHINA):
+        echo(
+            _("warning: {day} is over, no concentrator takes the card").format(day=text), err=True
+        )
+    return ends_t2000
+
+
 def _kind(name: str, parse: Callable[[str], Any]) -> Any:
     kind = click.types.FuncParamType(parse)
     kind.name = name
@@ -131,6 +143,7 @@ DIGITS = _kind("digits", _digits)
 ADDRESS = _kind("address", _address)
 ADDRESS_OR_ALL = _kind("address", lambda text: BROADCAST if text == "all" else _address(text))
 DAY = _kind("day", _last_day_t2000)
+VALID_UNTIL = _kind("day", _valid_until_t2000)
 DAY_BEGIN = _kind("day", lambda text: _last_day_t2000(text) - DAY_S + 1)
 ZONE = _kind("zone", _zone)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -167,8 +180,16 @@ def database_option(
     *,
     required: bool = True,
 ) -> Command:
-    """Return the option `--db`, which gives a text."""
-    return click.option("--db", "--database", "db", required=required, metavar="FILE", help=text)
+    """Return the option `--db`, which gives a text; DIANKA_DB stands for one that is needed."""
+    variable = DATABASE_VARIABLE if required else None
+    text += f"  [env var: {variable}]" if variable else ""
+    return click.option(
+        *("--db", "--database", "db"),
+        required=required,
+        envvar=variable,
+        metavar="FILE",
+        help=text,
+    )
 
 
 def standard_option(*standards: str, unset: bool = False) -> Command:
@@ -196,14 +217,38 @@ def _option_with(name: str, kind: Any, default: Any, text: str, unset: bool) -> 
     return click.option(name, type=kind, default=None if unset else default, help=text)
 
 
+def _found(search: Callable[[], ports.Found]) -> str:
+    """Return the port that a search finds, which is told."""
+    try:
+        port = search()
+    except ports.NoPortError as error:
+        raise click.UsageError(str(error)) from error
+    echo(_("using {port} ({text})").format(port=port.name, text=port.text), err=True)
+    return port.name
+
+
+def meter_port() -> str:
+    """Return the line of meters where none is named: DIANKA_METER_PORT, or the only converter."""
+    return os.environ.get(METER_PORT_VARIABLE) or _found(ports.of_meters)
+
+
 account_argument = click.argument("account", type=DIGITS)
 address_argument = click.argument("address", type=ADDRESS)
 port_option = click.option(
     "--port",
-    required=True,
+    callback=lambda ctx, _param, port: port or _found(ports.of_console),
     envvar=PORT_VARIABLE,
     show_envvar=True,
-    help="The concentrator's console: /dev/ttyUSB0, or socket://HOST:PORT.",
+    help="The concentrator's console: /dev/ttyUSB0, or socket://HOST:PORT.  [default: the only "
+    "board, see `dianka ports`]",
+)
+zone_option = click.option(
+    "--zone",
+    type=ZONE,
+    callback=lambda _ctx, _param, zone: zone or CHINA,
+    envvar="DIANKA_ZONE",
+    show_envvar=True,
+    help="Time zone of the meters.  [default: Asia/Shanghai]",
 )
 login_option = click.option(
     "--keys",

@@ -93,6 +93,14 @@ class Column:
     wraps: bool = False
 
 
+class _Screen(Console):
+    """Where tables appear."""
+
+    def on_broken_pipe(self) -> None:
+        """Tell the command that its reader has gone away; rich would end it with status 1."""
+        raise BrokenPipeError
+
+
 def print_table(
     columns: Sequence[Column],
     rows: Iterable[Sequence[str | Text]],
@@ -127,9 +135,9 @@ def print_table(
         )
     for row in cells:
         table.add_row(*row)
-    console = Console(stderr=err)
+    console = _Screen(stderr=err)
     width = max(console.width, least) if console.is_terminal else most
-    Console(stderr=err, width=width).print(table, crop=False)
+    _Screen(stderr=err, width=width).print(table, crop=False)
 
 
 def _print_plainly(

@@ -115,11 +115,32 @@ def _first_sentence(command: click.Command, otherwise: str) -> str:
     return otherwise if translated == english else translated.split("。")[0]
 
 
+def _of_negative_number(error: click.NoSuchOption, args: list[str]) -> click.UsageError:
+    """Return what to say of an option that nobody has: it may be meant as a number below 0."""
+    typed = next((one for one in args if one.startswith(error.option_name)), "")
+    if not re.fullmatch(r"-\d.*", typed):
+        return error
+    return click.UsageError(
+        _(
+            "{typed} is read as an option: write it behind --, where a number below 0 is meant"
+        ).format(typed=typed),
+        error.ctx,
+    )
+
+
 class Command(click.Command):
     """A command, shown in the language spoken."""
 
     def __init__(self, *args: Any, **told: Any) -> None:
         super().__init__(*args, **{"context_settings": HELP_OPTIONS, **told})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read arguments and options; say how to write a number below 0."""
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise _of_negative_number(error, typed) from error
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write all of the help."""

@@ -17,6 +17,7 @@ from rich.progress import Progress
 from host.cli import shown
 from host.cli.options import json_option
 from host.cli.output import Column, echo, print_json, print_table
+from host.installed import how_to_add
 from host.words import _
 from host.world.checks.account import Violation
 from host.world.scenarios import ANY, SCENARIOS
@@ -97,8 +98,8 @@ def run(
     """
     if SCENARIOS[scenario].nor and find_spec("littlefs") is None:
         raise click.ClickException(
-            _("the scenario {scenario} needs littlefs: pip install 'dianka[nor]'").format(
-                scenario=scenario
+            _("the scenario {scenario} needs littlefs: {install}").format(
+                scenario=scenario, install=how_to_add("nor")
             )
         )
     first, last = _range(seeds) if seeds else (seed, seed)

@@ -13,9 +13,9 @@ import click
 from host.cli import shown
 from host.cli.options import (
     FILE,
-    METER_PORT_VARIABLE,
     baud_option,
     json_option,
+    meter_port,
     profile_option,
     standard_option,
 )
@@ -42,7 +42,7 @@ Examples:
 
 
 @shown.command(epilog=_EPILOG)
-@click.argument("port", envvar=METER_PORT_VARIABLE)
+@click.argument("port", required=False)
 @baud_option()
 @click.option(
     "--parity",
@@ -58,7 +58,7 @@ Examples:
 @click.option("--frames", type=click.IntRange(1), help="Stop after so many frames.")
 @click.option("--seconds", type=click.FloatRange(0), help="Stop after so long.")
 def command(
-    port: str,
+    port: str | None,
     baud: int,
     parity: str,
     as_json: bool,
@@ -71,9 +71,10 @@ def command(
     """Show what is said on the meter line at PORT, without sending anything.
 
     PORT is a serial port, a pseudo terminal or socket://HOST:PORT; without it, DIANKA_METER_PORT
-    names one. Each line tells when, who
-    spoke, how long after the request, and what. Ctrl-C ends it with a table of the meters heard.
+    names one, else it is the only converter of `dianka ports`. Each line tells when, who spoke,
+    how long after the request, and what. Ctrl-C ends it with a table of the meters heard.
     """
+    port = port or meter_port()
     sniffer = Sniffer(baud)
     ended = ""
     try:

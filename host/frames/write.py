@@ -83,7 +83,14 @@ def encode(identifier: Identifier, text: str, size: int) -> bytes:
     except InvalidOperation as error:
         raise WriteError(_("{text} is no number").format(text=text)) from error
     limit = 10 ** (2 * number.size)
-    if value != value.to_integral_value() or not 0 <= abs(value) < limit:
+    if value == value.to_integral_value() and abs(value) >= limit:
+        most = Decimal(limit - 1).scaleb(-number.decimals)
+        raise WriteError(
+            _("{text}: {name} is at most {most}").format(
+                text=text, name=either(identifier.name_en, identifier.name_zh), most=most
+            )
+        )
+    if value != value.to_integral_value():
         raise WriteError(
             _("{text}: {name} has {decimals} decimals").format(
                 text=text,

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from host.headend.database import file_number, sqlite_schema
 from host.headend.errors import StoreError
+from host.installed import how_to_add
 from host.words import _
 
 _ALIAS = "station"
@@ -91,7 +92,9 @@ def upgrade(database: dict[str, Any], number: str | None = None) -> None:
         from django.db import connections
     except ImportError as error:
         raise MigrateError(
-            _("making a database needs more packages: pip install 'dianka[station]'")
+            _("making a database needs more packages: {install}").format(
+                install=how_to_add("station")
+            )
         ) from error
     # Django refuses to wait for a database in a thread that runs an event loop.
     with ThreadPoolExecutor(1) as pool:

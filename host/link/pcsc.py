@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from host.frames.card import CARD_SIZE, UID_SIZE
+from host.installed import how_to_add
 from host.link.card import CardIoError
 from host.words import _
 
@@ -20,7 +21,6 @@ ROUNDS_LIMIT = 8
 WAIT_S = 30.0
 _POLL_S = 0.05
 _DONE = 0x9000
-_INSTALL = "pip install 'dianka[pcsc]'"
 
 
 class PcscCard:
@@ -159,7 +159,7 @@ def _connect(reader_name: str) -> Any:
         from smartcard.System import readers
     except ImportError as error:
         raise CardIoError(
-            _("PC/SC needs pyscard; install it with: {install}").format(install=_INSTALL)
+            _("PC/SC needs pyscard; install it with: {install}").format(install=how_to_add("pcsc"))
         ) from error
     try:
         found = readers()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 import serial
 
@@ -16,6 +17,9 @@ except ImportError:  # Windows: the driver drops such a byte or not, as its sett
     termios = None  # type: ignore[assignment]  # looked at before it is used
 
 BAUD = 115_200
+# What pyserial opens by a URL.
+_NETWORK_SCHEMES = ("socket", "rfc2217")
+_SCHEMES = (*_NETWORK_SCHEMES, "hwgrep", "loop", "spy")
 READ_SIZE = 4096
 
 
@@ -36,7 +40,7 @@ class Port(Closing):
         except (OSError, ValueError) as error:
             raise PortError(
                 _("cannot open {name}: {reason}; {hint}").format(
-                    name=name, reason=_reason(error), hint=_hint(name, error)
+                    name=name, reason=system_reason(error), hint=_hint(name, error)
                 )
             ) from error
         self._drop_wrong_bytes()
@@ -65,7 +69,7 @@ class Port(Closing):
         except (OSError, ValueError) as error:
             raise PortError(
                 _("{name} has no {baud} baud: {reason}").format(
-                    name=self.name, baud=baud, reason=_reason(error)
+                    name=self.name, baud=baud, reason=system_reason(error)
                 )
             ) from error
         self._drop_wrong_bytes()
@@ -77,7 +81,7 @@ class Port(Closing):
             self._serial.flush()
         except OSError as error:
             raise PortError(
-                _("{name} was lost: {reason}").format(name=self.name, reason=_reason(error))
+                _("{name} was lost: {reason}").format(name=self.name, reason=system_reason(error))
             ) from error
 
     def read(self, timeout_s: float) -> bytes:
@@ -91,7 +95,9 @@ class Port(Closing):
         except OSError as error:
             if not data:
                 raise PortError(
-                    _("{name} was lost: {reason}").format(name=self.name, reason=_reason(error))
+                    _("{name} was lost: {reason}").format(
+                        name=self.name, reason=system_reason(error)
+                    )
                 ) from error
         return bytes(data)
 
@@ -99,24 +105,39 @@ class Port(Closing):
 def _opened(name: str, baud: int, parity: str) -> Any:
     if name.startswith(UNIX):
         return LocalSocket(name, timeout=0)
+    _check_url(name)
     return serial.serial_for_url(name, baudrate=baud, parity=parity, timeout=0, exclusive=True)
+
+
+def _check_url(name: str) -> None:
+    """Raise ValueError, with a sentence, where a name looks like a URL and cannot be one."""
+    scheme, is_url, _rest = name.partition("://")
+    if not is_url:
+        return
+    if scheme not in _SCHEMES:
+        raise ValueError(_("{scheme}:// is not known").format(scheme=scheme))
+    parts = urlsplit(name)
+    try:
+        number = parts.port
+    except ValueError:
+        number = None
+    if scheme in _NETWORK_SCHEMES and not (parts.hostname and number):
+        raise ValueError(_("a host and a port from 1 to 65535 belong into it"))
 
 
 def _is_pseudo_terminal(name: str) -> bool:
     return os.path.realpath(name).startswith("/dev/pts/")
 
 
-def _reason(error: Exception) -> str:
-    """Return why, without the words that pyserial puts around it."""
-    inner = error.__cause__ or error.__context__ or error
-    return system_reason(inner if isinstance(inner, Exception) else error)
-
-
 def _hint(name: str, error: Exception) -> str:
     if name.startswith(UNIX):
         return _("does the concentrator run, and may you use its console?")
+    if isinstance(error, ValueError) and "://" in name:
+        return _("the forms are socket://HOST:PORT and unix:PATH")
     if "://" in name:
-        return _("is the concentrator listening there? The form is socket://HOST:PORT")
+        return _("does a program listen there, and does a firewall let it through?")
+    if termios is not None and isinstance(error.__context__, termios.error):
+        return _("give a serial port, like /dev/ttyUSB0: `dianka ports` lists them")
     if isinstance(error.__context__, BlockingIOError):
         return _("another program uses it: end that one first")
-    return _("is the cable in, and may you use it (group dialout)?")
+    return _("is the cable in, and may you use it (group dialout)? `dianka ports` lists them")

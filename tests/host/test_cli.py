@@ -80,7 +80,9 @@ def test_an_option_means_the_same_everywhere() -> None:
         assert len(found) == 1, name
 
 
-def test_the_line_of_a_meter_may_be_named_before_the_verb_or_behind_it() -> None:
+def test_the_line_of_a_meter_may_be_named_before_the_verb_or_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for words in (
         ["--port", "/nowhere/tty", "read", "1", "00010000"],
         ["read", "1", "00010000", "--port", "/nowhere/tty"],
@@ -90,8 +92,12 @@ def test_the_line_of_a_meter_may_be_named_before_the_verb_or_behind_it() -> None
         assert result.exit_code == 1
         assert "/nowhere/tty" in result.output
         assert "other" not in result.output
+    monkeypatch.setattr("host.link.ports.found", list)
     result = CliRunner().invoke(cli, ["meter", "read", "1", "00010000"])
     assert result.exit_code == 2
+    assert "plug it in, or give --port" in result.output
+    both = ["--port", "a", "--console", "b"]
+    result = CliRunner().invoke(cli, ["meter", *both, "read", "1", "00010000"])
     assert "give --port for a line, or --console" in result.output
 
 

@@ -72,7 +72,7 @@ def test_too_long_a_command() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("socket://127.0.0.1:1", "refused; is the concentrator listening"),
+        ("socket://127.0.0.1:1", "refused; does a program listen there"),
         ("/dev/none", "No such file or directory; is the cable in"),
         ("socket://nonsense", "cannot open socket://nonsense"),
         ("bogus://x", "cannot open bogus://x"),

@@ -293,9 +293,10 @@ def test_an_english_sentence_in_help_would_be_found():
 
 def test_a_mistake_is_told_in_chinese(monkeypatch):
     monkeypatch.setenv("DIANKA_LANG", "zh")
+    monkeypatch.setattr("host.link.ports.found", list)
     said = CliRunner().invoke(cli, ["meter", "read", "983764", "voltage"])
     assert said.exit_code == 2
-    assert "请用 --port 给出线路" in said.output
+    assert "没有插入这种设备：请插入，或给出 --port" in said.output
 
 
 def test_the_demonstration_hears_its_head_end_in_chinese_too(monkeypatch, tmp_path):

@@ -16,11 +16,11 @@ from host.cards.judging import Place
 from host.cards.keystore import CardKeys, ConsoleKeys, KeystoreError
 from host.cli.headend.database import opened
 from host.cli.options import (
-    DAY,
     DAY_BEGIN,
     EXISTING_FILE,
     FILE,
     PASSPHRASE_VARIABLE,
+    VALID_UNTIL,
     ZONE,
     Command,
     load_consoles,
@@ -45,7 +45,7 @@ force_option = click.option(
 valid_option = click.option(
     "--valid-until",
     "valid_until_t2000",
-    type=DAY,
+    type=VALID_UNTIL,
     default=None,
     help="Last day it may be redeemed, YYYY-MM-DD.  [default: no limit]",
 )
@@ -255,7 +255,8 @@ class Desk:
             return None
         try:
             return self.held.key_of(header.district, header.key_version)
-        except KeystoreError:
+        except KeystoreError as error:
+            echo(_("without its key: {error}").format(error=error), err=True)
             return None
 
     def place(self, account: str, meter: str, last_order: int) -> Place:

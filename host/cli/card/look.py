@@ -48,7 +48,13 @@ Examples:
 @card_option
 @account_option("Say whether this account would take the card.")
 @meter_option("Address of its meter.  [default: the card's]")
-@click.option("--last-order", type=int, default=0, show_default=True, help="Its newest order.")
+@click.option(
+    "--last-order",
+    type=click.IntRange(0, frames.ORDER_LIMIT),
+    default=0,
+    show_default=True,
+    help="Its newest order.",
+)
 @json_option
 def show(
     source: Source,
@@ -90,7 +96,12 @@ Example:
 @card_option
 @account_option(required=True)
 @meter_option(required=True)
-@click.option("--last-order", required=True, type=int, help="Order it redeemed last, 0: none.")
+@click.option(
+    "--last-order",
+    required=True,
+    type=click.IntRange(0, frames.ORDER_LIMIT),
+    help="Order it redeemed last, 0: none.",
+)
 @click.option("--uid", help="Serial number the reader sees, where the file has another.")
 @json_option
 def verify(

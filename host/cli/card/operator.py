@@ -62,6 +62,8 @@ def preset(
     limits = {name: value for name, value in given if value is not None}
     if not limits:
         raise click.UsageError(_("name at least one limit, e.g. --alarm-1 30"))
+    if alarm_1_fen is not None and alarm_2_fen is not None and alarm_2_fen >= alarm_1_fen:
+        raise click.UsageError(_("--alarm-2 comes after --alarm-1: it has to be the lower one"))
     with clear_errors():
         header = new_header(desk, CardKind.PRESET, order=number or now_t2000(desk.zone))
         header = replace(header, content=frames.preset_content(limits))

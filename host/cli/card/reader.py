@@ -65,7 +65,7 @@ def redeem(source: Source, port: str, timeout_s: float, as_json: bool) -> None:
         }
         print_json(answer)
     else:
-        say_outcome(outcome)
+        say_outcome(outcome, header)
         if header and result.credited:
             done = _("refunded") if header.kind == CardKind.REFUND else _("credited")
             echo(

@@ -87,13 +87,19 @@ def outcome_of(code: int) -> Outcome:
     return OUTCOMES.get(code, unknown)
 
 
-def say_outcome(outcome: Outcome) -> None:
-    """Print a result in color, and what to do next."""
+# How a concentrator refuses an operator's card that it knows, or that is older than its newest.
+_ONCE = ("USED", "ORDER_BEHIND")
+
+
+def say_outcome(outcome: Outcome, header: Header | None = None) -> None:
+    """Print a result of a card in color, and what to do next."""
     good = outcome.code in ACCEPTED
     text = bilingual(outcome.english, outcome.chinese)
     echo(f"{label(outcome)} {text}", color="green" if good else "red")
     if not good:
         following = bilingual(outcome.next_english, outcome.next_chinese)
+        if header and header.kind in frames.OPERATOR_KINDS and outcome.name in _ONCE:
+            following = _("it works once, and not behind a newer one: make it anew")
         echo(_("next: {following}").format(following=following))
 
 

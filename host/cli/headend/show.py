@@ -78,6 +78,12 @@ def items_command(
         identifier = _identifier(identifier)
     with opened(db, read_only=True) as store:
         found = stored_items(store, account, identifier, since_t2000 or 0, not is_all)
+        if account and not found and not households(store, account, None):
+            raise click.ClickException(
+                _("account {account} is not known here: `dianka headend show` lists all").format(
+                    account=account
+                )
+            )
     rows = [(one, tell(one.identifier, one.values)) for one in found]
     if as_json:
         print_json({"items": [_item_fields(*row) for row in rows]})

@@ -1,7 +1,7 @@
 """The verbs of `dianka meter` that change a meter; each reads back what it changed."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 import click
 
@@ -12,6 +12,7 @@ from host.cli.options import (
     DIGITS,
     address_argument,
     yes_option,
+    zone_option,
 )
 from host.cli.output import echo, print_json
 from host.frames import orders, write
@@ -20,6 +21,7 @@ from host.frames.orders import Request
 from host.link import settle
 from host.link.meters import AskError, MeterLine
 from host.link.settle import Look
+from host.units import now_t2000, to_datetime
 from host.words import _, either, marked
 
 EXPIRY = timedelta(hours=1)
@@ -98,19 +100,25 @@ Examples:
 """,
 )
 @address_argument
-@click.option("--set", "set_it", is_flag=True, help="Write this machine's time, with password.")
+@click.option("--set", "set_it", is_flag=True, help="Write the time, with password.")
 @click.option("--broadcast", is_flag=True, help="To all meters: within 5 minutes, once a day.")
+@zone_option
 @with_session
-def time_command(session: Session, address: str, set_it: bool, broadcast: bool) -> None:
-    """Compare a meter's clock with this machine's; set it, then read it back."""
+def time_command(
+    session: Session, address: str, set_it: bool, broadcast: bool, zone: tzinfo
+) -> None:
+    """Compare a meter's clock with the time of its zone, without summer time, or set it to that.
+
+    A clock that is set is read back.
+    """
     with session.opened() as line:
         if broadcast:
-            line.ask(BROADCAST, *orders.broadcast_time(datetime.now()))
+            line.ask(BROADCAST, *orders.broadcast_time(_now(zone)))
             if address == WILDCARD:
                 _say_sent_to_all(session)
                 return
         elif set_it:
-            _set_clock(session, line, address)
+            _set_clock(session, line, address, zone)
         requests = orders.read_clock(session.standard)
         answers = [session.described(line.ask(address, *request)) for request in requests]
     texts = [one["items"][0]["value"] for one in answers if one["items"] and not one["error"]]
@@ -126,15 +134,30 @@ def time_command(session: Session, address: str, set_it: bool, broadcast: bool) 
                 address=address, texts=" ".join(texts)
             )
         ) from error
-    ahead_s = round((shown - datetime.now()).total_seconds())
+    ahead_s = round((shown - _now(zone)).total_seconds())
     if session.as_json:
-        print_json({"meter": answers[0]["address"], "time": str(shown), "ahead_s": ahead_s})
+        print_json(
+            {
+                "meter": answers[0]["address"],
+                "time": str(shown),
+                "ahead_s": ahead_s,
+                "zone": str(zone),
+            }
+        )
     else:
         echo(
-            _("meter {answers} shows {shown}, {ahead_s:+d} s").format(
-                answers=answers[0]["address"], shown=shown, ahead_s=ahead_s
+            _("meter {answers} shows {shown}, {ahead_s:+d} s ({zone})").format(
+                answers=answers[0]["address"],
+                shown=shown,
+                ahead_s=ahead_s,
+                zone=zone,
             )
         )
+
+
+def _now(zone: tzinfo) -> datetime:
+    """Return the standard time that meters of a zone keep."""
+    return to_datetime(now_t2000(zone))
 
 
 def _say_sent_to_all(session: Session) -> None:
@@ -183,12 +206,13 @@ Examples:
 @address_argument
 @click.argument("action", type=click.Choice(list(orders.RELAY_ACTIONS)))
 @yes_option
+@zone_option
 @with_session
-def relay(session: Session, address: str, action: str, yes: bool) -> None:
+def relay(session: Session, address: str, action: str, yes: bool, zone: tzinfo) -> None:
     """Switch a supply, its alarm or its protection; send once, then read status word 3."""
     session.need_2007("relay")
     sure(yes, _("{action} for meter {address}?").format(action=action, address=address))
-    request = orders.switch(action, password_of(), datetime.now() + EXPIRY)
+    request = orders.switch(action, password_of(), _now(zone) + EXPIRY)
     _carry_out(
         session,
         address,
@@ -330,8 +354,9 @@ def _carry_out(
     session.tell(settled, address, done)
 
 
-def _set_clock(session: Session, line: MeterLine, address: str) -> None:
-    for request in orders.set_clock(session.standard, datetime.now(), password_of()):
+def _set_clock(session: Session, line: MeterLine, address: str, zone: tzinfo) -> None:
+    now = _now(zone)
+    for request in orders.set_clock(session.standard, now, password_of()):
         try:
             frame = line.ask(address, *request)
         except AskError:

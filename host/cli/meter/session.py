@@ -32,6 +32,7 @@ from host.cli.options import (
     json_option,
     load_consoles,
     login_option,
+    meter_port,
     profile_option,
     standard_option,
 )
@@ -218,7 +219,7 @@ def line_options(function: Command) -> Command:
         click.option(
             "--port",
             help="The line: /dev/ttyUSB0 (8E1) or socket://HOST:PORT.  [env var: "
-            f"{METER_PORT_VARIABLE}]",
+            f"{METER_PORT_VARIABLE}; default: the only converter, see `dianka ports`]",
         ),
     ):
         function = option(function)
@@ -236,10 +237,10 @@ def with_session(function: Command) -> Command:
         said = {**_DEFAULTS}
         for given in (context.obj or {}, own):
             said |= {name: value for name, value in given.items() if value not in (None, False)}
-        if not said["port"] and not said["console"]:
-            said["port"] = os.environ.get(METER_PORT_VARIABLE, "")
-        if bool(said["port"]) == bool(said["console"]):
+        if said["port"] and said["console"]:
             raise click.UsageError(_("give --port for a line, or --console for a concentrator"))
+        if not said["port"] and not said["console"]:
+            said["port"] = meter_port()
         if said["console"] and any(said[name] != _DEFAULTS[name] for name in _OWN_LINE):
             raise click.UsageError(
                 _("a concentrator asks in its own way: --timeout, --retries and -v need --port")
