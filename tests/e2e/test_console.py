@@ -35,6 +35,8 @@ def test_it_tells_its_commands_and_status(concentrator: Device) -> None:
 
 def test_a_household_is_set_up(concentrator: Device) -> None:
     loaded = ask(concentrator, "--tariff", str(TARIFF), "--number", "2")
+    unasked = ask(concentrator, "--tariff", str(TARIFF))
+    assert (unasked.exit_code, "say by --number which one" in unasked.output) == (1, True)
     assert loaded.output == "tariff 2 in force\n"
 
     added = ask(concentrator, "meter", "add", "983764", "17", "2")
