@@ -28,6 +28,11 @@ def t2000_of_unix(at: int, zone: tzinfo) -> int:
     return to_t2000(moment.replace(tzinfo=None) - (moment.dst() or timedelta(0)))
 
 
+def unix_of_t2000(t2000: int, zone: tzinfo) -> int:
+    """Return seconds since 2000 on the clock of a zone as seconds since 1970, UTC."""
+    return int(to_datetime(t2000).replace(tzinfo=zone).timestamp())
+
+
 def now_t2000(zone: tzinfo) -> int:
     """Return the time in standard time of a station's zone, as its concentrators keep it."""
     return t2000_of_unix(int(time.time()), zone)

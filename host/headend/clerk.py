@@ -20,6 +20,7 @@ from host.headend import (
     selling,
     users,
 )
+from host.headend.audit import Who, acting
 from host.headend.desk import OPERATIONS, STATE, told_error
 from host.headend.errors import StoreError
 from host.headend.metrics import state
@@ -94,7 +95,8 @@ class Clerk:
             if request["language"] in LANGUAGES:
                 speak(request["language"])
             operation = OPERATIONS[request["operation"]]
-            return {"result": operation.run(self._store, request["told"])}
+            with acting(Who(*request["who"])):
+                return {"result": operation.run(self._store, request["told"])}
         except StoreError as error:
             return told_error(error)
         except Exception:  # who asked gets an answer, and the writer's thread goes on

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from host.frames.batch import ORDER_TEXT_LIMIT, Order
-from host.headend import orders
+from host.headend import audit, orders
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
@@ -242,6 +242,12 @@ def _give(database: Database, target: Target, given: Given, job: int) -> int:
     )
     if database.insert_new("commands", columns, [row]) != 1:
         raise StoreError(_("another command was given at the same moment: try again"))
+    told: dict[str, Any] = {
+        "concentrator": target.concentrator,
+        "number": number,
+        "text": target.text,
+    }
+    audit.note(database, "command", target.account, **told, by=given.by, reason=given.reason)
     return number
 
 
@@ -267,6 +273,7 @@ def set_job(store: Store, job: int, state: str, at: int | None = None) -> None:
             raise _no_job(job)
         if state == RUNNING:
             _number_anew(database, job, now)
+        audit.note(database, "job", job=job, state=state)
         if state == STOPPED:
             stop(database, job, now)
 

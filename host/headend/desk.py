@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cached_property, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
+from host.headend.audit import who_acts
 from host.headend.errors import SalesError, StoreError, StoreFailed
 from host.headend.store import Store
 from host.words import _, language_spoken
@@ -82,7 +83,13 @@ def ask(
     line: socket.socket, name: str, told: dict[str, Any], *, within_s: int = _ANSWER_WITHIN_S
 ) -> Any:
     """Have the head-end at the other end do something; return its result. StoreError."""
-    request = {"operation": name, "told": told, "language": language_spoken()}
+    who = who_acts()
+    request = {
+        "operation": name,
+        "told": told,
+        "language": language_spoken(),
+        "who": [who.door, who.person],
+    }
     line.settimeout(within_s)
     try:
         line.sendall(json.dumps(request).encode() + b"\n")

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from host.frames.packing import Reason
+from host.headend import audit
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
 from host.headend.ownership import waiting, waiting_text
@@ -124,6 +125,7 @@ def close(store: Store, number: str, by: str, reason: str) -> None:
         ).rowcount
         if not changed:
             raise _not_open(number)
+        audit.note(database, "finding", number=number, by=by, reason=reason)
 
 
 @at_desk
@@ -138,6 +140,7 @@ def settle_books(store: Store, kind: str, account: str, what: str, by: str, reas
             "WHERE concentrator = 0 AND seq = 0 AND what = ? AND resolved_at IS NULL",
             (now, by, reason, what),
         )
+        audit.note(database, "finding", account, kind=kind, what=what, by=by, reason=reason)
 
 
 def _not_open(number: str) -> StoreError:

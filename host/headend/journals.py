@@ -1,5 +1,6 @@
 """The journals of a concentrator: which one is on record, and which took its place."""
 
+from host.headend import audit
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
 from host.headend.store import Store
@@ -50,4 +51,5 @@ def replace(store: Store, concentrator: int) -> str:
             "last_number = 0, refused_journal = '', refused = '' WHERE concentrator = ?",
             [(refused, new_base, new_acked_seq, concentrator)],
         )
+        audit.note(database, "replace", concentrator=concentrator, journal=refused)
     return str(refused)

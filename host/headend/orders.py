@@ -6,13 +6,14 @@ run in its process (`host.headend.desk`).
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from datetime import time as clock
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from host.frames.card import AMOUNT_LIMIT_FEN
+from host.headend import audit
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import SalesError, StoreError
@@ -213,6 +214,9 @@ def _sell(
                 order=order, account=account
             )
         )
+    action = "sale" if amount_fen > 0 else "refund" if amount_fen else "order"
+    told = {"order": order, "channel": till.channel, "cashier": till.cashier}
+    audit.note(database, action, account, amount_fen, **told, reference=reference or "")
     return order
 
 
@@ -276,6 +280,7 @@ def set_limits(store: Store, wanted: Limits) -> None:
             "UPDATE station SET question_fen = ?, limit_fen = ?, day_limit_fen = ?",
             (wanted.question_fen, wanted.limit_fen, wanted.day_limit_fen),
         )
+        audit.note(database, "limits", **asdict(wanted))
 
 
 def _limits(database: Database) -> Limits:
@@ -392,11 +397,16 @@ def _check_newest(database: Database, account: str, order: int) -> None:
 
 def _take_back(database: Database, account: str, order: int, reason: str, by: str) -> bool:
     """Void an order; return whether it, or one that it supersedes, may be on a card."""
+    amount_fen = database.value(
+        f'SELECT amount_fen FROM orders WHERE account = ? AND "order" = ? AND {_LIVE}',
+        (account, order),
+    )
     database.run(
         "UPDATE orders SET voided_at = ?, voided_by = ?, void_reason = ? "
         f'WHERE account = ? AND "order" = ? AND {_LIVE}',
         (int(time.time()), by, reason, account, order),
     )
+    audit.note(database, "void", account, -amount_fen, order=order, reason=reason, cashier=by)
     waiting = database.value(
         'SELECT count(*) FROM orders WHERE account = ? AND "order" > ? AND carded_at IS NOT NULL',
         (account, told_order(database, account)),
@@ -412,6 +422,7 @@ def set_carded(store: Store, account: str, order: int, is_carded: bool = True) -
 
 
 def _set_carded(database: Database, account: str, order: int, at: int | None) -> None:
+    audit.note(database, "card", account, order=order, on_card=at is not None)
     database.run(
         f'UPDATE orders SET carded_at = ? WHERE account = ? AND "order" = ? AND {_LIVE}',
         (at, account, order),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from host.frames.record import RecordKind
+from host.headend import audit
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
@@ -97,6 +98,8 @@ def move(store: Store, account: str, concentrator: int, by: str = "", reason: st
     """Give an account to a concentrator, and post what has waited from there. StoreError."""
     now = int(time.time())
     with store.writing() as database:
+        why: dict[str, Any] = {"concentrator": concentrator, "by": by, "reason": reason}
+        audit.note(database, "move", account, **why)
         state = State(database)
         known = state.account(account)
         if known is None:
@@ -219,5 +222,7 @@ def dismiss(store: Store, account: str, concentrator: int, by: str, reason: str)
                 )
             )
         database.tell_writers()
+        why: dict[str, Any] = {"concentrator": concentrator, "by": by, "reason": reason}
+        audit.note(database, "dismiss", account, **why)
         _resolve(database, waits, int(time.time()), by, reason, is_taken=False)
         return sum(one["records"] for one in waits)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from host.headend import audit
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import SalesError
@@ -127,6 +128,7 @@ def take(store: Store, wanted: list[Entry]) -> int:
     with store.writing() as database:
         for one in wanted:
             _write(database, one, now)
+        audit.note(database, "register", accounts=len(wanted))
     return len(wanted)
 
 

@@ -12,6 +12,7 @@ import click
 from host import secret_files
 from host.cli import shown
 from host.cli.headend import care, job, look, ownership, replace, restore, sales, show, user
+from host.cli.headend.audit import audit_group
 from host.cli.headend.database import opened
 from host.cli.headend.keys import keys_group
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
@@ -267,3 +268,4 @@ for _one in (
 command.add_command(keys_group, "keys")
 command.add_command(register)
 command.add_command(user.user)
+command.add_command(audit_group, "audit")
