@@ -66,7 +66,7 @@ def test_each_action_has_its_entry_with_door_and_person(db: Path) -> None:
     assert rows[0]["detail"] == {
         "cashier": "Li",
         "channel": "counter",
-        "order": 1,
+        "order": 2,
         "reference": "",
     }
     assert [row["action"] for row in told(db, "--person", "wang", "--account", NAME)] == [

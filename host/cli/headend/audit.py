@@ -84,9 +84,8 @@ def list_command(
 @audit_group.command(
     "verify",
     epilog="""\b
-Examples:
+Example:
   dianka headend audit verify --db village.db
-  dianka headend audit verify --db village.db --digest DIGEST
 """,
 )
 @database_option()
