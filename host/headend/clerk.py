@@ -8,11 +8,13 @@ import secrets
 from typing import Any
 
 from host.headend import (
+    approvals,
     backup,
     card_log,
     commands,
     findings,
     journals,
+    life,
     orders,
     ownership,
     registry,
@@ -31,11 +33,13 @@ from host.words import LANGUAGES, _, language_spoken, speak
 
 # Importing these modules has registered their operations.
 _REGISTERED = (
+    approvals,
     backup,
     card_log,
     commands,
     findings,
     journals,
+    life,
     orders,
     ownership,
     registry,

@@ -259,6 +259,12 @@ def _next_number(database: Database, concentrator: int, now: int) -> int:
     return int(max(t2000_of_unix(now, zone_of(database)), (newest or 0) + 1))
 
 
+def give_within(database: Database, target: Target, given: Given) -> int:
+    """Note one command of no job within a transaction; return its number. StoreError."""
+    _check_text(target.text)
+    return _give(database, target, given, 0)
+
+
 @at_desk
 def set_job(store: Store, job: int, state: str, at: int | None = None) -> None:
     """Pause a job, let it go on, or stop it: what was not sent is given up. StoreError.

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from host.frames.card import AMOUNT_LIMIT_FEN
-from host.headend import audit
+from host.headend import approvals, audit
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import SalesError, StoreError
@@ -22,6 +22,9 @@ from host.units import yuan
 from host.words import _, marked
 
 COUNTER = marked("counter")
+TAKEN_OVER, WRITTEN_OFF = marked("taken over"), marked("written off")
+# Channels by which no money came: balances of another system, and debts that were forgiven.
+MONEYLESS = (TAKEN_OVER, WRITTEN_OFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,16 @@ _LIVE = "voided_at IS NULL"
 
 
 @at_desk
-def sell(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) -> int:
-    """Note a sale and return its order number: 1, 2, 3.. for each account. StoreError."""
+def sell(
+    store: Store, account: str, amount_fen: int, till: Till = _NOBODY, approval: int = 0
+) -> int:
+    """Note a sale and return its order number: 1, 2, 3.. for each account. StoreError.
+
+    Above the limits it needs an `approval` of a second person.
+    """
     _check_amount(amount_fen)
     with store.writing() as database:
-        return _sell(database, account, amount_fen, till, None)
+        return sell_within(database, account, amount_fen, till, None, approval)
 
 
 @at_desk
@@ -109,7 +117,7 @@ def sell_all(
         for sale in sales:
             before = known.get(sale.reference)
             if before is None:
-                _sell(database, sale.account, sale.amount_fen, till, sale.reference)
+                sell_within(database, sale.account, sale.amount_fen, till, sale.reference)
             (row,) = database.rows(f"{_REFERRED} AND reference = ?", (sale.reference,))
             meter = meters.get(sale.account, "")
             done.append(Sold(sale, row["order"], before is not None, meter, row["supersedes"]))
@@ -128,40 +136,45 @@ def refund(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) ->
     the newest balance does not cover it.
     """
     with store.writing() as database:
-        balance_fen = database.value(
-            "SELECT credit_fen - debit_fen FROM accounts WHERE account = ?", (account,)
+        return refund_within(database, account, amount_fen, till)
+
+
+def refund_within(database: Database, account: str, amount_fen: int, till: Till) -> int:
+    """Note a refund within a transaction; see `refund`."""
+    balance_fen = database.value(
+        "SELECT credit_fen - debit_fen FROM accounts WHERE account = ?", (account,)
+    )
+    if balance_fen is None:
+        raise StoreError(
+            _("no concentrator has account {account}: check the number").format(account=account)
         )
-        if balance_fen is None:
-            raise StoreError(
-                _("no concentrator has account {account}: check the number").format(
-                    account=account
-                )
+    waiting = unredeemed_within(database, account)
+    if waiting and waiting.amount_fen > 0:
+        what = _("order {order} of account {account} is not redeemed yet").format(
+            order=waiting.order, account=account
+        )
+        raise StoreError(_("{what}: redeem it first").format(what=what))
+    if not (0 if waiting else 1) <= amount_fen <= AMOUNT_LIMIT_FEN:
+        raise StoreError(
+            _("{amount_fen} fen cannot be refunded, 1 to {amount_limit_fen} can").format(
+                amount_fen=amount_fen, amount_limit_fen=AMOUNT_LIMIT_FEN
             )
-        waiting = _unredeemed(database, account)
-        if waiting and waiting.amount_fen > 0:
-            what = _("order {order} of account {account} is not redeemed yet").format(
-                order=waiting.order, account=account
-            )
-            raise StoreError(_("{what}: redeem it first").format(what=what))
-        if not (0 if waiting else 1) <= amount_fen <= AMOUNT_LIMIT_FEN:
-            raise StoreError(
-                _("{amount_fen} fen cannot be refunded, 1 to {amount_limit_fen} can").format(
-                    amount_fen=amount_fen, amount_limit_fen=AMOUNT_LIMIT_FEN
-                )
-            )
-        if amount_fen > balance_fen:
-            raise StoreError(
-                _(
-                    "account {account} had {balance_fen} yuan when its concentrator told "
-                    "last: refund less"
-                ).format(account=account, balance_fen=yuan(balance_fen))
-            )
-        if waiting is not None:
-            _check_newest(database, account, waiting.order)
-            carded = _take_back(database, account, waiting.order, marked("changed"), till.cashier)
-            if not amount_fen and not carded:
-                return 0
-        return _sell(database, account, -amount_fen, till, None)
+        )
+    if amount_fen > balance_fen:
+        raise StoreError(
+            _(
+                "account {account} had {balance_fen} yuan when its concentrator told "
+                "last: refund less"
+            ).format(account=account, balance_fen=yuan(balance_fen))
+        )
+    if waiting is not None:
+        _check_newest(database, account, waiting.order)
+        carded = take_back_within(
+            database, account, waiting.order, marked("changed"), till.cashier
+        )
+        if not amount_fen and not carded:
+            return 0
+    return sell_within(database, account, -amount_fen, till, None)
 
 
 def _check_amount(amount_fen: int) -> None:
@@ -193,11 +206,19 @@ def _refusal(sale: Sale, before: dict[str, Any] | None, meters: dict[str, str], 
     return ""
 
 
-def _sell(
-    database: Database, account: str, amount_fen: int, till: Till, reference: str | None
+def sell_within(
+    database: Database,
+    account: str,
+    amount_fen: int,
+    till: Till,
+    reference: str | None,
+    approval: int = 0,
 ) -> int:
+    """Note an order within a transaction, a refund below 0; return its number. StoreError."""
     _check_standing(database, account)
-    if amount_fen > 0:
+    if approval:
+        approvals.use(database, approval, approvals.SALE, account, amount_fen, till.cashier)
+    elif amount_fen > 0 and till.channel not in MONEYLESS:
         _check_limits(database, account, amount_fen)
     order, supersedes = _next_number(database, account)
     columns = (
@@ -301,8 +322,8 @@ def _check_limits(database: Database, account: str, amount_fen: int) -> None:
     if amount_fen > held.limit_fen:
         raise StoreError(
             _(
-                "{amount} yuan is more than the {limit} that are sold at once: `dianka headend "
-                "limits` changes that"
+                "{amount} yuan is more than the {limit} that are sold at once: ask a second "
+                "person with `dianka headend approval ask`"
             ).format(amount=yuan(amount_fen), limit=yuan(held.limit_fen))
         )
     zone = ZoneInfo(database.value("SELECT zone FROM station"))
@@ -316,7 +337,7 @@ def _check_limits(database: Database, account: str, amount_fen: int) -> None:
         raise StoreError(
             _(
                 "account {account} bought {sold} yuan today, and {limit} are sold to one account "
-                "in a day: `dianka headend limits` changes that"
+                "in a day: ask a second person with `dianka headend approval ask`"
             ).format(account=account, sold=yuan(sold_fen), limit=yuan(held.day_limit_fen))
         )
 
@@ -378,8 +399,8 @@ def void(
             raise StoreError(_("{what} has no money to take back").format(what=what))
         if card_returned:
             _set_carded(database, account, order, None)
-        carded = _take_back(database, account, order, reason, till.cashier)
-        superseded_by = _sell(database, account, 0, till, None) if carded else 0
+        carded = take_back_within(database, account, order, reason, till.cashier)
+        superseded_by = sell_within(database, account, 0, till, None) if carded else 0
         return Voided(int(rows[0]["amount_fen"]), superseded_by)
 
 
@@ -395,7 +416,7 @@ def _check_newest(database: Database, account: str, order: int) -> None:
         )
 
 
-def _take_back(database: Database, account: str, order: int, reason: str, by: str) -> bool:
+def take_back_within(database: Database, account: str, order: int, reason: str, by: str) -> bool:
     """Void an order; return whether it, or one that it supersedes, may be on a card."""
     amount_fen = database.value(
         f'SELECT amount_fen FROM orders WHERE account = ? AND "order" = ? AND {_LIVE}',
@@ -436,7 +457,7 @@ def find_order(store: Store, account: str, order: int | None = None) -> SoldOrde
     """Return that order of `account`, or its oldest that is not redeemed; None without one."""
     with store.database.looking():
         if order is None:
-            return _unredeemed(store.database, account)
+            return unredeemed_within(store.database, account)
         return _first(store.database, account, '"order" = ?', order)
 
 
@@ -446,7 +467,7 @@ def newest_order(store: Store, account: str) -> SoldOrder | None:
         return _first(store.database, account, '"order" > ?', 0, "DESC")
 
 
-def _unredeemed(database: Database, account: str) -> SoldOrder | None:
+def unredeemed_within(database: Database, account: str) -> SoldOrder | None:
     """Return the oldest order of `account` that no device has reported, nor a later one.
 
     An order below one that a device knows was redeemed, or never will be.

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from host.headend import audit
-from host.headend.database import Database
+from host.headend.database import Database, upsert_sql
 from host.headend.desk import at_desk
 from host.headend.errors import SalesError
 from host.headend.store import Store
@@ -127,37 +127,36 @@ def take(store: Store, wanted: list[Entry]) -> int:
     now = int(time.time())
     with store.writing() as database:
         for one in wanted:
-            _write(database, one, now)
+            write_within(database, one, now)
         audit.note(database, "register", accounts=len(wanted))
     return len(wanted)
 
 
-def _write(database: Database, one: Entry, now: int) -> None:
-    customer = [getattr(one, name) for name in _CUSTOMER]
-    _upsert(database, "customers", ("customer", *_CUSTOMER), (one.customer, *customer))
-    contract = ("account", "customer", "district")
-    _upsert(database, "contracts", contract, (one.account, one.customer, one.district))
+def write_within(database: Database, one: Entry, now: int) -> None:
+    """Write an entry into the register within a transaction."""
+    write_customer_within(database, one)
     database.run(
         "UPDATE contracts SET opened_at = ? WHERE account = ? AND opened_at = 0",
         (now, one.account),
     )
-    if one.district:
-        database.insert_new("districts", ("district",), [(one.district,)])
     database.run("UPDATE devices SET account = '' WHERE account = ?", (one.account,))
     if one.meter:
         device = ("address", "account", "multiplier")
         _upsert(database, "devices", device, (one.meter, one.account, one.multiplier))
 
 
+def write_customer_within(database: Database, one: Entry) -> None:
+    """Write an entry's customer, and that the account is of that one, within a transaction."""
+    customer = [getattr(one, name) for name in _CUSTOMER]
+    _upsert(database, "customers", ("customer", *_CUSTOMER), (one.customer, *customer))
+    contract = ("account", "customer", "district")
+    _upsert(database, "contracts", contract, (one.account, one.customer, one.district))
+    if one.district:
+        database.insert_new("districts", ("district",), [(one.district,)])
+
+
 def _upsert(database: Database, table: str, columns: Sequence[str], values: Sequence[Any]) -> None:
-    names = ", ".join(f'"{name}"' for name in columns)
-    marks = ", ".join("?" * len(columns))
-    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns[1:])
-    database.run(
-        f"INSERT INTO {table} ({names}) VALUES ({marks}) "
-        f'ON CONFLICT ("{columns[0]}") DO UPDATE SET {changes}',
-        values,
-    )
+    database.run(upsert_sql(table, columns, columns[:1]), values)
 
 
 # --- differences ---------------------------------------------------------------------------------

@@ -95,6 +95,8 @@ SALES = "account,amount,reference\n000000000001,50.00,2026-07-0001\n"
 # signer, or no
 # database.
 _NEEDS_STATE = (
+    "dianka headend account",
+    "dianka headend approval",
     "dianka headend keys add",
     "dianka headend register",
     "dianka card topup",

@@ -12,6 +12,7 @@ import click
 from host import secret_files
 from host.cli import shown
 from host.cli.headend import care, job, look, ownership, replace, restore, sales, show, user
+from host.cli.headend.account import account, approval
 from host.cli.headend.audit import audit_group
 from host.cli.headend.database import opened
 from host.cli.headend.keys import keys_group
@@ -269,3 +270,5 @@ command.add_command(keys_group, "keys")
 command.add_command(register)
 command.add_command(user.user)
 command.add_command(audit_group, "audit")
+command.add_command(account)
+command.add_command(approval)

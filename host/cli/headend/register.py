@@ -34,6 +34,7 @@ _CHINESE = {
 }
 _NEEDED = ("account", "name")
 _KINDS = {"居民": "resident", "工商业": "business", "农业": "agriculture", "其他": "other"}
+KINDS = tuple(_KINDS.values())
 _SHOWN_LIMIT = 20
 
 

@@ -69,6 +69,7 @@ All of it is sold or nothing; what was sold under its reference before is not so
 @till_options
 @yes_option
 @click.option("--new", is_flag=True, help="Sell although no concentrator has the account yet.")
+@click.option("--approval", type=int, default=0, help="Of another person, above the limits.")
 @json_option
 def sell(
     db: str,
@@ -80,9 +81,12 @@ def sell(
     till: Till,
     yes: bool,
     new: bool,
+    approval: int,
     as_json: bool,
 ) -> None:
     """Note a sale and print its order number, to be written on a card; or many, from a file."""
+    if approval and (csv_path is not None or reference is not None):
+        raise click.UsageError(_("an approval is for one sale: leave --file and --reference out"))
     if csv_path is not None and account is None and amount_fen is None:
         _sell_file(db, csv_path, out_path, till, new, yes, as_json)
         return
@@ -96,10 +100,11 @@ def sell(
                     account=account, hint=hint
                 )
             )
-        ask_above_limits(store, account, amount_fen, yes)
+        if not approval:
+            ask_above_limits(store, account, amount_fen, yes)
         before = False
         if reference is None:
-            order = orders.sell(store, account, amount_fen, till)
+            order = orders.sell(store, account, amount_fen, till, approval)
         else:
             order, before = _sell_once(store, account, amount_fen, reference, till)
         heads = [f"{head.log}:{head.lines}:{head.digest}" for head in card_log.heads(store)]
