@@ -302,7 +302,7 @@ def close_account(store: Store, account: str, last_wh: Sequence[int], act: Act) 
                     order=waiting.order, account=account
                 )
             )
-        balance_fen = _balance(database, account)
+        balance_fen = _balance_fen(database, account)
         if balance_fen < 0:
             raise StoreError(
                 _("account {account} owes {debt} yuan: collect it, or write it off").format(
@@ -329,7 +329,7 @@ def write_off(store: Store, account: str, amount_fen: int, act: Act, approval: i
     """
     with store.writing() as database:
         before = _snapshot(database, account)
-        debt_fen = -_balance(database, account)
+        debt_fen = -_balance_fen(database, account)
         if not 0 < amount_fen <= debt_fen:
             raise StoreError(
                 _("account {account} owes {debt} yuan: not more can be written off").format(
@@ -344,7 +344,7 @@ def write_off(store: Store, account: str, amount_fen: int, act: Act, approval: i
         return _enter(database, DEBT, account, act, before, amount_fen, **told)
 
 
-def _balance(database: Database, account: str) -> int:
+def _balance_fen(database: Database, account: str) -> int:
     return int(
         database.value("SELECT credit_fen - debit_fen FROM accounts WHERE account = ?", (account,))
         or 0
