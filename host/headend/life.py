@@ -40,15 +40,13 @@ class Act:
 # --- what is kept of an account -----------------------------------------------------------------
 
 # The tables of a snapshot with their keys, and which rows of them belong to an account.
+_OWN, _OF_NOW = "account = ?", "until_at IS NULL AND account = ?"
 _KEPT = {
-    "contracts": ("account", "account = ?"),
-    "customers": (
-        "customer",
-        "customer = (SELECT customer FROM contracts WHERE account = ?)",
-    ),
-    "devices": ("address", "account = ?"),
-    "installations": ("id", "until_at IS NULL AND account = ?"),
-    "cards": ("uid", "until_at IS NULL AND account = ?"),
+    "contracts": ("account", _OWN),
+    "customers": ("customer", f"customer = (SELECT customer FROM contracts WHERE {_OWN})"),
+    "devices": ("address", _OWN),
+    "installations": ("id", _OF_NOW),
+    "cards": ("uid", _OF_NOW),
 }
 _Snapshot = dict[str, list[dict[str, Any]]]
 
@@ -220,7 +218,8 @@ def set_household(
         database.run(
             "UPDATE customers SET persons = ? WHERE customer = ?", (persons, contract["customer"])
         )
-        is_told = _tell(database, account, f"account set {account} household {household}", act)
+        text = " ".join(("account", "set", account, "household", str(household)))
+        is_told = _tell(database, account, text, act)
         told = {"from": from_day, "persons": persons, "household": household, "told": is_told}
         return _enter(database, HOUSEHOLD, account, act, before, **told)
 
