@@ -39,30 +39,30 @@ class Act:
 
 # --- what is kept of an account -----------------------------------------------------------------
 
-# The tables of a snapshot with their keys, and which rows of them belong to an account.
-_OWN, _OF_NOW = "account = ?", "until_at IS NULL AND account = ?"
+# The tables of a snapshot with their keys, and the query of the rows that belong to an account.
+_CUSTOMER = "SELECT * FROM customers WHERE customer = (SELECT customer FROM contracts {own})"
 _KEPT = {
-    "contracts": ("account", _OWN),
-    "customers": ("customer", f"customer = (SELECT customer FROM contracts WHERE {_OWN})"),
-    "devices": ("address", _OWN),
-    "installations": ("id", _OF_NOW),
-    "cards": ("uid", _OF_NOW),
+    "contracts": ("account", "SELECT * FROM contracts {own}"),
+    "customers": ("customer", _CUSTOMER),
+    "devices": ("address", "SELECT * FROM devices {own} ORDER BY address"),
+    "installations": ("id", "SELECT * FROM installations {own} AND until_at IS NULL"),
+    "cards": ("uid", "SELECT * FROM cards {own} AND until_at IS NULL ORDER BY uid"),
 }
 _Snapshot = dict[str, list[dict[str, Any]]]
 
 
 def _snapshot(database: Database, account: str) -> _Snapshot:
-    found: _Snapshot = {}
-    for table, (key, condition) in _KEPT.items():
-        query = f"SELECT * FROM {table} WHERE {condition} ORDER BY {key}"
-        found[table] = database.rows(query, (account,))
-    return found
+    own = "WHERE account = ?"
+    return {
+        table: database.rows(query.format(own=own), (account,))
+        for table, (_key, query) in _KEPT.items()
+    }
 
 
 def _put_back(database: Database, account: str, now: _Snapshot, before: _Snapshot) -> None:
     """Give the rows of an account the values that they had before."""
     database.run("UPDATE devices SET account = '' WHERE account = ?", (account,))
-    for table, (key, _condition) in _KEPT.items():
+    for table, (key, _query) in _KEPT.items():
         kept = {row[key] for row in before[table]}
         for row in now[table]:
             if row[key] not in kept and table not in ("customers", "devices"):

@@ -13,6 +13,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 
 from host.headend import users
+from host.headend.audit import Who, acting
 from host.headend.errors import StoreError, StoreFailed
 from host.headend.store import Store
 from host.headend.users import LOOK, Person
@@ -134,7 +135,8 @@ def page(needs: str = LOOK) -> Callable[[View], View]:
                             role=_(person.role)
                         ),
                     )
-                return function(Visit(request, person), **parts)
+                with acting(Who("page", person.name)):
+                    return function(Visit(request, person), **parts)
             except StoreFailed as error:
                 _look_anew()
                 return trouble(request, 503, str(error))
