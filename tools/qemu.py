@@ -7,7 +7,11 @@ A counting board measures in instructions, any other runs as fast as the machine
 """
 
 import argparse
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from host.link import emulator
@@ -60,6 +64,16 @@ class MeasuringEmulator(emulator.Emulator):
         code = _MEASURE.format(setup=setup, statement=statement, count=count)
         ticks = int(self.run(code, 120.0).split()[-1])
         return max(0, ticks * TICK_INSTRUCTIONS // count)
+
+
+@contextmanager
+def awake(board: MeasuringEmulator) -> Iterator[MeasuringEmulator]:
+    """Let a board run within the block; its emulator takes a core, so it stands still behind it."""
+    os.kill(board.pid, signal.SIGCONT)
+    try:
+        yield board
+    finally:
+        os.kill(board.pid, signal.SIGSTOP)
 
 
 def main(arguments: list[str]) -> int:

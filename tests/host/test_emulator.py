@@ -39,15 +39,27 @@ def build(floats: bool) -> Path:
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[qemu.MeasuringEmulator]:
+def started_board() -> Iterator[qemu.MeasuringEmulator]:
     with qemu.MeasuringEmulator(build(floats=True)) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def floatless() -> Iterator[qemu.MeasuringEmulator]:
+def started_floatless() -> Iterator[qemu.MeasuringEmulator]:
     with qemu.MeasuringEmulator(build(floats=False)) as running:
         yield running
+
+
+@pytest.fixture
+def board(started_board: qemu.MeasuringEmulator) -> Iterator[qemu.MeasuringEmulator]:
+    with qemu.awake(started_board):
+        yield started_board
+
+
+@pytest.fixture
+def floatless(started_floatless: qemu.MeasuringEmulator) -> Iterator[qemu.MeasuringEmulator]:
+    with qemu.awake(started_floatless):
+        yield started_floatless
 
 
 def test_it_is_a_32_bit_board_with_a_small_heap(board: qemu.MeasuringEmulator) -> None:

@@ -47,25 +47,46 @@ def flash(*words: str, status: int = 0) -> str:
     return said
 
 
+Started = tuple[str, qemu.MeasuringEmulator]
+
+
 @pytest.fixture(scope="module")
-def port() -> Iterator[str]:
-    """Start a board as it is bought and return its port."""
+def started_port() -> Iterator[Started]:
     yield from started()
 
 
 @pytest.fixture(scope="module")
-def frozen() -> Iterator[str]:
-    """Start a board whose image has the product and return its port."""
+def started_frozen() -> Iterator[Started]:
     yield from started(frozen=True)
 
 
 @pytest.fixture(scope="module")
-def small() -> Iterator[str]:
-    """Start a board with a ROMFS and a small heap and return its port."""
+def started_small() -> Iterator[Started]:
     yield from started(rom=True)
 
 
-def started(frozen: bool = False, rom: bool = False) -> Iterator[str]:
+@pytest.fixture
+def port(started_port: Started) -> Iterator[str]:
+    """Return the port of a board as it is bought."""
+    with qemu.awake(started_port[1]):
+        yield started_port[0]
+
+
+@pytest.fixture
+def frozen(started_frozen: Started) -> Iterator[str]:
+    """Return the port of a board whose image has the product."""
+    with qemu.awake(started_frozen[1]):
+        yield started_frozen[0]
+
+
+@pytest.fixture
+def small(started_small: Started) -> Iterator[str]:
+    """Return the port of a board with a ROMFS and a small heap."""
+    with qemu.awake(started_small[1]):
+        yield started_small[0]
+
+
+def started(frozen: bool = False, rom: bool = False) -> Iterator[Started]:
     try:
         stock = image.build_stock(frozen, rom)
     except image.ImageError as error:
@@ -73,9 +94,9 @@ def started(frozen: bool = False, rom: bool = False) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = free.getsockname()[1]
     repl = f"tcp:127.0.0.1:{number},server=on,wait=off,nodelay=on"
-    with qemu.MeasuringEmulator(stock, repl=repl):
+    with qemu.MeasuringEmulator(stock, repl=repl) as board:
         wait_for("its prompt", 20, lambda: is_open(number))
-        yield f"socket://127.0.0.1:{number}"
+        yield f"socket://127.0.0.1:{number}", board
 
 
 def is_open(number: int) -> bool:
