@@ -68,7 +68,7 @@ class MeasuringEmulator(emulator.Emulator):
 
 @contextmanager
 def awake(board: MeasuringEmulator) -> Iterator[MeasuringEmulator]:
-    """Let a board run within the block; its emulator takes a core, so it stands still behind it."""
+    """Let a board run within the block; behind it its emulator, else busy, stands still."""
     os.kill(board.pid, signal.SIGCONT)
     try:
         yield board
