@@ -126,6 +126,7 @@ class Story:
         )
         self.run_down()
         self.top_up(POOR, SECOND_FEN)
+        self.change_prices()
         self.refuse_command()
         card = self.buy(POOR, THIRD_FEN)
         self.refuse(card, "USED", _("the same card again"))
@@ -225,6 +226,21 @@ class Story:
         self._wait(_("top-up over the uplink"), lambda: self._state_of(done.number) == "done")
         self.expect_relay(number, False)
         self._say(_("a top-up without a card: the supply is on again, the meter says so itself"))
+
+    def change_prices(self) -> None:
+        """Send a tariff over the uplink, and have it put in force under another number."""
+        image = tariff.build(tariff.load(_TARIFF), 2)
+        given = Given("demo", "", int(time.time()) + DAY_S)
+        text = tariff.commands(image, 2)[-1]
+        target = commands.Target(CONCENTRATOR, text, image=image.hex())
+        job = commands.give(self.store, "tariff", [target], given)
+        rows = self._wait(
+            _("tariff over the uplink"),
+            lambda: [
+                row for row in commands.commands_of(self.store, job=job) if row["state"] == "done"
+            ],
+        )
+        self._say(_("a tariff came over the uplink: {answer}").format(answer=rows[0]["answer"]))
 
     def refuse_command(self) -> None:
         """Give a wrong command over the uplink, which is refused with its reason."""

@@ -5,6 +5,7 @@ stage begins when every concentrator of the one before has reported that it is h
 refused it. Where one is back at its earlier product, or is silent, no other one gets it.
 """
 
+import time
 from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ from host.words import _, marked
 _HEALTHY = 3
 _BACK = 4
 
+_OPEN = "open"
+_TOLD = {
+    "healthy": marked("healthy"),
+    "back": marked("back at the earlier one"),
+    "silent": marked("silent"),
+    _OPEN: marked("not yet told"),
+}
 _FAILED = {
     "back": marked("concentrator {concentrator} is back at its earlier product"),
     "silent": marked("concentrator {concentrator} has not reported that it is healthy"),
@@ -75,20 +83,33 @@ def look(database: Database, now: int) -> None:
         "SELECT job, stages, stage, patience_s FROM jobs "
         f"WHERE stages <> '' AND state = '{RUNNING}'"
     ):
-        until = now - patience_s
-        states = {
-            one: _state(database, one, package, state, ended_at, until)
-            for one, package, state, ended_at in database.all(
-                "SELECT concentrator, package, state, ended_at FROM commands "
-                "WHERE job = ? AND stage <= ? AND again = 0",
-                (job, stage),
-            )
-        }
+        states = _states(database, job, stage, now - patience_s)
         failed = [one for one, state in states.items() if state in _FAILED]
         if failed:
             commands.stop(database, job, now, f"{states[failed[0]]} {failed[0]}")
-        elif "open" not in states.values() and stage < stages.count(","):
+        elif _OPEN not in states.values() and stage < stages.count(","):
             database.run("UPDATE jobs SET stage = ? WHERE job = ?", (stage + 1, job))
+
+
+def told_of(store: Store, job: int) -> dict[int, str]:
+    """Return what the concentrators of a job say of its product: a text that is marked, or ""."""
+    rows = store.database.all("SELECT stage, patience_s FROM jobs WHERE job = ?", (job,))
+    states: dict[int, str] = {}
+    for stage, patience_s in rows:
+        states = _states(store.database, job, stage, int(time.time()) - patience_s)
+    return {concentrator: _TOLD.get(state, "") for concentrator, state in states.items()}
+
+
+def _states(database: Database, job: int, stage: int, until: int) -> dict[int, str]:
+    """Return the state of each concentrator up to a stage of the job, as `_state` names it."""
+    return {
+        one: _state(database, one, package, state, ended_at, until)
+        for one, package, state, ended_at in database.all(
+            "SELECT concentrator, package, state, ended_at FROM commands "
+            "WHERE job = ? AND stage <= ? AND again = 0 AND package <> ''",
+            (job, stage),
+        )
+    }
 
 
 def why_text(why: str) -> str:
@@ -110,7 +131,7 @@ def _state(
     It is silent where it was tried before `until`.
     """
     if state not in (DONE, NOT_KNOWN):
-        return "open" if ended_at is None else "over"
+        return _OPEN if ended_at is None else "over"
     told = database.all(
         "SELECT stage, name, told_at FROM products "
         "WHERE concentrator = ? ORDER BY seq DESC LIMIT 1",
@@ -122,4 +143,4 @@ def _state(
             return "healthy"
         if stage == _BACK and told_at >= tried_at:
             return "back"
-    return "silent" if tried_at < until else "open"
+    return "silent" if tried_at < until else _OPEN

@@ -5,6 +5,7 @@ concentrators; the real part of the device is in tests/e2e/test_update.py.
 """
 
 import hashlib
+import json
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -198,6 +199,28 @@ def test_one_that_takes_no_product_is_told_the_command() -> None:
     assert delivery.order is not None
     delivery.note(delivery.order.number, Outcome.REFUSED, "unknown command, `help` lists them")
     assert delivery.order is None
+
+
+def test_it_is_shown_how_each_is(store: Store, tmp_path: Path) -> None:
+    job = roll_out(store, (15, 100))
+    due(store)
+    for one in (1, 2):
+        answer(store, one)
+    tell(store, 1, HEALTHY)
+    tell(store, 2, BACK, OTHER)
+    assert rollouts.told_of(store, job) == {
+        1: "healthy",
+        2: "back at the earlier one",
+        3: "not yet told",
+    }
+    words = ["headend", "job", "show", "--db", str(tmp_path / "village.db"), str(job), "--json"]
+    rows = json.loads(CliRunner().invoke(cli, words).stdout)["commands"]
+    assert [row["product"] for row in rows[:4]] == [
+        "healthy",
+        "back at the earlier one",
+        "not yet told",
+        "",
+    ]
 
 
 # --- the command --------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ _COMMAND_COLUMNS = (
     (Column(marked("ended")), "ended_at"),
     (Column(marked("answer")), "answer"),
 )
+_PRODUCT_COLUMN = (Column(marked("product")), "product")
 
 
 @shown.command(
@@ -469,7 +470,12 @@ def show_command(db: str, job: int, as_json: bool, as_csv: bool) -> None:
     with opened(db, read_only=True) as store:
         commands.jobs(store, job)
         rows = localised(commands.commands_of(store, job=job), store.zone())
-    print_list("commands", rows, _COMMAND_COLUMNS, as_json, as_csv, _("no command is in it"))
+        told = rollouts.told_of(store, job)
+    for row in rows:
+        text = told.get(row["concentrator"], "")
+        row["product"] = _(text) if text else ""
+    columns = (*_COMMAND_COLUMNS, _PRODUCT_COLUMN) if told else _COMMAND_COLUMNS
+    print_list("commands", rows, columns, as_json, as_csv, _("no command is in it"))
 
 
 def _progress_text(progress: dict[str, int]) -> str:
