@@ -72,7 +72,7 @@ class Accounts:
         self.rates_limit = rates_limit
         # The largest column is made first, because making one needs twice its size for a moment.
         registers_wh = array("I", bytes(4 * count * rates_limit))
-        # The columns share what they are made from: a hole between each two would serve nobody.
+        # The columns share what they are made from, which else left a hole beside each of them.
         words = bytes(4 * count)
         halves = bytes(2 * count)
         self.header_mac = bytearray(_HEADER_MAC_SIZE * count)
