@@ -7,8 +7,8 @@ BOARD ?= qemu
 PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-qemu test test-qemu check bench mutants soak image budget budget-json
-.PHONY: lock licences mpy words wheel clean
+.PHONY: help setup demo station demo-qemu test test-qemu check bench mutants soak image budget
+.PHONY: budget-json lock licences mpy words screenshots wheel clean
 .PHONY: bench-headend bench-headend-json bench-gate bench-gate-json
 
 # help: print this list
@@ -26,6 +26,11 @@ $(READY): pyproject.toml requirements.lock tools/stubs.lock tools/bootstrap.py t
 # demo: a day of eight households on a real MicroPython; ends 0 only if the money adds up
 demo: $(READY)
 	@$(BIN)/dianka demo --micropython "$$($(BIN)/python -m tools.micropython path)"
+
+# station: the station's pages on a living village, at http://127.0.0.1:8080 until Ctrl-C; PORT=..
+station: $(READY)
+	@$(BIN)/dianka demo --page --page-port $(or $(PORT),8080) \
+		--micropython "$$($(BIN)/python -m tools.micropython path)"
 
 # demo-qemu: the same day on an emulated Cortex-M3, its flash kept while QEMU is killed
 demo-qemu: $(READY)
@@ -118,6 +123,10 @@ budget-json: $(READY)
 # mpy: compile to .mpy files for a board with MicroPython's own image: ARCH=armv6m and others
 mpy: $(READY)
 	@$(BIN)/python -m tools.mpy $(if $(ARCH),--arch $(ARCH))
+
+# screenshots: pictures of the station's pages for docs/img, by Debian's chromium
+screenshots: $(READY)
+	@$(BIN)/python -m tools.screenshots
 
 # wheel: build the product as one file for pip and pipx, in dist/
 wheel: $(READY)

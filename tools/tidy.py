@@ -236,7 +236,11 @@ LAYERS = (
         foreign="click rich",
     ),
     _layer("tools.emulated", foreign="uctypes vfs", device=True),
-    _layer("tools", ours=f"host {_CORE} concentrator", foreign="babel click pydantic serial"),
+    _layer(
+        "tools",
+        ours=f"host {_CORE} concentrator",
+        foreign="babel click playwright pydantic serial",
+    ),
 )
 
 _OURS = frozenset(layer.name.partition(".")[0] for layer in LAYERS)

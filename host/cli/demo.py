@@ -11,10 +11,11 @@ import click
 from host.cli import shown
 from host.cli.options import EXISTING_FILE, FILE
 from host.cli.output import Column, echo, print_table
-from host.demo import story
+from host.demo import station, story
 from host.demo.devices import Maker, emulated, program
 from host.demo.plot import plot
 from host.demo.processes import DemoError
+from host.demo.station import Station
 from host.demo.story import Ending, Story
 from host.demo.village import Village
 from host.device import device_root
@@ -23,7 +24,7 @@ from host.headend.reconcile import RELAY_NAMES
 from host.link.console import ConsoleError
 from host.link.port import PortError
 from host.link.reader import ReaderError
-from host.units import yuan
+from host.units import DAY_S, yuan
 from host.words import _, system_reason
 
 
@@ -33,6 +34,7 @@ Examples:
   dianka demo
   dianka demo --micropython /usr/bin/micropython --plot day.png
   dianka demo --board qemu --image .cache/image/qemu/firmware.elf
+  dianka demo --page
 """
 )
 @click.option(
@@ -67,6 +69,19 @@ Examples:
     type=FILE,
     help="Where to put the picture of the day.",
 )
+@click.option(
+    "--page",
+    "is_station",
+    is_flag=True,
+    help="Open the station's pages on the village, which lives on until Ctrl-C.",
+)
+@click.option(
+    "--page-port",
+    default=station.PAGE[1],
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="With --page: their port; 0 takes a free one.",
+)
 @click.option("--keep", is_flag=True, help="Keep flash, database, cards and logs.")
 def command(
     board: str,
@@ -74,9 +89,14 @@ def command(
     image: Path | None,
     speed: int,
     plot_path: Path,
+    is_station: bool,
+    page_port: int,
     keep: bool,
 ) -> None:
     """Play a day of eight households in under 90 seconds: cards, alarm, cut, reclose, crash."""
+    if is_station:
+        _open(*_device(board, micropython, image), speed, page_port, keep)
+        return
     try:
         plot_path.parent.mkdir(parents=True, exist_ok=True)
         plot_path.open("ab").close()
@@ -116,6 +136,38 @@ def command(
         echo(_("kept: {folder}").format(folder=folder))
     if troubles:
         raise click.exceptions.Exit(1)
+
+
+def _open(what: str, maker: Maker, speed: int, port: int, keep: bool) -> None:
+    """Show the station's pages on a village that lives until Ctrl-C."""
+    folder = Path(tempfile.mkdtemp(prefix="dianka-station-"))
+    page = (station.PAGE[0], port)
+    village = Village(folder, maker, station.start_t2000(), speed, page=page)
+    played = Station(village, echo)
+    echo(what)
+    try:
+        url = played.open()
+        echo(_("the station's pages are at {url}").format(url=url), bold=True)
+        echo(
+            _("a day of the village takes {seconds} s; Ctrl-C ends it").format(
+                seconds=DAY_S // speed
+            )
+        )
+        played.live(lambda: False)
+    except KeyboardInterrupt:
+        echo(_("the village is closed"))
+    except (DemoError, ConsoleError, PortError, ReaderError) as error:
+        keep = True
+        raise click.ClickException(
+            _("{error}; the logs are in {folder}").format(error=error, folder=folder)
+        ) from error
+    finally:
+        played.close()
+        village.close()
+        if keep:
+            echo(_("kept: {folder}").format(folder=folder))
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _device(board: str, micropython: Path | None, image: Path | None) -> tuple[str, Maker]:
@@ -184,3 +236,9 @@ def _conclude(ending: Ending, plot_path: Path) -> None:
         bold=True,
     )
     echo(_("the picture of the day is {plot_path}").format(plot_path=plot_path))
+    echo(
+        _(
+            "to look at such a village in a browser: `make station`, or `dianka demo --page`; it "
+            "stays open at http://{host}:{port} until Ctrl-C"
+        ).format(host=station.PAGE[0], port=station.PAGE[1])
+    )

@@ -139,7 +139,7 @@ class Story:
         village = self._village
         keys = f'[uplink]\n{CONCENTRATOR} = "{self._uplink_key}"\n'
         port = village.start_headend(keys)
-        village.start_meters(_plan())
+        village.start_meters(self.plan())
         village.start_concentrator(port)
         self._wait(_("concentrator"), lambda: self._ask("status"))
         self._say(_("head-end, meters and concentrator are up"))
@@ -174,6 +174,17 @@ class Story:
             self._console.command(f"supply {account} cut")
         self._wait(_("supplies that are off"), lambda: all(map(self._is_off, accounts)))
         self._say(_("every meter is read once; its supply stays off until the account is open"))
+
+    def plan(self) -> str:
+        """Return the meters as a file of `dianka sim meters`; JSON is YAML."""
+        meters = []
+        for number, needs_wh in enumerate(NEEDS_WH):
+            load: dict[str, Any] = {"percent": 100 + 40 * number, "needs_wh": needs_wh}
+            if number == POOR:
+                load = {"watts_by_hour": [POOR_W] * 24, "needs_wh": needs_wh}
+            meter = {"address": meter_of(number), "load": load, "supply_off": True}
+            meters.append({**meter, "reply_delay_ms": 20})
+        return json.dumps({"baud": 19200, "meters": meters})
 
     def buy(self, number: int, amount_fen: int) -> Path:
         """Sell an order, write it on the household's card, redeem it; return the card."""
@@ -412,18 +423,6 @@ def bill_of(number: int) -> tuple[Ledger, int]:
 
 def _ledger_of(values: Mapping[str, Any]) -> Ledger:
     return Ledger(*(int(values[one.name]) for one in fields(Ledger)))
-
-
-def _plan() -> str:
-    """Return the meters as a file of `dianka sim meters`; JSON is YAML."""
-    meters = []
-    for number, needs_wh in enumerate(NEEDS_WH):
-        load: dict[str, Any] = {"percent": 100 + 40 * number, "needs_wh": needs_wh}
-        if number == POOR:
-            load = {"watts_by_hour": [POOR_W] * 24, "needs_wh": needs_wh}
-        meter = {"address": meter_of(number), "load": load, "supply_off": True}
-        meters.append({**meter, "reply_delay_ms": 20})
-    return json.dumps({"baud": 19200, "meters": meters})
 
 
 def troubles_of(ending: Ending) -> list[str]:

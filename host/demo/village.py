@@ -19,7 +19,8 @@ START_LIMIT_S = 30.0
 class Village:
     """Starts what the story needs, and ends it. The concentrator is what `maker` makes.
 
-    `database` is the head-end's, None: a file in `folder`.
+    `database` is the head-end's, None: a file in `folder`. `page` is where the station's pages
+    are, None: there are none.
     """
 
     def __init__(
@@ -29,13 +30,16 @@ class Village:
         start_t2000: int,
         speed: int,
         database: str | None = None,
+        page: tuple[str, int] | None = None,
     ) -> None:
         self.folder = folder
         self.database = database or str(folder / "headend.db")
         self.trace = folder / "meters.jsonl"
         self.console = PtyPort()
         self.clock = AcceleratedClock(start_t2000, speed)
+        self.page_url = ""
         self._maker = maker
+        self._page = page
         self._processes: list[Process] = []
         self._headend: Process | None = None
         self._concentrator: Device | None = None
@@ -52,9 +56,13 @@ class Village:
         key_file.write_text(keys)
         arguments = ["headend", "serve", "--db", self.database, "--port", str(port)]
         arguments.append("--no-time")  # the village has a time of its own
+        if self._page is not None:
+            host, number = self._page
+            arguments += ["--page", f"{host}:{number}", "--simple"]
         process = self._start("headend", _dianka(*arguments, "--keys", str(key_file)))
         wait_for(_("head-end"), START_LIMIT_S, lambda: process.said("listening on"))
         self._headend = process
+        self.page_url = (process.said("the station's") or "").rpartition(" ")[2]
         return port
 
     def start_meters(self, plan: str) -> None:

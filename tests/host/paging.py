@@ -68,9 +68,10 @@ class Browser:
     def asked(self, account: str, amount: str, **changes: str) -> Answer:
         """Fill in the form of a sale; return the page that asks for its confirmation."""
         page = self.get(f"/sell?account={account}")
-        fields = {"amount": amount, "way": "card", "channel": "cash", "step": "ask"}
-        return self.post(f"/sell?account={account}", {**page.fields, **fields, **changes})
+        fields = {**page.fields, "amount": amount, "way": "card", "channel": "cash"}
+        asked = urllib.parse.urlencode({**fields, "step": "ask", **changes})
+        return self.get(f"/sell?{asked}")
 
     def confirm(self, page: Answer) -> Answer:
         """Confirm a sale."""
-        return self.post(page.url, {**page.fields, "step": "sell"})
+        return self.post("/sell", page.fields)

@@ -48,11 +48,12 @@ def sell(visit: Visit) -> HttpResponse:
     if not account:
         return _find(visit)
     row = known(visit, account)
-    if visit.request.method != "POST":
+    is_sale = visit.request.method == "POST"
+    if not is_sale and visit.told("step") != "ask":
         return _form(visit, row, visit.told("amount", 20))
     try:
         wanted, channel = _wanted(visit, row)
-        if visit.told("step") != "sell":
+        if not is_sale:
             return _confirm(visit, row, wanted, channel)
         if _is_large(visit, wanted.amount_fen) and not visit.told("large"):
             raise Trouble(400, _("this is a large amount: say so before it is sold"))
@@ -130,7 +131,11 @@ def _books(visit: Visit, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _confirm(visit: Visit, row: dict[str, Any], wanted: Wanted, channel: str) -> HttpResponse:
-    """Ask whether this is to be sold."""
+    """Ask whether this is to be sold; what has been sold already has its receipt."""
+    query = 'SELECT "order" FROM orders WHERE account = ? AND reference = ?'
+    order = visit.store.value(query, (wanted.account, wanted.reference))
+    if order is not None:
+        return HttpResponseRedirect(f"/receipts/{wanted.account}/{order}?before=1")
     price = _mean_price(visit, row)
     told = {
         "wanted": wanted,

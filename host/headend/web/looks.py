@@ -262,7 +262,8 @@ def today(store: Store, zone: ZoneInfo) -> Today:
     """Return the first page: what must be done, and how the station stands."""
     (sums,) = store.rows(_SUMS)
     heard = store.rows(_CONCENTRATORS)
-    tasks = [*_silent(heard, zone), *_findings(store, zone), *_low(store)]
+    tasks = [*_silent(heard, zone), *_low(store), *_findings(store, zone)]
+    tasks.sort(key=lambda one: _ORDER.index(one.tone))
     return Today(
         sums["newest_t2000"],
         sums["households"],
@@ -352,6 +353,7 @@ _TONES = {
     **dict.fromkeys(("doubt", "gap", "mismatch", "conflict", "foreign", "cabinet"), "bad"),
     **dict.fromkeys(("clock", "relay", "card"), "warn"),
 }
+_ORDER = ("bad", "warn", "plain")
 _OPEN = """
     SELECT kind, account, concentrator, what, found_at FROM findings WHERE resolved_at IS NULL
     ORDER BY id DESC LIMIT 200
@@ -377,8 +379,7 @@ def _findings(store: Store, zone: ZoneInfo) -> list[Task]:
                 _("look"),
             )
         )
-    order = ("bad", "warn", "plain")
-    return sorted(tasks, key=lambda one: order.index(one.tone))
+    return tasks
 
 
 _LOWEST = """
@@ -399,12 +400,13 @@ def _low(store: Store) -> list[Task]:
             continue
         is_cut = row["relay"] == 1
         lasts = _("about {days} days").format(days=left or 0)
+        said = _("no money is left") if balance_fen <= 0 else lasts
         tasks.append(
             Task(
                 grouped(row["account"]),
                 _("supply cut") if is_cut else _("low balance"),
                 "bad" if is_cut else "warn",
-                f"{money(balance_fen)} · {_('no money is left') if balance_fen <= 0 else lasts}",
+                f"{money(balance_fen)} · {said}",
                 f"/sell?account={row['account']}",
                 _("sell"),
             )

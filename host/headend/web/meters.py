@@ -29,14 +29,19 @@ from host.frames.tariff_terms import TariffError, TariffFile
 from host.headend.store import Store
 from host.headend.web.figures import energy, money
 from host.units import DAY_S, to_datetime
-from host.words import _
+from host.words import _, marked
 
 HOUR, DAY, MONTH = "hour", "day", "month"
 _DAYS_SHOWN, _MONTHS_SHOWN = 30, 13
 _MONTH_END_DAYS = 3
-_COLOURS = {"sharp": "sharp", "peak": "peak", "valley": "valley", "deep valley": "deep"}
-_COLOURS |= dict.fromkeys(("flat", "normal"), "flat")
 
+# What tariffs call their rates.
+_RATES = (
+    *(marked("sharp"), marked("peak"), marked("flat"), marked("normal"), marked("valley")),
+    marked("deep valley"),
+)
+_CLASSES = ("sharp", "peak", "flat", "flat", "valley", "deep")
+_COLOURS = dict(zip(_RATES, _CLASSES, strict=True))
 _OTHERS = ("flat", "valley", "peak", "sharp", "deep")
 
 _HOUSEHOLD = """
@@ -372,7 +377,7 @@ def chart(found: Sequence[Use], rates: Sequence[str]) -> Chart:
         x, y = place * pitch, float(_HEIGHT - _FOOT)
         said = f"{one.label}: {energy(one.total_wh)} kWh, {money(one.fen)}"
         if not one.whole:
-            said += f", {_('readings are missing before it')}"
+            said += ", " + _("readings are missing before it")
         for at in used:
             height = room * one.wh[at] / top if at < len(one.wh) else 0
             if height:
