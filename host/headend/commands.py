@@ -42,6 +42,7 @@ from host.words import _, marked
 _RETRIED = (REFUSED, NOT_DONE, NOT_KNOWN, EXPIRED, STOPPED)
 SOME_ARE_OPEN = f"SELECT 1 FROM commands WHERE state IN {UNDER_WAY} LIMIT 1"
 
+_OF_1997 = 1  # a meter's standard
 RUNNING = marked("running")
 PAUSED = marked("paused")
 
@@ -186,6 +187,24 @@ def concentrator_of(store: Store, account: str) -> int:
             _("no concentrator has account {account}: check the number").format(account=account)
         )
     return int(concentrator)
+
+
+def meter_of(store: Store, account: str) -> tuple[int, int, str, str]:
+    """Return concentrator, line, address and standard of an account's meter. StoreError."""
+    concentrator = concentrator_of(store, account)
+    rows = store.rows(
+        "SELECT line, address, standard FROM meters WHERE concentrator = ? AND account = ? "
+        "AND active = 1",
+        (concentrator, account),
+    )
+    if not rows:
+        raise StoreError(
+            _("account {account} has no meter: its concentrator has told of none").format(
+                account=account
+            )
+        )
+    standard = "1997" if rows[0]["standard"] == _OF_1997 else "2007"
+    return concentrator, rows[0]["line"], rows[0]["address"], standard
 
 
 def _unsent(database: Database, account: str, last: int) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """The commands that go down: which one each concentrator gets next, and the answers in parts.
 
 A command that puts a tariff in force has the tariff's image before it, and one that tries a
-product has the product: see `host.headend.deliveries`.
+product has the product: see `host.headend.deliveries`. A question to a meter takes several
+commands as well, see `host.headend.talks`.
 
 `look` and `note` run in the writer's thread, which alone writes to the database; `order_for` runs
 in the loop of the connections.
@@ -17,10 +18,14 @@ from host.headend.commands import Due
 from host.headend.database import Database
 from host.headend.deliveries import Delivery, ImageDelivery, ProductDelivery
 from host.headend.errors import StoreError
+from host.headend.talks import Conversation, talk_of
 
 # A command is repeated behind this time without its RESULT.
 REPEAT_S = 15.0
 _ANSWER_LIMIT = 60_000
+# Commands of a talk, and the numbers of all talks: far below those of commands, which are a time.
+_NUMBERS = 1000
+_FIRST_LIMIT = 700_000 * _NUMBERS
 
 log = logging.getLogger("dianka.headend")
 
@@ -43,6 +48,7 @@ class Downlink:
         self._due: dict[int, Due] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._files: dict[str, list[bytes]] = {}  # of the packages that are on their way
+        self._first = int(now()) * _NUMBERS % _FIRST_LIMIT  # number of the newest talk
         self._sent_at: dict[tuple[int, int], float] = {}
         self._newly_sent: set[tuple[int, int]] = set()
         self._answers: dict[int, tuple[int, int, bytes]] = {}  # number, last part, text
@@ -111,17 +117,27 @@ class Downlink:
 
     def _order(self, concentrator: int, due: Due) -> Order:
         """Return the next part of what has to be there before, or the command itself."""
-        if not due.image and due.package not in self._files:
-            return due.order
         delivery = self._deliveries.get(concentrator)
         if delivery is None or delivery.key != _key(due):
-            expires = due.order.expires_t2000
-            if due.package:
-                delivery = ProductDelivery(due.package, expires, self._files[due.package])
-            else:
-                delivery = ImageDelivery(due.order.number, expires, due.image)
+            delivery = self._begun(due)
+            if delivery is None:
+                return due.order
             self._deliveries[concentrator] = delivery
         return delivery.order or due.order
+
+    def _begun(self, due: Due) -> Delivery | None:
+        """Return what goes before or instead of a command, None: it goes alone."""
+        expires = due.order.expires_t2000
+        if due.package in self._files:
+            return ProductDelivery(due.package, expires, self._files[due.package])
+        if due.image:
+            return ImageDelivery(due.order.number, expires, due.image)
+        talk = talk_of(due.order.text)
+        if talk is None:
+            return None
+        # An answer that comes late is none to a later talk.
+        self._first = (self._first + _NUMBERS) % _FIRST_LIMIT
+        return Conversation(due.order, talk, self._first)
 
     def note(self, concentrator: int, result: Result, now: int) -> bool:
         """Take a part of an answer; return whether a command has ended with it.
@@ -143,7 +159,10 @@ class Downlink:
         if due is not None and delivery is not None and result.number != due.order.number:
             self._sent_at.pop((concentrator, result.number), None)
             delivery.note(result.number, result.outcome, answer)
-            return False
+            if not isinstance(delivery, Conversation) or delivery.ended is None:
+                return False
+            outcome, answer = delivery.ended
+            result = Result(due.order.number, outcome, 0, b"")
         self._due.pop(concentrator, None)
         self._deliveries.pop(concentrator, None)
         return commands.note_result(

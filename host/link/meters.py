@@ -7,16 +7,15 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from host.frames import dlt645
-from host.frames.dlt645 import ABNORMAL, FROM_METER, MORE, Frame
+from host.frames.dlt645 import MORE, Frame
+from host.frames.line_outcomes import WHY, frame_behind
 from host.link.console import Console, ConsoleError
 from host.link.setup import fields_of
-from host.words import _, marked
+from host.words import _
 
 WAIT_S = 30.0
 SEARCH_S = 3600.0
 _POLL_S = 0.1
-_SECURITY = 0x03
 _READ = 0x11
 # Of the first reply to a read, by its control: the bytes of the identifier.
 _DI_SIZES = {_READ: 4, 0x01: 2}
@@ -57,27 +56,12 @@ def check_room(dropped: int) -> None:
 
 def answer(address: str, control: int, data: bytes, outcome: str, error: int, more: bool) -> Frame:
     """Return the frame behind an outcome of the master; AskError where it has none."""
-    if outcome == "ok":
-        control |= FROM_METER | (MORE if more else 0)
-    elif outcome == "abnormal":
-        data = error.to_bytes(2 if control == _SECURITY else 1, "little")
-        control |= FROM_METER | ABNORMAL
-    else:
+    frame = frame_behind(address, control, data, outcome, error, more)
+    if frame is None:
         raise AskError(
-            _("{why} (meter {address})").format(why=_(_WHY.get(outcome, outcome)), address=address)
+            _("{why} (meter {address})").format(why=_(WHY.get(outcome, outcome)), address=address)
         )
-    return dlt645.parse(dlt645.build(address, control, data, preamble=0))
-
-
-_WHY = {
-    "timeout": marked("no answer: check address, wiring A/B, speed (--baud) and --standard"),
-    "garbled": marked(
-        "bytes came, but no frame: check speed and parity, or several meters answered"
-    ),
-    "foreign": marked("another meter answered: check the address"),
-    "bad reply": marked("the meter answered something else, try again"),
-    "too long": marked("the meter has more follow-up parts than there may be"),
-}
+    return frame
 
 
 class ThroughConcentrator:
@@ -120,7 +104,7 @@ class ThroughConcentrator:
                 return part
             # The number behind the data of 12H is no part of an answer here.
             whole += part.data[len(di) :]
-        why = _(_WHY["too long"])
+        why = _(WHY["too long"])
         raise AskError(_("{why} (meter {address})").format(why=why, address=address))
 
     def search(self, standard: str, progress: Progress) -> list[str]:

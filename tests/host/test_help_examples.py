@@ -110,6 +110,7 @@ _NEEDS_STATE = (
     "dianka headend move",
     "dianka headend dismiss",
     "dianka firmware pack",
+    "dianka headend job firmware",
 )
 
 

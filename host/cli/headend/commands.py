@@ -15,6 +15,7 @@ from host.cli.headend import care, job, look, ownership, replace, restore, sales
 from host.cli.headend.account import account, approval
 from host.cli.headend.audit import audit_group
 from host.cli.headend.database import opened
+from host.cli.headend.job_kinds import KINDS
 from host.cli.headend.keys import keys_group
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.register import register
@@ -266,6 +267,8 @@ for _one in (
     show.reconcile_command,
 ):
     command.add_command(_one)
+for _one in KINDS:
+    job.job.add_command(_one)
 command.add_command(keys_group, "keys")
 command.add_command(register)
 command.add_command(user.user)

@@ -37,22 +37,22 @@ from host.headend.store import Store
 from host.units import HOUR_S, yuan
 from host.words import _, marked
 
-_HOURS = click.option(
+HOURS = click.option(
     "--hours",
     default=72,
     show_default=True,
     type=click.IntRange(1, 8760),
     help="It takes effect within so many hours, or never.",
 )
-_BY = click.option("--by", default="", help="Name of who gives it.  [default: none]")
-_REASON = click.option("--reason", default="", help="Why, for the record.")
-_CONCENTRATORS = click.option(
+BY = click.option("--by", default="", help="Name of who gives it.  [default: none]")
+REASON = click.option("--reason", default="", help="Why, for the record.")
+CONCENTRATORS = click.option(
     "--concentrator", "concentrators", multiple=True, type=int, help="Where to; may be repeated."
 )
-_ACCOUNTS = click.option(
+ACCOUNTS = click.option(
     "--account", multiple=True, type=DIGITS, help="Which one; may be repeated."
 )
-_ALL = click.option("--all", "to_all", is_flag=True, help="To every concentrator that has called.")
+ALL = click.option("--all", "to_all", is_flag=True, help="To every concentrator that has called.")
 _JOB = click.argument("job", type=click.IntRange(1, 1 << 40))
 
 _JOB_COLUMNS = (
@@ -87,7 +87,7 @@ Examples:
 @click.argument("amount_fen", metavar="AMOUNT", type=AMOUNT)
 @click.option("--reference", required=True, help="Of your own: sold under it once, not twice.")
 @till_options
-@_HOURS
+@HOURS
 @yes_option
 @json_option
 def top_up(
@@ -157,12 +157,12 @@ The command is a line of the console's language: `dianka console` lists them wit
 )
 @database_option()
 @click.argument("text")
-@_CONCENTRATORS
-@_ACCOUNTS
-@_ALL
-@_BY
-@_REASON
-@_HOURS
+@CONCENTRATORS
+@ACCOUNTS
+@ALL
+@BY
+@REASON
+@HOURS
 @json_option
 def give(
     db: str,
@@ -180,10 +180,10 @@ def give(
         raise click.UsageError(_("give --concentrator, --account or --all, one of them"))
     with opened(db) as store:
         if account:
-            targets = _of_accounts(store, account, text)
+            targets = of_accounts(store, account, text)
         else:
-            targets = [Target(number, text) for number in _numbers(store, concentrators, to_all)]
-        _give(store, text.split(" ")[0], targets, _given(by, reason, hours), as_json)
+            targets = [Target(number, text) for number in numbers_of(store, concentrators, to_all)]
+        give_job(store, text.split(" ")[0], targets, given_by(by, reason, hours), as_json)
 
 
 @job.command(
@@ -193,7 +193,7 @@ Example:
 """
 )
 @database_option()
-@_ACCOUNTS
+@ACCOUNTS
 @click.option(
     "--notice",
     required=True,
@@ -201,8 +201,8 @@ Example:
     help="When the households were told, on the station's clock.",
 )
 @click.option("--reason", required=True, help="Why, and how the notice was delivered.")
-@_BY
-@_HOURS
+@BY
+@HOURS
 @json_option
 def cut(
     db: str,
@@ -214,7 +214,7 @@ def cut(
     as_json: bool,
 ) -> None:
     """Cut accounts that were told so; a protected household is not cut."""
-    _move(db, account, "cut", notice, _given(by, reason, hours), as_json)
+    _move(db, account, "cut", notice, given_by(by, reason, hours), as_json)
 
 
 @job.command(
@@ -224,16 +224,16 @@ Example:
 """
 )
 @database_option()
-@_ACCOUNTS
-@_REASON
-@_BY
-@_HOURS
+@ACCOUNTS
+@REASON
+@BY
+@HOURS
 @json_option
 def restore(
     db: str, account: tuple[str, ...], reason: str, by: str, hours: int, as_json: bool
 ) -> None:
     """Give accounts that were cut by order their supply back."""
-    _move(db, account, "restore", None, _given(by, reason, hours), as_json)
+    _move(db, account, "restore", None, given_by(by, reason, hours), as_json)
 
 
 @shown.command(
@@ -247,11 +247,11 @@ Examples:
 @database_option()
 @click.argument("path", metavar="FILE", type=FILE)
 @click.option("--number", required=True, type=click.IntRange(1, 8), help="Of the tariff.")
-@_CONCENTRATORS
-@_ALL
-@_REASON
-@_BY
-@_HOURS
+@CONCENTRATORS
+@ALL
+@REASON
+@BY
+@HOURS
 @yes_option
 @json_option
 def tariff_command(
@@ -278,7 +278,7 @@ def tariff_command(
         raise click.ClickException(str(error)) from error
     text = tariff.commands(image, number)[-1]
     with opened(db) as store:
-        numbers = _numbers(store, concentrators, to_all)
+        numbers = numbers_of(store, concentrators, to_all)
         meters = commands.meters_on_tariff(store, number, numbers) if numbers else 0
         question = _("{meters} meters are billed by tariff {number} now: change it?")
         if meters and not yes:
@@ -288,7 +288,7 @@ def tariff_command(
                     _("nothing is sent; --yes changes it without the question")
                 )
         targets = [Target(one, text, image=image.hex()) for one in numbers]
-        _give(store, "tariff", targets, _given(by, reason, hours), as_json)
+        give_job(store, "tariff", targets, given_by(by, reason, hours), as_json)
 
 
 @job.command(
@@ -300,8 +300,8 @@ Examples:
 )
 @database_option()
 @click.argument("path", metavar="PACKAGE", type=FILE)
-@_CONCENTRATORS
-@_ALL
+@CONCENTRATORS
+@ALL
 @click.option("--signer", default="", help="The public key that has to have signed it, 64 digits.")
 @click.option("--unsigned", is_flag=True, help="Take it without a signature.")
 @click.option(
@@ -317,8 +317,8 @@ Examples:
     type=click.IntRange(1, 100_000),
     help="Minutes in which each has to report that the product is healthy.",
 )
-@_REASON
-@_BY
+@REASON
+@BY
 @click.option(
     "--hours",
     default=336,
@@ -363,9 +363,9 @@ def firmware(
         [b64encode(one).decode() for one in files],
     )
     with opened(db) as store:
-        numbers = _numbers(store, concentrators, to_all)
+        numbers = numbers_of(store, concentrators, to_all)
         shares = Stages(_shares(stages), 60 * patience)
-        number = rollouts.roll_out(store, told, numbers, shares, _given(by, reason, hours))
+        number = rollouts.roll_out(store, told, numbers, shares, given_by(by, reason, hours))
     _tell(number, len(numbers), as_json)
 
 
@@ -383,7 +383,7 @@ def _shares(text: str) -> tuple[int, ...]:
     return (*shares,)
 
 
-def _numbers(store: Store, concentrators: Sequence[int], to_all: bool) -> list[int]:
+def numbers_of(store: Store, concentrators: Sequence[int], to_all: bool) -> list[int]:
     """Return the concentrators that were named, or all that have called."""
     if not to_all:
         return [*concentrators]
@@ -406,10 +406,10 @@ def _move(
     if notice is not None:
         text = commands.lawful_cut("{account}", notice)
     with opened(db) as store:
-        _give(store, name, _of_accounts(store, accounts, text), given, as_json)
+        give_job(store, name, of_accounts(store, accounts, text), given, as_json)
 
 
-def _of_accounts(store: Store, accounts: Sequence[str], text: str) -> list[Target]:
+def of_accounts(store: Store, accounts: Sequence[str], text: str) -> list[Target]:
     """Return the command for each account; StoreError for one that nobody has."""
     return [
         Target(commands.concentrator_of(store, one), text.replace("{account}", one), one)
@@ -417,11 +417,13 @@ def _of_accounts(store: Store, accounts: Sequence[str], text: str) -> list[Targe
     ]
 
 
-def _given(by: str, reason: str, hours: int) -> Given:
+def given_by(by: str, reason: str, hours: int) -> Given:
     return Given(by, reason, int(time.time()) + hours * HOUR_S)
 
 
-def _give(store: Store, name: str, targets: Sequence[Target], given: Given, as_json: bool) -> None:
+def give_job(
+    store: Store, name: str, targets: Sequence[Target], given: Given, as_json: bool
+) -> None:
     _tell(commands.give(store, name, targets, given), len(targets), as_json)
 
 
@@ -511,12 +513,12 @@ Example:
 )
 @database_option()
 @_JOB
-@_BY
-@_HOURS
+@BY
+@HOURS
 def retry(db: str, job: int, by: str, hours: int) -> None:
     """Give those commands of a job again that were refused, expired or are not known."""
     with opened(db) as store:
-        count = commands.retry(store, job, _given(by, "", hours))
+        count = commands.retry(store, job, given_by(by, "", hours))
     echo(_("job {job}: {count} commands are given again").format(job=job, count=count))
 
 
