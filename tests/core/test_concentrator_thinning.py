@@ -10,7 +10,7 @@ import sys
 from array import array
 
 from concentrator.storage.journal import SEGMENT_SIZE, Journal
-from concentrator.storage.thinning import LEVELS, LEVELS_OF_KINDS, NEVER, Thinner, level_of
+from concentrator.storage.thinning import KINDS_OF_LEVELS, LEVELS, NEVER, Thinner, level_of
 from harness import check, equal
 from memory_storage import PowerCut, Storage
 from uplink import packing, record
@@ -139,10 +139,14 @@ class World:
 
 def test_money_is_never_let_go() -> None:
     """A test in tests/host/test_packing.py checks that every kind of record has a row."""
-    for kind, level in LEVELS_OF_KINDS:
-        check(0 < level <= LEVELS or level == NEVER, kind)
-        is_money = kind in (record.TOP_UP, record.REFUND, record.CORRECTION)
-        equal(level == NEVER, is_money, kind)
+    equal(len(KINDS_OF_LEVELS), NEVER + 1)
+    check(NEVER > LEVELS)
+    for level, kinds in enumerate(KINDS_OF_LEVELS):
+        for kind in kinds:
+            equal(level_of(kind), level)
+            is_money = kind in (record.TOP_UP, record.REFUND, record.CORRECTION)
+            equal(level == NEVER, is_money, kind)
+    equal(level_of(31), NEVER, "a kind without a row stays")
 
 
 def test_each_level_gives_up_what_it_says_and_no_more() -> None:

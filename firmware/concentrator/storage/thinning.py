@@ -35,38 +35,30 @@ if TYPE_CHECKING:
     from concentrator.storage.journal import Journal
 
 LEVELS = const(5)
-NEVER = const(255)
+NEVER = const(6)
 _FIRST_OF_DAY = const(1)
-# The level at which records of each kind are deleted, frequent kinds first. A tuple of numbers
-# takes no heap, as a dict would. Other kinds are never deleted.
-LEVELS_OF_KINDS = (
-    (record.READING, 2),
-    (record.FREEZE, 1),
-    (record.ITEM, 1),
-    (record.METER, 5),
-    (record.TOP_UP, NEVER),
-    (record.RELAY, 4),
-    (record.POLICY, 4),
-    (record.ROLLOVER, 4),
-    (record.TARIFF, 5),
-    (record.START, 3),
-    (record.FAULT, 4),
-    (record.CARD, 3),
-    (record.LINE, 3),
-    (record.CLOCK, 3),
-    (record.ACCOUNT, 5),
-    (record.PLAN, 5),
-    (record.REFUND, NEVER),
-    (record.STANDING, 5),
-    (record.STANDING_REGISTERS, 5),
-    (record.CORRECTION, NEVER),
-    (record.LOGIN, 4),
-    (record.SETTING, 5),
-    (record.OPERATOR_CARD, 5),
-    (record.FIRMWARE, 5),
-    (record.COMMAND, 5),
-    (record.EVENT, 3),
-    (record.QUOTA, 5),
+# The kinds of record that are deleted at each level, and those that never are. A tuple of numbers
+# takes no heap, as a dict would.
+KINDS_OF_LEVELS = (
+    (),
+    (record.ITEM, record.FREEZE),
+    (record.READING,),
+    (record.START, record.CARD, record.LINE, record.CLOCK, record.EVENT),
+    (record.RELAY, record.POLICY, record.ROLLOVER, record.FAULT, record.LOGIN),
+    (
+        record.METER,
+        record.TARIFF,
+        record.ACCOUNT,
+        record.PLAN,
+        record.STANDING,
+        record.STANDING_REGISTERS,
+        record.SETTING,
+        record.OPERATOR_CARD,
+        record.FIRMWARE,
+        record.COMMAND,
+        record.QUOTA,
+    ),
+    (record.TOP_UP, record.REFUND, record.CORRECTION),
 )
 _REASONS = {
     record.READING: packing.LET_GO_READINGS,
@@ -90,10 +82,10 @@ _ALL = const(2)
 
 def level_of(kind: int) -> int:
     """Return the level at which records of the kind are deleted, or NEVER."""
-    for one, level in LEVELS_OF_KINDS:
-        if one == kind:
-            return level
-    return NEVER
+    level = 0
+    while level < NEVER and kind not in KINDS_OF_LEVELS[level]:
+        level += 1
+    return level
 
 
 class Thinner:
