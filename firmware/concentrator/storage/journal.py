@@ -77,6 +77,9 @@ class Journal(Segments):
         self._limit = min(segments_limit, self.total_blocks)
         # Bytes in the newest segment; SEGMENT_SIZE also when it must not change any more.
         self._filled = SEGMENT_SIZE
+        # Whether a cut or a failed append may have left the file of the next record, of which no
+        # record was ever durable.
+        self._is_left = False
         # The groups that wait; the last of them may still be open.
         self._memory = bytearray(_MEMORY_SIZE)
         self.is_lent = False
@@ -213,6 +216,7 @@ class Journal(Segments):
             if not self._storage.append(name, self._view[done : done + size], size):
                 if self._filled == 0:
                     self._segment_count -= 1
+                    self._is_left = True
                 self._filled = SEGMENT_SIZE
                 self._read_first = 0
                 break
@@ -266,9 +270,10 @@ class Journal(Segments):
         """Begin a file for the group from `first_seq` on; return false without room."""
         if self._segment_count == self._limit:
             return False
-        # A cut or a failed append may have left this file before any of its records was durable.
-        if not self._storage.remove(segment_name(first_seq)):
+        # To look for a file takes nearly as long as to write one.
+        if self._is_left and not self._storage.remove(segment_name(first_seq)):
             return False
+        self._is_left = False
         if self._segment_count == len(self._segments):
             try:
                 self._segments.extend(array("I", bytes(4 * SEGMENTS_STEP)))
@@ -317,6 +322,7 @@ class Journal(Segments):
         if seqs and self.durable_seq < seqs[-1]:
             # No record of the newest was ever durable: the next record opens it again.
             self._segment_count -= 1
+            self._is_left = True
         elif seqs and self.is_whole and self.read_end < SEGMENT_SIZE:
             # The newest segment is continued, so a restart costs no block.
             self._filled = self.read_end
