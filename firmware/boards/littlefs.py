@@ -40,6 +40,7 @@ _STAT_SIZE = const(6)
 _BLOCK = const(0)
 _BLOCKS = const(2)
 _FREE = const(3)
+_COUNT = const(0x3FFFFFFF)
 # What littlefs writes at the start of a block that holds its superblock, and where its sizes are.
 _MAGIC = b"littlefs"
 _MAGIC_AT = const(8)
@@ -221,8 +222,9 @@ class LittleStorage:
             self.failures += 1
             return 0, 0
         size = found[_BLOCK]
-        # littlefs counts the two blocks of a folder twice, there and in the folder it is in.
-        free = found[_FREE] + 2 * self._folders
+        # littlefs counts the two blocks of a folder twice, there and in the folder it is in. So it
+        # may have counted more than there are, which a port of 64 bits tells as 2**32 less these.
+        free = found[_FREE] + 2 * self._folders & _COUNT
         return found[_BLOCKS] * size // BLOCK_SIZE, free * size // BLOCK_SIZE
 
     def begin(self, name: str) -> bool:

@@ -153,6 +153,18 @@ def test_a_head_end_that_is_away() -> None:
         equal(station.journal.first_seq, 1)
 
 
+def test_the_last_blocks_of_a_large_flash_are_counted() -> None:
+    """littlefs counts the blocks of the many folders twice, more than there are in all."""
+    station = Station(384, AWAY, 128)
+    journal = station.journal
+    while journal.room > 30:
+        station.live(1, 8)
+    total, free = station.storage.blocks()
+    equal(total, 384)
+    check(abs(free - journal.free_blocks) <= 4, (free, journal.free_blocks))
+    equal(station.refused, 0)
+
+
 def test_no_head_end() -> None:
     for blocks in (28, 64):
         station = lives(blocks, ALONE, 40)
