@@ -163,9 +163,10 @@ def _cipher(options: "Options") -> "Cipher":
 
     suites = {"aes": SUITE_AES_CMAC, "sm4": SUITE_SM4_CMAC}
     name = options.choice("cipher", sorted(suites))
-    block_cipher = cipher_of(suites[name], options.octets("key", _BLOCK))
-    if block_cipher is None:
+    make_cipher = cipher_of(suites[name])
+    if make_cipher is None:
         raise options.refusal("cipher", "this image leaves " + name + " out")
+    block_cipher = make_cipher(options.octets("key", _BLOCK))
     block = bytearray(_BLOCK)
 
     def answer(challenge: bytearray, response: bytearray) -> None:

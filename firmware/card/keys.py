@@ -39,7 +39,7 @@ class Keys:
     """The key of one district's cards in one version. Version 0: there is no key.
 
     Each MAC allocates a few objects, and a card has two MACs. `is_genuine` and `seal` yield after
-    each block that a cipher has encrypted.
+    each block that a cipher has encrypted, and around the making of the cipher.
     """
 
     def __init__(self, district: int, version: int, key: "bytes | bytearray") -> None:
@@ -53,7 +53,7 @@ class Keys:
 
     def has_suite(self, suite: int) -> bool:
         """Return whether this board can calculate MACs of `suite`."""
-        return suite == _SUITE_HMAC_SHA256 or cipher_of(suite, self._account_key) is not None
+        return suite == _SUITE_HMAC_SHA256 or cipher_of(suite) is not None
 
     def unwrap(self, order: "Bytes", buf: bytearray, start: int) -> bytearray:
         """Return the key wrapped at `buf[start:]` for `order`: uid 8, order 4 and its version."""
@@ -91,10 +91,14 @@ class Keys:
         image = memoryview(buf)
         prefix = self._prefix
         prefix[_PART] = part
-        cipher = cipher_of(self._suite, self._account_key)
-        if cipher is None:  # the suite is HMAC-SHA256
+        make_cipher = cipher_of(self._suite)
+        if make_cipher is None:  # the suite is HMAC-SHA256
             Hmac(self._account_key).digest_into(prefix, image[start:], size, self._mac)
         else:
-            yield from cmac_into(
-                cipher, bytes(prefix) + bytes(image[start : start + size]), self._mac
-            )
+            # Another card may select its key meanwhile.
+            key = bytes(self._account_key)
+            message = bytes(prefix) + bytes(image[start : start + size])
+            yield
+            cipher = make_cipher(key)
+            yield
+            yield from cmac_into(cipher, message, self._mac)
