@@ -21,6 +21,7 @@ from host.frames import orders
 from host.frames.batch import Order, Outcome
 from host.frames.describe import describe
 from host.frames.line_outcomes import WHY, frame_behind
+from host.words import marked
 
 Told = tuple[int, str]
 Talk = Generator[str, Told, Told]
@@ -99,7 +100,7 @@ def _octets(words: list[str]) -> bytes:
 
 def _ask(line: str, address: str, control: int, data: bytes) -> Question:
     """Put a question until its answer is there."""
-    refused = Reply(Outcome.NOT_DONE, "the line was busy with other questions")
+    refused = Reply(Outcome.NOT_DONE, marked("the line was busy with other questions"))
     for _attempt in range(_ASKS):
         text = f"line ask {line} {address} {control:02x} {data.hex()}".strip()
         outcome, said = yield text
@@ -211,7 +212,7 @@ def _pay(line: str, address: str, order: int, data: bytes) -> Talk:
         is_accepted = said.meter == "ok" or (said.meter == "abnormal" and said.error & _REPEATED)
         for reply in (money, counted):
             if reply.meter not in ("ok", "abnormal"):
-                text = "the meter does not answer: the same may be given again"
+                text = marked("the meter does not answer: the same may be given again")
                 return Outcome.NOT_KNOWN if sends else Outcome.NOT_DONE, "\n".join((text, *seen))
         if (count and int(count) == order) or (not count and is_accepted):
             return Outcome.DONE, "\n".join(("booked", *seen))
@@ -220,10 +221,10 @@ def _pay(line: str, address: str, order: int, data: bytes) -> Talk:
             unknown = not count and sends > 1
             return Outcome.NOT_KNOWN if unknown else Outcome.REFUSED, "\n".join((text, *seen))
         if count and int(count) != order - 1:
-            text = f"the meter's next order is {int(count) + 1}"
+            text = marked("the meter's next order is another one: its count is below")
             return Outcome.REFUSED, "\n".join((text, *seen))
         if sends == _SENDS:
-            text = "whether it is booked is not known: the same may be given again"
+            text = marked("whether it is booked is not known: the same may be given again")
             return Outcome.NOT_KNOWN, "\n".join((text, *seen))
         sends += 1
         said = yield from _ask(line, address, _SECURITY, data)

@@ -193,7 +193,7 @@ def test_an_order_that_is_not_the_next_pays_nothing(console: Console) -> None:
     utility = opened(console)
     money = secured(console, TOP_UP, utility.money(5000, 3, CUSTOMER))
     outcome, said = console.talk(f"{PAY} 0 {ADDRESS} 3 {money}")
-    assert (outcome, said.split("\n")[0]) == (Outcome.REFUSED, "the meter's next order is 2")
+    assert (outcome, said.split("\n")[2]) == (Outcome.REFUSED, "count 1")
     assert console.master.meter.wallet.credit_fen == 10_000
 
 

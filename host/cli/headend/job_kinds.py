@@ -94,8 +94,7 @@ Examples:
   dianka headend job set --db village.db interval_s=600 --all
   dianka headend job set --db village.db alarm_1_fen=2000 alarm_2_fen=500 --concentrator 7
 \b
-`dianka headend job ask settings` tells the names. Keys and passwords are typed at the
-concentrator's own console only.
+Keys and passwords are typed at the concentrator's own console only.
 """,
 )
 @click.argument("settings_told", metavar="NAME=VALUE...", nargs=-1, required=True)
@@ -180,7 +179,7 @@ def guard(db: str, state: str, account: tuple[str, ...], how: How) -> None:
     """Protect the supply of accounts, which are not cut then, or protect it no longer."""
     if not account:
         raise click.UsageError(_("name the accounts: --account, once for each"))
-    text = f"account set {{account}} guard {int(state == 'on')}"
+    text = " ".join(("account", "set", "{account}", "guard", "1" if state == "on" else "0"))
     with opened(db) as store:
         give_job(store, "guard", of_accounts(store, account, text), how.given, how.as_json)
 
