@@ -9,7 +9,7 @@ PARALLEL := -n auto --dist loadgroup
 .DEFAULT_GOAL := help
 .PHONY: help setup demo station demo-qemu test test-qemu check bench mutants soak image budget
 .PHONY: budget-json lock licences mpy words screenshots wheel clean
-.PHONY: bench-headend bench-headend-json bench-gate bench-gate-json
+.PHONY: bench-headend bench-headend-json bench-pages bench-gate bench-gate-json
 
 # help: print this list
 help:
@@ -66,6 +66,10 @@ bench-headend: $(READY)
 # bench-headend-json: the same as one JSON object: make -s bench-headend-json
 bench-headend-json: $(READY)
 	@$(BIN)/python -m tools.bench_headend --json
+
+# bench-pages: the station's pages on 10,000 households and 2 M readings, and for 50 people at once
+bench-pages: $(READY)
+	@$(BIN)/python -m tools.bench_pages
 
 # bench-gate: 1,600 sessions that bring a backlog at once, alone and beside 1,100 that say nothing
 bench-gate: $(READY)

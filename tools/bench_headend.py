@@ -325,7 +325,7 @@ _FILLING = (
 )
 
 
-def _grown(path: Path, households_count: int, readings: int, first: int = 0) -> None:
+def grown(path: Path, households_count: int, readings: int, first: int = 0) -> None:
     """Write a database with so many households and readings, as ingest leaves it, by SQL alone.
 
     `first` is the number of the first household.
@@ -348,7 +348,7 @@ def _page(store: Store, account: str, day: int) -> None:
 
 def looked_at(path: Path) -> dict[str, float]:
     """Return how long it takes to look at a database of 10,000 households and 2 M readings."""
-    _grown(path, 10_000, 2_000_000)
+    grown(path, 10_000, 2_000_000)
     with Store(path, read_only=True) as store:
         account, day = f"{4321:012d}", (_START_T2000 + 86_400) // 86_400
         reading = "SELECT * FROM readings WHERE day = ? AND meter = ? ORDER BY t2000"
@@ -383,7 +383,7 @@ def grown_rate(folder: Path, concentrators: int, readings: int) -> float:
     for size in (1_000_000, 10_000_000):
         path = folder / f"grown-{size}.db"
         # The bench's own concentrators have other numbers than those that have filled it.
-        _grown(path, 10_000, size, METERS * 100_000)
+        grown(path, 10_000, size, METERS * 100_000)
         os.sync()  # so that the disk has nothing else to do
         rates.append(carried(str(path), folder, concentrators, readings)["per_cpu_s"])
         path.unlink()

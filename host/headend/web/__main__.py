@@ -19,6 +19,7 @@ def main(host: str, port: str, database: str, *words: str) -> None:
     from waitress.server import create_server
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a full queue is no trouble
     told = Site(database, host, "simple" in words, "https" in words)
     try:
         server = create_server(

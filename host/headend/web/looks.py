@@ -25,11 +25,13 @@ _WEEK = 7
 _SILENT_S = 2 * 3600
 _TASKS_LIMIT = 100
 
+# An account that no concentrator has told, and that has no contract, is found by its number alone.
+_ACCOUNTS = """
+    SELECT account FROM accounts UNION SELECT account FROM contracts WHERE closed_at IS NULL
+"""
+_SOLD_TO = "UNION SELECT account FROM orders WHERE account = ?"
 _KNOWN = """
-    SELECT {columns} FROM (
-        SELECT account FROM accounts UNION SELECT account FROM contracts WHERE closed_at IS NULL
-        UNION SELECT account FROM orders
-    ) AS known
+    SELECT {columns} FROM ({accounts}) AS known
     LEFT JOIN accounts ON accounts.account = known.account
     LEFT JOIN contracts ON contracts.account = known.account AND contracts.closed_at IS NULL
     LEFT JOIN customers ON customers.customer = contracts.customer
@@ -94,10 +96,15 @@ def state_of(row: dict[str, Any]) -> State:
 
 def households(store: Store, text: str, page: int) -> tuple[list[Row], bool]:
     """Return the households of a page, from 1 on, that fit a search; and whether more follow."""
-    where, values = _condition(text)
-    query = _KNOWN.format(columns=", ".join(_COLUMNS), where=where)
-    query += " ORDER BY known.account LIMIT ? OFFSET ?"
-    rows = store.rows(query, (*values, PAGE_ROWS + 1, (page - 1) * PAGE_ROWS))
+    span = (PAGE_ROWS + 1, (page - 1) * PAGE_ROWS)
+    end = "ORDER BY account LIMIT ? OFFSET ?"
+    if text:
+        accounts, where, values = _search(text)
+        end = end.replace("account", "known.account")
+    else:  # only the rows of the page are joined
+        accounts, where, values, end = f"{_ACCOUNTS} {end}", "1 = 1", [], "ORDER BY known.account"
+    query = _KNOWN.format(columns=", ".join(_COLUMNS), accounts=accounts, where=where)
+    rows = store.rows(f"{query} {end}", (*values, *span))
     days = days_left(store, rows[:PAGE_ROWS])
     found = []
     for row in rows[:PAGE_ROWS]:
@@ -122,18 +129,22 @@ def households(store: Store, text: str, page: int) -> tuple[list[Row], bool]:
 
 def count(store: Store, text: str) -> int:
     """Return how many households fit a search."""
-    where, values = _condition(text)
-    return int(store.value(_KNOWN.format(columns="count(*)", where=where), values))
-
-
-def _condition(text: str) -> tuple[str, list[str]]:
-    """Return the condition of a search by number, meter, card, name, telephone or address."""
     if not text:
-        return "1 = 1", []
+        return int(store.value(f"SELECT count(*) FROM ({_ACCOUNTS}) AS known"))
+    accounts, where, values = _search(text)
+    query = _KNOWN.format(columns="count(*)", accounts=accounts, where=where)
+    return int(store.value(query, values))
+
+
+def _search(text: str) -> tuple[str, str, list[str]]:
+    """Return where a number, meter, card, name, telephone or address is looked for, and how."""
+    accounts = _ACCOUNTS
     parts: list[str] = []
     values: list[str] = []
     digits = re.sub(r"\s", "", text)
     if re.fullmatch("[0-9]{1,12}", digits):
+        accounts += _SOLD_TO
+        values.append(digits.zfill(12))
         parts += _OF_NUMBERS
         values += [_pattern(digits)] * len(_OF_NUMBERS)
     if re.fullmatch("[0-9A-Fa-f]{8,16}", digits):
@@ -141,7 +152,7 @@ def _condition(text: str) -> tuple[str, list[str]]:
         values.append(digits.upper())
     parts += _OF_TEXTS
     values += [_pattern(text.lower())] * len(_OF_TEXTS)
-    return f"({' OR '.join(parts)})", values
+    return accounts, " OR ".join(parts), values
 
 
 def _pattern(text: str) -> str:

@@ -72,6 +72,7 @@ def household(store: Store, account: str) -> dict[str, Any] | None:
     is_known = row["credit_fen"] is not None or row["customer"] is not None
     if not is_known and not store.rows(_ORDERED, (account,)):
         return None
+    row["meters"] = _meters_of(store, row)
     return row
 
 
@@ -231,15 +232,25 @@ class Use:
         return sum(self.wh)
 
 
-def meters_of(store: Store, account: str) -> list[str]:
-    """Return every meter that the account has had."""
-    rows = store.rows("SELECT DISTINCT address FROM meters WHERE account = ?", (account,))
-    return [row["address"] for row in rows]
+_METERS = """
+    SELECT address FROM meters WHERE concentrator = ? AND account = ?
+    UNION SELECT meter FROM installations WHERE account = ?
+    UNION SELECT address FROM devices WHERE account = ?
+"""
 
 
-def reads_of(store: Store, account: str, days: Sequence[int], last_only: bool) -> list[Read]:
+def _meters_of(store: Store, row: dict[str, Any]) -> list[str]:
+    """Return every meter that the account of a row has had."""
+    account = row["account"]
+    found = store.rows(_METERS, (row["concentrator"], account, account, account))
+    return [one["address"] for one in found]
+
+
+def reads_of(
+    store: Store, row: dict[str, Any], days: Sequence[int], last_only: bool
+) -> list[Read]:
     """Return the readings of some days by time; with `last_only` the last of each day."""
-    meters = meters_of(store, account)
+    meters = row["meters"]
     if not meters or not days:
         return []
     marks = ", ".join("?" * len(days))
@@ -248,7 +259,7 @@ def reads_of(store: Store, account: str, days: Sequence[int], last_only: bool) -
         rows = store.database.all(
             "SELECT day, t2000, debit_fen, registers_wh FROM readings "
             f"WHERE day IN ({marks}) AND meter IN ({places}) AND account = ? ORDER BY t2000",
-            (*days, *meters, account),
+            (*days, *meters, row["account"]),
         )
     if last_only:
         rows = list({row[0]: row for row in rows}.values())
@@ -272,7 +283,7 @@ def uses(store: Store, row: dict[str, Any], by: str) -> list[Use]:
     today = row["last_t2000"] // DAY_S
     shown = 2 if by == HOUR else _DAYS_SHOWN + 1
     days = list(range(today - shown + 1, today + 1))
-    reads = reads_of(store, row["account"], days, by == DAY)
+    reads = reads_of(store, row, days, by == DAY)
     found = []
     for one, two in itertools.pairwise(reads):
         if by == DAY:
@@ -290,7 +301,7 @@ def uses(store: Store, row: dict[str, Any], by: str) -> list[Use]:
 
 def _first_day(store: Store, row: dict[str, Any], last: Read) -> list[Use]:
     """Return the use of the first day that has readings."""
-    reads = reads_of(store, row["account"], [last.t2000 // DAY_S], False)
+    reads = reads_of(store, row, [last.t2000 // DAY_S], False)
     label = to_datetime(last.t2000).strftime("%m-%d")
     return [_between(label, reads[0], last, row["multiplier"])] if len(reads) > 1 else []
 
@@ -303,7 +314,7 @@ def _by_month(store: Store, row: dict[str, Any]) -> list[Use]:
         last = (end - datetime(2000, 1, 1)).days
         days += range(last - _MONTH_END_DAYS, last)
     days += range(row["last_t2000"] // DAY_S - 1, row["last_t2000"] // DAY_S + 1)
-    reads = reads_of(store, row["account"], sorted(set(days)), True)
+    reads = reads_of(store, row, sorted(set(days)), True)
     last_of: dict[str, Read] = {}
     for one in reads:
         last_of[to_datetime(one.t2000 - 1).strftime("%Y-%m")] = one
@@ -314,7 +325,7 @@ def _by_month(store: Store, row: dict[str, Any]) -> list[Use]:
         if two is None:
             continue
         prior = last_of.get((before - timedelta(days=1)).strftime("%Y-%m"))
-        begin = prior or _first_read(store, row["account"], before, end)
+        begin = prior or _first_read(store, row, before, end)
         if begin is not None and begin.t2000 < two.t2000:
             found.append(_between(label, begin, two, row["multiplier"], prior is not None))
     return found
@@ -325,10 +336,12 @@ def _month_begin(moment: datetime, back: int) -> datetime:
     return datetime(months // 12, months % 12 + 1, 1)
 
 
-def _first_read(store: Store, account: str, since: datetime, until: datetime) -> Read | None:
+def _first_read(
+    store: Store, row: dict[str, Any], since: datetime, until: datetime
+) -> Read | None:
     first = (since - datetime(2000, 1, 1)).days
     days = list(range(first, first + (until - since).days))
-    reads = reads_of(store, account, days, False)
+    reads = reads_of(store, row, days, False)
     return reads[0] if reads else None
 
 
@@ -430,7 +443,7 @@ def ledger_days(
 ) -> list[DayOfLedger]:
     """Return the charges of the days before one, the newest first."""
     days = list(range(until_day - shown - 1, until_day))
-    reads = reads_of(store, row["account"], days, False)
+    reads = reads_of(store, row, days, False)
     credits = credits_of(store, row["account"])
     by_day: dict[int, list[Read]] = {}
     for one in reads:
@@ -512,7 +525,7 @@ class OpenedDay:
 
 def opened_day(store: Store, row: dict[str, Any], day: int) -> OpenedDay:
     """Return how the charges of a day come about."""
-    reads = reads_of(store, row["account"], [day - 1, day], False)
+    reads = reads_of(store, row, [day - 1, day], False)
     credits = credits_of(store, row["account"])
     terms = terms_of(store, row)
     rates = terms.rates if terms else []

@@ -1,0 +1,99 @@
+"""Measure the station's pages on 10,000 households and 2 M readings. `make bench-pages` runs it.
+
+    .venv/bin/python -m tools.bench_pages
+
+The pages are served as at a station. One browser asks for each page in turn, then fifty at once
+ask for what clerks look at all day, each a page every three seconds. Times are those of whole
+answers, in milliseconds.
+"""
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+from tools import bench_headend
+
+ROOT = Path(__file__).resolve().parent.parent
+_KEY = bytes(range(32)).hex()
+_ACCOUNT = "000000004321"
+_PAGES = {
+    "today": "/",
+    "households": "/households",
+    "households, last page": "/households?page=100",
+    "search by name": "/households?q=wang",
+    "search by number": "/households?q=4321",
+    "household": f"/households/{_ACCOUNT}",
+    "use by month": f"/households/{_ACCOUNT}/use/month",
+    "sale": f"/sell?account={_ACCOUNT}",
+}
+_TIMES = 5
+_PEOPLE, _LOOKS, _EVERY_S = 50, 5, 3
+
+
+def _ask(url: str) -> float:
+    """Return how long a page takes, in ms."""
+    began = time.perf_counter()
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        answer.read()
+    return 1000 * (time.perf_counter() - began)
+
+
+def _crowd(url: str) -> list[float]:
+    """Return the times of what many people look at, each a page every few seconds, in order."""
+    waits: list[float] = []
+
+    def look(person: int) -> None:
+        paths = ("/", "/households", f"/households/{person * 7:012d}", f"/sell?account={person}")
+        time.sleep(_EVERY_S * person / _PEOPLE)
+        for at in range(_LOOKS):
+            took_ms = _ask(url + paths[(person + at) % len(paths)])
+            waits.append(took_ms)
+            time.sleep(max(0, _EVERY_S - took_ms / 1000))
+
+    people = [threading.Thread(target=look, args=(one,)) for one in range(_PEOPLE)]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    return sorted(waits)
+
+
+def main() -> int:
+    """Print what each page takes."""
+    with tempfile.TemporaryDirectory(prefix="dianka-") as name:
+        path, keys = Path(name) / "village.db", Path(name) / "keys.toml"
+        bench_headend.grown(path, 10_000, 2_000_000)
+        keys.write_text(f'[uplink]\n1 = "{_KEY}"\n')
+        keys.chmod(0o600)
+        words = ["headend", "serve", "--db", str(path), "--keys", str(keys), "--port", "0"]
+        words += ["--page", "127.0.0.1:0", "--simple"]
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "host.cli", "--lang", "en", *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        assert serving.stdout is not None
+        url = serving.stdout.readline().split()[-1]
+        try:
+            for what, page in _PAGES.items():
+                times = sorted(_ask(url + page) for _ in range(_TIMES))
+                print(f"{what:<24} {times[0]:7.0f} ms at best, {times[-1]:.0f} ms at worst")
+            waits = _crowd(url)
+            print(
+                f"{_PEOPLE} people, a page every {_EVERY_S} s: "
+                f"{waits[len(waits) // 2]:.0f} ms in the middle, "
+                f"p95 {waits[len(waits) * 95 // 100]:.0f} ms"
+            )
+        finally:
+            serving.terminate()
+            serving.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
