@@ -130,6 +130,12 @@ LAYERS = (
     _layer("concentrator", ours=_CORE, foreign=_PURE, device=True),
     # Its rooms: console, line and cards above books above storage, and nothing goes upward.
     _room("storage"),
+    _layer(
+        "concentrator.storage.keeper",
+        ours=f"{_CORE} concentrator.storage",
+        foreign=f"{_PURE} gc",
+        device=True,
+    ),
     _room("books", "storage"),
     _room("settings"),
     _room("login"),

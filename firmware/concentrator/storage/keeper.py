@@ -9,6 +9,8 @@ done between two transactions of the lines, so that no request leaves and no rep
 while `wants` is true no line begins another one.
 """
 
+import gc
+
 from micropython import const
 from ports import Unreadable
 from uplink.record import RECORD_SIZE
@@ -163,6 +165,8 @@ class Keeper:
         feed()
         journal.measure()
         self._set_low()
+        feed()
+        gc.collect()  # of all this: it would else come within a long step of what follows
         feed()
         return lost
 
