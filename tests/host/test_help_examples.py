@@ -14,6 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from host.cards import keystore
 from host.cli import cli, shown
 from host.headend import orders
 from host.headend.ingest import Ingest
@@ -56,6 +57,9 @@ def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a folder with the tariffs and a key file, in which the examples are typed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIANKA_CARD_PASSPHRASE", "correct horse battery")
+    # Every example opens the key file anew; a file says itself how costly that is made.
+    monkeypatch.setattr(keystore, "MEMORY_KIB", 64)
+    monkeypatch.setattr(keystore, "PASSES", 1)
     monkeypatch.setenv("DIANKA_PASSWORD", "correct horse battery")
     shutil.copytree(ROOT / "tariffs", tmp_path / "tariffs")
     return tmp_path
@@ -107,6 +111,7 @@ _NEEDS_STATE = (
     "dianka headend init",
     "dianka headend restore-db",
     "dianka headend replace",
+    "dianka headend job firmware",
     "dianka headend move",
     "dianka headend dismiss",
     "dianka firmware pack",
