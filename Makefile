@@ -134,6 +134,7 @@ screenshots: $(READY)
 
 # wheel: build the product as one file for pip and pipx, in dist/
 wheel: $(READY)
+	@rm -f dist/dianka-*.whl
 	@$(BIN)/python -m hatchling build -t wheel
 
 # clean: remove .venv, the cache and everything that was built
