@@ -287,6 +287,46 @@ def test_a_manager_refunds_once(station: HeadEnd) -> None:
     assert sold(station, account) == [(1, 10000), (2, -500)]
 
 
+# --- accounts and days --------------------------------------------------------------------------
+
+
+def test_an_account_is_opened_once_and_sold_to(station: HeadEnd, clerk: Browser) -> None:
+    page = clerk.get("/open")
+    fields = {**page.fields, "account": "4711", "name": "李四", "persons": "4", "meter": "998877"}
+    first = clerk.post("/open", fields)
+    assert first.url == "/sell?account=000000004711"
+    assert "李四" in first.text
+    again = clerk.post("/open", fields)
+    assert (again.status, again.said) == (409, "account 000000004711 is open already")
+    taken = clerk.post("/open", {**fields, "account": "4712"})
+    assert taken.said == "meter 000000998877 is at account 000000004711"
+    assert clerk.confirm(clerk.asked("4711", "20")).url == "/receipts/000000004711/1"
+    for changes, said in (
+        ({"name": ""}, "give the name of the customer"),
+        ({"name": "=HYPERLINK(1)"}, "write it without signs of a formula and without line ends"),
+        ({"persons": "many"}, "'many' persons: give a number up to 99"),
+        ({"account": "12a"}, "'12a' is no number: up to 12 digits are needed"),
+    ):
+        refused = clerk.post("/open", {**fields, "account": "4713", **changes})
+        assert (refused.status, said in refused.said) == (400, True), refused.said
+
+
+def test_a_day_lists_what_each_cashier_took(station: HeadEnd, clerk: Browser) -> None:
+    account = account_name(1)
+    receipt = clerk.confirm(clerk.asked(account, "12.34"))
+    void = receipt.url.replace("receipts", "void")
+    clerk.post(void, {**clerk.get(void).fields, "reason": "=1+1 typed"})
+    day = clerk.get("/day").text
+    assert "+12.34" in day
+    assert "=1+1 typed" in day
+    listed = clerk.get("/day?form=csv")
+    assert listed.headers["Content-Type"].startswith("text/csv")
+    assert "'=1+1 typed" in listed.text
+    assert ",12.34," in listed.text
+    assert "Nothing was sold on that day." in clerk.get("/day?on=2020-01-01").text
+    assert clerk.get("/day?on=yesterday").said == "yesterday: give a day as YYYY-MM-DD"
+
+
 # --- bad input ----------------------------------------------------------------------------------
 
 _NOT_YUAN = "is not yuan like 50 or 49.95, with at most two decimals"

@@ -65,9 +65,34 @@ def judge(page: Page) -> None:
     assert not found.violations_count, f"{page.url}\n{found.generate_report()}"
 
 
+def open_an_account(page: Page) -> None:
+    """Open an account from the desk, with the keyboard."""
+    page.focus("main >> text=open an account")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('open an account')")
+    judge(page)
+    for told in ("31", "张三丰", "13800000000", "东街 9 号", "4", "T-1"):
+        page.keyboard.type(told)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sell?account=000000000031")
+
+
+def put_on_a_card(station: HeadEnd) -> None:
+    """Write the order on a card at the reader of the counter."""
+    for words in (
+        "card keys new --keys keys.json --district 1",
+        f"card issue --file card.bin --account {ACCOUNT} --db {station.db} --keys keys.json",
+    ):
+        done = CliRunner().invoke(cli, words.split())
+        assert done.exit_code == 0, done.output
+
+
 def test_a_new_clerk_sells_puts_on_a_card_and_takes_back_with_the_keyboard_alone(
     station: HeadEnd, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DIANKA_CARD_PASSPHRASE", PASSWORD)
+    monkeypatch.chdir(tmp_path)
     context = browser.new_context(locale="en")
     page = context.new_page()
     keys = page.keyboard
@@ -82,6 +107,8 @@ def test_a_new_clerk_sells_puts_on_a_card_and_takes_back_with_the_keyboard_alone
     keys.press("Enter")
     page.wait_for_selector("h1:has-text('sell electricity')")
     judge(page)
+    open_an_account(page)
+    page.goto(f"{station.url}/sell")
     keys.type("98 3765")  # by the number of its meter
     keys.press("Enter")
     page.wait_for_url(f"**/sell?account={ACCOUNT}")
@@ -95,15 +122,7 @@ def test_a_new_clerk_sells_puts_on_a_card_and_takes_back_with_the_keyboard_alone
     assert "¥ 50.00" in page.inner_text("#receipt")
     judge(page)
 
-    # At the reader of the counter.
-    monkeypatch.setenv("DIANKA_CARD_PASSPHRASE", PASSWORD)
-    monkeypatch.chdir(tmp_path)
-    for words in (
-        "card keys new --keys keys.json --district 1",
-        f"card issue --file card.bin --account {ACCOUNT} --db {station.db} --keys keys.json",
-    ):
-        done = CliRunner().invoke(cli, words.split())
-        assert done.exit_code == 0, done.output
+    put_on_a_card(station)
     page.reload()
     assert "on a card" in page.inner_text("#receipt")
 
@@ -146,7 +165,7 @@ def test_every_page_is_fit_for_all_people_and_screens(station: HeadEnd, browser:
         page.fill("[name=password]", PASSWORD)
         page.press("[name=password]", "Enter")
         page.wait_for_selector("h1:has-text('今日')")
-        for path in ("/", "/households", f"/households/{ACCOUNT}", f"/refund/{ACCOUNT}"):
+        for path in ("/", "/households", f"/households/{ACCOUNT}", f"/refund/{ACCOUNT}", "/day"):
             page.goto(station.url + path)
             if path.endswith(f"households/{ACCOUNT}"):
                 page.click("a:has-text('抄表扣费') >> nth=0")

@@ -29,7 +29,7 @@ _TASKS_LIMIT = 100
 _ACCOUNTS = """
     SELECT account FROM accounts UNION SELECT account FROM contracts WHERE closed_at IS NULL
 """
-_SOLD_TO = "UNION SELECT account FROM orders WHERE account = ?"
+_SOLD_TO = "SELECT account FROM orders WHERE account = ?"
 _KNOWN = """
     SELECT {columns} FROM ({accounts}) AS known
     LEFT JOIN accounts ON accounts.account = known.account
@@ -143,7 +143,7 @@ def _search(text: str) -> tuple[str, str, list[str]]:
     values: list[str] = []
     digits = re.sub(r"\s", "", text)
     if re.fullmatch("[0-9]{1,12}", digits):
-        accounts += _SOLD_TO
+        accounts += f"UNION {_SOLD_TO}"
         values.append(digits.zfill(12))
         parts += _OF_NUMBERS
         values += [_pattern(digits)] * len(_OF_NUMBERS)

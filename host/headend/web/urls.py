@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from host.headend.web import counter, door, views
+from host.headend.web import accounts, counter, door, views
 
 urlpatterns = [
     path("", views.today),
@@ -13,6 +13,8 @@ urlpatterns = [
     path("households/<str:account>", views.household),
     path("households/<str:account>/use/<str:by>", views.use),
     path("households/<str:account>/days/<str:on>", views.day),
+    path("open", accounts.opening),
+    path("day", accounts.day),
     path("sell", counter.sell),
     path("receipts/<str:account>/<int:order>", counter.receipt),
     path("void/<str:account>/<int:order>", counter.void),
