@@ -2,8 +2,8 @@
 
 No head-end takes the records: the journal grows until older segments are thinned, while every
 meter is read, checkpoints are written, the tariff changes, a charge is corrected and cards are
-redeemed. A start counts
-from one call of the watchdog to the next. Garbage is collected as concentrator/run.py does it, in
+redeemed. A start counts from one call of the watchdog to the next. What a technician types is in
+longest_desk.py. Garbage is collected as concentrator/run.py does it, in
 turns of their own, which count as steps too.
 """
 
@@ -15,6 +15,8 @@ from card.keys import Keys
 from card.redemption import Redemption
 from concentrator.app import App
 from concentrator.run import collect_garbage
+from crypto import cmac
+from crypto.aes import Aes
 from village import HOUR_S, START_T2000, WATTS, Board, Village
 
 _TICK_INSTRUCTIONS = 40
@@ -27,7 +29,13 @@ _PAGE = 256
 _CHECKPOINT_STEPS = 200
 _THINNING_STEPS = 3000
 _CARDS = 8
-_CARD_STEPS = 40
+_CARD_STEPS = 60
+_DEBT_FEN = 100000
+# Suites of a card's MACs: HMAC, AES and SM4.
+_SUITES = (1, 2, 3)
+_PART_HEADER = 0x49
+_IMAGE = 32
+_HEADER_SIZE = 80
 
 
 class SmallFlash(Flash):
@@ -86,6 +94,9 @@ class Longest(Village):
         self._run_command = self._run
         self._run = self._run_measured
 
+    def calm(self) -> None:
+        """Wait for nothing: no pin of a line is driven here."""
+
     def turn(self) -> int:
         """Run one step and measure it."""
         self.collect()
@@ -93,9 +104,6 @@ class Longest(Village):
         idle_ms = super().turn()
         self.watch.end()
         return idle_ms
-
-    def calm(self) -> None:
-        """Wait for nothing: no pin of a line is driven here."""
 
     def collect(self) -> None:
         """Collect garbage if that is due, and measure it."""
@@ -131,6 +139,16 @@ class Longest(Village):
             values[2] = 10 * (units // 3)
             for index in range(self.app.registry.count):
                 books.charge_reading(index, values, 5, 0)
+            self.settle()
+
+    def settle(self) -> None:
+        """Run the keeper until it has nothing to do."""
+        left_ms = 0
+        while left_ms == 0:
+            self.collect()
+            self.watch.begin()
+            left_ms = self.app.keeper.step(self.ticks, 0)
+            self.watch.end("filling")
 
     def checkpoint(self) -> None:
         """Write a checkpoint, one part in each step."""
@@ -186,15 +204,29 @@ class Longest(Village):
 
         self.watch.part = "redemption"
         app = self.app
+        # The port's own AES would hide how long that of the product takes.
+        cmac._Aes = Aes  # type: ignore[assignment,misc]  # as on a board without cryptolib
         carrier = FakeCarrier()
         redeemer = Redemption(carrier, app.books, Keys(DISTRICT, VERSION, DISTRICT_KEY))
         account = bytes(app.registry.accounts[:6])
         meter = bytes(app.registry.addresses[:6])
+        credit_fen = 0
         for order in range(1, _CARDS + 1):
             carrier.pull()
             redeemer.poll(0, START_T2000)
             kind = 1 if order == 1 else 2
-            carrier.insert(memory(header(order, 100, kind, account, meter)), UID)
+            suite = _SUITES[order % len(_SUITES)]
+            amount_fen = 100
+            if order == _CARDS:  # it pays a debt, so that its supply comes back
+                self.cut()
+                amount_fen = _DEBT_FEN
+            credit_fen += amount_fen
+            card = memory(header(order, amount_fen, kind, account, meter, suite=suite))
+            keys = Keys(DISTRICT, VERSION, DISTRICT_KEY)
+            keys.select(suite, account, UID)
+            for _ in keys.seal(_PART_HEADER, card, _IMAGE, _HEADER_SIZE):
+                pass
+            carrier.insert(card, UID)
             for _ in range(_CARD_STEPS):
                 self.collect()
                 self.watch.begin()
@@ -202,8 +234,17 @@ class Longest(Village):
                 self.watch.end()
                 self.app.wake()
                 self.turn()
-        if app.ledger.credit_fen[0] != 100 * _CARDS:
+        if app.ledger.credit_fen[0] != credit_fen:
             raise ValueError("not every card was credited")
+        if app.registry.relay[0] & 0x10:
+            raise ValueError("the supply has not come back")
+
+    def cut(self) -> None:
+        """Have the first account owe much, so that its supply is cut."""
+        app = self.app
+        app.ledger.debit_fen[0] = app.ledger.credit_fen[0] + _DEBT_FEN // 2
+        app.books.review(0)
+        self.rest()
 
     def change_tariff(self) -> None:
         """Load the image again, a command at a time, and write what follows from it."""
