@@ -187,7 +187,7 @@ def test_a_gap_names_what_has_gone() -> None:
 
 def test_room_is_made_and_small_segments_are_joined() -> None:
     world = World()
-    world.live(40 if not SMALL else 20)
+    world.live(40 if not SMALL else 16)
     before = len(world.storage.files)
     limit_seq = world.last_of_a_segment()
     world.thin(limit_seq)
@@ -200,7 +200,7 @@ def test_room_is_made_and_small_segments_are_joined() -> None:
     world.check_gone(LEVELS, limit_seq)
     equal(world.thin(limit_seq) > 0, True, "a restart looks through it once more")
     world.check_gone(LEVELS, limit_seq)
-    world.live(20 if not SMALL else 8)
+    world.live(20 if not SMALL else 6)
     world.check_gone(LEVELS, limit_seq)
     limit_seq = world.last_of_a_segment()
     world.thin(limit_seq)
