@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -108,6 +109,16 @@ def test_what_a_sentence_names_is_there(page: Path) -> None:
             command = found
             if not isinstance(command, click.Group):
                 break
+
+
+def test_a_head_end_gets_all_packages_that_it_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for page in PAGES:
+        line = re.search(r"^    pipx inject dianka (.*)$", page.read_text("utf-8"), re.MULTILINE)
+        assert line
+        named = {re.split("[<>=]", one)[0] for one in shlex.split(line[1])}
+        wanted = project["optional-dependencies"]["station"]
+        assert named == {re.split("[<>=]", one)[0] for one in wanted}
 
 
 def test_make_has_what_the_pages_name() -> None:
