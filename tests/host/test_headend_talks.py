@@ -258,6 +258,16 @@ def test_each_kind_gives_its_commands(path: Path) -> None:
     assert texts(path, "send", "1", "--hex", "FF 01 01 07") == [f"line ask 0 {meter} 03 ff010107"]
 
 
+def test_what_changes_prices_asks_first_and_says_how_many(path: Path) -> None:
+    words = ("give", "account set {account} multiplier 2", "--account", "1", "--account", "2")
+    arguments = ["headend", "job", *words[:1], "--db", str(path), *words[1:]]
+    run = CliRunner().invoke(cli, arguments, input="n\n")
+    assert run.exit_code == 1
+    assert "2 accounts pay other prices with it" in run.stderr
+    assert len(texts(path, *words, "--yes")) == 2
+    assert len(texts(path, "give", "account set 1 grade 2", "--concentrator", "7")) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [

@@ -53,6 +53,8 @@ ACCOUNTS = click.option(
     "--account", multiple=True, type=DIGITS, help="Which one; may be repeated."
 )
 ALL = click.option("--all", "to_all", is_flag=True, help="To every concentrator that has called.")
+# Terms of an account by which its prices change.
+_PRICED = (["household"], ["multiplier"])
 _JOB = click.argument("job", type=click.IntRange(1, 1 << 40))
 
 _JOB_COLUMNS = (
@@ -163,6 +165,7 @@ The command is a line of the console's language: `dianka console` lists them wit
 @BY
 @REASON
 @HOURS
+@yes_option
 @json_option
 def give(
     db: str,
@@ -173,9 +176,13 @@ def give(
     by: str,
     reason: str,
     hours: int,
+    yes: bool,
     as_json: bool,
 ) -> None:
-    """Give one command to concentrators, or to those of some accounts."""
+    """Give one command to concentrators, or to those of some accounts.
+
+    It asks first where the command changes what accounts pay, and says how many.
+    """
     if bool(concentrators) + bool(account) + to_all != 1:
         raise click.UsageError(_("give --concentrator, --account or --all, one of them"))
     with opened(db) as store:
@@ -183,7 +190,17 @@ def give(
             targets = of_accounts(store, account, text)
         else:
             targets = [Target(number, text) for number in numbers_of(store, concentrators, to_all)]
+        words = text.split()
+        if words[:2] == ["account", "set"] and words[3:4] in _PRICED and not yes:
+            _ask_price(len(targets))
         give_job(store, text.split(" ")[0], targets, given_by(by, reason, hours), as_json)
+
+
+def _ask_price(count: int) -> None:
+    """Ask whether what accounts pay is to change; ClickException where it is not."""
+    question = _("{count} accounts pay other prices with it: change it?").format(count=count)
+    if not click.confirm(question, err=True):
+        raise click.ClickException(_("nothing is sent; --yes changes it without the question"))
 
 
 @job.command(
