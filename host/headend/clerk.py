@@ -14,12 +14,14 @@ from host.headend import (
     commands,
     findings,
     journals,
+    leases,
     life,
     orders,
     ownership,
     registry,
     retain,
     selling,
+    shifts,
     users,
 )
 from host.headend.audit import Who, acting
@@ -39,11 +41,13 @@ _REGISTERED = (
     commands,
     findings,
     journals,
+    leases,
     life,
     orders,
     ownership,
     registry,
     retain,
+    shifts,
     selling,
     users,
 )

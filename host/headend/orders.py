@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from host.frames.card import AMOUNT_LIMIT_FEN
-from host.headend import approvals, audit
+from host.headend import approvals, audit, drawer
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import SalesError, StoreError
@@ -216,11 +216,18 @@ def sell_within(
 ) -> int:
     """Note an order within a transaction, a refund below 0; return its number. StoreError."""
     _check_standing(database, account)
+    _check_not_leased(database, account)
     if approval:
         approvals.use(database, approval, approvals.SALE, account, amount_fen, till.cashier)
     elif amount_fen > 0 and till.channel not in MONEYLESS:
         _check_limits(database, account, amount_fen)
-    order, supersedes = _next_number(database, account)
+    order, supersedes = next_number_within(database, account)
+    if supersedes:
+        database.run(
+            'UPDATE orders SET voided_at = ?, void_reason = ? WHERE account = ? AND "order" >= ? '
+            f"AND {_LIVE}",
+            (int(time.time()), marked("superseded"), account, supersedes),
+        )
     columns = (
         *("account", "order", "amount_fen", "sold_at", "cashier", "channel", "reference"),
         "supersedes",
@@ -235,13 +242,52 @@ def sell_within(
                 order=order, account=account
             )
         )
+    if amount_fen > 0:
+        drawer.note_within(database, drawer.SALE, till.cashier, till.channel, amount_fen, account)
     action = "sale" if amount_fen > 0 else "refund" if amount_fen else "order"
     told = {"order": order, "channel": till.channel, "cashier": till.cashier}
     audit.note(database, action, account, amount_fen, **told, reference=reference or "")
     return order
 
 
-def _next_number(database: Database, account: str) -> tuple[int, int]:
+_LEASED = """
+    SELECT counter FROM leased_orders JOIN leases ON leases.lease = leased_orders.lease
+    WHERE leased_orders.account = ? AND leases.state = 'out'
+"""
+# The numbers of counters that never came back may be on cards.
+_LOST = """
+    SELECT max(last_order) FROM leased_orders JOIN leases ON leases.lease = leased_orders.lease
+    WHERE leased_orders.account = ? AND leases.state = 'lost'
+"""
+
+
+def _check_not_leased(database: Database, account: str) -> None:
+    """Raise StoreError while a counter without a network sells to the account."""
+    counter = database.value(_LEASED, (account,))
+    if counter is not None:
+        raise StoreError(
+            _(
+                "account {account} is leased to {counter}: sell there, or bring it back with "
+                "`dianka headend lease return`"
+            ).format(account=account, counter=counter)
+        )
+
+
+def check_leasable_within(database: Database, account: str) -> None:
+    """Raise StoreError where an account cannot be leased now."""
+    _check_standing(database, account)
+    _check_not_leased(database, account)
+    waiting = unredeemed_within(database, account)
+    if waiting is not None and not waiting.amount_fen:
+        raise StoreError(
+            _(
+                "order {order} of account {account} takes the place of a card that was taken "
+                "back: it has to be redeemed before"
+            ).format(order=waiting.order, account=account)
+        )
+
+
+def next_number_within(database: Database, account: str) -> tuple[int, int]:
     """Return the number of the next order, and the first order that it supersedes, 0: none.
 
     The number is above all that were sold, taken back, redeemed or reported: after a restore
@@ -253,15 +299,9 @@ def _next_number(database: Database, account: str) -> tuple[int, int]:
         f'SELECT max("order") FROM orders WHERE account = ? AND amount_fen <> 0 AND {_LIVE}',
         (account,),
     )
-    order, first = max(told, newest or 0) + 1, max(told, paid or 0) + 1
-    if first == order:
-        return order, 0
-    database.run(
-        'UPDATE orders SET voided_at = ?, void_reason = ? WHERE account = ? AND "order" >= ? '
-        f"AND {_LIVE}",
-        (int(time.time()), marked("superseded"), account, first),
-    )
-    return order, first
+    lost = database.value(_LOST, (account,))
+    order, first = max(told, newest or 0, lost or 0) + 1, max(told, paid or 0) + 1
+    return order, first if first < order else 0
 
 
 def told_order(database: Database, account: str) -> int:
@@ -418,10 +458,13 @@ def _check_newest(database: Database, account: str, order: int) -> None:
 
 def take_back_within(database: Database, account: str, order: int, reason: str, by: str) -> bool:
     """Void an order; return whether it, or one that it supersedes, may be on a card."""
-    amount_fen = database.value(
-        f'SELECT amount_fen FROM orders WHERE account = ? AND "order" = ? AND {_LIVE}',
+    _check_not_leased(database, account)
+    ((amount_fen, channel),) = database.all(
+        f'SELECT amount_fen, channel FROM orders WHERE account = ? AND "order" = ? AND {_LIVE}',
         (account, order),
     )
+    if amount_fen > 0:
+        drawer.note_within(database, drawer.VOID, by, channel, -amount_fen, account)
     database.run(
         "UPDATE orders SET voided_at = ?, voided_by = ?, void_reason = ? "
         f'WHERE account = ? AND "order" = ? AND {_LIVE}',

@@ -100,6 +100,8 @@ SALES = "account,amount,reference\n000000000001,50.00,2026-07-0001\n"
 # database.
 _NEEDS_STATE = (
     "dianka headend account",
+    "dianka headend drawer",
+    "dianka headend lease",
     "dianka headend approval",
     "dianka headend keys add",
     "dianka headend register",

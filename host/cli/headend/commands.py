@@ -16,7 +16,9 @@ from host.cli.headend.account import account, approval
 from host.cli.headend.audit import audit_group
 from host.cli.headend.database import opened
 from host.cli.headend.job_kinds import KINDS
+from host.cli.headend.drawer import drawer, figures_command
 from host.cli.headend.keys import keys_group
+from host.cli.headend.lease import lease
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.register import register
 from host.cli.options import FILE, database_option
@@ -274,4 +276,7 @@ command.add_command(register)
 command.add_command(user.user)
 command.add_command(audit_group, "audit")
 command.add_command(account)
+command.add_command(drawer)
+command.add_command(figures_command)
+command.add_command(lease)
 command.add_command(approval)
