@@ -8,14 +8,15 @@ share in CI is small; `DIANKA_ACTIONS=20000` does them all (`make soak`).
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from host.headend import audit, drawer, figures, leases, migrate, offline, orders, shifts
@@ -34,6 +35,20 @@ COUNTERS = ("laptop-1", "laptop-2")
 accounts = st.sampled_from(ACCOUNTS)
 cashiers = st.sampled_from(CASHIERS)
 amounts = st.integers(1, 20_000)
+
+
+def acts(weight: int, **draws: st.SearchStrategy[Any]) -> Callable[[Any], Any]:
+    """Return what makes an action of a method, so often among all actions."""
+
+    def note(function: Any) -> Any:
+        DRAWN.extend([(function.__name__, draws)] * weight)
+        return function
+
+    return note
+
+
+# The actions, each as often as it weighs.
+DRAWN: list[tuple[str, dict[str, st.SearchStrategy[Any]]]] = []
 
 
 class Device:
@@ -62,7 +77,7 @@ class Money(RuleBasedStateMachine):
         self.files: dict[str, Path] = {}
         self.leased: dict[str, set[str]] = {}
         self.lost: dict[tuple[str, int], int] = {}  # sold by counters that never came back
-        self.count = 0
+        self.count = self.steps = 0
         with self.store.writing() as database:
             database.run("UPDATE station SET limit_fen = 100000000, day_limit_fen = 100000000")
             rows = [(name, 7, f"{at:012d}") for at, name in enumerate(ACCOUNTS)]
@@ -74,7 +89,7 @@ class Money(RuleBasedStateMachine):
 
     # --- the counter -----------------------------------------------------------------------------
 
-    @rule(account=accounts, cashier=cashiers, fen=amounts, carded=st.booleans())
+    @acts(8, account=accounts, cashier=cashiers, fen=amounts, carded=st.booleans())
     def sell(self, account: str, cashier: str, fen: int, carded: bool) -> None:
         if any(account in wanted for wanted in self.leased.values()):
             with pytest.raises(StoreError, match="is leased"):
@@ -96,7 +111,7 @@ class Money(RuleBasedStateMachine):
         if cashier in self.cash:
             self.cash[cashier] += fen
 
-    @rule(account=accounts, cashier=cashiers)
+    @acts(4, account=accounts, cashier=cashiers)
     def void(self, account: str, cashier: str) -> None:
         sold = orders.newest_order(self.store, account)
         if sold is None:
@@ -108,20 +123,20 @@ class Money(RuleBasedStateMachine):
         if sold.amount_fen > 0:
             self.add_cash(cashier, -sold.amount_fen)
 
-    @rule(account=accounts, cashier=cashiers, fen=st.integers(0, 5_000))
+    @acts(3, account=accounts, cashier=cashiers, fen=st.integers(0, 5_000))
     def refund(self, account: str, cashier: str, fen: int) -> None:
         try:
             orders.refund(self.store, account, fen, Till(cashier))
         except StoreError:
             return
 
-    @rule(account=accounts)
+    @acts(6, account=accounts)
     def redeem(self, account: str) -> None:
         sold = orders.find_order(self.store, account)
         if sold is not None:
             self.redeem_card(account, sold.order, sold.amount_fen, sold.supersedes)
 
-    @rule(account=accounts, which=st.integers(0, 30))
+    @acts(3, account=accounts, which=st.integers(0, 30))
     def redeem_what_is_in_a_pocket(self, account: str, which: int) -> None:
         cards = self.devices[account].cards
         if cards:
@@ -150,7 +165,7 @@ class Money(RuleBasedStateMachine):
 
     # --- drawers ---------------------------------------------------------------------------------
 
-    @rule(cashier=cashiers, fen=amounts)
+    @acts(3, cashier=cashiers, fen=amounts)
     def open_drawer(self, cashier: str, fen: int) -> None:
         if cashier in self.cash:
             with pytest.raises(StoreError, match="open already"):
@@ -159,10 +174,11 @@ class Money(RuleBasedStateMachine):
             shifts.open_shift(self.store, cashier, fen)
             self.cash[cashier] = fen
 
-    @precondition(lambda self: self.cash)
-    @rule(data=st.data(), to=cashiers, off=st.sampled_from((0, 0, -100, 50)))
-    def close_drawer(self, data: st.DataObject, to: str, off: int) -> None:
-        cashier = data.draw(st.sampled_from(sorted(self.cash)))
+    @acts(1, which=st.integers(0, 9), to=cashiers, off=st.sampled_from((0, 0, -100, 50)))
+    def close_drawer(self, which: int, to: str, off: int) -> None:
+        if not self.cash:
+            return
+        cashier = sorted(self.cash)[which % len(self.cash)]
         counted = self.cash[cashier] + off
         handed_to = "" if to in self.cash else to
         if off:
@@ -175,10 +191,11 @@ class Money(RuleBasedStateMachine):
         if handed_to:
             self.cash[handed_to] = counted
 
-    @precondition(lambda self: self.cash)
-    @rule(data=st.data(), fen=st.integers(-5_000, 5_000))
-    def move_cash(self, data: st.DataObject, fen: int) -> None:
-        cashier = data.draw(st.sampled_from(sorted(self.cash)))
+    @acts(2, which=st.integers(0, 9), fen=st.integers(-5_000, 5_000))
+    def move_cash(self, which: int, fen: int) -> None:
+        if not self.cash:
+            return
+        cashier = sorted(self.cash)[which % len(self.cash)]
         if self.cash[cashier] + fen < 0:
             with pytest.raises(StoreError, match="not so much cash"):
                 shifts.move_cash(self.store, cashier, fen, "bank")
@@ -186,7 +203,7 @@ class Money(RuleBasedStateMachine):
             self.cash[cashier] += fen
             assert shifts.move_cash(self.store, cashier, fen, "bank") == self.cash[cashier]
 
-    @rule(account=accounts, cashier=cashiers)
+    @acts(3, account=accounts, cashier=cashiers)
     def pay_out(self, account: str, cashier: str) -> None:
         refunds = self.store.rows(
             'SELECT "order" FROM orders WHERE account = ? AND amount_fen < 0 '
@@ -205,7 +222,7 @@ class Money(RuleBasedStateMachine):
 
     # --- counters without a network --------------------------------------------------------------
 
-    @rule(counter=st.sampled_from(COUNTERS), wanted=st.sets(accounts, min_size=1))
+    @acts(3, counter=st.sampled_from(COUNTERS), wanted=st.sets(accounts, min_size=1))
     def lease(self, counter: str, wanted: set[str]) -> None:
         if counter in self.files:
             return
@@ -217,7 +234,7 @@ class Money(RuleBasedStateMachine):
         path.write_text(offline.first_line(terms) + "\n", encoding="utf-8")
         self.files[counter], self.leased[counter] = path, wanted
 
-    @rule(counter=st.sampled_from(COUNTERS), account=accounts, fen=amounts, typo=st.booleans())
+    @acts(6, counter=st.sampled_from(COUNTERS), account=accounts, fen=amounts, typo=st.booleans())
     def sell_off_line(self, counter: str, account: str, fen: int, typo: bool) -> None:
         path = self.files.get(counter)
         if path is None:
@@ -232,7 +249,7 @@ class Money(RuleBasedStateMachine):
             card = (sold.order, fen, sold.supersedes)
             self.devices[account].cards.append(card)
 
-    @rule(counter=st.sampled_from(COUNTERS))
+    @acts(2, counter=st.sampled_from(COUNTERS))
     def bring_back(self, counter: str) -> None:
         path = self.files.pop(counter, None)
         if path is None:
@@ -245,14 +262,23 @@ class Money(RuleBasedStateMachine):
         with pytest.raises(StoreError, match="is not out"):
             leases.take_back(self.store, lines, 0, "Wang")
 
-    @precondition(lambda self: self.files)
-    @rule(data=st.data())
-    def give_up(self, data: st.DataObject) -> None:
-        counter = data.draw(st.sampled_from(sorted(self.files)))
+    @acts(1, which=st.integers(0, 9))
+    def give_up(self, which: int) -> None:
+        if not self.files:
+            return
+        counter = sorted(self.files)[which % len(self.files)]
         log = offline.parse(offline.read(self.files.pop(counter)))
         del self.leased[counter]
         leases.give_up(self.store, log.terms.lease, "Chen", "stolen")
         self.lost |= sold_of(log)
+
+    @rule(data=st.data())
+    def act(self, data: st.DataObject) -> None:
+        # Some numbers are drawn more often than others: each action is to come as it weighs.
+        self.steps += 1
+        seed = data.draw(st.integers(0, 1 << 32))
+        name, draws = Random(f"{seed} {self.steps}").choice(DRAWN)
+        getattr(self, name)(**{one: data.draw(strategy) for one, strategy in draws.items()})
 
     # --- what always holds -----------------------------------------------------------------------
 
