@@ -15,8 +15,8 @@ from host.cli.headend import care, job, look, ownership, replace, restore, sales
 from host.cli.headend.account import account, approval
 from host.cli.headend.audit import audit_group
 from host.cli.headend.database import opened
-from host.cli.headend.job_kinds import KINDS
 from host.cli.headend.drawer import drawer, figures_command
+from host.cli.headend.job_kinds import KINDS
 from host.cli.headend.keys import keys_group
 from host.cli.headend.lease import lease
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
