@@ -65,6 +65,8 @@ def at_desk(
 ) -> Callable[Concatenate[Store, _Told], _Result]:
     """Have a function run in the process that serves the database, where one does."""
     name = function.__name__
+    if name in OPERATIONS:
+        raise ValueError(f"two functions at the desk are called {name}")
     operation = OPERATIONS[name] = Operation(function)
 
     @wraps(function)

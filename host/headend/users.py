@@ -135,7 +135,7 @@ def change(store: Store, name: str, role: str, password_hash: str) -> None:
 
 
 @at_desk
-def close(store: Store, name: str) -> None:
+def close_user(store: Store, name: str) -> None:
     """Take a name away; its sessions end. StoreError: there is none."""
     with store.writing() as database:
         changed = database.run(

@@ -82,7 +82,7 @@ Example:
 def close(name: str, db: str) -> None:
     """Take a name away; whoever is signed in under it is put out."""
     with opened(db) as store:
-        users.close(store, name)
+        users.close_user(store, name)
     echo(_("{name} may not sign in any more").format(name=name))
 
 
