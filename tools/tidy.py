@@ -218,7 +218,7 @@ LAYERS = (
     _layer(
         "host.headend",
         ours=f"host.closing {_HELPERS} host.secret_files host.frames",
-        foreign="argon2 django psycopg pydantic",
+        foreign="argon2 django psycopg pydantic reportlab",
     ),
     _layer(
         "host.headend.web",

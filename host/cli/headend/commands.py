@@ -20,6 +20,7 @@ from host.cli.headend.job_kinds import KINDS
 from host.cli.headend.keys import keys_group
 from host.cli.headend.lease import lease
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
+from host.cli.headend.receipt import quote, receipt
 from host.cli.headend.register import register
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
@@ -279,4 +280,6 @@ command.add_command(account)
 command.add_command(drawer)
 command.add_command(figures_command)
 command.add_command(lease)
+command.add_command(quote)
+command.add_command(receipt)
 command.add_command(approval)
