@@ -58,7 +58,7 @@ def test_whatever_writes_is_at_the_desk() -> None:
                 if "store.writing(" in source:
                     writing.add(function.name)
     # These call others: `sell_once` is a list of one for `sell_all`, pages look before they sell.
-    inside = {"give_in_stages"}  # of `rollout`, which is at the desk
+    inside = {"give_in_stages"}  # of `roll_out`, which is at the desk
     assert writing - inside == set(OPERATIONS) - {"sell_once", "sell_seen", "refund_seen"}
 
 
