@@ -66,7 +66,7 @@ def at_desk(
     """Have a function run in the process that serves the database, where one does."""
     name = function.__name__
     if name in OPERATIONS:
-        raise ValueError(f"two functions at the desk are called {name}")
+        raise ValueError(name)  # two functions at the desk cannot have one name
     operation = OPERATIONS[name] = Operation(function)
 
     @wraps(function)
