@@ -66,7 +66,6 @@ EXEMPT_TEXTS = {
 }
 # Programs for boards, output of boards, formats of a log.
 _SQL = "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|UNION"
-_SQL = "SELECT|UNION|INSERT|UPDATE|DELETE|CREATE|ALTER"
 _CODE = re.compile(rf"\s*((import|from|try|open|print)\b|({_SQL}) )|dianka[: ]|%\(")
 _WORDS = re.compile(r"(?:^|(?<=[\s(]))[A-Za-z]?[a-z']+(?=$|[\s,;:).?!])")
 
