@@ -88,7 +88,8 @@ ANSWERED = {
     "an empty DIANKA_CARD_PASSPHRASE is asked for": "an empty variable is an unset one to most"
     " programs, and no key file is sealed with nothing",
     "`meter --console scan` blocks the line's questions": "the concentrator goes on asking the"
-    " meters that it bills; `line answer` is in OPERATE.md, and a search over --port is faster",
+    " meters that it bills; the next question is told that `line answer` tells of it, and a search"
+    " over --port is faster",
     "a card of another household is shown without its key": "who has no key sees what is on the"
     " card in clear, as any reader does, and is told that nothing of it is proved",
 }

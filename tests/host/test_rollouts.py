@@ -95,22 +95,22 @@ def test_the_next_stage_waits_for_all_of_the_one_before(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "now", "why"),
+    ("told", "after_s", "why"),
     [
-        ((BACK, OTHER), NOW, "concentrator 1 is back at its earlier product"),
-        ((), NOW + 3601, "concentrator 1 has not reported that it is healthy"),
-        ((HEALTHY, OTHER), NOW + 3601, "concentrator 1 has not reported that it is healthy"),
+        ((BACK, OTHER), 0, "concentrator 1 is back at its earlier product"),
+        ((), 3601, "concentrator 1 has not reported that it is healthy"),
+        ((HEALTHY, OTHER), 3601, "concentrator 1 has not reported that it is healthy"),
     ],
 )
 def test_a_bad_product_stops_at_the_first_stage(
-    store: Store, told: tuple[int, str], now: int, why: str
+    store: Store, told: tuple[int, str], after_s: int, why: str
 ) -> None:
     roll_out(store)
     due(store)
     answer(store, 1)
     if told:
         tell(store, 1, *told)
-    assert due(store, now) == []
+    assert due(store, NOW + after_s) == []
     assert state(store) == ("stopped", why)
     states = [row["state"] for row in commands.commands_of(store)]
     assert states == ["done", *["stopped"] * 19]
