@@ -52,6 +52,11 @@ def echo(text: str, *, err: bool = False, color: str | None = None, bold: bool =
     click.secho(harmless(text), err=err, fg=color, bold=bold or None)
 
 
+def json_line(value: Any) -> str:
+    """Return a value as JSON in one line, for a cell of a table."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def print_json(value: Any, *, indent: int | None = None) -> None:
     """Print JSON in UTF-8; what could harm a terminal stands as an escape."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)

@@ -23,7 +23,7 @@ _BAD_SHARE = 0.02
 _WITHIN = 12
 # Reads of a block after which reading turns a bit there, fewest and most. A chip bears a million
 # of them, and a board reads it for years.
-_DISTURB_READS = (10, 60)
+_DISTURB_READS = (4, 24)
 
 
 class Chip(nor.Nor):

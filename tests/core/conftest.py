@@ -15,7 +15,11 @@ ON_MICROPYTHON_ALONE = (
     "test_a_checkpoint_survives_a_cut_in_the_next",
     "test_a_look_that_fails_at_the_start_costs_nothing",
     "test_a_redemption_counts_once_wherever_the_power_fails",
+    "test_a_turned_bit_behind_a_checkpoint_costs_no_purchase_and_no_number",
+    "test_most_clocks_of_the_meters_count_and_not_the_loudest",
+    "test_power_cut_at_any_moment_counts_once",
     "test_power_cuts_between_the_parts_of_a_checkpoint",
+    "test_the_power_fails_at_every_change_and_the_command_comes_again",
     "test_whatever_comes_between_the_parts_counts_once",
 )
 

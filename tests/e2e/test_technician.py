@@ -15,7 +15,7 @@ import pytest
 from openpyxl import load_workbook
 from test_meter_cli import PASSWORD, SlowWay, ask, meters
 
-pytestmark = pytest.mark.xdist_group("technician")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("technician")]
 
 ROUND_TRIP_S = 0.3
 SINGLE, THREE, OLD = "000000000017", "000000000042", "000000000097"

@@ -28,7 +28,7 @@ from tests.host.serving import HeadEnd
 from tests.host.uplink_world import CONCENTRATOR, KEY
 from tools import micropython
 
-pytestmark = pytest.mark.xdist_group("console")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("update")]
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 START = "import boot\nboot.choose()\nboot.start()"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 
+import pytest
 from concentrator.books.doubt import DOUBTED
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -193,6 +194,7 @@ class Device:
         return Explainer(account, [self.tariff]).explain(records).differences
 
 
+@pytest.mark.slow
 @lasting
 @given(FILES, STARTS, KINDS, BEFORE, SOON, LIES, st.one_of(st.just(NOTHING), ENERGY), BEFORE)
 def test_wrong_answers_cost_nothing_in_the_end(
@@ -208,6 +210,7 @@ def test_wrong_answers_cost_nothing_in_the_end(
     check_lies(tariff, start, kind, before + soon, lies, last_wh, after)
 
 
+@pytest.mark.slow
 @lasting
 @given(ending_files(), LAST_NIGHTS, KINDS, IN_TIME, TWO_SOON, LATE_LIES, ENERGY)
 def test_wrong_answers_across_the_end_of_a_tier_year_cost_nothing(

@@ -24,7 +24,9 @@ from tests.host.uplink_world import KEYS, account_name, deliver, village_of
 
 ROOT = Path(__file__).resolve().parents[2]
 # Endings that the name of a file in an example may have.
-_FILE = re.compile(r"[\w./-]+\.(bin|csv|toml|json|yaml|db|elf|log|txt)|/usr/bin/\w+|journal/")
+_FILE = re.compile(
+    r"[\w./-]+\.(bin|csv|toml|json|yaml|db|elf|log|lease|txt)|/usr/bin/\w+|journal/"
+)
 # Examples that only work with something that is missing here.
 _NEEDS_MORE = re.compile(
     r"/dev/|socket://|--port|--pcsc|dianka (demo|sim|explain|concentrator|setup)|serve|advance|postgres://"
@@ -96,8 +98,7 @@ def make_village(path: Path) -> None:
 BOARDS = Path(__file__).parents[2] / "docs" / "boards"
 SALES = "account,amount,reference\n000000000001,50.00,2026-07-0001\n"
 # The example needs a typed key, a redeemed card, a finding or a sale of that number, a list, a
-# signer, or no
-# database.
+# signer, or no database.
 _NEEDS_STATE = (
     "dianka headend account",
     "dianka headend drawer",
@@ -113,7 +114,6 @@ _NEEDS_STATE = (
     "dianka headend init",
     "dianka headend restore-db",
     "dianka headend replace",
-    "dianka headend job firmware",
     "dianka headend move",
     "dianka headend dismiss",
     "dianka firmware pack",

@@ -238,6 +238,7 @@ def columns_of(checkpoint: bytes) -> list[tuple[int, int]]:
     return places
 
 
+@pytest.mark.slow
 def test_starts_from_a_forged_column() -> None:
     """A value that cannot be, in a row of a table under a right CRC, breaks nothing later on."""
     bench = lived()

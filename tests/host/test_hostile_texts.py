@@ -6,6 +6,7 @@ options in turn hostile words, hostile files of each form that commands read, an
 name is hostile. Then every command that shows a database runs on one whose texts are hostile.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,9 @@ def hostile_db(tmp_path: Path) -> Path:
     sell = ["headend", "sell", "--db", str(path), "--account", "1", "--amount", "5"]
     assert CliRunner().invoke(cli, [*sell, "--reference", "R-1"]).exit_code == 0
     with sqlite3.connect(path) as base:
+        guards = base.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (guard,) in guards:
+            base.execute(f"DROP TRIGGER {guard}")
         tables = base.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
             if table.startswith(("django", "sqlite", "auth")):
@@ -139,7 +143,7 @@ def hostile_db(tmp_path: Path) -> Path:
                         f'UPDATE OR IGNORE {table} SET "{name}" = ? '
                         f'WHERE "{name}" IS NULL OR "{name}" GLOB \'*[^0-9A-F]*\' '
                         f"OR \"{name}\" = ''",
-                        (HOSTILE,),
+                        (json.dumps({"x": HOSTILE}) if name == "detail" else HOSTILE,),
                     )
     return path
 

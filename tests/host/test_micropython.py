@@ -99,6 +99,7 @@ def test_the_real_one_has_what_the_product_needs(real: Path, name: str) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, printed), done.stderr
 
 
+@pytest.mark.slow
 def test_core_tests_pass_on_the_real_one(real: Path) -> None:
     done = run(real, "tests/core/run.py")
 

@@ -37,9 +37,9 @@ CASES = [
     # Private names are shared by modules that do not know each other.
     (
         "class A:\n    def _first(self):\n        return self._second\n",
-        "class A:\n    def H(self):\n        return self.Y\n",
+        "class A:\n    def H(self):\n        return self.D\n",
     ),
-    ("from other import _x as _y\n_y()\n", "from other import H as Y\nY()\n"),
+    ("from other import _x as _y\n_y()\n", "from other import H as D\nD()\n"),
     ('ROWS = (("say", "_say"),)\ndef _say(): ...\n', 'ROWS = (("say", "H"),)\ndef H(): ...\n'),
     (
         "_n = 0\ndef f():\n    global _n\n    _n = 1\n",

@@ -232,7 +232,7 @@ def test_what_is_no_json_is_told(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(TariffError, match=r"tariff\.json: file: is no JSON"):
         load(path)
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(b"\x80\xff")
     with pytest.raises(TariffError, match="cannot be read"):
         load(path)
 

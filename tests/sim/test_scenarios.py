@@ -111,6 +111,7 @@ def test_what_a_seed_found_holds(name: str, seed: int, days: int) -> None:
     World(seed, days, 2, scenario=name).run()
 
 
+@pytest.mark.slow
 def test_commands_from_above_hold() -> None:
     """A thousand a day; `make soak` has the whole."""
     world = World(10, 1, 4, scenario="commanded")

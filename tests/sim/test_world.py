@@ -283,7 +283,7 @@ def test_a_doubt_that_cuts_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Books, "_doubt", wrong)
 
-    assert "stopped True" in village(Faults(jumps_a_day=20)).what
+    assert "has no command" in village(Faults(jumps_a_day=20)).what
 
 
 def test_a_right_meter_that_is_doubted_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,4 +406,5 @@ def test_a_world_on_nor_without_littlefs_is_refused(monkeypatch: pytest.MonkeyPa
     result = run("--scenario", "nor")
 
     assert result.exit_code == 1
-    assert "pip install 'dianka[nor]'" in result.stderr
+    assert "the scenario nor needs littlefs" in result.stderr
+    assert "'littlefs-python>=0.15'" in result.stderr

@@ -1,6 +1,5 @@
 """`dianka headend account` and `approval`: the life of an account, and what two have to decide."""
 
-import json
 import re
 from decimal import Decimal
 from typing import Any
@@ -20,7 +19,7 @@ from host.cli.options import (
     database_option,
     meter_option,
 )
-from host.cli.output import Column, echo
+from host.cli.output import Column, echo, json_line
 from host.headend import approvals, life
 from host.headend.life import Act
 from host.headend.registry import Entry
@@ -106,7 +105,9 @@ Examples:
 @click.option(
     "--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="Kind."
 )
-@click.option("--district", default="", callback=_printable(32), help="What feeds it.")
+@click.option(
+    "--transformer", "district", default="", callback=_printable(32), help="What feeds it."
+)
 @meter_option()
 @click.option("--multiplier", type=click.IntRange(1, 65535), default=1, help="CT times PT ratio.")
 @_registers_option("--register", "What its meter shows; may be repeated for each rate.")
@@ -290,7 +291,7 @@ def papers_command(account: str, db: str, as_json: bool, as_csv: bool) -> None:
         rows = localised(life.papers(store, account), store.zone())
     for row in rows:
         if not as_json:
-            row["detail"] = json.dumps(row["detail"], ensure_ascii=False)
+            row["detail"] = json_line(row["detail"])
     columns = (
         (Column(_("number"), right=True), "number"),
         (Column(_("time")), "made_at"),

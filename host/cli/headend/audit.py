@@ -1,6 +1,5 @@
 """`dianka headend audit`: who did what, and whether the log of it is whole."""
 
-import json
 from dataclasses import asdict
 
 import click
@@ -9,7 +8,7 @@ from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.headend.look import lists, localised, print_list
 from host.cli.options import DAY, DAY_BEGIN, account_option, database_option, json_option
-from host.cli.output import Column, echo, print_json
+from host.cli.output import Column, echo, json_line, print_json
 from host.headend import audit
 from host.units import unix_of_t2000
 from host.words import _
@@ -66,7 +65,7 @@ def list_command(
     for row in rows:
         row["made_at"] = row.pop("at")
         if not as_json:
-            row["detail"] = json.dumps(row["detail"], ensure_ascii=False)
+            row["detail"] = json_line(row["detail"])
     columns = (
         (Column(_("number"), right=True), "number"),
         (Column(_("time")), "made_at"),

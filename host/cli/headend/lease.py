@@ -50,7 +50,7 @@ Example:
 )
 @database_option()
 @click.option("--counter", required=True, help="Name of the laptop.")
-@click.option("--account", "accounts", multiple=True, required=True, type=DIGITS, help="Whom to.")
+@click.option("--account", multiple=True, required=True, type=DIGITS, help="Whom to.")
 @click.option(
     "--numbers", type=click.IntRange(1, 1000), default=10, show_default=True, help="Each."
 )
@@ -65,7 +65,7 @@ Example:
 def take_command(
     db: str,
     counter: str,
-    accounts: tuple[str, ...],
+    account: tuple[str, ...],
     numbers: int,
     quota_fen: int,
     days: int,
@@ -81,7 +81,7 @@ def take_command(
         ) from error
     try:
         with file, opened(db) as store:
-            terms = leases.lease(store, counter, accounts, numbers, quota_fen, days, by)
+            terms = leases.lease(store, counter, account, numbers, quota_fen, days, by)
             file.write(offline.first_line(terms) + "\n")
     except click.ClickException:
         out.unlink()
