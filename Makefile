@@ -104,6 +104,7 @@ soak: $(READY)
 	@DIANKA_HOSTILE=10000 $(BIN)/python -m pytest tests/host/test_hostile_runs.py
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
 	@DIANKA_COMMANDS=300 $(BIN)/python -m pytest tests/host/test_emulator.py -k commands_from_above
+	@DIANKA_SEEDS=200 $(BIN)/python -m pytest $(PARALLEL) tests/sim/test_scenarios.py
 	@DIANKA_KILLS=50 $(BIN)/python -m pytest tests/host/test_headend_kills.py
 	@DIANKA_STEPS=10000 $(BIN)/python -m pytest tests/host/test_hostile_network.py
 	@DIANKA_ACTIONS=20000 $(BIN)/python -m pytest tests/host/test_headend_money.py

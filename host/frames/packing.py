@@ -87,6 +87,11 @@ class Group:
 # --- reading ------------------------------------------------------------------------------------
 
 
+def _from_zigzag(value: int) -> int:
+    """Return the number of a zigzag varint."""
+    return -(value + 1) // 2 if value & 1 else value // 2
+
+
 class _Reader:
     """A reader of the items in the bytes of a group."""
 
@@ -117,8 +122,7 @@ class _Reader:
         raise PackingError("a number of more than five bytes")
 
     def signed(self) -> int:
-        value = self.number()
-        return -(value + 1) // 2 if value & 1 else value // 2
+        return _from_zigzag(self.number())
 
     def numbers(self, count: int, unit: int = 1) -> bytes:
         """Return the next `count` numbers, each times `unit`, as 32-bit words of a payload."""
@@ -167,7 +171,8 @@ class _Reader:
     def _item(self) -> bytes:
         head = self.read(5)
         count = _at_most(head[4], _VALUES_LIMIT, "values")
-        values = [self.signed() & 0xFFFFFFFF for _ in range(count)]
+        # Bits of a number above 32 count for nothing, as for all words of a payload.
+        values = [_from_zigzag(self.number() & 0xFFFFFFFF) & 0xFFFFFFFF for _ in range(count)]
         return head + bytes(3) + struct.pack(f"<{count}I", *values)
 
 

@@ -265,5 +265,6 @@ def _item(data: bytes, at: int) -> tuple[bytes, int]:
     words = []
     for _ in range(count):
         one, at = _number(data, at)
+        one &= _WORD  # bits of a number above 32 count for nothing
         words.append((-(one + 1 >> 1) if one & 1 else one >> 1) & _WORD)
     return head + bytes(3) + struct.pack(f"<{count}I", *words), at

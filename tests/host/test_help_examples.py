@@ -29,7 +29,7 @@ _FILE = re.compile(
 )
 # Examples that only work with something that is missing here.
 _NEEDS_MORE = re.compile(
-    r"/dev/|socket://|--port|--pcsc|dianka (demo|sim|explain|concentrator|setup)|serve|advance|postgres://"
+    r"/dev/|socket://|--port|--pcsc|dianka (demo|sim|explain|concentrator|setup|ports)|serve|advance|postgres://"
 )
 
 
@@ -102,6 +102,7 @@ SALES = "account,amount,reference\n000000000001,50.00,2026-07-0001\n"
 _NEEDS_STATE = (
     "dianka headend account",
     "dianka headend drawer",
+    "dianka headend receipt",
     "dianka headend lease",
     "dianka headend approval",
     "dianka headend keys add",

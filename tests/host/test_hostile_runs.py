@@ -245,7 +245,7 @@ def test_starts_from_a_forged_column() -> None:
     kept = dict(bench.storage.files)
     name = max(name for name in kept if name.rpartition("/")[2].startswith("k"))
     places = columns_of(kept[name])
-    for case in range(max(CASES, 2 * len(places))):
+    for case in range(max(CASES, len(places))):
         rng = Random(f"column {case}")
         turn, column = divmod(case, len(places))
         start, end = places[column]

@@ -20,6 +20,7 @@ from uplink import record as device_record
 from host.frames import packing, record
 from host.frames.packing import Gap, PackingError, Reason
 from host.frames.record import MONEY_KINDS, Record, RecordKind
+from host.headend import unpack
 from host.units import DAY_S
 
 u8 = st.integers(0, 0xFF)
@@ -135,6 +136,14 @@ def test_made_up_bytes_are_read_alike(
         assert found is None
     else:
         assert found == as_device(group.items)
+
+
+def test_bits_above_32_of_a_value_count_for_nothing() -> None:
+    """A concentrator has no room for them; both readers of the head-end kept them."""
+    data = bytes.fromhex("FFFFFFFF01") + b"\x80\x80\x80\x80\x10"
+    item = data[:5] + bytes(7)
+    assert packing._Reader(data, 0)._item() == item
+    assert unpack._item(data, 0)[0] == item
 
 
 def test_every_flipped_bit_and_every_length() -> None:
