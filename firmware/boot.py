@@ -147,7 +147,7 @@ def is_sound(folder: str) -> bool:
                     continue
                 path = folder + "/" + second
                 digest = first.encode()
-                if _digest_of(path) != digest:
+                if digest_of(path) != digest:
                     print("dianka: changed since it was installed:", path)
                     return False
             if _count(folder) != place:
@@ -174,7 +174,7 @@ def _count(folder: str) -> int:
     return count
 
 
-def _digest_of(path: str) -> bytes:
+def digest_of(path: str) -> bytes:
     """Return the SHA-256 of the file as hexadecimal digits."""
     digest = hashlib.sha256()
     buf = bytearray(_CHUNK)

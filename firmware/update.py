@@ -15,7 +15,6 @@ slot has this module; boot.py explains slots.
 """
 
 import binascii
-import hashlib
 import os
 
 from concentrator.console.console import Refusal
@@ -90,22 +89,19 @@ def _need(arguments: "list[str]") -> "Iterator[str]":
             return
     missing = False
     place = 0
-    with open(listing) as file:
-        file.readline()
-        for line in file:
+    for digest, name_of_file in _rows(listing):
+        yield ""
+        place += 1
+        path = slot + "/" + name_of_file
+        if _digest(path) == digest:
+            continue
+        copied = _here.boot.running + "/" + name_of_file
+        if _digest(copied) == digest:
             yield ""
-            place += 1
-            digest, _, name_of_file = line.strip().partition(" ")
-            path = slot + "/" + name_of_file
-            if _digest(path) == digest:
-                continue
-            copied = _here.boot.running + "/" + name_of_file
-            if _digest(copied) == digest:
-                yield ""
-                yield from _copy(copied, path)
-                continue
-            missing = True
-            yield str(place) + " " + str(max(0, _size(path)))
+            yield from _copy(copied, path)
+            continue
+        missing = True
+        yield str(place) + " " + str(max(0, _size(path)))
     place += 1
     if _size(slot + "/" + _SIGNATURE) <= 0:
         yield str(place) + " 0"
@@ -143,7 +139,7 @@ def _put(arguments: "list[str]") -> int:
         _here.place = -1
         if offset == 0:
             _begin(slot, path)
-        _here.place, _here.size = place, _size(path)
+        _here.place, _here.size = place, max(0, _size(path))
     if offset + len(part) == _here.size:
         return _here.size  # it came before
     if offset != _here.size:
@@ -222,19 +218,25 @@ def _path(slot: str, place: int) -> str:
         return slot + "/" + _LIST
     listing = slot + "/" + _LIST
     if _size(listing) > 0:
-        with open(listing) as file:
-            file.readline()
-            for line in file:
-                place -= 1
-                if place == 0:
-                    name = line.strip().partition(" ")[2]
-                    if not name or name[0] == "/" or ".." in name:
-                        raise Refusal("the list names a file that is none")
-                    return slot + "/" + str(name)
+        for _digest_there, name in _rows(listing):
+            place -= 1
+            if place == 0:
+                return slot + "/" + name
         place -= 1
     if place == 0:
         return slot + "/" + _SIGNATURE
     raise Refusal("the list has no such place: send it first")
+
+
+def _rows(listing: str) -> "Iterator[tuple[str, str]]":
+    """Yield SHA-256 and name of each file of a list; Refusal for a name outside of its slot."""
+    with open(listing) as file:
+        file.readline()
+        for line in file:
+            digest, _, name = line.strip().partition(" ")
+            if not name or name[0] == "/" or ".." in name:
+                raise Refusal("the list names a file that is none")
+            yield digest, name
 
 
 def _begin(slot: str, path: str) -> None:
@@ -308,11 +310,7 @@ def _others(slot: str, listing: str) -> "list[str]":
 
 
 def _is_listed(listing: str, name: str) -> bool:
-    with open(listing) as file:
-        for line in file:
-            if line.strip().partition(" ")[2] == name:
-                return True
-    return False
+    return any(one == name for _digest_there, one in _rows(listing))
 
 
 def _size(path: str) -> int:
@@ -325,15 +323,8 @@ def _size(path: str) -> int:
 
 def _digest(path: str) -> str:
     """Return the SHA-256 of a file as hexadecimal digits, "": there is none."""
-    digest = hashlib.sha256()
-    buf = bytearray(_CHUNK)
-    view = memoryview(buf)
     try:
-        with open(path, "rb") as file:
-            while True:
-                size = file.readinto(buf)
-                if not size:
-                    return binascii.hexlify(digest.digest()).decode()
-                digest.update(view[:size])
+        digest: str = _here.boot.digest_of(path).decode()
+        return digest
     except OSError:
         return ""

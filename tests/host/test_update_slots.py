@@ -182,6 +182,8 @@ def test_mistakes_are_told(words: tuple[str, ...], said: str) -> None:
 def test_a_list_cannot_name_what_is_outside_its_slot(board: Path, name: str) -> None:
     (board / "b" / "files~").write_text(f"1.1 5\n{'0' * 64} {name}\n")
     assert refused("data", "1", "0", "AAAA") == "the list names a file that is none"
+    listing = (board / "b" / "files~").read_bytes()
+    assert refused("need", hashlib.sha256(listing).hexdigest()[:16]).startswith("the list names")
 
 
 def test_a_full_flash_is_told(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
