@@ -11,7 +11,7 @@ run in its process (`host.headend.desk`).
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -73,7 +73,7 @@ class Target:
     """Where a command goes: a concentrator, and the account that it is about, "": none.
 
     `image` is that of the tariff which the command puts in force, as hexadecimal digits;
-    `package` is the name of the product that it puts on trial.
+    `package` is the name of the product that it puts on trial, and `stage` that of its job.
     """
 
     concentrator: int
@@ -82,6 +82,7 @@ class Target:
     order: int = 0
     image: str = ""
     package: str = ""
+    stage: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +126,17 @@ def give_in_stages(
     patience_s: int,
 ) -> int:
     """Note a job whose commands are sent in stages, each of which reaches so many per cent."""
+    # The first stage reaches one concentrator at least.
+    ends = [max(1, -(-len(targets) * one // 100)) for one in reach[:-1]]
+    staged = [
+        replace(target, stage=sum(end <= at for end in ends)) for at, target in enumerate(targets)
+    ]
     with store.writing() as database:
-        job = _give_job(database, name, targets, given)
+        job = _give_job(database, name, staged, given)
         database.run(
             "UPDATE jobs SET stages = ?, patience_s = ? WHERE job = ?",
             (",".join(map(str, reach)), patience_s, job),
         )
-        for at, target in enumerate(targets):
-            # The first stage reaches one concentrator at least.
-            stage = sum(max(1, -(-len(targets) * one // 100)) <= at for one in reach[:-1])
-            database.run(
-                "UPDATE commands SET stage = ? WHERE job = ? AND concentrator = ?",
-                (stage, job, target.concentrator),
-            )
     return job
 
 
@@ -253,11 +252,12 @@ def _give(database: Database, target: Target, given: Given, job: int) -> int:
     number = _next_number(database, target.concentrator, given.at)
     columns = (
         *("concentrator", "number", "account", "order", "text", "job", "state"),
-        *("given_at", "given_by", "reason", "expires_at", "image", "package"),
+        *("given_at", "given_by", "reason", "expires_at", "image", "package", "stage"),
     )
     row = (
         *(target.concentrator, number, target.account, target.order, target.text, job, WAITING),
-        *(given.at, given.by, given.reason, given.expires_at, target.image, target.package),
+        *(given.at, given.by, given.reason, given.expires_at),
+        *(target.image, target.package, target.stage),
     )
     if database.insert_new("commands", columns, [row]) != 1:
         raise StoreError(_("another command was given at the same moment: try again"))
@@ -336,13 +336,8 @@ def retry(store: Store, job: int, given: Given) -> int:
             (job, *_RETRIED),
         )
         for row in rows:
-            names = ("concentrator", "text", "account", "order", "image", "package")
-            target = Target(*(row[name] for name in names))
-            number = _give(database, target, given, job)
-            database.run(
-                "UPDATE commands SET stage = ? WHERE concentrator = ? AND number = ?",
-                (row["stage"], row["concentrator"], number),
-            )
+            names = ("concentrator", "text", "account", "order", "image", "package", "stage")
+            _give(database, Target(*(row[name] for name in names)), given, job)
             database.run("UPDATE commands SET again = 1 WHERE id = ?", (row["id"],))
     return len(rows)
 

@@ -15,7 +15,7 @@ from host.headend.commands import RUNNING, Given, Target
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
-from host.headend.outcomes import DONE, NOT_KNOWN
+from host.headend.outcomes import DONE, NOT_KNOWN, UNDER_WAY
 from host.headend.store import Store
 from host.words import _, marked
 
@@ -81,7 +81,8 @@ def look(database: Database, now: int) -> None:
     """Begin the next stage of each job whose stage has ended well; stop those that failed."""
     for job, stages, stage, patience_s in database.all(
         "SELECT job, stages, stage, patience_s FROM jobs "
-        f"WHERE stages <> '' AND state = '{RUNNING}'"
+        f"WHERE stages <> '' AND state = '{RUNNING}' "
+        f"AND EXISTS (SELECT 1 FROM commands WHERE job = jobs.job AND state IN {UNDER_WAY})"
     ):
         states = _states(database, job, stage, now - patience_s)
         failed = [one for one, state in states.items() if state in _FAILED]
