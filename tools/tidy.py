@@ -110,7 +110,7 @@ def _room(name: str, below: str = "") -> Layer:
 
 
 # What every part of the host may use.
-_HELPERS = "host.units host.texts host.installed host.words"
+_HELPERS = "host.units host.texts host.installed host.words host.children host.harmless"
 # The most specific name counts. A module that no row names may import nothing.
 LAYERS = (
     _layer("civil", foreign=_PURE, device=True),
@@ -170,6 +170,8 @@ LAYERS = (
     _layer("manifest", foreign="os", device=True),
     _layer("host.shim", foreign="cryptography littlefs"),
     _layer("host.words"),
+    _layer("host.children"),
+    _layer("host.harmless"),
     _layer("host.closing"),
     _layer("host.units", ours="host.words"),
     _layer("host.texts", ours="host.words"),

@@ -12,7 +12,8 @@ import click
 
 from host import words
 from host.cli import config, shown
-from host.cli.output import echo, harmless_lines
+from host.cli.output import echo
+from host.harmless import harmless_lines
 from host.words import _, system_reason
 
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from host import children
 from host.cli import shown
 from host.cli.options import FILE
 from host.cli.output import echo
@@ -105,7 +106,12 @@ def run(
             words += ["--console", terminal.name]
             if uplink is not None:
                 words += ["--uplink", uplink]
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=children.environment(),
+            )
             echo(_("its console: dianka console --port {url} status").format(url=bridge.url))
             status = _ended(process)
     except (InterpreterError, PortError) as error:

@@ -14,7 +14,7 @@ from host.cli.output import echo
 from host.frames import tariff
 from host.frames.tariff_terms import TariffError
 from host.link import setup
-from host.link.console import SECRETS, Console, ConsoleError
+from host.link.console import Console, ConsoleError, names_a_secret
 from host.link.port import Port, PortError
 from host.words import _
 
@@ -103,9 +103,9 @@ def _first_number(console: Console) -> int:
 
 def _carried_out(console: Console, words: list[str]) -> list[str]:
     """Carry a command out; a secret travels hidden."""
-    if len(words) == 3 and words[0] == "set" and words[1] in SECRETS:
+    if names_a_secret(words) and len(words) > 2:
         try:
-            return console.set_secret(words[1], bytes.fromhex(words[2]))
+            return console.set_secret(words[1], bytes.fromhex(" ".join(words[2:])))
         except ValueError:
             raise ConsoleError(
                 _("{name} takes hexadecimal digits").format(name=words[1])
@@ -122,16 +122,17 @@ def _carried_out(console: Console, words: list[str]) -> list[str]:
 
 def _without_secrets(words: tuple[str, ...]) -> list[str]:
     """The words of the command line; a secret is read where `-` stands for it."""
-    said = list(words)
-    if len(said) == 3 and said[0] == "set" and said[1] in SECRETS:
-        if said[2] != "-":
+    # A command in quotation marks is one word to the shell.
+    said = " ".join(words).split()
+    if names_a_secret(said) and len(said) > 2:
+        if said[2:] != ["-"]:
             raise click.UsageError(
                 _(
                     "a secret on the command line stays in its history and is seen by others: "
                     "say `set {name} -` and type it"
                 ).format(name=said[1])
             )
-        said[2] = typed_secret(said[1])
+        said[2:] = [typed_secret(said[1])]
     return said
 
 

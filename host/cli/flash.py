@@ -557,7 +557,7 @@ def _settings(
             )
         settings["uplink_key"] = key.hex()
     for pair in sets:
-        name, equals, value = pair.partition("=")
+        name, equals, value = (word.strip() for word in pair.partition("="))
         if not equals:
             raise BoardError(_("--set {pair}: write NAME=VALUE").format(pair=pair))
         if name in SECRETS and value != "-":

@@ -36,6 +36,7 @@ PASSWORD_VARIABLE = "DIANKA_PASSWORD"
 PORT_VARIABLE = "DIANKA_PORT"
 METER_PORT_VARIABLE = "DIANKA_METER_PORT"
 DATABASE_VARIABLE = "DIANKA_DB"
+_BEARS_PASSWORD = re.compile(r"postgres(ql)?://([^/?#]*:[^/?#]*@|.*[?&]password=)", re.S)
 DEFAULT_BAUD = 2400
 _TROUBLES = (
     *(KeystoreError, IssueError, AuditError, RowsError, frames.CardError),
@@ -187,9 +188,22 @@ def database_option(
         *("--db", "--database", "db"),
         required=required,
         envvar=variable,
+        callback=_checked_database,
         metavar="FILE",
         help=text,
     )
+
+
+def _checked_database(_context: click.Context, _param: click.Parameter, text: Any) -> Any:
+    """Refuse an address with a password, which a list of processes and each message would show."""
+    if text and _BEARS_PASSWORD.match(text):
+        raise click.UsageError(
+            _(
+                "the address of a database is seen by others, so it bears no password: put that "
+                "in ~/.pgpass, which only you may read, or in PGPASSWORD"
+            )
+        )
+    return text
 
 
 def standard_option(*standards: str, unset: bool = False) -> Command:

@@ -1,8 +1,7 @@
 """What commands print: text from outside made harmless, tables that cut no figure, JSON.
 
-Whatever a device, a meter, a card, a file or a database says may hold characters that move the
-cursor, change colours or turn the direction of text. `harmless` takes them out; `echo`,
-the tables, CSV and JSON printed here do so by themselves, and none of them reads markup.
+`echo`, the tables, CSV and JSON printed here make each text `harmless` by themselves, and none of
+them reads markup.
 """
 
 import csv
@@ -19,27 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# Control characters, marks that turn the direction of text, ends of lines, halves of a character.
-_HARMFUL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-_FORMULA = re.compile(r"\s*[=+@-]")
-_NUMBER = re.compile(r"[+-]?[0-9]+([.,:][0-9]+)*")
-_REPLACEMENT = "\ufffd"
+from host.harmless import HARMFUL, csv_cell, harmless
+
 # Columns of text that may be broken into lines get no narrower than this.
 _WRAPPED_SIZE = 16
 # A frame takes a millisecond a row to draw.
 _FRAMED_LIMIT = 200
-
-
-def harmless(text: str) -> str:
-    """Return the text as one line without control characters: each becomes a \ufffd."""
-    return _HARMFUL.sub(_REPLACEMENT, text)
-
-
-def harmless_lines(text: str) -> str:
-    """Return the text with its lines, each of them harmless."""
-    return "\n".join(harmless(line) for line in text.split("\n"))
 
 
 def styled(text: str, style: str = "") -> Text:
@@ -61,7 +45,7 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
     """Print JSON in UTF-8; what could harm a terminal stands as an escape."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     lines = text.split("\n") if indent else [text]
-    click.echo("\n".join(_HARMFUL.sub(_escaped, line) for line in lines))
+    click.echo("\n".join(HARMFUL.sub(_escaped, line) for line in lines))
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -78,15 +62,6 @@ def print_csv(
     for row in rows:
         writer.writerow([csv_cell(one) if isinstance(one, str) else one for one in row])
     click.echo(text.getvalue(), file, nl=False)
-
-
-def csv_cell(text: str) -> str:
-    """Return harmless text for a cell of a CSV file, which no spreadsheet takes for a formula.
-
-    What begins like a formula and is no number gets an apostrophe in front, as people type it.
-    """
-    cell = harmless(text)
-    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 @dataclass(frozen=True, slots=True)

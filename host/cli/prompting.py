@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ except ImportError:  # Windows
     readline = None  # type: ignore[assignment]  # looked at before it is used
 
 _HISTORY_LINES = 1000
+_WORD = re.compile("[a-z0-9][a-z0-9_-]*")
+_LONG_HEX = re.compile("[0-9A-Fa-f]{16}")
 
 
 def history_file() -> Path:
@@ -30,8 +33,8 @@ def completions(text: str, line: str, commands: Sequence[str]) -> list[str]:
         words = command.split()
         if words[: len(before)] == before and len(words) > len(before):
             word = words[len(before)]
-            # What a command takes is in capitals.
-            if word.startswith(text) and not word.isupper() and word[0] not in "[<":
+            # What a command takes is in capitals, and no command has characters of other kinds.
+            if word.startswith(text) and _WORD.fullmatch(word):
                 found.add(word)
     return sorted(found)
 
@@ -53,8 +56,9 @@ def typed(prompt: str, commands: Sequence[str]) -> Iterator[str]:
 
 
 def _is_secret(line: str) -> bool:
-    words = line.split()
-    return len(words) == 3 and words[0] == "set" and words[1] in SECRETS and words[2] != "-"
+    """Return whether a line may hold a key, also one that is mistyped."""
+    names_one = any(name in line.lower() for name in SECRETS) and not line.endswith(" -")
+    return names_one or _LONG_HEX.search(line) is not None
 
 
 def _begin(commands: Sequence[str]) -> None:
@@ -75,5 +79,7 @@ def _begin(commands: Sequence[str]) -> None:
 def _keep(file: Path) -> None:
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # readline gives a new file the rights of the umask.
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
         readline.write_history_file(file)
         file.chmod(0o600)

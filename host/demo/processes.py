@@ -1,6 +1,5 @@
 """A process of the demonstration, its output in a file."""
 
-import os
 import signal
 import subprocess
 import time
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from host import children
 from host.words import _
 
 STOP_LIMIT_S = 5.0
@@ -43,7 +43,7 @@ class Process:
     def start(self) -> None:
         """Start it, its output behind what is there."""
         self._file = self.output.open("ab")
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**children.environment(), "PYTHONUNBUFFERED": "1"}
         self._running = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from host import children
 from host.words import _
 
 OLDEST = (1, 24)
@@ -52,6 +53,7 @@ def version_of(interpreter: Path) -> str:
             check=True,
             timeout=30,
             stdin=subprocess.DEVNULL,
+            env=children.environment(),
         )
         words, _newline, version = done.stdout.strip().partition("\n")
         name, *numbers = words.split()

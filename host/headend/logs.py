@@ -4,6 +4,9 @@ import json
 import logging
 import time
 from datetime import UTC, datetime
+from typing import Any
+
+from host.harmless import harmless, harmless_lines
 
 _QUIET_S = 60
 _KNOWN_LIMIT = 10_000
@@ -38,6 +41,19 @@ class Teller:
         log.log(level, "%s: %s", peer, text, extra={"peer": peer, "reason": reason, "more": more})
 
 
+class TextFormatter(logging.Formatter):
+    """Writes each line as text that moves no terminal; a trace keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        record.message = harmless(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, trouble: Any) -> str:
+        """Return the lines of a trace."""
+        return harmless_lines(super().formatException(trouble))
+
+
 class JsonFormatter(logging.Formatter):
     """Writes each line as one JSON object: time, level, text, and about a peer why."""
 
@@ -64,5 +80,5 @@ def begin(form: str) -> None:
     if form == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

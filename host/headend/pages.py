@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from host import children
 from host.headend.desk import STATE, ask
 from host.headend.errors import StoreError
 from host.headend.metrics import metrics_lines
@@ -54,6 +55,7 @@ class PageProcess:
             *(sys.executable, "-m", self._module, *self._words),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            env=children.environment(database=True),
         )
         assert process.stdout is not None
         said = (await process.stdout.readline()).decode().strip()

@@ -11,6 +11,7 @@ import contextlib
 import os
 import random
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -24,6 +25,11 @@ TRIES = 3
 # Settings whose values are never shown, and travel hidden.
 SECRETS = ("uplink_key", "card_key", "console_key", "password", "operator", "seed")
 NO_KEY_SET = "no key is set"  # everything is allowed
+
+
+def names_a_secret(words: Sequence[str]) -> bool:
+    """Return whether the words of a command set a key or password."""
+    return len(words) > 1 and words[0] == "set" and words[1] in SECRETS
 
 
 class ConsoleError(Exception):

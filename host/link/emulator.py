@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+from host import children
 from host.closing import Closing
 from host.words import _
 
@@ -190,6 +191,7 @@ class Emulator(Closing):
                 stdin=subprocess.DEVNULL if self._nor is None else subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                env=children.environment(),
             )
         except OSError as error:
             raise BoardError(f"{PROGRAM}: {error.strerror}") from error

@@ -5,12 +5,16 @@ that is too narrow and to one that is wide enough.
 """
 
 import json
+import logging
+import sys
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from host.cli.output import Column, echo, harmless, harmless_lines, print_json, print_table, styled
+from host.cli.output import Column, echo, print_json, print_table, styled
+from host.harmless import csv_cell, harmless, harmless_lines
+from host.headend.logs import TextFormatter
 
 HOSTILE = "a\x1b]0;owned\x07b\x9b2Jc\u202ed\r\n[red]e[/red][/x]\x7f\ud800"
 HARMFUL = "\x1b\x07\x9b\u202e\r\x7f\ud800"
@@ -78,3 +82,28 @@ def test_only_a_terminal_limits_the_width() -> None:
     narrow = click.unstyle(printed(show, FORCE_COLOR="1", COLUMNS="90"))
     assert WORDS.strip() not in narrow
     assert max(map(len, narrow.splitlines())) <= 90
+
+
+@pytest.mark.parametrize("text", ["=1+1", " @SUM(A1)", "-1+1", "\uff1d1+1", "\uff0b1", "\uff20x"])
+def test_no_cell_is_a_formula(text: str) -> None:
+    assert csv_cell(text).startswith("'")
+    assert csv_cell(f"x{text}").startswith("x")
+
+
+@pytest.mark.parametrize("text", ["-12.50", "+1", "1=1", "电表", ""])
+def test_figures_and_words_stay_as_they_are(text: str) -> None:
+    assert csv_cell(text) == text
+
+
+def test_a_line_of_the_log_is_one_harmless_line() -> None:
+    form = TextFormatter("%(asctime)s %(levelname)s %(message)s")
+    try:
+        raise ValueError("a\x1b]0;x\x07")
+    except ValueError:
+        trouble = sys.exc_info()
+    told = logging.LogRecord("x", logging.ERROR, "", 0, "from %s", (HOSTILE,), None)
+    assert harmless(line := form.format(told)) == line
+    assert line.endswith(f"ERROR from {harmless(HOSTILE)}")
+    told.exc_info = trouble
+    assert harmless_lines(lines := form.format(told)) == lines
+    assert len(lines.splitlines()) > 3

@@ -12,9 +12,10 @@ from rich.progress import Progress
 from host.cli import shown
 from host.cli.meter.session import Session, collect_progress, values_of, with_session
 from host.cli.options import EXISTING_FILE, FILE
-from host.cli.output import Column, csv_cell, echo, print_csv, print_json, print_table
+from host.cli.output import Column, echo, print_csv, print_json, print_table
 from host.frames import orders, write
 from host.frames.catalogue import Identifier
+from host.harmless import csv_cell
 from host.link.meters import AskError, MeterLine
 from host.texts import NotTextError, read_text
 from host.words import _, system_reason

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
+from host.harmless import csv_cell, is_formula
 from host.headend import life, orders
 from host.headend.errors import StoreError
 from host.headend.life import Act
@@ -21,8 +22,6 @@ from host.words import _
 
 _FIELDS = ("account", "customer", "name", "phone", "address", "persons", "district", "meter")
 _PERSONS_LIMIT = 99
-# What a spreadsheet would take for a formula.
-_FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
 @page(SELL)
@@ -44,7 +43,7 @@ def opening(visit: Visit) -> HttpResponse:
 def _entry(told: dict[str, str]) -> Entry:
     """Return what the form says. Trouble: a field is wrong."""
     for name in ("name", "phone", "address", "district", "customer"):
-        if not told[name].isprintable() or (_FORMULA.match(told[name]) and name != "phone"):
+        if not told[name].isprintable() or (name != "phone" and is_formula(told[name])):
             text = _("{value!r}: write it without signs of a formula and without line ends")
             raise Trouble(400, text.format(value=told[name]))
     if not told["name"]:
@@ -97,12 +96,6 @@ def day(visit: Visit) -> HttpResponse:
     return visit.show("day_of_sales.html", told)
 
 
-def _harmless(text: str) -> str:
-    """Return the text of a cell, with a sign before it where it would be a formula."""
-    is_number = re.fullmatch(r"-[0-9]+\.[0-9]{2}", text)
-    return f"'{text}" if _FORMULA.match(text) and not is_number else text
-
-
 def _table(visit: Visit, sales: list[dict[str, Any]], on: str) -> HttpResponse:
     """Return the sales of a day as CSV for a spreadsheet, in which no text is a formula."""
     text = io.StringIO()
@@ -114,7 +107,7 @@ def _table(visit: Visit, sales: list[dict[str, Any]], on: str) -> HttpResponse:
         for name in ("sold_at", "voided_at"):
             told[name] = local(row[name], visit.zone) if row[name] else ""
         cells = [str(told[name] or "") for name in (*names, "voided_at", "void_reason")]
-        writer.writerow([_harmless(one) for one in cells])
+        writer.writerow([csv_cell(one) for one in cells])
     answer = HttpResponse("\ufeff" + text.getvalue(), content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="dianka-{on}.csv"'
     return answer
