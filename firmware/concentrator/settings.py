@@ -44,34 +44,29 @@ _DAMAGED = const(-3)  # besides NOT_THERE and UNREADABLE: the file is no whole c
 _NUMBER = const(0)
 _SECRET = const(1)  # hexadecimal, never shown
 
-# Name, form, default, least and greatest number or size of the key in bytes, meaning. The place of
-# a row, from 1, is the number that SETTING records have: new rows go to the end, none is removed.
+# Name, form, default, least and greatest number or size of the key in bytes. The place of a row,
+# from 1, is the number that SETTING records have: new rows go to the end, none is removed.
 TABLE = (
-    ("id", _NUMBER, "0", 1, 0x3FFFFFFF, "number of this concentrator"),
-    ("uplink_key", _SECRET, "", 16, 64, "key shared with the head-end"),
-    ("district", _NUMBER, "0", 1, 0xFFFFFF, "district whose cards are accepted"),
-    ("card_key", _SECRET, "", 16, 32, "key of the district's cards"),
-    ("card_key_version", _NUMBER, "1", 1, 255, "version of that key"),
-    ("operator_order", _NUMBER, "0", 0, 0x7FFFFFFF, "number of the newest operator's card"),
-    ("console_key", _SECRET, "", 16, 32, "key of who may change things over the console"),
-    ("interval_s", _NUMBER, "900", 60, 86400, "time from reading to reading"),
-    ("password", _SECRET, "02000000", 4, 4, "PA P0 P1 P2 for relay commands"),
-    ("operator", _SECRET, "00000000", 4, 4, "C0 C1 C2 C3 for relay commands"),
-    ("relay_1997", _NUMBER, "0", 0, 1, "1: meters of 1997 have the vendor's relay C028"),
-    ("clock_limit_s", _NUMBER, "10", 3, 300, "a meter's clock may differ by so much"),
-    ("power_limit_w", _NUMBER, "60000", 1000, 6553500, "most that a meter can measure"),
-    (
-        "doubt_cut_hours",
-        _NUMBER,
-        "0",
-        0,
-        8760,
-        "without a good reading so long: used up, 0: never",
-    ),
-    ("hoarding_limit_fen", _NUMBER, "9999999", 1, 99999999, "most money an account may hold"),
-    ("console_key_version", _NUMBER, "1", 1, 255, "version of the console key"),
-    ("seed", _SECRET, "", 32, 64, "random bytes of the installer, changed at each start"),
+    ("id", _NUMBER, "0", 1, 0x3FFFFFFF),  # number of this concentrator
+    ("uplink_key", _SECRET, "", 16, 64),  # key shared with the head-end
+    ("district", _NUMBER, "0", 1, 0xFFFFFF),  # district whose cards are accepted
+    ("card_key", _SECRET, "", 16, 32),  # key of the district's cards
+    ("card_key_version", _NUMBER, "1", 1, 255),  # version of that key
+    ("operator_order", _NUMBER, "0", 0, 0x7FFFFFFF),  # number of the newest operator's card
+    ("console_key", _SECRET, "", 16, 32),  # key of who may change things over the console
+    ("interval_s", _NUMBER, "900", 60, 86400),  # time from reading to reading
+    ("password", _SECRET, "02000000", 4, 4),  # PA P0 P1 P2 for relay commands
+    ("operator", _SECRET, "00000000", 4, 4),  # C0 C1 C2 C3 for relay commands
+    ("relay_1997", _NUMBER, "0", 0, 1),  # 1: meters of 1997 have the vendor's relay C028
+    ("clock_limit_s", _NUMBER, "10", 3, 300),  # the greatest difference of a meter's clock
+    ("power_limit_w", _NUMBER, "60000", 1000, 6553500),  # most that a meter can measure
+    ("doubt_cut_hours", _NUMBER, "0", 0, 8760),  # a doubted account has run out then, 0: never
+    ("hoarding_limit_fen", _NUMBER, "9999999", 1, 99999999),  # most money an account may hold
+    ("console_key_version", _NUMBER, "1", 1, 255),  # version of the console key
+    ("seed", _SECRET, "", 32, 64),  # random bytes of the installer, changed at each start
 )
+# The row of a parameter of the policy, which Policy.check judges.
+_OTHERS = ("", _NUMBER, "", -99999999, 99999999)
 # The settings that are worth nothing where random numbers can be guessed.
 KEYS = ("uplink_key", "card_key", "console_key")
 # The parameters of the policy by their numbers in SETTING records; new ones go to the end.
@@ -140,7 +135,7 @@ class Settings:
 
     def text(self, name: str) -> str:
         """Return the value as text, of a secret only whether it is set."""
-        if _form(name) == _SECRET:
+        if is_secret(name):
             return "(set)" if self._values[name] else "(not set)"
         return self._values[name]
 
@@ -302,7 +297,7 @@ def _generation_of(content: bytes) -> int:
 
 def is_secret(name: str) -> bool:
     """Return whether the setting is a key or password, which is never shown."""
-    return _form(name) == _SECRET
+    return _row(name)[1] == _SECRET
 
 
 def _number_of(name: str) -> int:
@@ -321,19 +316,17 @@ def _told(form: int, value: str) -> bytes:
     return sha256(secret).digest()[:8] if len(secret) >= _HASHED_SIZE else bytes(8)
 
 
-def _form(name: str) -> int:
+def _row(name: str) -> "tuple[str, int, str, int, int]":
+    """Return the row of the setting, and for a parameter of the policy one like those."""
     for row in TABLE:
         if row[0] == name:
-            return row[1]
-    return _NUMBER
+            return row
+    return _OTHERS
 
 
 def _trouble(name: str, value: str) -> str:
     """Return what is wrong with `value` for `name`, or ""."""
-    form, least, greatest = _NUMBER, -99999999, 99999999
-    for row in TABLE:
-        if row[0] == name:
-            form, least, greatest = row[1], row[3], row[4]
+    _, form, _, least, greatest = _row(name)
     if form == _SECRET:
         try:
             size = len(unhexlify(value))
