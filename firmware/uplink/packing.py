@@ -172,7 +172,7 @@ def _get_words(buf: ptr8, at: int, end: int, record: ptr8, what: int) -> int:
                 low |= (part & 0x07) << 21
                 high = (part & 0x7F) >> 3
             else:
-                high |= (part & 0x0F) << 4
+                high |= (part & 0x1F) << 4
             shift += 7
             if part < 0x80:
                 break
@@ -227,65 +227,34 @@ def _put_head(out: ptr8, at: int, record: ptr8, before: ptr8) -> int:
     if negative:
         high = -1 - high
         low ^= 0xFFFFFF
-    while high:
-        out[at] = low & 0x7F | 0x80
-        low = low >> 7 | (high & 0x7F) << 17
-        high >>= 7
-        at += 1
-    while low > 0x7F:
-        out[at] = low & 0x7F | 0x80
-        low >>= 7
-        at += 1
-    out[at] = low
     for place in range(4, 12):
         before[place] = record[place]
-    return at + 1
+    return int(_put_number(out, at, low, high))
 
 
 @micropython.viper
 def _get_head(buf: ptr8, at: int, end: int, before: ptr8) -> int:
-    """Add a record's head to the 12 bytes `before`; return the place behind it, -1: malformed."""
+    """Add a record's head to the 12 bytes `before`; return the place behind it, -1: malformed.
+
+    The differences are in the 8 bytes behind these.
+    """
     if at + 3 > end:
         return -1
     before[8] = buf[at] & 0x1F
     before[9] = buf[at] >> 5 & 3
     at += 1
-    for of in range(2):
-        low = 0
-        high = 0
-        shift = 0
-        while True:
-            if at >= end or shift > 28:
-                return -1
-            part = buf[at]
-            at += 1
-            if shift < 21:
-                low |= (part & 0x7F) << shift
-            elif shift == 21:
-                low |= (part & 0x07) << 21
-                high = (part & 0x7F) >> 3
-            else:
-                high |= (part & 0x1F) << 4
-            shift += 7
-            if part < 0x80:
-                break
-        negative = low & 1
-        low = low >> 1 | (high & 1) << 23
-        high >>= 1
-        if negative:
-            low ^= 0xFFFFFF
-            high ^= 0xFF
-        if of == 0:
-            low += before[10] | before[11] << 8
-            before[10] = low & 0xFF
-            before[11] = low >> 8 & 0xFF
-        else:
-            low += before[4] | before[5] << 8 | before[6] << 16
-            high += before[7] + (low >> 24)
-            before[4] = low & 0xFF
-            before[5] = low >> 8 & 0xFF
-            before[6] = low >> 16 & 0xFF
-            before[7] = high & 0xFF
+    at = int(_get_words(buf, at, end, before, 12 | 20 << 8 | 0x20000))
+    low = before[12] | before[13] << 8
+    low += before[10] | before[11] << 8
+    before[10] = low & 0xFF
+    before[11] = low >> 8 & 0xFF
+    low = before[16] | before[17] << 8 | before[18] << 16
+    low += before[4] | before[5] << 8 | before[6] << 16
+    high = before[19] + before[7] + (low >> 24)
+    before[4] = low & 0xFF
+    before[5] = low >> 8 & 0xFF
+    before[6] = low >> 16 & 0xFF
+    before[7] = high & 0xFF
     return at
 
 
@@ -363,12 +332,7 @@ def _put_reading(out: ptr8, at: int, record: ptr8) -> int:
     out[at] = flags
     at = int(_put_words(out, at + 1, record, 12 | 20 << 8))
     if e11:
-        while e11 > 0x7F:
-            out[at] = e11 & 0x7F | 0x80
-            e11 >>= 7
-            at += 1
-        out[at] = e11
-        at += 1
+        at = int(_put_number(out, at, e11, 0))
     if flags & 0x20:
         out[at] = status & 0xFF
         out[at + 1] = status >> 8
@@ -523,7 +487,7 @@ class Unpacker:
     kind        the result of `look`: the kind of the current record, GAP, END or MALFORMED
     next_seq    the number behind the current item; after the last one, that of the next group
     reasons     the reasons of the current gap
-    head        the first 12 bytes of the current record, without `seq`
+    head        the first 12 bytes of the current record, without `seq`, and 8 bytes more
     """
 
     def __init__(self, buf: bytearray) -> None:
@@ -532,7 +496,7 @@ class Unpacker:
         self.next_seq = 0
         self.kind = END
         self.reasons = 0
-        self.head = bytearray(PAYLOAD)
+        self.head = bytearray(PAYLOAD + 8)
         self._buf = buf
         self._view = memoryview(buf)
         self.start = 0
