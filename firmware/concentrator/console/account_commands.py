@@ -1,7 +1,7 @@
 """Carry out the commands about accounts: money, terms, supply and billing."""
 
 from array import array
-from binascii import hexlify, unhexlify
+from binascii import hexlify
 
 from card import codes
 from card.redemption import judge_order
@@ -20,12 +20,14 @@ from concentrator.console.words import (
     ORDERED,
     energy_wh_of,
     find_account,
+    kept,
     number_of,
+    octets_of,
     parse_time,
+    refuse,
     time_text,
 )
 from concentrator.login import ABOVE, FULL, READ
-from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 
 _ORDER_LIMIT = const(0x7FFFFFFF)
+# The terms of an account in the order of Books.set_terms, and the most of each.
+_TERMS = ("household", "grade", "multiplier", "guard", "debt_fen", "power_limit_w")
+_MOST = (15, 3, 65535, 1, MONEY_LIMIT_FEN, 6553500)
 
 
 def _account(app: "App", arguments: "list[str]") -> "list[str]":
@@ -60,7 +65,7 @@ def _account(app: "App", arguments: "list[str]") -> "list[str]":
         "tier " + str(app.books.tier_of(index) + 1),
         "order " + str(ledger.order[index]),
         "told " + ("yes" if ledger.is_told(index) else "no"),
-        "state " + STATE_NAMES[ledger.state[index]].replace(" ", "_"),
+        _state(app, index),
         "relay " + wanted,
         "relay_stage " + ("idle", "look", "send", "confirm", "failed")[stage],
         "billing " + _billing(app, index),
@@ -73,6 +78,10 @@ def _account(app: "App", arguments: "list[str]") -> "list[str]":
     return lines
 
 
+def _state(app: "App", index: int) -> str:
+    return "state " + STATE_NAMES[app.ledger.state[index]].replace(" ", "_")
+
+
 def _billing(app: "App", index: int) -> str:
     if app.ledger.flags[index] & STOPPED:
         return "stopped"
@@ -83,40 +92,23 @@ def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
     ledger = app.ledger
     index = find_account(app, arguments[0])
     flags = ledger.flags[index]
-    terms = {
-        "household": flags >> HOUSEHOLD,
-        "grade": ledger.grade[index],
-        "multiplier": ledger.multiplier[index] or 1,
-        "guard": 1 if flags & GUARD else 0,
-        "debt_fen": ledger.debt_fen[index],
-        "power_limit_w": 100 * ledger.power_hw[index],
-    }
-    limits = {
-        "power_limit_w": 6553500,
-        "household": 15,
-        "grade": 3,
-        "multiplier": 65535,
-        "guard": 1,
-    }
+    values = [
+        flags >> HOUSEHOLD,
+        ledger.grade[index],
+        ledger.multiplier[index] or 1,
+        1 if flags & GUARD else 0,
+        ledger.debt_fen[index],
+        100 * ledger.power_hw[index],
+    ]
     name = arguments[1]
-    if name not in terms:
-        raise Refusal("an account has " + ", ".join(sorted(terms)))
+    if name not in _TERMS:
+        raise Refusal("an account has " + ", ".join(sorted(_TERMS)))
+    place = _TERMS.index(name)
     least = 1 if name == "multiplier" else 0
-    terms[name] = number_of(arguments[2], least, limits.get(name, MONEY_LIMIT_FEN), name)
-    trouble = app.books.household_trouble(index, terms["household"])
-    if trouble:
-        raise Refusal(trouble)
-    if not app.books.set_terms(
-        index,
-        terms["household"],
-        terms["grade"],
-        terms["multiplier"],
-        terms["guard"],
-        terms["debt_fen"],
-        terms["power_limit_w"],
-    ):
-        raise Refusal(STORAGE_TROUBLE)
-    return [name + " " + str(terms[name])]
+    values[place] = number_of(arguments[2], least, _MOST[place], name)
+    refuse(app.books.household_trouble(index, values[0]))
+    kept(app.books.set_terms(index, *values))
+    return [name + " " + str(values[place])]
 
 
 def _account_used(app: "App", arguments: "list[str]") -> "list[str]":
@@ -152,8 +144,7 @@ def _tariff_now(app: "App", index: int) -> "Tariff":
 
 def _set_used(app: "App", index: int, tariff: "Tariff", used_wh: int, quota: int) -> "list[str]":
     period_t2000 = tariff.period_at(app.ledger.own_t2000(index, app.books.t2000))
-    if not app.books.set_used(index, used_wh, period_t2000, quota):
-        raise Refusal(STORAGE_TROUBLE)
+    kept(app.books.set_used(index, used_wh, period_t2000, quota))
     return ["used_wh " + str(used_wh), "quota " + _quota_text(app, index)]
 
 
@@ -182,7 +173,7 @@ def _supply(app: "App", arguments: "list[str]") -> "list[str]":
     if not moved and not (is_cut if cut else app.registry.relay[index] < meters.DESIRED_OPEN):
         state = STATE_NAMES[app.ledger.state[index]]
         raise Refusal("the supply stays as it is, the account is: " + state)
-    return ["state " + STATE_NAMES[app.ledger.state[index]].replace(" ", "_")]
+    return [_state(app, index)]
 
 
 def _check_lawful(app: "App", index: int, notice: "list[str]") -> None:
@@ -213,12 +204,8 @@ def _credit(app: "App", arguments: "list[str]") -> "Iterator[str]":
     first = number_of(arguments[4], 1, order, "first order") if len(arguments) > 4 else order
     refunds = arguments[2][:1] == "-"
     amount_fen = number_of(arguments[2][1 if refunds else 0 :], 1, MONEY_LIMIT_FEN, "amount")
-    try:
-        header_mac = unhexlify(arguments[3])
-    except ValueError:
-        header_mac = b""
-    if len(header_mac) != HEADER_MAC_SIZE:
-        raise Refusal("an order is named by 16 hexadecimal digits")
+    trouble = "an order is named by 16 hexadecimal digits"
+    header_mac = octets_of(arguments[3], HEADER_MAC_SIZE, trouble)
     amount_fen = -amount_fen if refunds else amount_fen
     books = app.books
     code = judge_order(books, index, first, order, header_mac)
@@ -226,15 +213,14 @@ def _credit(app: "App", arguments: "list[str]") -> "Iterator[str]":
         code = books.judge_credit(index, amount_fen)
     if code == codes.OK:
         none = bytes(HEADER_MAC_SIZE)
-        if not books.credit(index, order, amount_fen, none, 0, header_mac, SOURCE_ABOVE):
-            raise Refusal(STORAGE_TROUBLE)
+        kept(books.credit(index, order, amount_fen, none, 0, header_mac, SOURCE_ABOVE))
         yield ""
         books.show_card(index, True, amount_fen)
     elif code != codes.COMPLETED:
         raise Refusal("result " + str(code) + ", as of a card")
     yield "order " + str(order)
     yield "balance_fen " + str(app.ledger.balance_fen(index))
-    yield "state " + STATE_NAMES[app.ledger.state[index]].replace(" ", "_")
+    yield _state(app, index)
 
 
 def _account_resume(app: "App", arguments: "list[str]") -> "list[str]":
@@ -247,28 +233,20 @@ def _account_resume(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal("give the total and each of the " + str(tariff.registers) + " rates")
     if told and (tariff is None or app.books.t2000 < 0):
         raise Refusal("registers are told with the clock set and the account's tariff loaded")
-    if not app.books.resume(index, told or None):
-        raise Refusal(STORAGE_TROUBLE)
+    kept(app.books.resume(index, told or None))
     return ["billing on"]
 
 
 def _account_restore(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
-    try:
-        told = unhexlify(arguments[1])
-    except ValueError:
-        told = b""
-    if len(told) != STANDING_SIZE:
-        raise Refusal("a standing has 212 hexadecimal digits, as `account standing` tells them")
+    trouble = "a standing has 212 hexadecimal digits, as `account standing` tells them"
+    told = octets_of(arguments[1], STANDING_SIZE, trouble)
     books = app.books
-    trouble = books.standing_trouble(index, told)
-    if trouble:
-        raise Refusal(trouble)
+    refuse(books.standing_trouble(index, told))
     if books.knows(index, told):
         order = str(app.ledger.order[index])
         return ["kept, the books here know no less: their newest order is " + order]
-    if not books.restore(index, told):
-        raise Refusal(STORAGE_TROUBLE)
+    kept(books.restore(index, told))
     return ["order " + str(app.ledger.order[index])]
 
 
@@ -285,8 +263,7 @@ def _account_new(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal(
             "account " + arguments[0] + " is known here, its newest order: " + str(order)
         )
-    if not app.books.begin_new(index):
-        raise Refusal(STORAGE_TROUBLE)
+    kept(app.books.begin_new(index))
     return ["cards are taken"]
 
 

@@ -6,7 +6,7 @@ next.
 Spec: docs/SPEC.md, "Link frame".
 """
 
-from binascii import hexlify, unhexlify
+from binascii import hexlify
 
 from card import codes
 from micropython import const
@@ -16,11 +16,21 @@ from uplink.record import OF_CONSOLE, OF_UPLINK, RECORD_SIZE
 from concentrator import login
 from concentrator.console import account_commands, meter_commands, tariff_commands
 from concentrator.console.console import Refusal
-from concentrator.console.words import ASKED, HERE, ORDERED, number_of, parse_time, time_text
+from concentrator.console.words import (
+    ASKED,
+    HERE,
+    ORDERED,
+    bytes_of,
+    kept,
+    number_of,
+    parse_time,
+    refuse,
+    time_text,
+)
 from concentrator.entropy import GUESSABLE_TROUBLE
 from concentrator.line.meters import SILENT_MISSES
 from concentrator.login import ABOVE, FULL, NOTHING, READ
-from concentrator.settings import KEYS, LOCKED_TROUBLE, STORAGE_TROUBLE, is_secret
+from concentrator.settings import KEYS, LOCKED_TROUBLE, is_secret
 from concentrator.timekeeper import CONSOLE
 
 TYPE_CHECKING = const(False)
@@ -102,7 +112,7 @@ def granted(session: login.Login, line: str) -> str:
     command, _, mac = rest.rpartition(" ")
     if not counter.isdigit() or len(counter) > 9:
         raise Refusal("a line of a session begins with its number")
-    outcome = session.verify(int(counter), command.encode(), _bytes_of(mac))
+    outcome = session.verify(int(counter), command.encode(), bytes_of(mac))
     if outcome == login.NO_SESSION:
         raise Refusal("the session is over: log in again")
     if outcome == login.REPEATED:
@@ -154,14 +164,6 @@ def _text_of(row: "Row") -> str:
     return (row[0] + " " + row[1]).strip()
 
 
-def _bytes_of(text: str) -> bytes:
-    """Return the bytes of hexadecimal digits, none if they are something else."""
-    try:
-        return unhexlify(text)
-    except ValueError:
-        return b""
-
-
 def _login_begin(app: "App", arguments: "list[str]") -> "list[str]":
     if app.login.locked:
         raise Refusal(LOCKED_TROUBLE)
@@ -169,7 +171,7 @@ def _login_begin(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal("no key is set")
     if not app.entropy.is_good:
         raise Refusal(GUESSABLE_TROUBLE)
-    nonce = _bytes_of(arguments[0])
+    nonce = bytes_of(arguments[0])
     if len(nonce) != login.LOGIN_NONCE_SIZE or arguments[1:] not in ([], ["read"]):
         raise Refusal("usage: login begin 32_HEXADECIMAL_DIGITS [read]")
     answer = app.login.begin(nonce, login.READ if arguments[1:] else login.FULL)
@@ -180,7 +182,7 @@ def _login_begin(app: "App", arguments: "list[str]") -> "list[str]":
 def _login(app: "App", arguments: "list[str]") -> "list[str]":
     if app.login.locked:
         raise Refusal(LOCKED_TROUBLE)
-    outcome = app.login.answer(_bytes_of(arguments[0]))
+    outcome = app.login.answer(bytes_of(arguments[0]))
     if outcome == login.GOOD:
         return ["logged in"]
     if outcome == login.LOCKED:
@@ -297,29 +299,25 @@ def _set(app: "App", arguments: "list[str]") -> "list[str]":
     if name in KEYS and not app.entropy.is_good:
         raise Refusal(GUESSABLE_TROUBLE)
     if is_secret(name) and app.login.granted:
-        value = hexlify(app.login.unwrap(_bytes_of(value))).decode()
+        value = hexlify(app.login.unwrap(bytes_of(value))).decode()
     source = OF_UPLINK if app.login.granted == ABOVE else OF_CONSOLE
     trouble = app.settings.change_all(
         [(name, value)], lambda changes: app.books.note_settings(changes, source)
     )
-    if trouble:
-        raise Refusal(trouble)
+    refuse(trouble)
     app.configure()
     return [name + " " + app.settings.text(name)]
 
 
 def _save(app: "App", arguments: "list[str]") -> "list[str]":
-    if not app.keeper.begin():
-        raise Refusal(STORAGE_TROUBLE)
+    kept(app.keeper.begin())
     if app.checkpoint.busy:
         return ["checkpoint begun, `status` tells when it is there"]
     return ["checkpoint " + str(app.checkpoint.seq)]
 
 
 def _restored(app: "App", arguments: "list[str]") -> "list[str]":
-    trouble = app.restored()
-    if trouble:
-        raise Refusal(trouble)
+    refuse(app.restored())
     return ["cards are taken"]
 
 

@@ -1,7 +1,7 @@
 """Carry out the commands about meters and lines."""
 
 from array import array
-from binascii import hexlify, unhexlify
+from binascii import hexlify
 
 from dlt645.master import OUTCOME_NAMES as OUTCOME_NAMES_LINE
 from dlt645.probe import BAUDS
@@ -22,11 +22,13 @@ from concentrator.console.words import (
     digits_of,
     energy_wh_of,
     find_account,
+    kept,
     number_of,
+    octets_of,
+    refuse,
 )
 from concentrator.line.exchange import DATA_LIMIT, DONE
 from concentrator.login import ABOVE, FULL, READ
-from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -45,9 +47,17 @@ _FROM_ABOVE = (0x11, 0x12, 0x13, 0x01, 0x02, 0x03)
 _BUSY = "another question is under way on this line, `line answer` tells of it"
 
 
+def _new_address(app: "App", text: str) -> bytearray:
+    """Return the address of a meter that is to be registered; Refusal if it is already."""
+    address = reversed_digits(digits_of(text, "a meter address"))
+    if app.registry.find_address(address) >= 0:
+        raise Refusal("meter " + text + " is registered already")
+    return address
+
+
 def _meter_add(app: "App", arguments: "list[str]") -> "list[str]":
     registry = app.registry
-    address = reversed_digits(digits_of(arguments[0], "a meter address"))
+    address = _new_address(app, arguments[0])
     account = digits_of(arguments[1], "an account number")
     tariff = number_of(arguments[2], 1, NUMBER_LIMIT, "tariff")
     line = number_of(arguments[3] if len(arguments) > 3 else "0", 0, 255, "line")
@@ -59,8 +69,6 @@ def _meter_add(app: "App", arguments: "list[str]") -> "list[str]":
     terms = app.tariffs.find(tariff)
     if terms is None:
         raise Refusal("there is no tariff " + str(tariff) + ", load it first")
-    if registry.find_address(address) >= 0:
-        raise Refusal("meter " + arguments[0] + " is registered already")
     if registry.find_account(account) >= 0:
         raise Refusal("account " + arguments[1] + " has a meter already")
     index = registry.find_removed(account)
@@ -73,8 +81,7 @@ def _meter_add(app: "App", arguments: "list[str]") -> "list[str]":
     if trouble:
         raise Refusal("tariff " + str(tariff) + " cannot charge it: " + trouble)
     row = record.meter_row(address, account, tariff, line, STANDARDS.index(standard), 1, 0)
-    if not app.books.set_meter(index, row, untold):
-        raise Refusal(STORAGE_TROUBLE)
+    kept(app.books.set_meter(index, row, untold))
     lines = [_row(app, index)]
     if not app.ledger.is_told(index):
         lines.append("no card is taken until `account new` or `account restore` tells what it is")
@@ -85,8 +92,7 @@ def _meter_remove(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
     row = app.registry.row(index)
     row[record.METER_ACTIVE] = 0
-    if not app.books.set_meter(index, row):
-        raise Refusal(STORAGE_TROUBLE)
+    kept(app.books.set_meter(index, row))
     return ["removed " + arguments[0]]
 
 
@@ -105,17 +111,14 @@ def _meter_list(app: "App", arguments: "list[str]") -> "Callable[[], Iterator[st
 def _meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
     registry = app.registry
     index = find_account(app, arguments[0])
-    address = reversed_digits(digits_of(arguments[1], "a meter address"))
-    if registry.find_address(address) >= 0:
-        raise Refusal("meter " + arguments[1] + " is registered already")
+    address = _new_address(app, arguments[1])
     slash = arguments.index("/") if "/" in arguments else len(arguments)
     values = array("i", [energy_wh_of(text) for text in arguments[2:slash]])
     first = array("i", [energy_wh_of(text) for text in arguments[slash + 1 :]])
     if len(first) not in (0, len(values)):
         raise Refusal("the new meter's first registers are as many as the old one's last")
     outcome = app.books.charge_typed(index, values)
-    if outcome == REFUSED:
-        raise Refusal(STORAGE_TROUBLE)
+    kept(outcome != REFUSED)
     if outcome == NOT_BILLED:
         raise Refusal("no tariff to charge the last reading by: `tariff list`, load it again")
     if outcome == DOUBTED:
@@ -126,8 +129,7 @@ def _meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
     row[:ADDRESS_SIZE] = address
     row[record.METER_STANDARD] = record.STANDARD_AUTO
     row[record.METER_ACTIVE] = 1
-    if not app.books.set_meter(index, row):
-        raise Refusal(STORAGE_TROUBLE)
+    kept(app.books.set_meter(index, row))
     if len(first):
         app.books.charge_typed(index, first)
     return [_row(app, index)]
@@ -151,14 +153,11 @@ def _row(app: "App", index: int) -> str:
 
 def _line_ask(app: "App", arguments: "list[str]") -> "list[str]":
     poller = _line(app, arguments[0])
-    try:
-        address = reversed_digits(unhexlify(arguments[1]))
-        control = unhexlify(arguments[2])
-        data = unhexlify(arguments[3]) if len(arguments) > 3 else b""
-    except ValueError:
-        raise Refusal("address, control and data are hexadecimal digits") from None
-    if len(address) != ADDRESS_SIZE or len(control) != 1 or len(data) > DATA_LIMIT:
-        raise Refusal("an address has 12 digits, a control 2, data at most 400")
+    trouble = "an address has 12 digits, a control 2, data at most 400"
+    address = reversed_digits(octets_of(arguments[1], ADDRESS_SIZE, trouble))
+    control = octets_of(arguments[2], 1, trouble)
+    data = octets_of(arguments[3], 0, trouble) if len(arguments) > 3 else b""
+    refuse(trouble if len(data) > DATA_LIMIT else "")
     if app.login.granted == ABOVE and control[0] not in _FROM_ABOVE:
         raise Refusal("from above a meter is only read, or told what was sealed for it")
     if not poller.exchange.put(address, control[0], data):

@@ -1,14 +1,13 @@
 """Carry out the commands about tariffs: an image arrives in parts and is put in force."""
 
-from binascii import hexlify, unhexlify
+from binascii import hexlify
 
 from micropython import const
 
 from concentrator.books.tariffs import NAME_SIZE, NUMBER_LIMIT, TROUBLE_NAMES
 from concentrator.console.console import Refusal
-from concentrator.console.words import ASKED, ORDERED, number_of
+from concentrator.console.words import ASKED, ORDERED, kept, number_of, octets_of, refuse
 from concentrator.login import FULL, NOTHING
-from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -27,10 +26,7 @@ def _tariff_begin(app: "App", arguments: "list[str]") -> "list[str]":
 
 def _tariff_data(app: "App", arguments: "list[str]") -> "list[str]":
     offset = number_of(arguments[0], 0, _IMAGE_LIMIT, "offset")
-    try:
-        part = unhexlify(arguments[1])
-    except ValueError:
-        raise Refusal("a part of an image is hexadecimal digits") from None
+    part = octets_of(arguments[1], 0, "a part of an image is hexadecimal digits")
     if not app.tariffs.put(offset, part):
         raise Refusal("a part at " + str(offset) + " does not follow what is here")
     return [str(offset + len(part))]
@@ -38,25 +34,16 @@ def _tariff_data(app: "App", arguments: "list[str]") -> "list[str]":
 
 def _tariff_commit(app: "App", arguments: "list[str]") -> "Iterator[str]":
     number = number_of(arguments[0], 1, NUMBER_LIMIT, "tariff")
-    try:
-        name = unhexlify(arguments[1])
-    except ValueError:
-        name = b""
-    if len(name) != NAME_SIZE:
-        raise Refusal("an image is named by the first 16 hexadecimal digits of its SHA-256")
+    trouble = "an image is named by the first 16 hexadecimal digits of its SHA-256"
+    name = octets_of(arguments[1], NAME_SIZE, trouble)
     tariffs = app.tariffs
     # An image that was sent is written, as its file may have rotted.
     if tariffs.stored_size or tariffs.find(number) is None or tariffs.name(number) != name:
-        trouble = tariffs.store(number, name)
-        if trouble:
-            raise Refusal(trouble)
+        refuse(tariffs.store(number, name))
         yield ""
-        trouble = app.books.tariff_trouble(number, app.tariffs.stored)
-        if trouble:
-            raise Refusal(trouble)
+        refuse(app.books.tariff_trouble(number, app.tariffs.stored))
         yield ""
-        if not app.books.set_tariff(number, name, app.tariffs.stored_size):
-            raise Refusal(STORAGE_TROUBLE)
+        kept(app.books.set_tariff(number, name, app.tariffs.stored_size))
     yield "tariff " + str(number) + " in force"
 
 

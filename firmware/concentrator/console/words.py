@@ -11,6 +11,7 @@ from prepay.accounts import REGISTER_MODULUS_WH
 
 from concentrator.books.registry import parse_digits
 from concentrator.console.console import Refusal
+from concentrator.settings import STORAGE_TROUBLE
 
 # The last column of a command's row.
 HERE = const(0)  # at the console only
@@ -76,6 +77,33 @@ if TYPE_CHECKING:
             """Continue after the head-end's last record; return why that is impossible, or ""."""
 
 
+def refuse(trouble: str) -> None:
+    """Raise Refusal if there is a trouble."""
+    if trouble:
+        raise Refusal(trouble)
+
+
+def kept(is_durable: bool) -> None:
+    """Raise Refusal unless what a command wrote is durable."""
+    refuse("" if is_durable else STORAGE_TROUBLE)
+
+
+def bytes_of(text: str) -> bytes:
+    """Return the bytes of hexadecimal digits, none if they are something else."""
+    try:
+        return unhexlify(text)
+    except ValueError:
+        return b""
+
+
+def octets_of(text: str, size: int, trouble: str) -> bytes:
+    """Return the bytes of hexadecimal digits; Refusal for other text or another size, 0: any."""
+    octets = bytes_of(text)
+    if not octets or len(octets) != (size or len(octets)):
+        raise Refusal(trouble)
+    return octets
+
+
 def number_of(text: str, least: int, greatest: int, what: str) -> int:
     """Return the number in `text`; Refusal if it is none or beyond its limits."""
     if not text.isdigit() or not least <= int(text) <= greatest:
@@ -123,10 +151,7 @@ def time_text(t2000: int) -> str:
 
 def parse_time(date: str, time: str) -> int:
     """Return the seconds since 2000 of YYYY-MM-DD and hh:mm:ss; Refusal for no such moment."""
-    try:
-        digits = unhexlify(date.replace("-", "") + time.replace(":", ""))
-    except ValueError:
-        digits = b""
+    digits = bytes_of(date.replace("-", "") + time.replace(":", ""))
     if len(digits) == 7 and digits[0] == 0x20:
         # ss mm hh WW DD MM YY
         wire = bytearray((digits[6], digits[5], digits[4], 0, digits[3], digits[2], digits[1]))
