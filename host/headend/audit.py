@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +22,10 @@ from host.headend.errors import StoreError
 from host.headend.store import Store
 from host.words import _
 
-DOOR_CLI = "cli"
+DOOR_CLI, DOOR_UPLINK = "cli", "uplink"
 _COLUMNS = ("number", "at", "door", "person", "action", "account", "amount_fen", "detail")
 _FIRST = "0" * 64
+SHOWN_DIGITS = 16  # of a digest on a receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def note(
 ) -> None:
     """Write an entry within the transaction of what it tells."""
     who = who_acts()
+    database.queue_up()
     rows = database.all("SELECT number, digest FROM audit ORDER BY number DESC LIMIT 1")
     number, before = rows[0] if rows else (0, _FIRST)
     text = json.dumps(detail, ensure_ascii=False, sort_keys=True)
@@ -102,9 +105,14 @@ def verify(store: Store) -> Verified:
 
 
 def has_digest(store: Store, digest: str) -> bool:
-    """Return whether an entry has the digest that was kept elsewhere."""
-    return digest == _FIRST or bool(
-        store.value("SELECT count(*) FROM audit WHERE digest = ?", (digest,))
+    """Return whether an entry has the digest that was kept elsewhere.
+
+    Of a receipt, which has not room for all of it, the beginning is enough.
+    """
+    if not re.fullmatch(f"[0-9a-f]{{{SHOWN_DIGITS},64}}", digest):
+        return False
+    return _FIRST.startswith(digest) or bool(
+        store.value("SELECT count(*) FROM audit WHERE digest LIKE ?", (f"{digest}%",))
     )
 
 

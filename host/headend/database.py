@@ -16,7 +16,7 @@ from host.headend.errors import StoreError, StoreFailed
 from host.headend.shard import Shard
 from host.words import _
 
-SCHEMA = 10
+SCHEMA = 11
 APPLICATION_ID = 0x64696B61  # "dika", in the head of an SQLite file
 BUSY_TIMEOUT_S = 10
 _CACHE_KIB = 65_536
@@ -129,6 +129,10 @@ class Database:
         """Have every writer read its state again, as part of this transaction."""
         raise NotImplementedError
 
+    def queue_up(self) -> None:
+        """Let no other transaction write to the audit log until this one has ended."""
+        raise NotImplementedError
+
     def state_mark(self) -> Any:
         """Return a mark within a transaction, another one when the state is to be read again."""
         raise NotImplementedError
@@ -213,6 +217,9 @@ class Sqlite(Database):
 
     def many(self, statement: str, rows: Sequence[Values]) -> int:
         return self._connection.executemany(statement, rows).rowcount
+
+    def queue_up(self) -> None:
+        """Do nothing: only one transaction at a time writes to a file."""
 
     def tell_writers(self) -> None:
         self._told += 1

@@ -3,10 +3,12 @@
 import time
 
 from host.headend.database import Database
+from host.words import marked
 
-# Channels by which money comes as cash. The first is that of commands, the other that of pages.
-CASH_CHANNELS = ("counter", "cash")
-SALE, VOID, PAYOUT, MOVE = "sale", "void", "payout", "move"
+OFFLINE = marked("offline")
+# Channels by which money comes as cash: those of commands, of pages and of leases.
+CASH_CHANNELS = ("counter", "cash", OFFLINE)
+SALE, VOID, PAYOUT, MOVE, LEASE = "sale", "void", "payout", "move", "lease"
 _COLUMNS = ("shift", "at", "by", "kind", "amount_fen", "account", "order", "reason")
 
 

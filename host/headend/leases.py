@@ -1,17 +1,19 @@
 """Leases: order numbers and a quota for a counter without a network, until it is back.
 
 While a lease is out, the station sells nothing to its accounts: no number is sold twice. What the
-counter has sold is taken over from its log (`host.headend.offline`), whole or not at all. One that
-never comes back is given up: its numbers are never sold again.
+counter has sold is taken over from its log (`host.headend.offline`), whole or not at all, and the
+cash goes into the drawer of the cashier who counts it. One that never comes back is given up: its
+numbers are never sold again.
 """
 
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from host.headend import audit, offline, orders
+from host.headend import audit, drawer, offline, orders, shifts
 from host.headend.database import Database
 from host.headend.desk import at_desk
+from host.headend.drawer import OFFLINE
 from host.headend.errors import StoreError
 from host.headend.offline import Log, Range, Terms
 from host.headend.store import Store
@@ -19,8 +21,10 @@ from host.units import DAY_S, yuan
 from host.words import _, marked
 
 OUT, BACK, LOST = marked("out"), marked("back"), marked("lost")
-CHANNEL = marked("offline")
-_COLUMNS = ("lease", "counter", "quota_fen", "leased_at", "leased_by", "expires_at", "state")
+_COLUMNS = (
+    *("lease", "counter", "quota_fen", "leased_at", "leased_by", "expires_at", "state"),
+    "laptop",
+)
 _ORDER_COLUMNS = ("lease", "account", "first_order", "last_order")
 
 
@@ -28,13 +32,17 @@ _ORDER_COLUMNS = ("lease", "account", "first_order", "last_order")
 def lease(
     store: Store,
     counter: str,
+    laptop: str,
     accounts: Sequence[str],
     numbers: int,
     quota_fen: int,
     days: int,
     by: str,
 ) -> Terms:
-    """Lease so many order numbers of each account to a counter. StoreError: one is leased."""
+    """Lease so many order numbers of each account to a counter. StoreError: one is leased.
+
+    `laptop` is the code of the computer on which alone the file of the lease sells.
+    """
     if not counter.strip() or not accounts:
         raise StoreError(_("name the counter, and the accounts that it sells to"))
     now = int(time.time())
@@ -45,18 +53,30 @@ def lease(
             orders.check_leasable_within(database, account)
             first, supersedes = orders.next_number_within(database, account)
             ranges.append(Range(account, first, first + numbers - 1, supersedes))
-        row = (number, counter, quota_fen, now, by, now + days * DAY_S, OUT)
+        row = (number, counter, quota_fen, now, by, now + days * DAY_S, OUT, laptop)
         database.insert_new("leases", _COLUMNS, [row])
         rows = [(number, one.account, one.first, one.last) for one in ranges]
         database.insert_new("leased_orders", _ORDER_COLUMNS, rows)
         audit.note(database, "lease", "", quota_fen, lease=number, counter=counter, by=by)
-    return Terms(number, counter, quota_fen, now + days * DAY_S, tuple(ranges))
+    return Terms(number, counter, laptop, quota_fen, now + days * DAY_S, tuple(ranges))
 
 
 @at_desk
-def take_back(store: Store, lines: Sequence[str], counted_fen: int, by: str) -> dict[str, int]:
-    """Take over what a counter has sold; return the sums. StoreError: its log is not whole."""
+def take_back(
+    store: Store, lines: Sequence[str], counted_fen: int, by: str, reason: str = ""
+) -> dict[str, int]:
+    """Take over what a counter has sold, and its cash into the drawer of `by`; return the sums.
+
+    StoreError: its log is not whole, the cash is another sum and no reason is given, or the
+    drawer is not open.
+    """
     log = offline.parse(lines)
+    if counted_fen != log.sold_fen and not reason.strip():
+        raise StoreError(
+            _(
+                "{counted} yuan were counted, {sold} are sold: count again, or give a reason"
+            ).format(counted=yuan(counted_fen), sold=yuan(log.sold_fen))
+        )
     with store.writing() as database:
         _check(database, log)
         now = int(time.time())
@@ -67,7 +87,7 @@ def take_back(store: Store, lines: Sequence[str], counted_fen: int, by: str) -> 
         )
         rows = [
             (
-                *(one.account, one.order, one.amount_fen, one.sold_at, one.cashier, CHANNEL),
+                *(one.account, one.order, one.amount_fen, one.sold_at, one.cashier, OFFLINE),
                 f"lease {number}/{place}",
                 *((now, one.cashier, one.voided[:200]) if one.voided else (None, "", "")),
                 *(one.supersedes, None if one.voided else one.sold_at),
@@ -78,15 +98,19 @@ def take_back(store: Store, lines: Sequence[str], counted_fen: int, by: str) -> 
             raise StoreError(_("an order of this lease was sold already: look at its accounts"))
         database.run(
             "UPDATE leases SET state = ?, ended_at = ?, ended_by = ?, sold_fen = ?, "
-            "counted_fen = ?, digest = ? WHERE lease = ?",
-            (BACK, now, by, log.sold_fen, counted_fen, log.digest, number),
+            "counted_fen = ?, digest = ?, reason = ? WHERE lease = ?",
+            (BACK, now, by, log.sold_fen, counted_fen, log.digest, reason[:200], number),
         )
+        if counted_fen:
+            why = f"lease {number}"
+            shift = shifts.shift_of(database, by)
+            drawer.put_within(database, shift, drawer.LEASE, by, counted_fen, reason=why)
         for one in log.orders.values():
             told: dict[str, Any] = {"order": one.order, "cashier": one.cashier, "lease": number}
             action = "void" if one.voided else "sale"
             fen = 0 if one.voided else one.amount_fen
-            audit.note(database, action, one.account, fen, **told, channel=CHANNEL)
-        audit.note(database, "lease back", "", counted_fen, lease=number, by=by)
+            audit.note(database, action, one.account, fen, **told, channel=OFFLINE)
+        audit.note(database, "lease back", "", counted_fen, lease=number, by=by, reason=reason)
     return {"sold_fen": log.sold_fen, "counted_fen": counted_fen, "orders": len(rows)}
 
 
@@ -102,7 +126,11 @@ def _check(database: Database, log: Log) -> None:
         (terms.lease,),
     )
     told = sorted((one.account, one.first, one.last) for one in terms.ranges)
-    is_same = given == told and rows[0]["quota_fen"] == terms.quota_fen
+    one = rows[0]
+    is_same = given == told and (one["quota_fen"], one["laptop"]) == (
+        terms.quota_fen,
+        terms.laptop,
+    )
     if not is_same or log.sold_fen > terms.quota_fen:
         raise StoreError(
             _("the file of lease {lease} is not what was leased: {quota} yuan").format(

@@ -499,7 +499,11 @@ class District(models.Model):
 
 
 class Customer(models.Model):
-    """A person or a business that buys; one may have several accounts."""
+    """A person or a business that buys; one may have several accounts.
+
+    credit_class   A, B, C or D, "": none yet; the accounts have the grace of their class
+    class_reason   why the class is another one than the rule says, "": it is the rule's
+    """
 
     customer = models.CharField(max_length=32, primary_key=True)
     name = _text(128)
@@ -508,6 +512,7 @@ class Customer(models.Model):
     persons = _number()
     kind = _text(16, "resident")
     credit_class = _text(16)
+    class_reason = _text(200)
 
     class Meta:
         db_table = "customers"
@@ -515,13 +520,17 @@ class Customer(models.Model):
 
 
 class Contract(models.Model):
-    """An account of a customer, in the district that feeds it; `closed_at` null: it is open."""
+    """An account of a customer, in the district that feeds it; `closed_at` null: it is open.
+
+    room   what a landlord calls it, "": it is no room
+    """
 
     account = models.CharField(max_length=_ACCOUNT_DIGITS, primary_key=True)
     customer = models.CharField(max_length=32)
     district = _text(32)
     opened_at = _number()
     closed_at = _maybe()
+    room = _text(32)
 
     class Meta:
         db_table = "contracts"
@@ -730,6 +739,8 @@ class Lease(models.Model):
     sold_fen      what it has sold, once it is back
     counted_fen   the cash that it brought
     digest        head of its log at its return
+    laptop        code of the computer on which alone its file sells
+    reason        why it brought another sum than it sold
     """
 
     lease = models.BigIntegerField(primary_key=True)
@@ -744,6 +755,8 @@ class Lease(models.Model):
     sold_fen = _number()
     counted_fen = _number()
     digest = _text()
+    laptop = _text(32)
+    reason = _text(200)
 
     class Meta:
         db_table = "leases"
@@ -763,6 +776,55 @@ class LeasedOrder(models.Model):
             models.UniqueConstraint(fields=("lease", "account"), name="leased_orders_once"),
         )
         indexes = (models.Index(fields=("account",), name="leased_orders_account"),)
+
+
+class Tenancy(models.Model):
+    """A time in which a tenant lives in a room, with the books of its account at both ends.
+
+    order    that settles the balance at the end, 0: none was needed
+    """
+
+    tenancy = models.BigIntegerField(primary_key=True)
+    account = _account()
+    name = _text(128)
+    phone = _text(32)
+    since_at = _number()
+    until_at = _maybe()
+    opened_by = _text()
+    closed_by = _text()
+    first_wh = _text(200, "[]")
+    last_wh = _text(200, "[]")
+    first_credit_fen = _number()
+    first_debit_fen = _number()
+    last_credit_fen = _number()
+    last_debit_fen = _number()
+    order = _number()
+
+    class Meta:
+        db_table = "tenancies"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("account",),
+                condition=models.Q(until_at__isnull=True),
+                name="tenancies_once",
+            ),
+        )
+        indexes = (models.Index(fields=("account",), name="tenancies_account"),)
+
+
+class DepositMove(models.Model):
+    """Money of a tenant's deposit: taken, above 0, set off against a debt, or returned."""
+
+    tenancy = _number(None)
+    at = _number()
+    by = _text()
+    kind = _text(24)
+    amount_fen = _number()
+    reason = _text(200)
+
+    class Meta:
+        db_table = "deposit_moves"
+        indexes = (models.Index(fields=("tenancy",), name="deposit_moves_tenancy"),)
 
 
 class User(models.Model):

@@ -1,14 +1,19 @@
 """A counter without a network: it sells under leased order numbers, with a log of its own.
 
 The log is a file of JSON lines. The first is the lease; each other one has a digest over the line
-before and itself, so that none can be changed, taken out or put in unnoticed. The file belongs to
-the computer on which it was first sold from: a copy of it sells nothing.
+before and itself, so that none can be changed, taken out or put in unnoticed.
+
+A lease names the code of one laptop, made there from a secret and the number of the machine: on
+another computer its file sells nothing. The laptop notes beside the secret which file it sells
+from, and how far that has come, so that neither a copy nor an older state of it sells.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +28,8 @@ from host.words import _, system_reason
 
 BEGIN, SALE, VOID = "begin", "sale", "void"
 _MACHINE = Path("/etc/machine-id")
+_SECRET, _SECRET_BYTES = "laptop.key", 32
+_CODE_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +44,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A lease as its counter has it; `expires_at`: from then on it sells nothing."""
+    """A lease as its counter has it; `expires_at`: from then on it sells nothing.
+
+    `laptop` is the code of the computer that sells.
+    """
 
     lease: int
     counter: str
+    laptop: str
     quota_fen: int
     expires_at: int
     ranges: tuple[Range, ...]
@@ -65,6 +76,7 @@ class Log:
 
     terms: Terms
     digest: str
+    lines: int = 1
     place: str = ""
     orders: dict[tuple[str, int], OfflineOrder] = field(default_factory=dict)
 
@@ -101,10 +113,9 @@ class Log:
 def first_line(terms: Terms) -> str:
     """Return the first line of the log of a lease."""
     ranges = [[one.account, one.first, one.last, one.supersedes] for one in terms.ranges]
-    told = {"lease": terms.lease, "counter": terms.counter, "quota_fen": terms.quota_fen}
-    return json.dumps(
-        {**told, "expires_at": terms.expires_at, "ranges": ranges}, ensure_ascii=False
-    )
+    told = {"lease": terms.lease, "counter": terms.counter, "laptop": terms.laptop}
+    told |= {"quota_fen": terms.quota_fen, "expires_at": terms.expires_at}
+    return json.dumps({**told, "ranges": ranges}, ensure_ascii=False)
 
 
 def parse(lines: Sequence[str]) -> Log:
@@ -120,6 +131,7 @@ def parse(lines: Sequence[str]) -> Log:
                 raise ValueError(line)
             _take(log, one)
             log.digest = digest
+            log.lines += 1
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise StoreError(
             _("the log of the lease is not whole: keep the file, and ask the station")
@@ -198,7 +210,7 @@ def void(path: Path, account: str, order: int, reason: str) -> None:
 def _writing(path: Path) -> Iterator[tuple[Log, TextIO]]:
     """Give the log of a file and the file, which no other process writes meanwhile."""
     try:
-        with path.open("r+", encoding="utf-8") as file:
+        with _alone(), path.open("r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             text = file.read()
             if not text.endswith("\n"):  # the power went within the last line
@@ -207,24 +219,105 @@ def _writing(path: Path) -> Iterator[tuple[Log, TextIO]]:
                 file.seek(0, os.SEEK_END)
                 text = whole
             log = parse(text.splitlines())
-            place = _place(path)
-            if not log.place:
-                _append(log, file, {"kind": BEGIN, "place": place})
-            elif log.place != place:
-                raise StoreError(
-                    _("this file is a copy: only the one that was first sold from sells")
-                )
+            _claim(log, file, path)
             yield log, file
+            _note_claim(log)
     except OSError as error:
+        raise _cannot(path, error) from error
+
+
+# --- the laptop ----------------------------------------------------------------------------------
+
+
+def laptop_code() -> str:
+    """Return the code of this computer, for a lease; its secret is made where there is none."""
+    folder = _own_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / _SECRET
+        with contextlib.suppress(FileExistsError):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(secrets.token_bytes(_SECRET_BYTES))
+                file.flush()
+                os.fsync(handle)
+        secret = path.read_bytes()
+    except OSError as error:
+        raise _cannot(folder, error) from error
+    if len(secret) != _SECRET_BYTES:
         raise StoreError(
-            _("cannot write {path}: {strerror}").format(path=path, strerror=system_reason(error))
+            _("{path} is damaged: bring the leases of this laptop back, then delete it").format(
+                path=path
+            )
+        )
+    return hashlib.sha256(secret + _machine().encode()).hexdigest()[:_CODE_DIGITS]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let only one sale at a time happen on this computer: two files may be of one lease."""
+    laptop_code()
+    with (_own_folder() / _SECRET).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _own_folder() -> Path:
+    """Return where this computer keeps its secret and what it has sold under leases."""
+    told = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(told) / "dianka"
+
+
+def _machine() -> str:
+    return _MACHINE.read_text().strip() if _MACHINE.exists() else ""
+
+
+def _claim_path(log: Log) -> Path:
+    return _own_folder() / f"{log.terms.laptop}-{log.terms.lease}.claim"
+
+
+def _claim(log: Log, file: TextIO, path: Path) -> None:
+    """Let only one file of a lease sell, on one computer, and never an older state of it."""
+    if log.terms.laptop != laptop_code():
+        raise StoreError(
+            _(
+                "this lease is for laptop {laptop}, this computer is {code}: a lease for it is "
+                "made at the station with `dianka headend lease take --laptop {code}`"
+            ).format(laptop=log.terms.laptop, code=laptop_code())
+        )
+    place = f"{_machine()}:{file_number(path)}"
+    claim = _claim_path(log)
+    try:
+        told = json.loads(claim.read_text()) if claim.exists() else None
+    except ValueError as error:
+        raise StoreError(
+            _("{path} is damaged: bring the lease back to the station").format(path=claim)
         ) from error
+    if told is None and not log.place:
+        _append(log, file, {"kind": BEGIN, "place": place})
+        _note_claim(log)
+    elif told is None or told["place"] != place or log.place != place:
+        raise StoreError(_("this file is a copy: only the one that was first sold from sells"))
+    elif told["lines"] > log.lines:
+        raise StoreError(
+            _("this file is older than what was sold from it: bring the newest to the station")
+        )
 
 
-def _place(path: Path) -> str:
-    """Return the name of a file's place: its computer, and its number there."""
-    machine = _MACHINE.read_text().strip() if _MACHINE.exists() else ""
-    return f"{machine}:{file_number(path)}"
+def _note_claim(log: Log) -> None:
+    """Note how far the log has come; a line that is in it already is a sale all the same."""
+    claim = _claim_path(log)
+    part = claim.with_suffix(".part")
+    part.write_text(json.dumps({"place": log.place, "lines": log.lines}))
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(claim)
+
+
+def _cannot(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        _("cannot write {path}: {strerror}").format(path=path, strerror=system_reason(error))
+    )
 
 
 def _append(log: Log, file: TextIO, told: dict[str, Any]) -> None:
@@ -234,3 +327,5 @@ def _append(log: Log, file: TextIO, told: dict[str, Any]) -> None:
     file.flush()
     os.fsync(file.fileno())
     log.digest = digest
+    log.lines += 1
+    log.place = told.get("place", log.place)

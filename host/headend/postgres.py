@@ -15,6 +15,7 @@ from host.words import _
 # Each transaction that writes holds it, because SQLite has one writer at a time; the parts of a
 # head-end share it.
 WRITE_LOCK = 0x64696B61
+AUDIT_LOCK = WRITE_LOCK + 1
 _SLOT_LOCKS = 0x64696B62
 _UNDEFINED_TABLE = "42P01"
 _COPIED_LEAST = 20
@@ -99,6 +100,9 @@ class Postgres(Database):
 
     def tell_writers(self) -> None:
         self.run("UPDATE station SET schema = schema")
+
+    def queue_up(self) -> None:
+        self.run("SELECT pg_advisory_xact_lock(?)", (AUDIT_LOCK,))
 
     def state_mark(self) -> Any:
         # Each update of the row gives it the number of another transaction.

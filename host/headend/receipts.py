@@ -115,7 +115,7 @@ def lines_of(one: Receipt) -> list[tuple[str, str]]:
         (_("cashier"), one.cashier),
         (_("channel"), _(one.channel)),
         (_("reference"), one.reference),
-        (_("audit"), one.audit_digest[:16]),
+        (_("audit"), one.audit_digest[: audit.SHOWN_DIGITS]),
     ]
     return [(what, value) for what, value in told if value]
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from host.headend import audit
+from host.headend.audit import DOOR_UPLINK, Who, acting
 from host.headend.database import Database
 from host.units import yuan
 from host.words import marked
@@ -16,10 +18,12 @@ _REVIVED = """
 """
 _REVIVE = "UPDATE orders SET voided_at = NULL WHERE id = ?"
 # Orders that a concentrator cannot take any more, as one that they supersede was redeemed.
-_VOID_LATE = """
-    UPDATE orders SET voided_at = ?, void_reason = ? WHERE account = ? AND "order" > ?
-    AND supersedes BETWEEN 1 AND ? AND voided_at IS NULL
+_LATE = """
+    SELECT id, "order", amount_fen FROM orders WHERE account = ? AND "order" > ?
+    AND supersedes BETWEEN 1 AND ? AND voided_at IS NULL ORDER BY "order"
 """
+_VOID_LATE = "UPDATE orders SET voided_at = ?, void_reason = ? WHERE id = ?"
+_TOO_LATE = marked("superseded too late")
 
 
 COUNTS_AGAIN = marked(
@@ -36,11 +40,16 @@ def settle(
     `rows` are what concentrators have told: top-ups and standings. Yield the concentrator, the
     record and the values of COUNTS_AGAIN for each order that counts again.
     """
-    reason = marked("superseded too late")
     for row in rows:
         account, order = row["account"], row["order"]
+        who = Who(DOOR_UPLINK, str(row["concentrator"]))
         for number, amount_fen in database.all(_REVIVED, (account, order, account, order)):
             database.run(_REVIVE, (number,))
+            with acting(who):
+                audit.note(database, "counts again", account, amount_fen, order=order)
             told: dict[str, int | str] = {"order": order, "account": account}
             yield row["concentrator"], row["seq"], {**told, "amount": yuan(amount_fen)}
-        database.run(_VOID_LATE, (now, reason, account, order, order))
+        for number, late, amount_fen in database.all(_LATE, (account, order, order)):
+            database.run(_VOID_LATE, (now, _TOO_LATE, number))
+            with acting(who):
+                audit.note(database, "void", account, -amount_fen, order=late, reason=_TOO_LATE)

@@ -50,7 +50,8 @@ def _open(database: Database, cashier: str, float_fen: int) -> int:
     return shift
 
 
-def _shift_of(database: Database, cashier: str) -> int:
+def shift_of(database: Database, cashier: str) -> int:
+    """Return the number of a cashier's open shift. StoreError: the drawer is not open."""
     shift = drawer.open_shift_of(database, cashier)
     if not shift:
         raise StoreError(
@@ -70,7 +71,7 @@ def close_shift(
     StoreError: the count differs from the books, and no reason is given.
     """
     with store.writing() as database:
-        shift = _shift_of(database, cashier)
+        shift = shift_of(database, cashier)
         expected_fen = drawer.cash_within(database, shift)
         if counted_fen != expected_fen and not reason.strip():
             raise StoreError(
@@ -101,7 +102,7 @@ def move_cash(store: Store, cashier: str, amount_fen: int, reason: str) -> int:
     if not reason.strip():
         raise StoreError(_("say where the cash goes or comes from"))
     with store.writing() as database:
-        shift = _shift_of(database, cashier)
+        shift = shift_of(database, cashier)
         if drawer.cash_within(database, shift) + amount_fen < 0:
             raise _too_little(cashier)
         drawer.put_within(database, shift, drawer.MOVE, cashier, amount_fen, reason=reason)
@@ -118,7 +119,7 @@ def pay_out(store: Store, account: str, order: int, cashier: str) -> int:
     """Pay out a refund that its concentrator has taken off, once; return the fen. StoreError."""
     what = _("order {order} of account {account}").format(order=order, account=account)
     with store.writing() as database:
-        shift = _shift_of(database, cashier)
+        shift = shift_of(database, cashier)
         amount_fen = database.value(
             'SELECT amount_fen FROM orders WHERE account = ? AND "order" = ? '
             "AND voided_at IS NULL AND amount_fen < 0",

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from host.cli import cli
-from host.headend import audit, figures, offline, orders, shifts
+from host.headend import audit, drawer, figures, offline, orders, shifts
 from host.headend.errors import StoreError
 from host.headend.ingest import Ingest
 from host.headend.orders import Till
@@ -21,6 +21,18 @@ from host.headend.store import Store
 from tests.host.uplink_world import KEYS, account_name, deliver, village_of
 
 NAME, OTHER = account_name(0), account_name(1)
+
+
+@pytest.fixture(autouse=True)
+def _laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "laptop"))
+
+
+def take_words(store: Store, *accounts: str) -> tuple[object, ...]:
+    """Return the words that lease accounts to this computer."""
+    laptop = said("lease", "code").strip()
+    words = ("lease", "take", "--db", store.address, "--counter", "laptop", "--laptop", laptop)
+    return (*words, "--by", "Li", *(word for one in accounts for word in ("--account", one)))
 
 
 def run(*words: object) -> Result:
@@ -85,7 +97,7 @@ def test_a_refund_is_paid_out_once_and_only_when_it_is_taken_off(store: Store) -
 
 def test_a_laptop_sells_what_it_leased_and_brings_it_back(store: Store, tmp_path: Path) -> None:
     db, log = ("--db", store.address), tmp_path / "one.lease"
-    take = ("lease", "take", *db, "--counter", "laptop", "--account", NAME, "--by", "Li")
+    take = take_words(store, NAME)
     said(*take, "--quota", 100, "--numbers", 3, "--out", log)
     assert "is leased to laptop" in said("sell", *db, "--account", NAME, "--amount", 5, code=1)
     more = ("--quota", 1, "--out", tmp_path / "two.lease")
@@ -107,20 +119,60 @@ def test_a_laptop_sells_what_it_leased_and_brings_it_back(store: Store, tmp_path
     assert "is a copy" in copied
     assert "60.00" in said("lease", "show", log)
     back = ("lease", "return", log, *db, "--by", "Li", "--counted")
-    assert "3 orders are taken over: 90.00 yuan sold, 90.00" in said(*back, 90)
+    assert "is not open" in said(*back, 90, code=1)
+    assert "count again" in said(*back, 89, code=1)
+    shifts.open_shift(store, "Li", 1000)
+    assert "3 orders are taken over: 90.00 yuan sold, 89.50" in said(
+        *back, 89.5, "--reason", "lost"
+    )
     assert "is not out" in said(*back, 90, code=1)
+    assert audit.entries(store, action="lease back")[0]["amount_fen"] == 8950
+    assert '"expected_fen": 9950' in said("drawer", "list", *db, "--json")
+    said("void", *db, "--cashier", "Li", "--account", NAME, "--order", 4, "--reason", "typo")
+    with store.database.looking():
+        shift = drawer.open_shift_of(store.database, "Li")
+        assert drawer.cash_within(store.database, shift) == 1000 + 8950 - 3000
     rows = json.loads(said("orders", NAME, *db, "--json"))["orders"]
     assert [(one["order"], one["channel"], one["supersedes"]) for one in rows[1:]] == [
-        *((2, "offline", 0), (3, "offline", 0), (4, "offline", 3))
+        *((2, "offline", 0), (3, "offline", 0), (4, "offline", 3), (5, "counter", 3))
     ]
     assert "back" in said("lease", "list", *db)
     said("sell", *db, "--account", NAME, "--amount", 5)
 
 
+def test_a_lease_sells_on_its_laptop_alone_and_from_one_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, copy = tmp_path / "one.lease", tmp_path / "copy.lease"
+    said(*take_words(store, NAME), "--quota", 100, "--out", log)
+    shutil.copy(log, copy)  # before anything was sold from it
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other"))
+    sell = ("lease", "sell", copy, NAME, "--amount", 1)
+    assert "this lease is for laptop" in said(*sell, code=1)
+    shutil.copytree(tmp_path / "laptop", tmp_path / "other", dirs_exist_ok=True)
+    monkeypatch.setattr(offline, "_machine", lambda: "another computer")
+    assert "this lease is for laptop" in said(*sell, code=1), "its secret was copied too"
+    monkeypatch.undo()
+    monkeypatch.setenv("DIANKA_LANG", "en")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "laptop"))
+    assert "order 2" in said("lease", "sell", log, NAME, "--amount", 1)
+    assert "is a copy" in said(*sell, code=1)
+    before = log.read_bytes()
+    assert "order 3" in said("lease", "sell", log, NAME, "--amount", 1)
+    log.write_bytes(before)  # in the same place
+    assert "older than what was sold" in said("lease", "sell", log, NAME, "--amount", 1, code=1)
+    (tmp_path / "laptop" / "dianka" / "laptop.key").write_bytes(b"short")
+    assert "is damaged" in said("lease", "code", code=1)
+    assert "is no code" in said(
+        *("lease", "take", "--db", store.address, "--counter", "a", "--laptop", "x"),
+        *("--account", NAME, "--by", "Li", "--quota", 1, "--out", copy),
+        code=2,
+    )
+
+
 def test_the_log_of_a_lease_shows_each_change(store: Store, tmp_path: Path) -> None:
     log = tmp_path / "one.lease"
-    take = ("lease", "take", "--db", store.address, "--counter", "a", "--account", NAME)
-    said(*take, "--by", "Li", "--quota", 100, "--out", log)
+    said(*take_words(store, NAME), "--quota", 100, "--out", log)
     for fen in (100, 200):
         offline.sell(log, NAME, fen, "Li")
     text = log.read_text()
@@ -142,8 +194,7 @@ def test_the_log_of_a_lease_shows_each_change(store: Store, tmp_path: Path) -> N
 
 def test_a_laptop_that_never_comes_back_is_given_up(store: Store, tmp_path: Path) -> None:
     db, log = ("--db", store.address), tmp_path / "one.lease"
-    take = ("lease", "take", *db, "--counter", "a", "--account", NAME, "--by", "Li")
-    said(*take, "--quota", 100, "--numbers", 5, "--out", log)
+    said(*take_words(store, NAME), "--quota", 100, "--numbers", 5, "--out", log)
     offline.sell(log, NAME, 100, "Li")
     said("lease", "give-up", 1, *db, "--by", "Chen", "--reason", "stolen")
     assert "is not out" in said("lease", "return", log, *db, "--by", "Li", "--counted", 1, code=1)
