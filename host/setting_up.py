@@ -30,13 +30,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from host.cards.keystore import CardKeys
-from host.cards.rows import read_rows
 from host.frames import tariff
 from host.frames.settings import NAMES
 from host.frames.tariff import image_name
 from host.headend import keys as uplink
 from host.link import setup
 from host.link.console import SECRETS, Console
+from host.rows import read_rows
 from host.texts import NotTextError, read_text
 from host.units import full_number
 from host.words import _, system_reason

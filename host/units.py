@@ -67,6 +67,13 @@ def full_number(text: str) -> str:
     return text.zfill(12)
 
 
+def register_wh(text: str) -> int:
+    """Return a register as a meter shows it in kWh, like 1234.56, in Wh; ValueError."""
+    if not re.fullmatch(r"[0-9]{1,8}(\.[0-9]{1,3})?", text):
+        raise ValueError(_("{text!r} is no register in kWh like 1234.56").format(text=text))
+    return int(Decimal(text).scaleb(3))
+
+
 def kwh(energy_wh: int, decimals: int = 3) -> str:
     """Return energy as people write it, in kWh; a register of a meter shows two decimals."""
     return f"{Decimal(energy_wh).scaleb(-3):.{decimals}f}"

@@ -176,6 +176,7 @@ LAYERS = (
     _layer("host.units", ours="host.words"),
     _layer("host.texts", ours="host.words"),
     _layer("host.installed"),
+    _layer("host.rows", ours=f"{_HELPERS} host.frames", foreign="openpyxl"),
     _layer("host.secret_files", ours="host.words"),
     _layer(
         "host.frames",
@@ -209,22 +210,22 @@ LAYERS = (
     ),
     _layer(
         "host.cards",
-        ours=f"{_HELPERS} host.secret_files host.frames host.link",
+        ours=f"{_HELPERS} host.rows host.secret_files host.frames host.link",
         foreign="cryptography",
     ),
     _layer(
         "host.setting_up",
-        ours=f"{_HELPERS} host.cards host.link host.frames host.headend",
+        ours=f"{_HELPERS} host.rows host.cards host.link host.frames host.headend",
         foreign="pydantic",
     ),
     _layer(
         "host.headend",
-        ours=f"host.closing {_HELPERS} host.secret_files host.frames",
+        ours=f"host.closing {_HELPERS} host.rows host.secret_files host.frames",
         foreign="argon2 django psycopg pydantic reportlab",
     ),
     _layer(
         "host.headend.web",
-        ours=f"{_HELPERS} host.frames host.billing host.headend",
+        ours=f"{_HELPERS} host.rows host.frames host.billing host.headend",
         foreign="django jinja2 waitress",
     ),
     _layer(
@@ -234,7 +235,7 @@ LAYERS = (
     ),
     _layer(
         "host.cli",
-        ours=f"{_HELPERS} host.secret_files host.billing host.cards host.demo "
+        ours=f"{_HELPERS} host.rows host.secret_files host.billing host.cards host.demo "
         "host.link host.frames host.sim host.device host.headend host.flash host.setting_up",
         foreign="click rich matplotlib openpyxl",
     ),

@@ -14,7 +14,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Protocol
 
-from host.cards import rows
+from host import rows
 from host.cards.audit import Written
 from host.cards.issuing import IssueError, Issuer
 from host.frames.card import ORDER_LIMIT, CardKind, Header, superseding

@@ -17,7 +17,6 @@ from host.cards import keystore
 from host.cards.audit import AuditError
 from host.cards.issuing import IssueError
 from host.cards.keystore import CardKeys, ConsoleKeys, KeystoreError
-from host.cards.rows import RowsError
 from host.cli.output import echo
 from host.flash.product import ProductError
 from host.frames import card as frames
@@ -28,6 +27,7 @@ from host.link.card import CardIoError
 from host.link.console import Console, ConsoleError, Keys
 from host.link.port import Port, PortError
 from host.link.reader import ReaderError
+from host.rows import RowsError
 from host.units import CHINA, DAY_S, fen_of, full_number, now_t2000, to_t2000, yuan
 from host.words import _
 

@@ -6,7 +6,6 @@ import click
 
 from host import setting_up
 from host.cards import keystore
-from host.cards.rows import RowsError
 from host.cli import shown
 from host.cli.options import FILE, load_keys, yes_option
 from host.cli.output import echo
@@ -14,6 +13,7 @@ from host.frames.tariff_terms import TariffError
 from host.headend.keys import KeysError
 from host.link.console import Console, ConsoleError
 from host.link.port import Port, PortError
+from host.rows import RowsError
 from host.words import _
 
 

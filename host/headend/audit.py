@@ -139,3 +139,18 @@ def entries(
         f"SELECT * FROM audit WHERE at >= ? AND at < ?{conditions} ORDER BY number",
         (since_at, until_at, *wanted.values()),
     )
+
+
+def newest(store: Store, wanted: dict[str, str], before: int, most: int) -> list[dict[str, Any]]:
+    """Return entries before a number, the newest first, all or those with the values wanted."""
+    conditions = "".join(f" AND {name} = ?" for name in wanted)
+    return store.rows(
+        f"SELECT * FROM audit WHERE number < ?{conditions} ORDER BY number DESC LIMIT ?",
+        (before, *wanted.values(), most),
+    )
+
+
+def actions(store: Store) -> list[str]:
+    """Return what was ever done, by name."""
+    rows = store.rows("SELECT DISTINCT action FROM audit ORDER BY action")
+    return [str(row["action"]) for row in rows]

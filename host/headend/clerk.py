@@ -23,6 +23,7 @@ from host.headend import (
     rollouts,
     selling,
     shifts,
+    stepping,
     users,
 )
 from host.headend.audit import Who, acting
@@ -51,6 +52,7 @@ _REGISTERED = (
     rollouts,
     shifts,
     selling,
+    stepping,
     users,
 )
 _REQUEST_LIMIT = 1 << 26

@@ -25,6 +25,7 @@ from host.words import _, marked
 OPENED, HOUSEHOLD, EXCHANGED = marked("opened"), marked("household"), marked("meter exchanged")
 CARD, TRANSFERRED, CLOSED = marked("card replaced"), marked("transferred"), marked("closed")
 DEBT, UNDONE = marked("written off"), marked("undone")
+KINDS = (OPENED, HOUSEHOLD, EXCHANGED, CARD, TRANSFERRED, CLOSED, DEBT, UNDONE)
 _COMMAND_S = 72 * 3600
 _REGISTER_LIMIT_WH = 10**12
 

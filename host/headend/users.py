@@ -17,16 +17,18 @@ from host.headend.errors import StoreError
 from host.headend.store import Store
 from host.words import _, marked
 
-# Permissions.
+# Permissions. KEEP is to change accounts, and to approve what others may not do alone.
 LOOK, SELL, REFUND, SWITCH = "look", "sell", "refund", "switch"
+KEEP, AUDIT = "keep", "audit"
+_ALL = (LOOK, SELL, REFUND, SWITCH, KEEP, AUDIT)
 
 _ROLES = {
     marked("viewer"): (LOOK,),
     marked("cashier"): (LOOK, SELL),
     marked("engineer"): (LOOK, SWITCH),
-    marked("manager"): (LOOK, SELL, REFUND, SWITCH),
-    marked("auditor"): (LOOK,),
-    marked("admin"): (LOOK, SELL, REFUND, SWITCH),
+    marked("manager"): _ALL,
+    marked("auditor"): (LOOK, AUDIT),
+    marked("admin"): _ALL,
 }
 ROLES = tuple(_ROLES)
 ADMIN = "admin"

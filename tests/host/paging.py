@@ -52,6 +52,17 @@ class Browser:
     def post(self, path: str, fields: dict[str, str], **headers: str) -> Answer:
         return self._ask(path, urllib.parse.urlencode(fields).encode(), headers)
 
+    def upload(self, path: str, name: str, content: bytes, step: str = "preview") -> Answer:
+        """Give a file to the form of a page."""
+        told = {**self.get(path).fields, "step": step}
+        parts = [
+            f'--=\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'.encode()
+            for field, value in told.items()
+        ]
+        head = f'--=\r\nContent-Disposition: form-data; name="list"; filename="{name}"\r\n\r\n'
+        body = b"".join((*parts, head.encode(), content, b"\r\n--=--\r\n"))
+        return self._ask(path, body, {"Content-Type": "multipart/form-data; boundary=="})
+
     def _ask(self, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         request = urllib.request.Request(self.url + path, body, {**self._headers, **headers})
         try:

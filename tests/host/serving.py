@@ -28,7 +28,7 @@ class HeadEnd:
         """`database`: an address of PostgreSQL instead of a file in `folder`."""
         self._options = options
         self.db = folder / "village.db"
-        self._database = database or str(self.db)
+        self.database = database or str(self.db)
         self.keys = folder / "keys.toml"
         lines = (f'{one} = "{KEY.hex()}"\n' for one in concentrators)
         self.keys.write_text("[uplink]\n" + "".join(lines))
@@ -36,12 +36,12 @@ class HeadEnd:
         self.port = 0
         self.url = ""
         # A process that makes a database loads Django, which takes seconds.
-        Store(self._database, create=True).close()
+        Store(self.database, create=True).close()
         self.start()
 
     def start(self) -> None:
         main = "from host.cli import main; main()"
-        options = ["--db", self._database, "--port", str(self.port), "--keys", str(self.keys)]
+        options = ["--db", self.database, "--port", str(self.port), "--keys", str(self.keys)]
         options += self._options
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -5,62 +5,28 @@ without a screen signs in, looks, sells, and does all that clerks and attackers 
 purpose. Each bad input ends in one sentence.
 """
 
-import signal
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from host.cli import cli
-from host.frames.record import RecordKind
-from host.headend import orders, registry, users
-from host.headend.ingest import Ingest
-from host.headend.registry import Entry
+from host.headend import orders, users
 from host.headend.store import Store
+from tests.host.page_station import ACCOUNT, ENGINES, PASSWORD, served, signed_in
 from tests.host.paging import Answer, Browser
 from tests.host.serving import HeadEnd
-from tests.host.uplink_world import KEYS, account_name, deliver, meter_address, village_of
-
-NAMES = ("王小明", "<script>alert(1)</script>", "O'Brien %_!", "Zhang Wei")
-PASSWORD = "correct horse"
-ACCOUNT = account_name(0)
+from tests.host.uplink_world import account_name, meter_address
 
 
-@pytest.fixture(scope="module")
-def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeadEnd]:
-    """Serve a village with names, a person of each role, and pages."""
-    folder = tmp_path_factory.mktemp("station")
-    with Store(folder / "village.db", create=True) as store:
-        for row in range(len(NAMES)):
-            orders.sell(store, account_name(row), 10000)
-        village = village_of(len(NAMES), 40)
-        village.relay(0, 0)
-        refused = {"code": 10, "order": 3, "amount_fen": 500, "uid": "0" * 16, "account": ACCOUNT}
-        village.write(RecordKind.CARD, refused)
-        deliver(Ingest(store, KEYS), village)
-        registry.take(
-            store,
-            [
-                Entry(account_name(row), f"C-{row}", name, meter=meter_address(row))
-                for row, name in enumerate(NAMES)
-            ],
-        )
-        password = users.hashed(PASSWORD)
-        for role in users.ROLES:
-            users.add(store, role, role, password)
-        users.add(store, "second", "cashier", password)
-    running = HeadEnd(folder, "--page", "127.0.0.1:0")
-    yield running
-    running.end(signal.SIGKILL)
-
-
-@cache
-def signed_in(station: HeadEnd, name: str) -> Browser:
-    browser = Browser(station.url)
-    assert browser.sign_in(name, PASSWORD).status == 200
-    return browser
+@pytest.fixture(scope="module", params=ENGINES)
+def station(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HeadEnd]:
+    """Serve the village and its pages from each engine."""
+    with served(tmp_path_factory.mktemp("station"), request.param) as running:
+        yield running
 
 
 @pytest.fixture
@@ -70,7 +36,7 @@ def clerk(station: HeadEnd) -> Browser:
 
 def sold(station: HeadEnd, account: str = ACCOUNT) -> list[tuple[int, int]]:
     """Return number and amount of each order of an account that counts."""
-    with Store(station.db, read_only=True) as store:
+    with Store(station.database, read_only=True) as store:
         rows = orders.orders_of(store, account)
     return [(row["order"], row["amount_fen"]) for row in rows if row["voided_at"] is None]
 
@@ -104,27 +70,29 @@ def _token(page: Answer) -> str:
 
 
 def test_guessing_a_password_becomes_slow(station: HeadEnd) -> None:
-    with Store(station.db) as store:
+    with Store(station.database) as store:
         users.add(store, "guessed", "viewer", users.hashed(PASSWORD))
     browser = Browser(station.url)
     told = [browser.sign_in("guessed", f"wrong {at}").said for at in range(6)]
     assert told[:5] == ["name or password is wrong"] * 5
     assert told[5].startswith("too many attempts have failed: try again in ")
     assert browser.sign_in("guessed", PASSWORD).said.startswith("too many"), "the right one too"
-    with Store(station.db) as store, store.turn() as line:
-        assert line is not None
-    with Store(station.db) as store:
+    with Store(station.database) as store, store.turn() as line:
+        assert (line is None) == station.database.startswith("postgres")
+    with Store(station.database) as store:
         users.change(store, "guessed", "", users.hashed(PASSWORD))
         users.open_session(store, "guessed", "127.0.0.1", "0" * 64)
     assert browser.sign_in("guessed", PASSWORD).status == 200
 
 
 def test_a_name_that_is_closed_is_put_out(station: HeadEnd) -> None:
-    with Store(station.db) as store:
+    with Store(station.database) as store:
         users.add(store, "leaver", "viewer", users.hashed(PASSWORD))
     browser = signed_in(station, "leaver")
     assert browser.get("/").url == "/"
-    done = CliRunner().invoke(cli, ["headend", "user", "close", "leaver", "--db", str(station.db)])
+    done = CliRunner().invoke(
+        cli, ["headend", "user", "close", "leaver", "--db", station.database]
+    )
     assert done.output == "leaver may not sign in any more\n"
     assert browser.get("/").url.startswith("/sign-in")
 

@@ -1,7 +1,5 @@
 """`dianka headend account` and `approval`: the life of an account, and what two have to decide."""
 
-import re
-from decimal import Decimal
 from typing import Any
 
 import click
@@ -9,7 +7,6 @@ import click
 from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.headend.look import lists, localised, print_list
-from host.cli.headend.register import KINDS
 from host.cli.options import (
     AMOUNT,
     LIMIT,
@@ -22,18 +19,18 @@ from host.cli.options import (
 from host.cli.output import Column, echo, json_line
 from host.headend import approvals, life
 from host.headend.life import Act
+from host.headend.lists import KINDS
 from host.headend.registry import Entry
-from host.units import yuan
+from host.units import register_wh, yuan
 from host.words import _
 
 
 def _register_wh(text: str) -> int:
     """Return a register as a meter shows it, in Wh."""
-    if not re.fullmatch(r"[0-9]{1,8}(\.[0-9]{1,3})?", text):
-        raise click.BadParameter(
-            _("{text!r} is no register in kWh like 1234.56").format(text=text)
-        )
-    return int(Decimal(text).scaleb(3))
+    try:
+        return register_wh(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 _KWH = click.types.FuncParamType(_register_wh)

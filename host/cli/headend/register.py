@@ -1,40 +1,22 @@
 """`dianka headend register`: the customers, their accounts and meters, as lists."""
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from host.cards.rows import digits, read_rows, tell_troubles
 from host.cli import shown
 from host.cli.headend.database import opened
-from host.cli.headend.look import lists, print_list
+from host.cli.headend.look import lists as list_options
+from host.cli.headend.look import print_list
 from host.cli.options import FILE, clear_errors, database_option, yes_option
 from host.cli.output import Column, echo, print_csv
-from host.headend import registry
+from host.headend import lists, registry
 from host.headend.errors import SalesError
 from host.headend.registry import Entry
-from host.units import full_number
-from host.words import _, marked
+from host.rows import tell_troubles
+from host.words import _
 
-# Columns as lists of power companies call them.
-_CHINESE = {
-    "户号": "account",
-    "客户编号": "customer",
-    "户名": "name",
-    "电话": "phone",
-    "地址": "address",
-    "人口": "persons",
-    "用电类别": "kind",
-    "信用等级": "credit_class",
-    "台区": "district",
-    "表号": "meter",
-    "倍率": "multiplier",
-}
-_NEEDED = ("account", "name")
-_KINDS = {"居民": "resident", "工商业": "business", "农业": "agriculture", "其他": "other"}
-KINDS = tuple(_KINDS.values())
 _SHOWN_LIMIT = 20
 
 
@@ -70,7 +52,7 @@ def import_command(path: Path, db: str, yes: bool) -> None:
 
     Columns may have their Chinese names; UTF-8, UTF-16 and GB18030 are read.
     """
-    entries = _read(path)
+    entries = _listed(path)
     with opened(db) as store:
         lines = list(entries)
         wanted = list(entries.values())
@@ -119,10 +101,10 @@ Example:
 )
 @click.argument("path", type=FILE)
 @database_option()
-@lists
+@list_options
 def compare_command(path: Path, db: str, as_json: bool, as_csv: bool) -> None:
     """List how the register differs from a list of another system; status 1 if it does."""
-    there = list(_read(path).values())
+    there = list(_listed(path).values())
     with opened(db, read_only=True) as store:
         found = registry.compare(registry.entries(store), there)
     _print_differences(found, as_json, as_csv)
@@ -136,7 +118,7 @@ Example:
 """,
 )
 @database_option()
-@lists
+@list_options
 def lines_command(db: str, as_json: bool, as_csv: bool) -> None:
     """List how the register differs from the meters of all concentrators; status 1 if it does."""
     with opened(db, read_only=True) as store:
@@ -158,67 +140,6 @@ def _print_differences(found: list[registry.Difference], as_json: bool, as_csv: 
         raise click.exceptions.Exit(1)
 
 
-def _read(path: Path) -> dict[int, Entry]:
-    """Return the entries of a list by line; a clear message names what is wrong."""
-    key = (marked("account"), lambda entry: entry.account)
-    rest = tuple(name for name in registry.COLUMNS if name not in _NEEDED)
+def _listed(path: Path) -> dict[int, Entry]:
     with clear_errors():
-        return read_rows(path, _NEEDED, _entry, key, rest, _CHINESE)
-
-
-def _entry(row: dict[str, str]) -> Entry:
-    account = digits(row, "account")
-    return Entry(
-        account=account,
-        customer=_text(row, "customer", 32) or account,
-        name=_text(row, "name", 128, needed=True),
-        phone=_phone(row["phone"]),
-        address=_text(row, "address", 200),
-        persons=_number(row, "persons", 0, 99),
-        kind=_kind(row["kind"]),
-        credit_class=_text(row, "credit_class", 16),
-        district=_text(row, "district", 32),
-        meter=full_number(row["meter"]) if row["meter"] else "",
-        multiplier=_number(row, "multiplier", 1, 65535),
-    )
-
-
-def _text(row: dict[str, str], column: str, most: int, *, needed: bool = False) -> str:
-    text = row[column]
-    if len(text) > most or not text.isprintable() or (needed and not text):
-        raise ValueError(
-            _("{column} {text!r} has not {least} to {most} characters").format(
-                column=column, text=text[:most], least=int(needed), most=most
-            )
-        )
-    return text
-
-
-def _phone(text: str) -> str:
-    if not re.fullmatch(r"[0-9+() -]{0,32}", text):
-        raise ValueError(_("phone {text!r} is no number of a telephone").format(text=text))
-    return text
-
-
-def _number(row: dict[str, str], column: str, least: int, most: int) -> int:
-    text = row[column]
-    if not text:
-        return least
-    if not re.fullmatch("[0-9]{1,5}", text) or not least <= int(text) <= most:
-        raise ValueError(
-            _("{column} {text!r} is no number from {least} to {most}").format(
-                column=column, text=text, least=least, most=most
-            )
-        )
-    return int(text)
-
-
-def _kind(text: str) -> str:
-    kind = _KINDS.get(text, text) or "resident"
-    if kind not in _KINDS.values():
-        raise ValueError(
-            _("kind {text!r} is none of {kinds}").format(
-                text=text, kinds=", ".join(_KINDS.values())
-            )
-        )
-    return kind
+        return lists.read(path)

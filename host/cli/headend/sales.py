@@ -9,8 +9,6 @@ import click
 
 from host.cards.batch import COLUMNS as ORDER_COLUMNS
 from host.cards.batch import SUPERSEDES
-from host.cards.rows import amount_fen as row_amount_fen
-from host.cards.rows import digits, read_rows, tell_troubles
 from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.headend.till import till_options
@@ -31,6 +29,8 @@ from host.headend import card_log, orders
 from host.headend.errors import SalesError, StoreError
 from host.headend.orders import Sale, Sold, Till
 from host.headend.store import Store
+from host.rows import amount_fen as row_amount_fen
+from host.rows import digits, read_rows, tell_troubles
 from host.units import yuan
 from host.words import _, marked, system_reason
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
-from host.harmless import csv_cell, is_formula
+from host.harmless import csv_cell
 from host.headend import life, orders
 from host.headend.errors import StoreError
 from host.headend.life import Act
@@ -17,6 +17,7 @@ from host.headend.users import SELL
 from host.headend.web import looks
 from host.headend.web.door import Trouble, Visit, page, writing
 from host.headend.web.figures import local
+from host.headend.web.forms import plain_text
 from host.units import full_number, yuan
 from host.words import _
 
@@ -31,7 +32,7 @@ def opening(visit: Visit) -> HttpResponse:
     wrong, status = "", 200
     if visit.request.method == "POST":
         try:
-            entry = _entry(told)
+            entry = _entry(visit, told)
             with writing() as store:
                 life.open_account(store, entry, (), Act(visit.person.name))
             return HttpResponseRedirect(f"/sell?account={entry.account}")
@@ -40,12 +41,10 @@ def opening(visit: Visit) -> HttpResponse:
     return visit.show("open.html", {"told": told, "wrong": wrong}, status)
 
 
-def _entry(told: dict[str, str]) -> Entry:
+def _entry(visit: Visit, told: dict[str, str]) -> Entry:
     """Return what the form says. Trouble: a field is wrong."""
     for name in ("name", "phone", "address", "district", "customer"):
-        if not told[name].isprintable() or (name != "phone" and is_formula(told[name])):
-            text = _("{value!r}: write it without signs of a formula and without line ends")
-            raise Trouble(400, text.format(value=told[name]))
+        plain_text(visit, name, 128)
     if not told["name"]:
         raise Trouble(400, _("give the name of the customer"))
     persons = told["persons"] or "0"

@@ -17,25 +17,12 @@ from host.headend.selling import AIR, CARD, CHANNELS, Wanted
 from host.headend.users import REFUND, SELL
 from host.headend.web import looks, meters
 from host.headend.web.door import Trouble, Visit, page, writing
-from host.headend.web.views import known
-from host.units import fen_of
+from host.headend.web.forms import amount_fen, reason_of, seen_of
+from host.headend.web.knowing import known
 from host.words import _
 
 AMOUNTS = (20, 50, 100, 200)
-_REASON_LEAST = 3
-_REASON_LIMIT = 200
 _REFERENCE = re.compile("web-[0-9a-f]{24}")
-
-
-def amount_fen(text: str) -> int:
-    """Return an amount as typed, in fen. Trouble: it is none, or nothing."""
-    try:
-        fen = fen_of(re.sub(r"^[¥￥]\s*", "", text).replace(",", ""))
-    except ValueError as error:
-        raise Trouble(400, str(error)) from error
-    if not fen:
-        raise Trouble(400, _("the amount is 0: give what is to be sold"))
-    return fen
 
 
 # --- selling ------------------------------------------------------------------------------------
@@ -103,6 +90,7 @@ def _form(
 ) -> HttpResponse:
     """Show the form with a new reference, and what is wrong with the one before."""
     told = {
+        "is_above": status == 409 and _is_above(visit, row["account"], amount),
         "reference": f"web-{secrets.token_hex(12)}",
         "amounts": AMOUNTS,
         "amount": amount,
@@ -111,6 +99,17 @@ def _form(
         **_books(visit, row),
     }
     return visit.show("sell.html", told, status)
+
+
+def _is_above(visit: Visit, account: str, amount: str) -> bool:
+    """Return whether an amount is more than one person may sell."""
+    try:
+        orders.check_limits(visit.store, account, amount_fen(amount))
+    except StoreError:
+        return True
+    except Trouble:
+        return False
+    return False
 
 
 def _books(visit: Visit, row: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +206,7 @@ def void(visit: Visit, account: str, order: int) -> HttpResponse:
     wrong, status = "", 200
     if visit.request.method == "POST":
         try:
-            reason = _reason(visit)
+            reason = reason_of(visit)
             till = Till(visit.person.name, one["channel"])
             with writing() as store:
                 gone = orders.void(
@@ -223,14 +222,6 @@ def void(visit: Visit, account: str, order: int) -> HttpResponse:
     return visit.show("void.html", {"row": row, "order": one, "wrong": wrong}, status)
 
 
-def _reason(visit: Visit) -> str:
-    """Return the reason of a form. Trouble: it is too short to tell anything."""
-    reason = visit.told("reason", _REASON_LIMIT)
-    if len(reason) < _REASON_LEAST or not reason.isprintable():
-        raise Trouble(400, _("give the reason in a few words, for an auditor"))
-    return reason
-
-
 @page(REFUND)
 def refund(visit: Visit, account: str) -> HttpResponse:
     """Note money to be paid back once the concentrator has taken it off the account."""
@@ -239,13 +230,11 @@ def refund(visit: Visit, account: str) -> HttpResponse:
     if visit.request.method == "POST":
         try:
             fen = amount_fen(amount)
-            seen = visit.told("seen", 12)
-            if not re.fullmatch("[0-9]+", seen):
-                raise Trouble(400, _("this form is not one of ours: open the page again"))
+            seen = seen_of(visit)
             if visit.told("step") == "refund":
                 till = Till(visit.person.name, CHANNELS[0])
                 with writing() as store:
-                    order = selling.refund_seen(store, row["account"], fen, int(seen), till)
+                    order = selling.refund_seen(store, row["account"], fen, seen, till)
                 return HttpResponseRedirect(f"/receipts/{row['account']}/{order}")
             asked = fen
         except Trouble as error:

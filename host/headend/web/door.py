@@ -292,8 +292,9 @@ def sign_in(request: Any) -> HttpResponse:
 
 def sign_out(request: Any) -> HttpResponse:
     """End the session."""
-    token = request.COOKIES.get(SESSION_COOKIE, "")
-    if request.method == "POST" and token:
+    if request.method != "POST":  # a link of another site ends nothing
+        return HttpResponseRedirect("/")
+    if token := request.COOKIES.get(SESSION_COOKIE, ""):
         with writing() as store:
             users.end_session(store, users.hash_of(token))
     answer = HttpResponseRedirect("/sign-in")

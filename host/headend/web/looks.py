@@ -44,7 +44,9 @@ _COLUMNS = (
 )
 _LIKE = "{} LIKE ? ESCAPE '!'"
 _WITH_DEVICE = "SELECT account FROM devices WHERE address LIKE ? ESCAPE '!'"
-_WITH_CARD = "SELECT account FROM top_ups WHERE uid = ?"
+_WITH_CARD = """
+    SELECT account FROM cards WHERE uid = ? UNION SELECT account FROM top_ups WHERE uid = ?
+"""
 _OF_NUMBERS = (
     _LIKE.format("known.account"),
     _LIKE.format("accounts.meter"),
@@ -149,7 +151,7 @@ def _search(text: str) -> tuple[str, str, list[str]]:
         values += [_pattern(digits)] * len(_OF_NUMBERS)
     if re.fullmatch("[0-9A-Fa-f]{8,16}", digits):
         parts.append(f"known.account IN ({_WITH_CARD})")
-        values.append(digits.upper())
+        values += [digits.upper()] * 2
     parts += _OF_TEXTS
     values += [_pattern(text.lower())] * len(_OF_TEXTS)
     return accounts, " OR ".join(parts), values
@@ -423,6 +425,37 @@ def _low(store: Store) -> list[Task]:
             )
         )
     return tasks
+
+
+_RUNS_LOW = """
+    SELECT account, meter, credit_fen, debit_fen, last_t2000, relay FROM accounts
+    WHERE credit_fen >= debit_fen AND last_t2000 IS NOT NULL
+    ORDER BY credit_fen - debit_fen LIMIT 500
+"""
+
+
+def lowest(store: Store, below_days: int) -> list[dict[str, Any]]:
+    """Return the accounts with money that lasts for fewer days, the shortest first."""
+    rows = store.rows(_RUNS_LOW)
+    left = days_left(store, rows)
+    for row in rows:
+        row["balance_fen"] = row["credit_fen"] - row["debit_fen"]
+        row["days_left"] = left.get(row["account"], below_days)
+    found = [row for row in rows if row["days_left"] < below_days]
+    return sorted(found, key=lambda row: (row["days_left"], row["account"]))
+
+
+def names_of(store: Store, accounts: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """Return name, telephone and address of the customers of some accounts."""
+    wanted = sorted(accounts)
+    marks = ", ".join("?" * len(wanted)) or "''"
+    rows = store.rows(
+        "SELECT account, name, phone, address FROM contracts JOIN customers "
+        f"ON customers.customer = contracts.customer WHERE account IN ({marks}) "
+        "AND closed_at IS NULL",
+        (*wanted,),
+    )
+    return {row["account"]: (row["name"], row["phone"], row["address"]) for row in rows}
 
 
 def span_of_day(zone: ZoneInfo, moment: datetime | None = None) -> tuple[int, int]:

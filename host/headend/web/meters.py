@@ -45,20 +45,24 @@ _COLOURS = dict(zip(_RATES, _CLASSES, strict=True))
 _OTHERS = ("flat", "valley", "peak", "sharp", "deep")
 
 _HOUSEHOLD = """
-    SELECT known.account, accounts.meter, accounts.concentrator, accounts."row",
+    SELECT known.account, coalesce(nullif(accounts.meter, ''), devices.address) AS meter,
+    accounts.concentrator, accounts."row",
     accounts.credit_fen, accounts.debit_fen, accounts.relay, accounts.relay_wanted,
     accounts.last_t2000, accounts.read_t2000, accounts.stopped, accounts.doubt, accounts.used_wh,
     accounts.household, accounts.multiplier, accounts.quota, accounts.registers_wh,
-    accounts.corrected_fen, accounts.untold, customers.customer, customers.name, customers.phone,
-    customers.address, customers.persons, customers.credit_class, contracts.district,
-    devices.type, devices.manufacturer, devices.installed, devices.verified, devices.due
+    accounts.corrected_fen, accounts.untold, accounts.guard, customers.customer, customers.name,
+    customers.phone, customers.address, customers.persons, customers.credit_class,
+    contracts.district, devices.type, devices.manufacturer, devices.installed, devices.verified,
+    devices.due
     FROM (SELECT ? AS account) AS known
     LEFT JOIN accounts ON accounts.account = known.account
     LEFT JOIN contracts ON contracts.account = known.account AND contracts.closed_at IS NULL
     LEFT JOIN customers ON customers.customer = contracts.customer
     LEFT JOIN devices ON devices.account = known.account
 """
-_ORDERED = "SELECT 1 FROM orders WHERE account = ? LIMIT 1"
+_KNOWN = (
+    "SELECT 1 FROM orders WHERE account = ? UNION SELECT 1 FROM papers WHERE account = ? LIMIT 1"
+)
 
 
 def household(store: Store, account: str) -> dict[str, Any] | None:
@@ -70,7 +74,7 @@ def household(store: Store, account: str) -> dict[str, Any] | None:
         row = dict(zip(names, cursor.fetchone(), strict=True))
     row["registers_wh"] = json.loads(row["registers_wh"] or "[]")
     is_known = row["credit_fen"] is not None or row["customer"] is not None
-    if not is_known and not store.rows(_ORDERED, (account,)):
+    if not is_known and not store.rows(_KNOWN, (account, account)):
         return None
     row["meters"] = _meters_of(store, row)
     return row

@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from host.headend.web import accounts, counter, door, views
+from host.headend.web import (
+    accounts,
+    counter,
+    deciding,
+    door,
+    drawers,
+    imports,
+    proving,
+    steps,
+    switching,
+    views,
+)
 
 urlpatterns = [
     path("", views.today),
@@ -13,6 +24,26 @@ urlpatterns = [
     path("households/<str:account>", views.household),
     path("households/<str:account>/use/<str:by>", views.use),
     path("households/<str:account>/days/<str:on>", views.day),
+    path("households/<str:account>/exchange", steps.exchange),
+    path("households/<str:account>/card", steps.card),
+    path("households/<str:account>/household", steps.household),
+    path("households/<str:account>/transfer", steps.transfer),
+    path("households/<str:account>/close", steps.close),
+    path("households/<str:account>/undo/<int:number>", steps.undo),
+    path("households/<str:account>/ask/<str:what>", deciding.ask),
+    path("households/<str:account>/switch/<str:what>", switching.switch),
+    path("households/<str:account>/commands", switching.outcomes),
+    path("approvals", deciding.listed),
+    path("approvals/<int:number>", deciding.one),
+    path("drawer", drawers.own),
+    path("drawer/close", drawers.close),
+    path("drawer/move", drawers.move),
+    path("drawer/pay/<str:account>/<int:order>", drawers.pay_out),
+    path("audit", proving.log),
+    path("arrears", proving.arrears),
+    path("imports", imports.imports),
+    path("imports/lines", imports.lines),
+    path("imports/export.csv", imports.export),
     path("open", accounts.opening),
     path("day", accounts.day),
     path("sell", counter.sell),

@@ -1,16 +1,18 @@
 """The pages that only show: today, households, a household, and what opens in it."""
 
+import re
 from datetime import date
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
-from host.headend import orders
+from host.headend import life, orders
 from host.headend.history import history
-from host.headend.web import looks, meters
+from host.headend.web import looks, meters, switching
 from host.headend.web.door import Trouble, Visit, page
 from host.headend.web.figures import statics
-from host.units import DAY_S, full_number
+from host.headend.web.knowing import known
+from host.units import DAY_S
 from host.words import _
 
 _LEDGER_DAYS = 14
@@ -39,23 +41,6 @@ def households(visit: Visit) -> HttpResponse:
     told["first"] = (int(number) - 1) * looks.PAGE_ROWS + 1
     is_part = visit.request.headers.get("HX-Request") == "true"
     return visit.show("households_rows.html" if is_part else "households.html", told)
-
-
-def known(visit: Visit, account: str) -> dict[str, Any]:
-    """Return a household by its number. Trouble: there is none."""
-    try:
-        number = full_number(account)
-    except ValueError as error:
-        raise Trouble(404, str(error)) from error
-    row = meters.household(visit.store, number)
-    if row is None:
-        raise Trouble(
-            404,
-            _("there is no account {account}: search for it by name or meter").format(
-                account=number
-            ),
-        )
-    return row
 
 
 @page()
@@ -88,8 +73,34 @@ def household(visit: Visit, account: str) -> HttpResponse:
         "ledger": _ledger(visit, row, days, until_day),
         "older": _iso(until_day - _LEDGER_DAYS) if days else "",
         "orders": orders.orders_of(store, row["account"])[::-1][:50],
+        "given": switching.given_to(visit, row["account"]),
+        **_life(visit, row["account"]),
     }
     return visit.show("household.html", told)
+
+
+def _life(visit: Visit, account: str) -> dict[str, Any]:
+    """Return the papers of an account, its meters and its cards, and what was just done."""
+    papers = life.papers(visit.store, account)
+    undone = {one["undoes"] for one in papers}
+    open_ones = [
+        one["number"] for one in papers if not one["undoes"] and one["number"] not in undone
+    ]
+    done = ""
+    if re.fullmatch("[0-9]{1,9}", number := visit.told("paper", 12)):
+        done = _("done: paper {number} says so").format(number=number)
+    if re.fullmatch("[0-9]{1,9}", number := visit.told("job", 12)):
+        done = _("given: what becomes of it is shown below when the concentrator has answered")
+    cards = visit.store.rows(
+        "SELECT uid, since_at, until_at FROM cards WHERE account = ? ORDER BY since_at", (account,)
+    )
+    return {
+        "papers": papers[::-1],
+        "newest_paper": open_ones[-1] if open_ones else 0,
+        "meters": life.meters_of(visit.store, account),
+        "cards": cards,
+        "done": done,
+    }
 
 
 def _day_of(text: str) -> int:

@@ -1,14 +1,19 @@
-"""A CSV file that is taken whole or not at all: every row that is wrong is named with its column.
+"""A table that is taken whole or not at all: every row that is wrong is named with its column.
+
+It is a CSV file, or the first sheet of an XLSX file.
 
 The first line names the columns; others than those wanted are passed over.
 """
 
 import csv
 import io
+import itertools
+import zipfile
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
+from xml.etree.ElementTree import ParseError
 
 from host.frames.card import AMOUNT_LIMIT_FEN
 from host.texts import NotTextError, read_text
@@ -16,6 +21,7 @@ from host.units import fen_of, full_number
 from host.words import _, system_reason
 
 TROUBLES_SHOWN = 10
+_ROWS_LIMIT, _COLUMNS_LIMIT = 200_000, 100
 
 Row = TypeVar("Row")
 
@@ -31,26 +37,19 @@ def read_rows(
     key: tuple[str, Callable[[Row], Hashable]],
     optional: Sequence[str] = (),
     aliases: Mapping[str, str] = MappingProxyType({}),
+    called: str = "",
 ) -> dict[int, Row]:
     """Return the rows by line. `parse` makes one of its cells, ValueError: why it cannot.
 
     A column that is `optional` and is not there has empty cells. `aliases` are other names of
-    columns, such as Chinese ones.
+    columns, such as Chinese ones. `called` is what people call the file, "": its path.
 
     `key` names what no two rows may share. RowsError names every line that is wrong.
     """
     wanted = (*columns, *optional)
-    try:
-        reader = csv.reader(io.StringIO(decoded(path), newline=""), strict=True)
-        names = [name.strip() for name in next(reader, [])]
-        names = [aliases.get(name, name) for name in names]
-        lines = [*_numbered(reader)]
-    except csv.Error as error:
-        raise RowsError(
-            _("{path} line {line} is no CSV: {error}").format(
-                path=path, line=reader.line_num, error=error
-            )
-        ) from error
+    shown = called or str(path)
+    names, lines = _sheet(path, shown) if path.suffix == ".xlsx" else _csv(path, shown)
+    names = [aliases.get(name, name) for name in names]
     missing = [name for name in columns if name not in names]
     twice = [name for name in names if name in wanted and names.count(name) > 1]
     if missing or twice:
@@ -58,24 +57,71 @@ def read_rows(
         if not missing:
             text = _("{path} has the column {missing} twice: its first line is {wanted}")
         raise RowsError(
-            text.format(path=path, missing=(missing or twice)[0], wanted=",".join(columns))
+            text.format(path=shown, missing=(missing or twice)[0], wanted=",".join(columns))
         )
     if not lines:
-        raise RowsError(_("{path} has no rows below its first line").format(path=path))
-    return _checked(path, names, lines, wanted, parse, key)
+        raise RowsError(_("{path} has no rows below its first line").format(path=shown))
+    return _checked(shown, names, lines, wanted, parse, key)
 
 
-def decoded(path: Path) -> str:
+def _csv(path: Path, shown: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the names of the columns, and the cells of each row with its line."""
+    try:
+        reader = csv.reader(io.StringIO(decoded(path, shown), newline=""), strict=True)
+        names = [name.strip() for name in next(reader, [])]
+        return names, [*_numbered(reader)]
+    except csv.Error as error:
+        raise RowsError(
+            _("{path} line {line} is no CSV: {error}").format(
+                path=shown, line=reader.line_num, error=error
+            )
+        ) from error
+
+
+def _sheet(path: Path, shown: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the same of the first sheet of an XLSX file."""
+    from openpyxl import load_workbook
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    broken = (zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, OSError)
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+        rows = book.worksheets[0].iter_rows(values_only=True, max_col=_COLUMNS_LIMIT)
+        found = [[_cell(one) for one in row] for row in itertools.islice(rows, _ROWS_LIMIT + 1)]
+        book.close()
+    except (*broken, IndexError, TypeError, EOFError) as error:
+        raise RowsError(
+            _("{path} is no XLSX file that can be read: save it as CSV UTF-8").format(path=shown)
+        ) from error
+    if len(found) > _ROWS_LIMIT:
+        text = _("{path} has more than {most} rows: divide it")
+        raise RowsError(text.format(path=shown, most=_ROWS_LIMIT))
+    names = [name.strip() for name in found[0]] if found else []
+    while names and not names[-1]:
+        names.pop()
+    cells = [(line, row[: len(names)]) for line, row in enumerate(found[1:], 2) if any(row)]
+    return names, cells
+
+
+def _cell(value: Any) -> str:
+    """Return the text of a cell of a sheet: a whole number has no decimal point."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value)
+
+
+def decoded(path: Path, shown: str = "") -> str:
     """Return the text of a file as programs write tables: UTF-8, UTF-16 or GB18030; RowsError."""
+    shown = shown or str(path)
     try:
         return read_text(path)
     except OSError as error:
         raise RowsError(
-            _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
+            _("cannot read {path}: {strerror}").format(path=shown, strerror=system_reason(error))
         ) from error
     except NotTextError as error:
         raise RowsError(
-            _("{path} is no text in UTF-8 or GB18030: save it as CSV UTF-8").format(path=path)
+            _("{path} is no text in UTF-8 or GB18030: save it as CSV UTF-8").format(path=shown)
         ) from error
 
 
@@ -89,7 +135,7 @@ def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
 
 
 def _checked(
-    path: Path,
+    shown: str,
     names: list[str],
     lines: list[tuple[int, list[str]]],
     wanted: Sequence[str],
@@ -120,11 +166,11 @@ def _checked(
             )
         rows[line] = row
     if troubles:
-        raise RowsError(tell_troubles(path, troubles))
+        raise RowsError(tell_troubles(shown, troubles))
     return rows
 
 
-def tell_troubles(path: Path, troubles: dict[int, str]) -> str:
+def tell_troubles(path: Path | str, troubles: dict[int, str]) -> str:
     """Return what is wrong with a file, by line."""
     shown = [
         _("line {line}: {trouble}").format(line=line, trouble=trouble)

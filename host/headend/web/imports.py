@@ -1,0 +1,144 @@
+"""Lists of accounts: previewed, then taken whole or not at all; compared; and given out."""
+
+import csv
+import io
+import secrets
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from django.http import HttpResponse, HttpResponseRedirect
+
+from host.harmless import csv_cell
+from host.headend import lists, registry
+from host.headend.errors import SalesError, StoreError
+from host.headend.registry import Entry, Preview
+from host.headend.users import KEEP
+from host.headend.web.door import Trouble, Visit, page, writing
+from host.rows import RowsError, tell_troubles
+from host.words import _
+
+_SIZE_LIMIT = 32 << 20
+_CALLED_LIMIT = 80
+_SHOWN = 200
+_HELD_S, _HELD_LIMIT = 3600, 8
+
+
+@dataclass
+class _Held:
+    """A list that was previewed and waits to be taken; `taken`: how many accounts it had."""
+
+    person: str
+    called: str
+    entries: list[Entry]
+    seen: Preview
+    until_s: float
+    taken: int | None = None
+
+
+_held: OrderedDict[str, _Held] = OrderedDict()
+_lock = threading.Lock()
+
+
+@page(KEEP)
+def imports(visit: Visit) -> HttpResponse:
+    """Take a list in: first what it would change, then all of it or nothing."""
+    told: dict[str, Any] = {"wrong": "", "held": None, "found": None, "taken": visit.told("taken")}
+    status = 200
+    if visit.request.method == "POST":
+        try:
+            if visit.told("step") == "take":
+                return _take(visit)
+            called, entries = _uploaded(visit)
+            if visit.told("step") == "compare":
+                here = registry.entries(visit.store)
+                found = [asdict(one) for one in registry.compare(here, entries.values())]
+                told |= {"found": found[:_SHOWN], "count": len(found), "called": called}
+            else:
+                token, held = _preview(visit, called, entries)
+                told |= {"held": held, "token": token, "changed": held.seen.changed[:_SHOWN]}
+        except (Trouble, StoreError) as error:
+            told["wrong"], status = str(error), getattr(error, "status", 409)
+    return visit.show("imports.html", told, status)
+
+
+@page(KEEP)
+def lines(visit: Visit) -> HttpResponse:
+    """Show how the register differs from what concentrators have on their lines."""
+    found = [asdict(one) for one in registry.compare_lines(visit.store)]
+    told = {"wrong": "", "held": None, "found": found[:_SHOWN], "count": len(found), "taken": ""}
+    return visit.show("imports.html", {**told, "called": _("lines of the concentrators")})
+
+
+@page(KEEP)
+def export(visit: Visit) -> HttpResponse:
+    """Return the register as CSV, as a list that can be taken in."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(registry.COLUMNS)
+    for one in registry.entries(visit.store):
+        writer.writerow([csv_cell(str(value)) for value in asdict(one).values()])
+    answer = HttpResponse("\ufeff" + text.getvalue(), content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = 'attachment; filename="dianka-register.csv"'
+    return answer
+
+
+def _uploaded(visit: Visit) -> tuple[str, dict[int, Entry]]:
+    """Return the name of the file that was given, and its entries by line. Trouble."""
+    given = visit.request.FILES.get("list")
+    if given is None:
+        raise Trouble(400, _("choose a file: CSV or XLSX"))
+    if given.size > _SIZE_LIMIT:
+        text = _("the file has more than {most} MB: divide it")
+        raise Trouble(400, text.format(most=_SIZE_LIMIT >> 20))
+    called = "".join(one for one in str(given.name) if one.isprintable())[-_CALLED_LIMIT:]
+    # What the file is called is said to people alone: it never names a place here.
+    suffix = ".xlsx" if called.lower().endswith(".xlsx") else ".csv"
+    with tempfile.TemporaryDirectory(prefix="dianka-") as folder:
+        path = Path(folder) / f"list{suffix}"
+        with path.open("wb") as file:
+            for chunk in given.chunks():
+                file.write(chunk)
+        try:
+            return called, lists.read(path, called)
+        except RowsError as error:
+            raise Trouble(400, str(error)) from error
+
+
+def _preview(visit: Visit, called: str, entries: dict[int, Entry]) -> tuple[str, _Held]:
+    """Keep a list and what it would change, until it is taken. Trouble: it contradicts itself."""
+    wanted = list(entries.values())
+    try:
+        seen = registry.preview(visit.store, wanted)
+    except SalesError as error:
+        places = list(entries)
+        troubles = {places[place]: why for place, why in error.troubles.items()}
+        raise Trouble(400, tell_troubles(called, troubles)) from error
+    held = _Held(visit.person.name, called, wanted, seen, time.monotonic() + _HELD_S)
+    token = secrets.token_urlsafe(16)
+    with _lock:
+        _held[token] = held
+        while len(_held) > _HELD_LIMIT:
+            _held.popitem(last=False)
+    return token, held
+
+
+def _take(visit: Visit) -> HttpResponse:
+    """Take the list that was previewed, once. Trouble; StoreError."""
+    with _lock:
+        held = _held.get(visit.told("token", 40))
+        if held is None or held.person != visit.person.name or held.until_s < time.monotonic():
+            text = _("this list is not kept any more, nothing was taken: give it again")
+            raise Trouble(409, text)
+        if held.taken is None:
+            if registry.preview(visit.store, held.entries) != held.seen:
+                text = _("the register has changed since, nothing was taken: give the list again")
+                raise Trouble(409, text)
+            with writing() as store:
+                held.taken = registry.take(store, held.entries)
+            held.entries = []
+    return HttpResponseRedirect(f"/imports?taken={held.taken}")
