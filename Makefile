@@ -101,7 +101,8 @@ mutants: $(READY)
 # cashiers and offline counters on each database, then worlds of faults, SEEDS=1-500
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
-	@DIANKA_HOSTILE=10000 $(BIN)/python -m pytest tests/host/test_hostile_runs.py
+	@DIANKA_HOSTILE=10000 $(BIN)/python -m pytest tests/host/test_hostile_runs.py \
+		tests/host/test_hostile_devices.py
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
 	@DIANKA_COMMANDS=300 $(BIN)/python -m pytest tests/host/test_emulator.py -k commands_from_above
 	@DIANKA_SEEDS=200 $(BIN)/python -m pytest $(PARALLEL) tests/sim/test_scenarios.py

@@ -35,7 +35,7 @@ from host.frames.settings import NAMES
 from host.frames.tariff import image_name
 from host.headend import keys as uplink
 from host.link import setup
-from host.link.console import SECRETS, Console
+from host.link.console import SECRETS, Console, making_sense
 from host.rows import read_rows
 from host.texts import NotTextError, read_text
 from host.units import full_number
@@ -207,11 +207,13 @@ def ask(console: Console) -> Known:
     """Return what the concentrator says of itself."""
     tariffs = [line.split() for line in console.command("tariff list")[1:]]
     meters = [line.split() for line in console.command("meter list")[1:]]
-    return Known(
-        setup.fields_of(console.command("settings")),
-        {int(row[0]): row[1].upper() for row in tariffs},
-        {row[1]: row for row in meters},
-    )
+    settings = setup.fields_of(console.command("settings"))
+    with making_sense():
+        return Known(
+            settings,
+            {int(row[0]): row[1].upper() for row in tariffs},
+            {row[1]: row for row in meters},
+        )
 
 
 def steps(wanted: Wanted, known: Known, console: Console) -> Iterator[Step]:

@@ -91,11 +91,11 @@ def command(
 
 def _first_number(console: Console) -> int:
     """Return 1 where the concentrator has no tariff; ConsoleError: prices would change unasked."""
-    rows = [line.split() for line in console.command("tariff list")[1:]]
+    rows = console.command("tariff list")[1:]
     if rows:
         raise ConsoleError(
             _("tariffs are in force here ({numbers}): say by --number which one this is").format(
-                numbers=", ".join(row[0] for row in rows)
+                numbers=", ".join(row.partition(" ")[0] for row in rows)
             )
         )
     return 1

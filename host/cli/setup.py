@@ -63,6 +63,16 @@ def _bring(console: Console, wanted: setting_up.Wanted, check: bool, yes: bool) 
     if check:
         raise click.exceptions.Exit(1)
     todo = [step for step in steps if step.act is not None]
+    if console.is_unproven:
+        echo(
+            _(
+                "what answers says that it has no console key: its first keys travel in clear. Go "
+                "on only if it is a new concentrator on a line of yours"
+            ),
+            err=True,
+            color="yellow",
+        )
+        console.expects_new = True
     refused = len(steps) - len(todo)
     if todo and not yes:
         click.confirm(_("Carry out {count} changes?").format(count=len(todo)), abort=True)

@@ -4,6 +4,7 @@ A connection interrupts the running program; `begin_anew` leaves the board at it
 program started, `let_run` starts the slot that boot.py chooses and yields the board's output.
 """
 
+import ast
 import base64
 import contextlib
 import hashlib
@@ -12,6 +13,8 @@ import struct
 import time
 from collections.abc import Iterator
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from host.closing import Closing
 from host.installed import how_to_add
@@ -89,10 +92,18 @@ class Prompt(Closing):
             printed: bytes = self._transport.exec(code)
             return printed.decode(errors="replace").replace("\r\n", "\n")
 
-    def ask(self, expression: str) -> Any:
-        """Return the value of an expression that consists of literals."""
-        with self._speaking():
-            return self._transport.eval(expression)
+    def told(self, code: str, shape: Any) -> Any:
+        """Run code that prints one literal, and return it where it has the shape, a type.
+
+        BoardError: what it printed is something else.
+        """
+        try:
+            value = ast.literal_eval(self.run(code).strip())
+            return TypeAdapter(shape).validate_python(value, strict=True)
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            raise BoardError(
+                _("what the board answers makes no sense: is it MicroPython, and nothing else?")
+            ) from error
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file and have the board compare its SHA-256; BoardError if it differs."""

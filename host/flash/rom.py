@@ -82,7 +82,8 @@ print(str(hexlify(hashlib.sha256(memoryview(vfs.rom_ioctl(2, 0))[:{size}]).diges
 
 def size(board: Prompt) -> int:
     """Return the bytes of the board's ROMFS, 0 if it has none."""
-    return int(board.run(_SIZE))
+    size: int = board.told(_SIZE, int)
+    return size
 
 
 def image(product: Product, boot: bytes) -> bytes:

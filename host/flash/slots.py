@@ -10,10 +10,12 @@
 firmware/boot.py explains the files.
 """
 
-import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from host.flash.product import Product
 from host.flash.prompt import BoardError, Prompt
@@ -126,6 +128,13 @@ print(repr((text("trial"), [(text(s + "/files"), text(s + "/healthy")) for s in 
     getattr(sys.modules.get("boot"), "running", ""))))
 """
 
+# Of what these print: see Facts and State.
+_FACTS_SHAPE = tuple[str, tuple[int, int, int], int, int, int, bool, bool, str, int]
+_STATE_SHAPE = tuple[
+    str, Annotated[list[tuple[str, str]], Field(min_length=len(SLOTS), max_length=len(SLOTS))], str
+]
+_DIGITS = re.compile("[0-9]{1,10}")
+
 _EMPTY = """\
 import os
 def empty(folder):
@@ -218,7 +227,7 @@ print(foreign)
 
 def facts(board: Prompt) -> Facts:
     """Look at a board; BoardError when nothing can be installed there."""
-    platform, version, mpy, *others = ast.literal_eval(board.run(_FACTS))
+    platform, version, mpy, *others = board.told(_FACTS, _FACTS_SHAPE)
     number = mpy >> 10 & 0x0F
     arch = _ARCHS[number] if number < len(_ARCHS) else ""
     found = Facts(platform, version, arch, *others)
@@ -248,19 +257,24 @@ def check(found: Facts) -> None:
 
 def state(board: Prompt) -> State:
     """Return the state that the board's files tell."""
-    trial, slots, running = ast.literal_eval(board.run(_STATE))
+    trial, slots, running = board.told(_STATE, _STATE_SHAPE)
     words = trial.split()
-    is_trial = len(words) == 2 and words[0] in SLOTS and words[1].isdigit()
-    name, left = (words[0], int(words[1])) if is_trial and int(words[1]) <= STARTS else ("", 0)
+    is_trial = len(words) == 2 and words[0] in SLOTS and 0 <= _number(words[1], -1) <= STARTS
+    name, left = (words[0], int(words[1])) if is_trial else ("", 0)
     return State(
         {
-            slot: Slot(version, int(healthy) if healthy.isdigit() else 0)
+            slot: Slot(version, _number(healthy))
             for slot, (version, healthy) in zip(SLOTS, slots, strict=True)
         },
         name,
         left,
         running,
     )
+
+
+def _number(text: str, without: int = 0) -> int:
+    """Return the number in a file of the board, else what it is `without` one."""
+    return int(text) if _DIGITS.fullmatch(text) else without
 
 
 def hold(board: Prompt) -> None:
@@ -303,7 +317,7 @@ def install(
 def taken(board: Prompt, found: Facts) -> Taken:
     """Return what slots and journal take of the board's flash."""
     sizes = [
-        int(board.run(_SIZE.format(folder=folder, block=found.block_size)))
+        board.told(_SIZE.format(folder=folder, block=found.block_size), int)
         for folder in (*SLOTS, "journal")
     ]
     return Taken(dict(zip(SLOTS, sizes, strict=False)), sizes[-1])
@@ -322,8 +336,7 @@ def listing(board: Prompt, slot: str) -> tuple[bytes, str]:
 
 def newest(board: Prompt) -> int:
     """Return the greatest counter of a product that ran healthily, 0: of none."""
-    text = board.run(_SHOW.format(name="newest")).strip()
-    return int(text) if text.isdecimal() else 0
+    return _number(board.run(_SHOW.format(name="newest")).strip())
 
 
 def board_json(board: Prompt) -> str:
@@ -374,7 +387,7 @@ def set_clock(board: Prompt, moment: tuple[int, ...]) -> bool:
     code = "import machine, sys\nprint(hasattr(machine, 'RTC'))"
     if board.run(code).strip() != "True":
         return False
-    first = 1 if board.ask("__import__('sys').platform") == "pyboard" else 0
+    first = 1 if board.run("import sys\nprint(sys.platform)").strip() == "pyboard" else 0
     fields = (year, month, day, weekday + first, hour, minute, second, 0)
     board.run(f"machine.RTC().datetime({fields!r})")
     return True
@@ -415,7 +428,7 @@ def put_in_root(board: Prompt, name: str, data: bytes) -> bool:
     if board.run(_SHOW.format(name=name)).encode() == data:
         return False
     mark = data[: data.index(b"\n")]
-    foreign = ast.literal_eval(board.run(_KEEP.format(name=name, size=len(mark), data=mark)))
+    foreign = board.told(_KEEP.format(name=name, size=len(mark), data=mark), bool | None)
     board.replace(name, data)
     return bool(foreign)
 

@@ -20,11 +20,15 @@ WHY = {
 def frame_behind(
     address: str, control: int, data: bytes, outcome: str, error: int, more: bool
 ) -> Frame | None:
-    """Return the frame behind an outcome of the master, None where it has none: see WHY."""
+    """Return the frame behind an outcome of the master, None where it has none: see WHY.
+
+    ValueError: no frame bears such an address, or so much data.
+    """
     if outcome == "ok":
         control |= FROM_METER | (MORE if more else 0)
     elif outcome == "abnormal":
-        data = error.to_bytes(2 if control == _SECURITY else 1, "little")
+        size = 2 if control == _SECURITY else 1
+        data = (error & (1 << 8 * size) - 1).to_bytes(size, "little")
         control |= FROM_METER | ABNORMAL
     else:
         return None

@@ -49,6 +49,9 @@ class Conversation:
             self.order = Order(number + 1, self._of.expires_t2000, said)
         except StopIteration as ended:
             self.ended = ended.value
+        except (ValueError, OverflowError):
+            # Who has a concentrator's key may answer anything. The meter may have acted.
+            self.ended = Outcome.NOT_KNOWN, marked("the answer makes no sense")
 
 
 PAY = "meter pay"

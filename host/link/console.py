@@ -11,7 +11,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -22,6 +22,8 @@ from host.words import _
 
 TIMEOUT_S = 3.0
 TRIES = 3
+# A journal has fewer.
+_ANSWER_LINES = 100_000
 # Settings whose values are never shown, and travel hidden.
 SECRETS = ("uplink_key", "card_key", "console_key", "password", "operator", "seed")
 NO_KEY_SET = "no key is set"  # everything is allowed
@@ -40,6 +42,17 @@ class WrongKeyError(ConsoleError):
     """What answers does not have the console key."""
 
 
+@contextlib.contextmanager
+def making_sense() -> Iterator[None]:
+    """Refuse what a device has said where it cannot be read as what it should be; ConsoleError."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        raise ConsoleError(
+            _("the answer makes no sense: is it a concentrator, of the version of this program?")
+        ) from error
+
+
 class Keys(Protocol):
     """A file with console keys; `read_only` ones only look."""
 
@@ -52,7 +65,11 @@ class Keys(Protocol):
 
 
 class Console:
-    """Commands on an open line."""
+    """Commands on an open line.
+
+    is_unproven     a login found that no key is set, so that anybody may be answering
+    expects_new     a person has said that this is a new concentrator, which gets its first keys
+    """
 
     def __init__(self, port: Port, timeout_s: float = TIMEOUT_S, tries: int = TRIES) -> None:
         self._port = port
@@ -61,6 +78,8 @@ class Console:
         self._frames = LinkReader(CONSOLE_BODY_LIMIT)
         self._seq = random.randrange(256)
         self._session: Session | None = None
+        self.is_unproven = False
+        self.expects_new = False
 
     def command(self, text: str) -> list[str]:
         """Run one command; return the lines of its answer. ConsoleError: refused or silent."""
@@ -95,7 +114,7 @@ class Console:
 
         The concentrator tells which key it has, by its number and the key's version, unless
         `version` is given. From then on every command bears its number and a MAC. Where no key is
-        set, none is needed.
+        set, none is needed, and nothing is proved.
         """
         told = self.settings()
         nonce = os.urandom(LOGIN_NONCE_SIZE)
@@ -105,6 +124,7 @@ class Console:
         except ConsoleError as error:
             if str(error) != NO_KEY_SET:
                 raise
+            self.is_unproven = True
             return
         try:
             number, own, proof = answer.split()
@@ -140,7 +160,19 @@ class Console:
         return self._session is not None
 
     def set_secret(self, name: str, secret: bytes) -> list[str]:
-        """Set a key or password, which the session hides on its way."""
+        """Set a key or password, which the session hides on its way.
+
+        What answered a login that it has no key may be anybody: it gets a secret, in clear, only
+        where a person `expects_new`. ConsoleError: nobody does.
+        """
+        if self.is_unproven and not self.expects_new:
+            raise ConsoleError(
+                _(
+                    "what answers says that it has no console key, and {name} would travel in "
+                    "clear: if it is a new concentrator on a line of yours, give it its keys by "
+                    "`dianka card keys install --id NUMBER` first"
+                ).format(name=name)
+            )
         hidden = secret if self._session is None else self._session.wrap(secret)
         return self.command(f"set {name} {hidden.hex()}")
 
@@ -172,6 +204,8 @@ class Console:
                     continue
                 if frame.kind == Kind.PART:
                     lines.append(frame.body.decode("utf-8", "replace"))
+                    if len(lines) > _ANSWER_LINES:
+                        raise ConsoleError(_("the answer has no end: is it a concentrator?"))
                     silent_at_s = time.monotonic() + self._timeout_s
                 elif frame.kind == Kind.REPLY and frame.body:
                     text = frame.body[1:].decode("utf-8", "replace")

@@ -4,13 +4,15 @@ An answer is a verified frame, a refusal included; AskError says that there is n
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from host.frames.dlt645 import MORE, Frame
 from host.frames.line_outcomes import WHY, frame_behind
-from host.link.console import Console, ConsoleError
+from host.link.console import Console, ConsoleError, making_sense
 from host.link.setup import fields_of
+from host.units import full_number
 from host.words import _
 
 WAIT_S = 30.0
@@ -64,6 +66,15 @@ def answer(address: str, control: int, data: bytes, outcome: str, error: int, mo
     return frame
 
 
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Raise what a concentrator refuses as an AskError."""
+    try:
+        yield
+    except ConsoleError as error:
+        raise AskError(_("the concentrator refuses: {error}").format(error=error)) from error
+
+
 class ThroughConcentrator:
     """A line of a concentrator, over its console; its own work goes on meanwhile.
 
@@ -78,15 +89,16 @@ class ThroughConcentrator:
     def ask(self, address: str, control: int, data: bytes = b"") -> Frame:
         """Return the answer to one question."""
         words = f"line ask {self._line} {address} {control:02x} {data.hex()}"
-        fields, digits = self._wait(words.strip(), WAIT_S, lambda asked, found: None)
-        return answer(
-            fields["address"].upper(),
-            control,
-            bytes.fromhex(digits),
-            fields["outcome"].replace("_", " "),
-            int(fields["error"]),
-            fields["more"] == "1",
-        )
+        with _refusing(), making_sense():
+            fields, digits = self._wait(words.strip(), WAIT_S, lambda asked, found: None)
+            return answer(
+                fields["address"].upper(),
+                control,
+                bytes.fromhex(digits),
+                fields["outcome"].replace("_", " "),
+                int(fields["error"]),
+                fields["more"] == "1",
+            )
 
     def read(self, address: str, control: int, data: bytes) -> Frame:
         """Return the answer to a read with 11H or 01H, joined with those to its follow-ups."""
@@ -110,28 +122,26 @@ class ThroughConcentrator:
     def search(self, standard: str, progress: Progress) -> list[str]:
         """Return the addresses of all meters of a standard."""
         words = f"line scan {self._line} {standard}"
-        fields = self._wait(words, SEARCH_S, progress)[0]
-        check_room(int(fields.get("dropped", 0)))
-        return sorted(fields["found"].split())
+        with _refusing(), making_sense():
+            fields = self._wait(words, SEARCH_S, progress)[0]
+            check_room(int(fields.get("dropped", 0)))
+            return sorted(full_number(one) for one in fields["found"].split())
 
     def _wait(self, words: str, limit_s: float, progress: Progress) -> tuple[dict[str, str], str]:
         """Put a question and wait until it is done: its fields, and its data in digits."""
-        try:
-            self._console.command(f"line speed {self._line} {self._baud}")
-            self._console.command(words)
-            ends_s = time.monotonic() + limit_s
-            while time.monotonic() < ends_s:
-                lines = self._console.command(f"line answer {self._line}")
-                fields = fields_of(lines)
-                found = [line[6:] for line in lines if line.startswith("found ")]
-                progress(int(fields.get("questions", 0)), found)
-                if fields["state"] == "done":
-                    fields["found"] = " ".join(found)
-                    data = "".join(line[5:] for line in lines if line.startswith("data "))
-                    return fields, data
-                time.sleep(_POLL_S)
-        except ConsoleError as error:
-            raise AskError(_("the concentrator refuses: {error}").format(error=error)) from error
+        self._console.command(f"line speed {self._line} {self._baud}")
+        self._console.command(words)
+        ends_s = time.monotonic() + limit_s
+        while time.monotonic() < ends_s:
+            lines = self._console.command(f"line answer {self._line}")
+            fields = fields_of(lines)
+            found = [line[6:] for line in lines if line.startswith("found ")]
+            progress(int(fields.get("questions", 0)), found)
+            if fields["state"] == "done":
+                fields["found"] = " ".join(found)
+                data = "".join(line[5:] for line in lines if line.startswith("data "))
+                return fields, data
+            time.sleep(_POLL_S)
         raise AskError(
             _("the concentrator had no answer within {limit_s:g} s: is its line busy?").format(
                 limit_s=limit_s

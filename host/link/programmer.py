@@ -15,7 +15,7 @@ import time
 
 from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
 from host.link.card import CardIoError
-from host.link.console import Console, ConsoleError, Keys
+from host.link.console import Console, ConsoleError, Keys, making_sense
 from host.link.port import Port
 from host.words import _, marked
 
@@ -51,17 +51,18 @@ class PortCard:
     def look(self) -> "PortCard":
         """Ask which card is in the reader now."""
         try:
-            (line,) = self._console.command("card")
+            with making_sense():
+                (line,) = self._console.command("card")
+                uid, size = line.split()
+                self._uid, self._size = bytes.fromhex(uid).hex().upper(), int(size)
         except ConsoleError as error:
             raise CardIoError(f"{self._port.name}: {error}") from error
-        self._uid, size = line.split()
-        self._size = int(size)
         return self
 
     @property
     def uid(self) -> str:
         """Return the serial number."""
-        return self._uid.upper()
+        return self._uid
 
     @property
     def size(self) -> int:

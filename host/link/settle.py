@@ -108,9 +108,10 @@ def relay_look(line: MeterLine, address: str, action: str) -> Look:
     def look() -> tuple[bool | None, Frame | None]:
         frame = line.ask(address, *orders.read("2007", orders.STATUS_3))
         said = describe(frame, "2007")
-        if said["error"] or not said["items"] or flag is None:
+        flags = said["items"][0].get("flags") if said["items"] else None
+        if said["error"] or flags is None or flag is None:
             return None, frame
-        return (flag in said["items"][0]["flags"]) == wanted, frame
+        return (flag in flags) == wanted, frame
 
     return look
 

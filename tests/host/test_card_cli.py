@@ -245,6 +245,10 @@ def test_keys_install(shop: Path) -> None:
         "console_key": console_key.hex(),
     }
     assert not re.search("[0-9a-f]{32}", done.output), "no key is printed"
+    # What says that it has no key gets none unless it is said to be new.
+    with served(one) as port:
+        done = run("keys", "install", "--port", port)
+    assert (done.exit_code, "would travel in clear" in done.output) == (1, True)
     one.login.key = console_key
     with served(one) as port:
         assert run("keys", "install", "--port", port).exit_code == 0

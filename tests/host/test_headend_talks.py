@@ -15,13 +15,13 @@ from click.testing import CliRunner
 from click.testing import Result as Run
 
 from host.cli import cli
-from host.frames.batch import Outcome, Result
+from host.frames.batch import Order, Outcome, Result
 from host.frames.dlt645 import MORE
 from host.headend import commands
 from host.headend.downlink import Downlink
 from host.headend.ingest import Ingest
 from host.headend.store import Store
-from host.headend.talks import PAY, talk_of
+from host.headend.talks import PAY, Conversation, talk_of
 from host.sim.esam import Utility
 from tests.host.uplink_world import KEYS, deliver, meter_address, village_of
 from tests.sim.meter_world import ADDRESS, OPERATOR, Master, master_of
@@ -323,3 +323,35 @@ def rounds(store: Store, console: Console) -> Iterator[int]:
                 downlink.note(7, one, 1)
         late = [result]
         yield number
+
+
+_WORDS = (
+    *("state done", "state asked", "state \x1b[2J", "outcome ok", "outcome abnormal", "outcome x"),
+    *("error 0", "error -1", "error 99999", "error zz", "error \u00b2", "more 1", "more 0"),
+    *(f"address {ADDRESS}", "address zz", "data 33333433", "data zz", "data " + "00" * 300),
+    *("data 01023303123456", "data 010233030102", "data 00029000", "data 00029000zz", "", "\x1b"),
+)
+
+
+@pytest.mark.parametrize("text", [f"line ask 0 {ADDRESS} 11 01023303", f"{PAY} 0 {ADDRESS} 2 00"])
+def test_whatever_a_concentrator_answers_ends_a_talk_with_an_outcome(text: str) -> None:
+    """Who has stolen its key may answer anything: the head-end says so, and goes on."""
+    ended = set()
+    for turn in range(400):
+        rng = Random(f"{text} {turn}")
+        talk = talk_of(text)
+        assert talk is not None
+        conversation = Conversation(Order(1, 0, text), talk, 100)
+        for _step in range(2000):
+            order = conversation.order
+            if conversation.ended is not None or order is None:
+                break
+            said = rng.sample(_WORDS, rng.choice((0, 1, 5, 12)))
+            if rng.random() < 0.7:
+                words = order.text.split(" ")
+                data = words[5] if len(words) > 5 else ""
+                said = ["state done", "outcome ok", f"address {ADDRESS}", f"data {data}", *said]
+            conversation.note(order.number, rng.choice((0, 0, 0, 1, 2, 9)), "\n".join(said))
+        assert conversation.ended is not None, turn
+        ended.add(conversation.ended[0])
+    assert Outcome.NOT_KNOWN in ended

@@ -8,6 +8,7 @@ name is hostile. Then every command that shows a database runs on one whose text
 
 import json
 import sqlite3
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ ALL = dict(commands())
 def values_for(param: click.Parameter, folder: Path) -> list[str]:
     """Return hostile values for a parameter; a file's where it may be one."""
     paths = [str(path) for path in sorted(folder.iterdir()) if path.is_file()]
-    if isinstance(param.type, click.Path):
+    if isinstance(param.type, click.Path | click.File):
         return paths
     return [HOSTILE, *paths] if param.type is click.STRING else [HOSTILE]
 
@@ -89,7 +90,8 @@ def lines_for(command: click.Command, folder: Path) -> Iterator[list[str]]:
 def assert_harmless(words: list[str], result: Result) -> None:
     """Check that a command ended by itself and said nothing that could harm."""
     ended = result.exception is None or isinstance(result.exception, SystemExit)
-    assert ended, (words, result.exc_info)
+    trace = "" if ended else "".join(traceback.format_exception(*result.exc_info or ()))
+    assert ended, f"{words}\n{trace}"
     assert not HARMFUL & set(result.output), (words, result.output)
     assert "Traceback" not in result.output, words
 

@@ -261,3 +261,16 @@ def test_a_byte_of_wrong_parity_is_dropped_at_every_speed() -> None:
     finally:
         os.close(master)
         os.close(slave)
+
+
+def test_what_says_that_it_has_no_key_gets_no_secret() -> None:
+    """A false concentrator need not guess a key: it may say that there is none."""
+    false = desk()
+    with served(false) as name, Port(name) as port, Console(port) as console:
+        console.login(CONSOLE_KEYS)
+        with pytest.raises(ConsoleError, match="would travel in clear"):
+            console.set_secret("card_key", KEY)
+        assert not any(KEY.hex() in command for command in false.commands)
+        console.expects_new = True
+        console.set_secret("card_key", KEY)
+    assert false.settings["card_key"] == KEY.hex()

@@ -25,7 +25,7 @@ from host.cli.options import (
     yes_option,
 )
 from host.cli.output import echo
-from host.link.console import Console, WrongKeyError
+from host.link.console import Console, WrongKeyError, making_sense
 from host.link.port import Port
 from host.units import to_datetime
 from host.words import _
@@ -253,6 +253,7 @@ def keys_install(desk: Desk, port: str, consoles_path: Path | None, number: int 
         key = desk.key
         consoles = desk.consoles(consoles_path) or desk.held
         with Port(port) as line, Console(line) as console:
+            console.expects_new = number is not None
             told = console.settings()
             number = _number_of(told, number)
             _open_for_install(console, consoles)
@@ -267,7 +268,8 @@ def keys_install(desk: Desk, port: str, consoles_path: Path | None, number: int 
 
 def _number_of(told: dict[str, str], number: int | None) -> int:
     """Return the concentrator's number, as it tells or, where it has none, as given."""
-    own = int(told.get("id", "0")) if told.get("id", "0").isdigit() else 0
+    with making_sense():
+        own = int(told.get("id", "0"))
     if not own and number is None:
         raise IssueError(_("the concentrator has no number yet: give it one with --id"))
     if own and number not in (None, own):

@@ -91,14 +91,16 @@ def _restore(console: link_console.Console, one: Standing, add_meters: bool) -> 
             ) from None
         console.command(f"meter add {one.meter} {one.account} {one.tariff} {one.line}")
         found = {"meter": one.meter}
-    if found["meter"] != one.meter:
+    with link_console.making_sense():
+        before = found["meter"]
+    if before != one.meter:
         said = _(
             "account {account} had meter {old} and has {new}: its registers begin with the next "
             "reading"
         )
-        echo(said.format(account=one.account, old=one.meter, new=found["meter"]))
-    told = one.told(found["meter"])
-    (answer, *_rest) = console.command(f"account restore {one.account} {told}")
+        echo(said.format(account=one.account, old=one.meter, new=before))
+    told = one.told(before)
+    answer = "".join(console.command(f"account restore {one.account} {told}"))
     if answer.startswith("kept"):
         echo(_("account {account}: {error}").format(account=one.account, error=answer))
         return False
