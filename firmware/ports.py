@@ -220,6 +220,9 @@ if TYPE_CHECKING:
     class Concentrator(Protocol):
         """What a concentrator offers to the parts of its board."""
 
+        # What shows a text until a time and returns whether that is durable: a display sets it.
+        show_text: "Callable[[int, str], bool] | None"
+
         def note_event(self, what: int, state: int) -> None:
             """Record an EVENT of the board; a failing supply makes all records durable."""
 

@@ -156,6 +156,7 @@ class Board(Panel):
         self._display: Display | None = None
         if "display" in options:
             self._display = _driver(options, "display").Display(options.part("display"))
+            self._display.load(self.storage, self.now_t2000)
             self._extras.append(self._display)
 
     def attach(self, app: "Concentrator") -> None:

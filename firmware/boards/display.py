@@ -1,5 +1,7 @@
 """Show a card's holder the balance and the result on two lines of text, HD44780 over I2C.
 
+Between cards it shows the text that the head-end has sent, until the time that it has named.
+
     "display": {"i2c": 0, "scl": 32, "sda": 33, "address": 39, "columns": 16}
 
     PCF8574     bit 0 RS | 1 RW | 2 E | 3 light | 4..7 data, a half byte at a time, high one first
@@ -17,8 +19,10 @@ from micropython import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from card.chips.at24 import I2c
-    from ports import Concentrator
+    from ports import Concentrator, Storage
 
     from boards.wiring import Options
 
@@ -35,6 +39,10 @@ _BEGIN_MS = const(50)
 _AGAIN_MS = const(10000)
 _SHOWN_MS = const(30000)
 _SHARE = const(4)
+# The text of the head-end: until when, a blank, its characters.
+_FILE = "display"
+_FILE_LIMIT = const(160)
+_PAGE_MS = const(4000)
 # The codes of accepted cards end here, see card/codes.py.
 _TAKEN = const(1)
 
@@ -47,6 +55,9 @@ class Display:
 
     def __init__(self, options: "Options") -> None:
         self.works = False
+        self._storage: Storage | None = None
+        self._news = ""
+        self._until_t2000 = 0
         self._bus: I2c = options.i2c()
         self._address = options.number("address", 8, 119, 39)
         self._columns = options.number("columns", 8, 20, 16)
@@ -62,10 +73,38 @@ class Display:
         self._next_ticks = time.ticks_add(time.ticks_ms(), _BEGIN_MS)
         self._shown_ticks = 0
         self._is_shown = False
+        self._page = 0
+        self._page_ticks = self._shown_ticks
 
     def attach(self, app: "Concentrator") -> None:
-        """Show the balances of `app` from now on."""
+        """Show the balances and the texts of `app` from now on."""
         self._app = app
+        app.show_text = self.show_text
+
+    def show_text(self, until_t2000: int, text: str) -> bool:
+        """Show `text` until a time, page by page, while no card is; return whether it is durable.
+
+        It takes the place of the text before, also after a restart. "" shows none.
+        """
+        content = (str(until_t2000) + " " + text).encode()
+        if self._storage is None or not self._storage.replace(_FILE, content, len(content)):
+            return False
+        self._until_t2000, self._news = until_t2000, text
+        self._page = 0
+        self._turn()
+        return True
+
+    def load(self, storage: "Storage", now_t2000: "Callable[[], int]") -> None:
+        """Show the text that `storage` has kept; `now_t2000` returns the time, -1: not known."""
+        self._storage = storage
+        self._now_t2000 = now_t2000
+        buf = bytearray(_FILE_LIMIT)
+        size = storage.read_into(_FILE, 0, buf, _FILE_LIMIT)
+        try:
+            until, _, text = str(bytes(buf[: max(0, size)]), "utf-8").partition(" ")
+            self._until_t2000, self._news = int(until), text
+        except ValueError:
+            pass  # there is none
 
     def show(self, code: int, index: int) -> None:
         """Show the result `code` of a card of the account in row `index`, below 0: of none."""
@@ -82,8 +121,14 @@ class Display:
         now_ticks = time.ticks_ms()
         if self._is_shown and time.ticks_diff(now_ticks, self._shown_ticks) >= _SHOWN_MS:
             self._is_shown = False
-            self._light = 0
-            self._put(["", ""])
+            self._turn()
+        elif (
+            self._news
+            and not self._is_shown
+            and time.ticks_diff(now_ticks, self._page_ticks) >= _PAGE_MS
+        ):
+            self._page += 1
+            self._turn()
         if self.works and self._sent >= len(self._text):
             return
         if time.ticks_diff(now_ticks, self._next_ticks) < 0:
@@ -94,6 +139,23 @@ class Display:
             self.works = False
             self._stage = 0
             self._next_ticks = time.ticks_add(now_ticks, _AGAIN_MS)
+
+    def _turn(self) -> None:
+        """Show the next page of the text, nothing where its time is over or not known."""
+        if self._is_shown:
+            return  # the result of a card: the text comes behind it
+        self._page_ticks = time.ticks_ms()
+        size = 2 * self._columns
+        page = ""
+        now_t2000 = self._now_t2000()
+        if now_t2000 >= self._until_t2000:
+            self._news = ""
+        if now_t2000 >= 0:
+            if self._page * size >= len(self._news):
+                self._page = 0
+            page = self._news[self._page * size :][:size]
+        self._light = _LIGHT if page else 0
+        self._put([page[: self._columns], page[self._columns :]])
 
     def _put(self, lines: "list[str]") -> None:
         text = ""

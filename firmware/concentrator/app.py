@@ -81,6 +81,7 @@ class App:
     redemption  redeems the cards on the far side of the console, None without a console
     board_commands  the commands of the board's own parts
     local       redeems the cards in the board's own reader, None without a reader
+    show_text   shows a text until a time, None: the board has no display
     litter      the count of pieces of work since the last garbage collection that left garbage
     """
 
@@ -119,6 +120,7 @@ class App:
         self.uplink = Uplink(board.uplink, self.books, timekeeper.tell, board.random)
         self.login = Login(self.entropy.draw)
         self.board_commands: list[dict[str, Any]] = []
+        self.show_text: Callable[[int, str], bool] | None = None
         self.login.note = self._note_login
         self.uplink.commands = commands = Commands(self)
         self.console: Console | None = None
@@ -130,9 +132,8 @@ class App:
         self._quiet = array("i", (-1, 0))
         self.litter = 0
         self._was_kept = False  # by the last step, so that the uplink has this one
-        self._audit_index = 0
         # The count of accounts still to be judged because the policy has changed.
-        self._review_left = self._review_cause = 0
+        self._review_left = self._review_cause = self._audit_index = 0
         lost = self.keeper.recover(self.books.replay, board.feed, self.entropy.draw)
         self.books.load_standing()
         self.uplink.begin(self.checkpoint.identity)

@@ -129,6 +129,11 @@ class Uplink:
         if self.session is not None:
             self.session.start_now()
 
+    def greet(self) -> None:
+        """Say HELLO again, so that the head-end tells its time."""
+        if self.session is not None:
+            self.session.greet()
+
     def step(self, now_ticks: int) -> int:
         """Serve the connection; return the ms until it has to be served again."""
         session = self.session

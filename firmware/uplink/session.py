@@ -207,13 +207,13 @@ class Session:
         self._receiver.reset()
         self.tx_size = 0
         self.stale = False
-        self._greet()
+        self.greet()
 
     def start_now(self) -> None:
         """End the wait before the next attempt, because the button was pressed."""
         if self.state == BACK_OFF:
             self._back_off_ms = _FIRST_BACK_OFF_MS
-            self._greet()
+            self.greet()
 
     def feed(self, buf: "bytearray | memoryview | bytes", size: int) -> None:
         """Process `size` received bytes."""
@@ -246,7 +246,7 @@ class Session:
         elif state == BACK_OFF:
             if (now_ticks - self._since_ticks) & _TICKS_MASK < self._wait_ms:
                 return AHEAD if self._ahead else AWAY
-            self._greet()
+            self.greet()
         elif (now_ticks - self._since_ticks) & _TICKS_MASK >= self._wait_ms:
             self._tries += 1
             if self._tries == _TRIES_LIMIT:
@@ -264,7 +264,8 @@ class Session:
         self._body[start : start + len(payload)] = payload
         return self._send(RESULT, len(payload))
 
-    def _greet(self) -> None:
+    def greet(self) -> None:
+        """Begin with a HELLO."""
         self.state = GREET
         self._tries = 0
         self._gathering = False
@@ -352,7 +353,7 @@ class Session:
         if acked_seq + 1 < source.outbox_seq:
             # The head-end lacks records that are no longer kept here. The next HELLO tells it the
             # first record that is.
-            self._greet()
+            self.greet()
             return
         self._tries = 0
         if self.state == SENT:

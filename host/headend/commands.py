@@ -35,6 +35,7 @@ from host.headend.outcomes import (
     settle,
 )
 from host.headend.store import Store, zone_of
+from host.headend.talks import talk_of
 from host.units import t2000_of_unix
 from host.words import _, marked
 
@@ -42,6 +43,8 @@ from host.words import _, marked
 _RETRIED = (REFUSED, NOT_DONE, NOT_KNOWN, EXPIRED, STOPPED)
 SOME_ARE_OPEN = f"SELECT 1 FROM commands WHERE state IN {UNDER_WAY} LIMIT 1"
 
+# A talk goes as several commands: two digits for each of the 200 bytes that a meter takes.
+_TALK_LIMIT = 480
 _OF_1997 = 1  # a meter's standard
 RUNNING = marked("running")
 PAUSED = marked("paused")
@@ -229,10 +232,11 @@ def _credit(account: str, order: Mapping[str, Any]) -> str:
 
 
 def _check_text(text: str) -> None:
-    if len(text.encode()) > ORDER_TEXT_LIMIT or not text.isprintable() or not text.strip():
+    limit = _TALK_LIMIT if talk_of(text) else ORDER_TEXT_LIMIT
+    if len(text.encode()) > limit or not text.isprintable() or not text.strip():
         raise StoreError(
             _("a command is one line of at most {limit} bytes: {text!r}").format(
-                limit=ORDER_TEXT_LIMIT, text=text[:40]
+                limit=limit, text=text[:40]
             )
         )
 

@@ -1,8 +1,10 @@
 """Commands that take more than one: questions to a meter, and money that was sealed for it.
 
 A concentrator puts a question to a meter and tells of the answer later, so that `line ask` is
-followed by `line answer` until that is there. A payment goes by the meter's own count of
-purchases, which is read before it and behind it:
+followed by `line answer` until that is there. Data that is too long for a command comes before it,
+in `line data`; the question names it by its CRC-32, so that no others go to the meter.
+
+A payment goes by the meter's own count of purchases, which is read before it and behind it:
 
     count = order       the payment is booked: done
     count = order - 1   it is not booked: send it, at most three times
@@ -14,6 +16,7 @@ those of the whole. It may begin again at any time, as nothing in it happens twi
 Spec: DL/T 645-2007, function 03H, identifiers 03330201 and 00900200.
 """
 
+from binascii import crc32
 from collections.abc import Generator
 from typing import NamedTuple
 
@@ -59,6 +62,8 @@ _MONEY, _COUNT = "00900200", "03330201"
 _SECURITY, _READ, _READ_1997 = 0x03, 0x11, 0x01
 _FOLLOW_UP, _FOLLOW_UP_1997 = 0x12, 0x02
 _DI_SIZES = {_READ: 4, _READ_1997: 2, _FOLLOW_UP: 4, _FOLLOW_UP_1997: 2}
+# What is longer comes before its question, in parts.
+_IN_ONE_LINE = 48
 _ASKS = 4
 _LOOKS = 120
 _PARTS = 32
@@ -105,8 +110,11 @@ def _ask(line: str, address: str, control: int, data: bytes) -> Question:
     """Put a question until its answer is there."""
     refused = Reply(Outcome.NOT_DONE, marked("the line was busy with other questions"))
     for _attempt in range(_ASKS):
-        text = f"line ask {line} {address} {control:02x} {data.hex()}".strip()
-        outcome, said = yield text
+        outcome, told = yield from _bring(line, data)
+        if outcome != Outcome.DONE:
+            refused = Reply(outcome, told)
+            continue
+        outcome, said = yield f"line ask {line} {address} {control:02x} {told}".strip()
         if outcome != Outcome.DONE:
             # Refused: perhaps because it was put already, and its RESULT was lost.
             refused = Reply(outcome, said)
@@ -125,6 +133,18 @@ def _ask(line: str, address: str, control: int, data: bytes) -> Question:
             if state not in ("waiting", "asked"):
                 break
     return refused
+
+
+def _bring(line: str, data: bytes) -> Talk:
+    """Bring data that is too long for one command; return what a question has in its place."""
+    if len(data) <= _IN_ONE_LINE:
+        return Outcome.DONE, data.hex()
+    for at in range(0, len(data), _IN_ONE_LINE):
+        part = data[at : at + _IN_ONE_LINE]
+        outcome, said = yield f"line data {line} {at} {part.hex()}"
+        if outcome != Outcome.DONE:
+            return outcome, said
+    return Outcome.DONE, f"={crc32(data)}"
 
 
 def _reply(fields: dict[str, str], said: str, data: bytes) -> Reply:

@@ -42,6 +42,8 @@ READING = (
 CHANGING = (
     "time 2026-01-02 03:04:05",
     "set interval_s 600",
+    "clock",
+    "text 2026-12-24 08:00:00 x",
     "save",
     "meter add 5 6 1",
     "meter remove 23",
@@ -54,6 +56,7 @@ CHANGING = (
     "account restore 23 00",
     "supply 23 cut",
     "line ask 0 1 11",
+    "line data 0 0 11",
     "line scan 0",
     "line speed 0 9600",
     "restored",

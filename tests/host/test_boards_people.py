@@ -10,6 +10,7 @@ import importlib
 import sys
 import types
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ T2000 = 849311696  # 2026-11-29 23:54:56
 
 class Concentrator:
     """The concentrator as the parts of a board use it."""
+
+    show_text: Any
 
     def __init__(self) -> None:
         self.events: list[tuple[int, int]] = []
@@ -326,6 +329,72 @@ def test_a_display_that_was_pulled_out_is_begun_again(world: World, glass: type[
     board.show_card(0, True, -1)
     looked(world, board, 11_000)
     assert board._display._bus.lines[0] == "CODE 0  OK      "
+
+
+def test_a_text_is_shown_between_cards_until_its_time(world: World, glass: type[Glass]) -> None:
+    storage, clock = Storage(), [T2000]
+    board = board_of(lines=[LINE], display={"i2c": 0})
+    app = Concentrator()
+    board.attach(app)
+    display = board._display
+    display.load(storage, lambda: clock[0])
+    chip = display._bus
+    assert app.show_text(T2000 + 60, "No power on Friday 8-10, sorry: new line")
+    looked(world, board, 1000)
+    pages = ["No power on Frid", "ay 8-10, sorry: "], ["new line        ", " " * 16]
+    assert (chip.lines, chip.light) == (pages[0], True)
+    looked(world, board, 4000)
+    assert chip.lines == pages[1]
+    looked(world, board, 4000)
+    assert chip.lines == pages[0]
+    # The result of a card has its half minute, also where the next text comes meanwhile.
+    board.show_card(0, True, 0)
+    assert app.show_text(T2000 + 60, "Meeting at 19:00")
+    looked(world, board, 10_000)
+    assert chip.lines[0] == "CODE 0  OK      "
+    looked(world, board, 21_000)
+    assert chip.lines == ["Meeting at 19:00", " " * 16]
+    # A start knows the text, and shows it only while the time is known and not over.
+    display.load(restarted(storage), lambda: clock[0])
+    for clock[0], first in (
+        (-1, " " * 16),
+        (T2000 + 59, "Meeting at 19:00"),
+        (T2000 + 60, " " * 16),
+        (T2000 + 59, " " * 16),
+    ):
+        looked(world, board, 5000)
+        assert chip.lines[0] == first
+    assert not chip.light
+    assert app.show_text(T2000 + 60, "")
+    looked(world, board, 5000)
+    assert chip.lines == [" " * 16, " " * 16]
+
+
+def test_a_power_cut_leaves_the_old_text_or_the_new(world: World, glass: type[Glass]) -> None:
+    board = board_of(lines=[LINE], display={"i2c": 0})
+    found = set()
+    for cut, kept in ((0, 0), (0, 50), (0, 100), (1, 0)):
+        storage = Storage()
+        display = board._display
+        display.load(storage, lambda: T2000)
+        assert display.show_text(T2000 + 60, "old")
+        storage.plan_cut(cut, kept)
+        with suppress(PowerCut):
+            display.show_text(T2000 + 60, "new")
+        display.load(restarted(storage), lambda: T2000)
+        found.add(display._news)
+    assert found == {"old", "new"}
+
+
+def test_a_display_whose_flash_refuses_says_so(world: World, glass: type[Glass]) -> None:
+    display = board_of(lines=[LINE], display={"i2c": 0})._display
+    storage = Storage()
+    storage.plan_change_failure(0)
+    display.load(storage, lambda: T2000)
+    assert not display.show_text(T2000 + 60, "x")
+    storage = Storage(content={"display": b"\xff\xfe not a text"})
+    display.load(storage, lambda: T2000)
+    assert display._news == ""
 
 
 def test_a_look_sends_at_most_four_characters(world: World, glass: type[Glass]) -> None:

@@ -6,6 +6,7 @@ question is under way.
 """
 
 import json
+from binascii import crc32
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -42,6 +43,8 @@ class Console:
         self.master = master
         self.lost: Callable[[], bool] = lambda: False
         self.asked = 0
+        self.parts = b""
+        self.sent: list[bytes] = []
         self._answer: list[str] = ["state none"]
         self._waits = 0
 
@@ -49,6 +52,12 @@ class Console:
         words = text.split(" ")
         if words[2] != "0":
             return Outcome.REFUSED, NO_LINE
+        if words[1] == "data":
+            at, part = int(words[3]), bytes.fromhex(words[4])
+            if at > len(self.parts) or len(part) > 48:
+                return Outcome.REFUSED, "offset is a number from 0 on"
+            self.parts = self.parts[:at] + part
+            return Outcome.DONE, str(len(self.parts))
         if words[1] == "answer":
             self._waits -= 1
             return Outcome.DONE, "state asked" if self._waits >= 0 else "\n".join(self._answer)
@@ -56,7 +65,11 @@ class Console:
             return Outcome.REFUSED, "another question is under way on this line"
         self._waits = 2
         self.asked += 1
-        frame = self.master.send(int(words[4], 16), bytes.fromhex("".join(words[5:])), words[3])
+        data = bytes.fromhex("".join(words[5:])) if "=" not in text else self.parts
+        if "=" in text and words[5] != f"={crc32(self.parts)}":
+            return Outcome.REFUSED, "the parts that came are others"
+        self.sent.append(data)
+        frame = self.master.send(int(words[4], 16), data, words[3])
         outcome, error, data, more = "timeout", 0, b"", 0
         if frame is not None and not self.lost():
             outcome, data, more = "ok", frame.data, int(bool(frame.control & MORE))
@@ -69,6 +82,7 @@ class Console:
         return Outcome.DONE, ""
 
     def restart(self) -> None:
+        self.parts = b""
         self._answer, self._waits = ["state none"], 0
 
     def talk(self, text: str, disturb: Callable[[], None] = lambda: None) -> tuple[int, str]:
@@ -206,6 +220,25 @@ def test_what_was_sealed_for_another_meter_is_refused_by_name(console: Console) 
     assert said.split("\n")[1:] == ["order 2", "count 1", "balance 100.00"]
 
 
+def test_the_longest_block_comes_whole_in_parts_or_not_at_all(console: Console) -> None:
+    block = bytes(range(200))
+    text = f"line ask 0 {ADDRESS} 03 {block.hex()}"
+    for seed in range(40):
+        random = Random(seed)
+
+        def disturb(random: Random = random) -> None:
+            if random.random() < 0.05:
+                console.restart()
+            elif random.random() < 0.05:
+                # Another's block, as long as this one.
+                console.parts = bytes(len(console.parts))
+
+        outcome, said = console.talk(text, disturb)
+        assert outcome in (Outcome.REFUSED, Outcome.NOT_KNOWN, Outcome.NOT_DONE), said
+    assert set(console.sent) == {block}
+    assert len(console.sent) > 20
+
+
 def test_other_commands_are_no_talks() -> None:
     for text in ("status", "supply 1 restore", "line answer 0", "line ask 0", "meter list"):
         assert talk_of(text) is None
@@ -251,10 +284,20 @@ def test_each_kind_gives_its_commands(path: Path) -> None:
     assert texts(path, "no-cut", "--days", "none", "--all") == ["set no_cut_weekdays 0"]
     assert texts(path, "guard", "on", "--account", "1") == [f"account set {ACCOUNT} guard 1"]
     assert texts(path, "ask", "clock", "--all") == ["time"]
+    assert texts(path, "clock", *to) == ["clock"]
+    assert texts(path, "clock", "--meters", "--all") == ["clock meters"]
+    until = ("--until", "2026-12-24 10:00")
+    assert texts(path, "text", " No power  8-10", *until, *to) == [
+        "text 2026-12-24 10:00:00 No power 8-10"
+    ]
+    assert texts(path, "text", "", *until, *to) == ["text 2026-12-24 10:00:00"]
     assert texts(path, "journal", "100", "40", *to) == ["journal 100 32", "journal 132 8"]
     meter = meter_address(0)
     assert texts(path, "read", "00010000", "--account", "1") == [f"line ask 0 {meter} 11 00000100"]
     assert texts(path, "pay", "1", "5", "--hex", "FF 02 01 07") == [f"{PAY} 0 {meter} 5 ff020107"]
+    long = "ab" * 200
+    assert texts(path, "send", "1", "--hex", long) == [f"line ask 0 {meter} 03 {long}"]
+    assert texts(path, "pay", "1", "5", "--hex", long) == [f"{PAY} 0 {meter} 5 {long}"]
     assert texts(path, "send", "1", "--hex", "FF 01 01 07") == [f"line ask 0 {meter} 03 ff010107"]
 
 
@@ -282,7 +325,11 @@ def test_what_changes_prices_asks_first_and_says_how_many(path: Path) -> None:
         (("read", "00010000", "--account", "99"), "no concentrator has account"),
         (("read", "teapot", "--account", "1"), "no identifier is called"),
         (("pay", "1", "5", "--hex", "0"), "pairs of hexadecimal digits"),
-        (("send", "1", "--hex", "00" * 49), "one to 48 bytes"),
+        (("send", "1", "--hex", "00" * 201), "one to 200 bytes"),
+        (("text", "x" * 81, "--until", "2026-12-24 08:00", "--all"), "at most 80 letters"),
+        (("text", "停电", "--until", "2026-12-24 08:00", "--all"), "letters, digits and signs"),
+        (("text", "x", "--until", "tomorrow", "--all"), "tomorrow"),
+        (("clock",), "give --concentrator or --all"),
     ],
 )
 def test_a_mistake_gives_one_clear_line(path: Path, words: tuple[str, ...], why: str) -> None:

@@ -31,7 +31,7 @@ from concentrator.entropy import GUESSABLE_TROUBLE
 from concentrator.line.meters import SILENT_MISSES
 from concentrator.login import ABOVE, FULL, NOTHING, READ
 from concentrator.settings import KEYS, LOCKED_TROUBLE, is_secret
-from concentrator.timekeeper import CONSOLE
+from concentrator.timekeeper import CONSOLE, HEAD_END
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -124,13 +124,8 @@ def granted(session: login.Login, line: str) -> str:
 
 def _modules(app: "App") -> "list[dict[str, Any]]":
     """Return the names of each module of commands, in the order of `help`."""
-    own = [
-        globals(),
-        meter_commands.__dict__,
-        account_commands.__dict__,
-        tariff_commands.__dict__,
-    ]
-    # MicroPython has no * in a list.
+    own = [globals()]
+    own += [module.__dict__ for module in (meter_commands, account_commands, tariff_commands)]
     return own + app.board_commands
 
 
@@ -289,6 +284,34 @@ def _set_time(app: "App", arguments: "list[str]") -> "list[str]":
     return [time_text(t2000)]
 
 
+def _clock(app: "App", arguments: "list[str]") -> "list[str]":
+    """Have the head-end's next answer set the clock, which is as of then however late this comes.
+
+    With an argument, have the meters' clocks looked at and set once more today.
+    """
+    if arguments:
+        refuse("" if arguments[0] == "meters" else "usage: clock [meters]")
+        for poller in app.pollers:
+            poller.daily.start_again()
+        return ["they are set between ten past and ten to the hour, each meter once a day"]
+    app.timekeeper.source = HEAD_END
+    app.uplink.greet()
+    return ["was " + time_text(app.books.t2000)]
+
+
+def _text(app: "App", arguments: "list[str]") -> "list[str]":
+    """Show words on the display until a time; without words, show none any more."""
+    until_t2000 = parse_time(arguments[0], arguments[1])
+    text = " ".join(arguments[2:])
+    if app.show_text is None:
+        raise Refusal("this board has no display")
+    for character in text:
+        if not " " <= character <= "~":
+            raise Refusal("the display has letters, digits and signs of ASCII only")
+    kept(app.show_text(until_t2000, text))
+    return [text]
+
+
 def _settings(app: "App", arguments: "list[str]") -> "list[str]":
     settings = app.settings
     return [name + " " + settings.text(name) for name in settings.names()]
@@ -362,6 +385,8 @@ ROWS = (
     ("counters", "", NOTHING, "_counters", ASKED),
     ("time", "", NOTHING, "_time", ASKED),
     ("time", "YYYY-MM-DD hh:mm:ss", FULL, "_set_time", HERE),
+    ("clock", "[meters]", FULL, "_clock", ASKED),
+    ("text", "UNTIL_DATE UNTIL_TIME [WORD ..]", FULL, "_text", ORDERED),
     ("settings", "", NOTHING, "_settings", ASKED),
     ("set", "NAME VALUE", FULL, "_set", ORDERED),
     ("save", "", FULL, "_save", ASKED),

@@ -1,7 +1,7 @@
 """Carry out the commands about meters and lines."""
 
 from array import array
-from binascii import hexlify
+from binascii import crc32, hexlify
 
 from dlt645.master import OUTCOME_NAMES as OUTCOME_NAMES_LINE
 from dlt645.probe import BAUDS
@@ -44,6 +44,7 @@ _DIGITS_A_LINE = const(160)
 # The functions that the head-end may use: reads of both standards, and 03H, which the meter's ESAM
 # judges.
 _FROM_ABOVE = (0x11, 0x12, 0x13, 0x01, 0x02, 0x03)
+_ASK_TROUBLE = "an address has 12 digits, a control 2, data at most 400"
 _BUSY = "another question is under way on this line, `line answer` tells of it"
 
 
@@ -153,16 +154,31 @@ def _row(app: "App", index: int) -> str:
 
 def _line_ask(app: "App", arguments: "list[str]") -> "list[str]":
     poller = _line(app, arguments[0])
-    trouble = "an address has 12 digits, a control 2, data at most 400"
-    address = reversed_digits(octets_of(arguments[1], ADDRESS_SIZE, trouble))
-    control = octets_of(arguments[2], 1, trouble)
-    data = octets_of(arguments[3], 0, trouble) if len(arguments) > 3 else b""
-    refuse(trouble if len(data) > DATA_LIMIT else "")
+    address = reversed_digits(octets_of(arguments[1], ADDRESS_SIZE, _ASK_TROUBLE))
+    control = octets_of(arguments[2], 1, _ASK_TROUBLE)
+    data = b""
+    text = arguments[3] if len(arguments) > 3 else ""
+    if text[:1] == "=":
+        data = poller.exchange.parts
+        refuse("" if "=" + str(crc32(data)) == text else "the parts that came are others")
+    elif text:
+        data = octets_of(text, 0, _ASK_TROUBLE)
+    refuse(_ASK_TROUBLE if len(data) > DATA_LIMIT else "")
     if app.login.granted == ABOVE and control[0] not in _FROM_ABOVE:
         raise Refusal("from above a meter is only read, or told what was sealed for it")
     if not poller.exchange.put(address, control[0], data):
         raise Refusal(_BUSY)
     return []
+
+
+def _line_data(app: "App", arguments: "list[str]") -> "list[str]":
+    """Keep a part of what is too long for one line; one at an offset replaces all from there."""
+    exchange = _line(app, arguments[0]).exchange
+    at = number_of(arguments[1], 0, len(exchange.parts), "offset")
+    parts = exchange.parts[:at] + octets_of(arguments[2], 0, _ASK_TROUBLE)
+    refuse(_ASK_TROUBLE if len(parts) > DATA_LIMIT else "")
+    exchange.parts = parts
+    return [str(len(parts))]
 
 
 def _line_scan(app: "App", arguments: "list[str]") -> "list[str]":
@@ -229,7 +245,8 @@ ROWS = (
         "_meter_exchange",
         HERE,
     ),
-    ("line ask", "LINE ADDRESS CONTROL [DATA]", FULL, "_line_ask", ASKED),
+    ("line ask", "LINE ADDRESS CONTROL [DATA|=CRC32]", FULL, "_line_ask", ASKED),
+    ("line data", "LINE OFFSET DATA", FULL, "_line_data", ASKED),
     ("line scan", "LINE [1997|2007]", FULL, "_line_scan", ASKED),
     ("line answer", "LINE", READ, "_line_answer", ASKED),
     ("line speed", "LINE [BAUD_OF_METERS_NOT_REGISTERED]", FULL, "_line_speed", HERE),

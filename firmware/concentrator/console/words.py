@@ -20,6 +20,7 @@ ORDERED = const(2)  # also from above, and journalled: its effect is absolute, n
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     from card.redemption import Redemption
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
         console: "Console | None"
         redemption: "Redemption | None"
         local: "Redemption | None"
+        # Show a text until a time; return whether that is durable. None: the board has no display.
+        show_text: "Callable[[int, str], bool] | None"
         # The commands of the board's own parts: ROWS and their functions by name.
         board_commands: "list[dict[str, Any]]"
 

@@ -89,6 +89,10 @@ class Daily:
         self._differ = 0  # count of these that differ
         self._speeds = 0  # speeds of those that can be set, a bit for each place in BAUDS
 
+    def start_again(self) -> None:
+        """Begin again today, at the next time that is far enough from the hour."""
+        self._day = -1
+
     def ask(self, now_ticks: int) -> bool:
         """Start the next read or the broadcast; return false if nothing is due."""
         line_meters = self._line_meters

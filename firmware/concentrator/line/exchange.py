@@ -38,6 +38,7 @@ class Exchange:
     address     the address of the meter that answered, wire order
     data        the data of the reply without the +33H, identifier included
     search      the search under way or ended, None: the question is a request
+    parts       a request's data that came in parts
     place       the place in dlt645.probe.BAUDS of the speed of meters that are not registered
     """
 
@@ -50,6 +51,7 @@ class Exchange:
         self.address = bytearray(_ADDRESS_SIZE)
         self.data = b""
         self.search: Discovery | None = None
+        self.parts = b""
         self.place = 0
         self._line_meters = line_meters
         self._standard = 2007

@@ -31,8 +31,9 @@ from host.headend.store import Store
 from host.headend.talks import PAY
 from host.words import _
 
-# 03H's data in one command of the console's language.
-_SEALED_LIMIT = 48
+# The most data in a frame of 03H: meters of the State Grid take it, older ones 50.
+_SEALED_LIMIT = 200
+_WORDS_LIMIT = 80
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _JOURNAL_PART = 32
 _QUESTIONS = {
@@ -304,9 +305,70 @@ def _sealed(digits: str) -> bytes:
         raise click.UsageError(str(error)) from error
     if not 0 < len(data) <= _SEALED_LIMIT:
         raise click.UsageError(
-            _("--hex: one to {limit} bytes go in a command").format(limit=_SEALED_LIMIT)
+            _("--hex: one to {limit} bytes go in a frame").format(limit=_SEALED_LIMIT)
         )
     return data
 
 
-KINDS = (set_command, no_cut, guard, read, ask, journal, pay, send)
+@shown.command(
+    epilog="""\b
+Examples:
+  dianka headend job clock --db village.db --concentrator 7
+  dianka headend job clock --db village.db --meters --all
+\b
+No time is sent in the command, which may come late: it has the concentrator ask for it. The clocks
+of meters are set by broadcast, which a meter takes once a day and if it differs by five minutes at
+most. `job ask clock` tells the time there.
+"""
+)
+@click.option("--meters", "of_meters", is_flag=True, help="Look at the meters' clocks, set them.")
+@_concentrators
+@_giving
+def clock(
+    db: str, of_meters: bool, concentrators: tuple[int, ...], to_all: bool, how: How
+) -> None:
+    """Have concentrators take the time from here, however much theirs differs."""
+    text = "clock meters" if of_meters else "clock"
+    _give_all(db, "clock", [text], concentrators, to_all, how)
+
+
+@shown.command(
+    epilog="""\b
+Examples:
+  dianka headend job text --db village.db "No power 8-10" --until "2026-12-24 10:00" --all
+  dianka headend job text --db village.db "" --until "2026-12-24 10:00" --concentrator 7
+\b
+It is shown between the results of cards, and an empty text ends it. A concentrator without a
+display refuses it. A meter has no display for texts: the standard has no identifier for them.
+"""
+)
+@click.argument("words")
+@click.option(
+    "--until",
+    type=click.DateTime(("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")),
+    required=True,
+    help="When it ends, in the time of the village.",
+)
+@_concentrators
+@_giving
+def text(
+    db: str,
+    words: str,
+    until: datetime,
+    concentrators: tuple[int, ...],
+    to_all: bool,
+    how: How,
+) -> None:
+    """Show a text on the displays of concentrators until a time."""
+    told = " ".join(words.split())
+    if not (told.isascii() and told.isprintable()) or len(told) > _WORDS_LIMIT:
+        raise click.UsageError(
+            _("the text has at most {limit} letters, digits and signs of ASCII").format(
+                limit=_WORDS_LIMIT
+            )
+        )
+    command = f"text {until:%Y-%m-%d %H:%M:%S} {told}".strip()
+    _give_all(db, "text", [command], concentrators, to_all, how)
+
+
+KINDS = (set_command, no_cut, guard, read, ask, journal, pay, send, clock, text)
