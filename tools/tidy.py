@@ -229,6 +229,11 @@ LAYERS = (
         foreign="django jinja2 waitress",
     ),
     _layer(
+        "host.headend.web.api",
+        ours=f"{_HELPERS} host.frames host.billing host.headend",
+        foreign="django ninja pydantic",
+    ),
+    _layer(
         "host.demo",
         ours=f"{_HELPERS} host.billing host.cards host.link host.frames host.sim host.headend",
         foreign="matplotlib",

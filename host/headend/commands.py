@@ -169,16 +169,44 @@ def top_up(
     sold = orders.sell_once(store, account, amount_fen, reference, till)
     given = Given(till.cashier, reference, expires_at)
     with store.writing() as database:
-        number = 0
-        for waiting in _unsent(database, account, sold.order):
-            text = _credit(account, waiting)
-            target = Target(concentrator, text, account, waiting["order"])
-            number = _give(database, target, given, 0)
-        number = number or database.value(
-            'SELECT max(number) FROM commands WHERE account = ? AND "order" = ?',
-            (account, sold.order),
-        )
-    return ToppedUp(sold.order, concentrator, int(number or 0), sold.before)
+        number = credit_within(database, account, sold.order, concentrator, given)
+    return ToppedUp(sold.order, concentrator, number, sold.before)
+
+
+def credit_within(
+    database: Database, account: str, order: int, concentrator: int, given: Given
+) -> int:
+    """Send an order to its concentrator, within a transaction; return the command's number.
+
+    Older orders that wait go with it.
+    """
+    number = 0
+    for waiting in _unsent(database, account, order):
+        text = _credit(account, waiting)
+        target = Target(concentrator, text, account, waiting["order"])
+        number = _give(database, target, given, 0)
+    number = number or database.value(
+        'SELECT max(number) FROM commands WHERE account = ? AND "order" = ?', (account, order)
+    )
+    return int(number or 0)
+
+
+def recall_within(database: Database, account: str, order: int) -> bool:
+    """Stop the command that brings an order, within a transaction; false: it is on its way."""
+    which = (account, order)
+    taken = database.value(
+        'SELECT count(*) FROM commands WHERE account = ? AND "order" = ? '
+        f"AND state IN ('{SENT}', '{DONE}', '{NOT_KNOWN}')",
+        which,
+    )
+    if taken:
+        return False
+    database.run(
+        f"UPDATE commands SET state = '{STOPPED}', ended_at = ? "
+        f"WHERE account = ? AND \"order\" = ? AND state = '{WAITING}'",
+        (int(time.time()), *which),
+    )
+    return True
 
 
 def concentrator_of(store: Store, account: str) -> int:

@@ -13,7 +13,7 @@ from functools import cached_property, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 from host.headend.audit import who_acts
-from host.headend.errors import SalesError, StoreError, StoreFailed
+from host.headend.errors import Declined, SalesError, StoreError, StoreFailed
 from host.headend.store import Store
 from host.words import _, language_spoken
 
@@ -124,11 +124,15 @@ def _read_line(line: socket.socket) -> bytes:
 def told_error(error: StoreError) -> dict[str, Any]:
     """Return an answer that says what has failed."""
     troubles = error.troubles if isinstance(error, SalesError) else {}
-    return {"error": type(error).__name__, "text": str(error), "troubles": list(troubles.items())}
+    name = error.name if isinstance(error, Declined) else ""
+    told = {"error": type(error).__name__, "text": str(error), "name": name}
+    return {**told, "troubles": list(troubles.items())}
 
 
 def _error_of(answer: dict[str, Any]) -> StoreError:
     if answer["troubles"]:
         return SalesError(dict(answer["troubles"]))
+    if answer["name"]:
+        return Declined(answer["name"], answer["text"])
     kind = StoreFailed if answer["error"] == StoreFailed.__name__ else StoreError
     return kind(answer["text"])

@@ -12,6 +12,14 @@ class StoreFailed(StoreError):
     """The database itself failed: no room, locked, read-only, gone. Nothing was changed."""
 
 
+class Declined(StoreError):
+    """A request is refused: `name` tells a program why, and the text tells a person."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
 class SalesError(StoreError):
     """A list of sales cannot be sold; `troubles` has the reason for each place in it."""
 

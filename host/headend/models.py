@@ -869,6 +869,171 @@ class SignInTry(models.Model):
         db_table = "sign_in_tries"
 
 
+class Channel(models.Model):
+    """A program that sells for the station: a bank, a shop's POS, a machine, a provider.
+
+    rights          what it may do, separated by blanks
+    secret          the key of its signatures, as hexadecimal digits
+    sale_limit_fen, day_limit_fen
+                    the most of one sale, and of all its sales of a day
+    """
+
+    channel = models.CharField(max_length=20, primary_key=True)
+    kind = _text(16)
+    rights = _text(100)
+    secret = _text(64)
+    sale_limit_fen = _number()
+    day_limit_fen = _number()
+    made_at = _number()
+    stopped_at = _maybe()
+    why = _text(200)
+
+    class Meta:
+        db_table = "channels"
+
+
+class ChannelNonce(models.Model):
+    """A nonce that a channel has used, with the moment that its call has told."""
+
+    channel = models.CharField(max_length=20)
+    nonce = models.CharField(max_length=64)
+    at = _number()
+
+    class Meta:
+        db_table = "channel_nonces"
+        constraints = (
+            models.UniqueConstraint(fields=("channel", "nonce"), name="channel_nonces_once"),
+        )
+        indexes = (models.Index(fields=("at",), name="channel_nonces_at"),)
+
+
+class ChannelCall(models.Model):
+    """The answer of a call that has changed something, for whoever repeats it.
+
+    digest   SHA-256 of method, path and body
+    """
+
+    channel = models.CharField(max_length=20)
+    key = models.CharField(max_length=64)
+    digest = _text(64)
+    at = _number()
+    answer = models.TextField(db_default="{}")
+
+    class Meta:
+        db_table = "channel_calls"
+        constraints = (
+            models.UniqueConstraint(fields=("channel", "key"), name="channel_calls_once"),
+        )
+
+
+class ChannelCancel(models.Model):
+    """A reference under which nothing is sold: it was cancelled before the sale arrived."""
+
+    reference = models.CharField(max_length=64, primary_key=True)
+    account = _account()
+    amount_fen = _number()
+    at = _number()
+
+    class Meta:
+        db_table = "channel_cancels"
+
+
+class Payment(models.Model):
+    """A payment at a provider, from its beginning to its sale.
+
+    reference     ours, which the provider repeats
+    provider_id   the provider's, "": it has told of none
+    paid_fen      what the provider says was paid
+    order         of the sale, 0: nothing is sold
+    """
+
+    reference = models.CharField(max_length=32, primary_key=True)
+    channel = models.CharField(max_length=20)
+    account = _account()
+    amount_fen = _number()
+    begun_at = _number()
+    expires_at = _number()
+    state = _text(16)
+    provider_id = _text()
+    paid_fen = _number()
+    paid_at = _maybe()
+    order = _number()
+    why = _text(200)
+
+    class Meta:
+        db_table = "payments"
+        indexes = (
+            models.Index(fields=("account",), name="payments_account"),
+            models.Index(fields=("channel", "state"), name="payments_state"),
+        )
+        constraints = (
+            models.UniqueConstraint(
+                condition=~models.Q(provider_id=""),
+                fields=("channel", "provider_id"),
+                name="payments_once",
+            ),
+        )
+
+
+class StatementLine(models.Model):
+    """A line of a provider's statement; `matched` 1: our payment says the same."""
+
+    channel = models.CharField(max_length=20)
+    provider_id = models.CharField(max_length=64)
+    reference = _text(64)
+    amount_fen = _number()
+    day = _text(10)
+    matched = _number()
+    taken_at = _number()
+
+    class Meta:
+        db_table = "statement_lines"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("channel", "provider_id"), name="statement_lines_once"
+            ),
+        )
+        indexes = (models.Index(fields=("channel", "day"), name="statement_lines_day"),)
+
+
+class RechargeBatch(models.Model):
+    """Scratch cards of one value that were printed together."""
+
+    batch = _number(None, primary_key=True)
+    amount_fen = _number()
+    count = _number()
+    made_at = _number()
+    expires_at = _number()
+    blocked_at = _maybe()
+    why = _text(200)
+
+    class Meta:
+        db_table = "recharge_batches"
+
+
+class RechargeCard(models.Model):
+    """A scratch card; `code_hash` is all that is kept of its code.
+
+    sold_to   the channel or person that sold it, "": it is not sold yet
+    order     of the sale for which it was redeemed, 0: it is not
+    """
+
+    serial = models.CharField(max_length=16, primary_key=True)
+    batch = _number(None)
+    code_hash = models.CharField(max_length=64, unique=True)
+    sold_at = _maybe()
+    sold_to = _text()
+    blocked_at = _maybe()
+    why = _text(200)
+    redeemed_at = _maybe()
+    account = _text(_ACCOUNT_DIGITS)
+    order = _number()
+
+    class Meta:
+        db_table = "recharge_cards"
+        indexes = (models.Index(fields=("batch",), name="recharge_cards_batch"),)
+
+
 class _Unmanaged(models.Model):
     """A table that a migration makes by plain SQL."""
 

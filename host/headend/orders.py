@@ -16,7 +16,7 @@ from host.frames.card import AMOUNT_LIMIT_FEN
 from host.headend import approvals, audit, drawer
 from host.headend.database import Database
 from host.headend.desk import at_desk
-from host.headend.errors import SalesError, StoreError
+from host.headend.errors import Declined, SalesError, StoreError
 from host.headend.store import Store
 from host.units import yuan
 from host.words import _, marked
@@ -139,21 +139,24 @@ def refund(store: Store, account: str, amount_fen: int, till: Till = _NOBODY) ->
         return refund_within(database, account, amount_fen, till)
 
 
-def refund_within(database: Database, account: str, amount_fen: int, till: Till) -> int:
+def refund_within(
+    database: Database, account: str, amount_fen: int, till: Till, reference: str | None = None
+) -> int:
     """Note a refund within a transaction; see `refund`."""
     balance_fen = database.value(
         "SELECT credit_fen - debit_fen FROM accounts WHERE account = ?", (account,)
     )
     if balance_fen is None:
-        raise StoreError(
-            _("no concentrator has account {account}: check the number").format(account=account)
+        raise Declined(
+            "unknown_account",
+            _("no concentrator has account {account}: check the number").format(account=account),
         )
     waiting = unredeemed_within(database, account)
     if waiting and waiting.amount_fen > 0:
         what = _("order {order} of account {account} is not redeemed yet").format(
             order=waiting.order, account=account
         )
-        raise StoreError(_("{what}: redeem it first").format(what=what))
+        raise Declined("order_waits", _("{what}: redeem it first").format(what=what))
     if not (0 if waiting else 1) <= amount_fen <= AMOUNT_LIMIT_FEN:
         raise StoreError(
             _("{amount_fen} fen cannot be refunded, 1 to {amount_limit_fen} can").format(
@@ -161,11 +164,12 @@ def refund_within(database: Database, account: str, amount_fen: int, till: Till)
             )
         )
     if amount_fen > balance_fen:
-        raise StoreError(
+        raise Declined(
+            "over_balance",
             _(
                 "account {account} had {balance_fen} yuan when its concentrator told "
                 "last: refund less"
-            ).format(account=account, balance_fen=yuan(balance_fen))
+            ).format(account=account, balance_fen=yuan(balance_fen)),
         )
     if waiting is not None:
         _check_newest(database, account, waiting.order)
@@ -174,7 +178,7 @@ def refund_within(database: Database, account: str, amount_fen: int, till: Till)
         )
         if not amount_fen and not carded:
             return 0
-    return sell_within(database, account, -amount_fen, till, None)
+    return sell_within(database, account, -amount_fen, till, reference)
 
 
 def _check_amount(amount_fen: int) -> None:
@@ -265,11 +269,12 @@ def _check_not_leased(database: Database, account: str) -> None:
     """Raise StoreError while a counter without a network sells to the account."""
     counter = database.value(_LEASED, (account,))
     if counter is not None:
-        raise StoreError(
+        raise Declined(
+            "leased",
             _(
                 "account {account} is leased to {counter}: sell there, or bring it back with "
                 "`dianka headend lease return`"
-            ).format(account=account, counter=counter)
+            ).format(account=account, counter=counter),
         )
 
 
@@ -360,11 +365,12 @@ def check_limits(store: Store, account: str, amount_fen: int) -> None:
 def _check_limits(database: Database, account: str, amount_fen: int) -> None:
     held = _limits(database)
     if amount_fen > held.limit_fen:
-        raise StoreError(
+        raise Declined(
+            "over_station_limit",
             _(
                 "{amount} yuan is more than the {limit} that are sold at once: ask a second "
                 "person with `dianka headend approval ask`"
-            ).format(amount=yuan(amount_fen), limit=yuan(held.limit_fen))
+            ).format(amount=yuan(amount_fen), limit=yuan(held.limit_fen)),
         )
     zone = ZoneInfo(database.value("SELECT zone FROM station"))
     begins = datetime.combine(datetime.now(zone).date(), clock(), zone)
@@ -374,11 +380,12 @@ def _check_limits(database: Database, account: str, amount_fen: int) -> None:
         (account, int(begins.timestamp())),
     )
     if sold_fen + amount_fen > held.day_limit_fen:
-        raise StoreError(
+        raise Declined(
+            "over_account_day_limit",
             _(
                 "account {account} bought {sold} yuan today, and {limit} are sold to one account "
                 "in a day: ask a second person with `dianka headend approval ask`"
-            ).format(account=account, sold=yuan(sold_fen), limit=yuan(held.day_limit_fen))
+            ).format(account=account, sold=yuan(sold_fen), limit=yuan(held.day_limit_fen)),
         )
 
 
@@ -390,12 +397,13 @@ def _check_standing(database: Database, account: str) -> None:
     if due is None:
         due = database.value("SELECT count(*) FROM concentrators WHERE wanted_seq > 0")
     if due:
-        raise StoreError(
+        raise Declined(
+            "standing_unknown",
             _(
                 "this database was restored, and account {account} may have bought since: nothing "
                 "is sold to it before its concentrator has told, see `dianka headend "
                 "concentrators`"
-            ).format(account=account)
+            ).format(account=account),
         )
 
 
@@ -422,26 +430,32 @@ def void(
     is made at once, over no money, and has to reach the concentrator; a sale before that takes
     its place. StoreError: it is redeemed, or not the newest.
     """
-    what = _("order {order} of account {account}").format(order=order, account=account)
     with store.writing() as database:
-        rows = database.rows(
-            f'SELECT * FROM orders WHERE account = ? AND "order" = ? AND {_LIVE}',
-            (account, order),
-        )
-        if not rows:
-            raise StoreError(_("there is no {what}").format(what=what))
-        if order <= told_order(database, account):
-            raise StoreError(
-                _("{what} is redeemed: `dianka headend refund` pays it back").format(what=what)
-            )
-        _check_newest(database, account, order)
-        if not rows[0]["amount_fen"]:
-            raise StoreError(_("{what} has no money to take back").format(what=what))
         if card_returned:
             _set_carded(database, account, order, None)
-        carded = take_back_within(database, account, order, reason, till.cashier)
-        superseded_by = sell_within(database, account, 0, till, None) if carded else 0
-        return Voided(int(rows[0]["amount_fen"]), superseded_by)
+        return void_within(database, account, order, reason, till)
+
+
+def void_within(database: Database, account: str, order: int, reason: str, till: Till) -> Voided:
+    """Take back a sale within a transaction; see `void`."""
+    what = _("order {order} of account {account}").format(order=order, account=account)
+    amount_fen = database.value(
+        f'SELECT amount_fen FROM orders WHERE account = ? AND "order" = ? AND {_LIVE}',
+        (account, order),
+    )
+    if amount_fen is None:
+        raise StoreError(_("there is no {what}").format(what=what))
+    if order <= told_order(database, account):
+        raise Declined(
+            "redeemed",
+            _("{what} is redeemed: `dianka headend refund` pays it back").format(what=what),
+        )
+    _check_newest(database, account, order)
+    if not amount_fen:
+        raise StoreError(_("{what} has no money to take back").format(what=what))
+    carded = take_back_within(database, account, order, reason, till.cashier)
+    superseded_by = sell_within(database, account, 0, till, None) if carded else 0
+    return Voided(int(amount_fen), superseded_by)
 
 
 def _check_newest(database: Database, account: str, order: int) -> None:
@@ -449,10 +463,11 @@ def _check_newest(database: Database, account: str, order: int) -> None:
     newest = _first(database, account, 'amount_fen <> 0 AND "order" > ?', order, "DESC")
     if newest is not None:
         what = _("order {order} of account {account}").format(order=order, account=account)
-        raise StoreError(
+        raise Declined(
+            "not_newest",
             _("{what} is not the newest: take back order {newest} first").format(
                 what=what, newest=newest.order
-            )
+            ),
         )
 
 

@@ -225,3 +225,19 @@ def test_figures_name_who_owes_who_runs_low_and_where_sums_are_off(store: Store)
     with store.writing() as database:
         database.run("UPDATE top_ups SET amount_fen = amount_fen + 1 WHERE account = ?", (OTHER,))
     assert OTHER in said("figures", "sums", *db, code=1)
+
+
+def test_all_that_was_due_and_paid_is_a_hundred_per_cent(store: Store) -> None:
+    # The year of a power company: 1,271,978.82 yuan due and collected.
+    with store.writing() as database:
+        database.run("UPDATE accounts SET credit_fen = 0, debit_fen = 0")
+        for name, fen in ((NAME, 100_000_000), (OTHER, 27_197_882)):
+            database.run(
+                "UPDATE accounts SET credit_fen = ?, debit_fen = ? WHERE account = ?",
+                (fen, fen, name),
+            )
+    told = figures.collection(store)
+    assert told == {"charged_fen": 127_197_882, "owed_fen": 0, "rate_e4": 10_000}
+    with store.writing() as database:
+        database.run("UPDATE accounts SET credit_fen = credit_fen - 1 WHERE account = ?", (NAME,))
+    assert figures.collection(store)["rate_e4"] == 9_999, "one fen is missing"

@@ -14,6 +14,7 @@ from host.cli import shown
 from host.cli.headend import care, job, look, ownership, replace, restore, sales, show, user
 from host.cli.headend.account import account, approval
 from host.cli.headend.audit import audit_group
+from host.cli.headend.channel import channel
 from host.cli.headend.database import opened
 from host.cli.headend.drawer import drawer, figures_command
 from host.cli.headend.job_kinds import KINDS
@@ -283,3 +284,4 @@ command.add_command(lease)
 command.add_command(quote)
 command.add_command(receipt)
 command.add_command(approval)
+command.add_command(channel)

@@ -57,7 +57,7 @@ def looking() -> Store:
     return store
 
 
-def _look_anew() -> None:
+def look_anew() -> None:
     """Give up this thread's connection: its server may be another one."""
     store: Store | None = getattr(_here, "store", None)
     _here.store = None
@@ -138,7 +138,7 @@ def page(needs: str = LOOK) -> Callable[[View], View]:
                 with acting(Who("page", person.name)):
                     return function(Visit(request, person), **parts)
             except StoreFailed as error:
-                _look_anew()
+                look_anew()
                 return trouble(request, 503, str(error))
             except StoreError as error:
                 return trouble(request, 409, str(error))
@@ -221,7 +221,7 @@ def door(answer_of: Callable[[Any], Any]) -> Callable[[Any], Any]:
             except DisallowedHost:
                 answer = bad_request(request)
             except StoreError as error:
-                _look_anew()
+                look_anew()
                 answer = trouble(request, 503, str(error))
         for name, value in _HEADERS.items():
             answer[name] = value

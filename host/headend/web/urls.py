@@ -14,6 +14,7 @@ from host.headend.web import (
     switching,
     views,
 )
+from host.headend.web.api import api
 
 urlpatterns = [
     path("", views.today),
@@ -51,6 +52,7 @@ urlpatterns = [
     path("void/<str:account>/<int:order>", counter.void),
     path("refund/<str:account>", counter.refund),
     path("static/<str:name>", views.static),
+    path("api/v1/", api.urls),
 ]
 handler400 = "host.headend.web.door.bad_request"
 handler404 = "host.headend.web.door.not_found"
