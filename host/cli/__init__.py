@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bill": ("host.cli.bill", "Price kilowatt-hours under a tariff file, exactly."),
     "explain": ("host.cli.explain", "Explain and recompute an account out of a journal."),
     "card": ("host.cli.card.commands", "Issue, show and redeem prepaid IC cards."),
+    "counter": ("host.cli.counter", "Give the station's pages this computer's card reader."),
     "meter": ("host.cli.meter.commands", "Find, read, write, set and switch meters on a line."),
     "concentrator": ("host.cli.concentrator", "Run a concentrator on this computer."),
     "setup": ("host.cli.setup", "Set a concentrator up by one file; shows what would change."),

@@ -15,7 +15,7 @@ from typing import Any
 import construct as c
 
 from host.frames.card_keys import KEY_SIZE, account_key, hmac_sha256
-from host.words import _
+from host.words import _, marked
 
 CARD_SIZE = 256
 IMAGE_OFFSET = 32
@@ -57,6 +57,20 @@ class CardKind(IntEnum):
 
 MONEY_KINDS = frozenset({CardKind.OPEN, CardKind.PURCHASE, CardKind.REPLACEMENT, CardKind.REFUND})
 OPERATOR_KINDS = frozenset({CardKind.PRESET, CardKind.CLEAR, CardKind.KEY})
+
+
+# As in firmware/prepay/policy.py.
+STATES = (
+    marked("normal"),
+    marked("alarm 1"),
+    marked("alarm 2"),
+    marked("overdraft"),
+    marked("emergency credit"),
+    marked("cut held back"),
+    marked("cut"),
+    marked("overload"),
+    marked("remote trip"),
+)
 
 
 class CardError(ValueError):

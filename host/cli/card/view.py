@@ -7,24 +7,12 @@ from rich.text import Text
 
 from host.cli.output import echo, styled
 from host.frames import card as frames
-from host.frames.card import Card, CardKind, Header, WriteBack
+from host.frames.card import STATES, Card, CardKind, Header, WriteBack
 from host.frames.card_results import ACCEPTED, CODES, OUTCOMES, Outcome
 from host.link.card import CardMemory
 from host.units import kwh, to_datetime, yuan
 from host.words import _, bilingual, marked
 
-# As in firmware/prepay/policy.py.
-STATES = (
-    marked("normal"),
-    marked("alarm 1"),
-    marked("alarm 2"),
-    marked("overdraft"),
-    marked("emergency credit"),
-    marked("cut held back"),
-    marked("cut"),
-    marked("overload"),
-    marked("remote trip"),
-)
 _KINDS = {
     CardKind.OPEN: marked("opening"),
     CardKind.PURCHASE: marked("purchase"),

@@ -26,7 +26,9 @@ _YEAR_S = 365 * 24 * 3600
 _POLICY = "; ".join(
     (
         *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'"),
-        *("connect-src 'self'", "form-action 'self'", "frame-ancestors 'none'"),
+        # The counter's card reader, on the browser's own computer.
+        *("connect-src 'self' http://127.0.0.1:*", "form-action 'self'"),
+        "frame-ancestors 'none'",
         "base-uri 'none'",
     )
 )
@@ -81,6 +83,11 @@ class Visit:
     def store(self) -> Store:
         """Return a connection that only reads."""
         return looking()
+
+    @property
+    def origin(self) -> str:
+        """Return where these pages come from, as browsers say it."""
+        return f"{self.request.scheme}://{self.request.get_host()}"
 
     @cached_property
     def zone(self) -> ZoneInfo:
