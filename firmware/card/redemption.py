@@ -51,7 +51,7 @@ from card.lockout import Lockout
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from typing import Protocol
 
     from ports import Carrier
@@ -133,8 +133,10 @@ if TYPE_CHECKING:
         def number(self) -> int:
             """The order number of the newest operator's card that was accepted."""
 
-        def operate(self, card: Image, index: int, keys: Keys, t2000: int) -> int:
-            """Carry out a genuine card, durable with its number; return a code.
+        def operate(
+            self, card: Image, index: int, keys: Keys, t2000: int
+        ) -> Generator[None, None, int]:
+            """Carry out a genuine card in steps, durable with its number; return a code.
 
             `index` is the account that the card names, -1: it names none. `t2000` is the time, -1:
             unknown; the card then waits for it with NO_CLOCK.
@@ -327,7 +329,7 @@ class Redemption:
         if code == codes.OK:
             self.order = card.order
             self.amount_fen = card.amount_fen
-            code = self._apply(now_t2000)
+            code = yield from self._apply(now_t2000)
             if code == codes.OK and self.index >= 0:
                 if card.flags & image.SPARE_TARIFF:
                     yield  # the plan was written in the step before
@@ -356,7 +358,7 @@ class Redemption:
         if self.index >= 0:
             self._books.show_card(self.index, self.credited, self._money_fen())
 
-    def _apply(self, now_t2000: int) -> int:
+    def _apply(self, now_t2000: int) -> "Generator[None, None, int]":
         """Carry out a genuine card except for its money; return OK if that may be credited."""
         card = self._image
         if card.valid_until_t2000:
@@ -369,14 +371,14 @@ class Redemption:
             return codes.COMPLETED
         for_all = not any(self._account)
         if for_all and card.kind in (image.PRESET, image.CLEAR, image.KEY):
-            return self._operate(-1, now_t2000)
+            return (yield from self._operate(-1, now_t2000))
         index = self._books.find_account(self._account)
         if index < 0:
             return codes.ACCOUNT
         if not card.is_for_meter(self._books.meter_of(index)):
             return codes.METER
         if card.kind == image.CLEAR:
-            return self._operate(index, now_t2000)
+            return (yield from self._operate(index, now_t2000))
         if card.kind in (image.PRESET, image.KEY):
             return codes.WRONG_TYPE
         self.index = index
@@ -398,7 +400,7 @@ class Redemption:
         planned = self._books.plan_tariff(self.index, number, from_t2000)
         return code if planned else codes.STORAGE
 
-    def _operate(self, index: int, now_t2000: int) -> int:
+    def _operate(self, index: int, now_t2000: int) -> "Generator[None, None, int]":
         """Carry out an operator's card; it gets no write-back, as it serves many concentrators."""
         operator = self._operator
         card = self._image
@@ -406,7 +408,7 @@ class Redemption:
             return codes.WRONG_TYPE
         if card.order <= operator.number:
             return codes.USED
-        code = operator.operate(card, index, self._keys, now_t2000)
+        code = yield from operator.operate(card, index, self._keys, now_t2000)
         if code == codes.OK and card.kind == image.CLEAR:
             self._books.illegal[codes.ILLEGAL] = 0
             self._note(codes.OK)

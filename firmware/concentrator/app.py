@@ -98,7 +98,8 @@ class App:
         self.settings = Settings(storage)
         self.settings.load()
         self.entropy = Entropy(board.random, self.settings)
-        board.feed()
+        for _ in self.entropy.renew():
+            board.feed()
         self.journal = Journal(storage)
         board.feed()
         self.registry = Registry(limit)
@@ -162,7 +163,6 @@ class App:
     def configure(self) -> None:
         """Apply the settings; the console calls it after a change."""
         settings = self.settings
-        self.entropy.configure()
         self.login.key = settings.key("console_key")
         self.login.locked = settings.health == LOST
         policy = settings.policy()
@@ -180,7 +180,8 @@ class App:
             self.redemption.keys = self._keys()
         number = self.login.number = self.books.number = settings.number("id")
         self.uplink.configure(settings.key("uplink_key"), number)
-        self._quiet[_UNTIL_T2000] = -1
+        self._seen_seq = -1  # a copy of the settings was written
+        self.wake()
 
     def _note_login(self, result: int, right: int, session: int, channel: int) -> None:
         version = self.settings.number("console_key_version")
@@ -248,13 +249,12 @@ class App:
             return 0  # the board's own reader has
         self.books.t2000 = now_t2000
         idle_ms = _QUIET_MS
-        keeper = self.keeper
         lines_busy = False
         if not 0 <= now_t2000 < self.timekeeper.due_t2000:
             now_t2000 = self.timekeeper.find(now_t2000)
             idle_ms = _QUIET_MS if 0 <= now_t2000 < self.timekeeper.due_t2000 else _UNKNOWN_MS
         for poller in self.pollers:
-            poller.is_held = keeper.wants
+            poller.is_held = self.keeper.wants
             idle_ms = min(idle_ms, poller.step(now_ticks))
             lines_busy |= poller.is_busy
             if self._has_written():
@@ -270,7 +270,7 @@ class App:
             return 0
         keeper_ms = 0
         if not self._was_kept:
-            keeper_ms = keeper.step(now_ticks, self.uplink.acked_seq, lines_busy)
+            keeper_ms = self.keeper.step(now_ticks, self.uplink.acked_seq, lines_busy)
         self._was_kept = keeper_ms == 0 and not self._was_kept
         if self._was_kept:
             self.litter += 1

@@ -17,7 +17,7 @@ from micropython import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from concentrator.settings import Settings
 
@@ -45,14 +45,16 @@ class Entropy:
         self._seed = b""
         self._key: Hmac | None = None
         self._count = 0
-        self.configure()
 
     def distrust(self) -> None:
         """Be told by the board that its own numbers can be guessed."""
         self.is_good = self._key is not None
 
-    def configure(self) -> None:
-        """Begin with the seed of the settings, if it is another one than was left there."""
+    def renew(self) -> "Iterator[str]":
+        """Begin with the seed of the settings, if it is another one than was left there.
+
+        It gives "" behind each write.
+        """
         seed = self._settings.key("seed")
         if not seed or seed == self._seed:
             return
@@ -62,8 +64,10 @@ class Entropy:
         key = Hmac(seed)
         next_seed = bytearray(_SIZE)
         key.digest_into(_SEED, noise, _SIZE, next_seed)
-        if self._settings.change("seed", hexlify(next_seed).decode()):
-            return
+        for trouble in self._settings.steps([("seed", hexlify(next_seed).decode())]):
+            if trouble:
+                return
+            yield ""
         self._seed = bytes(next_seed)
         start = bytearray(_SIZE)
         key.digest_into(_KEY, noise, _SIZE, start)

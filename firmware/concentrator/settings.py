@@ -19,7 +19,7 @@ from prepay.policy import ALL_WEEKDAYS, Policy
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ports import Storage
 
@@ -156,29 +156,57 @@ class Settings:
         pairs: "list[tuple[str, str]]",
         note: "Callable[[list[tuple[int, int, bytes, bytes]]], bool] | None" = None,
     ) -> str:
-        """Set and keep values together; return what is wrong, "" when all were accepted.
+        """Set and keep values together; return what is wrong, "" when all were accepted."""
+        return "".join(self.steps(pairs, note))
+
+    def steps(
+        self,
+        pairs: "list[tuple[str, str]]",
+        note: "Callable[[list[tuple[int, int, bytes, bytes]]], bool] | None" = None,
+    ) -> "Iterator[str]":
+        """Set and keep values together: give "" behind each write, or what is wrong as the last.
 
         `note` records the changes first, each of them number, form, and 8 bytes of the old and the
-        new value, and returns whether that is durable.
+        new value, and returns whether that is durable. The first copy sets the values.
         """
-        if self.health == LOST:
-            return LOCKED_TROUBLE
         old = self._values
-        self._values = old.copy()
-        trouble = ""
-        for name, value in pairs:
-            if name not in old:
-                trouble = "no setting " + name + ", `settings` lists them"
-            trouble = trouble or _trouble(name, value)
-            self._values[name] = value
-        trouble = trouble or self.policy().check()
-        if not trouble and note is not None and not note(self._changes(old)):
-            trouble = STORAGE_TROUBLE
-        if not trouble and not self._save():
+        trouble = self._take(pairs)
+        if note is not None and not trouble:
+            changes = self._changes(old)
+            self._values = old
+            if note(changes):
+                yield ""
+                old = self._values
+                trouble = self._take(pairs)
+            else:
+                trouble = STORAGE_TROUBLE
+        generation = self._generation + 1
+        content = self._content(generation)
+        if not trouble and not self._write(content):
             trouble = STORAGE_TROUBLE
         if trouble:
             self._values = old
-        return trouble
+            yield trouble
+            return
+        self._generation = generation
+        yield ""
+        if self._generation == generation:  # else a later change has written both
+            self.health = GOOD if self._write(content) else ONE_BAD
+        yield ""
+
+    def _take(self, pairs: "list[tuple[str, str]]") -> str:
+        """Take the values over; return what is wrong with them."""
+        if self.health == LOST:
+            return LOCKED_TROUBLE
+        self._values = self._values.copy()
+        for name, value in pairs:
+            if name not in self._values:
+                return "no setting " + name + ", `settings` lists them"
+            trouble = _trouble(name, value)
+            if trouble:
+                return trouble
+            self._values[name] = value
+        return self.policy().check()
 
     def _changes(self, old: "dict[str, str]") -> "list[tuple[int, int, bytes, bytes]]":
         """Return what differs from the `old` values, as `change_all` tells it."""
@@ -261,21 +289,19 @@ class Settings:
             if name in self._values and not _trouble(name, value):
                 self._values[name] = value
 
-    def _save(self) -> bool:
-        """Write both copies; return whether at least one of them has the values."""
-        lines = [name + "=" + self._values[name] + "\n" for name in self.names()]
-        generation = self._generation + 1
-        content = ("".join(lines) + "generation=" + str(generation) + "\n").encode()
-        content += _seal(content)
+    def _content(self, generation: int) -> bytes:
+        """Return a copy with the values."""
+        lines = ["=".join(row) for row in sorted(self._values.items())]
+        content = ("\n".join(lines) + "\ngeneration=" + str(generation) + "\n").encode()
+        return content + _seal(content)
+
+    def _write(self, content: bytes) -> bool:
+        """Write the worse copy; return whether it has the content."""
         size = len(content)
-        first = _FILES[self._first]
-        if size > _LIMIT or not self._storage.replace(first, content, size):
+        name = _FILES[self._first]
+        if size > _LIMIT or not self._storage.replace(name, content, size):
             return False
-        self._generation = generation
         self._first = 1 - self._first
-        self.health = (
-            GOOD if self._storage.replace(_FILES[self._first], content, size) else ONE_BAD
-        )
         return True
 
 

@@ -191,8 +191,8 @@ class Line(Channel):
 
 
 def lines_of(answer):  # type: ignore[no-untyped-def]  # a list, or a function that makes one
-    """Return the lines of a command's answer."""
-    return list(answer() if callable(answer) else answer)
+    """Return the lines of a command's answer, without the steps of a long command."""
+    return [line for line in (answer() if callable(answer) else answer) if line]
 
 
 class Console(Channel):

@@ -151,6 +151,19 @@ def test_preset_replayed() -> None:
     equal(limits(world)[0], 3000)
 
 
+def test_a_card_is_carried_out_by_one_write_in_a_poll() -> None:
+    world = World()
+    world.carrier.insert(memory(preset(FIRST + 7, 3000)), UID)
+    changes = world.storage.changes
+    polls = 0
+    while not world.redemption.poll(0, NOW):
+        check(world.storage.changes - changes <= 1)
+        changes = world.storage.changes
+        polls += 1
+        check(polls < 60)
+    equal((world.redemption.code, limits(world)[0]), (codes.OK, 3000))
+
+
 def test_a_card_of_2034_and_later() -> None:
     """The number of an operator's card is its second of issue, from 2034 on above 2**30."""
     world = World()

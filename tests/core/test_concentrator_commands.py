@@ -150,6 +150,39 @@ def test_a_long_command_changes_one_thing_on_flash_in_a_step() -> None:
     bench.storage.failing = ""
 
 
+def test_a_setting_is_changed_by_one_write_in_a_step() -> None:
+    bench = Bench()
+    got: list[bytes] = []
+    bench.console._answer = lambda kind, seq, body, now_ms: got.append(body)  # type: ignore[method-assign]  # it is kept
+    check(bench.app.journal.sync())
+    for seq, (text, writes) in enumerate(
+        (("set overdraft_fen 5", 3), ("set seed " + "5a" * 32, 4), ("set interval_s 600", 3))
+    ):
+        bench.console.say(link.COMMAND, seq, text.encode(), bench.now_ms)
+        got.clear()
+        changes = bench.storage.changes
+        while not got:
+            before = bench.storage.changes
+            bench.step()
+            check(bench.storage.changes - before <= 1, text)
+        equal((got[0][0], bench.storage.changes - changes), (0, writes), text)
+    equal(bench.app.books.policy.overdraft_fen, 5)
+
+
+def test_a_long_command_ends_before_the_next_connection_is_served() -> None:
+    bench = Bench()
+    bench.console.say(link.COMMAND, 1, b"set overdraft_fen 5", bench.now_ms)
+    while not bench.app.console.is_in_steps:
+        bench.step()
+    bench.console.connection += 1
+    for _ in range(20):
+        bench.step()
+    check(not bench.app.console.is_in_steps)
+    equal(bench.app.books.policy.overdraft_fen, 5)
+    equal(bench.storage.files["settings-a"], bench.storage.files["settings-b"])
+    equal(bench.app.console._connection, bench.console.connection)
+
+
 def test_a_failing_supply_makes_everything_durable() -> None:
     bench = Bench()
     app = bench.app
@@ -177,7 +210,7 @@ def locked() -> Bench:
 def refusal(commands: Commands, text: str) -> str:
     """Return the reason why the command is refused, "" where it was carried out."""
     try:
-        commands.run(text)
+        lines_of(commands.run(text))
     except Refusal as error:
         return str(error)
     return ""
@@ -233,7 +266,7 @@ def test_a_full_session_changes_and_its_lines_count_once() -> None:
     technician = Technician(KEY)
     technician.log_in(commands.run)
     line = technician.line("set interval_s 600")
-    equal(commands.run(line), ["interval_s 600"])
+    equal(lines_of(commands.run(line)), ["interval_s 600"])
     check("carried out already" in refusal(commands, line))
     check(refusal(commands, "set interval_s 700").startswith("log in"))
     check("not a line of this session" in refusal(commands, technician.line("save")[:-1] + "x"))
@@ -243,7 +276,8 @@ def test_a_full_session_changes_and_its_lines_count_once() -> None:
     bench.app.login._failures = 0
     technician.log_in(commands.run)
     hidden = technician.wrap(b"k" * 16)
-    equal(commands.run(technician.line("set card_key " + hidden.hex())), ["card_key (set)"])
+    line = technician.line("set card_key " + hidden.hex())
+    equal(lines_of(commands.run(line)), ["card_key (set)"])
     equal(bench.app.settings.key("card_key"), b"k" * 16)
     equal(commands.run(technician.line("logout")), ["logged out"])
     check(refusal(commands, technician.line("save")).startswith("the session is over"))
@@ -311,10 +345,10 @@ def test_logins_and_settings_are_told() -> None:
     old = sha256(bench.app.settings.key("card_key")).digest()[:8]
     technician = Technician(KEY)
     technician.log_in(run)
-    run(technician.line("set overdraft_fen 5000"))
-    run(technician.line("set overdraft_fen 5000"))
-    run(technician.line("set card_key " + technician.wrap(b"k" * 16).hex()))
-    run(technician.line("set password " + technician.wrap(b"1234").hex()))
+    lines_of(run(technician.line("set overdraft_fen 5000")))
+    lines_of(run(technician.line("set overdraft_fen 5000")))
+    lines_of(run(technician.line("set card_key " + technician.wrap(b"k" * 16).hex())))
+    lines_of(run(technician.line("set password " + technician.wrap(b"1234").hex())))
     run(technician.line("logout"))
     nobody = bytes(8)
     key = sha256(b"k" * 16).digest()[:8]

@@ -12,7 +12,7 @@ from civil import DAY_S, day_number
 from concentrator.books.doubt import DOUBTED
 from concentrator.console.commands import Commands
 from concentrator.console.console import Refusal
-from concentrator_world import Bench
+from concentrator_world import Bench, lines_of
 from harness import check, equal
 from prepay import ledger as outcomes
 from prepay import policy as rules
@@ -542,7 +542,7 @@ def test_the_power_limit_is_the_account_s_own() -> None:
     commands = Commands(bench.app)
     equal(commands.run("account set 17 power_limit_w 66000"), ["power_limit_w 66000"])
     check("power_limit_w 66000" in commands.run("account 17"))
-    equal(commands.run("set power_limit_w 100000"), ["power_limit_w 100000"])
+    equal(lines_of(commands.run("set power_limit_w 100000")), ["power_limit_w 100000"])
     equal(bench.app.ledger.power_limit_w, 100000)
 
 

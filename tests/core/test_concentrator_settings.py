@@ -190,6 +190,42 @@ def test_a_change_is_whole_or_not_at_all() -> None:
             equal(loaded(storage).number("id"), 9)
 
 
+def test_a_change_writes_once_in_a_step_and_two_changes_at_a_time_are_both_kept() -> None:
+    for given_up in (False, True):
+        storage = usual()
+        settings = loaded(storage)
+        noted: list[int] = []
+
+        def note(
+            changes: "list[tuple[int, int, bytes, bytes]]", noted: "list[int]" = noted
+        ) -> bool:
+            noted.append(len(changes))
+            return True
+
+        one = settings.steps([("id", "8")], note)
+        equal((next(one), noted, settings.number("id")), ("", [1], 7), "it is only noted")
+        equal(settings.change("interval_s", "60"), "")
+        copies = [storage.files[name] for name in (A, B)]
+        equal((next(one), settings.number("id")), ("", 8))
+        equal([storage.files[name] == copies[0] for name in (A, B)].count(True), 1, "one write")
+        equal(loaded_number(storage, "id"), 8)
+        equal(settings.change("district", "5"), "", "and one between the two copies")
+        if not given_up:
+            equal((next(one), next(one, "end")), ("", "end"))
+        for name in (A, B):
+            other = Storage()
+            other.files = {name: storage.files[name]}
+            for setting, value in (("id", 8), ("interval_s", 60), ("district", 5)):
+                equal(loaded_number(other, setting), value, (given_up, name))
+
+
+def loaded_number(storage: Storage, name: str) -> int:
+    """Return a setting of a start from a copy of this flash."""
+    copy = Storage()
+    copy.files = storage.files.copy()
+    return loaded(copy).number(name)
+
+
 def test_a_copy_that_is_not_taken_is_told_and_written_first_next_time() -> None:
     storage = usual()
     settings = loaded(storage)

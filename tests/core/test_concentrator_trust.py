@@ -10,7 +10,7 @@ from concentrator.console.commands import Commands
 from concentrator.console.console import Refusal
 from concentrator.entropy import GUESSABLE_TROUBLE, Entropy
 from concentrator.settings import Settings
-from concentrator_world import Bench
+from concentrator_world import Bench, lines_of
 from harness import check, equal
 from memory_storage import Storage
 from technician import Technician
@@ -126,7 +126,7 @@ def test_a_session_at_the_prompt_is_told() -> None:
 def refusal(commands: Commands, text: str) -> str:
     """Return the reason why the command is refused, "" where it was carried out."""
     try:
-        commands.run(text)
+        lines_of(commands.run(text))
     except Refusal as error:
         return str(error)
     return ""
@@ -144,7 +144,7 @@ def test_no_key_and_no_challenge_on_a_board_whose_numbers_can_be_guessed() -> No
     app.configure()
     equal(refusal(commands, "login begin " + "00" * 16), GUESSABLE_TROUBLE)
     equal(app.settings.change("seed", SEED.hex()), "")
-    app.configure()
+    equal(list(app.entropy.renew()), ["", ""])
     technician = Technician(KEY)
     technician.log_in(commands.run)
     equal(refusal(commands, technician.line("set interval_s 600")), "")
@@ -172,6 +172,7 @@ def test_a_seed_that_cannot_be_advanced_is_not_used() -> None:
     equal(settings.change("seed", SEED.hex()), "")
     storage.replace = lambda name, buf, size: False  # type: ignore[method-assign]  # a full flash
     entropy = Entropy(lambda: 7, settings)
+    equal(list(entropy.renew()), [])
     entropy.distrust()
     check(not entropy.is_good)
     equal(entropy.draw(), 7)

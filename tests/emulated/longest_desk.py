@@ -1,7 +1,6 @@
 """Measure the longest step of what a technician types, in instructions, with many meters.
 
 Each command comes as a frame, and its answer leaves as frames, on a flash that is nearly full.
-`set` is not among them: it changes the flash three times in one step, which takes 5.3 million.
 """
 
 from longest import Longest
@@ -10,6 +9,7 @@ from village import Quiet
 
 _STEPS_LIMIT = 5000
 _ACCOUNT = 310000000001
+_DEBT_FEN = 100000
 
 
 class Typist(Quiet):
@@ -77,6 +77,25 @@ class Desk(Longest):
         lines = self.app.books.standing_of(2)
         return lines.hex()
 
+    def exchange(self) -> None:
+        """Exchange the first meter, which has used some energy since it was read."""
+        ledger = self.app.ledger
+        high_wh, low_wh = ledger.registers_wh[0] + 100, ledger.registers_wh[1] + 100
+        last = [f"{wh / 1000:.2f}" for wh in (high_wh + low_wh, high_wh, low_wh)]
+        self.do(f"meter exchange {_ACCOUNT} 000000999999 {' '.join(last)} / 0 0 0")
+        if self.app.registry.address_text(0) != "000000999999":
+            raise ValueError("the meter was not exchanged")
+
+    def cut_all(self) -> None:
+        """Have every account owe much, and a change of the policy tell all of them at once."""
+        ledger = self.app.ledger
+        for index in range(self.app.registry.count):
+            ledger.order[index] = 1  # supply of who never paid is not cut
+            ledger.debit_fen[index] = ledger.credit_fen[index] + _DEBT_FEN
+        self.do("set overdraft_fen 100")
+        if not self.app.registry.pending:
+            raise ValueError("no supply is cut")
+
     def tell(self) -> None:
         """Write the standing of every account for the head-end."""
         self.watch.part = "standing"
@@ -112,10 +131,15 @@ def desk(count: int, blocks: int) -> None:
         "account restore " + account + " " + village.standing(),
         "account set " + account + " grade 1",
         "account moved " + account,
+        "set interval_s 1800",
+        "set card_key " + "5a" * 16,
+        "set seed " + "5a" * 32,
         "supply " + account + " cut",
         "meter remove " + account,
         "save",
     ):
         village.do(text)
+    village.exchange()
+    village.cut_all()
     village.tell()
     print(village.watch.most)

@@ -167,8 +167,8 @@ class Village:
         self.steps = 0
         self._run = Commands(self.app).run
         for line in ("id 7", "uplink_key " + "5a" * 32, "card_key " + "a5" * 16):
-            self._run("set " + line)
-        self._run("set interval_s 3600")
+            self.say("set " + line)
+        self.say("set interval_s 3600")
         self._load_tariff()
         self.app.step(self.ticks, self.t2000)
         for number in range(count):
@@ -179,8 +179,12 @@ class Village:
         data = tariff_image()
         self._run(f"tariff begin {len(data)}")
         self._run("tariff data 0 " + data.hex())
-        for _ in self._run("tariff commit 1 " + hexlify(name_of(data)).decode()):
-            pass  # a step of a long command
+        self.say("tariff commit 1 " + hexlify(name_of(data)).decode())
+
+    def say(self, line: str) -> None:
+        """Carry out a command with all its steps."""
+        for _ in self._run(line):
+            pass
 
     def round(self) -> None:
         """Move on by an hour, read every meter and bring the journal to rest."""

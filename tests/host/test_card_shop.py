@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, datetime, tzinfo
 from itertools import count
@@ -325,10 +325,13 @@ class Settings:
     def number(self, name: str) -> int:
         return int(self.values[name])
 
-    def change_all(self, pairs: list[tuple[str, str]], note: Callable[[list[Any]], bool]) -> str:
+    def steps(
+        self, pairs: list[tuple[str, str]], note: Callable[[list[Any]], bool]
+    ) -> Iterator[str]:
         assert note([])
+        yield ""
         self.values.update(pairs)
-        return ""
+        yield ""
 
 
 def with_operator(folder: Path) -> tuple[CardDesk, Settings]:

@@ -17,7 +17,7 @@ from concentrator.settings import STORAGE_TROUBLE
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from card.image import Image
     from card.keys import Keys
@@ -57,7 +57,9 @@ class Operator:
         """The order number of the newest operator's card that was accepted."""
         return self._settings.number("operator_order")
 
-    def operate(self, card: "Image", index: int, keys: "Keys", t2000: int) -> int:
+    def operate(
+        self, card: "Image", index: int, keys: "Keys", t2000: int
+    ) -> "Generator[None, None, int]":
         """Carry out the card at the time `t2000`, -1: unknown; return a code of card/codes.py."""
         code = judge_number(card.order, t2000)
         if code != codes.OK:
@@ -76,14 +78,17 @@ class Operator:
             key = card.unwrap(keys, image.WRAPPED_KEY)
             changes.append(("card_key", hexlify(key).decode()))
             changes.append(("card_key_version", str(version)))
-        elif index >= 0 and not self._books.resume(index):
-            return codes.STORAGE
+        elif index >= 0:
+            if not self._books.resume(index):
+                return codes.STORAGE
+            yield
         uid = bytes(buf[image.UID : image.UID + 8])
         note = self._books.note_operator
-        trouble = self._settings.change_all(
+        for trouble in self._settings.steps(
             changes, lambda told: note(card.kind, keys.version, card.order, uid, told)
-        )
-        if trouble:
-            return codes.STORAGE if trouble == STORAGE_TROUBLE else codes.FORMAT
-        self._changed()
+        ):
+            if trouble:
+                return codes.STORAGE if trouble == STORAGE_TROUBLE else codes.FORMAT
+            self._changed()
+            yield
         return codes.OK

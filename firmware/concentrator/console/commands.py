@@ -21,6 +21,7 @@ from concentrator.console.words import (
     HERE,
     ORDERED,
     bytes_of,
+    changing,
     kept,
     number_of,
     parse_time,
@@ -317,19 +318,17 @@ def _settings(app: "App", arguments: "list[str]") -> "list[str]":
     return [name + " " + settings.text(name) for name in settings.names()]
 
 
-def _set(app: "App", arguments: "list[str]") -> "list[str]":
+def _set(app: "App", arguments: "list[str]") -> "Iterator[str]":
     name, value = arguments
     if name in KEYS and not app.entropy.is_good:
         raise Refusal(GUESSABLE_TROUBLE)
     if is_secret(name) and app.login.granted:
         value = hexlify(app.login.unwrap(bytes_of(value))).decode()
     source = OF_UPLINK if app.login.granted == ABOVE else OF_CONSOLE
-    trouble = app.settings.change_all(
+    steps = app.settings.steps(
         [(name, value)], lambda changes: app.books.note_settings(changes, source)
     )
-    refuse(trouble)
-    app.configure()
-    return [name + " " + app.settings.text(name)]
+    return changing(app, name, steps)
 
 
 def _save(app: "App", arguments: "list[str]") -> "list[str]":

@@ -103,7 +103,10 @@ class Console:
     def step(self) -> bool:
         """Process received bytes and send what is due; return false if nothing is due."""
         channel = self._channel
-        if channel.connection != self._connection:
+        # What was begun in steps is ended before the next connection is served.
+        if channel.connection != self._connection and (
+            self._lines is None or self._source is not None
+        ):
             self._connection = channel.connection
             self.receiver.reset()
             self.carrier.reset()

@@ -109,7 +109,8 @@ def _meter_list(app: "App", arguments: "list[str]") -> "Callable[[], Iterator[st
     return lines
 
 
-def _meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
+def _meter_exchange(app: "App", arguments: "list[str]") -> "Iterator[str]":
+    yield ""  # it takes a step without what came before
     registry = app.registry
     index = find_account(app, arguments[0])
     address = _new_address(app, arguments[1])
@@ -133,7 +134,8 @@ def _meter_exchange(app: "App", arguments: "list[str]") -> "list[str]":
     kept(app.books.set_meter(index, row))
     if len(first):
         app.books.charge_typed(index, first)
-    return [_row(app, index)]
+    yield ""
+    yield _row(app, index)
 
 
 def _row(app: "App", index: int) -> str:

@@ -20,7 +20,7 @@ ORDERED = const(2)  # also from above, and journalled: its effect is absolute, n
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, Protocol
 
     from card.redemption import Redemption
@@ -162,3 +162,15 @@ def parse_time(date: str, time: str) -> int:
         if t2000 >= 0:
             return t2000
     raise Refusal("a time is like 2026-11-25 08:30:00")
+
+
+def changing(app: "App", name: str, steps: "Iterator[str]") -> "Iterator[str]":
+    """Carry out the steps of Settings that change `name`, one in each step of the command."""
+    yield ""
+    for trouble in steps:
+        refuse(trouble)
+        app.litter += 1
+        yield ""
+    yield from app.entropy.renew()
+    app.configure()
+    yield name + " " + app.settings.text(name)
