@@ -1,13 +1,18 @@
-"""Goal: a new clerk finds a household, sells 50 yuan, puts it on a card, sells a mistake and takes
-it back, with the keyboard alone; every page is fit for people who see little or use no mouse.
+"""Goal: a new clerk opens the drawer and an account, finds a household, sells 50 yuan, puts it on
+a card, has it redeemed, sells a mistake and takes it back, and closes the day: by keyboard alone.
+Every page is fit for people who see little or use no mouse.
 
 Method: Debian's Chromium, driven by Playwright's client, opens the pages of a head-end that runs
-as a process. axe-core judges each page it comes to, light and dark, wide and on a phone.
+as a process. The counter's reader holds a card in a file; the books of the firmware redeem it, and
+tell the head-end over its port. axe-core judges each page, light and dark, wide and on a phone.
 """
 
+import functools
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,16 +20,22 @@ from axe_playwright_python.sync_playwright import Axe
 from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from host.cards.counter import Counter, Service
 from host.cli import cli
+from host.cli.card.desk import Desk
+from host.cli.card.orders import new_header
 from host.headend import orders, users
 from host.headend.ingest import Ingest
 from host.headend.store import Store
-from tests.host.serving import HeadEnd
-from tests.host.uplink_world import KEYS, account_name, deliver, village_of
+from host.link.card import FileCard
+from tests.host.real_station import DISTRICT, RealStation
+from tests.host.serving import HeadEnd, converse
+from tests.host.uplink_world import KEYS, Device, Village, account_name
 
 ACCOUNT = account_name(1)
 PASSWORD = "correct horse"
 CHROMIUM = shutil.which("chromium")
+KEY = "ABCDEF-GHIJKL-MNOPQR-STUVWX"
 # What axe asks of one page at a time; the rest of its rules are of taste.
 _RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 
@@ -35,18 +46,75 @@ pytestmark = [
 ]
 
 
+class Counting:
+    """A station whose households are real books, its pages, and the reader of a counter."""
+
+    def __init__(self, folder: Path) -> None:
+        self.card, keys = folder / "card.bin", folder / "card-keys.toml"
+        self._words = ["--keys", str(keys), "--log", str(folder / "card-log.jsonl")]
+        self._run("card", "keys", "new", "--keys", str(keys), "--district", str(DISTRICT))
+        self.books = RealStation(keys, 3)
+        db = folder / "village.db"
+        with Store(db, create=True) as store:
+            ingest = Ingest(store, KEYS)
+            self.books.read(1, 0)
+            self.books.tell(ingest)
+            orders.sell(store, ACCOUNT, 10000)
+            self._run(
+                *("card", "issue", "--file", str(self.card), "--account", ACCOUNT),
+                *("--db", str(db), *self._words),
+            )
+            assert self.books.redeem(self.card) == "OK"
+            for _hour in range(60):
+                self.books.read(1, 500, 3600)
+            self.books.tell(ingest)
+            users.add(store, "li", "manager", users.hashed(PASSWORD))
+        self.pages = HeadEnd(folder, "--page", "127.0.0.1:0")
+        desk = Desk(keys, folder / "card-log.jsonl", None, None)
+        self._counter = Counter(
+            self._opened, desk.key_for, desk.issuer, functools.partial(new_header, desk)
+        )
+        self._epoch = 1
+
+    def _run(self, *words: str) -> None:
+        unsealed = ("--unsealed",) if "new" in words else ()
+        done = CliRunner().invoke(cli, [*words, *unsealed])
+        assert done.exit_code == 0, done.output
+
+    @contextmanager
+    def _opened(self) -> Iterator[FileCard]:
+        yield FileCard(self.card)
+
+    @contextmanager
+    def reader(self) -> Iterator[str]:
+        """Run the counter's reader; give what is typed into the page."""
+        with Service(self._counter, self.pages.url, KEY, 0) as service:
+            thread = threading.Thread(target=service.serve_forever)
+            thread.start()
+            yield f"{service.server_port}-{KEY}"
+            service.shutdown()
+            thread.join()
+
+    def redeem(self) -> None:
+        """Insert the card at the concentrator, which tells the head-end."""
+        assert self.books.redeem(self.card) == "OK"
+        self._epoch += 1
+        device = Device(Village(records=list(self.books.records())), self._epoch)
+        with self.pages.connect() as sock:
+            converse(device, sock, until_idle=True)
+
+
 @pytest.fixture(scope="module")
-def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeadEnd]:
-    """Serve a village and its pages, with one cashier."""
-    folder = tmp_path_factory.mktemp("station")
-    with Store(folder / "village.db", create=True) as store:
-        for row in range(3):
-            orders.sell(store, account_name(row), 10000)
-        deliver(Ingest(store, KEYS), village_of(3, 60))
-        users.add(store, "li", "manager", users.hashed(PASSWORD))
-    running = HeadEnd(folder, "--page", "127.0.0.1:0")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
+    """Serve the station and its pages, with one manager who sells."""
+    running = Counting(tmp_path_factory.mktemp("station"))
     yield running
-    running.end(signal.SIGKILL)
+    running.pages.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def station(counting: Counting) -> HeadEnd:
+    return counting.pages
 
 
 @pytest.fixture(scope="module")
@@ -78,21 +146,49 @@ def open_an_account(page: Page) -> None:
     page.wait_for_url("**/sell?account=000000000031")
 
 
-def put_on_a_card(station: HeadEnd) -> None:
-    """Write the order on a card at the reader of the counter."""
-    for words in (
-        "card keys new --keys keys.json --district 1",
-        f"card issue --file card.bin --account {ACCOUNT} --db {station.db} --keys keys.json",
-    ):
-        done = CliRunner().invoke(cli, words.split())
-        assert done.exit_code == 0, done.output
+def open_the_drawer(page: Page) -> None:
+    """Open the drawer with 200 yuan."""
+    page.click("nav >> text=drawer")
+    page.wait_for_selector("h2:has-text('open the drawer')")
+    judge(page)
+    page.keyboard.type("200")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=¥ 200.00")
+
+
+def close_the_day(page: Page) -> None:
+    """Count the drawer and close it."""
+    page.click("nav >> text=drawer")
+    page.wait_for_selector("text=cash by the books")
+    assert "¥ 250.00" in page.inner_text("p.balance"), "200 and the 50 that count"
+    page.focus("text=count and close")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('count and close the drawer')")
+    page.keyboard.type("250")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=the books say ¥ 250.00.")
+    judge(page)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h2:has-text('open the drawer')")
+    assert "¥ 250.00" in page.inner_text("main")
+
+
+def put_on_a_card(page: Page, typed: str) -> None:
+    """Tell the page the key of the reader, and have the order written."""
+    page.fill("[data-pair] input", typed)
+    page.press("[data-pair] input", "Enter")
+    page.wait_for_selector(".held")
+    assert "the newest order is not on this card" in page.inner_text(".held")
+    judge(page)
+    page.focus("[data-write]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#receipt >> text=on a card")
 
 
 def test_a_new_clerk_sells_puts_on_a_card_and_takes_back_with_the_keyboard_alone(
-    station: HeadEnd, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    counting: Counting, browser: Browser
 ) -> None:
-    monkeypatch.setenv("DIANKA_CARD_PASSPHRASE", PASSWORD)
-    monkeypatch.chdir(tmp_path)
+    station = counting.pages
     context = browser.new_context(locale="en")
     page = context.new_page()
     keys = page.keyboard
@@ -107,6 +203,8 @@ def test_a_new_clerk_sells_puts_on_a_card_and_takes_back_with_the_keyboard_alone
     keys.press("Enter")
     page.wait_for_selector("h1:has-text('sell electricity')")
     judge(page)
+    open_the_drawer(page)
+    page.goto(f"{station.url}/sell")
     open_an_account(page)
     page.goto(f"{station.url}/sell")
     keys.type("98 3765")  # by the number of its meter
@@ -122,9 +220,17 @@ def test_a_new_clerk_sells_puts_on_a_card_and_takes_back_with_the_keyboard_alone
     assert "¥ 50.00" in page.inner_text("#receipt")
     judge(page)
 
-    put_on_a_card(station)
-    page.reload()
-    assert "on a card" in page.inner_text("#receipt")
+    with counting.reader() as typed:
+        put_on_a_card(page, typed)
+        counting.redeem()
+        page.reload()
+        page.wait_for_selector("#receipt >> text=redeemed")
+        page.goto(f"{station.url}/sell")
+        keys.press("F2")
+        page.wait_for_url(f"**/sell?account={ACCOUNT}#card")
+        page.wait_for_selector(".held")
+        assert "The card is what the books say" in page.inner_text(".held")
+        judge(page)
 
     page.goto(f"{station.url}/sell?account={ACCOUNT}")
     keys.type("500")
@@ -150,6 +256,7 @@ def test_a_new_clerk_sells_puts_on_a_card_and_takes_back_with_the_keyboard_alone
             if row["voided_at"] is None and row["amount_fen"]
         ]
     assert sold == [(1, 10000), (2, 5000)]
+    close_the_day(page)
     assert not troubles
     context.close()
 
@@ -165,7 +272,11 @@ def test_every_page_is_fit_for_all_people_and_screens(station: HeadEnd, browser:
         page.fill("[name=password]", PASSWORD)
         page.press("[name=password]", "Enter")
         page.wait_for_selector("h1:has-text('今日')")
-        for path in ("/", "/households", f"/households/{ACCOUNT}", f"/refund/{ACCOUNT}", "/day"):
+        for path in (
+            *("/", "/households", f"/households/{ACCOUNT}", f"/refund/{ACCOUNT}", "/day"),
+            *("/drawer", "/arrears", "/approvals", "/audit?verify=1", "/imports"),
+            *(f"/households/{ACCOUNT}/exchange", f"/households/{ACCOUNT}/switch/cut"),
+        ):
             page.goto(station.url + path)
             if path.endswith(f"households/{ACCOUNT}"):
                 page.click("a:has-text('抄表扣费') >> nth=0")
