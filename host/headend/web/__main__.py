@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-from host.headend.web.site import Site, application
+from host.headend.web.site import Site, application, warm
 
 _THREADS = 8
 
@@ -21,10 +21,10 @@ def main(host: str, port: str, database: str, *words: str) -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a full queue is no trouble
     told = Site(database, host, "simple" in words, "https" in words)
+    answering = application(told)
+    warm()
     try:
-        server = create_server(
-            application(told), host=host, port=int(port), threads=_THREADS, ident=None
-        )
+        server = create_server(answering, host=host, port=int(port), threads=_THREADS, ident=None)
     except OSError as error:
         _answer(str(error.strerror))
         return

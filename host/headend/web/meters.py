@@ -98,7 +98,8 @@ class Terms:
 
 
 @cache
-def _tariffs() -> list[TariffFile]:
+def tariffs() -> list[TariffFile]:
+    """Return the tariff files that are shipped, those that can be read."""
     found = []
     for path in shipped():
         try:
@@ -110,7 +111,7 @@ def _tariffs() -> list[TariffFile]:
 
 @cache
 def _made(number: int, image: str) -> TariffFile | None:
-    for one in _tariffs():
+    for one in tariffs():
         try:
             if image_name(build(one, number)) == image:
                 return one
@@ -557,8 +558,7 @@ def opened_day(store: Store, row: dict[str, Any], day: int) -> OpenedDay:
 
 def statement_of(store: Store, row: dict[str, Any]) -> Statement:
     """Return an account's charges as computed again; StatementError: records are gone."""
-    tariffs = _tariffs()
-    return Explainer(row["account"], tariffs).explain(_records(store, row))
+    return Explainer(row["account"], tariffs()).explain(_records(store, row))
 
 
 def _records(store: Store, row: dict[str, Any]) -> Iterator[Record]:
