@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 
-from host.headend.web.site import Site, application, warm
+from host.headend.web.meters import tariffs
+from host.headend.web.site import Site, application
 
 _THREADS = 8
 
@@ -22,7 +23,7 @@ def main(host: str, port: str, database: str, *words: str) -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a full queue is no trouble
     told = Site(database, host, "simple" in words, "https" in words)
     answering = application(told)
-    warm()
+    _warm()
     try:
         server = create_server(answering, host=host, port=int(port), threads=_THREADS, ident=None)
     except OSError as error:
@@ -33,6 +34,18 @@ def main(host: str, port: str, database: str, *words: str) -> None:
     threading.Thread(target=_end_with_input, daemon=True).start()
     _answer(f"http://{host}:{server.effective_port}")
     server.run()
+
+
+def _warm() -> None:
+    """Do now what the first person of the day would wait for: modules, templates, tariffs."""
+    from django.template import engines
+    from django.urls import get_resolver
+
+    get_resolver().check()
+    environment = engines["jinja2"].env
+    for name in environment.list_templates():
+        environment.get_template(name)
+    tariffs()
 
 
 def _end_with_input() -> None:

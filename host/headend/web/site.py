@@ -71,20 +71,6 @@ def application(told: Site) -> Any:
     return get_wsgi_application()
 
 
-def warm() -> None:
-    """Do now what the first person of the day would wait for: modules, templates, tariffs."""
-    from django.template import engines
-    from django.urls import get_resolver
-
-    from host.headend.web.meters import tariffs
-
-    get_resolver().check()
-    environment = engines["jinja2"].env
-    for name in environment.list_templates():
-        environment.get_template(name)
-    tariffs()
-
-
 def _hosts(told: Site) -> list[str]:
     """Return the names under which browsers may ask: others are of an attacker's name server."""
     return ["*"] if told.https else ["127.0.0.1", "localhost", "[::1]", told.host]
