@@ -56,6 +56,7 @@ CHANGING = (
     "account restore 23 00",
     "supply 23 cut",
     "line ask 0 1 11",
+    "freezes 23 2026-01-02",
     "line data 0 0 11",
     "line scan 0",
     "line speed 0 9600",

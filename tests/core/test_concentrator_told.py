@@ -8,15 +8,18 @@ time, and data for a meter in parts. They come late, again, out of order and aft
 from binascii import crc32, hexlify
 
 from commanded import LATE, Told, opened
+from concentrator.books import registry as meters
 from concentrator.console.remote import DONE, NOT_DONE, REFUSED
 from concentrator.timekeeper import HEAD_END
-from concentrator_world import START_T2000
+from concentrator_world import START_T2000, Bench
 from harness import check, equal
 from ports import CLOCK_RTC
+from uplink import record
 
 UNTIL = "2026-12-24 08:00:00"
 ASK = "line ask 0 000000379864 03 "
 BLOCK = bytes(range(55, 255))
+DAY_S = 86400
 
 
 def test_a_text_is_refused_by_a_board_without_display() -> None:
@@ -112,3 +115,52 @@ def test_a_long_block_comes_in_parts_whatever_comes_again() -> None:
     # A part of another block begins anew.
     equal(told(10, "line data 0 0 1122"), (DONE, "2"))
     equal(told(10, ASK.strip() + name)[0], REFUSED)
+
+
+def freezes(bench: Bench, after: int) -> "list[int]":
+    """Return the days before this one whose freezes were recorded behind the record `after`."""
+    app = bench.app
+    app.journal.sync()
+    buf = bytearray(record.RECORD_SIZE)
+    found = []
+    for seq in range(after + 1, app.journal.durable_seq + 1):
+        check(app.journal.read_into(seq, buf))
+        if record.kind_at(buf, 0) == record.FREEZE:
+            found.append((START_T2000 - record.freeze_at(buf, 0)) // DAY_S)
+    return found
+
+
+def test_missed_days_are_read_from_the_meter_and_charge_nothing() -> None:
+    bench = opened()
+    told = Told(bench)
+    meter = bench.meters[0]
+    for number in range(1, 63):
+        if number != 12:
+            wh = 63000 - 1000 * number
+            meter.kept[6, number] = (START_T2000 - DAY_S * (number - 1), (wh, wh, 0, 0, 0))
+    bench.run(900)
+    owed = bench.app.ledger.debit_fen[0]
+    after = bench.app.journal.durable_seq
+    for _ in range(2):
+        equal(told(3, "freezes 17 2025-12-12")[0], DONE)
+        bench.run(900)
+    days = list(range(20, -1, -1))
+    days.remove(11)  # the meter lacks it
+    equal(freezes(bench, after), days, "once, the oldest first")
+    equal(bench.app.ledger.debit_fen[0], owed)
+    equal(bench.app.ledger.flags[0], 0)
+    after = bench.app.journal.durable_seq
+    kept = "meters keep the freezes of the last 62 days"
+    for number, text, expires, why in (
+        (2, "freezes 17 2025-12-12", LATE, "it is older than command 3"),
+        (4, "freezes 17 2025-12-12", START_T2000, "it has expired"),
+        (4, "freezes 17 2025-10-31", LATE, kept),
+        (5, "freezes 17 2026-01-02", LATE, kept),
+        (6, "freezes 18 2025-12-12", LATE, "no account 18, `meter list` names them"),
+    ):
+        equal(told(number, text, expires), (REFUSED, why))
+    registry = bench.app.registry
+    registry.protocol[0] = registry.protocol[0] & ~meters.STANDARD | record.STANDARD_1997
+    equal(told(7, "freezes 17 2025-12-12"), (REFUSED, "a meter of 1997 has no daily freezes"))
+    bench.run(900)
+    equal(freezes(bench, after), [])

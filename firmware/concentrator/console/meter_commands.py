@@ -25,9 +25,11 @@ from concentrator.console.words import (
     kept,
     number_of,
     octets_of,
+    parse_time,
     refuse,
 )
 from concentrator.line.exchange import DATA_LIMIT, DONE
+from concentrator.line.freezes import DAYS_LIMIT
 from concentrator.login import ABOVE, FULL, READ
 
 TYPE_CHECKING = const(False)
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 STANDARDS = ("2007", "1997", "auto")
 
 _DIGITS_A_LINE = const(160)
+_DAY_S = const(86400)
 # The functions that the head-end may use: reads of both standards, and 03H, which the meter's ESAM
 # judges.
 _FROM_ABOVE = (0x11, 0x12, 0x13, 0x01, 0x02, 0x03)
@@ -154,6 +157,21 @@ def _row(app: "App", index: int) -> str:
     )
 
 
+def _freezes(app: "App", arguments: "list[str]") -> "list[str]":
+    """Have the daily freezes of a meter recorded from a day on; none of them is charged twice."""
+    registry = app.registry
+    index = find_account(app, arguments[0])
+    day = parse_time(arguments[1], "00:00:00") // _DAY_S
+    today = app.books.t2000 // _DAY_S
+    if not today - DAYS_LIMIT < day <= today:
+        raise Refusal("meters keep the freezes of the last " + str(DAYS_LIMIT) + " days")
+    if registry.protocol[index] & meters.STANDARD == record.STANDARD_1997:
+        raise Refusal("a meter of 1997 has no daily freezes")
+    registry.freeze_day[index] = min(registry.freeze_day[index] or day, day - 1)
+    app.pollers[registry.line[index]].freezes.seek()
+    return ["freezes from " + arguments[1]]
+
+
 def _line_ask(app: "App", arguments: "list[str]") -> "list[str]":
     poller = _line(app, arguments[0])
     address = reversed_digits(octets_of(arguments[1], ADDRESS_SIZE, _ASK_TROUBLE))
@@ -247,6 +265,7 @@ ROWS = (
         "_meter_exchange",
         HERE,
     ),
+    ("freezes", "ACCOUNT FROM_DATE", FULL, "_freezes", ORDERED),
     ("line ask", "LINE ADDRESS CONTROL [DATA|=CRC32]", FULL, "_line_ask", ASKED),
     ("line data", "LINE OFFSET DATA", FULL, "_line_data", ASKED),
     ("line scan", "LINE [1997|2007]", FULL, "_line_scan", ASKED),

@@ -31,7 +31,7 @@ HOURLY = b"\x04"
 CHANGES = b"\x05\x02\x03\x07\x00"
 DAILY_OR_CHANGE = b"\x06\x05\x02\x03\x07\x00"
 HOURLY_OR_CHANGE = b"\x04\x05\x02\x03\x07\x00"
-# The daily freezes of this many days are read.
+# The daily freezes of this many days are read, unless older ones were asked for.
 _DAYS = const(7)
 # Meters have frozen their registers when this much of the day, or the hour, is over.
 AFTER_S = const(300)
@@ -39,7 +39,7 @@ AFTER_S = const(300)
 _DAILY = const(6)
 _HOURLY = const(4)
 _SETTLEMENT = const(0)
-_DAYS_LIMIT = const(62)
+DAYS_LIMIT = const(62)  # as many a meter keeps
 _HOURLY_LIMIT = const(254)
 # Within this time after a settlement there was no other one on the same day of a month.
 _SETTLEMENT_S = const(2419200)
@@ -135,7 +135,7 @@ class Freeze:
         now_t2000 = self._line_meters.books.t2000
         if kind == _DAILY:
             number = 1 + now_t2000 // _DAY_S - self._t2000 // _DAY_S
-            return number if number <= _DAYS_LIMIT else 0
+            return number if number <= DAYS_LIMIT else 0
         if kind == _HOURLY:
             number = 1 + now_t2000 // _HOUR_S - self._t2000 // _HOUR_S
             return number if number <= _HOURLY_LIMIT else 0
@@ -173,6 +173,12 @@ class Freezes:
         self._index = _NO_ROW
         self._left = 0
         self._cursor = 0
+        self._days = _DAYS
+
+    def seek(self) -> None:
+        """Look for all that meters keep, from now to the next start."""
+        self._days = DAYS_LIMIT
+        self.begin()
 
     def begin(self) -> None:
         """Begin to look for missing freezes, from the place where the last search ended."""
@@ -217,6 +223,6 @@ class Freezes:
                 continue
             first_day = today if known_day == 0 else known_day + 1
             self._index = index
-            first_day = max(first_day, today - _DAYS + 1)
+            first_day = max(first_day, today - self._days + 1)
             return self._freeze.begin(index, first_day * _DAY_S, DAILY)
         return False

@@ -24,8 +24,10 @@ from host.cli.headend.job import (
 )
 from host.cli.meter.session import octets_of
 from host.cli.options import account_argument, database_option, json_option
+from host.cli.output import echo, print_json
 from host.frames import orders, settings, write
 from host.headend import commands
+from host.headend import missed as missing
 from host.headend.commands import Given, Target
 from host.headend.store import Store
 from host.headend.talks import PAY
@@ -371,4 +373,42 @@ def text(
     _give_all(db, "text", [command], concentrators, to_all, how)
 
 
-KINDS = (set_command, no_cut, guard, read, ask, journal, pay, send, clock, text)
+@shown.command(
+    epilog="""\b
+Examples:
+  dianka headend job missed --db village.db
+  dianka headend job missed --db village.db --days 60 --limit 500 --json
+\b
+A concentrator reads the last seven days by itself, and this what it missed for longer: a meter has
+the registers of 62 midnights. They arrive as records of the concentrator and charge nothing twice.
+Given every day, it goes on where it ended; one day of a meter is asked for three times at most.
+"""
+)
+@click.option(
+    "--days",
+    default=30,
+    show_default=True,
+    type=click.IntRange(1, missing.KEPT_DAYS),
+    help="Look at so many days.",
+)
+@click.option(
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="Accounts at most.",
+)
+@_giving
+def missed(db: str, days: int, limit: int, how: How) -> None:
+    """Fetch the midnights that are missing here from the meters that have them."""
+    with opened(db) as store:
+        targets = missing.missed(store, days, limit, how.given.at)
+        if targets:
+            give_job(store, missing.COMMAND, targets, how.given, how.as_json)
+        elif how.as_json:
+            print_json({"job": None, "commands": 0})
+        else:
+            echo(_("no day is missing that may be asked for now"))
+
+
+KINDS = (set_command, no_cut, guard, read, ask, journal, pay, send, clock, text, missed)
