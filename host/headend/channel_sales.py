@@ -153,7 +153,7 @@ def sell_within(database: Database, channel: Channel, asked: Asked) -> dict[str,
     channels.check_amount(database, channel, asked.amount_fen)
     till = Till(channel=channel.name)
     order = orders.sell_within(database, asked.account, asked.amount_fen, till, reference)
-    _send(database, asked.account, order, concentrator, channel.name)
+    send_within(database, asked.account, order, concentrator, channel.name)
     return _answer("sold", asked, order)
 
 
@@ -174,7 +174,8 @@ def check_account(database: Database, account: str) -> int:
     return int(rows[0][0])
 
 
-def _send(database: Database, account: str, order: int, concentrator: int, by: str) -> None:
+def send_within(database: Database, account: str, order: int, concentrator: int, by: str) -> None:
+    """Send an order to its concentrator by air, within a transaction."""
     given = Given(by, "", int(time.time()) + BY_AIR_WITHIN_S)
     commands.credit_within(database, account, order, concentrator, given)
 
@@ -272,7 +273,7 @@ def _refund(database: Database, channel: Channel, asked: Asked) -> dict[str, Any
         )
     till = Till(channel=channel.name)
     order = orders.refund_within(database, asked.account, asked.amount_fen, till, reference)
-    _send(database, asked.account, order, concentrator, channel.name)
+    send_within(database, asked.account, order, concentrator, channel.name)
     return _answer("refund noted", asked, order)
 
 

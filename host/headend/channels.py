@@ -20,14 +20,17 @@ from host.headend import audit, drawer, orders, selling
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import Declined, StoreError
+from host.headend.providers import PROVIDERS
 from host.headend.store import Store, zone_of
 from host.units import DAY_S, yuan
 from host.words import _, marked
 
 DOOR = "channel"
-KINDS = (marked("bank"), marked("pos"), marked("machine"), marked("page"))
+KINDS = (*(marked("bank"), marked("pos"), marked("machine"), marked("page")), *PROVIDERS)
 LOOK, SELL, CANCEL, REFUND, STATEMENT = "look", "sell", "cancel", "refund", "statement"
-RIGHTS = (LOOK, SELL, CANCEL, REFUND, STATEMENT)
+RECHARGE = "recharge"  # the right, and the channel of sales by scratch cards
+PAY = "pay"
+RIGHTS = (LOOK, SELL, CANCEL, REFUND, STATEMENT, RECHARGE, PAY)
 SECRET_SIZE = 32
 # How far the moment of a call may be from the station's clock.
 WINDOW_S = 300
@@ -36,7 +39,7 @@ _NONCE_S = 2 * DAY_S
 _NONCE_LEAST, _NONCE_LIMIT = 16, 64
 _NAME = re.compile("[a-z][a-z0-9-]{1,19}")
 _WORD = re.compile("[A-Za-z0-9_.-]+")
-_NOT_CHANNELS = (*drawer.CASH_CHANNELS, *selling.CHANNELS, *orders.MONEYLESS)
+_NOT_CHANNELS = (*drawer.CASH_CHANNELS, *selling.CHANNELS, *orders.MONEYLESS, RECHARGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +267,16 @@ def genuine(store: Store, one: Signed) -> Channel:
         row["sale_limit_fen"],
         row["day_limit_fen"],
     )
+
+
+def provider_of(store: Store, name: str) -> tuple[Channel, str]:
+    """Return a provider with the key of its notifications. Declined: there is none."""
+    with store.database.looking():
+        found = find_channel(store.database, name)
+        secret = store.database.value("SELECT secret FROM channels WHERE channel = ?", (name,))
+    if found is None or found.kind not in PROVIDERS:
+        raise Declined("no_provider", _("there is no such provider"))
+    return found, str(secret)
 
 
 def _check_headers(one: Signed) -> None:

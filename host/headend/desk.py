@@ -99,11 +99,12 @@ def ask(
     except OSError:
         text = b""
     if not text:
-        raise StoreError(
+        raise Declined(
+            "no_answer",
             _(
                 "the head-end ended before it answered: what was asked for may be done, so look "
                 "with `dianka headend orders` before you ask again"
-            )
+            ),
         )
     answer = json.loads(text)
     if "result" in answer:

@@ -19,7 +19,7 @@ KINDS = (
     *(marked("void"), marked("doubt"), marked("relay"), marked("card"), marked("clock")),
     *(marked("cabinet"), marked("setting"), marked("firmware"), marked("log")),
     *(marked("order"), marked("money"), marked("balance"), marked("records")),
-    marked("readings"),
+    *(marked("readings"), marked("payment")),
 )
 
 

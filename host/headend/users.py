@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from host.headend.database import Database
 from host.headend.desk import at_desk
-from host.headend.errors import StoreError
+from host.headend.errors import Declined, StoreError
 from host.headend.store import Store
 from host.words import _, marked
 
@@ -186,24 +187,31 @@ def sign_in(store: Store, name: str, password: str, address: str) -> str:
 @at_desk
 def begin_try(store: Store, name: str, address: str) -> None:
     """Count an attempt to sign in; StoreError: too many have failed."""
-    now = int(time.time())
     with store.writing() as database:
         for place in (_place_of(name), f"address {address}"[:100]):
-            rows = database.all(
-                "SELECT failures, last_at FROM sign_in_tries WHERE place = ?", (place,)
-            )
-            failures, last_at = rows[0] if rows else (0, 0)
-            if now - last_at > _FORGOTTEN_S:
-                failures = 0
-            if (wait_s := last_at + _wait_s(failures) - now) > 0:
-                raise StoreError(
-                    _("too many attempts have failed: try again in {seconds} s").format(
-                        seconds=wait_s
-                    )
-                )
-            database.run("DELETE FROM sign_in_tries WHERE place = ?", (place,))
-            columns = ("place", "failures", "last_at")
-            database.insert_new("sign_in_tries", columns, [(place, failures + 1, now)])
+            count_try(database, place)
+
+
+def count_try(database: Database, place: str) -> None:
+    """Count an attempt at a place, within a transaction. Declined: too many have failed."""
+    now = int(time.time())
+    rows = database.all("SELECT failures, last_at FROM sign_in_tries WHERE place = ?", (place,))
+    failures, last_at = rows[0] if rows else (0, 0)
+    if now - last_at > _FORGOTTEN_S:
+        failures = 0
+    if (wait_s := last_at + _wait_s(failures) - now) > 0:
+        raise Declined(
+            "too_many_tries",
+            _("too many attempts have failed: try again in {seconds} s").format(seconds=wait_s),
+        )
+    database.run("DELETE FROM sign_in_tries WHERE place = ?", (place,))
+    columns = ("place", "failures", "last_at")
+    database.insert_new("sign_in_tries", columns, [(place, failures + 1, now)])
+
+
+def forget_tries(database: Database, place: str) -> None:
+    """Forget the attempts at a place, one of which was right."""
+    database.run("DELETE FROM sign_in_tries WHERE place = ?", (place,))
 
 
 def _wait_s(failures: int) -> int:
@@ -223,7 +231,7 @@ def open_session(store: Store, name: str, address: str, token_hash: str) -> None
     with store.writing() as database:
         database.run("DELETE FROM sessions WHERE seen_at < ?", (now - SESSION_S,))
         for place in (_place_of(name), f"address {address}"[:100]):
-            database.run("DELETE FROM sign_in_tries WHERE place = ?", (place,))
+            forget_tries(database, place)
         columns = ("token", "user", "begun_at", "seen_at")
         database.insert_new("sessions", columns, [(token_hash, name, now, now)])
 

@@ -33,6 +33,7 @@ ONE, OTHER = account_name(0), account_name(1)
 CLOSED, LEASED, RICH, BUYER = (account_name(row) for row in (2, 3, 4, 5))
 NOBODY = "999999999999"
 LIMIT_FEN, DAY_FEN = 50_000, 400_000
+PAYMENT = {"account": ONE, "amount_fen": 100}
 
 
 class World:
@@ -56,9 +57,11 @@ class World:
                 ("small", channels.RIGHTS, LIMIT_FEN),
                 ("big", channels.RIGHTS, 99_000_000),
                 ("stopped", channels.RIGHTS, DAY_FEN),
+                ("wallet", (), DAY_FEN),
             ):
+                kind = "simulated" if name == "wallet" else "bank"
                 sale_fen = 99_000_000 if name == "big" else LIMIT_FEN
-                wanted = Channel(name, "bank", rights, sale_fen, day_fen)
+                wanted = Channel(name, kind, rights, sale_fen, day_fen)
                 channels.add_channel(store, wanted, secrets_of(name))
             channels.stop_channel(store, "stopped", "the key was seen")
             with store.writing() as database:
@@ -417,6 +420,41 @@ row(
 )
 row("no_right", "a sale's look of one who sells", lambda world: world.seller.get("/sales/r"))
 
+# --- by scratch cards and at providers ----------------------------------------------------------
+
+row(
+    "no_such_card",
+    "a code that is none",
+    lambda world: world.bank.post("/recharges", {"account": ONE, "code": "0" * 20}),
+)
+row(
+    "no_right",
+    "a code of one who looks",
+    lambda world: world.looker.post("/recharges", {"account": ONE, "code": "0" * 20}),
+)
+row(
+    "no_right",
+    "a payment of one who looks",
+    lambda world: world.looker.post("/payments", {**PAYMENT, "provider": "wallet"}),
+)
+row(
+    "no_provider",
+    "a payment at a bank",
+    lambda world: world.bank.post("/payments", {**PAYMENT, "provider": "pos"}),
+)
+row("no_such_payment", "a look at no payment", lambda world: world.bank.get("/payments/none"))
+row(
+    "no_provider",
+    "a notification of a bank",
+    lambda world: world.bank.send("POST", "/providers/bank/notifications", b"{}", {}),
+)
+row(
+    "bad_signature",
+    "a notification that is unsigned",
+    lambda world: world.bank.send("POST", "/providers/wallet/notifications", b"{}", {}),
+)
+row("no_right", "a call of a provider", lambda world: world.wallet.get("/sales/r"))
+
 # --- too much -----------------------------------------------------------------------------------
 
 row("over_sale_limit", "a sale above its limit", sale(amount_fen=LIMIT_FEN + 1))
@@ -573,7 +611,7 @@ def test_channels_are_kept_by_commands(world: World) -> None:
     assert "no name of a channel" in run("add", "cash", "--kind", "bank", "--sale=1", "--day=1")
     assert "at most what a day" in run("add", "bb", "--kind", "bank", "--sale=9", "--day=1")
     made = run("add", "new-1", "--kind", "machine", "--sale", "20", "--day", "50")
-    assert "new-1 may look, sell, cancel, statement\n" in made
+    assert "new-1 may look, sell, cancel, statement, recharge, pay\n" in made
     client = Client(world.head_end.url, "new-1", made.split()[-1])
     assert client.post("/sales", world.asked(fen=2000)).status == 200
     assert "there was one" in run("add", "new-1", "--kind", "bank", "--sale=1", "--day=1")

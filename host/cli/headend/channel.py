@@ -12,6 +12,7 @@ from host.cli.options import AMOUNT, Command, database_option
 from host.cli.output import Column, echo
 from host.headend import channels
 from host.headend.channels import Channel
+from host.headend.providers import PROVIDERS
 from host.units import yuan
 from host.words import _
 
@@ -32,7 +33,8 @@ def _limit(word: str, text: str, required: bool = False) -> Command:
 @shown.group(
     epilog="""\b
 Rights: look finds a household, sell sells, cancel takes a sale back before it is on its way,
-refund pays back what the channel sold, statement lists a day.
+refund pays back what the channel sold, statement lists a day, recharge redeems scratch cards, pay
+begins payments at providers.
 \b
 Examples:
   dianka headend channel add icbc-1 --kind bank --sale 2000 --day 50000 --db village.db
@@ -61,9 +63,10 @@ Example:
 def add(name: str, kind: str, rights: Sequence[str], sale_fen: int, day_fen: int, db: str) -> None:
     """Add a channel and print its key, which is shown this once.
 
-    Without --right it may do everything but refund.
+    Without --right it may do everything but refund; a provider may make no calls of its own.
     """
-    given = tuple(rights) or tuple(one for one in channels.RIGHTS if one != channels.REFUND)
+    usual = () if kind in PROVIDERS else [one for one in channels.RIGHTS if one != channels.REFUND]
+    given = tuple(rights) or tuple(usual)
     secret = secrets.token_hex(channels.SECRET_SIZE)
     with opened(db) as store:
         channels.add_channel(store, Channel(name, kind, given, sale_fen, day_fen), secret)

@@ -21,7 +21,9 @@ from host.cli.headend.job_kinds import KINDS
 from host.cli.headend.keys import keys_group
 from host.cli.headend.lease import lease
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
+from host.cli.headend.payment import payment
 from host.cli.headend.receipt import quote, receipt
+from host.cli.headend.recharge import recharge
 from host.cli.headend.register import register
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
@@ -285,3 +287,5 @@ command.add_command(quote)
 command.add_command(receipt)
 command.add_command(approval)
 command.add_command(channel)
+command.add_command(payment)
+command.add_command(recharge)

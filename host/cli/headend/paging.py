@@ -90,7 +90,7 @@ def _checked(page: tuple[str, int] | None, simple: bool, https: bool) -> Pages |
 
 async def open_pages(store: Store, pages: Pages) -> None:
     """Start the process of the pages, and say where they are."""
-    if importlib.util.find_spec("django") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("django", "ninja")):
         raise click.ClickException(
             _("the pages need more packages: pip install 'dianka[station]'")
         )

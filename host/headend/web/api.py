@@ -16,11 +16,22 @@ from pydantic import ConfigDict, Field, StrictInt
 
 from host.billing import quotes
 from host.frames.card import AMOUNT_LIMIT_FEN
-from host.headend import channel_sales, channels, receipts
+from host.headend import channel_sales, channels, payments, receipts, recharge
 from host.headend.audit import Who, acting
 from host.headend.channel_sales import Asked, Call
-from host.headend.channels import CANCEL, LOOK, REFUND, SELL, STATEMENT, Channel, Signed
+from host.headend.channels import (
+    CANCEL,
+    LOOK,
+    PAY,
+    RECHARGE,
+    REFUND,
+    SELL,
+    STATEMENT,
+    Channel,
+    Signed,
+)
 from host.headend.errors import Declined, StoreError, StoreFailed
+from host.headend.providers import PROVIDERS
 from host.headend.store import Store
 from host.headend.web import meters
 from host.headend.web.door import look_anew, looking, writing
@@ -40,12 +51,20 @@ _STATUSES = {
         "replayed",
     ),
     403: ("no_right", "over_sale_limit", "over_day_limit", "over_station_limit"),
-    404: ("unknown_account", "no_such_sale"),
+    404: ("unknown_account", "no_such_sale", "no_such_card", "no_such_payment", "no_provider"),
     413: ("too_large",),
+    429: ("too_many_tries",),
+    503: ("no_answer",),
     422: ("no_idempotency_key", "bad_idempotency_key", "missing_field", "unknown_field"),
 }
 _STATUS_OF = {name: status for status, names in _STATUSES.items() for name in names}
 _OTHER = 409
+
+
+def _too_large() -> Declined:
+    return Declined(
+        "too_large", _("the body has more than {limit} bytes").format(limit=_CALL_LIMIT)
+    )
 
 
 class _Signature(AuthBase):
@@ -57,10 +76,7 @@ class _Signature(AuthBase):
 
     def __call__(self, request: Any) -> Channel:
         if len(request.body) > _CALL_LIMIT:
-            raise Declined(
-                "too_large",
-                _("the body has more than {limit} bytes").format(limit=_CALL_LIMIT),
-            )
+            raise _too_large()
         request.signed = one = Signed(
             request.method,
             request.get_full_path(),
@@ -150,6 +166,18 @@ class SaleAsked(_Strict):
     reference: _Reference
 
 
+class RechargeAsked(HouseholdAsked):
+    """The code of a scratch card; blanks in it do not count."""
+
+    code: Annotated[str, Field(pattern="^[0-9 ]{20,30}$")]
+
+
+class PaymentAsked(QuoteAsked):
+    """A payment that is to be made at a provider, which is a channel here."""
+
+    provider: Annotated[str, Field(pattern="^[a-z0-9-]{1,20}$")]
+
+
 class CancelAsked(SaleAsked):
     """A sale that is not to count."""
 
@@ -179,6 +207,16 @@ class Done(Schema):
     reference: str
     account: str
     amount_fen: int
+    order: int
+
+
+class Payment(Schema):
+    """A payment: waiting, paid, sold, or differs, where a person has to look."""
+
+    reference: str
+    account: str
+    amount_fen: int
+    state: str
     order: int
 
 
@@ -219,7 +257,7 @@ class Refusal(Schema):
     field: str = ""
 
 
-_REFUSALS = dict.fromkeys((401, 403, 404, 409, 413, 422, 503), Refusal)
+_REFUSALS = dict.fromkeys((401, 403, 404, 409, 413, 422, 429, 503), Refusal)
 
 
 # --- looking ------------------------------------------------------------------------------------
@@ -272,6 +310,16 @@ def receipt(
     return HttpResponse(receipts.pdf(told, paper), content_type="application/pdf")
 
 
+@api.get("/payments/{reference}", response={200: Payment, **_REFUSALS})
+def payment(request: Any, reference: _Reference) -> Any:
+    """Return a payment at a provider, and what became of it."""
+    channels.check_right(request.auth, PAY)
+    told = payments.payment(looking(), reference)
+    if told is None:
+        raise Declined("no_such_payment", _("no payment has this reference"))
+    return told
+
+
 @api.get("/statements/{on}", response={200: Statement, **_REFUSALS})
 def statement(request: Any, on: date) -> Any:
     """Return what this channel did on a day of the station's clock."""
@@ -319,3 +367,39 @@ def refund(request: Any, asked: SaleAsked) -> Any:
     return _change(
         request, lambda store, call: channel_sales.channel_refund(store, call, _asked(asked))
     )
+
+
+@api.post("/recharges", response={200: Done, **_REFUSALS})
+def redeem(request: Any, asked: RechargeAsked) -> Any:
+    """Redeem a scratch card for a household, once."""
+    channels.check_right(request.auth, RECHARGE)
+
+    def act(store: Store, call: Call) -> dict[str, Any]:
+        recharge.try_code(store, asked.account)
+        return recharge.redeem_card(store, call, asked.account, asked.code.replace(" ", ""))
+
+    return _change(request, act)
+
+
+@api.post("/payments", response={200: Payment, **_REFUSALS})
+def pay(request: Any, asked: PaymentAsked) -> Any:
+    """Begin a payment at a provider, which repeats its reference when it is paid."""
+    channels.check_right(request.auth, PAY)
+    with writing() as store, acting(Who(channels.DOOR, request.auth.name)):
+        reference = payments.begin_payment(store, asked.provider, asked.account, asked.amount_fen)
+    return payments.payment(looking(), reference)
+
+
+@api.post("/providers/{name}/notifications", auth=None, response={200: None, **_REFUSALS})
+def notification(request: Any, name: str) -> HttpResponse:
+    """Take what a provider tells, under its own signature, as often as it tells it."""
+    if len(request.body) > _CALL_LIMIT:
+        raise _too_large()
+    channel, secret = channels.provider_of(looking(), name)
+    provider = PROVIDERS[channel.kind]
+    paid = provider.notice_of(secret, request.headers, request.body)
+    if paid is not None:
+        with writing() as store, acting(Who(channels.DOOR, name)):
+            payments.take_notice(store, name, paid)
+    kind, content = provider.taken()
+    return HttpResponse(content, content_type=kind)

@@ -1,0 +1,287 @@
+"""Payments at providers: begun, told to be paid, sold once, and held against the statements.
+
+What a provider tells is noted in one transaction and sold in the next, under the reference of the
+payment: a notification that comes twice, late, or again behind a crash sells once. Money that does
+not fit is sold to nobody: it is a finding until a person has looked.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from host.headend import audit, channel_sales, channels, orders
+from host.headend.channel_sales import check_account, full_reference
+from host.headend.database import Database
+from host.headend.desk import at_desk
+from host.headend.errors import Declined, StoreError
+from host.headend.orders import Till
+from host.headend.providers import PROVIDERS, Paid
+from host.headend.store import Store, zone_of
+from host.units import yuan
+from host.words import _, marked
+
+WAITING, PAID, SOLD, DIFFERS = marked("waiting"), marked("paid"), marked("sold"), marked("differs")
+VALID_S = 2 * 3600
+KIND = marked("payment")
+_UNKNOWN = marked(
+    "{channel}: {amount} yuan were paid under {reference}, which is no payment of ours"
+)
+_TWICE = marked(
+    "{channel}: the payment {reference} was paid twice, the second time as {provider_id} "
+    "over {amount} yuan"
+)
+_OTHER = marked(
+    "{channel}: {amount} yuan were paid for the payment {reference} over {wanted} yuan: nothing "
+    "is sold"
+)
+_CHANGED = marked(
+    "{channel}: {provider_id} was over {wanted} yuan and is now told to be over {amount}"
+)
+_UNSOLD = marked(
+    "{channel}: the payment {reference} over {amount} yuan is paid and not sold: {said}"
+)
+_UNTOLD = marked("{channel}: the payment {reference} stands in the statement and was never told")
+_MISSING = marked("{channel}: the payment {reference} over {amount} yuan is not in the statement")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a statement said: its lines, how many of them fit, and what there is to be sold."""
+
+    lines: int
+    matched: int
+    differences: int
+    unsold: list[str]
+
+
+# --- the life of a payment ----------------------------------------------------------------------
+
+
+@at_desk
+def begin_payment(store: Store, provider: str, account: str, amount_fen: int) -> str:
+    """Begin a payment; return its reference, which the provider repeats. Declined, StoreError."""
+    now = int(time.time())
+    with store.writing() as database:
+        channel = channels.find_channel(database, provider)
+        if channel is None or channel.kind not in PROVIDERS:
+            raise Declined("no_provider", _("there is no provider {name}").format(name=provider))
+        check_account(database, account)
+        channels.check_amount(database, channel, amount_fen)
+        reference = secrets.token_hex(12)
+        columns = (
+            *("reference", "channel", "account", "amount_fen", "begun_at", "expires_at"),
+            "state",
+        )
+        row = (reference, provider, account, amount_fen, now, now + VALID_S, WAITING)
+        database.insert_new("payments", columns, [row])
+    return reference
+
+
+def take_notice(store: Store, provider: str, paid: Paid) -> str:
+    """Note what a provider tells and sell what fits; return the state of the payment."""
+    state = payment_told(store, provider, paid)
+    return sell_paid(store, paid.reference) if state == PAID else state
+
+
+def sell_paid(store: Store, reference: str) -> str:
+    """Sell what was paid, once; return the state of the payment, which tells why it is not."""
+    try:
+        return payment_sold(store, reference)
+    except StoreError as error:
+        note_unsold(store, reference, str(error))
+        return PAID
+
+
+@at_desk
+def payment_told(store: Store, provider: str, paid: Paid) -> str:
+    """Note that a provider says a payment was paid; return its state then."""
+    with store.writing() as database:
+        return _note_paid(database, provider, paid)
+
+
+def _note_paid(database: Database, provider: str, paid: Paid) -> str:
+    rows = database.rows(
+        "SELECT * FROM payments WHERE channel = ? AND reference = ?", (provider, paid.reference)
+    )
+    told = {"channel": provider, "reference": paid.reference, "amount": yuan(paid.amount_fen)}
+    if not rows:
+        _find(database, "", _UNKNOWN, **told)
+        return DIFFERS
+    one = rows[0]
+    if one["provider_id"]:
+        if one["provider_id"] != paid.provider_id:
+            _find(database, one["account"], _TWICE, **told, provider_id=paid.provider_id)
+        elif one["paid_fen"] != paid.amount_fen:
+            wanted = yuan(one["paid_fen"])
+            named = {"provider_id": paid.provider_id, "wanted": wanted}
+            _find(database, one["account"], _CHANGED, **told, **named)
+        return str(one["state"])
+    fits = one["amount_fen"] == paid.amount_fen
+    if not fits:
+        _find(database, one["account"], _OTHER, **told, wanted=yuan(one["amount_fen"]))
+    state = PAID if fits else DIFFERS
+    changed = database.run(
+        "UPDATE payments SET state = ?, provider_id = ?, paid_fen = ?, paid_at = ? "
+        "WHERE reference = ? AND NOT EXISTS (SELECT 1 FROM payments AS other "
+        "WHERE other.channel = ? AND other.provider_id = ?)",
+        (
+            *(state, paid.provider_id, paid.amount_fen, paid.paid_at, paid.reference),
+            *(provider, paid.provider_id),
+        ),
+    ).rowcount
+    if not changed:  # one payment of the provider stands for one of ours
+        _find(database, one["account"], _TWICE, **told, provider_id=paid.provider_id)
+        return str(one["state"])
+    audit.note(
+        database, "payment", one["account"], paid.amount_fen, reference=paid.reference, state=state
+    )
+    return state
+
+
+@at_desk
+def payment_sold(store: Store, reference: str) -> str:
+    """Sell a payment that is paid, once; return its state. StoreError: it cannot be sold now."""
+    with store.writing() as database:
+        rows = database.rows("SELECT * FROM payments WHERE reference = ?", (reference,))
+        if not rows:
+            raise StoreError(_("there is no payment {reference}").format(reference=reference))
+        one = rows[0]
+        if one["state"] != PAID:
+            return str(one["state"])
+        account, channel = one["account"], one["channel"]
+        concentrator = check_account(database, account)
+        named, till = full_reference(channel, reference), Till(channel=channel)
+        order = orders.sell_within(database, account, one["paid_fen"], till, named)
+        channel_sales.send_within(database, account, order, concentrator, channel)
+        database.run(
+            "UPDATE payments SET state = ?, \"order\" = ?, why = '' WHERE reference = ?",
+            (SOLD, order, reference),
+        )
+    return SOLD
+
+
+@at_desk
+def note_unsold(store: Store, reference: str, why: str) -> None:
+    """Note why a payment that is paid is not sold."""
+    with store.writing() as database:
+        for one in database.rows("SELECT * FROM payments WHERE reference = ?", (reference,)):
+            told = {"channel": one["channel"], "reference": reference, "said": why[:200]}
+            _find(database, one["account"], _UNSOLD, **told, amount=yuan(one["paid_fen"]))
+            database.run("UPDATE payments SET why = ? WHERE reference = ?", (why[:200], reference))
+
+
+def sell_waiting(store: Store) -> list[str]:
+    """Sell all that is paid and not sold, as behind a crash; return what is still not."""
+    rows = store.rows("SELECT reference FROM payments WHERE state = ?", (PAID,))
+    return [one["reference"] for one in rows if sell_paid(store, one["reference"]) != SOLD]
+
+
+# --- statements ---------------------------------------------------------------------------------
+
+
+def take_statement(store: Store, provider: str, day: date, lines: list[Paid]) -> Taken:
+    """Hold a provider's statement of a day against the payments, and sell what was never told."""
+    taken = statement_lines(store, provider, day, lines)
+    for reference in taken.unsold:
+        sell_paid(store, reference)
+    return taken
+
+
+@at_desk
+def statement_lines(store: Store, provider: str, day: date, lines: list[Paid]) -> Taken:
+    """Note the lines of a statement, and each difference as a finding. StoreError."""
+    now = int(time.time())
+    with store.writing() as database:
+        channel = channels.find_channel(database, provider)
+        if channel is None or channel.kind not in PROVIDERS:
+            raise StoreError(_("there is no provider {name}").format(name=provider))
+        zone = zone_of(database)
+        strange = [one for one in lines if _day_of(one.paid_at, zone) != day.isoformat()]
+        if strange:
+            raise StoreError(
+                _("{provider_id} was not paid on {day}: give the day of the statement").format(
+                    provider_id=strange[0].provider_id, day=day.isoformat()
+                )
+            )
+        matched = [_match(database, provider, one, day, now) for one in lines]
+        missing = _missing(database, provider, day, {one.provider_id for one in lines}, zone)
+        unsold = database.all(
+            "SELECT reference FROM payments WHERE channel = ? AND state = ?", (provider, PAID)
+        )
+        differences = len(lines) - sum(matched) + missing
+        told = {"lines": len(lines), "differences": differences, "day": day.isoformat()}
+        audit.note(database, "statement", channel=provider, **told)
+    return Taken(len(lines), sum(matched), differences, [reference for (reference,) in unsold])
+
+
+def _match(database: Database, provider: str, line: Paid, day: date, now: int) -> bool:
+    """Note a line; return whether our payment said the same before."""
+    before = database.rows(
+        "SELECT state, provider_id, paid_fen FROM payments WHERE channel = ? AND reference = ?",
+        (provider, line.reference),
+    )
+    one = before[0] if before else {"state": "", "provider_id": "", "paid_fen": 0}
+    same = (one["provider_id"], one["paid_fen"]) == (line.provider_id, line.amount_fen)
+    is_matched = same and one["state"] in (PAID, SOLD)
+    if not is_matched:
+        if one["state"] == WAITING:
+            named = {"channel": provider, "reference": line.reference}
+            _find(database, "", _UNTOLD, **named)
+        _note_paid(database, provider, line)
+    columns = (
+        *("channel", "provider_id", "reference", "amount_fen", "day", "matched"),
+        "taken_at",
+    )
+    row = (
+        *(provider, line.provider_id, line.reference, line.amount_fen, day.isoformat()),
+        *(int(is_matched), now),
+    )
+    database.insert_new("statement_lines", columns, [row])
+    return is_matched
+
+
+def _missing(database: Database, provider: str, day: date, there: Iterable[str], zone: Any) -> int:
+    """Note what we have as paid on a day and its statement has not; return how many that is."""
+    known = frozenset(there)
+    missing = [
+        one
+        for one in database.rows(
+            "SELECT * FROM payments WHERE channel = ? AND paid_at IS NOT NULL", (provider,)
+        )
+        if one["provider_id"] not in known and _day_of(one["paid_at"], zone) == day.isoformat()
+    ]
+    for one in missing:
+        told = {"channel": provider, "reference": one["reference"]}
+        _find(database, one["account"], _MISSING, **told, amount=yuan(one["paid_fen"]))
+    return len(missing)
+
+
+def _day_of(at: int, zone: Any) -> str:
+    return datetime.fromtimestamp(at, zone).date().isoformat()
+
+
+def _find(database: Database, account: str, text: str, **values: str) -> None:
+    """Note a difference as a finding, once as long as it is the same."""
+    what = json.dumps({"text": text, **values}, ensure_ascii=False, sort_keys=True)
+    columns = ("concentrator", "seq", "kind", "account", "what", "found_at")
+    database.insert_new("findings", columns, [(0, 0, KIND, account, what, int(time.time()))])
+
+
+# --- looking ------------------------------------------------------------------------------------
+
+
+def payment(store: Store, reference: str) -> dict[str, Any] | None:
+    """Return a payment, None: there is none."""
+    rows = store.rows("SELECT * FROM payments WHERE reference = ?", (reference,))
+    return rows[0] if rows else None
+
+
+def payments(store: Store, *, open_only: bool = False) -> list[dict[str, Any]]:
+    """Return the payments, the newest last; with `open_only` those that are not sold."""
+    condition = "WHERE state <> ?" if open_only else "WHERE state <> ''"
+    values = (SOLD,) if open_only else ()
+    return store.rows(f"SELECT * FROM payments {condition} ORDER BY begun_at, reference", values)
