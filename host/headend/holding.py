@@ -107,9 +107,13 @@ def _same(name: str, card: str, books: str, tone: str, word: str) -> Line:
     return Line(name, card or "–", books or "–", tone, word)
 
 
+def _grouped(number: str) -> str:
+    return " ".join(number[at : at + 4] for at in range(0, len(number), 4))
+
+
 def _account(row: dict[str, Any], card: CardTold) -> Line:
     word = _("the card is of another household")
-    return _same(_("account"), card.account, row["account"], BAD, word)
+    return _same(_("account"), _grouped(card.account), _grouped(row["account"]), BAD, word)
 
 
 def _signature(card: CardTold) -> Line:
@@ -141,7 +145,7 @@ def _number(store: Store, row: dict[str, Any], card: CardTold) -> Line:
 
 def _meter(row: dict[str, Any], card: CardTold) -> Line:
     word = _("the meter was exchanged: the next order names the new one")
-    return _same(_("meter"), card.meter, row["meter"] or "", WARN, word)
+    return _same(_("meter"), _grouped(card.meter), _grouped(row["meter"] or ""), WARN, word)
 
 
 def _order(newest: dict[str, Any] | None, card: CardTold) -> Line:
