@@ -218,7 +218,6 @@ class Journal(Segments):
                     self._segment_count -= 1
                     self._is_left = True
                 self._filled = SEGMENT_SIZE
-                self._read_first = 0
                 break
             self._filled += size
             self._count_written(done, size)
