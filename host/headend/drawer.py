@@ -9,6 +9,7 @@ OFFLINE = marked("offline")
 # Channels by which money comes as cash: those of commands, of pages and of leases.
 CASH_CHANNELS = ("counter", "cash", OFFLINE)
 SALE, VOID, PAYOUT, MOVE, LEASE = "sale", "void", "payout", "move", "lease"
+DEPOSIT = "deposit"
 _COLUMNS = ("shift", "at", "by", "kind", "amount_fen", "account", "order", "reason")
 
 

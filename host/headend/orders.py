@@ -23,8 +23,10 @@ from host.words import _, marked
 
 COUNTER = marked("counter")
 TAKEN_OVER, WRITTEN_OFF = marked("taken over"), marked("written off")
-# Channels by which no money came: balances of another system, and debts that were forgiven.
-MONEYLESS = (TAKEN_OVER, WRITTEN_OFF)
+FROM_DEPOSIT, VACANT = marked("deposit"), marked("vacant room")
+# Channels by which no money came: balances of another system, debts that were forgiven or set off
+# against a deposit, and what an empty room has used.
+MONEYLESS = (TAKEN_OVER, WRITTEN_OFF, FROM_DEPOSIT, VACANT)
 
 
 @dataclass(frozen=True, slots=True)

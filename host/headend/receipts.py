@@ -120,8 +120,24 @@ def lines_of(one: Receipt) -> list[tuple[str, str]]:
     return [(what, value) for what, value in told if value]
 
 
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What is drawn: a head and a title, "" for none, lines of what and its value, a QR code."""
+
+    head: str
+    title: str
+    lines: list[tuple[str, str]]
+    url: str = ""
+
+
 def pdf(one: Receipt, paper: str) -> bytes:
     """Return a receipt as PDF. StoreError: the package that draws it is not there."""
+    title = _("taken back") if one.is_void else _("receipt for electricity")
+    return draw(Sheet(one.station, title, lines_of(one), one.url), paper)
+
+
+def draw(sheet: Sheet, paper: str) -> bytes:
+    """Return a sheet as PDF. StoreError: the package that draws it is not there."""
     try:
         from reportlab.lib.units import mm
         from reportlab.pdfbase import pdfmetrics
@@ -135,29 +151,28 @@ def pdf(one: Receipt, paper: str) -> bytes:
     is_a4 = paper == "a4"
     width_mm, margin_mm = PAPERS[paper], _A4_MARGIN_MM if is_a4 else _MARGIN_MM
     size = 11 if is_a4 else 8
-    told = lines_of(one)
-    qr_mm = 30 if one.url else 0
-    height_mm = _A4_HEIGHT_MM if is_a4 else 2 * margin_mm + 14 + 5 * len(told) + qr_mm
+    qr_mm = 30 if sheet.url else 0
+    rows = len(sheet.lines)
+    height_mm = _A4_HEIGHT_MM if is_a4 else 2 * margin_mm + 14 + 5 * rows + qr_mm
     content = io.BytesIO()
     canvas = Canvas(content, pagesize=(width_mm * mm, height_mm * mm), invariant=True)
-    canvas.setTitle(_("receipt of order {order}").format(order=one.order))
+    canvas.setTitle(sheet.title)
     right, at_mm = (width_mm - margin_mm) * mm, height_mm - margin_mm - 5
-    title = _("taken back") if one.is_void else _("receipt for electricity")
     canvas.setFont(_FONT, size + 4)
-    canvas.drawCentredString(width_mm / 2 * mm, at_mm * mm, one.station or title)
+    canvas.drawCentredString(width_mm / 2 * mm, at_mm * mm, sheet.head or sheet.title)
     canvas.setFont(_FONT, size)
-    if one.station:
+    if sheet.head:
         at_mm -= 5
-        canvas.drawCentredString(width_mm / 2 * mm, at_mm * mm, title)
-    for what, value in told:
+        canvas.drawCentredString(width_mm / 2 * mm, at_mm * mm, sheet.title)
+    for what, value in sheet.lines:
         at_mm -= 7 if is_a4 else 5
         canvas.drawString(margin_mm * mm, at_mm * mm, what)
         room = right - margin_mm * mm - canvas.stringWidth(what, _FONT, size) - 2 * mm
         while canvas.stringWidth(value, _FONT, size) > room and len(value) > 1:
             value = value[:-1]
         canvas.drawRightString(right, at_mm * mm, value)
-    if one.url:
-        _draw_qr(canvas, one.url, margin_mm * mm, (at_mm - qr_mm) * mm, qr_mm * mm)
+    if sheet.url:
+        _draw_qr(canvas, sheet.url, margin_mm * mm, (at_mm - qr_mm) * mm, qr_mm * mm)
     canvas.save()
     return content.getvalue()
 

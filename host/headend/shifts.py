@@ -117,30 +117,30 @@ def _too_little(cashier: str) -> StoreError:
 @at_desk
 def pay_out(store: Store, account: str, order: int, cashier: str) -> int:
     """Pay out a refund that its concentrator has taken off, once; return the fen. StoreError."""
-    what = _("order {order} of account {account}").format(order=order, account=account)
     with store.writing() as database:
         shift = shift_of(database, cashier)
-        amount_fen = database.value(
-            'SELECT amount_fen FROM orders WHERE account = ? AND "order" = ? '
-            "AND voided_at IS NULL AND amount_fen < 0",
-            (account, order),
+        return pay_out_within(database, account, order, cashier, shift)
+
+
+def pay_out_within(database: Database, account: str, order: int, cashier: str, shift: int) -> int:
+    """Pay out a refund within a transaction; `shift` 0: out of a pocket, as landlords do."""
+    what = _("order {order} of account {account}").format(order=order, account=account)
+    amount_fen = database.value(
+        'SELECT amount_fen FROM orders WHERE account = ? AND "order" = ? '
+        "AND voided_at IS NULL AND amount_fen < 0",
+        (account, order),
+    )
+    if amount_fen is None:
+        raise StoreError(_("{what} is no refund").format(what=what))
+    if order > orders.told_order(database, account):
+        raise StoreError(
+            _("{what} is not redeemed: pay out once its concentrator has told").format(what=what)
         )
-        if amount_fen is None:
-            raise StoreError(_("{what} is no refund").format(what=what))
-        if order > orders.told_order(database, account):
-            raise StoreError(
-                _("{what} is not redeemed: pay out once its concentrator has told").format(
-                    what=what
-                )
-            )
-        if drawer.cash_within(database, shift) + amount_fen < 0:
-            raise _too_little(cashier)
-        is_first = drawer.put_within(
-            database, shift, drawer.PAYOUT, cashier, amount_fen, account, order
-        )
-        if not is_first:
-            raise StoreError(_("{what} was paid out before").format(what=what))
-        audit.note(database, "payout", account, amount_fen, order=order, cashier=cashier)
+    if shift and drawer.cash_within(database, shift) + amount_fen < 0:
+        raise _too_little(cashier)
+    if not drawer.put_within(database, shift, drawer.PAYOUT, cashier, amount_fen, account, order):
+        raise StoreError(_("{what} was paid out before").format(what=what))
+    audit.note(database, "payout", account, amount_fen, order=order, cashier=cashier)
     return -int(amount_fen)
 
 

@@ -100,11 +100,13 @@ class Village:
         )
 
     def top_up(self, row: int, amount_fen: int, **changes: Any) -> Record:
-        order = self.orders[row] = self.orders.get(row, 0) + 1
+        """Take an order; below 0 it is a refund."""
+        order = self.orders[row] = changes.get("order", self.orders.get(row, 0) + 1)
         credit_fen = self.credit_fen[row] = self.credit_fen.get(row, 0) + amount_fen
+        kind = RecordKind.REFUND if amount_fen < 0 else RecordKind.TOP_UP
         fields = {
             "order": order,
-            "amount_fen": amount_fen,
+            "amount_fen": abs(amount_fen),
             "credit_fen": credit_fen,
             "balance_fen": credit_fen - self.debit_fen.get(row, 0),
             "uid": "04A1B2C3D4E5F600",
@@ -112,7 +114,7 @@ class Village:
             "key_version": 1,
             "repaid_fen": 0,
         }
-        return self.write(RecordKind.TOP_UP, {**fields, **changes}, row)
+        return self.write(kind, {**fields, **changes}, row)
 
     def relay(self, row: int, desired: int, stage: int = 2) -> Record:
         fields = {"desired": desired, "stage": stage, "reason": 1, "status": desired << 4}

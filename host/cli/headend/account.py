@@ -52,12 +52,14 @@ def _customer_options(function: Command) -> Command:
         ("customer", 32, "Number of the customer.  [default: the account's]"),
     ):
         function = click.option(
-            f"--{name}", default="", callback=_printable(size), required=name == "name", help=text
+            f"--{name}", default="", callback=printable(size), required=name == "name", help=text
         )(function)
     return function
 
 
-def _printable(most: int) -> Any:
+def printable(most: int) -> Any:
+    """Return what checks an option's text: one line of at most so many characters."""
+
     def check(_context: click.Context, _option: click.Parameter, text: str) -> str:
         if len(text) > most or not text.isprintable():
             raise click.BadParameter(
@@ -68,7 +70,8 @@ def _printable(most: int) -> Any:
     return check
 
 
-def _registers_option(name: str, text: str, *, required: bool = False) -> Command:
+def registers_option(name: str, text: str, *, required: bool = False) -> Command:
+    """Return the option of what a meter shows, in kWh, once for each rate."""
     return click.option(name, multiple=True, type=_KWH, required=required, help=text)
 
 
@@ -103,11 +106,11 @@ Examples:
     "--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="Kind."
 )
 @click.option(
-    "--transformer", "district", default="", callback=_printable(32), help="What feeds it."
+    "--transformer", "district", default="", callback=printable(32), help="What feeds it."
 )
 @meter_option()
 @click.option("--multiplier", type=click.IntRange(1, 65535), default=1, help="CT times PT ratio.")
-@_registers_option("--register", "What its meter shows; may be repeated for each rate.")
+@registers_option("--register", "What its meter shows; may be repeated for each rate.")
 @click.option("--balance", "balance_fen", type=LIMIT, default="0", help="Yuan taken over.")
 @click.option("--used", "used_wh", type=_KWH, default="0", help="kWh used of this period's quota.")
 @_act_options
@@ -161,9 +164,9 @@ Example:
 )
 @account_argument
 @database_option()
-@_registers_option("--last", "What the old meter shows at the end.", required=True)
+@registers_option("--last", "What the old meter shows at the end.", required=True)
 @meter_option("The new meter.", required=True)
-@_registers_option("--register", "What the new meter shows.", required=True)
+@registers_option("--register", "What the new meter shows.", required=True)
 @click.option("--multiplier", type=click.IntRange(1, 65535), default=1, help="CT times PT ratio.")
 @_act_options
 def exchange_command(
@@ -191,7 +194,7 @@ Example:
 )
 @account_argument
 @database_option()
-@click.option("--uid", required=True, callback=_printable(16), help="Number of the new card.")
+@click.option("--uid", required=True, callback=printable(16), help="Number of the new card.")
 @_act_options
 def card_command(account: str, db: str, uid: str, by: str, reason: str) -> None:
     """Note another card of an account; `dianka card replace` writes it."""
@@ -228,7 +231,7 @@ Example:
 )
 @account_argument
 @database_option()
-@_registers_option("--last", "What its meter shows; may be repeated for each rate.", required=True)
+@registers_option("--last", "What its meter shows; may be repeated for each rate.", required=True)
 @_act_options
 def close_command(account: str, db: str, last: tuple[int, ...], by: str, reason: str) -> None:
     """Close an account with its last registers, and note the refund of its balance."""

@@ -25,6 +25,7 @@ from host.cli.headend.payment import payment
 from host.cli.headend.receipt import quote, receipt
 from host.cli.headend.recharge import recharge
 from host.cli.headend.register import register
+from host.cli.headend.room import room
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
 from host.headend import keys, logs
@@ -284,6 +285,7 @@ command.add_command(drawer)
 command.add_command(figures_command)
 command.add_command(lease)
 command.add_command(quote)
+command.add_command(room)
 command.add_command(receipt)
 command.add_command(approval)
 command.add_command(channel)

@@ -10,7 +10,11 @@ from host.headend.web import (
     drawers,
     imports,
     proving,
+<<<<<<< HEAD
     reading,
+=======
+    rooms,
+>>>>>>> 5c9a7a8 (rooms: Let tenants of a landlord in and out with deposit, registers and final bill, by commands and on one page.)
     steps,
     switching,
     views,
@@ -54,6 +58,8 @@ urlpatterns = [
     path("receipts/<str:account>/<int:order>/card", reading.write),
     path("void/<str:account>/<int:order>", counter.void),
     path("refund/<str:account>", counter.refund),
+    path("rooms", rooms.house),
+    path("rooms/<int:tenancy>/bill.pdf", rooms.bill),
     path("static/<str:name>", views.static),
     path("api/v1/", api.urls),
 ]
