@@ -9,9 +9,9 @@ from host.headend import final_bill, rooms
 from host.headend.errors import StoreError
 from host.headend.rooms import Tenant
 from host.headend.users import REFUND, SELL
-from host.headend.web.counter import amount_fen
 from host.headend.web.door import Trouble, Visit, page, writing
-from host.units import full_number, yuan
+from host.headend.web.forms import cash_fen, digits_of, plain_text, registers_of
+from host.units import yuan
 from host.words import _
 
 NAME, IN, OUT, CLEAR, BACK = "name", "in", "out", "clear", "back"
@@ -41,23 +41,20 @@ def _done(visit: Visit) -> str:
         if step == BACK:
             fen = rooms.pay_back(store, _tenancy(visit), by)
             return f"/rooms?paid={yuan(fen)}"
-        account = _account(visit)
+        account = digits_of(visit, "account")
         if step == NAME:
-            rooms.name_room(store, account, _line(visit, "room", 32), by)
+            rooms.name_room(store, account, plain_text(visit, "room", 32), by)
         elif step == IN:
             if not visit.told("sure"):
                 raise Trouble(400, _("say that the deposit is counted and the meter is read"))
-            deposit = visit.told("deposit", 13)
-            tenant = Tenant(
-                _line(visit, "name", 128),
-                _line(visit, "phone", 32),
-                amount_fen(deposit) if deposit.strip("0.") else 0,
-            )
-            rooms.move_in(store, account, tenant, (_register_wh(visit),), by)
+            deposit_fen = cash_fen(visit.told("deposit", 13) or "0")
+            name, phone = plain_text(visit, "name", 128), plain_text(visit, "phone", 32)
+            tenant = Tenant(name, phone, deposit_fen)
+            rooms.move_in(store, account, tenant, registers_of(visit, "register"), by)
         elif step == OUT:
             if not visit.told("sure"):
                 raise Trouble(400, _("say that the tenant leaves and the meter is read"))
-            done = rooms.move_out(store, account, (_register_wh(visit),), by)
+            done = rooms.move_out(store, account, registers_of(visit, "register"), by)
             return f"/rooms?ended={done.tenancy}"
         elif step == CLEAR:
             rooms.clear(store, account, by)
@@ -69,18 +66,10 @@ def _done(visit: Visit) -> str:
 def _said(visit: Visit) -> dict[str, Any]:
     """Return what the form before has done: the bill of a tenant, or money that was paid."""
     if visit.request.method == "POST":
-        return {}
-    told: dict[str, Any] = {"paid": visit.told("paid", 13)}
-    if visit.told("ended"):
-        told["bill"] = rooms.bill_of(visit.store, _tenancy(visit, "ended"))
-    return told
-
-
-def _account(visit: Visit) -> str:
-    try:
-        return full_number(visit.told("account", 20))
-    except ValueError as error:
-        raise Trouble(400, str(error)) from error
+        return {"paid": "", "bill": None}
+    ended = visit.told("ended", 12)
+    bill = rooms.bill_of(visit.store, _tenancy(visit, "ended")) if ended else None
+    return {"paid": visit.told("paid", 13), "bill": bill}
 
 
 def _tenancy(visit: Visit, name: str = "tenancy") -> int:
@@ -88,22 +77,6 @@ def _tenancy(visit: Visit, name: str = "tenancy") -> int:
     if not re.fullmatch("[0-9]{1,12}", text):
         raise Trouble(400, _("this form is not one of ours: open the page again"))
     return int(text)
-
-
-def _line(visit: Visit, name: str, most: int) -> str:
-    text = visit.told(name, most)
-    if not text.isprintable():
-        raise Trouble(400, _("{name} must be one line").format(name=name))
-    return text
-
-
-def _register_wh(visit: Visit) -> int:
-    """Return what was read off the meter, in Wh. Trouble: it is no register."""
-    text = visit.told("register", 13)
-    if not re.fullmatch(r"[0-9]{1,8}(\.[0-9]{1,3})?", text):
-        raise Trouble(400, _("{text!r} is no register in kWh like 1234.56").format(text=text))
-    whole, _dot, rest = text.partition(".")
-    return int(whole) * 1000 + int(rest.ljust(3, "0"))
 
 
 @page(SELL)

@@ -10,11 +10,8 @@ from host.headend.web import (
     drawers,
     imports,
     proving,
-<<<<<<< HEAD
     reading,
-=======
     rooms,
->>>>>>> 5c9a7a8 (rooms: Let tenants of a landlord in and out with deposit, registers and final bill, by commands and on one page.)
     steps,
     switching,
     views,
