@@ -13,6 +13,8 @@ from host.headend import commands, life, orders, registry
 from host.headend.orders import Limits
 from host.headend.store import Store
 from host.headend.web.figures import money
+from host.headend.web.switching import answer_text
+from host.words import speaking
 from tests.host.page_station import ACCOUNT, ENGINES, served, signed_in
 from tests.host.paging import Answer, Browser
 from tests.host.serving import HeadEnd
@@ -190,6 +192,15 @@ def test_a_supply_is_cut_by_a_lawful_order_and_given_once(station: HeadEnd) -> N
     assert 'hx-trigger="every 3s"' in shown, "it looks again until the outcome is there"
     early = asked(engineer, f"{url}/switch/cut", notice="2999-07-01 09:00")
     assert early.said.startswith("the notice would be delivered in the future")
+
+
+def test_the_refusal_of_a_concentrator_is_said_in_the_language_spoken() -> None:
+    said = "a cut comes 30 minutes after its notice, not earlier"
+    assert answer_text(said) == said
+    with speaking("zh"):
+        assert answer_text(said) == "通知送达 30 分钟后才可停电"
+        assert answer_text("its supply is protected: it is not cut from above") != ""
+        assert answer_text("{what} it has not") == "{what} it has not"
 
 
 # --- lists --------------------------------------------------------------------------------------

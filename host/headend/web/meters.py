@@ -32,7 +32,8 @@ from host.units import DAY_S, to_datetime
 from host.words import _, marked
 
 HOUR, DAY, MONTH = "hour", "day", "month"
-_DAYS_SHOWN, _MONTHS_SHOWN = 30, 13
+# Months are shown beside those of a year before.
+_DAYS_SHOWN, _MONTHS_SHOWN, _YEAR = 30, 13, 12
 _MONTH_END_DAYS = 3
 
 # What tariffs call their rates.
@@ -313,7 +314,7 @@ def _first_day(store: Store, row: dict[str, Any], last: Read) -> list[Use]:
 
 def _by_month(store: Store, row: dict[str, Any]) -> list[Use]:
     newest = to_datetime(row["last_t2000"])
-    ends = [_month_begin(newest, back - 1) for back in range(_MONTHS_SHOWN, -1, -1)]
+    ends = [_month_begin(newest, back - 1) for back in range(_MONTHS_SHOWN + _YEAR, -1, -1)]
     days: list[int] = []
     for end in ends:
         last = (end - datetime(2000, 1, 1)).days
@@ -336,6 +337,13 @@ def _by_month(store: Store, row: dict[str, Any]) -> list[Use]:
     return found
 
 
+def _year_before(found: Sequence[Use]) -> dict[str, Use]:
+    """Return of each month that has one the use of the same month a year before."""
+    by_label = {one.label: one for one in found}
+    pairs = {one.label: f"{int(one.label[:4]) - 1}{one.label[4:]}" for one in found}
+    return {label: by_label[old] for label, old in pairs.items() if old in by_label}
+
+
 def _month_begin(moment: datetime, back: int) -> datetime:
     months = moment.year * 12 + moment.month - 1 - back
     return datetime(months // 12, months % 12 + 1, 1)
@@ -352,7 +360,10 @@ def _first_read(
 
 @dataclass(slots=True)
 class Chart:
-    """Bars as a picture: boxes are x, y, width, height, colour and what they say."""
+    """Bars as a picture: boxes are x, y, width, height, colour and what they say.
+
+    rows   what the bars show, as a table: each use, and the one of a year before
+    """
 
     width: int
     height: int
@@ -360,6 +371,7 @@ class Chart:
     lines: list[tuple[float, str]] = field(default_factory=list)
     labels: list[tuple[float, str]] = field(default_factory=list)
     rates: list[tuple[str, str]] = field(default_factory=list)
+    rows: list[tuple[Use, Use | None]] = field(default_factory=list)
     total_wh: int = 0
     total_fen: int = 0
     missing: int = 0
@@ -368,9 +380,13 @@ class Chart:
 _WIDTH, _HEIGHT, _FOOT, _HEAD, _LABELS = 960, 210, 20, 18, 6
 
 
-def chart(found: Sequence[Use], rates: Sequence[str]) -> Chart:
-    """Return the picture of uses, each rate in its colour."""
+def chart(found: Sequence[Use], rates: Sequence[str], by: str = DAY) -> Chart:
+    """Return the picture of uses, each rate in its colour; months beside those a year before."""
     made = Chart(_WIDTH, _HEIGHT)
+    before = _year_before(found) if by == MONTH else {}
+    if by == MONTH:
+        found = found[-_MONTHS_SHOWN:]
+    made.rows = [(one, before.get(one.label)) for one in found]
     count = max((len(one.wh) for one in found), default=0)
     names = list(rates) if rates else [str(at + 1) for at in range(count)]
     used = [at for at in range(count) if any(one.wh[at:] and one.wh[at] for one in found)]
@@ -396,6 +412,9 @@ def chart(found: Sequence[Use], rates: Sequence[str]) -> Chart:
         said = f"{one.label}: {energy(one.total_wh)} kWh, {money(one.fen)}"
         if not one.whole:
             said += ", " + _("readings are missing before it")
+        if one.label in before:
+            wh = energy(before[one.label].total_wh)
+            said += ", " + _("a year before {kwh} kWh").format(kwh=wh)
         for at in used:
             height = room * one.wh[at] / top if at < len(one.wh) else 0
             if height:

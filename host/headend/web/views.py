@@ -135,7 +135,7 @@ def use(visit: Visit, account: str, by: str) -> HttpResponse:
         raise Trouble(404, _("there is no such page: begin at the first one"))
     row = known(visit, account)
     terms = meters.terms_of(visit.store, row)
-    made = meters.chart(meters.uses(visit.store, row, by), terms.rates if terms else ())
+    made = meters.chart(meters.uses(visit.store, row, by), terms.rates if terms else (), by)
     return visit.show("use.html", {"row": row, "chart": made, "by": by})
 
 
