@@ -114,6 +114,7 @@ soak: $(READY)
 	@$(BIN)/dianka sim run --seeds $(or $(SEEDS),1-500) --days 3 --meters 6
 	@$(BIN)/dianka sim run --scenario hostile-net --seeds $(or $(SEEDS),1-100) --days 3 --meters 4
 	@$(BIN)/dianka sim run --scenario commanded --seeds $(or $(SEEDS),1-100) --days 1 --meters 4
+	@$(BIN)/dianka sim run --scenario forged-commands --seeds $(or $(SEEDS),1-50) --days 1 --meters 4
 	@$(BIN)/dianka sim run --scenario nor --seeds $(or $(SEEDS),1-200) --days 3 --meters 4
 
 # image: build BOARD=qemu or rp2, or esp32|rp2|stm32 from MPY_DIR=..., lean for BOARD_JSON=...

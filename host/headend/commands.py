@@ -12,11 +12,10 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from host.frames.batch import ORDER_TEXT_LIMIT, Order
-from host.headend import audit, orders
+from host.headend import audit, cuts, orders
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
@@ -281,6 +280,7 @@ def _check_concentrators(database: Database, wanted: set[int]) -> None:
 
 def _give(database: Database, target: Target, given: Given, job: int) -> int:
     """Note one command; return its number, which is above all that its concentrator has seen."""
+    expires_at = cuts.expiry_of(database, target.text, given.reason, given.at, given.expires_at)
     number = _next_number(database, target.concentrator, given.at)
     columns = (
         *("concentrator", "number", "account", "order", "text", "job", "state"),
@@ -288,7 +288,7 @@ def _give(database: Database, target: Target, given: Given, job: int) -> int:
     )
     row = (
         *(target.concentrator, number, target.account, target.order, target.text, job, WAITING),
-        *(given.at, given.by, given.reason, given.expires_at),
+        *(given.at, given.by, given.reason, expires_at),
         *(target.image, target.package, target.stage),
     )
     if database.insert_new("commands", columns, [row]) != 1:
@@ -488,20 +488,3 @@ def _progress(store: Store, job: int) -> Iterator[tuple[str, int]]:
         (job,),
     ):
         yield row["state"], row["number"]
-
-
-def meters_on_tariff(store: Store, number: int, concentrators: Sequence[int]) -> int:
-    """Return how many meters of these concentrators are billed by the tariff `number`."""
-    marks = ", ".join("?" * len(concentrators))
-    return int(
-        store.value(
-            "SELECT count(*) FROM meters WHERE tariff = ? AND active = 1 "
-            f"AND concentrator IN ({marks})",
-            (number, *concentrators),
-        )
-    )
-
-
-def lawful_cut(account: str, notice: datetime) -> str:
-    """Return the command that cuts an account whose notice was delivered at that moment."""
-    return f"supply {account} cut {notice:%Y-%m-%d %H:%M:%S}"

@@ -3,29 +3,42 @@
 Every frame goes through it, both ways. It drops, delays, doubles, reorders and replays frames,
 turns their bits, splices two of them, gives them another kind, number or sender, sends them back
 to where they came from, and poses as either side under keys of its own. Frame checks are always
-right again, so that each of these reaches the envelope.
+right again, so that each of these reaches the envelope. It keeps the commands of all connections:
+it brings old ones again, and invents others under its own key and that of another concentrator.
 """
 
 from collections.abc import Callable
 from random import Random
 
 from host.frames import batch, link
-from host.frames.batch import Head
+from host.frames.batch import Head, Order
 from host.frames.link import Frame, Kind, LinkReader
 
 UP, DOWN = 0, 1
 _HEARD_LIMIT = 300
 _HELD_LIMIT = 4
-_KINDS = (Kind.HELLO, Kind.BATCH, Kind.WELCOME, Kind.ACK, Kind.REFUSED, Kind.BUSY_LATER)
+_KINDS = (
+    *(Kind.HELLO, Kind.BATCH, Kind.WELCOME, Kind.ACK, Kind.REFUSED, Kind.BUSY_LATER),
+    *(Kind.ORDER, Kind.RESULT),
+)
+_FORGED = "set interval_s 7200"
+_FOR_EVER_T2000 = 0xFFFFFFFF
+_LATEST_STAMP = (1 << 60) - 1
 
 
 class Attacker:
     """Passes frames on, or does harm to a share of them.
 
     counters    how often it did what
+    foreign     another concentrator and its key, which the attacker has stolen
     """
 
-    def __init__(self, random: Random, share: float = 0.4) -> None:
+    def __init__(
+        self, random: Random, share: float = 0.4, foreign: tuple[int, bytes] | None = None
+    ) -> None:
+        self._foreign = foreign
+        self._ordered: list[Frame] = []
+        self._seen: Head | None = None  # of the newest message that went up
         self._random = random
         self._share = share
         self._readers = (LinkReader(), LinkReader())
@@ -35,6 +48,7 @@ class Attacker:
         self._attacks: tuple[Callable[[Frame, int], list[Frame]], ...] = (
             *(self._drop, self._delay, self._double, self._reorder, self._splice),
             *(self._replay, self._turn, self._rename, self._reflect, self._pose),
+            *(self._order_again, self._forge_order),
         )
 
     def reset(self) -> None:
@@ -56,6 +70,11 @@ class Attacker:
                 arrived.append(frame)
             self._heard.append(frame)
             del self._heard[:-_HEARD_LIMIT]
+            if way == UP and frame.body[:1] == bytes((batch.VERSION,)):
+                self._seen = batch.peek(frame.body)
+            if frame.kind == Kind.ORDER and way == DOWN:
+                self._ordered.append(frame)
+                del self._ordered[:-_HEARD_LIMIT]
         held = self._held[way]
         while held and (len(held) > _HELD_LIMIT or self._random.random() < 0.2):
             arrived.append(held.pop(self._random.randrange(len(held))))
@@ -126,3 +145,22 @@ class Attacker:
                 frame.kind, head, self._random.getrandbits(60), b"\xff" * 9, key
             )
         return [Frame(frame.kind, frame.seq, body), frame]
+
+    def _order_again(self, frame: Frame, way: int) -> list[Frame]:
+        """Bring a command of this connection or an earlier one again."""
+        if way == UP or not self._ordered:
+            return [frame]
+        return [self._random.choice(self._ordered), frame][:: self._random.choice((1, -1))]
+
+    def _forge_order(self, frame: Frame, way: int) -> list[Frame]:
+        """Add a command under a key of its own, or a genuine one to another concentrator."""
+        head = self._seen
+        if way == UP or head is None:
+            return [frame]
+        concentrator, key = head.concentrator, self._random.randbytes(32)
+        if self._foreign is not None and self._random.random() < 0.5:
+            concentrator, key = self._foreign
+        to = Head(concentrator, head.journal, head.epoch, 0)
+        text = batch.build_order(Order(_FOR_EVER_T2000, _FOR_EVER_T2000, _FORGED))
+        body = batch.seal_down(Kind.ORDER, to, _LATEST_STAMP, text, key)
+        return [Frame(Kind.ORDER, 0, body), frame][:: self._random.choice((1, -1))]

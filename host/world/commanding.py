@@ -1,8 +1,9 @@
 """The people at the head-end of a simulated world, who give commands to its concentrator.
 
 They sell without a card, at times the very order that waits on a card; cut and restore; protect
-supplies, set limits and settings; ask for accounts and counters; type what is not allowed; let
-commands expire; pause and stop jobs. What was not done, and is owed, is given again.
+supplies, set limits and settings; send tariffs, some of which do not fit; ask for accounts and
+counters; type what is not allowed; let commands expire; pause and stop jobs. What was not done,
+and is owed, is given again.
 """
 
 from collections.abc import Callable
@@ -10,8 +11,11 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
+from host.frames import tariff
 from host.headend import commands
 from host.headend.commands import Given, Target
+from host.headend.cuts import lawful_cut
+from host.headend.errors import StoreError
 from host.headend.outcomes import DONE, NOT_KNOWN, STOPPED, UNDER_WAY
 from host.units import DAY_S, HOUR_S, to_datetime
 from host.world.agenda import Agenda
@@ -20,6 +24,7 @@ from host.world.checks.checkers import Checkers
 from host.world.checks.commands import Command
 from host.world.households import Household, Households
 from host.world.station import Station
+from host.world.terms import Terms, draw_tariff
 
 if TYPE_CHECKING:
     from concentrator.app import App
@@ -29,6 +34,8 @@ _CARE_US = 120_000_000
 # A command expires after a time up to this, seldom after a short one.
 _LONGEST_S = 12 * HOUR_S
 _SHORT_S = 600
+# A notice was delivered up to this time before the cut is given.
+_NOTICE_S = 3 * HOUR_S
 _LIMITS_W = (60_100, 63_000, 100)
 _HOARDING_FEN = 9_000_000
 _WRONG = (
@@ -40,6 +47,9 @@ _WRONG = (
     "credit {account} 1 0 0011223344556677",
     "time 2026-01-01 00:00:00",
     "make tea",
+    "tariff commit 9 0011223344556677",
+    "tariff commit 1 0011223344556677",
+    "tariff commit 1 00",
 )
 _ASKED = ("account {account}", "status", "counters", "meter list", "settings")
 
@@ -54,12 +64,15 @@ class Commanding:
         station: Station,
         households: Households,
         checkers: Checkers,
+        terms: Terms,
     ) -> None:
         self._agenda = agenda
         self._random = random
         self._station = station
         self._households = households
         self._checkers = checkers
+        self._terms = terms
+        self._images: dict[str, bytes] = {}  # of the tariffs that were sent, by their commands
         self._calm = False
         self._sending = False
         self._owed: dict[tuple[int, int], str] = {}  # the text of each order that goes by air
@@ -94,8 +107,11 @@ class Commanding:
         random = self._random
         one = random.choice(self._households.households)
         do = random.choices(
-            (self._sell, self._supply, self._set_terms, self._set, self._ask, self._wrong),
-            (4, 4, 3, 2, 3, 2),
+            (
+                *(self._sell, self._supply, self._set_terms, self._set, self._ask, self._wrong),
+                self._send_tariff,
+            ),
+            (4, 4, 3, 2, 3, 2, 1),
         )[0]
         do(one)
 
@@ -118,8 +134,8 @@ class Commanding:
             self._put(f"supply {one.account} restore", one)
             return
         notice = to_datetime(self._agenda.clock.now_t2000())
-        notice -= timedelta(seconds=self._random.randrange(3 * HOUR_S))
-        self._put(commands.lawful_cut(one.account, notice), one)
+        notice -= timedelta(seconds=self._random.randrange(_NOTICE_S))
+        self._put(lawful_cut(one.account, notice), one)
 
     def _set_terms(self, one: Household) -> None:
         name, value = "power_limit_w", self._random.randrange(*_LIMITS_W)
@@ -130,6 +146,22 @@ class Commanding:
     def _set(self, one: Household) -> None:
         self._settings += 1
         self._put(f"set hoarding_limit_fen {_HOARDING_FEN + self._settings}", one)
+
+    def _send_tariff(self, one: Household) -> None:
+        """Send other prices for the tariff of a household, or what reads other registers."""
+        random, terms = self._random, self._terms
+        account = self._checkers.accounts.get(one.index)
+        if account is None or not account.active:
+            return
+        number = account.tariff
+        drawn = draw_tariff(random, number, self._agenda.clock.now_t2000())
+        others = [at for at in terms.tariffs if terms.registers(at) != terms.registers(number)]
+        if random.random() < 0.15:
+            drawn = terms.tariffs[random.choice(others)]
+        image = terms.image_of(number, drawn)
+        text = tariff.commands(image, number)[-1]
+        self._images[text] = image
+        self._put(text, one)
 
     def _ask(self, one: Household) -> None:
         self._put(self._random.choice(_ASKED).format(account=one.account), one)
@@ -149,8 +181,16 @@ class Commanding:
             return
         short = not self._calm and random.random() < 0.1
         lasts_s = random.randrange(1, _SHORT_S if short else _LONGEST_S)
-        given = Given("the world", "", now + (DAY_S if self._calm else lasts_s), now)
-        job = commands.give(store, "world", [Target(self._station.concentrator, text)], given)
+        given = Given("the world", "a notice", now + (DAY_S if self._calm else lasts_s), now)
+        image = self._images.get(text, b"").hex()
+        target = Target(self._station.concentrator, text, image=image)
+        try:
+            job = commands.give(store, "world", [target], given)
+        except StoreError:
+            if text.split()[2:3] != ["cut"]:
+                raise
+            self._checkers.counters["cuts that the head-end refuses"] += 1
+            return
         (row,) = commands.commands_of(store, job=job)
         self._checkers.commands.given[row["number"]] = Command(text.split(), one.index)
         self._checkers.counters["commands from above"] += 1

@@ -111,6 +111,13 @@ SCENARIOS = {
         restored_a_day=0.5,
         commanded_a_day=1000.0,
     ),
+    "forged-commands": Scenario(
+        "a head-end that gives commands, and an attacker who replays and forges them",
+        station=True,
+        hostile_net=True,
+        restored_a_day=0.5,
+        commanded_a_day=1000.0,
+    ),
     "no-battery": Scenario("boards that forget the time with each power cut", battery=False),
     "one-tariff": Scenario("every account on one tariff", tariffs=1),
     "nor": Scenario(

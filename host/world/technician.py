@@ -6,31 +6,30 @@ because a restart in the middle of it loses the work so far. A command that a co
 because it was carried out before counts as done.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from host.frames import tariff
-from host.frames.tariff_terms import TariffFile
 from host.world.agenda import Agenda
 from host.world.checks.account import Violation
 from host.world.console_side import ConsoleSide
 from host.world.households import CARD_KEY_VERSION, DISTRICT, KEY
+from host.world.terms import Terms
 
 _AGAIN_US = 180_000_000
 _PATIENCE = 480
 _IMAGE_PART_SIZE = 64
 
 
-def tariff_commands(one: TariffFile, number: int) -> list[str]:
+def tariff_commands(terms: Terms, number: int) -> list[str]:
     """Return the commands that bring tariff `number` to a concentrator."""
-    image = tariff.build(one, number)
+    image = terms.image_of(number, terms.tariffs[number])
     return tariff.commands(image, number, _IMAGE_PART_SIZE)
 
 
 def installation(
     number: int,
     uplink_key: bytes,
-    settings: Mapping[str, int],
-    tariffs: Mapping[int, TariffFile],
+    terms: Terms,
 ) -> list[str]:
     """Return the commands that make an empty board concentrator `number`, without meters.
 
@@ -45,9 +44,9 @@ def installation(
         "card_key_version": CARD_KEY_VERSION,
         "relay_1997": 1,
     }
-    commands = [f"set {name} {value}" for name, value in (values | dict(settings)).items()]
-    for tariff_number, one in tariffs.items():
-        commands += tariff_commands(one, tariff_number)
+    commands = [f"set {name} {value}" for name, value in (values | dict(terms.settings)).items()]
+    for tariff_number in terms.tariffs:
+        commands += tariff_commands(terms, tariff_number)
     return commands
 
 

@@ -4,14 +4,20 @@ The seed draws all of it. `Terms` has the same for the checkers: the values that
 and supply, with their meaning in docs/PREPAYMENT.md.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
 from random import Random
+from typing import Any
 
-from host.frames.tariff import read
-from host.frames.tariff_terms import TariffFile
+from host.frames.tariff import build, read
+from host.frames.tariff_terms import TariffError, TariffFile
 from host.units import DAY_S, HOUR_S, to_datetime
 
+_NOTICE_MINUTES = (0, 0, 60)
 # A step of the clock moves it by at most this much, either way.
 CLOCK_STEP_S = 20_000
 
@@ -85,12 +91,21 @@ class Kind:
 class Terms:
     """The terms of money and supply; `settings` has the values that differ from the defaults.
 
+    tariffs         those in force, by number, as the records say
     clock_steps     the clock may be set wrong, so that waiting takes longer
+    images          every tariff that was sent, by number and by the name of its image
     """
 
-    tariffs: Mapping[int, TariffFile]
+    tariffs: dict[int, TariffFile]
     settings: Mapping[str, int]
     clock_steps: bool = False
+    images: dict[tuple[int, str], TariffFile] = field(default_factory=dict)
+
+    def image_of(self, number: int, tariff: TariffFile) -> bytes:
+        """Return the image of a tariff that may be put in force under a number from now on."""
+        image = build(tariff, number)
+        self.images[(number, name_of(image))] = tariff
+        return image
 
     def __getitem__(self, name: str) -> int:
         return self.settings.get(name, 0)
@@ -136,7 +151,7 @@ def draw_settings(random: Random) -> dict[str, int]:
         "interval_s": random.choice((900, 900, 1800)),
         "overdraft_fen": random.choice((0, 0, 200)),
         "close_fen": random.choice((0, 0, 40)),
-        "notice_minutes": random.choice((0, 0, 60)),
+        "notice_minutes": random.choice(_NOTICE_MINUTES),
         "alarm_1_fen": 500,
         "alarm_2_fen": random.choice((0, 0, 0, 120)),
         "emergency_fen": random.choice((0, 0, 150)),
@@ -178,6 +193,44 @@ def draw_kinds(random: Random, count: int, tariffs: int) -> list[Kind]:
             )
         kinds.append(kind)
     return kinds
+
+
+def name_of(image: bytes) -> str:
+    """Return the name of an image, as records and commands have it."""
+    return hashlib.sha256(image).hexdigest()[:16]
+
+
+def draw_tariff(random: Random, number: int, now_t2000: int) -> TariffFile:
+    """Return tariff `number` with other prices, from now on or from one of the next hours on."""
+    told = json.loads(TARIFFS[number - 1])
+    later = json.loads(TARIFFS[number - 1])
+    drawn: dict[str, str] = {}  # what costs the same still does: a rate beside the tiers has to
+    for one in _with_prices(later):
+        one["prices"] = [drawn.setdefault(before, _price(random)) for before in one["prices"]]
+    if random.random() < 0.5 and "next" not in told and "seasons" not in told:
+        moment = to_datetime(now_t2000) + timedelta(hours=random.randrange(1, 7))
+        told["next"] = [{"from": f"{moment:%Y-%m-%d %H}", "tiers": later["tiers"]}]
+        try:
+            return read(json.dumps(told))
+        except TariffError:
+            pass  # such a tariff has no sets
+    return read(json.dumps(later))
+
+
+def _with_prices(told: Any) -> Iterator[dict[str, Any]]:
+    """Yield every part of a tariff file that names prices."""
+    if isinstance(told, dict):
+        if "prices" in told:
+            yield told
+        for value in told.values():
+            yield from _with_prices(value)
+    elif isinstance(told, list):
+        for value in told:
+            yield from _with_prices(value)
+
+
+def _price(random: Random) -> str:
+    return str(Decimal(random.randrange(1, 2 * 10**8)).scaleb(-8))
 
 
 def read_tariffs() -> dict[int, TariffFile]:

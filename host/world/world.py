@@ -43,7 +43,7 @@ from host.world.meters import MeterMaker
 from host.world.others import Others
 from host.world.replacing import Replacing
 from host.world.scenarios import ANY, SCENARIOS, Scenario, adapted, draw_limits
-from host.world.station import Station
+from host.world.station import OTHER, OTHER_KEY, Station
 from host.world.technician import Technician, installation, tariff_commands
 from host.world.terms import (
     CLOCK_STEP_S,
@@ -79,7 +79,8 @@ def _head_end(scenario: Scenario, clock: VirtualClock, random: Random) -> HeadEn
     kind = Station if scenario.station else HeadEnd
     headend = kind(clock, CONCENTRATOR, UPLINK_KEY, random=random)
     if scenario.hostile_net:
-        headend.attacker = Attacker(Random(random.getrandbits(64)))
+        foreign = (OTHER, OTHER_KEY)
+        headend.attacker = Attacker(Random(random.getrandbits(64)), foreign=foreign)
     return headend
 
 
@@ -280,7 +281,7 @@ class World:
     def _installation(self) -> list[str]:
         """Return the commands that make an empty board a concentrator without meters."""
         key = b"" if self.headend is None else UPLINK_KEY
-        return installation(CONCENTRATOR, key, self.settings, self.terms.tariffs)
+        return installation(CONCENTRATOR, key, self.terms)
 
     def _set_clock(self) -> None:
         if not self.scenario.battery:
@@ -440,7 +441,7 @@ class World:
 
     def _bring_tariff(self, number: int) -> None:
         self._spoilt_tariffs.add(number)
-        commands = tariff_commands(self.terms.tariffs[number], number)
+        commands = tariff_commands(self.terms, number)
         then = partial(self._spoilt_tariffs.discard, number)
         wait_us = self._random.randrange(4 * HOUR_US)
         self.agenda.after(wait_us, lambda: self.technician.do(commands, then))
@@ -525,7 +526,7 @@ def _begin_station(world: World, station: Station) -> None:
         Others(agenda, world._branch(), station, world.households).begin(often, scenario)
     if scenario.commanded_a_day:
         world._commanding = Commanding(
-            *(agenda, world._branch(), station, world.households, world.checkers)
+            *(agenda, world._branch(), station, world.households, world.checkers, world.terms)
         )
         world._commanding.begin(often, scenario.commanded_a_day)
 

@@ -17,6 +17,8 @@ from concentrator.console.remote import (
     OUTCOME,
     REFUSED,
 )
+from concentrator.console.words import time_text
+from concentrator.timekeeper import CONSOLE
 from concentrator_world import START_T2000, Bench
 from harness import check, equal
 from memory_storage import PowerCut
@@ -141,6 +143,23 @@ def test_a_household_is_cut_from_above_only_behind_a_notice() -> None:
     bench.run(60)
     check(not bench.meters[0].open)
     equal(told(24, "supply 17 restore")[0], DONE, "it is on already")
+
+
+def test_a_clock_that_was_set_ahead_ends_no_notice() -> None:
+    """The time since a notice counts from the step on, also behind a start."""
+    bench = opened()
+    told = Told(bench)
+    equal(told(1, "set notice_minutes 60")[0], DONE)
+    bench.run(600)
+    app = bench.app
+    notice = "supply 17 cut " + time_text(bench.t2000)
+    app.timekeeper.set(bench.t2000 + 7200, CONSOLE)
+    why = "a cut comes 60 minutes after its notice, and after a set clock"
+    equal(told(2, notice), (REFUSED, why))
+    bench.run(3000)
+    equal(told(3, notice), (REFUSED, why))
+    bench.run(660)
+    equal(told(4, notice)[0], DONE)
 
 
 def stages(bench: Bench, number: int) -> "list[tuple[int, int]]":

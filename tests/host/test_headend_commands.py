@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -311,11 +312,10 @@ def test_as_a_station_types_it(path: Path) -> None:
     assert "sold before" in run(path, "top-up", ACCOUNT, "50", "--reference", "R-1").output
     done = run_job(path, "give", "set interval_s 600", "--all", "--by", "Wang", "--json")
     assert json.loads(done.output) == {"job": 1, "commands": 2}
-    done = run_job(
-        path, "cut", "--account", "1", "--notice", "2026-11-28 09:00", "--reason", "arrears"
-    )
+    told = f"{datetime.now() - timedelta(days=2):%Y-%m-%d %H:%M}"
+    done = run_job(path, "cut", "--account", "1", "--notice", told, "--reason", "arrears")
     assert done.exit_code == 0, done.output
-    assert "supply 000000000001 cut 2026-11-28 09:00:00" in run_job(path, "show", "2").output
+    assert f"supply 000000000001 cut {told}:00" in run_job(path, "show", "2").output
     assert run_job(path, "restore", "--account", "1").exit_code == 0
     (first, *_) = json.loads(run_job(path, "list", "--json").output)["jobs"]
     assert (first["name"], first["progress"]) == ("set", {"waiting": 2})
@@ -330,7 +330,7 @@ def test_as_a_station_types_it(path: Path) -> None:
         (("top-up", "9", "50", "--reference", "R"), "no concentrator has account"),
         (("top-up", "1", "0", "--reference", "R"), "0.01"),
         (("top-up", "1", "50", "--reference", ""), "reference"),
-        (("job", "give", "time"), "give --concentrator, --account or --all"),
+        (("job", "give", "time"), "give --concentrator, --account, --file or --all"),
         (("job", "give", "time", "--concentrator", "99"), "has never called"),
         (("job", "give", "time", "--account", "99"), "no concentrator has account"),
         (("job", "cut", "--account", "1", "--notice", "yesterday", "--reason", "x"), "yesterday"),

@@ -6,6 +6,7 @@ process. Hostile texts go into every field of every form that the pages have.
 """
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -22,6 +23,8 @@ from tests.host.uplink_world import account_name
 
 SECOND = account_name(2)
 THIRD = account_name(3)
+# Of the day before yesterday: a notice is good for some weeks.
+NOTICE = f"{datetime.now() - timedelta(days=2):%Y-%m-%d} 09:00"
 WHY = {"reason": "as agreed at the counter"}
 
 
@@ -177,8 +180,8 @@ def test_a_drawer_is_opened_counted_and_handed_over(station: HeadEnd) -> None:
 def test_a_supply_is_cut_by_a_lawful_order_and_given_once(station: HeadEnd) -> None:
     engineer = signed_in(station, "engineer")
     url = f"/households/{ACCOUNT}"
-    said = asked(engineer, f"{url}/switch/cut", notice="2026-07-01 09:00")
-    assert "its notice was delivered at 2026-07-01 09:00" in said.text
+    said = asked(engineer, f"{url}/switch/cut", notice=NOTICE)
+    assert f"its notice was delivered at {NOTICE}" in said.text
     given = confirm(engineer, said)
     assert given.said.startswith("given: what becomes of it is shown below")
     assert confirm(engineer, said).status == 409
@@ -186,7 +189,7 @@ def test_a_supply_is_cut_by_a_lawful_order_and_given_once(station: HeadEnd) -> N
     assert done(engineer, f"{url}/switch/restore").status == 200
     with Store(station.database, read_only=True) as store:
         texts = [one["text"] for one in commands.commands_of(store, account=ACCOUNT)]
-    assert texts[0] == f"supply {ACCOUNT} cut 2026-07-01 09:00:00"
+    assert texts[0] == f"supply {ACCOUNT} cut {NOTICE}:00"
     assert [one.split()[0] for one in texts[1:]] == ["line", "line", "supply"]
     shown = engineer.get(f"{url}/commands").text
     assert 'hx-trigger="every 3s"' in shown, "it looks again until the outcome is there"
@@ -277,7 +280,7 @@ _RIGHT = {
     "household": "0",
     "from": "2026-07-01",
     "amount": "5",
-    "notice": "2026-07-01 09:00",
+    "notice": NOTICE,
     "float": "1",
 }
 

@@ -16,10 +16,13 @@ from click.testing import CliRunner
 from concentrator.books.books import Books
 from concentrator.books.charging import REFUSED
 from concentrator.books.doubt import DOUBTED
+from concentrator.books.tariffs import Tariffs
+from concentrator.console import account_commands
 from concentrator.console.remote import Remote
 from concentrator.storage.journal import Journal
 from concentrator.uplink import Uplink
 from prepay.ledger import Ledger
+from uplink.session import Session
 
 from host.cli import cli
 from host.frames import batch, link, record
@@ -126,6 +129,35 @@ def test_commands_from_above_hold() -> None:
     for name in ("commands done", "commands refused", "commands told expired"):
         assert seen[name] > 50, name
     assert seen["commands not_known"] > 0
+
+
+@pytest.mark.slow
+def test_forged_and_replayed_commands_take_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make soak` has the whole."""
+    few = replace(SCENARIOS["forged-commands"], commanded_a_day=400.0)
+    monkeypatch.setitem(SCENARIOS, "forged-commands", few)
+    world = World(2, 1, 2, scenario="forged-commands")
+    refused = 0
+    receive = Session._receive
+
+    def counted(self: Session, now_ticks: int) -> None:
+        nonlocal refused
+        before = self.refused
+        receive(self, now_ticks)
+        refused += self.refused - before
+
+    monkeypatch.setattr(Session, "_receive", counted)
+
+    world.run()
+
+    assert refused > 100
+    assert world.headend is not None
+    assert world.headend.attacker is not None
+    done = world.headend.attacker.counters
+    assert min(done["order_again"], done["forge_order"]) > 50
+    seen = world.checkers.counters
+    assert seen["commands done"] > 50
+    assert seen["records TARIFF"] > len(world.terms.tariffs)
 
 
 def test_most_charges_of_one_tariff_take_the_short_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,6 +348,34 @@ def test_a_command_whose_records_are_wrong_is_seen(
     found = violation("commanded")
 
     assert (found.invariant, what in found.what) == ("commands", True)
+
+
+def test_a_cut_that_is_not_lawful_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account_commands, "_check_lawful", lambda *of: None)
+    monkeypatch.setattr("host.world.commanding._NOTICE_S", 60)
+    monkeypatch.setattr("host.world.terms._NOTICE_MINUTES", (60,))
+
+    found = violation("commanded")
+
+    assert (found.invariant, "s behind ['supply'" in found.what) == ("commands", True)
+
+
+def test_a_tariff_that_charges_otherwise_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tariff from above is noted in the journal, and the old one goes on charging."""
+    right = Tariffs.activate
+
+    def keeps(self: Tariffs, number: int, name: bytes) -> bool:
+        before = self.find(number)
+        done = right(self, number, name)
+        if before is not None:
+            self._loaded[number] = before
+        return done
+
+    monkeypatch.setattr(Tariffs, "activate", keeps)
+
+    found = violation("commanded")
+
+    assert (found.invariant, "e-11 yuan in all" in found.what) == ("money", True)
 
 
 def test_an_outcome_that_the_head_end_tells_wrongly_is_seen(

@@ -166,7 +166,8 @@ def _supply(app: "App", arguments: "list[str]") -> "list[str]":
     if arguments[1] not in ("cut", "restore"):
         raise Refusal("usage: supply ACCOUNT cut|restore")
     cut = arguments[1] == "cut"
-    if cut and app.login.granted == ABOVE:
+    is_cut = app.ledger.state[index] == REMOTE
+    if cut and app.login.granted == ABOVE and not is_cut:
         _check_lawful(app, index, arguments[2:])
     moved = app.books.order_supply(index, cut)
     is_cut = app.ledger.state[index] == REMOTE
@@ -179,17 +180,21 @@ def _supply(app: "App", arguments: "list[str]") -> "list[str]":
 def _check_lawful(app: "App", index: int, notice: "list[str]") -> None:
     """Raise Refusal unless the household may be cut from above: it was told, and time has passed.
 
-    `notice` is the date and the time at which the notice was delivered.
+    `notice` is the date and the time at which the notice was delivered. No account is in its
+    state since before the last step of the clock.
     """
     if app.ledger.flags[index] & GUARD:
         raise Refusal("its supply is protected: it is not cut from above")
     if len(notice) != 2:
         raise Refusal("a cut needs the time at which its notice was delivered")
     policy = app.books.policy
-    waited_s = app.books.t2000 - parse_time(notice[0], notice[1])
+    since_t2000 = min(app.ledger.since_t2000[: app.registry.count])
+    waited_s = app.books.t2000 - max(since_t2000, parse_time(notice[0], notice[1]))
     if waited_s < 60 * policy.notice_minutes:
         minutes = str(policy.notice_minutes)
-        raise Refusal("a cut comes " + minutes + " minutes after its notice, not earlier")
+        raise Refusal(
+            "a cut comes " + minutes + " minutes after its notice, and after a set clock"
+        )
     if policy.no_cut_at(app.books.t2000):
         raise Refusal("nobody is cut at this time")
 

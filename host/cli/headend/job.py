@@ -11,12 +11,12 @@ import click
 
 from host.cli import shown
 from host.cli.headend.database import opened
+from host.cli.headend.job_accounts import Accounts, needed, of_accounts, with_accounts
 from host.cli.headend.look import lists, localised, print_list
 from host.cli.headend.sales import ask_above_limits, check_reference
 from host.cli.headend.till import till_options
 from host.cli.options import (
     AMOUNT,
-    DIGITS,
     FILE,
     account_argument,
     database_option,
@@ -28,8 +28,9 @@ from host.flash import package
 from host.flash.product import ProductError
 from host.frames import tariff
 from host.frames.tariff_terms import TariffError
-from host.headend import commands, rollouts
+from host.headend import commands, price_changes, rollouts
 from host.headend.commands import Given, Target
+from host.headend.cuts import lawful_cut
 from host.headend.orders import Till
 from host.headend.outcomes import STOPPED
 from host.headend.rollouts import Package, Stages
@@ -49,12 +50,7 @@ REASON = click.option("--reason", default="", help="Why, for the record.")
 CONCENTRATORS = click.option(
     "--concentrator", "concentrators", multiple=True, type=int, help="Where to; may be repeated."
 )
-ACCOUNTS = click.option(
-    "--account", multiple=True, type=DIGITS, help="Which one; may be repeated."
-)
 ALL = click.option("--all", "to_all", is_flag=True, help="To every concentrator that has called.")
-# Terms of an account by which its prices change.
-_PRICED = (["household"], ["multiplier"])
 _JOB = click.argument("job", type=click.IntRange(1, 1 << 40))
 
 _JOB_COLUMNS = (
@@ -152,15 +148,16 @@ def job() -> None:
 Examples:
   dianka headend job give --db village.db "set interval_s 600" --concentrator 7
   dianka headend job give --db village.db "account {account}" --account 1 --account 2
+  dianka headend job give --db village.db "account set {account} grade 2" --file good-payers.csv
 \b
 The command is a line of the console's language: `dianka console` lists them with `help`.
-{account} stands for the number of each --account.
+{account} stands for the number of each --account, or of each line of --file.
 """
 )
 @database_option()
 @click.argument("text")
 @CONCENTRATORS
-@ACCOUNTS
+@with_accounts
 @ALL
 @BY
 @REASON
@@ -171,7 +168,7 @@ def give(
     db: str,
     text: str,
     concentrators: tuple[int, ...],
-    account: tuple[str, ...],
+    accounts: Accounts,
     to_all: bool,
     by: str,
     reason: str,
@@ -183,16 +180,16 @@ def give(
 
     It asks first where the command changes what accounts pay, and says how many.
     """
-    if bool(concentrators) + bool(account) + to_all != 1:
-        raise click.UsageError(_("give --concentrator, --account or --all, one of them"))
+    if bool(concentrators) + bool(accounts) + to_all != 1:
+        raise click.UsageError(_("give --concentrator, --account, --file or --all, one of them"))
     with opened(db) as store:
-        if account:
-            targets = of_accounts(store, account, text)
+        if accounts:
+            targets = of_accounts(store, accounts, text)
         else:
             targets = [Target(number, text) for number in numbers_of(store, concentrators, to_all)]
-        words = text.split()
-        if words[:2] == ["account", "set"] and words[3:4] in _PRICED and not yes:
-            _ask_price(len(targets))
+        count = price_changes.priced(store, targets)
+        if count and not yes:
+            _ask_price(count)
         give_job(store, text.split(" ")[0], targets, given_by(by, reason, hours), as_json)
 
 
@@ -205,12 +202,21 @@ def _ask_price(count: int) -> None:
 
 @job.command(
     epilog="""\b
-Example:
+Examples:
   dianka headend job cut --db village.db --account 1 --notice "2026-07-01 09:00" --reason arrears
+  dianka headend job cut --db village.db --file told.csv --notice "2026-07-01 09:00" \\
+      --reason "arrears; told in writing by Wang"
+\b
+A file names accounts below its first line:
+  account
+  000000000001
+  000000000002
+\b
+A notice is good for 90 days; a cut that has not come by then does not come.
 """
 )
 @database_option()
-@ACCOUNTS
+@with_accounts
 @click.option(
     "--notice",
     required=True,
@@ -223,7 +229,7 @@ Example:
 @json_option
 def cut(
     db: str,
-    account: tuple[str, ...],
+    accounts: Accounts,
     notice: datetime,
     reason: str,
     by: str,
@@ -231,26 +237,25 @@ def cut(
     as_json: bool,
 ) -> None:
     """Cut accounts that were told so; a protected household is not cut."""
-    _move(db, account, "cut", notice, given_by(by, reason, hours), as_json)
+    _move(db, accounts, "cut", notice, given_by(by, reason, hours), as_json)
 
 
 @job.command(
     epilog="""\b
-Example:
+Examples:
   dianka headend job restore --db village.db --account 1 --account 2
+  dianka headend job restore --db village.db --file paid.csv
 """
 )
 @database_option()
-@ACCOUNTS
+@with_accounts
 @REASON
 @BY
 @HOURS
 @json_option
-def restore(
-    db: str, account: tuple[str, ...], reason: str, by: str, hours: int, as_json: bool
-) -> None:
+def restore(db: str, accounts: Accounts, reason: str, by: str, hours: int, as_json: bool) -> None:
     """Give accounts that were cut by order their supply back."""
-    _move(db, account, "restore", None, given_by(by, reason, hours), as_json)
+    _move(db, accounts, "restore", None, given_by(by, reason, hours), as_json)
 
 
 @shown.command(
@@ -296,7 +301,7 @@ def tariff_command(
     text = tariff.commands(image, number)[-1]
     with opened(db) as store:
         numbers = numbers_of(store, concentrators, to_all)
-        meters = commands.meters_on_tariff(store, number, numbers) if numbers else 0
+        meters = sum(price_changes.on_tariff(store, number, one) for one in numbers)
         question = _("{meters} meters are billed by tariff {number} now: change it?")
         if meters and not yes:
             question = question.format(meters=meters, number=number)
@@ -410,28 +415,19 @@ def numbers_of(store: Store, concentrators: Sequence[int], to_all: bool) -> list
 
 def _move(
     db: str,
-    accounts: Sequence[str],
+    accounts: Accounts,
     name: str,
     notice: datetime | None,
     given: Given,
     as_json: bool,
 ) -> None:
     """Cut or restore accounts."""
-    if not accounts:
-        raise click.UsageError(_("name the accounts: --account, once for each"))
+    needed(accounts)
     text = "supply {account} restore"
     if notice is not None:
-        text = commands.lawful_cut("{account}", notice)
+        text = lawful_cut("{account}", notice)
     with opened(db) as store:
         give_job(store, name, of_accounts(store, accounts, text), given, as_json)
-
-
-def of_accounts(store: Store, accounts: Sequence[str], text: str) -> list[Target]:
-    """Return the command for each account; StoreError for one that nobody has."""
-    return [
-        Target(commands.concentrator_of(store, one), text.replace("{account}", one), one)
-        for one in accounts
-    ]
 
 
 def given_by(by: str, reason: str, hours: int) -> Given:

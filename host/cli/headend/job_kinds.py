@@ -11,7 +11,6 @@ import click
 from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.headend.job import (
-    ACCOUNTS,
     ALL,
     BY,
     CONCENTRATORS,
@@ -20,8 +19,8 @@ from host.cli.headend.job import (
     give_job,
     given_by,
     numbers_of,
-    of_accounts,
 )
+from host.cli.headend.job_accounts import Accounts, needed, of_accounts, with_accounts
 from host.cli.meter.session import octets_of
 from host.cli.options import account_argument, database_option, json_option
 from host.cli.output import echo, print_json
@@ -176,15 +175,14 @@ Examples:
 """
 )
 @click.argument("state", type=click.Choice(("on", "off")))
-@ACCOUNTS
+@with_accounts
 @_giving
-def guard(db: str, state: str, account: tuple[str, ...], how: How) -> None:
+def guard(db: str, state: str, accounts: Accounts, how: How) -> None:
     """Protect the supply of accounts, which are not cut then, or protect it no longer."""
-    if not account:
-        raise click.UsageError(_("name the accounts: --account, once for each"))
+    needed(accounts)
     text = " ".join(("account", "set", "{account}", "guard", "1" if state == "on" else "0"))
     with opened(db) as store:
-        give_job(store, "guard", of_accounts(store, account, text), how.given, how.as_json)
+        give_job(store, "guard", of_accounts(store, accounts, text), how.given, how.as_json)
 
 
 @shown.command(
@@ -199,15 +197,17 @@ says.
 """
 )
 @click.argument("items", nargs=-1, required=True)
-@ACCOUNTS
+@with_accounts
 @click.option("--data", "digits", default="", help="What follows the identifier on the wire.")
 @_giving
-def read(db: str, items: tuple[str, ...], account: tuple[str, ...], digits: str, how: How) -> None:
+def read(db: str, items: tuple[str, ...], accounts: Accounts, digits: str, how: How) -> None:
     """Read the meters of accounts now, through their concentrators."""
-    if not account:
-        raise click.UsageError(_("name the accounts: --account, once for each"))
+    needed(accounts)
     with opened(db) as store:
-        targets = [_question(store, one, item, digits) for one in account for item in items]
+        accounts.check(store)
+        targets = [
+            _question(store, one, item, digits) for one in accounts.numbers for item in items
+        ]
         give_job(store, "read", targets, how.given, how.as_json)
 
 

@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from host.frames import orders, write
 from host.headend import commands
 from host.headend.commands import Given, Target
+from host.headend.cuts import lawful_cut
 from host.headend.outcomes import DONE, SENT, WAITING
 from host.headend.stepping import GIVEN
 from host.headend.users import SWITCH
@@ -124,7 +125,7 @@ def _cut(visit: Visit, row: dict[str, Any]) -> Any:
             raise Trouble(400, text)
         if row["guard"]:
             raise Trouble(409, _(_REFUSALS[0]))
-        text = commands.lawful_cut(row["account"], notice)
+        text = lawful_cut(row["account"], notice)
         target = Target(row["concentrator"], text, row["account"])
         said = [
             _("The supply is cut, as its notice was delivered at {when}.").format(

@@ -103,6 +103,11 @@ class Account:
     overload_us: int = -1  # since when it is cut for too much power
     mismatches: int = 0  # readings in a row that found the relay otherwise than wanted
 
+    def change_tariff(self, tariff: TariffFile) -> None:
+        """Charge by another tariff from now on; what was used in the tier period stays."""
+        if self.pricing is not None:
+            self.pricing = _under(tariff, self.pricing)
+
     @property
     def debit_e11(self) -> int:
         """Return the money charged, and repaid of the debt, in 1e-11 yuan."""
@@ -158,7 +163,7 @@ class Account:
         if self.correction is not None:
             # A clock that was set back does not move the account's own time.
             moment = max(moment, pricing.moment or moment)
-            pricing = self._go_back(one, registers_wh)
+            pricing = self._go_back(tariff, one, registers_wh)
         start_t2000 = self.read_t2000
         lines = pricing.read(moment, registers_wh)
         charge_e11 = sum((line.yuan for line in lines), Fraction(0)) * _YUAN_E11
@@ -178,7 +183,7 @@ class Account:
             one = Before(list(self.registers_wh), self.charge_e11, kept)
             self.before = [*self.before[1 - _READINGS_BACK :], one]
 
-    def _go_back(self, one: Record, registers_wh: list[int]) -> Pricing:
+    def _go_back(self, tariff: TariffFile, one: Record, registers_wh: list[int]) -> Pricing:
         """Return the account's prices and tiers as before registers that were too high."""
         fits = [one for one in self.before[:-1] if continues(registers_wh, one.registers_wh)]
         if not fits or self.correction is None:
@@ -187,5 +192,15 @@ class Account:
         # The debit does not fall: the money put back is credit.
         self.charge_e11 = fits[-1].charge_e11 + self.correction.fields["amount_fen"] * FEN_E11
         self.correction = None
-        self.pricing = copy(fits[-1].pricing)
+        self.pricing = _under(tariff, fits[-1].pricing)
         return self.pricing
+
+
+def _under(tariff: TariffFile, before: Pricing) -> Pricing:
+    """Return an account as it was, charged by a tariff."""
+    pricing = copy(before)
+    if before.calendar.tariff is not tariff:
+        pricing = Pricing(tariff, before.household, before.multiplier)
+        pricing.go_on_from(before)
+        pricing.registers_wh = list(before.registers_wh)
+    return pricing

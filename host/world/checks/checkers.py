@@ -69,7 +69,7 @@ class Checkers:
         self.money = Money(terms, meters, sold, self.counters)
         self._supply = Supply(terms, self.counters)
         self._traces = Traces(terms["interval_s"])
-        self.commands = Commands(self.counters)
+        self.commands = Commands(self.counters, 60 * terms["notice_minutes"])
         self.rotten: set[int] = set()
         self.tariffs_spoilt = False
         self.above = above
@@ -276,6 +276,8 @@ class Checkers:
             self._traces.note(one, self._now_us)
             if one.kind == RecordKind.CLOCK:
                 self._supply.apply_clock(self.accounts, one, self._now_us)
+            if one.kind == RecordKind.TARIFF:
+                self.money.apply_tariff(self.accounts, one)
             apply = self._appliers.get(RecordKind(one.kind))
             if apply is not None:
                 self._touched.add(one.index)
@@ -305,6 +307,13 @@ class Checkers:
     # --- the tables ------------------------------------------------------------------------------
 
     def _compare(self, app: "App", indexes: list[int], invariant: str) -> None:
+        for number, told in self.commands.tariffs.items():
+            found = app.tariffs.name(number).hex()
+            if found != told:
+                raise Violation(
+                    invariant,
+                    f"after record {self.seq} tariff {number} is {found}, the records say {told}",
+                )
         for index in indexes:
             account = self.accounts[index]
             for name, (is_so, right) in _table_rows(app, index, account).items():

@@ -3,16 +3,19 @@
 once        an effect that the head-end ordered stands between the intent and the outcome of one
             command, which ordered it; no order that went without a card counts twice
 outcome     what is told is what the journal and the tables say: done, refused or not done
+lawful      nobody is cut without a notice that is old enough, nor under protection
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from host.frames import settings
 from host.frames.batch import Outcome
 from host.frames.record import Record, RecordKind
+from host.units import to_t2000
 from host.world.checks.account import REMOTE, Account, Violation
 
 if TYPE_CHECKING:
@@ -52,10 +55,17 @@ class Command:
 
 @dataclass
 class Commands:
-    """A checker of the COMMAND records of one concentrator and of what stands between them."""
+    """A checker of the COMMAND records of one concentrator and of what stands between them.
+
+    notice_s    the time between a notice and a cut by order
+    given       the commands that were given, by number
+    tariffs     the names of the images in force, by the number of the tariff
+    """
 
     counters: Counter[str]
+    notice_s: int = 0
     given: dict[int, Command] = field(default_factory=dict)
+    tariffs: dict[int, str] = field(default_factory=dict)
     _newest: int = 0
     _open: Command | None = None
     _credited: set[str] = field(default_factory=set)
@@ -80,15 +90,31 @@ class Commands:
                 self._effect(one, "credit", 4, mac)
         elif one.kind == RecordKind.POLICY and fields["reason"] == _BY_ORDER:
             self._effect(one, "supply", 2, "cut" if fields["new"] == REMOTE else "restore")
+            if fields["new"] == REMOTE:
+                self._check_lawful(one, accounts[one.index])
         elif one.kind == RecordKind.SETTING and fields["source"] == _FROM_ABOVE:
             self._settings[settings.name_of(fields)] = str(settings.values_of(fields)[1])
             self._effect(one, "set", 1, settings.name_of(fields))
+        elif one.kind == RecordKind.TARIFF:
+            number, name = fields["number"], fields["sha256"].lower()
+            is_new = self.tariffs.get(number) != name
+            self.tariffs[number] = name
+            if is_new:
+                self._effect(one, "tariff", 3, fields["sha256"])
         elif one.kind == RecordKind.ACCOUNT:
             limit_w = fields["power_limit_w"]
             if limit_w != self._limits_w.get(one.index, 0):
                 self._limits_w[one.index] = limit_w
                 self._effect(one, "account", 4, str(limit_w))
         self._look(accounts)
+
+    def _check_lawful(self, one: Record, account: Account) -> None:
+        """Check a cut by order; its command is open."""
+        words = [] if self._open is None else self._open.words
+        notice = datetime.strptime(" ".join(words[3:]), "%Y-%m-%d %H:%M:%S")
+        waited_s = one.t2000 - to_t2000(notice)
+        if account.guard or waited_s < self.notice_s:
+            raise Violation("commands", f"record {one.seq} cuts {waited_s} s behind {words}")
 
     def _begin(self, one: Record) -> None:
         number = one.fields["number"]
@@ -118,7 +144,7 @@ class Commands:
 
     def _effect(self, one: Record, name: str, place: int, word: str) -> None:
         """Note an effect; `word` is that of its command at a place."""
-        if name == "account" and not self.given:
+        if name in ("account", "tariff") and not self.given:
             return  # a technician's, in a world whose head-end gives no commands
         command = self._open
         if command is None or command.words[0] != name or command.words[place] != word:
@@ -135,6 +161,8 @@ class Commands:
         words, account = command.words, accounts.get(command.index)
         if words[0] == "credit":
             is_so = words[4] in self._credited
+        elif words[0] == "tariff":
+            is_so = self.tariffs.get(int(words[2])) == words[3].lower()
         elif words[0] == "set":
             is_so = self._settings.get(words[1]) == words[2]
         elif account is None:
@@ -173,7 +201,8 @@ class Commands:
 
 def _changes(command: Command) -> bool:
     """Return whether a command changes something, so that it is journalled."""
-    return command.words[0] in ("credit", "supply", "set") or command.words[:2] == [
-        "account",
-        "set",
-    ]
+    name = " ".join(command.words[:2])
+    return command.words[0] in ("credit", "supply", "set") or name in (
+        "account set",
+        "tariff commit",
+    )

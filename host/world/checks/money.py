@@ -100,6 +100,17 @@ class Money:
             )
         self._first_wh[one.index] = self.read_by(account, first_wh)
 
+    def apply_tariff(self, accounts: Mapping[int, Account], one: Record) -> None:
+        """Apply that a tariff is in force, by which its accounts are charged from here on."""
+        number, name = one.fields["number"], one.fields["sha256"].lower()
+        tariff = self._terms.images.get((number, name))
+        if tariff is None:
+            raise Violation("money", f"record {one.seq} puts in force what was not sent: {one}")
+        self._terms.tariffs[number] = tariff
+        for account in accounts.values():
+            if account.tariff == number:
+                account.change_tariff(tariff)
+
     def apply_reading(self, account: Account, one: Record) -> None:
         """Check a reading and its charge."""
         fields = one.fields
