@@ -26,6 +26,7 @@ from concentrator.console.words import (
     parse_time,
     refuse,
     time_text,
+    told,
 )
 from concentrator.login import ABOVE, FULL, READ
 
@@ -50,36 +51,36 @@ def _account(app: "App", arguments: "list[str]") -> "list[str]":
     relay = app.registry.relay[index]
     stage = relay & meters.RELAY_STAGE
     wanted = "open" if relay & meters.DESIRED_OPEN else "closed"
-    lines = [
-        "account " + app.registry.account_text(index),
-        "meter " + app.registry.address_text(index),
-        "tariff " + str(app.registry.tariff[index]),
-        "credit_fen " + str(ledger.credit_fen[index]),
-        "debit_fen " + str(ledger.debit_fen[index]),
-        "residue_e7 " + str(ledger.residue_e7[index]),
-        "residue_e11 " + str(ledger.residue_e11[index]),
-        "balance_fen " + str(ledger.balance_fen(index)),
-        "used_wh " + str(ledger.used_wh[index]),
-        "quota " + _quota_text(app, index),
-        "free_wh " + str(ledger.free[index] & FREE_LIMIT_WH),
-        "tier " + str(app.books.tier_of(index) + 1),
-        "order " + str(ledger.order[index]),
-        "told " + ("yes" if ledger.is_told(index) else "no"),
-        _state(app, index),
-        "relay " + wanted,
-        "relay_stage " + ("idle", "look", "send", "confirm", "failed")[stage],
-        "billing " + _billing(app, index),
-        "power_limit_w " + str(100 * ledger.power_hw[index] or ledger.power_limit_w),
-        "read " + time_text(ledger.read_t2000[index] or -1),
+    found = [
+        ("account", app.registry.account_text(index)),
+        ("meter", app.registry.address_text(index)),
+        ("tariff", app.registry.tariff[index]),
+        ("credit_fen", ledger.credit_fen[index]),
+        ("debit_fen", ledger.debit_fen[index]),
+        ("residue_e7", ledger.residue_e7[index]),
+        ("residue_e11", ledger.residue_e11[index]),
+        ("balance_fen", ledger.balance_fen(index)),
+        ("used_wh", ledger.used_wh[index]),
+        ("quota", _quota_text(app, index)),
+        ("free_wh", ledger.free[index] & FREE_LIMIT_WH),
+        ("tier", app.books.tier_of(index) + 1),
+        ("order", ledger.order[index]),
+        ("told", "yes" if ledger.is_told(index) else "no"),
+        ("state", _state(app, index)),
+        ("relay", wanted),
+        ("relay_stage", ("idle", "look", "send", "confirm", "failed")[stage]),
+        ("billing", _billing(app, index)),
+        ("power_limit_w", 100 * ledger.power_hw[index] or ledger.power_limit_w),
+        ("read", time_text(ledger.read_t2000[index] or -1)),
     ]
     at = index * ledger.rates_limit
     for rate in range(ledger.rates_limit):
-        lines.append("register_" + str(rate) + "_wh " + str(ledger.registers_wh[at + rate]))
-    return lines
+        found.append(("register_" + str(rate) + "_wh", ledger.registers_wh[at + rate]))
+    return told(found)
 
 
 def _state(app: "App", index: int) -> str:
-    return "state " + STATE_NAMES[app.ledger.state[index]].replace(" ", "_")
+    return STATE_NAMES[app.ledger.state[index]].replace(" ", "_")
 
 
 def _billing(app: "App", index: int) -> str:
@@ -174,7 +175,7 @@ def _supply(app: "App", arguments: "list[str]") -> "list[str]":
     if not moved and not (is_cut if cut else app.registry.relay[index] < meters.DESIRED_OPEN):
         state = STATE_NAMES[app.ledger.state[index]]
         raise Refusal("the supply stays as it is, the account is: " + state)
-    return [_state(app, index)]
+    return ["state " + _state(app, index)]
 
 
 def _check_lawful(app: "App", index: int, notice: "list[str]") -> None:
@@ -225,7 +226,7 @@ def _credit(app: "App", arguments: "list[str]") -> "Iterator[str]":
         raise Refusal("result " + str(code) + ", as of a card")
     yield "order " + str(order)
     yield "balance_fen " + str(app.ledger.balance_fen(index))
-    yield _state(app, index)
+    yield "state " + _state(app, index)
 
 
 def _account_resume(app: "App", arguments: "list[str]") -> "list[str]":

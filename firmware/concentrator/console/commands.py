@@ -27,6 +27,7 @@ from concentrator.console.words import (
     parse_time,
     refuse,
     time_text,
+    told,
 )
 from concentrator.entropy import GUESSABLE_TROUBLE
 from concentrator.line.meters import SILENT_MISSES
@@ -208,21 +209,22 @@ def _status(app: "App", arguments: "list[str]") -> "list[str]":
             active += 1
             silent += 1 if registry.misses(index) >= SILENT_MISSES else 0
             stopped += 1 if app.ledger.flags[index] & STOPPED else 0
-    return [
-        "number " + str(books.number),
-        "time " + time_text(books.t2000),
-        "meters " + str(active) + " of " + str(registry.limit),
-        "meters_silent " + str(silent),
-        "accounts_stopped " + str(stopped),
-        "relays_pending " + str(registry.pending),
-        "journal " + str(app.journal.first_seq) + " " + str(app.journal.durable_seq),
-        "checkpoint " + str(app.checkpoint.seq),
-        "books " + ("behind" if books.behind else "level"),
-        "tariffs_unusable " + str(sum([1 for trouble in app.tariffs.troubles if trouble])),
-        "settings " + ("good", "one_copy", "lost")[app.settings.health],
-        "acked " + str(max(0, app.uplink.acked_seq)),
-        "uplink " + _uplink(app),
+    found = [
+        ("number", books.number),
+        ("time", time_text(books.t2000)),
+        ("meters", str(active) + " of " + str(registry.limit)),
+        ("meters_silent", silent),
+        ("accounts_stopped", stopped),
+        ("relays_pending", registry.pending),
+        ("journal", str(app.journal.first_seq) + " " + str(app.journal.durable_seq)),
+        ("checkpoint", app.checkpoint.seq),
+        ("books", "behind" if books.behind else "level"),
+        ("tariffs_unusable", sum([1 for trouble in app.tariffs.troubles if trouble])),
+        ("settings", ("good", "one_copy", "lost")[app.settings.health]),
+        ("acked", max(0, app.uplink.acked_seq)),
+        ("uplink", _uplink(app)),
     ]
+    return told(found)
 
 
 def _uplink(app: "App") -> str:
@@ -246,7 +248,7 @@ def _uplink(app: "App") -> str:
 def _counters(app: "App", arguments: "list[str]") -> "list[str]":
     """Return the counters since the start, by name."""
     journal = app.journal
-    found = [
+    found: list[tuple[str, object]] = [
         ("records", journal.durable_seq),
         ("records waiting", journal.count),
         ("records rotten", journal.rotten),
@@ -272,7 +274,7 @@ def _counters(app: "App", arguments: "list[str]") -> "list[str]":
         prefix = "line " + str(poller.number) + " "
         for name, count in poller.counts():
             found.append((prefix + name, count))
-    return [name.replace(" ", "_") + " " + str(value) for name, value in found]
+    return told(found)
 
 
 def _time(app: "App", arguments: "list[str]") -> "list[str]":
@@ -294,7 +296,7 @@ def _clock(app: "App", arguments: "list[str]") -> "list[str]":
         refuse("" if arguments[0] == "meters" else "usage: clock [meters]")
         for poller in app.pollers:
             poller.daily.start_again()
-        return ["they are set between ten past and ten to the hour, each meter once a day"]
+        return ["at ten past the hour at the earliest"]
     app.timekeeper.source = HEAD_END
     app.uplink.greet()
     return ["was " + time_text(app.books.t2000)]
@@ -308,7 +310,7 @@ def _text(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal("this board has no display")
     for character in text:
         if not " " <= character <= "~":
-            raise Refusal("the display has letters, digits and signs of ASCII only")
+            raise Refusal("the display has ASCII only")
     kept(app.show_text(until_t2000, text))
     return [text]
 

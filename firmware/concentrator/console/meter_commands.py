@@ -163,13 +163,12 @@ def _freezes(app: "App", arguments: "list[str]") -> "list[str]":
     index = find_account(app, arguments[0])
     day = parse_time(arguments[1], "00:00:00") // _DAY_S
     today = app.books.t2000 // _DAY_S
-    if not today - DAYS_LIMIT < day <= today:
-        raise Refusal("meters keep the freezes of the last " + str(DAYS_LIMIT) + " days")
-    if registry.protocol[index] & meters.STANDARD == record.STANDARD_1997:
-        raise Refusal("a meter of 1997 has no daily freezes")
+    is_old = registry.protocol[index] & meters.STANDARD == record.STANDARD_1997
+    if is_old or not today - DAYS_LIMIT < day <= today:
+        raise Refusal("meters of 2007 keep 62 days, others none")
     registry.freeze_day[index] = min(registry.freeze_day[index] or day, day - 1)
     app.pollers[registry.line[index]].freezes.seek()
-    return ["freezes from " + arguments[1]]
+    return [arguments[1]]
 
 
 def _line_ask(app: "App", arguments: "list[str]") -> "list[str]":

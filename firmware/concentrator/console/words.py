@@ -107,6 +107,11 @@ def octets_of(text: str, size: int, trouble: str) -> bytes:
     return octets
 
 
+def told(found: "list[tuple[str, object]]") -> "list[str]":
+    """Return a line `name value` for each of these."""
+    return [name.replace(" ", "_") + " " + str(value) for name, value in found]
+
+
 def number_of(text: str, least: int, greatest: int, what: str) -> int:
     """Return the number in `text`; Refusal if it is none or beyond its limits."""
     if not text.isdigit() or not least <= int(text) <= greatest:
