@@ -231,11 +231,6 @@ def _cancel(database: Database, channel: str, asked: Asked, reason: str) -> dict
         raise Declined("not_a_sale", _("this reference is of a refund"))
     _check_same(one, asked)
     if one["voided_at"] is None:
-        if not commands.recall_within(database, one["account"], one["order"]):
-            raise Declined(
-                "on_its_way",
-                _("the money is on its way to the household: refund it once it is there"),
-            )
         orders.void_within(database, one["account"], one["order"], reason, Till(channel=channel))
     return _answer("cancelled", asked, one["order"])
 

@@ -190,24 +190,6 @@ def credit_within(
     return int(number or 0)
 
 
-def recall_within(database: Database, account: str, order: int) -> bool:
-    """Stop the command that brings an order, within a transaction; false: it is on its way."""
-    which = (account, order)
-    taken = database.value(
-        'SELECT count(*) FROM commands WHERE account = ? AND "order" = ? '
-        f"AND state IN ('{SENT}', '{DONE}', '{NOT_KNOWN}')",
-        which,
-    )
-    if taken:
-        return False
-    database.run(
-        f"UPDATE commands SET state = '{STOPPED}', ended_at = ? "
-        f"WHERE account = ? AND \"order\" = ? AND state = '{WAITING}'",
-        (int(time.time()), *which),
-    )
-    return True
-
-
 def concentrator_of(store: Store, account: str) -> int:
     """Return the concentrator that has the account. StoreError."""
     concentrator = store.value("SELECT concentrator FROM accounts WHERE account = ?", (account,))

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from host.frames.card import AMOUNT_LIMIT_FEN
-from host.headend import approvals, audit, drawer
+from host.headend import approvals, audit, drawer, outcomes
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import Declined, SalesError, StoreError
@@ -474,8 +474,16 @@ def _check_newest(database: Database, account: str, order: int) -> None:
 
 
 def take_back_within(database: Database, account: str, order: int, reason: str, by: str) -> bool:
-    """Void an order; return whether it, or one that it supersedes, may be on a card."""
+    """Void an order; return whether it, or one that it supersedes, may be on a card.
+
+    The command that brings it by air is stopped. Declined: it was sent already.
+    """
     _check_not_leased(database, account)
+    if not outcomes.recall_within(database, account, order):
+        raise Declined(
+            "on_its_way",
+            _("the money is on its way to the household: refund it once it is there"),
+        )
     ((amount_fen, channel),) = database.all(
         f'SELECT amount_fen, channel FROM orders WHERE account = ? AND "order" = ? AND {_LIVE}',
         (account, order),

@@ -6,6 +6,7 @@ concentrator itself does not know, the records between its intent and its outcom
 each effect is journalled before it is acted on.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,6 +53,24 @@ _RECEIVED = (
 _NEWEST = "SELECT max(seq) FROM records WHERE concentrator = ?"
 
 Fields = Mapping[str, Any]
+
+
+def recall_within(database: Database, account: str, order: int) -> bool:
+    """Stop the command that brings an order, within a transaction; false: it is on its way."""
+    which = (account, order)
+    taken = database.value(
+        'SELECT count(*) FROM commands WHERE account = ? AND "order" = ? '
+        f"AND state IN ('{SENT}', '{DONE}', '{NOT_KNOWN}')",
+        which,
+    )
+    if taken:
+        return False
+    database.run(
+        f"UPDATE commands SET state = '{STOPPED}', ended_at = ? "
+        f"WHERE account = ? AND \"order\" = ? AND state = '{WAITING}'",
+        (int(time.time()), *which),
+    )
+    return True
 
 
 def settle_told(database: Database, concentrator: int, seq: int, told: Fields) -> None:

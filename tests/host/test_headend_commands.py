@@ -15,7 +15,7 @@ from click.testing import Result as Run
 from host.cli import cli
 from host.frames import link, tariff
 from host.frames.batch import Outcome, Result
-from host.headend import commands
+from host.headend import commands, orders
 from host.headend.commands import Given, Target
 from host.headend.downlink import REPEAT_S, Downlink
 from host.headend.errors import StoreError
@@ -270,8 +270,6 @@ def test_numbers_grow_behind_a_database_that_was_restored(store: Store) -> None:
 
 
 def test_a_sale_without_a_card_takes_waiting_cards_along(store: Store) -> None:
-    from host.headend import orders
-
     orders.sell(store, ACCOUNT, 3000)
     orders.set_carded(store, ACCOUNT, 1)
     till = Till("Li")
@@ -289,6 +287,19 @@ def test_a_sale_without_a_card_takes_waiting_cards_along(store: Store) -> None:
     with pytest.raises(StoreError):
         commands.top_up(store, ACCOUNT, 6000, "R-1", till, LATER)
     assert len(orders_of(store, ACCOUNT)) == 2
+
+
+def test_a_sale_without_a_card_is_taken_back_only_before_it_is_sent(store: Store) -> None:
+    sold = commands.top_up(store, ACCOUNT, 500, "r1", Till("Li"), LATER)
+    orders.void(store, ACCOUNT, sold.order, "typo", Till("Li"))
+    with store.writing() as database:
+        assert commands.due(database, int(time.time())) == {}, "its command goes nowhere"
+    sold = commands.top_up(store, ACCOUNT, 700, "r2", Till("Li"), LATER)
+    with store.writing() as database:
+        database.run("UPDATE commands SET state = 'sent' WHERE \"order\" = ?", (sold.order,))
+    with pytest.raises(StoreError, match="on its way"):
+        orders.void(store, ACCOUNT, sold.order, "typo", Till("Li"))
+    assert [row["voided_at"] is None for row in orders_of(store, ACCOUNT)] == [False, True]
 
 
 @pytest.mark.parametrize("text", ["", " ", "a\nb", "x" * 129, "\x1b[31mset", "价" * 43])
