@@ -104,3 +104,21 @@ def test_the_command_quotes_both_ways(store: Store) -> None:
     done = CliRunner().invoke(cli, [*words, "--amount", "50", "--json"])
     assert (done.exit_code, '"amount_fen": 5000' in done.output) == (0, True), done.output
     assert CliRunner().invoke(cli, words).exit_code == 2
+
+
+def test_energy_is_sold_at_what_it_costs_today_after_what_was_used(store: Store) -> None:
+    path = Path(__file__).parents[2] / "tariffs" / "beijing.json"
+    with store.writing() as database:
+        database.run("UPDATE accounts SET used_wh = 2830000")  # 50 kWh below the second tier
+    words = ["headend", "sell", "--db", store.address, "--account", NAME, "--energy", "100"]
+    done = CliRunner().invoke(cli, [*words, "--tariff", str(path)])
+    assert done.exit_code == 0, done.output
+    sold = orders.newest_order(store, NAME)
+    assert sold is not None
+    expected = quotes.amount_fen_for(TARIFF, 0, 2_830_000, NOON, 100_000)
+    assert sold.amount_fen == expected
+    assert f"rounded up to a fen\norder {sold.order}" in done.output
+    without = CliRunner().invoke(cli, words)
+    assert (without.exit_code, "needs --tariff" in without.output) == (2, True)
+    both = CliRunner().invoke(cli, [*words, "--amount", "5"])
+    assert (both.exit_code, "takes the place" in both.output) == (2, True)

@@ -25,18 +25,21 @@ from host.headend.store import Store
 from host.units import kwh, yuan
 from host.words import LANGUAGES, _, language_spoken, speaking
 
-_KWH = click.IntRange(1, 1_000_000)
-_TARIFF = click.option("--tariff", "tariff_path", type=EXISTING_FILE, help="Its tariff's file.")
+KWH = click.IntRange(1, 1_000_000)
+tariff_option = click.option(
+    "--tariff", "tariff_path", type=EXISTING_FILE, help="Its tariff's file."
+)
 
 
-def _loaded(path: Path) -> TariffFile:
+def loaded(path: Path) -> TariffFile:
+    """Return a tariff's file; a clear message says why it cannot be used."""
     try:
         return load(path)
     except TariffError as error:
         raise click.ClickException(f"{path}: {error}") from error
 
 
-def _place(store: Store, account: str) -> tuple[int, int, datetime]:
+def place_of(store: Store, account: str) -> tuple[int, int, datetime]:
     """Return an account's kind of household, what it has used, and the time at its station."""
     rows = store.rows("SELECT household, used_wh FROM accounts WHERE account = ?", (account,))
     now = datetime.now(store.zone()).replace(tzinfo=None)
@@ -58,7 +61,7 @@ Examples:
     "--paper", type=click.Choice(tuple(receipts.PAPERS)), default="a4", help="Width in mm, or A4."
 )
 @click.option("--language", type=click.Choice(LANGUAGES), help="Of the receipt.")
-@_TARIFF
+@tariff_option
 @click.option("--url", default="", help="Address of the household's page, for a QR code.")
 def receipt(
     account: str,
@@ -74,8 +77,8 @@ def receipt(
     with opened(db, read_only=True) as store:
         one = receipts.receipt_of(store, account, order, url=url)
         if tariff_path is not None and one.amount_fen > 0:
-            place = _place(store, account)
-            energy_wh = quotes.energy_wh_for(_loaded(tariff_path), *place, one.amount_fen)
+            place = place_of(store, account)
+            energy_wh = quotes.energy_wh_for(loaded(tariff_path), *place, one.amount_fen)
             one = receipts.receipt_of(store, account, order, energy_wh, url)
         with speaking(language or language_spoken()):
             content = receipts.pdf(one, paper)
@@ -94,9 +97,7 @@ Examples:
 @database_option()
 @click.option("--tariff", "tariff_path", type=EXISTING_FILE, required=True, help="Its tariff.")
 @click.option("--amount", "amount_fen", type=AMOUNT, help="Yuan: how much energy is that?")
-@click.option(
-    "--energy", "energy_kwh", type=click.IntRange(1, 1_000_000), help="kWh: how many yuan is that?"
-)
+@click.option("--energy", "energy_kwh", type=KWH, help="kWh: how many yuan is that?")
 @json_option
 def quote(
     account: str,
@@ -110,8 +111,8 @@ def quote(
     if (amount_fen is None) == (energy_kwh is None):
         raise click.UsageError(_("give --amount or --energy"))
     with opened(db, read_only=True) as store:
-        place = _place(store, account)
-    tariff = _loaded(tariff_path)
+        place = place_of(store, account)
+    tariff = loaded(tariff_path)
     if amount_fen is not None:
         energy_wh = quotes.energy_wh_for(tariff, *place, amount_fen)
     else:

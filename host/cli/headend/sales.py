@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from host.billing import quotes
 from host.cards.batch import COLUMNS as ORDER_COLUMNS
 from host.cards.batch import SUPERSEDES
 from host.cli import shown
 from host.cli.headend.database import opened
+from host.cli.headend.receipt import KWH, loaded, place_of, tariff_option
 from host.cli.headend.till import till_options
 from host.cli.options import (
     AMOUNT,
@@ -41,6 +43,7 @@ REFERENCE_LIMIT = 64
     epilog="""\b
 Examples:
   dianka headend sell --db village.db --account 000000000001 --amount 50.00
+  dianka headend sell --db village.db --account 1 --energy 100 --tariff tariffs/beijing.json
   dianka headend sell --db village.db --file sales.csv --out orders.csv
   dianka card issue --csv orders.csv --folder cards --db village.db
 \b
@@ -53,6 +56,10 @@ All of it is sold or nothing; what was sold under its reference before is not so
 @database_option()
 @account_option()
 @amount_option()
+@click.option(
+    "--energy", "energy_kwh", type=KWH, help="Instead of --amount: kWh at today's prices."
+)
+@tariff_option
 @click.option(
     "--file",
     "csv_path",
@@ -75,6 +82,8 @@ def sell(
     db: str,
     account: str | None,
     amount_fen: int | None,
+    energy_kwh: int | None,
+    tariff_path: Path | None,
     csv_path: Path | None,
     out_path: Path | None,
     reference: str | None,
@@ -87,6 +96,10 @@ def sell(
     """Note a sale and print its order number, to be written on a card; or many, from a file."""
     if approval and (csv_path is not None or reference is not None):
         raise click.UsageError(_("an approval is for one sale: leave --file and --reference out"))
+    if energy_kwh is not None:
+        if account is None or amount_fen is not None or csv_path is not None:
+            raise click.UsageError(_("--energy takes the place of --amount, for one --account"))
+        amount_fen = _price_fen(db, account, energy_kwh, tariff_path)
     if csv_path is not None and account is None and amount_fen is None:
         _sell_file(db, csv_path, out_path, till, new, yes, as_json)
         return
@@ -120,6 +133,18 @@ def sell(
     echo(text.format(order=order, account=account, amount_fen=yuan(amount_fen)))
     for head in heads:
         echo(_("head of the log of cards: {head}").format(head=head))
+
+
+def _price_fen(db: str, account: str, energy_kwh: int, tariff_path: Path | None) -> int:
+    """Return what energy costs an account now, in fen; tell it as well."""
+    if tariff_path is None:
+        raise click.UsageError(_("--energy needs --tariff, the file of the account's tariff"))
+    with opened(db, read_only=True) as store:
+        place = place_of(store, account)
+    fen = quotes.amount_fen_for(loaded(tariff_path), *place, energy_kwh * 1000)
+    text = _("{energy} kWh cost {amount} yuan at today's prices, rounded up to a fen")
+    echo(text.format(energy=energy_kwh, amount=yuan(fen)), err=True)
+    return fen
 
 
 def _sell_once(

@@ -6,10 +6,12 @@ once, however often it is sent, and tells which order its page has shown as the 
 
 import re
 import secrets
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
+from host.billing import quotes
 from host.headend import orders, selling
 from host.headend.errors import StoreError
 from host.headend.orders import Till
@@ -73,12 +75,25 @@ def _wanted(visit: Visit, row: dict[str, Any]) -> tuple[Wanted, str]:
         raise Trouble(400, _("this form is not one of ours: open the page again"))
     if way == AIR and not row["concentrator"]:
         raise Trouble(400, _("no concentrator has this account yet: sell by card"))
-    if not typed:
-        raise Trouble(400, _("give an amount, or choose one"))
-    fen = amount_fen(typed)
+    energy = visit.told("energy", 10)
+    if bool(typed) == bool(energy):
+        raise Trouble(400, _("give an amount or choose one, or give an energy: one of them"))
+    fen = _price_fen(visit, row, energy) if energy else amount_fen(typed)
     if not visit.store.rows("SELECT 1 FROM orders WHERE reference = ?", (reference,)):
         orders.check_limits(visit.store, row["account"], fen)
     return Wanted(row["account"], fen, reference, int(seen), way), channel
+
+
+def _price_fen(visit: Visit, row: dict[str, Any], energy: str) -> int:
+    """Return what energy costs a household at today's prices, rounded up to a fen. Trouble."""
+    if not re.fullmatch("[0-9]{1,6}", energy) or not int(energy):
+        raise Trouble(400, _("{energy!r}: give whole kWh, 1 to 999999").format(energy=energy))
+    terms = meters.terms_of(visit.store, row)
+    if terms is None:
+        raise Trouble(400, _("the prices of this account are not known here: sell in yuan"))
+    now = datetime.now(visit.zone).replace(tzinfo=None)
+    place = (row["household"], row["used_wh"], now)
+    return quotes.amount_fen_for(terms.tariff, *place, int(energy) * 1000)
 
 
 def _is_large(visit: Visit, fen: int) -> bool:
