@@ -6,10 +6,11 @@
 
 The search listens to each question until the longest reply delay is over, because several meters
 may answer one after the other. Answers that collide lead to a hundred questions with two more
-digits. A question with a garbled answer is asked a second time, because the cause may be noise. If
-the second time brings no garbled answer but a meter was heard, it is asked a third time. Some
-meters answer with the address they were asked with, AA and all: that is no meter's address, and
-they are found by questions with more digits.
+digits. A question with a garbled answer is asked a second time, because the cause may be noise,
+and a third time if the second one brings no garbled answer. Some meters answer with the address
+they were asked with, AA and all: that is no meter's address, and they are found by questions with
+more digits. Where bytes were heard and then nothing, the digits asked for are kept, AA and all,
+beside the meters found: a meter may be there.
 
 Spec: DL/T 645-2007 7.1.3 (address field, AA), 5.3.
 """
@@ -28,8 +29,9 @@ _QUESTIONS_LIMIT = const(20_000)
 class Discovery(Job):
     """A search for the meters of one line.
 
-    addresses       6 bytes in wire order for each meter found, in the order of finding
-    count           meters found
+    addresses       6 bytes in wire order for each meter found, in the order of finding, and for
+                    each part of the line that is in doubt, with AA
+    count           of both
     questions       transactions used
     conflicts       full addresses at which answers still collide: two meters share the address
     dropped         replies of meters for which `addresses` has no room
@@ -49,6 +51,7 @@ class Discovery(Job):
         self._digits = bytearray(_LEVELS)
         self._level = 0  # count of low bytes that the question gives
         self._repeats = 0
+        self._before = [0] * (_LEVELS + 1)  # of each level: `count` when its question was asked
         self._heard = False
         self._vague = False
 
@@ -71,16 +74,17 @@ class Discovery(Job):
             self._heard = True
             self._note(self._link.address)
             return master.BUSY
-        if self.questions >= _QUESTIONS_LIMIT:
-            return master.GARBLED
         repeats = self._repeats
         vague = self._vague
         garbled = outcome == master.GARBLED
-        again = repeats == 0 if garbled else self._heard and repeats == 1
-        if again and not vague:
+        digits = self._digits
+        if self.questions >= _QUESTIONS_LIMIT:
+            self._level = 0
+            self._doubt()
+            return master.GARBLED
+        if repeats == (0 if garbled else 1) and not vague:
             self._ask(repeats + 1, now_ticks)
             return master.BUSY
-        digits = self._digits
         if garbled or vague:
             if self._level < _LEVELS:
                 digits[self._level] = 0
@@ -88,8 +92,12 @@ class Discovery(Job):
                 self._ask(0, now_ticks)
                 return master.BUSY
             self.conflicts += 1
+        elif repeats and not self._heard:
+            self._doubt()
         while self._level and digits[self._level - 1] == 99:
             self._level -= 1
+            if self.count == self._before[self._level]:
+                self._doubt()
         if not self._level:
             return master.OK
         digits[self._level - 1] += 1
@@ -97,21 +105,37 @@ class Discovery(Job):
         return master.BUSY
 
     def _ask(self, repeats: int, now_ticks: int) -> None:
+        if not repeats:
+            self._before[self._level] = self.count
         self._repeats = repeats
         self._heard = False
         self._vague = False
         self.questions += 1
+        pattern = self._wild()
+        self._link.start_listening(pattern, self._control, self._request, self._size, now_ticks)
+
+    def _wild(self) -> bytearray:
+        """Return the address that the present digits ask for."""
         pattern = self._pattern
         for index in range(_ADDRESS_SIZE):
             pattern[index] = bcd.encode(self._digits[index]) if index < self._level else _WILD
-        self._link.start_listening(pattern, self._control, self._request, self._size, now_ticks)
+        return pattern
+
+    def _doubt(self) -> None:
+        """Keep what the present digits ask for beside the meters."""
+        if self._level < _LEVELS:
+            self._add(self._wild())
 
     def _note(self, address: "bytearray | memoryview") -> None:
-        """Add `address` to `addresses` unless it is there already, or is no meter's."""
+        """Add `address` to `addresses` unless it is no meter's."""
         for octet in address:
             if octet & 0x0F > 9 or octet > 0x99:
                 self._vague = True
                 return
+        self._add(address)
+
+    def _add(self, address: "bytearray | memoryview") -> None:
+        """Add `address` to `addresses` unless it is there already."""
         addresses = self.addresses
         for place in range(0, self.count * _ADDRESS_SIZE, _ADDRESS_SIZE):
             same = 0

@@ -31,6 +31,8 @@ _ADDRESS_1997 = "C032"
 _READS_1997 = (0x01, 0x02)
 _READ_ADDRESS = orders.Request(0x13, b"")
 _BLOCK_LIMIT = 65_536
+# Questions, at least, that show whether a line loses answers.
+_TRIALS = 12
 
 
 class Bytes(Protocol):
@@ -156,7 +158,10 @@ class DirectLine:
         return Payment(name, count, balance_fen, job.error, job.sends)
 
     def search(self, standard: str, progress: Progress) -> list[str]:
-        """Return addresses of all meters of a standard."""
+        """Return addresses of all meters of a standard, and parts of the line in doubt.
+
+        The whole line is in doubt when meters that were found do not answer each question.
+        """
         request = orders.read(standard, ENERGY[standard])
         longest_ms = self._heard_within_ms(request)
         if longest_ms is None:
@@ -170,7 +175,22 @@ class DirectLine:
         for _moment in self._run(search):
             progress(search.questions, _addresses(search))
         check_room(search.dropped)
-        return sorted(_addresses(search))
+        found = sorted(_addresses(search))
+        return [*found, WILDCARD] if self._loses(request, found) else found
+
+    def _loses(self, request: orders.Request, found: list[str]) -> bool:
+        """Return whether a question to a meter that was found stays without its answer.
+
+        A meter whose answer was lost in the search leaves no other trace of it.
+        """
+        meters = list(filter(str.isdecimal, found))
+        asked = meters * -(-_TRIALS // max(1, len(meters)))
+        self._master = master = Master(self._baud, 1, reply_ms=self._reply_ms)
+        for address in asked:
+            master.start(_wire(address), *request, len(request.data), _now_ticks())
+            if self._outcome(master) not in ("ok", "abnormal"):
+                return True
+        return False
 
     def _heard_within_ms(self, request: orders.Request) -> int | None:
         """Ask all meters; return after how many ms the first byte came, None: none came.

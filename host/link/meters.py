@@ -44,9 +44,11 @@ class MeterLine(Protocol):
         """Return the answer to a read as one frame, in however many parts it came."""
 
     def search(self, standard: str, progress: Progress) -> list[str]:
-        """Return the addresses of all meters of a standard.
+        """Return the addresses of all meters of a standard, from one search.
 
-        `progress` is called with the count of questions and the meters found so far.
+        Where a meter may be that was not understood, the part of the line that was asked for is
+        among them, with AA for unknown digits. `progress` is called with the count of questions
+        and the addresses found so far.
         """
 
 
@@ -135,7 +137,7 @@ class ThroughConcentrator:
         while time.monotonic() < ends_s:
             lines = self._console.command(f"line answer {self._line}")
             fields = fields_of(lines)
-            found = [line[6:] for line in lines if line.startswith("found ")]
+            found = [line[6:].upper() for line in lines if line.startswith("found ")]
             progress(int(fields.get("questions", 0)), found)
             if fields["state"] == "done":
                 fields["found"] = " ".join(found)

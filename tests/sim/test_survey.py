@@ -1,0 +1,129 @@
+"""Goal: on a line that loses and spoils answers a scan finds every meter, or says where one may be
+that it has not found.
+
+Method: the firmware's search on the byte-accurate line, in virtual time, with faults by seed; a
+single search of some of these lines hides a meter, which the test says as well. The firmware's
+master on a port in real time loses one answer of a meter that is alone.
+"""
+
+from functools import cache
+from random import Random
+
+import pytest
+import ticks
+from dlt645.discovery import Discovery
+
+from host.device.line import DirectLine
+from host.frames import dlt645
+from host.frames.dlt645 import Frame
+from host.link.meters import Progress
+from host.link.survey import Survey, in_words
+from host.sim.clock import DEFAULT_START_T2000, VirtualClock
+from host.sim.line import Line, LineFaults
+from host.sim.meter import Meter
+from host.sim.responder import Responder
+from host.world.wire import Wire
+from tests.sim.test_discovery import found, random_meters
+
+TOTAL = b"\x00\x00\x01\x00"
+SEEDS = range(10)
+NOISY = LineFaults(lost_reply=0.05, cut_reply=0.1, noise=0.05, stray_noise=0.02)
+ROOM = 200
+
+
+class SeededLine:
+    """A line in virtual time, searched as a concentrator searches it."""
+
+    def __init__(self, meters: list[Meter], faults: LineFaults, seed: int) -> None:
+        clock = VirtualClock()
+        line = Line(clock, meters, faults, Random(seed))
+        self._wire = Wire(line, clock, step_ms=5, start_ticks=ticks.TICKS_MASK - 3000)
+        self.searches = 0
+
+    def search(self, standard: str, progress: Progress) -> list[str]:
+        self.searches += 1
+        job = Discovery(self._wire.master, ROOM)
+        job.start(0x11, TOTAL, len(TOTAL), self._wire.now_ticks)
+        self._wire.run(job)
+        told = [address.upper() for address in found(job)]
+        progress(job.questions, told)
+        return told
+
+    def ask(self, address: str, control: int, data: bytes = b"") -> Frame:
+        raise AssertionError("a survey asks no single meter")
+
+    read = ask
+
+
+@cache
+def surveyed(seed: int) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Return the meters of a noisy line, what its first search finds, and a survey's outcome."""
+    meters = random_meters(seed, 8)
+    line = SeededLine(meters, NOISY, seed)
+    first: list[str] = []
+    survey = Survey(line, "2007", lambda now: first.extend(now.meters) if not first else None)
+    survey.run()
+    return [meter.address for meter in meters], first, survey.meters, survey.doubtful
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_noisy_line_hides_no_meter_without_doubt(seed: int) -> None:
+    meters, _first, told, doubtful = surveyed(seed)
+
+    assert set(told) <= set(meters)
+    assert set(told) == set(meters) or doubtful
+
+
+def test_a_single_search_hides_meters_of_these_lines() -> None:
+    hiding = [seed for seed in SEEDS if len(surveyed(seed)[1]) < len(surveyed(seed)[0])]
+    assert hiding
+
+
+def test_a_quiet_line_is_searched_once() -> None:
+    meters = random_meters(3, 8)
+    line = SeededLine(meters, LineFaults(), 3)
+    survey = Survey(line, "2007", lambda _now: None)
+    survey.run()
+
+    assert sorted(survey.meters) == sorted(meter.address for meter in meters)
+    assert (survey.doubtful, line.searches) == ([], 1)
+
+
+def test_two_meters_with_one_address_are_in_doubt() -> None:
+    pair = [Meter("000000004207", reply_delay_ms=delay) for delay in (20, 30)]
+    survey = Survey(SeededLine(pair, LineFaults(), 1), "2007", lambda _now: None)
+    survey.run()
+
+    assert survey.meters == []
+    assert list(map(in_words, survey.doubtful)) == ["...0000004207"]
+
+
+class LosingPort:
+    """A port to a meter that answers at once, but for the answers with these numbers."""
+
+    def __init__(self, lost: tuple[int, ...]) -> None:
+        self._responder = Responder(Meter("000000000017"))
+        self._lost = lost
+        self._answers = 0
+        self._heard = bytearray()
+        self._waits = b""
+
+    def write(self, data: bytes) -> None:
+        request = dlt645.parse(data.lstrip(b"\xfe"))
+        reply = self._responder.answer(request, DEFAULT_START_T2000)
+        self._answers += 1
+        self._waits = b"" if reply is None or self._answers in self._lost else reply
+
+    def read(self, timeout_s: float) -> bytes:
+        heard, self._waits = self._waits, b""
+        return heard
+
+    def set_baud(self, baud: int) -> None:
+        raise AssertionError("no speed is changed")
+
+
+@pytest.mark.parametrize("lost", [(), (6,)])
+def test_a_line_that_loses_an_answer_of_a_known_meter_is_in_doubt(lost: tuple[int, ...]) -> None:
+    line = DirectLine(LosingPort(lost))
+
+    assert line.search("2007", lambda *_: None) == ["000000000017"] + ["A" * 12] * len(lost)
