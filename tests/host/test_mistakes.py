@@ -239,3 +239,62 @@ def test_a_question_without_a_terminal_names_the_way_to_answer(desk: Path) -> No
         told = done.stderr.decode()
         assert (done.returncode, "Warning" in told, "Traceback" in told) == (1, False, False)
         assert "stopped at a question: without a terminal" in told
+
+
+# What writes into the folder it is in, and what only reads there.
+WRITERS = """
+card keys new --district 4711 --keys new.toml
+card issue --file new.bin --account 1 --meter 1 --order 1 --amount 5
+card keys hand-down --keys card-keys.toml --district 4711 --out counter.toml
+headend init --db new.db
+headend keys new --keys new.toml --concentrator 7
+headend backup --db village.db --out copy.db
+headend sell --db village.db --account 000000000001 --amount 5
+concentrator run --flash flash.bin --line /dev/ptmx
+sim meters --count 1 --link LINE
+sim meters --count 1 --trace trace.jsonl
+demo --plot day.png
+"""
+LOOKERS = ("headend show --db village.db", "card log")
+
+
+@pytest.fixture(scope="module")
+def sealed_desk(desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Make a copy of the desk in which nothing can be written."""
+    folder = tmp_path_factory.mktemp("sealed") / "desk"
+    shutil.copytree(desk, folder)
+    folder.chmod(0o555)
+    yield folder
+    folder.chmod(0o755)
+
+
+def run_sealed(words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command for which the bits of a folder count, also where the tests are root's."""
+    bound = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []
+    return subprocess.run(
+        [*bound, sys.executable, "-m", "host.cli", *words.split()],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DIANKA_CARD_PASSPHRASE": "a long sentence"},
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", WRITERS.split("\n")[1:-1])
+def test_a_folder_that_is_read_only_is_one_sentence(words: str, sealed_desk: Path) -> None:
+    done = run_sealed(words, sealed_desk)
+    assert done.returncode in (1, 2), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: "), done.stderr
+    assert "Permission denied" in done.stderr or "readonly" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("words", LOOKERS)
+def test_what_only_reads_works_in_a_folder_that_is_read_only(
+    words: str, sealed_desk: Path
+) -> None:
+    done = run_sealed(words, sealed_desk)
+    assert done.returncode == 0, done.stderr
