@@ -4,25 +4,17 @@ A device is wired to the village's line, console and head-end, started, killed, 
 on the same flash.
 """
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from host.demo.processes import DemoError, Process
-from host.link import emulator
+from host.link.emulated import EmulatedConcentrator
+from host.link.emulator import BoardError
 from host.sim.clock import AcceleratedClock
 from host.words import _
-
-# What the emulated board is told at its prompt: it has no clock and no arguments.
-_PROGRAM = """\
-import main
-from boards.qemu import Board
-from concentrator import run
-board = Board({t2000}, {speed})
-run.run(main.build(board), board)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +63,7 @@ def program(*command: str) -> Maker:
 
 
 def emulated(image: Path) -> Maker:
-    """Return the firmware on a Cortex-M3 in QEMU; DemoError without the emulator."""
-    if shutil.which(emulator.PROGRAM) is None:
-        raise DemoError(
-            _(
-                "there is no {program} on PATH: install it, on Debian with `apt-get install "
-                "qemu-system-arm`"
-            ).format(program=emulator.PROGRAM)
-        )
+    """Return the firmware on a Cortex-M3 in QEMU; its maker raises DemoError without one."""
     return lambda wiring: Emulated(image, wiring)
 
 
@@ -87,36 +72,32 @@ class Emulated:
 
     def __init__(self, image: Path, wiring: Wiring) -> None:
         self._clock = wiring.clock
-        self._board = emulator.Emulator(
-            image,
-            (
-                str(Path(wiring.line).resolve()),
-                wiring.console,
-                f"tcp:127.0.0.1:{wiring.headend_port},reconnect=1,nodelay=on",
-            ),
-            memory=wiring.folder / "flash",
-        )
+        uplink = f"127.0.0.1:{wiring.headend_port}"
+        flash = wiring.folder / "flash"
+        with _told():
+            self._board = EmulatedConcentrator(image, flash, wiring.line, wiring.console, uplink)
 
     def start(self) -> None:
         """Start the emulator, and the firmware at its prompt with the time it is now."""
-        clock = self._clock
-        try:
-            self._board.start()
-            code = _PROGRAM.format(t2000=clock.now_t2000(), speed=clock.speed)
-            self._board.begin(code)
-        except emulator.BoardError as error:
-            raise DemoError(_("emulated board: {error}").format(error=error)) from error
+        with _told():
+            self._board.start(self._clock.now_t2000(), self._clock.speed)
 
     def check(self) -> None:
         """Raise DemoError when the firmware or the emulator has ended."""
         ended = self._board.ended()
         if ended is not None:
-            raise DemoError(
-                _("emulated board: {tail}").format(tail=" | ".join(ended.splitlines()[-3:]))
-            )
+            raise DemoError(_("emulated board: {tail}").format(tail=ended))
 
     def kill(self) -> None:
         """Kill the emulator with SIGKILL."""
         self._board.close()
 
     stop = kill
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BoardError as error:
+        raise DemoError(_("emulated board: {error}").format(error=error)) from error

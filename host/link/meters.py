@@ -23,6 +23,7 @@ _READ = 0x11
 _DI_SIZES = {_READ: 4, 0x01: 2}
 _FOLLOW_UP, _FOLLOW_UP_1997 = 0x12, 0x02
 _FOLLOW_UPS = 255
+_DIGITS = 12
 
 Progress = Callable[[int, list[str]], None]
 
@@ -77,6 +78,17 @@ def _refusing() -> Iterator[None]:
         raise AskError(_("the concentrator refuses: {error}").format(error=error)) from error
 
 
+def _address_or_part(text: str) -> str:
+    """Return an address, or a part of the line: low digits behind AA; ValueError for all else."""
+    digits = text.lstrip("A")
+    if text == digits:
+        return full_number(text)
+    full_number(digits or "0")
+    if len(text) != _DIGITS:
+        raise ValueError(text)
+    return text
+
+
 class ThroughConcentrator:
     """A line of a concentrator, over its console; its own work goes on meanwhile.
 
@@ -127,7 +139,7 @@ class ThroughConcentrator:
         with _refusing(), making_sense():
             fields = self._wait(words, SEARCH_S, progress)[0]
             check_room(int(fields.get("dropped", 0)))
-            return sorted(full_number(one) for one in fields["found"].split())
+            return sorted(map(_address_or_part, fields["found"].split()))
 
     def _wait(self, words: str, limit_s: float, progress: Progress) -> tuple[dict[str, str], str]:
         """Put a question and wait until it is done: its fields, and its data in digits."""

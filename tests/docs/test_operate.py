@@ -1,15 +1,18 @@
 """Goal: whoever types what docs/OPERATE.md says gets a village that sells, and finds it in order.
 
-Method: the blocks marked as shell are run by one shell, in order, in an empty folder. The shell
-stops at the first command that fails. Commands of the other parts need a board, a server or a
-county; they are parsed.
+Method: the blocks marked as shell are run by one shell, in order, in an empty folder: once with
+the concentrator on unix MicroPython, and at the same time once with it on the emulated board. The
+shell stops at the first command that fails. Commands of the other parts need a board, a server or
+a county; they are parsed.
 """
 
 import configparser
+import contextlib
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -20,7 +23,7 @@ import pytest
 from click.testing import CliRunner
 
 from host.cli import cli, shown
-from tools import micropython
+from tools import image, micropython
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "docs" / name for name in ("OPERATE.md", "OPERATE.zh-CN.md")]
@@ -35,24 +38,24 @@ def blocks(page: Path) -> str:
     return "".join(_SHELL.findall(page.read_text("utf-8")))
 
 
-@pytest.mark.slow
-@pytest.mark.xdist_group("console")
-def test_a_newcomer_gets_a_village_that_sells(tmp_path: Path) -> None:
-    dianka = tmp_path / "bin" / "dianka"
-    dianka.parent.mkdir()
+def walk(folder: Path, commands: str) -> "subprocess.Popen[bytes]":
+    """Start a shell that carries out the commands in a new folder, up to the first that fails."""
+    dianka = folder / "bin" / "dianka"
+    dianka.parent.mkdir(parents=True)
     dianka.write_text(f'#!/bin/sh\nexec {sys.executable} -m host.cli "$@"\n')
     dianka.chmod(0o755)
-    village = tmp_path / "village"
+    village = folder / "village"
     village.mkdir()
-    with (tmp_path / "said").open("w+") as said:
-        shell = subprocess.Popen(
-            ["/bin/sh", "-e", "-x", "-c", blocks(PAGES[0])],
+    with (folder / "said").open("wb") as said:
+        return subprocess.Popen(
+            ["/bin/sh", "-e", "-x", "-c", commands],
             cwd=village,
             env={
                 **os.environ,
                 "PATH": f"{dianka.parent}:{os.environ['PATH']}",
                 "PYTHONPATH": str(ROOT),
                 "MICROPYTHON": str(micropython.ensure()),
+                "COLUMNS": "200",
                 "TZ": "CST-8",  # the zone of the station, for the simulated meters
             },
             stdin=subprocess.DEVNULL,
@@ -60,19 +63,46 @@ def test_a_newcomer_gets_a_village_that_sells(tmp_path: Path) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        try:
-            status = shell.wait(300)
-        finally:
-            os.killpg(shell.pid, signal.SIGTERM)
-        said.seek(0)
-        told = said.read()
-    logs = "".join(path.read_text() for path in village.glob("*.log"))
-    assert status == 0, told + logs
-    assert "nothing to change" in told
-    assert "balance_fen 5000" in told
-    assert "everything agrees, to the fen" in told
-    assert "finding 1 is closed" in told
-    assert "Traceback" not in told + logs
+
+
+def walks() -> dict[str, str]:
+    """Return the page's commands for each board; on the emulated one, beside the other."""
+    commands = blocks(PAGES[0])
+    try:
+        image.install_emulator()
+    except image.ImageError as error:
+        pytest.skip(str(error))
+    run = f"concentrator run --image {image.build_emulated()}"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    emulated = commands.replace("concentrator run", run).replace(":7645", f":{port}")
+    emulated = emulated.replace("headend serve", f"headend serve --port {port}")
+    return {"unix": commands, "emulated": emulated}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("console")
+def test_a_newcomer_gets_a_village_that_sells_cuts_and_restores(tmp_path: Path) -> None:
+    shells = {board: walk(tmp_path / board, text) for board, text in walks().items()}
+    try:
+        statuses = {board: shell.wait(420) for board, shell in shells.items()}
+    finally:
+        for shell in shells.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGTERM)
+    for board, status in statuses.items():
+        village = tmp_path / board / "village"
+        told = (tmp_path / board / "said").read_text()
+        logs = "".join(path.read_text() for path in village.glob("*.log"))
+        assert status == 0, told + logs
+        assert "nothing to change" in told
+        assert "balance_fen 5000" in told
+        cut, restored = re.findall("^.*04000503 .*run status word 3.*$", told, re.MULTILINE)
+        assert "relay open" in cut
+        assert "relay open" not in restored
+        assert "everything agrees, to the fen" in told
+        assert "finding 1 is closed" in told
+        assert "Traceback" not in told + logs
 
 
 def test_both_languages_have_the_same_commands() -> None:
@@ -87,7 +117,7 @@ def test_what_needs_more_than_a_laptop_is_understood(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("board.json", "village.toml", "uplink.toml"):
+    for name in ("board.json", "village.toml", "uplink.toml", "firmware.elf"):
         Path(name).touch()
     understood: list[str | None] = []
     monkeypatch.setattr(shown.Command, "invoke", lambda self, ctx: understood.append(self.name))
