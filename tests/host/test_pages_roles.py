@@ -58,6 +58,8 @@ MAY = {
     "held": SELL,
     "void/<str:account>/<int:order>": SELL,
     "refund/<str:account>": KEEP,
+    "rooms": SELL,
+    "rooms/<int:tenancy>/bill.pdf": SELL,
 }
 URLS = Path(__file__).resolve().parents[2] / "host" / "headend" / "web" / "urls.py"
 VALUES = {
@@ -67,6 +69,7 @@ VALUES = {
     "by": "day",
     "on": "2026-07-01",
     "what": "cut",
+    "tenancy": "1",
     "language": "en",
     "name": "pages.css",
 }
