@@ -39,6 +39,8 @@ _PAGES = {
     "day": "/day",
 }
 _TIMES = 5
+# The pages load their modules and templates as soon as they stand.
+_BEGUN_S = 5
 _PEOPLE, _LOOKS, _EVERY_S = 50, 5, 3
 
 
@@ -102,6 +104,7 @@ def main() -> int:
         )
         assert serving.stdout is not None
         url = serving.stdout.readline().split()[-1]
+        time.sleep(_BEGUN_S)
         try:
             for what, page in _PAGES.items():
                 times = sorted(_ask(url + page, tokens[0]) for _ in range(_TIMES))

@@ -23,7 +23,6 @@ def main(host: str, port: str, database: str, *words: str) -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a full queue is no trouble
     told = Site(database, host, "simple" in words, "https" in words)
     answering = application(told)
-    _warm()
     try:
         server = create_server(answering, host=host, port=int(port), threads=_THREADS, ident=None)
     except OSError as error:
@@ -32,12 +31,13 @@ def main(host: str, port: str, database: str, *words: str) -> None:
     # The first process decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_input, daemon=True).start()
+    threading.Thread(target=_warm, daemon=True).start()
     _answer(f"http://{host}:{server.effective_port}")
     server.run()
 
 
 def _warm() -> None:
-    """Do now what the first person of the day would wait for: modules, templates, tariffs."""
+    """Do soon what the first person of the day would wait for: modules, templates, tariffs."""
     from django.template import engines
     from django.urls import get_resolver
 
