@@ -198,10 +198,10 @@ def test_a_supply_is_cut_by_a_lawful_order_and_given_once(station: HeadEnd) -> N
 
 
 def test_the_refusal_of_a_concentrator_is_said_in_the_language_spoken() -> None:
-    said = "a cut comes 30 minutes after its notice, not earlier"
+    said = "a cut comes 30 minutes after its notice, and after a set clock"
     assert answer_text(said) == said
     with speaking("zh"):
-        assert answer_text(said) == "通知送达 30 分钟后才可停电"
+        assert answer_text(said) == "通知送达、时钟校准满 30 分钟后才可停电"
         assert answer_text("its supply is protected: it is not cut from above") != ""
         assert answer_text("{what} it has not") == "{what} it has not"
 

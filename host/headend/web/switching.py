@@ -36,7 +36,8 @@ _NO_METER = marked("no concentrator has told of this account yet: nothing can be
 _REFUSALS = (
     marked("its supply is protected: it is not cut from above"),
     marked("a cut needs the time at which its notice was delivered"),
-    marked("a cut comes {minutes} minutes after its notice, not earlier"),
+    marked("a cut comes {minutes} minutes after its notice, and after a set clock"),
+    marked("nobody is cut at this time"),
     marked("the supply stays as it is, the account is: {state}"),
 )
 
