@@ -15,6 +15,7 @@ from host.cli.headend import care, job, look, ownership, replace, restore, sales
 from host.cli.headend.account import account, approval
 from host.cli.headend.audit import audit_group
 from host.cli.headend.channel import channel
+from host.cli.headend.credit import credit
 from host.cli.headend.database import opened
 from host.cli.headend.drawer import drawer, figures_command
 from host.cli.headend.job_kinds import KINDS
@@ -286,6 +287,7 @@ command.add_command(figures_command)
 command.add_command(lease)
 command.add_command(quote)
 command.add_command(room)
+command.add_command(credit)
 command.add_command(receipt)
 command.add_command(approval)
 command.add_command(channel)
