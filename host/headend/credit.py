@@ -111,6 +111,6 @@ def give_grades(store: Store, by: str) -> list[Standing]:
             given = Given(by, f"credit class {one.credit_class}", now + _COMMAND_S)
             commands.give_within(database, Target(concentrator, text, one.account), given)
             told: dict[str, Any] = {"class": one.credit_class, "grade": grade, "by": by}
-            audit.note(database, "grade", one.account, **told)
+            audit.note(database, "grade", one.account, **told, late_months=one.late_months)
             changed.append(one)
     return changed
