@@ -98,10 +98,13 @@ def make_village(path: Path) -> None:
 BOARDS = Path(__file__).parents[2] / "docs" / "boards"
 SALES = "account,amount,reference\n000000000001,50.00,2026-07-0001\n"
 # The example needs a typed key, a redeemed card, a finding or a sale of that number, a list, a
-# signer, or no database.
+# channel, a signer, or no database.
 _NEEDS_STATE = (
     "dianka headend account",
     "dianka headend drawer",
+    "dianka headend channel",
+    "dianka headend payment",
+    "dianka headend recharge",
     "dianka headend receipt",
     "dianka headend lease",
     "dianka headend approval",
