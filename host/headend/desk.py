@@ -18,6 +18,7 @@ from host.headend.store import Store
 from host.words import _, language_spoken
 
 STATE = "state"  # not an operation: the state of the head-end in numbers
+NO_ANSWER = "no_answer"  # the name of a refusal behind which it may be done
 _ANSWER_WITHIN_S = 120
 _CHUNK = 1 << 16
 
@@ -100,7 +101,7 @@ def ask(
         text = b""
     if not text:
         raise Declined(
-            "no_answer",
+            NO_ANSWER,
             _(
                 "the head-end ended before it answered: what was asked for may be done, so look "
                 "with `dianka headend orders` before you ask again"

@@ -16,8 +16,8 @@ from typing import Any
 from host.headend import audit, channel_sales, channels, orders
 from host.headend.channel_sales import check_account, full_reference
 from host.headend.database import Database
-from host.headend.desk import at_desk
-from host.headend.errors import Declined, StoreError
+from host.headend.desk import NO_ANSWER, at_desk
+from host.headend.errors import Declined, StoreError, StoreFailed
 from host.headend.orders import Till
 from host.headend.providers import PROVIDERS, Paid
 from host.headend.store import Store, zone_of
@@ -88,10 +88,17 @@ def take_notice(store: Store, provider: str, paid: Paid) -> str:
 
 
 def sell_paid(store: Store, reference: str) -> str:
-    """Sell what was paid, once; return the state of the payment, which tells why it is not."""
+    """Sell what was paid, once; return the state of the payment, which tells why it is not.
+
+    StoreFailed, Declined: nobody knows whether it was sold; it is told again, or sold later.
+    """
     try:
         return payment_sold(store, reference)
+    except StoreFailed:
+        raise
     except StoreError as error:
+        if isinstance(error, Declined) and error.name == NO_ANSWER:
+            raise
         note_unsold(store, reference, str(error))
         return PAID
 

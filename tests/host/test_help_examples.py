@@ -122,6 +122,8 @@ _NEEDS_STATE = (
     "dianka headend dismiss",
     "dianka firmware pack",
     "dianka headend job firmware",
+    "dianka headend room",
+    "dianka headend job cut",  # its notice is of this week
 )
 
 
@@ -134,6 +136,8 @@ def test_examples_without_a_port_work(counter: Path) -> None:
     done = 0
     for example in sorted(ALL, key=_order):
         if _NEEDS_MORE.search(example) or example.startswith(_NEEDS_STATE):
+            continue
+        if "headend job" in example and "--file" in example:  # a list of accounts
             continue
         if " issue " in example or " replace " in example:
             _take_new_cards()

@@ -136,6 +136,19 @@ def test_what_cannot_be_sold_stays_paid_until_it_can(store: Store) -> None:
     assert live(store) == [(5000, "sim-a")]
 
 
+def test_a_head_end_that_ends_is_no_refusal(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(store: Store, reference: str) -> str:
+        raise Declined("no_answer", "the head-end ended")
+
+    reference = begun(store)
+    with monkeypatch.context() as changed:
+        changed.setattr(payments, "payment_sold", ended)
+        with pytest.raises(Declined, match="ended"):
+            payments.take_notice(store, "sim-a", Paid("T1", reference, 5000, NOON))
+    assert payments.take_notice(store, "sim-a", Paid("T1", reference, 5000, NOON)) == "sold"
+    assert (live(store), found(store)) == ([(5000, "sim-a")], [])
+
+
 def test_a_forged_notification_is_refused() -> None:
     body = json.dumps({"state": "paid"}).encode()
     with pytest.raises(Declined, match="not of this provider"):
