@@ -6,6 +6,8 @@ failing; power cut at every change while one is written.
 """
 
 from array import array
+from binascii import crc32
+from struct import pack_into
 
 from concentrator.storage.checkpoint import (
     MORE,
@@ -157,6 +159,22 @@ def test_a_column_that_the_file_lacks_stays() -> None:
 
     equal(after.load(), 300)
     equal(more[7], 7)
+
+
+def test_a_column_that_was_forged_longer_makes_no_table_longer() -> None:
+    storage = Storage()
+    saved(storage)
+    for entry in range(4):
+        data = bytearray(storage.files["k00000041"])
+        pack_into("<H", data, 24 + 6 * entry, 401)
+        pack_into("<I", data, len(data) - 4, crc32(memoryview(data)[:-4]))
+        forged = Storage()
+        forged.files["k00000041"] = bytes(data)
+        after = Tables(forged, 400, 3)
+        sizes = [len(one) for one in (after.single, after.money, after.flags, after.cells)]
+
+        raises(Unreadable, after.load)
+        equal([len(one) for one in (after.single, after.money, after.flags, after.cells)], sizes)
 
 
 def test_a_smaller_device_refuses_and_keeps_the_file() -> None:

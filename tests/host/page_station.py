@@ -35,29 +35,34 @@ def served(folder: Path, engine: str) -> Iterator[HeadEnd]:
 
 def _served(folder: Path, database: str) -> Iterator[HeadEnd]:
     with Store(database, create=True) as store:
-        for row in range(len(NAMES)):
-            orders.sell(store, account_name(row), 10000)
-        village = village_of(len(NAMES), 40)
-        village.relay(0, 0)
-        refused = {"code": 10, "order": 3, "amount_fen": 500, "uid": "0" * 16, "account": ACCOUNT}
-        village.write(RecordKind.CARD, refused)
-        deliver(Ingest(store, KEYS), village)
-        registry.take(
-            store,
-            [
-                Entry(account_name(row), f"C-{row}", name, meter=meter_address(row))
-                for row, name in enumerate(NAMES)
-            ],
-        )
-        password = users.hashed(PASSWORD)
-        for role in users.ROLES:
-            users.add(store, role, role, password)
-        users.add(store, "second", "cashier", password)
+        village_made(store)
     running = HeadEnd(folder, "--page", "127.0.0.1:0", database=database)
     try:
         yield running
     finally:
         running.end(signal.SIGKILL)
+
+
+def village_made(store: Store) -> None:
+    """Fill a new database with the village, its names and its people."""
+    for row in range(len(NAMES)):
+        orders.sell(store, account_name(row), 10000)
+    village = village_of(len(NAMES), 40)
+    village.relay(0, 0)
+    refused = {"code": 10, "order": 3, "amount_fen": 500, "uid": "0" * 16, "account": ACCOUNT}
+    village.write(RecordKind.CARD, refused)
+    deliver(Ingest(store, KEYS), village)
+    registry.take(
+        store,
+        [
+            Entry(account_name(row), f"C-{row}", name, meter=meter_address(row))
+            for row, name in enumerate(NAMES)
+        ],
+    )
+    password = users.hashed(PASSWORD)
+    for role in users.ROLES:
+        users.add(store, role, role, password)
+    users.add(store, "second", "cashier", password)
 
 
 @cache

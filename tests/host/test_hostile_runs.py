@@ -4,10 +4,11 @@ Method: each case is made from its number alone. CI runs a small share; `make so
 each kind, DIANKA_HOSTILE=10000.
 """
 
+import gc
 import os
 import sys
 from binascii import crc32
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -54,6 +55,15 @@ _WORDS = (
     *("id", "district", "card_key", "console_key", "overdraft_fen", "operator_order", "password"),
     *("2026-11-30", "2026-02-30", "25:61:61", "household", "power_limit_w", "debt_fen", "guard"),
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_old_objects() -> Iterator[None]:
+    """Leave what there is out of each collection: a concentrator collects when it starts."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def lived(meters: int = 2) -> Bench:

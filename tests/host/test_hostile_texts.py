@@ -27,6 +27,7 @@ HOSTILE = "=1+1\x1b]52;c;x\x07b\x9b2Jc\u202e[red][/x]"
 HARMFUL = frozenset("\x1b\x07\x9b\u202e\r\x00\x08")
 # They serve until they are stopped, play for a minute, or wait for a card: they are given a wrong
 # option as well, so that they never start.
+TARIFFS = Path(__file__).resolve().parents[2] / "tariffs"
 LONG = {("demo",), ("sim", "run"), ("sim", "meters"), ("headend", "serve")}
 FILES = {
     "text": HOSTILE.encode(),
@@ -120,6 +121,10 @@ def test_whatever_a_command_is_given_ends_with_a_harmless_sentence(
         assert_harmless(said, result)
 
 
+# Lists of figures, and what a test of its own is about.
+NO_TEXTS = {"zone", "registers_wh", "values"}
+
+
 @pytest.fixture
 def hostile_db(tmp_path: Path) -> Path:
     """Make the database of a village in which every free text is hostile."""
@@ -130,6 +135,21 @@ def hostile_db(tmp_path: Path) -> Path:
         deliver(Ingest(store, KEYS), village_of(3, 5))
     sell = ["headend", "sell", "--db", str(path), "--account", "1", "--amount", "5"]
     assert CliRunner().invoke(cli, [*sell, "--reference", "R-1"]).exit_code == 0
+    poison(path, HOSTILE)
+    return path
+
+
+# What the head-end has written as JSON, in which any text may be.
+JSON = {"detail", "what"}
+
+
+def as_json(hostile: str) -> str:
+    """Return JSON with a hostile text as its sentence and as its name."""
+    return json.dumps({"text": hostile, hostile: hostile})
+
+
+def poison(path: Path, hostile: str) -> None:
+    """Put a hostile text wherever a database has any text."""
     with sqlite3.connect(path) as base:
         guards = base.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
         for (guard,) in guards:
@@ -140,46 +160,138 @@ def hostile_db(tmp_path: Path) -> Path:
                 continue
             for column in base.execute(f"PRAGMA table_info({table})").fetchall():
                 name, kind = column[1], column[2].upper()
-                if name != "zone" and ("CHAR" in kind or "TEXT" in kind):
+                if name not in NO_TEXTS and ("CHAR" in kind or "TEXT" in kind):
                     base.execute(
                         f'UPDATE OR IGNORE {table} SET "{name}" = ? '
                         f'WHERE "{name}" IS NULL OR "{name}" GLOB \'*[^0-9A-F]*\' '
                         f"OR \"{name}\" = ''",
-                        (json.dumps({"x": HOSTILE}) if name == "detail" else HOSTILE,),
+                        (as_json(hostile) if name in JSON else hostile,),
                     )
-    return path
 
 
+# What each command that uses a database is told besides, by the name of the parameter.
+TOLD = {
+    "account": account_name(0),
+    "journal": "village.db",
+    "by": "Li",
+    "cashier": "Li",
+    "uid": "0011223344556677",
+    "last": "1.00",
+    "register": "2.00",
+    "meter": "18",
+    "from_day": "2026-12-01",
+    "persons": "3",
+    "name": "Li",
+    "paper": "1",
+    "amount_fen": "5",
+    "approval": "1",
+    "number": "1",
+    "out": "out.pdf",
+    "concentrator": "7",
+    "reason": "a test",
+    "counted_fen": "5",
+    "order": "1",
+    "notice": "2026-07-01 09:00",
+    "path": "list.csv",
+    "text": "status",
+    "kind": "1",
+    "laptop": "0f1e2d3c4b5a6978",
+    "first": "1",
+    "count": "1",
+    "job": "1",
+    "digits": "070000FF00",
+    "items": "00010000",
+    "settings_told": "interval_s=300",
+    "lease": "1",
+    "log": "lease.jsonl",
+    "counter": "Li",
+    "quota_fen": "5",
+    "tariff_path": "tariff.json",
+    "reference": "R-9",
+    "role": "admin",
+    "words": "no power",
+    "tenancy": "1",
+    "serials": "000001-00007",
+    "to": "shop-3",
+    "sale_fen": "5",
+    "day_fen": "5",
+    "provider": "Li",
+    "day": "2026-07-01",
+    "until": "2026-12-24 10:00",
+    "out_path": "out.pdf",
+    "batch": "1",
+}
+_CARD = ["--file", "card.bin"]
+_THERE = ["--concentrator", "7"]
+# What more these want, of which no single parameter is needed.
+MORE = {
+    "card issue": ["--account", account_name(0), *_CARD],
+    "card topup": _CARD,
+    "card replace": _CARD,
+    "card serial": _CARD,
+    "headend quote": ["--amount", "5"],
+    **dict.fromkeys(("headend job ask", "headend job give"), _THERE),
+    **dict.fromkeys(("headend job journal", "headend job set"), _THERE),
+    "headend job tariff": _THERE,
+    **dict.fromkeys(("headend job clock", "headend job text"), _THERE),
+    "headend channel limit": ["--sale", "5"],
+    "headend job no-cut": [*_THERE, "--days", "sun"],
+    **{
+        key: ["--account", account_name(0)]
+        for key in (
+            "headend job cut",
+            "headend job guard",
+            "headend job read",
+            "headend job restore",
+        )
+    },
+    "headend restore": ["--port", "/dev/null"],
+    "headend user change": ["--password"],
+    "headend sell": ["--account", account_name(0), "--amount", "5"],
+    "headend job firmware": [*_THERE, "--unsigned"],
+    "headend drawer move": ["--in", "5"],
+}
 SHOWING = [
     words
     for words, command in ALL.items()
-    if words[0] in ("headend", "explain")
-    and words not in LONG
-    and not any(
-        isinstance(param, click.Argument) and words[0] != "explain" for param in command.params
-    )
-    and {param.name for param in command.params if param.required} <= {"db", "account", "journal"}
+    if words not in LONG
+    and (words == ("explain",) or any("--db" in param.opts for param in command.params))
 ]
+
+
+def told_to(words: tuple[str, ...], db: Path) -> list[str]:
+    """Return the words and options that a command with a database needs."""
+    said = [*words]
+    for param in ALL[words].params:
+        name = param.name or ""
+        if "--db" in param.opts:
+            said += ["--db", str(db)]
+        elif param.required or isinstance(param, click.Argument):
+            is_choice = isinstance(param.type, click.Choice)
+            value = str(param.type.choices[0]) if is_choice else TOLD[name]
+            said += [value] if isinstance(param, click.Argument) else [param.opts[0], value]
+    return said + MORE.get(" ".join(words), [])
 
 
 @pytest.mark.parametrize("words", SHOWING, ids=" ".join)
 @pytest.mark.parametrize("form", ["", "--json", "--csv"])
 def test_what_a_database_says_is_text_and_no_more(
-    words: tuple[str, ...], form: str, hostile_db: Path
+    words: tuple[str, ...], form: str, hostile_db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ALL[words]
-    if form and not any(form in param.opts for param in command.params):
+    forms = [
+        opt for param in command.params if getattr(param, "is_flag", False) for opt in param.opts
+    ]
+    if form and form not in forms:
         return
-    said = [*words]
-    for param in command.params:
-        if "--db" in param.opts:
-            said += ["--db", str(hostile_db)]
-        elif param.name == "account" and param.required and isinstance(param, click.Option):
-            said += ["--account", account_name(0)]
-        elif isinstance(param, click.Argument):
-            said.append(str(hostile_db) if param.name == "journal" else account_name(0))
-    result = CliRunner().invoke(cli, [*said, *([form] if form else [])], input="")
+    monkeypatch.chdir(hostile_db.parent)
+    Path("list.csv").write_text(f"account,name\n{account_name(0)},Li\n")
+    Path("lease.jsonl").write_text("{}\n")
+    Path("tariff.json").write_bytes((TARIFFS / "zhejiang-tou.json").read_bytes())
+    said = [*told_to(words, hostile_db), *([form] if form else [])]
+    result = CliRunner().invoke(cli, said, input="")
     assert_harmless(said, result)
+    assert result.exit_code != 2, (said, result.output)
     if form == "--csv":
         for line in result.output.splitlines():
             assert "=1+1" not in [cell.strip('"')[:4] for cell in line.split(",")], line

@@ -360,7 +360,7 @@ class Checkpoint:
         self, name: str, offset: int, place: int, rows: int, items: int, width: int
     ) -> None:
         """Read one column row by row, or in chunks if rows have the same size here and there."""
-        _, here, here_width = self._shape(place, rows)
+        rows, here, here_width = self._shape(place, rows)
         if width != here_width:
             return
         if here == items:

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 
+from host.headend.logs import TextFormatter
 from host.headend.web.meters import tariffs
 from host.headend.web.site import Site, application
 
@@ -19,7 +20,9 @@ def main(host: str, port: str, database: str, *words: str) -> None:
     """Serve until the standard input ends; tell the address, or why it cannot be had."""
     from waitress.server import create_server
 
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(TextFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a full queue is no trouble
     told = Site(database, host, "simple" in words, "https" in words)
     answering = application(told)

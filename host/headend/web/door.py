@@ -151,6 +151,8 @@ def page(needs: str = LOOK) -> Callable[[View], View]:
                 return trouble(request, 409, str(error))
             except Trouble as error:
                 return trouble(request, error.status, str(error))
+            except OverflowError:  # a number of the address, as no database has one
+                return trouble(request, 404, _("there is no such page: begin at the first one"))
 
         return view
 

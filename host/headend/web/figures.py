@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import jinja2
 
+from host.harmless import harmless_lines
 from host.headend.history import detail_text
 from host.headend.web.site import FOLDER
 from host.units import to_datetime
@@ -88,10 +89,17 @@ def static_url(name: str) -> str:
     return f"/static/{name}?v={statics()[name][2]}"
 
 
+def _shown(value: Any) -> Any:
+    """Return what an expression of a page gives, text without marks that turn its direction."""
+    is_text = isinstance(value, str) and not hasattr(value, "__html__")
+    return harmless_lines(value) if is_text else value
+
+
 def environment(**options: Any) -> jinja2.Environment:
     """Return Jinja's environment for Django."""
     options["autoescape"] = True
     options["undefined"] = jinja2.StrictUndefined
+    options["finalize"] = _shown
     options["trim_blocks"] = options["lstrip_blocks"] = True
     made = jinja2.Environment(**options)
     made.globals.update(
