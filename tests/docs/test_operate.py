@@ -144,7 +144,8 @@ def test_what_a_sentence_names_is_there(page: Path) -> None:
 def test_a_head_end_gets_all_packages_that_it_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     for page in PAGES:
-        line = re.search(r"^    pipx inject dianka (.*)$", page.read_text("utf-8"), re.MULTILINE)
+        text = page.read_text("utf-8").replace("\\\n", " ")
+        line = re.search(r"^    pipx inject dianka (.*)$", text, re.MULTILINE)
         assert line
         named = {re.split("[<>=]", one)[0] for one in shlex.split(line[1])}
         wanted = project["optional-dependencies"]["station"]

@@ -1,6 +1,7 @@
 """Goal: what became of a command is what its concentrator's journal says, whatever was heard."""
 
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ def store(tmp_path: Path) -> Any:
 
 
 def given(store: Store, text: str, expires_at: int = LATER) -> int:
-    """Give a command to concentrator 7; return its number."""
-    commands.give(store, "x", [Target(7, text)], Given(expires_at=expires_at))
+    """Give a command to concentrator 7, NOTICE three days ago in it; return its number."""
+    notice = datetime.now() - timedelta(days=3)
+    text = text.replace("NOTICE", f"{notice:%Y-%m-%d %H:%M:%S}")
+    why = Given(reason="arrears, notice by letter", expires_at=expires_at)
+    commands.give(store, "x", [Target(7, text)], why)
     return int(commands.commands_of(store)[-1]["number"])
 
 
@@ -123,7 +127,7 @@ def nothing(village: Village) -> None:
         (f"credit {ACCOUNT} 2 3000 {MAC}", credited, DONE),
         (f"credit {ACCOUNT} 2 3000 {MAC}", nothing, NOT_DONE),
         (f"credit {ACCOUNT} 2 3000 ffffffffffffffff", credited, NOT_DONE),
-        (f"supply {ACCOUNT} cut 2026-01-01 00:00:00", cut, DONE),
+        (f"supply {ACCOUNT} cut NOTICE", cut, DONE),
         (f"supply {ACCOUNT} restore", cut, NOT_DONE),
         (f"account set {ACCOUNT} guard 1", guarded, DONE),
         (f"account set {ACCOUNT} guard 0", guarded, NOT_DONE),

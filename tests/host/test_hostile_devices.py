@@ -97,7 +97,7 @@ interval_s = 300
 list = "list.csv"
 """
 # They listen on a port of the network, which other tests bring to answer.
-SERVING = {"headend serve", "demo"}
+SERVING = {"headend serve", "demo", "counter"}
 
 
 def uses_a_port(command: click.Command) -> bool:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from host.cli import cli, flash
 from host.flash import package, slots
 from host.flash.product import Product, ProductError
+from host.flash.prompt import Prompt
 
 PASSPHRASE = "correct horse battery"
 PLAIN = Product("0.9.0+1a2b3c4d", {"main.mpy": b"M\x06" * 40, "card/keys.mpy": b"M\x06k"}, 7)
@@ -144,6 +145,8 @@ def test_flash_asks_the_board_for_its_signer(
 
 class Board:
     """A board whose files are those of the working directory: it runs what is typed."""
+
+    told = Prompt.told
 
     def run(self, code: str) -> str:
         said = io.StringIO()

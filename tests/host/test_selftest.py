@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from host.cli import flash
 from host.flash import selftest
-from host.flash.prompt import BoardError
+from host.flash.prompt import BoardError, Prompt
 from tools import micropython
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +116,8 @@ class MadeUpPrompt:
         return self
 
     def __exit__(self, *_error: object) -> None: ...
+
+    told = Prompt.told
 
     def run(self, code: str) -> str:
         """Run code behind what was kept; definitions are kept."""
