@@ -172,6 +172,7 @@ def poison(path: Path, hostile: str) -> None:
 # What each command that uses a database is told besides, by the name of the parameter.
 TOLD = {
     "account": account_name(0),
+    "customer": "Li",
     "journal": "village.db",
     "by": "Li",
     "cashier": "Li",

@@ -303,7 +303,7 @@ _NOT_YUAN = "is not yuan like 50 or 49.95, with at most two decimals"
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"amount": ""}, "give an amount, or choose one"),
+        ({"amount": ""}, "give an amount or choose one, or give an energy"),
         ({"amount": "0"}, "the amount is 0: give what is to be sold"),
         ({"amount": "-5"}, _NOT_YUAN),
         ({"amount": "50.001"}, _NOT_YUAN),

@@ -61,6 +61,8 @@ EXEMPT_TEXTS = {
     *("a record's number was taken by another program",),
     *("yuan since January", ": the same year", "plain top up"),
     "record  differs from the one stored",
+    # A command to a concentrator.
+    "account set  grade ",
     # Patterns of the catalogue's English names.
     *(r"block: .*\bpresent \+ (\d+) settlement days", "block, settlement day"),
 }
