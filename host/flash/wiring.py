@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from host.words import _, marked
 
@@ -87,12 +94,75 @@ class _Flash(_Part):
     fram_kib: int = Field(0, ge=0, le=16384)
 
 
-class _Card(BaseModel):
-    """The keys of each chip are those of docs/CHIPS.md, which the board itself checks."""
+def _digits(size: int) -> Any:
+    """Return a field of `size` bytes in hexadecimal digits, which may be left out."""
+    return Field(None, pattern=f"^[0-9a-fA-F]{{{2 * size}}}$")
 
-    model_config = ConfigDict(extra="allow", strict=True)
 
-    chip: str
+class _CpuFile(_Part):
+    """A file of a CPU card, as docs/CHIPS.md shows it."""
+
+    path: list[Annotated[str, Field(pattern="^([^0].*|0|0[^x].*|0x([0-9a-fA-F]{2})*)$")]]
+    size: int = Field(256, ge=64, le=32768)
+    cipher: Literal["aes", "sm4"] | None = None
+    key: str | None = _digits(16)
+    key_number: int | None = Field(None, ge=0, le=255)
+
+
+class _Sle4442(_Part):
+    chip: Literal["sle4442"]
+    io: Pin
+    clk: Pin
+    rst: Pin
+    detect: Pin
+    power: Pin
+    psc: str | None = _digits(3)
+
+
+class _At24(_Part):
+    chip: Literal["at24"]
+    i2c: int = Field(ge=0)
+    scl: Pin | None = None
+    sda: Pin | None = None
+    size: int = Field(256, ge=256, le=65536)
+    page_size: int = Field(8, ge=8, le=128)
+    address: int = Field(0x50, ge=0x50, le=0x57)
+
+
+class _Pn532(_Wires):
+    """On a UART or on SPI."""
+
+    chip: Literal["pn532"]
+    spi: int | None = Field(None, ge=0)
+    uart: int | None = Field(None, ge=0, validate_default=True)
+    sck: Pin | None = None
+    mosi: Pin | None = None
+    miso: Pin | None = None
+    cs: Pin | None = Field(None, validate_default=True)
+    key: str | None = _digits(6)
+    file: _CpuFile | None = None
+
+    @field_validator("uart", "cs")
+    @classmethod
+    def _is_there(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse a UART that is missing where no SPI is named, and an SPI without a cs."""
+        if value is None and (info.data.get("spi") is None) == (info.field_name == "uart"):
+            raise ValueError(_("give the reader a uart, or spi and cs"))
+        return value
+
+
+class _T0(_Serial):
+    chip: Literal["t0"]
+    reset: Pin
+    detect: Pin
+    power: Pin
+    clk: Pin | None = None
+    echo: bool = True
+    file: _CpuFile
+
+
+_Card = Annotated[_Sle4442 | _At24 | _Pn532 | _T0, Field(discriminator="chip")]
+_CARDS = frozenset(("sle4442", "at24", "pn532", "t0"))
 
 
 class Wiring(_Part):
@@ -121,11 +191,24 @@ class Wiring(_Part):
 _PIN_KEYS = frozenset(
     (
         *("tx", "rx", "direction", "scl", "sda", "cs", "sck", "mosi", "miso", "buzzer", "button"),
-        *("io", "clk", "rst", "detect", "power", "lamps", "mdc", "mdio", "door", "power_fail"),
+        *(
+            "io",
+            "clk",
+            "rst",
+            "reset",
+            "detect",
+            "power",
+            "lamps",
+            "mdc",
+            "mdio",
+            "door",
+            "power_fail",
+        ),
     )
 )
 # Contacts to ground, which need a pull-up.
 _PULLED_KEYS = frozenset(("button", "detect", "door"))
+_I2C_KEYS = frozenset(("scl", "sda"))
 _OUTPUT_KEYS = _PIN_KEYS - {"rx", "detect", "button", "miso", "door", "power_fail"}
 
 
@@ -266,21 +349,26 @@ def judge(content: object, chip: str) -> tuple[list[str], list[str]]:
     try:
         wiring = Wiring.model_validate(content)
     except ValidationError as error:
-        return [_refusal(one["loc"], one["msg"]) for one in error.errors()], []
+        return [
+            _refusal(_place_of(one["type"], one["loc"]), one["msg"]) for one in error.errors()
+        ], []
     if not chip:
         return [], []
     made = CHIPS[chip]
     errors = list(_wrong_parts(wiring, made))
     warnings: list[str] = []
-    users: dict[int | str, str] = {}
-    for place, key, pin in _pins_of(wiring.model_dump(exclude_none=True)):
-        if pin in users:
+    users: dict[int | str, tuple[str, object]] = {}
+    values = wiring.model_dump(exclude_none=True)
+    for place, key, pin in _pins_of(values):
+        # Parts on the same I2C share its wires.
+        bus = (key, values[place.partition(".")[0]]["i2c"]) if key in _I2C_KEYS else place
+        if pin in users and users[pin][1] != bus:
             errors.append(
                 _("{place}: pin {pin} is that of {other} already").format(
-                    place=place, pin=pin, other=users[pin]
+                    place=place, pin=pin, other=users[pin][0]
                 )
             )
-        users[pin] = place
+        users[pin] = place, bus
         errors.extend(_wrong_pin(place, key, pin, made))
         if isinstance(pin, int) and pin in made.avoid:
             warnings.append(
@@ -297,13 +385,20 @@ def judge(content: object, chip: str) -> tuple[list[str], list[str]]:
     return errors, warnings
 
 
+def _place_of(kind: str, place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return where the error is: a card whose chip is not known is wrong in its chip."""
+    return (*place, "chip") if kind.startswith("union_tag") else place
+
+
 def _refusal(place: tuple[int | str, ...], text: str) -> str:
     """Name the key as the board does: lines[0].tx."""
     name = ""
     for part in place:
         if isinstance(part, int):
             name += f"[{part}]"
-        elif part not in ("int", "str", "constrained-int"):
+        elif part not in ("int", "str", "constrained-int") and not (
+            name == "card" and part in _CARDS
+        ):
             name += f".{part}" if name else part
     return f"{name or 'it'}: {text}"
 

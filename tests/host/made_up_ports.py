@@ -176,7 +176,7 @@ class Pin:
     def __call__(self, level: int | None = None) -> int:
         if level is not None:
             self.level = level
-            if self.port.is_stm32 and self.name == "A4":
+            if self.name in ("A4", 5):
                 Spi.select(self.port, level)
         return self.level
 
@@ -287,7 +287,7 @@ class Bus:
 
 
 class Spi:
-    """An SPI with a flash of the 25 series behind the pin A4."""
+    """An SPI with a flash of the 25 series behind the pin A4, or 5."""
 
     sent = b""
 
