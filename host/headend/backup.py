@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from host.headend import audit
+from host.headend import audit, commands
 from host.headend.database import Sqlite
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
@@ -76,6 +76,7 @@ def mark(store: Store) -> None:
         database.tell_writers()
         database.run("UPDATE station SET restored_at = ?", (int(time.time()),))
         database.run("UPDATE accounts SET standing_due = 1")
+        commands.doubt_waiting(database)
         audit.note(database, "restored")
         # The head-end's answers ask the concentrator for it until it has reported.
         database.run(

@@ -31,6 +31,7 @@ from host.headend.outcomes import (
     STOPPED,
     UNDER_WAY,
     WAITING,
+    is_lost,
     settle,
 )
 from host.headend.store import Store, zone_of
@@ -401,6 +402,18 @@ def _let_others_pass(database: Database, now: int) -> None:
         database.run("UPDATE commands SET number = ? WHERE id = ?", (number, row))
 
 
+def doubt_waiting(database: Database) -> None:
+    """Take what waits in a restored copy for sent, as it may have been behind the copy.
+
+    So it is asked for until its concentrator says what became of it. What was paused stays so, and
+    a product comes in its stage.
+    """
+    database.run(
+        f"UPDATE commands SET state = '{SENT}' WHERE state = '{WAITING}' AND package = '' "
+        f"AND job NOT IN (SELECT job FROM jobs WHERE state = '{PAUSED}')"
+    )
+
+
 def note_sent(database: Database, sent: Sequence[tuple[int, int]], now: int) -> None:
     """Note that commands, each a concentrator and a number, are on their way."""
     database.many(
@@ -427,6 +440,9 @@ def note_result(
         database.run(query, (state, text, now, row))
         if state != DONE:
             settle(database, concentrator, number, given_at)
+            if is_lost(database, concentrator, given_at):
+                query = "UPDATE commands SET state = ? WHERE id = ? AND state = ?"
+                database.run(query, (NOT_KNOWN, row, REFUSED))
     return bool(rows)
 
 

@@ -50,6 +50,10 @@ _RECORDS = (
 _RECEIVED = (
     "SELECT received_at FROM records WHERE concentrator = ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
 )
+_LOST = (
+    "SELECT count(*) FROM gaps WHERE concentrator = ? AND last_seq > ("
+    "SELECT coalesce(max(seq), 0) FROM records WHERE concentrator = ? AND received_at < ?)"
+)
 _NEWEST = "SELECT max(seq) FROM records WHERE concentrator = ?"
 
 Fields = Mapping[str, Any]
@@ -104,6 +108,18 @@ def settle(database: Database, concentrator: int, number: int, given_at: int) ->
             if told["number"] <= number:
                 return
         top -= _LOOK
+
+
+def is_lost(database: Database, concentrator: int, given_at: int) -> bool:
+    """Return whether the record of what became of a command may be missing for good.
+
+    A database that was restored lacks what was acknowledged behind its copy, and a concentrator
+    lets go of what was acknowledged.
+    """
+    restored_at = database.value("SELECT restored_at FROM station")
+    if restored_at is None or restored_at < given_at:
+        return False
+    return bool(database.value(_LOST, (concentrator, concentrator, given_at)))
 
 
 def _what_records_say(

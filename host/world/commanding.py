@@ -91,7 +91,8 @@ class Commanding:
 
     def finish(self, app: "App") -> None:
         """Check at the end what became of each command."""
-        self._checkers.commands.finish(app, commands.commands_of(self._station.store))
+        told = commands.commands_of(self._station.store)
+        self._checkers.commands.finish(app, told, may_lack=self._station.moved_back > 0)
 
     @property
     def pending(self) -> bool:

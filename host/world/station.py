@@ -17,7 +17,7 @@ from host.frames import batch, record
 from host.frames.batch import UplinkError
 from host.frames.link import Frame, Kind
 from host.frames.record import PAYLOAD_SIZE, Record
-from host.headend import journals, ownership
+from host.headend import commands, journals, ownership
 from host.headend.downlink import Downlink
 from host.headend.gate import Message
 from host.headend.ingest import Ingest, Position
@@ -191,8 +191,9 @@ class Station(HeadEnd):
         shutil.copy(self._copy, self._path)
         self.moved_back += 1
         self._open()
-        with self.store.writing(adopting=True):
-            pass  # a person takes the copy into use
+        with self.store.writing(adopting=True) as database:
+            database.run("UPDATE station SET restored_at = ?", (self.unix_s(),))
+            commands.doubt_waiting(database)
 
     # --- the database ----------------------------------------------------------------------------
 

@@ -9,11 +9,20 @@ import pytest
 
 from host.frames.batch import Outcome, Result
 from host.frames.record import RecordKind
-from host.headend import commands
+from host.headend import backup, commands
 from host.headend.commands import Given, Target
 from host.headend.downlink import Downlink
 from host.headend.ingest import Ingest
-from host.headend.outcomes import DONE, EXPIRED, NOT_DONE, NOT_KNOWN, REFUSED, STOPPED
+from host.headend.outcomes import (
+    DONE,
+    EXPIRED,
+    NOT_DONE,
+    NOT_KNOWN,
+    REFUSED,
+    SENT,
+    STOPPED,
+    WAITING,
+)
 from host.headend.store import Store
 from tests.host.uplink_world import KEYS, Village, deliver, village_of
 
@@ -96,6 +105,29 @@ def test_a_command_that_expired_here_was_done_when_the_journal_says_so(store: St
     given(store, "set interval_s 700", int(time.time()) - 1)
     Downlink(store.database).look()
     assert states(store) == [DONE, EXPIRED]
+
+
+def test_what_waits_in_a_restored_copy_may_have_been_sent(store: Store) -> None:
+    number = given(store, "set interval_s 600", int(time.time()) - 1)
+    paused = given(store, "set interval_s 700")
+    commands.set_job(store, commands.jobs(store)[1]["job"], commands.PAUSED)
+    backup.mark(store)
+    Downlink(store.database).look()
+    assert states(store) == [SENT, WAITING]
+    told(store, number, Outcome.REFUSED, b"it has expired\n")
+    told(store, paused, Outcome.DONE)
+    assert states(store) == [REFUSED, DONE]
+
+
+def test_what_a_restored_copy_cannot_know_any_more_is_not_known(store: Store) -> None:
+    """The concentrator lets go of what was acknowledged, before the copy was taken into use."""
+    number = given(store, "set interval_s 600")
+    backup.mark(store)
+    with store.writing() as database:
+        columns = ("concentrator", "first_seq", "last_seq", "reasons")
+        database.insert_new("gaps", columns, [(7, 900, 950, 0)])
+    told(store, number, Outcome.REFUSED, b"it is older than command 9\n")
+    assert states(store) == [NOT_KNOWN]
 
 
 def credited(village: Village) -> None:

@@ -175,8 +175,13 @@ class Commands:
             is_so = self._limits_w.get(command.index, 0) == int(words[4])
         command.is_reached = is_so
 
-    def finish(self, app: "App", told: Sequence[Mapping[str, Any]]) -> None:
-        """Check at the end what the head-end was told of each; `told` are its commands' rows."""
+    def finish(
+        self, app: "App", told: Sequence[Mapping[str, Any]], *, may_lack: bool = False
+    ) -> None:
+        """Check at the end what the head-end was told of each; `told` are its commands' rows.
+
+        With `may_lack` it went back to a backup, and records that it had are gone for good.
+        """
         done = {row["text"] for row in told if row["state"] == "done"}
         for row in told:
             command, state = self.given[row["number"]], row["state"]
@@ -192,6 +197,8 @@ class Commands:
                 # The head-end has found out from the journal, or a person has given it again.
                 is_right = (state == "done") == (command.effects > 0) and state != "not known"
                 is_right |= row["text"] in done
+            if state == "not known":
+                is_right |= may_lack
             if not is_right:
                 raise Violation("commands", f"{row['number']} is told {state}: {command}")
         value = self._settings.get("hoarding_limit_fen")
