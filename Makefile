@@ -98,8 +98,8 @@ mutants: $(READY)
 # soak: ten million mutated frames to every decoder, 10,000 each of hostile commands, records and
 # starts from damaged flash, all power cuts on NOR flash, 10,000 more of a journal, 50 kills of all
 # parts under load, an attacker on the network for 10,000 steps of 20 seeds, 20,000 actions of
-# cashiers and offline counters on each database, 5,000 payments through five channels, then
-# worlds of faults, SEEDS=1-500
+# cashiers and offline counters on each database, 5,000 payments through five channels, a list
+# of 100,000 accounts, then worlds of faults, SEEDS=1-500
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
 	@DIANKA_HOSTILE=10000 $(BIN)/python -m pytest tests/host/test_hostile_runs.py \
@@ -111,6 +111,7 @@ soak: $(READY)
 	@DIANKA_STEPS=10000 $(BIN)/python -m pytest tests/host/test_hostile_network.py
 	@DIANKA_ACTIONS=20000 $(BIN)/python -m pytest tests/host/test_headend_money.py
 	@DIANKA_PAYMENTS=5000 $(BIN)/python -m pytest tests/host/test_payments.py
+	@DIANKA_ROWS=100000 $(BIN)/python -m pytest tests/host/test_headend_register.py
 	@$(BIN)/dianka sim run --seeds $(or $(SEEDS),1-500) --days 3 --meters 6
 	@$(BIN)/dianka sim run --scenario hostile-net --seeds $(or $(SEEDS),1-100) --days 3 --meters 4
 	@$(BIN)/dianka sim run --scenario commanded --seeds $(or $(SEEDS),1-100) --days 1 --meters 4

@@ -1,6 +1,8 @@
 """Lists of accounts as people's programs save them, CSV or XLSX, read whole or not at all."""
 
+import contextlib
 import re
+from datetime import date
 from pathlib import Path
 
 from host.headend.registry import COLUMNS, Entry
@@ -21,9 +23,20 @@ _CHINESE = {
     "台区": "district",
     "表号": "meter",
     "倍率": "multiplier",
+    "电流互感器变比": "ct",
+    "电压互感器变比": "pt",
+    "电表类型": "type",
+    "生产厂家": "manufacturer",
+    "安装日期": "installed",
+    "检定日期": "verified",
+    "检定有效期至": "due",
+    "电价编号": "tariff",
 }
 _NEEDED = ("account", "name")
+# Ratios of transformers: their product is the multiplier.
+_RATIOS = ("ct", "pt")
 _KINDS = {"居民": "resident", "工商业": "business", "农业": "agriculture", "其他": "other"}
+_MULTIPLIER_LIMIT = 65535
 KINDS = tuple(_KINDS.values())
 
 
@@ -33,7 +46,7 @@ def read(path: Path, called: str = "") -> dict[int, Entry]:
     `called` is what people call the file, "": its path.
     """
     key = (marked("account"), lambda entry: entry.account)
-    rest = tuple(name for name in COLUMNS if name not in _NEEDED)
+    rest = tuple(name for name in COLUMNS if name not in _NEEDED) + _RATIOS
     return read_rows(path, _NEEDED, _entry, key, rest, _CHINESE, called)
 
 
@@ -50,7 +63,58 @@ def _entry(row: dict[str, str]) -> Entry:
         credit_class=_text(row, "credit_class", 16),
         district=_text(row, "district", 32),
         meter=full_number(row["meter"]) if row["meter"] else "",
-        multiplier=_number(row, "multiplier", 1, 65535),
+        multiplier=_multiplier(row),
+        type=_text(row, "type", 64),
+        manufacturer=_text(row, "manufacturer", 64),
+        installed=_day(row, "installed"),
+        verified=_day(row, "verified"),
+        due=_day(row, "due"),
+        tariff=_number(row, "tariff", 0, 65535),
+    )
+
+
+def _multiplier(row: dict[str, str]) -> int:
+    """Return the multiplier, which the ratios of both transformers may say instead."""
+    told = _number(row, "multiplier", 1, _MULTIPLIER_LIMIT)
+    if not row["ct"] and not row["pt"]:
+        return told
+    made = _ratio(row, "ct") * _ratio(row, "pt")
+    if made > _MULTIPLIER_LIMIT or (row["multiplier"] and told != made):
+        text = _(
+            "multiplier {told!r}: ct {ct!r} times pt {pt!r} is {made}, at most {most} is taken"
+        )
+        told_here = {"ct": row["ct"], "pt": row["pt"], "made": made, "most": _MULTIPLIER_LIMIT}
+        raise ValueError(text.format(told=row["multiplier"], **told_here))
+    return made
+
+
+def _ratio(row: dict[str, str], column: str) -> int:
+    """Return the ratio of a transformer, written as 40 or as 200/5; 1 where there is none."""
+    over, slash, under = row[column].partition("/")
+    if not slash:
+        return _number(row, column, 1, _MULTIPLIER_LIMIT)
+    if re.fullmatch("[0-9]{1,6}/[0-9]{1,4}", row[column]):
+        first, second = int(over), int(under)
+        if second and first >= second and not first % second:
+            return first // second
+    text = _("{column} {text!r} is no whole ratio: write it like 40 or 200/5")
+    raise ValueError(text.format(column=column, text=row[column][:20]))
+
+
+def _day(row: dict[str, str], column: str) -> str:
+    """Return a day as YYYY-MM-DD, however programs write it; "" where there is none."""
+    text = row[column]
+    if not text:
+        return ""
+    parts = re.fullmatch(r"([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?( 0+:00:00)?", text)
+    if parts:
+        with contextlib.suppress(ValueError):
+            year, month, day = (int(part) for part in parts.groups()[:3])
+            return date(year, month, day).isoformat()
+    raise ValueError(
+        _("{column} {text!r} is no day: write it as YYYY-MM-DD").format(
+            column=column, text=text[:20]
+        )
     )
 
 

@@ -6,6 +6,7 @@ One entry is an account with its customer, its district and its meter, as one ro
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import date
 from typing import Any
 
 from host.headend import audit
@@ -18,7 +19,14 @@ from host.words import _, marked
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An account; a text is "" where it is not known."""
+    """An account; a text is "" where it is not known.
+
+    multiplier                current ratio times voltage ratio
+    type, manufacturer        of the meter, as its plate has them
+    installed, verified, due  days of the meter as YYYY-MM-DD
+    tariff                    the number of the price on its concentrator, 0: not known. It is
+                              compared and never written here: the concentrator says it.
+    """
 
     account: str
     customer: str
@@ -31,10 +39,18 @@ class Entry:
     district: str = ""
     meter: str = ""
     multiplier: int = 1
+    type: str = ""
+    manufacturer: str = ""
+    installed: str = ""
+    verified: str = ""
+    due: str = ""
+    tariff: int = 0
 
 
 COLUMNS = tuple(one.name for one in fields(Entry))
 _CUSTOMER = ("name", "phone", "address", "persons", "kind", "credit_class")
+# Of a meter: what a list does not say of it stays as it is.
+_PLATE = ("type", "manufacturer", "installed", "verified", "due")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +77,17 @@ _ENTRIES = """
     SELECT contracts.account, contracts.customer, customers.name, customers.phone,
     customers.address, customers.persons, customers.kind, customers.credit_class,
     contracts.district, coalesce(devices.address, '') AS meter,
-    coalesce(devices.multiplier, 1) AS multiplier
+    coalesce(devices.multiplier, 1) AS multiplier, coalesce(devices.type, '') AS type,
+    coalesce(devices.manufacturer, '') AS manufacturer,
+    coalesce(devices.installed, '') AS installed, coalesce(devices.verified, '') AS verified,
+    coalesce(devices.due, '') AS due, coalesce(priced.tariff, 0) AS tariff
     FROM contracts JOIN customers ON customers.customer = contracts.customer
     LEFT JOIN devices ON devices.account = contracts.account
+    LEFT JOIN (SELECT meters.account, max(meters.tariff) AS tariff FROM meters
+    JOIN accounts ON accounts.account = meters.account
+    AND accounts.concentrator = meters.concentrator
+    WHERE meters.active = 1 GROUP BY meters.account) AS priced
+    ON priced.account = contracts.account
     WHERE contracts.closed_at IS NULL ORDER BY contracts.account
 """
 
@@ -86,12 +110,17 @@ def preview(store: Store, wanted: Sequence[Entry]) -> Preview:
         moved = [
             (one.account, name, str(old), str(new))
             for name, old in asdict(before).items()
-            if (new := getattr(one, name)) != old
+            if (new := getattr(one, name)) != old and _counts(name, new)
         ]
         changed += moved
         same += not moved
     new = sum(one.account not in known for one in wanted)
     return Preview(new, same, changed)
+
+
+def _counts(name: str, new: Any) -> bool:
+    """Return whether the value of a list is written into the register."""
+    return name != "tariff" and (name not in _PLATE or bool(new))
 
 
 def _check(wanted: Sequence[Entry], known: dict[str, Entry]) -> None:
@@ -141,8 +170,9 @@ def write_within(database: Database, one: Entry, now: int) -> None:
     )
     database.run("UPDATE devices SET account = '' WHERE account = ?", (one.account,))
     if one.meter:
-        device = ("address", "account", "multiplier")
-        _upsert(database, "devices", device, (one.meter, one.account, one.multiplier))
+        plate = [name for name in _PLATE if getattr(one, name)]
+        device = (one.meter, one.account, one.multiplier, *(getattr(one, name) for name in plate))
+        _upsert(database, "devices", ("address", "account", "multiplier", *plate), device)
 
 
 def write_customer_within(database: Database, one: Entry) -> None:
@@ -159,11 +189,26 @@ def _upsert(database: Database, table: str, columns: Sequence[str], values: Sequ
     database.run(upsert_sql(table, columns, columns[:1]), values)
 
 
+_DUE = """
+    SELECT devices.due, devices.address AS meter, devices.account,
+    coalesce(customers.name, '') AS name, devices.type, devices.manufacturer, devices.installed,
+    devices.verified FROM devices
+    LEFT JOIN contracts ON contracts.account = devices.account AND contracts.closed_at IS NULL
+    LEFT JOIN customers ON customers.customer = contracts.customer
+    WHERE devices.due <> '' AND devices.due <= ? ORDER BY devices.due, devices.address
+"""
+
+
+def due(store: Store, day: date) -> list[dict[str, Any]]:
+    """Return the meters whose verification ends by a day, that which ends first before others."""
+    return store.rows(_DUE, (day.isoformat(),))
+
+
 # --- differences ---------------------------------------------------------------------------------
 
 MISSING, EXTRA = marked("missing here"), marked("not in the list")
 OTHER_METER, OTHER_MULTIPLIER = marked("another meter"), marked("another multiplier")
-OTHER_NAME = marked("another name")
+OTHER_NAME, OTHER_PRICE = marked("another name"), marked("another price")
 _COMPARED = (("meter", OTHER_METER), ("multiplier", OTHER_MULTIPLIER), ("name", OTHER_NAME))
 
 
@@ -185,6 +230,9 @@ def compare(here: Iterable[Entry], there: Iterable[Entry]) -> list[Difference]:
             pair = (str(getattr(ours, column)), str(getattr(theirs, column)))
             if pair[0] != pair[1]:
                 found.append(Difference(kind, account, ours.meter, *pair))
+        if ours.tariff and theirs.tariff and ours.tariff != theirs.tariff:
+            prices = (str(ours.tariff), str(theirs.tariff))
+            found.append(Difference(OTHER_PRICE, account, ours.meter, *prices))
     return found
 
 

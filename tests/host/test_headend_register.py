@@ -7,6 +7,9 @@ Method: the commands get lists as power companies' programs write them, right an
 import csv
 import io
 import json
+import os
+import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -76,7 +79,10 @@ def test_what_was_exported_is_taken_as_it_was(db: Path, tmp_path: Path) -> None:
     Store(other, create=True).close()
     whole = run("export", "--db", db).output
     assert taken(other, whole, "--yes").exit_code == 0
-    assert run("export", "--db", other).output == whole
+    # The price is a concentrator's word, and the other database has heard none.
+    unpriced = re.sub(r",1(?=\n)", ",0", whole)
+    assert unpriced != whole
+    assert run("export", "--db", other).output == unpriced
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
@@ -154,8 +160,104 @@ def test_what_differs_from_the_lines_of_concentrators_is_told(db: Path) -> None:
     ]
 
 
+def test_a_price_is_compared_where_both_know_it(db: Path) -> None:
+    taken(db, HEAD + TWO, "--yes")
+    text = "account,customer,name,phone,persons,district,meter,multiplier,tariff\n"
+    mine = exported(db)[0]["tariff"]
+    assert int(mine) > 0
+    other = str(int(mine) + 1)
+    rows = (
+        f"1,C-1,Wang Fang,138 0000,4,T-1,983764,1,{other}\n2,C-2,Li Na,,2,T-1,983765,40,{mine}\n"
+    )
+    done = run("compare", listed(db, text + rows, "other.csv"), "--db", db, "--json")
+    found = json.loads(done.output)["differences"]
+    assert [(one["kind"], one["account"], one["here"], one["there"]) for one in found] == [
+        (registry.OTHER_PRICE, account_name(0), mine, other)
+    ]
+    again = taken(db, text + rows)
+    assert again.output == "0 accounts are new, 0 change, 2 stay as they are\n"
+
+
+PLATES = "account,name,meter,multiplier,ct,pt,type,manufacturer,installed,verified,due\n"
+PLATE = "1,Wang,983764,,200/5,2,DTZ341,Hongye,2024-05-01,2024/4/2,2027年4月20日\n"
+
+
+def test_the_ledger_of_meters_is_taken_and_an_empty_cell_leaves_what_is_known(db: Path) -> None:
+    seen = taken(db, PLATES + PLATE, typed="n\n")
+    assert (seen.exit_code, exported(db)) == (1, [])
+    assert taken(db, PLATES + PLATE, "--yes").exit_code == 0
+    told = {"multiplier": "80", "type": "DTZ341", "manufacturer": "Hongye"}
+    told |= {"installed": "2024-05-01", "verified": "2024-04-02", "due": "2027-04-20"}
+    (row,) = exported(db)
+    assert {name: row[name] for name in told} == told
+    same = taken(db, "account,name,meter,multiplier\n1,Wang,983764,80\n")
+    assert same.output == "0 accounts are new, 0 change, 1 stay as they are\n"
+    moved = taken(db, PLATES + PLATE.replace("2027年4月20日", "2035-04-20"), "--yes")
+    assert "due '2027-04-20' becomes '2035-04-20'" in moved.output
+    assert taken(db, "account,name,meter,multiplier\n1,Wu,983764,80\n", "--yes").exit_code == 0
+    assert [(one["name"], one["due"]) for one in exported(db)] == [("Wu", "2035-04-20")]
+
+
+def test_a_sheet_has_days_and_ratios_as_programs_write_them(db: Path) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.active.append(["户号", "户名", "表号", "电流互感器变比", "电表类型", "检定有效期至"])
+    book.active.append([1, "王芳", 983764, 40, "三相", datetime(2026, 3, 1)])
+    book.save(db.with_name("list.xlsx"))
+    done = run("import", db.with_name("list.xlsx"), "--db", db, "--yes")
+    assert done.exit_code == 0, done.output
+    (row,) = exported(db)
+    assert (row["multiplier"], row["type"], row["due"]) == ("40", "三相", "2026-03-01")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (PLATE.replace("2024/4/2", "2024/2/30"), "line 2: verified '2024/2/30' is no day"),
+        (PLATE.replace("2024-05-01", "May"), "line 2: installed 'May' is no day"),
+        (PLATE.replace("200/5", "7/2"), "line 2: ct '7/2' is no whole ratio"),
+        (PLATE.replace("200/5", "5/0"), "line 2: ct '5/0' is no whole ratio"),
+        (PLATE.replace(",,200/5", ",40,200/5"), "line 2: multiplier '40': ct '200/5' times pt"),
+        (PLATE.replace("200/5,2", "60000,2"), "is 120000, at most 65535"),
+        (PLATE.replace("Hongye", "H" * 65), "line 2: manufacturer"),
+    ],
+    ids=["no such day", "no day", "no whole", "nothing", "contradiction", "too much", "too long"],
+)
+def test_a_wrong_plate_of_a_meter_is_refused_by_row_and_column(
+    db: Path, wrong: str, said: str
+) -> None:
+    result = taken(db, PLATES + wrong, "--yes")
+    assert (result.exit_code, said in result.output) == (1, True), result.output
+    assert exported(db) == []
+
+
+def test_meters_whose_verification_ends_are_listed(db: Path) -> None:
+    rows = PLATE + "2,Li,983765,,,,,,,,2020-01-01\n3,Zhao,983766,,,,,,,,\n"
+    assert taken(db, PLATES + rows, "--yes").exit_code == 0
+    early = run("due", "--db", db, "--until", "2020-01-01", "--json")
+    (one,) = json.loads(early.output)["due"]
+    assert (one["meter"], one["name"], one["due"]) == (meter_address(1), "Li", "2020-01-01")
+    later = run("due", "--db", db, "--until", "2027-04-20", "--csv")
+    days = [row["due"] for row in csv.DictReader(io.StringIO(later.output))]
+    assert days == ["2020-01-01", "2027-04-20"]
+    none = run("due", "--db", db, "--until", "2019-12-31")
+    assert none.output == "no meter is due for verification\n"
+    assert "give a day as YYYY-MM-DD" in run("due", "--db", db, "--until", "x").output
+
+
+# How many rows a long list has: `make soak` takes 100,000.
+ROWS = int(os.environ.get("DIANKA_ROWS", "20000"))
+
+
 def test_a_long_list_is_taken_in_one_go(db: Path) -> None:
-    rows = [f"{number},C-{number},Name {number},,1,T,{number},1" for number in range(1, 3001)]
+    """A list of many rows is refused whole for its last row, then taken, and comes out again."""
+    rows = [f"{n},C-{n},Name {n},,1,T-{n % 50},{n},1" for n in range(1, ROWS + 1)]
+    wrong = [*rows, f"{ROWS + 1},C,Z,,1,T,{ROWS},1"]
+    refused = taken(db, HEAD + "\n".join(wrong) + "\n", "--yes")
+    said = f"line {ROWS + 2}: meter {ROWS:012} is at account {ROWS:012}"
+    assert (refused.exit_code, said in refused.output) == (1, True), refused.output
+    assert exported(db) == []
     done = taken(db, HEAD + "\n".join(rows) + "\n", "--yes")
     assert done.exit_code == 0, done.output
-    assert len(exported(db)) == 3000
+    assert len(exported(db)) == ROWS

@@ -255,8 +255,8 @@ def _day(text: str) -> date:
         ) from error
 
 
-_DAY = click.types.FuncParamType(_day)
-_DAY.name = "day"
+DATE = click.types.FuncParamType(_day)
+DATE.name = "day"
 
 
 _SUMS = (
@@ -291,7 +291,7 @@ Examples:
 """
 )
 @database_option()
-@click.option("--date", "on", type=_DAY, help="Which day.  [default: today at the station]")
+@click.option("--date", "on", type=DATE, help="Which day.  [default: today at the station]")
 @click.option("--cashier", help="Only this cashier.")
 @click.option("--channel", help="Only this channel.")
 @click.option("--each", is_flag=True, help="List each sale, not the sums.")

@@ -1,14 +1,15 @@
 """`dianka headend register`: the customers, their accounts and meters, as lists."""
 
 from dataclasses import asdict
+from datetime import date, datetime
 from pathlib import Path
 
 import click
 
 from host.cli import shown
 from host.cli.headend.database import opened
+from host.cli.headend.look import DATE, print_list
 from host.cli.headend.look import lists as list_options
-from host.cli.headend.look import print_list
 from host.cli.options import FILE, clear_errors, database_option, yes_option
 from host.cli.output import Column, echo, print_csv
 from host.headend import lists, registry
@@ -25,12 +26,17 @@ _SHOWN_LIMIT = 20
 A list has a row for each account; only account and name must be there:
   account,customer,name,phone,address,persons,kind,credit_class,district,meter,multiplier
   000000000001,C-17,Wang Fang,13800000000,Village 3 No. 7,4,resident,,T-1,000000983764,1
+A meter's own columns, where an empty cell leaves what is known:
+  ct,pt,type,manufacturer,installed,verified,due
+  200/5,1,DTZ341,Hongye,2024-05-01,2024-04-20,2032-04-20
+The column tariff has the number of a price: it is compared, and never written.
 \b
 Examples:
   dianka headend register import customers.csv --db village.db
   dianka headend register export --db village.db > customers.csv
   dianka headend register compare marketing.csv --db village.db
   dianka headend register lines --db village.db --csv
+  dianka headend register due --db village.db --until 2027-01-01
 """
 )
 def register() -> None:
@@ -124,6 +130,32 @@ def lines_command(db: str, as_json: bool, as_csv: bool) -> None:
     with opened(db, read_only=True) as store:
         found = registry.compare_lines(store)
     _print_differences(found, as_json, as_csv)
+
+
+@register.command(
+    "due",
+    epilog="""\b
+Examples:
+  dianka headend register due --db village.db
+  dianka headend register due --db village.db --until 2027-01-01 --csv
+""",
+)
+@database_option()
+@click.option("--until", type=DATE, help="Up to which day.  [default: today at the station]")
+@list_options
+def due_command(db: str, until: date | None, as_json: bool, as_csv: bool) -> None:
+    """List meters whose verification is over, or ends up to a day."""
+    with opened(db, read_only=True) as store:
+        rows = registry.due(store, until or datetime.now(store.zone()).date())
+    columns = (
+        (Column(_("due")), "due"),
+        (Column(_("meter")), "meter"),
+        (Column(_("account")), "account"),
+        (Column(_("name")), "name"),
+        (Column(_("type")), "type"),
+        (Column(_("verified")), "verified"),
+    )
+    print_list("due", rows, columns, as_json, as_csv, _("no meter is due for verification"))
 
 
 def _print_differences(found: list[registry.Difference], as_json: bool, as_csv: bool) -> None:
