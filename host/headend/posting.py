@@ -297,23 +297,30 @@ class Posting:
         self._write_accounts()
 
     def _write_readings(self) -> None:
-        """Insert readings; the second one of a meter in the same second becomes a finding."""
+        """Insert readings; another one of a meter in the same second becomes a finding.
+
+        One that says the same is resolved at once: a concentrator reads again before it cuts.
+        """
         rows = self._readings
         if not rows:
             return
         if self._database.insert_new("readings", _READING_COLUMNS, rows) == len(rows):
             return
+        names = ", ".join(_READING_COLUMNS[4:])
         query = (
-            "SELECT seq FROM readings WHERE day = ? AND meter = ? AND t2000 = ? "
+            f"SELECT {names} FROM readings WHERE day = ? AND meter = ? AND t2000 = ? "
             "AND concentrator = ?"
         )
         for row in rows:
             day, meter, t2000, concentrator, seq, account = row[:6]
-            if self._database.value(query, (day, meter, t2000, concentrator)) != seq:
-                self._state.accounts[account]["readings"] -= 1
-                text = marked("another reading of meter {meter} at the same second")
-                values = {"meter": meter, "account": account}
-                self._note(concentrator, seq, "conflict", text, values)
+            (there,) = self._database.all(query, (day, meter, t2000, concentrator))
+            if there[0] == seq:
+                continue
+            self._state.accounts[account]["readings"] -= 1
+            text = marked("another reading of meter {meter} at the same second")
+            values = {"meter": meter, "account": account}
+            why = marked("it says the same") if there[1:] == tuple(row[5:]) else ""
+            self._note(concentrator, seq, "conflict", text, values, why)
 
     def _write_accounts(self) -> None:
         changed = self._changed
@@ -332,8 +339,15 @@ class Posting:
         self._note(self._concentrator, record.seq, kind, text, values)
 
     def _note(
-        self, concentrator: int, seq: int, kind: str, text: str, values: dict[str, int | str]
+        self,
+        concentrator: int,
+        seq: int,
+        kind: str,
+        text: str,
+        values: dict[str, int | str],
+        resolution: str = "",
     ) -> None:
+        """Note a finding; with a `resolution` nobody has to look after it."""
         self._rows["findings"].append(
             {
                 "concentrator": concentrator,
@@ -342,6 +356,8 @@ class Posting:
                 "account": values.get("account", UNKNOWN_ACCOUNT),
                 "what": json.dumps({"text": text, **values}, ensure_ascii=False),
                 "found_at": self.received_at,
+                "resolved_at": self.received_at if resolution else None,
+                "resolution": resolution,
             }
         )
 

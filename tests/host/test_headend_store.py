@@ -344,6 +344,16 @@ def test_two_readings_in_one_second(store: Store) -> None:
     assert "at the same second" in found
 
 
+def test_a_reading_that_is_taken_again_in_its_second(store: Store) -> None:
+    """As before a cut, on a fast line: it says the same, and is no difference."""
+    village = sold_village(store)
+    one = village.reading(0)
+    place = (one.seq + 1, one.t2000, one.kind, one.flags, one.index)
+    village.records.append(type(one)(*place, one.payload, one.fields))
+    ingest_all(store, village)
+    assert differences(store) == []
+
+
 def test_slot_without_a_meter(store: Store) -> None:
     village = sold_village(store)
     village.reading(5)
