@@ -123,6 +123,7 @@ _NEEDS_STATE = (
     "dianka firmware pack",
     "dianka headend job firmware",
     "dianka headend room",
+    "dianka headend credit set",
     "dianka headend job cut",  # its notice is of this week
 )
 

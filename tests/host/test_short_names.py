@@ -228,3 +228,16 @@ def test_a_traceback_is_read_back(tmp_path: Path) -> None:
 
     assert done.exit_code == 0, done.output
     assert done.output == text.format(step="_allow", other=step)
+
+
+def test_a_string_that_looks_like_a_private_name_is_one():
+    """It gets the short name of a function: what a person reads must not look like one."""
+    nodes = [
+        node
+        for path in (ROOT / "firmware").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+    ]
+    functions = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    said = {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
+    # MicroPython's own name of what its board is.
+    assert {one for one in said if names._PRIVATE.fullmatch(one)} - functions == {"_machine"}
