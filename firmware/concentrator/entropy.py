@@ -9,7 +9,6 @@ The next seed is on flash before the first number is drawn: no start draws those
 Spec: docs/SPEC.md, "Random numbers".
 """
 
-from binascii import hexlify
 from struct import pack, unpack
 
 from crypto.hmac import Hmac
@@ -64,7 +63,7 @@ class Entropy:
         key = Hmac(seed)
         next_seed = bytearray(_SIZE)
         key.digest_into(_SEED, noise, _SIZE, next_seed)
-        for trouble in self._settings.steps([("seed", hexlify(next_seed).decode())]):
+        for trouble in self._settings.steps([("seed", next_seed.hex())]):
             if trouble:
                 return
             yield ""

@@ -21,7 +21,7 @@ from host.words import _
 # A name of two letters is short already.
 _SHORTEST = 2
 # Among some seeds, the one with which readings and charges cost the fewest instructions.
-_SEED = b"1"
+_SEED = b"2"
 _PRIVATE = re.compile(r"_[A-Za-z]\w*")
 _WHERE = re.compile(r'File "(?P<file>[^"]+)", line \d+')
 # Where a traceback has the name of a function, and of what an object or a module has not.

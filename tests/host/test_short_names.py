@@ -37,13 +37,13 @@ CASES = [
     # Private names are shared by modules that do not know each other.
     (
         "class A:\n    def _first(self):\n        return self._second\n",
-        "class A:\n    def H(self):\n        return self.D\n",
+        "class A:\n    def Q(self):\n        return self.H\n",
     ),
-    ("from other import _x as _y\n_y()\n", "from other import H as D\nD()\n"),
-    ('ROWS = (("say", "_say"),)\ndef _say(): ...\n', 'ROWS = (("say", "H"),)\ndef H(): ...\n'),
+    ("from other import _x as _y\n_y()\n", "from other import Q as H\nH()\n"),
+    ('ROWS = (("say", "_say"),)\ndef _say(): ...\n', 'ROWS = (("say", "Q"),)\ndef Q(): ...\n'),
     (
         "_n = 0\ndef f():\n    global _n\n    _n = 1\n",
-        "H = 0\ndef f():\n    global H\n    H = 1\n",
+        "Q = 0\ndef f():\n    global Q\n    Q = 1\n",
     ),
     # A constant leaves no name in the image.
     ('_X = const(b"1")\nprint(_X)\n', '_X = const(b"1")\nprint(_X)\n'),

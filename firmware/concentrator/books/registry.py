@@ -5,7 +5,7 @@ on and never move; a removed meter leaves an inactive row.
 """
 
 from array import array
-from binascii import hexlify, unhexlify
+from binascii import unhexlify
 
 from dlt645.probe import BAUDS
 from micropython import const
@@ -186,12 +186,12 @@ class Registry:
         digits = bytearray(ADDRESS_SIZE)
         for position in range(ADDRESS_SIZE):
             digits[ADDRESS_SIZE - 1 - position] = self.addresses[start + position]
-        return hexlify(digits).decode()
+        return digits.hex()
 
     def account_text(self, index: int) -> str:
         """Return the account number, 12 digits."""
         start = index * _ACCOUNT_SIZE
-        return hexlify(self.accounts[start : start + _ACCOUNT_SIZE]).decode()
+        return self.accounts[start : start + _ACCOUNT_SIZE].hex()
 
 
 def _protocol_of(standard: int, place: int) -> int:

@@ -12,7 +12,6 @@ Spec: docs/SPEC.md, "Tariff image".
 """
 
 from array import array
-from binascii import hexlify
 from hashlib import sha256
 
 from micropython import const
@@ -46,7 +45,7 @@ def name_of(image: "bytes | bytearray") -> bytes:
 
 def file_name(number: int, name: "bytes | bytearray") -> str:
     """Return the file name of tariff `number` with the image of this name."""
-    return _PREFIX + "0" + str(number) + "-" + hexlify(name[:_FILE_NAME_SIZE]).decode()
+    return _PREFIX + "0" + str(number) + "-" + name[:_FILE_NAME_SIZE].hex()
 
 
 class Tariffs:

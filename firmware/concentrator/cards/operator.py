@@ -7,7 +7,6 @@ the second in which the card was made: one that is far from the time at the conc
 refused, so that no card can stop those that are made later.
 """
 
-from binascii import hexlify
 from struct import unpack_from
 
 from card import codes, image
@@ -76,7 +75,7 @@ class Operator:
             if version <= keys.version:
                 return codes.FORMAT
             key = card.unwrap(keys, image.WRAPPED_KEY)
-            changes.append(("card_key", hexlify(key).decode()))
+            changes.append(("card_key", key.hex()))
             changes.append(("card_key_version", str(version)))
         elif index >= 0:
             if not self._books.resume(index):

@@ -1,7 +1,6 @@
 """Carry out the commands about accounts: money, terms, supply and billing."""
 
 from array import array
-from binascii import hexlify
 
 from card import codes
 from card.redemption import judge_order
@@ -13,21 +12,9 @@ from uplink.record import HEADER_MAC_SIZE, SOURCE_ABOVE
 
 from concentrator.books import registry as meters
 from concentrator.books.standing import STANDING_SIZE
+from concentrator.console import words
 from concentrator.console.console import Refusal
-from concentrator.console.words import (
-    ASKED,
-    HERE,
-    ORDERED,
-    energy_wh_of,
-    find_account,
-    kept,
-    number_of,
-    octets_of,
-    parse_time,
-    refuse,
-    time_text,
-    told,
-)
+from concentrator.console.words import ASKED, HERE, ORDERED
 from concentrator.login import ABOVE, FULL, READ
 
 TYPE_CHECKING = const(False)
@@ -47,9 +34,12 @@ _MOST = (15, 3, 65535, 1, MONEY_LIMIT_FEN, 6553500)
 
 def _account(app: "App", arguments: "list[str]") -> "list[str]":
     ledger = app.ledger
-    index = find_account(app, arguments[0])
+    index = words.find_account(app, arguments[0])
     relay = app.registry.relay[index]
     stage = relay & meters.RELAY_STAGE
+    billing = "doubted" if ledger.doubt(index) else "on"
+    if ledger.flags[index] & STOPPED:
+        billing = "stopped"
     wanted = "open" if relay & meters.DESIRED_OPEN else "closed"
     found = [
         ("account", app.registry.account_text(index)),
@@ -69,29 +59,23 @@ def _account(app: "App", arguments: "list[str]") -> "list[str]":
         ("state", _state(app, index)),
         ("relay", wanted),
         ("relay_stage", ("idle", "look", "send", "confirm", "failed")[stage]),
-        ("billing", _billing(app, index)),
+        ("billing", billing),
         ("power_limit_w", 100 * ledger.power_hw[index] or ledger.power_limit_w),
-        ("read", time_text(ledger.read_t2000[index] or -1)),
+        ("read", words.time_text(ledger.read_t2000[index] or -1)),
     ]
     at = index * ledger.rates_limit
     for rate in range(ledger.rates_limit):
-        found.append(("register_" + str(rate) + "_wh", ledger.registers_wh[at + rate]))
-    return told(found)
+        found.append(("register_{}_wh".format(rate), ledger.registers_wh[at + rate]))
+    return words.told(found)
 
 
 def _state(app: "App", index: int) -> str:
     return STATE_NAMES[app.ledger.state[index]].replace(" ", "_")
 
 
-def _billing(app: "App", index: int) -> str:
-    if app.ledger.flags[index] & STOPPED:
-        return "stopped"
-    return "doubted" if app.ledger.doubt(index) else "on"
-
-
 def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
     ledger = app.ledger
-    index = find_account(app, arguments[0])
+    index = words.find_account(app, arguments[0])
     flags = ledger.flags[index]
     values = [
         flags >> HOUSEHOLD,
@@ -106,28 +90,28 @@ def _account_set(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal("an account has " + ", ".join(sorted(_TERMS)))
     place = _TERMS.index(name)
     least = 1 if name == "multiplier" else 0
-    values[place] = number_of(arguments[2], least, _MOST[place], name)
-    refuse(app.books.household_trouble(index, values[0]))
-    kept(app.books.set_terms(index, *values))
+    values[place] = words.number_of(arguments[2], least, _MOST[place], name)
+    words.refuse(app.books.household_trouble(index, values[0]))
+    words.kept(app.books.set_terms(index, *values))
     return [name + " " + str(values[place])]
 
 
 def _account_used(app: "App", arguments: "list[str]") -> "list[str]":
     """Set the energy that a household billed elsewhere has used, and the months that count."""
-    index = find_account(app, arguments[0])
+    index = words.find_account(app, arguments[0])
     tariff = _tariff_now(app, index)
-    used_wh = energy_wh_of(arguments[1])
+    used_wh = words.energy_wh_of(arguments[1])
     tariff.count_months(app.ledger.own_t2000(index, app.books.t2000))
     months = tariff.months
     if len(arguments) > 2:
-        months = number_of(arguments[2], 1, tariff.months, "months")
+        months = words.number_of(arguments[2], 1, tariff.months, "months")
     quota = 0 if months == tariff.months else tariff.months | months << 4
     return _set_used(app, index, tariff, used_wh, quota)
 
 
 def _account_moved(app: "App", arguments: "list[str]") -> "list[str]":
     """Begin the tiers again at 0, because another household moves in."""
-    index = find_account(app, arguments[0])
+    index = words.find_account(app, arguments[0])
     tariff = _tariff_now(app, index)
     t2000 = app.ledger.own_t2000(index, app.books.t2000)
     quota = app.ledger.quota_moved_in(tariff, t2000)
@@ -145,7 +129,7 @@ def _tariff_now(app: "App", index: int) -> "Tariff":
 
 def _set_used(app: "App", index: int, tariff: "Tariff", used_wh: int, quota: int) -> "list[str]":
     period_t2000 = tariff.period_at(app.ledger.own_t2000(index, app.books.t2000))
-    kept(app.books.set_used(index, used_wh, period_t2000, quota))
+    words.kept(app.books.set_used(index, used_wh, period_t2000, quota))
     return ["used_wh " + str(used_wh), "quota " + _quota_text(app, index)]
 
 
@@ -163,7 +147,7 @@ def _quota_text(app: "App", index: int) -> str:
 
 
 def _supply(app: "App", arguments: "list[str]") -> "list[str]":
-    index = find_account(app, arguments[0])
+    index = words.find_account(app, arguments[0])
     if arguments[1] not in ("cut", "restore"):
         raise Refusal("usage: supply ACCOUNT cut|restore")
     cut = arguments[1] == "cut"
@@ -190,7 +174,7 @@ def _check_lawful(app: "App", index: int, notice: "list[str]") -> None:
         raise Refusal("a cut needs the time at which its notice was delivered")
     policy = app.books.policy
     since_t2000 = min(app.ledger.since_t2000[: app.registry.count])
-    waited_s = app.books.t2000 - max(since_t2000, parse_time(notice[0], notice[1]))
+    waited_s = app.books.t2000 - max(since_t2000, words.parse_time(notice[0], notice[1]))
     if waited_s < 60 * policy.notice_minutes:
         minutes = str(policy.notice_minutes)
         raise Refusal(
@@ -205,13 +189,13 @@ def _credit(app: "App", arguments: "list[str]") -> "Iterator[str]":
 
     The money is written in one step and what follows for the supply in the next.
     """
-    index = find_account(app, arguments[0])
-    order = number_of(arguments[1], 1, _ORDER_LIMIT, "order")
-    first = number_of(arguments[4], 1, order, "first order") if len(arguments) > 4 else order
+    index = words.find_account(app, arguments[0])
+    order = words.number_of(arguments[1], 1, _ORDER_LIMIT, "order")
+    first = words.number_of(arguments[4], 1, order, "first order") if len(arguments) > 4 else order
     refunds = arguments[2][:1] == "-"
-    amount_fen = number_of(arguments[2][1 if refunds else 0 :], 1, MONEY_LIMIT_FEN, "amount")
+    amount_fen = words.number_of(arguments[2][1 if refunds else 0 :], 1, MONEY_LIMIT_FEN, "amount")
     trouble = "an order is named by 16 hexadecimal digits"
-    header_mac = octets_of(arguments[3], HEADER_MAC_SIZE, trouble)
+    header_mac = words.octets_of(arguments[3], HEADER_MAC_SIZE, trouble)
     amount_fen = -amount_fen if refunds else amount_fen
     books = app.books
     code = judge_order(books, index, first, order, header_mac)
@@ -219,7 +203,7 @@ def _credit(app: "App", arguments: "list[str]") -> "Iterator[str]":
         code = books.judge_credit(index, amount_fen)
     if code == codes.OK:
         none = bytes(HEADER_MAC_SIZE)
-        kept(books.credit(index, order, amount_fen, none, 0, header_mac, SOURCE_ABOVE))
+        words.kept(books.credit(index, order, amount_fen, none, 0, header_mac, SOURCE_ABOVE))
         yield ""
         books.show_card(index, True, amount_fen)
     elif code != codes.COMPLETED:
@@ -230,8 +214,8 @@ def _credit(app: "App", arguments: "list[str]") -> "Iterator[str]":
 
 
 def _account_resume(app: "App", arguments: "list[str]") -> "list[str]":
-    index = find_account(app, arguments[0])
-    told = array("i", [energy_wh_of(text) for text in arguments[1:]])
+    index = words.find_account(app, arguments[0])
+    told = array("i", [words.energy_wh_of(text) for text in arguments[1:]])
     if not app.ledger.flags[index] & STOPPED and not told:
         raise Refusal("account " + arguments[0] + " is being billed")
     tariff = app.tariffs.find(app.registry.tariff[index])
@@ -239,37 +223,37 @@ def _account_resume(app: "App", arguments: "list[str]") -> "list[str]":
         raise Refusal("give the total and each of the " + str(tariff.registers) + " rates")
     if told and (tariff is None or app.books.t2000 < 0):
         raise Refusal("registers are told with the clock set and the account's tariff loaded")
-    kept(app.books.resume(index, told or None))
+    words.kept(app.books.resume(index, told or None))
     return ["billing on"]
 
 
 def _account_restore(app: "App", arguments: "list[str]") -> "list[str]":
-    index = find_account(app, arguments[0])
+    index = words.find_account(app, arguments[0])
     trouble = "a standing has 212 hexadecimal digits, as `account standing` tells them"
-    told = octets_of(arguments[1], STANDING_SIZE, trouble)
+    told = words.octets_of(arguments[1], STANDING_SIZE, trouble)
     books = app.books
-    refuse(books.standing_trouble(index, told))
+    words.refuse(books.standing_trouble(index, told))
     if books.knows(index, told):
         order = str(app.ledger.order[index])
         return ["kept, the books here know no less: their newest order is " + order]
-    kept(books.restore(index, told))
+    words.kept(books.restore(index, told))
     return ["order " + str(app.ledger.order[index])]
 
 
 def _account_standing(app: "App", arguments: "list[str]") -> "list[str]":
-    index = find_account(app, arguments[0])
-    told = hexlify(app.books.standing_of(index)).decode()
+    index = words.find_account(app, arguments[0])
+    told = app.books.standing_of(index).hex()
     return ["account restore " + app.registry.account_text(index) + " " + told]
 
 
 def _account_new(app: "App", arguments: "list[str]") -> "list[str]":
-    index = find_account(app, arguments[0])
+    index = words.find_account(app, arguments[0])
     if app.ledger.is_told(index):
         order = app.ledger.order[index]
         raise Refusal(
             "account " + arguments[0] + " is known here, its newest order: " + str(order)
         )
-    kept(app.books.begin_new(index))
+    words.kept(app.books.begin_new(index))
     return ["cards are taken"]
 
 

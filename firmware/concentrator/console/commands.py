@@ -6,33 +6,18 @@ next.
 Spec: docs/SPEC.md, "Link frame".
 """
 
-from binascii import hexlify
-
 from card import codes
 from micropython import const
 from prepay.accounts import STOPPED
 from uplink.record import OF_CONSOLE, OF_UPLINK, RECORD_SIZE
 
-from concentrator import login
-from concentrator.console import account_commands, meter_commands, tariff_commands
+from concentrator import login, settings
+from concentrator.console import account_commands, meter_commands, tariff_commands, words
 from concentrator.console.console import Refusal
-from concentrator.console.words import (
-    ASKED,
-    HERE,
-    ORDERED,
-    bytes_of,
-    changing,
-    kept,
-    number_of,
-    parse_time,
-    refuse,
-    time_text,
-    told,
-)
+from concentrator.console.words import ASKED, HERE, ORDERED
 from concentrator.entropy import GUESSABLE_TROUBLE
 from concentrator.line.meters import SILENT_MISSES
 from concentrator.login import ABOVE, FULL, NOTHING, READ
-from concentrator.settings import KEYS, LOCKED_TROUBLE, is_secret
 from concentrator.timekeeper import CONSOLE, HEAD_END
 
 TYPE_CHECKING = const(False)
@@ -82,18 +67,20 @@ class Commands:
 
     def find(self, text: str) -> "tuple[dict[str, Any], Row, list[str]]":
         """Return the module, the row and the arguments of a command; Refusal if there is none."""
-        words = text.split()
+        parts = text.split()
         usage = ""
         for size in (2, 1):
-            name = " ".join(words[:size])
-            arguments = words[size:]
+            name = " ".join(parts[:size])
+            arguments = parts[size:]
             for names in _modules(self._app):
                 for row in names["ROWS"]:
                     if row[0] != name:
                         continue
-                    if _fits(row[1], len(arguments)):
+                    needed, _, more = row[1].partition("[")
+                    most = len(row[1].split()) if ".." not in more else len(arguments)
+                    if len(needed.split()) <= len(arguments) <= most:
                         return names, row, arguments
-                    usage += (" or " if usage else "usage: ") + _text_of(row)
+                    usage += (" or " if usage else "usage: ") + (name + " " + row[1]).strip()
             if usage:
                 raise Refusal(usage)
         raise Refusal("unknown command, `help` lists them")
@@ -104,7 +91,7 @@ class Commands:
             if row[2] == ABOVE:
                 raise Refusal("only the head-end says this, or a card")
             if self._app.login.locked:
-                raise Refusal(LOCKED_TROUBLE)
+                raise Refusal(settings.LOCKED_TROUBLE)
             raise Refusal("log in with the console key first")
 
 
@@ -114,7 +101,7 @@ def granted(session: login.Login, line: str) -> str:
     command, _, mac = rest.rpartition(" ")
     if not counter.isdigit() or len(counter) > 9:
         raise Refusal("a line of a session begins with its number")
-    outcome = session.verify(int(counter), command.encode(), bytes_of(mac))
+    outcome = session.verify(int(counter), command.encode(), words.bytes_of(mac))
     if outcome == login.NO_SESSION:
         raise Refusal("the session is over: log in again")
     if outcome == login.REPEATED:
@@ -141,7 +128,7 @@ def row_of(
 
     def carry_out(app: "App", arguments: "list[str]") -> "list[str]":
         limit = _GREATEST
-        return run(number_of(arguments[0], 1, limit, number) if arguments else 0)
+        return run(words.number_of(arguments[0], 1, limit, number) if arguments else 0)
 
     usage = "[" + number + "]" if number else ""
     right, above = (FULL, HERE) if changes else (READ, ASKED)
@@ -149,37 +136,25 @@ def row_of(
     return {"ROWS": (row,), "run": carry_out}
 
 
-def _fits(usage: str, count: int) -> bool:
-    """Return whether a command that is used like this may have `count` arguments."""
-    needed, _, more = usage.partition("[")
-    fewest = len(needed.split())
-    return fewest <= count and (".." in more or count <= fewest + len(more.split()))
-
-
-def _text_of(row: "Row") -> str:
-    """Return a command as it is typed, with its arguments."""
-    return (row[0] + " " + row[1]).strip()
-
-
 def _login_begin(app: "App", arguments: "list[str]") -> "list[str]":
     if app.login.locked:
-        raise Refusal(LOCKED_TROUBLE)
+        raise Refusal(settings.LOCKED_TROUBLE)
     if not app.login.key:
         raise Refusal("no key is set")
     if not app.entropy.is_good:
         raise Refusal(GUESSABLE_TROUBLE)
-    nonce = bytes_of(arguments[0])
+    nonce = words.bytes_of(arguments[0])
     if len(nonce) != login.LOGIN_NONCE_SIZE or arguments[1:] not in ([], ["read"]):
         raise Refusal("usage: login begin 32_HEXADECIMAL_DIGITS [read]")
     answer = app.login.begin(nonce, login.READ if arguments[1:] else login.FULL)
     own, proof = answer[: login.LOGIN_NONCE_SIZE], answer[login.LOGIN_NONCE_SIZE :]
-    return [str(app.login.number) + " " + hexlify(own).decode() + " " + hexlify(proof).decode()]
+    return [str(app.login.number) + " " + own.hex() + " " + proof.hex()]
 
 
 def _login(app: "App", arguments: "list[str]") -> "list[str]":
     if app.login.locked:
-        raise Refusal(LOCKED_TROUBLE)
-    outcome = app.login.answer(bytes_of(arguments[0]))
+        raise Refusal(settings.LOCKED_TROUBLE)
+    outcome = app.login.answer(words.bytes_of(arguments[0]))
     if outcome == login.GOOD:
         return ["logged in"]
     if outcome == login.LOCKED:
@@ -195,7 +170,8 @@ def _logout(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _help(app: "App", arguments: "list[str]") -> "list[str]":
-    return [_text_of(row) for names in _modules(app) for row in names["ROWS"]]
+    rows = [row for names in _modules(app) for row in names["ROWS"]]
+    return [(row[0] + " " + row[1]).strip() for row in rows]
 
 
 def _status(app: "App", arguments: "list[str]") -> "list[str]":
@@ -211,7 +187,7 @@ def _status(app: "App", arguments: "list[str]") -> "list[str]":
             stopped += 1 if app.ledger.flags[index] & STOPPED else 0
     found = [
         ("number", books.number),
-        ("time", time_text(books.t2000)),
+        ("time", words.time_text(books.t2000)),
         ("meters", str(active) + " of " + str(registry.limit)),
         ("meters_silent", silent),
         ("accounts_stopped", stopped),
@@ -224,7 +200,7 @@ def _status(app: "App", arguments: "list[str]") -> "list[str]":
         ("acked", max(0, app.uplink.acked_seq)),
         ("uplink", _uplink(app)),
     ]
-    return told(found)
+    return words.told(found)
 
 
 def _uplink(app: "App") -> str:
@@ -274,17 +250,15 @@ def _counters(app: "App", arguments: "list[str]") -> "list[str]":
         prefix = "line " + str(poller.number) + " "
         for name, count in poller.counts():
             found.append((prefix + name, count))
-    return told(found)
+    return words.told(found)
 
 
 def _time(app: "App", arguments: "list[str]") -> "list[str]":
-    return [time_text(app.books.t2000)]
-
-
-def _set_time(app: "App", arguments: "list[str]") -> "list[str]":
-    t2000 = parse_time(arguments[0], arguments[1])
-    app.timekeeper.set(t2000, CONSOLE)
-    return [time_text(t2000)]
+    t2000 = app.books.t2000
+    if arguments:
+        t2000 = words.parse_time(arguments[0], arguments[1])
+        app.timekeeper.set(t2000, CONSOLE)
+    return [words.time_text(t2000)]
 
 
 def _clock(app: "App", arguments: "list[str]") -> "list[str]":
@@ -293,61 +267,60 @@ def _clock(app: "App", arguments: "list[str]") -> "list[str]":
     With an argument, have the meters' clocks looked at and set once more today.
     """
     if arguments:
-        refuse("" if arguments[0] == "meters" else "usage: clock [meters]")
+        words.refuse("" if arguments[0] == "meters" else "usage: clock [meters]")
         for poller in app.pollers:
             poller.daily.start_again()
         return ["at ten past the hour at the earliest"]
     app.timekeeper.source = HEAD_END
     app.uplink.greet()
-    return ["was " + time_text(app.books.t2000)]
+    return ["was " + words.time_text(app.books.t2000)]
 
 
 def _text(app: "App", arguments: "list[str]") -> "list[str]":
     """Show words on the display until a time; without words, show none any more."""
-    until_t2000 = parse_time(arguments[0], arguments[1])
+    until_t2000 = words.parse_time(arguments[0], arguments[1])
     text = " ".join(arguments[2:])
     if app.show_text is None:
         raise Refusal("this board has no display")
     for character in text:
         if not " " <= character <= "~":
             raise Refusal("the display has ASCII only")
-    kept(app.show_text(until_t2000, text))
+    words.kept(app.show_text(until_t2000, text))
     return [text]
 
 
 def _settings(app: "App", arguments: "list[str]") -> "list[str]":
-    settings = app.settings
-    return [name + " " + settings.text(name) for name in settings.names()]
+    return [name + " " + app.settings.text(name) for name in app.settings.names()]
 
 
 def _set(app: "App", arguments: "list[str]") -> "Iterator[str]":
     name, value = arguments
-    if name in KEYS and not app.entropy.is_good:
+    if name in settings.KEYS and not app.entropy.is_good:
         raise Refusal(GUESSABLE_TROUBLE)
-    if is_secret(name) and app.login.granted:
-        value = hexlify(app.login.unwrap(bytes_of(value))).decode()
+    if settings.is_secret(name) and app.login.granted:
+        value = app.login.unwrap(words.bytes_of(value)).hex()
     source = OF_UPLINK if app.login.granted == ABOVE else OF_CONSOLE
     steps = app.settings.steps(
         [(name, value)], lambda changes: app.books.note_settings(changes, source)
     )
-    return changing(app, name, steps)
+    return words.changing(app, name, steps)
 
 
 def _save(app: "App", arguments: "list[str]") -> "list[str]":
-    kept(app.keeper.begin())
+    words.kept(app.keeper.begin())
     if app.checkpoint.busy:
         return ["checkpoint begun, `status` tells when it is there"]
     return ["checkpoint " + str(app.checkpoint.seq)]
 
 
 def _restored(app: "App", arguments: "list[str]") -> "list[str]":
-    refuse(app.restored())
+    words.refuse(app.restored())
     return ["cards are taken"]
 
 
 def _journal(app: "App", arguments: "list[str]") -> "Callable[[], Iterator[str]]":
-    first_seq = number_of(arguments[0], 1, 0x3FFFFFFF, "record")
-    count = number_of(arguments[1], 1, _RECORDS_LIMIT, "count")
+    first_seq = words.number_of(arguments[0], 1, 0x3FFFFFFF, "record")
+    count = words.number_of(arguments[1], 1, _RECORDS_LIMIT, "count")
     app.journal.sync()
 
     def lines() -> "Iterator[str]":
@@ -355,7 +328,7 @@ def _journal(app: "App", arguments: "list[str]") -> "Callable[[], Iterator[str]]
         for seq in range(first_seq, first_seq + count):
             if not app.journal.read_into(seq, buf):
                 break
-            yield hexlify(buf).decode()
+            yield buf.hex()
 
     return lines
 
@@ -367,7 +340,7 @@ def _card(app: "App", arguments: "list[str]") -> "list[str]":
     carrier = console.programmer.carrier
     if not carrier.present:
         raise Refusal("no card in the reader: insert one")
-    return [hexlify(carrier.uid).decode() + " " + str(carrier.size)]
+    return [carrier.uid.hex() + " " + str(carrier.size)]
 
 
 def _card_unlock(app: "App", arguments: "list[str]") -> "list[str]":
@@ -385,7 +358,7 @@ ROWS = (
     ("status", "", NOTHING, "_status", ASKED),
     ("counters", "", NOTHING, "_counters", ASKED),
     ("time", "", NOTHING, "_time", ASKED),
-    ("time", "YYYY-MM-DD hh:mm:ss", FULL, "_set_time", HERE),
+    ("time", "YYYY-MM-DD hh:mm:ss", FULL, "_time", HERE),
     ("clock", "[meters]", FULL, "_clock", ASKED),
     ("text", "UNTIL_DATE UNTIL_TIME [WORD ..]", FULL, "_text", ORDERED),
     ("settings", "", NOTHING, "_settings", ASKED),

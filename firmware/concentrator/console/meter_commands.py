@@ -1,7 +1,7 @@
 """Carry out the commands about meters and lines."""
 
 from array import array
-from binascii import crc32, hexlify
+from binascii import crc32
 
 from dlt645.master import OUTCOME_NAMES as OUTCOME_NAMES_LINE
 from dlt645.probe import BAUDS
@@ -14,20 +14,9 @@ from concentrator.books.charging import NOT_BILLED, REFUSED
 from concentrator.books.doubt import DOUBTED
 from concentrator.books.registry import ADDRESS_SIZE, reversed_digits
 from concentrator.books.tariffs import NUMBER_LIMIT
+from concentrator.console import words
 from concentrator.console.console import Refusal
-from concentrator.console.words import (
-    ASKED,
-    HERE,
-    ORDERED,
-    digits_of,
-    energy_wh_of,
-    find_account,
-    kept,
-    number_of,
-    octets_of,
-    parse_time,
-    refuse,
-)
+from concentrator.console.words import ASKED, HERE, ORDERED
 from concentrator.line.exchange import DATA_LIMIT, DONE
 from concentrator.line.freezes import DAYS_LIMIT
 from concentrator.login import ABOVE, FULL, READ
@@ -53,7 +42,7 @@ _BUSY = "another question is under way on this line, `line answer` tells of it"
 
 def _new_address(app: "App", text: str) -> bytearray:
     """Return the address of a meter that is to be registered; Refusal if it is already."""
-    address = reversed_digits(digits_of(text, "a meter address"))
+    address = reversed_digits(words.digits_of(text, "a meter address"))
     if app.registry.find_address(address) >= 0:
         raise Refusal("meter " + text + " is registered already")
     return address
@@ -62,9 +51,9 @@ def _new_address(app: "App", text: str) -> bytearray:
 def _meter_add(app: "App", arguments: "list[str]") -> "list[str]":
     registry = app.registry
     address = _new_address(app, arguments[0])
-    account = digits_of(arguments[1], "an account number")
-    tariff = number_of(arguments[2], 1, NUMBER_LIMIT, "tariff")
-    line = number_of(arguments[3] if len(arguments) > 3 else "0", 0, 255, "line")
+    account = words.digits_of(arguments[1], "an account number")
+    tariff = words.number_of(arguments[2], 1, NUMBER_LIMIT, "tariff")
+    line = words.number_of(arguments[3] if len(arguments) > 3 else "0", 0, 255, "line")
     standard = arguments[4] if len(arguments) > 4 else "auto"
     if standard not in STANDARDS:
         raise Refusal("the standard is 2007, 1997 or auto")
@@ -85,7 +74,7 @@ def _meter_add(app: "App", arguments: "list[str]") -> "list[str]":
     if trouble:
         raise Refusal("tariff " + str(tariff) + " cannot charge it: " + trouble)
     row = record.meter_row(address, account, tariff, line, STANDARDS.index(standard), 1, 0)
-    kept(app.books.set_meter(index, row, untold))
+    words.kept(app.books.set_meter(index, row, untold))
     lines = [_row(app, index)]
     if not app.ledger.is_told(index):
         lines.append("no card is taken until `account new` or `account restore` tells what it is")
@@ -93,10 +82,10 @@ def _meter_add(app: "App", arguments: "list[str]") -> "list[str]":
 
 
 def _meter_remove(app: "App", arguments: "list[str]") -> "list[str]":
-    index = find_account(app, arguments[0])
+    index = words.find_account(app, arguments[0])
     row = app.registry.row(index)
     row[record.METER_ACTIVE] = 0
-    kept(app.books.set_meter(index, row))
+    words.kept(app.books.set_meter(index, row))
     return ["removed " + arguments[0]]
 
 
@@ -115,15 +104,15 @@ def _meter_list(app: "App", arguments: "list[str]") -> "Callable[[], Iterator[st
 def _meter_exchange(app: "App", arguments: "list[str]") -> "Iterator[str]":
     yield ""  # it takes a step without what came before
     registry = app.registry
-    index = find_account(app, arguments[0])
+    index = words.find_account(app, arguments[0])
     address = _new_address(app, arguments[1])
     slash = arguments.index("/") if "/" in arguments else len(arguments)
-    values = array("i", [energy_wh_of(text) for text in arguments[2:slash]])
-    first = array("i", [energy_wh_of(text) for text in arguments[slash + 1 :]])
+    values = array("i", [words.energy_wh_of(text) for text in arguments[2:slash]])
+    first = array("i", [words.energy_wh_of(text) for text in arguments[slash + 1 :]])
     if len(first) not in (0, len(values)):
         raise Refusal("the new meter's first registers are as many as the old one's last")
     outcome = app.books.charge_typed(index, values)
-    kept(outcome != REFUSED)
+    words.kept(outcome != REFUSED)
     if outcome == NOT_BILLED:
         raise Refusal("no tariff to charge the last reading by: `tariff list`, load it again")
     if outcome == DOUBTED:
@@ -134,7 +123,7 @@ def _meter_exchange(app: "App", arguments: "list[str]") -> "Iterator[str]":
     row[:ADDRESS_SIZE] = address
     row[record.METER_STANDARD] = record.STANDARD_AUTO
     row[record.METER_ACTIVE] = 1
-    kept(app.books.set_meter(index, row))
+    words.kept(app.books.set_meter(index, row))
     if len(first):
         app.books.charge_typed(index, first)
     yield ""
@@ -160,8 +149,8 @@ def _row(app: "App", index: int) -> str:
 def _freezes(app: "App", arguments: "list[str]") -> "list[str]":
     """Have the daily freezes of a meter recorded from a day on; none of them is charged twice."""
     registry = app.registry
-    index = find_account(app, arguments[0])
-    day = parse_time(arguments[1], "00:00:00") // _DAY_S
+    index = words.find_account(app, arguments[0])
+    day = words.parse_time(arguments[1], "00:00:00") // _DAY_S
     today = app.books.t2000 // _DAY_S
     is_old = registry.protocol[index] & meters.STANDARD == record.STANDARD_1997
     if is_old or not today - DAYS_LIMIT < day <= today:
@@ -173,16 +162,16 @@ def _freezes(app: "App", arguments: "list[str]") -> "list[str]":
 
 def _line_ask(app: "App", arguments: "list[str]") -> "list[str]":
     poller = _line(app, arguments[0])
-    address = reversed_digits(octets_of(arguments[1], ADDRESS_SIZE, _ASK_TROUBLE))
-    control = octets_of(arguments[2], 1, _ASK_TROUBLE)
+    address = reversed_digits(words.octets_of(arguments[1], ADDRESS_SIZE, _ASK_TROUBLE))
+    control = words.octets_of(arguments[2], 1, _ASK_TROUBLE)
     data = b""
     text = arguments[3] if len(arguments) > 3 else ""
     if text[:1] == "=":
         data = poller.exchange.parts
-        refuse("" if "=" + str(crc32(data)) == text else "the parts that came are others")
+        words.refuse("" if "=" + str(crc32(data)) == text else "the parts that came are others")
     elif text:
-        data = octets_of(text, 0, _ASK_TROUBLE)
-    refuse(_ASK_TROUBLE if len(data) > DATA_LIMIT else "")
+        data = words.octets_of(text, 0, _ASK_TROUBLE)
+    words.refuse(_ASK_TROUBLE if len(data) > DATA_LIMIT else "")
     if app.login.granted == ABOVE and control[0] not in _FROM_ABOVE:
         raise Refusal("from above a meter is only read, or told what was sealed for it")
     if not poller.exchange.put(address, control[0], data):
@@ -193,16 +182,17 @@ def _line_ask(app: "App", arguments: "list[str]") -> "list[str]":
 def _line_data(app: "App", arguments: "list[str]") -> "list[str]":
     """Keep a part of what is too long for one line; one at an offset replaces all from there."""
     exchange = _line(app, arguments[0]).exchange
-    at = number_of(arguments[1], 0, len(exchange.parts), "offset")
-    parts = exchange.parts[:at] + octets_of(arguments[2], 0, _ASK_TROUBLE)
-    refuse(_ASK_TROUBLE if len(parts) > DATA_LIMIT else "")
+    at = words.number_of(arguments[1], 0, len(exchange.parts), "offset")
+    parts = exchange.parts[:at] + words.octets_of(arguments[2], 0, _ASK_TROUBLE)
+    words.refuse(_ASK_TROUBLE if len(parts) > DATA_LIMIT else "")
     exchange.parts = parts
     return [str(len(parts))]
 
 
 def _line_scan(app: "App", arguments: "list[str]") -> "list[str]":
     poller = _line(app, arguments[0])
-    standard = number_of(arguments[1] if len(arguments) > 1 else "2007", 1997, 2007, "standard")
+    text = arguments[1] if len(arguments) > 1 else "2007"
+    standard = words.number_of(text, 1997, 2007, "standard")
     if not poller.exchange.put_search(standard):
         raise Refusal(_BUSY)
     return []
@@ -211,7 +201,7 @@ def _line_scan(app: "App", arguments: "list[str]") -> "list[str]":
 def _line_speed(app: "App", arguments: "list[str]") -> "list[str]":
     exchange = _line(app, arguments[0]).exchange
     if len(arguments) > 1:
-        baud = number_of(arguments[1], BAUDS[4], BAUDS[-1], "speed")
+        baud = words.number_of(arguments[1], BAUDS[4], BAUDS[-1], "speed")
         if baud not in BAUDS:
             raise Refusal("speeds are " + ", ".join([str(one) for one in sorted(BAUDS)]))
         exchange.place = BAUDS.index(baud)
@@ -230,13 +220,13 @@ def _line_answer(app: "App", arguments: "list[str]") -> "list[str]":
         lines.append("dropped " + str(search.dropped))
         for at in range(0, search.count * ADDRESS_SIZE, ADDRESS_SIZE):
             wire = bytes(search.addresses[at : at + ADDRESS_SIZE])
-            lines.append("found " + hexlify(reversed_digits(wire)).decode())
+            lines.append("found " + reversed_digits(wire).hex())
     elif exchange.state == DONE:
         lines.append("outcome " + outcome)
-        lines.append("address " + hexlify(reversed_digits(bytes(exchange.address))).decode())
+        lines.append("address " + reversed_digits(bytes(exchange.address)).hex())
         lines.append("error " + str(exchange.error))
         lines.append("more " + str(int(exchange.more)))
-        digits = hexlify(exchange.data).decode()
+        digits = exchange.data.hex()
         for at in range(0, len(digits), _DIGITS_A_LINE):
             lines.append("data " + digits[at : at + _DIGITS_A_LINE])
     return lines
@@ -244,7 +234,7 @@ def _line_answer(app: "App", arguments: "list[str]") -> "list[str]":
 
 def _line(app: "App", text: str) -> "Poller":
     pollers = app.pollers
-    return pollers[number_of(text, 0, len(pollers) - 1, "line")]
+    return pollers[words.number_of(text, 0, len(pollers) - 1, "line")]
 
 
 ROWS = (

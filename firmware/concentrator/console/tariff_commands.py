@@ -1,12 +1,11 @@
 """Carry out the commands about tariffs: an image arrives in parts and is put in force."""
 
-from binascii import hexlify
-
 from micropython import const
 
 from concentrator.books.tariffs import NAME_SIZE, NUMBER_LIMIT, TROUBLE_NAMES
+from concentrator.console import words
 from concentrator.console.console import Refusal
-from concentrator.console.words import ASKED, ORDERED, kept, number_of, octets_of, refuse
+from concentrator.console.words import ASKED, ORDERED
 from concentrator.login import FULL, NOTHING
 
 TYPE_CHECKING = const(False)
@@ -19,31 +18,31 @@ _IMAGE_LIMIT = const(4096)
 
 
 def _tariff_begin(app: "App", arguments: "list[str]") -> "list[str]":
-    size = number_of(arguments[0], 1, _IMAGE_LIMIT, "size")
+    size = words.number_of(arguments[0], 1, _IMAGE_LIMIT, "size")
     app.tariffs.begin(size)
     return [str(size)]
 
 
 def _tariff_data(app: "App", arguments: "list[str]") -> "list[str]":
-    offset = number_of(arguments[0], 0, _IMAGE_LIMIT, "offset")
-    part = octets_of(arguments[1], 0, "a part of an image is hexadecimal digits")
+    offset = words.number_of(arguments[0], 0, _IMAGE_LIMIT, "offset")
+    part = words.octets_of(arguments[1], 0, "a part of an image is hexadecimal digits")
     if not app.tariffs.put(offset, part):
         raise Refusal("a part at " + str(offset) + " does not follow what is here")
     return [str(offset + len(part))]
 
 
 def _tariff_commit(app: "App", arguments: "list[str]") -> "Iterator[str]":
-    number = number_of(arguments[0], 1, NUMBER_LIMIT, "tariff")
+    number = words.number_of(arguments[0], 1, NUMBER_LIMIT, "tariff")
     trouble = "an image is named by the first 16 hexadecimal digits of its SHA-256"
-    name = octets_of(arguments[1], NAME_SIZE, trouble)
+    name = words.octets_of(arguments[1], NAME_SIZE, trouble)
     tariffs = app.tariffs
     # An image that was sent is written, as its file may have rotted.
     if tariffs.stored_size or tariffs.find(number) is None or tariffs.name(number) != name:
-        refuse(tariffs.store(number, name))
+        words.refuse(tariffs.store(number, name))
         yield ""
-        refuse(app.books.tariff_trouble(number, app.tariffs.stored))
+        words.refuse(app.books.tariff_trouble(number, app.tariffs.stored))
         yield ""
-        kept(app.books.set_tariff(number, name, app.tariffs.stored_size))
+        words.kept(app.books.set_tariff(number, name, app.tariffs.stored_size))
     yield "tariff " + str(number) + " in force"
 
 
@@ -55,7 +54,7 @@ def _tariff_list(app: "App", arguments: "list[str]") -> "list[str]":
         trouble = tariffs.troubles[number]
         if tariff is not None or trouble:
             sizes = str(tariff.tiers) + " " + str(tariff.rates) if tariff is not None else "- -"
-            name = hexlify(tariffs.name(number)).decode()
+            name = tariffs.name(number).hex()
             lines.append(" ".join((str(number), name, TROUBLE_NAMES[trouble], sizes)))
     return lines
 

@@ -3,7 +3,7 @@
 A Refusal says what is wrong and what to try next.
 """
 
-from binascii import hexlify, unhexlify
+from binascii import unhexlify
 
 from dlt645 import clock
 from micropython import const
@@ -153,7 +153,7 @@ def time_text(t2000: int) -> str:
     fields = bytearray(6)
     clock.encode_into(fields, 0, t2000)
     # The fields are BCD: their hexadecimal digits are the decimal ones.
-    pairs = [hexlify(fields[at : at + 1]).decode() for at in range(6)]
+    pairs = [fields[at : at + 1].hex() for at in range(6)]
     return f"20{pairs[5]}-{pairs[4]}-{pairs[3]} {pairs[2]}:{pairs[1]}:{pairs[0]}"
 
 

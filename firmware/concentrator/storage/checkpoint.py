@@ -26,7 +26,7 @@ Spec: docs/SPEC.md, "Files on the device's flash".
 """
 
 from array import array
-from binascii import crc32, hexlify, unhexlify
+from binascii import crc32, unhexlify
 from struct import pack, pack_into
 
 from micropython import const
@@ -303,7 +303,7 @@ class Checkpoint:
         else:
             numbers = [random() & 0xFFFF for _ in range(4)]
             self.identity = pack("<HHHH", *numbers)
-        self._storage.append(_IDENTITY_PREFIX + hexlify(self.identity).decode(), b"", 0)
+        self._storage.append(_IDENTITY_PREFIX + self.identity.hex(), b"", 0)
 
     def _check(self, name: str, feed: "Callable[[], object]") -> int:
         """Return the state of the file; if it is whole, the chunk has its head."""
