@@ -161,7 +161,7 @@ def _flash(options: "Options") -> "bool | None":
     say("block_ms", time.ticks_diff(time.ticks_ms(), begun_ms) // _ROUNDS)
     os.remove(_FLASH_NAME)
     for name in sorted(slowest):
-        say("slowest_{}_ms".format(name), slowest[name])
+        say("slowest_" + name + "_" + "ms", slowest[name])
     found = os.statvfs("")
     say("blocks", str(found[2]) + " of " + str(found[0]) + " bytes, free " + str(found[3]))
     return right and _spi_flash(options)

@@ -65,7 +65,7 @@ def _account(app: "App", arguments: "list[str]") -> "list[str]":
     ]
     at = index * ledger.rates_limit
     for rate in range(ledger.rates_limit):
-        found.append(("register_{}_wh".format(rate), ledger.registers_wh[at + rate]))
+        found.append(("register_" + str(rate) + "_" + "wh", ledger.registers_wh[at + rate]))
     return words.told(found)
 
 
