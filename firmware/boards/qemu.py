@@ -146,10 +146,10 @@ def open_storage(new: bool = False) -> "Storage":
 
 
 class Board:
-    """The emulated board; its heap of 140 KiB has room for its `capacity`."""
+    """The emulated board; in its heap of 140 KiB `capacity` leaves room for whatever it does."""
 
     # Count of meters, and of registers of each.
-    capacity = (512, 4)
+    capacity = (256, 4)
     card_reader: "CardReader | None" = None
     reset_cause = 0
 
