@@ -87,6 +87,11 @@ _READING_COLUMNS = (
     *("day", "meter", "t2000", "concentrator", "seq", "account", "debit_fen", "residue_e7"),
     *("residue_e11", "status", "used_wh", "registers_wh"),
 )
+Values = dict[str, int | str]
+_READ_THEN = (
+    f"SELECT {', '.join(_READING_COLUMNS[4:])} FROM readings "
+    "WHERE day = ? AND meter = ? AND t2000 = ? AND concentrator = ?"
+)
 _FREEZE_COLUMNS = ("day", "meter", "t2000", "concentrator", "seq", "account", "registers_wh")
 _ITEM_COLUMNS = (
     *("day", "meter", "t2000", "identifier", "concentrator", "seq", "account", "values"),
@@ -190,6 +195,23 @@ class State:
 
 class OthersWrite(Exception):
     """A record may concern an account of another part, which must not write meanwhile."""
+
+
+def _finding(
+    place: tuple[int, int, str], text: str, values: Values, found_at: int, why: str
+) -> dict[str, Any]:
+    """Return the row of a finding at a concentrator, record and kind; `why` it is resolved."""
+    concentrator, seq, kind = place
+    return {
+        "concentrator": concentrator,
+        "seq": seq,
+        "kind": kind,
+        "account": values.get("account", UNKNOWN_ACCOUNT),
+        "what": json.dumps({"text": text, **values}, ensure_ascii=False),
+        "found_at": found_at,
+        "resolved_at": found_at if why else None,
+        "resolution": why,
+    }
 
 
 class Posting:
@@ -306,19 +328,14 @@ class Posting:
             return
         if self._database.insert_new("readings", _READING_COLUMNS, rows) == len(rows):
             return
-        names = ", ".join(_READING_COLUMNS[4:])
-        query = (
-            f"SELECT {names} FROM readings WHERE day = ? AND meter = ? AND t2000 = ? "
-            "AND concentrator = ?"
-        )
         for row in rows:
-            day, meter, t2000, concentrator, seq, account = row[:6]
-            (there,) = self._database.all(query, (day, meter, t2000, concentrator))
+            concentrator, seq, account = row[3:6]
+            (there,) = self._database.all(_READ_THEN, row[:4])
             if there[0] == seq:
                 continue
             self._state.accounts[account]["readings"] -= 1
             text = marked("another reading of meter {meter} at the same second")
-            values = {"meter": meter, "account": account}
+            values: Values = {"meter": row[1], "account": account}
             why = marked("it says the same") if there[1:] == tuple(row[5:]) else ""
             self._note(concentrator, seq, "conflict", text, values, why)
 
@@ -339,27 +356,11 @@ class Posting:
         self._note(self._concentrator, record.seq, kind, text, values)
 
     def _note(
-        self,
-        concentrator: int,
-        seq: int,
-        kind: str,
-        text: str,
-        values: dict[str, int | str],
-        resolution: str = "",
+        self, concentrator: int, seq: int, kind: str, text: str, values: Values, why: str = ""
     ) -> None:
-        """Note a finding; with a `resolution` nobody has to look after it."""
-        self._rows["findings"].append(
-            {
-                "concentrator": concentrator,
-                "seq": seq,
-                "kind": kind,
-                "account": values.get("account", UNKNOWN_ACCOUNT),
-                "what": json.dumps({"text": text, **values}, ensure_ascii=False),
-                "found_at": self.received_at,
-                "resolved_at": self.received_at if resolution else None,
-                "resolution": resolution,
-            }
-        )
+        """Note a finding; with `why` it is resolved, and nobody has to look after it."""
+        place = (concentrator, seq, kind)
+        self._rows["findings"].append(_finding(place, text, values, self.received_at, why))
 
     def _account(self, record: Taken) -> Account | None:
         """Return the account of the record's row; without one, note a finding."""

@@ -140,6 +140,7 @@ def open_an_account(page: Page) -> None:
     page.wait_for_selector("h1:has-text('open an account')")
     judge(page)
     for told in ("31", "张三丰", "13800000000", "东街 9 号", "4", "T-1"):
+        page.wait_for_selector(":focus")
         page.keyboard.type(told)
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -164,6 +165,7 @@ def close_the_day(page: Page) -> None:
     page.focus("text=count and close")
     page.keyboard.press("Enter")
     page.wait_for_selector("h1:has-text('count and close the drawer')")
+    page.wait_for_selector(":focus")
     page.keyboard.type("250")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=the books say ¥ 250.00.")
@@ -189,6 +191,7 @@ def take_back_a_mistake(page: Page, station: HeadEnd) -> None:
     """Sell 500 yuan by a double click, go back, and take the sale back."""
     keys = page.keyboard
     page.goto(f"{station.url}/sell?account={ACCOUNT}")
+    page.wait_for_selector(":focus")
     keys.type("500")
     keys.press("Enter")
     page.wait_for_selector("text=confirm the sale")
@@ -229,6 +232,7 @@ def test_a_new_clerk_sells_puts_on_a_card_and_takes_back_with_the_keyboard_alone
     page.goto(f"{station.url}/sell")
     open_an_account(page)
     page.goto(f"{station.url}/sell")
+    page.wait_for_selector(":focus")
     keys.type("98 3765")  # by the number of its meter
     keys.press("Enter")
     page.wait_for_url(f"**/sell?account={ACCOUNT}")
