@@ -29,13 +29,19 @@ class EmulatedConcentrator:
     def __init__(
         self, image: Path, flash: Path, line: str, console: str, uplink: str | None
     ) -> None:
-        """Prepare it; BoardError without the emulator."""
+        """Prepare it; BoardError without the emulator, or where `image` is none."""
         if shutil.which(emulator.PROGRAM) is None:
             raise BoardError(
                 _(
                     "there is no {program} on PATH: install it, on Debian with `apt-get install "
                     "qemu-system-arm`"
                 ).format(program=emulator.PROGRAM)
+            )
+        if not _is_for_an_arm(image):
+            raise BoardError(
+                _("{image} is no image for it: `make image BOARD=qemu` makes one").format(
+                    image=image
+                )
             )
         headend = "null" if uplink is None else f"tcp:{uplink},reconnect=1,nodelay=on"
         lines = (str(Path(line).resolve()), console, headend)
@@ -80,3 +86,13 @@ def _locked(path: Path) -> IO[str]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def _is_for_an_arm(image: Path) -> bool:
+    """Return whether a file begins as a program for an ARM of 32 bits, in ELF, does."""
+    try:
+        with image.open("rb") as file:
+            head = file.read(20)
+    except OSError:
+        return False
+    return head[:5] == b"\x7fELF\x01" and head[18:] == b"\x28\x00"

@@ -241,6 +241,15 @@ def test_a_question_without_a_terminal_names_the_way_to_answer(desk: Path) -> No
         assert "stopped at a question: without a terminal" in told
 
 
+def test_what_is_no_image_is_not_started(desk: Path) -> None:
+    """An emulator would wait for it until its time is over."""
+    (desk / "notes.elf").write_text("no program")
+    words = "concentrator run --flash flash.bin --line /dev/ptmx --image notes.elf"
+    done = run(words, desk)
+    assert done.returncode == 1
+    assert "notes.elf is no image for it: `make image BOARD=qemu`" in done.stderr.decode()
+
+
 # What writes into the folder it is in, and what only reads there.
 WRITERS = """
 card keys new --district 4711 --keys new.toml
