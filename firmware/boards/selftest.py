@@ -160,6 +160,7 @@ def _flash(options: "Options") -> "bool | None":
             file.write(block)
     say("block_ms", time.ticks_diff(time.ticks_ms(), begun_ms) // _ROUNDS)
     os.remove(_FLASH_NAME)
+    # In parts: one word that begins with "_" would be taken for a private name and shortened.
     for name in sorted(slowest):
         say("slowest_" + name + "_" + "ms", slowest[name])
     found = os.statvfs("")

@@ -74,9 +74,8 @@ def mark(store: Store) -> None:
     """Block sales to each account until its concentrator has reported its standing."""
     with store.writing(adopting=True) as database:
         database.tell_writers()
-        database.run("UPDATE station SET restored_at = ?", (int(time.time()),))
+        commands.note_restored(database, int(time.time()))
         database.run("UPDATE accounts SET standing_due = 1")
-        commands.doubt_waiting(database)
         audit.note(database, "restored")
         # The head-end's answers ask the concentrator for it until it has reported.
         database.run(

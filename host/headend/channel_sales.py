@@ -8,6 +8,7 @@ go to their concentrators by air, under the same numbers as those of cards.
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as clock
@@ -69,12 +70,11 @@ def full_reference(channel: str, reference: str) -> str:
 def channel_sale(store: Store, call: Call, asked: Asked) -> dict[str, Any]:
     """Sell by air once under a reference; return the answer. Declined, StoreError."""
     with store.writing() as database:
-        answer = answered_within(database, call)
-        if answer is None:
-            channel = channel_within(database, call.channel, SELL)
-            answer = sell_within(database, channel, asked)
-            note_answer(database, call, answer)
-    return answer
+        return once_within(
+            database,
+            call,
+            lambda: sell_within(database, channel_within(database, call.channel, SELL), asked),
+        )
 
 
 @at_desk
@@ -83,25 +83,24 @@ def channel_cancel(store: Store, call: Call, asked: Asked, reason: str) -> dict[
 
     A sale that has not arrived is noted, and refused when it comes.
     """
+
+    def act() -> dict[str, Any]:
+        channel_within(database, call.channel, CANCEL)
+        return _cancel(database, call.channel, asked, reason[:_REASON_LIMIT])
+
     with store.writing() as database:
-        answer = answered_within(database, call)
-        if answer is None:
-            channel_within(database, call.channel, CANCEL)
-            answer = _cancel(database, call.channel, asked, reason[:_REASON_LIMIT])
-            note_answer(database, call, answer)
-    return answer
+        return once_within(database, call, act)
 
 
 @at_desk
 def channel_refund(store: Store, call: Call, asked: Asked) -> dict[str, Any]:
     """Note a refund of what the channel has sold; return the answer. Declined, StoreError."""
     with store.writing() as database:
-        answer = answered_within(database, call)
-        if answer is None:
-            channel = channel_within(database, call.channel, REFUND)
-            answer = _refund(database, channel, asked)
-            note_answer(database, call, answer)
-    return answer
+        return once_within(
+            database,
+            call,
+            lambda: _refund(database, channel_within(database, call.channel, REFUND), asked),
+        )
 
 
 def channel_within(database: Database, name: str, right: str) -> Channel:
@@ -113,7 +112,18 @@ def channel_within(database: Database, name: str, right: str) -> Channel:
     return channel
 
 
-def answered_within(database: Database, call: Call) -> dict[str, Any] | None:
+def once_within(
+    database: Database, call: Call, act: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what a call was answered before, or act, note the answer and return it. Declined."""
+    answer = _answered(database, call)
+    if answer is None:
+        answer = act()
+        _note_answer(database, call, answer)
+    return answer
+
+
+def _answered(database: Database, call: Call) -> dict[str, Any] | None:
     """Return what this call was answered before, None: it is new. Declined: it is another one."""
     for digest, answer in database.all(
         "SELECT digest, answer FROM channel_calls WHERE channel = ? AND key = ?",
@@ -128,7 +138,7 @@ def answered_within(database: Database, call: Call) -> dict[str, Any] | None:
     return None
 
 
-def note_answer(database: Database, call: Call, answer: dict[str, Any]) -> None:
+def _note_answer(database: Database, call: Call, answer: dict[str, Any]) -> None:
     """Write the answer of a call within the transaction of what it has changed."""
     text = json.dumps(answer, ensure_ascii=False, sort_keys=True)
     columns = ("channel", "key", "digest", "at", "answer")

@@ -402,12 +402,13 @@ def _let_others_pass(database: Database, now: int) -> None:
         database.run("UPDATE commands SET number = ? WHERE id = ?", (number, row))
 
 
-def doubt_waiting(database: Database) -> None:
-    """Take what waits in a restored copy for sent, as it may have been behind the copy.
+def note_restored(database: Database, now: int) -> None:
+    """Note that a copy takes the place of a database, and take what waits in it for sent.
 
-    So it is asked for until its concentrator says what became of it. What was paused stays so, and
-    a product comes in its stage.
+    It may have been, behind the copy; so it is asked for until its concentrator says what became
+    of it. What was paused stays so, and a product comes in its stage.
     """
+    database.run("UPDATE station SET restored_at = ?", (now,))
     database.run(
         f"UPDATE commands SET state = '{SENT}' WHERE state = '{WAITING}' AND package = '' "
         f"AND job NOT IN (SELECT job FROM jobs WHERE state = '{PAUSED}')"

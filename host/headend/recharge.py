@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from host.headend import audit, channel_sales, orders, users
-from host.headend.channel_sales import Call, answered_within, channel_within, check_account
+from host.headend.channel_sales import Call, channel_within, check_account, once_within
 from host.headend.channels import RECHARGE
 from host.headend.database import Database
 from host.headend.desk import at_desk
@@ -159,12 +159,13 @@ def try_code(store: Store, account: str) -> None:
 @at_desk
 def redeem_card(store: Store, call: Call, account: str, code: str) -> dict[str, Any]:
     """Redeem a card for an account by air, once; return the answer. Declined, StoreError."""
+
+    def act() -> dict[str, Any]:
+        channel_within(database, call.channel, RECHARGE)
+        return _redeem(database, account, code)
+
     with store.writing() as database:
-        answer = answered_within(database, call)
-        if answer is None:
-            channel_within(database, call.channel, RECHARGE)
-            answer = _redeem(database, account, code)
-            channel_sales.note_answer(database, call, answer)
+        answer = once_within(database, call, act)
         users.forget_tries(database, _place(account))
     return answer
 

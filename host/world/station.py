@@ -192,8 +192,7 @@ class Station(HeadEnd):
         self.moved_back += 1
         self._open()
         with self.store.writing(adopting=True) as database:
-            database.run("UPDATE station SET restored_at = ?", (self.unix_s(),))
-            commands.doubt_waiting(database)
+            commands.note_restored(database, self.unix_s())
 
     # --- the database ----------------------------------------------------------------------------
 

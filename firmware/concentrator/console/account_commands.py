@@ -64,6 +64,7 @@ def _account(app: "App", arguments: "list[str]") -> "list[str]":
         ("read", words.time_text(ledger.read_t2000[index] or -1)),
     ]
     at = index * ledger.rates_limit
+    # In parts: one word that begins with "_" would be taken for a private name and shortened.
     for rate in range(ledger.rates_limit):
         found.append(("register_" + str(rate) + "_" + "wh", ledger.registers_wh[at + rate]))
     return words.told(found)
