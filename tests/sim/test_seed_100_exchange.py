@@ -32,4 +32,4 @@ def test_an_exchange_that_cannot_be_charged_is_refused(
     monkeypatch.setattr(Books, "charge_typed", lambda self, *of: outcome)
 
     with pytest.raises(Refusal, match=told):
-        meter_commands._meter_exchange(app, ["1", "000000000099", "5"])
+        list(meter_commands._meter_exchange(app, ["1", "000000000099", "5"]))
