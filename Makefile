@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 BOARD ?= qemu
-PARALLEL := -n auto --dist loadgroup
+# Two workers a core: many tests wait for programs, lines and clocks.
+PARALLEL = -n $$((2 * $$(nproc))) --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo station demo-qemu test test-qemu check bench mutants soak image budget
