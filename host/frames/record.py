@@ -4,6 +4,7 @@
 and `build` returns its bytes.
 """
 
+import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -320,6 +321,7 @@ _HEADER = c.Struct(
 )
 _QUICK = {kind: quick(layout) for kind, layout in _PAYLOADS.items()}
 _QUICK_HEADER = quick(_HEADER)
+_HEADER_BYTES = struct.Struct("<IIBBH")
 
 
 class RecordError(ValueError):
@@ -364,8 +366,10 @@ def make(
 
 def build(record: Record) -> bytes:
     """Return the 64 bytes of `record`, from its header fields and its payload."""
-    header = {name: getattr(record, name) for name in ("seq", "t2000", "kind", "flags", "index")}
-    covered = bytes(_HEADER.build(header)) + record.payload
+    covered = (
+        _HEADER_BYTES.pack(record.seq, record.t2000, record.kind, record.flags, record.index)
+        + record.payload
+    )
     return covered + zlib.crc32(covered).to_bytes(4, "little")
 
 

@@ -4,7 +4,8 @@ It takes the frames of one concentrator, verifies them, keeps the records and ac
 has, in virtual time. Faults lie on both sides of the commit: a message lost before it, an answer
 lost, late or doubled behind it, a connection that breaks, a head-end that is away.
 
-`connection` grows with each new connection and is 0 while there is none.
+`connection` grows with each new connection and is 0 while there is none. `first_us` and `over_us`
+are when the next answer arrives.
 """
 
 from collections import Counter
@@ -18,6 +19,7 @@ from host.frames.link import Frame, Kind, LinkReader
 from host.frames.record import Record, RecordError, build
 from host.sim.clock import Clock
 from host.sim.hostile import DOWN, UP, Attacker
+from host.sim.line import NEVER_US
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class HeadEnd:
 
     records     what is committed, by sequence number
     acked_seq   everything up to here is in `records` or told lost
+    connection  the number of the connection, 0 without one
     told_lost   numbers of records that the concentrator said it has no longer
     journal     identity of the one on record; None: the next genuine HELLO's
     tells_time  whether WELCOME says what time it is
@@ -68,18 +71,14 @@ class HeadEnd:
         self.journal: bytes | None = None
         self._last = (0, 0)  # epoch and number of the newest message
         self._stamp = 0
+        self.connection = 0
         self._connections = 0
-        self._connected = False
         self._away_until_us = 0
         self._reader = LinkReader()
         self._answers: list[tuple[int, bytes]] = []  # (when, what), in order
+        self.first_us = self.over_us = NEVER_US
 
     # --- the concentrator's side ---------------------------------------------------------------
-
-    @property
-    def connection(self) -> int:
-        """Return the number of the connection, 0 without one."""
-        return self._connections if self._connected else 0
 
     def connect(self) -> bool:
         """Make a new connection; false while the head-end is away."""
@@ -87,21 +86,22 @@ class HeadEnd:
         if self.clock.now_us() < self._away_until_us:
             self.counters["refused_connections"] += 1
             return False
-        self._connected = True
         self._connections += 1
+        self.connection = self._connections
         return True
 
     def close(self) -> None:
         """Give the connection up, with all that is on its way."""
-        self._connected = False
+        self.connection = 0
         self._answers.clear()
+        self.first_us = self.over_us = NEVER_US
         self._reader = LinkReader()
         if self.attacker is not None:
             self.attacker.reset()
 
     def write(self, data: bytes) -> int:
         """Send; return how many bytes were taken, 0 without a connection."""
-        if not self._connected:
+        if not self.connection:
             return 0
         arrived = data if self.attacker is None else self.attacker.pass_on(data, UP)
         for frame in self._reader.feed(arrived):
@@ -114,7 +114,12 @@ class HeadEnd:
         arrived = b""
         while self._answers and self._answers[0][0] <= now_us:
             arrived += self._answers.pop(0)[1]
+        self._find_due()
         return arrived
+
+    def _find_due(self) -> None:
+        """Find when the next answer arrives."""
+        self.first_us = self.over_us = self._answers[0][0] if self._answers else NEVER_US
 
     def next_us(self) -> int | None:
         """Return when the next answer arrives, None when none is on its way."""
@@ -143,7 +148,7 @@ class HeadEnd:
         return happens
 
     def _on_frame(self, frame: Frame) -> None:
-        if not self._connected or self._happens("lost_message"):
+        if not self.connection or self._happens("lost_message"):
             return
         if self._happens("away"):
             self.go_away(self.random.randrange(self.faults.away_limit_s * 1_000_000))
@@ -174,6 +179,7 @@ class HeadEnd:
             answer += answer
         self._answers.append((self.clock.now_us() + delay_ms * 1000, answer))
         self._answers.sort(key=lambda one: one[0])
+        self._find_due()
 
     def _answer(self, frame: Frame) -> bytes:
         if frame.kind not in (Kind.HELLO, Kind.BATCH):

@@ -205,18 +205,20 @@ class Items:
     def _status_or_clock(self, di: int) -> bytes | None:
         meter = self._meter
         clock_t2000 = meter.clock_t2000
-        address = bytes.fromhex(meter.address)[::-1]
         status_3 = meter.status_3.to_bytes(2, "little")
         if di == 0x04000508:
             return meter.key_info[::-1] if meter.profile.security_actions else None
         if di == 0x040501FF:
             return b"".join(meter.parameters[0x04050101 + rate] for rate in range(4))
+        if di == 0x04000101:
+            return write_date(clock_t2000)
+        if di == 0x04000102:
+            return write_time(clock_t2000)
+        if di == 0x0400010C:
+            return write_time(clock_t2000) + write_date(clock_t2000)
+        if di in (0x04000401, 0x04000402):
+            return bytes.fromhex(meter.address)[::-1]
         return {
-            0x04000101: write_date(clock_t2000),
-            0x04000102: write_time(clock_t2000),
-            0x0400010C: write_time(clock_t2000) + write_date(clock_t2000),
-            0x04000401: address,
-            0x04000402: address,
             0x04000409: bcd(1200, 3),
             0x0400040A: bcd(1200, 3),
             0x04000501: bytes(2),

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from host.frames import dlt645
-from host.frames.dlt645 import Frame, Reader
+from host.frames.dlt645 import BROADCAST, Frame, Reader
 from host.sim.clock import Clock
 from host.sim.meter import Meter
 from host.sim.responder import Responder
@@ -28,7 +28,7 @@ _US = 1_000_000
 _MASTER = -1
 _STRANGER = -2
 _LOST = -1  # a byte that does not arrive
-_NEVER_US = 1 << 62
+NEVER_US = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ class Line:
         self._responders: dict[int, Responder] = {}
         self._replies: dict[int, bytes] = {}  # the last of each meter
         self._understood_us: dict[int, int] = {}  # when a meter last heard its own speed
-        self._due_us: tuple[int, int] | None = None  # as `_due` gives it, None: to be found
+        # When the first byte is heard, and when the first request or reply is over.
+        self.first_us = self.over_us = NEVER_US
 
     # --- the master's side ---------------------------------------------------------------------
 
@@ -127,18 +128,24 @@ class Line:
             burst = _Burst(_MASTER, start_us, self.baud, list(data))
             self._requests.append(burst)
             self._put(burst)
-            self._due_us = None
+            self._find_due()
         return len(data)
 
     def read(self) -> bytes:
         """Return what has arrived by now, in order."""
         now_us = self.clock.now_us()
-        if now_us < self._due()[0]:
+        if now_us < self.first_us:
             return b""
         self._advance()
-        self._due_us = None
         if len(self._bursts) == 1 and self._bursts[0].over_us <= now_us:
-            return self._read_last()
+            arrived = self._read_last()
+        else:
+            arrived = self._read_some(now_us)
+        self._find_due()
+        return arrived
+
+    def _read_some(self, now_us: int) -> bytes:
+        """Return what was heard by now of all who send."""
         heard: list[tuple[int, int]] = []
         for burst in self._bursts:
             count = burst.over_by(now_us)
@@ -172,22 +179,26 @@ class Line:
         A caller may let time jump there and misses nothing; one that reads earlier gets the bytes
         that were sent up to then.
         """
-        next_us = self._due()[1]
-        return None if next_us == _NEVER_US else max(next_us, self.clock.now_us())
+        return None if self.over_us == NEVER_US else max(self.over_us, self.clock.now_us())
 
-    def _due(self) -> tuple[int, int]:
-        """Return when the first byte is heard, and when the first request or reply is over."""
-        if self._due_us is None:
-            over_us = [burst.over_us for burst in (*self._requests, *self._bursts)]
-            heard_us = [burst.end_us(burst.taken) for burst in self._bursts]
-            self._due_us = min([*over_us, *heard_us, _NEVER_US]), min([*over_us, _NEVER_US])
-        return self._due_us
+    def _find_due(self) -> None:
+        """Find when the first byte is heard, and when the first request or reply is over."""
+        first_us = over_us = NEVER_US
+        for burst in self._bursts:
+            over_us = min(over_us, burst.over_us)
+            first_us = min(first_us, burst.end_us(burst.taken))
+        for burst in self._requests:
+            over_us = min(over_us, burst.over_us)
+        self.over_us = over_us
+        self.first_us = min(first_us, over_us)
 
     # --- the wire ------------------------------------------------------------------------------
 
     def _happens(self, fault: str) -> bool:
         chance: float = getattr(self.faults, fault)
-        happens = chance > 0 and self.random.random() < chance
+        if not chance:
+            return False
+        happens = self.random.random() < chance
         if happens:
             self.counters[fault] += 1
         return happens
@@ -304,8 +315,11 @@ class Line:
         self._spoil(values)
         for frame in self._reader.feed(_heard(values)):
             self.counters["requests"] += 1
+            address = frame.address
+            is_for_many = address == BROADCAST or "AA" in address
             for index, meter in enumerate(self.meters):
-                if meter.baud == burst.baud or not burst.baud:
+                is_asked = meter.address == address or is_for_many
+                if is_asked and (meter.baud == burst.baud or not burst.baud):
                     self._ask(index, frame, burst)
 
     def _ask(self, index: int, frame: Frame, burst: _Burst) -> None:
@@ -364,7 +378,9 @@ class Line:
 
 
 def _heard(values: list[int]) -> bytes:
-    return bytes([value for value in values if value != _LOST])
+    if _LOST in values:
+        values = [value for value in values if value != _LOST]
+    return bytes(values)
 
 
 def _frames(values: list[int]) -> set[bytes]:

@@ -99,6 +99,8 @@ class Storage:
     @property
     def fails_for_ever(self) -> bool:
         """Return whether a planned failure has begun; it lasts until the flash is reopened."""
+        if not self._looks_fail_on and not self._changes_fail_on:
+            return False
         looks = self._looks_fail_on and self.looks > self._look_fails_at
         return looks or (self._changes_fail_on and self.changes > self._change_fails_at)
 

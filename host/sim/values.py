@@ -4,10 +4,12 @@ date       WW DD MM YY        time       ss mm hh        moment     ss mm hh DD 
 """
 
 from datetime import datetime
+from functools import lru_cache
 
 from host.units import EPOCH, to_datetime, to_t2000
 
 
+@lru_cache(4096)
 def bcd(value: int, size: int) -> bytes:
     """Return `value` as `size` bytes of BCD, low byte first."""
     digits = f"{value:0{2 * size}d}"

@@ -33,5 +33,6 @@ class Agenda:
 
     def run_due(self) -> None:
         """Make all calls that are due."""
-        while self._events and self._events[0][0] <= self.now_us():
-            heapq.heappop(self._events)[2]()
+        events, clock = self._events, self.clock
+        while events and events[0][0] <= clock.now_us():
+            heapq.heappop(events)[2]()

@@ -19,16 +19,20 @@ TICKS_MASK = 0x1FFFFFFF
 
 
 class Stream(Protocol):
-    """A connection with two ends for bytes."""
+    """A connection with two ends for bytes.
+
+    first_us    when the next byte arrives, as far as it is known, else NEVER_US
+    over_us     when what it belongs to is over: nobody needs to look earlier
+    """
+
+    first_us: int
+    over_us: int
 
     def write(self, data: bytes) -> int:
         """Send; return how many bytes were taken."""
 
     def read(self) -> bytes:
         """Return what has arrived by now."""
-
-    def next_us(self) -> int | None:
-        """Return when more arrives, as far as it is known."""
 
 
 class StreamChannel:
@@ -40,8 +44,10 @@ class StreamChannel:
         self._stream = stream
         self._held = b""
 
-    def look(self) -> None:
+    def look(self, now_us: int) -> None:
         """Take what has arrived by now."""
+        if now_us < self._stream.first_us:
+            return
         arrived = self._stream.read()
         if arrived:
             self._held += arrived
@@ -87,17 +93,19 @@ class HeadEndChannel(StreamChannel):
         self._clock = clock
         self._retry_us = 0
         self._headend.close()
-        self.look()
+        self.look(clock.now_us())
 
-    def look(self) -> None:
+    def look(self, now_us: int) -> None:
         """Connect if it is time to, and take what has arrived."""
-        if self._headend.connection == 0 and self._clock.now_us() >= self._retry_us:
+        headend = self._headend
+        if headend.connection == 0 and now_us >= self._retry_us:
             self._held = b""
             self.waiting = 0
-            self._headend.connect()
-            self._retry_us = self._clock.now_us() + self.RECONNECT_US
-        self.connection = self._headend.connection
-        super().look()
+            headend.connect()
+            self._retry_us = now_us + self.RECONNECT_US
+        self.connection = headend.connection
+        if now_us >= headend.first_us:
+            super().look(now_us)
 
     def close(self) -> None:
         """Close the connection."""
@@ -180,10 +188,12 @@ class SimulatedBoard:
 
     def look(self) -> None:
         """Do the work of a real board between two steps."""
-        self.waiting = 0
+        now_us = self._clock.now_us()
+        waiting = 0
         for channel in self._channels:
-            channel.look()
-            self.waiting |= channel.waiting
+            channel.look(now_us)
+            waiting |= channel.waiting
+        self.waiting = waiting
 
     def sleep(self, idle_ms: int, until_us: int) -> None:
         """Let time pass: to the next byte, at most `idle_ms` and not beyond `until_us`.
@@ -197,9 +207,8 @@ class SimulatedBoard:
         while True:
             next_us = end_us
             for stream in self._streams:
-                at_us = stream.next_us()
-                if at_us is not None and at_us < next_us:
-                    next_us = at_us
+                if stream.over_us < next_us:
+                    next_us = stream.over_us
             if next_us <= now_us:
                 next_us = now_us + 1
             clock.advance_us(next_us - now_us)

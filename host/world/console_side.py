@@ -14,6 +14,7 @@ from typing import Protocol
 from host.frames.link import CONSOLE_BODY_LIMIT, Kind, LinkReader, build
 from host.link.reader import CardReader, Redeemed
 from host.sim.card import VirtualCard
+from host.sim.line import NEVER_US
 from host.world.agenda import Agenda
 
 REPEAT_US = 1_000_000
@@ -110,7 +111,8 @@ class ConsoleSide:
         self._waiting: deque[_Errand] = deque()
         self._errand: _Errand | None = None
         self._number = random.randrange(256)
-        self._arriving: list[tuple[int, bytes]] = []
+        self._arriving: deque[tuple[int, bytes]] = deque()
+        self.first_us = self.over_us = NEVER_US  # when more arrives at the device
         self._free_us = 0
 
     # --- errands -------------------------------------------------------------------------------
@@ -168,18 +170,19 @@ class ConsoleSide:
         now_us = self._agenda.now_us()
         arrived = b""
         while self._arriving and self._arriving[0][0] <= now_us:
-            arrived += self._arriving.pop(0)[1]
+            arrived += self._arriving.popleft()[1]
+        self._find_due()
         return arrived
 
-    def next_us(self) -> int | None:
-        """Return when more arrives."""
-        return self._arriving[0][0] if self._arriving else None
+    def _find_due(self) -> None:
+        self.first_us = self.over_us = self._arriving[0][0] if self._arriving else NEVER_US
 
     def _send(self, data: bytes) -> None:
         if data:
             at_us = self._agenda.now_us() + self._random.randrange(*_DELAYS_US)
             self._free_us = max(self._free_us, at_us)
             self._arriving.append((self._free_us, self._on_the_way(data)))
+            self._find_due()
 
     def _on_the_way(self, data: bytes) -> bytes:
         if self.spoil and self._random.random() < self.spoil:

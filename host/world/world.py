@@ -33,6 +33,7 @@ from host.world.board import SimulatedBoard
 from host.world.checks.account import Order, Violation
 from host.world.checks.checkers import Checkers
 from host.world.checks.headend import Above
+from host.world.collecting import quick_collections
 from host.world.commanding import Commanding
 from host.world.console_side import ConsoleSide
 from host.world.faults import NO_FAULTS, Faults, draw, named
@@ -163,14 +164,15 @@ class World:
     def run(self, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
         """Run the world and return its report; `progress` is called after each day."""
         try:
-            self._boot()
-            self._set_up()
-            self._let_loose()
-            for day in range(1, self.days + 1):
-                self._live_until(day * DAY_US)
-                if progress is not None:
-                    progress(day)
-            self._settle()
+            with quick_collections():
+                self._boot()
+                self._set_up()
+                self._let_loose()
+                for day in range(1, self.days + 1):
+                    self._live_until(day * DAY_US)
+                    if progress is not None:
+                        progress(day)
+                self._settle()
         except Inconsistent as error:
             raise Violation("journal", str(error)) from error
         return self.report()
@@ -200,9 +202,13 @@ class World:
             self._power_off("power cuts in a change")
             return
         storage = self.storage
-        ails = storage.failing or storage.fails_for_ever or app.settings.health == LOST
-        healthy = not ails and board.moved_s is not None
-        self.checkers.look(app, self.storage.content, self.clock.now_us(), healthy)
+        healthy = not (
+            board.moved_s is None
+            or storage.failing
+            or storage.fails_for_ever
+            or app.settings.health == LOST
+        )
+        self.checkers.look(app, storage, self.clock.now_us(), healthy)
         board.sleep(idle_ms, stop_us)
 
     # --- power -----------------------------------------------------------------------------------

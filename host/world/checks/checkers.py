@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from concentrator.app import App
 
     from host.sim.meter import Meter
+    from host.sim.storage import Storage
 
 STOPPED_FLAG = 1
 _SOURCE_HERE = 3  # of a STANDING: written for the head-end
@@ -102,22 +103,20 @@ class Checkers:
 
     # --- events of the world ---------------------------------------------------------------------
 
-    def look(self, app: "App", content: Mapping[str, bytes], now_us: int, healthy: bool) -> None:
+    def look(self, app: "App", storage: "Storage", now_us: int, healthy: bool) -> None:
         """Read the records that became durable in a step, and check them.
 
         A concentrator that is not healthy cannot do its work, which is then no error.
-
-        `content` is the flash.
         """
         if self._is_away:
-            self._gather(app, content)
+            self._gather(app, storage.content)
             return
         self._now_us = now_us
         if not healthy:
             self._healthy_since_us = now_us
         journal = app.journal
         if journal.durable_seq != self.seq:
-            self._absorb(content, journal.durable_seq)
+            self._absorb(storage.content, journal.durable_seq)
         self.above.look(journal.first_seq)
         if self._touched and journal.count == 0:
             self._compare(app, sorted(self._touched), "money")

@@ -40,7 +40,8 @@ class Above:
         headend = self._headend
         if headend is None:
             return
-        self.acked_seq = max(self.acked_seq, headend.acked_seq)
+        if headend.acked_seq > self.acked_seq:
+            self.acked_seq = headend.acked_seq
         if first_seq > self.acked_seq + 1 and not self._short:
             raise Violation(
                 "head-end",
