@@ -1,0 +1,183 @@
+"""`dianka headend quality`, `voltage`, `outages`: what readings are worth, and the supply."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import click
+
+from host.cli import shown
+from host.cli.headend.database import opened
+from host.cli.headend.look import DATE
+from host.cli.options import Command, database_option, json_option
+from host.cli.output import Column, echo, print_json, print_table
+from host.headend import quality_report
+from host.headend.quality import RULES
+from host.headend.store import Store
+from host.units import EPOCH, kwh
+from host.words import _, marked
+
+_LISTED = 100
+
+
+def _month(text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y-%m").date()
+    except ValueError as error:
+        raise click.BadParameter(_("{text}: give a month as YYYY-MM").format(text=text)) from error
+
+
+_MONTH = click.types.FuncParamType(_month)
+_MONTH.name = "month"
+
+
+def of_days(command: Command) -> Command:
+    """Give a command `--day`, `--month`, `--district`, `--db` and `--json`."""
+    options = (
+        database_option(),
+        click.option("--day", "on", type=DATE, help="Which day.  [default: yesterday]"),
+        click.option("--month", type=_MONTH, help="Each day of this month."),
+        click.option("--district", help="Only this district."),
+        json_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def days_of(store: Store, on: date | None, month: date | None) -> list[int]:
+    """Return the days that are asked for, counted since 2000, up to yesterday."""
+    if on is not None and month is not None:
+        raise click.UsageError(_("give --day or --month, not both"))
+    yesterday = datetime.now(store.zone()).date() - timedelta(days=1)
+    if month is None:
+        return [((on or yesterday) - EPOCH.date()).days]
+    after = (month + timedelta(days=31)).replace(day=1)
+    last = min(after - timedelta(days=1), yesterday)
+    return [*range((month - EPOCH.date()).days, (last - EPOCH.date()).days + 1)]
+
+
+def percent(rate_e4: int | None) -> str:
+    """Return hundredths of a percent as people write them."""
+    return "–" if rate_e4 is None else f"{rate_e4 // 100}.{rate_e4 % 100:02d} %"
+
+
+def table(
+    title: str, columns: Sequence[tuple[Column, str]], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Print at most the first rows of a list, and how many more there are."""
+    if not rows:
+        return
+    named = [replace(column, name=_(column.name)) for column, _key in columns]
+    cells = [[str(row[key]) for _column, key in columns] for row in rows[:_LISTED]]
+    print_table(named, cells, title=title)
+    if len(rows) > _LISTED:
+        echo(_("{count} more: --json has all").format(count=len(rows) - _LISTED))
+
+
+_SUCCESS = (
+    (Column(marked("meters"), right=True), "meters"),
+    (Column(marked("read"), right=True), "there"),
+    (Column(marked("read in all"), right=True), "rate"),
+    (Column(marked("day 1"), right=True), "day1"),
+    (Column(marked("day 2"), right=True), "day2"),
+    (Column(marked("day 3"), right=True), "day3"),
+    (Column(marked("missing"), right=True), "missing"),
+    (Column(marked("not registered"), right=True), "unregistered"),
+)
+_MISSING = (
+    (Column(marked("account")), "account"),
+    (Column(marked("meter")), "meter"),
+    (Column(marked("district")), "district"),
+    (Column(marked("concentrator"), right=True), "concentrator"),
+    (Column(marked("why"), wraps=True), "why"),
+    (Column(marked("estimated, kWh"), right=True), "total"),
+    (Column(marked("how"), wraps=True), "how"),
+)
+_SUSPECTS = (
+    (Column(marked("account")), "account"),
+    (Column(marked("meter")), "meter"),
+    (Column(marked("district")), "district"),
+    (Column(marked("kWh of the day"), right=True), "use"),
+    (Column(marked("state")), "state"),
+    (Column(marked("why"), wraps=True), "why"),
+    (Column(marked("record")), "record"),
+)
+
+
+def _success_row(row: dict[str, Any]) -> dict[str, Any]:
+    days = {f"day{n}": percent(row[f"day{n}_e4"]) for n in (1, 2, 3)}
+    return {**row, **days, "rate": percent(row["rate_e4"]), "name": row["name"] or "–"}
+
+
+@shown.command(
+    epilog="""\b
+Examples:
+  dianka headend quality --db village.db
+  dianka headend quality --db village.db --day 2026-07-20 --district D4 --json
+  dianka headend quality --db village.db --month 2026-07
+\b
+Day D is read when the midnight at its end is here; on day 1 when it came within 24 hours. A rate
+of 100 % is said of all meters only. Estimates are shown and stored nowhere: no money is made of
+them.
+"""
+)
+@of_days
+def quality(
+    db: str, on: date | None, month: date | None, district: str | None, as_json: bool
+) -> None:
+    """Tell what was read, what is missing and why, and which readings are suspect."""
+    with opened(db, read_only=True) as store:
+        days = days_of(store, on, month)
+        if month is not None:
+            if district is not None:
+                raise click.UsageError(_("--district goes with --day"))
+            rows = quality_report.of_month(store, days)
+            if as_json:
+                print_json({"quality": rows})
+            elif rows:
+                columns = ((Column(marked("day")), "day"), *_SUCCESS)
+                table(_("Read success"), columns, [_success_row(row) for row in rows])
+            else:
+                echo(_("no day of this month is over yet"))
+            return
+        found = quality_report.of_day(store, days[0], district)
+    if as_json:
+        print_json({"quality": found})
+        return
+    for by, column in (("station", "day"), ("district", "district"), ("concentrator", "number")):
+        rows = [{**_success_row(row), "day": found["day"]} for row in found[by]]
+        key = "day" if by == "station" else "name"
+        heads = {"day": marked("day"), "district": marked("district")}
+        name = heads.get(column, marked("concentrator"))
+        table(_("Read success"), ((Column(name), key), *_SUCCESS), rows)
+    _print_lists(found)
+
+
+def _print_lists(found: dict[str, Any]) -> None:
+    for why, count in found["reasons"].items():
+        echo(_("{count} not read: {why}").format(count=count, why=_(why)))
+    rows = [
+        {
+            **row,
+            "why": _(row["why"]),
+            "total": "–" if row["total_wh"] is None else kwh(row["total_wh"], 2),
+            "how": _(row["how"]) if row["how"] else "–",
+        }
+        for row in found["missing"]
+    ]
+    table(_("Not read"), _MISSING, rows)
+    rows = [
+        {
+            **row,
+            "use": "–" if row["use_wh"] is None else kwh(row["use_wh"], 2),
+            "state": _(row["state"]),
+            "why": "; ".join(_(RULES[rule]) for rule in row["rules"]),
+            "record": f"{row['concentrator']}/{row['seq']}" if row["seq"] else "–",
+        }
+        for row in found["suspects"]
+    ]
+    table(_("Suspect, or explained"), _SUSPECTS, rows)
+    if not rows and not found["missing"]:
+        echo(_("every meter is read, and no rule says anything"), color="green")

@@ -1,0 +1,65 @@
+"""Where meters are: account, concentrator and district of each one that is registered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from host.headend.store import Store
+from host.units import DAY_S, to_datetime
+
+_OF_1997 = 1  # a meter's standard
+_METERS = """
+    SELECT meters.account, meters.address, meters.concentrator, meters.line, meters.standard,
+    coalesce(contracts.district, '') AS district
+    FROM meters JOIN accounts ON accounts.account = meters.account
+    AND accounts.concentrator = meters.concentrator
+    LEFT JOIN contracts ON contracts.account = meters.account AND contracts.closed_at IS NULL
+    WHERE meters.active = 1{where} ORDER BY meters.concentrator, meters.account
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MeterPlace:
+    """A registered meter; `district` "": its account is in none."""
+
+    account: str
+    meter: str
+    concentrator: int
+    line: int
+    is_1997: bool
+    district: str
+
+
+def meters_of(
+    store: Store, district: str | None = None, account: str | None = None
+) -> list[MeterPlace]:
+    """Return the registered meters of a district or an account, None: of the whole station."""
+    where, values = "", []
+    if district is not None:
+        where += " AND coalesce(contracts.district, '') = ?"
+        values.append(district)
+    if account is not None:
+        where += " AND meters.account = ?"
+        values.append(account)
+    with store.database.looking():
+        rows = store.database.all(_METERS.format(where=where), values)
+    return [
+        MeterPlace(account, meter, concentrator, line, standard == _OF_1997, place)
+        for account, meter, concentrator, line, standard, place in rows
+    ]
+
+
+def names_of_districts(store: Store) -> dict[str, str]:
+    """Return the names of districts, by their numbers."""
+    rows = store.rows("SELECT district, name FROM districts")
+    return {row["district"]: row["name"] or row["district"] for row in rows}
+
+
+def question_marks(values: Sequence[Any]) -> str:
+    """Return the marks of a statement for some values."""
+    return ", ".join("?" * len(values))
+
+
+def date_of(day: int) -> str:
+    """Return a day, counted since 2000, as YYYY-MM-DD."""
+    return f"{to_datetime(day * DAY_S):%Y-%m-%d}"
