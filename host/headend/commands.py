@@ -34,6 +34,7 @@ from host.headend.outcomes import (
     is_lost,
     settle,
 )
+from host.headend.samples import keep_answer
 from host.headend.store import Store, zone_of
 from host.headend.talks import talk_of
 from host.units import t2000_of_unix
@@ -432,14 +433,17 @@ def note_result(
     if state is None:
         return False
     rows = database.all(
-        f"SELECT id, given_at FROM commands WHERE concentrator = ? AND number = ? "
-        f"AND state IN {UNDER_WAY}",
+        "SELECT id, given_at, account, text FROM commands WHERE concentrator = ? "
+        f"AND number = ? AND state IN {UNDER_WAY}",
         (concentrator, number),
     )
-    for row, given_at in rows:
+    for row, given_at, account, asked in rows:
         query = "UPDATE commands SET state = ?, answer = ?, ended_at = ? WHERE id = ?"
         database.run(query, (state, text, now, row))
-        if state != DONE:
+        if state == DONE:
+            at_t2000 = t2000_of_unix(now, zone_of(database))
+            keep_answer(database, (concentrator, number, account), asked, text, at_t2000)
+        else:
             settle(database, concentrator, number, given_at)
             if is_lost(database, concentrator, given_at):
                 query = "UPDATE commands SET state = ? WHERE id = ? AND state = ?"

@@ -20,6 +20,7 @@ KINDS = (
     *(marked("cabinet"), marked("setting"), marked("firmware"), marked("log")),
     *(marked("order"), marked("money"), marked("balance"), marked("records")),
     *(marked("readings"), marked("payment")),
+    *(marked("quality"), marked("voltage"), marked("outage")),
 )
 
 

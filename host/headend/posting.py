@@ -741,6 +741,9 @@ def finding_text(stored: str) -> str:
         values["why"] = fault_text(values["reason"])
     if "code" in values:
         values["card"] = result_text(values["code"])
+    for name in ("rule", "how"):
+        if name in values:
+            values[name] = _(values[name])
     return _(values.pop("text")).format(**values)
 
 

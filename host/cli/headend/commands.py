@@ -23,7 +23,7 @@ from host.cli.headend.keys import keys_group
 from host.cli.headend.lease import lease
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.payment import payment
-from host.cli.headend.quality import quality
+from host.cli.headend.quality import outages, quality, voltage
 from host.cli.headend.receipt import quote, receipt
 from host.cli.headend.recharge import recharge
 from host.cli.headend.register import register
@@ -295,3 +295,5 @@ command.add_command(channel)
 command.add_command(payment)
 command.add_command(recharge)
 command.add_command(quality)
+command.add_command(voltage)
+command.add_command(outages)

@@ -25,7 +25,7 @@ from host.cli.meter.session import octets_of
 from host.cli.options import account_argument, database_option, json_option
 from host.cli.output import echo, print_json
 from host.frames import orders, settings, write
-from host.headend import commands
+from host.headend import asking, commands
 from host.headend import missed as missing
 from host.headend.commands import Given, Target
 from host.headend.store import Store
@@ -411,4 +411,43 @@ def missed(db: str, days: int, limit: int, how: How) -> None:
             echo(_("no day is missing that may be asked for now"))
 
 
-KINDS = (set_command, no_cut, guard, read, ask, journal, pay, send, clock, text, missed)
+@shown.command(
+    epilog="""\b
+Examples:
+  dianka headend job voltage --db village.db
+  dianka headend job voltage --db village.db --each 12 --limit 60 --json
+\b
+Given every hour, as by cron, it samples the voltages of chosen meters, asks those that were silent
+when their power went, and in the first ten days of a month each meter for what it has counted in
+the month before. A question takes its line one to two seconds.
+"""
+)
+@click.option(
+    "--each",
+    default=6,
+    show_default=True,
+    type=click.IntRange(0, 1000),
+    help="Meters of each district.",
+)
+@click.option(
+    "--limit",
+    default=40,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Questions to each concentrator at most.",
+)
+@_giving
+def voltage(db: str, each: int, limit: int, how: How) -> None:
+    """Ask chosen meters for their voltages, and others for what they keep of their supply."""
+    with opened(db) as store:
+        targets = asking.due(store, how.given.at, asking.Budget(limit, each))
+        if targets:
+            give_job(store, "voltage", targets, how.given, how.as_json)
+        elif how.as_json:
+            print_json({"job": None, "commands": 0})
+        else:
+            echo(_("nothing is due that may be asked for now"))
+
+
+_SIMPLE = (set_command, no_cut, guard, read, ask, journal, pay, send, clock, text)
+KINDS = (*_SIMPLE, missed, voltage)

@@ -12,10 +12,12 @@ from host.cli.headend.database import opened
 from host.cli.headend.look import DATE
 from host.cli.options import Command, database_option, json_option
 from host.cli.output import Column, echo, print_json, print_table
-from host.headend import quality_report
+from host.headend import noting, quality_report
+from host.headend import outages as outages_of
+from host.headend import voltage as voltage_of
 from host.headend.quality import RULES
 from host.headend.store import Store
-from host.units import EPOCH, kwh
+from host.units import DAY_S, EPOCH, kwh, to_datetime
 from host.words import _, marked
 
 _LISTED = 100
@@ -117,6 +119,7 @@ Examples:
   dianka headend quality --db village.db
   dianka headend quality --db village.db --day 2026-07-20 --district D4 --json
   dianka headend quality --db village.db --month 2026-07
+  dianka headend quality --db village.db --note --by Li
 \b
 Day D is read when the midnight at its end is here; on day 1 when it came within 24 hours. A rate
 of 100 % is said of all meters only. Estimates are shown and stored nowhere: no money is made of
@@ -124,10 +127,25 @@ them.
 """
 )
 @of_days
+@click.option("--note", "is_noting", is_flag=True, help="Open findings of the day instead.")
+@click.option("--by", default="", help="With --note: who has it done.")
 def quality(
-    db: str, on: date | None, month: date | None, district: str | None, as_json: bool
+    db: str,
+    on: date | None,
+    month: date | None,
+    district: str | None,
+    as_json: bool,
+    is_noting: bool,
+    by: str,
 ) -> None:
-    """Tell what was read, what is missing and why, and which readings are suspect."""
+    """Tell what was read, what is missing and why, and which readings are suspect.
+
+    With --note what is suspect, low voltages and outages become findings, each once: give it every
+    morning.
+    """
+    if is_noting:
+        _note(db, on, by, as_json)
+        return
     with opened(db, read_only=True) as store:
         days = days_of(store, on, month)
         if month is not None:
@@ -153,6 +171,16 @@ def quality(
         name = heads.get(column, marked("concentrator"))
         table(_("Read success"), ((Column(name), key), *_SUCCESS), rows)
     _print_lists(found)
+
+
+def _note(db: str, on: date | None, by: str, as_json: bool) -> None:
+    with opened(db) as store:
+        (day,) = days_of(store, on, None)
+        count = noting.note_day(store, day, by)
+    if as_json:
+        print_json({"findings": count})
+    else:
+        echo(_("{count} new findings: `dianka headend findings` lists them").format(count=count))
 
 
 def _print_lists(found: dict[str, Any]) -> None:
@@ -181,3 +209,148 @@ def _print_lists(found: dict[str, Any]) -> None:
     table(_("Suspect, or explained"), _SUSPECTS, rows)
     if not rows and not found["missing"]:
         echo(_("every meter is read, and no rule says anything"), color="green")
+
+
+# --- voltage ------------------------------------------------------------------------------------
+
+_RATES = (
+    (Column(marked("meters"), right=True), "meters"),
+    (Column(marked("samples"), right=True), "samples"),
+    (Column(marked("qualified"), right=True), "rate"),
+    (Column(marked("too low"), right=True), "low"),
+    (Column(marked("too high"), right=True), "high"),
+    (Column(marked("lowest, V"), right=True), "lowest"),
+    (Column(marked("highest, V"), right=True), "highest"),
+)
+_LOW = (
+    (Column(marked("account")), "account"),
+    (Column(marked("district")), "district"),
+    (Column(marked("lowest, V"), right=True), "lowest"),
+    (Column(marked("at")), "at"),
+    (Column(marked("load, kW"), right=True), "load"),
+    (Column(marked("too low"), right=True), "low"),
+    (Column(marked("samples"), right=True), "samples"),
+    (Column(marked("hours"), wraps=True), "hours"),
+)
+_COUNTED = (
+    (Column(marked("account")), "account"),
+    (Column(marked("district")), "district"),
+    (Column(marked("hours counted"), right=True), "counted"),
+    (Column(marked("qualified"), right=True), "rate"),
+    (Column(marked("minutes too low"), right=True), "low_minutes"),
+    (Column(marked("minutes too high"), right=True), "high_minutes"),
+)
+
+
+def volts(value_dv: int | None) -> str:
+    """Return tenths of a volt as people write them."""
+    return "–" if value_dv is None else f"{value_dv // 10}.{value_dv % 10}"
+
+
+def _rate_row(row: dict[str, Any]) -> dict[str, Any]:
+    lowest, highest = volts(row["lowest_dv"]), volts(row["highest_dv"])
+    rate = percent(row["rate_e4"])
+    return {**row, "rate": rate, "lowest": lowest, "highest": highest, "name": row["name"] or "–"}
+
+
+@shown.command(
+    epilog="""\b
+Examples:
+  dianka headend voltage --db village.db
+  dianka headend voltage --db village.db --day 2026-07-20 --district D4 --json
+  dianka headend voltage --db village.db --month 2026-07
+\b
+Qualified is 198.0 to 235.4 V, of each phase that is there. `job voltage` has the samples taken.
+What meters count minute by minute is that of the whole month.
+"""
+)
+@of_days
+def voltage(
+    db: str, on: date | None, month: date | None, district: str | None, as_json: bool
+) -> None:
+    """Tell how much of the voltage is qualified: by district and hour, and who has too little."""
+    with opened(db, read_only=True) as store:
+        days = days_of(store, on, month)
+        if not days:
+            echo(_("no day of this month is over yet"))
+            return
+        found = voltage_of.report(store, days, district)
+    if as_json:
+        print_json({"voltage": found})
+        return
+    for head, rows in (
+        (marked("station"), [found["station"]]),
+        (marked("district"), found["districts"]),
+        (marked("hour"), found["hours"]),
+    ):
+        table(_("Voltage"), ((Column(head), "name"), *_RATES), [_rate_row(row) for row in rows])
+    rows = [
+        {
+            **row,
+            "lowest": volts(row["lowest_dv"]),
+            "at": str(to_datetime(row["t2000"])),
+            "load": "–" if row["load_w"] is None else kwh(row["load_w"], 2),
+            "hours": " ".join(f"{hour:02d}" for hour in row["hours"]),
+        }
+        for row in found["low"]
+    ]
+    table(_("Low voltage"), _LOW, rows)
+    rows = [
+        {**row, "counted": row["minutes"] // 60, "rate": percent(row["rate_e4"])}
+        for row in found["counted"]
+    ]
+    table(_("Counted by meters in the month"), _COUNTED, rows)
+    if not found["station"]["samples"]:
+        echo(_("no voltage was sampled: `dianka headend job voltage` asks for them"))
+
+
+# --- outages ------------------------------------------------------------------------------------
+
+_OUTAGES = (
+    (Column(marked("begin")), "begin"),
+    (Column(marked("end")), "end"),
+    (Column(marked("minutes"), right=True), "minutes"),
+    (Column(marked("district")), "district"),
+    (Column(marked("concentrator"), right=True), "concentrator"),
+    (Column(marked("households"), right=True), "households"),
+    (Column(marked("of"), right=True), "of"),
+    (Column(marked("how sure")), "sure"),
+    (Column(marked("what tells of it"), wraps=True), "how"),
+)
+
+
+@shown.command(
+    epilog="""\b
+Examples:
+  dianka headend outages --db village.db
+  dianka headend outages --db village.db --month 2026-07 --json
+"""
+)
+@of_days
+def outages(
+    db: str, on: date | None, month: date | None, district: str | None, as_json: bool
+) -> None:
+    """List outages: from when to when, how many households of which district, and how sure."""
+    with opened(db, read_only=True) as store:
+        days = days_of(store, on, month)
+        spans = [(days[0] * DAY_S, (days[-1] + 1) * DAY_S)] if days else []
+        found = [
+            one.told() for span in spans for one in outages_of.outages(store, *span, district)
+        ]
+    if as_json:
+        print_json({"outages": found})
+        return
+    rows = [
+        {
+            **row,
+            "begin": str(to_datetime(row["begin_t2000"])),
+            "end": "–" if row["end_t2000"] is None else str(to_datetime(row["end_t2000"])),
+            "minutes": "–" if row["minutes"] is None else row["minutes"],
+            "sure": _(row["sure"]),
+            "how": _(row["how"]),
+        }
+        for row in found
+    ]
+    table(_("Outages"), _OUTAGES, rows)
+    if not rows:
+        echo(_("no outage is known"))

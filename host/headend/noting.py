@@ -1,0 +1,92 @@
+"""Make findings of what a day's readings, voltages and outages show, once each.
+
+A finding names the record behind it, so that whoever opens it comes to what the meter told. One
+that is open already for an account is not opened again; a person closes it, or a ticket does.
+"""
+
+import json
+import time
+from typing import Any
+
+from host.headend import audit
+from host.headend.database import Database
+from host.headend.desk import at_desk
+from host.headend.outages import outages
+from host.headend.places import date_of
+from host.headend.quality import RULES, SUSPECT, suspects
+from host.headend.store import Store
+from host.headend.voltage import low_list, samples
+from host.units import DAY_S, to_datetime
+from host.words import marked
+
+QUALITY, VOLTAGE, OUTAGE = marked("quality"), marked("voltage"), marked("outage")
+_SUSPECT = marked("account {account}, {day}: {rule}")
+_LOW = marked("account {account}, {day}: voltage down to {volts} V, {low} of {samples} samples")
+_OUT = marked("outage of {households} households from {begin} to {end}, {how}")
+_STILL_OUT = marked("outage of {households} households since {begin}, {how}")
+_COLUMNS = ("concentrator", "seq", "kind", "account", "what", "found_at")
+_OPEN = "SELECT what FROM findings WHERE kind = ? AND resolved_at IS NULL"
+Row = tuple[int, int, str, str, dict[str, Any]]
+
+
+@at_desk
+def note_day(store: Store, day: int, by: str) -> int:
+    """Open findings of a day; return how many are new."""
+    rows = [*_of_readings(store, day), *_of_voltage(store, day), *_of_outages(store, day)]
+    with store.writing() as database:
+        count = _open(database, rows)
+        audit.note(database, "finding", count=count, day=date_of(day), by=by)
+    return count
+
+
+def _open(database: Database, rows: list[Row]) -> int:
+    known: set[tuple[Any, ...]] = set()
+    for kind in (QUALITY, VOLTAGE, OUTAGE):
+        known |= {_key(kind, json.loads(what)) for (what,) in database.all(_OPEN, (kind,))}
+    new = []
+    for concentrator, seq, kind, account, what in rows:
+        key = _key(kind, what)
+        if key not in known:
+            known.add(key)
+            told = json.dumps(what, ensure_ascii=False)
+            new.append((concentrator, seq, kind, account, told, int(time.time())))
+    return database.insert_new("findings", _COLUMNS, new) if new else 0
+
+
+def _key(kind: str, what: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what makes two findings one: the same rule of an account, or the same outage."""
+    return kind, what.get("account", ""), what.get("rule", ""), what.get("begin", "")
+
+
+def _of_readings(store: Store, day: int) -> list[Row]:
+    rows: list[Row] = []
+    for one in suspects(store, day):
+        account = one.place.account
+        for mark in one.marks:
+            if mark.state == SUSPECT:
+                what = {"text": _SUSPECT, "account": account, "day": date_of(day)}
+                what["rule"] = RULES[mark.rule]
+                rows.append((one.concentrator, one.seq, QUALITY, account, what))
+    return rows
+
+
+def _of_voltage(store: Store, day: int) -> list[Row]:
+    rows: list[Row] = []
+    for one in low_list(store, samples(store, (day,)), loads=0):
+        account, low = one.place.account, min(one.lowest.volts_dv)
+        what: dict[str, Any] = {"text": _LOW, "account": account, "day": date_of(day)}
+        what |= {"volts": f"{low // 10}.{low % 10}", "low": one.low, "samples": one.samples}
+        rows.append((one.lowest.concentrator, one.lowest.seq, VOLTAGE, account, what))
+    return rows
+
+
+def _of_outages(store: Store, day: int) -> list[Row]:
+    rows: list[Row] = []
+    for one in outages(store, day * DAY_S, (day + 1) * DAY_S):
+        first = one.spans[0]
+        households = len({span.place.account for span in one.spans})
+        what: dict[str, Any] = {"text": _STILL_OUT if one.end is None else _OUT}
+        what |= {"households": households, "begin": str(to_datetime(one.begin)), "how": one.how}
+        what |= {} if one.end is None else {"end": str(to_datetime(one.end))}
+        rows.append((first.concentrator, first.seq, OUTAGE, "", what))
+    return rows
