@@ -22,6 +22,7 @@ from host.cli.output import echo
 from host.flash import package, rom, room, slots, wiring
 from host.flash import product as products
 from host.flash import selftest as tests
+from host.flash.chips import CHIPS
 from host.flash.prompt import BoardError, Prompt
 from host.headend import keys as uplink
 from host.link.console import SECRETS
@@ -61,7 +62,7 @@ The new product is on trial: if it does not report healthy, the old one starts a
 )
 @click.argument("port", required=False, default="")
 @click.option("--check", "check_path", type=FILE, help="Judge a board.json, without a board.")
-@click.option("--chip", type=click.Choice(sorted(wiring.CHIPS)), help="What the file is for.")
+@click.option("--chip", type=click.Choice(sorted(CHIPS)), help="What the file is for.")
 @click.option(
     "--traceback",
     "said",
@@ -177,7 +178,7 @@ def _check(path: Path, chip: str) -> None:
         echo(line, err=True)
     if errors:
         raise BoardError("\n".join(errors))
-    title = wiring.CHIPS[chip].title if chip else _("any chip; name yours with --chip")
+    title = CHIPS[chip].title if chip else _("any chip; name yours with --chip")
     echo(_("{path} is fit for {title}").format(path=path, title=title))
 
 

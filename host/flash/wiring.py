@@ -4,23 +4,41 @@ A value that the board itself would refuse is an error, named by its key as the 
 pin that exists and makes trouble, as one that decides how the chip starts, is a warning.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from binascii import unhexlify
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from host.flash.chips import CHIPS, Chip, Places
 from host.words import _, marked
 
-Pin = Annotated[int, Field(ge=0, le=99)] | str
+# The greatest number that a board takes.
+_MOST = 0x3FFFFFFF
+
+
+def _pin(value: Any) -> int | str:
+    """Return the number or the name of a pin."""
+    if isinstance(value, str) or (type(value) is int and 0 <= value <= 99):
+        return value
+    raise ValueError(_("expected the number or the name of a pin"))
+
+
+def _file_name(value: str) -> str:
+    """Return the name of a file of a CPU card: characters, or 0x and hexadecimal digits."""
+    try:
+        unhexlify(value[2:] if value.startswith("0x") else "")
+    except ValueError:
+        value = ""
+    if not value:
+        raise ValueError(_('expected names such as "DIANKA" or "0x0001"'))
+    return value
+
+
+Pin = Annotated[int | str, BeforeValidator(_pin)]
+Number = Annotated[int, Field(ge=0, le=_MOST)]
+Host = Annotated[str, Field(min_length=1)]
 Baud = Annotated[int, Field(ge=300, le=921600)]
 Parity = Literal[0, 1] | None
 
@@ -38,7 +56,7 @@ class _Wires(_Part):
 
 
 class _Serial(_Wires):
-    uart: int = Field(ge=0)
+    uart: Number
 
 
 class _Lan(_Part):
@@ -50,8 +68,8 @@ class _Lan(_Part):
 
 
 class _Uplink(_Wires):
-    uart: int | None = Field(None, ge=0)
-    host: str | None = None
+    uart: Number | None = None
+    host: Host | None = None
     port: int | None = Field(None, ge=1, le=65535)
     ssid: str | None = None
     key: str | None = None
@@ -61,12 +79,12 @@ class _Uplink(_Wires):
 class _Console(_Wires):
     """A UART, or the board's own USB."""
 
-    uart: int | None = Field(None, ge=0)
+    uart: Number | None = None
     usb: bool | None = None
 
 
 class _Display(_Part):
-    i2c: int = Field(ge=0)
+    i2c: Number
     scl: Pin | None = None
     sda: Pin | None = None
     address: int = Field(39, ge=8, le=119)
@@ -75,18 +93,18 @@ class _Display(_Part):
 
 class _Rtc(_Part):
     chip: Literal["ds1307", "ds1338", "ds3231", "pcf8563"]
-    i2c: int = Field(ge=0)
+    i2c: Number
     scl: Pin | None = None
     sda: Pin | None = None
 
 
 class _Sntp(_Part):
-    host: str
-    offset_s: int = Field(28800, ge=0)
+    host: Host
+    offset_s: Number = 28800
 
 
 class _Flash(_Part):
-    spi: int = Field(ge=0)
+    spi: Number
     cs: Pin
     sck: Pin | None = None
     mosi: Pin | None = None
@@ -94,18 +112,32 @@ class _Flash(_Part):
     fram_kib: int = Field(0, ge=0, le=16384)
 
 
-def _digits(size: int) -> Any:
-    """Return a field of `size` bytes in hexadecimal digits, which may be left out."""
-    return Field(None, pattern=f"^[0-9a-fA-F]{{{2 * size}}}$")
+def _digits(size: int) -> Callable[[str], str]:
+    """Return what judges a text of `size` bytes in hexadecimal digits."""
+
+    def judged(value: str) -> str:
+        try:
+            if len(unhexlify(value)) == size:
+                return value
+        except ValueError:
+            pass
+        raise ValueError(_("expected {count} hexadecimal digits").format(count=2 * size))
+
+    return judged
+
+
+_Psc = Annotated[str, AfterValidator(_digits(3))]
+_TagKey = Annotated[str, AfterValidator(_digits(6))]
+_CpuKey = Annotated[str, AfterValidator(_digits(16))]
 
 
 class _CpuFile(_Part):
     """A file of a CPU card, as docs/CHIPS.md shows it."""
 
-    path: list[Annotated[str, Field(pattern="^([^0].*|0|0[^x].*|0x([0-9a-fA-F]{2})*)$")]]
+    path: list[Annotated[str, AfterValidator(_file_name)]]
     size: int = Field(256, ge=64, le=32768)
     cipher: Literal["aes", "sm4"] | None = None
-    key: str | None = _digits(16)
+    key: _CpuKey | None = None
     key_number: int | None = Field(None, ge=0, le=255)
 
 
@@ -116,12 +148,12 @@ class _Sle4442(_Part):
     rst: Pin
     detect: Pin
     power: Pin
-    psc: str | None = _digits(3)
+    psc: _Psc | None = None
 
 
 class _At24(_Part):
     chip: Literal["at24"]
-    i2c: int = Field(ge=0)
+    i2c: Number
     scl: Pin | None = None
     sda: Pin | None = None
     size: int = Field(256, ge=256, le=65536)
@@ -133,22 +165,14 @@ class _Pn532(_Wires):
     """On a UART or on SPI."""
 
     chip: Literal["pn532"]
-    spi: int | None = Field(None, ge=0)
-    uart: int | None = Field(None, ge=0, validate_default=True)
+    spi: Number | None = None
+    uart: Number | None = None
     sck: Pin | None = None
     mosi: Pin | None = None
     miso: Pin | None = None
-    cs: Pin | None = Field(None, validate_default=True)
-    key: str | None = _digits(6)
+    cs: Pin | None = None
+    key: _TagKey | None = None
     file: _CpuFile | None = None
-
-    @field_validator("uart", "cs")
-    @classmethod
-    def _is_there(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse a UART that is missing where no SPI is named, and an SPI without a cs."""
-        if value is None and (info.data.get("spi") is None) == (info.field_name == "uart"):
-            raise ValueError(_("give the reader a uart, or spi and cs"))
-        return value
 
 
 class _T0(_Serial):
@@ -162,13 +186,15 @@ class _T0(_Serial):
 
 
 _Card = Annotated[_Sle4442 | _At24 | _Pn532 | _T0, Field(discriminator="chip")]
-_CARDS = frozenset(("sle4442", "at24", "pn532", "t0"))
+_CARDS = ("at24", "pn532", "sle4442", "t0")
 
 
 class Wiring(_Part):
     """A board.json."""
 
-    capacity: list[Annotated[int, Field(ge=1)]] = Field([256, 4], min_length=2, max_length=2)
+    capacity: list[Annotated[int, Field(ge=1, le=_MOST)]] = Field(
+        [256, 4], min_length=2, max_length=2
+    )
     lines: list[_Serial] = Field(min_length=1)
     console: _Console | None = None
     uplink: _Uplink | None = None
@@ -184,7 +210,7 @@ class Wiring(_Part):
     power_fail: Pin | None = None
     log: bool = True
     entropy: bool | None = None
-    watchdog_ms: int | None = Field(None, ge=1000)
+    watchdog_ms: int | None = Field(None, ge=1000, le=_MOST)
 
 
 # Keys that name a pin, whatever object they stand in.
@@ -243,119 +269,17 @@ def _has(content: Any, key: str) -> bool:
     return _has(content[first], rest) if rest else True
 
 
-@dataclass(frozen=True)
-class Chip:
-    """The pins and UARTs of a chip.
-
-    pins        those that exist
-    taken       pin -> why it cannot be used
-    avoid       pin -> why it makes trouble
-    inputs      those that can only be read, and have no pull-up
-    uarts       number -> pins for tx, and for rx; None: any pin
-    """
-
-    title: str
-    pins: frozenset[int]
-    taken: dict[int, str] = field(default_factory=dict)
-    avoid: dict[int, str] = field(default_factory=dict)
-    inputs: frozenset[int] = frozenset()
-    uarts: dict[int, tuple[frozenset[int], frozenset[int]] | None] = field(default_factory=dict)
-    longest_watchdog_ms: int = 0
-    has_wifi: bool = True
-    has_lan: bool = False
-    has_names: bool = False
-    needs_flash: bool = False
-
-
-def _these(pins: str) -> frozenset[int]:
-    """Return the pins of a text such as "0-5 12": ranges and numbers."""
-    found: set[int] = set()
-    for part in pins.split():
-        first, _dash, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
-
-
-def _because(pins: str, why: str) -> dict[int, str]:
-    return dict.fromkeys(_these(pins), why)
-
-
-_START = marked("it decides how the chip starts")
-_OWN_FLASH = marked("the flash is on it")
-_PROMPT = marked("the prompt is on it")
-_ANY: dict[int, tuple[frozenset[int], frozenset[int]] | None] = {1: None, 2: None}
-_PICO = Chip(
-    marked("Raspberry Pi Pico W"),
-    _these("0-29"),
-    taken=_because("23-25 29", marked("the radio is on it")),
-    uarts={
-        0: (_these("0 12 16 28"), _these("1 13 17 29")),
-        1: (_these("4 8 20 24"), _these("5 9 21 25")),
-    },
-    longest_watchdog_ms=8388,
-)
-_WROOM = Chip(
-    "ESP32-WROOM",
-    _these("0-19 21-23 25-27 32-39"),
-    taken=_because("6-11", _OWN_FLASH) | _because("1 3", _PROMPT),
-    avoid=_because("0 2 5 12 15", _START),
-    inputs=_these("34-39"),
-    uarts=_ANY,
-    has_lan=True,
-)
-CHIPS = {
-    "esp32": _WROOM,
-    "esp32-wrover": Chip(
-        "ESP32-WROVER",
-        _WROOM.pins,
-        taken=_WROOM.taken | _because("16 17", marked("the PSRAM is on it")),
-        avoid=_WROOM.avoid,
-        inputs=_WROOM.inputs,
-        uarts=_ANY,
-        has_lan=True,
-    ),
-    "esp32s3": Chip(
-        "ESP32-S3",
-        _these("0-21 26-48"),
-        taken=_because("26-32", _OWN_FLASH) | _because("43 44", _PROMPT),
-        avoid=_because("0 3 45 46", _START)
-        | _because("19 20", marked("USB is on it"))
-        | _because("33-37", marked("an octal PSRAM is on it")),
-        uarts=_ANY,
-    ),
-    "pico-w": _PICO,
-    "pico2-w": Chip(
-        marked("Raspberry Pi Pico 2 W"),
-        _PICO.pins,
-        taken=_PICO.taken,
-        uarts=_PICO.uarts,
-        longest_watchdog_ms=_PICO.longest_watchdog_ms,
-    ),
-    "stm32f4": Chip(
-        "STM32F4",
-        frozenset(),
-        uarts=dict.fromkeys(range(1, 7)),
-        longest_watchdog_ms=32760,
-        has_wifi=False,
-        has_lan=True,
-        has_names=True,
-        needs_flash=True,
-    ),
-}
-
-
 def judge(content: object, chip: str) -> tuple[list[str], list[str]]:
     """Return the errors and the warnings for a board.json on a chip of CHIPS, "" for any."""
     try:
         wiring = Wiring.model_validate(content)
     except ValidationError as error:
-        return [
-            _refusal(_place_of(one["type"], one["loc"]), one["msg"]) for one in error.errors()
-        ], []
+        return [_refusal(one) for one in error.errors(include_url=False)], []
+    errors = [*_empty(content), *_wrong_together(wiring)]
     if not chip:
-        return [], []
+        return errors, []
     made = CHIPS[chip]
-    errors = list(_wrong_parts(wiring, made))
+    errors += _wrong_parts(wiring, made)
     warnings: list[str] = []
     users: dict[int | str, tuple[str, object]] = {}
     values = wiring.model_dump(exclude_none=True)
@@ -370,37 +294,144 @@ def judge(content: object, chip: str) -> tuple[list[str], list[str]]:
             )
         users[pin] = place, bus
         errors.extend(_wrong_pin(place, key, pin, made))
-        if isinstance(pin, int) and pin in made.avoid:
-            warnings.append(
-                _("{place}: pin {pin} exists, but {why}").format(
-                    place=place, pin=pin, why=_(made.avoid[pin])
-                )
-            )
-        if pin in made.inputs and key in _PULLED_KEYS:
-            warnings.append(
-                _("{place}: pin {pin} has no pull-up: fit 10 k to 3.3 V").format(
-                    place=place, pin=pin
-                )
-            )
+        warnings.extend(_doubtful_pin(place, key, pin, made))
     return errors, warnings
 
 
-def _place_of(kind: str, place: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return where the error is: a card whose chip is not known is wrong in its chip."""
-    return (*place, "chip") if kind.startswith("union_tag") else place
+def _doubtful_pin(place: str, key: str, pin: int | str, chip: Chip) -> Iterator[str]:
+    """Yield a warning of a pin that exists and makes trouble."""
+    if isinstance(pin, int) and pin in chip.avoid:
+        yield _("{place}: pin {pin} exists, but {why}").format(
+            place=place, pin=pin, why=_(chip.avoid[pin])
+        )
+    if pin in chip.inputs and key in _PULLED_KEYS:
+        yield _("{place}: pin {pin} has no pull-up: fit 10 k to 3.3 V").format(
+            place=place, pin=pin
+        )
 
 
-def _refusal(place: tuple[int | str, ...], text: str) -> str:
-    """Name the key as the board does: lines[0].tx."""
+# Why pydantic refuses a value, in the words of the board.
+_REASONS = {
+    "missing": marked("missing"),
+    "extra_forbidden": marked("not known here"),
+    "int_type": marked("expected a whole number"),
+    "string_type": marked("expected a text"),
+    "string_too_short": marked("expected a text"),
+    "bool_type": marked("expected true or false"),
+    "list_type": marked("expected a list in [ ]"),
+    "model_type": marked("expected an object in {{ }}"),
+    "model_attributes_type": marked("expected an object in {{ }}"),
+    "greater_than_equal": marked("expected {ge} or more"),
+    "less_than_equal": marked("expected {le} or less"),
+    "literal_error": marked("expected one of {among}"),
+    "union_tag_invalid": marked("expected one of {among}"),
+    "union_tag_not_found": marked("missing; give one of {among}"),
+    "too_short": marked("expected {min_length} or more in [ ]"),
+    "too_long": marked("expected {max_length} or fewer in [ ]"),
+}
+
+
+def _refusal(error: Any) -> str:
+    """Name the key and the reason as the board does: lines[0].uart: missing."""
+    kind: str = error["type"]
+    place: tuple[int | str, ...] = error["loc"]
+    known: dict[str, Any] = error.get("ctx", {})
+    among = str(known.get("expected", "")).replace(" or ", ", ").replace("'", "")
+    if kind.startswith("union_tag"):
+        # A card whose chip is not known is wrong in its chip.
+        place, among = (*place, "chip"), ", ".join(_CARDS)
+    elif place[-1:] == ("parity",):
+        among = _("0 for even, 1 for odd, null for none")
+    if kind == "value_error":
+        return f"{_name(place)}: {known['error']}"
+    return f"{_name(place)}: " + _(_REASONS[kind]).format(**known, among=among)
+
+
+def _name(place: tuple[int | str, ...]) -> str:
+    """Return a key as the board names it: lines[0].tx."""
     name = ""
     for part in place:
         if isinstance(part, int):
             name += f"[{part}]"
-        elif part not in ("int", "str", "constrained-int") and not (
-            name == "card" and part in _CARDS
-        ):
+        elif not (name == "card" and part in _CARDS):
             name += f".{part}" if name else part
-    return f"{name or 'it'}: {text}"
+    return name or "it"
+
+
+def _empty(part: Any, place: tuple[int | str, ...] = ()) -> Iterator[str]:
+    """Yield a sentence for each null, which says something only of a parity."""
+    inside = part.items() if isinstance(part, dict) else enumerate(part)
+    for key, value in inside:
+        if value is None and key != "parity":
+            yield _("{place}: null is no value here, leave the key out").format(
+                place=_name((*place, key))
+            )
+        elif isinstance(value, dict | list):
+            yield from _empty(value, (*place, key))
+
+
+def _wrong_together(wiring: Wiring) -> Iterator[str]:
+    """Yield the mistakes of keys that need or exclude each other on any chip."""
+    for place, part, needed, more in _kinds(wiring):
+        given = part.model_fields_set
+        for key in needed:
+            if key not in given:
+                yield _("{place}.{key}: missing").format(place=place, key=key)
+        known = (*needed, *more)
+        for key in sorted(given - {*known}):
+            yield _("{place}.{key}: not known here; there are {known}").format(
+                place=place, key=key, known=", ".join(sorted(known))
+            )
+    uplink = wiring.uplink
+    has_link = uplink is not None and not {"ssid", "lan"}.isdisjoint(uplink.model_fields_set)
+    hosts = (
+        ("uplink", uplink.host if uplink is not None else None),
+        ("sntp", wiring.sntp.host if wiring.sntp is not None else None),
+    )
+    for place, host in hosts:
+        if host and _has_digits(host) and not _is_address(host):
+            yield _("{place}.host: {host} is no address").format(place=place, host=host)
+        elif host and not has_link and not _has_digits(host):
+            yield _(
+                "{place}.host: give the address in digits, or the uplink an ssid or lan"
+            ).format(place=place)
+
+
+_SERIAL_KEYS = ("tx", "rx", "direction", "baud", "parity")
+
+
+def _kinds(
+    wiring: Wiring,
+) -> Iterator[tuple[str, BaseModel, tuple[str, ...], tuple[str, ...]]]:
+    """Yield the place of a part that has kinds, the part, keys it needs and others it knows."""
+    if (uplink := wiring.uplink) is not None:
+        given = uplink.model_fields_set
+        if "uart" in given:
+            yield "uplink", uplink, ("uart",), _SERIAL_KEYS
+        elif "lan" in given:
+            yield "uplink", uplink, ("host", "port"), ("lan",)
+        elif "ssid" in given:
+            yield "uplink", uplink, ("host", "port", "ssid", "key"), ()
+        else:
+            yield "uplink", uplink, ("host", "port"), ()
+    if (console := wiring.console) is not None:
+        if console.usb:
+            yield "console", console, ("usb",), ()
+        else:
+            yield "console", console, ("uart",), ("usb", *_SERIAL_KEYS)
+    card = wiring.card
+    if isinstance(card, _Pn532):
+        if "spi" in card.model_fields_set:
+            yield "card", card, ("spi", "cs"), (*_CARD_KEYS, "sck", "mosi", "miso")
+        else:
+            yield "card", card, ("uart",), (*_CARD_KEYS, *_SERIAL_KEYS)
+    file = card.file if isinstance(card, _Pn532 | _T0) else None
+    if file is not None:
+        ciphered = ("cipher", "key_number", "key") if "cipher" in file.model_fields_set else ()
+        yield "card.file", file, ciphered, ("path", "size")
+
+
+_CARD_KEYS = ("chip", "key", "file")
 
 
 def _pins_of(part: Any, place: str = "", key: str = "") -> Iterator[tuple[str, str, int | str]]:
@@ -433,32 +464,26 @@ def _wrong_pin(place: str, key: str, pin: int | str, chip: Chip) -> Iterator[str
 
 
 def _wrong_parts(wiring: Wiring, chip: Chip) -> Iterator[str]:
-    """Return the mistakes that concern more than one pin."""
+    """Yield the mistakes that concern more than one pin."""
     used: dict[int, str] = {}
-    parts: list[tuple[str, _Serial | _Console | _Uplink]] = [
-        (f"lines[{index}]", line) for index, line in enumerate(wiring.lines)
-    ]
-    if wiring.console is not None:
-        parts.append(("console", wiring.console))
-    if wiring.uplink is not None:
-        parts.append(("uplink", wiring.uplink))
-    for place, part in parts:
-        number = part.uart
+    for place, key, part, places in _buses(wiring, chip):
+        number = getattr(part, key, None)
         if number is None:
             continue
-        if number not in chip.uarts:
-            known = ", ".join(map(str, chip.uarts))
-            yield _("{place}.uart: a {chip} has the UARTs {known}").format(
-                place=place, chip=chip.title, known=known
+        if number not in places:
+            known = ", ".join(map(str, places))
+            yield _("{place}.{key}: a {chip} has {bus} {known}").format(
+                place=place, key=key, chip=chip.title, bus=key.upper(), known=known
             )
             continue
-        if number in used:
+        if key == "uart" and number in used:
             yield _("{place}.uart: UART {number} is that of {other} already").format(
                 place=place, number=number, other=used[number]
             )
-        used[number] = place
-        yield from _wrong_uart_pins(place, part, chip)
-    yield from _wrong_network(wiring, chip)
+        if key == "uart":
+            used[number] = place
+        yield from _wrong_bus_pins(place, key, part, places[number], chip)
+    yield from _wrong_network(wiring.uplink, chip)
     if chip.needs_flash and wiring.flash is None:
         yield _("flash: a {chip} keeps the journal on an SPI flash or FRAM: name it").format(
             chip=chip.title
@@ -470,48 +495,74 @@ def _wrong_parts(wiring: Wiring, chip: Chip) -> Iterator[str]:
         )
 
 
-def _wrong_network(wiring: Wiring, chip: Chip) -> Iterator[str]:
-    if wiring.console is not None and (wiring.console.uart is None) != bool(wiring.console.usb):
-        yield _("console: give it a uart, or usb")
-    uplink = wiring.uplink
-    link = uplink is not None and (uplink.ssid is not None or uplink.lan is not None)
-    if uplink is not None and uplink.uart is None and (not uplink.host or not uplink.port):
-        yield _("uplink: give it a uart, or host and port")
-    if uplink is not None and uplink.ssid is not None and not chip.has_wifi:
+# The pins of a UART and of the buses, in the order of Places.
+_BUS_PINS = {"uart": ("tx", "rx"), "i2c": ("scl", "sda"), "spi": ("sck", "mosi", "miso")}
+
+
+def _buses(wiring: Wiring, chip: Chip) -> Iterator[tuple[str, str, BaseModel, dict[int, Places]]]:
+    """Yield the place of each part, a bus it may be on, the part, and those of the chip."""
+    parts: list[tuple[str, BaseModel | None]] = [
+        *((f"lines[{index}]", line) for index, line in enumerate(wiring.lines)),
+        *(("console", wiring.console), ("uplink", wiring.uplink), ("card", wiring.card)),
+        *(("rtc", wiring.rtc), ("display", wiring.display), ("flash", wiring.flash)),
+    ]
+    for place, part in parts:
+        for key, places in (("uart", chip.uarts), ("i2c", chip.i2cs), ("spi", chip.spis)):
+            if part is not None:
+                yield place, key, part, places
+
+
+def _wrong_bus_pins(
+    place: str, bus: str, part: BaseModel, fitting: Places, chip: Chip
+) -> Iterator[str]:
+    for index, key in enumerate(_BUS_PINS[bus]):
+        pin = getattr(part, key)
+        if pin is None:
+            continue
+        if chip.has_names:
+            yield _("{place}.{key}: a {chip} chooses the pins of a UART or a bus itself").format(
+                place=place, key=key, chip=chip.title
+            )
+        elif fitting is not None and pin not in fitting[index]:
+            known = ", ".join(map(str, sorted(fitting[index])))
+            yield _("{place}.{key}: {bus} {number} has it on {known}").format(
+                place=place, key=key, bus=bus.upper(), number=getattr(part, bus), known=known
+            )
+
+
+def _wrong_network(uplink: _Uplink | None, chip: Chip) -> Iterator[str]:
+    if uplink is None:
+        return
+    if uplink.ssid is not None and not chip.has_wifi:
         yield _("uplink.ssid: a {chip} has no Wi-Fi").format(chip=chip.title)
-    if uplink is not None and uplink.lan is not None and not chip.has_lan:
+    lan = uplink.lan
+    if lan is None:
+        return
+    if not chip.has_lan:
         yield _("uplink.lan: a {chip} has no Ethernet").format(chip=chip.title)
-    elif uplink is not None and uplink.lan is not None and not chip.has_names:
-        for key in ("phy", "address"):
-            if getattr(uplink.lan, key) is None:
+        return
+    if lan.phy is not None and lan.phy not in chip.phys:
+        yield _("uplink.lan.phy: expected one of {known}").format(known=", ".join(chip.phys))
+    if not chip.has_names:
+        for key in ("mdc", "mdio", "phy", "address"):
+            if getattr(lan, key) is None:
                 yield _("uplink.lan.{key}: missing, a {chip} does not know its PHY").format(
                     key=key, chip=chip.title
                 )
-    for place, part in (("uplink", uplink), ("sntp", wiring.sntp)):
-        if part is not None and part.host and not link and not _is_digits(part.host):
-            yield _(
-                "{place}.host: give the address in digits, or the uplink an ssid or lan"
-            ).format(place=place)
+        return
+    for key in ("mdc", "mdio", "power"):
+        if getattr(lan, key) is not None:
+            yield _("uplink.lan.{key}: a {chip} knows its pins").format(key=key, chip=chip.title)
 
 
-def _is_digits(host: str) -> bool:
+def _has_digits(host: str) -> bool:
+    """Return whether a board takes `host` for an address: four numbers."""
+    parts = host.split(".")
+    return len(parts) == 4 and all(part.isdigit() for part in parts)
+
+
+def _is_address(host: str) -> bool:
     try:
         return IPv4Address(host) is not None
     except ValueError:
         return False
-
-
-def _wrong_uart_pins(place: str, part: _Serial | _Console | _Uplink, chip: Chip) -> Iterator[str]:
-    fitting = chip.uarts[part.uart or 0]
-    if fitting is None:
-        if chip.has_names and (part.tx is not None or part.rx is not None):
-            yield _("{place}.tx: a {chip} chooses the pins of a UART itself").format(
-                place=place, chip=chip.title
-            )
-        return
-    for key, pin, pins in (("tx", part.tx, fitting[0]), ("rx", part.rx, fitting[1])):
-        if pin is not None and pin not in pins:
-            known = ", ".join(map(str, sorted(pins)))
-            yield _("{place}.{key}: UART {number} has it on {known}").format(
-                place=place, key=key, number=part.uart, known=known
-            )

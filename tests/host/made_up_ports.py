@@ -19,7 +19,7 @@ import sys
 import types
 from typing import Any
 
-from host.flash import wiring
+from host.flash.chips import CHIPS
 from host.shim.vfs import VfsLfs2
 from host.sim.nor import Nor
 
@@ -30,7 +30,7 @@ _BLOCKS = 128
 
 
 class Port:
-    """The modules of a port on `chip`, a name in wiring.CHIPS, and what its parts were told.
+    """The modules of a port on `chip`, a name in CHIPS, and what its parts were told.
 
     platform    as sys.platform
     associated  whether the access point has the board
@@ -40,7 +40,7 @@ class Port:
     """
 
     def __init__(self, name: str) -> None:
-        self.chip = wiring.CHIPS[name]
+        self.chip = CHIPS[name]
         self.platform = {"e": "esp32", "p": "rp2", "s": "pyboard"}[name[0]]
         self.is_rp2, self.is_stm32 = self.platform == "rp2", self.platform == "pyboard"
         self.ms = 1000
@@ -67,6 +67,15 @@ class Port:
 
     def modules(self) -> dict[str, types.ModuleType]:
         """Return the modules by their names, as `import` finds them."""
+
+        def lan_of_stm32(*, phy_addr: int = 0, phy_type: int = 0) -> Lan:
+            return Lan(self)
+
+        def lan_of_esp32(
+            *, phy_addr: int, phy_type: int, mdc: Pin, mdio: Pin, power: Pin | None = None
+        ) -> Lan:
+            return Lan(self)
+
         made = {
             "gc": _module(
                 "gc",
@@ -81,15 +90,15 @@ class Port:
             ),
         }
         if self.is_stm32:
-            made["network"] = _module("network", LAN=lambda: Lan(self))
+            names = {f"PHY_{name}": index for index, name in enumerate(self.chip.phys)}
+            made["network"] = _module("network", LAN=lan_of_stm32, **names)
             flash = types.SimpleNamespace(ioctl=lambda operation, argument: 512)
             made["pyb"] = _module("pyb", Flash=lambda start: flash)
             return made
         made["network"] = _module("network", STA_IF=0, WLAN=lambda interface: Wlan(self))
         if self.chip.has_lan:
-            vars(made["network"]).update(
-                LAN=lambda *, phy_addr, phy_type, **pins: Lan(self), PHY_LAN8720=1
-            )
+            names = {f"PHY_{name}": index for index, name in enumerate(self.chip.phys)}
+            vars(made["network"]).update(LAN=lan_of_esp32, **names)
         if self.is_rp2:
             made["rp2"] = _module("rp2", Flash=lambda: self.nor)
         else:
@@ -271,7 +280,7 @@ class Bus:
     """An I2C on which nothing answers."""
 
     def __init__(self, port: Port, number: int, pins: dict[str, Pin]) -> None:
-        if number > 1:
+        if number not in port.chip.i2cs:
             raise ValueError("I2C does not exist")
         for key, rest in (("sda", 0), ("scl", 1)):
             if port.is_rp2 and key in pins and pins[key].name % 4 != 2 * number + rest:
@@ -292,8 +301,12 @@ class Spi:
     sent = b""
 
     def __init__(self, port: Port, number: int, pins: dict[str, Pin]) -> None:
-        if number not in (1, 2) or (port.is_stm32 and pins):
+        if number not in port.chip.spis or (port.is_stm32 and pins):
             raise NotImplementedError("explicit choice of sck/mosi/miso is not implemented")
+        for key, rest in (("miso", 0), ("sck", 2), ("mosi", 3)):
+            pin = pins[key].name if port.is_rp2 and key in pins else number << 3 | rest
+            if (pin % 4, pin >> 3 & 1) != (rest, number & 1):
+                raise ValueError(f"bad {key.upper()} pin")
         self.flash = port.nor
 
     @staticmethod

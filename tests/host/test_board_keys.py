@@ -3,7 +3,8 @@ computer and on the board alike.
 
 Method: BOARDS together have every key of the schema, which is looked up. Each key gets the wrong
 values of WRONG, required ones are left out, and each object gets a key more. The command's judge
-and the board on its made-up port must both refuse with a sentence that begins with the key.
+and the board on its made-up port must both refuse with a sentence that begins with the key. Parts
+of all of them, put together and changed at random, are taken by both or by neither.
 """
 
 import copy
@@ -12,12 +13,17 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from host.flash import wiring
-from tests.host.test_board_files import bought
+from host.flash.chips import CHIPS
+from host.words import speaking
+from tests.host.test_board_files import FILES, bought
 
 _LINE = {"uart": 1, "tx": 17, "rx": 16, "direction": 4, "baud": 2400, "parity": 0}
 _BARE = {"lines": [{"uart": 1}]}
@@ -164,7 +170,7 @@ def keys_of(content: dict[str, Any], place: str = "") -> Iterator[str]:
         yield place + name
         if isinstance(value, dict):
             yield from keys_of(value, f"{place}{name}.")
-        elif isinstance(value, list) and isinstance(value[0], dict):
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
             yield from keys_of(value[0], f"{place}{name}[0].")
 
 
@@ -252,3 +258,85 @@ def test_parts_on_one_i2c_share_its_wires_and_no_others() -> None:
     for wrong in ({"i2c": 1}, {"scl": 33, "sda": 32}):
         said = wiring.judge({**content, "display": {**content["display"], **wrong}}, chip)[0]
         assert "display.scl: pin" in "\n".join(said)
+
+
+# What only the computer looks at, for a board cannot know it or finds it out later.
+_ONLY_HERE = re.compile(
+    r"is that of|is no address|is no value here|flash: a STM32F4|expected an? (text|object)"
+    r"|parity: expected"
+)
+# What a board finds out of its flash.
+_ONLY_THERE = re.compile("no flash answers|--format|was made for")
+_INSTALLED: dict[str, dict[str, Any]] = {
+    "e": _BARE,
+    "p": _BARE,
+    "s": {**_BARE, "flash": {"spi": 1, "cs": "A4"}},
+}
+_VALUES = st.sampled_from(
+    [
+        *(None, True, 0, 1, 2, 3, 4, 5, 8, 17, 34, 99, 2400, 2**30, "", "A4", "B6", "1.2.3.4"),
+        *("a.b", "1.2.3.400", "LAN8720", "sm4", "ffffff", "ff" * 6, "00" * 16),
+        *([], {}, [5], {"uart": 1}),
+    ]
+)
+
+
+@st.composite
+def made_up(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """Return a chip, and a board.json of parts that fit somewhere, some keys of it changed."""
+    chip = draw(st.sampled_from(sorted(CHIPS)))
+    pool = [content for _chip, content in BOARDS.values()]
+    pool += [json.loads(path.read_text()) for path in FILES]
+    whole: dict[str, Any] = {}
+    for key in sorted({key for content in pool for key in content}):
+        there = [content[key] for content in pool if key in content]
+        if key == "lines" or draw(st.booleans()):
+            whole[key] = copy.deepcopy(draw(st.sampled_from(there)))
+    inside = sorted({key.rpartition(".")[2] for one in pool for key in keys_of(one)})
+    for _change in range(draw(st.integers(0, 3))):
+        key = draw(st.sampled_from(sorted(keys_of(whole))))
+        action = draw(st.sampled_from(["set", "drop", "add"]))
+        place = key.rpartition(".")[0]
+        if action == "drop":
+            whole = changed(whole, key)
+        elif action == "set":
+            whole = changed(whole, key, draw(_VALUES))
+        else:
+            more = draw(st.sampled_from(inside))
+            whole = changed(whole, f"{place}.{more}" if place else more, draw(_VALUES))
+        if not whole.get("lines"):
+            whole["lines"] = [{"uart": 1}]
+    return chip, whole
+
+
+@settings(
+    max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+@given(made_up())
+def test_the_computer_and_the_board_are_of_one_mind(made: tuple[str, dict[str, Any]]) -> None:
+    """What --check takes the board takes, and what it refuses the board refuses."""
+    chip, content = made
+    said = wiring.judge(content, chip)[0]
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        for port in bought(chip, copy.deepcopy(_INSTALLED[chip[0]]), Path(folder), patch):
+            Path("board.json").write_text(json.dumps(content))
+            boards = importlib.import_module("boards")
+            refused = ""
+            try:
+                boards.open_board(port.platform)
+            except boards.BoardError as error:
+                refused = str(error)
+    if not said:
+        assert refused == "" or _ONLY_THERE.search(refused), (chip, content, refused)
+    elif not all(_ONLY_HERE.search(one) for one in said):
+        assert refused != "", (chip, content, said)
+
+
+@pytest.mark.parametrize("board", ["whole", "lan", "pn532", "t0"])
+def test_each_reason_is_told_in_chinese(board: str) -> None:
+    chip, content = BOARDS[board]
+    with speaking("zh"):
+        told = {one for _key, wrong in mistakes(content) for one in wiring.judge(wrong, chip)[0]}
+    assert told
+    reasons = {one: re.split("[:\uff1a]", one, maxsplit=1)[1] for one in told}
+    assert [one for one, why in reasons.items() if not re.search("[\u4e00-\u9fff]", why)] == []
