@@ -14,8 +14,7 @@ from dlt645.speed import SpeedChange, code_of
 
 from host.frames import orders
 from host.frames.dlt645 import FROM_METER, WILDCARD, Frame
-from host.link.meters import AskError, Progress, answer, check_room
-from host.link.settle import ENERGY
+from host.link.meters import ENERGY, AskError, Progress, answer, check_room, trials
 from host.words import _
 
 SEARCH_LIMIT = 1024
@@ -31,8 +30,6 @@ _ADDRESS_1997 = "C032"
 _READS_1997 = (0x01, 0x02)
 _READ_ADDRESS = orders.Request(0x13, b"")
 _BLOCK_LIMIT = 65_536
-# Questions, at least, that show whether a line loses answers.
-_TRIALS = 12
 
 
 class Bytes(Protocol):
@@ -179,14 +176,9 @@ class DirectLine:
         return [*found, WILDCARD] if self._loses(request, found) else found
 
     def _loses(self, request: orders.Request, found: list[str]) -> bool:
-        """Return whether a question to a meter that was found stays without its answer.
-
-        A meter whose answer was lost in the search leaves no other trace of it.
-        """
-        meters = list(filter(str.isdecimal, found))
-        asked = meters * -(-_TRIALS // max(1, len(meters)))
+        """Return whether a question to a meter that was found stays without its answer."""
         self._master = master = Master(self._baud, 1, reply_ms=self._reply_ms)
-        for address in asked:
+        for address in trials(found):
             master.start(_wire(address), *request, len(request.data), _now_ticks())
             if self._outcome(master) not in ("ok", "abnormal"):
                 return True

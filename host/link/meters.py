@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from host.frames.dlt645 import MORE, Frame
+from host.frames import orders
+from host.frames.dlt645 import MORE, WILDCARD, Frame
 from host.frames.line_outcomes import WHY, frame_behind
 from host.link.console import Console, ConsoleError, making_sense
 from host.link.setup import fields_of
@@ -24,6 +25,10 @@ _DI_SIZES = {_READ: 4, 0x01: 2}
 _FOLLOW_UP, _FOLLOW_UP_1997 = 0x12, 0x02
 _FOLLOW_UPS = 255
 _DIGITS = 12
+# Questions, at least, that show whether a line loses answers.
+_TRIALS = 12
+# What every meter of a standard can be asked: its energy in all.
+ENERGY = {"2007": "00010000", "1997": "9010"}
 
 Progress = Callable[[int, list[str]], None]
 
@@ -57,6 +62,16 @@ def check_room(dropped: int) -> None:
     """Raise AskError when a search heard meters for which it had no room."""
     if dropped:
         raise AskError(_("the line has more meters than a search has room for: scan parts of it"))
+
+
+def trials(found: list[str]) -> list[str]:
+    """Return the meters to ask once more after a search has found them, each as often as needed.
+
+    A meter whose answers were lost in the search leaves no other trace than that the line also
+    loses answers of those that were found.
+    """
+    meters = list(filter(str.isdecimal, found))
+    return meters * -(-_TRIALS // max(1, len(meters)))
 
 
 def answer(address: str, control: int, data: bytes, outcome: str, error: int, more: bool) -> Frame:
@@ -139,7 +154,34 @@ class ThroughConcentrator:
         with _refusing(), making_sense():
             fields = self._wait(words, SEARCH_S, progress)[0]
             check_room(int(fields.get("dropped", 0)))
-            return sorted(map(_address_or_part, fields["found"].split()))
+            found = sorted(map(_address_or_part, fields["found"].split()))
+            return [*found, WILDCARD] if self._loses(standard, found) else found
+
+    def _loses(self, standard: str, found: list[str]) -> bool:
+        """Return whether a question to a meter that was found stays without its answer.
+
+        The concentrator asks again by itself, and counts that; what it counts while it asks
+        something of its own in between tells nothing.
+        """
+        request = orders.read(standard, ENERGY[standard])
+        for address in trials(found):
+            before = self._counts()
+            try:
+                self.ask(address, *request)
+            except AskError:
+                return True
+            requests, retries = (
+                now - then for now, then in zip(self._counts(), before, strict=True)
+            )
+            if requests == 1 and retries:
+                return True
+        return False
+
+    def _counts(self) -> tuple[int, int]:
+        """Return how many requests and repeats there were on the line."""
+        told = fields_of(self._console.command("counters"))
+        prefix = f"line_{self._line}_"
+        return int(told.get(prefix + "requests", 0)), int(told.get(prefix + "retries", 0))
 
     def _wait(self, words: str, limit_s: float, progress: Progress) -> tuple[dict[str, str], str]:
         """Put a question and wait until it is done: its fields, and its data in digits."""

@@ -12,7 +12,7 @@ from host.frames import orders
 from host.frames.describe import describe
 from host.frames.dlt645 import Frame
 from host.frames.orders import Request
-from host.link.meters import AskError, MeterLine
+from host.link.meters import ENERGY, AskError, MeterLine
 from host.words import marked
 
 DONE = marked("done")
@@ -34,8 +34,6 @@ _CLEARED = {
     ("1997", "demand"): "B213",
 }
 _ADDRESSES = ("04000401", "C032")
-# What every meter of a standard can be asked: its energy in all.
-ENERGY = {"2007": "00010000", "1997": "9010"}
 
 
 @dataclass(frozen=True, slots=True)

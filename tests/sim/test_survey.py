@@ -3,11 +3,13 @@ that it has not found.
 
 Method: the firmware's search on the byte-accurate line, in virtual time, with faults by seed; a
 single search of some of these lines hides a meter, which the test says as well. The firmware's
-master on a port in real time loses one answer of a meter that is alone.
+master on a port in real time loses one answer of a meter that is alone, and a made-up concentrator
+counts that it has asked again.
 """
 
 from functools import cache
 from random import Random
+from typing import cast
 
 import pytest
 import ticks
@@ -16,7 +18,8 @@ from dlt645.discovery import Discovery
 from host.device.line import DirectLine
 from host.frames import dlt645
 from host.frames.dlt645 import Frame
-from host.link.meters import Progress
+from host.link.console import Console
+from host.link.meters import Progress, ThroughConcentrator
 from host.link.survey import Survey, in_words
 from host.sim.clock import DEFAULT_START_T2000, VirtualClock
 from host.sim.line import Line, LineFaults
@@ -127,3 +130,50 @@ def test_a_line_that_loses_an_answer_of_a_known_meter_is_in_doubt(lost: tuple[in
     line = DirectLine(LosingPort(lost))
 
     assert line.search("2007", lambda *_: None) == ["000000000017"] + ["A" * 12] * len(lost)
+
+
+class CountingConsole:
+    """A concentrator that finds one meter, and asks again as often as `repeats` says."""
+
+    def __init__(self, repeats: list[int], others: int = 0) -> None:
+        self._repeats = iter([*repeats, *[0] * 20])
+        self._others = others
+        self._requests = self._retries = 0
+        self._said: list[str] = []
+
+    def command(self, words: str) -> list[str]:
+        verb = words.split()[:2]
+        if verb == ["line", "scan"]:
+            self._said = ["state done", "questions 7", "dropped 0", "found 000000000017"]
+        elif verb == ["line", "ask"]:
+            self._requests += 1 + self._others
+            again = next(self._repeats)
+            self._retries += again
+            outcome = "ok" if again < 3 else "timeout"
+            self._said = ["state done", f"outcome {outcome}", "error 0", "more 0"]
+            self._said += ["address 000000000017", "data 0000010078563412"]
+        elif verb == ["line", "answer"]:
+            return self._said
+        elif verb == ["counters"]:
+            return [f"line_0_requests {self._requests}", f"line_0_retries {self._retries}"]
+        return []
+
+
+@pytest.mark.parametrize(
+    ("repeats", "others", "doubtful"),
+    [
+        ([], 0, False),
+        ([0, 0, 0, 1], 0, True),
+        ([0, 0, 3], 0, True),
+        # What it asks for itself in between may be what was lost.
+        ([0, 0, 0, 1], 1, False),
+    ],
+)
+def test_a_concentrator_whose_line_loses_answers_leaves_doubt(
+    repeats: list[int], others: int, doubtful: bool
+) -> None:
+    """It asks again by itself, so that a question alone does not show what the line loses."""
+    line = ThroughConcentrator(cast(Console, CountingConsole(repeats, others)))
+
+    found = line.search("2007", lambda *_: None)
+    assert found == ["000000000017"] + ["A" * 12] * doubtful
