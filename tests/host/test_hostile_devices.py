@@ -78,6 +78,7 @@ ROWS = {
     "meter recharge": [f"{METER} 5 --item 04900000 --amount 50 --yes"],
     "meter relay": [f"{METER} trip --yes"],
     "meter scan": ["", "--json"],
+    "meter security": [f"{METER} --json", f"{METER} --key-server true"],
     "meter send": [f"{METER} 11 33333433"],
     "meter speed": [f"{METER} 4800 --yes"],
     "meter time": [METER, f"{METER} --set"],

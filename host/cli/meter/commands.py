@@ -6,6 +6,7 @@ import click
 
 from host.cli import shown
 from host.cli.meter import ask, collect, find, order, pay
+from host.cli.meter import security as modules
 from host.cli.meter.session import line_options
 
 
@@ -33,6 +34,6 @@ def command(context: click.Context, /, **given: Any) -> None:
 for _verb in (
     *(find.scan, ask.read, collect.collect, order.write_command, order.time_command),
     *(order.freeze, order.relay, order.clear, order.password, order.address_command),
-    *(order.speed, pay.recharge, ask.send, ask.raw),
+    *(order.speed, pay.recharge, modules.security, ask.send, ask.raw),
 ):
     command.add_command(_verb)

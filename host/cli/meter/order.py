@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, tzinfo
 import click
 
 from host.cli import shown
+from host.cli.meter.security import end_authentication, key_server_option
 from host.cli.meter.session import SPEEDS, Session, octets_of, password_of, sure, with_session
 from host.cli.options import (
     ADDRESS_OR_ALL,
@@ -18,9 +19,11 @@ from host.cli.output import echo, print_json
 from host.frames import orders, write
 from host.frames.dlt645 import BROADCAST, WILDCARD
 from host.frames.orders import Request
+from host.link import security as modules
 from host.link import settle
+from host.link.key_server import KeyServer, KeyServerError
 from host.link.meters import AskError, MeterLine
-from host.link.settle import Look
+from host.link.settle import Look, Settled
 from host.units import now_t2000, to_datetime
 from host.words import _, either, marked
 
@@ -201,25 +204,66 @@ def freeze(session: Session, address: str, kind: str, at: str) -> None:
 Examples:
   dianka meter --port /dev/ttyUSB0 relay 983764 trip
   dianka meter --port /dev/ttyUSB0 relay 983764 close --yes
+  dianka meter --port /dev/ttyUSB0 relay 983764 trip --key-server "ask-key-server --site 7"
 """
 )
 @address_argument
 @click.argument("action", type=click.Choice(list(orders.RELAY_ACTIONS)))
+@key_server_option
 @yes_option
 @zone_option
 @with_session
-def relay(session: Session, address: str, action: str, yes: bool, zone: tzinfo) -> None:
-    """Switch a supply, its alarm or its protection; send once, then read status word 3."""
+def relay(
+    session: Session,
+    address: str,
+    action: str,
+    key_server: str | None,
+    yes: bool,
+    zone: tzinfo,
+) -> None:
+    """Switch a supply, its alarm or its protection; send once, then read status word 3.
+
+    A meter with a security module may take such an order only sealed, by --key-server; any other
+    takes it by its password.
+    """
     session.need_2007("relay")
+    if key_server is not None and address == WILDCARD:
+        raise click.UsageError(_("a sealed order is for one meter: give its address, not `any`"))
     sure(yes, _("{action} for meter {address}?").format(action=action, address=address))
-    request = orders.switch(action, password_of(), _now(zone) + EXPIRY)
-    _carry_out(
-        session,
-        address,
-        request,
-        _(_SWITCHED[action]),
-        lambda line: settle.relay_look(line, address, action),
-    )
+    expiry = _now(zone) + EXPIRY
+    password = password_of() if key_server is None else b""
+    with session.opened() as line:
+        look = settle.relay_look(line, address, action)
+        if key_server is None:
+            request = orders.switch(action, password, expiry)
+            settled = settle.carry_out(line, address, request, look)
+        else:
+            plain = bytes((orders.RELAY_ACTIONS[action], 0)) + bytes.fromhex(
+                f"{expiry:%y%m%d%H%M%S}"
+            )
+            settled = _switch_sealed(session, line, address, plain, key_server, look)
+    session.tell(settled, address, _(_SWITCHED[action]))
+
+
+def _switch_sealed(
+    session: Session,
+    line: MeterLine,
+    address: str,
+    plain: bytes,
+    key_server: str,
+    look: Look,
+) -> Settled:
+    """Authenticate the key server, carry out the order that it seals, and end it again."""
+    try:
+        with KeyServer(key_server) as server:
+            entered = modules.authenticate(line, address, server)
+            try:
+                request = modules.sealed_switch(plain, server, entered, session.profile)
+                return settle.carry_out(line, address, request, look)
+            finally:
+                end_authentication(line, address)
+    except KeyServerError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @shown.command(
