@@ -6,6 +6,7 @@ checks this, and only `host.headend.migrate` makes a database.
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -185,8 +186,11 @@ class Sqlite(Database):
                     self._connection.execute(f"PRAGMA {pragma}").close()
             self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}").close()
         except sqlite3.Error as error:
+            why = _said(error)
+            if not read_only and not os.access(Path(path).resolve().parent, os.W_OK):
+                why = _("its folder is read-only, and the log of the database goes there")
             raise StoreError(
-                _("cannot use {path} as a database: {orig}").format(path=path, orig=_said(error))
+                _("cannot use {path} as a database: {orig}").format(path=path, orig=why)
             ) from error
         self.run: Callable[..., sqlite3.Cursor] = self._connection.execute
         self._told = 0
