@@ -2,8 +2,8 @@
 
 Method: the blocks marked as shell are run by one shell, in order, in an empty folder: once with
 the concentrator on unix MicroPython, and at the same time once with it on the emulated board. The
-shell stops at the first command that fails. Commands of the other parts need a board, a server or
-a county; they are parsed.
+shell stops at the first command that fails. Commands of the other parts are parsed here, and run
+by test_operate_services.py.
 """
 
 import configparser
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "docs" / name for name in ("OPERATE.md", "OPERATE.zh-CN.md")]
 SERVICES = sorted((ROOT / "docs" / "services").glob("*.service"))
 _SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_SHOWN = re.compile(r"^    (dianka .*)$", re.MULTILINE)
+_SHOWN = re.compile(r"^    (dianka (?:.*\\\n)*.*)$", re.MULTILINE)
 # In sentences a command is named without what it needs.
 _NAMED = re.compile(r"`dianka ((?:[a-z-]+ )*[a-z-]+)[^`]*`")
 
@@ -108,16 +108,24 @@ def test_a_newcomer_gets_a_village_that_sells_cuts_and_restores(tmp_path: Path) 
 def test_both_languages_have_the_same_commands() -> None:
     english, chinese = (blocks(page) for page in PAGES)
     assert english == chinese
-    shown_english, shown_chinese = (_SHOWN.findall(page.read_text("utf-8")) for page in PAGES)
-    assert shown_english == shown_chinese
+    assert commands(PAGES[0]) == commands(PAGES[1])
 
 
-@pytest.mark.parametrize("line", _SHOWN.findall(PAGES[0].read_text("utf-8")))
+def commands(page: Path, heading: str = "") -> list[str]:
+    """Return the commands that a page shows, under a heading alone, each as one line."""
+    text = page.read_text("utf-8")
+    if heading:
+        text = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [found.replace("\\\n", " ") for found in _SHOWN.findall(text)]
+
+
+@pytest.mark.parametrize("line", commands(PAGES[0]))
 def test_what_needs_more_than_a_laptop_is_understood(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("board.json", "village.toml", "uplink.toml", "firmware.elf"):
+    files = ("board.json", "village.toml", "uplink.toml", "firmware.elf", "cert.pem", "key.pem")
+    for name in files:
         Path(name).touch()
     understood: list[str | None] = []
     monkeypatch.setattr(shown.Command, "invoke", lambda self, ctx: understood.append(self.name))
@@ -159,13 +167,19 @@ def test_make_has_what_the_pages_name() -> None:
         assert set(named) <= set(verbs), page.name
 
 
+def unit_of(file: Path) -> configparser.ConfigParser:
+    """Return what a service's file says."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their capitals
+    unit.read_string(file.read_text("utf-8"))
+    return unit
+
+
 @pytest.mark.parametrize("file", SERVICES, ids=lambda file: file.name)
 def test_a_service_starts_what_there_is(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their capitals
-    unit.read_string(file.read_text("utf-8"))
+    unit = unit_of(file)
     assert {"Unit", "Service", "Install"} == set(unit.sections())
     command = unit["Service"]["ExecStart"].replace("%i", "ttyUSB0").replace("%I", "ttyUSB0")
     test_what_needs_more_than_a_laptop_is_understood(command, tmp_path, monkeypatch)
