@@ -188,6 +188,16 @@ LAYERS = (
         ours=f"{_HELPERS} host.frames",
         foreign="construct pydantic serial yaml",
     ),
+    _layer(
+        "host.sim.village",
+        ours=f"{_HELPERS} host.frames host.sim",
+        foreign="numpy pydantic yaml",
+    ),
+    _layer(
+        "host.village",
+        ours=f"{_HELPERS} host.frames host.sim host.headend",
+        foreign="numpy",
+    ),
     _layer("host.billing", ours=f"{_HELPERS} host.frames", foreign="pydantic"),
     _layer(
         "host.device",
@@ -243,6 +253,11 @@ LAYERS = (
         ours=f"{_HELPERS} host.rows host.secret_files host.billing host.cards host.demo "
         "host.link host.frames host.sim host.device host.headend host.flash host.setting_up",
         foreign="click rich matplotlib openpyxl",
+    ),
+    _layer(
+        "host.cli.sim_village",
+        ours=f"host.cli {_HELPERS} host.sim host.headend host.village",
+        foreign="click rich",
     ),
     _layer(
         "host.cli.sim_run",

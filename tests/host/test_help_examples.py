@@ -100,6 +100,7 @@ SALES = "account,amount,reference\n000000000001,50.00,2026-07-0001\n"
 # The example needs a typed key, a redeemed card, a finding or a sale of that number, a list, a
 # channel, a signer, or no database.
 _NEEDS_STATE = (
+    "dianka sim village village.yaml",  # takes minutes, see test_village.py
     "dianka headend account",
     "dianka headend drawer",
     "dianka headend channel",

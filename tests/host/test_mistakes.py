@@ -149,6 +149,7 @@ headend serve --db village.db --keys {}
 headend register import --db village.db {}
 meter --port /nowhere/tty collect {} 00010000
 sim meters --file {}
+sim village {} --into new.db
 flash /nowhere/tty --board {}
 """
 OPENERS = """
