@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from host.headend.places import MeterPlace, question_marks
+from host.headend.samples import PROFILE
 from host.headend.store import Store
 from host.units import DAY_S
 from host.words import marked
@@ -17,8 +18,6 @@ BETWEEN_READINGS = marked("between two readings")
 BETWEEN_MIDNIGHTS = marked("between two midnights")
 FROM_PAST = marked("from its use before")
 LOAD_PROFILE = marked("from the meter's load profile")
-# The total of a meter's load profile at a moment, as `job missed` has it read.
-PROFILE_ITEM = "06040001"
 _REACH_DAYS = 31
 _CHUNK = 500
 
@@ -96,7 +95,7 @@ def _known(store: Store, day: int, meters: Sequence[str]) -> dict[str, list[Poin
         profile = store.database.all(
             f'SELECT meter, t2000, "values" FROM items WHERE day = ? AND meter IN ({marks}) '
             "AND t2000 = ? AND identifier = ?",
-            (day, *meters, day * DAY_S, PROFILE_ITEM),
+            (day, *meters, day * DAY_S, PROFILE),
         )
     for meter, t2000, text in freezes:
         registers = _numbers(text)

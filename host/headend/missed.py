@@ -6,11 +6,14 @@ concentrator record all that the meter has from that day on. They arrive as FREE
 row of `freezes` names the record that it is from. A freeze from before the last reading charges
 nothing, and one that is here already is not stored a second time.
 
-A meter is asked once a day, and for the same day at most three times.
+A meter is asked once a day, and for the same day at most three times. A day that it did not have
+then can be asked for from its load profile, which some meters keep for longer: the register of
+that moment arrives as the answer of a command, is kept in `items`, and no money is made of it.
 """
 
 from host.headend.commands import Target
 from host.headend.outcomes import UNDER_WAY
+from host.headend.samples import PROFILE
 from host.headend.store import Store
 from host.units import DAY_S, t2000_of_unix, to_datetime
 
@@ -18,12 +21,17 @@ KEPT_DAYS = 61  # before today, of which the freeze is the newest of 62
 COMMAND = "freezes"
 _ASKS = 3
 _OF_1997 = 1
+_PROFILE_DI = "01000406"  # 06040001 as on the wire
+_PROFILES = f"line ask % 11 {_PROFILE_DI}%"
 
 
-def missed(store: Store, days: int, limit: int, now: int) -> list[Target]:
+def missed(
+    store: Store, days: int, limit: int, now: int, *, profile: bool = False
+) -> list[Target]:
     """Return the commands that fetch what is missing of the last days, for `limit` accounts.
 
-    An account is left out for a day, and while its command is under way.
+    An account is left out for a day, and while its command is under way. With `profile` a day that
+    the meter did not have is asked for from its load profile.
     """
     today = t2000_of_unix(now, store.zone()) // DAY_S
     first = today - min(days, KEPT_DAYS)
@@ -36,21 +44,23 @@ def missed(store: Store, days: int, limit: int, now: int) -> list[Target]:
     busy = {
         row["account"]
         for row in store.rows(
-            f"SELECT account FROM commands WHERE text LIKE '{COMMAND} %' "
+            f"SELECT account FROM commands WHERE (text LIKE '{COMMAND} %' OR text LIKE ?) "
             f"AND (given_at > ? OR state IN {UNDER_WAY})",
-            (now - DAY_S,),
+            (_PROFILES, now - DAY_S),
         )
     }
     asked = {
         row["text"]: row["times"]
         for row in store.rows(
             "SELECT text, count(*) AS times FROM commands "
-            f"WHERE text LIKE '{COMMAND} %' GROUP BY text"
+            f"WHERE text LIKE '{COMMAND} %' OR text LIKE ? GROUP BY text",
+            (_PROFILES,),
         )
     }
     found: list[Target] = []
     for row in store.rows(
-        "SELECT concentrator, account, address FROM meters WHERE active = 1 AND standard <> ? "
+        "SELECT concentrator, account, address, line FROM meters "
+        "WHERE active = 1 AND standard <> ? "
         "ORDER BY concentrator, account",
         (_OF_1997,),
     ):
@@ -63,6 +73,8 @@ def missed(store: Store, days: int, limit: int, now: int) -> list[Target]:
         begins = _first_day(store, meter, first, today)
         for day in lacks:
             text = f"{COMMAND} {account} {_date(day)}"
+            if asked.get(text, 0) >= _ASKS and profile and not _has_profile(store, account, day):
+                text = _of_profile(row["line"], meter, day)
             if day >= begins and asked.get(text, 0) < _ASKS:
                 found.append(Target(row["concentrator"], text, account))
                 break
@@ -78,6 +90,21 @@ def _first_day(store: Store, meter: str, first: int, today: int) -> int:
             ):
                 return day
     return today
+
+
+def _of_profile(line: int, meter: str, day: int) -> str:
+    """Return the question for one record of the load profile's energy, of a midnight.
+
+    Spec: DL/T 645-2007, 06040001: count, then minute, hour, day, month and year.
+    """
+    midnight = to_datetime(day * DAY_S)
+    return f"line ask {line} {meter} 11 {_PROFILE_DI}010000{midnight:%d%m%y}"
+
+
+def _has_profile(store: Store, account: str, day: int) -> bool:
+    """Return whether the load profile has told of a midnight."""
+    query = "SELECT 1 FROM items WHERE account = ? AND identifier = ? AND t2000 = ?"
+    return bool(store.value(query, (account, PROFILE, day * DAY_S)))
 
 
 def _date(day: int) -> str:

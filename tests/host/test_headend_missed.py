@@ -15,11 +15,16 @@ from host.cli import cli
 from host.frames.record import RecordKind
 from host.headend import commands
 from host.headend.commands import Given
+from host.headend.estimates import LOAD_PROFILE, estimates
 from host.headend.ingest import Ingest
 from host.headend.missed import missed
+from host.headend.places import meters_of
 from host.headend.store import Store
+from host.sim.history import Freeze
+from host.sim.items_2007 import load_record
 from host.units import DAY_S, unix_of_t2000
 from tests.host.uplink_world import (
+    CONCENTRATOR,
     KEYS,
     START_T2000,
     Village,
@@ -86,6 +91,33 @@ def test_a_day_that_no_meter_has_is_asked_for_three_times_and_then_the_next(path
             asked += [text for text in give(store, day) if account_name(0) in text]
             end(store)
         assert [text[-5:] for text in asked] == ["12-25"] * 3 + ["12-28"] * 2
+
+
+def test_a_day_that_a_meter_did_not_have_is_asked_for_from_its_load_profile(path: Path) -> None:
+    with Store(path) as store:
+        for day in range(LATER, LATER + 3):
+            give(store, day)
+            end(store)
+        at = now(store, LATER + 3)
+        asked = [one for one in missed(store, 30, 9, at, profile=True) if "line ask" in one.text]
+        assert [one.account for one in asked] == [account_name(0), account_name(2)]
+        assert asked[0].text == f"line ask 0 {meter_address(0)} 11 01000406010000251225"
+        assert "line ask" not in str(missed(store, 30, 9, at))
+        commands.give(store, "profile", asked, Given(expires_at=at + DAY_S, at=at))
+        number = store.value("SELECT min(number) FROM commands WHERE text LIKE 'line ask%'")
+        answer = "data 01000406" + load_record(Freeze(DAY * DAY_S, (77_770,)), 4).hex()
+        with store.writing() as database:
+            commands.note_result(database, CONCENTRATOR, number, 0, answer, at)
+        (item,) = store.rows('SELECT meter, t2000, identifier, "values" FROM items')
+        assert (item["t2000"], item["values"]) == (DAY * DAY_S, [77_770])
+        ((account, told),) = estimates(
+            store, DAY, meters_of(store, account=account_name(0))
+        ).items()
+        assert (account, told.total_wh, told.how) == (account_name(0), 77_770, LOAD_PROFILE)
+        assert store.value("SELECT count(*) FROM freezes WHERE day = ?", (DAY,)) == 1
+        end(store)
+        again = missed(store, 30, 9, at + DAY_S, profile=True)
+        assert asked[0].text not in [one.text for one in again], "it has told"
 
 
 def test_what_arrives_is_stored_once_with_its_record_and_charges_nothing(path: Path) -> None:

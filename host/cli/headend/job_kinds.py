@@ -378,6 +378,7 @@ def text(
 Examples:
   dianka headend job missed --db village.db
   dianka headend job missed --db village.db --days 60 --limit 500 --json
+  dianka headend job missed --db village.db --days 60 --profile
 \b
 A concentrator reads the last seven days by itself, and this what it missed for longer: a meter has
 the registers of 62 midnights. They arrive as records of the concentrator and charge nothing twice.
@@ -398,11 +399,16 @@ Given every day, it goes on where it ended; one day of a meter is asked for thre
     type=click.IntRange(1, 100_000),
     help="Accounts at most.",
 )
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Ask for the load profile of days that a meter did not have.",
+)
 @_giving
-def missed(db: str, days: int, limit: int, how: How) -> None:
+def missed(db: str, days: int, limit: int, profile: bool, how: How) -> None:
     """Fetch the midnights that are missing here from the meters that have them."""
     with opened(db) as store:
-        targets = missing.missed(store, days, limit, how.given.at)
+        targets = missing.missed(store, days, limit, how.given.at, profile=profile)
         if targets:
             give_job(store, missing.COMMAND, targets, how.given, how.as_json)
         elif how.as_json:
