@@ -15,10 +15,10 @@ def of_day(store: Store, day: int, district: str | None = None) -> dict[str, Any
     missing = read_success.missing(store, day, district)
     judged = quality.suspects(store, day, district)
     found = [one for one in judged if one.state != quality.ESTIMATED]
-    groups = {by: read_success.read_success(store, day, by) for by in read_success.BY}
+    groups = read_success.all_of(store, day)
     return {
         "day": date_of(day),
-        **{by: [one.told() for one in groups[by]] for by in read_success.BY},
+        **{by: [one.told() for one in groups.get(by, [])] for by in read_success.BY},
         "reasons": read_success.reasons(missing),
         "missing": _missing(store, day, missing),
         "suspects": [told(one) for one in found],

@@ -148,24 +148,28 @@ class Missing:
 
 def read_success(store: Store, day: int, by: str = STATION) -> list[Success]:
     """Return how well a day is read: of the station, or of each district or concentrator."""
-    names = names_of_districts(store) if by == DISTRICT else {}
-    found: dict[Any, Success] = {}
+    return all_of(store, day).get(by, [])
 
-    def of(row: Mapping[str, Any]) -> Success:
+
+def all_of(store: Store, day: int) -> dict[str, list[Success]]:
+    """Return how well a day is read: of the station, of each district and concentrator."""
+    names = names_of_districts(store)
+    found: dict[str, dict[Any, Success]] = {STATION: {"": Success("")}}
+
+    def of(row: Mapping[str, Any], by: str) -> Success:
         key = "" if by == STATION else row[by]
         name = names.get(key, key) if by == DISTRICT else str(key)
-        return found.setdefault(key, Success(name))
+        return found.setdefault(by, {}).setdefault(key, Success(name))
 
-    if by == STATION:
-        of({})
     for row in _counts(store, day):
-        one = of(row)
-        for name in ("meters", "there", "dated", "day1", "day2", "day3"):
-            setattr(one, name, getattr(one, name) + row[name])
-    if by != CONCENTRATOR:
-        for row in _unregistered(store, day, None):
-            of(row).unregistered += 1
-    return [found[key] for key in sorted(found)]
+        for by in BY:
+            one = of(row, by)
+            for name in ("meters", "there", "dated", "day1", "day2", "day3"):
+                setattr(one, name, getattr(one, name) + row[name])
+    for row in _unregistered(store, day, None):
+        of(row, STATION).unregistered += 1
+        of(row, DISTRICT).unregistered += 1
+    return {by: [groups[key] for key in sorted(groups)] for by, groups in found.items()}
 
 
 def _counts(store: Store, day: int) -> Iterable[dict[str, Any]]:

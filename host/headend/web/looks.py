@@ -3,6 +3,7 @@
 Every query is one that an index serves: readings are found by day and meter.
 """
 
+import json
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -10,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from datetime import time as clock
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from host.headend import orders
 from host.headend.posting import finding_text
 from host.headend.store import Store
 from host.headend.web.figures import grouped, local, money
-from host.units import DAY_S
+from host.units import DAY_S, now_t2000
 from host.words import _
 
 PAGE_ROWS = 100
@@ -226,7 +228,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure with its unit, and what stands under it."""
+    """A figure with its unit, what stands under it, and the page that it opens, "": none."""
 
     title: str
     value: str
@@ -234,6 +236,7 @@ class Figure:
     chip: str
     tone: str
     note: str
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +284,7 @@ def today(store: Store, zone: ZoneInfo) -> Today:
         sums["newest_t2000"],
         sums["households"],
         len(heard),
-        _figures(store, sums, heard),
+        [*_figures(store, sums, heard), *_of_supply(store, zone)],
         tasks[:_TASKS_LIMIT],
         max(0, len(tasks) - _TASKS_LIMIT),
         sales_of_day(store, zone),
@@ -341,6 +344,54 @@ def _figures(store: Store, sums: dict[str, Any], heard: Sequence[dict[str, Any]]
     ]
 
 
+_MIDNIGHTS = "SELECT count(DISTINCT meter) FROM freezes WHERE day = ?"
+_KEEP_MIDNIGHTS = "SELECT count(*) FROM meters WHERE active = 1 AND standard <> 1"
+_NOTED = """
+    SELECT kind, count(*) AS count FROM findings
+    WHERE resolved_at IS NULL AND kind IN ('quality', 'voltage', 'outage') GROUP BY kind
+"""
+
+
+def _of_supply(store: Store, zone: ZoneInfo) -> list[Figure]:
+    """Return how many meters told of the last midnight, and what is noted of the supply."""
+    day = now_t2000(zone) // DAY_S
+    meters, there = store.value(_KEEP_MIDNIGHTS), store.value(_MIDNIGHTS, (day,))
+    there = min(meters, there)
+    share = f"{there * 1000 // meters / 10:.1f}" if meters else "–"
+    missing = meters - there
+    noted = {row["kind"]: row["count"] for row in store.rows(_NOTED)}
+    low, out = noted.get("voltage", 0), noted.get("outage", 0)
+    return [
+        Figure(
+            _("read success"),
+            share,
+            "%",
+            _("all there") if not missing else _("{count} missing").format(count=missing),
+            "warn" if missing else "ok",
+            _("of last midnight · {count} suspect").format(count=noted.get("quality", 0)),
+            "/quality",
+        ),
+        Figure(
+            _("low voltage"),
+            str(low),
+            _("households"),
+            _("none") if not low else _("see the list"),
+            "warn" if low else "ok",
+            _("open findings"),
+            "/voltage",
+        ),
+        Figure(
+            _("outages"),
+            str(out),
+            "",
+            _("none") if not out else _("see the list"),
+            "warn" if out else "ok",
+            _("open findings"),
+            "/outages",
+        ),
+    ]
+
+
 def _is_silent(one: dict[str, Any]) -> bool:
     return (one["seen_at"] or 0) < time.time() - _SILENT_S
 
@@ -364,7 +415,7 @@ def _silent(heard: Sequence[dict[str, Any]], zone: ZoneInfo) -> list[Task]:
 
 _TONES = {
     **dict.fromkeys(("doubt", "gap", "mismatch", "conflict", "foreign", "cabinet"), "bad"),
-    **dict.fromkeys(("clock", "relay", "card"), "warn"),
+    **dict.fromkeys(("clock", "relay", "card", "quality", "voltage", "outage"), "warn"),
 }
 _ORDER = ("bad", "warn", "plain")
 _OPEN = """
@@ -388,11 +439,21 @@ def _findings(store: Store, zone: ZoneInfo) -> list[Task]:
                 _(row["kind"]),
                 _TONES.get(row["kind"], "plain"),
                 f"{finding_text(row['what'])} · {local(row['found_at'], zone)}",
-                f"/households/{account}" if account else "/households",
+                _page_of(row),
                 _("look"),
             )
         )
     return tasks
+
+
+def _page_of(row: dict[str, Any]) -> str:
+    """Return the page at which a finding is looked into."""
+    account, day = row["account"], json.loads(row["what"]).get("day", "")
+    if row["kind"] == "outage":
+        return "/outages"
+    if row["kind"] in ("quality", "voltage"):
+        return f"/quality/{account}?day={quote(str(day))}"
+    return f"/households/{account}" if account else "/households"
 
 
 _LOWEST = """

@@ -13,6 +13,7 @@ from host.headend.web import (
     reading,
     rooms,
     steps,
+    supply,
     switching,
     views,
 )
@@ -57,6 +58,11 @@ urlpatterns = [
     path("refund/<str:account>", counter.refund),
     path("rooms", rooms.house),
     path("rooms/<int:tenancy>/bill.pdf", rooms.bill),
+    path("quality", supply.quality),
+    path("quality/<str:account>", supply.meter_day),
+    path("voltage", supply.voltage),
+    path("outages", supply.outages),
+    path("records/<int:concentrator>/<int:seq>", supply.record),
     path("static/<str:name>", views.static),
     path("api/v1/", api.urls),
 ]

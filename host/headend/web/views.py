@@ -9,6 +9,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from host.headend import life, orders
 from host.headend.history import history
 from host.headend.web import looks, meters, switching
+from host.headend.web.dates import day_of
 from host.headend.web.door import Trouble, Visit, page
 from host.headend.web.figures import statics
 from host.headend.web.knowing import known
@@ -55,7 +56,7 @@ def household(visit: Visit, account: str) -> HttpResponse:
     before = visit.told("before", 10)
     until_day = (row["last_t2000"] or 0) // DAY_S + 1
     if before:
-        until_day = _day_of(before)
+        until_day = day_of(before)
     if is_connected and row["last_t2000"] is not None:
         days = meters.ledger_days(store, row, until_day, _LEDGER_DAYS)
         spent = looks.daily_fen(store, [row])
@@ -103,14 +104,6 @@ def _life(visit: Visit, account: str) -> dict[str, Any]:
     }
 
 
-def _day_of(text: str) -> int:
-    """Return a day of the address as days since 2000. Trouble: it is none."""
-    try:
-        return (date.fromisoformat(text) - date(2000, 1, 1)).days
-    except ValueError as error:
-        raise Trouble(400, _("{text}: give a day as YYYY-MM-DD").format(text=text)) from error
-
-
 def _iso(day: int) -> str:
     return date.fromordinal(date(2000, 1, 1).toordinal() + day).isoformat()
 
@@ -143,7 +136,7 @@ def use(visit: Visit, account: str, by: str) -> HttpResponse:
 def day(visit: Visit, account: str, on: str) -> HttpResponse:
     """Show the charges of a day down to registers, price version and arithmetic."""
     row = known(visit, account)
-    opened = meters.opened_day(visit.store, row, _day_of(on))
+    opened = meters.opened_day(visit.store, row, day_of(on))
     is_part = visit.request.headers.get("HX-Request") == "true"
     return visit.show(
         "day_part.html" if is_part else "day.html", {"row": row, "opened": opened, "on": on}
