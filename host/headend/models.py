@@ -487,15 +487,100 @@ class Command(models.Model):
 
 
 class District(models.Model):
-    """What one transformer feeds, with the feeder and the station above it."""
+    """What one transformer feeds, with the station above it; `Feed` says which feeder feeds it.
+
+    rated_kva       of its transformer, 0: not known
+    target_e4       the most of what is supplied that may be lost, in hundredths of a per cent
+    technical_e4    what of it is lost by wires and transformer as a person has entered it, null:
+                    it is estimated
+    """
 
     district = models.CharField(max_length=32, primary_key=True)
     name = _text(128)
-    feeder = _text()
     station = _text()
+    rated_kva = _number()
+    target_e4 = _number(930)
+    technical_e4 = _maybe()
 
     class Meta:
         db_table = "districts"
+
+
+class Feeder(models.Model):
+    """A line of 10 kV that feeds districts; `target_e4` as of a district."""
+
+    feeder = models.CharField(max_length=64, primary_key=True)
+    name = _text(128)
+    station = _text()
+    target_e4 = _number(800)
+
+    class Meta:
+        db_table = "feeders"
+
+
+class Feed(models.Model):
+    """The days in which a feeder feeds a district, counted from 2000-01-01.
+
+    until_day   the first on which it does not any more, null: it still does
+    """
+
+    district = models.CharField(max_length=32)
+    feeder = models.CharField(max_length=64)
+    since_day = _number(None)
+    until_day = _maybe()
+
+    class Meta:
+        db_table = "feeds"
+        constraints = (
+            models.UniqueConstraint(fields=("district", "since_day"), name="feeds_once"),
+        )
+        indexes = (models.Index(fields=("feeder",), name="feeds_feeder"),)
+
+
+class Connection(models.Model):
+    """The days in which an account is on a district's line, as of `Feed`.
+
+    phase       A, B, C or ABC, "": not known
+    distance_m  along the line from the transformer, 0: not known
+    """
+
+    account = _account()
+    district = models.CharField(max_length=32)
+    phase = _text(3)
+    distance_m = _number()
+    since_day = _number(None)
+    until_day = _maybe()
+
+    class Meta:
+        db_table = "connections"
+        constraints = (
+            models.UniqueConstraint(fields=("account", "since_day"), name="connections_once"),
+        )
+        indexes = (models.Index(fields=("district",), name="connections_district"),)
+
+
+class SupplyMeter(models.Model):
+    """The days in which a meter without a customer measures what a place is supplied with.
+
+    account     under which its concentrator has it; nothing is ever sold to it
+    level       "district": the sum meter of one, "feeder": a gate meter of one
+    ct, pt      ratios of its transformers
+    """
+
+    account = _account()
+    level = _text(16)
+    place = _text(64)
+    ct = _number(1)
+    pt = _number(1)
+    since_day = _number(None)
+    until_day = _maybe()
+
+    class Meta:
+        db_table = "supply_meters"
+        constraints = (
+            models.UniqueConstraint(fields=("account", "since_day"), name="supply_meters_once"),
+        )
+        indexes = (models.Index(fields=("level", "place"), name="supply_meters_place"),)
 
 
 class Customer(models.Model):
