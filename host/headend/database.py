@@ -67,6 +67,10 @@ class Database:
             f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows
         )
 
+    def first_of(self, column: str) -> str:
+        """Return the expression for the first number of a list, 0 where it is empty."""
+        raise NotImplementedError
+
     def update_many(
         self, table: str, key: str, columns: Sequence[str], rows: Sequence[Values]
     ) -> None:
@@ -221,6 +225,9 @@ class Sqlite(Database):
 
     def many(self, statement: str, rows: Sequence[Values]) -> int:
         return self._connection.executemany(statement, rows).rowcount
+
+    def first_of(self, column: str) -> str:
+        return f"CAST(substr({column}, 2) AS INTEGER)"
 
     def queue_up(self) -> None:
         """Do nothing: only one transaction at a time writes to a file."""

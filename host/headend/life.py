@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from host.headend import approvals, audit, commands, orders, registry
+from host.headend import approvals, audit, commands, orders, registry, topology
 from host.headend.commands import Given, Target
 from host.headend.database import Database, upsert_sql
 from host.headend.desk import at_desk
@@ -314,6 +314,7 @@ def close_account(store: Store, account: str, last_wh: Sequence[int], act: Act) 
         _take_out(database, account, last_wh)
         now = int(time.time())
         database.run("UPDATE contracts SET closed_at = ? WHERE account = ?", (now, account))
+        topology.end_within(database, account)
         database.run(
             "UPDATE cards SET until_at = ? WHERE account = ? AND until_at IS NULL", (now, account)
         )

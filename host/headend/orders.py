@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from host.frames.card import AMOUNT_LIMIT_FEN
-from host.headend import approvals, audit, drawer, outcomes
+from host.headend import approvals, audit, drawer, outcomes, topology
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import Declined, SalesError, StoreError
@@ -223,6 +223,7 @@ def sell_within(
     """Note an order within a transaction, a refund below 0; return its number. StoreError."""
     _check_standing(database, account)
     _check_not_leased(database, account)
+    topology.check_household(database, account)
     if approval:
         approvals.use(database, approval, approvals.SALE, account, amount_fen, till.cashier)
     elif amount_fen > 0 and till.channel not in MONEYLESS:

@@ -101,6 +101,9 @@ class Postgres(Database):
     def tell_writers(self) -> None:
         self.run("UPDATE station SET schema = schema")
 
+    def first_of(self, column: str) -> str:
+        return f"CAST('0' || split_part(btrim({column}, '[]'), ',', 1) AS bigint)"
+
     def queue_up(self) -> None:
         self.run("SELECT pg_advisory_xact_lock(?)", (AUDIT_LOCK,))
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date
 from typing import Any
 
-from host.headend import audit
+from host.headend import audit, topology
 from host.headend.database import Database, upsert_sql
 from host.headend.desk import at_desk
 from host.headend.errors import SalesError
@@ -182,7 +182,7 @@ def write_customer_within(database: Database, one: Entry) -> None:
     contract = ("account", "customer", "district")
     _upsert(database, "contracts", contract, (one.account, one.customer, one.district))
     if one.district:
-        database.insert_new("districts", ("district",), [(one.district,)])
+        topology.keep_within(database, one.account, one.district)
 
 
 def _upsert(database: Database, table: str, columns: Sequence[str], values: Sequence[Any]) -> None:

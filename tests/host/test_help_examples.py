@@ -108,6 +108,7 @@ _NEEDS_STATE = (
     "dianka headend recharge",
     "dianka headend receipt",
     "dianka headend lease",
+    "dianka headend district",
     "dianka headend approval",
     "dianka headend keys add",
     "dianka headend register",

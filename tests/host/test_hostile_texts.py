@@ -221,6 +221,9 @@ TOLD = {
     "until": "2026-12-24 10:00",
     "out_path": "out.pdf",
     "batch": "1",
+    "since_t2000": "2026-07-01",
+    "district": "R4",
+    "feeder": "F1",
 }
 _CARD = ["--file", "card.bin"]
 _THERE = ["--concentrator", "7"]
@@ -251,6 +254,8 @@ MORE = {
     "headend sell": ["--account", account_name(0), "--amount", "5"],
     "headend job firmware": [*_THERE, "--unsigned"],
     "headend drawer move": ["--in", "5"],
+    "headend losses": ["--day", "2026-07-01"],
+    "headend supply add": ["--district", "R4"],
 }
 SHOWING = [
     words

@@ -21,6 +21,7 @@ from host.cli.headend.drawer import drawer, figures_command
 from host.cli.headend.job_kinds import KINDS
 from host.cli.headend.keys import keys_group
 from host.cli.headend.lease import lease
+from host.cli.headend.losses import losses_command
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.payment import payment
 from host.cli.headend.quality import outages, quality, voltage
@@ -28,6 +29,7 @@ from host.cli.headend.receipt import quote, receipt
 from host.cli.headend.recharge import recharge
 from host.cli.headend.register import register
 from host.cli.headend.room import room
+from host.cli.headend.topology import connect, district, feed, supply
 from host.cli.options import FILE, database_option
 from host.cli.output import echo
 from host.headend import keys, logs
@@ -286,6 +288,9 @@ command.add_command(account)
 command.add_command(drawer)
 command.add_command(figures_command)
 command.add_command(lease)
+command.add_command(losses_command)
+for _topic in (supply, feed, connect, district):
+    command.add_command(_topic)
 command.add_command(quote)
 command.add_command(room)
 command.add_command(credit)
