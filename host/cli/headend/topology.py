@@ -61,9 +61,7 @@ Examples:
 @click.option("--ct", type=_RATIO, default=1, show_default=True, help="Ratio of current.")
 @click.option("--pt", type=_RATIO, default=1, show_default=True, help="Ratio of voltage.")
 @_since_option
-def add(
-    account: str, db: str, name: str, feeder: str, ct: int, pt: int, since_t2000: int
-) -> None:
+def add(account: str, db: str, name: str, feeder: str, ct: int, pt: int, since_t2000: int) -> None:
     """Have a meter measure what a district or a feeder is supplied with, from a day on."""
     if bool(name) == bool(feeder):
         raise click.UsageError(_("give --district or --feeder, one of them"))
