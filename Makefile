@@ -100,7 +100,7 @@ mutants: $(READY)
 # starts from damaged flash, all power cuts on NOR flash, 10,000 more of a journal, 50 kills of all
 # parts under load, an attacker on the network for 10,000 steps of 20 seeds, 20,000 actions of
 # cashiers and offline counters on each database, 5,000 payments through five channels, a list
-# of 100,000 accounts, then worlds of faults, SEEDS=1-500
+# of 100,000 accounts, a week of a district by the firmware, then worlds of faults, SEEDS=1-500
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
 	@DIANKA_HOSTILE=10000 $(BIN)/python -m pytest tests/host/test_hostile_runs.py \
@@ -108,6 +108,7 @@ soak: $(READY)
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
 	@DIANKA_COMMANDS=300 $(BIN)/python -m pytest tests/host/test_emulator.py -k commands_from_above
 	@DIANKA_SEEDS=200 $(BIN)/python -m pytest $(PARALLEL) tests/sim/test_scenarios.py
+	@DIANKA_VILLAGE_DAYS=7 $(BIN)/python -m pytest tests/sim/test_village_firmware.py
 	@DIANKA_KILLS=50 $(BIN)/python -m pytest tests/host/test_headend_kills.py
 	@DIANKA_STEPS=10000 $(BIN)/python -m pytest tests/host/test_hostile_network.py
 	@DIANKA_ACTIONS=20000 $(BIN)/python -m pytest tests/host/test_headend_money.py
