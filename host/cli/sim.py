@@ -10,6 +10,7 @@ from host.cli import shown
 from host.cli.options import DIGITS, FILE, baud_option
 from host.cli.output import echo
 from host.cli.sim_run import run
+from host.cli.sim_shrink import shrink
 from host.cli.sim_village import village
 from host.sim.clock import DEFAULT_START_T2000, AcceleratedClock
 from host.sim.plan import (
@@ -40,6 +41,7 @@ def command() -> None:
 
 command.add_command(run)
 command.add_command(village)
+command.add_command(shrink)
 
 
 @command.command(

@@ -3,12 +3,11 @@
 import multiprocessing
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 from rich.console import Console
@@ -19,8 +18,9 @@ from host.cli.options import json_option
 from host.cli.output import Column, echo, print_json, print_table
 from host.installed import how_to_add
 from host.words import _
-from host.world.checks.account import Violation
 from host.world.scenarios import ANY, SCENARIOS
+from host.world.shrinking import broken_by
+from host.world.timeline import Timeline
 from host.world.world import World
 
 _Outcome = tuple[dict[str, Any], float]  # the report of a world, the CPU seconds it took
@@ -43,6 +43,7 @@ Examples:
   dianka sim run --seeds 1-50 --days 2 --meters 4 -j 2
   dianka sim run --scenario alone --days 60 --meters 4
   dianka sim run --seed 7 --days 7 --json
+  dianka sim run --seed 7 --days 1 --meters 2 --trace seven.txt
 \b
 Scenarios:
 {_ROWS}
@@ -82,6 +83,11 @@ power cut. The same seed, scenario, days and meters repeat the same world.
     show_default="as many as there are processors",
     help="Run this many seeds at the same time.",
 )
+@click.option(
+    "--trace",
+    type=click.File("w", encoding="utf-8"),
+    help="File for the course of the world, with the money of each account; - is the screen.",
+)
 @json_option
 def run(
     seed: int,
@@ -90,6 +96,7 @@ def run(
     days: int,
     meters: int,
     jobs: int,
+    trace: TextIO | None,
     as_json: bool,
 ) -> None:
     """Run the concentrator against a simulated world, with every fault and every checker.
@@ -103,9 +110,11 @@ def run(
             )
         )
     first, last = _range(seeds) if seeds else (seed, seed)
+    if trace is not None and first != last:
+        raise click.UsageError(_("--trace tells of one world: give --seed, or --seeds 7-7"))
     failed = []
     all_cpu_s = 0.0
-    live = partial(_live, scenario=scenario, days=days, meters=meters)
+    live = partial(_live, scenario=scenario, days=days, meters=meters, trace=trace)
     for report, cpu_s in _reports(live, range(first, last + 1), jobs, as_json):
         all_cpu_s += cpu_s
         if not report["ok"]:
@@ -169,24 +178,22 @@ def _refuse(text: str) -> NoReturn:
     raise click.UsageError(_("--seeds {text}: write it as 1-50").format(text=text))
 
 
-def _live(seed: int, scenario: str, days: int, meters: int, quiet: bool) -> _Outcome:
+def _live(
+    seed: int, scenario: str, days: int, meters: int, trace: TextIO | None, quiet: bool
+) -> _Outcome:
     """Run one world; return its report and the CPU seconds it took."""
     began_s = time.process_time()
     world = World(seed, days, meters, scenario=scenario)
+    if trace is not None:
+        world.show(Timeline(trace.write, world.clock.now_t2000))
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
     with Progress(console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task(_("seed {seed}").format(seed=seed), total=days)
-        try:
-            report = {"ok": True} | world.run(lambda day: progress.update(task, completed=day))
-        except Violation as violation:
-            report = _failed(world, scenario, violation.invariant, violation.what)
-        except Exception as error:  # an error out of the firmware is as bad as a violation
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{os.path.basename(place.filename)}:{place.lineno}"
-            report = _failed(
-                world, scenario, "crash", f"{type(error).__name__} at {where}: {error}"
-            )
+        broken = broken_by(world, lambda day: progress.update(task, completed=day))
+    report = {"ok": True} | world.report()
+    if broken is not None:
+        report = _failed(world, scenario, broken.invariant, broken.what)
     return report, time.process_time() - began_s
 
 

@@ -1,6 +1,7 @@
 """The rates of faults in a simulated world: named chances, drawn from its seed."""
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields, replace
 from random import Random
 from typing import Any
 
@@ -128,6 +129,15 @@ def _draw(random: Random, worst: dict[str, float]) -> dict[str, Any]:
         name: limit * random.random() if random.random() < 0.5 else 0.0
         for name, limit in worst.items()
     }
+
+
+def lessened(faults: Faults, without: Collection[str]) -> Faults:
+    """Return the troubles without those of these names, as `named` has them."""
+    for name in without:
+        part, _space, inner = name.partition(" ")
+        value: Any = 0.0 if not inner else replace(getattr(faults, part), **{inner: 0})
+        faults = replace(faults, **{part: value})
+    return faults
 
 
 def named(faults: Faults) -> dict[str, float]:

@@ -11,7 +11,7 @@ new one is built on the content of the flash. The checkers run after every step.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from functools import partial
 from random import Random
@@ -36,7 +36,7 @@ from host.world.checks.headend import Above
 from host.world.collecting import quick_collections
 from host.world.commanding import Commanding
 from host.world.console_side import ConsoleSide
-from host.world.faults import NO_FAULTS, Faults, draw, named
+from host.world.faults import NO_FAULTS, Faults, draw, lessened, named
 from host.world.flash_faults import FlashFaults
 from host.world.households import HOUR_US, MINUTE_US, Households
 from host.world.incidents import Incidents
@@ -53,6 +53,7 @@ from host.world.terms import (
     draw_settings,
     read_tariffs,
 )
+from host.world.timeline import Timeline
 
 CONCENTRATOR = 7
 UPLINK_KEY = bytes(range(32))
@@ -99,6 +100,10 @@ class World:
 
     `scenario` is a name in `scenarios`. Raises Violation from `run` when an invariant does not
     hold.
+
+    without     names of faults that are not there, as the report has them
+    skipped     numbers of events at random that do not happen; `events` counts them
+    timeline    what is told of its course, None: nothing
     """
 
     def __init__(
@@ -108,6 +113,9 @@ class World:
         meters: int,
         faults: Faults | None = None,
         scenario: str = ANY,
+        *,
+        without: Collection[str] = (),
+        skipped: Collection[int] = (),
     ) -> None:
         self.seed = seed
         self.days = days
@@ -115,7 +123,10 @@ class World:
         self._root = Random(seed)
         self._random = self._branch()
         faults = draw(self._branch()) if faults is None else faults
-        self.faults = adapted(faults, self.scenario)
+        self.faults = lessened(adapted(faults, self.scenario), without)
+        self.events = 0
+        self._skipped = frozenset(skipped)
+        self.timeline: Timeline | None = None
         start_t2000 = DEFAULT_START_T2000 + self._random.choice(_START_DAYS) * DAY_S
         self.clock = VirtualClock(start_t2000 + self._random.randrange(24) * 3600)
         self.agenda = Agenda(self.clock)
@@ -218,6 +229,7 @@ class World:
         if self.app is None:
             return
         self.checkers.counters[why] += 1
+        self._tell(why)
         if self.board is not None:
             self._moved_s = self.board.moved_s
         self.app = self.board = None
@@ -262,9 +274,20 @@ class World:
             self.checkers.restarted(self.app, self.storage.content, self.clock.now_us())
             return
 
+    def show(self, timeline: Timeline) -> None:
+        """Tell of each record and of what happens around, from now on."""
+        self.timeline = timeline
+        self.checkers.show = timeline.record
+
+    def _tell(self, what: str) -> None:
+        if self.timeline is not None:
+            self.timeline.event(what)
+
     # --- the technician --------------------------------------------------------------------------
 
     def _type(self, text: str) -> None:
+        self._tell(f"typed: {text}")
+
         def answered(lines: list[str] | None) -> None:
             self.checkers.counters["commands"] += 1
             if lines is None or (lines and lines[0].startswith("refused")):
@@ -393,7 +416,9 @@ class World:
 
         def again() -> None:
             if not self._calm:
-                do()
+                self.events += 1
+                if self.events - 1 not in self._skipped:
+                    do()
                 wait()
 
         def wait() -> None:
@@ -417,11 +442,13 @@ class World:
         self.agenda.after(HOUR_US, self._before_midnight)
 
     def _plan_cut(self) -> None:
+        self._tell("the power is going to fail in a change of the flash")
         self.storage.plan_cut(self._random.randrange(4), self._random.randrange(101))
 
     def _fail_storage(self) -> None:
         storage = self.storage
         operation = self._flash.fail_one_kind()
+        self._tell(f"the flash refuses each {operation}")
         wait_us = self._random.randrange(40 * MINUTE_US)
         self.agenda.after(wait_us, lambda: storage.failing.discard(operation))
 
@@ -429,6 +456,7 @@ class World:
         """Have one operation fail, or all of its kind until the technician restarts the board."""
         storage = self.storage
         self._flash.fail_nth()
+        self._tell("an operation of the flash is going to fail")
 
         def restart() -> None:
             if storage is self.storage and storage.fails_for_ever:
@@ -440,6 +468,7 @@ class World:
         if self.app is None or self.headend is None:
             return
         name = self._flash.turn_bit(self.app, self.headend.acked_seq)
+        self._tell(f"a bit of {name} turns" if name else "no bit turns that may")
         if name[:1] == "t":
             self.checkers.tariffs_spoilt = True
             # The technician learns that a tariff cannot be read, and loads it again.

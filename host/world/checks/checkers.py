@@ -17,7 +17,7 @@ here changes the world.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from host.frames import record
@@ -57,6 +57,7 @@ class Checkers:
     tariffs_spoilt  whether an image of a tariff was
     above       compares the head-end with it
     counters    counts of records by kind, trips, closes, refused cards
+    show        is called with each record and its account behind it, None: nobody looks
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Checkers:
         self.rotten: set[int] = set()
         self.tariffs_spoilt = False
         self.above = above
+        self.show: Callable[[Record, Account | None], None] | None = None
         self._sold = sold
         self._healthy_since_us = 0
         self._able_since_us = 0  # since it has a clock and room, when it was looked last
@@ -281,6 +283,8 @@ class Checkers:
             if apply is not None:
                 self._touched.add(one.index)
                 apply(self.accounts.setdefault(one.index, Account()), one)
+            if self.show is not None:
+                self.show(one, self.accounts.get(one.index))
             self.commands.note(one, self.accounts)
         if self.seq != durable_seq:
             raise Violation("journal", f"{durable_seq} is durable, the flash ends at {self.seq}")
