@@ -8,8 +8,8 @@ BOARD ?= qemu
 PARALLEL = -n $$((2 * $$(nproc))) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo station demo-qemu test test-qemu check bench mutants soak image budget
-.PHONY: budget-json lock licences mpy words screenshots wheel clean
+.PHONY: help setup demo station demo-qemu test test-qemu check bench mutants explorer soak image
+.PHONY: budget budget-json lock licences mpy words screenshots wheel clean
 .PHONY: bench-headend bench-headend-json bench-pages bench-gate bench-gate-json
 
 # help: print this list
@@ -96,6 +96,10 @@ words: $(READY)
 mutants: $(READY)
 	@$(BIN)/python -m tools.mutants -j $(or $(J),2) $(if $(FILE),--file $(FILE))
 
+# explorer: every order of events of the money protocol, up to some moves and faults
+explorer: $(READY)
+	@$(BIN)/python -m tools.explorer --faults 2 --moves 11
+
 # soak: ten million mutated frames to every decoder, 10,000 each of hostile commands, records and
 # starts from damaged flash, all power cuts on NOR flash, 10,000 more of a journal, 50 kills of all
 # parts under load, an attacker on the network for 10,000 steps of 20 seeds, 20,000 actions of
@@ -103,6 +107,7 @@ mutants: $(READY)
 # of 100,000 accounts, a week of a district by the firmware, then worlds of faults, SEEDS=1-500
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
+	@$(BIN)/python -m tools.explorer --faults 2 --moves 12
 	@DIANKA_HOSTILE=10000 $(BIN)/python -m pytest tests/host/test_hostile_runs.py \
 		tests/host/test_hostile_devices.py
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor

@@ -264,6 +264,7 @@ LAYERS = (
         ours=f"host.cli {_HELPERS} host.sim host.world",
         foreign="click rich",
     ),
+    _layer("host.cli.sim_shrink", ours=f"host.cli {_HELPERS} host.world", foreign="click"),
     _layer("tools.emulated", foreign="uctypes vfs", device=True),
     _layer(
         "tools",

@@ -125,7 +125,8 @@ class Shrinker:
     def _fewest(self, what: str) -> None:
         """Take the fewest days or meters with which it is still broken."""
         for count in range(1, getattr(self.life, what)):
-            if not self._holds(replace(self.life, **{what: count})):
+            smaller: dict[str, Any] = {what: count}
+            if not self._holds(replace(self.life, **smaller)):
                 return
 
     def _least(self, names: list[str], lives: Callable[[list[str]], Life]) -> None:

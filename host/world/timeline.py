@@ -15,9 +15,8 @@ from host.units import to_datetime, yuan
 if TYPE_CHECKING:
     from host.world.checks.account import Account
 
-_NO_ACCOUNT = 0xFFFF
 # Fields of a record that a reader of money looks for, of each kind that has something to tell.
-_TOLD = {
+_TOLD: dict[int, tuple[str, ...]] = {
     RecordKind.TOP_UP: ("order",),
     RecordKind.REFUND: ("order",),
     RecordKind.RELAY: ("desired", "stage", "reason"),
@@ -42,16 +41,15 @@ class Timeline:
 
     def record(self, one: Record, account: "Account | None") -> None:
         """Write about a record that became durable, and the account behind it."""
-        kind = RecordKind(one.kind) if one.kind_name in RecordKind.__members__ else None
         fields = one.fields
-        words = [f"{name} {fields[name]}" for name in _TOLD.get(kind, ()) if name in fields]
-        if kind in (RecordKind.TOP_UP, RecordKind.REFUND):
-            sign = "-" if kind == RecordKind.REFUND else "+"
+        words = [f"{name} {fields[name]}" for name in _TOLD.get(one.kind, ()) if name in fields]
+        if one.kind in (RecordKind.TOP_UP, RecordKind.REFUND):
+            sign = "-" if one.kind == RecordKind.REFUND else "+"
             words.append(f"{sign}{yuan(fields['amount_fen'])}")
-        elif kind == RecordKind.READING:
+        elif one.kind == RecordKind.READING:
             words.append(f"{sum(fields['registers_wh'])} Wh")
         who = money = ""
-        if account is not None and one.index != _NO_ACCOUNT:
+        if account is not None:
             who, money = f"account {one.index}", yuan(account.balance_fen)
         self._line(who, money, f"{one.kind_name} {', '.join(words)}".rstrip())
 

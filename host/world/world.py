@@ -367,21 +367,8 @@ class World:
         self._often(faults.lies_a_day, partial(self.incidents.lie, faults.invents))
         self._before_midnight()
         self._often(3.0, self._visit)
-        self._begin_scenario()
+        _begin_scenario(self)
         self._tick()
-
-    def _begin_scenario(self) -> None:
-        """Plan the events of the scenario beside those of every world."""
-        scenario, headend = self.scenario, self.headend
-        if headend is not None and scenario.away_share:
-            share = self._random.uniform(scenario.away_share / 2, scenario.away_share)
-            away_us = int(share * self.days * DAY_US)
-            leaves_us = int(self._random.uniform(0.05, 0.15) * self.days * DAY_US)
-            self.agenda.after(leaves_us, lambda: headend.go_away(away_us))
-        self._often(scenario.rot_a_day, self._turn_bit)
-        self._often(scenario.by_hand_a_day, self.incidents.close_by_hand)
-        if isinstance(headend, Station):
-            _begin_station(self, headend)
 
     def _copy_flash(self, replacing: Replacing) -> None:
         if not self.incidents.pending:
@@ -509,7 +496,7 @@ class World:
         interval_us = self.settings["interval_s"] * 1_000_000
         for look in range(SETTLE_ROUNDS * _SETTLE_LOOKS):
             self._live_until(self.clock.now_us() + interval_us // _SETTLE_LOOKS)
-            if self._is_settled(since_t2000):
+            if _is_settled(self, since_t2000):
                 break
             if look % _SETTLE_LOOKS == 0:
                 self._visit()
@@ -523,26 +510,42 @@ class World:
         self._power_off("restarts")
         self._boot()
 
-    def _is_settled(self, since_t2000: int) -> bool:
-        app = self.app
-        if app is None or not self.console.idle or self.households.owed:
-            return False
-        if self._spoilt_tariffs or self.incidents.pending:
-            return False
-        if self._commanding is not None and self._commanding.pending:
-            return False
-        if app.registry.pending or app.journal.count:
-            return False
-        if self.headend is not None and not self.checkers.above.has_all(app):
-            return False
-        return all(
-            account.read_t2000 >= since_t2000 and account.stage == 0
-            for account in self.checkers.accounts.values()
-        )
-
     def report(self) -> dict[str, Any]:
         """Return counts of events, and a value that identifies this course of the world."""
         return _report(self)
+
+
+def _begin_scenario(world: World) -> None:
+    """Plan the events of the scenario beside those of every world."""
+    scenario, headend = world.scenario, world.headend
+    if headend is not None and scenario.away_share:
+        share = world._random.uniform(scenario.away_share / 2, scenario.away_share)
+        away_us = int(share * world.days * DAY_US)
+        leaves_us = int(world._random.uniform(0.05, 0.15) * world.days * DAY_US)
+        world.agenda.after(leaves_us, lambda: headend.go_away(away_us))
+    world._often(scenario.rot_a_day, world._turn_bit)
+    world._often(scenario.by_hand_a_day, world.incidents.close_by_hand)
+    if isinstance(headend, Station):
+        _begin_station(world, headend)
+
+
+def _is_settled(world: World, since_t2000: int) -> bool:
+    """Return whether everything has become right since then."""
+    app = world.app
+    if app is None or not world.console.idle or world.households.owed:
+        return False
+    if world._spoilt_tariffs or world.incidents.pending:
+        return False
+    if world._commanding is not None and world._commanding.pending:
+        return False
+    if app.registry.pending or app.journal.count:
+        return False
+    if world.headend is not None and not world.checkers.above.has_all(app):
+        return False
+    return all(
+        account.read_t2000 >= since_t2000 and account.stage == 0
+        for account in world.checkers.accounts.values()
+    )
 
 
 def _begin_station(world: World, station: Station) -> None:
