@@ -13,7 +13,7 @@ from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.outages import outages
 from host.headend.places import date_of
-from host.headend.quality import RULES, SUSPECT, suspects
+from host.headend.quality import LOW, RULES, SUSPECT, suspects
 from host.headend.store import Store
 from host.headend.voltage import low_list, samples
 from host.units import DAY_S, to_datetime
@@ -21,7 +21,9 @@ from host.words import marked
 
 QUALITY, VOLTAGE, OUTAGE = marked("quality"), marked("voltage"), marked("outage")
 _SUSPECT = marked("account {account}, {day}: {rule}")
-_LOW = marked("account {account}, {day}: voltage down to {volts} V, {low} of {samples} samples")
+_TOO_LOW = marked(
+    "account {account}, {day}: voltage down to {volts} V, {low} of {samples} samples"
+)
 _OUT = marked("outage of {households} households from {begin} to {end}, {how}")
 _STILL_OUT = marked("outage of {households} households since {begin}, {how}")
 _COLUMNS = ("concentrator", "seq", "kind", "account", "what", "found_at")
@@ -63,7 +65,8 @@ def _of_readings(store: Store, day: int) -> list[Row]:
     for one in suspects(store, day):
         account = one.place.account
         for mark in one.marks:
-            if mark.state == SUSPECT:
+            # Who uses far less is on a journey more often than in trouble: a list is enough.
+            if mark.state == SUSPECT and mark.rule != LOW:
                 what = {"text": _SUSPECT, "account": account, "day": date_of(day)}
                 what["rule"] = RULES[mark.rule]
                 rows.append((one.concentrator, one.seq, QUALITY, account, what))
@@ -74,7 +77,7 @@ def _of_voltage(store: Store, day: int) -> list[Row]:
     rows: list[Row] = []
     for one in low_list(store, samples(store, (day,)), loads=0):
         account, low = one.place.account, min(one.lowest.volts_dv)
-        what: dict[str, Any] = {"text": _LOW, "account": account, "day": date_of(day)}
+        what: dict[str, Any] = {"text": _TOO_LOW, "account": account, "day": date_of(day)}
         what |= {"volts": f"{low // 10}.{low % 10}", "low": one.low, "samples": one.samples}
         rows.append((one.lowest.concentrator, one.lowest.seq, VOLTAGE, account, what))
     return rows

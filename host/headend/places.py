@@ -8,11 +8,12 @@ from host.headend.store import Store
 from host.units import DAY_S, to_datetime
 
 _OF_1997 = 1  # a meter's standard
+OF_DISTRICT = "SELECT account FROM contracts WHERE district = ? AND closed_at IS NULL"
 _METERS = """
     SELECT meters.account, meters.address, meters.concentrator, meters.line, meters.standard,
     coalesce(contracts.district, '') AS district
-    FROM meters JOIN accounts ON accounts.account = meters.account
-    AND accounts.concentrator = meters.concentrator
+    FROM accounts JOIN meters ON meters.concentrator = accounts.concentrator
+    AND meters.account = accounts.account
     LEFT JOIN contracts ON contracts.account = meters.account AND contracts.closed_at IS NULL
     WHERE meters.active = 1{where} ORDER BY meters.concentrator, meters.account
 """
@@ -36,10 +37,10 @@ def meters_of(
     """Return the registered meters of a district or an account, None: of the whole station."""
     where, values = "", []
     if district is not None:
-        where += " AND coalesce(contracts.district, '') = ?"
+        where += f" AND accounts.account IN ({OF_DISTRICT})"
         values.append(district)
     if account is not None:
-        where += " AND meters.account = ?"
+        where += " AND accounts.account = ?"
         values.append(account)
     with store.database.looking():
         rows = store.database.all(_METERS.format(where=where), values)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from host.headend.places import names_of_districts, question_marks
+from host.headend.places import OF_DISTRICT, names_of_districts, question_marks
 from host.headend.store import Store
 from host.units import DAY_S, unix_of_t2000
 from host.words import marked
@@ -49,6 +49,7 @@ _EXPECTED = (
     AND read.concentrator = meters.concentrator
     LEFT JOIN records AS came ON came.concentrator = read.concentrator AND came.seq = read.seq
     WHERE meters.active = 1 AND meters.standard <> 1 AND (told.t2000 IS NULL OR told.t2000 < ?)
+    {only}
     """,
     """
     SELECT meters.account, meters.address, meters.concentrator,
@@ -65,6 +66,7 @@ _EXPECTED = (
     ) AS read ON read.meter = meters.address AND read.concentrator = meters.concentrator
     LEFT JOIN records AS came ON came.concentrator = read.concentrator AND came.seq = read.seq
     WHERE meters.active = 1 AND meters.standard = 1 AND (told.t2000 IS NULL OR told.t2000 < ?)
+    {only}
     """,
 )
 _COUNTS = """
@@ -76,16 +78,15 @@ _COUNTS = """
 """
 _MISSING = """
     SELECT account, address, concentrator, district FROM ({expected}) AS one
-    WHERE seq IS NULL{where} ORDER BY concentrator, account
+    WHERE seq IS NULL ORDER BY concentrator, account
 """
 _UNREGISTERED = """
     SELECT contracts.account, coalesce(devices.address, '') AS address,
     contracts.district FROM contracts
     LEFT JOIN devices ON devices.account = contracts.account
     WHERE contracts.closed_at IS NULL AND contracts.opened_at < ?{where}
-    AND NOT EXISTS (
-        SELECT 1 FROM meters WHERE meters.account = contracts.account AND meters.active = 1
-    ) ORDER BY contracts.account
+    AND contracts.account NOT IN (SELECT account FROM meters WHERE active = 1)
+    ORDER BY contracts.account
 """
 
 
@@ -177,7 +178,9 @@ def _counts(store: Store, day: int) -> Iterable[dict[str, Any]]:
     zone = store.zone()
     arrived = [unix_of_t2000(ends + n * DAY_S, zone) for n in range(1, _DAYS + 1)]
     for expected, on in zip(_EXPECTED, (day + 1, day), strict=True):
-        yield from store.rows(_COUNTS.format(expected=expected), (*arrived, on, ends))
+        yield from store.rows(
+            _COUNTS.format(expected=expected.format(only="")), (*arrived, on, ends)
+        )
 
 
 def _unregistered(store: Store, day: int, district: str | None) -> list[dict[str, Any]]:
@@ -206,12 +209,12 @@ class _Known:
 def missing(store: Store, day: int, district: str | None = None) -> list[Missing]:
     """Return the meters of which a day is not read, of a district or of the station, and why."""
     ends = (day + 1) * DAY_S
-    where, values = "", []
-    if district is not None:
-        where, values = " AND district = ?", [district]
+    only, values = (
+        ("", []) if district is None else (f"AND meters.account IN ({OF_DISTRICT})", [district])
+    )
     rows: list[dict[str, Any]] = []
     for expected, on in zip(_EXPECTED, (day + 1, day), strict=True):
-        query = _MISSING.format(expected=expected, where=where)
+        query = _MISSING.format(expected=expected.format(only=only))
         rows += store.rows(query, (on, ends, *values))
     known = _of_concentrators(store, day)
     found = []

@@ -225,7 +225,10 @@ def load_w(store: Store, sample: Sample) -> int | None:
 
 
 def heat(found: Iterable[Sample], limit: int = 100) -> list[dict[str, Any]]:
-    """Return a row for each meter with its lowest voltage of each hour, the strongest first."""
+    """Return a row for each meter with its lowest voltage of each hour, the strongest first.
+
+    Meters of which far fewer hours were sampled than of others are left out.
+    """
     rows: dict[str, dict[str, Any]] = {}
     for one in found:
         place = one.place
@@ -240,7 +243,10 @@ def heat(found: Iterable[Sample], limit: int = 100) -> list[dict[str, Any]]:
         told = [dv for dv in row["cells"] if dv is not None]
         row["mean_dv"] = sum(told) // len(told)
         row["lowest_dv"] = min(told)
-    listed = sorted(rows.values(), key=lambda row: (-row["mean_dv"], row["account"]))
+        row["hours"] = len(told)
+    most = max((row["hours"] for row in rows.values()), default=0)
+    seen = [row for row in rows.values() if 2 * row["hours"] >= most]
+    listed = sorted(seen, key=lambda row: (-row["mean_dv"], row["account"]))
     return listed[-limit:]
 
 

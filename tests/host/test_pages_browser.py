@@ -285,6 +285,7 @@ def test_every_page_is_fit_for_all_people_and_screens(station: HeadEnd, browser:
         for path in (
             *("/", "/households", f"/households/{ACCOUNT}", f"/refund/{ACCOUNT}", "/day"),
             *("/drawer", "/arrears", "/approvals", "/audit?verify=1", "/imports"),
+            *("/quality", "/voltage", "/outages", f"/quality/{ACCOUNT}", "/records/7/1"),
             *(f"/households/{ACCOUNT}/exchange", f"/households/{ACCOUNT}/switch/cut"),
         ):
             page.goto(station.url + path)
