@@ -123,17 +123,22 @@ def _is_over(group: Outage, at: int) -> bool:
 
 
 def _joined(span: Span, known: Sequence[Outage]) -> bool:
-    """Let a silent meter join the outage of its place that is known; false: there is none."""
+    """Let a silent meter join the outage of its place that is known; false: there is none.
+
+    It fell silent when that began. A meter that is part of the outage already may do so later.
+    """
+    place = (span.place.concentrator, span.place.district)
     for one in known:
-        place = one.spans[0].place
-        is_here = (place.concentrator, place.district) == (
-            span.place.concentrator,
-            span.place.district,
-        )
-        is_then = one.begin - _AT_ONCE_S <= span.begin <= (one.end or span.begin) + _AT_ONCE_S
-        if is_here and is_then:
-            if all(other.place.account != span.place.account for other in one.spans):
-                one.spans.append(span)
+        first = one.spans[0].place
+        if (first.concentrator, first.district) != place:
+            continue
+        end = span.begin if one.end is None else one.end
+        is_then = one.begin - _AT_ONCE_S <= span.begin <= end + _AT_ONCE_S
+        is_in = any(other.place.account == span.place.account for other in one.spans)
+        if is_then and is_in:
+            return True
+        if abs(span.begin - one.begin) <= _AT_ONCE_S:
+            one.spans.append(span)
             return True
     return False
 

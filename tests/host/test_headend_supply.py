@@ -208,6 +208,16 @@ def test_what_meters_recorded_is_certain_and_takes_the_silence_with_it(store: St
     assert one["households"] == 4
 
 
+def test_neighbours_do_not_join_an_outage_of_one_that_began_long_before(store: Store) -> None:
+    item(store, 0, NOON + 20_000, asking.POWER_DOWN, [NOON, NOON + 16_000])
+    for row in (1, 2, 3):
+        silence(store, row, NOON + 8_000, NOON + 13_000)
+    assert [(one["households"], one["sure"]) for one in found(store)] == [
+        (3, "likely"),
+        (1, "certain"),
+    ]
+
+
 def test_an_outage_goes_on_until_someone_answers(store: Store) -> None:
     for row in range(3):
         silence(store, row, NOON - 5 * DAY_S, None)
