@@ -5,6 +5,8 @@ Docs/LOSS.md says on which villages they were found, and what they find on other
 
 from dataclasses import dataclass
 
+from host.words import marked
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -19,6 +21,18 @@ class Limits:
     pair_days          days this near to each other are compared for the estimate
     typical_e4         the technical share where nothing tells it
     meter_wh           what a meter itself uses in a day
+    drop_share         a household's use falls to below this share, in per cent, to be a drop
+    drop_wh            and by so much a day
+    match_share        the district's loss rises by at least this share of the drop, in per cent
+    side_days          days on each side of a drop
+    still_days         days in which registers stand still
+    silent_days        days without any freeze while the neighbours have theirs
+    low_voltage        per cent of the neighbours' voltage below which a phase is lost
+    current_ma         current that counts as some
+    neutral_share      difference of neutral and phase current that counts, in per cent
+    clock_s            a clock that is so far off
+    reverse_wh         energy in the other direction that counts, within a day
+    least_score        a clue below it is left out
     """
 
     past_days: int = 42
@@ -30,6 +44,38 @@ class Limits:
     pair_days: int = 10
     typical_e4: int = 600
     meter_wh: int = 24
+    drop_share: int = 70
+    drop_wh: int = 800
+    match_share: int = 40
+    side_days: int = 5
+    still_days: int = 4
+    silent_days: int = 3
+    low_voltage: int = 60
+    current_ma: int = 100
+    neutral_share: int = 25
+    clock_s: int = 600
+    reverse_wh: int = 100
+    least_score: int = 20
 
 
 LIMITS = Limits()
+# How much each kind of evidence says by itself, in per cent; several are combined as chances are.
+WEIGHTS = {
+    marked("use fell"): 55,
+    marked("loss rose as use fell"): 45,
+    marked("stands still"): 40,
+    marked("silent among neighbours"): 30,
+    marked("cover opened"): 45,
+    marked("terminal cover opened"): 45,
+    marked("magnetic field"): 60,
+    marked("reverse energy"): 50,
+    marked("phase lost"): 50,
+    marked("phase order reversed"): 25,
+    marked("current without voltage"): 65,
+    marked("neutral against phase"): 55,
+    marked("currents out of balance"): 15,
+    marked("relay closed by hand"): 60,
+    marked("answers repeated"): 55,
+    marked("register went back"): 35,
+    marked("clock moved"): 30,
+}

@@ -255,6 +255,7 @@ MORE = {
     "headend job firmware": [*_THERE, "--unsigned"],
     "headend drawer move": ["--in", "5"],
     "headend losses": ["--day", "2026-07-01"],
+    "headend clues": ["--day", "2026-07-01"],
     "headend supply add": ["--district", "R4"],
 }
 SHOWING = [

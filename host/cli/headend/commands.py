@@ -15,6 +15,7 @@ from host.cli.headend import care, job, look, ownership, replace, restore, sales
 from host.cli.headend.account import account, approval
 from host.cli.headend.audit import audit_group
 from host.cli.headend.channel import channel
+from host.cli.headend.clues import clues_command
 from host.cli.headend.credit import credit
 from host.cli.headend.database import opened
 from host.cli.headend.drawer import drawer, figures_command
@@ -289,6 +290,7 @@ command.add_command(drawer)
 command.add_command(figures_command)
 command.add_command(lease)
 command.add_command(losses_command)
+command.add_command(clues_command)
 for _topic in (supply, feed, connect, district):
     command.add_command(_topic)
 command.add_command(quote)
