@@ -244,12 +244,12 @@ class _Look:
                 continue
             flow = flows.get(row["t2000"] // 3600, ())
             for place, one in enumerate(row["values"]):
-                if one is None or 100 * one >= LIMITS.low_voltage * middle:
+                if one is None or 100 * one >= LIMITS.phase_share * middle:
                     continue
                 current = flow[place] if place < len(flow) else None
                 if current is not None and abs(current) >= LIMITS.current_ma:
                     self._add(account, _told(NO_VOLTAGE, row, 100, one, current))
-                elif len(live) > 1 and max(live) * 100 >= LIMITS.low_voltage * middle:
+                elif len(live) > 1 and max(live) * 100 >= LIMITS.phase_share * middle:
                     self._add(account, _told(PHASE, row, 100, one, round(middle)))
 
     def _neutral(

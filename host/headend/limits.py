@@ -27,7 +27,7 @@ class Limits:
     side_days          days on each side of a drop
     still_days         days in which registers stand still
     silent_days        days without any freeze while the neighbours have theirs
-    low_voltage        per cent of the neighbours' voltage below which a phase is lost
+    phase_share        per cent of the neighbours' voltage below which a phase is lost
     current_ma         current that counts as some
     neutral_share      difference of neutral and phase current that counts, in per cent
     clock_s            a clock that is so far off
@@ -50,7 +50,7 @@ class Limits:
     side_days: int = 5
     still_days: int = 4
     silent_days: int = 3
-    low_voltage: int = 60
+    phase_share: int = 60
     current_ma: int = 100
     neutral_share: int = 25
     clock_s: int = 600
