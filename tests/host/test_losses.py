@@ -18,6 +18,7 @@ from host.headend.errors import StoreError
 from host.headend.losses import Amount, Loss
 from host.headend.registry import Entry
 from host.headend.store import Store
+from host.headend.web import looks
 from host.units import DAY_S
 from tests.host.page_station import ENGINES
 from tools.cluster import cluster
@@ -214,6 +215,8 @@ def test_nothing_is_sold_to_a_supply_meter(store: Store) -> None:
     orders.sell(store, "000000000001", 1000)
     with pytest.raises(StoreError, match="has bought"):
         topology.add_supply(store, "000000000001", topology.DISTRICT, "R4", (1, 1), DAY)
+    rows, _more = looks.households(store, "", 1)
+    assert [row.account for row in rows] == ["000000000001"]
 
 
 def test_a_household_moves_from_one_line_to_another(store: Store) -> None:

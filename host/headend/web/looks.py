@@ -28,8 +28,11 @@ _SILENT_S = 2 * 3600
 _TASKS_LIMIT = 100
 
 # An account that no concentrator has told, and that has no contract, is found by its number alone.
-_ACCOUNTS = """
-    SELECT account FROM accounts UNION SELECT account FROM contracts WHERE closed_at IS NULL
+# Supply meters are nobody's.
+_HOUSEHOLDS = "account NOT IN (SELECT account FROM supply_meters)"
+_ACCOUNTS = f"""
+    SELECT account FROM accounts WHERE {_HOUSEHOLDS}
+    UNION SELECT account FROM contracts WHERE closed_at IS NULL
 """
 _SOLD_TO = "SELECT account FROM orders WHERE account = ?"
 _KNOWN = """
@@ -456,9 +459,9 @@ def _page_of(row: dict[str, Any]) -> str:
     return f"/households/{account}" if account else "/households"
 
 
-_LOWEST = """
+_LOWEST = f"""
     SELECT account, meter, credit_fen, debit_fen, last_t2000, relay FROM accounts
-    ORDER BY credit_fen - debit_fen LIMIT 60
+    WHERE {_HOUSEHOLDS} ORDER BY credit_fen - debit_fen LIMIT 60
 """
 
 
@@ -488,9 +491,9 @@ def _low(store: Store) -> list[Task]:
     return tasks
 
 
-_RUNS_LOW = """
+_RUNS_LOW = f"""
     SELECT account, meter, credit_fen, debit_fen, last_t2000, relay FROM accounts
-    WHERE credit_fen >= debit_fen AND last_t2000 IS NOT NULL
+    WHERE credit_fen >= debit_fen AND last_t2000 IS NOT NULL AND {_HOUSEHOLDS}
     ORDER BY credit_fen - debit_fen LIMIT 500
 """
 
