@@ -62,6 +62,12 @@ class Outage:
         """Return how sure it is."""
         return CERTAIN if self.how == BY_EVENTS else LIKELY
 
+    @property
+    def phase(self) -> str:
+        """Return the phase that was away, "": more than one, or it is not known."""
+        phases = {one.place.phase for one in self.spans}
+        return phases.pop() if len(phases) == 1 and len(self.spans) >= _LEAST else ""
+
     def told(self) -> dict[str, Any]:
         """Return the outage by name, for lists and JSON."""
         first = self.spans[0]
@@ -70,6 +76,7 @@ class Outage:
             "end_t2000": self.end,
             "minutes": None if self.end is None else (self.end - self.begin + 59) // 60,
             "district": first.place.district,
+            "phase": self.phase,
             "concentrator": first.place.concentrator,
             "households": len({one.place.account for one in self.spans}),
             "of": self.of_district,

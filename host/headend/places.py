@@ -11,17 +11,23 @@ _OF_1997 = 1  # a meter's standard
 OF_DISTRICT = "SELECT account FROM contracts WHERE district = ? AND closed_at IS NULL"
 _METERS = """
     SELECT meters.account, meters.address, meters.concentrator, meters.line, meters.standard,
-    coalesce(contracts.district, '') AS district
+    coalesce(contracts.district, '') AS district, coalesce(connections.phase, '') AS phase,
+    coalesce(connections.distance_m, 0) AS distance_m
     FROM accounts JOIN meters ON meters.concentrator = accounts.concentrator
     AND meters.account = accounts.account
     LEFT JOIN contracts ON contracts.account = meters.account AND contracts.closed_at IS NULL
+    LEFT JOIN connections ON connections.account = meters.account AND connections.until_day IS NULL
     WHERE meters.active = 1{where} ORDER BY meters.concentrator, meters.account
 """
 
 
 @dataclass(frozen=True, slots=True)
 class MeterPlace:
-    """A registered meter; `district` "": its account is in none."""
+    """A registered meter; `district` "": its account is in none.
+
+    phase       A, B, C or ABC, "": not known
+    distance_m  along the line from the transformer, 0: not known
+    """
 
     account: str
     meter: str
@@ -29,6 +35,8 @@ class MeterPlace:
     line: int
     is_1997: bool
     district: str
+    phase: str = ""
+    distance_m: int = 0
 
 
 def meters_of(
@@ -45,8 +53,8 @@ def meters_of(
     with store.database.looking():
         rows = store.database.all(_METERS.format(where=where), values)
     return [
-        MeterPlace(account, meter, concentrator, line, standard == _OF_1997, place)
-        for account, meter, concentrator, line, standard, place in rows
+        MeterPlace(account, meter, concentrator, line, standard == _OF_1997, *place)
+        for account, meter, concentrator, line, standard, *place in rows
     ]
 
 

@@ -105,6 +105,8 @@ class LowMeter:
             "account": self.place.account,
             "meter": self.place.meter,
             "district": self.place.district,
+            "phase": self.place.phase,
+            "distance_m": self.place.distance_m,
             "lowest_dv": min(self.lowest.volts_dv),
             "t2000": self.lowest.t2000,
             "load_w": self.load_w,
@@ -225,8 +227,9 @@ def load_w(store: Store, sample: Sample) -> int | None:
 
 
 def heat(found: Iterable[Sample], limit: int = 100) -> list[dict[str, Any]]:
-    """Return a row for each meter with its lowest voltage of each hour, the strongest first.
+    """Return a row for each meter with its lowest voltage of each hour.
 
+    The nearest to the transformer comes first, or the strongest where distances are not known.
     Meters of which far fewer hours were sampled than of others are left out.
     """
     rows: dict[str, dict[str, Any]] = {}
@@ -234,7 +237,12 @@ def heat(found: Iterable[Sample], limit: int = 100) -> list[dict[str, Any]]:
         place = one.place
         row = rows.setdefault(
             place.meter,
-            {"account": place.account, "meter": place.meter, "cells": [None] * HOURS},
+            {
+                "account": place.account,
+                "meter": place.meter,
+                "distance_m": place.distance_m,
+                "cells": [None] * HOURS,
+            },
         )
         there = row["cells"][one.hour]
         least = min(one.volts_dv)
@@ -246,7 +254,7 @@ def heat(found: Iterable[Sample], limit: int = 100) -> list[dict[str, Any]]:
         row["hours"] = len(told)
     most = max((row["hours"] for row in rows.values()), default=0)
     seen = [row for row in rows.values() if 2 * row["hours"] >= most]
-    listed = sorted(seen, key=lambda row: (-row["mean_dv"], row["account"]))
+    listed = sorted(seen, key=lambda row: (row["distance_m"], -row["mean_dv"], row["account"]))
     return listed[-limit:]
 
 

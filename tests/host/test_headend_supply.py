@@ -190,7 +190,11 @@ def test_neighbours_that_fall_silent_at_once_are_an_outage_and_two_are_not(store
     silence(store, 2, NOON + 900, NOON + 3700)
     silence(store, 3, NOON + 8000, NOON + 9000)  # alone
     silence(store, 9, NOON + 60, None)  # in another district
+    with store.writing() as database:
+        sql = "UPDATE connections SET phase = 'B', distance_m = 90 WHERE account <= ?"
+        database.run(sql, (account_name(2),))
     (one,) = found(store)
+    assert one["phase"] == "B"
     assert (one["begin_t2000"], one["end_t2000"]) == (NOON, NOON + 3700)
     assert one["accounts"] == [account_name(row) for row in (0, 1, 2)]
     assert (one["households"], one["of"], one["sure"]) == (3, 8, "likely")

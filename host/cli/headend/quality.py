@@ -311,6 +311,7 @@ _OUTAGES = (
     (Column(marked("end")), "end"),
     (Column(marked("minutes"), right=True), "minutes"),
     (Column(marked("district")), "district"),
+    (Column(marked("phase")), "phase"),
     (Column(marked("concentrator"), right=True), "concentrator"),
     (Column(marked("households"), right=True), "households"),
     (Column(marked("of"), right=True), "of"),
