@@ -45,6 +45,7 @@ _CUSTOMER = "SELECT * FROM customers WHERE customer = (SELECT customer FROM cont
 _KEPT = {
     "contracts": ("account", "SELECT * FROM contracts {own}"),
     "customers": ("customer", _CUSTOMER),
+    "connections": ("id", "SELECT * FROM connections {own} AND until_day IS NULL"),
     "devices": ("address", "SELECT * FROM devices {own} ORDER BY address"),
     "installations": ("id", "SELECT * FROM installations {own} AND until_at IS NULL"),
     "cards": ("uid", "SELECT * FROM cards {own} AND until_at IS NULL ORDER BY uid"),
@@ -64,6 +65,8 @@ def _put_back(database: Database, account: str, now: _Snapshot, before: _Snapsho
     """Give the rows of an account the values that they had before."""
     database.run("UPDATE devices SET account = '' WHERE account = ?", (account,))
     for table, (key, _query) in _KEPT.items():
+        if table not in before:  # the paper is older than the table
+            continue
         kept = {row[key] for row in before[table]}
         for row in now[table]:
             if row[key] not in kept and table not in ("customers", "devices"):

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from host.cli import cli
-from host.headend import losses, migrate, orders, registry, topology
+from host.headend import life, losses, migrate, orders, registry, topology
 from host.headend.errors import StoreError
 from host.headend.losses import Amount, Loss
 from host.headend.registry import Entry
@@ -238,6 +238,17 @@ def test_a_household_moves_from_one_line_to_another(store: Store) -> None:
         ("R6", None),
     ]
     assert abs(today - (int(time.time()) - 946_684_800) // DAY_S) <= 1
+
+
+def test_a_closed_account_is_on_no_line_until_the_closing_is_undone(store: Store) -> None:
+    (one,) = village(store, 1)
+    query = "SELECT count(*) FROM connections WHERE account = ? AND until_day IS NULL"
+    assert store.value(query, (one,)) == 1
+    act = life.Act("Li", "moved away")
+    number = life.close_account(store, one, [1000], act)
+    assert store.value(query, (one,)) == 0
+    life.undo(store, number, act)
+    assert store.value(query, (one,)) == 1
 
 
 def run(*words: object) -> tuple[int, str]:
