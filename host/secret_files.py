@@ -1,11 +1,12 @@
 """Files that hold a secret: made so that their owner alone may read them, and looked at again."""
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
 
-from host.words import _
+from host.words import _, system_reason
 
 OWNER_ONLY = 0o600
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -54,3 +55,37 @@ def warning_about(path: Path) -> str:
         if path.stat().st_mode & _OTHERS:
             return _("warning: others may read {path}: `chmod 600 {path}`").format(path=path)
     return ""
+
+
+def read(path: Path, limit: int) -> bytes:
+    """Return the content of a file with a secret.
+
+    ValueError says in one sentence why it is not used: it is not there, a link, no file, larger
+    than `limit` bytes, or others may read it.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(
+                _("{path} is a link: give the file itself").format(path=path)
+            ) from error
+        raise ValueError(
+            _("cannot read {path}: {strerror}").format(path=path, strerror=system_reason(error))
+        ) from error
+    with open(handle, "rb") as file:
+        told = os.fstat(file.fileno())
+        if not stat.S_ISREG(told.st_mode):
+            raise ValueError(_("{path} is no file").format(path=path))
+        if told.st_mode & _OTHERS:
+            raise ValueError(
+                _("others may read {path}: `chmod 600 {path}`, then again").format(path=path)
+            )
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(
+            _("{path} has more than {limit} bytes: it is no such file").format(
+                path=path, limit=limit
+            )
+        )
+    return content

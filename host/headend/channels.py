@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from datetime import time as clock
+from pathlib import Path
 from typing import Any
 
 from host.frames.card import AMOUNT_LIMIT_FEN
@@ -20,7 +21,8 @@ from host.headend import audit, drawer, orders, selling
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import Declined, StoreError
-from host.headend.providers import PROVIDERS
+from host.headend.provider_kinds import PROVIDERS
+from host.headend.providers import Access
 from host.headend.store import Store, zone_of
 from host.units import DAY_S, yuan
 from host.words import _, marked
@@ -44,13 +46,14 @@ _NOT_CHANNELS = (*drawer.CASH_CHANNELS, *selling.CHANNELS, *orders.MONEYLESS, RE
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What a channel is, and what it may do."""
+    """What a channel is, and what it may do; `settings`: a provider's file, "": it has none."""
 
     name: str
     kind: str
     rights: tuple[str, ...]
     sale_limit_fen: int
     day_limit_fen: int
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,11 @@ def add_channel(store: Store, wanted: Channel, secret: str) -> None:
     with store.writing() as database:
         columns = (
             *("channel", "kind", "rights", "secret", "sale_limit_fen", "day_limit_fen"),
-            "made_at",
+            *("made_at", "settings"),
         )
         row = (
             *(wanted.name, wanted.kind, " ".join(wanted.rights), secret),
-            *(wanted.sale_limit_fen, wanted.day_limit_fen, int(time.time())),
+            *(wanted.sale_limit_fen, wanted.day_limit_fen, int(time.time()), wanted.settings),
         )
         if database.insert_new("channels", columns, [row]) != 1:
             raise StoreError(
@@ -166,7 +169,7 @@ def channels(store: Store) -> list[dict[str, Any]]:
         database = store.database
         rows = database.rows(
             "SELECT channel, kind, rights, sale_limit_fen, day_limit_fen, made_at, stopped_at, "
-            "why FROM channels ORDER BY channel"
+            "why, settings FROM channels ORDER BY channel"
         )
         today_at = _day_begin(database)
         for row in rows:
@@ -178,12 +181,12 @@ def channels(store: Store) -> list[dict[str, Any]]:
 def find_channel(database: Database, name: str) -> Channel | None:
     """Return an open channel within a transaction, None: there is none of the name."""
     found = database.all(
-        "SELECT channel, kind, rights, sale_limit_fen, day_limit_fen FROM channels "
+        "SELECT channel, kind, rights, sale_limit_fen, day_limit_fen, settings FROM channels "
         "WHERE channel = ? AND stopped_at IS NULL",
         (name,),
     )
-    for channel, kind, rights, sale_fen, day_fen in found:
-        return Channel(channel, kind, tuple(rights.split()), sale_fen, day_fen)
+    for channel, kind, rights, *limits in found:
+        return Channel(channel, kind, tuple(rights.split()), *limits)
     return None
 
 
@@ -269,14 +272,19 @@ def genuine(store: Store, one: Signed) -> Channel:
     )
 
 
-def provider_of(store: Store, name: str) -> tuple[Channel, str]:
-    """Return a provider with the key of its notifications. Declined: there is none."""
+def provider_of(store: Store, name: str) -> tuple[Channel, Access]:
+    """Return a provider, and how it is reached and proved. Declined: there is none."""
     with store.database.looking():
         found = find_channel(store.database, name)
         secret = store.database.value("SELECT secret FROM channels WHERE channel = ?", (name,))
     if found is None or found.kind not in PROVIDERS:
-        raise Declined("no_provider", _("there is no such provider"))
-    return found, str(secret)
+        raise Declined("no_provider", _("there is no provider {name}").format(name=name))
+    return found, access_of(found, str(secret))
+
+
+def access_of(channel: Channel, secret: str = "") -> Access:
+    """Return how a provider is reached and proved."""
+    return Access(secret, Path(channel.settings) if channel.settings else None)
 
 
 def _check_headers(one: Signed) -> None:

@@ -959,6 +959,7 @@ class Channel(models.Model):
 
     rights          what it may do, separated by blanks
     secret          the key of its signatures, as hexadecimal digits
+    settings        the file of a provider's numbers and keys, "": it has none
     sale_limit_fen, day_limit_fen
                     the most of one sale, and of all its sales of a day
     """
@@ -967,6 +968,7 @@ class Channel(models.Model):
     kind = _text(16)
     rights = _text(100)
     secret = _text(64)
+    settings = _text(300)
     sale_limit_fen = _number()
     day_limit_fen = _number()
     made_at = _number()
@@ -1030,6 +1032,8 @@ class Payment(models.Model):
     provider_id   the provider's, "": it has told of none
     paid_fen      what the provider says was paid
     order         of the sale, 0: nothing is sold
+    code          what the payer scans or opens, "": the provider has taken nothing yet
+    asked_at      when the provider was asked last what became of it
     """
 
     reference = models.CharField(max_length=32, primary_key=True)
@@ -1044,6 +1048,8 @@ class Payment(models.Model):
     paid_at = _maybe()
     order = _number()
     why = _text(200)
+    code = _text(600)
+    asked_at = _number()
 
     class Meta:
         db_table = "payments"
@@ -1117,6 +1123,74 @@ class RechargeCard(models.Model):
     class Meta:
         db_table = "recharge_cards"
         indexes = (models.Index(fields=("batch",), name="recharge_cards_batch"),)
+
+
+class Outage(models.Model):
+    """A planned outage of a place.
+
+    level       what the place is: a district, a feeder, a concentrator, or the whole station
+    changed     how often place, time or reason were changed, so that those concerned hear again
+    told        how many notices were made
+    ended_at    when it was closed or called off, null: it is planned or under way
+    state       planned, done or called off
+    """
+
+    level = _text(16)
+    place = _text(64)
+    since_at = _number()
+    until_at = _number()
+    reason = _text(200)
+    entered_at = _number()
+    entered_by = _text()
+    changed = _number()
+    told = _number()
+    state = _text(16)
+    ended_at = _maybe()
+    ended_by = _text()
+    resolution = _text(200)
+
+    class Meta:
+        db_table = "outages"
+        indexes = (models.Index(fields=("ended_at",), name="outages_ended"),)
+
+
+class Complaint(models.Model):
+    """What a person has complained of; `closed_at` null: it is open.
+
+    account    of the household, "": of none
+    contact    how to reach the person, a personal datum
+    reopened   how often it was opened again
+    """
+
+    account = _text(_ACCOUNT_DIGITS)
+    place = _text(200)
+    kind = _text(24)
+    what = _text(500)
+    contact = _text(128)
+    entered_at = _number()
+    by = _text()
+    due_at = _number()
+    closed_at = _maybe()
+    closed_by = _text()
+    resolution = _text(300)
+    reopened = _number()
+
+    class Meta:
+        db_table = "complaints"
+        indexes = (
+            models.Index(fields=("closed_at",), name="complaints_closed"),
+            models.Index(fields=("account",), name="complaints_account"),
+        )
+
+
+class Retention(models.Model):
+    """How long a kind of personal data is kept at this station, where that was changed."""
+
+    kind = models.CharField(max_length=24, primary_key=True)
+    days = _number()
+
+    class Meta:
+        db_table = "retentions"
 
 
 class _Unmanaged(models.Model):

@@ -19,13 +19,21 @@ from host.headend.database import Database
 from host.headend.desk import NO_ANSWER, at_desk
 from host.headend.errors import Declined, StoreError, StoreFailed
 from host.headend.orders import Till
-from host.headend.providers import PROVIDERS, Paid
+from host.headend.provider_kinds import PROVIDERS
+from host.headend.providers import YUAN, Paid, Wanted
 from host.headend.store import Store, zone_of
 from host.units import yuan
 from host.words import _, marked
 
 WAITING, PAID, SOLD, DIFFERS = marked("waiting"), marked("paid"), marked("sold"), marked("differs")
+OVER = marked("over")  # the provider takes it no more, and has no money of it
 VALID_S = 2 * 3600
+# A provider is asked what its notification has not told: soon, then less and less often.
+_ASK_AFTER_S = 60
+_ASK_AGAIN_S = (60, 300, 1800)
+# As long as this after its end: a notification and a statement come later.
+_ASK_UNTIL_S = 24 * 3600
+_CODE_LIMIT = 600
 KIND = marked("payment")
 _UNKNOWN = marked(
     "{channel}: {amount} yuan were paid under {reference}, which is no payment of ours"
@@ -40,6 +48,14 @@ _OTHER = marked(
 )
 _CHANGED = marked(
     "{channel}: {provider_id} was over {wanted} yuan and is now told to be over {amount}"
+)
+_CURRENCY = marked(
+    "{channel}: the payment {reference} was paid with {amount} {currency} in place of yuan: "
+    "nothing is sold"
+)
+_PAID_BACK = marked(
+    "{channel}: {amount} yuan of the payment {reference} were paid back at the provider "
+    "({provider_id}), and the books have no refund of it"
 )
 _UNSOLD = marked(
     "{channel}: the payment {reference} over {amount} yuan is paid and not sold: {said}"
@@ -58,7 +74,35 @@ class Taken:
     unsold: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A payment that was begun; `code` is what the payer scans or opens."""
+
+    reference: str
+    code: str
+
+
 # --- the life of a payment ----------------------------------------------------------------------
+
+
+def begin(store: Store, provider: str, account: str, amount_fen: int) -> Begun:
+    """Begin a payment here and at its provider. Declined: one of both does not take it.
+
+    The provider is asked outside of any transaction, as it may take its time.
+    """
+    channel, access = channels.provider_of(store, provider)
+    reference = begin_payment(store, provider, account, amount_fen)
+    wanted = Wanted(reference, account, amount_fen, int(time.time()) + VALID_S)
+    code = PROVIDERS[channel.kind].begin(access, wanted)
+    note_code(store, reference, code[:_CODE_LIMIT])
+    return Begun(reference, code)
+
+
+@at_desk
+def note_code(store: Store, reference: str, code: str) -> None:
+    """Note what the payer scans or opens."""
+    with store.writing() as database:
+        database.run("UPDATE payments SET code = ? WHERE reference = ?", (code, reference))
 
 
 @at_desk
@@ -110,11 +154,34 @@ def payment_told(store: Store, provider: str, paid: Paid) -> str:
         return _note_paid(database, provider, paid)
 
 
+def _set_apart(database: Database, provider: str, paid: Paid) -> str:
+    """Note that a payment waits for a person, unless it was paid before; return its state."""
+    database.run(
+        "UPDATE payments SET state = ?, provider_id = ?, paid_at = ? "
+        "WHERE channel = ? AND reference = ? AND provider_id = '' AND NOT EXISTS "
+        "(SELECT 1 FROM payments AS other WHERE other.channel = ? AND other.provider_id = ?)",
+        (
+            *(DIFFERS, paid.provider_id, paid.paid_at, provider, paid.reference),
+            *(provider, paid.provider_id),
+        ),
+    )
+    state = database.value(
+        "SELECT state FROM payments WHERE channel = ? AND reference = ?",
+        (provider, paid.reference),
+    )
+    return str(state or DIFFERS)
+
+
 def _note_paid(database: Database, provider: str, paid: Paid) -> str:
     rows = database.rows(
         "SELECT * FROM payments WHERE channel = ? AND reference = ?", (provider, paid.reference)
     )
     told = {"channel": provider, "reference": paid.reference, "amount": yuan(paid.amount_fen)}
+    if paid.currency != YUAN:
+        _find(
+            database, rows[0]["account"] if rows else "", _CURRENCY, **told, currency=paid.currency
+        )
+        return _set_apart(database, provider, paid)
     if not rows:
         _find(database, "", _UNKNOWN, **told)
         return DIFFERS
@@ -187,6 +254,78 @@ def sell_waiting(store: Store) -> list[str]:
     return [one["reference"] for one in rows if sell_paid(store, one["reference"]) != SOLD]
 
 
+# --- asking -------------------------------------------------------------------------------------
+
+
+def ask_waiting(store: Store, now: int) -> int:
+    """Ask the providers for the payments that are due to be asked for; return how many were.
+
+    A provider that does not answer is asked again the next time.
+    """
+    rows = store.rows(
+        "SELECT * FROM payments WHERE state = ? AND begun_at <= ? AND expires_at >= ? "
+        "ORDER BY asked_at",
+        (WAITING, now - _ASK_AFTER_S, now - _ASK_UNTIL_S),
+    )
+    asked = 0
+    silent: set[str] = set()
+    for one in rows:
+        if one["channel"] in silent or now < one["asked_at"] + _pause_s(now - one["begun_at"]):
+            continue
+        asked += 1
+        try:
+            ask(store, one["reference"], now)
+        except Declined:
+            silent.add(one["channel"])
+    return asked
+
+
+def _pause_s(age_s: int) -> int:
+    """Return how long to wait between two questions about a payment of an age."""
+    soon, later, seldom = _ASK_AGAIN_S
+    return soon if age_s < 2 * later else later if age_s < VALID_S else seldom
+
+
+def ask(store: Store, reference: str, now: int) -> str:
+    """Ask the provider what became of a payment, and sell what was paid; return its state.
+
+    Declined: there is no such payment, or the provider does not say.
+    """
+    one = payment(store, reference)
+    if one is None:
+        raise Declined("no_such_payment", _("no payment has this reference"))
+    if one["state"] not in (WAITING, OVER):
+        return str(one["state"])
+    channel, access = channels.provider_of(store, one["channel"])
+    note_asked(store, reference, now)
+    known = PROVIDERS[channel.kind].ask(access, reference)
+    if known.paid is not None:
+        return take_notice(store, channel.name, known.paid)
+    # Before its end a provider may not know it yet.
+    if known.is_over and now > one["expires_at"]:
+        return note_over(store, reference)
+    return str(one["state"])
+
+
+@at_desk
+def note_asked(store: Store, reference: str, now: int) -> None:
+    """Note when the provider was asked about a payment."""
+    with store.writing() as database:
+        database.run("UPDATE payments SET asked_at = ? WHERE reference = ?", (now, reference))
+
+
+@at_desk
+def note_over(store: Store, reference: str) -> str:
+    """Note that a payment is over without money; return its state. What is paid stays so."""
+    with store.writing() as database:
+        database.run(
+            "UPDATE payments SET state = ? WHERE reference = ? AND state = ?",
+            (OVER, reference, WAITING),
+        )
+        state = database.value("SELECT state FROM payments WHERE reference = ?", (reference,))
+    return str(state)
+
+
 # --- statements ---------------------------------------------------------------------------------
 
 
@@ -233,9 +372,16 @@ def _match(database: Database, provider: str, line: Paid, day: date, now: int) -
     )
     one = before[0] if before else {"state": "", "provider_id": "", "paid_fen": 0}
     same = (one["provider_id"], one["paid_fen"]) == (line.provider_id, line.amount_fen)
-    is_matched = same and one["state"] in (PAID, SOLD)
-    if not is_matched:
-        if one["state"] == WAITING:
+    is_matched = same and one["state"] in (PAID, SOLD) and line.currency == YUAN
+    if line.amount_fen < 0:
+        named = {
+            "channel": provider,
+            "reference": line.reference,
+            "amount": yuan(-line.amount_fen),
+        }
+        _find(database, "", _PAID_BACK, **named, provider_id=line.provider_id)
+    elif not is_matched:
+        if one["state"] in (WAITING, OVER):
             named = {"channel": provider, "reference": line.reference}
             _find(database, "", _UNTOLD, **named)
         _note_paid(database, provider, line)

@@ -33,7 +33,8 @@ from host.headend.channels import Channel
 from host.headend.errors import Declined, StoreError
 from host.headend.ingest import Ingest
 from host.headend.orders import Limits
-from host.headend.providers import PROVIDERS, SIMULATED, Paid
+from host.headend.provider_kinds import PROVIDERS
+from host.headend.providers import SIMULATED, Access, Paid
 from host.headend.store import Store
 from tests.host.channel_client import Client, Told
 from tests.host.serving import HeadEnd
@@ -152,11 +153,11 @@ def test_a_head_end_that_ends_is_no_refusal(store: Store, monkeypatch: pytest.Mo
 def test_a_forged_notification_is_refused() -> None:
     body = json.dumps({"state": "paid"}).encode()
     with pytest.raises(Declined, match="not of this provider"):
-        SIM.notice_of(secret_of("sim-a"), {"Provider-Signature": "é" * 64}, body)
+        SIM.notice_of(Access(secret_of("sim-a")), {"Provider-Signature": "é" * 64}, body)
     for told in ({"state": "paid"}, {"state": "paid", **fields("T1", "r", -5)}, []):
         with pytest.raises(Declined, match="cannot be read"):
-            SIM.notice_of(secret_of("sim-a"), *signed("sim-a", told))
-    assert SIM.notice_of(secret_of("sim-a"), *signed("sim-a", {"state": "closed"})) is None
+            SIM.notice_of(Access(secret_of("sim-a")), *signed("sim-a", told))
+    assert SIM.notice_of(Access(secret_of("sim-a")), *signed("sim-a", {"state": "closed"})) is None
 
 
 def test_providers_begin_payments_within_limits(store: Store) -> None:

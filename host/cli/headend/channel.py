@@ -2,17 +2,18 @@
 
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.headend.look import lists, localised, print_list
-from host.cli.options import AMOUNT, Command, database_option
+from host.cli.options import AMOUNT, FILE, Command, database_option
 from host.cli.output import Column, echo
 from host.headend import channels
 from host.headend.channels import Channel
-from host.headend.providers import PROVIDERS
+from host.headend.provider_kinds import PROVIDERS
 from host.units import yuan
 from host.words import _
 
@@ -59,17 +60,35 @@ Example:
 @_rights
 @_limit("sale", "The most of one sale in yuan.", required=True)
 @_limit("day", "The most of all its sales of a day in yuan.", required=True)
+@click.option("--settings", type=FILE, help="A provider's file with numbers and keys.")
 @database_option()
-def add(name: str, kind: str, rights: Sequence[str], sale_fen: int, day_fen: int, db: str) -> None:
+def add(
+    name: str,
+    kind: str,
+    rights: Sequence[str],
+    sale_fen: int,
+    day_fen: int,
+    settings: Path | None,
+    db: str,
+) -> None:
     """Add a channel and print its key, which is shown this once.
 
     Without --right it may do everything but refund; a provider may make no calls of its own.
     """
+    file = "" if settings is None else str(settings.absolute())
+    if settings is not None and not (kind in PROVIDERS and PROVIDERS[kind].has_settings):
+        raise click.UsageError(_("a {kind} has no settings").format(kind=_(kind)))
     usual = () if kind in PROVIDERS else [one for one in channels.RIGHTS if one != channels.REFUND]
     given = tuple(rights) or tuple(usual)
     secret = secrets.token_hex(channels.SECRET_SIZE)
     with opened(db) as store:
-        channels.add_channel(store, Channel(name, kind, given, sale_fen, day_fen), secret)
+        wanted = Channel(name, kind, given, sale_fen, day_fen, file)
+        if kind in PROVIDERS:
+            PROVIDERS[kind].check(channels.access_of(wanted, secret))
+        channels.add_channel(store, wanted, secret)
+    if file:
+        echo(_("provider {name} is reached with {path}").format(name=name, path=file))
+        return
     echo(_("channel {name} may {rights}").format(name=name, rights=", ".join(given)), err=True)
     echo(_("its key, to be kept like money: {key}").format(key=secret))
 

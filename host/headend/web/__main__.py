@@ -8,12 +8,19 @@ import os
 import signal
 import sys
 import threading
+import time
 
+from host.headend import payments
+from host.headend.errors import StoreError
 from host.headend.logs import TextFormatter
+from host.headend.store import Store
 from host.headend.web.meters import tariffs
 from host.headend.web.site import Site, application
 
 _THREADS = 8
+_ASK_PAUSE_S = 20
+
+log = logging.getLogger("dianka.headend")
 
 
 def main(host: str, port: str, database: str, *words: str) -> None:
@@ -35,6 +42,7 @@ def main(host: str, port: str, database: str, *words: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_input, daemon=True).start()
     threading.Thread(target=_warm, daemon=True).start()
+    threading.Thread(target=_ask_providers, args=(database,), daemon=True).start()
     _answer(f"http://{host}:{server.effective_port}")
     server.run()
 
@@ -49,6 +57,19 @@ def _warm() -> None:
     for name in environment.list_templates():
         environment.get_template(name)
     tariffs()
+
+
+def _ask_providers(database: str) -> None:
+    """Ask providers, as long as the process lives, for payments that no notification has told."""
+    while True:
+        time.sleep(_ASK_PAUSE_S)
+        try:
+            with Store(database) as store:
+                payments.ask_waiting(store, int(time.time()))
+        except StoreError as error:  # the head-end is busy or ends: the next time
+            log.warning("payments were not asked for: %s", error)
+        except Exception:
+            log.exception("payments were not asked for")
 
 
 def _end_with_input() -> None:

@@ -3,6 +3,7 @@
 Each refusal is an object with a name for programs, `refused`, and a sentence for people, `text`.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -31,7 +32,7 @@ from host.headend.channels import (
     Signed,
 )
 from host.headend.errors import Declined, StoreError, StoreFailed
-from host.headend.providers import PROVIDERS
+from host.headend.provider_kinds import PROVIDERS
 from host.headend.store import Store
 from host.headend.web import meters
 from host.headend.web.door import look_anew, looking, writing
@@ -48,13 +49,16 @@ _STATUSES = {
     401: (
         *("no_channel", "no_moment", "no_nonce", "no_signature", "bad_moment", "bad_nonce"),
         *("unknown_channel", "bad_signature", "channel_stopped", "expired", "too_early"),
-        "replayed",
+        *("replayed", "unknown_key"),
     ),
-    403: ("no_right", "over_sale_limit", "over_day_limit", "over_station_limit"),
+    403: (
+        *("no_right", "over_sale_limit", "over_day_limit", "over_station_limit"),
+        "other_merchant",
+    ),
     404: ("unknown_account", "no_such_sale", "no_such_card", "no_such_payment", "no_provider"),
     413: ("too_large",),
     429: ("too_many_tries",),
-    503: ("no_answer",),
+    503: ("no_answer", "provider_silent", "provider_strange"),
     422: ("no_idempotency_key", "bad_idempotency_key", "missing_field", "unknown_field"),
 }
 _STATUS_OF = {name: status for status, names in _STATUSES.items() for name in names}
@@ -211,13 +215,17 @@ class Done(Schema):
 
 
 class Payment(Schema):
-    """A payment: waiting, paid, sold, or differs, where a person has to look."""
+    """A payment: waiting, paid, sold, over, or differs, where a person has to look.
+
+    `code` is what the payer scans or opens.
+    """
 
     reference: str
     account: str
     amount_fen: int
     state: str
     order: int
+    code: str
 
 
 class Line(Schema):
@@ -386,7 +394,16 @@ def pay(request: Any, asked: PaymentAsked) -> Any:
     """Begin a payment at a provider, which repeats its reference when it is paid."""
     channels.check_right(request.auth, PAY)
     with writing() as store, acting(Who(channels.DOOR, request.auth.name)):
-        reference = payments.begin_payment(store, asked.provider, asked.account, asked.amount_fen)
+        begun = payments.begin(store, asked.provider, asked.account, asked.amount_fen)
+    return payments.payment(looking(), begun.reference)
+
+
+@api.post("/payments/{reference}/question", response={200: Payment, **_REFUSALS})
+def ask(request: Any, reference: _Reference) -> Any:
+    """Ask the provider what became of a payment, where no notification has told."""
+    channels.check_right(request.auth, PAY)
+    with writing() as store, acting(Who(channels.DOOR, request.auth.name)):
+        payments.ask(store, reference, int(time.time()))
     return payments.payment(looking(), reference)
 
 
@@ -395,9 +412,9 @@ def notification(request: Any, name: str) -> HttpResponse:
     """Take what a provider tells, under its own signature, as often as it tells it."""
     if len(request.body) > _CALL_LIMIT:
         raise _too_large()
-    channel, secret = channels.provider_of(looking(), name)
+    channel, access = channels.provider_of(looking(), name)
     provider = PROVIDERS[channel.kind]
-    paid = provider.notice_of(secret, request.headers, request.body)
+    paid = provider.notice_of(access, request.headers, request.body)
     if paid is not None:
         with writing() as store, acting(Who(channels.DOOR, name)):
             payments.take_notice(store, name, paid)
