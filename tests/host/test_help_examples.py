@@ -105,6 +105,8 @@ _NEEDS_STATE = (
     "dianka headend drawer",
     "dianka headend channel",
     "dianka headend payment",
+    "dianka headend outage",
+    "dianka headend complaint",
     "dianka headend recharge",
     "dianka headend receipt",
     "dianka headend lease",

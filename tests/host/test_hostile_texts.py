@@ -224,6 +224,10 @@ TOLD = {
     "since_t2000": "2026-07-01",
     "district": "R4",
     "feeder": "F1",
+    "place": "D-1",
+    "since": "2026-12-24 08:00",
+    "what": "dark since noon",
+    "answer": "the fuse was replaced",
 }
 _CARD = ["--file", "card.bin"]
 _THERE = ["--concentrator", "7"]

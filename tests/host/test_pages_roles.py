@@ -55,6 +55,8 @@ MAY = {
     "districts": LOOK,
     "districts/<str:name>": LOOK,
     "districts/<str:name>/clues/<str:account>": LOOK,
+    "planned-outages": LOOK,
+    "complaints": LOOK,
     "imports": KEEP,
     "imports/lines": KEEP,
     "imports/export.csv": KEEP,

@@ -16,6 +16,7 @@ from host.cli.headend.account import account, approval
 from host.cli.headend.audit import audit_group
 from host.cli.headend.channel import channel
 from host.cli.headend.clues import clues_command
+from host.cli.headend.complaint import complaint
 from host.cli.headend.credit import credit
 from host.cli.headend.database import opened
 from host.cli.headend.drawer import drawer, figures_command
@@ -23,6 +24,7 @@ from host.cli.headend.job_kinds import KINDS
 from host.cli.headend.keys import keys_group
 from host.cli.headend.lease import lease
 from host.cli.headend.losses import losses_command
+from host.cli.headend.outage import outage
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.payment import payment
 from host.cli.headend.quality import outages, quality, voltage
@@ -300,6 +302,8 @@ command.add_command(receipt)
 command.add_command(approval)
 command.add_command(channel)
 command.add_command(payment)
+command.add_command(outage)
+command.add_command(complaint)
 command.add_command(recharge)
 command.add_command(quality)
 command.add_command(voltage)

@@ -1,0 +1,173 @@
+"""Planned outages: entered with place and time, told to the households concerned, and closed.
+
+Those concerned are found from what the station knows of a place: the contracts of a district, of
+the districts of a feeder, the accounts at a concentrator, or all of the station.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from host.headend import audit
+from host.headend.database import Database
+from host.headend.desk import at_desk
+from host.headend.errors import StoreError
+from host.headend.store import Store, zone_of
+from host.units import DAY_S
+from host.words import _, marked
+
+DISTRICT, FEEDER = marked("district"), marked("feeder")
+CONCENTRATOR, STATION = marked("concentrator"), marked("station")
+LEVELS = (DISTRICT, FEEDER, CONCENTRATOR, STATION)
+PLANNED, DONE, CALLED_OFF = marked("planned"), marked("done"), marked("called off")
+_LONGEST_S = 31 * DAY_S
+_AHEAD_S = 366 * DAY_S
+
+_CONCERNED = {
+    DISTRICT: "SELECT account FROM contracts WHERE closed_at IS NULL AND district = ? "
+    "ORDER BY account",
+    FEEDER: "SELECT account FROM contracts JOIN districts "
+    "ON districts.district = contracts.district WHERE closed_at IS NULL AND feeder = ? "
+    "ORDER BY account",
+    CONCENTRATOR: "SELECT accounts.account FROM accounts LEFT JOIN contracts "
+    "ON contracts.account = accounts.account WHERE contracts.closed_at IS NULL "
+    "AND CAST(accounts.concentrator AS varchar(12)) = ? ORDER BY accounts.account",
+    STATION: "SELECT account FROM contracts WHERE closed_at IS NULL AND ? = '' ORDER BY account",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An outage as it is entered; times are in seconds since 1970. `place` "": the station."""
+
+    level: str
+    place: str
+    since_at: int
+    until_at: int
+    reason: str
+
+
+def concerned(database: Database, level: str, place: str) -> list[str]:
+    """Return the accounts at a place, in order."""
+    if level not in _CONCERNED:
+        raise StoreError(
+            _("an outage is of one of these: {levels}").format(levels=", ".join(LEVELS))
+        )
+    return [account for (account,) in database.all(_CONCERNED[level], (place,))]
+
+
+@at_desk
+def plan_outage(store: Store, wanted: Planned, by: str) -> int:
+    """Enter an outage and tell those concerned; return its number. StoreError."""
+    now = int(time.time())
+    with store.writing() as database:
+        accounts = _checked(database, wanted, now)
+        columns = (*asdict(wanted), "entered_at", "entered_by", "state", "told")
+        row = (*asdict(wanted).values(), now, by, PLANNED, len(accounts))
+        database.insert_new("outages", columns, [row])
+        number = int(database.value("SELECT max(id) FROM outages"))
+        _note(database, number, PLANNED, wanted, by)
+    return number
+
+
+@at_desk
+def change_outage(
+    store: Store, number: int, since_at: int, until_at: int, reason: str, by: str
+) -> None:
+    """Give an outage another time or reason, and tell those concerned again. StoreError."""
+    with store.writing() as database:
+        one = _open_one(database, number)
+        wanted = Planned(one["level"], one["place"], since_at, until_at, reason)
+        accounts = _checked(database, wanted, int(time.time()))
+        database.run(
+            "UPDATE outages SET since_at = ?, until_at = ?, reason = ?, changed = changed + 1, "
+            "told = told + ? WHERE id = ?",
+            (since_at, until_at, reason, len(accounts), number),
+        )
+        _note(database, number, PLANNED, wanted, by)
+
+
+@at_desk
+def end_outage(store: Store, number: int, state: str, by: str, said: str) -> None:
+    """Close an outage that is done, or call it off and tell those concerned. StoreError."""
+    if state not in (DONE, CALLED_OFF):
+        raise StoreError(_("an outage ends as done or as called off"))
+    with store.writing() as database:
+        one = _open_one(database, number)
+        database.run(
+            "UPDATE outages SET state = ?, ended_at = ?, ended_by = ?, resolution = ? "
+            "WHERE id = ?",
+            (state, int(time.time()), by, said, number),
+        )
+        names = ("level", "place", "since_at", "until_at", "reason")
+        _note(database, number, state, Planned(*(one[name] for name in names)), by)
+
+
+def _checked(database: Database, wanted: Planned, now: int) -> list[str]:
+    """Return the accounts concerned. StoreError: no such place, or no time for an outage."""
+    length_s = wanted.until_at - wanted.since_at
+    if not 0 < length_s <= _LONGEST_S:
+        raise StoreError(
+            _("an outage ends after it begins, and within {days} days").format(
+                days=_LONGEST_S // DAY_S
+            )
+        )
+    if not now < wanted.until_at < now + _AHEAD_S:
+        raise StoreError(_("an outage is entered before its end, and at most a year ahead"))
+    accounts = concerned(database, wanted.level, wanted.place)
+    if not accounts:
+        raise StoreError(
+            _("{level} {place!r} has no household: check its name").format(
+                level=_(wanted.level), place=wanted.place
+            )
+        )
+    return accounts
+
+
+def _open_one(database: Database, number: int) -> dict[str, Any]:
+    rows = database.rows("SELECT * FROM outages WHERE id = ? AND ended_at IS NULL", (number,))
+    if not rows:
+        raise StoreError(
+            _("no outage {number} is open: `dianka headend outage list` lists them").format(
+                number=number
+            )
+        )
+    return rows[0]
+
+
+def _note(database: Database, number: int, state: str, one: Planned, by: str) -> None:
+    zone = zone_of(database)
+    times = {
+        name: datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M")
+        for name, at in (("since", one.since_at), ("until", one.until_at))
+    }
+    told = {"number": number, "state": state, "level": one.level, "place": one.place, "by": by}
+    audit.note(database, "outage", **told, **times, reason=one.reason)
+
+
+# --- looking ------------------------------------------------------------------------------------
+
+
+def outages(store: Store, *, open_only: bool = False) -> list[dict[str, Any]]:
+    """Return the outages, those first that begin first; with `open_only` none that has ended."""
+    condition = "WHERE ended_at IS NULL" if open_only else ""
+    rows = store.rows(f"SELECT * FROM outages {condition} ORDER BY since_at, id")
+    for row in rows:
+        row["number"] = row.pop("id")
+    return rows
+
+
+def places(store: Store) -> Iterator[tuple[str, str]]:
+    """Yield the places that an outage may have, each with its level."""
+    for level, query in (
+        (DISTRICT, "SELECT DISTINCT district FROM contracts WHERE district <> '' ORDER BY 1"),
+        (FEEDER, "SELECT DISTINCT feeder FROM districts WHERE feeder <> '' ORDER BY 1"),
+        (CONCENTRATOR, "SELECT concentrator FROM concentrators ORDER BY 1"),
+    ):
+        with store.database.looking():
+            found = store.database.all(query)
+        for (name,) in found:
+            yield level, str(name)
+    yield STATION, ""
