@@ -231,7 +231,7 @@ LAYERS = (
     _layer(
         "host.headend",
         ours=f"host.closing {_HELPERS} host.rows host.secret_files host.frames",
-        foreign="argon2 django psycopg pydantic reportlab",
+        foreign="cryptography argon2 django psycopg pydantic reportlab",
     ),
     _layer(
         "host.headend.web",

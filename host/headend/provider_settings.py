@@ -1,6 +1,6 @@
 """The settings of a provider of payments, its keys, and calls to it over HTTP.
 
-    gateway = "https://api.mch.weixin.qq.com"
+    gateway = "https://pay.example"
     private_key = "apiclient_key.pem"
 
     [provider_keys]

@@ -44,7 +44,7 @@ WECHAT = marked("wechat")
 _NAMES = ("appid", "mchid", "serial", "api_v3_key")
 _ZONE = ZoneInfo("Asia/Shanghai")
 _WINDOW_S = 300
-_KEY_SIZE = 32
+_V3_KEY_SIZE = 32
 _OK, _NOT_THERE = 200, 404
 _DONE_STATUSES = (200, 204)
 _OVER = ("CLOSED", "REVOKED", "PAYERROR", "REFUND")
@@ -62,7 +62,7 @@ class WeChat:
 
     def check(self, access: Access) -> None:
         settings = _settings(access)
-        if len(settings["api_v3_key"].encode()) != _KEY_SIZE:
+        if len(settings["api_v3_key"].encode()) != _V3_KEY_SIZE:
             raise StoreError(
                 _("{path}: the api_v3_key has 32 characters").format(path=settings.path)
             )

@@ -311,7 +311,7 @@ class AlipayStandIn(StandIn):
         if form["method"] == "alipay.trade.precreate":
             reference = content["out_trade_no"]
             self.trades[reference] = {**content, "state": "waiting", "app_id": form["app_id"]}
-            told |= {"out_trade_no": reference, "qr_code": "https://qr.alipay.com/bavh4w"}
+            told |= {"out_trade_no": reference, "qr_code": "https://qr.example/bavh4w"}
         elif form["method"] == "alipay.trade.query":
             self.asked.append(content["out_trade_no"])
             told |= self.trade(content["out_trade_no"])

@@ -63,6 +63,10 @@ class Shop:
         told = self.provider.notice_of(access, headers, body)
         return "" if told is None else payments.take_notice(self.store, "pay-1", told)
 
+    def state(self, reference: str) -> str:
+        told = payments.payment(self.store, reference)
+        return str(told["state"]) if told else ""
+
     def sold(self) -> list[int]:
         rows = orders.orders_of(self.store, ONE)
         return [row["amount_fen"] for row in rows if row["channel"] == "pay-1"]
@@ -115,9 +119,9 @@ def test_what_is_never_notified_is_asked_for(shop: Shop) -> None:
     assert shop.tell(*shop.far.notice(reference)) == "sold", "late, and nothing more"
     shop.far.trades[other]["state"] = "closed"
     assert shop.ask(HOUR_S) == 1
-    assert payments.payment(shop.store, other)["state"] == "waiting"  # type: ignore[index]
+    assert shop.state(other) == "waiting"
     assert shop.ask(4 * HOUR_S) == 1
-    assert payments.payment(shop.store, other)["state"] == "over"  # type: ignore[index]
+    assert shop.state(other) == "over"
     shop.far.pay(other)
     assert shop.tell(*shop.far.notice(other)) == "sold", "the money is there all the same"
     assert sorted(shop.sold()) == [70, 5000]

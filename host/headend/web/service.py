@@ -15,7 +15,7 @@ from host.headend.web.forms import digits_of, moment_of, number_of, plain_text, 
 from host.words import _
 
 _SHOWN = 100
-_NUMBER_LIMIT = 999_999_999
+_NUMBER_MOST = 999_999_999
 PLAN, CHANGE, END, OFF = "plan", "change", "end", "off"
 ENTER, CLOSE, REOPEN = "enter", "close", "reopen"
 
@@ -82,12 +82,12 @@ def _moment(visit: Visit, name: str) -> int:
 
 
 def _number(visit: Visit) -> int:
-    return number_of(visit, "number", _NUMBER_LIMIT)
+    return number_of(visit, "number", _NUMBER_MOST)
 
 
 def _done(visit: Visit) -> int:
     """Return the number of what the form before has done, 0: none."""
-    return 0 if visit.request.method == "POST" else number_of(visit, "done", _NUMBER_LIMIT)
+    return 0 if visit.request.method == "POST" else number_of(visit, "done", _NUMBER_MOST)
 
 
 # --- complaints ---------------------------------------------------------------------------------
