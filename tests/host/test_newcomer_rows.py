@@ -58,6 +58,8 @@ ROWS = {
     "a port without a number ends in Python": "host/mistakes.each_wrong_file_and_port",
     "1997 meters are asked what they have not": "e2e/meter_cli.1997_is_told",
     "a search shows nothing before its end": "e2e/meter_cli.all_meters_are_found",
+    "a search that is stopped loses what it has found": "sim/survey.a_search_that_is_stopped",
+    "a lost answer loses those that came": "sim/survey.a_lost_answer_loses_no_other",
     "the mark of Notepad is no TOML and no JSON": "host/newcomer_rows.files_of_people",
     "Chinese files of Excel are no text": "host/newcomer_rows.files_of_people",
     "a terminal of ASCII ends in Python": "host/mistakes.a_terminal_without_chinese",
@@ -90,6 +92,8 @@ ANSWERED = {
     "`meter --console scan` blocks the line's questions": "the concentrator goes on asking the"
     " meters that it bills; the next question is told that `line answer` tells of it, and a search"
     " over --port is faster",
+    "a search asks a hundred questions more for two meters": "answers that collide tell no digit,"
+    " so every ending is asked for; a question without an answer takes the longest reply delay",
     "a card of another household is shown without its key": "who has no key sees what is on the"
     " card in clear, as any reader does, and is told that nothing of it is proved",
 }

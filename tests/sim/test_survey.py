@@ -7,14 +7,18 @@ master on a port in real time loses one answer of a meter that is alone, and a m
 counts that it has asked again.
 """
 
+import contextlib
 from functools import cache
 from random import Random
 from typing import cast
 
 import pytest
 import ticks
+from click.testing import CliRunner, Result
 from dlt645.discovery import Discovery
 
+from host.cli.meter import session as sessions
+from host.cli.meter.commands import command
 from host.device.line import DirectLine
 from host.frames import dlt645
 from host.frames.dlt645 import Frame
@@ -177,3 +181,42 @@ def test_a_concentrator_whose_line_loses_answers_leaves_doubt(
 
     found = line.search("2007", lambda *_: None)
     assert found == ["000000000017"] + ["A" * 12] * doubtful
+
+
+class StoppedPort(LosingPort):
+    """A port at which a person types Ctrl-C behind some answers."""
+
+    def __init__(self, lost: tuple[int, ...], stopped_behind: int) -> None:
+        super().__init__(lost)
+        self._behind = stopped_behind
+
+    def write(self, data: bytes) -> None:
+        if self._answers == self._behind:
+            raise KeyboardInterrupt
+        super().write(data)
+
+
+def at_port(port: LosingPort, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
+    """Run `dianka meter` on a port that is made up."""
+    monkeypatch.setattr(sessions, "Port", lambda *_words: contextlib.nullcontext(port))
+    return CliRunner().invoke(command, ["--port", "made-up", "--timeout", "0.05", *words])
+
+
+def test_a_search_that_is_stopped_keeps_what_it_has_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = at_port(StoppedPort((), 3), monkeypatch, "scan")
+    assert (done.exit_code, done.stdout) == (130, "000000000017\n")
+    assert "stopped: there may be more" in done.stderr
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_lost_answer_loses_no_other(
+    monkeypatch: pytest.MonkeyPatch, form: tuple[str, ...]
+) -> None:
+    words = (*form, "--retries", "0", "read", "17", "00010000", "04000501", "04000503")
+    done = at_port(LosingPort((2,)), monkeypatch, *words)
+    assert done.exit_code == 1
+    assert "04000501 was not read: no answer" in done.stderr
+    assert ("00010000" in done.stdout, "04000503" in done.stdout) == (True, True)
+    assert "Traceback" not in done.output

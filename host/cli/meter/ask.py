@@ -17,9 +17,10 @@ from host.cli.meter.session import (
     with_session,
 )
 from host.cli.options import FILE, address_argument, yes_option
-from host.cli.output import print_json
+from host.cli.output import echo, print_json
 from host.frames import dlt645, orders, write
 from host.frames.dlt645 import ABNORMAL, FROM_METER
+from host.link.meters import AskError, MeterLine
 from host.words import _
 
 # Functions that only read: 11H to 13H, and 01H and 02H of 1997.
@@ -61,10 +62,35 @@ def read(
         wanted = [write.find(item, session.standard, session.profile) for item in items]
         requests = [orders.read(session.standard, one.di) for one in wanted]
         if every_s is None:
-            frames = [line.read(address, *request) for request in requests]
-            session.show(frames, _("Meter {address}").format(address=frames[0].address))
+            _read_once(session, line, address, requests, [one.di for one in wanted])
             return
         watch.repeat(session, line, address, requests, watch.Plan(every_s, count, plot_path))
+
+
+def _read_once(
+    session: Session,
+    line: MeterLine,
+    address: str,
+    requests: list[orders.Request],
+    names: list[str],
+) -> None:
+    """Show the answers that come; end with status 1 where one was lost."""
+    frames: list[dlt645.Frame] = []
+    lost = []
+    for name, request in zip(names, requests, strict=True):
+        try:
+            frames.append(line.read(address, *request))
+        except AskError as error:
+            if not frames:
+                raise
+            lost.append(_("{di} was not read: {why}").format(di=name, why=error))
+    for one in lost:
+        echo(one, err=True)
+    session.show(
+        frames, _("Meter {address}").format(address=frames[0].address), many=len(names) > 1
+    )
+    if lost:
+        raise click.exceptions.Exit(1)
 
 
 @shown.command(

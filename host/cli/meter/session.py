@@ -67,6 +67,7 @@ _DEFAULTS: dict[str, Any] = {
     "retries": ATTEMPTS - 1,
     "verbose": False,
 }
+_UNSET = (None, False)
 # What a line of this machine alone can be told.
 _OWN_LINE = ("timeout_s", "retries", "verbose")
 
@@ -181,11 +182,14 @@ class Session:
                 raise click.UsageError(_("that needs the line itself: give --port, not --console"))
             yield line
 
-    def show(self, frames: list[Frame], title: str) -> None:
-        """Print answers as a table or as JSON; end with status 1 when a meter refused."""
+    def show(self, frames: list[Frame], title: str, *, many: bool = False) -> None:
+        """Print answers as a table or as JSON; end with status 1 when a meter refused.
+
+        `many` were asked for: JSON is a list, also of one.
+        """
         said = [self.described(frame) for frame in frames]
         if self.as_json:
-            print_json(said if len(said) > 1 else said[0])
+            print_json(said if many else said[0])
         else:
             print_answers(said, title)
         if any(one["error"] for one in said):
@@ -236,7 +240,12 @@ def with_session(function: Command) -> Command:
         own = {name: named.pop(name) for name in _DEFAULTS}
         said = {**_DEFAULTS}
         for given in (context.obj or {}, own):
-            said |= {name: value for name, value in given.items() if value not in (None, False)}
+            # 0 is a value, of --retries as of --line.
+            said |= {
+                name: value
+                for name, value in given.items()
+                if not any(value is one for one in _UNSET)
+            }
         if said["port"] and said["console"]:
             raise click.UsageError(_("give --port for a line, or --console for a concentrator"))
         if not said["port"] and not said["console"]:
