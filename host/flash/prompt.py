@@ -11,7 +11,7 @@ import hashlib
 import io
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -23,6 +23,9 @@ from host.words import _
 TIMEOUT_S = 10
 # A board on USB disconnects from the computer while it restarts.
 RETURN_S = 20
+# Between two bytes of an answer: a board that erases its flash is silent, and one that is emulated
+# on a busy computer for longer than the 10 s of mpremote.
+PATIENCE_S = 40
 CHUNK = 3072
 _HEAR_S = 1.0
 _CTRL_B = b"\r\x02"
@@ -192,6 +195,7 @@ class Prompt(Closing):
         self.close()
         with self._speaking():
             self._transport = self._open(self.port, timeout=TIMEOUT_S)
+            self._transport.read_until = _patient(self._transport.read_until)
             try:
                 self._transport.enter_raw_repl(soft_reset=False, timeout_overall=TIMEOUT_S)
             except BaseException:
@@ -217,6 +221,16 @@ class Prompt(Closing):
                 ) from error
             text = _reason(str(error))
             raise BoardError(f"{self.port}: {text}") from error
+
+
+def _patient(read_until: Callable[..., bytes]) -> Callable[..., bytes]:
+    """Return mpremote's reader of answers, with more patience between two bytes."""
+
+    def patient(size: int, ending: bytes, timeout: float | None = 0.0, **more: Any) -> bytes:
+        wait_s = None if timeout is None else max(timeout, PATIENCE_S)
+        return read_until(size, ending, timeout=wait_s, **more)
+
+    return patient
 
 
 def _reason(trace: str) -> str:
