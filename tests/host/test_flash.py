@@ -4,7 +4,8 @@ leaves a bad product by itself, an interrupted installation changes nothing, and
 Method: the real command installs on an emulated board with an image that has no code of ours, over
 the socket of its prompt, as mpremote does. The firmware reports after two seconds instead of
 ninety. Bad products are a main.py that raises, and one that runs without end and does not report.
-The mistakes of a user need no board.
+At last the board gets a signed package, and refuses all that is not signed or older. The mistakes
+of a user need no board.
 """
 
 import shutil
@@ -19,14 +20,15 @@ from pathlib import Path
 import pytest
 
 from host.demo.processes import wait_for
+from host.flash import package, room, slots
 from host.flash import product as products
-from host.flash import room, slots
 from host.flash.prompt import BoardError, Prompt
 from host.flash.room import Facts, Taken
 from tools import image, qemu
 
 # Bytes of heap that have to stay free, as `make budget` requires.
 WORK = 16384
+PASSPHRASE = "correct horse battery"
 
 SILENT = """\
 import machine
@@ -196,6 +198,29 @@ def test_a_life_in_two_slots(port: str, tmp_path: Path) -> None:
     assert "no older product" in flash(port, "--rollback", status=1)
 
     cut_everywhere(port)
+    only_signed(port, tmp_path)
+
+
+def only_signed(port: str, folder: Path) -> None:
+    """Install a signed package with its signer; from then on the board takes nothing else."""
+    source = firmware(folder / "6", "SIGNED = '1'\n")
+    public = package.new_signer(folder / "signer.pem", PASSPHRASE)
+    made = products.make(source, "qemu", "armv7em", folder, lambda done, whole: None)
+    for counter, is_signed in ((7, True), (6, True), (8, False)):
+        product = replace(made, counter=counter)
+        if is_signed:
+            product = package.signed(product, folder / "signer.pem", PASSPHRASE)
+        package.write(folder / f"{counter}.pkg", product)
+
+    said = flash(port, "--package", str(folder / "7.pkg"), "--signer", public)
+    assert "slot b is healthy" in said
+    assert state(port).running == "b"
+    for name, why in (
+        ("8.pkg", "takes signed products alone"),
+        ("6.pkg", "has the counter 6, and 7 ran"),
+    ):
+        assert why in flash(port, "--package", str(folder / name), status=1)
+    assert state(port).running == "b"
 
 
 HEAP = """\
