@@ -83,11 +83,40 @@ def names_of(texts: Mapping[str, str], own: Collection[str], said: frozenset[str
         for module, words in used.items()
     }
     short = _share(places, _families(trees), _given_outside(trees), _fresh(taken))
+    tops = {module.partition(".")[0] for module in texts}
+    foreign = {word for tree in trees.values() for word in _of_ports(tree, tops)}
+    # Left out at the end, so that all others have the names that the budget was measured with.
+    short = {
+        word: name
+        for word, name in short.items()
+        if word not in foreign or _PRIVATE.fullmatch(word)
+    }
     return Names(short, keywords, {module: frozenset(words) for module, words in used.items()})
 
 
 def _of_modules(texts: Iterable[str]) -> frozenset[str]:
     return frozenset(part for module in texts for part in module.split("."))
+
+
+def _of_ports(tree: ast.Module, tops: Collection[str]) -> Iterator[str]:
+    """Yield what a program uses of modules that are not ours, as Flash of rp2.
+
+    `tops` has the first parts of the names of our modules.
+    """
+    foreign: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = (one.asname or one.name for one in node.names)
+            foreign.update(name for name in names if name.partition(".")[0] not in tops)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] not in tops:
+            yield from (one.name for one in node.names)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in foreign
+        ):
+            yield node.attr
 
 
 def _exceptions(trees: Iterable[ast.Module]) -> frozenset[str]:
