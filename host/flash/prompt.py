@@ -25,7 +25,7 @@ TIMEOUT_S = 10
 RETURN_S = 20
 # Between two bytes of an answer: a board that erases its flash is silent, and one that is emulated
 # on a busy computer for longer than the 10 s of mpremote.
-PATIENCE_S = 40
+SILENCE_S = 40
 CHUNK = 3072
 _HEAR_S = 1.0
 _CTRL_B = b"\r\x02"
@@ -226,9 +226,10 @@ class Prompt(Closing):
 def _patient(read_until: Callable[..., bytes]) -> Callable[..., bytes]:
     """Return mpremote's reader of answers, with more patience between two bytes."""
 
-    def patient(size: int, ending: bytes, timeout: float | None = 0.0, **more: Any) -> bytes:
-        wait_s = None if timeout is None else max(timeout, PATIENCE_S)
-        return read_until(size, ending, timeout=wait_s, **more)
+    def patient(size: int, ending: bytes, **more: Any) -> bytes:
+        wait_s = more.get("timeout", 0.0)
+        more["timeout"] = None if wait_s is None else max(wait_s, SILENCE_S)
+        return read_until(size, ending, **more)
 
     return patient
 
