@@ -9,7 +9,7 @@ PARALLEL = -n $$((2 * $$(nproc))) --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo station demo-qemu test test-qemu check bench mutants explorer soak image
-.PHONY: budget budget-json lock licences mpy words screenshots wheel clean
+.PHONY: worlds-json budget budget-json lock licences mpy words screenshots wheel clean
 .PHONY: bench-headend bench-headend-json bench-pages bench-gate bench-gate-json
 
 # help: print this list
@@ -96,6 +96,10 @@ words: $(READY)
 mutants: $(READY)
 	@$(BIN)/python -m tools.mutants -j $(or $(J),2) $(if $(FILE),--file $(FILE))
 
+# worlds-json: worlds of mixed kind and their speed, as JSON: make -s worlds-json SEEDS=1-200
+worlds-json: $(READY)
+	@$(BIN)/python -m tools.worlds --seeds $(or $(SEEDS),1-200) --json
+
 # explorer: every order of events of the money protocol, up to some moves and faults
 explorer: $(READY)
 	@$(BIN)/python -m tools.explorer --faults 2 --moves 11
@@ -119,6 +123,7 @@ soak: $(READY)
 	@DIANKA_ACTIONS=20000 $(BIN)/python -m pytest tests/host/test_headend_money.py
 	@DIANKA_PAYMENTS=5000 $(BIN)/python -m pytest tests/host/test_payments.py
 	@DIANKA_ROWS=100000 $(BIN)/python -m pytest tests/host/test_headend_register.py
+	@$(BIN)/python -m tools.worlds --seeds $(or $(SEEDS),1-500)
 	@$(BIN)/dianka sim run --seeds $(or $(SEEDS),1-500) --days 3 --meters 6
 	@$(BIN)/dianka sim run --scenario hostile-net --seeds $(or $(SEEDS),1-100) --days 3 --meters 4
 	@$(BIN)/dianka sim run --scenario commanded --seeds $(or $(SEEDS),1-100) --days 1 --meters 4
