@@ -18,6 +18,7 @@ class Limits:
     outlier_mads       deviations from the median that make a day an outlier
     mad_floor_e4       a deviation is taken to be at least this
     load_spread        the squared load of days has to vary so much, in per cent, for an estimate
+    best_days          the best one in so many days bounds what wires can lose of a load
     pair_days          days this near to each other are compared for the estimate
     typical_e4         the technical share where nothing tells it
     meter_wh           what a meter itself uses in a day
@@ -42,6 +43,7 @@ class Limits:
     mad_floor_e4: int = 30
     load_spread: int = 8
     pair_days: int = 10
+    best_days: int = 10
     typical_e4: int = 600
     meter_wh: int = 24
     drop_share: int = 70
@@ -61,21 +63,21 @@ class Limits:
 LIMITS = Limits()
 # How much each kind of evidence says by itself, in per cent; several are combined as chances are.
 WEIGHTS = {
-    marked("use fell"): 55,
-    marked("loss rose as use fell"): 45,
-    marked("stands still"): 40,
-    marked("silent among neighbours"): 30,
-    marked("cover opened"): 45,
-    marked("terminal cover opened"): 45,
-    marked("magnetic field"): 60,
-    marked("reverse energy"): 50,
-    marked("phase lost"): 50,
+    marked("use fell"): 25,
+    marked("loss rose as use fell"): 20,
+    marked("stands still"): 20,
+    marked("silent among neighbours"): 40,
+    marked("cover opened"): 50,
+    marked("terminal cover opened"): 42,
+    marked("magnetic field"): 65,
+    marked("reverse energy"): 60,
+    marked("phase lost"): 65,
     marked("phase order reversed"): 25,
     marked("current without voltage"): 65,
-    marked("neutral against phase"): 55,
+    marked("neutral against phase"): 65,
     marked("currents out of balance"): 15,
-    marked("relay closed by hand"): 60,
-    marked("answers repeated"): 55,
-    marked("register went back"): 35,
-    marked("clock moved"): 30,
+    marked("relay closed by hand"): 70,
+    marked("answers repeated"): 60,
+    marked("register went back"): 60,
+    marked("clock moved"): 55,
 }

@@ -513,7 +513,7 @@ def with_technical(store: Store, losses: Sequence[Loss]) -> list[Loss]:
     place = known[0].place
     entered = store.value("SELECT technical_e4 FROM districts WHERE district = ?", (place,))
     loads = {} if entered is not None else squared_loads(store, known)
-    slope = _slope(known, loads) if loads else None
+    slope = _held_down(_slope(known, loads), known, loads) if loads else None
     found = []
     for one in losses:
         if one.supplied is None:
@@ -588,6 +588,25 @@ def _slope(losses: Sequence[Loss], loads: dict[int, float]) -> float | None:
                 slopes.append(((lost_then - lost) / (load_then - load), abs(load_then - load)))
     found = _weighted_median(slopes)
     return found if found is not None and found > 0 else None
+
+
+def _held_down(
+    slope: float | None, losses: Sequence[Loss], loads: dict[int, float]
+) -> float | None:
+    """Return a slope that is no steeper than the whole loss of the best days allows.
+
+    What is stolen or not counted grows with the load too, and would pass for the wires' share; it
+    only ever adds to the loss.
+    """
+    shares = sorted(
+        ((one.lost_wh or 0) - LIMITS.meter_wh * one.members) / loads[one.day]
+        for one in losses
+        if loads.get(one.day)
+    )
+    if slope is None or not shares:
+        return slope
+    best = shares[len(shares) // LIMITS.best_days]
+    return min(slope, best) if best > 0 else slope
 
 
 def _weighted_median(values: list[tuple[float, float]]) -> float | None:

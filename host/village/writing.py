@@ -15,6 +15,7 @@ import numpy as np
 
 from host.frames import tariff
 from host.frames.record import RecordKind
+from host.headend import topology
 from host.headend.database import Database
 from host.headend.posting import Posting, State
 from host.headend.registry import Entry, write_within
@@ -157,6 +158,30 @@ class _Village:
                 )
                 write_within(database, entry, opened_at)
 
+    def _connect(self, database: Database) -> None:
+        """Note what feeds what, and the supply meters."""
+        day = self._start_t2000 // DAY_S
+        supplies = []
+        for place, (district, station) in enumerate(
+            zip(self.districts, self.stations, strict=True)
+        ):
+            name, phases = self.plan.districts[place].name, district.phases
+            database.run(
+                "UPDATE districts SET rated_kva = ? WHERE district = ?", (district.kva, name)
+            )
+            for row, (account, _address) in enumerate(station.accounts):
+                away_m = round(float(district.line.distance_m[row]))
+                topology.connect_within(database, account, name, 0, phases[row], away_m)
+            supplies.append((station.supply[0], "district", name, district.ct, 1, day))
+        for place, (feeder, gate) in enumerate(zip(self.plan.feeders, self.gates, strict=True)):
+            database.insert_new("feeders", ("feeder", "name"), [(feeder.name, feeder.name)])
+            for number, _district in self._of_feeder(place):
+                fed = (self.plan.districts[number].name, feeder.name, 0)
+                database.insert_new("feeds", ("district", "feeder", "since_day"), [fed])
+            supplies.append((gate.account, "feeder", feeder.name, gate.ct, gate.pt, day))
+        columns = ("account", "level", "place", "ct", "pt", "since_day")
+        database.insert_new("supply_meters", columns, supplies)
+
     # --- the past ------------------------------------------------------------------------------
 
     def write(self, progress: Progress) -> None:
@@ -169,6 +194,7 @@ class _Village:
             for one in self._all():
                 one.begin(begin_t2000 + 60)
             self._post(database, self._start_t2000)
+            self._connect(database)
         for first in range(0, self.days, _DAYS_A_COMMIT):
             with self._store.writing() as database:
                 for number in range(first, min(self.days, first + _DAYS_A_COMMIT)):
