@@ -176,6 +176,7 @@ LAYERS = (
     _layer("host.units", ours="host.words"),
     _layer("host.texts", ours="host.words"),
     _layer("host.installed"),
+    _layer("host.sheets", ours=_HELPERS, foreign="openpyxl"),
     _layer("host.rows", ours=f"{_HELPERS} host.frames", foreign="openpyxl"),
     _layer("host.secret_files", ours="host.words"),
     _layer(
@@ -235,7 +236,7 @@ LAYERS = (
     ),
     _layer(
         "host.headend.web",
-        ours=f"{_HELPERS} host.rows host.frames host.billing host.headend",
+        ours=f"{_HELPERS} host.rows host.sheets host.frames host.billing host.headend",
         foreign="django jinja2 waitress",
     ),
     _layer(
@@ -250,8 +251,9 @@ LAYERS = (
     ),
     _layer(
         "host.cli",
-        ours=f"{_HELPERS} host.rows host.secret_files host.billing host.cards host.demo "
-        "host.link host.frames host.sim host.device host.headend host.flash host.setting_up",
+        ours=f"{_HELPERS} host.rows host.sheets host.secret_files host.billing host.cards "
+        "host.demo host.link host.frames host.sim host.device host.headend host.flash "
+        "host.setting_up",
         foreign="click rich matplotlib openpyxl",
     ),
     _layer(

@@ -32,6 +32,7 @@ from host.headend import (
     selling,
     shifts,
     stepping,
+    tickets,
     users,
 )
 from host.headend.audit import Who, acting
@@ -69,6 +70,7 @@ _REGISTERED = (
     shifts,
     selling,
     stepping,
+    tickets,
     users,
 )
 _REQUEST_LIMIT = 1 << 26

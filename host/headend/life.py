@@ -8,7 +8,7 @@ an account can be undone by another, which puts back what was before.
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from host.headend import approvals, audit, commands, orders, registry, topology
@@ -17,7 +17,7 @@ from host.headend.database import Database, upsert_sql
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
 from host.headend.orders import TAKEN_OVER, WRITTEN_OFF, Till
-from host.headend.registry import Entry
+from host.headend.registry import Entry, Ratio
 from host.headend.store import Store
 from host.units import yuan
 from host.words import _, marked
@@ -28,6 +28,7 @@ DEBT, UNDONE = marked("written off"), marked("undone")
 KINDS = (OPENED, HOUSEHOLD, EXCHANGED, CARD, TRANSFERRED, CLOSED, DEBT, UNDONE)
 _COMMAND_S = 72 * 3600
 _REGISTER_LIMIT_WH = 10**12
+_DIRECT = Ratio()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def _check_registers(registers_wh: Sequence[int], first_wh: Sequence[int] = ()) 
 
 
 def _install(
-    database: Database, account: str, meter: str, multiplier: int, first_wh: Sequence[int]
+    database: Database, account: str, meter: str, ratio: Ratio, first_wh: Sequence[int]
 ) -> None:
     taken = database.value(
         "SELECT account FROM devices WHERE address = ? AND account NOT IN ('', ?)",
@@ -145,11 +146,12 @@ def _install(
         raise StoreError(
             _("meter {meter} is at account {account}").format(meter=meter, account=taken)
         )
-    device = ("address", "account", "multiplier")
-    database.run(upsert_sql("devices", device, ("address",)), (meter, account, multiplier))
+    device = ("address", "account", "multiplier", "ct", "pt")
+    row = (meter, account, *astuple(ratio))
+    database.run(upsert_sql("devices", device, device[:1]), row)
     columns = ("account", "meter", "multiplier", "since_at", "first_wh")
-    row = (account, meter, multiplier, int(time.time()), json.dumps(list(first_wh)))
-    database.insert_new("installations", columns, [row])
+    told = (account, meter, ratio.multiplier, int(time.time()), json.dumps(list(first_wh)))
+    database.insert_new("installations", columns, [told])
 
 
 def _take_out(database: Database, account: str, last_wh: Sequence[int]) -> None:
@@ -196,7 +198,7 @@ def open_account(
             (now, account),
         )
         if entry.meter:
-            _install(database, account, entry.meter, entry.multiplier, registers_wh)
+            _install(database, account, entry.meter, entry.ratio, registers_wh)
         order = 0
         if balance_fen > 0:
             till = Till(act.by, TAKEN_OVER)
@@ -236,7 +238,7 @@ def exchange_meter(
     meter: str,
     first_wh: Sequence[int],
     act: Act,
-    multiplier: int = 1,
+    ratio: Ratio = _DIRECT,
 ) -> int:
     """Note another meter of an account, with the last registers of the old; return the paper.
 
@@ -247,7 +249,7 @@ def exchange_meter(
         _open_contract(database, account)
         before = _snapshot(database, account)
         _take_out(database, account, last_wh)
-        _install(database, account, meter, multiplier, first_wh)
+        _install(database, account, meter, ratio, first_wh)
         told: dict[str, Any] = {
             "last_wh": list(last_wh),
             "first_wh": list(first_wh),

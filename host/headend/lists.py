@@ -5,7 +5,7 @@ import re
 from datetime import date
 from pathlib import Path
 
-from host.headend.registry import COLUMNS, Entry
+from host.headend.registry import COLUMNS, Entry, Ratio
 from host.rows import digits, read_rows
 from host.units import full_number
 from host.words import _, marked
@@ -30,11 +30,10 @@ _CHINESE = {
     "安装日期": "installed",
     "检定日期": "verified",
     "检定有效期至": "due",
+    "轮换日期": "exchange_due",
     "电价编号": "tariff",
 }
 _NEEDED = ("account", "name")
-# Ratios of transformers: their product is the multiplier.
-_RATIOS = ("ct", "pt")
 _KINDS = {"居民": "resident", "工商业": "business", "农业": "agriculture", "其他": "other"}
 _MULTIPLIER_LIMIT = 65535
 KINDS = tuple(_KINDS.values())
@@ -46,12 +45,13 @@ def read(path: Path, called: str = "") -> dict[int, Entry]:
     `called` is what people call the file, "": its path.
     """
     key = (marked("account"), lambda entry: entry.account)
-    rest = tuple(name for name in COLUMNS if name not in _NEEDED) + _RATIOS
+    rest = tuple(name for name in COLUMNS if name not in _NEEDED)
     return read_rows(path, _NEEDED, _entry, key, rest, _CHINESE, called)
 
 
 def _entry(row: dict[str, str]) -> Entry:
     account = digits(row, "account")
+    ratio = ratio_of(row)
     return Entry(
         account=account,
         customer=_text(row, "customer", 32) or account,
@@ -63,40 +63,48 @@ def _entry(row: dict[str, str]) -> Entry:
         credit_class=_text(row, "credit_class", 16),
         district=_text(row, "district", 32),
         meter=full_number(row["meter"]) if row["meter"] else "",
-        multiplier=_multiplier(row),
+        multiplier=ratio.multiplier,
+        ct=ratio.ct,
+        pt=ratio.pt,
         type=_text(row, "type", 64),
         manufacturer=_text(row, "manufacturer", 64),
         installed=_day(row, "installed"),
         verified=_day(row, "verified"),
         due=_day(row, "due"),
+        exchange_due=_day(row, "exchange_due"),
         tariff=_number(row, "tariff", 0, 65535),
     )
 
 
-def _multiplier(row: dict[str, str]) -> int:
-    """Return the multiplier, which the ratios of both transformers may say instead."""
+def ratio_of(row: dict[str, str]) -> Ratio:
+    """Return by what registers are multiplied, from the cells multiplier, ct and pt; ValueError.
+
+    The ratios of both transformers may stand in place of their product, or beside it.
+    """
     told = _number(row, "multiplier", 1, _MULTIPLIER_LIMIT)
     if not row["ct"] and not row["pt"]:
-        return told
-    made = _ratio(row, "ct") * _ratio(row, "pt")
+        return Ratio(told)
+    (ct, first), (pt, second) = _ratio(row, "ct"), _ratio(row, "pt")
+    made = first * second
     if made > _MULTIPLIER_LIMIT or (row["multiplier"] and told != made):
         text = _(
             "multiplier {told!r}: ct {ct!r} times pt {pt!r} is {made}, at most {most} is taken"
         )
         told_here = {"ct": row["ct"], "pt": row["pt"], "made": made, "most": _MULTIPLIER_LIMIT}
         raise ValueError(text.format(told=row["multiplier"], **told_here))
-    return made
+    return Ratio(made, ct, pt)
 
 
-def _ratio(row: dict[str, str], column: str) -> int:
-    """Return the ratio of a transformer, written as 40 or as 200/5; 1 where there is none."""
+def _ratio(row: dict[str, str], column: str) -> tuple[str, int]:
+    """Return the ratio of a transformer as it is kept, like 40 or 200/5, and what it is."""
     over, slash, under = row[column].partition("/")
     if not slash:
-        return _number(row, column, 1, _MULTIPLIER_LIMIT)
+        number = _number(row, column, 1, _MULTIPLIER_LIMIT)
+        return (str(number) if over else ""), number
     if re.fullmatch("[0-9]{1,6}/[0-9]{1,4}", row[column]):
         first, second = int(over), int(under)
         if second and first >= second and not first % second:
-            return first // second
+            return f"{first}/{second}", first // second
     text = _("{column} {text!r} is no whole ratio: write it like 40 or 200/5")
     raise ValueError(text.format(column=column, text=row[column][:20]))
 

@@ -607,7 +607,8 @@ class Customer(models.Model):
 class Contract(models.Model):
     """An account of a customer, in the district that feeds it; `closed_at` null: it is open.
 
-    room   what a landlord calls it, "": it is no room
+    room     what a landlord calls it, "": it is no room
+    tariff   the number of the price that it is to have, 0: the register does not say
     """
 
     account = models.CharField(max_length=_ACCOUNT_DIGITS, primary_key=True)
@@ -616,6 +617,7 @@ class Contract(models.Model):
     opened_at = _number()
     closed_at = _maybe()
     room = _text(32)
+    tariff = _number()
 
     class Meta:
         db_table = "contracts"
@@ -625,8 +627,11 @@ class Contract(models.Model):
 class Device(models.Model):
     """A meter of the ledger, and the account at which it is installed, "": at none.
 
-    multiplier                current ratio times voltage ratio
-    installed, verified, due  days as YYYY-MM-DD, "": not known
+    ct, pt                    ratios of its transformers as their plates have them, like 200/5 or
+                              40, "": there is none, or only the product is known
+    multiplier                current ratio times voltage ratio: what is billed
+    installed, verified       days as YYYY-MM-DD, "": not known
+    due, exchange_due         days by which it is to be verified and to be exchanged
     """
 
     address = models.CharField(max_length=_ACCOUNT_DIGITS, primary_key=True)
@@ -637,10 +642,50 @@ class Device(models.Model):
     installed = _text(10)
     verified = _text(10)
     due = _text(10)
+    ct = _text(16)
+    pt = _text(16)
+    exchange_due = _text(10)
 
     class Meta:
         db_table = "devices"
         indexes = (models.Index(fields=("account",), name="devices_account"),)
+
+
+class StagedEntry(models.Model):
+    """A row of a list that is brought in parts and then taken at once into the register.
+
+    list       a name that no other list has
+    staged_at  when it was brought: what nobody takes is deleted after a while
+    """
+
+    list = _text(32)
+    staged_at = _number()
+    account = _account()
+    customer = _text(32)
+    name = _text(128)
+    phone = _text(32)
+    address = _text(200)
+    persons = _number()
+    kind = _text(16)
+    credit_class = _text(16)
+    district = _text(32)
+    meter = _text(_ACCOUNT_DIGITS)
+    ct = _text(16)
+    pt = _text(16)
+    multiplier = _number(1)
+    type = _text()
+    manufacturer = _text()
+    installed = _text(10)
+    verified = _text(10)
+    due = _text(10)
+    exchange_due = _text(10)
+    tariff = _number()
+
+    class Meta:
+        db_table = "staged_entries"
+        constraints = (
+            models.UniqueConstraint(fields=("list", "account"), name="staged_entries_once"),
+        )
 
 
 class Refusal(models.Model):
@@ -910,6 +955,46 @@ class DepositMove(models.Model):
     class Meta:
         db_table = "deposit_moves"
         indexes = (models.Index(fields=("tenancy",), name="deposit_moves_tenancy"),)
+
+
+class Ticket(models.Model):
+    """Work that an alarm asks for.
+
+    kind, key  of its alarm: a kind of finding and its number, or silent and the concentrator
+    account    "": it is no household's
+    priority   1: at once, 2: soon, 3: later
+    who        does it, "": nobody yet
+    done       what was done; parts: what was put in; outcome: how it ended
+    """
+
+    ticket = models.BigIntegerField(primary_key=True)
+    kind = _text(24)
+    key = _text(32)
+    account = _text(_ACCOUNT_DIGITS)
+    concentrator = _number()
+    place = _text(200)
+    what = _text(500)
+    priority = _number(3)
+    opened_at = _number()
+    opened_by = _text()
+    due_at = _number()
+    who = _text()
+    closed_at = _maybe()
+    closed_by = _text()
+    done = _text(500)
+    parts = _text(200)
+    outcome = _text(16)
+
+    class Meta:
+        db_table = "tickets"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("kind", "key"),
+                condition=models.Q(closed_at__isnull=True),
+                name="tickets_once",
+            ),
+        )
+        indexes = (models.Index(fields=("closed_at",), name="tickets_closed"),)
 
 
 class User(models.Model):

@@ -155,9 +155,10 @@ def _register(
     known = database.all("SELECT district FROM contracts WHERE account = ?", (account,))
     district = known[0][0] if known else ""
     meters = database.all(
-        "SELECT address, multiplier FROM devices WHERE account = ? ORDER BY address", (account,)
+        "SELECT address, multiplier, ct, pt FROM devices WHERE account = ? ORDER BY address",
+        (account,),
     )
-    meter, multiplier = meters[0] if meters else (books.meter, 1)
+    meter, multiplier, ct, pt = meters[0] if meters else (books.meter, 1, "", "")
     entry = Entry(
         account,
         f"{account}-{number}",
@@ -166,6 +167,8 @@ def _register(
         district=district,
         meter=meter,
         multiplier=multiplier,
+        ct=ct,
+        pt=pt,
     )
     registry.write_within(database, entry, now)
     database.run(

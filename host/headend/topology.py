@@ -61,18 +61,26 @@ def connect_within(
     _follow(database, "connections", account, day, row)
 
 
-def keep_within(database: Database, account: str, district: str) -> None:
-    """Note the district that the register says of an account, where another one is known."""
-    day = today(database)
-    known = database.all(
-        "SELECT district, until_day FROM connections WHERE account = ? "
-        "ORDER BY since_day DESC LIMIT 1",
-        (account,),
-    )
-    if not known:
-        connect_within(database, account, district, 0)
-    elif known[0] != (district, None):
-        connect_within(database, account, district, day)
+_KEEP_NEW = """
+    INSERT INTO connections (account, district, since_day) SELECT account, district, 0
+    FROM staged_entries AS staged WHERE list = ? AND district <> '' AND NOT EXISTS
+    (SELECT 1 FROM connections WHERE connections.account = staged.account)
+"""
+_KEEP_MOVED = """
+    SELECT staged.account, staged.district FROM staged_entries AS staged
+    JOIN connections ON connections.account = staged.account AND connections.since_day =
+    (SELECT max(since_day) FROM connections AS newer WHERE newer.account = staged.account)
+    WHERE staged.list = ? AND staged.district <> ''
+    AND (connections.district <> staged.district OR connections.until_day IS NOT NULL)
+"""
+
+
+def keep_within(database: Database, name: str) -> None:
+    """Note the districts that a list for the register says, where others are known or none."""
+    database.run(_KEEP_NEW, (name,))
+    moved = database.all(_KEEP_MOVED, (name,))
+    for account, district in moved:
+        connect_within(database, account, district, today(database))
 
 
 @at_desk

@@ -19,8 +19,13 @@ class Answer:
 
     status: int
     url: str
-    text: str
+    body: bytes
     headers: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        """Return a page; of a file without a text, what can be read of it."""
+        return self.body.decode(errors="replace")
 
     @property
     def said(self) -> str:
@@ -67,9 +72,9 @@ class Browser:
         request = urllib.request.Request(self.url + path, body, {**self._headers, **headers})
         try:
             with self._opener.open(request, timeout=PATIENCE_S) as answer:
-                found = answer.status, answer.url, answer.read().decode(), dict(answer.headers)
+                found = answer.status, answer.url, answer.read(), dict(answer.headers)
         except urllib.error.HTTPError as error:
-            found = error.code, error.url or "", error.read().decode(), dict(error.headers)
+            found = error.code, error.url or "", error.read(), dict(error.headers)
         return Answer(found[0], found[1].removeprefix(self.url), found[2], found[3])
 
     def sign_in(self, name: str, password: str) -> Answer:

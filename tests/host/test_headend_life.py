@@ -19,7 +19,7 @@ from host.headend.errors import StoreError
 from host.headend.ingest import Ingest
 from host.headend.life import Act
 from host.headend.orders import Till
-from host.headend.registry import Entry
+from host.headend.registry import Entry, Ratio
 from host.headend.store import Store
 from tests.host.uplink_world import KEYS, Village, account_name, deliver, meter_address
 
@@ -90,9 +90,11 @@ def test_a_meter_is_exchanged_with_its_last_register(store: Store) -> None:
     open_it(store)
     with pytest.raises(StoreError, match="below that of the meter's installation"):
         life.exchange_meter(store, NAME, [11_999], "000000000099", [0], LI)
-    life.exchange_meter(store, NAME, [99_000], "000000000099", [500], LI, 40)
+    life.exchange_meter(store, NAME, [99_000], "000000000099", [500], LI, Ratio(40, "200/5"))
     old, new = life.meters_of(store, NAME)
     assert (old["last_wh"], new["first_wh"], new["multiplier"]) == ([99_000], [500], 40)
+    (kept,) = (one.ratio for one in registry.entries(store) if one.account == NAME)
+    assert kept == Ratio(40, "200/5")
     assert registry.entries(store)[0].meter == "000000000099"
 
 

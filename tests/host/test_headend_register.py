@@ -8,7 +8,6 @@ import csv
 import io
 import json
 import os
-import re
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from host.cli import cli
 from host.headend import registry
+from host.headend.errors import StoreError
 from host.headend.ingest import Ingest
 from host.headend.store import Store
 from tests.host.uplink_world import KEYS, account_name, deliver, meter_address, village_of
@@ -79,10 +79,7 @@ def test_what_was_exported_is_taken_as_it_was(db: Path, tmp_path: Path) -> None:
     Store(other, create=True).close()
     whole = run("export", "--db", db).output
     assert taken(other, whole, "--yes").exit_code == 0
-    # The price is a concentrator's word, and the other database has heard none.
-    unpriced = re.sub(r",1(?=\n)", ",0", whole)
-    assert unpriced != whole
-    assert run("export", "--db", other).output == unpriced
+    assert run("export", "--db", other).output == whole
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
@@ -160,22 +157,32 @@ def test_what_differs_from_the_lines_of_concentrators_is_told(db: Path) -> None:
     ]
 
 
-def test_a_price_is_compared_where_both_know_it(db: Path) -> None:
-    taken(db, HEAD + TWO, "--yes")
+def test_a_price_is_held_against_other_lists_and_against_the_lines(db: Path) -> None:
+    taken(db, HEAD + TWO.replace(",40\n", ",1\n"), "--yes")
+    with Store(db, read_only=True) as store:
+        mine = store.value("SELECT tariff FROM meters WHERE account = ?", (account_name(0),))
     text = "account,customer,name,phone,persons,district,meter,multiplier,tariff\n"
-    mine = exported(db)[0]["tariff"]
-    assert int(mine) > 0
-    other = str(int(mine) + 1)
     rows = (
-        f"1,C-1,Wang Fang,138 0000,4,T-1,983764,1,{other}\n2,C-2,Li Na,,2,T-1,983765,40,{mine}\n"
+        f"1,C-1,Wang Fang,138 0000,4,T-1,983764,1,{mine + 1}\n2,C-2,Li Na,,2,T-1,983765,1,{mine}\n"
     )
-    done = run("compare", listed(db, text + rows, "other.csv"), "--db", db, "--json")
+    priced = listed(db, text + rows, "other.csv")
+    done = run("compare", priced, "--db", db, "--json")
+    wanted = [(registry.OTHER_PRICE, account_name(0), str(mine), str(mine + 1))]
+    assert differences(done) == wanted, "the register does not say one: it is the concentrator's"
+    assert differences(run("lines", "--db", db, "--json")) == []
+
+    assert "tariff '0' becomes" in run("import", priced, "--db", db, "--yes").output
+    assert differences(run("compare", priced, "--db", db, "--json")) == []
+    kind, account, here, there = wanted[0]
+    assert differences(run("lines", "--db", db, "--json")) == [(kind, account, there, here)]
+    # A list that says no price leaves that of the register.
+    taken(db, HEAD + TWO.replace(",40\n", ",1\n"), "--yes")
+    assert [row["tariff"] for row in exported(db)] == [str(mine + 1), str(mine)]
+
+
+def differences(done: Result) -> list[tuple[str, str, str, str]]:
     found = json.loads(done.output)["differences"]
-    assert [(one["kind"], one["account"], one["here"], one["there"]) for one in found] == [
-        (registry.OTHER_PRICE, account_name(0), mine, other)
-    ]
-    again = taken(db, text + rows)
-    assert again.output == "0 accounts are new, 0 change, 2 stay as they are\n"
+    return [(one["kind"], one["account"], one["here"], one["there"]) for one in found]
 
 
 PLATES = "account,name,meter,multiplier,ct,pt,type,manufacturer,installed,verified,due\n"
@@ -192,10 +199,18 @@ def test_the_ledger_of_meters_is_taken_and_an_empty_cell_leaves_what_is_known(db
     assert {name: row[name] for name in told} == told
     same = taken(db, "account,name,meter,multiplier\n1,Wang,983764,80\n")
     assert same.output == "0 accounts are new, 0 change, 1 stay as they are\n"
+    assert (row["ct"], row["pt"]) == ("200/5", "2")
     moved = taken(db, PLATES + PLATE.replace("2027年4月20日", "2035-04-20"), "--yes")
     assert "due '2027-04-20' becomes '2035-04-20'" in moved.output
     assert taken(db, "account,name,meter,multiplier\n1,Wu,983764,80\n", "--yes").exit_code == 0
-    assert [(one["name"], one["due"]) for one in exported(db)] == [("Wu", "2035-04-20")]
+    known = {"name": "Wu", "due": "2035-04-20", "ct": "200/5", "pt": "2", "multiplier": "80"}
+    (row,) = exported(db)
+    assert {name: row[name] for name in known} == known
+    # Another product is told by a list without ratios: those that are known are of the old one.
+    said = taken(db, "account,name,meter,multiplier\n1,Wu,983764,60\n", "--yes").output
+    assert "ct '200/5' becomes ''" in said
+    (row,) = exported(db)
+    assert (row["ct"], row["pt"], row["multiplier"]) == ("", "", "60")
 
 
 def test_a_sheet_has_days_and_ratios_as_programs_write_them(db: Path) -> None:
@@ -242,8 +257,41 @@ def test_meters_whose_verification_ends_are_listed(db: Path) -> None:
     days = [row["due"] for row in csv.DictReader(io.StringIO(later.output))]
     assert days == ["2020-01-01", "2027-04-20"]
     none = run("due", "--db", db, "--until", "2019-12-31")
-    assert none.output == "no meter is due for verification\n"
+    assert none.output == "no meter is due\n"
     assert "give a day as YYYY-MM-DD" in run("due", "--db", db, "--until", "x").output
+
+
+def test_meters_that_are_to_be_exchanged_are_listed_by_district_and_type(db: Path) -> None:
+    head = "account,name,meter,district,type,due,exchange_due\n"
+    rows = "1,Wang,983764,T-1,DDZY,2026-01-01,2026-02-01\n2,Li,983765,T-2,DTZ,,2026-01-15\n"
+    assert taken(db, head + rows, "--yes").exit_code == 0
+
+    def due(*words: str) -> list[tuple[str, str, str]]:
+        output = run("due", "--db", db, "--until", "2026-03-01", *words, "--json").output
+        return [(one["due"], one["what"], one["account"][-1]) for one in json.loads(output)["due"]]
+
+    verified = ("2026-01-01", registry.VERIFICATION, "1")
+    first, second = ("2026-01-15", registry.EXCHANGE, "2"), ("2026-02-01", registry.EXCHANGE, "1")
+    assert due() == [verified, first, second]
+    assert due("--transformer", "T-1") == [verified, second]
+    assert due("--type", "DTZ") == [first]
+
+
+def test_a_list_is_taken_once_all_of_its_parts_are_there(db: Path) -> None:
+    """A part that did not arrive, and a meter that was taken meanwhile, leave all as it was."""
+    with Store(db) as store:
+        first = registry.Entry("000000000001", "C-1", "Wang", meter="000000000077")
+        registry.stage_entries(store, "mine", [first])
+        with pytest.raises(StoreError, match="1 of 2 rows have arrived"):
+            registry.take_staged(store, "mine", 2)
+        registry.take(store, [registry.Entry("000000000002", "C-2", "Li", meter=first.meter)])
+        with pytest.raises(StoreError, match="meter 000000000077 is at account 000000000002"):
+            registry.take_staged(store, "mine", 1)
+        assert [one.name for one in registry.entries(store)] == ["Li"]
+        assert store.value("SELECT count(*) FROM staged_entries") == 1
+        store.database.run("UPDATE staged_entries SET staged_at = 0")
+        registry.stage_entries(store, "other", [])
+        assert store.value("SELECT count(*) FROM staged_entries") == 0
 
 
 # How many rows a long list has: `make soak` takes 100,000.

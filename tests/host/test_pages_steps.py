@@ -5,10 +5,12 @@ Method: as test_pages, a browser without a screen on the pages of a head-end tha
 process. Hostile texts go into every field of every form that the pages have.
 """
 
+import io
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
+from openpyxl import load_workbook
 
 from host.headend import commands, life, orders, registry
 from host.headend.orders import Limits
@@ -234,6 +236,33 @@ def test_a_list_is_previewed_and_taken_whole_or_not_at_all(station: HeadEnd) -> 
     same = manager.upload("/imports", "b.csv", b"account,name\n77,Z\n", step="compare")
     assert "another name" in same.text
     assert "赵六" in manager.get("/imports/export.csv").text
+
+
+def test_devices_that_are_due_are_a_page_and_a_file(station: HeadEnd) -> None:
+    manager = signed_in(station, "manager")
+    text = (
+        "account,name,meter,district,ct,pt,type,due,exchange_due\n"
+        "78,=1+1,78,T-1,200/5,2,DTZ,2020-01-01,\n79,Li,79,T-2,,,DDZY,,2020-02-01\n"
+    )
+    shown = manager.upload("/imports", "devices.csv", text.encode())
+    assert manager.post("/imports", {**shown.fields, "step": "take"}).status == 200
+    page = signed_in(station, "viewer").get("/devices?district=T-1").text
+    assert "2020-01-01 overdue" in page
+    assert "CT 200/5 × PT 2 = 80" in page
+    assert "0000 0000 0079" not in page
+    assert "exchange" in manager.get("/devices?type=DDZY").text
+    assert manager.get("/devices?until=x").status == 400
+    assert manager.get("/devices?form=pdf").status == 404
+    names = "due,what,meter,account,name,district,type,manufacturer,installed,verified,ct,pt,"
+    rows = manager.get("/devices?form=csv").text.splitlines()
+    assert rows[0].lstrip("\ufeff") == names + "multiplier"
+    assert rows[1].endswith("verification,000000000078,000000000078,'=1+1,T-1,DTZ,,,,200/5,2,80")
+    for path in ("/devices?form=xlsx", "/imports/export.csv?form=xlsx"):
+        sheet = load_workbook(io.BytesIO(manager.get(path).body)).active
+        told = [cell for row in sheet.values for cell in row]
+        assert ("200/5" in told, "'=1+1" in told) == (True, True), path
+    household = manager.get("/households/78").text
+    assert "CT 200/5 × PT 2 = 80" in household
 
 
 def test_arrears_and_the_audit_are_shown(station: HeadEnd) -> None:

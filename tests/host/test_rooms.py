@@ -5,6 +5,7 @@ Method: the commands and functions of rooms on a house of two rooms, which a con
 """
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import pytest
 from click.testing import CliRunner
 
 from host.cli import cli
-from host.headend import audit, drawer, final_bill, orders, rooms, shifts
+from host.headend import approvals, audit, drawer, final_bill, life, orders, rooms, shifts, users
 from host.headend.errors import StoreError
 from host.headend.ingest import Ingest
+from host.headend.life import Act
 from host.headend.reconcile import reconcile
 from host.headend.rooms import Tenant
 from host.headend.store import Store
-from tests.host.uplink_world import KEYS, Village, account_name, deliver
+from tests.host.paging import Browser
+from tests.host.serving import HeadEnd, converse
+from tests.host.uplink_world import KEYS, Device, Village, account_name, deliver
 
 ROOM = account_name(0)
 BY = "landlord"
@@ -195,3 +199,63 @@ def test_the_landlord_does_it_with_commands(house: House, tmp_path: Path) -> Non
     told = said("out", ROOM, *db, "--register", 13)
     assert "0.50 yuan of it were owed" in told
     assert json.loads(said("list", *db, "--json"))["rooms"][0]["order_fen"] == 50
+
+
+# --- one person alone ---------------------------------------------------------------------------
+
+
+def test_a_landlord_decides_alone_what_takes_two_elsewhere(tmp_path: Path) -> None:
+    """Pages where nobody signs in have no second person; the command line and a role have one."""
+    house = House(tmp_path)
+    house.use(700)
+    words = (house.store, approvals.WRITE_OFF, ROOM, 700, BY, "moved away")
+    with audit.acting(audit.Who("page", BY)):
+        number = approvals.ask(*words)
+        life.write_off(house.store, ROOM, 700, Act(BY, "moved away"), number)
+        with pytest.raises(StoreError, match="used"):
+            life.write_off(house.store, ROOM, 700, Act(BY), number)
+    log = {one["action"]: one["detail"] for one in audit.newest(house.store, {}, 1 << 40, 10)}
+    assert (log["decide"]["alone"], log["decide"]["by"]) == (True, BY)
+    assert log["written off"]["by"] == BY
+
+    with pytest.raises(StoreError, match="not given yet"):  # the door of the command line
+        life.write_off(house.store, ROOM, 700, Act(BY), approvals.ask(*words))
+    with audit.acting(audit.Who("page", BY)):
+        users.add(house.store, "second", "manager", users.hashed("correct horse"))
+        number = approvals.ask(*words)
+        with pytest.raises(StoreError, match="another person"):
+            approvals.decide(house.store, number, BY, True)
+
+
+def test_a_house_of_eight_rooms_is_set_up_in_as_many_steps_as_the_manual_says(
+    tmp_path: Path,
+) -> None:
+    """Every command of the manual is run or served, and every field of the page is filled once."""
+    running = HeadEnd(tmp_path, "--page", "127.0.0.1:0", "--simple")
+    try:
+        village = Village()
+        for row in range(8):
+            village.meter(row)
+            village.reading(row, 0)
+        with running.connect() as sock:
+            converse(Device(village, 1), sock, until_idle=True)
+        page, fields = Browser(running.url), 0
+        for row in range(8):
+            for step, typed in (
+                ("name", {"room": f"20{row}"}),
+                ("in", {"name": f"T{row}", "deposit": "500", "register": "0", "sure": "1"}),
+            ):
+                told = {"step": step, "account": account_name(row), **typed}
+                done = page.post("/rooms", {**page.get("/rooms").fields, **told})
+                assert (done.status, done.url) == (200, f"/rooms?account={account_name(row)}")
+                fields += len(typed)
+        shown = page.get("/rooms").text
+        assert all(f"20{row}" in shown and f"T{row}" in shown for row in range(8))
+    finally:
+        running.end(signal.SIGKILL)
+    manual = (Path(__file__).resolve().parents[2] / "docs" / "HEADEND.md").read_text("utf-8")
+    house = manual.partition("## A landlord's house")[2].partition("\n## ")[0]
+    commands = [line.split()[2] for line in house.splitlines() if line.startswith("    dianka ")]
+    assert commands == ["keys", "init", "serve"]
+    assert f"{len(commands)} commands" in house
+    assert f"That is {fields} fields" in " ".join(house.split())

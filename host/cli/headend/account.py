@@ -1,5 +1,6 @@
 """`dianka headend account` and `approval`: the life of an account, and what two have to decide."""
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -19,8 +20,8 @@ from host.cli.options import (
 from host.cli.output import Column, echo, json_line
 from host.headend import approvals, life
 from host.headend.life import Act
-from host.headend.lists import KINDS
-from host.headend.registry import Entry
+from host.headend.lists import KINDS, ratio_of
+from host.headend.registry import Entry, Ratio
 from host.units import register_wh, yuan
 from host.words import _
 
@@ -70,6 +71,24 @@ def printable(most: int) -> Any:
     return check
 
 
+def _ratio_options(function: Command) -> Command:
+    """Give the command the ratios of a meter's transformers, and their product."""
+    for name, text in (
+        ("pt", "Ratio of its voltage transformers, like 10000/100."),
+        ("ct", "Ratio of its current transformers, like 200/5 or 40."),
+        ("multiplier", "CT times PT ratio.  [default: 1]"),
+    ):
+        function = click.option(f"--{name}", default="", metavar="RATIO", help=text)(function)
+    return function
+
+
+def _ratio(multiplier: str, ct: str, pt: str) -> Ratio:
+    try:
+        return ratio_of({"multiplier": multiplier, "ct": ct, "pt": pt})
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def registers_option(name: str, text: str, *, required: bool = False) -> Command:
     """Return the option of what a meter shows, in kWh, once for each rate."""
     return click.option(name, multiple=True, type=_KWH, required=required, help=text)
@@ -109,7 +128,7 @@ Examples:
     "--transformer", "district", default="", callback=printable(32), help="What feeds it."
 )
 @meter_option()
-@click.option("--multiplier", type=click.IntRange(1, 65535), default=1, help="CT times PT ratio.")
+@_ratio_options
 @registers_option("--register", "What its meter shows; may be repeated for each rate.")
 @click.option("--balance", "balance_fen", type=LIMIT, default="0", help="Yuan taken over.")
 @click.option("--used", "used_wh", type=_KWH, default="0", help="kWh used of this period's quota.")
@@ -124,10 +143,14 @@ def open_command(
     reason: str,
     customer: str,
     meter: str | None,
+    multiplier: str,
+    ct: str,
+    pt: str,
     **told: Any,
 ) -> None:
     """Open an account, or take it over with a balance and what it has used."""
-    entry = Entry(account, customer or account, meter=meter or "", **told)
+    plate = asdict(_ratio(multiplier, ct, pt))
+    entry = Entry(account, customer or account, meter=meter or "", **plate, **told)
     with opened(db) as store:
         _said(life.open_account(store, entry, register, Act(by, reason), balance_fen, used_wh))
 
@@ -159,7 +182,8 @@ def household_command(
     "exchange",
     epilog="""\b
 Example:
-  dianka headend account exchange 1 --db village.db --last 5310.2 --meter 99 --register 0 --by Li
+  dianka headend account exchange 1 --db village.db --last 5310.2 --meter 99 --register 0 \\
+      --ct 200/5 --by Li
 """,
 )
 @account_argument
@@ -167,7 +191,7 @@ Example:
 @registers_option("--last", "What the old meter shows at the end.", required=True)
 @meter_option("The new meter.", required=True)
 @registers_option("--register", "What the new meter shows.", required=True)
-@click.option("--multiplier", type=click.IntRange(1, 65535), default=1, help="CT times PT ratio.")
+@_ratio_options
 @_act_options
 def exchange_command(
     account: str,
@@ -175,14 +199,16 @@ def exchange_command(
     last: tuple[int, ...],
     meter: str,
     register: tuple[int, ...],
-    multiplier: int,
+    multiplier: str,
+    ct: str,
+    pt: str,
     by: str,
     reason: str,
 ) -> None:
     """Note the exchange of a meter; the technician does it with `meter exchange`."""
     with opened(db) as store:
-        act = Act(by, reason)
-        _said(life.exchange_meter(store, account, last, meter, register, act, multiplier))
+        act, ratio = Act(by, reason), _ratio(multiplier, ct, pt)
+        _said(life.exchange_meter(store, account, last, meter, register, act, ratio))
 
 
 @account.command(

@@ -27,9 +27,10 @@ A list has a row for each account; only account and name must be there:
   account,customer,name,phone,address,persons,kind,credit_class,district,meter,multiplier
   000000000001,C-17,Wang Fang,13800000000,Village 3 No. 7,4,resident,,T-1,000000983764,1
 A meter's own columns, where an empty cell leaves what is known:
-  ct,pt,type,manufacturer,installed,verified,due
-  200/5,1,DTZ341,Hongye,2024-05-01,2024-04-20,2032-04-20
-The column tariff has the number of a price: it is compared, and never written.
+  ct,pt,type,manufacturer,installed,verified,due,exchange_due
+  200/5,1,DTZ341,Hongye,2024-05-01,2024-04-20,2032-04-20,2034-05-01
+The column tariff has the number of the price that an account is to have: what its
+concentrator charges by is held against it, and never changed by it.
 \b
 Examples:
   dianka headend register import customers.csv --db village.db
@@ -112,7 +113,7 @@ def compare_command(path: Path, db: str, as_json: bool, as_csv: bool) -> None:
     """List how the register differs from a list of another system; status 1 if it does."""
     there = list(_listed(path).values())
     with opened(db, read_only=True) as store:
-        found = registry.compare(registry.entries(store), there)
+        found = registry.compare(registry.entries(store, priced=True), there)
     _print_differences(found, as_json, as_csv)
 
 
@@ -142,20 +143,27 @@ Examples:
 )
 @database_option()
 @click.option("--until", type=DATE, help="Up to which day.  [default: today at the station]")
+@click.option("--transformer", "district", default="", help="Only meters that it feeds.")
+@click.option("--type", "kind", default="", help="Only meters of this type.")
 @list_options
-def due_command(db: str, until: date | None, as_json: bool, as_csv: bool) -> None:
-    """List meters whose verification is over, or ends up to a day."""
+def due_command(
+    db: str, until: date | None, district: str, kind: str, as_json: bool, as_csv: bool
+) -> None:
+    """List meters that are to be verified or exchanged up to a day."""
     with opened(db, read_only=True) as store:
-        rows = registry.due(store, until or datetime.now(store.zone()).date())
+        day = until or datetime.now(store.zone()).date()
+        rows = registry.due(store, day, district, kind)
     columns = (
         (Column(_("due")), "due"),
+        (Column(_("what")), "what"),
         (Column(_("meter")), "meter"),
         (Column(_("account")), "account"),
         (Column(_("name")), "name"),
         (Column(_("type")), "type"),
+        (Column(_("district")), "district"),
         (Column(_("verified")), "verified"),
     )
-    print_list("due", rows, columns, as_json, as_csv, _("no meter is due for verification"))
+    print_list("due", rows, columns, as_json, as_csv, _("no meter is due"))
 
 
 def _print_differences(found: list[registry.Difference], as_json: bool, as_csv: bool) -> None:

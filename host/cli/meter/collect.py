@@ -15,8 +15,8 @@ from host.cli.options import EXISTING_FILE, FILE
 from host.cli.output import Column, echo, print_csv, print_json, print_table
 from host.frames import orders, write
 from host.frames.catalogue import Identifier
-from host.harmless import csv_cell
 from host.link.meters import AskError, MeterLine
+from host.sheets import sheet
 from host.texts import NotTextError, read_text
 from host.words import _, system_reason
 
@@ -127,22 +127,12 @@ def _write(out: Path, names: tuple[str, ...], rows: list[tuple[str, ...]]) -> No
             with out.open("w", newline="", encoding="utf-8-sig") as file:
                 print_csv(names, rows, file=file)
         else:
-            _write_xlsx(out, names, rows)
+            out.write_bytes(sheet("meters", names, rows))
     except OSError as error:
         raise click.ClickException(
             _("cannot write {out}: {reason}").format(out=out, reason=error.strerror)
         ) from error
     echo(_("{count} meters in {out}").format(count=len(rows), out=out), err=True)
-
-
-def _write_xlsx(out: Path, names: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from openpyxl import Workbook
-
-    book = Workbook(write_only=True)
-    sheet = book.create_sheet("meters")
-    for row in (names, *rows):
-        sheet.append([csv_cell(cell) for cell in row])
-    book.save(out)
 
 
 def _say_failures(addresses: list[str], found: list[_Collected]) -> None:

@@ -1,14 +1,12 @@
 """Pages of accounts: opening one, and what was sold in a day."""
 
-import csv
-import io
 import re
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
-from host.harmless import csv_cell
 from host.headend import life, orders
 from host.headend.errors import StoreError
 from host.headend.life import Act
@@ -17,18 +15,20 @@ from host.headend.users import SELL
 from host.headend.web import looks
 from host.headend.web.door import Trouble, Visit, page, writing
 from host.headend.web.figures import local
-from host.headend.web.forms import plain_text
+from host.headend.web.forms import plain_text, ratio_of
+from host.headend.web.tables import CSV, table
 from host.units import full_number, yuan
 from host.words import _
 
 _FIELDS = ("account", "customer", "name", "phone", "address", "persons", "district", "meter")
+_RATIO = ("multiplier", "ct", "pt")
 _PERSONS_LIMIT = 99
 
 
 @page(SELL)
 def opening(visit: Visit) -> HttpResponse:
     """Open an account, and go to its first sale."""
-    told = {name: visit.told(name, 128) for name in _FIELDS}
+    told = {name: visit.told(name, 128) for name in (*_FIELDS, *_RATIO)}
     wrong, status = "", 200
     if visit.request.method == "POST":
         try:
@@ -65,6 +65,7 @@ def _entry(visit: Visit, told: dict[str, str]) -> Entry:
         persons=int(persons),
         district=told["district"][:32],
         meter=meter,
+        **asdict(ratio_of(visit)),
     )
 
 
@@ -97,16 +98,14 @@ def day(visit: Visit) -> HttpResponse:
 
 def _table(visit: Visit, sales: list[dict[str, Any]], on: str) -> HttpResponse:
     """Return the sales of a day as CSV for a spreadsheet, in which no text is a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    names = ("sold_at", "cashier", "channel", "account", "order", "amount", "reference")
-    writer.writerow((*names, "voided_at", "void_reason"))
+    names = (
+        *("sold_at", "cashier", "channel", "account", "order", "amount", "reference"),
+        *("voided_at", "void_reason"),
+    )
+    cells = []
     for row in sales:
         told = {**row, "amount": yuan(row["amount_fen"])}
         for name in ("sold_at", "voided_at"):
             told[name] = local(row[name], visit.zone) if row[name] else ""
-        cells = [str(told[name] or "") for name in (*names, "voided_at", "void_reason")]
-        writer.writerow([csv_cell(one) for one in cells])
-    answer = HttpResponse("\ufeff" + text.getvalue(), content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="dianka-{on}.csv"'
-    return answer
+        cells.append([told[name] or "" for name in names])
+    return table(CSV, on, names, cells)

@@ -55,20 +55,23 @@ def ask(visit: Visit, account: str, what: str) -> HttpResponse:
     if what not in _TITLES:
         raise Trouble(404, _("there is no such page: begin at the first one"))
 
+    is_alone = approvals.is_alone(visit.store.database, visit.person.name)
+
     def plan() -> Plan:
         fen = forms.amount_fen(visit.told("amount", 20))
-        said = [
-            _("Another person is asked: {what}, {money}.").format(
-                what=_(_TITLES[what]), money=money(fen)
-            )
-        ]
+        told = {"what": _(_TITLES[what]), "money": money(fen)}
+        said = [_("Another person is asked: {what}, {money}.").format(**told)]
+        if is_alone:
+            said = [_("You decide alone: {what}, {money}.").format(**told)]
+            said.append(_("Nobody else signs in here who could be asked; the audit log says so."))
         words = (what, row["account"], fen, visit.person.name, forms.reason_of(visit))
         return Plan(said, "ask", words)
 
     url = f"/households/{row['account']}"
     amount = Field("amount", _("amount, yuan"), visit.request.GET.get("amount", "")[:20], most=20)
+    title = _(_TITLES[what])
     form = Form(
-        _("ask a second person: {what}").format(what=_(_TITLES[what])),
+        title if is_alone else _("ask a second person: {what}").format(what=title),
         "approvals",
         ASKED,
         row["account"],
@@ -76,7 +79,7 @@ def ask(visit: Visit, account: str, what: str) -> HttpResponse:
         plan,
         url,
         lambda number: f"/approvals/{number}",
-        _("ask"),
+        _("approve it") if is_alone else _("ask"),
     )
     return carry_out(visit, form, row)
 
@@ -103,6 +106,7 @@ def one(visit: Visit, number: int) -> HttpResponse:
         "wrong": wrong,
         "channels": CHANNELS,
         "may_decide": visit.person.may(KEEP) and not asked["decision"],
+        "is_alone": asked["decision"] and asked["decided_by"] == asked["asked_by"],
         "may_use": _may_use(visit, asked),
         "balance_fen": row["credit_fen"] - row["debit_fen"] if row["credit_fen"] else None,
     }

@@ -12,7 +12,7 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 
-from host.headend import users
+from host.headend import approvals, users
 from host.headend.audit import Who, acting
 from host.headend.errors import StoreError, StoreFailed
 from host.headend.store import Store
@@ -38,7 +38,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-LANDLORD = Person("landlord", users.ADMIN)
+LANDLORD = Person(approvals.LANDLORD, users.ADMIN)
 
 _here = threading.local()
 

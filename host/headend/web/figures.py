@@ -10,6 +10,7 @@ import jinja2
 
 from host.harmless import harmless_lines
 from host.headend.history import detail_text
+from host.headend.registry import Ratio
 from host.headend.web.site import FOLDER
 from host.units import to_datetime
 from host.words import _, language_spoken
@@ -47,6 +48,13 @@ def energy(wh: int, decimals: int = 2) -> str:
 def grouped(number: str) -> str:
     """Return the number of an account or a meter in groups of four."""
     return " ".join(number[at : at + 4] for at in range(0, len(number), 4))
+
+
+def ratio_text(ratio: Ratio) -> str:
+    """Return by what registers are multiplied, with the ratios of both transformers if known."""
+    parts = [("CT", ratio.ct), ("PT", ratio.pt)]
+    shown = " × ".join(f"{name} {one}" for name, one in parts if one)
+    return f"{shown} = {ratio.multiplier}" if shown else f"× {ratio.multiplier}"
 
 
 def moment(t2000: int | None, form: str = "%Y-%m-%d %H:%M") -> str:
@@ -110,6 +118,7 @@ def environment(**options: Any) -> jinja2.Environment:
         grouped=grouped,
         moment=moment,
         local=local,
+        ratio_text=ratio_text,
         masked=masked,
         detail=detail,
         static=static_url,

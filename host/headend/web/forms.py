@@ -4,6 +4,8 @@ import re
 from datetime import date, datetime
 
 from host.harmless import is_formula
+from host.headend import lists
+from host.headend.registry import Ratio
 from host.headend.web.door import Trouble, Visit
 from host.units import fen_of, full_number, register_wh
 from host.words import _
@@ -64,6 +66,14 @@ def digits_of(visit: Visit, name: str) -> str:
     """Return the number of an account or a meter. Trouble: it is none."""
     try:
         return full_number(visit.told(name, 20))
+    except ValueError as error:
+        raise Trouble(400, str(error)) from error
+
+
+def ratio_of(visit: Visit) -> Ratio:
+    """Return by what the registers of a meter are multiplied. Trouble: no ratios say it."""
+    try:
+        return lists.ratio_of({name: visit.told(name, 16) for name in ("multiplier", "ct", "pt")})
     except ValueError as error:
         raise Trouble(400, str(error)) from error
 

@@ -1,30 +1,31 @@
 """Lists of accounts: previewed, then taken whole or not at all; compared; and given out."""
 
-import csv
-import io
 import secrets
 import tempfile
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
-from host.harmless import csv_cell
 from host.headend import lists, registry
 from host.headend.errors import SalesError, StoreError
-from host.headend.registry import Entry, Preview
+from host.headend.registry import Entry, Preview, Ratio
 from host.headend.users import KEEP
 from host.headend.web.door import Trouble, Visit, page, writing
+from host.headend.web.forms import day_of
+from host.headend.web.tables import CSV, XLSX, table
 from host.rows import RowsError, tell_troubles
 from host.words import _
 
 _SIZE_LIMIT = 32 << 20
 _CALLED_LIMIT = 80
 _SHOWN = 200
+_DUE_DAYS = 90
 _HELD_S, _HELD_LIMIT = 3600, 8
 
 
@@ -55,7 +56,7 @@ def imports(visit: Visit) -> HttpResponse:
                 return _take(visit)
             called, entries = _uploaded(visit)
             if visit.told("step") == "compare":
-                here = registry.entries(visit.store)
+                here = registry.entries(visit.store, priced=True)
                 found = [asdict(one) for one in registry.compare(here, entries.values())]
                 told |= {"found": found[:_SHOWN], "count": len(found), "called": called}
             else:
@@ -76,15 +77,55 @@ def lines(visit: Visit) -> HttpResponse:
 
 @page(KEEP)
 def export(visit: Visit) -> HttpResponse:
-    """Return the register as CSV, as a list that can be taken in."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(registry.COLUMNS)
-    for one in registry.entries(visit.store):
-        writer.writerow([csv_cell(str(value)) for value in asdict(one).values()])
-    answer = HttpResponse("\ufeff" + text.getvalue(), content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = 'attachment; filename="dianka-register.csv"'
-    return answer
+    """Return the register as a list that can be taken in again."""
+    form = _form(visit) or CSV
+    rows = map(registry.cells_of, registry.entries(visit.store))
+    return table(form, "register", registry.COLUMNS, rows)
+
+
+def _form(visit: Visit) -> str:
+    """Return the form of a file that is asked for, "": a page is. Trouble: there is none such."""
+    form = visit.told("form", 10)
+    if form not in ("", CSV, XLSX):
+        raise Trouble(404, _("there is no such page: begin at the first one"))
+    return form
+
+
+_DUE_COLUMNS = (
+    *("due", "what", "meter", "account", "name", "district", "type", "manufacturer"),
+    *("installed", "verified", "ct", "pt", "multiplier"),
+)
+
+
+@page()
+def devices(visit: Visit) -> HttpResponse:
+    """List the meters that are to be verified or exchanged, by day and type, as a page or file."""
+    today = datetime.now(visit.zone).date()
+    until = day_of(visit, "until") if visit.told("until", 10) else today + timedelta(_DUE_DAYS)
+    typed = {name: visit.told(name, 64) for name in ("district", "type")}
+    found = registry.due(visit.store, until, typed["district"], typed["type"])
+    if form := _form(visit):
+        rows = ([row[name] for name in _DUE_COLUMNS] for row in found)
+        return table(form, f"due-{until}", _DUE_COLUMNS, rows)
+    on = today.isoformat()
+    counts = Counter((row["what"], row["type"]) for row in found)
+    overdue = Counter((row["what"], row["type"]) for row in found if row["due"] < on)
+    kinds = [(*key, overdue[key], count - overdue[key]) for key, count in sorted(counts.items())]
+    told = {
+        **typed,
+        **registry.device_choices(visit.store),
+        "until": until.isoformat(),
+        "today": on,
+        "rows": [{**row, "ratio": _ratio(row)} for row in found[:_SHOWN]],
+        "count": len(found),
+        "overdue": sum(overdue.values()),
+        "by_kind": kinds,
+    }
+    return visit.show("devices.html", told)
+
+
+def _ratio(row: dict[str, Any]) -> Ratio:
+    return Ratio(row["multiplier"], row["ct"], row["pt"])
 
 
 def _uploaded(visit: Visit) -> tuple[str, dict[int, Entry]]:

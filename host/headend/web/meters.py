@@ -26,6 +26,7 @@ from host.billing.statement import (
 from host.frames.record import PAYLOAD_SIZE, Record, RecordKind, parse_payload
 from host.frames.tariff import build, image_name, load
 from host.frames.tariff_terms import TariffError, TariffFile
+from host.headend.registry import Ratio
 from host.headend.store import Store
 from host.headend.web.figures import energy, money
 from host.units import DAY_S, to_datetime
@@ -54,7 +55,8 @@ _HOUSEHOLD = """
     accounts.corrected_fen, accounts.untold, accounts.guard, customers.customer, customers.name,
     customers.phone, customers.address, customers.persons, customers.credit_class,
     contracts.district, devices.type, devices.manufacturer, devices.installed, devices.verified,
-    devices.due
+    devices.due, devices.exchange_due, devices.ct, devices.pt,
+    devices.multiplier AS plate_multiplier
     FROM (SELECT ? AS account) AS known
     LEFT JOIN accounts ON accounts.account = known.account
     LEFT JOIN contracts ON contracts.account = known.account AND contracts.closed_at IS NULL
@@ -74,6 +76,8 @@ def household(store: Store, account: str) -> dict[str, Any] | None:
         names = [one[0] for one in cursor.description]
         row = dict(zip(names, cursor.fetchone(), strict=True))
     row["registers_wh"] = json.loads(row["registers_wh"] or "[]")
+    told, ct, pt = (row.pop(name) for name in ("plate_multiplier", "ct", "pt"))
+    row["ratio"] = Ratio(told or row["multiplier"] or 1, ct or "", pt or "")
     is_known = row["credit_fen"] is not None or row["customer"] is not None
     if not is_known and not store.rows(_KNOWN, (account, account)):
         return None

@@ -17,11 +17,11 @@ from host.headend.users import KEEP, SELL, SWITCH
 from host.headend.web import forms
 from host.headend.web.asking import REASON, Field, Form, Plan, carry_out
 from host.headend.web.door import Trouble, View, Visit, page
-from host.headend.web.figures import energy, grouped, money
+from host.headend.web.figures import energy, grouped, money, ratio_text
 from host.headend.web.knowing import known
 from host.words import _
 
-_PERSONS_LIMIT, _KINDS_LIMIT, _MULTIPLIER_LIMIT = 99, 7, 65535
+_PERSONS_LIMIT, _KINDS_LIMIT = 99, 7
 _UID_LIMIT = 16
 
 
@@ -76,6 +76,17 @@ def _last_field(row: dict[str, Any]) -> Field:
     return Field("last", label, hint=hint, most=120)
 
 
+def _ratio_fields() -> list[Field]:
+    """Return the fields of a meter's transformers, and of their product where only it is known."""
+    return [
+        Field("ct", _("current transformers, like 200/5; empty: none"), needed=False, most=16),
+        Field("pt", _("voltage transformers, like 10000/100; empty: none"), needed=False, most=16),
+        Field(
+            "multiplier", _("multiplier, where only CT times PT is known"), needed=False, most=5
+        ),
+    ]
+
+
 def _kwh(registers_wh: list[int]) -> str:
     return " / ".join(energy(one) for one in registers_wh)
 
@@ -84,13 +95,13 @@ def _exchange(visit: Visit, row: dict[str, Any]) -> _Step:
     def plan() -> Plan:
         last, first = forms.registers_of(visit, "last"), forms.registers_of(visit, "first")
         meter = forms.digits_of(visit, "meter")
-        multiplier = forms.number_of(visit, "multiplier", _MULTIPLIER_LIMIT, 1) or 1
+        ratio = forms.ratio_of(visit)
         said = [
             _("Meter {meter} leaves with {registers} kWh.").format(
                 meter=grouped(row["meter"] or "") or "–", registers=_kwh(last)
             ),
             _("Meter {meter} comes with {registers} kWh, multiplier {multiplier}.").format(
-                meter=grouped(meter), registers=_kwh(first), multiplier=multiplier
+                meter=grouped(meter), registers=_kwh(first), multiplier=ratio_text(ratio)
             ),
         ]
         warns = [
@@ -99,14 +110,14 @@ def _exchange(visit: Visit, row: dict[str, Any]) -> _Step:
                 "`meter exchange`."
             )
         ]
-        words = (row["account"], last, meter, first, _act(visit), multiplier)
+        words = (row["account"], last, meter, first, _act(visit), ratio)
         return Plan(said, "exchange_meter", words, warns)
 
     fields = [
         _last_field(row),
         Field("meter", _("new meter, up to 12 digits"), most=20),
         Field("first", _("what the new meter shows, kWh"), "0", most=120),
-        Field("multiplier", _("multiplier, CT times PT ratio"), "1", most=20),
+        *_ratio_fields(),
     ]
     return _Step(_("exchange the meter"), _("exchange it"), fields, plan)
 

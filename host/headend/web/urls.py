@@ -17,6 +17,7 @@ from host.headend.web import (
     steps,
     supply,
     switching,
+    tickets,
     views,
 )
 from host.headend.web.api import api
@@ -55,6 +56,10 @@ urlpatterns = [
     path("imports", imports.imports),
     path("imports/lines", imports.lines),
     path("imports/export.csv", imports.export),
+    path("devices", imports.devices),
+    path("tickets", tickets.listed),
+    path("tickets/new", tickets.new),
+    path("tickets/<int:number>", tickets.one),
     path("open", accounts.opening),
     path("day", accounts.day),
     path("sell", counter.sell),

@@ -65,3 +65,44 @@ document.addEventListener("DOMContentLoaded", () => {
     }, [points.map((one) => one[0]), points.map((one) => one[1])], place);
   }
 });
+
+// What a technician has done is kept on the phone until the head-end has it: a form that is sent
+// again changes nothing, so that a connection that breaks costs nothing.
+const KEPT = "dianka-kept:";
+
+const sendKept = async () => {
+  for (const name of Object.keys(localStorage).filter((one) => one.startsWith(KEPT))) {
+    const { url, body } = JSON.parse(localStorage.getItem(name));
+    let answer;
+    try {
+      answer = await fetch(url, { method: "POST", body: new URLSearchParams(body) });
+    } catch {
+      showKept();
+      return;
+    }
+    if (answer.ok && new URL(answer.url).pathname.startsWith("/sign-in")) return;
+    if (answer.status >= 500) return;
+    localStorage.removeItem(name);
+    if (location.pathname !== url) continue;
+    if (answer.ok) location.reload();
+    else document.documentElement.innerHTML = await answer.text();
+  }
+};
+
+const showKept = () => {
+  for (const place of document.querySelectorAll("[data-kept]")) {
+    place.hidden = !localStorage.getItem(KEPT + place.dataset.kept);
+  }
+};
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.hasAttribute("data-keep")) return;
+  event.preventDefault();
+  const kept = { url: new URL(form.action).pathname, body: [...new FormData(form)] };
+  localStorage.setItem(KEPT + form.dataset.keep, JSON.stringify(kept));
+  sendKept();
+});
+
+window.addEventListener("online", sendKept);
+document.addEventListener("DOMContentLoaded", sendKept);
