@@ -28,8 +28,9 @@ _AHEAD_S = 366 * DAY_S
 _CONCERNED = {
     DISTRICT: "SELECT account FROM contracts WHERE closed_at IS NULL AND district = ? "
     "ORDER BY account",
-    FEEDER: "SELECT account FROM contracts JOIN districts "
-    "ON districts.district = contracts.district WHERE closed_at IS NULL AND feeder = ? "
+    FEEDER: "SELECT account FROM contracts JOIN feeds "
+    "ON feeds.district = contracts.district AND until_day IS NULL "
+    "WHERE closed_at IS NULL AND feeder = ? "
     "ORDER BY account",
     CONCENTRATOR: "SELECT accounts.account FROM accounts LEFT JOIN contracts "
     "ON contracts.account = accounts.account WHERE contracts.closed_at IS NULL "
@@ -163,7 +164,7 @@ def places(store: Store) -> Iterator[tuple[str, str]]:
     """Yield the places that an outage may have, each with its level."""
     for level, query in (
         (DISTRICT, "SELECT DISTINCT district FROM contracts WHERE district <> '' ORDER BY 1"),
-        (FEEDER, "SELECT DISTINCT feeder FROM districts WHERE feeder <> '' ORDER BY 1"),
+        (FEEDER, "SELECT DISTINCT feeder FROM feeds WHERE until_day IS NULL ORDER BY 1"),
         (CONCENTRATOR, "SELECT concentrator FROM concentrators ORDER BY 1"),
     ):
         with store.database.looking():

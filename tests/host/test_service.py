@@ -43,7 +43,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
             ],
         )
         with one.writing() as database:
-            database.run("UPDATE districts SET feeder = 'F-1'")
+            database.run(
+                "INSERT INTO feeds (district, feeder, since_day) "
+                "SELECT district, 'F-1', 0 FROM districts"
+            )
         yield one
 
 
