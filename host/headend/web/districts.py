@@ -4,6 +4,7 @@ import calendar
 import re
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from django.http import HttpResponse
 
@@ -17,6 +18,7 @@ from host.units import DAY_S, to_datetime
 from host.words import _
 
 _ROWS = 100
+_COMPUTED_LIMIT = 30_000  # households whose loss a page computes
 _WIDTH, _HEIGHT = 760, 220
 _AROUND_S = 2 * DAY_S
 _FIRST = date(2000, 1, 1).toordinal()
@@ -24,11 +26,22 @@ _FIRST = date(2000, 1, 1).toordinal()
 
 @page()
 def districts(visit: Visit) -> HttpResponse:
-    """List the districts and feeders with the loss of the newest day, the greatest first."""
+    """List the districts and feeders with the loss of the newest day, the greatest first.
+
+    A station so large that a person would wait for it gets the names of its districts alone.
+    """
     day = _newest_day(visit)
-    rows = [] if day is None else losses.day_losses(visit.store, day, day + 1)
+    is_large = visit.store.value("SELECT count(*) FROM connections") > _COMPUTED_LIMIT
+    rows = [] if day is None or is_large else losses.day_losses(visit.store, day, day + 1)
     rows.sort(key=lambda one: (-(one.rate_e4 or 0), one.place))
-    told = {"rows": rows[:_ROWS], "left": max(0, len(rows) - _ROWS), "day": _iso(day)}
+    query = "SELECT district, name FROM districts ORDER BY district"
+    names = visit.store.rows(query) if is_large else []
+    told: dict[str, Any] = {
+        "rows": rows[:_ROWS],
+        "left": max(0, len(rows) - _ROWS),
+        "day": _iso(day),
+        "names": names,
+    }
     return visit.show("districts.html", {**told, "percent": percent})
 
 
