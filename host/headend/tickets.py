@@ -1,8 +1,8 @@
 """Tickets: work that an alarm asks for, with its place, who does it by when, and how it ended.
 
-An alarm is an open finding, or a concentrator that is silent. It has at most one open ticket. How
-a ticket ends decides about its alarm: what was mended, or was no fault, closes it; what was not
-mended leaves it open, and opens it again where it was closed meanwhile.
+An alarm is an open finding, a complaint, or a concentrator that is silent. It has at most one
+open ticket. How a ticket ends decides about its alarm: what was mended, or was no fault, closes
+it; what was not mended leaves it open, and opens it again where it was closed meanwhile.
 
 Every function that writes takes a `Store` and is one transaction.
 """
@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from host.headend import audit
+from host.headend import audit, complaints
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
@@ -20,7 +20,7 @@ from host.headend.store import Store
 from host.units import DAY_S
 from host.words import _, marked
 
-SILENT = marked("silent")
+SILENT, COMPLAINT = marked("silent"), marked("complaint")
 MENDED, NO_FAULT, NOT_MENDED = marked("mended"), marked("no fault"), marked("not mended")
 OUTCOMES = (MENDED, NO_FAULT, NOT_MENDED)
 URGENT, SOON, LATER = 1, 2, 3
@@ -60,6 +60,14 @@ _SILENT = """
 """
 
 
+_COMPLAINTS = """
+    SELECT account, 0 AS concentrator, what, entered_at AS since_at, id FROM complaints
+    WHERE closed_at IS NULL AND NOT EXISTS (SELECT 1 FROM tickets
+    WHERE tickets.closed_at IS NULL AND tickets.kind = 'complaint'
+    AND tickets."key" = CAST(complaints.id AS varchar(32))) ORDER BY due_at LIMIT ?
+"""
+
+
 def alarms(store: Store) -> list[dict[str, Any]]:
     """Return the alarms without a ticket, those at which most money is owed before others."""
     found = []
@@ -71,6 +79,8 @@ def alarms(store: Store) -> list[dict[str, Any]]:
         row["key"] = str(row.pop("id"))
         row["what"] = finding_text(row["what"])
         found.append(row)
+    for row in store.rows(_COMPLAINTS, (_ALARMS_LIMIT,)):
+        found.append({"kind": COMPLAINT, "key": str(row.pop("id")), **row})
     return _by_weight(store, found)
 
 
@@ -198,6 +208,15 @@ def finish(store: Store, number: int, work: Work, by: str) -> None:
 def _tell_alarm(database: Database, one: dict[str, Any], work: Work, by: str, now: int) -> None:
     """Close the finding of a ticket, or open it again. Who is silent ends that by being heard."""
     if one["kind"] == SILENT or not one["key"].isdecimal():
+        return
+    if one["kind"] == COMPLAINT:
+        is_open = database.value(
+            "SELECT 1 FROM complaints WHERE id = ? AND closed_at IS NULL", (int(one["key"]),)
+        )
+        if work.outcome != NOT_MENDED and is_open:
+            complaints.close_within(database, int(one["key"]), by, work.said)
+        elif work.outcome == NOT_MENDED and not is_open:
+            complaints.reopen_within(database, int(one["key"]), by, work.said)
         return
     place = (int(one["key"]), one["kind"])
     if work.outcome == NOT_MENDED:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from host.headend import tickets
+from host.headend import complaints, tickets
+from host.headend.complaints import Said
 from host.headend.errors import StoreError
 from host.headend.store import Store
 from host.headend.tickets import Work
@@ -74,6 +75,16 @@ def test_how_a_ticket_ends_decides_about_its_alarm(store: Store) -> None:
     assert (repairs.mended, repairs.in_time, 3600 <= repairs.mean_s < 3660) == (1, 1, True)
     with pytest.raises(StoreError, match="this alarm is over"):
         tickets.open_ticket(store, "relay", key, 0, "Wu", "Li")
+
+
+def test_a_complaint_is_closed_with_its_ticket(store: Store) -> None:
+    said = Said(next(iter(complaints.KINDS)), "no light", "east street", ACCOUNT)
+    key = str(complaints.enter_complaint(store, said, "Li"))
+    number = tickets.open_ticket(store, tickets.COMPLAINT, key, 0, "Wu", "Li")
+    tickets.finish(store, number, Work("no ladder", "", tickets.NOT_MENDED), "Wu")
+    again = tickets.open_ticket(store, tickets.COMPLAINT, key, 0, "Wu", "Li")
+    tickets.finish(store, again, WORK, "Wu")
+    assert complaints.complaints(store, open_only=True) == []
 
 
 def test_where_most_money_is_owed_comes_first(store: Store) -> None:
