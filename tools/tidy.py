@@ -240,6 +240,11 @@ LAYERS = (
         foreign="django jinja2 waitress",
     ),
     _layer(
+        "host.headend.noticing",
+        ours=f"{_HELPERS} host.secret_files host.frames host.billing host.headend",
+        foreign="apprise pydantic",
+    ),
+    _layer(
         "host.headend.web.api",
         ours=f"{_HELPERS} host.frames host.billing host.headend",
         foreign="django ninja pydantic",

@@ -7,10 +7,11 @@ good for ever.
 
 from datetime import datetime
 
+from host.headend import notices
 from host.headend.database import Database
 from host.headend.errors import StoreError
-from host.headend.store import zone_of
-from host.units import DAY_S, t2000_of_unix, to_t2000
+from host.headend.store import Store, zone_of
+from host.units import DAY_S, t2000_of_unix, to_datetime, to_t2000
 from host.words import _
 
 # A notice justifies a cut for so many days.
@@ -20,6 +21,30 @@ NOTICE_DAYS = 90
 def lawful_cut(account: str, notice: datetime) -> str:
     """Return the command that cuts an account whose notice was delivered at that moment."""
     return f"supply {account} cut {notice:%Y-%m-%d %H:%M:%S}"
+
+
+def recorded_notice(store: Store, account: str) -> datetime:
+    """Return when the newest notice before a cut arrived, on the station's clock.
+
+    StoreError: none has that is known of. One of which nobody knows whether it arrived has not.
+    """
+    with store.database.looking():
+        ended_at, state = notices.proof_of(store.database, account)
+    if ended_at is None and not state:
+        raise StoreError(
+            _(
+                "account {account} was sent no notice before a cut: send one by `dianka headend "
+                "notices tell`, or say when another one was delivered"
+            ).format(account=account)
+        )
+    if ended_at is None:
+        raise StoreError(
+            _(
+                "the notice before a cut to account {account} is no proof, it is: {state}. Send "
+                "it again, or say when another one was delivered"
+            ).format(account=account, state=_(state))
+        )
+    return to_datetime(t2000_of_unix(ended_at, store.zone()))
 
 
 def expiry_of(database: Database, text: str, reason: str, at: int, expires_at: int) -> int:

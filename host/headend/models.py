@@ -45,6 +45,10 @@ class Station(models.Model):
                  a sale above the first is asked about, above the second it is refused; the third
                  is the most that one account buys in a day
     file_number  of the SQLite file in its file system: another one has a copy of it, 0: not known
+    page_url     where households reach their own pages, "": nowhere
+    hotline, pay_at
+                 the telephone that they may call, and where they can pay
+    link_key     the key of the links to those pages, as hexadecimal digits
     """
 
     schema = _number()
@@ -54,6 +58,10 @@ class Station(models.Model):
     limit_fen = _number(10_000_000)
     day_limit_fen = _number(20_000_000)
     file_number = _number()
+    page_url = _text(200)
+    hotline = _text(64)
+    pay_at = _text(400)
+    link_key = _text(64)
 
     class Meta:
         db_table = "station"
@@ -1276,6 +1284,115 @@ class Retention(models.Model):
 
     class Meta:
         db_table = "retentions"
+class Notice(models.Model):
+    """What a household is to be told, once for each event, and what became of it.
+
+    event      the event that it is about; one kind of notice of it is made once
+    told       JSON: the values of the text
+    title, text
+               as it was sent, "": it was not sent yet, or the text is not kept
+    due_at     not before this moment
+    tries_before
+               tries up to this number do not count: it is to be sent again
+    rounds     how often all ways have failed one after another
+    sent_at    when the newest try began
+    way        the way by which it arrived
+    proves     1: that it arrived counts for a cut
+    """
+
+    kind = _text(16)
+    event = _text(80)
+    account = _account()
+    told = models.TextField(db_default="{}")
+    language = _text(2)
+    title = _text(100)
+    text = models.TextField(db_default="")
+    state = _text(16)
+    made_at = _number()
+    made_by = _text()
+    due_at = _number()
+    tries_before = _number()
+    rounds = _number()
+    sent_at = _maybe()
+    ended_at = _maybe()
+    way = _text(32)
+    proves = _number()
+    why = _text(200)
+
+    class Meta:
+        db_table = "notices"
+        constraints = (
+            models.UniqueConstraint(fields=("kind", "event", "account"), name="notices_once"),
+        )
+        indexes = (
+            models.Index(fields=("account", "sent_at"), name="notices_account"),
+            models.Index(fields=("state", "due_at"), name="notices_state"),
+        )
+
+
+class NoticeTry(models.Model):
+    """One sending of a notice by one way; it is noted before it begins.
+
+    outcome   "": it has begun, and nothing is known of its end
+    """
+
+    notice = _number(None)
+    way = _text(32)
+    begun_at = _number()
+    ended_at = _maybe()
+    outcome = _text(16)
+    said = _text(200)
+
+    class Meta:
+        db_table = "notice_tries"
+        indexes = (models.Index(fields=("notice",), name="notice_tries_notice"),)
+
+
+class NoticeChoice(models.Model):
+    """How a household wants its notices; `refused` are kinds that it does not want."""
+
+    account = models.CharField(max_length=_ACCOUNT_DIGITS, primary_key=True)
+    email = _text(100)
+    language = _text(2)
+    refused = _text(200)
+    changed_at = _number()
+
+    class Meta:
+        db_table = "notice_choices"
+
+
+class NoticeMark(models.Model):
+    """Up to where the events of a source have been looked at."""
+
+    source = models.CharField(max_length=32, primary_key=True)
+    mark = _number()
+
+    class Meta:
+        db_table = "notice_marks"
+
+
+class HouseholdLink(models.Model):
+    """The links to a household's page count from this generation on."""
+
+    account = models.CharField(max_length=_ACCOUNT_DIGITS, primary_key=True)
+    generation = _number()
+    changed_at = _number()
+    why = _text(200)
+
+    class Meta:
+        db_table = "household_links"
+
+
+class HouseholdCode(models.Model):
+    """A code that was sent to a household, with which its page opens once."""
+
+    account = models.CharField(max_length=_ACCOUNT_DIGITS, primary_key=True)
+    digest = _text(64)
+    made_at = _number()
+    failures = _number()
+
+    class Meta:
+        db_table = "household_codes"
 
 
 class _Unmanaged(models.Model):

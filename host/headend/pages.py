@@ -29,25 +29,24 @@ log = logging.getLogger("dianka.headend")
 # --- in the first process ------------------------------------------------------------------------
 
 
-class PageProcess:
-    """A process that answers HTTP; it is started again where it ends by itself."""
+class KeptProcess:
+    """A process of a module that runs beside the first one, and is started again where it ends.
 
-    def __init__(self, host: str, port: int, *told: str, module: str = __name__) -> None:
-        """`told` is what the `module` needs: here the address of the desk.
+    `begins` is how the line begins by which it tells that it is ready.
+    """
 
-        Port 0: a free one is chosen.
-        """
+    def __init__(self, module: str, words: list[str], begins: str) -> None:
         self.pid = 0
         self._module = module
-        self._words = [host, str(port), *told]
+        self._words = words
+        self._begins = begins
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> str:
-        """Return where it listens; OSError: it cannot listen there."""
-        process, url = await self._started()
-        self._words[1] = url.rpartition(":")[2]
+        """Return what it says once it is ready; OSError: it cannot be, and why."""
+        process, said = await self._started()
         self._watch = asyncio.create_task(self._keep(process))
-        return url
+        return said
 
     async def _started(self) -> tuple[asyncio.subprocess.Process, str]:
         # Its standard input ends with this process, however that ends.
@@ -59,7 +58,7 @@ class PageProcess:
         )
         assert process.stdout is not None
         said = (await process.stdout.readline()).decode().strip()
-        if not said.startswith("http"):
+        if not said.startswith(self._begins):
             await process.wait()
             raise OSError(0, said)
         self.pid = process.pid
@@ -68,10 +67,29 @@ class PageProcess:
     async def _keep(self, process: asyncio.subprocess.Process) -> None:
         while True:
             status = await process.wait()
-            log.error("the process of the pages ended with status %d and is started again", status)
+            log.error(
+                "the process of %s ended with status %d and is started again", self._module, status
+            )
             await asyncio.sleep(_AGAIN_S)
             with contextlib.suppress(OSError):
-                process, _url = await self._started()
+                process, _said = await self._started()
+
+
+class PageProcess(KeptProcess):
+    """A process that answers HTTP."""
+
+    def __init__(self, host: str, port: int, *told: str, module: str = __name__) -> None:
+        """`told` is what the `module` needs: here the address of the desk.
+
+        Port 0: a free one is chosen.
+        """
+        super().__init__(module, [host, str(port), *told], "http")
+
+    async def start(self) -> str:
+        """Return where it listens; OSError: it cannot listen there."""
+        url = await super().start()
+        self._words[1] = url.rpartition(":")[2]
+        return url
 
 
 # --- in the second process -----------------------------------------------------------------------

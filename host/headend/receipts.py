@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from host.headend import audit
+from host.headend import audit, household_links
 from host.headend.errors import StoreError
 from host.headend.store import Store, zone_of
 from host.units import kwh, yuan
@@ -48,7 +48,11 @@ class Receipt:
 def receipt_of(
     store: Store, account: str, order: int, energy_wh: int | None = None, url: str = ""
 ) -> Receipt:
-    """Return the receipt of an order; StoreError: there is none."""
+    """Return the receipt of an order; StoreError: there is none.
+
+    `url` "": that of the household's own page, if the station has such pages.
+    """
+    url = url or household_links.link_of(store, account)
     with store.database.looking():
         database = store.database
         rows = database.rows(
@@ -185,6 +189,17 @@ def _draw_qr(canvas: Any, text: str, left: float, bottom: float, size: float) ->
     drawing = Drawing(size, size)
     drawing.add(QrCodeWidget(text, barWidth=size, barHeight=size))
     renderPDF.draw(drawing, canvas, left, bottom)
+
+
+def qr_path(text: str) -> tuple[int, str]:
+    """Return the size of a QR code in modules, and its dark ones as a path of SVG."""
+    from reportlab.graphics.barcode.qr import QrCodeWidget
+
+    code = QrCodeWidget(text).qr
+    code.make()
+    size = code.getModuleCount()
+    dark = [(x, y) for y in range(size) for x in range(size) if code.isDark(y, x)]
+    return size, "".join(f"M{x} {y}h1v1h-1z" for x, y in dark)
 
 
 def write(path: Path, content: bytes) -> None:

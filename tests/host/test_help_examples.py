@@ -107,6 +107,8 @@ _NEEDS_STATE = (
     "dianka headend payment",
     "dianka headend outage",
     "dianka headend complaint",
+    "dianka headend notices",
+    "dianka headend household-page",
     "dianka headend recharge",
     "dianka headend receipt",
     "dianka headend lease",

@@ -238,6 +238,8 @@ MORE = {
     "card replace": _CARD,
     "card serial": _CARD,
     "headend quote": ["--amount", "5"],
+    "headend notices tell": ["--account", account_name(0)],
+    "headend household-page set": ["--phone", "0571-8888"],
     **dict.fromkeys(("headend job ask", "headend job give"), _THERE),
     **dict.fromkeys(("headend job journal", "headend job set"), _THERE),
     "headend job tariff": _THERE,

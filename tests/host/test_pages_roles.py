@@ -39,6 +39,8 @@ MAY = {
     f"{OF_HOUSEHOLD}/transfer": KEEP,
     f"{OF_HOUSEHOLD}/close": KEEP,
     f"{OF_HOUSEHOLD}/undo/<int:number>": KEEP,
+    "notices": LOOK,
+    "notices/<int:number>": KEEP,
     "approvals": LOOK,
     "approvals/<int:number>": LOOK,
     "drawer": SELL,
@@ -98,9 +100,12 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeadEnd]:
 
 
 def test_each_address_has_its_roles() -> None:
-    # What is below api/ is not for people: each call is signed (`test_channels`).
+    # What is below api/ is not for people: each call is signed (`test_channels`). What is below h
+    # is for households, by links of their own (`test_own_page`).
     pages = re.findall(r'path\("([^"]*)"', URLS.read_text())
-    assert sorted(one for one in pages if not one.startswith("api/")) == sorted(MAY)
+    own = {"h", "h/code", "h/<str:token>", "h/<str:token>/<str:on>"}
+    assert own <= {*pages}
+    assert sorted(one for one in pages if one not in own and one[:4] != "api/") == sorted(MAY)
 
 
 @pytest.mark.parametrize("role", [*users.ROLES, "nobody"])

@@ -61,6 +61,11 @@ EXEMPT_TEXTS = {
     *("a record's number was taken by another program",),
     *("yuan since January", ": the same year", "plain top up"),
     "record  differs from the one stored",
+    # What apprise notes of a connection.
+    *("Max retries exceeded", "Connection refused", "Name or service not known"),
+    *("No address associated", "Network is unreachable", "No route to host"),
+    *("Temporary failure in name resolution", "nodename nor servname", "Socket Exception"),
+    "ready ",
     # A command to a concentrator.
     "account set  grade ",
     # Patterns of the catalogue's English names.

@@ -25,6 +25,7 @@ from host.cli.headend.keys import keys_group
 from host.cli.headend.lease import lease
 from host.cli.headend.losses import losses_command
 from host.cli.headend.outage import outage
+from host.cli.headend.noticing import begin_notices, household_page, notices_group
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.payment import payment
 from host.cli.headend.quality import outages, quality, voltage
@@ -116,6 +117,12 @@ Example:
 )
 @page_options
 @click.option(
+    "--notices",
+    "notices_path",
+    type=FILE,
+    help="Send notices to households as this file says, in a process of its own.",
+)
+@click.option(
     "--shard",
     type=_SHARD,
     default="0/1",
@@ -154,6 +161,7 @@ def serve_command(
     keys_path: Path,
     http_port: int | None,
     pages: Pages | None,
+    notices_path: Path | None,
     shard: Shard,
     tells_time: bool,
     tls_cert: Path | None,
@@ -172,7 +180,7 @@ def serve_command(
         secured = _secured(tls_cert, tls_key, tls_port)
     except (keys.KeysError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    for path in filter(None, (keys_path, tls_key)):
+    for path in filter(None, (keys_path, tls_key, notices_path)):
         if warning := secret_files.warning_about(path):
             echo(warning, err=True)
     gc.set_threshold(*_GARBAGE)
@@ -202,6 +210,8 @@ def serve_command(
                 echo(_("pages at {url}").format(url=url))
             if pages is not None:
                 await open_pages(store, pages)
+            if notices_path is not None:
+                await begin_notices(store.address, notices_path)
 
         with clear_listening(host, *_ports(port, tls_port if secured else None)):
             asyncio.run(
@@ -308,3 +318,5 @@ command.add_command(recharge)
 command.add_command(quality)
 command.add_command(voltage)
 command.add_command(outages)
+command.add_command(notices_group, "notices")
+command.add_command(household_page, "household-page")

@@ -30,7 +30,7 @@ from host.frames import tariff
 from host.frames.tariff_terms import TariffError
 from host.headend import commands, price_changes, rollouts
 from host.headend.commands import Given, Target
-from host.headend.cuts import lawful_cut
+from host.headend.cuts import lawful_cut, recorded_notice
 from host.headend.orders import Till
 from host.headend.outcomes import STOPPED
 from host.headend.rollouts import Package, Stages
@@ -212,14 +212,14 @@ A file names accounts below its first line:
   000000000001
   000000000002
 \b
-A notice is good for 90 days; a cut that has not come by then does not come.
+A notice is good for 90 days; a cut that has not come by then does not come. Without --notice it is
+the newest one that `dianka headend notices` has delivered to each account.
 """
 )
 @database_option()
 @with_accounts
 @click.option(
     "--notice",
-    required=True,
     type=click.DateTime(("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")),
     help="When the households were told, on the station's clock.",
 )
@@ -230,14 +230,21 @@ A notice is good for 90 days; a cut that has not come by then does not come.
 def cut(
     db: str,
     accounts: Accounts,
-    notice: datetime,
+    notice: datetime | None,
     reason: str,
     by: str,
     hours: int,
     as_json: bool,
 ) -> None:
     """Cut accounts that were told so; a protected household is not cut."""
-    _move(db, accounts, "cut", notice, given_by(by, reason, hours), as_json)
+    needed(accounts)
+    with opened(db) as store:
+        accounts.check(store)
+        targets = []
+        for one in accounts.numbers:
+            text = lawful_cut(one, notice or recorded_notice(store, one))
+            targets.append(Target(commands.concentrator_of(store, one), text, one))
+        give_job(store, "cut", targets, given_by(by, reason, hours), as_json)
 
 
 @job.command(
@@ -255,7 +262,7 @@ Examples:
 @json_option
 def restore(db: str, accounts: Accounts, reason: str, by: str, hours: int, as_json: bool) -> None:
     """Give accounts that were cut by order their supply back."""
-    _move(db, accounts, "restore", None, given_by(by, reason, hours), as_json)
+    _move(db, accounts, "restore", given_by(by, reason, hours), as_json)
 
 
 @shown.command(
@@ -417,15 +424,12 @@ def _move(
     db: str,
     accounts: Accounts,
     name: str,
-    notice: datetime | None,
     given: Given,
     as_json: bool,
 ) -> None:
-    """Cut or restore accounts."""
+    """Restore accounts."""
     needed(accounts)
     text = "supply {account} restore"
-    if notice is not None:
-        text = lawful_cut("{account}", notice)
     with opened(db) as store:
         give_job(store, name, of_accounts(store, accounts, text), given, as_json)
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpResponse, HttpResponseRedirect
 
 from host.billing import quotes
-from host.headend import orders, selling
+from host.headend import household_links, orders, receipts, selling
 from host.headend.errors import StoreError
 from host.headend.orders import Till
 from host.headend.selling import AIR, CARD, CHANNELS, Wanted
@@ -196,8 +196,15 @@ def receipt(visit: Visit, account: str, order: int) -> HttpResponse:
         "worth_wh": one["amount_fen"] * price[0] // price[1] if price else None,
         "balance_fen": row["credit_fen"] - row["debit_fen"] if is_connected else None,
         "by_air": _command_of(visit, row["account"], order),
+        "qr": _qr(visit, row["account"]),
     }
     return visit.show("receipt.html", told)
+
+
+def _qr(visit: Visit, account: str) -> tuple[int, str] | None:
+    """Return the QR code of a household's own page, None: the station has no such pages."""
+    link = household_links.link_of(visit.store, account)
+    return receipts.qr_path(link) if link else None
 
 
 def _command_of(visit: Visit, account: str, order: int) -> dict[str, Any] | None:

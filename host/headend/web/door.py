@@ -218,7 +218,8 @@ def door(answer_of: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return Django's middleware: it finds language and person, and sets the headers."""
 
     def through(request: Any) -> Any:
-        with speaking(_language(request)):
+        request.language = _language(request)
+        with speaking(request.language):
             if request.path.startswith("/static/"):
                 request.person = None
                 return answer_of(request)
@@ -232,9 +233,8 @@ def door(answer_of: Callable[[Any], Any]) -> Callable[[Any], Any]:
             except StoreError as error:
                 look_anew()
                 answer = trouble(request, 503, str(error))
-        for name, value in _HEADERS.items():
-            answer[name] = value
-        answer["Cache-Control"] = "no-store"
+        for name, value in {**_HEADERS, "Cache-Control": "no-store"}.items():
+            answer.setdefault(name, value)  # a household's own page is stricter
         if site().https:
             answer["Strict-Transport-Security"] = f"max-age={_YEAR_S}"
         return answer
@@ -281,7 +281,7 @@ def sign_in(request: Any) -> HttpResponse:
         try:
             with writing() as store:
                 token = users.sign_in(
-                    store, name, str(request.POST.get("password", "")), _address(request)
+                    store, name, str(request.POST.get("password", "")), address_of(request)
                 )
             answer = HttpResponseRedirect(back)
             set_cookie(answer, SESSION_COOKIE, token, users.SESSION_S)
@@ -333,7 +333,7 @@ def _own_page(path: str) -> str:
     return path if is_own and "\\" not in path else "/"
 
 
-def _address(request: Any) -> str:
+def address_of(request: Any) -> str:
     """Return the address of the browser; behind a proxy, the last one that the proxy tells."""
     told = request.headers.get("X-Forwarded-For", "") if site().https else ""
     return str(told.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", ""))

@@ -4,6 +4,8 @@ Users, sessions and all figures are read from the head-end's database by plain S
 the head-end itself (`host.headend.desk`).
 """
 
+import logging
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ CSRF_COOKIE = "dianka_csrf"
 # More than any form of ours has.
 _BODY_LIMIT = 1 << 20
 _FIELDS_LIMIT = 100
+_TOKEN = re.compile(r"/h/[^\s\"']+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,18 @@ def application(told: Site) -> Any:
             DATA_UPLOAD_MAX_NUMBER_FIELDS=_FIELDS_LIMIT,
             LOGGING_CONFIG=None,
         )
+    for name in ("django.request", "django.security.DisallowedHost"):
+        logging.getLogger(name).addFilter(_without_tokens)
     return get_wsgi_application()
+
+
+def _without_tokens(record: logging.LogRecord) -> bool:
+    """Take the tokens of households' links out of what Django logs of a request."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            _TOKEN.sub("/h/...", one) if isinstance(one, str) else one for one in record.args
+        )
+    return True
 
 
 def _hosts(told: Site) -> list[str]:

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from host.frames import orders, write
 from host.headend import commands
 from host.headend.commands import Given, Target
-from host.headend.cuts import lawful_cut
+from host.headend.cuts import lawful_cut, recorded_notice
 from host.headend.outcomes import DONE, SENT, WAITING
 from host.headend.stepping import GIVEN
 from host.headend.users import SWITCH
@@ -119,7 +119,12 @@ def _supply(row: dict[str, Any]) -> str:
 
 def _cut(visit: Visit, row: dict[str, Any]) -> Any:
     def plan() -> Plan:
-        notice = forms.moment_of(visit, "notice")
+        is_own = not visit.told("notice", 20)
+        notice = (
+            recorded_notice(visit.store, row["account"])
+            if is_own
+            else forms.moment_of(visit, "notice")
+        )
         now = datetime.now(visit.zone).replace(tzinfo=None)
         if notice > now:
             text = _("the notice would be delivered in the future: give when it was delivered")
@@ -143,8 +148,12 @@ def _cut(visit: Visit, row: dict[str, Any]) -> Any:
         return Plan(said, "give", (CUT, [target], _given(visit)), warns)
 
     yesterday = datetime.now(visit.zone) - timedelta(days=1)
-    hint = _("on the station's clock, as {when}").format(when=f"{yesterday:%Y-%m-%d %H:%M}")
-    fields = [Field("notice", _("when the notice was delivered"), hint=hint, most=20)]
+    hint = _(
+        "on the station's clock, as {when}; left empty, the newest notice that was delivered "
+        "from here"
+    ).format(when=f"{yesterday:%Y-%m-%d %H:%M}")
+    label = _("when the notice was delivered")
+    fields = [Field("notice", label, hint=hint, most=20, needed=False)]
     return _("cut the supply"), _("cut it"), fields, plan
 
 
