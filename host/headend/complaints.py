@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from host.headend import audit
+from host.headend import audit, notices
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
@@ -107,6 +107,10 @@ def close_within(database: Database, complaint_id: int, by: str, said: str) -> N
         (int(time.time()), by, answer, complaint_id),
     )
     audit.note(database, "complaint", one["account"], number=complaint_id, closed=True, by=by)
+    if one["account"]:
+        event = f"complaint {complaint_id} closed {one['reopened']}"
+        told = {"number": str(complaint_id), "answer": answer}
+        notices.announce(database, notices.COMPLAINT, [one["account"]], event, told)
 
 
 def reopen_within(database: Database, complaint_id: int, by: str, said: str) -> None:

@@ -237,11 +237,13 @@ def ask_code(store: Store, account: str, address: str) -> None:
 
     Declined: codes were asked for too often.
     """
-    note_code(store, account, address, f"{secrets.randbelow(10**6):06d}", secrets.token_hex(8))
+    note_one_time_code(
+        store, account, address, f"{secrets.randbelow(10**6):06d}", secrets.token_hex(8)
+    )
 
 
 @at_desk
-def note_code(store: Store, account: str, address: str, code: str, event: str) -> None:
+def note_one_time_code(store: Store, account: str, address: str, code: str, event: str) -> None:
     """Note a code and the notice that brings it. Declined: too many were asked for."""
     with store.writing() as database:
         for place in (f"code {account}", f"codes {address}"):

@@ -1284,6 +1284,8 @@ class Retention(models.Model):
 
     class Meta:
         db_table = "retentions"
+
+
 class Notice(models.Model):
     """What a household is to be told, once for each event, and what became of it.
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from host.headend import audit
+from host.headend import audit, notices
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
@@ -28,10 +28,8 @@ _AHEAD_S = 366 * DAY_S
 _CONCERNED = {
     DISTRICT: "SELECT account FROM contracts WHERE closed_at IS NULL AND district = ? "
     "ORDER BY account",
-    FEEDER: "SELECT account FROM contracts JOIN feeds "
-    "ON feeds.district = contracts.district AND until_day IS NULL "
-    "WHERE closed_at IS NULL AND feeder = ? "
-    "ORDER BY account",
+    FEEDER: "SELECT account FROM contracts JOIN feeds ON feeds.district = contracts.district "
+    "WHERE closed_at IS NULL AND until_day IS NULL AND feeder = ? ORDER BY account",
     CONCENTRATOR: "SELECT accounts.account FROM accounts LEFT JOIN contracts "
     "ON contracts.account = accounts.account WHERE contracts.closed_at IS NULL "
     "AND CAST(accounts.concentrator AS varchar(12)) = ? ORDER BY accounts.account",
@@ -69,7 +67,8 @@ def plan_outage(store: Store, wanted: Planned, by: str) -> int:
         row = (*asdict(wanted).values(), now, by, PLANNED, len(accounts))
         database.insert_new("outages", columns, [row])
         number = int(database.value("SELECT max(id) FROM outages"))
-        _note(database, number, PLANNED, wanted, by)
+        told = _note(database, number, PLANNED, wanted, by)
+        notices.announce(database, notices.OUTAGE, accounts, f"outage {number}", told)
     return number
 
 
@@ -87,7 +86,9 @@ def change_outage(
             "told = told + ? WHERE id = ?",
             (since_at, until_at, reason, len(accounts), number),
         )
-        _note(database, number, PLANNED, wanted, by)
+        event = f"outage {number} change {one['changed'] + 1}"
+        told = _note(database, number, PLANNED, wanted, by)
+        notices.announce(database, notices.OUTAGE, accounts, event, told)
 
 
 @at_desk
@@ -103,7 +104,11 @@ def end_outage(store: Store, number: int, state: str, by: str, said: str) -> Non
             (state, int(time.time()), by, said, number),
         )
         names = ("level", "place", "since_at", "until_at", "reason")
-        _note(database, number, state, Planned(*(one[name] for name in names)), by)
+        planned = Planned(*(one[name] for name in names))
+        told = _note(database, number, state, planned, by)
+        if state == CALLED_OFF:
+            accounts = concerned(database, planned.level, planned.place)
+            notices.announce(database, notices.OUTAGE_OFF, accounts, f"outage {number} off", told)
 
 
 def _checked(database: Database, wanted: Planned, now: int) -> list[str]:
@@ -138,14 +143,17 @@ def _open_one(database: Database, number: int) -> dict[str, Any]:
     return rows[0]
 
 
-def _note(database: Database, number: int, state: str, one: Planned, by: str) -> None:
+def _note(database: Database, number: int, state: str, one: Planned, by: str) -> dict[str, str]:
+    """Write what became of an outage into the audit log; return what a notice of it says."""
     zone = zone_of(database)
     times = {
         name: datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M")
         for name, at in (("since", one.since_at), ("until", one.until_at))
     }
-    told = {"number": number, "state": state, "level": one.level, "place": one.place, "by": by}
-    audit.note(database, "outage", **told, **times, reason=one.reason)
+    known = {"number": number, "state": state, "level": one.level, "by": by}
+    told = {"place": one.place, **times, "reason": one.reason}
+    audit.note(database, "outage", **known, **told)
+    return told
 
 
 # --- looking ------------------------------------------------------------------------------------

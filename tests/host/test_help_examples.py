@@ -105,6 +105,7 @@ _NEEDS_STATE = (
     "dianka headend drawer",
     "dianka headend channel",
     "dianka headend payment",
+    "dianka headend connect",
     "dianka headend outage",
     "dianka headend complaint",
     "dianka headend notices",

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from host.cli import cli
-from host.headend import audit, complaints, planned_outages, registry
+from host.headend import audit, complaints, planned_outages, registry, topology
 from host.headend.complaints import Said
 from host.headend.errors import StoreError
 from host.headend.ingest import Ingest
@@ -42,11 +42,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
                 for row, name in enumerate(names)
             ],
         )
-        with one.writing() as database:
-            database.run(
-                "INSERT INTO feeds (district, feeder, since_day) "
-                "SELECT district, 'F-1', 0 FROM districts"
-            )
+        for district in ("D-1", "D-2"):
+            topology.feed(one, district, "F-1", 0)
         yield one
 
 
@@ -94,6 +91,36 @@ def test_an_outage_is_changed_and_closed(store: Store) -> None:
         with pytest.raises(StoreError, match="is open"):
             again()
     assert len(audit.entries(store, action="outage")) == 3
+
+
+def test_those_concerned_are_told_of_an_outage_its_change_and_its_end_once_each(
+    store: Store,
+) -> None:
+    number = planned_outages.plan_outage(store, planned(), "Li")
+    planned_outages.change_outage(store, number, NOW + DAY_S, NOW + DAY_S + HOUR_S, "rain", "Li")
+    planned_outages.end_outage(store, number, CALLED_OFF, "Li", "the rain goes on")
+    of_one = store.database.all(
+        "SELECT kind, event FROM notices WHERE account = ? ORDER BY id", (ONE,)
+    )
+    assert of_one == [
+        ("planned outage", "outage 1"),
+        ("planned outage", "outage 1 change 1"),
+        ("outage off", "outage 1 off"),
+    ]
+    assert store.database.value("SELECT count(*) FROM notices") == 6
+
+
+def test_a_household_is_told_how_its_complaint_was_answered(store: Store) -> None:
+    number = complaints.enter_complaint(store, Said("bill", "too much", "", ONE), "Li")
+    complaints.close_complaint(store, number, "Chen", "the reading was right")
+    complaints.reopen_complaint(store, number, "Chen", "still too much")
+    complaints.close_complaint(store, number, "Chen", "the meter was exchanged")
+    told = store.database.all("SELECT account, kind, event, told FROM notices ORDER BY id")
+    assert [row[:3] for row in told] == [
+        (ONE, "complaint", "complaint 1 closed 0"),
+        (ONE, "complaint", "complaint 1 closed 1"),
+    ]
+    assert "the meter was exchanged" in told[1][3]
 
 
 @pytest.mark.parametrize(
