@@ -15,7 +15,7 @@ from host.world.shrinking import Life, Shrinker, as_test
     epilog="""\b
 Examples:
   dianka sim shrink 7
-  dianka sim shrink 7 --scenario away --days 3 --meters 4 --out tests/sim
+  dianka sim shrink 7 --scenario away --days 3 --meters 4 --out .
 """
 )
 @click.argument("seed", type=int)

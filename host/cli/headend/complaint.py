@@ -62,7 +62,7 @@ def list_command(open_only: bool, db: str, as_json: bool, as_csv: bool) -> None:
     "enter",
     epilog="""\b
 Example:
-  dianka headend complaint enter --kind supply --place "lane 3" --what "dark since noon" --by Li
+  dianka headend complaint enter --kind supply --place "lane 3" --what "dark since noon" --by Li \\
   --db village.db
 """,
 )
