@@ -68,7 +68,7 @@ def list_command(open_only: bool, db: str, as_json: bool, as_csv: bool) -> None:
     "plan",
     epilog="""\b
 Example:
-  dianka headend outage plan district D-1 --since "2026-12-01 08:00" --until "2026-12-01 12:00"
+  dianka headend outage plan district D-1 --since "2026-12-01 08:00" --until "2026-12-01 12:00" \\
   --reason "new transformer" --by Li --db village.db
 """,
 )
@@ -100,7 +100,7 @@ def plan_command(
     "change",
     epilog="""\b
 Example:
-  dianka headend outage change 1 --since "2026-12-02 08:00" --until "2026-12-02 12:00"
+  dianka headend outage change 1 --since "2026-12-02 08:00" --until "2026-12-02 12:00" \\
   --reason "rain" --by Li --db village.db
 """,
 )
