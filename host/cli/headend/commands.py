@@ -24,8 +24,8 @@ from host.cli.headend.job_kinds import KINDS
 from host.cli.headend.keys import keys_group
 from host.cli.headend.lease import lease
 from host.cli.headend.losses import losses_command
-from host.cli.headend.outage import outage
 from host.cli.headend.noticing import begin_notices, household_page, notices_group
+from host.cli.headend.outage import outage
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.payment import payment
 from host.cli.headend.quality import outages, quality, voltage
