@@ -62,7 +62,7 @@ def test_an_image_for_a_wrong_board_json_is_refused(
     file.write_text('{"lines": []}')
     words = ["rp2", "--mpy-dir", str(tmp_path), "--board-json", str(file)]
     assert image.main(words) == 1
-    assert "lines: List should have at least 1" in capsys.readouterr().err
+    assert "lines: expected 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.slow

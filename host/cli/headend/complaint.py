@@ -68,7 +68,7 @@ Example:
 )
 @click.option("--kind", required=True, type=click.Choice(tuple(KINDS)), help="What it is about.")
 @click.option("--what", required=True, callback=printable(WHAT_LIMIT), help="What was said.")
-@click.option("--place", default="", callback=printable(PLACE_LIMIT), help="Where.")
+@click.option("--place", "where", default="", callback=printable(PLACE_LIMIT), help="Where.")
 @account_option("Of the household, if of one.")
 @click.option(
     "--contact", default="", callback=printable(CONTACT_LIMIT), help="Who, and how reached."
@@ -81,7 +81,7 @@ Example:
 def enter_command(
     kind: str,
     what: str,
-    place: str,
+    where: str,
     account: str | None,
     contact: str,
     due: datetime | None,
@@ -92,7 +92,7 @@ def enter_command(
     with opened(db) as store:
         due_at = 0 if due is None else int(due.replace(tzinfo=store.zone()).timestamp())
         number = complaints.enter_complaint(
-            store, Said(kind, what, place, account or "", contact, due_at), by
+            store, Said(kind, what, where, account or "", contact, due_at), by
         )
     echo(_("complaint {number} is entered").format(number=number))
 

@@ -10,7 +10,7 @@ from host.cli import shown
 from host.cli.headend.database import opened
 from host.cli.headend.job_accounts import Accounts, needed, with_accounts
 from host.cli.headend.look import lists, localised, print_list
-from host.cli.options import FILE, account_argument, database_option
+from host.cli.options import FILE, account_argument, account_option, database_option
 from host.cli.output import Column, echo
 from host.headend import household_links, notices
 from host.headend.pages import KeptProcess
@@ -79,7 +79,7 @@ Examples:
   dianka headend notices list --state "not known" --db village.db --json
 """,
 )
-@click.option("--account", default="", help="Only those of an account.")
+@account_option("Only those of an account.")
 @click.option("--kind", metavar="KIND", type=_KIND, default=None, help="Only those of a kind.")
 @click.option(
     "--state",
@@ -94,7 +94,7 @@ Examples:
 @database_option()
 @lists
 def list_command(
-    account: str,
+    account: str | None,
     kind: str | None,
     state: str | None,
     limit: int,
@@ -103,10 +103,9 @@ def list_command(
     as_csv: bool,
 ) -> None:
     """List notices, the newest first: what was sent, when, how, and whether it arrived."""
-    number = _number(account) if account else ""
     with opened(db, read_only=True) as store:
         rows = notices.notices(
-            store, account=number, kind=kind or "", state=state or "", limit=limit
+            store, account=account or "", kind=kind or "", state=state or "", limit=limit
         )
         rows = localised(rows, store.zone())
     for row in rows:

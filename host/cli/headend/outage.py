@@ -73,14 +73,14 @@ Example:
 """,
 )
 @click.argument("level", type=click.Choice(LEVELS))
-@click.argument("place", default="")
+@click.argument("where", metavar="[PLACE]", default="")
 @_since
 @_until
 @_reason("Why, for those concerned.")
 @_by
 @database_option()
 def plan_command(
-    level: str, place: str, since: datetime, until: datetime, reason: str, by: str, db: str
+    level: str, where: str, since: datetime, until: datetime, reason: str, by: str, db: str
 ) -> None:
     """Plan an outage of a district, a feeder, a concentrator, or the station.
 
@@ -88,7 +88,7 @@ def plan_command(
     """
     with opened(db) as store:
         span = (_at(store, since), _at(store, until))
-        number = planned_outages.plan_outage(store, Planned(level, place, *span, reason), by)
+        number = planned_outages.plan_outage(store, Planned(level, where, *span, reason), by)
         ((told),) = [
             one["told"] for one in planned_outages.outages(store) if one["number"] == number
         ]
