@@ -18,6 +18,8 @@ from host.headend.store import Store
 from host.units import DAY_S
 from tests.host.test_losses import DAY, SUM_METER, freeze, village
 
+pytestmark = pytest.mark.slow
+
 NAMES = 6
 THIEF = "000000000003"
 FIRST = DAY - 40

@@ -38,6 +38,8 @@ from tests.host.uplink_world import (
     village_of,
 )
 
+pytestmark = pytest.mark.slow
+
 DAY = START_T2000 // DAY_S + 40  # the day that is judged
 A_DAY_WH = 10_000
 

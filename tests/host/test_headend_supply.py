@@ -36,6 +36,8 @@ from tests.host.uplink_world import (
     village_of,
 )
 
+pytestmark = pytest.mark.slow
+
 DAY = START_T2000 // DAY_S + 40
 NOON = DAY * DAY_S + 12 * HOUR_S
 HOUSEHOLDS = 10

@@ -23,6 +23,8 @@ from host.units import DAY_S
 from tests.host.page_station import ENGINES
 from tools.cluster import cluster
 
+pytestmark = pytest.mark.slow
+
 DAY = 9500
 SUM_METER = "990000000001"
 

@@ -29,6 +29,8 @@ from tests.host.paging import Answer, Browser
 from tests.host.serving import HeadEnd
 from tests.host.uplink_world import KEYS, account_name, deliver, meter_address, village_of
 
+pytestmark = pytest.mark.slow
+
 HOUSEHOLDS = 6
 ONE, OTHER, MOVED, LEFT, SHY = (account_name(row) for row in range(5))
 NAMES = ("王小明", "<b>李华</b>", "张三", "赵六", "孙七", "周八")

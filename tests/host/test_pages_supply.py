@@ -22,6 +22,8 @@ from tests.host.paging import Browser
 from tests.host.serving import HeadEnd
 from tests.host.uplink_world import CONCENTRATOR, START_T2000, account_name, meter_address
 
+pytestmark = pytest.mark.slow
+
 DAY = START_T2000 // DAY_S + 40  # 2026-02-03
 ON = "2026-02-03"
 NOON = DAY * DAY_S + 12 * HOUR_S

@@ -25,6 +25,8 @@ from tests.host.page_station import served, signed_in
 from tests.host.paging import Answer, Browser
 from tests.host.uplink_world import CONCENTRATOR, KEYS, account_name, deliver, village_of
 
+pytestmark = pytest.mark.slow
+
 ONE, OTHER = account_name(0), account_name(1)
 NOW = int(time.time())
 HOUR_S = 3600

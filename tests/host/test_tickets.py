@@ -18,6 +18,8 @@ from host.headend.tickets import Work
 from tests.host.page_station import ACCOUNT, served, signed_in, village_made
 from tests.host.uplink_world import account_name
 
+pytestmark = pytest.mark.slow
+
 STUCK = "the relay of account {account} is closed and should be open"
 WORK = Work("contacts cleaned", "", tickets.MENDED)
 
