@@ -68,7 +68,7 @@ def _ask_providers(database: str) -> None:
                 payments.ask_waiting(store, int(time.time()))
         except StoreError as error:  # the head-end is busy or ends: the next time
             log.warning("payments were not asked for: %s", error)
-        except Exception:
+        except Exception:  # one bad payment must not end the asking for all others
             log.exception("payments were not asked for")
 
 
