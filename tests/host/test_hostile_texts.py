@@ -211,6 +211,7 @@ TOLD = {
     "reference": "R-9",
     "role": "admin",
     "words": "no power",
+    "where": "district",
     "tenancy": "1",
     "serials": "000001-00007",
     "to": "shop-3",
