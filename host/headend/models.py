@@ -973,6 +973,7 @@ class Ticket(models.Model):
     priority   1: at once, 2: soon, 3: later
     who        does it, "": nobody yet
     done       what was done; parts: what was put in; outcome: how it ended
+    batch      of devices that are due: what their batch is called, "": it is of none
     """
 
     ticket = models.BigIntegerField(primary_key=True)
@@ -992,6 +993,7 @@ class Ticket(models.Model):
     done = _text(500)
     parts = _text(200)
     outcome = _text(16)
+    batch = _text()
 
     class Meta:
         db_table = "tickets"
@@ -1003,6 +1005,21 @@ class Ticket(models.Model):
             ),
         )
         indexes = (models.Index(fields=("closed_at",), name="tickets_closed"),)
+
+
+class MonthFigures(models.Model):
+    """The figures of a month, YYYY-MM, as its report told them first.
+
+    Later reports compare with them: what is overdue is not known afterwards, and readings may have
+    been deleted by then.
+    """
+
+    month = models.CharField(max_length=7, primary_key=True)
+    figures = models.TextField(db_default="{}")
+    kept_at = _number()
+
+    class Meta:
+        db_table = "month_figures"
 
 
 class User(models.Model):
