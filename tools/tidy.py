@@ -48,6 +48,12 @@ class Source:
         """Return every node of the syntax tree; none in a file that is no Python."""
         return list(ast.walk(ast.parse(self.text))) if self.is_python else []
 
+    @cached_property
+    def comments(self) -> list[tuple[int, str]]:
+        """Return the line and text of each comment, without strings that look like one."""
+        tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
+        return [(one.start[0], one.string) for one in tokens if one.type == tokenize.COMMENT]
+
     @property
     def module(self) -> str:
         """Return the name by which the file is imported; firmware/ is the device's root."""
@@ -632,20 +638,13 @@ def reasons(source: Source) -> Iterator[Finding]:
     """Find checks silenced without a rule or a reason: `# noqa: E402 - the reason`."""
     if not source.is_python:
         return
-    for number, line in _comments(source):
+    for number, line in source.comments:
         for pattern in (_NOQA, _IGNORE):
             match = pattern.search(line)
             if match and not match["codes"]:
                 yield Finding(number, "a check is silenced without its code")
             elif match and len(re.findall(r"\w+", match["reason"])) < 2:
                 yield Finding(number, "a check is silenced without a reason beside it")
-
-
-def _comments(source: Source) -> Iterator[tuple[int, str]]:
-    """Yield the line and text of each comment, leaving out strings that look like one."""
-    for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string
 
 
 def no_mirror(source: Source) -> Iterator[Finding]:
@@ -713,7 +712,7 @@ def plain_words(source: Source) -> Iterator[Finding]:
     """Docstrings and comments of the device are written in plain words."""
     if not _on_device(source):
         return
-    prose = dict(_comments(source))
+    prose = dict(source.comments)
     for node, _ in _docstrings(source):
         first = node.body[0]
         for number in range(first.lineno, (first.end_lineno or first.lineno) + 1):
