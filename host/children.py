@@ -1,6 +1,13 @@
-"""What programs that are started here get to know: no passphrase and no password."""
+"""What programs that are started here get to know, and how they begin and end with this one.
+
+They get no passphrase and no password. One that runs beside a head-end says a line when it is
+ready, and ends when its standard input does, however the head-end ends.
+"""
 
 import os
+import signal
+import sys
+import threading
 
 # The password of the database, as PostgreSQL's own library takes it.
 DATABASE_PASSWORD = "PGPASSWORD"
@@ -20,3 +27,20 @@ def environment(*, database: bool = False) -> dict[str, str]:
 
 def _is_secret(name: str) -> bool:
     return name.startswith("DIANKA_") and "PASS" in name
+
+
+def end_with_parent() -> None:
+    """Have this process end when the one that has started it does, and not at Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_input, daemon=True).start()
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+def say(line: str) -> None:
+    """Tell the process that has started this one."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

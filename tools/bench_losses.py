@@ -1,95 +1,155 @@
-"""What line loss costs: `python -m tools.bench_losses`: a day of many meters, a district's page.
+"""What line loss and quality cost: `python -m tools.bench_losses`: a day of many meters, a page.
 
 The database is written by SQL alone, as ingest leaves it: districts of 118 households with a sum
-meter, freezes of some days, and one household in a hundred without its newest freeze.
+meter, the midnights that losses and quality look at, and one household in a hundred without its
+newest one. The pages are asked for over HTTP, as a person who has signed in.
 """
 
 import argparse
-import sqlite3
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
-from host.headend import clues, losses
+from host.headend import clues, losses, migrate, quality
+from host.headend.database import Database
 from host.headend.store import Store
+from tools.bench_pages import ask, pages_of, people
+from tools.cluster import cluster
 
 _DAY = 9500
 _MEMBERS = 118
-_PAST = 2
 _WEEKS = 42
-# Households i of districts of so many, then a sum meter for each; `n` counts both.
-_EACH = """WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count}),
-    d(day) AS (SELECT {first} UNION ALL SELECT day + 1 FROM d WHERE day < {last}) """
-_NAME = "printf('%012d', i + {base})"
+_TIMES = 5
+# What quality compares a day with.
+_MIDNIGHTS = (_DAY + 1, *(_DAY - back for back in (0, 1, 2, 3, 4, 5, 6, 7, 14, 21, 28)))
+# Households i of districts of so many, then a sum meter for each.
+_EACH = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count})"
 _FREEZES = """INSERT INTO freezes (day, meter, t2000, concentrator, seq, account, registers_wh)
-    {each} SELECT day, {name}, day * 86400, i / 256 + 1, day * 1000 + i, {name},
-    '[' || ((day - 9000) * ({wh})) || ', 0, 0]' FROM d, n {where} ORDER BY 1, 2"""
+    {each}, d(day) AS (VALUES {days}) SELECT day, {name}, day * 86400, i / 256 + 1,
+    day * 1000 + i, {name}, '[' || ((day - 9000) * ({wh})) || ', 0, 0]' FROM d, n
+    WHERE NOT (day = {newest} AND i % 100 = 7) {unless}"""
 
 
-def written(path: Path, households: int) -> None:
+class _Filling:
+    """Fills the tables of a database; an expression of each engine writes an account's number."""
+
+    def __init__(self, database: Database, is_postgres: bool) -> None:
+        self._run = database.run
+        self._is_postgres = is_postgres
+
+    def name(self, base: int) -> str:
+        """Return the expression of the number of household i."""
+        if self._is_postgres:
+            return f"lpad(CAST(i + {base} AS text), 12, '0')"
+        return f"printf('%012d', i + {base})"
+
+    def fill(self, table: str, columns: str, count: int, values: str) -> None:
+        """Write so many rows."""
+        each = _EACH.format(count=count)
+        self._run(f"INSERT INTO {table} ({columns}) {each} SELECT {values} FROM n")
+
+    def freeze(self, count: int, days: Sequence[int], base: int, wh: str) -> None:
+        """Write the midnights of so many meters, those that are there already excepted."""
+        named = self.name(base)
+        told = {
+            "each": _EACH.format(count=count),
+            "days": ", ".join(f"({day})" for day in days),
+            "name": named,
+            "wh": wh,
+            "newest": _DAY + 1,
+            "unless": f"AND NOT EXISTS (SELECT 1 FROM freezes AS old WHERE old.day = d.day "
+            f"AND old.meter = {named})",
+        }
+        self._run(_FREEZES.format(**told))
+
+
+def written(store: Store, households: int, is_postgres: bool) -> None:
     """Write a station with so many households."""
-    with Store(path, create=True):
-        pass
     districts = households // _MEMBERS
-    with closing(sqlite3.connect(path)) as file:
-        file.execute("PRAGMA journal_mode = OFF")
-        told = {"count": districts * _MEMBERS, "first": 0, "last": 0}
-        each = _EACH.format(**told)
-        name = _NAME.format(base=1)
-        place = f"'D' || (i / {_MEMBERS})"
-        file.execute(
-            f"INSERT INTO connections (account, district, since_day) {each} "
-            f"SELECT {name}, {place}, 0 FROM n"
+    count, base, sums_base = districts * _MEMBERS, 1, 990_000_000_000
+    place = f"'D' || (i / {_MEMBERS})"
+    with store.writing() as database:
+        filling = _Filling(database, is_postgres)
+        name, sums = filling.name(base), filling.name(sums_base)
+        filling.fill("connections", "account, district, since_day", count, f"{name}, {place}, 0")
+        filling.fill(
+            *("contracts", "account, customer, district", count),
+            f"{name}, {name}, {place}",
         )
-        accounts = "INSERT INTO accounts (account, concentrator, meter)"
-        file.execute(f"{accounts} {each} SELECT {name}, i / 256 + 1, {name} FROM n")
-        few = _EACH.format(**{**told, "count": districts})
-        sums = _NAME.format(base=990_000_000_000)
-        file.execute(f"{accounts} {few} SELECT {sums}, i + 1, {sums} FROM n")
-        file.execute(f"INSERT INTO districts (district) {few} SELECT 'D' || i FROM n")
-        file.execute(
-            "INSERT INTO supply_meters (account, level, place, ct, since_day) "
-            f"{few} SELECT {sums}, 'district', 'D' || i, 40, 0 FROM n"
+        accounts = ("accounts", "account, concentrator, meter")
+        filling.fill(*accounts, count, f"{name}, i / 256 + 1, {name}")
+        filling.fill(*accounts, districts, f"{sums}, i + 1, {sums}")
+        meters = ("meters", 'concentrator, "row", address, account, active')
+        filling.fill(*meters, count, f"i / 256 + 1, i % 256, {name}, {name}, 1")
+        filling.fill("districts", "district", districts, "'D' || i")
+        filling.fill(
+            *("supply_meters", "account, level, place, ct, since_day", districts),
+            f"{sums}, 'district', 'D' || i, 40, 0",
         )
-        _freeze(file, districts * _MEMBERS, _DAY - _PAST, name, "5000 + i % 900")
-        _freeze(file, districts, _DAY - _PAST, sums, f"{_MEMBERS} * 5450 / 37")
+        wh, sums_wh = "5000 + i % 900", f"{_MEMBERS} * 5450 / 37"
+        filling.freeze(count, sorted(_MIDNIGHTS), base, wh)
+        filling.freeze(districts, sorted(_MIDNIGHTS), sums_base, sums_wh)
         # The past of one district alone, for its page.
-        _freeze(file, _MEMBERS, _DAY - _WEEKS - 31, name, "5000 + i % 900")
-        _freeze(file, 1, _DAY - _WEEKS - 31, sums, f"{_MEMBERS} * 5450 / 37")
-        file.commit()
-        file.execute("PRAGMA journal_mode = WAL")
+        past = range(_DAY - _WEEKS - 31, _DAY + 2)
+        filling.freeze(_MEMBERS, past, base, wh)
+        filling.freeze(1, past, sums_base, sums_wh)
+        if is_postgres:
+            database.run("ANALYZE")
 
 
-def _freeze(file: sqlite3.Connection, count: int, first: int, name: str, wh: str) -> None:
-    lacks = f"WHERE NOT (day = {_DAY + 1} AND i % 100 = 7)"
-    each = _EACH.format(count=count, first=first, last=_DAY + 1)
-    statement = _FREEZES.format(each=each, name=name, wh=wh, where=lacks)
-    file.execute(statement.replace("INSERT INTO", "INSERT OR IGNORE INTO"))
+def measure(store: Store) -> None:
+    """Print how long a day of all and a month of one district take to compute."""
+    began, worked = time.perf_counter(), time.process_time()
+    found = losses.day_losses(store, _DAY, _DAY + 1)
+    missing = sum(one.missing for one in found)
+    print(f"{len(found)} districts, {missing} missing: losses of a day {_since(began, worked)}")
+    began, worked = time.perf_counter(), time.process_time()
+    marked = sum(bool(one.marks) for one in quality.judged(store, _DAY))
+    print(f"{marked} meters marked: quality of a day {_since(began, worked)}")
+    began, worked = time.perf_counter(), time.process_time()
+    days = losses.day_losses(store, _DAY - _WEEKS, _DAY + 1, "D0")
+    losses.with_technical(store, days)
+    print(f"{len(days)} days of a district {_since(began, worked)}")
+    began, worked = time.perf_counter(), time.process_time()
+    clues.clues(store, _DAY - 30, _DAY + 1, "D0")
+    print(f"its clues {_since(began, worked)}")
+
+
+def _since(began: float, worked: float) -> str:
+    whole_s, own_s = time.perf_counter() - began, time.process_time() - worked
+    return f"in {whole_s:.2f} s, {own_s:.2f} s of them at work here"
+
+
+def measure_pages(address: str, folder: Path) -> None:
+    """Print how long a browser waits for the page of a district."""
+    (token,) = people(address, 1)
+    with pages_of(address, folder) as url:
+        for page in ("/districts/D0?month=2025-12", "/", "/districts"):
+            times = sorted(ask(url + page, token) for _ in range(_TIMES))
+            print(f"{page:<28} {times[0]:7.0f} ms at best, {times[-1]:.0f} ms at worst")
 
 
 def main() -> None:
-    """Print how many seconds a day of all, and milliseconds a month of one district take."""
+    """Write a station and print what it costs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--households", type=int, default=400_000)
+    parser.add_argument("--postgres", action="store_true", help="instead of SQLite")
     wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dianka-") as folder:
-        path = Path(folder) / "station.db"
-        written(path, wanted.households)
-        with Store(path, read_only=True) as store:
+    with (
+        tempfile.TemporaryDirectory(prefix="dianka-") as name,
+        cluster() if wanted.postgres else nullcontext(str(Path(name) / "station.db")) as address,
+    ):
+        if wanted.postgres:
+            migrate.make_postgres(address)
+        with Store(address, create=True) as store:
             began = time.perf_counter()
-            found = losses.day_losses(store, _DAY, _DAY + 1)
-            day_s = time.perf_counter() - began
-            missing = sum(one.missing for one in found)
-            print(f"{len(found)} districts, {missing} missing: a day in {day_s:.1f} s")
-            began = time.perf_counter()
-            days = losses.day_losses(store, _DAY - _WEEKS, _DAY + 1, "D0")
-            losses.with_technical(store, days)
-            month_s = time.perf_counter() - began
-            print(f"{len(days)} days of a district: {1000 * month_s:.0f} ms")
-            began = time.perf_counter()
-            clues.clues(store, _DAY - 30, _DAY + 1, "D0")
-            print(f"its clues: {1000 * (time.perf_counter() - began):.0f} ms")
+            written(store, wanted.households, wanted.postgres)
+            print(f"written in {time.perf_counter() - began:.0f} s", flush=True)
+        with Store(address, read_only=True) as store:
+            measure(store)
+        measure_pages(address, Path(name))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from host.headend import users
@@ -44,18 +46,18 @@ _BEGUN_S = 5
 _PEOPLE, _LOOKS, _EVERY_S = 50, 5, 3
 
 
-def _people(path: Path) -> list[str]:
+def people(address: str, count: int) -> list[str]:
     """Add people who may do everything; return the token of the session of each."""
-    tokens = [secrets.token_urlsafe(32) for _ in range(_PEOPLE)]
+    tokens = [secrets.token_urlsafe(32) for _ in range(count)]
     password = users.hashed(secrets.token_hex(16))
-    with Store(path) as store:
+    with Store(address) as store:
         for at, token in enumerate(tokens):
             users.add(store, f"clerk-{at}", "manager", password)
             users.open_session(store, f"clerk-{at}", "127.0.0.1", users.hash_of(token))
     return tokens
 
 
-def _ask(url: str, token: str) -> float:
+def ask(url: str, token: str) -> float:
     """Return how long a page takes, in ms."""
     request = urllib.request.Request(url, headers={"Cookie": f"{SESSION_COOKIE}={token}"})
     began = time.perf_counter()
@@ -74,40 +76,51 @@ def _crowd(url: str, tokens: list[str]) -> list[float]:
         paths = ("/", "/households", f"/households/{person * 7:012d}", f"/sell?account={person}")
         time.sleep(_EVERY_S * person / _PEOPLE)
         for at in range(_LOOKS):
-            took_ms = _ask(url + paths[(person + at) % len(paths)], tokens[person])
+            took_ms = ask(url + paths[(person + at) % len(paths)], tokens[person])
             waits.append(took_ms)
             time.sleep(max(0, _EVERY_S - took_ms / 1000))
 
-    people = [threading.Thread(target=look, args=(one,)) for one in range(_PEOPLE)]
-    for one in people:
+    crowd = [threading.Thread(target=look, args=(one,)) for one in range(_PEOPLE)]
+    for one in crowd:
         one.start()
-    for one in people:
+    for one in crowd:
         one.join()
     return sorted(waits)
+
+
+@contextmanager
+def pages_of(address: str, folder: Path) -> Iterator[str]:
+    """Serve the pages of a database; give where they are once they stand."""
+    keys = folder / "keys.toml"
+    keys.write_text(f'[uplink]\n1 = "{_KEY}"\n')
+    keys.chmod(0o600)
+    words = ["headend", "serve", "--db", address, "--keys", str(keys), "--port", "0"]
+    words += ["--page", "127.0.0.1:0"]
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "host.cli", "--lang", "en", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert serving.stdout is not None
+    url = serving.stdout.readline().split()[-1]
+    time.sleep(_BEGUN_S)
+    try:
+        yield url
+    finally:
+        serving.terminate()
+        serving.wait()
 
 
 def main() -> int:
     """Print what each page takes."""
     with tempfile.TemporaryDirectory(prefix="dianka-") as name:
-        path, keys = Path(name) / "village.db", Path(name) / "keys.toml"
+        path = Path(name) / "village.db"
         bench_headend.grown(path, 10_000, 2_000_000)
-        keys.write_text(f'[uplink]\n1 = "{_KEY}"\n')
-        keys.chmod(0o600)
-        words = ["headend", "serve", "--db", str(path), "--keys", str(keys), "--port", "0"]
-        words += ["--page", "127.0.0.1:0"]
-        tokens = _people(path)
-        serving = subprocess.Popen(
-            [sys.executable, "-m", "host.cli", "--lang", "en", *words],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        assert serving.stdout is not None
-        url = serving.stdout.readline().split()[-1]
-        time.sleep(_BEGUN_S)
-        try:
+        tokens = people(str(path), _PEOPLE)
+        with pages_of(str(path), Path(name)) as url:
             for what, page in _PAGES.items():
-                times = sorted(_ask(url + page, tokens[0]) for _ in range(_TIMES))
+                times = sorted(ask(url + page, tokens[0]) for _ in range(_TIMES))
                 print(f"{what:<24} {times[0]:7.0f} ms at best, {times[-1]:.0f} ms at worst")
             waits = _crowd(url, tokens)
             print(
@@ -115,9 +128,6 @@ def main() -> int:
                 f"{waits[len(waits) // 2]:.0f} ms in the middle, "
                 f"p95 {waits[len(waits) * 95 // 100]:.0f} ms"
             )
-        finally:
-            serving.terminate()
-            serving.wait()
     return 0
 
 

@@ -3,9 +3,13 @@
     power-downs    03110001, of a meter that was silent and answers again: when its power went
     voltages       0201FF00, of chosen meters of each district
     compliance     03100001, once a month of each meter: what it has counted in the month before
+    currents       0202FF00 and, of meters of one phase, the neutral's 02800001, of the chosen
 
-The chosen are those of which the lowest voltages of the last week are known, and as many others by
-turns, so that a village is seen as a whole within weeks. What is under way is not asked again.
+The last two are behind two kinds of clues, current without voltage and neutral against phase. The
+concentrators' own round of a day has them not: they are asked for from here with what is left of
+the budget. The chosen are those of which the lowest voltages of the last week are known, and as
+many others by turns, so that a village is seen as a whole within weeks. What is under way is not
+asked again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +20,13 @@ from host.frames import orders
 from host.headend.commands import Target
 from host.headend.outcomes import UNDER_WAY
 from host.headend.places import MeterPlace, meters_of, question_marks
+from host.headend.samples import CURRENTS, NEUTRAL_CURRENT
 from host.headend.store import Store
 from host.headend.voltage import COMPLIANCE_BEFORE, VOLTAGES, samples
 from host.units import DAY_S, t2000_of_unix, to_datetime
 
 POWER_DOWN = "03110001"
+THREE_PHASES = "ABC"
 _WEEK = 7
 _COMPLIANCE_DAYS = 10  # of a month: on these its meters are asked for the one before
 _ANSWERS = 2  # a state of LINE
@@ -72,14 +78,18 @@ def _wanted(
 ) -> Iterator[tuple[MeterPlace, str]]:
     back = _are_back(store, places, now_t2000)
     yield from ((one, POWER_DOWN) for one in places if one.account in back)
-    for one in chosen(store, places, now_t2000 // DAY_S, budget.of_district):
-        yield one, VOLTAGES
+    sampled = chosen(store, places, now_t2000 // DAY_S, budget.of_district)
+    yield from ((one, VOLTAGES) for one in sampled)
     today = to_datetime(now_t2000)
     if today.day <= _COMPLIANCE_DAYS:
         first = today.replace(day=1, hour=0, minute=0, second=0)
         since = (now_t2000 // DAY_S - (today - first) // timedelta(days=1)) * DAY_S
         told = _have(store, places, COMPLIANCE_BEFORE, since)
         yield from ((one, COMPLIANCE_BEFORE) for one in places if one.account not in told)
+    for one in sampled:
+        yield one, CURRENTS
+        if one.phase != THREE_PHASES:
+            yield one, NEUTRAL_CURRENT
 
 
 def chosen(store: Store, places: Sequence[MeterPlace], day: int, count: int) -> list[MeterPlace]:

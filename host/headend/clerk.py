@@ -22,6 +22,7 @@ from host.headend import (
     leases,
     life,
     notices,
+    noting,
     orders,
     ownership,
     payments,
@@ -35,6 +36,7 @@ from host.headend import (
     shifts,
     stepping,
     tickets,
+    topology,
     users,
 )
 from host.headend.audit import Who, acting
@@ -62,6 +64,7 @@ _REGISTERED = (
     leases,
     life,
     notices,
+    noting,
     orders,
     planned_outages,
     ownership,
@@ -75,6 +78,7 @@ _REGISTERED = (
     selling,
     stepping,
     tickets,
+    topology,
     users,
 )
 _REQUEST_LIMIT = 1 << 26

@@ -4,6 +4,7 @@ Only what meters and concentrators have told is looked at. Each kind of evidence
 `host.headend.limits`; several of an account count together as independent chances do.
 """
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 from host.headend import losses
 from host.headend.limits import LIMITS, WEIGHTS
 from host.headend.losses import Loss, Net
+from host.headend.samples import CURRENTS, NEUTRAL_CURRENT
 from host.headend.store import Store
 from host.units import DAY_S, kwh, to_datetime
 from host.words import _, marked
@@ -28,7 +30,7 @@ NEUTRAL, IMBALANCE = marked("neutral against phase"), marked("currents out of ba
 RELAY, REPEATED = marked("relay closed by hand"), marked("answers repeated")
 BACK, CLOCK = marked("register went back"), marked("clock moved")
 _COUNTS = {"03300D00": COVER, "03300E00": TERMINALS, "03350000": MAGNET, "00020000": REVERSE}
-_STATUS, _VOLTAGES, _CURRENTS, _NEUTRAL = "04000507", "0201FF00", "0202FF00", "02800001"
+_STATUS, _VOLTAGES = "04000507", "0201FF00"
 _POWER = "02030000"
 _BITS = {0: ORDER, 1: ORDER, 8: IMBALANCE, 9: COVER, 10: TERMINALS}
 _FOUND_OTHERWISE = 16  # a reason of RELAY
@@ -203,9 +205,9 @@ class _Look:
             elif identifier == _STATUS:
                 self._status(account, rows)
             elif identifier == _VOLTAGES:
-                self._voltages(account, rows, told[account, _CURRENTS], usual)
-            elif identifier == _NEUTRAL:
-                self._neutral(account, rows, told[account, _CURRENTS])
+                self._voltages(account, rows, told[account, CURRENTS], usual)
+            elif identifier == NEUTRAL_CURRENT:
+                self._neutral(account, rows, told[account, CURRENTS])
 
     def _rises(self, account: str, kind: str, rows: Sequence[dict[str, Any]]) -> None:
         """Find a count that rises, or energy in the other direction."""
@@ -259,10 +261,17 @@ class _Look:
         currents: Sequence[dict[str, Any]],
     ) -> None:
         """Find a meter of one phase whose neutral carries another current than its phase."""
-        flows = {row["t2000"] // 3600: row["values"] for row in currents}
+        times = [row["t2000"] for row in currents]
         for row in rows:
-            flow = flows.get(row["t2000"] // 3600, ())
-            live = [abs(one) for one in flow if one is not None]
+            at = bisect(times, row["t2000"])
+            near = [
+                (abs(one["t2000"] - row["t2000"]), place)
+                for place, one in enumerate(currents[max(0, at - 1) : at + 1], max(0, at - 1))
+            ]
+            away_s, which = min(near, default=(DAY_S, 0))
+            if away_s > LIMITS.near_s:
+                continue
+            live = [abs(one) for one in currents[which]["values"] if one is not None]
             neutral = abs((row["values"] or [0])[0] or 0)
             if len(live) != 1 or max(neutral, live[0]) < LIMITS.current_ma:
                 continue

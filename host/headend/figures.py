@@ -6,6 +6,7 @@ All are whole numbers of fen; a rate is in hundredths of a percent.
 import time
 from typing import Any
 
+from host.headend.places import HOUSEHOLDS
 from host.headend.reconcile import households
 from host.headend.store import Store
 from host.units import DAY_S, t2000_of_unix
@@ -90,10 +91,10 @@ def not_bought(store: Store, for_days: int) -> list[dict[str, Any]]:
     """Return accounts that bought nothing for so many days; `sold_at` None: never."""
     before = int(time.time()) - for_days * DAY_S
     return store.rows(
-        """SELECT accounts.account, max(orders.sold_at) AS sold_at,
+        f"""SELECT accounts.account, max(orders.sold_at) AS sold_at,
         accounts.credit_fen - accounts.debit_fen AS balance_fen
         FROM accounts LEFT JOIN orders ON orders.account = accounts.account
-        AND orders.amount_fen > 0 AND orders.voided_at IS NULL
+        AND orders.amount_fen > 0 AND orders.voided_at IS NULL WHERE accounts.{HOUSEHOLDS}
         GROUP BY accounts.account, accounts.credit_fen, accounts.debit_fen
         HAVING coalesce(max(orders.sold_at), 0) < ? ORDER BY 2, 1""",
         (before,),

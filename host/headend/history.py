@@ -20,8 +20,9 @@ _KINDS = {
     "alarms": "",
 }
 # What meters told: the keys of these tables begin with the day and the meter.
+READING = marked("reading")
 _OF_METERS = {
-    "readings": marked("reading"),
+    "readings": READING,
     "freezes": marked("midnight"),
     "items": marked("answer"),
 }

@@ -31,6 +31,7 @@ class Limits:
     phase_share        per cent of the neighbours' voltage below which a phase is lost
     current_ma         current that counts as some
     neutral_share      difference of neutral and phase current that counts, in per cent
+    near_s             currents this near to each other are taken as of one moment
     clock_s            a clock that is so far off
     reverse_wh         energy in the other direction that counts, within a day
     least_score        a clue below it is left out
@@ -55,6 +56,7 @@ class Limits:
     phase_share: int = 60
     current_ma: int = 100
     neutral_share: int = 25
+    near_s: int = 120
     clock_s: int = 600
     reverse_wh: int = 100
     least_score: int = 20

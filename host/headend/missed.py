@@ -11,8 +11,12 @@ then can be asked for from its load profile, which some meters keep for longer: 
 that moment arrives as the answer of a command, is kept in `items`, and no money is made of it.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 from host.headend.commands import Target
 from host.headend.outcomes import UNDER_WAY
+from host.headend.places import question_marks
 from host.headend.samples import PROFILE
 from host.headend.store import Store
 from host.units import DAY_S, t2000_of_unix, to_datetime
@@ -21,6 +25,7 @@ KEPT_DAYS = 61  # before today, of which the freeze is the newest of 62
 COMMAND = "freezes"
 _ASKS = 3
 _OF_1997 = 1
+_CHUNK = 500
 _PROFILE_DI = "01000406"  # 06040001 as on the wire
 _PROFILES = f"line ask % 11 {_PROFILE_DI}%"
 
@@ -35,12 +40,6 @@ def missed(
     """
     today = t2000_of_unix(now, store.zone()) // DAY_S
     first = today - min(days, KEPT_DAYS)
-    have = {
-        (row["meter"], row["day"])
-        for row in store.rows(
-            "SELECT meter, day FROM freezes WHERE day >= ? AND day < ?", (first, today)
-        )
-    }
     busy = {
         row["account"]
         for row in store.rows(
@@ -58,17 +57,11 @@ def missed(
         )
     }
     found: list[Target] = []
-    for row in store.rows(
-        "SELECT concentrator, account, address, line FROM meters "
-        "WHERE active = 1 AND standard <> ? "
-        "ORDER BY concentrator, account",
-        (_OF_1997,),
-    ):
+    for row, lacks in _lacking(store, first, today):
         account, meter = row["account"], row["address"]
         if len(found) == limit:
             break
-        lacks = [day for day in range(first, today) if (meter, day) not in have]
-        if account in busy or not lacks:
+        if account in busy:
             continue
         begins = _first_day(store, meter, first, today)
         for day in lacks:
@@ -79,6 +72,31 @@ def missed(
                 found.append(Target(row["concentrator"], text, account))
                 break
     return found
+
+
+def _lacking(store: Store, first: int, today: int) -> Iterator[tuple[dict[str, Any], list[int]]]:
+    """Yield the meters of which some days are not here, each with these days."""
+    meters = store.rows(
+        "SELECT concentrator, account, address, line FROM meters "
+        "WHERE active = 1 AND standard <> ? ORDER BY concentrator, account",
+        (_OF_1997,),
+    )
+    days = range(first, today)
+    for at in range(0, len(meters), _CHUNK):
+        chunk = meters[at : at + _CHUNK]
+        names = [row["address"] for row in chunk]
+        have = {
+            (row["meter"], row["day"])
+            for row in store.rows(
+                f"SELECT meter, day FROM freezes WHERE day IN ({question_marks(days)}) "
+                f"AND meter IN ({question_marks(names)})",
+                (*days, *names),
+            )
+        }
+        for row in chunk:
+            lacks = [day for day in days if (row["address"], day) not in have]
+            if lacks:
+                yield row, lacks
 
 
 def _first_day(store: Store, meter: str, first: int, today: int) -> int:

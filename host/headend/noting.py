@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 from host.headend import audit
-from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.outages import outages
 from host.headend.places import date_of
@@ -31,28 +30,42 @@ _OPEN = "SELECT what FROM findings WHERE kind = ? AND resolved_at IS NULL"
 Row = tuple[int, int, str, str, dict[str, Any]]
 
 
-@at_desk
 def note_day(store: Store, day: int, by: str) -> int:
-    """Open findings of a day; return how many are new."""
+    """Open findings of a day; return how many are new.
+
+    They are looked for here and opened at the desk: it is free for others meanwhile.
+    """
     rows = [*_of_readings(store, day), *_of_voltage(store, day), *_of_outages(store, day)]
+    return open_findings(store, rows, day, by)
+
+
+@at_desk
+def open_findings(store: Store, rows: list[Row], day: int, by: str) -> int:
+    """Open those findings of a day that are not open yet; return how many."""
+    known: set[tuple[Any, ...]] = set()
+    new = []
     with store.writing() as database:
-        count = _open(database, rows)
+        for kind in (QUALITY, VOLTAGE, OUTAGE):
+            known |= {_key(kind, json.loads(what)) for (what,) in database.all(_OPEN, (kind,))}
+        for concentrator, seq, kind, account, what in rows:
+            key = _key(kind, what)
+            if key not in known:
+                known.add(key)
+                told = json.dumps(what, ensure_ascii=False)
+                new.append((concentrator, seq, kind, account, told, int(time.time())))
+        count = database.insert_new("findings", _COLUMNS, new) if new else 0
         audit.note(database, "finding", count=count, day=date_of(day), by=by)
     return count
 
 
-def _open(database: Database, rows: list[Row]) -> int:
-    known: set[tuple[Any, ...]] = set()
-    for kind in (QUALITY, VOLTAGE, OUTAGE):
-        known |= {_key(kind, json.loads(what)) for (what,) in database.all(_OPEN, (kind,))}
-    new = []
-    for concentrator, seq, kind, account, what in rows:
-        key = _key(kind, what)
-        if key not in known:
-            known.add(key)
-            told = json.dumps(what, ensure_ascii=False)
-            new.append((concentrator, seq, kind, account, told, int(time.time())))
-    return database.insert_new("findings", _COLUMNS, new) if new else 0
+def noted_last(store: Store) -> str:
+    """Return the day, as YYYY-MM-DD, of which findings were opened last, "": of none yet."""
+    detail = store.value(
+        "SELECT detail FROM audit WHERE action = 'finding' AND detail LIKE ? "
+        "ORDER BY number DESC LIMIT 1",
+        ('%"count": %',),  # a finding that was resolved has none
+    )
+    return str(json.loads(detail)["day"]) if detail else ""
 
 
 def _key(kind: str, what: dict[str, Any]) -> tuple[Any, ...]:

@@ -8,6 +8,8 @@ from host.headend.store import Store
 from host.units import DAY_S, to_datetime
 
 _OF_1997 = 1  # a meter's standard
+# Of a query over accounts: those of households. Supply meters are nobody's.
+HOUSEHOLDS = "account NOT IN (SELECT account FROM supply_meters)"
 OF_DISTRICT = "SELECT account FROM contracts WHERE district = ? AND closed_at IS NULL"
 _METERS = """
     SELECT meters.account, meters.address, meters.concentrator, meters.line, meters.standard,

@@ -17,6 +17,7 @@ An estimate is computed where it is shown. It is never stored, so that money can
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from host.headend.places import MeterPlace, meters_of, question_marks
@@ -182,6 +183,52 @@ def _daily(midnights: Mapping[int, Frozen], day: int) -> Iterator[tuple[int, int
         one, two = midnights.get(day - back - 1), midnights.get(day - back)
         if one is not None and two is not None:
             yield two.total_wh, one.total_wh
+
+
+# --- the readings of a day -----------------------------------------------------------------------
+
+Reading = tuple[int, int, int, Sequence[int]]  # concentrator, number of record, time, registers
+_READINGS = """
+    SELECT meter, concentrator, seq, t2000, registers_wh FROM readings
+    WHERE day IN (?, ?, ?) AND meter IN (SELECT address FROM meters WHERE account = ?)
+    AND account = ? ORDER BY t2000, seq
+"""
+
+
+def judge_readings(told: Sequence[Reading]) -> dict[tuple[int, int], Mark]:
+    """Return what rules say of the readings of one meter in order of time, by their records.
+
+    Each is held against the one before it; one of which nothing is said is valid.
+    """
+    found = {}
+    for (*_before, then, old), (concentrator, seq, t2000, new) in pairwise(told):
+        steps = [two - one for one, two in zip(old, new, strict=False)]
+        limit_wh = _WIRES_WH * max(t2000 - then, 0) // DAY_S + _STEP_WH * len(steps)
+        turned = [
+            step + MODULUS_WH if step < 0 and one >= _NEAR_END_WH else step
+            for one, step in zip(old, steps, strict=True)
+        ]
+        mark = None
+        if t2000 == then and any(steps):
+            mark = Mark(DUPLICATE)
+        elif min(turned, default=0) < 0:
+            mark = Mark(NEGATIVE, min(steps), 0)
+        elif sum(turned) > limit_wh:
+            mark = Mark(HIGH, sum(turned), limit_wh)
+        elif turned != steps:
+            mark = Mark(ROLLOVER, sum(turned), MODULUS_WH)
+        if mark is not None:
+            found[concentrator, seq] = mark
+    return found
+
+
+def reading_marks(store: Store, account: str, day: int) -> dict[tuple[int, int], Mark]:
+    """Return what rules say of each reading of an account on a day, by their records."""
+    meters: dict[str, list[Reading]] = {}
+    for row in store.rows(_READINGS, (day - 1, day, day + 1, account, account)):
+        told = (row["concentrator"], row["seq"], row["t2000"], row["registers_wh"])
+        meters.setdefault(row["meter"], []).append(told)
+    return {key: mark for told in meters.values() for key, mark in judge_readings(told).items()}
 
 
 # --- a day of many meters ------------------------------------------------------------------------

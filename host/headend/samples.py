@@ -16,9 +16,10 @@ from host.frames.line_outcomes import frame_behind
 from host.headend.database import Database
 from host.units import DAY_S, to_t2000
 
-# Voltages, currents, powers; compliance, power-downs; energy of the load profile.
-_WATCHED = ("0201", "0202", "0203", "0310", "0311", "0604")
+CURRENTS, NEUTRAL_CURRENT = "0202FF00", "02800001"
 PROFILE = "06040001"
+# Voltages, currents, powers; compliance, power-downs; energy of the load profile.
+_WATCHED = ("0201", "0202", "0203", NEUTRAL_CURRENT, "0310", "0311", "0604")
 _READ = 0x11
 _QUESTION = re.compile(r"line ask \d+ (\d{12}) 11 ([0-9a-f]{8})([0-9a-f]*)")
 _DATA = re.compile(r"^data ([0-9a-f]+)$", re.M)

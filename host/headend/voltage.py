@@ -156,6 +156,21 @@ def _items(
     return found
 
 
+def newest_sample(store: Store, district: str, since: int, until: int) -> int | None:
+    """Return when a voltage of a district was sampled last within a span, None: not at all."""
+    newest = None
+    places = meters_of(store, district)
+    for at in range(0, len(places), _CHUNK):
+        accounts = [one.account for one in places[at : at + _CHUNK]]
+        told = store.value(
+            f"SELECT max(t2000) FROM items WHERE account IN ({question_marks(accounts)}) "
+            "AND identifier = ? AND t2000 >= ? AND t2000 < ?",
+            (*accounts, VOLTAGES, since, until),
+        )
+        newest = max((one for one in (newest, told) if one is not None), default=None)
+    return newest
+
+
 def rates(found: Iterable[Sample], by: str) -> list[Rate]:
     """Return the rates of the station, or of each district, hour or meter."""
     names: dict[str, Callable[[Sample], str]] = {

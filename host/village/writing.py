@@ -167,7 +167,8 @@ class _Village:
         ):
             name, phases = self.plan.districts[place].name, district.phases
             database.run(
-                "UPDATE districts SET rated_kva = ? WHERE district = ?", (district.kva, name)
+                "UPDATE districts SET rated_kva = ?, name = ? WHERE district = ?",
+                (district.kva, name, name),
             )
             for row, (account, _address) in enumerate(station.accounts):
                 away_m = round(float(district.line.distance_m[row]))

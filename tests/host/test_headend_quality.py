@@ -21,8 +21,10 @@ from host.headend.estimates import (
     FROM_PAST,
     Estimate,
     estimate,
+    estimates,
 )
 from host.headend.ingest import Ingest
+from host.headend.places import meters_of
 from host.headend.quality import MODULUS_WH, Frozen, judge, uneven_wh
 from host.headend.registry import Entry
 from host.headend.store import Store
@@ -335,3 +337,76 @@ def test_as_a_station_types_it(store: Store) -> None:
         run = CliRunner().invoke(cli, [*words, *wrong])
         assert run.exit_code == 2
         assert "Traceback" not in run.stderr
+
+
+# --- the readings of a day ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("after_s", "registers", "rule"),
+    [
+        (3600, (100_500, 40_200), None),
+        (3600, (100_000, 40_000), None),
+        (3600, (99_990, 41_000), "negative"),
+        (3600, (150_000, 56_001), None),
+        (3600, (150_000, 56_030), "high"),
+        (60, (101_000, 40_200), "high"),
+        (0, (100_010, 40_000), "duplicate"),
+        (0, (100_000, 40_000), None),
+    ],
+)
+def test_each_reading_is_held_against_the_one_before(
+    after_s: int, registers: tuple[int, ...], rule: str | None
+) -> None:
+    told = [(7, 1, 1000, (100_000, 40_000)), (7, 2, 1000 + after_s, registers)]
+    found = quality.judge_readings(told)
+    assert {key: mark.rule for key, mark in found.items()} == ({(7, 2): rule} if rule else {})
+
+
+def test_a_reading_behind_the_end_of_its_register_is_valid() -> None:
+    told = [(7, 1, 0, (MODULUS_WH - 300,)), (7, 2, 3600, (700,)), (7, 3, 7200, (900,))]
+    (mark,) = quality.judge_readings(told).values()
+    assert (mark.rule, mark.state, mark.value) == ("rollover", "valid", 1000)
+
+
+def test_readings_of_a_day_are_marked_with_their_records(store: Store) -> None:
+    with store.writing() as database:
+        for seq, (after_s, wh) in enumerate(((60, 5_000), (3660, 5_400), (7260, 5_100)), 7001):
+            database.run(
+                "INSERT INTO readings VALUES (?, ?, ?, 7, ?, ?, 0, 0, 0, 0, 0, ?)",
+                (
+                    *(DAY, meter_address(0), DAY * DAY_S + after_s),
+                    *(seq, account_name(0), f"[{wh}]"),
+                ),
+            )
+    found = quality.reading_marks(store, account_name(0), DAY)
+    assert {key: (mark.rule, mark.value) for key, mark in found.items()} == {
+        (7, 7003): ("negative", -300)
+    }
+
+
+def test_a_freeze_of_rates_has_its_total_first_and_bills_their_sum(store: Store) -> None:
+    """A household that is charged by the hour: readings have its rates, freezes the total too."""
+    with store.writing() as database:
+        database.run(
+            "DELETE FROM freezes WHERE meter = ? AND day > ?", (meter_address(0), DAY - 2)
+        )
+        for day, rates in (
+            (DAY, (100_000, 150_000, 30_000)),
+            (DAY + 1, (104_000, 155_000, 31_000)),
+        ):
+            told = json.dumps([sum(rates), *rates])
+            place = (day, meter_address(0), day * DAY_S, 8000 + day, account_name(0), told)
+            database.run("INSERT INTO freezes VALUES (?, ?, ?, 7, ?, ?, ?)", place)
+    (one,) = quality.judged(store, DAY, account=account_name(0))
+    assert (one.use_wh, [mark.rule for mark in one.marks]) == (A_DAY_WH, ["clock"])
+    with store.writing() as database:  # one rate counts twice: the total is its own register
+        told = json.dumps([290_000, 104_000, 155_000, 62_000])
+        database.run(
+            "UPDATE freezes SET registers_wh = ? WHERE meter = ? AND day = ?",
+            (told, meter_address(0), DAY + 1),
+        )
+    (one,) = quality.judged(store, DAY, account=account_name(0))
+    assert (one.use_wh, [mark.rule for mark in one.marks]) == (A_DAY_WH, ["rates", "clock"])
+    found = estimates(store, DAY + 1, meters_of(store, account=account_name(0)))
+    assert found[account_name(0)].total_wh == 290_000, "an estimate takes the total, and no sum"

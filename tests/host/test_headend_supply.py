@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from host.cli import cli
-from host.headend import asking, commands, noting, outages, registry, voltage
+from host.headend import asking, clues, commands, noting, outages, registry, voltage
 from host.headend.asking import Budget
 from host.headend.commands import Given, Target
 from host.headend.findings import findings
@@ -41,6 +41,7 @@ pytestmark = pytest.mark.slow
 DAY = START_T2000 // DAY_S + 40
 NOON = DAY * DAY_S + 12 * HOUR_S
 HOUSEHOLDS = 10
+CURRENT_DIS = ("00ff0202", "01008002")  # as on the wire
 ITEMS = ("day", "meter", "t2000", "identifier", "concentrator", "seq", "account", "values")
 
 
@@ -133,10 +134,46 @@ def test_what_is_asked_stays_within_its_budget_and_is_not_asked_twice(store: Sto
     volts = [one.account for one in targets if "00ff0102" in one.text]
     assert len(volts) == 4 + 2, "a district of two has two"
     assert account_name(3) in volts, "the lowest is always chosen"
-    assert len(targets) == 6 + HOUSEHOLDS, "the third of a month: all are asked for the one before"
+    month = [one.account for one in targets if "01001003" in one.text]
+    assert len(month) == HOUSEHOLDS, "the third of a month: all are asked for the one before"
+    currents, neutral = ([one.account for one in targets if di in one.text] for di in CURRENT_DIS)
+    assert currents == neutral == volts, "the same are asked for phase and neutral"
+    assert len(targets) == 6 + HOUSEHOLDS + 2 * 6
     assert len(asking.due(store, now(store), Budget(5, 4))) == 5
     commands.give(store, "voltage", targets, Given(expires_at=now(store) + DAY_S, at=now(store)))
     assert asking.due(store, now(store), Budget(40, 4)) == []
+
+
+def test_a_meter_of_three_phases_is_not_asked_for_its_neutral_and_the_month_comes_first(
+    store: Store,
+) -> None:
+    with store.writing() as database:
+        told = ("ABC", account_name(8), account_name(9))
+        database.run("UPDATE connections SET phase = ? WHERE account IN (?, ?)", told)
+    targets = asking.due(store, now(store), Budget(40, 4))
+    neutral = {one.account for one in targets if CURRENT_DIS[1] in one.text}
+    assert len(neutral) == 4, "those of D1 have three phases"
+    assert neutral.isdisjoint((account_name(8), account_name(9)))
+    few = asking.due(store, now(store), Budget(6 + HOUSEHOLDS, 4))
+    assert not any(di in one.text for one in few for di in CURRENT_DIS)
+
+
+def test_currents_that_were_asked_for_become_a_clue(store: Store) -> None:
+    account = account_name(2)
+    place = meters_of(store, account=account)[0]
+    given = Given(expires_at=now(store) + DAY_S, at=now(store))
+    texts = [asking.question(place, di) for di in ("0202FF00", "02800001")]
+    commands.give(store, "voltage", [Target(CONCENTRATOR, one, account) for one in texts], given)
+    answers, at = ("00ff0202001000ffffffffffff", "01008002006000"), now(store)
+    rows = store.rows("SELECT number FROM commands ORDER BY number")
+    with store.writing() as database:
+        for row, data in zip(rows, answers, strict=True):
+            told = (row["number"], 0, f"data {data}", at)
+            assert commands.note_result(database, CONCENTRATOR, *told)
+    (clue,) = clues.clues(store, DAY - 1, DAY + 1, "D0")
+    (one,) = clue.evidence
+    assert (clue.account, one.kind) == (account, clues.NEUTRAL)
+    assert (one.value, one.limit) == (6000, 1000)
 
 
 def test_who_was_silent_is_asked_when_its_power_went(store: Store) -> None:

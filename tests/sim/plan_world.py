@@ -21,7 +21,8 @@ from host.world.checks.flash import records_of
 
 US = 1_000_000
 _TARIFF = """{"name": "one price", "tier_period": "none", "rates": ["flat"],
-    "tiers": [{"prices": ["0.5"]}]}"""
+    "tiers": [{"prices": ["%s"]}]}"""
+_PRICED, _FREE = 1, 2
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,16 @@ def meter(number: int, baud: int = 2400, delay_ms: int = 60, **more: object) -> 
 
 
 class Site:
-    """A concentrator with `lines` of meters; those in `down` are registered but do not answer."""
+    """A concentrator with `lines` of meters; those in `down` are registered but do not answer.
+
+    Those in `free` are supply meters: of price 0, with a protected supply.
+    """
 
     def __init__(
         self,
         *lines: Sequence[Meter],
         down: Sequence[Meter] = (),
+        free: Sequence[Meter] = (),
         start_s: int = 0,
         standard: str = "2007",
         **values: int,
@@ -85,15 +90,24 @@ class Site:
         self.start()
         for name, value in ({"id": 7} | values).items():
             self.run(f"set {name} {value}")
-        image = tariff.build(tariff.read(_TARIFF), 1)
+        self._price(_PRICED, "0.5")
+        if free:
+            self._price(_FREE, "0")
+        for number, line in enumerate(lines):
+            for one in line:
+                price = _FREE if one in free else _PRICED
+                self.run(f"meter add {one.address} {account(one)} {price} {number} {standard}")
+                self.run(f"account new {account(one)}")
+                if one in free:
+                    self.run(f"account set {account(one)} guard 1")
+
+    def _price(self, number: int, yuan: str) -> None:
+        """Install a tariff of one price."""
+        image = tariff.build(tariff.read(_TARIFF % yuan), number)
         self.run(f"tariff begin {len(image)}")
         for at in range(0, len(image), 64):
             self.run(f"tariff data {at} {image[at : at + 64].hex()}")
-        self.run(f"tariff commit 1 {tariff.image_name(image)}")
-        for number, line in enumerate(lines):
-            for one in line:
-                self.run(f"meter add {one.address} {account(one)} 1 {number} {standard}")
-                self.run(f"account new {account(one)}")
+        self.run(f"tariff commit {number} {tariff.image_name(image)}")
 
     def start(self) -> None:
         """Switch the power on."""

@@ -92,7 +92,7 @@ def _meters(district: District, days: list[Day]) -> list[Meter]:
 def test_firmware_and_village_record_the_same() -> None:
     district, days, _station, made = _made()
     meters = _meters(district, days)
-    site = Site(meters, interval_s=3600)
+    site = Site(meters, free=meters[-1:], interval_s=3600)
     site.live(DAYS * DAY_S + HOUR_S)
     told = {
         (one.index, one.fields["frozen_t2000"]): one.fields["registers_wh"][0]
@@ -111,6 +111,20 @@ def test_firmware_and_village_record_the_same() -> None:
     used = [told[row, midnights[-1]] - told[row, midnights[0]] for row in range(district.count)]
     assert DAYS < 2 or (used[2] == 0 and used[1] < min(used[0], used[3]))  # stuck, and stolen from
     _check_readings(site, district, days)
+    _check_supply_meter(site, district.count)
+
+
+def _check_supply_meter(site: Site, index: int) -> None:
+    """See that the supply meter is read and frozen as all are, pays nothing and is never cut."""
+    read = [one.fields for one in site.records(RecordKind.READING) if one.index == index]
+    assert read[-1]["registers_wh"][0] > read[0]["registers_wh"][0]
+    assert {one["debit_fen"] for one in read} == {0}
+    paying = [one.fields for one in site.records(RecordKind.READING) if one.index == 0]
+    assert paying[-1]["debit_fen"] > 0
+    frozen = [one for one in site.records(RecordKind.FREEZE) if one.index == index]
+    assert len(frozen) >= DAYS
+    assert not any(one.index == index for one in site.records(RecordKind.RELAY))
+    assert not site.meters[index].relay.open
 
 
 def _check_readings(site: Site, district: District, days: list[Day]) -> None:

@@ -28,7 +28,7 @@ from host.cli.headend.noticing import begin_notices, household_page, notices_gro
 from host.cli.headend.outage import outage
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.payment import payment
-from host.cli.headend.quality import outages, quality, voltage
+from host.cli.headend.quality import begin_routine, outages, quality, voltage
 from host.cli.headend.receipt import quote, receipt
 from host.cli.headend.recharge import recharge
 from host.cli.headend.register import register
@@ -123,6 +123,13 @@ Example:
     help="Send notices to households as this file says, in a process of its own.",
 )
 @click.option(
+    "--routine",
+    "routine_hour",
+    type=click.IntRange(0, 23),
+    help="Ask meters each hour, and from this hour of the day on fetch missing midnights and open "
+    "findings of yesterday.  [default: on command only]",
+)
+@click.option(
     "--shard",
     type=_SHARD,
     default="0/1",
@@ -162,6 +169,7 @@ def serve_command(
     http_port: int | None,
     pages: Pages | None,
     notices_path: Path | None,
+    routine_hour: int | None,
     shard: Shard,
     tells_time: bool,
     tls_cert: Path | None,
@@ -189,18 +197,6 @@ def serve_command(
         ingest = Ingest(store, known.keys, shard, tell_t2000)
         ingest.gate.withdrawn = known.withdrawn
 
-        def reload() -> None:
-            try:
-                found = keys.read(keys_path)
-                ingest.gate.withdrawn, ingest.gate.keys = found.withdrawn, found.keys
-                log.info("%d keys are known now", len(found.keys))
-                if secured is not None and tls_cert is not None:
-                    secured.context.load_cert_chain(tls_cert, tls_key)
-            except (keys.KeysError, OSError) as error:
-                log.error("the keys stay as they are: %s", error)
-            if warning := secret_files.warning_about(keys_path):
-                log.warning("%s", warning)
-
         async def answering(connections: Connections) -> None:
             address = await Clerk(store, connections).open()
             if http_port is not None:
@@ -212,18 +208,40 @@ def serve_command(
                 await open_pages(store, pages)
             if notices_path is not None:
                 await begin_notices(store.address, notices_path)
+            if routine_hour is not None:
+                await begin_routine(store.address, routine_hour)
 
         with clear_listening(host, *_ports(port, tls_port if secured else None)):
             asyncio.run(
                 serve(
                     *(ingest, host, port, _say_ready),
-                    reload=reload,
+                    reload=partial(_reload, ingest, keys_path, secured, tls_cert, tls_key),
                     answering=answering,
                     secured=secured,
                 )
             )
         for name, count in sorted(ingest.counters.items()):
             echo(f"{name}: {count}")
+
+
+def _reload(
+    ingest: Ingest,
+    keys_path: Path,
+    secured: Secured | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+) -> None:
+    """Read the key file and the certificate again; the old ones stay where they are no good."""
+    try:
+        found = keys.read(keys_path)
+        ingest.gate.withdrawn, ingest.gate.keys = found.withdrawn, found.keys
+        log.info("%d keys are known now", len(found.keys))
+        if secured is not None and tls_cert is not None:
+            secured.context.load_cert_chain(tls_cert, tls_key)
+    except (keys.KeysError, OSError) as error:
+        log.error("the keys stay as they are: %s", error)
+    if warning := secret_files.warning_about(keys_path):
+        log.warning("%s", warning)
 
 
 def _ports(port: int, tls_port: int | None) -> tuple[int | str, str]:

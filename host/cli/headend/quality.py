@@ -15,6 +15,7 @@ from host.cli.output import Column, echo, print_json, print_table
 from host.headend import noting, quality_report
 from host.headend import outages as outages_of
 from host.headend import voltage as voltage_of
+from host.headend.pages import KeptProcess
 from host.headend.quality import RULES
 from host.headend.store import Store
 from host.units import DAY_S, EPOCH, kwh, to_datetime
@@ -46,6 +47,16 @@ def of_days(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+async def begin_routine(database: str, hour: int) -> None:
+    """Start the process of what comes back each hour and morning. ClickException: it cannot."""
+    try:
+        await KeptProcess("host.headend.routine", [database, str(hour)], "ready").start()
+    except OSError as error:
+        raise click.ClickException(str(error.strerror)) from error
+    text = _("meters are asked each hour, from {hour}:00 on for what is missing of days before")
+    echo(text.format(hour=hour))
 
 
 def days_of(store: Store, on: date | None, month: date | None) -> list[int]:

@@ -13,6 +13,7 @@ from host.cli.options import DAY_BEGIN, account_option, database_option, json_op
 from host.cli.output import Column, echo, print_csv, print_json, print_table
 from host.frames.faults import fault_text
 from host.frames.items import Told, tell
+from host.headend import topology
 from host.headend.items import StoredItem, stored_items
 from host.headend.reconcile import RELAY_NAMES, Household, Reconciliation, households, reconcile
 from host.units import kwh, to_datetime, yuan
@@ -33,9 +34,15 @@ Examples:
 def show(
     db: str, account: str | None, concentrator: int | None, as_json: bool, as_csv: bool
 ) -> None:
-    """Print all households: money, energy, relay, readings; status 1 if one is not billed."""
+    """Print all households: money, energy, relay, readings; status 1 if one is not billed.
+
+    Supply meters are no households: `headend supply` lists them, and --account shows one.
+    """
     with opened(db, read_only=True) as store:
         found = households(store, account, concentrator)
+        if account is None:
+            supplies = {one["account"] for one in topology.supplies(store)}
+            found = [one for one in found if one.account not in supplies]
     if as_json or as_csv:
         rows = [asdict(one) for one in found]
         print_list("households", rows, (), as_json, as_csv, "")

@@ -8,12 +8,14 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from host.headend import clues, losses
+from host.headend import clues, losses, voltage
 from host.headend.history import detail_text, history
 from host.headend.limits import LIMITS
 from host.headend.losses import Loss
+from host.headend.store import Store
 from host.headend.topology import DISTRICT
 from host.headend.web.door import Trouble, Visit, page
+from host.headend.web.supply import level_of
 from host.units import DAY_S, to_datetime
 from host.words import _
 
@@ -81,12 +83,24 @@ def district(visit: Visit, name: str) -> HttpResponse:
         "days": [(one, _iso(one.day), judged[one.day]) for one in month],
         "chart": chart(month, known[0]["target_e4"]),
         "clues": clues.clues(visit.store, since, ends, name)[:_ROWS],
+        **heat_of(visit.store, name, since, ends),
         "month": f"{to_datetime(since * DAY_S):%Y-%m}",
         "before": f"{to_datetime((since - 1) * DAY_S):%Y-%m}",
         "after": f"{to_datetime(until * DAY_S):%Y-%m}",
     }
     words = {"percent": percent, "figures": clues.figures_text}
     return visit.show("district.html", {**told, **words})
+
+
+def heat_of(store: Store, district: str, since: int, ends: int) -> dict[str, Any]:
+    """Return the voltages by meter and hour of the newest day of a month that has samples."""
+    newest = voltage.newest_sample(store, district, since * DAY_S, ends * DAY_S)
+    if newest is None:
+        return {"heat": [], "heat_day": ""}
+    rows = voltage.heat(voltage.samples(store, [newest // DAY_S], district))
+    for row in rows:
+        row["cells"] = [(dv, level_of(dv)) for dv in row["cells"]]
+    return {"heat": rows, "heat_day": _iso(newest // DAY_S)}
 
 
 @page()

@@ -14,9 +14,11 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from host.headend import orders
+from host.headend import losses, orders
+from host.headend.places import HOUSEHOLDS, date_of
 from host.headend.posting import finding_text
 from host.headend.store import Store
+from host.headend.topology import DISTRICT
 from host.headend.web.figures import grouped, local, money
 from host.units import DAY_S, now_t2000
 from host.words import _
@@ -26,12 +28,11 @@ LOW_DAYS = 3
 _WEEK = 7
 _SILENT_S = 2 * 3600
 _TASKS_LIMIT = 100
+_LOSS_LIMIT = 5_000  # households whose loss the first page computes
 
 # An account that no concentrator has told, and that has no contract, is found by its number alone.
-# Supply meters are nobody's.
-_HOUSEHOLDS = "account NOT IN (SELECT account FROM supply_meters)"
 _ACCOUNTS = f"""
-    SELECT account FROM accounts WHERE {_HOUSEHOLDS}
+    SELECT account FROM accounts WHERE {HOUSEHOLDS}
     UNION SELECT account FROM contracts WHERE closed_at IS NULL
 """
 _SOLD_TO = "SELECT account FROM orders WHERE account = ?"
@@ -252,15 +253,15 @@ class Sales:
     parts: list[tuple[str, int, int]]
 
 
-_SUMS = """
+_SUMS = f"""
     SELECT count(*) AS households, coalesce(sum(credit_fen - debit_fen), 0) AS balance_fen,
     coalesce(sum(CASE WHEN credit_fen < debit_fen THEN credit_fen - debit_fen ELSE 0 END), 0)
     AS owed_fen, coalesce(sum(CASE WHEN credit_fen < debit_fen THEN 1 ELSE 0 END), 0) AS owing,
     coalesce(sum(CASE WHEN relay = 1 THEN 1 ELSE 0 END), 0) AS cut,
     coalesce(sum(CASE WHEN stopped <> 0 OR doubt <> 0 THEN 1 ELSE 0 END), 0) AS doubted,
-    max(last_t2000) AS newest_t2000 FROM accounts
+    max(last_t2000) AS newest_t2000 FROM accounts WHERE {HOUSEHOLDS}
 """
-_READ = "SELECT count(*) FROM accounts WHERE last_t2000 > ?"
+_READ = f"SELECT count(*) FROM accounts WHERE last_t2000 > ? AND {HOUSEHOLDS}"
 _CONCENTRATORS = "SELECT concentrator, seen_at FROM concentrators ORDER BY seen_at"
 
 
@@ -287,7 +288,7 @@ def today(store: Store, zone: ZoneInfo) -> Today:
         sums["newest_t2000"],
         sums["households"],
         len(heard),
-        [*_figures(store, sums, heard), *_of_supply(store, zone)],
+        [*_figures(store, sums, heard), *_of_supply(store, zone), *_of_loss(store)],
         tasks[:_TASKS_LIMIT],
         max(0, len(tasks) - _TASKS_LIMIT),
         sales_of_day(store, zone),
@@ -395,6 +396,42 @@ def _of_supply(store: Store, zone: ZoneInfo) -> list[Figure]:
     ]
 
 
+def _of_loss(store: Store) -> list[Figure]:
+    """Return the loss of the newest day of which both midnights are here, [] without any net.
+
+    A station too large to be computed for a page has it on the pages of its districts.
+    """
+    connected = store.value("SELECT count(*) FROM connections")
+    newest = store.value("SELECT max(day) FROM freezes")
+    if not connected or newest is None or not store.value("SELECT count(*) FROM supply_meters"):
+        return []
+    title, url = _("line loss"), "/districts"
+    if connected > _LOSS_LIMIT:
+        return [Figure(title, "–", "%", _("see the list"), "plain", _("by district"), url)]
+    day = int(newest) - 1
+    of_districts = [
+        one
+        for one in losses.day_losses(store, day, day + 1)
+        if one.level == DISTRICT and one.supplied is not None
+    ]
+    supplied_wh = sum(one.supplied.wh for one in of_districts if one.supplied)
+    lost_wh = sum(one.lost_wh or 0 for one in of_districts)
+    above = sum((one.rate_e4 or 0) > one.target_e4 for one in of_districts)
+    share_e4 = losses.share_e4(lost_wh, supplied_wh)
+    told = _("{count} above the target").format(count=above) if above else _("within the targets")
+    return [
+        Figure(
+            title,
+            "–" if share_e4 is None else f"{share_e4 / 100:.1f}",
+            "%",
+            told if of_districts else _("no supply meter is read"),
+            "warn" if above or not of_districts else "ok",
+            _("{count} districts, {day}").format(count=len(of_districts), day=date_of(day)),
+            url,
+        )
+    ]
+
+
 def _is_silent(one: dict[str, Any]) -> bool:
     return (one["seen_at"] or 0) < time.time() - _SILENT_S
 
@@ -461,7 +498,7 @@ def _page_of(row: dict[str, Any]) -> str:
 
 _LOWEST = f"""
     SELECT account, meter, credit_fen, debit_fen, last_t2000, relay FROM accounts
-    WHERE {_HOUSEHOLDS} ORDER BY credit_fen - debit_fen LIMIT 60
+    WHERE {HOUSEHOLDS} ORDER BY credit_fen - debit_fen LIMIT 60
 """
 
 
@@ -493,7 +530,7 @@ def _low(store: Store) -> list[Task]:
 
 _RUNS_LOW = f"""
     SELECT account, meter, credit_fen, debit_fen, last_t2000, relay FROM accounts
-    WHERE credit_fen >= debit_fen AND last_t2000 IS NOT NULL AND {_HOUSEHOLDS}
+    WHERE credit_fen >= debit_fen AND last_t2000 IS NOT NULL AND {HOUSEHOLDS}
     ORDER BY credit_fen - debit_fen LIMIT 500
 """
 

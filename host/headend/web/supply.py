@@ -10,7 +10,7 @@ from host.headend import quality as rules
 from host.headend import quality_report, read_success
 from host.headend import voltage as voltage_of
 from host.headend.estimates import estimates
-from host.headend.history import detail_text, history
+from host.headend.history import READING, detail_text, history
 from host.headend.places import date_of, meters_of, names_of_districts
 from host.headend.web.dates import day_of
 from host.headend.web.door import Trouble, Visit, page
@@ -107,8 +107,10 @@ def meter_day(visit: Visit, account: str) -> HttpResponse:
     store, name = visit.store, row["account"]
     judged = [*rules.judged(store, day, account=name)]
     events = history(store, name, day * DAY_S, (day + 1) * DAY_S + 1, readings=True)
+    of_readings = rules.reading_marks(store, name, day)
     for one in events:
         one["said"] = detail_text(one["detail"], False)
+        one["mark"] = of_readings.get((one["concentrator"], one["seq"]))
     guess = None
     if any(mark.rule == rules.GAP for one in judged for mark in one.marks):
         guess = estimates(store, day + 1, meters_of(store, account=name)).get(name)
@@ -121,6 +123,7 @@ def meter_day(visit: Visit, account: str) -> HttpResponse:
         "guess": guess,
         "events": events[::-1],
         "rules": rules.RULES,
+        "reading": READING,
     }
     return visit.show("meter_day.html", told)
 
