@@ -53,6 +53,8 @@ def village_made(store: Store) -> None:
     for count in (0, 1):
         told = {"identifier": "03300E00", "count": 1, "values": [count]}
         village.write(RecordKind.ITEM, told, THIEF)
+    low = {"identifier": "0201FF00", "count": 1, "values": [1913]}
+    village.write(RecordKind.ITEM, low, THIEF)
     deliver(Ingest(store, KEYS), village)
     entries = [
         Entry(account_name(row), f"C-{row}", "Li", district="R4", meter=meter_address(row))
@@ -80,12 +82,16 @@ def test_a_clue_opens_to_its_record_in_two_clicks(station: HeadEnd) -> None:
         page.fill("[name=name]", "li")
         page.fill("[name=password]", PASSWORD)
         page.keyboard.press("Enter")
+        page.goto(station.url)
+        assert page.inner_text(".figure:has-text('line loss')").split()[2:4] == ["32.0", "%"]
+        page.click("a:has-text('line loss')")
         page.click("main >> text=R4")
         page.wait_for_selector("h1:has-text('R4')")
         judge(page)
         said = page.inner_text("main")
         assert "terminal cover opened" in said
         assert "loss rose as use fell" in said
+        assert "191" in page.inner_text(".heat .low")
         page.click("text=0000 0000 0002")
         page.wait_for_selector("h1:has-text('0000 0000 0002')")
         judge(page)
