@@ -82,6 +82,7 @@ def test_a_clue_opens_to_its_record_in_two_clicks(station: HeadEnd) -> None:
         page.fill("[name=name]", "li")
         page.fill("[name=password]", PASSWORD)
         page.keyboard.press("Enter")
+        page.wait_for_selector("main >> text=R4")
         page.goto(station.url)
         assert page.inner_text(".figure:has-text('line loss')").split()[2:4] == ["32.0", "%"]
         page.click("a:has-text('line loss')")
