@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from host.headend.metrics_help import MEANINGS
 from host.headend.server import Connections
 
 _COMMIT_LIMIT_S = 30
@@ -39,6 +40,11 @@ def state(connections: Connections) -> dict[str, Any]:
 def metrics_lines(state: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a state as Prometheus reads them."""
     for name, value in state["gauges"].items():
-        yield f"# TYPE dianka_{name} gauge\ndianka_{name} {value}\n"
+        yield _lines(name, f"dianka_{name}", "gauge", value)
     for name, count in sorted(state["counts"].items()):
-        yield f"# TYPE dianka_{name}_total counter\ndianka_{name}_total {count}\n"
+        yield _lines(name, f"dianka_{name}_total", "counter", count)
+
+
+def _lines(name: str, shown: str, kind: str, value: object) -> str:
+    meaning = f"# HELP {shown} {MEANINGS[name]}\n" if name in MEANINGS else ""
+    return f"{meaning}# TYPE {shown} {kind}\n{shown} {value}\n"

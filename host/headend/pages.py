@@ -1,4 +1,6 @@
-"""The second process of a serving head-end, which answers HTTP: `/healthz` and `/metrics`.
+"""The second process of a serving head-end, which answers HTTP.
+
+`/healthz` and `/metrics` are for programs, `/metrics/help` explains the numbers to people.
 
 Whatever it is busy with, the first process goes on storing what concentrators send. It asks the
 first process for its state at its desk, and ends with it.
@@ -16,6 +18,7 @@ from host import children
 from host.headend.desk import STATE, ask
 from host.headend.errors import StoreError
 from host.headend.metrics import metrics_lines
+from host.headend.metrics_help import help_page, language_of
 from host.headend.turn import reach
 
 _LINES_LIMIT = 100
@@ -106,22 +109,31 @@ class Pages:
         with contextlib.suppress(ConnectionError, TimeoutError, ValueError):
             async with asyncio.timeout(_PATIENCE_S):
                 line = await reader.readline()
+                accepted = ""
                 for _ in range(_LINES_LIMIT):
-                    if not (await reader.readline()).strip():
+                    header = (await reader.readline()).decode("ascii", "replace").strip()
+                    if not header:
                         break
-                writer.write(await self._answer(line.decode("ascii", "replace")))
+                    name, _colon, value = header.partition(":")
+                    if name.lower() == "accept-language":
+                        accepted = value
+                writer.write(await self._answer(line.decode("ascii", "replace"), accepted))
                 await writer.drain()
         writer.close()
 
-    async def _answer(self, line: str) -> bytes:
+    async def _answer(self, line: str, accepted: str) -> bytes:
         words = line.split()
         path = words[1].partition("?")[0] if len(words) > 1 and words[0] == "GET" else ""
-        if path not in ("/healthz", "/metrics"):
-            return _response("404 Not Found", "there are /healthz and /metrics\n")
+        if path not in ("/healthz", "/metrics", "/metrics/help"):
+            text = "there are /healthz, /metrics and /metrics/help\n"
+            return _response("404 Not Found", text)
         state = await asyncio.to_thread(self._state)
         trouble = "the head-end does not answer" if state is None else state["trouble"]
         if path == "/metrics" and state is not None:
             return _response("200 OK", "".join(metrics_lines(state)))
+        if path == "/metrics/help" and state is not None:
+            page = help_page(state, language_of(accepted))
+            return _response("200 OK", page, "text/html; charset=utf-8")
         status = "503 Service Unavailable" if trouble else "200 OK"
         return _response(status, f"{trouble or 'ok'}\n")
 
@@ -135,9 +147,11 @@ class Pages:
         return None
 
 
-def _response(status: str, text: str) -> bytes:
+def _response(
+    status: str, text: str, kind: str = "text/plain; version=0.0.4; charset=utf-8"
+) -> bytes:
     body = text.encode()
-    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 

@@ -5,6 +5,7 @@ and left alone.
 """
 
 import os
+import re
 import signal
 import socket
 import time
@@ -18,7 +19,10 @@ from click.testing import CliRunner
 
 from host.cli import cli
 from host.frames import link
+from host.frames.batch import Refusal
 from host.frames.link import Kind
+from host.headend.metrics import metrics_lines
+from host.headend.metrics_help import MEANINGS
 from tests.host.serving import PATIENCE_S, HeadEnd, answers
 from tests.host.uplink_world import frame, hello
 
@@ -31,10 +35,12 @@ def head_end(tmp_path: Path) -> Iterator[HeadEnd]:
         running.end(signal.SIGKILL)
 
 
-def page(head_end: HeadEnd, path: str) -> tuple[int, str]:
+def page(head_end: HeadEnd, path: str, language: str = "en") -> tuple[int, str]:
     """Return status and text of a page."""
+    request = urllib.request.Request(f"{head_end.url}/{path}")
+    request.add_header("Accept-Language", language)
     try:
-        with urllib.request.urlopen(f"{head_end.url}/{path}", timeout=PATIENCE_S) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -79,8 +85,38 @@ def test_health_and_metrics_are_told(head_end: HeadEnd) -> None:
     assert status == 200
     assert "\ndianka_hellos_total 1\n" in metrics
     assert "\ndianka_concentrators_heard 1\n" in metrics
+    status, text = page(head_end, "metrics/help")
+    assert status == 200
+    assert '<code>dianka_hellos_total</code><td>counter<td class="n">1<td>greetings' in text
+    status, text = page(head_end, "metrics/help", "zh-CN,zh;q=0.9")
+    assert status == 200
+    assert '<html lang="zh-CN">' in text
+    assert re.search(r"dianka_hellos_total</code><td>[\u4e00-\u9fff]+<td", text)
     assert page(head_end, "passwords")[0] == 404
     assert second_process(head_end) != head_end.process.pid
+
+
+# How the code counts: by a name in brackets, or as the reason of a refusal.
+_COUNTED = re.compile(
+    r"(?:count(?:ers|ed)\[|_hang_up\([a-z0-9\[\]]+, |self\._count\(|UplinkError\(|_refuse\()"
+    r'"(\w+)"'
+)
+
+
+def test_every_number_is_explained() -> None:
+    counted = {one.name.lower() for one in Refusal}
+    for name in ("ingest", "server", "gate", "writer", "unpack"):
+        counted |= set(_COUNTED.findall(Path(f"host/headend/{name}.py").read_text("utf-8")))
+    assert {"store_failed", "bad_mac", "deaf", "torn", "hellos"} <= counted
+    assert counted <= set(MEANINGS), counted - set(MEANINGS)
+    state = {"gauges": {"connections": 3}, "counts": {"hellos": 2, "new": 1}}
+    assert "".join(metrics_lines(state)) == (
+        f"# HELP dianka_connections {MEANINGS['connections']}\n"
+        "# TYPE dianka_connections gauge\ndianka_connections 3\n"
+        f"# HELP dianka_hellos_total {MEANINGS['hellos']}\n"
+        "# TYPE dianka_hellos_total counter\ndianka_hellos_total 2\n"
+        "# TYPE dianka_new_total counter\ndianka_new_total 1\n"
+    )
 
 
 def test_the_pages_end_and_come_again_without_harm(head_end: HeadEnd) -> None:
