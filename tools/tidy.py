@@ -251,6 +251,11 @@ LAYERS = (
         foreign="apprise pydantic",
     ),
     _layer(
+        "host.headend.mqtt",
+        ours=f"{_HELPERS} host.secret_files host.headend",
+        foreign="paho",
+    ),
+    _layer(
         "host.headend.web.api",
         ours=f"{_HELPERS} host.frames host.billing host.headend",
         foreign="django ninja pydantic",

@@ -56,7 +56,7 @@ def test_every_entry_has_a_version_and_hashes_and_no_address(path: Path) -> None
 
 
 def test_what_the_project_asks_for_is_locked() -> None:
-    extras = {"dev", "station", "postgres", "pcsc", "build"}
+    extras = {"dev", "station", "mqtt", "postgres", "pcsc", "build"}
     entries = requirements.read(requirements.PRODUCT)
     for requirement in metadata.requires("dianka") or []:
         name = re.match(r"[A-Za-z0-9._-]+", requirement)

@@ -1,0 +1,1 @@
+"""What a broker of MQTT is told of the accounts, as Home Assistant discovers them."""
