@@ -118,7 +118,7 @@ class ToppedUp:
 def give(store: Store, name: str, targets: Sequence[Target], given: Given) -> int:
     """Note a job of commands, all or none; return its number. StoreError."""
     with store.writing() as database:
-        return _give_job(database, name, targets, given)
+        return give_job_within(database, name, targets, given)
 
 
 def give_in_stages(
@@ -136,7 +136,7 @@ def give_in_stages(
         replace(target, stage=sum(end <= at for end in ends)) for at, target in enumerate(targets)
     ]
     with store.writing() as database:
-        job = _give_job(database, name, staged, given)
+        job = give_job_within(database, name, staged, given)
         database.run(
             "UPDATE jobs SET stages = ?, patience_s = ? WHERE job = ?",
             (",".join(map(str, reach)), patience_s, job),
@@ -144,7 +144,8 @@ def give_in_stages(
     return job
 
 
-def _give_job(database: Database, name: str, targets: Sequence[Target], given: Given) -> int:
+def give_job_within(database: Database, name: str, targets: Sequence[Target], given: Given) -> int:
+    """Note a job of commands within a transaction; return its number. StoreError."""
     for target in targets:
         _check_text(target.text)
     _check_concentrators(database, {target.concentrator for target in targets})

@@ -17,7 +17,7 @@ from host.headend.errors import StoreError, StoreFailed
 from host.headend.shard import Shard
 from host.words import _
 
-SCHEMA = 18
+SCHEMA = 19
 APPLICATION_ID = 0x64696B61  # "dika", in the head of an SQLite file
 BUSY_TIMEOUT_S = 10
 _CACHE_KIB = 65_536

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from host.frames.batch import Order, Result
-from host.headend import commands, rollouts
+from host.headend import commands, rollouts, shedding
 from host.headend.commands import Due
 from host.headend.database import Database
 from host.headend.deliveries import Delivery, ImageDelivery, ProductDelivery
@@ -61,6 +61,7 @@ class Downlink:
     def look(self) -> None:
         """Find out which commands are due, and note those that were sent."""
         try:
+            shedding.look(self._database, int(self._now()))
             self._look()
         except StoreError as error:  # the next look tries again
             log.warning("commands cannot be read: %s", error)

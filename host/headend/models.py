@@ -591,6 +591,47 @@ class SupplyMeter(models.Model):
         indexes = (models.Index(fields=("level", "place"), name="supply_meters_place"),)
 
 
+class LoadGroup(models.Model):
+    """The group of an account that gives up its supply in turn with the others of its district."""
+
+    account = models.CharField(max_length=_ACCOUNT_DIGITS, primary_key=True)
+    district = models.CharField(max_length=32)
+    group = _number()
+
+    class Meta:
+        db_table = "load_groups"
+        indexes = (models.Index(fields=("district",), name="load_groups_district"),)
+
+
+class Shedding(models.Model):
+    """A span in which groups of a district are without supply, see `host.headend.shedding`.
+
+    groups       numbers with a comma between them
+    notice_t2000 when the households were told, 0: the newest notice of each counts
+    cut_job, restore_job
+                 the jobs that were given for it, 0: none yet
+    left_alone   JSON: how many accounts of the groups keep their supply, by the reason
+    """
+
+    shedding = models.BigIntegerField(primary_key=True)
+    district = models.CharField(max_length=32)
+    groups = _text()
+    since_at = _number()
+    until_at = _number()
+    notice_t2000 = _number()
+    state = _text(16)
+    given_at = _number()
+    given_by = _text()
+    reason = _text(200)
+    cut_job = _number()
+    restore_job = _number()
+    left_alone = models.TextField(db_default="{}")
+
+    class Meta:
+        db_table = "sheddings"
+        indexes = (models.Index(fields=("state",), name="sheddings_state"),)
+
+
 class Customer(models.Model):
     """A person or a business that buys; one may have several accounts.
 

@@ -108,6 +108,7 @@ _NEEDS_STATE = (
     "dianka headend connect",
     "dianka headend outage",
     "dianka headend complaint",
+    "dianka headend load",
     "dianka headend notices",
     "dianka headend household-page",
     "dianka headend recharge",

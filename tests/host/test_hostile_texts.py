@@ -223,6 +223,7 @@ TOLD = {
     "out_path": "out.pdf",
     "batch": "1",
     "since_t2000": "2026-07-01",
+    "day_t2000": "2026-07-01",
     "district": "R4",
     "feeder": "F1",
     "place": "D-1",

@@ -50,6 +50,7 @@ MAY = {
     "quality": LOOK,
     "quality/<str:account>": LOOK,
     "voltage": LOOK,
+    "load": LOOK,
     "outages": LOOK,
     "records/<int:concentrator>/<int:seq>": LOOK,
     "audit": AUDIT,

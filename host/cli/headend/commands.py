@@ -14,6 +14,7 @@ from host.cli import shown
 from host.cli.headend import care, job, look, ownership, replace, restore, sales, show, user
 from host.cli.headend.account import account, approval
 from host.cli.headend.audit import audit_group
+from host.cli.headend.brokering import begin_telling, broker_options
 from host.cli.headend.channel import channel
 from host.cli.headend.clues import clues_command
 from host.cli.headend.complaint import complaint
@@ -23,6 +24,7 @@ from host.cli.headend.drawer import drawer, figures_command
 from host.cli.headend.job_kinds import KINDS
 from host.cli.headend.keys import keys_group
 from host.cli.headend.lease import lease
+from host.cli.headend.load import load_group
 from host.cli.headend.losses import losses_command
 from host.cli.headend.noticing import begin_notices, household_page, notices_group
 from host.cli.headend.outage import outage
@@ -39,6 +41,7 @@ from host.cli.output import echo
 from host.headend import keys, logs
 from host.headend.clerk import Clerk
 from host.headend.ingest import Ingest
+from host.headend.mqtt.broker import Broker
 from host.headend.pages import PageProcess
 from host.headend.server import Connections, Secured, serve
 from host.headend.shard import Shard, parse_shard
@@ -122,6 +125,7 @@ Example:
     type=FILE,
     help="Send notices to households as this file says, in a process of its own.",
 )
+@broker_options
 @click.option(
     "--routine",
     "routine_hour",
@@ -170,6 +174,7 @@ def serve_command(
     pages: Pages | None,
     notices_path: Path | None,
     routine_hour: int | None,
+    broker: Broker | None,
     shard: Shard,
     tells_time: bool,
     tls_cert: Path | None,
@@ -200,16 +205,15 @@ def serve_command(
         async def answering(connections: Connections) -> None:
             address = await Clerk(store, connections).open()
             if http_port is not None:
-                hint = _("choose another --http-port, or stop what uses it")
-                with clear_listening(host, http_port, hint):
-                    url = await PageProcess(host, http_port, address).start()
-                echo(_("pages at {url}").format(url=url))
+                await _open_metrics(host, http_port, address)
             if pages is not None:
                 await open_pages(store, pages)
             if notices_path is not None:
                 await begin_notices(store.address, notices_path)
             if routine_hour is not None:
                 await begin_routine(store.address, routine_hour)
+            if broker is not None:
+                await begin_telling(store.address, broker)
 
         with clear_listening(host, *_ports(port, tls_port if secured else None)):
             asyncio.run(
@@ -242,6 +246,13 @@ def _reload(
         log.error("the keys stay as they are: %s", error)
     if warning := secret_files.warning_about(keys_path):
         log.warning("%s", warning)
+
+
+async def _open_metrics(host: str, port: int, address: str) -> None:
+    hint = _("choose another --http-port, or stop what uses it")
+    with clear_listening(host, port, hint):
+        url = await PageProcess(host, port, address).start()
+    echo(_("pages at {url}").format(url=url))
 
 
 def _ports(port: int, tls_port: int | None) -> tuple[int | str, str]:
@@ -320,6 +331,7 @@ command.add_command(drawer)
 command.add_command(figures_command)
 command.add_command(lease)
 command.add_command(losses_command)
+command.add_command(load_group, "load")
 command.add_command(clues_command)
 for _topic in (supply, feed, connect, district):
     command.add_command(_topic)

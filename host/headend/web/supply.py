@@ -5,9 +5,10 @@ from typing import Any
 from django.http import HttpResponse
 
 from host.frames.record import PAYLOAD_SIZE, RecordKind, parse_payload
+from host.headend import load as load_of
 from host.headend import outages as outages_of
 from host.headend import quality as rules
-from host.headend import quality_report, read_success
+from host.headend import quality_report, read_success, shedding
 from host.headend import voltage as voltage_of
 from host.headend.estimates import estimates
 from host.headend.history import READING, detail_text, history
@@ -22,6 +23,9 @@ _PAGE_ROWS = 100
 # Above this the suspect readings of a whole station take too long for a page.
 _JUDGED_LIMIT = 5_000
 _OUTAGE_DAYS = 7
+# Above this the loads of all districts take too long for a page.
+_DISTRICTS_LIMIT = 20
+_SHED_ROWS = 10
 _CENTURY_ENDS = 36_524  # of the century
 _TARGET_E4 = 9_800
 # From this many tenths of a volt on, how a cell of the heat map is shown.
@@ -190,3 +194,27 @@ def outages(visit: Visit) -> HttpResponse:
     ]
     told = {**place, "found": found[:_PAGE_ROWS], "count": len(found), "days": _OUTAGE_DAYS}
     return visit.show("outages.html", told)
+
+
+@page()
+def load(visit: Visit) -> HttpResponse:
+    """Show the peaks of a day by district and phase, and what was shed."""
+    day = _asked_day(visit)
+    place = _place(visit, day)
+    is_all = len(place["names"]) <= _DISTRICTS_LIMIT
+    chosen = place["district"]
+    found = load_of.peaks(visit.store, day, chosen) if chosen or is_all else []
+    sheddings = shedding.sheddings(visit.store, _SHED_ROWS)
+    for row in sheddings:
+        row["saved"] = shedding.saved(visit.store, row["number"]) if row["cut_job"] else None
+    told = {
+        **place,
+        **_SHOWN,
+        "peaks": found,
+        "is_all": is_all,
+        "phases": load_of.PHASES,
+        "zone": visit.zone,
+        "sheddings": sheddings,
+        "groups": shedding.groups(visit.store, chosen) if chosen or is_all else [],
+    }
+    return visit.show("load.html", told)

@@ -75,6 +75,7 @@ urlpatterns = [
     path("quality", supply.quality),
     path("quality/<str:account>", supply.meter_day),
     path("voltage", supply.voltage),
+    path("load", supply.load),
     path("outages", supply.outages),
     path("records/<int:concentrator>/<int:seq>", supply.record),
     path("h", own_page.ask),
