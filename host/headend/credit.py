@@ -14,7 +14,7 @@ from host.headend.commands import Given, Target
 from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
-from host.headend.store import Store
+from host.headend.store import Store, zone_of
 from host.units import DAY_S, t2000_of_unix
 from host.words import _, marked
 
@@ -43,18 +43,20 @@ class Standing:
     grade: int
 
 
-def standings(store: Store) -> list[Standing]:
-    """Return the class of each open account that a concentrator has."""
+def standings(store: Store, customer: str | None = None) -> list[Standing]:
+    """Return the class of each open account that a concentrator has, or of those of a customer."""
     now_t2000 = t2000_of_unix(int(time.time()), store.zone())
     with store.database.looking():
-        return _standings(store.database, now_t2000)
+        return _standings(store.database, now_t2000, customer)
 
 
-def _standings(database: Database, now_t2000: int) -> list[Standing]:
+def _standings(database: Database, now_t2000: int, customer: str | None = None) -> list[Standing]:
+    whose = () if customer is None else (customer,)
     late: dict[str, set[int]] = {}
     for account, t2000 in database.all(
-        "SELECT account, t2000 FROM policies WHERE balance_fen < 0 AND t2000 >= ?",
-        (now_t2000 - 365 * DAY_S,),
+        "SELECT account, t2000 FROM policies WHERE balance_fen < 0 AND t2000 >= ?"
+        + (" AND account IN (SELECT account FROM contracts WHERE customer = ?)" if whose else ""),
+        (now_t2000 - 365 * DAY_S, *whose),
     ):
         late.setdefault(account, set()).add((now_t2000 - t2000) // _MONTH_S)
     young = int(time.time()) - _LEAST_DAYS * DAY_S
@@ -64,7 +66,10 @@ def _standings(database: Database, now_t2000: int) -> list[Standing]:
         "customers.class_reason, contracts.opened_at, accounts.grade, "
         "accounts.credit_fen - accounts.debit_fen AS balance_fen FROM accounts "
         "JOIN contracts ON contracts.account = accounts.account AND contracts.closed_at IS NULL "
-        "JOIN customers ON customers.customer = contracts.customer ORDER BY accounts.account"
+        "JOIN customers ON customers.customer = contracts.customer "
+        + ("WHERE customers.customer = ? " if whose else "")
+        + "ORDER BY accounts.account",
+        whose,
     ):
         months = len(late.get(row["account"], ()))
         fits = (name for name, most in _LATE_MONTHS.items() if months <= most)
@@ -77,40 +82,55 @@ def _standings(database: Database, now_t2000: int) -> list[Standing]:
 
 
 @at_desk
-def set_class(store: Store, customer: str, credit_class: str, by: str, reason: str) -> None:
-    """Set another class than the rule's, "": the rule's again. StoreError."""
+def set_class(
+    store: Store, customer: str, credit_class: str, by: str, reason: str
+) -> list[Standing]:
+    """Set another class than the rule's, "": the rule's again, and tell the concentrators.
+
+    Return the accounts that get another grade. StoreError.
+    """
     if not by.strip() or not reason.strip():
         raise StoreError(_("give --by and --reason, so that an auditor finds them"))
+    why = reason[:200] if credit_class else ""
     with store.writing() as database:
-        why = reason[:200] if credit_class else ""
-        changed = database.run(
+        found = database.rows(
+            "SELECT credit_class, class_reason FROM customers WHERE customer = ?", (customer,)
+        )
+        if not found:
+            raise StoreError(_("there is no customer {customer}").format(customer=customer))
+        if (found[0]["credit_class"], found[0]["class_reason"]) == (credit_class, why):
+            text = _("customer {customer} has this class already: nothing was done")
+            raise StoreError(text.format(customer=customer))
+        database.run(
             "UPDATE customers SET credit_class = ?, class_reason = ? WHERE customer = ?",
             (credit_class, why, customer),
-        ).rowcount
-        if not changed:
-            raise StoreError(_("there is no customer {customer}").format(customer=customer))
+        )
         told: dict[str, Any] = {"customer": customer, "class": credit_class, "by": by}
         audit.note(database, "credit class", **told, reason=reason)
+        return _give_within(database, by, customer)
 
 
 @at_desk
 def give_grades(store: Store, by: str) -> list[Standing]:
     """Tell the concentrators the grade of each account that has another one; return them."""
-    now = int(time.time())
-    zone = store.zone()
     with store.writing() as database:
-        changed = []
-        for one in _standings(database, t2000_of_unix(now, zone)):
-            grade = GRADES.get(one.credit_class, 0)
-            if grade == one.grade:
-                continue
-            concentrator = database.value(
-                "SELECT concentrator FROM accounts WHERE account = ?", (one.account,)
-            )
-            text = f"account set {one.account} grade {grade}"
-            given = Given(by, f"credit class {one.credit_class}", now + _COMMAND_S)
-            commands.give_within(database, Target(concentrator, text, one.account), given)
-            told: dict[str, Any] = {"class": one.credit_class, "grade": grade, "by": by}
-            audit.note(database, "grade", one.account, **told, late_months=one.late_months)
-            changed.append(one)
+        return _give_within(database, by)
+
+
+def _give_within(database: Database, by: str, customer: str | None = None) -> list[Standing]:
+    now = int(time.time())
+    changed = []
+    for one in _standings(database, t2000_of_unix(now, zone_of(database)), customer):
+        grade = GRADES.get(one.credit_class, 0)
+        if grade == one.grade:
+            continue
+        concentrator = database.value(
+            "SELECT concentrator FROM accounts WHERE account = ?", (one.account,)
+        )
+        text = f"account set {one.account} grade {grade}"
+        given = Given(by, f"credit class {one.credit_class}", now + _COMMAND_S)
+        commands.give_within(database, Target(concentrator, text, one.account), given)
+        told: dict[str, Any] = {"class": one.credit_class, "grade": grade, "by": by}
+        audit.note(database, "grade", one.account, **told, late_months=one.late_months)
+        changed.append(one)
     return changed

@@ -1,7 +1,8 @@
 """Planned outages: entered with place and time, told to the households concerned, and closed.
 
-Those concerned are found from what the station knows of a place: the contracts of a district, of
-the districts of a feeder, the accounts at a concentrator, or all of the station.
+Those concerned are found from what the station knows of a place: the accounts on a district's line
+and the districts of a feeder on the days of the outage, those at a concentrator, or all of the
+station. An account whose line nobody has told is in the district of its contract.
 """
 
 import time
@@ -15,7 +16,7 @@ from host.headend.database import Database
 from host.headend.desk import at_desk
 from host.headend.errors import StoreError
 from host.headend.store import Store, zone_of
-from host.units import DAY_S
+from host.units import DAY_S, t2000_of_unix
 from host.words import _, marked
 
 DISTRICT, FEEDER = marked("district"), marked("feeder")
@@ -25,15 +26,32 @@ PLANNED, DONE, CALLED_OFF = marked("planned"), marked("done"), marked("called of
 _LONGEST_S = 31 * DAY_S
 _AHEAD_S = 366 * DAY_S
 
+# Of each level: the accounts at a place, and how many times the last and the first day of the
+# outage are asked for before its name.
+_ON_LINES = """
+    SELECT DISTINCT contracts.account FROM contracts LEFT JOIN connections AS line
+    ON line.account = contracts.account AND line.since_day <= ?
+    AND (line.until_day IS NULL OR line.until_day > ?)
+    {feeds} WHERE contracts.closed_at IS NULL AND {place} = ? ORDER BY contracts.account
+"""
+_ON = "coalesce(line.district, contracts.district)"
+_FED = f"""
+    JOIN feeds ON feeds.district = {_ON} AND feeds.since_day <= ?
+    AND (feeds.until_day IS NULL OR feeds.until_day > ?)
+"""
 _CONCERNED = {
-    DISTRICT: "SELECT account FROM contracts WHERE closed_at IS NULL AND district = ? "
-    "ORDER BY account",
-    FEEDER: "SELECT account FROM contracts JOIN feeds ON feeds.district = contracts.district "
-    "WHERE closed_at IS NULL AND until_day IS NULL AND feeder = ? ORDER BY account",
-    CONCENTRATOR: "SELECT accounts.account FROM accounts LEFT JOIN contracts "
-    "ON contracts.account = accounts.account WHERE contracts.closed_at IS NULL "
-    "AND CAST(accounts.concentrator AS varchar(12)) = ? ORDER BY accounts.account",
-    STATION: "SELECT account FROM contracts WHERE closed_at IS NULL AND ? = '' ORDER BY account",
+    DISTRICT: (_ON_LINES.format(feeds="", place=_ON), 1),
+    FEEDER: (_ON_LINES.format(feeds=_FED, place="feeds.feeder"), 2),
+    CONCENTRATOR: (
+        "SELECT accounts.account FROM accounts LEFT JOIN contracts "
+        "ON contracts.account = accounts.account WHERE contracts.closed_at IS NULL "
+        "AND CAST(accounts.concentrator AS varchar(12)) = ? ORDER BY accounts.account",
+        0,
+    ),
+    STATION: (
+        "SELECT account FROM contracts WHERE closed_at IS NULL AND ? = '' ORDER BY account",
+        0,
+    ),
 }
 
 
@@ -48,13 +66,17 @@ class Planned:
     reason: str
 
 
-def concerned(database: Database, level: str, place: str) -> list[str]:
-    """Return the accounts at a place, in order."""
-    if level not in _CONCERNED:
+def concerned(database: Database, wanted: Planned) -> list[str]:
+    """Return the accounts at the place of an outage while it lasts, in order."""
+    if wanted.level not in _CONCERNED:
         raise StoreError(
             _("an outage is of one of these: {levels}").format(levels=", ".join(LEVELS))
         )
-    return [account for (account,) in database.all(_CONCERNED[level], (place,))]
+    zone = zone_of(database)
+    last, first = (t2000_of_unix(at, zone) // DAY_S for at in (wanted.until_at, wanted.since_at))
+    query, times = _CONCERNED[wanted.level]
+    found = database.all(query, ((last, first) * times + (wanted.place,)))
+    return [account for (account,) in found]
 
 
 @at_desk
@@ -107,7 +129,7 @@ def end_outage(store: Store, number: int, state: str, by: str, said: str) -> Non
         planned = Planned(*(one[name] for name in names))
         told = _note(database, number, state, planned, by)
         if state == CALLED_OFF:
-            accounts = concerned(database, planned.level, planned.place)
+            accounts = concerned(database, planned)
             notices.announce(database, notices.OUTAGE_OFF, accounts, f"outage {number} off", told)
 
 
@@ -122,7 +144,7 @@ def _checked(database: Database, wanted: Planned, now: int) -> list[str]:
         )
     if not now < wanted.until_at < now + _AHEAD_S:
         raise StoreError(_("an outage is entered before its end, and at most a year ahead"))
-    accounts = concerned(database, wanted.level, wanted.place)
+    accounts = concerned(database, wanted)
     if not accounts:
         raise StoreError(
             _("{level} {place!r} has no household: check its name").format(
@@ -136,9 +158,9 @@ def _open_one(database: Database, number: int) -> dict[str, Any]:
     rows = database.rows("SELECT * FROM outages WHERE id = ? AND ended_at IS NULL", (number,))
     if not rows:
         raise StoreError(
-            _("no outage {number} is open: `dianka headend outage list` lists them").format(
-                number=number
-            )
+            _(
+                "no outage {number} is open: `dianka headend planned-outage list` lists them"
+            ).format(number=number)
         )
     return rows[0]
 

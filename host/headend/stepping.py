@@ -26,7 +26,7 @@ _NEWEST = {
 _OPERATIONS = frozenset(
     (
         *("set_household", "exchange_meter", "replace_card", "transfer", "close_account", "undo"),
-        *("ask", "give", "close_shift", "move_cash"),
+        *("ask", "give", "close_shift", "move_cash", "set_class"),
     )
 )
 

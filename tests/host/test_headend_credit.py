@@ -50,13 +50,16 @@ def test_grace_follows_the_history_and_a_person_may_set_it(tmp_path: Path) -> No
         assert [one["credit_class"] for one in rows] == ["A", "B", "C", "D", "D"]
         assert "A: no late month of twelve" in said("list", *db)
         assert "no customer C-9" in said("set", "C-9", "A", *db, *why("x"), code=1)
-        said("set", "C-3", "B", *db, *why("hospital"))
+        told = said("set", "C-3", "B", *db, *why("hospital"))
+        assert told == "customer C-3: class B\n1 accounts get another grade\n"
+        again = said("set", "C-3", "B", *db, *why("hospital"), code=1)
+        assert "has this class already" in again
         assert "give --by and --reason" in said("set", "C-3", "B", *db, *why(" "), code=1)
         assert "4 accounts get another grade" in said("give", *db, "--by", "Chen")
         given = store.rows("SELECT text FROM commands ORDER BY number")
         assert [one["text"] for one in given] == [
             f"account set {account_name(row)} grade {grade}"
-            for row, grade in enumerate((3, 2, 1, 2))
+            for row, grade in ((3, 2), (0, 3), (1, 2), (2, 1), (3, 2))
         ]
         (entry,) = audit.entries(store, action="credit class")
         assert entry["detail"]["reason"] == "hospital"

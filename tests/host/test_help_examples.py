@@ -106,7 +106,7 @@ _NEEDS_STATE = (
     "dianka headend channel",
     "dianka headend payment",
     "dianka headend connect",
-    "dianka headend outage",
+    "dianka headend planned-outage",
     "dianka headend complaint",
     "dianka headend load",
     "dianka headend notices",

@@ -38,6 +38,7 @@ MAY = {
     f"{OF_HOUSEHOLD}/household": KEEP,
     f"{OF_HOUSEHOLD}/transfer": KEEP,
     f"{OF_HOUSEHOLD}/close": KEEP,
+    f"{OF_HOUSEHOLD}/class": KEEP,
     f"{OF_HOUSEHOLD}/undo/<int:number>": KEEP,
     "notices": LOOK,
     "notices/<int:number>": KEEP,

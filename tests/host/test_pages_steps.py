@@ -112,6 +112,28 @@ def test_a_closed_account_is_paid_back(station: HeadEnd) -> None:
     assert amount_fen == -held_fen
 
 
+def test_grace_follows_a_rule_that_is_shown_unless_a_person_says_why_not(
+    station: HeadEnd,
+) -> None:
+    manager, path = signed_in(station, "manager"), f"/households/{SECOND}"
+    assert "credit class D" in manager.get(path).text, "a customer of some seconds"
+    shown = manager.get(f"{path}/class").text
+    assert "more, in arrears, or less than 90 days a customer, grade 0" in shown
+    assert "By it: D, 0 late months of twelve." in shown
+    said = asked(manager, f"{path}/class", **{"class": "b"})
+    assert "Class B, grade 2, whatever the rule says." in said.text
+    assert confirm(manager, said).url == path
+    assert f"credit class B ({WHY['reason']})" in manager.get(path).text
+    again = confirm(manager, said)
+    assert (again.status, "nothing was done" in again.said) == (409, True)
+    with Store(station.database, read_only=True) as store:
+        given = store.rows("SELECT text FROM commands WHERE account = ?", (SECOND,))
+    assert [one["text"] for one in given] == [f"account set {SECOND} grade 2"]
+    manager.get(f"{path}/class")
+    back = done(manager, f"{path}/class", **{"class": ""})
+    assert "credit class D" in back.text
+
+
 # --- two persons --------------------------------------------------------------------------------
 
 
@@ -291,6 +313,7 @@ _FORMS = {
     f"/households/{SECOND}/card": ("uid",),
     f"/households/{SECOND}/household": ("from", "persons", "household"),
     f"/households/{SECOND}/close": ("last", "reason"),
+    f"/households/{SECOND}/class": ("class",),
     f"/households/{SECOND}/ask/write-off": ("amount",),
     f"/households/{SECOND}/switch/cut": ("notice",),
     "/drawer": ("float",),
@@ -307,6 +330,7 @@ _RIGHT = {
     "phone": "",
     "persons": "1",
     "household": "0",
+    "class": "B",
     "from": "2026-07-01",
     "amount": "5",
     "notice": NOTICE,

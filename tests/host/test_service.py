@@ -7,6 +7,7 @@ be is refused in one sentence.
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from host.headend.ingest import Ingest
 from host.headend.planned_outages import CALLED_OFF, DONE, Planned
 from host.headend.registry import Entry
 from host.headend.store import Store
-from host.units import DAY_S
+from host.units import DAY_S, t2000_of_unix
 from tests.host.page_station import served, signed_in
 from tests.host.paging import Answer, Browser
 from tests.host.uplink_world import CONCENTRATOR, KEYS, account_name, deliver, village_of
@@ -76,6 +77,20 @@ def test_an_outage_is_of_the_households_at_its_place(
     number = planned_outages.plan_outage(store, planned(level, place), "Li")
     (one,) = planned_outages.outages(store, open_only=True)
     assert (one["number"], one["told"], one["state"]) == (number, count, "planned")
+
+
+def test_who_is_on_another_line_by_then_is_not_told(store: Store) -> None:
+    begins_at = (NOW // DAY_S + 2) * DAY_S
+    wanted = Planned("district", "D-1", begins_at, begins_at + HOUR_S, "new transformer")
+    day = t2000_of_unix(begins_at, store.zone()) // DAY_S
+    for account, since, count in ((ONE, day + 1, 2), (OTHER, day, 1)):
+        topology.connect(store, account, "D-2", since)
+        number = planned_outages.plan_outage(store, wanted, "Li")
+        assert planned_outages.outages(store)[number - 1]["told"] == count
+    topology.feed(store, "D-1", "F-2", day)
+    fed = replace(wanted, level="feeder", place="F-1")
+    number = planned_outages.plan_outage(store, fed, "Li")
+    assert planned_outages.outages(store)[number - 1]["told"] == 2
 
 
 def test_an_outage_is_changed_and_closed(store: Store) -> None:
@@ -148,14 +163,14 @@ def test_outages_are_kept_by_commands(store: Store) -> None:
     year = time.localtime().tm_year + 1
     since, until = f"{year}-01-02 08:00", f"{year}-01-02 12:00"
     span = ("--since", since, "--until", until, "--reason", "new transformer", "--by", "Li")
-    assert "2 households" in run(store, "outage", "plan", "district", "D-1", *span).output
-    assert "is changed" in run(store, "outage", "change", 1, *span).output
-    assert "new transformer" in run(store, "outage", "list").output
+    assert "2 households" in run(store, "planned-outage", "plan", "district", "D-1", *span).output
+    assert "is changed" in run(store, "planned-outage", "change", 1, *span).output
+    assert "new transformer" in run(store, "planned-outage", "list").output
     assert next(iter(planned_outages.places(store))) == ("district", "D-1")
-    done = run(store, "outage", "end", 1, "--called-off", "--reason", "rain", "--by", "Li")
+    done = run(store, "planned-outage", "end", 1, "--called-off", "--reason", "rain", "--by", "Li")
     assert done.output == "outage 1: called off\n"
-    assert run(store, "outage", "list", "--open").output == "there is none\n"
-    (row,) = json.loads(run(store, "outage", "list", "--json").output)["outages"]
+    assert run(store, "planned-outage", "list", "--open").output == "there is none\n"
+    (row,) = json.loads(run(store, "planned-outage", "list", "--json").output)["outages"]
     assert (row["since_at"][:16].replace("T", " "), row["state"]) == (since, "called off")
 
 

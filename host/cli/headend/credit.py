@@ -65,11 +65,13 @@ Example:
 @_BY
 @click.option("--reason", required=True, help="The reason, for an auditor.")
 def set_command(customer: str, db: str, by: str, reason: str, **told: str) -> None:
-    """Set another class than the rule's; `rule` takes it back."""
+    """Set another class than the rule's, and tell the concentrators; `rule` takes it back."""
     wanted = told["class"]
     with opened(db) as store:
-        classes.set_class(store, customer, "" if wanted == "rule" else wanted, by, reason)
+        chosen = "" if wanted == "rule" else wanted
+        changed = classes.set_class(store, customer, chosen, by, reason)
     echo(_("customer {customer}: class {wanted}").format(customer=customer, wanted=wanted))
+    echo(_("{count} accounts get another grade").format(count=len(changed)))
 
 
 @credit.command(

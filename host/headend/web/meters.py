@@ -53,7 +53,7 @@ _HOUSEHOLD = """
     accounts.last_t2000, accounts.read_t2000, accounts.stopped, accounts.doubt, accounts.used_wh,
     accounts.household, accounts.multiplier, accounts.quota, accounts.registers_wh,
     accounts.corrected_fen, accounts.untold, accounts.guard, customers.customer, customers.name,
-    customers.phone, customers.address, customers.persons, customers.credit_class,
+    customers.phone, customers.address, customers.persons,
     contracts.district, devices.type, devices.manufacturer, devices.installed, devices.verified,
     devices.due, devices.exchange_due, devices.ct, devices.pt,
     devices.multiplier AS plate_multiplier

@@ -8,7 +8,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 
 from host.headend import life, orders
 from host.headend.history import history
-from host.headend.web import looks, meters, switching
+from host.headend.web import grace, looks, meters, switching
 from host.headend.web.dates import day_of
 from host.headend.web.door import Trouble, Visit, page
 from host.headend.web.figures import statics
@@ -67,6 +67,7 @@ def household(visit: Visit, account: str) -> HttpResponse:
         "state": looks.state_of(row),
         "daily_fen": round(spent.get(row["account"], 0)),
         "tier": meters.tier_of(terms, row) if terms else None,
+        "standing": grace.standing_of(visit, row),
         "terms": terms,
         "chart": meters.chart(by_day, terms.rates if terms else ()),
         "by": meters.DAY,

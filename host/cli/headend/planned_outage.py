@@ -1,4 +1,4 @@
-"""`dianka headend outage`: planned outages."""
+"""`dianka headend planned-outage`: planned outages."""
 
 from datetime import datetime
 
@@ -29,19 +29,19 @@ def _reason(text: str) -> Command:
 @shown.group(
     epilog="""\b
 Examples:
-  dianka headend outage list --open --db village.db
-  dianka headend outage end 1 --by Li --reason "the line is back" --db village.db
-"""
+  dianka headend planned-outage list --open --db village.db
+  dianka headend planned-outage end 1 --by Li --reason "the line is back" --db village.db
+""",
 )
-def outage() -> None:
+def planned_outage() -> None:
     """Plan outages of a place, tell those concerned, and close them."""
 
 
-@outage.command(
+@planned_outage.command(
     "list",
     epilog="""\b
 Example:
-  dianka headend outage list --open --db village.db
+  dianka headend planned-outage list --open --db village.db
 """,
 )
 @click.option("--open", "open_only", is_flag=True, help="Only those that have not ended.")
@@ -64,12 +64,12 @@ def list_command(open_only: bool, db: str, as_json: bool, as_csv: bool) -> None:
     print_list("outages", rows, columns, as_json, as_csv, _("there is none"))
 
 
-@outage.command(
+@planned_outage.command(
     "plan",
     epilog="""\b
 Example:
-  dianka headend outage plan district D-1 --since "2026-12-01 08:00" --until "2026-12-01 12:00" \\
-  --reason "new transformer" --by Li --db village.db
+  dianka headend planned-outage plan district D-1 --since "2026-12-01 08:00" \\
+  --until "2026-12-01 12:00" --reason "new transformer" --by Li --db village.db
 """,
 )
 @click.argument("level", type=click.Choice(LEVELS))
@@ -96,12 +96,12 @@ def plan_command(
     echo(text.format(number=number, count=told))
 
 
-@outage.command(
+@planned_outage.command(
     "change",
     epilog="""\b
 Example:
-  dianka headend outage change 1 --since "2026-12-02 08:00" --until "2026-12-02 12:00" \\
-  --reason "rain" --by Li --db village.db
+  dianka headend planned-outage change 1 --since "2026-12-02 08:00" \\
+  --until "2026-12-02 12:00" --reason "rain" --by Li --db village.db
 """,
 )
 @_number
@@ -121,12 +121,12 @@ def change_command(
     echo(_("outage {number} is changed").format(number=number))
 
 
-@outage.command(
+@planned_outage.command(
     "end",
     epilog="""\b
 Examples:
-  dianka headend outage end 1 --by Li --reason "the line is back" --db village.db
-  dianka headend outage end 1 --called-off --by Li --reason "no crew" --db village.db
+  dianka headend planned-outage end 1 --by Li --reason "the line is back" --db village.db
+  dianka headend planned-outage end 1 --called-off --by Li --reason "no crew" --db village.db
 """,
 )
 @_number
