@@ -3,7 +3,7 @@
 Method: the blocks marked as shell are run by one shell, in order, in an empty folder: once with
 the concentrator on unix MicroPython, and at the same time once with it on the emulated board. The
 shell stops at the first command that fails. Commands of the other parts are parsed here, and run
-by test_operate_services.py.
+by test_operate_services.py; the services are read by systemd, and installed below another root.
 """
 
 import configparser
@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -185,3 +186,62 @@ def test_a_service_starts_what_there_is(
     test_what_needs_more_than_a_laptop_is_understood(command, tmp_path, monkeypatch)
     for page in PAGES:
         assert f"(services/{file.name})" in page.read_text("utf-8")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs: apt install systemd")
+@pytest.mark.parametrize("file", SERVICES, ids=lambda file: file.name)
+def test_systemd_has_no_word_against_a_service(file: Path, tmp_path: Path) -> None:
+    unit = tmp_path / file.name.replace("@.", "@ttyUSB0.")
+    unit.write_text(file.read_text("utf-8").replace("/usr/local/bin/dianka", "/bin/true"))
+    for text, is_wrong in ((unit.read_text(), False), ("[Service]\nRestrat=no\n", True)):
+        unit.write_text(text)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", unit],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert bool(said or done.returncode) == is_wrong, said
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("systemctl", "useradd"))),
+    reason="needs root, and: apt install systemd passwd",
+)
+def test_services_are_installed_by_the_words_of_the_page(tmp_path: Path) -> None:
+    """Run the lines below a root of the test's own; pipx and a running systemd are not there."""
+    root, here = tmp_path / "root", tmp_path / "here"
+    for name in ("passwd", "group", "shadow", "gshadow", "systemd/system/"):
+        path = root / "etc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True) if name.endswith("/") else path.touch()
+    here.mkdir()
+    (here / "docs").symlink_to(ROOT / "docs")
+    (here / "village.db").touch()
+    (here / "uplink.toml").touch()
+    lines = PAGES[0].read_text("utf-8").partition("    useradd ")[1:]
+    script = "".join(lines).partition("    systemctl reload")[0]
+    assert script in PAGES[1].read_text("utf-8")
+    for old, new in (
+        ("useradd", f"useradd --prefix {root}"),
+        ("-o dianka -g dianka", ""),
+        ("/etc/systemd/system", f"{root}/etc/systemd/system"),
+        (" /var/lib/dianka\n", f" {root}/var/lib/dianka\n"),
+        ("systemctl enable --now", f"systemctl --root={root} enable"),
+    ):
+        assert old in script
+        script = script.replace(old, new)
+    subprocess.run(["/bin/sh", "-e", "-c", script], cwd=here, check=True, timeout=60)
+    assert "dianka:" in (root / "etc/passwd").read_text()
+    state = root / "var/lib/dianka"
+    assert (state.stat().st_mode & 0o777, sorted(path.name for path in state.iterdir())) == (
+        0o700,
+        ["uplink.toml", "village.db"],
+    )
+    wanted = root / "etc/systemd/system/multi-user.target.wants"
+    assert sorted(os.listdir(wanted)) == [
+        "dianka-concentrator@ttyUSB0.service",
+        "dianka-headend.service",
+    ]
