@@ -25,6 +25,13 @@ RULE = marked(
     "A: no late month of twelve, grade 3; B: one, grade 2; C: up to three, grade 1; D: more, in "
     "arrears, or less than 90 days a customer, grade 0"
 )
+# The debts of all accounts, and of those of a customer.
+_LATE = "SELECT account, t2000 FROM policies WHERE balance_fen < 0 AND t2000 >= ?"
+_LATE_OF = """
+    SELECT policies.account, policies.t2000 FROM contracts
+    JOIN policies ON policies.account = contracts.account
+    WHERE contracts.customer = ? AND policies.balance_fen < 0 AND policies.t2000 >= ?
+"""
 _LEAST_DAYS = 90
 _MONTH_S = 30 * DAY_S
 _COMMAND_S = 72 * 3600
@@ -53,11 +60,8 @@ def standings(store: Store, customer: str | None = None) -> list[Standing]:
 def _standings(database: Database, now_t2000: int, customer: str | None = None) -> list[Standing]:
     whose = () if customer is None else (customer,)
     late: dict[str, set[int]] = {}
-    for account, t2000 in database.all(
-        "SELECT account, t2000 FROM policies WHERE balance_fen < 0 AND t2000 >= ?"
-        + (" AND account IN (SELECT account FROM contracts WHERE customer = ?)" if whose else ""),
-        (now_t2000 - 365 * DAY_S, *whose),
-    ):
+    query = _LATE if customer is None else _LATE_OF
+    for account, t2000 in database.all(query, (*whose, now_t2000 - 365 * DAY_S)):
         late.setdefault(account, set()).add((now_t2000 - t2000) // _MONTH_S)
     young = int(time.time()) - _LEAST_DAYS * DAY_S
     found = []

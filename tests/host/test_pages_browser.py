@@ -24,8 +24,10 @@ from host.cards.counter import Counter, Service
 from host.cli import cli
 from host.cli.card.desk import Desk
 from host.cli.card.orders import new_header
-from host.headend import orders, users
+from host.headend import approvals, household_links, orders, registry, users
+from host.headend.approvals import SALE
 from host.headend.ingest import Ingest
+from host.headend.registry import Entry
 from host.headend.store import Store
 from host.link.card import FileCard
 from tests.host.real_station import DISTRICT, RealStation
@@ -69,6 +71,10 @@ class Counting:
                 self.books.read(1, 500, 3600)
             self.books.tell(ingest)
             users.add(store, "li", "manager", users.hashed(PASSWORD))
+            registry.take(store, [Entry(ACCOUNT, "C-1", "王小明", "13800138001")])
+            household_links.set_station(store, "https://power.example", "0571-8888", "here")
+            approvals.ask(store, SALE, ACCOUNT, 2_000_000, "wang", "for the whole year")
+            self.own = "/h/" + household_links.visit_token(store, ACCOUNT)
         self.pages = HeadEnd(folder, "--page", "127.0.0.1:0")
         desk = Desk(keys, folder / "card-log.jsonl", None, None)
         self._counter = Counter(
@@ -110,11 +116,6 @@ def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
     running = Counting(tmp_path_factory.mktemp("station"))
     yield running
     running.pages.end(signal.SIGKILL)
-
-
-@pytest.fixture
-def station(counting: Counting) -> HeadEnd:
-    return counting.pages
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +272,10 @@ def test_a_new_clerk_sells_puts_on_a_card_and_takes_back_with_the_keyboard_alone
     context.close()
 
 
-def test_every_page_is_fit_for_all_people_and_screens(station: HeadEnd, browser: Browser) -> None:
+def test_every_page_is_fit_for_all_people_and_screens(
+    counting: Counting, browser: Browser
+) -> None:
+    station = counting.pages
     for scheme, width in (("light", 1280), ("dark", 390)):
         context = browser.new_context(
             locale="zh-CN", color_scheme=scheme, viewport={"width": width, "height": 800}
@@ -287,6 +291,9 @@ def test_every_page_is_fit_for_all_people_and_screens(station: HeadEnd, browser:
             *("/drawer", "/arrears", "/approvals", "/audit?verify=1", "/imports"),
             *("/quality", "/voltage", "/outages", f"/quality/{ACCOUNT}", "/records/7/1"),
             *(f"/households/{ACCOUNT}/exchange", f"/households/{ACCOUNT}/switch/cut"),
+            *(f"/households/{ACCOUNT}/use/hour", f"/households/{ACCOUNT}/class"),
+            *("/approvals/1", "/devices", "/tickets", "/notices", "/planned-outages"),
+            *("/complaints", "/districts", "/h", counting.own),
         ):
             page.goto(station.url + path)
             if path.endswith(f"households/{ACCOUNT}"):

@@ -72,7 +72,7 @@ EXEMPT_TEXTS = {
     *(r"block: .*\bpresent \+ (\d+) settlement days", "block, settlement day"),
 }
 # Programs for boards, output of boards, formats of a log.
-_SQL = "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|UNION"
+_SQL = "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|UNION|JOIN"
 _CODE = re.compile(rf"\s*((import|from|try|open|print)\b|({_SQL}) )|dianka[: ]|%\(")
 _WORDS = re.compile(r"(?:^|(?<=[\s(]))[A-Za-z]?[a-z']+(?=$|[\s,;:).?!])")
 

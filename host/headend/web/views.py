@@ -40,8 +40,7 @@ def households(visit: Visit) -> HttpResponse:
     told: dict[str, Any] = {"rows": rows, "more": more, "page": int(number), "text": text}
     told["count"] = looks.count(visit.store, text) if more or number != "1" else len(rows)
     told["first"] = (int(number) - 1) * looks.PAGE_ROWS + 1
-    is_part = visit.request.headers.get("HX-Request") == "true"
-    return visit.show("households_rows.html" if is_part else "households.html", told)
+    return visit.show("households_rows.html" if _is_part(visit) else "households.html", told)
 
 
 @page()
@@ -124,13 +123,14 @@ def _ledger(
 
 @page()
 def use(visit: Visit, account: str, by: str) -> HttpResponse:
-    """Show the use of a household by hour, day or month, as a part of its page."""
+    """Show the use of a household by hour, day or month, alone or as a part of its page."""
     if by not in _BY:
         raise Trouble(404, _("there is no such page: begin at the first one"))
     row = known(visit, account)
     terms = meters.terms_of(visit.store, row)
     made = meters.chart(meters.uses(visit.store, row, by), terms.rates if terms else (), by)
-    return visit.show("use.html", {"row": row, "chart": made, "by": by})
+    name = "use.html" if _is_part(visit) else "use_page.html"
+    return visit.show(name, {"row": row, "chart": made, "by": by})
 
 
 @page()
@@ -138,10 +138,13 @@ def day(visit: Visit, account: str, on: str) -> HttpResponse:
     """Show the charges of a day down to registers, price version and arithmetic."""
     row = known(visit, account)
     opened = meters.opened_day(visit.store, row, day_of(on))
-    is_part = visit.request.headers.get("HX-Request") == "true"
-    return visit.show(
-        "day_part.html" if is_part else "day.html", {"row": row, "opened": opened, "on": on}
-    )
+    name = "day_part.html" if _is_part(visit) else "day.html"
+    return visit.show(name, {"row": row, "opened": opened, "on": on})
+
+
+def _is_part(visit: Visit) -> bool:
+    """Return whether a page asks for what it puts into itself."""
+    return bool(visit.request.headers.get("HX-Request") == "true")
 
 
 def static(request: Any, name: str) -> HttpResponse:
