@@ -83,6 +83,7 @@ ROWS = {
     "a sale fails while another program writes": "rows.a_sale_waits",
     "a server in UTC puts clocks eight hours off": "clock.a_greeting_is_told clock.a_command",
     "the log of cards has neither --json nor --csv": "card_log.the_log_is_listed",
+    "the log repeats a refusal every three seconds": "gate.a_flood_is_one_line",
     "an old database is served": "database.another_file_is_not_served",
 }
 

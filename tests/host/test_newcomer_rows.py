@@ -45,6 +45,8 @@ ROWS = {
     "the first command of the README is not found": "host/wheel.the_commands_of_the_readme",
     "a package is named that no registry has": "host/defaults.a_missing_package_is_added",
     "the documents do not suffice": "docs/operate.a_newcomer_gets_a_village",
+    "a console is on a socket that nobody listens on": "e2e/setting_up.one_process_has",
+    "no command sets address and speed": "e2e/meter_cli.a_meter_gets e2e/meter_cli.a_meter_is",
     # Friction
     "a relay's state is a word of bits": "e2e/meter_cli.a_relay_is_switched",
     "the values of a block have no names": "host/block_parts.each_value_has_its_part",
@@ -68,7 +70,9 @@ ROWS = {
     "no terminal ends in a warning of Python": "host/mistakes.a_question_without_a_terminal",
     "a reader that went away is a broken invariant": "host/mistakes.a_reader_that_went_away",
     "a port's error is told twice": "host/newcomer_rows.a_port_is_told_once",
+    "a card that is read-only is to be made anew": "host/mistakes.a_folder_that_is_read",
     "there is no Chinese": "host/words.a_catalogue_has_all_texts",
+    "Chinese pages lack what the English ones have": "docs/chinese.a_section_has_the_commands",
     "an account without items has the wrong reason": "host/newcomer_rows.an_unknown_account",
     # Lines and frames
     "b80 a relay moved, its answer was lost": "host/settle.what_became_of_an_order",
@@ -87,6 +91,8 @@ ROWS = {
 ANSWERED = {
     "names of fields in JSON differ between `card show` and `card issue`": "`show` explains a"
     " card to people, `issue` gives the fields of SPEC.md to programs; scripts read both",
+    '`card show --json` has "no limit" as the last day of a card': "`show` explains a card to"
+    " people in every form; `issue --json` gives programs the number of SPEC.md",
     "an empty DIANKA_CARD_PASSPHRASE is asked for": "an empty variable is an unset one to most"
     " programs, and no key file is sealed with nothing",
     "`meter --console scan` blocks the line's questions": "the concentrator goes on asking the"
