@@ -5,6 +5,7 @@ Method: the program of a simulated key server is started as any other would be, 
 simulated meter on a port in memory, on which a box can answer for the meter.
 """
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -139,6 +140,23 @@ def test_the_keys_are_shown_and_what_they_prove(monkeypatch: pytest.MonkeyPatch)
     assert "last update of a key: keys for tests, on the spot, key 0, version 0" in shown
     assert "proven by the module: 100.00 yuan after 1 purchases" in shown
     assert not wire.meter.authenticated
+
+
+def test_a_meter_without_a_module_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it refuses is named by what was asked for: a refusal says no identifier."""
+    with on(Wire(Meter(ADDRESS, profile=PROFILES["plain"])), monkeypatch):
+        status, shown = said("security", "17")
+        told = json.loads(said("--json", "security", "17")[1])
+        read = said("--json", "read", "17", "04000508")
+    assert status == 0
+    row = next(line for line in shown.splitlines() if "04000508" in line)
+    assert "key status word" in row
+    assert "tells no status of keys, as one without a security module does" in shown
+    refusals = told["answers"][0], json.loads(read[1])
+    assert [(one["di"], one["name_en"], one["error"]["code"]) for one in refusals] == [
+        ("04000508", "key status word", "02")
+    ] * 2
+    assert read[0] == 1
 
 
 def test_a_box_is_told_with_status_1(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -75,20 +76,20 @@ def _read_once(
     names: list[str],
 ) -> None:
     """Show the answers that come; end with status 1 where one was lost."""
-    frames: list[dlt645.Frame] = []
+    said: list[dict[str, Any]] = []
     lost = []
     for name, request in zip(names, requests, strict=True):
         try:
-            frames.append(line.read(address, *request))
+            frame = line.read(address, *request)
+            said.append(session.described(frame, name))
         except AskError as error:
-            if not frames:
+            if not said:
                 raise
             lost.append(_("{di} was not read: {why}").format(di=name, why=error))
     for one in lost:
         echo(one, err=True)
-    session.show(
-        frames, _("Meter {address}").format(address=frames[0].address), many=len(names) > 1
-    )
+    title = _("Meter {address}").format(address=said[0]["address"])
+    session.show_said(said, title, many=len(names) > 1)
     if lost:
         raise click.exceptions.Exit(1)
 

@@ -40,9 +40,18 @@ def security(session: Session, address: str, key_server: str | None) -> None:
     with session.opened() as line:
         looks = [line.read(address, *orders.read("2007", di)) for di in modules.LOOKS]
         address = looks[0].address
-        said = [session.described(frame) for frame in looks]
+        said = [
+            session.described(frame, di) for frame, di in zip(looks, modules.LOOKS, strict=True)
+        ]
         if not session.as_json:
             print_answers(said, _("Meter {address}").format(address=address))
+            if said[0]["error"]:
+                echo(
+                    _(
+                        "meter {address} tells no status of keys, as one without a security "
+                        "module does: what it answers is believed, see docs/TRUST.md"
+                    ).format(address=address)
+                )
         if key_server is None:
             if session.as_json:
                 print_json({"meter": address, "answers": said, "purse": None})

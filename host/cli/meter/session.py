@@ -170,9 +170,19 @@ class Session:
             )
         raise click.exceptions.Exit(1)
 
-    def described(self, frame: Frame) -> dict[str, Any]:
-        """Return the fields of an answer by their names."""
-        return name_parts(describe(frame, self.standard, self.profile))
+    def described(self, frame: Frame, asked: str = "") -> dict[str, Any]:
+        """Return the fields of an answer by their names.
+
+        A refusal does not say what it refuses: it gets the name of the identifier that was
+        `asked` for.
+        """
+        said = name_parts(describe(frame, self.standard, self.profile))
+        if said["error"] and not said["di"]:
+            said["di"] = asked
+            found = catalogue.load(self.profile).find(asked)
+            if found is not None:
+                said["name_en"], said["name_zh"] = found.name_en, found.name_zh
+        return said
 
     @contextmanager
     def opened_directly(self) -> Iterator[DirectLine]:
@@ -182,12 +192,12 @@ class Session:
                 raise click.UsageError(_("that needs the line itself: give --port, not --console"))
             yield line
 
-    def show(self, frames: list[Frame], title: str, *, many: bool = False) -> None:
-        """Print answers as a table or as JSON; end with status 1 when a meter refused.
+    def show(self, frames: list[Frame], title: str) -> None:
+        """Print answers as a table or as JSON; end with status 1 when a meter refused."""
+        self.show_said([self.described(frame) for frame in frames], title)
 
-        `many` were asked for: JSON is a list, also of one.
-        """
-        said = [self.described(frame) for frame in frames]
+    def show_said(self, said: list[dict[str, Any]], title: str, *, many: bool = False) -> None:
+        """Print described answers like `show`; of `many` JSON is a list, also of one."""
         if self.as_json:
             print_json(said if many else said[0])
         else:

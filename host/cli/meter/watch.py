@@ -67,10 +67,11 @@ def _looks(
         values: dict[str, str | None] = {}
         moment = datetime.now()
         for request in requests:
+            asked = request.data[::-1].hex().upper()
             try:
-                said = session.described(line.read(address, *request))
+                said = session.described(line.read(address, *request), asked)
             except AskError:
-                values[request.data[::-1].hex().upper()] = None
+                values[asked] = None
                 continue
             values.update(values_of(said))
         yield Look(moment, values)
