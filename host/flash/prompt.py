@@ -11,7 +11,7 @@ import hashlib
 import io
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -26,8 +26,14 @@ RETURN_S = 20
 # Between two bytes of an answer: a board that erases its flash is silent, and one that is emulated
 # on a busy computer for longer than the 10 s of mpremote.
 SILENCE_S = 40
+# For a whole answer, and until what is sent has left: a board that prints without end, or takes
+# nothing, would hold mpremote for ever.
+WHOLE_S = 300
 CHUNK = 3072
 _HEAR_S = 1.0
+_INTERRUPT = b"\r\x03"
+_RAW = b"\r\x01"
+_RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n"
 _CTRL_B = b"\r\x02"
 _CTRL_D = b"\x04"
 
@@ -134,7 +140,7 @@ class Prompt(Closing):
         """Restart the interpreter and stay at its prompt; `hard`: the whole board."""
         with self._speaking():
             if not hard:
-                self._transport.enter_raw_repl(soft_reset=True, timeout_overall=TIMEOUT_S)
+                self._enter(restarts=True)
                 return
             self._transport.exec_raw_no_follow("import machine\nmachine.reset()")
         self.close()
@@ -195,12 +201,63 @@ class Prompt(Closing):
         self.close()
         with self._speaking():
             self._transport = self._open(self.port, timeout=TIMEOUT_S)
-            self._transport.read_until = _patient(self._transport.read_until)
+            self._transport.read_until = self._read_until
+            self._transport.serial.write_timeout = SILENCE_S
             try:
-                self._transport.enter_raw_repl(soft_reset=False, timeout_overall=TIMEOUT_S)
+                self._enter(restarts=False)
             except BaseException:
                 self.close()
                 raise
+
+    def _enter(self, restarts: bool) -> None:
+        """Interrupt what runs and get the raw prompt; OSError: it does not come.
+
+        `restarts`: the interpreter as well.
+        """
+        line = self._transport.serial
+        line.write(_INTERRUPT)
+        ends_s = time.monotonic() + _HEAR_S
+        while line.in_waiting and time.monotonic() < ends_s:
+            line.read(line.in_waiting)
+        line.write(_RAW)
+        # What boot.py prints comes between the last two.
+        awaited = [_RAW_PROMPT + b">", b"soft reboot\r\n", _RAW_PROMPT]
+        for ending in awaited if restarts else awaited[-1:]:
+            said = self._read_until(1, ending, timeout_overall=TIMEOUT_S)
+            if not said.endswith(ending):
+                raise OSError(_("its prompt does not come"))
+            if ending == awaited[0]:
+                line.write(_CTRL_D)
+
+    def _read_until(self, _size: int, ending: bytes, **limits: Any) -> bytes:
+        """Read in place of mpremote, which waits for ever for a board that prints for ever."""
+        line = self._transport.serial
+        said = bytearray()
+        now_s = heard_s = time.monotonic()
+        overall_s = limits.get("timeout_overall")
+        silence_s = overall_s or SILENCE_S
+        ends_s = now_s + (overall_s or WHOLE_S)
+        while not said.endswith(ending):
+            now_s = time.monotonic()
+            if now_s >= ends_s:
+                if overall_s:
+                    break
+                raise OSError(
+                    _(
+                        "it prints without an end: take the power from the board, and try again "
+                        "within a second of its return"
+                    )
+                )
+            if self._transport.is_pty or line.in_waiting:
+                byte = line.read(1)
+                if byte:
+                    said += byte
+                    heard_s = now_s
+                    continue
+            if now_s >= heard_s + silence_s:
+                break
+            time.sleep(0.01)
+        return bytes(said)
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[None]:
@@ -221,17 +278,6 @@ class Prompt(Closing):
                 ) from error
             text = _reason(str(error))
             raise BoardError(f"{self.port}: {text}") from error
-
-
-def _patient(read_until: Callable[..., bytes]) -> Callable[..., bytes]:
-    """Return mpremote's reader of answers, with more patience between two bytes."""
-
-    def patient(size: int, ending: bytes, **more: Any) -> bytes:
-        wait_s = more.get("timeout", 0.0)
-        more["timeout"] = None if wait_s is None else max(wait_s, SILENCE_S)
-        return read_until(size, ending, **more)
-
-    return patient
 
 
 def _reason(trace: str) -> str:
