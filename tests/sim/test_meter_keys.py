@@ -105,6 +105,21 @@ def test_a_box_on_the_line_proves_nothing(box: Box) -> None:
     assert not proven(Wire(meter_with_money(), box)).is_proven
 
 
+def test_a_recorded_answer_proves_what_was_so_then() -> None:
+    """Not kept: the random number under the MACs is the meter's own, and who records has it."""
+    recorded: dict[bytes, bytes | None] = {}
+
+    def box(request: dlt645.Frame, reply: bytes | None) -> bytes | None:
+        return recorded.setdefault(request.data[:4], reply)
+
+    wire = Wire(meter_with_money(), box)
+    assert proven(wire).amount_fen == 10_000
+    wire.meter.authenticated_until_t2000 = -1
+    wire.meter.wallet.credit_fen = 0
+    later = proven(wire)
+    assert (later.amount_fen, later.is_proven) == (10_000, True)
+
+
 def test_a_key_server_with_other_keys_is_refused_by_name() -> None:
     with pytest.raises(AskError, match="refuses: ESAM check failed"):
         proven(Wire(meter_with_money()), f"{SERVER} another")

@@ -294,6 +294,18 @@ def test_a_sealed_command_needs_an_authentication_that_is_valid() -> None:
     assert not master.meter.relay.open
 
 
+def test_a_recorded_authentication_makes_no_recorded_order_count() -> None:
+    """The meter chooses a new random number each time, and each order is sealed for one."""
+    master, utility = authenticated()
+    order = sealed_relay(utility, 0x98, 0x1A, NOON_T2000 + 60)
+    secure(master, CANCEL)
+    secure(master, AUTH, utility.authentication())
+    assert master.meter.authenticated
+    with pytest.raises(Refused, match="04"):
+        master.ask(0x1C, order)
+    assert not master.meter.relay.open
+
+
 def test_parameters_are_written_under_a_mac_and_ciphered() -> None:
     master, utility = authenticated()
     name = (0x04001001).to_bytes(4, "little")
