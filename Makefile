@@ -108,7 +108,8 @@ explorer: $(READY)
 # starts from damaged flash, all power cuts on NOR flash, 10,000 more of a journal, 50 kills of all
 # parts under load, an attacker on the network for 10,000 steps of 20 seeds, 20,000 actions of
 # cashiers and offline counters on each database, 5,000 payments through five channels, a list
-# of 100,000 accounts, a week of a district by the firmware, then worlds of faults, SEEDS=1-500
+# of 100,000 accounts, a week of a district by the firmware, the first flash of a Pico, then worlds
+# of faults, SEEDS=1-500
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
 	@$(BIN)/python -m tools.explorer --faults 2 --moves 12
@@ -116,6 +117,7 @@ soak: $(READY)
 		tests/host/test_hostile_devices.py
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
 	@DIANKA_COMMANDS=300 $(BIN)/python -m pytest tests/host/test_emulator.py -k commands_from_above
+	@DIANKA_PICO=whole $(BIN)/python -m pytest tests/host/test_pico_emulated.py
 	@DIANKA_SEEDS=200 $(BIN)/python -m pytest $(PARALLEL) tests/sim/test_scenarios.py
 	@DIANKA_VILLAGE_DAYS=7 $(BIN)/python -m pytest tests/sim/test_village_firmware.py
 	@DIANKA_KILLS=50 $(BIN)/python -m pytest tests/host/test_headend_kills.py
