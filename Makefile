@@ -9,6 +9,7 @@ PARALLEL = -n $$((2 * $$(nproc))) --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo station demo-qemu test test-qemu check bench mutants explorer soak image
+.PHONY: made-mutants mutants-json
 .PHONY: worlds-json budget budget-json lock licences mpy words screenshots wheel clean
 .PHONY: bench-headend bench-headend-json bench-pages bench-gate bench-gate-json
 
@@ -96,6 +97,14 @@ words: $(READY)
 mutants: $(READY)
 	@$(BIN)/python -m tools.mutants -j $(or $(J),2) $(if $(FILE),--file $(FILE))
 
+# made-mutants: faults made by rule in the files that hold money, FILE=ledger J=2; goes on
+made-mutants: $(READY)
+	@$(BIN)/python -m tools.made_mutants -j $(or $(J),2) $(if $(FILE),--file $(FILE))
+
+# mutants-json: the same as one JSON object: make -s mutants-json
+mutants-json: $(READY)
+	@$(BIN)/python -m tools.made_mutants -j $(or $(J),2) --json
+
 # worlds-json: worlds of mixed kind and their speed, as JSON: make -s worlds-json SEEDS=1-200
 worlds-json: $(READY)
 	@$(BIN)/python -m tools.worlds --seeds $(or $(SEEDS),1-200) --json
@@ -113,6 +122,7 @@ explorer: $(READY)
 soak: $(READY)
 	@$(BIN)/python -m tools.fuzz
 	@$(BIN)/python -m tools.explorer --faults 2 --moves 12
+	@$(BIN)/python -m tools.made_mutants
 	@DIANKA_HOSTILE=10000 $(BIN)/python -m pytest tests/host/test_hostile_runs.py \
 		tests/host/test_hostile_devices.py
 	@DIANKA_SHARE=1 DIANKA_CUTS=10000 $(BIN)/python -m pytest tests/power -k nor
