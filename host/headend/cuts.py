@@ -47,6 +47,21 @@ def recorded_notice(store: Store, account: str) -> datetime:
     return to_datetime(t2000_of_unix(ended_at, store.zone()))
 
 
+def doubt_of(store: Store, account: str) -> str:
+    """Return what the record of deliveries lacks for a moment that a person has told, "": nothing.
+
+    The person answers for it: the command keeps the moment, the name and the reason.
+    """
+    try:
+        recorded_notice(store, account)
+    except StoreError:
+        return _(
+            "account {account}: no notice before a cut is recorded as delivered; the reason has "
+            "to say how it was"
+        ).format(account=account)
+    return ""
+
+
 def expiry_of(database: Database, text: str, reason: str, at: int, expires_at: int) -> int:
     """Return when a command given `at` that moment expires: a cut with its notice at the latest.
 

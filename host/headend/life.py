@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-from host.headend import approvals, audit, commands, orders, registry, topology
+from host.headend import approvals, audit, commands, notices, orders, registry, topology
 from host.headend.commands import Given, Target
 from host.headend.database import Database, upsert_sql
 from host.headend.desk import at_desk
@@ -197,6 +197,7 @@ def open_account(
             "UPDATE contracts SET opened_at = ?, closed_at = NULL WHERE account = ?",
             (now, account),
         )
+        notices.forget_choices_within(database, account)
         if entry.meter:
             _install(database, account, entry.meter, entry.ratio, registers_wh)
         order = 0
@@ -288,6 +289,7 @@ def transfer(store: Store, entry: Entry, act: Act) -> int:
             )
         kept = replace(entry, meter="", district=entry.district or contract["district"])
         registry.write_customer_within(database, kept)
+        notices.forget_choices_within(database, entry.account)
         return _enter(database, TRANSFERRED, entry.account, act, before)
 
 

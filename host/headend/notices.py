@@ -193,14 +193,10 @@ def choose_notices(
         audit.note(database, "notices", account, **told, reason=reason[:200])
 
 
-def erase_within(database: Database, accounts: Iterable[str]) -> None:
-    """Take what is personal out of the notices of accounts, within a transaction."""
-    for account in accounts:
-        database.run(
-            "UPDATE notices SET text = '', title = '', told = '{}' WHERE account = ?", (account,)
-        )
-        for table in ("notice_choices", "household_codes"):
-            database.run(f"DELETE FROM {table} WHERE account = ?", (account,))
+def forget_choices_within(database: Database, account: str) -> None:
+    """Forget how a household wants its notices: another one has the account from now on."""
+    for table in ("notice_choices", "household_codes"):
+        database.run(f"DELETE FROM {table} WHERE account = ?", (account,))
 
 
 # --- sending: what the process of the notices uses ----------------------------------------------

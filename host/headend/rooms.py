@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from host.headend import audit, commands, drawer, orders, registry, shifts
+from host.headend import audit, commands, drawer, notices, orders, registry, shifts
 from host.headend.commands import Given, Target
 from host.headend.database import Database
 from host.headend.desk import at_desk
@@ -139,11 +139,12 @@ def move_in(
         books_then = (books.credit_fen, books.debit_fen)
         database.insert_new("tenancies", _COLUMNS, [(*row, *books_then)])
         _register(database, account, number, tenant, books, now)
+        notices.forget_choices_within(database, account)
         _move_deposit(database, number, account, by, TAKEN, tenant.deposit_fen)
         if books.concentrator:  # the tiers begin anew as well
             target = Target(books.concentrator, f"account used {account} 0", account)
             commands.give_within(database, target, Given(by, "", now + _BY_AIR_WITHIN_S))
-        told = {"tenancy": number, "name": tenant.name, "by": by}
+        told = {"tenancy": number, "by": by}
         audit.note(database, "move in", account, tenant.deposit_fen, **told)
     return number
 

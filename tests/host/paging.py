@@ -81,6 +81,10 @@ class Browser:
         page = self.get("/sign-in")
         return self.post("/sign-in", {**page.fields, "name": name, "password": password})
 
+    def found(self, text: str, path: str = "/households", **more: str) -> Answer:
+        """Search for a text, which stands in a form and not in the address."""
+        return self.post(path, {**self.get(path).fields, "q": text, **more})
+
     def asked(self, account: str, amount: str, **changes: str) -> Answer:
         """Fill in the form of a sale; return the page that asks for its confirmation."""
         page = self.get(f"/sell?account={account}")

@@ -109,6 +109,7 @@ _NEEDS_STATE = (
     "dianka headend planned-outage",
     "dianka headend complaint",
     "dianka headend load",
+    "dianka headend person",
     "dianka headend notices",
     "dianka headend household-page",
     "dianka headend recharge",

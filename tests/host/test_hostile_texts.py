@@ -190,6 +190,7 @@ TOLD = {
     "out": "out.pdf",
     "concentrator": "7",
     "reason": "a test",
+    "days": "30",
     "counted_fen": "5",
     "order": "1",
     "notice": "2026-07-01 09:00",
@@ -262,6 +263,10 @@ MORE = {
     "headend sell": ["--account", account_name(0), "--amount", "5"],
     "headend job firmware": [*_THERE, "--unsigned"],
     "headend drawer move": ["--in", "5"],
+    **{
+        f"headend person {verb}": ["--account", account_name(0)]
+        for verb in ("show", "export", "erase")
+    },
     "headend losses": ["--day", "2026-07-01"],
     "headend clues": ["--day", "2026-07-01"],
     "headend supply add": ["--district", "R4"],

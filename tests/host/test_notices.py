@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from host.cli import cli
 from host.frames.record import RecordKind
-from host.headend import cuts, household_links, notices, registry, rooms
+from host.headend import cuts, household_links, notices, persons, registry, rooms
 from host.headend.errors import StoreError
 from host.headend.ingest import Ingest
 from host.headend.noticing import round as rounds_of
@@ -80,7 +80,7 @@ class World:
         ]
         self.bring()
         registry.take(self.store, entries)
-        self.settings = Settings(ways, **{"language": "en", "within_s": 1, **told})
+        self.settings = Settings(ways, **{"language": "en", "within_s": 15, **told})
         self.rounds = Rounds(self.store, self.settings)
         self.rounds.go()
 
@@ -163,7 +163,7 @@ def test_a_put_in_tariff_and_a_tier_near_are_told(
     world = World(tmp_path, way(sms), a_day=9)
 
     class Near:
-        used_wh, left_wh, number = 91_000, 9_000, 1
+        used_wh, left_wh, number, next_price = 91_000, 9_000, 1, "0.5783"
 
     world.village.reading(0, 10)
     world.bring()
@@ -183,7 +183,8 @@ def test_a_put_in_tariff_and_a_tier_near_are_told(
     world.go()
     world.go()
     told = sms.texts()
-    assert sum("9.0 kWh before tier 2" in one for one in told) == 1, told
+    (near,) = (one for one in told if "9.0 kWh before tier 2" in one)
+    assert "Its price: 0.5783 yuan/kWh" in near
     assert sum("other prices are in force" in one for one in told) == 2, "both have tariff 1"
 
 
@@ -233,7 +234,7 @@ def test_every_kind_has_its_texts_and_strange_names_are_refused() -> None:
 def test_a_gateway_that_misbehaves_has_not_delivered(
     tmp_path: Path, sms: Gateway, mood: str, state: str
 ) -> None:
-    world = World(tmp_path, way(sms))
+    world = World(tmp_path, way(sms), within_s=1)
     sms.mood, sms.late_s = mood, 2.0
     world.tell(notices.CUT, debt="5.00", when="2026-12-09")
     world.go()
@@ -501,6 +502,8 @@ def test_a_cut_without_a_moment_needs_a_notice_that_arrived(tmp_path: Path, sms:
     words = ["headend", "job", "cut", "--account", ONE, "--reason", "arrears", "--db", db]
     done = CliRunner().invoke(cli, words)
     assert "was sent no notice" in done.output
+    by_hand = CliRunner().invoke(cli, [*words, "--notice", "2026-07-01 09:00"])
+    assert "no notice before a cut is recorded as delivered" in by_hand.stderr
     told = ["headend", "notices", "tell", notices.CUT, "--account", "1", "--value", "debt=5.00"]
     told += ["--value", "when=2026-12-09", "--reason", "arrears", "--db", db]
     assert "1 notices are made, 0 had been" in CliRunner().invoke(cli, told).output
@@ -532,8 +535,11 @@ def test_what_is_erased_is_gone_from_the_notices(tmp_path: Path, sms: Gateway) -
     notices.choose_notices(world.store, ONE, "wang@example.com", "", [], "asked")
     world.tell(**PLACE)
     world.go()
+    numbers = [one["number"] for one in world.all()]
     with world.store.writing() as database:
-        notices.erase_within(database, [ONE])
+        notices.forget_choices_within(database, ONE)
+        persons.erase_notices_within(database, numbers)
     (one,) = world.all()
-    assert (one["text"], one["state"]) == ("", notices.DELIVERED)
+    assert (one["text"], one["title"], one["state"]) == ("", "", notices.DELIVERED)
+    assert [one["said"] for one in notices.tries_of(world.store, one["number"])] == [""]
     assert world.store.rows("SELECT * FROM notice_choices") == []

@@ -55,6 +55,7 @@ MAY = {
     "outages": LOOK,
     "records/<int:concentrator>/<int:seq>": LOOK,
     "audit": AUDIT,
+    "personal-data": LOOK,
     "arrears": LOOK,
     "districts": LOOK,
     "districts/<str:name>": LOOK,
@@ -105,7 +106,7 @@ def test_each_address_has_its_roles() -> None:
     # What is below api/ is not for people: each call is signed (`test_channels`). What is below h
     # is for households, by links of their own (`test_own_page`).
     pages = re.findall(r'path\("([^"]*)"', URLS.read_text())
-    own = {"h", "h/code", "h/<str:token>", "h/<str:token>/<str:on>"}
+    own = {"h", "h/code", "h/kept", "h/<str:token>", "h/<str:token>/<str:on>"}
     assert own <= {*pages}
     assert sorted(one for one in pages if one not in own and one[:4] != "api/") == sorted(MAY)
 

@@ -78,7 +78,7 @@ def test_an_account_is_opened_exchanged_transferred_closed_and_undone(station: H
     assert done(manager, f"{url}/transfer", name="Wang Fang").url.startswith(f"{url}?paper=")
     assert "Wang Fang" in manager.get(url).text
     assert done(manager, f"{url}/card", uid="04a1b2c3").url.startswith(f"{url}?paper=")
-    assert f'href="{url}"' in manager.get("/households?q=04A1B2C3").text, "found by its card"
+    assert f'href="{url}"' in manager.found("04A1B2C3").text, "found by its card"
     moved = done(manager, f"{url}/household", persons="5", household="1", **{"from": "2026-07-01"})
     assert moved.url.startswith(f"{url}?paper=")
     assert done(manager, f"{url}/close", last="3.5").url.startswith(f"{url}?paper=")

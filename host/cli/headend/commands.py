@@ -29,6 +29,7 @@ from host.cli.headend.losses import losses_command
 from host.cli.headend.noticing import begin_notices, household_page, notices_group
 from host.cli.headend.paging import Pages, clear_listening, open_pages, page_options
 from host.cli.headend.payment import payment
+from host.cli.headend.person import person
 from host.cli.headend.planned_outage import planned_outage
 from host.cli.headend.quality import begin_routine, outages, quality, voltage
 from host.cli.headend.receipt import quote, receipt
@@ -342,6 +343,7 @@ command.add_command(receipt)
 command.add_command(approval)
 command.add_command(channel)
 command.add_command(payment)
+command.add_command(person)
 command.add_command(planned_outage)
 command.add_command(complaint)
 command.add_command(recharge)

@@ -30,7 +30,7 @@ from host.frames import tariff
 from host.frames.tariff_terms import TariffError
 from host.headend import commands, price_changes, rollouts
 from host.headend.commands import Given, Target
-from host.headend.cuts import lawful_cut, recorded_notice
+from host.headend.cuts import doubt_of, lawful_cut, recorded_notice
 from host.headend.orders import Till
 from host.headend.outcomes import STOPPED
 from host.headend.rollouts import Package, Stages
@@ -243,6 +243,8 @@ def cut(
         targets = []
         for one in accounts.numbers:
             text = lawful_cut(one, notice or recorded_notice(store, one))
+            if doubt := doubt_of(store, one):
+                echo(doubt, err=True)
             targets.append(Target(commands.concentrator_of(store, one), text, one))
         give_job(store, "cut", targets, given_by(by, reason, hours), as_json)
 

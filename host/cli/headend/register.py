@@ -12,7 +12,7 @@ from host.cli.headend.look import DATE, print_list
 from host.cli.headend.look import lists as list_options
 from host.cli.options import FILE, clear_errors, database_option, yes_option
 from host.cli.output import Column, echo, print_csv
-from host.headend import lists, registry
+from host.headend import lists, persons, registry
 from host.headend.errors import SalesError
 from host.headend.registry import Entry
 from host.rows import tell_troubles
@@ -94,8 +94,9 @@ Example:
 @database_option()
 def export_command(db: str) -> None:
     """Print the register as CSV, as `import` takes it."""
-    with opened(db, read_only=True) as store:
+    with opened(db) as store:
         rows = [asdict(one) for one in registry.entries(store)]
+        persons.note_register_taken(store, len(rows))
     print_csv(registry.COLUMNS, [[row[name] for name in registry.COLUMNS] for row in rows])
 
 

@@ -193,6 +193,7 @@ class Look:
             "tier": str(tier.number + 1),
             "used": kwh(tier.used_wh, 1),
             "left": kwh(tier.left_wh, 1),
+            **({"price": tier.next_price} if tier.next_price else {}),
             "time": _when(row["last_t2000"]),
         }
         event = f"tier {row['period']} {tier.number + 1}"

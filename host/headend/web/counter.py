@@ -58,7 +58,7 @@ def sell(visit: Visit) -> HttpResponse:
 
 def _find(visit: Visit) -> HttpResponse:
     """Show the search of the desk; the only household that fits is chosen at once."""
-    text = visit.told("q", 100)
+    text = visit.told("q", 100) if visit.request.method == "POST" else ""
     rows, more = looks.households(visit.store, text, 1) if text else ([], False)
     if len(rows) == 1:
         return HttpResponseRedirect(f"/sell?account={rows[0].account}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
-from host.headend import lists, registry
+from host.headend import lists, persons, registry
 from host.headend.errors import SalesError, StoreError
 from host.headend.registry import Entry, Preview, Ratio
 from host.headend.users import KEEP
@@ -79,8 +79,10 @@ def lines(visit: Visit) -> HttpResponse:
 def export(visit: Visit) -> HttpResponse:
     """Return the register as a list that can be taken in again."""
     form = _form(visit) or CSV
-    rows = map(registry.cells_of, registry.entries(visit.store))
-    return table(form, "register", registry.COLUMNS, rows)
+    found = registry.entries(visit.store)
+    with writing() as store:
+        persons.note_register_taken(store, len(found))
+    return table(form, "register", registry.COLUMNS, map(registry.cells_of, found))
 
 
 def _form(visit: Visit) -> str:

@@ -165,7 +165,11 @@ def _images_of(store: Store, concentrator: int) -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """How far an account is in its tiers; energy in Wh, `parts` in thousandths of the bar."""
+    """How far an account is in its tiers; energy in Wh, `parts` in thousandths of the bar.
+
+    next_price   of a kWh in the next tier in yuan, the least and the most of its rates; "": it is
+                 the last tier
+    """
 
     name: str
     number: int
@@ -174,6 +178,7 @@ class Tier:
     left_wh: int | None
     prices: list[tuple[str, str]]
     parts: list[tuple[int, int, int]]
+    next_price: str
 
 
 def tier_of(terms: Terms, row: dict[str, Any]) -> Tier | None:
@@ -194,8 +199,11 @@ def tier_of(terms: Terms, row: dict[str, Any]) -> Tier | None:
     ]
     first = 0 if terms.tariff.has_free_tier else 1
     left_wh = limits[at] - used_wh if at < len(limits) else None
+    after = sorted(map(Fraction, ladder.prices[at + 1])) if at < len(limits) else []
+    next_price = "–".join(dict.fromkeys(decimals(one) for one in (*after[:1], *after[-1:])))
     return Tier(
-        terms.tariff.name, at + first, limits, used_wh, left_wh, prices, _parts(limits, used_wh)
+        *(terms.tariff.name, at + first, limits, used_wh, left_wh, prices),
+        *(_parts(limits, used_wh), next_price),
     )
 
 

@@ -17,7 +17,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
 
-from host.headend import household_links
+from host.headend import household_links, retention
 from host.headend.audit import Who, acting
 from host.headend.channel_sales import masked
 from host.headend.errors import StoreError
@@ -152,6 +152,15 @@ def _account(request: Any) -> str:
         return ""
 
 
+@_own
+def kept(request: Any) -> HttpResponse:
+    """Say what the station keeps of a household, why and for how long."""
+    store = looking()
+    found = [one for one in retention.kept(store) if not one.kind.is_of_staff]
+    told = {"kept": found, "station": household_links.station(store), "lang": _lang(request)}
+    return _page("own_kept.html", told)
+
+
 # --- the page -----------------------------------------------------------------------------------
 
 
@@ -211,13 +220,18 @@ def day(request: Any, token: str, on: str) -> HttpResponse:
 
 
 def _common(request: Any, token: str, account: str) -> dict[str, Any]:
-    wanted = request.GET.get("lang", "")
     return {
         "url": f"{PREFIX}/{token}",
-        "lang": f"?lang={wanted}" if wanted in LANGUAGES else "",
+        "lang": _lang(request),
         "account": account,
         "station": household_links.station(looking()),
     }
+
+
+def _lang(request: Any) -> str:
+    """Return the end of an address that keeps the language that was chosen."""
+    wanted = request.GET.get("lang", "")
+    return f"?lang={wanted}" if wanted in LANGUAGES else ""
 
 
 def _since(found: list[Use], since_t2000: int) -> list[Use]:

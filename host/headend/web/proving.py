@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from host.headend import audit, figures, life
+from host.headend import audit, figures, life, persons
 from host.headend.history import detail_text
 from host.headend.users import AUDIT
 from host.headend.web import looks
@@ -25,6 +25,8 @@ _ACTIONS = (
     *(marked("dismiss"), marked("move"), marked("finding"), marked("replace"), marked("orders")),
     *(marked("lease"), marked("lease back"), marked("lease lost"), marked("limits")),
     *(marked("register"), marked("restored"), *life.KINDS),
+    *(persons.SEEN, persons.EXPORTED, persons.ERASED, marked("register taken")),
+    *(marked("retention"), marked("retention run")),
 )
 
 

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from host.frames import orders, write
 from host.headend import commands
 from host.headend.commands import Given, Target
-from host.headend.cuts import lawful_cut, recorded_notice
+from host.headend.cuts import doubt_of, lawful_cut, recorded_notice
 from host.headend.outcomes import DONE, SENT, WAITING
 from host.headend.stepping import GIVEN
 from host.headend.users import SWITCH
@@ -145,6 +145,8 @@ def _cut(visit: Visit, row: dict[str, Any]) -> Any:
                 "protected; it keeps the hours and days without cuts."
             )
         ]
+        if doubt := doubt_of(visit.store, row["account"]):
+            warns.append(doubt)
         return Plan(said, "give", (CUT, [target], _given(visit)), warns)
 
     yesterday = datetime.now(visit.zone) - timedelta(days=1)

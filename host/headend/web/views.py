@@ -29,8 +29,11 @@ def today(visit: Visit) -> HttpResponse:
 
 @page()
 def households(visit: Visit) -> HttpResponse:
-    """List households, or go to the only one that fits the search."""
-    text = visit.told("q", 100)
+    """List households, or go to the only one that fits the search.
+
+    What is looked for is in a form and in no address: it may be a name or a telephone.
+    """
+    text = visit.told("q", 100) if visit.request.method == "POST" else ""
     number = visit.told("page", 6) or "1"
     if not number.isascii() or not number.isdecimal() or not 0 < int(number) <= _PAGES_LIMIT:
         raise Trouble(400, _("there is no such page of the list: begin at the first one"))
