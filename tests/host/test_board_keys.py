@@ -309,6 +309,7 @@ def made_up(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return chip, whole
 
 
+@pytest.mark.slow
 @settings(
     max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

@@ -103,6 +103,7 @@ class _Printer:
         self._card.close()
 
 
+@pytest.mark.slow
 @needs_pcsc
 def test_500_cards(cards: list[VirtualCard], tmp_path: Path) -> None:
     """Each card is read, written, read back and logged. `pytest -rP` prints cards per second."""

@@ -28,6 +28,8 @@ from tests.host.channel_client import Client, Told
 from tests.host.serving import HeadEnd
 from tests.host.uplink_world import KEYS, account_name, deliver, meter_address, village_of
 
+pytestmark = pytest.mark.slow
+
 HOUSEHOLDS = 12
 ONE, OTHER = account_name(0), account_name(1)
 CLOSED, LEASED, RICH, BUYER = (account_name(row) for row in (2, 3, 4, 5))

@@ -37,6 +37,7 @@ def starts() -> list[tuple[str, ast.Call]]:
     return found
 
 
+@pytest.mark.slow
 def test_each_program_is_started_with_an_environment_of_its_own() -> None:
     assert len(starts()) >= 6
     without = [

@@ -97,6 +97,7 @@ def test_the_emulated_board_wants_its_image(tmp_path: Path) -> None:
     assert "make image BOARD=qemu" in result.output
 
 
+@pytest.mark.slow
 def test_a_missing_emulator_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     elf = tmp_path / "firmware.elf"

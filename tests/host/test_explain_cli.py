@@ -569,6 +569,7 @@ def check_year(households: int, hours: int, seed: int) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_year_of_every_tariff() -> None:
     check_year(len(FILES), 24, 1)
 

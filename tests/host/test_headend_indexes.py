@@ -20,6 +20,8 @@ from host.headend.store import Store
 from tests.host.uplink_world import KEYS, account_name, deliver, village_of
 from tools.cluster import cluster
 
+pytestmark = pytest.mark.slow
+
 NAME = account_name(0)
 REPORTS = (
     *(("show",), ("show", "--account", NAME), ("concentrators",), ("findings",)),

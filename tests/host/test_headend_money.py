@@ -410,6 +410,7 @@ def _server() -> Iterator[str]:
         yield address
 
 
+@pytest.mark.slow
 def test_money_is_where_the_books_say_on_postgresql(server: str) -> None:
     class There(Money):
         address = server

@@ -36,6 +36,8 @@ from tests.host.uplink_world import (
 )
 from tools.cluster import cluster, crash
 
+pytestmark = pytest.mark.slow
+
 TABLES = (
     *("accounts", "meters", "concentrators", "records", "readings", "freezes", "items"),
     *("top_ups", "relays", "policies", "alarms", "standings", "findings", "orders", "gaps"),

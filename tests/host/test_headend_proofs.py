@@ -133,6 +133,7 @@ def disk_of(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 def test_he_4_a_list_for_which_there_is_no_room_is_not_sold(tmp_path: Path) -> None:
     path, sales, out = tmp_path / "a.db", tmp_path / "sales.csv", tmp_path / "o.csv"
     with Store(path, create=True) as store:

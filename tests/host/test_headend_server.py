@@ -64,6 +64,7 @@ def test_device_brings_everything_and_goes_idle(head_end: HeadEnd) -> None:
     assert head_end.process.returncode == 0
 
 
+@pytest.mark.slow
 def test_kill9_in_mid_stream_again_and_again(head_end: HeadEnd) -> None:
     village = village_of(10, 60)
     device = Device(village)

@@ -29,6 +29,8 @@ from tests.host.serving import PATIENCE_S, HeadEnd, answers, converse
 from tests.host.uplink_world import KEY, Device, Village, frame
 from tools.cluster import cluster
 
+pytestmark = pytest.mark.slow
+
 CONCENTRATORS = (6, 7, 8, 9)
 HOUSEHOLDS = 4
 

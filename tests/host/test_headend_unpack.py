@@ -85,6 +85,7 @@ def same(fast: Unpacked, slow: batch.Batch) -> bool:
     return (fast.gaps, fast.first_seq, fast.next_seq) == (slow.gaps, slow.first_seq, slow.next_seq)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(items())
 def test_any_batch_is_read_as_construct_reads_it(found: list[Record | Gap]) -> None:

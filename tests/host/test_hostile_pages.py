@@ -20,6 +20,8 @@ from tests.host.page_station import ACCOUNT, PASSWORD, signed_in, village_made
 from tests.host.serving import HeadEnd
 from tests.host.test_hostile_texts import poison
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>alert(1)</script>\"'><b onclick=x>\x1b[2J\u202e=1+1"
 RAW = ("<script>alert", "<b onclick", "\x1b", "\u202e")
 ROUTES = re.findall(r'path\("([^"]*)"', Path(web).with_name("urls.py").read_text("utf-8"))

@@ -119,6 +119,7 @@ def test_both_sides_make_the_same_bytes(items: list[Record | Gap]) -> None:
     assert unpacked(data) == as_device(items)
 
 
+@pytest.mark.slow
 @given(groups(), st.lists(st.tuples(st.integers(0, 400), u8), min_size=1, max_size=4))
 @settings(deadline=None, max_examples=500)
 def test_made_up_bytes_are_read_alike(

@@ -20,6 +20,8 @@ from tests.host.paging import Answer, Browser
 from tests.host.serving import HeadEnd
 from tests.host.uplink_world import account_name, meter_address
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=ENGINES)
 def station(

@@ -15,6 +15,8 @@ from tests.host.page_station import ACCOUNT, served, signed_in
 from tests.host.paging import Browser
 from tests.host.serving import HeadEnd
 
+pytestmark = pytest.mark.slow
+
 LOOK, SELL = frozenset(users.ROLES), frozenset(("cashier", "manager", "admin"))
 SWITCH = frozenset(("engineer", "manager", "admin"))
 KEEP, AUDIT = frozenset(("manager", "admin")), frozenset(("manager", "auditor", "admin"))

@@ -23,6 +23,8 @@ from tests.host.paging import Answer, Browser
 from tests.host.serving import HeadEnd
 from tests.host.uplink_world import account_name
 
+pytestmark = pytest.mark.slow
+
 SECOND = account_name(2)
 THIRD = account_name(3)
 # Of the day before yesterday: a notice is good for some weeks.

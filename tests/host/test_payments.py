@@ -432,6 +432,7 @@ class Run:
             self.late.pop(self.random.randrange(len(self.late)))()
 
 
+@pytest.mark.slow
 def test_each_of_many_payments_is_sold_once(tmp_path: Path) -> None:
     seen = Run(tmp_path, 19)
     try:

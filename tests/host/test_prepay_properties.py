@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -152,6 +153,7 @@ def test_the_device_agrees_with_fractions(
         assert one.ledger.period_t2000[1] == (period.t2000 if period else 0)
 
 
+@pytest.mark.slow
 @settings(lasting, max_examples=150)
 @given(
     tariff_files(),
@@ -198,6 +200,7 @@ def test_a_year_of_which_a_part_counts(
         assert one.ledger.tier_of(1, one.tariff) == tier
 
 
+@pytest.mark.slow
 @settings(lasting, max_examples=80)
 @given(tariff_files(), READINGS, READINGS, KINDS, st.booleans())
 def test_p6_a_file_that_lets_go_its_past_settles_nothing(
@@ -367,6 +370,7 @@ def test_p7_a_top_up_counts_once(orders: list[tuple[int, int]]) -> None:
         assert ledger.credit_fen[0] == expected_fen
 
 
+@pytest.mark.slow
 @settings(lasting, max_examples=200)
 @given(tariff_files(), READINGS, KINDS, st.data())
 def test_p8_a_restart_anywhere_charges_nothing_twice(

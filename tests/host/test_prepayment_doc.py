@@ -9,6 +9,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 import host.device
@@ -62,6 +63,7 @@ def test_the_doubtful_outcomes_are_all_told() -> None:
     assert sorted(told) == sorted(OUTCOME_NAMES[EARLIER:])
 
 
+@pytest.mark.slow
 def test_every_feature_of_a_tariff_has_a_worked_bill() -> None:
     table = rows("| feature | dianka bill |")
     assert len(table) > 10

@@ -357,6 +357,7 @@ def test_a_certificate_has_its_serial(tmp_path: Path) -> None:
 # --- over HTTP ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_providers_notify_over_http(tmp_path: Path) -> None:
     secret = "ab" * 32
     shops: list[tuple[str, Any]] = []

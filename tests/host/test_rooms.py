@@ -227,6 +227,7 @@ def test_a_landlord_decides_alone_what_takes_two_elsewhere(tmp_path: Path) -> No
             approvals.decide(house.store, number, BY, True)
 
 
+@pytest.mark.slow
 def test_a_house_of_eight_rooms_is_set_up_in_as_many_steps_as_the_manual_says(
     tmp_path: Path,
 ) -> None:

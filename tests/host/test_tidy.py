@@ -251,6 +251,7 @@ def test_a_file_that_does_not_parse_is_a_finding() -> None:
     assert tidy.check(tidy.Source("host/x.py", "def f(:\n"))[0].startswith("host/x.py:1: ")
 
 
+@pytest.mark.slow
 def test_the_checkout_is_tidy() -> None:
     seen = list(tidy.sources())
 
