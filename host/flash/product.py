@@ -9,6 +9,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -132,12 +133,22 @@ def known_of(
     `said` is what is named by programs that are typed at the prompt, beside those of this package.
     """
     paths = [path for path in sorted(folder.rglob("*.py")) if path.name != "manifest.py"]
-    texts = {_module(path, folder): path.read_text("utf-8") for path in paths}
+    texts = tuple((_module(path, folder), path.read_text("utf-8")) for path in paths)
     for path in paths:
         _check_syntax(path)
+    return _known_of(texts, tuple((others or {}).items()), said)
+
+
+@lru_cache(maxsize=4)  # to find them takes seconds
+def _known_of(
+    modules: tuple[tuple[str, str], ...],
+    others: tuple[tuple[str, str], ...],
+    said: frozenset[str],
+) -> Known:
+    texts = dict(modules)
     numbers = numbers_of(texts)
-    made = {module: lean(text, numbers, module) for module, text in texts.items()}
-    made |= {module: lean(text, numbers) for module, text in (others or {}).items()}
+    made = {module: lean(text, numbers, module) for module, text in modules}
+    made |= {module: lean(text, numbers) for module, text in others}
     typed = [path.read_text("utf-8") for part in _TYPES for path in (_HOST / part).rglob("*.py")]
     boot = frozenset(re.findall(r"[A-Za-z_]\w*", texts.get("boot", "") + texts.get("main", "")))
     return Known(numbers, names_of(made, texts, words_in_programs(typed) | boot | said))

@@ -243,10 +243,10 @@ def cut(
         targets = []
         for one in accounts.numbers:
             text = lawful_cut(one, notice or recorded_notice(store, one))
-            if doubt := doubt_of(store, one):
-                echo(doubt, err=True)
             targets.append(Target(commands.concentrator_of(store, one), text, one))
         give_job(store, "cut", targets, given_by(by, reason, hours), as_json)
+        for doubt in filter(None, (doubt_of(store, one) for one in accounts.numbers)):
+            echo(doubt, err=True)
 
 
 @job.command(
