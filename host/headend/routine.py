@@ -1,7 +1,8 @@
 """The work of a station that comes back each hour and each morning, done beside the head-end.
 
     each hour      voltages and currents of chosen meters, power-downs, compliance (`asking`)
-    each morning   midnights that are missing (`missed`), findings of yesterday (`noting`)
+    each morning   midnights that are missing (`missed`), findings of yesterday (`noting`),
+                   and the end of what is kept no longer of persons (`retention`)
 
 What was done is known from the jobs and from the audit log, so that a process that is started
 again does nothing twice, and neither what a person has had done by hand. It runs as a process:
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from host import children
-from host.headend import asking, missed, noting
+from host.headend import asking, missed, noting, retention
 from host.headend.audit import Who, acting
 from host.headend.commands import Given, Target, give
 from host.headend.errors import StoreError
@@ -27,6 +28,7 @@ from host.units import DAY_S, HOUR_S, t2000_of_unix, unix_of_t2000
 
 BY = "routine"
 HOURLY, FINDINGS = "voltage", "findings"  # the first is the name of a job, as of `job voltage`
+RETENTION = "retention"
 _MISSED_DAYS = 30
 _MISSED_LIMIT = 10_000  # accounts a morning
 _PAUSE_S = 30
@@ -70,6 +72,7 @@ class Routine:
             day = self._day(at)
             yield missed.COMMAND, day, self._fetch
             yield FINDINGS, day, self._note
+            yield RETENTION, day, self._erase
 
     def _ask(self, at: int) -> bool:
         def due() -> list[Target]:
@@ -91,6 +94,9 @@ class Routine:
             return False
         noting.note_day(self._store, yesterday, BY)
         return True
+
+    def _erase(self, at: int) -> bool:
+        return any(retention.run(self._store, BY, at).values())
 
     def _day(self, at: int) -> int:
         return t2000_of_unix(at, self._store.zone()) // DAY_S

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from host.frames.record import RecordKind
-from host.headend import asking, noting, routine
+from host.headend import asking, noting, retention, routine
 from host.headend.findings import findings
 from host.headend.ingest import Ingest
 from host.headend.routine import Routine
@@ -111,6 +111,15 @@ def test_one_that_fails_holds_up_no_other(
     assert works.go(at(store, 6)) == ["freezes", "findings"]
     assert works.go(at(store, 6) + 60) == [], "nor is it tried in each round"
     assert caplog.text.count("voltage has failed") == 1
+
+
+def test_what_is_kept_no_longer_is_erased_each_morning(store: Store) -> None:
+    retention.set_retention(store, retention.READINGS, 30, "Li", "it is enough")
+    works = Routine(store, MORNING)
+    assert "retention" not in works.go(at(store, 6, DAY + 20))
+    assert "retention" not in works.go(at(store, 5, DAY + 60)), "it is not morning yet"
+    assert "retention" in works.go(at(store, 6, DAY + 60))
+    assert "retention" not in works.go(at(store, 6, DAY + 61)), "nothing is old"
 
 
 def test_a_head_end_has_it_beside_it(store: Store, tmp_path: Path) -> None:
