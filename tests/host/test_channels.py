@@ -7,10 +7,9 @@ the books are the same before and after.
 
 import secrets
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from host.cli import cli
-from host.headend import audit, channels, orders, registry
+from host.headend import audit, channels, migrate, orders, registry
 from host.headend.channels import Channel
 from host.headend.ingest import Ingest
 from host.headend.registry import Entry
@@ -27,6 +26,7 @@ from host.headend.store import Store
 from tests.host.channel_client import Client, Told
 from tests.host.serving import HeadEnd
 from tests.host.uplink_world import KEYS, account_name, deliver, meter_address, village_of
+from tools.cluster import cluster
 
 pytestmark = pytest.mark.slow
 
@@ -41,8 +41,8 @@ PAYMENT = {"account": ONE, "amount_fen": 100}
 class World:
     """A head-end with channels: a bank, a POS, one that may only look, one that may only sell."""
 
-    def __init__(self, folder: Path) -> None:
-        with Store(folder / "village.db", create=True) as store:
+    def __init__(self, folder: Path, address: str) -> None:
+        with Store(address, create=True) as store:
             for row in range(HOUSEHOLDS):
                 orders.sell(store, account_name(row), 10000)
             deliver(Ingest(store, KEYS), village_of(HOUSEHOLDS, 40))
@@ -74,7 +74,7 @@ class World:
                     "VALUES (1, ?, 5, 9)",
                     (LEASED,),
                 )
-        self.head_end = HeadEnd(folder, "--page", "127.0.0.1:0")
+        self.head_end = HeadEnd(folder, "--page", "127.0.0.1:0", database=address)
         self.references = 0
 
     def __getattr__(self, name: str) -> Client:
@@ -101,11 +101,11 @@ class World:
 
     def change(self, statement: str, *values: Any) -> None:
         """Change the database as a concentrator's records would."""
-        with closing(sqlite3.connect(self.head_end.db, timeout=30)) as database, database:
-            database.execute(statement, values)
+        with Store(self.head_end.database) as store:
+            store.database.run(statement, values)
 
     def books(self) -> list[dict[str, Any]]:
-        with Store(self.head_end.db, read_only=True) as store:
+        with Store(self.head_end.database, read_only=True) as store:
             return store.rows(
                 'SELECT account, "order", amount_fen, voided_at FROM orders ORDER BY id'
             )
@@ -115,11 +115,24 @@ def secrets_of(name: str) -> str:
     return name.encode().hex().rjust(64, "0")
 
 
-@pytest.fixture(scope="module", name="world")
-def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("channels"))
-    yield made
-    made.head_end.end(signal.SIGKILL)
+@pytest.fixture(
+    scope="module",
+    name="world",
+    params=["sqlite", "postgres"],
+)
+def _world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """Have the channels of each engine."""
+    folder = tmp_path_factory.mktemp("channels")
+    with ExitStack() as ends:
+        database = str(folder / "village.db")
+        if request.param == "postgres":
+            database = ends.enter_context(cluster())
+            migrate.make_postgres(database)
+        made = World(folder, database)
+        ends.callback(made.head_end.end, signal.SIGKILL)
+        yield made
 
 
 Call = Callable[[], Told]
@@ -558,7 +571,7 @@ def test_a_sale_counts_once_also_behind_a_crash(world: World) -> None:
     assert world.bank.post("/sales", asked, key="crash") == first
     assert world.bank.post("/sales", asked, key="another-key") == first, "once under a reference"
     assert len(world.books()) == before + 1
-    with Store(world.head_end.db) as store:
+    with Store(world.head_end.database) as store:
         (entry,) = audit.entries(store, account=ONE, action="sale")[-1:]
         assert (entry["door"], entry["person"], entry["amount_fen"]) == ("channel", "bank", 5000)
         order = first.body["order"]
@@ -588,7 +601,7 @@ def test_a_channel_sees_its_own_sales_alone(world: World) -> None:
     assert paper.body.startswith(b"%PDF")
     gone = world.sold(account, "pos", 66)
     assert world.cancel(gone, "pos").body["state"] == "cancelled"
-    with Store(world.head_end.db, read_only=True) as store:
+    with Store(world.head_end.database, read_only=True) as store:
         today = datetime.now(store.zone()).date().isoformat()
     day = world.pos.get(f"/statements/{today}").body
     assert (day["sold_fen"], day["cancelled_fen"], day["sum_fen"]) == (1300, 66, 1234)
@@ -607,7 +620,7 @@ def test_the_interface_describes_itself(world: World) -> None:
 
 def test_channels_are_kept_by_commands(world: World) -> None:
     def run(*words: str) -> str:
-        told = ["headend", "channel", *words, "--db", str(world.head_end.db)]
+        told = ["headend", "channel", *words, "--db", world.head_end.database]
         return CliRunner().invoke(cli, told, env={"COLUMNS": "200"}).output
 
     assert "no name of a channel" in run("add", "cash", "--kind", "bank", "--sale=1", "--day=1")
@@ -625,5 +638,5 @@ def test_channels_are_kept_by_commands(world: World) -> None:
     assert client.post("/sales", world.asked()).refused == "channel_stopped"
     assert "no channel new-1 is open" in run("stop", "new-1", "--reason", "seen")
     assert "no channel new-1 is open" in run("limit", "new-1", "--day", "90")
-    with Store(world.head_end.db) as store:
+    with Store(world.head_end.database) as store:
         assert len(audit.entries(store, action="channel")) >= 10

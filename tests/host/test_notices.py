@@ -66,8 +66,10 @@ def _mail() -> Iterator[Mailbox]:
 class World:
     """A head-end with two households, and what sends their notices."""
 
-    def __init__(self, folder: Path, *ways: Way, **told: Any) -> None:
-        self.store = Store(folder / "village.db", create=True)
+    def __init__(self, folder: Path | str, *ways: Way, **told: Any) -> None:
+        """`folder`: of a new file, or the address of a database."""
+        place = folder if isinstance(folder, str) else folder / "village.db"
+        self.store = Store(place, create=True)
         self.ingest = Ingest(self.store, KEYS)
         self.village = Village()
         for row in (0, 1):
